@@ -1,0 +1,56 @@
+# The project's commands. The first one makes .venv and installs into it, about a minute; the others find it made.
+# PYTHON chooses the interpreter (3.11 or newer). 
+# TORCH is what pip gets for torch, installed before anything else: a plain `torch` may pull 5 GB of CUDA libraries.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+DEMO_EPOCHS ?= 3
+
+.PHONY: demo test check bench docs
+.DEFAULT_GOAL := demo
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+
+# $(call install,REQUIREMENT): an installation that was cut off leaves .venv/begun behind, and the next one starts over.
+define install
+@if [ -e .venv/begun ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	echo "making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; fi
+@touch .venv/begun
+@echo "installing $(TORCH)" && $(PIP) $(TORCH)
+@echo "installing convoy: $(1)" && $(PIP) -e "$(1)"
+@rm .venv/begun && touch $@
+endef
+
+.venv/core: pyproject.toml
+	$(call install,.)
+
+.venv/dev: pyproject.toml
+	$(call install,.[dev])
+	@touch .venv/core
+
+.venv/docs: pyproject.toml
+	$(call install,.[docs])
+	@touch .venv/core
+
+demo: .venv/core  ## compare three networks, three seeds each, on MNIST; the last line is the report's path
+	@$(BIN)/convoy compare lenet two_conv_cnn fast_mnist_cnn --data mnist --seeds 3 --epochs $(DEMO_EPOCHS)
+
+test: check  ## everything that checks the project
+
+# One thread a test process: two processes with two OpenMP threads each would spin against each other.
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+bench: .venv/core  ## the benchmarks that need nothing but Convoy; on a quiet machine
+	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/loop_overhead.py
+	$(BIN)/python benchmarks/contention.py
+	$(BIN)/python benchmarks/fast_mnist.py
+
+docs: .venv/docs  ## the documentation as HTML; a warning is an error
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+	@echo docs/_build/index.html

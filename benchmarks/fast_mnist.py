@@ -1,0 +1,54 @@
+"""How well and how fast the recipe defaults/fast-mnist trains: test accuracy and seconds of training over many seeds.
+
+    python benchmarks/fast_mnist.py [--seeds 10]
+
+Each run is a whole one: fresh weights, all 60,000 training images, the test set opened once at the end. The seconds are
+those of training, first step to last, data resident before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from tempfile import TemporaryDirectory
+
+from measure import write_result
+
+RECIPE = "defaults/fast-mnist"
+
+
+def train(seeds: int) -> None:
+    import convoy
+    from convoy.stats import t_interval
+
+    recipe = convoy.Recipe.load(RECIPE)
+    with TemporaryDirectory() as folder:
+        trained = [
+            convoy.train(recipe, seed=recipe.seed + count, out=folder, device="cpu", show=False)
+            for count in range(seeds)
+        ]
+        accuracies = [run.scores["test"]["accuracy"] for run in trained]
+        seconds = [run.cost["train_seconds"] for run in trained]
+    accuracy, duration = t_interval(accuracies), t_interval(seconds)
+    lines = [
+        f"{RECIPE}, seeds {recipe.seed} to {recipe.seed + seeds - 1}",
+        f"test accuracy    {accuracy.text()}, sd {100 * (accuracy.sd or 0):.3f}, lowest {min(accuracies):.2%}",
+        f"training seconds {duration.text('s')}, longest {max(seconds):.2f}",
+    ]
+    write_result(
+        lines,
+        {
+            "recipe": RECIPE,
+            "test_accuracy": {**accuracy.as_json(), "values": accuracies},
+            "train_seconds": {**duration.as_json(), "values": seconds},
+        },
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    train(parser.parse_args().seeds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What Convoy's epoch costs beside the bare step: forward, backward and update on one resident batch, nothing else.
+
+    python benchmarks/loop_overhead.py [--rounds 7]
+
+The bare step has Convoy's own choice of memory format and fused optimizer, so that only the loop is compared: order,
+batches, conversion and normalisation, counting, gradient norm, the guard against updates that are not finite, records,
+schedule. Augmentation is measured apart. Batch 128, AdamW, float32, as many threads as cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from measure import in_turn, ratio, serve, ways, write_result
+
+COMPARED = ("lenet", "two_conv_cnn")
+WAYS = ("bare step", "convoy", "convoy, augmented")
+BATCH_SIZE, STEPS = 128, 469  # MNIST's epoch of 60,000
+AUGMENT = [{"name": "rotate", "degrees": 10}, {"name": "shift", "fraction": 0.1}]
+
+
+def bare(model: str) -> Callable[[], float]:
+    import torch
+    import torch.nn.functional as F
+
+    from convoy.models import MODELS, create
+    from convoy.recipe import AdamW
+    from convoy.training.optimizers import build
+
+    network = create(model, in_chans=1, num_classes=10, image_size=28).train()
+    x, y = torch.randn(BATCH_SIZE, 1, 28, 28), torch.randint(10, (BATCH_SIZE,))
+    if MODELS[model].channels_last:
+        network.to(memory_format=torch.channels_last)
+        x = x.to(memory_format=torch.channels_last)
+    optimizer = build(AdamW(), network)
+
+    def measure_round() -> float:
+        begun = perf_counter()
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            F.cross_entropy(network(x), y).backward()
+            optimizer.step()
+        return STEPS * BATCH_SIZE / (perf_counter() - begun)
+
+    return measure_round
+
+
+def epoch(model: str, out: str, augment: list[dict[str, object]]) -> Callable[[], float]:
+    import convoy
+
+    recipe = convoy.Recipe.load("defaults/mnist").override(
+        {
+            "model.name": model,
+            "data.split.validation": 0.0,
+            "data.augment": augment,
+            "train.epochs": 1,
+            "train.batch_size": BATCH_SIZE,
+            "compute.device": "cpu",
+        }
+    )
+
+    def measure_round() -> float:
+        run = convoy.train(recipe, out=out, fresh=True, test=False, show=False)
+        return run.cost["images_per_second"]
+
+    return measure_round
+
+
+def compare(rounds: int) -> None:
+    numbers: dict[str, object] = {}
+    lines = [f"Training images/s on MNIST, batch {BATCH_SIZE}; medians of {rounds} rounds", ""]
+    with TemporaryDirectory() as folder:
+        for model in COMPARED:
+            with ways({name: ["--serve", model, name, folder] for name in WAYS}) as measured:
+                values = in_turn(measured, rounds)
+            ratios = {name: ratio(values, name, "bare step") for name in WAYS[1:]}
+            lines += [f"{model:13} {name:18} {median(values[name]):9,.0f}" for name in WAYS]
+            lines += [f"{model:13} {name} / bare step: {value:.3f}" for name, value in ratios.items()] + [""]
+            numbers[model] = {"images_per_second": values, "ratio_to_bare_step": ratios}
+    write_result(lines, {"unit": "training images/s", "rounds": rounds, "models": numbers})
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--serve"]:
+        model, way, folder = sys.argv[2:]
+        serve(bare(model) if way == "bare step" else epoch(model, folder, AUGMENT if "augmented" in way else []))
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    compare(parser.parse_args().rounds)
+
+
+if __name__ == "__main__":
+    main()

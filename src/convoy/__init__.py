@@ -1,0 +1,41 @@
+"""Convoy: train, compare and explain convolutional networks on small images, many at a time."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convoy.api import Prediction, Stopped, compare, predict, report, test, train
+    from convoy.recipe import Recipe
+    from convoy.runs import Run, Study, Workspace
+
+__all__ = [
+    "Prediction",
+    "Recipe",
+    "Run",
+    "Stopped",
+    "Study",
+    "Workspace",
+    "compare",
+    "predict",
+    "report",
+    "test",
+    "train",
+]
+_HOMES = dict.fromkeys(__all__, "convoy.api") | {
+    "Recipe": "convoy.recipe",
+    "Run": "convoy.runs",
+    "Study": "convoy.runs",
+    "Workspace": "convoy.runs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'convoy' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

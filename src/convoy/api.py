@@ -1,0 +1,260 @@
+"""The Python functions behind the public names; the command line calls the same ones."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from convoy.recipe import Override, Recipe, resolve
+from convoy.registry import is_user_class
+from convoy.runs import DEFAULT_OUT, Run, Study, command_line, locate, model_label
+
+
+class Stopped(KeyboardInterrupt):
+    """An interrupted command whose runs saved themselves; the message says how to go on."""
+
+
+def train(
+    recipe: Recipe | str | Path | None = None,
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    limit: int | None = None,
+    device: str | None = None,
+    set: Mapping[str, Any] | Sequence[Override] = (),  # noqa: A002 (the same word as on the command line)
+    out: str | Path = DEFAULT_OUT,
+    fresh: bool = False,
+    test: bool = True,
+    show: bool = True,
+    to_stderr: bool = False,
+) -> Run:
+    """Trains one recipe and returns its run; finds the finished run of the same recipe, goes on with an unfinished one.
+
+    `recipe` is a Recipe, a recipe's name or .toml file, a model's name or "net.py:Class". `set` holds dotted paths:
+    `{"optim.lr": 0.01}`. `test=False` leaves the test set shut. Raises ValueError for what cannot be trained, before
+    anything is written, and Stopped after Ctrl-C.
+    """
+    from convoy.training.run_one import Wish, run_one
+
+    resolved = _resolve(recipe, model=model, data=data, epochs=epochs, seed=seed, limit=limit, device=device, set=set)
+    values: dict[str, Any] = {}
+    with interruptible() as interrupted, _display([model_label(resolved)], show, to_stderr) as display:
+
+        def wish() -> Wish:
+            return "interrupt" if interrupted() else "go on"
+
+        for event in run_one(resolved, out, fresh=fresh, test=test, wish=wish):
+            if display is not None:
+                display.show(0, event)
+            values = event.values
+    if values["state"] != "finished":
+        raise Stopped("stopped and saved; run the same command again to go on")
+    return Run(Path(values["run"]))
+
+
+def compare(
+    recipes: Sequence[Recipe | str | Path],
+    *,
+    data: str | None = None,
+    seeds: int = 3,
+    epochs: int | None = None,
+    seed: int | None = None,
+    limit: int | None = None,
+    device: str | None = None,
+    set: Mapping[str, Any] | Sequence[Override] = (),  # noqa: A002
+    out: str | Path = DEFAULT_OUT,
+    fresh: bool = False,
+    test: bool = True,
+    show: bool = True,
+    to_stderr: bool = False,
+) -> Study:
+    """Trains each recipe with `seeds` seeds, several at a time, and returns the study with its finding.
+
+    Raises ValueError for what cannot be trained, before anything is written, and Stopped after Ctrl-C.
+    """
+    from convoy.studies import compare as comparison
+
+    named = [
+        (
+            _label(recipe),
+            _resolve(recipe, model=None, data=data, epochs=epochs, seed=seed, limit=limit, device=device, set=set),
+        )
+        for recipe in recipes
+    ]
+    entries = comparison.with_seeds(named, seeds)
+    names = [f"{entry.label} seed {entry.recipe.seed}" for entry in entries]
+    with interruptible() as interrupted, _display(names, show, to_stderr) as display:
+        study = comparison.compare(
+            entries,
+            out,
+            command=command_line(),
+            fresh=fresh,
+            test=test,
+            interrupted=interrupted,
+            show=display.show if display is not None else lambda position, event: None,
+        )
+    if study is None:
+        raise Stopped("stopped and saved; run the same command again to go on")
+    return study
+
+
+def report(target: Run | Study | str | Path, *, out: str | Path = DEFAULT_OUT) -> Path:
+    """Writes report.html, report.md and figures/ into the folder of a run or a study; the path of report.html."""
+    from convoy.reporting import write_report
+
+    return write_report(target if isinstance(target, Run | Study) else locate(target, out))
+
+
+class Prediction(NamedTuple):
+    path: str
+    predicted: str
+    confidence: float  # the softmax of the logits, 0 to 1
+
+
+def predict(
+    run: Run | str | Path, images: Sequence[str | Path], *, out: str | Path = DEFAULT_OUT, trust_code: bool = False
+) -> list[Prediction]:
+    """What a trained network takes images for: files, or folders of them."""
+    import torch
+
+    from convoy.data import read_images
+    from convoy.data.batches import Normaliser
+    from convoy.evaluation.load import network_of
+    from convoy.evaluation.predict import predict as evaluate
+    from convoy.evaluation.scores import probabilities
+
+    found = _run(run, out)
+    data = found.data
+    paths, pixels = read_images([Path(path) for path in images], size=data["image_size"], in_chans=data["in_chans"])
+    module = network_of(found, trust_code=trust_code)
+    normaliser = Normaliser(tuple(data["mean"]), tuple(data["std"]), torch.device("cpu"), torch.float32)
+    logits = evaluate(module, pixels, normaliser)
+    likely = probabilities(logits)
+    return [
+        Prediction(str(path), data["classes"][row.argmax()], float(row.max()))
+        for path, row in zip(paths, likely, strict=True)
+    ]
+
+
+def test(
+    weights: Run | str | Path,
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    set: Mapping[str, Any] | Sequence[Override] = (),  # noqa: A002
+    limit: int | None = None,
+    samples: int = 40,
+    picture: str | Path | None = None,
+    out: str | Path = DEFAULT_OUT,
+    trust_code: bool = False,
+) -> dict[str, Any]:
+    """Scores saved weights on a test set: a run, or a .safetensors / .pth of `model` on `data`.
+
+    Opens the test set, and counts that in `out`. With `picture`, draws `samples` images with true and predicted label.
+    The scores as in scores.json, with `openings`, `data` and `weights` named.
+    """
+    from convoy.evaluation.saved import score_saved
+
+    target = _target(weights, out)
+    overrides = _overrides(epochs=None, seed=None, limit=limit, device=None, set=set)
+    result = score_saved(target, model=model, data=data, overrides=overrides, out=Path(out), trust_code=trust_code)
+    if picture is not None:
+        from convoy.reporting import draw_gallery
+
+        draw_gallery(*result.gallery(samples), Path(picture))
+    return result.scores
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Yields a function that says whether Ctrl-C (or a termination) was asked for. A second Ctrl-C stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def note(number: int, frame: object) -> None:
+        asked.set()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _display(names: Sequence[str], show: bool, to_stderr: bool) -> Iterator[Any]:
+    from convoy.progress import Display
+
+    if not show:
+        yield None
+        return
+    with Display(names, to_stderr=to_stderr) as display:
+        yield display
+
+
+def _resolve(recipe: Recipe | str | Path | None, *, model: str | None, data: str | None, **flags: Any) -> Recipe:
+    overrides = _overrides(**flags)
+    if isinstance(recipe, Recipe):
+        named = [("model.name", model), ("data.name", data)]
+        return recipe.override([pair for pair in named if pair[1] is not None] + overrides)
+    if model is not None:
+        overrides = [("model.name", model), *overrides]
+    return resolve(None if recipe is None else str(recipe), data=data, overrides=overrides)
+
+
+def _overrides(
+    *,
+    epochs: int | None,
+    seed: int | None,
+    limit: int | None,
+    device: str | None,
+    set: Mapping[str, Any] | Sequence[Override],  # noqa: A002
+) -> list[Override]:
+    flags = {"train.epochs": epochs, "seed": seed, "data.limit": limit, "compute.device": device}
+    given = list(set.items()) if isinstance(set, Mapping) else list(set)
+    return [(path, value) for path, value in flags.items() if value is not None] + given
+
+
+def _label(recipe: Recipe | str | Path) -> str:
+    if isinstance(recipe, Recipe):
+        return model_label(recipe)
+    name = str(recipe)
+    return (
+        name.rpartition(":")[2]
+        if is_user_class(name)
+        else name.removesuffix(".toml").rpartition("/")[2]
+        if name.endswith(".toml")
+        else name
+    )
+
+
+def _run(run: Run | str | Path, out: str | Path) -> Run:
+    found = run if isinstance(run, Run) else locate(run, out)
+    if isinstance(found, Study):
+        raise ValueError(
+            f"{str(run)!r} is a study; name one of its runs: {', '.join(m.run.name for m in found.members[:4])}"
+        )
+    return found
+
+
+def _target(weights: Run | str | Path, out: str | Path) -> Run | Path:
+    """Saved weights by path, or a run; best.safetensors of a run folder is that run."""
+    if isinstance(weights, Run):
+        return weights
+    path = Path(weights)
+    if path.suffix in (".safetensors", ".pth", ".pt"):
+        return Run(path.parent) if (path.parent / "recipe.toml").is_file() else path
+    return _run(weights, out)

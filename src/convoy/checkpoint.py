@@ -1,0 +1,173 @@
+"""Weights and training state to and from raw tensors (safetensors and JSON): nothing that is read can run code.
+
+A checkpoint is a folder `checkpoints/<step>/` of `tensors.safetensors`, `state.json` and, renamed in last after the
+others reached the disk, `manifest.json` with their SHA-256. A kill or a full disk leaves a folder without a valid
+manifest, which loading passes over for the newest valid one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from convoy.runs import write_bytes
+
+KEPT = 2  # checkpoints; the older one serves when the newest is damaged
+TENSOR = "$tensor"
+
+
+def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """A state dict as safetensors. Tied tensors are stored once and named in the file's metadata."""
+    write_bytes(path, _pack(weights))
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """A state dict from .safetensors, or from a .pth / .pt of tensors alone.
+
+    Raises ValueError: missing, damaged, of another kind, or a pickle that holds more than tensors.
+    """
+    if not path.is_file():
+        raise ValueError(f"weights file {str(path)!r} does not exist")
+    if path.suffix == ".safetensors":
+        return _unpack(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError(
+            f"{path}: holds more than tensors (code or objects), so it is not opened; save a state_dict"
+        ) from None
+    except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+        raise ValueError(
+            f"{path}: not a readable weights file: {(str(error) or type(error).__name__).splitlines()[0]}"
+        ) from None
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ValueError(f"{path}: holds no state dict (names and tensors)")
+    return {str(name): tensor for name, tensor in content.items()}
+
+
+def load_into(module: torch.nn.Module, path: Path) -> None:
+    """Raises ValueError, in one line, where names or shapes do not fit the network."""
+    weights = load_weights(path)
+    own = module.state_dict()
+    missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    if missing or extra:
+        differences = [f"{len(missing)} missing ({missing[0]})"] * bool(missing) + [
+            f"{len(extra)} unknown ({extra[0]})"
+        ] * bool(extra)
+        raise ValueError(f"{path}: weights of another network: {', '.join(differences)}")
+    for name, tensor in weights.items():
+        if tensor.shape != own[name].shape:
+            raise ValueError(
+                f"{path}: {name} has shape {list(tensor.shape)}, the network's has {list(own[name].shape)}"
+            )
+    module.load_state_dict(weights)
+
+
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> None:
+    """Writes `folder/<step>/`; `state` is a tree of dicts and lists over tensors and JSON values."""
+    tensors: dict[str, torch.Tensor] = {}
+    tree = _detach_tensors(state, "", tensors)
+    target = folder / str(step)
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "manifest.json").unlink(missing_ok=True)
+    contents = {"tensors.safetensors": _pack(tensors), "state.json": json.dumps(tree).encode()}
+    for name, content in contents.items():
+        write_bytes(target / name, content)
+    manifest = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    write_bytes(target / "manifest.json", json.dumps(manifest).encode())
+    _flush_folder(target)
+    for stale in _by_step(folder)[KEPT:]:
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The state of the newest valid checkpoint, None where there is none."""
+    for candidate in _by_step(folder):
+        if _is_valid(candidate):
+            tensors = _unpack(candidate / "tensors.safetensors")
+            return _attach_tensors(json.loads((candidate / "state.json").read_bytes()), tensors)
+    return None
+
+
+def _by_step(folder: Path) -> list[Path]:
+    """Newest first."""
+    return sorted((path for path in folder.glob("*") if path.name.isdigit()), key=lambda path: -int(path.name))
+
+
+def _is_valid(candidate: Path) -> bool:
+    try:
+        manifest = json.loads((candidate / "manifest.json").read_bytes())
+        return all(
+            hashlib.sha256((candidate / name).read_bytes()).hexdigest() == digest for name, digest in manifest.items()
+        )
+    except (OSError, json.JSONDecodeError, AttributeError):
+        return False
+
+
+def _pack(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """safetensors takes neither other layouts than contiguous ones nor tensors that share memory."""
+    stored: dict[str, torch.Tensor] = {}
+    aliases: dict[str, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in tensors.items():
+        identity = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        if tensor.numel() and identity in first:
+            aliases[name] = first[identity]
+        else:
+            first[identity] = name
+            stored[name] = tensor.detach().to("cpu", copy=True).contiguous()
+    return save(stored, metadata={"aliases": json.dumps(aliases)})
+
+
+def _unpack(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            aliases = json.loads((file.metadata() or {}).get("aliases", "{}"))
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file: {error}") from None
+    return tensors | {name: tensors[original] for name, original in aliases.items()}
+
+
+def _detach_tensors(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(node, torch.Tensor):
+        tensors[path] = node
+        return {TENSOR: path}
+    if isinstance(node, Mapping):  # pairs, because an optimizer's state has integer keys
+        return {"pairs": [[key, _detach_tensors(value, f"{path}/{key}", tensors)] for key, value in node.items()]}
+    if isinstance(node, list | tuple):
+        return [_detach_tensors(value, f"{path}/{index}", tensors) for index, value in enumerate(node)]
+    return node
+
+
+def _attach_tensors(node: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    if isinstance(node, dict):
+        if TENSOR in node:
+            return tensors[node[TENSOR]]
+        return {key: _attach_tensors(value, tensors) for key, value in node["pairs"]}
+    if isinstance(node, list):
+        return [_attach_tensors(value, tensors) for value in node]
+    return node
+
+
+def _flush_folder(folder: Path) -> None:
+    """A rename is on the disk only when its folder is."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,96 @@
+"""Batches cut from tensors that stay on the device as uint8: no loader, no worker, no work per image."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from convoy.data.augment import Augmentation
+from convoy.data.imageset import ImageSet
+from convoy.randomness import derive_seed
+
+
+class Normaliser:
+    """(x - mean) / std by channel; a uint8 batch is first brought to 0..1, as a float batch must be already."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        scale = 1 / torch.tensor(std, dtype=torch.float64)
+        offset = -torch.tensor(mean, dtype=torch.float64) * scale
+        self._scale = scale[:, None, None].to(device, dtype)  # (C, 1, 1)
+        self._scale_of_levels = (scale / 255)[:, None, None].to(device, dtype)
+        self._offset = offset[:, None, None].to(device, dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [B, C, H, W], uint8 or float in 0..1, on any device; returns a new tensor of this device and dtype."""
+        x = x.to(self.device)
+        if x.dtype == torch.uint8:
+            # A product of uint8 and float is of the float's type. torch.addcmul, one call, takes twice as long.
+            return torch.mul(x, self._scale_of_levels).add_(self._offset)
+        return torch.mul(x.to(self.dtype), self._scale).add_(self._offset)
+
+
+class Batches:
+    """The batches of every epoch: `at(epoch, step)` is a pure function of seed and member, so any step can be resumed.
+
+    A batch of 128 x 28 x 28 without augmentation costs 30 microseconds.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int,
+        seed: int,
+        normaliser: Normaliser,
+        augmentation: Augmentation,
+        device: torch.device,
+        dtype: torch.dtype,
+        member: int = 0,
+    ) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # nothing writes to these, and a read-only array is welcome
+            self._images = torch.from_numpy(images.images).to(device)
+        self._labels = torch.from_numpy(images.labels).to(device)
+        self.batch_size = batch_size
+        self._seed, self._member = seed, member
+        self._normaliser, self._augmentation = normaliser, augmentation
+        self._augmented_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        self._generator = torch.Generator()
+        self._ordered_epoch: int | None = None
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    @property
+    def images_per_epoch(self) -> int:
+        return len(self._images)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The last batch may be smaller than the others; it is kept.
+
+        A single image left over joins the batch before it: BatchNorm over vectors cannot train on one image.
+        """
+        whole, left_over = divmod(len(self._images), self.batch_size)
+        return max(1, whole + (left_over > 1))
+
+    def at(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Normalised images [B, C, H, W] and labels int64 [B], on the device."""
+        start = step * self.batch_size
+        end = len(self._images) if step + 1 == self.steps_per_epoch else start + self.batch_size
+        chosen = self._order_of(epoch)[start:end]
+        x = self._images.index_select(0, chosen)  # a seventh of the time of self._images[chosen]
+        if not self._augmentation.is_identity:
+            self._generator.manual_seed(derive_seed(self._seed, "augment", epoch, step, self._member))
+            x = self._augmentation(x.to(self._augmented_dtype).mul_(1 / 255), self._generator)
+        return self._normaliser(x), self._labels.index_select(0, chosen)
+
+    def _order_of(self, epoch: int) -> Tensor:
+        if epoch != self._ordered_epoch:
+            self._generator.manual_seed(derive_seed(self._seed, "order", epoch, 0, self._member))
+            order = torch.randperm(len(self._images), generator=self._generator)
+            self._order = order.to(self._images.device)
+            self._ordered_epoch = epoch
+        return self._order

@@ -1,0 +1,100 @@
+"""Decoded data sets kept on disk as plain .npy files, memory-mapped by every process that uses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from convoy.data.imageset import DataSet, ImageSet
+
+LAYOUT = "1"  # raised when the files of an entry, or what decoding makes of the same input, change
+ABANDONED_AFTER_SECONDS = 24 * 3600
+
+
+def cache_folder() -> Path:
+    """$CONVOY_CACHE, else the platform's folder for caches."""
+    if folder := os.environ.get("CONVOY_CACHE"):
+        return Path(folder).expanduser()
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("convoy"))
+
+
+def key_of(parts: Iterable[str]) -> str:
+    return sha256("\0".join([LAYOUT, *parts]).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def remembered(key: str, make: Callable[[], DataSet]) -> DataSet:
+    """The data set of this key from the cache, else what `make` returns, kept there for the next time.
+
+    A damaged entry is made anew. Where the cache cannot be written (read-only, disk full) the data stay in memory.
+    """
+    entry = cache_folder() / "data" / key
+    found = _read(entry)
+    if found is not None:
+        return found
+    dataset = make()
+    try:
+        _write(entry, dataset)
+    except OSError:
+        return dataset
+    return _read(entry) or dataset
+
+
+def _read(entry: Path) -> DataSet | None:
+    """None where there is no whole entry. Pixels are not hashed again: that would cost more than the loading."""
+    try:
+        facts = json.loads((entry / "entry.json").read_text(encoding="utf-8"))
+        classes = tuple(facts["classes"])
+        parts = {part: _read_part(entry, part, classes, known) for part, known in facts["hashes"].items()}
+        validation = np.load(entry / "validation.npy") if facts["has_validation"] else None
+        return DataSet(facts["name"], parts["train"], validation, parts.get("test"), tuple(facts["notes"]))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AssertionError):
+        return None
+
+
+def _read_part(entry: Path, part: str, classes: tuple[str, ...], known_hash: str) -> ImageSet:
+    # Copy-on-write, because torch warns of arrays that it could not write to; the pages are shared all the same.
+    images = np.load(entry / f"{part}_images.npy", mmap_mode="c")
+    return ImageSet(images, np.load(entry / f"{part}_labels.npy"), classes, known_hash)
+
+
+def _write(entry: Path, dataset: DataSet) -> None:
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(entry.parent)
+    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=entry.parent))
+    try:
+        parts = {"train": dataset.train} | ({"test": dataset.test} if dataset.test is not None else {})
+        for part, images in parts.items():
+            np.save(temporary / f"{part}_images.npy", images.images)
+            np.save(temporary / f"{part}_labels.npy", images.labels)
+        if dataset.validation_indices is not None:
+            np.save(temporary / "validation.npy", dataset.validation_indices)
+        facts = {
+            "name": dataset.name,
+            "classes": dataset.train.classes,
+            "notes": dataset.notes,
+            "hashes": {part: images.content_hash for part, images in parts.items()},
+            "has_validation": dataset.validation_indices is not None,
+        }
+        (temporary / "entry.json").write_text(json.dumps(facts), encoding="utf-8")
+        if _read(entry) is None:  # another process may have been faster
+            shutil.rmtree(entry, ignore_errors=True)
+            temporary.rename(entry)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Half-written entries of processes that were killed."""
+    for path in folder.glob(".writing-*"):
+        if time.time() - path.stat().st_mtime > ABANDONED_AFTER_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,36 @@
+"""The process behind `decode.decode_files`: `python -m convoy.data.decode_worker`, ended by the end of its input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from convoy.data.decode import decode_chunk
+from convoy.data.imageset import DataError
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends this process
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing that a library prints may land among the replies
+    try:
+        for line in sys.stdin.buffer:
+            replies.writelines(_answer(json.loads(line)))
+            replies.flush()
+    except BrokenPipeError:  # the parent was killed
+        os._exit(1)
+
+
+def _answer(request: dict[str, Any]) -> list[bytes]:
+    try:
+        pixels, sizes = decode_chunk(request["paths"], request["size"])
+    except DataError as error:
+        return [json.dumps({"error": str(error)}).encode() + b"\n"]
+    return [json.dumps({"sizes": sizes}).encode() + b"\n", pixels.tobytes()]
+
+
+if __name__ == "__main__":
+    main()

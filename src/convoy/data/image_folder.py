@@ -1,0 +1,183 @@
+"""A folder of images: `<class>/<image>`, or the same under train/, val/ and test/."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from convoy.data.imageset import DataError, DataSet, ImageSet
+
+_PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+_READ = "PNG, JPEG, BMP and WebP"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What stands in an image folder, before any file is opened."""
+
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]  # train, then validation, then test; by class, by name
+    labels: tuple[int, ...]
+    stamps: tuple[str, ...]  # path, size and modification time of each file, for the key of the cache
+    part_lengths: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def list_folder(root: Path) -> Listing:
+    """Raises DataError: no images, a class without images, only one class, test classes that training lacks."""
+    parts = _parts(root)
+    classes = _class_names(parts["train"])
+    if len(classes) < 2:
+        raise DataError(f"{parts['train']}: holds only one class ({classes[0]}); training needs at least two")
+    paths: list[str] = []
+    labels: list[int] = []
+    stamps: list[str] = []
+    part_lengths: dict[str, int] = {}
+    left_out: Counter[str] = Counter()
+    for part, folder in parts.items():
+        before = len(paths)
+        for class_name in _class_names(folder):
+            if class_name not in classes:
+                raise DataError(f"{folder / class_name}: this class has no folder in {parts['train']}")
+            class_folder = folder / class_name
+            files = list_images(class_folder, left_out)
+            if not files:
+                raise DataError(f"{class_folder}: holds no images ({_READ} are read, directly in the class folder)")
+            prefix = f"{class_folder}{os.sep}"
+            paths += [prefix + name for name, _, _ in files]
+            stamps += [f"{prefix}{name}|{size_bytes}|{mtime_ns}" for name, size_bytes, mtime_ns in files]
+            labels += [classes.index(class_name)] * len(files)
+        part_lengths[part] = len(paths) - before
+    notes = _note_on_files(left_out)
+    return Listing(classes, tuple(paths), tuple(labels), tuple(stamps), part_lengths, notes)
+
+
+def list_images(folder: Path, left_out: Counter[str]) -> list[tuple[str, int, int]]:
+    """(name, bytes, mtime in ns) of the images in a folder, by name; others are counted by suffix, hidden ones not."""
+    files = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            suffix = name[name.rfind(".") :].lower() if "." in name else ""
+            if suffix not in SUFFIXES:
+                left_out[suffix or "files without a suffix" if not entry.is_dir() else "folders"] += 1
+                continue
+            try:
+                status = entry.stat()
+            except OSError as error:
+                raise DataError(f"{entry.path}: cannot be read: {error.strerror}") from None
+            if not stat.S_ISREG(status.st_mode):
+                left_out["folders"] += 1
+                continue
+            files.append((name, status.st_size, status.st_mtime_ns))
+    files.sort()
+    return files
+
+
+def read_folder(listing: Listing, name: str, size: int | None) -> DataSet:
+    """Decodes all files; one channel if every image is grey, else three. Raises DataError naming a file."""
+    from convoy.data.decode import decode_files
+
+    pixels, sizes = decode_files(listing.paths, size)  # (N, 3, H, H)
+    if _all_grey(pixels):
+        pixels = np.ascontiguousarray(pixels[:, :1])
+    labels = np.array(listing.labels, np.int64)
+    n_test = listing.part_lengths.get("test", 0)
+    n_pool = len(labels) - n_test
+    n_train = listing.part_lengths["train"]
+    train = ImageSet(pixels[:n_pool], labels[:n_pool], listing.classes)
+    test = ImageSet(pixels[n_pool:], labels[n_pool:], listing.classes) if n_test else None
+    validation_indices = np.arange(n_train, n_pool) if n_pool > n_train else None
+    notes = _note_on_sizes(sizes, pixels.shape[-1], is_chosen=size is not None)
+    return DataSet(name, train, validation_indices, test, notes)
+
+
+def read_images(paths: Iterable[str | Path], size: int, in_chans: int) -> tuple[list[Path], np.ndarray]:
+    """The files named and the images directly in the folders named, and their pixels, uint8 [N, in_chans, size, size].
+
+    Decoded as for training; colour becomes grey (ITU-R 601 luma) where a network takes one channel. Raises DataError.
+    """
+    from convoy.data.decode import decode_files
+
+    files = _image_files(paths)
+    if not files:
+        raise DataError("no images were given")
+    pixels, _ = decode_files([str(path) for path in files], size)  # (N, 3, H, H)
+    if in_chans == 3:
+        return files, pixels
+    luma = np.tensordot(pixels, np.array([0.299, 0.587, 0.114], np.float32), axes=(1, 0))  # (N, H, H)
+    return files, np.rint(luma).astype(np.uint8)[:, None]
+
+
+def _image_files(paths: Iterable[str | Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = list_images(path, Counter())
+            if not inside:
+                raise DataError(f"{path}: holds no images ({_READ} are read)")
+            found += [path / name for name, _, _ in inside]
+        elif path.exists():
+            found.append(path)
+        else:
+            raise DataError(f"{path}: does not exist")
+    return found
+
+
+def _parts(root: Path) -> dict[str, Path]:
+    """Train, validation, test and their folders; without such folders the root itself is the training part.
+
+    A folder "train" with no folders in it is a class (of vehicles, perhaps), and no part.
+    """
+    folders = {_PART_NAMES.get(folder.name.lower(), ""): folder for folder in _folders(root)}
+    if "train" not in folders or not _folders(folders["train"]):
+        return {"train": root}
+    return {part: folders[part] for part in ("train", "validation", "test") if part in folders}
+
+
+def _folders(root: Path) -> list[Path]:
+    with os.scandir(root) as entries:
+        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    names = [path.name for path in _folders(folder)]
+    if not names:
+        raise DataError(
+            f"{folder}: holds no class folders; an image folder is <class>/<image> (train/, val/, test/ above)"
+        )
+    return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names))
+
+
+def _all_grey(pixels: np.ndarray) -> bool:
+    """A thousand images at a time, so that colour is found at once."""
+    return all(
+        bool((chunk == chunk[:, :1]).all())
+        for chunk in (pixels[start : start + 1000] for start in range(0, len(pixels), 1000))
+    )
+
+
+def _note_on_files(left_out: Counter[str]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in left_out.most_common(4))
+    return (f"left out, not images ({_READ} are read): {kinds}",)
+
+
+def _note_on_sizes(sizes: Counter[tuple[int, int]], side: int, *, is_chosen: bool) -> tuple[str, ...]:
+    if is_chosen or set(sizes) == {(side, side)}:
+        return ()
+    (width, height), count = sizes.most_common(1)[0]
+    share = f"{width} x {height}, the size of {count:,} of the {sum(sizes.values()):,} images"
+    return (
+        f"images were brought to {side} x {side} pixels after the most frequent size ({share}); data.size sets another",
+    )

@@ -1,0 +1,107 @@
+"""What every data set becomes: uint8 images and labels, with a hash of the content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+
+
+class DataError(ValueError):
+    """Data that a user gave and that cannot be used: one line that names the file."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Square images, uint8 [N, C, H, H], with labels, int64 [N], that index `classes`.
+
+    The images may be memory-mapped from the cache, shared by all processes that use them.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    known_hash: str | None = None  # what content_hash would compute, where the cache remembers it
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over shape, pixels, labels and class names."""
+        digest = sha256(repr((self.images.shape, self.classes)).encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return digest.hexdigest()
+
+    def __post_init__(self) -> None:
+        assert self.images.dtype == np.uint8, self.images.dtype
+        assert self.images.ndim == 4, self.images.shape
+        assert self.images.shape[2] == self.images.shape[3], self.images.shape
+        assert self.labels.dtype == np.int64, self.labels.dtype
+        assert self.labels.shape == self.images.shape[:1], self.labels.shape
+        if self.known_hash is not None:
+            self.__dict__["content_hash"] = self.known_hash
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def channels(self) -> int:
+        return self.images.shape[1]
+
+    @property
+    def size(self) -> int:
+        """The side of an image, in pixels."""
+        return self.images.shape[2]
+
+    @property
+    def class_counts(self) -> list[int]:
+        return np.bincount(self.labels, minlength=len(self.classes)).tolist()
+
+    def take(self, indices: np.ndarray) -> ImageSet:
+        """The images at these indices, in their order; the set itself where that is all of them as they stand."""
+        if len(indices) == len(self) and np.array_equal(indices, np.arange(len(self))):
+            return self  # spares a copy of the memory that processes share
+        return ImageSet(self.images[indices], self.labels[indices], self.classes)
+
+
+class SealedTest:
+    """A test part whose images come out only through `open`, which tells the caller's record first."""
+
+    def __init__(self, images: ImageSet) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def content_hash(self) -> str:
+        return self._images.content_hash
+
+    @property
+    def class_counts(self) -> list[int]:
+        return self._images.class_counts
+
+    def open(self, record: Callable[[str], object]) -> ImageSet:
+        """The images, after `record` was called with the content hash: so that openings can be counted."""
+        record(self.content_hash)
+        return self._images
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    name: str
+    train: ImageSet  # with the validation images, where the data bring their own
+    validation_indices: np.ndarray | None = None  # int64, into train
+    test: ImageSet | None = None
+    notes: tuple[str, ...] = ()  # what the user should know of how the files were read
+
+    @cached_property
+    def content_hash(self) -> str:
+        digest = sha256(self.train.content_hash.encode())
+        if self.validation_indices is not None:
+            digest.update(b"validation" + np.ascontiguousarray(self.validation_indices, dtype="<i8").tobytes())
+        if self.test is not None:
+            digest.update(b"test" + self.test.content_hash.encode())
+        return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""From the data section of a recipe to parts that can be trained on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from convoy.data.imageset import DataError, ImageSet, SealedTest
+from convoy.data.sources import load
+from convoy.data.splits import Split, limit_split, make_split
+from convoy.recipe import Data
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    name: str
+    train: ImageSet
+    validation: ImageSet | None
+    test: SealedTest | None
+    mean: tuple[float, ...]  # a channel, in units of pixels from 0 to 1
+    std: tuple[float, ...]
+    data_hash: str
+    split: Split
+    notes: tuple[str, ...]
+    limit: int | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.train.classes
+
+    @property
+    def in_chans(self) -> int:
+        return self.train.channels
+
+    @property
+    def image_size(self) -> int:
+        return self.train.size
+
+    @property
+    def split_hash(self) -> str:
+        return self.split.hash
+
+
+def prepare(spec: Data) -> Prepared:
+    """Loads, splits, limits, and measures the normalisation. Raises DataError, ValueError for an unknown name."""
+    dataset = load(spec.name, size=spec.size)
+    split = make_split(dataset, spec.split)
+    if spec.limit is not None:
+        split = limit_split(dataset, split, spec.limit, spec.split.seed)
+    train = dataset.train.take(split.train)
+    test = (dataset.train if dataset.test is None else dataset.test).take(split.test)
+    mean, std = channel_statistics(train.images) if spec.normalise == "train" else _fixed(spec, train.channels)
+    return Prepared(
+        name=dataset.name,
+        train=train,
+        validation=dataset.train.take(split.validation) if len(split.validation) else None,
+        test=SealedTest(test) if len(test) else None,
+        mean=mean,
+        std=std,
+        data_hash=dataset.content_hash,
+        split=split,
+        notes=dataset.notes,
+        limit=spec.limit,
+    )
+
+
+def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, in 0..1, over all pixels of uint8 [N, C, H, W].
+
+    The sums are of integers and exact. Raises DataError for a channel of one value.
+    """
+    channels = images.shape[1]
+    total, total_of_squares = [0] * channels, [0] * channels
+    # Chunks that stay in the processor's cache, and no BLAS, whose threads wait for each other on a busy machine:
+    # 48,000 MNIST images take 40 ms; dot products of floats took as long alone and 1 to 2 s beside other work.
+    for start in range(0, len(images), 64):
+        for channel in range(channels):
+            levels = images[start : start + 64, channel].astype(np.uint32)  # (64, H, W)
+            total[channel] += int(levels.sum(dtype=np.uint64))
+            levels *= levels
+            total_of_squares[channel] += int(levels.sum(dtype=np.uint64))
+    n_pixels = images.size // channels
+    mean = [levels / n_pixels / 255 for levels in total]
+    # n * sum of squares - square of the sum, before any rounding
+    spread = [n_pixels * squares - levels**2 for levels, squares in zip(total, total_of_squares, strict=True)]
+    if 0 in spread:
+        raise DataError(f"all training pixels of channel {spread.index(0)} have one value: there is nothing to learn")
+    return tuple(mean), tuple(math.sqrt(square) / n_pixels / 255 for square in spread)
+
+
+def _fixed(spec: Data, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    assert spec.normalise != "train"
+    constants = []
+    for value in spec.normalise:
+        values = value if isinstance(value, tuple) else (value,) * channels
+        if len(values) != channels:
+            raise DataError(f"data.normalise gives {len(values)} values for the {channels} channels of {spec.name}")
+        constants.append(tuple(float(number) for number in values))
+    return constants[0], constants[1]

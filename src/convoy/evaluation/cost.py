@@ -1,0 +1,99 @@
+"""What a network costs: parameters, FLOPs, milliseconds, bytes."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+WARM_UP, REPEATS, LATENCY_SECONDS = 3, 50, 2.0
+
+
+def parameters(module: nn.Module) -> int:
+    """All of them, those that forward never reaches included."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def flops_per_image(module: nn.Module, shape: tuple[int, int, int]) -> int:
+    """FLOPs of one forward pass of an image (C, H, W), counted by torch: 2 per multiply-add, so half of it is MACs.
+
+    Convolutions and matrix products count; norms, activations, pooling and resampling do not, as is the custom.
+    """
+    mode = module.training
+    module.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(_blank(module, shape))
+    module.train(mode)
+    return counter.get_total_flops()
+
+
+def ms_per_image(module: nn.Module, shape: tuple[int, int, int]) -> float:
+    """Median milliseconds of a forward pass of one image (batch 1) on the module's own device, after a warm-up.
+
+    From input tensor to finished logits; neither decoding nor normalisation, nor the copy to the device. On a CPU with
+    one thread, so that the number does not depend on how many runs share the cores.
+    """
+    mode, threads = module.training, torch.get_num_threads()
+    image = _blank(module, shape)
+    module.eval()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            for _ in range(WARM_UP):
+                _seconds(module, image)
+            seconds: list[float] = []
+            while len(seconds) < REPEATS and sum(seconds) < LATENCY_SECONDS:
+                seconds.append(_seconds(module, image))
+    finally:
+        torch.set_num_threads(threads)
+        module.train(mode)
+    return 1000 * statistics.median(seconds)
+
+
+class PeakMemory:
+    """The most memory used since this was made, in bytes.
+
+    On a CPU: the resident-set high-water mark of the whole process, that is Python, the loaded libraries (torch alone
+    is 200 to 400 MB) and the resident data set as well as the network. Linux lets a process restart its mark; elsewhere
+    it counts from the start of the process, so that an earlier run in it may have set it.
+    On CUDA: the most that torch's allocator held in tensors; no context, no library workspace, no other process.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        elif sys.platform == "linux":
+            _restart_high_water_mark()
+
+    def bytes(self) -> int:
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        mark = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return mark if sys.platform == "darwin" else mark * 1024  # macOS gives bytes, Linux KiB
+
+
+def _restart_high_water_mark() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # man 5 proc
+    except OSError:  # a container may mount /proc read-only; the docstring above says what then counts
+        return
+
+
+def _blank(module: nn.Module, shape: tuple[int, int, int]) -> torch.Tensor:
+    weight = next(module.parameters())
+    return torch.zeros(1, *shape, device=weight.device, dtype=weight.dtype)
+
+
+def _seconds(module: nn.Module, image: torch.Tensor) -> float:
+    start = time.perf_counter()
+    module(image)
+    if image.is_cuda:
+        torch.cuda.synchronize(image.device)
+    return time.perf_counter() - start

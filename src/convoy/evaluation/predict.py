@@ -1,0 +1,35 @@
+"""The one evaluator: every score of every study comes from these logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def predict(
+    module: nn.Module,
+    images: np.ndarray,
+    normaliser: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    batch_size: int = 1000,
+) -> np.ndarray:
+    """Logits float32 [N, classes] of images uint8 [N, C, H, W], N >= 1, in their order.
+
+    In evaluation mode, and the module's mode is restored. The normaliser turns a uint8 batch into what the network
+    was trained on, device and dtype included.
+    """
+    mode = module.training
+    module.eval()
+    try:
+        with torch.inference_mode():
+            logits = [
+                # A copy per batch: torch refuses to share a read-only memory map.
+                module(normaliser(torch.from_numpy(images[start : start + batch_size].copy()))).float().cpu().numpy()
+                for start in range(0, len(images), batch_size)
+            ]
+    finally:
+        module.train(mode)
+    return np.concatenate(logits)

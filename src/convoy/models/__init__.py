@@ -1,0 +1,51 @@
+"""The model zoo: one file a family, all made by `create`, which also takes a user's class ("path/to/net.py:MyNet")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from convoy.models import fast_mnist_cnn, lenet, mnist_resnet, two_conv_cnn, user, wide_kernel_cnn  # noqa: F401
+from convoy.models.entry import MODELS, ModelEntry, Option, defaults_of
+from convoy.registry import is_user_class, unknown
+
+__all__ = ["MODELS", "ModelEntry", "create", "default_options"]
+
+
+def create(
+    name: str, *, in_chans: int, num_classes: int, image_size: int, options: Mapping[str, Option] | None = None
+) -> nn.Module:
+    """A network of float32 weights drawn from torch's default generator: seed it first.
+
+    It maps (N, in_chans, image_size, image_size) to logits (N, num_classes), and its `flaws` are sentences on what is
+    known to be wrong with it, as published. Raises ValueError: unknown name or option, an option's value out of range,
+    images too small, and whatever goes wrong in a user's file.
+    """
+    geometry = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    options = dict(options or {})
+    if is_user_class(name):
+        return user.create(name, geometry, options)
+    entry = MODELS[name]
+    if image_size < entry.smallest_image:
+        raise ValueError(f"images of {image_size} pixels are too small for {name}: at least {entry.smallest_image}")
+    for option, value in options.items():
+        _check_option(entry, option, value)
+    return entry.factory(**geometry, **(dict(entry.options) | options))
+
+
+def default_options(name: str) -> dict[str, Option]:
+    """Every option of a model with its default, so that a fingerprint covers what a recipe leaves out."""
+    return defaults_of(user.load_class(name)) if is_user_class(name) else dict(MODELS[name].options)
+
+
+def _check_option(entry: ModelEntry, option: str, value: Option) -> None:
+    if option not in entry.options:
+        raise unknown("option", option, entry.options, f"model.options of {entry.name}")
+    wanted = type(entry.options[option])
+    fits = isinstance(value, int | float) and not isinstance(value, bool) if wanted is float else type(value) is wanted
+    if not fits:
+        raise ValueError(f"{option} = {value!r} in model.options of {entry.name}: must be {_ARTICLE[wanted]}")
+
+
+_ARTICLE = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}

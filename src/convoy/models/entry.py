@@ -1,0 +1,65 @@
+"""What the registry knows about a model, and the decorator that puts it there.
+
+A family is one file: the class, its facts in `@register`, and an import in `convoy.models`. A variant is one more
+`register` line with other option values (`presets`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import nn
+
+from convoy.registry import Registry
+
+Option = bool | int | float | str
+GEOMETRY = ("in_chans", "num_classes", "image_size")  # what the data say; all other arguments are options
+
+ModuleClass = TypeVar("ModuleClass", bound=type[nn.Module])
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    name: str
+    factory: Callable[..., nn.Module]
+    summary: str  # one line for `convoy list models`
+    source: str  # URL of the paper or report
+    parameters: int  # at in_chans=1, num_classes=10, image_size=28; pinned by the contract test
+    smallest_image: int  # pixels; below this some feature map would be empty
+    options: Mapping[str, Option]  # name -> default, the presets of a variant included
+    channels_last: bool  # whether a training step on the CPU is faster in this memory format
+
+
+MODELS: Registry[ModelEntry] = Registry("model")
+
+
+def register(
+    name: str,
+    *,
+    summary: str,
+    source: str,
+    parameters: int,
+    smallest_image: int,
+    channels_last: bool = True,
+    presets: Mapping[str, Option] | None = None,
+) -> Callable[[ModuleClass], ModuleClass]:
+    def add(factory: ModuleClass) -> ModuleClass:
+        options = defaults_of(factory) | dict(presets or {})
+        entry = ModelEntry(name, factory, summary, source, parameters, smallest_image, options, channels_last)
+        MODELS.add(name, entry)
+        return factory
+
+    return add
+
+
+def defaults_of(factory: type[nn.Module]) -> dict[str, Option]:
+    """Option names and their defaults, read from the signature; a default that no recipe could hold is left out."""
+    parameters = inspect.signature(factory).parameters.values()
+    return {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.name not in GEOMETRY and isinstance(parameter.default, Option)
+    }

@@ -1,0 +1,48 @@
+"""99.26 % on MNIST's test set after one epoch of 3.5 s on two CPU cores (mean of 10 seeds, sd 0.05, lowest 99.18 %).
+
+The recipe: all 60,000 images, batch 256, Adam, one-cycle up to 3e-2 (rise 0.3), label smoothing 0.1, channels_last; the
+seconds are 235 steps without evaluation, on an Intel Xeon with AVX-512, torch 2.13.
+Paper: none; LeNet's plan with the batch norm of Ioffe and Szegedy 2015. https://arxiv.org/abs/1502.03167
+Differs from the paper: made for CPU time. No padding, so that maps shrink early: 28 -> 24 -> 12 -> 10 -> 5 -> 3 pixels.
+Pooling stands before norm and activation, which then see a quarter of the values. The last map is read without a hidden
+layer.
+
+Tried, one epoch each, n = 2 or 3: lr 2e-2 reaches 99.26 %, and with it widths 16, 48, 96 reach 99.32 % for a third more
+time. Widths 12, 32, 64 are slower than 16 (a vector holds 16 floats). With lr 1e-2 it is 99.14 %, and without label
+smoothing 99.06 %; strided convolutions instead of pooling stay below 99.0 %; batch 512 loses 0.3 points.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convoy.models.entry import register
+
+WIDTHS = (16, 32, 64)
+
+
+@register(
+    "fast_mnist_cnn",
+    summary="three small convolutions made for 99 % on MNIST in one epoch of a CPU",
+    source="https://arxiv.org/abs/1502.03167",
+    parameters=29_434,
+    smallest_image=20,
+)
+class FastMnistCNN(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(self, in_chans: int = 1, num_classes: int = 10, image_size: int = 28) -> None:
+        super().__init__()
+        first, second, third = WIDTHS
+        side = ((image_size - 4) // 2 - 2) // 2 - 2
+        # No biases: the norm behind each convolution would subtract them again.
+        self.features = nn.Sequential(
+            nn.Conv2d(in_chans, first, 5, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(first), nn.ReLU(),
+            nn.Conv2d(first, second, 3, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(second), nn.ReLU(),
+            nn.Conv2d(second, third, 3, bias=False), nn.BatchNorm2d(third), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(third * side * side, num_classes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)

@@ -1,0 +1,283 @@
+"""A user's own network, named "path/to/net.py:MyNet".
+
+The file is executed anew at each load, its local modules too, so that an edited file takes effect; they never stay in
+`sys.modules` under their own names, so that the `layers.py` of one folder is not taken for that of another. Whatever
+fails is a one-line ValueError that names file and line.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from convoy.models.entry import GEOMETRY, Option
+from convoy.registry import is_user_class, unknown
+
+# Code that is loaded once and is never the user's own, even where his folder contains it (a .venv, this package).
+INSTALLED = (
+    Path(__file__).parents[1],
+    *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+)
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_loading: set[Path] = set()
+
+
+def load_class(spec: str) -> type[nn.Module]:
+    """The class that "path/to/net.py:MyNet" names. Raises ValueError: see `create`."""
+    path, class_name = _locate(spec)
+    module = _execute(path)
+    own = [name for name, value in vars(module).items() if _is_network(value) and value.__module__ == module.__name__]
+    if class_name not in vars(module):
+        if not own:
+            raise ValueError(f"{path}: no class {class_name!r}, and none that is a torch.nn.Module")
+        raise unknown("class", class_name, own, str(path))
+    found = vars(module)[class_name]
+    if not _is_network(found):
+        raise ValueError(f"{path}: {class_name} is not a subclass of torch.nn.Module")
+    return found
+
+
+def create(spec: str, geometry: Mapping[str, int], options: Mapping[str, Option]) -> nn.Module:
+    """Build the class and check it on a batch of two black images.
+
+    It gets those of in_chans, num_classes, image_size that its `__init__` names (all of them for **kwargs), and the
+    options. Raises ValueError: the file is missing, does not parse or fails; the class is absent or no network; an
+    option is unknown; `__init__` or `forward` raises; the output is not [2, num_classes] in floating point.
+    """
+    factory = load_class(spec)
+    path, class_name = _locate(spec)
+    module = _build(path, factory, _arguments(path, factory, geometry, options))
+    _check_output(path, module, geometry)
+    if not list(module.parameters()):
+        raise ValueError(f"{_place(path, factory)}: {class_name} has no parameters to train")
+    if not hasattr(module, "flaws"):
+        module.flaws = ()  # type: ignore[assignment]
+    return module
+
+
+def source_files(spec: str) -> list[Path]:
+    """The file and the local modules that it imports, recursively: what decides how a user's network behaves.
+
+    Found by reading the imports, without executing anything; a module whose name is put together at run time is not
+    found. Local means: under the file's folder. Raises ValueError where a file does not parse.
+    """
+    path = _locate(spec)[0] if is_user_class(spec) else Path(spec).resolve()
+    found = {path}
+    waiting = [path]
+    while waiting:
+        for imported in _local_imports(waiting.pop(), path.parent):
+            if imported not in found:
+                found.add(imported)
+                waiting.append(imported)
+    return [path, *sorted(found - {path})]
+
+
+def _locate(spec: str) -> tuple[Path, str]:
+    file, _, class_name = spec.rpartition(":")
+    path = Path(file).resolve()
+    if not class_name.isidentifier():
+        raise ValueError(f"{spec!r} does not name a class: write path/to/net.py:MyNet")
+    if not path.is_file():
+        raise ValueError(f"file {file!r} of model {spec!r} does not exist")
+    return path, class_name
+
+
+def _is_network(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, nn.Module)
+
+
+# ---- executing a file on its own ----
+
+
+def _execute(path: Path) -> ModuleType:
+    """The file as a submodule of a package of its own, so that `from .layers import X` works and names cannot clash."""
+    if path in _loading:
+        raise ValueError(f"{path} starts a training of itself when loaded: put that under if __name__ == '__main__':")
+    package = "convoy_user_" + blake2b(str(path).encode(), digest_size=8).hexdigest()
+    name = f"{package}.{path.stem.replace('.', '_')}"
+    for stale in [key for key in sys.modules if key == package or key.startswith(package + ".")]:
+        del sys.modules[stale]
+    sys.modules[package] = ModuleType(package)
+    sys.modules[package].__path__ = [str(path.parent)]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    locals_ = {_top_level(file, path.parent) for file in source_files(str(path))}
+    with _folder_importable(path.parent, locals_):
+        try:
+            _loading.add(path)
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            raise _failure(path, error, str(path)) from None
+        finally:
+            _loading.discard(path)
+    return module
+
+
+@contextmanager
+def _folder_importable(folder: Path, local_names: set[str]) -> Iterator[None]:
+    """Local modules come from the folder, freshly read, and are forgotten afterwards; others' namesakes come back."""
+    aside = {key: value for key, value in sys.modules.items() if key.split(".")[0] in local_names}
+    aside = {key: value for key, value in aside.items() if not _is_installed(value)}
+    for key in aside:
+        del sys.modules[key]
+    before = set(sys.modules)
+    writes_bytecode = sys.dont_write_bytecode
+    sys.path.insert(0, str(folder))
+    # A .pyc is matched by the second and the size of its source: an edit within the second would be missed.
+    sys.dont_write_bytecode = True
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = writes_bytecode
+        sys.path.remove(str(folder))
+        for key in set(sys.modules) - before:
+            if not key.startswith("convoy_user_") and _lies_in(sys.modules[key], folder):
+                del sys.modules[key]
+        sys.modules.update(aside)
+
+
+def _origin(module: ModuleType) -> Path | None:
+    """File of a module, folder of a namespace package, None for what is built in."""
+    if getattr(module, "__file__", None):
+        return Path(str(module.__file__))
+    return next((Path(entry) for entry in getattr(module, "__path__", ())), None)
+
+
+def _is_installed(module: ModuleType) -> bool:
+    origin = _origin(module)
+    return origin is None or _in_library(origin)
+
+
+def _in_library(file: Path) -> bool:
+    return any(file.is_relative_to(root) for root in INSTALLED)
+
+
+def _lies_in(module: ModuleType, folder: Path) -> bool:
+    origin = _origin(module)
+    return origin is not None and origin.is_relative_to(folder) and not _is_installed(module)
+
+
+def _top_level(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).parts[0].removesuffix(".py")
+
+
+# ---- imports, read from the source ----
+
+
+def _local_imports(file: Path, root: Path) -> set[Path]:
+    try:
+        tree = ast.parse(file.read_bytes(), filename=str(file))
+    except (SyntaxError, ValueError) as error:
+        raise _failure(file, error, str(file)) from None
+    found: set[Path] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found |= _module_files(root, alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            start = file.parents[node.level - 1] if 0 < node.level <= len(file.parents) else root
+            parts = node.module.split(".") if node.module else []
+            for alias in node.names:  # `from a import b`: b may be a module of a
+                found |= _module_files(start, [*parts, alias.name])
+    return {imported for imported in found if imported.is_relative_to(root)}
+
+
+def _module_files(folder: Path, parts: list[str]) -> set[Path]:
+    """The files that importing a.b.c executes: a/__init__.py, a/b/__init__.py and a/b/c.py, as far as they exist."""
+    found = set()
+    for part in parts:
+        for candidate in (folder / part / "__init__.py", folder / f"{part}.py"):
+            if candidate.is_file():
+                found.add(candidate)
+                break
+        folder = folder / part
+    return found
+
+
+# ---- building and checking ----
+
+
+def _arguments(
+    path: Path, factory: type[nn.Module], geometry: Mapping[str, int], options: Mapping[str, Option]
+) -> dict[str, Option]:
+    if factory.__init__ is nn.Module.__init__:
+        named, takes_all = set(), False  # torch declares **kwargs there, and refuses them
+    else:
+        parameters = list(inspect.signature(factory).parameters.values())
+        named = {parameter.name for parameter in parameters if parameter.kind not in VARIADIC}
+        takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    for option in options:
+        if option in GEOMETRY:
+            raise ValueError(f"{option} in model.options of {factory.__name__}: it follows from the data")
+        if option not in named and not takes_all:
+            raise unknown("option", option, named - set(GEOMETRY), f"model.options of {path}:{factory.__name__}")
+    return {key: value for key, value in geometry.items() if takes_all or key in named} | dict(options)
+
+
+def _build(path: Path, factory: type[nn.Module], arguments: Mapping[str, Option]) -> nn.Module:
+    try:
+        return factory(**arguments)
+    except (Exception, SystemExit) as error:
+        what = f"{factory.__name__}.__init__: "
+        raise _failure(path, error, _place(path, factory, factory.__init__), what) from None
+
+
+def _check_output(path: Path, module: nn.Module, geometry: Mapping[str, int]) -> None:
+    """One pass in evaluation mode, which also gives lazy layers their shape; torch's generator is left as it was."""
+    size, classes = geometry["image_size"], geometry["num_classes"]
+    images = torch.zeros(2, geometry["in_chans"], size, size)
+    place, name = _place(path, type(module), type(module).forward), f"{type(module).__name__}.forward"
+    mode = module.training
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            output = module.eval()(images)
+    except (Exception, SystemExit) as error:
+        raise _failure(path, error, place, f"{name} on images of {list(images.shape)}: ") from None
+    module.train(mode)
+    if not isinstance(output, torch.Tensor):
+        raise ValueError(f"{place}: {name} returns {type(output).__name__}, must be a tensor of logits")
+    if output.shape != (2, classes):
+        shape = list(output.shape)
+        raise ValueError(f"{place}: {name} returns {shape} for 2 images and {classes} classes, must be [2, {classes}]")
+    if not output.is_floating_point():
+        raise ValueError(f"{place}: {name} returns {output.dtype}, must be floating point")
+
+
+def _failure(path: Path, error: BaseException, place: str, what: str = "") -> ValueError:
+    """One line: the innermost place in the user's own folder, else `place`, then what happened there."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return ValueError(f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}")
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [(file, line) for file, line in frames if file.is_relative_to(path.parent) and not _in_library(file)]
+    if own:
+        place = f"{own[-1][0]}:{own[-1][1]}"
+    message = next(iter(str(error).splitlines()), "")
+    return ValueError(f"{place}: {what}{type(error).__name__}: {message}")
+
+
+def _place(path: Path, factory: type[nn.Module], method: object = None) -> str:
+    """ "net.py:12": where the method is written, or the class if it inherits the method from torch."""
+    code = getattr(method, "__code__", None)
+    if code is not None and not _in_library(Path(code.co_filename)):
+        return f"{code.co_filename}:{code.co_firstlineno}"
+    try:
+        return f"{inspect.getsourcefile(factory)}:{inspect.getsourcelines(factory)[1]}"
+    except (OSError, TypeError):
+        return str(path)

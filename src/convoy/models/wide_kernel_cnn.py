@@ -1,0 +1,55 @@
+"""A plain CNN with wide kernels and one large linear layer: the baseline of the course-mnist experiment.
+
+Source: a lab report; the shape is that of the "Deep MNIST for Experts" tutorial of TensorFlow 1.
+https://github.com/tensorflow/tensorflow/blob/r1.4/tensorflow/examples/tutorials/mnist/mnist_deep.py
+Differs from the paper: the first kernel is 7x7 where the tutorial has 5x5; the softmax that the report names as the
+output is an option, because cross-entropy takes logits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convoy.models._flaws import softmax_before_loss
+from convoy.models.entry import register
+
+
+@register(
+    "wide_kernel_cnn",
+    summary="7x7 and 5x5 convolutions, a linear layer of 1,024, dropout",
+    source="https://github.com/tensorflow/tensorflow/blob/r1.4/tensorflow/examples/tutorials/mnist/mnist_deep.py",
+    parameters=3_275_402,
+    smallest_image=4,
+)
+class WideKernelCNN(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,
+        *,
+        keep_prob: float = 0.7,
+        softmax_output: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 < keep_prob <= 1:
+            raise ValueError(f"keep_prob = {keep_prob} in model.options of wide_kernel_cnn: must be in (0, 1]")
+        side = image_size // 4
+        self.features = nn.Sequential(
+            nn.Conv2d(in_chans, 32, 7, padding=3), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        )  # fmt: skip
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(64 * side * side, 1024), nn.ReLU(), nn.Dropout(1 - keep_prob),
+            nn.Linear(1024, num_classes),
+        )  # fmt: skip
+        if softmax_output:
+            self.head.append(nn.Softmax(dim=-1))
+            self.flaws = (softmax_before_loss(num_classes),)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)

@@ -1,0 +1,90 @@
+"""Runs on the console: bars where someone watches a terminal, and always the plain lines of log.txt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Event(Protocol):
+    """An event of a run (training.run_one): its kind, its plain line, its numbers."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def values(self) -> dict[str, Any]: ...
+
+
+class Display:
+    """Shows the events of one run or of several; `show` takes the run's position in `names`."""
+
+    def __init__(self, names: Sequence[str], *, to_stderr: bool = False) -> None:
+        self._names = list(names)
+        self._console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+        self._bars: Progress | None = None
+        self._tasks: dict[int, TaskID] = {}
+        self._overall: TaskID | None = None
+        self._said: set[str] = set()
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.fields[numbers]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._bars.start()
+            if len(self._names) > 1:
+                self._overall = self._bars.add_task(
+                    "[bold]runs", total=len(self._names), numbers=f"0/{len(self._names)}"
+                )
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def show(self, position: int, event: Event) -> None:
+        if event.text and self._is_news(event):
+            prefix = f"{self._names[position]}: " if len(self._names) > 1 else ""
+            self._console.print(prefix + event.text, markup=False)
+        if self._bars is None:
+            return
+        if event.kind == "progress":
+            self._advance(self._bars, position, event.values)
+        elif event.kind == "end":
+            task = self._tasks.pop(position, None)
+            if task is not None:
+                self._bars.remove_task(task)
+            if self._overall is not None:
+                self._bars.advance(self._overall)
+                done = int(self._bars.tasks[0].completed)
+                self._bars.update(self._overall, numbers=f"{done}/{len(self._names)}")
+
+    def _is_news(self, event: Event) -> bool:
+        """Of several runs, what bars show already or another run has said is left out; log.txt has it."""
+        if len(self._names) == 1 or event.kind == "end":
+            return True
+        if event.kind == "note":
+            said, self._said = event.text in self._said, self._said | {event.text}
+            return not said
+        return event.kind == "epoch" and self._bars is None
+
+    def _advance(self, bars: Progress, position: int, values: dict[str, Any]) -> None:
+        loss = "not finite" if values["loss"] is None else f"{values['loss']:.4f}"
+        numbers = (
+            f"epoch {values['epoch']}/{values['epochs']}  loss {loss}  accuracy {values['accuracy']:.1%}"
+            f"  {values['images_per_second']:,.0f} images/s"
+        )
+        if position not in self._tasks:
+            self._tasks[position] = bars.add_task(self._names[position], total=values["total"], numbers=numbers)
+        bars.update(self._tasks[position], completed=values["images"], numbers=numbers)

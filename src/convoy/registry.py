@@ -1,0 +1,51 @@
+"""Names and what they stand for: one `Registry` per kind of thing a recipe can name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> ValueError:
+    """The one form in which Convoy says that a name is not known: value, place, close matches, what is allowed."""
+    names = sorted(allowed)
+    place = f" in {where}" if where else ""
+    close = get_close_matches(value, names, n=3, cutoff=0.6)
+    if close:
+        return ValueError(f"unknown {kind} {value!r}{place}; did you mean {' or '.join(map(repr, close))}?")
+    return ValueError(f"unknown {kind} {value!r}{place}; known: {', '.join(names) or 'none'}")
+
+
+def is_user_class(name: str) -> bool:
+    """Whether a model's name is no registered one but a class in a file, "path/to/net.py:MyNet"."""
+    return ".py:" in name
+
+
+class Registry(Generic[T]):
+    """A mapping from name to entry that refuses to overwrite and answers a wrong name with the close ones."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def add(self, name: str, entry: T) -> None:
+        if name in self._entries:
+            raise ValueError(f"{self.kind} {name!r} is registered twice")
+        self._entries[name] = entry
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._entries:
+            raise unknown(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,192 @@
+"""From a chart to files and to SVG inside a page. Matplotlib's object interface, no global state; layout by hand.
+
+Constrained layout and tight boxes draw everything twice and took half of a report's time; margins are known here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from markupsafe import escape
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from convoy.reporting.content import Chart, Panel, short, shortened
+from convoy.reporting.palette import INK, MUTED, PAPER, RULE, Look, by_variable
+
+WIDTH = 4.4  # inches of a panel: one on a phone, two beside each other on a screen; 10 pt stay readable on both
+RIGHT = 0.22
+DPI = 200
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be named $x$
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.labelsize": 10,
+    "axes.formatter.useoffset": False,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "figure.facecolor": "none",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "convoy",
+    "image.composite_image": False,
+}
+
+
+def inline_panels(chart: Chart, prefix: str) -> list[str]:
+    """One <svg> a panel for use inside HTML, its colours CSS variables, its ids unique under `prefix`."""
+    panels = []
+    for number, panel in enumerate(chart.panels):
+        with style():
+            figure = Figure(figsize=(WIDTH, panel.height))
+            _place(figure, panel, left=0.0, top=panel.height, size=(WIDTH, panel.height))
+            svg = _svg(figure)
+        panels.append(
+            for_page(svg, f"{prefix}-{number}", f"{chart.title}: {panel.title}" if panel.title else chart.title)
+        )
+    return panels
+
+
+def save_chart(chart: Chart, look: Look, folder: Path) -> None:
+    """figures/<name>.png and .svg: all panels, two beside each other, with the key below."""
+    with style():
+        figure = _whole(chart, look)
+        save(figure, folder / f"{chart.name}.svg")
+        save(figure, folder / f"{chart.name}.png")
+
+
+def save(figure: Figure, path: Path) -> None:
+    if path.suffix == ".svg":
+        path.write_text(_svg(figure), encoding="utf-8")
+    else:
+        with style():
+            FigureCanvasAgg(figure).print_figure(path, dpi=DPI, facecolor=PAPER)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The rc parameters of a report, and silence about glyphs that only the page's own fonts have."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        yield
+
+
+def _whole(chart: Chart, look: Look) -> Figure:
+    columns = min(2, len(chart.panels))
+    rows = [chart.panels[i : i + columns] for i in range(0, len(chart.panels), columns)]
+    key_columns = _key_columns(chart.key, columns * WIDTH)
+    key_rows = math.ceil(len(chart.key) / key_columns) + bool(chart.line_key)
+    key_height = 0.24 * key_rows + (0.2 if key_rows else 0)
+    heights = [max(panel.height for panel in row) for row in rows]
+    width, height = columns * WIDTH, sum(heights) + key_height
+    figure = Figure(figsize=(width, height), facecolor=PAPER)
+    top = height
+    for row, row_height in zip(rows, heights, strict=True):
+        for column, panel in enumerate(row):
+            _place(figure, panel, left=column * WIDTH, top=top, size=(width, height))
+        top -= row_height
+    if chart.line_key:
+        figure.text(0.2 / width, 0.12 / height, chart.line_key, color=MUTED)
+    if chart.key:
+        bottom = (0.1 + 0.24 * bool(chart.line_key)) / height
+        _draw_key(figure, chart.key, look, key_columns, (0.1 / width, bottom))
+    return figure
+
+
+def _place(figure: Figure, panel: Panel, *, left: float, top: float, size: tuple[float, float]) -> None:
+    width, height = size
+    axes: Axes = figure.add_axes(
+        (
+            (left + panel.left) / width,
+            (top - panel.height + panel.bottom) / height,
+            (WIDTH - panel.left - RIGHT) / width,
+            (panel.height - panel.bottom - panel.top) / height,
+        )
+    )
+    panel.draw(axes)
+    if panel.title:
+        # From the panel's left edge, not the axes': there is more room for a long name.
+        axes.text(
+            (0.1 - panel.left) / (WIDTH - panel.left - RIGHT),
+            1 + 0.14 / (panel.height - panel.bottom - panel.top),
+            short(panel.title, 46),
+            transform=axes.transAxes,
+            fontsize=11,
+            fontweight="bold",
+        )
+
+
+def _key_columns(labels: Sequence[str], width: float) -> int:
+    longest = max(map(len, shortened(labels, 40)), default=1)
+    return max(1, min(len(labels), int(width / (0.5 + 0.085 * longest))))
+
+
+def _draw_key(figure: Figure, labels: Sequence[str], look: Look, columns: int, corner: tuple[float, float]) -> None:
+    handles = [
+        Line2D([], [], color=look.colour(label), marker=look.mark(label), linewidth=2, label=name)
+        for label, name in zip(labels, shortened(labels, 40), strict=True)
+    ]
+    figure.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=columns, frameon=False, borderpad=0,
+        borderaxespad=0, labelspacing=0.4, handlelength=1.6,
+    )  # fmt: skip
+
+
+def _svg(figure: Figure) -> str:
+    file = StringIO()
+    with style():
+        empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        FigureCanvasSVG(figure).print_svg(file, metadata=empty)
+    return file.getvalue()
+
+
+def for_page(svg: str, prefix: str, about: str) -> str:
+    """An SVG file's text made fit for a page: no prologue, unique ids, the page's font and colours, any width."""
+    body = svg[svg.index("<svg") :]
+    box = re.search(r'viewBox="([^"]+)"', body)
+    assert box is not None
+    body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", body[body.index(">") + 1 :], flags=re.S)
+    # Inside tags only: between them stand names, which are left as they are.
+    body = re.sub(r"<[^>]+>", lambda tag: _tag_for_page(tag.group(), prefix), body)
+    return f'<svg viewBox="{box.group(1)}" role="img" aria-label="{escape(about)}">{body}'
+
+
+def _tag_for_page(tag: str, prefix: str) -> str:
+    if tag.startswith("<g id="):
+        return "<g>"
+    tag = tag.replace('id="', f'id="{prefix}-').replace("url(#", f"url(#{prefix}-")
+    tag = tag.replace('href="#', f'href="#{prefix}-').replace("font-weight: 700", "font-weight: 600")
+    tag = re.sub(r"font-family: [^;\"]+", "font-family: inherit", tag)
+    tag = re.sub(r"(?<=font: )([^;\"]*?px) [^;\"]+", r"\1 var(--font)", tag)
+    tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
+    return _COLOUR.sub(lambda match: _VARIABLES[match.group()], tag)
+
+
+_VARIABLES = by_variable()
+_COLOUR = re.compile("|".join(_VARIABLES))

@@ -1,0 +1,251 @@
+"""Where a network errs: confusion matrices, recall by class, the balance of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from convoy.reporting.content import clean, shortened
+from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, WASH
+from convoy.stats import wilson
+
+MANY_CLASSES = 20  # from here on a matrix is an image without numbers, and charts show the extremes only
+NAME_LENGTH = 12
+
+
+class Confused(NamedTuple):
+    true: str
+    predicted: str
+    images: int
+    of: int  # images of the true class
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.images / max(1, self.of)
+
+
+class ConfusionNumbers(NamedTuple):
+    label: str
+    classes: tuple[str, ...]
+    counts: np.ndarray  # int [K, K], rows are true, summed over seeds
+    runs: int
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Fractions of each true class."""
+        return self.counts / np.maximum(1, self.counts.sum(1, keepdims=True))
+
+    @property
+    def errors(self) -> np.ndarray:
+        """The shares with the diagonal, the right answers, set to 0."""
+        return self.shares * (1 - np.eye(len(self.classes)))
+
+    def worst(self, number: int) -> list[Confused]:
+        wrong = self.counts * (1 - np.eye(len(self.classes), dtype=int))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:number]
+        cells = [divmod(int(place), len(self.classes)) for place in order]
+        return [
+            Confused(self.classes[t], self.classes[p], int(wrong[t, p]), int(self.counts[t].sum()))
+            for t, p in cells
+            if wrong[t, p]
+        ]
+
+
+class ClassRecall(NamedTuple):
+    name: str
+    recall: float  # percent
+    low: float
+    high: float
+    n: int
+
+
+class BalanceNumbers(NamedTuple):
+    classes: tuple[str, ...]
+    counts: Mapping[str, tuple[int, ...]]  # by part
+
+
+def class_names(classes: Sequence[str]) -> list[str]:
+    """As the axes of a figure show them."""
+    return shortened(classes, NAME_LENGTH)
+
+
+def confusion_numbers(label: str, classes: Sequence[str], scores: Sequence[Mapping[str, Any]]) -> ConfusionNumbers:
+    """`scores` are those of one part, a run each."""
+    counts = np.sum([np.array(score["confusion"], dtype=int) for score in scores], axis=0)
+    return ConfusionNumbers(label, tuple(classes), counts, len(scores))
+
+
+def draw_confusion(axes: Axes, numbers: ConfusionNumbers, scale: float) -> None:
+    """Errors by the depth of one colour, which reaches its end at `scale`; the diagonal is grey and apart from it.
+
+    The depth is opacity, so that the same drawing is right on a light and on a dark page.
+    """
+    k = len(numbers.classes)
+    depth = np.sqrt(np.clip(numbers.errors / max(scale, 1e-9), 0, 1))  # the root: small errors stay visible
+    axes.set_xlim(-0.5, k - 0.5)
+    axes.set_ylim(k - 0.5, -0.5)
+    axes.set_aspect("equal", anchor="N")
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if k > MANY_CLASSES:
+        _draw_as_image(axes, depth)
+    else:
+        _draw_cells(axes, numbers, depth)
+    step = 1 if k <= MANY_CLASSES else -(-k // 10)
+    shown = list(range(0, k, step))
+    every = class_names(numbers.classes)
+    names = [every[place] for place in shown]
+    wide = max(map(len, names)) * k > 45 or k > MANY_CLASSES
+    axes.set_xticks(shown, names, rotation=90 if wide else 0)
+    axes.set_yticks(shown, names)
+    axes.tick_params(length=0)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+
+
+def _draw_cells(axes: Axes, numbers: ConfusionNumbers, depth: np.ndarray) -> None:
+    k = len(numbers.classes)
+    size = 10 if k <= 5 else 8 if k <= 12 else 5
+    for row in range(k):
+        for column in range(k):
+            right, count = row == column, int(numbers.counts[row, column])
+            if not right and not count:
+                continue
+            colour, alpha = (WASH, 1.0) if right else (HEAT, 0.06 + 0.94 * depth[row, column])
+            axes.add_patch(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, color=colour, alpha=alpha, linewidth=0))
+            text = f"{100 * numbers.shares[row, row]:.1f}" if right else f"{count:,}"
+            ink = MUTED if right else PAPER if depth[row, column] > 0.62 else INK
+            axes.text(column, row, text, ha="center", va="center_baseline", fontsize=size, color=ink)
+
+
+def _draw_as_image(axes: Axes, depth: np.ndarray) -> None:
+    """One picture: a hundred classes would be ten thousand shapes. Mid-tone, so that it shows on dark as well."""
+    k = len(depth)
+    pixels = np.empty((k, k, 4))
+    pixels[..., :3] = to_rgb("#d1691f")
+    pixels[..., 3] = np.where(depth > 0, 0.15 + 0.85 * depth, 0)
+    pixels[np.arange(k), np.arange(k)] = (0.55, 0.58, 0.61, 0.5)
+    axes.imshow(pixels, interpolation="none", extent=(-0.5, k - 0.5, k - 0.5, -0.5))
+
+
+def confusion_caption(panels: Sequence[ConfusionNumbers]) -> str:
+    told = []
+    for numbers in panels:
+        worst = numbers.worst(1)
+        if worst:
+            pair = worst[0]
+            told.append(
+                f"{numbers.label} takes {pair.true} for {pair.predicted} most often ({pair.percent:.1f} % of them)"
+            )
+        else:
+            told.append(f"{numbers.label} makes no error")
+    if len(told) > 4:
+        told = [*told[:4], "the other matrices are read in the same way"]
+    runs = max(numbers.runs for numbers in panels)
+    summed = f", summed over {runs} seeds" if runs > 1 else ""
+    many = len(panels[0].classes) > MANY_CLASSES
+    cells = (
+        "The stronger the colour, the more errors"
+        if many
+        else f"Colour: errors, with their number{summed}; grey: percent of the class that is right"
+    )
+    scale = "The colour grows with the root, so that rare errors show"
+    return f"{'; '.join(told)}. {cells}. {scale}{', on one scale for all' if len(panels) > 1 else ''}."
+
+
+def confusion_scale(panels: Sequence[ConfusionNumbers]) -> float:
+    return max(float(numbers.errors.max()) for numbers in panels)
+
+
+def recall_numbers(score: Mapping[str, Any]) -> tuple[ClassRecall, ...]:
+    """The share of each class that is right, lowest first, with Wilson's interval."""
+    confusion = np.array(score["confusion"], dtype=int)
+    recalls = []
+    for place, entry in enumerate(score["per_class"]):
+        n = int(confusion[place].sum())
+        if n:
+            right = wilson(int(confusion[place, place]), n)
+            low, high = right.low or 0.0, right.high or 0.0
+            recalls.append(ClassRecall(clean(entry["class"]), 100 * right.mean, 100 * low, 100 * high, n))
+    return tuple(sorted(recalls, key=lambda recall: recall.recall))
+
+
+def draw_recall(axes: Axes, numbers: Sequence[ClassRecall], colour: str) -> None:
+    shown = numbers[:MANY_CLASSES]
+    places = np.arange(len(shown))
+    for place, recall in zip(places, shown, strict=True):
+        axes.plot(
+            (recall.low, recall.high), (place, place), color=colour, alpha=0.35, linewidth=6, solid_capstyle="butt"
+        )
+    axes.plot([recall.recall for recall in shown], places, "o", color=colour, markersize=6, markeredgewidth=0)
+    axes.set_yticks(places, class_names([recall.name for recall in shown]))
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    low = min(recall.low for recall in shown)
+    axes.set_xlim(max(0.0, low - 0.1 * (100 - low)), 100 + 0.03 * (100 - low))
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("images of the class that are right (%)")
+
+
+def recall_caption(numbers: Sequence[ClassRecall]) -> str:
+    low, high = numbers[0], numbers[-1]
+    cut = f" Shown: the {MANY_CLASSES} lowest of {len(numbers)} classes." if len(numbers) > MANY_CLASSES else ""
+    apart = "the intervals lie apart" if low.high < high.low else "the intervals overlap"
+    return (
+        f"{low.name} is the hardest class ({low.recall:.1f} %), {high.name} the easiest ({high.recall:.1f} %); "
+        f"{apart}. Bars: 95 % intervals over the images of the class.{cut}"
+    )
+
+
+def balance_numbers(data: Mapping[str, Any], classes: Sequence[str]) -> BalanceNumbers:
+    return BalanceNumbers(
+        tuple(classes),
+        {part: tuple(counts) for part, counts in data["per_class"].items() if counts and sum(counts)},
+    )
+
+
+def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
+    """Shares, not counts: parts of different size can be compared."""
+    k = len(numbers.classes)
+    marks = {"validation": ("o", 5, MUTED), "test": ("x", 6, INK)}
+    for part, counts in numbers.counts.items():
+        share = 100 * np.array(counts) / sum(counts)
+        if part == "train":
+            axes.bar(range(k), share, width=0.72, color=MUTED, alpha=0.3, label=part, linewidth=0)
+        else:
+            mark, size, colour = marks[part]
+            axes.plot(range(k), share, mark, color=colour, markersize=size, label=part, markeredgewidth=1.4)
+    step = 1 if k <= MANY_CLASSES else -(-k // 10)
+    names = class_names(numbers.classes)[::step]
+    axes.set_xticks(range(0, k, step), names, rotation=90 if max(map(len, names)) * len(names) > 40 else 0)
+    axes.tick_params(axis="x", length=0)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(False, axis="x")
+    axes.set_ylabel("share of the part (%)")
+    handles, labels = axes.get_legend_handles_labels()
+    order = [labels.index(part) for part in numbers.counts]
+    axes.legend(
+        [handles[place] for place in order], list(numbers.counts), loc="lower right", bbox_to_anchor=(1.0, 1.0),
+        ncols=3, frameon=False, handlelength=1, columnspacing=1, handletextpad=0.5,
+    )  # fmt: skip
+
+
+def balance_caption(numbers: BalanceNumbers) -> str:
+    part = "train" if "train" in numbers.counts else next(iter(numbers.counts))
+    counts = np.array(numbers.counts[part])
+    least, most = int(counts.argmin()), int(counts.argmax())
+    ratio = counts[most] / max(1, counts[least])
+    name = "training" if part == "train" else part
+    verdict = "balanced" if ratio < 1.05 else "nearly balanced" if ratio < 1.5 else "unbalanced"
+    return (
+        f"The classes of the {name} part are {verdict}: from {counts[least]:,} images "
+        f"({numbers.classes[least]}) to {counts[most]:,} ({numbers.classes[most]}), a ratio of {ratio:.2f}."
+    )

@@ -1,0 +1,189 @@
+"""Images: samples, predictions, the hardest ones, filters. Tiles for a page, and the same tiles as a figure file."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from convoy.reporting import canvas
+from convoy.reporting.content import Gallery, Strip, Tile, clean, short
+from convoy.reporting.palette import INK, MUTED, WRONG
+
+SAMPLES_PER_CLASS = 8
+MANY_CLASSES = 12  # from here on one sample a class
+COLUMNS = 12  # tiles beside each other in a figure file
+TILE = 0.74  # inches
+
+
+def draw_gallery(
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    predicted: np.ndarray,
+    confidence: np.ndarray,
+    classes: Sequence[str],
+    path: Path,
+) -> None:
+    if len(images) == 0:
+        raise ValueError("a gallery needs at least one image")
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise ValueError(f"{str(path)!r}: a gallery is written as .png or .svg")
+    tiles = prediction_tiles(images, labels, predicted, confidence, [clean(name) for name in classes])
+    columns = min(COLUMNS, max(1, math.ceil(math.sqrt(1.5 * len(tiles)))))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with canvas.style():
+        canvas.save(_figure([Strip("", tiles)], columns), path.with_suffix(path.suffix.lower()))
+
+
+def save_gallery(gallery: Gallery, folder: Path) -> None:
+    """figures/<name>.png; no SVG, which would be these very pixels in a wrapper."""
+    most = max(len(strip.tiles) for strip in gallery.strips)
+    with canvas.style():
+        canvas.save(_figure(gallery.strips, min(COLUMNS, most), beside=gallery.beside), folder / f"{gallery.name}.png")
+
+
+def prediction_tiles(
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    predicted: np.ndarray,
+    confidence: np.ndarray,
+    classes: Sequence[str],
+    index: np.ndarray | None = None,
+) -> tuple[Tile, ...]:
+    tiles = []
+    for place, image in enumerate(images):
+        name = classes[int(predicted[place])]
+        true = classes[int(labels[place])] if labels is not None else name
+        sure = f"{100 * float(confidence[place]):.0f} %"
+        about = f"predicted {name} with {sure}" + (f", is {true}" if labels is not None else "")
+        if index is not None:
+            about = f"image {int(index[place])}: {about}"
+        tiles.append(Tile(image, name, sure, true if true != name else "", about))
+    return tuple(tiles)
+
+
+def gallery_tiles(gallery: Mapping[str, np.ndarray], name: str, classes: Sequence[str], most: int) -> tuple[Tile, ...]:
+    """The tiles of "predictions" or "hardest" in a run's gallery; none where it has none."""
+    if f"{name}_images" not in gallery:
+        return ()
+    keys = ("images", "labels", "predicted", "confidence")
+    images, labels, predicted, confidence = (gallery[f"{name}_{key}"][:most] for key in keys)
+    index = gallery.get(f"{name}_index")
+    return prediction_tiles(images, labels, predicted, confidence, classes, index)
+
+
+def sample_strips(gallery: Mapping[str, np.ndarray], classes: Sequence[str]) -> tuple[Strip, ...]:
+    """A strip a class; with many classes one strip with a sample of each."""
+    if "samples_images" not in gallery:
+        return ()
+    images, labels = gallery["samples_images"], gallery["samples_labels"]
+    places = {place: np.flatnonzero(labels == place) for place in range(len(classes))}
+    if len(classes) > MANY_CLASSES:
+        tiles = [Tile(images[p[0]], classes[c], about=classes[c]) for c, p in places.items() if len(p)]
+        return (Strip("", tuple(tiles)),)
+    return tuple(
+        Strip(classes[c], tuple(Tile(images[p], about=classes[c]) for p in found[:SAMPLES_PER_CLASS]))
+        for c, found in places.items()
+        if len(found)
+    )
+
+
+def filter_tiles(filters: np.ndarray, most: int) -> tuple[Tile, ...]:
+    """float [F, C, h, w] to grey or RGB tiles; each filter's own greatest weight is white or black, 0 is mid-grey."""
+    tiles = []
+    for number, weights in enumerate(filters[:most]):
+        kernel = weights if weights.shape[0] in (1, 3) else weights.mean(0, keepdims=True)
+        kernel = np.nan_to_num(kernel.astype(np.float64))
+        largest = max(float(np.abs(kernel).max()), 1e-12)
+        tiles.append(Tile(np.round(127.5 + 127.5 * kernel / largest).astype(np.uint8), about=f"filter {number + 1}"))
+    return tuple(tiles)
+
+
+def faint_filters(filters: np.ndarray) -> int:
+    """How many filters have a largest weight under a tenth of the layer's."""
+    largest = np.abs(np.nan_to_num(filters)).reshape(len(filters), -1).max(1)
+    return int((largest < 0.1 * largest.max()).sum())
+
+
+def brightness(gallery: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:
+    """Which class is brightest and which darkest among the samples, in percent of white."""
+    images, labels = gallery["samples_images"], gallery["samples_labels"]
+    means = {place: 100 * float(images[labels == place].mean()) / 255 for place in np.unique(labels).tolist()}
+    dark, bright = min(means, key=lambda c: means[c]), max(means, key=lambda c: means[c])
+    return (
+        f"On average {classes[bright]} is the brightest ({means[bright]:.0f} % of white), "
+        f"{classes[dark]} the darkest ({means[dark]:.0f} %)."
+    )
+
+
+def mosaic(tiles: Sequence[Tile], gap: int) -> np.ndarray:
+    """uint8 [H, W, 4]: the tiles beside each other, `gap` transparent pixels between them."""
+    height, width = tiles[0].image.shape[1:]
+    picture = np.zeros((height, len(tiles) * (width + gap) - gap, 4), dtype=np.uint8)
+    for place, tile in enumerate(tiles):
+        left = place * (width + gap)
+        picture[:, left : left + width, :3] = _rgb(tile.image)
+        picture[:, left : left + width, 3] = 255
+    return picture
+
+
+def data_uri(pixels: np.ndarray) -> str:
+    """A PNG of uint8 [C, H, W] (1 or 3 channels) or [H, W, 4] as a data: address."""
+    if pixels.shape[-1] == 4 and pixels.shape[0] not in (1, 3):
+        picture = Image.fromarray(pixels, "RGBA")
+    elif pixels.shape[0] == 1:
+        picture = Image.fromarray(np.ascontiguousarray(pixels[0]))
+    else:
+        picture = Image.fromarray(np.ascontiguousarray(_rgb(pixels)))
+    file = BytesIO()
+    picture.save(file, "PNG", compress_level=6)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    """[C, H, W] to [H, W, 3]; a single channel is grey, of other numbers the first is shown."""
+    shown = image if image.shape[0] == 3 else np.repeat(image[:1], 3, axis=0)
+    return shown.transpose(1, 2, 0)
+
+
+def _figure(strips: Sequence[Strip], columns: int, *, beside: bool = False) -> Figure:
+    """All strips below each other, each wrapped after `columns` tiles; inches are the axes' units."""
+    labelled = any(tile.name for strip in strips for tile in strip.tiles)
+    wrong = any(tile.wrong for strip in strips for tile in strip.tiles)
+    row_height = TILE + 0.08 + (0.15 if labelled else 0) + (0.15 if wrong else 0)
+    left = 1.0 if beside else 0.0
+    head = 0.0 if beside or not any(strip.title for strip in strips) else 0.34
+    rows = [math.ceil(len(strip.tiles) / columns) for strip in strips]
+    width, height = left + columns * (TILE + 0.08) + 0.12, sum(r * row_height + head for r in rows) + 0.1
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    top = 0.05
+    for strip, count in zip(strips, rows, strict=True):
+        if head:
+            axes.text(0.1, top + head - 0.1, short(strip.title, 60), fontweight="bold", color=INK)
+        elif beside:
+            axes.text(left - 0.06, top + TILE / 2, short(strip.title, 13), ha="right", va="center")
+        for place, tile in enumerate(strip.tiles):
+            x = 0.1 + left + (place % columns) * (TILE + 0.08)
+            _draw_tile(axes, tile, x, top + head + (place // columns) * row_height)
+        top += head + count * row_height
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.axis("off")
+    return figure
+
+
+def _draw_tile(axes: Axes, tile: Tile, x: float, y: float) -> None:
+    axes.imshow(_rgb(tile.image), extent=(x, x + TILE, y + TILE, y), interpolation="none", aspect="auto")
+    if tile.name:
+        text = f"{short(tile.name, 8)} {tile.sure}" if tile.sure else short(tile.name, 13)
+        axes.text(x, y + TILE + 0.13, text, fontsize=7, color=WRONG if tile.wrong else MUTED)
+    if tile.wrong:
+        axes.text(x, y + TILE + 0.26, f"is {short(tile.wrong, 11)}", fontsize=7, color=INK)

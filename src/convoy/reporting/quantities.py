@@ -1,0 +1,40 @@
+"""How numbers are written: enough digits to compare by, no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from convoy.stats import Estimate
+
+MIB = 2**20
+
+
+def compact(value: float) -> str:
+    """1234567 as "1.23 M": three digits and a magnitude."""
+    for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= 0.9995 * size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def plain(value: float) -> str:
+    """At least three digits, thousands set apart: 12,346 or 12.3 or 0.123."""
+    return f"{value:,.{_digits(value)}f}"
+
+
+def cost_parts(estimate: Mapping[str, Any] | None) -> tuple[str, str]:
+    """A cost's mean and "± half-width", in the digits of the mean; ("", "") where it was not measured."""
+    if estimate is None:
+        return "", ""
+    value = Estimate.from_json(estimate)
+    return value.parts(digits=_digits(value.mean))
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def _digits(value: float) -> int:
+    size = abs(value)
+    return 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3

@@ -1,0 +1,102 @@
+"""The runs of a report, each file read once and every name made fit to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from convoy.recipe import Recipe
+from convoy.reporting.content import clean
+from convoy.runs import Member, Run, Study
+
+PARTS = ("test", "validation")
+
+
+@dataclass(frozen=True)
+class Reading:
+    label: str
+    seed: int
+    run: Run
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        return self.run.recipe
+
+    @cached_property
+    def status(self) -> dict[str, Any]:
+        return self.run.status
+
+    @cached_property
+    def scores(self) -> dict[str, Any]:
+        return self.run.scores
+
+    @cached_property
+    def cost(self) -> dict[str, Any]:
+        return self.run.cost
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        return self.run.data
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        return self.run.environment
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        return self.run.metrics
+
+    @cached_property
+    def gallery(self) -> dict[str, np.ndarray]:
+        return self.run.gallery
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(clean(name) for name in self.data["classes"])
+
+
+Groups = Mapping[str, list[Reading]]
+
+
+def of_run(run: Run) -> Reading:
+    return Reading(clean(run.label), run.recipe.seed, run)
+
+
+def of_study(study: Study) -> dict[str, list[Reading]]:
+    """Label to its runs, in the study's order. Raises ValueError for a study without runs."""
+    groups: dict[str, list[Reading]] = {}
+    for reading in map(_of_member, study.members):
+        groups.setdefault(reading.label, []).append(reading)
+    if not groups:
+        raise ValueError(f"{study.path / 'study.toml'} names no run: there is nothing to report")
+    return groups
+
+
+def _of_member(member: Member) -> Reading:
+    return Reading(clean(member.label), member.seed, member.run)
+
+
+def cleaned(finding: Mapping[str, Any]) -> dict[str, Any]:
+    """A finding whose names agree with those of the readings."""
+    rows = [{**row, "label": clean(row["label"])} for row in finding["rows"]]
+    pairs = [{**pair, "a": clean(pair["a"]), "b": clean(pair["b"])} for pair in finding["pairs"]]
+    return {**finding, "rows": rows, "pairs": pairs}
+
+
+def every(groups: Groups) -> list[Reading]:
+    return [reading for group in groups.values() for reading in group]
+
+
+def scored(groups: Groups, part: str) -> dict[str, list[Reading]]:
+    """The runs with a score on this part; labels without any fall out."""
+    kept = {label: [reading for reading in group if part in reading.scores] for label, group in groups.items()}
+    return {label: group for label, group in kept.items() if group}
+
+
+def distinct(values: Iterable[object]) -> list[str]:
+    """As text, in the order of their first appearance."""
+    return list(dict.fromkeys(str(value) for value in values))

@@ -1,0 +1,136 @@
+"""A page to report.html (one file, nothing from outside), report.md and figures/."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from convoy.reporting import canvas, palette
+from convoy.reporting.content import Chart, Code, Gallery, Page, Strip
+from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
+from convoy.runs import write_bytes
+
+
+def write(page: Page, folder: Path) -> Path:
+    """The path of report.html. Figures of an earlier report in the same folder are replaced."""
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    look = palette.Look(page.labels)
+    for section in page.sections:
+        for block in section.blocks:
+            if isinstance(block, Chart):
+                canvas.save_chart(block, look, figures)
+            elif isinstance(block, Gallery):
+                save_gallery(block, figures)
+    write_bytes(folder / "report.md", markdown(page).encode())
+    write_bytes(folder / "report.html", html(page).encode())
+    return folder / "report.html"
+
+
+def html(page: Page) -> str:
+    look = palette.Look(page.labels)
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        page=page,
+        numbers=_figure_numbers(page),
+        light=Markup(palette.variables(dark=False)),
+        dark=Markup(palette.variables(dark=True)),
+        kind=_kind,
+        prose=_prose,
+        breakable=_breakable,
+        panels=lambda chart: [Markup(svg) for svg in canvas.inline_panels(chart, f"f-{chart.name}")],
+        mark=lambda label: _mark(look, label),
+        uri=lambda tile: data_uri(tile.image),
+        strip_uri=_strip_uri,
+    )
+
+
+def markdown(page: Page) -> str:
+    environment = _environment().overlay(autoescape=False, finalize=_markdown_cell)
+    text = environment.get_template("report.md.j2").render(
+        page=page, numbers=_figure_numbers(page), kind=_kind, raw=_Raw, fence=_fence, cell=_cell_text
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("convoy.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _figure_numbers(page: Page) -> dict[str, int]:
+    figures = [b for section in page.sections for b in section.blocks if isinstance(b, Chart | Gallery)]
+    return {figure.name: number for number, figure in enumerate(figures, start=1)}
+
+
+def _kind(block: object) -> str:
+    return type(block).__name__.lower()
+
+
+def _prose(text: str) -> Markup:
+    """No line ends between a number and its unit or its interval."""
+    held = re.sub(r"(?<=\d) (?=%|±|points|s\b|seeds|images|of \d)|(?<=[±=]) (?=\d)", "\u00a0", text)
+    return _breakable(held, longest=30)
+
+
+def _breakable(text: str, longest: int = 14) -> Markup:
+    """In words longer than that, lines may end behind an underscore."""
+    words = (word.replace("_", "_<wbr>") if len(word) > longest else word for word in str(escape(text)).split(" "))
+    return Markup(" ".join(words))
+
+
+def _mark(look: palette.Look, label: str) -> Markup:
+    variable = palette.by_variable()[look.colour(label)]
+    path = palette.MARK_PATHS[look.mark(label)]
+    return Markup(
+        f'<svg class="mark" viewBox="-6 -6 12 12" aria-hidden="true"><path d="{path}" fill="{variable}"/></svg>'
+    )
+
+
+def _strip_uri(strip: Strip) -> str:
+    """A class's samples as one picture: a page of a hundred small ones loads slowly."""
+    return data_uri(mosaic(strip.tiles, gap=max(1, strip.tiles[0].image.shape[1] // 14)))
+
+
+class _Raw(str):
+    """Text that is Markdown already."""
+
+    __slots__ = ()
+
+
+def _markdown_cell(value: Any) -> Any:
+    """Everything that the Markdown template prints passes here: names cannot become markup, tables or HTML."""
+    if isinstance(value, _Raw) or not isinstance(value, str):
+        return value
+    text = re.sub(r"([\\`*\[\]|~$#])|(?<!\w)(_)|(_)(?!\w)", lambda m: "\\" + m.group(), " ".join(value.split()))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"^([-+=]|\d+[.)])(?=\s|$)", lambda m: m.group()[:-1] + "\\" + m.group()[-1], text)
+
+
+def _cell_text(cell: Any) -> _Raw:
+    text = _markdown_cell(cell.text)
+    if cell.bold:
+        text = f"**{text}**"
+    if cell.link:
+        text = f"[{text}]({cell.link})"
+    note = _markdown_cell(cell.note)
+    return _Raw(f"{text} {note}" if note and note[0] in "±o" else f"{text} ({note})" if note else text)
+
+
+def _fence(block: Code) -> _Raw:
+    """A fence longer than any run of backticks in the code."""
+    longest = max((len(run) for run in re.findall(r"`+", block.text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return _Raw(f"{fence}\n{block.text}\n{fence}")

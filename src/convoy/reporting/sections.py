@@ -1,0 +1,285 @@
+"""The parts that a run's and a study's report share: training, errors, data, and how it was made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from convoy.reporting import canvas, tables
+from convoy.reporting import figures_classes as classes_
+from convoy.reporting import figures_curves as curves_
+from convoy.reporting import figures_images as images_
+from convoy.reporting.content import (
+    Block,
+    Cell,
+    Chart,
+    Code,
+    Column,
+    Gallery,
+    Panel,
+    Section,
+    Strip,
+    Table,
+    clean,
+    clean_lines,
+)
+from convoy.reporting.palette import Look
+from convoy.reporting.quantities import listed
+from convoy.reporting.reading import Groups, Reading, distinct, every, scored
+
+MOST_STRIPS = 6  # models whose images are shown
+CONFUSED_PAIRS = 5
+FILTERS = 32
+
+
+def curves(groups: Groups, look: Look) -> Chart | None:
+    """Loss and accuracy beside each other; None where no run finished an epoch."""
+    lines = {label: [r.metrics for r in group if r.metrics] for label, group in groups.items()}
+    lines = {label: found for label, found in lines.items() if found}
+    if not lines:
+        return None
+    loss, accuracy = (curves_.curve_numbers(lines, quantity) for quantity in ("loss", "accuracy"))
+    panels = tuple(
+        Panel(title, partial(curves_.draw_curves, numbers=numbers, look=look))
+        for title, numbers in (("Loss", loss), ("Accuracy", accuracy))
+    )
+    solid = next((curve.part for curve in accuracy.curves if curve.part != "train"), "")
+    line_key = f"training dashed, {solid} solid" if solid else "training, dashed"
+    return Chart(
+        "curves",
+        "Loss and accuracy by epoch",
+        panels,
+        curves_.curves_caption(accuracy),
+        key=tuple(lines),
+        line_key=line_key,
+    )
+
+
+def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | None:
+    """Confusions, the most confused pairs, predictions and the hardest images; None where nothing was scored."""
+    known = scored(groups, part)
+    known = {
+        label: [r for r in group if "confusion" in r.scores[part] and r.classes == group[0].classes]
+        for label, group in known.items()
+    }
+    if not known:
+        return None
+    panels = [
+        classes_.confusion_numbers(label, group[0].classes, [r.scores[part] for r in group])
+        for label, group in known.items()
+    ]
+    blocks: list[Block] = [_confusion_chart(panels, named=len(known) > 1)]
+    confused = {numbers.label: numbers.worst(CONFUSED_PAIRS) for numbers in panels}
+    if any(confused.values()):
+        blocks.append(tables.confused_table(confused))
+    firsts = [group[0] for group in known.values()]
+    predictions = _gallery(firsts, "predictions", tiles)
+    if predictions:
+        blocks.append(
+            Gallery(
+                "predictions", "Predictions", predictions, _predictions_caption(predictions, _of_first_seed(groups))
+            )
+        )
+    hardest = _gallery(firsts, "hardest", tiles)
+    if hardest:
+        blocks.append(
+            Gallery("hardest", "Hardest images", hardest, _hardest_caption(hardest, part, _of_first_seed(groups)))
+        )
+    return Section("Where it errs" if len(known) == 1 else "Where they err", tuple(blocks))
+
+
+def _confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool) -> Chart:
+    scale = classes_.confusion_scale(panels)
+    longest = max(map(len, classes_.class_names(panels[0].classes)))
+    left = 0.55 + 0.085 * longest
+    many = longest * len(panels[0].classes) > 45 or len(panels[0].classes) > classes_.MANY_CLASSES
+    bottom = 0.45 + (0.085 * longest if many else 0.15)
+    top = 0.42 if named else 0.12
+    height = canvas.WIDTH - left - 0.15 + bottom + top
+    drawn = tuple(
+        Panel(
+            numbers.label if named else "",
+            partial(classes_.draw_confusion, numbers=numbers, scale=scale),
+            height=height,
+            left=left,
+            bottom=bottom,
+            top=top,
+        )
+        for numbers in panels
+    )
+    return Chart("confusion", "Confusion", drawn, classes_.confusion_caption(panels))
+
+
+def _gallery(firsts: Sequence[Reading], name: str, tiles: int) -> tuple[Strip, ...]:
+    strips = []
+    for reading in firsts[:MOST_STRIPS]:
+        found = images_.gallery_tiles(reading.gallery, name, reading.classes, tiles)
+        if found:
+            title = f"{reading.label}, seed {reading.seed}" if len(firsts) > 1 else ""
+            strips.append(Strip(title, found, key=reading.label))
+    return tuple(strips)
+
+
+def _of_first_seed(groups: Groups) -> str:
+    cut = f" The {MOST_STRIPS} best models are shown." if len(groups) > MOST_STRIPS else ""
+    return f" Each model by its first seed.{cut}" if len(every(groups)) > 1 else ""
+
+
+def _hardest_caption(strips: Sequence[Strip], part: str, which: str) -> str:
+    tiles = [tile for strip in strips for tile in strip.tiles]
+    wrong = [tile for tile in tiles if tile.wrong]
+    told = f"The images of the {part} part with the highest loss: {len(wrong)} of these {len(tiles)} are misread"
+    surest = max((tile for tile in wrong), key=lambda tile: float(tile.sure.split()[0]), default=None)
+    if surest is not None:
+        told += f", one {surest.wrong} as {surest.name} with {surest.sure} confidence"
+    return f"{told}. Red: what the network says; below it the true class.{which}"
+
+
+def _predictions_caption(strips: Sequence[Strip], which: str) -> str:
+    told = []
+    for strip in strips:
+        right = sum(not tile.wrong for tile in strip.tiles)
+        told.append(f"{right} of {len(strip.tiles)}{f' by {strip.key}' if len(strips) > 1 else ''}")
+    return (
+        f"Images drawn at random; right are {listed(told)}. A number is the network's confidence; red is wrong.{which}"
+    )
+
+
+def data(groups: Groups) -> Section:
+    """Sample images, the balance of classes, and the first-layer filters that look at such images."""
+    first = every(groups)[0]
+    blocks: list[Block] = []
+    samples = images_.sample_strips(first.gallery, first.classes)
+    if samples:
+        beside = len(samples) > 1
+        shown = sum(len(strip.tiles) for strip in samples)
+        each = "a row a class" if beside else "one a class"
+        table = first.data
+        depth = {1: "grey", 3: "colour"}.get(table["in_chans"], f"{table['in_chans']} channels")
+        size = f"{table['image_size']} × {table['image_size']} pixels"
+        caption = f"{shown} images of {clean(table['name'])}, {each}: {size}, {depth}. "
+        caption += images_.brightness(first.gallery, first.classes)
+        blocks.append(Gallery("samples", "Samples", samples, caption, beside=beside))
+    balance = classes_.balance_numbers(first.data, first.classes)
+    if balance.counts:
+        longest = max(map(len, classes_.class_names(balance.classes)))
+        panel = Panel("", partial(classes_.draw_balance, numbers=balance), height=3.2, bottom=0.3 + 0.085 * longest)
+        blocks.append(Chart("balance", "Class balance", (panel,), classes_.balance_caption(balance)))
+    filters = _filters(groups)
+    if filters:
+        blocks.append(filters)
+    return Section("The data", tuple(blocks))
+
+
+def _filters(groups: Groups) -> Gallery | None:
+    strips, shapes = [], []
+    for label, group in list(groups.items())[:MOST_STRIPS]:
+        weights = group[0].run.arrays.get("first_layer_filters")
+        if weights is not None and weights.ndim == 4 and len(weights):
+            strips.append(Strip(label if len(groups) > 1 else "", images_.filter_tiles(weights, FILTERS), key=label))
+            count, _, height, width = weights.shape
+            of = f"{min(count, FILTERS)} of {count}" if count > FILTERS else str(count)
+            faint = images_.faint_filters(weights)
+            shapes.append(f"{of} of {height} × {width}{f' in {label}' if len(groups) > 1 else ''} ({faint} faint)")
+    if not strips:
+        return None
+    caption = (
+        f"Filters of the first convolution: {listed(shapes)}. Faint: largest weight under a tenth of the layer's; "
+        "such a filter sees next to nothing. Grey is 0, white and black are a filter's own largest weight."
+    )
+    return Gallery("filters", "First-layer filters", tuple(strips), caption)
+
+
+def how_it_was_made(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
+    """Recipe, data, environment, command, runs: enough to do it again."""
+    readings = every(groups)
+    first = readings[0]
+    blocks: list[Block] = [
+        tables.runs_table(groups, folder),
+        Code("\n".join(commands), "Command" if len(commands) == 1 else "Commands"),
+        tables.facts_table("Data", _data_facts(readings)),
+        tables.facts_table("Environment", _environment_facts(readings)),
+    ]
+    title = "Recipe" if len(readings) == 1 else f"Recipe of {first.label}, seed {first.seed}"
+    blocks.append(Code(_toml(first), title, columns=True))
+    if len(readings) > 1:
+        blocks.append(_recipe_differences(groups))
+    return Section("How it was made", tuple(blocks))
+
+
+def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
+    first, split = readings[0].data, readings[0].recipe.data.split
+    counts = ", ".join(f"{part} {count:,}" for part, count in first["counts"].items() if count)
+    numbers = {key: ", ".join(f"{value:.4f}" for value in first[key]) for key in ("mean", "std")}
+    openings = max((reading.data.get("test_openings", 0) for reading in readings), default=0)
+    return [
+        ("Data set", str(first["name"])),
+        ("Images", counts + (f" (limited to {first['limit']:,} for a quick try)" if first.get("limit") else "")),
+        ("Classes", f"{len(first['classes'])}"),
+        (
+            "Split",
+            f"validation {split.validation:g}, seed {split.seed}, {'' if split.stratified else 'not '}stratified",
+        ),
+        ("Normalisation", f"mean {numbers['mean']}; standard deviation {numbers['std']} (pixels in 0 to 1)"),
+        ("Best epoch chosen on", first.get("selection") or "nothing: the last epoch is kept"),
+        ("Test part opened", f"{openings} times in this workspace so far" if openings != 1 else "once"),
+        ("SHA-256 of the data", "; ".join(distinct(r.data["data_hash"] for r in readings))),
+        ("SHA-256 of the split", "; ".join(distinct(r.data["split_hash"] for r in readings))),
+        ("Notes", "; ".join(first.get("notes", []))),
+    ]
+
+
+def _environment_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
+    names = {
+        "convoy": "Convoy", "training_revision": "Training revision", "torch": "PyTorch", "python": "Python",
+        "platform": "Platform", "cpu": "Processor", "cores": "Cores", "threads": "Threads", "device": "Device",
+        "date": "Date",
+    }  # fmt: skip
+    environments = [reading.environment for reading in readings]
+    facts = []
+    for key, name in names.items():
+        values = distinct(table[key] for table in environments if table.get(key) is not None)
+        if key == "date":
+            values = distinct(value[:10] for value in values)
+        facts.append((name, "; ".join(values)))
+    return facts
+
+
+def _toml(reading: Reading) -> str:
+    """The recipe complete, short lists on one line."""
+    table = reading.recipe.as_table()
+    del table["expected"]
+    text = clean_lines(tomli_w.dumps(table))
+    return re.sub(r"\[\n([^\[\]{}]*?),?\n\]", lambda m: f"[{' '.join(m.group(1).split())}]", text)
+
+
+def _recipe_differences(groups: Groups) -> Table:
+    base = _flat(every(groups)[0].recipe.as_table())
+    rows = []
+    for label, group in groups.items():
+        told = []
+        tables_ = [_flat(reading.recipe.as_table()) for reading in group]
+        for key in sorted({key for table in tables_ for key in table} | set(base)):
+            values = distinct(table.get(key, "absent") for table in tables_)
+            if key != "seed" and not key.startswith(("about", "expected")) and values != [base.get(key, "absent")]:
+                told.append(f"{key} = {clean(' or '.join(values))}")
+        seeds = ", ".join(str(reading.seed) for reading in group)
+        rows.append((Cell(label, key=label), Cell("; ".join(told) or "nothing"), Cell(seeds)))
+    columns = (Column("Model", numeric=False), Column("Differs from that recipe in", numeric=False), Column("Seeds"))
+    return Table(columns, tuple(rows), title="The other recipes")
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted key to the value as TOML writes it."""
+    flat: dict[str, str] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = " ".join(tomli_w.dumps({"v": value}).removeprefix("v = ").split())
+    return flat

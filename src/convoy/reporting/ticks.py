@@ -1,0 +1,36 @@
+"""Ticks that a reader can read: round numbers in plain digits, on logarithmic axes too."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from convoy.reporting.quantities import compact
+
+
+def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
+    """Sets the scale and its limits (both above 0); at least three ticks, tens alone where they are enough."""
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_ticks(_round_numbers(low, high))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(which="minor", length=0)
+
+
+def whole_numbers(axis: Axis, most: int) -> None:
+    axis.set_major_locator(MaxNLocator(most, integer=True))
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+        if len(ticks) >= 3:
+            return ticks
+    return ticks or [low, high]

@@ -1,0 +1,327 @@
+"""The run folder and its neighbours: create, append, read, list, lock, find by fingerprint. No torch.
+
+    OUT/runs/<model>-s<seed>-<fingerprint>/    one run, each file named in docs/architecture.md
+    OUT/studies/<name>/                        study.toml, finding.json, report.html, report.md, figures/
+    OUT/test_openings.json                     how often each data set's test part was opened
+
+Everything that anyone looks at is read from here. Nothing here is a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import tomli_w
+
+from convoy.recipe import Recipe
+from convoy.registry import is_user_class
+
+DEFAULT_OUT = Path("convoy-runs")
+
+
+def fingerprint(
+    recipe: Recipe, *, options: Mapping[str, Any], hashes: Mapping[str, str], training_revision: int
+) -> str:
+    """SHA-256 (hex) of all that decides a run's result: the same fingerprint finds its finished run and does not train.
+
+    `options` are the model's, defaults filled in; `hashes` those of the data, the split and a user's code.
+    """
+    table = recipe.canonical()
+    table["model"]["options"] = dict(options)
+    covered = {"recipe": table, "hashes": dict(hashes), "training_revision": training_revision}
+    return hashlib.sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """All of it or nothing: written beside, flushed to the disk, renamed in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    try:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained recipe, read from its folder. Scores are fractions; costs carry their unit in the name."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not (self.path / "recipe.toml").is_file():
+            raise ValueError(f"{str(self.path)!r} is not a run folder: it holds no recipe.toml")
+
+    def __repr__(self) -> str:
+        accuracy = {part: round(values["accuracy"], 4) for part, values in self.scores.items()}
+        return f"Run({str(self.path)!r}, {self.state}, accuracy {accuracy})"
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        return Recipe.load(self.path.resolve() / "recipe.toml")
+
+    @property
+    def label(self) -> str:
+        return model_label(self.recipe)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return read_json(self.path / "status.json")
+
+    @property
+    def state(self) -> str:
+        """running, interrupted, pruned or finished."""
+        return self.status["state"]
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "status.json").is_file() and self.state == "finished"
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        path = self.path / "scores.json"
+        return read_json(path) if path.is_file() else {}
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        path = self.path / "cost.json"
+        return read_json(path) if path.is_file() else {}
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return read_json(self.path / "data.json")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        return read_json(self.path / "environment.json")
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """A dictionary per finished epoch."""
+        path = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    @property
+    def steps(self) -> dict[str, np.ndarray]:
+        """float32 [steps] each: loss, lr, grad_norm."""
+        return _read_arrays(self.path / "steps.npz")
+
+    @property
+    def predictions(self) -> dict[str, np.ndarray]:
+        return _read_arrays(self.path / "predictions.npz")
+
+    @property
+    def gallery(self) -> dict[str, np.ndarray]:
+        return _read_arrays(self.path / "gallery.npz")
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        return _read_arrays(self.path / "arrays.npz")
+
+    def lock(self) -> filelock.BaseFileLock:
+        """Held while training. Raises ValueError at once where another process trains this very run."""
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            return lock.acquire().lock
+        except filelock.Timeout:
+            raise ValueError(f"{self.path} is being trained by another process") from None
+
+    def clear(self) -> None:
+        """Back to an empty run of the same recipe, to train anew."""
+        for name in ("scores.json", "cost.json", "metrics.jsonl", "log.txt", "best.safetensors", "environment.json"):
+            (self.path / name).unlink(missing_ok=True)
+        for path in self.path.glob("*.npz"):
+            path.unlink()
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        self.write_status(state="running", reason="")
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+
+    def cut_metrics(self, epochs: int) -> None:
+        """Keeps the lines of the first `epochs` epochs: what a checkpoint knows of, when a run resumes from it."""
+        kept = [json.dumps(line) + "\n" for line in self.metrics[:epochs]]
+        write_bytes(self.path / "metrics.jsonl", "".join(kept).encode())
+
+    def write_status(self, **values: object) -> None:
+        path = self.path / "status.json"
+        old = read_json(path) if path.is_file() else {}
+        write_json(path, {**old, **values})
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run's place in a study: what it is called there, and its seed."""
+
+    label: str
+    seed: int
+    run: Run
+
+
+@dataclass(frozen=True)
+class Study:
+    """Many runs with one question, read from its folder."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not (self.path / "study.toml").is_file():
+            raise ValueError(f"{str(self.path)!r} is not a study folder: it holds no study.toml")
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def table(self) -> dict[str, Any]:
+        return tomllib.loads((self.path / "study.toml").read_text(encoding="utf-8"))
+
+    @property
+    def finding(self) -> dict[str, Any]:
+        return read_json(self.path / "finding.json")
+
+    @property
+    def members(self) -> list[Member]:
+        """Raises ValueError for a run that was moved or deleted since."""
+        return [
+            Member(entry["label"], entry["seed"], Run(self.path / entry["run"])) for entry in self.table.get("runs", [])
+        ]
+
+
+class Workspace:
+    """The folder OUT that holds runs and studies."""
+
+    def __init__(self, out: str | Path = DEFAULT_OUT) -> None:
+        self.path = Path(out)
+
+    def runs(self) -> Iterator[Run]:
+        for path in sorted(self.path.glob("runs/*/recipe.toml")):
+            yield Run(path.parent)
+
+    def studies(self) -> Iterator[Study]:
+        for path in sorted(self.path.glob("studies/*/study.toml")):
+            yield Study(path.parent)
+
+    def find(self, digest: str) -> Run | None:
+        """The run with this fingerprint, finished or not."""
+        for path in self.path.glob(f"runs/*-{digest[:12]}"):
+            if (path / "recipe.toml").is_file() and (path / "status.json").is_file():
+                run = Run(path)
+                if run.status["fingerprint"] == digest:
+                    return run
+        return None
+
+    def open_run(self, recipe: Recipe, digest: str) -> Run:
+        """The run folder of this fingerprint, made where it is not there yet."""
+        found = self.find(digest)
+        if found is not None:
+            return found
+        path = self.path / "runs" / f"{_file_name(model_label(recipe))}-s{recipe.seed}-{digest[:12]}"
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / "status.json", {"state": "running", "reason": "", "fingerprint": digest})
+        write_bytes(path / "recipe.toml", recipe.to_toml().encode())
+        return Run(path)
+
+    def write_study(self, name: str, table: Mapping[str, Any], members: Iterable[Member]) -> Study:
+        path = self.path / "studies" / _file_name(name)
+        entries = [{"label": m.label, "seed": m.seed, "run": os.path.relpath(m.run.path, path)} for m in members]
+        write_bytes(path / "study.toml", tomli_w.dumps({**table, "runs": entries}).encode())
+        return Study(path)
+
+    def record_opening(self, data_hash: str, run: str) -> int:
+        """Counts an opening of the test part of these data by this run; the count so far, this one included."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.path / ".test_openings.lock", timeout=30):
+            path = self.path / "test_openings.json"
+            ledger = read_json(path) if path.is_file() else {}
+            ledger.setdefault(data_hash, []).append(run)
+            write_json(path, ledger)
+            return len(ledger[data_hash])
+
+
+def command_line() -> str:
+    """The command as it would be typed again; worker processes are told their parent's."""
+    return os.environ.get("CONVOY_COMMAND") or " ".join([Path(sys.argv[0] or "python").name, *sys.argv[1:]])
+
+
+def model_label(recipe: Recipe) -> str:
+    """The model's name as figures and folders show it; a user's class by its own name."""
+    name = recipe.model.name
+    return name.rpartition(":")[2] if is_user_class(name) else name
+
+
+def locate(argument: str | Path, out: str | Path = DEFAULT_OUT) -> Run | Study:
+    """The run or study that a path or a name in OUT means; part of a name will do where only one fits.
+
+    Raises ValueError: nothing fits, or several do.
+    """
+    path = Path(argument)
+    for kind in (Run, Study):
+        marker = "recipe.toml" if kind is Run else "study.toml"
+        if (path / marker).is_file():
+            return kind(path)
+    workspace = Workspace(out)
+    candidates: list[Run | Study] = [*workspace.runs(), *workspace.studies()]
+    exact = [candidate for candidate in candidates if candidate.name == str(argument)]
+    fitting = exact or [candidate for candidate in candidates if str(argument) in candidate.name]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise ValueError(f"no run or study {str(argument)!r}, neither as a path nor in {workspace.path}")
+    names = ", ".join(candidate.name for candidate in fitting[:6])
+    raise ValueError(f"{str(argument)!r} fits {len(fitting)} runs and studies in {workspace.path}: {names}")
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("._") or "unnamed"

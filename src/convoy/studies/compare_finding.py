@@ -1,0 +1,278 @@
+"""What a comparison concludes: estimates per model, paired tests between models, and one sentence that answers.
+
+Two models are compared over the seeds that both were trained with: same seed, same split, same order of batches, so
+that the difference is taken pair by pair (Student's paired t test) and corrected for the number of pairs (Holm 1979).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+from convoy.runs import Member
+from convoy.stats import LEVEL, Estimate, digits_for, holm, paired_t, t_interval, wilson
+
+FEW_SEEDS = 5
+NAMED = 3  # models that a sentence names; of more it tells the number
+Row = dict[str, Any]
+Pair = dict[str, Any]
+
+
+def conclude(members: Sequence[Member]) -> dict[str, Any]:
+    """The finding of a comparison, as JSON. Rows stand in the order in which the labels were given.
+
+    Raises ValueError where no run has a test or a validation score.
+    """
+    part = _part(members)
+    scored = [member for member in members if part in member.run.scores]
+    groups = _by_label(scored)
+    metric = f"{part} accuracy"
+    rows = [_row(label, group, part) for label, group in groups.items()]
+    pairs = _pairs(groups, part)
+    _mark_best(rows, pairs)
+    return {
+        "kind": "comparison",
+        "sentence": _sentence(rows, pairs, metric),
+        "caveats": _caveats(members, scored, rows, part),
+        "metric": metric,
+        "part": part,
+        "rows": rows,
+        "pairs": pairs,
+    }
+
+
+def _part(members: Sequence[Member]) -> str:
+    """The part on which most runs have a score, the test part first among equals."""
+    parts = ("test", "validation")
+    counts = Counter(part for member in members for part in parts if part in member.run.scores)
+    if not counts:
+        raise ValueError(
+            f"none of the {len(members)} runs has a test or validation score: nothing to compare; "
+            "set data.split.validation above 0 or leave the test set open"
+        )
+    return max(parts, key=lambda part: counts[part])
+
+
+def _by_label(members: Sequence[Member]) -> dict[str, list[Member]]:
+    groups: defaultdict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        groups[member.label].append(member)
+    return dict(groups)
+
+
+def _row(label: str, group: Sequence[Member], part: str) -> Row:
+    scores = [member.run.scores[part] for member in group]
+    costs = [member.run.cost for member in group]
+    if len(group) == 1:
+        accuracy = wilson(scores[0]["correct"], scores[0]["n"])
+    else:
+        accuracy = t_interval([score["accuracy"] for score in scores])
+    peaks = [cost["peak_memory_bytes"] for cost in costs if cost.get("peak_memory_bytes") is not None]
+    return {
+        "label": label,
+        "seeds": [member.seed for member in group],
+        "runs": [member.run.name for member in group],
+        "accuracy": accuracy.as_json(),
+        **{name: _cost(costs, name) for name in ("train_seconds", "images_per_second", "ms_per_image")},
+        "parameters": costs[0].get("parameters"),
+        "flops_per_image": costs[0].get("flops_per_image"),
+        "peak_memory_bytes": max(peaks, default=None),
+        "best": False,
+    }
+
+
+def _cost(costs: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    values = [cost[name] for cost in costs if cost.get(name) is not None]
+    return t_interval(values).as_json() if values else None
+
+
+def _pairs(groups: dict[str, list[Member]], part: str) -> list[Pair]:
+    """Every two labels with two common seeds or more."""
+    accuracies = {label: {member.seed: member.run.scores[part] for member in group} for label, group in groups.items()}
+    pairs: list[Pair] = []
+    for a, b in combinations(groups, 2):
+        seeds = sorted(accuracies[a].keys() & accuracies[b].keys())
+        if len(seeds) < 2:
+            continue
+        test = paired_t(
+            [accuracies[a][seed]["accuracy"] for seed in seeds],
+            [accuracies[b][seed]["accuracy"] for seed in seeds],
+            step=1 / accuracies[a][seeds[0]]["n"],
+        )
+        pairs.append({"a": a, "b": b, "difference": test.difference.as_json(), "p": test.p})
+    for pair, adjusted in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
+        pair |= {"p_holm": adjusted, "distinguishable": adjusted < 1 - LEVEL}
+    return pairs
+
+
+def _mark_best(rows: list[Row], pairs: Sequence[Pair]) -> None:
+    """Only a model that is distinguishable from every other one is the best."""
+    first, others = _ranked(rows)[0], _ranked(rows)[1:]
+    against = [_between(pairs, first["label"], other["label"]) for other in others]
+    first["best"] = bool(others) and all(pair is not None and pair["distinguishable"] for pair in against)
+
+
+def _ranked(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: -row["accuracy"]["mean"])
+
+
+def _between(pairs: Sequence[Pair], winner: str, loser: str) -> Pair | None:
+    """The pair of two labels with its difference turned to winner - loser."""
+    for pair in pairs:
+        if (pair["a"], pair["b"]) == (winner, loser):
+            return pair
+        if (pair["a"], pair["b"]) == (loser, winner):
+            old = pair["difference"]
+            turned = {**old, "mean": -old["mean"], "low": -old["high"], "high": -old["low"]}
+            return {**pair, "a": winner, "b": loser, "difference": turned}
+    return None
+
+
+def _sentence(rows: Sequence[Row], pairs: Sequence[Pair], metric: str) -> str:
+    if len(rows) == 1:
+        return _alone(rows[0], metric)
+    first, *others = _ranked(rows)
+    against = [_between(pairs, first["label"], other["label"]) for other in others]
+    if any(pair is None for pair in against):
+        return _not_compared(first, others, metric)
+    known = [pair for pair in against if pair is not None]
+    beaten = [pair for pair in known if pair["distinguishable"]]
+    level = [pair for pair in known if not pair["distinguishable"]]
+    basis = f"{metric}, {_seeds_of(known)}"
+    if not level:
+        return f"{first['label']} beats {_beaten(beaten)} ({basis})"
+    if len(level) == 1:
+        difference = f"{_level_points(level[0], pairs)} between them, {basis}"
+        sentence = f"{first['label']} and {level[0]['b']} are not distinguishable with these data ({difference})"
+    else:
+        some = f"{len(level)} of the {len(others)} others" if len(level) > NAMED else ""
+        names = some or _listed([pair["b"] for pair in level], "or")
+        largest = max(level, key=lambda pair: pair["difference"]["mean"])
+        sentence = (
+            f"{first['label']} has the highest mean, but is not distinguishable with these data from {names} "
+            f"({basis}; the largest of these differences, to {largest['b']}: {_level_points(largest, pairs)})"
+        )
+    return f"{sentence}; {first['label']} beats {_beaten(beaten)}" if beaten else sentence
+
+
+def _alone(row: Row, metric: str) -> str:
+    estimate = Estimate.from_json(row["accuracy"])
+    if estimate.interval == "wilson":
+        low, high = f"{100 * (estimate.low or 0):.2f}", f"{100 * (estimate.high or 0):.2f}"
+        over = f"95 % interval over the {estimate.n:,} images: {low} to {high} %"
+        return f"{row['label']} reaches {100 * estimate.mean:.2f} % {metric} ({over}; one seed)"
+    digits = digits_for(100 * (estimate.half_width or 0))
+    number, interval = estimate.parts(scale=100, digits=digits)
+    return f"{row['label']} reaches {number} {interval} % {metric} (n = {estimate.n} seeds)"
+
+
+def _not_compared(first: Row, others: Sequence[Row], metric: str) -> str:
+    """The leader shares too few seeds with somebody: numbers, and what it would take."""
+    second = others[0]
+    return (
+        f"Which model is better cannot be told from these runs: {_short(first)} and {_short(second)} {metric}"
+        f"{f', {len(others) - 1} more below' if len(others) > 1 else ''}, with fewer than two seeds in common; "
+        f"train each with the same 3 seeds or more"
+    )
+
+
+def _short(row: Row) -> str:
+    estimate = Estimate.from_json(row["accuracy"])
+    number, interval = estimate.parts(scale=100)
+    return (
+        f"{row['label']} {number} % ({interval})"
+        if estimate.interval == "wilson"
+        else f"{row['label']} {number} {interval} %"
+    )
+
+
+def _beaten(pairs: Sequence[Pair]) -> str:
+    """ "lenet by 0.9 ± 0.2 points", up to NAMED of them; more are told by the nearest and the farthest."""
+    if len(pairs) <= NAMED:
+        return _listed([f"{pair['b']} by {_points(pair)}" for pair in pairs], "and")
+    nearest, farthest = pairs[0], pairs[-1]
+    ends = f"{nearest['b']} by {_points(nearest)}, {farthest['b']} by {_points(farthest)}"
+    return f"{len(pairs)} others, from {ends}"
+
+
+def _level_points(pair: Pair, pairs: Sequence[Pair]) -> str:
+    """Where a pair's own interval leaves out zero, it takes a word why that is not enough."""
+    if pair["p"] >= 1 - LEVEL:
+        return _points(pair)
+    return f"{_points(pair)}, but p = {pair['p_holm']:.2f} when corrected for {len(pairs)} pairs"
+
+
+def _points(pair: Pair) -> str:
+    difference = pair["difference"]
+    half = 100 * (difference["high"] - difference["mean"])
+    digits = max(1, digits_for(half))
+    return f"{100 * difference['mean']:.{digits}f} ± {half:.{digits}f} points"
+
+
+def _seeds_of(pairs: Sequence[Pair]) -> str:
+    counts = sorted({pair["difference"]["n"] for pair in pairs})
+    return f"n = {counts[0]} seeds" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} common seeds"
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def _caveats(members: Sequence[Member], scored: Sequence[Member], rows: Sequence[Row], part: str) -> list[str]:
+    """What a reader has to know before believing the sentence, the gravest first."""
+    flagged: defaultdict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        for flag in member.run.status.get("flags", []):
+            flagged[flag].append(member)
+    caveats = [flag if len(group) == len(members) else f"{_names(group)}: {flag}" for flag, group in flagged.items()]
+    faults = sorted({fault for member in members for fault in member.run.recipe.protocol.faults})
+    caveats += [
+        f"Trained under the fault {fault}: the numbers show what it does, not what the models can"
+        for fault in faults
+        if not any(fault in flag or fault.replace("_", " ") in flag for flag in flagged)
+    ]
+    caveats += [_left_out(member, part) for member in members if member not in scored]
+    caveats += _about_data(scored, part)
+    caveats += _about_seeds(rows, part)
+    return caveats
+
+
+def _names(group: Sequence[Member]) -> str:
+    labels = list(dict.fromkeys(member.label for member in group))
+    return _listed(labels, "and")
+
+
+def _left_out(member: Member, part: str) -> str:
+    status = member.run.status
+    why = status.get("reason") or "it has no such score"
+    return f"{member.label}, seed {member.seed} is left out: no {part} score ({status['state']}: {why})"
+
+
+def _about_data(scored: Sequence[Member], part: str) -> list[str]:
+    data = [member.run.data for member in scored]
+    caveats = []
+    for key, what in (("data_hash", "data"), ("split_hash", "splits")):
+        if len({table[key] for table in data}) > 1:
+            caveats.append(f"The runs were not all trained on the same {what}: differences between models include that")
+            break
+    if part == "validation":
+        caveats.append("Validation accuracy also chose the epoch that was kept; it is a little too high for new images")
+    openings = max((table.get("test_openings", 0) for table in data), default=0)
+    if openings > len(scored):
+        caveats.append(
+            f"The test part was opened {openings} times in this workspace, by more than these {len(scored)} runs: "
+            "choices made after seeing it make its accuracy too high"
+        )
+    return caveats
+
+
+def _about_seeds(rows: Sequence[Row], part: str) -> list[str]:
+    counts = sorted({len(row["seeds"]) for row in rows})
+    fixed = f"one split and one {part} part"
+    if counts == [1]:
+        return [f"One seed per model: the intervals are over images and say nothing about other seeds ({fixed})"]
+    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    few = "Only " if counts[0] < FEW_SEEDS else ""
+    return [f"{few}{number} seeds, {fixed}: the intervals do not cover other images"]

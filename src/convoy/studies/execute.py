@@ -1,0 +1,180 @@
+"""Where runs happen: the only code that knows. One run stays in this process with all threads; several go to persistent
+worker processes, one a core with one thread each, which on small networks is faster than two threads in one process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from convoy.recipe import Recipe
+from convoy.runs import command_line
+from convoy.training.run_one import Event, Wish, run_one
+from convoy.training.threads import cores
+
+Prune = Callable[[int, Event], bool]
+Where = Literal["here", "processes"]
+
+# A worker is ready after about 2.5 s (torch's import, data). Below this many images to train on in all, in other words
+# less than about three seconds of LeNet in one process, it does not pay.
+IMAGES_WORTH_WORKERS = 50_000
+
+
+def choose(recipes: list[Recipe], images: int) -> Where:
+    """`images`: how many all runs together train on, epochs counted."""
+    import torch
+
+    on_cpu = all(recipe.compute.device == "cpu" or not torch.cuda.is_available() for recipe in recipes)
+    return "processes" if len(recipes) > 1 and cores() > 1 and on_cpu and images > IMAGES_WORTH_WORKERS else "here"
+
+
+def execute(
+    recipes: Iterable[Recipe],
+    out: str | Path,
+    *,
+    where: Where = "processes",
+    fresh: bool = False,
+    test: bool = True,
+    interrupted: Callable[[], bool] = lambda: False,
+    prune: Prune = lambda position, event: False,
+) -> Iterator[tuple[int, Event]]:
+    """Runs a lazy iterable of recipes and yields (position, event) as they arrive.
+
+    `prune` is asked after each epoch; where it says yes the run ends "pruned at epoch n" and is never found as
+    finished. When `interrupted` says yes, the runs in progress save themselves and the iterator ends. A recipe that
+    fails raises ValueError, after the runs in progress were saved.
+    """
+    if where == "here":
+        yield from _here(recipes, out, fresh=fresh, test=test, interrupted=interrupted, prune=prune)
+        return
+    with _Crew(min(cores(), 61), out, fresh=fresh, test=test) as crew:
+        yield from crew.run(enumerate(recipes), interrupted, prune)
+
+
+def _here(
+    recipes: Iterable[Recipe],
+    out: str | Path,
+    *,
+    fresh: bool,
+    test: bool,
+    interrupted: Callable[[], bool],
+    prune: Prune,
+) -> Iterator[tuple[int, Event]]:
+    for position, recipe in enumerate(recipes):
+        pruned = False
+
+        def wish() -> Wish:
+            return "interrupt" if interrupted() else "prune" if pruned else "go on"  # noqa: B023 (asked within this turn)
+
+        for event in run_one(recipe, out, fresh=fresh, test=test, wish=wish):
+            pruned = pruned or (event.kind == "epoch" and prune(position, event))
+            yield position, event
+        if interrupted():
+            return
+
+
+class _Worker:
+    def __init__(self, events: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CONVOY_COMMAND": command_line()}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "convoy.studies.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches the parent alone, which lets the runs save themselves
+        )
+        self.position: int | None = None
+        self._events = events
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._events.put((self, json.loads(line)))
+        self._events.put((self, None))
+
+    def send(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # a dead worker is told of by the end of its output
+            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.flush()
+
+
+class _Crew:
+    """Worker processes and the recipes that they have in hand."""
+
+    def __init__(self, size: int, out: str | Path, *, fresh: bool, test: bool) -> None:
+        self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+        self._workers = [_Worker(self._events) for _ in range(size)]
+        self._job = {"out": str(out), "fresh": fresh, "test": test}
+        self._failure: str | None = None
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Closing a worker's input makes its run save itself and the worker end."""
+        for worker in self._workers:
+            assert worker.process.stdin is not None
+            with suppress(BrokenPipeError):
+                worker.process.stdin.close()
+        for worker in self._workers:
+            worker.process.wait()
+
+    def run(
+        self, recipes: Iterator[tuple[int, Recipe]], interrupted: Callable[[], bool], prune: Prune
+    ) -> Iterator[tuple[int, Event]]:
+        for worker in self._workers:
+            self._give(worker, recipes)
+        stopping = False
+        while any(worker.position is not None for worker in self._workers):
+            if not stopping and (interrupted() or self._failure is not None):
+                stopping, recipes = True, iter(())
+                self._stop_all()
+            try:
+                worker, message = self._events.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            position = worker.position
+            event = self._understand(worker, message)
+            if event is None or event.kind == "end":
+                self._give(worker, recipes)
+            if event is not None and position is not None:
+                if event.kind == "epoch" and prune(position, event):
+                    worker.send({"wish": "prune"})
+                yield position, event
+        if self._failure is not None:
+            raise ValueError(self._failure)
+
+    def _give(self, worker: _Worker, recipes: Iterator[tuple[int, Recipe]]) -> None:
+        worker.position = None
+        if worker.process.poll() is None and (following := next(recipes, None)) is not None:
+            worker.position, recipe = following
+            worker.send({"recipe": recipe.as_table(), **self._job})
+
+    def _understand(self, worker: _Worker, message: dict[str, Any] | None) -> Event | None:
+        """The event that a message tells, None where the worker failed or died."""
+        if message is None:
+            if worker.position is not None:
+                code = worker.process.wait()
+                self._failure = f"a worker process died (exit code {code}); give the command again, and its run goes on"
+            return None
+        if message["kind"] == "error":
+            self._failure = message["text"]
+            return None
+        return Event(message["kind"], message["text"], message["values"])
+
+    def _stop_all(self) -> None:
+        for worker in self._workers:
+            if worker.position is not None:
+                worker.send({"wish": "interrupt"})

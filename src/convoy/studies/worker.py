@@ -1,0 +1,85 @@
+"""A worker process: recipes in on standard input, events out on standard output, a JSON line each.
+
+Started by its own module name, so the user's `__main__` is never imported again: a notebook and a script without a main
+guard work like any other caller. The thread count stands in the environment before torch is loaded.
+When the parent goes away, standard input ends, and the run in progress saves itself.
+
+    in:   {"recipe": {...}, "out": "...", "fresh": false, "test": true}  |  {"wish": "interrupt" or "prune"}
+    out:  {"kind": "progress", "text": "", "values": {...}}  |  {"kind": "error", "text": "one line", ...}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from convoy.training.run_one import Wish
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and says so on the pipe
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a user's print() must not speak on the pipe
+
+    orders = Orders()
+    threading.Thread(target=orders.listen, daemon=True).start()
+
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    while (job := orders.jobs.get()) is not None:
+        orders.wished = "go on"
+        _work(job, orders, answers)
+
+
+class Orders:
+    """What the parent has said, heard by a thread of its own while a run is in progress."""
+
+    def __init__(self) -> None:
+        self.jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.wished: Wish = "go on"
+        self._parent_gone = False
+
+    def wish(self) -> Wish:
+        return "interrupt" if self._parent_gone else self.wished
+
+    def listen(self) -> None:
+        for line in sys.stdin:
+            message = json.loads(line)
+            if "wish" in message:
+                self.wished = message["wish"]
+            else:
+                self.jobs.put(message)
+        self._parent_gone = True
+        self.jobs.put(None)
+
+
+def _work(job: dict[str, Any], orders: Orders, answers: TextIO) -> None:
+    from convoy.recipe import Recipe
+    from convoy.training.run_one import run_one
+
+    try:
+        recipe = Recipe.model_validate(job["recipe"])
+        for event in run_one(recipe, job["out"], fresh=job["fresh"], test=job["test"], wish=orders.wish):
+            _answer(answers, event._asdict())
+    except ValueError as error:
+        _answer(answers, {"kind": "error", "text": str(error), "values": {}})
+    except Exception as error:
+        traceback.print_exc()
+        _answer(answers, {"kind": "error", "text": f"{type(error).__name__}: {error}", "values": {"bug": True}})
+
+
+def _answer(answers: TextIO, message: dict[str, Any]) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

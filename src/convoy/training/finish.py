@@ -1,0 +1,155 @@
+"""What is written when training is over: scores, predictions, pictures for the report, costs, a user's code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from os.path import commonpath
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from convoy.checkpoint import load_into
+from convoy.data.batches import Normaliser
+from convoy.data.imageset import ImageSet
+from convoy.evaluation import cost
+from convoy.evaluation.explain import first_layer_filters
+from convoy.evaluation.load import remember_code
+from convoy.evaluation.predict import predict
+from convoy.evaluation.scores import hardest, probabilities, score
+from convoy.randomness import derive_seed
+from convoy.runs import Run, Workspace, write_arrays, write_json
+from convoy.training import lines, losses
+from convoy.training.plan import DTYPES, Plan
+
+SHOWN = 40  # images in a gallery
+SAMPLES_PER_CLASS = 10
+
+
+def best_network(run: Run, ready: Plan) -> nn.Module:
+    module = ready.network()
+    load_into(module, run.path / "best.safetensors")
+    return module.to(DTYPES[ready.recipe.compute.precision]).eval()
+
+
+def describe_data(ready: Plan, *, openings: int) -> dict[str, Any]:
+    prepared = ready.prepared
+    parts = {"train": prepared.train, "validation": prepared.validation}
+    per_class = {
+        name: np.bincount(part.labels, minlength=len(prepared.classes)).tolist()
+        for name, part in parts.items()
+        if part is not None
+    }
+    if prepared.test is not None:
+        per_class["test"] = list(prepared.test.class_counts)
+    return {
+        "name": prepared.name,
+        "classes": list(prepared.classes),
+        "in_chans": prepared.in_chans,
+        "image_size": prepared.image_size,
+        "counts": {name: sum(counts) for name, counts in per_class.items()},
+        "per_class": per_class,
+        "data_hash": prepared.data_hash,
+        "split_hash": prepared.split_hash,
+        "mean": list(prepared.mean),
+        "std": list(prepared.std),
+        "limit": prepared.limit,
+        "notes": list(prepared.notes),
+        "test_openings": openings,
+        "selection": ready.selection,
+    }
+
+
+def copy_code(run: Run, ready: Plan) -> None:
+    """A user's class and the local modules that it imports, as they were, into code/."""
+    if not ready.sources:
+        return
+    root = commonpath([source.parent for source in ready.sources])
+    for source in ready.sources:
+        target = run.path / "code" / source.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    remember_code(run)
+
+
+def score_validation(run: Run, ready: Plan, module: nn.Module) -> None:
+    prepared = ready.prepared
+    samples = _samples(prepared.train)
+    write_arrays(run.path / "gallery.npz", samples)
+    if prepared.validation is not None:
+        logits = _score_part(run, ready, module, "validation", prepared.validation)
+        _keep_gallery(run, logits, prepared.validation, ready.recipe.seed)
+
+
+def open_test(run: Run, ready: Plan, module: nn.Module, workspace: Workspace) -> str:
+    """Opens the test set, counts that, scores it once. Returns the line that says so."""
+    test = ready.prepared.test
+    assert test is not None
+    openings: list[int] = []
+    images = test.open(lambda digest: openings.append(workspace.record_opening(digest, run.name)))
+    logits = _score_part(run, ready, module, "test", images)
+    _keep_gallery(run, logits, images, ready.recipe.seed)
+    write_json(run.path / "data.json", {**run.data, "test_openings": openings[0]})
+    return lines.opened(run.scores["test"], openings[0])
+
+
+def keep_filters(run: Run, module: nn.Module) -> None:
+    filters = first_layer_filters(module)
+    if filters is not None:
+        write_arrays(run.path / "arrays.npz", {"first_layer_filters": filters})
+
+
+def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Mapping[str, Any], peak_bytes: int) -> None:
+    shape = (ready.prepared.in_chans, ready.prepared.image_size, ready.prepared.image_size)
+    flops = cost.flops_per_image(module, shape)
+    write_json(
+        run.path / "cost.json",
+        {
+            "parameters": cost.parameters(module),
+            "flops_per_image": flops,
+            "macs_per_image": flops // 2,
+            "train_seconds": ledger["train_seconds"],
+            "total_seconds": ledger["total_seconds"],
+            "images_per_second": ledger["images"] / max(ledger["train_seconds"], 1e-9),
+            "peak_memory_bytes": peak_bytes,
+            "ms_per_image": cost.ms_per_image(module, shape),
+        },
+    )
+
+
+def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: ImageSet) -> np.ndarray:
+    """Writes scores and predictions of a part; logits float32 [N, classes]."""
+    weight = next(module.parameters())
+    normaliser = Normaliser(ready.prepared.mean, ready.prepared.std, weight.device, weight.dtype)
+    logits = predict(module, images.images, normaliser)
+    values = score(logits, images.labels, images.classes, losses.build(ready.recipe.train.loss))
+    kept = {f"{part}_logits": logits, f"{part}_labels": images.labels}
+    write_arrays(run.path / "predictions.npz", {**run.predictions, **kept})
+    write_json(run.path / "scores.json", {**run.scores, part: json.loads(json.dumps(values))})
+    return logits
+
+
+def _samples(images: ImageSet) -> dict[str, np.ndarray]:
+    """The first training images of each class, ten at most."""
+    classes = range(min(len(images.classes), 20))
+    chosen = np.concatenate([np.flatnonzero(images.labels == index)[:SAMPLES_PER_CLASS] for index in classes])
+    return {"samples_images": images.images[chosen], "samples_labels": images.labels[chosen]}
+
+
+def _keep_gallery(run: Run, logits: np.ndarray, images: ImageSet, seed: int) -> None:
+    """Random images with what the network took them for, and those that it found hardest."""
+    draw = np.random.default_rng(derive_seed(seed, "gallery"))
+    shown = np.sort(draw.choice(len(images), size=min(SHOWN, len(images)), replace=False))
+    confidence = probabilities(logits).max(1).astype(np.float32)
+    arrays: dict[str, np.ndarray] = {}
+    for name, chosen in {"predictions": shown, "hardest": hardest(logits, images.labels, SHOWN)}.items():
+        arrays |= {
+            f"{name}_images": images.images[chosen],
+            f"{name}_labels": images.labels[chosen],
+            f"{name}_predicted": logits[chosen].argmax(1),
+            f"{name}_confidence": confidence[chosen],
+            f"{name}_index": np.asarray(chosen),
+        }
+    write_arrays(run.path / "gallery.npz", {**run.gallery, **arrays})

@@ -1,0 +1,58 @@
+"""What a run says, as plain lines: the same on the console and in log.txt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from convoy.runs import model_label
+from convoy.training.plan import Plan
+
+
+def start(ready: Plan, device: torch.device, resumed: bool) -> str:
+    prepared = ready.prepared
+    parameters = sum(parameter.numel() for parameter in ready.network().parameters())
+    parts = {"training": prepared.train, "validation": prepared.validation, "test": prepared.test}
+    counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items() if part is not None)
+    where = _count(torch.get_num_threads(), "CPU thread") if device.type == "cpu" else str(device)
+    verb = "going on with" if resumed else "training"
+    name, seed = model_label(ready.recipe), ready.recipe.seed
+    return f"{verb} {name} ({parameters:,} parameters) on {prepared.name}: {counts} images; seed {seed}, {where}"
+
+
+def threads(count: int, step: int) -> str:
+    return f"step {step:,}: {_count(count, 'thread')} from here, by what else this machine does"
+
+
+def epoch(line: Mapping[str, Any], epochs: int, selection: str | None) -> str:
+    text = f"epoch {line['epoch']}/{epochs}  {_part(line, 'train')}"
+    if selection is not None:
+        text += f"  {_part(line, selection)}"
+    text += f"  {line['images_per_second']:,.0f} images/s  {line['train_seconds']:.1f} s"
+    if line["skipped"]:
+        text += f"  {line['skipped']} updates left out (not finite)"
+    return text + ("  -> best" if line["best"] and selection is not None else "")
+
+
+def _part(line: Mapping[str, Any], part: str) -> str:
+    counts = f"{line[f'{part}_correct']:,}/{line[f'{part}_total']:,}"
+    loss = line[f"{part}_loss"]
+    shown = "not finite" if loss is None else f"{loss:.4f}"
+    return f"{part} loss {shown}, {line[f'{part}_accuracy']:.2%} ({counts})"
+
+
+def opened(score: Mapping[str, Any], opening: int) -> str:
+    counts = f"{score['correct']:,}/{score['n']:,}"
+    return (
+        f"test accuracy {score['accuracy']:.2%} ({counts}); test set opened {_count(opening, 'time')} in this workspace"
+    )
+
+
+def accuracies(scores: Mapping[str, Any]) -> str:
+    return "".join(f", {part} accuracy {score['accuracy']:.2%}" for part, score in scores.items())
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

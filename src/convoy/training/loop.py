@@ -1,0 +1,109 @@
+"""The one training loop: no model and no data set has a name here, and nothing in it waits for the device.
+
+It can start at any update of the run, yields a record about every half second and at the end of each epoch, and leaves
+stop rules, scores, checkpoints and display to its caller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from convoy.randomness import derive_seed
+from convoy.training.members import Members, StepOutcome
+
+Probe = Callable[[Members, torch.Tensor, torch.Tensor], None]
+
+
+class Batches(Protocol):
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+    def at(self, epoch: int, step: int) -> tuple[torch.Tensor, torch.Tensor]: ...
+
+
+class Record(NamedTuple):
+    """What happened since the last record; K members."""
+
+    epoch: int  # from 0
+    step: int  # updates done in the whole run
+    loss: np.ndarray  # float32 [steps, K]
+    grad_norm: np.ndarray  # float32 [steps, K]
+    lr_factor: np.ndarray  # float32 [steps]
+    correct: np.ndarray  # int64 [K], images named rightly before the update
+    skipped: np.ndarray  # int64 [K], updates left out because loss or gradient was not finite
+    images: int
+    seconds: float  # of training alone: what the caller does between records is not in it
+    epoch_ended: bool
+
+
+def train(
+    members: Members,
+    batches: Batches,
+    lr_factor: Callable[[int], float],
+    *,
+    seed: int,
+    epochs: int,
+    start: int = 0,
+    probe: Probe | None = None,
+    record_seconds: float = 0.5,
+) -> Iterator[Record]:
+    """Trains from update `start` to the end of the last epoch. `lr_factor` is asked once per update."""
+    steps_per_epoch = batches.steps_per_epoch
+    outcomes: list[StepOutcome] = []
+    factors: list[float] = []
+    images = 0
+    begun = time.perf_counter()
+    for done in range(start, epochs * steps_per_epoch):
+        epoch, step = divmod(done, steps_per_epoch)
+        # Dropout draws from the default generator; seeding it takes about a microsecond.
+        dropout_seed = derive_seed(seed, "dropout", epoch, step)
+        torch.default_generator.manual_seed(dropout_seed)
+        x, y = batches.at(epoch, step)
+        if x.is_cuda:
+            torch.cuda.manual_seed(dropout_seed)
+        factor = lr_factor(done)
+        members.schedule(factor)
+        outcomes.append(members.step(x, y))
+        if probe is not None:
+            probe(members, x, y)
+        factors.append(factor)
+        images += len(y)
+        epoch_ended = step + 1 == steps_per_epoch
+        if epoch_ended or time.perf_counter() - begun > record_seconds:
+            yield _record(outcomes, factors, epoch, done + 1, images, begun, epoch_ended)
+            outcomes, factors, images = [], [], 0
+            begun = time.perf_counter()
+
+
+def _record(
+    outcomes: list[StepOutcome],
+    factors: list[float],
+    epoch: int,
+    step: int,
+    images: int,
+    begun: float,
+    epoch_ended: bool,
+) -> Record:
+    """The only place where the host waits for the device."""
+    loss = torch.stack([outcome.loss for outcome in outcomes])  # (steps, K)
+    grad_norm = torch.stack([outcome.grad_norm for outcome in outcomes])
+    predicted = torch.cat([outcome.logits for outcome in outcomes], dim=1).argmax(-1)  # (K, images)
+    correct = (predicted == torch.cat([outcome.labels for outcome in outcomes])).sum(1)
+    skipped = (~torch.isfinite(loss + grad_norm)).sum(0)
+    return Record(
+        epoch=epoch,
+        step=step,
+        loss=loss.float().to("cpu").numpy(),
+        grad_norm=grad_norm.float().to("cpu").numpy(),
+        lr_factor=np.array(factors, dtype=np.float32),
+        correct=correct.to("cpu").numpy(),
+        skipped=skipped.to("cpu").numpy(),
+        images=images,
+        seconds=time.perf_counter() - begun,
+        epoch_ended=epoch_ended,
+    )

@@ -1,0 +1,40 @@
+"""Optimizers by the recipe's name.
+
+SGD, Adam and AdamW are torch's fused ones: on the CPU the update of two_conv_cnn is one kernel over all parameters, and
+all three can leave an update out on the device (`found_inf`) without the host asking what the loss was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from convoy.recipe import SGD, Adam, AdamW, OptimBase, RMSprop
+
+
+def build(spec: OptimBase, module: nn.Module) -> torch.optim.Optimizer:
+    """Norms' weights and all biases (tensors of one dimension) carry no weight decay unless the recipe asks for it."""
+    groups: list[dict[str, Any]] = [
+        {"params": [], "weight_decay": spec.weight_decay},
+        {"params": [], "weight_decay": 0.0},
+    ]
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            groups[parameter.ndim <= 1 and not spec.decay_norms_and_biases]["params"].append(parameter)
+    groups = [group for group in groups if group["params"]]
+    match spec:
+        case SGD():
+            optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
+            if spec.momentum:  # torch leaves them uninitialised where the very first update is left out
+                for parameter in module.parameters():
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return optimizer
+        case Adam():
+            return torch.optim.Adam(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
+        case AdamW():
+            return torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
+        case RMSprop():
+            return torch.optim.RMSprop(groups, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
+    raise AssertionError(spec)

@@ -1,0 +1,126 @@
+"""A recipe made ready: data loaded, network tried, every check done. Nothing is written before a plan stands."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from convoy import models, runs
+from convoy.data import Prepared, prepare
+from convoy.data.augment import build as build_augmentation
+from convoy.models import user
+from convoy.randomness import derive_seed
+from convoy.recipe import Plateau, Recipe
+from convoy.registry import is_user_class
+
+TRAINING_REVISION = 1  # raised when a change of the training code changes results
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16 by autocast
+
+
+@dataclass(frozen=True)
+class Plan:
+    recipe: Recipe
+    prepared: Prepared
+    options: dict[str, Any]  # the model's, defaults filled in
+    sources: tuple[Path, ...]  # a user's .py first, then the local modules that it imports
+
+    @cached_property
+    def fingerprint(self) -> str:
+        code = hashlib.sha256(b"\0".join(source.read_bytes() for source in self.sources)).hexdigest()
+        hashes = {"data": self.prepared.data_hash, "split": self.prepared.split_hash, "code": code}
+        return runs.fingerprint(self.recipe, options=self.options, hashes=hashes, training_revision=TRAINING_REVISION)
+
+    @property
+    def selection(self) -> str | None:
+        """The part that picks the best epoch; only the named fault lets it be the test set."""
+        if "selection_on_test" in self.recipe.protocol.faults:
+            return "test"
+        return "validation" if self.prepared.validation is not None else None
+
+    @property
+    def channels_last(self) -> bool:
+        name = self.recipe.model.name
+        return name in models.MODELS and models.MODELS[name].channels_last
+
+    @cached_property
+    def flags(self) -> list[str]:
+        """What every output of this run must say."""
+        flags = [f"fault {fault}: the test score is not an independent one" for fault in self.recipe.protocol.faults]
+        flags += [f"published flaw: {flaw}" for flaw in getattr(self.network(), "flaws", ())]
+        if self.prepared.limit is not None:
+            flags.insert(0, f"quick try: limited to {self.prepared.limit:,} images, no evidence")
+        return flags
+
+    def network(self) -> nn.Module:
+        """Freshly initialised from the recipe's seed; on the CPU, float32."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.recipe.seed, "initialisation"))
+            return models.create(
+                self.recipe.model.name,
+                in_chans=self.prepared.in_chans,
+                num_classes=len(self.prepared.classes),
+                image_size=self.prepared.image_size,
+                options=self.recipe.model.options,
+            )
+
+
+def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
+    """Raises ValueError for whatever of the recipe cannot be trained."""
+    device_of(recipe)
+    build_augmentation(recipe.data.augment)
+    prepared = prepared or prepare(recipe.data)
+    name = recipe.model.name
+    options = models.default_options(name) | recipe.model.options
+    sources = tuple(user.source_files(name)) if is_user_class(name) else ()
+    ready = Plan(recipe, prepared, options, sources)
+    _check_roles(ready)
+    ready.network()
+    return ready
+
+
+def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
+    """Plans in turn; data that several recipes share are loaded once."""
+    loaded: dict[str, Prepared] = {}
+    for recipe in recipes:
+        key = recipe.data.model_dump_json()
+        if key not in loaded:
+            loaded[key] = prepare(recipe.data)
+        yield plan(recipe, loaded[key])
+
+
+def device_of(recipe: Recipe) -> torch.device:
+    """Raises ValueError: no such device here."""
+    name = recipe.compute.device
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"compute.device = {name!r}: must be auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"compute.device = {name!r}: must be auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"compute.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def _check_roles(ready: Plan) -> None:
+    recipe = ready.recipe
+    if ready.selection == "test" and ready.prepared.test is None:
+        raise ValueError("protocol.faults: selection_on_test needs a test set, and these data have none")
+    if ready.selection is None:
+        needs = {
+            "stop.patience_epochs": recipe.stop.patience_epochs,
+            "stop.target_accuracy": recipe.stop.target_accuracy,
+            "schedule.name = 'plateau'": isinstance(recipe.schedule, Plateau),
+        }
+        for key, wanted in needs.items():
+            if wanted:
+                raise ValueError(f"{key} watches the validation part, and data.split.validation is 0")

@@ -1,0 +1,336 @@
+"""One recipe to one run folder: the one caller of the loop, and the place of stop rules, checkpoints and the log.
+
+`run_one` is a generator of events. It can be closed at any of them: it then saves a checkpoint, and the same recipe
+goes on from there. So does a run that was killed, from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from convoy.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from convoy.data.augment import build as build_augmentation
+from convoy.data.batches import Batches, Normaliser
+from convoy.data.imageset import ImageSet
+from convoy.evaluation.cost import PeakMemory
+from convoy.evaluation.predict import predict
+from convoy.evaluation.scores import score
+from convoy.recipe import Recipe
+from convoy.runs import Run, Workspace, model_label, write_arrays, write_json
+from convoy.training import finish, lines, losses, stopping
+from convoy.training.environment import describe
+from convoy.training.ledger import Ledger
+from convoy.training.loop import Record, train
+from convoy.training.members import Solo
+from convoy.training.plan import DTYPES, Plan, device_of, plan
+from convoy.training.schedules import Horizon, lr_factor
+from convoy.training.threads import ThreadGovernor
+
+CHECKPOINT_SECONDS = 10.0
+
+
+Wish = Literal["go on", "interrupt", "prune"]
+
+
+class Event(NamedTuple):
+    """What a run tells while it goes on; JSON all through, because worker processes send it over a pipe."""
+
+    kind: Literal["start", "progress", "epoch", "note", "end"]
+    text: str  # a plain line for the console and the log; empty for progress
+    values: dict[str, Any]
+
+
+def run_one(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    fresh: bool = False,
+    test: bool = True,
+    wish: Callable[[], Wish] = lambda: "go on",
+    ready: Plan | None = None,
+) -> Iterator[Event]:
+    """Trains a recipe into OUT/runs, resumes its unfinished run, or finds its finished one.
+
+    `wish` is asked at every record: on "interrupt" the run saves itself and ends, to go on another time; on "prune" it
+    ends for good. The last event's values hold `run` (the folder) and `state`. Raises ValueError, before anything is
+    written, for a recipe that cannot be trained.
+    """
+    ready = ready or plan(recipe)
+    workspace = Workspace(out)
+    found = workspace.find(ready.fingerprint)
+    if found is not None and found.finished and not fresh:
+        yield from _found(found, ready, workspace, test=test)
+        return
+    run = workspace.open_run(recipe, ready.fingerprint)
+    lock = run.lock()
+    try:
+        if fresh:
+            run.clear()
+        training = _Training(run, ready, workspace)
+        try:
+            yield from training.events(test=test, wish=wish)
+        finally:
+            training.governor.release()
+    finally:
+        lock.release()
+
+
+def _found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
+    """A finished run; its test score is made good where it was trained with the test set shut."""
+    if test and ready.prepared.test is not None and "test" not in run.scores:
+        module = finish.best_network(run, ready).to(device_of(ready.recipe))
+        yield Event("note", finish.open_test(run, ready, module, workspace), {})
+    values = {"run": str(run.path), "state": "finished", "cached": True}
+    yield Event("end", f"found finished: {run.path}{lines.accuracies(run.scores)}", values)
+
+
+class _Training:
+    """A run in progress: its network, its batches and its ledger."""
+
+    def __init__(self, run: Run, ready: Plan, workspace: Workspace) -> None:
+        self.run, self.ready, self.workspace = run, ready, workspace
+        recipe = self.recipe = ready.recipe
+        self.governor = ThreadGovernor()
+        self.device = device_of(recipe)
+        self.peak = PeakMemory(self.device)
+        dtype = DTYPES[recipe.compute.precision]
+        if recipe.compute.threads != "auto":
+            torch.set_num_threads(recipe.compute.threads)
+        torch.use_deterministic_algorithms(recipe.compute.deterministic and self.device.type == "cuda", warn_only=True)
+        self.module = ready.network().to(self.device, dtype)
+        if ready.channels_last and self.device.type == "cpu":
+            self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.members = Solo(
+            self.module,
+            recipe.optim,
+            losses.build(recipe.train.loss),
+            clip_norm=recipe.train.clip_norm,
+            autocast=recipe.compute.precision == "bfloat16",
+        )
+        prepared = ready.prepared
+        self.normaliser = Normaliser(prepared.mean, prepared.std, self.device, dtype)
+        self.batches = Batches(
+            prepared.train,
+            batch_size=recipe.train.batch_size,
+            seed=recipe.seed,
+            normaliser=self.normaliser,
+            augmentation=build_augmentation(recipe.data.augment),
+            device=self.device,
+            dtype=dtype,
+        )
+        self.horizon = Horizon(self.batches.steps_per_epoch, recipe.train.epochs)
+        self.ledger = Ledger()
+        self.steps: dict[str, list[np.ndarray]] = {"loss": [], "lr": [], "grad_norm": []}
+        self.selected: ImageSet | None = None
+
+    def events(self, *, test: bool, wish: Callable[[], Wish]) -> Iterator[Event]:
+        resumed = self._resume()
+        self._describe()
+        self._open_selection()
+        yield self._say("start", lines.start(self.ready, self.device, resumed), total=self._total_images())
+        for flag in self.ready.flags:
+            yield self._say("note", flag)
+        begun, saved = time.perf_counter() - self.ledger.total_seconds, time.perf_counter()
+        reason = self._stopped_before()
+        try:
+            for record in self._records() if reason is None else ():
+                self._add(record)
+                yield Event("progress", "", self._progress(record))
+                reason = stopping.diverged(record)
+                if record.epoch_ended:
+                    yield self._end_epoch(record)
+                    reason = reason or stopping.at_epoch_end(self.recipe.stop, self.ledger, record.epoch + 1)
+                reason = reason or stopping.out_of_time(self.recipe.stop, self.ledger)
+                self.ledger.total_seconds = time.perf_counter() - begun
+                if reason:
+                    break
+                if (wished := wish()) != "go on":
+                    text = self._interrupt() if wished == "interrupt" else self._prune()
+                    yield self._say("end", text, run=str(self.run.path), state=self.run.state)
+                    return
+                if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                    self._save()
+                    saved = time.perf_counter()
+                yield from self._adjust_threads()
+            self._save()
+        except GeneratorExit:
+            self._interrupt()
+            raise
+        except OSError as error:
+            kept = "the last good checkpoint is kept, and the same command goes on from it"
+            raise ValueError(f"{self.run.path}: {error.strerror or error}; {kept}") from error
+        reason = reason or f"all {self.recipe.train.epochs} epochs done"
+        yield self._say("note", f"stopped: {reason}")
+        yield from self._finish(reason, test=test)
+
+    def _records(self) -> Iterator[Record]:
+        spec, horizon, ledger = self.recipe.schedule, self.horizon, self.ledger
+        return train(
+            self.members,
+            self.batches,
+            lambda step: lr_factor(spec, step, horizon, ledger.selection_losses),
+            seed=self.recipe.seed,
+            epochs=self.recipe.train.epochs,
+            start=ledger.step,
+        )
+
+    def _stopped_before(self) -> str | None:
+        """The stop rule that a resumed run had met already, when it was cut off in its last evaluation."""
+        metrics = self.run.metrics
+        at_epoch_end = bool(metrics) and self.ledger.step == metrics[-1]["step"]
+        return stopping.at_epoch_end(self.recipe.stop, self.ledger, metrics[-1]["epoch"]) if at_epoch_end else None
+
+    def _adjust_threads(self) -> Iterator[Event]:
+        if self.recipe.compute.threads == "auto" and self.device.type == "cpu":
+            threads = self.governor.adjust()
+            if threads is not None:
+                yield self._say("note", lines.threads(threads, self.ledger.step))
+
+    def _add(self, record: Record) -> None:
+        self.ledger.add(record)
+        self.steps["loss"].append(record.loss[:, 0])
+        self.steps["grad_norm"].append(record.grad_norm[:, 0])
+        self.steps["lr"].append(record.lr_factor * np.float32(self.recipe.optim.lr))
+
+    def _end_epoch(self, record: Record) -> Event:
+        """Scores the selection part, keeps the weights if they are the best, writes the epoch's line."""
+        ledger, epoch = self.ledger, record.epoch + 1
+        updates = max(1, self.horizon.steps_per_epoch - ledger.epoch_skipped)
+        line: dict[str, Any] = {
+            "epoch": epoch,
+            "step": record.step,
+            "lr": float(record.lr_factor[-1]) * self.recipe.optim.lr,
+            "train_loss": ledger.epoch_loss / updates,
+            "train_accuracy": ledger.epoch_correct / ledger.epoch_images,
+            "train_correct": ledger.epoch_correct,
+            "train_total": ledger.epoch_images,
+            "grad_norm": ledger.epoch_grad_norm / updates,
+            "skipped": ledger.epoch_skipped,
+            "train_seconds": ledger.train_seconds,
+            "total_seconds": ledger.total_seconds,
+            "images_per_second": ledger.images / max(ledger.train_seconds, 1e-9),
+            "best": True,
+        }
+        if self.selected is not None:
+            line |= self._select(epoch)
+        if line["best"]:
+            ledger.best_epoch = epoch
+            save_weights(self.run.path / "best.safetensors", self.module.state_dict())
+        ledger.begin_epoch()
+        self.run.append_metrics(line)
+        return self._say("epoch", lines.epoch(line, self.recipe.train.epochs, self.ready.selection), **line)
+
+    def _select(self, epoch: int) -> dict[str, Any]:
+        assert self.selected is not None
+        ledger, part = self.ledger, self.ready.selection
+        logits = predict(self.module, self.selected.images, self.normaliser)
+        scores = score(logits, self.selected.labels, self.selected.classes, losses.build(self.recipe.train.loss))
+        loss = math.inf if scores["loss"] is None else scores["loss"]
+        ledger.selection_losses.append(loss)
+        best = (scores["accuracy"], -loss) > (ledger.best_accuracy, -ledger.best_loss)
+        if best:
+            ledger.best_accuracy, ledger.best_loss = scores["accuracy"], loss
+        line = {f"{part}_{key}": scores[key] for key in ("loss", "accuracy", "correct")}
+        return line | {f"{part}_total": scores["n"], "best": best}
+
+    def _finish(self, reason: str, *, test: bool) -> Iterator[Event]:
+        run, ready, ledger = self.run, self.ready, self.ledger
+        if ledger.best_epoch == 0:  # stopped inside the first epoch
+            save_weights(run.path / "best.safetensors", self.module.state_dict())
+        module = finish.best_network(run, ready).to(self.device)
+        finish.score_validation(run, ready, module)
+        finish.keep_filters(run, module)
+        if test and ready.prepared.test is not None:
+            yield self._say("note", finish.open_test(run, ready, module, self.workspace))
+        finish.measure_cost(run, ready, module, asdict(ledger), self.peak.bytes())
+        run.write_status(
+            state="finished", reason=reason, epochs=len(run.metrics), steps=ledger.step, best_epoch=ledger.best_epoch
+        )
+        values = {"run": str(run.path), "state": "finished", "cached": False}
+        yield self._say("end", f"run folder: {run.path}", **values)
+
+    def _resume(self) -> bool:
+        """Takes up the newest valid checkpoint and cuts the logs back to it; False where there is none."""
+        state = load_checkpoint(self.run.path / "checkpoints")
+        if state is None:
+            self.run.cut_metrics(0)
+            return False
+        self.members.load(state["members"])
+        self.ledger = Ledger(**state["ledger"])
+        self.run.cut_metrics(self.ledger.step // self.horizon.steps_per_epoch)
+        self.steps = {name: [values[: self.ledger.step]] for name, values in self.run.steps.items()}
+        return True
+
+    def _save(self) -> None:
+        steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
+        write_arrays(self.run.path / "steps.npz", steps)
+        state = {"members": self.members.state(), "ledger": asdict(self.ledger)}
+        save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state)
+
+    def _interrupt(self) -> str:
+        self._save()
+        self.run.write_status(state="interrupted", reason=f"stopped at step {self.ledger.step}")
+        return f"stopped at step {self.ledger.step:,} and saved: run the same command again to go on"
+
+    def _prune(self) -> str:
+        self._save()
+        reason = f"pruned at epoch {len(self.run.metrics)}"
+        self.run.write_status(state="pruned", reason=reason)
+        return reason
+
+    def _describe(self) -> None:
+        run, ready = self.run, self.ready
+        environment = describe(self.device, ready.recipe)
+        before = run.path / "environment.json"
+        if before.is_file():
+            for key in ("torch", "cpu", "threads"):
+                if run.environment.get(key) != environment[key]:
+                    old, new = run.environment.get(key), environment[key]
+                    self._log(f"resumed with another {key} ({old} before, {new} now): not the same bits")
+        write_json(before, environment)
+        write_json(run.path / "data.json", finish.describe_data(ready, openings=0))
+        finish.copy_code(run, ready)
+        label, seed = model_label(ready.recipe), ready.recipe.seed
+        run.write_status(state="running", reason="", label=label, seed=seed, flags=ready.flags)
+
+    def _open_selection(self) -> None:
+        """The images that pick the best epoch; under the fault that is the test set, opened and counted here."""
+        prepared = self.ready.prepared
+        if self.ready.selection == "test":
+            assert prepared.test is not None
+            self.selected = prepared.test.open(lambda digest: self.workspace.record_opening(digest, self.run.name))
+        else:
+            self.selected = prepared.validation
+
+    def _total_images(self) -> int:
+        return self.batches.images_per_epoch * self.recipe.train.epochs
+
+    def _progress(self, record: Record) -> dict[str, Any]:
+        ledger = self.ledger
+        loss = float(record.loss[:, 0].mean())
+        return {
+            "epoch": record.epoch + 1,
+            "epochs": self.recipe.train.epochs,
+            "images": record.epoch * self.batches.images_per_epoch
+            + (ledger.epoch_images or self.batches.images_per_epoch),
+            "total": self._total_images(),
+            "loss": loss if math.isfinite(loss) else None,
+            "accuracy": int(record.correct[0]) / record.images,
+            "images_per_second": record.images / max(record.seconds, 1e-9),
+        }
+
+    def _say(self, kind: Literal["start", "epoch", "note", "end"], text: str, **values: Any) -> Event:
+        self._log(text)
+        return Event(kind, text, values)
+
+    def _log(self, text: str) -> None:
+        with (self.run.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")

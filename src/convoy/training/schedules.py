@@ -1,0 +1,65 @@
+"""The learning rate as a pure function of the step (and, for plateau, of the validation losses so far).
+
+Nothing is stepped, so nothing can be stepped wrongly: a run that resumes at any step has the rate of the unbroken one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from convoy.recipe import Constant, Cosine, OneCycle, Plateau, ScheduleBase, Step
+
+THRESHOLD = 1e-4  # a loss counts as better on a plateau when it is lower by this fraction (torch's default)
+
+
+class Horizon(NamedTuple):
+    steps_per_epoch: int
+    epochs: int
+
+
+def lr_factor(spec: ScheduleBase, step: int, horizon: Horizon, losses: Sequence[float] = ()) -> float:
+    """What to multiply optim.lr by at update `step` (from 0). `losses`: validation losses of the epochs before it."""
+    warmup_steps = round(spec.warmup_epochs * horizon.steps_per_epoch)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    total = max(1, horizon.epochs * horizon.steps_per_epoch - warmup_steps)
+    step -= warmup_steps
+    epoch = step // horizon.steps_per_epoch
+    match spec:
+        case Constant():
+            return 1.0
+        case Step():
+            return spec.factor ** int(step / horizon.steps_per_epoch / spec.every_epochs)
+        case Cosine():
+            period = spec.t_max or (total if spec.per == "step" else math.ceil(total / horizon.steps_per_epoch))
+            position = step if spec.per == "step" else epoch
+            return spec.min_factor + (1 - spec.min_factor) * (1 + math.cos(math.pi * position / period)) / 2
+        case OneCycle():
+            return _one_cycle(spec, step / max(1, total - 1))
+        case Plateau():
+            return spec.factor ** plateau_drops(losses, spec.patience_epochs)
+    raise AssertionError(spec)
+
+
+def _one_cycle(spec: OneCycle, progress: float) -> float:
+    """Two half cosines, up to the full rate and down again (L. N. Smith and N. Topin 2018, arXiv 1708.07120)."""
+    if progress < spec.rise:
+        low, high, part = spec.start_factor, 1.0, progress / spec.rise
+    else:
+        low, high, part = 1.0, spec.end_factor, (progress - spec.rise) / (1 - spec.rise)
+    return high + (low - high) * (1 + math.cos(math.pi * part)) / 2
+
+
+def plateau_drops(losses: Sequence[float], patience: int) -> int:
+    """How often the rate has dropped: each time `patience` + 1 epochs in a row brought no better loss."""
+    best, bad, drops = math.inf, 0, 0
+    for loss in losses:
+        if loss < best * (1 - THRESHOLD):
+            best, bad = loss, 0
+        else:
+            bad += 1
+        if bad > patience:
+            drops, bad = drops + 1, 0
+    return drops

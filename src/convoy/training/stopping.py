@@ -1,0 +1,29 @@
+"""Stop rules: why a run ends before its last epoch, in words, or None."""
+
+from __future__ import annotations
+
+from convoy.recipe import Stop
+from convoy.training.ledger import Ledger
+from convoy.training.loop import Record
+
+
+def at_epoch_end(stop: Stop, ledger: Ledger, epoch: int) -> str | None:
+    """`epoch` from 1, its selection part scored already."""
+    if stop.target_accuracy and ledger.best_accuracy >= stop.target_accuracy:
+        return f"an accuracy of {ledger.best_accuracy:.2%} reached the target of {stop.target_accuracy:.2%}"
+    if stop.patience_epochs and epoch - ledger.best_epoch >= stop.patience_epochs:
+        return f"no better accuracy for {stop.patience_epochs} epochs (best: epoch {ledger.best_epoch})"
+    return None
+
+
+def out_of_time(stop: Stop, ledger: Ledger) -> str | None:
+    limit = stop.max_seconds
+    return f"{limit:g} seconds of training are over" if limit and ledger.train_seconds >= limit else None
+
+
+def diverged(record: Record) -> str | None:
+    """An update that is not finite changes nothing, so a whole record of them will not end by itself."""
+    updates = len(record.loss)
+    if record.skipped[0] < updates:
+        return None
+    return f"diverged: loss or gradient of the last {updates} updates was not finite, and they were left out"

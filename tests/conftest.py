@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convoy.recipe import Recipe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing that a test decodes is kept in the cache of whoever runs it."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("CONVOY_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.delenv("CONVOY_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set that a small network learns in seconds: 3 classes of 12x12 noise, a bright bar where the class says.
+
+    600 training and 150 test images, as .npz.
+    """
+    draw = np.random.default_rng(0)
+
+    def part(count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.arange(count) % 3
+        images = draw.integers(0, 120, size=(count, 12, 12), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[:, 4 * label + 1 : 4 * label + 3] += 100
+        return images, labels
+
+    path = tmp_path_factory.mktemp("data") / "stripes.npz"
+    x_train, y_train = part(600)
+    x_test, y_test = part(150)
+    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return path
+
+
+NET = """
+import torch
+from torch import nn
+
+
+class Tiny(nn.Module):
+    def __init__(self, in_chans, num_classes, image_size, width=4, drop_rate=0.0):
+        super().__init__()
+        conv = nn.Conv2d(in_chans, width, 3, padding=1)
+        self.body = nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2))
+        self.drop = nn.Dropout(drop_rate)
+        self.head = nn.Linear(width * (image_size // 2) ** 2, num_classes)
+
+    def forward(self, x):
+        return self.head(self.drop(self.body(x).flatten(1)))
+"""
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    path = tmp_path / "net.py"
+    path.write_text(NET)
+    return path
+
+
+@pytest.fixture
+def tiny(stripes: Path, net: Path) -> Callable[..., Recipe]:
+    """Recipes of a user's class on the stripes: `tiny(("optim.lr", 0.1), ...)`. One thread, two epochs of 8 updates."""
+
+    def make(*overrides: tuple[str, Any]) -> Recipe:
+        base = [
+            ("model.name", f"{net}:Tiny"),
+            ("data.name", str(stripes)),
+            ("train.epochs", 2),
+            ("train.batch_size", 60),
+            ("optim.lr", 0.01),
+            ("compute.threads", 1),
+        ]
+        return Recipe.load("defaults/images", [*base, *overrides])
+
+    return make

@@ -1,0 +1,84 @@
+"""What every registered model promises. The registry drives these tests: a new model adds none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from convoy.evaluation.cost import parameters
+from convoy.models import MODELS, create, default_options
+
+SIZES = (28, 32, 64)
+
+every_model = pytest.mark.parametrize("name", list(MODELS))
+
+
+def made(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int = 10) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return create(name, in_chans=in_chans, num_classes=num_classes, image_size=image_size)
+
+
+@every_model
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("in_chans", [1, 3])
+def test_images_become_logits(name: str, in_chans: int, size: int) -> None:
+    module = made(name, in_chans, size, num_classes=7)
+    assert module(torch.randn(2, in_chans, size, size)).shape == (2, 7)
+
+
+@every_model
+def test_parameter_count_is_the_published_one(name: str) -> None:
+    assert parameters(made(name)) == MODELS[name].parameters
+
+
+@every_model
+def test_smallest_image_passes_and_a_smaller_one_is_refused(name: str) -> None:
+    smallest = MODELS[name].smallest_image
+    assert made(name, image_size=smallest)(torch.randn(2, 1, smallest, smallest)).isfinite().all()
+    with pytest.raises(ValueError, match=f"too small for {name}: at least {smallest}"):
+        made(name, image_size=smallest - 1)
+
+
+@every_model
+def test_every_parameter_gets_a_gradient_unless_a_flaw_says_never_used(name: str) -> None:
+    module = made(name)
+    F.cross_entropy(module(torch.randn(4, 1, 28, 28)), torch.arange(4)).backward()
+    idle = [key for key, weight in module.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0]
+    assert bool(idle) == any("never used" in flaw for flaw in module.flaws), idle
+
+
+@every_model
+def test_state_of_one_makes_another_the_same(name: str) -> None:
+    first, second = made(name), create(name, in_chans=1, num_classes=10, image_size=28)
+    images = torch.randn(2, 1, 28, 28)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first.eval()(images), second.eval()(images))
+
+
+@every_model
+def test_same_seed_same_weights(name: str) -> None:
+    pairs = zip(made(name).state_dict().values(), made(name).state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@every_model
+def test_logits_are_raw_unless_a_flaw_says_softmax(name: str) -> None:
+    output = made(name).eval()(torch.randn(4, 1, 28, 28))
+    sums_to_one = torch.allclose(output.sum(dim=1), torch.ones(4), atol=1e-5)
+    assert sums_to_one == any("softmax" in flaw for flaw in made(name).flaws)
+
+
+@every_model
+def test_default_options_are_accepted_and_others_refused(name: str) -> None:
+    create(name, in_chans=1, num_classes=10, image_size=28, options=default_options(name))
+    with pytest.raises(ValueError, match=rf"unknown option 'colour' in model.options of {name}"):
+        create(name, in_chans=1, num_classes=10, image_size=28, options={"colour": 1})
+
+
+@every_model
+def test_entry_has_a_line_and_a_source_for_the_list(name: str) -> None:
+    entry = MODELS[name]
+    assert "\n" not in entry.summary
+    assert 0 < len(entry.summary) <= 90
+    assert entry.source.startswith("http")

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from convoy.data.augment import AUGMENTATIONS, build
+
+EVERY_ONE: list[dict[str, Any]] = [{"name": name} for name in AUGMENTATIONS]
+sound = settings(deadline=None, max_examples=30)
+seeds = st.integers(0, 2**32 - 1)
+shapes = st.tuples(st.integers(1, 9), st.sampled_from([1, 3]), st.integers(4, 20)).map(lambda s: (*s, s[2]))
+
+
+def batch(shape: tuple[int, ...], seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def augmented(x: Tensor, *specs: dict[str, Any], seed: int = 0) -> Tensor:
+    return build(specs)(x, torch.Generator().manual_seed(seed))
+
+
+@sound
+@given(shapes, seeds, st.sampled_from([torch.float32, torch.float64, torch.bfloat16]), st.permutations(EVERY_ONE))
+def test_shape_type_and_range_are_kept(
+    shape: tuple[int, ...], seed: int, dtype: torch.dtype, specs: list[dict[str, Any]]
+) -> None:
+    x = augmented(batch(shape, seed, dtype), *specs, seed=seed)
+
+    assert (x.shape, x.dtype) == (shape, dtype)
+    assert x.min() >= 0
+    assert x.max() <= 1 + 1e-5
+
+
+@sound
+@given(shapes, seeds)
+def test_zero_strength_changes_nothing(shape: tuple[int, ...], seed: int) -> None:
+    x = batch(shape, seed)
+    exact = [{"name": "crop", "padding": 0}, {"name": "flip", "probability": 0.0}, {"name": "cutout", "size": 0}]
+    interpolated = [
+        {"name": "rotate", "degrees": 0},
+        {"name": "shift", "fraction": 0},
+        {"name": "scale", "range": [1, 1]},
+    ]
+
+    assert torch.equal(augmented(x, *exact, seed=seed), x)
+    assert torch.allclose(augmented(x, *interpolated, seed=seed), x, atol=1e-5)
+
+
+@sound
+@given(seeds, st.permutations(EVERY_ONE), st.integers(1, 8))
+def test_an_image_is_drawn_for_by_its_place_and_not_by_its_companions(
+    seed: int, specs: list[dict[str, Any]], kept: int
+) -> None:
+    x = batch((8, 3, 12, 12), seed)
+    others = x.clone()
+    others[kept:] = 0.5
+
+    together = augmented(x, *specs, seed=seed)[:kept]
+
+    assert torch.equal(together, augmented(others, *specs, seed=seed)[:kept])
+    assert torch.allclose(together, augmented(x[:kept], *specs, seed=seed), atol=1e-6)
+
+
+@sound
+@given(shapes, seeds)
+def test_flipping_twice_is_the_identity(shape: tuple[int, ...], seed: int) -> None:
+    x = batch(shape, seed)
+    flip = {"name": "flip", "probability": 1.0}
+
+    assert torch.equal(augmented(x, flip), x.flip(3))
+    assert torch.equal(augmented(x, flip, flip), x)
+
+
+@sound
+@given(seeds, st.integers(0, 5))
+def test_a_crop_is_a_window_of_the_padded_image(seed: int, padding: int) -> None:
+    x = batch((6, 3, 10, 10), seed)
+    cropped = augmented(x, {"name": "crop", "padding": padding}, seed=seed)
+
+    windows = torch.nn.functional.pad(x, (padding,) * 4).unfold(2, 10, 1).unfold(3, 10, 1)  # (B, C, y, x, 10, 10)
+    same = (windows == cropped[:, :, None, None]).all(dim=-1).all(dim=-1).all(dim=1)  # (B, y, x)
+
+    assert same.any(dim=-1).any(dim=-1).all()
+
+
+def test_every_offset_of_a_crop_comes_up_equally_often() -> None:
+    x = torch.zeros(9000, 1, 9, 9)
+    x[:, :, 4, 4] = 1
+    rows = augmented(x, {"name": "crop", "padding": 1}).sum(dim=(0, 1))[3:6, 3:6]
+    assert rows.sum() == 9000
+    assert (rows - 1000).abs().max() < 120  # 4 standard deviations
+
+
+def test_about_half_of_the_images_are_flipped() -> None:
+    x = torch.zeros(4000, 1, 4, 4)
+    x[..., 0] = 1
+    assert abs(augmented(x, {"name": "flip"})[:, 0, 0, 0].mean() - 0.5) < 0.04
+
+
+def test_a_rotation_turns_by_at_most_its_degrees_either_way() -> None:
+    x = torch.zeros(500, 1, 41, 41)
+    x[:, :, 20, 35] = 1  # 15 pixels to the right of the centre
+    places = (augmented(x, {"name": "rotate", "degrees": 30})[:, 0] + 1e-12).flatten(1)
+    places = places / places.sum(dim=1, keepdim=True)
+    down = (places * torch.arange(41).repeat_interleave(41)).sum(dim=1) - 20
+    across = (places * torch.arange(41).repeat(41)).sum(dim=1) - 20
+    degrees = torch.atan2(down, across) * 180 / math.pi
+
+    assert degrees.abs().max() < 31
+    assert degrees.min() < -25
+    assert degrees.max() > 25
+    assert ((down**2 + across**2).sqrt() - 15).abs().max() < 0.3
+
+
+def test_a_shift_moves_by_at_most_its_fraction_of_the_side() -> None:
+    x = torch.zeros(500, 1, 20, 20)
+    x[:, :, 10, 10] = 1
+    shifted = augmented(x, {"name": "shift", "fraction": 0.1})[:, 0]  # 2 pixels
+    down = (shifted.sum(dim=2) * torch.arange(20)).sum(dim=1) - 10
+
+    assert down.abs().max() <= 2 + 1e-4
+    assert down.abs().max() > 1.8
+    assert torch.allclose(shifted.sum(dim=(1, 2)), torch.ones(500), atol=1e-4)
+
+
+def test_scaling_by_two_enlarges_the_middle() -> None:
+    x = torch.zeros(1, 1, 8, 8)
+    x[:, :, 2:6, 2:6] = 1
+    assert augmented(x, {"name": "scale", "range": [2, 2]})[0, 0, 1:7, 1:7].min() > 0.99
+
+
+def test_what_lies_outside_is_black() -> None:
+    shifted = augmented(torch.ones(64, 1, 10, 10), {"name": "shift", "fraction": 1.0})
+    assert (shifted.amin(dim=(1, 2, 3)) == 0).all()
+
+
+def test_geometric_augmentations_are_one_resampling_in_their_order() -> None:
+    x = batch((1, 1, 16, 16))
+    turn = {"name": "rotate", "degrees": 180}
+    maps = [part.maps(torch.full((1, part.draws), 0.75), 16) for part in build([turn, {"name": "shift"}]).geometric]
+    corner = torch.tensor([0.0, 0.0, 1.0])
+
+    # A half-way draw of +-180 degrees turns by a right angle, so that the shift, made second, is turned with it.
+    assert torch.allclose((maps[0] @ maps[1] @ corner)[0, :2], torch.tensor([0.1, -0.1]), atol=1e-6)
+    assert augmented(x, turn, {"name": "shift"}).shape == x.shape
+
+
+def test_moves_of_whole_pixels_alone_keep_every_value_exactly() -> None:
+    x = batch((32, 3, 32, 32))
+    moved = augmented(x, {"name": "crop", "padding": 4}, {"name": "flip"}, {"name": "crop", "padding": 2})
+    assert set(moved.unique().tolist()) <= {0.0, *x.unique().tolist()}
+
+
+@sound
+@given(seeds, st.integers(1, 12))
+def test_cutout_blackens_one_square_that_reaches_at_most_over_the_edge(seed: int, size: int) -> None:
+    x = augmented(torch.ones(20, 3, 12, 12), {"name": "cutout", "size": size}, seed=seed)
+    black = x[:, 0] == 0
+    rows, columns = black.any(dim=2).sum(dim=1), black.any(dim=1).sum(dim=1)
+
+    assert (x[:, :1] == x).all()
+    assert torch.equal(black.sum(dim=(1, 2)), rows * columns)
+    assert torch.maximum(rows, columns).max() <= size
+    assert torch.minimum(rows, columns).min() >= min(size // 2, 1)
+
+
+def test_all_tensors_follow_the_batch_to_its_device() -> None:
+    x = batch((4, 3, 8, 8)).to("meta")  # stands for any device: torch refuses to mix it with the CPU
+    assert augmented(x, *EVERY_ONE).device.type == "meta"
+
+
+def test_without_specs_nothing_is_done() -> None:
+    x = batch((2, 1, 5, 5))
+    assert build([]).is_identity
+    assert augmented(x) is x
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"name": "rotat"}, "unknown augmentation 'rotat'; did you mean 'rotate'"),
+        ({"name": "rotate", "degree": 3}, "unknown key 'degree' in the augmentation rotate; did you mean 'degrees'"),
+        ({"name": "rotate", "degrees": "10"}, "augment rotate: degrees = '10' must be a number from 0 to 180"),
+        ({"name": "rotate", "degrees": math.nan}, "must be a number"),
+        ({"name": "shift", "fraction": 10}, "augment shift: fraction = 10 must be a number from 0 to 1"),
+        ({"name": "crop", "padding": 1.5}, "augment crop: padding = 1.5 must be a whole number from 0 to 512"),
+        ({"name": "flip", "probability": True}, "must be a number from 0 to 1"),
+        ({"name": "scale", "range": [1.1, 0.9]}, "must have the low number first"),
+        ({"name": "scale", "range": 0.9}, "must be two numbers"),
+        ({"name": "scale", "range": [0.9]}, "must be two numbers"),
+        ({"name": "cutout", "size": -1}, "must be a whole number"),
+        ({"degrees": 3}, "has no name"),
+    ],
+)
+def test_a_wrong_table_is_answered_with_what_is_allowed(spec: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        build([spec])

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from convoy.data.augment import build
+from convoy.data.batches import Batches, Normaliser
+from convoy.data.imageset import ImageSet
+
+CPU = torch.device("cpu")
+N = 50
+
+
+@pytest.fixture
+def images() -> ImageSet:
+    pixels = np.random.default_rng(0).integers(0, 256, (N, 3, 8, 8), dtype=np.uint8)
+    pixels[:, 0, 0, 0] = np.arange(N)  # tells which image it is
+    return ImageSet(pixels, np.arange(N) % 5, tuple("abcde"))
+
+
+def batches(images: ImageSet, *, seed: int = 1, member: int = 0, augment: bool = False, plain: bool = False) -> Batches:
+    mean, std = ((0.0,) * 3, (1 / 255,) * 3) if plain else ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    return Batches(
+        images,
+        batch_size=16,
+        seed=seed,
+        normaliser=Normaliser(mean, std, CPU, torch.float32),
+        augmentation=build([{"name": "rotate"}, {"name": "cutout"}] if augment else []),
+        device=CPU,
+        dtype=torch.float32,
+        member=member,
+    )
+
+
+def order(found: Batches, epoch: int) -> list[int]:
+    """Which image came when, read from the pixel that tells."""
+    return [
+        int(index) for step in range(found.steps_per_epoch) for index in found.at(epoch, step)[0][:, 0, 0, 0].round()
+    ]
+
+
+def test_an_epoch_is_every_image_once_in_a_new_order(images: ImageSet) -> None:
+    found = batches(images, plain=True)
+
+    assert sorted(order(found, 0)) == sorted(order(found, 1)) == list(range(N))
+    assert order(found, 0) != order(found, 1)
+    assert (found.images_per_epoch, found.steps_per_epoch) == (N, 4)
+
+
+def test_the_last_batch_is_kept_and_smaller(images: ImageSet) -> None:
+    assert [len(batches(images).at(0, step)[1]) for step in range(4)] == [16, 16, 16, 2]
+
+
+def test_a_single_image_left_over_joins_the_batch_before_it(images: ImageSet) -> None:
+    found = batches(images.take(np.arange(33)))
+    assert [len(found.at(0, step)[1]) for step in range(found.steps_per_epoch)] == [16, 17]
+
+
+def test_labels_go_with_their_images(images: ImageSet) -> None:
+    x, y = batches(images, plain=True).at(3, 1)
+    assert torch.equal(x[:, 0, 0, 0].round().long() % 5, y)
+    assert y.dtype == torch.int64
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_batch_depends_on_seed_epoch_step_and_member_and_not_on_what_was_asked_before(
+    images: ImageSet, augment: bool
+) -> None:
+    used = batches(images, augment=augment)
+    for epoch, step in ((0, 0), (2, 3), (1, 1)):
+        used.at(epoch, step)
+    x, y = used.at(2, 1)
+
+    assert torch.equal(x, batches(images, augment=augment).at(2, 1)[0])
+    assert torch.equal(y, batches(images, augment=augment).at(2, 1)[1])
+    for other in (batches(images, augment=augment, seed=2), batches(images, augment=augment, member=1)):
+        assert not torch.equal(x, other.at(2, 1)[0])
+
+
+def test_augmentation_draws_anew_each_epoch(images: ImageSet) -> None:
+    one = ImageSet(images.images[:1], images.labels[:1], images.classes)
+    found = batches(one, augment=True)
+    assert not torch.equal(found.at(0, 0)[0], found.at(1, 0)[0])
+
+
+def test_augmented_images_are_normalised_after_it_so_that_black_is_black(images: ImageSet) -> None:
+    x, _ = batches(images, augment=True).at(0, 0)
+    black = torch.tensor([-0.1 / 0.4, -0.2 / 0.5, -0.3 / 0.6])
+    assert torch.allclose(x.amin(dim=(0, 2, 3)), black, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_normaliser_takes_levels_and_fractions_alike(dtype: torch.dtype) -> None:
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    normalise = Normaliser((0.25,), (0.5,), CPU, dtype)
+    tolerance = {torch.float32: 1e-6, torch.float64: 1e-14, torch.bfloat16: 0.02}[dtype]
+    expected = (levels.double() / 255 - 0.25) / 0.5
+
+    for x in (normalise(levels), normalise(levels.double() / 255)):
+        assert x.dtype == dtype
+        assert torch.allclose(x.double(), expected, atol=tolerance, rtol=0)
+
+
+def test_the_normaliser_leaves_its_argument_alone() -> None:
+    x = torch.full((1, 1, 2, 2), 0.5)
+    Normaliser((0.25,), (0.5,), CPU, torch.float32)(x)
+    assert (x == 0.5).all()
+
+
+def test_read_only_images_are_taken_without_a_warning(images: ImageSet, recwarn: pytest.WarningsRecorder) -> None:
+    images.images.flags.writeable = False
+    batches(images).at(0, 0)
+    assert len(recwarn) == 0

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convoy.data import DataError, Prepared, prepare
+from convoy.data.prepare import channel_statistics
+from convoy.recipe import Data
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (120, 3, 8, 8), dtype=np.uint8)
+    labels = np.arange(120) % 3
+    np.savez(tmp_path / "d.npz", x_train=images[:90], y_train=labels[:90], x_test=images[90:], y_test=labels[90:])
+    return str(tmp_path / "d.npz")
+
+
+def prepared(path: str, **keys: object) -> Prepared:
+    return prepare(Data.model_validate({"name": path, **keys}))
+
+
+def test_the_parts_have_the_sizes_of_the_recipe(path: str) -> None:
+    data = prepared(path, split={"validation": 0.2})
+
+    assert data.validation is not None
+    assert data.test is not None
+    assert (len(data.train), len(data.validation), len(data.test)) == (72, 18, 30)
+    assert (data.name, data.in_chans, data.image_size, data.classes) == ("d", 3, 8, ("0", "1", "2"))
+
+
+def test_normalisation_is_of_the_training_part_alone(path: str) -> None:
+    data = prepared(path)
+    assert np.allclose(data.mean, data.train.images.mean(axis=(0, 2, 3)) / 255, rtol=1e-12)
+    assert np.allclose(data.std, data.train.images.std(axis=(0, 2, 3)) / 255, rtol=1e-12)
+
+
+def test_statistics_are_exact_over_several_chunks() -> None:
+    images = np.zeros((1000, 1, 8, 8), np.uint8)
+    images[:500] = 255
+    assert channel_statistics(images) == ((0.5,), (0.5,))
+
+
+def test_a_fixed_normalisation_counts_for_every_channel_or_one_by_one(path: str) -> None:
+    assert prepared(path, normalise=[0.5, 0.25]).mean == (0.5, 0.5, 0.5)
+    assert prepared(path, normalise=[[0.1, 0.2, 0.3], 0.25]).mean == (0.1, 0.2, 0.3)
+    with pytest.raises(DataError, match="data.normalise gives 2 values for the 3 channels"):
+        prepared(path, normalise=[[0.1, 0.2], 0.25])
+
+
+def test_images_of_one_value_cannot_be_normalised(tmp_path: Path) -> None:
+    np.savez(tmp_path / "black.npz", x_train=np.zeros((30, 8, 8), np.uint8), y_train=np.arange(30) % 2)
+    with pytest.raises(DataError, match="all training pixels of channel 0 have one value"):
+        prepared(str(tmp_path / "black.npz"))
+
+
+def test_a_limit_leaves_a_part_of_every_part(path: str) -> None:
+    data = prepared(path, limit=30, split={"validation": 0.2})
+
+    assert data.validation is not None
+    assert data.test is not None
+    assert (len(data.train), len(data.validation), len(data.test), data.limit) == (24, 6, 30, 30)
+    assert data.train.class_counts == [8, 8, 8]
+
+
+def test_no_validation_part_is_none(path: str) -> None:
+    data = prepared(path, split={"validation": 0})
+    assert data.validation is None
+    assert len(data.train) == 90
+
+
+def test_a_test_part_is_cut_where_the_data_bring_none(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (100, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "d.npz", x_train=images, y_train=np.arange(100) % 2)
+
+    data = prepared(str(tmp_path / "d.npz"), split={"test": 0.3, "validation": 0.1})
+
+    assert data.test is not None
+    assert np.array_equal(data.test.open(print).images, images[data.split.test][:, None])
+    assert (len(data.train), len(data.test)) == (63, 30)
+
+
+def test_the_test_part_tells_before_it_opens(path: str) -> None:
+    test = prepared(path).test
+    assert test is not None
+    told: list[str] = []
+
+    opened = test.open(told.append)
+
+    assert told == [opened.content_hash] == [test.content_hash]
+    assert test.class_counts == [10, 10, 10]
+
+
+def test_hashes_follow_data_and_split(path: str) -> None:
+    one, other = prepared(path), prepared(path, split={"seed": 1})
+
+    assert one.data_hash == other.data_hash
+    assert one.split_hash != other.split_hash
+    assert prepared(path, size=12).data_hash != one.data_hash

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convoy.data.imageset import DataError, DataSet, ImageSet
+from convoy.data.splits import Split, limit_split, make_split, stratified_sample
+from convoy.recipe import SplitSpec
+
+
+def images(labels: np.ndarray) -> ImageSet:
+    classes = tuple(str(k) for k in range(int(labels.max()) + 1))
+    return ImageSet(np.zeros((len(labels), 1, 2, 2), np.uint8), labels.astype(np.int64), classes)
+
+
+def dataset(labels: np.ndarray, *, n_test: int = 0, n_validation: int = 0) -> DataSet:
+    validation = np.arange(n_validation) if n_validation else None
+    return DataSet("d", images(labels), validation, images(labels[:n_test]) if n_test else None)
+
+
+# Class counts of at least 20: large enough that every fraction below leaves each class an image in each part.
+labels_of_any_balance = st.builds(
+    lambda counts, seed: np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts)),
+    st.lists(st.integers(20, 60), min_size=2, max_size=6),
+    st.integers(0, 99),
+)
+specs = st.builds(
+    SplitSpec,
+    validation=st.sampled_from([0.0, 0.1, 0.2, 0.5]),
+    test=st.sampled_from([0.1, 0.3]),
+    seed=st.integers(0, 2**40),
+    stratified=st.booleans(),
+)
+sound = settings(deadline=None, max_examples=60)
+
+
+@sound
+@given(labels_of_any_balance, specs, st.booleans())
+def test_the_parts_are_disjoint_and_together_all_of_the_pool(labels: np.ndarray, spec: SplitSpec, own: bool) -> None:
+    split = make_split(dataset(labels, n_test=20 if own else 0), spec)
+
+    parts = [split.train, split.validation, *([] if own else [split.test])]
+
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels)))
+    assert own == (len(split.test) == 20 and np.array_equal(split.test, np.arange(20)))
+
+
+@sound
+@given(labels_of_any_balance, specs)
+def test_a_stratified_part_is_within_one_image_of_each_class_share(labels: np.ndarray, spec: SplitSpec) -> None:
+    split = make_split(dataset(labels, n_test=20), spec.model_copy(update={"stratified": True}))
+
+    n_validation = round(spec.validation * len(labels))
+    shares = n_validation * np.bincount(labels) / len(labels)
+
+    assert len(split.validation) == n_validation
+    assert (np.abs(np.bincount(labels[split.validation], minlength=len(shares)) - shares) < 1).all()
+
+
+@sound
+@given(labels_of_any_balance, specs)
+def test_the_seed_decides_the_split(labels: np.ndarray, spec: SplitSpec) -> None:
+    once, twice = make_split(dataset(labels), spec), make_split(dataset(labels), spec)
+    other = make_split(dataset(labels), spec.model_copy(update={"seed": spec.seed + 1}))
+
+    assert once.hash == twice.hash
+    assert once.hash != other.hash
+
+
+@sound
+@given(labels_of_any_balance, specs, st.integers(10, 150))
+def test_a_limited_split_is_a_part_of_the_whole_one(labels: np.ndarray, spec: SplitSpec, limit: int) -> None:
+    data = dataset(labels)
+    whole = make_split(data, spec)
+    limited = limit_split(data, whole, limit, spec.seed)
+
+    for part in ("train", "validation", "test"):
+        assert set(getattr(limited, part)) <= set(getattr(whole, part))
+    assert len(limited.train) + len(limited.validation) == min(limit, len(whole.train) + len(whole.validation))
+    assert len(limited.test) == min(limit, len(whole.test))
+
+
+@sound
+@given(labels_of_any_balance, st.floats(0, 1), st.integers(0, 99))
+def test_a_stratified_sample_has_its_count_and_no_image_twice(labels: np.ndarray, share: float, seed: int) -> None:
+    count = int(share * len(labels))
+    sample = stratified_sample(np.arange(len(labels)), labels, count, seed)
+    assert len(sample) == len(set(sample)) == count
+
+
+def test_a_split_is_the_same_everywhere() -> None:
+    split = make_split(dataset(np.arange(100) % 4), SplitSpec(validation=0.1, seed=42))
+    assert split.validation.tolist() == [4, 19, 29, 45, 59, 70, 72, 86]
+
+
+def test_the_validation_part_that_the_data_bring_is_kept() -> None:
+    split = make_split(dataset(np.arange(100) % 4, n_validation=30), SplitSpec(validation=0.5, test=0.2))
+
+    assert split.validation.tolist() == list(range(30))
+    assert len(split.test) == 14
+    assert not set(split.test) & set(range(30))
+    assert len(split.train) == 56
+
+
+def test_no_validation_part_is_allowed() -> None:
+    split = make_split(dataset(np.arange(100) % 4, n_test=8), SplitSpec(validation=0))
+    assert (len(split.train), len(split.validation), len(split.test)) == (100, 0, 8)
+
+
+@pytest.mark.parametrize(
+    ("n_images", "spec", "says"),
+    [
+        (4, SplitSpec(validation=0.1), "leaves 4 to train on and 0 for validation: too few images"),
+        (20, SplitSpec(validation=0.1), "is 2 against 4 classes: too few for a stratified split"),
+        (20, SplitSpec(validation=0.9), "is 2 against 4 classes: too few for a stratified split"),
+    ],
+)
+def test_too_few_images_are_said(n_images: int, spec: SplitSpec, says: str) -> None:
+    with pytest.raises(DataError, match=f"^d: data.split.validation = .* of {n_images} images {says}"):
+        make_split(dataset(np.arange(n_images) % 4, n_test=4), spec)
+
+
+def test_a_limit_of_one_image_leaves_nothing_to_train_on() -> None:
+    data = dataset(np.arange(100) % 4)
+    with pytest.raises(DataError, match=r"data\.limit = 1: leaves no image to train on"):
+        limit_split(data, make_split(data, SplitSpec()), 1, 0)
+
+
+def test_the_hash_tells_parts_apart() -> None:
+    a, b, empty = np.array([0, 1]), np.array([2]), np.array([], np.int64)
+    assert len({Split(a, b, empty).hash, Split(b, a, empty).hash, Split(a, empty, b).hash}) == 3

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convoy.evaluation.cost import PeakMemory, flops_per_image, ms_per_image, parameters
+from convoy.models import create
+
+
+def test_lenet_counted_by_hand() -> None:
+    lenet = create("lenet", in_chans=1, num_classes=10, image_size=28)
+    convolutions = 24 * 24 * 6 * (1 * 5 * 5) + 8 * 8 * 16 * (6 * 5 * 5)
+    linear = 256 * 120 + 120 * 84 + 84 * 10
+    assert flops_per_image(lenet, (1, 28, 28)) == 2 * (convolutions + linear)
+    weights = 6 * 25 + 16 * 150 + linear
+    assert parameters(lenet) == weights + 6 + 16 + 120 + 84 + 10
+
+
+def test_wide_kernel_cnn_has_the_multiply_adds_of_its_report() -> None:
+    network = create("wide_kernel_cnn", in_chans=1, num_classes=10, image_size=28)
+    assert round(flops_per_image(network, (1, 28, 28)) / 2e6, 1) == 14.5
+
+
+def test_slower_network_takes_longer_and_is_left_as_it_was() -> None:
+    small = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
+    large = nn.Sequential(nn.Conv2d(1, 64, 3), nn.Conv2d(64, 64, 3), nn.BatchNorm2d(64))
+    threads = torch.get_num_threads()
+    assert 0 < ms_per_image(small, (1, 28, 28)) < ms_per_image(large, (1, 28, 28))
+    assert large.training
+    assert large[2].num_batches_tracked == 0
+    assert torch.get_num_threads() == threads
+
+
+def test_peak_memory_sees_a_tensor_that_is_gone() -> None:
+    peak = PeakMemory(torch.device("cpu"))
+    before = peak.bytes()
+    torch.ones(40_000_000)  # 160 MB
+    assert 120e6 < peak.bytes() - before < 250e6

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from convoy.evaluation.explain import first_layer_filters
+from convoy.evaluation.predict import predict
+
+
+def to_unit(x: torch.Tensor) -> torch.Tensor:
+    return x.float() / 255
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (25, 1, 6, 6), dtype=np.uint8)
+
+
+@pytest.fixture
+def module() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 3))
+
+
+def test_batches_do_not_show_in_the_logits(module: nn.Module, images: np.ndarray) -> None:
+    whole, cut = predict(module, images, to_unit), predict(module, images, to_unit, batch_size=7)
+    assert whole.shape == (25, 3)
+    assert whole.dtype == np.float32
+    np.testing.assert_allclose(whole, cut, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_mode_and_statistics_stay(module: nn.Module, images: np.ndarray, mode: bool) -> None:
+    module.train(mode)
+    before = module[1].running_mean.clone()
+    first, second = predict(module, images, to_unit), predict(module, images, to_unit)
+    assert module.training == mode
+    assert torch.equal(module[1].running_mean, before)
+    assert np.array_equal(first, second)  # no dropout
+
+
+def test_mode_comes_back_after_an_error(module: nn.Module, images: np.ndarray) -> None:
+    module.train()
+    with pytest.raises(RuntimeError):
+        predict(module, images[:, :, :3], to_unit)
+    assert module.training
+
+
+@pytest.mark.filterwarnings("error")
+def test_read_only_memory_map_is_read_without_a_warning(module: nn.Module, images: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    assert np.array_equal(predict(module, mapped, to_unit), predict(module, images, to_unit))
+
+
+def test_filters_are_those_of_the_first_convolution(module: nn.Module) -> None:
+    filters = first_layer_filters(module.to(memory_format=torch.channels_last))
+    assert filters is not None
+    assert filters.shape == (4, 1, 3, 3)
+    assert np.array_equal(filters, module[0].weight.detach().numpy())
+    with torch.no_grad():
+        module[0].weight.zero_()
+    assert filters.any()  # a copy
+
+
+def test_network_without_convolution_has_no_filters() -> None:
+    assert first_layer_filters(nn.Linear(3, 3)) is None

@@ -1,0 +1,95 @@
+"""What one family has and the others have not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from convoy.evaluation.cost import parameters
+from convoy.models import MODELS, create, default_options
+from convoy.models.entry import register
+from convoy.models.lenet import LeNet
+
+
+def made(name: str, image_size: int = 28, **options: Any) -> torch.nn.Module:
+    return create(name, in_chans=1, num_classes=10, image_size=image_size, options=options)
+
+
+def test_lenet_on_54_pixels_has_the_published_205_706_parameters() -> None:
+    assert parameters(made("lenet", image_size=54)) == 205_706
+
+
+@pytest.mark.parametrize(("activation", "layer"), [("sigmoid", "Sigmoid"), ("relu", "ReLU"), ("tanh", "Tanh")])
+def test_lenet_activation_is_an_option(activation: str, layer: str) -> None:
+    assert sum(type(part).__name__ == layer for part in made("lenet", activation=activation).modules()) == 4
+
+
+def test_two_conv_cnn_takes_a_single_image() -> None:
+    module = made("two_conv_cnn").eval()
+    images = torch.randn(3, 1, 28, 28)
+    assert torch.allclose(module(images[1]), module(images)[1], atol=1e-5)
+
+
+def test_two_conv_cnn_is_built_without_arguments() -> None:
+    assert parameters(MODELS["two_conv_cnn"].factory()) == 698_942
+
+
+@pytest.mark.parametrize("name", ["two_conv_cnn", "wide_kernel_cnn"])
+def test_softmax_output_states_the_floor_of_the_loss(name: str) -> None:
+    [flaw] = made(name, softmax_output=True).flaws
+    floor = F.cross_entropy(torch.eye(10), torch.arange(10))
+    assert flaw.endswith(f"cannot fall below {floor:.3f}")
+    assert math.isclose(floor, 1.461, abs_tol=1e-3)
+
+
+def test_keep_prob_is_the_share_that_stays() -> None:
+    [dropout] = [
+        part for part in made("wide_kernel_cnn", keep_prob=0.9).modules() if isinstance(part, torch.nn.Dropout)
+    ]
+    assert dropout.p == pytest.approx(0.1)
+
+
+def test_drop_rate_sits_in_the_three_projection_shortcuts() -> None:
+    dropouts = [part.p for part in made("mnist_resnet", drop_rate=0.2).modules() if isinstance(part, torch.nn.Dropout)]
+    assert dropouts == [0.2, 0.2, 0.2]
+
+
+def test_unused_layer_leaves_the_output_as_it_is() -> None:
+    images = torch.randn(2, 1, 28, 28)
+    outputs = []
+    for name in ("mnist_resnet", "mnist_resnet_published"):
+        torch.manual_seed(0)
+        outputs.append(made(name).eval()(images))
+    assert torch.equal(*outputs)
+
+
+def test_variant_is_its_family_with_other_defaults() -> None:
+    assert default_options("two_conv_cnn") == {"softmax_output": False}
+    assert default_options("two_conv_cnn_published") == {"softmax_output": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("lenet", {"activation": "sigmod"}, "unknown activation 'sigmod' .* did you mean 'sigmoid'"),
+        ("lenet", {"activation": 1}, "activation = 1 in model.options of lenet: must be a string"),
+        ("wide_kernel_cnn", {"keep_prob": 0.0}, r"keep_prob = 0.0 .* must be in \(0, 1\]"),
+        ("wide_kernel_cnn", {"keep_prob": True}, "keep_prob = True .* must be a number"),
+        ("mnist_resnet", {"drop_rate": 1}, r"drop_rate = 1 .* must be in \[0, 1\)"),
+        ("mnist_resnet", {"droprate": 0.1}, "unknown option 'droprate' .* did you mean 'drop_rate'"),
+        ("mnist_resnett", {}, "unknown model 'mnist_resnett'; did you mean 'mnist_resnet'"),
+    ],
+)
+def test_wrong_option_or_name_is_answered_in_one_line(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        made(name, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="model 'lenet' is registered twice"):
+        register("lenet", summary="", source="", parameters=0, smallest_image=1)(LeNet)

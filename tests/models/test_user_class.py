@@ -1,0 +1,263 @@
+"""A user's own file: what it may look like, and how each of its failures is answered."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from convoy.models import create, default_options
+from convoy.models.user import load_class, source_files
+
+NET = """\
+from torch import nn
+
+class MyNet(nn.Module):
+    def __init__(self, num_classes, image_size, width=8):
+        super().__init__()
+        self.head = nn.Linear(image_size * image_size, num_classes)
+        self.width = width
+
+    def forward(self, x):
+        return self.head(x.flatten(1))
+"""
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str = NET, name: str = "net.py") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def made(path: Path, name: str = "MyNet", **options: int) -> torch.nn.Module:
+    return create(f"{path}:{name}", in_chans=1, num_classes=5, image_size=8, options=options)
+
+
+def refusal(path: Path, name: str = "MyNet", **options: int) -> str:
+    with pytest.raises(ValueError, match=r".") as caught:
+        made(path, name, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# ---- what works ----
+
+
+def test_class_gets_what_its_init_names(write: Write) -> None:
+    module = made(write(), width=16)
+    assert module.head.weight.shape == (5, 64)
+    assert module.width == 16
+    assert module.flaws == ()
+    assert module.training
+
+
+def test_class_with_kwargs_gets_everything(write: Write) -> None:
+    path = write(
+        NET.replace("num_classes, image_size, width=8", "num_classes, image_size, **rest").replace("= width", "= rest")
+    )
+    assert made(path, depth=3).width == {"in_chans": 1, "depth": 3}
+
+
+def test_class_without_init_gets_nothing_and_without_parameters_is_refused(write: Write) -> None:
+    path = write(
+        "from torch import nn\n\nclass MyNet(nn.Module):\n"
+        "    def forward(self, x):\n        return x.flatten(1)[:, :5]\n"
+    )
+    assert refusal(path) == f"{path}:3: MyNet has no parameters to train"
+
+
+def test_lazy_layers_have_their_shape_afterwards(write: Write) -> None:
+    module = made(write(NET.replace("nn.Linear(image_size * image_size, num_classes)", "nn.LazyLinear(num_classes)")))
+    assert module.head.weight.shape == (5, 64)
+
+
+def test_check_leaves_the_generator_where_init_left_it(write: Write) -> None:
+    path = write(NET.replace("return self.head(", "return nn.functional.dropout(self.head(").replace("(1))", "(1)))"))
+    torch.manual_seed(1)
+    made(path)
+    after_create = torch.rand(1)
+    torch.manual_seed(1)
+    load_class(f"{path}:MyNet")(5, 8)
+    assert torch.equal(after_create, torch.rand(1))
+
+
+def test_linked_module_counts_as_local(write: Write) -> None:
+    elsewhere = write("WIDTH = 3\n", "elsewhere/sizes.py")
+    path = write("from sizes import WIDTH\n" + NET.replace("= width", "= WIDTH"), "here/net.v2.py")
+    (path.parent / "sizes.py").symlink_to(elsewhere)
+    assert made(path).width == 3
+    assert source_files(f"{path}:MyNet") == [path, path.parent / "sizes.py"]
+    assert "sizes" not in sys.modules
+
+
+def test_options_are_read_from_the_signature(write: Write) -> None:
+    assert default_options(f"{write()}:MyNet") == {"width": 8}
+
+
+def test_dataclass_and_relative_import_work(write: Write) -> None:
+    write("WIDTH = 3\n", "parts/sizes.py")
+    text = "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom .parts.sizes import WIDTH\n"
+    path = write(text + "@dataclass\nclass Spec:\n    width: int = WIDTH\n" + NET.replace("= width", "= Spec().width"))
+    assert made(path).width == 3
+
+
+def test_edited_file_and_edited_local_module_take_effect(write: Write) -> None:
+    write("WIDTH = 3\n", "layers.py")
+    path = write("from layers import WIDTH\n" + NET.replace("= width", "= WIDTH"))
+    assert made(path).width == 3
+    write("WIDTH = 4\n", "layers.py")
+    assert made(path).width == 4
+    write("WIDTH = 5\n" + NET.replace("= width", "= WIDTH"))
+    assert made(path).width == 5
+
+
+def test_namesakes_in_two_folders_do_not_mix(write: Write) -> None:
+    paths = []
+    for folder, width in (("a", 3), ("b", 4)):
+        write(f"WIDTH = {width}\n", f"{folder}/layers.py")
+        paths.append(write("from layers import WIDTH\n" + NET.replace("= width", "= WIDTH"), f"{folder}/net.py"))
+    assert [made(path).width for path in paths] == [3, 4]
+    assert [made(path).width for path in paths] == [3, 4]
+
+
+def test_loading_leaves_path_and_modules_as_they_were(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("WIDTH = 3\n", "layers.py")
+    path = write("from layers import WIDTH\n" + NET)
+    mine = type(sys)("layers")
+    monkeypatch.setitem(sys.modules, "layers", mine)
+    mine.__file__ = str(path.parent.parent / "elsewhere" / "layers.py")
+    before = list(sys.path)
+    made(path)
+    assert sys.path == before
+    assert sys.modules["layers"] is mine
+    assert not (path.parent / "__pycache__").exists()
+
+
+def test_source_files_are_the_file_and_its_local_imports(write: Write) -> None:
+    write("", "blocks/__init__.py")
+    write("from . import norms\nfrom ..activations import Swish\n", "blocks/residual.py")
+    write("", "blocks/norms.py")
+    write("import net\n", "activations.py")
+    write("", "unrelated.py")
+    write("import extra\n", "extra/inner.py")
+    path = write("import os, torch\nimport blocks.residual\nfrom extra import inner\n" + NET)
+    names = [file.relative_to(path.parent).as_posix() for file in source_files(f"{path}:MyNet")]
+    assert names == [
+        "net.py",
+        "activations.py",
+        "blocks/__init__.py",
+        "blocks/norms.py",
+        "blocks/residual.py",
+        "extra/inner.py",
+    ]
+
+
+# ---- what is refused, in one line with file and line ----
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    assert "net.py' of model" in refusal(tmp_path / "net.py")
+
+
+def test_class_name_missing(write: Write) -> None:
+    assert "does not name a class" in refusal(write(), "")
+
+
+def test_syntax_error(write: Write) -> None:
+    path = write(NET + "class Broken(\n")
+    assert refusal(path) == f"{path}:11: SyntaxError: '(' was never closed"
+
+
+def test_null_byte(write: Write) -> None:
+    path = write("x = 1\0\n")
+    assert refusal(path).startswith(f"{path}")
+
+
+def test_import_error_in_the_file(write: Write) -> None:
+    path = write("import torhc\n" + NET)
+    assert refusal(path) == f"{path}:1: ModuleNotFoundError: No module named 'torhc'"
+
+
+def test_error_in_a_local_module_names_that_module(write: Write) -> None:
+    layers = write("\n1 / 0\n", "layers.py")
+    assert refusal(write("import layers\n" + NET)) == f"{layers}:2: ZeroDivisionError: division by zero"
+
+
+def test_file_that_ends_the_process(write: Write) -> None:
+    path = write("import sys\nsys.exit('bye')\n")
+    assert refusal(path) == f"{path}:2: SystemExit: bye"
+
+
+def test_class_absent_names_the_close_one(write: Write) -> None:
+    path = write()
+    assert refusal(path, "MyNett") == f"unknown class 'MyNett' in {path}; did you mean 'MyNet'?"
+
+
+def test_file_without_networks(write: Write) -> None:
+    path = write("x = 1\n")
+    assert refusal(path) == f"{path}: no class 'MyNet', and none that is a torch.nn.Module"
+
+
+def test_class_that_is_no_network(write: Write) -> None:
+    path = write("class MyNet: pass\n")
+    assert refusal(path) == f"{path}: MyNet is not a subclass of torch.nn.Module"
+
+
+def test_unknown_option(write: Write) -> None:
+    path = write()
+    assert refusal(path, widht=3) == f"unknown option 'widht' in model.options of {path}:MyNet; did you mean 'width'?"
+
+
+def test_option_that_the_data_decide(write: Write) -> None:
+    assert refusal(write(), image_size=3) == "image_size in model.options of MyNet: it follows from the data"
+
+
+def test_init_that_raises_names_the_line(write: Write) -> None:
+    path = write(NET.replace("self.width = width", "raise RuntimeError('two\\nlines')"))
+    assert refusal(path) == f"{path}:7: MyNet.__init__: RuntimeError: two"
+
+
+def test_init_that_wants_more_names_its_own_line(write: Write) -> None:
+    path = write(NET.replace("width=8", "width"))
+    assert refusal(path).startswith(f"{path}:4: MyNet.__init__: TypeError: ")
+
+
+def test_forward_that_raises_names_the_line(write: Write) -> None:
+    path = write(NET.replace("flatten(1)", "flatten(0)"))
+    assert refusal(path).startswith(f"{path}:10: MyNet.forward on images of [2, 1, 8, 8]: RuntimeError: ")
+
+
+def test_no_forward_at_all(write: Write) -> None:
+    path = write(NET.replace("def forward", "def froward"))
+    assert refusal(path).startswith(f"{path}:3: MyNet.forward on images of [2, 1, 8, 8]: NotImplementedError")
+
+
+@pytest.mark.parametrize(
+    ("returned", "what"),
+    [
+        ("self.head(x.flatten(1))[0]", "returns [5] for 2 images and 5 classes, must be [2, 5]"),
+        ("self.head(x.flatten(1))[:, :3]", "returns [2, 3] for 2 images and 5 classes, must be [2, 5]"),
+        ("self.head(x.flatten(1)).long()", "returns torch.int64, must be floating point"),
+        ("(x, x)", "returns tuple, must be a tensor of logits"),
+    ],
+)
+def test_wrong_output_names_forward(write: Write, returned: str, what: str) -> None:
+    path = write(NET.replace("self.head(x.flatten(1))", returned))
+    assert refusal(path) == f"{path}:9: MyNet.forward {what}"
+
+
+def test_file_that_trains_itself_when_loaded(write: Write) -> None:
+    path = write()
+    path.write_text(NET + f"from convoy.models.user import load_class\nload_class({str(path)!r} + ':MyNet')\n")
+    assert "put that under if __name__ == '__main__':" in refusal(path)

@@ -1,0 +1,250 @@
+"""The numbers behind each figure, and what its caption reads out of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.fake_runs import mnist
+
+from convoy.reporting import draw_gallery
+from convoy.reporting.content import shortened
+from convoy.reporting.figures_accuracy import accuracy_caption, accuracy_numbers, cost_caption, cost_numbers
+from convoy.reporting.figures_classes import (
+    balance_caption,
+    balance_numbers,
+    confusion_caption,
+    confusion_numbers,
+    recall_caption,
+    recall_numbers,
+)
+from convoy.reporting.figures_curves import curve_numbers, curves_caption, step_numbers, steps_caption
+from convoy.reporting.figures_images import faint_filters, filter_tiles, mosaic, sample_strips
+from convoy.reporting.palette import MODELS, SCREEN
+from convoy.reporting.quantities import compact, plain
+from convoy.stats import t_interval
+
+
+def row(label, accuracies, seconds=10.0, parameters=1000):
+    return {
+        "label": label,
+        "accuracy": t_interval(accuracies).as_json(),
+        "train_seconds": t_interval([seconds, seconds]).as_json(),
+        "parameters": parameters,
+    }
+
+
+FINDING = {
+    "metric": "test accuracy",
+    "rows": [
+        row("low", [0.90, 0.92], 5.0, 100),
+        row("high", [0.97, 0.99], 50.0, 900),
+        row("slow", [0.95, 0.95], 90.0, 500),
+    ],
+}
+
+
+def test_bars_stand_from_the_highest_mean_down_in_percent():
+    numbers = accuracy_numbers(FINDING, {"low": [0.90, 0.92], "high": [0.97, 0.99], "slow": [0.95, 0.95]})
+    assert [bar.label for bar in numbers.bars] == ["high", "slow", "low"]
+    assert numbers.bars[0].mean == pytest.approx(98)
+    assert numbers.bars[2].points == pytest.approx((90, 92))
+
+
+def test_accuracy_caption_sets_the_spread_against_the_uncertainty():
+    numbers = accuracy_numbers(FINDING, {"low": [], "high": [], "slow": []})
+    assert "From low (91.00 %) up to high (98.00 %) it is 7.00 points, less than the widest" in accuracy_caption(
+        numbers
+    )
+
+
+def test_cost_numbers_know_which_models_nothing_beats():
+    assert cost_numbers(FINDING, "train_seconds").best == ("low", "high")
+    assert set(cost_numbers(FINDING, "parameters").best) == {"low", "high", "slow"}
+
+
+def test_cost_caption_names_the_one_that_is_beaten():
+    caption = cost_caption([cost_numbers(FINDING, "train_seconds")])
+    assert "low (5.00 s, 91.00 %), high (50.0 s, 98.00 %); slow costs more and scores less." in caption
+
+
+def test_cost_of_a_single_model_is_no_figure():
+    assert cost_numbers({**FINDING, "rows": FINDING["rows"][:1]}, "parameters") is None
+
+
+def lines(accuracies, part="validation"):
+    return [
+        {"train_accuracy": a + 0.01, "train_loss": 1 - a, f"{part}_accuracy": a, f"{part}_loss": 1 - a}
+        for a in accuracies
+    ]
+
+
+def test_curves_are_means_over_seeds_with_their_extremes():
+    numbers = curve_numbers({"net": [lines([0.5, 0.7]), lines([0.6, 0.9])]}, "accuracy")
+    validation = numbers.curves[1]
+    assert (validation.part, validation.mean) == ("validation", pytest.approx((55, 80)))
+    assert (validation.low, validation.high) == (pytest.approx((50, 70)), pytest.approx((60, 90)))
+
+
+def test_curves_of_unequal_length_are_cut_to_the_shortest():
+    numbers = curve_numbers({"net": [lines([0.5, 0.7, 0.8]), lines([0.6])]}, "loss")
+    assert [len(curve.mean) for curve in numbers.curves] == [1, 1]
+    assert numbers.cut
+
+
+def test_curves_caption_tells_the_highest_end_and_the_gap():
+    caption = curves_caption(curve_numbers({"a": [lines([0.5, 0.7])], "b": [lines([0.6, 0.9])]}, "accuracy"))
+    assert "Validation accuracy of b ends highest, at 90.00 % (after the first epoch: 60.00 %)." in caption
+    assert "1.00 points above it" in caption
+
+
+@pytest.mark.parametrize(
+    ("train", "told"),
+    [(0.95, "5.00 points above it: the overfitting"), (0.902, "hardly any overfitting"), (0.8, "no overfitting shows")],
+)
+def test_curves_caption_weighs_the_gap(train, told):
+    line = {"train_accuracy": train, "validation_accuracy": 0.9, "train_loss": 1.0, "validation_loss": 1.0}
+    assert told in curves_caption(curve_numbers({"net": [[line]]}, "accuracy"))
+
+
+def test_curves_caption_names_the_fault_of_selecting_on_the_test_part():
+    caption = curves_caption(curve_numbers({"a": [lines([0.5, 0.7], "test")]}, "accuracy"))
+    assert "The test part chose the epoch here: a named fault." in caption
+
+
+def test_steps_are_smoothed_and_skipped_updates_left_out():
+    loss = np.ones(1000, np.float32)
+    loss[[3, 500]] = np.nan, np.inf
+    numbers = step_numbers({"loss": loss, "lr": np.full(1000, 0.1, np.float32)})
+    assert numbers.window == 20
+    assert len(numbers.at) == 600
+    assert numbers.loss == pytest.approx(np.ones(600))
+
+
+def test_steps_caption_says_where_the_fall_is_done():
+    loss = np.concatenate([np.linspace(2, 0.2, 100), np.full(900, 0.2)]).astype(np.float32)
+    caption = steps_caption(step_numbers({"loss": loss, "lr": np.full(1000, 0.1, np.float32)}))
+    assert "from 2 to 0.2, are done by step 10" in caption
+
+
+@pytest.mark.parametrize("loss", [[], [1.0], [np.nan, np.nan]])
+def test_steps_without_two_numbers_are_no_figure(loss):
+    assert step_numbers({"loss": np.array(loss, np.float32), "lr": np.zeros(len(loss), np.float32)}) is None
+
+
+CONFUSION = {"confusion": [[8, 2, 0], [0, 10, 0], [5, 1, 4]]}
+
+
+def test_confusions_add_up_over_seeds_and_rank_the_pairs():
+    numbers = confusion_numbers("net", ("cat", "dog", "cow"), [CONFUSION, CONFUSION])
+    assert numbers.counts.sum() == 60
+    assert [(pair.true, pair.predicted, pair.images, pair.of) for pair in numbers.worst(2)] == [
+        ("cow", "cat", 10, 20),
+        ("cat", "dog", 4, 20),
+    ]
+    assert numbers.errors.max() == pytest.approx(0.5)
+
+
+def test_confusion_caption_names_the_worst_pair_of_each_model():
+    panels = [confusion_numbers(name, ("cat", "dog", "cow"), [CONFUSION]) for name in ("a", "b")]
+    assert "a takes cow for cat most often (50.0 % of them); b takes cow for cat" in confusion_caption(panels)
+
+
+def test_recall_stands_from_the_hardest_class_on_with_its_interval():
+    score = {**CONFUSION, "per_class": [{"class": name} for name in ("cat", "dog", "cow")]}
+    numbers = recall_numbers(score)
+    assert [recall.name for recall in numbers] == ["cow", "cat", "dog"]
+    assert numbers[0].low < 40 < numbers[0].high
+    assert recall_caption(numbers).startswith("cow is the hardest class (40.0 %), dog the easiest (100.0 %)")
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict"), [([100, 101], "balanced"), ([100, 130], "nearly balanced"), ([10, 100], "unbalanced")]
+)
+def test_balance_caption_judges_the_ratio(counts, verdict):
+    numbers = balance_numbers({"per_class": {"train": counts, "test": []}}, ("a", "b"))
+    assert tuple(numbers.counts) == ("train",)
+    assert f"training part are {verdict}:" in balance_caption(numbers)
+
+
+def test_samples_are_a_strip_a_class_and_with_many_classes_one_strip():
+    images, labels = np.zeros((40, 1, 8, 8), np.uint8), np.repeat(np.arange(20), 2)
+    gallery = {"samples_images": images, "samples_labels": labels}
+    few = sample_strips(gallery, [str(place) for place in range(5)])
+    many = sample_strips(gallery, [str(place) for place in range(20)])
+    assert [len(strip.tiles) for strip in few] == [2] * 5
+    assert [len(strip.tiles) for strip in many] == [20]
+
+
+def test_filters_are_grey_around_zero_with_their_largest_weight_at_the_end():
+    filters = np.zeros((2, 1, 3, 3), np.float32)
+    filters[0, 0, 0, 0], filters[1, 0, 1, 1] = -2.0, 0.1
+    first = filter_tiles(filters, 8)[0].image
+    assert (first[0, 0, 0], first[0, 2, 2]) == (0, 128)
+    assert faint_filters(filters) == 1
+
+
+def test_mosaic_sets_tiles_apart_by_transparent_pixels():
+    tiles = sample_strips({"samples_images": mnist("t10k")[0][:3], "samples_labels": np.zeros(3)}, ["0"])[0].tiles
+    picture = mosaic(tiles, gap=2)
+    assert picture.shape == (28, 3 * 28 + 2 * 2, 4)
+    assert not picture[:, 28:30, 3].any()
+
+
+def gallery_input(count, channels=1):
+    images = np.repeat(mnist("t10k")[0][:count], channels, axis=1)
+    predicted = np.arange(count) % 10
+    return images, mnist("t10k")[1][:count].astype(int), predicted, np.full(count, 0.5)
+
+
+@pytest.mark.parametrize(("count", "channels"), [(1, 1), (13, 1), (36, 3)])
+def test_gallery_is_a_picture_wide_enough_for_its_images(tmp_path, count, channels):
+    images, labels, predicted, confidence = gallery_input(count, channels)
+    path = tmp_path / "deep" / "predictions.png"
+    draw_gallery(images, labels, predicted, confidence, [str(place) for place in range(10)], path)
+    with Image.open(path) as picture:
+        assert picture.width > 100 * min(count, 4)
+
+
+def test_gallery_without_labels_calls_nothing_wrong(tmp_path):
+    images, _, predicted, confidence = gallery_input(4)
+    path = tmp_path / "predictions.svg"
+    draw_gallery(images, None, predicted, confidence, [f"class {place}" for place in range(10)], path)
+    assert "is class" not in path.read_text()
+
+
+def test_gallery_refuses_another_format_and_no_images(tmp_path):
+    images, labels, predicted, confidence = gallery_input(2)
+    with pytest.raises(ValueError, match=r"written as \.png or \.svg"):
+        draw_gallery(images, labels, predicted, confidence, ["a"] * 10, tmp_path / "x.gif")
+    with pytest.raises(ValueError, match="at least one image"):
+        draw_gallery(images[:0], labels[:0], predicted[:0], confidence[:0], ["a"] * 10, tmp_path / "x.png")
+
+
+def test_every_colour_is_unlike_every_other():
+    """A page finds a colour by its light value."""
+    light = [pair[0] for pair in (*SCREEN.values(), *MODELS)]
+    assert len(light) == len(set(light))
+
+
+@pytest.mark.parametrize(
+    ("names", "length", "shown"),
+    [
+        (["cat", "dog"], 12, ["cat", "dog"]),
+        (["a long name", "b long name"], 6, ["a lon…", "b lon…"]),
+        (["class 1", "class 2"], 6, ["…1", "…2"]),
+        (["x" * 20 + "1" + "y" * 20, "x" * 20 + "2" + "y" * 20], 8, ["…1yyyyy…", "…2yyyyy…"]),
+    ],
+)
+def test_shortened_names_stay_unlike_each_other(names, length, shown):
+    assert shortened(names, length) == shown
+
+
+@pytest.mark.parametrize(("value", "text"), [(999, "999"), (999_600, "1 M"), (44_426, "44.4 k"), (8.43e6, "8.43 M")])
+def test_compact_numbers_have_three_digits_and_a_magnitude(value, text):
+    assert compact(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(12_345.6, "12,346"), (12.34, "12.3"), (1.234, "1.23"), (0.1234, "0.123")])
+def test_plain_numbers_have_at_least_three_digits(value, text):
+    assert plain(value) == text

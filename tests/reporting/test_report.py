@@ -1,0 +1,266 @@
+"""Whole reports, written from fake runs and read back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from markdown_it import MarkdownIt
+from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
+
+from convoy.reporting import write_report
+from convoy.runs import Run, Study, write_json
+
+TWO = {"lenet": FakeModel(0.98), "two_conv_cnn": FakeModel(0.99, 421_642, 34.0)}
+
+
+class Page(HTMLParser):
+    """Tags, ids and text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    study = fake_study(tmp_path_factory.mktemp("three"), seeds=(42, 43))
+    write_report(study)
+    return study
+
+
+@pytest.fixture(scope="module")
+def html(study) -> str:
+    return (study.path / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    run = fake_run(tmp_path_factory.mktemp("one"))
+    write_report(run)
+    return run
+
+
+def test_sentence_comes_before_the_table_and_the_table_before_any_figure(study, html):
+    sentence = html.index(study.finding["sentence"].split(" (")[0])
+    assert sentence < html.index("<table") < html.index("<figure")
+
+
+def test_page_asks_nothing_from_outside(html):
+    page = Page(html)
+    assert "http:" not in html.replace("http-equiv", "")
+    assert "https:" not in html
+    assert not page.all("script")
+    assert not page.all("link")
+    assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
+
+
+def test_every_image_says_what_it_shows(html):
+    assert all(image["alt"] for image in Page(html).all("img"))
+
+
+def test_ids_are_unique_and_references_find_them(html):
+    page = Page(html)
+    ids = Counter(attributes["id"] for _, attributes in page.tags if "id" in attributes)
+    assert max(ids.values()) == 1
+    used = {attributes["xlink:href"][1:] for attributes in page.all("use")}
+    clipped = {
+        attributes["clip-path"][5:-1]
+        for _, attributes in page.tags
+        if attributes.get("clip-path", "").startswith("url(")
+    }
+    assert used
+    assert used | clipped <= ids.keys()
+
+
+def test_figures_take_their_colours_from_the_page(html):
+    svg = html[html.index('<figure id="accuracy"') : html.index("</figure>")]
+    assert "var(--m0)" in svg
+    assert "#0072b2" not in svg
+
+
+def test_each_run_is_named_and_linked_to_its_folder(study, html):
+    links = {attributes["href"] for attributes in Page(html).all("a") if not attributes["href"].startswith("#")}
+    linked = {(study.path / unquote(link)).resolve() for link in links}
+    assert linked == {member.run.path.resolve() for member in study.members}
+
+
+def test_table_shows_means_with_intervals_and_units(study, html):
+    row = study.finding["rows"][0]
+    text = Page(html).text
+    assert f"{100 * row['accuracy']['mean']:.2f}" in text
+    assert f"{row['parameters']:,}" in text
+    for unit in ("images/s", "ms/image", "MiB", "per image"):
+        assert unit in text
+
+
+def test_bold_is_only_the_distinguishable_best(tmp_path):
+    clear = fake_study(
+        tmp_path / "a", {"lenet": FakeModel(0.9), "big": FakeModel(0.99)}, setting=Setting(filters=False)
+    )
+    level = fake_study(tmp_path / "b", {"lenet": FakeModel(0.98), "big": FakeModel(0.98)}, seeds=(1, 2))
+    assert "<strong>big</strong>" in write_report(clear).read_text()
+    assert "<strong>" not in write_report(level).read_text()
+
+
+def test_markdown_links_figures_that_are_there(study):
+    html = MarkdownIt("commonmark").enable("table").render((study.path / "report.md").read_text())
+    images = [image["src"] for image in Page(html).all("img")]
+    assert len(images) == len(set(images)) == 9
+    assert all((study.path / image).is_file() for image in images)
+
+
+def test_markdown_tells_the_same_sentence_and_rows(study):
+    text = (study.path / "report.md").read_text()
+    assert study.finding["sentence"] in text
+    assert all(f"| {row['label']} |" in text for row in study.finding["rows"])
+
+
+def test_charts_are_files_in_png_and_svg(study):
+    for name in ("accuracy", "cost", "curves", "confusion", "balance"):
+        assert (study.path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (study.path / "figures" / f"{name}.svg").read_text()
+
+
+def test_recipe_environment_data_and_command_are_complete(html):
+    text = Page(html).text
+    for fact in (
+        "warmup_epochs = 0.2",
+        "2.13.0+cpu",
+        "Example CPU",
+        "d1" * 32,
+        "5a" * 32,
+        "convoy compare lenet",
+        "48,000",
+    ):
+        assert fact in text
+    assert 'model.name = "two_conv_cnn"' in text
+
+
+def test_a_run_has_its_own_first_screen(run):
+    text = Page((run.path / "report.html").read_text()).text
+    score = run.scores["test"]
+    assert f"lenet reaches {100 * score['accuracy']:.2f}" in text.replace("\u00a0", " ")
+    assert "One seed" in text
+    assert f"{score['correct']:,}" in text
+    assert "Differences between models" not in text
+
+
+def test_a_report_goes_where_it_is_told(run, tmp_path):
+    path = write_report(run, tmp_path / "elsewhere")
+    assert path == tmp_path / "elsewhere" / "report.html"
+    assert (tmp_path / "elsewhere" / "figures" / "curves.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (Setting(counts={"train": 60_000, "test": 10_000}), "There was no validation part"),
+        (Setting(counts={"train": 48_000, "validation": 12_000}), "Validation accuracy also chose the epoch"),
+        (Setting(counts={"train": 48_000}), "no accuracy is claimed"),
+        (Setting(flags=("quick try: 2,000 images, no evidence",), limit=2000), "quick try: 2,000 images, no evidence"),
+        (Setting(faults=("selection_on_test",)), "selection_on_test"),
+        (Setting(channels=3, epochs=1), "colour"),
+        (Setting(filters=False), "lenet reaches"),
+    ],
+    ids=["no validation", "no test", "neither", "quick try", "fault", "colour and one epoch", "no filters"],
+)
+def test_a_run_of_another_kind_is_told_as_it_is(tmp_path, setting, said):
+    path = write_report(fake_run(tmp_path, setting=setting))
+    assert said in Page(path.read_text()).text.replace("\u00a0", " ")
+
+
+def test_a_run_that_is_not_finished_claims_nothing(tmp_path):
+    run = fake_run(tmp_path)
+    for name in ("scores.json", "cost.json", "gallery.npz", "arrays.npz", "steps.npz", "metrics.jsonl"):
+        (run.path / name).unlink()
+    run.write_status(state="interrupted", reason="stopped at step 7")
+    text = Page(write_report(run).read_text()).text
+    assert "lenet is not finished (interrupted: stopped at step 7): no accuracy is claimed" in text
+
+
+def test_a_study_with_one_seed_each_compares_nothing(tmp_path):
+    text = Page(write_report(fake_study(tmp_path, TWO, seeds=(42,))).read_text()).text
+    assert "cannot be told from these runs" in text
+    assert "Differences between models" not in text
+
+
+def test_a_hundred_classes_stay_readable(tmp_path):
+    setting = Setting(classes=tuple(f"class number {place}" for place in range(100)))
+    html = write_report(fake_study(tmp_path, TWO, seeds=(42, 43), setting=setting)).read_text()
+    assert len(html) < 1_000_000
+    confusion = html[html.index('<figure id="confusion"') :]
+    assert confusion[: confusion.index("</figure>")].count("<text") < 100
+
+
+def test_ten_models_with_long_names_keep_ten_names(tmp_path):
+    models = {f"a_network_with_a_name_of_quite_some_length_and_number_{place}": FakeModel() for place in range(10)}
+    html = write_report(fake_study(tmp_path, models, seeds=(1, 2), setting=Setting(filters=False))).read_text()
+    accuracy = html[html.index('<figure id="accuracy"') :]
+    shown = Page(accuracy[: accuracy.index("</figure>")]).text
+    assert all(f"…{place}" in shown for place in range(10))
+
+
+HOSTILE = "<script>alert(1)</script>\"'|`*_[x](javascript:alert(1)) $x_1$\x00\u202e"
+
+
+def test_names_cannot_become_markup(tmp_path):
+    classes = (HOSTILE, "<img src=x onerror=alert(1)>", "a|b", *"3456789")
+    models = {HOSTILE: FakeModel(0.98), "plain": FakeModel(0.99)}
+    path = write_report(fake_study(tmp_path, models, seeds=(1, 2), setting=Setting(classes=classes)))
+    page = Page(path.read_text())
+    markdown = Page(MarkdownIt("commonmark").enable("table").render(path.with_suffix(".md").read_text()))
+    for shown in (page, markdown):
+        assert not shown.all("script")
+        assert not any(name.startswith("on") for _, attributes in shown.tags for name in attributes)
+        assert all("javascript:" not in attributes.get("href", "") for attributes in shown.all("a"))
+        assert "<script>alert(1)</script>" in shown.text
+        assert "\x00" not in shown.text
+        assert "\u202e" not in shown.text
+    columns = [
+        line.replace(r"\|", "").count("|")
+        for line in path.with_suffix(".md").read_text().splitlines()
+        if line[:1] == "|"
+    ]
+    assert columns[0] == columns[1] == columns[2]
+
+
+def test_missing_files_are_named_in_one_line(tmp_path):
+    study = fake_study(tmp_path, TWO, seeds=(42,))
+    (study.members[0].run.path / "data.json").unlink()
+    with pytest.raises(ValueError, match=r"data\.json does not exist") as error:
+        write_report(study)
+    assert "\n" not in str(error.value)
+
+
+def test_another_kind_of_study_is_refused(tmp_path):
+    study = fake_study(tmp_path, TWO, seeds=(42,))
+    write_json(study.path / "finding.json", {"kind": "search"})
+    with pytest.raises(ValueError, match="only a comparison has a report"):
+        write_report(study)
+
+
+def test_writing_again_gives_the_same_page(study, html):
+    assert write_report(study).read_text() == html
+
+
+def test_report_imports_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, convoy.reporting.pages, convoy.reporting.render; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0

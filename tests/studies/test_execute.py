@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from convoy.recipe import Recipe
+from convoy.runs import Run, Workspace
+from convoy.studies.execute import execute
+
+Make = Callable[..., Recipe]
+
+
+def ended(recipes: list[Recipe], out: Path, **options: object) -> dict[int, Run]:
+    events = execute(recipes, out, **options)  # type: ignore[arg-type]
+    return {position: Run(Path(event.values["run"])) for position, event in events if event.kind == "end"}
+
+
+def test_workers_give_the_bits_of_this_process(tiny: Make, tmp_path: Path) -> None:
+    recipes = [tiny(("seed", seed)) for seed in (1, 2, 3)]
+    here = ended(recipes, tmp_path / "here", where="here")
+    there = ended(recipes, tmp_path / "there", where="processes")
+    assert sorted(there) == [0, 1, 2]
+    for position, run in here.items():
+        assert run.name == there[position].name
+        assert (run.path / "best.safetensors").read_bytes() == (there[position].path / "best.safetensors").read_bytes()
+    assert all(run.environment["threads"] == 1 for run in there.values())
+
+
+def test_recipes_are_taken_lazily(tiny: Make, tmp_path: Path) -> None:
+    taken = []
+
+    def recipes():  # type: ignore[no-untyped-def]
+        for seed in range(1000):
+            taken.append(seed)
+            yield tiny(("seed", seed), ("train.epochs", 1))
+
+    ends: list[str] = []
+    events = execute(recipes(), tmp_path, where="processes", interrupted=lambda: bool(ends))
+    for _, event in events:
+        ends += [event.text] * (event.kind == "end")
+    assert len(taken) <= 6
+
+
+def test_study_that_was_interrupted_goes_on_where_it_was(tiny: Make, tmp_path: Path) -> None:
+    recipes = [tiny(("seed", seed), ("train.epochs", 6)) for seed in (1, 2, 3, 4)]
+    ends: list[str] = []
+    events = execute(recipes, tmp_path, where="processes", interrupted=lambda: bool(ends))
+    for _, event in events:
+        ends += [event.text] * (event.kind == "end")
+    finished = {run.name: run.status["steps"] for run in Workspace(tmp_path).runs() if run.finished}
+    assert 1 <= len(finished) < 4
+    cached = []
+    for _, event in execute(recipes, tmp_path, where="processes"):
+        if event.kind == "end":
+            cached.append(event.values["cached"])
+    assert cached.count(True) >= len(finished)
+    assert all(run.finished for run in Workspace(tmp_path).runs())
+
+
+@pytest.mark.parametrize("where", ["here", "processes"])
+def test_run_can_be_pruned_by_what_it_shows(tiny: Make, tmp_path: Path, where: str) -> None:
+    recipes = [tiny(("seed", 1), ("train.epochs", 300)), tiny(("seed", 2))]
+    runs = ended(recipes, tmp_path, where=where, prune=lambda position, event: position == 0)
+    assert runs[0].state == "pruned"
+    assert runs[0].status["reason"].startswith("pruned at epoch")
+    assert runs[1].finished
+
+
+def test_recipe_that_fails_in_a_worker_raises_its_one_line(tiny: Make, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="did you mean 'lenet'"):
+        ended([tiny(), tiny(("model.name", "lenett"))], tmp_path, where="processes")
+
+
+def test_script_without_a_main_guard_is_not_run_again(stripes: Path, net: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('imported')\n"
+        "from convoy.recipe import Recipe\n"
+        "from convoy.studies.execute import execute\n"
+        f"named = [('model.name', {str(net) + ':Tiny'!r}), ('data.name', {str(stripes)!r}), ('train.epochs', 1)]\n"
+        "base = Recipe.load('defaults/images', named)\n"
+        "recipes = [base.override({'seed': seed}) for seed in (1, 2)]\n"
+        "ends = [event for _, event in execute(recipes, 'out', where='processes') if event.kind == 'end']\n"
+        "print(len(ends), 'runs')\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == ["imported", "2 runs"], done.stderr
+
+
+def test_run_saves_itself_when_the_parent_is_killed(stripes: Path, net: Path, tmp_path: Path) -> None:
+    code = (
+        "from convoy.recipe import Recipe\nfrom convoy.studies.execute import execute\n"
+        f"named = [('model.name', {str(net) + ':Tiny'!r}), ('data.name', {str(stripes)!r}), ('train.epochs', 100000)]\n"
+        "base = Recipe.load('defaults/images', named)\n"
+        "for _, event in execute([base], 'out', where='processes'):\n    print(event.kind, flush=True)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    for line in parent.stdout:
+        if line.strip() == "epoch":
+            break
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    (run,) = Workspace(tmp_path / "out").runs()
+    deadline = time.monotonic() + 30
+    while run.state == "running" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert run.state == "interrupted"
+    parent.stdout.close()

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from convoy import checkpoint
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+        self.a = nn.Linear(4, 4)
+        self.b = nn.Linear(4, 4)
+        self.b.weight = self.a.weight
+
+
+def state_of(step: int) -> dict[str, Any]:
+    return {"step": step, "nested": [{0: torch.full((3,), float(step)), "scalar": 0.5}, None], "name": "x"}
+
+
+def test_weights_survive_a_round_trip_tied_and_channels_last_ones_too(tmp_path: Path) -> None:
+    module = Tied()
+    checkpoint.save_weights(tmp_path / "w.safetensors", module.state_dict())
+    loaded = checkpoint.load_weights(tmp_path / "w.safetensors")
+    assert loaded.keys() == module.state_dict().keys()
+    assert all(torch.equal(value, loaded[name]) for name, value in module.state_dict().items())
+
+
+def test_state_tree_survives_a_round_trip(tmp_path: Path) -> None:
+    checkpoint.save_checkpoint(tmp_path, 7, state_of(7))
+    loaded = checkpoint.load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert torch.equal(loaded["nested"][0][0], torch.full((3,), 7.0))
+    assert loaded["nested"][0]["scalar"] == 0.5
+    assert loaded["nested"][1] is None
+
+
+def test_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    for step in (5, 10, 15):
+        checkpoint.save_checkpoint(tmp_path, step, state_of(step))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "15"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "no manifest", "half written"])
+def test_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, damage: str) -> None:
+    for step in (5, 10):
+        checkpoint.save_checkpoint(tmp_path, step, state_of(step))
+    tensors = tmp_path / "10" / "tensors.safetensors"
+    content = tensors.read_bytes()
+    if damage == "truncate":
+        tensors.write_bytes(content[: len(content) // 2])
+    elif damage == "flip":
+        tensors.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif damage == "no manifest":
+        (tmp_path / "10" / "manifest.json").unlink()
+    else:
+        (tmp_path / "10" / "manifest.json").write_text('{"tensors.sa')
+    loaded = checkpoint.load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert loaded["step"] == 5
+
+
+def test_disk_that_fills_up_while_saving_leaves_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save_checkpoint(tmp_path, 5, state_of(5))
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "state.json":
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content)
+
+    monkeypatch.setattr(checkpoint, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save_checkpoint(tmp_path, 10, state_of(10))
+    loaded = checkpoint.load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert loaded["step"] == 5
+
+
+def test_pth_of_tensors_loads_nested_under_state_dict_too(tmp_path: Path) -> None:
+    for name, content in {
+        "plain.pth": {"w": torch.ones(2)},
+        "nested.pth": {"state_dict": {"w": torch.ones(2)}, "epoch": 3},
+    }.items():
+        torch.save(content, tmp_path / name)
+        assert torch.equal(checkpoint.load_weights(tmp_path / name)["w"], torch.ones(2))
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("evil-was-here"),))
+
+
+@pytest.mark.parametrize(
+    "name", ["code.pth", "module.pth", "text.pth", "empty.pth", "list.pth", "text.safetensors", "absent.pth"]
+)
+def test_file_that_is_no_state_dict_is_answered_in_one_line_and_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    if name == "code.pth":
+        torch.save({"w": Evil()}, path)
+    elif name == "module.pth":
+        torch.save(nn.Linear(2, 2), path)
+    elif name == "list.pth":
+        torch.save([torch.ones(2)], path)
+    elif name.startswith("text"):
+        path.write_text("hello")
+    elif name == "empty.pth":
+        path.touch()
+    with pytest.raises(ValueError, match=name) as caught:
+        checkpoint.load_weights(path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "evil-was-here").exists()
+
+
+def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
+    checkpoint.save_weights(tmp_path / "w.safetensors", nn.Linear(3, 2).state_dict())
+    with pytest.raises(ValueError, match="weight has shape \\[2, 3\\], the network's has \\[2, 4\\]"):
+        checkpoint.load_into(nn.Linear(4, 2), tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="2 missing \\(0.bias\\), 2 unknown"):
+        checkpoint.load_into(nn.Sequential(nn.Linear(3, 2)).append(nn.Identity()), tmp_path / "w.safetensors")

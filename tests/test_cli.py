@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import convoy
+from convoy import cli
+from convoy.recipe import Recipe
+from convoy.runs import Workspace
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Runs a command in this process, in an empty folder: (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = 0
+        try:
+            cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def quick(stripes: Path, net: Path) -> list[str]:
+    return [f"{net}:Tiny", "--data", str(stripes), "--epochs", "1", "--optim.lr", "0.01", "--compute.threads", "1"]
+
+
+def test_train_test_predict_report_and_list_hang_together(call: Call, quick: list[str], tmp_path: Path) -> None:
+    code, out, err = call("train", *quick)
+    assert code == 0, err
+    assert "test accuracy" in out
+    (run,) = Workspace("convoy-runs").runs()
+    assert (run.path / "log.txt").read_text().count("epoch 1/1") == 1
+
+    code, out, _ = call("test", run.name, "--samples", 9, "--out", "predictions.png")
+    assert code == 0
+    assert f"{run.scores['test']['accuracy']:.2%}" in out
+    assert Image.open("predictions.png").width > 300
+
+    Image.fromarray(np.zeros((12, 12), np.uint8)).save("black.png")
+    code, out, _ = call("predict", run.name, "black.png", "--json")
+    (prediction,) = json.loads(out)["predictions"]
+    assert code == 0
+    assert prediction["predicted"] in run.data["classes"]
+    assert 0 < prediction["confidence"] <= 1
+
+    code, out, _ = call("report", run.name)
+    assert code == 0
+    assert Path(out.strip()).name == "report.html"
+
+    code, out, _ = call("list", "runs", "--json")
+    assert json.loads(out)["runs"][0]["name"] == run.name
+
+
+def test_compare_ends_with_the_path_of_a_report(call: Call, quick: list[str]) -> None:
+    model, *rest = quick
+    code, out, err = call("compare", model, "lenet", *rest, "--data.size", 28, "--seeds", 2)
+    assert code == 0, err
+    page = Path(out.splitlines()[-1])
+    assert page.name == "report.html"
+    assert page.is_file()
+    (study,) = Workspace("convoy-runs").studies()
+    assert [(member.label, member.seed) for member in study.members] == [
+        ("Tiny", 42),
+        ("Tiny", 43),
+        ("lenet", 42),
+        ("lenet", 43),
+    ]
+
+
+def test_json_is_one_object_on_standard_output_and_nothing_else(call: Call, quick: list[str]) -> None:
+    code, out, _ = call("train", *quick, "--json")
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["state"] == "finished"
+    assert 0 <= answer["scores"]["test"]["accuracy"] <= 1
+
+
+def test_saved_weights_of_another_loop_are_scored(call: Call, quick: list[str], stripes: Path) -> None:
+    call("train", *quick)
+    (run,) = Workspace("convoy-runs").runs()
+    from convoy.checkpoint import load_weights
+
+    torch.save(load_weights(run.path / "best.safetensors"), "weights.pth")
+    code, out, err = call("test", "weights.pth", "--model", quick[0], "--data", stripes, "--json")
+    assert code == 0, err
+    assert json.loads(out)["accuracy"] == run.scores["test"]["accuracy"]
+
+
+def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
+    call: Call, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("train", *quick)
+    (run,) = Workspace("convoy-runs").runs()
+    Image.fromarray(np.zeros((12, 12), np.uint8)).save("black.png")
+    assert call("predict", run.name, "black.png")[0] == 0
+    monkeypatch.setenv("CONVOY_CACHE", str(tmp_path / "cache-of-another-machine"))
+    code, _, err = call("predict", run.name, "black.png")
+    assert code == 2
+    assert "--trust-code" in err
+    assert call("predict", run.name, "black.png", "--trust-code")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "lenett"], "did you mean 'lenet'"),
+        (["train", "lenet", "--data", "mnits"], "did you mean 'mnist'"),
+        (["train", "lenet", "--optim.lrr", "1"], "did you mean 'optim.lr'"),
+        (["train", "lenet", "--optim.lr", "fast"], "optim.lr = 'fast'"),
+        (["train", "lenet", "--optim.lr"], "--optim.lr needs a value"),
+        (["train", "lenet", "--set", "optim.lr"], "--set needs key=value"),
+        (["train", "lenet", "--epochs", "0"], "train.epochs = 0"),
+        (["train", "lenet", "--epochs", "x"], "--epochs"),
+        (["train", "lenet", "--device", "tpu"], "compute.device = 'tpu'"),
+        (["train", "tensor-mnist/correctd"], "did you mean 'tensor-mnist/corrected'"),
+        (["train", "absent.toml"], "absent.toml"),
+        (["train", "absent.py:Net"], "absent.py"),
+        (["train", "--model.options.activation", "tanhh"], "tanhh"),
+        (["compare"], "at least one recipe"),
+        (["compare", "lenet", "lenet"], "'lenet' is named twice"),
+        (["compare", "lenet", "vgg99"], "unknown model 'vgg99'"),
+        (["test", "absent.pth", "--model", "lenet"], "absent.pth"),
+        (["predict", "nothing", "x.png"], "no run or study 'nothing'"),
+        (["report", "nothing"], "no run or study 'nothing'"),
+        (["report", "nothing", "--optim.lr", "1"], "does not go with this command"),
+        (["trian", "lenet"], "train"),
+        (["list", "modles"], "models"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_exit_code_2_and_nothing_written(
+    call: Call, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    code, out, err = call(*arguments)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+BROKEN = {
+    "raises in init": (
+        "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        1 / 0",
+        "net.py",
+    ),
+    "raises in forward": (
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.a = nn.Linear(3, 3)\n"
+        "    def forward(self, x):\n        return self.a(x)",
+        "net.py",
+    ),
+    "wrong shape": (
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.a = nn.Linear(144, 7)\n"
+        "    def forward(self, x):\n        return self.a(x.flatten(1))",
+        "[2, 7]",
+    ),
+    "syntax": ("class Net(:", "net.py"),
+    "import": ("import nosuchmodule\nclass Net(nn.Module): pass", "nosuchmodule"),
+    "other name": ("class Nat(nn.Module): pass", "did you mean 'Nat'"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_users_class_that_fails_is_one_line(call: Call, tmp_path: Path, stripes: Path, case: str) -> None:
+    source, said = BROKEN[case]
+    (tmp_path / "net.py").write_text(f"from torch import nn\n{source}\n")
+    code, _, err = call("train", "net.py:Net", "--data", stripes)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "convoy-runs").exists()
+
+
+def test_every_command_has_help_with_an_example(call: Call) -> None:
+    for command in (["train"], ["compare"], ["test"], ["predict"], ["report"], ["list"], ["data", "pack"]):
+        code, out, _ = call(*command, "--help")
+        assert code == 0
+        assert "Example:" in out, command
+
+
+def test_help_does_not_import_torch() -> None:
+    code = "import sys\nfrom convoy.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    check = "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "compare" in done.stdout
+
+
+def test_packed_tensors_are_the_data_set_they_were_made_from(call: Call, stripes: Path) -> None:
+    code, out, err = call("data", "pack", "tensors", "--data", stripes, "--to", "tensors")
+    assert code == 0, err
+    assert sorted(Path(line).name for line in out.split()) == [
+        "test_data.pth",
+        "test_labels.pth",
+        "train_data.pth",
+        "train_labels.pth",
+    ]
+    from convoy.data import load
+
+    assert np.array_equal(load("tensors").train.images, load(str(stripes)).train.images)
+
+
+def interrupt_when(command: list[str], folder: Path, seen: str) -> tuple[list[str], int]:
+    """Lines of a command that gets Ctrl-C once it has printed a line with `seen`, and its exit code."""
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if seen in line and not any(seen in earlier for earlier in lines[:-1]):
+            os.kill(process.pid, signal.SIGINT)
+    return lines, process.wait(timeout=60)
+
+
+@pytest.mark.parametrize("verb", ["train", "compare"])
+def test_ctrl_c_saves_the_run_and_the_same_command_goes_on(quick: list[str], tmp_path: Path, verb: str) -> None:
+    command = [sys.executable, "-m", "convoy.cli", verb, *quick, "--train.epochs", "4000"]
+    lines, code = interrupt_when(command, tmp_path, "epoch 3/")
+    assert code == 130
+    assert "run the same command again to go on" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+    epochs = {run.name: len(run.metrics) for run in Workspace(tmp_path / "convoy-runs").runs()}
+    interrupt_when(command, tmp_path, "epoch ")
+    for run in Workspace(tmp_path / "convoy-runs").runs():
+        assert run.state == "interrupted"
+        assert "going on with Tiny" in (run.path / "log.txt").read_text()
+        assert [line["epoch"] for line in run.metrics] == list(range(1, len(run.metrics) + 1))
+        assert len(run.metrics) >= epochs[run.name]
+
+
+def test_python_functions_do_what_the_commands_do(quick: list[str], stripes: Path, tmp_path: Path) -> None:
+    recipe = Recipe.load("defaults/images")
+    options = {
+        "model": quick[0],
+        "data": str(stripes),
+        "epochs": 1,
+        "set": {"optim.lr": 0.01},
+        "out": tmp_path,
+        "show": False,
+    }
+    run = convoy.train(recipe, **options)  # type: ignore[arg-type]
+    assert run.finished
+    assert run.scores["test"]["n"] == 150
+    again = convoy.train(recipe, **options)  # type: ignore[arg-type]
+    assert again.path == run.path
+    assert convoy.test(run, out=tmp_path)["accuracy"] == run.scores["test"]["accuracy"]
+
+
+def test_public_names_are_all_there_and_load_lazily() -> None:
+    for name in convoy.__all__:
+        assert getattr(convoy, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        convoy.nonsense  # noqa: B018

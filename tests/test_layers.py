@@ -1,0 +1,206 @@
+"""The import table of the package, and the proof that what is checked by it can fail.
+
+An import counts wherever it stands: at the top of a module, in a function, under TYPE_CHECKING, through importlib, and
+as the text "convoy.module" or "convoy.module:name" that something else imports later.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "convoy"
+
+# Who may import whom. A layer is a file or a folder directly under the package; within it, imports are free.
+BASE = {"registry", "randomness", "recipe", "runs", "stats"}
+LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
+ALLOWED: dict[str, set[str]] = {
+    "registry": set(),
+    "randomness": set(),
+    "recipe": {"registry"},
+    "stats": set(),
+    "runs": {"recipe", "stats", "registry"},
+    "models": {"registry"},
+    "data": {"registry", "recipe", "randomness"},
+    "checkpoint": {"runs"},
+    "evaluation": {"registry", "models", "data", "checkpoint", "recipe", "runs", "stats", "randomness"},
+    "training": LEARNING,
+    "studies": LEARNING | {"training"},
+    "reporting": {"runs", "stats", "recipe"},
+    "progress": {"runs", "recipe"},
+    "api": LEARNING | {"training", "studies", "reporting", "progress"},
+    "cli": LEARNING | {"training", "studies", "reporting", "progress", "api", "__init__"},
+    "__init__": {"api", "recipe", "runs"},
+}
+WITHOUT_TORCH = ("registry", "randomness", "recipe", "stats", "runs", "reporting", "progress")
+
+
+class Import(NamedTuple):
+    module: str  # who imports
+    line: int
+    target: str  # what is imported: a module's dotted name, perhaps with a name in it behind
+
+
+def modules(package: Path) -> dict[str, Path]:
+    """Dotted name to file of every module of a package; a package stands under its own name."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(module: str, path: Path, package: str) -> Iterator[Import]:
+    parent = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    text_of_module = re.compile(rf"{package}(\.\w+)+(:\w+)?")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        targets: list[str] = []
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            source = importlib.util.resolve_name("." * node.level + (node.module or ""), parent)
+            targets = [f"{source}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else ""
+            targets = [importlib.util.resolve_name(name, parent)] if str(name).startswith(".") else []
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
+            targets = [node.value.partition(":")[0]] if text_of_module.fullmatch(node.value) else []
+        for target in targets:
+            yield Import(module, node.lineno, target)
+
+
+def all_imports(package: Path) -> list[Import]:
+    return [found for name, path in modules(package).items() for found in imports(name, path, package.name)]
+
+
+def layer(target: str, package: Path) -> str:
+    """The layer behind a dotted name; what is no file or folder is a name defined by the package's __init__."""
+    name = target.split(".")[1] if "." in target else "__init__"
+    exists = (package / f"{name}.py").is_file() or (package / name / "__init__.py").is_file()
+    return name if exists else "__init__"
+
+
+def forbidden_imports(package: Path, allowed: Mapping[str, set[str]]) -> list[str]:
+    """One line for each import against the table, and for each module that has no row in it."""
+    reports = [f"{name}: no row in the table" for name in modules(package) if layer(name, package) not in allowed]
+    for module, line, target in all_imports(package):
+        if target.partition(".")[0] != package.name:
+            continue
+        importer, imported = layer(module, package), layer(target, package)
+        if importer != imported and imported not in allowed.get(importer, set()):
+            reports.append(f"{module}, line {line}: {importer} must not import {imported} ({target})")
+    return reports
+
+
+def ways_to_torch(package: Path, layers: tuple[str, ...]) -> list[str]:
+    """The chains of imports by which a module of these layers reaches torch, each as "a -> b -> torch".
+
+    The root package is left out of the chains: it loads its names when they are asked for, which the tests of what a
+    fresh interpreter has loaded hold.
+    """
+    files = modules(package)
+    edges: dict[str, set[str]] = {name: set() for name in files}
+    for module, _, target in all_imports(package):
+        parts = target.split(".")
+        prefixes = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
+        edges[module] |= {"torch"} if parts[0] == "torch" or target.startswith("safetensors.torch") else set()
+        edges[module] |= (prefixes & files.keys()) - {package.name, module}
+
+    def chain(module: str, seen: frozenset[str]) -> str | None:
+        if "torch" in edges[module]:
+            return f"{module} -> torch"
+        ends = (chain(name, seen | {name}) for name in sorted(edges[module] - seen))
+        return next((f"{module} -> {end}" for end in ends if end), None)
+
+    starts = [name for name in files if name != package.name and layer(name, package) in layers]
+    return [found for start in starts if (found := chain(start, frozenset({start})))]
+
+
+def write_package(root: Path, files: Mapping[str, str]) -> Path:
+    for name, source in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+    return root / "pkg"
+
+
+def test_every_import_goes_the_way_of_the_table() -> None:
+    assert forbidden_imports(PACKAGE, ALLOWED) == []
+
+
+def test_base_layers_and_reporting_never_reach_torch() -> None:
+    assert ways_to_torch(PACKAGE, WITHOUT_TORCH) == []
+
+
+@pytest.mark.parametrize("layers", [("__init__",), ("cli",), WITHOUT_TORCH], ids=["convoy", "cli", "without torch"])
+def test_importing_it_in_a_fresh_interpreter_does_not_load_torch(layers: tuple[str, ...]) -> None:
+    names = [name for name in modules(PACKAGE) if layer(name, PACKAGE) in layers]
+    code = f"import {', '.join(names)}, sys; print('torch' in sys.modules)"
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (answer.stdout, answer.stderr) == ("False\n", "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pkg.cli",
+        "from pkg import cli",
+        "from pkg.cli import main",
+        "from . import cli",
+        "from .cli import main",
+        "def late():\n    from pkg import cli",
+        "import importlib\nimportlib.import_module('pkg.cli')",
+        "import importlib\nimportlib.import_module('.cli', __package__)",
+        "COMMANDS = {'train': 'pkg.cli:main'}",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pkg.cli",
+    ],
+)
+def test_a_forbidden_import_is_reported_in_each_form(tmp_path: Path, line: str) -> None:
+    package = write_package(tmp_path, {"pkg/__init__.py": "", "pkg/cli.py": "", "pkg/stats.py": line})
+
+    reports = forbidden_imports(package, {"__init__": set(), "stats": set(), "cli": {"stats"}})
+
+    assert len(reports) == 1
+    assert reports[0].startswith("pkg.stats, line ")
+    assert "stats must not import cli" in reports[0]
+
+
+def test_an_allowed_import_and_one_within_a_layer_are_not_reported(tmp_path: Path) -> None:
+    sources = {"pkg/__init__.py": "", "pkg/stats.py": "", "pkg/data/__init__.py": "", "pkg/data/formats.py": ""}
+    sources["pkg/data/sources.py"] = "import numpy\nfrom pkg import stats\nfrom pkg.data import formats\n"
+    package = write_package(tmp_path, sources)
+
+    assert forbidden_imports(package, {"__init__": set(), "stats": set(), "data": {"stats"}}) == []
+
+
+def test_a_module_without_a_row_is_reported(tmp_path: Path) -> None:
+    package = write_package(tmp_path, {"pkg/__init__.py": "", "pkg/extra.py": ""})
+
+    assert forbidden_imports(package, {"__init__": set()}) == ["pkg.extra: no row in the table"]
+
+
+def test_a_public_name_taken_from_the_root_counts_as_an_import_of_the_root(tmp_path: Path) -> None:
+    package = write_package(tmp_path, {"pkg/__init__.py": "train = 1", "pkg/stats.py": "from pkg import train"})
+
+    reports = forbidden_imports(package, {"__init__": set(), "stats": set()})
+
+    assert reports == ["pkg.stats, line 1: stats must not import __init__ (pkg.train)"]
+
+
+def test_torch_behind_another_module_and_a_function_is_found(tmp_path: Path) -> None:
+    sources = {"pkg/__init__.py": "import torch", "pkg/stats.py": "", "pkg/loop.py": "def run():\n    import torch.nn"}
+    sources["pkg/reporting/__init__.py"] = ""
+    sources["pkg/reporting/page.py"] = "from pkg.loop import run"
+    package = write_package(tmp_path, sources)
+
+    assert ways_to_torch(package, ("reporting", "stats")) == ["pkg.reporting.page -> pkg.loop -> torch"]

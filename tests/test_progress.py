@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+
+from convoy.progress import Display
+
+
+class Event(NamedTuple):
+    kind: str
+    text: str
+    values: dict[str, Any]
+
+
+PROGRESS = {
+    "epoch": 1,
+    "epochs": 2,
+    "images": 50,
+    "total": 200,
+    "loss": None,
+    "accuracy": 0.5,
+    "images_per_second": 1234.5,
+}
+
+
+def shown(names: list[str], events: list[tuple[int, Event]], capsys: pytest.CaptureFixture[str]) -> str:
+    with Display(names) as display:
+        for position, event in events:
+            display.show(position, event)
+    return capsys.readouterr().out
+
+
+def test_one_run_says_every_line(capsys: pytest.CaptureFixture[str]) -> None:
+    events = [(0, Event(kind, f"a line of {kind} [x]", {})) for kind in ("start", "note", "epoch", "end")]
+    out = shown(["lenet"], events, capsys)
+    assert out.splitlines() == [event.text for _, event in events]
+
+
+def test_of_several_runs_each_line_names_its_run_and_a_common_note_comes_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    events = [(position, Event("note", "quick try", {})) for position in (0, 1)]
+    events += [(1, Event("epoch", "epoch 1/2", {})), (1, Event("end", "run folder: x", {}))]
+    out = shown(["a", "b"], events, capsys)
+    assert out.splitlines() == ["a: quick try", "b: epoch 1/2", "b: run folder: x"]
+
+
+def test_terminal_gets_bars_with_numbers(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERM", "xterm")
+    out = shown(["a", "b"], [(0, Event("progress", "", PROGRESS))], capsys)
+    assert "epoch 1/2" in out
+    assert "loss not finite" in out
+    assert "1,234 images/s" in out

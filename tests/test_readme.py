@@ -1,0 +1,124 @@
+"""The README is run: blocks marked `<!-- run -->` for real, all other commands as far as their options go.
+
+A block under `<!-- file: NAME -->` is written to NAME first. README and guides are held to the Makefile and the tree.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convoy import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+BLOCK = re.compile(r"(?:<!-- (run|file: (\S+)) -->\n)?```(console|python)\n(.*?)```", re.DOTALL)
+
+
+class Block(NamedTuple):
+    language: str
+    text: str
+    marked_run: bool
+    file: str  # to write it to; empty for most
+
+    @property
+    def commands(self) -> list[list[str]]:
+        lines = [line for line in self.text.splitlines() if line.startswith("$ ")] if self.language == "console" else []
+        return [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
+
+
+def blocks_of(page: str) -> list[Block]:
+    return [Block(language, text, mark == "run", file) for mark, file, language, text in BLOCK.findall(page)]
+
+
+BLOCKS = blocks_of(README)
+ALL_COMMANDS = [
+    command
+    for page in (README, *(path.read_text(encoding="utf-8") for path in PAGES))
+    for block in blocks_of(page)
+    for command in block.commands
+]
+CONVOY_COMMANDS = sorted({" ".join(map(shlex.quote, command)) for command in ALL_COMMANDS if command[0] == "convoy"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader would be: with the files that the README shows, and images of a cat and a dog."""
+    folder = tmp_path_factory.mktemp("reader")
+    for block in BLOCKS:
+        if block.file:
+            (folder / block.file).write_text(block.text, encoding="utf-8")
+    draw = np.random.default_rng(0)
+    for darkest, animal in enumerate(("cat", "dog")):
+        (folder / "my_images" / animal).mkdir(parents=True)
+        for number in range(20):
+            pixels = draw.integers(100 * darkest, 156 + 99 * darkest, size=(16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "my_images" / animal / f"{number}.png")
+    return folder
+
+
+def run_block(block: Block, folder: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    commands = block.commands if block.language == "console" else [[sys.executable, "-c", block.text]]
+    for command in commands:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.marked_run], ids=lambda block: block.text[:40])
+def test_a_block_marked_to_run_succeeds_as_it_stands(block: Block, folder: Path) -> None:
+    run_block(block, folder)
+
+
+@pytest.mark.parametrize("line", CONVOY_COMMANDS)
+def test_options_of_every_command_shown_exist(line: str) -> None:
+    overrides, tokens = cli.split_overrides(shlex.split(line)[1:])
+
+    command, _, ignored = cli.app.parse_args(tokens, exit_on_error=False, print_error=False)
+
+    assert command.__module__ == "convoy.cli"
+    assert not overrides or "overrides" in ignored
+
+
+def test_every_make_target_named_stands_in_the_makefile() -> None:
+    named = {
+        name for page in (README, *map(Path.read_text, PAGES)) for name in re.findall(r"(?:`|\$ )make (\w+)", page)
+    }
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+    assert {"demo", "test"} <= named
+    assert named <= targets
+
+
+def test_tree_names_files_that_exist() -> None:
+    tree = re.search(r"^## What is where\n\n(.*?)^How it is built", README, re.MULTILINE | re.DOTALL)
+    assert tree is not None
+    folder = ROOT
+    for line in tree[1].strip("\n").splitlines():
+        depth, name = len(line) - len(line.lstrip()), line.split()[0]
+        folder = ROOT if depth == 4 else folder
+        path = folder / name
+        assert path.is_dir() if name.endswith("/") else path.is_file(), name
+        folder = path if depth == 4 else folder
+
+
+def test_tree_names_every_part_of_the_package() -> None:
+    parts = {path.name + "/" * path.is_dir() for path in (ROOT / "src" / "convoy").iterdir()} - {"__pycache__/"}
+
+    assert {part for part in parts if not re.search(rf"^ +{re.escape(part)} ", README, re.MULTILINE)} == set()
+
+
+def test_links_in_readme_lead_to_files() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+
+    assert [target for target in targets if not (ROOT / target).exists()] == []

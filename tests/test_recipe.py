@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convoy.recipe import Recipe, builtin_names, parse_override, resolve
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_toml_round_trip_keeps_the_recipe(tmp_path: Path) -> None:
+    recipe = Recipe.load("resnet-mnist/corrected", [("data.size", 32), ("data.normalise", [0.1, 0.3])])
+    assert Recipe.load(write(tmp_path / "r.toml", recipe.to_toml())) == recipe
+
+
+def test_chain_of_extends_merges_tables_and_replaces_lists(tmp_path: Path) -> None:
+    write(tmp_path / "a.toml", 'seed = 1\n[data]\naugment = [{ name = "flip" }]\n[train]\nepochs = 3\nbatch_size = 7')
+    write(tmp_path / "b.toml", 'extends = "a.toml"\n[train]\nepochs = 4')
+    recipe = Recipe.load(write(tmp_path / "c.toml", 'extends = "b.toml"\n[data]\naugment = [{ name = "rotate" }]'))
+    assert (recipe.seed, recipe.train.epochs, recipe.train.batch_size) == (1, 4, 7)
+    assert recipe.data.augment == ({"name": "rotate"},)
+
+
+def test_expected_is_not_inherited(tmp_path: Path) -> None:
+    write(tmp_path / "a.toml", '[expected.test_accuracy]\nmean = 0.9\nsd = 0.1\nn = 3\nhardware = "x"\ndate = "y"')
+    assert Recipe.load(str(tmp_path / "a.toml")).expected["test_accuracy"].n == 3
+    assert not Recipe.load(write(tmp_path / "b.toml", 'extends = "a.toml"')).expected
+
+
+def test_circle_of_extends_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.toml", 'extends = "b.toml"')
+    write(tmp_path / "b.toml", 'extends = "a.toml"')
+    with pytest.raises(ValueError, match="a -> b -> a"):
+        Recipe.load(str(tmp_path / "a.toml"))
+
+
+def test_another_optimizer_drops_the_keys_of_the_old_one() -> None:
+    recipe = Recipe.load("defaults/mnist", [("optim.momentum", 0.5), ("optim.name", "sgd")])
+    assert recipe.optim.model_dump() == {
+        "name": "sgd",
+        "lr": 0.01,
+        "weight_decay": 0.0,
+        "decay_norms_and_biases": False,
+        "momentum": 0.5,
+        "nesterov": False,
+    }
+
+
+def test_another_model_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
+    base = Recipe.load("defaults/mnist", [("model.options.activation", "relu")])
+    assert base.override({"model.name": "two_conv_cnn"}).model.options == {}
+    assert base.override({"model.name": "lenet"}).model.options == {"activation": "relu"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (("optim.lrr", 1), r"unknown key 'optim.lrr' in .*; did you mean 'optim.lr'"),
+        (("seeed", 1), r"unknown key 'seeed' in .*; did you mean 'seed'"),
+        (("optim.name", "adamm"), r"unknown optim.name 'adamm' in .*; did you mean 'adam' or 'adamw'"),
+        (("optim.lr", -1), r"optim.lr = -1 in .*: input should be greater than 0"),
+        (("optim.lr", float("nan")), r"optim.lr = nan"),
+        (("train.epochs", 0), r"train.epochs = 0 in .*: input should be greater than or equal to 1"),
+        (("train.epochs", "many"), r"train.epochs = 'many' in .*: input should be a valid integer"),
+        (("train.epochs.x", 1), r"train.epochs is a value, not a table"),
+        (("train.loss.name", "l1"), r"unknown train.loss.name 'l1' in .*; known: cross_entropy, squared_error"),
+        (("compute.precision", "flot32"), r"unknown compute.precision 'flot32' in .*; did you mean 'float32'"),
+        (("protocol.faults", ["selection_on_tests"]), r"did you mean 'selection_on_test'"),
+        (("data.normalise", [0.5, 0.0]), r"data.normalise.*: the standard deviation must be greater than 0"),
+        (("data.augment", [{"degrees": 3}]), r"each augmentation is a table with a name"),
+        (("data.split.validation", 1.0), r"data.split.validation = 1.0 in .*: input should be less than 1"),
+        (("seed", -1), r"seed = -1"),
+    ],
+)
+def test_wrong_value_is_answered_with_value_place_and_what_is_close(override: tuple[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Recipe.load("defaults/mnist", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_argument_is_a_file_a_class_a_recipe_or_a_model_in_this_order(tmp_path: Path) -> None:
+    assert resolve(write(tmp_path / "r.toml", "seed = 9")).seed == 9
+    assert resolve("net.py:Net").model.name == "net.py:Net"
+    assert resolve("tensor-mnist/corrected").model.name == "two_conv_cnn"
+    assert resolve("two_conv_cnn") == Recipe.load("defaults/mnist", [("model.name", "two_conv_cnn")])
+    assert resolve("lenet", data="photos/").train.epochs == Recipe.load("defaults/images").train.epochs
+
+
+@pytest.mark.parametrize("argument", ["tensor-mnist/correct", "absent.toml"])
+def test_argument_that_names_nothing_is_an_error(argument: str) -> None:
+    with pytest.raises(ValueError, match="did you mean 'tensor-mnist/corrected'|does not exist"):
+        resolve(argument)
+
+
+def test_path_in_a_recipe_file_is_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "net.py").touch()
+    write(tmp_path / "sub" / "r.toml", '[model]\nname = "net.py:Net"')
+    monkeypatch.chdir(tmp_path)
+    assert Recipe.load("sub/r.toml").model.name == f"{(tmp_path / 'sub' / 'net.py').resolve()}:Net"
+
+
+def test_fingerprint_form_leaves_out_what_does_not_decide_the_result() -> None:
+    recipe = Recipe.load("defaults/mnist")
+    same = {"compute.device": "cpu", "compute.threads": 7, "about": "x", "data.name": "elsewhere"}
+    for path, value in same.items():
+        assert recipe.override({path: value}).canonical() == recipe.canonical(), path
+    for path, value in {"optim.lr": 0.1, "seed": 1, "compute.precision": "float64", "data.limit": 10}.items():
+        assert recipe.override({path: value}).canonical() != recipe.canonical(), path
+
+
+@given(st.text(max_size=30))
+def test_override_from_the_command_line_is_toml_or_the_text_itself(text: str) -> None:
+    path, value = parse_override("a.b", text)
+    assert path == "a.b"
+    assert value == text or not isinstance(value, str) or text.strip()[:1] in "\"'"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3e-4", 3e-4), ("true", True), ("adam", "adam"), ("[1, 2]", [1, 2]), ("5", 5)]
+)
+def test_override_has_its_toml_type(text: str, value: object) -> None:
+    assert parse_override("k", text)[1] == value
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_built_in_recipe_loads_and_says_what_it_is(name: str) -> None:
+    recipe = Recipe.load(name)
+    assert recipe.about
+    assert Recipe.model_validate(recipe.as_table()) == recipe

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from convoy import runs
+from convoy.recipe import Recipe
+from convoy.runs import Member, Run, Workspace
+
+RECIPE = Recipe.load("defaults/mnist")
+
+
+def digest_of(recipe: Recipe = RECIPE, data: str = "d", revision: int = 1, **options: object) -> str:
+    return runs.fingerprint(recipe, options=options, hashes={"data": data}, training_revision=revision)
+
+
+def test_fingerprint_changes_with_recipe_options_data_and_revision() -> None:
+    digests = {
+        digest_of(),
+        digest_of(RECIPE.override({"seed": 1})),
+        digest_of(data="e"),
+        digest_of(revision=2),
+        digest_of(width=3),
+    }
+    assert len(digests) == 5
+    assert digest_of() == digest_of()
+
+
+def test_run_is_found_by_its_whole_fingerprint(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run = workspace.open_run(RECIPE, digest_of())
+    assert workspace.find(digest_of()) == run
+    assert workspace.find(digest_of(data="e")) is None
+    assert workspace.find(digest_of()[:12] + "0" * 52) is None
+    assert run.recipe == RECIPE
+
+
+def test_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.json"
+    runs.write_json(path, {"a": 1})
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        runs.write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_metrics_are_cut_back_to_the_epochs_that_a_checkpoint_knows(tmp_path: Path) -> None:
+    run = Workspace(tmp_path).open_run(RECIPE, digest_of())
+    for epoch in (1, 2, 3):
+        run.append_metrics({"epoch": epoch})
+    run.cut_metrics(2)
+    assert [line["epoch"] for line in run.metrics] == [1, 2]
+
+
+def test_run_that_is_being_trained_cannot_be_trained_by_another(tmp_path: Path) -> None:
+    run = Workspace(tmp_path).open_run(RECIPE, digest_of())
+    lock = run.lock()
+    with pytest.raises(ValueError, match="being trained by another process"):
+        Run(run.path).lock()
+    lock.release()
+    Run(run.path).lock().release()
+
+
+def test_openings_of_a_test_set_are_counted_per_data_hash(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert [workspace.record_opening(data, "run") for data in ("a", "a", "b", "a")] == [1, 2, 1, 3]
+
+
+def test_study_finds_its_runs_again_after_the_workspace_has_moved(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "before")
+    run = workspace.open_run(RECIPE, digest_of())
+    workspace.write_study("compare/lenet", {"kind": "comparison"}, [Member("lenet", 42, run)])
+    (tmp_path / "before").rename(tmp_path / "after")
+    (study,) = Workspace(tmp_path / "after").studies()
+    assert study.members[0].label == "lenet"
+    assert study.members[0].run.recipe == RECIPE
+
+
+def test_locate_takes_a_path_a_name_or_a_part_that_fits_once(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    first = workspace.open_run(RECIPE, digest_of())
+    second = workspace.open_run(RECIPE.override({"seed": 7}), digest_of(data="e"))
+    assert runs.locate(first.path, tmp_path) == first
+    assert runs.locate(second.name, tmp_path) == second
+    assert runs.locate("lenet-s7", tmp_path) == second
+    with pytest.raises(ValueError, match="fits 2 runs and studies"):
+        runs.locate("lenet", tmp_path)
+    with pytest.raises(ValueError, match="no run or study 'vgg'"):
+        runs.locate("vgg", tmp_path)
+
+
+def test_damaged_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "scores.json").write_text('{"a": ')
+    with pytest.raises(ValueError, match=r"scores\.json is damaged"):
+        runs.read_json(tmp_path / "scores.json")

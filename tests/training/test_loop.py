@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convoy.recipe import Adam, CrossEntropy
+from convoy.training import losses
+from convoy.training.loop import Record, train
+from convoy.training.members import Solo
+
+
+class Eight:
+    """Five batches of eight images an epoch, the last with four."""
+
+    steps_per_epoch = 5
+
+    def at(self, epoch: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator().manual_seed(100 * epoch + step)
+        size = 4 if step == 4 else 8
+        return torch.randn(size, 1, 6, 6, generator=generator), torch.randint(3, (size,), generator=generator)
+
+
+def members() -> Solo:
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(36, 16), nn.Dropout(0.5), nn.Linear(16, 3))
+    return Solo(module, Adam(), losses.build(CrossEntropy()), clip_norm=0.0, autocast=False)
+
+
+def run(solo: Solo, start: int = 0, epochs: int = 2, record_seconds: float = 60.0) -> list[Record]:
+    return list(
+        train(solo, Eight(), lambda step: 1.0, seed=3, epochs=epochs, start=start, record_seconds=record_seconds)
+    )
+
+
+def test_every_update_and_image_is_in_one_record() -> None:
+    records = run(members(), record_seconds=0.0)
+    assert [record.step for record in records] == list(range(1, 11))
+    assert [record.images for record in records] == [8, 8, 8, 8, 4] * 2
+    assert [record.epoch_ended for record in records] == [False, False, False, False, True] * 2
+
+
+def test_record_comes_at_each_epochs_end() -> None:
+    records = run(members())
+    assert [(record.epoch, record.step, record.epoch_ended) for record in records] == [(0, 5, True), (1, 10, True)]
+    assert records[0].loss.shape == (5, 1)
+
+
+def test_training_from_a_later_update_equals_the_unbroken_run() -> None:
+    whole = members()
+    run(whole)
+    broken = members()
+    for record in train(broken, Eight(), lambda step: 1.0, seed=3, epochs=2, record_seconds=0.0):
+        if record.step == 7:
+            break
+    again = members()
+    again.load(broken.state())
+    run(again, start=7)
+    for ours, theirs in zip(whole.module.parameters(), again.module.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_learning_rate_is_the_factor_times_the_recipes() -> None:
+    solo = members()
+    seen = []
+    list(
+        train(
+            solo,
+            Eight(),
+            lambda step: 0.5**step,
+            seed=3,
+            epochs=1,
+            probe=lambda each, x, y: seen.append(solo.optimizer.param_groups[0]["lr"]),
+        )
+    )
+    assert seen == [1e-3 * 0.5**step for step in range(5)]

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from convoy.recipe import SGD, Adam, AdamW, OptimBase, RMSprop
+from convoy.training import losses
+from convoy.training.members import Solo
+
+OPTIMIZERS = [SGD(), SGD(momentum=0.0), Adam(), AdamW(), RMSprop(), RMSprop(momentum=0.9)]
+
+
+def solo(optim: OptimBase, clip_norm: float = 0.0) -> Solo:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
+    return Solo(module, optim, losses.squared_error, clip_norm=clip_norm, autocast=False)
+
+
+def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(8, 1, 8, 8, generator=generator), torch.randint(3, (8,), generator=generator)
+
+
+def weights(members: Solo) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in members.module.state_dict().items() if value.is_floating_point()}
+
+
+@pytest.mark.parametrize("on_host", [True, False])
+@pytest.mark.parametrize("optim", OPTIMIZERS, ids=repr)
+def test_update_that_is_not_finite_leaves_no_trace(optim: OptimBase, on_host: bool) -> None:
+    clean, hit = solo(optim), solo(optim)
+    hit._on_host = on_host  # the way of a GPU works on any device
+    x, y = batch(9)
+    assert not hit.step(x * torch.inf, y).loss.isfinite()
+    for seed in range(3):
+        assert clean.step(*batch(seed)).loss.isfinite()
+        hit.step(*batch(seed))
+        if seed == 1:
+            assert not hit.step(x * torch.nan, y).loss.isfinite()
+    for name, value in weights(clean).items():
+        assert torch.equal(value, weights(hit)[name]), name
+
+
+@pytest.mark.parametrize("optim", OPTIMIZERS, ids=repr)
+def test_update_equals_torch_written_out(optim: OptimBase) -> None:
+    members, plain = solo(optim), solo(optim).module
+    by_name = {
+        "sgd": torch.optim.SGD,
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "rmsprop": torch.optim.RMSprop,
+    }
+    options = optim.model_dump(exclude={"name", "decay_norms_and_biases", "weight_decay"})
+    groups = [
+        {"params": [p for p in plain.parameters() if p.ndim > 1], "weight_decay": optim.weight_decay},
+        {"params": [p for p in plain.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = by_name[optim.name](groups, **options)  # type: ignore[attr-defined]
+    for seed in range(4):
+        x, y = batch(seed)
+        members.step(x, y)
+        optimizer.zero_grad()
+        losses.squared_error(plain(x), y).backward()
+        optimizer.step()
+    for name, value in plain.state_dict().items():
+        assert torch.allclose(value, members.module.state_dict()[name], rtol=1e-5, atol=1e-6), name
+
+
+def test_clipping_bounds_the_update_and_reports_the_norm_before_it() -> None:
+    free, clipped = solo(SGD(momentum=0.0, lr=1.0)), solo(SGD(momentum=0.0, lr=1.0), clip_norm=0.01)
+    before = nn.utils.parameters_to_vector(clipped.module.parameters()).clone()
+    norm = clipped.step(*batch(0)).grad_norm
+    assert torch.equal(norm, free.step(*batch(0)).grad_norm)
+    moved = nn.utils.parameters_to_vector(clipped.module.parameters()) - before
+    assert moved.norm().item() == pytest.approx(0.01, rel=1e-3)
+    assert norm.item() > 0.01
+
+
+def test_norms_and_biases_carry_no_weight_decay_unless_asked() -> None:
+    for asked, decayed in ((False, 2), (True, 6)):
+        members = solo(AdamW(weight_decay=0.1, decay_norms_and_biases=asked))
+        groups = members.optimizer.param_groups
+        assert sum(len(group["params"]) for group in groups if group["weight_decay"]) == decayed
+
+
+def test_cross_entropy_smooths_and_squared_error_is_against_one_hot() -> None:
+    from convoy.recipe import CrossEntropy
+
+    logits, labels = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
+    plain = losses.build(CrossEntropy())(logits, labels)
+    assert losses.build(CrossEntropy(label_smoothing=0.3))(logits, labels) > plain
+    assert losses.squared_error(logits, labels).item() == pytest.approx(1 / 3)

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convoy.checkpoint import load_weights
+from convoy.recipe import Recipe
+from convoy.runs import Run, Workspace
+from convoy.training import loop, run_one
+from convoy.training.run_one import Event
+
+Make = Callable[..., Recipe]
+
+
+def finish(recipe: Recipe, out: Path, **options: Any) -> Run:
+    events = list(run_one.run_one(recipe, out, **options))
+    return Run(Path(events[-1].values["run"]))
+
+
+def interrupt_after(records: int) -> Callable[[], str]:
+    asked = count(1)
+    return lambda: "interrupt" if next(asked) >= records else "go on"
+
+
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record at every update, so that a test can stop a run at any of them."""
+    original = loop.train
+    monkeypatch.setattr(run_one, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+
+
+def bits(run: Run) -> dict[str, Any]:
+    """All that must not depend on whether a run was interrupted; seconds may."""
+    weights = load_weights(run.path / "best.safetensors")
+    timed = ("seconds", "images_per_second")
+    return {
+        "weights": {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in weights.items()},
+        "scores": run.scores,
+        "metrics": [{key: value for key, value in line.items() if not key.endswith(timed)} for line in run.metrics],
+        "steps": {name: values.tobytes() for name, values in run.steps.items()},
+        "predictions": {name: values.tobytes() for name, values in run.predictions.items()},
+    }
+
+
+def test_run_folder_is_complete_and_its_scores_follow_from_its_predictions(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(), tmp_path)
+    files = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
+    assert files == {
+        *("recipe.toml", "environment.json", "data.json", "status.json", "metrics.jsonl", "scores.json", "cost.json"),
+        *(
+            "steps.npz",
+            "predictions.npz",
+            "gallery.npz",
+            "arrays.npz",
+            "best.safetensors",
+            "checkpoints",
+            "code",
+            "log.txt",
+        ),
+    }
+    predictions = run.predictions
+    accuracy = (predictions["test_logits"].argmax(1) == predictions["test_labels"]).mean()
+    assert run.scores["test"]["accuracy"] == accuracy > 0.9
+    assert run.data["counts"] == {"train": 480, "validation": 120, "test": 150}
+    assert len(run.steps["loss"]) == 16
+    assert run.cost["parameters"] == 4 * 10 + 8 + 4 * 36 * 3 + 3
+    assert run.cost["flops_per_image"] == 2 * (144 * 4 * 9 + 144 * 3)
+
+
+@pytest.mark.parametrize("stop_at", [3, 8, 11])
+@pytest.mark.parametrize(
+    "override",
+    [("optim.name", "adamw"), ("optim.name", "rmsprop"), ("model.options.drop_rate", 0.5)],
+    ids=lambda pair: pair[1],
+)
+@pytest.mark.usefixtures("every_step")
+def test_run_that_was_interrupted_equals_the_unbroken_one_to_the_bit(
+    tiny: Make, tmp_path: Path, stop_at: int, override: tuple[str, Any]
+) -> None:
+    recipe = tiny(override, ("data.augment", [{"name": "rotate", "degrees": 5}]), ("schedule.name", "plateau"))
+    whole = finish(recipe, tmp_path / "whole")
+    broken = finish(recipe, tmp_path / "broken", wish=interrupt_after(stop_at))
+    assert broken.state == "interrupted"
+    again = finish(recipe, tmp_path / "broken")
+    assert again.path == broken.path
+    assert "going on" in (again.path / "log.txt").read_text()
+    assert bits(again) == bits(whole)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_one, "CHECKPOINT_SECONDS", 0.0)
+    recipe = tiny()
+    whole = finish(recipe, tmp_path / "whole")
+
+    def killed(step: int) -> Callable[..., None]:
+        original = run_one.save_checkpoint
+
+        def save(folder: Path, at: int, state: object) -> None:
+            if at == step:
+                raise KeyboardInterrupt  # nothing catches it, as nothing catches a kill
+            original(folder, at, state)
+
+        return save
+
+    for step in (5, 9, 16):
+        with monkeypatch.context() as patch:
+            patch.setattr(run_one, "save_checkpoint", killed(step))
+            with pytest.raises(KeyboardInterrupt):
+                finish(recipe, tmp_path / "broken")
+    assert bits(finish(recipe, tmp_path / "broken")) == bits(whole)
+
+
+def test_closing_the_generator_saves_the_run(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny()
+    events = run_one.run_one(recipe, tmp_path)
+    while next(events).kind != "epoch":
+        pass
+    events.close()
+    (run,) = Workspace(tmp_path).runs()
+    assert run.state == "interrupted"
+    assert bits(finish(recipe, tmp_path)) == bits(finish(recipe, tmp_path / "other"))
+
+
+def test_full_disk_is_one_line_and_the_run_goes_on_afterwards(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_one, "save_checkpoint", full)
+        with pytest.raises(ValueError, match="No space left on device; the last good checkpoint is kept") as caught:
+            finish(tiny(), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert finish(tiny(), tmp_path).finished
+
+
+def test_pruned_run_is_never_found_as_finished(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(), tmp_path, wish=lambda: "prune")
+    assert (run.state, run.status["reason"]) == ("pruned", "pruned at epoch 1")
+    assert not run.finished
+    assert finish(tiny(), tmp_path).finished
+
+
+def test_finished_run_is_found_and_not_trained_again(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(), tmp_path)
+    before = (run.path / "metrics.jsonl").stat().st_mtime_ns
+    events = list(run_one.run_one(tiny(), tmp_path))
+    assert [event.kind for event in events] == ["end"]
+    assert events[0].values["cached"]
+    assert (run.path / "metrics.jsonl").stat().st_mtime_ns == before
+    finish(tiny(), tmp_path, fresh=True)
+    assert (run.path / "metrics.jsonl").stat().st_mtime_ns > before
+
+
+def test_edited_network_trains_anew_and_so_does_an_edited_module_of_it(tiny: Make, net: Path, tmp_path: Path) -> None:
+    paths = [finish(tiny(), tmp_path / "out").path]
+    net.write_text(net.read_text() + "\n# another word\n")
+    paths.append(finish(tiny(), tmp_path / "out").path)
+    (net.parent / "layers.py").write_text("SLOPE = 0.1\n")
+    net.write_text(net.read_text().replace("import torch\n", "import torch\nfrom layers import SLOPE\n"))
+    paths.append(finish(tiny(), tmp_path / "out").path)
+    (net.parent / "layers.py").write_text("SLOPE = 0.2\n")
+    paths.append(finish(tiny(), tmp_path / "out").path)
+    assert len(set(paths)) == 4
+    assert sorted(path.name for path in (paths[-1] / "code").iterdir()) == ["layers.py", "net.py"]
+
+
+def test_test_set_stays_shut_where_that_is_asked_and_is_opened_once_later(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(), tmp_path, test=False)
+    assert "test" not in run.scores
+    assert not (tmp_path / "test_openings.json").exists()
+    finish(tiny(), tmp_path)
+    assert "test" in run.scores
+    finish(tiny(), tmp_path)
+    ledger = json.loads((tmp_path / "test_openings.json").read_text())
+    assert [len(openings) for openings in ledger.values()] == [1]
+
+
+def test_fault_that_selects_on_the_test_set_is_flagged_everywhere(tiny: Make, tmp_path: Path) -> None:
+    events = list(run_one.run_one(tiny(("protocol.faults", ["selection_on_test"])), tmp_path))
+    run = Run(Path(events[-1].values["run"]))
+    assert any("selection_on_test" in event.text for event in events)
+    assert any("selection_on_test" in flag for flag in run.status["flags"])
+    assert run.data["selection"] == "test"
+    assert "test_accuracy" in run.metrics[0]
+    assert "validation_accuracy" not in run.metrics[0]
+
+
+def test_patience_counts_epochs_without_a_better_validation_accuracy(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(("stop.patience_epochs", 2), ("train.epochs", 40), ("optim.lr", 0.05)), tmp_path)
+    lines = run.metrics
+    best = run.status["best_epoch"]
+    assert len(lines) == best + 2 < 40
+    assert [line["epoch"] for line in lines if line["best"]][-1] == best
+    assert "no better accuracy for 2 epochs" in run.status["reason"]
+
+
+def test_target_accuracy_stops_at_the_first_epoch_that_reaches_it(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(("stop.target_accuracy", 0.5), ("train.epochs", 40)), tmp_path)
+    accuracies = [line["validation_accuracy"] for line in run.metrics]
+    assert accuracies[-1] >= 0.5
+    assert all(accuracy < 0.5 for accuracy in accuracies[:-1])
+    assert len(accuracies) < 40
+
+
+@pytest.mark.usefixtures("every_step")
+def test_seconds_stop_a_run_inside_an_epoch_and_it_is_scored(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(("stop.max_seconds", 1e-6)), tmp_path)
+    assert run.finished
+    assert (run.status["steps"], run.status["epochs"]) == (1, 0)
+    assert "test" in run.scores
+
+
+def test_divergence_stops_the_run_and_is_said(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny(("optim.name", "sgd"), ("optim.lr", 3e38), ("optim.momentum", 0.0), ("train.epochs", 50))
+    events = list(run_one.run_one(recipe, tmp_path))
+    assert any("diverged" in event.text for event in events)
+    run = Run(Path(events[-1].values["run"]))
+    assert "diverged" in run.status["reason"]
+    assert len(run.metrics) < 50
+
+
+def test_without_validation_the_last_weights_are_kept_and_nothing_selects(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(("data.split.validation", 0)), tmp_path)
+    assert run.data["selection"] is None
+    assert set(run.scores) == {"test"}
+    assert run.status["best_epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([("stop.patience_epochs", 2), ("data.split.validation", 0)], "watches the validation part"),
+        ([("schedule.name", "plateau"), ("data.split.validation", 0)], "watches the validation part"),
+        ([("compute.device", "cuda:9")], "this machine has"),
+        ([("compute.device", "gpu")], "must be auto, cpu, cuda or cuda:N"),
+        ([("model.options.widht", 3)], "widht"),
+        ([("data.augment", [{"name": "rotat"}])], "did you mean 'rotate'"),
+        ([("data.name", "mnits")], "did you mean 'mnist'"),
+    ],
+)
+def test_recipe_that_cannot_be_trained_writes_nothing(
+    tiny: Make, tmp_path: Path, overrides: list[tuple[str, Any]], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        finish(tiny(*overrides), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_progress_never_passes_the_total_and_every_event_is_json(tiny: Make, tmp_path: Path) -> None:
+    events: list[Event] = list(run_one.run_one(tiny(), tmp_path))
+    json.dumps([event._asdict() for event in events], allow_nan=False)
+    progress = [event.values for event in events if event.kind == "progress"]
+    assert progress[-1]["images"] == progress[-1]["total"] == 960
+    assert np.all(np.diff([values["images"] for values in progress]) > 0)
+
+
+@pytest.mark.parametrize("precision", ["float64", "bfloat16"])
+def test_other_precisions_train(tiny: Make, tmp_path: Path, precision: str) -> None:
+    assert finish(tiny(("compute.precision", precision)), tmp_path).scores["test"]["accuracy"] > 0.9
+
+
+def test_quick_try_is_flagged_and_takes_that_many_images(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(("data.limit", 100)), tmp_path)
+    assert run.data["counts"] == {"train": 80, "validation": 20, "test": 100}
+    assert "quick try: limited to 100 images, no evidence" in run.status["flags"]
+    assert "no evidence" in (run.path / "log.txt").read_text()
