@@ -30,6 +30,7 @@ from convoy.training.environment import describe
 from convoy.training.ledger import Ledger
 from convoy.training.loop import Record, train
 from convoy.training.members import Solo
+from convoy.training.memory import keep_freed_memory
 from convoy.training.plan import DTYPES, Plan, device_of, plan
 from convoy.training.schedules import Horizon, lr_factor
 from convoy.training.threads import ThreadGovernor
@@ -98,6 +99,7 @@ class _Training:
     def __init__(self, run: Run, ready: Plan, workspace: Workspace) -> None:
         self.run, self.ready, self.workspace = run, ready, workspace
         recipe = self.recipe = ready.recipe
+        keep_freed_memory()
         self.governor = ThreadGovernor()
         self.device = device_of(recipe)
         self.peak = PeakMemory(self.device)
