@@ -136,6 +136,7 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
         (["train", "--model.options.activation", "tanhh"], "tanhh"),
         (["compare"], "at least one recipe"),
         (["compare", "lenet", "lenet"], "'lenet' is named twice"),
+        (["compare", "lenet", "defaults/mnist", "--limit", "100"], "'lenet' and 'defaults/mnist' are the same recipe"),
         (["compare", "lenet", "vgg99"], "unknown model 'vgg99'"),
         (["test", "absent.pth", "--model", "lenet"], "absent.pth"),
         (["predict", "nothing", "x.png"], "no run or study 'nothing'"),

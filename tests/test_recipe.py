@@ -93,6 +93,10 @@ def test_argument_is_a_file_a_class_a_recipe_or_a_model_in_this_order(tmp_path: 
     assert resolve("lenet", data="photos/").train.epochs == Recipe.load("defaults/images").train.epochs
 
 
+def test_named_data_at_a_path_take_the_recipe_of_the_name() -> None:
+    assert resolve("lenet", data="mnist=/elsewhere").train == Recipe.load("defaults/mnist").train
+
+
 @pytest.mark.parametrize("argument", ["tensor-mnist/correct", "absent.toml"])
 def test_argument_that_names_nothing_is_an_error(argument: str) -> None:
     with pytest.raises(ValueError, match="did you mean 'tensor-mnist/corrected'|does not exist"):

@@ -161,6 +161,8 @@ def test(
     """
     from convoy.evaluation.saved import score_saved
 
+    if samples < 1:
+        raise ValueError(f"samples = {samples}: a gallery needs at least one image")
     target = _target(weights, out)
     overrides = _overrides(epochs=None, seed=None, limit=limit, device=None, set=set)
     result = score_saved(target, model=model, data=data, overrides=overrides, out=Path(out), trust_code=trust_code)
@@ -232,13 +234,9 @@ def _label(recipe: Recipe | str | Path) -> str:
     if isinstance(recipe, Recipe):
         return model_label(recipe)
     name = str(recipe)
-    return (
-        name.rpartition(":")[2]
-        if is_user_class(name)
-        else name.removesuffix(".toml").rpartition("/")[2]
-        if name.endswith(".toml")
-        else name
-    )
+    if is_user_class(name):
+        return name.rpartition(":")[2]
+    return Path(name).stem if name.endswith(".toml") else name
 
 
 def _run(run: Run | str | Path, out: str | Path) -> Run:

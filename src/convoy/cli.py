@@ -127,6 +127,8 @@ def compare(
         _print_json({"study": str(study.path), "report": str(page), "finding": study.finding})
         return
     print(study.finding["sentence"])
+    for caveat in study.finding["caveats"]:
+        print(f"- {caveat}")
     print(page)
 
 
@@ -354,7 +356,7 @@ def _run_rows(out: Path) -> list[dict[str, Any]]:
             part: f"{run.scores[part]['accuracy']:.2%}" if part in run.scores else None
             for part in ("validation", "test")
         }
-        rows.append({"name": run.name, "state": run.state, **accuracy})
+        rows.append({"name": run.name, "state": run.state, **accuracy, "flags": "; ".join(run.status.get("flags", []))})
     return rows
 
 

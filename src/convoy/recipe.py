@@ -247,12 +247,13 @@ def resolve(argument: str | None, *, data: str | None = None, overrides: Iterabl
     overrides = list(overrides)
     known = builtin_names()
     if argument is not None and (argument.endswith(".toml") or argument in known):
-        named = [("data.name", data)] if data is not None else []
-        return Recipe.load(argument, named + overrides)
+        other_data = [("data.name", data)] if data is not None else []
+        return Recipe.load(argument, other_data + overrides)
     if argument is not None and "/" in argument and not is_user_class(argument):
         raise unknown("recipe", argument, known)
     data = dict(overrides).get("data.name", data) or "mnist"
-    base = f"defaults/{data}" if f"defaults/{data}" in known else "defaults/images"
+    named = f"defaults/{data.partition('=')[0]}"  # "mnist=PATH" is MNIST
+    base = named if named in known else "defaults/images"
     model = [("model.name", argument)] if argument is not None else []
     return Recipe.load(base, [*model, ("data.name", data), *overrides])
 

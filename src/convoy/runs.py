@@ -19,6 +19,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,9 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    try:
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    buffer = BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())
 
 
 def read_json(path: Path) -> Any:
@@ -149,7 +147,8 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """A dictionary per finished epoch."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may leave half a line
 
     @property
     def steps(self) -> dict[str, np.ndarray]:
@@ -191,8 +190,9 @@ class Run:
 
     def cut_metrics(self, epochs: int) -> None:
         """Keeps the lines of the first `epochs` epochs: what a checkpoint knows of, when a run resumes from it."""
-        kept = [json.dumps(line) + "\n" for line in self.metrics[:epochs]]
-        write_bytes(self.path / "metrics.jsonl", "".join(kept).encode())
+        path = self.path / "metrics.jsonl"
+        kept = path.read_bytes().splitlines(keepends=True)[:epochs] if path.is_file() else []
+        write_bytes(path, b"".join(kept))
 
     def write_status(self, **values: object) -> None:
         path = self.path / "status.json"

@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from convoy.evaluation import losses
 from convoy.recipe import Adam, CrossEntropy
-from convoy.training import losses
 from convoy.training.loop import Record, train
 from convoy.training.members import Solo
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from convoy.evaluation import losses
 from convoy.recipe import SGD, Adam, AdamW, OptimBase, RMSprop
-from convoy.training import losses
 from convoy.training.members import Solo
 
 OPTIMIZERS = [SGD(), SGD(momentum=0.0), Adam(), AdamW(), RMSprop(), RMSprop(momentum=0.9)]

@@ -131,6 +131,31 @@ def test_closing_the_generator_saves_the_run(tiny: Make, tmp_path: Path) -> None
     assert bits(finish(recipe, tmp_path)) == bits(finish(recipe, tmp_path / "other"))
 
 
+def test_run_closed_at_the_end_of_an_epoch_has_that_epoch_whole(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny()
+    events = run_one.run_one(recipe, tmp_path)
+    while (event := next(events)).kind != "progress" or event.values["images"] % 480:
+        pass
+    events.close()
+    assert bits(finish(recipe, tmp_path)) == bits(finish(recipe, tmp_path / "other"))
+
+
+def test_line_that_a_kill_left_half_written_is_passed_over(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny()
+    run = finish(recipe, tmp_path, wish=lambda: "interrupt")
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "ste')
+    assert bits(finish(recipe, tmp_path)) == bits(finish(recipe, tmp_path / "other"))
+
+
+def test_frozen_parameters_train_and_resume(tiny: Make, net: Path, tmp_path: Path) -> None:
+    source = net.read_text().replace(
+        "        self.drop =", "        self.body.requires_grad_(False)\n        self.drop ="
+    )
+    net.write_text(source)
+    assert finish(tiny(("optim.name", "sgd")), tmp_path).finished
+
+
 def test_full_disk_is_one_line_and_the_run_goes_on_afterwards(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,10 +27,7 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
                 f"{run.path / 'code'} holds code that was not trained on this machine; read it, then give --trust-code"
             )
         file, _, class_name = name.rpartition(":")
-        copies = list((run.path / "code").rglob(Path(file).name))
-        if not copies:
-            raise ValueError(f"{run.path / 'code'} holds no {Path(file).name}")
-        name = f"{copies[0]}:{class_name}"
+        name = f"{run.path / 'code' / Path(file).name}:{class_name}"
     data = run.data
     module = models.create(
         name,

@@ -13,6 +13,7 @@ from convoy import models
 from convoy.checkpoint import load_into
 from convoy.data import Prepared, prepare
 from convoy.data.batches import Normaliser
+from convoy.evaluation import losses
 from convoy.evaluation.load import network_of
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import probabilities, score
@@ -28,13 +29,9 @@ class Saved(NamedTuple):
     classes: tuple[str, ...]
 
     def gallery(self, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-        """Images drawn by a fixed seed, with labels, predictions and confidences: what `draw_gallery` takes.
-
-        Raises ValueError where there are not that many.
-        """
-        if not 1 <= samples <= len(self.labels):
-            raise ValueError(f"samples = {samples}: must be from 1 to the {len(self.labels):,} images of the test set")
-        chosen = np.sort(np.random.default_rng(0).choice(len(self.labels), size=samples, replace=False))
+        """Images drawn by a fixed seed, with labels, predictions and confidences: what `draw_gallery` takes."""
+        count = min(samples, len(self.labels))
+        chosen = np.sort(np.random.default_rng(0).choice(len(self.labels), size=count, replace=False))
         likely = probabilities(self.logits[chosen])
         return self.images[chosen], self.labels[chosen], likely.argmax(1), likely.max(1), self.classes
 
@@ -76,7 +73,7 @@ def score_saved(
     openings: list[int] = []
     images = prepared.test.open(lambda digest: openings.append(Workspace(out).record_opening(digest, str(target))))
     logits = predict(module.eval(), images.images, Normaliser(mean, std, torch.device("cpu"), torch.float32))
-    scores = score(logits, images.labels, prepared.classes, None)
+    scores = score(logits, images.labels, prepared.classes, losses.build(recipe.train.loss))
     about = {"weights": str(target.path if isinstance(target, Run) else target), "data": prepared.name}
     return Saved(
         {**about, **scores, "openings": openings[0], "limit": prepared.limit},

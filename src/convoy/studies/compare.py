@@ -56,6 +56,7 @@ def compare(
     Every recipe is checked before the first is trained. Raises ValueError for one that cannot be trained.
     """
     plans = list(plan_all(entry.recipe for entry in entries))
+    _check_distinct(entries, plans)
     order = _longest_first(plans)
     images = sum(_images(ready) for ready in plans)
     runs: dict[int, Run] = {}
@@ -71,6 +72,14 @@ def compare(
     study = Workspace(out).write_study(_name(entries, plans), {"kind": "comparison", "command": command}, members)
     write_json(study.path / "finding.json", conclude(members))
     return study
+
+
+def _check_distinct(entries: Sequence[Entry], plans: Sequence[Plan]) -> None:
+    labels: dict[str, str] = {}
+    for entry, ready in zip(entries, plans, strict=True):
+        other = labels.setdefault(ready.fingerprint, entry.label)
+        if other != entry.label:
+            raise ValueError(f"{other!r} and {entry.label!r} are the same recipe: there is nothing to compare")
 
 
 def _images(ready: Plan) -> int:

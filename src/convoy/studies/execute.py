@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,7 +56,7 @@ def execute(
     if where == "here":
         yield from _here(recipes, out, fresh=fresh, test=test, interrupted=interrupted, prune=prune)
         return
-    with _Crew(min(cores(), 61), out, fresh=fresh, test=test) as crew:
+    with _Crew(cores(), out, fresh=fresh, test=test) as crew:
         yield from crew.run(enumerate(recipes), interrupted, prune)
 
 
@@ -115,7 +116,8 @@ class _Crew:
 
     def __init__(self, size: int, out: str | Path, *, fresh: bool, test: bool) -> None:
         self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
-        self._workers = [_Worker(self._events) for _ in range(size)]
+        self._size = size
+        self._workers: list[_Worker] = []
         self._job = {"out": str(out), "fresh": fresh, "test": test}
         self._failure: str | None = None
 
@@ -134,8 +136,9 @@ class _Crew:
     def run(
         self, recipes: Iterator[tuple[int, Recipe]], interrupted: Callable[[], bool], prune: Prune
     ) -> Iterator[tuple[int, Event]]:
-        for worker in self._workers:
-            self._give(worker, recipes)
+        for first in islice(recipes, self._size):
+            self._workers.append(_Worker(self._events))
+            self._hand(self._workers[-1], first)
         stopping = False
         while any(worker.position is not None for worker in self._workers):
             if not stopping and (interrupted() or self._failure is not None):
@@ -159,8 +162,11 @@ class _Crew:
     def _give(self, worker: _Worker, recipes: Iterator[tuple[int, Recipe]]) -> None:
         worker.position = None
         if worker.process.poll() is None and (following := next(recipes, None)) is not None:
-            worker.position, recipe = following
-            worker.send({"recipe": recipe.as_table(), **self._job})
+            self._hand(worker, following)
+
+    def _hand(self, worker: _Worker, job: tuple[int, Recipe]) -> None:
+        worker.position, recipe = job
+        worker.send({"recipe": recipe.as_table(), **self._job})
 
     def _understand(self, worker: _Worker, message: dict[str, Any] | None) -> Event | None:
         """The event that a message tells, None where the worker failed or died."""
@@ -170,6 +176,8 @@ class _Crew:
                 self._failure = f"a worker process died (exit code {code}); give the command again, and its run goes on"
             return None
         if message["kind"] == "error":
+            if message["values"].get("bug"):
+                raise RuntimeError(f"in a worker process: {message['text']}")
             self._failure = message["text"]
             return None
         return Event(message["kind"], message["text"], message["values"])

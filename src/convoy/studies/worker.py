@@ -35,7 +35,6 @@ def main() -> None:
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     while (job := orders.jobs.get()) is not None:
-        orders.wished = "go on"
         _work(job, orders, answers)
 
 
@@ -56,6 +55,7 @@ class Orders:
             if "wish" in message:
                 self.wished = message["wish"]
             else:
+                self.wished = "go on"  # set here, where what the parent says later cannot be overtaken
                 self.jobs.put(message)
         self._parent_gone = True
         self.jobs.put(None)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
-from os.path import commonpath
 from typing import Any
 
 import numpy as np
@@ -14,14 +12,14 @@ from torch import nn
 from convoy.checkpoint import load_into
 from convoy.data.batches import Normaliser
 from convoy.data.imageset import ImageSet
-from convoy.evaluation import cost
+from convoy.evaluation import cost, losses
 from convoy.evaluation.explain import first_layer_filters
 from convoy.evaluation.load import remember_code
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import hardest, probabilities, score
 from convoy.randomness import derive_seed
 from convoy.runs import Run, Workspace, write_arrays, write_json
-from convoy.training import lines, losses
+from convoy.training import lines
 from convoy.training.plan import DTYPES, Plan
 
 SHOWN = 40  # images in a gallery
@@ -34,7 +32,7 @@ def best_network(run: Run, ready: Plan) -> nn.Module:
     return module.to(DTYPES[ready.recipe.compute.precision]).eval()
 
 
-def describe_data(ready: Plan, *, openings: int) -> dict[str, Any]:
+def describe_data(ready: Plan, openings: int) -> dict[str, Any]:
     prepared = ready.prepared
     parts = {"train": prepared.train, "validation": prepared.validation}
     per_class = {
@@ -66,7 +64,7 @@ def copy_code(run: Run, ready: Plan) -> None:
     """A user's class and the local modules that it imports, as they were, into code/."""
     if not ready.sources:
         return
-    root = commonpath([source.parent for source in ready.sources])
+    root = ready.sources[0].parent  # local modules lie beside the class or in folders under it
     for source in ready.sources:
         target = run.path / "code" / source.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +125,7 @@ def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: Ima
     values = score(logits, images.labels, images.classes, losses.build(ready.recipe.train.loss))
     kept = {f"{part}_logits": logits, f"{part}_labels": images.labels}
     write_arrays(run.path / "predictions.npz", {**run.predictions, **kept})
-    write_json(run.path / "scores.json", {**run.scores, part: json.loads(json.dumps(values))})
+    write_json(run.path / "scores.json", {**run.scores, part: values})
     return logits
 
 

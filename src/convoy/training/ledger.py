@@ -21,6 +21,7 @@ class Ledger:
     best_epoch: int = 0  # from 1; 0: none yet
     best_accuracy: float = -1.0
     best_loss: float = math.inf
+    skipped_in_a_row: int = 0  # updates left out since the last one that was not
     epoch_loss: float = 0.0  # summed over the epoch's updates so far
     epoch_correct: int = 0
     epoch_images: int = 0
@@ -32,11 +33,12 @@ class Ledger:
         self.step = record.step
         self.train_seconds += record.seconds
         self.images += record.images
-        finite = np.isfinite(record.loss[:, 0])
-        self.epoch_loss += float(record.loss[finite, 0].astype(np.float64).sum())
-        self.epoch_grad_norm += float(
-            record.grad_norm[finite & np.isfinite(record.grad_norm[:, 0]), 0].astype(np.float64).sum()
-        )
+        updated = np.isfinite(record.loss[:, 0] + record.grad_norm[:, 0])
+        self.epoch_loss += float(record.loss[updated, 0].astype(np.float64).sum())
+        self.epoch_grad_norm += float(record.grad_norm[updated, 0].astype(np.float64).sum())
+        last_update = np.flatnonzero(updated)
+        in_a_row = len(updated) - 1 - last_update[-1] if len(last_update) else self.skipped_in_a_row + len(updated)
+        self.skipped_in_a_row = int(in_a_row)
         self.epoch_correct += int(record.correct[0])
         self.epoch_images += record.images
         self.epoch_skipped += int(record.skipped[0])

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grads_with_norm_
 
+from convoy.evaluation.losses import Loss
 from convoy.recipe import OptimBase
 from convoy.training import optimizers
-from convoy.training.losses import Loss
 
 
 class StepOutcome(NamedTuple):

@@ -28,7 +28,7 @@ def build(spec: OptimBase, module: nn.Module) -> torch.optim.Optimizer:
         case SGD():
             optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
             if spec.momentum:  # torch leaves them uninitialised where the very first update is left out
-                for parameter in module.parameters():
+                for parameter in (parameter for group in groups for parameter in group["params"]):
                     optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             return optimizer
         case Adam():

@@ -1,7 +1,7 @@
 """One recipe to one run folder: the one caller of the loop, and the place of stop rules, checkpoints and the log.
 
-`run_one` is a generator of events. It can be closed at any of them: it then saves a checkpoint, and the same recipe
-goes on from there. So does a run that was killed, from its last checkpoint.
+`run_one` is a generator of events. Closed while it trains, it saves a checkpoint, and the same recipe goes on from
+there. So does a run that was killed, from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from convoy.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches, Normaliser
 from convoy.data.imageset import ImageSet
+from convoy.evaluation import losses
 from convoy.evaluation.cost import PeakMemory
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import score
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace, model_label, write_arrays, write_json
-from convoy.training import finish, lines, losses, stopping
+from convoy.training import finish, lines, stopping
 from convoy.training.environment import describe
 from convoy.training.ledger import Ledger
 from convoy.training.loop import Record, train
@@ -56,7 +57,6 @@ def run_one(
     fresh: bool = False,
     test: bool = True,
     wish: Callable[[], Wish] = lambda: "go on",
-    ready: Plan | None = None,
 ) -> Iterator[Event]:
     """Trains a recipe into OUT/runs, resumes its unfinished run, or finds its finished one.
 
@@ -64,7 +64,7 @@ def run_one(
     ends for good. The last event's values hold `run` (the folder) and `state`. Raises ValueError, before anything is
     written, for a recipe that cannot be trained.
     """
-    ready = ready or plan(recipe)
+    ready = plan(recipe)
     workspace = Workspace(out)
     found = workspace.find(ready.fingerprint)
     if found is not None and found.finished and not fresh:
@@ -89,6 +89,8 @@ def _found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterat
     if test and ready.prepared.test is not None and "test" not in run.scores:
         module = finish.best_network(run, ready).to(device_of(ready.recipe))
         yield Event("note", finish.open_test(run, ready, module, workspace), {})
+    for flag in run.status["flags"]:
+        yield Event("note", flag, {})
     values = {"run": str(run.path), "state": "finished", "cached": True}
     yield Event("end", f"found finished: {run.path}{lines.accuracies(run.scores)}", values)
 
@@ -135,23 +137,26 @@ class _Training:
 
     def events(self, *, test: bool, wish: Callable[[], Wish]) -> Iterator[Event]:
         resumed = self._resume()
-        self._describe()
-        self._open_selection()
+        openings = self._open_selection()
+        self._describe(openings)
         yield self._say("start", lines.start(self.ready, self.device, resumed), total=self._total_images())
-        for flag in self.ready.flags:
-            yield self._say("note", flag)
+        for note in (*self.ready.flags, *self.ready.prepared.notes):
+            yield self._say("note", note)
         begun, saved = time.perf_counter() - self.ledger.total_seconds, time.perf_counter()
         reason = self._stopped_before()
         try:
             for record in self._records() if reason is None else ():
                 self._add(record)
-                yield Event("progress", "", self._progress(record))
-                reason = stopping.diverged(record)
-                if record.epoch_ended:
-                    yield self._end_epoch(record)
+                self.ledger.total_seconds = time.perf_counter() - begun
+                progress = Event("progress", "", self._progress(record))
+                # All that belongs to an update is done before the caller can close this generator and have it saved.
+                ended = self._end_epoch(record) if record.epoch_ended else None
+                yield progress
+                reason = stopping.diverged(self.ledger)
+                if ended is not None:
+                    yield ended
                     reason = reason or stopping.at_epoch_end(self.recipe.stop, self.ledger, record.epoch + 1)
                 reason = reason or stopping.out_of_time(self.recipe.stop, self.ledger)
-                self.ledger.total_seconds = time.perf_counter() - begun
                 if reason:
                     break
                 if (wished := wish()) != "go on":
@@ -205,16 +210,16 @@ class _Training:
     def _end_epoch(self, record: Record) -> Event:
         """Scores the selection part, keeps the weights if they are the best, writes the epoch's line."""
         ledger, epoch = self.ledger, record.epoch + 1
-        updates = max(1, self.horizon.steps_per_epoch - ledger.epoch_skipped)
+        updates = self.horizon.steps_per_epoch - ledger.epoch_skipped
         line: dict[str, Any] = {
             "epoch": epoch,
             "step": record.step,
             "lr": float(record.lr_factor[-1]) * self.recipe.optim.lr,
-            "train_loss": ledger.epoch_loss / updates,
+            "train_loss": ledger.epoch_loss / updates if updates else None,
             "train_accuracy": ledger.epoch_correct / ledger.epoch_images,
             "train_correct": ledger.epoch_correct,
             "train_total": ledger.epoch_images,
-            "grad_norm": ledger.epoch_grad_norm / updates,
+            "grad_norm": ledger.epoch_grad_norm / updates if updates else None,
             "skipped": ledger.epoch_skipped,
             "train_seconds": ledger.train_seconds,
             "total_seconds": ledger.total_seconds,
@@ -288,7 +293,7 @@ class _Training:
         self.run.write_status(state="pruned", reason=reason)
         return reason
 
-    def _describe(self) -> None:
+    def _describe(self, openings: int) -> None:
         run, ready = self.run, self.ready
         environment = describe(self.device, ready.recipe)
         before = run.path / "environment.json"
@@ -298,19 +303,21 @@ class _Training:
                     old, new = run.environment.get(key), environment[key]
                     self._log(f"resumed with another {key} ({old} before, {new} now): not the same bits")
         write_json(before, environment)
-        write_json(run.path / "data.json", finish.describe_data(ready, openings=0))
+        write_json(run.path / "data.json", finish.describe_data(ready, openings))
         finish.copy_code(run, ready)
         label, seed = model_label(ready.recipe), ready.recipe.seed
         run.write_status(state="running", reason="", label=label, seed=seed, flags=ready.flags)
 
-    def _open_selection(self) -> None:
-        """The images that pick the best epoch; under the fault that is the test set, opened and counted here."""
-        prepared = self.ready.prepared
-        if self.ready.selection == "test":
-            assert prepared.test is not None
-            self.selected = prepared.test.open(lambda digest: self.workspace.record_opening(digest, self.run.name))
-        else:
+    def _open_selection(self) -> int:
+        """Takes the images that pick the best epoch; returns the opening, where they are the test set's."""
+        prepared, openings = self.ready.prepared, [0]
+        if self.ready.selection != "test":
             self.selected = prepared.validation
+            return 0
+        assert prepared.test is not None
+        name = self.run.name
+        self.selected = prepared.test.open(lambda digest: openings.append(self.workspace.record_opening(digest, name)))
+        return openings[-1]
 
     def _total_images(self) -> int:
         return self.batches.images_per_epoch * self.recipe.train.epochs

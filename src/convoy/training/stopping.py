@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from convoy.recipe import Stop
 from convoy.training.ledger import Ledger
-from convoy.training.loop import Record
+
+DIVERGED_AFTER = 20  # updates in a row that were not finite
 
 
 def at_epoch_end(stop: Stop, ledger: Ledger, epoch: int) -> str | None:
@@ -21,9 +22,10 @@ def out_of_time(stop: Stop, ledger: Ledger) -> str | None:
     return f"{limit:g} seconds of training are over" if limit and ledger.train_seconds >= limit else None
 
 
-def diverged(record: Record) -> str | None:
-    """An update that is not finite changes nothing, so a whole record of them will not end by itself."""
-    updates = len(record.loss)
-    if record.skipped[0] < updates:
+def diverged(ledger: Ledger) -> str | None:
+    """An update that is left out changes nothing, so that many in a row will not end by themselves."""
+    if ledger.skipped_in_a_row < DIVERGED_AFTER:
         return None
-    return f"diverged: loss or gradient of the last {updates} updates was not finite, and they were left out"
+    return (
+        f"diverged: loss or gradient of {ledger.skipped_in_a_row} updates in a row was not finite; they were left out"
+    )
