@@ -93,6 +93,48 @@ def test_json_is_one_object_on_standard_output_and_nothing_else(call: Call, quic
     assert 0 <= answer["scores"]["test"]["accuracy"] <= 1
 
 
+def test_what_a_users_network_prints_is_not_in_the_json(call: Call, quick: list[str], net: Path) -> None:
+    net.write_text("print('hello')\n" + net.read_text())
+    code, out, _ = call("train", *quick, "--json")
+    assert code == 0
+    assert json.loads(out)["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("status.json", "{}"),
+        ("status.json", "[]"),
+        ("scores.json", '{"test": {}}'),
+        ("scores.json", "[1]"),
+        ("scores.json", "{"),
+    ],
+)
+def test_damaged_run_is_listed_as_damaged_and_named_by_the_others(
+    call: Call, quick: list[str], name: str, content: str
+) -> None:
+    call("train", *quick)
+    (run,) = Workspace("convoy-runs").runs()
+    (run.path / name).write_text(content)
+    code, out, _ = call("list", "runs", "--json")
+    assert code == 0
+    assert json.loads(out)["runs"][0]["state"] == "damaged"
+    code, _, err = call("report", run.name)
+    assert code == 2
+    assert f"{name} is damaged" in err
+    assert err.count("\n") == 1
+
+
+def test_training_goes_on_when_whoever_reads_its_output_goes_away(quick: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "convoy.cli", "train", *quick]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.wait(timeout=60)
+    (run,) = Workspace(tmp_path / "convoy-runs").runs()
+    assert run.finished
+
+
 def test_saved_weights_of_another_loop_are_scored(call: Call, quick: list[str], stripes: Path) -> None:
     call("train", *quick)
     (run,) = Workspace("convoy-runs").runs()
@@ -123,6 +165,7 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
     [
         (["train", "lenett"], "did you mean 'lenet'"),
         (["train", "lenet", "--data", "mnits"], "did you mean 'mnist'"),
+        (["train", "lenet", "--data", ""], "data.name = ''"),
         (["train", "lenet", "--optim.lrr", "1"], "did you mean 'optim.lr'"),
         (["train", "lenet", "--optim.lr", "fast"], "optim.lr = 'fast'"),
         (["train", "lenet", "--optim.lr"], "--optim.lr needs a value"),
@@ -175,6 +218,19 @@ BROKEN = {
         "    def __init__(self):\n        super().__init__()\n        self.a = nn.Linear(144, 7)\n"
         "    def forward(self, x):\n        return self.a(x.flatten(1))",
         "[2, 7]",
+    ),
+    "fails in training": (
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.a = nn.Linear(144, 3)\n"
+        "    def forward(self, x):\n        return self.a(x.flatten(1)) if not self.training else self.b",
+        "net.py:7",
+    ),
+    "frozen": (
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.a = nn.Linear(144, 3).requires_grad_(False)\n"
+        "    def forward(self, x):\n        return self.a(x.flatten(1))",
+        "frozen",
     ),
     "syntax": ("class Net(:", "net.py"),
     "import": ("import nosuchmodule\nclass Net(nn.Module): pass", "nosuchmodule"),

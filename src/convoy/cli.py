@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 if TYPE_CHECKING:
     from convoy.recipe import Override
+    from convoy.runs import Run
 
 HELP = """Train, compare and explain convolutional networks on small images.
 
@@ -288,7 +290,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bound.arguments["overrides"] = overrides
         elif overrides:
             raise ValueError(f"--{overrides[0][0]} does not go with this command")
-        command(*bound.args, **bound.kwargs)
+        # With --json, standard output is the object's alone: what a user's network prints goes beside it.
+        with redirect_stdout(sys.stderr if "--json" in tokens else sys.stdout):
+            command(*bound.args, **bound.kwargs)
     except CycloptsError as error:
         _fail(" ".join(str(error).split()))
     except (ValueError, OSError) as error:
@@ -350,21 +354,24 @@ def _recipe_rows(out: Path) -> list[dict[str, Any]]:
 def _run_rows(out: Path) -> list[dict[str, Any]]:
     from convoy.runs import Workspace
 
-    rows = []
-    for run in Workspace(out).runs():
-        accuracy = {
-            part: f"{run.scores[part]['accuracy']:.2%}" if part in run.scores else None
-            for part in ("validation", "test")
-        }
-        rows.append({"name": run.name, "state": run.state, **accuracy, "flags": "; ".join(run.status.get("flags", []))})
-    return rows
+    return [_run_row(run) for run in Workspace(out).runs()]
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    """One damaged run does not hide the others."""
+    row: dict[str, Any] = {"name": run.name, "state": "damaged", "validation": None, "test": None, "flags": None}
+    try:
+        scores = {part: f"{score['accuracy']:.2%}" for part, score in run.scores.items()}
+        return row | {"state": run.state, **scores, "flags": "; ".join(run.status.get("flags", []))}
+    except ValueError as error:
+        return row | {"flags": str(error)}
 
 
 _ROWS = {"models": _model_rows, "data": _data_rows, "recipes": _recipe_rows, "runs": _run_rows}
 
 
 def _print_json(value: object) -> None:
-    print(json.dumps(value, default=str))
+    print(json.dumps(value, default=str), file=sys.__stdout__, flush=True)
 
 
 def _fail(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -20,12 +21,19 @@ class Event(Protocol):
     def values(self) -> dict[str, Any]: ...
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read the output has gone (`| head`): the training goes on without saying so."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 class Display:
     """Shows the events of one run or of several; `show` takes the run's position in `names`."""
 
     def __init__(self, names: Sequence[str], *, to_stderr: bool = False) -> None:
         self._names = list(names)
-        self._console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+        self._console = _Console(stderr=to_stderr, highlight=False, soft_wrap=True)
         self._bars: Progress | None = None
         self._tasks: dict[int, TaskID] = {}
         self._overall: TaskID | None = None

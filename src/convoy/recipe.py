@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tomllib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -44,7 +44,7 @@ class SplitSpec(Section):
 
 
 class Data(Section):
-    name: str = "mnist"  # a named data set or a path
+    name: Annotated[str, Field(min_length=1)] = "mnist"  # a named data set or a path
     size: Annotated[int, Field(ge=8, le=512)] | None = None  # pixels; None: the data's own
     limit: Annotated[int, Field(ge=1)] | None = None  # images for a quick try; every output says so
     split: SplitSpec = SplitSpec()
@@ -202,12 +202,13 @@ class Recipe(Section):
         Raises ValueError: unknown name or key, a circle of `extends`, a value out of range.
         """
         table, origin = _read_chain(str(name), relative_to=Path())
-        return cls._validate(_apply(table, overrides), origin)
+        overrides = list(overrides)
+        return cls._validate(_apply(table, overrides), origin, overrides)
 
     def override(self, overrides: Mapping[str, Any] | Iterable[Override]) -> Recipe:
         """This recipe with dotted paths set, validated anew: `recipe.override({"optim.lr": 0.01})`."""
-        pairs = overrides.items() if isinstance(overrides, Mapping) else overrides
-        return self._validate(_apply(self.as_table(), pairs), "the recipe")
+        pairs = list(overrides.items() if isinstance(overrides, Mapping) else overrides)
+        return self._validate(_apply(self.as_table(), pairs), "the recipe", pairs)
 
     def as_table(self) -> dict[str, Any]:
         """Plain TOML types, complete, defaults included; absent optional values left out."""
@@ -227,11 +228,11 @@ class Recipe(Section):
         return table
 
     @classmethod
-    def _validate(cls, table: dict[str, Any], origin: str) -> Recipe:
+    def _validate(cls, table: dict[str, Any], origin: str, given: Sequence[Override]) -> Recipe:
         try:
             return cls.model_validate(table)
         except ValidationError as error:
-            raise _first_problem(error, table, origin) from None
+            raise _first_problem(error, table, origin, [path for path, _ in given]) from None
 
 
 def builtin_names() -> list[str]:
@@ -251,7 +252,7 @@ def resolve(argument: str | None, *, data: str | None = None, overrides: Iterabl
         return Recipe.load(argument, other_data + overrides)
     if argument is not None and "/" in argument and not is_user_class(argument):
         raise unknown("recipe", argument, known)
-    data = dict(overrides).get("data.name", data) or "mnist"
+    data = dict(overrides).get("data.name", "mnist" if data is None else data)
     named = f"defaults/{data.partition('=')[0]}"  # "mnist=PATH" is MNIST
     base = named if named in known else "defaults/images"
     model = [("model.name", argument)] if argument is not None else []
@@ -337,7 +338,7 @@ def _apply(table: dict[str, Any], overrides: Iterable[Override]) -> dict[str, An
     return table
 
 
-def _first_problem(error: ValidationError, table: dict[str, Any], origin: str) -> ValueError:
+def _first_problem(error: ValidationError, table: dict[str, Any], origin: str, given: Sequence[str]) -> ValueError:
     problem = error.errors()[0]
     node: Any = table
     known: list[str] = list(Recipe.model_fields)
@@ -353,6 +354,8 @@ def _first_problem(error: ValidationError, table: dict[str, Any], origin: str) -
             node = node[part]
             path.append(str(part))
     dotted = ".".join(path)
+    if any(f"{each}.".startswith(f"{dotted}.") or dotted.startswith(f"{each}.") for each in given):
+        origin = "what was given beside the recipe"
     if problem["type"] == "extra_forbidden":
         parent = ".".join(path[:-1])
         return unknown("key", dotted, [f"{parent}.{name}" if parent else name for name in known], origin)

@@ -22,6 +22,7 @@ from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import filelock
 import numpy as np
@@ -70,20 +71,28 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """The object in a file. Raises ValueError, with the file's name, where it is none or lacks a key."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
+    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if missing or not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged: it holds no {missing[0] if missing else 'object'}")
+    return value
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         return {}
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (BadZipFile, EOFError, ValueError, KeyError):
+        raise ValueError(f"{path} is damaged: not a readable .npz file") from None
 
 
 @dataclass(frozen=True)
@@ -97,8 +106,7 @@ class Run:
             raise ValueError(f"{str(self.path)!r} is not a run folder: it holds no recipe.toml")
 
     def __repr__(self) -> str:
-        accuracy = {part: round(values["accuracy"], 4) for part, values in self.scores.items()}
-        return f"Run({str(self.path)!r}, {self.state}, accuracy {accuracy})"
+        return f"Run({str(self.path)!r})"
 
     @property
     def name(self) -> str:
@@ -114,7 +122,7 @@ class Run:
 
     @property
     def status(self) -> dict[str, Any]:
-        return read_json(self.path / "status.json")
+        return read_json(self.path / "status.json", "state", "fingerprint")
 
     @property
     def state(self) -> str:
@@ -128,7 +136,10 @@ class Run:
     @property
     def scores(self) -> dict[str, Any]:
         path = self.path / "scores.json"
-        return read_json(path) if path.is_file() else {}
+        scores = read_json(path) if path.is_file() else {}
+        if not all(isinstance(part, dict) and "accuracy" in part for part in scores.values()):
+            raise ValueError(f"{path} is damaged: a part has no accuracy")
+        return scores
 
     @property
     def cost(self) -> dict[str, Any]:
@@ -137,7 +148,7 @@ class Run:
 
     @property
     def data(self) -> dict[str, Any]:
-        return read_json(self.path / "data.json")
+        return read_json(self.path / "data.json", "classes", "in_chans", "image_size", "mean", "std", "data_hash")
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -260,6 +260,12 @@ def _check_output(path: Path, module: nn.Module, geometry: Mapping[str, int]) ->
         raise ValueError(f"{place}: {name} returns {output.dtype}, must be floating point")
 
 
+def failure(spec: str, error: BaseException) -> ValueError:
+    """What went wrong in a user's network while it trained, as one line with file and line."""
+    path, class_name = _locate(spec)
+    return _failure(path, error, str(path), f"{class_name} in training: ")
+
+
 def _failure(path: Path, error: BaseException, place: str, what: str = "") -> ValueError:
     """One line: the innermost place in the user's own folder, else `place`, then what happened there."""
     if isinstance(error, SyntaxError) and error.filename:

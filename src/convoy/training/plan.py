@@ -15,6 +15,7 @@ from torch import nn
 from convoy import models, runs
 from convoy.data import Prepared, prepare
 from convoy.data.augment import build as build_augmentation
+from convoy.evaluation import losses
 from convoy.models import user
 from convoy.randomness import derive_seed
 from convoy.recipe import Plateau, Recipe
@@ -81,7 +82,7 @@ def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
     sources = tuple(user.source_files(name)) if is_user_class(name) else ()
     ready = Plan(recipe, prepared, options, sources)
     _check_roles(ready)
-    ready.network()
+    _try_training(ready)
     return ready
 
 
@@ -109,6 +110,24 @@ def device_of(recipe: Recipe) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"compute.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices")
     return device
+
+
+def _try_training(ready: Plan) -> None:
+    """Builds the network; a user's own also takes a forward and a backward pass, as training will."""
+    module, name = ready.network(), ready.recipe.model.name
+    if not is_user_class(name):
+        return
+    prepared = ready.prepared
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise ValueError(f"{name}: all its parameters are frozen (requires_grad = False)")
+    count = min(2, ready.recipe.train.batch_size, len(prepared.train))
+    images = torch.zeros(count, prepared.in_chans, prepared.image_size, prepared.image_size)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            logits = module.train()(images)
+        losses.build(ready.recipe.train.loss)(logits, torch.zeros(count, dtype=torch.int64)).backward()
+    except Exception as error:
+        raise user.failure(name, error) from None
 
 
 def _check_roles(ready: Plan) -> None:

@@ -24,7 +24,9 @@ from convoy.evaluation import losses
 from convoy.evaluation.cost import PeakMemory
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import score
+from convoy.models import user
 from convoy.recipe import Recipe
+from convoy.registry import is_user_class
 from convoy.runs import Run, Workspace, model_label, write_arrays, write_json
 from convoy.training import finish, lines, stopping
 from convoy.training.environment import describe
@@ -171,10 +173,19 @@ class _Training:
         except GeneratorExit:
             self._interrupt()
             raise
+        except (RuntimeError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+            if not is_user_class(self.recipe.model.name):
+                raise
+            self.run.write_status(state="interrupted", reason="its network failed")
+            raise user.failure(self.recipe.model.name, error) from error
         except OSError as error:
             kept = "the last good checkpoint is kept, and the same command goes on from it"
             raise ValueError(f"{self.run.path}: {error.strerror or error}; {kept}") from error
         reason = reason or f"all {self.recipe.train.epochs} epochs done"
+        if self.ledger.skipped_in_a_row:
+            flag = f"the last {self.ledger.skipped_in_a_row} updates were not finite and left out"
+            self.run.write_status(flags=[*self.ready.flags, flag])
+            yield self._say("note", flag)
         yield self._say("note", f"stopped: {reason}")
         yield from self._finish(reason, test=test)
 
