@@ -68,6 +68,14 @@ def test_run_that_is_being_trained_cannot_be_trained_by_another(tmp_path: Path) 
     Run(run.path).lock().release()
 
 
+def test_run_that_was_killed_is_interrupted_and_one_in_training_is_running(tmp_path: Path) -> None:
+    run = Workspace(tmp_path).open_run(RECIPE, digest_of())
+    assert run.state == "interrupted"
+    lock = run.lock()
+    assert Run(run.path).state == "running"
+    lock.release()
+
+
 def test_openings_of_a_test_set_are_counted_per_data_hash(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert [workspace.record_opening(data, "run") for data in ("a", "a", "b", "a")] == [1, 2, 1, 3]

@@ -126,8 +126,16 @@ class Run:
 
     @property
     def state(self) -> str:
-        """running, interrupted, pruned or finished."""
-        return self.status["state"]
+        """running, interrupted, pruned or finished; a run that was killed is interrupted, whatever its file says."""
+        state = self.status["state"]
+        return "interrupted" if state == "running" and not self._is_locked() else state
+
+    def _is_locked(self) -> bool:
+        try:
+            self.lock().release()
+        except (ValueError, OSError):
+            return True
+        return False
 
     @property
     def finished(self) -> bool:

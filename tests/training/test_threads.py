@@ -35,7 +35,9 @@ class Machine:
         time.sleep(0.25)
         own = os.times()
         ticks = round((own.user + own.system + self._others) * os.sysconf("SC_CLK_TCK"))
-        self.path.write_text(f"cpu  {ticks} 0 0 0 0 0 0 0 0 0\ncpu0 1 2 3\n")
+        core = min(os.sched_getaffinity(0))
+        elsewhere = 10**9 * round(10 * self._others)  # cores that this process may not use do not count
+        self.path.write_text(f"cpu  7 0 0 0 0 0 0\ncpu{core} {ticks} 0 0 0 0 0 0\ncpu999 {elsewhere} 0 0 0 0 0 0\n")
 
 
 def test_core_that_another_process_uses_is_left_to_it_and_taken_back_later(tmp_path: Path) -> None:

@@ -60,12 +60,16 @@ class ThreadGovernor:
         return self._most if self._quiet >= 2 else threads
 
     def _read(self) -> tuple[float, float, float] | None:
-        """Seconds: wall, CPU of the whole machine, CPU of this process. None where the system does not tell."""
+        """Seconds: wall, CPU of the cores that this process may use, CPU of this process. None where nobody tells."""
         try:
-            fields = self._ticks.read_text().split("\n", 1)[0].split()
+            lines = self._ticks.read_text().splitlines()
         except OSError:
             return None
-        user, nice, system, _idle, _iowait, irq, softirq = (int(field) for field in fields[1:8])
-        machine = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+        own = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+        ticks = 0
+        for name, *fields in (line.split() for line in lines if line.startswith("cpu")):
+            if name in own:
+                user, nice, system, _idle, _iowait, irq, softirq = (int(field) for field in fields[:7])
+                ticks += user + nice + system + irq + softirq
         times = os.times()
-        return time.monotonic(), machine, times.user + times.system
+        return time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), times.user + times.system
