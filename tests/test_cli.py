@@ -249,6 +249,16 @@ def test_users_class_that_fails_is_one_line(call: Call, tmp_path: Path, stripes:
     assert not (tmp_path / "convoy-runs").exists()
 
 
+def test_users_network_that_fails_late_in_training_is_one_line(call: Call, quick: list[str], net: Path) -> None:
+    late = "        self.calls = getattr(self, 'calls', 0) + 1\n        assert self.calls < 5 or self.late\n"
+    net.write_text(net.read_text().replace("    def forward(self, x):\n", "    def forward(self, x):\n" + late))
+    code, _, err = call("train", *quick, "--train.batch_size", 60)
+    assert code == 2
+    assert "net.py:" in err
+    assert "late" in err
+    assert err.count("\n") == 1
+
+
 def test_every_command_has_help_with_an_example(call: Call) -> None:
     for command in (["train"], ["compare"], ["test"], ["predict"], ["report"], ["list"], ["data", "pack"]):
         code, out, _ = call(*command, "--help")

@@ -260,6 +260,11 @@ def _check_output(path: Path, module: nn.Module, geometry: Mapping[str, int]) ->
         raise ValueError(f"{place}: {name} returns {output.dtype}, must be floating point")
 
 
+def failed_in(spec: str, error: BaseException) -> bool:
+    """Whether an error comes from a user's own code and not from what called it."""
+    return bool(_own_places(_locate(spec)[0], error))
+
+
 def failure(spec: str, error: BaseException) -> ValueError:
     """What went wrong in a user's network while it trained, as one line with file and line."""
     path, class_name = _locate(spec)
@@ -270,12 +275,15 @@ def _failure(path: Path, error: BaseException, place: str, what: str = "") -> Va
     """One line: the innermost place in the user's own folder, else `place`, then what happened there."""
     if isinstance(error, SyntaxError) and error.filename:
         return ValueError(f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}")
-    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    own = [(file, line) for file, line in frames if file.is_relative_to(path.parent) and not _in_library(file)]
-    if own:
-        place = f"{own[-1][0]}:{own[-1][1]}"
+    place = next(reversed(_own_places(path, error)), place)
     message = next(iter(str(error).splitlines()), "")
     return ValueError(f"{place}: {what}{type(error).__name__}: {message}")
+
+
+def _own_places(path: Path, error: BaseException) -> list[str]:
+    """The "net.py:12" of each frame of an error that lies in the user's own folder, the innermost last."""
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    return [f"{file}:{line}" for file, line in frames if file.is_relative_to(path.parent) and not _in_library(file)]
 
 
 def _place(path: Path, factory: type[nn.Module], method: object = None) -> str:

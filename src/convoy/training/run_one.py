@@ -174,10 +174,11 @@ class _Training:
             self._interrupt()
             raise
         except (RuntimeError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
-            if not is_user_class(self.recipe.model.name):
-                raise
+            name = self.recipe.model.name
+            if not (is_user_class(name) and user.failed_in(name, error)):
+                raise  # a fault of ours is not put down to the user
             self.run.write_status(state="interrupted", reason="its network failed")
-            raise user.failure(self.recipe.model.name, error) from error
+            raise user.failure(name, error) from error
         except OSError as error:
             kept = "the last good checkpoint is kept, and the same command goes on from it"
             raise ValueError(f"{self.run.path}: {error.strerror or error}; {kept}") from error
