@@ -15,8 +15,9 @@ from PIL import Image
 
 import convoy
 from convoy import cli
+from convoy.cli.app import OUT
 from convoy.recipe import Recipe
-from convoy.runs import Workspace
+from convoy.runs import DEFAULT_OUT, Workspace
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -264,6 +265,10 @@ def test_every_command_has_help_with_an_example(call: Call) -> None:
         code, out, _ = call(*command, "--help")
         assert code == 0
         assert "Example:" in out, command
+
+
+def test_default_folder_of_commands_is_that_of_the_functions() -> None:
+    assert OUT == DEFAULT_OUT
 
 
 def test_help_does_not_import_torch() -> None:

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from convoy import cli
+from convoy.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -84,9 +85,9 @@ def test_a_block_marked_to_run_succeeds_as_it_stands(block: Block, folder: Path)
 def test_options_of_every_command_shown_exist(line: str) -> None:
     overrides, tokens = cli.split_overrides(shlex.split(line)[1:])
 
-    command, _, ignored = cli.app.parse_args(tokens, exit_on_error=False, print_error=False)
+    command, _, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
 
-    assert command.__module__ == "convoy.cli"
+    assert command.__module__.startswith("convoy.cli.")
     assert not overrides or "overrides" in ignored
 
 

@@ -1,7 +1,7 @@
 """What the registry knows about a model, and the decorator that puts it there.
 
 A family is one file: the class, its facts in `@register`, and an import in `convoy.models`. A variant is one more
-`register` line with other option values (`presets`).
+`register` line with other option values (`presets`); a family of many keeps them in a table and registers in a loop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class ModelEntry:
     factory: Callable[..., nn.Module]
     summary: str  # one line for `convoy list models`
     source: str  # URL of the paper or report
-    parameters: int  # at in_chans=1, num_classes=10, image_size=28; pinned by the contract test
+    parameters: int  # at `counted_at`; pinned by the contract test
+    counted_at: tuple[int, int, int]  # in_chans, num_classes, image_size of the paper's or report's own data
     smallest_image: int  # pixels; below this some feature map would be empty
     options: Mapping[str, Option]  # name -> default, the presets of a variant included
     channels_last: bool  # whether a training step on the CPU is faster in this memory format
@@ -43,12 +44,15 @@ def register(
     source: str,
     parameters: int,
     smallest_image: int,
+    counted_at: tuple[int, int, int] = (1, 10, 28),
     channels_last: bool = True,
     presets: Mapping[str, Option] | None = None,
 ) -> Callable[[ModuleClass], ModuleClass]:
     def add(factory: ModuleClass) -> ModuleClass:
         options = defaults_of(factory) | dict(presets or {})
-        entry = ModelEntry(name, factory, summary, source, parameters, smallest_image, options, channels_last)
+        entry = ModelEntry(
+            name, factory, summary, source, parameters, counted_at, smallest_image, options, channels_last
+        )
         MODELS.add(name, entry)
         return factory
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from convoy.models._blocks import ACTIVATIONS, chosen
 from convoy.models.entry import register
-from convoy.registry import unknown
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
+MONOTONIC = {word: ACTIVATIONS[word] for word in ("sigmoid", "relu", "tanh")}
 
 
 @register(
@@ -32,9 +32,7 @@ class LeNet(nn.Module):
         self, in_chans: int = 1, num_classes: int = 10, image_size: int = 28, *, activation: str = "sigmoid"
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise unknown("activation", activation, ACTIVATIONS, "model.options of lenet")
-        act = ACTIVATIONS[activation]
+        act = chosen("activation", activation, MONOTONIC)
         side = ((image_size - 4) // 2 - 4) // 2
         self.features = nn.Sequential(
             nn.Conv2d(in_chans, 6, 5), nn.MaxPool2d(2), act(),

@@ -1,0 +1,4 @@
+from convoy.cli import main
+
+if __name__ == "__main__":
+    main()

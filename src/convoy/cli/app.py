@@ -1,0 +1,38 @@
+"""The command table's root, and the options that commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+HELP = """Train, compare and explain convolutional networks on small images.
+
+Any key of a recipe can be set: `--optim.lr 3e-4`, `--train.batch_size 256`, or `--set optim.lr=3e-4`.
+
+Example: `convoy compare lenet two_conv_cnn --data mnist --seeds 3`
+"""
+app = App(name="convoy", help=HELP, help_format="markdown", version_flags=["--version"])
+data_app = App(name="data", help="Data sets: pack one into tensor files.")
+app.command(data_app)
+
+Overrides = Annotated[Sequence[tuple[str, Any]], Parameter(parse=False)]
+Out = Annotated[Path, Parameter(help="Folder that holds runs and studies.")]
+Data = Annotated[str | None, Parameter(help="A data set's name, a path, or NAME=PATH.")]
+Limit = Annotated[int | None, Parameter(help="Take this many images, for a quick try; every output says so.")]
+Epochs = Annotated[int | None, Parameter(help="Passes over the training images.")]
+Seed = Annotated[int | None, Parameter(help="Of initialisation, order, augmentation and dropout.")]
+Device = Annotated[str | None, Parameter(help="auto, cpu, cuda or cuda:N.")]
+Fresh = Annotated[bool, Parameter(negative="", help="Train anew, even where a run of the same fingerprint is there.")]
+Test = Annotated[bool, Parameter(help="Open the test set, once, at the end.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
+TrustCode = Annotated[bool, Parameter(negative="", help="Run the code that somebody else's run folder holds.")]
+OUT = Path("convoy-runs")  # runs.DEFAULT_OUT, whose module would double the time of --help; a test holds them equal
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, default=str), file=sys.__stdout__, flush=True)

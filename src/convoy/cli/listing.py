@@ -1,0 +1,68 @@
+"""convoy list: models, data sets, recipes, runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from convoy.cli.app import OUT, Json, Out, app, print_json
+
+if TYPE_CHECKING:
+    from convoy.runs import Run
+
+
+@app.command(name="list")
+def list_things(kind: Literal["models", "data", "recipes", "runs"], *, out: Out = OUT, as_json: Json = False) -> None:
+    """List models, data sets, recipes or runs.
+
+    Example: `convoy list models`
+
+    Parameters
+    ----------
+    kind
+        models, data, recipes or runs.
+    """
+    rows = _ROWS[kind](out)
+    if as_json:
+        print_json({kind: rows})
+        return
+    widths = {key: max(len(str(row[key])) for row in rows) for key in rows[0]} if rows else {}
+    for row in rows:
+        print("  ".join(f"{'' if value is None else value!s:<{widths[key]}}" for key, value in row.items()).rstrip())
+
+
+def _model_rows(out: Path) -> list[dict[str, Any]]:
+    from convoy.models import MODELS
+
+    return [{"name": name, "parameters": MODELS[name].parameters, "summary": MODELS[name].summary} for name in MODELS]
+
+
+def _data_rows(out: Path) -> list[dict[str, Any]]:
+    from convoy.data import DATA_SETS
+
+    return [{"name": name, "summary": DATA_SETS[name].summary} for name in DATA_SETS]
+
+
+def _recipe_rows(out: Path) -> list[dict[str, Any]]:
+    from convoy.recipe import Recipe, builtin_names
+
+    return [{"name": name, "about": Recipe.load(name).about} for name in builtin_names()]
+
+
+def _run_rows(out: Path) -> list[dict[str, Any]]:
+    from convoy.runs import Workspace
+
+    return [_run_row(run) for run in Workspace(out).runs()]
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    """One damaged run does not hide the others."""
+    row: dict[str, Any] = {"name": run.name, "state": "damaged", "validation": None, "test": None, "flags": None}
+    try:
+        scores = {part: f"{score['accuracy']:.2%}" for part, score in run.scores.items()}
+        return row | {"state": run.state, **scores, "flags": "; ".join(run.status.get("flags", []))}
+    except ValueError as error:
+        return row | {"flags": str(error)}
+
+
+_ROWS = {"models": _model_rows, "data": _data_rows, "recipes": _recipe_rows, "runs": _run_rows}

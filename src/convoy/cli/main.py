@@ -1,0 +1,73 @@
+"""From what was typed to a command: overrides set apart, errors in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+from cyclopts import CycloptsError
+
+from convoy.cli import data, listing, runs  # noqa: F401 (they put their commands into the table)
+from convoy.cli.app import app
+
+if TYPE_CHECKING:
+    from convoy.recipe import Override
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command. What a user did wrong is one line on standard error and exit code 2."""
+    try:
+        overrides, tokens = split_overrides(sys.argv[1:] if arguments is None else arguments)
+        command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        if "overrides" in ignored:
+            bound.arguments["overrides"] = overrides
+        elif overrides:
+            raise ValueError(f"--{overrides[0][0]} does not go with this command")
+        # With --json, standard output is the object's alone: what a user's network prints goes beside it.
+        with redirect_stdout(sys.stderr if "--json" in tokens else sys.stdout):
+            command(*bound.args, **bound.kwargs)
+    except CycloptsError as error:
+        _fail(" ".join(str(error).split()))
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
+    """`--a.b value`, `--a.b=value` and `--set a.b=value` apart from the rest.
+
+    Raises ValueError: a key without a value.
+    """
+    from convoy.recipe import parse_override
+
+    overrides: list[Override] = []
+    rest: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        token = waiting.pop(0)
+        if token == "--":
+            return overrides, [*rest, token, *waiting]
+        name, equals, value = token.partition("=")
+        if name == "--set":
+            value = value if equals else waiting.pop(0) if waiting else ""
+            name, equals, value = value.partition("=")
+            if not (name and equals):
+                raise ValueError("--set needs key=value, as in --set optim.lr=0.01")
+        elif not (name.startswith("--") and "." in name):
+            rest.append(token)
+            continue
+        elif not equals:
+            if not waiting or waiting[0].startswith("--"):
+                raise ValueError(f"{token} needs a value")
+            value = waiting.pop(0)
+        overrides.append(parse_override(name.removeprefix("--"), value))
+    return overrides, rest
+
+
+def _fail(message: str) -> None:
+    print(f"convoy: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

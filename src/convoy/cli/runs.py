@@ -1,0 +1,221 @@
+"""Commands that make runs and read them: train, compare, test, predict, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convoy.cli.app import (
+    OUT,
+    Data,
+    Device,
+    Epochs,
+    Fresh,
+    Json,
+    Limit,
+    Out,
+    Overrides,
+    Seed,
+    Test,
+    TrustCode,
+    app,
+    print_json,
+)
+
+
+@app.command
+def train(
+    recipe: str = "lenet",
+    *,
+    data: Data = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    device: Device = None,
+    out: Out = OUT,
+    fresh: Fresh = False,
+    test: Test = True,
+    as_json: Json = False,
+    overrides: Overrides = (),
+) -> None:
+    """Train one recipe: progress on the console, a run folder, scores.
+
+    Example: `convoy train lenet --data mnist --epochs 5`
+
+    Parameters
+    ----------
+    recipe
+        A model's name, a recipe's name or .toml file, or your own class as net.py:Class.
+    """
+    from convoy import api
+
+    run = api.train(
+        recipe,
+        data=data,
+        epochs=epochs,
+        seed=seed,
+        limit=limit,
+        device=device,
+        set=overrides,
+        out=out,
+        fresh=fresh,
+        test=test,
+        to_stderr=as_json,
+    )
+    if as_json:
+        print_json({"run": str(run.path), **run.status, "scores": run.scores, "cost": run.cost})
+
+
+@app.command
+def compare(
+    *recipes: str,
+    data: Data = None,
+    seeds: int = 3,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    device: Device = None,
+    out: Out = OUT,
+    fresh: Fresh = False,
+    test: Test = True,
+    as_json: Json = False,
+    overrides: Overrides = (),
+) -> None:
+    """Train several recipes with several seeds each, and report which is better by how much.
+
+    Example: `convoy compare lenet two_conv_cnn fast_mnist_cnn --data mnist --seeds 3`
+
+    Parameters
+    ----------
+    recipes
+        Models' names, recipes' names or .toml files, or your own classes as net.py:Class.
+    seeds
+        Runs a recipe, with seed, seed + 1, and so on.
+    """
+    from convoy import api
+
+    study = api.compare(
+        recipes,
+        data=data,
+        seeds=seeds,
+        epochs=epochs,
+        seed=seed,
+        limit=limit,
+        device=device,
+        set=overrides,
+        out=out,
+        fresh=fresh,
+        test=test,
+        to_stderr=as_json,
+    )
+    page = api.report(study)
+    if as_json:
+        print_json({"study": str(study.path), "report": str(page), "finding": study.finding})
+        return
+    print(study.finding["sentence"])
+    for caveat in study.finding["caveats"]:
+        print(f"- {caveat}")
+    print(page)
+
+
+@app.command(name="test")
+def test_weights(
+    weights: str,
+    *,
+    model: str | None = None,
+    data: Data = None,
+    samples: int = 40,
+    out: Path | None = None,
+    limit: Limit = None,
+    workspace: Out = OUT,
+    trust_code: TrustCode = False,
+    as_json: Json = False,
+    overrides: Overrides = (),
+) -> None:
+    """Score any saved weights on a test set, and draw a gallery of predictions.
+
+    Example: `convoy test weights.pth --model lenet --data mnist --samples 40 --out predictions.png`
+
+    Parameters
+    ----------
+    weights
+        A run folder or its name, or a .safetensors / .pth file.
+    model
+        Whose weights the file holds; a run knows.
+    samples
+        Images in the gallery.
+    out
+        The gallery's PNG; without it none is drawn.
+    """
+    from convoy import api
+
+    scores = api.test(
+        weights,
+        model=model,
+        data=data,
+        set=overrides,
+        limit=limit,
+        samples=samples,
+        picture=out,
+        out=workspace,
+        trust_code=trust_code,
+    )
+    if as_json:
+        print_json({**scores, "gallery": None if out is None else str(out)})
+        return
+    if scores["limit"] is not None:
+        print(f"quick try: limited to {scores['limit']:,} images, no evidence")
+    print(f"{scores['weights']} on {scores['data']}: test accuracy {scores['accuracy']:.2%}", end=" ")
+    print(f"({scores['correct']:,}/{scores['n']:,}); test set opened {scores['openings']} time(s) in this workspace")
+    if out is not None:
+        print(out)
+
+
+@app.command
+def predict(
+    run: str,
+    *images: Path,
+    out: Out = OUT,
+    trust_code: TrustCode = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a trained network takes images for.
+
+    Example: `convoy predict lenet-s42 image.png folder/`
+
+    Parameters
+    ----------
+    run
+        A run folder, or its name or part of it.
+    images
+        Image files, and folders of them.
+    """
+    from convoy import api
+
+    if not images:
+        raise ValueError("name an image or a folder of images after the run")
+    predictions = api.predict(run, images, out=out, trust_code=trust_code)
+    if as_json:
+        print_json({"predictions": [prediction._asdict() for prediction in predictions]})
+        return
+    for prediction in predictions:
+        print(f"{prediction.path}: {prediction.predicted} ({prediction.confidence:.1%})")
+
+
+@app.command
+def report(target: str, *, out: Out = OUT, as_json: Json = False) -> None:
+    """Write report.html, report.md and the figures of a run or a study again.
+
+    Example: `convoy report compare-lenet-two_conv_cnn`
+
+    Parameters
+    ----------
+    target
+        The folder of a study or a run, or its name or part of it.
+    """
+    from convoy import api
+
+    page = api.report(target, out=out)
+    if as_json:
+        print_json({"report": str(page)})
+    else:
+        print(page)
