@@ -176,6 +176,11 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
         (["train", "lenet", "--device", "tpu"], "compute.device = 'tpu'"),
         (["train", "tensor-mnist/correctd"], "did you mean 'tensor-mnist/corrected'"),
         (["train", "absent.toml"], "absent.toml"),
+        (["train", "lenet", "--init", "absent.pth"], "absent.pth"),
+        (["train", "lenet", "--init", "nothing"], "no run or study 'nothing'"),
+        (["train", "lenet", "--limit", "100", "--model.freeze", "featurs.*"], "model.freeze"),
+        (["train", "lenet", "--limit", "100", "--model.freeze", "*"], "nothing is left to train"),
+        (["train", "lenet", "--train.accumulate", "0"], "train.accumulate = 0"),
         (["train", "absent.py:Net"], "absent.py"),
         (["train", "--model.options.activation", "tanhh"], "tanhh"),
         (["compare"], "at least one recipe"),
@@ -337,6 +342,23 @@ def test_python_functions_do_what_the_commands_do(quick: list[str], stripes: Pat
     again = convoy.train(recipe, **options)  # type: ignore[arg-type]
     assert again.path == run.path
     assert convoy.test(run, out=tmp_path)["accuracy"] == run.scores["test"]["accuracy"]
+
+
+def test_recipes_of_one_model_are_compared_under_names_of_their_own(
+    quick: list[str], stripes: Path, tmp_path: Path
+) -> None:
+    recipe = Recipe.load("defaults/images", [("model.name", quick[0]), ("data.name", str(stripes))])
+    rates = {f"rate {rate}": recipe.override({"optim.lr": rate}) for rate in (0.001, 0.01)}
+    study = convoy.compare(rates, seeds=1, epochs=1, out=tmp_path, show=False)
+    assert [member.label for member in study.members] == ["rate 0.001", "rate 0.01"]
+
+
+def test_fine_tuning_starts_from_a_run_by_its_name(call: Call, quick: list[str]) -> None:
+    call("train", *quick)
+    (first,) = Workspace("convoy-runs").runs()
+    code, _, err = call("train", *quick, "--init", first.name, "--model.freeze", "body.*")
+    assert code == 0, err
+    assert sum(1 for _ in Workspace("convoy-runs").runs()) == 2
 
 
 def test_public_names_are_all_there_and_load_lazily() -> None:

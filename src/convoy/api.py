@@ -27,6 +27,7 @@ def train(
     seed: int | None = None,
     limit: int | None = None,
     device: str | None = None,
+    init: Run | str | Path | None = None,
     set: Mapping[str, Any] | Sequence[Override] = (),  # noqa: A002 (the same word as on the command line)
     out: str | Path = DEFAULT_OUT,
     fresh: bool = False,
@@ -37,12 +38,14 @@ def train(
     """Trains one recipe and returns its run; finds the finished run of the same recipe, goes on with an unfinished one.
 
     `recipe` is a Recipe, a recipe's name or .toml file, a model's name or "net.py:Class". `set` holds dotted paths:
-    `{"optim.lr": 0.01}`. `test=False` leaves the test set shut. Raises ValueError for what cannot be trained, before
+    `{"optim.lr": 0.01}`. `init` is a run or a file of weights to start from: what fits is taken over, a head for other
+    classes is drawn anew. `test=False` leaves the test set shut. Raises ValueError for what cannot be trained, before
     anything is written, and Stopped after Ctrl-C.
     """
     from convoy.training.run_one import Wish, run_one
 
-    resolved = _resolve(recipe, model=model, data=data, epochs=epochs, seed=seed, limit=limit, device=device, set=set)
+    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": _weights(init, out)}
+    resolved = _resolve(recipe, model=model, data=data, set=set, **flags)
     values: dict[str, Any] = {}
     with interruptible() as interrupted, _display([model_label(resolved)], show, to_stderr) as display:
 
@@ -59,7 +62,7 @@ def train(
 
 
 def compare(
-    recipes: Sequence[Recipe | str | Path],
+    recipes: Sequence[Recipe | str | Path] | Mapping[str, Recipe | str | Path],
     *,
     data: str | None = None,
     seeds: int = 3,
@@ -76,17 +79,14 @@ def compare(
 ) -> Study:
     """Trains each recipe with `seeds` seeds, several at a time, and returns the study with its finding.
 
-    Raises ValueError for what cannot be trained, before anything is written, and Stopped after Ctrl-C.
+    A mapping gives the recipes the names that the report shows: two learning rates of one model need them. Raises
+    ValueError for what cannot be trained, before anything is written, and Stopped after Ctrl-C.
     """
     from convoy.studies import compare as comparison
 
-    named = [
-        (
-            _label(recipe),
-            _resolve(recipe, model=None, data=data, epochs=epochs, seed=seed, limit=limit, device=device, set=set),
-        )
-        for recipe in recipes
-    ]
+    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device}
+    given = recipes.items() if isinstance(recipes, Mapping) else [(_label(recipe), recipe) for recipe in recipes]
+    named = [(label, _resolve(recipe, model=None, data=data, set=set, **flags)) for label, recipe in given]
     entries = comparison.with_seeds(named, seeds)
     names = [f"{entry.label} seed {entry.recipe.seed}" for entry in entries]
     with interruptible() as interrupted, _display(names, show, to_stderr) as display:
@@ -129,7 +129,7 @@ def predict(
     from convoy.evaluation.predict import predict as evaluate
     from convoy.evaluation.scores import probabilities
 
-    found = _run(run, out)
+    found = find_run(run, out)
     data = found.data
     paths, pixels = read_images([Path(path) for path in images], size=data["image_size"], in_chans=data["in_chans"])
     module = network_of(found, trust_code=trust_code)
@@ -164,7 +164,7 @@ def test(
     if samples < 1:
         raise ValueError(f"samples = {samples}: a gallery needs at least one image")
     target = _target(weights, out)
-    overrides = _overrides(epochs=None, seed=None, limit=limit, device=None, set=set)
+    overrides = _overrides(limit=limit, set=set)
     result = score_saved(target, model=model, data=data, overrides=overrides, out=Path(out), trust_code=trust_code)
     if picture is not None:
         from convoy.reporting import draw_gallery
@@ -219,13 +219,14 @@ def _resolve(recipe: Recipe | str | Path | None, *, model: str | None, data: str
 
 def _overrides(
     *,
-    epochs: int | None,
-    seed: int | None,
-    limit: int | None,
-    device: str | None,
     set: Mapping[str, Any] | Sequence[Override],  # noqa: A002
+    epochs: int | None = None,
+    seed: int | None = None,
+    limit: int | None = None,
+    device: str | None = None,
+    init: str | None = None,
 ) -> list[Override]:
-    flags = {"train.epochs": epochs, "seed": seed, "data.limit": limit, "compute.device": device}
+    flags = {"train.epochs": epochs, "seed": seed, "data.limit": limit, "compute.device": device, "model.init": init}
     given = list(set.items()) if isinstance(set, Mapping) else list(set)
     return [(path, value) for path, value in flags.items() if value is not None] + given
 
@@ -239,13 +240,22 @@ def _label(recipe: Recipe | str | Path) -> str:
     return Path(name).stem if name.endswith(".toml") else name
 
 
-def _run(run: Run | str | Path, out: str | Path) -> Run:
+def find_run(run: Run | str | Path, out: str | Path) -> Run:
+    """Raises ValueError: no such run, several that fit, or a study."""
     found = run if isinstance(run, Run) else locate(run, out)
     if isinstance(found, Study):
         raise ValueError(
             f"{str(run)!r} is a study; name one of its runs: {', '.join(m.run.name for m in found.members[:4])}"
         )
     return found
+
+
+def _weights(init: Run | str | Path | None, out: str | Path) -> str | None:
+    """The file of weights that a run, its name or a path means."""
+    if init is None:
+        return None
+    target = _target(init, out)
+    return str((target.path / "best.safetensors" if isinstance(target, Run) else target).resolve())
 
 
 def _target(weights: Run | str | Path, out: str | Path) -> Run | Path:
@@ -255,4 +265,4 @@ def _target(weights: Run | str | Path, out: str | Path) -> Run | Path:
     path = Path(weights)
     if path.suffix in (".safetensors", ".pth", ".pt"):
         return Run(path.parent) if (path.parent / "recipe.toml").is_file() else path
-    return _run(weights, out)
+    return find_run(weights, out)

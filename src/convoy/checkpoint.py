@@ -60,20 +60,22 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
 
 def load_into(module: torch.nn.Module, path: Path) -> None:
     """Raises ValueError, in one line, where names or shapes do not fit the network."""
-    weights = load_weights(path)
-    own = module.state_dict()
-    missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-    if missing or extra:
-        differences = [f"{len(missing)} missing ({missing[0]})"] * bool(missing) + [
-            f"{len(extra)} unknown ({extra[0]})"
-        ] * bool(extra)
-        raise ValueError(f"{path}: weights of another network: {', '.join(differences)}")
+    weights, own = load_weights(path), module.state_dict()
+    check_names(path, weights, own)
     for name, tensor in weights.items():
         if tensor.shape != own[name].shape:
             raise ValueError(
                 f"{path}: {name} has shape {list(tensor.shape)}, the network's has {list(own[name].shape)}"
             )
     module.load_state_dict(weights)
+
+
+def check_names(path: Path, weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:
+    """Raises ValueError where the weights in a file are not named as the network's own are."""
+    names = {"missing": sorted(own.keys() - weights.keys()), "unknown": sorted(weights.keys() - own.keys())}
+    differences = [f"{len(those)} {kind} ({those[0]})" for kind, those in names.items() if those]
+    if differences:
+        raise ValueError(f"{path}: weights of another network: {', '.join(differences)}")
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> None:

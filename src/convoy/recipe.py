@@ -34,6 +34,13 @@ class Section(BaseModel):
 class Model(Section):
     name: str = "lenet"  # a registered name or "path/to/net.py:Class"
     options: dict[str, bool | int | float | str] = {}
+    init: Annotated[str, Field(min_length=1)] | None = None  # a file of weights to start from; its hash counts
+    freeze: tuple[str, ...] = ()  # patterns of parameters' names that are not trained, such as "features.*"
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
 
 class SplitSpec(Section):
@@ -84,6 +91,8 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
     loss: Annotated[CrossEntropy | SquaredError, Field(discriminator="name")] = CrossEntropy()
     clip_norm: NonNegative = 0.0  # of the gradient; 0: none
+    accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1  # parts in which a batch passes, to save memory
+    ema_decay: Fraction = 0.0  # of the moving average of the weights, which is then what is scored; 0: off
 
 
 class OptimBase(Section):
@@ -222,6 +231,7 @@ class Recipe(Section):
         table = self.as_table()
         del table["about"], table["expected"], table["data"]["name"], table["compute"]["device"]
         del table["compute"]["threads"]
+        table["model"].pop("init", None)
         table["model"]["name"] = (
             self.model.name.rpartition(":")[2] if is_user_class(self.model.name) else self.model.name
         )
@@ -306,6 +316,9 @@ def _anchor_paths(table: dict[str, Any], folder: Path) -> None:
             file, colon, class_name = name.rpartition(":") if is_user_class(name) else (name, "", "")
             if (folder / file).exists() and ("/" in file or is_user_class(name)):
                 table[section]["name"] = f"{(folder / file).resolve()}{colon}{class_name}"
+    init = table["model"].get("init") if isinstance(table.get("model"), dict) else None
+    if isinstance(init, str) and (folder / init).exists():
+        table["model"]["init"] = str((folder / init).resolve())
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

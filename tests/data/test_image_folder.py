@@ -257,13 +257,13 @@ def test_photos_need_a_size(tmp_path: Path) -> None:
 def test_processes_decode_what_one_process_decodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "_CHUNK", 2)
     alone = read(folder, size=8)
-    monkeypatch.setattr(decode, "_is_worth_starting_processes", lambda paths: True)
+    monkeypatch.setattr(decode, "_expected_seconds", lambda paths: 1.0)
     assert read(folder, size=8).content_hash == alone.content_hash
 
 
 def test_a_bad_image_is_named_when_processes_decode(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "_CHUNK", 2)
-    monkeypatch.setattr(decode, "_is_worth_starting_processes", lambda paths: True)
+    monkeypatch.setattr(decode, "_expected_seconds", lambda paths: 1.0)
     for name in ("cat/1.png", "dog/2.png"):
         (folder / name).write_bytes(b"")
     with pytest.raises(DataError, match=f"^{folder / 'cat' / '1.png'}: cannot be read as an image"):
@@ -271,7 +271,7 @@ def test_a_bad_image_is_named_when_processes_decode(folder: Path, monkeypatch: p
 
 
 def test_a_decoding_process_that_dies_is_an_error_and_no_hang(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "_is_worth_starting_processes", lambda paths: True)
+    monkeypatch.setattr(decode, "_expected_seconds", lambda paths: 1.0)
     monkeypatch.setattr(sys, "executable", shutil.which("true"))
     with pytest.raises(DataError, match="ended the decoding process"):
         read(folder)
@@ -282,7 +282,7 @@ def test_processes_do_not_import_an_unguarded_script_again(folder: Path, tmp_pat
     script.write_text(
         "print('imported')\n"
         "from convoy.data import decode, load\n"
-        "decode._is_worth_starting_processes = lambda paths: True\n"
+        "decode._expected_seconds = lambda paths: 1.0\n"
         f"print(len(load({str(folder)!r}).train))\n"
     )
     environment = {**os.environ, "CONVOY_CACHE": str(tmp_path / "cache")}

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
 
 from convoy.evaluation import losses
-from convoy.recipe import SGD, Adam, AdamW, OptimBase, RMSprop
+from convoy.recipe import SGD, Adam, AdamW, Model, OptimBase, RMSprop
 from convoy.training.members import Solo
+from convoy.training.start import begin
 
 OPTIMIZERS = [SGD(), SGD(momentum=0.0), Adam(), AdamW(), RMSprop(), RMSprop(momentum=0.9)]
 
@@ -14,7 +17,7 @@ OPTIMIZERS = [SGD(), SGD(momentum=0.0), Adam(), AdamW(), RMSprop(), RMSprop(mome
 def solo(optim: OptimBase, clip_norm: float = 0.0) -> Solo:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
-    return Solo(module, optim, losses.squared_error, clip_norm=clip_norm, autocast=False)
+    return Solo(module, optim, losses.squared_error, clip_norm=clip_norm)
 
 
 def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,3 +94,52 @@ def test_cross_entropy_smooths_and_squared_error_is_against_one_hot() -> None:
     plain = losses.build(CrossEntropy())(logits, labels)
     assert losses.build(CrossEntropy(label_smoothing=0.3))(logits, labels) > plain
     assert losses.squared_error(logits, labels).item() == pytest.approx(1 / 3)
+
+
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()  # no norm: that one sees the parts
+    twin = deepcopy(module)
+    whole = Solo(module, SGD(momentum=0.0), losses.squared_error)
+    parts = Solo(twin, SGD(momentum=0.0), losses.squared_error, accumulate=3)
+    x, y = batch(0)
+    one, other = whole.step(x.double(), y), parts.step(x.double(), y)
+    assert torch.allclose(one.loss, other.loss, rtol=1e-12)
+    assert torch.allclose(one.logits, other.logits, rtol=1e-12)
+    assert torch.allclose(one.grad_norm, other.grad_norm, rtol=1e-12)
+    assert torch.allclose(module[1].weight, twin[1].weight, rtol=1e-12)
+
+
+def test_no_part_of_a_batch_is_a_single_image() -> None:
+    members = Solo(
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.BatchNorm1d(4)), SGD(), losses.squared_error, accumulate=4
+    )
+    for size in (2, 3, 5, 7):
+        x = torch.randn(size, 1, 2, 2)
+        assert members.step(x, torch.zeros(size, dtype=torch.int64)).logits.shape == (1, size, 4)
+
+
+def test_average_follows_the_weights_with_a_decay_that_grows() -> None:
+    members = solo(SGD(lr=0.1))
+    averaged = Solo(deepcopy(members.module), SGD(lr=0.1), losses.squared_error, ema_decay=0.5)
+    expected = members.module[0].weight.detach().clone()
+    for seed, decay in enumerate((2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15)):
+        members.step(*batch(seed))
+        averaged.step(*batch(seed))
+        expected = decay * expected + (1 - decay) * members.module[0].weight.detach()
+    assert torch.allclose(averaged.network[0].weight, expected, atol=1e-6)
+    assert torch.equal(averaged.module[0].weight, members.module[0].weight)
+    assert torch.equal(averaged.predict(batch(0)[0])[0], averaged.network(batch(0)[0]))
+
+
+def test_frozen_part_keeps_weights_and_running_statistics_after_scoring_too() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3))
+    begin(module, Model(freeze=("0.*", "1.*")))
+    members = Solo(module, AdamW(), losses.squared_error)
+    before = weights(members)
+    for seed in range(3):
+        members.step(*batch(seed))
+        members.predict(batch(seed)[0])
+    changed = {name for name, value in weights(members).items() if not torch.equal(value, before[name])}
+    assert changed == {"3.weight", "3.bias"}

@@ -77,7 +77,12 @@ def test_run_folder_is_complete_and_its_scores_follow_from_its_predictions(tiny:
 @pytest.mark.parametrize("stop_at", [3, 8, 11])
 @pytest.mark.parametrize(
     "override",
-    [("optim.name", "adamw"), ("optim.name", "rmsprop"), ("model.options.drop_rate", 0.5)],
+    [
+        ("optim.name", "adamw"),
+        ("optim.name", "rmsprop"),
+        ("model.options.drop_rate", 0.5),
+        ("train.ema_decay", 0.9),
+    ],
     ids=lambda pair: pair[1],
 )
 @pytest.mark.usefixtures("every_step")
@@ -118,6 +123,18 @@ def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
             with pytest.raises(KeyboardInterrupt):
                 finish(recipe, tmp_path / "broken")
     assert bits(finish(recipe, tmp_path / "broken")) == bits(whole)
+
+
+def test_best_weights_go_back_with_the_checkpoint(tiny: Make, tmp_path: Path, every_step: None) -> None:
+    run = finish(tiny(("train.epochs", 4)), tmp_path, wish=interrupt_after(17))  # in the third epoch
+    best = run.path / "best.safetensors"
+    kept = best.read_bytes()
+    best.write_bytes(b"an epoch after the checkpoint left this")
+    events = run_one.run_one(tiny(("train.epochs", 4)), tmp_path)
+    assert next(events).kind == "start"
+    assert load_weights(best).keys()
+    assert best.read_bytes() == kept
+    events.close()
 
 
 def test_closing_the_generator_saves_the_run(tiny: Make, tmp_path: Path) -> None:
@@ -168,6 +185,31 @@ def test_full_disk_is_one_line_and_the_run_goes_on_afterwards(
             finish(tiny(), tmp_path)
     assert "\n" not in str(caught.value)
     assert finish(tiny(), tmp_path).finished
+
+
+def test_run_starts_from_the_weights_of_another_and_a_head_of_its_own(tiny: Make, tmp_path: Path) -> None:
+    first = finish(tiny(), tmp_path)
+    four = tmp_path / "four.npz"
+    draw = np.random.default_rng(0)
+    np.savez(four, x_train=draw.integers(0, 255, (80, 12, 12), dtype=np.uint8), y_train=np.arange(80) % 4)
+    start = ("model.init", str(first.path / "best.safetensors"))
+
+    tuned = finish(tiny(("data.name", str(four)), start, ("model.freeze", "body.*")), tmp_path)
+
+    old, new = (load_weights(run.path / "best.safetensors") for run in (first, tuned))
+    assert all(new[name].equal(old[name]) for name in old if name.startswith("body."))
+    assert new["head.weight"].shape == (4, 144)
+    log = (tuned.path / "log.txt").read_text()
+    assert "drawn anew: head.weight (3x144 -> 4x144), head.bias (3 -> 4)" in log
+    assert "frozen: 4 of 6 tensors" in log
+
+
+def test_other_starting_weights_are_another_run(tiny: Make, tmp_path: Path) -> None:
+    first, second = finish(tiny(), tmp_path), finish(tiny(("seed", 1)), tmp_path)
+    from_first = finish(tiny(("model.init", str(first.path / "best.safetensors"))), tmp_path)
+    from_second = finish(tiny(("model.init", str(second.path / "best.safetensors"))), tmp_path)
+    assert len({first.name, second.name, from_first.name, from_second.name}) == 4
+    assert from_first.metrics[0]["train_loss"] < first.metrics[0]["train_loss"]
 
 
 def test_pruned_run_is_never_found_as_finished(tiny: Make, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ Limit = Annotated[int | None, Parameter(help="Take this many images, for a quick
 Epochs = Annotated[int | None, Parameter(help="Passes over the training images.")]
 Seed = Annotated[int | None, Parameter(help="Of initialisation, order, augmentation and dropout.")]
 Device = Annotated[str | None, Parameter(help="auto, cpu, cuda or cuda:N.")]
+Init = Annotated[str | None, Parameter(help="A run, or a file of weights, to start from; a new head is drawn anew.")]
 Fresh = Annotated[bool, Parameter(negative="", help="Train anew, even where a run of the same fingerprint is there.")]
 Test = Annotated[bool, Parameter(help="Open the test set, once, at the end.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]

@@ -10,6 +10,7 @@ from convoy.cli.app import (
     Device,
     Epochs,
     Fresh,
+    Init,
     Json,
     Limit,
     Out,
@@ -31,6 +32,7 @@ def train(
     seed: Seed = None,
     limit: Limit = None,
     device: Device = None,
+    init: Init = None,
     out: Out = OUT,
     fresh: Fresh = False,
     test: Test = True,
@@ -55,6 +57,7 @@ def train(
         seed=seed,
         limit=limit,
         device=device,
+        init=init,
         set=overrides,
         out=out,
         fresh=fresh,
@@ -193,10 +196,14 @@ def predict(
 
     if not images:
         raise ValueError("name an image or a folder of images after the run")
-    predictions = api.predict(run, images, out=out, trust_code=trust_code)
+    found = api.find_run(run, out)
+    predictions = api.predict(found, images, trust_code=trust_code)
+    flags = found.status.get("flags", [])
     if as_json:
-        print_json({"predictions": [prediction._asdict() for prediction in predictions]})
+        print_json({"predictions": [prediction._asdict() for prediction in predictions], "flags": flags})
         return
+    for flag in flags:
+        print(flag)
     for prediction in predictions:
         print(f"{prediction.path}: {prediction.predicted} ({prediction.confidence:.1%})")
 

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from convoy.evaluation.predict import evaluating
+
 WARM_UP, REPEATS, LATENCY_SECONDS = 3, 50, 2.0
 
 
@@ -25,11 +27,8 @@ def flops_per_image(module: nn.Module, shape: tuple[int, int, int]) -> int:
 
     Convolutions and matrix products count; norms, activations, pooling and resampling do not, as is the custom.
     """
-    mode = module.training
-    module.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with evaluating(module), torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(_blank(module, shape))
-    module.train(mode)
     return counter.get_total_flops()
 
 
@@ -39,12 +38,11 @@ def ms_per_image(module: nn.Module, shape: tuple[int, int, int]) -> float:
     From input tensor to finished logits; neither decoding nor normalisation, nor the copy to the device. On a CPU with
     one thread, so that the number does not depend on how many runs share the cores.
     """
-    mode, threads = module.training, torch.get_num_threads()
+    threads = torch.get_num_threads()
     image = _blank(module, shape)
-    module.eval()
     torch.set_num_threads(1)
     try:
-        with torch.inference_mode():
+        with evaluating(module), torch.inference_mode():
             for _ in range(WARM_UP):
                 _seconds(module, image)
             seconds: list[float] = []
@@ -52,7 +50,6 @@ def ms_per_image(module: nn.Module, shape: tuple[int, int, int]) -> float:
                 seconds.append(_seconds(module, image))
     finally:
         torch.set_num_threads(threads)
-        module.train(mode)
     return 1000 * statistics.median(seconds)
 
 

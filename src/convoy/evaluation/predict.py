@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import nn
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and back to what each part was in: a frozen norm stays in evaluation while others train."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 def predict(
@@ -21,15 +34,10 @@ def predict(
     In evaluation mode, and the module's mode is restored. The normaliser turns a uint8 batch into what the network
     was trained on, device and dtype included.
     """
-    mode = module.training
-    module.eval()
-    try:
-        with torch.inference_mode():
-            logits = [
-                # A copy per batch: torch refuses to share a read-only memory map.
-                module(normaliser(torch.from_numpy(images[start : start + batch_size].copy()))).float().cpu().numpy()
-                for start in range(0, len(images), batch_size)
-            ]
-    finally:
-        module.train(mode)
+    with evaluating(module), torch.inference_mode():
+        logits = [
+            # A copy per batch: torch refuses to share a read-only memory map.
+            module(normaliser(torch.from_numpy(images[start : start + batch_size].copy()))).float().cpu().numpy()
+            for start in range(0, len(images), batch_size)
+        ]
     return np.concatenate(logits)

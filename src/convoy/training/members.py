@@ -17,8 +17,12 @@ from torch import nn
 from torch.nn.utils import clip_grads_with_norm_
 
 from convoy.evaluation.losses import Loss
+from convoy.evaluation.predict import evaluating
 from convoy.recipe import OptimBase
 from convoy.training import optimizers
+from convoy.training.average import WeightAverage
+from convoy.training.start import frozen_norms
+from convoy.training.update import Update
 
 
 class StepOutcome(NamedTuple):
@@ -42,41 +46,77 @@ class Members(Protocol):
 class Solo:
     """K = 1: the plain module with nothing in between."""
 
-    def __init__(self, module: nn.Module, optim: OptimBase, loss: Loss, *, clip_norm: float, autocast: bool) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        optim: OptimBase,
+        loss: Loss,
+        *,
+        clip_norm: float = 0.0,
+        accumulate: int = 1,
+        ema_decay: float = 0.0,
+        autocast: bool = False,
+    ) -> None:
         self.module = module
         self.optimizer = optimizers.build(optim, module)
         self._loss = loss
         self._clip_norm = clip_norm
+        self._accumulate = accumulate
         device = next(module.parameters()).device
         self._on_host = device.type == "cpu"  # where looking at a number waits for nothing
         self._precision = partial(torch.autocast, device.type, torch.bfloat16) if autocast else nullcontext
         self._lr = optim.lr
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._statistics = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        self._step_optimizer = Update(self.optimizer)
+        self._average = WeightAverage(module, ema_decay) if ema_decay else None
         # RMSprop has no fused form that could leave an update out by itself.
         self._fused = not isinstance(self.optimizer, torch.optim.RMSprop)
         module.train()
+        for norm in frozen_norms(module):
+            norm.eval()
+
+    @property
+    def network(self) -> nn.Module:
+        """The network to score and to keep: the moving average of the weights where there is one."""
+        return self.module if self._average is None else self._average.module
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> StepOutcome:
         before = [buffer.clone() for buffer in self._statistics]
-        with self._precision():
-            logits = self.module(x)  # (B, classes)
-            loss = self._loss(logits, y)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        parts = self._parts(x, y)
+        outcomes = [self._pass(part_x, part_y, len(part_x) / len(x)) for part_x, part_y in parts]
+        loss = torch.stack([loss for loss, _ in outcomes]).sum() if len(outcomes) > 1 else outcomes[0][0]
+        logits = torch.cat([logits for _, logits in outcomes]) if len(outcomes) > 1 else outcomes[0][1]
         norm = _norm([parameter.grad for parameter in self._parameters if parameter.grad is not None])
         if self._clip_norm:
             clip_grads_with_norm_(self._parameters, self._clip_norm, norm)
-        loss = loss.detach()
         self._update(loss + norm, before)
-        return StepOutcome(loss[None], norm[None], logits.detach()[None], y)
+        if self._average is not None:
+            self._average.update()
+        return StepOutcome(loss[None], norm[None], logits[None], y)
+
+    def _parts(self, x: torch.Tensor, y: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The batch in `accumulate` parts, fewer where one would hold a single image: BatchNorm cannot train on it."""
+        count = min(self._accumulate, max(1, len(x) // 2))
+        return [(x, y)] if count == 1 else list(zip(x.tensor_split(count), y.tensor_split(count), strict=True))
+
+    def _pass(self, x: torch.Tensor, y: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Adds a part's gradients; its loss, weighted by its share of the batch, and its logits [B, classes]."""
+        with self._precision():
+            logits = self.module(x)
+            loss = self._loss(logits, y)
+        if share < 1:
+            loss = loss * share
+        loss.backward()
+        return loss.detach(), logits.detach()
 
     def _update(self, total: torch.Tensor, statistics: list[torch.Tensor]) -> None:
         """The optimizer's step, left out where `total` is not finite; running statistics go back with it."""
         if not self._on_host:
             self._update_on_device(total, statistics)
         elif math.isfinite(total.item()):
-            self.optimizer.step()
+            self._step_optimizer()
         else:
             for buffer, old in zip(self._statistics, statistics, strict=True):
                 buffer.copy_(old)
@@ -87,8 +127,7 @@ class Solo:
         for buffer, old in zip(self._statistics, statistics, strict=True):
             torch.where(skipped > 0, old, buffer, out=buffer)
         if self._fused:
-            self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
-            self.optimizer.step()
+            self._step_optimizer(skipped)
             return
         kept = [tensor for state in self.optimizer.state.values() for tensor in state.values()] + self._parameters
         values = [tensor.detach().clone() for tensor in kept]
@@ -104,22 +143,23 @@ class Solo:
 
     def predict(self, x: torch.Tensor) -> torch.Tensor:
         """Logits [1, B, classes] in evaluation mode."""
-        self.module.eval()
-        with torch.inference_mode(), self._precision():
-            logits = self.module(x)
-        self.module.train()
-        return logits[None]
+        with evaluating(self.network), torch.inference_mode(), self._precision():
+            return self.network(x)[None]
 
     def schedule(self, factor: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr * factor
 
     def state(self) -> dict[str, Any]:
-        return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state = {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return state if self._average is None else state | {"average": self._average.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._step_optimizer.forget()
+        if self._average is not None:
+            self._average.load(state["average"])
 
     def keep(self, mask: torch.Tensor) -> None:
         assert mask.all(), "a single member is kept or the run is stopped"

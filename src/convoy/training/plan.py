@@ -20,6 +20,7 @@ from convoy.models import user
 from convoy.randomness import derive_seed
 from convoy.recipe import Plateau, Recipe
 from convoy.registry import is_user_class
+from convoy.training.start import begin
 
 TRAINING_REVISION = 1  # raised when a change of the training code changes results
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16 by autocast
@@ -36,6 +37,8 @@ class Plan:
     def fingerprint(self) -> str:
         code = hashlib.sha256(b"\0".join(source.read_bytes() for source in self.sources)).hexdigest()
         hashes = {"data": self.prepared.data_hash, "split": self.prepared.split_hash, "code": code}
+        if self.recipe.model.init is not None:
+            hashes["init"] = hashlib.sha256(Path(self.recipe.model.init).read_bytes()).hexdigest()
         return runs.fingerprint(self.recipe, options=self.options, hashes=hashes, training_revision=TRAINING_REVISION)
 
     @property
@@ -70,6 +73,11 @@ class Plan:
                 image_size=self.prepared.image_size,
                 options=self.recipe.model.options,
             )
+
+    def starting_network(self) -> tuple[nn.Module, list[str]]:
+        """The network as its training begins, and sentences on what was taken from elsewhere or frozen."""
+        module = self.network()
+        return module, begin(module, self.recipe.model)
 
 
 def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
@@ -114,7 +122,8 @@ def device_of(recipe: Recipe) -> torch.device:
 
 def _try_training(ready: Plan) -> None:
     """Builds the network; a user's own also takes a forward and a backward pass, as training will."""
-    module, name = ready.network(), ready.recipe.model.name
+    name = ready.recipe.model.name
+    module, _ = ready.starting_network()
     if not is_user_class(name):
         return
     prepared = ready.prepared

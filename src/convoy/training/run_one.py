@@ -111,14 +111,17 @@ class _Training:
         if recipe.compute.threads != "auto":
             torch.set_num_threads(recipe.compute.threads)
         torch.use_deterministic_algorithms(recipe.compute.deterministic and self.device.type == "cuda", warn_only=True)
-        self.module = ready.network().to(self.device, dtype)
+        module, self.start_notes = ready.starting_network()
+        module.to(self.device, dtype)
         if ready.channels_last and self.device.type == "cpu":
-            self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.members = Solo(
-            self.module,
+            module,
             recipe.optim,
             losses.build(recipe.train.loss),
             clip_norm=recipe.train.clip_norm,
+            accumulate=recipe.train.accumulate,
+            ema_decay=recipe.train.ema_decay,
             autocast=recipe.compute.precision == "bfloat16",
         )
         prepared = ready.prepared
@@ -136,13 +139,14 @@ class _Training:
         self.ledger = Ledger()
         self.steps: dict[str, list[np.ndarray]] = {"loss": [], "lr": [], "grad_norm": []}
         self.selected: ImageSet | None = None
+        self.best: dict[str, torch.Tensor] = {}  # the weights of the ledger's best epoch; empty in the first
 
     def events(self, *, test: bool, wish: Callable[[], Wish]) -> Iterator[Event]:
         resumed = self._resume()
         openings = self._open_selection()
         self._describe(openings)
         yield self._say("start", lines.start(self.ready, self.device, resumed), total=self._total_images())
-        for note in (*self.ready.flags, *self.ready.prepared.notes):
+        for note in (*self.ready.flags, *self.ready.prepared.notes, *self.start_notes):
             yield self._say("note", note)
         begun, saved = time.perf_counter() - self.ledger.total_seconds, time.perf_counter()
         reason = self._stopped_before()
@@ -242,15 +246,20 @@ class _Training:
             line |= self._select(epoch)
         if line["best"]:
             ledger.best_epoch = epoch
-            save_weights(self.run.path / "best.safetensors", self.module.state_dict())
+            self._keep_best()
         ledger.begin_epoch()
         self.run.append_metrics(line)
         return self._say("epoch", lines.epoch(line, self.recipe.train.epochs, self.ready.selection), **line)
 
+    def _keep_best(self) -> None:
+        weights = self.members.network.state_dict()
+        self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
+        save_weights(self.run.path / "best.safetensors", self.best)
+
     def _select(self, epoch: int) -> dict[str, Any]:
         assert self.selected is not None
         ledger, part = self.ledger, self.ready.selection
-        logits = predict(self.module, self.selected.images, self.normaliser)
+        logits = predict(self.members.network, self.selected.images, self.normaliser)
         scores = score(logits, self.selected.labels, self.selected.classes, losses.build(self.recipe.train.loss))
         loss = math.inf if scores["loss"] is None else scores["loss"]
         ledger.selection_losses.append(loss)
@@ -263,7 +272,7 @@ class _Training:
     def _finish(self, reason: str, *, test: bool) -> Iterator[Event]:
         run, ready, ledger = self.run, self.ready, self.ledger
         if ledger.best_epoch == 0:  # stopped inside the first epoch
-            save_weights(run.path / "best.safetensors", self.module.state_dict())
+            self._keep_best()
         module = finish.best_network(run, ready).to(self.device)
         finish.score_validation(run, ready, module)
         finish.keep_filters(run, module)
@@ -283,6 +292,9 @@ class _Training:
             self.run.cut_metrics(0)
             return False
         self.members.load(state["members"])
+        self.best = state["best"]
+        if self.best:  # epochs after the checkpoint may have left others, and need not come out the same to the bit
+            save_weights(self.run.path / "best.safetensors", self.best)
         self.ledger = Ledger(**state["ledger"])
         self.run.cut_metrics(self.ledger.step // self.horizon.steps_per_epoch)
         self.steps = {name: [values[: self.ledger.step]] for name, values in self.run.steps.items()}
@@ -291,7 +303,7 @@ class _Training:
     def _save(self) -> None:
         steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
         write_arrays(self.run.path / "steps.npz", steps)
-        state = {"members": self.members.state(), "ledger": asdict(self.ledger)}
+        state = {"members": self.members.state(), "ledger": asdict(self.ledger), "best": self.best}
         save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state)
 
     def _interrupt(self) -> str:

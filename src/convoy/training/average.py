@@ -1,0 +1,40 @@
+"""The moving average of a network's weights, which is often scored better than the weights themselves.
+
+Polyak & Juditsky 1992; as an exponential average in Tan & Le 2019 (arXiv 1905.11946), among many. Early on the decay is
+(1 + updates) / (10 + updates), so that the first weights, which are random, are soon forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class WeightAverage:
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.module = deepcopy(module).eval().requires_grad_(False)
+        self._decay = decay
+        self._updates = 0
+        tensors = [*zip(self.module.state_dict().values(), module.state_dict().values(), strict=True)]
+        self._averages = [own for own, _ in tensors if own.is_floating_point()]
+        self._sources = [source for own, source in tensors if own.is_floating_point()]
+        self._counters = [pair for pair in tensors if not pair[0].is_floating_point()]
+
+    def update(self) -> None:
+        """Moves a step towards the network's present weights and running statistics."""
+        self._updates += 1
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        torch._foreach_lerp_(self._averages, self._sources, 1 - decay)
+        for own, source in self._counters:
+            own.copy_(source)
+
+    def state(self) -> dict[str, Any]:
+        return {"module": self.module.state_dict(), "updates": self._updates}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.module.load_state_dict(state["module"])
+        self._updates = state["updates"]

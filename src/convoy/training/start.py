@@ -1,0 +1,66 @@
+"""What a network starts from: weights of another run, and parts that are not trained."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from torch import nn
+
+from convoy.checkpoint import check_names, load_weights
+from convoy.recipe import Model
+from convoy.registry import unknown
+
+
+def begin(module: nn.Module, spec: Model) -> list[str]:
+    """Applies `model.init` and `model.freeze` in place; sentences on what was taken over, drawn anew and frozen.
+
+    Raises ValueError: weights of another network, a pattern that fits no parameter, nothing left to train.
+    """
+    notes = []
+    if spec.init is not None:
+        notes.append(_take_weights(module, Path(spec.init)))
+    if spec.freeze:
+        notes.append(_freeze(module, spec.freeze))
+    return notes
+
+
+def _take_weights(module: nn.Module, path: Path) -> str:
+    """Every tensor whose shape fits is taken over; the others, a head for other classes, stay newly drawn."""
+    weights, own = load_weights(path), module.state_dict()
+    check_names(path, weights, own)
+    anew = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]
+    if not any(tensor.ndim > 1 and name not in anew for name, tensor in own.items()):
+        raise ValueError(f"{path}: none of its tensors has the shape that the network's has")
+    module.load_state_dict(weights | {name: own[name] for name in anew})
+    shapes = [f"{name} ({_shape(weights[name].shape)} -> {_shape(own[name].shape)})" for name in anew]
+    return f"weights from {path}; drawn anew: {', '.join(shapes) or 'none'}"
+
+
+def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
+    parameters = dict(module.named_parameters())
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in parameters):
+            raise unknown("parameter pattern", pattern, parameters, "model.freeze")
+    frozen = [name for name in parameters if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    if len(frozen) == len(parameters):
+        raise ValueError(f"model.freeze = {list(patterns)}: freezes all parameters, and nothing is left to train")
+    for name in frozen:
+        parameters[name].requires_grad_(False)
+    count = sum(parameters[name].numel() for name in frozen)
+    return f"frozen: {len(frozen)} of {len(parameters)} tensors, {count:,} parameters"
+
+
+def frozen_norms(module: nn.Module) -> list[nn.Module]:
+    """Layers with running statistics and no parameter to train: a frozen part keeps its statistics too."""
+    return [
+        part
+        for part in module.modules()
+        if any(True for _ in part.buffers(recurse=False))
+        and [parameter.requires_grad for parameter in part.parameters(recurse=False)]
+        and not any(parameter.requires_grad for parameter in part.parameters(recurse=False))
+    ]
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
