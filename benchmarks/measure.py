@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("convoy-ml", "torch", "torchvision", "numpy", "pillow")
+PACKAGES = ("convoy-ml", "torch", "torchvision", "timm", "numpy", "pillow")
 ENVIRONMENT = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "MKL_NUM_THREADS")
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoy.recipe import Recipe, builtin_names, parse_override, resolve
+from convoy.recipe import AdamW, CrossEntropy, Recipe, builtin_names, parse_override, resolve
 
 
 def write(path: Path, text: str) -> str:
@@ -139,3 +139,11 @@ def test_built_in_recipe_loads_and_says_what_it_is(name: str) -> None:
     recipe = Recipe.load(name)
     assert recipe.about
     assert Recipe.model_validate(recipe.as_table()) == recipe
+
+
+def test_a_table_without_its_name_speaks_of_the_default_one() -> None:
+    recipe = Recipe.load("defaults/images", [("train.loss.label_smoothing", 0.1), ("optim.betas", [0.8, 0.9])])
+    assert recipe.train.loss == CrossEntropy(label_smoothing=0.1)
+    assert recipe.optim == AdamW(betas=(0.8, 0.9))
+    with pytest.raises(ValueError, match=r"did you mean 'train.loss.label_smoothing'"):
+        Recipe.load("defaults/images", [("train.loss.label_smothing", 0.1)])

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convoy.api import Prediction, Stopped, compare, predict, report, test, train
+    from convoy.api import Prediction, Stopped, compare, lr_range, predict, profile, report, test, train
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study, Workspace
 
@@ -18,7 +18,9 @@ __all__ = [
     "Study",
     "Workspace",
     "compare",
+    "lr_range",
     "predict",
+    "profile",
     "report",
     "test",
     "train",

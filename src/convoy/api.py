@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from convoy.recipe import Override, Recipe, resolve
+from convoy.recipe import Override, Recipe, builtin_names, resolve
 from convoy.registry import is_user_class
-from convoy.runs import DEFAULT_OUT, Run, Study, command_line, locate, model_label
+from convoy.runs import DEFAULT_OUT, Run, Study, command_line, file_name, locate, model_label
 
 
 class Stopped(KeyboardInterrupt):
@@ -104,11 +104,102 @@ def compare(
     return study
 
 
+def lr_range(
+    recipe: Recipe | str | Path | None = None,
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    seed: int | None = None,
+    limit: int | None = None,
+    device: str | None = None,
+    set: Mapping[str, Any] | Sequence[Override] = (),  # noqa: A002
+    out: str | Path = DEFAULT_OUT,
+    fresh: bool = False,
+    show: bool = True,
+    to_stderr: bool = False,
+) -> Study:
+    """The learning-rate range test: a short run, test set shut, whose rate rises from `lowest` to `highest`.
+
+    Its finding names the rates at which the training loss fell steepest, was lowest and burst. Raises ValueError for
+    what cannot be trained, and Stopped after Ctrl-C.
+    """
+    from convoy.studies import lr_range as range_test
+
+    resolved = _resolve(recipe, model=model, data=data, set=set, seed=seed, limit=limit, device=device)
+    with interruptible() as interrupted, _display([model_label(resolved)], show, to_stderr) as display:
+        study = range_test.lr_range(
+            resolved,
+            out,
+            lowest=lowest,
+            highest=highest,
+            command=command_line(),
+            fresh=fresh,
+            interrupted=interrupted,
+            show=display.show if display is not None else lambda position, event: None,
+        )
+    if study is None:
+        raise Stopped("stopped and saved; run the same command again to go on")
+    return study
+
+
 def report(target: Run | Study | str | Path, *, out: str | Path = DEFAULT_OUT) -> Path:
     """Writes report.html, report.md and figures/ into the folder of a run or a study; the path of report.html."""
     from convoy.reporting import write_report
 
     return write_report(target if isinstance(target, Run | Study) else locate(target, out))
+
+
+class Profiled(NamedTuple):
+    profiles: list[dict[str, Any]]  # as profile.json holds them
+    page: Path
+
+
+def profile(
+    *models: Recipe | str | Path,
+    data: str | None = None,
+    input: str | None = None,  # noqa: A002
+    classes: int | None = None,
+    device: str | None = None,
+    set: Mapping[str, Any] | Sequence[Override] = (),  # noqa: A002
+    out: str | Path | None = None,
+    each: Callable[[dict[str, Any]], None] = lambda profile: None,
+) -> Profiled:
+    """Counts and measures networks layer by layer, without training, and writes profile.html into the folder `out`.
+
+    A model is a name, "net.py:Class" or a recipe. Its images are those of `data`, or `input` ("1x28x28") with
+    `classes`, or those of a recipe's data, or those for which the model was published. `each` is called with a profile
+    once it is there. Raises ValueError for a network that cannot be built or that fails in a pass.
+    """
+    from convoy.evaluation import profile as profiling
+    from convoy.reporting.profile_page import write_profile
+    from convoy.training import environment, optimizers
+    from convoy.training.plan import device_of
+
+    if not models:
+        raise ValueError("a profile needs at least one model: a name, a net.py:Class or a recipe")
+    if data is not None and input is not None:
+        raise ValueError(f"input = {input!r} beside data = {data!r}: one of them says what the images are")
+    subjects: dict[str, Any] = {}
+    for model in models:
+        label = _label(model)
+        if label in subjects:
+            raise ValueError(f"{label!r} is named twice in the profile")
+        recipe = _resolve(model, model=None, data=data, set=set, device=device)
+        from_data = data is not None or _names_data(model, set)
+        subjects[label] = profiling.subject_of(label, recipe, image=input, classes=classes, from_data=from_data)
+    profiles = []
+    for subject in subjects.values():
+        recipe = subject.recipe
+        kept = optimizers.kept_per_parameter(recipe.optim) + (recipe.train.ema_decay > 0)
+        profiles.append(profiling.profile(subject, device_of(recipe), kept_per_parameter=kept).as_json())
+        each(profiles[-1])
+    more = f"-and-{len(subjects) - 4}-more" if len(subjects) > 4 else ""
+    folder = (
+        DEFAULT_OUT / "profiles" / file_name("-".join(list(subjects)[:4])[:100] + more) if out is None else Path(out)
+    )
+    return Profiled(profiles, write_profile(profiles, environment.describe(device_of(recipe), recipe), folder))
 
 
 class Prediction(NamedTuple):
@@ -229,6 +320,12 @@ def _overrides(
     flags = {"train.epochs": epochs, "seed": seed, "data.limit": limit, "compute.device": device, "model.init": init}
     given = list(set.items()) if isinstance(set, Mapping) else list(set)
     return [(path, value) for path, value in flags.items() if value is not None] + given
+
+
+def _names_data(model: Recipe | str | Path, set: Mapping[str, Any] | Sequence[Override]) -> bool:  # noqa: A002
+    """Whether a model comes with data of its own: as a recipe, or by a key of `data`."""
+    is_recipe = isinstance(model, Recipe) or str(model).endswith(".toml") or str(model) in builtin_names()
+    return is_recipe or any(path.startswith("data.") for path, _ in _overrides(set=set))
 
 
 def _label(recipe: Recipe | str | Path) -> str:

@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+LISTED = 100  # names that a message may hold
+
 
 def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> ValueError:
     """The one form in which Convoy says that a name is not known: value, place, close matches, what is allowed."""
@@ -16,12 +18,19 @@ def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> V
     close = get_close_matches(value, names, n=3, cutoff=0.6)
     if close:
         return ValueError(f"unknown {kind} {value!r}{place}; did you mean {' or '.join(map(repr, close))}?")
+    if len(names) > LISTED:
+        names = [*names[:LISTED], f"... ({len(names):,} in all)"]
     return ValueError(f"unknown {kind} {value!r}{place}; known: {', '.join(names) or 'none'}")
 
 
 def is_user_class(name: str) -> bool:
     """Whether a model's name is no registered one but a class in a file, "path/to/net.py:MyNet"."""
     return ".py:" in name
+
+
+def is_external(name: str) -> bool:
+    """Whether a model's name is that of another library's network, "timm:NAME" or "torchvision:NAME"."""
+    return name.startswith(("timm:", "torchvision:"))
 
 
 class Registry(Generic[T]):

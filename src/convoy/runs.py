@@ -286,14 +286,14 @@ class Workspace:
         found = self.find(digest)
         if found is not None:
             return found
-        path = self.path / "runs" / f"{_file_name(model_label(recipe))}-s{recipe.seed}-{digest[:12]}"
+        path = self.path / "runs" / f"{file_name(model_label(recipe))}-s{recipe.seed}-{digest[:12]}"
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "status.json", {"state": "running", "reason": "", "fingerprint": digest})
         write_bytes(path / "recipe.toml", recipe.to_toml().encode())
         return Run(path)
 
     def write_study(self, name: str, table: Mapping[str, Any], members: Iterable[Member]) -> Study:
-        path = self.path / "studies" / _file_name(name)
+        path = self.path / "studies" / file_name(name)
         entries = [{"label": m.label, "seed": m.seed, "run": os.path.relpath(m.run.path, path)} for m in members]
         write_bytes(path / "study.toml", tomli_w.dumps({**table, "runs": entries}).encode())
         return Study(path)
@@ -342,5 +342,5 @@ def locate(argument: str | Path, out: str | Path = DEFAULT_OUT) -> Run | Study:
     raise ValueError(f"{str(argument)!r} fits {len(fitting)} runs and studies in {workspace.path}: {names}")
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("._") or "unnamed"

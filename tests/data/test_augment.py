@@ -12,6 +12,7 @@ from torch import Tensor
 from convoy.data.augment import AUGMENTATIONS, build
 
 EVERY_ONE: list[dict[str, Any]] = [{"name": name} for name in AUGMENTATIONS]
+GEOMETRIC: list[dict[str, Any]] = [{"name": name} for name in ("crop", "flip", "rotate", "scale", "shift")]
 sound = settings(deadline=None, max_examples=30)
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.tuples(st.integers(1, 9), st.sampled_from([1, 3]), st.integers(4, 20)).map(lambda s: (*s, s[2]))
@@ -64,7 +65,16 @@ def test_an_image_is_drawn_for_by_its_place_and_not_by_its_companions(
     together = augmented(x, *specs, seed=seed)[:kept]
 
     assert torch.equal(together, augmented(others, *specs, seed=seed)[:kept])
-    assert torch.allclose(together, augmented(x[:kept], *specs, seed=seed), atol=1e-6)
+
+
+@sound
+@given(seeds, st.permutations(GEOMETRIC), st.integers(1, 8))
+def test_the_first_images_of_a_batch_draw_as_a_smaller_batch_does(
+    seed: int, specs: list[dict[str, Any]], kept: int
+) -> None:
+    x = batch((8, 3, 12, 12), seed)
+    alone = augmented(x[:kept], *specs, seed=seed)
+    assert torch.allclose(augmented(x, *specs, seed=seed)[:kept], alone, atol=1e-6)
 
 
 @sound
@@ -170,9 +180,64 @@ def test_cutout_blackens_one_square_that_reaches_at_most_over_the_edge(seed: int
     assert torch.minimum(rows, columns).min() >= min(size // 2, 1)
 
 
+def erased(**keys: Any) -> Tensor:
+    """Which pixels of 600 white images of 20 x 20 are not white any more."""
+    x = augmented(torch.ones(600, 3, 20, 20), {"name": "erase", "fill": "zero", "probability": 1.0, **keys})
+    assert (x == x[:, :1]).all()
+    return x[:, 0] < 1
+
+
+def test_erased_part_is_one_rectangle_of_the_area_and_aspect_that_were_asked() -> None:
+    black = erased(area=[0.1, 0.3], aspect=[0.5, 2.0])
+    rows, columns = black.any(dim=2).sum(dim=1), black.any(dim=1).sum(dim=1)
+    area, aspect = rows * columns / 400, rows / columns
+
+    assert torch.equal(black.sum(dim=(1, 2)), rows * columns)
+    assert 0.08 < area.min() < 0.12
+    assert 0.28 < area.max() < 0.33
+    assert 0.4 < aspect.min() < 0.6
+    assert 1.7 < aspect.max() < 2.4
+
+
+def test_every_pixel_is_erased_in_some_image() -> None:
+    assert erased().any(dim=0).all()
+    assert erased(area=[1, 1], aspect=[1, 1]).all()
+
+
+def test_probability_is_of_an_image_to_be_erased() -> None:
+    assert abs(erased(probability=0.25).flatten(1).any(dim=1).float().mean() - 0.25) < 0.08
+    assert not erased(probability=0).any()
+
+
+def test_erased_part_is_filled_with_the_mean_or_with_noise_and_the_rest_stays() -> None:
+    x = batch((50, 3, 16, 16))
+    always = {"name": "erase", "probability": 1.0, "area": [0.2, 0.3]}
+    zero, mean, noise = (augmented(x, {**always, "fill": fill}) for fill in ("zero", "mean", "noise"))
+    inside = (zero == 0).all(dim=1, keepdim=True).expand_as(x)
+
+    for filled in (zero, mean, noise):
+        assert torch.equal(filled[~inside], x[~inside])
+    assert torch.equal(mean[inside], x.mean(dim=(2, 3), keepdim=True).expand_as(x)[inside])
+    assert abs(noise[inside].mean() - 0.5) < 0.02
+    assert abs(noise[inside].std() - 12**-0.5) < 0.02
+
+
+def test_what_hides_comes_after_what_moves_and_policies_and_erasures_in_their_order() -> None:
+    x = torch.ones(50, 1, 12, 12)
+    erase, turn = {"name": "erase", "probability": 1.0, "fill": "zero"}, {"name": "rotate", "degrees": 45}
+    invert = {"name": "rand_augment", "magnitude": 30}
+
+    assert torch.equal(augmented(x, erase, turn, seed=3), augmented(x, turn, erase, seed=3))
+    assert not torch.equal(augmented(x, erase, invert), augmented(x, invert, erase))
+
+
 def test_all_tensors_follow_the_batch_to_its_device() -> None:
-    x = batch((4, 3, 8, 8)).to("meta")  # stands for any device: torch refuses to mix it with the CPU
-    assert augmented(x, *EVERY_ONE).device.type == "meta"
+    x = torch.empty(64, 3, 8, 8, device="meta")  # stands for any device: torch refuses to mix it with the CPU
+    labels = torch.zeros(64, dtype=torch.int64, device="meta")
+
+    x, y = build(EVERY_ONE).mix(augmented(x, *EVERY_ONE), labels, 10, torch.Generator())
+
+    assert (x.device.type, y.device.type) == ("meta", "meta")
 
 
 def test_without_specs_nothing_is_done() -> None:
@@ -195,6 +260,10 @@ def test_without_specs_nothing_is_done() -> None:
         ({"name": "scale", "range": 0.9}, "must be two numbers"),
         ({"name": "scale", "range": [0.9]}, "must be two numbers"),
         ({"name": "cutout", "size": -1}, "must be a whole number"),
+        ({"name": "rand_augment", "magnitude": 31}, "rand_augment: magnitude = 31 must be a whole number from 0 to 30"),
+        ({"name": "erase", "area": [0.3, 0.1]}, "erase: area = .* must have the low number first"),
+        ({"name": "erase", "fill": "zeros"}, "unknown fill 'zeros' in the augmentation erase; did you mean 'zero'"),
+        ({"name": "erase", "fill": 0}, "unknown fill '0' in the augmentation erase; known: mean, noise, zero"),
         ({"degrees": 3}, "has no name"),
     ],
 )

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from hashlib import sha256
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -88,6 +91,52 @@ def test_augmented_images_are_normalised_after_it_so_that_black_is_black(images:
     x, _ = batches(images, augment=True).at(0, 0)
     black = torch.tensor([-0.1 / 0.4, -0.2 / 0.5, -0.3 / 0.6])
     assert torch.allclose(x.amin(dim=(0, 2, 3)), black, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("augment", "digest"),
+    [
+        ([], "e707abf8b4fce441"),
+        ([{"name": "crop"}, {"name": "flip"}, {"name": "cutout", "size": 3}], "4a47977702e69cca"),
+    ],
+    ids=["plain", "augmented"],
+)
+def test_batches_of_a_seed_stay_what_they_were_in_the_first_version(augment: list[dict[str, str]], digest: str) -> None:
+    """A change here changes the results of recipes: TRAINING_REVISION must rise with it."""
+    pixels = np.arange(N * 3 * 8 * 8).reshape(N, 3, 8, 8).astype(np.uint8)
+    found = Batches(
+        ImageSet(pixels, np.arange(N) % 5, tuple("abcde")),
+        batch_size=16,
+        seed=1,
+        normaliser=Normaliser((0.0,) * 3, (1 / 255,) * 3, CPU, torch.float32),
+        augmentation=build(augment),
+        device=CPU,
+        dtype=torch.float32,
+    )
+    seen = sha256()
+    for epoch, step in product(range(2), range(found.steps_per_epoch)):
+        x, y = found.at(epoch, step)
+        seen.update(x.round().byte().numpy().tobytes() + y.numpy().tobytes())
+    assert seen.hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mixed_labels_are_probabilities_of_the_type_that_is_trained_in(images: ImageSet, dtype: torch.dtype) -> None:
+    found = Batches(
+        images,
+        batch_size=16,
+        seed=1,
+        normaliser=Normaliser((0.0,) * 3, (1.0,) * 3, CPU, dtype),
+        augmentation=build([{"name": "mixup", "alpha": 1.0}]),
+        device=CPU,
+        dtype=dtype,
+    )
+    x, y = found.at(0, 1)
+    again, same = found.at(0, 1)
+    assert (x.dtype, y.dtype, y.shape) == (dtype, dtype, (16, 5))
+    assert torch.equal(x, again)
+    assert torch.equal(y, same)
+    assert not torch.equal(y, found.at(1, 1)[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

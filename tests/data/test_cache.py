@@ -97,6 +97,50 @@ def test_what_a_killed_process_left_is_removed_after_a_day(folder: Path) -> None
     assert sorted(path.name for path in (folder / "data").iterdir()) == [".writing-new", "key"]
 
 
+def age(entry: Path, days: float) -> None:
+    os.utime(entry, (time.time() - days * 24 * 3600,) * 2)
+
+
+def test_entries_that_nothing_used_for_sixty_days_go_when_another_is_written(folder: Path) -> None:
+    for key, days in (("old", 61), ("young", 59)):
+        cache.remembered(key, make)
+        age(folder / "data" / key, days)
+
+    cache.remembered("new", make)
+
+    assert sorted(path.name for path in (folder / "data").iterdir()) == ["new", "young"]
+
+
+def test_use_keeps_an_entry(folder: Path) -> None:
+    cache.remembered("used", make)
+    age(folder / "data" / "used", 61)
+    cache.remembered("used", forbidden)
+
+    cache.remembered("new", make)
+
+    assert cache.remembered("used", forbidden).content_hash == make().content_hash
+
+
+def test_cleaning_counts_what_it_removed_and_leaves_what_is_being_written(folder: Path) -> None:
+    cache.remembered("key", make)
+    size_bytes = sum(file.stat().st_size for file in (folder / "data" / "key").iterdir())
+    (folder / "data" / ".writing-now").mkdir()
+
+    assert cache.clean(cache.UNUSED_AFTER_SECONDS) == (0, 0)
+    assert cache.clean(0) == (1, size_bytes)
+    assert [path.name for path in (folder / "data").iterdir()] == [".writing-now"]
+
+
+def test_data_in_use_outlive_the_removal_of_their_entry() -> None:
+    dataset = cache.remembered("key", make)
+    cache.clean(0)
+    assert dataset.train.images.tolist() == make().train.images.tolist()
+
+
+def test_there_may_be_nothing_to_clean() -> None:
+    assert cache.clean(0) == (0, 0)
+
+
 def load_in_process(_: int) -> str:
     return cache.remembered("key", make).content_hash
 

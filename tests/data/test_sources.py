@@ -6,14 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.data.published import idx_gz, random_images
 
-from convoy.data import DATA_SETS, DataError, load, pack_tensors
-from convoy.data.sources import _packaged
+from convoy.data import DATA_SETS, DataError, add, get, load, missing_files, pack_tensors, whereabouts
+from convoy.data.catalogue import packaged
+from convoy.data.named import Download, Packaged, RemoteFile
 
 MD5_OF_THE_ORIGINALS = {
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
@@ -41,7 +44,7 @@ def image_folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("name", MD5_OF_THE_ORIGINALS)
 def test_the_packaged_files_are_the_original_ones(name: str) -> None:
-    content = gzip.decompress((_packaged("mnist") / name).read_bytes())
+    content = gzip.decompress((packaged("mnist") / name).read_bytes())
     assert hashlib.md5(content).hexdigest() == MD5_OF_THE_ORIGINALS[name]
 
 
@@ -53,10 +56,6 @@ def test_mnist_is_all_of_mnist() -> None:
     assert mnist.train.class_counts == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert mnist.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert isinstance(mnist.train.images, np.memmap)
-
-
-def test_every_registered_set_has_a_summary() -> None:
-    assert all(DATA_SETS[name].summary for name in DATA_SETS)
 
 
 def test_an_unknown_name_lists_the_close_ones() -> None:
@@ -87,6 +86,13 @@ def test_a_named_set_elsewhere_must_have_its_classes(tmp_path: Path, image_folde
         load(f"mnist={npz(tmp_path / 'letters.npz', classes=11)}")
 
 
+def test_class_names_of_a_named_set_must_stand_in_its_order(tmp_path: Path) -> None:
+    arrays = dict(np.load(npz(tmp_path / "digits.npz")))
+    np.savez(tmp_path / "backwards.npz", **arrays, class_names=list("9876543210"))
+    with pytest.raises(DataError, match=r"backwards\.npz: class_names are not those of mnist in its order, 0, 1, 2"):
+        load(f"mnist={tmp_path / 'backwards.npz'}")
+
+
 def test_convoy_data_says_where_named_sets_lie(
     tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +101,109 @@ def test_convoy_data_says_where_named_sets_lie(
 
     assert len(load("mnist").train) == 40
     assert load("pets").train.classes == ("cat", "dog")
+
+
+def colour_folder(root: Path, classes: tuple[str, ...]) -> Path:
+    """Two images a class and part, all pixels of a class of one value: its place in `classes`."""
+    for part in ("train", "test"):
+        for level, name in enumerate(classes):
+            (root / part / name).mkdir(parents=True)
+            for number in range(2):
+                Image.new("RGB", (8, 8), (level, level, 100)).save(root / part / name / f"{number}.png")
+    return root
+
+
+OWN_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SHORT_NAMES = ("plane", "car", *OWN_NAMES[2:])  # by alphabet in another order: bird, car, ..., plane, ship
+
+
+@pytest.mark.parametrize("classes", [OWN_NAMES, SHORT_NAMES], ids=["own", "short"])
+def test_an_image_folder_of_a_named_set_keeps_the_order_of_its_classes(
+    tmp_path: Path, classes: tuple[str, ...]
+) -> None:
+    cifar10 = load(f"cifar10={colour_folder(tmp_path, classes)}")
+
+    assert cifar10.test is not None
+    assert cifar10.train.classes == OWN_NAMES
+    for part in (cifar10.train, cifar10.test):
+        assert part.images[:, 0, 0, 0].tolist() == part.labels.tolist()
+
+
+def test_a_folder_without_images_or_published_files_names_both(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no class folders; .*, nor the published cifar-10-python\.tar\.gz$"):
+        load(f"cifar10={tmp_path}")
+
+
+def test_a_file_that_is_no_published_one_names_those(tmp_path: Path) -> None:
+    (tmp_path / "train.mat").write_text("")
+    with pytest.raises(DataError, match=r"nor the published train_32x32\.mat and test_32x32\.mat$"):
+        load(f"svhn={tmp_path / 'train.mat'}")
+
+
+@pytest.fixture
+def some_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
+    """Fashion-MNIST of 20 images, whose files nobody serves; the files by name."""
+    monkeypatch.setenv("CONVOY_CACHE", str(tmp_path / "cache"))
+    files = {}
+    for part, count in (("train", 20), ("t10k", 10)):
+        for kind, values in (("images-idx3", random_images(count, 28, 28)), ("labels-idx1", np.arange(count) % 10)):
+            files[f"{part}-{kind}-ubyte.gz"] = tmp_path / f"{part}-{kind}-ubyte.gz"
+            files[f"{part}-{kind}-ubyte.gz"].write_bytes(idx_gz(values))
+    remote = tuple(
+        RemoteFile(name, hashlib.sha256(path.read_bytes()).hexdigest(), None, (f"http://127.0.0.1:1/{name}",))
+        for name, path in files.items()
+    )
+    entry = replace(DATA_SETS["fashion-mnist"], origin=Download("fashion-mnist", remote))
+    monkeypatch.setitem(DATA_SETS._entries, "fashion-mnist", entry)
+    return files
+
+
+def test_a_set_is_here_once_all_its_files_were_added(some_set: dict[str, Path]) -> None:
+    first, *others = some_set.values()
+
+    assert add("fashion-mnist", [first]) is None
+    assert missing_files("fashion-mnist") == [path.name for path in others]
+    assert whereabouts("fashion-mnist") == "download"
+    with pytest.raises(DataError, match="`convoy data get fashion-mnist` fetches it"):
+        load("fashion-mnist")
+
+    added = add("fashion-mnist", others)
+
+    assert added is not None
+    assert added.content_hash == load("fashion-mnist").content_hash == get("fashion-mnist").content_hash
+    assert whereabouts("fashion-mnist") == "here"
+
+
+def test_a_set_under_convoy_data_is_here_and_not_fetched(
+    some_set: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    npz(tmp_path / "fashion-mnist.npz")
+    monkeypatch.setenv("CONVOY_DATA", str(tmp_path))
+    assert whereabouts("fashion-mnist") == "here"
+    assert len(get("fashion-mnist").train) == 40
+
+
+def test_a_set_that_cannot_be_fetched_names_the_command_for_files_fetched_by_hand(some_set: dict[str, Path]) -> None:
+    with pytest.raises(
+        DataError, match=r"127\.0\.0\.1:1/\S+: Connection refused; .* `convoy data add fashion-mnist FILE`"
+    ):
+        get("fashion-mnist")
+
+
+def test_nothing_can_be_added_to_what_comes_along(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="mnist: comes with Convoy; there is nothing to add"):
+        add("mnist", [tmp_path])
+    with pytest.raises(DataError, match="digits: comes with scikit-learn; there is nothing to add"):
+        add("digits", [tmp_path])
+
+
+def test_files_that_hold_something_else_than_the_pinned_content_are_refused(
+    some_set: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = replace(DATA_SETS["mnist"], origin=Packaged(lambda: tmp_path))
+    monkeypatch.setitem(DATA_SETS._entries, "mnist", entry)
+    with pytest.raises(DataError, match="mnist: what Convoy holds is not mnist: its content hash is [0-9a-f]{64}"):
+        load("mnist")
 
 
 def test_convoy_data_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,7 +250,7 @@ def test_missing_files_are_named_in_one_line(tmp_path):
 def test_another_kind_of_study_is_refused(tmp_path):
     study = fake_study(tmp_path, TWO, seeds=(42,))
     write_json(study.path / "finding.json", {"kind": "search"})
-    with pytest.raises(ValueError, match="only a comparison has a report"):
+    with pytest.raises(ValueError, match="reports are made of: comparison, lr_range"):
         write_report(study)
 
 

@@ -3,9 +3,88 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from convoy.cli.app import Json, data_app, print_json
+
+if TYPE_CHECKING:
+    from convoy.data import DataSet
+
+Name = Annotated[str, Parameter(help="A data set of `convoy list data`.")]
+
+
+@data_app.command(name="get")
+def get(name: Name, *, as_json: Json = False) -> None:
+    """Fetch a data set: download what this machine lacks, check it, decode it once.
+
+    Example: `convoy data get mnist`
+    """
+    from convoy.data import get
+
+    _show(get(name), as_json=as_json)
+
+
+@data_app.command(name="add")
+def add(name: Name, files: list[Path], *, as_json: Json = False) -> None:
+    """Add files of a data set that were downloaded by hand: they are checked and copied.
+
+    Example: `convoy data add cifar10 cifar-10-python.tar.gz`
+
+    Parameters
+    ----------
+    files
+        The files as their makers publish them, under any name.
+    """
+    from convoy.data import add, missing_files
+
+    dataset = add(name, files)
+    if dataset is not None:
+        _show(dataset, as_json=as_json)
+    elif as_json:
+        print_json({"name": name, "missing": missing_files(name)})
+    else:
+        print(f"{name}: added; still missing: {', '.join(missing_files(name))}")
+
+
+@data_app.command(name="clean")
+def clean(*, everything: Annotated[bool, Parameter(name="--all", negative="")] = False, as_json: Json = False) -> None:
+    """Remove decoded copies of data sets that nothing used for 60 days. Downloaded files stay.
+
+    Example: `convoy data clean`
+
+    Parameters
+    ----------
+    everything
+        Remove all decoded copies.
+    """
+    from convoy.data import cache
+
+    entries, size_bytes = cache.clean(0 if everything else cache.UNUSED_AFTER_SECONDS)
+    if as_json:
+        print_json({"folder": cache.cache_folder(), "entries": entries, "bytes": size_bytes})
+    else:
+        print(f"removed {entries} decoded data sets, {size_bytes / 1e6:,.0f} MB, from {cache.cache_folder()}")
+
+
+def _show(dataset: DataSet, *, as_json: bool) -> None:
+    parts = {"train": dataset.train} | ({} if dataset.test is None else {"test": dataset.test})
+    facts: dict[str, Any] = {
+        "name": dataset.name,
+        "images": {part: len(images) for part, images in parts.items()},
+        "shape": dataset.train.images.shape[1:],
+        "classes": len(dataset.train.classes),
+        "content_hash": dataset.content_hash,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    counts = " + ".join(f"{count:,}" for count in facts["images"].values())
+    shape = " x ".join(map(str, facts["shape"]))
+    print(
+        f"{dataset.name}: {counts} images of {shape}, {facts['classes']} classes; content hash {dataset.content_hash}"
+    )
 
 
 @data_app.command(name="pack")

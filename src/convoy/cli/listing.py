@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @app.command(name="list")
 def list_things(kind: Literal["models", "data", "recipes", "runs"], *, out: Out = OUT, as_json: Json = False) -> None:
-    """List models, data sets, recipes or runs.
+    """List models, data sets, recipes or runs. With --json, data sets come with licence, citation and homepage.
 
     Example: `convoy list models`
 
@@ -26,6 +26,7 @@ def list_things(kind: Literal["models", "data", "recipes", "runs"], *, out: Out 
     if as_json:
         print_json({kind: rows})
         return
+    rows = [{key: value for key, value in row.items() if key not in _TOO_LONG_FOR_A_LINE} for row in rows]
     widths = {key: max(len(str(row[key])) for row in rows) for key in rows[0]} if rows else {}
     for row in rows:
         print("  ".join(f"{'' if value is None else value!s:<{widths[key]}}" for key, value in row.items()).rstrip())
@@ -38,9 +39,21 @@ def _model_rows(out: Path) -> list[dict[str, Any]]:
 
 
 def _data_rows(out: Path) -> list[dict[str, Any]]:
-    from convoy.data import DATA_SETS
+    from convoy.data import DATA_SETS, whereabouts
 
-    return [{"name": name, "summary": DATA_SETS[name].summary} for name in DATA_SETS]
+    return [
+        {
+            "name": name,
+            "where": whereabouts(name),
+            "images": " + ".join(f"{count:,}" for count in entry.counts),
+            "summary": entry.summary,
+            "classes": entry.classes,
+            "licence": entry.licence,
+            "citation": entry.citation,
+            "homepage": entry.homepage,
+        }
+        for name, entry in ((name, DATA_SETS[name]) for name in DATA_SETS)
+    ]
 
 
 def _recipe_rows(out: Path) -> list[dict[str, Any]]:
@@ -65,4 +78,5 @@ def _run_row(run: Run) -> dict[str, Any]:
         return row | {"flags": str(error)}
 
 
+_TOO_LONG_FOR_A_LINE = ("classes", "licence", "citation", "homepage")
 _ROWS = {"models": _model_rows, "data": _data_rows, "recipes": _recipe_rows, "runs": _run_rows}

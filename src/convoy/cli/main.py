@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError
 
-from convoy.cli import data, listing, runs  # noqa: F401 (they put their commands into the table)
+from convoy.cli import data, listing, profile, runs, studies  # noqa: F401 (they put their commands into the table)
 from convoy.cli.app import app
 
 if TYPE_CHECKING:

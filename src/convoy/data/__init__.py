@@ -4,10 +4,11 @@
 wait.
 """
 
+from convoy.data.catalogue import DATA_SETS
 from convoy.data.image_folder import read_images
 from convoy.data.imageset import DataError, DataSet, ImageSet, SealedTest
 from convoy.data.prepare import Prepared, prepare
-from convoy.data.sources import DATA_SETS, load, pack_tensors
+from convoy.data.sources import add, get, load, missing_files, pack_tensors, whereabouts
 from convoy.data.splits import Split, make_split
 
 __all__ = [
@@ -18,9 +19,13 @@ __all__ = [
     "Prepared",
     "SealedTest",
     "Split",
+    "add",
+    "get",
     "load",
     "make_split",
+    "missing_files",
     "pack_tensors",
     "prepare",
     "read_images",
+    "whereabouts",
 ]

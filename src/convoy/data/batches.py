@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,12 +50,16 @@ class Batches:
         augmentation: Augmentation,
         device: torch.device,
         dtype: torch.dtype,
+        sampling: Literal["shuffle", "balanced"] = "shuffle",
         member: int = 0,
     ) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # nothing writes to these, and a read-only array is welcome
             self._images = torch.from_numpy(images.images).to(device)
-        self._labels = torch.from_numpy(images.labels).to(device)
+            labels = torch.from_numpy(images.labels)
+        self._labels = labels.to(device)
+        self._classes = len(images.classes)
+        self._by_class = _by_class(labels) if sampling == "balanced" else None
         self.batch_size = batch_size
         self._seed, self._member = seed, member
         self._normaliser, self._augmentation = normaliser, augmentation
@@ -77,20 +82,48 @@ class Batches:
         return max(1, whole + (left_over > 1))
 
     def at(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Normalised images [B, C, H, W] and labels int64 [B], on the device."""
+        """Normalised images [B, C, H, W] and labels, on the device.
+
+        Labels are int64 [B]; where the augmentation mixes images, they are probabilities [B, classes].
+        """
         start = step * self.batch_size
         end = len(self._images) if step + 1 == self.steps_per_epoch else start + self.batch_size
         chosen = self._order_of(epoch)[start:end]
         x = self._images.index_select(0, chosen)  # a seventh of the time of self._images[chosen]
+        y = self._labels.index_select(0, chosen)
         if not self._augmentation.is_identity:
             self._generator.manual_seed(derive_seed(self._seed, "augment", epoch, step, self._member))
             x = self._augmentation(x.to(self._augmented_dtype).mul_(1 / 255), self._generator)
-        return self._normaliser(x), self._labels.index_select(0, chosen)
+            x, y = self._augmentation.mix(x, y, self._classes, self._generator)
+        return self._normaliser(x), y
 
     def _order_of(self, epoch: int) -> Tensor:
         if epoch != self._ordered_epoch:
             self._generator.manual_seed(derive_seed(self._seed, "order", epoch, 0, self._member))
-            order = torch.randperm(len(self._images), generator=self._generator)
+            if self._by_class is None:
+                order = torch.randperm(len(self._images), generator=self._generator)
+            else:
+                order = self._by_class.draw(len(self._images), self._generator)
             self._order = order.to(self._images.device)
             self._ordered_epoch = epoch
         return self._order
+
+
+class _ByClass(NamedTuple):
+    """The images of each class that has any, beside each other."""
+
+    images: Tensor  # int64 [N]
+    first: Tensor  # int64 [classes], where a class begins
+    counts: Tensor  # int64 [classes]
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Independent draws, int64 [count]: every class equally likely, then every image of that class."""
+        drawn = torch.randint(len(self.counts), (count,), generator=generator)
+        within = torch.rand(count, generator=generator, dtype=torch.float64) * self.counts[drawn]
+        return self.images[self.first[drawn] + within.long()]
+
+
+def _by_class(labels: Tensor) -> _ByClass:
+    counts = labels.bincount()
+    counts = counts[counts > 0]
+    return _ByClass(labels.argsort(stable=True), counts.cumsum(0) - counts, counts)

@@ -1,7 +1,12 @@
-"""Decoded data sets kept on disk as plain .npy files, memory-mapped by every process that uses them."""
+"""Decoded data sets kept on disk as plain .npy files, memory-mapped by every process that uses them.
+
+An entry is named by a hash of what it was made from, so that an edited image folder leaves its old entry behind.
+Entries that nobody used for a while go when the next one is written; the time of an entry's folder is its last use.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +22,7 @@ from convoy.data.imageset import DataSet, ImageSet
 
 LAYOUT = "1"  # raised when the files of an entry, or what decoding makes of the same input, change
 ABANDONED_AFTER_SECONDS = 24 * 3600
+UNUSED_AFTER_SECONDS = 60 * 24 * 3600
 
 
 def cache_folder() -> Path:
@@ -40,6 +46,8 @@ def remembered(key: str, make: Callable[[], DataSet]) -> DataSet:
     entry = cache_folder() / "data" / key
     found = _read(entry)
     if found is not None:
+        with contextlib.suppress(OSError):  # a cache that is only read
+            os.utime(entry)
         return found
     dataset = make()
     try:
@@ -69,7 +77,7 @@ def _read_part(entry: Path, part: str, classes: tuple[str, ...], known_hash: str
 
 def _write(entry: Path, dataset: DataSet) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(entry.parent)
+    clean(UNUSED_AFTER_SECONDS)
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=entry.parent))
     try:
         parts = {"train": dataset.train} | ({"test": dataset.test} if dataset.test is not None else {})
@@ -93,8 +101,23 @@ def _write(entry: Path, dataset: DataSet) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Half-written entries of processes that were killed."""
-    for path in folder.glob(".writing-*"):
-        if time.time() - path.stat().st_mtime > ABANDONED_AFTER_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+def clean(unused_seconds: float) -> tuple[int, int]:
+    """Removes the entries that were not used for so long, and what killed processes left half-written.
+
+    Returns how many entries and how many bytes were removed. A process that has one in use keeps its pages.
+    """
+    removed, removed_bytes = 0, 0
+    for path in sorted((cache_folder() / "data").glob("*")):
+        is_entry = not path.name.startswith(".writing-")
+        try:
+            size_bytes = sum(file.stat().st_size for file in path.iterdir())
+            age_seconds = time.time() - path.stat().st_mtime
+            if age_seconds < (unused_seconds if is_entry else ABANDONED_AFTER_SECONDS):
+                continue
+            if is_entry:  # out of sight in one step: nobody shall find half of it
+                path = path.rename(path.with_name(f".writing-{path.name}-{os.getpid()}"))
+            shutil.rmtree(path)
+        except OSError:  # another process was faster
+            continue
+        removed, removed_bytes = removed + is_entry, removed_bytes + size_bytes
+    return removed, removed_bytes

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import SimpleQueue
@@ -30,31 +30,46 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 MAX_SIZE = 512  # pixels; the largest that a recipe's data.size takes
 _CHUNK = 250  # images a request
 _Decoded = tuple[np.ndarray, list[tuple[int, int]]]  # uint8 (N, 3, H, H), and the files' own (width, height)
+_AllDecoded = tuple[np.ndarray, Counter[tuple[int, int]]]
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
-def decode_files(paths: Sequence[str], size: int | None) -> tuple[np.ndarray, Counter[tuple[int, int]]]:
+def decode_files(paths: Sequence[str], size: int | None) -> _AllDecoded:
     """The images as uint8 [N, 3, size, size], and how many files have which (width, height).
 
     The shorter side is resized to `size` and the middle kept; `size` None means the most frequent size's shorter side.
     Raises DataError naming the file: not a PNG, JPEG, BMP or WebP image, damaged, 16 bits a channel.
     """
-    # One pass instead of one for the headers and one for the pixels: the size is guessed from a few files, and the
-    # decoding done again in the rare case that the guess turns out wrong.
-    guess = size or _usual_size(_sizes_of_some(paths))
-    pixels, sizes = _decode_all(paths, guess)
+    return at_usual_size(size, _sizes_of_some(paths), lambda side: _decode_all(paths, side))
+
+
+def at_usual_size(
+    size: int | None, some_sizes: Counter[tuple[int, int]], decode_all: Callable[[int], _AllDecoded]
+) -> _AllDecoded:
+    """What `decode_all` makes at `size`, or at the shorter side of the most frequent size, guessed from some files.
+
+    One pass instead of one for the headers and one for the pixels: the decoding is done again in the rare case that the
+    guess turns out wrong.
+    """
+    guess = size or _usual_size(some_sizes)
+    pixels, sizes = decode_all(guess)
     if size is None and _usual_size(sizes) != guess:
-        pixels, sizes = _decode_all(paths, _usual_size(sizes))
+        pixels, sizes = decode_all(_usual_size(sizes))
     return pixels, sizes
 
 
 def decode_chunk(paths: Sequence[str], size: int) -> _Decoded:
-    pixels = np.empty((len(paths), size, size, 3), np.uint8)
+    return decode_contents(((path, _content(path)) for path in paths), len(paths), size)
+
+
+def decode_contents(contents: Iterable[tuple[str, bytes]], count: int, size: int) -> _Decoded:
+    """The images of `count` files, given by name and content. Raises DataError with the name."""
+    pixels = np.empty((count, size, size, 3), np.uint8)
     sizes = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's hints on odd but readable files
-        for index, path in enumerate(paths):
-            image, original_size = _open_upright(path, size)
+        for index, (name, content) in enumerate(contents):
+            image, original_size = _upright(name, content, size)
             sizes.append(original_size)
             if image.size != (size, size):
                 image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
@@ -62,11 +77,17 @@ def decode_chunk(paths: Sequence[str], size: int) -> _Decoded:
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), sizes
 
 
-def _open_upright(path: str, size: int) -> tuple[Image.Image, tuple[int, int]]:
-    """The file as an RGB image, turned as its EXIF data say, transparency over white; and the size it had."""
+def _content(path: str) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
-            data = file.read()
+            return file.read()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as an image: {error.strerror}") from None
+
+
+def _upright(path: str, data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
+    """The file as an RGB image, turned as its EXIF data say, transparency over white; and the size it had."""
+    try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         is_sixteen_bit = image.mode in _SIXTEEN_BIT_MODES or (image.format == "PNG" and data[24] == 16)
         if not is_sixteen_bit:
@@ -117,7 +138,7 @@ def _usual_size(sizes: Counter[tuple[int, int]]) -> int:
     return shorter
 
 
-def _decode_all(paths: Sequence[str], size: int) -> tuple[np.ndarray, Counter[tuple[int, int]]]:
+def _decode_all(paths: Sequence[str], size: int) -> _AllDecoded:
     pixels = np.empty((len(paths), 3, size, size), np.uint8)
     sizes: Counter[tuple[int, int]] = Counter()
     starts = range(0, len(paths), _CHUNK)

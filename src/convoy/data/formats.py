@@ -6,6 +6,7 @@ Every fault becomes a DataError that names the file.
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import re
 import warnings
@@ -67,32 +68,41 @@ def read_idx(path: Path) -> np.ndarray:
     """The uint8 array of an IDX file (http://yann.lecun.com/exdb/mnist), plain or gzip by its first two bytes."""
     try:
         with open(path, "rb") as raw:
-            is_gzip = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            size_bytes = path.stat().st_size * (_MAX_DEFLATE_RATIO if is_gzip else 1)
-            if not is_gzip:
-                return _read_idx(raw, path, size_bytes)
-            with gzip.GzipFile(fileobj=raw) as unpacked:
-                return _read_idx(unpacked, path, size_bytes)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: damaged gzip file: {error}") from None
+            return _read_plain_or_gzip(raw, str(path), path.stat().st_size)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _read_idx(file: BinaryIO | gzip.GzipFile, path: Path, size_bytes: int) -> np.ndarray:
+def read_idx_bytes(content: bytes, where: str) -> np.ndarray:
+    """The same of what a file holds."""
+    return _read_plain_or_gzip(io.BytesIO(content), where, len(content))
+
+
+def _read_plain_or_gzip(raw: BinaryIO, where: str, size_bytes: int) -> np.ndarray:
+    is_gzip = raw.read(2) == b"\x1f\x8b"
+    raw.seek(0)
+    if not is_gzip:
+        return _read_idx(raw, where, size_bytes)
+    try:
+        with gzip.GzipFile(fileobj=raw) as unpacked:
+            return _read_idx(unpacked, where, size_bytes * _MAX_DEFLATE_RATIO)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{where}: damaged gzip file: {error}") from None
+
+
+def _read_idx(file: BinaryIO | gzip.GzipFile, where: str, size_bytes: int) -> np.ndarray:
     magic = file.read(4)
     if len(magic) < 4 or magic[:3] != b"\x00\x00\x08" or magic[3] not in (1, 3, 4):
-        raise DataError(f"{path}: is not an IDX file of bytes (it begins with {magic.hex(' ') or 'nothing'})")
+        raise DataError(f"{where}: is not an IDX file of bytes (it begins with {magic.hex(' ') or 'nothing'})")
     header = file.read(4 * magic[3])
     shape = tuple(int(length) for length in np.frombuffer(header[: len(header) // 4 * 4], ">u4"))
     expected_bytes = math.prod(shape)
     if len(shape) < magic[3] or expected_bytes > size_bytes:
-        raise DataError(f"{path}: is truncated: its header promises more than the file can hold")
+        raise DataError(f"{where}: is truncated: its header promises more than the file can hold")
     body = file.read(expected_bytes + 1)  # the byte too many reaches the end, where gzip checks its CRC
     if len(body) != expected_bytes:
         fault = "is truncated: it holds fewer" if len(body) < expected_bytes else "is damaged: it holds more"
-        raise DataError(f"{path}: {fault} bytes than the {expected_bytes:,} that its header {shape} promises")
+        raise DataError(f"{where}: {fault} bytes than the {expected_bytes:,} that its header {shape} promises")
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
@@ -107,14 +117,15 @@ def read_npz(path: Path, name: str, *, size: int | None, classes: Sequence[str] 
                     if images_key in found and labels_key in found:
                         where = (f"{path}: {images_key}", f"{path}: {labels_key}")
                         parts[part] = (file[images_key], file[labels_key], *where)
-            if classes is None and "class_names" in found:
-                classes = [str(class_name) for class_name in file["class_names"].tolist()]
+            names = [str(name) for name in file["class_names"].tolist()] if "class_names" in found else None
     except Exception as error:  # zip, numpy's header and its refusal of pickles fail in many ways
         raise DataError(f"{path}: cannot be read as .npz: {_first_line(error)}") from None
     if "train" not in parts:
         keys = ", ".join(sorted(found)) or "nothing"
         raise DataError(f"{path}: needs x_train and y_train, or train_images and train_labels; it holds {keys}")
-    return from_arrays(name, parts, size=size, classes=classes)
+    if names is not None and classes is not None and names != list(classes):
+        raise DataError(f"{path}: class_names are not those of {name} in its order, {', '.join(classes[:12])}")
+    return from_arrays(name, parts, size=size, classes=classes if classes is not None else names)
 
 
 def read_tensors(folder: Path, name: str, *, size: int | None, classes: Sequence[str] | None) -> DataSet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,16 +88,27 @@ def read_folder(listing: Listing, name: str, size: int | None) -> DataSet:
     from convoy.data.decode import decode_files
 
     pixels, sizes = decode_files(listing.paths, size)  # (N, 3, H, H)
+    labels = np.array(listing.labels, np.int64)
+    notes = note_on_sizes(sizes, pixels.shape[-1], is_chosen=size is not None)
+    return assemble(name, listing.classes, pixels, labels, listing.part_lengths, notes)
+
+
+def assemble(
+    name: str,
+    classes: tuple[str, ...],
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    part_lengths: Mapping[str, int],
+    notes: tuple[str, ...],
+) -> DataSet:
+    """A data set of colour images uint8 [N, 3, H, H]: train, then validation, then test; grey if every image is."""
     if _all_grey(pixels):
         pixels = np.ascontiguousarray(pixels[:, :1])
-    labels = np.array(listing.labels, np.int64)
-    n_test = listing.part_lengths.get("test", 0)
-    n_pool = len(labels) - n_test
-    n_train = listing.part_lengths["train"]
-    train = ImageSet(pixels[:n_pool], labels[:n_pool], listing.classes)
-    test = ImageSet(pixels[n_pool:], labels[n_pool:], listing.classes) if n_test else None
+    n_pool = len(labels) - part_lengths.get("test", 0)
+    n_train = part_lengths["train"]
+    train = ImageSet(pixels[:n_pool], labels[:n_pool], classes)
+    test = ImageSet(pixels[n_pool:], labels[n_pool:], classes) if n_pool < len(labels) else None
     validation_indices = np.arange(n_train, n_pool) if n_pool > n_train else None
-    notes = _note_on_sizes(sizes, pixels.shape[-1], is_chosen=size is not None)
     return DataSet(name, train, validation_indices, test, notes)
 
 
@@ -173,7 +184,7 @@ def _note_on_files(left_out: Counter[str]) -> tuple[str, ...]:
     return (f"left out, not images ({_READ} are read): {kinds}",)
 
 
-def _note_on_sizes(sizes: Counter[tuple[int, int]], side: int, *, is_chosen: bool) -> tuple[str, ...]:
+def note_on_sizes(sizes: Counter[tuple[int, int]], side: int, *, is_chosen: bool) -> tuple[str, ...]:
     if is_chosen or set(sizes) == {(side, side)}:
         return ()
     (width, height), count = sizes.most_common(1)[0]

@@ -3,55 +3,74 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from importlib import resources
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
-from convoy.data import cache, formats, image_folder
+from convoy.data import cache, fetch, formats, hugging_face, image_folder
+from convoy.data.catalogue import DATA_SETS
 from convoy.data.imageset import DataError, DataSet
-from convoy.registry import Registry, unknown
-
-
-@dataclass(frozen=True)
-class NamedData:
-    summary: str
-    classes: tuple[str, ...]
-    folder: Callable[[], Path]  # where the files stand, in any form that `load` reads
-
-
-def _packaged(name: str) -> Path:
-    return Path(str(resources.files("convoy.data") / name))
-
-
-DATA_SETS: Registry[NamedData] = Registry("data set")
-DATA_SETS.add(
-    "mnist",
-    NamedData(
-        "handwritten digits, 28 x 28 grey, 60,000 + 10,000 (LeCun, Cortes, Burges; CC BY-SA 3.0; packaged)",
-        tuple("0123456789"),
-        lambda: _packaged("mnist"),
-    ),
-)
+from convoy.data.named import Download, Installed, NamedData, Packaged, from_published
+from convoy.registry import unknown
 
 
 def load(name: str, *, size: int | None = None) -> DataSet:
     """The data set of a registered name, a path, or `name=path`; decoded once and then memory-mapped from the cache.
 
-    A path is a folder of IDX files, of images, of the four tensor files, or an .npz file. $CONVOY_DATA may name a
-    folder that holds <name>/ or <name>.npz. `size`: pixels, each image resized to it; None: the data's own size.
-    Raises DataError naming the file, ValueError for an unknown name.
+    A path is a folder of IDX files, of images, of the four tensor files, or an .npz file; that of a registered set may
+    be or hold the files that its makers publish. $CONVOY_DATA may name a folder that holds <name>/ or <name>.npz.
+    `hf:owner/name` is a set of the Hugging Face Hub. `size`: pixels, each image resized to it; None: the data's own.
+    Nothing is downloaded but from the Hub: `get` does that. Raises DataError naming the file, ValueError for an unknown
+    name.
     """
-    name, path = _locate(name)
-    known_classes = DATA_SETS[name].classes if name in DATA_SETS else None
-    dataset = replace(_read(path, name, size, known_classes), name=name)
-    if known_classes is not None and dataset.train.classes != known_classes:
-        raise DataError(f"{path}: is not {name}: its classes are {', '.join(dataset.train.classes[:12])}")
-    return dataset
+    if name.startswith(hugging_face.PREFIX):
+        return hugging_face.load(name.removeprefix(hugging_face.PREFIX), size)
+    short, place = _locate(name)
+    if place is None:
+        dataset = _load_own(short, size)
+    else:
+        entry = DATA_SETS[short] if short in DATA_SETS else None  # noqa: SIM401 (a Registry has no get)
+        dataset = _read(place, short, size, entry)
+    return replace(dataset, name=short)
 
 
-def _locate(name: str) -> tuple[str, Path]:
-    """The data set's short name and where it lies. Registered names come before files of the same name."""
+def get(name: str) -> DataSet:
+    """The registered set after its files were fetched, where they were missing. Raises DataError."""
+    origin = DATA_SETS[name].origin
+    if isinstance(origin, Download) and _in_convoy_data(name) is None:
+        fetch.fetch(name, origin)
+    return load(name)
+
+
+def add(name: str, paths: Sequence[Path]) -> DataSet | None:
+    """The registered set after files fetched by hand were added; None where others are still missing."""
+    origin = DATA_SETS[name].origin
+    if not isinstance(origin, Download):
+        raise DataError(f"{name}: comes with {_giver(origin)}; there is nothing to add")
+    fetch.add(name, origin, paths)
+    return None if fetch.missing(origin) else _load_own(name, size=None)
+
+
+def missing_files(name: str) -> list[str]:
+    """The files of a registered set that this machine lacks."""
+    origin = DATA_SETS[name].origin
+    return [file.name for file in fetch.missing(origin)] if isinstance(origin, Download) else []
+
+
+def whereabouts(name: str) -> Literal["packaged", "here", "download"]:
+    """Whether a registered set comes with Convoy, lies on this machine, or has to be fetched."""
+    if not isinstance(DATA_SETS[name].origin, Download):
+        return "packaged"
+    return "download" if _in_convoy_data(name) is None and missing_files(name) else "here"
+
+
+def _locate(name: str) -> tuple[str, Path | None]:
+    """The data set's short name and where it lies; None: where the catalogue says.
+
+    Registered names come before files of the same name.
+    """
     short, equals, given = name.partition("=")
     if short and equals and not Path(name).exists():
         path = Path(given).expanduser()
@@ -59,14 +78,9 @@ def _locate(name: str) -> tuple[str, Path]:
             raise DataError(f"{given}: does not exist (data {name!r})")
         return short, path
     if os.sep not in name:
-        folder = os.environ.get("CONVOY_DATA")
-        if folder and not Path(folder).is_dir():
-            raise DataError(f"{folder}: CONVOY_DATA names a folder that does not exist")
-        for candidate in (Path(folder) / name, Path(folder) / f"{name}.npz") if folder else ():
-            if candidate.exists():
-                return name, candidate
-        if name in DATA_SETS:
-            return name, DATA_SETS[name].folder()
+        found = _in_convoy_data(name)
+        if found is not None or name in DATA_SETS:
+            return name, found
     path = Path(name).expanduser()
     if path.exists():
         return path.resolve().stem if path.is_file() else path.resolve().name, path
@@ -75,33 +89,116 @@ def _locate(name: str) -> tuple[str, Path]:
     raise unknown("data set or path", name, DATA_SETS)
 
 
-def _read(path: Path, name: str, size: int | None, classes: tuple[str, ...] | None) -> DataSet:
+def _in_convoy_data(name: str) -> Path | None:
+    folder = os.environ.get("CONVOY_DATA")
+    if not folder:
+        return None
+    if not Path(folder).is_dir():
+        raise DataError(f"{folder}: CONVOY_DATA names a folder that does not exist")
+    return next((path for path in (Path(folder) / name, Path(folder) / f"{name}.npz") if path.exists()), None)
+
+
+def _load_own(name: str, size: int | None) -> DataSet:
+    """The registered set from where the catalogue says that it is."""
+    entry = DATA_SETS[name]
+    match entry.origin:
+        case Installed(package, read):
+            key = cache.key_of(["installed", package, version(package), name, str(size)])
+            dataset = cache.remembered(key, lambda: from_published(name, entry, read(), size))
+        case Packaged(folder):
+            dataset = _read(folder(), name, size, entry)
+        case Download() as download:
+            if fetch.missing(download):
+                raise DataError(
+                    f"{name}: is not on this machine; `convoy data get {name}` fetches it, and {name}=PATH names a "
+                    "folder that holds it"
+                )
+            dataset = _read(fetch.folder_of(download), name, size, entry)
+    if size is None and entry.content_hash is not None and dataset.content_hash != entry.content_hash:
+        raise DataError(
+            f"{name}: what {_giver(entry.origin)} holds is not {name}: its content hash is {dataset.content_hash}"
+        )
+    return dataset
+
+
+def _giver(origin: Packaged | Installed | Download) -> str:
+    match origin:
+        case Packaged():
+            return "Convoy"
+        case Installed(package):
+            return package
+        case Download():
+            return str(fetch.folder_of(origin))
+
+
+def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> DataSet:
+    classes = None if entry is None else entry.classes
     try:
+        if entry is not None and (published := _read_published(path, name, size, entry)) is not None:
+            return published
         read: Callable[..., DataSet]
         if path.is_file():
             if path.suffix != ".npz":
-                raise DataError(f"{path}: is not a folder or an .npz file")
+                raise DataError(f"{path}: is not a folder or an .npz file{_or_published(entry)}")
             read, files = formats.read_npz, [path]
         elif any((path / file).exists() for file in formats.TENSOR_FILES):
             read, files = formats.read_tensors, [path / file for file in formats.TENSOR_FILES]
         elif idx := formats.idx_files(path):
             read, files = formats.read_idx_folder, idx
         else:
-            return _read_images(path, name, size)
-        stamps = [f"{file.resolve()}|{file.stat().st_size}|{file.stat().st_mtime_ns}" for file in files]
+            return _read_images(path, name, size, entry)
+        stamps = _stamps(files)
     except OSError as error:
         raise DataError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
     key = cache.key_of(["arrays", str(size), str(classes), *stamps])
     return cache.remembered(key, lambda: read(path, name, size=size, classes=classes))
 
 
-def _read_images(path: Path, name: str, size: int | None) -> DataSet:
+def _read_published(path: Path, name: str, size: int | None, entry: NamedData) -> DataSet | None:
+    """The set from the files of its makers, or None where none of their forms lies at the path."""
+    candidates = ((form, form.layout.find(path)) for form in entry.forms)
+    form, found = next(((form, found) for form, found in candidates if found is not None), (None, None))
+    if form is None or found is None:
+        return None
+    key = cache.key_of(["published", name, str(size), *_stamps(form.layout.files(found))])
+    return cache.remembered(key, lambda: from_published(name, entry, form.decode(form.layout.read(found), found), size))
+
+
+def _stamps(files: Sequence[Path]) -> list[str]:
+    return [f"{file.resolve()}|{file.stat().st_size}|{file.stat().st_mtime_ns}" for file in files]
+
+
+def _read_images(path: Path, name: str, size: int | None, entry: NamedData | None) -> DataSet:
     import PIL
 
-    listing = image_folder.list_folder(path.resolve())
-    key = cache.key_of(["images", PIL.__version__, str(size), *listing.stamps])
+    try:
+        listing = image_folder.list_folder(path.resolve())
+    except DataError as error:
+        raise DataError(f"{error}{_or_published(entry)}") from None
+    if entry is not None:
+        listing = _in_order_of(entry, listing, name, path)
+    key = cache.key_of(["images", PIL.__version__, str(size), str(listing.classes), *listing.stamps])
     dataset = cache.remembered(key, lambda: image_folder.read_folder(listing, name, size))
     return replace(dataset, notes=listing.notes + dataset.notes)
+
+
+def _in_order_of(entry: NamedData, listing: image_folder.Listing, name: str, path: Path) -> image_folder.Listing:
+    """The listing with the classes of the set, in its order: folders come by alphabet, and perhaps in another spelling.
+
+    Raises DataError where they are other classes.
+    """
+    own_names = [entry.spellings.get(class_name, class_name) for class_name in listing.classes]
+    if sorted(own_names) != sorted(entry.classes):
+        raise DataError(f"{path}: is not {name}: its classes are {', '.join(listing.classes[:12])}")
+    own_labels = [entry.classes.index(class_name) for class_name in own_names]
+    return replace(listing, classes=entry.classes, labels=tuple(own_labels[label] for label in listing.labels))
+
+
+def _or_published(entry: NamedData | None) -> str:
+    if entry is None or not entry.forms:
+        return ""
+    first = entry.forms[0].layout
+    return f", nor the published {first.archive or ' and '.join(member.name for member in first.members)}"
 
 
 def pack_tensors(name: str, folder: str | Path) -> list[Path]:

@@ -1,4 +1,8 @@
-"""The model zoo: one file a family, all made by `create`, which also takes a user's class ("path/to/net.py:MyNet")."""
+"""The model zoo: one file a family, all made by `create`.
+
+It also takes a user's class ("path/to/net.py:MyNet") and the networks of two other libraries ("timm:NAME",
+"torchvision:NAME").
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,38 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from convoy.models import fast_mnist_cnn, lenet, mnist_resnet, two_conv_cnn, user, wide_kernel_cnn  # noqa: F401
+from convoy.models import (  # noqa: F401
+    alexnet,
+    basic_cnn,
+    cifar_resnet,
+    convnext,
+    densenet,
+    efficientnet,
+    external,
+    fast_mnist_cnn,
+    googlenet,
+    improved_cnn,
+    inception_v3_small,
+    lenet,
+    mnist_resnet,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+    preact_resnet,
+    res_attention_cnn,
+    residual_cnn,
+    resnet,
+    shufflenet_v2,
+    squeezenet,
+    two_conv_cnn,
+    user,
+    vgg,
+    vit,
+    wide_kernel_cnn,
+    wide_resnet,
+)
 from convoy.models.entry import MODELS, ModelEntry, Option, defaults_of
-from convoy.registry import is_user_class, unknown
+from convoy.registry import is_external, is_user_class, unknown
 
 __all__ = ["MODELS", "ModelEntry", "create", "default_options"]
 
@@ -20,12 +53,14 @@ def create(
 
     It maps (N, in_chans, image_size, image_size) to logits (N, num_classes), and its `flaws` are sentences on what is
     known to be wrong with it, as published. Raises ValueError: unknown name or option, an option's value out of range,
-    images too small, and whatever goes wrong in a user's file.
+    images too small, and whatever goes wrong in a user's file or another library.
     """
     geometry = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
     options = dict(options or {})
     if is_user_class(name):
         return user.create(name, geometry, options)
+    if is_external(name):
+        return external.create(name, geometry, options)
     entry = MODELS[name]
     if image_size < entry.smallest_image:
         raise ValueError(f"images of {image_size} pixels are too small for {name}: at least {entry.smallest_image}")
@@ -36,7 +71,9 @@ def create(
 
 def default_options(name: str) -> dict[str, Option]:
     """Every option of a model with its default, so that a fingerprint covers what a recipe leaves out."""
-    return defaults_of(user.load_class(name)) if is_user_class(name) else dict(MODELS[name].options)
+    if is_user_class(name):
+        return defaults_of(user.load_class(name))
+    return external.default_options(name) if is_external(name) else dict(MODELS[name].options)
 
 
 def _check_option(entry: ModelEntry, option: str, value: Option) -> None:

@@ -6,12 +6,12 @@ The words are the same in every family: `activation`, `norm`, `pool`, `attention
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import dropout, interpolate
 
 from convoy.registry import unknown
 
@@ -19,6 +19,7 @@ Choice = TypeVar("Choice")
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
     "leaky_relu": nn.LeakyReLU,
     "elu": nn.ELU,
     "gelu": nn.GELU,
@@ -29,6 +30,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 POOLS: dict[str, type[nn.MaxPool2d | nn.AvgPool2d]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 NORMS = ("batch", "group", "none")
+NEVER_FALLING = ("relu", "leaky_relu", "elu", "tanh", "sigmoid")
 
 
 def chosen(option: str, word: str, allowed: Mapping[str, Choice]) -> Choice:
@@ -64,6 +66,16 @@ def needs_bias(norm_word: str) -> bool:
 def pool(word: str, kernel: int, stride: int | None = None, padding: int = 0, *, ceil_mode: bool = False) -> nn.Module:
     """`ceil_mode` keeps the last row of an odd map: five halvings of 28 pixels end at 1 and not at 0."""
     return chosen("pool", word, POOLS)(kernel, stride, padding, ceil_mode=ceil_mode)
+
+
+def activation_and_pool(
+    activation_word: str, pool_word: str, kernel: int, stride: int | None = None, *, ceil_mode: bool = False
+) -> tuple[nn.Module, nn.Module]:
+    """What ends a stage. The maximum is taken first where the activation never falls: the same numbers, and the
+    activation sees a part of the values only (a quarter for stride 2).
+    """
+    act, pooling = activation(activation_word), pool(pool_word, kernel, stride, ceil_mode=ceil_mode)
+    return (pooling, act) if pool_word == "max" and activation_word in NEVER_FALLING else (act, pooling)
 
 
 def checked_rate(option: str, rate: float) -> float:
@@ -133,3 +145,119 @@ def attention(word: str, channels: int, reduction: int = 16) -> nn.Module:
         case "cbam":
             return ConvolutionalAttention(channels, hidden)
     raise unknown("attention", word, ("none", "se", "cbam"), "model.options")
+
+
+def conv_norm_act(
+    in_chans: int,
+    out_chans: int,
+    kernel: int,
+    stride: int = 1,
+    *,
+    norm_word: str,
+    act: str | None,
+    groups: int = 1,
+    padding: int | None = None,
+) -> nn.Sequential:
+    """A convolution, its norm, and its activation where it has one. Without `padding` a stride of 1 keeps the size."""
+    padding = kernel // 2 if padding is None else padding
+    conv = nn.Conv2d(in_chans, out_chans, kernel, stride, padding, groups=groups, bias=needs_bias(norm_word))
+    layers = nn.Sequential(conv, norm(norm_word, out_chans))
+    return layers.append(activation(act)) if act else layers
+
+
+class StochasticDepth(nn.Module):
+    """Leaves a whole branch out, image by image, and scales what stays (Huang et al. 2016, arXiv 1603.09382)."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        kept = x.new_ones(len(x), *[1] * (x.ndim - 1))
+        return x * dropout(kept, self.rate)  # 0 or 1 / (1 - rate) for an image
+
+
+class InvertedResidual(nn.Module):
+    """Widens to `hidden` channels, filters each by itself, gates them, narrows without an activation, adds the input.
+
+    The block of MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) with what V3 and EfficientNet put in.
+    """
+
+    def __init__(
+        self,
+        in_chans: int,
+        out_chans: int,
+        *,
+        hidden: int,
+        kernel: int,
+        stride: int,
+        norm_word: str,
+        act: str,
+        gate: nn.Module | None = None,
+        drop_path: float = 0.0,
+        residual: bool = True,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        if hidden != in_chans:
+            layers.append(conv_norm_act(in_chans, hidden, 1, norm_word=norm_word, act=act))
+        layers.append(conv_norm_act(hidden, hidden, kernel, stride, groups=hidden, norm_word=norm_word, act=act))
+        if gate is not None:
+            layers.append(gate)
+        layers.append(conv_norm_act(hidden, out_chans, 1, norm_word=norm_word, act=None))
+        self.branch = nn.Sequential(*layers)
+        self.drop_path = StochasticDepth(drop_path)
+        self.residual = residual and stride == 1 and in_chans == out_chans
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.branch(x)  # (N, out, H/stride, W/stride)
+        return x + self.drop_path(y) if self.residual else y
+
+
+def scaled_channels(channels: int, factor: float) -> int:
+    """A width times `width_mult`, as a multiple of 8 near it, as the MobileNets have it. Raises ValueError: not > 0."""
+    if not 0 < factor < math.inf:
+        raise ValueError(f"width_mult = {factor} in model.options: must be above 0")
+    wanted = channels * factor
+    nearest = max(8, int(wanted + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * wanted else nearest + 8
+
+
+def stem_strides(stem: str, paper: Sequence[int]) -> list[int]:
+    """The strides of a network that halves its maps five times, first convolution first, for images of this stem.
+
+    "paper" halves all five times; "small" leaves the first two out, so that 28 pixels end as 4x4 and not as 1x1. The
+    weights have the same shapes for both.
+    """
+    left_out = chosen("stem", stem, {"small": 2, "paper": 0})
+    halvings = [place for place, stride in enumerate(paper) if stride == 2]
+    return [1 if place in halvings[:left_out] else stride for place, stride in enumerate(paper)]
+
+
+class Stem(NamedTuple):
+    kernel: int
+    stride: int
+    pools: bool  # 3x3, stride 2
+
+
+# Of networks that begin with a 7x7 convolution of stride 2 and a pooling; "small" has weights of the same shape.
+STEMS = {"small": Stem(7, 1, False), "3x3": Stem(3, 1, False), "paper": Stem(7, 2, True)}
+
+
+def init_fan_out(network: nn.Module) -> None:
+    """Normal weights of variance 2 / (links that leave an input value), biases of 0, and a deviation of 0.01 in linear
+    layers (He et al. 2015, arXiv 1502.01852).
+
+    Links are counted within a group. Without that, as torch's own function counts, a depthwise convolution of C
+    channels starts sqrt(C) times too small, which only a norm hides.
+    """
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            links = part.out_channels // part.groups * math.prod(part.kernel_size)
+            nn.init.normal_(part.weight, std=math.sqrt(2 / links))
+        elif isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=0.01)
+        if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)

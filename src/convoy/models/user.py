@@ -265,10 +265,10 @@ def failed_in(spec: str, error: BaseException) -> bool:
     return bool(_own_places(_locate(spec)[0], error))
 
 
-def failure(spec: str, error: BaseException) -> ValueError:
+def failure(spec: str, error: BaseException, when: str = "in training") -> ValueError:
     """What went wrong in a user's network while it trained, as one line with file and line."""
     path, class_name = _locate(spec)
-    return _failure(path, error, str(path), f"{class_name} in training: ")
+    return _failure(path, error, str(path), f"{class_name} {when}: ")
 
 
 def _failure(path: Path, error: BaseException, place: str, what: str = "") -> ValueError:

@@ -65,6 +65,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     title: str = ""
+    folded: str = ""  # a long one stays shut until its reader opens it; what it then says it holds
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,18 @@ class Code:
     columns: bool = False  # short lines, many of them
 
 
-Block = Table | Chart | Gallery | Code
+@dataclass(frozen=True)
+class Drawing:
+    """A picture made of an SVG file's text, in the palette's light colours."""
+
+    name: str  # of its file in figures/
+    title: str
+    svg: str
+    width: int  # pixels; it is not shown larger
+    caption: str
+
+
+Block = Table | Chart | Gallery | Code | Drawing
 
 
 @dataclass(frozen=True)

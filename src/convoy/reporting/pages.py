@@ -11,6 +11,7 @@ from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections, tables
 from convoy.reporting.content import Block, Chart, Page, Panel, Section, clean
+from convoy.reporting.lr_range_page import lr_range_page
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import listed
 from convoy.reporting.reading import PARTS, Reading, cleaned, distinct, every, of_run, of_study, scored
@@ -21,10 +22,14 @@ TILES_OF_A_RUN, TILES_OF_A_STUDY = 24, 12
 
 
 def study_page(study: Study, folder: Path) -> Page:
-    """Raises ValueError: no finding.json, a study that is no comparison, no runs, a run that was moved away."""
+    """Raises ValueError: no finding.json, a study of unknown kind, no runs, a run that was moved away."""
     kind = study.finding.get("kind")
-    if kind != "comparison":
-        raise ValueError(f"{study.path} is a study of kind {kind!r}: only a comparison has a report")
+    if kind not in STUDIES:
+        raise ValueError(f"{study.path} is a study of kind {kind!r}; reports are made of: {', '.join(STUDIES)}")
+    return STUDIES[kind](study, folder)
+
+
+def _comparison_page(study: Study, folder: Path) -> Page:
     finding = cleaned(study.finding)
     groups = of_study(study)
     look = Look(list(groups))
@@ -171,3 +176,6 @@ def _run_caveats(reading: Reading, part: str) -> list[str]:
             "where choices were made after seeing it, its accuracy is too high"
         )
     return caveats
+
+
+STUDIES = {"comparison": _comparison_page, "lr_range": lr_range_page}

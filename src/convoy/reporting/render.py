@@ -11,13 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from convoy.reporting import canvas, palette
-from convoy.reporting.content import Chart, Code, Gallery, Page, Strip
+from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Strip
 from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
 from convoy.runs import write_bytes
 
 
-def write(page: Page, folder: Path) -> Path:
-    """The path of report.html. Figures of an earlier report in the same folder are replaced."""
+def write(page: Page, folder: Path, name: str = "report") -> Path:
+    """The path of report.html, or of another name. Figures of an earlier one in the same folder are replaced."""
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     look = palette.Look(page.labels)
@@ -27,9 +27,11 @@ def write(page: Page, folder: Path) -> Path:
                 canvas.save_chart(block, look, figures)
             elif isinstance(block, Gallery):
                 save_gallery(block, figures)
-    write_bytes(folder / "report.md", markdown(page).encode())
-    write_bytes(folder / "report.html", html(page).encode())
-    return folder / "report.html"
+            elif isinstance(block, Drawing):
+                write_bytes(figures / f"{block.name}.svg", block.svg.encode())
+    write_bytes(folder / f"{name}.md", markdown(page).encode())
+    write_bytes(folder / f"{name}.html", html(page).encode())
+    return folder / f"{name}.html"
 
 
 def html(page: Page) -> str:
@@ -44,6 +46,7 @@ def html(page: Page) -> str:
         prose=_prose,
         breakable=_breakable,
         panels=lambda chart: [Markup(svg) for svg in canvas.inline_panels(chart, f"f-{chart.name}")],
+        drawing=lambda block: Markup(canvas.for_page(block.svg, f"f-{block.name}", block.title)),
         mark=lambda label: _mark(look, label),
         uri=lambda tile: data_uri(tile.image),
         strip_uri=_strip_uri,
@@ -71,7 +74,7 @@ def _environment() -> Environment:
 
 
 def _figure_numbers(page: Page) -> dict[str, int]:
-    figures = [b for section in page.sections for b in section.blocks if isinstance(b, Chart | Gallery)]
+    figures = [b for section in page.sections for b in section.blocks if isinstance(b, Chart | Gallery | Drawing)]
     return {figure.name: number for number, figure in enumerate(figures, start=1)}
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from convoy.reporting.quantities import compact
 
@@ -18,6 +18,14 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_ticks(_round_numbers(low, high))
     axis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(which="minor", length=0)
+
+
+def decades(axis: Axis) -> None:
+    """A tick at each power of ten, or at every other one of many, for an axis that is logarithmic already."""
+    axis.set_major_locator(LogLocator(numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
     axis.set_tick_params(which="minor", length=0)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from convoy.models import external
 from convoy.recipe import Recipe
 from convoy.runs import command_line
 from convoy.training.plan import TRAINING_REVISION
@@ -20,6 +21,7 @@ def describe(device: torch.device, recipe: Recipe) -> dict[str, Any]:
     return {
         "convoy": version("convoy-ml"),
         "torch": torch.__version__,
+        **external.versions(recipe.model.name),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_name(),

@@ -94,7 +94,8 @@ class Solo:
         self._update(loss + norm, before)
         if self._average is not None:
             self._average.update()
-        return StepOutcome(loss[None], norm[None], logits[None], y)
+        labels = y if y.ndim == 1 else y.argmax(1)  # of a mixed image the dominant one
+        return StepOutcome(loss[None], norm[None], logits[None], labels)
 
     def _parts(self, x: torch.Tensor, y: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The batch in `accumulate` parts, fewer where one would hold a single image: BatchNorm cannot train on it."""

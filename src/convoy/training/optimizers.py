@@ -38,3 +38,13 @@ def build(spec: OptimBase, module: nn.Module) -> torch.optim.Optimizer:
         case RMSprop():
             return torch.optim.RMSprop(groups, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
     raise AssertionError(spec)
+
+
+def kept_per_parameter(spec: OptimBase) -> int:
+    """Numbers that the optimizer remembers for each weight: none, one (momentum) or two (Adam). Seen after a step."""
+    probe = nn.Linear(8, 8, bias=False)
+    optimizer = build(spec, probe)
+    probe.weight.grad = torch.zeros_like(probe.weight)
+    optimizer.step()
+    kept = [value for value in optimizer.state[probe.weight].values() if isinstance(value, torch.Tensor)]
+    return sum(value.numel() for value in kept) // probe.weight.numel()

@@ -16,10 +16,10 @@ from convoy import models, runs
 from convoy.data import Prepared, prepare
 from convoy.data.augment import build as build_augmentation
 from convoy.evaluation import losses
-from convoy.models import user
+from convoy.models import external, user
 from convoy.randomness import derive_seed
 from convoy.recipe import Plateau, Recipe
-from convoy.registry import is_user_class
+from convoy.registry import is_external, is_user_class
 from convoy.training.start import begin
 
 TRAINING_REVISION = 1  # raised when a change of the training code changes results
@@ -32,10 +32,13 @@ class Plan:
     prepared: Prepared
     options: dict[str, Any]  # the model's, defaults filled in
     sources: tuple[Path, ...]  # a user's .py first, then the local modules that it imports
+    class_weights: torch.Tensor | None  # float64 [classes], of the training loss
 
     @cached_property
     def fingerprint(self) -> str:
-        code = hashlib.sha256(b"\0".join(source.read_bytes() for source in self.sources)).hexdigest()
+        parts = [source.read_bytes() for source in self.sources]
+        parts += [" ".join(library).encode() for library in external.versions(self.recipe.model.name).items()]
+        code = hashlib.sha256(b"\0".join(parts)).hexdigest()
         hashes = {"data": self.prepared.data_hash, "split": self.prepared.split_hash, "code": code}
         if self.recipe.model.init is not None:
             hashes["init"] = hashlib.sha256(Path(self.recipe.model.init).read_bytes()).hexdigest()
@@ -88,7 +91,8 @@ def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
     name = recipe.model.name
     options = models.default_options(name) | recipe.model.options
     sources = tuple(user.source_files(name)) if is_user_class(name) else ()
-    ready = Plan(recipe, prepared, options, sources)
+    weights = losses.class_weights(recipe.train, prepared.train.class_counts)
+    ready = Plan(recipe, prepared, options, sources, weights)
     _check_roles(ready)
     _try_training(ready)
     return ready
@@ -121,10 +125,10 @@ def device_of(recipe: Recipe) -> torch.device:
 
 
 def _try_training(ready: Plan) -> None:
-    """Builds the network; a user's own also takes a forward and a backward pass, as training will."""
+    """Builds the network; one from outside Convoy also takes a forward and a backward pass, as training will."""
     name = ready.recipe.model.name
     module, _ = ready.starting_network()
-    if not is_user_class(name):
+    if not (is_user_class(name) or is_external(name)):
         return
     prepared = ready.prepared
     if not any(parameter.requires_grad for parameter in module.parameters()):
@@ -136,7 +140,7 @@ def _try_training(ready: Plan) -> None:
             logits = module.train()(images)
         losses.build(ready.recipe.train.loss)(logits, torch.zeros(count, dtype=torch.int64)).backward()
     except Exception as error:
-        raise user.failure(name, error) from None
+        raise (user if is_user_class(name) else external).failure(name, error) from None
 
 
 def _check_roles(ready: Plan) -> None:

@@ -115,10 +115,11 @@ class _Training:
         module.to(self.device, dtype)
         if ready.channels_last and self.device.type == "cpu":
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        weights = ready.class_weights
         self.members = Solo(
             module,
             recipe.optim,
-            losses.build(recipe.train.loss),
+            losses.build(recipe.train.loss, None if weights is None else weights.to(self.device, dtype)),
             clip_norm=recipe.train.clip_norm,
             accumulate=recipe.train.accumulate,
             ema_decay=recipe.train.ema_decay,
@@ -132,6 +133,7 @@ class _Training:
             seed=recipe.seed,
             normaliser=self.normaliser,
             augmentation=build_augmentation(recipe.data.augment),
+            sampling=recipe.data.sampling,
             device=self.device,
             dtype=dtype,
         )

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from convoy.recipe import Constant, Cosine, OneCycle, Plateau, ScheduleBase, Step
+from convoy.recipe import Constant, Cosine, OneCycle, Plateau, Range, ScheduleBase, Step
 
 THRESHOLD = 1e-4  # a loss counts as better on a plateau when it is lower by this fraction (torch's default)
 
@@ -40,6 +40,8 @@ def lr_factor(spec: ScheduleBase, step: int, horizon: Horizon, losses: Sequence[
             return _one_cycle(spec, step / max(1, total - 1))
         case Plateau():
             return spec.factor ** plateau_drops(losses, spec.patience_epochs)
+        case Range():
+            return spec.start_factor ** (1 - step / max(1, total - 1))
     raise AssertionError(spec)
 
 

@@ -1,0 +1,251 @@
+"""The zoo's networks give the logits of their counterparts in torchvision and timm, to 1e-5 of the largest logit.
+
+    python benchmarks/zoo_parity.py [--only NAME ...]     needs torchvision and timm: see benchmarks/README.md
+
+Each pair is built, the counterpart gets weights, norms and running statistics that are far from their initial values,
+and its tensors are copied to ours: the modules that hold tensors are paired in the order in which a pass leaves them,
+shapes must be equal, and none may be left over. Then both see the same random images in evaluation mode, in float64,
+where a difference is one of the networks and not of rounding, and, for information, in float32. Prints a Markdown
+table; the exit code is 1 where a pair differs. The dated result is this output:
+
+    python benchmarks/zoo_parity.py > benchmarks/results/$(date +%F)-zoo-parity.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from measure import conditions
+from torch import nn
+
+from convoy.models import create
+from convoy.registry import unknown
+
+TOLERANCE = 1e-5  # of the largest logit, in float64
+IMAGES = 4
+PAPER = {"stem": "paper"}
+INCEPTION_V1 = {"norm": "batch", "upsample": 1, "largest_kernel": 3}
+NO_AUXILIARY_HEADS = {"aux_logits": False, "init_weights": True}
+TOKEN_MEAN = {"img_size": 28, "patch_size": 4, "global_pool": "avg", "class_token": False}
+
+
+class Pair(NamedTuple):
+    name: str  # in Convoy's zoo
+    counterpart: str  # torchvision:NAME or timm:NAME
+    options: Mapping[str, Any] = {}  # Convoy's model.options
+    kwargs: Mapping[str, Any] = {}  # the counterpart's
+    image_size: int = 64
+    in_chans: int = 3  # torchvision's networks have three
+    num_classes: int = 10
+
+
+# fmt: off
+PAIRS = (  # by name; a line a pair
+    Pair("alexnet_large", "torchvision:alexnet", {"widths": "one_tower", "upsample": 1}, image_size=224),
+    Pair("convnext_atto", "timm:convnext_atto", PAPER),
+    Pair("convnext_femto", "timm:convnext_femto", PAPER),
+    Pair("densenet121", "torchvision:densenet121", PAPER),
+    Pair("densenet169", "torchvision:densenet169", PAPER),
+    Pair("densenet201", "torchvision:densenet201", PAPER),
+    Pair("efficientnet_b0", "torchvision:efficientnet_b0", PAPER),
+    Pair("efficientnet_b0", "torchvision:efficientnet_b1", {**PAPER, "depth_mult": 1.1}),
+    Pair("googlenet", "torchvision:googlenet", INCEPTION_V1, NO_AUXILIARY_HEADS),
+    Pair("googlenet", "torchvision:googlenet", INCEPTION_V1, NO_AUXILIARY_HEADS, image_size=224),
+    Pair("mobilenet_v1", "timm:mobilenetv1_100", {**PAPER, "upsample": 1, "activation": "relu6"}),
+    Pair("mobilenet_v2", "torchvision:mobilenet_v2", PAPER),
+    Pair("mobilenet_v2", "torchvision:mobilenet_v2", {**PAPER, "width_mult": 0.5}, {"width_mult": 0.5}),
+    Pair("mobilenet_v3_large", "torchvision:mobilenet_v3_large", PAPER),
+    Pair("mobilenet_v3_small", "torchvision:mobilenet_v3_small", PAPER),
+    Pair("preact_resnet18", "timm:resnetv2_18", PAPER),
+    Pair("preact_resnet34", "timm:resnetv2_34", PAPER),
+    Pair("preact_resnet50", "timm:resnetv2_50", PAPER),
+    Pair("resnet101", "torchvision:resnet101", PAPER),
+    Pair("resnet152", "torchvision:resnet152", PAPER),
+    Pair("resnet18", "torchvision:resnet18", PAPER),
+    Pair("resnet34", "torchvision:resnet34", PAPER),
+    Pair("resnet50", "torchvision:resnet50", PAPER),
+    Pair("se_resnet50", "timm:seresnet50", PAPER),
+    Pair("shufflenet_v2_x0_5", "torchvision:shufflenet_v2_x0_5", PAPER),
+    Pair("shufflenet_v2_x1_0", "torchvision:shufflenet_v2_x1_0", PAPER),
+    Pair("shufflenet_v2_x1_5", "torchvision:shufflenet_v2_x1_5", PAPER),
+    Pair("shufflenet_v2_x2_0", "torchvision:shufflenet_v2_x2_0", PAPER),
+    Pair("squeezenet1_0", "torchvision:squeezenet1_0", {**PAPER, "relu_output": True}),
+    Pair("squeezenet1_1", "torchvision:squeezenet1_1", {**PAPER, "relu_output": True}),
+    Pair("vgg11", "torchvision:vgg11", {"head": "paper"}, image_size=224),
+    Pair("vgg11_bn", "torchvision:vgg11_bn", {"head": "paper"}, image_size=224),
+    Pair("vgg13", "torchvision:vgg13", {"head": "paper"}, image_size=224),
+    Pair("vgg13_bn", "torchvision:vgg13_bn", {"head": "paper"}, image_size=224),
+    Pair("vgg16", "torchvision:vgg16", {"head": "paper"}, image_size=224),
+    Pair("vgg16_bn", "torchvision:vgg16_bn", {"head": "paper"}, image_size=224),
+    Pair("vgg19", "torchvision:vgg19", {"head": "paper"}, image_size=224),
+    Pair("vgg19_bn", "torchvision:vgg19_bn", {"head": "paper"}, image_size=224),
+    Pair("vit_tiny", "timm:vit_tiny_patch16_224", {"readout": "mean"}, TOKEN_MEAN, image_size=28, in_chans=1),
+    Pair("vit_tiny", "timm:vit_tiny_patch16_224", {}, {"img_size": 32, "patch_size": 4}, image_size=32),
+)
+# fmt: on
+
+
+class DifferenceError(Exception):
+    """What keeps a pair from being compared, or from being equal."""
+
+
+def counterpart_of(pair: Pair) -> nn.Module:
+    library, _, name = pair.counterpart.partition(":")
+    if library == "timm":
+        import timm
+
+        return timm.create_model(
+            name, pretrained=False, in_chans=pair.in_chans, num_classes=pair.num_classes, **pair.kwargs
+        )
+    from torchvision.models import get_model
+
+    return get_model(name, weights=None, num_classes=pair.num_classes, **pair.kwargs)
+
+
+def ours(pair: Pair) -> nn.Module:
+    return create(
+        pair.name,
+        in_chans=pair.in_chans,
+        num_classes=pair.num_classes,
+        image_size=pair.image_size,
+        options=pair.options,
+    )
+
+
+@torch.no_grad()
+def unsettle(module: nn.Module, images: torch.Tensor) -> None:
+    """Moves all that starts as 0, 1 or nearly so: a norm left out would not show where its statistics are 0 and 1."""
+    for key, weight in module.named_parameters():
+        if weight.ndim == 1:  # biases, the scales of norms, layer scale
+            weight.copy_(torch.randn_like(weight) * 0.1 if key.endswith("bias") else torch.rand_like(weight) + 0.5)
+        elif weight.abs().max() < 1e-3:  # class tokens
+            weight.normal_(std=0.02)
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    module.train()(images)  # statistics of these images: with others the signal would die on its way through
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.running_mean += torch.randn_like(norm.running_mean) * 0.3 * norm.running_var.sqrt()
+        norm.running_var *= torch.rand_like(norm.running_var) + 0.5
+
+
+def own_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+
+
+@torch.no_grad()
+def holders(module: nn.Module, images: torch.Tensor) -> dict[str, nn.Module]:
+    """The modules that hold tensors of their own, by name, in the order in which a pass first leaves them."""
+    names = {part: name or "(root)" for name, part in module.named_modules() if own_tensors(part)}
+    found: dict[str, nn.Module] = {}
+
+    def note(part: nn.Module, inputs: object, output: object) -> None:  # what a hook returns would replace the output
+        found.setdefault(names[part], part)
+
+    hooks = [part.register_forward_hook(note) for part in names]
+    module.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    if idle := sorted(set(names.values()) - set(found)):
+        raise DifferenceError(f"{type(module).__name__}: no pass goes through {', '.join(idle[:4])}")
+    return found
+
+
+def shape(tensor: torch.Tensor) -> list[int]:
+    """A 1x1 convolution counts as a linear layer: heads of timm's are one where ours are the other."""
+    return list(tensor.shape[:2] if tensor.shape[2:].numel() == 1 else tensor.shape)
+
+
+@torch.no_grad()
+def copy_tensors(source: nn.Module, target: nn.Module, images: torch.Tensor) -> None:
+    theirs, mine = holders(source, images), holders(target, images)
+    for (their_name, their_part), (name, part) in zip(theirs.items(), mine.items(), strict=False):
+        tensors, copies = own_tensors(their_part), own_tensors(part)
+        shapes, wanted = ([shape(each) for each in side.values()] for side in (tensors, copies))
+        if shapes != wanted:
+            raise DifferenceError(
+                f"{name} has {dict(zip(copies, wanted, strict=True))}, their {their_name} has {shapes}"
+            )
+        for tensor, copy in zip(tensors.values(), copies.values(), strict=True):
+            copy.copy_(tensor.reshape(copy.shape))
+    if len(theirs) != len(mine):
+        left = list(mine)[len(theirs) :] or list(theirs)[len(mine) :]
+        raise DifferenceError(
+            f"{len(mine)} modules with tensors, theirs {len(theirs)}; left over: {', '.join(left[:4])}"
+        )
+
+
+@torch.no_grad()
+def difference(theirs: nn.Module, mine: nn.Module, images: torch.Tensor) -> float:
+    """The largest difference of a logit, relative to the largest logit."""
+    wanted, found = theirs.eval()(images), mine.eval()(images)
+    if found.shape != wanted.shape:
+        raise DifferenceError(f"logits of shape {list(found.shape)}, theirs {list(wanted.shape)}")
+    if not wanted.std(dim=0).max() > 1e-3 * wanted.abs().max():
+        raise DifferenceError("the counterpart answers all images alike: nothing is compared")
+    return ((found - wanted).abs().max() / wanted.abs().max()).item()
+
+
+def compared(pair: Pair) -> tuple[int, float, float]:
+    """Parameters, and the differences in float64 and in float32."""
+    torch.manual_seed(0)
+    images = torch.randn(IMAGES, pair.in_chans, pair.image_size, pair.image_size, dtype=torch.float64)
+    theirs, mine = counterpart_of(pair).double(), ours(pair).double()
+    unsettle(theirs, images)
+    copy_tensors(theirs, mine, images)
+    in_float64 = difference(theirs, mine, images)
+    if not in_float64 <= TOLERANCE:
+        raise DifferenceError(f"logits differ by {in_float64:.1e} of the largest")
+    in_float32 = difference(theirs.float(), mine.float(), images.float())
+    return sum(weight.numel() for weight in mine.parameters()), in_float64, in_float32
+
+
+def rows(pairs: Sequence[Pair]) -> Iterator[tuple[Pair, str, bool]]:
+    for pair in pairs:
+        size = f"{pair.in_chans}x{pair.image_size}x{pair.image_size}"
+        head = f"| {_called(pair.name, pair.options)} | {_called(pair.counterpart, pair.kwargs)} | {size} |"
+        try:
+            count, in_float64, in_float32 = compared(pair)
+            yield pair, f"{head} {count:,} | {in_float64:.1e} | {in_float32:.1e} |", True
+        except (DifferenceError, ValueError) as error:
+            yield pair, f"{head} | {error} | |", False
+
+
+def _called(name: str, arguments: Mapping[str, Any]) -> str:
+    return " ".join([f"`{name}`", *(f"{key}={value}" for key, value in arguments.items())])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names of Convoy's zoo")
+    only = parser.parse_args().only
+    for name in only:
+        if name not in (known := {pair.name for pair in PAIRS}):
+            raise SystemExit(str(unknown("pair", name, known)))
+    pairs = [pair for pair in PAIRS if not only or pair.name in only]
+    print("# Same weights, same logits\n")
+    print("| Convoy | counterpart | input | parameters | float64 | float32 |\n|---|---|---|---:|---:|---:|")
+    unequal = []
+    for pair, row, equal in rows(pairs):
+        print(row, flush=True)
+        unequal += [] if equal else [pair.name]
+    verdict = f"not equal: {', '.join(unequal)}" if unequal else f"all within {TOLERANCE:.0e} of the largest logit"
+    print(f"\n{len(pairs)} pairs, {verdict}. Differences are relative to the largest logit.\n")
+    where = conditions()
+    print(f"{where['command']}, {where['date']}, {where['cpu']}, {_versions(where['versions'])}")
+    if unequal:
+        sys.exit(1)
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+if __name__ == "__main__":
+    main()

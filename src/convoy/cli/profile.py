@@ -1,0 +1,149 @@
+"""convoy profile: what a network costs, layer by layer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from convoy.cli.app import Data, Device, Json, Overrides, app, print_json
+
+MANY_LAYERS = 60  # a console is shown the blocks of a deeper network, as its picture has them
+
+
+@app.command
+def profile(
+    *models: str,
+    data: Data = None,
+    image: Annotated[
+        str | None, Parameter(name="--input", help="Images as channels x height x width: 1x28x28.")
+    ] = None,
+    classes: Annotated[int | None, Parameter(help="How many, where no data set says it.")] = None,
+    device: Device = None,
+    out: Annotated[Path | None, Parameter(help="Folder of the page; else convoy-runs/profiles/MODELS.")] = None,
+    as_json: Json = False,
+    overrides: Overrides = (),
+) -> None:
+    """Count a network layer by layer: parameters, FLOPs, memory, latency, and a picture of it. Several, side by side.
+
+    Example: `convoy profile lenet two_conv_cnn --data mnist`
+
+    Parameters
+    ----------
+    models
+        Models' names, your own classes as net.py:Class, or recipes' names or .toml files.
+    """
+    from convoy import api
+
+    show = (lambda found: None) if as_json else _show
+    profiled = api.profile(
+        *models, data=data, input=image, classes=classes, device=device, set=overrides, out=out, each=show
+    )
+    if as_json:
+        shown = [{key: value for key, value in found.items() if key != "calls"} for found in profiled.profiles]
+        print_json({"page": str(profiled.page), "profiles": shown})
+        return
+    if len(models) > 1:
+        print_table([_summary(found) for found in profiled.profiles])
+    print(profiled.page)
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    """Layers and totals of one network."""
+    from convoy.reporting.quantities import MIB, compact, plain
+
+    memory, (single, many) = found["training_bytes"], found["latency"]
+    parts = [f"{name} {plain(memory[name] / MIB)}" for name in ("parameters", "gradients")]
+    parts += [
+        f"{found['optimizer']} {plain(memory['kept'] / MIB)}",
+        f"activations {plain(memory['activations'] / MIB)}",
+    ]
+    threads = "1 thread" if found["threads"] == 1 else f"{found['threads']} threads"
+    where = f"the CPU, {threads}" if found["device"] == "cpu" else found["device"]
+    print(f"{found['label']}: images {_by(found['input'])}, {found['classes']} classes")
+    print_table(_layers(found))
+    print(
+        f"{found['parameters']:,} parameters, {found['flops_per_image']:,} FLOPs an image "
+        f"(2 a multiply-add: {compact(found['macs_per_image'])}MACs; no norms, activations, pooling)"
+    )
+    print(
+        f"training memory, computed: {plain(memory['total'] / MIB)} MiB at batch {memory['batch_size']} = "
+        + " + ".join(parts)
+    )
+    print(
+        f"latency: {plain(single['ms'])} ms an image; {plain(many['images_per_second'])} images/s at batch "
+        f"{many['batch_size']} (medians of {single['passes']} and {many['passes']} passes on {where})"
+    )
+    for flaw in found["flaws"]:
+        print(f"published flaw: {flaw}")
+    print()
+
+
+def _layers(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    if len(found["layers"]) <= MANY_LAYERS:
+        return [
+            {
+                "layer": row["name"],
+                "kind": row["kind"] + (f" ({row['note']})" if row["note"] else ""),
+                "output": _by(row["output"]),
+                "parameters": f"{row['parameters']:,}" if row["parameters"] else "",
+                "FLOPs": f"{row['flops']:,}" if row["flops"] else "",
+            }
+            for row in found["layers"]
+        ]
+    from convoy.reporting.outline import outline, rows_of
+
+    print(f"{len(found['layers'])} layers, told by blocks; the page has all of them")
+    return [
+        {
+            "from": box.name,
+            "layers": " · ".join((f"{box.title} ×{box.repeats}" if box.repeats > 1 else box.title, *box.notes)),
+            "output": _by(box.output),
+            "parameters": f"{box.parameters:,}" if box.parameters else "",
+            "FLOPs": f"{box.flops:,}" if box.flops else "",
+        }
+        for box in rows_of(outline(found["calls"]))
+    ]
+
+
+def _summary(found: Mapping[str, Any]) -> dict[str, str]:
+    from convoy.reporting.quantities import MIB, compact, plain
+
+    single, many = found["latency"]
+    return {
+        "model": found["label"],
+        "images": _by(found["input"]),
+        "parameters": f"{found['parameters']:,}",
+        "FLOPs": compact(found["flops_per_image"]),
+        "training MiB": plain(found["training_bytes"]["total"] / MIB),
+        "ms": plain(single["ms"]),
+        "images/s": plain(many["images_per_second"]),
+    }
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def print_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """In colours on a terminal, as aligned text elsewhere."""
+    words = ("layer", "kind", "from", "layers", "model", "images")
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in rows[0]:
+            table.add_column(name, justify="left" if name in words else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row.values())
+        Console(markup=False, emoji=False, highlight=False).print(table)
+        return
+    lines = [dict(zip(rows[0], rows[0], strict=True)), *rows]
+    widths = {name: max(len(line[name]) for line in lines) for name in rows[0]}
+    for line in lines:
+        cells = (f"{text:{'<' if name in words else '>'}{widths[name]}}" for name, text in line.items())
+        print("  ".join(cells).rstrip())

@@ -1,0 +1,122 @@
+"""Files of a published data set as bytes: members of a .tar.gz or .zip, or the same files in a folder.
+
+An archive is read as a stream and never extracted to disk. Nothing in it is trusted: only members that are asked for
+are read, by their whole names, as plain files, and no further than they may be long; where the hash of one is known it
+is checked. Every fault becomes a DataError that names the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+
+from convoy.data.imageset import DataError
+
+_MOST_HEADER_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Member:
+    name: str
+    most_bytes: int
+    md5: str | None = None  # where it is published; None: the member is known by its archive alone
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of a set stand: under `folder` in an archive, or as files of their own."""
+
+    members: tuple[Member, ...]
+    archive: str = ""  # its file name; empty: the set is published as plain files
+    folder: str = ""
+
+    def find(self, place: Path) -> Path | None:
+        """The archive, or the folder with all members, that `place` is or holds; None where neither is there."""
+        if place.name == self.archive and place.is_file():
+            return place
+        if self.archive and (place / self.archive).is_file():
+            return place / self.archive
+        for folder in (place, place / self.folder):
+            if all((folder / member.name).is_file() for member in self.members):
+                return folder
+        return None
+
+    def files(self, found: Path) -> list[Path]:
+        return [found] if found.is_file() else [found / member.name for member in self.members]
+
+    def read(self, found: Path) -> dict[str, bytes]:
+        """The members' bytes by name, from what `find` found. Raises DataError."""
+        try:
+            contents = dict(self._contents(found))
+        except DataError:
+            raise
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
+            raise DataError(f"{found}: is damaged or truncated: {error}") from None  # RuntimeError: an encrypted .zip
+        except OSError as error:  # gzip.BadGzipFile is one
+            raise DataError(f"{error.filename or found}: cannot be read: {error.strerror or error}") from None
+        for member in self.members:
+            if member.name not in contents:
+                raise DataError(f"{found}: lacks {member.name}")
+            if member.md5 is not None and md5(contents[member.name], usedforsecurity=False).hexdigest() != member.md5:
+                raise DataError(f"{found}: {member.name} is not the published file (its MD5 is not {member.md5})")
+        return contents
+
+    def _contents(self, found: Path) -> Iterator[tuple[str, bytes]]:
+        if found.is_dir():
+            return _plain_files(found, self.members)
+        wanted = {f"{self.folder}/{member.name}": member for member in self.members}
+        return (_zip_members if found.suffix == ".zip" else _tar_members)(found, wanted)
+
+
+def _plain_files(folder: Path, members: Sequence[Member]) -> Iterator[tuple[str, bytes]]:
+    for member in members:
+        path = folder / member.name
+        _check_length(path.stat().st_size, member, str(folder))
+        yield member.name, path.read_bytes()
+
+
+def _tar_members(path: Path, wanted: dict[str, Member]) -> Iterator[tuple[str, bytes]]:
+    missing = set(wanted)
+    with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_ShortHeaders) as archive:
+        for entry in archive:
+            name = entry.name.removeprefix("./")
+            if name in missing and entry.isfile():
+                _check_length(entry.size, wanted[name], str(path))
+                content = archive.extractfile(entry)
+                assert content is not None
+                yield wanted[name].name, content.read()
+                missing.remove(name)
+            if not missing:  # what follows may be gigabytes
+                return
+
+
+class _ShortHeaders(tarfile.TarInfo):
+    """Refuses an extended header of any length that it likes to claim: tarfile would read all of it into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _ShortHeaders:
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type not in tarfile.REGULAR_TYPES and entry.size > _MOST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header claims {entry.size:,} bytes")
+        return entry
+
+
+def _zip_members(path: Path, wanted: dict[str, Member]) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename in wanted:
+                member = wanted[entry.filename]
+                _check_length(entry.file_size, member, str(path))
+                with archive.open(entry) as content:
+                    yield member.name, content.read(member.most_bytes)  # zipfile ends it at file_size
+
+
+def _check_length(size_bytes: int, member: Member, where: str) -> None:
+    if size_bytes > member.most_bytes:
+        raise DataError(f"{where}: {member.name} is too large: {size_bytes:,} bytes, at most {member.most_bytes:,}")

@@ -1,0 +1,144 @@
+"""Augmentations that move pixels: affine maps, of which an image's are multiplied and applied in one resampling.
+
+Rotation and shift of 128 images of 28 x 28 take 0.25 ms with 2 threads of a 2.6 GHz Xeon and 0.38 ms with 1 (torch
+2.13, best of 600), of which the maps take 0.08 and `grid_sample` 0.08. Slower were: `affine_grid` (0.17 instead of 0.05
+for the grid), four gathers and a blend instead of `grid_sample` (0.8 instead of 0.08), and crops gathered from padded
+images (0.33 for 3 x 32 x 32 instead of 0.13).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from convoy.data.augment_kinds import check_number, check_range
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Pads with black and cuts out the old size at a random place (He et al. 2016, section 4.2)."""
+
+    padding: int = 4  # pixels on each side
+
+    draws: ClassVar[int] = 2
+    is_exact: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_number("crop", "padding", self.padding, whole=True, low=0, high=512)
+
+    def maps(self, uniform: Tensor, side: int) -> Tensor:
+        pixels = (uniform * (2 * self.padding + 1)).floor().clamp(max=2 * self.padding) - self.padding
+        return translation(pixels * (2 / side))
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Mirrors left and right."""
+
+    probability: float = 0.5
+
+    draws: ClassVar[int] = 1
+    is_exact: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_number("flip", "probability", self.probability, low=0, high=1)
+
+    def maps(self, uniform: Tensor, side: int) -> Tensor:
+        maps = identity(len(uniform))
+        maps[:, 0, 0] -= 2 * (uniform[:, 0] < self.probability)
+        return maps
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """Turns about the centre, by an angle drawn evenly up to `degrees` either way."""
+
+    degrees: float = 10.0
+
+    draws: ClassVar[int] = 1
+    is_exact: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number("rotate", "degrees", self.degrees, low=0, high=180)
+
+    def maps(self, uniform: Tensor, side: int) -> Tensor:
+        return rotation((uniform[:, 0] * 2 - 1) * math.radians(self.degrees))
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Moves in x and in y, each drawn evenly up to `fraction` of the side either way."""
+
+    fraction: float = 0.1
+
+    draws: ClassVar[int] = 2
+    is_exact: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number("shift", "fraction", self.fraction, low=0, high=1)
+
+    def maps(self, uniform: Tensor, side: int) -> Tensor:
+        return translation((uniform * 2 - 1) * (2 * self.fraction))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Enlarges about the centre by a factor drawn evenly from `range`."""
+
+    range: Sequence[float] = (0.9, 1.1)
+
+    draws: ClassVar[int] = 1
+    is_exact: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_range("scale", "range", self.range, low=0.1, high=10)
+
+    def maps(self, uniform: Tensor, side: int) -> Tensor:
+        low, high = self.range
+        maps = identity(len(uniform))
+        maps[:, 0, 0] = maps[:, 1, 1] = 1 / (low + (high - low) * uniform[:, 0])
+        return maps
+
+
+def resample(x: Tensor, maps: Tensor, mode: str) -> Tensor:
+    """x [B, C, H, H] read at the places that maps [B, 2, 3] give for each pixel; black outside."""
+    dtype = x.dtype if x.dtype == torch.float64 else torch.float32  # coordinates in half precision are pixels off
+    maps = maps.to(x.device, dtype, non_blocking=True)
+    centres = _pixel_centres(x.shape[-1], x.device, dtype)  # (H,)
+    down = maps[:, :, 1:2] * centres + maps[:, :, 2:]  # (B, 2, H)
+    across = maps[:, :, :1] * centres  # (B, 2, W)
+    # The last axis of the sum is a row of pixels and not the pair (x, y), so that it vectorises: 3 times as fast.
+    grid = (down[..., None] + across[:, :, None]).permute(0, 2, 3, 1)  # (B, H, W, 2)
+    return grid_sample(x.to(dtype), grid, mode=mode, padding_mode="zeros", align_corners=False).to(x.dtype)
+
+
+@lru_cache(maxsize=16)
+def _pixel_centres(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return (2 * torch.arange(side, device=device, dtype=dtype) + 1) / side - 1
+
+
+def identity(count: int) -> Tensor:
+    return torch.eye(3).repeat(count, 1, 1)
+
+
+def translation(offsets: Tensor) -> Tensor:
+    """offsets [B, 2] in x and y."""
+    maps = identity(len(offsets))
+    maps[:, :2, 2] = offsets
+    return maps
+
+
+def rotation(angle: Tensor) -> Tensor:
+    """angle [B] in radians, about the centre; a positive one turns clockwise."""
+    maps = identity(len(angle))
+    maps[:, 0, 0] = maps[:, 1, 1] = angle.cos()
+    maps[:, 0, 1] = angle.sin()
+    maps[:, 1, 0] = -maps[:, 0, 1]
+    return maps

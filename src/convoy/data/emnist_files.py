@@ -1,0 +1,39 @@
+"""EMNIST as NIST publishes it: one zip with the gzipped IDX files of all six splits, the images lying on their side.
+
+https://www.nist.gov/itl/products-and-services/emnist-dataset
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from convoy.data.archives import Layout, Member
+from convoy.data.arrays import Part
+from convoy.data.formats import read_idx_bytes
+from convoy.data.named import Form
+
+
+def emnist_files(split: str, *, first_label: int = 0) -> Form:
+    """`first_label`: what the files call the first class; letters count from 1."""
+    names = {
+        (part, kind): f"emnist-{split}-{part}-{kind}-{idx}-ubyte.gz"
+        for part in ("train", "test")
+        for kind, idx in (("images", "idx3"), ("labels", "idx1"))
+    }
+    members = tuple(Member(name, 500_000_000) for name in names.values())
+
+    def decode(contents: Mapping[str, bytes], found: Path) -> dict[str, Part]:
+        parts: dict[str, Part] = {}
+        for part in ("train", "test"):
+            images_at, labels_at = (f"{found}: {names[part, kind]}" for kind in ("images", "labels"))
+            images = read_idx_bytes(contents[names[part, "images"]], images_at)
+            labels = read_idx_bytes(contents[names[part, "labels"]], labels_at)
+            if images.ndim == 3:  # from_arrays refuses others
+                images = images.swapaxes(1, 2)  # rows and columns are exchanged in the files
+            parts[part] = (images, labels.astype(np.int64) - first_label, images_at, labels_at)
+        return parts
+
+    return Form(Layout(members, "gzip.zip", "gzip"), decode)

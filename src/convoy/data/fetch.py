@@ -1,0 +1,257 @@
+"""The files of a named data set, fetched once a machine: mirrors in order, resumed after a cut, checked by SHA-256.
+
+Written on urllib, because pooch, which checks and keeps files as well, begins a broken download anew: 2.6 GB of STL-10
+would have to come through in one go. What has arrived lies in a hidden file beside its destination, so that any later
+attempt, from any mirror, asks only for the rest (HTTP Range, RFC 9110 section 14); the hash decides in the end, and a
+resumed file that fails it is fetched once more from the start. A file is renamed to its name only when it is whole:
+what stands in the folder is never checked again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from convoy.data.cache import cache_folder
+from convoy.data.imageset import DataError
+from convoy.data.named import Download, RemoteFile
+
+SILENCE_SECONDS = 30.0  # without a byte, and the time over which a speed is judged
+SLOWEST_BYTES_PER_SECOND = 1000
+CUTS_WITHOUT_ADVANCE = 3  # in a row, before the next mirror is asked
+PAUSE_SECONDS = 1.0  # after a cut
+_ADVANCE_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
+_HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)", re.IGNORECASE | re.DOTALL)
+
+Advance = Callable[[int], None]  # is told how many bytes of a file are there
+
+
+class _CutError(Exception):
+    """The server's answer was not the whole file; the rest may be had from it."""
+
+
+class _RefusalError(Exception):
+    """This server does not give the file."""
+
+
+def folder_of(download: Download) -> Path:
+    return cache_folder() / "downloads" / download.folder
+
+
+def missing(download: Download) -> list[RemoteFile]:
+    return [file for file in download.files if not (folder_of(download) / file.name).is_file()]
+
+
+def fetch(name: str, download: Download) -> Path:
+    """The folder with all files of the set, those fetched that were missing. Raises DataError.
+
+    Another process that fetches the same waits for this one.
+    """
+    folder = folder_of(download)
+    if missing(download):
+        with _alone_in(folder):
+            for file in missing(download):
+                _fetch_file(name, file, folder)
+    return folder
+
+
+def add(name: str, download: Download, given: Sequence[Path]) -> Path:
+    """Copies files that were fetched by hand into the folder of the set; their hashes tell which they are.
+
+    Raises DataError.
+    """
+    folder = folder_of(download)
+    with _alone_in(folder):
+        for path in given:
+            _add_file(name, download, path, folder)
+    return folder
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"waiting for another process that fetches into {folder}", file=sys.stderr)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from None
+
+
+def _fetch_file(name: str, file: RemoteFile, folder: Path) -> None:
+    answers = []
+    for url in file.urls:
+        try:
+            with _progress(file) as advance:
+                _from_mirror(url, file, folder, advance)
+            return
+        except _RefusalError as refusal:
+            answers.append(f"{url}: {refusal}")
+    tried = "; ".join(answers)
+    raise DataError(
+        f"{name}: {file.name} could not be fetched: {tried}; fetched by hand, `convoy data add {name} FILE` takes it"
+    )
+
+
+def _from_mirror(url: str, file: RemoteFile, folder: Path, advance: Advance) -> None:
+    partial = folder / f".{file.name}.part"
+    was_begun_elsewhere = partial.exists()
+    cuts = 0
+    while True:
+        before = _size_bytes(partial)
+        try:
+            _receive(url, file, partial, advance)
+            break
+        except _CutError as cut:
+            cuts = 0 if _size_bytes(partial) >= before + _ADVANCE_BYTES else cuts + 1
+            if cuts == CUTS_WITHOUT_ADVANCE:
+                raise _RefusalError(str(cut)) from None
+            time.sleep(PAUSE_SECONDS)
+    if _sha256(partial) == file.sha256:
+        partial.replace(folder / file.name)
+        return
+    size_bytes = _size_bytes(partial)
+    partial.unlink()
+    if not was_begun_elsewhere:
+        raise _RefusalError(f"sent another file of {size_bytes:,} bytes (its SHA-256 is not {file.sha256[:12]}...)")
+    _from_mirror(url, file, folder, advance)
+
+
+def _receive(url: str, file: RemoteFile, partial: Path, advance: Advance) -> None:
+    """Adds to the partial file what the server sends of the rest. Raises _CutError, _RefusalError."""
+    start = _size_bytes(partial)
+    if start == file.size_bytes:
+        return
+    response = _ask(url, start)
+    if response is None:
+        return
+    with response:
+        if response.status != 206:
+            start = 0  # the server sends all of it
+        elif not (response.headers["Content-Range"] or "").startswith(f"bytes {start}-"):
+            raise _RefusalError(f"was asked for bytes {start:,} onwards and sent others")
+        promised = response.length
+        arrived = start
+        chunks = _chunks(response)
+        chunk = next(chunks, b"")
+        if start == 0 and _HTML.match(chunk):
+            raise _RefusalError("answered with an HTML page instead of the file")
+        with open(partial, "ab" if start else "wb") as out:
+            while chunk:
+                out.write(chunk)
+                arrived += len(chunk)
+                advance(arrived)
+                if file.size_bytes is not None and arrived > file.size_bytes:
+                    partial.unlink()
+                    raise _RefusalError(f"sent more than the {file.size_bytes:,} bytes of the file")
+                chunk = next(chunks, b"")
+    whole = file.size_bytes if file.size_bytes is not None else start + (promised or 0)
+    if arrived < whole:
+        raise _CutError(f"ended after {arrived:,} of {whole:,} bytes")
+
+
+def _ask(url: str, start: int) -> http.client.HTTPResponse | None:
+    """The answer to a request for all from byte `start`; None where the server says that there is no more.
+
+    None, too, where what is here is not the beginning of what the server has: the hash tells.
+    """
+    headers = {"User-Agent": "convoy", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=SILENCE_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and start:
+            return None
+        raise _RefusalError(f"HTTP {error.code} {error.reason}") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _RefusalError(_reason(error)) from None
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """What arrives, as it arrives. Raises _CutError where the connection breaks or is slower than is bearable."""
+    window_start, window_bytes = time.monotonic(), 0
+    while True:
+        try:
+            chunk = response.read1(_CHUNK_BYTES)  # `read` would wait for all of it, however slowly it drips
+        except (OSError, http.client.HTTPException) as error:
+            raise _CutError(_reason(error)) from None
+        if not chunk:
+            return
+        yield chunk
+        window_bytes += len(chunk)
+        elapsed = time.monotonic() - window_start
+        if elapsed >= SILENCE_SECONDS:
+            if window_bytes < SLOWEST_BYTES_PER_SECOND * elapsed:
+                raise _CutError(f"is too slow: {window_bytes:,} bytes in {elapsed:.0f} s")
+            window_start, window_bytes = time.monotonic(), 0
+
+
+def _reason(error: Exception) -> str:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return f"no answer in {SILENCE_SECONDS:g} s"
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+def _add_file(name: str, download: Download, path: Path, folder: Path) -> None:
+    copy = folder / ".added.part"
+    try:
+        shutil.copyfile(path, copy)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be copied to {folder}: {error.strerror or error}") from None
+    digest = _sha256(copy)
+    for file in download.files:
+        if file.sha256 == digest:
+            copy.replace(folder / file.name)
+            return
+    with open(copy, "rb") as added:
+        kind = "it is an HTML page" if _HTML.match(added.read(4096)) else f"its SHA-256 is {digest}"
+    copy.unlink()
+    wanted = ", ".join(f"{file.name} ({file.sha256})" for file in download.files)
+    raise DataError(f"{path}: is not a file of {name}: {kind}; the published ones are {wanted}")
+
+
+def _size_bytes(partial: Path) -> int:
+    return partial.stat().st_size if partial.exists() else 0
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _progress(file: RemoteFile) -> Iterator[Advance]:
+    """A bar on standard error where that is a terminal."""
+    if not os.isatty(2):
+        yield lambda arrived: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn(file.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(file.name, total=file.size_bytes)
+        yield lambda arrived: bar.update(task, completed=arrived)

@@ -1,0 +1,201 @@
+"""One forward pass, written down: which module called which, what read what, and what each cost.
+
+Calls are found by hooks, operations between them by a dispatch mode, so that a network needs no graph that can be
+exported: Python's control flow, `x.mean((2, 3))`, `+` and `F.conv2d` are seen as they run. A module in which no other
+module was called is one call, whatever happened in it; so `nn.MultiheadAttention` carries the FLOPs of its products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from convoy.evaluation.cost import countable
+from convoy.evaluation.naming import Described, describe, describe_operation
+from convoy.evaluation.predict import evaluating
+
+Origin = frozenset[int | str]  # numbers of calls, names of parameters
+NOTHING: Origin = frozenset()
+
+
+@dataclass
+class Call:
+    """A call of a module, or an operation that a module ran itself. Sizes are of one image."""
+
+    number: int  # in the order of their beginnings; 0 is the network's input
+    name: str  # dotted, as in the state dict; an operation has the name of the module that ran it
+    described: Described
+    output: tuple[int, ...] = ()  # without the batch; empty where it is no tensor
+    inputs: tuple[int, ...] = ()  # numbers of the calls whose results it reads
+    parameters: int = 0  # that no earlier call has used; with `calls`, those of its own only
+    reused: int = 0  # parameters that an earlier call has used already
+    flops: int = 0  # with `calls`, 0: they have them
+    calls: list[Call] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "number": self.number, "name": self.name, **self.described._asdict(), "output": list(self.output),
+            "inputs": list(self.inputs), "parameters": self.parameters, "reused": self.reused, "flops": self.flops,
+            "calls": [call.as_json() for call in self.calls],
+        }  # fmt: skip
+
+    def walk(self) -> Iterator[Call]:
+        yield self
+        for call in self.calls:
+            yield from call.walk()
+
+
+@dataclass
+class _Open:
+    """A module's call that goes on."""
+
+    call: Call
+    versions: dict[int, int]  # of the tensors that it was given
+    read: set[str] = field(default_factory=set)  # parameters, by its own operations
+    taken: set[str] = field(default_factory=set)  # of these, counted by its own operations
+
+
+@dataclass(frozen=True)
+class Trace:
+    root: Call
+    unreached: dict[str, int]  # modules whose parameters no call has read, and how many these are
+
+
+def trace(module: nn.Module, image: torch.Tensor) -> Trace:
+    """Follows one pass of `image` (1, C, H, W) in evaluation mode; the FLOPs of all calls are those of the network."""
+    recorder = _Recorder(module, image)
+    with evaluating(module), torch.no_grad(), countable(), recorder.hooked(module), recorder:
+        module(image)
+    holders: dict[str, int] = {}
+    for name, parameter in module.named_parameters():
+        if name not in recorder.counted:
+            holder = name.rpartition(".")[0]
+            holders[holder] = holders.get(holder, 0) + parameter.numel()
+    return Trace(recorder.root, holders)
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self, module: nn.Module, image: torch.Tensor) -> None:
+        super().__init__()
+        self.root = Call(0, "", describe(module))
+        self.counted: set[str] = set()
+        self._sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
+        self._origins = WeakTensorKeyDictionary()  # tensor to Origin; holding them all would take gigabytes
+        self._open: list[_Open] = []
+        self._last = 0
+        for name, parameter in module.named_parameters():
+            self._origins[parameter] = frozenset({name})
+        self._origins[image] = frozenset({0})
+
+    @contextmanager
+    def hooked(self, module: nn.Module) -> Iterator[None]:
+        handles = []
+        for name, part in module.named_modules():
+            handles.append(part.register_forward_pre_hook(partial(self._enter, name), with_kwargs=True))
+            handles.append(part.register_forward_hook(self._leave, with_kwargs=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, name: str, part: nn.Module, args: Any, kwargs: Any) -> None:
+        given = _tensors((args, kwargs))
+        call = Call(self._number(), name, describe(part), inputs=self._calls_behind(given))
+        if self._open:
+            self._open[-1].call.calls.append(call)
+        else:
+            self.root = call
+        self._open.append(_Open(call, {id(tensor): tensor._version for tensor in given}))
+
+    def _leave(self, part: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        ended = self._open.pop()
+        call, tensors = ended.call, _tensors(output)
+        call.output = _shape(tensors)
+        direct = {f"{call.name}.{name}".lstrip(".") for name, _ in part.named_parameters(recurse=False)}
+        direct &= self._sizes.keys()  # a tensor with two names counts under the first
+        inner = [child for child in call.calls if not child.described.operation]
+        if inner or not self._open:
+            self._take(call, (direct & ended.read) - self.counted)
+            return None
+        # No module was called in it: what it ran itself becomes one call.
+        if call.described.role == "other" and len(call.calls) == 1:
+            only = call.calls[0].described
+            call.described = call.described._replace(role=only.role, settings=only.settings)
+        call.flops = sum(child.flops for child in call.calls)
+        call.calls.clear()
+        self.counted -= ended.taken
+        self._take(call, direct | ended.read)
+        if isinstance(output, torch.Tensor) and ended.versions.get(id(output)) == output._version:
+            # Identity, and dropout in evaluation, hand on the very tensor: its other readers do not read this call.
+            if call.described.role == "other":
+                call.described = call.described._replace(role="identity")
+            output = torch.ops.aten.alias(output)
+            tensors = [output]
+        for tensor in tensors:
+            self._origins[tensor] = frozenset({call.number})
+        return output
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if not self._open:
+            return result
+        given, produced = _tensors((args, kwargs)), _tensors(result)
+        origin = NOTHING.union(*(self._origins.get(tensor, NOTHING) for tensor in given))
+        weights = {name for name in origin if isinstance(name, str)}
+        self._open[-1].read.update(weights)
+        call = self._operation(func._overloadpacket, args, kwargs, result)
+        if call is not None:
+            self._open[-1].taken.update(weights - self.counted)
+            self._take(call, weights)
+            self._open[-1].call.calls.append(call)
+            origin = frozenset({call.number})
+        elif any(isinstance(part, int) for part in origin):
+            origin -= weights  # x + position: what is computed is no weight any more
+        for tensor in produced:
+            self._origins[tensor] = origin
+        return result
+
+    def _operation(self, packet: Any, args: Any, kwargs: Any, result: Any) -> Call | None:
+        given, produced = _tensors((args, kwargs)), _tensors(result)
+        behind = {found for tensor in given if (found := self._calls_behind([tensor]))}
+        flops = flop_registry[packet](*args, **kwargs, out_val=result) if packet in flop_registry else 0
+        described = describe_operation(packet, args, given, produced, streams=len(behind)) if behind else None
+        if flops and described is None:
+            described = Described(packet.__name__, "product", operation=True)
+        if described is None:
+            return None
+        name = self._open[-1].call.name
+        return Call(self._number(), name, described, _shape(produced), self._calls_behind(given), flops=flops)
+
+    def _take(self, call: Call, names: set[str]) -> None:
+        call.parameters = sum(self._sizes[name] for name in names - self.counted)
+        call.reused = sum(self._sizes[name] for name in names & self.counted)
+        self.counted |= names
+
+    def _calls_behind(self, tensors: Iterable[torch.Tensor]) -> tuple[int, ...]:
+        found = {part for tensor in tensors for part in self._origins.get(tensor, NOTHING)}
+        return tuple(sorted(part for part in found if isinstance(part, int)))
+
+    def _number(self) -> int:
+        self._last += 1
+        return self._last
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
+def _shape(tensors: list[torch.Tensor]) -> tuple[int, ...]:
+    return tuple(tensors[0].shape[1:]) if tensors else ()

@@ -1,0 +1,106 @@
+"""AlexNet: five convolutions, three overlapping poolings and two hidden layers of 4,096.
+
+Paper: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
+https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
+Differs from the paper: one tower, whose convolutions see all channels, no local response normalisation, initial weights
+as torch draws them. Small images are enlarged first. `alexnet`, of the classics-mnist experiment, has half the widths
+and a 5x5 stem of stride 1 (`stem = "small"`), so that 28 pixels enlarged twice end at 7x7. `alexnet_large` has the
+paper's widths and its 11x11 stem of stride 4 (`stem = "paper"`), so that 28 pixels enlarged eight times end at the
+paper's 6x6. `widths = "one_tower"` are those that torchvision has, of "One weird trick for parallelizing convolutional
+neural networks" (Krizhevsky 2014, https://arxiv.org/abs/1404.5997).
+
+The experiment's report does not tell its poolings. Here they are the paper's, 3x3 with stride 2; a window that reaches
+over the edge of the map is cut off there (in the paper's maps none does). A last map larger than the ones above is
+averaged down to them, so that the first linear layer, which has most of the weights, does not grow with the image; a
+smaller one is read as it is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convoy.models import _blocks
+from convoy.models.entry import register
+
+SOURCE = "https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks"
+WIDTHS = {
+    "half": (48, 128, 192, 192, 128),
+    "paper": (96, 256, 384, 384, 256),
+    "one_tower": (64, 192, 384, 256, 256),
+}
+STEMS = {"small": (5, 1, 7), "paper": (11, 4, 6)}  # kernel, stride, side of the largest map that the head reads
+HIDDEN = 4096
+
+
+@register(
+    "alexnet_large",
+    summary="AlexNet with the paper's widths and stem, images enlarged eight times",
+    source=SOURCE,
+    parameters=58_299_082,
+    smallest_image=5,
+    presets={"widths": "paper", "stem": "paper", "upsample": 8},
+)
+@register(
+    "alexnet",
+    summary="AlexNet of half the widths with a 5x5 stem, images enlarged twice",
+    source=SOURCE,
+    parameters=43_446_122,
+    smallest_image=4,
+)
+class AlexNet(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,
+        *,
+        widths: str = "half",
+        stem: str = "small",
+        upsample: int = 2,
+        activation: str = "relu",
+        drop_rate: float = 0.5,
+    ) -> None:
+        super().__init__()
+        first, second, third, fourth, fifth = _blocks.chosen("widths", widths, WIDTHS)
+        kernel, stride, largest = _blocks.chosen("stem", stem, STEMS)
+        rate = _blocks.checked_rate("drop_rate", drop_rate)
+        self.upsample = _blocks.Upsample(upsample)
+        side = ((image_size * upsample + 4 - kernel) // stride + 1) // 8
+        if side < 1:
+            least = 7 * stride + kernel - 4
+            raise ValueError(
+                f"upsample = {upsample} in model.options: images of {image_size} pixels become "
+                f"{image_size * upsample}, and stem = {stem!r} needs at least {least}"
+            )
+
+        def activation_and_pool() -> tuple[nn.Module, nn.Module]:
+            return _blocks.activation_and_pool(activation, "max", 3, 2, ceil_mode=True)
+
+        self.features = nn.Sequential(
+            nn.Conv2d(in_chans, first, kernel, stride, padding=2), *activation_and_pool(),
+            nn.Conv2d(first, second, 5, padding=2), *activation_and_pool(),
+            nn.Conv2d(second, third, 3, padding=1), _blocks.activation(activation),
+            nn.Conv2d(third, fourth, 3, padding=1), _blocks.activation(activation),
+            nn.Conv2d(fourth, fifth, 3, padding=1), *activation_and_pool(),
+        )  # fmt: skip
+        if side > largest:
+            self.features.append(averaged_to(largest, side))
+            side = largest
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(fifth * side * side, HIDDEN), _blocks.activation(activation), nn.Dropout(rate),
+            nn.Linear(HIDDEN, HIDDEN), _blocks.activation(activation), nn.Dropout(rate),
+            nn.Linear(HIDDEN, num_classes),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(self.upsample(x)))  # (N, C, H, W) -> (N, classes)
+
+
+def averaged_to(target: int, side: int) -> nn.AvgPool2d:
+    """A plain pooling from one side to another: torch's adaptive one has no deterministic gradient on CUDA."""
+    stride = side // target
+    return nn.AvgPool2d(side - (target - 1) * stride, stride)

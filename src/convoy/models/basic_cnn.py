@@ -1,0 +1,64 @@
+"""Three convolutions, each halved, and one hidden layer: the smallest network of the cifar-course experiment.
+
+Source: a lab report on CIFAR-10; the plan is that of the first CIFAR networks.
+https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf
+Differs from the paper: three layers of 3x3 kernels, ReLU and max pooling. The head is sized from the image. The biases
+stay under a norm too, so that `norm` changes the norm and nothing else.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convoy.models import _blocks
+from convoy.models.entry import register
+
+WIDTHS = (32, 64, 128)
+HIDDEN = 512
+
+
+@register(
+    "basic_cnn",
+    summary="three 3x3 convolutions with a pooling after each, one hidden layer of 512",
+    source="https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
+    parameters=1_147_466,
+    counted_at=(3, 10, 32),
+    smallest_image=8,
+)
+class BasicCNN(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,
+        *,
+        norm: str = "none",
+        activation: str = "relu",
+        pool: str = "max",
+        drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.features = nn.Sequential()
+        width = in_chans
+        for channels in WIDTHS:
+            self.features.extend(
+                [
+                    nn.Conv2d(width, channels, 3, padding=1),
+                    _blocks.norm(norm, channels),
+                    *_blocks.activation_and_pool(activation, pool, 2),
+                ]
+            )
+            width = channels
+        side = image_size // 8
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(width * side * side, HIDDEN), _blocks.activation(activation),
+            nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)),
+            nn.Linear(HIDDEN, num_classes),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)

@@ -1,0 +1,123 @@
+"""ConvNeXt: a convolutional network with the habits of a vision transformer.
+
+Paper: Liu, Mao, Wu, Feichtenhofer, Darrell, Xie, "A ConvNet for the 2020s", 2022. https://arxiv.org/abs/2201.03545
+Differs from the paper: the sizes atto and femto are timm's (Wightman), the paper's smallest is tiny; the stem cuts the
+image into patches of 2x2 unless stem = "paper", 4x4; odd maps are padded by a row and a column of zeros before they are
+halved, so that 28 pixels are 14, 7, 4, 2. The mean over places is normed before the head, as in the authors' code.
+Initialisation: the paper's: normal weights of deviation 0.02, biases zero, branches scaled by 1e-6.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import layer_norm, pad
+
+from convoy.models._blocks import StochasticDepth, activation, checked_rate, chosen
+from convoy.models.entry import register
+
+EXPANSION = 4
+EPSILON = 1e-6  # of all norms
+DEPTHS = (2, 2, 6, 2)  # blocks of a stage; its channels are twice those of the stage before
+STEMS = {"small": 2, "paper": 4}  # the side of a patch
+VARIANTS = (  # name, channels of the first stage, parameters with ten classes of colour images
+    ("convnext_atto", 40, 3_376_290),
+    ("convnext_femto", 48, 4_834_906),
+)
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each place of a map."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, EPSILON)  # (N, H, W, C)
+        return x.permute(0, 3, 1, 2)
+
+
+class Patches(nn.Conv2d):
+    """A convolution whose stride is its kernel; maps that it would not cover are padded with zeros, right and below."""
+
+    def __init__(self, in_chans: int, out_chans: int, size: int) -> None:
+        super().__init__(in_chans, out_chans, size, size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        size = self.stride[0]
+        right, below = -x.shape[3] % size, -x.shape[2] % size
+        return super().forward(pad(x, (0, right, 0, below)) if right or below else x)
+
+
+class Block(nn.Module):
+    def __init__(self, channels: int, act: str, layer_scale: float, drop_path: float) -> None:
+        super().__init__()
+        hidden = EXPANSION * channels
+        self.branch = nn.Sequential(
+            nn.Conv2d(channels, channels, 7, padding=3, groups=channels),
+            ChannelNorm(channels),
+            nn.Conv2d(channels, hidden, 1),
+            activation(act),
+            nn.Conv2d(hidden, channels, 1),
+        )
+        self.scale = nn.Parameter(torch.full((channels,), layer_scale))
+        self.drop_path = StochasticDepth(drop_path)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.drop_path(self.branch(x) * self.scale[:, None, None])
+
+
+class ConvNeXt(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,  # the global average pool makes the weights independent of it
+        *,
+        width: int = 48,
+        stem: str = "small",
+        activation: str = "gelu",
+        layer_scale: float = 1e-6,
+        drop_path_rate: float = 0.0,  # it grows to this from 0 at the first block
+        drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if width < 1:
+            raise ValueError(f"width = {width} in model.options: must be at least 1")
+        last = checked_rate("drop_path_rate", drop_path_rate) / (sum(DEPTHS) - 1)
+        self.features = nn.Sequential(Patches(in_chans, width, chosen("stem", stem, STEMS)), ChannelNorm(width))
+        blocks = 0
+        for stage, depth in enumerate(DEPTHS):
+            if stage > 0:
+                self.features.extend([ChannelNorm(width), Patches(width, 2 * width, 2)])
+                width *= 2
+            for _ in range(depth):
+                self.features.append(Block(width, activation, layer_scale, last * blocks))
+                blocks += 1
+        self.norm = nn.LayerNorm(width, EPSILON)
+        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, num_classes))
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d | nn.Linear):
+                nn.init.normal_(part.weight, std=0.02)
+            if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.features(x)  # (N, 8 * width, 2, 2) from 28 pixels
+        return self.head(self.norm(x.mean(dim=(2, 3))))  # (N, classes)
+
+
+for name, width, parameters in VARIANTS:
+    register(
+        name,
+        summary=f"depthwise 7x7 blocks, {width} to {8 * width} channels",
+        source="https://arxiv.org/abs/2201.03545",
+        parameters=parameters,
+        counted_at=(3, 10, 32),
+        smallest_image=8,
+        presets={"width": width},
+    )(ConvNeXt)

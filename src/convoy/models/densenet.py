@@ -1,0 +1,189 @@
+"""Networks in which each layer reads the maps of all layers before it.
+
+Paper: Huang, Liu, van der Maaten, Weinberger, "Densely Connected Convolutional Networks", 2017.
+https://arxiv.org/abs/1608.06993
+Differs from the paper: the stem of `densenet121`, `169` and `201` keeps the size of the map (see resnet.py) unless
+`stem = "paper"`, and a transition keeps the last row of an odd map, so that 28 pixels are enough for either.
+`densenet_bc_100_12` is the paper's network for CIFAR; its others are `depth` and `growth`. `drop_rate` stands behind
+the 3x3 convolution of each layer, as in torchvision, where the paper drops behind all convolutions but the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from convoy.models._blocks import (
+    STEMS,
+    activation,
+    checked_rate,
+    chosen,
+    conv_norm_act,
+    needs_bias,
+    norm,
+)
+from convoy.models.entry import register
+
+SOURCE = "https://arxiv.org/abs/1608.06993"
+BOTTLENECK = 4  # channels between a layer's two convolutions, in growths
+STEM = 64  # channels of the ImageNet form
+GROWTH = 32  # channels that a layer of the ImageNet form adds
+
+
+class Plan(NamedTuple):
+    parameters: int  # with three input channels and 1,000 classes
+    layers: tuple[int, int, int, int]  # of each dense block
+
+
+PLANS = {
+    121: Plan(7_978_856, (6, 12, 24, 16)),
+    169: Plan(14_149_480, (6, 12, 32, 32)),
+    201: Plan(20_013_928, (6, 12, 48, 32)),
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all layers of a network have in common."""
+
+    growth: int
+    drop_rate: float
+    norm: str
+    activation: str
+
+    def conv(self, in_chans: int, out_chans: int, kernel: int) -> nn.Conv2d:
+        return nn.Conv2d(in_chans, out_chans, kernel, padding=kernel // 2, bias=needs_bias(self.norm))
+
+    def norm_act(self, channels: int) -> nn.Sequential:
+        return nn.Sequential(norm(self.norm, channels), activation(self.activation))
+
+
+class DenseLayer(nn.Module):
+    """Appends `growth` maps to those it reads."""
+
+    def __init__(self, in_chans: int, style: Style) -> None:
+        super().__init__()
+        hidden = BOTTLENECK * style.growth
+        self.branch = nn.Sequential(
+            style.norm_act(in_chans), style.conv(in_chans, hidden, 1),
+            style.norm_act(hidden), style.conv(hidden, style.growth, 3),
+            nn.Dropout(style.drop_rate),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, self.branch(x)], dim=1)  # (N, in + growth, H, W)
+
+
+def init_fan_in(network: nn.Module) -> None:
+    """Normal weights of variance 2 / (links into an output value), as torchvision has them; biases of 0.
+
+    A layer reads many more maps than it writes: counted by links out, values would grow from layer to layer.
+    """
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
+        if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
+
+
+def trunk(in_chans: int, layers: tuple[int, ...], style: Style) -> tuple[nn.Sequential, int]:
+    """The dense blocks, between them transitions to half the channels and half the size, and the last activation."""
+    parts = nn.Sequential()
+    width = in_chans
+    for block, count in enumerate(layers):
+        if block > 0:
+            parts.append(style.norm_act(width)).append(style.conv(width, width // 2, 1))
+            parts.append(nn.AvgPool2d(2, ceil_mode=True))
+            width //= 2
+        for _ in range(count):
+            parts.append(DenseLayer(width, style))
+            width += style.growth
+    return parts.append(style.norm_act(width)), width
+
+
+class DenseNet(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,  # the global average pool makes the weights independent of it
+        *,
+        depth: int = 121,
+        stem: str = "small",
+        drop_rate: float = 0.0,
+        norm: str = "batch",
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        if depth not in PLANS:
+            raise ValueError(f"depth = {depth} in model.options: must be one of {', '.join(map(str, PLANS))}")
+        style = Style(GROWTH, checked_rate("drop_rate", drop_rate), norm, activation)
+        kernel, stride, pools = chosen("stem", stem, STEMS)
+        self.stem = conv_norm_act(in_chans, STEM, kernel, stride, norm_word=norm, act=activation)
+        if pools:
+            self.stem.append(nn.MaxPool2d(3, 2, padding=1))
+        self.blocks, width = trunk(STEM, PLANS[depth].layers, style)
+        self.head = nn.Linear(width, num_classes)
+        init_fan_in(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.blocks(self.stem(x))  # (N, width, h, w)
+        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
+
+
+@register(
+    "densenet_bc_100_12",
+    summary="DenseNet-BC for CIFAR, depth 100, growth 12",
+    source=SOURCE,
+    parameters=769_162,
+    counted_at=(3, 10, 32),
+    smallest_image=4,
+)
+class CifarDenseNet(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,  # the global average pool makes the weights independent of it
+        *,
+        depth: int = 100,
+        growth: int = 12,
+        drop_rate: float = 0.0,
+        norm: str = "batch",
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        if depth < 10 or depth % 6 != 4:
+            raise ValueError(
+                f"depth = {depth} in model.options: must be 6n + 4, with n layers a block: 10, 16, 22, ..."
+            )
+        if growth < 1:
+            raise ValueError(f"growth = {growth} in model.options: must be at least 1")
+        style = Style(growth, checked_rate("drop_rate", drop_rate), norm, activation)
+        self.stem = style.conv(in_chans, 2 * growth, 3)
+        self.blocks, width = trunk(2 * growth, ((depth - 4) // 6,) * 3, style)
+        self.head = nn.Linear(width, num_classes)
+        init_fan_in(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.blocks(self.stem(x))  # (N, width, H/4, W/4)
+        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
+
+
+for depth, plan in PLANS.items():
+    register(
+        f"densenet{depth}",
+        summary=f"DenseNet-{depth}, bottleneck layers that add 32 maps each",
+        source=SOURCE,
+        parameters=plan.parameters,
+        counted_at=(3, 1000, 224),
+        smallest_image=8,
+        presets={"depth": depth},
+    )(DenseNet)

@@ -1,0 +1,68 @@
+"""Three stages of two convolutions with batch norm and a wide head: the best network of the cifar-course experiment.
+
+Source: a lab report on CIFAR-10; stages of 3x3 kernels as in VGG, with the batch norm of Ioffe and Szegedy 2015.
+https://arxiv.org/abs/1502.03167
+Differs from the paper: the convolutions have biases, which a batch norm subtracts again; the published count has them.
+The head is sized from the image.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convoy.models import _blocks
+from convoy.models.entry import register
+
+STAGES = ((64, 128), (256, 256), (512, 512))  # channels of the convolutions before each pooling
+HIDDEN = 1024
+
+
+@register(
+    "improved_cnn",
+    summary="six 3x3 convolutions in three stages, batch norm, a hidden layer of 1,024, dropout",
+    source="https://arxiv.org/abs/1502.03167",
+    parameters=12_906_250,
+    counted_at=(3, 10, 32),
+    smallest_image=8,
+)
+class ImprovedCNN(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,
+        *,
+        norm: str = "batch",
+        activation: str = "relu",
+        pool: str = "max",
+        drop_rate: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.features = nn.Sequential()
+        width = in_chans
+        for first, second in STAGES:
+            self.features.extend(
+                [
+                    nn.Conv2d(width, first, 3, padding=1),
+                    _blocks.norm(norm, first),
+                    _blocks.activation(activation),
+                    nn.Conv2d(first, second, 3, padding=1),
+                    _blocks.norm(norm, second),
+                    *_blocks.activation_and_pool(activation, pool, 2),
+                ]
+            )
+            width = second
+        side = image_size // 8
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(width * side * side, HIDDEN),
+            nn.BatchNorm1d(HIDDEN) if norm == "batch" else _blocks.norm(norm, HIDDEN), _blocks.activation(activation),
+            nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)),
+            nn.Linear(HIDDEN, num_classes),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)

@@ -1,0 +1,94 @@
+"""Small Inception: modules of two branches for CIFAR-10, known from the study of networks that learn random labels.
+
+Paper: Zhang, Bengio, Hardt, Recht, Vinyals, "Understanding deep learning requires rethinking generalization", 2016,
+appendix A, where it is the small version of the Inception v3 that the paper trains on ImageNet.
+https://arxiv.org/abs/1611.03530
+Differs from the paper: any image size, where it crops CIFAR-10 to 28 pixels; what halves a map pads all its sides.
+Batch norm shifts and does not scale, as the published 1,649,402 parameters tell, which are the same without norm.
+factorised = true takes from Inception v3 (Szegedy et al. 2015, arXiv 1512.00567) what the small version leaves out: 1x3
+and 3x1 in place of the modules' 3x3.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from convoy.models._blocks import activation, checked_rate, needs_bias, norm
+from convoy.models.entry import register
+
+STEM = 96
+# Channels of the 1x1 and of the 3x3 branch of a module; a single number: the 3x3 branch of a downsampling, whose other
+# branch is a pooling.
+STEPS: tuple[tuple[int, int] | int, ...] = (
+    (32, 32), (32, 48), 80,
+    (112, 48), (96, 64), (80, 80), (48, 96), 96,
+    (176, 160), (176, 160),
+)  # fmt: skip
+
+
+def conv_module(
+    in_chans: int, out_chans: int, kernel: tuple[int, int], norm_word: str, act: str, stride: int = 1
+) -> nn.Sequential:
+    padding = (kernel[0] // 2, kernel[1] // 2)
+    conv = nn.Conv2d(in_chans, out_chans, kernel, stride, padding, bias=needs_bias(norm_word))
+    normed = norm(norm_word, out_chans)
+    if isinstance(normed, nn.BatchNorm2d):
+        normed.register_parameter("weight", None)
+    return nn.Sequential(conv, normed, activation(act))
+
+
+class Branches(nn.ModuleList):
+    """Branches side by side, their channels one after the other."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([branch(x) for branch in self], dim=1)
+
+
+@register(
+    "inception_v3_small",
+    summary="small Inception for CIFAR-10: modules of a 1x1 and a 3x3 branch",
+    source="https://arxiv.org/abs/1611.03530",
+    parameters=1_649_402,
+    counted_at=(3, 10, 28),
+    smallest_image=8,
+)
+class InceptionV3Small(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,  # the global average pool makes the weights independent of it
+        *,
+        norm: str = "batch",
+        activation: str = "relu",
+        drop_rate: float = 0.0,
+        factorised: bool = False,
+    ) -> None:
+        super().__init__()
+        conv = partial(conv_module, norm_word=norm, act=activation)
+
+        def three(in_chans: int, out_chans: int) -> nn.Sequential:
+            if factorised:
+                return nn.Sequential(conv(in_chans, out_chans, (1, 3)), conv(out_chans, out_chans, (3, 1)))
+            return conv(in_chans, out_chans, (3, 3))
+
+        self.features = nn.Sequential(conv(in_chans, STEM, (3, 3)))
+        width = STEM
+        for step in STEPS:
+            if isinstance(step, int):
+                halving = conv(width, step, (3, 3), stride=2)
+                self.features.append(Branches([halving, nn.MaxPool2d(3, 2, padding=1)]))
+                width += step
+            else:
+                self.features.append(Branches([conv(width, step[0], (1, 1)), three(width, step[1])]))
+                width = sum(step)
+        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, num_classes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.features(x)  # (N, 336, H/4, W/4), rounded up
+        return self.head(x.mean(dim=(2, 3)))  # (N, classes)

@@ -1,0 +1,66 @@
+"""MobileNet, the first of its line: a depthwise and a pointwise convolution in the place of each full one.
+
+Paper: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017.
+https://arxiv.org/abs/1704.04861
+Differs from the paper: as the classics experiment trains it on MNIST, the images are enlarged by two before the paper's
+own strides, and dropout of 0.5 stands before the linear layer. `upsample = 1` with `stem = "small"` feeds the images
+as they are and leaves the first two of five halvings out. Weights start as torch starts them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convoy.models._blocks import Upsample, checked_rate, conv_norm_act, init_fan_out, scaled_channels, stem_strides
+from convoy.models.entry import register
+
+WIDTHS = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)  # the first full convolution, then 13 separated ones
+STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
+
+
+def separable(in_chans: int, out_chans: int, stride: int, norm_word: str, act: str) -> nn.Sequential:
+    return nn.Sequential(
+        conv_norm_act(in_chans, in_chans, 3, stride, groups=in_chans, norm_word=norm_word, act=act),
+        conv_norm_act(in_chans, out_chans, 1, norm_word=norm_word, act=act),
+    )
+
+
+@register(
+    "mobilenet_v1",
+    summary="depthwise separable convolutions; images enlarged by two, dropout",
+    source="https://arxiv.org/abs/1704.04861",
+    parameters=3_216_650,
+    smallest_image=16,
+)
+class MobileNetV1(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,  # the global average pool makes the weights independent of it
+        *,
+        width_mult: float = 1.0,
+        upsample: int = 2,
+        drop_rate: float = 0.5,
+        norm: str = "batch",
+        activation: str = "relu",
+        stem: str = "paper",
+    ) -> None:
+        super().__init__()
+        widths = [scaled_channels(width, width_mult) for width in WIDTHS]
+        strides = stem_strides(stem, STRIDES)
+        self.upsample = Upsample(upsample)
+        self.features = nn.Sequential(conv_norm_act(in_chans, widths[0], 3, strides[0], norm_word=norm, act=activation))
+        for before, width, stride in zip(widths, widths[1:], strides[1:], strict=False):
+            self.features.append(separable(before, width, stride, norm, activation))
+        self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
+        self.head = nn.Linear(widths[-1], num_classes)
+        if norm == "none":
+            init_fan_out(self)  # from torch's own start 27 layers without a norm answer all images alike
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.features(self.upsample(x))  # (N, 1024, H/16, W/16)
+        return self.head(self.dropout(x.mean(dim=(2, 3))))  # (N, classes)

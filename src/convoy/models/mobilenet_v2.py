@@ -1,0 +1,87 @@
+"""MobileNetV2: residuals between narrow maps, depthwise convolutions on wide ones, no activation where it is narrow.
+
+Paper: Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018.
+https://arxiv.org/abs/1801.04381
+Differs from the paper: the first two of five halvings are left out unless `stem = "paper"`; weights start by
+He's rule for outgoing links, 0.01 in the linear layer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convoy.models._blocks import (
+    InvertedResidual,
+    checked_rate,
+    conv_norm_act,
+    init_fan_out,
+    scaled_channels,
+    stem_strides,
+)
+from convoy.models.entry import register
+
+STEM, LAST = 32, 1280
+STAGES = (  # expansion, channels, blocks, stride of the first: the paper's table 2
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+@register(
+    "mobilenet_v2",
+    summary="inverted residuals with linear bottlenecks",
+    source="https://arxiv.org/abs/1801.04381",
+    parameters=3_504_872,
+    counted_at=(3, 1000, 224),
+    smallest_image=8,
+)
+class MobileNetV2(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,  # the global average pool makes the weights independent of it
+        *,
+        width_mult: float = 1.0,
+        drop_rate: float = 0.2,
+        residual: bool = True,
+        norm: str = "batch",
+        activation: str = "relu6",
+        stem: str = "small",
+    ) -> None:
+        super().__init__()
+        stem_stride, *strides = stem_strides(stem, [2, *(stride for *_, stride in STAGES)])
+        width = scaled_channels(STEM, width_mult)
+        self.features = nn.Sequential(conv_norm_act(in_chans, width, 3, stem_stride, norm_word=norm, act=activation))
+        for (expansion, channels, blocks, _), first_stride in zip(STAGES, strides, strict=True):
+            out_chans = scaled_channels(channels, width_mult)
+            for place in range(blocks):
+                block = InvertedResidual(
+                    width,
+                    out_chans,
+                    hidden=width * expansion,
+                    kernel=3,
+                    stride=first_stride if place == 0 else 1,
+                    norm_word=norm,
+                    act=activation,
+                    residual=residual,
+                )
+                self.features.append(block)
+                width = out_chans
+        last = scaled_channels(LAST, max(1.0, width_mult))  # narrow networks keep the paper's last layer
+        self.features.append(conv_norm_act(width, last, 1, norm_word=norm, act=activation))
+        self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
+        self.head = nn.Linear(last, num_classes)
+        init_fan_out(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.features(x)  # (N, 1280, H/8, W/8)
+        return self.head(self.dropout(x.mean(dim=(2, 3))))  # (N, classes)

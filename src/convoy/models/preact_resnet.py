@@ -1,0 +1,198 @@
+"""Residual networks that activate before they convolve, so that a signal passes from end to end untouched.
+
+Paper: He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", 2016. https://arxiv.org/abs/1603.05027
+Differs from the paper: `preact_resnet18`, `34` and `50` are its block at the depths of 2015, which it does not train.
+The first shortcut of 18 and 34 carries the stem's output as it is, where the paper activates it before the paths part;
+their stem keeps the size of the map (see resnet.py) unless `stem = "paper"`. `preact_resnet110` and `preact_resnet164`
+are its networks for CIFAR; its thousand layers are `preact_resnet164` with `depth = 1001`.
+Weights start as in He et al. 2015 (arXiv 1502.01852); without a norm the two CIFAR networks are too deep for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from convoy.models._blocks import STEMS, activation, chosen, init_fan_out, needs_bias, norm
+from convoy.models.entry import register
+
+SOURCE = "https://arxiv.org/abs/1603.05027"
+WIDTHS, CIFAR_WIDTHS = (64, 128, 256, 512), (16, 32, 64)
+EXPANSION = 4  # of a bottleneck: channels behind it to channels within
+
+
+class Plan(NamedTuple):
+    parameters: int  # with three input channels and 1,000 classes
+    blocks: tuple[int, int, int, int]  # of each width
+    bottleneck: bool
+
+
+PLANS = {
+    18: Plan(11_687_720, (2, 2, 2, 2), bottleneck=False),
+    34: Plan(21_795_880, (3, 4, 6, 3), bottleneck=False),
+    50: Plan(25_549_352, (3, 4, 6, 3), bottleneck=True),
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all blocks of a network have in common."""
+
+    bottleneck: bool
+    residual: bool
+    norm: str
+    activation: str
+
+    def conv(self, in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+        return nn.Conv2d(in_chans, out_chans, kernel, stride, padding=kernel // 2, bias=needs_bias(self.norm))
+
+    def norm_act(self, channels: int) -> nn.Sequential:
+        return nn.Sequential(norm(self.norm, channels), activation(self.activation))
+
+    def width(self, channels: int) -> int:
+        """What leaves a block of so many channels."""
+        return channels * EXPANSION if self.bottleneck else channels
+
+
+class PreActBlock(nn.Module):
+    """A shortcut reads the activated map where it has weights (or is told to), and else the map itself."""
+
+    def __init__(self, in_chans: int, channels: int, stride: int, style: Style, *, activated_shortcut: bool) -> None:
+        super().__init__()
+        out_chans = style.width(channels)
+        self.activate = style.norm_act(in_chans)
+        if style.bottleneck:
+            self.branch = nn.Sequential(
+                style.conv(in_chans, channels, 1), style.norm_act(channels),
+                style.conv(channels, channels, 3, stride), style.norm_act(channels),
+                style.conv(channels, out_chans, 1),
+            )  # fmt: skip
+        else:
+            self.branch = nn.Sequential(
+                style.conv(in_chans, channels, 3, stride), style.norm_act(channels),
+                style.conv(channels, out_chans, 3),
+            )  # fmt: skip
+        self.residual = style.residual
+        self.shortcut: nn.Module = nn.Identity()
+        changes_shape = stride != 1 or in_chans != out_chans
+        if style.residual and changes_shape:
+            self.shortcut = style.conv(in_chans, out_chans, 1, stride)
+        self.activated_shortcut = activated_shortcut or changes_shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        activated = self.activate(x)
+        if not self.residual:
+            return self.branch(activated)
+        return self.shortcut(activated if self.activated_shortcut else x) + self.branch(activated)
+
+
+def trunk(
+    in_chans: int, widths: tuple[int, ...], blocks: tuple[int, ...], style: Style, *, activates_first: bool
+) -> nn.Sequential:
+    """All blocks and the last activation; each width but the first begins by halving the map."""
+    layers = nn.Sequential()
+    width = in_chans
+    for channels, count in zip(widths, blocks, strict=True):
+        for place in range(count):
+            stride = 2 if place == 0 and channels != widths[0] else 1
+            first = activates_first and len(layers) == 0
+            layers.append(PreActBlock(width, channels, stride, style, activated_shortcut=first))
+            width = style.width(channels)
+    return layers.append(style.norm_act(width))
+
+
+class PreActResNet(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,  # the global average pool makes the weights independent of it
+        *,
+        depth: int = 18,
+        stem: str = "small",
+        residual: bool = True,
+        norm: str = "batch",
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        if depth not in PLANS:
+            raise ValueError(f"depth = {depth} in model.options: must be one of {', '.join(map(str, PLANS))}")
+        style = Style(PLANS[depth].bottleneck, residual, norm, activation)
+        kernel, stride, pools = chosen("stem", stem, STEMS)
+        self.stem = nn.Sequential(style.conv(in_chans, WIDTHS[0], kernel, stride))
+        if pools:
+            self.stem.append(nn.MaxPool2d(3, 2, padding=1))
+        self.blocks = trunk(WIDTHS[0], WIDTHS, PLANS[depth].blocks, style, activates_first=False)
+        self.head = nn.Linear(style.width(WIDTHS[-1]), num_classes)
+        init_fan_out(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.blocks(self.stem(x))  # (N, width, h, w)
+        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
+
+
+@register(
+    "preact_resnet164",
+    summary="pre-activation ResNet-164 for CIFAR, bottleneck blocks",
+    source=SOURCE,
+    parameters=1_703_258,
+    counted_at=(3, 10, 32),
+    smallest_image=4,
+    presets={"depth": 164, "bottleneck": True},
+)
+@register(
+    "preact_resnet110",
+    summary="pre-activation ResNet-110 for CIFAR, blocks of two 3x3 convolutions",
+    source=SOURCE,
+    parameters=1_730_522,
+    counted_at=(3, 10, 32),
+    smallest_image=4,
+)
+class CifarPreActResNet(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,  # the global average pool makes the weights independent of it
+        *,
+        depth: int = 110,
+        bottleneck: bool = False,
+        residual: bool = True,
+        norm: str = "batch",
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        layers = 9 if bottleneck else 6  # of one block in each of the three stages
+        if depth < layers + 2 or depth % layers != 2:
+            kind = "with bottleneck" if bottleneck else "without bottleneck"
+            raise ValueError(f"depth = {depth} in model.options: {kind} it must be {layers}n + 2, n blocks a stage")
+        style = Style(bottleneck, residual, norm, activation)
+        blocks = (depth // layers,) * len(CIFAR_WIDTHS)
+        self.stem = style.conv(in_chans, CIFAR_WIDTHS[0], 3)
+        self.blocks = trunk(CIFAR_WIDTHS[0], CIFAR_WIDTHS, blocks, style, activates_first=True)
+        self.head = nn.Linear(style.width(CIFAR_WIDTHS[-1]), num_classes)
+        init_fan_out(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.blocks(self.stem(x))  # (N, width, H/4, W/4)
+        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
+
+
+for depth, plan in PLANS.items():
+    kind = "bottleneck blocks" if plan.bottleneck else "blocks of two 3x3 convolutions"
+    register(
+        f"preact_resnet{depth}",
+        summary=f"pre-activation ResNet-{depth}, {kind}",
+        source=SOURCE,
+        parameters=plan.parameters,
+        counted_at=(3, 1000, 224),
+        smallest_image=8,
+        presets={"depth": depth},
+    )(PreActResNet)

@@ -1,0 +1,85 @@
+"""Six basic residual blocks and a 4x4 average pool: the residual network of the cifar-course experiment.
+
+Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015. https://arxiv.org/abs/1512.03385
+Differs from the paper: three stages of 64, 128 and 256 channels on a 3x3 stem without pooling; the last map is averaged
+to half its side (4x4 for 32 pixels) and not to one value. `residual = false` takes the shortcuts away and leaves the
+rest as it is: the paper's plain network.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convoy.models import _blocks
+from convoy.models.entry import register
+
+STAGES = ((64, 1), (128, 2), (256, 2))  # channels, stride of the first of two blocks
+
+
+class ResidualBlock(nn.Module):
+    def __init__(
+        self, in_chans: int, out_chans: int, stride: int, *, norm: str, activation: str, residual: bool
+    ) -> None:
+        super().__init__()
+        bias = _blocks.needs_bias(norm)
+        self.residual = residual
+        self.conv1 = nn.Conv2d(in_chans, out_chans, 3, stride, padding=1, bias=bias)
+        self.norm1 = _blocks.norm(norm, out_chans)
+        self.conv2 = nn.Conv2d(out_chans, out_chans, 3, padding=1, bias=bias)
+        self.norm2 = _blocks.norm(norm, out_chans)
+        self.activation = _blocks.activation(activation)
+        self.shortcut: nn.Module = nn.Identity()
+        if residual and (stride != 1 or in_chans != out_chans):
+            projection = nn.Conv2d(in_chans, out_chans, 1, stride, bias=bias)
+            self.shortcut = nn.Sequential(projection, _blocks.norm(norm, out_chans))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm2(self.conv2(self.activation(self.norm1(self.conv1(x)))))
+        return self.activation(y + self.shortcut(x) if self.residual else y)
+
+
+@register(
+    "residual_cnn",
+    summary="a 3x3 stem and six residual blocks of 64, 128 and 256 channels",
+    source="https://arxiv.org/abs/1512.03385",
+    parameters=2_816_074,
+    counted_at=(3, 10, 32),
+    smallest_image=4,
+)
+class ResidualCNN(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,
+        *,
+        norm: str = "batch",
+        activation: str = "relu",
+        residual: bool = True,
+        pool: str = "average",
+        drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        width = STAGES[0][0]
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_chans, width, 3, padding=1, bias=_blocks.needs_bias(norm)),
+            _blocks.norm(norm, width), _blocks.activation(activation),
+        )  # fmt: skip
+        self.blocks = nn.Sequential()
+        for channels, stride in STAGES:
+            for in_width, step in ((width, stride), (channels, 1)):
+                block = ResidualBlock(in_width, channels, step, norm=norm, activation=activation, residual=residual)
+                self.blocks.append(block)
+            width = channels
+        side = -(-image_size // 8)  # two strides and the pooling, each rounded up: 4 for 28 pixels as for 32
+        self.head = nn.Sequential(
+            _blocks.pool(pool, 2, ceil_mode=True), nn.Flatten(),
+            nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)),
+            nn.Linear(width * side * side, num_classes),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.blocks(self.stem(x)))  # (N, C, H, W) -> (N, classes)

@@ -1,0 +1,113 @@
+"""SqueezeNet: modules that squeeze the channels by 1x1 convolutions before the 3x3 ones see them.
+
+Paper: Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters
+and <0.5MB model size", 2016. https://arxiv.org/abs/1602.07360. Version 1.1, with earlier pools and a smaller first
+kernel, is its authors' own. https://github.com/forresti/SqueezeNet/tree/master/SqueezeNet_v1.1
+Differs from the paper: the first convolution keeps the size unless `stem = "paper"`; no ReLU stands between the last
+convolution and the global average unless `relu_output`, because a class whose map lies below zero on every image would
+never have a gradient again. `residual` is the paper's simple bypass. Weights start by He's rule, uniform, those of the
+last convolution with a deviation of 0.01.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from convoy.models._blocks import checked_rate, chosen, conv_norm_act
+from convoy.models.entry import register
+
+
+class Version(NamedTuple):
+    width: int  # of the first convolution
+    kernel: int
+    pooled: tuple[int, ...]  # the fire modules behind a pooling
+    smallest_for_paper_stem: int  # pixels: its convolution has no padding
+
+
+FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))  # squeezed, expanded
+VERSIONS = {"1.0": Version(96, 7, (0, 3, 7), 21), "1.1": Version(64, 3, (0, 2, 4), 17)}
+SOURCE = "https://arxiv.org/abs/1602.07360"
+
+
+class Fire(nn.Module):
+    def __init__(
+        self, in_chans: int, squeezed: int, expanded: int, *, residual: bool, norm_word: str, act: str
+    ) -> None:
+        super().__init__()
+        self.squeeze = conv_norm_act(in_chans, squeezed, 1, norm_word=norm_word, act=act)
+        self.expand1 = conv_norm_act(squeezed, expanded, 1, norm_word=norm_word, act=act)
+        self.expand3 = conv_norm_act(squeezed, expanded, 3, norm_word=norm_word, act=act)
+        self.residual = residual and in_chans == 2 * expanded  # every second one
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        squeezed = self.squeeze(x)
+        y = torch.cat([self.expand1(squeezed), self.expand3(squeezed)], dim=1)  # (N, 2 * expanded, H, W)
+        return x + y if self.residual else y
+
+
+@register(
+    "squeezenet1_0",
+    summary="squeezed channels before 3x3 convolutions, no linear layer",
+    source=SOURCE,
+    parameters=1_248_424,
+    counted_at=(3, 1000, 224),
+    smallest_image=8,
+    presets={"version": "1.0"},
+)
+@register(
+    "squeezenet1_1",
+    summary="SqueezeNet at less than half the work: earlier pools, a 3x3 first kernel",
+    source=SOURCE,
+    parameters=1_235_496,
+    counted_at=(3, 1000, 224),
+    smallest_image=8,
+    presets={"version": "1.1"},
+)
+class SqueezeNet(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,
+        *,
+        version: str = "1.1",
+        drop_rate: float = 0.5,
+        residual: bool = False,
+        norm: str = "none",
+        activation: str = "relu",
+        relu_output: bool = False,
+        stem: str = "small",
+    ) -> None:
+        super().__init__()
+        width, kernel, pooled, smallest = chosen("version", version, VERSIONS)
+        stride, padding = chosen("stem", stem, {"small": (1, kernel // 2), "paper": (2, 0)})
+        if stem == "paper" and image_size < smallest:
+            raise ValueError(f"images of {image_size} pixels are too small for stem = 'paper': at least {smallest}")
+        self.features = nn.Sequential(
+            conv_norm_act(in_chans, width, kernel, stride, padding=padding, norm_word=norm, act=activation)
+        )
+        for place, (squeezed, expanded) in enumerate(FIRES):
+            if place in pooled:
+                self.features.append(nn.MaxPool2d(3, 2, ceil_mode=True))
+            fire = Fire(width, squeezed, expanded, residual=residual, norm_word=norm, act=activation)
+            self.features.append(fire)
+            width = 2 * expanded
+        last = nn.Conv2d(width, num_classes, 1)
+        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), last)
+        if relu_output:
+            self.head.append(nn.ReLU())
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_uniform_(part.weight)
+                if part.bias is not None:
+                    nn.init.zeros_(part.bias)
+        nn.init.normal_(last.weight, std=0.01)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.head(self.features(x))  # (N, classes, H/8, W/8)
+        return x.mean(dim=(2, 3))  # (N, classes)

@@ -1,0 +1,113 @@
+"""VGG: five stages of 3x3 convolutions, each ended by a pooling, and three linear layers.
+
+Paper: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014.
+https://arxiv.org/abs/1409.1556
+Differs from the paper: for small images the last map is averaged to 1x1 (it is that at 32 pixels) and read by
+512 -> 512 -> classes; `head = "paper"` is the paper's own, which flattens the map (7x7 at 224 pixels) into 4096 -> 4096
+-> classes. Poolings keep the last row of an odd map, so that five of them fit into 28 pixels; nothing changes for
+multiples of 32. The `_bn` forms have a batch norm between each convolution and its activation (Ioffe and Szegedy 2015);
+biases stay in front of it, as in the networks whose counts are published.
+
+Initial weights: He's over the fan out ("he"), as torchvision has them; with torch's default, biases included, all
+images look alike to the last layer of a VGG without norms. `vgg_a` and `vgg_a_bn`, the networks of the cifar-course
+experiment, have Glorot's normal weights in every layer ("glorot"; the paper names his method too), no dropout, and are
+vgg11 and vgg11_bn otherwise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convoy.models import _blocks
+from convoy.models.entry import register
+from convoy.registry import unknown
+
+SOURCE = "https://arxiv.org/abs/1409.1556"
+WIDTHS = (64, 128, 256, 512, 512)
+CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # in each stage
+HIDDEN = {"small": 512, "paper": 4096}
+VARIANTS = (  # name, depth, norm, dropout, initialisation, parameters with ten classes of colour images
+    ("vgg_a", 11, "none", 0.0, "glorot", 9_750_922),
+    ("vgg_a_bn", 11, "batch", 0.0, "glorot", 9_756_426),
+    ("vgg11", 11, "none", 0.5, "he", 9_750_922),
+    ("vgg11_bn", 11, "batch", 0.5, "he", 9_756_426),
+    ("vgg13", 13, "none", 0.5, "he", 9_935_434),
+    ("vgg13_bn", 13, "batch", 0.5, "he", 9_941_322),
+    ("vgg16", 16, "none", 0.5, "he", 15_245_130),
+    ("vgg16_bn", 16, "batch", 0.5, "he", 15_253_578),
+    ("vgg19", 19, "none", 0.5, "he", 20_554_826),
+    ("vgg19_bn", 19, "batch", 0.5, "he", 20_565_834),
+)
+
+
+def init_glorot(network: nn.Module) -> None:
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.xavier_normal_(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+INITIALISATIONS = {"he": _blocks.init_fan_out, "glorot": init_glorot}
+
+
+class VGG(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,
+        *,
+        depth: int = 11,
+        norm: str = "none",
+        activation: str = "relu",
+        pool: str = "max",
+        head: str = "small",
+        drop_rate: float = 0.5,
+        initialisation: str = "he",
+    ) -> None:
+        super().__init__()
+        if depth not in CONVOLUTIONS:
+            raise unknown("depth", str(depth), map(str, CONVOLUTIONS), "model.options")
+        hidden = _blocks.chosen("head", head, HIDDEN)
+        rate = _blocks.checked_rate("drop_rate", drop_rate)
+        self.features = nn.Sequential()
+        width = in_chans
+        for channels, convolutions in zip(WIDTHS, CONVOLUTIONS[depth], strict=True):
+            for _ in range(convolutions - 1):
+                self.features.extend([*convolution(width, channels, norm), _blocks.activation(activation)])
+                width = channels
+            self.features.extend(convolution(width, channels, norm))
+            self.features.extend(_blocks.activation_and_pool(activation, pool, 2, ceil_mode=True))
+            width = channels
+        side = -(-image_size // 32) if head == "paper" else 1
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1) if head == "small" else nn.Identity(), nn.Flatten(),
+            nn.Linear(width * side * side, hidden), _blocks.activation(activation), nn.Dropout(rate),
+            nn.Linear(hidden, hidden), _blocks.activation(activation), nn.Dropout(rate),
+            nn.Linear(hidden, num_classes),
+        )  # fmt: skip
+        _blocks.chosen("initialisation", initialisation, INITIALISATIONS)(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)
+
+
+def convolution(in_chans: int, out_chans: int, norm: str) -> list[nn.Module]:
+    return [nn.Conv2d(in_chans, out_chans, 3, padding=1), _blocks.norm(norm, out_chans)]
+
+
+for name, depth, norm, drop_rate, initialisation, parameters in VARIANTS:
+    origin = "the cifar-course VGG-A" if name.startswith("vgg_a") else f"VGG of {depth} layers"
+    register(
+        name,
+        summary=origin + (" with batch norm" if norm == "batch" else ""),
+        source=SOURCE,
+        parameters=parameters,
+        counted_at=(3, 10, 32),
+        smallest_image=17,  # below this the fifth pooling has one value to pool
+        presets={"depth": depth, "norm": norm, "drop_rate": drop_rate, "initialisation": initialisation},
+    )(VGG)

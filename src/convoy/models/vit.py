@@ -1,0 +1,113 @@
+"""ViT, the vision transformer, in the size that its followers call tiny, for images of a few dozen pixels.
+
+Paper: Dosovitskiy et al., "An Image Is Worth 16x16 Words", 2020. https://arxiv.org/abs/2010.11929
+The size: Touvron et al., "Training Data-Efficient Image Transformers", 2020. https://arxiv.org/abs/2012.12877
+Differs from the paper: patches of 4x4 pixels and not of 16x16, so that 28 pixels are 49 tokens; images that patches do
+not cover are padded with zeros, right and below; drop_rate is 0 by default and does not touch the attention weights.
+readout = "mean" classifies by the mean of the patches' tokens and has no class token.
+Initialisation: timm's: normal weights of deviation 0.02 in linear layers and positions, biases zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import pad
+
+from convoy.models._blocks import StochasticDepth, activation, checked_rate, chosen
+from convoy.models.entry import register
+
+EXPANSION = 4
+EPSILON = 1e-6  # of all norms
+
+
+class Attention(nn.Module):
+    """In plain products, so that it exports and can be stacked; T is small enough for [T, T] weights to be cheap."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = self.qkv(x).unflatten(2, (3, self.heads, -1))  # (N, T, 3, heads, D)
+        query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)  # (N, heads, T, D)
+        weights = (query * query.shape[-1] ** -0.5 @ key.transpose(2, 3)).softmax(dim=-1)  # (N, heads, T, T)
+        return self.out((weights @ value).transpose(1, 2).flatten(2))  # (N, T, width)
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int, act: str, drop_rate: float, drop_path: float) -> None:
+        super().__init__()
+        hidden = EXPANSION * width
+        self.attention = nn.Sequential(nn.LayerNorm(width, EPSILON), Attention(width, heads), nn.Dropout(drop_rate))
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width, EPSILON),
+            nn.Linear(width, hidden), activation(act), nn.Dropout(drop_rate),
+            nn.Linear(hidden, width), nn.Dropout(drop_rate),
+        )  # fmt: skip
+        self.drop_path = StochasticDepth(drop_path)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.drop_path(self.attention(x))
+        return x + self.drop_path(self.mlp(x))
+
+
+@register(
+    "vit_tiny",
+    summary="vision transformer on patches of 4x4 pixels: 192 wide, 12 deep, 3 heads",
+    source="https://arxiv.org/abs/2010.11929",
+    parameters=5_362_762,
+    counted_at=(3, 10, 32),
+    smallest_image=8,
+)
+class VisionTransformer(nn.Module):
+    flaws: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,
+        *,
+        patch: int = 4,
+        width: int = 192,
+        depth: int = 12,
+        heads: int = 3,
+        readout: str = "class",
+        activation: str = "gelu",
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,  # it grows to this from 0 at the first block
+    ) -> None:
+        super().__init__()
+        for option, value in (("patch", patch), ("width", width), ("depth", depth), ("heads", heads)):
+            if value < 1:
+                raise ValueError(f"{option} = {value} in model.options of vit_tiny: must be at least 1")
+        if width % heads:
+            raise ValueError(f"width = {width} in model.options of vit_tiny: must be a multiple of heads = {heads}")
+        rate = checked_rate("drop_rate", drop_rate)
+        last = checked_rate("drop_path_rate", drop_path_rate) / max(1, depth - 1)
+        has_class = chosen("readout", readout, {"class": True, "mean": False})
+        self.padding = -image_size % patch
+        tokens = ((image_size + self.padding) // patch) ** 2
+        self.class_token = nn.Parameter(torch.randn(1, 1, width) * 1e-6) if has_class else None
+        self.positions = nn.Parameter(torch.randn(1, tokens + has_class, width) * 0.02)
+        self.patches = nn.Conv2d(in_chans, width, patch, patch)
+        self.drop = nn.Dropout(rate)
+        self.blocks = nn.Sequential(*[Block(width, heads, activation, rate, last * i) for i in range(depth)])
+        self.norm = nn.LayerNorm(width, EPSILON)
+        self.head = nn.Linear(width, num_classes)
+        for part in self.modules():
+            if isinstance(part, nn.Linear):
+                nn.init.normal_(part.weight, std=0.02)
+                nn.init.zeros_(part.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(pad(x, (0, self.padding, 0, self.padding)))  # (N, width, H/patch, W/patch)
+        x = x.flatten(2).transpose(1, 2)  # (N, T, width)
+        if self.class_token is not None:
+            first = self.class_token.expand(x.shape[0], -1, -1)  # len(x) would fix N in an export
+            x = torch.cat([first, x], dim=1)
+        x = self.blocks(self.drop(x + self.positions))
+        return self.head(self.norm(x.mean(dim=1) if self.class_token is None else x[:, 0]))  # (N, classes)

@@ -1,0 +1,153 @@
+"""The recipe: everything that decides what is trained, as frozen pydantic models; TOML in and out.
+
+A recipe is resolved in one order: the chain of `extends`, then the file, then overrides as (dotted path, value) pairs;
+only the result is validated, so that a message always speaks of what would have been trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from convoy.recipe.files import Override, apply, builtin_names, parse_override, read_chain
+from convoy.recipe.problems import first_problem
+from convoy.recipe.sections import (
+    SGD,
+    Adam,
+    AdamW,
+    Compute,
+    Constant,
+    Cosine,
+    CrossEntropy,
+    Data,
+    Expected,
+    Model,
+    OneCycle,
+    OptimBase,
+    Plateau,
+    Protocol,
+    Range,
+    RMSprop,
+    ScheduleBase,
+    Section,
+    Seed,
+    SplitSpec,
+    SquaredError,
+    Step,
+    Stop,
+    Train,
+    with_default_name,
+)
+from convoy.registry import is_external, is_user_class, unknown
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Compute",
+    "Constant",
+    "Cosine",
+    "CrossEntropy",
+    "Data",
+    "Expected",
+    "Model",
+    "OneCycle",
+    "OptimBase",
+    "Override",
+    "Plateau",
+    "Protocol",
+    "RMSprop",
+    "Range",
+    "Recipe",
+    "ScheduleBase",
+    "SplitSpec",
+    "SquaredError",
+    "Step",
+    "Stop",
+    "Train",
+    "builtin_names",
+    "parse_override",
+    "resolve",
+]
+
+
+class Recipe(Section):
+    about: str = ""
+    seed: Seed = 42
+    model: Model = Model()
+    data: Data = Data()
+    train: Train = Train()
+    optim: Annotated[SGD | Adam | AdamW | RMSprop, Field(discriminator="name")] = AdamW()
+    schedule: Annotated[Constant | Step | Cosine | OneCycle | Plateau | Range, Field(discriminator="name")] = Constant()
+    stop: Stop = Stop()
+    compute: Compute = Compute()
+    protocol: Protocol = Protocol()
+    expected: dict[str, Expected] = Field(default_factory=dict)
+
+    @field_validator("optim", "schedule", mode="before")
+    @classmethod
+    def _default_name(cls, value: Any, info: ValidationInfo) -> Any:
+        return with_default_name(cls, value, info)
+
+    @classmethod
+    def load(cls, name: str | Path, overrides: Iterable[Override] = ()) -> Recipe:
+        """The recipe of a built-in name ("defaults/mnist") or a TOML file, with its `extends` and the overrides merged.
+
+        Raises ValueError: unknown name or key, a circle of `extends`, a value out of range.
+        """
+        table, origin = read_chain(str(name), relative_to=Path())
+        overrides = list(overrides)
+        return cls._validate(apply(table, overrides), origin, overrides)
+
+    def override(self, overrides: Mapping[str, Any] | Iterable[Override]) -> Recipe:
+        """This recipe with dotted paths set, validated anew: `recipe.override({"optim.lr": 0.01})`."""
+        pairs = list(overrides.items() if isinstance(overrides, Mapping) else overrides)
+        return self._validate(apply(self.as_table(), pairs), "the recipe", pairs)
+
+    def as_table(self) -> dict[str, Any]:
+        """Plain TOML types, complete, defaults included; absent optional values left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps(self.as_table())
+
+    def canonical(self) -> dict[str, Any]:
+        """What a fingerprint covers: all that decides the result but what has a hash of its own (data, code)."""
+        table = self.as_table()
+        del table["about"], table["expected"], table["data"]["name"], table["compute"]["device"]
+        del table["compute"]["threads"]
+        table["model"].pop("init", None)
+        table["model"]["name"] = (
+            self.model.name.rpartition(":")[2] if is_user_class(self.model.name) else self.model.name
+        )
+        return table
+
+    @classmethod
+    def _validate(cls, table: dict[str, Any], origin: str, given: Sequence[Override]) -> Recipe:
+        try:
+            return cls.model_validate(table)
+        except ValidationError as error:
+            raise first_problem(cls, error, table, origin, [path for path, _ in given]) from None
+
+
+def resolve(argument: str | None, *, data: str | None = None, overrides: Iterable[Override] = ()) -> Recipe:
+    """The recipe that a command's argument names: a .toml file, a `path.py:Class`, a recipe's name, or a model's name.
+
+    A model takes the default recipe of its data set (`defaults/<data>`, else `defaults/images`); so does no argument.
+    """
+    overrides = list(overrides)
+    known = builtin_names()
+    if argument is not None and (argument.endswith(".toml") or argument in known):
+        other_data = [("data.name", data)] if data is not None else []
+        return Recipe.load(argument, other_data + overrides)
+    if argument is not None and "/" in argument and not is_user_class(argument) and not is_external(argument):
+        raise unknown("recipe", argument, known)
+    data = dict(overrides).get("data.name", "mnist" if data is None else data)
+    named = f"defaults/{data.partition('=')[0]}"  # "mnist=PATH" is MNIST
+    base = named if named in known else "defaults/images"
+    model = [("model.name", argument)] if argument is not None else []
+    return Recipe.load(base, [*model, ("data.name", data), *overrides])

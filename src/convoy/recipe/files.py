@@ -1,0 +1,100 @@
+"""Tables from TOML files: the chain of `extends`, paths relative to their file, and what is set beside it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from convoy.registry import is_user_class, unknown
+
+Override = tuple[str, Any]
+
+
+def builtin_names() -> list[str]:
+    root = Path(str(resources.files("convoy") / "recipes"))
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.toml"))
+
+
+def parse_override(path: str, text: str) -> Override:
+    """An override as typed on a command line: the value is TOML where it parses as TOML, else a string."""
+    try:
+        return path, tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path, text
+
+
+def read_chain(name: str, relative_to: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:
+    path = _find(name, relative_to)
+    if path in seen:
+        circle = " -> ".join(step.stem for step in (*seen, path))
+        raise ValueError(f"{path}: extends in a circle: {circle}")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid TOML: {error}") from None
+    _anchor_paths(table, path.parent)
+    parent = table.pop("extends", None)
+    if parent is not None:
+        if not isinstance(parent, str):
+            raise ValueError(f"{path}: extends = {parent!r}: must be a recipe's name or path")
+        inherited, _ = read_chain(parent, path.parent, (*seen, path))
+        inherited.pop("expected", None)
+        table = _merge(inherited, table)
+    return table, str(path)
+
+
+def _find(name: str, relative_to: Path) -> Path:
+    if name.endswith(".toml"):
+        path = relative_to / name
+        if not path.is_file():
+            raise ValueError(f"recipe file {str(path)!r} does not exist")
+        return path.resolve()
+    if name not in builtin_names():
+        raise unknown("recipe", name, builtin_names())
+    return Path(str(resources.files("convoy") / "recipes" / f"{name}.toml"))
+
+
+def _anchor_paths(table: dict[str, Any], folder: Path) -> None:
+    """A path in a recipe file is relative to that file."""
+    for section in ("model", "data"):
+        name = table.get(section, {}).get("name") if isinstance(table.get(section), dict) else None
+        if isinstance(name, str) and (is_user_class(name) or section == "data"):
+            file, colon, class_name = name.rpartition(":") if is_user_class(name) else (name, "", "")
+            if (folder / file).exists() and ("/" in file or is_user_class(name)):
+                table[section]["name"] = f"{(folder / file).resolve()}{colon}{class_name}"
+    init = table["model"].get("init") if isinstance(table.get("model"), dict) else None
+    if isinstance(init, str) and (folder / init).exists():
+        table["model"]["init"] = str((folder / init).resolve())
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables merge, all else replaces; a table with another `name` drops the old one's keys (data keep theirs)."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, dict) and key != "expected":
+            renamed = key != "data" and "name" in value and value["name"] != old.get("name")
+            merged[key] = _merge({} if renamed else old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def apply(table: dict[str, Any], overrides: Iterable[Override]) -> dict[str, Any]:
+    """Overrides as one table: names first, so that `optim.lr` given before `optim.name` is not dropped with it."""
+    ordered = sorted(overrides, key=lambda pair: not pair[0].endswith(".name"))
+    for path, value in ordered:
+        *sections, key = path.split(".")
+        nested: dict[str, Any] = {key: value}
+        for section in reversed(sections):
+            nested = {section: nested}
+        node: Any = table
+        for depth, section in enumerate(sections):
+            node = node.get(section, {})
+            if not isinstance(node, Mapping):
+                raise ValueError(f"{'.'.join(sections[: depth + 1])} is a value, not a table: {path!r} cannot be set")
+        table = _merge(table, nested)
+    return table

@@ -1,0 +1,184 @@
+"""The inside of a block as a picture: layers from top to bottom, branches beside each other, shortcuts past them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from convoy.reporting.outline import ENTRY, Box
+from convoy.reporting.palette import MUTED
+from convoy.reporting.svg import Point, Surface, fitted, lines_of, width_of
+
+SIZE, NOTE = 12.0, 10.5
+BELOW, BESIDE, LANE = 22.0, 16.0, 13.0  # between rows, between columns, between shortcuts
+NARROWEST, WIDEST = 92.0, 180.0  # of a layer
+RADIUS, DOT = 10.0, 3.0
+SYMBOLS = ("+", "×", "−")
+
+
+@dataclass
+class _Cell:
+    box: Box
+    title: str
+    notes: list[str]
+    main: int  # of several inputs the one that it stands below
+    rank: int
+    column: int
+    width: float
+    height: float
+    x: float = 0.0  # of its middle
+    y: float = 0.0
+
+    @property
+    def is_symbol(self) -> bool:
+        return self.title in SYMBOLS
+
+    @property
+    def is_bar(self) -> bool:
+        """A concatenation is as wide as what it joins, so that every branch ends in it."""
+        return self.box.role == "merge" and not self.is_symbol
+
+    @property
+    def top(self) -> float:
+        return self.y - self.height / 2
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height / 2
+
+
+def draw_block(boxes: Sequence[Box], colour: Callable[[Box], str]) -> Surface:
+    """From the dot where the input comes in to the arrow that leads out."""
+    layout = _Layout(boxes)
+    surface = Surface()
+    for place, cell in enumerate(layout.cells):
+        for source in sorted(cell.box.inputs):
+            surface.wire(layout.wire(source, place))
+    read = {source for box in boxes for source in box.inputs}
+    for place, cell in enumerate(layout.cells):
+        if place not in read:
+            surface.wire([(cell.x, cell.bottom), (cell.x, cell.bottom + 18)])
+    surface.circle(layout.entry, DOT + 1, DOT)
+    for cell in layout.cells:
+        _draw_cell(surface, cell, colour(cell.box))
+    return surface
+
+
+def _draw_cell(surface: Surface, cell: _Cell, colour: str) -> None:
+    if cell.is_symbol:
+        surface.circle(cell.x, cell.y, RADIUS)
+        surface.text(cell.x, cell.y - 0.5, cell.title, size=14, anchor="middle")
+        if cell.notes:  # shortcuts come from the right
+            surface.text(cell.x - RADIUS - 5, cell.y, cell.notes[0], size=NOTE, colour=MUTED, anchor="end")
+        return
+    surface.rect(cell.x - cell.width / 2, cell.top, cell.width, cell.height, colour)
+    surface.text(cell.x, cell.top + 12.5, cell.title, size=SIZE, anchor="middle", bold=True)
+    for number, line in enumerate(cell.notes):
+        surface.text(cell.x, cell.top + 26 + 13 * number, line, size=NOTE, colour=MUTED, anchor="middle")
+
+
+class _Layout:
+    """Where everything stands. A column is a branch; a box goes on in that of its input unless another does already."""
+
+    def __init__(self, boxes: Sequence[Box]) -> None:
+        self.cells: list[_Cell] = []
+        going_on: set[int] = set()
+        for box in boxes:
+            self.cells.append(self._cell(box, going_on))
+            going_on |= box.inputs
+        self._place()
+        starts = [cell.x for cell in self.cells if cell.box.inputs == {ENTRY}] or [self.cells[0].x]
+        self.entry = starts[0] if len(starts) < 3 else (min(starts) + max(starts)) / 2
+        self._lanes: dict[tuple[int, int], float] = {}  # edge to the x of its way past other layers
+        for place, cell in enumerate(self.cells):
+            for source in sorted(cell.box.inputs - {cell.main}):
+                if self._is_blocked(source, cell):
+                    self._lanes[source, place] = self._free_lane(source, cell)
+            if cell.is_bar:
+                ends = [self._end(source, place) for source in cell.box.inputs]
+                wide = [self._half(source) for source in cell.box.inputs]
+                left = min(end - half for end, half in zip(ends, wide, strict=True))
+                right = max(end + half for end, half in zip(ends, wide, strict=True))
+                cell.x, cell.width = (left + right) / 2, max(right - left, cell.width)
+
+    def wire(self, source: int, place: int) -> list[Point]:
+        cell = self.cells[place]
+        x, y = (self.entry, 2 * DOT + 1) if source == ENTRY else (self.cells[source].x, self.cells[source].bottom)
+        if source != ENTRY and self.cells[source].is_bar:
+            x = cell.x  # it leaves the bar where it is wanted
+        end = self._end(source, place)
+        side = cell.x + (RADIUS if end > cell.x else -RADIUS), cell.y
+        points = [(x, y)]
+        if (source, place) in self._lanes or (source == ENTRY and abs(end - x) > 1):
+            points += [(x, y + 8), (end, y + 8)]
+        if cell.is_symbol and abs(end - cell.x) > 1:
+            return [*points, (end, cell.y), side]
+        if not cell.is_bar and abs(end - cell.x) > 1:
+            return [*points, (end, cell.top - 11), (cell.x, cell.top - 11), (cell.x, cell.top)]
+        if abs(end - points[-1][0]) > 1:
+            points += [(x, y + 9), (end, y + 9)]
+        return [*points, (end, cell.top)]
+
+    def _cell(self, box: Box, going_on: set[int]) -> _Cell:
+        ranks = {source: -1 if source == ENTRY else self.cells[source].rank for source in box.inputs}
+        main = max(sorted(ranks), key=lambda source: ranks[source], default=ENTRY)
+        title = fitted(f"{box.title} ×{box.repeats}" if box.repeats > 1 else box.title, SIZE, WIDEST - 20, bold=True)
+        notes = lines_of(box.notes, NOTE, WIDEST - 20)
+        if main in going_on or (main == ENTRY and not box.inputs):
+            column = 1 + max(cell.column for cell in self.cells)
+        else:
+            column = 0 if main == ENTRY else self.cells[main].column
+        wide = max([width_of(title, SIZE, bold=True), *(width_of(line, NOTE) for line in notes)])
+        cell = _Cell(box, title, notes, main, ranks.get(main, -1) + 1, column, max(NARROWEST, wide + 20), 25.0)
+        if cell.is_symbol:
+            cell.width = cell.height = 2 * RADIUS
+        else:
+            cell.height += 13 * len(notes)
+        return cell
+
+    def _place(self) -> None:
+        left = 0.0
+        for column in sorted({cell.column for cell in self.cells}):
+            cells = [cell for cell in self.cells if cell.column == column]
+            width = max((cell.width for cell in cells if not cell.is_bar), default=NARROWEST)
+            beside = [width_of(note, NOTE) for cell in cells if cell.is_symbol for note in cell.notes]
+            width = max([width, *(2 * (wide + RADIUS + 5) for wide in beside)])
+            for cell in cells:
+                cell.x = left + width / 2
+                cell.width = cell.width if cell.is_symbol else width
+            left += width + BESIDE
+        top = 2 * DOT + BELOW
+        for rank in sorted({cell.rank for cell in self.cells}):
+            cells = [cell for cell in self.cells if cell.rank == rank]
+            height = max(cell.height for cell in cells)
+            for cell in cells:
+                cell.y = top + height / 2
+            top += height + BELOW
+
+    def _end(self, source: int, place: int) -> float:
+        """Where a wire comes down to its end."""
+        cell = self.cells[place]
+        if (source, place) in self._lanes:
+            return self._lanes[source, place]
+        if source in (ENTRY, cell.main) and not (cell.is_bar and self.cells[source].column == cell.column):
+            return cell.x
+        return self.cells[source].x
+
+    def _half(self, source: int) -> float:
+        return 12.0 if source == ENTRY else self.cells[source].width / 2
+
+    def _is_blocked(self, source: int, cell: _Cell) -> bool:
+        if source == ENTRY:
+            return True
+        above = self.cells[source]
+        return any(
+            above.rank < other.rank <= cell.rank and other.column == above.column and other is not cell
+            for other in self.cells
+        )
+
+    def _free_lane(self, source: int, cell: _Cell) -> float:
+        """To the right of all that stands between, and of the shortcuts there are."""
+        first = -1 if source == ENTRY else self.cells[source].rank
+        between = [other for other in self.cells if first < other.rank < cell.rank or other is cell]
+        right = max(other.x + other.width / 2 for other in between)
+        return max([right + LANE, *(lane + LANE for lane in self._lanes.values() if lane > right)])

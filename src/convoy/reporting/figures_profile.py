@@ -1,0 +1,66 @@
+"""What networks cost, side by side: a bar each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from convoy.reporting.content import clean, shortened
+from convoy.reporting.palette import MUTED, Look
+from convoy.reporting.quantities import compact, listed, plain
+
+BAR_INCHES = 0.52
+COSTS = {"parameters": "", "FLOPs per image": "", "latency of one image": "ms"}
+
+
+class CostBars(NamedTuple):
+    cost: str  # a key of COSTS
+    labels: tuple[str, ...]
+    values: tuple[float, ...]
+
+    def told(self, place: int) -> str:
+        unit = COSTS[self.cost]
+        return f"{plain(self.values[place])} {unit}" if unit else compact(self.values[place])
+
+
+def cost_bars(profiles: Sequence[Mapping[str, Any]]) -> tuple[CostBars, ...]:
+    """In the order of the profiles, one set for each of COSTS."""
+    labels = tuple(clean(profile["label"]) for profile in profiles)
+    rows = [(p["parameters"], p["flops_per_image"], p["latency"][0]["ms"]) for p in profiles]
+    return tuple(
+        CostBars(cost, labels, tuple(map(float, values)))
+        for cost, values in zip(COSTS, zip(*rows, strict=True), strict=True)
+    )
+
+
+def draw_cost_bars(axes: Axes, numbers: CostBars, look: Look) -> None:
+    """Linear and from 0: a bar twice as long costs twice as much."""
+    axes.set_xlim(0, 1.02 * max(*numbers.values, 1e-9))
+    axes.set_ylim(len(numbers.values) - 0.35, -0.75)
+    names = shortened(numbers.labels, 34)
+    across = axes.get_yaxis_transform()
+    for place, (label, name) in enumerate(zip(numbers.labels, names, strict=True)):
+        axes.barh(place, numbers.values[place], height=0.3, color=look.colour(label))
+        axes.text(0, place - 0.22, name, transform=across, va="bottom")
+        axes.text(1, place - 0.22, numbers.told(place), transform=across, va="bottom", ha="right", color=MUTED)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value) if value else "0"))
+    unit = COSTS[numbers.cost]
+    axes.set_xlabel(f"{numbers.cost}{f' ({unit})' if unit else ''}")
+
+
+def cost_bars_caption(panels: Sequence[CostBars]) -> str:
+    """By how much the dearest exceeds the cheapest, in each respect."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for numbers in panels:
+        values = dict(zip(numbers.labels, numbers.values, strict=True))
+        low, high = (choose(values, key=lambda label: values[label]) for choose in (min, max))
+        if values[low] > 0:
+            told.setdefault((high, low), []).append(f"{plain(values[high] / values[low])} times the {numbers.cost}")
+    sentences = [f"{high} has {listed(times)} of {low}." for (high, low), times in told.items()]
+    return " ".join([*sentences, "Bars begin at 0."])

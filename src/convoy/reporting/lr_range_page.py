@@ -1,0 +1,39 @@
+"""The page of a learning-rate range test."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from convoy.reporting import figures_lr_range as range_
+from convoy.reporting import sections
+from convoy.reporting.content import Cell, Chart, Column, Page, Panel, Section, Table, clean
+from convoy.reporting.palette import MODELS
+from convoy.reporting.reading import of_study
+from convoy.runs import Study
+
+
+def lr_range_page(study: Study, folder: Path) -> Page:
+    groups = of_study(study)
+    ((label, (reading,)),) = groups.items()
+    numbers = range_.range_numbers(study.finding)
+    panel = Panel("", partial(range_.draw_range, numbers=numbers, colour=MODELS[0][0]), height=3.4, top=0.15)
+    chart = Chart("lr_range", "Loss by learning rate", (panel,), range_.range_caption(numbers))
+    rates = (
+        ("loss falls steepest", numbers.steepest),
+        ("loss is lowest", numbers.lowest),
+        ("half of the fall is lost again", numbers.diverges),
+    )
+    rows = tuple((Cell(what), Cell("not seen" if rate is None else f"{rate:.2g}")) for what, rate in rates)
+    return Page(
+        kicker=" · ".join(("Range test", clean(study.name), str(reading.environment.get("date", ""))[:10])),
+        title=f"Which learning rate for {label} on {clean(reading.data['name'])}?",
+        sentence=clean(study.finding["sentence"]),
+        caveats=tuple(clean(caveat) for caveat in study.finding["caveats"]),
+        tables=(Table((Column("", numeric=False), Column("learning rate")), rows),),
+        sections=(
+            Section("The test", (chart,)),
+            sections.how_it_was_made(groups, folder, [clean(study.table["command"])]),
+        ),
+        labels=(label,),
+    )

@@ -1,0 +1,337 @@
+"""From the calls of a forward pass to the few boxes that a picture or a short table shows.
+
+Norms, activations and dropout join the layer that they follow; containers and chains are opened; a module with
+branches, or one of a class that occurs again and again, is a block; what repeats is one box with a number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from convoy.reporting.content import clean
+
+Call = Mapping[str, Any]  # as convoy.evaluation.trace writes it
+ENTRY = -1  # in a box's inputs: what the whole level is given
+CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
+JOINING = ("norm", "activation", "dropout")
+LONGEST_PERIOD = 8  # boxes that repeat as a group
+MOST_BOXES, FIRST_SHOWN, LAST_SHOWN = 32, 17, 11
+NAMES = {
+    "BatchNorm2d": "BN", "batch_norm": "BN", "GroupNorm": "GN", "group_norm": "GN", "LayerNorm": "LN",
+    "layer_norm": "LN", "InstanceNorm2d": "IN", "LocalResponseNorm": "LRN", "relu": "ReLU", "Sigmoid": "sigmoid",
+    "Tanh": "tanh", "gelu": "GELU", "silu": "SiLU", "elu": "ELU", "hardtanh": "ReLU6", "Softmax": "softmax",
+    "LogSoftmax": "log-softmax", "log_softmax": "log-softmax", "Hardswish": "hard swish", "hardswish": "hard swish",
+    "Hardsigmoid": "hard sigmoid", "hardsigmoid": "hard sigmoid", "LeakyReLU": "leaky ReLU",
+    "leaky_relu": "leaky ReLU", "Dropout": "dropout", "Dropout2d": "dropout", "Linear": "linear",
+    "MultiheadAttention": "attention", "matmul": "matrix product", "add": "+", "multiply": "×", "subtract": "−",
+    "concatenate": "concat", "maximum": "max",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Box:
+    """A row of an outline. Sizes are of one image; of one that stands for several, parameters and FLOPs are sums."""
+
+    role: str  # as in the trace, or "block", "group" (several boxes that repeat together) or "more" (left out)
+    title: str
+    notes: tuple[str, ...]
+    output: tuple[int, ...]
+    parameters: int
+    flops: int
+    inputs: frozenset[int]  # places of boxes on the same level
+    name: str  # dotted, of the first call in it
+    inside: tuple[Box, ...] = ()
+    repeats: int = 1
+    members: tuple[Box, ...] = ()  # what it stands for, where that is several
+
+    @property
+    def topology(self) -> tuple[object, ...]:
+        """Alike for blocks that differ in nothing but widths, kernels and strides."""
+        kind = self.title if self.role in ("block", "merge", "other") else self.role
+        return (kind, self.repeats > 1, *((box.topology, box.inputs) for box in self.inside))
+
+    @property
+    def build(self) -> tuple[object, ...]:
+        """Alike for boxes that look the same."""
+        return (self.role, self.title, self.notes, self.output, self.repeats, *(box.build for box in self.inside))
+
+
+def outline(root: Call) -> tuple[Box, ...]:
+    """The network's boxes from input to output, at most 32."""
+    return _Reader(root).boxes(root)
+
+
+def blocks(boxes: Iterable[Box]) -> dict[tuple[object, ...], list[Box]]:
+    """Every kind of block in them, with the boxes that are of that kind; outer kinds before those inside them."""
+    found: dict[tuple[object, ...], list[Box]] = {}
+    level = [member for box in boxes for member in box.members or (box,)]
+    while level:
+        for box in level:
+            if box.role == "block":
+                found.setdefault(box.topology, []).append(box)
+        level = [member for box in level for inner in box.inside for member in inner.members or (inner,)]
+    return found
+
+
+def rows_of(boxes: Iterable[Box]) -> Iterator[Box]:
+    """The boxes one below the other: a group's in its place."""
+    for box in boxes:
+        yield from box.inside if box.role == "group" else (box,)
+
+
+class _Reader:
+    def __init__(self, root: Call) -> None:
+        self._root = root
+        self._classes = Counter(call["kind"] for call in _walk(root) if call["calls"])
+        self._weighted = _weighted(root)
+        self._known: dict[int, bool] = {}  # whether a call is a block, by its number
+
+    def boxes(self, call: Call) -> tuple[Box, ...]:
+        return _shortened(_folded(self._level(call)))
+
+    def _level(self, call: Call) -> list[Box]:
+        """The boxes of a module's inside, nothing repeated yet."""
+        items = list(self._items(call))
+        places = {number: place for place, item in enumerate(items) for number in _numbers(item)}
+        boxes = [self._box(item, places) for item in items]
+        return _joined(_without(boxes, ("identity", "reshape")))
+
+    def _items(self, call: Call) -> Iterator[Call]:
+        """Layers, operations and blocks, in order; chains are opened."""
+        for inner in call["calls"]:
+            if inner["calls"] and not self._is_block(inner):
+                yield from self._items(inner)
+            else:
+                yield inner
+
+    def _is_block(self, call: Call) -> bool:
+        if call["number"] not in self._known:
+            self._known[call["number"]] = self._find_out(call)
+        return self._known[call["number"]]
+
+    def _find_out(self, call: Call) -> bool:
+        is_chain = all(box.inputs == {place - 1} for place, box in enumerate(self._level(call)))
+        if is_chain:
+            recurs = call["kind"] not in CONTAINERS and self._classes[call["kind"]] > 1
+            return recurs and _weighted(call) > 1
+        # A wrapper of the whole network is opened although it branches: its blocks are what there is to see.
+        inner = sum(self._is_block(part) for part in _walk(call) if part["calls"] and part is not call)
+        return not (inner > 1 and _weighted(call) > 0.6 * self._weighted)
+
+    def _box(self, call: Call, places: Mapping[int, int]) -> Box:
+        own = set(_numbers(call))
+        read = {number for part in _walk(call) for number in part["inputs"]} - own
+        box = Box(
+            role=call["role"],
+            title=_title(call),
+            notes=tuple(_notes(call)),
+            output=tuple(call["output"]),
+            parameters=sum(part["parameters"] for part in _walk(call)),
+            flops=sum(part["flops"] for part in _walk(call)),
+            inputs=frozenset(places.get(number, ENTRY) for number in read),
+            name=clean(call["name"]) if call["name"] else "",
+        )
+        if call["calls"]:
+            return replace(box, role="block", title=clean(call["kind"]), notes=(), inside=self.boxes(call))
+        return box
+
+
+def _walk(call: Call) -> Iterator[Call]:
+    yield call
+    for inner in call["calls"]:
+        yield from _walk(inner)
+
+
+def _numbers(call: Call) -> Iterator[int]:
+    return (part["number"] for part in _walk(call))
+
+
+def _weighted(call: Call) -> int:
+    return sum(part["role"] in ("conv", "linear", "attention") for part in _walk(call) if not part["calls"])
+
+
+def _title(call: Call) -> str:
+    name, role, settings = NAMES.get(call["kind"], clean(call["kind"])), call["role"], call["settings"].split(", ")
+    output = call["output"]
+    match role:
+        case "conv":
+            return f"{settings[0]} conv, {output[0]}"
+        case "linear":
+            return f"linear, {output[-1]:,}"
+        case "pool":
+            how = next((word for word in ("max", "sum") if word in call["kind"].lower()), "average")
+            if settings[0] == "to 1×1":
+                return f"global {how} pool"
+            return f"{how} pool {settings[0]}".strip()
+        case "resize":
+            return f"{'pad' if 'pad' in name.lower() else 'upsample'} {settings[0]}".strip()
+        case "dropout":
+            return f"{name} {settings[0]}".strip()
+        case "attention":
+            return f"{name}, {call['settings']}"
+    return name
+
+
+def _notes(call: Call) -> Iterator[str]:
+    if call["role"] in ("conv", "pool"):
+        yield from call["settings"].split(", ")[1:]
+    if "Transpose" in call["kind"]:
+        yield "transposed"
+    if call["reused"]:
+        yield "reused weights"
+
+
+def _without(boxes: Sequence[Box], roles: Sequence[str]) -> list[Box]:
+    """What reads a box of these roles reads what that one read."""
+    behind: list[frozenset[int]] = []
+    kept: list[Box] = []
+    for box in boxes:
+        inputs = frozenset[int]().union(*({ENTRY} if place == ENTRY else behind[place] for place in box.inputs))
+        if box.role in roles and not box.parameters:
+            behind.append(inputs)
+            continue
+        behind.append(frozenset({len(kept)}))
+        kept.append(replace(box, inputs=inputs))
+    return kept
+
+
+def _joined(boxes: Sequence[Box]) -> list[Box]:
+    """A norm, an activation or a dropout becomes a note of the box before it, if nothing else reads that box."""
+    readers = Counter(place for box in boxes for place in box.inputs)
+    moved: list[int] = []
+    kept: list[Box] = []
+    for box in boxes:
+        places = list(box.inputs)
+        inputs = frozenset(ENTRY if place == ENTRY else moved[place] for place in places)
+        alone = len(places) == 1 and places[0] != ENTRY and readers[places[0]] == 1
+        if box.role not in JOINING or not alone or kept[moved[places[0]]].role == "block":
+            moved.append(len(kept))
+            kept.append(replace(box, inputs=inputs))
+            continue
+        place = moved[places[0]]
+        moved.append(place)
+        before = kept[place]
+        kept[place] = replace(
+            before,
+            notes=(*before.notes, box.title, *box.notes),
+            parameters=before.parameters + box.parameters,
+            flops=before.flops + box.flops,
+            output=box.output,
+        )
+    return kept
+
+
+# ---- what repeats ----
+
+Run = tuple[int, int, int]  # where it begins, how many boxes it has, after how many it comes again
+
+
+def _folded(boxes: Sequence[Box]) -> tuple[Box, ...]:
+    """Neighbours of a kind as one box; then sequences of up to eight boxes that come again at once as one group."""
+    single = _merged(boxes, list(_runs(boxes, _run)))
+    return _merged(single, list(_runs(single, _period)))
+
+
+def _runs(boxes: Sequence[Box], found: Callable[[Sequence[Box], int], Run]) -> Iterator[Run]:
+    place = 0
+    while place < len(boxes):
+        run = found(boxes, place)
+        yield run
+        place += run[1]
+
+
+def _run(boxes: Sequence[Box], start: int) -> Run:
+    """Alike; or blocks of a class with maps of one size, of which the first may differ and the others in widths alone;
+    or three blocks and more whose channels grow by the same number each time, as DenseNet's do."""
+    ends = []
+    for alike in (_equal, _growing):
+        end = start + 1
+        while end < len(boxes) and end - 1 in boxes[end].inputs and alike(boxes[start : end + 1]):
+            end += 1
+        ends.append(end)
+    equal, growing = ends
+    return start, (growing if growing - start > 2 else equal) - start, 1
+
+
+def _equal(run: Sequence[Box]) -> bool:
+    first, second = run[:2]
+    if first.role != "block":
+        return first.role != "merge" and all(box.build == first.build for box in run)
+    return all(box.role == "block" and box.title == first.title and box.output == first.output for box in run) and all(
+        box.topology == second.topology and box.notes == second.notes for box in run[1:]
+    )
+
+
+def _growing(run: Sequence[Box]) -> bool:
+    first = run[0]
+    steps = {after.output[:1] and after.output[0] - before.output[0] for before, after in pairwise(run)}
+    return len(steps) == 1 and all(
+        box.role == "block" and box.topology == first.topology and box.output[1:] == first.output[1:] for box in run
+    )
+
+
+def _period(boxes: Sequence[Box], start: int) -> Run:
+    best: Run = (start, 1, 1)
+    for period in range(2, LONGEST_PERIOD + 1):
+        end = start + period
+        while (
+            end < len(boxes)
+            and (boxes[end].build, boxes[end].parameters) == (boxes[end - period].build, boxes[end - period].parameters)
+            and all(boxes[place].inputs == {place - 1} for place in (end, max(end - period, start + 1)))
+        ):
+            end += 1
+        count = (end - start) // period * period
+        if count >= 2 * period and count - period > best[1] - best[2]:
+            best = (start, count, period)
+    return best
+
+
+def _merged(boxes: Sequence[Box], runs: Sequence[Run]) -> tuple[Box, ...]:
+    moved = {place: new for new, (start, count, _) in enumerate(runs) for place in range(start, start + count)}
+    return tuple(
+        _one(boxes[start : start + count], period, _moved(boxes[start : start + count], moved) - {new})
+        for new, (start, count, period) in enumerate(runs)
+    )
+
+
+def _moved(boxes: Iterable[Box], moved: Mapping[int, int]) -> frozenset[int]:
+    return frozenset(moved.get(place, ENTRY) for box in boxes for place in box.inputs)
+
+
+def _one(run: Sequence[Box], period: int, inputs: frozenset[int]) -> Box:
+    first = run[0]
+    if len(run) == 1:
+        return replace(first, inputs=inputs)
+    together = replace(
+        first,
+        inputs=inputs,
+        output=run[-1].output,
+        parameters=sum(box.parameters for box in run),
+        flops=sum(box.flops for box in run),
+        repeats=len(run) // period,
+        members=tuple(run),
+    )
+    if period == 1:
+        return together
+    inside = (_one(run[place::period], 1, run[place].inputs) for place in range(period))
+    return replace(
+        together, role="group", title="", notes=(), inside=tuple(replace(box, repeats=1, members=()) for box in inside)
+    )
+
+
+def _shortened(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
+    """Of very many boxes the first and the last, and one that says what was left out."""
+    if len(boxes) <= MOST_BOXES:
+        return boxes
+    runs = [(place, 1, 1) for place in range(FIRST_SHOWN)]
+    hidden = len(boxes) - FIRST_SHOWN - LAST_SHOWN
+    runs += [(FIRST_SHOWN, hidden, 1), *((len(boxes) - place, 1, 1) for place in range(LAST_SHOWN, 0, -1))]
+    shown = list(_merged(boxes, runs))
+    shown[FIRST_SHOWN] = replace(
+        shown[FIRST_SHOWN], role="more", title=f"{hidden} more layers", notes=(), repeats=1, inside=(), members=()
+    )
+    return tuple(shown)

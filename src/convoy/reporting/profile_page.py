@@ -1,0 +1,223 @@
+"""The page of one network's profile, or of several side by side: profile.html, with profile.json beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from convoy.reporting import architecture, render
+from convoy.reporting import figures_profile as bars_
+from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Page, Panel, Section, Table, clean
+from convoy.reporting.outline import Box, outline, rows_of
+from convoy.reporting.palette import Look
+from convoy.reporting.quantities import MIB, compact, listed, plain
+from convoy.reporting.tables import facts_table
+from convoy.runs import write_json
+
+MANY_LAYERS = 40  # more are told by blocks first
+COUNTED = (
+    "FLOPs count a multiply-add as two, MACs as one. Convolutions and matrix products count; norms, activations, "
+    "pooling and resampling do not. Parameters are counted where they are used first."
+)
+SAVED = (
+    "Tensors that autograd keeps for the backward pass, each storage once, the images among them; without parameters, "
+    "buffers and the loss. Measured in training mode on torch's meta device, as on a CPU in float32"
+)
+PEAK = (
+    "Computed: parameters, gradients, what the optimizer keeps, and activations, added up; "
+    "work space of the kernels and of the allocator comes on top"
+)
+NUMBERS = (Column("Output"), Column("Parameters"), Column("", "%"), Column("FLOPs"), Column("", "%"))
+LATENCY = (
+    "Median of up to 50 passes in evaluation mode, none begun after 2 s, after a warm-up of up to 3; from tensor to "
+    "logits, without decoding and normalisation"
+)
+Profile = Mapping[str, Any]  # as convoy.evaluation.profile writes it, with the calls of its pass
+
+
+def write_profile(profiles: Sequence[Profile], environment: Mapping[str, Any], folder: Path) -> Path:
+    """profile.html, profile.md, profile.json and figures/; the path of the page."""
+    write_json(folder / "profile.json", {"profiles": list(profiles), "environment": dict(environment)})
+    return render.write(profile_page(profiles, environment), folder, "profile")
+
+
+def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) -> Page:
+    labels = tuple(clean(profile["label"]) for profile in profiles)
+    sections = [
+        _side_by_side(profiles, Look(labels)) if len(profiles) > 1 else None,
+        Section("Architecture", tuple(_pictures(profiles))),
+        Section("Layers", tuple(table for profile in profiles for table in _layer_tables(profile, len(profiles) > 1))),
+        Section("How it was measured", (_measures(profiles), _environment(profiles[0], environment))),
+    ]
+    return Page(
+        kicker=f"Profile · {str(environment['date'])[:10]}",
+        title=listed(labels) if len(labels) <= 4 else f"{len(labels)} networks",
+        sentence=_sentence(profiles),
+        caveats=tuple(_caveats(profiles)),
+        tables=(_summary(profiles),),
+        sections=tuple(section for section in sections if section),
+        labels=labels,
+    )
+
+
+def _sentence(profiles: Sequence[Profile]) -> str:
+    told = [
+        f"{clean(p['label'])} has {p['parameters']:,} parameters and takes {compact(p['flops_per_image'])}FLOPs"
+        for p in profiles
+    ]
+    if len(profiles) == 1:
+        return f"{told[0]} for an image of {_by(profiles[0]['input'])}"
+    low, high = (choose(profiles, key=lambda p: p["flops_per_image"]) for choose in (min, max))
+    if not low["flops_per_image"]:
+        return "; ".join(told)
+    flops, parameters = (plain(high[key] / low[key]) for key in ("flops_per_image", "parameters"))
+    named = f"{clean(high['label'])} takes {flops} times the FLOPs of {clean(low['label'])} for an image"
+    return f"{named}, with {parameters} times its parameters"
+
+
+def _caveats(profiles: Sequence[Profile]) -> list[str]:
+    named = len(profiles) > 1
+    told = []
+    if len({tuple(profile["input"]) for profile in profiles}) > 1:
+        told.append("The networks take different images: their FLOPs, memory and times do not compare as they stand")
+    for profile in profiles:
+        who = f"{clean(profile['label'])}: " if named else ""
+        told += [f"{who}published flaw: {clean(flaw)}" for flaw in profile["flaws"]]
+        if profile["unreached"]:
+            count, names = sum(profile["unreached"].values()), listed([*map(clean, profile["unreached"])][:4])
+            told.append(f"{who}{count:,} parameters are not reached by a forward pass in evaluation mode ({names})")
+    return told
+
+
+def _summary(profiles: Sequence[Profile]) -> Table:
+    columns = (
+        Column("Model", numeric=False),
+        Column("Images"),
+        Column("Parameters"),
+        Column("FLOPs", "per image"),
+        Column("MACs", "per image"),
+        Column("Activations", "MiB per image"),
+        Column("Training", "MiB, computed"),
+        Column("Latency", "ms, one image"),
+        Column("Throughput", "images/s"),
+    )
+    rows = []
+    for p in profiles:
+        single, many = p["latency"]
+        rows.append(
+            (
+                Cell(clean(p["label"]), key=clean(p["label"])),
+                Cell(_by(p["input"])),
+                Cell(f"{p['parameters']:,}"),
+                Cell(compact(p["flops_per_image"])),
+                Cell(compact(p["macs_per_image"])),
+                Cell(plain(p["activation_bytes"]["per_image"] / MIB)),
+                Cell(plain(p["training_bytes"]["total"] / MIB), f"batch {p['training_bytes']['batch_size']}"),
+                Cell(plain(single["ms"])),
+                Cell(plain(many["images_per_second"]), f"batch {many['batch_size']}"),
+            )
+        )
+    return Table(columns, tuple(rows), COUNTED)
+
+
+def _side_by_side(profiles: Sequence[Profile], look: Look) -> Section:
+    panels = bars_.cost_bars(profiles)
+    height = 0.65 + bars_.BAR_INCHES * (len(profiles) + 0.2)
+    drawn = tuple(
+        Panel("", partial(bars_.draw_cost_bars, numbers=numbers, look=look), height=height, left=0.15, top=0.05)
+        for numbers in panels
+    )
+    return Section("Side by side", (Chart("cost", "Cost", drawn, bars_.cost_bars_caption(panels)),))
+
+
+def _pictures(profiles: Sequence[Profile]) -> list[Block]:
+    """A sentence on how to read them stands below the first that needs it."""
+    pictures: list[Block] = []
+    told: set[str] = set()
+    for place, profile in enumerate(profiles, start=1):
+        picture = architecture.draw(profile)
+        name = f"architecture-{place}" if len(profiles) > 1 else "architecture"
+        caption = " ".join([picture.finding, *(sentence for sentence in picture.reading if sentence not in told)])
+        pictures.append(Drawing(name, clean(profile["label"]), picture.svg, picture.width, caption))
+        told |= set(picture.reading)
+    return pictures
+
+
+def _layer_tables(profile: Profile, named: bool) -> list[Table]:
+    """Every layer; of a deep network the blocks that its picture shows, and every layer to be opened."""
+    title, rows = clean(profile["label"]) if named else "", profile["layers"]
+    noted = any(row["note"] for row in rows)
+    columns = (Column("Layer", numeric=False), Column("Kind", numeric=False), *NUMBERS)
+    lines = [
+        (
+            Cell(clean(row["name"])),
+            Cell(clean(row["kind"])),
+            *_numbers(row["output"], row["parameters"], row["flops"], profile),
+            *((Cell(row["note"]),) if noted else ()),
+        )
+        for row in rows
+    ]
+    total = (
+        *(Cell(text, bold=True) for text in ("in all", "", "", f"{profile['parameters']:,}", "")),
+        *(Cell(text, bold=True) for text in (f"{profile['flops_per_image']:,}", "")),
+    )
+    every = Table(
+        (*columns, *((Column("Note", numeric=False),) if noted else ())),
+        (*lines, (*total, *((Cell(""),) if noted else ()))),
+        title=title,
+    )
+    if len(rows) <= MANY_LAYERS:
+        return [every]
+    blocks = Table(
+        columns, (*(_block_row(box, profile) for box in rows_of(outline(profile["calls"]))), total), "", title
+    )
+    return [blocks, replace(every, title="", folded=f"All {len(rows)} layers")]
+
+
+def _numbers(output: Sequence[int], parameters: int, flops: int, profile: Profile) -> tuple[Cell, ...]:
+    shares = [
+        Cell(f"{100 * part / whole:.1f}" if part and whole else "")
+        for part, whole in ((parameters, profile["parameters"]), (flops, profile["flops_per_image"]))
+    ]
+    counts = [Cell(f"{count:,}" if count else "") for count in (parameters, flops)]
+    return Cell(_by(output)), counts[0], shares[0], counts[1], shares[1]
+
+
+def _block_row(box: Box, profile: Profile) -> tuple[Cell, ...]:
+    title = f"{box.title} ×{box.repeats}" if box.repeats > 1 else box.title
+    numbers = _numbers(box.output, box.parameters, box.flops, profile)
+    return Cell(box.name), Cell(title, " · ".join(box.notes)), *numbers
+
+
+def _measures(profiles: Sequence[Profile]) -> Table:
+    inputs = dict.fromkeys(f"{_by(p['input'])}, {p['classes']} classes" for p in profiles)
+    passes = dict.fromkeys(f"{each['passes']} of batch {each['batch_size']}" for p in profiles for each in p["latency"])
+    optimizers = dict.fromkeys(p["optimizer"] for p in profiles)
+    facts = [
+        ("Images", "; ".join(inputs)),
+        ("Activations", SAVED),
+        ("Training memory", f"{PEAK}. Optimizer: {', '.join(optimizers)}"),
+        ("Latency, throughput", f"{LATENCY}. Passes: {', '.join(passes)}"),
+    ]
+    return facts_table("What the numbers are", facts)
+
+
+def _environment(profile: Profile, environment: Mapping[str, Any]) -> Table:
+    facts = [
+        ("Device", str(environment["device"])),
+        ("Processor", f"{environment['cpu']}, {environment['cores']} cores"),
+        ("Threads", str(profile["threads"])),
+        ("PyTorch", str(environment["torch"])),
+        ("Python", str(environment["python"])),
+        ("Platform", str(environment["platform"])),
+        ("Date", str(environment["date"])),
+        ("Command", clean(environment["command"])),
+    ]
+    return facts_table("Environment", facts)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,150 @@
+"""Shapes and words of an SVG picture, and how wide a word will be, without a font at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import escape
+
+from convoy.reporting.palette import INK, MUTED, PAPER
+
+FONT = "'Helvetica Neue', Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+# Widths in thousandths of the size, of Helvetica and its like; wider fonts get 6 % more room.
+WIDTHS = dict.fromkeys("ijl.,:;'|!·() ", 280) | dict.fromkeys("rtf-/[]", 333) | dict.fromkeys("mwMW%", 870)
+WIDTHS |= dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ_", 690) | {"…": 1000}
+OTHERS, ROOM = 560, 1.06
+
+Point = tuple[float, float]
+
+
+def width_of(text: str, size: float, *, bold: bool = False) -> float:
+    thousandths = sum(WIDTHS.get(letter, OTHERS if letter.isascii() or letter in "×−" else 900) for letter in text)
+    return thousandths / 1000 * size * ROOM * (1.06 if bold else 1)
+
+
+def fitted(text: str, size: float, room: float, *, bold: bool = False) -> str:
+    """The text, cut with an ellipsis where it would be wider than `room`."""
+    if width_of(text, size, bold=bold) <= room:
+        return text
+    while text and width_of(text + "…", size, bold=bold) > room:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def lines_of(words: Sequence[str], size: float, room: float) -> list[str]:
+    """The words with a dot between them, in as many lines as they need."""
+    lines: list[str] = []
+    for word in words:
+        if lines and width_of(f"{lines[-1]} · {word}", size) <= room:
+            lines[-1] += f" · {word}"
+        else:
+            lines.append(fitted(word, size, room))
+    return lines
+
+
+@dataclass
+class Surface:
+    """What was drawn so far, in pixels from the upper left corner."""
+
+    parts: list[str] = field(default_factory=list)
+    right: float = 0.0
+    bottom: float = 0.0
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        size: float = 12,
+        colour: str = INK,
+        anchor: str = "start",
+        bold: bool = False,
+    ) -> None:
+        """`y` is the middle of small letters."""
+        weight = ' font-weight="600"' if bold else ""
+        where = "" if anchor == "start" else f' text-anchor="{anchor}"'
+        self.parts.append(
+            f'<text x="{x:.1f}" y="{y + 0.35 * size:.1f}" font-size="{size:g}" fill="{colour}"{where}{weight}>'
+            f"{escape(text)}</text>"
+        )
+        wide = width_of(text, size, bold=bold)
+        self._reach(x + wide * {"start": 1.0, "middle": 0.5, "end": 0.0}[anchor], y + size)
+
+    def rect(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        colour: str,
+        *,
+        fill: float = 0.14,
+        edge: float = 0.85,
+        radius: float = 5,
+    ) -> None:
+        """On paper, so that what lies behind does not shine through; `fill` and `edge` are opacities."""
+        shape = f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:g}"'
+        self.parts.append(
+            f'{shape} fill="{PAPER}"/>{shape} fill="{colour}" fill-opacity="{fill:g}" stroke="{colour}" '
+            f'stroke-opacity="{edge:g}"/>'
+        )
+        self._reach(x + width, y + height)
+
+    def circle(self, x: float, y: float, radius: float) -> None:
+        self.parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{PAPER}" stroke="{INK}" stroke-width="1.1"/>'
+        )
+        self._reach(x + radius, y + radius)
+
+    def polygon(self, points: Sequence[Point], colour: str, *, fill: float, edge: float = 0.85) -> None:
+        where = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        self.parts.append(
+            f'<polygon points="{where}" fill="{colour}" fill-opacity="{fill:g}" stroke="{colour}" '
+            f'stroke-opacity="{edge:g}" stroke-width="0.8"/>'
+        )
+
+    def wire(self, points: Sequence[Point], *, arrow: bool = True, bend: float = 6) -> None:
+        """A line through the points, its corners rounded, with a head at its end."""
+        (x, y), *rest = points
+        path = [f"M{x:.1f} {y:.1f}"]
+        for before, here, after in zip(points, points[1:], points[2:], strict=False):
+            path.append(f"L{_towards(here, before, bend)}Q{here[0]:.1f} {here[1]:.1f} {_towards(here, after, bend)}")
+        path.append(f"L{rest[-1][0]:.1f} {rest[-1][1]:.1f}")
+        self.parts.append(f'<path d="{"".join(path)}" fill="none" stroke="{MUTED}" stroke-width="1.1"/>')
+        if arrow:
+            self._head(points[-2], points[-1])
+        for x, y in points:
+            self._reach(x, y)
+
+    def _head(self, start: Point, end: Point) -> None:
+        length = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1e-9)
+        dx, dy = (end[0] - start[0]) / length, (end[1] - start[1]) / length
+        base = end[0] - 5 * dx, end[1] - 5 * dy
+        corners = (end, (base[0] - 3 * dy, base[1] + 3 * dx), (base[0] + 3 * dy, base[1] - 3 * dx))
+        where = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
+        self.parts.append(f'<polygon points="{where}" fill="{MUTED}"/>')
+
+    def _reach(self, x: float, y: float) -> None:
+        self.right, self.bottom = max(self.right, x), max(self.bottom, y)
+
+    def place(self, other: Surface, x: float, y: float) -> None:
+        self.parts.append(f'<g transform="translate({x:.1f} {y:.1f})">{"".join(other.parts)}</g>')
+        self._reach(x + other.right, y + other.bottom)
+
+    def svg(self, about: str) -> str:
+        """A whole SVG file on a paper ground."""
+        width, height = round(self.right + 1), round(self.bottom + 1)
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+            f'height="{height}" font-family="{FONT}"><title>{escape(about)}</title>'
+            f'<rect width="{width}" height="{height}" fill="{PAPER}"/>{"".join(self.parts)}</svg>\n'
+        )
+
+
+def _towards(corner: Point, other: Point, bend: float) -> str:
+    """The point on the way from a corner to another, so far off as the corner is rounded."""
+    length = max(abs(other[0] - corner[0]), abs(other[1] - corner[1]), 1e-9)
+    part = min(bend, length / 2) / length
+    return f"{corner[0] + (other[0] - corner[0]) * part:.1f} {corner[1] + (other[1] - corner[1]) * part:.1f}"

@@ -1,0 +1,105 @@
+"""What every registered data set promises. The registry drives these tests: a new data set adds none."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+import pytest
+
+from convoy.data import DATA_SETS, DataError, load, whereabouts
+from convoy.data.named import Download
+
+every_set = pytest.mark.parametrize("name", list(DATA_SETS))
+every_download = pytest.mark.parametrize(
+    ("name", "download"),
+    [(name, DATA_SETS[name].origin) for name in DATA_SETS if isinstance(DATA_SETS[name].origin, Download)],
+)
+
+
+@every_set
+def test_name_can_stand_in_a_path_and_before_an_equals_sign(name: str) -> None:
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]*", name)
+
+
+@every_set
+def test_texts_are_one_line(name: str) -> None:
+    entry = DATA_SETS[name]
+    for text in (entry.summary, entry.licence, entry.citation):
+        assert text == " ".join(text.split())
+        assert 0 < len(text) <= 110
+    assert urlsplit(entry.homepage).scheme in ("http", "https")
+
+
+@every_set
+def test_classes_are_told_apart_by_name(name: str) -> None:
+    entry = DATA_SETS[name]
+    assert len(set(entry.classes)) == len(entry.classes) >= 2
+    assert set(entry.spellings.values()) <= set(entry.classes)
+    assert not set(entry.spellings) & set(entry.classes)
+
+
+@every_set
+def test_there_are_images_to_train_on_and_perhaps_to_test_on(name: str) -> None:
+    counts = DATA_SETS[name].counts
+    assert len(counts) in (1, 2)
+    assert min(counts) >= len(DATA_SETS[name].classes)
+
+
+@every_set
+def test_content_hash_is_a_sha256_where_it_is_known(name: str) -> None:
+    content_hash = DATA_SETS[name].content_hash
+    assert content_hash is None or re.fullmatch(r"[0-9a-f]{64}", content_hash)
+
+
+@every_set
+def test_members_have_an_md5_or_none_and_a_limit(name: str) -> None:
+    for form in DATA_SETS[name].forms:
+        for member in form.layout.members:
+            assert member.most_bytes > 0
+            assert member.md5 is None or re.fullmatch(r"[0-9a-f]{32}", member.md5)
+            assert "/" not in member.name
+
+
+@every_download
+def test_every_file_has_a_mirror_and_a_hash(name: str, download: Download) -> None:
+    assert download.files
+    assert len({file.name for file in download.files}) == len(download.files)
+    for file in download.files:
+        assert re.fullmatch(r"[\w.-]+", file.name)
+        assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
+        assert file.size_bytes is None or file.size_bytes > 0
+        assert len(set(file.urls)) == len(file.urls) >= 1
+        for url in file.urls:
+            assert urlsplit(url).scheme in ("http", "https")
+            assert urlsplit(url).path.endswith(f"/{file.name}")
+
+
+@every_download
+def test_what_is_downloaded_is_a_form_that_is_read(name: str, download: Download) -> None:
+    files = {file.name for file in download.files}
+    published = [
+        {form.layout.archive} if form.layout.archive else {member.name for member in form.layout.members}
+        for form in DATA_SETS[name].forms
+    ]
+    idx = {f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")}
+    assert files in (published or [idx])
+
+
+@every_download
+def test_a_set_that_is_not_here_says_how_to_get_it(name: str, download: Download) -> None:
+    assert whereabouts(name) == "download"
+    with pytest.raises(DataError, match=f"^{name}: is not on this machine; `convoy data get {name}` fetches it"):
+        load(name)
+
+
+@pytest.mark.parametrize("name", [n for n in DATA_SETS if not isinstance(DATA_SETS[n].origin, Download)])
+def test_what_comes_along_is_what_the_catalogue_says(name: str) -> None:
+    entry = DATA_SETS[name]
+
+    dataset = load(name)
+
+    assert whereabouts(name) == "packaged"
+    assert tuple(len(part) for part in (dataset.train, dataset.test) if part is not None) == entry.counts
+    assert dataset.train.classes == entry.classes
+    assert dataset.content_hash == entry.content_hash

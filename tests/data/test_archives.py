@@ -1,0 +1,154 @@
+"""Members are read from archives and folders by name; what an archive claims is not believed."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from tests.data.published import md5, tar_gz
+
+from convoy.data import DataError
+from convoy.data.archives import Layout, Member
+
+CONTENTS = {"a.bin": b"first", "b.bin": b"second"}
+MEMBERS = tuple(Member(name, 10, md5(content)) for name, content in CONTENTS.items())
+TAR = Layout(MEMBERS, "set.tar.gz", "inner")
+ZIP = Layout(MEMBERS, "set.zip", "inner")
+
+
+def tar(folder: Path, **others: bytes) -> Path:
+    members = {f"inner/{name}": content for name, content in CONTENTS.items()}
+    return tar_gz(folder / "set.tar.gz", {f"inner/{name}": content for name, content in others.items()} | members)
+
+
+def zip_file(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "set.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("inner/", "")
+        for name, content in CONTENTS.items():
+            archive.writestr(f"inner/{name}", content)
+    return folder / "set.zip"
+
+
+def test_members_come_from_a_tar_file_without_extracting_it(tmp_path: Path) -> None:
+    tar(tmp_path, other=b"never looked at" * 1000)
+    found = TAR.find(tmp_path)
+    assert found == tmp_path / "set.tar.gz"
+    assert TAR.read(found) == CONTENTS
+    assert [path.name for path in tmp_path.iterdir()] == ["set.tar.gz"]
+
+
+def test_an_archive_is_found_by_its_own_path_as_well(tmp_path: Path) -> None:
+    path = tar(tmp_path)
+    assert TAR.find(path) == path
+
+
+def test_members_come_from_a_zip_file(tmp_path: Path) -> None:
+    assert ZIP.read(zip_file(tmp_path)) == CONTENTS
+
+
+@pytest.mark.parametrize("inner", ["", "inner"])
+def test_members_come_from_a_folder_into_which_they_were_extracted(tmp_path: Path, inner: str) -> None:
+    folder = tmp_path / inner
+    folder.mkdir(exist_ok=True)
+    for name, content in CONTENTS.items():
+        (folder / name).write_bytes(content)
+
+    assert TAR.find(tmp_path) == folder
+    assert TAR.read(folder) == CONTENTS
+    assert TAR.files(folder) == [folder / name for name in CONTENTS]
+
+
+def test_nothing_is_found_where_a_member_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"first")
+    assert TAR.find(tmp_path) is None
+
+
+def test_a_member_that_the_archive_lacks_is_named(tmp_path: Path) -> None:
+    path = tar_gz(tmp_path / "set.tar.gz", {"inner/a.bin": b"first", "elsewhere/b.bin": b"second"})
+    with pytest.raises(DataError, match=r"set\.tar\.gz: lacks b\.bin$"):
+        TAR.read(path)
+
+
+def test_a_member_that_is_not_the_published_one_is_named(tmp_path: Path) -> None:
+    path = tar_gz(tmp_path / "set.tar.gz", {"inner/a.bin": b"first", "inner/b.bin": b"Second"})
+    with pytest.raises(DataError, match=r"set\.tar\.gz: b\.bin is not the published file \(its MD5 is not"):
+        TAR.read(path)
+
+
+def test_a_member_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tar_gz(tmp_path / "set.tar.gz", {"inner/a.bin": bytes(11), "inner/b.bin": b"second"})
+    with pytest.raises(DataError, match=r"set\.tar\.gz: a\.bin is too large: 11 bytes, at most 10"):
+        TAR.read(path)
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"first")
+    with tarfile.open(tmp_path / "set.tar.gz", "w:gz") as archive:
+        link = tarfile.TarInfo("inner/a.bin")
+        link.type, link.linkname = tarfile.SYMTYPE, str(secret)
+        archive.addfile(link)
+    with pytest.raises(DataError, match=r"lacks a\.bin"):
+        TAR.read(tmp_path / "set.tar.gz")
+
+
+def test_a_header_of_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("inner/a.bin")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 32
+    (tmp_path / "set.tar.gz").write_bytes(gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + bytes(5000)))
+    with pytest.raises(DataError, match="a header claims 4,294,967,296 bytes"):
+        TAR.read(tmp_path / "set.tar.gz")
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.6, 0.9])
+def test_a_truncated_tar_file_is_named(tmp_path: Path, kept: float) -> None:
+    path = tar_gz(tmp_path / "set.tar.gz", {f"inner/{name}": bytes(range(9)) for name in ("x", *CONTENTS)})
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DataError, match=r"^\S+set\.tar\.gz: (is damaged or truncated|lacks)"):
+        TAR.read(path)
+
+
+def test_a_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
+    (tmp_path / "set.tar.gz").write_bytes(b"<!DOCTYPE html>")
+    with pytest.raises(DataError, match=r"set\.tar\.gz: cannot be read: Not a gzipped file"):
+        TAR.read(tmp_path / "set.tar.gz")
+
+
+def test_a_gzip_file_that_holds_no_tar_is_named(tmp_path: Path) -> None:
+    (tmp_path / "set.tar.gz").write_bytes(gzip.compress(b"hello" * 1000))
+    with pytest.raises(DataError, match=r"set\.tar\.gz: is damaged or truncated"):
+        TAR.read(tmp_path / "set.tar.gz")
+
+
+def test_a_truncated_zip_file_is_named(tmp_path: Path) -> None:
+    path = zip_file(tmp_path)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"set\.zip: is damaged or truncated: File is not a zip file"):
+        ZIP.read(path)
+
+
+def test_a_damaged_member_of_a_zip_file_is_named(tmp_path: Path) -> None:
+    path = zip_file(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"inner/a.bin") + len("inner/a.bin") + 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"set\.zip: is damaged or truncated"):
+        ZIP.read(path)
+
+
+def test_an_encrypted_zip_file_is_named(tmp_path: Path) -> None:
+    path = zip_file(tmp_path)
+    content = path.read_bytes()
+    stream = io.BytesIO(content)
+    for signature, flags_at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for place in [n for n in range(len(content)) if content.startswith(signature, n)]:
+            stream.seek(place + flags_at)
+            stream.write(b"\x01")
+    path.write_bytes(stream.getvalue())
+    with pytest.raises(DataError, match=r"set\.zip: is damaged or truncated: .*encrypted"):
+        ZIP.read(path)

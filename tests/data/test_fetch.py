@@ -1,0 +1,333 @@
+"""Downloads against a local server that is slow, cuts off, lies, or sends something else."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import multiprocessing
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from convoy.data import DataError, fetch
+from convoy.data.named import Download, RemoteFile
+
+CONTENT = bytes(range(256)) * 2000  # 512,000 bytes: more than a chunk
+PAGE = b"\n<!-- moved -->\n<!DOCTYPE html><html><body>Please log in</body></html>"
+
+
+class Server:
+    """Answers each path by its behaviour and notes (path, first byte asked for)."""
+
+    def __init__(self) -> None:
+        self.behaviours: dict[str, Callable[[BaseHTTPRequestHandler, int], None]] = {}
+        self.requests: list[tuple[str, int]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+                start = int(asked[1]) if asked else 0
+                server.requests.append((self.path, start))
+                with contextlib.suppress(ConnectionError):
+                    server.behaviours[self.path](self, start)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def url(self, path: str, behaviour: Callable[[BaseHTTPRequestHandler, int], None]) -> str:
+        self.behaviours[path] = behaviour
+        return f"http://127.0.0.1:{self._http.server_port}{path}"
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+def answer(request: BaseHTTPRequestHandler, content: bytes, start: int, *, length: int | None = None) -> None:
+    request.send_response(206 if start else 200)
+    if start:
+        request.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+    request.send_header("Content-Length", str(len(content) if length is None else length))
+    request.end_headers()
+    request.wfile.write(content)
+
+
+def whole(request: BaseHTTPRequestHandler, start: int) -> None:
+    if start >= len(CONTENT):
+        request.send_error(416)
+    else:
+        answer(request, CONTENT[start:], start)
+
+
+def ignores_range(request: BaseHTTPRequestHandler, start: int) -> None:
+    answer(request, CONTENT, 0)
+
+
+def cuts(after: int, *, times: int) -> Callable[[BaseHTTPRequestHandler, int], None]:
+    """Promises all and closes the connection after so many bytes, the first so many times."""
+    left = [times]
+
+    def behaviour(request: BaseHTTPRequestHandler, start: int) -> None:
+        left[0] -= 1
+        rest = CONTENT[start:]
+        answer(request, rest[:after] if left[0] >= 0 else rest, start, length=len(rest))
+
+    return behaviour
+
+
+def promises_less(request: BaseHTTPRequestHandler, start: int) -> None:
+    answer(request, CONTENT[start:], start, length=len(CONTENT) - start - (0 if start else 1000))
+
+
+def promises_more(request: BaseHTTPRequestHandler, start: int) -> None:
+    if start:
+        request.send_error(416)
+    else:
+        answer(request, CONTENT, 0, length=len(CONTENT) + 1000)
+
+
+def sends(content: bytes) -> Callable[[BaseHTTPRequestHandler, int], None]:
+    return lambda request, start: answer(request, content, 0)
+
+
+def says(status: int) -> Callable[[BaseHTTPRequestHandler, int], None]:
+    return lambda request, start: request.send_error(status)
+
+
+def is_silent(request: BaseHTTPRequestHandler, start: int) -> None:
+    time.sleep(1)
+
+
+def drips(request: BaseHTTPRequestHandler, start: int) -> None:
+    request.send_response(200)
+    request.end_headers()
+    for value in CONTENT[:40]:
+        request.wfile.write(bytes([value]))
+        time.sleep(0.02)
+
+
+def sends_another_range(request: BaseHTTPRequestHandler, start: int) -> None:
+    request.send_response(206)
+    request.send_header("Content-Range", f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}")
+    request.end_headers()
+    request.wfile.write(CONTENT)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    monkeypatch.setenv("CONVOY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(fetch, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0.0)
+    server = Server()
+    yield server
+    server.close()
+
+
+def one_file(*urls: str, content: bytes = CONTENT, knows_size: bool = True) -> Download:
+    digest = hashlib.sha256(content).hexdigest()
+    return Download("some", (RemoteFile("some.bin", digest, len(content) if knows_size else None, urls),))
+
+
+def fetched(download: Download) -> bytes:
+    return (fetch.fetch("some", download) / "some.bin").read_bytes()
+
+
+def leave_partial(download: Download, content: bytes) -> None:
+    folder = fetch.folder_of(download)
+    folder.mkdir(parents=True)
+    (folder / ".some.bin.part").write_bytes(content)
+
+
+def starts(server: Server) -> list[int]:
+    return [start for _, start in server.requests]
+
+
+@pytest.mark.parametrize("knows_size", [True, False])
+def test_a_file_arrives_whole_and_is_not_fetched_again(server: Server, knows_size: bool) -> None:
+    download = one_file(server.url("/f", whole), knows_size=knows_size)
+
+    assert fetched(download) == fetched(download) == CONTENT
+    assert starts(server) == [0]
+    assert fetch.missing(download) == []
+
+
+@pytest.mark.parametrize("knows_size", [True, False])
+def test_a_cut_download_goes_on_where_it_was_cut(server: Server, knows_size: bool) -> None:
+    download = one_file(server.url("/f", cuts(200_000, times=2)), knows_size=knows_size)
+
+    assert fetched(download) == CONTENT
+    assert starts(server) == [0, 200_000, 400_000]
+
+
+def test_what_an_earlier_attempt_left_is_not_fetched_again(server: Server) -> None:
+    download = one_file(server.url("/f", whole))
+    leave_partial(download, CONTENT[:300_000])
+
+    assert fetched(download) == CONTENT
+    assert starts(server) == [300_000]
+
+
+def test_another_mirror_goes_on_where_the_first_gave_up(server: Server) -> None:
+    download = one_file(server.url("/bad", cuts(50_000, times=99)), server.url("/good", whole))
+
+    assert fetched(download) == CONTENT
+    assert server.requests == [("/bad", 0), ("/bad", 50_000), ("/bad", 100_000), ("/good", 150_000)]
+
+
+def test_a_server_without_ranges_sends_all_of_it_again(server: Server) -> None:
+    download = one_file(server.url("/f", ignores_range))
+    leave_partial(download, b"x" * 300_000)
+
+    assert fetched(download) == CONTENT
+
+
+def test_a_wrong_beginning_is_thrown_away_once_its_hash_is_known(server: Server) -> None:
+    download = one_file(server.url("/f", whole))
+    leave_partial(download, b"x" * 300_000)
+
+    assert fetched(download) == CONTENT
+    assert starts(server) == [300_000, 0]
+
+
+@pytest.mark.parametrize("size_bytes", [len(CONTENT), len(CONTENT) + 7])
+def test_a_wrong_file_that_is_too_long_to_resume_is_fetched_anew(server: Server, size_bytes: int) -> None:
+    download = one_file(server.url("/f", whole), knows_size=False)
+    leave_partial(download, b"x" * size_bytes)
+
+    assert fetched(download) == CONTENT
+    assert starts(server) == [size_bytes, 0]
+
+
+def test_a_length_that_promises_too_little_is_not_believed(server: Server) -> None:
+    download = one_file(server.url("/f", promises_less))
+
+    assert fetched(download) == CONTENT
+    assert starts(server) == [0, 511_000]
+
+
+@pytest.mark.parametrize("knows_size", [True, False])
+def test_a_length_that_promises_too_much_does_not_spoil_the_file(server: Server, knows_size: bool) -> None:
+    assert fetched(one_file(server.url("/f", promises_more), knows_size=knows_size)) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (says(404), "HTTP 404 Not Found"),
+        (says(503), "HTTP 503 Service Unavailable"),
+        (sends(PAGE), "answered with an HTML page instead of the file"),
+        (sends(CONTENT + b"x"), "sent more than the 512,000 bytes of the file"),
+        (sends(CONTENT[:-1] + b"x"), r"sent another file of 512,000 bytes \(its SHA-256 is not [0-9a-f]{12}\.\.\.\)"),
+        (sends(b"short"), "ended after 5 of 512,000 bytes"),
+        (is_silent, r"no answer in 0\.3 s"),
+        (drips, r"is too slow: \d+ bytes in 0 s"),
+        (cuts(1, times=99), "ended after 3 of 512,000 bytes"),
+    ],
+    ids=["404", "503", "HTML", "too long", "other", "short", "silent", "slow", "cuts for ever"],
+)
+def test_the_next_mirror_is_asked_and_the_reason_is_told_where_there_is_none(
+    server: Server, behaviour: Callable[[BaseHTTPRequestHandler, int], None], reason: str
+) -> None:
+    bad = server.url("/bad", behaviour)
+
+    with pytest.raises(
+        DataError,
+        match=f"^some: some.bin could not be fetched: {bad}: {reason}; fetched by hand, `convoy data add some",
+    ):
+        fetched(one_file(bad))
+
+    assert fetched(one_file(bad, server.url("/good", whole))) == CONTENT
+
+
+def test_a_server_that_sends_another_range_is_left(server: Server) -> None:
+    bad = server.url("/bad", sends_another_range)
+    leave_partial(one_file(bad), CONTENT[:1000])
+    with pytest.raises(DataError, match="was asked for bytes 1,000 onwards and sent others"):
+        fetched(one_file(bad))
+
+
+def test_a_page_that_asks_to_log_in_does_not_cost_what_has_arrived(server: Server) -> None:
+    download = one_file(server.url("/page", sends(PAGE)), server.url("/good", whole))
+    leave_partial(download, CONTENT[:300_000])
+
+    assert fetched(download) == CONTENT
+    assert server.requests == [("/page", 300_000), ("/good", 300_000)]
+
+
+def test_every_mirror_and_its_answer_is_named(server: Server) -> None:
+    urls = [server.url("/a", says(404)), "http://127.0.0.1:1/b", "http://no-such-host.invalid/c"]
+    with pytest.raises(DataError) as error:
+        fetched(one_file(*urls))
+    assert re.search(
+        rf"{urls[0]}: HTTP 404 Not Found; {urls[1]}: Connection refused; {urls[2]}: \S.*; fetched by hand",
+        str(error.value),
+    )
+    assert "\n" not in str(error.value)
+
+
+def test_a_failed_download_leaves_no_file_of_that_name(server: Server) -> None:
+    download = one_file(server.url("/f", sends(CONTENT[:-1] + b"x")))
+    with pytest.raises(DataError):
+        fetched(download)
+    assert [file.name for file in fetch.missing(download)] == ["some.bin"]
+    assert {path.name for path in fetch.folder_of(download).iterdir()} <= {".lock"}
+
+
+def test_a_folder_that_cannot_be_written_is_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(DataError, match=r"cache/downloads/some: cannot be written: Not a directory"):
+        fetched(one_file(server.url("/f", whole)))
+
+
+def fetch_in_process(download: Download) -> bool:
+    return fetched(download) == CONTENT
+
+
+def test_two_processes_download_once(server: Server) -> None:
+    def slowly(request: BaseHTTPRequestHandler, start: int) -> None:
+        time.sleep(0.2)
+        whole(request, start)
+
+    download = one_file(server.url("/f", slowly))
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        assert pool.map(fetch_in_process, [download] * 3, chunksize=1) == [True] * 3
+
+    assert starts(server) == [0]
+
+
+def test_a_file_fetched_by_hand_is_known_by_its_hash(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "from the browser (1)").write_bytes(CONTENT)
+    download = one_file("http://127.0.0.1:1/f")
+
+    fetch.add("some", download, [tmp_path / "from the browser (1)"])
+
+    assert fetched(download) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [(PAGE, "it is an HTML page"), (CONTENT[:-1], "its SHA-256 is [0-9a-f]{64}")]
+)
+def test_another_file_is_not_added(server: Server, tmp_path: Path, content: bytes, kind: str) -> None:
+    (tmp_path / "some.bin").write_bytes(content)
+    download = one_file("http://127.0.0.1:1/f")
+
+    with pytest.raises(
+        DataError, match=rf"some\.bin: is not a file of some: {kind}; the published ones are some\.bin \("
+    ):
+        fetch.add("some", download, [tmp_path / "some.bin"])
+
+    assert {path.name for path in fetch.folder_of(download).iterdir()} <= {".lock"}
+
+
+def test_a_file_to_add_that_does_not_exist_is_named(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^\S+nothing\.bin: cannot be copied to \S+: No such file"):
+        fetch.add("some", one_file("http://127.0.0.1:1/f"), [tmp_path / "nothing.bin"])

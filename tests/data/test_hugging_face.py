@@ -1,0 +1,218 @@
+"""Sets of the Hugging Face Hub, with a stand-in for the package `datasets` of the few names that are used."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convoy.data import DataError, load
+
+
+@dataclass
+class ImageFeature:
+    decode: bool = True
+
+
+@dataclass
+class ClassLabel:
+    names: list[str]
+
+
+class Value:
+    pass
+
+
+@dataclass
+class Split:
+    """The part of datasets.Dataset that is used; rows are looked at once `decode=False` was asked for."""
+
+    columns: dict[str, list[Any]]
+    features: dict[str, Any]
+    _fingerprint: str = "f"
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, key: str | slice) -> Any:
+        if isinstance(key, str):
+            return self.columns[key]
+        assert not any(isinstance(feature, ImageFeature) and feature.decode for feature in self.features.values())
+        return {name: values[key] for name, values in self.columns.items()}
+
+    def select_columns(self, names: list[str]) -> Split:
+        return replace(self, columns={n: self.columns[n] for n in names}, features={n: self.features[n] for n in names})
+
+    def rename_columns(self, names: dict[str, str]) -> Split:
+        columns = {names.get(name, name): values for name, values in self.columns.items()}
+        return replace(self, columns=columns, features={names.get(n, n): f for n, f in self.features.items()})
+
+    def cast_column(self, name: str, feature: Any) -> Split:
+        return replace(self, features=self.features | {name: feature})
+
+
+FEATURES = {"img": ImageFeature(), "label": ClassLabel(["cat", "dog"]), "caption": Value()}
+Install = Callable[..., list[tuple[str, str | None]]]
+
+
+def png(pixels: np.ndarray) -> dict[str, Any]:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return {"bytes": stream.getvalue(), "path": None}
+
+
+def images(count: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def split(pixels: np.ndarray, features: dict[str, Any] = FEATURES, **columns: list[Any]) -> Split:
+    labels = {"label": [index % 2 for index in range(len(pixels))]}
+    filled = {"img": [png(image) for image in pixels]} | labels | {"caption": [""] * len(pixels)} | columns
+    return Split(filled, features)
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Puts a `datasets` in place whose `load_dataset` returns these splits; returns the list of what was asked for."""
+
+    def make(answer: Any) -> list[tuple[str, str | None]]:
+        asked: list[tuple[str, str | None]] = []
+
+        def load_dataset(path: str, name: str | None = None) -> Any:
+            asked.append((path, name))
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        module = ModuleType("datasets")
+        vars(module).update(load_dataset=load_dataset, Image=ImageFeature, ClassLabel=ClassLabel, Value=Value)
+        monkeypatch.setitem(sys.modules, "datasets", module)
+        return asked
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CONVOY_CACHE", str(tmp_path / "cache"))
+
+
+def test_columns_are_found_by_type_and_splits_by_name(install: Install) -> None:
+    pixels = images(20, 8, 8, 3)
+    parts = {"train": split(pixels[:10]), "validation": split(pixels[10:14]), "test": split(pixels[14:])}
+    asked = install({part: parts[part] for part in ("test", "train", "validation")})
+
+    pets = load("hf:owner/pets")
+
+    assert asked == [("owner/pets", None)]
+    assert pets.name == "owner/pets"
+    assert pets.train.classes == ("cat", "dog")
+    assert pets.validation_indices is not None
+    assert pets.validation_indices.tolist() == [10, 11, 12, 13]
+    assert pets.test is not None
+    assert np.array_equal(np.concatenate([pets.train.images, pets.test.images]), pixels.transpose(0, 3, 1, 2))
+    assert pets.test.labels.tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_a_configuration_follows_the_name(install: Install) -> None:
+    asked = install({"train": split(images(4, 8, 8))})
+    assert load("hf:owner/pets/small").test is None
+    assert asked == [("owner/pets", "small")]
+
+
+def test_sizes_are_brought_to_the_most_frequent_one(install: Install) -> None:
+    features = {"img": ImageFeature(), "label": ClassLabel(["cat", "dog"])}
+    rows = [png(image) for shape in ((5, 9, 9), (2, 20, 12)) for image in images(*shape)]
+    install({"train": Split({"img": rows, "label": [0, 1] * 3 + [0]}, features)})
+
+    assert load("hf:owner/pets").train.images.shape == (7, 1, 9, 9)
+    assert "9 x 9, the size of 5 of the 7 images" in load("hf:owner/pets").notes[0]
+    assert load("hf:owner/pets", size=16).train.size == 16
+
+
+def test_images_that_were_left_in_files_are_read_from_there(install: Install, tmp_path: Path) -> None:
+    pixels = images(4, 8, 8)
+    rows = []
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+        rows.append({"bytes": None, "path": str(tmp_path / f"{number}.png")})
+    install({"train": split(pixels, img=rows)})
+    assert np.array_equal(load("hf:owner/pets").train.images[:, 0], pixels)
+
+
+def test_the_second_time_comes_from_the_cache_until_the_fingerprint_changes(install: Install) -> None:
+    install({"train": split(images(4, 8, 8))})
+    first = load("hf:owner/pets")
+    install({"train": split(images(6, 8, 8))})
+    assert load("hf:owner/pets").content_hash == first.content_hash
+    install({"train": replace(split(images(6, 8, 8)), _fingerprint="g")})
+    assert len(load("hf:owner/pets").train) == 6
+
+
+def test_what_is_left_out_is_noted(install: Install) -> None:
+    features = FEATURES | {"coarse": ClassLabel(["animal", "thing"])}
+    parts = {
+        "train": split(images(4, 8, 8), features, coarse=[0] * 4),
+        "extra": split(images(4, 8, 8), features),
+        "test": split(images(4, 8, 8), features, label=[-1] * 4),
+    }
+    install(parts)
+
+    pets = load("hf:owner/pets")
+
+    assert pets.test is None
+    assert pets.notes == (
+        "labels are those of label, not of coarse",
+        "left out: the split extra",
+        "left out: the split test, which has images without labels",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (RuntimeError("Couldn't reach 'owner/pets' on the Hub\nmore"), "cannot be loaded by datasets: Couldn't reach"),
+        ({"all": split(images(4, 8, 8))}, "has no split 'train'; it has all"),
+        ({"train": Split({"label": [0]}, {"label": ClassLabel(["a"])})}, "needs one Image column and a ClassLabel"),
+        (
+            {"train": Split({"img": []}, {"img": ImageFeature(), "text": Value()})},
+            r"columns are img \(ImageFeature\), te",
+        ),
+        ({"train": split(images(4, 8, 8), label=[0, 1, -1, 0])}, "the split 'train' has images without labels"),
+        ({"train": split(images(4, 8, 8), label=[0, 1, None, 0])}, "the split 'train' has images without labels"),
+        ({"train": split(images(4, 8, 8), FEATURES | {"label": ClassLabel(["a"])})}, "all images are of one class"),
+        (
+            {"train": split(images(4, 8, 8), img=[{"bytes": b"?", "path": None}] * 4)},
+            "train, image 0: cannot be read as",
+        ),
+        (
+            {"train": split(images(4, 8, 8), img=[{"bytes": None, "path": "none.png"}] * 4)},
+            "train, image 0: none.png: cannot be read: No such file",
+        ),
+        ({"train": split(images(4, 8, 8), img=[None] * 4)}, "train, image 0: is missing"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(install: Install, answer: Any, fault: str) -> None:
+    install(answer)
+    with pytest.raises(DataError, match=f"^hf:owner/pets: .*{fault}") as error:
+        load("hf:owner/pets")
+    assert "\n" not in str(error.value)
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DataError, match="^hf:owner/pets: .*: pip install datasets$"):
+        load("hf:owner/pets")
+
+
+def test_a_set_of_the_hub_needs_a_name() -> None:
+    with pytest.raises(DataError, match="sets of the Hugging Face Hub are hf:owner/name"):
+        load("hf:")

@@ -1,0 +1,219 @@
+"""EMNIST, SVHN, STL-10 and USPS in the forms of their makers; Fashion-MNIST and the digits of scikit-learn."""
+
+from __future__ import annotations
+
+import bz2
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+from tests.data.published import expect, idx_gz, md5, random_images
+
+from convoy.data import DATA_SETS, DataError, load
+from convoy.data.stl10_files import stl10_files
+from convoy.data.svhn_files import svhn_files
+from convoy.data.usps_files import usps_files
+
+TEN = np.arange(20) % 10
+
+
+def emnist_files(split: str, images: np.ndarray, labels: np.ndarray, n_test: int = 5) -> dict[str, bytes]:
+    """As NIST has them: each image with rows and columns exchanged."""
+    lying = images.swapaxes(1, 2)
+    files = {}
+    for part, chosen in (("train", slice(n_test, None)), ("test", slice(n_test))):
+        files[f"emnist-{split}-{part}-images-idx3-ubyte.gz"] = idx_gz(lying[chosen])
+        files[f"emnist-{split}-{part}-labels-idx1-ubyte.gz"] = idx_gz(labels[chosen])
+    return files
+
+
+def emnist_zip(folder: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(folder / "gzip.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(f"gzip/{name}", content)
+    return folder / "gzip.zip"
+
+
+def test_emnist_images_stand_upright(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = random_images(20, 28, 28)
+    emnist_zip(tmp_path, emnist_files("digits", images, TEN) | emnist_files("mnist", images ^ 1, TEN))
+    expect(monkeypatch, "emnist-digits", (15, 5))
+
+    digits = load(f"emnist-digits={tmp_path}")
+
+    assert digits.test is not None
+    assert np.array_equal(np.concatenate([digits.test.images, digits.train.images])[:, 0], images)
+    assert digits.train.labels.tolist() == TEN[5:].tolist()
+
+
+def test_emnist_extracted_beside_other_splits_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = random_images(20, 28, 28)
+    path = emnist_zip(tmp_path, emnist_files("digits", images, TEN) | emnist_files("mnist", images ^ 1, TEN))
+    expect(monkeypatch, "emnist-digits", (15, 5))
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "extracted")
+
+    places = (path, tmp_path / "extracted", tmp_path / "extracted" / "gzip")
+
+    assert len({load(f"emnist-digits={place}").content_hash for place in places}) == 1
+
+
+def test_emnist_letters_count_from_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.arange(1, 27)
+    emnist_zip(tmp_path, emnist_files("letters", random_images(26, 28, 28), labels, n_test=1))
+    expect(monkeypatch, "emnist-letters", (25, 1))
+
+    letters = load(f"emnist-letters={tmp_path}")
+
+    assert [letters.train.classes[label] for label in letters.train.labels] == list("bcdefghijklmnopqrstuvwxyz")
+
+
+def test_emnist_merges_the_letters_that_look_alike_in_both_cases() -> None:
+    assert "".join(DATA_SETS["emnist-balanced"].classes) == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
+
+
+def test_a_damaged_emnist_member_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = emnist_files("digits", random_images(20, 28, 28), TEN)
+    name = "emnist-digits-train-images-idx3-ubyte.gz"
+    emnist_zip(tmp_path, files | {name: files[name][:-100]})
+    expect(monkeypatch, "emnist-digits", (15, 5))
+    with pytest.raises(DataError, match=rf"gzip\.zip: {name}: damaged gzip file: Compressed file ended"):
+        load(f"emnist-digits={tmp_path}")
+
+
+def test_another_number_of_images_is_said(tmp_path: Path) -> None:
+    emnist_zip(tmp_path, emnist_files("digits", random_images(20, 28, 28), TEN))
+    with pytest.raises(DataError, match=r"images-idx3-ubyte\.gz: holds 15 images; the train part of emnist-digits has"):
+        load(f"emnist-digits={tmp_path}")
+
+
+def svhn(folder: Path, patch: pytest.MonkeyPatch, **variables: np.ndarray) -> str:
+    for part in ("train", "test"):
+        savemat(folder / f"{part}_32x32.mat", variables, do_compression=True)
+    hashes = {f"{part}_32x32.mat": md5((folder / f"{part}_32x32.mat").read_bytes()) for part in ("train", "test")}
+    expect(patch, "svhn", (20, 20), svhn_files(hashes))
+    return f"svhn={folder}"
+
+
+def test_svhn_calls_the_digit_zero_ten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = random_images(20, 3, 32, 32)
+    labels = np.where(TEN == 0, 10, TEN).astype(np.uint8)[:, None]
+
+    loaded = load(svhn(tmp_path, monkeypatch, X=images.transpose(2, 3, 1, 0), y=labels))
+
+    assert np.array_equal(loaded.train.images, images)
+    assert loaded.train.labels.tolist() == TEN.tolist()
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        ({"X": np.zeros((32, 32, 3, 20), np.uint8)}, r"train_32x32\.mat: cannot be read as a MATLAB file with X and y"),
+        ({"X": np.zeros((32, 32, 3, 20)), "y": TEN}, r"X must be bytes \[H, W, C, N\] and y integers, not float64"),
+        ({"X": np.zeros((32, 32, 3, 19), np.uint8), "y": TEN}, r"holds 19 images; the train part of svhn has 20"),
+        ({"X": np.zeros((32, 32, 3, 20), np.uint8), "y": TEN[:19]}, "the counts differ: 19 labels for 20 images"),
+    ],
+)
+def test_a_faulty_svhn_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, np.ndarray], fault: str
+) -> None:
+    with pytest.raises(DataError, match=fault):
+        load(svhn(tmp_path, monkeypatch, **variables))
+
+
+def test_an_svhn_file_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / f"{part}_32x32.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(DataError, match=r"train_32x32\.mat is not the published file \(its MD5 is not e26dedcc"):
+        load(f"svhn={tmp_path}")
+
+
+def test_stl10_is_written_by_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = random_images(20, 3, 96, 96)
+    (tmp_path / "stl10_binary").mkdir()
+    hashes = {}
+    for part in ("train", "test"):
+        contents = {"X": images.swapaxes(2, 3).tobytes(), "y": (TEN + 1).astype(np.uint8).tobytes()}
+        for kind, content in contents.items():
+            (tmp_path / "stl10_binary" / f"{part}_{kind}.bin").write_bytes(content)
+            hashes[f"{part}_{kind}.bin"] = md5(content)
+    expect(monkeypatch, "stl10", (20, 20), stl10_files(hashes))
+
+    stl10 = load(f"stl10={tmp_path}")
+
+    assert np.array_equal(stl10.train.images, images)
+    assert stl10.train.labels.tolist() == TEN.tolist()
+    assert stl10.train.classes[7] == "monkey"
+
+
+def test_a_truncated_stl10_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{part}_{kind}.bin" for part in ("train", "test") for kind in "Xy"]
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(1000))
+    expect(monkeypatch, "stl10", (1, 1), stl10_files(dict.fromkeys(names)))
+    with pytest.raises(DataError, match=r"train_X\.bin is truncated: 1,000 bytes are no whole images of 96 x 96"):
+        load(f"stl10={tmp_path}")
+
+
+def usps(folder: Path, patch: pytest.MonkeyPatch, text: str, count: int) -> str:
+    for name in ("usps.bz2", "usps.t.bz2"):
+        (folder / name).write_bytes(bz2.compress(text.encode()))
+    expect(patch, "usps", (count, count), usps_files(dict.fromkeys(("usps.bz2", "usps.t.bz2"))))
+    return f"usps={folder}"
+
+
+def test_usps_values_and_labels_are_brought_to_bytes_and_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = random_images(20, 16, 16)
+    rows = levels.reshape(20, 256) / 255 * 2 - 1
+    text = "\n".join(
+        f"{label + 1} " + " ".join(f"{index + 1}:{value:.6f}" for index, value in enumerate(row))
+        for label, row in zip(TEN, rows, strict=True)
+    )
+
+    loaded = load(usps(tmp_path, monkeypatch, text, 20))
+
+    assert np.array_equal(loaded.train.images[:, 0], levels)
+    assert loaded.train.labels.tolist() == TEN.tolist()
+
+
+@pytest.mark.parametrize(
+    "line", ["", "3", "3 1:0.5 257:0", "3 0:1", "3 1:0.5:7", "3 1:x", "x 1:0.5", "3 0.5 1", "3 1:1 2:"]
+)
+def test_a_faulty_usps_line_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    name = usps(tmp_path, monkeypatch, f"1 1:-1 256:1\n{line}\n2 1:0", 3)
+    with pytest.raises(DataError, match=r"usps\.bz2: line 2 is not a label and pairs index:value up to 256"):
+        load(name)
+
+
+def test_a_truncated_usps_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = usps(tmp_path, monkeypatch, "1 1:-1\n" * 500, 500)
+    (tmp_path / "usps.bz2").write_bytes((tmp_path / "usps.bz2").read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"usps\.bz2: damaged bzip2 file: "):
+        load(name)
+
+
+def test_fashion_mnist_is_read_from_its_idx_files(tmp_path: Path) -> None:
+    images = random_images(20, 28, 28)
+    for part in ("train", "t10k"):
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(idx_gz(images))
+        (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(idx_gz(TEN))
+
+    fashion = load(f"fashion-mnist={tmp_path}")
+
+    assert np.array_equal(fashion.train.images[:, 0], images)
+    assert fashion.train.classes[9] == "Ankle boot"
+
+
+def test_digits_come_with_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    digits = load("digits")
+
+    assert digits.test is None
+    assert digits.train.images.shape == (1797, 1, 8, 8)
+    assert np.array_equal(digits.train.labels, load_digits().target)
+    assert np.array_equal(np.rint(digits.train.images[:, 0] / 255 * 16), load_digits().images)

@@ -1,0 +1,237 @@
+"""Networks of timm and torchvision, told on stand-ins for both libraries: neither need be installed."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import convoy
+from convoy.evaluation.load import network_of
+from convoy.models import create, default_options
+from convoy.recipe import Recipe
+from convoy.training.plan import plan
+
+
+class Little(nn.Module):
+    """Three channels, as torchvision's have, unless told otherwise; a patch of 1 is an ordinary convolution."""
+
+    def __init__(self, num_classes: int, in_chans: int = 3, patch_size: int = 1, drop: float = 0.0) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_chans, 8, patch_size, patch_size)
+        self.drop = nn.Dropout(drop)
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.drop(self.conv(x).mean(dim=(2, 3))))
+
+
+class Sized(Little):
+    def __init__(self, *, img_size: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.img_size = img_size
+
+
+class Picky(Little):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[-1] < 32:
+            raise RuntimeError("maps are used up\nand more")
+        return super().forward(x)
+
+
+class TwoHeads(Little):
+    """As networks with auxiliary heads: a tuple in training mode."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        logits = super().forward(x)
+        return (logits, logits) if self.training else logits
+
+
+class Features(Little):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+
+NETWORKS = {"little": Little, "sized": Sized, "picky": Picky, "two_heads": TwoHeads, "features": Features}
+
+
+@pytest.fixture
+def timm(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A timm whose last call's arguments are its `asked`."""
+
+    def create_model(name: str, pretrained: bool, **options: Any) -> nn.Module:
+        library.asked = {"pretrained": pretrained, **options}  # type: ignore[attr-defined]
+        return NETWORKS[name](**options)
+
+    library = ModuleType("timm")
+    library.__dict__.update(__version__="1.0.31", list_models=lambda: list(NETWORKS), create_model=create_model)
+    monkeypatch.setitem(sys.modules, "timm", library)
+    return library
+
+
+@pytest.fixture
+def torchvision(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    def get_model(
+        name: str, weights: None, aux_logits: bool = True, init_weights: bool = False, **rest: Any
+    ) -> nn.Module:
+        if "image_size" in rest:
+            raise TypeError("GoogLeNet.__init__() got an unexpected keyword argument 'image_size'")
+        return TwoHeads(**rest) if aux_logits else Little(**rest)
+
+    library = ModuleType("torchvision")
+    models = SimpleNamespace(list_models=lambda module: ["googlenet", "resnet18"], get_model=get_model)
+    library.__dict__.update(__version__="0.29.1+cpu", models=models)
+    monkeypatch.setitem(sys.modules, "torchvision", library)
+    return library
+
+
+def made(name: str, in_chans: int = 1, image_size: int = 28, **options: Any) -> nn.Module:
+    return create(name, in_chans=in_chans, num_classes=5, image_size=image_size, options=options)
+
+
+def refusal(name: str, **arguments: Any) -> str:
+    with pytest.raises(ValueError, match=r".") as caught:
+        made(name, **arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# ---- what the libraries are asked for ----
+
+
+def test_timm_is_told_channels_classes_size_and_options_and_nothing_is_downloaded(timm: ModuleType) -> None:
+    module = made("timm:sized", in_chans=3, drop=0.5)
+    assert timm.asked == {"pretrained": False, "in_chans": 3, "num_classes": 5, "img_size": 28, "drop": 0.5}
+    assert module.training
+    assert module.flaws == ()
+
+
+def test_network_for_any_size_is_not_told_one(timm: ModuleType) -> None:
+    made("timm:little")
+    assert "img_size" not in timm.asked
+
+
+def test_torchvisions_first_convolution_takes_grey_images_with_the_weights_it_drew(torchvision: ModuleType) -> None:
+    torch.manual_seed(0)
+    grey = made("torchvision:resnet18", in_chans=1, aux_logits=False)
+    torch.manual_seed(0)
+    colour = made("torchvision:resnet18", in_chans=3, aux_logits=False)
+    assert grey.conv.in_channels == 1
+    assert torch.equal(grey.conv.weight, colour.conv.weight[:, :1])
+
+
+def test_auxiliary_heads_of_googlenet_are_left_off_unless_asked_for(torchvision: ModuleType) -> None:
+    assert default_options("torchvision:googlenet")["aux_logits"] is False
+    assert type(made("torchvision:googlenet")) is Little
+    assert type(made("torchvision:googlenet", aux_logits=True)) is TwoHeads
+
+
+def test_check_leaves_the_generator_where_the_network_left_it(timm: ModuleType) -> None:
+    torch.manual_seed(1)
+    made("timm:little")
+    after_create = torch.rand(1)
+    torch.manual_seed(1)
+    Little(5, 1)
+    assert torch.equal(after_create, torch.rand(1))
+
+
+# ---- what is refused, in one line ----
+
+
+def test_absent_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert refusal("timm:resnet18").startswith("timm:resnet18 needs timm: pip install 'convoy-ml[zoo]' (")
+
+
+def test_library_made_for_another_torch_is_said_to_be_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> ModuleType:
+        raise RuntimeError(f"operator {name}::nms does not exist\n...")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    message = refusal("torchvision:resnet18")
+    assert message.startswith(f"torchvision does not go with torch {torch.__version__}: RuntimeError: operator")
+
+
+def test_unknown_name_is_answered_with_close_ones(timm: ModuleType) -> None:
+    assert refusal("timm:litle") == "unknown model 'litle' in timm; did you mean 'little'?"
+
+
+def test_unknown_name_among_a_thousand_is_not_answered_with_all_of_them(timm: ModuleType) -> None:
+    timm.list_models = lambda: [f"net{number:04}" for number in range(1000)]
+    message = refusal("timm:qq")
+    assert message.endswith("net0098, net0099, ... (1,000 in all)")
+
+
+def test_option_that_the_library_refuses_is_named_with_its_words(timm: ModuleType) -> None:
+    message = refusal("timm:little", colour=2)
+    assert message.startswith("timm:little cannot be built (model.options: colour = 2): TypeError: ")
+    assert "'colour'" in message
+
+
+@pytest.mark.parametrize("option", ["in_chans", "num_classes", "image_size", "img_size"])
+def test_option_that_the_data_decide(timm: ModuleType, option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option} in model.options of timm:little: it follows from the data"):
+        create("timm:little", in_chans=1, num_classes=5, image_size=28, options={option: 3})
+
+
+@pytest.mark.parametrize("option", ["pretrained", "checkpoint_path"])
+def test_option_that_loads_weights(timm: ModuleType, option: str) -> None:
+    assert refusal("timm:little", **{option: "x"}).endswith("its weights start as random ones")
+
+
+def test_network_that_does_not_run_on_the_size(timm: ModuleType) -> None:
+    assert refusal("timm:picky") == "timm:picky does not run on images of 1x28x28: RuntimeError: maps are used up"
+    made("timm:picky", image_size=32)
+
+
+def test_network_that_is_no_classifier(timm: ModuleType) -> None:
+    assert refusal("timm:features").endswith("returns [2, 8, 28, 28] for 2 images and 5 classes, must be [2, 5]")
+
+
+def test_patches_that_would_leave_out_much_of_an_image(timm: ModuleType) -> None:
+    assert refusal("timm:little", patch_size=16) == (
+        "timm:little cuts images into patches of 16 pixels and would leave out 12 of 28 rows and columns: "
+        "set data.size to a multiple of 16, or model.options.patch_size where it takes that"
+    )
+    made("timm:little", patch_size=7)
+    made("timm:little", patch_size=3)  # leaves out one row
+
+
+# ---- in a recipe ----
+
+
+def test_run_of_it_has_a_name_that_is_a_file_name_and_its_network_comes_back(
+    timm: ModuleType, tiny: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    run = convoy.train(tiny(("model.name", "timm:little"), ("train.epochs", 1)), out=tmp_path, show=False)
+
+    assert run.name.startswith("timm_little-s42-")
+    assert run.environment["timm"] == "1.0.31"
+    assert isinstance(network_of(run), Little)
+
+
+def test_library_version_is_part_of_the_fingerprint_and_its_build_is_not(
+    timm: ModuleType, tiny: Callable[..., Recipe]
+) -> None:
+    recipe = tiny(("model.name", "timm:little"))
+    fingerprints = []
+    for version in ("1.0.31", "1.0.31+cu130", "1.0.32"):
+        timm.__version__ = version
+        fingerprints.append(plan(recipe).fingerprint)
+    first, other_build, newer = fingerprints
+    assert first == other_build != newer
+
+
+def test_network_that_fails_in_training_mode_only_is_refused_before_anything_is_written(
+    timm: ModuleType, tiny: Callable[..., Recipe]
+) -> None:
+    with pytest.raises(ValueError, match="^timm:two_heads cannot be trained: "):
+        plan(tiny(("model.name", "timm:two_heads")))

@@ -1,0 +1,75 @@
+"""GoogLeNet and the small Inception: what the papers and torchvision say of them, and what their options do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from convoy.evaluation.cost import parameters
+from convoy.models import create
+
+
+def made(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int = 10, **options: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return create(name, in_chans=in_chans, num_classes=num_classes, image_size=image_size, options=options).eval()
+
+
+def last_map(module: nn.Module, image_size: int) -> list[int]:
+    """Channels, height and width of what the head reads."""
+    shapes: list[list[int]] = []
+    module.features.register_forward_hook(lambda part, inputs, output: shapes.append(list(output.shape[1:])))
+    module(torch.randn(1, 1, image_size, image_size))
+    return shapes[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "side"),
+    [({}, 2), ({"upsample": 1, "stem": "small"}, 4), ({"upsample": 1}, 1)],
+    ids=["as in the experiment", "small stem", "the paper's own"],
+)
+def test_googlenet_leaves_of_28_pixels(options: dict[str, Any], side: int) -> None:
+    assert last_map(made("googlenet", **options), 28) == [1024, side, side]
+
+
+def test_googlenet_with_norm_and_small_kernels_has_torchvisions_6_624_904_parameters() -> None:
+    with torch.device("meta"):
+        module = made("googlenet", 3, 224, 1000, norm="batch", upsample=1, largest_kernel=3)
+    assert parameters(module) == 6_624_904
+
+
+def test_googlenet_without_norm_starts_with_a_signal_that_tells_images_apart() -> None:
+    logits = made("googlenet")(torch.randn(8, 1, 28, 28))
+    assert logits.std(dim=0).mean() > 0.01  # with torch's own initial weights 2e-7
+
+
+def test_googlenet_refuses_another_kernel() -> None:
+    with pytest.raises(ValueError, match="largest_kernel = 4 in model.options of googlenet: must be 3 or 5"):
+        made("googlenet", largest_kernel=4)
+
+
+def test_small_inception_reads_a_map_of_7_pixels_as_the_paper_does() -> None:
+    assert last_map(made("inception_v3_small"), 28) == [336, 7, 7]
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_small_inception_has_the_published_1_649_402_parameters_with_and_without_norm(norm: str) -> None:
+    assert parameters(made("inception_v3_small", 3, norm=norm)) == 1_649_402
+
+
+def test_factorised_modules_have_1x3_and_3x1_in_place_of_3x3() -> None:
+    kernels = [
+        part.kernel_size
+        for part in made("inception_v3_small", factorised=True).modules()
+        if isinstance(part, nn.Conv2d) and part.kernel_size != (1, 1)
+    ]
+    assert kernels.count((1, 3)) == kernels.count((3, 1)) == 8
+    assert kernels.count((3, 3)) == 3  # the first convolution and the two that halve
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3_small"])
+def test_drop_rate_sits_before_the_last_layer(name: str) -> None:
+    dropout, _ = made(name, drop_rate=0.3).head
+    assert dropout.p == 0.3

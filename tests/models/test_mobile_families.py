@@ -1,0 +1,244 @@
+"""MobileNets, ShuffleNetV2, SqueezeNet, EfficientNet: what the contract for all models does not say of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from convoy.evaluation.cost import parameters
+from convoy.models import create
+from convoy.models._blocks import InvertedResidual, StochasticDepth, init_fan_out, scaled_channels, stem_strides
+from convoy.models.shufflenet_v2 import ShuffleBlock, shuffled
+from convoy.models.squeezenet import Fire
+
+FAMILIES = (
+    "efficientnet_b0",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+)
+every_family = pytest.mark.parametrize("name", FAMILIES)
+
+
+def made(name: str, image_size: int = 28, **options: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return create(name, in_chans=1, num_classes=10, image_size=image_size, options=options)
+
+
+def count(name: str, in_chans: int, num_classes: int, **options: Any) -> int:
+    with torch.device("meta"):
+        return parameters(create(name, in_chans=in_chans, num_classes=num_classes, image_size=224, options=options))
+
+
+# Widths and depths
+
+
+@pytest.mark.parametrize(("width_mult", "millions"), [(1.0, 4.2), (0.75, 2.6), (0.5, 1.3), (0.25, 0.5)])
+def test_mobilenet_v1_has_the_counts_of_its_papers_width_table(width_mult: float, millions: float) -> None:
+    assert round(count("mobilenet_v1", 3, 1000, width_mult=width_mult) / 1e6, 1) == millions
+
+
+def test_a_narrow_mobilenet_v2_keeps_the_last_1280_channels() -> None:
+    assert made("mobilenet_v2", width_mult=0.5).head.in_features == 1280
+    assert made("mobilenet_v2", width_mult=1.5).head.in_features == 1920
+
+
+@pytest.mark.parametrize(
+    ("width_mult", "depth_mult", "published"),
+    [(1.0, 1.1, 7_794_184), (1.1, 1.2, 9_109_994), (1.2, 1.4, 12_233_232)],
+    ids=["b1", "b2", "b3"],
+)
+def test_efficientnet_grows_into_its_larger_kin(width_mult: float, depth_mult: float, published: int) -> None:
+    assert count("efficientnet_b0", 3, 1000, width_mult=width_mult, depth_mult=depth_mult) == published
+
+
+def test_scaled_channels_are_multiples_of_8_and_never_a_tenth_too_few() -> None:
+    for channels in range(8, 400, 4):
+        for factor in (0.25, 0.35, 0.5, 0.75, 1.0, 1.4):
+            scaled = scaled_channels(channels, factor)
+            assert scaled % 8 == 0
+            assert scaled >= 0.9 * channels * factor
+
+
+# Stems
+
+
+@every_family
+def test_the_stem_changes_strides_and_no_weight(name: str) -> None:
+    small, paper = made(name, image_size=64, stem="small"), made(name, image_size=64, stem="paper")
+    images = torch.randn(2, 1, 64, 64)
+    paper.load_state_dict(small.state_dict())
+    assert small.features(images).shape[-1] > 2 * paper.features(images).shape[-1]
+
+
+def test_the_small_stem_leaves_the_first_two_halvings_out() -> None:
+    assert stem_strides("small", [2, 1, 2, 2, 1, 2]) == [1, 1, 1, 2, 1, 2]
+    assert stem_strides("paper", [2, 1, 2, 2, 1, 2]) == [2, 1, 2, 2, 1, 2]
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "squeezenet1_1"])
+def test_28_pixels_end_as_4x4_with_the_small_stem(name: str) -> None:
+    options = {"upsample": 1, "stem": "small"} if name == "mobilenet_v1" else {}
+    features = made(name, **options).features
+    assert features(torch.randn(2, 1, 28, 28)).shape[2:] == (4, 4)
+
+
+def test_mobilenet_v1_enlarges_28_pixels_and_ends_at_2x2() -> None:
+    module = made("mobilenet_v1")
+    assert module.upsample(torch.randn(2, 1, 28, 28)).shape == (2, 1, 56, 56)
+    assert module.features(torch.randn(2, 1, 56, 56)).shape == (2, 1024, 2, 2)
+
+
+@pytest.mark.parametrize(("name", "smallest"), [("squeezenet1_0", 21), ("squeezenet1_1", 17)])
+def test_squeezenets_own_stem_says_what_it_cannot_take(name: str, smallest: int) -> None:
+    images = torch.randn(2, 1, smallest, smallest)
+    assert made(name, image_size=smallest, stem="paper")(images).shape == (2, 10)
+    with pytest.raises(ValueError, match=f"{smallest - 1} pixels .* stem = 'paper': at least {smallest}"):
+        made(name, image_size=smallest - 1, stem="paper")
+
+
+# Norm, initialisation
+
+
+@every_family
+@pytest.mark.parametrize("norm", ["group", "none"])
+def test_a_new_network_without_batch_norm_tells_images_apart(name: str, norm: str) -> None:
+    module = made(name, norm=norm).eval()
+    features = module.features(torch.randn(8, 1, 28, 28)).mean(dim=(2, 3))
+    assert features.std(dim=0).mean() > 0.01 * features.abs().mean()
+
+
+def test_a_depthwise_convolution_starts_with_the_links_of_its_own_group() -> None:
+    torch.manual_seed(0)
+    full, depthwise = nn.Conv2d(64, 256, 3), nn.Conv2d(512, 512, 3, groups=512)
+    init_fan_out(nn.Sequential(full, depthwise))
+    assert full.weight.std().item() == pytest.approx(math.sqrt(2 / (256 * 9)), rel=0.05)
+    assert depthwise.weight.std().item() == pytest.approx(math.sqrt(2 / 9), rel=0.05)
+    assert full.bias is not None
+    assert not full.bias.any()
+
+
+def test_mobilenet_v3_norms_have_the_epsilon_of_its_authors() -> None:
+    norms = [part for part in made("mobilenet_v3_small").modules() if isinstance(part, nn.BatchNorm2d)]
+    assert {norm.eps for norm in norms} == {1e-3}
+
+
+# Inverted residuals
+
+
+def test_an_inverted_residual_adds_its_input_only_where_shapes_agree() -> None:
+    blocks = [part for part in made("mobilenet_v2").modules() if isinstance(part, InvertedResidual)]
+    assert len(blocks) == 17
+    assert sum(block.residual for block in blocks) == 10
+
+
+def test_mobilenet_v2_without_residuals_has_the_same_weights_and_other_logits() -> None:
+    with_them, without = made("mobilenet_v2"), made("mobilenet_v2", residual=False)
+    images = torch.randn(4, 1, 28, 28)
+    assert all(torch.equal(a, b) for a, b in zip(with_them.parameters(), without.parameters(), strict=True))
+    assert not torch.allclose(with_them(images), without(images))
+
+
+@pytest.mark.parametrize(("name", "gates"), [("mobilenet_v3_small", 9), ("mobilenet_v3_large", 8)])
+def test_mobilenet_v3_gates_the_blocks_of_its_paper(name: str, gates: int) -> None:
+    assert sum(isinstance(part, nn.Hardsigmoid) for part in made(name).modules()) == gates
+
+
+def test_activation_of_mobilenet_v3_stands_for_its_hard_swish() -> None:
+    kinds = {type(part) for part in made("mobilenet_v3_large", activation="elu").modules()}
+    assert nn.Hardswish not in kinds
+    assert {nn.ELU, nn.ReLU} <= kinds
+
+
+# Stochastic depth
+
+
+def test_stochastic_depth_leaves_whole_images_out_and_scales_the_others() -> None:
+    torch.manual_seed(0)
+    kept = StochasticDepth(0.25).train()(torch.ones(4000, 3, 2, 2)).flatten(1)
+    assert (kept == kept[:, :1]).all()
+    assert kept.unique().tolist() == pytest.approx([0, 1 / 0.75])
+    assert (kept[:, 0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_stochastic_depth_draws_from_the_default_generator() -> None:
+    branch, images = StochasticDepth(0.5).train(), torch.ones(64, 1, 1, 1)
+    torch.manual_seed(1)
+    first = branch(images)
+    torch.manual_seed(1)
+    assert torch.equal(branch(images), first)
+    assert not torch.equal(branch(images), first)
+
+
+def test_efficientnet_draws_in_training_only() -> None:
+    images = torch.randn(4, 1, 28, 28)
+    module = made("efficientnet_b0", drop_rate=0.0)
+    assert not torch.equal(module(images), module(images))
+    assert torch.equal(module.eval()(images), module(images))
+
+
+def test_efficientnet_without_its_two_rates_draws_nothing() -> None:
+    images = torch.randn(4, 1, 28, 28)
+    module = made("efficientnet_b0", drop_rate=0.0, drop_path_rate=0.0)
+    assert torch.equal(module(images), module(images))
+
+
+def test_stochastic_depth_of_efficientnet_grows_from_zero() -> None:
+    rates = [part.rate for part in made("efficientnet_b0").modules() if isinstance(part, StochasticDepth)]
+    assert rates == pytest.approx([0.2 * place / 16 for place in range(16)])
+
+
+# ShuffleNet and SqueezeNet
+
+
+def test_shuffling_takes_the_halves_by_turns() -> None:
+    channels = torch.arange(6.0).view(1, 6, 1, 1)
+    assert shuffled(channels).flatten().tolist() == [0, 3, 1, 4, 2, 5]
+
+
+def test_half_of_the_channels_pass_a_shuffle_block_untouched() -> None:
+    images = torch.randn(2, 8, 5, 5)
+    assert torch.equal(ShuffleBlock(8, 8, "batch", "relu")(images)[:, ::2], images[:, :4])
+
+
+def test_bypass_of_squeezenet_stands_beside_every_second_fire_module() -> None:
+    fires = [part for part in made("squeezenet1_0", residual=True).modules() if isinstance(part, Fire)]
+    assert [fire.residual for fire in fires] == [False, True] * 4
+    images = torch.randn(2, 1, 28, 28)
+    assert not torch.allclose(made("squeezenet1_0").eval()(images), made("squeezenet1_0", residual=True).eval()(images))
+
+
+def test_relu_output_of_squeezenet_cuts_negative_logits() -> None:
+    images = torch.randn(8, 1, 28, 28)
+    assert (made("squeezenet1_1").eval()(images) < 0).any()
+    assert (made("squeezenet1_1", relu_output=True).eval()(images) >= 0).all()
+
+
+# Bad options
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "answer"),
+    [
+        ("mobilenet_v1", {"width_mult": 0.0}, "width_mult = 0.0 in model.options: must be above 0"),
+        ("mobilenet_v2", {"width_mult": math.nan}, "width_mult = nan in model.options: must be above 0"),
+        ("mobilenet_v3_large", {"width_mult": math.inf}, "width_mult = inf in model.options: must be above 0"),
+        ("mobilenet_v1", {"upsample": 0}, "upsample = 0 in model.options: must be at least 1"),
+        ("mobilenet_v2", {"drop_rate": 1.0}, r"drop_rate = 1.0 in model.options: must be in \[0, 1\)"),
+        ("mobilenet_v3_small", {"variant": "medium"}, "unknown variant 'medium' in model.options; known: large, small"),
+        ("shufflenet_v2_x1_0", {"width_mult": 0.7}, "width_mult = 0.7 in model.options: must be one of 0.5, 1.0, 1.5"),
+        ("squeezenet1_1", {"version": "2.0"}, "unknown version '2.0' in model.options; did you mean '1.0'?"),
+        ("efficientnet_b0", {"depth_mult": -1.0}, "depth_mult = -1.0 in model.options: must be above 0"),
+        ("efficientnet_b0", {"drop_path_rate": 1.0}, r"drop_path_rate = 1.0 in model.options: must be in \[0, 1\)"),
+        *((name, {"stem": "papre"}, "unknown stem 'papre' in model.options; did you mean") for name in FAMILIES),
+    ],
+)
+def test_a_bad_option_is_answered_in_one_line(name: str, options: dict[str, Any], answer: str) -> None:
+    with pytest.raises(ValueError, match=answer):
+        made(name, **options)

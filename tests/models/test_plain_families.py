@@ -1,0 +1,273 @@
+"""What the plain families promise beyond the contract: stages, heads, options, and the flaw of one attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from convoy.evaluation.cost import flops_per_image, parameters
+from convoy.models import create
+from convoy.models._blocks import NEVER_FALLING, activation_and_pool
+
+PLAIN = ("basic_cnn", "improved_cnn", "residual_cnn", "vgg_a", "vgg_a_bn")
+
+
+def made(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int = 10, **options: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return create(name, in_chans=in_chans, num_classes=num_classes, image_size=image_size, options=options)
+
+
+def on_meta(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int = 10, **options: Any) -> nn.Module:
+    """The network without memory for its weights: enough for counts and shapes."""
+    with torch.device("meta"):
+        return made(name, in_chans, image_size, num_classes, **options)
+
+
+def parts(module: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:
+    return [part for part in module.modules() if isinstance(part, kinds)]
+
+
+def map_sides(module: nn.Module, images: torch.Tensor, *kinds: type[nn.Module]) -> list[int]:
+    """The side of the map that each layer of these kinds puts out, in order."""
+    sides: list[int] = []
+    for part in parts(module, *kinds):
+        part.register_forward_hook(lambda part, inputs, output: sides.append(output.shape[-1]))
+    module(images)
+    return sides
+
+
+# ---- options that all of them have ----
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize(
+    ("word", "kinds"), [("batch", (nn.BatchNorm1d, nn.BatchNorm2d)), ("group", (nn.GroupNorm,)), ("none", ())]
+)
+def test_norm_is_the_only_norm(name: str, word: str, kinds: tuple[type[nn.Module], ...]) -> None:
+    norms = parts(on_meta(name, norm=word), nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm)
+    assert bool(norms) == bool(kinds)
+    assert all(isinstance(norm, kinds) for norm in norms)
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "alexnet"])
+def test_activation_replaces_every_relu(name: str) -> None:
+    plain, silu = on_meta(name), on_meta(name, activation="silu")
+    assert not parts(silu, nn.ReLU)
+    assert len(parts(silu, nn.SiLU)) == len(parts(plain, nn.ReLU))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_pool_is_the_only_pooling(name: str) -> None:
+    assert not parts(on_meta(name, pool="average"), nn.MaxPool2d)
+    assert not parts(on_meta(name, pool="max"), nn.AvgPool2d)
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "alexnet", "res_attention_cnn"])
+def test_drop_rate_is_that_of_every_dropout(name: str) -> None:
+    assert {part.p for part in parts(on_meta(name, drop_rate=0.25), nn.Dropout)} == {0.25}
+
+
+@pytest.mark.parametrize("activation", NEVER_FALLING)
+def test_pooling_before_an_activation_that_never_falls_gives_the_same_numbers(activation: str) -> None:
+    pool, act = activation_and_pool(activation, "max", 3, 2, ceil_mode=True)
+    images = torch.randn(2, 3, 8, 8)
+    assert isinstance(pool, nn.MaxPool2d)
+    assert torch.equal(act(pool(images)), pool(act(images)))
+
+
+@pytest.mark.parametrize(("activation", "pool"), [("silu", "max"), ("relu", "average")])
+def test_pooling_comes_last_where_the_order_matters(activation: str, pool: str) -> None:
+    _, last = activation_and_pool(activation, pool, 2)
+    assert isinstance(last, nn.MaxPool2d | nn.AvgPool2d)
+
+
+# ---- cifar-course ----
+
+
+def test_residual_cnn_averages_28_and_32_pixels_to_the_published_4x4() -> None:
+    for size in (28, 32):
+        assert map_sides(made("residual_cnn"), torch.zeros(1, 1, size, size), nn.AvgPool2d) == [4]
+
+
+def test_residual_false_takes_away_the_two_projections_and_nothing_else() -> None:
+    projections = 64 * 128 + 2 * 128 + 128 * 256 + 2 * 256
+    plain = on_meta("residual_cnn", residual=False)
+    assert parameters(plain) == parameters(on_meta("residual_cnn")) - projections
+
+
+def test_residual_block_adds_its_input() -> None:
+    block = made("residual_cnn").blocks[1].eval()  # 64 -> 64, no projection
+    images = torch.randn(1, 64, 7, 7)
+    nn.init.zeros_(block.norm2.weight)  # the branch is silent
+    assert torch.equal(block(images), images.relu())
+
+
+def test_vgg_a_at_32_pixels_is_the_network_without_ceil_mode() -> None:
+    module, images = made("vgg_a", 3, 32).eval(), torch.randn(2, 3, 32, 32)
+    kept = module(images)
+    for pool in parts(module, nn.MaxPool2d):
+        pool.ceil_mode = False
+    assert torch.equal(module(images), kept)
+
+
+def test_five_poolings_fit_into_28_pixels() -> None:
+    assert map_sides(made("vgg_a"), torch.zeros(1, 1, 28, 28), nn.MaxPool2d) == [14, 7, 4, 2, 1]
+
+
+def test_small_head_of_vgg_does_not_grow_with_the_image() -> None:
+    assert parameters(on_meta("vgg_a", image_size=64)) == parameters(on_meta("vgg_a", image_size=28))
+
+
+def test_vgg_a_with_batch_norm_is_vgg_a_bn() -> None:
+    images = torch.randn(2, 1, 28, 28)
+    assert torch.equal(made("vgg_a", norm="batch")(images), made("vgg_a_bn")(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),  # ImageNet's, as torchvision's documentation has them
+    [
+        ("vgg11", 132_863_336),
+        ("vgg11_bn", 132_868_840),
+        ("vgg13", 133_047_848),
+        ("vgg13_bn", 133_053_736),
+        ("vgg16", 138_357_544),
+        ("vgg16_bn", 138_365_992),
+        ("vgg19", 143_667_240),
+        ("vgg19_bn", 143_678_248),
+    ],
+)
+def test_paper_head_at_224_pixels_has_imagenet_s_count(name: str, published: int) -> None:
+    assert parameters(on_meta(name, 3, 224, 1000, head="paper")) == published
+
+
+def test_he_s_weights_tell_images_apart_after_nineteen_layers_and_torch_s_default_does_not() -> None:
+    module, images = made("vgg19").eval(), torch.randn(4, 1, 28, 28)
+    with_he = module.features(images)
+    for layer in parts(module, nn.Conv2d):
+        layer.reset_parameters()
+    with_default = module.features(images)
+    assert with_he.std(dim=0).mean() > 0.1 * with_he.std()
+    assert with_default.std(dim=0).mean() < 1e-4 * with_default.std()
+
+
+def test_glorot_s_weights_have_his_deviation_and_biases_of_zero() -> None:
+    layer = parts(made("vgg_a"), nn.Conv2d)[-1]  # 512 -> 512, 3x3
+    assert layer.weight.std().item() == pytest.approx((2 / (9 * 1024)) ** 0.5, rel=0.01)
+    assert not layer.bias.any()
+
+
+# ---- course-mnist ----
+
+
+def branches(name: str) -> list[torch.Tensor]:
+    """What the two branches of the attention see."""
+    module, seen = made(name), []
+    [attention] = [part for part in module.modules() if type(part).__name__ == "TwoBranchAttention"]
+    attention.gate.register_forward_hook(lambda part, inputs, output: seen.append(inputs[0]))
+    module(torch.randn(2, 1, 28, 28))
+    return seen
+
+
+def test_flawed_attention_sees_the_same_numbers_in_both_branches() -> None:
+    means, maxima = branches("res_attention_cnn_published")
+    assert torch.equal(means, maxima)
+
+
+def test_sound_attention_sees_different_numbers_in_its_branches() -> None:
+    means, maxima = branches("res_attention_cnn")
+    assert (maxima > means).all()
+
+
+@pytest.mark.parametrize(("name", "flaws"), [("res_attention_cnn", 0), ("res_attention_cnn_published", 1)])
+def test_flawed_attention_is_declared(name: str, flaws: int) -> None:
+    assert len(made(name).flaws) == flaws
+
+
+def test_network_without_attention_has_no_flaw_to_declare() -> None:
+    assert made("res_attention_cnn_published", attention="none").flaws == ()
+
+
+@pytest.mark.parametrize("attention", ["none", "se", "cbam"])
+def test_res_attention_cnn_takes_the_attentions_of_other_families(attention: str) -> None:
+    assert made("res_attention_cnn", attention=attention)(torch.randn(2, 1, 28, 28)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("res_attention_cnn", 23.9), ("res_attention_cnn_published", 23.9), ("wide_kernel_cnn", 14.5)],
+)
+def test_multiply_adds_are_the_published_ones(name: str, millions: float) -> None:
+    assert round(flops_per_image(made(name), (1, 28, 28)) / 2e6, 1) == millions
+
+
+# ---- alexnet ----
+
+
+def test_alexnet_s_maps_end_at_7x7() -> None:
+    module = made("alexnet")
+    assert map_sides(module, torch.zeros(1, 1, 28, 28), nn.Conv2d) == [56, 28, 14, 14, 14]
+    assert module.features(module.upsample(torch.zeros(1, 1, 28, 28))).shape == (1, 128, 7, 7)
+
+
+def test_alexnet_large_has_the_paper_s_maps_and_no_window_over_the_edge() -> None:
+    module = made("alexnet_large")
+    images = module.upsample(torch.randn(1, 1, 28, 28))
+    assert map_sides(module.features, images, nn.Conv2d, nn.MaxPool2d) == [55, 27, 27, 13, 13, 13, 13, 6]
+    kept = module.features(images)
+    for pool in parts(module, nn.MaxPool2d):
+        pool.ceil_mode = False
+    assert torch.equal(module.features(images), kept)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "alexnet_large"])
+@pytest.mark.parametrize("image_size", [32, 48, 64])
+def test_first_linear_layer_does_not_grow_with_the_image(name: str, image_size: int) -> None:
+    assert parameters(on_meta(name, image_size=image_size)) == parameters(on_meta(name))
+
+
+@pytest.mark.parametrize("image_size", [32, 48, 64])  # last maps of 8, 12 and 16
+def test_larger_maps_are_averaged_to_7x7(image_size: int) -> None:
+    module = made("alexnet", image_size=image_size)
+    assert module.features(torch.zeros(1, 1, 2 * image_size, 2 * image_size)).shape[2:] == (7, 7)
+
+
+def test_averaging_8_to_7_is_torch_s_adaptive_pooling() -> None:
+    images = torch.randn(2, 3, 8, 8)
+    pool = made("alexnet", image_size=32).features[-1]
+    assert torch.allclose(pool(images), nn.functional.adaptive_avg_pool2d(images, 7))
+
+
+def test_one_tower_at_224_pixels_has_imagenet_s_count() -> None:
+    module = on_meta("alexnet_large", 3, 224, 1000, widths="one_tower", upsample=1)
+    assert parameters(module) == 61_100_840
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("vgg16", {"depth": 12}, "unknown depth '12' in model.options; known: 11, 13, 16, 19"),
+        ("vgg16", {"head": "large"}, "unknown head 'large' in model.options; known: paper, small"),
+        ("vgg16", {"initialisation": "He"}, "unknown initialisation 'He' in model.options"),
+        ("alexnet", {"widths": "full"}, "unknown widths 'full' in model.options"),
+        (
+            "alexnet_large",
+            {"upsample": 1},
+            "upsample = 1 in model.options: images of 28 pixels become 28, and stem = 'paper' needs at least 35",
+        ),
+        ("residual_cnn", {"norm": "layer"}, "unknown norm 'layer' in model.options"),
+        ("res_attention_cnn", {"attention": "channel"}, "unknown attention 'channel' in model.options"),
+    ],
+)
+def test_wrong_option_is_answered(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        on_meta(name, **options)
+
+
+@pytest.mark.parametrize(("stem", "least"), [("small", 8), ("paper", 35)])
+def test_least_enlarged_size_is_the_true_one(stem: str, least: int) -> None:
+    assert made("alexnet", image_size=least, stem=stem, upsample=1)(torch.zeros(1, 1, least, least)).shape == (1, 10)
+    with pytest.raises(ValueError, match=f"needs at least {least}"):
+        made("alexnet", image_size=least - 1, stem=stem, upsample=1)

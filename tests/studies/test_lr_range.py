@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convoy.recipe import Range, Recipe
+from convoy.reporting import write_report
+from convoy.runs import Workspace
+from convoy.studies.lr_range import FEWEST_STEPS, lr_range
+from convoy.training.schedules import Horizon, lr_factor
+
+Make = Callable[..., Recipe]
+
+
+def test_rate_rises_evenly_in_its_logarithm_to_the_recipes() -> None:
+    factors = [lr_factor(Range(start_factor=1e-4), step, Horizon(10, 2)) for step in range(20)]
+    assert factors[0] == pytest.approx(1e-4)
+    assert factors[-1] == 1.0
+    assert np.allclose(np.diff(np.log(factors)), math.log(1e4) / 19)
+
+
+def test_range_test_finds_where_the_loss_falls_and_writes_a_page(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny(("optim.name", "sgd"), ("train.loss.label_smoothing", 0.2))  # else the loss, once 0, stays there
+    study = lr_range(recipe, tmp_path, lowest=1e-4, highest=1e3, command="convoy lr-range")
+    assert study is not None
+    finding = study.finding
+    assert 1e-4 < finding["steepest_lr"] <= finding["lowest_loss_lr"] < finding["diverges_lr"] < 1e3
+    (member,) = study.members
+    assert len(member.run.steps["lr"]) >= FEWEST_STEPS
+    assert "test" not in member.run.scores
+    page = write_report(study).read_text()
+    assert f"{finding['steepest_lr']:.2g}" in page
+    assert (study.path / "figures" / "lr_range.png").stat().st_size > 5_000
+
+
+def test_a_rate_that_is_too_low_throughout_is_said_to_teach_nothing(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny(("model.freeze", ["body.*"]))
+    study = lr_range(recipe, tmp_path, lowest=1e-12, highest=1e-11, command="convoy lr-range")
+    assert study is not None
+    assert "learnt nothing" in study.finding["sentence"]
+    assert study.finding["steepest_lr"] is study.finding["diverges_lr"] is None
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(0.0, 1.0), (1.0, 0.1), (1e-3, math.inf)])
+def test_rates_in_the_wrong_order_are_refused_and_nothing_is_written(
+    tiny: Make, tmp_path: Path, lowest: float, highest: float
+) -> None:
+    with pytest.raises(ValueError, match="0 < lowest < highest"):
+        lr_range(tiny(), tmp_path / "out", lowest=lowest, highest=highest, command="")
+    assert not list(Workspace(tmp_path / "out").runs())
+
+
+def test_interrupted_range_test_goes_on(tiny: Make, tmp_path: Path) -> None:
+    assert lr_range(tiny(), tmp_path, lowest=1e-5, highest=1.0, command="", interrupted=lambda: True) is None
+    assert lr_range(tiny(), tmp_path, lowest=1e-5, highest=1.0, command="") is not None

@@ -1,0 +1,166 @@
+"""The command and the Python function: pages, tables and JSON of profiles, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+import convoy
+from convoy import cli
+from convoy.evaluation import cost
+from convoy.evaluation import profile as profiling
+from convoy.evaluation.trace import trace
+from convoy.models import MODELS, create
+from convoy.reporting.architecture import draw
+
+Call = Callable[..., tuple[int, str, str]]
+TWICE = """
+from torch import nn
+
+
+class Twice(nn.Module):
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.conv = nn.Conv2d(in_chans, 4, 3)
+        self.head = nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        assert len(x) > 1, "needs two images"
+        return self.head(self.conv(x).mean((2, 3)))
+"""
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Runs the command in this process, in an empty folder: (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost, "LATENCY_SECONDS", 0.02)
+    monkeypatch.setattr(profiling, "LARGE_BATCH", 4)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = 0
+        try:
+            cli.main(["profile", *map(str, arguments)])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def test_profile_prints_layers_and_totals_and_ends_with_its_page(call: Call) -> None:
+    code, out, err = call("lenet")
+    assert code == 0, err
+    assert re.search(r"features.0 +Conv2d 5×5 +6x24x24 +156 +172,800\n", out)
+    assert "44,426 parameters, 563,280 FLOPs an image (2 a multiply-add: 282 kMACs" in out
+    assert out.splitlines()[-1] == "convoy-runs/profiles/lenet/profile.html"
+    assert Path(out.splitlines()[-1]).is_file()
+
+
+def test_page_asks_nothing_from_outside_and_its_pictures_are_xml(call: Call) -> None:
+    call("lenet", "mnist_resnet", "--out", "page")
+    html = Path("page/profile.html").read_text()
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "<script" not in html
+    for path in Path("page/figures").glob("*.svg"):
+        ElementTree.parse(path)
+    assert {path.name for path in Path("page/figures").iterdir()} == {
+        "architecture-1.svg", "architecture-2.svg", "cost.png", "cost.svg"
+    }  # fmt: skip
+    linked = re.findall(r"\]\((figures/[^)]+)\)", Path("page/profile.md").read_text())
+    assert linked
+    assert all((Path("page") / name).is_file() for name in linked)
+
+
+def test_json_is_one_object_and_data_say_what_the_images_are(call: Call, net: Path, stripes: Path) -> None:
+    code, out, err = call(f"{net}:Tiny", "--data", stripes, "--json", "--model.options.width", "6")
+    assert code == 0, err
+    (found,) = json.loads(out)["profiles"]
+    assert (found["input"], found["classes"]) == ([1, 12, 12], 3)
+    assert found["parameters"] == 6 * 9 + 6 + 12 + 6 * 36 * 3 + 3
+    assert found["flops_per_image"] == 2 * found["macs_per_image"] == 2 * (12 * 12 * 6 * 9 + 6 * 36 * 3)
+    assert sum(layer["parameters"] for layer in found["layers"]) == found["parameters"]
+
+
+def test_recipe_brings_its_data_and_its_batch_size(call: Call) -> None:
+    code, out, err = call("tensor-mnist/corrected", "--json")
+    assert code == 0, err
+    (found,) = json.loads(out)["profiles"]
+    assert (found["model"], found["input"], found["training_bytes"]["batch_size"]) == ("two_conv_cnn", [1, 28, 28], 16)
+
+
+def test_python_function_returns_what_the_command_writes(tmp_path: Path) -> None:
+    profiled = convoy.profile("lenet", input="3x32x32", classes=7, out=tmp_path)
+    stored = json.loads((tmp_path / "profile.json").read_text())
+    assert profiled.page == tmp_path / "profile.html"
+    assert stored["profiles"] == json.loads(json.dumps(profiled.profiles))
+    assert stored["profiles"][0]["input"] == [3, 32, 32]
+
+
+def test_published_flaw_and_parameters_that_nothing_reads_are_said(call: Call) -> None:
+    _, out, _ = call("mnist_resnet_published", "--out", "page")
+    assert "published flaw: a convolution 32->128" in out
+    assert "37,120 parameters are not reached" in Path("page/profile.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "at least one model"),
+        (["lenett"], "did you mean 'lenet'"),
+        (["lenet", "lenet"], "'lenet' is named twice"),
+        (["lenet", "--input", "28"], "input '28': must be channels x height x width, such as 1x28x28"),
+        (["lenet", "--input", "1x28x30"], "images must be square, and 28 is not 30"),
+        (["lenet", "--input", "1x12x12"], "images of 12 pixels are too small for lenet: at least 16"),
+        (["lenet", "--input", "1x28x28", "--data", "mnist"], "one of them says what the images are"),
+        (["lenet", "--classes", "7", "--data", "mnist"], "classes = 7"),
+        (["lenet", "--classes", "0"], "classes = 0: must be at least 1"),
+        (["lenet", "--data", "mnits"], "did you mean 'mnist'"),
+        (["lenet", "--model.options.activation", "tanhh"], "tanhh"),
+        (["absent.py:Net"], "absent.py"),
+        (["lenet", "--device", "tpu"], "compute.device = 'tpu'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_exit_code_2_and_nothing_written(
+    call: Call, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    code, out, err = call(*arguments)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_users_network_that_fails_in_a_pass_is_one_line_with_its_place(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(TWICE)
+    code, _, err = call("net.py:Twice")
+    assert code == 2
+    assert "net.py:12: Twice in a profile: AssertionError: needs two images" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", {MODELS[name].factory: name for name in MODELS}.values())
+def test_every_family_of_models_has_a_picture_that_fits_a_page(name: str) -> None:
+    with torch.device("meta"):
+        module = create(name, in_chans=3, num_classes=10, image_size=32)
+    found = trace(module, torch.zeros(1, 3, 32, 32, device="meta"))
+    facts = {"label": name, "input": [3, 32, 32], "parameters": cost.parameters(module), "unreached": found.unreached}
+    picture = draw({**facts, "calls": found.root.as_json()})
+    _, _, width, height = map(float, ElementTree.fromstring(picture.svg).attrib["viewBox"].split())
+    assert width <= 1250
+    assert height <= 1500
+
+
+def test_help_has_an_example(call: Call) -> None:
+    code, out, _ = call("--help")
+    assert code == 0
+    assert "Example:" in out

@@ -1,0 +1,79 @@
+"""Mixing, policies, erasing, class weights and balanced sampling, in whole runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.training.test_run_one import bits, finish, interrupt_after
+
+from convoy.recipe import Recipe
+from convoy.training import loop, run_one
+from convoy.training.plan import plan
+
+Make = Callable[..., Recipe]
+ALL_TOOLS: list[tuple[str, Any]] = [
+    (
+        "data.augment",
+        [
+            {"name": "crop", "padding": 1},
+            {"name": "rand_augment", "magnitude": 3},
+            {"name": "erase"},
+            {"name": "mixup"},
+            {"name": "cutmix"},
+        ],
+    ),
+    ("data.sampling", "balanced"),
+    ("train.class_weights", "balanced"),
+    ("train.loss", {"name": "cross_entropy", "label_smoothing": 0.1}),
+]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+def test_all_tools_together_train(tiny: Make, tmp_path: Path, precision: str) -> None:
+    run = finish(tiny(*ALL_TOOLS, ("compute.precision", precision), ("train.epochs", 4)), tmp_path)
+    assert run.scores["test"]["accuracy"] > 0.9
+
+
+def test_run_with_all_tools_that_was_interrupted_equals_the_unbroken_one_to_the_bit(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = loop.train
+    monkeypatch.setattr(run_one, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    recipe = tiny(*ALL_TOOLS)
+    whole = finish(recipe, tmp_path / "whole")
+    assert finish(recipe, tmp_path / "broken", wish=interrupt_after(11)).state == "interrupted"
+    assert bits(finish(recipe, tmp_path / "broken")) == bits(whole)
+
+
+def test_accuracy_in_training_counts_the_dominant_label(tiny: Make, tmp_path: Path) -> None:
+    mixed = [("data.augment", [{"name": "mixup", "alpha": 0.01}])]  # hardly ever in equal parts
+    run = finish(tiny(*mixed, ("train.epochs", 4)), tmp_path)
+    assert run.metrics[-1]["train_total"] == 480
+    assert run.metrics[-1]["train_accuracy"] > 0.9
+
+
+def test_class_weights_are_in_the_training_loss_alone(tiny: Make, tmp_path: Path) -> None:
+    """A rate of nearly 0 keeps both networks as they began, so that only the weights can tell the losses apart."""
+    still = [("optim.lr", 1e-30), ("optim.weight_decay", 0.0), ("train.epochs", 1)]
+    plain = finish(tiny(*still), tmp_path).metrics[0]
+    weighted = finish(tiny(*still, ("train.class_weights", [1, 1, 50])), tmp_path).metrics[0]
+    assert weighted["validation_loss"] == plain["validation_loss"]
+    assert weighted["train_loss"] != pytest.approx(plain["train_loss"], rel=1e-3)
+
+
+def test_weights_for_another_number_of_classes_are_refused_before_anything_is_written(
+    tiny: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="gives 2 weights, and the data have 3 classes"):
+        finish(tiny(("train.class_weights", [1, 2])), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_balanced_weights_follow_the_training_part(tiny: Make) -> None:
+    weights = plan(tiny(("train.class_weights", "balanced"))).class_weights
+    assert weights is not None
+    assert torch.allclose(weights, torch.ones(3, dtype=torch.float64))
