@@ -181,6 +181,19 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
         (["train", "lenet", "--limit", "100", "--model.freeze", "featurs.*"], "model.freeze"),
         (["train", "lenet", "--limit", "100", "--model.freeze", "*"], "nothing is left to train"),
         (["train", "lenet", "--train.accumulate", "0"], "train.accumulate = 0"),
+        (["train", "lenet", "--train.accumulate", "500"], "a batch of 128 has not so many parts"),
+        (
+            ["train", "resnet18", "--limit", "60", "--train.batch_size", "1", "--data.size", "8"],
+            "a batch norm sees one",
+        ),
+        (["train", "lenet", "--data.augment", "mixup"], 'must be a list of tables, such as [{name = "flip"}]'),
+        (["train", "lenet", "--train.class_weights", "1,2"], "a list"),
+        (["train", "lenet", "--init", ""], "init is empty"),
+        (["train", "lenet", "--init", __file__], "is no file of weights"),
+        (["train", "lenet", "--limit", "60", "--out", __file__], "is a file, and runs and studies need a folder"),
+        (["train", "mobilenet_v2", "--limit", "60", "--model.options.width_mult", "1000000"], "out of memory"),
+        (["lr-range", "lenet", "--optim.lr", "0.1"], "optim.lr is what a range test decides itself"),
+        (["lr-range", "lenet", "--limit", "100", "--from", "1", "--to", "0.1"], "0 < lowest < highest"),
         (["train", "absent.py:Net"], "absent.py"),
         (["train", "--model.options.activation", "tanhh"], "tanhh"),
         (["compare"], "at least one recipe"),
@@ -266,7 +279,16 @@ def test_users_network_that_fails_late_in_training_is_one_line(call: Call, quick
 
 
 def test_every_command_has_help_with_an_example(call: Call) -> None:
-    for command in (["train"], ["compare"], ["test"], ["predict"], ["report"], ["list"], ["data", "pack"]):
+    for command in (
+        ["train"],
+        ["compare"],
+        ["lr-range"],
+        ["test"],
+        ["predict"],
+        ["report"],
+        ["list"],
+        ["data", "pack"],
+    ):
         code, out, _ = call(*command, "--help")
         assert code == 0
         assert "Example:" in out, command
@@ -359,6 +381,14 @@ def test_fine_tuning_starts_from_a_run_by_its_name(call: Call, quick: list[str])
     code, _, err = call("train", *quick, "--init", first.name, "--model.freeze", "body.*")
     assert code == 0, err
     assert sum(1 for _ in Workspace("convoy-runs").runs()) == 2
+
+
+def test_fine_tuning_twice_by_the_same_part_of_a_name_finds_the_run(call: Call, quick: list[str]) -> None:
+    call("train", *quick)
+    for _ in range(2):
+        code, out, err = call("train", *quick, "--init", "Tiny-s42")
+        assert code == 0, err
+    assert "found finished" in out
 
 
 def test_public_names_are_all_there_and_load_lazily() -> None:

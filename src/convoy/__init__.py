@@ -6,11 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convoy.api import Prediction, Stopped, compare, lr_range, predict, profile, report, test, train
+    from convoy.api import (
+        DataSheet,
+        Prediction,
+        Stopped,
+        compare,
+        data_sheet,
+        lr_range,
+        predict,
+        profile,
+        report,
+        test,
+        train,
+    )
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study, Workspace
 
 __all__ = [
+    "DataSheet",
     "Prediction",
     "Recipe",
     "Run",
@@ -18,6 +31,7 @@ __all__ = [
     "Study",
     "Workspace",
     "compare",
+    "data_sheet",
     "lr_range",
     "predict",
     "profile",

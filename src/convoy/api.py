@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from convoy.recipe import Override, Recipe, builtin_names, resolve
 from convoy.registry import is_user_class
 from convoy.runs import DEFAULT_OUT, Run, Study, command_line, file_name, locate, model_label
+
+WEIGHTS = (".safetensors", ".pth", ".pt")
 
 
 class Stopped(KeyboardInterrupt):
@@ -70,6 +74,7 @@ def compare(
     seed: int | None = None,
     limit: int | None = None,
     device: str | None = None,
+    init: Run | str | Path | None = None,
     set: Mapping[str, Any] | Sequence[Override] = (),  # noqa: A002
     out: str | Path = DEFAULT_OUT,
     fresh: bool = False,
@@ -84,7 +89,7 @@ def compare(
     """
     from convoy.studies import compare as comparison
 
-    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device}
+    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": _weights(init, out)}
     given = recipes.items() if isinstance(recipes, Mapping) else [(_label(recipe), recipe) for recipe in recipes]
     named = [(label, _resolve(recipe, model=None, data=data, set=set, **flags)) for label, recipe in given]
     entries = comparison.with_seeds(named, seeds)
@@ -127,6 +132,9 @@ def lr_range(
     """
     from convoy.studies import lr_range as range_test
 
+    for path, _ in set.items() if isinstance(set, Mapping) else set:
+        if path.startswith(("optim.lr", "schedule", "stop", "train.epochs")):
+            raise ValueError(f"{path} is what a range test decides itself: its rates are `lowest` and `highest`")
     resolved = _resolve(recipe, model=model, data=data, set=set, seed=seed, limit=limit, device=device)
     with interruptible() as interrupted, _display([model_label(resolved)], show, to_stderr) as display:
         study = range_test.lr_range(
@@ -200,6 +208,34 @@ def profile(
         DEFAULT_OUT / "profiles" / file_name("-".join(list(subjects)[:4])[:100] + more) if out is None else Path(out)
     )
     return Profiled(profiles, write_profile(profiles, environment.describe(device_of(recipe), recipe), folder))
+
+
+class DataSheet(NamedTuple):
+    facts: dict[str, Any]  # as data-sheet.json holds them
+    page: Path
+
+
+def data_sheet(
+    data: str = "mnist",
+    *,
+    size: int | None = None,
+    out: str | Path | None = None,
+    progress: Callable[[float], None] = lambda share: None,
+) -> DataSheet:
+    """What a data set holds: samples, classes, levels, and the images that stand in it twice; data-sheet.html in `out`.
+
+    Reads the test images, trains nothing, and counts no opening. `size`: pixels, each image resized to it. `progress`
+    is told which share of the search for duplicates is done. Raises DataError, ValueError for an unknown name.
+    """
+    from convoy.data.sheet import make_sheet
+    from convoy.reporting.data_sheet import write_data_sheet
+
+    spec = _resolve(None, model=None, data=data, set={} if size is None else {"data.size": size}).data
+    sheet = make_sheet(spec.name, spec.size, progress)
+    name = f"{file_name(sheet.facts['name'])}-{sheet.facts['content_hash'][:12]}"
+    folder = DEFAULT_OUT / "data" / name if out is None else Path(out)
+    made = {"convoy": version("convoy-ml"), "date": time.strftime("%Y-%m-%d %H:%M:%S"), "command": command_line()}
+    return DataSheet(sheet.facts, write_data_sheet(sheet.facts, sheet.arrays, made, folder))
 
 
 class Prediction(NamedTuple):
@@ -351,6 +387,10 @@ def _weights(init: Run | str | Path | None, out: str | Path) -> str | None:
     """The file of weights that a run, its name or a path means."""
     if init is None:
         return None
+    if not isinstance(init, Run) and Path(init).is_file() and Path(init).suffix not in WEIGHTS:
+        raise ValueError(f"{init}: is no file of weights ({', '.join(WEIGHTS)})")
+    if not str(init):
+        raise ValueError("init is empty: it takes a run or a file of weights")
     target = _target(init, out)
     return str((target.path / "best.safetensors" if isinstance(target, Run) else target).resolve())
 
@@ -360,6 +400,7 @@ def _target(weights: Run | str | Path, out: str | Path) -> Run | Path:
     if isinstance(weights, Run):
         return weights
     path = Path(weights)
-    if path.suffix in (".safetensors", ".pth", ".pt"):
-        return Run(path.parent) if (path.parent / "recipe.toml").is_file() else path
+    if path.suffix in WEIGHTS:
+        is_run = path.name == "best.safetensors" and (path.parent / "recipe.toml").is_file()
+        return Run(path.parent) if is_run else path
     return find_run(weights, out)

@@ -263,6 +263,8 @@ class Workspace:
 
     def __init__(self, out: str | Path = DEFAULT_OUT) -> None:
         self.path = Path(out)
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{out}: is a file, and runs and studies need a folder")
 
     def runs(self) -> Iterator[Run]:
         for path in sorted(self.path.glob("runs/*/recipe.toml")):
@@ -286,7 +288,10 @@ class Workspace:
         found = self.find(digest)
         if found is not None:
             return found
-        path = self.path / "runs" / f"{file_name(model_label(recipe))}-s{recipe.seed}-{digest[:12]}"
+        # A run that starts from another, and a range test, are not found by the plain run's name, "lenet-s42".
+        kinds = ["tuned"] * (recipe.model.init is not None) + ["range"] * (recipe.schedule.name == "range")
+        name = "-".join([file_name(model_label(recipe)), *kinds, f"s{recipe.seed}", digest[:12]])
+        path = self.path / "runs" / name
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "status.json", {"state": "running", "reason": "", "fingerprint": digest})
         write_bytes(path / "recipe.toml", recipe.to_toml().encode())

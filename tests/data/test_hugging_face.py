@@ -93,6 +93,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
             return answer
 
         module = ModuleType("datasets")
+        module.__version__ = "5.2.0"
         vars(module).update(load_dataset=load_dataset, Image=ImageFeature, ClassLabel=ClassLabel, Value=Value)
         monkeypatch.setitem(sys.modules, "datasets", module)
         return asked

@@ -159,9 +159,10 @@ def test_activation_of_mobilenet_v3_stands_for_its_hard_swish() -> None:
 # Stochastic depth
 
 
-def test_stochastic_depth_leaves_whole_images_out_and_scales_the_others() -> None:
+@pytest.mark.parametrize("shape", [(4000, 3, 2, 2), (4000, 5, 3)], ids=["maps", "tokens"])
+def test_stochastic_depth_leaves_whole_images_out_and_scales_the_others(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    kept = StochasticDepth(0.25).train()(torch.ones(4000, 3, 2, 2)).flatten(1)
+    kept = StochasticDepth(0.25).train()(torch.ones(shape)).flatten(1)
     assert (kept == kept[:, :1]).all()
     assert kept.unique().tolist() == pytest.approx([0, 1 / 0.75])
     assert (kept[:, 0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)

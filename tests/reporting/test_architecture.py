@@ -157,6 +157,34 @@ def test_dense_blocks_whose_channels_grow_are_one_box() -> None:
     assert (box.title, box.repeats, box.output) == ("DenseLayer", 4, (20, 8, 8))
 
 
+def test_what_computes_a_weight_belongs_to_the_layer_that_uses_it() -> None:
+    net = Network()
+    start = net.conv(8)
+    norm = net.call("_WeightNorm", "other", (8, 3, 3), parameters=72, inputs=[])
+    conv = net.conv(8, kernel=1, reads=[1, 2], parameters=8)
+    boxes = outline(profile([start, norm, conv])["calls"])
+    assert [(box.title, box.parameters, box.inputs) for box in boxes] == [
+        ("3×3 conv, 8", 800, {ENTRY}),
+        ("1×1 conv, 8", 80, {0}),
+    ]
+
+
+def test_block_with_very_many_branches_is_drawn_as_wide_as_it_is() -> None:
+    net = Network()
+    start = net.conv(8)
+    ways = [net.conv(4, reads=[1]) for _ in range(20)]
+    join = net.call("concatenate", "merge", (80, 8, 8), reads=[way["number"] for way in ways])
+    picture = draw(profile([start, net.module("Many", [*ways, join], "many")]))
+    assert picture.width > 2000
+
+
+def test_network_without_a_layer_that_can_be_drawn_says_so() -> None:
+    net = Network()
+    picture = draw(profile([net.call("Flatten", "reshape", (64,))]) | {"parameters": 10})
+    assert picture.finding == "No layer of net that could be drawn has parameters."
+    assert "held outside layers" in texts(picture.svg)
+
+
 def test_picture_says_shapes_counts_and_repeats() -> None:
     shown = texts(draw(profile(resnet())).svg)
     for text in (

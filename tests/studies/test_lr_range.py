@@ -56,4 +56,21 @@ def test_rates_in_the_wrong_order_are_refused_and_nothing_is_written(
 
 def test_interrupted_range_test_goes_on(tiny: Make, tmp_path: Path) -> None:
     assert lr_range(tiny(), tmp_path, lowest=1e-5, highest=1.0, command="", interrupted=lambda: True) is None
-    assert lr_range(tiny(), tmp_path, lowest=1e-5, highest=1.0, command="") is not None
+    (begun,) = Workspace(tmp_path).runs()
+    study = lr_range(tiny(), tmp_path, lowest=1e-5, highest=1.0, command="")
+    assert study is not None
+    assert study.members[0].run.path.resolve() == begun.path.resolve()
+    assert "going on" in (begun.path / "log.txt").read_text()
+
+
+def test_test_set_stays_shut_under_the_fault_that_selects_on_it(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny(("protocol.faults", ["selection_on_test"]))
+    assert lr_range(recipe, tmp_path, lowest=1e-5, highest=1.0, command="") is not None
+    assert not (tmp_path / "test_openings.json").exists()
+
+
+def test_image_left_over_leaves_enough_updates(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny(("train.batch_size", 479))  # of 480 images: one update an epoch, not two
+    study = lr_range(recipe, tmp_path, lowest=1e-5, highest=1.0, command="")
+    assert study is not None
+    assert len(study.members[0].run.steps["lr"]) == FEWEST_STEPS

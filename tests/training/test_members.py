@@ -29,6 +29,27 @@ def weights(members: Solo) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in members.module.state_dict().items() if value.is_floating_point()}
 
 
+def test_average_of_tied_weights_moves_once_an_update() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 3))
+    module[2].weight = module[1].weight
+    members = Solo(module, SGD(lr=0.1), losses.squared_error, ema_decay=0.9)
+    first = module[1].weight.detach().clone()
+    members.step(*batch(0))
+    assert torch.allclose(members.network[1].weight, first.lerp(module[1].weight.detach(), 1 - 2 / 11), atol=1e-6)
+
+
+def test_average_does_not_count_an_update_that_was_left_out() -> None:
+    clean, hit = (Solo(solo(SGD()).module, SGD(), losses.squared_error, ema_decay=0.9) for _ in range(2))
+    x, y = batch(0)
+    for members in (clean, hit):
+        members.step(x, y)
+    hit.step(x * torch.nan, y)
+    for members in (clean, hit):
+        members.step(*batch(1))
+    assert torch.equal(clean.network[0].weight, hit.network[0].weight)
+
+
 @pytest.mark.parametrize("on_host", [True, False])
 @pytest.mark.parametrize("optim", OPTIMIZERS, ids=repr)
 def test_update_that_is_not_finite_leaves_no_trace(optim: OptimBase, on_host: bool) -> None:

@@ -22,7 +22,7 @@ app.command(data_app)
 
 Overrides = Annotated[Sequence[tuple[str, Any]], Parameter(parse=False)]
 Out = Annotated[Path, Parameter(help="Folder that holds runs and studies.")]
-Data = Annotated[str | None, Parameter(help="A data set's name, a path, or NAME=PATH.")]
+Data = Annotated[str | None, Parameter(help="A data set's name, a path, NAME=PATH, or hf:owner/name.")]
 Limit = Annotated[int | None, Parameter(help="Take this many images, for a quick try; every output says so.")]
 Epochs = Annotated[int | None, Parameter(help="Passes over the training images.")]
 Seed = Annotated[int | None, Parameter(help="Of initialisation, order, augmentation and dropout.")]

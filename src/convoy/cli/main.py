@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError
 
-from convoy.cli import data, listing, profile, runs, studies  # noqa: F401 (they put their commands into the table)
+from convoy.cli import data, data_sheet, listing, profile, runs, studies  # noqa: F401 (they put their commands into the table)
 from convoy.cli.app import app
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(" ".join(str(error).split()))
     except (ValueError, OSError) as error:
         _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail("out of memory: a smaller batch, network or image may fit")
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)
         sys.exit(130)
@@ -66,6 +70,13 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]
             value = waiting.pop(0)
         overrides.append(parse_override(name.removeprefix("--"), value))
     return overrides, rest
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch is not imported here: on a CPU it raises a plain RuntimeError, on a GPU a kind of its own."""
+    said = str(error)
+    is_of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in said
+    return isinstance(error, MemoryError) or is_of_torch or "Storage size calculation overflowed" in said
 
 
 def _fail(message: str) -> None:

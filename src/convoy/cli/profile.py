@@ -53,7 +53,7 @@ def profile(
 
 def _show(found: Mapping[str, Any]) -> None:
     """Layers and totals of one network."""
-    from convoy.reporting.quantities import MIB, compact, plain
+    from convoy.reporting.quantities import MIB, plain, with_unit
 
     memory, (single, many) = found["training_bytes"], found["latency"]
     parts = [f"{name} {plain(memory[name] / MIB)}" for name in ("parameters", "gradients")]
@@ -67,7 +67,7 @@ def _show(found: Mapping[str, Any]) -> None:
     print_table(_layers(found))
     print(
         f"{found['parameters']:,} parameters, {found['flops_per_image']:,} FLOPs an image "
-        f"(2 a multiply-add: {compact(found['macs_per_image'])}MACs; no norms, activations, pooling)"
+        f"(2 a multiply-add: {with_unit(found['macs_per_image'], 'MACs')}; no norms, activations, pooling)"
     )
     print(
         f"training memory, computed: {plain(memory['total'] / MIB)} MiB at batch {memory['batch_size']} = "

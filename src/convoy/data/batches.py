@@ -34,6 +34,15 @@ class Normaliser:
         return torch.mul(x.to(self.dtype), self._scale).add_(self._offset)
 
 
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """The last batch may be smaller than the others; it is kept.
+
+    A single image left over joins the batch before it: BatchNorm over vectors cannot train on one image.
+    """
+    whole, left_over = divmod(images, batch_size)
+    return max(1, whole + (left_over > 1))
+
+
 class Batches:
     """The batches of every epoch: `at(epoch, step)` is a pure function of seed and member, so any step can be resumed.
 
@@ -74,12 +83,7 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The last batch may be smaller than the others; it is kept.
-
-        A single image left over joins the batch before it: BatchNorm over vectors cannot train on one image.
-        """
-        whole, left_over = divmod(len(self._images), self.batch_size)
-        return max(1, whole + (left_over > 1))
+        return steps_per_epoch(len(self._images), self.batch_size)
 
     def at(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Normalised images [B, C, H, W] and labels, on the device.

@@ -115,7 +115,7 @@ def _fetch_file(name: str, file: RemoteFile, folder: Path) -> None:
 
 def _from_mirror(url: str, file: RemoteFile, folder: Path, advance: Advance) -> None:
     partial = folder / f".{file.name}.part"
-    was_begun_elsewhere = partial.exists()
+    was_joined = partial.exists()  # of what several answers sent
     cuts = 0
     while True:
         before = _size_bytes(partial)
@@ -123,6 +123,7 @@ def _from_mirror(url: str, file: RemoteFile, folder: Path, advance: Advance) -> 
             _receive(url, file, partial, advance)
             break
         except _CutError as cut:
+            was_joined = True
             cuts = 0 if _size_bytes(partial) >= before + _ADVANCE_BYTES else cuts + 1
             if cuts == CUTS_WITHOUT_ADVANCE:
                 raise _RefusalError(str(cut)) from None
@@ -132,7 +133,7 @@ def _from_mirror(url: str, file: RemoteFile, folder: Path, advance: Advance) -> 
         return
     size_bytes = _size_bytes(partial)
     partial.unlink()
-    if not was_begun_elsewhere:
+    if not was_joined:
         raise _RefusalError(f"sent another file of {size_bytes:,} bytes (its SHA-256 is not {file.sha256[:12]}...)")
     _from_mirror(url, file, folder, advance)
 

@@ -19,6 +19,7 @@ from convoy.data.image_folder import assemble, note_on_sizes
 from convoy.data.imageset import DataError, DataSet
 
 PREFIX = "hf:"
+OLDEST = 4  # the major version of datasets since which it runs no script of a set
 _PARTS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 _CHUNK = 250  # images
 
@@ -35,6 +36,11 @@ def load(name: str, size: int | None) -> DataSet:
         import datasets
     except ImportError:
         raise DataError(f"{where}: the Hugging Face Hub is read through datasets: pip install datasets") from None
+    if int(datasets.__version__.partition(".")[0]) < OLDEST:
+        raise DataError(
+            f"{where}: datasets {datasets.__version__} may run a set's own code; version {OLDEST} or newer is needed: "
+            "pip install --upgrade datasets"
+        )
     owner, _, rest = name.partition("/")
     set_name, _, configuration = rest.partition("/")
     try:

@@ -53,7 +53,7 @@ def read_pickled(content: bytes, where: str) -> dict[str, Any]:
         value = _Machine().run(content)
     except _RefusedError as refusal:
         raise DataError(f"{where}: {refusal}; it is read as plain data, and nothing in it was run") from None
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{where}: is damaged or not a pickle of plain data: {error}") from None
     if not isinstance(value, dict):
         raise DataError(f"{where}: holds a {type(value).__name__}, not a dict")
@@ -150,6 +150,8 @@ class _Machine:
     def _update(self, items: list[Any]) -> None:
         if not isinstance(self._stack[-1], dict):
             raise TypeError("items for what is no dict")
+        if not all(isinstance(key, str | bytes | int) for key in items[::2]):
+            raise TypeError("a key that is no text or number")  # to hash nested tuples may take for ever
         self._stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def tuple_(self, _: None) -> None:

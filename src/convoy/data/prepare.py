@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convoy.data.imageset import DataError, ImageSet, SealedTest
+from convoy.data.imageset import DataError, DataSet, ImageSet, SealedTest
 from convoy.data.sources import load
 from convoy.data.splits import Split, limit_split, make_split
 from convoy.recipe import Data
@@ -61,9 +61,18 @@ def prepare(spec: Data) -> Prepared:
         std=std,
         data_hash=dataset.content_hash,
         split=split,
-        notes=dataset.notes,
+        notes=dataset.notes + _lacking(dataset, split),
         limit=spec.limit,
     )
+
+
+def _lacking(dataset: DataSet, split: Split) -> tuple[str, ...]:
+    """A validation part without a class rewards a network that never names it."""
+    if not len(split.validation):
+        return ()
+    missing = np.setdiff1d(dataset.train.labels, dataset.train.labels[split.validation])
+    names = ", ".join(dataset.train.classes[index] for index in missing[:5])
+    return (f"the validation part has no image of {len(missing)} classes: {names}",) if len(missing) else ()
 
 
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Iterator
@@ -202,7 +203,7 @@ def profile(subject: Subject, device: torch.device, *, kept_per_parameter: int) 
             sum(weight.nbytes for weight in weights),
             trained,
             kept_per_parameter * trained,
-            activations.of(batch_size),
+            activations.of(math.ceil(batch_size / subject.recipe.train.accumulate)),
         ),
         latencies,
         str(device),

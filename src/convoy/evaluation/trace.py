@@ -79,7 +79,7 @@ def trace(module: nn.Module, image: torch.Tensor) -> Trace:
     holders: dict[str, int] = {}
     for name, parameter in module.named_parameters():
         if name not in recorder.counted:
-            holder = name.rpartition(".")[0]
+            holder = name.rpartition(".")[0] or type(module).__name__
             holders[holder] = holders.get(holder, 0) + parameter.numel()
     return Trace(recorder.root, holders)
 

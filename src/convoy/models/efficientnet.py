@@ -4,7 +4,7 @@ Paper: Tan, Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
 https://arxiv.org/abs/1905.11946
 Differs from the paper: the first two of five halvings are left out unless `stem = "paper"`; running statistics of the
 norms move by 0.1 a step and not by 0.01, because a training here may have no more than a few hundred steps; weights
-start by He's rule for outgoing links, 0.01 in the linear layer.
+start as torch starts them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from convoy.models._blocks import (
     checked_rate,
     chosen,
     conv_norm_act,
-    init_fan_out,
+    init_for_norm,
     scaled_channels,
     stem_strides,
 )
@@ -70,13 +70,13 @@ class EfficientNet(nn.Module):
             raise ValueError(f"depth_mult = {depth_mult} in model.options: must be above 0")
         stem_stride, *strides = stem_strides(stem, [2, *(stride for *_, stride in STAGES)])
         total = sum(math.ceil(blocks * depth_mult) for *_, blocks, _ in STAGES)
+        inner = chosen("activation", activation, ACTIVATIONS)
         width = scaled_channels(STEM, width_mult)
         self.features = nn.Sequential(conv_norm_act(in_chans, width, 3, stem_stride, norm_word=norm, act=activation))
         for (expansion, kernel, channels, blocks, _), first_stride in zip(STAGES, strides, strict=True):
             out_chans = scaled_channels(channels, width_mult)
             for place in range(math.ceil(blocks * depth_mult)):
                 hidden = width * expansion
-                inner = chosen("activation", activation, ACTIVATIONS)
                 block = InvertedResidual(
                     width,
                     out_chans,
@@ -93,7 +93,7 @@ class EfficientNet(nn.Module):
         self.features.append(conv_norm_act(width, 4 * width, 1, norm_word=norm, act=activation))
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
         self.head = nn.Linear(4 * width, num_classes)
-        init_fan_out(self)
+        init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(x)  # (N, 1280, H/8, W/8)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convoy.models._blocks import Upsample, checked_rate, conv_norm_act, init_fan_out, scaled_channels, stem_strides
+from convoy.models._blocks import Upsample, checked_rate, conv_norm_act, init_for_norm, scaled_channels, stem_strides
 from convoy.models.entry import register
 
 WIDTHS = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)  # the first full convolution, then 13 separated ones
@@ -58,8 +58,7 @@ class MobileNetV1(nn.Module):
             self.features.append(separable(before, width, stride, norm, activation))
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
         self.head = nn.Linear(widths[-1], num_classes)
-        if norm == "none":
-            init_fan_out(self)  # from torch's own start 27 layers without a norm answer all images alike
+        init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(self.upsample(x))  # (N, 1024, H/16, W/16)

@@ -2,8 +2,8 @@
 
 Paper: Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018.
 https://arxiv.org/abs/1801.04381
-Differs from the paper: the first two of five halvings are left out unless `stem = "paper"`; weights start by
-He's rule for outgoing links, 0.01 in the linear layer.
+Differs from the paper: the first two of five halvings are left out unless `stem = "paper"`; weights start as
+torch starts them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from convoy.models._blocks import (
     InvertedResidual,
     checked_rate,
     conv_norm_act,
-    init_fan_out,
+    init_for_norm,
     scaled_channels,
     stem_strides,
 )
@@ -80,7 +80,7 @@ class MobileNetV2(nn.Module):
         self.features.append(conv_norm_act(width, last, 1, norm_word=norm, act=activation))
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
         self.head = nn.Linear(last, num_classes)
-        init_fan_out(self)
+        init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(x)  # (N, 1280, H/8, W/8)

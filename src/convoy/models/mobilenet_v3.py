@@ -1,9 +1,9 @@
 """MobileNetV3: inverted residuals of searched widths, some gated, hard swish where the maps are small.
 
 Paper: Howard et al., "Searching for MobileNetV3", 2019. https://arxiv.org/abs/1905.02244
-Differs from the paper: the first two of five halvings are left out unless `stem = "paper"`; running
-statistics of the norms move by 0.1 a step and not by 0.01, because a training here may have no more than a few hundred
-steps; weights start by He's rule for outgoing links, 0.01 in linear layers.
+Differs from the paper: the first two of five halvings are left out unless `stem = "paper"`; running statistics of the
+norms move by 0.1 a step and not by 0.01, because a training here may have no more than a few hundred steps; weights
+start as torch starts them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from convoy.models._blocks import (
     checked_rate,
     chosen,
     conv_norm_act,
-    init_fan_out,
+    init_for_norm,
     scaled_channels,
     stem_strides,
 )
@@ -137,7 +137,7 @@ class MobileNetV3(nn.Module):
             nn.Dropout(checked_rate("drop_rate", drop_rate)),
             nn.Linear(head_width, num_classes),
         )
-        init_fan_out(self)
+        init_for_norm(self, norm)
         for part in self.modules():
             if isinstance(part, nn.BatchNorm2d):
                 part.eps = NORM_EPS

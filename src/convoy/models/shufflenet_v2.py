@@ -3,7 +3,7 @@
 Paper: Ma, Zhang, Zheng, Sun, "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design", 2018.
 https://arxiv.org/abs/1807.11164
 Differs from the paper: neither the first convolution nor the pooling behind it halves the maps unless
-`stem = "paper"`. Weights start by He's rule for outgoing links, 0.01 in the linear layer.
+`stem = "paper"`. Weights start as torch starts them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convoy.models._blocks import chosen, conv_norm_act, init_fan_out
+from convoy.models._blocks import chosen, conv_norm_act, init_for_norm
 from convoy.models.entry import register
 
 SOURCE = "https://arxiv.org/abs/1807.11164"
@@ -84,7 +84,7 @@ class ShuffleNetV2(nn.Module):
             before = width
         self.features.append(conv_norm_act(before, last, 1, norm_word=norm, act=activation))
         self.head = nn.Linear(last, num_classes)
-        init_fan_out(self)
+        init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(x)  # (N, 1024 or 2048, H/8, W/8)

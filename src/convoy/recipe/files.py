@@ -59,15 +59,22 @@ def _find(name: str, relative_to: Path) -> Path:
 
 def _anchor_paths(table: dict[str, Any], folder: Path) -> None:
     """A path in a recipe file is relative to that file."""
-    for section in ("model", "data"):
-        name = table.get(section, {}).get("name") if isinstance(table.get(section), dict) else None
-        if isinstance(name, str) and (is_user_class(name) or section == "data"):
-            file, colon, class_name = name.rpartition(":") if is_user_class(name) else (name, "", "")
-            if (folder / file).exists() and ("/" in file or is_user_class(name)):
-                table[section]["name"] = f"{(folder / file).resolve()}{colon}{class_name}"
-    init = table["model"].get("init") if isinstance(table.get("model"), dict) else None
-    if isinstance(init, str) and (folder / init).exists():
-        table["model"]["init"] = str((folder / init).resolve())
+
+    def anchored(path: str) -> str:
+        return str((folder / path).resolve()) if (folder / path).exists() else path
+
+    model, data = (table.get(section) for section in ("model", "data"))
+    if isinstance(model, dict):
+        name, init = model.get("name"), model.get("init")
+        if isinstance(name, str) and is_user_class(name):
+            file, _, class_name = name.rpartition(":")
+            model["name"] = f"{anchored(file)}:{class_name}"
+        if isinstance(init, str):
+            model["init"] = anchored(init)
+    if isinstance(data, dict) and isinstance(data.get("name"), str):
+        short, equals, path = data["name"].rpartition("=")  # "cifar10=downloads/"
+        if "/" in path:
+            data["name"] = f"{short}{equals}{anchored(path)}"
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

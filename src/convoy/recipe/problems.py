@@ -40,7 +40,9 @@ def first_problem(
         name = node.get("name") if isinstance(node, Mapping) else node
         return unknown(f"{dotted}.name", str(name), allowed, origin)
     if problem["type"] == "literal_error" and isinstance(node, str):
-        return unknown(dotted, node, _literals(str(problem["ctx"]["expected"])), origin)
+        takes_list = any(each["type"] == "tuple_type" for each in error.errors())
+        allowed = _literals(str(problem["ctx"]["expected"])) + ["a list"] * takes_list
+        return unknown(dotted, node, allowed, origin)
     message = problem["msg"].removeprefix("Value error, ")
     return ValueError(f"{dotted} = {node!r} in {origin}: {message[:1].lower()}{message[1:]}")
 

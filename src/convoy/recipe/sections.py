@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -46,6 +46,13 @@ class Data(Section):
     normalise: Literal["train"] | tuple[float | tuple[float, ...], float | tuple[float, ...]] = "train"
     augment: tuple[dict[str, Any], ...] = ()  # names and keys are checked by convoy.data.augment
     sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: with replacement, every class equally likely
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _is_list(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise ValueError('must be a list of tables, such as [{name = "flip"}]')
+        return value
 
     @field_validator("augment")
     @classmethod
@@ -90,6 +97,12 @@ class Train(Section):
     clip_norm: NonNegative = 0.0  # of the gradient; 0: none
     accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1  # parts in which a batch passes, to save memory
     ema_decay: Fraction = 0.0  # of the moving average of the weights, which is then what is scored; 0: off
+
+    @model_validator(mode="after")
+    def _parts_of_a_batch(self) -> Self:
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate = {self.accumulate}: a batch of {self.batch_size} has not so many parts")
+        return self
 
     @field_validator("class_weights", mode="before")
     @classmethod

@@ -57,7 +57,8 @@ class _Drawing:
         titles = dict.fromkeys(kind[0].title for kind in self._kinds.values())
         self._colours = {title: BLOCKS[place % len(BLOCKS)] for place, title in enumerate(titles)}
         rows = list(rows_of(self._boxes))
-        self._most = max([self._unreached, *(row.parameters for row in rows)])
+        self._apart = self._total - self._unreached - sum(row.parameters for row in rows)
+        self._most = max([self._apart, self._unreached, *(row.parameters for row in rows)])
         shapes = [self._image, *(row.output for row in rows)]
         self._widest_map = max(shape[-1] for shape in shapes if len(shape) == 3)
         self._most_numbers = max(shape[0] for shape in shapes if shape)
@@ -87,8 +88,7 @@ class _Drawing:
             points = [(start, ends[source][0]), (x, ends[source][0]), (x, ends[place][0])]
             surface.wire([*points, (self._edge(self._boxes[place]), ends[place][0])])
         y = ends[len(self._boxes) - 1][1]
-        apart = self._total - self._unreached - sum(box.parameters for box in self._boxes)
-        for what, count in (("held outside layers", apart), ("not reached by a pass", self._unreached)):
+        for what, count in (("held outside layers", self._apart), ("not reached by a pass", self._unreached)):
             if count:
                 y += BELOW + NOTE
                 surface.text(middle, y - NOTE / 2, what, size=NOTE, colour=MUTED, anchor="middle")
@@ -184,7 +184,7 @@ class _Drawing:
         """Draws each kind once, in columns as high as the layers, or higher where the page would be too wide."""
         panels = [self._panel(kind, letter) for kind, letter in self._letters.items()]
         bottom = max([bottom, *(panel.bottom for panel in panels)])
-        while (places := _columns(panels, bottom))[1] > WIDEST - left:
+        while (places := _columns(panels, bottom))[1] > WIDEST - left and any(x for x, _ in places[0]):
             bottom *= 1.1
         for panel, (x, y) in zip(panels, places[0], strict=True):
             surface.place(panel, left + x, y)
@@ -214,6 +214,8 @@ class _Drawing:
 
     def finding(self, label: str) -> str:
         rows = list(rows_of(self._boxes))
+        if not any(row.parameters for row in rows):
+            return f"No layer of {label} that could be drawn has parameters."
         most, dearest = (max(rows, key=lambda row: getattr(row, name)) for name in ("parameters", "flops"))
         flops = sum(row.flops for row in rows)
         told = f"{100 * most.parameters / self._total:.0f} % of the parameters of {label} are in {_called(most)}"

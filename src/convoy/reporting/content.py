@@ -107,6 +107,11 @@ class Strip:
     tiles: tuple[Tile, ...]
     key: str = ""
 
+    @property
+    def aspect(self) -> float:
+        """Width over height of its images, which are of one shape: a pair's is about 2."""
+        return self.tiles[0].image.shape[2] / self.tiles[0].image.shape[1]
+
 
 @dataclass(frozen=True)
 class Gallery:

@@ -215,14 +215,15 @@ def balance_numbers(data: Mapping[str, Any], classes: Sequence[str]) -> BalanceN
 def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
     """Shares, not counts: parts of different size can be compared."""
     k = len(numbers.classes)
-    marks = {"validation": ("o", 5, MUTED), "test": ("x", 6, INK)}
+    small = 1 if k <= 5 * MANY_CLASSES else 0.25
+    marks = {"validation": ("o", 5 * small, MUTED), "test": ("x", 6 * small, INK)}
     for part, counts in numbers.counts.items():
         share = 100 * np.array(counts) / sum(counts)
         if part == "train":
             axes.bar(range(k), share, width=0.72, color=MUTED, alpha=0.3, label=part, linewidth=0)
         else:
             mark, size, colour = marks[part]
-            axes.plot(range(k), share, mark, color=colour, markersize=size, label=part, markeredgewidth=1.4)
+            axes.plot(range(k), share, mark, color=colour, markersize=size, label=part, markeredgewidth=1.4 * small)
     step = 1 if k <= MANY_CLASSES else -(-k // 10)
     names = class_names(numbers.classes)[::step]
     axes.set_xticks(range(0, k, step), names, rotation=90 if max(map(len, names)) * len(names) > 40 else 0)
@@ -244,6 +245,8 @@ def balance_caption(numbers: BalanceNumbers) -> str:
     least, most = int(counts.argmin()), int(counts.argmax())
     ratio = counts[most] / max(1, counts[least])
     name = "training" if part == "train" else part
+    if counts[least] == counts[most]:
+        return f"The classes of the {name} part are balanced: {counts[most]:,} images of each."
     verdict = "balanced" if ratio < 1.05 else "nearly balanced" if ratio < 1.5 else "unbalanced"
     return (
         f"The classes of the {name} part are {verdict}: from {counts[least]:,} images "

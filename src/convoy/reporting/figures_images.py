@@ -45,8 +45,9 @@ def draw_gallery(
 def save_gallery(gallery: Gallery, folder: Path) -> None:
     """figures/<name>.png; no SVG, which would be these very pixels in a wrapper."""
     most = max(len(strip.tiles) for strip in gallery.strips)
+    columns = min(most, round(COLUMNS / gallery.strips[0].aspect))
     with canvas.style():
-        canvas.save(_figure(gallery.strips, min(COLUMNS, most), beside=gallery.beside), folder / f"{gallery.name}.png")
+        canvas.save(_figure(gallery.strips, columns, beside=gallery.beside), folder / f"{gallery.name}.png")
 
 
 def prediction_tiles(
@@ -123,10 +124,10 @@ def brightness(gallery: Mapping[str, np.ndarray], classes: Sequence[str]) -> str
     )
 
 
-def mosaic(tiles: Sequence[Tile], gap: int) -> np.ndarray:
-    """uint8 [H, W, 4]: the tiles beside each other, `gap` transparent pixels between them."""
+def mosaic(tiles: Sequence[Tile], gap: int, places: int = 0) -> np.ndarray:
+    """uint8 [H, W, 4]: the tiles beside each other, `gap` transparent pixels between them, with room for `places`."""
     height, width = tiles[0].image.shape[1:]
-    picture = np.zeros((height, len(tiles) * (width + gap) - gap, 4), dtype=np.uint8)
+    picture = np.zeros((height, max(places, len(tiles)) * (width + gap) - gap, 4), dtype=np.uint8)
     for place, tile in enumerate(tiles):
         left = place * (width + gap)
         picture[:, left : left + width, :3] = _rgb(tile.image)
@@ -135,7 +136,7 @@ def mosaic(tiles: Sequence[Tile], gap: int) -> np.ndarray:
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """A PNG of uint8 [C, H, W] (1 or 3 channels) or [H, W, 4] as a data: address."""
+    """A PNG of uint8 [C, H, W] (1, 3, or with opacity 4 channels) or [H, W, 4] as a data: address."""
     if pixels.shape[-1] == 4 and pixels.shape[0] not in (1, 3):
         picture = Image.fromarray(pixels, "RGBA")
     elif pixels.shape[0] == 1:
@@ -148,8 +149,8 @@ def data_uri(pixels: np.ndarray) -> str:
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
-    """[C, H, W] to [H, W, 3]; a single channel is grey, of other numbers the first is shown."""
-    shown = image if image.shape[0] == 3 else np.repeat(image[:1], 3, axis=0)
+    """[C, H, W] to [H, W, 3 or 4]; one channel is grey, a fourth is opacity, of other numbers the first is shown."""
+    shown = image if image.shape[0] in (3, 4) else np.repeat(image[:1], 3, axis=0)
     return shown.transpose(1, 2, 0)
 
 
@@ -161,7 +162,8 @@ def _figure(strips: Sequence[Strip], columns: int, *, beside: bool = False) -> F
     left = 1.0 if beside else 0.0
     head = 0.0 if beside or not any(strip.title for strip in strips) else 0.34
     rows = [math.ceil(len(strip.tiles) / columns) for strip in strips]
-    width, height = left + columns * (TILE + 0.08) + 0.12, sum(r * row_height + head for r in rows) + 0.1
+    tile = TILE * strips[0].aspect  # its width
+    width, height = left + columns * (tile + 0.08) + 0.12, sum(r * row_height + head for r in rows) + 0.1
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
     top = 0.05
@@ -170,9 +172,9 @@ def _figure(strips: Sequence[Strip], columns: int, *, beside: bool = False) -> F
             axes.text(0.1, top + head - 0.1, short(strip.title, 60), fontweight="bold", color=INK)
         elif beside:
             axes.text(left - 0.06, top + TILE / 2, short(strip.title, 13), ha="right", va="center")
-        for place, tile in enumerate(strip.tiles):
-            x = 0.1 + left + (place % columns) * (TILE + 0.08)
-            _draw_tile(axes, tile, x, top + head + (place // columns) * row_height)
+        for place, shown in enumerate(strip.tiles):
+            x = 0.1 + left + (place % columns) * (tile + 0.08)
+            _draw_tile(axes, shown, x, top + head + (place // columns) * row_height, tile)
         top += head + count * row_height
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
@@ -180,10 +182,11 @@ def _figure(strips: Sequence[Strip], columns: int, *, beside: bool = False) -> F
     return figure
 
 
-def _draw_tile(axes: Axes, tile: Tile, x: float, y: float) -> None:
-    axes.imshow(_rgb(tile.image), extent=(x, x + TILE, y + TILE, y), interpolation="none", aspect="auto")
+def _draw_tile(axes: Axes, tile: Tile, x: float, y: float, width: float) -> None:
+    axes.imshow(_rgb(tile.image), extent=(x, x + width, y + TILE, y), interpolation="none", aspect="auto")
     if tile.name:
-        text = f"{short(tile.name, 8)} {tile.sure}" if tile.sure else short(tile.name, 13)
+        letters = int(13 * width / TILE)
+        text = f"{short(tile.name, letters - 5)} {tile.sure}" if tile.sure else short(tile.name, letters)
         axes.text(x, y + TILE + 0.13, text, fontsize=7, color=WRONG if tile.wrong else MUTED)
     if tile.wrong:
         axes.text(x, y + TILE + 0.26, f"is {short(tile.wrong, 11)}", fontsize=7, color=INK)

@@ -85,7 +85,6 @@ def rows_of(boxes: Iterable[Box]) -> Iterator[Box]:
 
 class _Reader:
     def __init__(self, root: Call) -> None:
-        self._root = root
         self._classes = Counter(call["kind"] for call in _walk(root) if call["calls"])
         self._weighted = _weighted(root)
         self._known: dict[int, bool] = {}  # whether a call is a block, by its number
@@ -98,7 +97,7 @@ class _Reader:
         items = list(self._items(call))
         places = {number: place for place, item in enumerate(items) for number in _numbers(item)}
         boxes = [self._box(item, places) for item in items]
-        return _joined(_without(boxes, ("identity", "reshape")))
+        return _joined(_without(_anchored(boxes), ("identity", "reshape")))
 
     def _items(self, call: Call) -> Iterator[Call]:
         """Layers, operations and blocks, in order; chains are opened."""
@@ -158,9 +157,9 @@ def _title(call: Call) -> str:
     name, role, settings = NAMES.get(call["kind"], clean(call["kind"])), call["role"], call["settings"].split(", ")
     output = call["output"]
     match role:
-        case "conv":
+        case "conv" if output:
             return f"{settings[0]} conv, {output[0]}"
-        case "linear":
+        case "linear" if output:
             return f"linear, {output[-1]:,}"
         case "pool":
             how = next((word for word in ("max", "sum") if word in call["kind"].lower()), "average")
@@ -183,6 +182,26 @@ def _notes(call: Call) -> Iterator[str]:
         yield "transposed"
     if call["reused"]:
         yield "reused weights"
+
+
+def _anchored(boxes: Sequence[Box]) -> list[Box]:
+    """What reads nothing of the image and computes a weight (a weight norm) goes into the layer that uses the weight;
+    what only seems to read nothing, because the numbers took a way that is not seen, follows what came before."""
+    found = list(boxes)
+    for place, box in enumerate(boxes):
+        if box.inputs:
+            continue
+        readers = [reader for reader, other in enumerate(found) if place in other.inputs]
+        if not readers or any(found[reader].inputs == {place} for reader in readers):
+            found[place] = replace(box, inputs=frozenset({place - 1}))
+            continue
+        found[place] = replace(box, role="identity", parameters=0, flops=0)
+        for reader in readers:
+            found[reader] = replace(found[reader], inputs=found[reader].inputs - {place})
+        first = found[readers[0]]
+        added = replace(first, parameters=first.parameters + box.parameters, flops=first.flops + box.flops)
+        found[readers[0]] = added
+    return found
 
 
 def _without(boxes: Sequence[Box], roles: Sequence[str]) -> list[Box]:

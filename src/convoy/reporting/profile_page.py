@@ -13,7 +13,7 @@ from convoy.reporting import figures_profile as bars_
 from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Page, Panel, Section, Table, clean
 from convoy.reporting.outline import Box, outline, rows_of
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import MIB, compact, listed, plain
+from convoy.reporting.quantities import MIB, compact, listed, plain, with_unit
 from convoy.reporting.tables import facts_table
 from convoy.runs import write_json
 
@@ -65,7 +65,7 @@ def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) ->
 
 def _sentence(profiles: Sequence[Profile]) -> str:
     told = [
-        f"{clean(p['label'])} has {p['parameters']:,} parameters and takes {compact(p['flops_per_image'])}FLOPs"
+        f"{clean(p['label'])} has {p['parameters']:,} parameters and takes {with_unit(p['flops_per_image'], 'FLOPs')}"
         for p in profiles
     ]
     if len(profiles) == 1:

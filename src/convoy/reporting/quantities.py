@@ -18,6 +18,12 @@ def compact(value: float) -> str:
     return f"{value:.3g}"
 
 
+def with_unit(value: float, unit: str) -> str:
+    """1234567 FLOPs as "1.23 MFLOPs", 12 as "12 FLOPs"."""
+    text = compact(value)
+    return f"{text}{unit}" if text[-1].isalpha() else f"{text} {unit}"
+
+
 def plain(value: float) -> str:
     """At least three digits, thousands set apart: 12,346 or 12.3 or 0.123."""
     return f"{value:,.{_digits(value)}f}"

@@ -102,9 +102,10 @@ def _mark(look: palette.Look, label: str) -> Markup:
     )
 
 
-def _strip_uri(strip: Strip) -> str:
-    """A class's samples as one picture: a page of a hundred small ones loads slowly."""
-    return data_uri(mosaic(strip.tiles, gap=max(1, strip.tiles[0].image.shape[1] // 14)))
+def _strip_uri(strip: Strip, gallery: Gallery) -> str:
+    """A class's samples as one picture, as wide as the others': a page of a hundred small ones loads slowly."""
+    places = max(len(each.tiles) for each in gallery.strips)
+    return data_uri(mosaic(strip.tiles, max(1, strip.tiles[0].image.shape[1] // 14), places))
 
 
 class _Raw(str):

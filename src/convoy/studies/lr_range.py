@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from convoy.data.batches import steps_per_epoch
 from convoy.recipe import Recipe
 from convoy.runs import Member, Run, Study, Workspace, model_label, write_json
 from convoy.studies.execute import execute
@@ -57,12 +58,13 @@ def _rising(recipe: Recipe, lowest: float, highest: float) -> Recipe:
     rising = recipe.override(
         {
             "optim.lr": highest,
-            "schedule": {"name": "range", "start_factor": lowest / highest},
+            "schedule": {"name": "range", "start_factor": lowest / highest, "warmup_epochs": 0.0},
+            "protocol.faults": [],  # nothing is selected, and the test set stays shut
             "stop": {"patience_epochs": 0, "target_accuracy": 0.0, "max_seconds": 0.0},
             "train.epochs": 1,
         }
     )
-    steps = math.ceil(len(plan(rising).prepared.train) / rising.train.batch_size)
+    steps = steps_per_epoch(len(plan(rising).prepared.train), rising.train.batch_size)
     return rising.override({"train.epochs": math.ceil(FEWEST_STEPS / steps)})
 
 

@@ -19,7 +19,8 @@ class WeightAverage:
         self.module = deepcopy(module).eval().requires_grad_(False)
         self._decay = decay
         self._updates = 0
-        tensors = [*zip(self.module.state_dict().values(), module.state_dict().values(), strict=True)]
+        pairs = zip(self.module.state_dict().values(), module.state_dict().values(), strict=True)
+        tensors = list({own.data_ptr(): (own, source) for own, source in pairs}.values())  # tied ones once
         self._averages = [own for own, _ in tensors if own.is_floating_point()]
         self._sources = [source for own, source in tensors if own.is_floating_point()]
         self._counters = [pair for pair in tensors if not pair[0].is_floating_point()]

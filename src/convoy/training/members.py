@@ -83,7 +83,8 @@ class Solo:
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> StepOutcome:
         before = [buffer.clone() for buffer in self._statistics]
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None  # what zero_grad comes to, after its hooks
         parts = self._parts(x, y)
         outcomes = [self._pass(part_x, part_y, len(part_x) / len(x)) for part_x, part_y in parts]
         loss = torch.stack([loss for loss, _ in outcomes]).sum() if len(outcomes) > 1 else outcomes[0][0]
@@ -92,8 +93,6 @@ class Solo:
         if self._clip_norm:
             clip_grads_with_norm_(self._parameters, self._clip_norm, norm)
         self._update(loss + norm, before)
-        if self._average is not None:
-            self._average.update()
         labels = y if y.ndim == 1 else y.argmax(1)  # of a mixed image the dominant one
         return StepOutcome(loss[None], norm[None], logits[None], labels)
 
@@ -118,18 +117,26 @@ class Solo:
             self._update_on_device(total, statistics)
         elif math.isfinite(total.item()):
             self._step_optimizer()
+            if self._average is not None:
+                self._average.update()
         else:
             for buffer, old in zip(self._statistics, statistics, strict=True):
                 buffer.copy_(old)
 
     def _update_on_device(self, total: torch.Tensor, statistics: list[torch.Tensor]) -> None:
-        """The same without the host knowing what happened."""
+        """The same without the host knowing what happened; a moving average then moves towards unchanged weights."""
         skipped = (~torch.isfinite(total)).float()
         for buffer, old in zip(self._statistics, statistics, strict=True):
             torch.where(skipped > 0, old, buffer, out=buffer)
         if self._fused:
             self._step_optimizer(skipped)
-            return
+        else:
+            self._step_and_restore(skipped)
+        if self._average is not None:
+            self._average.update()
+
+    def _step_and_restore(self, skipped: torch.Tensor) -> None:
+        """For an optimizer whose kernels cannot leave a step out."""
         kept = [tensor for state in self.optimizer.state.values() for tensor in state.values()] + self._parameters
         values = [tensor.detach().clone() for tensor in kept]
         fresh = not self.optimizer.state

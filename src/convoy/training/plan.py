@@ -125,12 +125,13 @@ def device_of(recipe: Recipe) -> torch.device:
 
 
 def _try_training(ready: Plan) -> None:
-    """Builds the network; one from outside Convoy also takes a forward and a backward pass, as training will."""
+    """Builds the network; one from outside Convoy, or fed one image at a time, also takes a pass as training will."""
     name = ready.recipe.model.name
     module, _ = ready.starting_network()
-    if not (is_user_class(name) or is_external(name)):
-        return
     prepared = ready.prepared
+    is_ours = not (is_user_class(name) or is_external(name))
+    if is_ours and min(ready.recipe.train.batch_size, len(prepared.train)) > 1:
+        return
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(f"{name}: all its parameters are frozen (requires_grad = False)")
     count = min(2, ready.recipe.train.batch_size, len(prepared.train))
@@ -140,6 +141,9 @@ def _try_training(ready: Plan) -> None:
             logits = module.train()(images)
         losses.build(ready.recipe.train.loss)(logits, torch.zeros(count, dtype=torch.int64)).backward()
     except Exception as error:
+        if is_ours:  # all that can go wrong with one image
+            hint = "a batch norm sees one value a channel; take larger batches, or --model.options.norm group"
+            raise ValueError(f"train.batch_size = {ready.recipe.train.batch_size} with {name}: {hint}") from error
         raise (user if is_user_class(name) else external).failure(name, error) from None
 
 

@@ -188,7 +188,8 @@ class _Training:
         except OSError as error:
             kept = "the last good checkpoint is kept, and the same command goes on from it"
             raise ValueError(f"{self.run.path}: {error.strerror or error}; {kept}") from error
-        reason = reason or f"all {self.recipe.train.epochs} epochs done"
+        epochs = self.recipe.train.epochs
+        reason = reason or (f"all {epochs} epochs done" if epochs > 1 else "its one epoch is done")
         if self.ledger.skipped_in_a_row:
             flag = f"the last {self.ledger.skipped_in_a_row} updates were not finite and left out"
             self.run.write_status(flags=[*self.ready.flags, flag])

@@ -52,7 +52,7 @@ def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
 
 
 def frozen_norms(module: nn.Module) -> list[nn.Module]:
-    """Layers with running statistics and no parameter to train: a frozen part keeps its statistics too."""
+    """Layers with running statistics whose own parameters are all frozen: they keep their statistics too."""
     return [
         part
         for part in module.modules()

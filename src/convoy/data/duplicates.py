@@ -1,0 +1,194 @@
+"""Images that a data set holds more than once: the same pixels, or the same picture saved, cut or lit differently.
+
+The same pixels are found by their hash, the same picture by what chance does not explain:
+
+1. An image becomes 96 numbers: the low frequencies of its brightness and colour, without their means and whatever its
+   contrast, along the leading principal directions of the data set, each divided by its spread. What the images of the
+   set have in common then counts little. Two images are as far from each other as these vectors at length one.
+2. Around an image, others stand at distances that follow a power law, whose exponent is estimated from the nearest 30
+   of a random sample (Levina and Bickel 2004, Maximum likelihood estimation of intrinsic dimension).
+3. Two images are the same picture if, by the law around either of them, so close a pair is expected less than once in
+   ten such data sets (the reasoning of Desolneux, Moisan and Morel 2000, Meaningful alignments), and if they stand at
+   most 0.6 times as far apart as the 30th of the sample stands from either.
+
+A threshold on a distance or a correlation alone would not do: above a correlation of 0.97, CIFAR-10 has 61 pairs,
+nearly all of them right, and MNIST has 6,534, ones that different hands wrote.
+
+What is found (November 2026; which changes of a picture: benchmarks/duplicates.py). CIFAR-10 as JPEG files: 1,446
+pairs, none of them with two labels; 283 test images, 2.8 %, have a counterpart among the training images. Barz and
+Denzler (2020, Do we train on test data? Purging CIFAR of near-duplicates, arXiv 1902.00423) report 3.25 %, judged by
+eye among the nearest in a network's features. 141 of the 283 or more are on the list of 286 that they publish; of the
+other 142, looked at one by one, three show something else than their counterparts. MNIST: 17 pairs, all within the
+training images; strokes of one hand, it seems, alike to the width of the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+
+FEWEST = 50  # different images, among which one can still say what is unusual
+_SAMPLE = 5000  # images, for the principal directions and for what is usual around an image
+_NEIGHBOURS = 30
+_PAIRS_BY_CHANCE = 0.1
+_FARTHEST = 0.6  # of the distance to the last of the neighbours
+_DIRECTIONS = 96
+_BRIGHTNESS, _COLOUR = 16, 8  # frequencies each way
+# Brightness, red against blue, green against both: of length one and at right angles.
+_OPPONENTS = np.array([[1, 1, 1], [1, 0, -1], [-0.5, 1, -0.5]], np.float32)
+_OPPONENTS /= np.linalg.norm(_OPPONENTS, axis=1, keepdims=True)
+_CHUNK = 1000  # images
+_BLOCK = 2048  # images against as many: their distances stay in the processor's cache
+
+
+class Duplicates(NamedTuple):
+    """Pairs of places, which count through all parts; the smaller place first."""
+
+    same_pixels: np.ndarray  # int64 [P, 2]: the first image with these pixels, and each later one
+    same_picture: np.ndarray  # int64 [Q, 2], the closest pair first; of images with the same pixels only the first
+    distances: np.ndarray  # float32 [Q], of the same pictures: fractions of the distance to the last neighbour
+
+
+def find_duplicates(parts: Sequence[np.ndarray], progress: Callable[[float], None]) -> Duplicates:
+    """Compares each image of all parts, uint8 [N, C, H, H], with each other one; `progress` is told the share done.
+
+    Memory grows with the number of images (1.2 kB each beside the images), time with its square.
+    """
+    first = _first_with_its_pixels(parts)
+    copies = np.flatnonzero(first != np.arange(len(first)))
+    same_pixels = np.stack([first[copies], copies], axis=1)
+    places = np.unique(first)
+    if len(places) < FEWEST:
+        return Duplicates(same_pixels, np.empty((0, 2), np.int64), np.empty(0, np.float32))
+    sample = np.sort(np.random.RandomState(0).permutation(len(places))[:_SAMPLE])
+    whiten = _whitening(np.concatenate(list(_spectra(parts, places[sample]))), *parts[0].shape[1:3])
+    vectors = np.concatenate([_at_length_one(spectra @ whiten) for spectra in _spectra(parts, places)])
+    usual, reach = _neighbourhoods(vectors, sample)
+    pairs, distances = _pairs_within(vectors, reach, progress)
+    distances /= usual[pairs].min(axis=1)
+    order = np.argsort(distances, kind="stable")
+    return Duplicates(same_pixels, places[pairs[order]], distances[order])
+
+
+def _first_with_its_pixels(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """int64 [N]: of each image the place of the first one with the same pixels."""
+    digests = (blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for part in parts for image in part)
+    places: dict[bytes, int] = {}
+    return np.array([places.setdefault(digest, place) for place, digest in enumerate(digests)], np.int64)
+
+
+def _spectra(parts: Sequence[np.ndarray], places: np.ndarray) -> Iterator[np.ndarray]:
+    """float32 [n, F] of length one, 0 for blank images: those at the sorted places, chunk by chunk."""
+    channels, side = parts[0].shape[1:3]
+    waves, kept = _waves(side), _kept(channels, side)
+    for chunk in np.split(places, range(_CHUNK, len(places), _CHUNK)):
+        spectra = waves @ _take(parts, chunk).astype(np.float32) @ waves.T  # (n, C, k, k)
+        if channels == 3:
+            spectra = np.einsum("oc,ncuv->nouv", _OPPONENTS, spectra)
+        chosen = spectra[:, kept]
+        chosen[np.linalg.norm(chosen, axis=1) < side / 2] = 0  # less than half a level of contrast
+        yield _at_length_one(chosen)
+
+
+def _take(parts: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
+    ends = np.cumsum([len(part) for part in parts])
+    return np.concatenate(
+        [
+            part[places[(places >= end - len(part)) & (places < end)] - (end - len(part))]
+            for part, end in zip(parts, ends, strict=True)
+        ]
+    )
+
+
+def _waves(side: int) -> np.ndarray:
+    """float32 [k, side]: the lowest frequencies of the discrete cosine transform, orthonormal."""
+    count = min(_BRIGHTNESS, side)
+    waves = np.cos(np.pi * np.outer(np.arange(count), np.arange(side) + 0.5) / side) * np.sqrt(2 / side)
+    waves[0] /= np.sqrt(2)
+    return waves.astype(np.float32)
+
+
+def _kept(channels: int, side: int) -> np.ndarray:
+    """bool [C, k, k]: all frequencies but the means; of colour, which the eye and JPEG blur, the lower ones."""
+    count = min(_BRIGHTNESS, side)
+    kept = np.zeros((channels, count, count), bool)
+    kept[0] = True
+    kept[1:, :_COLOUR, :_COLOUR] = True
+    kept[:, 0, 0] = False
+    return kept
+
+
+def _whitening(spectra: np.ndarray, channels: int, side: int) -> np.ndarray:
+    """float32 [F, D]: the leading principal directions of the spectra, each divided by its spread.
+
+    The spread among few images is that of two versions of a picture as much as any other. Hence the fewer they are,
+    the more counts what images are like in general: power that falls with the square of the frequency (Field 1987,
+    Relations between the statistics of natural images and the response properties of cortical cells).
+    """
+    kept = _kept(channels, side)
+    general = 1 / np.square(np.argwhere(kept)[:, 1:]).sum(axis=1)
+    directions = min(_DIRECTIONS, len(general))
+    weight = directions / (directions + len(spectra))
+    measured = spectra.T @ spectra / len(spectra)
+    power, vectors = np.linalg.eigh((1 - weight) * measured + weight * np.diag(general / general.sum()))
+    return (vectors[:, -directions:] / np.sqrt(power[-directions:])).astype(np.float32)
+
+
+def _neighbourhoods(vectors: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [N] each: how far the last neighbour is, and within what distance chance would put no image."""
+    count = min(_NEIGHBOURS, len(sample) // 5)
+    near = np.empty((len(vectors), count), np.float32)
+    for start in range(0, len(vectors), _BLOCK):
+        similar = vectors[start : start + _BLOCK] @ vectors[sample].T
+        own = np.flatnonzero((sample >= start) & (sample < start + _BLOCK))
+        similar[sample[own] - start, own] = -1  # no image is its own neighbour
+        similar.partition(len(sample) - count, axis=1)
+        near[start : start + _BLOCK] = np.sort(_distance(similar[:, -count:]), axis=1)
+    # The nearest third may hold the very duplicates that are sought. Of these only is used that they are nearer than
+    # the others: the estimate for censored observations. A crowd of still more versions of one picture ends in a jump
+    # such as the law forbids among so many; it is left out.
+    last, censored = near[:, -1], count // 3
+    jumps = near[:, :-1] < _FARTHEST * near[:, 1:]
+    crowd = np.where(jumps, np.arange(1, count), 0).max(axis=1)
+    is_crowd = crowd > censored
+    ratios = np.log(last[:, None] / np.where(is_crowd[:, None], near, np.maximum(near, near[:, censored, None])))
+    ratios[is_crowd[:, None] & (np.arange(count) < crowd[:, None])] = 0
+    observed = count - 2 - np.where(is_crowd, crowd, censored)
+    exponent = np.maximum(observed, 1) / np.maximum(ratios.sum(axis=1), 1e-9)
+    expected = count * len(vectors) / len(sample)  # images within the distance of the last
+    chance = (_PAIRS_BY_CHANCE / len(vectors) / expected) ** (1 / exponent)
+    return last, last * np.minimum(chance, _FARTHEST).astype(np.float32)
+
+
+def _pairs_within(
+    vectors: np.ndarray, reach: np.ndarray, progress: Callable[[float], None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [Q, 2] and their distances: the pairs that stand within the reach of both."""
+    least = 1 - np.square(reach) / 2  # similarity
+    found: list[np.ndarray] = [np.empty((0, 2), np.int64)]
+    distances: list[np.ndarray] = [np.empty(0, np.float32)]
+    for start in range(0, len(vectors), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        for begin in range(start, len(vectors), _BLOCK):
+            columns = slice(begin, begin + _BLOCK)
+            similar = vectors[rows] @ vectors[columns].T
+            near = np.flatnonzero(similar.max(axis=1) >= least[rows])  # few: the rest is not looked at again
+            row, column = np.nonzero(similar[near] >= least[rows][near, None])
+            similar, row, column = similar[near[row], column], near[row] + start, column + begin
+            is_pair = (similar >= least[column]) & (row < column)
+            found.append(np.stack([row, column], axis=1)[is_pair])
+            distances.append(_distance(similar[is_pair]))
+        progress(1 - (1 - (start + _BLOCK) / len(vectors)) ** 2 if start + _BLOCK < len(vectors) else 1.0)
+    return np.concatenate(found), np.concatenate(distances)
+
+
+def _at_length_one(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-9))
+
+
+def _distance(similarity: np.ndarray) -> np.ndarray:
+    """Of vectors of length one. No less than what float32 resolves."""
+    return np.sqrt(np.maximum(2 - 2 * similarity, np.float32(1e-6)))

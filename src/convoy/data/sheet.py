@@ -1,0 +1,196 @@
+"""What can be said of a data set before anything is trained on it: numbers and pictures. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import combinations_with_replacement
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convoy.data.catalogue import DATA_SETS
+from convoy.data.duplicates import FEWEST, Duplicates, find_duplicates
+from convoy.data.imageset import DataSet
+from convoy.data.sources import load
+
+_SAMPLES_PER_CLASS = 8
+_PICTURED_PAIRS = 12  # of those with two labels, and of those between any two parts
+_LARGEST_PICTURE = 96  # pixels a side; larger images are shown reduced
+_CHUNK = 1000  # images
+
+
+class Sheet(NamedTuple):
+    """`arrays` holds pictures, uint8, and int64 numbers:
+
+    samples_images, samples_labels, means_images, means_labels: some images of each class, and its mean image
+    levels_<part> [C, 256]: how many pixels have which level
+    pairs_kind [P]: of every pair of duplicates 0 for the same pixels, 1 for the same picture, the closest first
+    pairs_part, pairs_index, pairs_label [P, 2]: which part, which image in it, which class
+    pairs_distance [P], float32: 0, or that of duplicates.Duplicates
+    pictured [Q], pictured_images [Q, 2, C, H, H]: the pairs that have pictures
+    """
+
+    facts: dict[str, Any]  # fit for JSON; fractions, pixels from 0 to 1
+    arrays: dict[str, np.ndarray]
+
+
+class _Part(NamedTuple):
+    name: str
+    images: np.ndarray  # uint8 [N, C, H, H]
+    labels: np.ndarray  # int64 [N]
+
+
+def make_sheet(name: str, size: int | None = None, progress: Callable[[float], None] = lambda share: None) -> Sheet:
+    """The sheet of a data set as `load` takes it; reads its test images and trains nothing.
+
+    `progress` is told how much of the search for duplicates is done. Raises DataError, ValueError for an unknown name.
+    """
+    dataset = load(name, size=size)
+    parts = list(_parts(dataset))
+    classes = dataset.train.classes
+    levels = {part.name: _levels(part.images) for part in parts}
+    found = find_duplicates([part.images for part in parts], progress)
+    pairs = _pairs(found, parts)
+    facts = {
+        "name": dataset.name,
+        "about": _about(dataset.name),
+        "classes": list(classes),
+        "channels": dataset.train.channels,
+        "size": dataset.train.size,
+        "content_hash": dataset.content_hash,
+        "notes": list(dataset.notes),
+        "parts": {part.name: _part_facts(part, levels[part.name], len(classes)) for part in parts},
+        "duplicates": {
+            "same_picture_searched": sum(len(part.images) for part in parts) - len(found.same_pixels) >= FEWEST,
+            "between": _between(pairs, [part.name for part in parts]),
+        },
+    }
+    pictured = _pictured(pairs)
+    arrays = {
+        **_samples(parts[0], len(classes)),
+        **_means(parts[0], len(classes)),
+        **{f"levels_{part}": counts for part, counts in levels.items()},
+        **{f"pairs_{key}": values for key, values in pairs.items()},
+        "pictured": pictured,
+        "pictured_images": _pictures(parts, pairs["part"][pictured], pairs["index"][pictured]),
+    }
+    return Sheet(facts, arrays)
+
+
+def _parts(dataset: DataSet) -> Iterator[_Part]:
+    train, validation = dataset.train, dataset.validation_indices
+    if validation is None:
+        yield _Part("train", train.images, train.labels)
+    else:
+        own = train.take(np.setdiff1d(np.arange(len(train)), validation))
+        yield _Part("train", own.images, own.labels)
+        held_out = train.take(validation)
+        yield _Part("validation", held_out.images, held_out.labels)
+    if dataset.test is not None:
+        yield _Part("test", dataset.test.images, dataset.test.labels)
+
+
+def _about(name: str) -> dict[str, str] | None:
+    if name not in DATA_SETS:
+        return None
+    entry = DATA_SETS[name]
+    return {key: getattr(entry, key) for key in ("summary", "licence", "citation", "homepage")}
+
+
+def _levels(images: np.ndarray) -> np.ndarray:
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    for start in range(0, len(images), _CHUNK):
+        for channel in range(len(counts)):
+            counts[channel] += np.bincount(images[start : start + _CHUNK, channel].ravel(), minlength=256)
+    return counts
+
+
+def _part_facts(part: _Part, levels: np.ndarray, n_classes: int) -> dict[str, Any]:
+    """Evenness is Shannon's entropy of the class shares over its largest value (Pielou 1966): 1 where all are equal."""
+    per_class = np.bincount(part.labels, minlength=n_classes)
+    shares = per_class[per_class > 0] / len(part.labels)
+    pixels = levels.sum(axis=1)
+    mean = levels @ np.arange(256) / pixels
+    variance = levels @ np.arange(256) ** 2 / pixels - mean**2
+    return {
+        "images": len(part.labels),
+        "per_class": per_class.tolist(),
+        "evenness": max(0.0, float(-(shares * np.log(shares)).sum() / math.log(n_classes))),
+        "mean": (mean / 255).tolist(),
+        "std": (np.sqrt(np.maximum(variance, 0)) / 255).tolist(),
+    }
+
+
+def _pairs(found: Duplicates, parts: list[_Part]) -> dict[str, np.ndarray]:
+    places = np.concatenate([found.same_pixels, found.same_picture])
+    starts = np.cumsum([0, *(len(part.labels) for part in parts)])
+    part = np.searchsorted(starts, places, side="right") - 1
+    return {
+        "kind": np.repeat([0, 1], [len(found.same_pixels), len(found.same_picture)]),
+        "part": part,
+        "index": places - starts[part],
+        "label": np.concatenate([part.labels for part in parts])[places],
+        "distance": np.concatenate([np.zeros(len(found.same_pixels), np.float32), found.distances]),
+    }
+
+
+def _between(pairs: dict[str, np.ndarray], names: list[str]) -> list[dict[str, Any]]:
+    """How many pairs stand within a part or between two; `images` counts those of the later part, each once."""
+    rows = []
+    for first, second in combinations_with_replacement(range(len(names)), 2):
+        here = (pairs["part"] == (first, second)).all(axis=1)
+        differ = here & (pairs["label"][:, 0] != pairs["label"][:, 1])
+        concerned = pairs["index"][here] if first == second else pairs["index"][here, 1]
+        counts = {
+            kind: {"pairs": int((here & of_kind).sum()), "labels_differ": int((differ & of_kind).sum())}
+            for kind, of_kind in (("same_pixels", pairs["kind"] == 0), ("same_picture", pairs["kind"] == 1))
+        }
+        rows.append({"parts": [names[first], names[second]], **counts, "images": len(np.unique(concerned))})
+    return rows
+
+
+def _pictured(pairs: dict[str, np.ndarray]) -> np.ndarray:
+    """The first pairs with two labels, and the first between any two parts."""
+    differ = pairs["label"][:, 0] != pairs["label"][:, 1]
+    groups = np.where(differ, -1, pairs["part"] @ (3, 1))
+    chosen = [np.flatnonzero(groups == group)[:_PICTURED_PAIRS] for group in np.unique(groups)]
+    return np.concatenate([np.empty(0, np.int64), *chosen])
+
+
+def _pictures(parts: list[_Part], part: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """uint8 [Q, 2, C, h, h]"""
+    images = [parts[p].images[i] for p, i in zip(part.ravel(), index.ravel(), strict=True)]
+    shape = parts[0].images.shape[1:]
+    found = _reduced(np.stack(images) if images else np.empty((0, *shape), np.uint8))
+    return found.reshape(-1, 2, *found.shape[1:])
+
+
+def _samples(part: _Part, n_classes: int) -> dict[str, np.ndarray]:
+    """Random images of each class, in the order of the classes."""
+    order = np.random.RandomState(0).permutation(len(part.labels))
+    labels = part.labels[order]
+    places = np.concatenate([order[labels == label][:_SAMPLES_PER_CLASS] for label in range(n_classes)])
+    return {"samples_images": _reduced(part.images[places]), "samples_labels": part.labels[places]}
+
+
+def _means(part: _Part, n_classes: int) -> dict[str, np.ndarray]:
+    """The mean image of each class that has one."""
+    labels, means = [], []
+    for label in range(n_classes):
+        places = np.flatnonzero(part.labels == label)
+        chunks = np.split(places, range(_CHUNK, len(places), _CHUNK))
+        if len(places):
+            labels.append(label)
+            means.append(sum(part.images[chunk].sum(axis=0, dtype=np.int64) for chunk in chunks) / len(places))
+    return {"means_images": _reduced(np.rint(np.stack(means)).astype(np.uint8)), "means_labels": np.array(labels)}
+
+
+def _reduced(images: np.ndarray) -> np.ndarray:
+    """uint8 [N, C, h, h], h at most _LARGEST_PICTURE: means over squares of pixels."""
+    step = math.ceil(images.shape[2] / _LARGEST_PICTURE)
+    if step == 1:
+        return images
+    side = images.shape[2] // step
+    squares = images[:, :, : side * step, : side * step].reshape(*images.shape[:2], side, step, side, step)
+    return np.rint(squares.mean(axis=(3, 5))).astype(np.uint8)

@@ -1,0 +1,153 @@
+"""Which images are taken for one picture, and which are not."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convoy.data import duplicates, load
+from convoy.data.duplicates import FEWEST, Duplicates, find_duplicates
+
+
+def pictures(count: int, channels: int = 3, side: int = 32, seed: int = 0) -> np.ndarray:
+    """Random images, uint8 [N, C, H, H], whose power falls with the square of the frequency, as that of photographs."""
+    draw = np.random.default_rng(seed)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side))
+    frequency[0, 0] = np.inf
+    waves = np.fft.fft2(draw.normal(size=(count, channels, side, side))) / frequency
+    values = np.fft.ifft2(waves).real
+    values += values.mean(axis=1, keepdims=True)  # the colours of a photograph go together
+    values /= values.std(axis=(1, 2, 3), keepdims=True)
+    return np.clip(128 + 50 * values, 0, 255).astype(np.uint8)
+
+
+def find(*parts: np.ndarray) -> Duplicates:
+    return find_duplicates(parts, lambda share: None)
+
+
+def pairs(found: np.ndarray) -> set[tuple[int, int]]:
+    return {(first, second) for first, second in found.tolist()}
+
+
+def jpeg(image: np.ndarray) -> np.ndarray:
+    file = BytesIO()
+    Image.fromarray(image.transpose(1, 2, 0)).save(file, "JPEG", quality=30)
+    return np.asarray(Image.open(file)).transpose(2, 0, 1)
+
+
+def half_size_and_back(image: np.ndarray) -> np.ndarray:
+    picture = Image.fromarray(image.transpose(1, 2, 0))
+    return np.asarray(picture.resize((16, 16)).resize((32, 32))).transpose(2, 0, 1)
+
+
+VERSIONS = {
+    "brighter": lambda image: np.clip(image.astype(int) + 30, 0, 255),
+    "half the contrast": lambda image: image // 2 + 64,
+    "noise": lambda image: np.clip(image + np.random.default_rng(1).normal(0, 10, image.shape), 0, 255),
+    "one pixel to the right": lambda image: np.roll(image, 1, axis=2),
+    "JPEG": jpeg,
+    "half the size and back": half_size_and_back,
+    "grey": lambda image: np.broadcast_to(image.mean(axis=0, keepdims=True), image.shape),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_another_version_of_a_picture_is_found_in_the_other_part(version: str) -> None:
+    train = pictures(600)
+    test = pictures(100, seed=1)
+    test[7] = VERSIONS[version](train[5])
+
+    found = find(train, test)
+
+    assert pairs(found.same_picture) == {(5, 607)}
+    assert len(found.same_pixels) == 0
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (1, 28), (3, 32), (3, 48)])
+@pytest.mark.parametrize("count", [FEWEST, 1200])
+def test_unrelated_pictures_make_no_pair(count: int, channels: int, side: int) -> None:
+    found = find(pictures(count, channels, side))
+    assert len(found.same_picture) == len(found.same_pixels) == 0
+
+
+def test_ones_that_look_alike_are_no_duplicates() -> None:
+    """Thousands of these pairs correlate by more than 0.97, pixel by pixel."""
+    train = load("mnist").train
+    assert len(find(train.images[train.labels == 1][:3000]).same_picture) <= 3
+
+
+def test_each_later_copy_of_the_same_pixels_goes_with_the_first() -> None:
+    train, test = pictures(60), pictures(60, seed=1)
+    train[9] = train[4]
+    test[3] = test[2] = train[4]
+
+    found = find(train, test)
+
+    assert found.same_pixels.tolist() == [[4, 9], [4, 62], [4, 63]]
+    assert len(found.same_picture) == 0
+
+
+def test_closer_pairs_come_first() -> None:
+    images = pictures(300)
+    images[10] = VERSIONS["noise"](images[11])
+    images[20] = VERSIONS["brighter"](images[21])
+
+    found = find(images)
+
+    assert found.same_picture.tolist() == [[20, 21], [10, 11]]
+    assert 0 < found.distances[0] < found.distances[1] < 0.6
+
+
+@pytest.mark.parametrize("versions", [2, 5, 12, 25])
+def test_a_set_made_of_versions_of_few_pictures_is_seen_through(versions: int) -> None:
+    originals, draw = pictures(1000 // versions).astype(float), np.random.default_rng(2)
+    noise = draw.normal(0, 8, (versions, *originals.shape))
+    brightness = draw.uniform(0.7, 1.2, (versions, 1, 1, 1, 1))
+    images = np.clip(originals * brightness + noise, 0, 255).astype(np.uint8).reshape(-1, *originals.shape[1:])
+
+    found = find(images).same_picture
+
+    assert (found[:, 0] % len(originals) == found[:, 1] % len(originals)).all()
+    assert len(found) > 0.9 * len(originals) * versions * (versions - 1) / 2
+
+
+def test_blank_images_are_not_one_picture() -> None:
+    images = pictures(100)
+    for level in range(20):
+        images[level] = 10 * level
+    assert len(find(images).same_picture) == 0
+
+
+def test_of_a_few_images_only_the_same_pixels_are_told() -> None:
+    images = pictures(FEWEST - 1)
+    images[3] = images[1]
+    images[5] = VERSIONS["brighter"](images[4])
+
+    found = find(images)
+
+    assert found.same_pixels.tolist() == [[1, 3]]
+    assert len(found.same_picture) == 0
+
+
+def test_blocks_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.concatenate([pictures(150), pictures(150, seed=1)])
+    images[200:220] = VERSIONS["noise"](images[100:120])
+    whole = find(images)
+
+    monkeypatch.setattr(duplicates, "_BLOCK", 64)
+    monkeypatch.setattr(duplicates, "_CHUNK", 37)
+
+    assert find(images[:130], images[130:]).same_picture.tolist() == whole.same_picture.tolist()
+    assert len(whole.same_picture) == 20
+
+
+def test_progress_rises_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_BLOCK", 64)
+    told: list[float] = []
+    find_duplicates([pictures(300)], told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1
+    assert len(told) == 5

@@ -1,0 +1,243 @@
+"""The page of a data set, from facts and pictures that no data set has to stand behind."""
+
+from __future__ import annotations
+
+import csv
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convoy.reporting import data_sheet_words as words
+from convoy.reporting.content import Strip, Tile
+from convoy.reporting.data_sheet import write_data_sheet
+from convoy.reporting.figures_images import mosaic
+from convoy.reporting.figures_levels import level_numbers, levels_caption
+
+MADE = {"convoy": "0.1.0", "date": "2026-11-22 10:00:00", "command": "convoy data show pets"}
+Pair = tuple[int, tuple[int, int], tuple[int, int], tuple[int, int]]  # kind, parts, indices, labels
+
+
+def a_row(first: str, second: str, pairs: list[Pair], parts: list[str]) -> dict[str, Any]:
+    here = [pair for pair in pairs if [parts[part] for part in pair[1]] == [first, second]]
+    row: dict[str, Any] = {"parts": [first, second]}
+    for kind, name in enumerate(("same_pixels", "same_picture")):
+        of_kind = [labels for each, _, _, labels in here if each == kind]
+        row[name] = {"pairs": len(of_kind), "labels_differ": sum(a != b for a, b in of_kind)}
+    concerned = {index for _, _, indices, _ in here for index in (indices if first == second else indices[1:])}
+    return row | {"images": len(concerned)}
+
+
+def a_sheet(
+    pairs: list[Pair] | None = None,
+    *,
+    per_class: dict[str, list[int]] | None = None,
+    classes: list[str] | None = None,
+    channels: int = 1,
+    **changed: Any,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    pairs = pairs or []
+    per_class = per_class or {"train": [40, 40], "test": [10, 10]}
+    parts = list(per_class)
+    draw = np.random.default_rng(0)
+    count = len(next(iter(per_class.values())))
+    facts = {
+        "name": "pets",
+        "about": None,
+        "classes": classes or [f"class {place}" for place in range(count)],
+        "channels": channels,
+        "size": 8,
+        "content_hash": "d1" * 32,
+        "notes": [],
+        "parts": {
+            part: {
+                "images": sum(counts),
+                "per_class": counts,
+                "evenness": 1.0,
+                "mean": [0.25] * channels,
+                "std": [0.5] * channels,
+            }
+            for part, counts in per_class.items()
+        },
+        "duplicates": {
+            "same_picture_searched": True,
+            "between": [a_row(a, b, pairs, parts) for place, a in enumerate(parts) for b in parts[place:]],
+        },
+    } | changed
+    fields = list(zip(*pairs, strict=True)) if pairs else [[], [], [], []]
+    arrays = {
+        "samples_images": draw.integers(0, 256, (2 * count, channels, 8, 8), dtype=np.uint8),
+        "samples_labels": np.repeat(np.arange(count), 2),
+        "means_images": draw.integers(0, 256, (count, channels, 8, 8), dtype=np.uint8),
+        "means_labels": np.arange(count),
+        **{f"levels_{part}": draw.integers(1, 99, (channels, 256)) for part in parts},
+        "pairs_kind": np.array(fields[0], np.int64),
+        **{
+            f"pairs_{key}": np.array(values, np.int64).reshape(-1, 2)
+            for key, values in zip(("part", "index", "label"), fields[1:], strict=True)
+        },
+        "pairs_distance": np.linspace(0, 0.5, len(pairs)),
+        "pictured": np.arange(len(pairs)),
+        "pictured_images": draw.integers(0, 256, (len(pairs), 2, channels, 8, 8), dtype=np.uint8),
+    }
+    return facts, arrays
+
+
+class Page(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data.replace("\u00a0", " ")
+
+
+def page_of(folder: Path, *args: Any, **kwargs: Any) -> Page:
+    return Page(write_data_sheet(*a_sheet(*args, **kwargs), MADE, folder).read_text())
+
+
+LEAK: list[Pair] = [(0, (0, 1), (3, 5), (0, 0)), (1, (0, 1), (8, 5), (1, 0)), (1, (0, 0), (1, 2), (1, 1))]
+
+
+def test_the_first_sentence_tells_whether_test_images_stand_among_the_training_images(tmp_path: Path) -> None:
+    assert words.sentence(a_sheet()[0]) == (
+        "100 images of 2 classes, 8 × 8 pixels, grey; no test image shows a picture that stands among the training "
+        "images"
+    )
+    assert "1 of the 20 test images (5.00 %) show a picture" in page_of(tmp_path, LEAK).text
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [([], "none shows the picture of another one"), (LEAK[2:], "2 of the 80 training images (2.50 %) show a picture")],
+)
+def test_without_a_test_part_the_training_part_is_told_of(tmp_path: Path, pairs: list[Pair], told: str) -> None:
+    page = page_of(tmp_path, pairs, per_class={"train": [40, 40]})
+    assert told in page.text
+    assert "The data bring no test part" in page.text
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"pairs": LEAK}, "Pairs with two labels: 1 of the same picture"),
+        ({"per_class": {"train": [40, 40], "test": [20, 0]}}, "The test part has no image of class 1"),
+        ({"per_class": {"train": [40, 4], "test": [5, 5]}}, "Fewer than 5 training images: class 1 (4)"),
+        ({"per_class": {"train": [60, 20], "test": [5, 5]}}, "names the largest is right on 75.00 % of them"),
+        ({"notes": ["left out, not images: 2 .txt"]}, "Left out, not images: 2 .txt"),
+    ],
+    ids=["two labels", "class without images", "few images", "unbalanced", "notes"],
+)
+def test_what_gives_pause_is_a_caveat(changed: dict[str, Any], told: str) -> None:
+    assert words.caveats(a_sheet()[0]) == []
+    assert any(told in caveat for caveat in words.caveats(a_sheet(**changed)[0]))
+
+
+def test_so_few_images_that_chance_cannot_be_judged_are_said(tmp_path: Path) -> None:
+    facts, _ = a_sheet()
+    facts["duplicates"]["same_picture_searched"] = False
+    assert "not the same picture" in words.caveats(facts)[0]
+
+
+def test_pairs_stand_with_both_images_where_they_belong(tmp_path: Path) -> None:
+    page = page_of(tmp_path, LEAK, classes=["cat", "dog"])
+    about = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+
+    assert "train 3 (cat) and test 5 (cat)" in about
+    assert "train 8 (dog) and test 5 (cat)" in about
+    assert "dog | cat" in page.text
+    for heading in ("Pairs with two labels", "Pairs between training and test", "Pairs within training"):
+        assert heading in page.text
+    assert "Pairs within test" not in page.text
+
+
+def test_every_pair_stands_in_the_table_of_all(tmp_path: Path) -> None:
+    page_of(tmp_path, LEAK, classes=["a,b", '"c"'])
+    rows = list(csv.DictReader((tmp_path / "duplicates.csv").open()))
+    assert [row["kind"] for row in rows] == ["same pixels", "same picture", "same picture"]
+    assert rows[1] == {
+        "kind": "same picture", "part": "train", "index": "8", "class": '"c"',
+        "other_part": "test", "other_index": "5", "other_class": "a,b", "distance": "0.250",
+    }  # fmt: skip
+
+
+def test_captions_count_the_pairs_that_are_shown() -> None:
+    rows = a_sheet(LEAK)[0]["duplicates"]["between"]
+    between = next(row for row in rows if row["parts"] == ["train", "test"])
+    assert words.pairs_caption([between], 1, two_labels=False) == (
+        "1 pair, of the same pixels; the training image stands to the left."
+    )
+    assert words.pairs_caption(rows, 1, two_labels=True) == "1 pair, the closest first."
+
+
+def test_page_is_one_file_that_asks_nothing_from_outside(tmp_path: Path) -> None:
+    about = {"summary": "pets", "licence": "CC0", "citation": "Doe 2020", "homepage": "https://example.org/pets"}
+    page = page_of(tmp_path, LEAK, about=about)
+
+    outside = re.compile(r"https?:")
+    assert not [attributes for _, attributes in page.tags if outside.match(attributes.get("src", ""))]
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link")]
+    assert "CC0" in page.text
+    assert "https://example.org/pets" in page.text
+    assert "nothing is trained" in page.text
+
+
+def test_figures_and_words_lie_beside_the_page(tmp_path: Path) -> None:
+    page_of(tmp_path, LEAK)
+    markdown = (tmp_path / "data-sheet.md").read_text()
+    linked = re.findall(r"\]\((figures/[^)]+)\)", markdown)
+    assert len(linked) == 7
+    assert all((tmp_path / path).is_file() for path in linked)
+    assert (tmp_path / "data-sheet.json").is_file()
+
+
+def test_five_hundred_classes_stay_readable(tmp_path: Path) -> None:
+    page = page_of(tmp_path, per_class={"train": [4] * 500, "test": [1] * 500})
+    assert len((tmp_path / "data-sheet.html").read_text()) < 1_000_000
+    assert sum(tag == "img" for tag, _ in page.tags) == 200
+    assert "The first 100 of 500 classes" in page.text
+    assert "All 500 classes" in page.text
+
+
+def test_colour_and_a_validation_part_are_told(tmp_path: Path) -> None:
+    counts = {"train": [40, 40], "validation": [5, 5], "test": [10, 10]}
+    page = page_of(tmp_path, channels=3, per_class=counts)
+    assert "colour" in page.text
+    assert "between training and validation" in page.text
+
+
+def test_names_cannot_become_markup(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>\u202e|`*"
+    page = page_of(tmp_path, LEAK, classes=[hostile, "dog"], name=hostile)
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert "<script>alert(1)</script>" in page.text
+    assert "\u202e" not in page.text
+
+
+def test_writing_again_gives_the_same_page(tmp_path: Path) -> None:
+    first = write_data_sheet(*a_sheet(LEAK), MADE, tmp_path / "a").read_text()
+    assert write_data_sheet(*a_sheet(LEAK), MADE, tmp_path / "b").read_text() == first
+
+
+def test_levels_are_shares_of_the_pixels() -> None:
+    counts = np.zeros((1, 256), int)
+    counts[0, [0, 1, 255]] = 30, 30, 40
+    numbers = level_numbers({"train": counts, "test": counts[:, ::-1]})
+
+    assert numbers.shares["train"][0, [0, -1]].tolist() == [60, 40]
+    assert "60.0 % are black (levels 0 to 7) and 40.0 % white" in levels_caption(numbers)
+    assert "20.0 % of its pixels would have to change" in levels_caption(numbers)
+
+
+def test_a_class_of_one_sample_is_not_blown_up_to_the_width_of_the_others() -> None:
+    tile = Tile(np.zeros((1, 8, 8), np.uint8))
+    assert mosaic([tile], gap=1, places=3).shape == mosaic([tile] * 3, gap=1).shape
+    assert Strip("", (tile,)).aspect == 1

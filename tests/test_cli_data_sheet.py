@@ -1,0 +1,97 @@
+"""convoy data show, run in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import convoy
+from convoy import cli
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Runs a command in this process, in an empty folder: (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = 0
+        try:
+            cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def test_console_and_page_tell_the_same_numbers(call: Call, stripes: Path) -> None:
+    code, out, err = call("data", "show", stripes)
+
+    assert (code, err) == (0, "")
+    assert "750 images of 3 classes, 12 × 12 pixels, grey; no test image shows" in out
+    page = Path(out.splitlines()[-1])
+    assert page.parent.parent == Path("convoy-runs/data")
+    facts = json.loads((page.parent / "data-sheet.json").read_text())
+    assert f"{facts['parts']['train']['mean'][0]:.4f}" in out
+    assert f"{facts['parts']['train']['mean'][0]:.4f}" in page.read_text()
+
+
+def test_no_opening_of_the_test_set_is_counted(call: Call, stripes: Path) -> None:
+    assert call("data", "show", stripes)[0] == 0
+    assert not Path("convoy-runs/test_openings.json").exists()
+
+
+def test_json_is_one_object_and_the_page_goes_where_it_is_told(call: Call, stripes: Path) -> None:
+    code, out, _ = call("data", "show", f"bars={stripes}", "--size", 8, "--out", "sheet", "--json")
+
+    answer = json.loads(out)
+    assert code == 0
+    assert (answer["name"], answer["size"], answer["page"]) == ("bars", 8, "sheet/data-sheet.html")
+    assert Path("sheet/data-sheet.html").is_file()
+
+
+def test_sheets_of_two_sets_of_one_name_lie_apart(call: Call, stripes: Path) -> None:
+    pages = {call("data", "show", stripes, "--size", size)[1].splitlines()[-1] for size in (8, 10)}
+    assert len(pages) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["mnits"], "did you mean 'mnist'"),
+        (["nowhere.npz"], "nowhere.npz: does not exist"),
+        (["mnist", "--size", "x"], "--size"),
+        (["mnist", "--size", "0"], "data.size = 0"),
+        (["mnist", "--optim.lr", "1"], "does not go with this command"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_nothing_written(call: Call, tmp_path: Path, arguments: list[str], said: str) -> None:
+    code, out, err = call("data", "show", *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_has_an_example(call: Call) -> None:
+    assert "Example:" in call("data", "show", "--help")[1]
+
+
+def test_from_python_the_facts_come_with_the_page(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(60) % 2)
+    told: list[float] = []
+
+    sheet = convoy.data_sheet(str(tmp_path / "set.npz"), out=tmp_path / "sheet", progress=told.append)
+
+    assert sheet.page == tmp_path / "sheet" / "data-sheet.html"
+    assert sheet.facts["parts"]["train"]["images"] == 60
+    assert told == [1.0]
