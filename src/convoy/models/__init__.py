@@ -27,6 +27,7 @@ from convoy.models import (  # noqa: F401
     mobilenet_v1,
     mobilenet_v2,
     mobilenet_v3,
+    network_in_network,
     preact_resnet,
     res_attention_cnn,
     residual_cnn,
