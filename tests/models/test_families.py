@@ -53,9 +53,30 @@ def test_keep_prob_is_the_share_that_stays() -> None:
     assert dropout.p == pytest.approx(0.1)
 
 
+def test_place_of_dropout_is_an_option_of_mnist_resnet() -> None:
+    rates = {
+        place: [p.p for p in made("mnist_resnet", drop_place=place).modules() if isinstance(p, torch.nn.Dropout)]
+        for place in ("shortcut", "head", "both")
+    }
+    assert rates["shortcut"] == [0.1, 0.1, 0.1, 0.0]
+    assert rates["head"] == [0.0, 0.0, 0.0, 0.1]
+    assert rates["both"] == [0.1] * 4
+
+
+def test_mnist_resnet_without_norm_or_shortcuts_has_none() -> None:
+    norms = [p for p in made("mnist_resnet", norm="none").modules() if isinstance(p, torch.nn.BatchNorm2d)]
+    projections = [name for name, _ in made("mnist_resnet", residual=False).named_parameters() if "shortcut" in name]
+    assert norms == projections == []
+
+
+def test_pooling_is_an_option_of_lenet() -> None:
+    pools = [type(part).__name__ for part in made("lenet", pool="average").modules() if "Pool" in type(part).__name__]
+    assert pools == ["AvgPool2d", "AvgPool2d"]
+
+
 def test_drop_rate_sits_in_the_three_projection_shortcuts() -> None:
     dropouts = [part.p for part in made("mnist_resnet", drop_rate=0.2).modules() if isinstance(part, torch.nn.Dropout)]
-    assert dropouts == [0.2, 0.2, 0.2]
+    assert dropouts == [0.2, 0.2, 0.2, 0.0]
 
 
 def test_unused_layer_leaves_the_output_as_it_is() -> None:
@@ -68,8 +89,9 @@ def test_unused_layer_leaves_the_output_as_it_is() -> None:
 
 
 def test_variant_is_its_family_with_other_defaults() -> None:
-    assert default_options("two_conv_cnn") == {"softmax_output": False}
-    assert default_options("two_conv_cnn_published") == {"softmax_output": True}
+    plain = default_options("two_conv_cnn")
+    assert plain["softmax_output"] is False
+    assert default_options("two_conv_cnn_published") == plain | {"softmax_output": True}
 
 
 @pytest.mark.parametrize(

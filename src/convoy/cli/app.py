@@ -17,7 +17,7 @@ Any key of a recipe can be set: `--optim.lr 3e-4`, `--train.batch_size 256`, or 
 Example: `convoy compare lenet two_conv_cnn --data mnist --seeds 3`
 """
 app = App(name="convoy", help=HELP, help_format="markdown", version_flags=["--version"])
-data_app = App(name="data", help="Data sets: fetch, add, pack, clean.")
+data_app = App(name="data", help="Data sets: show, fetch, add, pack, clean.")
 app.command(data_app)
 
 Overrides = Annotated[Sequence[tuple[str, Any]], Parameter(parse=False)]

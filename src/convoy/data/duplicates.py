@@ -17,8 +17,8 @@ nearly all of them right, and MNIST has 6,534, ones that different hands wrote.
 What is found (November 2026; which changes of a picture: benchmarks/duplicates.py). CIFAR-10 as JPEG files: 1,446
 pairs, none of them with two labels; 283 test images, 2.8 %, have a counterpart among the training images. Barz and
 Denzler (2020, Do we train on test data? Purging CIFAR of near-duplicates, arXiv 1902.00423) report 3.25 %, judged by
-eye among the nearest in a network's features. 141 of the 283 or more are on the list of 286 that they publish; of the
-other 142, looked at one by one, three show something else than their counterparts. MNIST: 17 pairs, all within the
+eye among the nearest in a network's features. At least 141 of the 283 are on the list of 286 that they publish; of
+the other 142, looked at one by one, three show something else than their counterparts. MNIST: 17 pairs, all within the
 training images; strokes of one hand, it seems, alike to the width of the line.
 """
 
@@ -55,7 +55,7 @@ class Duplicates(NamedTuple):
 def find_duplicates(parts: Sequence[np.ndarray], progress: Callable[[float], None]) -> Duplicates:
     """Compares each image of all parts, uint8 [N, C, H, H], with each other one; `progress` is told the share done.
 
-    Memory grows with the number of images (1.2 kB each beside the images), time with its square.
+    Memory grows with the number of images, time with its square.
     """
     first = _first_with_its_pixels(parts)
     copies = np.flatnonzero(first != np.arange(len(first)))

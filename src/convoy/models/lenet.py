@@ -3,24 +3,24 @@
 Paper: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
 http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
 Differs from the paper: 28x28 input without padding, max pooling, all maps of the first layer feed the second, a plain
-linear output, and sigmoid where the paper has a scaled tanh. Activation after pooling: it is monotonic, so that the
-numbers are those of the other order, at a quarter of the work.
+linear output, and sigmoid where the paper has a scaled tanh.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
-from convoy.models._blocks import ACTIVATIONS, chosen
+from convoy.models._blocks import activation as make_activation
+from convoy.models._blocks import activation_and_pool
 from convoy.models.entry import register
-
-MONOTONIC = {word: ACTIVATIONS[word] for word in ("sigmoid", "relu", "tanh")}
 
 
 @register(
     "lenet",
-    summary="LeNet-5 with max pooling; activation sigmoid, relu or tanh",
+    summary="LeNet-5 with max pooling and sigmoid",
     source="http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf",
     parameters=44_426,
     smallest_image=16,
@@ -29,14 +29,20 @@ class LeNet(nn.Module):
     flaws: tuple[str, ...] = ()
 
     def __init__(
-        self, in_chans: int = 1, num_classes: int = 10, image_size: int = 28, *, activation: str = "sigmoid"
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,
+        *,
+        activation: str = "sigmoid",
+        pool: str = "max",
     ) -> None:
         super().__init__()
-        act = chosen("activation", activation, MONOTONIC)
+        act = partial(make_activation, activation)
         side = ((image_size - 4) // 2 - 4) // 2
         self.features = nn.Sequential(
-            nn.Conv2d(in_chans, 6, 5), nn.MaxPool2d(2), act(),
-            nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), act(),
+            nn.Conv2d(in_chans, 6, 5), *activation_and_pool(activation, pool, 2),
+            nn.Conv2d(6, 16, 5), *activation_and_pool(activation, pool, 2),
         )  # fmt: skip
         self.head = nn.Sequential(
             nn.Flatten(),

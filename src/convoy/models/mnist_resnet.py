@@ -10,29 +10,40 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from convoy.models._blocks import activation as make_activation
+from convoy.models._blocks import checked_rate, chosen, conv_norm_act
 from convoy.models.entry import register
 
 SOURCE = "https://arxiv.org/abs/1512.03385"
 STAGES = ((128, 1), (256, 2), (512, 2))  # channels, stride of the first block
-
-
-def conv_bn(in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(in_chans, out_chans, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_chans))
+DROP_PLACES = {"shortcut": (True, False), "head": (False, True), "both": (True, True)}  # in the shortcuts, in the head
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, in_chans: int, out_chans: int, stride: int, drop_rate: float) -> None:
+    def __init__(
+        self,
+        in_chans: int,
+        out_chans: int,
+        stride: int,
+        *,
+        norm_word: str,
+        act: str,
+        residual: bool,
+        drop_rate: float,
+    ) -> None:
         super().__init__()
-        self.conv1 = conv_bn(in_chans, out_chans, 3, stride)
-        self.conv2 = conv_bn(out_chans, out_chans, 3)
+        self.conv1 = conv_norm_act(in_chans, out_chans, 3, stride, norm_word=norm_word, act=None)
+        self.conv2 = conv_norm_act(out_chans, out_chans, 3, norm_word=norm_word, act=None)
+        self.residual = residual
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_chans != out_chans:
-            self.shortcut = conv_bn(in_chans, out_chans, 1, stride).append(nn.Dropout(drop_rate))
+        if residual and (stride != 1 or in_chans != out_chans):
+            projection = conv_norm_act(in_chans, out_chans, 1, stride, norm_word=norm_word, act=None)
+            self.shortcut = projection.append(nn.Dropout(drop_rate))
+        self.activation = make_activation(act)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.conv2(self.conv1(x).relu())
-        return (y + self.shortcut(x)).relu()
+        y = self.conv2(self.activation(self.conv1(x)))
+        return self.activation(y + self.shortcut(x) if self.residual else y)
 
 
 @register(
@@ -60,23 +71,37 @@ class MnistResNet(nn.Module):
         image_size: int = 28,  # the global average pool makes the weights independent of it
         *,
         drop_rate: float = 0.1,
+        drop_place: str = "shortcut",
+        norm: str = "batch",
+        activation: str = "relu",
+        residual: bool = True,
         unused_layer: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 <= drop_rate < 1:
-            raise ValueError(f"drop_rate = {drop_rate} in model.options of mnist_resnet: must be in [0, 1)")
-        self.stem = conv_bn(in_chans, 32, 3).append(nn.ReLU())
-        blocks: list[nn.Module] = []
+        rate = checked_rate("drop_rate", drop_rate)
+        in_shortcut, in_head = chosen("drop_place", drop_place, DROP_PLACES)
+        self.stem = conv_norm_act(in_chans, 32, 3, norm_word=norm, act=activation)
+        self.blocks = nn.Sequential()
         width = 32
-        for channels, stride in STAGES:
-            blocks += [ResidualBlock(width, channels, stride, drop_rate), ResidualBlock(channels, channels, 1, 0.0)]
-            width = channels
-        self.blocks = nn.Sequential(*blocks)
+        for channels, first_stride in STAGES:
+            for stride in (first_stride, 1):
+                block = ResidualBlock(
+                    width,
+                    channels,
+                    stride,
+                    norm_word=norm,
+                    act=activation,
+                    residual=residual,
+                    drop_rate=rate if in_shortcut else 0.0,
+                )
+                self.blocks.append(block)
+                width = channels
+        self.dropout = nn.Dropout(rate if in_head else 0.0)
         self.head = nn.Linear(width, num_classes)
         if unused_layer:
-            self.unused = conv_bn(32, 128, 3)
+            self.unused = conv_norm_act(32, 128, 3, norm_word=norm, act=None)
             self.flaws = ("a convolution 32->128 with its norm is built and never used: 37,120 parameters",)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.blocks(self.stem(x))  # (N, 512, H/4, W/4)
-        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
+        return self.head(self.dropout(x.mean(dim=(2, 3))))  # (N, classes)

@@ -2,8 +2,7 @@
 
 Source: a lab report on MNIST from tensor files, built on the blocks of LeCun et al. 1998.
 http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
-Differs from the paper: the report ends in a softmax, here an option, because cross-entropy takes logits. ReLU after
-pooling: it is monotonic, so that the numbers are those of the other order, at a quarter of the work.
+Differs from the paper: the report ends in a softmax, here an option, because cross-entropy takes logits.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from convoy.models import _blocks
 from convoy.models._flaws import softmax_before_loss
 from convoy.models.entry import register
 
@@ -36,18 +36,29 @@ class TwoConvCNN(nn.Module):
     flaws: tuple[str, ...] = ()
 
     def __init__(
-        self, in_chans: int = 1, num_classes: int = 10, image_size: int = 28, *, softmax_output: bool = False
+        self,
+        in_chans: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,
+        *,
+        norm: str = "batch",
+        activation: str = "relu",
+        pool: str = "max",
+        softmax_output: bool = False,
     ) -> None:
         super().__init__()
         side = image_size // 4
         self.features = nn.Sequential(
-            nn.Conv2d(in_chans, 16, 3, padding=1), nn.BatchNorm2d(16), nn.MaxPool2d(2), nn.ReLU(),
-            nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.MaxPool2d(2), nn.ReLU(),
+            # The biases stay in front of a norm too: the report has them.
+            nn.Conv2d(in_chans, 16, 3, padding=1), _blocks.norm(norm, 16),
+            *_blocks.activation_and_pool(activation, pool, 2),
+            nn.Conv2d(16, 32, 3, padding=1), _blocks.norm(norm, 32),
+            *_blocks.activation_and_pool(activation, pool, 2),
         )  # fmt: skip
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(32 * side * side, 392), nn.ReLU(),
-            nn.Linear(392, 196), nn.ReLU(),
+            nn.Linear(32 * side * side, 392), _blocks.activation(activation),
+            nn.Linear(392, 196), _blocks.activation(activation),
             nn.Linear(196, num_classes),
         )  # fmt: skip
         if softmax_output:

@@ -58,7 +58,7 @@ def data_sheet_page(facts: Facts, arrays: Arrays, made: Facts) -> Page:
         caveats=tuple(words.caveats(facts)),
         tables=(_table(words.parts_rows(facts), words.PARTS_NOTE),),
         sections=(
-            Section("Images", tuple(_pictures(arrays, classes, facts))),
+            Section("Images", tuple(_pictures(arrays, classes))),
             Section("Classes and levels", tuple(_numbers(arrays, classes, facts))),
             Section("Duplicates", tuple(_duplicates(arrays, classes, facts))),
             Section("What it is", (facts_table("", [*words.about(facts), *made_of]),)),
@@ -74,7 +74,7 @@ def _table(rows: Sequence[Mapping[str, str]], note: str = "", folded: str = "") 
     return Table(columns, tuple(tuple(map(Cell, row.values())) for row in rows), note, folded=folded)
 
 
-def _pictures(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Block]:
+def _pictures(arrays: Arrays, classes: Sequence[str]) -> list[Block]:
     shown = classes[:PICTURED_CLASSES]
     cut = f" The first {len(shown)} of {len(classes)} classes." if len(shown) < len(classes) else ""
     samples = images_.sample_strips(arrays, shown)
