@@ -18,8 +18,8 @@ What is found (November 2026; which changes of a picture: benchmarks/duplicates.
 pairs, none of them with two labels; 283 test images, 2.8 %, have a counterpart among the training images. Barz and
 Denzler (2020, Do we train on test data? Purging CIFAR of near-duplicates, arXiv 1902.00423) report 3.25 %, judged by
 eye among the nearest in a network's features. At least 141 of the 283 are on the list of 286 that they publish; of
-the other 142, looked at one by one, three show something else than their counterparts. MNIST: 17 pairs, all within the
-training images; strokes of one hand, it seems, alike to the width of the line.
+the other 142, looked at side by side with their counterparts, about three show something else. MNIST: 17 pairs, all
+within the training images; strokes of one hand, it seems, alike to the width of the line.
 """
 
 from __future__ import annotations
