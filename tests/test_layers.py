@@ -20,16 +20,17 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "convoy"
 
 # Who may import whom. A layer is a file or a folder directly under the package; within it, imports are free.
-BASE = {"registry", "randomness", "recipe", "runs", "stats"}
+BASE = {"registry", "randomness", "process", "recipe", "runs", "stats"}
 LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
     "registry": set(),
     "randomness": set(),
+    "process": set(),
     "recipe": {"registry"},
     "stats": set(),
     "runs": {"recipe", "stats", "registry"},
     "models": {"registry"},
-    "data": {"registry", "recipe", "randomness"},
+    "data": {"registry", "recipe", "randomness", "process"},
     "checkpoint": {"runs"},
     "evaluation": {"registry", "models", "data", "checkpoint", "recipe", "runs", "stats", "randomness"},
     "training": LEARNING,
@@ -40,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": LEARNING | {"training", "studies", "reporting", "progress", "api", "__init__"},
     "__init__": {"api", "recipe", "runs"},
 }
-WITHOUT_TORCH = ("registry", "randomness", "recipe", "stats", "runs", "reporting", "progress")
+WITHOUT_TORCH = ("registry", "randomness", "process", "recipe", "stats", "runs", "reporting", "progress")
 
 
 class Import(NamedTuple):

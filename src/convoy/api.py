@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,10 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from convoy.process import interruptible
 from convoy.recipe import Override, Recipe, builtin_names, resolve
 from convoy.registry import is_user_class
 from convoy.runs import DEFAULT_OUT, Run, Study, command_line, file_name, locate, model_label
 
+GO_ON = "stopped and saved; run the same command again to go on"
 WEIGHTS = (".safetensors", ".pth", ".pt")
 
 
@@ -61,7 +61,7 @@ def train(
                 display.show(0, event)
             values = event.values
     if values["state"] != "finished":
-        raise Stopped("stopped and saved; run the same command again to go on")
+        raise Stopped(GO_ON)
     return Run(Path(values["run"]))
 
 
@@ -105,7 +105,7 @@ def compare(
             show=display.show if display is not None else lambda position, event: None,
         )
     if study is None:
-        raise Stopped("stopped and saved; run the same command again to go on")
+        raise Stopped(GO_ON)
     return study
 
 
@@ -148,7 +148,7 @@ def lr_range(
             show=display.show if display is not None else lambda position, event: None,
         )
     if study is None:
-        raise Stopped("stopped and saved; run the same command again to go on")
+        raise Stopped(GO_ON)
     return study
 
 
@@ -298,29 +298,6 @@ def test(
 
         draw_gallery(*result.gallery(samples), Path(picture))
     return result.scores
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether Ctrl-C (or a termination) was asked for. A second Ctrl-C stops at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def note(number: int, frame: object) -> None:
-        asked.set()
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -6,9 +6,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
+
+if TYPE_CHECKING:
+    from convoy.runs import Study
 
 HELP = """Train, compare and explain convolutional networks on small images.
 
@@ -37,3 +40,14 @@ OUT = Path("convoy-runs")  # runs.DEFAULT_OUT, whose module would double the tim
 
 def print_json(value: object) -> None:
     print(json.dumps(value, default=str), file=sys.__stdout__, flush=True)
+
+
+def conclude(study: Study, page: Path, *, as_json: bool) -> None:
+    """What a study's command ends with: its finding, and last the path of its report."""
+    if as_json:
+        print_json({"study": str(study.path), "report": str(page), "finding": study.finding})
+        return
+    print(study.finding["sentence"])
+    for caveat in study.finding["caveats"]:
+        print(f"- {caveat}")
+    print(page)

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from convoy.cli.app import Data, Device, Json, Overrides, app, print_json
 
-MANY_LAYERS = 60  # a console is shown the blocks of a deeper network, as its picture has them
+LAYERS_ON_A_CONSOLE = 60  # a console is shown the blocks of a deeper network, as its picture has them
 
 
 @app.command
@@ -83,7 +83,7 @@ def _show(found: Mapping[str, Any]) -> None:
 
 
 def _layers(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    if len(found["layers"]) <= MANY_LAYERS:
+    if len(found["layers"]) <= LAYERS_ON_A_CONSOLE:
         return [
             {
                 "layer": row["name"],

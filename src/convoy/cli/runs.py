@@ -19,6 +19,7 @@ from convoy.cli.app import (
     Test,
     TrustCode,
     app,
+    conclude,
     print_json,
 )
 
@@ -112,14 +113,7 @@ def compare(
         test=test,
         to_stderr=as_json,
     )
-    page = api.report(study)
-    if as_json:
-        print_json({"study": str(study.path), "report": str(page), "finding": study.finding})
-        return
-    print(study.finding["sentence"])
-    for caveat in study.finding["caveats"]:
-        print(f"- {caveat}")
-    print(page)
+    conclude(study, api.report(study), as_json=as_json)
 
 
 @app.command(name="test")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from convoy.cli.app import OUT, Data, Device, Fresh, Json, Limit, Out, Overrides, Seed, app, print_json
+from convoy.cli.app import OUT, Data, Device, Fresh, Json, Limit, Out, Overrides, Seed, app, conclude
 
 
 @app.command(name="lr-range")
@@ -52,11 +52,4 @@ def lr_range(
         fresh=fresh,
         to_stderr=as_json,
     )
-    page = api.report(study)
-    if as_json:
-        print_json({"study": str(study.path), "report": str(page), "finding": study.finding})
-        return
-    print(study.finding["sentence"])
-    for caveat in study.finding["caveats"]:
-        print(f"- {caveat}")
-    print(page)
+    conclude(study, api.report(study), as_json=as_json)

@@ -25,9 +25,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from convoy.data.imageset import DataError
+from convoy.process import cores
+from convoy.recipe import LARGEST_IMAGE
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-MAX_SIZE = 512  # pixels; the largest that a recipe's data.size takes
 _CHUNK = 250  # images a request
 _Decoded = tuple[np.ndarray, list[tuple[int, int]]]  # uint8 (N, 3, H, H), and the files' own (width, height)
 _AllDecoded = tuple[np.ndarray, Counter[tuple[int, int]]]
@@ -133,8 +134,10 @@ def _usual_size(sizes: Counter[tuple[int, int]]) -> int:
         return 32
     usual, _ = min(sizes.items(), key=lambda item: (-item[1], item[0]))
     shorter = min(usual)
-    if shorter > MAX_SIZE:
-        raise DataError(f"most images are {shorter} pixels or more on each side: give data.size, at most {MAX_SIZE}")
+    if shorter > LARGEST_IMAGE:
+        raise DataError(
+            f"most images are {shorter} pixels or more on each side: give data.size, at most {LARGEST_IMAGE}"
+        )
     return shorter
 
 
@@ -144,7 +147,7 @@ def _decode_all(paths: Sequence[str], size: int) -> _AllDecoded:
     starts = range(0, len(paths), _CHUNK)
     seconds = _expected_seconds(paths)
     is_worth_starting_processes = seconds > 0.6 and sys.executable  # to start them takes 0.3 s
-    workers = min(_cores(), len(starts)) if is_worth_starting_processes else 0
+    workers = min(cores(), len(starts)) if is_worth_starting_processes else 0
     if seconds > 4:
         print(f"decoding {len(paths):,} images; the next time they come from the cache", file=sys.stderr, flush=True)
     with ExitStack() as stack:
@@ -180,10 +183,6 @@ def _expected_seconds(paths: Sequence[str]) -> float:
     some = paths[:: max(1, len(paths) // 64)]
     bytes_each = sum(os.path.getsize(path) for path in some if os.path.exists(path)) / max(1, len(some))
     return len(paths) * (0.00013 + bytes_each * 30e-9)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Worker:

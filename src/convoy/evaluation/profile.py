@@ -19,10 +19,9 @@ from convoy.data import load
 from convoy.evaluation.cost import parameters, timed_passes
 from convoy.evaluation.trace import Trace, trace
 from convoy.models import user
-from convoy.recipe import Recipe
+from convoy.recipe import LARGEST_IMAGE, Recipe
 from convoy.registry import is_user_class
 
-LARGEST = 512  # pixels, as in a recipe's data.size
 LARGE_BATCH = 128
 LONGEST_PASS = 10.0  # seconds; a larger batch is halved until one image's time says that a pass stays below
 SMALL_BATCHES = (2, 4)  # from which the activations of any batch follow
@@ -174,8 +173,8 @@ def _channels_and_size(image: str) -> tuple[int, int]:
     channels, height, width = map(int, found.groups())
     if height != width:
         raise ValueError(f"input {image!r}: images must be square, and {height} is not {width}")
-    if max(channels, height) > LARGEST:
-        raise ValueError(f"input {image!r}: at most {LARGEST} channels and pixels a side")
+    if max(channels, height) > LARGEST_IMAGE:
+        raise ValueError(f"input {image!r}: at most {LARGEST_IMAGE} channels and pixels a side")
     return channels, height
 
 

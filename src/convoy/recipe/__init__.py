@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from convoy.recipe.files import Override, apply, builtin_names, parse_override, read_chain
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import (
+    LARGEST_IMAGE,
     SGD,
     Adam,
     AdamW,
@@ -45,6 +46,7 @@ from convoy.recipe.sections import (
 from convoy.registry import is_external, is_user_class, unknown
 
 __all__ = [
+    "LARGEST_IMAGE",
     "SGD",
     "Adam",
     "AdamW",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+LARGEST_IMAGE = 512  # pixels a side
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -40,7 +41,7 @@ class SplitSpec(Section):
 
 class Data(Section):
     name: Annotated[str, Field(min_length=1)] = "mnist"  # a named data set or a path
-    size: Annotated[int, Field(ge=8, le=512)] | None = None  # pixels; None: the data's own
+    size: Annotated[int, Field(ge=8, le=LARGEST_IMAGE)] | None = None  # pixels; None: the data's own
     limit: Annotated[int, Field(ge=1)] | None = None  # images for a quick try; every output says so
     split: SplitSpec = SplitSpec()
     normalise: Literal["train"] | tuple[float | tuple[float, ...], float | tuple[float, ...]] = "train"

@@ -17,7 +17,7 @@ from convoy.reporting.quantities import MIB, compact, listed, plain, with_unit
 from convoy.reporting.tables import facts_table
 from convoy.runs import write_json
 
-MANY_LAYERS = 40  # more are told by blocks first
+LAYERS_ON_A_PAGE = 40  # more are told by blocks first
 COUNTED = (
     "FLOPs count a multiply-add as two, MACs as one. Convolutions and matrix products count; norms, activations, "
     "pooling and resampling do not. Parameters are counted where they are used first."
@@ -169,7 +169,7 @@ def _layer_tables(profile: Profile, named: bool) -> list[Table]:
         (*lines, (*total, *((Cell(""),) if noted else ()))),
         title=title,
     )
-    if len(rows) <= MANY_LAYERS:
+    if len(rows) <= LAYERS_ON_A_PAGE:
         return [every]
     blocks = Table(
         columns, (*(_block_row(box, profile) for box in rows_of(outline(profile["calls"]))), total), "", title

@@ -16,10 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import command_line
 from convoy.training.run_one import Event, Wish, run_one
-from convoy.training.threads import cores
 
 Prune = Callable[[int, Event], bool]
 Where = Literal["here", "processes"]

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from convoy.models import external
+from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import command_line
 from convoy.training.plan import TRAINING_REVISION
-from convoy.training.threads import cores
 
 
 def describe(device: torch.device, recipe: Recipe) -> dict[str, Any]:

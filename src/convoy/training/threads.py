@@ -14,13 +14,10 @@ from pathlib import Path
 
 import torch
 
+from convoy.process import cores
+
 BUSY = 0.6  # of a core used by others: leave it to them
 QUIET = 0.25  # of a core: take it back, after two quiet readings in a row
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class ThreadGovernor:
