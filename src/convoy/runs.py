@@ -39,7 +39,7 @@ def fingerprint(
 ) -> str:
     """SHA-256 (hex) of all that decides a run's result: the same fingerprint finds its finished run and does not train.
 
-    `options` are the model's, defaults filled in; `hashes` those of the data, the split and a user's code.
+    `options` are the model's that differ from its defaults; `hashes` those of the data, the split and a user's code.
     """
     table = recipe.canonical()
     table["model"]["options"] = dict(options)

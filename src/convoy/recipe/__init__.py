@@ -41,6 +41,7 @@ from convoy.recipe.sections import (
     Step,
     Stop,
     Train,
+    told,
     with_default_name,
 )
 from convoy.registry import is_external, is_user_class, unknown
@@ -118,15 +119,18 @@ class Recipe(Section):
         return tomli_w.dumps(self.as_table())
 
     def canonical(self) -> dict[str, Any]:
-        """What a fingerprint covers: all that decides the result but what has a hash of its own (data, code)."""
-        table = self.as_table()
-        del table["about"], table["expected"], table["data"]["name"], table["compute"]["device"]
-        del table["compute"]["threads"]
-        table["model"].pop("init", None)
-        table["model"]["name"] = (
-            self.model.name.rpartition(":")[2] if is_user_class(self.model.name) else self.model.name
-        )
-        return table
+        """What a fingerprint covers: all that decides the result but what has a hash of its own (data, code).
+
+        What stands at its default is left out, so that a key that Convoy learns later leaves old fingerprints as they
+        are; a default that changes raises TRAINING_REVISION.
+        """
+        table = told(self)
+        for path in ("about", "expected", "data.name", "compute.device", "compute.threads", "model.init"):
+            section, _, key = path.rpartition(".")
+            (table.get(section, {}) if section else table).pop(key, None)
+        name = self.model.name
+        table["model"] = table.get("model", {}) | {"name": name.rpartition(":")[2] if is_user_class(name) else name}
+        return {key: value for key, value in table.items() if value != {}}
 
     @classmethod
     def _validate(cls, table: dict[str, Any], origin: str, given: Sequence[Override]) -> Recipe:

@@ -22,7 +22,7 @@ from convoy.recipe import Plateau, Recipe
 from convoy.registry import is_external, is_user_class
 from convoy.training.start import begin
 
-TRAINING_REVISION = 1  # raised when a change of the training code changes results
+TRAINING_REVISION = 1  # raised when a change of the training code, or of a default, changes results
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16 by autocast
 
 
@@ -42,7 +42,9 @@ class Plan:
         hashes = {"data": self.prepared.data_hash, "split": self.prepared.split_hash, "code": code}
         if self.recipe.model.init is not None:
             hashes["init"] = hashlib.sha256(Path(self.recipe.model.init).read_bytes()).hexdigest()
-        return runs.fingerprint(self.recipe, options=self.options, hashes=hashes, training_revision=TRAINING_REVISION)
+        defaults = models.default_options(self.recipe.model.name)
+        told = {name: value for name, value in self.options.items() if value != defaults.get(name)}
+        return runs.fingerprint(self.recipe, options=told, hashes=hashes, training_revision=TRAINING_REVISION)
 
     @property
     def selection(self) -> str | None:
