@@ -110,6 +110,7 @@ def fake_run(
     write_json(run.path / "environment.json", _environment(label))
     write_json(run.path / "data.json", _data(setting))
     write_json(run.path / "scores.json", scores)
+    write_arrays(run.path / "predictions.npz", _predictions(confusions, seed))
     write_json(run.path / "cost.json", _cost(model, setting, random))
     final = scores.get("validation", {}).get("accuracy")
     lines = _metrics(model, final, setting, random)
@@ -163,6 +164,17 @@ def _scores(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
             {"true": classes[t], "predicted": classes[p], "count": int(wrong[t, p])} for t, p in pairs if wrong[t, p]
         ],
     }
+
+
+def _predictions(confusions: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """The classes that the confusions count, shuffled within each true class; without logits, as in an archive."""
+    arrays = {}
+    for part, confusion in confusions.items():
+        rows = [np.repeat(np.arange(len(row)), row) for row in confusion]
+        predicted = np.concatenate([np.random.default_rng([seed, *row]).permutation(row) for row in rows])
+        arrays[f"{part}_labels"] = np.repeat(np.arange(len(confusion)), confusion.sum(1))
+        arrays[f"{part}_predicted"] = predicted.astype(np.uint8)
+    return arrays
 
 
 def _environment(label: str) -> dict[str, Any]:

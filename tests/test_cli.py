@@ -283,6 +283,7 @@ def test_every_command_has_help_with_an_example(call: Call) -> None:
         ["train"],
         ["compare"],
         ["lr-range"],
+        ["landscape"],
         ["test"],
         ["predict"],
         ["report"],

@@ -29,19 +29,21 @@ ALLOWED: dict[str, set[str]] = {
     "recipe": {"registry"},
     "stats": set(),
     "runs": {"recipe", "stats", "registry"},
+    "archive": {"runs", "recipe", "registry"},
     "models": {"registry"},
     "data": {"registry", "recipe", "randomness", "process"},
     "checkpoint": {"runs"},
     "evaluation": {"registry", "models", "data", "checkpoint", "recipe", "runs", "stats", "randomness"},
     "training": LEARNING,
-    "studies": LEARNING | {"training"},
+    "studies": LEARNING | {"training", "archive"},
     "reporting": {"runs", "stats", "recipe"},
     "progress": {"runs", "recipe"},
     "api": LEARNING | {"training", "studies", "reporting", "progress"},
-    "cli": LEARNING | {"training", "studies", "reporting", "progress", "api", "__init__"},
-    "__init__": {"api", "recipe", "runs"},
+    "api_studies": LEARNING | {"training", "studies", "reporting", "progress", "api"},
+    "cli": LEARNING | {"training", "studies", "reporting", "progress", "api", "api_studies", "__init__"},
+    "__init__": {"api", "api_studies", "recipe", "runs"},
 }
-WITHOUT_TORCH = ("registry", "randomness", "process", "recipe", "stats", "runs", "reporting", "progress")
+WITHOUT_TORCH = ("registry", "randomness", "process", "recipe", "stats", "runs", "archive", "reporting", "progress")
 
 
 class Import(NamedTuple):

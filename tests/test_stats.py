@@ -1,15 +1,34 @@
-"""Reference values: statsmodels 0.14 (wilson, holm) and scipy 1.17 (t), computed apart and pasted here in full."""
+"""Reference values: statsmodels 0.14 (wilson, holm) and scipy 1.17 (t), computed apart and pasted here in full.
+
+McNemar's: statsmodels 0.15.0, `mcnemar([[100, only_a], [only_b, 100]], exact=True).pvalue`. The bootstrap is held
+against scipy itself. No library has the corrected t and the 5x2cv tests: theirs are worked out from the definition.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
 
-from convoy.stats import Estimate, digits_for, holm, paired_t, t_interval, wilson
+from convoy.stats import (
+    Estimate,
+    bootstrap,
+    digits_for,
+    five_by_two_cv,
+    holm,
+    mcnemar,
+    mcnemar_counts,
+    nadeau_bengio,
+    nadeau_bengio_test,
+    paired_t,
+    t_interval,
+    wilson,
+)
 
 EXACT = {"rel": 1e-12, "abs": 1e-12}
 values = st.floats(-1e3, 1e3, allow_nan=False)
@@ -147,6 +166,178 @@ def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(ps):
     assert by_p == sorted(adjusted)
 
 
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "p"),
+    [
+        (10, 3, 0.09228515625),
+        (0, 7, 0.015625),
+        (25, 25, 1.0),
+        (139, 122, 0.32199452998210293),
+        (1200, 1081, 0.013467650769155676),
+        (0, 0, 1.0),
+    ],
+)
+def test_exact_mcnemar_agrees_with_statsmodels(only_a, only_b, p):
+    assert mcnemar_counts(only_a, only_b, 10_000).p == pytest.approx(p, **EXACT)
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_exact_mcnemar_is_the_sum_of_the_two_tails(only_a, only_b):
+    both = only_a + only_b
+    tail = sum(math.comb(both, k) for k in range(min(only_a, only_b) + 1)) / 2**both
+    assert mcnemar_counts(only_a, only_b, 600).p == pytest.approx(min(1.0, 2 * tail), rel=1e-9)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_mcnemar_of_images_is_that_of_their_counts_and_mirrors(pairs):
+    a, b = (np.array(right) for right in zip(*pairs, strict=True))
+    test, mirrored = mcnemar(a, b), mcnemar(b, a)
+    assert test == mcnemar_counts(int((a > b).sum()), int((b > a).sum()), len(a))
+    assert test.difference.mean == pytest.approx(a.mean() - b.mean())
+    assert (mirrored.p, mirrored.difference.low) == (test.p, pytest.approx(-test.difference.high))
+
+
+def test_the_interval_of_a_paired_difference_is_bonett_and_price_s():
+    """By hand: shares 13/102 and 4/102, their difference 9/102, variance ((17 / 102) - (9 / 102)^2) / 102."""
+    difference = mcnemar_counts(12, 3, 100).difference
+    half = 1.959963984540054 * math.sqrt((17 / 102 - (9 / 102) ** 2) / 102)
+    assert difference.mean == pytest.approx(0.09)
+    assert (difference.low, difference.high) == (pytest.approx(9 / 102 - half), pytest.approx(9 / 102 + half))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        (np.ones(3), np.ones(3, bool), "two boolean arrays"),
+        (np.ones(3, bool), np.ones(2, bool), r"not shapes \(3,\) and \(2,\)"),
+        (np.ones((2, 2), bool), np.ones((2, 2), bool), "the same images twice"),
+        (np.ones(0, bool), np.ones(0, bool), "no counts"),
+    ],
+)
+def test_mcnemar_refuses_what_are_not_the_same_images_right_or_wrong(a, b, said):
+    with pytest.raises(ValueError, match=said):
+        mcnemar(a, b)
+
+
+def test_mcnemar_refuses_more_differences_than_images():
+    with pytest.raises(ValueError, match="7 and 5 of 10 images are no counts"):
+        mcnemar_counts(7, 5, 10)
+
+
+def test_corrected_interval_is_wider_than_t_by_the_shared_training_images():
+    """Ten folds: sqrt(1/10 + 1/9) in place of sqrt(1/10)."""
+    scores = [0.981, 0.979, 0.984, 0.977, 0.980, 0.983, 0.978, 0.982, 0.979, 0.985]
+    plain, corrected = t_interval(scores), nadeau_bengio(scores, 54_000, 6_000)
+    assert (corrected.mean, corrected.sd, corrected.n) == (plain.mean, plain.sd, 10)
+    assert corrected.half_width / plain.half_width == pytest.approx(math.sqrt(1 + 10 / 9), **EXACT)
+
+
+@given(st.lists(st.tuples(values, values), min_size=2, max_size=12))
+def test_corrected_test_rejects_exactly_where_its_interval_leaves_out_zero(pairs):
+    a, b = zip(*pairs, strict=True)
+    difference, p = nadeau_bengio_test(a, b, 90, 10)
+    if abs(p - 0.05) > 1e-6:
+        assert (p < 0.05) == (not difference.low <= 0 <= difference.high)
+
+
+def test_corrected_test_agrees_with_scipy_s_t_distribution():
+    a, b = [0.91, 0.93, 0.90, 0.94, 0.92], [0.90, 0.91, 0.91, 0.92, 0.90]
+    differences = np.subtract(a, b)
+    t = differences.mean() / math.sqrt(differences.var(ddof=1) * (1 / 5 + 1 / 4))
+    assert nadeau_bengio_test(a, b, 80, 20).p == pytest.approx(2 * scipy_stats.t.sf(t, 4), **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("scores", "n_train", "n_test", "said"),
+    [
+        ([0.9], 90, 10, "two values or more"),
+        ([[0.9, 0.8]], 90, 10, "in one row"),
+        ([0.9, math.nan, 0.8], 90, 10, "number 2 of 3 is nan"),
+        ([0.9, 0.8], 0, 10, "no split"),
+        ([0.9, 0.8], 90, -1, "no split"),
+    ],
+)
+def test_corrected_interval_refuses_what_were_no_folds(scores, n_train, n_test, said):
+    with pytest.raises(ValueError, match=said):
+        nadeau_bengio(scores, n_train, n_test)
+
+
+def test_corrected_test_refuses_unequal_numbers_of_folds():
+    with pytest.raises(ValueError, match="not 2 values against 3"):
+        nadeau_bengio_test([0.9, 0.8], [0.9, 0.8, 0.7], 90, 10)
+
+
+FIVE_BY_TWO = [[0.02, 0.01], [0.03, 0.00], [0.01, 0.02], [0.025, 0.015], [0.00, 0.03]]
+
+
+def test_5x2cv_follows_dietterich_and_alpaydin():
+    table = np.array(FIVE_BY_TWO)
+    spreads = (table[:, 0] - table[:, 1]) ** 2 / 2  # of two values: the squared distances to their mean, summed
+    test = five_by_two_cv(table)
+    t = table[0, 0] / math.sqrt(spreads.mean())
+    f = (table**2).sum() / (2 * spreads.sum())
+    assert test.difference == pytest.approx(0.016)
+    assert test.p == pytest.approx(2 * scipy_stats.t.sf(t, 5), **EXACT)
+    assert test.p_combined == pytest.approx(scipy_stats.f.sf(f, 10, 5), **EXACT)
+
+
+def test_the_combined_5x2cv_test_does_not_depend_on_which_difference_comes_first():
+    swapped = [row[::-1] for row in FIVE_BY_TWO[::-1]]
+    assert five_by_two_cv(swapped).p_combined == pytest.approx(five_by_two_cv(FIVE_BY_TWO).p_combined)
+    assert five_by_two_cv(swapped).p != pytest.approx(five_by_two_cv(FIVE_BY_TWO).p)
+
+
+def test_5x2cv_without_any_difference_has_p_1():
+    assert five_by_two_cv(np.zeros((5, 2))) == (0.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("table", [np.zeros((2, 5)), np.zeros(10), np.full((5, 2), math.nan)])
+def test_5x2cv_refuses_another_shape(table):
+    with pytest.raises(ValueError, match="needs 5 x 2 finite differences"):
+        five_by_two_cv(table)
+
+
+SKEWED = np.random.default_rng(0).exponential(1.0, 40)
+
+
+@pytest.mark.parametrize("method", ["bca", "percentile"])
+@pytest.mark.parametrize("statistic", [np.mean, np.median, np.std])
+def test_bootstrap_agrees_with_scipy(method, statistic):
+    random = np.random.default_rng(7)
+    theirs = scipy_stats.bootstrap((SKEWED,), statistic, n_resamples=2000, method=method, random_state=random)
+    ours = bootstrap(SKEWED, statistic, 7, method=method, resamples=2000)
+    assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval), **EXACT)
+
+
+def test_bootstrap_in_pieces_is_the_bootstrap_at_once(monkeypatch):
+    at_once = bootstrap(SKEWED, seed=3)
+    monkeypatch.setattr("convoy.stats.AT_ONCE", 1000)
+    assert bootstrap(SKEWED, seed=3) == at_once
+
+
+def test_bootstrap_repeats_by_its_seed():
+    assert bootstrap(SKEWED, seed=1) == bootstrap(SKEWED, seed=1) != bootstrap(SKEWED, seed=2)
+
+
+def test_bootstrap_of_equal_values_is_a_point():
+    estimate = bootstrap([0.5, 0.5, 0.5])
+    assert (estimate.low, estimate.mean, estimate.high) == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"values": [1.0]}, "two values or more"),
+        ({"values": [1.0, math.inf]}, "number 2 of 2 is inf"),
+        ({"values": [1.0, 2.0], "method": "basic"}, "unknown bootstrap method 'basic'; allowed: bca, percentile"),
+        ({"values": [1.0, 2.0], "resamples": 100}, "resamples = 100"),
+    ],
+)
+def test_bootstrap_refuses_what_it_cannot_resample(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        bootstrap(**arguments)
+
+
 @given(st.lists(values, min_size=1, max_size=5))
 def test_estimate_comes_back_from_json(sample):
     estimate = t_interval(sample)
@@ -159,6 +350,9 @@ def test_estimate_comes_back_from_json(sample):
         (Estimate(0.9912, 0.0008, 3, 0.9891, 0.9933, "t"), "99.12 ± 0.21 % (n = 3)"),
         (wilson(9821, 10000), "98.21 % (97.93–98.45, 10,000 images)"),
         (t_interval([0.9821]), "98.21 % (n = 1)"),
+        (Estimate(0.9912, 0.0008, 10, 0.9891, 0.9933, "corrected_t"), "99.12 ± 0.21 % (n = 10 folds)"),
+        (Estimate(0.9912, None, 10_000, 0.9891, 0.9930, "bca"), "99.12 % (98.91–99.30, bootstrap, n = 10,000)"),
+        (Estimate(0.0017, None, 10_000, -0.0002, 0.0036, "bonett_price"), "0.17 % (-0.02 to 0.36, 10,000 images)"),
     ],
 )
 def test_accuracy_reads_as_percent_with_its_interval(estimate, text):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         test,
         train,
     )
+    from convoy.api_studies import check_claim, crossval, landscape, reproduce, search
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study, Workspace
 
@@ -30,16 +31,26 @@ __all__ = [
     "Stopped",
     "Study",
     "Workspace",
+    "check_claim",
     "compare",
+    "crossval",
     "data_sheet",
+    "landscape",
     "lr_range",
     "predict",
     "profile",
     "report",
+    "reproduce",
+    "search",
     "test",
     "train",
 ]
 _HOMES = dict.fromkeys(__all__, "convoy.api") | {
+    "check_claim": "convoy.api_studies",
+    "landscape": "convoy.api_studies",
+    "reproduce": "convoy.api_studies",
+    "search": "convoy.api_studies",
+    "crossval": "convoy.api_studies",
     "Recipe": "convoy.recipe",
     "Run": "convoy.runs",
     "Study": "convoy.runs",

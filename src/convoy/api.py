@@ -69,6 +69,7 @@ def compare(
     recipes: Sequence[Recipe | str | Path] | Mapping[str, Recipe | str | Path],
     *,
     data: str | None = None,
+    vary: Mapping[str, Sequence[Any]] | Sequence[tuple[str, Sequence[Any]]] = (),
     seeds: int = 3,
     epochs: int | None = None,
     seed: int | None = None,
@@ -84,14 +85,17 @@ def compare(
 ) -> Study:
     """Trains each recipe with `seeds` seeds, several at a time, and returns the study with its finding.
 
-    A mapping gives the recipes the names that the report shows: two learning rates of one model need them. Raises
+    A mapping gives the recipes the names that the report shows: two learning rates of one model need them. `vary` makes
+    it an ablation: each recipe at every combination of values, `{"model.options.norm": ["batch", "none"]}`. Raises
     ValueError for what cannot be trained, before anything is written, and Stopped after Ctrl-C.
     """
+    from convoy.studies import ablation
     from convoy.studies import compare as comparison
 
     flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": _weights(init, out)}
     given = recipes.items() if isinstance(recipes, Mapping) else [(_label(recipe), recipe) for recipe in recipes]
     named = [(label, _resolve(recipe, model=None, data=data, set=set, **flags)) for label, recipe in given]
+    design, named = ablation.combine(named, vary) if vary else (None, named)
     entries = comparison.with_seeds(named, seeds)
     names = [f"{entry.label} seed {entry.recipe.seed}" for entry in entries]
     with interruptible() as interrupted, _display(names, show, to_stderr) as display:
@@ -99,6 +103,7 @@ def compare(
             entries,
             out,
             command=command_line(),
+            design=design,
             fresh=fresh,
             test=test,
             interrupted=interrupted,

@@ -85,7 +85,8 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     return value
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Empty where there is no such file. Raises ValueError, with the file's name, where it is damaged."""
     if not path.is_file():
         return {}
     try:
@@ -142,6 +143,11 @@ class Run:
         return (self.path / "status.json").is_file() and self.state == "finished"
 
     @property
+    def slim(self) -> bool:
+        """Whether only its small files were kept (convoy.archive): neither weights nor logits nor images."""
+        return self.finished and not (self.path / "best.safetensors").is_file()
+
+    @property
     def scores(self) -> dict[str, Any]:
         path = self.path / "scores.json"
         scores = read_json(path) if path.is_file() else {}
@@ -172,19 +178,33 @@ class Run:
     @property
     def steps(self) -> dict[str, np.ndarray]:
         """float32 [steps] each: loss, lr, grad_norm."""
-        return _read_arrays(self.path / "steps.npz")
+        return read_arrays(self.path / "steps.npz")
 
     @property
     def predictions(self) -> dict[str, np.ndarray]:
-        return _read_arrays(self.path / "predictions.npz")
+        return read_arrays(self.path / "predictions.npz")
+
+    def predicted(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and predicted classes of a part ("test", "validation"), int64 [N] each, in the images' order.
+
+        An archived run holds the classes and no logits. Raises ValueError where the run was not scored on that part.
+        """
+        arrays = self.predictions
+        if f"{part}_predicted" in arrays:
+            predicted = arrays[f"{part}_predicted"]
+        elif f"{part}_logits" in arrays:
+            predicted = arrays[f"{part}_logits"].argmax(1)
+        else:
+            raise ValueError(f"{self.path} holds no predictions of the {part} part")
+        return arrays[f"{part}_labels"].astype(np.int64), predicted.astype(np.int64)
 
     @property
     def gallery(self) -> dict[str, np.ndarray]:
-        return _read_arrays(self.path / "gallery.npz")
+        return read_arrays(self.path / "gallery.npz")
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        return _read_arrays(self.path / "arrays.npz")
+        return read_arrays(self.path / "arrays.npz")
 
     def lock(self) -> filelock.BaseFileLock:
         """Held while training. Raises ValueError at once where another process trains this very run."""
@@ -200,7 +220,8 @@ class Run:
             (self.path / name).unlink(missing_ok=True)
         for path in self.path.glob("*.npz"):
             path.unlink()
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        for name in ("checkpoints", "weights"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
         self.write_status(state="running", reason="")
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
@@ -290,6 +311,8 @@ class Workspace:
             return found
         # A run that starts from another, and a range test, are not found by the plain run's name, "lenet-s42".
         kinds = ["tuned"] * (recipe.model.init is not None) + ["range"] * (recipe.schedule.name == "range")
+        if (split := recipe.data.split).folds:
+            kinds += [f"f{split.fold + 1}of{split.folds}" + (f"r{split.repeat + 1}" if split.repeat else "")]
         name = "-".join([file_name(model_label(recipe)), *kinds, f"s{recipe.seed}", digest[:12]])
         path = self.path / "runs" / name
         path.mkdir(parents=True, exist_ok=True)

@@ -1,25 +1,36 @@
 """Estimates, intervals, paired tests and corrections: the only form in which Convoy shows a result.
 
-scipy.special has the t distribution without the 0.9 s that scipy.stats takes to import; even so it is imported late.
+scipy.special has the distributions without the 0.9 s that scipy.stats takes to import; even so it is imported late.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 LEVEL = 0.95  # of every interval
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+RESAMPLES = 10_000
+AT_ONCE = 2**22  # numbers that the bootstrap holds at a time
+
+# What an interval is over, and how it was made: seeds (Student's t), folds (Nadeau and Bengio's corrected t), images
+# (Wilson for a share, Bonett and Price for the difference of two shares of the same images), or whatever was resampled.
+Interval = Literal["t", "corrected_t", "wilson", "bonett_price", "percentile", "bca"]
+OVER_IMAGES = ("wilson", "bonett_price")
+SYMMETRIC = ("t", "corrected_t")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its 95 % interval; `n` counts what the interval is over: seeds ("t") or images ("wilson").
+    """A mean (bootstrap: any statistic) and its 95 % interval; `n` counts what the interval is over: see Interval.
 
-    One value alone ("t" with n = 1) has neither sd nor interval: sd, low and high are None.
+    One value alone ("t" with n = 1) has neither sd nor interval: sd, low and high are None. Images have no sd either.
     """
 
     mean: float
@@ -27,12 +38,12 @@ class Estimate:
     n: int
     low: float | None
     high: float | None
-    interval: Literal["t", "wilson"]
+    interval: Interval
 
     @property
     def half_width(self) -> float | None:
         """What stands behind "±"; None where there is no interval or an asymmetric one."""
-        return None if self.interval == "wilson" or self.high is None else self.high - self.mean
+        return None if self.interval not in SYMMETRIC or self.high is None else self.high - self.mean
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -42,28 +53,52 @@ class Estimate:
         return cls(**{name: table[name] for name in cls.__dataclass_fields__})
 
     def text(self, unit: str = "%", *, scale: float | None = None, digits: int = 2) -> str:
-        """ "99.12 ± 0.21 % (n = 3)"; Wilson: "98.20 % (97.92–98.44, 10,000 images)"; one value: "12.30 s (n = 1)".
+        """ "99.12 ± 0.21 % (n = 3)"; over images: "98.20 % (97.92–98.44, 10,000 images)"; one value: "12.30 s (n = 1)".
 
         The value is multiplied by `scale` (100 for the unit "%", else 1). "±" is always the 95 % half-width.
         """
         number, interval = self.parts(scale=scale if scale is not None else (100 if unit == "%" else 1), digits=digits)
-        if self.interval == "wilson":
+        if self.interval in OVER_IMAGES:
             return f"{number} {unit} ({interval}, {self.n:,} images)"
-        return f"{number}{' ' + interval if interval else ''} {unit} (n = {self.n})"
+        if self.interval in SYMMETRIC:
+            scores = " folds" if self.interval == "corrected_t" else ""
+            return f"{number}{' ' + interval if interval else ''} {unit} (n = {self.n}{scores})"
+        return f"{number} {unit} ({interval}, bootstrap, n = {self.n:,})"
 
     def parts(self, *, scale: float = 1, digits: int = 2) -> tuple[str, str]:
         """The number and its interval apart, as a table wants them: ("99.12", "± 0.21") or ("98.20", "97.92–98.44")."""
         number = f"{self.mean * scale:,.{digits}f}"
         if self.low is None or self.high is None:
             return number, ""
-        if self.interval == "wilson":
-            return number, f"{self.low * scale:,.{digits}f}–{self.high * scale:,.{digits}f}"
-        return number, f"± {(self.high - self.mean) * scale:,.{digits}f}"
+        if self.interval in SYMMETRIC:
+            return number, f"± {(self.high - self.mean) * scale:,.{digits}f}"
+        to = " to " if self.low < 0 else "–"  # a dash before a minus reads badly
+        return number, f"{self.low * scale:,.{digits}f}{to}{self.high * scale:,.{digits}f}"
 
 
 class PairedTest(NamedTuple):
     difference: Estimate  # a - b
     p: float  # two-sided
+
+
+class McNemar(NamedTuple):
+    """Two networks on the same images; p depends on the images that only one of them has right."""
+
+    difference: Estimate  # of the accuracies, a - b, over images
+    p: float  # two-sided, exact
+    only_a: int
+    only_b: int
+
+
+class FiveByTwo(NamedTuple):
+    difference: float  # mean of the ten differences
+    p: float  # Dietterich's t test
+    p_combined: float  # Alpaydin's F test: the same null, and all ten differences count alike
+
+
+def distinguishable(p: float) -> bool:
+    """Whether a test, corrected where there are several, tells two apart. "No" is no proof that they are alike."""
+    return p < 1 - LEVEL
 
 
 def wilson(correct: int, n: int) -> Estimate:
@@ -109,11 +144,144 @@ def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> Pa
     error = max(sd, step / math.sqrt(6)) / math.sqrt(n)
     half = _t_quantile(n - 1) * error
     estimate = Estimate(mean=mean, sd=sd, n=n, low=mean - half, high=mean + half, interval="t")
-    if error == 0:
-        return PairedTest(estimate, 1.0 if mean == 0 else 0.0)
-    from scipy.special import stdtr
+    return PairedTest(estimate, _p_of_t(mean, error, n - 1))
 
-    return PairedTest(estimate, min(1.0, 2 * float(stdtr(n - 1, -abs(mean / error)))))
+
+def mcnemar(a_right: npt.ArrayLike, b_right: npt.ArrayLike) -> McNemar:
+    """McNemar's test (1947) in its exact form, of two boolean arrays [N] that tell which images are right.
+
+    Raises ValueError: the arrays are not boolean, or not of one length above 0.
+    """
+    a, b = np.asarray(a_right), np.asarray(b_right)
+    if a.dtype != bool or b.dtype != bool:
+        raise ValueError(f"McNemar's test needs two boolean arrays (image right or not), not {a.dtype} and {b.dtype}")
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(f"McNemar's test needs the same images twice, not shapes {a.shape} and {b.shape}")
+    return mcnemar_counts(int((a & ~b).sum()), int((b & ~a).sum()), len(a))
+
+
+def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
+    """The same from counts, of n images. Under the null each image that only one has right is a fair coin's throw.
+
+    The interval of the difference is Bonett and Price's (2012), one of those that Fagerland, Lydersen and Laake
+    (Statistics in Medicine 33, 2014) recommend; close to the 5 % level it may say otherwise than the exact p.
+    """
+    if not (only_a >= 0 and only_b >= 0 and n >= 1 and only_a + only_b <= n):
+        raise ValueError(f"{only_a} and {only_b} of {n} images are no counts for McNemar's test")
+    from scipy.special import bdtr
+
+    p = min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    share_a, share_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
+    middle = share_a - share_b
+    half = Z * math.sqrt((share_a + share_b - middle**2) / (n + 2))
+    mean, low, high = (only_a - only_b) / n, max(-1.0, middle - half), min(1.0, middle + half)
+    return McNemar(Estimate(mean=mean, sd=None, n=n, low=low, high=high, interval="bonett_price"), p, only_a, only_b)
+
+
+def nadeau_bengio(values: npt.ArrayLike, n_train: float, n_test: float) -> Estimate:
+    """The interval of a mean over resampled splits (folds x repeats), or of a mean of paired differences over them.
+
+    The training parts of two splits share images, so that their scores vary together and the plain t interval is too
+    narrow. Nadeau and Bengio (Machine Learning 52, 2003) widen the variance of the mean from sd²/J to
+    sd² (1/J + n_test/n_train) for J random splits; Bouckaert and Frank (PAKDD 2004) apply it to repeated
+    cross-validation, over whose disjoint folds it is on the safe side. `n_train` and `n_test` are images of one split
+    (means, where folds differ by one). Raises ValueError: fewer than two values, one that is not finite, no split.
+    """
+    scores = _several(values, "the corrected interval").tolist()
+    if not (math.isfinite(n_train) and math.isfinite(n_test) and n_train > 0 and n_test > 0):
+        raise ValueError(f"{n_train} images to train on and {n_test} to test on are no split")
+    mean, sd = fmean(scores), stdev(scores)
+    half = _t_quantile(len(scores) - 1) * sd * math.sqrt(1 / len(scores) + n_test / n_train)
+    return Estimate(mean=mean, sd=sd, n=len(scores), low=mean - half, high=mean + half, interval="corrected_t")
+
+
+def nadeau_bengio_test(a: npt.ArrayLike, b: npt.ArrayLike, n_train: float, n_test: float) -> PairedTest:
+    """The corrected resampled t test of a - b, split by split."""
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"a paired test needs pairs, not {first.size} values against {second.size}")
+    difference = nadeau_bengio(first - second, n_train, n_test)
+    assert difference.sd is not None
+    error = difference.sd * math.sqrt(1 / difference.n + n_test / n_train)
+    return PairedTest(difference, _p_of_t(difference.mean, error, difference.n - 1))
+
+
+def five_by_two_cv(differences: npt.ArrayLike) -> FiveByTwo:
+    """Five times two-fold cross-validation, differences [5, 2] of two models' scores, a row a repetition.
+
+    Dietterich's paired t test (Neural Computation 10, 1998; 5 degrees of freedom) divides the first of the ten by their
+    spread within the repetitions; in Alpaydin's combined F test (Neural Computation 11, 1999; 10 and 5 degrees) all ten
+    count alike. Both err more often than 5 times of 100 where models overfit the halves: simulated in
+    tests/test_stats_simulated.py. Raises ValueError: another shape, or a value that is not finite.
+    """
+    table = np.asarray(differences, dtype=np.float64)
+    if table.shape != (5, 2) or not np.isfinite(table).all():
+        raise ValueError(f"the 5x2cv test needs 5 x 2 finite differences, not an array of shape {table.shape}")
+    from scipy.special import fdtrc
+
+    spread = float(table.var(axis=1, ddof=0).sum()) * 2  # sum over repetitions of the squared distances to their mean
+    p = _p_of_t(float(table[0, 0]), math.sqrt(spread / 5), 5)
+    squares = float((table**2).sum())
+    combined = float(fdtrc(10, 5, squares / (2 * spread))) if spread > 0 else float(squares == 0)
+    return FiveByTwo(float(table.mean()), p, combined)
+
+
+def bootstrap(
+    values: npt.ArrayLike,
+    statistic: Callable[..., Any] = np.mean,
+    seed: int = 0,
+    *,
+    method: Literal["bca", "percentile"] = "bca",
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """The bootstrap interval of a statistic of independent values [N], such as images: `statistic(array, axis=-1)`.
+
+    BCa (Efron 1987) corrects the percentile interval for bias and skewness. Of a handful of values, such as seeds, both
+    are too narrow: those take `t_interval`. Raises ValueError: fewer than two values, one not finite, fewer than 1,000
+    resamples, an unknown method, a statistic that BCa cannot correct.
+    """
+    sample = _several(values, "the bootstrap")
+    if method not in ("bca", "percentile"):
+        raise ValueError(f"unknown bootstrap method {method!r}; allowed: bca, percentile")
+    if resamples < 1000:
+        raise ValueError(f"resamples = {resamples}: the ends of a 95 % interval take 1,000 or more")
+    observed = float(statistic(sample, axis=-1))
+    random = np.random.default_rng(seed)
+    drawn = np.concatenate(
+        [
+            statistic(sample[random.integers(0, len(sample), (len(block), len(sample)))], axis=-1)
+            for block in _blocks(resamples, len(sample))
+        ]
+    )
+    tails = (1 - LEVEL) / 2, (1 + LEVEL) / 2
+    if method == "bca" and np.ptp(drawn) > 0:
+        tails = _bca_tails(sample, statistic, observed, drawn)
+    low, high = (float(end) for end in np.quantile(drawn, tails))
+    return Estimate(mean=observed, sd=None, n=len(sample), low=low, high=high, interval=method)
+
+
+def _bca_tails(
+    sample: np.ndarray, statistic: Callable[..., Any], observed: float, drawn: np.ndarray
+) -> tuple[float, float]:
+    """The quantiles of the draws at which the BCa interval ends."""
+    from scipy.special import ndtr, ndtri
+
+    below = ((drawn < observed).mean() + (drawn <= observed).mean()) / 2
+    others = np.arange(len(sample) - 1)
+    without_one = np.concatenate(
+        [
+            statistic(sample[others + (others >= block[:, None])], axis=-1)  # (block, N - 1)
+            for block in _blocks(len(sample), len(sample))
+        ]
+    )
+    influence = without_one.mean() - without_one
+    squares = float((influence**2).sum())
+    if not 0 < below < 1 or squares == 0:
+        raise ValueError("the BCa interval is not defined for this statistic of these values; method='percentile' is")
+    bias, skew = float(ndtri(below)), float((influence**3).sum()) / (6 * squares**1.5)
+    ends = [bias + Z * side for side in (-1, 1)]
+    low, high = (float(ndtr(bias + end / (1 - skew * end))) for end in ends)
+    return low, high
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -133,6 +301,32 @@ def digits_for(half_width: float) -> int:
     exponent = math.floor(math.log10(half_width))
     leading = half_width / 10**exponent
     return min(4, max(0, -exponent + (1 if leading < 1.95 else 0)))
+
+
+def _several(values: npt.ArrayLike, what: str) -> np.ndarray:
+    """float64 [N], N >= 2, all finite."""
+    several = np.asarray(values, dtype=np.float64)
+    if several.ndim != 1 or several.size < 2:
+        raise ValueError(f"{what} needs two values or more in one row, not an array of shape {several.shape}")
+    odd = np.flatnonzero(~np.isfinite(several))
+    if odd.size:
+        raise ValueError(f"{what} needs finite values; number {odd[0] + 1} of {several.size} is {several[odd[0]]}")
+    return several
+
+
+def _blocks(total: int, width: int) -> Iterator[np.ndarray]:
+    """0 to total - 1 in pieces whose rows of this width fit into memory together."""
+    rows = max(1, AT_ONCE // width)
+    return (np.arange(start, min(start + rows, total)) for start in range(0, total, rows))
+
+
+def _p_of_t(mean: float, error: float, freedom: int) -> float:
+    """Two-sided. Values without any spread prove all or nothing."""
+    if error == 0:
+        return 1.0 if mean == 0 else 0.0
+    from scipy.special import stdtr
+
+    return min(1.0, 2 * float(stdtr(freedom, -abs(mean / error))))
 
 
 def _t_quantile(freedom: int) -> float:

@@ -9,7 +9,13 @@ from tests.fake_runs import mnist
 
 from convoy.reporting import draw_gallery
 from convoy.reporting.content import shortened
-from convoy.reporting.figures_accuracy import accuracy_caption, accuracy_numbers, cost_caption, cost_numbers
+from convoy.reporting.figures_accuracy import (
+    accuracy_caption,
+    accuracy_numbers,
+    cost_bars,
+    cost_caption,
+    cost_numbers,
+)
 from convoy.reporting.figures_classes import (
     balance_caption,
     balance_numbers,
@@ -18,8 +24,17 @@ from convoy.reporting.figures_classes import (
     recall_caption,
     recall_numbers,
 )
-from convoy.reporting.figures_curves import curve_numbers, curves_caption, step_numbers, steps_caption
+from convoy.reporting.figures_curves import (
+    curve_numbers,
+    curves_caption,
+    selected_accuracy,
+    selected_caption,
+    step_numbers,
+    steps_caption,
+)
 from convoy.reporting.figures_images import faint_filters, filter_tiles, mosaic, sample_strips
+from convoy.reporting.figures_losses import loss_numbers, losses_caption
+from convoy.reporting.figures_profile import cost_bars_caption
 from convoy.reporting.palette import MODELS, SCREEN
 from convoy.reporting.quantities import compact, plain
 from convoy.stats import t_interval
@@ -70,6 +85,26 @@ def test_cost_caption_names_the_one_that_is_beaten():
 
 def test_cost_of_a_single_model_is_no_figure():
     assert cost_numbers({**FINDING, "rows": FINDING["rows"][:1]}, "parameters") is None
+
+
+def test_costs_of_one_front_are_told_in_one_sentence():
+    rows = [{**row, "flops_per_image": 7 * row["parameters"]} for row in FINDING["rows"]]
+    panels = [cost_numbers({**FINDING, "rows": rows}, cost) for cost in ("parameters", "flops_per_image")]
+    caption = cost_caption(panels)
+    assert (
+        "In parameters and FLOPs per image, each gain in accuracy costs more: low (91.00 %), slow (95.00 %)" in caption
+    )
+
+
+def test_cost_bars_stand_in_the_order_of_the_accuracies_with_their_intervals():
+    numbers = cost_bars(FINDING, "train_seconds")
+    assert (numbers.labels, numbers.values) == (("high", "slow", "low"), (50.0, 90.0, 5.0))
+    assert numbers.spans[0] == pytest.approx((50.0, 50.0))
+    assert cost_bars_caption([numbers]).startswith("slow has 18.0 times the training time of low.")
+
+
+def test_bars_of_a_cost_that_only_one_model_tells_are_no_figure():
+    assert cost_bars({**FINDING, "rows": FINDING["rows"][:1]}, "parameters") is None
 
 
 def lines(accuracies, part="validation"):
@@ -130,6 +165,65 @@ def test_steps_caption_says_where_the_fall_is_done():
 @pytest.mark.parametrize("loss", [[], [1.0], [np.nan, np.nan]])
 def test_steps_without_two_numbers_are_no_figure(loss):
     assert step_numbers({"loss": np.array(loss, np.float32), "lr": np.zeros(len(loss), np.float32)}) is None
+
+
+def test_selected_accuracy_is_that_of_the_part_that_chose_the_epoch():
+    numbers = selected_accuracy({"a": [lines([0.7, 0.8])], "b": [lines([0.6, 0.9])]})
+    assert [(curve.label, curve.part) for curve in numbers.curves] == [("a", "validation"), ("b", "validation")]
+    assert selected_caption(numbers).startswith(
+        "After the first epoch a is highest (70.00 %), at the end b (90.00 %). The axis"
+    )
+
+
+def test_selected_accuracy_of_runs_that_selected_on_nothing_is_no_figure():
+    assert selected_accuracy({"a": [[{"train_accuracy": 0.9, "train_loss": 1.0}]]}) is None
+
+
+def epochs(*ends):
+    return [{"step": step, "train_seconds": seconds} for step, seconds in ends]
+
+
+def test_smoothed_losses_are_means_over_ten_batches_with_the_extremes_of_the_seeds():
+    seeds = [({"loss": np.full(100, value, np.float32)}, epochs((50, 2.0), (100, 6.0))) for value in (1.0, 3.0)]
+    line = loss_numbers({"net": seeds}).lines[0]
+    assert (line.step[0], line.step[-1]) == (10, 100)
+    assert (line.mean[0], line.low[0], line.high[0]) == pytest.approx((2.0, 1.0, 3.0))
+    assert line.seconds[[0, -1]] == pytest.approx([0.4, 6.0])
+
+
+def test_smoothed_losses_leave_out_skipped_updates():
+    loss = np.ones(100, np.float32)
+    loss[[3, 50]] = np.nan, np.inf
+    assert loss_numbers({"net": [({"loss": loss}, [])]}).lines[0].mean == pytest.approx(1.0)
+
+
+def test_smoothed_losses_of_unequal_length_are_drawn_as_far_as_all_go():
+    runs = [({"loss": np.ones(count, np.float32)}, []) for count in (40, 100)]
+    numbers = loss_numbers({"net": runs})
+    assert numbers.lines[0].step[-1] == 40
+    assert numbers.cut
+
+
+def test_thinned_steps_stand_where_they_were_and_it_is_said():
+    steps = {"loss": np.ones(50, np.float32), "step": np.arange(0, 200, 4)}
+    numbers = loss_numbers({"net": [(steps, [])]})
+    assert (numbers.lines[0].step[0], numbers.lines[0].step[-1]) == (37, 197)
+    assert "up to 40 batches" in losses_caption(numbers, "step")
+
+
+def test_losses_caption_tells_who_is_down_first_in_batches_and_in_seconds():
+    falling = {"loss": np.linspace(1, 0, 101).astype(np.float32)}
+    slower = {"loss": np.linspace(1, 0.5, 101).astype(np.float32)}
+    runs = {"deep": [(falling, epochs((101, 101.0)))], "flat": [(slower, epochs((101, 10.1)))]}
+    numbers = loss_numbers(runs)
+    caption = losses_caption(numbers, "step")
+    assert "down to a loss of 0.522: deep first, by batch 54, flat last, by batch 101." in caption
+    assert "flat first, by 10.1 s, deep last, by 54.0 s." in losses_caption(numbers, "seconds")
+
+
+@pytest.mark.parametrize("loss", [[], [1.0] * 10])
+def test_fewer_batches_than_a_window_are_no_figure(loss):
+    assert loss_numbers({"net": [({"loss": np.array(loss, np.float32)}, [])]}) is None
 
 
 CONFUSION = {"confusion": [[8, 2, 0], [0, 10, 0], [5, 1, 4]]}

@@ -11,10 +11,22 @@ import pytest
 from markdown_it import MarkdownIt
 from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 
+from convoy.archive import keep
 from convoy.reporting import write_report
-from convoy.runs import Run, Study, write_json
+from convoy.reporting.content import Chart
+from convoy.reporting.pages import study_page
+from convoy.reporting.palette import Look
+from convoy.runs import Member, Run, Study, Workspace, write_json
+from convoy.studies.compare_finding import conclude
 
 TWO = {"lenet": FakeModel(0.98), "two_conv_cnn": FakeModel(0.99, 421_642, 34.0)}
+
+
+# Names that other pages and papers may count on.
+STABLE = (
+    "accuracy_bars", "pareto", "time_bars", "parameter_bars",
+    "curves", "validation_accuracy", "train_loss_smoothed", "loss_by_seconds",
+)  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -88,7 +100,7 @@ def test_ids_are_unique_and_references_find_them(html):
 
 
 def test_figures_take_their_colours_from_the_page(html):
-    svg = html[html.index('<figure id="accuracy"') : html.index("</figure>")]
+    svg = html[html.index('<figure id="accuracy_bars"') : html.index("</figure>")]
     assert "var(--m0)" in svg
     assert "#0072b2" not in svg
 
@@ -120,7 +132,7 @@ def test_bold_is_only_the_distinguishable_best(tmp_path):
 def test_markdown_links_figures_that_are_there(study):
     html = MarkdownIt("commonmark").enable("table").render((study.path / "report.md").read_text())
     images = [image["src"] for image in Page(html).all("img")]
-    assert len(images) == len(set(images)) == 9
+    assert len(images) == len(set(images)) == 14
     assert all((study.path / image).is_file() for image in images)
 
 
@@ -131,7 +143,7 @@ def test_markdown_tells_the_same_sentence_and_rows(study):
 
 
 def test_charts_are_files_in_png_and_svg(study):
-    for name in ("accuracy", "cost", "curves", "confusion", "balance"):
+    for name in (*STABLE, "confusion", "balance"):
         assert (study.path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (study.path / "figures" / f"{name}.svg").read_text()
 
@@ -193,10 +205,50 @@ def test_a_run_that_is_not_finished_claims_nothing(tmp_path):
     assert "lenet is not finished (interrupted: stopped at step 7): no accuracy is claimed" in text
 
 
-def test_a_study_with_one_seed_each_compares_nothing(tmp_path):
+def test_a_study_with_one_seed_each_compares_image_by_image(tmp_path):
     text = Page(write_report(fake_study(tmp_path, TWO, seeds=(42,))).read_text()).text
-    assert "cannot be told from these runs" in text
+    assert "exact McNemar" in text
+    assert "Differences image by image" in text
     assert "Differences between models" not in text
+
+
+def test_every_common_seed_is_tested_image_by_image_beside_the_test_over_seeds(html):
+    text = Page(html).text
+    assert "Differences between models" in text
+    assert "corrected for all 6 tests by Holm's method" in text
+
+
+def charts(study: Study) -> dict[str, Chart]:
+    blocks = [block for section in study_page(study, study.path).sections for block in section.blocks]
+    return {block.name: block for block in blocks if isinstance(block, Chart)}
+
+
+def test_a_finding_of_before_the_image_tests_is_still_reported(tmp_path):
+    study = fake_study(tmp_path, TWO, seeds=(1, 2))
+    write_json(study.path / "finding.json", {key: value for key, value in study.finding.items() if key != "mcnemar"})
+    assert charts(study).keys() > set(STABLE)
+
+
+def test_archived_runs_are_compared_like_whole_ones(tmp_path):
+    """Without gallery and filters, and with steps thinned."""
+    whole = fake_study(tmp_path, TWO, seeds=(1, 2), setting=Setting(epochs=8))
+    members = [Member(member.label, member.seed, keep(member.run, tmp_path / "archive")) for member in whole.members]
+    slim = Workspace(tmp_path).write_study("slim", {"kind": "comparison", "command": "convoy compare"}, members)
+    write_json(slim.path / "finding.json", conclude(members))
+    assert slim.finding == whole.finding
+    assert charts(slim).keys() > set(STABLE)
+    assert "kept some batches only, over 10 of these: up to 20" in charts(slim)["train_loss_smoothed"].caption
+
+
+def test_of_many_models_the_best_are_drawn_in_colours_of_their_own(tmp_path):
+    models = {f"net{place}": FakeModel(0.95 + 0.004 * place) for place in range(12)}
+    study = fake_study(tmp_path, models, seeds=(1, 2), setting=Setting(filters=False))
+    chart = charts(study)["validation_accuracy"]
+    assert set(chart.key) == {f"net{place}" for place in range(2, 12)}
+    assert chart.caption.endswith("Of 12 models the 10 best are drawn.")
+    look = Look(study_page(study, study.path).labels)
+    assert len({look.colour(label) for label in chart.key}) == 10
+    assert len(charts(study)["confusion"].panels) == 6
 
 
 def test_a_hundred_classes_stay_readable(tmp_path):
@@ -210,7 +262,7 @@ def test_a_hundred_classes_stay_readable(tmp_path):
 def test_ten_models_with_long_names_keep_ten_names(tmp_path):
     models = {f"a_network_with_a_name_of_quite_some_length_and_number_{place}": FakeModel() for place in range(10)}
     html = write_report(fake_study(tmp_path, models, seeds=(1, 2), setting=Setting(filters=False))).read_text()
-    accuracy = html[html.index('<figure id="accuracy"') :]
+    accuracy = html[html.index('<figure id="accuracy_bars"') :]
     shown = Page(accuracy[: accuracy.index("</figure>")]).text
     assert all(f"…{place}" in shown for place in range(10))
 
@@ -249,8 +301,8 @@ def test_missing_files_are_named_in_one_line(tmp_path):
 
 def test_another_kind_of_study_is_refused(tmp_path):
     study = fake_study(tmp_path, TWO, seeds=(42,))
-    write_json(study.path / "finding.json", {"kind": "search"})
-    with pytest.raises(ValueError, match="reports are made of: comparison, lr_range"):
+    write_json(study.path / "finding.json", {"kind": "horoscope"})
+    with pytest.raises(ValueError, match="'horoscope'; reports are made of: comparison, "):
         write_report(study)
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from convoy.checkpoint import load_checkpoint, save_checkpoint
 from convoy.evaluation import losses
 from convoy.recipe import SGD, Adam, AdamW, Model, OptimBase, RMSprop
 from convoy.training.members import Solo
@@ -164,3 +166,21 @@ def test_frozen_part_keeps_weights_and_running_statistics_after_scoring_too() ->
         members.predict(batch(seed)[0])
     changed = {name for name, value in weights(members).items() if not torch.equal(value, before[name])}
     assert changed == {"3.weight", "3.bias"}
+
+
+@pytest.mark.parametrize("optim", [SGD(), Adam(), RMSprop()], ids=repr)
+def test_channels_last_weights_go_on_from_a_checkpoint_to_the_bit(optim: OptimBase, tmp_path: Path) -> None:
+    def fresh() -> Solo:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4 * 16, 3))
+        return Solo(module.to(memory_format=torch.channels_last), optim, losses.squared_error)
+
+    unbroken, resumed = fresh(), fresh()
+    unbroken.step(*batch(0))
+    save_checkpoint(tmp_path, 1, {"members": unbroken.state()})
+    state = load_checkpoint(tmp_path)
+    assert state is not None
+    resumed.load(state["members"])
+    for members in (unbroken, resumed):
+        members.step(*batch(1))
+    assert all(torch.equal(value, weights(unbroken)[name]) for name, value in weights(resumed).items())

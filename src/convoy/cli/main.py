@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError
 
-from convoy.cli import data, data_sheet, listing, profile, runs, studies  # noqa: F401 (they put their commands into the table)
+from convoy.cli import crossval, data, data_sheet, landscape, listing, profile, reproduce, runs, search, studies  # noqa: F401 (they put their commands into the table)
 from convoy.cli.app import app
 
 if TYPE_CHECKING:

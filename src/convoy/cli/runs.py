@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from convoy.cli.app import (
     OUT,
@@ -73,6 +77,7 @@ def train(
 def compare(
     *recipes: str,
     data: Data = None,
+    vary: Annotated[Sequence[str], Parameter(negative="")] = (),
     seeds: int = 3,
     epochs: Epochs = None,
     seed: Seed = None,
@@ -93,14 +98,18 @@ def compare(
     ----------
     recipes
         Models' names, recipes' names or .toml files, or your own classes as net.py:Class.
+    vary
+        A key and its values, as in --vary model.options.norm=batch,none; given again, every combination is trained.
     seeds
         Runs a recipe, with seed, seed + 1, and so on.
     """
     from convoy import api
+    from convoy.recipe import parse_values
 
     study = api.compare(
         recipes,
         data=data,
+        vary=[parse_values(text) for text in vary],
         seeds=seeds,
         epochs=epochs,
         seed=seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from convoy.data.augment import Augmentation
 from convoy.data.imageset import ImageSet
+from convoy.data.resplit import Resplit
 from convoy.randomness import derive_seed
 
 
@@ -32,6 +33,21 @@ class Normaliser:
             # A product of uint8 and float is of the float's type. torch.addcmul, one call, takes twice as long.
             return torch.mul(x, self._scale_of_levels).add_(self._offset)
         return torch.mul(x.to(self.dtype), self._scale).add_(self._offset)
+
+
+def augmented(normaliser: Normaliser, augmentation: Augmentation, seed: int) -> Callable[[Tensor], Tensor]:
+    """A normaliser of uint8 batches that augments first, mixing apart: what the fault augmented_test evaluates."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def distort(x: Tensor) -> Tensor:
+        return normaliser(augmentation(_fractions(x.to(normaliser.device), normaliser.dtype), generator))
+
+    return distort
+
+
+def _fractions(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """uint8 to 0..1, in float32 at least."""
+    return x.to(torch.float64 if dtype == torch.float64 else torch.float32).mul_(1 / 255)
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -61,29 +77,30 @@ class Batches:
         dtype: torch.dtype,
         sampling: Literal["shuffle", "balanced"] = "shuffle",
         member: int = 0,
+        resplit: Resplit | None = None,
     ) -> None:
+        """`resplit`, a fault, has the say which of the images, then its pool, are trained on in an epoch."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # nothing writes to these, and a read-only array is welcome
             self._images = torch.from_numpy(images.images).to(device)
             labels = torch.from_numpy(images.labels)
         self._labels = labels.to(device)
+        self._labels_on_host = labels
+        self._resplit = resplit
+        self.images_per_epoch = len(images) if resplit is None else resplit.n_train
         self._classes = len(images.classes)
-        self._by_class = _by_class(labels) if sampling == "balanced" else None
+        self._sampling = sampling
         self.batch_size = batch_size
         self._seed, self._member = seed, member
         self._normaliser, self._augmentation = normaliser, augmentation
-        self._augmented_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        self._dtype = dtype
         self._generator = torch.Generator()
         self._ordered_epoch: int | None = None
         self._order = torch.empty(0, dtype=torch.int64)
 
     @property
-    def images_per_epoch(self) -> int:
-        return len(self._images)
-
-    @property
     def steps_per_epoch(self) -> int:
-        return steps_per_epoch(len(self._images), self.batch_size)
+        return steps_per_epoch(self.images_per_epoch, self.batch_size)
 
     def at(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Normalised images [B, C, H, W] and labels, on the device.
@@ -91,26 +108,31 @@ class Batches:
         Labels are int64 [B]; where the augmentation mixes images, they are probabilities [B, classes].
         """
         start = step * self.batch_size
-        end = len(self._images) if step + 1 == self.steps_per_epoch else start + self.batch_size
+        end = self.images_per_epoch if step + 1 == self.steps_per_epoch else start + self.batch_size
         chosen = self._order_of(epoch)[start:end]
         x = self._images.index_select(0, chosen)  # a seventh of the time of self._images[chosen]
         y = self._labels.index_select(0, chosen)
         if not self._augmentation.is_identity:
             self._generator.manual_seed(derive_seed(self._seed, "augment", epoch, step, self._member))
-            x = self._augmentation(x.to(self._augmented_dtype).mul_(1 / 255), self._generator)
+            x = self._augmentation(_fractions(x, self._dtype), self._generator)
             x, y = self._augmentation.mix(x, y, self._classes, self._generator)
         return self._normaliser(x), y
 
     def _order_of(self, epoch: int) -> Tensor:
         if epoch != self._ordered_epoch:
             self._generator.manual_seed(derive_seed(self._seed, "order", epoch, 0, self._member))
-            if self._by_class is None:
-                order = torch.randperm(len(self._images), generator=self._generator)
-            else:
-                order = self._by_class.draw(len(self._images), self._generator)
-            self._order = order.to(self._images.device)
+            self._order = self._draw_order(epoch).to(self._images.device)
             self._ordered_epoch = epoch
         return self._order
+
+    def _draw_order(self, epoch: int) -> Tensor:
+        part = None if self._resplit is None else torch.from_numpy(self._resplit.train(epoch))
+        if self._sampling == "balanced":
+            labels = self._labels_on_host if part is None else self._labels_on_host[part]
+            order = _by_class(labels).draw(self.images_per_epoch, self._generator)
+        else:
+            order = torch.randperm(self.images_per_epoch, generator=self._generator)
+        return order if part is None else part[order]
 
 
 class _ByClass(NamedTuple):

@@ -29,6 +29,11 @@ class Listing:
     part_lengths: dict[str, int]
     notes: tuple[str, ...]
 
+    def training_paths(self, root: Path) -> tuple[str, ...]:
+        """Below the root, with "/" between their parts; those of train, then of validation."""
+        n_pool = len(self.paths) - self.part_lengths.get("test", 0)
+        return tuple(path.removeprefix(f"{root}{os.sep}").replace(os.sep, "/") for path in self.paths[:n_pool])
+
 
 def list_folder(root: Path) -> Listing:
     """Raises DataError: no images, a class without images, only one class, test classes that training lacks."""

@@ -96,6 +96,7 @@ class DataSet:
     validation_indices: np.ndarray | None = None  # int64, into train
     test: ImageSet | None = None
     notes: tuple[str, ...] = ()  # what the user should know of how the files were read
+    paths: tuple[str, ...] | None = None  # of the training images' files, below the image folder; None: not from one
 
     @cached_property
     def content_hash(self) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from convoy.data.groups import groups_of
 from convoy.data.imageset import DataError, DataSet, ImageSet, SealedTest
 from convoy.data.sources import load
-from convoy.data.splits import Split, limit_split, make_split
+from convoy.data.splits import Split, limit_split, make_folds, make_split
 from convoy.recipe import Data
 
 
@@ -19,6 +20,7 @@ class Prepared:
     train: ImageSet
     validation: ImageSet | None
     test: SealedTest | None
+    fold: ImageSet | None  # what cross-validation scores: neither training, normalisation nor selection sees it
     mean: tuple[float, ...]  # a channel, in units of pixels from 0 to 1
     std: tuple[float, ...]
     data_hash: str
@@ -46,9 +48,7 @@ class Prepared:
 def prepare(spec: Data) -> Prepared:
     """Loads, splits, limits, and measures the normalisation. Raises DataError, ValueError for an unknown name."""
     dataset = load(spec.name, size=spec.size)
-    split = make_split(dataset, spec.split)
-    if spec.limit is not None:
-        split = limit_split(dataset, split, spec.limit, spec.split.seed)
+    split = _split(dataset, spec)
     train = dataset.train.take(split.train)
     test = (dataset.train if dataset.test is None else dataset.test).take(split.test)
     mean, std = channel_statistics(train.images) if spec.normalise == "train" else _fixed(spec, train.channels)
@@ -57,6 +57,7 @@ def prepare(spec: Data) -> Prepared:
         train=train,
         validation=dataset.train.take(split.validation) if len(split.validation) else None,
         test=SealedTest(test) if len(test) else None,
+        fold=dataset.train.take(split.fold) if len(split.fold) else None,
         mean=mean,
         std=std,
         data_hash=dataset.content_hash,
@@ -66,13 +67,23 @@ def prepare(spec: Data) -> Prepared:
     )
 
 
+def _split(dataset: DataSet, spec: Data) -> Split:
+    groups = groups_of(dataset, spec.split.group_by)
+    if spec.split.folds:
+        return make_folds(dataset, spec.split, groups, spec.limit)
+    split = make_split(dataset, spec.split, groups)
+    return split if spec.limit is None else limit_split(dataset, split, spec.limit, spec.split.seed)
+
+
 def _lacking(dataset: DataSet, split: Split) -> tuple[str, ...]:
-    """A validation part without a class rewards a network that never names it."""
-    if not len(split.validation):
-        return ()
-    missing = np.setdiff1d(dataset.train.labels, dataset.train.labels[split.validation])
-    names = ", ".join(dataset.train.classes[index] for index in missing[:5])
-    return (f"the validation part has no image of {len(missing)} classes: {names}",) if len(missing) else ()
+    """A part without a class rewards a network that never names it."""
+    notes = []
+    for part, indices in (("validation part", split.validation), ("scored fold", split.fold)):
+        missing = np.setdiff1d(dataset.train.labels, dataset.train.labels[indices]) if len(indices) else ()
+        if len(missing):
+            names = ", ".join(dataset.train.classes[index] for index in missing[:5])
+            notes.append(f"the {part} has no image of {len(missing)} classes: {names}")
+    return tuple(notes)
 
 
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

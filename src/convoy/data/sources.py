@@ -179,7 +179,8 @@ def _read_images(path: Path, name: str, size: int | None, entry: NamedData | Non
         listing = _in_order_of(entry, listing, name, path)
     key = cache.key_of(["images", PIL.__version__, str(size), str(listing.classes), *listing.stamps])
     dataset = cache.remembered(key, lambda: image_folder.read_folder(listing, name, size))
-    return replace(dataset, notes=listing.notes + dataset.notes)
+    paths = listing.training_paths(path.resolve())
+    return replace(dataset, notes=listing.notes + dataset.notes, paths=paths)
 
 
 def _in_order_of(entry: NamedData, listing: image_folder.Listing, name: str, path: Path) -> image_folder.Listing:

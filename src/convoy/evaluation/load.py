@@ -20,6 +20,8 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     A user's class is loaded from the run folder's own copy. Where this machine has not trained with that very code, it
     is somebody else's: it runs only with `trust_code`. Raises ValueError otherwise, and for damaged weights.
     """
+    if run.slim:
+        raise ValueError(f"{run.path} was archived without its weights; train its recipe.toml again to have them")
     name = run.recipe.model.name
     if is_user_class(name):
         if not (trust_code or is_own_code(run)):

@@ -5,7 +5,7 @@ Labels are int64 [B], or probabilities [B, classes] where an augmentation mixes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,33 @@ from convoy.recipe import CrossEntropy, SquaredError, Train
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def build(spec: CrossEntropy | SquaredError, class_weights: torch.Tensor | None = None) -> Loss:
+def build(
+    spec: CrossEntropy | SquaredError, class_weights: torch.Tensor | None = None, faults: Collection[str] = ()
+) -> Loss:
     """`class_weights` [classes]: on the device of the logits and of the type in which the loss is computed."""
+    loss = _of_logits(spec, class_weights)
+    if "log_softmax" in faults:
+        loss = _after(F.log_softmax, loss)
+    if "softmax_before_loss" in faults:
+        loss = _after(F.softmax, loss)
+    return loss
+
+
+def divided_twice(loss: Loss, batch_size: int) -> Loss:
+    """The fault loss_divided_twice: batch means, summed, and then divided by the number of images."""
+
+    def faulty(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        batches = zip(logits.split(batch_size), labels.split(batch_size), strict=True)
+        return torch.stack([loss(*batch) for batch in batches]).sum() / len(labels)
+
+    return faulty
+
+
+def _after(change: Callable[..., torch.Tensor], loss: Loss) -> Loss:
+    return lambda logits, labels: loss(change(logits, dim=-1), labels)
+
+
+def _of_logits(spec: CrossEntropy | SquaredError, class_weights: torch.Tensor | None) -> Loss:
     if isinstance(spec, SquaredError):
         return squared_error
     smoothing = spec.label_smoothing

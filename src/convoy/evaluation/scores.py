@@ -23,14 +23,16 @@ def score(
     labels: np.ndarray,
     classes: Sequence[str],
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    predicted: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Scores of logits [N, classes] against labels [N]; all qualities are fractions.
 
     loss: mean over the N images of the given function, of cross-entropy if none; None where it is not finite, which
-    JSON cannot say. top_k: for those of 3 and 5 that are fewer than the classes. per_class: 0 where nothing was
+    JSON cannot say. predicted: the classes named, int64 [N], where they are not the most probable ones; top_k goes by
+    the logits all the same, for those of 3 and 5 that are fewer than the classes. per_class: 0 where nothing was
     predicted or nothing is there. mcc: Matthews correlation for many classes (Gorodkin 2004), 0 where it is undefined.
     """
-    predicted = logits.argmax(axis=1)
+    predicted = logits.argmax(axis=1) if predicted is None else predicted
     confusion = confusion_matrix(labels, predicted, len(classes))
     correct = int(confusion.trace())
     value = float((loss or F.cross_entropy)(torch.tensor(logits), torch.tensor(labels)))
@@ -52,6 +54,13 @@ def score(
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Softmax over the classes, float64 [N, classes]."""
     return torch.softmax(torch.from_numpy(logits).double(), dim=1).numpy()
+
+
+def sampled_classes(likely: np.ndarray, seed: int) -> np.ndarray:
+    """A class for each image, drawn with the probabilities [N, classes]; int64 [N]."""
+    cumulated = likely.cumsum(axis=1, dtype=np.float64)
+    drawn = np.random.RandomState(seed).random_sample((len(likely), 1))
+    return (cumulated < drawn * cumulated[:, -1:]).sum(axis=1)
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from convoy.recipe.files import Override, apply, builtin_names, parse_override, read_chain
+from convoy.recipe.files import Override, apply, builtin_names, parse_override, parse_values, read_chain
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import (
     LARGEST_IMAGE,
@@ -30,6 +30,7 @@ from convoy.recipe.sections import (
     OneCycle,
     OptimBase,
     Plateau,
+    Probe,
     Protocol,
     Range,
     RMSprop,
@@ -62,6 +63,7 @@ __all__ = [
     "OptimBase",
     "Override",
     "Plateau",
+    "Probe",
     "Protocol",
     "RMSprop",
     "Range",
@@ -74,6 +76,7 @@ __all__ = [
     "Train",
     "builtin_names",
     "parse_override",
+    "parse_values",
     "resolve",
 ]
 
@@ -89,6 +92,7 @@ class Recipe(Section):
     stop: Stop = Stop()
     compute: Compute = Compute()
     protocol: Protocol = Protocol()
+    probe: Probe = Probe()
     expected: dict[str, Expected] = Field(default_factory=dict)
 
     @field_validator("optim", "schedule", mode="before")
@@ -128,6 +132,7 @@ class Recipe(Section):
         for path in ("about", "expected", "data.name", "compute.device", "compute.threads", "model.init"):
             section, _, key = path.rpartition(".")
             (table.get(section, {}) if section else table).pop(key, None)
+        table.get("data", {}).get("split", {}).pop("group_by", None)  # what it does is in the hash of the split
         name = self.model.name
         table["model"] = table.get("model", {}) | {"name": name.rpartition(":")[2] if is_user_class(name) else name}
         return {key: value for key, value in table.items() if value != {}}

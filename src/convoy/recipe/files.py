@@ -11,11 +11,14 @@ from typing import Any
 from convoy.registry import is_user_class, unknown
 
 Override = tuple[str, Any]
+EXPERIMENT, CLAIMS = "experiment.toml", "claims.toml"  # beside an experiment's recipes, and none themselves
+CLAIMS = "claims.toml"  # likewise (convoy.studies.claims)
 
 
 def builtin_names() -> list[str]:
     root = Path(str(resources.files("convoy") / "recipes"))
-    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.toml"))
+    files = (path for path in root.rglob("*.toml") if path.name not in (EXPERIMENT, CLAIMS))
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in files)
 
 
 def parse_override(path: str, text: str) -> Override:
@@ -24,6 +27,21 @@ def parse_override(path: str, text: str) -> Override:
         return path, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return path, text
+
+
+def parse_values(text: str) -> tuple[str, list[Any]]:
+    """`key=a,b,c` as typed on a command line: the key and its values, each read as an override's.
+
+    A list that reads as TOML is taken so; another is parted at its commas. Raises ValueError: no key, no values.
+    """
+    path, _, listed = text.partition("=")
+    if not (path.strip() and listed.strip()):
+        raise ValueError(f"{text!r} must be a key and its values, as in train.batch_size=64,128")
+    try:
+        values = tomllib.loads(f"values = [{listed}]")["values"]
+    except tomllib.TOMLDecodeError:
+        values = [parse_override(path, each.strip())[1] for each in listed.split(",")]
+    return path.strip(), values
 
 
 def read_chain(name: str, relative_to: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:

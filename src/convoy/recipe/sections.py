@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from convoy.recipe.faults import FAULTS
+from convoy.registry import unknown
+
 LARGEST_IMAGE = 512  # pixels a side
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -51,6 +54,20 @@ class SplitSpec(Section):
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2  # used only where the data have no test part of their own
     seed: Seed = 42
     stratified: bool = True
+    folds: Count = 0  # 0: off. The training images in so many parts, one of which is scored and never trained on
+    fold: Count = 0  # the one that is scored, from 0
+    repeat: Count = 0  # each draws other folds
+    group_by: Annotated[str, Field(min_length=1)] | None = None  # images that stay together; see convoy.data.groups
+
+    @model_validator(mode="after")
+    def _fold_of_folds(self) -> Self:
+        if self.folds == 1:
+            raise ValueError("folds = 1: it takes 2 folds or more to score one and train on others; 0 is none")
+        if not self.folds and (self.fold or self.repeat):
+            raise ValueError("fold and repeat choose among folds, and folds = 0")
+        if self.folds and self.fold >= self.folds:
+            raise ValueError(f"fold = {self.fold}: they count from 0, and the last of {self.folds} is {self.folds - 1}")
+        return self
 
 
 class Data(Section):
@@ -225,7 +242,27 @@ class Compute(Section):
 
 
 class Protocol(Section):
-    faults: tuple[Literal["selection_on_test"], ...] = ()
+    faults: tuple[str, ...] = ()  # names of convoy.recipe.faults; their order does not count
+
+    @field_validator("faults", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("faults")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for fault in value:
+            if fault not in FAULTS:
+                raise unknown("fault", fault, FAULTS)
+        return tuple(sorted(set(value)))
+
+
+class Probe(Section):
+    """What a run records of the loss about its weights; it changes nothing of what is trained."""
+
+    every_steps: Count = 0  # updates between two looks along the step; 0: off
+    keep_weights: bool = False  # the weights of each epoch stay in weights/: the training path
 
 
 class Expected(Section):

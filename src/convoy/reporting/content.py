@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from convoy.reporting.palette import Look
 
 # Control characters break XML; the bidirectional overrides let a hostile name reverse the text behind it.
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
@@ -48,7 +50,7 @@ class Cell:
     text: str
     note: str = ""  # the interval beside the number, or a unit
     bold: bool = False
-    link: str = ""  # relative
+    link: str = ""  # relative: a folder, or another report.html
     key: str = ""  # a model's label: its mark stands before the text
 
 
@@ -88,6 +90,7 @@ class Chart:
     caption: str
     key: tuple[str, ...] = ()  # labels of the models that its colours stand for
     line_key: str = ""  # what a dashed and a solid line stand for
+    look: Look | None = None  # of the page that it was made for, where it is shown on another
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,15 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Prose:
+    """A paragraph, and behind it a way to another report."""
+
+    text: str
+    link: str = ""  # relative, to its report.html
+    linked: str = ""  # the words that lead there
+
+
+@dataclass(frozen=True)
 class Drawing:
     """A picture made of an SVG file's text, in the palette's light colours."""
 
@@ -140,7 +152,47 @@ class Drawing:
     caption: str
 
 
-Block = Table | Chart | Gallery | Code | Drawing
+@dataclass(frozen=True)
+class Points3D:
+    """Points in space, coloured by their height, or under a label in one colour. All arrays are [N]."""
+
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    text: tuple[str, ...] = ()  # one a point, shown where the pointer is
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Surface3D:
+    x: np.ndarray  # [M]
+    y: np.ndarray  # [N]
+    z: np.ndarray  # [N, M]; a gap where it is not finite
+
+
+@dataclass(frozen=True)
+class Path3D:
+    """Points in their order, joined by lines. All arrays are [N]."""
+
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Turnable:
+    """Something in space: a page lets its reader turn it; in print, in Markdown and in figures/ it stands still."""
+
+    name: str  # of its files in figures/
+    title: str
+    caption: str
+    traces: tuple[Points3D | Surface3D | Path3D, ...]
+    axes: tuple[str, str, str]  # titles
+    log: tuple[bool, bool, bool] = (False, False, False)
+
+
+Block = Table | Chart | Gallery | Code | Prose | Drawing | Turnable
 
 
 @dataclass(frozen=True)
@@ -158,3 +210,4 @@ class Page:
     tables: tuple[Table, ...]  # of the first screen
     sections: tuple[Section, ...]
     labels: tuple[str, ...]  # of the models; their places decide their colours
+    alike: Mapping[str, str] = field(default_factory=dict)  # other names of models: each has its label's colour

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
 from convoy.reporting.content import shortened
-from convoy.reporting.palette import MUTED, Look
+from convoy.reporting.figures_profile import CostBars
+from convoy.reporting.palette import MUTED, PAPER, Look
 from convoy.reporting.quantities import compact, listed, plain
 from convoy.stats import Estimate
 
@@ -17,6 +18,8 @@ BAR_INCHES = 0.52
 COSTS = {
     "train_seconds": ("training time", "s"),
     "parameters": ("parameters", ""),
+    "flops_per_image": ("FLOPs per image", ""),
+    "ms_per_image": ("inference of one image", "ms"),
 }
 
 
@@ -48,7 +51,7 @@ class CostNumbers(NamedTuple):
     metric: str
     cost: str  # a key of COSTS
     points: tuple[CostPoint, ...]
-    best: tuple[str, ...]  # no other model is as cheap and as accurate
+    best: tuple[str, ...]  # the Pareto front: no other model is as cheap and as accurate
 
 
 def accuracy_numbers(finding: Mapping[str, Any], by_seed: Mapping[str, Sequence[float]]) -> AccuracyNumbers:
@@ -105,11 +108,16 @@ def accuracy_caption(numbers: AccuracyNumbers) -> str:
     )
 
 
+def title(cost: str) -> str:
+    name = COSTS[cost][0]
+    return name[0].upper() + name[1:]
+
+
 def cost_numbers(finding: Mapping[str, Any], cost: str) -> CostNumbers | None:
     """None where no two models have this cost."""
     points = []
     for row in finding["rows"]:
-        value = row[cost]["mean"] if isinstance(row[cost], Mapping) else row[cost]
+        value, _ = _cost(row, cost)
         if value is not None and value > 0:
             estimate = Estimate.from_json(row["accuracy"])
             low = estimate.mean if estimate.low is None else estimate.low
@@ -121,38 +129,73 @@ def cost_numbers(finding: Mapping[str, Any], cost: str) -> CostNumbers | None:
     return CostNumbers(finding["metric"], cost, tuple(points), best)
 
 
+def cost_bars(finding: Mapping[str, Any], cost: str) -> CostBars | None:
+    """The models with this cost, the highest mean accuracy first; None where they are fewer than two."""
+    ranked = sorted(finding["rows"], key=lambda row: -row["accuracy"]["mean"])
+    known = [(row["label"], value, span) for row in ranked for value, span in [_cost(row, cost)] if value is not None]
+    if len(known) < 2:
+        return None
+    labels, values, spans = zip(*known, strict=True)
+    return CostBars(*COSTS[cost], labels, values, spans)
+
+
+def _cost(row: Mapping[str, Any], cost: str) -> tuple[float | None, tuple[float, float] | None]:
+    """The value, and its interval where it is an estimate that has one."""
+    value = row.get(cost)
+    if not isinstance(value, Mapping):
+        return value, None
+    return value["mean"], None if value["low"] is None else (value["low"], value["high"])
+
+
 def draw_cost(axes: Axes, numbers: CostNumbers, look: Look) -> None:
     low, high = _limits([(point.low, point.high) for point in numbers.points])
     axes.set_ylim(low, high)
     costs = [point.cost for point in numbers.points]
     room = max((max(costs) / min(costs)) ** 0.12, 1.15)
     ticks.logarithmic(axes, "x", min(costs) / room, max(costs) * room)
+    front = _front(numbers)
+    axes.step([p.cost for p in front], [p.accuracy for p in front], where="post", color=MUTED, linewidth=1, zorder=1)
     for point in numbers.points:
         colour = look.colour(point.label)
         span = max(point.low, low), min(point.high, high)
         axes.plot((point.cost, point.cost), span, color=colour, linewidth=2, alpha=0.5)
         # Not clipped: a mark at 100 % would be cut in half.
-        mark = look.mark(point.label)
-        axes.plot(point.cost, point.accuracy, mark, color=colour, markersize=9, markeredgewidth=0, clip_on=False)
+        axes.plot(
+            point.cost, point.accuracy, look.mark(point.label), color=colour, markersize=8, markeredgewidth=1.4,
+            markerfacecolor=colour if point.label in numbers.best else PAPER, clip_on=False,
+        )  # fmt: skip
     name, unit = COSTS[numbers.cost]
     axes.set_xlabel(f"{name}{f' ({unit})' if unit else ''}, logarithmic")
     axes.set_ylabel(f"{numbers.metric} (%)")
 
 
+def _front(numbers: CostNumbers) -> list[CostPoint]:
+    return sorted((p for p in numbers.points if p.label in numbers.best), key=lambda p: p.cost)
+
+
 def cost_caption(panels: Sequence[CostNumbers]) -> str:
-    """Names the models that nothing beats in both respects."""
-    told = []
+    """Names the models that nothing beats in both respects; costs of one front stand in one sentence."""
+    alike: dict[tuple[str, ...], list[CostNumbers]] = {}
     for numbers in panels:
-        name, unit = COSTS[numbers.cost]
-        if len(numbers.best) == 1:
-            told.append(f"In {name}, {numbers.best[0]} is the cheapest and has the highest mean.")
+        alike.setdefault(tuple(point.label for point in _front(numbers)), []).append(numbers)
+    told = []
+    for front, group in alike.items():
+        names = f"In {listed([COSTS[numbers.cost][0] for numbers in group])},"
+        if len(front) == 1:
+            told.append(f"{names} {front[0]} is the cheapest and has the highest mean.")
             continue
-        front = sorted((p for p in numbers.points if p.label in numbers.best), key=lambda p: p.cost)
-        costs = [f"{plain(p.cost)} {unit}" if unit else compact(p.cost) for p in front]
-        named = [f"{p.label} ({cost}, {p.accuracy:.2f} %)" for p, cost in zip(front, costs, strict=True)]
+        named = [_step(point, group) for point in _front(group[0])]
         steps = ", ".join(named) if len(named) <= 4 else f"{len(named)} steps from {named[0]} to {named[-1]}"
-        told.append(f"In {name}, each gain in accuracy costs more: {steps}{_beaten(numbers)}.")
-    return " ".join([*told, "Up and to the left is better. Strokes: 95 % intervals of the accuracy."])
+        told.append(f"{names} each gain in accuracy costs more: {steps}{_beaten(group[0])}.")
+    how = "Up and to the left is better; the grey line joins the models that no other beats in both (Pareto's front)"
+    hollow = "; hollow: beaten" if any(len(numbers.best) < len(numbers.points) for numbers in panels) else ""
+    return " ".join([*told, f"{how}{hollow}. Strokes: 95 % intervals of the accuracy."])
+
+
+def _step(point: CostPoint, group: Sequence[CostNumbers]) -> str:
+    unit = COSTS[group[0].cost][1]
+    cost = f"{plain(point.cost)} {unit}, " if unit else f"{compact(point.cost)}, "
+    return f"{point.label} ({cost if len(group) == 1 else ''}{point.accuracy:.2f} %)"
 
 
 def _beaten(numbers: CostNumbers) -> str:

@@ -216,7 +216,11 @@ def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
     """Shares, not counts: parts of different size can be compared."""
     k = len(numbers.classes)
     small = 1 if k <= 5 * MANY_CLASSES else 0.25
-    marks = {"validation": ("o", 5 * small, MUTED), "test": ("x", 6 * small, INK)}
+    marks = {
+        "validation": ("o", 5 * small, MUTED),
+        "fold": ("+", 7 * small, INK),
+        "test": ("x", 6 * small, INK),
+    }
     for part, counts in numbers.counts.items():
         share = 100 * np.array(counts) / sum(counts)
         if part == "train":
@@ -235,7 +239,7 @@ def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
     order = [labels.index(part) for part in numbers.counts]
     axes.legend(
         [handles[place] for place in order], list(numbers.counts), loc="lower right", bbox_to_anchor=(1.0, 1.0),
-        ncols=3, frameon=False, handlelength=1, columnspacing=1, handletextpad=0.5,
+        ncols=len(order), frameon=False, handlelength=1, columnspacing=1, handletextpad=0.5,
     )  # fmt: skip
 
 

@@ -48,7 +48,8 @@ def curve_numbers(runs: Mapping[str, Sequence[Metrics]], quantity: Literal["loss
     for label, group in runs.items():
         for part in ("train", "validation", "test"):
             key = f"{part}_{quantity}"
-            series = [[scale * line[key] for line in lines] for lines in group if lines and key in lines[-1]]
+            known = [lines for lines in group if lines and all(key in line for line in lines)]
+            series = [[scale * line[key] for line in lines] for lines in known]
             if not series:
                 continue
             length = min(map(len, series))
@@ -56,6 +57,26 @@ def curve_numbers(runs: Mapping[str, Sequence[Metrics]], quantity: Literal["loss
             table = np.array([values[:length] for values in series])  # (seeds, epochs)
             curves.append(Curve(label, part, *(tuple(v.tolist()) for v in (table.mean(0), table.min(0), table.max(0)))))
     return CurveNumbers(quantity, tuple(curves), max((len(group) for group in runs.values()), default=0), cut)
+
+
+def selected_accuracy(runs: Mapping[str, Sequence[Metrics]]) -> CurveNumbers | None:
+    """The accuracy on the part that chose the epoch alone; None where there was no such part."""
+    numbers = curve_numbers(runs, "accuracy")
+    parts = {curve.part for curve in numbers.curves} & {"validation", "test"}
+    part = "validation" if "validation" in parts else "test"
+    kept = tuple(curve for curve in numbers.curves if curve.part == part)
+    return numbers._replace(curves=kept) if kept else None
+
+
+def selected_caption(numbers: CurveNumbers) -> str:
+    """Who leads after the first epoch, and who at the end."""
+    early, late = (max(numbers.curves, key=lambda curve: curve.mean[place]) for place in (0, -1))
+    told = f"After the first epoch {early.label} is highest ({early.mean[0]:.2f} %), at the end "
+    told += f"{'still ' if early is late else ''}{late.label} ({late.mean[-1]:.2f} %)."
+    if len(numbers.curves) == 1:
+        told = f"From {early.mean[0]:.2f} % after the first epoch to {late.mean[-1]:.2f} % at the end."
+    band = " Bands span the seeds." if numbers.seeds > 1 else ""
+    return f"{told}{band} The axis does not begin at 0."
 
 
 def draw_curves(axes: Axes, numbers: CurveNumbers, look: Look) -> None:
@@ -133,7 +154,9 @@ def step_numbers(steps: Mapping[str, np.ndarray]) -> StepNumbers | None:
     starts = np.maximum(0, ends - window)
     smooth = (sums[ends] - sums[starts]) / (ends - starts)
     at = np.unique(np.linspace(0, len(loss) - 1, min(len(loss), 600)).astype(int))
-    return StepNumbers(smooth[at], filled[at], steps["lr"].astype(np.float64)[at], at + 1, window)
+    step = steps.get("step", np.arange(len(loss)))  # which updates an archived run has kept
+    each = max(1, round((int(step[-1]) + 1) / len(loss)))
+    return StepNumbers(smooth[at], filled[at], steps["lr"].astype(np.float64)[at], step[at] + 1, window * each)
 
 
 def draw_step_loss(axes: Axes, numbers: StepNumbers, colour: str) -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from convoy.reporting.content import clean, shortened
-from convoy.reporting.palette import MUTED, Look
+from convoy.reporting.palette import INK, MUTED, Look
 from convoy.reporting.quantities import compact, listed, plain
 
 BAR_INCHES = 0.52
@@ -17,13 +17,14 @@ COSTS = {"parameters": "", "FLOPs per image": "", "latency of one image": "ms"}
 
 
 class CostBars(NamedTuple):
-    cost: str  # a key of COSTS
+    cost: str
+    unit: str
     labels: tuple[str, ...]
     values: tuple[float, ...]
+    spans: tuple[tuple[float, float] | None, ...] = ()  # 95 % intervals, where values are estimates
 
     def told(self, place: int) -> str:
-        unit = COSTS[self.cost]
-        return f"{plain(self.values[place])} {unit}" if unit else compact(self.values[place])
+        return f"{plain(self.values[place])} {self.unit}" if self.unit else compact(self.values[place])
 
 
 def cost_bars(profiles: Sequence[Mapping[str, Any]]) -> tuple[CostBars, ...]:
@@ -31,27 +32,31 @@ def cost_bars(profiles: Sequence[Mapping[str, Any]]) -> tuple[CostBars, ...]:
     labels = tuple(clean(profile["label"]) for profile in profiles)
     rows = [(p["parameters"], p["flops_per_image"], p["latency"][0]["ms"]) for p in profiles]
     return tuple(
-        CostBars(cost, labels, tuple(map(float, values)))
-        for cost, values in zip(COSTS, zip(*rows, strict=True), strict=True)
+        CostBars(cost, unit, labels, tuple(map(float, values)))
+        for (cost, unit), values in zip(COSTS.items(), zip(*rows, strict=True), strict=True)
     )
 
 
 def draw_cost_bars(axes: Axes, numbers: CostBars, look: Look) -> None:
     """Linear and from 0: a bar twice as long costs twice as much."""
-    axes.set_xlim(0, 1.02 * max(*numbers.values, 1e-9))
+    longest = max(*numbers.values, 1e-9)
+    ends = [min(span[1], 1.25 * longest) for span in numbers.spans if span]  # that of two seeds may go very far
+    axes.set_xlim(0, 1.02 * max([longest, *ends]))
     axes.set_ylim(len(numbers.values) - 0.35, -0.75)
     names = shortened(numbers.labels, 34)
     across = axes.get_yaxis_transform()
     for place, (label, name) in enumerate(zip(numbers.labels, names, strict=True)):
         axes.barh(place, numbers.values[place], height=0.3, color=look.colour(label))
+        span = numbers.spans[place] if numbers.spans else None
+        if span:
+            axes.plot((max(0, span[0]), span[1]), (place, place), color=INK, linewidth=1)
         axes.text(0, place - 0.22, name, transform=across, va="bottom")
         axes.text(1, place - 0.22, numbers.told(place), transform=across, va="bottom", ha="right", color=MUTED)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value) if value else "0"))
-    unit = COSTS[numbers.cost]
-    axes.set_xlabel(f"{numbers.cost}{f' ({unit})' if unit else ''}")
+    axes.set_xlabel(f"{numbers.cost}{f' ({numbers.unit})' if numbers.unit else ''}")
 
 
 def cost_bars_caption(panels: Sequence[CostBars]) -> str:
@@ -63,4 +68,5 @@ def cost_bars_caption(panels: Sequence[CostBars]) -> str:
         if values[low] > 0:
             told.setdefault((high, low), []).append(f"{plain(values[high] / values[low])} times the {numbers.cost}")
     sentences = [f"{high} has {listed(times)} of {low}." for (high, low), times in told.items()]
-    return " ".join([*sentences, "Bars begin at 0."])
+    lines = " Thin lines: 95 % intervals over seeds." if any(any(numbers.spans) for numbers in panels) else ""
+    return " ".join([*sentences, f"Bars begin at 0.{lines}"])

@@ -6,7 +6,7 @@ The models' colours are Okabe and Ito's (2008), then darker ones by Tol (2021); 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 # name: (light, dark)
 SCREEN = {
@@ -47,8 +47,10 @@ PAPER, INK, MUTED, RULE, WASH, WRONG, HEAT = (light for light, _ in SCREEN.value
 class Look:
     """The colour and the mark of each model, the same in every figure of a report."""
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    def __init__(self, labels: Sequence[str], alike: Mapping[str, str] | None = None) -> None:
+        """`alike` gives other names of these labels, which look like them."""
         self._places = {label: place for place, label in enumerate(labels)}
+        self._places |= {name: self._places[label] for name, label in (alike or {}).items()}
 
     def colour(self, label: str) -> str:
         return MODELS[self._places[label] % len(MODELS)][0]

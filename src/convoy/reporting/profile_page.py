@@ -47,9 +47,9 @@ def write_profile(profiles: Sequence[Profile], environment: Mapping[str, Any], f
 def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) -> Page:
     labels = tuple(clean(profile["label"]) for profile in profiles)
     sections = [
-        _side_by_side(profiles, Look(labels)) if len(profiles) > 1 else None,
-        Section("Architecture", tuple(_pictures(profiles))),
-        Section("Layers", tuple(table for profile in profiles for table in _layer_tables(profile, len(profiles) > 1))),
+        side_by_side(profiles, Look(labels)) if len(profiles) > 1 else None,
+        Section("Architecture", tuple(pictures(profiles))),
+        Section("Layers", tuple(table for profile in profiles for table in layer_tables(profile, len(profiles) > 1))),
         Section("How it was measured", (_measures(profiles), _environment(profiles[0], environment))),
     ]
     return Page(
@@ -123,7 +123,7 @@ def _summary(profiles: Sequence[Profile]) -> Table:
     return Table(columns, tuple(rows), COUNTED)
 
 
-def _side_by_side(profiles: Sequence[Profile], look: Look) -> Section:
+def side_by_side(profiles: Sequence[Profile], look: Look) -> Section:
     panels = bars_.cost_bars(profiles)
     height = 0.65 + bars_.BAR_INCHES * (len(profiles) + 0.2)
     drawn = tuple(
@@ -133,7 +133,7 @@ def _side_by_side(profiles: Sequence[Profile], look: Look) -> Section:
     return Section("Side by side", (Chart("cost", "Cost", drawn, bars_.cost_bars_caption(panels)),))
 
 
-def _pictures(profiles: Sequence[Profile]) -> list[Block]:
+def pictures(profiles: Sequence[Profile]) -> list[Block]:
     """A sentence on how to read them stands below the first that needs it."""
     pictures: list[Block] = []
     told: set[str] = set()
@@ -146,7 +146,7 @@ def _pictures(profiles: Sequence[Profile]) -> list[Block]:
     return pictures
 
 
-def _layer_tables(profile: Profile, named: bool) -> list[Table]:
+def layer_tables(profile: Profile, named: bool) -> list[Table]:
     """Every layer; of a deep network the blocks that its picture shows, and every layer to be opened."""
     title, rows = clean(profile["label"]) if named else "", profile["layers"]
     noted = any(row["note"] for row in rows)

@@ -37,6 +37,10 @@ def cost_parts(estimate: Mapping[str, Any] | None) -> tuple[str, str]:
     return value.parts(digits=_digits(value.mean))
 
 
+def p_value(p: float) -> str:
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
 def listed(words: Sequence[str], last: str = "and") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 

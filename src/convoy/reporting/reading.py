@@ -13,7 +13,7 @@ from convoy.recipe import Recipe
 from convoy.reporting.content import clean
 from convoy.runs import Member, Run, Study
 
-PARTS = ("test", "validation")
+PARTS = ("test", "fold", "validation")
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,11 @@ def _of_member(member: Member) -> Reading:
 def cleaned(finding: Mapping[str, Any]) -> dict[str, Any]:
     """A finding whose names agree with those of the readings."""
     rows = [{**row, "label": clean(row["label"])} for row in finding["rows"]]
-    pairs = [{**pair, "a": clean(pair["a"]), "b": clean(pair["b"])} for pair in finding["pairs"]]
-    return {**finding, "rows": rows, "pairs": pairs}
+    pairs, tests = (
+        [{**pair, "a": clean(pair["a"]), "b": clean(pair["b"])} for pair in finding.get(key, ())]
+        for key in ("pairs", "mcnemar")
+    )
+    return {**finding, "rows": rows, "pairs": pairs, "mcnemar": tests}
 
 
 def every(groups: Groups) -> list[Reading]:

@@ -10,23 +10,27 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from convoy.reporting import canvas, palette
-from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Strip
+from convoy.reporting import canvas, palette, turnable
+from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Strip, Turnable
 from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
 from convoy.runs import write_bytes
+
+FIGURES = (Chart, Gallery, Drawing, Turnable)  # what has a number
 
 
 def write(page: Page, folder: Path, name: str = "report") -> Path:
     """The path of report.html, or of another name. Figures of an earlier one in the same folder are replaced."""
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    look = palette.Look(page.labels)
+    look = palette.Look(page.labels, page.alike)
     for section in page.sections:
         for block in section.blocks:
             if isinstance(block, Chart):
-                canvas.save_chart(block, look, figures)
+                canvas.save_chart(block, block.look or look, figures)
             elif isinstance(block, Gallery):
                 save_gallery(block, figures)
+            elif isinstance(block, Turnable):
+                turnable.save_turnable(block, figures)
             elif isinstance(block, Drawing):
                 write_bytes(figures / f"{block.name}.svg", block.svg.encode())
     write_bytes(folder / f"{name}.md", markdown(page).encode())
@@ -35,7 +39,7 @@ def write(page: Page, folder: Path, name: str = "report") -> Path:
 
 
 def html(page: Page) -> str:
-    look = palette.Look(page.labels)
+    look = palette.Look(page.labels, page.alike)
     template = _environment().get_template("report.html.j2")
     return template.render(
         page=page,
@@ -47,16 +51,19 @@ def html(page: Page) -> str:
         breakable=_breakable,
         panels=lambda chart: [Markup(svg) for svg in canvas.inline_panels(chart, f"f-{chart.name}")],
         drawing=lambda block: Markup(canvas.for_page(block.svg, f"f-{block.name}", block.title)),
-        mark=lambda label: _mark(look, label),
+        mark=lambda label, chart=None: _mark((chart and chart.look) or look, label),
         uri=lambda tile: data_uri(tile.image),
         strip_uri=_strip_uri,
+        still=turnable.still_uri,
+        space=lambda block: Markup(turnable.plotly_json(block)),
+        plotly=Markup(turnable.library()) if _holds_turnable(page) else "",
     )
 
 
 def markdown(page: Page) -> str:
     environment = _environment().overlay(autoescape=False, finalize=_markdown_cell)
     text = environment.get_template("report.md.j2").render(
-        page=page, numbers=_figure_numbers(page), kind=_kind, raw=_Raw, fence=_fence, cell=_cell_text
+        page=page, numbers=_figure_numbers(page), kind=_kind, raw=_Raw, fence=_fence, cell=_cell_text, beside=_beside
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
@@ -74,8 +81,12 @@ def _environment() -> Environment:
 
 
 def _figure_numbers(page: Page) -> dict[str, int]:
-    figures = [b for section in page.sections for b in section.blocks if isinstance(b, Chart | Gallery | Drawing)]
+    figures = [b for section in page.sections for b in section.blocks if isinstance(b, FIGURES)]
     return {figure.name: number for number, figure in enumerate(figures, start=1)}
+
+
+def _holds_turnable(page: Page) -> bool:
+    return any(isinstance(block, Turnable) for section in page.sections for block in section.blocks)
 
 
 def _kind(block: object) -> str:
@@ -128,9 +139,14 @@ def _cell_text(cell: Any) -> _Raw:
     if cell.bold:
         text = f"**{text}**"
     if cell.link:
-        text = f"[{text}]({cell.link})"
+        text = f"[{text}]({_beside(cell.link)})"
     note = _markdown_cell(cell.note)
     return _Raw(f"{text} {note}" if note and note[0] in "±o" else f"{text} ({note})" if note else text)
+
+
+def _beside(link: str) -> _Raw:
+    """Where a page links another, its Markdown links that one's Markdown."""
+    return _Raw(re.sub(r"\.html$", ".md", link))
 
 
 def _fence(block: Code) -> _Raw:

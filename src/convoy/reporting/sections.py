@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from convoy.recipe import SplitSpec
 from convoy.reporting import canvas, tables
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
@@ -33,6 +35,7 @@ from convoy.reporting.quantities import listed
 from convoy.reporting.reading import Groups, Reading, distinct, every, scored
 
 MOST_STRIPS = 6  # models whose images are shown
+MOST_CONFUSIONS = 10  # models up to which each has its confusion drawn
 CONFUSED_PAIRS = 5
 FILTERS = 32
 
@@ -73,7 +76,11 @@ def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | No
         classes_.confusion_numbers(label, group[0].classes, [r.scores[part] for r in group])
         for label, group in known.items()
     ]
-    blocks: list[Block] = [_confusion_chart(panels, named=len(known) > 1)]
+    chart = confusion_chart(panels if len(panels) <= MOST_CONFUSIONS else panels[:MOST_STRIPS], named=len(known) > 1)
+    if len(chart.panels) < len(panels):
+        best = f"Of {len(panels)} models the {len(chart.panels)} best are drawn; the next table has all."
+        chart = replace(chart, caption=f"{chart.caption} {best}")
+    blocks: list[Block] = [chart]
     confused = {numbers.label: numbers.worst(CONFUSED_PAIRS) for numbers in panels}
     if any(confused.values()):
         blocks.append(tables.confused_table(confused))
@@ -93,7 +100,7 @@ def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | No
     return Section("Where it errs" if len(known) == 1 else "Where they err", tuple(blocks))
 
 
-def _confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool) -> Chart:
+def confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool) -> Chart:
     scale = classes_.confusion_scale(panels)
     longest = max(map(len, classes_.class_names(panels[0].classes)))
     left = 0.55 + 0.085 * longest
@@ -223,7 +230,9 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
         ("Classes", f"{len(first['classes'])}"),
         (
             "Split",
-            f"validation {split.validation:g}, seed {split.seed}, {'' if split.stratified else 'not '}stratified",
+            f"{_folds(split)}validation {split.validation:g}, seed {split.seed}, "
+            f"{'' if split.stratified else 'not '}stratified"
+            f"{'' if split.group_by is None else f', grouped by {split.group_by}'}",
         ),
         ("Normalisation", f"mean {numbers['mean']}; standard deviation {numbers['std']} (pixels in 0 to 1)"),
         ("Best epoch chosen on", first.get("selection") or "nothing: the last epoch is kept"),
@@ -232,6 +241,10 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
         ("SHA-256 of the split", "; ".join(distinct(r.data["split_hash"] for r in readings))),
         ("Notes", "; ".join(first.get("notes", []))),
     ]
+
+
+def _folds(split: SplitSpec) -> str:
+    return f"{split.folds} folds of the training images; of the others, " if split.folds else ""
 
 
 def _environment_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from convoy.reporting.content import Cell, Column, Table, clean
 from convoy.reporting.figures_classes import Confused
-from convoy.reporting.quantities import MIB, compact, cost_parts, plain
+from convoy.reporting.quantities import MIB, compact, cost_parts, p_value, plain
 from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
 from convoy.stats import Estimate, wilson
 
@@ -22,11 +22,8 @@ OVER_SEEDS = (
     "it does not cover the choice of the images."
 )
 OVER_IMAGES = "Where n = 1 the range is the 95 % interval over the images (Wilson)."
-BOLD = (
-    "Bold: distinguishable from every other model (paired t test over common seeds, Holm's correction, 5 % level). "
-    "Nothing bold: no model is."
-)
-NO_BOLD = "No model is called the best: that takes two common seeds or more."
+BOLD = "Bold: distinguishable from every other model ({}, Holm's correction, 5 % level). Nothing bold: no model is."
+NO_BOLD = "No model is called the best: that takes a common seed or, better, several."
 FLOPS = "FLOPs count a multiply-add as two."
 
 
@@ -48,7 +45,9 @@ def comparison_table(finding: Mapping[str, Any]) -> Table:
     note = [OVER_SEEDS] if "t" in kinds else []
     note += [OVER_IMAGES] if "wilson" in kinds else []
     if len(ranked) > 1:
-        note.append(BOLD if finding["pairs"] else NO_BOLD)
+        alone = all(len(row["seeds"]) == 1 for row in ranked)
+        test = "exact McNemar test over the images" if alone else "paired t test over common seeds"
+        note.append(BOLD.format(test) if finding["mcnemar" if alone else "pairs"] else NO_BOLD)
     return Table(columns, tuple(_comparison_row(row) for row in ranked), " ".join([*note, FLOPS]))
 
 
@@ -86,19 +85,72 @@ def pairs_table(finding: Mapping[str, Any]) -> Table:
         estimate = Estimate.from_json(pair["difference"])
         a, b = pair["a"], pair["b"]
         if estimate.mean < 0:
-            low, high = -(estimate.high or 0), -(estimate.low or 0)
-            a, b, estimate = b, a, replace(estimate, mean=-estimate.mean, low=low, high=high)
+            a, b, estimate = b, a, _mirrored(estimate)
         rows.append(
             (
                 Cell(f"{a} − {b}"),
                 Cell(*estimate.parts(scale=100)),
                 Cell(str(estimate.n)),
-                Cell(_p(pair["p"])),
-                Cell(_p(pair["p_holm"])),
-                Cell("distinguishable" if pair["distinguishable"] else "not distinguishable"),
+                Cell(p_value(pair["p"])),
+                Cell(p_value(pair["p_holm"])),
+                Cell(_verdict(pair)),
             )
         )
     return Table(columns, tuple(rows), note, "Differences between models")
+
+
+def mcnemar_table(finding: Mapping[str, Any]) -> Table:
+    """A row a pair and a seed, the model with more images right first."""
+    tests = sorted(finding["mcnemar"], key=lambda test: test["p_holm"])
+    seeds = len({test["seed"] for test in tests}) > 1
+    images = f"{tests[0]['difference']['n']:,}"
+    note = f"Exact McNemar test of two networks trained with the same seed, on the same {images} images"
+    if len(tests) > 1:
+        note += f"; corrected for all {len(tests)} tests by Holm's method"
+    note += ". Ranges: 95 % intervals over images (Bonett and Price). It says nothing about other seeds."
+    if len(tests) > MANY_PAIRS:
+        leader = max(finding["rows"], key=lambda row: row["accuracy"]["mean"])["label"]
+        note += f" Shown: the pairs with {leader}; all {len(tests)} tests stand in finding.json."
+        tests = [test for test in tests if leader in (test["a"], test["b"])]
+    columns = (
+        Column("Pair", numeric=False),
+        *([Column("Seed")] if seeds else []),
+        Column("Right", "only the first"),
+        Column("Right", "only the second"),
+        Column("Difference", "points"),
+        Column("p"),
+        Column("p, corrected"),
+        Column("Verdict", numeric=False),
+    )
+    rows = []
+    for test in tests:
+        estimate = Estimate.from_json(test["difference"])
+        a, b, only_a, only_b = test["a"], test["b"], test["only_a"], test["only_b"]
+        if only_a < only_b:
+            a, b, only_a, only_b, estimate = b, a, only_b, only_a, _mirrored(estimate)
+        rows.append(
+            (
+                Cell(f"{a} − {b}"),
+                *([Cell(str(test["seed"]))] if seeds else []),
+                Cell(f"{only_a:,}"),
+                Cell(f"{only_b:,}"),
+                Cell(*estimate.parts(scale=100)),
+                Cell(p_value(test["p"])),
+                Cell(p_value(test["p_holm"])),
+                Cell(_verdict(test)),
+            )
+        )
+    folded = f"All {len(rows)} tests" if len(rows) > MANY_PAIRS else ""
+    return Table(columns, tuple(rows), note, "Differences image by image", folded)
+
+
+def _mirrored(estimate: Estimate) -> Estimate:
+    low, high = -(estimate.high or 0), -(estimate.low or 0)
+    return replace(estimate, mean=-estimate.mean, low=low, high=high)
+
+
+def _verdict(pair: Mapping[str, Any]) -> str:
+    return "distinguishable" if pair["distinguishable"] else "not distinguishable"
 
 
 def scores_table(reading: Reading) -> Table:
@@ -244,10 +296,6 @@ def _arrow(pair: Confused) -> str:
     """Short names are held together."""
     text = f"{pair.true} → {pair.predicted}"
     return text.replace(" ", "\u00a0") if len(text) <= 14 else text
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _count(value: int | None) -> str:

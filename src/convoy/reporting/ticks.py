@@ -16,7 +16,7 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -
     """Sets the scale and its limits (both above 0); at least three ticks, tens alone where they are enough."""
     axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_ticks(_round_numbers(low, high))
+    axis.set_ticks(round_numbers(low, high))
     axis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
     axis.set_minor_formatter(NullFormatter())
     axis.set_tick_params(which="minor", length=0)
@@ -34,7 +34,8 @@ def whole_numbers(axis: Axis, most: int) -> None:
     axis.set_major_locator(MaxNLocator(most, integer=True))
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
+def round_numbers(low: float, high: float) -> list[float]:
+    """Between two bounds above 0, for a logarithmic axis: at least three where that can be."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
     for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)):

@@ -1,7 +1,8 @@
-"""What a comparison concludes: estimates per model, paired tests between models, and one sentence that answers.
+"""What a comparison concludes: estimates per model, tests between models, and one sentence that answers.
 
 Two models are compared over the seeds that both were trained with: same seed, same split, same order of batches, so
 that the difference is taken pair by pair (Student's paired t test) and corrected for the number of pairs (Holm 1979).
+Beside it stand tests over the images (compare_images); where each model has one seed, the sentence rests on them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from convoy.recipe import faults
 from convoy.runs import Member
-from convoy.stats import LEVEL, Estimate, digits_for, holm, paired_t, t_interval, wilson
+from convoy.stats import OVER_IMAGES, Estimate, digits_for, distinguishable, holm, paired_t, t_interval, wilson
+from convoy.studies.compare_images import compare_images
 
 FEW_SEEDS = 5
 NAMED = 3  # models that a sentence names; of more it tells the number
@@ -31,15 +34,18 @@ def conclude(members: Sequence[Member]) -> dict[str, Any]:
     metric = f"{part} accuracy"
     rows = [_row(label, group, part) for label, group in groups.items()]
     pairs = _pairs(groups, part)
-    _mark_best(rows, pairs)
+    tests, untested = compare_images(groups, part)
+    deciding = tests if all(len(row["seeds"]) == 1 for row in rows) else pairs
+    _mark_best(rows, deciding)
     return {
         "kind": "comparison",
-        "sentence": _sentence(rows, pairs, metric),
-        "caveats": _caveats(members, scored, rows, part),
+        "sentence": _sentence(rows, deciding, metric),
+        "caveats": [*_caveats(members, scored, rows, part), *untested],
         "metric": metric,
         "part": part,
         "rows": rows,
         "pairs": pairs,
+        "mcnemar": tests,
     }
 
 
@@ -103,7 +109,7 @@ def _pairs(groups: dict[str, list[Member]], part: str) -> list[Pair]:
         )
         pairs.append({"a": a, "b": b, "difference": test.difference.as_json(), "p": test.p})
     for pair, adjusted in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
-        pair |= {"p_holm": adjusted, "distinguishable": adjusted < 1 - LEVEL}
+        pair |= {"p_holm": adjusted, "distinguishable": distinguishable(adjusted)}
     return pairs
 
 
@@ -140,19 +146,23 @@ def _sentence(rows: Sequence[Row], pairs: Sequence[Pair], metric: str) -> str:
     known = [pair for pair in against if pair is not None]
     beaten = [pair for pair in known if pair["distinguishable"]]
     level = [pair for pair in known if not pair["distinguishable"]]
-    basis = f"{metric}, {_seeds_of(known)}"
+    basis = f"{metric}, {_basis(known)}"
+    leader = f"With seed {known[0]['seed']}, {first['label']}" if _over_images(known[0]) else first["label"]
     if not level:
-        return f"{first['label']} beats {_beaten(beaten)} ({basis})"
+        return f"{leader} beats {_beaten(beaten)} ({basis}{_how_surely(beaten, pairs)})"
     if len(level) == 1:
-        difference = f"{_level_points(level[0], pairs)} between them, {basis}"
-        sentence = f"{first['label']} and {level[0]['b']} are not distinguishable with these data ({difference})"
+        between = f"{_points(level[0])} between them{_why_level(level[0], pairs)}, {basis}"
+        sentence = f"{leader} and {level[0]['b']} are not distinguishable with these data ({between})"
     else:
-        some = f"{len(level)} of the {len(others)} others" if len(level) > NAMED else ""
+        count = "any" if len(level) == len(others) else len(level)
+        some = f"{count} of the {len(others)} others" if len(level) > NAMED else ""
         names = some or _listed([pair["b"] for pair in level], "or")
         largest = max(level, key=lambda pair: pair["difference"]["mean"])
+        highest = "accuracy" if _over_images(largest) else "mean"
         sentence = (
-            f"{first['label']} has the highest mean, but is not distinguishable with these data from {names} "
-            f"({basis}; the largest of these differences, to {largest['b']}: {_level_points(largest, pairs)})"
+            f"{leader} has the highest {highest}, but is not distinguishable with these data from "
+            f"{names} ({basis}; the largest of these differences, to {largest['b']}: {_points(largest)}"
+            f"{_why_level(largest, pairs)})"
         )
     return f"{sentence}; {first['label']} beats {_beaten(beaten)}" if beaten else sentence
 
@@ -193,26 +203,50 @@ def _beaten(pairs: Sequence[Pair]) -> str:
     if len(pairs) <= NAMED:
         return _listed([f"{pair['b']} by {_points(pair)}" for pair in pairs], "and")
     nearest, farthest = pairs[0], pairs[-1]
-    ends = f"{nearest['b']} by {_points(nearest)}, {farthest['b']} by {_points(farthest)}"
+    ends = f"{nearest['b']} by {_points(nearest)} to {farthest['b']} by {_points(farthest)}"
     return f"{len(pairs)} others, from {ends}"
 
 
-def _level_points(pair: Pair, pairs: Sequence[Pair]) -> str:
-    """Where a pair's own interval leaves out zero, it takes a word why that is not enough."""
-    if pair["p"] >= 1 - LEVEL:
-        return _points(pair)
-    return f"{_points(pair)}, but p = {pair['p_holm']:.2f} when corrected for {len(pairs)} pairs"
+def _over_images(pair: Pair) -> bool:
+    return pair["difference"]["interval"] in OVER_IMAGES
+
+
+def _why_level(pair: Pair, pairs: Sequence[Pair]) -> str:
+    """The exact p of McNemar's test; the t test's only where a pair's own interval leaves out zero, and why."""
+    if _over_images(pair):
+        return f", exact McNemar {_p(pair['p_holm'])}{_corrected(pairs)}"
+    return "" if not distinguishable(pair["p"]) else f", but {_p(pair['p_holm'])}{_corrected(pairs)}"
+
+
+def _how_surely(beaten: Sequence[Pair], pairs: Sequence[Pair]) -> str:
+    if not _over_images(beaten[0]):
+        return ""
+    largest = _p(max(pair["p_holm"] for pair in beaten))
+    return f"; exact McNemar {largest.replace('=', 'at most') if len(beaten) > 1 else largest}{_corrected(pairs)}"
+
+
+def _corrected(pairs: Sequence[Pair]) -> str:
+    return f" when corrected for {len(pairs)} pairs" if len(pairs) > 1 else ""
+
+
+def _p(value: float) -> str:
+    return "p < 0.0001" if value < 0.0001 else f"p = {value:.2g}"
 
 
 def _points(pair: Pair) -> str:
-    difference = pair["difference"]
-    half = 100 * (difference["high"] - difference["mean"])
+    """ "0.9 ± 0.2 points"; over images, whose interval is not symmetric, "0.17 points [-0.05 to 0.39]"."""
+    difference = {key: 100 * pair["difference"][key] for key in ("mean", "low", "high")}
+    if _over_images(pair):
+        return f"{difference['mean']:.2f} points [{difference['low']:.2f} to {difference['high']:.2f}]"
+    half = difference["high"] - difference["mean"]
     digits = max(1, digits_for(half))
-    return f"{100 * difference['mean']:.{digits}f} ± {half:.{digits}f} points"
+    return f"{difference['mean']:.{digits}f} ± {half:.{digits}f} points"
 
 
-def _seeds_of(pairs: Sequence[Pair]) -> str:
+def _basis(pairs: Sequence[Pair]) -> str:
     counts = sorted({pair["difference"]["n"] for pair in pairs})
+    if _over_images(pairs[0]):
+        return f"the same {counts[0]:,} images"
     return f"n = {counts[0]} seeds" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} common seeds"
 
 
@@ -227,12 +261,8 @@ def _caveats(members: Sequence[Member], scored: Sequence[Member], rows: Sequence
         for flag in member.run.status.get("flags", []):
             flagged[flag].append(member)
     caveats = [flag if len(group) == len(members) else f"{_names(group)}: {flag}" for flag, group in flagged.items()]
-    faults = sorted({fault for member in members for fault in member.run.recipe.protocol.faults})
-    caveats += [
-        f"Trained under the fault {fault}: the numbers show what it does, not what the models can"
-        for fault in faults
-        if not any(fault in flag or fault.replace("_", " ") in flag for flag in flagged)
-    ]
+    found = sorted({fault for member in members for fault in member.run.recipe.protocol.faults})
+    caveats += faults.unsaid(found, list(flagged))
     caveats += [_left_out(member, part) for member in members if member not in scored]
     caveats += _about_data(scored, part)
     caveats += _about_seeds(rows, part)
@@ -272,7 +302,7 @@ def _about_seeds(rows: Sequence[Row], part: str) -> list[str]:
     counts = sorted({len(row["seeds"]) for row in rows})
     fixed = f"one split and one {part} part"
     if counts == [1]:
-        return [f"One seed per model: the intervals are over images and say nothing about other seeds ({fixed})"]
+        return [f"One seed per model: intervals and tests are over images and say nothing about other seeds ({fixed})"]
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     few = "Only " if counts[0] < FEW_SEEDS else ""
     return [f"{few}{number} seeds, {fixed}: the intervals do not cover other images"]

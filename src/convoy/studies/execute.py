@@ -44,19 +44,21 @@ def execute(
     where: Where = "processes",
     fresh: bool = False,
     test: bool = True,
+    until: int | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     prune: Prune = lambda position, event: False,
 ) -> Iterator[tuple[int, Event]]:
     """Runs a lazy iterable of recipes and yields (position, event) as they arrive.
 
     `prune` is asked after each epoch; where it says yes the run ends "pruned at epoch n" and is never found as
-    finished. When `interrupted` says yes, the runs in progress save themselves and the iterator ends. A recipe that
-    fails raises ValueError, after the runs in progress were saved.
+    finished; so it does after `until` epochs. Given again, it goes on from there. When `interrupted` says yes, the runs
+    in progress save themselves and the iterator ends. A recipe that fails raises ValueError, after the runs in progress
+    were saved.
     """
     if where == "here":
-        yield from _here(recipes, out, fresh=fresh, test=test, interrupted=interrupted, prune=prune)
+        yield from _here(recipes, out, fresh=fresh, test=test, until=until, interrupted=interrupted, prune=prune)
         return
-    with _Crew(cores(), out, fresh=fresh, test=test) as crew:
+    with _Crew(cores(), out, fresh=fresh, test=test, until=until) as crew:
         yield from crew.run(enumerate(recipes), interrupted, prune)
 
 
@@ -66,6 +68,7 @@ def _here(
     *,
     fresh: bool,
     test: bool,
+    until: int | None,
     interrupted: Callable[[], bool],
     prune: Prune,
 ) -> Iterator[tuple[int, Event]]:
@@ -75,7 +78,7 @@ def _here(
         def wish() -> Wish:
             return "interrupt" if interrupted() else "prune" if pruned else "go on"  # noqa: B023 (asked within this turn)
 
-        for event in run_one(recipe, out, fresh=fresh, test=test, wish=wish):
+        for event in run_one(recipe, out, fresh=fresh, test=test, until=until, wish=wish):
             pruned = pruned or (event.kind == "epoch" and prune(position, event))
             yield position, event
         if interrupted():
@@ -114,11 +117,11 @@ class _Worker:
 class _Crew:
     """Worker processes and the recipes that they have in hand."""
 
-    def __init__(self, size: int, out: str | Path, *, fresh: bool, test: bool) -> None:
+    def __init__(self, size: int, out: str | Path, *, fresh: bool, test: bool, until: int | None) -> None:
         self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
         self._size = size
         self._workers: list[_Worker] = []
-        self._job = {"out": str(out), "fresh": fresh, "test": test}
+        self._job = {"out": str(out), "fresh": fresh, "test": test, "until": until}
         self._failure: str | None = None
 
     def __enter__(self) -> _Crew:
@@ -150,12 +153,13 @@ class _Crew:
                 continue
             position = worker.position
             event = self._understand(worker, message)
-            if event is None or event.kind == "end":
-                self._give(worker, recipes)
             if event is not None and position is not None:
                 if event.kind == "epoch" and prune(position, event):
                     worker.send({"wish": "prune"})
                 yield position, event
+            if event is None or event.kind == "end":
+                # After the caller has heard of the end: a search chooses its next recipe by it.
+                self._give(worker, recipes)
         if self._failure is not None:
             raise ValueError(self._failure)
 

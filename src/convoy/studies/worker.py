@@ -4,7 +4,7 @@ Started by its own module name, so the user's `__main__` is never imported again
 guard work like any other caller. The thread count stands in the environment before torch is loaded.
 When the parent goes away, standard input ends, and the run in progress saves itself.
 
-    in:   {"recipe": {...}, "out": "...", "fresh": false, "test": true}  |  {"wish": "interrupt" or "prune"}
+    in:   {"recipe": {...}, "out": "...", "fresh": false, "test": true, "until": 3}  |  {"wish": "interrupt" or "prune"}
     out:  {"kind": "progress", "text": "", "values": {...}}  |  {"kind": "error", "text": "one line", ...}
 """
 
@@ -67,7 +67,8 @@ def _work(job: dict[str, Any], orders: Orders, answers: TextIO) -> None:
 
     try:
         recipe = Recipe.model_validate(job["recipe"])
-        for event in run_one(recipe, job["out"], fresh=job["fresh"], test=job["test"], wish=orders.wish):
+        options = {key: job[key] for key in ("fresh", "test", "until")}
+        for event in run_one(recipe, job["out"], **options, wish=orders.wish):
             _answer(answers, event._asdict())
     except ValueError as error:
         _answer(answers, {"kind": "error", "text": str(error), "values": {}})

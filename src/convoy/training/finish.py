@@ -10,17 +10,16 @@ import numpy as np
 from torch import nn
 
 from convoy.checkpoint import load_into
-from convoy.data.batches import Normaliser
 from convoy.data.imageset import ImageSet
-from convoy.evaluation import cost, losses
+from convoy.evaluation import cost
 from convoy.evaluation.explain import first_layer_filters
 from convoy.evaluation.load import remember_code
-from convoy.evaluation.predict import predict
-from convoy.evaluation.scores import hardest, probabilities, score
+from convoy.evaluation.scores import hardest, probabilities
 from convoy.randomness import derive_seed
 from convoy.runs import Run, Workspace, write_arrays, write_json
 from convoy.training import lines
 from convoy.training.plan import DTYPES, Plan
+from convoy.training.scoring import Scored, score_part
 
 SHOWN = 40  # images in a gallery
 SAMPLES_PER_CLASS = 10
@@ -34,7 +33,7 @@ def best_network(run: Run, ready: Plan) -> nn.Module:
 
 def describe_data(ready: Plan, openings: int) -> dict[str, Any]:
     prepared = ready.prepared
-    parts = {"train": prepared.train, "validation": prepared.validation}
+    parts = {"train": prepared.train, "validation": prepared.validation, "fold": prepared.fold}
     per_class = {
         name: np.bincount(part.labels, minlength=len(prepared.classes)).tolist()
         for name, part in parts.items()
@@ -72,13 +71,18 @@ def copy_code(run: Run, ready: Plan) -> None:
     remember_code(run)
 
 
-def score_validation(run: Run, ready: Plan, module: nn.Module) -> None:
+def score_held_out(run: Run, ready: Plan, module: nn.Module, epoch: int) -> None:
+    """Scores what training did not see up to this epoch, from 1; the gallery shows the fold, where there is one."""
     prepared = ready.prepared
     samples = _samples(prepared.train)
     write_arrays(run.path / "gallery.npz", samples)
-    if prepared.validation is not None:
-        logits = _score_part(run, ready, module, "validation", prepared.validation)
-        _keep_gallery(run, logits, prepared.validation, ready.recipe.seed)
+    for part, images in (("validation", ready.validation_in(epoch)), ("fold", prepared.fold)):
+        if images is not None:
+            scored = _score_part(run, ready, module, part, images)
+            _keep_gallery(run, scored, ready.recipe.seed)
+    if prepared.fold is not None:
+        index = prepared.split.fold[: len(scored.images)]
+        write_arrays(run.path / "predictions.npz", {**run.predictions, "fold_index": index})
 
 
 def open_test(run: Run, ready: Plan, module: nn.Module, workspace: Workspace) -> str:
@@ -87,26 +91,28 @@ def open_test(run: Run, ready: Plan, module: nn.Module, workspace: Workspace) ->
     assert test is not None
     openings: list[int] = []
     images = test.open(lambda digest: openings.append(workspace.record_opening(digest, run.name)))
-    logits = _score_part(run, ready, module, "test", images)
-    _keep_gallery(run, logits, images, ready.recipe.seed)
+    _keep_gallery(run, _score_part(run, ready, module, "test", images), ready.recipe.seed)
     write_json(run.path / "data.json", {**run.data, "test_openings": openings[0]})
     return lines.opened(run.scores["test"], openings[0])
 
 
-def keep_filters(run: Run, module: nn.Module) -> None:
+def keep_arrays(run: Run, module: nn.Module, found: Mapping[str, np.ndarray]) -> None:
+    """The first layer's filters, beside what was found on the way."""
     filters = first_layer_filters(module)
-    if filters is not None:
-        write_arrays(run.path / "arrays.npz", {"first_layer_filters": filters})
+    arrays = {**found} if filters is None else {**found, "first_layer_filters": filters}
+    if arrays:
+        write_arrays(run.path / "arrays.npz", arrays)
 
 
 def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Mapping[str, Any], peak_bytes: int) -> None:
     shape = (ready.prepared.in_chans, ready.prepared.image_size, ready.prepared.image_size)
     flops = cost.flops_per_image(module, shape)
+    told = flops // 2 if "macs_as_flops" in ready.recipe.protocol.faults else flops
     write_json(
         run.path / "cost.json",
         {
             "parameters": cost.parameters(module),
-            "flops_per_image": flops,
+            "flops_per_image": told,
             "macs_per_image": flops // 2,
             "train_seconds": ledger["train_seconds"],
             "total_seconds": ledger["total_seconds"],
@@ -117,16 +123,15 @@ def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Mapping[str, 
     )
 
 
-def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: ImageSet) -> np.ndarray:
-    """Writes scores and predictions of a part; logits float32 [N, classes]."""
-    weight = next(module.parameters())
-    normaliser = Normaliser(ready.prepared.mean, ready.prepared.std, weight.device, weight.dtype)
-    logits = predict(module, images.images, normaliser)
-    values = score(logits, images.labels, images.classes, losses.build(ready.recipe.train.loss))
-    kept = {f"{part}_logits": logits, f"{part}_labels": images.labels}
+def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: ImageSet) -> Scored:
+    """Writes scores and predictions of a part; the classes named beside the logits, where these do not tell them."""
+    scored = score_part(ready, module, part, images)
+    kept = {f"{part}_logits": scored.logits, f"{part}_labels": scored.images.labels}
+    if not np.array_equal(scored.predicted, scored.logits.argmax(axis=1)):
+        kept[f"{part}_predicted"] = scored.predicted
     write_arrays(run.path / "predictions.npz", {**run.predictions, **kept})
-    write_json(run.path / "scores.json", {**run.scores, part: values})
-    return logits
+    write_json(run.path / "scores.json", {**run.scores, part: scored.values})
+    return scored
 
 
 def _samples(images: ImageSet) -> dict[str, np.ndarray]:
@@ -136,17 +141,18 @@ def _samples(images: ImageSet) -> dict[str, np.ndarray]:
     return {"samples_images": images.images[chosen], "samples_labels": images.labels[chosen]}
 
 
-def _keep_gallery(run: Run, logits: np.ndarray, images: ImageSet, seed: int) -> None:
+def _keep_gallery(run: Run, scored: Scored, seed: int) -> None:
     """Random images with what the network took them for, and those that it found hardest."""
+    images, predicted = scored.images, scored.predicted
     draw = np.random.default_rng(derive_seed(seed, "gallery"))
     shown = np.sort(draw.choice(len(images), size=min(SHOWN, len(images)), replace=False))
-    confidence = probabilities(logits).max(1).astype(np.float32)
+    confidence = np.take_along_axis(probabilities(scored.logits), predicted[:, None], axis=1)[:, 0].astype(np.float32)
     arrays: dict[str, np.ndarray] = {}
-    for name, chosen in {"predictions": shown, "hardest": hardest(logits, images.labels, SHOWN)}.items():
+    for name, chosen in {"predictions": shown, "hardest": hardest(scored.logits, images.labels, SHOWN)}.items():
         arrays |= {
             f"{name}_images": images.images[chosen],
             f"{name}_labels": images.labels[chosen],
-            f"{name}_predicted": logits[chosen].argmax(1),
+            f"{name}_predicted": predicted[chosen],
             f"{name}_confidence": confidence[chosen],
             f"{name}_index": np.asarray(chosen),
         }

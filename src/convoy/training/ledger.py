@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +44,30 @@ class Ledger:
         self.epoch_correct += int(record.correct[0])
         self.epoch_images += record.images
         self.epoch_skipped += int(record.skipped[0])
+
+    def select(self, epoch: int, accuracy: float, loss: float) -> bool:
+        """Whether this epoch (from 1) is the best so far: of equal accuracies the lower loss."""
+        self.selection_losses.append(loss)
+        best = (accuracy, -loss) > (self.best_accuracy, -self.best_loss)
+        if best:
+            self.best_epoch, self.best_accuracy, self.best_loss = epoch, accuracy, loss
+        return best
+
+    def epoch_line(self, steps_per_epoch: int, faults: Collection[str] = ()) -> dict[str, Any]:
+        """What the line of the epoch that ends says of its training."""
+        updates = steps_per_epoch - self.epoch_skipped
+        divisor = self.epoch_images if "loss_divided_twice" in faults else updates
+        return {
+            "train_loss": self.epoch_loss / divisor if updates else None,
+            "train_accuracy": self.epoch_correct / self.epoch_images,
+            "train_correct": self.epoch_correct,
+            "train_total": self.epoch_images,
+            "grad_norm": self.epoch_grad_norm / updates if updates else None,
+            "skipped": self.epoch_skipped,
+            "train_seconds": self.train_seconds,
+            "total_seconds": self.total_seconds,
+            "images_per_second": self.images / max(self.train_seconds, 1e-9),
+        }
 
     def begin_epoch(self) -> None:
         self.epoch_loss, self.epoch_grad_norm = 0.0, 0.0

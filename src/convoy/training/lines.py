@@ -14,7 +14,12 @@ from convoy.training.plan import Plan
 def start(ready: Plan, device: torch.device, resumed: bool) -> str:
     prepared = ready.prepared
     parameters = sum(parameter.numel() for parameter in ready.network().parameters())
-    parts = {"training": prepared.train, "validation": prepared.validation, "test": prepared.test}
+    parts = {
+        "training": prepared.train,
+        "validation": prepared.validation,
+        "held-out": prepared.fold,
+        "test": prepared.test,
+    }
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items() if part is not None)
     where = _count(torch.get_num_threads(), "CPU thread") if device.type == "cpu" else str(device)
     verb = "going on with" if resumed else "training"
@@ -30,6 +35,8 @@ def epoch(line: Mapping[str, Any], epochs: int, selection: str | None) -> str:
     text = f"epoch {line['epoch']}/{epochs}  {_part(line, 'train')}"
     if selection is not None:
         text += f"  {_part(line, selection)}"
+    if selection != "test" and "test_accuracy" in line:
+        text += f"  {_part(line, 'test')}"
     text += f"  {line['images_per_second']:,.0f} images/s  {line['train_seconds']:.1f} s"
     if line["skipped"]:
         text += f"  {line['skipped']} updates left out (not finite)"
@@ -48,6 +55,10 @@ def opened(score: Mapping[str, Any], opening: int) -> str:
     return (
         f"test accuracy {score['accuracy']:.2%} ({counts}); test set opened {_count(opening, 'time')} in this workspace"
     )
+
+
+def held_out(score: Mapping[str, Any]) -> str:
+    return f"held-out accuracy {score['accuracy']:.2%} ({score['correct']:,}/{score['n']:,})"
 
 
 def accuracies(scores: Mapping[str, Any]) -> str:

@@ -81,6 +81,10 @@ class Solo:
         """The network to score and to keep: the moving average of the weights where there is one."""
         return self.module if self._average is None else self._average.module
 
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        return self._parameters
+
     def step(self, x: torch.Tensor, y: torch.Tensor) -> StepOutcome:
         before = [buffer.clone() for buffer in self._statistics]
         for parameter in self._parameters:
@@ -149,6 +153,18 @@ class Solo:
                     for tensor in state.values():
                         tensor.copy_(torch.where(skipped > 0, torch.zeros_like(tensor), tensor))
 
+    def gradient(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The loss of a batch as training takes it, and its gradients by `trained`; `.grad` stays as it is."""
+        total = torch.zeros((), device=x.device)
+        sums = [torch.zeros_like(parameter) for parameter in self.trained]
+        for part_x, part_y in self._parts(x, y):
+            with self._precision():
+                loss = self._loss(self.module(part_x), part_y) * (len(part_x) / len(x))
+            slopes = torch.autograd.grad(loss, self.trained, allow_unused=True)
+            total = total + loss.detach()
+            sums = [kept if slope is None else kept + slope for kept, slope in zip(sums, slopes, strict=True)]
+        return total, sums
+
     def predict(self, x: torch.Tensor) -> torch.Tensor:
         """Logits [1, B, classes] in evaluation mode."""
         with evaluating(self.network), torch.inference_mode(), self._precision():
@@ -165,12 +181,24 @@ class Solo:
     def load(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
+        _lay_out_alike(self.optimizer)
         self._step_optimizer.forget()
         if self._average is not None:
             self._average.load(state["average"])
 
     def keep(self, mask: torch.Tensor) -> None:
         assert mask.all(), "a single member is kept or the run is stopped"
+
+
+def _lay_out_alike(optimizer: torch.optim.Optimizer) -> None:
+    """A state that was read back lies contiguous in memory, and the fused kernels pair it with the weights as it lies.
+
+    Beside channels-last weights they would mix up the moments of a convolution's elements.
+    """
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:

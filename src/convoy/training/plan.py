@@ -15,11 +15,14 @@ from torch import nn
 from convoy import models, runs
 from convoy.data import Prepared, prepare
 from convoy.data.augment import build as build_augmentation
+from convoy.data.imageset import ImageSet
+from convoy.data.resplit import Resplit
 from convoy.evaluation import losses
 from convoy.models import external, user
 from convoy.randomness import derive_seed
-from convoy.recipe import Plateau, Recipe
+from convoy.recipe import Data, Plateau, Recipe
 from convoy.registry import is_external, is_user_class
+from convoy.training import faults
 from convoy.training.start import begin
 
 TRAINING_REVISION = 1  # raised when a change of the training code, or of a default, changes results
@@ -53,6 +56,21 @@ class Plan:
             return "test"
         return "validation" if self.prepared.validation is not None else None
 
+    @cached_property
+    def resplit(self) -> Resplit | None:
+        if "resplit_every_epoch" not in self.recipe.protocol.faults:
+            return None
+        assert self.prepared.validation is not None
+        return Resplit(self.prepared.train, self.prepared.validation, self.recipe.data.split)
+
+    def validation_in(self, epoch: int) -> ImageSet | None:
+        """The validation part of an epoch, from 1; the same in all of them but for a fault."""
+        return self.prepared.validation if self.resplit is None else self.resplit.validation(epoch - 1)
+
+    @property
+    def ends_in_softmax(self) -> bool:
+        return self.options.get("softmax_output") is True
+
     @property
     def channels_last(self) -> bool:
         name = self.recipe.model.name
@@ -61,7 +79,7 @@ class Plan:
     @cached_property
     def flags(self) -> list[str]:
         """What every output of this run must say."""
-        flags = [f"fault {fault}: the test score is not an independent one" for fault in self.recipe.protocol.faults]
+        flags = faults.flags(self)
         flags += [f"published flaw: {flaw}" for flaw in getattr(self.network(), "flaws", ())]
         if self.prepared.limit is not None:
             flags.insert(0, f"quick try: limited to {self.prepared.limit:,} images, no evidence")
@@ -101,13 +119,12 @@ def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
 
 
 def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
-    """Plans in turn; data that several recipes share are loaded once."""
-    loaded: dict[str, Prepared] = {}
+    """Plans in turn; data that recipes in a row share are loaded once, and held no longer: each fold is a copy."""
+    spec: Data | None = None
     for recipe in recipes:
-        key = recipe.data.model_dump_json()
-        if key not in loaded:
-            loaded[key] = prepare(recipe.data)
-        yield plan(recipe, loaded[key])
+        if recipe.data != spec:
+            spec, prepared = recipe.data, prepare(recipe.data)
+        yield plan(recipe, prepared)
 
 
 def device_of(recipe: Recipe) -> torch.device:
@@ -141,7 +158,8 @@ def _try_training(ready: Plan) -> None:
     try:
         with torch.random.fork_rng(devices=[]):
             logits = module.train()(images)
-        losses.build(ready.recipe.train.loss)(logits, torch.zeros(count, dtype=torch.int64)).backward()
+        loss = losses.build(ready.recipe.train.loss, faults=ready.recipe.protocol.faults)
+        loss(logits, torch.zeros(count, dtype=torch.int64)).backward()
     except Exception as error:
         if is_ours:  # all that can go wrong with one image
             hint = "a batch norm sees one value a channel; take larger batches, or --model.options.norm group"
@@ -151,8 +169,7 @@ def _try_training(ready: Plan) -> None:
 
 def _check_roles(ready: Plan) -> None:
     recipe = ready.recipe
-    if ready.selection == "test" and ready.prepared.test is None:
-        raise ValueError("protocol.faults: selection_on_test needs a test set, and these data have none")
+    faults.check(ready)
     if ready.selection is None:
         needs = {
             "stop.patience_epochs": recipe.stop.patience_epochs,

@@ -19,11 +19,8 @@ import torch
 from convoy.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches, Normaliser
-from convoy.data.imageset import ImageSet
 from convoy.evaluation import losses
 from convoy.evaluation.cost import PeakMemory
-from convoy.evaluation.predict import predict
-from convoy.evaluation.scores import score
 from convoy.models import user
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
@@ -35,7 +32,9 @@ from convoy.training.loop import Record, train
 from convoy.training.members import Solo
 from convoy.training.memory import keep_freed_memory
 from convoy.training.plan import DTYPES, Plan, device_of, plan
-from convoy.training.schedules import Horizon, lr_factor
+from convoy.training.probe import StepProbe
+from convoy.training.schedules import horizon_of, lr_factor
+from convoy.training.selection import Selection
 from convoy.training.threads import ThreadGovernor
 
 CHECKPOINT_SECONDS = 10.0
@@ -58,20 +57,26 @@ def run_one(
     *,
     fresh: bool = False,
     test: bool = True,
+    until: int | None = None,
     wish: Callable[[], Wish] = lambda: "go on",
 ) -> Iterator[Event]:
     """Trains a recipe into OUT/runs, resumes its unfinished run, or finds its finished one.
 
     `wish` is asked at every record: on "interrupt" the run saves itself and ends, to go on another time; on "prune" it
-    ends for good. The last event's values hold `run` (the folder) and `state`. Raises ValueError, before anything is
-    written, for a recipe that cannot be trained.
+    ends for good, unless it is asked for again. With `until` it ends so after that many epochs: exactly there, where a
+    wish comes as late as its sender is. The last event's values hold `run` (the folder) and `state`. Raises ValueError,
+    before anything is written, for a recipe that cannot be trained.
     """
     ready = plan(recipe)
+    test = test and ready.prepared.fold is None  # while folds are scored, the test set stays shut
     workspace = Workspace(out)
     found = workspace.find(ready.fingerprint)
     if found is not None and found.finished and not fresh:
-        yield from _found(found, ready, workspace, test=test)
-        return
+        # An archived run has no weights to open the test set with: it is trained anew.
+        fresh = found.slim and test and ready.prepared.test is not None and "test" not in found.scores
+        if not fresh:
+            yield from _found(found, ready, workspace, test=test)
+            return
     run = workspace.open_run(recipe, ready.fingerprint)
     lock = run.lock()
     try:
@@ -79,7 +84,7 @@ def run_one(
             run.clear()
         training = _Training(run, ready, workspace)
         try:
-            yield from training.events(test=test, wish=wish)
+            yield from training.events(test=test, until=until, wish=wish)
         finally:
             training.governor.release()
     finally:
@@ -115,45 +120,49 @@ class _Training:
         module.to(self.device, dtype)
         if ready.channels_last and self.device.type == "cpu":
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        weights = ready.class_weights
+        weights = None if ready.class_weights is None else ready.class_weights.to(self.device, dtype)
+        self.faults = recipe.protocol.faults
         self.members = Solo(
             module,
             recipe.optim,
-            losses.build(recipe.train.loss, None if weights is None else weights.to(self.device, dtype)),
+            losses.build(recipe.train.loss, weights, self.faults),
             clip_norm=recipe.train.clip_norm,
             accumulate=recipe.train.accumulate,
             ema_decay=recipe.train.ema_decay,
             autocast=recipe.compute.precision == "bfloat16",
         )
         prepared = ready.prepared
-        self.normaliser = Normaliser(prepared.mean, prepared.std, self.device, dtype)
         self.batches = Batches(
-            prepared.train,
+            prepared.train if ready.resplit is None else ready.resplit.pool,
             batch_size=recipe.train.batch_size,
             seed=recipe.seed,
-            normaliser=self.normaliser,
+            normaliser=Normaliser(prepared.mean, prepared.std, self.device, dtype),
             augmentation=build_augmentation(recipe.data.augment),
             sampling=recipe.data.sampling,
             device=self.device,
             dtype=dtype,
+            resplit=ready.resplit,
         )
-        self.horizon = Horizon(self.batches.steps_per_epoch, recipe.train.epochs)
+        self.steps_per_epoch = self.batches.steps_per_epoch
         self.ledger = Ledger()
         self.steps: dict[str, list[np.ndarray]] = {"loss": [], "lr": [], "grad_norm": []}
-        self.selected: ImageSet | None = None
+        self.probe = StepProbe(recipe.probe.every_steps, recipe.seed) if recipe.probe.every_steps else None
         self.best: dict[str, torch.Tensor] = {}  # the weights of the ledger's best epoch; empty in the first
 
-    def events(self, *, test: bool, wish: Callable[[], Wish]) -> Iterator[Event]:
+    def events(self, *, test: bool, until: int | None, wish: Callable[[], Wish]) -> Iterator[Event]:
+        epochs = self.recipe.train.epochs
         resumed = self._resume()
-        openings = self._open_selection()
-        self._describe(openings)
+        if self.ledger.step == 0:
+            self._keep_on_path(0)
+        self.selection = Selection(self.run, self.ready, self.workspace, resumed=resumed)
+        self._describe()
         yield self._say("start", lines.start(self.ready, self.device, resumed), total=self._total_images())
         for note in (*self.ready.flags, *self.ready.prepared.notes, *self.start_notes):
             yield self._say("note", note)
         begun, saved = time.perf_counter() - self.ledger.total_seconds, time.perf_counter()
         reason = self._stopped_before()
         try:
-            for record in self._records() if reason is None else ():
+            for record in self._records(min(epochs, until or epochs)) if reason is None else ():
                 self._add(record)
                 self.ledger.total_seconds = time.perf_counter() - begun
                 progress = Event("progress", "", self._progress(record))
@@ -163,7 +172,9 @@ class _Training:
                 reason = stopping.diverged(self.ledger)
                 if ended is not None:
                     yield ended
-                    reason = reason or stopping.at_epoch_end(self.recipe.stop, self.ledger, record.epoch + 1)
+                    reason = reason or stopping.at_epoch_end(
+                        self.recipe.stop, self.ledger, record.epoch + 1, self.faults
+                    )
                 reason = reason or stopping.out_of_time(self.recipe.stop, self.ledger)
                 if reason:
                     break
@@ -175,6 +186,9 @@ class _Training:
                     self._save()
                     saved = time.perf_counter()
                 yield from self._adjust_threads()
+            if reason is None and until is not None and until < epochs:
+                yield self._say("end", self._prune(), run=str(self.run.path), state=self.run.state)
+                return
             self._save()
         except GeneratorExit:
             self._interrupt()
@@ -188,7 +202,6 @@ class _Training:
         except OSError as error:
             kept = "the last good checkpoint is kept, and the same command goes on from it"
             raise ValueError(f"{self.run.path}: {error.strerror or error}; {kept}") from error
-        epochs = self.recipe.train.epochs
         reason = reason or (f"all {epochs} epochs done" if epochs > 1 else "its one epoch is done")
         if self.ledger.skipped_in_a_row:
             flag = f"the last {self.ledger.skipped_in_a_row} updates were not finite and left out"
@@ -197,22 +210,25 @@ class _Training:
         yield self._say("note", f"stopped: {reason}")
         yield from self._finish(reason, test=test)
 
-    def _records(self) -> Iterator[Record]:
-        spec, horizon, ledger = self.recipe.schedule, self.horizon, self.ledger
+    def _records(self, epochs: int) -> Iterator[Record]:
+        spec, ledger = self.recipe.schedule, self.ledger
+        horizon = horizon_of(self.steps_per_epoch, self.recipe.train.epochs, self.faults)
         return train(
             self.members,
             self.batches,
             lambda step: lr_factor(spec, step, horizon, ledger.selection_losses),
             seed=self.recipe.seed,
-            epochs=self.recipe.train.epochs,
+            epochs=epochs,
             start=ledger.step,
+            probe=self.probe,
         )
 
     def _stopped_before(self) -> str | None:
         """The stop rule that a resumed run had met already, when it was cut off in its last evaluation."""
         metrics = self.run.metrics
-        at_epoch_end = bool(metrics) and self.ledger.step == metrics[-1]["step"]
-        return stopping.at_epoch_end(self.recipe.stop, self.ledger, metrics[-1]["epoch"]) if at_epoch_end else None
+        if not metrics or self.ledger.step != metrics[-1]["step"]:
+            return None
+        return stopping.at_epoch_end(self.recipe.stop, self.ledger, metrics[-1]["epoch"], self.faults)
 
     def _adjust_threads(self) -> Iterator[Event]:
         if self.recipe.compute.threads == "auto" and self.device.type == "cpu":
@@ -229,27 +245,17 @@ class _Training:
     def _end_epoch(self, record: Record) -> Event:
         """Scores the selection part, keeps the weights if they are the best, writes the epoch's line."""
         ledger, epoch = self.ledger, record.epoch + 1
-        updates = self.horizon.steps_per_epoch - ledger.epoch_skipped
         line: dict[str, Any] = {
             "epoch": epoch,
             "step": record.step,
             "lr": float(record.lr_factor[-1]) * self.recipe.optim.lr,
-            "train_loss": ledger.epoch_loss / updates if updates else None,
-            "train_accuracy": ledger.epoch_correct / ledger.epoch_images,
-            "train_correct": ledger.epoch_correct,
-            "train_total": ledger.epoch_images,
-            "grad_norm": ledger.epoch_grad_norm / updates if updates else None,
-            "skipped": ledger.epoch_skipped,
-            "train_seconds": ledger.train_seconds,
-            "total_seconds": ledger.total_seconds,
-            "images_per_second": ledger.images / max(ledger.train_seconds, 1e-9),
+            **ledger.epoch_line(self.steps_per_epoch, self.faults),
             "best": True,
+            **self.selection.end_epoch(self.members.network, ledger, epoch),
         }
-        if self.selected is not None:
-            line |= self._select(epoch)
         if line["best"]:
-            ledger.best_epoch = epoch
             self._keep_best()
+        self._keep_on_path(epoch)
         ledger.begin_epoch()
         self.run.append_metrics(line)
         return self._say("epoch", lines.epoch(line, self.recipe.train.epochs, self.ready.selection), **line)
@@ -259,26 +265,21 @@ class _Training:
         self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
         save_weights(self.run.path / "best.safetensors", self.best)
 
-    def _select(self, epoch: int) -> dict[str, Any]:
-        assert self.selected is not None
-        ledger, part = self.ledger, self.ready.selection
-        logits = predict(self.members.network, self.selected.images, self.normaliser)
-        scores = score(logits, self.selected.labels, self.selected.classes, losses.build(self.recipe.train.loss))
-        loss = math.inf if scores["loss"] is None else scores["loss"]
-        ledger.selection_losses.append(loss)
-        best = (scores["accuracy"], -loss) > (ledger.best_accuracy, -ledger.best_loss)
-        if best:
-            ledger.best_accuracy, ledger.best_loss = scores["accuracy"], loss
-        line = {f"{part}_{key}": scores[key] for key in ("loss", "accuracy", "correct")}
-        return line | {f"{part}_total": scores["n"], "best": best}
+    def _keep_on_path(self, epoch: int) -> None:
+        if self.recipe.probe.keep_weights:
+            save_weights(self.run.path / "weights" / f"epoch-{epoch:05}.safetensors", self.members.network.state_dict())
 
     def _finish(self, reason: str, *, test: bool) -> Iterator[Event]:
         run, ready, ledger = self.run, self.ready, self.ledger
-        if ledger.best_epoch == 0:  # stopped inside the first epoch
+        kept = ledger.best_epoch
+        if kept == 0 or "last_weights" in self.faults:  # 0: stopped inside the first epoch
             self._keep_best()
+            kept = 1 + (ledger.step - 1) // self.steps_per_epoch
         module = finish.best_network(run, ready).to(self.device)
-        finish.score_validation(run, ready, module)
-        finish.keep_filters(run, module)
+        finish.score_held_out(run, ready, module, kept)
+        if ready.prepared.fold is not None:
+            yield self._say("note", lines.held_out(run.scores["fold"]))
+        finish.keep_arrays(run, module, {} if self.probe is None else self.probe.arrays)
         if test and ready.prepared.test is not None:
             yield self._say("note", finish.open_test(run, ready, module, self.workspace))
         finish.measure_cost(run, ready, module, asdict(ledger), self.peak.bytes())
@@ -299,7 +300,9 @@ class _Training:
         if self.best:  # epochs after the checkpoint may have left others, and need not come out the same to the bit
             save_weights(self.run.path / "best.safetensors", self.best)
         self.ledger = Ledger(**state["ledger"])
-        self.run.cut_metrics(self.ledger.step // self.horizon.steps_per_epoch)
+        if self.probe is not None:
+            self.probe.load(state["probe"])
+        self.run.cut_metrics(self.ledger.step // self.steps_per_epoch)
         self.steps = {name: [values[: self.ledger.step]] for name, values in self.run.steps.items()}
         return True
 
@@ -307,6 +310,8 @@ class _Training:
         steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
         write_arrays(self.run.path / "steps.npz", steps)
         state = {"members": self.members.state(), "ledger": asdict(self.ledger), "best": self.best}
+        if self.probe is not None:
+            state["probe"] = self.probe.state()
         save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state)
 
     def _interrupt(self) -> str:
@@ -320,7 +325,7 @@ class _Training:
         self.run.write_status(state="pruned", reason=reason)
         return reason
 
-    def _describe(self, openings: int) -> None:
+    def _describe(self) -> None:
         run, ready = self.run, self.ready
         environment = describe(self.device, ready.recipe)
         before = run.path / "environment.json"
@@ -330,21 +335,10 @@ class _Training:
                     old, new = run.environment.get(key), environment[key]
                     self._log(f"resumed with another {key} ({old} before, {new} now): not the same bits")
         write_json(before, environment)
-        write_json(run.path / "data.json", finish.describe_data(ready, openings))
+        write_json(run.path / "data.json", finish.describe_data(ready, self.selection.openings))
         finish.copy_code(run, ready)
         label, seed = model_label(ready.recipe), ready.recipe.seed
         run.write_status(state="running", reason="", label=label, seed=seed, flags=ready.flags)
-
-    def _open_selection(self) -> int:
-        """Takes the images that pick the best epoch; returns the opening, where they are the test set's."""
-        prepared, openings = self.ready.prepared, [0]
-        if self.ready.selection != "test":
-            self.selected = prepared.validation
-            return 0
-        assert prepared.test is not None
-        name = self.run.name
-        self.selected = prepared.test.open(lambda digest: openings.append(self.workspace.record_opening(digest, name)))
-        return openings[-1]
 
     def _total_images(self) -> int:
         return self.batches.images_per_epoch * self.recipe.train.epochs

@@ -6,7 +6,7 @@ Nothing is stepped, so nothing can be stepped wrongly: a run that resumes at any
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from convoy.recipe import Constant, Cosine, OneCycle, Plateau, Range, ScheduleBase, Step
@@ -17,6 +17,11 @@ THRESHOLD = 1e-4  # a loss counts as better on a plateau when it is lower by thi
 class Horizon(NamedTuple):
     steps_per_epoch: int
     epochs: int
+
+
+def horizon_of(steps_per_epoch: int, epochs: int, faults: Collection[str] = ()) -> Horizon:
+    """Under the fault schedule_per_batch an epoch of the schedule lasts one update."""
+    return Horizon(1 if "schedule_per_batch" in faults else steps_per_epoch, epochs)
 
 
 def lr_factor(spec: ScheduleBase, step: int, horizon: Horizon, losses: Sequence[float] = ()) -> float:

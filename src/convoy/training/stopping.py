@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from convoy.recipe import Stop
 from convoy.training.ledger import Ledger
 
 DIVERGED_AFTER = 20  # updates in a row that were not finite
 
 
-def at_epoch_end(stop: Stop, ledger: Ledger, epoch: int) -> str | None:
+def at_epoch_end(stop: Stop, ledger: Ledger, epoch: int, faults: Collection[str] = ()) -> str | None:
     """`epoch` from 1, its selection part scored already."""
     if stop.target_accuracy and ledger.best_accuracy >= stop.target_accuracy:
         return f"an accuracy of {ledger.best_accuracy:.2%} reached the target of {stop.target_accuracy:.2%}"
-    if stop.patience_epochs and epoch - ledger.best_epoch >= stop.patience_epochs:
+    patience = stop.patience_epochs + ("patience_off_by_one" in faults)  # what is said stays what was set
+    if stop.patience_epochs and epoch - ledger.best_epoch >= patience:
         return f"no better accuracy for {stop.patience_epochs} epochs (best: epoch {ledger.best_epoch})"
     return None
 

@@ -1,0 +1,194 @@
+"""Runs kept small enough to be committed, and found again: a run folder without weights, logits and images.
+
+    ARCHIVE/<model>-s<seed>-<fingerprint>/   recipe, status, data, environment, metrics, scores and cost as they were,
+                                             predictions.npz with classes for logits, steps.npz thinned
+    ARCHIVE/../studies/<name>/               what a study found, so that a folder "runs" has its studies beside it
+
+An archived run in OUT is a finished run like any other: its fingerprint is found and nothing is trained. What needs
+its weights (`convoy test`, `convoy predict`) says that they are not there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from convoy.recipe import Recipe
+from convoy.registry import is_user_class
+from convoy.runs import Run, Study, read_json, write_bytes
+
+JSON_FILES = ("status.json", "data.json", "environment.json", "scores.json", "cost.json")
+MOST_STEPS = 2000  # points of a curve; a figure is no wider
+MANTISSA_BITS = 9  # of the 23 of a float32: what a curve shows, and half the bytes
+LARGEST_ARRAYS = 300_000  # bytes of a study's file of arrays; those of a cross-validation hold logits
+DIGITS = 6  # of a number in metrics.jsonl
+_ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/[^\s'\",;]+")
+
+
+def keep(run: Run, folder: str | Path) -> Run:
+    """Writes the slim form of a finished run into `folder`, under the run's own name; what is there already stays.
+
+    Absolute paths of this machine become their last part, so that a command can be read and nobody's home is told.
+    Raises ValueError: a run that is not finished.
+    """
+    if not run.finished:
+        raise ValueError(f"{run.path} is {run.state}: only finished runs are archived")
+    target = Path(folder) / run.name
+    if not _is_kept(target, run):
+        write_bytes(target / "recipe.toml", tomli_w.dumps(_portable(run)).encode())
+        for name in JSON_FILES:
+            if (run.path / name).is_file():
+                write_bytes(target / name, _compact(_without_paths(read_json(run.path / name))).encode())
+        write_bytes(target / "metrics.jsonl", "".join(_line(epoch) for epoch in run.metrics).encode())
+        looks = {name: values for name, values in run.arrays.items() if name != "first_layer_filters"}
+        slim = {"predictions.npz": _classes(run), "steps.npz": thinned(run.steps), "arrays.npz": looks}
+        for name, arrays in slim.items():
+            if arrays:
+                write_bytes(target / name, _compressed(arrays))
+    return Run(target)
+
+
+def keep_study(study: Study, folder: str | Path) -> None:
+    """Writes what a study found, without its report, beside the archived runs that it names."""
+    target = Path(folder).parent / "studies" / study.name
+    for path in sorted(study.path.iterdir()):
+        if path.suffix in (".toml", ".json"):
+            write_bytes(target / path.name, _nameless(path.read_text(encoding="utf-8")).encode())
+        elif path.suffix == ".npz" and path.stat().st_size <= LARGEST_ARRAYS:
+            write_bytes(target / path.name, path.read_bytes())
+
+
+def adopt(folder: str | Path, out: str | Path) -> int:
+    """Copies the archived runs that OUT does not hold finished into OUT/runs; how many. So with their studies.
+
+    Raises ValueError for a folder that is not there.
+    """
+    if not Path(folder).is_dir():
+        raise ValueError(f"{folder}: is no folder, and an archive of runs is one")
+    adopted = 0
+    for recipe in sorted(Path(folder).glob("*/recipe.toml")):
+        source, target = recipe.parent, Path(out) / "runs" / recipe.parent.name
+        if Run(source).finished and not ((target / "recipe.toml").is_file() and Run(target).finished):
+            _copy(source, target)
+            adopted += 1
+    for finding in sorted(Path(folder).parent.glob("studies/*/finding.json")):
+        target = Path(out) / "studies" / finding.parent.name
+        if not (target / finding.name).is_file():
+            _copy(finding.parent, target)
+    return adopted
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copied beside and renamed in, so that a kill leaves no half of a run that would be taken for a whole one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".adopted-", dir=target.parent))
+    shutil.copytree(source, beside, dirs_exist_ok=True)
+    if target.exists():  # begun here and finished there
+        shutil.rmtree(target)
+    beside.chmod(0o755)
+    beside.rename(target)
+
+
+def thinned(steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Evenly spaced updates, MOST_STEPS at most, the first and the last among them; `step` says which they are."""
+    if not steps:
+        return {}
+    count = len(next(iter(steps.values())))
+    at = np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_STEPS)).round().astype(np.int32))
+    number = steps.get("step", np.arange(count, dtype=np.int32))
+    kept = {name: _rounded(values[at]) for name, values in steps.items() if name != "step" and len(values) == count}
+    return {**kept, "step": number[at]}
+
+
+def _is_kept(target: Path, source: Run) -> bool:
+    """Whether the archive has this very run with all its scores: trained anew, or scored on the test part later, it is
+    kept anew."""
+    if not (target / "recipe.toml").is_file() or not Run(target).finished:
+        return False
+    kept = Run(target)
+    same = kept.environment.get("date") == source.environment.get("date")
+    return same and kept.scores.keys() >= source.scores.keys()
+
+
+def _portable(run: Run) -> dict[str, Any]:
+    """The recipe with names in the place of this machine's paths; none of them is in a fingerprint."""
+    recipe: Recipe = run.recipe
+    table = recipe.as_table()
+    if "/" in recipe.data.name and not recipe.data.name.startswith("hf:"):
+        table["data"]["name"] = run.data["name"]
+    if is_user_class(recipe.model.name):
+        table["model"]["name"] = Path(recipe.model.name).name
+    if recipe.model.init is not None:
+        table["model"]["init"] = Path(recipe.model.init).name
+    return table
+
+
+def _nameless(text: str) -> str:
+    return _ABSOLUTE_PATH.sub(lambda found: Path(found.group()).name, text)
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, str):
+        return _nameless(value)
+    if isinstance(value, dict):
+        return {key: _without_paths(inner) for key, inner in value.items()}
+    return [_without_paths(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _classes(run: Run) -> dict[str, np.ndarray]:
+    """Labels and predicted classes of each scored part, in the smallest type that holds them; other small arrays.
+
+    Of a run scored on the test part, or on a fold, those of the validation part are left out: what is compared image
+    by image is what was scored last.
+    """
+    arrays = run.predictions
+    whole = np.uint8 if len(run.data["classes"]) <= 256 else np.uint16
+    kept: dict[str, np.ndarray] = {}
+    for name, values in arrays.items():
+        part, _, kind = name.rpartition("_")
+        if part == "validation" and run.scores.keys() - {"validation"}:
+            continue
+        if kind in ("logits", "predicted"):
+            kept[f"{part}_predicted"] = run.predicted(part)[1].astype(whole)
+        elif kind == "labels":
+            kept[name] = values.astype(whole)
+        else:  # the indices of a fold's images
+            kept[name] = values.astype(np.int32) if np.issubdtype(values.dtype, np.integer) else values
+    return kept
+
+
+def _line(epoch: Mapping[str, Any]) -> str:
+    return _compact({key: float(f"{v:.{DIGITS}g}") if isinstance(v, float) else v for key, v in epoch.items()})
+
+
+def _compact(table: Mapping[str, Any]) -> str:
+    return json.dumps(table, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    if values.dtype != np.float32:
+        return values
+    low_bits = np.uint32(23 - MANTISSA_BITS)
+    bits = values.view(np.uint32)
+    return np.where(np.isfinite(values), (bits >> low_bits) << low_bits, bits).astype(np.uint32).view(np.float32)
+
+
+def _compressed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """An .npz like any other, packed by LZMA, which takes a tenth less than numpy's own; np.load reads it."""
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as file:
+        for name, values in arrays.items():
+            array = BytesIO()
+            np.save(array, values, allow_pickle=False)
+            file.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue(), zipfile.ZIP_LZMA)
+    return buffer.getvalue()

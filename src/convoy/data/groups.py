@@ -1,0 +1,117 @@
+"""Which training images belong together, so that no split parts them: one patient's, one writer's, one scene's.
+
+`data.split.group_by` is one of
+
+- a file: .npy (one dimension), .csv or .txt (a line an image), a value for each training image, in the order in which
+  the data set holds them: of an image folder, by class and by name, train before val. A .csv may have a line of heads.
+- for an image folder, a regular expression that is searched in each file's path below the folder, such as
+  "cat/0017_3.png"; what its first parentheses match is the group.
+- "duplicates": images of the same pixels, or that show the same picture (convoy.data.duplicates).
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from convoy.data.cache import cache_folder
+from convoy.data.duplicates import find_duplicates
+from convoy.data.imageset import DataError, DataSet, ImageSet
+
+SUFFIXES = (".npy", ".csv", ".txt")
+DUPLICATES = "duplicates"
+_KEY = "data.split.group_by"
+
+
+def groups_of(dataset: DataSet, group_by: str | None) -> np.ndarray | None:
+    """int64 [N]: of each training image the number of its group; None where nothing is grouped. Raises DataError."""
+    if group_by is None:
+        return None
+    if group_by == DUPLICATES:
+        return _of_duplicates(dataset.train)
+    path = Path(group_by).expanduser()
+    values = _of_file(path) if path.suffix.lower() in SUFFIXES else _of_paths(dataset, group_by)
+    n_images = len(dataset.train)
+    if len(values) == n_images + 1 and path.suffix.lower() == ".csv":
+        values = values[1:]  # below the heads
+    if len(values) != n_images:
+        raise DataError(
+            f"{group_by}: holds {len(values):,} values for the {n_images:,} training images of {dataset.name}"
+        )
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def _of_file(path: Path) -> np.ndarray:
+    try:
+        if path.suffix.lower() == ".npy":
+            values = np.load(path, allow_pickle=False)
+            if values.ndim != 1:
+                raise DataError(f"{path}: holds an array of shape {values.shape}; groups are a value an image")
+            return values
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = (
+                list(csv.reader(file))
+                if path.suffix.lower() == ".csv"
+                else [[line] for line in file.read().split("\n")]
+            )
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({_KEY}): {error.strerror or error}") from None
+    except (ValueError, csv.Error) as error:
+        raise error if isinstance(error, DataError) else DataError(f"{path}: holds no groups: {error}") from None
+    while rows and not "".join(rows[-1]).strip():  # the end of the last line
+        rows.pop()
+    for number, row in enumerate(rows, start=1):
+        if len(row) != 1 or not row[0].strip():
+            raise DataError(
+                f"{path}, line {number}: holds {len(row) if ''.join(row).strip() else 0} values in place of one"
+            )
+    return np.array([row[0].strip() for row in rows])
+
+
+def _of_paths(dataset: DataSet, pattern: str) -> np.ndarray:
+    if dataset.paths is None:
+        raise DataError(
+            f"{_KEY} = {pattern!r}: {dataset.name} has no file names to search; name a file ({', '.join(SUFFIXES)}) "
+            "with a value for each training image"
+        )
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"{_KEY} = {pattern!r}: is no regular expression: {error}") from None
+    if not expression.groups:
+        raise DataError(f"{_KEY} = {pattern!r}: has no parentheses; what the first ones match is an image's group")
+    found = [expression.search(path) for path in dataset.paths]
+    for path, match in zip(dataset.paths, found, strict=True):
+        if match is None or match[1] is None:
+            raise DataError(f"{_KEY} = {pattern!r}: does not match {path!r}")
+    return np.array([match[1] for match in found if match is not None])
+
+
+def _of_duplicates(train: ImageSet) -> np.ndarray:
+    """Duplicates of duplicates belong together too.
+
+    Kept in the cache: a search of 60,000 images took half a minute, and each fold asks for it.
+    """
+    kept = cache_folder() / "groups" / f"duplicates-{train.content_hash}.npy"
+    with suppress(OSError, ValueError, EOFError):
+        groups = np.load(kept)
+        if len(groups) == len(train):
+            return groups
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    found = find_duplicates([train.images], lambda share: None)
+    pairs = np.concatenate([found.same_pixels, found.same_picture])
+    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(train), len(train)))
+    groups = connected_components(graph, directed=False)[1].astype(np.int64)
+    with suppress(OSError):  # a cache that cannot be written
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        beside = kept.with_name(f"{os.getpid()}.{kept.name}")
+        np.save(beside, groups)
+        beside.replace(kept)
+    return groups

@@ -1,0 +1,216 @@
+"""The page of a cross-validation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from convoy.reporting import figures_classes as classes_
+from convoy.reporting import figures_crossval as folds_
+from convoy.reporting import figures_curves as curves_
+from convoy.reporting import sections, tables
+from convoy.reporting.content import (
+    Block,
+    Cell,
+    Chart,
+    Column,
+    Gallery,
+    Page,
+    Panel,
+    Section,
+    Strip,
+    Table,
+    Tile,
+    clean,
+)
+from convoy.reporting.figures_images import prediction_tiles
+from convoy.reporting.palette import MODELS, Look
+from convoy.reporting.quantities import plain
+from convoy.reporting.reading import Groups, Reading, every, of_study
+from convoy.runs import Study
+from convoy.stats import Estimate
+
+HARDEST = 24
+
+
+def crossval_page(study: Study, folder: Path) -> Page:
+    finding = study.finding
+    groups = of_study(study)
+    curves = curve_groups(groups)
+    labels = tuple(dict.fromkeys((*curves, *groups)))
+    look = Look(labels)
+    readings = every(groups)
+    key_of = {reading.label: label for label, group in curves.items() for reading in group}
+    by_fold = Section(
+        "Accuracy by fold",
+        (_chart(finding, look, key_of), fold_table(finding, readings, folder, key_of)),
+    )
+    shown = [by_fold, _training(curves, look), _errors(finding, readings)]
+    repeats = f" × {finding['repeats']} repeats" if finding["repeats"] > 1 else ""
+    date = max(str(reading.environment.get("date", "")) for reading in readings)[:10]
+    return Page(
+        kicker=" · ".join(part for part in ("Cross-validation", clean(study.name), date) if part),
+        title=f"{clean(finding['label'])} on {clean(finding['data'])}: {finding['folds']} folds{repeats}",
+        sentence=clean(finding["sentence"]),
+        caveats=tuple(clean(caveat) for caveat in finding["caveats"]),
+        tables=(summary_table(finding),),
+        sections=(
+            *(section for section in shown if section),
+            sections.data(groups),
+            sections.how_it_was_made(groups, folder, [clean(study.table["command"])]),
+        ),
+        labels=labels,
+    )
+
+
+def summary_table(finding: Mapping[str, Any]) -> Table:
+    """The mean over the folds with both intervals, and the share of all images that are right."""
+    corrected, naive = (Estimate.from_json(finding[key]) for key in ("accuracy", "naive"))
+    columns = (Column("", numeric=False), Column("Accuracy", "%"), Column("Spread", "sd, points"), Column("n"))
+    spread = Cell(f"{100 * (corrected.sd or 0):.2f}")
+    rows = [
+        (
+            Cell("mean of the folds, corrected interval", bold=True),
+            Cell(*corrected.parts(scale=100), bold=True),
+            spread,
+            Cell(str(corrected.n), "folds"),
+        ),
+        (
+            Cell("the same, plain t interval (too narrow)"),
+            Cell(*naive.parts(scale=100)),
+            spread,
+            Cell(str(naive.n), "folds"),
+        ),
+    ]
+    for repeat, table in enumerate(finding["out_of_fold"], start=1):
+        images = Estimate.from_json(table)
+        name = "all images out of fold" + (f", repeat {repeat}" if finding["repeats"] > 1 else "")
+        rows.append((Cell(name), Cell(*images.parts(scale=100)), Cell(""), Cell(f"{images.n:,}", "images")))
+    note = (
+        "±: half-width of the 95 % interval, corrected for the images that folds share (Nadeau and Bengio 2003), "
+        "or not. All images: each by the network that had not seen it, with Wilson's 95 % interval over images; what "
+        "was said of each stands in oof.npz, in the study's folder."
+    )
+    return Table(columns, tuple(rows), note)
+
+
+def fold_table(
+    finding: Mapping[str, Any], readings: Sequence[Reading], folder: Path, key_of: Mapping[str, str]
+) -> Table:
+    """A row a fold."""
+    repeated = finding["repeats"] > 1
+    columns = (
+        Column("Fold", numeric=False),
+        *((Column("Repeat"),) if repeated else ()),
+        Column("Seed"),
+        Column("Accuracy", "%"),
+        Column("Right", "of images"),
+        Column("Trained on", "images"),
+        Column("Inner validation", "images"),
+        Column("Best epoch", "of epochs"),
+        Column("Training", "s"),
+        Column("Run folder", numeric=False),
+    )
+    rows = []
+    for row, reading in zip(finding["rows"], readings, strict=True):
+        path = os.path.relpath(reading.run.path.resolve(), folder.resolve()).replace(os.sep, "/")
+        cells = [
+            Cell(f"{row['fold'] + 1} of {finding['folds']}", key=key_of[reading.label]),
+            *([Cell(str(row["repeat"] + 1))] if repeated else []),
+            Cell(str(row["seed"])),
+            Cell(*Estimate.from_json(row["accuracy"]).parts(scale=100)),
+            Cell(f"{row['correct']:,}", f"of {row['n_fold']:,}"),
+            Cell(f"{row['n_train']:,}"),
+            Cell(f"{row['n_validation']:,}"),
+            Cell(str(row["best_epoch"] or ""), f"of {row['epochs']}" if row["epochs"] else ""),
+            Cell("" if row["train_seconds"] is None else plain(row["train_seconds"])),
+            Cell(clean(row["run"]), link=quote(path)),
+        ]
+        rows.append(tuple(cells))
+    return Table(columns, tuple(rows), "Ranges are 95 % intervals over the images of a fold (Wilson).", "Folds")
+
+
+def curve_groups(groups: Groups) -> dict[str, list[Reading]]:
+    """A line a fold where there are colours enough, else a line a repeat."""
+    readings = every(groups)
+    if len(readings) <= len(MODELS):
+        return dict(groups)
+    lines: dict[str, list[Reading]] = {}
+    for reading in readings:
+        lines.setdefault(f"repeat {reading.recipe.data.split.repeat + 1}", []).append(reading)
+    return lines
+
+
+def _chart(finding: Mapping[str, Any], look: Look, key_of: Mapping[str, str]) -> Chart:
+    numbers = folds_.fold_numbers(finding)
+    panel = Panel("", partial(folds_.draw_folds, numbers=numbers, look=look, looks_like=key_of), height=3.6, top=0.12)
+    return Chart("cv_accuracy", "Accuracy", (panel,), folds_.folds_caption(numbers))
+
+
+def _training(curves: Groups, look: Look) -> Section | None:
+    lines = {label: [r.metrics for r in group if r.metrics] for label, group in curves.items()}
+    lines = {label: found for label, found in lines.items() if found}
+    if not lines:
+        return None
+    loss, accuracy = (curves_.curve_numbers(lines, quantity) for quantity in ("loss", "accuracy"))
+    panels = tuple(
+        Panel(title, partial(curves_.draw_curves, numbers=numbers, look=look))
+        for title, numbers in (("Loss", loss), ("Accuracy", accuracy))
+    )
+    inner = any(curve.part != "train" for curve in accuracy.curves)
+    caption = folds_.fold_curves_caption(accuracy.curves, banded=accuracy.seeds > 1)
+    line_key = "training dashed, inner validation solid" if inner else "training, dashed"
+    chart = Chart("curves", "Loss and accuracy by epoch", panels, caption, key=tuple(lines), line_key=line_key)
+    return Section("Training", (chart,))
+
+
+def _errors(finding: Mapping[str, Any], readings: Sequence[Reading]) -> Section | None:
+    """Confusions out of fold, the most confused pairs, and the hardest images of all folds."""
+    scores = [reading.scores["fold"] for reading in readings]
+    if not all("confusion" in score for score in scores):
+        return None
+    label = clean(finding["label"])
+    numbers = classes_.confusion_numbers(label, readings[0].classes, scores)._replace(runs=1)  # no two of one image
+    chart = sections.confusion_chart([numbers], named=False)
+    blocks: list[Block] = [chart]
+    worst = numbers.worst(sections.CONFUSED_PAIRS)
+    if worst:
+        blocks.append(tables.confused_table({label: worst}))
+    tiles = hardest(readings)
+    if tiles:
+        wrong = sum(bool(tile.wrong) for tile in tiles)
+        caption = (
+            f"The images with the highest loss out of fold: {wrong} of these {len(tiles)} are misread by the network "
+            "that had not seen them. Red: what it says; below it the true class."
+        )
+        blocks.append(Gallery("hardest", "Hardest images", (Strip("", tiles),), caption))
+    return Section("Where it errs, out of fold", tuple(blocks))
+
+
+def hardest(readings: Sequence[Reading]) -> tuple[Tile, ...]:
+    """Of all folds the images with the highest cross-entropy, each once; none where the runs hold no images."""
+    keys = ("images", "labels", "predicted", "confidence")
+    found: list[dict[str, np.ndarray]] = []
+    for reading in readings:
+        gallery, predictions = reading.gallery, reading.run.predictions
+        if "hardest_images" not in gallery or "fold_logits" not in predictions:
+            return ()
+        places, labels = gallery["hardest_index"], gallery["hardest_labels"]
+        logits = predictions["fold_logits"][places].astype(np.float64)
+        highest = logits.max(axis=1)
+        total = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
+        loss = np.nan_to_num(total - logits[np.arange(len(labels)), labels], nan=np.inf)
+        arrays = {key: gallery[f"hardest_{key}"] for key in keys}
+        found.append({**arrays, "loss": loss, "index": predictions["fold_index"][places]})
+    joined = {name: np.concatenate([arrays[name] for arrays in found]) for name in found[0]}
+    order = np.argsort(-joined["loss"], kind="stable")
+    _, firsts = np.unique(joined["index"][order], return_index=True)  # a repeat may find an image hard as well
+    chosen = order[np.sort(firsts)[:HARDEST]]
+    images, labels, predicted, confidence, index = (joined[name][chosen] for name in (*keys, "index"))
+    return prediction_tiles(images, labels, predicted, confidence, readings[0].classes, index)

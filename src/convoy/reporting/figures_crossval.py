@@ -1,0 +1,110 @@
+"""Accuracy by fold, and the curves of the folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+
+from convoy.reporting import ticks
+from convoy.reporting.content import clean
+from convoy.reporting.figures_curves import Curve
+from convoy.reporting.palette import INK, MUTED, Look
+from convoy.stats import Estimate
+
+
+class FoldPoint(NamedTuple):
+    """Percent, with the 95 % interval over the images of the fold."""
+
+    label: str
+    fold: int  # from 1
+    repeat: int
+    accuracy: float
+    low: float
+    high: float
+
+
+class FoldNumbers(NamedTuple):
+    points: tuple[FoldPoint, ...]
+    folds: int
+    repeats: int
+    mean: float
+    corrected: tuple[float, float]  # intervals of the mean
+    naive: tuple[float, float]
+
+
+def fold_numbers(finding: Mapping[str, Any]) -> FoldNumbers:
+    points = []
+    for row in finding["rows"]:
+        accuracy, low, high = (100 * row["accuracy"][key] for key in ("mean", "low", "high"))
+        points.append(FoldPoint(clean(row["label"]), row["fold"] + 1, row["repeat"] + 1, accuracy, low, high))
+    corrected, naive = (Estimate.from_json(finding[key]) for key in ("accuracy", "naive"))
+    return FoldNumbers(
+        tuple(points), finding["folds"], finding["repeats"], 100 * corrected.mean, _percent(corrected), _percent(naive)
+    )
+
+
+def _percent(estimate: Estimate) -> tuple[float, float]:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return 100 * estimate.low, 100 * estimate.high
+
+
+def draw_folds(axes: Axes, numbers: FoldNumbers, look: Look, looks_like: Mapping[str, str]) -> None:
+    """`looks_like` gives the label whose colour and mark a point has."""
+    low = min(numbers.corrected[0], *(point.low for point in numbers.points))
+    high = max(numbers.corrected[1], *(point.high for point in numbers.points))
+    margin = 0.06 * max(high - low, 0.5)
+    axes.set_ylim(max(0.0, low - margin), min(100.0, high + margin))
+    axes.set_xlim(0.4, numbers.folds + 0.6)
+    axes.axhspan(*numbers.corrected, color=MUTED, alpha=0.16, linewidth=0)
+    axes.axhline(numbers.mean, color=INK, linewidth=1.4)
+    for edge in numbers.naive:
+        axes.axhline(edge, color=INK, linewidth=1, linestyle=(0, (2, 2)))
+    for point in numbers.points:
+        place = point.fold + 0.6 * ((point.repeat - 0.5) / numbers.repeats - 0.5)
+        label = looks_like[point.label]
+        axes.plot((place, place), (point.low, point.high), color=look.colour(label), alpha=0.45, linewidth=2.5)
+        axes.plot(
+            place, point.accuracy, look.mark(label), color=look.colour(label), markersize=7, markeredgewidth=0,
+            clip_on=False,
+        )  # fmt: skip
+    if numbers.folds <= 12:
+        axes.set_xticks(range(1, numbers.folds + 1))
+    else:
+        ticks.whole_numbers(axes.xaxis, 10)
+    axes.grid(False, axis="x")
+    axes.set_xlabel("scored fold")
+    axes.set_ylabel("accuracy (%)")
+
+
+def folds_caption(numbers: FoldNumbers) -> str:
+    least, most = (choose(numbers.points, key=lambda point: point.accuracy) for choose in (min, max))
+    apart = most.low > least.high
+    beside = " (its repeats beside each other)" if numbers.repeats > 1 else ""
+    half, naive = ((high - low) / 2 for low, high in (numbers.corrected, numbers.naive))
+    return (
+        f"From {least.accuracy:.2f} % ({least.label}) to {most.accuracy:.2f} % ({most.label}), "
+        f"whose intervals over images {'lie apart' if apart else 'overlap'}. Marks: a fold{beside}, with "
+        f"the 95 % interval over its images; line: the mean, {numbers.mean:.2f} %; band: its corrected 95 % interval, "
+        f"± {half:.2f} points; dashed: the plain t interval, ± {naive:.2f}, too narrow because folds share images. "
+        "The axis does not begin at 0."
+    )
+
+
+def fold_curves_caption(curves: Sequence[Curve], *, banded: bool) -> str:
+    """Where the inner validation ends, from the worst to the best; that the scored folds are not in it."""
+    inner = [curve for curve in curves if curve.part != "train"]
+    shown, name = (inner, "Inner validation") if inner else (list(curves), "Training")
+    least, most = (choose(shown, key=lambda curve: curve.mean[-1]) for choose in (min, max))
+    ends = (
+        f"at {most.mean[-1]:.2f} % on average"
+        if len(shown) == 1
+        else f"between {least.mean[-1]:.2f} % ({least.label}) and {most.mean[-1]:.2f} % ({most.label})"
+    )
+    bands = " Bands span the folds." if banded else ""
+    return (
+        f"{name} accuracy ends {ends}.{bands} The scored folds are not in this figure: each was looked at once, after "
+        "its training. Training values are taken during the epoch, augmentation and dropout on."
+    )

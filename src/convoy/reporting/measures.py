@@ -1,0 +1,82 @@
+"""What a measure of a finding is called, and in which unit its values and their differences are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from convoy.reporting.quantities import compact, plain
+from convoy.stats import Estimate
+
+TITLES = {
+    "train_seconds": "Training time",
+    "total_seconds": "Time in all",
+    "flops_per_image": "FLOPs per image",
+    "macs_per_image": "Multiply-adds per image",
+    "peak_memory_bytes": "Peak memory",
+}
+
+
+class Measure(NamedTuple):
+    name: str  # as findings have it, "test_accuracy"
+    unit: str  # of a value
+    apart: str  # of a difference
+    scale: float = 1.0
+
+    @property
+    def title(self) -> str:
+        return TITLES.get(self.name, self.name.replace("_", " ").capitalize())
+
+    @property
+    def words(self) -> str:
+        """Within a sentence: only a word of small letters is written small."""
+        return self.title if self.title[1].isupper() else self.title[0].lower() + self.title[1:]
+
+    @property
+    def exact(self) -> bool:
+        """Counted, not measured: it has no interval."""
+        return self.name in ("parameters", "flops_per_image", "macs_per_image")
+
+    @property
+    def of_machine(self) -> bool:
+        """Another machine has another one: only ratios can be set against each other."""
+        return self.unit == "s" or self.name in ("images_per_second", "ms_per_image")
+
+    def number(self, value: float) -> str:
+        if self.name == "parameters":
+            return f"{value:,.0f}"
+        if self.name == "epochs":
+            return f"{value:,.1f}".removesuffix(".0")
+        if self.exact:
+            return f"{'-' if value < 0 else ''}{compact(abs(value))}"
+        return f"{self.scale * value:,.2f}" if self.unit == "%" else plain(self.scale * value)
+
+    def parts(self, value: float | Mapping[str, Any] | None, *, signed: bool = False) -> tuple[str, str]:
+        """A number, and its interval if it is an estimate; ("", "") for what was not measured."""
+        if value is None:
+            return "", ""
+        mean = value["mean"] if isinstance(value, Mapping) else value
+        number, interval = self.number(mean), ""
+        if isinstance(value, Mapping):
+            decimals = len(number.partition(".")[2])
+            number, interval = Estimate.from_json(value).parts(scale=self.scale, digits=decimals)
+        if signed:
+            zero = not number.strip("-0.,")
+            number = number.lstrip("-") if zero else f"{'+' if mean > 0 else '−'}{number.lstrip('-')}"
+        return number, interval
+
+    def distance(self, value: float) -> str:
+        """A difference without its sign: "0.43 points"."""
+        return f"{self.number(abs(value))} {self.apart}".rstrip()
+
+
+def measure(name: str) -> Measure:
+    if "accuracy" in name or name.endswith("recall"):
+        return Measure(name, "%", "points", 100.0)
+    if name == "epochs":
+        return Measure(name, "", "epochs")
+    if name.endswith("_seconds"):
+        return Measure(name, "s", "s")
+    if name.endswith("_bytes"):
+        return Measure(name, "MiB", "MiB", 2.0**-20)
+    return Measure(name, "", "")

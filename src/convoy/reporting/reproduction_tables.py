@@ -1,0 +1,249 @@
+"""The tables of a reproduction: published beside measured, the faults, the epochs one by one, the costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from convoy.reporting.content import Cell, Column, Table, clean
+from convoy.reporting.figures_reproduction import verdict
+from convoy.reporting.measures import Measure, measure
+from convoy.reporting.quantities import MIB, compact, p_value, plain
+from convoy.reporting.reading import Groups, Reading
+from convoy.stats import Estimate
+
+PROTOCOLS = {"as_published": "as published", "corrected": "corrected"}
+FIRST = ("test_accuracy", "validation_accuracy", "train_seconds", "total_seconds", "parameters")
+ALWAYS = ("test_accuracy",)  # shown where nothing was published as well
+MANY_EPOCHS = 12
+OVER_SEEDS = "±: half-width of the 95 % interval over seeds (Student's t)."
+OVER_IMAGES = "A range is the 95 % interval over the images (Wilson), of one seed."
+PAIRED = "Difference: as published minus corrected, seed by seed."
+Model = Mapping[str, Any]  # an entry of finding["models"]
+
+
+def measures_of(models: Sequence[Model]) -> list[Measure]:
+    """What was published as one number, and the test accuracy where it was measured."""
+    names = {name for model in models for name, value in model["published"].items() if not isinstance(value, list)}
+    names |= {name for name in ALWAYS if any(name in (model[p] or {}) for model in models for p in PROTOCOLS)}
+    order = [*(name for name in FIRST if name in names), *sorted(names - set(FIRST))]
+    return [measure(name) for name in order]
+
+
+def result_tables(models: Sequence[Model], hardware: str, measured_on: str) -> tuple[Table, ...]:
+    """One for each measure, a row a model."""
+    return tuple(_result_table(models, shown, hardware, measured_on) for shown in measures_of(models))
+
+
+def _result_table(models: Sequence[Model], shown: Measure, hardware: str, measured_on: str) -> Table:
+    columns = (
+        Column("Model", numeric=False),
+        Column("Published", shown.unit),
+        Column("As published", f"measured{shown.unit and f', {shown.unit}'}"),
+        Column("Corrected", f"measured{shown.unit and f', {shown.unit}'}"),
+        Column("Difference", shown.apart),
+        *(() if shown.exact else (Column("n", "seeds"),)),
+        Column("The published value", numeric=False),
+    )
+    rows = []
+    for model in models:
+        values = [(model[protocol] or {}).get(shown.name) for protocol in PROTOCOLS]
+        published = model["published"].get(shown.name)
+        if published is None and values == [None, None]:
+            continue
+        told = against_published(shown, published, values[0])
+        rows.append(
+            (
+                Cell(model["label"], key=model["label"]),
+                Cell("" if published is None else shown.number(published)),
+                *(Cell(*shown.parts(value)) for value in values),
+                _difference(model, shown, values),
+                *(() if shown.exact else (Cell(_seeds(model)),)),
+                Cell(told, bold=told.startswith("outside")),
+            )
+        )
+    return Table(columns, tuple(rows), _note(models, shown, hardware, measured_on), shown.title)
+
+
+def against_published(shown: Measure, published: float | None, value: float | Mapping[str, Any] | None) -> str:
+    """Where a published value lies, seen from what its own protocol gave here."""
+    if published is None:
+        return "none published"
+    if value is None:
+        return "not measured as published"
+    if shown.exact:
+        return _counted(published, value)
+    estimate = Estimate.from_json(value) if isinstance(value, Mapping) else None
+    mean = estimate.mean if estimate else float(value)  # type: ignore[arg-type]
+    if shown.of_machine:
+        return _times(published, mean) if shown.name != "images_per_second" else _times(mean, published)
+    side = "above" if published > mean else "below"
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return f"{shown.distance(published - mean)} {side}; one run, no interval"
+    if estimate.low <= published <= estimate.high:
+        return "inside the interval"
+    edge = estimate.high if published > estimate.high else estimate.low
+    return f"outside: {shown.distance(published - edge)} {side} the interval"
+
+
+def _counted(published: float, value: float | Mapping[str, Any]) -> str:
+    counted = value["mean"] if isinstance(value, Mapping) else value
+    if counted == published:
+        return "the same"
+    return f"outside: {abs(published - counted):,.0f} {'more' if published > counted else 'fewer'} than counted"
+
+
+def _times(published: float, measured: float) -> str:
+    ratio = published / measured
+    return f"{plain(ratio)} times as long" if ratio >= 1 else f"{plain(1 / ratio)} times as fast"
+
+
+def _difference(model: Model, shown: Measure, values: Sequence[Any]) -> Cell:
+    runs = model["runs"]
+    if runs.get("as_published") and runs.get("as_published") == runs.get("corrected"):
+        return Cell("the same runs")
+    found = (model.get("difference") or {}).get(shown.name)
+    if found is None and shown.exact and None not in values:
+        found = values[0] - values[1]
+    return Cell(*shown.parts(found, signed=True))
+
+
+def _seeds(model: Model) -> str:
+    counts = [len(model["runs"].get(protocol) or ()) for protocol in PROTOCOLS]
+    found = [str(count) for count in dict.fromkeys(counts) if count]
+    return " and ".join(found)
+
+
+def _note(models: Sequence[Model], shown: Measure, hardware: str, measured_on: str) -> str:
+    values = [(model[protocol] or {}).get(shown.name) for model in models for protocol in PROTOCOLS]
+    kinds = {value["interval"] for value in values if isinstance(value, Mapping) and value["low"] is not None}
+    told = []
+    if shown.of_machine:
+        told.append(f"Published on {hardware}." if hardware else "The published hardware is not named.")
+        told.append(f"Measured on {measured_on}: compare the models, not the machines.")
+        told += ["The passes over validation and test images are counted."] if shown.name == "total_seconds" else []
+    told += [OVER_SEEDS] if "t" in kinds else []
+    told += [OVER_IMAGES] if "wilson" in kinds else []
+    told += [PAIRED] if any(shown.name in (model.get("difference") or {}) for model in models) else []
+    return " ".join(told)
+
+
+def faults_tables(faults: Sequence[Mapping[str, Any]]) -> tuple[Table, Table]:
+    """What each fault is; and what it did, strongest first, accuracies before other measures."""
+    told = {_named(fault): clean(fault["sentence"]) for fault in faults}
+    columns = (Column("Fault", numeric=False), Column("What it is", numeric=False))
+    return Table(columns, tuple((Cell(name), Cell(what)) for name, what in told.items())), _prices_table(faults)
+
+
+def _prices_table(faults: Sequence[Mapping[str, Any]]) -> Table:
+    columns = (
+        Column("Fault", numeric=False),
+        Column("Without"),
+        Column("With"),
+        Column("Effect"),
+        Column("p, corrected"),
+        Column("In words", numeric=False),
+    )
+    order = sorted(faults, key=lambda fault: (measure(fault["measure"]).unit != "%", -_size(fault["effect"])))
+    rows = []
+    for fault in order:
+        shown = measure(fault["measure"])
+        rows.append(
+            (
+                Cell(_named(fault), f"{shown.words}{shown.unit and f', {shown.unit}'}", bold=bool(fault["moved"])),
+                Cell(*shown.parts(fault["without"])),
+                Cell(*shown.parts(fault["with"])),
+                _effect(fault, shown),
+                Cell("" if fault["p_holm"] is None else p_value(fault["p_holm"])),
+                Cell(clean(fault["words"])),
+            )
+        )
+    note = (
+        "Effect: with the fault minus without, everything else the same, seed by seed; 95 % intervals. "
+        "p: paired t test, corrected for the number of faults by Holm's method. Bold: it moved the number."
+    )
+    return Table(columns, tuple(rows), note, "What each fault did")
+
+
+def _named(fault: Mapping[str, Any]) -> str:
+    return clean(fault["name"].replace("_", " "))
+
+
+def _effect(fault: Mapping[str, Any], shown: Measure) -> Cell:
+    if fault["effect"] is None:
+        return Cell("")
+    number, interval = shown.parts(fault["effect"], signed=True)
+    return Cell(number, "" if verdict(fault) == "moved nothing" else interval)
+
+
+def _size(effect: float | Mapping[str, Any] | None) -> float:
+    return 0.0 if effect is None else abs(effect["mean"] if isinstance(effect, Mapping) else effect)
+
+
+def epochs_table(reading: Reading, published: Mapping[str, Sequence[float]], title: str) -> Table | None:
+    """A line an epoch, with the images that were right; the published accuracies beside. None without epochs."""
+    lines = reading.metrics
+    if not lines:
+        return None
+    parts = [part for part in ("train", "validation", "test") if any(f"{part}_accuracy" in line for line in lines)]
+    columns = [Column("Epoch")]
+    for part in parts:
+        columns += [Column(f"{part.capitalize()} loss"), Column(f"{part.capitalize()} accuracy", "%")]
+        columns += [Column("Published", f"% {part}")] if part in published else []
+    last = max(len(lines), *(len(values) for part, values in published.items() if part in parts), 0)
+    never = [{"epoch": epoch} for epoch in range(len(lines) + 1, last + 1)]  # that the report had and this run not
+    rows = [tuple(_epoch_cells(line, parts, published)) for line in [*lines, *never]]
+    marks = " “best”: the weights of this epoch were kept so far." if any("best" in line for line in lines) else ""
+    folded = f"All {len(rows)} epochs" if len(rows) > MANY_EPOCHS else ""
+    return Table(tuple(columns), tuple(rows), f"Right and all images stand in brackets.{marks}", title, folded)
+
+
+def _epoch_cells(line: Mapping[str, Any], parts: Sequence[str], published: Mapping[str, Sequence[float]]) -> list[Cell]:
+    cells = [Cell(str(line["epoch"]), "best" if line.get("best") else "")]
+    for part in parts:
+        loss, accuracy = line.get(f"{part}_loss"), line.get(f"{part}_accuracy")
+        right, total = line.get(f"{part}_correct"), line.get(f"{part}_total")
+        cells.append(Cell("" if loss is None else f"{loss:.4f}"))
+        counts = f"({right:,} / {total:,})" if right is not None and total else ""
+        cells.append(Cell("" if accuracy is None else f"{100 * accuracy:.2f}", counts))
+        if part in published:
+            known = published[part]
+            cells.append(Cell(f"{100 * known[line['epoch'] - 1]:.2f}" if line["epoch"] <= len(known) else ""))
+    return cells
+
+
+def costs_table(groups: Groups) -> Table | None:
+    """Means over the seeds, a row for each model and protocol; None where no cost was measured."""
+    columns = (
+        Column("Model", numeric=False),
+        Column("Training", "s"),
+        Column("In all", "s"),
+        Column("Training speed", "images/s"),
+        Column("Parameters"),
+        Column("FLOPs", "per image"),
+        Column("Inference", "ms/image"),
+        Column("Peak memory", "MiB"),
+    )
+    rows = []
+    for label, group in groups.items():
+        costs = [reading.cost for reading in group if reading.cost]
+        if costs:
+            peak = max((cost["peak_memory_bytes"] for cost in costs if cost.get("peak_memory_bytes")), default=None)
+            rows.append(
+                (
+                    Cell(label, key=label),
+                    *(_mean(costs, key) for key in ("train_seconds", "total_seconds", "images_per_second")),
+                    Cell(f"{costs[0]['parameters']:,}"),
+                    Cell(compact(costs[0]["flops_per_image"])),
+                    _mean(costs, "ms_per_image"),
+                    Cell("" if peak is None else plain(peak / MIB)),
+                )
+            )
+    note = "Means over the seeds; memory: the greatest. FLOPs count a multiply-add as two. In all: validation included."
+    return Table(columns, tuple(rows), note, "What it cost") if rows else None
+
+
+def _mean(costs: Sequence[Mapping[str, Any]], key: str) -> Cell:
+    values = [cost[key] for cost in costs if cost.get(key) is not None]
+    return Cell(plain(fmean(values)) if values else "")

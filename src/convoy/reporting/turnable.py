@@ -1,0 +1,166 @@
+"""What stands in space: turned by its reader on a page (plotly, offline), still as PNG and SVG (matplotlib).
+
+Matplotlib has no logarithmic axes in space: there a value is drawn at its logarithm, and the ticks say the value.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Sequence
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from mpl_toolkits.mplot3d import Axes3D
+
+from convoy.reporting import canvas, ticks
+from convoy.reporting.content import Path3D, Points3D, Surface3D, Turnable
+from convoy.reporting.palette import INK, MODELS, PAPER, RULE
+
+INCHES = (6.2, 4.9)
+SCALE = "viridis"  # even in lightness, and readable without colour vision
+VIEW = (22, -58)  # degrees above the ground and around it, from which a still is seen
+STILL_DPI = 130  # of the picture in a page, which is shown in print only
+FEW = 5  # values of a logarithmic axis that each get a tick
+MOST_FACETS = 60  # of a surface in a still, each way
+
+
+def library() -> str:
+    """plotly.js, 4.8 MB: into a page that has something to turn, once."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def save_turnable(block: Turnable, folder: Path) -> None:
+    """figures/<name>.png and .svg."""
+    with canvas.style():
+        figure = _still(block)
+        canvas.save(figure, folder / f"{block.name}.svg")
+        canvas.save(figure, folder / f"{block.name}.png")
+
+
+def still_uri(block: Turnable) -> str:
+    file = BytesIO()
+    with canvas.style():
+        FigureCanvasAgg(_still(block)).print_png(file, metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def plotly_json(block: Turnable) -> str:
+    """Traces and axes as plotly reads them; colours of text and grid are the page's own, and are set there."""
+    axes = {
+        f"{name}axis": {"title": {"text": escape(title)}, "type": "log" if log else "linear"}
+        | _plotly_ticks(block, place)
+        for place, (name, title, log) in enumerate(zip("xyz", block.axes, block.log, strict=True))
+    }
+    shown = {"traces": [_plotly_trace(block, place) for place in range(len(block.traces))], "axes": axes}
+    # "</script>" inside a name must not end the element that holds this.
+    return json.dumps(shown, allow_nan=False).replace("<", "\\u003c")
+
+
+def _plotly_trace(block: Turnable, place: int) -> dict[str, Any]:
+    trace = block.traces[place]
+    told: dict[str, Any] = {name: _finite(getattr(trace, name)) for name in "xyz"}
+    if isinstance(trace, Surface3D):
+        heights = np.log10(trace.z) if block.log[2] else trace.z
+        coloured = {"surfacecolor": _finite(heights), "colorscale": SCALE.capitalize(), "showscale": False}
+        return told | {"type": "surface"} | coloured
+    told |= {"type": "scatter3d", "name": escape(trace.label), "showlegend": bool(trace.label)}
+    if isinstance(trace, Path3D):
+        colour = _colour(block, place)
+        return told | {
+            "mode": "lines+markers",
+            "line": {"color": colour, "width": 4},
+            "marker": {"color": colour, "size": 3},
+        }
+    if trace.text:
+        told |= {"text": [escape(text) for text in trace.text], "hoverinfo": "text"}
+    heights = {"color": told["z"], "colorscale": SCALE.capitalize(), "size": 5}
+    marker = {"color": _colour(block, place), "size": 7} if _is_marked(trace) else heights
+    return told | {"mode": "markers", "marker": marker}
+
+
+def _plotly_ticks(block: Turnable, place: int) -> dict[str, Any]:
+    """Plain digits: plotly would write 0.0001 as 100μ."""
+    if not block.log[place]:
+        return {}
+    marks = _marks(block, place)
+    return {"tickmode": "array", "tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}
+
+
+def _still(block: Turnable) -> Figure:
+    figure = Figure(figsize=INCHES, facecolor=PAPER, dpi=STILL_DPI)
+    axes: Axes3D = figure.add_axes((-0.04, 0.0, 1.0, 1.0), projection="3d")
+    for place in range(len(block.traces)):
+        _draw(axes, block, place)
+    for place, (name, title) in enumerate(zip("xyz", block.axes, strict=True)):
+        axis = getattr(axes, f"{name}axis")
+        axis.set_label_text(title)
+        axis.labelpad = 8
+        if block.log[place]:
+            marks = _marks(block, place)
+            axis.set_ticks(np.log10(marks), [f"{mark:g}" for mark in marks])
+        else:
+            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_pane_color((0, 0, 0, 0))
+        axis._axinfo["grid"].update(color=RULE, linewidth=0.6)  # there is no public way
+    axes.view_init(*VIEW)
+    axes.set_box_aspect((1, 1, 0.8), zoom=0.98)
+    if any(not isinstance(trace, Surface3D) and trace.label for trace in block.traces):
+        axes.legend(loc="upper left", bbox_to_anchor=(0.05, 0.99), frameon=False)
+    return figure
+
+
+def _draw(axes: Axes3D, block: Turnable, place: int) -> None:
+    trace = block.traces[place]
+    x, y, z = (
+        np.log10(values) if log else np.asarray(values, float)
+        for values, log in zip((trace.x, trace.y, trace.z), block.log, strict=True)
+    )
+    if isinstance(trace, Surface3D):
+        facets = {"rcount": min(MOST_FACETS, len(y)), "ccount": min(MOST_FACETS, len(x))}
+        axes.plot_surface(*np.meshgrid(x, y), np.ma.masked_invalid(z), cmap=SCALE, linewidth=0, alpha=0.92, **facets)
+    elif isinstance(trace, Path3D):
+        colour = _colour(block, place)
+        axes.plot(x, y, z, "o-", color=colour, markersize=3, linewidth=1.6, label=trace.label or None, zorder=10)
+    else:
+        ground = min(float(np.nanmin(other.z)) for other in block.traces if isinstance(other, Points3D))
+        foot = math.log10(ground) if block.log[2] else ground
+        for across, along, height in zip(x, y, z, strict=True):  # a stem shows over which place a point stands
+            axes.plot((across, across), (along, along), (foot, height), color=RULE, linewidth=0.7)
+        marked = {"color": _colour(block, place), "s": 60, "edgecolors": INK} if _is_marked(trace) else {}
+        axes.scatter(
+            x, y, z, depthshade=False, **(marked or {"c": z, "cmap": SCALE, "s": 26}), label=trace.label or None
+        )
+
+
+def _colour(block: Turnable, place: int) -> str:
+    """Of a trace that is not coloured by height: a warm one first, which stands out from the scale of the others."""
+    plain = [number for number, trace in enumerate(block.traces) if isinstance(trace, Path3D) or _is_marked(trace)]
+    return MODELS[(1 + plain.index(place)) % len(MODELS)][0]
+
+
+def _is_marked(trace: Points3D | Surface3D | Path3D) -> bool:
+    return isinstance(trace, Points3D) and bool(trace.label)
+
+
+def _marks(block: Turnable, place: int) -> list[float]:
+    """Ticks of a logarithmic axis: the values themselves where they are few, else round numbers."""
+    values = np.unique(np.concatenate([np.ravel(getattr(trace, "xyz"[place])) for trace in block.traces]))
+    values = values[np.isfinite(values)]
+    return values.tolist() if len(values) <= FEW else ticks.round_numbers(values[0], values[-1])
+
+
+def _finite(values: np.ndarray | Sequence[float]) -> Any:
+    """Lists, JSON's null in the place of what is not finite."""
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        return [_finite(row) for row in values]
+    return [float(value) if math.isfinite(value) else None for value in values]

@@ -1,0 +1,101 @@
+"""The sentence under a claim's verdict: what was measured on both sides, by how much they differ, what was claimed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from convoy.stats import Estimate, digits_for
+from convoy.studies.measures import Kind
+
+Found = Estimate | float | None
+
+
+class Facts(NamedTuple):
+    measure: str  # its words
+    kind: Kind
+    sides: tuple[tuple[str, Found], ...]  # label and what was measured
+    quantity: str  # "difference", "ratio" or, of one side alone, "value"
+    result: Found  # of the quantity
+    relation: str
+    limit: float
+    margin: float
+    withheld: str  # why it was not tried
+    lacking: tuple[str, ...]  # labels of sides of which some seed was not measured
+
+
+# How a value is scaled, its unit, and the unit of a difference of two.
+UNITS: dict[Kind, tuple[float, str, str]] = {
+    "fraction": (100.0, " %", " points"),
+    "points": (100.0, " points", " points"),
+    "seconds": (1.0, " s", " s"),
+    "epochs": (1.0, " epochs", " epochs"),
+}
+
+
+def words(facts: Facts, verdict: str) -> str:
+    if facts.withheld:
+        return f"Not tried at this scale: {facts.withheld}"
+    measured = ", ".join(f"{label} {_value(found, facts.kind)}" for label, found in facts.sides if found is not None)
+    lacking = f"{' and '.join(facts.lacking)} lack{'' if len(facts.lacking) > 1 else 's'} it for some seed"
+    if facts.result is None:
+        return f"Nothing to compare of {facts.measure}: {measured or lacking}"
+    what = f"; {facts.quantity} {_quantity(facts)}" if facts.quantity != "value" else ""
+    measure = f"{facts.measure[:1].upper()}{facts.measure[1:]}"
+    told = f"{measure}: {measured}{what} ({_basis(facts.result)}); claimed: {_claimed(facts)}"
+    if facts.lacking:
+        told += f"; {lacking}"
+    if verdict != "cannot be told":
+        return told
+    without = isinstance(facts.result, Estimate) and facts.result.low is None
+    return f"{told}. {'One seed has no interval' if without else 'The 95 % interval reaches over that limit'}"
+
+
+def _value(found: Estimate | float, kind: Kind) -> str:
+    scale, unit, _ = UNITS.get(kind, (1.0, "", ""))
+    return f"{_number(found, scale, kind)}{unit}"
+
+
+def _quantity(facts: Facts) -> str:
+    assert facts.result is not None
+    if facts.quantity == "ratio":
+        return _number(facts.result, 1.0, "rate")
+    scale, _, apart = UNITS.get(facts.kind, (1.0, "", ""))
+    return f"{_number(facts.result, scale, facts.kind)}{apart}"
+
+
+def _number(found: Estimate | float, scale: float, kind: Kind) -> str:
+    if not isinstance(found, Estimate):
+        return _plain(scale * found, kind)
+    if found.low is None or found.high is None:
+        return _plain(scale * found.mean, kind)
+    if kind == "rate" or found.interval == "wilson":
+        mean, low, high = (_plain(scale * value, kind) for value in (found.mean, found.low, found.high))
+        return f"{mean} ({low} to {high})"
+    digits = digits_for(scale * (found.high - found.mean))
+    digits = max(2, digits) if kind in ("fraction", "points") else digits
+    number, interval = found.parts(scale=scale, digits=digits)
+    return f"{number} {interval}"
+
+
+def _plain(value: float, kind: Kind) -> str:
+    if kind == "count":
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if kind in ("fraction", "points") else f"{value:.3g}"
+
+
+def _basis(result: Estimate | float | None) -> str:
+    if not isinstance(result, Estimate):
+        return "counted"
+    if result.interval == "wilson":
+        return f"95 % interval over {result.n:,} images, one seed"
+    return f"n = {result.n} seeds" if result.n > 1 else "one seed"
+
+
+def _claimed(facts: Facts) -> str:
+    scale, unit, apart = UNITS.get(facts.kind, (1.0, "", ""))
+    scale = 1.0 if facts.quantity == "ratio" else scale
+    unit = {"ratio": " times", "value": unit, "difference": apart}[facts.quantity]
+    low, high = (f"{scale * end:.6g}" for end in (facts.limit - facts.margin, facts.limit + facts.margin))
+    if facts.relation == "about":
+        return f"{low} to {high}{unit}"
+    return f"more than {high}{unit}" if facts.relation == "above" else f"less than {low}{unit}"

@@ -1,0 +1,97 @@
+"""Cross-validation: how well does this recipe do on images that it did not see, measured on every training image once?
+
+The training images are dealt to folds. For each fold a network is trained on the others, its best epoch and its early
+stop chosen on a part cut from those others, and scored on the fold. The test set stays shut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from convoy.recipe import Recipe
+from convoy.runs import Member, Study, Workspace, model_label, write_arrays, write_json
+from convoy.studies.crossval_finding import conclude
+from convoy.studies.train_all import Entry, train_all
+from convoy.training.run_one import Event
+
+
+def crossval(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    folds: int,
+    repeats: int,
+    command: str,
+    fresh: bool = False,
+    interrupted: Callable[[], bool] = lambda: False,
+    show: Callable[[int, Event], None] = lambda position, event: None,
+) -> Study | None:
+    """Trains the folds that are not trained yet; None where it was interrupted, to go on when called again.
+
+    Every fold is checked before the first is trained. Raises ValueError: a recipe that cannot be trained, folds that
+    cannot be dealt.
+    """
+    entries = entries_of(recipe, folds, repeats)
+    members = train_all(entries, out, fresh=fresh, test=False, interrupted=interrupted, show=show)
+    if members is None:
+        return None
+    label = model_label(recipe)
+    table = {"kind": "crossval", "command": command, "model": label}
+    study = Workspace(out).write_study(_name(label, folds, repeats, members), table, members)
+    write_arrays(study.path / "oof.npz", out_of_fold(members))
+    write_json(study.path / "finding.json", conclude(label, members))
+    return study
+
+
+def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
+    """A recipe for each fold of each repeat. A repeat has folds, and a seed, of its own. Raises ValueError."""
+    if folds < 2 or repeats < 1:
+        raise ValueError(f"a cross-validation takes 2 folds and 1 repeat or more, not {folds} and {repeats}")
+    return [
+        Entry(
+            f"fold {fold + 1} of {folds}" + (f", repeat {repeat + 1}" if repeats > 1 else ""),
+            recipe.override(
+                {
+                    "seed": recipe.seed + repeat,
+                    "data.split.folds": folds,
+                    "data.split.fold": fold,
+                    "data.split.repeat": repeat,
+                }
+            ),
+        )
+        for repeat in range(repeats)
+        for fold in range(folds)
+    ]
+
+
+def out_of_fold(members: Sequence[Member]) -> dict[str, np.ndarray]:
+    """What is said of each image by the network that had not seen it: M = images x repeats, by repeat, then by image.
+
+    repeat, fold (both from 0), index (of the image among the training images), labels, predicted: int64 [M]; logits:
+    float32 [M, classes], where all runs still hold them.
+    """
+    parts = []
+    for member in members:
+        labels, predicted = member.run.predicted("fold")
+        arrays, split = member.run.predictions, member.run.recipe.data.split
+        part = {
+            "repeat": np.full(len(labels), split.repeat),
+            "fold": np.full(len(labels), split.fold),
+            "index": arrays["fold_index"].astype(np.int64),
+            "labels": labels,
+            "predicted": predicted,
+        }
+        parts.append(part | ({"logits": arrays["fold_logits"]} if "fold_logits" in arrays else {}))
+    shared = [name for name in parts[0] if all(name in part for part in parts)]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in shared}
+    order = np.lexsort((joined["index"], joined["repeat"]))
+    return {name: values[order] for name, values in joined.items()}
+
+
+def _name(label: str, folds: int, repeats: int, members: Sequence[Member]) -> str:
+    digest = hashlib.sha256("".join(member.run.status["fingerprint"] for member in members).encode()).hexdigest()
+    return f"crossval-{label}-{folds}{f'x{repeats}' if repeats > 1 else ''}-{digest[:8]}"

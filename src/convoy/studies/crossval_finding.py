@@ -1,0 +1,125 @@
+"""What a cross-validation concludes: the accuracy on images not seen, with an interval that knows of the overlap.
+
+The networks of two folds share most of their training images, so their scores are not independent, and Student's t
+interval over them is too narrow. The interval told is the corrected one of C. Nadeau and Y. Bengio, "Inference for the
+Generalization Error", Machine Learning 52, 2003. https://doi.org/10.1023/A:1024068626366
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from convoy.runs import Member
+from convoy.stats import Estimate, digits_for, nadeau_bengio, t_interval, wilson
+
+FEW_VALUES = 5
+Row = dict[str, Any]
+
+
+def conclude(label: str, members: Sequence[Member]) -> dict[str, Any]:
+    """The finding of a cross-validation, as JSON; a row a fold, in the order of the members."""
+    rows = [_row(member) for member in members]
+    scores = [member.run.scores["fold"] for member in members]
+    accuracies = [score["accuracy"] for score in scores]
+    n_scored = fmean(row["n_fold"] for row in rows)
+    # What a fold's network learns from are all other images: those that chose its epoch are images it has seen.
+    n_seen = fmean(row["n_train"] + row["n_validation"] for row in rows)
+    corrected, naive = nadeau_bengio(accuracies, n_seen, n_scored), t_interval(accuracies)
+    split = members[0].run.recipe.data.split
+    repeats = sorted({row["repeat"] for row in rows})
+    of_images = [
+        wilson(
+            sum(row["correct"] for row in rows if row["repeat"] == repeat),
+            sum(row["n_fold"] for row in rows if row["repeat"] == repeat),
+        )
+        for repeat in repeats
+    ]
+    finding = {
+        "kind": "crossval",
+        "metric": "accuracy on the scored fold",
+        "label": label,
+        "data": members[0].run.data["name"],
+        "folds": split.folds,
+        "repeats": len(repeats),
+        "stratified": split.stratified,
+        "group_by": split.group_by,
+        "accuracy": corrected.as_json(),
+        "naive": naive.as_json(),
+        "out_of_fold": [estimate.as_json() for estimate in of_images],
+        "rows": rows,
+    }
+    return {**finding, "sentence": _sentence(finding), "caveats": _caveats(members, finding)}
+
+
+def _row(member: Member) -> Row:
+    run, split = member.run, member.run.recipe.data.split
+    score, counts = run.scores["fold"], run.data["counts"]
+    return {
+        "label": member.label,
+        "fold": split.fold,
+        "repeat": split.repeat,
+        "seed": member.seed,
+        "run": run.name,
+        "n_train": counts["train"],
+        "n_validation": counts.get("validation", 0),
+        "n_fold": score["n"],
+        "correct": score["correct"],
+        "accuracy": wilson(score["correct"], score["n"]).as_json(),
+        "loss": score["loss"],
+        "epochs": run.status.get("epochs"),
+        "best_epoch": run.status.get("best_epoch"),
+        "train_seconds": run.cost.get("train_seconds"),
+    }
+
+
+def _sentence(finding: dict[str, Any]) -> str:
+    estimate = Estimate.from_json(finding["accuracy"])
+    half = 100 * (estimate.half_width or 0)
+    number, interval = estimate.parts(scale=100, digits=max(1, digits_for(half)))
+    repeated = f" x {finding['repeats']} repeats" if finding["repeats"] > 1 else ""
+    grouped = ", groups held together" if finding["group_by"] is not None else ""
+    images = Estimate.from_json(finding["out_of_fold"][0])
+    low, high = 100 * (images.low or 0), 100 * (images.high or 0)
+    named = "in the first repeat" if finding["repeats"] > 1 else "out of fold"
+    return (
+        f"{finding['label']} reaches {number} {interval} % accuracy on images of {finding['data']} that it was not "
+        f"trained on ({finding['folds']} folds{repeated}{grouped}); {named} {100 * images.mean:.2f} % of the "
+        f"{images.n:,} images are right ({low:.2f} to {high:.2f} %)"
+    )
+
+
+def _caveats(members: Sequence[Member], finding: dict[str, Any]) -> list[str]:
+    """What a reader has to know before believing the sentence, the gravest first."""
+    recipe = members[0].run.recipe
+    caveats = _flags(members)
+    if recipe.model.init is not None:
+        caveats.append(
+            "Every fold started from saved weights: where these were trained on images scored here, the accuracy is "
+            "too high"
+        )
+    if not finding["stratified"]:
+        caveats.append("The folds are not stratified: their shares of the classes differ by chance")
+    naive, corrected = (Estimate.from_json(finding[key]) for key in ("naive", "accuracy"))
+    digits = max(1, digits_for(100 * (naive.half_width or 0)))
+    few = "Only " if corrected.n < FEW_VALUES else ""
+    caveats.append(
+        f"{few}{corrected.n} folds, which share their images: ± is the corrected interval of Nadeau and Bengio "
+        f"(2003); the plain t interval, {naive.parts(scale=100, digits=digits)[1]}, is too narrow"
+    )
+    if finding["repeats"] == 1:
+        caveats.append("One seed and one deal of the folds: how much another would change, --repeats tells")
+    if finding["rows"][0]["n_validation"] == 0:
+        caveats.append("No inner validation part: the last epoch of each fold was kept")
+    return caveats
+
+
+def _flags(members: Sequence[Member]) -> list[str]:
+    """The flags of the runs and what their scored folds lack; the folds are named where not all say the same."""
+    labels: dict[str, list[str]] = {}
+    for member in members:
+        notes = [note for note in member.run.data.get("notes", []) if note.startswith("the scored fold")]
+        for flag in (*member.run.status.get("flags", []), *notes):
+            labels.setdefault(flag, []).append(member.label)
+    return [flag if len(found) == len(members) else f"{', '.join(found)}: {flag}" for flag, found in labels.items()]

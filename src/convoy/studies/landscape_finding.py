@@ -1,0 +1,189 @@
+"""From trained runs to a finding: how wide each band is, which is narrower, how smooth it was along the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convoy.runs import Run
+from convoy.stats import Estimate, t_interval
+from convoy.studies import loss_band
+from convoy.studies.loss_band import EARLY_STEPS, MEASURES, Curves, Ratio
+from convoy.training.probe import STEP_SIZES
+
+SMOOTHNESS = ("loss_variation", "gradient_change", "beta")  # of one look along the step; lower is smoother
+
+
+class Landscape(NamedTuple):
+    """What was found about one recipe."""
+
+    label: str
+    runs: list[list[Run]]  # for each seed, those of its learning rates
+    probed: list[Run]  # for each seed, the one at the rate that was looked at closely
+    curves: list[Curves]  # for each seed, all of one length
+    surfaces: dict[str, dict[str, np.ndarray]]  # of the first seed, by kind
+
+    @property
+    def looked_at(self) -> Run:
+        return self.probed[0]
+
+    def widths(self, measure: str, steps: int | None) -> list[np.ndarray]:
+        return [
+            loss_band.width(curves, measure)[: None if steps is None else np.searchsorted(curves.step, steps, "right")]
+            for curves in self.curves
+        ]
+
+
+def conclude(found: Sequence[Landscape], lrs: Sequence[float], images: int) -> dict[str, Any]:
+    """The finding, as JSON. `images`: on how many surfaces were to be computed, 0 for none."""
+    steps = int(found[0].curves[0].step[-1])
+    images = min([images, *(each.looked_at.data["counts"]["train"] for each in found)])
+    spans: dict[str, int | None] = {"all": None} | ({"early": EARLY_STEPS} if steps > EARLY_STEPS else {})
+    pairs = [_pair(a, b, spans) for a, b in combinations(found, 2)]
+    return {
+        "kind": "landscape",
+        "sentence": _sentence(found, pairs, lrs, steps),
+        "caveats": _caveats(found, pairs, steps, images),
+        "lrs": list(lrs),
+        "seeds": len(found[0].runs),
+        "steps": steps,
+        "early_steps": EARLY_STEPS if "early" in spans else None,
+        "window": loss_band.WINDOW,
+        "images": images,
+        "recipes": [_recipe(each, spans) for each in found],
+        "pairs": pairs,
+    }
+
+
+def _recipe(each: Landscape, spans: dict[str, int | None]) -> dict[str, Any]:
+    run = each.looked_at
+    widths = {
+        measure: {span: _json(loss_band.mean_width(each.widths(measure, steps))) for span, steps in spans.items()}
+        for measure in MEASURES
+    }
+    path = each.surfaces.get("path", {})
+    return {
+        "label": each.label,
+        "lr": run.recipe.optim.lr,
+        "run": run.name,
+        "widths": widths,
+        "smoothness": {name: _json(value) for name, value in smoothness(each.probed).items()},
+        "looks": len(run.arrays.get("probe_step", ())),
+        "step_sizes": list(STEP_SIZES),
+        "surfaces": list(each.surfaces),
+        "explained": [float(share) for share in path.get("explained", ())],
+    }
+
+
+def _pair(a: Landscape, b: Landscape, spans: dict[str, int | None]) -> dict[str, Any]:
+    """The second band over the first, by measure and span."""
+    ratios = {
+        measure: {
+            span: _ratio_json(loss_band.ratio(b.widths(measure, steps), a.widths(measure, steps)))
+            for span, steps in spans.items()
+        }
+        for measure in MEASURES
+    }
+    verdict = (ratios["loss"]["all"] or {}).get("verdict")
+    narrower = {"narrower": b.label, "wider": a.label}.get(str(verdict))
+    return {"a": a.label, "b": b.label, "ratios": ratios, "narrower": narrower}
+
+
+def smoothness(runs: Sequence[Run]) -> dict[str, Estimate | None]:
+    """Medians over the looks of a run, a mean of them over seeds: single looks at a diverging loss say nothing else.
+
+    None where a run was not looked at, or where most looks met a loss that is not finite.
+    """
+    medians: dict[str, list[float]] = {name: [] for name in SMOOTHNESS}
+    for run in runs:
+        arrays = run.arrays
+        if "probe_loss" not in arrays:
+            return dict.fromkeys(SMOOTHNESS)
+        loss = arrays["probe_loss"].astype(np.float64)
+        variation = np.where(np.isfinite(loss).all(1), loss.max(1) - loss.min(1), np.inf)
+        change = arrays["probe_gradient_change"].astype(np.float64).max(1)
+        for name, values in zip(SMOOTHNESS, (variation, change, arrays["probe_beta"].astype(np.float64)), strict=True):
+            medians[name].append(float(np.median(np.where(np.isfinite(values), values, np.inf))))
+    return {name: t_interval(values) if np.isfinite(values).all() else None for name, values in medians.items()}
+
+
+def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: Sequence[float], steps: int) -> str:
+    rates = f"learning rates {min(lrs):g} to {max(lrs):g}"
+    widths = {each.label: loss_band.mean_width(each.widths("loss", None)) for each in found}
+    known = {label: width.mean for label, width in widths.items() if width is not None}
+    if not known:
+        return f"At {rates} no step had a finite loss in every run: there is no band to measure"
+    if len(known) == 1:
+        ((label, mean),) = known.items()
+        return f"Over {rates} the loss of {label} differs by {mean:.3g} on average over {steps:,} steps"
+    narrow, *_, wide = sorted(known, key=known.__getitem__)  # two labels even where both bands are as wide
+    pair = next(pair for pair in pairs if {pair["a"], pair["b"]} == {narrow, wide})
+    told = _between(pair["ratios"]["loss"]["all"], flipped=pair["b"] == wide)
+    if pair["narrower"] is None:
+        return (
+            f"Over {rates} the loss bands of {narrow} and {wide} cannot be told apart in width with these data: "
+            f"the first is {told} times as wide as the second"
+        )
+    early = pair["ratios"]["loss"].get("early")
+    more = f", {_between(early, flipped=pair['b'] == wide)} in the first {EARLY_STEPS:,} steps" if early else ""
+    return f"Over {rates} the loss band of {narrow} is narrower than that of {wide}: {told} times as wide{more}"
+
+
+def _between(ratio: dict[str, Any] | None, *, flipped: bool) -> str:
+    if ratio is None:
+        return "an unknown number of"
+    known = [ratio["ratio"]] if ratio["low"] is None else [ratio["low"], ratio["ratio"], ratio["high"]]
+    if flipped:
+        known = [1 / value for value in reversed(known)]
+    if len(known) == 1:
+        return f"{known[0]:.2f}"
+    return f"{known[1]:.2f} (95 % interval {known[0]:.2f} to {known[2]:.2f})"
+
+
+def _caveats(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], steps: int, images: int) -> list[str]:
+    runs = [run for each in found for group in each.runs for run in group]
+    seeds = len(found[0].runs)
+    caveats = list(dict.fromkeys(flag for run in runs for flag in run.status.get("flags", [])))
+    if seeds == 1:
+        caveats.append(
+            "One seed: the interval is over blocks of steps of this one training and says nothing about another seed"
+        )
+    for pair in pairs:
+        verdicts = {m: spans["all"]["verdict"] for m, spans in pair["ratios"].items() if spans["all"]}
+        if {verdicts.get("loss"), verdicts.get("log_loss")} == {"narrower", "wider"}:
+            caveats.append(
+                f"It depends on the scale: of the logarithm of the loss the band of {pair['b']} is "
+                f"{verdicts['log_loss']} than that of {pair['a']}"
+            )
+    lengths = [int(run.status["steps"]) for run in runs]
+    if max(lengths) > steps:
+        early = sum(length < max(lengths) for length in lengths)
+        caveats.append(
+            f"Runs of {min(lengths):,} to {max(lengths):,} steps ({early} of {len(runs)} stopped early): "
+            f"all are cut to {steps:,}"
+        )
+    left_out = sum(int((~np.isfinite(curves.loss)).any(0).sum()) for each in found for curves in each.curves)
+    if left_out:
+        caveats.append(f"{left_out:,} steps at which a run's loss was not finite count in no width: the band is wider")
+    if any(run.slim for run in runs):
+        caveats.append("Archived runs keep every so many-th step, and no weights to draw a surface about")
+    if images:
+        shown = f"{images:,} training images"
+        caveats.append(f"Surfaces are slices through a space of very many directions, on {shown}, of one seed")
+    if images and any("path" not in each.surfaces for each in found):
+        caveats.append("A training path takes two epochs or more: it is not drawn of a shorter run")
+    return caveats
+
+
+def _json(value: Estimate | None) -> dict[str, Any] | None:
+    return None if value is None else value.as_json()
+
+
+def _ratio_json(value: Ratio | None) -> dict[str, Any] | None:
+    if value is None or not math.isfinite(value.ratio):
+        return None
+    return {**value._asdict(), "verdict": value.verdict}

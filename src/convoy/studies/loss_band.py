@@ -1,0 +1,146 @@
+"""The band between the least and the greatest loss over learning rates, step by step, and a number for its width.
+
+The figure is the one that S. Santurkar et al. ("How Does Batch Normalization Help Optimization?", 2018,
+https://arxiv.org/abs/1805.11604) made known and many courses draw; the width is what its claim can be tested by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from convoy.runs import Run
+from convoy.stats import LEVEL, Estimate, t_interval
+
+WINDOW = 25  # steps; a single batch's loss is as much noise as rate
+LEAST_LOSS = 1e-7  # below it float32 has no cross-entropy, and a logarithm would be of rounding
+EARLY_STEPS = 4000  # in which the published bands differ most
+BLOCKS = 20  # a resampled training is put together of so many blocks: long ones, because the width has a trend
+RESAMPLES = 10_000
+MEASURES = ("loss", "smoothed_loss", "log_loss")  # the last: the logarithm of the smoothed one
+
+
+class Curves(NamedTuple):
+    """Losses of the runs of one recipe and one seed, one a learning rate, cut to one length."""
+
+    step: np.ndarray  # int64 [T], updates done; those of an archived run are not every one
+    loss: np.ndarray  # float64 [rates, T]; not finite where an update was left out
+
+
+class Ratio(NamedTuple):
+    """How many times as wide one band is as another; no interval where there was too little to resample."""
+
+    ratio: float
+    low: float | None
+    high: float | None
+    over: str  # "seeds" or "blocks of steps"
+    n: int
+
+    @property
+    def verdict(self) -> str:
+        """Of the first band against the second."""
+        if self.low is None or self.high is None or self.low <= 1 <= self.high:
+            return "cannot be told"
+        return "narrower" if self.high < 1 else "wider"
+
+
+def aligned(runs: Sequence[Sequence[Run]]) -> list[Curves]:
+    """The losses of groups of runs, all cut to the shortest run among them."""
+    steps = [[run.steps for run in group] for group in runs]
+    numbers = [[found.get("step", np.arange(len(found["loss"]))) + 1 for found in group] for group in steps]
+    shortest = min(int(number[-1]) for group in numbers for number in group)
+    # Where archived runs have fewer points, all are read at those of the run that has fewest.
+    step = min((number[number <= shortest] for group in numbers for number in group), key=len)
+    return [
+        Curves(
+            step.astype(np.int64),
+            np.stack([np.interp(step, at, f["loss"].astype(np.float64)) for at, f in zip(number, group, strict=True)]),
+        )
+        for number, group in zip(numbers, steps, strict=True)
+    ]
+
+
+def edges(loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest [T] of losses [rates, T]; NaN where one of them is not finite."""
+    known = np.isfinite(loss).all(0)
+    return np.where(known, loss.min(0), np.nan), np.where(known, loss.max(0), np.nan)
+
+
+def width(curves: Curves, measure: str) -> np.ndarray:
+    """The band's width at each step, float64 [T]; NaN where a run had no finite loss."""
+    low, high = edges(curves.loss if measure == "loss" else smoothed(curves.loss))
+    if measure == "log_loss":
+        low, high = (np.log(np.maximum(edge, LEAST_LOSS)) for edge in (low, high))
+    return np.where(np.isfinite(curves.loss).all(0), high - low, np.nan)
+
+
+def smoothed(loss: np.ndarray) -> np.ndarray:
+    """Means over WINDOW steps about each one, [rates, T]; at the ends over as many as there are."""
+    finite = np.isfinite(loss)
+    kernel = np.ones(min(WINDOW, loss.shape[1]))
+    sums = np.stack([np.convolve(row, kernel, mode="same") for row in np.where(finite, loss, 0.0)])
+    counts = np.stack([np.convolve(row, kernel, mode="same") for row in finite.astype(np.float64)])
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def mean_width(widths: Sequence[np.ndarray]) -> Estimate | None:
+    """The mean over steps, of widths [T] one a seed; None where no step had a finite loss at every rate.
+
+    Several seeds: Student's t over their means. One seed: `resampled` over blocks of steps.
+    """
+    kept = [values[np.isfinite(values)] for values in widths]
+    if not all(len(values) for values in kept):
+        return None
+    if len(kept) > 1:
+        return t_interval([float(values.mean()) for values in kept])
+    drawn = resampled(kept[0][None])
+    low, high = (None, None) if drawn is None else _tails(drawn[:, 0])
+    return Estimate(float(kept[0].mean()), None, BLOCKS if drawn is not None else 1, low, high, "percentile")
+
+
+def ratio(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> Ratio | None:
+    """The first band's mean width over the second's, of widths [T] one a seed; None where one of them has none.
+
+    Several seeds: the t interval of the logarithm, paired by seed, for a seed gives all runs the same batches. One
+    seed: both bands are resampled in the same blocks of steps.
+    """
+    pairs = []
+    for a, b in zip(first, second, strict=True):
+        known = np.isfinite(a) & np.isfinite(b)
+        pairs.append(np.stack([a[known], b[known]]))
+    if not all(pair.shape[1] and (pair.mean(1) > 0).all() for pair in pairs):
+        return None
+    logs = [float(np.log(pair[0].mean() / pair[1].mean())) for pair in pairs]
+    if len(pairs) > 1:
+        found = t_interval(logs)
+        assert found.low is not None
+        assert found.high is not None
+        return Ratio(math.exp(found.mean), math.exp(found.low), math.exp(found.high), "seeds", len(pairs))
+    drawn = resampled(pairs[0])
+    if drawn is None or not (drawn > 0).all():
+        return Ratio(math.exp(logs[0]), None, None, "seeds", 1)
+    return Ratio(math.exp(logs[0]), *_tails(drawn[:, 0] / drawn[:, 1]), "blocks of steps", BLOCKS)
+
+
+def resampled(series: np.ndarray) -> np.ndarray | None:
+    """Means [RESAMPLES, series] of series [series, T] put together anew of blocks; None where T is too short.
+
+    The circular block bootstrap (Politis and Romano 1992): neighbours in time stay neighbours, and every step, the
+    first ones too, is drawn equally often. All series take the same blocks.
+    """
+    length = series.shape[1] // BLOCKS
+    if length < 2:
+        return None
+    around = np.concatenate([series, series[:, : length - 1]], axis=1)
+    sums = np.cumsum(np.pad(around, ((0, 0), (1, 0))), axis=1)
+    blocks = (sums[:, length:] - sums[:, :-length]) / length  # (series, T): the mean of the block that begins at a step
+    begins = np.random.default_rng(0).integers(0, series.shape[1], (RESAMPLES, BLOCKS))
+    return np.asarray(blocks[:, begins].mean(2).T)
+
+
+def _tails(drawn: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -1,0 +1,304 @@
+"""What a claim can be about: named numbers read from a run folder, and some that several runs have only together.
+
+A measure is None where the run cannot tell it: no such part was scored, its loss is not finite. A network that diverged
+has an accuracy like any other, and is measured by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from statistics import fmean
+from typing import Any, Literal
+
+import numpy as np
+
+from convoy.registry import Registry, unknown
+from convoy.runs import Run
+
+Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "rate"]  # points: of percentages
+Settings = Mapping[str, Any]
+Tried = Sequence[tuple[float, Run]]  # runs that differ in one value
+NONE: Settings = {}
+
+
+def _no_grain(run: Run) -> float:
+    return 0.0
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of one run: `MEASURES["test_accuracy"](run)`."""
+
+    words: str  # "{setting}" stands for what the claim says there
+    kind: Kind
+    of: Callable[[Run, Settings], float | None]
+    setting: tuple[str, type] | None = None  # what a claim has to say beside the measure's name
+    grain: Callable[[Run], float] = _no_grain  # the step from one value that it can have to the next
+    exact: bool = False  # counted from the network, without training
+
+    def __call__(self, run: Run, settings: Settings = NONE) -> float | None:
+        return self.of(run, settings)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A number of several runs that differ in one value: one of these values."""
+
+    words: str
+    of: Callable[[Tried, Settings], float | None]
+    setting: tuple[str, type] | None = None
+    kind: Kind = "rate"
+    exact: bool = False
+
+    def __call__(self, tried: Tried, settings: Settings = NONE) -> float | None:
+        return self.of(tried, settings)
+
+
+def find(name: str) -> Measure | Sweep:
+    if name in SWEEPS:
+        return SWEEPS[name]
+    if name not in MEASURES:
+        raise unknown("measure", name, [*MEASURES, *SWEEPS])
+    return MEASURES[name]
+
+
+def words_of(name: str, settings: Settings) -> str:
+    told = {key: " and ".join(value) if isinstance(value, list) else value for key, value in settings.items()}
+    return find(name).words.format(**told)
+
+
+def check_settings(name: str, settings: Settings) -> None:
+    """Raises ValueError: a setting that the measure lacks, does not know or cannot take."""
+    wanted = find(name).setting
+    known = [wanted[0]] if wanted else []
+    for key in settings:
+        if key not in known:
+            raise unknown("setting", key, known, f"measure {name}")
+    if wanted is None:
+        return
+    key, kind = wanted
+    value = settings.get(key)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number if kind is float else isinstance(value, list) and value):
+        what = "a number" if kind is float else "a list of names"
+        raise ValueError(f"{key} = {value!r}: measure {name} takes {what} there")
+
+
+def _accuracy(part: str) -> Callable[[Run, Settings], float | None]:
+    return lambda run, settings: _scored(run, part, "accuracy")
+
+
+def _loss(part: str) -> Callable[[Run, Settings], float | None]:
+    return lambda run, settings: _scored(run, part, "loss")
+
+
+def _best_test_accuracy(run: Run, settings: Settings) -> float | None:
+    """What a report tells that opened the test set in every epoch."""
+    return max((line["test_accuracy"] for line in run.metrics if "test_accuracy" in line), default=None)
+
+
+def _epochs(run: Run, settings: Settings) -> float | None:
+    return float(len(run.metrics)) or None
+
+
+def _scored(run: Run, part: str, key: str) -> Any:
+    """None where the part was not scored, or has no such score."""
+    return run.scores.get(part, {}).get(key)
+
+
+def _one_image(part: str) -> Callable[[Run], float]:
+    def grain(run: Run) -> float:
+        images = _scored(run, part, "n")
+        return 1 / images if images else 0.0
+
+    return grain
+
+
+def _cost(key: str) -> Callable[[Run, Settings], float | None]:
+    return lambda run, settings: run.cost.get(key)
+
+
+def _accuracies(run: Run) -> list[float]:
+    """Of each epoch, on the validation part or whatever part chose the epoch that was kept."""
+    part = run.data.get("selection")
+    return [line[f"{part}_accuracy"] for line in run.metrics if f"{part}_accuracy" in line]
+
+
+def _first_epoch_accuracy(run: Run, settings: Settings) -> float | None:
+    return next(iter(_accuracies(run)), None)
+
+
+def _mean_accuracy(run: Run, settings: Settings) -> float | None:
+    accuracies = _accuracies(run)
+    return fmean(accuracies) if accuracies else None
+
+
+def _largest_drop(run: Run, settings: Settings) -> float | None:
+    """0 where it never fell."""
+    drops = [before - after for before, after in pairwise(_accuracies(run))]
+    return max(0.0, *drops) if drops else None
+
+
+def _fluctuation(run: Run, settings: Settings) -> float | None:
+    """A steady rise counts for nothing: what is averaged is how far an epoch lies from the middle of its neighbours."""
+    accuracies = _accuracies(run)
+    bends = [
+        abs(now - (before + after) / 2)
+        for before, now, after in zip(accuracies, accuracies[1:], accuracies[2:], strict=False)
+    ]
+    return fmean(bends) if bends else None
+
+
+def _epochs_to(run: Run, settings: Settings) -> float | None:
+    """One more than were trained where it is never reached: a lower bound, so that a difference is not exaggerated."""
+    accuracies = _accuracies(run)
+    reached = [epoch for epoch, accuracy in enumerate(accuracies, start=1) if accuracy >= settings["accuracy"]]
+    return float(reached[0] if reached else len(accuracies) + 1) if accuracies else None
+
+
+def _best_epoch(run: Run, settings: Settings) -> float | None:
+    return run.status.get("best_epoch")
+
+
+def _generalisation_gap(run: Run, settings: Settings) -> float | None:
+    """Test loss, or validation loss where the test set stayed shut, minus the training loss of the epoch kept."""
+    part = "test" if "test" in run.scores else "validation"
+    held_out, epoch = _scored(run, part, "loss"), run.status.get("best_epoch")
+    trained = next((line["train_loss"] for line in run.metrics if line["epoch"] == epoch), None)
+    return None if held_out is None or trained is None else held_out - trained
+
+
+def _recall_lead(run: Run, settings: Settings) -> float | None:
+    """The lowest recall of the named classes minus the mean recall of the others, on the test part."""
+    rows = _scored(run, "test", "per_class")
+    if rows is None:
+        return None
+    recalls = {row["class"]: row["recall"] for row in rows}
+    named = [recalls[name] for name in _known(settings["classes"], recalls)]
+    others = [recall for name, recall in recalls.items() if name not in settings["classes"]]
+    return min(named) - fmean(others) if named and others else None
+
+
+def _confusion_lead(run: Run, settings: Settings) -> float | None:
+    """Images taken for each other within the pair of classes, minus those of the worst other pair, of all images."""
+    confusion = _scored(run, "test", "confusion")
+    if confusion is None:
+        return None
+    names = run.data["classes"]
+    pair = frozenset(_known(settings["classes"], names))
+    if len(pair) != 2:
+        raise ValueError(f"measure confusion_lead takes two classes, not {', '.join(settings['classes'])}")
+    mistakes = {
+        frozenset((names[i], names[j])): confusion[i][j] + confusion[j][i]
+        for i, j in combinations(range(len(names)), 2)
+    }
+    own = mistakes.pop(pair)
+    return (own - max(mistakes.values(), default=0)) / sum(map(sum, confusion))
+
+
+def _known(classes: Sequence[str], names: Sequence[str] | Mapping[str, Any]) -> Sequence[str]:
+    for name in classes:
+        if name not in names:
+            raise unknown("class", name, names, "the claim")
+    return classes
+
+
+def _gain_while_rising(run: Run, settings: Settings) -> float | None:
+    """How much more an update lowers the training loss while the rate rises than while it falls, over the whole run."""
+    steps = run.steps
+    if not steps:
+        return None
+    loss, lr = (steps[name].astype(np.float64) for name in ("loss", "lr"))
+    finite = np.isfinite(loss)
+    at = steps.get("step", np.arange(len(loss)))[finite]  # an archived run keeps some updates only
+    loss, lr = loss[finite], lr[finite]
+    if len(loss) < 3:
+        return None
+    change, rise, updates = np.diff(loss), np.diff(lr), np.diff(at)
+    rising, falling = rise > 0, rise < 0
+    if not (rising.any() and falling.any()):
+        return None
+    falls = [-change[phase].sum() / updates[phase].sum() for phase in (rising, falling)]
+    return float(falls[0] - falls[1])
+
+
+def _highest_that_trains(tried: Tried, settings: Settings) -> float | None:
+    """The highest of the values tried whose validation accuracy lies within `within` of the best one's."""
+    scores = {value: _scored(run, "validation", "accuracy") for value, run in tried}
+    known = {value: score for value, score in scores.items() if score is not None}
+    if len(known) < len(tried):
+        return None
+    best = max(known.values())
+    return max(value for value, score in known.items() if score >= best - settings["within"])
+
+
+def _best_value(tried: Tried, settings: Settings) -> float | None:
+    scores = {value: _scored(run, "validation", "accuracy") for value, run in tried}
+    if any(score is None for score in scores.values()):
+        return None
+    return max(scores, key=lambda value: scores[value] or 0.0)
+
+
+def _one_epoch(run: Run) -> float:
+    return 1.0
+
+
+MEASURES: Registry[Measure] = Registry("measure")
+SWEEPS: Registry[Sweep] = Registry("measure")
+for name, measure in {
+    "test_accuracy": Measure("test accuracy", "fraction", _accuracy("test"), grain=_one_image("test")),
+    "validation_accuracy": Measure(
+        "validation accuracy", "fraction", _accuracy("validation"), grain=_one_image("validation")
+    ),
+    "fold_accuracy": Measure("accuracy on the fold", "fraction", _accuracy("fold"), grain=_one_image("fold")),
+    "best_test_accuracy": Measure(
+        "best test accuracy of all epochs", "fraction", _best_test_accuracy, grain=_one_image("test")
+    ),
+    "test_loss": Measure("test loss", "number", _loss("test")),
+    "epochs": Measure("epochs trained", "epochs", _epochs, grain=_one_epoch),
+    "parameters": Measure("parameters", "count", _cost("parameters"), exact=True),
+    "flops_per_image": Measure("FLOPs an image", "count", _cost("flops_per_image"), exact=True),
+    "macs_per_image": Measure("multiply-adds an image", "count", _cost("macs_per_image"), exact=True),
+    "train_seconds": Measure("training time", "seconds", _cost("train_seconds")),
+    "total_seconds": Measure("time in all", "seconds", _cost("total_seconds")),
+    "images_per_second": Measure("images trained on in a second", "number", _cost("images_per_second")),
+    "ms_per_image": Measure("milliseconds an image", "number", _cost("ms_per_image")),
+    "peak_memory_bytes": Measure("peak memory in bytes", "count", _cost("peak_memory_bytes")),
+    "first_epoch_accuracy": Measure(
+        "validation accuracy after one epoch", "fraction", _first_epoch_accuracy, grain=_one_image("validation")
+    ),
+    "mean_accuracy": Measure(
+        "validation accuracy averaged over the epochs", "fraction", _mean_accuracy, grain=_one_image("validation")
+    ),
+    "largest_drop": Measure(
+        "largest fall of the validation accuracy in an epoch", "points", _largest_drop, grain=_one_image("validation")
+    ),
+    "fluctuation": Measure(
+        "fluctuation of the validation accuracy", "points", _fluctuation, grain=_one_image("validation")
+    ),
+    "epochs_to": Measure(
+        "epochs to a validation accuracy of {accuracy}", "epochs", _epochs_to, ("accuracy", float), grain=_one_epoch
+    ),
+    "best_epoch": Measure("best epoch", "epochs", _best_epoch, grain=_one_epoch),
+    "generalisation_gap": Measure("loss on held-out images minus training loss", "number", _generalisation_gap),
+    "recall_lead": Measure(
+        "lowest recall of {classes} minus the mean of the others",
+        "points",
+        _recall_lead,
+        ("classes", list),
+        grain=_one_image("test"),
+    ),
+    "confusion_lead": Measure(
+        "images confused between {classes} minus those of the worst other pair",
+        "points",
+        _confusion_lead,
+        ("classes", list),
+        grain=_one_image("test"),
+    ),
+    "gain_while_rising": Measure("extra fall of the loss an update while the rate rises", "number", _gain_while_rising),
+}.items():
+    MEASURES.add(name, measure)
+SWEEPS.add("highest_that_trains", Sweep("highest value that trains", _highest_that_trains, ("within", float)))
+SWEEPS.add("best_value", Sweep("value with the highest validation accuracy", _best_value))

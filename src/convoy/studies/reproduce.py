@@ -1,0 +1,394 @@
+"""A published experiment again, whole: its models under both protocols, its faults, its claims, the studies within it.
+
+Runs that two parts need are trained once. After each part the finding is written, so that a stop leaves a report of
+what is there; what it lacks is named. Called again it trains what is missing and ends with the same finding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from convoy import archive as archives
+from convoy.data import DataError
+from convoy.data.sources import load
+from convoy.recipe import Override, Recipe
+from convoy.runs import Member, Run, Study, Workspace, file_name, write_json
+from convoy.studies import reproduce_finding as findings
+from convoy.studies import reproduce_parts
+from convoy.studies.experiment import PARTS, Experiment, Fault, Model
+from convoy.studies.reproduce_finding import SIDES
+from convoy.studies.train_all import Entry, train_all
+from convoy.training.run_one import Event
+
+Show = Callable[[int, Event], None]
+Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # of the names of the runs that are trained together
+QUICK = "Quick try: few images, epochs and seeds. It shows that everything runs and is no evidence of anything"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be asked of a reproduction. None: as the experiment has it."""
+
+    protocol: Literal["as-published", "corrected", "both"] = "both"
+    seeds: int | None = None
+    quick: bool = False
+    limit: int | None = None
+    epochs: int | None = None
+    only: tuple[str, ...] = PARTS
+    whole: bool = False  # claims at the published scale, not at the one that suits a small machine
+    data: str | None = None  # "cifar10=PATH"
+    device: str | None = None
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return SIDES if self.protocol == "both" else (self.protocol.replace("-", "_"),)
+
+
+class Reproduced(NamedTuple):
+    study: Study
+    parts: list[Study]
+    finished: bool  # False: stopped on the way; the same call goes on
+
+
+def reproduce(
+    experiment: Experiment,
+    settings: Settings,
+    out: str | Path,
+    *,
+    archive: str | Path | None = None,
+    command: str,
+    fresh: bool = False,
+    interrupted: Callable[[], bool] = lambda: False,
+    stage: Stage,
+    say: Callable[[str], None] = lambda text: None,
+) -> Reproduced:
+    """Trains what is not trained yet. With `archive`, finished runs are taken from that folder and kept there, slim.
+
+    Data that are not on this machine are named in the finding as missing. Raises ValueError for what cannot be trained.
+    """
+    return _Reproduction(experiment, settings, Path(out), archive, command, fresh, interrupted, stage, say).run()
+
+
+class _Reproduction:
+    def __init__(
+        self,
+        experiment: Experiment,
+        settings: Settings,
+        out: Path,
+        archive: str | Path | None,
+        command: str,
+        fresh: bool,
+        interrupted: Callable[[], bool],
+        stage: Stage,
+        say: Callable[[str], None],
+    ) -> None:
+        self.experiment, self.settings, self.out = experiment, settings, out
+        self.archive, self.command, self.fresh = archive, command, fresh
+        self.interrupted, self.stage, self.say = interrupted, stage, say
+        quick = experiment.quick
+        self.limit = settings.limit or (quick.limit if settings.quick else None)
+        self.epochs = settings.epochs or (quick.epochs if settings.quick else None)
+        self.seeds = settings.seeds or (quick.seeds if settings.quick else None)
+        self.lacking: str | None = None  # what to say of data that are not here
+        self.data_name: str | None = None  # where the recipes' own name of their data does not do
+        self.members: dict[str, Member] = {}  # by the run's name
+        self.parts: list[Study] = []
+        self.earlier: dict[str, Any] = {}  # the finding of an earlier call
+        if archive is not None and Path(archive).is_dir():
+            archives.adopt(archive, out)
+        self.finding = self._begun()
+
+    def run(self) -> Reproduced:
+        self.lacking = self._lacking_data()
+        wanted = [part for part in PARTS if part in self.settings.only and self._has(part) and not self.lacking]
+        self._write(wanted)
+        for place, part in enumerate(wanted):
+            finished = self._do(part)
+            self._write(wanted[place + 1 :] if finished else wanted[place:])
+            if not finished:
+                return Reproduced(self.study, self.parts, False)
+        return Reproduced(self.study, self.parts, True)
+
+    def _do(self, part: str) -> bool:
+        match part:
+            case "models":
+                return self._models()
+            case "faults":
+                return self._faults()
+            case "claims":
+                return self._claims()
+        return self._studies(part)
+
+    def _has(self, part: str) -> bool:
+        experiment = self.experiment
+        if part in ("crossval", "search", "landscape"):
+            return any(study.kind == part for study in experiment.study)
+        return bool({"models": experiment.model, "faults": experiment.fault, "claims": experiment.claim}[part])
+
+    # ---- the parts ----
+
+    def _models(self) -> bool:
+        places: list[tuple[Model, str]] = []
+        entries: list[Entry] = []
+        for model in self.experiment.model:
+            for side in self.settings.sides:
+                name = getattr(model, side)
+                for recipe in self._seeded(name, self._count(model.seeds)) if name is not None else ():
+                    places.append((model, side))
+                    entries.append(Entry(f"{model.label}, {side.replace('_', ' ')}", recipe))
+        runs, finished = self._train("models", entries)
+        found: dict[str, dict[str, dict[int, Run]]] = {}
+        for (model, side), run in zip(places, runs, strict=True):
+            if run is not None:
+                found.setdefault(model.label, {}).setdefault(side, {})[run.recipe.seed] = run
+        rows = [findings.model_row(model, found.get(model.label, {})) for model in self.experiment.model]
+        self.finding["models"] = self._with_counts(rows)
+        return finished
+
+    def _faults(self) -> bool:
+        pairs = [(fault, *sides) for fault in self.experiment.fault for sides in self._pairs(fault)]
+        entries = []
+        for fault, without, with_ in pairs:
+            entries += [Entry(f"{fault.name}, without", without)]
+            entries += [Entry(f"{fault.name}, with", with_)] if with_ is not None else []
+        runs, finished = self._train("faults", entries)
+        waiting = iter(runs)
+        trained = [(fault, next(waiting), None if with_ is None else next(waiting)) for fault, _, with_ in pairs]
+        rows = []
+        for fault in self.experiment.fault:
+            own = [pair[1:] for pair in trained if pair[0] is fault]
+            whole = [(a, b) for a, b in own if a is not None and (b is not None or fault.of_one_seed)]
+            if whole:
+                without_runs, with_runs = [a for a, _ in whole], [b for _, b in whole if b is not None]
+                rows += [findings.fault_row(fault, measure, without_runs, with_runs) for measure in fault.measure]
+        findings.correct_together(rows)
+        self.finding["faults"] = rows
+        return finished
+
+    def _pairs(self, fault: Fault) -> list[tuple[Recipe, Recipe | None]]:
+        """The recipe without the fault and with it, at each value of what pairs differ in."""
+        base = self._recipe(fault.base)
+        count = fault.pairs if fault.over != "seed" and fault.pairs else self._count(fault.pairs)
+        without, with_ = fault.sides(base)
+        found = []
+        for step in range(count):
+            at = {fault.over: _value_at(without, fault.over) + step}
+            found.append((without.override(at), None if fault.of_one_seed else with_.override(at)))
+        return found
+
+    def _claims(self) -> bool:
+        judged = reproduce_parts.Claims(
+            self.experiment,
+            self._overrides(),
+            seeds=self.seeds,
+            whole=self.settings.whole,
+            asked=" and ".join(self._reductions()),
+        )
+        runs, finished = self._train("claims", judged.entries)
+        self.finding["claims"] = judged.verdicts(runs)
+        return finished
+
+    def _studies(self, kind: str) -> bool:
+        self.say(f"{self.experiment.name}: {kind}")
+        earlier = {found["digest"]: found for found in self.earlier.get("parts", ())}
+        done = [found for found in self.finding["parts"] if found["kind"] != kind]
+        for part in self.experiment.study:
+            if part.kind != kind:
+                continue
+            recipes = [(_label(name), self._recipe(name)) for name in part.recipes]
+            arguments = part.arguments | (part.quick if self.settings.quick else {})
+            digest = reproduce_parts.digest(recipes, arguments)
+            study = self._known(earlier.get(digest)) or reproduce_parts.study_of(
+                kind, recipes, arguments, self.out, command=self.command, fresh=self.fresh,
+                interrupted=self.interrupted, stage=self.stage,
+            )  # fmt: skip
+            if study is None:
+                return False
+            self._keep_study(study)
+            path = Path(os.path.relpath(study.path, self.study.path)).as_posix()
+            done.append({"kind": kind, "study": path, "sentence": study.finding["sentence"], "digest": digest})
+            self.finding["parts"] = done
+        return True
+
+    def _known(self, found: dict[str, Any] | None) -> Study | None:
+        """The study of an earlier call, or of the archive: its runs may have no weights to make it again from."""
+        path = self.study.path / found["study"] if found is not None else None
+        return Study(path) if path is not None and (path / "study.toml").is_file() and not self.fresh else None
+
+    # ---- training ----
+
+    def _train(self, part: str, entries: Sequence[Entry]) -> tuple[list[Run | None], bool]:
+        """A run for each entry, None for those that an interruption left; and whether all are there."""
+        self.say(f"{self.experiment.name}: {part}, {len(entries)} runs")
+        ended: dict[int, Run] = {}
+        with self.stage([f"{entry.label} seed {entry.recipe.seed}" for entry in entries]) as show:
+
+            def told(position: int, event: Event) -> None:
+                show(position, event)
+                if event.kind == "end" and event.values["state"] == "finished":
+                    ended[position] = Run(Path(event.values["run"]))
+                    self._keep(ended[position])
+
+            members = train_all(
+                entries, self.out, distinct=False, fresh=self.fresh, interrupted=self.interrupted, show=told
+            )
+        runs: list[Run | None] = (
+            [ended.get(place) for place in range(len(entries))] if members is None else [each.run for each in members]
+        )
+        for entry, run in zip(entries, runs, strict=True):
+            if run is not None:
+                self.members.setdefault(run.name, Member(entry.label, entry.recipe.seed, run))
+        return runs, members is not None
+
+    def _keep(self, run: Run) -> None:
+        if self.archive is not None:
+            archives.keep(run, self.archive)
+
+    def _keep_study(self, study: Study) -> None:
+        self.parts.append(study)
+        if self.archive is not None:
+            for member in study.members:
+                self._keep(member.run)
+            archives.keep_study(study, self.archive)
+
+    def _recipe(self, name: str) -> Recipe:
+        return self.experiment.recipe(name, self._overrides())
+
+    def _overrides(self) -> list[Override]:
+        asked = {
+            "data.name": self.data_name,
+            "data.limit": self.limit,
+            "train.epochs": self.epochs,
+            "compute.device": self.settings.device,
+        }
+        quick = self.experiment.quick.set.items() if self.settings.quick else ()
+        return [*((path, value) for path, value in asked.items() if value is not None), *quick]
+
+    def _seeded(self, name: str, count: int) -> list[Recipe]:
+        recipe = self._recipe(name)
+        return [recipe.override({"seed": recipe.seed + offset}) for offset in range(count)]
+
+    def _count(self, own: int | None) -> int:
+        """Of seeds: what was asked for, else the model's or fault's own, else the experiment's; 0 stays 0."""
+        if own == 0:
+            return 0
+        return self.seeds or own or self.experiment.seeds
+
+    # ---- data ----
+
+    def _lacking_data(self) -> str | None:
+        """What to say where the data are not on this machine; nothing is downloaded here."""
+        experiment = self.experiment
+        self.data_name = self.settings.data
+        try:
+            if self.data_name is None and experiment.as_tensors:
+                self.data_name = f"{experiment.data}={reproduce_parts.as_tensors(experiment.data)}"
+            load(self.data_name or experiment.data)
+        except DataError as error:
+            return f"Nothing was trained, because the data could not be had: {error}"
+        return None
+
+    # ---- the finding ----
+
+    def _begun(self) -> dict[str, Any]:
+        """An empty finding, or what an earlier call with the same settings has found of other parts."""
+        experiment, settings = self.experiment, self.settings
+        asked = {
+            "protocol": settings.protocol,
+            "seeds": self.seeds,
+            "limit": self.limit,
+            "epochs": self.epochs,
+            "whole": settings.whole,
+        }
+        finding = {
+            "kind": "reproduction", "experiment": experiment.name, "title": experiment.title, "about": experiment.about,
+            "hardware": experiment.hardware, "sentence": "", "caveats": [], "quick": settings.quick,
+            "protocol": settings.protocol, "asked": asked, "missing": [], "models": [], "faults": [], "claims": [],
+            "parts": [],
+        }  # fmt: skip
+        folder = self.out / "studies" / self._name()
+        if (folder / "finding.json").is_file() and not self.fresh:
+            earlier = Study(folder)
+            self.earlier = earlier.finding
+            if settings.only != PARTS and self.earlier.get("asked") == asked:
+                self.members = {member.run.name: member for member in earlier.members}
+                finding |= {key: self.earlier[key] for key in ("models", "faults", "claims", "parts")}
+        return finding
+
+    def _name(self) -> str:
+        settings = self.settings
+        reduced = [
+            *(["quick"] if settings.quick else []),
+            *([f"limit{settings.limit}"] if settings.limit else []),
+            *([f"epochs{settings.epochs}"] if settings.epochs else []),
+            *([settings.protocol] if settings.protocol != "both" else []),
+        ]
+        return file_name("-".join(["reproduce", self.experiment.name, *reduced]))
+
+    def _write(self, waiting: Sequence[str]) -> None:
+        finding = self.finding
+        finding["models"] = finding["models"] or self._with_counts(
+            [findings.model_row(model, {}) for model in self.experiment.model]
+        )
+        others = [part for part in PARTS if self._has(part) and part not in waiting and not self._is_there(part)]
+        left = [part for part in PARTS if part in (*waiting, *others)]
+        finding["missing"] = [self.lacking] if self.lacking else [f"Not run yet: {', '.join(left)}"] if left else []
+        finding["sentence"] = findings.sentence(finding)
+        finding["caveats"] = self._caveats()
+        table = {"kind": "reproduction", "command": self.command}
+        self.study = Workspace(self.out).write_study(self._name(), table, self.members.values())
+        write_json(self.study.path / "finding.json", finding)
+        if self.archive is not None:
+            archives.keep_study(self.study, self.archive)
+
+    def _is_there(self, part: str) -> bool:
+        finding = self.finding
+        if part == "models":
+            return any(row["runs"][side] for row in finding["models"] for side in SIDES)
+        if part in ("faults", "claims"):
+            return bool(finding[part])
+        return any(found["kind"] == part for found in finding["parts"])
+
+    def _caveats(self) -> list[str]:
+        experiment = self.experiment
+        told = [QUICK] if self.settings.quick else []
+        told += [f"Reduced: {' and '.join(self._reductions())} in every run"] if self._reductions() else []
+        if any(row["runs"]["as_published"] for row in self.finding["models"]):
+            told.append("What is measured as published has the report's faults: it shows the report, not the networks")
+        return [*told, *experiment.notes]
+
+    def _reductions(self) -> list[str]:
+        images = [f"{self.limit:,} images"] if self.limit else []
+        return images + ([f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"] if self.epochs else [])
+
+    # ---- networks, which need no data ----
+
+    def _with_counts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Parameters of models that were not trained, so that what was published of them is held against a count."""
+        counted = {profile["label"]: profile["parameters"] for profile in self._profiles}
+        for row in rows:
+            for side in self.settings.sides:
+                if row[side] is None and row["label"] in counted:
+                    row[side] = {"parameters": counted[row["label"]]}
+        return rows
+
+    @property
+    def _profiles(self) -> list[dict[str, Any]]:
+        path = self.out / "studies" / self._name() / "profile.json"
+        return reproduce_parts.profiles(self.experiment, self._recipe, path, from_data=not self.lacking)
+
+
+def _label(recipe: str) -> str:
+    return Path(recipe).stem.replace("-", "_")
+
+
+def _value_at(recipe: Recipe, path: str) -> int:
+    node: Any = recipe
+    for key in path.split("."):
+        node = getattr(node, key)
+    return int(node)

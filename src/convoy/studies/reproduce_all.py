@@ -1,0 +1,34 @@
+"""Several reproduced experiments under one roof: a line each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from convoy.runs import Study, Workspace, write_json
+
+
+def gather(found: Mapping[str, Study], waiting: Sequence[str], out: str | Path, *, name: str, command: str) -> Study:
+    """The study of several reproductions; of those still `waiting` it says that they were not run yet."""
+    study = Workspace(out).write_study(name, {"kind": "reproductions", "command": command}, [])
+    entries = [
+        {"experiment": each, "study": os.path.relpath(reproduced.path, study.path), "why": ""}
+        for each, reproduced in found.items()
+    ]
+    entries += [{"experiment": each, "study": "", "why": "Not run yet"} for each in waiting]
+    findings = [reproduced.finding for reproduced in found.values()]
+    claims = [claim["verdict"] for finding in findings for claim in finding["claims"]]
+    faults = [fault for finding in findings for fault in finding["faults"]]
+    sentence = (
+        f"{len(found)} of {len(entries)} experiments done again: {sum(fault['moved'] for fault in faults)} of "
+        f"{len(faults)} effects of faults stand out, {claims.count('holds')} of {len(claims)} claims hold"
+    )
+    missing = [f"{finding['experiment']}: {told}" for finding in findings for told in finding["missing"]]
+    quick = ["Quick try: it shows that everything runs and is no evidence of anything"]
+    caveats = [*(quick if any(finding["quick"] for finding in findings) else []), *missing]
+    write_json(
+        study.path / "finding.json",
+        {"kind": "reproductions", "sentence": sentence, "caveats": caveats, "experiments": entries},
+    )
+    return study

@@ -1,0 +1,200 @@
+"""What a search concludes: what won, how good it is with fresh seeds, and how good it only looked among the trials."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from convoy.runs import Member
+from convoy.stats import Estimate, t_interval, wilson
+from convoy.studies.space import Range, Space, Values
+
+if TYPE_CHECKING:
+    from convoy.studies.search import Search
+
+FEWEST_ENDED = 10  # trials trained to the end; of fewer the importance is taken from all, as far as they came
+Params = Mapping[str, Any]
+
+
+def conclude(
+    asked: Search,
+    known: Sequence[FrozenTrial],
+    best: FrozenTrial,
+    members: Sequence[Member],
+    folder: Path,
+    *,
+    at_once: bool,
+) -> dict[str, Any]:
+    """The finding, as JSON. Accuracies are fractions; a trial's is the best of its epochs on validation."""
+    part = "test" if all("test" in member.run.scores for member in members) else "validation"
+    estimates = {name: _estimate(members, name) for name in dict.fromkeys((part, "validation"))}
+    trials = [_trial(number, frozen, asked.space, folder) for number, frozen in enumerate(known, start=1)]
+    winner = next(trial for trial, frozen in zip(trials, known, strict=True) if frozen.number == best.number)
+    importance, of_what = importances(known)
+    full = asked.base.train.epochs * asked.count
+    finding = {
+        "kind": "search",
+        "metric": f"{part} accuracy",
+        "part": part,
+        "label": asked.label,
+        "data": members[0].run.data["name"],
+        "space": [axis.as_json() for axis in asked.space.axes],
+        "method": {
+            "grid": asked.trials is None,
+            "trials": len(trials),
+            "sampler": None if asked.trials is None else asked.sampler,
+            "pruner": asked.pruner,
+            "seed": asked.base.seed,
+        },
+        "winner": {
+            "number": winner["number"],
+            "params": winner["params"],
+            "search_accuracy": winner["accuracy"],
+            "accuracy": estimates[part].as_json(),
+            "validation_accuracy": estimates["validation"].as_json(),
+            "seeds": [member.seed for member in members],
+        },
+        "epochs": {"each": asked.base.train.epochs, "trained": sum(trial["epochs"] for trial in trials), "full": full},
+        "importance": importance,
+        "importance_of": of_what,
+        "trials": trials,
+    }
+    return {**finding, "sentence": _sentence(finding), "caveats": _caveats(finding, asked.space, members, at_once)}
+
+
+def said(params: Params) -> str:
+    """train.batch_size = 64 and optim.lr = 0.005"""
+    *rest, last = [
+        f"{path} = {f'{value:.4g}' if isinstance(value, float) else value}" for path, value in params.items()
+    ]
+    return f"{', '.join(rest)} and {last}" if rest else last
+
+
+def importances(known: Sequence[FrozenTrial]) -> tuple[dict[str, float] | None, str]:
+    """Which share of the accuracy's variance each key explains (fANOVA, Hutter et al. 2014), and over which trials.
+
+    None where they are too few, or all alike.
+    """
+    ended = [frozen for frozen in known if frozen.state == TrialState.COMPLETE]
+    of_what = "trained to the end"
+    if len(ended) < FEWEST_ENDED:
+        ended, of_what = list(known), "whatever epoch they came to"
+    copies = [
+        create_trial(params=frozen.params, distributions=frozen.distributions, value=_accuracy(frozen))
+        for frozen in ended
+    ]
+    varied = [path for path in copies[0].params if len({repr(copy.params[path]) for copy in copies}) > 1]
+    if len(varied) < 2 or len({copy.value for copy in copies}) < 2:
+        return None, ""
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(copies)
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    shares = optuna.importance.get_param_importances(study, evaluator=evaluator, params=varied)
+    return dict(shares), f"{len(copies)} trials, {of_what}"
+
+
+def _accuracy(frozen: FrozenTrial) -> float:
+    if frozen.user_attrs.get("diverged"):
+        return 0.0
+    return max(frozen.intermediate_values.values(), default=0.0)
+
+
+def _trial(number: int, frozen: FrozenTrial, space: Space, folder: Path) -> dict[str, Any]:
+    state = "stopped early" if frozen.state == TrialState.PRUNED else "trained to the end"
+    run = Path(frozen.user_attrs["run"])
+    return {
+        "number": number,
+        "params": dict(space.overrides(frozen.params)),
+        "accuracy": _accuracy(frozen),
+        "epochs": frozen.user_attrs["epochs"],
+        "state": "diverged" if frozen.user_attrs.get("diverged") else state,
+        "run": os.path.relpath(run, folder.resolve()) if run.is_dir() else None,
+    }
+
+
+def _estimate(members: Sequence[Member], part: str) -> Estimate:
+    scores = [member.run.scores[part] for member in members]
+    if len(scores) == 1:
+        return wilson(scores[0]["correct"], scores[0]["n"])
+    return t_interval([score["accuracy"] for score in scores])
+
+
+def _sentence(finding: Mapping[str, Any]) -> str:
+    winner, trials = finding["winner"], finding["method"]["trials"]
+    seeds = len(winner["seeds"])
+    return (
+        f"Of {trials} {'points' if finding['method']['grid'] else 'trials'}, {said(winner['params'])} did best for "
+        f"{finding['label']} on {finding['data']}; trained again with "
+        f"{'a fresh seed' if seeds == 1 else f'{seeds} fresh seeds'} it reaches "
+        f"{Estimate.from_json(winner['accuracy']).text()} {finding['metric']}"
+    )
+
+
+def _caveats(finding: Mapping[str, Any], space: Space, members: Sequence[Member], at_once: bool) -> list[str]:
+    winner, method = finding["winner"], finding["method"]
+    flags = dict.fromkeys(flag for member in members for flag in member.run.status.get("flags", []))
+    told = [
+        *flags,
+        f"In the search the winner had {winner['search_accuracy']:.2%} on validation: the best of {method['trials']} "
+        "trials on the same images, and with the one seed it was chosen by, is too high for new ones",
+        *_close(finding),
+        *_at_the_edge(winner["params"], space),
+    ]
+    if len(winner["seeds"]) == 1:
+        told.append("One fresh seed: the interval is over images and says nothing about another seed")
+    if finding["part"] == "validation":
+        told.append("The test set stayed shut: validation accuracy also chose the winner and each run's epoch")
+    states = [trial["state"] for trial in finding["trials"]]
+    if early := states.count("stopped early"):
+        told.append(
+            f"{early} of {len(states)} trials were stopped early, by {method['pruner']}: one that begins slowly may "
+            "have been among them"
+        )
+    if diverged := states.count("diverged"):
+        told.append(f"{diverged} {'trial' if diverged == 1 else 'trials'} diverged and could not win")
+    hangs_on_order = method["pruner"] in ("hyperband", "median") or method["sampler"] in ("tpe", "gp")
+    if at_once and hangs_on_order:
+        told.append(
+            "Several trials were trained at a time, and what was tried next, or stopped, hung on which had ended: "
+            "another such search may take another way"
+        )
+    return told
+
+
+def _close(finding: Mapping[str, Any]) -> list[str]:
+    """The trials that the spread of seeds does not set apart from the winner."""
+    winner = finding["winner"]
+    sd = winner["validation_accuracy"]["sd"]
+    if sd is None:
+        return ["A trial has one seed: how many others are as good as the winner cannot be told from one fresh seed"]
+    within = [
+        trial
+        for trial in finding["trials"]
+        if trial["number"] != winner["number"] and trial["accuracy"] >= winner["search_accuracy"] - 2 * sd
+    ]
+    if not within:
+        return []
+    return [
+        f"{len(within)} other {'trial comes' if len(within) == 1 else 'trials come'} within two standard deviations of "
+        f"the winner's seeds ({200 * sd:.2f} points on validation) of its score: one seed each does not tell them apart"
+    ]
+
+
+def _at_the_edge(params: Params, space: Space) -> list[str]:
+    """Keys whose winning value is the lowest or the highest that was searched."""
+    told = []
+    for axis in space.axes:
+        value = params[axis.path]
+        numbers = [v for v in axis.extremes if isinstance(v, int | float) and not isinstance(v, bool)]
+        if len(numbers) < len(axis.extremes) or len(numbers) < 2 or not isinstance(axis, Values | Range):
+            continue
+        low, high = min(numbers), max(numbers)
+        if value in (low, high):
+            end = "lowest" if value == low else "highest"
+            told.append(f"{axis.path} = {value:g} is the {end} that was searched: the best may lie beyond")
+    return told

@@ -1,0 +1,194 @@
+"""What a search may vary: recipe keys with lists of values, or with ranges."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from convoy.recipe import Override, Recipe, parse_override, parse_values
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+MOST_POINTS = 100_000  # of a full grid, each of which is checked before the first is trained
+DECADE = 10.0  # a range of at least so many times its lower end is drawn evenly in its logarithm
+NOT_SEARCHED = {
+    "seed": "the winner is trained again with fresh seeds anyway",
+    "data.name": "accuracies on different images cannot be compared",
+    "data.limit": "accuracies on different images cannot be compared",
+    "data.split": "accuracies on different images cannot be compared",
+    "protocol": "a search scores on validation only",
+    "probe": "it changes nothing of what is trained",
+    "compute.device": "it changes nothing of what is trained",
+    "compute.threads": "it changes nothing of what is trained",
+    "about": "it changes nothing of what is trained",
+    "expected": "it changes nothing of what is trained",
+}
+
+
+@dataclass(frozen=True)
+class Values:
+    path: str
+    values: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ValueError(f"{self.path}: a grid needs values, as in {self.path}=1,2,3")
+        for value in self.values:
+            if self.values.count(value) > 1:
+                raise ValueError(f"{self.path}: {value!r} is given twice")
+
+    @property
+    def distribution(self) -> BaseDistribution:
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution([_stored(value) for value in self.values])
+
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        return self.values
+
+    def value(self, stored: Any) -> Any:
+        return next(value for value in self.values if _stored(value) == stored)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"path": self.path, "values": list(self.values)}
+
+
+@dataclass(frozen=True)
+class Range:
+    """From `low` to `high`, both included; whole numbers stay whole."""
+
+    path: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"{self.path}: a range goes from a number up to a higher one, not {self.low}..{self.high}")
+
+    @property
+    def is_log(self) -> bool:
+        return self.low > 0 and self.high >= DECADE * self.low
+
+    @property
+    def is_whole(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def distribution(self) -> BaseDistribution:
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        kind = IntDistribution if self.is_whole else FloatDistribution
+        return kind(self.low, self.high, log=self.is_log)  # type: ignore[arg-type]
+
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        return self.low, self.high
+
+    def value(self, stored: Any) -> Any:
+        return stored
+
+    def as_json(self) -> dict[str, Any]:
+        return {"path": self.path, "low": self.low, "high": self.high, "log": self.is_log}
+
+
+@dataclass(frozen=True)
+class Space:
+    axes: tuple[Values | Range, ...]
+
+    def __post_init__(self) -> None:
+        if not self.axes:
+            raise ValueError("a search needs a key to vary: --grid optim.lr=1e-4,1e-3,1e-2")
+        paths = [axis.path for axis in self.axes]
+        for path in paths:
+            if paths.count(path) > 1:
+                raise ValueError(f"{path} is searched twice: give all its values at once")
+            for kept, why in NOT_SEARCHED.items():
+                if path == kept or path.startswith(f"{kept}."):
+                    raise ValueError(f"{path} is not searched: {why}")
+
+    @property
+    def paths(self) -> list[str]:
+        return [axis.path for axis in self.axes]
+
+    @property
+    def size(self) -> int | None:
+        """Of the full grid; None where a range makes it endless."""
+        if any(isinstance(axis, Range) for axis in self.axes):
+            return None
+        return math.prod(len(axis.extremes) for axis in self.axes)
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        return {axis.path: axis.distribution for axis in self.axes}
+
+    def points(self, seed: int) -> list[dict[str, Any]]:
+        """The full grid as a storage knows it, shuffled: a tie must not always go to the same corner."""
+        assert self.size is not None
+        stored = [[_stored(value) for value in axis.extremes] for axis in self.axes]
+        grid = [dict(zip(self.paths, point, strict=True)) for point in product(*stored)]
+        random.Random(seed).shuffle(grid)
+        return grid
+
+    def overrides(self, stored: Mapping[str, Any]) -> list[Override]:
+        return [(axis.path, axis.value(stored[axis.path])) for axis in self.axes]
+
+    def check(self, base: Recipe) -> list[Recipe]:
+        """Every point of the grid, ranges at both ends, is put into the recipe: raises ValueError for one that does not
+        fit. Returns recipes that between them hold every value once, to be planned."""
+        corners = math.prod(len(axis.extremes) for axis in self.axes)
+        if corners > MOST_POINTS:
+            raise ValueError(f"a grid of {corners:,} points: the most is {MOST_POINTS:,}; give ranges in its place")
+        for point in product(*(axis.extremes for axis in self.axes)):
+            base.override(list(zip(self.paths, point, strict=True)))
+        return list(self._each_value_once(base))
+
+    def _each_value_once(self, base: Recipe) -> Iterator[Recipe]:
+        first = [(axis.path, axis.extremes[0]) for axis in self.axes]
+        yield base.override(first)
+        for place, axis in enumerate(self.axes):
+            for value in axis.extremes[1:]:
+                yield base.override([*first[:place], (axis.path, value), *first[place + 1 :]])
+
+
+def axes_of(
+    grid: Mapping[str, Sequence[Any]] | Sequence[str], ranges: Mapping[str, tuple[float, float]] | Sequence[str]
+) -> tuple[Values | Range, ...]:
+    """What may vary: from mappings, or as typed, "train.batch_size=64,128" and "optim.lr=1e-4..1e-1"."""
+    values = grid.items() if isinstance(grid, Mapping) else map(parse_values, grid)
+    ends = ranges.items() if isinstance(ranges, Mapping) else map(_parse_range, ranges)
+    return (
+        *(Values(path, tuple(listed)) for path, listed in values),
+        *(Range(path, low, high) for path, (low, high) in ends),
+    )
+
+
+def _parse_range(text: str) -> tuple[str, tuple[float, float]]:
+    path, ends = _halves(text, "=", text)
+    low, high = _halves(ends, "..", text)
+    return path, (_number(path, low), _number(path, high))
+
+
+def _halves(text: str, mark: str, whole: str) -> tuple[str, str]:
+    before, _, after = text.partition(mark)
+    if not (before and after):
+        raise ValueError(f"{whole!r} must be a key and its ends, as in optim.lr=1e-4..1e-1")
+    return before.strip(), after.strip()
+
+
+def _number(path: str, text: str) -> float:
+    _, value = parse_override(path, text)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{path}: {text!r} is no number, and a range goes from a number to a number")
+    return value
+
+
+def _stored(value: Any) -> Any:
+    """As a storage can hold it: a list or a table as JSON."""
+    return value if isinstance(value, bool | int | float | str) else json.dumps(value)

@@ -1,0 +1,204 @@
+"""The loss about trained weights: along a line, over a plane of two directions, and in the plane of the training path.
+
+H. Li, Z. Xu, G. Taylor, C. Studer, T. Goldstein, "Visualizing the Loss Landscape of Neural Nets", 2018, sections 4
+to 7. https://arxiv.org/abs/1712.09913
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from convoy.data.batches import Normaliser
+from convoy.evaluation import losses
+from convoy.evaluation.predict import predict
+from convoy.randomness import derive_seed
+from convoy.runs import Run, read_arrays, write_arrays
+from convoy.training.finish import best_network
+from convoy.training.plan import DTYPES, Plan, device_of
+
+LINE_POINTS = 51
+REACH = 1.0  # of a random direction, whose filters are as long as those of the network
+MARGIN = 0.2  # about the training path, of its extent
+MOST_EPOCHS = 50  # on a path: all of them are in memory at once, a parameter at a time
+TOLD_EACH = 5.0  # seconds
+
+Direction = list[torch.Tensor]
+Kind = Literal["line", "plane", "path"]
+
+
+class Spec(NamedTuple):
+    images: int = 1000  # of the training part, the same for every network of the same data
+    resolution: int = 25  # points a side
+
+    def check(self) -> None:
+        if self.images < 1:
+            raise ValueError(f"surface images = {self.images}: a loss needs at least one image")
+        if not 3 <= self.resolution <= 501:
+            raise ValueError(f"resolution = {self.resolution}: a surface has 3 to 501 points a side")
+
+
+class Path2D(NamedTuple):
+    """The training path in the plane that holds most of it, from the kept weights."""
+
+    directions: tuple[Direction, Direction]  # of length 1, at right angles
+    at: np.ndarray  # float64 [epochs, 2]
+    epochs: np.ndarray  # int64 [epochs], 0 is before training
+    explained: np.ndarray  # float64 [2], shares of the variance of the path
+
+
+class Scene:
+    """A network with its kept weights, in evaluation mode, and the images on which its loss is taken."""
+
+    def __init__(self, run: Run, ready: Plan, images: int) -> None:
+        prepared = ready.prepared
+        device, dtype = device_of(ready.recipe), DTYPES[ready.recipe.compute.precision]
+        self.module = best_network(run, ready).to(device)
+        self.kept = [parameter.detach().clone() for parameter in self.module.parameters()]
+        draw = np.random.default_rng(derive_seed(0, "surface"))
+        chosen = np.sort(draw.permutation(len(prepared.train))[:images])
+        self._images = prepared.train.images[chosen]
+        self._labels = torch.from_numpy(prepared.train.labels[chosen])
+        self._normaliser = Normaliser(prepared.mean, prepared.std, device, dtype)
+        self._loss = losses.build(ready.recipe.train.loss)
+
+    def loss_at(self, directions: Sequence[Direction], places: Sequence[float]) -> float:
+        """The mean loss with the weights moved that far along each direction; infinity where it is not finite."""
+        with torch.no_grad():
+            for number, (parameter, kept) in enumerate(zip(self.module.parameters(), self.kept, strict=True)):
+                moved = kept.clone()
+                for direction, place in zip(directions, places, strict=True):
+                    moved.add_(direction[number], alpha=place)
+                parameter.copy_(moved)
+            logits = predict(self.module, self._images, self._normaliser, batch_size=500)
+            loss = float(self._loss(torch.from_numpy(logits).double(), self._labels))
+        return loss if np.isfinite(loss) else float("inf")
+
+
+def filter_normalised(module: nn.Module, seed: int) -> Direction:
+    """A random direction whose every filter is as long as the network's own (section 4).
+
+    A filter is what makes one channel or unit: a row of a linear layer as well. Biases and the parameters of norms stay
+    where they are: they would move the loss by their scale and not by its shape.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    direction = []
+    for parameter in module.parameters():
+        drawn = torch.randn(parameter.shape, generator=generator).to(parameter)
+        if parameter.ndim < 2:
+            direction.append(torch.zeros_like(parameter))
+            continue
+        dims = tuple(range(1, parameter.ndim))
+        length, own = (torch.linalg.vector_norm(t.detach(), dim=dims, keepdim=True) for t in (drawn, parameter))
+        direction.append(drawn * (own / length))
+    return direction
+
+
+def training_path(run: Run, scene: Scene) -> Path2D | None:
+    """The first two principal directions of the kept epochs (section 7); None where they span no plane.
+
+    The weights are many and the epochs few, so that the directions come from the Gram matrix of the epochs.
+    """
+    files = sorted((run.path / "weights").glob("epoch-*.safetensors"))
+    files = [
+        files[place] for place in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_EPOCHS)).astype(int))
+    ]
+    if len(files) < 3:
+        return None
+    names = [name for name, _ in scene.module.named_parameters()]
+
+    def stacks() -> Iterator[torch.Tensor]:
+        return (_stack(files, name, kept) for name, kept in zip(names, scene.kept, strict=True))
+
+    gram = sum((stack @ stack.T for stack in stacks()), torch.zeros(len(files), len(files), dtype=torch.float64))
+    centring = torch.eye(len(files), dtype=torch.float64) - 1 / len(files)
+    values, vectors = torch.linalg.eigh(centring @ gram @ centring)
+    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+    if not values[1] > 1e-12 * values[0]:
+        return None
+    # Column k holds how much of each epoch, less their mean, makes the k-th direction of length 1.
+    shares = centring @ vectors[:, :2] / values[:2].sqrt()
+    at = gram @ shares
+    # Of an eigenvector the sign is left open. Training goes towards greater x and y: in space, towards who looks.
+    signs = -torch.sign(at[at.abs().argmax(0), [0, 1]])
+    shares, at = shares * signs, at * signs
+    directions: tuple[Direction, Direction] = ([], [])
+    for stack, kept in zip(stacks(), scene.kept, strict=True):
+        for direction, share in zip(directions, shares.T, strict=True):
+            direction.append((share @ stack).reshape(kept.shape).to(kept))
+    epochs = np.array([int(file.stem.removeprefix("epoch-")) for file in files])
+    return Path2D(directions, at.numpy(), epochs, (values[:2] / values.sum()).numpy())
+
+
+def _stack(files: Sequence[Path], name: str, kept: torch.Tensor) -> torch.Tensor:
+    """A parameter of each epoch, less that of the kept weights: float64 [epochs, numbers]."""
+    rows = []
+    for file in files:
+        with safe_open(file, framework="pt") as weights:
+            rows.append(weights.get_tensor(name).double().flatten())
+    return torch.stack(rows) - kept.double().cpu().flatten()
+
+
+def surface(
+    kind: Kind,
+    run: Run,
+    scene: Callable[[], Scene],
+    folder: Path,
+    spec: Spec,
+    *,
+    interrupted: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, np.ndarray] | None:
+    """x [M], y [N] and loss float64 [N, M], kept row by row in a file of `folder`, and from there when asked again.
+
+    Of a path also `at`, `epochs` and `explained`. A loss not computed yet is NaN, an unbounded one infinite. Empty for
+    a path that spans no plane; None where it was interrupted.
+    """
+    told = f"{kind} {spec.images} {LINE_POINTS if kind == 'line' else spec.resolution} "
+    weights = (run.path / "best.safetensors").read_bytes()
+    path = folder / f"{kind}-{hashlib.sha256(told.encode() + weights).hexdigest()[:12]}.npz"
+    arrays = read_arrays(path)
+    if arrays and not np.isnan(arrays["loss"]).any():
+        return arrays
+    about = scene()
+    walk = training_path(run, about) if kind == "path" else None
+    if kind == "path" and walk is None:
+        return {}
+    directions = (
+        walk.directions if walk else tuple(filter_normalised(about.module, derive_seed(s, "surface")) for s in (1, 2))
+    )
+    arrays = arrays or _empty(kind, spec, walk)
+    begun, rows = time.monotonic(), np.flatnonzero(np.isnan(arrays["loss"]).any(1))
+    said = begun
+    for done, row in enumerate(rows.tolist()):
+        losses = arrays["loss"][row]
+        for column in np.flatnonzero(np.isnan(losses)):
+            if interrupted():
+                write_arrays(path, arrays)
+                return None
+            losses[column] = about.loss_at(directions, (arrays["x"][column], arrays["y"][row]))
+        write_arrays(path, arrays)
+        if (now := time.monotonic()) - said > TOLD_EACH and done + 1 < len(rows):
+            said, left = now, (now - begun) / (done + 1) * (len(rows) - done - 1)
+            tell(f"{kind}: {done + 1} of {len(rows)} rows, about {left:,.0f} s left")
+    return arrays
+
+
+def _empty(kind: Kind, spec: Spec, walk: Path2D | None) -> dict[str, np.ndarray]:
+    if walk is not None:
+        low, high = np.minimum(walk.at.min(0), 0), np.maximum(walk.at.max(0), 0)
+        margin = MARGIN * (high - low)
+        x, y = (np.linspace(a, b, spec.resolution) for a, b in zip(low - margin, high + margin, strict=True))
+        more = {"at": walk.at, "epochs": walk.epochs, "explained": walk.explained}
+    else:
+        x = np.linspace(-REACH, REACH, LINE_POINTS if kind == "line" else spec.resolution)
+        y, more = np.zeros(1) if kind == "line" else x, {}
+    return {"x": x, "y": y, "loss": np.full((len(y), len(x)), np.nan), **more}

@@ -1,0 +1,82 @@
+"""What most studies begin with: a list of labelled recipes becomes a list of finished runs, each trained once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from convoy.evaluation import cost
+from convoy.recipe import Recipe
+from convoy.runs import Member, Run
+from convoy.studies.execute import choose, execute
+from convoy.training.plan import plan_all
+from convoy.training.run_one import Event
+
+
+class Entry(NamedTuple):
+    """A recipe under the name by which the study knows it, with one of the study's seeds."""
+
+    label: str
+    recipe: Recipe
+
+
+class _Job(NamedTuple):
+    """What is kept of a plan, which itself holds its images: a copy of them for each fold."""
+
+    recipe: Recipe
+    fingerprint: str
+    images: int  # to train on, epochs counted
+    flops: int
+
+
+def train_all(
+    entries: Sequence[Entry],
+    out: str | Path,
+    *,
+    distinct: bool = True,
+    fresh: bool = False,
+    test: bool = True,
+    interrupted: Callable[[], bool] = lambda: False,
+    show: Callable[[int, Event], None] = lambda position, event: None,
+) -> list[Member] | None:
+    """Trains what is not trained yet, long runs first; a member for each entry, in their order.
+
+    None where it was interrupted, to go on when called again. Every recipe is checked before the first is trained:
+    raises ValueError for one that cannot be trained, and where `distinct` for two labels of one recipe. Entries of one
+    fingerprint share a run.
+    """
+    jobs = _jobs(entries)
+    first_of: dict[str, int] = {}
+    for position, job in enumerate(jobs):
+        other = entries[first_of.setdefault(job.fingerprint, position)].label
+        if distinct and other != entries[position].label:
+            raise ValueError(
+                f"{other!r} and {entries[position].label!r} are the same recipe: there is nothing to compare"
+            )
+    # Long runs first, so that no worker is left with one at the end; what is long, FLOPs tell well enough.
+    order = sorted(first_of.values(), key=lambda position: jobs[position].flops, reverse=True)
+    recipes = [jobs[position].recipe for position in order]
+    where = choose(recipes, sum(jobs[position].images for position in order))
+    runs: dict[str, Run] = {}
+    for place, event in execute(recipes, out, where=where, fresh=fresh, test=test, interrupted=interrupted):
+        show(order[place], event)
+        if event.kind == "end" and event.values["state"] == "finished":
+            runs[jobs[order[place]].fingerprint] = Run(Path(event.values["run"]))
+    if len(runs) < len(first_of):
+        return None
+    return [
+        Member(entry.label, entry.recipe.seed, runs[job.fingerprint]) for entry, job in zip(entries, jobs, strict=True)
+    ]
+
+
+def _jobs(entries: Sequence[Entry]) -> list[_Job]:
+    flops: dict[tuple[str, int, int], int] = {}  # an image
+    jobs = []
+    for ready in plan_all(entry.recipe for entry in entries):
+        model, shape = ready.recipe.model.model_dump_json(), (ready.prepared.in_chans, ready.prepared.image_size)
+        if (model, *shape) not in flops:
+            flops[model, *shape] = cost.flops_per_image(ready.network(), (*shape, shape[1]))
+        images = len(ready.prepared.train) * ready.recipe.train.epochs
+        jobs.append(_Job(ready.recipe, ready.fingerprint, images, flops[model, *shape] * images))
+    return jobs

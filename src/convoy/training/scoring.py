@@ -1,0 +1,57 @@
+"""How a run scores a part of its data, at the end of an epoch and when it is done; faults of scoring stand here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from convoy.data.augment import build as build_augmentation
+from convoy.data.batches import Normaliser, augmented
+from convoy.data.imageset import ImageSet
+from convoy.evaluation import losses
+from convoy.evaluation.predict import predict
+from convoy.evaluation.scores import probabilities, sampled_classes, score
+from convoy.randomness import derive_seed
+from convoy.training.faults import whole_batches
+from convoy.training.plan import Plan
+
+
+class Scored(NamedTuple):
+    images: ImageSet  # that were scored
+    logits: np.ndarray  # float32 [N, classes]
+    predicted: np.ndarray  # int64 [N], the classes named
+    values: dict[str, Any]  # as they are told
+    loss: float  # what selection and schedule go by, whatever is told; infinite where it is not finite
+
+
+def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet) -> Scored:
+    recipe, faults = ready.recipe, ready.recipe.protocol.faults
+    if "drop_last_in_evaluation" in faults:
+        whole = whole_batches(len(images), ready)
+        images = ImageSet(images.images[:whole], images.labels[:whole], images.classes)
+    logits = predict(module, images.images, _normaliser(ready, module, part))
+    predicted = logits.argmax(axis=1)
+    if "sampled_labels" in faults and part == "test":
+        likely = logits if ready.ends_in_softmax else probabilities(logits)
+        predicted = sampled_classes(likely, derive_seed(recipe.seed, "sampled labels"))
+    loss = losses.build(recipe.train.loss, faults=faults)
+    values = score(logits, images.labels, images.classes, loss, predicted)
+    mean = math.inf if values["loss"] is None else values["loss"]
+    if "loss_divided_twice" in faults and values["loss"] is not None:
+        told = losses.divided_twice(loss, recipe.train.batch_size)
+        values["loss"] = float(told(torch.tensor(logits), torch.tensor(images.labels)))
+    return Scored(images, logits, predicted, values, mean)
+
+
+def _normaliser(ready: Plan, module: nn.Module, part: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    weight = next(module.parameters())
+    normaliser = Normaliser(ready.prepared.mean, ready.prepared.std, weight.device, weight.dtype)
+    if "augmented_test" not in ready.recipe.protocol.faults:
+        return normaliser
+    augmentation = build_augmentation(ready.recipe.data.augment)
+    return augmented(normaliser, augmentation, derive_seed(ready.recipe.seed, f"augment {part}"))

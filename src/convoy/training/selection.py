@@ -1,0 +1,48 @@
+"""What picks the best epoch: the validation part, or the test set where a fault says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from convoy.data.imageset import ImageSet
+from convoy.runs import Run, Workspace, write_json
+from convoy.training.ledger import Ledger
+from convoy.training.plan import Plan
+from convoy.training.scoring import Scored, score_part
+
+
+class Selection:
+    def __init__(self, run: Run, ready: Plan, workspace: Workspace, *, resumed: bool) -> None:
+        self._run, self._ready, self._workspace = run, ready, workspace
+        # Of the test set in this workspace, when this run last opened it.
+        self.openings = run.data.get("test_openings", 0) if resumed else 0
+        self._test = self._open_test() if ready.selection == "test" else None
+
+    def end_epoch(self, module: nn.Module, ledger: Ledger, epoch: int) -> dict[str, Any]:
+        """Its share of the epoch's line, with `best`, which the ledger is told too; epochs from 1."""
+        part = self._ready.selection
+        if part is None:
+            ledger.best_epoch = epoch
+            return {"best": True}
+        images = self._test if part == "test" else self._ready.validation_in(epoch)
+        assert images is not None
+        scored = score_part(self._ready, module, part, images)
+        line = _told(part, scored) | {"best": ledger.select(epoch, scored.values["accuracy"], scored.loss)}
+        if line["best"] and "test_opened_at_each_best" in self._ready.recipe.protocol.faults:
+            line |= _told("test", score_part(self._ready, module, "test", self._open_test()))
+            write_json(self._run.path / "data.json", {**self._run.data, "test_openings": self.openings})
+        return line
+
+    def _open_test(self) -> ImageSet:
+        assert self._ready.prepared.test is not None
+        return self._ready.prepared.test.open(self._count)
+
+    def _count(self, data_hash: str) -> None:
+        self.openings = self._workspace.record_opening(data_hash, self._run.name)
+
+
+def _told(part: str, scored: Scored) -> dict[str, Any]:
+    line = {f"{part}_{key}": scored.values[key] for key in ("loss", "accuracy", "correct")}
+    return line | {f"{part}_total": scored.values["n"]}

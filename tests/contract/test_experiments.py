@@ -1,0 +1,101 @@
+"""Every built-in experiment: its recipes can be trained, its faults are faults, its claims can be tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convoy.recipe import Recipe, builtin_names
+from convoy.studies import claims
+from convoy.studies import experiment as experiments
+from convoy.studies.experiment import Experiment, Fault, Model
+from convoy.training.plan import plan
+
+FEW = [("data.limit", 200), ("train.batch_size", 16)]
+FOUND = {name: experiments.load(name) for name in experiments.names()}
+MODELS = [(found, model) for found in FOUND.values() for model in found.model]
+FAULTS = [(found, fault) for found in FOUND.values() for fault in found.fault]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Noise in the shape of CIFAR-10, in its place."""
+    draw = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "cifar10.npz"
+    parts = {f"x_{part}": draw.integers(0, 256, (n, 32, 32, 3), np.uint8) for part, n in (("train", 300), ("test", 60))}
+    np.savez(path, **parts, y_train=np.arange(300) % 10, y_test=np.arange(60) % 10)
+    return {"cifar10": f"cifar10={path}", "mnist": "mnist"}
+
+
+def few(recipe: Recipe, data: dict[str, str]) -> Recipe:
+    return recipe.override([("data.name", data[recipe.data.name]), *FEW])
+
+
+def test_the_five_experiments_are_there() -> None:
+    assert set(FOUND) == {"course-mnist", "cifar-course", "resnet-mnist", "classics-mnist", "tensor-mnist"}
+
+
+@pytest.mark.parametrize(("found", "model"), MODELS, ids=[model.label for _, model in MODELS])
+def test_a_model_trains_under_both_protocols_and_only_the_published_one_has_faults(
+    found: Experiment, model: Model, data: dict[str, str]
+) -> None:
+    assert model.as_published is not None
+    published, corrected = (plan(few(found.recipe(name, []), data)) for name in (model.as_published, model.corrected))
+
+    assert published.recipe.protocol.faults
+    assert not corrected.recipe.protocol.faults
+    assert corrected.selection == "validation"
+    assert corrected.recipe.data.normalise == "train"
+    assert published.recipe.train == corrected.recipe.train
+    assert published.recipe.optim == corrected.recipe.optim
+    assert published.recipe.seed == corrected.recipe.seed
+
+
+@pytest.mark.parametrize(("found", "model"), MODELS, ids=[model.label for _, model in MODELS])
+def test_a_published_number_of_parameters_is_that_of_the_network(
+    found: Experiment, model: Model, data: dict[str, str]
+) -> None:
+    if "parameters" not in model.published:
+        pytest.skip("none is published")
+    network = plan(few(found.recipe(model.corrected, []), data)).network()
+
+    assert sum(parameter.numel() for parameter in network.parameters()) == model.published["parameters"]
+
+
+@pytest.mark.parametrize(("found", "fault"), FAULTS, ids=[f"{f.name}: {fault.name}" for f, fault in FAULTS])
+def test_a_fault_is_the_base_with_one_thing_changed(found: Experiment, fault: Fault, data: dict[str, str]) -> None:
+    without, with_ = fault.sides(found.recipe(fault.base, []))
+
+    assert not without.protocol.faults
+    if fault.of_one_seed:
+        assert without == with_
+        return
+    assert len(with_.protocol.faults) + bool(fault.set) == 1
+    sound, faulty = plan(few(without, data)), plan(few(with_, data))
+    assert faulty.fingerprint != sound.fingerprint
+
+
+@pytest.mark.parametrize("name", list(FOUND))
+def test_every_recipe_of_the_experiment_is_used_by_it(name: str) -> None:
+    found = FOUND[name]
+    named = {recipe for model in found.model for recipe in (model.as_published, model.corrected)}
+    named |= {fault.base for fault in found.fault} | {recipe for part in found.study for recipe in part.recipes}
+
+    assert {recipe for recipe in builtin_names() if recipe.startswith(f"{name}/")} == named
+
+
+@pytest.mark.parametrize("name", list(FOUND))
+def test_its_claims_are_of_recipes_that_there_are(name: str) -> None:
+    for claim in FOUND[name].claim:
+        assert claims.check(claim, folder=FOUND[name].folder).sides
+
+
+def test_a_recipe_or_measure_that_is_not_known_is_answered_with_the_close_ones(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.toml"
+    model = '[[model]]\nlabel = "a"\ncorrected = "tensor-mnist/corrected"\npublished = { test_acuracy = 1 }\n'
+    path.write_text(f'title = "t"\nabout = "a"\ndata = "mnist"\n{model}')
+
+    with pytest.raises(ValueError, match=r"experiment\.toml.*did you mean 'test_accuracy'"):
+        experiments.load(str(path))

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from convoy.data.augment import build
+from convoy.data.batches import Batches, Normaliser
+from convoy.data.imageset import ImageSet
+from convoy.data.resplit import Resplit
+from convoy.recipe import SplitSpec
+
+
+def numbered(first: int, count: int) -> ImageSet:
+    """Images that hold their own number; every third one is of class 1."""
+    images = np.arange(first, first + count, dtype=np.uint8).reshape(count, 1, 1, 1)
+    return ImageSet(images, (np.arange(count) % 3 == 0).astype(np.int64), ("a", "b"))
+
+
+def resplit(**spec: object) -> Resplit:
+    return Resplit(numbered(0, 90), numbered(90, 30), SplitSpec(**spec))
+
+
+def numbers(images: ImageSet) -> set[int]:
+    return {int(number) for number in images.images.ravel()}
+
+
+def test_first_epoch_has_the_runs_own_split() -> None:
+    parts = resplit()
+    assert parts.train(0).tolist() == list(range(90))
+    assert numbers(parts.validation(0)) == set(range(90, 120))
+
+
+def test_parts_of_an_epoch_are_disjoint_and_together_all_images_in_the_same_counts() -> None:
+    parts = resplit()
+    for epoch in range(5):
+        held_out = numbers(parts.validation(epoch))
+        assert len(held_out) == 30
+        assert held_out | set(parts.train(epoch).tolist()) == set(range(120))
+        assert len(parts.train(epoch)) == 90
+
+
+def test_validation_images_of_one_epoch_are_trained_on_in_another() -> None:
+    parts = resplit()
+    assert numbers(parts.validation(3)) & set(parts.train(2).tolist())
+    assert numbers(parts.validation(3)) != numbers(parts.validation(4))
+
+
+def test_parts_depend_on_split_seed_and_epoch_alone() -> None:
+    later, anew = resplit(), resplit()
+    for epoch in range(3):
+        later.validation(epoch)
+    assert np.array_equal(later.train(7), anew.train(7))
+    assert not np.array_equal(anew.train(7), resplit(seed=43).train(7))
+
+
+@pytest.mark.parametrize("epoch", range(1, 4))
+def test_stratified_parts_have_the_shares_of_the_classes(epoch: int) -> None:
+    assert resplit().validation(epoch).class_counts == [20, 10]
+
+
+def test_parts_that_are_not_stratified_are_drawn_from_all_images_alike() -> None:
+    counts = {tuple(resplit(stratified=False).validation(epoch).class_counts) for epoch in range(1, 12)}
+    assert len(counts) > 1
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "balanced"])
+def test_batches_of_an_epoch_hold_no_image_of_its_validation_part(sampling: str) -> None:
+    parts = resplit()
+    batches = Batches(
+        parts.pool,
+        batch_size=16,
+        seed=1,
+        normaliser=Normaliser([0.0], [1 / 255], torch.device("cpu"), torch.float32),
+        augmentation=build([]),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        sampling=sampling,  # type: ignore[arg-type]
+        resplit=parts,
+    )
+    for epoch in (0, 1, 5):
+        seen = torch.cat([batches.at(epoch, step)[0].ravel() for step in range(batches.steps_per_epoch)]).round().int()
+        assert len(seen) == 90
+        assert not set(seen.tolist()) & numbers(parts.validation(epoch))

@@ -1,0 +1,202 @@
+"""The numbers of a reproduction's figures and tables, and what is said of a published value."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoy.reporting.figures_protocols import lines, lines_caption, published_curves
+from convoy.reporting.figures_reproduction import (
+    effect_numbers,
+    effects_caption,
+    measured_caption,
+    measured_numbers,
+    verdict,
+)
+from convoy.reporting.measures import measure
+from convoy.reporting.reproduction_tables import against_published, measures_of
+from convoy.reporting.reproductions_page import worst_fault
+from convoy.stats import paired_t, t_interval, wilson
+
+ACCURACY = measure("test_accuracy")
+
+
+def model(label, *, published=None, as_published=None, corrected=None):
+    runs = {"as_published": [], "corrected": []}
+    measured = {"as_published": as_published, "corrected": corrected}
+    return {"label": label, "published": published or {}, **measured, "difference": None, "runs": runs}
+
+
+def fault(name, effects, *, measure="test_accuracy", moved=True, p: float | None = 0.01):
+    effect = paired_t(effects, [0.0] * len(effects)).difference if len(effects) > 1 else t_interval(effects)
+    return {"name": name, "measure": measure, "effect": effect.as_json(), "p": p, "p_holm": p, "moved": moved}
+
+
+def epochs(part, accuracies, *, train=(0.5, 0.9)):
+    return [
+        {"train_loss": 1.0, "train_accuracy": t, f"{part}_loss": 1.0, f"{part}_accuracy": accuracy}
+        for t, accuracy in zip(train, accuracies, strict=True)
+    ]
+
+
+def test_accuracies_are_shown_in_percent_and_their_differences_in_points():
+    estimate = t_interval([0.97, 0.99]).as_json()
+    assert (ACCURACY.title, ACCURACY.unit, ACCURACY.apart) == ("Test accuracy", "%", "points")
+    assert ACCURACY.parts(estimate) == ("98.00", "± 12.71")
+    assert ACCURACY.distance(-0.0043) == "0.43 points"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("parameters", 44426, "+44,426"),
+        ("flops_per_image", -14_500_000, "−14.5 M"),
+        ("total_seconds", 708.38, "+708"),
+        ("epochs", 25, "+25"),
+        ("test_accuracy", -0.00001, "0.00"),
+    ],
+)
+def test_differences_carry_a_sign_unless_they_round_to_zero(name, value, text):
+    assert measure(name).parts(value, signed=True) == (text, "")
+
+
+@pytest.mark.parametrize(
+    ("published", "words"),
+    [
+        (None, "none published"),
+        (0.985, "inside the interval"),
+        (0.9935, "outside: 0.11 points above the interval"),
+        (0.90, "outside: 7.76 points below the interval"),
+    ],
+)
+def test_published_accuracy_is_set_against_the_interval_of_what_was_measured(published, words):
+    measured = t_interval([0.984, 0.985, 0.986]).as_json() | {"low": 0.9776, "high": 0.9924}
+    assert against_published(ACCURACY, published, measured) == words
+
+
+def test_one_run_without_an_interval_puts_nothing_outside():
+    told = against_published(ACCURACY, 0.99, t_interval([0.98]).as_json())
+    assert told == "1.00 points above; one run, no interval"
+
+
+def test_one_seed_is_held_against_the_interval_over_images():
+    assert against_published(ACCURACY, 0.982, wilson(9800, 10000).as_json()) == "inside the interval"
+
+
+def test_published_seconds_are_only_compared_as_a_ratio():
+    seconds = measure("total_seconds")
+    assert against_published(seconds, 40.0, t_interval([19.0, 21.0]).as_json()) == "2.00 times as long"
+    assert against_published(seconds, 5.0, t_interval([19.0, 21.0]).as_json()) == "4.00 times as fast"
+
+
+def test_published_speed_is_compared_the_other_way_round():
+    assert against_published(measure("images_per_second"), 6000.0, t_interval([2900.0, 3100.0]).as_json()) == (
+        "2.00 times as fast"
+    )
+
+
+def test_published_parameters_are_the_same_or_outside():
+    assert against_published(measure("parameters"), 44426, 44426) == "the same"
+    assert against_published(measure("parameters"), 44430, 44426) == "outside: 4 more than counted"
+
+
+def test_measures_are_those_that_were_published_as_one_number_and_the_test_accuracy():
+    published = {"parameters": 5, "test_accuracy_by_epoch": [0.9, 0.91], "train_seconds": 3.0}
+    found = measures_of([model("a", published=published, corrected={"test_accuracy": None})])
+    assert [each.name for each in found] == ["test_accuracy", "train_seconds", "parameters"]
+
+
+def test_models_stand_side_by_side_in_the_unit_of_the_measure():
+    estimate = t_interval([0.97, 0.99]).as_json()
+    models = [
+        model("lenet", published={"test_accuracy": 0.9744}, as_published={"test_accuracy": estimate}),
+        model("untrained", published={"test_accuracy": 0.99}),
+    ]
+    numbers = measured_numbers(models, "test_accuracy")
+    assert numbers is not None
+    (row,) = numbers.rows
+    assert row.label == "lenet"
+    assert row.published == pytest.approx(97.44)
+    assert row.as_published is not None
+    assert row.as_published.mean == pytest.approx(98.0)
+    assert row.corrected is None
+    assert "lenet, run as published, ends 0.56 points above the published value" in measured_caption([numbers])
+
+
+def test_no_model_with_a_measure_makes_no_chart():
+    assert measured_numbers([model("lenet", published={"test_accuracy": 0.97})], "test_accuracy") is None
+
+
+def test_faults_stand_strongest_first_and_accuracies_before_other_measures():
+    faults = [
+        fault("loss_divided_twice", [-0.2, -0.19], measure="train_loss"),
+        fault("selection_on_test", [0.001, 0.002]),
+        fault("sampled_labels", [-0.012, -0.013]),
+        fault("resplit_every_epoch", [0.004, 0.005], measure="validation_accuracy"),
+    ]
+    accuracies, losses = effect_numbers(faults)
+    assert [effect.name for effect in accuracies.effects] == [
+        "sampled labels",
+        "resplit every epoch (validation)",
+        "selection on test",
+    ]
+    assert accuracies.effects[0].span.mean == pytest.approx(-1.25)
+    assert losses.measure.name == "train_loss"
+
+
+@pytest.mark.parametrize(
+    ("effects", "moved", "p", "told"),
+    [
+        ([0.01, 0.011], True, 0.01, "moved"),
+        ([0.01, -0.011], False, 0.9, "not told apart"),
+        ([0.0, 0.0], False, None, "moved nothing"),
+        ([0.01], False, None, "no interval"),
+    ],
+)
+def test_verdict_of_a_fault_follows_its_test(effects, moved, p, told):
+    assert verdict(fault("any", effects, moved=moved, p=p)) == told
+
+
+def test_caption_of_the_faults_names_the_strongest_and_those_that_moved_nothing():
+    faults = [fault("sampled_labels", [-0.012, -0.013]), fault("log_softmax", [0.0, 0.0], moved=False, p=None)]
+    caption = effects_caption(effect_numbers(faults))
+    assert "“sampled labels” lowers the test accuracy most, by 1.25 points." in caption
+    assert "“log softmax” moved nothing at all." in caption
+
+
+def test_worst_fault_is_the_one_that_moved_an_accuracy_most():
+    faults = [
+        fault("sampled_labels", [-0.012, -0.013]),
+        fault("loss_divided_twice", [-20.0, -19.0], measure="train_loss"),
+        fault("large_but_unsure", [0.3, -0.1], moved=False),
+    ]
+    assert worst_fault({"faults": faults}) == "sampled labels: −1.25 ± 0.64 points"
+    assert worst_fault({"faults": []}) == "none was priced"
+
+
+def test_test_part_that_selected_is_what_was_held_out():
+    metrics = {
+        "as_published": {"a": [epochs("test", (0.4, 0.8))]},
+        "corrected": {"a": [epochs("validation", (0.4, 0.7))]},
+    }
+    drawn = lines(metrics, "accuracy")
+    assert [(line.protocol, line.curve.part, line.role) for line in drawn] == [
+        ("as_published", "train", "training"),
+        ("as_published", "test", "held out"),
+        ("corrected", "train", "training"),
+        ("corrected", "validation", "held out"),
+    ]
+    caption = lines_caption(drawn, ())
+    assert "a, as published, ends at 80.00 % on the test part. Its training accuracy ends 10.00 points above" in caption
+
+
+def test_test_part_that_was_opened_at_some_epochs_is_shown_at_these():
+    table = [{"epoch": n, **line} for n, line in enumerate(epochs("validation", (0.4, 0.8, 0.7), train=(0, 0, 0)), 1)]
+    table[1] |= {"test_loss": 1.0, "test_accuracy": 0.75}
+    drawn = lines({"corrected": {"a": [table]}}, "accuracy")
+    (line,) = [line for line in drawn if line.curve.part == "test"]
+    assert (line.role, line.epochs, line.curve.mean) == ("test", (2,), (75.0,))
+
+
+def test_published_epochs_are_read_part_by_part():
+    curves = published_curves({"test_accuracy": 0.99, "test_accuracy_by_epoch": [0.9755, 0.9745]})
+    assert [(curve.part, curve.accuracy) for curve in curves] == [("test", pytest.approx((97.55, 97.45)))]

@@ -1,0 +1,186 @@
+"""A reproduction's page made whole: from small real runs, from archived ones, from none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fake_runs import fake_study
+from tests.reporting.test_report import Page
+
+import convoy
+from convoy import archive
+from convoy.reporting import write_report
+from convoy.runs import Member, Run, Study, Workspace, write_json
+from convoy.stats import paired_t, t_interval
+
+SIDES = ("as_published", "corrected")
+PUBLISHED = {
+    "test_accuracy": 0.4,
+    "parameters": 1.0,
+    "test_accuracy_by_epoch": [0.3, 0.4, 0.45],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, stripes) -> dict[str, list[Run]]:
+    out = tmp_path_factory.mktemp("runs")
+    shared = {"compute.threads": 1, "optim.lr": 0.01, "train.batch_size": 20}
+    faults = {"as_published": ["selection_on_test"], "corrected": []}
+    return {
+        side: [
+            convoy.train(
+                "defaults/images", model="two_conv_cnn", data=str(stripes), epochs=2, limit=300, seed=seed, out=out,
+                set={**shared, "protocol.faults": faults[side]}, show=False,
+            )
+            for seed in (1, 2)
+        ]
+        for side in SIDES
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(runs, tmp_path_factory) -> Study:
+    out = tmp_path_factory.mktemp("study")
+    part = fake_study(out, name="compare-part")
+    study = reproduction(
+        out, runs, parts=[{"kind": "comparison", "study": f"../{part.name}", "sentence": "lenet wins"}]
+    )
+    write_report(study)
+    return study
+
+
+@pytest.fixture(scope="module")
+def text(study) -> str:
+    return Page((study.path / "report.html").read_text()).text.replace("\u00a0", " ")
+
+
+def reproduction(out: Path, runs: Mapping[str, Sequence[Run]], *, parts: Sequence[Any] = ()) -> Study:
+    """What `convoy reproduce` would conclude of one model, written by hand."""
+    accuracies = {side: [run.scores["test"]["accuracy"] for run in runs[side]] for side in runs}
+    measured = {
+        side: {"test_accuracy": t_interval(values).as_json(), "parameters": runs[side][0].cost["parameters"]}
+        for side, values in accuracies.items()
+    }
+    effect = paired_t([0.3, 0.31], [0.4, 0.4])
+    model = {
+        "label": "two_conv_cnn",
+        "published": PUBLISHED,
+        **{side: measured.get(side) for side in SIDES},
+        "difference": {"test_accuracy": paired_t(*accuracies.values()).difference.as_json()} if runs else None,
+        "runs": {side: [run.name for run in runs.get(side, ())] for side in SIDES},
+    }
+    fault = {
+        "name": "sampled_labels", "sentence": "The class is drawn from the softmax", "measure": "test_accuracy",
+        "without": t_interval([0.4, 0.4]).as_json(), "with": t_interval([0.3, 0.31]).as_json(),
+        "effect": effect.difference.as_json(), "p": effect.p, "p_holm": effect.p, "moved": True,
+        "words": "moved the test accuracy",
+    }  # fmt: skip
+    claim = {
+        "id": "faster", "sentence": "Adam is faster", "measure": "best_epoch", "verdict": "cannot be told",
+        "words": "2 against 2 epochs", "a": 2, "b": 2, "difference": None, "runs": [], "reduced": "300 images",
+    }  # fmt: skip
+    finding = {
+        "kind": "reproduction", "experiment": "tensor-mnist", "title": "A small CNN", "sentence": "It comes near",
+        "caveats": ["Quick try: no evidence"], "missing": ["Not run yet: search"], "hardware": "an old laptop",
+        "quick": True, "protocol": "both", "models": [model], "faults": [fault], "claims": [claim], "parts": parts,
+    }  # fmt: skip
+    members = [Member("two_conv_cnn", run.recipe.seed, run) for side in runs for run in runs[side]]
+    study = Workspace(out).write_study("reproduce", {"kind": "reproduction", "command": "convoy reproduce x"}, members)
+    write_json(study.path / "finding.json", finding)
+    return study
+
+
+def test_first_screen_says_what_is_missing_and_what_lies_outside(text):
+    first = text[: text.index("The price of each fault")]
+    for told in ("It comes near", "Not run yet: search", "Quick try: no evidence", "outside:", "fewer than counted"):
+        assert told in first
+
+
+def test_every_figure_of_the_report_is_a_file(study):
+    files = {path.name for path in (study.path / "figures").iterdir()}
+    charts = ("faults", "comparison", "training_curve", "training_loss", "confusion", "confusion-corrected")
+    assert {f"{name}.{kind}" for name in charts for kind in ("png", "svg")} <= files
+    assert {"predictions.png", "predictions-corrected.png", "samples.png", "filters.png"} <= files
+
+
+def test_epochs_stand_line_by_line_with_images_right_and_the_published_accuracy(text, runs):
+    line = runs["as_published"][0].metrics[1]
+    assert f"({line['test_correct']} / {line['test_total']})" in text
+    table = text[text.index("Epoch by epoch, as published") : text.index("Epoch by epoch, corrected")]
+    assert "40.00" in table
+    assert "45.00" in table  # of an epoch that this run had not
+
+
+def test_part_is_shown_with_its_sentence_its_figure_and_the_way_to_its_report(study):
+    html = (study.path / "report.html").read_text()
+    assert "lenet wins" in html
+    assert '<a href="../compare-part/report.html">' in html
+    assert '<figure id="accuracy_bars"' in html
+    assert "(../compare-part/report.md)" in (study.path / "report.md").read_text()
+
+
+def test_both_protocols_of_a_model_have_one_colour(study):
+    html = (study.path / "report.html").read_text()
+    curves = html[html.index('<figure id="training_curve"') : html.index('<figure id="training_loss"')]
+    assert "var(--m0)" in curves
+    assert "var(--m1)" not in curves
+
+
+def test_every_run_is_linked_under_its_protocol(study, runs, text):
+    links = {link["href"] for link in Page((study.path / "report.html").read_text()).all("a")}
+    for side in SIDES:
+        assert f"two_conv_cnn, {side.replace('_', ' ')}" in text
+        assert all(any(run.name in link for link in links) for run in runs[side])
+
+
+def test_archived_runs_make_a_page_that_says_where_the_pictures_are(runs, tmp_path):
+    slim = {side: [archive.keep(run, tmp_path / "runs") for run in group] for side, group in runs.items()}
+    study = reproduction(tmp_path, slim)
+    text = Page(write_report(study).read_text()).text
+    assert "archived runs hold neither" in text
+    assert "No predictions are pictured" in text
+    assert not (study.path / "figures" / "samples.png").exists()
+
+
+def test_experiment_without_any_run_shows_what_was_published(tmp_path):
+    study = reproduction(tmp_path, {})
+    text = Page(write_report(study).read_text()).text
+    assert "not measured as published" in text
+    assert "40.00" in text
+
+
+def test_part_that_is_not_there_is_named(runs, tmp_path):
+    study = reproduction(tmp_path, runs, parts=[{"kind": "search", "study": "../gone", "sentence": "128 did best"}])
+    text = Page(write_report(study).read_text()).text
+    assert "128 did best. The study itself (gone) is not here." in text
+
+
+def test_finding_of_a_run_that_the_study_does_not_hold_is_refused(runs, tmp_path):
+    study = reproduction(tmp_path, runs)
+    finding = study.finding
+    finding["models"][0]["runs"]["corrected"] = ["lenet-s1-000000000000"]
+    write_json(study.path / "finding.json", finding)
+    with pytest.raises(ValueError, match="names the run 'lenet-s1-000000000000'"):
+        write_report(study)
+
+
+def test_several_experiments_are_a_line_each_with_the_way_to_their_reports(study, tmp_path):
+    copy = tmp_path / "studies" / "reproduce"
+    shutil.copytree(study.path, copy)
+    table = {"kind": "reproductions", "command": "convoy reproduce all"}
+    index = Workspace(tmp_path).write_study("all", table, [])
+    experiments = [
+        {"experiment": "tensor-mnist", "study": "../reproduce", "why": ""},
+        {"experiment": "cifar-course", "study": "", "why": "Not run yet"},
+    ]
+    finding = {"kind": "reproductions", "sentence": "1 of 2 done again", "caveats": [], "experiments": experiments}
+    (index.path / "finding.json").write_text(json.dumps(finding))
+    page = Page(write_report(index).read_text())
+    assert {"href": "../reproduce/report.html"} in page.all("a")
+    for told in ("sampled labels: −9.50", "It comes near", "Not run yet"):
+        assert told in page.text

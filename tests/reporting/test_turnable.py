@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convoy.reporting import render, turnable
+from convoy.reporting.content import Code, Page, Path3D, Points3D, Section, Surface3D, Turnable
+
+RATES = np.array([1e-4, 1e-3, 1e-2])
+POINTS = Points3D(np.array([16.0, 32.0, 64.0]), RATES, np.array([90.0, 98.0, 95.0]), text=("a", "b", "</script><b>"))
+BEST = Points3D(np.array([32.0]), np.array([1e-3]), np.array([98.0]), label="<winner>")
+SCATTER = Turnable("scatter", "Accuracy", "All.", (POINTS, BEST), ("batch size", "rate", "%"), (True, True, False))
+GRID = np.linspace(-1, 1, 5)
+HEIGHTS = np.add.outer(GRID**2, GRID**2) + 0.5
+SURFACE = Turnable(
+    "surface",
+    "Loss",
+    "About the end.",
+    (Surface3D(GRID, GRID, HEIGHTS), Path3D(GRID, GRID, 2 * GRID**2 + 0.5, "training")),
+    ("first", "second", "loss"),
+)
+
+
+def page(*blocks: object) -> Page:
+    return Page("", "Title", "Sentence", (), (), (Section("Section", blocks),), ())
+
+
+def told(block: Turnable) -> dict:
+    return json.loads(turnable.plotly_json(block))
+
+
+def test_page_with_something_to_turn_holds_the_library_once_and_nothing_from_outside(tmp_path: Path) -> None:
+    html = render.write(page(SCATTER, SURFACE), tmp_path).read_text()
+
+    assert html.count("* plotly.js v") == 1
+    assert html.count('class="single turnable"') == 2
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', html.replace(turnable.library(), ""))
+
+
+def test_page_without_one_does_not_hold_the_library(tmp_path: Path) -> None:
+    html = render.write(page(Code("text")), tmp_path).read_text()
+
+    assert len(html) < 50_000
+
+
+def test_stills_stand_in_the_page_in_markdown_and_in_the_folder(tmp_path: Path) -> None:
+    html = render.write(page(SCATTER), tmp_path).read_text()
+
+    assert '<img class="still" src="data:image/png;base64,' in html
+    assert "![Accuracy](figures/scatter.png)" in (tmp_path / "report.md").read_text()
+    assert "Figure 1. All." in (tmp_path / "report.md").read_text()
+    assert Image.open(tmp_path / "figures" / "scatter.png").width > 800
+    assert (tmp_path / "figures" / "scatter.svg").read_text().startswith("<?xml")
+
+
+def test_names_cannot_end_the_script_or_become_markup() -> None:
+    text = turnable.plotly_json(SCATTER)
+
+    assert "<" not in text
+    assert told(SCATTER)["traces"][1]["name"] == "&lt;winner&gt;"
+
+
+def test_points_are_coloured_by_height_and_a_labelled_one_stands_out() -> None:
+    points, best = told(SCATTER)["traces"]
+
+    assert points["marker"]["color"] == [90, 98, 95]
+    assert best["marker"]["color"].startswith("#")
+    assert (points["showlegend"], best["showlegend"]) == (False, True)
+
+
+def test_logarithmic_axis_has_its_few_values_as_ticks_in_plain_digits() -> None:
+    axes = told(SCATTER)["axes"]
+
+    assert (axes["yaxis"]["type"], axes["yaxis"]["ticktext"]) == ("log", ["0.0001", "0.001", "0.01"])
+    assert "ticktext" not in axes["zaxis"]
+
+
+def test_gap_in_a_surface_stays_a_gap() -> None:
+    heights = HEIGHTS.copy()
+    heights[0, 0] = np.nan
+    block = Turnable("gap", "", "", (Surface3D(GRID, GRID, heights),), ("x", "y", "z"))
+
+    assert told(block)["traces"][0]["z"][0][0] is None
+    assert turnable.still_uri(block).startswith("data:image/png")
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_surface_is_coloured_as_its_axis_is_scaled(log: bool) -> None:
+    block = Turnable("s", "", "", SURFACE.traces, SURFACE.axes, (False, False, log))
+
+    expected = np.log10(HEIGHTS) if log else HEIGHTS
+    assert np.allclose(told(block)["traces"][0]["surfacecolor"], expected)

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import t as student
+from tests.conftest import NET
+
+import convoy
+from convoy import archive, cli
+from convoy.data import load, prepare
+from convoy.data.batches import Normaliser
+from convoy.evaluation.load import network_of
+from convoy.evaluation.predict import predict
+from convoy.recipe import Recipe
+from convoy.reporting import crossval_page, pages, write_report
+from convoy.reporting.reading import of_study
+from convoy.runs import Study, Workspace
+from convoy.studies.crossval import crossval, entries_of
+from convoy.training.plan import plan
+
+Make = Callable[..., Recipe]
+
+
+def validated(recipe: Recipe, out: Path, *, folds: int = 3, repeats: int = 1) -> Study:
+    study = crossval(recipe, out, folds=folds, repeats=repeats, command="convoy crossval")
+    assert study is not None
+    return study
+
+
+@pytest.fixture(scope="module")
+def study(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Three folds, twice, of a small network that is right often and not always."""
+    folder = tmp_path_factory.mktemp("crossval")
+    (folder / "net.py").write_text(NET)
+    overrides = {
+        "model.name": f"{folder / 'net.py'}:Tiny",
+        "data.name": str(stripes),
+        "data.limit": 300,
+        "train.epochs": 2,
+        "train.batch_size": 60,
+        "optim.lr": 0.002,
+        "compute.threads": 1,
+    }
+    recipe = Recipe.load("defaults/images", list(overrides.items()))
+    return validated(recipe, folder / "out", repeats=2)
+
+
+def oof_of(study: Study) -> dict[str, np.ndarray]:
+    with np.load(study.path / "oof.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+# What is trained on what
+
+
+def test_each_image_is_predicted_out_of_fold_once_in_each_repeat(study: Study, stripes: Path) -> None:
+    oof = oof_of(study)
+    for repeat in (0, 1):
+        index = oof["index"][oof["repeat"] == repeat]
+        assert len(index) == len(np.unique(index)) == 300
+    assert np.array_equal(oof["labels"], load(str(stripes)).train.labels[oof["index"]])
+    assert np.array_equal(oof["predicted"], oof["logits"].argmax(axis=1))
+    assert oof["logits"].dtype == np.float32
+    assert not np.array_equal(oof["fold"][oof["repeat"] == 0], oof["fold"][oof["repeat"] == 1])
+
+
+def test_what_is_said_of_an_image_is_said_by_a_network_that_had_not_seen_it(study: Study) -> None:
+    oof = oof_of(study)
+    for member in study.members[:2]:
+        run, split = member.run, member.run.recipe.data.split
+        prepared = prepare(run.recipe.data)
+        assert not set(prepared.split.fold) & (set(prepared.split.train) | set(prepared.split.validation))
+        of_fold = (oof["repeat"] == split.repeat) & (oof["fold"] == split.fold)
+        assert np.array_equal(oof["index"][of_fold], prepared.split.fold)
+        assert prepared.fold is not None
+        normaliser = Normaliser(tuple(run.data["mean"]), tuple(run.data["std"]), torch.device("cpu"), torch.float32)
+        logits = predict(network_of(run, trust_code=True).eval(), prepared.fold.images, normaliser)
+        assert np.allclose(logits, oof["logits"][of_fold], atol=1e-5)
+
+
+def test_epochs_are_chosen_and_images_normalised_without_the_scored_fold(study: Study) -> None:
+    for member in study.members:
+        data, prepared = member.run.data, prepare(member.run.recipe.data)
+        assert data["selection"] == "validation"
+        assert data["counts"] == {"train": 160, "validation": 40, "fold": 100, "test": 150}
+        assert {line["validation_total"] for line in member.run.metrics} == {40}
+        assert data["mean"] == pytest.approx([prepared.train.images.mean() / 255])
+        best = max(member.run.metrics, key=lambda line: (line["validation_accuracy"], -line["validation_loss"]))
+        assert member.run.status["best_epoch"] == best["epoch"]
+
+
+def test_test_set_stays_shut(study: Study, tiny: Make, tmp_path: Path) -> None:
+    assert not list(study.path.parents[1].glob("test_openings.json"))
+    assert all(set(member.run.scores) == {"validation", "fold"} for member in study.members)
+    convoy.train(tiny(("data.split.folds", 3)), out=tmp_path, show=False)
+    assert not (tmp_path / "test_openings.json").exists()
+
+
+def test_groups_count_by_the_split_that_comes_of_them_and_not_by_the_name_of_their_file(
+    tiny: Make, tmp_path: Path
+) -> None:
+    files = {"a.npy": np.arange(600) // 10, "same.npy": np.arange(600) // 10, "other.npy": np.arange(600) // 20}
+    for name, groups in files.items():
+        np.save(tmp_path / name, groups)
+    a, same, other = (
+        plan(tiny(("data.split", {"folds": 3, "group_by": str(tmp_path / name)}))).fingerprint for name in files
+    )
+    assert a == same != other
+
+
+def test_labels_and_folders_tell_the_fold(study: Study) -> None:
+    labels = [member.label for member in study.members]
+    assert labels[0] == "fold 1 of 3, repeat 1"
+    assert labels[-1] == "fold 3 of 3, repeat 2"
+    assert study.members[1].run.name.startswith("Tiny-f2of3-s42-")
+    assert study.members[-1].run.name.startswith("Tiny-f3of3r2-s43-")
+    assert [entry.label for entry in entries_of(Recipe(), 2, 1)] == ["fold 1 of 2", "fold 2 of 2"]
+
+
+# What is concluded
+
+
+def test_interval_is_widened_for_what_the_training_images_share(study: Study) -> None:
+    finding = study.finding
+    values = [member.run.scores["fold"]["accuracy"] for member in study.members]
+    half = student.ppf(0.975, 5) * stdev(values) * (1 / 6 + 100 / 200) ** 0.5
+    corrected, naive = finding["accuracy"], finding["naive"]
+
+    assert corrected["mean"] == pytest.approx(fmean(values))
+    assert corrected["sd"] == pytest.approx(stdev(values))
+    assert corrected["high"] - corrected["mean"] == pytest.approx(half)
+    assert naive["high"] - naive["mean"] == pytest.approx(half * (1 / 6 / (1 / 6 + 1 / 2)) ** 0.5)
+    assert "too narrow" in " ".join(finding["caveats"])
+
+
+def test_out_of_fold_accuracy_is_that_of_all_images_of_a_repeat(study: Study) -> None:
+    oof = oof_of(study)
+    right = oof["labels"] == oof["predicted"]
+    assert [table["mean"] for table in study.finding["out_of_fold"]] == [
+        pytest.approx(right[oof["repeat"] == repeat].mean()) for repeat in (0, 1)
+    ]
+    assert {table["n"] for table in study.finding["out_of_fold"]} == {300}
+
+
+def test_finding_says_first_what_flags_its_runs_have(study: Study) -> None:
+    assert study.finding["caveats"][0] == "quick try: limited to 300 images, no evidence"
+
+
+def test_finding_says_what_the_protocol_left_out(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny(("data.split.validation", 0), ("data.split.stratified", False), ("train.epochs", 1))
+    caveats = " ".join(validated(recipe, tmp_path, folds=2).finding["caveats"])
+    assert "Only 2 folds" in caveats
+    assert "not stratified" in caveats
+    assert "No inner validation part: the last epoch of each fold was kept" in caveats
+    assert "One seed and one deal" in caveats
+
+
+# Stopped, done again, kept small
+
+
+def lasting(finding: dict[str, object]) -> dict[str, object]:
+    """All of it but the seconds."""
+    rows = [{**row, "train_seconds": 0} for row in finding["rows"]]  # type: ignore[attr-defined]
+    return {**finding, "rows": rows}
+
+
+def test_interrupted_study_trains_no_finished_fold_twice_and_finds_the_same(tiny: Make, tmp_path: Path) -> None:
+    recipe, ends = tiny(), []
+    stopped = crossval(
+        recipe, tmp_path / "a", folds=3, repeats=1, command="",
+        interrupted=lambda: len(ends) == 1,
+        show=lambda position, event: ends.extend([position] * (event.kind == "end")),
+    )  # fmt: skip
+    assert stopped is None
+    assert not list(Workspace(tmp_path / "a").studies())
+    (finished,) = [run for run in Workspace(tmp_path / "a").runs() if run.finished]
+    weights = finished.path / "best.safetensors"
+    written = weights.stat().st_mtime_ns
+
+    resumed, whole = validated(recipe, tmp_path / "a"), validated(recipe, tmp_path / "b")
+
+    assert weights.stat().st_mtime_ns == written
+    assert lasting(resumed.finding) == lasting(whole.finding)
+    assert all(np.array_equal(values, oof_of(whole)[name]) for name, values in oof_of(resumed).items())
+
+
+def test_study_done_again_trains_nothing(study: Study) -> None:
+    before = study.finding, oof_of(study)
+    cached: list[bool] = []
+    again = crossval(
+        study.members[0].run.recipe.override({"data.split.fold": 0}),
+        study.path.parents[1], folds=3, repeats=2, command="",
+        show=lambda position, event: cached.extend([event.values.get("cached")] * (event.kind == "end")),
+    )  # fmt: skip
+    assert again is not None
+    assert cached == [True] * 6
+    assert again.path == study.path
+    assert again.finding == before[0]
+    assert all(np.array_equal(values, before[1][name]) for name, values in oof_of(again).items())
+
+
+def test_archived_folds_are_found_and_reported(study: Study, tmp_path: Path) -> None:
+    for member in study.members:
+        archive.keep(member.run, tmp_path / "kept")
+    archive.adopt(tmp_path / "kept", tmp_path / "out")
+    slim = validated(study.members[0].run.recipe, tmp_path / "out", repeats=2)
+    assert lasting(slim.finding) == lasting(study.finding)
+    oof = oof_of(slim)
+    assert "logits" not in oof
+    assert all(np.array_equal(values, oof_of(study)[name]) for name, values in oof.items())
+    assert "Accuracy by fold" in write_report(slim).read_text()
+
+
+# What cannot be done
+
+
+@pytest.mark.parametrize(("folds", "repeats"), [(1, 1), (5, 0)])
+def test_too_few_folds_or_repeats_are_refused(tiny: Make, tmp_path: Path, folds: int, repeats: int) -> None:
+    with pytest.raises(ValueError, match="2 folds and 1 repeat or more"):
+        validated(tiny(), tmp_path, folds=folds, repeats=repeats)
+
+
+@pytest.mark.parametrize("fault", ["selection_on_test", "test_opened_at_each_best"])
+def test_a_fault_that_opens_the_test_set_is_refused(tiny: Make, tmp_path: Path, fault: str) -> None:
+    with pytest.raises(ValueError, match=f"{fault} opens the test set, which data.split.folds keeps shut"):
+        validated(tiny(("protocol.faults", [fault])), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_study_decides_cannot_be_set(stripes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="data.split.fold is what a cross-validation decides itself"):
+        convoy.crossval("lenet", data=str(stripes), set={"data.split.fold": 1}, out=tmp_path, show=False)
+
+
+# The page and the command
+
+
+def test_page_shows_each_fold_and_the_interval(study: Study) -> None:
+    page = write_report(study).read_text()
+    markdown = (study.path / "report.md").read_text()
+    assert "3 folds × 2 repeats" in page
+    for member in study.members:
+        assert f"{100 * member.run.scores['fold']['accuracy']:.2f}" in markdown
+        assert member.run.name in markdown
+    assert "plain t interval" in markdown
+    for name in ("cv_accuracy", "curves", "confusion", "hardest"):
+        assert (study.path / "figures" / f"{name}.png").stat().st_size > 3_000
+
+
+def test_page_of_more_folds_than_colours_draws_a_line_a_repeat(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = of_study(study)
+    assert list(crossval_page.curve_groups(groups)) == [member.label for member in study.members]
+    monkeypatch.setattr(crossval_page, "MODELS", crossval_page.MODELS[:5])
+    lines = crossval_page.curve_groups(groups)
+    assert {label: len(group) for label, group in lines.items()} == {"repeat 1": 3, "repeat 2": 3}
+
+
+def test_run_of_a_fold_has_a_page_of_its_own(study: Study, tmp_path: Path) -> None:
+    run = study.members[0].run
+    page = pages.run_page(run, tmp_path)
+    assert f"reaches {100 * run.scores['fold']['accuracy']:.2f} % fold accuracy" in page.sentence
+
+
+def test_command_groups_the_images_of_a_folder_by_their_paths(
+    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    for class_name, darkest in (("sick", 0), ("well", 120)):
+        for number in range(60):
+            path = tmp_path / "scans" / class_name / f"p{number // 4}_{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw.integers(darkest, darkest + 99, (12, 12), dtype=np.uint8)).save(path)
+    command = ["crossval", f"{net}:Tiny", "--data", "scans", "--folds", "3", "--group-by", r"(\w+/p\d+)_", "--json"]
+    cli.main([*command, "--epochs", "1", "--compute.threads", "1"])
+
+    told = json.loads(capfd.readouterr().out)
+    study = Study(Path(told["study"]))
+    paths = load("scans").paths
+    assert paths is not None
+    oof = oof_of(study)
+    fold_of: dict[str, set[int]] = {}
+    for index, fold in zip(oof["index"], oof["fold"], strict=True):
+        fold_of.setdefault(paths[index].split("_")[0], set()).add(int(fold))
+    assert {len(folds) for folds in fold_of.values()} == {1}
+    assert "groups held together" in told["finding"]["sentence"]
+    assert Path(told["report"]).is_file()

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from convoy.checkpoint import load_weights
+from convoy.cli.main import main
+from convoy.recipe import Recipe
+from convoy.reporting import write_report
+from convoy.runs import Study, read_arrays
+from convoy.studies.landscape import landscape
+from convoy.studies.surface import LINE_POINTS, Scene, Spec, filter_normalised, training_path
+from convoy.training.plan import plan
+
+LRS = (0.02, 0.002)
+SPEC = Spec(images=60, resolution=5)
+NET = """
+from torch import nn
+
+
+class Small(nn.Module):
+    def __init__(self, in_chans, num_classes, image_size, norm=True):
+        super().__init__()
+        conv = nn.Conv2d(in_chans, 6, 3, padding=1)
+        self.body = nn.Sequential(conv, nn.BatchNorm2d(6) if norm else nn.Identity(), nn.ReLU(), nn.MaxPool2d(2))
+        self.head = nn.Linear(6 * (image_size // 2) ** 2, num_classes)
+
+    def forward(self, x):
+        return self.head(self.body(x).flatten(1))
+"""
+
+Make = Callable[..., Recipe]
+
+
+class Made(NamedTuple):
+    study: Study
+    out: Path
+    recipe: Make
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Recipes on digits: `make(norm=False)`. One thread, three epochs of 14 updates."""
+    net = tmp_path_factory.mktemp("net") / "net.py"
+    net.write_text(NET)
+
+    def recipe(*, norm: bool = True, **overrides: Any) -> Recipe:
+        base = {"model.name": f"{net}:Small", "model.options.norm": norm, "data.name": "digits", "optim.lr": 0.02}
+        base |= {"train.epochs": 3, "train.batch_size": 32, "compute.threads": 1, "data.limit": 700}
+        base["probe.every_steps"] = 10
+        return Recipe.load("defaults/images", [*base.items(), *overrides.items()])
+
+    return recipe
+
+
+def pair(make: Make) -> list[tuple[str, Recipe]]:
+    return [("plain", make(norm=False)), ("norm", make(norm=True))]
+
+
+def run(make: Make, out: Path, **options: Any) -> Study | None:
+    return landscape(pair(make), out, **{"lrs": LRS, "surfaces": SPEC, "command": "convoy landscape", **options})
+
+
+@pytest.fixture(scope="module")
+def made(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    out = tmp_path_factory.mktemp("out")
+    study = run(make, out)
+    assert study is not None
+    return Made(study, out, make)
+
+
+def test_finding_tells_widths_their_ratio_and_smoothness(made: Made) -> None:
+    finding = made.study.finding
+    assert finding["kind"] == "landscape"
+    assert [recipe["label"] for recipe in finding["recipes"]] == ["plain", "norm"]
+    plain, norm = (recipe["widths"]["loss"]["all"] for recipe in finding["recipes"])
+    (between,) = finding["pairs"]
+    ratio = between["ratios"]["loss"]["all"]
+    assert ratio["ratio"] == pytest.approx(norm["mean"] / plain["mean"])
+    assert plain["low"] < plain["mean"] < plain["high"]
+    assert all(recipe["smoothness"]["beta"]["mean"] > 0 for recipe in finding["recipes"])
+    assert "loss band" in finding["sentence"]
+    assert any(caveat.startswith("One seed") for caveat in finding["caveats"])
+    assert any("700 images" in caveat for caveat in finding["caveats"])
+
+
+def test_test_set_stays_shut(made: Made) -> None:
+    assert all("test" not in member.run.scores for member in made.study.members)
+
+
+def test_band_spans_the_losses_of_all_rates(made: Made) -> None:
+    arrays = read_arrays(made.study.path / "landscape.npz")
+    losses = np.stack([m.run.steps["loss"] for m in made.study.members if m.label == "norm"])
+    assert arrays["1_low"] == pytest.approx(losses.min(0))
+    assert arrays["1_high"] == pytest.approx(losses.max(0))
+
+
+def test_page_has_the_band_the_looks_and_the_surfaces(made: Made) -> None:
+    page = write_report(made.study).read_text()
+    assert made.study.finding["sentence"].split(":")[0] in page
+    figures = made.study.path / "figures"
+    for name in ("loss_band", "along_the_step", "line", "surface", "surface_1", "path", "path_2"):
+        assert (figures / f"{name}.png").stat().st_size > 5_000, name
+
+
+def test_found_again_it_computes_nothing_and_says_the_same(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scene, "loss_at", None)
+    before = (made.study.path / "finding.json").read_bytes()
+    again = run(made.recipe, made.out)
+    assert again is not None
+    assert again.path == made.study.path
+    assert (again.path / "finding.json").read_bytes() == before
+
+
+def test_interrupted_at_any_point_it_ends_with_the_same_finding_and_no_point_twice(
+    made: Made, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = count()
+    original = Scene.loss_at
+
+    def counted(self: Scene, *arguments: Any) -> float:
+        next(losses)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Scene, "loss_at", counted)
+    study = None
+    for _ in range(40):
+        asked = count(1)
+        study = run(make, tmp_path, interrupted=lambda asked=asked: next(asked) > 45)  # type: ignore[misc]
+        if study is not None:
+            break
+    assert study is not None
+    assert study.finding == made.study.finding
+    assert next(losses) == 2 * (LINE_POINTS + 2 * SPEC.resolution**2)
+
+
+def test_surfaces_can_be_left_out_and_one_recipe_has_no_comparison(make: Make, tmp_path: Path) -> None:
+    study = landscape([("norm", make())], tmp_path, lrs=LRS, seeds=2, surfaces=None, command="convoy landscape")
+    assert study is not None
+    finding = study.finding
+    assert finding["pairs"] == []
+    assert finding["seeds"] == 2
+    assert finding["recipes"][0]["surfaces"] == []
+    assert "differs by" in finding["sentence"]
+    assert not list(tmp_path.glob("runs/*/weights"))
+    assert "Along the step" in write_report(study).read_text()
+
+
+def test_runs_that_stopped_early_cut_the_band_and_it_is_said(make: Make, tmp_path: Path) -> None:
+    stopping = make(**{"stop.target_accuracy": 0.5, "train.epochs": 4})
+    study = landscape([("norm", stopping)], tmp_path, lrs=(0.02, 1e-6), surfaces=None, command="")
+    assert study is not None
+    lengths = [member.run.status["steps"] for member in study.members]
+    assert study.finding["steps"] == min(lengths) < max(lengths)
+    assert any("cut to" in caveat for caveat in study.finding["caveats"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lrs": (1e-3,)}, "two or more, each once"),
+        ({"lrs": (1e-3, 1e-3)}, "two or more, each once"),
+        ({"lrs": (1e-3, 0.0)}, "greater than 0"),
+        ({"lrs": (1e-3, float("nan"))}, "finite"),
+        ({"seeds": 0}, "at least one recipe and one seed"),
+        ({"surfaces": Spec(resolution=2)}, "3 to 501 points"),
+        ({"surfaces": Spec(images=0)}, "at least one image"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_written(
+    make: Make, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(make, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_rate_that_is_no_number_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["landscape", "lenet", "--lrs", "1e-3,fast"])
+    assert capsys.readouterr().err == (
+        "convoy: --lrs 1e-3,fast: 'fast' is no learning rate; they stand as in 1e-3,2e-3,1e-4\n"
+    )
+
+
+def test_every_filter_of_a_direction_is_as_long_as_the_networks_and_biases_stay() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 5))
+    direction = filter_normalised(module, seed=1)
+    for parameter, moved in zip(module.parameters(), direction, strict=True):
+        if parameter.ndim < 2:
+            assert not moved.any()
+        else:
+            assert torch.allclose(moved.flatten(1).norm(dim=1), parameter.flatten(1).norm(dim=1))
+
+
+def scene_of(made: Made, label: str) -> Scene:
+    run = next(m.run for m in made.study.members if m.label == label and m.run.recipe.optim.lr == LRS[0])
+    return Scene(run, plan(run.recipe), SPEC.images)
+
+
+def test_in_the_middle_of_a_plane_stands_the_loss_of_the_kept_weights(made: Made) -> None:
+    arrays = read_arrays(made.study.path / "landscape.npz")
+    kept = scene_of(made, "norm").loss_at((), ())
+    assert arrays["1_plane_loss"][2, 2] == pytest.approx(kept, rel=1e-5)
+    assert arrays["1_line_loss"][0, LINE_POINTS // 2] == pytest.approx(kept, rel=1e-5)
+
+
+def test_path_has_the_principal_directions_of_its_weights(made: Made) -> None:
+    scene = scene_of(made, "norm")
+    run = next(m.run for m in made.study.members if m.label == "norm" and m.run.recipe.optim.lr == LRS[0])
+    path = training_path(run, scene)
+    assert path is not None
+    names = [name for name, _ in scene.module.named_parameters()]
+    files = sorted((run.path / "weights").iterdir())
+    rows = np.stack([np.concatenate([load_weights(file)[name].flatten().numpy() for name in names]) for file in files])
+    kept = np.concatenate([values.flatten().numpy() for values in scene.kept])
+    rows = rows.astype(np.float64) - kept
+    _, singular, principal = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    assert path.explained == pytest.approx((singular**2 / (singular**2).sum())[:2], rel=1e-4)
+    assert np.abs(path.at) == pytest.approx(np.abs(rows @ principal[:2].T), abs=1e-4)
+    assert path.epochs.tolist() == [0, 1, 2, 3]
+    lengths = [sum(float((part**2).sum()) for part in direction) for direction in path.directions]
+    assert lengths == pytest.approx([1, 1], rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_is_infinite(made: Made) -> None:
+    scene = scene_of(made, "norm")
+    away = [torch.full_like(values, 1e30) for values in scene.kept]
+    assert scene.loss_at((away,), (1e10,)) == float("inf")
+
+
+def test_one_epoch_has_no_path(make: Make, tmp_path: Path) -> None:
+    short = make(**{"train.epochs": 1})
+    study = landscape([("norm", short)], tmp_path, lrs=LRS, surfaces=SPEC, command="")
+    assert study is not None
+    assert study.finding["recipes"][0]["surfaces"] == ["line", "plane"]
+    assert any("two epochs" in caveat for caveat in study.finding["caveats"])

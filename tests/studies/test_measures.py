@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.fake_runs import fake_run
+
+from convoy.runs import Run, write_arrays, write_json
+from convoy.studies.measures import MEASURES, SWEEPS, check_settings, words_of
+
+
+def with_curve(run: Run, accuracies: list[float], train_losses: list[float | None] | None = None) -> Run:
+    losses = train_losses or [0.1] * len(accuracies)
+    lines = [
+        {"epoch": epoch, "validation_accuracy": accuracy, "train_loss": loss}
+        for epoch, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True), start=1)
+    ]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return run
+
+
+def with_steps(run: Run, **arrays: Any) -> Run:
+    write_arrays(run.path / "steps.npz", {name: np.asarray(values, np.float32) for name, values in arrays.items()})
+    return run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return fake_run(tmp_path)
+
+
+def test_scores_and_costs_are_read_as_they_stand(run: Run) -> None:
+    assert MEASURES["test_accuracy"](run) == run.scores["test"]["accuracy"]
+    assert MEASURES["parameters"](run) == 44_426
+    assert MEASURES["train_seconds"](run) == run.cost["train_seconds"]
+
+
+def test_a_score_that_was_not_taken_is_none(run: Run) -> None:
+    write_json(run.path / "scores.json", {})
+    for name in ("test_accuracy", "validation_accuracy", "generalisation_gap"):
+        assert MEASURES[name](run) is None
+    assert MEASURES["recall_lead"](run, {"classes": ["0"]}) is None
+    assert MEASURES["confusion_lead"](run, {"classes": ["4", "9"]}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("first_epoch_accuracy", 0.5),
+        ("mean_accuracy", 0.7),
+        ("largest_drop", 0.1),
+        ("fluctuation", (0.2 + 0.1) / 2),  # 0.8 against 0.6, the middle of 0.5 and 0.7; 0.7 against 0.8
+    ],
+)
+def test_measures_of_the_curve(run: Run, name: str, value: float) -> None:
+    assert MEASURES[name](with_curve(run, [0.5, 0.8, 0.7, 0.8])) == pytest.approx(value)
+
+
+def test_a_steady_rise_neither_drops_nor_fluctuates(run: Run) -> None:
+    with_curve(run, [0.5, 0.6, 0.7, 0.8])
+    assert MEASURES["largest_drop"](run) == 0
+    assert MEASURES["fluctuation"](run) == pytest.approx(0)
+
+
+def test_epochs_to_an_accuracy(run: Run) -> None:
+    with_curve(run, [0.5, 0.8, 0.9])
+    assert MEASURES["epochs_to"](run, {"accuracy": 0.8}) == 2
+    assert MEASURES["epochs_to"](run, {"accuracy": 0.95}) == 4  # never: one more than were trained
+
+
+def test_a_run_without_epochs_has_no_curve(run: Run) -> None:
+    with_curve(run, [])
+    for name in ("first_epoch_accuracy", "mean_accuracy", "largest_drop", "fluctuation"):
+        assert MEASURES[name](run) is None
+    assert MEASURES["epochs_to"](run, {"accuracy": 0.5}) is None
+
+
+def test_generalisation_gap_is_taken_at_the_epoch_kept(run: Run) -> None:
+    with_curve(run, [0.5, 0.9, 0.8], [0.9, 0.2, 0.1])
+    run.write_status(best_epoch=2)
+    write_json(run.path / "scores.json", {"test": {"accuracy": 0.9, "loss": 0.5}})
+    assert MEASURES["generalisation_gap"](run) == pytest.approx(0.3)
+
+
+def test_the_gap_of_a_diverged_run_is_not_known(run: Run) -> None:
+    with_curve(run, [0.1], [None])
+    run.write_status(best_epoch=1)
+    assert MEASURES["generalisation_gap"](run) is None
+
+
+def test_recall_lead_is_that_of_the_worst_named_class_over_the_mean_of_the_others(run: Run) -> None:
+    recalls = {"0": 0.9, "1": 0.8, "2": 0.5, "3": 0.7}
+    rows = [{"class": name, "recall": recall} for name, recall in recalls.items()]
+    write_json(run.path / "scores.json", {"test": {"accuracy": 0.7, "per_class": rows}})
+    assert MEASURES["recall_lead"](run, {"classes": ["0", "1"]}) == pytest.approx(0.8 - 0.6)
+
+
+def test_confusion_lead_counts_both_directions(run: Run) -> None:
+    confusion = np.diag([90] * 10)
+    confusion[3, 5], confusion[5, 3], confusion[4, 9] = 6, 4, 8
+    write_json(run.path / "scores.json", {"test": {"accuracy": 0.9, "confusion": confusion.tolist()}})
+    images = int(confusion.sum())
+    assert MEASURES["confusion_lead"](run, {"classes": ["3", "5"]}) == pytest.approx((10 - 8) / images)
+    assert MEASURES["confusion_lead"](run, {"classes": ["4", "9"]}) == pytest.approx((8 - 10) / images)
+
+
+def test_a_class_that_the_data_lack_is_named(run: Run) -> None:
+    with pytest.raises(ValueError, match="unknown class 'cat' in the claim"):
+        MEASURES["confusion_lead"](run, {"classes": ["cat", "9"]})
+
+
+def test_gain_while_rising_sets_rising_against_falling_halves(run: Run) -> None:
+    lr = [1, 2, 3, 2, 1, 2, 3, 2, 1]
+    loss = np.concatenate([[5], 5 - np.cumsum([0.3, 0.3, 0.1, 0.1, 0.3, 0.3, 0.1, 0.1])])
+    assert MEASURES["gain_while_rising"](with_steps(run, loss=loss, lr=lr)) == pytest.approx(0.2, rel=1e-4)
+
+
+def test_gain_while_rising_knows_which_updates_an_archived_run_has_kept(run: Run) -> None:
+    lr, loss, step = [1, 3, 1], [5, 4, 3.6], [0, 2, 4]
+    assert MEASURES["gain_while_rising"](with_steps(run, loss=loss, lr=lr, step=step)) == pytest.approx(0.5 - 0.2)
+
+
+def test_a_rate_that_never_rises_has_no_such_gain(run: Run) -> None:
+    assert MEASURES["gain_while_rising"](with_steps(run, loss=[3, 2, 1], lr=[1, 1, 1])) is None
+
+
+@pytest.fixture
+def tried(tmp_path: Path) -> list[tuple[float, Run]]:
+    accuracies = {1e-4: 0.80, 1e-3: 0.90, 1e-2: 0.85, 1e-1: 0.11}  # the last has diverged
+    found = []
+    for seed, (rate, accuracy) in enumerate(accuracies.items()):
+        run = fake_run(tmp_path, seed=seed)
+        write_json(run.path / "scores.json", {"validation": {"accuracy": accuracy}})
+        found.append((rate, run))
+    return found
+
+
+def test_the_highest_value_that_trains_is_within_reach_of_the_best(tried: list[tuple[float, Run]]) -> None:
+    assert SWEEPS["highest_that_trains"](tried, {"within": 0.06}) == 1e-2
+    assert SWEEPS["highest_that_trains"](tried, {"within": 0.01}) == 1e-3
+    assert SWEEPS["best_value"](tried) == 1e-3
+
+
+def test_a_value_without_a_score_leaves_a_sweep_untold(tried: list[tuple[float, Run]]) -> None:
+    write_json(tried[0][1].path / "scores.json", {})
+    assert SWEEPS["highest_that_trains"](tried, {"within": 0.1}) is None
+    assert SWEEPS["best_value"](tried) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("test_acuracy", {}, "did you mean 'test_accuracy'"),
+        ("epochs_to", {}, "accuracy = None: measure epochs_to takes a number there"),
+        ("epochs_to", {"accuracy": True}, "accuracy = True"),
+        ("epochs_to", {"acuracy": 0.9}, "unknown setting 'acuracy' in measure epochs_to; did you mean 'accuracy'"),
+        ("test_accuracy", {"classes": []}, "unknown setting 'classes'"),
+        ("recall_lead", {"classes": "cat"}, "takes a list of names"),
+    ],
+)
+def test_wrong_settings_are_refused(name: str, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_settings(name, settings)
+
+
+def test_words_hold_the_settings() -> None:
+    assert words_of("epochs_to", {"accuracy": 0.9}) == "epochs to a validation accuracy of 0.9"
+    assert words_of("confusion_lead", {"classes": ["cat", "dog"]}).startswith("images confused between cat and dog")

@@ -1,0 +1,300 @@
+"""A published experiment done again, on small images: whole, in part, stopped, and from the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convoy import api, api_studies
+from convoy.runs import Study, Workspace
+
+RECIPE = """
+about = "A small network on small digits"
+[model]
+name = "two_conv_cnn"
+[data]
+name = "digits"
+split = { validation = 0.2 }
+limit = 300
+[train]
+epochs = 2
+batch_size = 64
+[optim]
+lr = 1e-3
+[compute]
+threads = 1
+"""
+PUBLISHED = """
+about = "The same with its faults"
+extends = "corrected.toml"
+[protocol]
+faults = ["softmax_before_loss", "test_opened_at_each_best"]
+"""
+EXPERIMENT = """
+title = "Small digits"
+about = "For tests"
+data = "digits"
+seeds = 2
+notes = ["The report has a note"]
+
+[[model]]
+label = "net"
+as_published = "published.toml"
+corrected = "corrected.toml"
+published = { test_accuracy = 0.99, parameters = 1234 }
+
+[[model]]
+label = "larger"
+corrected = "corrected.toml"
+seeds = 0
+
+[[fault]]
+name = "softmax_before_loss"
+sentence = "Softmax before the loss"
+base = "corrected.toml"
+faults = ["softmax_before_loss"]
+
+[[fault]]
+name = "test_opened_at_each_best"
+sentence = "The test set is opened often"
+base = "corrected.toml"
+faults = ["test_opened_at_each_best"]
+
+[[fault]]
+name = "one_seed"
+sentence = "One seed"
+base = "corrected.toml"
+
+[[claim]]
+id = "norm"
+sentence = "The norm helps"
+measure = "test_accuracy"
+a = { label = "with", recipe = "corrected.toml" }
+b = { label = "without", recipe = "corrected.toml", set = { "model.options.norm" = "none" } }
+relation = "above"
+seeds = 2
+
+[[study]]
+kind = "crossval"
+recipes = "corrected.toml"
+arguments = { folds = 2 }
+"""
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small-digits")
+    for name, text in (("corrected", RECIPE), ("published", PUBLISHED), ("experiment", EXPERIMENT)):
+        (folder / f"{name}.toml").write_text(text)
+    return folder / "experiment.toml"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results") / "runs"
+
+
+@pytest.fixture(scope="module")
+def whole(experiment: Path, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return again(experiment, tmp_path_factory.mktemp("out"), archive=archive, drawn=True)
+
+
+def again(experiment: Path | str, out: Path, *, drawn: bool = False, **options: Any) -> Study:
+    """Figures take most of the time of so small an experiment: they are drawn where a test looks at them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not drawn:
+            patch.setattr(api_studies, "report", lambda study: study.path / "report.html")
+        return api_studies.reproduce(experiment, out=out, show=False, **options)
+
+
+def fault(study: Study, name: str) -> dict[str, Any]:
+    return next(row for row in study.finding["faults"] if row["name"] == name)
+
+
+def runs_in(study: Study) -> set[str]:
+    return {run.name for run in Workspace(study.path.parents[1]).runs()}
+
+
+def test_what_was_published_stands_beside_what_both_protocols_measure(whole: Study) -> None:
+    row = whole.finding["models"][0]
+
+    assert row["published"] == {"test_accuracy": 0.99, "parameters": 1234}
+    assert {row[side]["test_accuracy"]["n"] for side in ("as_published", "corrected")} == {2}
+    difference = row["as_published"]["test_accuracy"]["mean"] - row["corrected"]["test_accuracy"]["mean"]
+    assert row["difference"]["test_accuracy"]["mean"] == pytest.approx(difference)
+
+
+def test_a_model_that_is_not_trained_has_its_parameters_counted(whole: Study) -> None:
+    row = whole.finding["models"][1]
+
+    assert row["runs"] == {"as_published": [], "corrected": []}
+    assert row["corrected"] == {"parameters": whole.finding["models"][0]["corrected"]["parameters"]}
+
+
+def test_a_fault_that_changes_no_bit_is_said_to_have_moved_nothing(whole: Study) -> None:
+    row = fault(whole, "test_opened_at_each_best")
+
+    assert row["words"] == "moved nothing: the same bits, run for run, over 2 pairs"
+    assert not row["moved"]
+
+
+def test_a_fault_is_priced_with_an_interval_over_pairs_of_runs(whole: Study) -> None:
+    row = fault(whole, "softmax_before_loss")
+
+    assert row["effect"]["mean"] == pytest.approx(row["with"]["mean"] - row["without"]["mean"])
+    assert row["effect"]["low"] < row["effect"]["mean"] < row["effect"]["high"]
+    assert row["p_holm"] is not None
+
+
+def test_the_fault_of_one_seed_is_told_by_the_spread_over_several(whole: Study) -> None:
+    assert "over 2 seeds" in fault(whole, "one_seed")["words"]
+
+
+def test_claims_have_a_verdict_and_parts_their_own_study(whole: Study) -> None:
+    finding = whole.finding
+
+    assert [claim["id"] for claim in finding["claims"]] == ["norm"]
+    assert Study(whole.path / finding["parts"][0]["study"]).finding["kind"] == "crossval"
+    assert finding["missing"] == []
+
+
+def test_runs_that_several_parts_need_are_trained_once(whole: Study) -> None:
+    """Published, corrected, one of the faults (the other two share it), a claim's other side: 2 seeds each; 2 folds."""
+    assert len(runs_in(whole)) == 2 + 2 + 4 + 2 + 2
+
+
+def test_the_report_shows_title_notes_and_faults(whole: Study) -> None:
+    page = (whole.path / "report.html").read_text()
+
+    for told in ("Small digits", "The report has a note", "moved nothing"):
+        assert told in page
+
+
+def test_done_again_it_trains_nothing_and_finds_the_same(experiment: Path, whole: Study) -> None:
+    before, runs = whole.finding, runs_in(whole)
+    openings = (whole.path.parents[1] / "test_openings.json").read_text()
+
+    study = again(experiment, whole.path.parents[1])
+
+    assert study.finding == before
+    assert runs_in(study) == runs
+    assert (study.path.parents[1] / "test_openings.json").read_text() == openings
+
+
+def test_from_the_archive_nothing_is_trained_and_the_same_is_found(
+    experiment: Path, archive: Path, whole: Study, tmp_path: Path
+) -> None:
+    study = again(experiment, tmp_path, archive=archive)
+
+    for part in ("models", "faults", "claims", "parts", "sentence"):
+        assert study.finding[part] == whole.finding[part], part
+    assert all(run.slim for run in Workspace(tmp_path).runs())
+    assert not (tmp_path / "test_openings.json").exists()
+
+
+def test_archived_runs_are_small_and_hold_no_image(archive: Path, whole: Study) -> None:
+    folders = [path.parent for path in archive.glob("*/recipe.toml")]
+
+    assert len(folders) == len(runs_in(whole))
+    assert all(sum(file.stat().st_size for file in folder.iterdir()) < 40_000 for folder in folders)
+    assert not list(archive.rglob("gallery.npz"))
+
+
+def stopping_after(count: int) -> Callable[[], Any]:
+    """In the place of process.interruptible: Ctrl-C at the given look for it."""
+    looks = iter(range(10**9))
+
+    @contextmanager
+    def interruptible() -> Iterator[Callable[[], bool]]:
+        yield lambda: next(looks) >= count
+
+    return interruptible
+
+
+@pytest.mark.parametrize("count", [3, 25])
+def test_stopped_it_leaves_a_report_of_what_is_there_and_then_goes_on_to_the_same_finding(
+    experiment: Path, whole: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(api_studies, "interruptible", stopping_after(count))
+        with pytest.raises(api.Stopped, match=r"run the same command again to go on; what is there already: .*html"):
+            again(experiment, tmp_path, drawn=count > 3)
+    stopped = Study(tmp_path / "studies" / whole.name)
+    missing = stopped.finding["missing"]
+
+    study = again(experiment, tmp_path)
+
+    assert missing[0].startswith("Not run yet: ")
+    assert (stopped.path / "report.html").is_file() == (count > 3)
+    assert not study.finding["missing"]
+    for part in ("faults", "claims", "parts"):
+        assert timeless(study.finding[part]) == timeless(whole.finding[part]), part
+
+
+def timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: timeless(inner) for key, inner in value.items() if "seconds" not in key}
+    return [timeless(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_only_the_parts_asked_for_are_run_and_the_others_named(experiment: Path, tmp_path: Path) -> None:
+    study = again(experiment, tmp_path, only=["claims"], seeds=1)
+
+    assert study.finding["claims"]
+    assert study.finding["missing"] == ["Not run yet: models, faults, crossval"]
+
+
+def test_parts_run_one_after_the_other_come_together_in_one_finding(experiment: Path, tmp_path: Path) -> None:
+    again(experiment, tmp_path, only=["claims"], seeds=1)
+
+    study = again(experiment, tmp_path, only=["models"], seeds=1)
+
+    assert study.finding["claims"]
+    assert study.finding["models"][0]["runs"]["corrected"]
+
+
+def test_quick_says_first_that_it_is_no_evidence(experiment: Path, tmp_path: Path) -> None:
+    study = again(experiment, tmp_path, quick=True, seeds=1, only=["models"])
+
+    assert study.name == "reproduce-" + experiment.parent.name + "-quick"
+    assert study.finding["caveats"][0].startswith("Quick try")
+    assert study.finding["sentence"].startswith("Quick try, no evidence")
+
+
+def test_all_experiments_come_under_one_roof(
+    experiment: Path, archive: Path, whole: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convoy.studies.experiment.names", lambda: [str(experiment)])
+
+    study = again("all", tmp_path, archive=archive)
+
+    assert study.finding["kind"] == "reproductions"
+    assert (study.path / study.finding["experiments"][0]["study"] / "finding.json").is_file()
+
+
+def test_data_that_are_not_here_are_named_as_missing_and_nothing_else_goes_wrong(tmp_path: Path) -> None:
+    study = again("cifar-course", tmp_path, drawn=True)
+
+    assert "convoy data get cifar10" in study.finding["missing"][0]
+    assert study.finding["models"][0]["as_published"] == {"parameters": 1_147_466}
+    assert not runs_in(study)
+    assert "convoy data get cifar10" in (study.path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"experiment": "tensor-mnst"}, "did you mean 'tensor-mnist'"),
+        ({"experiment": "none.toml"}, "experiment file 'none.toml' does not exist"),
+        ({"experiment": "tensor-mnist", "only": ["fault"]}, "did you mean 'faults'"),
+        ({"experiment": "tensor-mnist", "data": "cifar10=."}, "tensor-mnist takes mnist=PATH"),
+        ({"experiment": "tensor-mnist", "seeds": 0}, "seeds = 0: must be at least 1"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_answered_in_one_line(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        again(out=tmp_path, **options)

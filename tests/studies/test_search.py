@@ -1,0 +1,263 @@
+"""The search with real trainings of a network of a few hundred weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import NET
+
+from convoy.recipe import Recipe
+from convoy.runs import Run, Study, Workspace
+from convoy.studies.search import Search, asked, search
+from convoy.studies.space import Space, axes_of
+
+Make = Callable[..., Recipe]
+GRID = ("optim.lr=1e-5,3e-3,1e-2", "train.batch_size=30,60,120")
+
+
+@pytest.fixture(scope="module")
+def base(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    folder = tmp_path_factory.mktemp("net")
+    (folder / "net.py").write_text(NET)
+    overrides = {
+        "model.name": f"{folder / 'net.py'}:Tiny",
+        "data.name": str(stripes),
+        "train.epochs": 3,
+        "compute.threads": 1,
+        "schedule": {"name": "constant"},
+    }
+    return Recipe.load("defaults/images", list(overrides.items()))
+
+
+def question(base: Recipe, *grid: str, **options: Any) -> Search:
+    chosen = {"trials": None, "sampler": None, "pruner": None, "seeds": 2} | options
+    return asked(base, Space(axes_of(grid or GRID, ())), **chosen)
+
+
+def searched(what: Search, out: Path, **options: Any) -> Study:
+    study = search(what, out, command="convoy search", **options)
+    assert study is not None
+    return study
+
+
+@pytest.fixture(scope="module")
+def study(base: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return searched(question(base), tmp_path_factory.mktemp("out"))
+
+
+def facts(study: Study) -> dict[str, Any]:
+    return json.loads((study.path / "finding.json").read_text())
+
+
+def test_winner_is_trained_again_with_fresh_seeds_and_told_from_its_search_score(study: Study) -> None:
+    winner = study.finding["winner"]
+
+    assert [member.seed for member in study.members] == winner["seeds"] == [43, 44]
+    assert all(member.run.recipe.optim.lr == winner["params"]["optim.lr"] for member in study.members)
+    accuracies = [member.run.scores["test"]["accuracy"] for member in study.members]
+    assert winner["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
+    assert f"In the search the winner had {winner['search_accuracy']:.2%} on validation" in study.finding["caveats"][0]
+
+
+def test_only_the_winners_fresh_runs_open_the_test_set(study: Study) -> None:
+    workspace = Workspace(study.path.parents[1])
+    opened = {run.name for run in workspace.runs() if "test" in run.scores}
+
+    assert opened == {member.run.name for member in study.members}
+    (names,) = json.loads((workspace.path / "test_openings.json").read_text()).values()
+    assert sorted(names) == sorted(opened)
+
+
+def test_trials_end_at_their_rungs_to_the_epoch(study: Study) -> None:
+    trials = study.finding["trials"]
+
+    assert sorted(trial["epochs"] for trial in trials) == [1] * 6 + [3] * 3
+    for trial in trials:
+        assert len(Run(study.path / trial["run"]).metrics) == trial["epochs"]
+    assert study.finding["epochs"] == {"each": 3, "trained": 15, "full": 27}
+
+
+def test_trial_that_was_stopped_early_is_not_found_as_finished_and_goes_on_when_asked_again(
+    study: Study, base: Recipe
+) -> None:
+    trial = next(trial for trial in study.finding["trials"] if trial["epochs"] == 1)
+    run = Run(study.path / trial["run"])
+    assert (run.state, run.status["reason"]) == ("pruned", "pruned at epoch 1")
+    first = run.metrics[0]
+
+    lr, batch_size = trial["params"]["optim.lr"], trial["params"]["train.batch_size"]
+    again = question(base, f"optim.lr={lr},2e-3", f"train.batch_size={batch_size}")
+    searched(again, study.path.parents[1], test=False)
+
+    assert run.finished
+    assert len(run.metrics) == 3
+    assert run.metrics[0] == first
+
+
+def test_search_done_again_trains_nothing_and_finds_the_same(study: Study, base: Recipe) -> None:
+    before, told = facts(study), []
+
+    searched(question(base), study.path.parents[1], show=lambda position, event: told.append(event))
+
+    assert facts(study) == before
+    assert all(event.values["cached"] for event in told if event.kind == "end")
+    assert not any(event.kind == "epoch" for event in told)
+
+
+def test_winner_is_a_recipe_that_trains(study: Study) -> None:
+    recipe = Recipe.load(study.path / "winner.toml")
+
+    assert recipe.optim.lr == study.finding["winner"]["params"]["optim.lr"]
+    assert recipe.seed == 42
+
+
+def interruptions(after: int) -> tuple[Callable[[], bool], Callable[..., None]]:
+    """Says yes once so many epochs have been shown."""
+    epochs: list[int] = []
+    return lambda: len(epochs) >= after, lambda position, event: epochs.extend([1] * (event.kind == "epoch"))
+
+
+@pytest.mark.parametrize("after", [1, 10, 16])
+def test_search_that_was_interrupted_ends_with_the_finding_of_an_unbroken_one(
+    study: Study, base: Recipe, tmp_path: Path, after: int
+) -> None:
+    interrupted, show = interruptions(after)
+    assert search(question(base), tmp_path, command="", interrupted=interrupted, show=show) is None
+
+    broken = searched(question(base), tmp_path)
+
+    assert timeless(facts(broken)) == timeless(facts(study))
+
+
+def test_search_that_was_killed_ends_with_the_finding_of_an_unbroken_one(
+    study: Study, base: Recipe, tmp_path: Path
+) -> None:
+    (tmp_path / "base.toml").write_text(base.to_toml())
+    grid = [token for text in GRID for token in ("--grid", text)]
+    command = [
+        sys.executable,
+        "-m",
+        "convoy.cli",
+        "search",
+        "base.toml",
+        *grid,
+        "--seeds",
+        "2",
+        "--out",
+        "out",
+        "--json",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    _wait_for(lambda: len(list(tmp_path.glob("out/runs/*/metrics.jsonl"))) >= 4)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {path: path.read_text() for path in tmp_path.glob("out/runs/*/log.txt")}
+    paused = [path for path, log in before.items() if "pruned at epoch 1" in log]
+    assert len(paused) >= 3
+
+    killed = searched(question(base), tmp_path / "out")
+
+    assert timeless(facts(killed)) == timeless(facts(study))
+    for path in paused:  # no epoch was trained twice
+        assert path.read_text().count("epoch 1/3") == 1
+
+
+def _wait_for(there: Callable[[], bool], seconds: float = 60) -> None:
+    begun = time.monotonic()
+    while not there():
+        assert time.monotonic() - begun < seconds
+        time.sleep(0.02)
+
+
+def timeless(finding: dict[str, Any]) -> dict[str, Any]:
+    """Without names of run folders, which hold the place of the data."""
+    return finding | {"trials": [trial | {"run": ""} for trial in finding["trials"]]}
+
+
+def test_search_by_trials_goes_on_with_more_of_them(base: Recipe, tmp_path: Path) -> None:
+    def by(trials: int) -> Study:
+        return searched(question(base, trials=trials, sampler="tpe", pruner="median", seeds=1), tmp_path, test=False)
+
+    first, more = facts(by(3)), facts(by(5))
+
+    assert more["trials"][:3] == first["trials"]
+    assert len(more["trials"]) == 5
+    assert [path.name for path in tmp_path.glob("studies/*")] == [by(5).path.name]
+
+
+def test_trials_may_lie_in_a_database_that_is_named(base: Recipe, tmp_path: Path) -> None:
+    study = searched(
+        question(base, "optim.lr=1e-3,1e-2", seeds=1),
+        tmp_path,
+        storage=f"sqlite:///{tmp_path / 'shared.db'}",
+        test=False,
+    )
+
+    assert (tmp_path / "shared.db").is_file()
+    assert not (study.path / "optuna.db").exists()
+
+
+def test_two_searches_in_one_folder_do_not_take_each_others_trials(base: Recipe, tmp_path: Path) -> None:
+    what = question(base, "optim.lr=1e-3,1e-2", seeds=1)
+
+    def second() -> Iterator[str]:
+        try:
+            search(what, tmp_path, command="")
+        except ValueError as error:
+            yield str(error)
+
+    said: list[str] = []
+    searched(what, tmp_path, test=False, show=lambda position, event: said.extend([] if said else second()))
+
+    assert "is being searched by another process" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("grid", "options", "message"),
+    [
+        (("optim.lr=1e-3,1e-2",), {"sampler": "tpr", "trials": 5}, "unknown sampler 'tpr'; did you mean 'tpe'"),
+        (("optim.lr=1e-3,1e-2",), {"pruner": "medain"}, "unknown pruner 'medain'; did you mean 'median'"),
+        (("optim.lr=1e-3",), {}, "a search needs two trials or more"),
+        (("optim.lr=1e-3,1e-2",), {"trials": 1}, "a search needs two trials or more"),
+        (("optim.lr=1e-3,1e-2",), {"sampler": "tpe"}, "the sampler tpe chooses points, and a full grid takes all"),
+        (("train.epochs=1,2",), {"pruner": "median"}, "train.epochs with the pruner median, which counts in epochs"),
+        (("optim.lr=1e-3,1e-2",), {"trials": 4, "sampler": "tpe", "pruner": "halving"}, "tpe could learn from none"),
+        (("optim.lr=1e-3,1e-2",), {"seeds": 0}, "the winner needs at least one fresh seed"),
+    ],
+)
+def test_what_cannot_be_searched_is_said_in_one_line(base, grid, options, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        question(base, *grid, **options)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"data.split.validation": 0.0}, "scores on the validation part, and data.split.validation is 0"),
+        ({"protocol.faults": ["selection_on_test"]}, "scores on the validation part, and a fault lets the test set"),
+    ],
+)
+def test_search_needs_a_validation_part_that_selects(base, tmp_path, override, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        search(question(base.override(override)), tmp_path, command="")
+
+
+def test_model_option_that_is_not_there_is_found_before_the_first_trial(base, tmp_path) -> None:
+    with pytest.raises(ValueError, match="widht"):
+        search(question(base, "model.options.widht=2,4"), tmp_path, command="")
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_storage_that_cannot_be_reached_is_said_in_one_line(base, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"--storage nosuch://\.\.\.@host: .*as in postgresql"):
+        search(question(base), tmp_path, command="", storage="nosuch://me:secret@host")

@@ -1,0 +1,240 @@
+"""The search's loop over a made-up training: what is asked for, what is stopped, what goes on after a kill."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from convoy.recipe import Recipe
+from convoy.studies import search_loop
+from convoy.studies.search_loop import Ended, Prune, Rung, Trials
+from convoy.studies.space import Space, Values, axes_of
+
+BASE = Recipe().override({"train.epochs": 9})
+GRID = Space((Values("train.batch_size", (16, 32, 64)), Values("optim.lr", (1e-4, 1e-3, 1e-2))))
+
+
+def accuracy(recipe: Recipe, epoch: int) -> float:
+    """Highest at a rate of 0.001 and a batch of 32, and the sooner good, the smaller the batch."""
+    worth = 0.99 - 0.2 * abs(math.log10(recipe.optim.lr) + 3) - 0.01 * abs(math.log2(recipe.train.batch_size / 32))
+    return worth * (1 - math.exp(-epoch * 32 / recipe.train.batch_size))
+
+
+class Fake:
+    """Trains one recipe after another, and is broken off after so many epochs in all."""
+
+    def __init__(self, curve: Callable[[Recipe, int], float] = accuracy, breaks_after: int = 10**9) -> None:
+        self.curve, self.left = curve, breaks_after
+        self.trained: dict[tuple[int, float], int] = {}  # epochs by point, as run folders would hold them
+        self.epochs = 0
+
+    def __call__(
+        self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
+    ) -> Iterator[Ended]:
+        for position, recipe in enumerate(recipes):
+            point = recipe.train.batch_size, recipe.optim.lr
+            state = self._train(position, recipe, point, until or recipe.train.epochs, prune)
+            curve = [self.curve(recipe, epoch) for epoch in range(1, self.trained[point] + 1)]
+            yield Ended(position, state, curve, "")
+            if state == "interrupted":
+                return
+
+    def _train(self, position: int, recipe: Recipe, point: tuple[int, float], until: int, prune: Prune | None) -> str:
+        for epoch in range(self.trained.setdefault(point, 0) + 1, until + 1):
+            if self.epochs == self.left:
+                return "interrupted"
+            self.trained[point], self.epochs = epoch, self.epochs + 1
+            if prune is not None and prune(position, epoch, self.curve(recipe, epoch)):
+                return "pruned"
+        return "finished" if until == recipe.train.epochs else "pruned"
+
+
+def new_study(pruner: str = "none", storage: optuna.storages.BaseStorage | None = None) -> optuna.Study:
+    return optuna.create_study(
+        study_name="search",
+        direction="maximize",
+        storage=storage,
+        load_if_exists=True,
+        pruner=search_loop.pruner(pruner, BASE.train.epochs),
+    )
+
+
+def trials_of(
+    study: optuna.Study, space: Space = GRID, count: int | None = None, sampler: str = "random", base: Recipe = BASE
+) -> Trials:
+    return Trials(study, space, base, owner="here", count=count, sampler_name=sampler)
+
+
+def told(study: optuna.Study) -> list[tuple[object, ...]]:
+    known = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING))
+    return [(str(t.params), t.state, t.values, t.intermediate_values, t.user_attrs.get("epochs")) for t in known]
+
+
+@pytest.mark.parametrize(
+    ("trials", "epochs", "expected"),
+    [
+        (81, 27, [(1, 81), (3, 27), (9, 9), (27, 3)]),
+        (64, 15, [(2, 64), (5, 22), (15, 8)]),
+        (9, 5, [(2, 9), (5, 3)]),
+        (2, 27, [(27, 2)]),
+        (9, 1, [(1, 9)]),
+    ],
+)
+def test_rungs_thin_out_by_thirds_as_far_as_trials_and_epochs_go(trials, epochs, expected):
+    assert search_loop.rungs(trials, epochs) == [Rung(*rung) for rung in expected]
+
+
+def test_full_grid_without_a_pruner_is_trained_whole():
+    study, train = new_study(), Fake()
+
+    assert search_loop.ask_in_turn(trials_of(study), train)
+
+    assert list(train.trained.values()) == [9] * 9
+    assert search_loop.winner(study).params == {"train.batch_size": 32, "optim.lr": 1e-3}
+
+
+def test_halving_finds_the_best_with_a_part_of_the_epochs():
+    study, train = new_study(), Fake()
+
+    assert search_loop.halve(trials_of(study), train)
+
+    assert sorted(train.trained.values()) == [1] * 6 + [3] * 2 + [9]
+    assert search_loop.winner(study).params["optim.lr"] == 1e-3
+    assert sum(trial.user_attrs["epochs"] for trial in study.trials) == train.epochs == 21
+
+
+def test_trial_that_diverged_never_wins_and_never_rises():
+    def curve(recipe: Recipe, epoch: int) -> float:
+        return 1.0 if recipe.optim.lr == 1e-2 else accuracy(recipe, epoch)
+
+    class Diverging(Fake):
+        def __call__(self, recipes, **options):
+            listed = list(recipes)
+            for ended in super().__call__(listed, **options):
+                yield ended._replace(state="diverged") if listed[ended.position].optim.lr == 1e-2 else ended
+
+    study, train = new_study(), Diverging(curve)
+
+    assert search_loop.halve(trials_of(study), train)
+
+    assert search_loop.winner(study).params["optim.lr"] != 1e-2
+    assert all(epochs == 1 for point, epochs in train.trained.items() if point[1] == 1e-2)
+
+
+def test_search_in_which_all_diverged_says_so():
+    study = new_study()
+    trial = study.ask(GRID.distributions)
+    trial.set_user_attr("diverged", True)
+    study.tell(trial, 0.0)
+
+    with pytest.raises(ValueError, match="all 1 trials that were trained to the end diverged"):
+        search_loop.winner(study)
+
+
+@pytest.mark.parametrize("loop", [search_loop.halve, search_loop.ask_in_turn])
+@pytest.mark.parametrize("breaks_after", [1, 5, 13, 20])
+def test_search_that_was_broken_off_ends_as_an_unbroken_one_and_trains_no_epoch_twice(loop, breaks_after):
+    whole, unbroken = new_study("median"), Fake()
+    assert loop(trials_of(whole), unbroken)
+
+    storage = optuna.storages.InMemoryStorage()
+    broken = Fake(breaks_after=breaks_after)
+    assert not loop(trials_of(new_study("median", storage)), broken)
+    broken.left = 10**9
+    again = new_study("median", storage)
+    assert loop(trials_of(again), broken)
+
+    assert told(again) == told(whole)
+    assert broken.epochs == unbroken.epochs
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+def test_sampler_that_was_broken_off_draws_what_an_unbroken_one_draws(sampler):
+    space = Space(axes_of(["train.batch_size=16,32,64"], ["optim.lr=1e-4..1e-1"]))
+    whole = new_study()
+    search_loop.ask_in_turn(trials_of(whole, space, 12, sampler), Fake())
+
+    storage = optuna.storages.InMemoryStorage()
+    broken = Fake(breaks_after=95)
+    assert not search_loop.ask_in_turn(trials_of(new_study(storage=storage), space, 12, sampler), broken)
+    broken.left = 10**9
+    again = new_study(storage=storage)
+    search_loop.ask_in_turn(trials_of(again, space, 12, sampler), broken)
+
+    assert told(again) == told(whole)
+
+
+def test_another_seed_draws_other_trials():
+    drawn = []
+    for seed in (1, 2):
+        study = new_study()
+        search_loop.ask_in_turn(trials_of(study, count=4, base=BASE.override({"seed": seed})), Fake())
+        drawn.append([trial.params for trial in study.trials])
+
+    assert drawn[0] != drawn[1]
+
+
+def test_no_point_is_tried_twice_and_a_small_grid_ends_the_search():
+    study, train = new_study(), Fake()
+
+    assert search_loop.ask_in_turn(trials_of(study, count=50, sampler="tpe"), train)
+
+    assert len(train.trained) == len(trials_of(study, count=50).known) == GRID.size
+
+
+def test_more_trials_go_on_with_those_that_are_there():
+    study, train = new_study(), Fake()
+    search_loop.ask_in_turn(trials_of(study, count=3), train)
+    before = told(study)
+
+    search_loop.ask_in_turn(trials_of(study, count=6), train)
+
+    assert told(study)[:3] == before
+    assert len(told(study)) == 6
+
+
+def test_trial_in_the_hands_of_another_owner_is_left_alone():
+    study = new_study()
+    theirs = Trials(study, GRID, BASE, owner="there", count=None, sampler_name="random").next()
+    train = Fake()
+
+    assert search_loop.ask_in_turn(trials_of(study), train)
+
+    assert len(train.trained) == 8
+    assert study.trials[theirs.number].state == TrialState.RUNNING
+
+
+def test_hyperband_spares_epochs_and_keeps_the_winner_good():
+    study, train = new_study("hyperband"), Fake()
+
+    assert search_loop.ask_in_turn(trials_of(study), train)
+
+    assert train.epochs < 9 * 9
+    assert search_loop.winner(study).params["optim.lr"] == 1e-3
+
+
+def test_halving_finds_the_best_of_a_stored_grid_with_a_ninth_of_its_epochs():
+    table = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / "search_table.json").read_text())
+    rows = {tuple(point.values()): row for point, row in zip(table["points"], table["correct"], strict=True)}
+    columns = [tuple(sorted(set(column))) for column in zip(*rows, strict=True)]
+    grid = Space((Values("train.batch_size", columns[0]), Values("optim.lr", columns[1])))
+    base = BASE.override({"train.epochs": table["epochs"]})
+    study = new_study()
+    trials = trials_of(study, grid, base=base)
+
+    def curve(recipe: Recipe, epoch: int) -> float:
+        return rows[recipe.train.batch_size, recipe.optim.lr][epoch - 1] / table["validation_images"]
+
+    train = Fake(curve)
+    search_loop.halve(trials, train)
+
+    best = trials.recipe(search_loop.winner(study))
+    final = {point: row[-1] for point, row in rows.items()}
+    assert final[best.train.batch_size, best.optim.lr] == max(final.values())
+    assert train.epochs == 243  # of 2,187

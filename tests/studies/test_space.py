@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+
+from convoy.recipe import Recipe
+from convoy.studies.space import Range, Space, Values, axes_of
+
+BASE = Recipe()
+
+
+def space(*grid: str, ranges: tuple[str, ...] = ()) -> Space:
+    return Space(axes_of(grid, ranges))
+
+
+def test_values_are_read_as_toml_where_they_are_toml_and_as_words_where_not():
+    found = space("train.batch_size=64,128", "model.options.activation=relu,tanh", 'data.augment=[{name="flip"}],[]')
+
+    assert [axis.extremes for axis in found.axes] == [(64, 128), ("relu", "tanh"), ([{"name": "flip"}], [])]
+
+
+def test_mappings_say_the_same_as_what_is_typed():
+    typed = space("train.batch_size=64,128", ranges=("optim.lr=1e-4..1e-1",))
+
+    assert Space(axes_of({"train.batch_size": [64, 128]}, {"optim.lr": (1e-4, 1e-1)})) == typed
+
+
+@pytest.mark.parametrize(
+    ("text", "log", "whole"),
+    [
+        ("optim.lr=1e-4..1e-1", True, False),
+        ("optim.lr=0.02..0.05", False, False),
+        ("optim.weight_decay=0..0.1", False, False),
+        ("train.batch_size=16..256", True, True),
+        ("train.batch_size=64..128", False, True),
+    ],
+)
+def test_range_is_logarithmic_from_a_decade_on_and_whole_between_whole_numbers(text, log, whole):
+    (axis,) = space(ranges=(text,)).axes
+
+    assert (axis.is_log, axis.is_whole) == (log, whole)
+    assert axis.distribution.log is log
+
+
+def test_a_list_comes_back_from_the_storage_as_it_was():
+    found = space('data.augment=[{name="flip"}],[]')
+
+    for point in found.points(seed=0):
+        ((_, value),) = found.overrides(point)
+        assert value in ([{"name": "flip"}], [])
+
+
+def test_points_are_all_of_the_grid_in_an_order_that_the_seed_decides():
+    found = space("train.batch_size=1,2,3", "optim.lr=0.1,0.2,0.3")
+
+    first, again, other = found.points(1), found.points(1), found.points(2)
+
+    assert first == again != other
+    assert sorted(map(str, first)) == sorted(map(str, other))
+    assert len(first) == found.size == 9
+
+
+def test_recipes_to_be_planned_hold_every_value_once():
+    found = space("train.batch_size=16,32,64", ranges=("optim.lr=1e-4..1e-1",)).check(BASE)
+
+    assert [(each.train.batch_size, each.optim.lr) for each in found] == [
+        (16, 1e-4),
+        (32, 1e-4),
+        (64, 1e-4),
+        (16, 1e-1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ([Values("optim.lrr", (0.1,))], "unknown key 'optim.lrr' .*did you mean 'optim.lr'"),
+        ([Values("optim.lr", (0.1, -1))], "optim.lr = -1 .*greater than 0"),
+        (
+            [Values("train.batch_size", (4, 64)), Values("train.accumulate", (1, 8))],
+            "a batch of 4 has not so",
+        ),
+        ([Range("train.batch_size", 0, 64)], "train.batch_size = 0"),
+    ],
+    ids=["key", "value", "two values together", "end of a range"],
+)
+def test_every_point_is_put_into_the_recipe_before_any_is_trained(axes, message):
+    with pytest.raises(ValueError, match=message):
+        Space(tuple(axes)).check(BASE)
+
+
+@pytest.mark.parametrize(
+    ("grid", "ranges", "message"),
+    [
+        ((), (), "a search needs a key to vary"),
+        (("optim.lr",), (), "must be a key and its values"),
+        (("optim.lr=0.1,0.1",), (), "0.1 is given twice"),
+        (("optim.lr=0.1", "optim.lr=0.2"), (), "optim.lr is searched twice"),
+        (("seed=1,2",), (), "seed is not searched: the winner is trained again with fresh seeds anyway"),
+        (
+            ("data.split.validation=0.1,0.2",),
+            (),
+            "data.split.validation is not searched: accuracies on",
+        ),
+        ((), ("optim.lr=1e-4",), "must be a key and its ends, as in"),
+        ((), ("optim.lr=a..b",), "optim.lr: 'a' is no number"),
+        ((), ("optim.lr=0.1..0.01",), "a range goes from a number up to a higher one, not 0.1..0.01"),
+    ],
+)
+def test_what_cannot_be_searched_is_said_in_one_line(grid, ranges, message):
+    with pytest.raises(ValueError, match=message):
+        space(*grid, ranges=ranges)

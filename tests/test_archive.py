@@ -1,0 +1,145 @@
+"""Runs in their slim form: small, found again by their fingerprint, and enough for a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convoy import api, archive
+from convoy.evaluation.load import network_of
+from convoy.recipe import Recipe
+from convoy.runs import Run, Workspace, write_json
+
+Make = Callable[..., Recipe]
+LENET = {"compute.threads": 1, "model.name": "two_conv_cnn"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return api.train(data="digits", epochs=2, set=LENET, out=tmp_path_factory.mktemp("out"), show=False)
+
+
+def kept(run: Run, folder: Path) -> Run:
+    return archive.keep(run, folder)
+
+
+def test_an_archived_run_is_found_in_an_empty_workspace_and_nothing_is_trained(trained: Run, tmp_path: Path) -> None:
+    kept(trained, tmp_path / "archive")
+
+    assert archive.adopt(tmp_path / "archive", tmp_path / "out") == 1
+
+    again = api.train(data="digits", epochs=2, set=LENET, out=tmp_path / "out", show=False)
+    assert again.slim
+    assert again.scores == trained.scores
+
+
+def test_an_archived_run_has_the_predictions_and_neither_weights_nor_images(trained: Run, tmp_path: Path) -> None:
+    slim = kept(trained, tmp_path)
+
+    assert {path.suffix for path in slim.path.iterdir()} <= {".toml", ".json", ".jsonl", ".npz"}
+    assert not slim.gallery
+    assert not slim.arrays
+    for ours, theirs in zip(slim.predicted("test"), trained.predicted("test"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_report_is_made_of_an_archived_run(trained: Run, tmp_path: Path) -> None:
+    page = api.report(kept(trained, tmp_path))
+
+    assert "two_conv_cnn" in page.read_text()
+
+
+def test_what_is_adopted_twice_is_there_once(trained: Run, tmp_path: Path) -> None:
+    kept(trained, tmp_path / "archive")
+    archive.adopt(tmp_path / "archive", tmp_path / "out")
+
+    assert archive.adopt(tmp_path / "archive", tmp_path / "out") == 0
+    assert len(list(Workspace(tmp_path / "out").runs())) == 1
+
+
+def test_an_archived_run_without_a_test_score_is_trained_anew_to_open_the_test_set(tiny: Make, tmp_path: Path) -> None:
+    shut = api.train(tiny(), test=False, out=tmp_path / "first", show=False)
+    kept(shut, tmp_path / "archive")
+    archive.adopt(tmp_path / "archive", tmp_path / "out")
+
+    run = api.train(tiny(), out=tmp_path / "out", show=False)
+
+    assert "test" in run.scores
+    assert run.scores["validation"] == shut.scores["validation"]
+
+
+def test_the_test_score_that_came_later_is_archived_too(tiny: Make, tmp_path: Path) -> None:
+    kept(api.train(tiny(), test=False, out=tmp_path, show=False), tmp_path / "archive")
+
+    slim = kept(api.train(tiny(), out=tmp_path, show=False), tmp_path / "archive")
+
+    assert "test" in slim.scores
+
+
+def test_no_path_of_this_machine_goes_into_the_archive(tiny: Make, tmp_path: Path) -> None:
+    run = api.train(tiny(), out=tmp_path, show=False)
+    run.write_status(note=f"convoy train --data stripes={tmp_path}/stripes.npz")
+
+    slim = kept(run, tmp_path / "archive")
+
+    texts = [path.read_text() for path in slim.path.iterdir() if path.suffix in (".toml", ".json", ".jsonl")]
+    assert not any(str(tmp_path) in text for text in texts)
+    assert slim.status["note"] == "convoy train --data stripes=stripes.npz"
+
+
+def test_a_run_that_was_trained_anew_takes_the_place_of_the_archived_one(trained: Run, tmp_path: Path) -> None:
+    slim = kept(trained, tmp_path)
+    write_json(slim.path / "environment.json", {**slim.environment, "date": "2000-01-01 00:00:00"})
+
+    assert kept(trained, tmp_path).environment["date"] == trained.environment["date"]
+
+
+def test_an_archived_run_says_that_it_has_no_weights(trained: Run, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="archived without its weights"):
+        network_of(kept(trained, tmp_path))
+
+
+def test_an_unfinished_run_is_not_archived(trained: Run, tmp_path: Path) -> None:
+    recipe = trained.recipe.override({"seed": 7})
+    begun = Workspace(tmp_path).open_run(recipe, "0" * 64)
+
+    with pytest.raises(ValueError, match="interrupted: only finished runs are archived"):
+        archive.keep(begun, tmp_path / "archive")
+
+
+def test_thinned_steps_keep_both_ends_and_say_which_updates_they_are() -> None:
+    loss = np.linspace(2, 0.1, 30_000, dtype=np.float32)
+
+    thin = archive.thinned({"loss": loss, "lr": np.ones_like(loss)})
+
+    assert len(thin["loss"]) == len(thin["step"]) == archive.MOST_STEPS
+    assert (thin["step"][0], thin["step"][-1]) == (0, 29_999)
+    np.testing.assert_allclose(thin["loss"], loss[thin["step"]], rtol=2.0**-archive.MANTISSA_BITS)
+
+
+def test_losses_that_are_not_finite_stay_so() -> None:
+    loss = np.array([1.5, np.nan, np.inf], dtype=np.float32)
+
+    np.testing.assert_array_equal(archive.thinned({"loss": loss})["loss"], loss)
+
+
+def test_an_archived_run_of_mnist_is_smaller_than_40_kilobytes(trained: Run, tmp_path: Path) -> None:
+    """Of 30 epochs and 12,000 updates, with random losses, rates and predictions."""
+    draw = np.random.default_rng(0)
+    run = Workspace(tmp_path).open_run(trained.recipe, "1" * 64)
+    for path in trained.path.glob("*.json*"):
+        (run.path / path.name).write_bytes(path.read_bytes())
+    (run.path / "metrics.jsonl").write_text(30 * (json.dumps(trained.metrics[0]) + "\n"))
+    labels = {part: draw.integers(0, 10, count) for part, count in (("validation", 12_000), ("test", 10_000))}
+    logits = {f"{part}_logits": np.eye(10, dtype=np.float32)[values] for part, values in labels.items()}
+    np.savez(run.path / "predictions.npz", **logits, **{f"{part}_labels": values for part, values in labels.items()})
+    steps = {name: draw.random(12_000, dtype=np.float32) for name in ("loss", "lr", "grad_norm")}
+    np.savez(run.path / "steps.npz", **steps)
+
+    slim = kept(run, tmp_path / "archive")
+
+    assert sum(path.stat().st_size for path in slim.path.iterdir()) < 40_000

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import convoy
+from convoy import cli
+from convoy.runs import Workspace
+
+
+@pytest.fixture
+def quick(stripes: Path, net: Path) -> list[str]:
+    words = f"search {net}:Tiny --data {stripes} --epochs 1 --compute.threads 1 --seeds 1 --no-test --out out"
+    return words.split()
+
+
+def test_search_from_the_command_line_ends_with_its_finding_and_its_report(quick, tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    cli.main([*quick, "--grid", "optim.lr=1e-5,1e-2", "--json"])
+
+    answer = json.loads(capfd.readouterr().out)
+    assert answer["finding"]["winner"]["params"] == {"optim.lr": 1e-2}
+    assert Path(answer["report"]).is_file()
+    assert (Path(answer["study"]) / "winner.toml").is_file()
+
+
+def test_python_function_takes_mappings(stripes, net, tmp_path) -> None:
+    study = convoy.search(
+        f"{net}:Tiny",
+        data=str(stripes),
+        grid={"train.batch_size": [30, 60]},
+        range={"optim.lr": (1e-3, 1e-1)},
+        trials=2,
+        seeds=1,
+        epochs=1,
+        out=tmp_path,
+        test=False,
+        show=False,
+    )
+
+    assert study.finding["method"] | {"seed": 0} == {
+        "grid": False, "trials": 2, "sampler": "tpe", "pruner": "hyperband", "seed": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "--grid optim.lrr=1,2",
+            "unknown key 'optim.lrr' in what was given beside the recipe; did you mean 'optim.lr'",
+        ),
+        ("--grid optim.lr=1e-3,fast", "optim.lr = 'fast'"),
+        ("--range optim.lr=1e-4..1e-1", "a range has no full grid: give the number of --trials, or a --grid"),
+        ("--grid optim.lr=1e-3,1e-2 --sampler best --trials 3", "unknown sampler 'best'; known: gp, random, tpe"),
+        ("", "a search needs a key to vary"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_nothing_is_written(quick, tmp_path, monkeypatch, capfd, words, message) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*quick, *words.split()])
+
+    said = capfd.readouterr().err
+    assert stop.value.code == 2
+    assert message in said
+    assert said.count("\n") == 1
+    assert not list(Workspace("out").runs())

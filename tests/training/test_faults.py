@@ -1,0 +1,323 @@
+"""Each fault of protocol beside the same recipe without it: what it moves, and that it moves nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from convoy.checkpoint import load_weights
+from convoy.evaluation import losses
+from convoy.recipe import Recipe
+from convoy.recipe.faults import FAULTS
+from convoy.runs import Run
+from convoy.training import loop, run_one
+from convoy.training.faults import check, flags
+from convoy.training.plan import plan
+
+Make = Callable[..., Recipe]
+Train = Callable[..., Run]
+
+ROTATED = ("data.augment", [{"name": "rotate", "degrees": 60}])
+
+
+@pytest.fixture(scope="module")
+def train(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """Runs on the stripes under the faults named, each trained once: `train("last_weights", epochs=4)`."""
+    out = tmp_path_factory.mktemp("faults")
+
+    def trained(*faults: str, epochs: int = 2, more: tuple[tuple[str, Any], ...] = ()) -> Run:
+        return finished(quick(stripes, faults, epochs, more), out)
+
+    return trained
+
+
+def quick(stripes: Path, faults: tuple[str, ...], epochs: int = 2, more: tuple[tuple[str, Any], ...] = ()) -> Recipe:
+    overrides = [
+        ("model.name", "two_conv_cnn"),
+        ("data.name", str(stripes)),
+        ("data.limit", 200),
+        ("train.epochs", epochs),
+        ("train.batch_size", 48),
+        ("optim.lr", 1e-4),  # slow enough for wrong answers to be left
+        ("compute.threads", 1),
+        ("protocol.faults", list(faults)),
+    ]
+    return Recipe.load("defaults/images", [*overrides, *more])
+
+
+def finished(recipe: Recipe, out: Path) -> Run:
+    return Run(Path(list(run_one.run_one(recipe, out))[-1].values["run"]))
+
+
+def weights(run: Run) -> dict[str, bytes]:
+    return {name: value.numpy().tobytes() for name, value in load_weights(run.path / "best.safetensors").items()}
+
+
+def lines(run: Run, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """What a run says of its epochs; seconds may differ, and what a test names."""
+    left_out = ("seconds", "images_per_second", *without)
+    return [{key: value for key, value in line.items() if not key.endswith(left_out)} for line in run.metrics]
+
+
+def same_training(one: Run, other: Run) -> bool:
+    return all(one.steps[name].tobytes() == values.tobytes() for name, values in other.steps.items())
+
+
+def test_run_without_a_fault_names_none(train: Train) -> None:
+    assert not any("fault" in flag for flag in train().status["flags"])
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_every_fault_is_said_by_the_run_and_by_its_log(train: Train, fault: str) -> None:
+    needs: dict[str, tuple[str, Any]] = {
+        "augmented_test": ROTATED,
+        "patience_off_by_one": ("stop.patience_epochs", 2),
+        "schedule_per_batch": ("schedule.name", "step"),
+        "drop_last_in_evaluation": ("train.batch_size", 32),
+    }
+    run = train(fault, epochs=1, more=(needs[fault],) if fault in needs else ())
+    assert any(flag.startswith(f"fault {fault}: {FAULTS[fault]}") for flag in run.status["flags"])
+    assert FAULTS[fault] in (run.path / "log.txt").read_text()
+
+
+def test_sampled_labels_move_what_is_said_of_the_test_set_alone(train: Train) -> None:
+    sound, faulty = train(), train("sampled_labels")
+    logits, labels = faulty.predictions["test_logits"], faulty.predictions["test_labels"]
+    drawn = faulty.predicted("test")[1]
+    assert weights(faulty) == weights(sound)
+    assert lines(faulty) == lines(sound)
+    assert faulty.scores["validation"] == sound.scores["validation"]
+    assert np.array_equal(logits, sound.predictions["test_logits"])
+    assert faulty.scores["test"]["loss"] == sound.scores["test"]["loss"]
+    assert faulty.scores["test"]["correct"] == (drawn == labels).sum() < sound.scores["test"]["correct"]
+    confusion = np.zeros((3, 3), dtype=int)
+    np.add.at(confusion, (labels, drawn), 1)
+    assert faulty.scores["test"]["confusion"] == confusion.tolist()
+    gallery = faulty.gallery
+    assert np.array_equal(gallery["predictions_predicted"], drawn[gallery["predictions_index"]])
+
+
+def test_labels_are_drawn_with_the_networks_own_probabilities_where_it_ends_in_a_softmax(train: Train) -> None:
+    run = train("sampled_labels", more=(("model.options", {"softmax_output": True}), ("optim.lr", 1e-3)), epochs=6)
+    likely = run.predictions["test_logits"]
+    agreeing = (likely.argmax(1) == run.predicted("test")[1]).mean()
+    assert likely.sum(1) == pytest.approx(1, abs=1e-5)
+    assert agreeing == pytest.approx(likely.max(1).mean(), abs=0.1)
+    assert agreeing > 0.7  # a second softmax would leave no class of three more than 0.58
+
+
+def test_loss_divided_twice_moves_the_losses_told_and_neither_training_nor_accuracy(train: Train) -> None:
+    sound, faulty = train(), train("loss_divided_twice")
+    told = ("train_loss", "validation_loss")
+    assert weights(faulty) == weights(sound)
+    assert same_training(faulty, sound)
+    assert lines(faulty, without=told) == lines(sound, without=told)
+    for line, true in zip(faulty.metrics, sound.metrics, strict=True):
+        updates = len(sound.steps["loss"]) / len(sound.metrics)
+        assert line["train_loss"] == pytest.approx(true["train_loss"] * updates / true["train_total"])
+        assert line["validation_loss"] == pytest.approx(true["validation_loss"] / 40)  # one batch of 40 images
+    for part, scores in faulty.scores.items():
+        assert {**scores, "loss": 0} == {**sound.scores[part], "loss": 0}
+        assert 0 < scores["loss"] < sound.scores[part]["loss"] / 30
+
+
+def test_loss_divided_twice_leaves_a_plateau_schedule_to_the_true_losses(train: Train) -> None:
+    plateau = (("schedule", {"name": "plateau", "patience_epochs": 0}), ("optim.lr", 0.5))
+    sound, faulty = train(epochs=5, more=plateau), train("loss_divided_twice", epochs=5, more=plateau)
+    assert len(set(sound.steps["lr"])) > 1
+    assert same_training(faulty, sound)
+
+
+def test_multiply_adds_as_flops_halve_the_flops_and_nothing_else(train: Train) -> None:
+    sound, faulty = train(), train("macs_as_flops")
+    assert faulty.cost["flops_per_image"] == faulty.cost["macs_per_image"] == sound.cost["macs_per_image"]
+    assert sound.cost["flops_per_image"] == 2 * sound.cost["macs_per_image"]
+    assert (weights(faulty), faulty.scores) == (weights(sound), sound.scores)
+
+
+def test_last_weights_are_those_of_the_last_epoch_and_are_scored(train: Train) -> None:
+    swinging = (("optim.lr", 0.03),)
+    sound, faulty = train(epochs=6, more=swinging), train("last_weights", epochs=6, more=swinging)
+    assert sound.status["best_epoch"] == faulty.status["best_epoch"] < 6
+    assert lines(faulty) == lines(sound)
+    assert sound.scores["validation"]["loss"] == sound.metrics[sound.status["best_epoch"] - 1]["validation_loss"]
+    assert faulty.scores["validation"]["loss"] == faulty.metrics[-1]["validation_loss"]
+    assert weights(faulty) != weights(sound)
+
+
+def test_drop_last_in_evaluation_scores_whole_batches_of_the_training_size(train: Train) -> None:
+    of_32 = (("train.batch_size", 32),)
+    sound, faulty = train(more=of_32), train("drop_last_in_evaluation", more=of_32)
+    assert (sound.scores["validation"]["n"], sound.scores["test"]["n"]) == (40, 150)
+    assert (faulty.scores["validation"]["n"], faulty.scores["test"]["n"]) == (32, 128)
+    assert same_training(faulty, sound)
+    assert any("8 of 40 validation and 22 of 150 test images" in flag for flag in faulty.status["flags"])
+
+
+def test_drop_last_in_evaluation_changes_no_score_where_all_batches_are_full(train: Train) -> None:
+    of_10 = (("train.batch_size", 10),)
+    sound, faulty = train(epochs=1, more=of_10), train("drop_last_in_evaluation", epochs=1, more=of_10)
+    assert faulty.scores == sound.scores
+    assert any("0 of 40 validation and 0 of 150 test images" in flag for flag in faulty.status["flags"])
+
+
+def test_augmented_test_distorts_what_is_scored_and_not_what_is_trained_on(train: Train) -> None:
+    sound, faulty = train(more=(ROTATED,)), train("augmented_test", more=(ROTATED,))
+    assert same_training(faulty, sound)
+    assert [line["validation_loss"] for line in faulty.metrics] != [line["validation_loss"] for line in sound.metrics]
+    assert faulty.scores["test"]["loss"] != sound.scores["test"]["loss"]
+    assert np.array_equal(faulty.predictions["test_labels"], sound.predictions["test_labels"])
+    best = faulty.metrics[faulty.status["best_epoch"] - 1]
+    assert faulty.scores["validation"]["loss"] == best["validation_loss"]  # distorted alike each time
+
+
+def test_schedule_per_batch_swings_by_batches_as_it_should_by_epochs(train: Train) -> None:
+    cosine = (("schedule", {"name": "cosine", "per": "epoch", "t_max": 3, "warmup_epochs": 0}),)
+    sound, faulty = train(epochs=3, more=cosine), train("schedule_per_batch", epochs=3, more=cosine)
+    per_epoch, per_batch = sound.steps["lr"], faulty.steps["lr"]
+    updates = len(per_epoch) // 3
+    assert per_epoch[::updates] == pytest.approx([1e-4, 7.5e-5, 2.5e-5], rel=1e-4)
+    assert per_batch[:7] == pytest.approx([1e-4, 7.5e-5, 2.5e-5, 0, 2.5e-5, 7.5e-5, 1e-4], rel=1e-4)
+    assert any("every 6 batches" in flag for flag in faulty.status["flags"])
+
+
+def test_patience_off_by_one_trains_an_epoch_longer_and_reports_the_patience_set(train: Train) -> None:
+    patient = (("stop.patience_epochs", 2), ("optim.lr", 0.03))
+    sound, faulty = train(epochs=40, more=patient), train("patience_off_by_one", epochs=40, more=patient)
+    assert sound.status["epochs"] == sound.status["best_epoch"] + 2
+    assert faulty.status["epochs"] == faulty.status["best_epoch"] + 3
+    assert "no better accuracy for 2 epochs" in faulty.status["reason"]
+    assert lines(faulty)[: len(sound.metrics)] == lines(sound)
+
+
+def test_test_set_opened_at_each_best_is_counted_logged_and_decides_nothing(stripes: Path, tmp_path: Path) -> None:
+    sound = finished(quick(stripes, (), epochs=4), tmp_path / "sound")
+    faulty = finished(quick(stripes, ("test_opened_at_each_best",), epochs=4), tmp_path / "faulty")
+    on_test = ("test_accuracy", "test_loss", "test_correct", "test_total")
+    bests = [line for line in faulty.metrics if line["best"]]
+    assert [line["epoch"] for line in faulty.metrics if "test_accuracy" in line] == [line["epoch"] for line in bests]
+    assert lines(faulty, without=on_test) == lines(sound)
+    assert (weights(faulty), faulty.scores) == (weights(sound), sound.scores)
+    assert bests[-1]["test_accuracy"] == faulty.scores["test"]["accuracy"]
+    openings = json.loads((tmp_path / "faulty" / "test_openings.json").read_text())
+    assert [len(names) for names in openings.values()] == [faulty.data["test_openings"]] == [len(bests) + 1]
+    assert "test loss" in (faulty.path / "log.txt").read_text().split("epoch 1/4")[1].splitlines()[0]
+
+
+def test_softmax_before_loss_keeps_the_loss_above_its_floor_and_the_logits_as_they_are(train: Train) -> None:
+    fast = (("optim.lr", 0.002),)
+    sound, faulty = train(epochs=6, more=fast), train("softmax_before_loss", epochs=6, more=fast)
+    floor = np.log(1 + 2 / np.e)
+    assert faulty.scores["test"]["accuracy"] == sound.scores["test"]["accuracy"] == 1
+    assert sound.metrics[-1]["train_loss"] < floor / 5
+    assert faulty.metrics[-1]["train_loss"] == pytest.approx(floor, abs=0.01)
+    assert faulty.scores["test"]["loss"] == pytest.approx(floor, abs=0.01)
+    assert faulty.predictions["test_logits"].max() > 1
+    assert any("with 3 classes the loss cannot fall below 0.551" in flag for flag in faulty.status["flags"])
+
+
+def test_log_softmax_changes_nothing_but_the_rounding(train: Train) -> None:
+    sound, faulty = train(), train("log_softmax")
+    assert faulty.steps["loss"] == pytest.approx(sound.steps["loss"], rel=1e-4)
+    assert faulty.scores["test"]["loss"] == pytest.approx(sound.scores["test"]["loss"], rel=1e-3)
+
+
+def test_resplit_every_epoch_leaves_the_first_epoch_and_scores_the_kept_epochs_own_part(train: Train) -> None:
+    sound, faulty = train(epochs=3), train("resplit_every_epoch", epochs=3)
+    assert lines(faulty)[0] == lines(sound)[0]
+    assert lines(faulty)[1] != lines(sound)[1]
+    assert faulty.data["counts"] == sound.data["counts"]
+    assert faulty.data["mean"] == sound.data["mean"]
+    best = faulty.metrics[faulty.status["best_epoch"] - 1]
+    assert best["epoch"] > 1
+    assert faulty.scores["validation"]["loss"] == best["validation_loss"]
+    assert faulty.scores["validation"]["n"] == sound.scores["validation"]["n"]
+
+
+def test_resplit_run_that_was_interrupted_has_the_bits_of_one_that_was_not(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = loop.train
+    monkeypatch.setattr(run_one, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    recipe = quick(stripes, ("resplit_every_epoch",), epochs=4)
+    unbroken = finished(recipe, tmp_path / "unbroken")
+    asked = count(1)
+    list(run_one.run_one(recipe, tmp_path / "broken", wish=lambda: "interrupt" if next(asked) == 6 else "go on"))
+    broken = finished(recipe, tmp_path / "broken")
+    assert "going on with" in (broken.path / "log.txt").read_text()
+    assert (weights(broken), broken.scores, lines(broken)) == (weights(unbroken), unbroken.scores, lines(unbroken))
+    assert same_training(broken, unbroken)
+
+
+def test_all_faults_that_agree_with_each_other_train_together(stripes: Path, tmp_path: Path) -> None:
+    together = tuple(fault for fault in FAULTS if fault != "selection_on_test")
+    more = (ROTATED, ("stop.patience_epochs", 1), ("schedule", {"name": "step"}), ("train.batch_size", 32))
+    run = finished(quick(stripes, together, epochs=2, more=more), tmp_path)
+    assert [flag.split(":")[0] for flag in run.status["flags"][1:]] == [f"fault {fault}" for fault in sorted(together)]
+    assert run.scores["test"]["n"] == 128
+
+
+def test_faults_count_whatever_their_order(stripes: Path) -> None:
+    one = quick(stripes, ("sampled_labels", "last_weights"))
+    assert plan(one).fingerprint == plan(quick(stripes, ("last_weights", "sampled_labels"))).fingerprint
+    assert plan(one).fingerprint != plan(quick(stripes, ())).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("faults", "more", "message"),
+    [
+        (["resplit_every_epoch"], {"data.split.validation": 0}, "needs a validation part"),
+        (["test_opened_at_each_best"], {"data.split.validation": 0}, "needs a validation part"),
+        (["last_weights"], {"data.split.validation": 0}, "the last is kept anyway"),
+        (["test_opened_at_each_best", "selection_on_test"], {}, "scores the test set in every epoch"),
+        (["patience_off_by_one"], {}, "needs stop.patience_epochs"),
+        (["softmax_before_loss"], {"model.options": {"softmax_output": True}}, "softmax_output = false"),
+        (["log_softmax"], {"train.loss": {"name": "squared_error"}}, "train.loss is squared_error"),
+        (["augmented_test"], {}, "needs an augmentation"),
+        (["augmented_test"], {"data.augment": [{"name": "mixup"}]}, "other than mixing"),
+        (["schedule_per_batch"], {"schedule.name": "one_cycle"}, "not one_cycle"),
+        (["schedule_per_batch"], {"schedule": {"name": "cosine", "per": "step"}}, "not cosine with per = 'step'"),
+        (["drop_last_in_evaluation"], {"train.batch_size": 64}, "leaves none of the 40 validation images"),
+        (["test_opened_at_each_best"], {"data.split.folds": 3}, "keeps shut"),
+    ],
+)
+def test_fault_without_a_meaning_in_its_recipe_is_refused_in_one_line(
+    stripes: Path, faults: list[str], more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        plan(quick(stripes, tuple(faults), more=tuple(more.items())))
+    assert str(caught.value).startswith(f"protocol.faults: {faults[0]} ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["sampled_labels", "selection_on_test", "test_opened_at_each_best"])
+def test_fault_of_the_test_set_needs_one(stripes: Path, fault: str) -> None:
+    ready = plan(quick(stripes, (fault,)))
+    with pytest.raises(ValueError, match=f"{fault} needs a test set"):
+        check(replace(ready, prepared=replace(ready.prepared, test=None)))
+
+
+def test_sentence_on_the_floor_of_the_loss_is_kept_to_where_it_holds(stripes: Path) -> None:
+    weighed = (("train.class_weights", [1.0, 2.0, 3.0]),)
+    assert "cannot fall below" not in flags(plan(quick(stripes, ("softmax_before_loss",), more=weighed)))[0]
+
+
+def test_unknown_fault_is_answered_with_a_close_one(stripes: Path) -> None:
+    with pytest.raises(ValueError, match=r"unknown fault 'sampled_label'; did you mean 'sampled_labels'\?"):
+        quick(stripes, ("sampled_label",))
+
+
+def test_both_changes_before_the_loss_are_the_softmax_alone() -> None:
+    logits, labels = torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])
+    spec = Recipe.load("defaults/mnist").train.loss
+    both = losses.build(spec, faults=("log_softmax", "softmax_before_loss"))(logits, labels)
+    assert both == pytest.approx(losses.build(spec, faults=("softmax_before_loss",))(logits, labels))
+    assert both == pytest.approx(losses.build(spec)(logits.softmax(1), labels))
