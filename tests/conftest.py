@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     patch = pytest.MonkeyPatch()
     patch.setenv("CONVOY_CACHE", str(tmp_path_factory.mktemp("cache")))
     patch.delenv("CONVOY_DATA", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_power_cuts() -> Iterator[None]:
+    """What a test writes need not reach the disk: it is gone when the test is over. Workers are left as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +89,15 @@ def tiny(stripes: Path, net: Path) -> Callable[..., Recipe]:
         return Recipe.load("defaults/images", [*base, *overrides])
 
     return make
+
+
+@pytest.fixture
+def page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws what the page itself holds; its figures as files take twice as long again, and few tests look at those."""
+    monkeypatch.setattr("convoy.reporting.canvas.save_chart", lambda chart, look, folder: None)
+    monkeypatch.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
+
+
+@pytest.fixture
+def words_alone(page_alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convoy.reporting.canvas.inline_panels", lambda chart, prefix: [])

@@ -170,8 +170,9 @@ def _predictions(confusions: Mapping[str, np.ndarray], seed: int) -> dict[str, n
     """The classes that the confusions count, shuffled within each true class; without logits, as in an archive."""
     arrays = {}
     for part, confusion in confusions.items():
+        random = np.random.default_rng([seed, len(part), *np.diag(confusion)])
         rows = [np.repeat(np.arange(len(row)), row) for row in confusion]
-        predicted = np.concatenate([np.random.default_rng([seed, *row]).permutation(row) for row in rows])
+        predicted = np.concatenate([random.permutation(row) for row in rows])
         arrays[f"{part}_labels"] = np.repeat(np.arange(len(confusion)), confusion.sum(1))
         arrays[f"{part}_predicted"] = predicted.astype(np.uint8)
     return arrays

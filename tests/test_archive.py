@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from convoy import api, archive
 from convoy.evaluation.load import network_of
 from convoy.recipe import Recipe
-from convoy.runs import Run, Workspace, write_json
+from convoy.runs import Run, Workspace, write_arrays, write_json
+from convoy.studies.measures import MEASURES
 
 Make = Callable[..., Recipe]
 LENET = {"compute.threads": 1, "model.name": "two_conv_cnn"}
@@ -143,3 +145,60 @@ def test_an_archived_run_of_mnist_is_smaller_than_40_kilobytes(trained: Run, tmp
     slim = kept(run, tmp_path / "archive")
 
     assert sum(path.stat().st_size for path in slim.path.iterdir()) < 40_000
+
+
+def whole(tmp_path: Path, trained: Run, name: str) -> Run:
+    return Run(Path(shutil.copytree(trained.path, tmp_path / name)))
+
+
+def test_an_archived_run_still_tells_to_the_bit_what_its_training_did(trained: Run, tmp_path: Path) -> None:
+    assert archive.bits(kept(trained, tmp_path)) == archive.bits(trained)
+
+
+def test_a_difference_that_thinning_and_rounding_hide_is_told_by_the_archived_bits(
+    trained: Run, tmp_path: Path
+) -> None:
+    other = whole(tmp_path, trained, trained.name)
+    write_arrays(other.path / "steps.npz", other.steps | {"loss": np.nextafter(other.steps["loss"], np.float32(9))})
+
+    ours, theirs = kept(trained, tmp_path / "a"), kept(other, tmp_path / "b")
+
+    np.testing.assert_array_equal(ours.steps["loss"], theirs.steps["loss"])
+    assert archive.bits(ours)["steps"] != archive.bits(theirs)["steps"]
+    assert archive.bits(ours)["test"] == archive.bits(theirs)["test"]
+
+
+def test_seconds_are_no_part_of_the_bits(trained: Run, tmp_path: Path) -> None:
+    other = whole(tmp_path, trained, trained.name)
+    write_arrays(other.path / "steps.npz", other.steps | {"seconds": np.ones_like(other.steps["loss"])})
+
+    assert archive.bits(other) == archive.bits(trained)
+
+
+def test_a_run_archived_without_its_bits_gets_them_and_until_then_cannot_tell(trained: Run, tmp_path: Path) -> None:
+    slim = kept(trained, tmp_path)
+    write_json(slim.path / "status.json", {key: value for key, value in slim.status.items() if key != "bits"})
+    assert archive.bits(slim) == {}
+
+    assert archive.bits(kept(trained, tmp_path)) == archive.bits(trained)
+
+
+def test_a_run_that_is_being_trained_is_left_alone_by_the_archive(trained: Run, tmp_path: Path) -> None:
+    kept(trained, tmp_path / "archive")
+    begun = Workspace(tmp_path / "out").open_run(trained.recipe, trained.status["fingerprint"])
+    lock = begun.lock()
+
+    try:
+        assert archive.adopt(tmp_path / "archive", tmp_path / "out") == 0
+        assert not (begun.path / "scores.json").exists()
+    finally:
+        lock.release()
+    assert archive.adopt(tmp_path / "archive", tmp_path / "out") == 1
+
+
+def test_what_takes_every_step_is_noted_before_the_curves_are_thinned(trained: Run, tmp_path: Path) -> None:
+    slim = archive.keep(trained, tmp_path, measured={"gain_while_rising": 0.25})
+
+    assert MEASURES["gain_while_rising"](slim) == 0.25
+    assert MEASURES["gain_while_rising"](archive.keep(slim, tmp_path / "again")) == 0.25
+    assert MEASURES["gain_while_rising"](kept(trained, tmp_path / "without")) is None

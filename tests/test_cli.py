@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.fake_runs import fake_run
 
 import convoy
 from convoy import cli
-from convoy.cli.app import OUT
+from convoy.cli.app import OUT, conclude
 from convoy.recipe import Recipe
-from convoy.runs import DEFAULT_OUT, Workspace
+from convoy.runs import DEFAULT_OUT, Workspace, write_json
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -101,6 +102,15 @@ def test_what_a_users_network_prints_is_not_in_the_json(call: Call, quick: list[
     assert json.loads(out)["state"] == "finished"
 
 
+def test_runs_scored_on_different_parts_are_listed_together(call: Call) -> None:
+    fake_run(Path("convoy-runs"), "lenet")
+    run = fake_run(Path("convoy-runs"), "two_conv_cnn")
+    write_json(run.path / "scores.json", {part: {"accuracy": 0.5} for part in ("validation", "fold", "train")})
+    code, out, _ = call("list", "runs")
+    assert code == 0
+    assert out.splitlines()[1].count("50.00%") == 2  # that of training images is no result
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -173,6 +183,20 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
         (["train", "lenet", "--set", "optim.lr"], "--set needs key=value"),
         (["train", "lenet", "--epochs", "0"], "train.epochs = 0"),
         (["train", "lenet", "--epochs", "x"], "--epochs"),
+        (["train", "lenet", "--epochs", "2.5"], "--epochs: '2.5' is no whole number"),
+        (["compare", "lenet", "--seeds", "2.5"], "--seeds: '2.5' is no whole number"),
+        (["train", "lenet", "--optim.lr", "1", "--optim.lr", "2"], "optim.lr is set twice: to 1 and to 2"),
+        (["train", "lenet", "--epochs", "1", "--set", "train.epochs=2"], "train.epochs is set twice: to 1 and to 2"),
+        (["compare", "lenet", "--vary", "optim.lr=1,2", "--optim.lr", "3"], "optim.lr is both set and varied: to 3"),
+        (["search", "lenet", "--grid", "train.epochs=1,2", "--epochs", "3"], "train.epochs is both set and varied"),
+        (["landscape", "lenet", "--lrs", "0.1,0.2", "--optim.lr", "3"], "optim.lr is both set and varied: to 3"),
+        (["landscape", "lenet", "--lrs", "-1,1e-3"], "learning rate -1: must be finite and greater than 0"),
+        (
+            ["search", "lenet", "--limit", "60", "--grid", "model.options.activation=relu,x"],
+            "at model.options.activation = x: ",
+        ),
+        (["crossval", "lenet", "--limit", "60", "--folds", "100000"], "more folds than images"),
+        (["train", "lenet", "--limit", "60", "--out", "/proc/x"], "--out /proc/x: no folder can be made there"),
         (["train", "lenet", "--device", "tpu"], "compute.device = 'tpu'"),
         (["train", "tensor-mnist/correctd"], "did you mean 'tensor-mnist/corrected'"),
         (["train", "absent.toml"], "absent.toml"),
@@ -335,7 +359,8 @@ def interrupt_when(command: list[str], folder: Path, seen: str) -> tuple[list[st
 
 @pytest.mark.parametrize("verb", ["train", "compare"])
 def test_ctrl_c_saves_the_run_and_the_same_command_goes_on(quick: list[str], tmp_path: Path, verb: str) -> None:
-    command = [sys.executable, "-m", "convoy.cli", verb, *quick, "--train.epochs", "4000"]
+    quick[quick.index("--epochs") + 1] = "4000"
+    command = [sys.executable, "-m", "convoy.cli", verb, *quick]
     lines, code = interrupt_when(command, tmp_path, "epoch 3/")
     assert code == 130
     assert "run the same command again to go on" in lines[-1]
@@ -397,3 +422,17 @@ def test_public_names_are_all_there_and_load_lazily() -> None:
         assert getattr(convoy, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         convoy.nonsense  # noqa: B018
+
+
+def test_what_a_study_lacks_is_told_before_its_caveats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = Workspace(tmp_path).write_study("s", {"kind": "reproduction"}, [])
+    finding = {"sentence": "So.", "missing": ["cifar10 is not here"], "caveats": ["One seed"]}
+    (study.path / "finding.json").write_text(json.dumps(finding))
+    conclude(study, Path("report.html"), as_json=False)
+    assert capsys.readouterr().out == "So.\n- cifar10 is not here\n- One seed\nreport.html\n"
+
+
+def test_ctrl_c_while_the_commands_are_loaded_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "cyclopts.py").write_text("raise KeyboardInterrupt")
+    told = subprocess.run([sys.executable, "-m", "convoy.cli"], cwd=tmp_path, capture_output=True, text=True)
+    assert (told.returncode, told.stderr) == (130, "stopped\n")

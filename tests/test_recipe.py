@@ -72,6 +72,8 @@ def test_another_model_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
         (("train.epochs.x", 1), r"train.epochs is a value, not a table"),
         (("train.loss.name", "l1"), r"unknown train.loss.name 'l1' in .*; known: cross_entropy, squared_error"),
         (("compute.precision", "flot32"), r"unknown compute.precision 'flot32' in .*; did you mean 'float32'"),
+        (("protocol.faults", "last_weights,sampled_labels"), r"""a list: '\["last_weights", "sampled_labels"\]'"""),
+        (("protocol.faults", ["last_weights", "last_weights"]), r"'last_weights' is given twice"),
         (("protocol.faults", ["selection_on_tests"]), r"did you mean 'selection_on_test'"),
         (("data.normalise", [0.5, 0.0]), r"data.normalise.*: the standard deviation must be greater than 0"),
         (("data.augment", [{"degrees": 3}]), r"each augmentation is a table with a name"),

@@ -108,3 +108,19 @@ def test_damaged_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text('{"a": ')
     with pytest.raises(ValueError, match=r"scores\.json is damaged"):
         runs.read_json(tmp_path / "scores.json")
+
+
+def test_study_names_the_run_that_is_gone(tmp_path: Path) -> None:
+    run = Workspace(tmp_path).open_run(RECIPE, digest_of())
+    study = Workspace(tmp_path).write_study("s", {"kind": "compare"}, [Member("lenet", 42, run)])
+    run.path.rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=rf"^run {run.name} of .*studies/s is gone: give the study's command again"):
+        study.members  # noqa: B018 (it reads)
+
+
+@pytest.mark.parametrize("name", ["status.json", "scores.json"])
+def test_a_damaged_file_of_a_run_says_what_to_do(tmp_path: Path, name: str) -> None:
+    run = Workspace(tmp_path).open_run(RECIPE, digest_of())
+    (run.path / name).write_text("{")
+    with pytest.raises(ValueError, match=rf"{name} is damaged.*; delete the folder to train it again"):
+        run.status if name == "status.json" else run.scores  # noqa: B018 (they read)

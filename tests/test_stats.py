@@ -27,6 +27,7 @@ from convoy.stats import (
     nadeau_bengio_test,
     paired_t,
     t_interval,
+    welch,
     wilson,
 )
 
@@ -270,6 +271,29 @@ def test_corrected_test_refuses_unequal_numbers_of_folds():
 FIVE_BY_TWO = [[0.02, 0.01], [0.03, 0.00], [0.01, 0.02], [0.025, 0.015], [0.00, 0.03]]
 
 
+def test_welch_agrees_with_scipy_where_no_images_are_shared() -> None:
+    a, b = [0.91, 0.93, 0.90, 0.95], [0.90, 0.88, 0.91]
+    theirs = scipy_stats.ttest_ind(a, b, equal_var=False)
+
+    ours = welch(a, b)
+
+    assert ours.p == pytest.approx(theirs.pvalue, **EXACT)
+    assert (ours.difference.low, ours.difference.high) == pytest.approx(theirs.confidence_interval(), **EXACT)
+
+
+def test_welch_over_folds_is_wider_by_the_images_that_they_share() -> None:
+    a, b = [0.91, 0.93, 0.90, 0.95, 0.92], [0.90, 0.88, 0.91, 0.89, 0.93]
+    plain, shared = welch(a, b).difference, welch(a, b, overlap=1 / 4).difference
+
+    assert (shared.half_width or 0) == pytest.approx((plain.half_width or 0) * math.sqrt((1 / 5 + 1 / 4) / (1 / 5)))
+    assert shared.interval == "corrected_t"
+
+
+def test_welch_needs_two_values_on_each_side() -> None:
+    with pytest.raises(ValueError, match="two values or more on each side, not 1 and 2"):
+        welch([0.9], [0.8, 0.9])
+
+
 def test_5x2cv_follows_dietterich_and_alpaydin():
     table = np.array(FIVE_BY_TWO)
     spreads = (table[:, 0] - table[:, 1]) ** 2 / 2  # of two values: the squared distances to their mean, summed
@@ -368,3 +392,20 @@ def test_cost_reads_in_its_own_unit():
 @pytest.mark.parametrize(("half_width", "digits"), [(0.21, 1), (0.14, 2), (0.0951, 2), (0.196, 1), (4.2, 0), (12.0, 0)])
 def test_uncertainty_decides_the_digits(half_width, digits):
     assert digits_for(half_width) == digits
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(0.96, 0.03, 2, 0.69, 1.23, "t"), "96.00 [69.00 to 100.00] % (n = 2)"),
+        (Estimate(0.04, 0.03, 2, -0.23, 0.31, "corrected_t"), "4.00 [0.00 to 31.00] % (n = 2 folds)"),
+    ],
+)
+def test_an_accuracys_interval_ends_at_0_and_100_percent(estimate, text):
+    assert estimate.text() == text
+
+
+def test_folds_that_agree_to_the_image_have_the_interval_of_rounding():
+    estimate = nadeau_bengio([0.5, 0.5], 30, 30, step=1 / 30)
+    assert estimate.sd == 0
+    assert estimate.half_width == pytest.approx(12.7062 * (1 / 30) / math.sqrt(12) * math.sqrt(1.5), rel=1e-4)

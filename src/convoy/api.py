@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convoy.process import interruptible
-from convoy.recipe import Override, Recipe, builtin_names, resolve
+from convoy.recipe import Override, Recipe, builtin_names, check_once, resolve
 from convoy.registry import is_user_class
 from convoy.runs import DEFAULT_OUT, Run, Study, command_line, file_name, locate, model_label
 
@@ -92,7 +92,14 @@ def compare(
     from convoy.studies import ablation
     from convoy.studies import compare as comparison
 
-    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": _weights(init, out)}
+    flags: dict[str, Any] = {
+        "epochs": epochs,
+        "seed": seed,
+        "limit": limit,
+        "device": device,
+        "init": _weights(init, out),
+    }
+    check_once(_overrides(set=set, **flags), dict(vary))
     given = recipes.items() if isinstance(recipes, Mapping) else [(_label(recipe), recipe) for recipe in recipes]
     named = [(label, _resolve(recipe, model=None, data=data, set=set, **flags)) for label, recipe in given]
     design, named = ablation.combine(named, vary) if vary else (None, named)
@@ -337,7 +344,9 @@ def _overrides(
 ) -> list[Override]:
     flags = {"train.epochs": epochs, "seed": seed, "data.limit": limit, "compute.device": device, "model.init": init}
     given = list(set.items()) if isinstance(set, Mapping) else list(set)
-    return [(path, value) for path, value in flags.items() if value is not None] + given
+    overrides = [(path, value) for path, value in flags.items() if value is not None] + given
+    check_once(overrides)
+    return overrides
 
 
 def _names_data(model: Recipe | str | Path, set: Mapping[str, Any] | Sequence[Override]) -> bool:  # noqa: A002

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from convoy.api import GO_ON, Stopped, _display, _label, _resolve, _weights, report
+from convoy.api import GO_ON, Stopped, _display, _label, _overrides, _resolve, _weights, report
 from convoy.process import interruptible
-from convoy.recipe import Override, Recipe
+from convoy.recipe import Override, Recipe, check_once
 from convoy.registry import unknown
 from convoy.runs import DEFAULT_OUT, Run, Study, command_line
 
@@ -98,16 +98,14 @@ def landscape(
     from convoy.studies import landscape as study_of
     from convoy.studies.surface import Spec
 
-    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device}
+    flags: dict[str, Any] = {"epochs": epochs, "seed": seed, "limit": limit, "device": device}
+    overrides = _overrides(set=set, **flags)
+    # A rate among them says at which the landscape is looked at closely; another one would be dropped.
+    check_once(overrides, ["optim.lr"] if dict(overrides).get("optim.lr") not in lrs else [])
     given = recipes.items() if isinstance(recipes, Mapping) else [(_label(recipe), recipe) for recipe in recipes]
     named = [(label, _resolve(recipe, model=None, data=data, set=set, **flags)) for label, recipe in given]
     spec = Spec(surface_images, resolution) if surfaces else None
-    names = [
-        f"{label} at {lr:g}, seed {recipe.seed + offset}"
-        for label, recipe in named
-        for lr in lrs
-        for offset in range(seeds)
-    ]
+    names = study_of.names(named, lrs, seeds)
     with interruptible() as interrupted, _display(names, show, to_stderr) as display:
         study = study_of.landscape(
             named,
@@ -132,6 +130,7 @@ def reproduce(
     seeds: int | None = None,
     quick: bool = False,
     only: Sequence[str] = (),
+    models: Sequence[str] = (),
     whole: bool = False,
     data: str | None = None,
     limit: int | None = None,
@@ -147,14 +146,16 @@ def reproduce(
 
     `experiment` is a name such as "tensor-mnist", "all", or the path of an experiment.toml. Runs that several parts
     need are trained once; a report of what is there is written after a stop, too. `only` names parts: models, faults,
-    claims, crossval, search, landscape; `whole` tries claims at the published scale. `data` is "cifar10=PATH"; data
-    that are not on this machine are named in the report as missing. With `archive`, a folder, finished runs are found
-    there and kept there without weights and images. Raises ValueError for what cannot be trained, and Stopped after
+    claims, crossval, search, landscape; `models` those to train, the others are shown where they are finished; `whole`
+    tries claims at the published scale. `data` is "cifar10=PATH"; data that are not on this machine are named in the
+    report as missing. With `archive`, a folder, finished runs are found there and kept there without weights and
+    images. Raises ValueError for what cannot be trained, and Stopped after
     Ctrl-C.
     """
     from convoy.studies import experiment as published
     from convoy.studies import reproduce_all
-    from convoy.studies.reproduce import PARTS, Settings, reproduce
+    from convoy.studies.experiment import PARTS, Settings
+    from convoy.studies.reproduce import reproduce
 
     for part in only:
         if part not in PARTS:
@@ -165,6 +166,10 @@ def reproduce(
     chosen = tuple(part for part in PARTS if part in only) or PARTS
     names = published.names() if experiment == ALL else [str(experiment)]
     found = [published.load(name) for name in names]
+    for label in models:
+        known = [model.label for each in found for model in each.model]
+        if label not in known:
+            raise unknown("model", label, known, str(experiment))
     if data is not None and data.partition("=")[0] not in [each.data for each in found]:
         told = " or ".join(dict.fromkeys(f"{each.data}=PATH" for each in found))
         raise ValueError(f"data {data!r}: {experiment} takes {told}")
@@ -172,7 +177,7 @@ def reproduce(
     with interruptible() as interrupted:
         for each in found:
             own = data if data is not None and data.partition("=")[0] == each.data else None
-            settings = Settings(protocol, seeds, quick, limit, epochs, chosen, whole, own, device)
+            settings = Settings(protocol, seeds, quick, limit, epochs, chosen, tuple(models), whole, own, device)
             study, parts, finished = reproduce(
                 each,
                 settings,
@@ -190,7 +195,7 @@ def reproduce(
             if not finished:
                 break
         if experiment == ALL:
-            called = f"reproduce-all{'-quick' * quick}"
+            called = settings.name(ALL)
             waiting = [each.name for each in found if each.name not in studies]
             study = reproduce_all.gather(studies, waiting, out, name=called, command=command_line())
             page = report(study)
@@ -245,7 +250,14 @@ def search(
     from convoy.studies.space import Space, axes_of
 
     space = Space(axes_of(grid, range))
-    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": _weights(init, out)}
+    flags: dict[str, Any] = {
+        "epochs": epochs,
+        "seed": seed,
+        "limit": limit,
+        "device": device,
+        "init": _weights(init, out),
+    }
+    check_once(_overrides(set=set, **flags), space.paths)
     resolved = _resolve(recipe, model=model, data=data, set=set, **flags)
     asked = searching.asked(resolved, space, trials=trials, sampler=sampler, pruner=pruner, seeds=seeds)
     with interruptible() as interrupted, _display(asked.names, show, to_stderr) as display:

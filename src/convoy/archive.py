@@ -1,7 +1,8 @@
 """Runs kept small enough to be committed, and found again: a run folder without weights, logits and images.
 
     ARCHIVE/<model>-s<seed>-<fingerprint>/   recipe, status, data, environment, metrics, scores and cost as they were,
-                                             predictions.npz with classes for logits, steps.npz thinned
+                                             predictions.npz with classes for logits, steps.npz thinned; in status.json
+                                             what thinned curves no longer tell: `bits` and `measured`
     ARCHIVE/../studies/<name>/               what a study found, so that a folder "runs" has its studies beside it
 
 An archived run in OUT is a finished run like any other: its fingerprint is found and nothing is trained. What needs
@@ -10,6 +11,7 @@ its weights (`convoy test`, `convoy predict`) says that they are not there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -27,7 +29,7 @@ from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 from convoy.runs import Run, Study, read_json, write_bytes
 
-JSON_FILES = ("status.json", "data.json", "environment.json", "scores.json", "cost.json")
+JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json")
 MOST_STEPS = 2000  # points of a curve; a figure is no wider
 MANTISSA_BITS = 9  # of the 23 of a float32: what a curve shows, and half the bytes
 LARGEST_ARRAYS = 300_000  # bytes of a study's file of arrays; those of a cross-validation hold logits
@@ -35,17 +37,21 @@ DIGITS = 6  # of a number in metrics.jsonl
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/[^\s'\",;]+")
 
 
-def keep(run: Run, folder: str | Path) -> Run:
+def keep(run: Run, folder: str | Path, *, measured: Mapping[str, float] | None = None) -> Run:
     """Writes the slim form of a finished run into `folder`, under the run's own name; what is there already stays.
 
-    Absolute paths of this machine become their last part, so that a command can be read and nobody's home is told.
-    Raises ValueError: a run that is not finished.
+    `measured` are numbers that take each step of the training, which the slim form lacks. Absolute paths of this
+    machine become their last part, so that a command can be read and nobody's home is told. Raises
+    ValueError: a run that is not finished.
     """
     if not run.finished:
         raise ValueError(f"{run.path} is {run.state}: only finished runs are archived")
     target = Path(folder) / run.name
-    if not _is_kept(target, run):
+    if not _is_kept(target, run, measured or {}):
         write_bytes(target / "recipe.toml", tomli_w.dumps(_portable(run)).encode())
+        own = {"bits": bits(run), "measured": dict(run.status.get("measured", {}) if run.slim else measured or {})}
+        status = {**run.status, **{key: value for key, value in own.items() if value}}
+        write_bytes(target / "status.json", _compact(_without_paths(status)).encode())
         for name in JSON_FILES:
             if (run.path / name).is_file():
                 write_bytes(target / name, _compact(_without_paths(read_json(run.path / name))).encode())
@@ -56,6 +62,22 @@ def keep(run: Run, folder: str | Path) -> Run:
             if arrays:
                 write_bytes(target / name, _compressed(arrays))
     return Run(target)
+
+
+def bits(run: Run) -> dict[str, str]:
+    """SHA-256 of the updates ("steps") and of what the images of each scored part were taken for, by the part's name.
+
+    Taken from the whole files; of an archived run, whose curves are thinned and rounded, what was noted then. Empty
+    where that was not done.
+    """
+    steps = run.steps
+    if "step" in steps:
+        return dict(run.status.get("bits", {}))
+    if not steps:
+        return {}
+    known = [part for part in run.scores if f"{part}_labels" in run.predictions]
+    found = {part: _digest(dict(zip(("labels", "predicted"), run.predicted(part), strict=True))) for part in known}
+    return {"steps": _digest({name: values for name, values in steps.items() if "seconds" not in name}), **found}
 
 
 def keep_study(study: Study, folder: str | Path) -> None:
@@ -78,14 +100,31 @@ def adopt(folder: str | Path, out: str | Path) -> int:
     adopted = 0
     for recipe in sorted(Path(folder).glob("*/recipe.toml")):
         source, target = recipe.parent, Path(out) / "runs" / recipe.parent.name
-        if Run(source).finished and not ((target / "recipe.toml").is_file() and Run(target).finished):
-            _copy(source, target)
-            adopted += 1
+        if Run(source).finished:
+            adopted += _adopt_run(source, target)
     for finding in sorted(Path(folder).parent.glob("studies/*/finding.json")):
         target = Path(out) / "studies" / finding.parent.name
         if not (target / finding.name).is_file():
             _copy(finding.parent, target)
     return adopted
+
+
+def _adopt_run(source: Path, target: Path) -> bool:
+    """False where the run is there already, or is being trained at this moment."""
+    if not (target / "recipe.toml").is_file():
+        _copy(source, target)
+        return True
+    try:
+        lock = Run(target).lock()
+    except ValueError:
+        return False
+    try:
+        if (target / "status.json").is_file() and Run(target).status["state"] == "finished":
+            return False
+        _copy(source, target)
+    finally:
+        lock.release()
+    return True
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -110,14 +149,15 @@ def thinned(steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {**kept, "step": number[at]}
 
 
-def _is_kept(target: Path, source: Run) -> bool:
+def _is_kept(target: Path, source: Run, measured: Mapping[str, float]) -> bool:
     """Whether the archive has this very run with all its scores: trained anew, or scored on the test part later, it is
     kept anew."""
     if not (target / "recipe.toml").is_file() or not Run(target).finished:
         return False
     kept = Run(target)
     same = kept.environment.get("date") == source.environment.get("date")
-    return same and kept.scores.keys() >= source.scores.keys()
+    told = kept.status.get("measured", {}).keys() >= measured.keys() and (source.slim or "bits" in kept.status)
+    return same and told and kept.scores.keys() >= source.scores.keys()
 
 
 def _portable(run: Run) -> dict[str, Any]:
@@ -135,6 +175,14 @@ def _portable(run: Run) -> dict[str, Any]:
 
 def _nameless(text: str) -> str:
     return _ABSOLUTE_PATH.sub(lambda found: Path(found.group()).name, text)
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {values.dtype.str} {values.shape} ".encode() + values.tobytes())
+    return digest.hexdigest()
 
 
 def _without_paths(value: Any) -> Any:

@@ -123,7 +123,13 @@ class Run:
 
     @property
     def status(self) -> dict[str, Any]:
-        return read_json(self.path / "status.json", "state", "fingerprint")
+        return self._read("status.json", "state", "fingerprint")
+
+    def _read(self, name: str, *keys: str) -> dict[str, Any]:
+        try:
+            return read_json(self.path / name, *keys)
+        except ValueError as error:
+            raise ValueError(f"{error}; delete the folder to train it again") from None
 
     @property
     def state(self) -> str:
@@ -149,10 +155,22 @@ class Run:
 
     @property
     def scores(self) -> dict[str, Any]:
+        """Of each part that was held out from the training: validation, fold, test."""
+        return {part: score for part, score in self._scores().items() if part != "train"}
+
+    @property
+    def train_score(self) -> dict[str, Any] | None:
+        """Of a sample of the training images, by the weights that were kept; None in a run of an older version."""
+        return self._scores().get("train")
+
+    def write_score(self, part: str, score: Mapping[str, Any]) -> None:
+        write_json(self.path / "scores.json", {**self._scores(), part: score})
+
+    def _scores(self) -> dict[str, Any]:
         path = self.path / "scores.json"
-        scores = read_json(path) if path.is_file() else {}
+        scores = self._read("scores.json") if path.is_file() else {}
         if not all(isinstance(part, dict) and "accuracy" in part for part in scores.values()):
-            raise ValueError(f"{path} is damaged: a part has no accuracy")
+            raise ValueError(f"{path} is damaged: a part has no accuracy; delete the folder to train it again")
         return scores
 
     @property
@@ -212,7 +230,7 @@ class Run:
         try:
             return lock.acquire().lock
         except filelock.Timeout:
-            raise ValueError(f"{self.path} is being trained by another process") from None
+            raise ValueError(f"{self.path} is being trained by another process: wait, then repeat this") from None
 
     def clear(self) -> None:
         """Back to an empty run of the same recipe, to train anew."""
@@ -273,10 +291,11 @@ class Study:
 
     @property
     def members(self) -> list[Member]:
-        """Raises ValueError for a run that was moved or deleted since."""
-        return [
-            Member(entry["label"], entry["seed"], Run(self.path / entry["run"])) for entry in self.table.get("runs", [])
-        ]
+        """Raises ValueError for a run that is gone."""
+        entries = self.table.get("runs", [])
+        if gone := [entry["run"] for entry in entries if not (self.path / entry["run"]).is_dir()]:
+            raise ValueError(f"run {Path(gone[0]).name} of {self.path} is gone: give the study's command again")
+        return [Member(entry["label"], entry["seed"], Run(self.path / entry["run"])) for entry in entries]
 
 
 class Workspace:
@@ -286,6 +305,14 @@ class Workspace:
         self.path = Path(out)
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{out}: is a file, and runs and studies need a folder")
+
+    def folder(self, *parts: str) -> Path:
+        """A folder in it, made where it is not there. Raises ValueError where it cannot be."""
+        try:
+            (path := self.path.joinpath(*parts)).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"--out {self.path}: no folder can be made there: {error.strerror}") from None
+        return path
 
     def runs(self) -> Iterator[Run]:
         for path in sorted(self.path.glob("runs/*/recipe.toml")):
@@ -314,8 +341,7 @@ class Workspace:
         if (split := recipe.data.split).folds:
             kinds += [f"f{split.fold + 1}of{split.folds}" + (f"r{split.repeat + 1}" if split.repeat else "")]
         name = "-".join([file_name(model_label(recipe)), *kinds, f"s{recipe.seed}", digest[:12]])
-        path = self.path / "runs" / name
-        path.mkdir(parents=True, exist_ok=True)
+        path = self.folder("runs", name)
         write_json(path / "status.json", {"state": "running", "reason": "", "fingerprint": digest})
         write_bytes(path / "recipe.toml", recipe.to_toml().encode())
         return Run(path)

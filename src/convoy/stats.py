@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 LEVEL = 0.95  # of every interval
-Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # the quantiles at which a two-sided interval ends
+Z = NormalDist().inv_cdf(TAILS[1])
 RESAMPLES = 10_000
 AT_ONCE = 2**22  # numbers that the bootstrap holds at a time
 
@@ -57,7 +58,8 @@ class Estimate:
 
         The value is multiplied by `scale` (100 for the unit "%", else 1). "±" is always the 95 % half-width.
         """
-        number, interval = self.parts(scale=scale if scale is not None else (100 if unit == "%" else 1), digits=digits)
+        scale = scale if scale is not None else (100 if unit == "%" else 1)
+        number, interval = self.parts(scale=scale, digits=digits, share=unit == "%")
         if self.interval in OVER_IMAGES:
             return f"{number} {unit} ({interval}, {self.n:,} images)"
         if self.interval in SYMMETRIC:
@@ -65,15 +67,32 @@ class Estimate:
             return f"{number}{' ' + interval if interval else ''} {unit} (n = {self.n}{scores})"
         return f"{number} {unit} ({interval}, bootstrap, n = {self.n:,})"
 
-    def parts(self, *, scale: float = 1, digits: int = 2) -> tuple[str, str]:
-        """The number and its interval apart, as a table wants them: ("99.12", "± 0.21") or ("98.20", "97.92–98.44")."""
+    def parts(self, *, scale: float = 1, digits: int = 2, share: bool = False) -> tuple[str, str]:
+        """The number and its interval apart, as a table wants them: ("99.12", "± 0.21") or ("98.20", "97.92–98.44").
+
+        Of a `share` an interval that passes 0 or 1 is told by its ends, cut off there: "[91.20 to 100.00]".
+        """
         number = f"{self.mean * scale:,.{digits}f}"
         if self.low is None or self.high is None:
             return number, ""
+        if share and self.interval in SYMMETRIC and not 0 <= self.low <= self.high <= 1:
+            low, high = (min(max(end, 0.0), 1.0) * scale for end in (self.low, self.high))
+            return number, f"[{low:,.{digits}f} to {high:,.{digits}f}]"
         if self.interval in SYMMETRIC:
             return number, f"± {(self.high - self.mean) * scale:,.{digits}f}"
         to = " to " if self.low < 0 else "–"  # a dash before a minus reads badly
         return number, f"{self.low * scale:,.{digits}f}{to}{self.high * scale:,.{digits}f}"
+
+    def points(self) -> str:
+        """A difference of shares: "0.9 ± 0.2 points"; of an interval that is not symmetric the ends, in brackets."""
+        mean = 100 * self.mean
+        if self.low is None or self.high is None:
+            return f"{mean:.2f} points"
+        if self.half_width is None:
+            return f"{mean:.2f} points [{100 * self.low:.2f} to {100 * self.high:.2f}]"
+        half = 100 * self.half_width
+        digits = max(1, digits_for(half))
+        return f"{mean:.{digits}f} ± {half:.{digits}f} points"
 
 
 class PairedTest(NamedTuple):
@@ -147,6 +166,24 @@ def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> Pa
     return PairedTest(estimate, _p_of_t(mean, error, n - 1))
 
 
+def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0) -> PairedTest:
+    """Welch's t test (1947) of the means, a - b, where no value of `a` belongs to one of `b`.
+
+    `overlap`: n_test / n_train where the values of a side are those of its folds, by which Nadeau and Bengio (2003)
+    widen the variance of their mean. Raises ValueError: fewer than two values on a side.
+    """
+    if min(len(a), len(b)) < 2:
+        raise ValueError(f"Welch's test needs two values or more on each side, not {len(a)} and {len(b)}")
+    errors = [stdev(values) ** 2 * (1 / len(values) + overlap) for values in (a, b)]
+    mean, error = fmean(a) - fmean(b), math.sqrt(sum(errors))
+    shares = sum(each**2 / (len(values) - 1) for each, values in zip(errors, (a, b), strict=True))
+    freedom = sum(errors) ** 2 / shares if shares > 0 else len(a) + len(b) - 2
+    half = _t_quantile(freedom) * error
+    interval: Interval = "corrected_t" if overlap else "t"
+    estimate = Estimate(mean, None, min(len(a), len(b)), mean - half, mean + half, interval)
+    return PairedTest(estimate, _p_of_t(mean, error, freedom))
+
+
 def mcnemar(a_right: npt.ArrayLike, b_right: npt.ArrayLike) -> McNemar:
     """McNemar's test (1947) in its exact form, of two boolean arrays [N] that tell which images are right.
 
@@ -178,20 +215,23 @@ def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
     return McNemar(Estimate(mean=mean, sd=None, n=n, low=low, high=high, interval="bonett_price"), p, only_a, only_b)
 
 
-def nadeau_bengio(values: npt.ArrayLike, n_train: float, n_test: float) -> Estimate:
+def nadeau_bengio(values: npt.ArrayLike, n_train: float, n_test: float, *, step: float = 0.0) -> Estimate:
     """The interval of a mean over resampled splits (folds x repeats), or of a mean of paired differences over them.
 
     The training parts of two splits share images, so that their scores vary together and the plain t interval is too
     narrow. Nadeau and Bengio (Machine Learning 52, 2003) widen the variance of the mean from sd²/J to
     sd² (1/J + n_test/n_train) for J random splits; Bouckaert and Frank (PAKDD 2004) apply it to repeated
     cross-validation, over whose disjoint folds it is on the safe side. `n_train` and `n_test` are images of one split
-    (means, where folds differ by one). Raises ValueError: fewer than two values, one that is not finite, no split.
+    (means, where folds differ by one). `step` is the grain of the values, as in `paired_t`: the spread is not taken for
+    less than that of rounding one value to it, step / sqrt(12). Raises ValueError: fewer than two values, one that is
+    not finite, no split.
     """
     scores = _several(values, "the corrected interval").tolist()
     if not (math.isfinite(n_train) and math.isfinite(n_test) and n_train > 0 and n_test > 0):
         raise ValueError(f"{n_train} images to train on and {n_test} to test on are no split")
     mean, sd = fmean(scores), stdev(scores)
-    half = _t_quantile(len(scores) - 1) * sd * math.sqrt(1 / len(scores) + n_test / n_train)
+    spread = max(sd, step / math.sqrt(12))
+    half = _t_quantile(len(scores) - 1) * spread * math.sqrt(1 / len(scores) + n_test / n_train)
     return Estimate(mean=mean, sd=sd, n=len(scores), low=mean - half, high=mean + half, interval="corrected_t")
 
 
@@ -253,9 +293,8 @@ def bootstrap(
             for block in _blocks(resamples, len(sample))
         ]
     )
-    tails = (1 - LEVEL) / 2, (1 + LEVEL) / 2
-    if method == "bca" and np.ptp(drawn) > 0:
-        tails = _bca_tails(sample, statistic, observed, drawn)
+    corrected = method == "bca" and np.ptp(drawn) > 0
+    tails = _bca_tails(sample, statistic, observed, drawn) if corrected else TAILS
     low, high = (float(end) for end in np.quantile(drawn, tails))
     return Estimate(mean=observed, sd=None, n=len(sample), low=low, high=high, interval=method)
 
@@ -320,7 +359,7 @@ def _blocks(total: int, width: int) -> Iterator[np.ndarray]:
     return (np.arange(start, min(start + rows, total)) for start in range(0, total, rows))
 
 
-def _p_of_t(mean: float, error: float, freedom: int) -> float:
+def _p_of_t(mean: float, error: float, freedom: float) -> float:
     """Two-sided. Values without any spread prove all or nothing."""
     if error == 0:
         return 1.0 if mean == 0 else 0.0
@@ -329,7 +368,7 @@ def _p_of_t(mean: float, error: float, freedom: int) -> float:
     return min(1.0, 2 * float(stdtr(freedom, -abs(mean / error))))
 
 
-def _t_quantile(freedom: int) -> float:
+def _t_quantile(freedom: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + LEVEL) / 2))

@@ -94,6 +94,26 @@ def test_the_test_part_tells_before_it_opens(path: str) -> None:
     assert test.class_counts == [10, 10, 10]
 
 
+def test_parts_of_sorted_images_are_told_apart_where_their_labels_cannot(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    images, labels = draw.integers(0, 256, (90, 1, 8, 8), dtype=np.uint8), np.repeat(np.arange(3), 30)
+    np.savez(tmp_path / "d.npz", x_train=images, y_train=labels)
+
+    first, second = (prepared(str(tmp_path / "d.npz"), split={"seed": seed}) for seed in (1, 2))
+
+    assert first.validation is not None
+    assert second.validation is not None
+    assert first.validation.labels.tolist() == second.validation.labels.tolist()
+    assert first.parts_hash.keys() == {"validation", "test"}
+    assert all(first.parts_hash[part] != second.parts_hash[part] for part in ("validation", "test"))
+
+
+def test_the_test_part_that_the_data_bring_is_the_same_in_every_split(path: str) -> None:
+    first, second = (prepared(path, split={"seed": seed}).parts_hash for seed in (1, 2))
+    assert first["test"] == second["test"]
+    assert first["validation"] != second["validation"]
+
+
 def test_hashes_follow_data_and_split(path: str) -> None:
     one, other = prepared(path), prepared(path, split={"seed": 1})
 

@@ -113,8 +113,16 @@ def test_no_validation_part_is_allowed() -> None:
     ("n_images", "spec", "says"),
     [
         (4, SplitSpec(validation=0.1), "leaves 4 to train on and 0 for validation: too few images"),
-        (20, SplitSpec(validation=0.1), "is 2 against 4 classes: too few for a stratified split"),
-        (20, SplitSpec(validation=0.9), "is 2 against 4 classes: too few for a stratified split"),
+        (
+            20,
+            SplitSpec(validation=0.1),
+            "is 2 against 4 classes: too few for a stratified split; take a larger --data.split.validation",
+        ),
+        (
+            20,
+            SplitSpec(validation=0.9),
+            "is 2 against 4 classes: too few for a stratified split; take a smaller --data.split.validation",
+        ),
     ],
 )
 def test_too_few_images_are_said(n_images: int, spec: SplitSpec, says: str) -> None:

@@ -199,6 +199,7 @@ def test_figures_and_words_lie_beside_the_page(tmp_path: Path) -> None:
     assert (tmp_path / "data-sheet.json").is_file()
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_five_hundred_classes_stay_readable(tmp_path: Path) -> None:
     page = page_of(tmp_path, per_class={"train": [4] * 500, "test": [1] * 500})
     assert len((tmp_path / "data-sheet.html").read_text()) < 1_000_000
@@ -222,6 +223,7 @@ def test_names_cannot_become_markup(tmp_path: Path) -> None:
     assert "\u202e" not in page.text
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_writing_again_gives_the_same_page(tmp_path: Path) -> None:
     first = write_data_sheet(*a_sheet(LEAK), MADE, tmp_path / "a").read_text()
     assert write_data_sheet(*a_sheet(LEAK), MADE, tmp_path / "b").read_text() == first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from tests.fake_runs import mnist
 
@@ -27,6 +28,7 @@ from convoy.reporting.figures_classes import (
 from convoy.reporting.figures_curves import (
     curve_numbers,
     curves_caption,
+    draw_curves,
     selected_accuracy,
     selected_caption,
     step_numbers,
@@ -35,7 +37,7 @@ from convoy.reporting.figures_curves import (
 from convoy.reporting.figures_images import faint_filters, filter_tiles, mosaic, sample_strips
 from convoy.reporting.figures_losses import loss_numbers, losses_caption
 from convoy.reporting.figures_profile import cost_bars_caption
-from convoy.reporting.palette import MODELS, SCREEN
+from convoy.reporting.palette import MODELS, SCREEN, Look
 from convoy.reporting.quantities import compact, plain
 from convoy.stats import t_interval
 
@@ -342,3 +344,12 @@ def test_compact_numbers_have_three_digits_and_a_magnitude(value, text):
 @pytest.mark.parametrize(("value", "text"), [(12_345.6, "12,346"), (12.34, "12.3"), (1.234, "1.23"), (0.1234, "0.123")])
 def test_plain_numbers_have_at_least_three_digits(value, text):
     assert plain(value) == text
+
+
+def test_a_loss_that_was_not_finite_is_a_gap() -> None:
+    metrics = [{"train_loss": 0.5}, {"train_loss": None}]
+    numbers = curve_numbers({"net": [metrics]}, "loss")
+    assert np.isnan(numbers.curves[0].mean[1])
+    axes = Figure().subplots()
+    draw_curves(axes, numbers, Look(("net",)))
+    assert axes.get_xlabel() == "epoch"

@@ -13,9 +13,12 @@ from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 
 from convoy.archive import keep
 from convoy.reporting import write_report
-from convoy.reporting.content import Chart
+from convoy.reporting.content import Chart, Table
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
+from convoy.reporting.reading import of_run
+from convoy.reporting.reproduction_tables import costs_table, epochs_table
+from convoy.reporting.tables import comparison_table, cost_table
 from convoy.runs import Member, Run, Study, Workspace, write_json
 from convoy.studies.compare_finding import conclude
 
@@ -120,6 +123,7 @@ def test_table_shows_means_with_intervals_and_units(study, html):
         assert unit in text
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_bold_is_only_the_distinguishable_best(tmp_path):
     clear = fake_study(
         tmp_path / "a", {"lenet": FakeModel(0.9), "big": FakeModel(0.99)}, setting=Setting(filters=False)
@@ -127,6 +131,32 @@ def test_bold_is_only_the_distinguishable_best(tmp_path):
     level = fake_study(tmp_path / "b", {"lenet": FakeModel(0.98), "big": FakeModel(0.98)}, seeds=(1, 2))
     assert "<strong>big</strong>" in write_report(clear).read_text()
     assert "<strong>" not in write_report(level).read_text()
+
+
+def notes_and_flops(table: Table) -> tuple[str, list[str]]:
+    place = next(place for place, column in enumerate(table.columns) if column.title == "FLOPs")
+    return table.note, [row[place].note for row in table.rows]
+
+
+def test_macs_that_a_run_gives_out_as_flops_are_marked(tmp_path):
+    finding = fake_study(tmp_path, TWO, seeds=(1,)).finding
+    faulty = fake_run(tmp_path, "lenet", TWO["lenet"], seed=1, setting=Setting(faults=("macs_as_flops",)))
+    sound = fake_run(tmp_path, "two_conv_cnn", TWO["two_conv_cnn"], seed=1)
+    groups = {run.label: [of_run(run)] for run in (faulty, sound)}
+    for table in (comparison_table(finding, groups), costs_table(groups)):
+        note, marks = notes_and_flops(table)
+        assert "a multiply-add as two, those marked MACs (fault macs_as_flops) as one" in note
+        assert sorted(marks) == ["", "MACs"]
+    assert "MACs" in [column.title for column in cost_table(groups["lenet"][0]).columns]
+
+
+def test_a_best_epoch_is_not_said_to_be_kept_where_the_last_one_was(tmp_path):
+    marks = {
+        faults: epochs_table(of_run(fake_run(tmp_path / str(len(faults)), setting=Setting(faults=faults))), {}, "").note
+        for faults in ((), ("last_weights",))
+    }
+    assert "the weights of this epoch were kept so far" in marks[()]
+    assert "the weights of the last one were kept all the same" in marks["last_weights",]
 
 
 def test_markdown_links_figures_that_are_there(study):
@@ -178,6 +208,7 @@ def test_a_report_goes_where_it_is_told(run, tmp_path):
     assert (tmp_path / "elsewhere" / "figures" / "curves.png").is_file()
 
 
+@pytest.mark.usefixtures("page_alone")
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
@@ -196,6 +227,7 @@ def test_a_run_of_another_kind_is_told_as_it_is(tmp_path, setting, said):
     assert said in Page(path.read_text()).text.replace("\u00a0", " ")
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_a_run_that_is_not_finished_claims_nothing(tmp_path):
     run = fake_run(tmp_path)
     for name in ("scores.json", "cost.json", "gallery.npz", "arrays.npz", "steps.npz", "metrics.jsonl"):
@@ -205,6 +237,7 @@ def test_a_run_that_is_not_finished_claims_nothing(tmp_path):
     assert "lenet is not finished (interrupted: stopped at step 7): no accuracy is claimed" in text
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_a_study_with_one_seed_each_compares_image_by_image(tmp_path):
     text = Page(write_report(fake_study(tmp_path, TWO, seeds=(42,))).read_text()).text
     assert "exact McNemar" in text
@@ -251,6 +284,7 @@ def test_of_many_models_the_best_are_drawn_in_colours_of_their_own(tmp_path):
     assert len(charts(study)["confusion"].panels) == 6
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_a_hundred_classes_stay_readable(tmp_path):
     setting = Setting(classes=tuple(f"class number {place}" for place in range(100)))
     html = write_report(fake_study(tmp_path, TWO, seeds=(42, 43), setting=setting)).read_text()
@@ -259,6 +293,7 @@ def test_a_hundred_classes_stay_readable(tmp_path):
     assert confusion[: confusion.index("</figure>")].count("<text") < 100
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_ten_models_with_long_names_keep_ten_names(tmp_path):
     models = {f"a_network_with_a_name_of_quite_some_length_and_number_{place}": FakeModel() for place in range(10)}
     html = write_report(fake_study(tmp_path, models, seeds=(1, 2), setting=Setting(filters=False))).read_text()
@@ -270,6 +305,7 @@ def test_ten_models_with_long_names_keep_ten_names(tmp_path):
 HOSTILE = "<script>alert(1)</script>\"'|`*_[x](javascript:alert(1)) $x_1$\x00\u202e"
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_names_cannot_become_markup(tmp_path):
     classes = (HOSTILE, "<img src=x onerror=alert(1)>", "a|b", *"3456789")
     models = {HOSTILE: FakeModel(0.98), "plain": FakeModel(0.99)}
@@ -306,6 +342,7 @@ def test_another_kind_of_study_is_refused(tmp_path):
         write_report(study)
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_writing_again_gives_the_same_page(study, html):
     assert write_report(study).read_text() == html
 

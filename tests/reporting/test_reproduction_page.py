@@ -138,15 +138,17 @@ def test_every_run_is_linked_under_its_protocol(study, runs, text):
         assert all(any(run.name in link for link in links) for run in runs[side])
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_archived_runs_make_a_page_that_says_where_the_pictures_are(runs, tmp_path):
     slim = {side: [archive.keep(run, tmp_path / "runs") for run in group] for side, group in runs.items()}
     study = reproduction(tmp_path, slim)
-    text = Page(write_report(study).read_text()).text
-    assert "archived runs hold neither" in text
-    assert "No predictions are pictured" in text
-    assert not (study.path / "figures" / "samples.png").exists()
+    html = write_report(study).read_text()
+    assert "archived runs hold neither" in Page(html).text
+    assert "No predictions are pictured" in Page(html).text
+    assert 'id="samples"' not in html
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_experiment_without_any_run_shows_what_was_published(tmp_path):
     study = reproduction(tmp_path, {})
     text = Page(write_report(study).read_text()).text
@@ -154,6 +156,7 @@ def test_experiment_without_any_run_shows_what_was_published(tmp_path):
     assert "40.00" in text
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_part_that_is_not_there_is_named(runs, tmp_path):
     study = reproduction(tmp_path, runs, parts=[{"kind": "search", "study": "../gone", "sentence": "128 did best"}])
     text = Page(write_report(study).read_text()).text
@@ -169,6 +172,7 @@ def test_finding_of_a_run_that_the_study_does_not_hold_is_refused(runs, tmp_path
         write_report(study)
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_several_experiments_are_a_line_each_with_the_way_to_their_reports(study, tmp_path):
     copy = tmp_path / "studies" / "reproduce"
     shutil.copytree(study.path, copy)

@@ -95,3 +95,12 @@ def test_surface_is_coloured_as_its_axis_is_scaled(log: bool) -> None:
 
     expected = np.log10(HEIGHTS) if log else HEIGHTS
     assert np.allclose(told(block)["traces"][0]["surfacecolor"], expected)
+
+
+def test_searched_values_have_the_ticks_where_they_are_few_and_not_crowded() -> None:
+    def ticks(*values: float) -> object:
+        points = Points3D(np.array(values), np.array(values), np.array(values))
+        return told(Turnable("t", "", "", (points,), ("a", "b", "c")))["axes"]["xaxis"].get("ticktext")
+
+    assert ticks(0.0, 0.1, 0.2, 0.5) == ["0", "0.1", "0.2", "0.5"]
+    assert ticks(0.0, 0.01, 0.5) is None

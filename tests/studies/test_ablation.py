@@ -12,6 +12,7 @@ from convoy import api
 from convoy.cli.main import main
 from convoy.recipe import Recipe, parse_values
 from convoy.reporting import write_report
+from convoy.reporting.canvas import save_chart
 from convoy.runs import Member, Study, write_json
 from convoy.studies.ablation import Design, combine, conclude
 
@@ -70,6 +71,7 @@ def test_several_recipes_are_a_key_of_their_own() -> None:
         ({"optim.name": ["adam", "sgd"]}, "net, optim = adam"),
         ({"optim.lr": [1e-3, 0.01]}, "net, lr = 0.001"),
         ({"data.augment": [[{"name": "rotate", "degrees": 10}], []]}, "net, augment = rotate degrees 10"),
+        ({"data.split.seed": [1, 2]}, "net, split.seed = 1"),
         ({"compute.deterministic": [True, False]}, "net, deterministic = true"),
         ({"optim.name": ["adam", "sgd"], "model.name": ["lenet", "vgg11"]}, "net, optim = adam, model = lenet"),
     ],
@@ -205,7 +207,9 @@ def test_an_ablation_is_a_comparison_with_effects(study: Study) -> None:
     assert study.name.startswith("compare-two_conv_cnn-norm-batch_size-")
 
 
-def test_its_page_shows_the_effects(study: Study) -> None:
+@pytest.mark.usefixtures("words_alone")
+def test_its_page_shows_the_effects(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convoy.reporting.canvas.save_chart", lambda *of: of[0].name == "effects" and save_chart(*of))
     page = write_report(study)
     assert "What each value does" in page.read_text()
     assert (study.path / "figures" / "effects.png").stat().st_size > 5_000

@@ -26,6 +26,7 @@ NORM = {
     "b": {"label": "none", "recipe": "two_conv_cnn", "set": {"model.options.norm": "none"}},
     "relation": "above",
 }
+SWEEP = {"measure": "highest_that_trains", "settings": {"within": 0.1}}
 ALONE = {key: value for key, value in NORM.items() if key != "b"} | {"value": 0.9}
 
 
@@ -133,12 +134,12 @@ def test_one_seed_cannot_tell_a_difference(tmp_path: Path) -> None:
     assert found["words"].endswith("One seed has no interval")
 
 
-def test_one_seed_against_a_number_takes_its_interval_over_images(tmp_path: Path) -> None:
-    assert judged(tmp_path, ALONE, {"a": [0.95]})["verdict"] == "holds"
-    assert judged(tmp_path, ALONE, {"a": [0.91]})["verdict"] == "cannot be told"
-    found = judged(tmp_path, ALONE, {"a": [0.80]})
-    assert found["verdict"] == "does not hold"
-    assert "over 1,000 images, one seed" in found["words"]
+@pytest.mark.parametrize("accuracy", [0.99, 0.50])
+def test_one_seed_against_a_number_cannot_tell_either(tmp_path: Path, accuracy: float) -> None:
+    found = judged(tmp_path, ALONE, {"a": [accuracy]})
+    assert found["verdict"] == "cannot be told"
+    assert found["words"].endswith("(one seed); claimed: more than 90 %. One seed has no interval")
+    assert found["a"]["interval"] == "wilson"  # what it measured is told all the same
 
 
 def test_one_side_alone_is_held_against_its_value(tmp_path: Path) -> None:
@@ -164,6 +165,54 @@ def test_without_any_score_nothing_can_be_told(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.95, 0.96], "b": [None, None]})
     assert (found["verdict"], found["difference"], found["b"]) == ("cannot be told", None, None)
     assert found["words"].startswith("Nothing to compare of test accuracy")
+
+
+SECONDS = NORM | {"measure": "train_seconds", "relation": "below", "quantity": "ratio"}
+
+
+def timed(out: Path, a: Sequence[float], b: Sequence[float], *, elsewhere: Sequence[int] = ()) -> dict[str, Any]:
+    """The verdict on these seconds, where side b of the seeds `elsewhere` ran on another processor."""
+    ready = check(read(SECONDS), seeds=len(a))
+    members = []
+    for trial in ready.trials:
+        seed = trial.entry.recipe.seed
+        run = fake_run(out, trial.side, seed=seed)
+        write_json(run.path / "cost.json", {"train_seconds": {"a": a, "b": b}[trial.side][seed - 42]})
+        if trial.side == "b" and seed in elsewhere:
+            write_json(run.path / "environment.json", {**run.environment, "cpu": "another"})
+        members.append(Member(trial.entry.label, seed, run))
+    return judge(ready, members)
+
+
+def test_seconds_of_one_machine_are_compared(tmp_path: Path) -> None:
+    assert timed(tmp_path, [10, 11, 10], [20, 21, 20])["verdict"] == "holds"
+
+
+def test_seconds_of_different_machines_cannot_be_told(tmp_path: Path) -> None:
+    found = timed(tmp_path, [10, 11, 10], [20, 21, 20], elsewhere=[42, 43, 44])
+    assert (found["verdict"], found["ratio"]) == ("cannot be told", None)
+    assert found["words"].endswith("measured on different machines, or with other threads, for 3 seeds")
+
+
+def test_a_seed_timed_on_two_machines_is_left_out(tmp_path: Path) -> None:
+    found = timed(tmp_path, [10, 11, 10], [20, 21, 90], elsewhere=[44])
+    assert found["ratio"]["n"] == 2
+    assert "measured on different machines, or with other threads, for 1 seed" in found["words"]
+
+
+def test_rates_that_all_fail_cannot_be_told_and_the_words_say_why(tmp_path: Path) -> None:
+    ready = check(read(NORM | SWEEP | {"over": {"optim.lr": [1e-3, 1e-2]}, "quantity": "ratio"}), seeds=2)
+    members = []
+    for trial in ready.trials:
+        run = fake_run(tmp_path, f"{trial.side}-{trial.tried}", seed=trial.entry.recipe.seed)
+        right = 95 if trial.side == "a" else 10
+        write_json(run.path / "scores.json", {"validation": {"accuracy": right / 100, "correct": right, "n": 100}})
+        members.append(Member(trial.entry.label, trial.entry.recipe.seed, run))
+    found = judge(ready, members)
+    assert (found["verdict"], found["b"]) == ("cannot be told", None)
+    assert found["words"].endswith(
+        "none lacks it for some seed (no value tried trains clearly above chance, or one was not scored)"
+    )
 
 
 def test_a_ratio_has_an_interval_of_ratios(tmp_path: Path) -> None:
@@ -228,9 +277,9 @@ def test_a_claim_for_the_whole_scale_alone_is_withheld_at_a_smaller_one() -> Non
         ({"relation": "abuve"}, "did you mean 'above'"),
         ({"b": None}, "needs a side b, or a value"),
         ({"over": {"optim.lr": [0.1, 0.2]}}, "`over` is one key with its values"),
-        ({"measure": "best_value"}, "`over` is one key with its values"),
-        ({"measure": "best_value", "over": {"optim.lr": [0.1, 0.2]}}, "told apart by their ratio"),
-        ({"measure": "best_value", "over": {"optim.lr": [0.0, 0.2]}, "quantity": "ratio"}, "must be above 0"),
+        (SWEEP, "`over` is one key with its values"),
+        (SWEEP | {"over": {"optim.lr": [0.1, 0.2]}}, "told apart by their ratio"),
+        (SWEEP | {"over": {"optim.lr": [0.0, 0.2]}, "quantity": "ratio"}, "must be above 0"),
         ({"whole_only": "x", "reduced": {"about": "y"}}, "and yet has a reduction"),
         ({"seeds": 0}, "seeds = 0"),
         ({"margin": -1}, "margin = -1"),

@@ -159,6 +159,42 @@ def test_runs_of_other_data_with_the_same_labels_are_not_tested(tmp_path):
     assert conclude(given)["mcnemar"] == []
 
 
+def kept(run: Run, **table: object) -> None:
+    write_json(run.path / "data.json", {**run.data, **table})
+
+
+def test_same_labels_are_not_the_same_images(tmp_path):
+    given = members(tmp_path, {"a": [9800], "b": [9700]})
+    for member, digest in zip(given, "ab", strict=True):
+        kept(member.run, split_hash=digest, parts_hash={"test": digest})
+    finding = conclude(given)
+    assert finding["mcnemar"] == []
+    assert "No McNemar test between a and b: they were not scored on the same images" in finding["caveats"]
+
+
+def test_a_part_that_two_splits_share_is_the_same_images(tmp_path):
+    given = members(tmp_path, {"a": [9800], "b": [9700]})
+    for member, digest in zip(given, "ab", strict=True):
+        kept(member.run, split_hash=digest, parts_hash={"validation": digest, "test": "c"})
+    assert len(conclude(given)["mcnemar"]) == 1
+
+
+def test_older_runs_of_other_splits_may_have_other_images(tmp_path):
+    given = members(tmp_path, {"a": [9800], "b": [9700]})
+    kept(given[0].run, split_hash="b", parts_hash={"test": "c"})
+    finding = conclude(given)
+    assert finding["mcnemar"] == []
+    unknown = "which images an older run was scored on was not kept, and the splits differ"
+    assert f"No McNemar test between a and b: {unknown}" in finding["caveats"]
+
+
+def test_validation_images_that_change_in_each_epoch_are_not_held_against_each_other(tmp_path):
+    resplit = Setting(faults=("resplit_every_epoch",))
+    finding = conclude(members(tmp_path, {"a": [9800], "b": [9700]}, resplit, part="validation"))
+    assert finding["mcnemar"] == []
+    assert "No McNemar test of a, b: its validation images were others in each epoch" in finding["caveats"]
+
+
 def test_runs_without_predictions_are_named(tmp_path):
     given = members(tmp_path, {"a": [9800], "b": [9700], "c": [9750]})
     (given[0].run.path / "predictions.npz").unlink()

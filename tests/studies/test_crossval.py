@@ -23,6 +23,7 @@ from convoy.reporting import crossval_page, pages, write_report
 from convoy.reporting.reading import of_study
 from convoy.runs import Study, Workspace
 from convoy.studies.crossval import crossval, entries_of
+from convoy.studies.crossval_finding import shortened
 from convoy.training.plan import plan
 
 Make = Callable[..., Recipe]
@@ -292,3 +293,15 @@ def test_command_groups_the_images_of_a_folder_by_their_paths(
     assert {len(folds) for folds in fold_of.values()} == {1}
     assert "groups held together" in told["finding"]["sentence"]
     assert Path(told["report"]).is_file()
+
+
+def test_a_note_of_many_folds_names_a_few() -> None:
+    labels = [f"fold {number} of 9" for number in range(1, 8)]
+    assert shortened(labels) == "fold 1 of 9, fold 2 of 9, fold 3 of 9, fold 4 of 9 and 3 more"
+
+
+def test_folds_that_agree_are_said_to_have_no_spread(tiny: Make, tmp_path: Path) -> None:
+    finding = validated(tiny(("data.limit", 60), ("optim.lr", 1e-9)), tmp_path, folds=2).finding
+    told = [row["correct"] for row in finding["rows"]]
+    assert any("agree to the image" in caveat for caveat in finding["caveats"]) == (told[0] == told[1])
+    assert "± 0.0 " not in finding["sentence"]

@@ -243,3 +243,12 @@ def test_one_epoch_has_no_path(make: Make, tmp_path: Path) -> None:
     assert study is not None
     assert study.finding["recipes"][0]["surfaces"] == ["line", "plane"]
     assert any("two epochs" in caveat for caveat in study.finding["caveats"])
+
+
+def test_steps_that_a_run_left_out_are_told_in_the_sentence_and_drawn_as_gaps(make: Make, tmp_path: Path) -> None:
+    options = {"optim.name": "sgd", "train.epochs": 2, "data.limit": 200}
+    study = landscape([("net", make(norm=False, **options))], tmp_path, lrs=(1e15, 0.02), surfaces=None, command="")
+    assert study is not None
+    sentence = study.finding["sentence"]
+    assert "steps count: a loss was not finite at the others" in sentence or "of 2 runs diverged" in sentence
+    assert write_report(study).is_file()

@@ -36,6 +36,16 @@ def test_smoothing_takes_noise_out_of_the_width_and_leaves_a_constant_alone() ->
     assert loss_band.width(noisy, "smoothed_loss").mean() < 0.3 * loss_band.width(noisy, "loss").mean()
 
 
+def test_a_window_over_thinned_points_spans_as_many_steps() -> None:
+    """Of every 12th step two points make up the 25 steps, so that a jump is smeared no wider than over all steps."""
+    step = np.arange(1, 1201, 12)
+    jump = Curves(step, np.where(step < 600, 0.0, 1.0)[None])
+
+    assert jump.spacing == 12
+    smeared = (lambda loss: ((loss > 0) & (loss < 1)).sum())(loss_band.smoothed(jump.loss, jump.spacing))
+    assert smeared * jump.spacing <= loss_band.WINDOW
+
+
 def test_a_step_without_a_finite_loss_counts_in_no_width() -> None:
     low, high = np.ones(60), np.full(60, 2.0)
     high[7] = np.nan

@@ -9,15 +9,11 @@ import pytest
 from tests.fake_runs import fake_run
 
 from convoy.runs import Run, write_arrays, write_json
-from convoy.studies.measures import MEASURES, SWEEPS, check_settings, words_of
+from convoy.studies.measures import MEASURES, SWEEPS, check_settings, comparable, words_of
 
 
-def with_curve(run: Run, accuracies: list[float], train_losses: list[float | None] | None = None) -> Run:
-    losses = train_losses or [0.1] * len(accuracies)
-    lines = [
-        {"epoch": epoch, "validation_accuracy": accuracy, "train_loss": loss}
-        for epoch, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True), start=1)
-    ]
+def with_curve(run: Run, accuracies: list[float], part: str = "validation") -> Run:
+    lines = [{"epoch": epoch, f"{part}_accuracy": value} for epoch, value in enumerate(accuracies, start=1)]
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return run
 
@@ -49,9 +45,7 @@ def test_a_score_that_was_not_taken_is_none(run: Run) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("first_epoch_accuracy", 0.5),
         ("mean_accuracy", 0.7),
-        ("largest_drop", 0.1),
         ("fluctuation", (0.2 + 0.1) / 2),  # 0.8 against 0.6, the middle of 0.5 and 0.7; 0.7 against 0.8
     ],
 )
@@ -60,9 +54,21 @@ def test_measures_of_the_curve(run: Run, name: str, value: float) -> None:
 
 
 def test_a_steady_rise_neither_drops_nor_fluctuates(run: Run) -> None:
-    with_curve(run, [0.5, 0.6, 0.7, 0.8])
-    assert MEASURES["largest_drop"](run) == 0
-    assert MEASURES["fluctuation"](run) == pytest.approx(0)
+    assert MEASURES["fluctuation"](with_curve(run, [0.5, 0.6, 0.7, 0.8])) == pytest.approx(0)
+    assert MEASURES["largest_drop"](with_curve(run, [0.5, 0.6, 0.7, 0.8], "test")) == 0
+
+
+def test_the_largest_drop_is_one_of_the_test_accuracy(run: Run) -> None:
+    assert MEASURES["largest_drop"](with_curve(run, [0.5, 0.8, 0.7, 0.8], "test")) == pytest.approx(0.1)
+    assert MEASURES["largest_drop"](with_curve(run, [0.5, 0.8, 0.7, 0.8])) is None
+
+
+def test_test_accuracies_of_the_best_epochs_alone_do_not_tell_a_drop(run: Run) -> None:
+    with_curve(run, [0.5, 0.8, 0.7], "test")
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    del lines[1]["test_accuracy"]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert MEASURES["largest_drop"](run) is None
 
 
 def test_epochs_to_an_accuracy(run: Run) -> None:
@@ -73,21 +79,21 @@ def test_epochs_to_an_accuracy(run: Run) -> None:
 
 def test_a_run_without_epochs_has_no_curve(run: Run) -> None:
     with_curve(run, [])
-    for name in ("first_epoch_accuracy", "mean_accuracy", "largest_drop", "fluctuation"):
+    for name in ("mean_accuracy", "largest_drop", "fluctuation"):
         assert MEASURES[name](run) is None
     assert MEASURES["epochs_to"](run, {"accuracy": 0.5}) is None
 
 
-def test_generalisation_gap_is_taken_at_the_epoch_kept(run: Run) -> None:
-    with_curve(run, [0.5, 0.9, 0.8], [0.9, 0.2, 0.1])
-    run.write_status(best_epoch=2)
-    write_json(run.path / "scores.json", {"test": {"accuracy": 0.9, "loss": 0.5}})
+@pytest.mark.parametrize("part", ["test", "fold", "validation"])
+def test_generalisation_gap_is_held_out_loss_minus_that_of_training_images(run: Run, part: str) -> None:
+    scores = {part: {"accuracy": 0.9, "loss": 0.5}, "train": {"accuracy": 0.95, "loss": 0.2}}
+    write_json(run.path / "scores.json", scores)
     assert MEASURES["generalisation_gap"](run) == pytest.approx(0.3)
 
 
-def test_the_gap_of_a_diverged_run_is_not_known(run: Run) -> None:
-    with_curve(run, [0.1], [None])
-    run.write_status(best_epoch=1)
+@pytest.mark.parametrize("scores", [{}, {"train": {"accuracy": 0.1, "loss": None}}])
+def test_the_gap_of_an_older_or_diverged_run_is_not_known(run: Run, scores: dict[str, Any]) -> None:
+    write_json(run.path / "scores.json", {"test": {"accuracy": 0.9, "loss": 0.5}, **scores})
     assert MEASURES["generalisation_gap"](run) is None
 
 
@@ -118,36 +124,72 @@ def test_gain_while_rising_sets_rising_against_falling_halves(run: Run) -> None:
     assert MEASURES["gain_while_rising"](with_steps(run, loss=loss, lr=lr)) == pytest.approx(0.2, rel=1e-4)
 
 
-def test_gain_while_rising_knows_which_updates_an_archived_run_has_kept(run: Run) -> None:
-    lr, loss, step = [1, 3, 1], [5, 4, 3.6], [0, 2, 4]
-    assert MEASURES["gain_while_rising"](with_steps(run, loss=loss, lr=lr, step=step)) == pytest.approx(0.5 - 0.2)
+def test_gain_while_rising_takes_every_update_and_is_told_by_an_archived_run_as_it_was_measured(run: Run) -> None:
+    archived = with_steps(run, loss=[5, 4, 3.6], lr=[1, 3, 1], step=[0, 2, 4])
+    assert MEASURES["gain_while_rising"](archived) is None
+
+    archived.write_status(measured={"gain_while_rising": 0.3})
+    assert MEASURES["gain_while_rising"](archived) == 0.3
 
 
 def test_a_rate_that_never_rises_has_no_such_gain(run: Run) -> None:
     assert MEASURES["gain_while_rising"](with_steps(run, loss=[3, 2, 1], lr=[1, 1, 1])) is None
 
 
-@pytest.fixture
-def tried(tmp_path: Path) -> list[tuple[float, Run]]:
-    accuracies = {1e-4: 0.80, 1e-3: 0.90, 1e-2: 0.85, 1e-1: 0.11}  # the last has diverged
+def rates(out: Path, *accuracies: float, n: int = 1000) -> list[tuple[float, Run]]:
+    """Runs at 1e-4, 1e-3, ..., of ten classes, with these validation accuracies."""
     found = []
-    for seed, (rate, accuracy) in enumerate(accuracies.items()):
-        run = fake_run(tmp_path, seed=seed)
-        write_json(run.path / "scores.json", {"validation": {"accuracy": accuracy}})
-        found.append((rate, run))
+    for power, accuracy in enumerate(accuracies):
+        run = fake_run(out, seed=power)
+        score = {"accuracy": accuracy, "correct": round(n * accuracy), "n": n}
+        write_json(run.path / "scores.json", {"validation": score})
+        found.append((10.0 ** (power - 4), run))
     return found
 
 
-def test_the_highest_value_that_trains_is_within_reach_of_the_best(tried: list[tuple[float, Run]]) -> None:
-    assert SWEEPS["highest_that_trains"](tried, {"within": 0.06}) == 1e-2
-    assert SWEEPS["highest_that_trains"](tried, {"within": 0.01}) == 1e-3
-    assert SWEEPS["best_value"](tried) == 1e-3
+def test_the_highest_value_that_trains_is_within_reach_of_the_best(tmp_path: Path) -> None:
+    tried = rates(tmp_path, 0.80, 0.90, 0.85, 0.11)  # the last has diverged
+    assert SWEEPS["highest_that_trains"](tried, {"within": 0.06}) == pytest.approx(1e-2)
+    assert SWEEPS["highest_that_trains"](tried, {"within": 0.01}) == pytest.approx(1e-3)
 
 
-def test_a_value_without_a_score_leaves_a_sweep_untold(tried: list[tuple[float, Run]]) -> None:
+def test_of_values_that_all_stay_at_chance_none_trains(tmp_path: Path) -> None:
+    assert SWEEPS["highest_that_trains"](rates(tmp_path, 0.11, 0.10, 0.12, 0.10), {"within": 0.1}) is None
+
+
+def test_a_value_at_chance_does_not_train_however_near_the_best_one_is(tmp_path: Path) -> None:
+    assert SWEEPS["highest_that_trains"](rates(tmp_path, 0.25, 0.11), {"within": 0.2}) == pytest.approx(1e-4)
+
+
+def test_few_images_do_not_tell_an_accuracy_from_chance(tmp_path: Path) -> None:
+    assert SWEEPS["highest_that_trains"](rates(tmp_path, 0.25, 0.25, n=40), {"within": 0.1}) is None
+
+
+def test_naming_the_most_frequent_class_is_chance(tmp_path: Path) -> None:
+    tried = rates(tmp_path, 0.6, 0.6)
+    for _, run in tried:
+        write_json(run.path / "data.json", {**run.data, "per_class": {"validation": [600, 400]}})
+    assert SWEEPS["highest_that_trains"](tried, {"within": 0.1}) is None
+
+
+def test_a_value_without_a_score_leaves_a_sweep_untold(tmp_path: Path) -> None:
+    tried = rates(tmp_path, 0.8, 0.9)
     write_json(tried[0][1].path / "scores.json", {})
     assert SWEEPS["highest_that_trains"](tried, {"within": 0.1}) is None
-    assert SWEEPS["best_value"](tried) is None
+
+
+def test_runs_of_one_machine_compare_and_others_do_not(tmp_path: Path) -> None:
+    one, other = fake_run(tmp_path, seed=1), fake_run(tmp_path, seed=2)
+    assert comparable([one, other])
+    assert comparable([])
+    for key, value in {"cpu": "another", "device": "H200", "threads": 8, "torch": "2.0"}.items():
+        write_json(other.path / "environment.json", {**one.environment, key: value})
+        assert not comparable([one, other]), key
+
+
+def test_seconds_are_of_a_machine_and_scores_are_not() -> None:
+    of_machine = {name for name in MEASURES if MEASURES[name].of_machine}
+    assert of_machine == {"train_seconds", "total_seconds", "images_per_second"}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import Any
 import pytest
 
 from convoy import api, api_studies
-from convoy.runs import Study, Workspace
+from convoy import archive as archives
+from convoy.runs import Run, Study, Workspace
+from convoy.studies.experiment import Settings
 
 RECIPE = """
 about = "A small network on small digits"
@@ -248,6 +252,24 @@ def test_only_the_parts_asked_for_are_run_and_the_others_named(experiment: Path,
     assert study.finding["missing"] == ["Not run yet: models, faults, crossval"]
 
 
+def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(experiment: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "two"
+    shutil.copytree(experiment.parent, folder)
+    (folder / "larger.toml").write_text('extends = "corrected.toml"\n[train]\nbatch_size = 32\n')
+    second = '[[model]]\nlabel = "larger"\ncorrected = "larger.toml"\nseeds = 1\n'
+    text = EXPERIMENT.replace('[[model]]\nlabel = "larger"\ncorrected = "corrected.toml"\nseeds = 0\n', second)
+    (folder / "experiment.toml").write_text(text)
+    asked = {"out": tmp_path / "out", "only": ["models"], "protocol": "corrected", "epochs": 1}
+
+    first = again(folder / "experiment.toml", models=["larger"], **asked)
+    begun = runs_in(first), first.finding["missing"]
+    both = again(folder / "experiment.toml", models=["net"], **asked)
+
+    assert (len(begun[0]), begun[1]) == (1, ["Not run yet: faults, claims, crossval, net"])
+    assert [len(row["runs"]["corrected"]) for row in both.finding["models"]] == [2, 1]
+    assert both.finding["missing"] == ["Not run yet: faults, claims, crossval"]
+
+
 def test_parts_run_one_after_the_other_come_together_in_one_finding(experiment: Path, tmp_path: Path) -> None:
     again(experiment, tmp_path, only=["claims"], seeds=1)
 
@@ -257,10 +279,53 @@ def test_parts_run_one_after_the_other_come_together_in_one_finding(experiment: 
     assert study.finding["models"][0]["runs"]["corrected"]
 
 
+def test_what_an_earlier_call_found_is_dropped_when_a_recipe_has_changed_since(
+    experiment: Path, tmp_path: Path
+) -> None:
+    changed = Path(shutil.copytree(experiment.parent, tmp_path / experiment.parent.name)) / experiment.name
+    again(changed, tmp_path / "out", only=["claims"], seeds=1)
+    (changed.parent / "published.toml").write_text(PUBLISHED + "[optim]\nlr = 2e-3\n")
+
+    study = again(changed, tmp_path / "out", only=["models"], seeds=1)
+
+    assert study.finding["claims"] == []
+    assert study.finding["missing"] == ["Not run yet: faults, claims, crossval"]
+
+
+def test_a_part_is_concluded_anew_where_its_runs_are_whole_and_taken_as_it_stands_where_they_are_archived(
+    experiment: Path, archive: Path, whole: Study, tmp_path: Path
+) -> None:
+    part = Path(whole.finding["parts"][0]["study"])
+    made = json.loads((whole.path / part / "finding.json").read_text())
+    for folder in (tmp_path / "whole", tmp_path / "archived"):
+        if folder.name == "whole":
+            shutil.copytree(whole.path.parents[1], folder)
+        else:
+            archives.adopt(archive, folder)
+        found = folder / "studies" / whole.name / part / "finding.json"
+        found.write_text(json.dumps({**made, "sentence": "stale"}))
+
+        study = again(experiment, folder, only=["crossval"])
+
+        assert study.finding["parts"][0]["sentence"] == ("stale" if folder.name == "archived" else made["sentence"])
+
+
+def test_fresh_trains_a_run_that_several_parts_share_once(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again(experiment, tmp_path, only=["models"], seeds=1)
+    cleared: list[str] = []
+    monkeypatch.setattr(Run, "clear", lambda run, clear=Run.clear: (cleared.append(run.name), clear(run)))
+
+    study = again(experiment, tmp_path, only=["models", "faults", "claims"], seeds=1, fresh=True)
+
+    assert sorted(cleared) == sorted(runs_in(study))
+
+
 def test_quick_says_first_that_it_is_no_evidence(experiment: Path, tmp_path: Path) -> None:
     study = again(experiment, tmp_path, quick=True, seeds=1, only=["models"])
 
-    assert study.name == "reproduce-" + experiment.parent.name + "-quick"
+    assert study.name == "reproduce-" + experiment.parent.name + "-quick-seeds1"
     assert study.finding["caveats"][0].startswith("Quick try")
     assert study.finding["sentence"].startswith("Quick try, no evidence")
 
@@ -273,10 +338,15 @@ def test_all_experiments_come_under_one_roof(
     study = again("all", tmp_path, archive=archive)
 
     assert study.finding["kind"] == "reproductions"
+    assert study.finding["sentence"].startswith("1 of 1 experiments done again in all their parts")
     assert (study.path / study.finding["experiments"][0]["study"] / "finding.json").is_file()
 
 
-def test_data_that_are_not_here_are_named_as_missing_and_nothing_else_goes_wrong(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("words_alone")
+def test_data_that_are_not_here_are_named_as_missing_and_nothing_else_goes_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convoy.evaluation.cost.LATENCY_SECONDS", 0.01)  # for which large networks are timed
     study = again("cifar-course", tmp_path, drawn=True)
 
     assert "convoy data get cifar10" in study.finding["missing"][0]
@@ -286,11 +356,27 @@ def test_data_that_are_not_here_are_named_as_missing_and_nothing_else_goes_wrong
 
 
 @pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "reproduce-all"),
+        ({"quick": True, "seeds": 1}, "reproduce-all-quick-seeds1"),
+        (
+            {"whole": True, "protocol": "corrected", "limit": 50, "epochs": 1},
+            "reproduce-all-whole-corrected-limit50-epochs1",
+        ),
+    ],
+)
+def test_a_small_try_has_a_folder_of_its_own(options: dict[str, Any], name: str) -> None:
+    assert Settings(**options).name("all") == name
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"experiment": "tensor-mnst"}, "did you mean 'tensor-mnist'"),
         ({"experiment": "none.toml"}, "experiment file 'none.toml' does not exist"),
         ({"experiment": "tensor-mnist", "only": ["fault"]}, "did you mean 'faults'"),
+        ({"experiment": "classics-mnist", "models": ["lenett"]}, "did you mean 'lenet'"),
         ({"experiment": "tensor-mnist", "data": "cifar10=."}, "tensor-mnist takes mnist=PATH"),
         ({"experiment": "tensor-mnist", "seeds": 0}, "seeds = 0: must be at least 1"),
     ],

@@ -261,3 +261,19 @@ def test_model_option_that_is_not_there_is_found_before_the_first_trial(base, tm
 def test_storage_that_cannot_be_reached_is_said_in_one_line(base, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"--storage nosuch://\.\.\.@host: .*as in postgresql"):
         search(question(base), tmp_path, command="", storage="nosuch://me:secret@host")
+
+
+def test_fewer_trials_than_are_there_are_said_to_be_there(base: Recipe, tmp_path: Path) -> None:
+    def by(trials: int) -> Study:
+        return searched(question(base, "optim.lr=1e-5,3e-3,1e-2", trials=trials, seeds=1), tmp_path, test=False)
+
+    assert not any("were asked for" in caveat for caveat in by(3).finding["caveats"])
+    assert "2 trials were asked for, and 3 were there already: all of them count" in by(2).finding["caveats"]
+
+
+def test_damaged_database_of_the_folder_is_named(base: Recipe, tmp_path: Path) -> None:
+    what = question(base, "optim.lr=1e-3,1e-2")
+    folder = Workspace(tmp_path).folder("studies", what.name)
+    (folder / "optuna.db").write_text("no database, but a text that is longer than its header")
+    with pytest.raises(ValueError, match=r"optuna.db is damaged: .*; it may be deleted"):
+        search(what, tmp_path, command="")

@@ -62,7 +62,7 @@ def test_points_are_all_of_the_grid_in_an_order_that_the_seed_decides():
 def test_recipes_to_be_planned_hold_every_value_once():
     found = space("train.batch_size=16,32,64", ranges=("optim.lr=1e-4..1e-1",)).check(BASE)
 
-    assert [(each.train.batch_size, each.optim.lr) for each in found] == [
+    assert [(each.train.batch_size, each.optim.lr) for _, each in found] == [
         (16, 1e-4),
         (32, 1e-4),
         (64, 1e-4),

@@ -18,6 +18,7 @@ from convoy.evaluation import losses
 from convoy.recipe import Recipe
 from convoy.recipe.faults import FAULTS
 from convoy.runs import Run
+from convoy.studies.train_all import Entry, train_all
 from convoy.training import loop, run_one
 from convoy.training.faults import check, flags
 from convoy.training.plan import plan
@@ -167,6 +168,15 @@ def test_drop_last_in_evaluation_changes_no_score_where_all_batches_are_full(tra
     sound, faulty = train(epochs=1, more=of_10), train("drop_last_in_evaluation", epochs=1, more=of_10)
     assert faulty.scores == sound.scores
     assert any("0 of 40 validation and 0 of 150 test images" in flag for flag in faulty.status["flags"])
+
+
+def test_faults_of_evaluation_leave_the_scored_training_images_alone(train: Train) -> None:
+    more = (ROTATED, ("train.batch_size", 32), ("data.split.validation", 0.3))
+    sound, faulty = train(more=more), train("augmented_test", "drop_last_in_evaluation", "last_weights", more=more)
+    assert sound.train_score is not None
+    assert faulty.train_score is not None
+    assert faulty.train_score["n"] == sound.train_score["n"] == 140  # four batches of 32 and 12 images
+    assert faulty.train_score["loss"] < faulty.scores["validation"]["loss"]
 
 
 def test_augmented_test_distorts_what_is_scored_and_not_what_is_trained_on(train: Train) -> None:
@@ -321,3 +331,15 @@ def test_both_changes_before_the_loss_are_the_softmax_alone() -> None:
     both = losses.build(spec, faults=("log_softmax", "softmax_before_loss"))(logits, labels)
     assert both == pytest.approx(losses.build(spec, faults=("softmax_before_loss",))(logits, labels))
     assert both == pytest.approx(losses.build(spec)(logits.softmax(1), labels))
+
+
+@pytest.mark.parametrize("fault", ["selection_on_test", "test_opened_at_each_best"])
+def test_fault_that_opens_the_test_set_is_refused_where_it_is_to_stay_shut(
+    stripes: Path, tmp_path: Path, fault: str
+) -> None:
+    recipe = quick(stripes, (fault,))
+    with pytest.raises(ValueError, match=f"{fault} opens the test set, which --no-test"):
+        list(run_one.run_one(recipe, tmp_path / "out", test=False))
+    with pytest.raises(ValueError, match=f"{fault} opens the test set, which --no-test"):
+        train_all([Entry("net", recipe)], tmp_path / "out", test=False)
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from convoy.checkpoint import load_weights
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
-from convoy.training import loop, run_one
+from convoy.training import loop, run_one, scoring
+from convoy.training.finish import best_network
+from convoy.training.plan import plan
 from convoy.training.run_one import Event
+from convoy.training.scoring import score_part
 
 Make = Callable[..., Recipe]
 
@@ -43,6 +48,7 @@ def bits(run: Run) -> dict[str, Any]:
     return {
         "weights": {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in weights.items()},
         "scores": run.scores,
+        "train_score": run.train_score,
         "metrics": [{key: value for key, value in line.items() if not key.endswith(timed)} for line in run.metrics],
         "steps": {name: values.tobytes() for name, values in run.steps.items()},
         "predictions": {name: values.tobytes() for name, values in run.predictions.items()},
@@ -72,6 +78,65 @@ def test_run_folder_is_complete_and_its_scores_follow_from_its_predictions(tiny:
     assert len(run.steps["loss"]) == 16
     assert run.cost["parameters"] == 4 * 10 + 8 + 4 * 36 * 3 + 3
     assert run.cost["flops_per_image"] == 2 * (144 * 4 * 9 + 144 * 3)
+
+
+AUGMENTED = [
+    ("model.name", "two_conv_cnn"),  # it has dropout
+    ("data.augment", [{"name": "rotate", "degrees": 60}]),
+    ("compute.threads", 1),
+]
+
+
+def test_training_images_are_scored_as_held_out_ones_are(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny(*AUGMENTED)
+    run = finish(recipe, tmp_path)
+    ready = plan(recipe)
+    images = ready.prepared.train
+    shown = (images.images / np.float32(255) - ready.prepared.mean[0]) / ready.prepared.std[0]
+    with torch.inference_mode():
+        logits = best_network(run, ready)(torch.tensor(shown, dtype=torch.float32))
+    labels = torch.tensor(images.labels)
+    assert run.train_score == {
+        "accuracy": pytest.approx((logits.argmax(1) == labels).double().mean().item()),
+        "correct": int((logits.argmax(1) == labels).sum()),
+        "n": 480,
+        "loss": pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-4),
+    }
+
+
+def test_the_score_of_training_images_is_no_result_of_the_run(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(), tmp_path)
+    assert set(run.scores) == {"validation", "test"}
+    assert "train" in json.loads((run.path / "scores.json").read_text())
+    assert not any(name.startswith("train") for name in run.predictions)
+    events = list(run_one.run_one(tiny(), tmp_path))
+    assert "train accuracy" not in events[-1].text
+
+
+def test_a_fixed_sample_of_many_training_images_is_scored(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = finish(tiny(), tmp_path / "whole")
+    monkeypatch.setattr(scoring, "SAMPLE", 100)
+    sampled, again = finish(tiny(), tmp_path / "sampled"), finish(tiny(), tmp_path / "again")
+    assert sampled.train_score == again.train_score
+    assert sampled.train_score is not None
+    assert sampled.train_score["n"] == 100
+    without = {key: value for key, value in bits(sampled).items() if key != "train_score"}
+    assert without == {key: value for key, value in bits(whole).items() if key != "train_score"}
+
+
+def test_the_training_score_stays_when_the_test_set_is_opened_later(tiny: Make, tmp_path: Path) -> None:
+    before = finish(tiny(), tmp_path, test=False).train_score
+    run = finish(tiny(), tmp_path)
+    assert "test" in run.scores
+    assert run.train_score == before
+
+
+def test_a_run_of_an_older_version_has_no_training_score(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(), tmp_path)
+    (run.path / "scores.json").write_text(json.dumps(run.scores))
+    assert run.train_score is None
 
 
 @pytest.mark.parametrize("stop_at", [3, 8, 11])
@@ -202,6 +267,31 @@ def test_run_starts_from_the_weights_of_another_and_a_head_of_its_own(tiny: Make
     log = (tuned.path / "log.txt").read_text()
     assert "drawn anew: head.weight (3x144 -> 4x144), head.bias (3 -> 4)" in log
     assert "frozen: 4 of 6 tensors" in log
+
+
+@pytest.mark.parametrize("until", [None, 1])
+def test_time_in_all_has_every_pass_over_validation_and_test_images(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: int | None
+) -> None:
+    pause = 0.2
+
+    def score_slowly(*args: Any, **named: Any) -> Any:
+        time.sleep(pause)
+        return score_part(*args, **named)
+
+    monkeypatch.setattr("convoy.training.finish.score_part", score_slowly)
+    monkeypatch.setattr("convoy.training.selection.score_part", score_slowly)
+    if until is not None:
+        list(run_one.run_one(tiny(), tmp_path, until=until))  # stopped after its first epoch, then gone on with
+    cost = finish(tiny(), tmp_path).cost
+    assert cost["total_seconds"] - cost["train_seconds"] > 4 * pause  # two epochs', the kept weights', the test set's
+
+
+def test_test_set_that_is_opened_later_adds_to_the_time_in_all(tiny: Make, tmp_path: Path) -> None:
+    shut = finish(tiny(), tmp_path, test=False).cost
+    opened = finish(tiny(), tmp_path).cost
+    assert opened["total_seconds"] > shut["total_seconds"]
+    assert opened == shut | {"total_seconds": opened["total_seconds"]}
 
 
 def test_other_starting_weights_are_another_run(tiny: Make, tmp_path: Path) -> None:

@@ -1,5 +1,11 @@
 """The command table. torch is imported inside commands only, so that `convoy --help` answers at once."""
 
-from convoy.cli.main import main, split_overrides
+import sys
+
+try:
+    from convoy.cli.main import main, split_overrides
+except KeyboardInterrupt:  # Ctrl-C before there is a command that could answer it
+    print("stopped", file=sys.stderr)
+    sys.exit(130)
 
 __all__ = ["main", "split_overrides"]

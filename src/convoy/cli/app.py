@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token, convert
 
 if TYPE_CHECKING:
     from convoy.runs import Study
@@ -19,7 +20,23 @@ Any key of a recipe can be set: `--optim.lr 3e-4`, `--train.batch_size 256`, or 
 
 Example: `convoy compare lenet two_conv_cnn --data mnist --seeds 3`
 """
-app = App(name="convoy", help=HELP, help_format="markdown", version_flags=["--version"])
+
+
+def _converted(type_: Any, tokens: Sequence[Token]) -> Any:
+    """As cyclopts reads a value, but for whole numbers, of which it would make 2 of "2.5"."""
+    for token in tokens:
+        if type_ is int and not re.fullmatch(r"[+-]?\d+", token.value):
+            raise ValueError(f"{token.value!r} is no whole number")
+    return convert(type_, tokens)
+
+
+app = App(
+    name="convoy",
+    help=HELP,
+    help_format="markdown",
+    version_flags=["--version"],
+    default_parameter=Parameter(converter=_converted),
+)
 data_app = App(name="data", help="Data sets: show, fetch, add, pack, clean.")
 app.command(data_app)
 
@@ -48,6 +65,6 @@ def conclude(study: Study, page: Path, *, as_json: bool) -> None:
         print_json({"study": str(study.path), "report": str(page), "finding": study.finding})
         return
     print(study.finding["sentence"])
-    for caveat in study.finding["caveats"]:
+    for caveat in (*study.finding.get("missing", ()), *study.finding["caveats"]):
         print(f"- {caveat}")
     print(page)

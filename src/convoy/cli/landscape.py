@@ -12,7 +12,7 @@ from convoy.cli.app import OUT, Data, Device, Epochs, Fresh, Json, Limit, Out, O
 @app.command
 def landscape(
     *recipes: str,
-    lrs: str,
+    lrs: Annotated[str, Parameter(allow_leading_hyphen=True)],
     data: Data = None,
     seeds: int = 1,
     epochs: Epochs = None,

@@ -70,7 +70,7 @@ def _run_rows(out: Path) -> list[dict[str, Any]]:
 
 def _run_row(run: Run) -> dict[str, Any]:
     """One damaged run does not hide the others."""
-    row: dict[str, Any] = {"name": run.name, "state": "damaged", "validation": None, "test": None, "flags": None}
+    row: dict[str, Any] = {"name": run.name, "state": "damaged", **dict.fromkeys(_PARTS), "flags": None}
     try:
         scores = {part: f"{score['accuracy']:.2%}" for part, score in run.scores.items()}
         return row | {"state": run.state, **scores, "flags": "; ".join(run.status.get("flags", []))}
@@ -78,5 +78,6 @@ def _run_row(run: Run) -> dict[str, Any]:
         return row | {"flags": str(error)}
 
 
+_PARTS = ("validation", "fold", "test")
 _TOO_LONG_FOR_A_LINE = ("classes", "licence", "citation", "homepage")
 _ROWS = {"models": _model_rows, "data": _data_rows, "recipes": _recipe_rows, "runs": _run_rows}

@@ -18,6 +18,7 @@ def reproduce(
     seeds: int | None = None,
     quick: Annotated[bool, Parameter(negative="")] = False,
     only: str = "",
+    models: str = "",
     whole: Annotated[bool, Parameter(negative="")] = False,
     data: str | None = None,
     limit: Limit = None,
@@ -46,6 +47,9 @@ def reproduce(
         Few images, epochs and seeds: shows that everything runs, and is no evidence.
     only
         Parts, with commas between them: models, faults, claims, crossval, search, landscape.
+    models
+        Those to train, with commas between them, one or a few at a time; of the others the report shows what is
+        finished already.
     whole
         Try each claim at the published scale, and not at the one that suits a small machine.
     data
@@ -61,6 +65,7 @@ def reproduce(
         seeds=seeds,
         quick=quick,
         only=[part.strip() for part in only.split(",") if part.strip()],
+        models=[label.strip() for label in models.split(",") if label.strip()],
         whole=whole,
         data=data,
         limit=limit,

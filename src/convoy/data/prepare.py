@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 
@@ -44,6 +45,16 @@ class Prepared:
     def split_hash(self) -> str:
         return self.split.hash
 
+    @property
+    def parts_hash(self) -> dict[str, str]:
+        """Of each part that can be scored which images it has: SHA-256 over the data's hash and its indices there."""
+        parts = {"validation": self.split.validation, "test": self.split.test, "fold": self.split.fold}
+        return {
+            name: sha256(self.data_hash.encode() + np.ascontiguousarray(indices, dtype="<i8").tobytes()).hexdigest()
+            for name, indices in parts.items()
+            if len(indices)
+        }
+
 
 def prepare(spec: Data) -> Prepared:
     """Loads, splits, limits, and measures the normalisation. Raises DataError, ValueError for an unknown name."""
@@ -82,7 +93,7 @@ def _lacking(dataset: DataSet, split: Split) -> tuple[str, ...]:
         missing = np.setdiff1d(dataset.train.labels, dataset.train.labels[indices]) if len(indices) else ()
         if len(missing):
             names = ", ".join(dataset.train.classes[index] for index in missing[:5])
-            notes.append(f"the {part} has no image of {len(missing)} classes: {names}")
+            notes.append(f"the {part} has no image of {len(missing)} class{'es' * (len(missing) > 1)}: {names}")
     return tuple(notes)
 
 

@@ -137,7 +137,10 @@ def _cut(
     count = round(fraction * len(indices))
     where = f"{dataset.name}: data.split.{part} = {fraction:g} of {len(indices):,} images"
     if not 1 <= count < len(indices):
-        raise DataError(f"{where} leaves {len(indices) - count} to train on and {count} for {part}: too few images")
+        raise DataError(
+            f"{where} leaves {len(indices) - count} to train on and {count} for {part}: too few images; "
+            f"take a {'larger' if count < 1 else 'smaller'} --data.split.{part}"
+        )
     seed = derive_seed(spec.seed, f"split {part}")
     labels = dataset.train.labels
     if groups is not None:
@@ -153,6 +156,9 @@ def _cut(
     n_classes = len(np.unique(labels[indices]))
     if min(count, len(indices) - count) < n_classes:
         smaller = min(count, len(indices) - count)
-        raise DataError(f"{where} is {smaller} against {n_classes} classes: too few for a stratified split")
+        raise DataError(
+            f"{where} is {smaller} against {n_classes} classes: too few for a stratified split; take a "
+            f"{'larger' if count == smaller else 'smaller'} --data.split.{part}, or --data.split.stratified false"
+        )
     cut = stratified_sample(indices, labels, count, seed)
     return np.setdiff1d(indices, cut), cut

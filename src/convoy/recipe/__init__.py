@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from convoy.recipe.files import Override, apply, builtin_names, parse_override, parse_values, read_chain
+from convoy.recipe.files import Override, apply, builtin_names, check_once, parse_override, parse_values, read_chain
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import (
     LARGEST_IMAGE,
@@ -75,6 +75,7 @@ __all__ = [
     "Stop",
     "Train",
     "builtin_names",
+    "check_once",
     "parse_override",
     "parse_values",
     "resolve",

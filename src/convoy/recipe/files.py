@@ -12,7 +12,6 @@ from convoy.registry import is_user_class, unknown
 
 Override = tuple[str, Any]
 EXPERIMENT, CLAIMS = "experiment.toml", "claims.toml"  # beside an experiment's recipes, and none themselves
-CLAIMS = "claims.toml"  # likewise (convoy.studies.claims)
 
 
 def builtin_names() -> list[str]:
@@ -27,6 +26,18 @@ def parse_override(path: str, text: str) -> Override:
         return path, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return path, text
+
+
+def check_once(overrides: Iterable[Override], varied: Iterable[str] = ()) -> None:
+    """Raises ValueError for a key that is set twice, or that a study varies: one of its values would be dropped."""
+    given: dict[str, Any] = {}
+    for path, value in overrides:
+        if path in given:
+            raise ValueError(f"{path} is set twice: to {given[path]!r} and to {value!r}")
+        given[path] = value
+    for path in varied:
+        if path in given:
+            raise ValueError(f"{path} is both set and varied: to {given[path]!r} beside its values")
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -253,6 +254,11 @@ class Protocol(Section):
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for fault in value:
+            if value.count(fault) > 1:
+                raise ValueError(f"{fault!r} is given twice")
+            if "," in fault:
+                listed = json.dumps([each.strip() for each in fault.split(",")])
+                raise ValueError(f"several faults stand in a list: '{listed}'")
             if fault not in FAULTS:
                 raise unknown("fault", fault, FAULTS)
         return tuple(sorted(set(value)))

@@ -50,7 +50,7 @@ def comparison_page(study: Study, folder: Path) -> Page:
         title=f"{listed(names)} on {clean(readings[0].data['name'])}",
         sentence=clean(finding["sentence"]),
         caveats=tuple(clean(caveat) for caveat in finding["caveats"]),
-        tables=(tables.comparison_table(finding),),
+        tables=(tables.comparison_table(finding, groups),),
         sections=(*(section for section in shown if section), sections.how_it_was_made(groups, folder, commands)),
         labels=labels,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -49,7 +50,8 @@ def curve_numbers(runs: Mapping[str, Sequence[Metrics]], quantity: Literal["loss
         for part in ("train", "validation", "test"):
             key = f"{part}_{quantity}"
             known = [lines for lines in group if lines and all(key in line for line in lines)]
-            series = [[scale * line[key] for line in lines] for lines in known]
+            # null: a loss that was not finite, which leaves a gap
+            series = [[math.nan if line[key] is None else scale * line[key] for line in lines] for lines in known]
             if not series:
                 continue
             length = min(map(len, series))
@@ -90,8 +92,9 @@ def draw_curves(axes: Axes, numbers: CurveNumbers, look: Look) -> None:
         axes.fill_between(epochs, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
         mark = look.mark(curve.label) if longest <= 12 else ""
         axes.plot(epochs, curve.mean, color=colour, linewidth=2, marker=mark, markersize=5, markeredgewidth=0)
-    values = [value for curve in numbers.curves for value in (*curve.mean, *curve.low, *curve.high)]
-    if numbers.quantity == "loss" and min(values) > 0 and max(values) > 20 * min(values):
+    drawn = [value for curve in numbers.curves for value in (*curve.mean, *curve.low, *curve.high)]
+    values = [value for value in drawn if math.isfinite(value)]
+    if numbers.quantity == "loss" and values and min(values) > 0 and max(values) > 20 * min(values):
         ticks.logarithmic(axes, "y", 0.85 * min(values), 1.15 * max(values))
     room = min(0.9, 0.04 * longest) if longest > 1 else 0.5  # less than 1: there is no epoch 0
     axes.set_xlim(1 - room, longest + room)

@@ -9,8 +9,9 @@ from typing import Any
 from convoy.reporting.content import Cell, Column, Table, clean
 from convoy.reporting.figures_reproduction import verdict
 from convoy.reporting.measures import Measure, measure
-from convoy.reporting.quantities import MIB, compact, p_value, plain
-from convoy.reporting.reading import Groups, Reading
+from convoy.reporting.quantities import MIB, p_value, plain
+from convoy.reporting.reading import Groups, Reading, every
+from convoy.reporting.tables import flops_cell, flops_note
 from convoy.stats import Estimate
 
 PROTOCOLS = {"as_published": "as published", "corrected": "corrected"}
@@ -159,9 +160,11 @@ def _prices_table(faults: Sequence[Mapping[str, Any]]) -> Table:
                 Cell(clean(fault["words"])),
             )
         )
+    unpaired = any(not fault.get("paired", True) for fault in faults)
     note = (
-        "Effect: with the fault minus without, everything else the same, seed by seed; 95 % intervals. "
-        "p: paired t test, corrected for the number of faults by Holm's method. Bold: it moved the number."
+        "Effect: with the fault minus without, everything else the same, pair by pair (as a rule seed by seed); 95 % "
+        "intervals. p: paired t test, corrected by Holm's method over all rows that are tested. Bold: it moved the "
+        f"number.{' Where the words say “not paired”, interval and test are Welch’s.' if unpaired else ''}"
     )
     return Table(columns, tuple(rows), note, "What each fault did")
 
@@ -194,9 +197,15 @@ def epochs_table(reading: Reading, published: Mapping[str, Sequence[float]], tit
     last = max(len(lines), *(len(values) for part, values in published.items() if part in parts), 0)
     never = [{"epoch": epoch} for epoch in range(len(lines) + 1, last + 1)]  # that the report had and this run not
     rows = [tuple(_epoch_cells(line, parts, published)) for line in [*lines, *never]]
-    marks = " “best”: the weights of this epoch were kept so far." if any("best" in line for line in lines) else ""
+    marks = f" {_best_means(reading)}" if any("best" in line for line in lines) else ""
     folded = f"All {len(rows)} epochs" if len(rows) > MANY_EPOCHS else ""
     return Table(tuple(columns), tuple(rows), f"Right and all images stand in brackets.{marks}", title, folded)
+
+
+def _best_means(reading: Reading) -> str:
+    if "last_weights" in reading.recipe.protocol.faults:
+        return "“best”: the best epoch so far; the weights of the last one were kept all the same (fault last_weights)."
+    return "“best”: the weights of this epoch were kept so far."
 
 
 def _epoch_cells(line: Mapping[str, Any], parts: Sequence[str], published: Mapping[str, Sequence[float]]) -> list[Cell]:
@@ -235,13 +244,13 @@ def costs_table(groups: Groups) -> Table | None:
                     Cell(label, key=label),
                     *(_mean(costs, key) for key in ("train_seconds", "total_seconds", "images_per_second")),
                     Cell(f"{costs[0]['parameters']:,}"),
-                    Cell(compact(costs[0]["flops_per_image"])),
+                    flops_cell(costs[0]["flops_per_image"], group[0]),
                     _mean(costs, "ms_per_image"),
                     Cell("" if peak is None else plain(peak / MIB)),
                 )
             )
-    note = "Means over the seeds; memory: the greatest. FLOPs count a multiply-add as two. In all: validation included."
-    return Table(columns, tuple(rows), note, "What it cost") if rows else None
+    note = "Means over the seeds; memory: the greatest. In all: with the passes over validation and test images."
+    return Table(columns, tuple(rows), f"{note} {flops_note(every(groups))}", "What it cost") if rows else None
 
 
 def _mean(costs: Sequence[Mapping[str, Any]], key: str) -> Cell:

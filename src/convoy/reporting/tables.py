@@ -18,16 +18,15 @@ from convoy.stats import Estimate, wilson
 MANY_PAIRS = 12
 MANY_CLASSES = 25
 OVER_SEEDS = (
-    "n: seeds, trained and measured one by one. ±: half-width of the 95 % interval over seeds (Student's t); "
-    "it does not cover the choice of the images."
+    "n: seeds. ±: half-width of the 95 % interval over seeds (Student's t); it does not cover the choice of the images."
 )
 OVER_IMAGES = "Where n = 1 the range is the 95 % interval over the images (Wilson)."
 BOLD = "Bold: distinguishable from every other model ({}, Holm's correction, 5 % level). Nothing bold: no model is."
 NO_BOLD = "No model is called the best: that takes a common seed or, better, several."
-FLOPS = "FLOPs count a multiply-add as two."
+THREADS = "Where several runs were trained at a time, each had one thread."
 
 
-def comparison_table(finding: Mapping[str, Any]) -> Table:
+def comparison_table(finding: Mapping[str, Any], groups: Groups) -> Table:
     """A row a model, the highest mean first."""
     columns = (
         Column("Model", numeric=False),
@@ -48,10 +47,12 @@ def comparison_table(finding: Mapping[str, Any]) -> Table:
         alone = all(len(row["seeds"]) == 1 for row in ranked)
         test = "exact McNemar test over the images" if alone else "paired t test over common seeds"
         note.append(BOLD.format(test) if finding["mcnemar" if alone else "pairs"] else NO_BOLD)
-    return Table(columns, tuple(_comparison_row(row) for row in ranked), " ".join([*note, FLOPS]))
+    note += [THREADS] if len(every(groups)) > 1 else []
+    note.append(flops_note(every(groups)))
+    return Table(columns, tuple(_comparison_row(row, groups[row["label"]][0]) for row in ranked), " ".join(note))
 
 
-def _comparison_row(row: Mapping[str, Any]) -> tuple[Cell, ...]:
+def _comparison_row(row: Mapping[str, Any], reading: Reading) -> tuple[Cell, ...]:
     accuracy = Cell(*Estimate.from_json(row["accuracy"]).parts(scale=100), bold=row["best"])
     return (
         Cell(row["label"], bold=row["best"], key=row["label"]),
@@ -59,7 +60,7 @@ def _comparison_row(row: Mapping[str, Any]) -> tuple[Cell, ...]:
         Cell(str(len(row["seeds"]))),
         *(Cell(*cost_parts(row[name])) for name in ("train_seconds", "images_per_second")),
         Cell(_count(row["parameters"])),
-        Cell(_compact(row["flops_per_image"])),
+        flops_cell(row["flops_per_image"], reading),
         Cell(*cost_parts(row["ms_per_image"])),
         Cell(_mebibytes(row["peak_memory_bytes"])),
     )
@@ -192,14 +193,34 @@ def cost_table(reading: Reading) -> Table:
         ("All in all", "s", _plain(cost.get("total_seconds"))),
         ("Training speed", "images/s", _plain(cost.get("images_per_second"))),
         ("Parameters", "", _count(cost.get("parameters"))),
-        ("FLOPs", "per image", _compact(cost.get("flops_per_image"))),
+        ("MACs" if _tells_macs(reading) else "FLOPs", "per image", _compact(cost.get("flops_per_image"))),
         ("Inference", "ms/image", _plain(cost.get("ms_per_image"))),
         ("Peak memory", "MiB", _mebibytes(cost.get("peak_memory_bytes"))),
     )
     shown = [entry for entry in entries if entry[2]]
     return Table(
-        tuple(Column(title, unit) for title, unit, _ in shown), (tuple(Cell(text) for _, _, text in shown),), FLOPS
+        tuple(Column(title, unit) for title, unit, _ in shown),
+        (tuple(Cell(text) for _, _, text in shown),),
+        flops_note([reading]),
     )
+
+
+def flops_cell(value: float | None, reading: Reading) -> Cell:
+    """What a run gives out as FLOPs, under the fault macs_as_flops called what it is."""
+    return Cell(_compact(value), "MACs" if value is not None and _tells_macs(reading) else "")
+
+
+def flops_note(readings: Sequence[Reading]) -> str:
+    macs = [reading for reading in readings if _tells_macs(reading)]
+    if not macs:
+        return "FLOPs count a multiply-add as two."
+    if len(macs) == len(readings):
+        return "Given out as FLOPs are MACs (fault macs_as_flops): a multiply-add counts as one."
+    return "FLOPs count a multiply-add as two, those marked MACs (fault macs_as_flops) as one."
+
+
+def _tells_macs(reading: Reading) -> bool:
+    return "macs_as_flops" in reading.recipe.protocol.faults
 
 
 def confused_table(pairs: Mapping[str, Sequence[Confused]]) -> Table:

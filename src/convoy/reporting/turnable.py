@@ -28,7 +28,9 @@ INCHES = (6.2, 4.9)
 SCALE = "viridis"  # even in lightness, and readable without colour vision
 VIEW = (22, -58)  # degrees above the ground and around it, from which a still is seen
 STILL_DPI = 130  # of the picture in a page, which is shown in print only
-FEW = 5  # values of a logarithmic axis that each get a tick
+FEW = 5  # values of a logarithmic axis that each get a tick, however close they lie
+MOST_TICKS = 8  # of an axis whose points stand at few values: each gets a tick
+CLOSEST = 1 / 14  # of such an axis, from one tick to the next
 MOST_FACETS = 60  # of a surface in a still, each way
 
 
@@ -90,9 +92,9 @@ def _plotly_trace(block: Turnable, place: int) -> dict[str, Any]:
 
 def _plotly_ticks(block: Turnable, place: int) -> dict[str, Any]:
     """Plain digits: plotly would write 0.0001 as 100μ."""
-    if not block.log[place]:
-        return {}
     marks = _marks(block, place)
+    if marks is None:
+        return {}
     return {"tickmode": "array", "tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}
 
 
@@ -105,9 +107,10 @@ def _still(block: Turnable) -> Figure:
         axis = getattr(axes, f"{name}axis")
         axis.set_label_text(title)
         axis.labelpad = 8
-        if block.log[place]:
-            marks = _marks(block, place)
-            axis.set_ticks(np.log10(marks), [f"{mark:g}" for mark in marks])
+        marks = _marks(block, place)
+        if marks is not None:
+            axis.set_ticks(np.log10(marks) if block.log[place] else marks, [f"{mark:g}" for mark in marks])
+            axis.set_tick_params(labelsize=8 if len(marks) <= FEW else 7)
         else:
             axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axis.set_pane_color((0, 0, 0, 0))
@@ -152,11 +155,17 @@ def _is_marked(trace: Points3D | Surface3D | Path3D) -> bool:
     return isinstance(trace, Points3D) and bool(trace.label)
 
 
-def _marks(block: Turnable, place: int) -> list[float]:
-    """Ticks of a logarithmic axis: the values themselves where they are few, else round numbers."""
+def _marks(block: Turnable, place: int) -> list[float] | None:
+    """The values themselves where points stand at few of them; else round numbers on a logarithmic axis, None on
+    another."""
     values = np.unique(np.concatenate([np.ravel(getattr(trace, "xyz"[place])) for trace in block.traces]))
     values = values[np.isfinite(values)]
-    return values.tolist() if len(values) <= FEW else ticks.round_numbers(values[0], values[-1])
+    shown = np.log10(values) if block.log[place] else values
+    has_room = len(values) > 1 and np.diff(shown).min() >= CLOSEST * np.ptp(shown)
+    searched = place < 2 and all(isinstance(trace, Points3D) for trace in block.traces)
+    if (searched and has_room and len(values) <= MOST_TICKS) or (block.log[place] and len(values) <= FEW):
+        return list(values.tolist())
+    return ticks.round_numbers(values[0], values[-1]) if block.log[place] else None
 
 
 def _finite(values: np.ndarray | Sequence[float]) -> Any:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from convoy.recipe import Override, Recipe
 from convoy.registry import is_user_class
 from convoy.runs import Member
-from convoy.stats import LEVEL, digits_for, holm, paired_t, t_interval
+from convoy.stats import Estimate, distinguishable, holm, paired_t, t_interval
+from convoy.studies.compare_finding import listed
 
 LONGEST_VALUE = 28  # characters of a value in a label
 RECIPE = "recipe"  # the key that several recipes differ in
@@ -85,11 +86,14 @@ def _check(path: str, values: Sequence[Any], paths: Sequence[str]) -> None:
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:
-    """The last part of each path that tells them apart; "optim" for optim.name, whose value says the rest."""
+    """The last part of each path that tells them apart; "optim" for optim.name, whose value says the rest.
+
+    "split.seed" for a seed that is not the run's own, which stands beside it.
+    """
     parts = [path.removesuffix(".name").split(".") for path in paths]
     names = []
     for own in parts:
-        count = 1
+        count = 2 if own[-1] == "seed" else 1
         while count < len(own) and sum(other[-count:] == own[-count:] for other in parts) > 1:
             count += 1
         names.append(".".join(own[-count:]))
@@ -211,7 +215,9 @@ def _corrected(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if any(each["p"] is None for each in found):
         return [each | {"p_holm": None, "distinguishable": False} for each in found]
     adjusted = holm([each["p"] for each in found])
-    return [each | {"p_holm": p, "distinguishable": p < 1 - LEVEL} for each, p in zip(found, adjusted, strict=True)]
+    return [
+        each | {"p_holm": p, "distinguishable": distinguishable(p)} for each, p in zip(found, adjusted, strict=True)
+    ]
 
 
 def _averages(design: Design, accuracies: Accuracies, seeds: Sequence[int]) -> list[dict[str, Any]]:
@@ -244,13 +250,13 @@ def _clause(effects: Sequence[dict[str, Any]]) -> str:
     turned = [_turned(effect, best) for effect in effects if best in (effect["a"], effect["b"])]
     others = {effect["b"]: effect for effect in turned}
     if turned[0]["p"] is None:
-        return f"{best} is {_listed([f'{_points(effect)} above {other}' for other, effect in others.items()])}"
+        return f"{best} is {listed([f'{_points(effect)} above {other}' for other, effect in others.items()])}"
     beaten = [f"{other} by {_points(effect)}" for other, effect in others.items() if effect["distinguishable"]]
     level = [f"{other} ({_points(effect)})" for other, effect in others.items() if not effect["distinguishable"]]
-    told = [f"{best} beats {_listed(beaten)}"] if beaten else []
+    told = [f"{best} beats {listed(beaten)}"] if beaten else []
     if level:
         subject = "it is" if beaten else f"{best} is"
-        told.append(f"{subject} not distinguishable with these data from {_listed(level)}")
+        told.append(f"{subject} not distinguishable with these data from {listed(level)}")
     return ", ".join(told)
 
 
@@ -263,12 +269,7 @@ def _turned(effect: dict[str, Any], first: str) -> dict[str, Any]:
 
 
 def _points(effect: Mapping[str, Any]) -> str:
-    difference = effect["difference"]
-    if difference["high"] is None:
-        return f"{100 * difference['mean']:.2f} points"
-    half = 100 * (difference["high"] - difference["mean"])
-    digits = max(1, digits_for(half))
-    return f"{100 * difference['mean']:.{digits}f} ± {half:.{digits}f} points"
+    return Estimate.from_json(effect["difference"]).points()
 
 
 def _caveats(design: Design, interactions: Sequence[dict[str, Any]], seeds: Sequence[int], trained: int) -> list[str]:
@@ -291,7 +292,3 @@ def _caveats(design: Design, interactions: Sequence[dict[str, Any]], seeds: Sequ
     if 0 < len(seeds) < trained:
         caveats.append(f"Effects are over {len(seeds)} of {trained} seeds: the others lack a score at some combination")
     return caveats
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

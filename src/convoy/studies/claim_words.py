@@ -21,6 +21,8 @@ class Facts(NamedTuple):
     margin: float
     withheld: str  # why it was not tried
     lacking: tuple[str, ...]  # labels of sides of which some seed was not measured
+    why_none: str  # why a run may lack it; "" for no more than that it was not scored
+    apart: int  # seeds left out because their runs were measured on different machines
 
 
 # How a value is scaled, its unit, and the unit of a difference of two.
@@ -36,18 +38,30 @@ def words(facts: Facts, verdict: str) -> str:
     if facts.withheld:
         return f"Not tried at this scale: {facts.withheld}"
     measured = ", ".join(f"{label} {_value(found, facts.kind)}" for label, found in facts.sides if found is not None)
-    lacking = f"{' and '.join(facts.lacking)} lack{'' if len(facts.lacking) > 1 else 's'} it for some seed"
+    left_out = "".join(f"; {why}" for why in _left_out(facts))
     if facts.result is None:
-        return f"Nothing to compare of {facts.measure}: {measured or lacking}"
+        return f"Nothing to compare of {facts.measure}{f': {measured}' if measured else ''}{left_out}"
     what = f"; {facts.quantity} {_quantity(facts)}" if facts.quantity != "value" else ""
     measure = f"{facts.measure[:1].upper()}{facts.measure[1:]}"
-    told = f"{measure}: {measured}{what} ({_basis(facts.result)}); claimed: {_claimed(facts)}"
-    if facts.lacking:
-        told += f"; {lacking}"
+    told = f"{measure}: {measured}{what} ({_basis(facts.result)}); claimed: {_claimed(facts)}{left_out}"
     if verdict != "cannot be told":
         return told
     without = isinstance(facts.result, Estimate) and facts.result.low is None
     return f"{told}. {'One seed has no interval' if without else 'The 95 % interval reaches over that limit'}"
+
+
+def _left_out(facts: Facts) -> list[str]:
+    """Why some seeds do not count."""
+    told = []
+    if facts.lacking:
+        lack = "lack" if len(facts.lacking) > 1 else "lacks"
+        why = f" ({facts.why_none})" if facts.why_none else ""
+        told.append(f"{' and '.join(facts.lacking)} {lack} it for some seed{why}")
+    if facts.apart:
+        told.append(
+            f"measured on different machines, or with other threads, for {facts.apart} seed{'s' * (facts.apart > 1)}"
+        )
+    return told
 
 
 def _value(found: Estimate | float, kind: Kind) -> str:
@@ -86,8 +100,6 @@ def _plain(value: float, kind: Kind) -> str:
 def _basis(result: Estimate | float | None) -> str:
     if not isinstance(result, Estimate):
         return "counted"
-    if result.interval == "wilson":
-        return f"95 % interval over {result.n:,} images, one seed"
     return f"n = {result.n} seeds" if result.n > 1 else "one seed"
 
 

@@ -2,13 +2,15 @@
 
 The verdict comes from the 95 % interval of a difference (or ratio) taken seed by seed: a claim holds where the whole
 interval lies on its side of the limit, does not hold where the whole of it lies on the other, and cannot be told
-otherwise. What is counted and not measured, such as parameters, is a number and needs neither training nor interval.
+otherwise. One seed has no such interval: one over images would know nothing of another training. Seconds are compared
+where both runs of a seed were trained on one machine. What is counted and not measured, such as parameters, is a number
+and needs neither training nor interval.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -24,7 +26,7 @@ from convoy.recipe.sections import NonNegative, Section
 from convoy.runs import Member, Run
 from convoy.stats import Estimate, paired_t, t_interval, wilson
 from convoy.studies import claim_words
-from convoy.studies.measures import MEASURES, SWEEPS, Measure, check_settings, find, words_of
+from convoy.studies.measures import MEASURES, SWEEPS, Measure, check_settings, comparable, find, words_of
 from convoy.studies.train_all import Entry
 from convoy.training.plan import plan
 
@@ -182,7 +184,8 @@ def judge(ready: Check, members: Sequence[Member]) -> dict[str, Any]:
     runs = [member.run for member in members]
     values = _counted(ready) if exact else _measured(ready, runs)
     shown = {side: _alone(ready, side, found, runs) for side, found in values.items() if found}
-    quantity = None if ready.withheld else _quantity(ready, values, runs)
+    apart = _on_different_machines(ready, runs)
+    quantity = None if ready.withheld else _quantity(ready, values, runs, apart)
     low, high = (None, None) if quantity is None else _bounds(quantity)
     told: Verdict = (
         "cannot be told"
@@ -202,6 +205,8 @@ def judge(ready: Check, members: Sequence[Member]) -> dict[str, Any]:
         lacking=tuple(
             getattr(claim, side).label for side, found in values.items() if len(found) < ready.seeds and not exact
         ),
+        why_none=find(claim.measure).why_none,
+        apart=len(apart),
     )
     return {
         "id": claim.id,
@@ -268,19 +273,32 @@ def _measured(ready: Check, runs: Sequence[Run]) -> dict[str, Values]:
     return found
 
 
-def _quantity(ready: Check, values: Mapping[str, Values], runs: Sequence[Run]) -> Estimate | float | None:
-    """What is held against the limit: a alone, a - b or a / b. None where no seed has it on both sides."""
+def _on_different_machines(ready: Check, runs: Sequence[Run]) -> set[int]:
+    """The seeds whose runs do not compare, for a measure that depends on the machine."""
+    if not find(ready.claim.measure).of_machine:
+        return set()
+    by_seed: dict[int, list[Run]] = {}
+    for trial, run in zip(ready.trials, runs, strict=True):
+        by_seed.setdefault(trial.entry.recipe.seed, []).append(run)
+    return {seed for seed, group in by_seed.items() if not comparable(group)}
+
+
+def _quantity(
+    ready: Check, values: Mapping[str, Values], runs: Sequence[Run], apart: Collection[int]
+) -> Estimate | float | None:
+    """What is held against the limit: a alone, a - b or a / b. None where no seed has it on both sides.
+
+    `apart`: seeds that are left out.
+    """
     claim, measure = ready.claim, find(ready.claim.measure)
     a, b = values["a"], values.get("b")
     by_ratio = claim.quantity == "ratio" or measure.kind == "rate"
     if measure.exact:
         (one,), (other,) = a.values(), (b or {0: 0.0}).values()
         return one if b is None else _ratio(one, other) if by_ratio else one - other
-    seeds = sorted(a.keys() & (a if b is None else b).keys())
+    seeds = sorted((a.keys() & (a if b is None else b).keys()) - set(apart))
     if not seeds:
         return None
-    if b is None and len(seeds) == 1:
-        return _alone(ready, "a", a, runs)
     first, second = [a[seed] for seed in seeds], [(b[seed] if b else 1.0 if by_ratio else 0.0) for seed in seeds]
     if by_ratio:
         if min(*first, *second) <= 0:

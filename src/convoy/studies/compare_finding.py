@@ -156,7 +156,7 @@ def _sentence(rows: Sequence[Row], pairs: Sequence[Pair], metric: str) -> str:
     else:
         count = "any" if len(level) == len(others) else len(level)
         some = f"{count} of the {len(others)} others" if len(level) > NAMED else ""
-        names = some or _listed([pair["b"] for pair in level], "or")
+        names = some or listed([pair["b"] for pair in level], "or")
         largest = max(level, key=lambda pair: pair["difference"]["mean"])
         highest = "accuracy" if _over_images(largest) else "mean"
         sentence = (
@@ -174,7 +174,7 @@ def _alone(row: Row, metric: str) -> str:
         over = f"95 % interval over the {estimate.n:,} images: {low} to {high} %"
         return f"{row['label']} reaches {100 * estimate.mean:.2f} % {metric} ({over}; one seed)"
     digits = digits_for(100 * (estimate.half_width or 0))
-    number, interval = estimate.parts(scale=100, digits=digits)
+    number, interval = estimate.parts(scale=100, digits=digits, share=True)
     return f"{row['label']} reaches {number} {interval} % {metric} (n = {estimate.n} seeds)"
 
 
@@ -190,7 +190,7 @@ def _not_compared(first: Row, others: Sequence[Row], metric: str) -> str:
 
 def _short(row: Row) -> str:
     estimate = Estimate.from_json(row["accuracy"])
-    number, interval = estimate.parts(scale=100)
+    number, interval = estimate.parts(scale=100, share=True)
     return (
         f"{row['label']} {number} % ({interval})"
         if estimate.interval == "wilson"
@@ -201,7 +201,7 @@ def _short(row: Row) -> str:
 def _beaten(pairs: Sequence[Pair]) -> str:
     """ "lenet by 0.9 ± 0.2 points", up to NAMED of them; more are told by the nearest and the farthest."""
     if len(pairs) <= NAMED:
-        return _listed([f"{pair['b']} by {_points(pair)}" for pair in pairs], "and")
+        return listed([f"{pair['b']} by {_points(pair)}" for pair in pairs])
     nearest, farthest = pairs[0], pairs[-1]
     ends = f"{nearest['b']} by {_points(nearest)} to {farthest['b']} by {_points(farthest)}"
     return f"{len(pairs)} others, from {ends}"
@@ -234,13 +234,7 @@ def _p(value: float) -> str:
 
 
 def _points(pair: Pair) -> str:
-    """ "0.9 ± 0.2 points"; over images, whose interval is not symmetric, "0.17 points [-0.05 to 0.39]"."""
-    difference = {key: 100 * pair["difference"][key] for key in ("mean", "low", "high")}
-    if _over_images(pair):
-        return f"{difference['mean']:.2f} points [{difference['low']:.2f} to {difference['high']:.2f}]"
-    half = difference["high"] - difference["mean"]
-    digits = max(1, digits_for(half))
-    return f"{difference['mean']:.{digits}f} ± {half:.{digits}f} points"
+    return Estimate.from_json(pair["difference"]).points()
 
 
 def _basis(pairs: Sequence[Pair]) -> str:
@@ -250,7 +244,7 @@ def _basis(pairs: Sequence[Pair]) -> str:
     return f"n = {counts[0]} seeds" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} common seeds"
 
 
-def _listed(words: Sequence[str], last: str) -> str:
+def listed(words: Sequence[str], last: str = "and") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
@@ -271,7 +265,7 @@ def _caveats(members: Sequence[Member], scored: Sequence[Member], rows: Sequence
 
 def _names(group: Sequence[Member]) -> str:
     labels = list(dict.fromkeys(member.label for member in group))
-    return _listed(labels, "and")
+    return listed(labels)
 
 
 def _left_out(member: Member, part: str) -> str:

@@ -21,10 +21,16 @@ from convoy.stats import distinguishable, holm, mcnemar
 
 UNKEPT = "what they took each image for was not kept"
 UNLIKE = "the answers that were kept do not give their accuracy"
+REDRAWN = "its validation images were others in each epoch"
+OTHER_IMAGES = "they were not scored on the same images"
+UNKNOWN_IMAGES = "which images an older run was scored on was not kept, and the splits differ"
 
 
 class Answers(NamedTuple):
-    images: tuple[str, bytes]  # the hash of the data and the labels: which images were scored, as far as can be known
+    data: str  # hash of all images
+    split: str
+    part: str | None  # hash of which of the images the part has; None in runs that did not keep it
+    labels: np.ndarray  # int64 [N]
     right: np.ndarray  # bool [N]
 
 
@@ -41,17 +47,17 @@ def compare_images(groups: Mapping[str, Sequence[Member]], part: str) -> tuple[l
                 answers[label][member.seed] = read
     caveats = [f"No McNemar test of {', '.join(labels)}: {reason}" for reason, labels in missing.items()]
     tests: list[dict[str, Any]] = []
-    unlike: dict[str, None] = {}
+    untested: defaultdict[str, dict[str, None]] = defaultdict(dict)  # reason to pairs, in their order
     for a, b in combinations(groups, 2):
         for seed in sorted(answers[a].keys() & answers[b].keys()):
             first, second = answers[a][seed], answers[b][seed]
-            if first.images == second.images:
+            if (reason := _apart(first, second)) is None:
                 tests.append(_test(a, b, seed, first.right, second.right))
             else:
-                unlike[f"{a} and {b}"] = None
-    if unlike:
-        more = f" and in {len(unlike) - 1} more pairs" if len(unlike) > 1 else ""
-        caveats.append(f"No McNemar test between {next(iter(unlike))}{more}: they were not scored on the same images")
+                untested[reason][f"{a} and {b}"] = None
+    for reason, pairs in untested.items():
+        more = f" and in {len(pairs) - 1} more pairs" if len(pairs) > 1 else ""
+        caveats.append(f"No McNemar test between {next(iter(pairs))}{more}: {reason}")
     for test, adjusted in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test |= {"p_holm": adjusted, "distinguishable": distinguishable(adjusted)}
     return tests, caveats
@@ -59,6 +65,8 @@ def compare_images(groups: Mapping[str, Sequence[Member]], part: str) -> tuple[l
 
 def _answers(member: Member, part: str) -> Answers | str:
     """Or the reason why there are none."""
+    if part == "validation" and "resplit_every_epoch" in member.run.recipe.protocol.faults:
+        return REDRAWN
     try:
         labels, predicted = member.run.predicted(part)
     except ValueError:
@@ -66,7 +74,22 @@ def _answers(member: Member, part: str) -> Answers | str:
     right = labels == predicted
     if int(right.sum()) != member.run.scores[part]["correct"]:
         return UNLIKE
-    return Answers((member.run.data["data_hash"], labels.tobytes()), right)
+    data = member.run.data
+    return Answers(data["data_hash"], data["split_hash"], data.get("parts_hash", {}).get(part), labels, right)
+
+
+def _apart(a: Answers, b: Answers) -> str | None:
+    """Why two networks cannot be held against each other image by image; None where they were given the same images.
+
+    Labels alone do not tell: of images sorted by class, every stratified split has the same ones.
+    """
+    if a.data != b.data or not np.array_equal(a.labels, b.labels):
+        return OTHER_IMAGES
+    if a.split == b.split:
+        return None
+    if a.part is None or b.part is None:
+        return UNKNOWN_IMAGES
+    return None if a.part == b.part else OTHER_IMAGES
 
 
 def _test(a: str, b: str, seed: int, a_right: np.ndarray, b_right: np.ndarray) -> dict[str, Any]:

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from convoy.data import prepare
 from convoy.recipe import Recipe
 from convoy.runs import Member, Study, Workspace, model_label, write_arrays, write_json
 from convoy.studies.crossval_finding import conclude
-from convoy.studies.train_all import Entry, train_all
+from convoy.studies.train_all import Anew, Entry, train_all
 from convoy.training.run_one import Event
+
+MANY_FOLDS = 100
 
 
 def crossval(
@@ -26,7 +29,7 @@ def crossval(
     folds: int,
     repeats: int,
     command: str,
-    fresh: bool = False,
+    fresh: bool | Anew = False,
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
 ) -> Study | None:
@@ -51,6 +54,8 @@ def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
     """A recipe for each fold of each repeat. A repeat has folds, and a seed, of its own. Raises ValueError."""
     if folds < 2 or repeats < 1:
         raise ValueError(f"a cross-validation takes 2 folds and 1 repeat or more, not {folds} and {repeats}")
+    if folds > MANY_FOLDS:  # more than images are not first made one by one
+        prepare(recipe.override({"data.split.folds": folds}).data)
     return [
         Entry(
             f"fold {fold + 1} of {folds}" + (f", repeat {repeat + 1}" if repeats > 1 else ""),

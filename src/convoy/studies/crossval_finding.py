@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from convoy.runs import Member
+from convoy.runs import Member, Run
 from convoy.stats import Estimate, digits_for, nadeau_bengio, t_interval, wilson
 
 FEW_VALUES = 5
+MOST_NAMED = 4  # folds that a note names
+MOST_NOTES = 6
 Row = dict[str, Any]
 
 
@@ -23,10 +25,8 @@ def conclude(label: str, members: Sequence[Member]) -> dict[str, Any]:
     rows = [_row(member) for member in members]
     scores = [member.run.scores["fold"] for member in members]
     accuracies = [score["accuracy"] for score in scores]
-    n_scored = fmean(row["n_fold"] for row in rows)
-    # What a fold's network learns from are all other images: those that chose its epoch are images it has seen.
-    n_seen = fmean(row["n_train"] + row["n_validation"] for row in rows)
-    corrected, naive = nadeau_bengio(accuracies, n_seen, n_scored), t_interval(accuracies)
+    seen, scored = sizes([member.run for member in members])
+    corrected, naive = nadeau_bengio(accuracies, seen, scored, step=1 / scored), t_interval(accuracies)
     split = members[0].run.recipe.data.split
     repeats = sorted({row["repeat"] for row in rows})
     of_images = [
@@ -53,6 +53,14 @@ def conclude(label: str, members: Sequence[Member]) -> dict[str, Any]:
     return {**finding, "sentence": _sentence(finding), "caveats": _caveats(members, finding)}
 
 
+def sizes(runs: Sequence[Run]) -> tuple[float, float]:
+    """How many images the networks of folds have seen and how many they were scored on, for Nadeau and Bengio."""
+    counts = [run.data["counts"] for run in runs]
+    # What a fold's network learns from are all other images: those that chose its epoch are images it has seen.
+    seen = fmean(each["train"] + each.get("validation", 0) for each in counts)
+    return seen, fmean(run.scores["fold"]["n"] for run in runs)
+
+
 def _row(member: Member) -> Row:
     run, split = member.run, member.run.recipe.data.split
     score, counts = run.scores["fold"], run.data["counts"]
@@ -77,7 +85,7 @@ def _row(member: Member) -> Row:
 def _sentence(finding: dict[str, Any]) -> str:
     estimate = Estimate.from_json(finding["accuracy"])
     half = 100 * (estimate.half_width or 0)
-    number, interval = estimate.parts(scale=100, digits=max(1, digits_for(half)))
+    number, interval = estimate.parts(scale=100, digits=max(1, digits_for(half)), share=True)
     repeated = f" x {finding['repeats']} repeats" if finding["repeats"] > 1 else ""
     grouped = ", groups held together" if finding["group_by"] is not None else ""
     images = Estimate.from_json(finding["out_of_fold"][0])
@@ -104,10 +112,16 @@ def _caveats(members: Sequence[Member], finding: dict[str, Any]) -> list[str]:
     naive, corrected = (Estimate.from_json(finding[key]) for key in ("naive", "accuracy"))
     digits = max(1, digits_for(100 * (naive.half_width or 0)))
     few = "Only " if corrected.n < FEW_VALUES else ""
-    caveats.append(
-        f"{few}{corrected.n} folds, which share their images: ± is the corrected interval of Nadeau and Bengio "
-        f"(2003); the plain t interval, {naive.parts(scale=100, digits=digits)[1]}, is too narrow"
-    )
+    if naive.sd == 0:
+        caveats.append(
+            f"{few}{corrected.n} folds, which agree to the image: no interval can be taken from their spread, and the "
+            "one told is that of rounding to whole images"
+        )
+    else:
+        caveats.append(
+            f"{few}{corrected.n} folds, which share their images: ± is the corrected interval of Nadeau and Bengio "
+            f"(2003); the plain t interval, {naive.parts(scale=100, digits=digits)[1]}, is too narrow"
+        )
     if finding["repeats"] == 1:
         caveats.append("One seed and one deal of the folds: how much another would change, --repeats tells")
     if finding["rows"][0]["n_validation"] == 0:
@@ -122,4 +136,12 @@ def _flags(members: Sequence[Member]) -> list[str]:
         notes = [note for note in member.run.data.get("notes", []) if note.startswith("the scored fold")]
         for flag in (*member.run.status.get("flags", []), *notes):
             labels.setdefault(flag, []).append(member.label)
-    return [flag if len(found) == len(members) else f"{', '.join(found)}: {flag}" for flag, found in labels.items()]
+    told = [flag if len(found) == len(members) else f"{shortened(found)}: {flag}" for flag, found in labels.items()]
+    if len(told) > MOST_NOTES:
+        told = [*told[:MOST_NOTES], f"{len(told) - MOST_NOTES} more such notes on single folds, in their runs"]
+    return told
+
+
+def shortened(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
+    return ", ".join(labels[:MOST_NAMED]) + more

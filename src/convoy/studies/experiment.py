@@ -6,6 +6,7 @@ src/convoy/recipes/<experiment>/experiment.toml    beside the recipes that it na
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,11 +18,14 @@ from convoy.recipe.files import CLAIMS, EXPERIMENT
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import Count, Section
 from convoy.registry import unknown
+from convoy.runs import file_name
 from convoy.studies.claims import Claim
 from convoy.studies.measures import MEASURES
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]
 PARTS = ("models", "faults", "claims", "crossval", "search", "landscape")
+SIDES = ("as_published", "corrected")
+SPLIT, FOLD = "data.split.", "data.split.fold"
 
 
 class Model(Section):
@@ -57,6 +61,7 @@ class Fault(Section):
     set: dict[str, Any] = Field(default_factory=dict)  # overrides that make the fault, such as an option of the model
     faults: tuple[str, ...] = ()  # names of protocol.faults
     measure: tuple[str, ...] = ("test_accuracy",)
+    against: str | None = None  # of a fault of one seed: another recipe above which the report ranks its base
     over: str = "seed"  # what pairs differ in: the seed, or another key that counts up, such as data.split.fold
     pairs: Seeds | None = None  # None: as many as the experiment has seeds
 
@@ -77,19 +82,85 @@ class Fault(Section):
         """Whether the fault is that the report trained once: its price is the spread of the base over seeds."""
         return not self.set and not self.faults
 
+    @property
+    def paired(self) -> bool:
+        """Whether a fold of one side is the same images on the other: where the fault deals them anew, it is not."""
+        return self.over != FOLD or not any(key.startswith(SPLIT) for key in self.set)
+
+    @property
+    def unit(self) -> str:
+        """What the runs of a side differ in, as a word."""
+        return self.over.rpartition(".")[2]
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.against is not None and not self.of_one_seed:
+            raise ValueError(f"fault {self.name!r}: `against` is for a fault of one seed, with neither set nor faults")
+        return self
+
     def sides(self, base: Recipe) -> tuple[Recipe, Recipe]:
         """The recipe without the fault, and with it."""
         without = base.override(self.without)
         return without, without.override({**self.set, **({"protocol.faults": self.faults} if self.faults else {})})
 
 
+class Crossval(Section):
+    folds: Annotated[int, Field(ge=2)]
+    repeats: Seeds = 1
+
+
+class Search(Section):
+    """What is not said, the search decides as it does elsewhere."""
+
+    grid: Annotated[dict[str, list[Any]], Field(min_length=1)]
+    trials: Annotated[int, Field(ge=2)] | None = None
+    sampler: str | None = None
+    pruner: str | None = None
+    seeds: Seeds = 3  # of the winner
+
+
+class Surfaces(Section):
+    images: Annotated[int, Field(ge=1)]
+    resolution: Annotated[int, Field(ge=3, le=501)]
+
+
+class Landscape(Section):
+    lrs: Annotated[list[float], Field(min_length=2)]
+    seeds: Seeds = 1
+    surfaces: Surfaces | None = None  # None: those of `convoy landscape`
+
+
+Arguments = Crossval | Search | Landscape
+ARGUMENTS: dict[str, type[Arguments]] = {"crossval": Crossval, "search": Search, "landscape": Landscape}
+
+
 class Part(Section):
     """A study within the experiment."""
 
     kind: Literal["crossval", "search", "landscape"]
-    recipes: tuple[str, ...]
-    arguments: dict[str, Any] = Field(default_factory=dict)  # as the study's function takes them
+    recipes: Annotated[tuple[str, ...], Field(min_length=1)]
+    arguments: dict[str, Any] = Field(default_factory=dict)  # those of ARGUMENTS[kind]
     quick: dict[str, Any] = Field(default_factory=dict)  # those that --quick changes
+
+    def asked(self, *, quick: bool) -> Arguments:
+        """Raises ValueError for an argument that is unknown or missing, or that the study cannot take."""
+        table = self.arguments | (self.quick if quick else {})
+        section = ARGUMENTS[self.kind]
+        try:
+            return section.model_validate(table)
+        except ValidationError as error:
+            missing = [str(each["loc"][-1]) for each in error.errors() if each["type"] == "missing"]
+            if missing:
+                raise ValueError(f"the study {self.kind} needs {missing[0]} among its arguments") from None
+            raise first_problem(section, error, table, f"the arguments of the study {self.kind}", []) from None
+
+    @model_validator(mode="after")
+    def _takes_its_arguments(self) -> Self:
+        for quick in (False, True):
+            self.asked(quick=quick)
+        if self.kind != "landscape" and len(self.recipes) != 1:
+            raise ValueError(f"the study {self.kind} takes one recipe, not {len(self.recipes)}")
+        return self
 
     @field_validator("recipes", mode="before")
     @classmethod
@@ -102,6 +173,36 @@ class Quick(Section):
     epochs: Annotated[int, Field(ge=1)] = 1
     seeds: Seeds = 2
     set: dict[str, Any] = Field(default_factory=dict)  # overrides of all recipes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be asked of a reproduction. None: as the experiment has it."""
+
+    protocol: Literal["as-published", "corrected", "both"] = "both"
+    seeds: int | None = None
+    quick: bool = False
+    limit: int | None = None
+    epochs: int | None = None
+    only: tuple[str, ...] = PARTS
+    models: tuple[str, ...] = ()  # those to train; of the others what is finished already is shown. (): all
+    whole: bool = False  # claims at the published scale, not at the one that suits a small machine
+    data: str | None = None  # "cifar10=PATH"
+    device: str | None = None
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return SIDES if self.protocol == "both" else (self.protocol.replace("-", "_"),)
+
+    def name(self, experiment: str) -> str:
+        """Of the study: it tells what differs from the usual, so that a small try never takes a whole one's place."""
+        reduced = [
+            *(["quick"] if self.quick else []),
+            *(["whole"] if self.whole else []),
+            *([self.protocol] if self.protocol != "both" else []),
+            *(f"{key}{value}" for key in ("seeds", "limit", "epochs") if (value := getattr(self, key))),
+        ]
+        return file_name("-".join(["reproduce", experiment, *reduced]))
 
 
 class Experiment(Section):
@@ -128,8 +229,21 @@ class Experiment(Section):
                 raise ValueError(f"{what} {twice!r} stands there twice")
         return self
 
+    @property
+    def recipe_names(self) -> list[str]:
+        """Of all recipes but those of the claims."""
+        models = [name for model in self.model for name in (model.as_published, model.corrected)]
+        faults = [name for fault in self.fault for name in (fault.base, fault.against)]
+        named = [*models, *faults, *(name for part in self.study for name in part.recipes)]
+        return list(dict.fromkeys(name for name in named if name is not None))
+
     def recipe(self, name: str, overrides: list[Override]) -> Recipe:
         return Recipe.load(str(self.folder / name) if name.endswith(".toml") else name, overrides)
+
+
+def label_of(recipe: str) -> str:
+    """As a recipe's runs are called in tables: "classics-mnist/resnet18-shared" is resnet18_shared."""
+    return Path(recipe).stem.replace("-", "_")
 
 
 def names() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from itertools import islice, product
 from pathlib import Path
@@ -18,7 +18,7 @@ from convoy.runs import Member, Run, Study, Workspace, write_arrays, write_json
 from convoy.studies import loss_band
 from convoy.studies.landscape_finding import Landscape, conclude
 from convoy.studies.surface import Kind, Scene, Spec, surface
-from convoy.studies.train_all import Entry, train_all
+from convoy.studies.train_all import Anew, Entry, train_all
 from convoy.training.plan import Plan, plan, plan_all
 from convoy.training.run_one import Event
 
@@ -36,7 +36,7 @@ def landscape(
     seeds: int = 1,
     surfaces: Spec | None = Spec(),  # noqa: B008 (it does not change)
     command: str,
-    fresh: bool = False,
+    fresh: bool | Anew = False,
     interrupted: Callable[[], bool] = lambda: False,
     show: Show = lambda position, event: None,
 ) -> Study | None:
@@ -79,12 +79,21 @@ def planned(
         surfaces.check()
     entries = []
     for (label, recipe), ready in zip(recipes, plan_all(recipe for _, recipe in recipes), strict=True):
-        for lr, offset in product(lrs, range(seeds)):
-            overrides: dict[str, Any] = {"optim.lr": lr, "seed": recipe.seed + offset}
+        for lr, seed in _settings(recipe, lrs, seeds):
+            overrides: dict[str, Any] = {"optim.lr": lr, "seed": seed}
             if lr == own_rate(recipe, lrs):
-                overrides |= _looks(ready, keep_weights=surfaces is not None and offset == 0)
+                overrides |= _looks(ready, keep_weights=surfaces is not None and seed == recipe.seed)
             entries.append(Entry(label, recipe.override(overrides)))
     return entries
+
+
+def names(recipes: Sequence[tuple[str, Recipe]], lrs: Sequence[float], seeds: int) -> list[str]:
+    """Of what is planned, one by one and in its order."""
+    return [f"{label} at {lr:g}, seed {s}" for label, recipe in recipes for lr, s in _settings(recipe, lrs, seeds)]
+
+
+def _settings(recipe: Recipe, lrs: Sequence[float], seeds: int) -> Iterator[tuple[float, int]]:
+    return product(lrs, range(recipe.seed, recipe.seed + seeds))
 
 
 def _looks(ready: Plan, *, keep_weights: bool) -> dict[str, Any]:
@@ -136,8 +145,9 @@ def _surfaces(
 
     @cache
     def scene() -> Scene:
-        tell(f"the loss about the kept weights, on {spec.images:,} training images")
-        return Scene(run, plan(run.recipe), spec.images)
+        ready = plan(run.recipe)
+        tell(f"the loss about the kept weights, on {min(spec.images, len(ready.prepared.train)):,} training images")
+        return Scene(run, ready, spec.images)
 
     found: dict[str, dict[str, np.ndarray]] = {}
     for kind in KINDS:
@@ -166,7 +176,7 @@ def _arrays(found: Sequence[Landscape]) -> dict[str, np.ndarray]:
     for number, each in enumerate(found):
         curves = each.curves[0]
         low, high = loss_band.edges(curves.loss)
-        smooth_low, smooth_high = loss_band.edges(loss_band.smoothed(curves.loss))
+        smooth_low, smooth_high = loss_band.edges(loss_band.smoothed(curves.loss, curves.spacing))
         kept = {"step": curves.step, "low": low, "high": high, "smooth_low": smooth_low, "smooth_high": smooth_high}
         kept |= {name: values for name, values in each.probed[0].arrays.items() if name.startswith("probe_")}
         for kind, about in each.surfaces.items():

@@ -46,7 +46,7 @@ def conclude(found: Sequence[Landscape], lrs: Sequence[float], images: int) -> d
     pairs = [_pair(a, b, spans) for a, b in combinations(found, 2)]
     return {
         "kind": "landscape",
-        "sentence": _sentence(found, pairs, lrs, steps),
+        "sentence": _sentence(found, pairs, lrs) + _what_counts(found),
         "caveats": _caveats(found, pairs, steps, images),
         "lrs": list(lrs),
         "seeds": len(found[0].runs),
@@ -111,7 +111,7 @@ def smoothness(runs: Sequence[Run]) -> dict[str, Estimate | None]:
     return {name: t_interval(values) if np.isfinite(values).all() else None for name, values in medians.items()}
 
 
-def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: Sequence[float], steps: int) -> str:
+def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: Sequence[float]) -> str:
     rates = f"learning rates {min(lrs):g} to {max(lrs):g}"
     widths = {each.label: loss_band.mean_width(each.widths("loss", None)) for each in found}
     known = {label: width.mean for label, width in widths.items() if width is not None}
@@ -119,7 +119,7 @@ def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: 
         return f"At {rates} no step had a finite loss in every run: there is no band to measure"
     if len(known) == 1:
         ((label, mean),) = known.items()
-        return f"Over {rates} the loss of {label} differs by {mean:.3g} on average over {steps:,} steps"
+        return f"Over {rates} the loss of {label} differs by {mean:.3g} on average over {_counted(found):,} steps"
     narrow, *_, wide = sorted(known, key=known.__getitem__)  # two labels even where both bands are as wide
     pair = next(pair for pair in pairs if {pair["a"], pair["b"]} == {narrow, wide})
     told = _between(pair["ratios"]["loss"]["all"], flipped=pair["b"] == wide)
@@ -131,6 +131,24 @@ def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: 
     early = pair["ratios"]["loss"].get("early")
     more = f", {_between(early, flipped=pair['b'] == wide)} in the first {EARLY_STEPS:,} steps" if early else ""
     return f"Over {rates} the loss band of {narrow} is narrower than that of {wide}: {told} times as wide{more}"
+
+
+def _what_counts(found: Sequence[Landscape]) -> str:
+    """Of how many steps the widths are, where a loss that was not finite leaves some out; else nothing."""
+    runs = [run for each in found for group in each.runs for run in group]
+    diverged = sum(run.status["reason"].startswith("diverged") for run in runs)
+    curves = [curves for each in found for curves in each.curves]
+    if not diverged and all(np.isfinite(each.loss).all() for each in curves):
+        return ""
+    longest = max(int(run.status["steps"]) for run in runs)
+    why = f"{diverged} of {len(runs)} runs diverged" if diverged else "a loss was not finite at the others"
+    return f"; only {_counted(found):,} of {longest:,} steps count: {why}"
+
+
+def _counted(found: Sequence[Landscape]) -> int:
+    """Steps of the band that has fewest with a finite loss at every rate."""
+    curves = [curves for each in found for curves in each.curves]
+    return min(round(int(np.isfinite(each.loss).all(0).sum()) * each.spacing) for each in curves)
 
 
 def _between(ratio: dict[str, Any] | None, *, flipped: bool) -> str:

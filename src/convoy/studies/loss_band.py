@@ -13,13 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from convoy.runs import Run
-from convoy.stats import LEVEL, Estimate, t_interval
+from convoy.stats import RESAMPLES, TAILS, Estimate, t_interval
 
 WINDOW = 25  # steps; a single batch's loss is as much noise as rate
 LEAST_LOSS = 1e-7  # below it float32 has no cross-entropy, and a logarithm would be of rounding
 EARLY_STEPS = 4000  # in which the published bands differ most
 BLOCKS = 20  # a resampled training is put together of so many blocks: long ones, because the width has a trend
-RESAMPLES = 10_000
 MEASURES = ("loss", "smoothed_loss", "log_loss")  # the last: the logarithm of the smoothed one
 
 
@@ -28,6 +27,11 @@ class Curves(NamedTuple):
 
     step: np.ndarray  # int64 [T], updates done; those of an archived run are not every one
     loss: np.ndarray  # float64 [rates, T]; not finite where an update was left out
+
+    @property
+    def spacing(self) -> float:
+        """Updates from one point to the next: 1, or more where an archived run kept some only."""
+        return float(np.diff(self.step).mean()) if len(self.step) > 1 else 1.0
 
 
 class Ratio(NamedTuple):
@@ -71,16 +75,19 @@ def edges(loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def width(curves: Curves, measure: str) -> np.ndarray:
     """The band's width at each step, float64 [T]; NaN where a run had no finite loss."""
-    low, high = edges(curves.loss if measure == "loss" else smoothed(curves.loss))
+    low, high = edges(curves.loss if measure == "loss" else smoothed(curves.loss, curves.spacing))
     if measure == "log_loss":
         low, high = (np.log(np.maximum(edge, LEAST_LOSS)) for edge in (low, high))
     return np.where(np.isfinite(curves.loss).all(0), high - low, np.nan)
 
 
-def smoothed(loss: np.ndarray) -> np.ndarray:
-    """Means over WINDOW steps about each one, [rates, T]; at the ends over as many as there are."""
+def smoothed(loss: np.ndarray, spacing: float = 1.0) -> np.ndarray:
+    """Means over WINDOW steps about each one, [rates, T]; at the ends over as many as there are.
+
+    `spacing` is how many steps lie from one point to the next: the window is as wide, and holds fewer points.
+    """
     finite = np.isfinite(loss)
-    kernel = np.ones(min(WINDOW, loss.shape[1]))
+    kernel = np.ones(min(max(1, round(WINDOW / spacing)), loss.shape[1]))
     sums = np.stack([np.convolve(row, kernel, mode="same") for row in np.where(finite, loss, 0.0)])
     counts = np.stack([np.convolve(row, kernel, mode="same") for row in finite.astype(np.float64)])
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
@@ -142,5 +149,5 @@ def resampled(series: np.ndarray) -> np.ndarray | None:
 
 
 def _tails(drawn: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(drawn, TAILS)
     return float(low), float(high)

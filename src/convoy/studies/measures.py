@@ -6,7 +6,7 @@ has an accuracy like any other, and is measured by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import fmean
@@ -16,11 +16,15 @@ import numpy as np
 
 from convoy.registry import Registry, unknown
 from convoy.runs import Run
+from convoy.stats import wilson
 
 Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "rate"]  # points: of percentages
 Settings = Mapping[str, Any]
 Tried = Sequence[tuple[float, Run]]  # runs that differ in one value
 NONE: Settings = {}
+MACHINE = ("cpu", "device", "threads", "torch")  # of environment.json: what seconds depend on beside the recipe
+HELD_OUT = ("test", "fold", "validation")  # the first that was scored tells how well a network does on new images
+ABOVE_CHANCE = 0.1  # of the way from chance to all right: what a network has to have gone to have been trained at all
 
 
 def _no_grain(run: Run) -> float:
@@ -37,6 +41,8 @@ class Measure:
     setting: tuple[str, type] | None = None  # what a claim has to say beside the measure's name
     grain: Callable[[Run], float] = _no_grain  # the step from one value that it can have to the next
     exact: bool = False  # counted from the network, without training
+    of_machine: bool = False  # compared between runs of one machine only: see `comparable`
+    why_none: str = ""  # why a finished run may lack it
 
     def __call__(self, run: Run, settings: Settings = NONE) -> float | None:
         return self.of(run, settings)
@@ -51,6 +57,8 @@ class Sweep:
     setting: tuple[str, type] | None = None
     kind: Kind = "rate"
     exact: bool = False
+    of_machine: bool = False
+    why_none: str = ""
 
     def __call__(self, tried: Tried, settings: Settings = NONE) -> float | None:
         return self.of(tried, settings)
@@ -67,6 +75,11 @@ def find(name: str) -> Measure | Sweep:
 def words_of(name: str, settings: Settings) -> str:
     told = {key: " and ".join(value) if isinstance(value, list) else value for key, value in settings.items()}
     return find(name).words.format(**told)
+
+
+def comparable(runs: Iterable[Run]) -> bool:
+    """Whether a measure `of_machine` may be compared between them: same processor, device, threads and torch."""
+    return len({tuple(run.environment.get(key) for key in MACHINE) for run in runs}) < 2
 
 
 def check_settings(name: str, settings: Settings) -> None:
@@ -126,18 +139,16 @@ def _accuracies(run: Run) -> list[float]:
     return [line[f"{part}_accuracy"] for line in run.metrics if f"{part}_accuracy" in line]
 
 
-def _first_epoch_accuracy(run: Run, settings: Settings) -> float | None:
-    return next(iter(_accuracies(run)), None)
-
-
 def _mean_accuracy(run: Run, settings: Settings) -> float | None:
     accuracies = _accuracies(run)
     return fmean(accuracies) if accuracies else None
 
 
 def _largest_drop(run: Run, settings: Settings) -> float | None:
-    """0 where it never fell."""
-    drops = [before - after for before, after in pairwise(_accuracies(run))]
+    """0 where it never fell. Of runs alone that scored the test part in every epoch: a fault, and here the question."""
+    if not all("test_accuracy" in line for line in run.metrics):
+        return None
+    drops = [before["test_accuracy"] - after["test_accuracy"] for before, after in pairwise(run.metrics)]
     return max(0.0, *drops) if drops else None
 
 
@@ -158,15 +169,10 @@ def _epochs_to(run: Run, settings: Settings) -> float | None:
     return float(reached[0] if reached else len(accuracies) + 1) if accuracies else None
 
 
-def _best_epoch(run: Run, settings: Settings) -> float | None:
-    return run.status.get("best_epoch")
-
-
 def _generalisation_gap(run: Run, settings: Settings) -> float | None:
-    """Test loss, or validation loss where the test set stayed shut, minus the training loss of the epoch kept."""
-    part = "test" if "test" in run.scores else "validation"
-    held_out, epoch = _scored(run, part, "loss"), run.status.get("best_epoch")
-    trained = next((line["train_loss"] for line in run.metrics if line["epoch"] == epoch), None)
+    """Both losses are those of the weights kept, in evaluation mode, without augmentation."""
+    part = next((part for part in HELD_OUT if part in run.scores), "")
+    held_out, trained = _scored(run, part, "loss"), (run.train_score or {}).get("loss")
     return None if held_out is None or trained is None else held_out - trained
 
 
@@ -206,13 +212,18 @@ def _known(classes: Sequence[str], names: Sequence[str] | Mapping[str, Any]) -> 
 
 
 def _gain_while_rising(run: Run, settings: Settings) -> float | None:
-    """How much more an update lowers the training loss while the rate rises than while it falls, over the whole run."""
+    """How much more an update lowers the training loss while the rate rises than while it falls, over the whole run.
+
+    It takes every update: an archived run, whose curves are thinned, tells what was measured before.
+    """
     steps = run.steps
+    if "step" in steps:
+        return run.status.get("measured", {}).get("gain_while_rising")
     if not steps:
         return None
     loss, lr = (steps[name].astype(np.float64) for name in ("loss", "lr"))
     finite = np.isfinite(loss)
-    at = steps.get("step", np.arange(len(loss)))[finite]  # an archived run keeps some updates only
+    at = np.flatnonzero(finite)
     loss, lr = loss[finite], lr[finite]
     if len(loss) < 3:
         return None
@@ -225,20 +236,25 @@ def _gain_while_rising(run: Run, settings: Settings) -> float | None:
 
 
 def _highest_that_trains(tried: Tried, settings: Settings) -> float | None:
-    """The highest of the values tried whose validation accuracy lies within `within` of the best one's."""
-    scores = {value: _scored(run, "validation", "accuracy") for value, run in tried}
+    """The highest of the values tried whose validation accuracy lies within `within` of the best one's.
+
+    None where no network got clearly above chance: of values that all fail, the highest does not train.
+    """
+    scores = {value: run.scores.get("validation") for value, run in tried}
     known = {value: score for value, score in scores.items() if score is not None}
     if len(known) < len(tried):
         return None
-    best = max(known.values())
-    return max(value for value, score in known.items() if score >= best - settings["within"])
+    lowest = max(score["accuracy"] for score in known.values()) - settings["within"]
+    trained = {value for value, run in tried if _above_chance(run)}
+    return max((value for value in trained if known[value]["accuracy"] >= lowest), default=None)
 
 
-def _best_value(tried: Tried, settings: Settings) -> float | None:
-    scores = {value: _scored(run, "validation", "accuracy") for value, run in tried}
-    if any(score is None for score in scores.values()):
-        return None
-    return max(scores, key=lambda value: scores[value] or 0.0)
+def _above_chance(run: Run) -> bool:
+    """By the 95 % interval over the validation images. Chance: what naming the most frequent class gets right."""
+    score, counts = run.scores["validation"], run.data["per_class"]["validation"]
+    chance = max(counts) / sum(counts)
+    low = wilson(score["correct"], score["n"]).low
+    return low is not None and low > chance + ABOVE_CHANCE * (1 - chance)
 
 
 def _one_epoch(run: Run) -> float:
@@ -261,19 +277,20 @@ for name, measure in {
     "parameters": Measure("parameters", "count", _cost("parameters"), exact=True),
     "flops_per_image": Measure("FLOPs an image", "count", _cost("flops_per_image"), exact=True),
     "macs_per_image": Measure("multiply-adds an image", "count", _cost("macs_per_image"), exact=True),
-    "train_seconds": Measure("training time", "seconds", _cost("train_seconds")),
-    "total_seconds": Measure("time in all", "seconds", _cost("total_seconds")),
-    "images_per_second": Measure("images trained on in a second", "number", _cost("images_per_second")),
-    "ms_per_image": Measure("milliseconds an image", "number", _cost("ms_per_image")),
-    "peak_memory_bytes": Measure("peak memory in bytes", "count", _cost("peak_memory_bytes")),
-    "first_epoch_accuracy": Measure(
-        "validation accuracy after one epoch", "fraction", _first_epoch_accuracy, grain=_one_image("validation")
+    "train_seconds": Measure("training time", "seconds", _cost("train_seconds"), of_machine=True),
+    "total_seconds": Measure("time in all", "seconds", _cost("total_seconds"), of_machine=True),
+    "images_per_second": Measure(
+        "images trained on in a second", "number", _cost("images_per_second"), of_machine=True
     ),
     "mean_accuracy": Measure(
         "validation accuracy averaged over the epochs", "fraction", _mean_accuracy, grain=_one_image("validation")
     ),
     "largest_drop": Measure(
-        "largest fall of the validation accuracy in an epoch", "points", _largest_drop, grain=_one_image("validation")
+        "largest fall of the test accuracy from one epoch to the next",
+        "points",
+        _largest_drop,
+        grain=_one_image("test"),
+        why_none="a run of one epoch, or one whose test set was not scored in every epoch",
     ),
     "fluctuation": Measure(
         "fluctuation of the validation accuracy", "points", _fluctuation, grain=_one_image("validation")
@@ -281,8 +298,12 @@ for name, measure in {
     "epochs_to": Measure(
         "epochs to a validation accuracy of {accuracy}", "epochs", _epochs_to, ("accuracy", float), grain=_one_epoch
     ),
-    "best_epoch": Measure("best epoch", "epochs", _best_epoch, grain=_one_epoch),
-    "generalisation_gap": Measure("loss on held-out images minus training loss", "number", _generalisation_gap),
+    "generalisation_gap": Measure(
+        "loss on held-out images minus loss on training images",
+        "number",
+        _generalisation_gap,
+        why_none="a loss is not finite, or the run is of a version that did not score its training images",
+    ),
     "recall_lead": Measure(
         "lowest recall of {classes} minus the mean of the others",
         "points",
@@ -300,5 +321,12 @@ for name, measure in {
     "gain_while_rising": Measure("extra fall of the loss an update while the rate rises", "number", _gain_while_rising),
 }.items():
     MEASURES.add(name, measure)
-SWEEPS.add("highest_that_trains", Sweep("highest value that trains", _highest_that_trains, ("within", float)))
-SWEEPS.add("best_value", Sweep("value with the highest validation accuracy", _best_value))
+SWEEPS.add(
+    "highest_that_trains",
+    Sweep(
+        "highest value that trains",
+        _highest_that_trains,
+        ("within", float),
+        why_none="no value tried trains clearly above chance, or one was not scored",
+    ),
+)

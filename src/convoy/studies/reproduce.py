@@ -8,45 +8,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from convoy import archive as archives
 from convoy.data import DataError
 from convoy.data.sources import load
 from convoy.recipe import Override, Recipe
-from convoy.runs import Member, Run, Study, Workspace, file_name, write_json
+from convoy.runs import Member, Run, Study, Workspace, write_json
 from convoy.studies import reproduce_finding as findings
 from convoy.studies import reproduce_parts
-from convoy.studies.experiment import PARTS, Experiment, Fault, Model
-from convoy.studies.reproduce_finding import SIDES
-from convoy.studies.train_all import Entry, train_all
+from convoy.studies.experiment import PARTS, SIDES, Experiment, Fault, Settings, label_of
+from convoy.studies.measures import MEASURES
+from convoy.studies.reproduce_finding import QUICK
+from convoy.studies.reproduce_parts import Stage
+from convoy.studies.train_all import Anew, Entry, train_all
 from convoy.training.run_one import Event
 
-Show = Callable[[int, Event], None]
-Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # of the names of the runs that are trained together
-QUICK = "Quick try: few images, epochs and seeds. It shows that everything runs and is no evidence of anything"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What may be asked of a reproduction. None: as the experiment has it."""
-
-    protocol: Literal["as-published", "corrected", "both"] = "both"
-    seeds: int | None = None
-    quick: bool = False
-    limit: int | None = None
-    epochs: int | None = None
-    only: tuple[str, ...] = PARTS
-    whole: bool = False  # claims at the published scale, not at the one that suits a small machine
-    data: str | None = None  # "cifar10=PATH"
-    device: str | None = None
-
-    @property
-    def sides(self) -> tuple[str, ...]:
-        return SIDES if self.protocol == "both" else (self.protocol.replace("-", "_"),)
+OF_EVERY_STEP = ("gain_while_rising",)  # measures that an archived run, whose curves are thinned, has to be told
 
 
 class Reproduced(NamedTuple):
@@ -88,7 +68,7 @@ class _Reproduction:
         say: Callable[[str], None],
     ) -> None:
         self.experiment, self.settings, self.out = experiment, settings, out
-        self.archive, self.command, self.fresh = archive, command, fresh
+        self.archive, self.command, self.fresh = archive, command, Anew() if fresh else None
         self.interrupted, self.stage, self.say = interrupted, stage, say
         quick = experiment.quick
         self.limit = settings.limit or (quick.limit if settings.quick else None)
@@ -101,10 +81,10 @@ class _Reproduction:
         self.earlier: dict[str, Any] = {}  # the finding of an earlier call
         if archive is not None and Path(archive).is_dir():
             archives.adopt(archive, out)
-        self.finding = self._begun()
 
     def run(self) -> Reproduced:
         self.lacking = self._lacking_data()
+        self.finding = self._begun()
         wanted = [part for part in PARTS if part in self.settings.only and self._has(part) and not self.lacking]
         self._write(wanted)
         for place, part in enumerate(wanted):
@@ -133,19 +113,21 @@ class _Reproduction:
     # ---- the parts ----
 
     def _models(self) -> bool:
-        places: list[tuple[Model, str]] = []
-        entries: list[Entry] = []
+        entries: dict[bool, list[Entry]] = {True: [], False: []}  # those to train, and those only looked for
+        places: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
         for model in self.experiment.model:
+            chosen = not self.settings.models or model.label in self.settings.models
             for side in self.settings.sides:
                 name = getattr(model, side)
                 for recipe in self._seeded(name, self._count(model.seeds)) if name is not None else ():
-                    places.append((model, side))
-                    entries.append(Entry(f"{model.label}, {side.replace('_', ' ')}", recipe))
-        runs, finished = self._train("models", entries)
+                    places[chosen].append((model.label, side))
+                    entries[chosen].append(Entry(f"{model.label}, {side.replace('_', ' ')}", recipe))
+        runs, finished = self._train("models", entries[True])
+        runs += self._remember(entries[False], reproduce_parts.finished_runs(entries[False], self.out))
         found: dict[str, dict[str, dict[int, Run]]] = {}
-        for (model, side), run in zip(places, runs, strict=True):
+        for (label, side), run in zip([*places[True], *places[False]], runs, strict=True):
             if run is not None:
-                found.setdefault(model.label, {}).setdefault(side, {})[run.recipe.seed] = run
+                found.setdefault(label, {}).setdefault(side, {})[run.recipe.seed] = run
         rows = [findings.model_row(model, found.get(model.label, {})) for model in self.experiment.model]
         self.finding["models"] = self._with_counts(rows)
         return finished
@@ -155,14 +137,16 @@ class _Reproduction:
         entries = []
         for fault, without, with_ in pairs:
             entries += [Entry(f"{fault.name}, without", without)]
-            entries += [Entry(f"{fault.name}, with", with_)] if with_ is not None else []
+            second = fault.against and label_of(fault.against)
+            entries += [Entry(f"{fault.name}, {second or 'with'}", with_)] if with_ is not None else []
         runs, finished = self._train("faults", entries)
         waiting = iter(runs)
         trained = [(fault, next(waiting), None if with_ is None else next(waiting)) for fault, _, with_ in pairs]
         rows = []
         for fault in self.experiment.fault:
             own = [pair[1:] for pair in trained if pair[0] is fault]
-            whole = [(a, b) for a, b in own if a is not None and (b is not None or fault.of_one_seed)]
+            alone = fault.of_one_seed and fault.against is None
+            whole = [(a, b) for a, b in own if a is not None and (b is not None or alone)]
             if whole:
                 without_runs, with_runs = [a for a, _ in whole], [b for _, b in whole if b is not None]
                 rows += [findings.fault_row(fault, measure, without_runs, with_runs) for measure in fault.measure]
@@ -171,27 +155,31 @@ class _Reproduction:
         return finished
 
     def _pairs(self, fault: Fault) -> list[tuple[Recipe, Recipe | None]]:
-        """The recipe without the fault and with it, at each value of what pairs differ in."""
+        """The recipe without the fault and with it (of one seed: the one it beats), at each value of `over`."""
         base = self._recipe(fault.base)
         count = fault.pairs if fault.over != "seed" and fault.pairs else self._count(fault.pairs)
         without, with_ = fault.sides(base)
+        second = with_ if not fault.of_one_seed else self._recipe(fault.against) if fault.against else None
         found = []
         for step in range(count):
             at = {fault.over: _value_at(without, fault.over) + step}
-            found.append((without.override(at), None if fault.of_one_seed else with_.override(at)))
+            found.append((without.override(at), None if second is None else second.override(at)))
         return found
 
     def _claims(self) -> bool:
-        judged = reproduce_parts.Claims(
+        judged = self._judged()
+        runs, finished = self._train("claims", judged.entries)
+        self.finding["claims"] = judged.verdicts(runs)
+        return finished
+
+    def _judged(self) -> reproduce_parts.Claims:
+        return reproduce_parts.Claims(
             self.experiment,
             self._overrides(),
             seeds=self.seeds,
             whole=self.settings.whole,
             asked=" and ".join(self._reductions()),
         )
-        runs, finished = self._train("claims", judged.entries)
-        self.finding["claims"] = judged.verdicts(runs)
-        return finished
 
     def _studies(self, kind: str) -> bool:
         self.say(f"{self.experiment.name}: {kind}")
@@ -200,11 +188,12 @@ class _Reproduction:
         for part in self.experiment.study:
             if part.kind != kind:
                 continue
-            recipes = [(_label(name), self._recipe(name)) for name in part.recipes]
-            arguments = part.arguments | (part.quick if self.settings.quick else {})
-            digest = reproduce_parts.digest(recipes, arguments)
+            recipes = [(label_of(name), self.recipes[name]) for name in part.recipes]
+            asked = part.asked(quick=self.settings.quick)
+            named = [[label_of(name), self.fingerprints[name]] for name in part.recipes]
+            digest = reproduce_parts.digest(kind, named, asked.model_dump(mode="json"))
             study = self._known(earlier.get(digest)) or reproduce_parts.study_of(
-                kind, recipes, arguments, self.out, command=self.command, fresh=self.fresh,
+                recipes, asked, self.out, command=self.command, fresh=self.fresh,
                 interrupted=self.interrupted, stage=self.stage,
             )  # fmt: skip
             if study is None:
@@ -216,9 +205,15 @@ class _Reproduction:
         return True
 
     def _known(self, found: dict[str, Any] | None) -> Study | None:
-        """The study of an earlier call, or of the archive: its runs may have no weights to make it again from."""
+        """A study of archived runs, as it was found: they have no weights to make it again from."""
         path = self.study.path / found["study"] if found is not None else None
-        return Study(path) if path is not None and (path / "study.toml").is_file() and not self.fresh else None
+        if path is None or not (path / "study.toml").is_file() or self.fresh is not None:
+            return None
+        study = Study(path)
+        try:
+            return study if any(member.run.slim for member in study.members) else None
+        except ValueError:  # a run was deleted since
+            return None
 
     # ---- training ----
 
@@ -235,19 +230,23 @@ class _Reproduction:
                     self._keep(ended[position])
 
             members = train_all(
-                entries, self.out, distinct=False, fresh=self.fresh, interrupted=self.interrupted, show=told
+                entries, self.out, distinct=False, fresh=self.fresh or False, interrupted=self.interrupted, show=told
             )
-        runs: list[Run | None] = (
-            [ended.get(place) for place in range(len(entries))] if members is None else [each.run for each in members]
-        )
+        there = [ended.get(place) for place in range(len(entries))] if members is None else [m.run for m in members]
+        return self._remember(entries, there), members is not None
+
+    def _remember(self, entries: Sequence[Entry], runs: Sequence[Run | None]) -> list[Run | None]:
         for entry, run in zip(entries, runs, strict=True):
             if run is not None:
                 self.members.setdefault(run.name, Member(entry.label, entry.recipe.seed, run))
-        return runs, members is not None
+        return list(runs)
 
     def _keep(self, run: Run) -> None:
         if self.archive is not None:
-            archives.keep(run, self.archive)
+            asked = {claim.measure for claim in self.experiment.claim}.intersection(OF_EVERY_STEP)
+            told = {} if run.slim else {name: MEASURES[name](run) for name in asked}
+            measured = {name: value for name, value in told.items() if value is not None}
+            archives.keep(run, self.archive, measured=measured)
 
     def _keep_study(self, study: Study) -> None:
         self.parts.append(study)
@@ -255,6 +254,14 @@ class _Reproduction:
             for member in study.members:
                 self._keep(member.run)
             archives.keep_study(study, self.archive)
+
+    @cached_property
+    def recipes(self) -> dict[str, Recipe]:
+        return {name: self._recipe(name) for name in self.experiment.recipe_names}
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        return reproduce_parts.fingerprints(self.recipes, from_data=not self.lacking)
 
     def _recipe(self, name: str) -> Recipe:
         return self.experiment.recipe(name, self._overrides())
@@ -304,6 +311,7 @@ class _Reproduction:
             "limit": self.limit,
             "epochs": self.epochs,
             "whole": settings.whole,
+            "digest": self._digest(),
         }
         finding = {
             "kind": "reproduction", "experiment": experiment.name, "title": experiment.title, "about": experiment.about,
@@ -312,7 +320,7 @@ class _Reproduction:
             "parts": [],
         }  # fmt: skip
         folder = self.out / "studies" / self._name()
-        if (folder / "finding.json").is_file() and not self.fresh:
+        if (folder / "finding.json").is_file() and self.fresh is None:
             earlier = Study(folder)
             self.earlier = earlier.finding
             if settings.only != PARTS and self.earlier.get("asked") == asked:
@@ -320,15 +328,13 @@ class _Reproduction:
                 finding |= {key: self.earlier[key] for key in ("models", "faults", "claims", "parts")}
         return finding
 
+    def _digest(self) -> str:
+        """Over all that the numbers of a finding come from: the experiment, its recipes with their data, the device."""
+        table = self.experiment.model_dump(mode="json", exclude={"folder"})
+        return reproduce_parts.digest(table, self.fingerprints, self._judged().told, self.settings.device)
+
     def _name(self) -> str:
-        settings = self.settings
-        reduced = [
-            *(["quick"] if settings.quick else []),
-            *([f"limit{settings.limit}"] if settings.limit else []),
-            *([f"epochs{settings.epochs}"] if settings.epochs else []),
-            *([settings.protocol] if settings.protocol != "both" else []),
-        ]
-        return file_name("-".join(["reproduce", self.experiment.name, *reduced]))
+        return self.settings.name(self.experiment.name)
 
     def _write(self, waiting: Sequence[str]) -> None:
         finding = self.finding
@@ -337,6 +343,7 @@ class _Reproduction:
         )
         others = [part for part in PARTS if self._has(part) and part not in waiting and not self._is_there(part)]
         left = [part for part in PARTS if part in (*waiting, *others)]
+        left += [label for label in self._untrained() if "models" not in left]
         finding["missing"] = [self.lacking] if self.lacking else [f"Not run yet: {', '.join(left)}"] if left else []
         finding["sentence"] = findings.sentence(finding)
         finding["caveats"] = self._caveats()
@@ -345,6 +352,11 @@ class _Reproduction:
         write_json(self.study.path / "finding.json", finding)
         if self.archive is not None:
             archives.keep_study(self.study, self.archive)
+
+    def _untrained(self) -> list[str]:
+        rows = {row["label"]: row for row in self.finding["models"]}
+        wanted = [model.label for model in self.experiment.model if self._count(model.seeds)]
+        return [label for label in wanted if not any(rows[label]["runs"][side] for side in SIDES)]
 
     def _is_there(self, part: str) -> bool:
         finding = self.finding
@@ -370,21 +382,18 @@ class _Reproduction:
 
     def _with_counts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Parameters of models that were not trained, so that what was published of them is held against a count."""
-        counted = {profile["label"]: profile["parameters"] for profile in self._profiles}
+        counted = {profile["label"]: profile["parameters"] for profile in self.profiles}
         for row in rows:
             for side in self.settings.sides:
                 if row[side] is None and row["label"] in counted:
                     row[side] = {"parameters": counted[row["label"]]}
         return rows
 
-    @property
-    def _profiles(self) -> list[dict[str, Any]]:
+    @cached_property
+    def profiles(self) -> list[dict[str, Any]]:
         path = self.out / "studies" / self._name() / "profile.json"
-        return reproduce_parts.profiles(self.experiment, self._recipe, path, from_data=not self.lacking)
-
-
-def _label(recipe: str) -> str:
-    return Path(recipe).stem.replace("-", "_")
+        known_by, from_data = self.fingerprints, not self.lacking
+        return reproduce_parts.profiles(self.experiment, self.recipes, known_by, path, from_data=from_data)
 
 
 def _value_at(recipe: Recipe, path: str) -> int:

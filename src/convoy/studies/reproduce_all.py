@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from convoy.runs import Study, Workspace, write_json
+from convoy.studies.reproduce_finding import QUICK
 
 
 def gather(found: Mapping[str, Study], waiting: Sequence[str], out: str | Path, *, name: str, command: str) -> Study:
@@ -20,13 +21,14 @@ def gather(found: Mapping[str, Study], waiting: Sequence[str], out: str | Path, 
     findings = [reproduced.finding for reproduced in found.values()]
     claims = [claim["verdict"] for finding in findings for claim in finding["claims"]]
     faults = [fault for finding in findings for fault in finding["faults"]]
+    whole = sum(not finding["missing"] for finding in findings)
+    moved = sum(fault["moved"] for fault in faults)
     sentence = (
-        f"{len(found)} of {len(entries)} experiments done again: {sum(fault['moved'] for fault in faults)} of "
-        f"{len(faults)} effects of faults stand out, {claims.count('holds')} of {len(claims)} claims hold"
+        f"{whole} of {len(entries)} experiments done again in all their parts: {moved} of {len(faults)} effects of "
+        f"faults stand out, {claims.count('holds')} of {len(claims)} claims hold"
     )
     missing = [f"{finding['experiment']}: {told}" for finding in findings for told in finding["missing"]]
-    quick = ["Quick try: it shows that everything runs and is no evidence of anything"]
-    caveats = [*(quick if any(finding["quick"] for finding in findings) else []), *missing]
+    caveats = [*([QUICK] if any(finding["quick"] for finding in findings) else []), *missing]
     write_json(
         study.path / "finding.json",
         {"kind": "reproductions", "sentence": sentence, "caveats": caveats, "experiments": entries},

@@ -1,7 +1,8 @@
 """What a reproduction concludes from its runs: models published and measured, and the price of each fault.
 
-Two sides are compared pair by pair, same seed and same split (Student's paired t test); the faults' p values are
-corrected together (Holm 1979).
+Two sides are compared pair by pair, same seed and same split (Student's paired t test; over folds as Nadeau and Bengio
+correct it). Where a fault deals the folds anew there are no pairs, and the test is Welch's. The p values of all faults
+and measures are corrected together (Holm 1979).
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from convoy.runs import Run
+from convoy.archive import bits
+from convoy.runs import Member, Run
 from convoy.stats import (
     Estimate,
     distinguishable,
@@ -20,13 +20,16 @@ from convoy.stats import (
     nadeau_bengio_test,
     paired_t,
     t_interval,
+    welch,
     wilson,
 )
-from convoy.studies.experiment import Fault, Model
-from convoy.studies.measures import MEASURES
+from convoy.studies.compare_images import compare_images
+from convoy.studies.crossval_finding import sizes
+from convoy.studies.experiment import FOLD, SIDES, Fault, Model, label_of
+from convoy.studies.measures import MEASURES, comparable
 
+QUICK = "Quick try: few images, epochs and seeds. It shows that everything runs and is no evidence of anything"
 ALWAYS = ("test_accuracy", "train_seconds", "parameters")  # shown of every model, whatever was published
-SIDES = ("as_published", "corrected")
 Row = dict[str, Any]
 
 
@@ -37,7 +40,7 @@ def measured(runs: Sequence[Run], measure: str) -> Row | float | None:
         return None
     if MEASURES[measure].exact:
         return values[0]
-    if len(values) == 1 and (over_images := _wilson(runs[0], measure)) is not None:
+    if len(values) == 1 and (over_images := _over_images(values[0], runs[0], measure)) is not None:
         return over_images.as_json()
     return t_interval(values).as_json()
 
@@ -49,10 +52,12 @@ def values_of(runs: Sequence[Run], measure: str) -> list[float] | None:
     return values if values and len(values) == len(told) else None
 
 
-def _wilson(run: Run, measure: str) -> Estimate | None:
-    part = measure.removesuffix("_accuracy")
-    score = run.scores.get(part)
-    return wilson(score["correct"], score["n"]) if score is not None else None
+def _over_images(value: float, run: Run, measure: str) -> Estimate | None:
+    """The interval of one run's share of right images; None for what is no such share, an average over epochs too."""
+    grain = MEASURES[measure].grain(run) if MEASURES[measure].kind == "fraction" else 0.0
+    images = round(1 / grain) if grain else 0
+    right = round(value * images)
+    return wilson(right, images) if images and abs(value * images - right) < 1e-6 else None
 
 
 def model_row(model: Model, runs: Mapping[str, Mapping[int, Run]]) -> Row:
@@ -79,7 +84,8 @@ def _differences(model: Model, runs: Mapping[str, Mapping[int, Run]], measures: 
     for measure in measures:
         a = values_of([published[seed] for seed in seeds], _told(model, "as_published", measure))
         b = values_of([corrected[seed] for seed in seeds], measure)
-        if a and b and not MEASURES[measure].exact:
+        runs_of_both = [side[seed] for side in (published, corrected) for seed in seeds]
+        if a and b and not MEASURES[measure].exact and _may_compare(measure, runs_of_both):
             differences[measure] = _paired(a, b, MEASURES[measure].grain(corrected[seeds[0]]))[0].as_json()
     return differences or None
 
@@ -87,48 +93,88 @@ def _differences(model: Model, runs: Mapping[str, Mapping[int, Run]], measures: 
 def fault_row(fault: Fault, measure: str, without: Sequence[Run], with_: Sequence[Run]) -> Row:
     """What one fault did to one measure; `without` and `with_` are pairs, in their order."""
     row: Row = {"name": fault.name, "sentence": fault.sentence, "measure": measure}
-    a, b = values_of(with_, measure), values_of(without, measure)
+    row |= {"over": fault.unit, "paired": fault.paired, "p": None, "p_holm": None, "moved": False, "same": False}
     if fault.of_one_seed:
-        return row | _one_seed(b, measure)
-    empty = {"without": None, "with": None, "effect": None, "p": None, "p_holm": None, "moved": False, "same": False}
+        return row | _one_seed(fault, measure, without, with_)
+    a, b = values_of(with_, measure), values_of(without, measure)
+    empty: Row = {"without": None, "with": None, "effect": None}
     if a is None or b is None:
         return row | empty | {"words": f"{_name(measure)} was not measured"}
-    over_folds = fault.over == "data.split.fold" and len(a) > 1
-    interval = _over_folds if over_folds else t_interval
-    grain = MEASURES[measure].grain(without[0])
-    effect, p = nadeau_bengio_test(a, b, len(a) - 1, 1) if over_folds else _paired(a, b, grain)
-    same = effect.mean == 0 and all(same_bits(one, other) for one, other in zip(with_, without, strict=True))
+    if not _may_compare(measure, [*without, *with_]):
+        return row | empty | {"words": f"{_name(measure)}: the runs are of several machines"}
+    over_folds = fault.over == FOLD and len(a) > 1
+    effect, p = _over_folds(fault, a, b, without) if over_folds else _paired(a, b, MEASURES[measure].grain(without[0]))
+    sides = [nadeau_bengio(each, *sizes(without)) if over_folds else t_interval(each) for each in (b, a)]
+    alike = [same_bits(*pair) for pair in zip(with_, without, strict=True)] if effect.mean == 0 else [False]
+    same = False if False in alike else None if None in alike else True
     return row | {
-        "without": interval(b).as_json(),
-        "with": interval(a).as_json(),
+        "without": sides[0].as_json(),
+        "with": sides[1].as_json(),
         "effect": effect.as_json(),
         "p": None if MEASURES[measure].exact or same else p,  # what is identical needs no test, and weakens none
-        "p_holm": None,
         "moved": MEASURES[measure].exact and effect.mean != 0,
         "same": same,
         "words": "",
     }
 
 
-def _one_seed(values: Sequence[float] | None, measure: str) -> Row:
+def _one_seed(fault: Fault, measure: str, base: Sequence[Run], against: Sequence[Run]) -> Row:
     """Its price is how far the first run alone lies from the mean over seeds, and how far one run may lie."""
-    row: Row = {"p": None, "p_holm": None, "moved": False, "same": False}
+    values = values_of(base, measure)
     if values is None or len(values) < 2:
-        words = "what one seed alone is worth takes two seeds or more"
-        return row | {"without": None, "with": None, "effect": None, "words": words}
+        words = f"what one {fault.unit} alone is worth takes two {fault.unit}s or more"
+        return {"without": None, "with": None, "effect": None, "words": words}
     over, first = t_interval(values), t_interval(values[:1])
-    lowest, highest = (_plain(end, measure) for end in (min(values), max(values)))
-    spread = f"standard deviation {_number(over.sd or 0, measure, signed=False)} over {len(values)} seeds"
-    return row | {
+    words = f"one run alone{f' of {label_of(fault.base)}' if against else ''} {_says(values, measure, fault)}"
+    if (others := values_of(against, measure)) is not None and fault.against is not None:
+        words += f"; of {label_of(fault.against)} it {_says(others, measure, fault)}; {_ranking(fault, base, against)}"
+    return {
         "without": over.as_json(),
         "with": first.as_json(),
         "effect": t_interval([first.mean - over.mean]).as_json(),
-        "words": f"one run alone may say anything from {lowest} to {highest} {_name(measure)} ({spread})",
+        "words": words,
     }
 
 
+def _says(values: Sequence[float], measure: str, fault: Fault) -> str:
+    lowest, highest = (_plain(end, measure) for end in (min(values), max(values)))
+    spread = _number(t_interval(values).sd or 0, measure, signed=False)
+    told = f"standard deviation {spread} over {len(values)} {fault.unit}s"
+    return f"may say anything from {lowest} to {highest} {_name(measure)} ({told})"
+
+
+def _ranking(fault: Fault, base: Sequence[Run], against: Sequence[Run]) -> str:
+    """Whether the base stands above the other: over the seeds by the paired t interval, over the images by McNemar."""
+    first, second = label_of(fault.base), label_of(fault.against or "")
+    accuracies = [values_of(runs, "test_accuracy") for runs in (base, against)]
+    told = []
+    if accuracies[0] is not None and accuracies[1] is not None:
+        test, _ = _paired(accuracies[0], accuracies[1], MEASURES["test_accuracy"].grain(base[0]))
+        told.append(f"{first} minus {second}, {fault.unit} by {fault.unit}: {test.points()} (n = {test.n})")
+    both = ((first, base), (second, against))
+    groups = {label: [Member(label, run.recipe.seed, run) for run in runs] for label, runs in both}
+    tests, caveats = compare_images(groups, "test")
+    apart = sum(test["distinguishable"] for test in tests)
+    if tests:
+        pairs = f"{apart} of {len(tests)} pairs of runs"
+        told.append(f"on the same test images {pairs} can be told apart (exact McNemar, Holm)")
+    return "; ".join([*told, *caveats])
+
+
+def _may_compare(measure: str, runs: Sequence[Run]) -> bool:
+    return not MEASURES[measure].of_machine or comparable(runs)
+
+
+def _over_folds(fault: Fault, a: Sequence[float], b: Sequence[float], runs: Sequence[Run]) -> tuple[Estimate, float]:
+    """The folds' training parts share images: the plain t interval would be too narrow."""
+    n_train, n_test = sizes(runs)
+    if fault.paired:
+        return nadeau_bengio_test(a, b, n_train, n_test)
+    return welch(a, b, overlap=n_test / n_train)
+
+
 def correct_together(rows: Sequence[Row]) -> None:
-    """Holm's correction over all faults that have a p value, and what is then said of each."""
+    """Holm's correction over all rows, a fault and a measure each, that have a p value; and what is then said."""
     tested = [row for row in rows if row["p"] is not None]
     for row, adjusted in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row |= {"p_holm": adjusted, "moved": distinguishable(adjusted)}
@@ -140,7 +186,7 @@ def correct_together(rows: Sequence[Row]) -> None:
 def _words(row: Row) -> str:
     effect, measure = Estimate.from_json(row["effect"]), row["measure"]
     if row["same"]:
-        return f"moved nothing: the same bits, run for run, over {_pairs(effect.n)}"
+        return f"moved nothing: the same bits, run for run, over {_pairs(effect.n, row)}"
     if MEASURES[measure].exact:
         if effect.mean == 0:
             return f"does not change the {_name(measure)}"
@@ -149,19 +195,17 @@ def _words(row: Row) -> str:
     if effect.half_width is None:
         return f"{told} {_name(measure)} in one pair of runs, which has no interval: cannot be told from chance"
     half = _number(effect.half_width, measure, signed=False)
-    basis = f"{told.removesuffix(' points')} ± {half}, n = {_pairs(effect.n)}, p = {_p(row['p_holm'])}"
-    return f"{'moved' if row['moved'] else 'cannot be told from no effect on'} the {_name(measure)}: {basis}"
+    basis = f"{told.removesuffix(' points')} ± {half}, n = {_pairs(effect.n, row)}, p = {_p(row['p_holm'])}"
+    unknown = "; whether it changed a bit, these archived runs do not tell" if row["same"] is None else ""
+    return f"{'moved' if row['moved'] else 'cannot be told from no effect on'} the {_name(measure)}: {basis}{unknown}"
 
 
-def same_bits(a: Run, b: Run) -> bool:
-    """Whether two runs made the same updates and name the same classes: their losses and predictions agree exactly."""
-    steps, others = a.steps, b.steps
-    if steps.keys() != others.keys() or not all(
-        np.array_equal(steps[name], others[name], equal_nan=True) for name in steps
-    ):
-        return False
-    parts = a.scores.keys() & b.scores.keys() & {"test"} or a.scores.keys() & b.scores.keys()
-    return all(np.array_equal(a.predicted(part)[1], b.predicted(part)[1]) for part in parts)
+def same_bits(a: Run, b: Run) -> bool | None:
+    """Whether two runs made the same updates and name the same classes; None where archived runs cannot tell."""
+    one, other = bits(a), bits(b)
+    if not one or not other:
+        return None
+    return all(one[part] == other[part] for part in one.keys() & other.keys())
 
 
 def sentence(finding: Row) -> str:
@@ -176,11 +220,8 @@ def sentence(finding: Row) -> str:
     elif faults:
         told.append("no fault moved an accuracy distinguishably")
     if claims:
-        counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS}
-        told.append(
-            f"of {len(claims)} claims {counts['holds']} hold, {counts['does not hold']} do not, "
-            f"{counts['cannot be told']} cannot be told"
-        )
+        counts = [f"{sum(claim['verdict'] == verdict for claim in claims)} {verdict}" for verdict in VERDICTS]
+        told.append(f"verdicts on {len(claims)} claims: {', '.join(counts)}")
     told = told or [part["sentence"] for part in finding["parts"]] or ["nothing was measured yet"]
     whole = "; ".join(["quick try, no evidence", *told] if finding["quick"] else told)
     return whole[:1].upper() + whole[1:]
@@ -211,11 +252,6 @@ def _nearness(models: Sequence[Row]) -> str:
     return f"{label} reaches {_plain(best, 'test_accuracy')} test accuracy"
 
 
-def _over_folds(values: Sequence[float]) -> Estimate:
-    """The folds' training parts share images: the plain t interval would be too narrow."""
-    return nadeau_bengio(values, len(values) - 1, 1)
-
-
 def _paired(a: Sequence[float], b: Sequence[float], step: float) -> tuple[Estimate, float | None]:
     if len(a) < 2:
         return t_interval([a[0] - b[0]]), None
@@ -227,8 +263,11 @@ def _name(measure: str) -> str:
     return MEASURES[measure].words
 
 
-def _pairs(count: int) -> str:
-    return f"{count} pair{'s' if count != 1 else ''}"
+def _pairs(count: int, row: Row) -> str:
+    if not row["paired"]:
+        return f"{count} {row['over']}s a side, dealt anew and so not paired"
+    of_what = "" if row["over"] == "seed" else f" of {row['over']}s"
+    return f"{count} pair{'s' if count != 1 else ''}{of_what}"
 
 
 def _number(value: float, measure: str, *, signed: bool = True) -> str:

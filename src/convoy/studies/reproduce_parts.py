@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,88 +15,83 @@ from convoy.data.cache import cache_folder
 from convoy.data.sources import pack_tensors
 from convoy.evaluation import profile as profiling
 from convoy.recipe import Override, Recipe
-from convoy.runs import Member, Run, Study, read_json, write_json
+from convoy.runs import Member, Run, Study, Workspace, read_json, write_json
 from convoy.studies import claims, crossval, landscape
-from convoy.studies.experiment import Experiment
-from convoy.studies.train_all import Entry
+from convoy.studies.experiment import Arguments, Crossval, Experiment, Landscape, Search
+from convoy.studies.train_all import Anew, Entry
 from convoy.training import optimizers
-from convoy.training.plan import TRAINING_REVISION, device_of
+from convoy.training.plan import TRAINING_REVISION, device_of, plan_all
 from convoy.training.run_one import Event
 
 Show = Callable[[int, Event], None]
-Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]
+Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # of the names of what is trained together
 Named = Sequence[tuple[str, Recipe]]
 
 
 def study_of(
-    kind: str,
     recipes: Named,
-    arguments: Mapping[str, Any],
+    asked: Arguments,
     out: Path,
     *,
     command: str,
-    fresh: bool,
+    fresh: Anew | None,
     interrupted: Callable[[], bool],
     stage: Stage,
 ) -> Study | None:
-    """None where it was interrupted. Raises ValueError for an argument that the study does not take."""
-    asked: dict[str, Any] = {"command": command, "fresh": fresh, "interrupted": interrupted}
-    match kind:
-        case "crossval":
-            recipe, folds, repeats = recipes[0][1], arguments["folds"], arguments.get("repeats", 1)
-            names = [entry.label for entry in crossval.entries_of(recipe, folds, repeats)]
-            with stage(names) as show:
-                return crossval.crossval(recipe, out, folds=folds, repeats=repeats, show=show, **asked)
-        case "landscape":
-            return _landscape(recipes, arguments, out, asked, stage)
-        case "search":
-            return _search(recipes[0][1], arguments, out, asked, stage)
-    raise AssertionError(kind)
+    """None where it was interrupted, to go on when called again."""
+    how: dict[str, Any] = {"command": command, "interrupted": interrupted}
+    if isinstance(asked, Search):  # it goes on from its trials, and has no fresh start
+        return _search(recipes[0][1], asked, out, how, stage)
+    how["fresh"] = fresh or False
+    if isinstance(asked, Crossval):
+        return _crossval(recipes[0][1], asked, out, how, stage)
+    return _landscape(recipes, asked, out, how, stage)
 
 
-def _search(
-    recipe: Recipe, arguments: Mapping[str, Any], out: Path, asked: Mapping[str, Any], stage: Stage
-) -> Study | None:
-    from convoy.studies.search import Search, search  # Optuna takes half a second to import
+def _crossval(recipe: Recipe, asked: Crossval, out: Path, how: Mapping[str, Any], stage: Stage) -> Study | None:
+    names = [entry.label for entry in crossval.entries_of(recipe, asked.folds, asked.repeats)]
+    with stage(names) as show:
+        return crossval.crossval(recipe, out, folds=asked.folds, repeats=asked.repeats, show=show, **how)
+
+
+def _search(recipe: Recipe, asked: Search, out: Path, how: Mapping[str, Any], stage: Stage) -> Study | None:
+    from convoy.studies import search as searching  # Optuna takes half a second to import
     from convoy.studies.space import Space, Values
 
-    space = Space(tuple(Values(path, tuple(values)) for path, values in arguments["grid"].items()))
-    wanted = Search(
-        recipe,
-        space,
-        trials=arguments.get("trials"),
-        sampler=arguments.get("sampler", "random"),
-        pruner=arguments.get("pruner", "halving"),
-        seeds=arguments.get("seeds", 3),
+    space = Space(tuple(Values(path, tuple(values)) for path, values in asked.grid.items()))
+    wanted = searching.asked(
+        recipe, space, trials=asked.trials, sampler=asked.sampler, pruner=asked.pruner, seeds=asked.seeds
     )
-    kept = {key: value for key, value in asked.items() if key != "fresh"}  # a search goes on; it has no fresh start
     with stage(wanted.names) as show:
-        return search(wanted, out, show=show, **kept)
+        return searching.search(wanted, out, show=show, **how)
 
 
-def _landscape(
-    recipes: Named, arguments: Mapping[str, Any], out: Path, asked: Mapping[str, Any], stage: Stage
-) -> Study | None:
+def _landscape(recipes: Named, asked: Landscape, out: Path, how: Mapping[str, Any], stage: Stage) -> Study | None:
     from convoy.studies.surface import Spec
 
-    surfaces = Spec(**arguments["surfaces"]) if arguments.get("surfaces") else Spec()
-    lrs, seeds = arguments["lrs"], arguments.get("seeds", 1)
-    names = [
-        f"{entry.label} lr {entry.recipe.optim.lr:g} seed {entry.recipe.seed}"
-        for entry in landscape.planned(recipes, lrs, seeds, surfaces)
-    ]
-    with stage(names) as show:
-        return landscape.landscape(recipes, out, lrs=lrs, seeds=seeds, surfaces=surfaces, show=show, **asked)
+    surfaces = Spec(**asked.surfaces.model_dump()) if asked.surfaces is not None else Spec()
+    with stage(landscape.names(recipes, asked.lrs, asked.seeds)) as show:
+        return landscape.landscape(recipes, out, lrs=asked.lrs, seeds=asked.seeds, surfaces=surfaces, show=show, **how)
 
 
-def digest(recipes: Named, arguments: Mapping[str, Any]) -> str:
-    """By which the part's study is known again: what it would train, and how it would be asked for it."""
-    asked = {
-        "recipes": [[label, recipe.data.name.partition("=")[0], recipe.canonical()] for label, recipe in recipes],
-        "arguments": dict(arguments),
-        "training_revision": TRAINING_REVISION,
-    }
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+def digest(*told: object) -> str:
+    """By which a finding is known again: what it was made from, as JSON, and the Convoy that made it."""
+    covered = json.dumps([told, TRAINING_REVISION, version("convoy-ml")], sort_keys=True)
+    return hashlib.sha256(covered.encode()).hexdigest()[:16]
+
+
+def fingerprints(recipes: Mapping[str, Recipe], *, from_data: bool) -> dict[str, str]:
+    """What decides the result of each recipe, data, init and a user's code with it; without data only the recipe."""
+    if not from_data:
+        return {name: digest(recipe.canonical()) for name, recipe in recipes.items()}
+    plans = plan_all(recipes.values())
+    return {name: ready.fingerprint for name, ready in zip(recipes, plans, strict=True)}
+
+
+def finished_runs(entries: Sequence[Entry], out: Path) -> list[Run | None]:
+    """The finished run of each recipe in OUT, None where there is none; nothing is trained."""
+    found = (Workspace(out).find(ready.fingerprint) for ready in plan_all(entry.recipe for entry in entries))
+    return [run if run is not None and run.finished else None for run in found]
 
 
 class Claims:
@@ -111,6 +107,18 @@ class Claims:
         self._checks = [
             claims.check(claim, whole=whole, overrides=overrides, seeds=seeds, folder=experiment.folder)
             for claim in experiment.claim
+        ]
+
+    @property
+    def told(self) -> list[Any]:
+        """All that decides the verdicts, but the data."""
+        return [
+            [
+                each.claim.model_dump(mode="json"),
+                {name: side.canonical() for name, side in each.sides.items()},
+                each.seeds,
+            ]
+            for each in self._checks
         ]
 
     @property
@@ -136,20 +144,24 @@ class Claims:
 
 
 def profiles(
-    experiment: Experiment, recipe_of: Callable[[str], Recipe], path: Path, *, from_data: bool
+    experiment: Experiment, recipes: Mapping[str, Recipe], known_by: Mapping[str, str], path: Path, *, from_data: bool
 ) -> list[dict[str, Any]]:
-    """The networks as published, layer by layer, as profile.json holds them; measured once and kept at `path`."""
-    labels = [model.label for model in experiment.model]
-    known = read_json(path, "profiles")["profiles"] if path.is_file() else []
-    if [profile["label"] for profile in known] == labels:
-        return list(known)
+    """The networks as published, layer by layer, as profile.json holds them; measured once and kept at `path`.
+
+    `known_by` are the recipes' fingerprints.
+    """
+    names = {model.label: model.as_published or model.corrected for model in experiment.model}
+    key = digest([[label, known_by[name]] for label, name in names.items()], from_data)
+    known = read_json(path, "profiles") if path.is_file() else {}
+    if known.get("key") == key:
+        return list(known["profiles"])
     found = []
     for model in experiment.model:
-        recipe = recipe_of(model.as_published or model.corrected)
+        recipe = recipes[names[model.label]]
         subject = profiling.subject_of(model.label, recipe, image=None, classes=None, from_data=from_data)
         kept = optimizers.kept_per_parameter(recipe.optim)
         found.append(profiling.profile(subject, device_of(recipe), kept_per_parameter=kept).as_json())
-    write_json(path, {"profiles": found})
+    write_json(path, {"key": key, "profiles": found})
     return found
 
 

@@ -25,10 +25,11 @@ from convoy.registry import unknown
 from convoy.runs import Run, Study, Workspace, file_name, model_label, write_bytes, write_json
 from convoy.studies import search_loop
 from convoy.studies.execute import Where, choose, execute
-from convoy.studies.search_finding import conclude
+from convoy.studies.search_finding import conclude, said
 from convoy.studies.search_loop import Ended, Prune, State, Trials
 from convoy.studies.space import Space
 from convoy.studies.train_all import Entry, train_all
+from convoy.training import faults
 from convoy.training.plan import Plan, plan_all
 from convoy.training.run_one import Event
 
@@ -91,10 +92,16 @@ class Search:
     @cached_property
     def plans(self) -> list[Plan]:
         """Recipes that hold every value once, made ready. Raises ValueError for one that cannot be trained."""
-        plans = list(plan_all(self.space.check(self.base)))
+        points, plans = self.space.check(self.base), []
+        try:
+            for ready in plan_all(recipe for _, recipe in points):
+                plans.append(ready)
+        except ValueError as error:
+            raise ValueError(f"at {said(dict(points[len(plans)][0]))}: {error}") from error
         if plans[0].selection != "validation":
             why = "data.split.validation is 0" if plans[0].selection is None else "a fault lets the test set select"
             raise ValueError(f"a search scores on the validation part, and {why}")
+        faults.check_shut(self.base)
         return plans
 
     @property
@@ -128,9 +135,8 @@ def search(
 ) -> Study | None:
     """Searches, trains the winner with fresh seeds and concludes; None where it was interrupted, to go on when called
     again. Raises ValueError, before anything is written, for what cannot be searched."""
-    folder = Workspace(out).path / "studies" / asked.name
     where = _choose(asked)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Workspace(out).folder("studies", asked.name)
     with _alone(folder):
         trials = Trials(
             _open(asked, folder, storage),
@@ -206,6 +212,7 @@ def _ended(position: int, run: Run) -> Ended:
 
 def _open(asked: Search, folder: Path, url: str | None) -> optuna.Study:
     """The search's trials. Raises ValueError for a storage that cannot be reached."""
+    own = folder / "optuna.db" if url is None else None
     url = url or f"sqlite:///{(folder / 'optuna.db').resolve()}"
     attempts_left = 2
     while True:
@@ -221,6 +228,10 @@ def _open(asked: Search, folder: Path, url: str | None) -> optuna.Study:
             if not (isinstance(error, OperationalError) and attempts_left):
                 hidden = re.sub(r"//[^@/]*@", "//...@", url)  # a password
                 said = str(error).partition("\n")[0] or type(error).__name__
+                if own is not None:
+                    raise ValueError(
+                        f"{own} is damaged: {said}; it may be deleted: what was trained is found again"
+                    ) from None
                 raise ValueError(
                     f"--storage {hidden}: {said}; as in postgresql://host/name or sqlite:///path"
                 ) from None

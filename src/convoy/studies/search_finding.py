@@ -36,7 +36,7 @@ def conclude(
     trials = [_trial(number, frozen, asked.space, folder) for number, frozen in enumerate(known, start=1)]
     winner = next(trial for trial, frozen in zip(trials, known, strict=True) if frozen.number == best.number)
     importance, of_what = importances(known)
-    full = asked.base.train.epochs * asked.count
+    full = asked.base.train.epochs * max(asked.count, len(trials))
     finding = {
         "kind": "search",
         "metric": f"{part} accuracy",
@@ -64,7 +64,7 @@ def conclude(
         "importance_of": of_what,
         "trials": trials,
     }
-    return {**finding, "sentence": _sentence(finding), "caveats": _caveats(finding, asked.space, members, at_once)}
+    return {**finding, "sentence": _sentence(finding), "caveats": _caveats(finding, asked, members, at_once)}
 
 
 def said(params: Params) -> str:
@@ -135,16 +135,20 @@ def _sentence(finding: Mapping[str, Any]) -> str:
     )
 
 
-def _caveats(finding: Mapping[str, Any], space: Space, members: Sequence[Member], at_once: bool) -> list[str]:
+def _caveats(finding: Mapping[str, Any], asked: Search, members: Sequence[Member], at_once: bool) -> list[str]:
     winner, method = finding["winner"], finding["method"]
     flags = dict.fromkeys(flag for member in members for flag in member.run.status.get("flags", []))
     told = [
         *flags,
         f"In the search the winner had {winner['search_accuracy']:.2%} on validation: the best of {method['trials']} "
-        "trials on the same images, and with the one seed it was chosen by, is too high for new ones",
+        "trials on the same images, and with the one seed it was chosen by, tends to be too high for new ones",
         *_close(finding),
-        *_at_the_edge(winner["params"], space),
+        *_at_the_edge(winner["params"], asked.space),
     ]
+    if method["trials"] > asked.count:
+        told.append(
+            f"{asked.count} trials were asked for, and {method['trials']} were there already: all of them count"
+        )
     if len(winner["seeds"]) == 1:
         told.append("One fresh seed: the interval is over images and says nothing about another seed")
     if finding["part"] == "validation":

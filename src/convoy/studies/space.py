@@ -139,22 +139,22 @@ class Space:
     def overrides(self, stored: Mapping[str, Any]) -> list[Override]:
         return [(axis.path, axis.value(stored[axis.path])) for axis in self.axes]
 
-    def check(self, base: Recipe) -> list[Recipe]:
+    def check(self, base: Recipe) -> list[tuple[list[Override], Recipe]]:
         """Every point of the grid, ranges at both ends, is put into the recipe: raises ValueError for one that does not
-        fit. Returns recipes that between them hold every value once, to be planned."""
+        fit. Returns points that between them hold every value once, with their recipes, to be planned."""
         corners = math.prod(len(axis.extremes) for axis in self.axes)
         if corners > MOST_POINTS:
             raise ValueError(f"a grid of {corners:,} points: the most is {MOST_POINTS:,}; give ranges in its place")
         for point in product(*(axis.extremes for axis in self.axes)):
             base.override(list(zip(self.paths, point, strict=True)))
-        return list(self._each_value_once(base))
+        return [(point, base.override(point)) for point in self._each_value_once()]
 
-    def _each_value_once(self, base: Recipe) -> Iterator[Recipe]:
-        first = [(axis.path, axis.extremes[0]) for axis in self.axes]
-        yield base.override(first)
+    def _each_value_once(self) -> Iterator[list[Override]]:
+        first: list[Override] = [(axis.path, axis.extremes[0]) for axis in self.axes]
+        yield first
         for place, axis in enumerate(self.axes):
             for value in axis.extremes[1:]:
-                yield base.override([*first[:place], (axis.path, value), *first[place + 1 :]])
+                yield [*first[:place], (axis.path, value), *first[place + 1 :]]
 
 
 def axes_of(

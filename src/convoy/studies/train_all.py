@@ -10,6 +10,7 @@ from convoy.evaluation import cost
 from convoy.recipe import Recipe
 from convoy.runs import Member, Run
 from convoy.studies.execute import choose, execute
+from convoy.training import faults
 from convoy.training.plan import plan_all
 from convoy.training.run_one import Event
 
@@ -19,6 +20,13 @@ class Entry(NamedTuple):
 
     label: str
     recipe: Recipe
+
+
+class Anew:
+    """Trains each recipe anew once, however many studies of one call ask for it: those done are found the next time."""
+
+    def __init__(self) -> None:
+        self.done: set[str] = set()  # fingerprints
 
 
 class _Job(NamedTuple):
@@ -35,7 +43,7 @@ def train_all(
     out: str | Path,
     *,
     distinct: bool = True,
-    fresh: bool = False,
+    fresh: bool | Anew = False,
     test: bool = True,
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
@@ -47,6 +55,9 @@ def train_all(
     fingerprint share a run.
     """
     jobs = _jobs(entries)
+    if not test:
+        for entry in entries:
+            faults.check_shut(entry.recipe)
     first_of: dict[str, int] = {}
     for position, job in enumerate(jobs):
         other = entries[first_of.setdefault(job.fingerprint, position)].label
@@ -56,13 +67,19 @@ def train_all(
             )
     # Long runs first, so that no worker is left with one at the end; what is long, FLOPs tell well enough.
     order = sorted(first_of.values(), key=lambda position: jobs[position].flops, reverse=True)
-    recipes = [jobs[position].recipe for position in order]
-    where = choose(recipes, sum(jobs[position].images for position in order))
+    where = choose([jobs[position].recipe for position in order], sum(jobs[position].images for position in order))
+    done = fresh.done if isinstance(fresh, Anew) else set()
+    found = [position for position in order if not fresh or jobs[position].fingerprint in done]
+    anew = [position for position in order if position not in found]
     runs: dict[str, Run] = {}
-    for place, event in execute(recipes, out, where=where, fresh=fresh, test=test, interrupted=interrupted):
-        show(order[place], event)
-        if event.kind == "end" and event.values["state"] == "finished":
-            runs[jobs[order[place]].fingerprint] = Run(Path(event.values["run"]))
+    for some, again in ((anew, True), (found, False)):
+        recipes = [jobs[position].recipe for position in some]
+        for place, event in execute(recipes, out, where=where, fresh=again, test=test, interrupted=interrupted):
+            show(some[place], event)
+            if event.kind == "end" and event.values["state"] == "finished":
+                job = jobs[some[place]]
+                runs[job.fingerprint] = Run(Path(event.values["run"]))
+                done.add(job.fingerprint)
     if len(runs) < len(first_of):
         return None
     return [

@@ -13,7 +13,20 @@ from convoy.recipe import Cosine, CrossEntropy, Step
 from convoy.recipe.faults import flag
 
 if TYPE_CHECKING:
+    from convoy.recipe import Recipe
     from convoy.training.plan import Plan
+
+
+LOOKS_AT_TEST = ("selection_on_test", "test_opened_at_each_best")
+
+
+def check_shut(recipe: Recipe) -> None:
+    """Raises ValueError for a fault that looks at the test set, where a training is to leave it shut."""
+    for fault in recipe.protocol.faults:
+        if fault in LOOKS_AT_TEST:
+            raise ValueError(
+                f"protocol.faults: {fault} opens the test set, which --no-test, a search or a landscape shuts"
+            )
 
 
 def check(ready: Plan) -> None:

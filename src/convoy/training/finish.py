@@ -50,6 +50,7 @@ def describe_data(ready: Plan, openings: int) -> dict[str, Any]:
         "per_class": per_class,
         "data_hash": prepared.data_hash,
         "split_hash": prepared.split_hash,
+        "parts_hash": prepared.parts_hash,
         "mean": list(prepared.mean),
         "std": list(prepared.std),
         "limit": prepared.limit,
@@ -72,7 +73,10 @@ def copy_code(run: Run, ready: Plan) -> None:
 
 
 def score_held_out(run: Run, ready: Plan, module: nn.Module, epoch: int) -> None:
-    """Scores what training did not see up to this epoch, from 1; the gallery shows the fold, where there is one."""
+    """Scores the validation part of this epoch, from 1, and the fold; the gallery shows the fold, where there is one.
+
+    Training has not seen them, but for the fault resplit_every_epoch: what it validates on it trained on before.
+    """
     prepared = ready.prepared
     samples = _samples(prepared.train)
     write_arrays(run.path / "gallery.npz", samples)
@@ -130,7 +134,7 @@ def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: Ima
     if not np.array_equal(scored.predicted, scored.logits.argmax(axis=1)):
         kept[f"{part}_predicted"] = scored.predicted
     write_arrays(run.path / "predictions.npz", {**run.predictions, **kept})
-    write_json(run.path / "scores.json", {**run.scores, part: scored.values})
+    run.write_score(part, scored.values)
     return scored
 
 

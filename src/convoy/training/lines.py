@@ -39,7 +39,7 @@ def epoch(line: Mapping[str, Any], epochs: int, selection: str | None) -> str:
         text += f"  {_part(line, 'test')}"
     text += f"  {line['images_per_second']:,.0f} images/s  {line['train_seconds']:.1f} s"
     if line["skipped"]:
-        text += f"  {line['skipped']} updates left out (not finite)"
+        text += f"  {line['skipped']} update{'s' * (line['skipped'] > 1)} left out (not finite)"
     return text + ("  -> best" if line["best"] and selection is not None else "")
 
 

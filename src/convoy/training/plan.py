@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,7 +147,9 @@ def device_of(recipe: Recipe) -> torch.device:
 def _try_training(ready: Plan) -> None:
     """Builds the network; one from outside Convoy, or fed one image at a time, also takes a pass as training will."""
     name = ready.recipe.model.name
-    module, _ = ready.starting_network()
+    with warnings.catch_warnings():  # of a layer without weights: what cannot be trained is said below
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+        module, _ = ready.starting_network()
     prepared = ready.prepared
     is_ours = not (is_user_class(name) or is_external(name))
     if is_ours and min(ready.recipe.train.batch_size, len(prepared.train)) > 1:

@@ -25,7 +25,7 @@ from convoy.models import user
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 from convoy.runs import Run, Workspace, model_label, write_arrays, write_json
-from convoy.training import finish, lines, stopping
+from convoy.training import faults, finish, lines, stopping
 from convoy.training.environment import describe
 from convoy.training.ledger import Ledger
 from convoy.training.loop import Record, train
@@ -34,6 +34,7 @@ from convoy.training.memory import keep_freed_memory
 from convoy.training.plan import DTYPES, Plan, device_of, plan
 from convoy.training.probe import StepProbe
 from convoy.training.schedules import horizon_of, lr_factor
+from convoy.training.scoring import score_training
 from convoy.training.selection import Selection
 from convoy.training.threads import ThreadGovernor
 
@@ -68,6 +69,8 @@ def run_one(
     before anything is written, for a recipe that cannot be trained.
     """
     ready = plan(recipe)
+    if not test:
+        faults.check_shut(recipe)
     test = test and ready.prepared.fold is None  # while folds are scored, the test set stays shut
     workspace = Workspace(out)
     found = workspace.find(ready.fingerprint)
@@ -94,8 +97,11 @@ def run_one(
 def _found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
     """A finished run; its test score is made good where it was trained with the test set shut."""
     if test and ready.prepared.test is not None and "test" not in run.scores:
+        begun = time.perf_counter()
         module = finish.best_network(run, ready).to(device_of(ready.recipe))
         yield Event("note", finish.open_test(run, ready, module, workspace), {})
+        total = run.cost["total_seconds"] + time.perf_counter() - begun
+        write_json(run.path / "cost.json", {**run.cost, "total_seconds": total})
     for flag in run.status["flags"]:
         yield Event("note", flag, {})
     values = {"run": str(run.path), "state": "finished", "cached": True}
@@ -159,12 +165,12 @@ class _Training:
         yield self._say("start", lines.start(self.ready, self.device, resumed), total=self._total_images())
         for note in (*self.ready.flags, *self.ready.prepared.notes, *self.start_notes):
             yield self._say("note", note)
-        begun, saved = time.perf_counter() - self.ledger.total_seconds, time.perf_counter()
+        self.begun, saved = time.perf_counter() - self.ledger.total_seconds, time.perf_counter()
         reason = self._stopped_before()
         try:
             for record in self._records(min(epochs, until or epochs)) if reason is None else ():
                 self._add(record)
-                self.ledger.total_seconds = time.perf_counter() - begun
+                self._look_at_the_clock()
                 progress = Event("progress", "", self._progress(record))
                 # All that belongs to an update is done before the caller can close this generator and have it saved.
                 ended = self._end_epoch(record) if record.epoch_ended else None
@@ -204,7 +210,8 @@ class _Training:
             raise ValueError(f"{self.run.path}: {error.strerror or error}; {kept}") from error
         reason = reason or (f"all {epochs} epochs done" if epochs > 1 else "its one epoch is done")
         if self.ledger.skipped_in_a_row:
-            flag = f"the last {self.ledger.skipped_in_a_row} updates were not finite and left out"
+            last = self.ledger.skipped_in_a_row
+            flag = f"the last {f'{last} updates were' if last > 1 else 'update was'} not finite and left out"
             self.run.write_status(flags=[*self.ready.flags, flag])
             yield self._say("note", flag)
         yield self._say("note", f"stopped: {reason}")
@@ -235,6 +242,10 @@ class _Training:
             threads = self.governor.adjust()
             if threads is not None:
                 yield self._say("note", lines.threads(threads, self.ledger.step))
+
+    def _look_at_the_clock(self) -> None:
+        """The ledger's time in all: with every pass over validation and test images, and all that a resumed run had."""
+        self.ledger.total_seconds = time.perf_counter() - self.begun
 
     def _add(self, record: Record) -> None:
         self.ledger.add(record)
@@ -282,7 +293,9 @@ class _Training:
         finish.keep_arrays(run, module, {} if self.probe is None else self.probe.arrays)
         if test and ready.prepared.test is not None:
             yield self._say("note", finish.open_test(run, ready, module, self.workspace))
+        self._look_at_the_clock()
         finish.measure_cost(run, ready, module, asdict(ledger), self.peak.bytes())
+        run.write_score("train", score_training(ready, module))  # last: it is no part of what the run cost
         run.write_status(
             state="finished", reason=reason, epochs=len(run.metrics), steps=ledger.step, best_epoch=ledger.best_epoch
         )
@@ -307,6 +320,7 @@ class _Training:
         return True
 
     def _save(self) -> None:
+        self._look_at_the_clock()
         steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
         write_arrays(self.run.path / "steps.npz", steps)
         state = {"members": self.members.state(), "ledger": asdict(self.ledger), "best": self.best}

@@ -20,6 +20,8 @@ from convoy.randomness import derive_seed
 from convoy.training.faults import whole_batches
 from convoy.training.plan import Plan
 
+SAMPLE = 10_000  # training images that are scored when a run is done
+
 
 class Scored(NamedTuple):
     images: ImageSet  # that were scored
@@ -31,7 +33,7 @@ class Scored(NamedTuple):
 
 def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet) -> Scored:
     recipe, faults = ready.recipe, ready.recipe.protocol.faults
-    if "drop_last_in_evaluation" in faults:
+    if "drop_last_in_evaluation" in faults and part != "train":
         whole = whole_batches(len(images), ready)
         images = ImageSet(images.images[:whole], images.labels[:whole], images.classes)
     logits = predict(module, images.images, _normaliser(ready, module, part))
@@ -48,10 +50,23 @@ def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet) -> S
     return Scored(images, logits, predicted, values, mean)
 
 
+def score_training(ready: Plan, module: nn.Module) -> dict[str, Any]:
+    """Training images as held-out ones are scored, neither augmented nor with dropout: what a gap is taken from.
+
+    A drawn sample of SAMPLE at most. The sums along an epoch tell something else: other weights in every update.
+    """
+    images = ready.prepared.train
+    draw = np.random.default_rng(derive_seed(ready.recipe.seed, "training sample"))
+    chosen = np.sort(draw.choice(len(images), size=min(SAMPLE, len(images)), replace=False))
+    sample = ImageSet(images.images[chosen], images.labels[chosen], images.classes)
+    values = score_part(ready, module, "train", sample).values
+    return {key: values[key] for key in ("accuracy", "correct", "n", "loss")}
+
+
 def _normaliser(ready: Plan, module: nn.Module, part: str) -> Callable[[torch.Tensor], torch.Tensor]:
     weight = next(module.parameters())
     normaliser = Normaliser(ready.prepared.mean, ready.prepared.std, weight.device, weight.dtype)
-    if "augmented_test" not in ready.recipe.protocol.faults:
+    if "augmented_test" not in ready.recipe.protocol.faults or part == "train":
         return normaliser
     augmentation = build_augmentation(ready.recipe.data.augment)
     return augmented(normaliser, augmentation, derive_seed(ready.recipe.seed, f"augment {part}"))

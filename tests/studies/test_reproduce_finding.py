@@ -1,0 +1,125 @@
+"""What is said of models and faults, on runs out of synthetic numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.fake_runs import FakeModel, Setting, fake_run
+
+from convoy.archive import keep
+from convoy.runs import Run, write_arrays, write_json
+from convoy.stats import nadeau_bengio_test, welch, wilson
+from convoy.studies.experiment import Fault, Model
+from convoy.studies.reproduce_finding import correct_together, fault_row, model_row, same_bits
+
+SEEDS = (42, 43, 44)
+
+
+def runs(out: Path, label: str = "lenet", accuracy: float = 0.98, setting: Setting | None = None) -> list[Run]:
+    return [
+        fake_run(out, label, FakeModel(accuracy), seed=seed, setting=setting or Setting(epochs=2)) for seed in SEEDS
+    ]
+
+
+def row_of(fault: Fault, measure: str, without: list[Run], with_: list[Run]) -> dict[str, Any]:
+    row = fault_row(fault, measure, without, with_)
+    correct_together([row])
+    return row
+
+
+def test_the_best_of_all_epochs_of_one_run_has_an_interval_over_images(tmp_path: Path) -> None:
+    run = fake_run(tmp_path)
+    lines = [{"epoch": epoch, "test_accuracy": right / 10_000} for epoch, right in ((1, 9_800), (2, 9_750))]
+    (run.path / "metrics.jsonl").write_text("".join(f"{line}\n".replace("'", '"') for line in lines))
+    model = Model(
+        label="net", corrected="lenet", published={"test_accuracy": 0.98},
+        told_as={"test_accuracy": "best_test_accuracy"},
+    )  # fmt: skip
+
+    row = model_row(model, {"as_published": {42: run}})
+
+    assert row["as_published"]["test_accuracy"] == wilson(9_800, 10_000).as_json()
+
+
+def test_seconds_of_two_machines_have_no_difference(tmp_path: Path) -> None:
+    published, corrected = runs(tmp_path / "a"), runs(tmp_path / "b")
+    for run in corrected:
+        write_json(run.path / "environment.json", {**run.environment, "cpu": "Another CPU"})
+    model = Model(label="net", corrected="lenet")
+
+    found = {
+        "as_published": dict(zip(SEEDS, published, strict=True)),
+        "corrected": dict(zip(SEEDS, corrected, strict=True)),
+    }
+
+    assert "train_seconds" not in model_row(model, found)["difference"]
+    assert "test_accuracy" in model_row(model, found)["difference"]
+
+
+FOLDS = Setting(epochs=2, counts={"train": 43_200, "validation": 4_800, "fold": 12_000}, scored=("validation", "fold"))
+
+
+def test_folds_that_the_fault_deals_anew_are_not_paired(tmp_path: Path) -> None:
+    dealt = {"data.split.seed": 43, "data.split.stratified": False}
+    fault = Fault(name="deal", sentence="s", base="b", set=dealt, measure="fold_accuracy", over="data.split.fold")
+    without, with_ = runs(tmp_path / "a", setting=FOLDS), runs(tmp_path / "b", "alexnet", setting=FOLDS)
+
+    row = row_of(fault, "fold_accuracy", without, with_)
+
+    a, b = ([run.scores["fold"]["accuracy"] for run in side] for side in (with_, without))
+    assert not row["paired"]
+    assert row["effect"] == welch(a, b, overlap=12_000 / 48_000).difference.as_json()
+    assert "3 folds a side, dealt anew and so not paired" in row["words"]
+
+
+def test_folds_of_one_deal_are_paired_and_corrected_by_the_sizes_of_their_parts(tmp_path: Path) -> None:
+    options = {"model.options.norm": "none"}
+    fault = Fault(name="norm", sentence="s", base="b", set=options, measure="fold_accuracy", over="data.split.fold")
+    without, with_ = runs(tmp_path / "a", setting=FOLDS), runs(tmp_path / "b", "alexnet", setting=FOLDS)
+
+    row = row_of(fault, "fold_accuracy", without, with_)
+
+    a, b = ([run.scores["fold"]["accuracy"] for run in side] for side in (with_, without))
+    assert row["effect"] == nadeau_bengio_test(a, b, 48_000, 12_000).difference.as_json()
+    assert "3 pairs of folds" in row["words"]
+
+
+def test_a_ranking_from_one_seed_is_answered_by_the_spread_of_both_and_image_by_image(tmp_path: Path) -> None:
+    fault = Fault(name="one", sentence="s", base="x/resnet18-shared", against="x/alexnet")
+    base, against = runs(tmp_path, "resnet18", 0.99), runs(tmp_path, "alexnet", 0.96)
+
+    words = row_of(fault, "test_accuracy", base, against)["words"]
+
+    assert words.startswith("one run alone of resnet18_shared may say anything from ")
+    assert "of alexnet it may say anything from " in words
+    assert "resnet18_shared minus alexnet, seed by seed: " in words
+    assert words.endswith("3 of 3 pairs of runs can be told apart (exact McNemar, Holm)")
+
+
+def test_only_a_fault_of_one_seed_is_held_against_another_recipe() -> None:
+    with pytest.raises(ValueError, match="`against` is for a fault of one seed"):
+        Fault(name="one", sentence="s", base="a", against="b", faults=("last_weights",))
+
+
+def test_whether_bits_changed_is_not_told_of_runs_that_were_archived_without_them(tmp_path: Path) -> None:
+    run, other = (fake_run(tmp_path / name, setting=Setting(epochs=2)) for name in "ab")
+    slim = keep(other, tmp_path / "archive")
+
+    assert same_bits(run, other)
+    assert same_bits(run, slim)
+    write_json(slim.path / "status.json", {key: value for key, value in slim.status.items() if key != "bits"})
+    assert same_bits(run, slim) is None
+    row = row_of(Fault(name="f", sentence="s", base="b", faults=("last_weights",)), "test_accuracy", [run], [slim])
+    assert row["words"].startswith("+0.00 points")
+
+
+def test_one_loss_that_differs_in_its_last_bit_is_a_difference(tmp_path: Path) -> None:
+    run, other = (fake_run(tmp_path / name, setting=Setting(epochs=2)) for name in "ab")
+    steps = other.steps
+    steps["loss"][3] = np.nextafter(steps["loss"][3], np.float32(9))
+    write_arrays(other.path / "steps.npz", steps)
+
+    assert same_bits(run, other) is False

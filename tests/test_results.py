@@ -1,0 +1,34 @@
+"""The committed results: `convoy reproduce --archive docs/results/runs` finds them again as long as this passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from convoy.runs import Run
+from convoy.training.plan import plan
+
+KEPT = Path(__file__).parents[1] / "docs" / "results" / "runs"
+LARGEST_RUN = 40_000  # bytes
+
+
+def on_packaged_data() -> Iterator[Run]:
+    for recipe in sorted(KEPT.glob("*/recipe.toml")):
+        run = Run(recipe.parent)
+        if run.recipe.data.name == "mnist":
+            yield run
+
+
+@pytest.mark.parametrize("run", list(on_packaged_data()), ids=lambda run: run.name)
+def test_a_kept_run_has_the_fingerprint_of_its_recipe(run: Run) -> None:
+    assert plan(run.recipe).fingerprint == run.status["fingerprint"]
+
+
+@pytest.mark.parametrize("folder", sorted(KEPT.glob("*/")), ids=lambda folder: folder.name)
+def test_a_kept_run_is_finished_small_and_holds_no_image(folder: Path) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert Run(folder).finished
+    assert sum(path.stat().st_size for path in files) < LARGEST_RUN
+    assert not {"gallery.npz", "best.safetensors"} & {path.name for path in files}
