@@ -33,6 +33,7 @@ JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json")
 MOST_STEPS = 2000  # points of a curve; a figure is no wider
 MANTISSA_BITS = 9  # of the 23 of a float32: what a curve shows, and half the bytes
 LARGEST_ARRAYS = 300_000  # bytes of a study's file of arrays; those of a cross-validation hold logits
+LAYERS = "profile.json"  # of the networks of a study; hundreds of kilobytes, and made again in seconds
 DIGITS = 6  # of a number in metrics.jsonl
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/[^\s'\",;]+")
 
@@ -84,6 +85,8 @@ def keep_study(study: Study, folder: str | Path) -> None:
     """Writes what a study found, without its report, beside the archived runs that it names."""
     target = Path(folder).parent / "studies" / study.name
     for path in sorted(study.path.iterdir()):
+        if path.name == LAYERS:
+            continue
         if path.suffix in (".toml", ".json"):
             write_bytes(target / path.name, _nameless(path.read_text(encoding="utf-8")).encode())
         elif path.suffix == ".npz" and path.stat().st_size <= LARGEST_ARRAYS:

@@ -66,7 +66,6 @@ def test_run_folder_is_complete_and_its_scores_follow_from_its_predictions(tiny:
             "gallery.npz",
             "arrays.npz",
             "best.safetensors",
-            "checkpoints",
             "code",
             "log.txt",
         ),

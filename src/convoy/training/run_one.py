@@ -7,6 +7,7 @@ there. So does a run that was killed, from its last checkpoint.
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -299,6 +300,8 @@ class _Training:
         run.write_status(
             state="finished", reason=reason, epochs=len(run.metrics), steps=ledger.step, best_epoch=ledger.best_epoch
         )
+        # Nothing goes on from here, and with the optimizer's state they are several times the size of the weights.
+        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
         values = {"run": str(run.path), "state": "finished", "cached": False}
         yield self._say("end", f"run folder: {run.path}", **values)
 
