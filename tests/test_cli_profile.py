@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import torch
+from tests.conftest import Call
 
 import convoy
-from convoy import cli
 from convoy.evaluation import cost
 from convoy.evaluation import profile as profiling
 from convoy.evaluation.trace import trace
 from convoy.models import MODELS, create
 from convoy.reporting.architecture import draw
 
-Call = Callable[..., tuple[int, str, str]]
 TWICE = """
 from torch import nn
 
@@ -37,21 +36,11 @@ class Twice(nn.Module):
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """Runs the command in this process, in an empty folder: (exit code, output, errors)."""
-    monkeypatch.chdir(tmp_path)
+def call(call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The command `profile`, measuring little."""
     monkeypatch.setattr(cost, "LATENCY_SECONDS", 0.02)
     monkeypatch.setattr(profiling, "LARGE_BATCH", 4)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = 0
-        try:
-            cli.main(["profile", *map(str, arguments)])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capfd.readouterr()
-
-    return run
+    return partial(call, "profile")
 
 
 def test_profile_prints_layers_and_totals_and_ends_with_its_page(call: Call) -> None:

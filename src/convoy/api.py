@@ -51,14 +51,13 @@ def train(
     flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": _weights(init, out)}
     resolved = _resolve(recipe, model=model, data=data, set=set, **flags)
     values: dict[str, Any] = {}
-    with interruptible() as interrupted, _display([model_label(resolved)], show, to_stderr) as display:
+    with interruptible() as interrupted, _display([model_label(resolved)], show, to_stderr) as tell:
 
         def wish() -> Wish:
             return "interrupt" if interrupted() else "go on"
 
         for event in run_one(resolved, out, fresh=fresh, test=test, wish=wish):
-            if display is not None:
-                display.show(0, event)
+            tell(0, event)
             values = event.values
     if values["state"] != "finished":
         raise Stopped(GO_ON)
@@ -105,7 +104,7 @@ def compare(
     design, named = ablation.combine(named, vary) if vary else (None, named)
     entries = comparison.with_seeds(named, seeds)
     names = [f"{entry.label} seed {entry.recipe.seed}" for entry in entries]
-    with interruptible() as interrupted, _display(names, show, to_stderr) as display:
+    with interruptible() as interrupted, _display(names, show, to_stderr) as tell:
         study = comparison.compare(
             entries,
             out,
@@ -114,11 +113,9 @@ def compare(
             fresh=fresh,
             test=test,
             interrupted=interrupted,
-            show=display.show if display is not None else lambda position, event: None,
+            show=tell,
         )
-    if study is None:
-        raise Stopped(GO_ON)
-    return study
+    return _whole(study)
 
 
 def lr_range(
@@ -148,7 +145,7 @@ def lr_range(
         if path.startswith(("optim.lr", "schedule", "stop", "train.epochs")):
             raise ValueError(f"{path} is what a range test decides itself: its rates are `lowest` and `highest`")
     resolved = _resolve(recipe, model=model, data=data, set=set, seed=seed, limit=limit, device=device)
-    with interruptible() as interrupted, _display([model_label(resolved)], show, to_stderr) as display:
+    with interruptible() as interrupted, _display([model_label(resolved)], show, to_stderr) as tell:
         study = range_test.lr_range(
             resolved,
             out,
@@ -157,11 +154,9 @@ def lr_range(
             command=command_line(),
             fresh=fresh,
             interrupted=interrupted,
-            show=display.show if display is not None else lambda position, event: None,
+            show=tell,
         )
-    if study is None:
-        raise Stopped(GO_ON)
-    return study
+    return _whole(study)
 
 
 def report(target: Run | Study | str | Path, *, out: str | Path = DEFAULT_OUT) -> Path:
@@ -313,14 +308,22 @@ def test(
 
 
 @contextmanager
-def _display(names: Sequence[str], show: bool, to_stderr: bool) -> Iterator[Any]:
+def _display(names: Sequence[str], show: bool, to_stderr: bool) -> Iterator[Callable[[int, Any], None]]:
+    """What is told of the run at a position: on the console, or nowhere."""
     from convoy.progress import Display
 
     if not show:
-        yield None
+        yield lambda position, event: None
         return
     with Display(names, to_stderr=to_stderr) as display:
-        yield display
+        yield display.show
+
+
+def _whole(study: Study | None) -> Study:
+    """Raises Stopped where an interruption left no study."""
+    if study is None:
+        raise Stopped(GO_ON)
+    return study
 
 
 def _resolve(recipe: Recipe | str | Path | None, *, model: str | None, data: str | None, **flags: Any) -> Recipe:

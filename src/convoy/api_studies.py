@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from convoy.api import GO_ON, Stopped, _display, _label, _overrides, _resolve, _weights, report
+from convoy.api import GO_ON, Stopped, _display, _label, _overrides, _resolve, _weights, _whole, report
 from convoy.process import interruptible
 from convoy.recipe import Override, Recipe, check_once
 from convoy.registry import unknown
@@ -54,7 +53,7 @@ def crossval(
     if group_by is not None:
         resolved = resolved.override({"data.split.group_by": group_by})
     names = [entry.label for entry in validation.entries_of(resolved, folds, repeats)]
-    with interruptible() as interrupted, _display(names, show, to_stderr) as display:
+    with interruptible() as interrupted, _display(names, show, to_stderr) as tell:
         study = validation.crossval(
             resolved,
             out,
@@ -63,11 +62,9 @@ def crossval(
             command=command_line(),
             fresh=fresh,
             interrupted=interrupted,
-            show=display.show if display is not None else lambda position, event: None,
+            show=tell,
         )
-    if study is None:
-        raise Stopped(GO_ON)
-    return study
+    return _whole(study)
 
 
 def landscape(
@@ -106,7 +103,7 @@ def landscape(
     named = [(label, _resolve(recipe, model=None, data=data, set=set, **flags)) for label, recipe in given]
     spec = Spec(surface_images, resolution) if surfaces else None
     names = study_of.names(named, lrs, seeds)
-    with interruptible() as interrupted, _display(names, show, to_stderr) as display:
+    with interruptible() as interrupted, _display(names, show, to_stderr) as tell:
         study = study_of.landscape(
             named,
             out,
@@ -116,11 +113,9 @@ def landscape(
             command=command_line(),
             fresh=fresh,
             interrupted=interrupted,
-            show=display.show if display is not None else lambda position, event: None,
+            show=tell,
         )
-    if study is None:
-        raise Stopped(GO_ON)
-    return study
+    return _whole(study)
 
 
 def reproduce(
@@ -136,6 +131,7 @@ def reproduce(
     limit: int | None = None,
     epochs: int | None = None,
     device: str | None = None,
+    set: Mapping[str, Any] | Sequence[Override] = (),  # noqa: A002 (the same word as on the command line)
     archive: str | Path | None = None,
     out: str | Path = DEFAULT_OUT,
     fresh: bool = False,
@@ -148,9 +144,9 @@ def reproduce(
     need are trained once; a report of what is there is written after a stop, too. `only` names parts: models, faults,
     claims, crossval, search, landscape; `models` those to train, the others are shown where they are finished; `whole`
     tries claims at the published scale. `data` is "cifar10=PATH"; data that are not on this machine are named in the
-    report as missing. With `archive`, a folder, finished runs are found there and kept there without weights and
-    images. Raises ValueError for what cannot be trained, and Stopped after
-    Ctrl-C.
+    report as missing. `set` overrides keys of every recipe, but for what a fault or a claim is about. With `archive`, a
+    folder, finished runs are found there and kept there without weights and images. Raises ValueError for what cannot
+    be trained, and Stopped after Ctrl-C.
     """
     from convoy.studies import experiment as published
     from convoy.studies import reproduce_all
@@ -173,11 +169,12 @@ def reproduce(
     if data is not None and data.partition("=")[0] not in [each.data for each in found]:
         told = " or ".join(dict.fromkeys(f"{each.data}=PATH" for each in found))
         raise ValueError(f"data {data!r}: {experiment} takes {told}")
+    given = tuple(_overrides(set=set))
     studies: dict[str, Study] = {}
     with interruptible() as interrupted:
         for each in found:
             own = data if data is not None and data.partition("=")[0] == each.data else None
-            settings = Settings(protocol, seeds, quick, limit, epochs, chosen, tuple(models), whole, own, device)
+            settings = Settings(protocol, seeds, quick, limit, epochs, chosen, tuple(models), whole, own, device, given)
             study, parts, finished = reproduce(
                 each,
                 settings,
@@ -186,7 +183,7 @@ def reproduce(
                 command=command_line(),
                 fresh=fresh,
                 interrupted=interrupted,
-                stage=partial(_stage, show=show, to_stderr=to_stderr),
+                stage=partial(_display, show=show, to_stderr=to_stderr),
                 say=partial(_say, show=show, to_stderr=to_stderr),
             )
             for reported in [*parts, study]:
@@ -202,12 +199,6 @@ def reproduce(
     if not finished:
         raise Stopped(f"{GO_ON}; what is there already: {page}")
     return study
-
-
-@contextmanager
-def _stage(names: Sequence[str], *, show: bool, to_stderr: bool) -> Iterator[Any]:
-    with _display(names, show, to_stderr) as display:
-        yield display.show if display is not None else lambda position, event: None
 
 
 def _say(text: str, *, show: bool, to_stderr: bool) -> None:
@@ -260,7 +251,7 @@ def search(
     check_once(_overrides(set=set, **flags), space.paths)
     resolved = _resolve(recipe, model=model, data=data, set=set, **flags)
     asked = searching.asked(resolved, space, trials=trials, sampler=sampler, pruner=pruner, seeds=seeds)
-    with interruptible() as interrupted, _display(asked.names, show, to_stderr) as display:
+    with interruptible() as interrupted, _display(asked.names, show, to_stderr) as tell:
         study = searching.search(
             asked,
             out,
@@ -268,11 +259,9 @@ def search(
             command=command_line(),
             test=test,
             interrupted=interrupted,
-            show=display.show if display is not None else lambda position, event: None,
+            show=tell,
         )
-    if study is None:
-        raise Stopped(GO_ON)
-    return study
+    return _whole(study)
 
 
 def check_claim(
@@ -298,13 +287,13 @@ def check_claim(
     overrides = list(set.items()) if isinstance(set, Mapping) else list(set)
     ready = claims.check(claims.read(claim), whole=whole, overrides=overrides, seeds=seeds)
     names = [f"{entry.label}, seed {entry.recipe.seed}" for entry in ready.entries]
-    with interruptible() as interrupted, _display(names, show, to_stderr) as display:
+    with interruptible() as interrupted, _display(names, show, to_stderr) as tell:
         members = train_all(
             ready.entries,
             out,
             fresh=fresh,
             interrupted=interrupted,
-            show=display.show if display is not None else lambda position, event: None,
+            show=tell,
         )
     if members is None:
         raise Stopped(GO_ON)

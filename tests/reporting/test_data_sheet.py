@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.reporting.parsed import Page
 
 from convoy.reporting import data_sheet_words as words
 from convoy.reporting.content import Strip, Tile
@@ -84,20 +84,6 @@ def a_sheet(
         "pictured_images": draw.integers(0, 256, (len(pairs), 2, channels, 8, 8), dtype=np.uint8),
     }
     return facts, arrays
-
-
-class Page(HTMLParser):
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data.replace("\u00a0", " ")
 
 
 def page_of(folder: Path, *args: Any, **kwargs: Any) -> Page:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from markdown_it import MarkdownIt
 from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
+from tests.reporting.parsed import Page
 
 from convoy.archive import keep
 from convoy.reporting import write_report
@@ -30,25 +30,6 @@ STABLE = (
     "accuracy_bars", "pareto", "time_bars", "parameter_bars",
     "curves", "validation_accuracy", "train_loss_smoothed", "loss_by_seconds",
 )  # fmt: skip
-
-
-class Page(HTMLParser):
-    """Tags, ids and text of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +177,7 @@ def test_recipe_environment_data_and_command_are_complete(html):
 def test_a_run_has_its_own_first_screen(run):
     text = Page((run.path / "report.html").read_text()).text
     score = run.scores["test"]
-    assert f"lenet reaches {100 * score['accuracy']:.2f}" in text.replace("\u00a0", " ")
+    assert f"lenet reaches {100 * score['accuracy']:.2f}" in text
     assert "One seed" in text
     assert f"{score['correct']:,}" in text
     assert "Differences between models" not in text
@@ -224,7 +205,7 @@ def test_a_report_goes_where_it_is_told(run, tmp_path):
 )
 def test_a_run_of_another_kind_is_told_as_it_is(tmp_path, setting, said):
     path = write_report(fake_run(tmp_path, setting=setting))
-    assert said in Page(path.read_text()).text.replace("\u00a0", " ")
+    assert said in Page(path.read_text()).text
 
 
 @pytest.mark.usefixtures("page_alone")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.figure import Figure
 
-from convoy.reporting.figures_protocols import lines, lines_caption, published_curves
+from convoy.reporting.figures_protocols import frame, lines, lines_caption, published_curves
 from convoy.reporting.figures_reproduction import (
     effect_numbers,
     effects_caption,
@@ -200,3 +201,14 @@ def test_test_part_that_was_opened_at_some_epochs_is_shown_at_these():
 def test_published_epochs_are_read_part_by_part():
     curves = published_curves({"test_accuracy": 0.99, "test_accuracy_by_epoch": [0.9755, 0.9745]})
     assert [(curve.part, curve.accuracy) for curve in curves] == [("test", pytest.approx((97.55, 97.45)))]
+
+
+def test_a_loss_that_was_not_finite_leaves_the_axes_to_the_others():
+    run = epochs("validation", (0.5, 0.9))
+    run[0]["validation_loss"] = None
+    axes = Figure().add_subplot()
+
+    frame(axes, lines({"corrected": {"net": [run]}}, "loss"), "loss")
+
+    low, high = axes.get_ylim()
+    assert low < 1.0 < high

@@ -322,6 +322,14 @@ def test_fresh_trains_a_run_that_several_parts_share_once(
     assert sorted(cleared) == sorted(runs_in(study))
 
 
+def test_a_key_that_is_set_holds_for_every_run_and_is_named(experiment: Path, tmp_path: Path) -> None:
+    study = again(experiment, tmp_path, only=["models", "claims"], set={"train.batch_size": 100}, seeds=1)
+    assert {member.run.recipe.train.batch_size for member in study.members} == {100}
+    assert study.name == f"reproduce-{experiment.parent.name}-seeds1-batch_size-100"
+    assert "Changed in every run: train.batch_size = 100" in study.finding["caveats"]
+    assert study.finding["claims"][0]["reduced"] == "only train.batch_size = 100"
+
+
 def test_quick_says_first_that_it_is_no_evidence(experiment: Path, tmp_path: Path) -> None:
     study = again(experiment, tmp_path, quick=True, seeds=1, only=["models"])
 
@@ -379,6 +387,9 @@ def test_a_small_try_has_a_folder_of_its_own(options: dict[str, Any], name: str)
         ({"experiment": "classics-mnist", "models": ["lenett"]}, "did you mean 'lenet'"),
         ({"experiment": "tensor-mnist", "data": "cifar10=."}, "tensor-mnist takes mnist=PATH"),
         ({"experiment": "tensor-mnist", "seeds": 0}, "seeds = 0: must be at least 1"),
+        ({"experiment": "tensor-mnist", "set": {"train.epochs": 2}}, "train.epochs is not for --set: that is --epochs"),
+        ({"experiment": "tensor-mnist", "set": {"model.name": "lenet"}}, "the experiment decides it"),
+        ({"experiment": "tensor-mnist", "set": {"optim.lrr": 1.0}}, "did you mean 'optim.lr'"),
     ],
 )
 def test_what_cannot_be_asked_for_is_answered_in_one_line(tmp_path: Path, options: dict[str, Any], said: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from convoy.cli.app import OUT, Device, Epochs, Fresh, Json, Limit, Out, app, conclude
+from convoy.cli.app import OUT, Device, Epochs, Fresh, Json, Limit, Out, Overrides, app, conclude
 
 
 @app.command
@@ -28,6 +28,7 @@ def reproduce(
     out: Out = OUT,
     fresh: Fresh = False,
     as_json: Json = False,
+    overrides: Overrides = (),
 ) -> None:
     """Do a published experiment again, whole: its models, its faults priced one by one, its claims, its studies.
 
@@ -71,6 +72,7 @@ def reproduce(
         limit=limit,
         epochs=epochs,
         device=device,
+        set=overrides,
         archive=archive,
         out=out,
         fresh=fresh,

@@ -44,9 +44,8 @@ def comparison_page(study: Study, folder: Path) -> Page:
     ]
     command = study.table.get("command")
     commands = [clean(command)] if command else distinct(clean(r.environment["command"]) for r in readings)
-    date = max(str(reading.environment.get("date", "")) for reading in readings)[:10]
     return Page(
-        kicker=" · ".join(part for part in ("Comparison", clean(study.name), date) if part),
+        kicker=sections.kicker("Comparison", study.name, readings),
         title=f"{listed(names)} on {clean(readings[0].data['name'])}",
         sentence=clean(finding["sentence"]),
         caveats=tuple(clean(caveat) for caveat in finding["caveats"]),

@@ -13,7 +13,6 @@ import numpy as np
 
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_crossval as folds_
-from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections, tables
 from convoy.reporting.content import (
     Block,
@@ -53,9 +52,8 @@ def crossval_page(study: Study, folder: Path) -> Page:
     )
     shown = [by_fold, _training(curves, look), _errors(finding, readings)]
     repeats = f" × {finding['repeats']} repeats" if finding["repeats"] > 1 else ""
-    date = max(str(reading.environment.get("date", "")) for reading in readings)[:10]
     return Page(
-        kicker=" · ".join(part for part in ("Cross-validation", clean(study.name), date) if part),
+        kicker=sections.kicker("Cross-validation", study.name, readings),
         title=f"{clean(finding['label'])} on {clean(finding['data'])}: {finding['folds']} folds{repeats}",
         sentence=clean(finding["sentence"]),
         caveats=tuple(clean(caveat) for caveat in finding["caveats"]),
@@ -154,20 +152,8 @@ def _chart(finding: Mapping[str, Any], look: Look, key_of: Mapping[str, str]) ->
 
 
 def _training(curves: Groups, look: Look) -> Section | None:
-    lines = {label: [r.metrics for r in group if r.metrics] for label, group in curves.items()}
-    lines = {label: found for label, found in lines.items() if found}
-    if not lines:
-        return None
-    loss, accuracy = (curves_.curve_numbers(lines, quantity) for quantity in ("loss", "accuracy"))
-    panels = tuple(
-        Panel(title, partial(curves_.draw_curves, numbers=numbers, look=look))
-        for title, numbers in (("Loss", loss), ("Accuracy", accuracy))
-    )
-    inner = any(curve.part != "train" for curve in accuracy.curves)
-    caption = folds_.fold_curves_caption(accuracy.curves, banded=accuracy.seeds > 1)
-    line_key = "training dashed, inner validation solid" if inner else "training, dashed"
-    chart = Chart("curves", "Loss and accuracy by epoch", panels, caption, key=tuple(lines), line_key=line_key)
-    return Section("Training", (chart,))
+    chart = sections.curves(curves, look, held_out="inner validation", caption=folds_.fold_curves_caption)
+    return None if chart is None else Section("Training", (chart,))
 
 
 def _errors(finding: Mapping[str, Any], readings: Sequence[Reading]) -> Section | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
 from convoy.reporting.content import clean
-from convoy.reporting.figures_curves import Curve
+from convoy.reporting.figures_curves import CurveNumbers
 from convoy.reporting.palette import INK, MUTED, Look
 from convoy.stats import Estimate
 
@@ -93,17 +93,17 @@ def folds_caption(numbers: FoldNumbers) -> str:
     )
 
 
-def fold_curves_caption(curves: Sequence[Curve], *, banded: bool) -> str:
+def fold_curves_caption(accuracy: CurveNumbers) -> str:
     """Where the inner validation ends, from the worst to the best; that the scored folds are not in it."""
-    inner = [curve for curve in curves if curve.part != "train"]
-    shown, name = (inner, "Inner validation") if inner else (list(curves), "Training")
+    inner = [curve for curve in accuracy.curves if curve.part != "train"]
+    shown, name = (inner, "Inner validation") if inner else (list(accuracy.curves), "Training")
     least, most = (choose(shown, key=lambda curve: curve.mean[-1]) for choose in (min, max))
     ends = (
         f"at {most.mean[-1]:.2f} % on average"
         if len(shown) == 1
         else f"between {least.mean[-1]:.2f} % ({least.label}) and {most.mean[-1]:.2f} % ({most.label})"
     )
-    bands = " Bands span the folds." if banded else ""
+    bands = " Bands span the folds." if accuracy.seeds > 1 else ""
     return (
         f"{name} accuracy ends {ends}.{bands} The scored folds are not in this figure: each was looked at once, after "
         "its training. Training values are taken during the epoch, augmentation and dropout on."

@@ -81,6 +81,17 @@ def selected_caption(numbers: CurveNumbers) -> str:
     return f"{told}{band} The axis does not begin at 0."
 
 
+def label_by_epoch(axes: Axes, longest: int, quantity: Literal["loss", "accuracy"]) -> None:
+    room = min(0.9, 0.04 * longest) if longest > 1 else 0.5  # less than 1: there is no epoch 0
+    axes.set_xlim(1 - room, longest + room)
+    if longest > 1:
+        ticks.whole_numbers(axes.xaxis, 8)
+    else:
+        axes.set_xticks([1])
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss" if quantity == "loss" else "accuracy (%)")
+
+
 def draw_curves(axes: Axes, numbers: CurveNumbers, look: Look) -> None:
     longest = max((len(curve.mean) for curve in numbers.curves), default=1)
     for curve in numbers.curves:
@@ -96,14 +107,7 @@ def draw_curves(axes: Axes, numbers: CurveNumbers, look: Look) -> None:
     values = [value for value in drawn if math.isfinite(value)]
     if numbers.quantity == "loss" and values and min(values) > 0 and max(values) > 20 * min(values):
         ticks.logarithmic(axes, "y", 0.85 * min(values), 1.15 * max(values))
-    room = min(0.9, 0.04 * longest) if longest > 1 else 0.5  # less than 1: there is no epoch 0
-    axes.set_xlim(1 - room, longest + room)
-    if longest > 1:
-        ticks.whole_numbers(axes.xaxis, 8)
-    else:
-        axes.set_xticks([1])
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss" if numbers.quantity == "loss" else "accuracy (%)")
+    label_by_epoch(axes, longest, numbers.quantity)
     if longest == 1:
         for curve in numbers.curves:  # a dashed line of one point cannot be seen
             if curve.part == "train":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
-from convoy.reporting.figures_curves import Curve, Metrics, curve_numbers
+from convoy.reporting.figures_curves import Curve, Metrics, curve_numbers, label_by_epoch
 from convoy.reporting.palette import INK, PAPER, Look
 from convoy.reporting.quantities import listed
 
@@ -94,6 +95,7 @@ def frame(
     longest = max(*(len(known.accuracy) for known in published), *(line.epochs[-1] for line in drawn), 0)
     values = [value for line in drawn for value in (*line.curve.mean, *line.curve.low, *line.curve.high)]
     values += [value for known in published for value in known.accuracy]
+    values = [value for value in values if math.isfinite(value)] or [0.0]  # a loss that was not finite is a gap
     if quantity == "loss" and min(values) > 0 and max(values) > 20 * min(values):
         ticks.logarithmic(axes, "y", 0.85 * min(values), 1.15 * max(values))
     elif quantity == "loss":
@@ -102,14 +104,7 @@ def frame(
     else:
         room = max(0.2, 0.04 * (max(values) - min(values)))
         axes.set_ylim(min(values) - room, max(values) + room)
-    room = min(0.9, 0.04 * longest) if longest > 1 else 0.5  # less than 1: there is no epoch 0
-    axes.set_xlim(1 - room, longest + room)
-    if longest > 1:
-        ticks.whole_numbers(axes.xaxis, 8)
-    else:
-        axes.set_xticks([1])
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss" if quantity == "loss" else "accuracy (%)")
+    label_by_epoch(axes, longest, quantity)
 
 
 def lines_caption(accuracy: Sequence[Line], published: Sequence[PublishedCurve]) -> str:

@@ -57,9 +57,8 @@ def landscape_page(study: Study, folder: Path) -> Page:
         Section("Training", tuple(block for block in [sections.curves(_looked_at(groups, recipes), look)] if block)),
         sections.how_it_was_made(groups, folder, [clean(study.table["command"])]),
     ]
-    date = max(str(reading.environment.get("date", "")) for reading in readings)[:10]
     return Page(
-        kicker=" · ".join(part for part in ("Landscape", clean(study.name), date) if part),
+        kicker=sections.kicker("Landscape", study.name, readings),
         title=f"The loss landscape of {listed(list(recipes))} on {clean(readings[0].data['name'])}",
         sentence=clean(finding["sentence"]),
         caveats=tuple(clean(caveat) for caveat in finding["caveats"]),

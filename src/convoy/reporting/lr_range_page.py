@@ -26,7 +26,7 @@ def lr_range_page(study: Study, folder: Path) -> Page:
     )
     rows = tuple((Cell(what), Cell("not seen" if rate is None else f"{rate:.2g}")) for what, rate in rates)
     return Page(
-        kicker=" · ".join(("Range test", clean(study.name), str(reading.environment.get("date", ""))[:10])),
+        kicker=sections.kicker("Range test", study.name, [reading]),
         title=f"Which learning rate for {label} on {clean(reading.data['name'])}?",
         sentence=clean(study.finding["sentence"]),
         caveats=tuple(clean(caveat) for caveat in study.finding["caveats"]),

@@ -45,12 +45,11 @@ def run_page(run: Run, folder: Path) -> Page:
         sections.data(groups),
         sections.how_it_was_made(groups, folder, [clean(reading.environment["command"])]),
     ]
-    date = str(reading.environment.get("date", ""))[:10]
     first = ((tables.scores_table(reading),) if reading.scores else ()) + (
         (tables.cost_table(reading),) if reading.cost else ()
     )
     return Page(
-        kicker=" · ".join(part for part in ("Run", clean(run.name), date) if part),
+        kicker=sections.kicker("Run", run.name, [reading]),
         title=f"{reading.label} on {clean(reading.data['name'])}, seed {reading.seed}",
         sentence=_run_sentence(reading, part),
         caveats=tuple(_run_caveats(reading, part)),

@@ -81,7 +81,7 @@ def reproduction_page(study: Study, folder: Path, page_of: Callable[[Study, Path
         _made(study, groups, folder),
     ]
     return Page(
-        kicker=" · ".join(part for part in ("Reproduction", clean(finding["experiment"]), _date(groups)) if part),
+        kicker=sections.kicker("Reproduction", finding["experiment"], every(groups)),
         title=clean(finding["title"]),
         sentence=clean(finding["sentence"]),
         caveats=tuple(clean(caveat) for caveat in (*finding["missing"], *finding["caveats"])),
@@ -106,10 +106,6 @@ def read_reproduction(study: Study) -> Reproduction:
                 by_protocol.setdefault(protocol, {}).setdefault(model["label"], []).append(reading)
     ordered = {protocol: by_protocol[protocol] for protocol in PROTOCOLS if protocol in by_protocol}
     return Reproduction({**finding, "models": models}, ordered)
-
-
-def _date(groups: Groups) -> str:
-    return max((str(reading.environment.get("date", "")) for reading in every(groups)), default="")[:10]
 
 
 def _machine(groups: Groups) -> str:

@@ -34,7 +34,7 @@ def search_page(study: Study, folder: Path) -> Page:
         sections.how_it_was_made(groups, folder, [clean(study.table["command"])]),
     ]
     return Page(
-        kicker=" · ".join(("Search", clean(study.name), str(readings[0].environment.get("date", ""))[:10])),
+        kicker=sections.kicker("Search", study.name, readings),
         title=f"Which {_keys(finding)} for {label} on {data}?",
         sentence=clean(finding["sentence"]),
         caveats=tuple(clean(caveat) for caveat in finding["caveats"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,8 +40,20 @@ CONFUSED_PAIRS = 5
 FILTERS = 32
 
 
-def curves(groups: Groups, look: Look) -> Chart | None:
-    """Loss and accuracy beside each other; None where no run finished an epoch."""
+def kicker(kind: str, name: str, readings: Sequence[Reading]) -> str:
+    """The line above a title: what the page is of, and the day of its last run."""
+    date = max((str(reading.environment.get("date", "")) for reading in readings), default="")[:10]
+    return " · ".join(part for part in (kind, clean(name), date) if part)
+
+
+def curves(
+    groups: Groups,
+    look: Look,
+    *,
+    held_out: str = "",
+    caption: Callable[[curves_.CurveNumbers], str] = curves_.curves_caption,
+) -> Chart | None:
+    """Loss and accuracy beside each other; None where no run finished an epoch. `held_out` names the solid line."""
     lines = {label: [r.metrics for r in group if r.metrics] for label, group in groups.items()}
     lines = {label: found for label, found in lines.items() if found}
     if not lines:
@@ -52,12 +64,12 @@ def curves(groups: Groups, look: Look) -> Chart | None:
         for title, numbers in (("Loss", loss), ("Accuracy", accuracy))
     )
     solid = next((curve.part for curve in accuracy.curves if curve.part != "train"), "")
-    line_key = f"training dashed, {solid} solid" if solid else "training, dashed"
+    line_key = f"training dashed, {held_out or solid} solid" if solid else "training, dashed"
     return Chart(
         "curves",
         "Loss and accuracy by epoch",
         panels,
-        curves_.curves_caption(accuracy),
+        caption(accuracy),
         key=tuple(lines),
         line_key=line_key,
     )

@@ -11,7 +11,7 @@ from convoy.recipe import Recipe
 from convoy.runs import Member, Study, Workspace, write_json
 from convoy.studies import ablation
 from convoy.studies.compare_finding import conclude
-from convoy.studies.train_all import Entry, train_all
+from convoy.studies.train_all import Entry, check_named, train_all
 from convoy.training.run_one import Event
 
 
@@ -20,12 +20,7 @@ def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]
 
     Raises ValueError: no recipe, no seed, two recipes of one name.
     """
-    if not recipes or seeds < 1:
-        raise ValueError("a comparison needs at least one recipe and one seed")
-    labels = [label for label, _ in recipes]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise ValueError(f"{label!r} is named twice in the comparison")
+    check_named(recipes, seeds, "comparison")
     return [
         Entry(label, recipe.override({"seed": recipe.seed + offset}))
         for label, recipe in recipes

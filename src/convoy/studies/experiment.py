@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -26,6 +27,14 @@ Seeds = Annotated[int, Field(ge=1, le=1000)]
 PARTS = ("models", "faults", "claims", "crossval", "search", "landscape")
 SIDES = ("as_published", "corrected")
 SPLIT, FOLD = "data.split.", "data.split.fold"
+DECIDED = {
+    "seed": "it counts up from the recipe's own, and --seeds says how far",
+    "data.name": "the experiment names its data, and --data says where they lie",
+    "data.limit": "that is --limit",
+    "train.epochs": "that is --epochs",
+    "compute.device": "that is --device",
+}
+DECIDED_WHOLE = ("model.", "protocol.")
 
 
 class Model(Section):
@@ -97,6 +106,10 @@ class Fault(Section):
         if self.against is not None and not self.of_one_seed:
             raise ValueError(f"fault {self.name!r}: `against` is for a fault of one seed, with neither set nor faults")
         return self
+
+    def first(self, recipe: Recipe) -> int:
+        """The first value of what pairs differ in."""
+        return int(attrgetter(self.over)(recipe))
 
     def sides(self, base: Recipe) -> tuple[Recipe, Recipe]:
         """The recipe without the fault, and with it."""
@@ -189,6 +202,13 @@ class Settings:
     whole: bool = False  # claims at the published scale, not at the one that suits a small machine
     data: str | None = None  # "cifar10=PATH"
     device: str | None = None
+    set: tuple[Override, ...] = ()  # overrides of every recipe; what a fault or a claim is about stays
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an override of what the experiment or another setting decides."""
+        for path, _ in self.set:
+            if path in DECIDED or path.startswith(DECIDED_WHOLE):
+                raise ValueError(f"{path} is not for --set: {DECIDED.get(path, 'the experiment decides it')}")
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -201,6 +221,7 @@ class Settings:
             *(["whole"] if self.whole else []),
             *([self.protocol] if self.protocol != "both" else []),
             *(f"{key}{value}" for key in ("seeds", "limit", "epochs") if (value := getattr(self, key))),
+            *(f"{path.rpartition('.')[2]}-{value}" for path, value in self.set),
         ]
         return file_name("-".join(["reproduce", experiment, *reduced]))
 

@@ -18,7 +18,7 @@ from convoy.runs import Member, Run, Study, Workspace, write_arrays, write_json
 from convoy.studies import loss_band
 from convoy.studies.landscape_finding import Landscape, conclude
 from convoy.studies.surface import Kind, Scene, Spec, surface
-from convoy.studies.train_all import Anew, Entry, train_all
+from convoy.studies.train_all import Anew, Entry, check_named, train_all
 from convoy.training.plan import Plan, plan, plan_all
 from convoy.training.run_one import Event
 
@@ -106,12 +106,7 @@ def _looks(ready: Plan, *, keep_weights: bool) -> dict[str, Any]:
 
 
 def _check(recipes: Sequence[tuple[str, Recipe]], lrs: Sequence[float], seeds: int) -> None:
-    if not recipes or seeds < 1:
-        raise ValueError("a landscape needs at least one recipe and one seed")
-    labels = [label for label, _ in recipes]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise ValueError(f"{label!r} is named twice in the landscape")
+    check_named(recipes, seeds, "landscape")
     for lr in lrs:
         if not 0 < lr < math.inf:
             raise ValueError(f"learning rate {lr:g}: must be finite and greater than 0")

@@ -113,24 +113,29 @@ class _Reproduction:
     # ---- the parts ----
 
     def _models(self) -> bool:
-        entries: dict[bool, list[Entry]] = {True: [], False: []}  # those to train, and those only looked for
-        places: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
-        for model in self.experiment.model:
-            chosen = not self.settings.models or model.label in self.settings.models
-            for side in self.settings.sides:
-                name = getattr(model, side)
-                for recipe in self._seeded(name, self._count(model.seeds)) if name is not None else ():
-                    places[chosen].append((model.label, side))
-                    entries[chosen].append(Entry(f"{model.label}, {side.replace('_', ' ')}", recipe))
-        runs, finished = self._train("models", entries[True])
-        runs += self._remember(entries[False], reproduce_parts.finished_runs(entries[False], self.out))
+        chosen, others = self._entries(chosen=True), self._entries(chosen=False)
+        runs, finished = self._train("models", list(chosen.values()))
+        there = list(others.values())
+        runs += self._remember(there, reproduce_parts.finished_runs(there, self.out))
         found: dict[str, dict[str, dict[int, Run]]] = {}
-        for (label, side), run in zip([*places[True], *places[False]], runs, strict=True):
+        for (label, side, seed), run in zip([*chosen, *others], runs, strict=True):
             if run is not None:
-                found.setdefault(label, {}).setdefault(side, {})[run.recipe.seed] = run
+                found.setdefault(label, {}).setdefault(side, {})[seed] = run
         rows = [findings.model_row(model, found.get(model.label, {})) for model in self.experiment.model]
         self.finding["models"] = self._with_counts(rows)
         return finished
+
+    def _entries(self, *, chosen: bool) -> dict[tuple[str, str, int], Entry]:
+        """By model, side and seed: of the models to train, or of the others, whose finished runs are shown."""
+        labels = self.settings.models or [model.label for model in self.experiment.model]
+        return {
+            (model.label, side, recipe.seed): Entry(f"{model.label}, {side.replace('_', ' ')}", recipe)
+            for model in self.experiment.model
+            if (model.label in labels) == chosen
+            for side in self.settings.sides
+            if (name := getattr(model, side)) is not None
+            for recipe in self._seeded(name, self._count(model.seeds))
+        }
 
     def _faults(self) -> bool:
         pairs = [(fault, *sides) for fault in self.experiment.fault for sides in self._pairs(fault)]
@@ -162,7 +167,7 @@ class _Reproduction:
         second = with_ if not fault.of_one_seed else self._recipe(fault.against) if fault.against else None
         found = []
         for step in range(count):
-            at = {fault.over: _value_at(without, fault.over) + step}
+            at = {fault.over: fault.first(without) + step}
             found.append((without.override(at), None if second is None else second.override(at)))
         return found
 
@@ -178,7 +183,7 @@ class _Reproduction:
             self._overrides(),
             seeds=self.seeds,
             whole=self.settings.whole,
-            asked=" and ".join(self._reductions()),
+            asked=" and ".join([*self._reductions(), *(f"{path} = {value}" for path, value in self.settings.set)]),
         )
 
     def _studies(self, kind: str) -> bool:
@@ -267,14 +272,10 @@ class _Reproduction:
         return self.experiment.recipe(name, self._overrides())
 
     def _overrides(self) -> list[Override]:
-        asked = {
-            "data.name": self.data_name,
-            "data.limit": self.limit,
-            "train.epochs": self.epochs,
-            "compute.device": self.settings.device,
-        }
+        own = {"data.name": self.data_name, "data.limit": self.limit, "train.epochs": self.epochs}
+        own |= {"compute.device": self.settings.device}
         quick = self.experiment.quick.set.items() if self.settings.quick else ()
-        return [*((path, value) for path, value in asked.items() if value is not None), *quick]
+        return [*((path, value) for path, value in own.items() if value is not None), *quick, *self.settings.set]
 
     def _seeded(self, name: str, count: int) -> list[Recipe]:
         recipe = self._recipe(name)
@@ -319,9 +320,8 @@ class _Reproduction:
             "protocol": settings.protocol, "asked": asked, "missing": [], "models": [], "faults": [], "claims": [],
             "parts": [],
         }  # fmt: skip
-        folder = self.out / "studies" / self._name()
-        if (folder / "finding.json").is_file() and self.fresh is None:
-            earlier = Study(folder)
+        if (self.folder / "finding.json").is_file() and self.fresh is None:
+            earlier = Study(self.folder)
             self.earlier = earlier.finding
             if settings.only != PARTS and self.earlier.get("asked") == asked:
                 self.members = {member.run.name: member for member in earlier.members}
@@ -333,8 +333,9 @@ class _Reproduction:
         table = self.experiment.model_dump(mode="json", exclude={"folder"})
         return reproduce_parts.digest(table, self.fingerprints, self._judged().told, self.settings.device)
 
-    def _name(self) -> str:
-        return self.settings.name(self.experiment.name)
+    @property
+    def folder(self) -> Path:
+        return self.out / "studies" / self.settings.name(self.experiment.name)
 
     def _write(self, waiting: Sequence[str]) -> None:
         finding = self.finding
@@ -348,7 +349,7 @@ class _Reproduction:
         finding["sentence"] = findings.sentence(finding)
         finding["caveats"] = self._caveats()
         table = {"kind": "reproduction", "command": self.command}
-        self.study = Workspace(self.out).write_study(self._name(), table, self.members.values())
+        self.study = Workspace(self.out).write_study(self.folder.name, table, self.members.values())
         write_json(self.study.path / "finding.json", finding)
         if self.archive is not None:
             archives.keep_study(self.study, self.archive)
@@ -370,6 +371,7 @@ class _Reproduction:
         experiment = self.experiment
         told = [QUICK] if self.settings.quick else []
         told += [f"Reduced: {' and '.join(self._reductions())} in every run"] if self._reductions() else []
+        told += [f"Changed in every run: {path} = {value}" for path, value in self.settings.set]
         if any(row["runs"]["as_published"] for row in self.finding["models"]):
             told.append("What is measured as published has the report's faults: it shows the report, not the networks")
         return [*told, *experiment.notes]
@@ -391,13 +393,5 @@ class _Reproduction:
 
     @cached_property
     def profiles(self) -> list[dict[str, Any]]:
-        path = self.out / "studies" / self._name() / "profile.json"
-        known_by, from_data = self.fingerprints, not self.lacking
-        return reproduce_parts.profiles(self.experiment, self.recipes, known_by, path, from_data=from_data)
-
-
-def _value_at(recipe: Recipe, path: str) -> int:
-    node: Any = recipe
-    for key in path.split("."):
-        node = getattr(node, key)
-    return int(node)
+        path, from_data = self.folder / "profile.json", not self.lacking
+        return reproduce_parts.profiles(self.experiment, self.recipes, self.fingerprints, path, from_data=from_data)

@@ -29,6 +29,16 @@ class Anew:
         self.done: set[str] = set()  # fingerprints
 
 
+def check_named(recipes: Sequence[tuple[str, Recipe]], seeds: int, study: str) -> None:
+    """Raises ValueError: no recipe, no seed, two recipes of one name."""
+    if not recipes or seeds < 1:
+        raise ValueError(f"a {study} needs at least one recipe and one seed")
+    labels = [label for label, _ in recipes]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"{label!r} is named twice in the {study}")
+
+
 class _Job(NamedTuple):
     """What is kept of a plan, which itself holds its images: a copy of them for each fold."""
 

@@ -26,7 +26,7 @@ from convoy.registry import is_external, is_user_class
 from convoy.training import faults
 from convoy.training.start import begin
 
-TRAINING_REVISION = 1  # raised when a change of the training code, or of a default, changes results
+TRAINING_REVISION = 2  # raised when a change of the training code, or of a default, changes results
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16 by autocast
 
 

@@ -27,6 +27,7 @@ from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 from convoy.runs import Run, Workspace, model_label, write_arrays, write_json
 from convoy.training import faults, finish, lines, stopping
+from convoy.training.denormals import denormals_as_zero
 from convoy.training.environment import describe
 from convoy.training.ledger import Ledger
 from convoy.training.loop import Record, train
@@ -86,11 +87,12 @@ def run_one(
     try:
         if fresh:
             run.clear()
-        training = _Training(run, ready, workspace)
-        try:
-            yield from training.events(test=test, until=until, wish=wish)
-        finally:
-            training.governor.release()
+        with denormals_as_zero():
+            training = _Training(run, ready, workspace)
+            try:
+                yield from training.events(test=test, until=until, wish=wish)
+            finally:
+                training.governor.release()
     finally:
         lock.release()
 

@@ -1,0 +1,64 @@
+"""Denormal numbers: taken for zero while a network trains, and only then."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from convoy.recipe import Recipe
+from convoy.training.denormals import denormals_as_zero, taken_for_zero
+from convoy.training.run_one import run_one
+
+DENORMAL = 1e-39
+
+pytestmark = pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor has no such mode")
+
+
+def product() -> float:
+    return float((torch.full((64,), 1e-30) * torch.full((64,), 1e-9)).max())
+
+
+def test_they_are_zero_while_it_is_open() -> None:
+    assert product() == pytest.approx(DENORMAL, rel=1e-5)
+    with denormals_as_zero():
+        assert product() == 0.0
+        assert taken_for_zero()
+    assert product() > 0.0
+    assert not taken_for_zero()
+
+
+def test_trainings_that_overlap_leave_the_mode_as_it_was() -> None:
+    first, second = denormals_as_zero(), denormals_as_zero()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert product() == 0.0
+    second.__exit__(None, None, None)
+    assert product() > 0.0
+
+
+def test_a_caller_that_has_set_the_mode_keeps_it() -> None:
+    found = []
+
+    def call() -> None:
+        torch.set_flush_denormal(True)
+        with denormals_as_zero():
+            pass
+        found.append(product())
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert found == [0.0]
+    assert product() > 0.0
+
+
+def test_a_run_trains_so_and_leaves_the_mode_as_it_was(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    during = [taken_for_zero() for event in run_one(tiny(), tmp_path) if event.kind in ("progress", "epoch")]
+    assert during
+    assert all(during)
+    assert not taken_for_zero()
