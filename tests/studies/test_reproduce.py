@@ -178,6 +178,10 @@ def test_the_report_shows_title_notes_and_faults(whole: Study) -> None:
         assert told in page
 
 
+def test_the_markdown_of_the_report_has_no_bold_that_is_empty(whole: Study) -> None:
+    assert "****" not in (whole.path / "report.md").read_text()
+
+
 def test_done_again_it_trains_nothing_and_finds_the_same(experiment: Path, whole: Study) -> None:
     before, runs = whole.finding, runs_in(whole)
     openings = (whole.path.parents[1] / "test_openings.json").read_text()

@@ -239,4 +239,4 @@ def effects_caption(panels: Sequence[EffectNumbers]) -> str:
         if names:
             who = listed(names) if len(names) <= 3 else f"{len(names)} of {len(effects)}"
             told.append(f"{who} {words.format('s' if len(names) == 1 else 've')}.")
-    return " ".join([*told, "Dot: mean over seeds, paired; bar: 95 % interval."])
+    return " ".join([*told, "Dot: mean difference; bar: its 95 % interval."])

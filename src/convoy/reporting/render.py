@@ -136,7 +136,7 @@ def _markdown_cell(value: Any) -> Any:
 
 def _cell_text(cell: Any) -> _Raw:
     text = _markdown_cell(cell.text)
-    if cell.bold:
+    if cell.bold and text:
         text = f"**{text}**"
     if cell.link:
         text = f"[{text}]({_beside(cell.link)})"
