@@ -92,6 +92,33 @@ def test_runs_scored_on_different_parts_are_listed_together(call: Call) -> None:
     assert out.splitlines()[1].count("50.00%") == 2  # that of training images is no result
 
 
+def test_studies_are_listed_with_what_they_found(call: Call) -> None:
+    workspace = Workspace("convoy-runs")
+    for name, kind in (("broken", "compare"), ("stopped", "search"), ("whole", "crossval")):
+        workspace.write_study(name, {"kind": kind}, [])
+    write_json(Path("convoy-runs/studies/whole/finding.json"), {"sentence": "lenet reaches 98 %"})
+    Path("convoy-runs/studies/broken/study.toml").write_text("kind =")
+
+    code, out, _ = call("list", "studies")
+
+    broken, stopped, whole = out.splitlines()
+    assert code == 0
+    assert "study.toml is damaged" in broken
+    assert stopped.split()[:2] == ["stopped", "search"]
+    assert whole.endswith("lenet reaches 98 %")
+
+
+def test_experiments_are_listed_by_the_name_that_reproduce_takes(call: Call) -> None:
+    names = [line.split()[0] for line in call("list", "experiments")[1].splitlines()]
+    assert names == ["cifar-course", "classics-mnist", "course-mnist", "resnet-mnist", "tensor-mnist"]
+
+
+@pytest.mark.parametrize("kind", ["runs", "studies"])
+def test_where_there_is_none_the_list_says_so(call: Call, kind: str) -> None:
+    assert call("list", kind, "--out", "nowhere")[:2] == (0, f"no {kind} in nowhere\n")
+    assert json.loads(call("list", kind, "--out", "nowhere", "--json")[1]) == {kind: []}
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -283,7 +283,16 @@ class Study:
 
     @cached_property
     def table(self) -> dict[str, Any]:
-        return tomllib.loads((self.path / "study.toml").read_text(encoding="utf-8"))
+        path = self.path / "study.toml"
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+
+    @property
+    def has_found(self) -> bool:
+        """False where it was stopped before its first finding."""
+        return (self.path / "finding.json").is_file()
 
     @property
     def finding(self) -> dict[str, Any]:

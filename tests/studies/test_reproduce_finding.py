@@ -13,7 +13,7 @@ from convoy.archive import keep
 from convoy.runs import Run, write_arrays, write_json
 from convoy.stats import nadeau_bengio_test, welch, wilson
 from convoy.studies.experiment import Fault, Model
-from convoy.studies.reproduce_finding import correct_together, fault_row, model_row, same_bits
+from convoy.studies.reproduce_finding import correct_together, fault_row, model_row, same_bits, sentence
 
 SEEDS = (42, 43, 44)
 
@@ -123,3 +123,14 @@ def test_one_loss_that_differs_in_its_last_bit_is_a_difference(tmp_path: Path) -
     write_arrays(other.path / "steps.npz", steps)
 
     assert same_bits(run, other) is False
+
+
+def test_where_nothing_was_published_the_best_model_is_named_as_it_is_called() -> None:
+    rows = [
+        {"label": label, "published": {}, "as_published": None, "corrected": {"test_accuracy": {"mean": accuracy}}}
+        for label, accuracy in (("plain_cnn", 0.98), ("lenet", 0.97))
+    ]
+    finding: dict[str, Any] = {"models": rows, "faults": [], "claims": [], "parts": [], "quick": False}
+
+    assert sentence(finding) == "Highest test accuracy 98.00 % (plain_cnn)"
+    assert sentence(finding | {"models": rows[1:]}) == "Test accuracy 97.00 % (lenet)"

@@ -1,4 +1,4 @@
-"""convoy list: models, data sets, recipes, runs."""
+"""convoy list: models, data sets, recipes, experiments, runs, studies."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from typing import TYPE_CHECKING, Any, Literal
 from convoy.cli.app import OUT, Json, Out, app, print_json
 
 if TYPE_CHECKING:
-    from convoy.runs import Run
+    from convoy.runs import Run, Study
+
+Kind = Literal["models", "data", "recipes", "experiments", "runs", "studies"]
 
 
 @app.command(name="list")
-def list_things(kind: Literal["models", "data", "recipes", "runs"], *, out: Out = OUT, as_json: Json = False) -> None:
-    """List models, data sets, recipes or runs. With --json, data sets come with licence, citation and homepage.
+def list_things(kind: Kind, *, out: Out = OUT, as_json: Json = False) -> None:
+    """List models, data sets, recipes, experiments, runs or studies. --json adds licence and source of data sets.
 
     Example: `convoy list models`
 
     Parameters
     ----------
     kind
-        models, data, recipes or runs.
+        models, data, recipes, experiments, runs or studies.
     """
     rows = _ROWS[kind](out)
     if as_json:
         print_json({kind: rows})
         return
+    if not rows:
+        print(f"no {kind} in {out}")
     rows = [{key: value for key, value in row.items() if key not in _TOO_LONG_FOR_A_LINE} for row in rows]
     widths = {key: max(len(str(row[key])) for row in rows) for key in rows[0]} if rows else {}
     for row in rows:
@@ -62,6 +66,13 @@ def _recipe_rows(out: Path) -> list[dict[str, Any]]:
     return [{"name": name, "about": Recipe.load(name).about} for name in builtin_names()]
 
 
+def _experiment_rows(out: Path) -> list[dict[str, Any]]:
+    from convoy.studies import experiment
+
+    found = [experiment.load(name) for name in experiment.names()]
+    return [{"name": each.name, "data": each.data, "title": each.title} for each in found]
+
+
 def _run_rows(out: Path) -> list[dict[str, Any]]:
     from convoy.runs import Workspace
 
@@ -78,6 +89,29 @@ def _run_row(run: Run) -> dict[str, Any]:
         return row | {"flags": str(error)}
 
 
+def _study_rows(out: Path) -> list[dict[str, Any]]:
+    from convoy.runs import Workspace
+
+    return [_study_row(study) for study in Workspace(out).studies()]
+
+
+def _study_row(study: Study) -> dict[str, Any]:
+    """One damaged study does not hide the others."""
+    row: dict[str, Any] = {"name": study.name, "kind": None, "sentence": "not finished: give its command again"}
+    try:
+        row["kind"] = study.table.get("kind")
+        return row | ({"sentence": study.finding.get("sentence")} if study.has_found else {})
+    except ValueError as error:
+        return row | {"sentence": str(error)}
+
+
 _PARTS = ("validation", "fold", "test")
 _TOO_LONG_FOR_A_LINE = ("classes", "licence", "citation", "homepage")
-_ROWS = {"models": _model_rows, "data": _data_rows, "recipes": _recipe_rows, "runs": _run_rows}
+_ROWS = {
+    "models": _model_rows,
+    "data": _data_rows,
+    "recipes": _recipe_rows,
+    "experiments": _experiment_rows,
+    "runs": _run_rows,
+    "studies": _study_rows,
+}

@@ -249,7 +249,7 @@ def _nearness(models: Sequence[Row]) -> str:
     if not accuracies:
         return ""
     best, label = max(accuracies)
-    return f"{label} reaches {_plain(best, 'test_accuracy')} test accuracy"
+    return f"{'highest ' if len(accuracies) > 1 else ''}test accuracy {_plain(best, 'test_accuracy')} ({label})"
 
 
 def _paired(a: Sequence[float], b: Sequence[float], step: float) -> tuple[Estimate, float | None]:
