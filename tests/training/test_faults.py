@@ -31,11 +31,14 @@ ROTATED = ("data.augment", [{"name": "rotate", "degrees": 60}])
 
 @pytest.fixture(scope="module")
 def train(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
-    """Runs on the stripes under the faults named, each trained once: `train("last_weights", epochs=4)`."""
+    """Runs on the stripes under the faults named, each trained once: `train("last_weights", epochs=4)`.
+
+    Each set of faults has a workspace of its own, so that none is scored with the weights of another.
+    """
     out = tmp_path_factory.mktemp("faults")
 
     def trained(*faults: str, epochs: int = 2, more: tuple[tuple[str, Any], ...] = ()) -> Run:
-        return finished(quick(stripes, faults, epochs, more), out)
+        return finished(quick(stripes, faults, epochs, more), out / ("-".join(faults) or "none"))
 
     return trained
 

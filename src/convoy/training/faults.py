@@ -77,7 +77,7 @@ def _problem(fault: str, ready: Plan) -> str | None:
         case "schedule_per_batch" if not _goes_by_epochs(ready):
             return f"needs a schedule that goes by epochs: step, or cosine with per = 'epoch'; not {_schedule(ready)}"
         case "drop_last_in_evaluation":
-            for part, (scored, count) in _scored(ready).items():
+            for part, (scored, count) in scored_images(ready).items():
                 if scored == 0:
                     return f"leaves none of the {count:,} {part} images: train.batch_size is {recipe.train.batch_size}"
     return None
@@ -94,7 +94,8 @@ def _particular(fault: str, ready: Plan) -> str:
             patience = recipe.stop.patience_epochs
             return f"it stops after {patience + 1} and says {patience}"
         case "drop_last_in_evaluation":
-            left_out = [f"{count - scored} of {count:,} {part}" for part, (scored, count) in _scored(ready).items()]
+            parts = scored_images(ready).items()
+            left_out = [f"{count - scored} of {count:,} {part}" for part, (scored, count) in parts]
             return f"here {' and '.join(left_out)} images" if left_out else ""
     return ""
 
@@ -109,7 +110,7 @@ def _schedule(ready: Plan) -> str:
     return "cosine with per = 'step'" if isinstance(schedule, Cosine) else schedule.name
 
 
-def _scored(ready: Plan) -> dict[str, tuple[int, int]]:
+def scored_images(ready: Plan) -> dict[str, tuple[int, int]]:
     """Of each part that is there: images in whole batches, images."""
     prepared = ready.prepared
     parts = {"validation": prepared.validation, "fold": prepared.fold, "test": prepared.test}

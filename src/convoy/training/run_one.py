@@ -26,7 +26,7 @@ from convoy.models import user
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 from convoy.runs import Run, Workspace, model_label, write_arrays, write_json
-from convoy.training import faults, finish, lines, stopping
+from convoy.training import afterwards, faults, finish, lines, stopping
 from convoy.training.denormals import denormals_as_zero
 from convoy.training.environment import describe
 from convoy.training.ledger import Ledger
@@ -85,6 +85,10 @@ def run_one(
     run = workspace.open_run(recipe, ready.fingerprint)
     lock = run.lock()
     try:
+        twin = None if fresh or until else afterwards.twin_of(ready, workspace)
+        if twin is not None:
+            yield from _scored_again(run, ready, twin, workspace, test=test)
+            return
         if fresh:
             run.clear()
         with denormals_as_zero():
@@ -109,6 +113,14 @@ def _found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterat
         yield Event("note", flag, {})
     values = {"run": str(run.path), "state": "finished", "cached": True}
     yield Event("end", f"found finished: {run.path}{lines.accuracies(run.scores)}", values)
+
+
+def _scored_again(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
+    for text in afterwards.score(run, ready, twin, workspace, test=test):
+        log(run, text)
+        yield Event("note", text, {})
+    values = {"run": str(run.path), "state": "finished", "cached": False}
+    yield Event("end", f"run folder: {run.path}", values)
 
 
 class _Training:
@@ -352,7 +364,7 @@ class _Training:
             for key in ("torch", "cpu", "threads"):
                 if run.environment.get(key) != environment[key]:
                     old, new = run.environment.get(key), environment[key]
-                    self._log(f"resumed with another {key} ({old} before, {new} now): not the same bits")
+                    log(self.run, f"resumed with another {key} ({old} before, {new} now): not the same bits")
         write_json(before, environment)
         write_json(run.path / "data.json", finish.describe_data(ready, self.selection.openings))
         finish.copy_code(run, ready)
@@ -377,9 +389,10 @@ class _Training:
         }
 
     def _say(self, kind: Literal["start", "epoch", "note", "end"], text: str, **values: Any) -> Event:
-        self._log(text)
+        log(self.run, text)
         return Event(kind, text, values)
 
-    def _log(self, text: str) -> None:
-        with (self.run.path / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+def log(run: Run, text: str) -> None:
+    with (run.path / "log.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")

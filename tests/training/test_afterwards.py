@@ -1,0 +1,128 @@
+"""A run whose faults act when the training is over takes over the training of the same run without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convoy import archive
+from convoy.checkpoint import load_weights
+from convoy.recipe import Recipe
+from convoy.recipe.faults import FAULTS
+from convoy.runs import Run, Workspace
+from convoy.training.afterwards import AFTERWARDS
+from convoy.training.run_one import Event, run_one
+
+Make = Callable[..., Recipe]
+
+
+def faulty(tiny: Make, *faults: str) -> Recipe:
+    """With batches of 30, which all parts fill, where "batch 50" does not stand among the faults."""
+    batch = 50 if "batch 50" in faults else 30
+    named = [fault for fault in faults if fault in FAULTS]
+    return tiny(("protocol.faults", named), ("train.batch_size", batch), ("compute.threads", 1))
+
+
+def ended(events: list[Event]) -> Run:
+    return Run(Path(events[-1].values["run"]))
+
+
+def trained(events: list[Event]) -> bool:
+    return any(event.kind == "epoch" for event in events)
+
+
+def told(run: Run) -> dict[str, Any]:
+    """All that a run says, but how long it took."""
+    timed = ("seconds", "images_per_second")
+    exact = ("parameters", "flops_per_image", "macs_per_image")
+    status = {key: value for key, value in run.status.items() if key != "fingerprint"}
+    return {
+        "weights": {name: value.tolist() for name, value in load_weights(run.path / "best.safetensors").items()},
+        "scores": (run.scores, run.train_score),
+        "metrics": [{key: value for key, value in line.items() if not key.endswith(timed)} for line in run.metrics],
+        "arrays": {
+            kind: {name: values.tobytes() for name, values in getattr(run, kind).items()}
+            for kind in ("steps", "predictions", "gallery", "arrays")
+        },
+        "cost": {key: run.cost[key] for key in exact},
+        "data": run.data | {"test_openings": 0},
+        "status": status,
+    }
+
+
+@pytest.mark.parametrize("fault", [*AFTERWARDS, "drop_last_in_evaluation"])
+def test_it_says_what_it_would_have_said_had_it_been_trained(tiny: Make, tmp_path: Path, fault: str) -> None:
+    list(run_one(faulty(tiny), tmp_path))
+    events = list(run_one(faulty(tiny, fault), tmp_path))
+    whole = list(run_one(faulty(tiny, fault), tmp_path / "alone"))
+
+    assert not trained(events)
+    assert trained(whole)
+    assert told(ended(events)) == told(ended(whole))
+    assert ended(events).finished
+    assert {path.name for path in ended(events).path.iterdir()} == {path.name for path in ended(whole).path.iterdir()}
+
+
+def test_other_faults_stay_in_what_it_takes_over(tiny: Make, tmp_path: Path) -> None:
+    list(run_one(faulty(tiny, "last_weights"), tmp_path))
+    events = list(run_one(faulty(tiny, "last_weights", "macs_as_flops", "sampled_labels"), tmp_path))
+    whole = list(run_one(faulty(tiny, "last_weights", "macs_as_flops", "sampled_labels"), tmp_path / "alone"))
+
+    assert not trained(events)
+    assert told(ended(events)) == told(ended(whole))
+
+
+def test_the_log_names_the_run_that_was_trained_and_the_opening_is_counted(tiny: Make, tmp_path: Path) -> None:
+    twin = ended(list(run_one(faulty(tiny), tmp_path)))
+    run = ended(list(run_one(faulty(tiny, "sampled_labels"), tmp_path)))
+
+    assert f"trained already: {twin.path}" in (run.path / "log.txt").read_text()
+    assert run.data["test_openings"] == 2
+    assert np.array_equal(run.predictions["test_logits"], twin.predictions["test_logits"])
+
+
+@pytest.mark.parametrize(
+    ("faults", "before"),
+    [
+        (("sampled_labels",), None),  # none is there
+        (("sampled_labels", "selection_on_test"), ("selection_on_test",)),  # it samples in every epoch
+        (("sampled_labels", "test_opened_at_each_best"), ("test_opened_at_each_best",)),
+        (("loss_divided_twice",), ()),  # an epoch tells its losses
+        (("drop_last_in_evaluation", "batch 50"), ("batch 50",)),  # 20 of 120 validation images are left out
+    ],
+)
+def test_without_such_a_run_it_is_trained(
+    tiny: Make, tmp_path: Path, faults: tuple[str, ...], before: tuple[str, ...] | None
+) -> None:
+    if before is not None:
+        list(run_one(faulty(tiny, *before), tmp_path))
+    assert trained(list(run_one(faulty(tiny, *faults), tmp_path)))
+
+
+def test_a_run_without_its_weights_is_of_no_use(tiny: Make, tmp_path: Path) -> None:
+    run = ended(list(run_one(faulty(tiny), tmp_path / "whole")))
+    archive.keep(run, tmp_path / "archive")
+    archive.adopt(tmp_path / "archive", tmp_path / "out")
+    assert trained(list(run_one(faulty(tiny, "sampled_labels"), tmp_path / "out")))
+
+
+def test_fresh_trains_it(tiny: Make, tmp_path: Path) -> None:
+    list(run_one(faulty(tiny), tmp_path))
+    assert trained(list(run_one(faulty(tiny, "sampled_labels"), tmp_path, fresh=True)))
+
+
+def test_cut_off_half_way_it_is_made_anew(tiny: Make, tmp_path: Path) -> None:
+    list(run_one(faulty(tiny), tmp_path))
+    events = run_one(faulty(tiny, "sampled_labels"), tmp_path)
+    next(events)
+    events.close()
+    (half,) = [run for run in Workspace(tmp_path).runs() if run.recipe.protocol.faults]
+    assert half.state == "interrupted"
+
+    whole = ended(list(run_one(faulty(tiny, "sampled_labels"), tmp_path)))
+    assert whole.path == half.path
+    assert whole.finished
