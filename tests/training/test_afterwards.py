@@ -14,7 +14,9 @@ from convoy.checkpoint import load_weights
 from convoy.recipe import Recipe
 from convoy.recipe.faults import FAULTS
 from convoy.runs import Run, Workspace
+from convoy.training import finish
 from convoy.training.afterwards import AFTERWARDS
+from convoy.training.plan import plan
 from convoy.training.run_one import Event, run_one
 
 Make = Callable[..., Recipe]
@@ -68,9 +70,11 @@ def test_it_says_what_it_would_have_said_had_it_been_trained(tiny: Make, tmp_pat
 
 
 def test_other_faults_stay_in_what_it_takes_over(tiny: Make, tmp_path: Path) -> None:
-    list(run_one(faulty(tiny, "last_weights"), tmp_path))
-    events = list(run_one(faulty(tiny, "last_weights", "macs_as_flops", "sampled_labels"), tmp_path))
-    whole = list(run_one(faulty(tiny, "last_weights", "macs_as_flops", "sampled_labels"), tmp_path / "alone"))
+    """The validation part that is scored is that of the last epoch, whose weights are kept."""
+    others = ("last_weights", "resplit_every_epoch")
+    list(run_one(faulty(tiny, *others), tmp_path))
+    events = list(run_one(faulty(tiny, *others, "macs_as_flops", "sampled_labels"), tmp_path))
+    whole = list(run_one(faulty(tiny, *others, "macs_as_flops", "sampled_labels"), tmp_path / "alone"))
 
     assert not trained(events)
     assert told(ended(events)) == told(ended(whole))
@@ -126,3 +130,12 @@ def test_cut_off_half_way_it_is_made_anew(tiny: Make, tmp_path: Path) -> None:
     whole = ended(list(run_one(faulty(tiny, "sampled_labels"), tmp_path)))
     assert whole.path == half.path
     assert whole.finished
+
+
+@pytest.mark.parametrize(
+    ("faults", "best", "steps", "kept"),
+    [((), 2, 64, 2), (("last_weights",), 2, 64, 4), (("last_weights",), 2, 65, 5), ((), 0, 5, 1)],
+)
+def test_the_epoch_that_is_kept(tiny: Make, faults: tuple[str, ...], best: int, steps: int, kept: int) -> None:
+    """480 images in batches of 30 are 16 updates an epoch."""
+    assert finish.kept_epoch(plan(faulty(tiny, *faults)), best, steps) == kept

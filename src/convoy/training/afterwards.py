@@ -51,7 +51,7 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
     yield from (*ready.flags, *ready.prepared.notes)
     done = twin.status
     module = finish.best_network(run, ready).to(device_of(ready.recipe))
-    finish.score_held_out(run, ready, module, done["best_epoch"] or done["epochs"])
+    finish.score_held_out(run, ready, module, finish.kept_epoch(ready, done["best_epoch"], done["steps"]))
     if test and ready.prepared.test is not None:
         yield finish.open_test(run, ready, module, workspace)
     flops = finish.flops_told(2 * twin.cost["macs_per_image"], ready)

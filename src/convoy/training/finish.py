@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from convoy.checkpoint import load_into
+from convoy.data.batches import steps_per_epoch
 from convoy.data.imageset import ImageSet
 from convoy.evaluation import cost
 from convoy.evaluation.explain import first_layer_filters
@@ -29,6 +30,17 @@ def best_network(run: Run, ready: Plan) -> nn.Module:
     module = ready.network()
     load_into(module, run.path / "best.safetensors")
     return module.to(DTYPES[ready.recipe.compute.precision]).eval()
+
+
+def keeps_the_last(ready: Plan, best_epoch: int) -> bool:
+    """Whether the last weights are kept: by a fault, or because training stopped inside its first epoch."""
+    return best_epoch == 0 or "last_weights" in ready.recipe.protocol.faults
+
+
+def kept_epoch(ready: Plan, best_epoch: int, steps: int) -> int:
+    """The epoch whose weights are kept, from 1."""
+    per_epoch = steps_per_epoch(len(ready.prepared.train), ready.recipe.train.batch_size)
+    return 1 + (steps - 1) // per_epoch if keeps_the_last(ready, best_epoch) else best_epoch
 
 
 def describe_data(ready: Plan, openings: int) -> dict[str, Any]:

@@ -297,12 +297,10 @@ class _Training:
 
     def _finish(self, reason: str, *, test: bool) -> Iterator[Event]:
         run, ready, ledger = self.run, self.ready, self.ledger
-        kept = ledger.best_epoch
-        if kept == 0 or "last_weights" in self.faults:  # 0: stopped inside the first epoch
+        if finish.keeps_the_last(ready, ledger.best_epoch):
             self._keep_best()
-            kept = 1 + (ledger.step - 1) // self.steps_per_epoch
         module = finish.best_network(run, ready).to(self.device)
-        finish.score_held_out(run, ready, module, kept)
+        finish.score_held_out(run, ready, module, finish.kept_epoch(ready, ledger.best_epoch, ledger.step))
         if ready.prepared.fold is not None:
             yield self._say("note", lines.held_out(run.scores["fold"]))
         finish.keep_arrays(run, module, {} if self.probe is None else self.probe.arrays)
