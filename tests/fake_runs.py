@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
-from convoy.runs import Member, Run, Study, Workspace, fingerprint, write_arrays, write_json
+from convoy.runs import Member, Run, Study, Workspace, fingerprint
 
 DIGITS = tuple(str(digit) for digit in range(10))
 

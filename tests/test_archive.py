@@ -12,8 +12,9 @@ import pytest
 
 from convoy import api, archive
 from convoy.evaluation.load import network_of
+from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
-from convoy.runs import Run, Workspace, write_arrays, write_json
+from convoy.runs import Run, Workspace
 from convoy.studies.measures import MEASURES
 
 Make = Callable[..., Recipe]

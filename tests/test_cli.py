@@ -16,8 +16,9 @@ from tests.fake_runs import fake_run
 
 import convoy
 from convoy.cli.app import OUT, conclude
+from convoy.files import write_json
 from convoy.recipe import Recipe
-from convoy.runs import DEFAULT_OUT, Workspace, write_json
+from convoy.runs import DEFAULT_OUT, Workspace
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -35,20 +34,6 @@ def test_run_is_found_by_its_whole_fingerprint(tmp_path: Path) -> None:
     assert workspace.find(digest_of(data="e")) is None
     assert workspace.find(digest_of()[:12] + "0" * 52) is None
     assert run.recipe == RECIPE
-
-
-def test_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.json"
-    runs.write_json(path, {"a": 1})
-
-    def full(handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        runs.write_json(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_metrics_are_cut_back_to_the_epochs_that_a_checkpoint_knows(tmp_path: Path) -> None:
@@ -102,12 +87,6 @@ def test_locate_takes_a_path_a_name_or_a_part_that_fits_once(tmp_path: Path) -> 
         runs.locate("lenet", tmp_path)
     with pytest.raises(ValueError, match="no run or study 'vgg'"):
         runs.locate("vgg", tmp_path)
-
-
-def test_damaged_json_is_named(tmp_path: Path) -> None:
-    (tmp_path / "scores.json").write_text('{"a": ')
-    with pytest.raises(ValueError, match=r"scores\.json is damaged"):
-        runs.read_json(tmp_path / "scores.json")
 
 
 def test_study_names_the_run_that_is_gone(tmp_path: Path) -> None:

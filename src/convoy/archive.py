@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from convoy.files import read_json, write_bytes
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
-from convoy.runs import Run, Study, read_json, write_bytes
+from convoy.runs import Run, Study
 
 JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json")
 MOST_STEPS = 2000  # points of a curve; a figure is no wider

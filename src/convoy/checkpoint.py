@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from convoy.runs import write_bytes
+from convoy.files import write_bytes
 
 KEPT = 2  # checkpoints; the older one serves when the newest is damaged
 TENSOR = "$tensor"

@@ -15,19 +15,19 @@ import os
 import re
 import shutil
 import sys
+import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import filelock
 import numpy as np
 import tomli_w
 
+from convoy.files import read_arrays, read_json, write_bytes, write_json
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 
@@ -45,55 +45,6 @@ def fingerprint(
     table["model"]["options"] = dict(options)
     covered = {"recipe": table, "hashes": dict(hashes), "training_revision": training_revision}
     return hashlib.sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """All of it or nothing: written beside, flushed to the disk, renamed in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: object) -> None:
-    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    buffer = BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(path, buffer.getvalue())
-
-
-def read_json(path: Path, *keys: str) -> dict[str, Any]:
-    """The object in a file. Raises ValueError, with the file's name, where it is none or lacks a key."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
-    if missing or not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged: it holds no {missing[0] if missing else 'object'}")
-    return value
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Empty where there is no such file. Raises ValueError, with the file's name, where it is damaged."""
-    if not path.is_file():
-        return {}
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (BadZipFile, EOFError, ValueError, KeyError):
-        raise ValueError(f"{path} is damaged: not a readable .npz file") from None
 
 
 @dataclass(frozen=True)
@@ -241,6 +192,10 @@ class Run:
         for name in ("checkpoints", "weights"):
             shutil.rmtree(self.path / name, ignore_errors=True)
         self.write_status(state="running", reason="")
+
+    def log(self, text: str) -> None:
+        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         with (self.path / "metrics.jsonl").open("a") as file:

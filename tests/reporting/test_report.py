@@ -12,6 +12,7 @@ from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 from tests.reporting.parsed import Page
 
 from convoy.archive import keep
+from convoy.files import write_json
 from convoy.reporting import write_report
 from convoy.reporting.content import Chart, Table
 from convoy.reporting.pages import study_page
@@ -19,7 +20,7 @@ from convoy.reporting.palette import Look
 from convoy.reporting.reading import of_run
 from convoy.reporting.reproduction_tables import costs_table, epochs_table
 from convoy.reporting.tables import comparison_table, cost_table
-from convoy.runs import Member, Run, Study, Workspace, write_json
+from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies.compare_finding import conclude
 
 TWO = {"lenet": FakeModel(0.98), "two_conv_cnn": FakeModel(0.99, 421_642, 34.0)}

@@ -14,8 +14,9 @@ from tests.reporting.parsed import Page
 
 import convoy
 from convoy import archive
+from convoy.files import write_json
 from convoy.reporting import write_report
-from convoy.runs import Member, Run, Study, Workspace, write_json
+from convoy.runs import Member, Run, Study, Workspace
 from convoy.stats import paired_t, t_interval
 
 SIDES = ("as_published", "corrected")

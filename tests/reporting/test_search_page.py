@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from tests.fake_runs import FakeModel, fake_study
 
+from convoy.files import write_json
 from convoy.reporting import figures_search as search_
 from convoy.reporting import write_report
 from convoy.reporting.content import Chart, Table, Turnable
 from convoy.reporting.search_page import search_blocks
-from convoy.runs import Study, write_json
+from convoy.runs import Study
 from convoy.stats import t_interval
 
 ESTIMATE = t_interval([0.97, 0.98, 0.981]).as_json()

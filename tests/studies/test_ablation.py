@@ -10,10 +10,11 @@ from tests.fake_runs import fake_run
 
 from convoy import api
 from convoy.cli.main import main
+from convoy.files import write_json
 from convoy.recipe import Recipe, parse_values
 from convoy.reporting import write_report
 from convoy.reporting.canvas import save_chart
-from convoy.runs import Member, Study, write_json
+from convoy.runs import Member, Study
 from convoy.studies.ablation import Design, combine, conclude
 
 BASE = Recipe.load("defaults/mnist")

@@ -11,8 +11,9 @@ from tests.fake_runs import fake_run
 
 from convoy import models
 from convoy.api_studies import check_claim
+from convoy.files import write_json
 from convoy.reporting.claims_section import claims as section
-from convoy.runs import Member, write_json
+from convoy.runs import Member
 from convoy.studies.claims import Claim, check, judge, read, verdict
 
 FILES = sorted(Path(str(resources.files("convoy") / "recipes")).glob("*/claims.toml"))

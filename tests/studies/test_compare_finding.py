@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tests.fake_runs import DEFAULT, FakeModel, Setting, fake_run
 
-from convoy.runs import Member, Run, write_arrays, write_json
+from convoy.files import write_arrays, write_json
+from convoy.runs import Member, Run
 from convoy.studies.compare_finding import conclude
 
 

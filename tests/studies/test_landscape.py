@@ -12,9 +12,10 @@ from torch import nn
 
 from convoy.checkpoint import load_weights
 from convoy.cli.main import main
+from convoy.files import read_arrays
 from convoy.recipe import Recipe
 from convoy.reporting import write_report
-from convoy.runs import Study, read_arrays
+from convoy.runs import Study
 from convoy.studies.landscape import landscape
 from convoy.studies.surface import LINE_POINTS, Scene, Spec, filter_normalised, training_path
 from convoy.training.plan import plan

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tests.fake_runs import fake_run
 
-from convoy.runs import Run, write_arrays, write_json
+from convoy.files import write_arrays, write_json
+from convoy.runs import Run
 from convoy.studies.measures import MEASURES, SWEEPS, check_settings, comparable, words_of
 
 

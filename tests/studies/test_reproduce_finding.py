@@ -10,7 +10,8 @@ import pytest
 from tests.fake_runs import FakeModel, Setting, fake_run
 
 from convoy.archive import keep
-from convoy.runs import Run, write_arrays, write_json
+from convoy.files import write_arrays, write_json
+from convoy.runs import Run
 from convoy.stats import nadeau_bengio_test, welch, wilson
 from convoy.studies.experiment import Fault, Model
 from convoy.studies.reproduce_finding import correct_together, fault_row, model_row, same_bits, sentence

@@ -16,6 +16,7 @@ from convoy.checkpoint import load_weights
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
 from convoy.training import loop, run_one, scoring
+from convoy.training.autosave import Autosave
 from convoy.training.finish import best_network
 from convoy.training.plan import plan
 from convoy.training.run_one import Event
@@ -167,7 +168,7 @@ def test_run_that_was_interrupted_equals_the_unbroken_one_to_the_bit(
 def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_one, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(Autosave, "due", lambda autosave, now: True)
     recipe = tiny()
     whole = finish(recipe, tmp_path / "whole")
 

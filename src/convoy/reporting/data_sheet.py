@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from convoy.files import write_bytes, write_json
 from convoy.reporting import data_sheet_words as words
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_images as images_
@@ -31,7 +32,6 @@ from convoy.reporting.content import (
     clean,
 )
 from convoy.reporting.tables import facts_table
-from convoy.runs import write_bytes, write_json
 
 MANY_CLASSES = 25  # from here on the table of the classes is folded
 PICTURED_CLASSES = 100

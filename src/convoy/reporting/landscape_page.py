@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from convoy.files import read_arrays
 from convoy.reporting import figures_landscape as land_
 from convoy.reporting import sections
 from convoy.reporting.content import (
@@ -29,7 +30,7 @@ from convoy.reporting.content import (
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed, plain
 from convoy.reporting.reading import Groups, every, of_study
-from convoy.runs import Study, read_arrays
+from convoy.runs import Study
 from convoy.stats import Estimate
 
 Arrays = dict[str, dict[str, np.ndarray]]

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from convoy.files import write_json
 from convoy.reporting import architecture, render
 from convoy.reporting import figures_profile as bars_
 from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Page, Panel, Section, Table, clean
@@ -15,7 +16,6 @@ from convoy.reporting.outline import Box, outline, rows_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import MIB, compact, listed, plain, with_unit
 from convoy.reporting.tables import facts_table
-from convoy.runs import write_json
 
 LAYERS_ON_A_PAGE = 40  # more are told by blocks first
 COUNTED = (

@@ -10,10 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from convoy.files import write_bytes
 from convoy.reporting import canvas, palette, turnable
 from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Strip, Turnable
 from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
-from convoy.runs import write_bytes
 
 FIGURES = (Chart, Gallery, Drawing, Turnable)  # what has a number
 

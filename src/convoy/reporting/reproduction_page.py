@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from convoy.files import read_json
 from convoy.reporting import figures_losses as losses_
 from convoy.reporting import figures_protocols as protocols_
 from convoy.reporting import figures_reproduction as figures_
@@ -22,7 +23,7 @@ from convoy.reporting.palette import Look
 from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
 from convoy.reporting.reproduction_parts import part_sections
 from convoy.reporting.reproduction_tables import PROTOCOLS
-from convoy.runs import Study, read_json
+from convoy.runs import Study
 
 TILES = 12
 MANY_NETWORKS = 2  # of more, the layer tables stay shut until they are opened

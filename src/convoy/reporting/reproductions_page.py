@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from convoy.files import read_json
 from convoy.reporting.content import Cell, Code, Column, Page, Section, Table, clean
 from convoy.reporting.measures import measure
 from convoy.reporting.reproduction_parts import report_link
-from convoy.runs import Study, read_json
+from convoy.runs import Study
 
 VERDICTS = ("holds", "does not hold", "cannot be told")
 

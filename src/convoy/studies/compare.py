@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from convoy.files import write_json
 from convoy.recipe import Recipe
-from convoy.runs import Member, Study, Workspace, write_json
+from convoy.runs import Member, Study, Workspace
 from convoy.studies import ablation
 from convoy.studies.compare_finding import conclude
 from convoy.studies.train_all import Entry, check_named, train_all

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from convoy.data import prepare
+from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
-from convoy.runs import Member, Study, Workspace, model_label, write_arrays, write_json
+from convoy.runs import Member, Study, Workspace, model_label
 from convoy.studies.crossval_finding import conclude
 from convoy.studies.train_all import Anew, Entry, train_all
 from convoy.training.run_one import Event

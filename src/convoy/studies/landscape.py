@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from convoy.data.batches import steps_per_epoch
+from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
-from convoy.runs import Member, Run, Study, Workspace, write_arrays, write_json
+from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import loss_band
 from convoy.studies.landscape_finding import Landscape, conclude
 from convoy.studies.surface import Kind, Scene, Spec, surface

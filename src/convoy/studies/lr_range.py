@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from convoy.data.batches import steps_per_epoch
+from convoy.files import write_json
 from convoy.recipe import Recipe
-from convoy.runs import Member, Run, Study, Workspace, model_label, write_json
+from convoy.runs import Member, Run, Study, Workspace, model_label
 from convoy.studies.execute import execute
 from convoy.training.plan import plan
 from convoy.training.run_one import Event

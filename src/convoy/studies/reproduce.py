@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from convoy import archive as archives
 from convoy.data import DataError
 from convoy.data.sources import load
+from convoy.files import write_json
 from convoy.recipe import Override, Recipe
-from convoy.runs import Member, Run, Study, Workspace, write_json
+from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import reproduce_finding as findings
 from convoy.studies import reproduce_parts
 from convoy.studies.experiment import PARTS, SIDES, Experiment, Fault, Settings, label_of

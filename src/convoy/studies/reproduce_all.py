@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from convoy.runs import Study, Workspace, write_json
+from convoy.files import write_json
+from convoy.runs import Study, Workspace
 from convoy.studies.reproduce_finding import QUICK
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from convoy.data.cache import cache_folder
 from convoy.data.sources import pack_tensors
 from convoy.evaluation import profile as profiling
+from convoy.files import read_json, write_json
 from convoy.recipe import Override, Recipe
-from convoy.runs import Member, Run, Study, Workspace, read_json, write_json
+from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import claims, crossval, landscape
 from convoy.studies.experiment import Arguments, Crossval, Experiment, Landscape, Search
 from convoy.studies.train_all import Anew, Entry

@@ -20,9 +20,10 @@ import filelock
 import optuna
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from convoy.files import write_bytes, write_json
 from convoy.recipe import Recipe
 from convoy.registry import unknown
-from convoy.runs import Run, Study, Workspace, file_name, model_label, write_bytes, write_json
+from convoy.runs import Run, Study, Workspace, file_name, model_label
 from convoy.studies import search_loop
 from convoy.studies.execute import Where, choose, execute
 from convoy.studies.search_finding import conclude, said

@@ -20,8 +20,9 @@ from torch import nn
 from convoy.data.batches import Normaliser
 from convoy.evaluation import losses
 from convoy.evaluation.predict import predict
+from convoy.files import read_arrays, write_arrays
 from convoy.randomness import derive_seed
-from convoy.runs import Run, read_arrays, write_arrays
+from convoy.runs import Run
 from convoy.training.finish import best_network
 from convoy.training.plan import DTYPES, Plan, device_of
 

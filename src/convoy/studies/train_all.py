@@ -77,6 +77,7 @@ def train_all(
             )
     # Long runs first, so that no worker is left with one at the end; what is long, FLOPs tell well enough.
     order = sorted(first_of.values(), key=lambda position: jobs[position].flops, reverse=True)
+    # The finished count too: the last one left has the threads, and so the bits, that it has in an unbroken study.
     where = choose([jobs[position].recipe for position in order], sum(jobs[position].images for position in order))
     done = fresh.done if isinstance(fresh, Anew) else set()
     found = [position for position in order if not fresh or jobs[position].fingerprint in done]

@@ -9,7 +9,8 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 
-from convoy.runs import Run, Workspace, model_label, write_json
+from convoy.files import write_json
+from convoy.runs import Run, Workspace, model_label
 from convoy.training import finish
 from convoy.training.faults import LOOKS_AT_TEST, scored_images
 from convoy.training.plan import Plan, device_of

@@ -16,8 +16,9 @@ from convoy.evaluation import cost
 from convoy.evaluation.explain import first_layer_filters
 from convoy.evaluation.load import remember_code
 from convoy.evaluation.scores import hardest, probabilities
+from convoy.files import write_arrays, write_json
 from convoy.randomness import derive_seed
-from convoy.runs import Run, Workspace, write_arrays, write_json
+from convoy.runs import Run, Workspace
 from convoy.training import lines
 from convoy.training.plan import DTYPES, Plan
 from convoy.training.scoring import Scored, score_part

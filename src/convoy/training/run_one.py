@@ -22,11 +22,13 @@ from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches, Normaliser
 from convoy.evaluation import losses
 from convoy.evaluation.cost import PeakMemory
+from convoy.files import write_arrays, write_json
 from convoy.models import user
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
-from convoy.runs import Run, Workspace, model_label, write_arrays, write_json
+from convoy.runs import Run, Workspace, model_label
 from convoy.training import afterwards, faults, finish, lines, stopping
+from convoy.training.autosave import Autosave
 from convoy.training.denormals import denormals_as_zero
 from convoy.training.environment import describe
 from convoy.training.ledger import Ledger
@@ -39,9 +41,6 @@ from convoy.training.schedules import horizon_of, lr_factor
 from convoy.training.scoring import score_training
 from convoy.training.selection import Selection
 from convoy.training.threads import ThreadGovernor
-
-CHECKPOINT_SECONDS = 10.0
-
 
 Wish = Literal["go on", "interrupt", "prune"]
 
@@ -117,7 +116,7 @@ def _found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterat
 
 def _scored_again(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
     for text in afterwards.score(run, ready, twin, workspace, test=test):
-        log(run, text)
+        run.log(text)
         yield Event("note", text, {})
     values = {"run": str(run.path), "state": "finished", "cached": False}
     yield Event("end", f"run folder: {run.path}", values)
@@ -180,7 +179,8 @@ class _Training:
         yield self._say("start", lines.start(self.ready, self.device, resumed), total=self._total_images())
         for note in (*self.ready.flags, *self.ready.prepared.notes, *self.start_notes):
             yield self._say("note", note)
-        self.begun, saved = time.perf_counter() - self.ledger.total_seconds, time.perf_counter()
+        self.begun = time.perf_counter() - self.ledger.total_seconds
+        self.autosave = Autosave(time.perf_counter())
         reason = self._stopped_before()
         try:
             for record in self._records(min(epochs, until or epochs)) if reason is None else ():
@@ -203,9 +203,8 @@ class _Training:
                     text = self._interrupt() if wished == "interrupt" else self._prune()
                     yield self._say("end", text, run=str(self.run.path), state=self.run.state)
                     return
-                if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                if self.autosave.due(time.perf_counter()):
                     self._save()
-                    saved = time.perf_counter()
                 yield from self._adjust_threads()
             if reason is None and until is not None and until < epochs:
                 yield self._say("end", self._prune(), run=str(self.run.path), state=self.run.state)
@@ -335,6 +334,7 @@ class _Training:
         return True
 
     def _save(self) -> None:
+        begun = time.perf_counter()
         self._look_at_the_clock()
         steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
         write_arrays(self.run.path / "steps.npz", steps)
@@ -342,6 +342,7 @@ class _Training:
         if self.probe is not None:
             state["probe"] = self.probe.state()
         save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state)
+        self.autosave.saved(begun, time.perf_counter())
 
     def _interrupt(self) -> str:
         self._save()
@@ -362,7 +363,7 @@ class _Training:
             for key in ("torch", "cpu", "threads"):
                 if run.environment.get(key) != environment[key]:
                     old, new = run.environment.get(key), environment[key]
-                    log(self.run, f"resumed with another {key} ({old} before, {new} now): not the same bits")
+                    self.run.log(f"resumed with another {key} ({old} before, {new} now): not the same bits")
         write_json(before, environment)
         write_json(run.path / "data.json", finish.describe_data(ready, self.selection.openings))
         finish.copy_code(run, ready)
@@ -387,10 +388,5 @@ class _Training:
         }
 
     def _say(self, kind: Literal["start", "epoch", "note", "end"], text: str, **values: Any) -> Event:
-        log(self.run, text)
+        self.run.log(text)
         return Event(kind, text, values)
-
-
-def log(run: Run, text: str) -> None:
-    with (run.path / "log.txt").open("a", encoding="utf-8") as file:
-        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")

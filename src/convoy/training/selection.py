@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from convoy.data.imageset import ImageSet
-from convoy.runs import Run, Workspace, write_json
+from convoy.files import write_json
+from convoy.runs import Run, Workspace
 from convoy.training.ledger import Ledger
 from convoy.training.plan import Plan
 from convoy.training.scoring import Scored, score_part

@@ -1,0 +1,62 @@
+"""Files that are whole or not there, and errors in reading that name the file. Nothing here is a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """All of it or nothing: written beside, flushed to the disk, renamed in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    buffer = BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())
+
+
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """The object in a file. Raises ValueError, with the file's name, where it is none or lacks a key."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if missing or not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged: it holds no {missing[0] if missing else 'object'}")
+    return value
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Empty where there is no such file. Raises ValueError, with the file's name, where it is damaged."""
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (BadZipFile, EOFError, ValueError, KeyError):
+        raise ValueError(f"{path} is damaged: not a readable .npz file") from None
