@@ -289,6 +289,17 @@ def test_welch_over_folds_is_wider_by_the_images_that_they_share() -> None:
     assert shared.interval == "corrected_t"
 
 
+def test_folds_that_agree_to_the_grain_prove_no_more_than_the_grain_lets_them() -> None:
+    a, b, grain = [0.92] * 5, [0.90] * 5, 0.01
+
+    paired, apart = nadeau_bengio_test(a, b, 80, 20, step=grain), welch(a, b, overlap=1 / 4, step=grain)
+
+    error = grain / math.sqrt(6) * math.sqrt(1 / 5 + 1 / 4)
+    assert paired.p == pytest.approx(2 * scipy_stats.t.sf(0.02 / error, 4), **EXACT)
+    assert apart.p == pytest.approx(2 * scipy_stats.t.sf(0.02 / error, 8), **EXACT)
+    assert (paired.difference.half_width or 0) == pytest.approx(scipy_stats.t.ppf(0.975, 4) * error, **EXACT)
+
+
 def test_welch_needs_two_values_on_each_side() -> None:
     with pytest.raises(ValueError, match="two values or more on each side, not 1 and 2"):
         welch([0.9], [0.8, 0.9])

@@ -42,7 +42,7 @@ class Display:
     def __enter__(self) -> Display:
         if self._console.is_terminal:
             self._bars = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),
                 TextColumn("{task.fields[numbers]}"),
                 TimeElapsedColumn(),
@@ -52,9 +52,7 @@ class Display:
             )
             self._bars.start()
             if len(self._names) > 1:
-                self._overall = self._bars.add_task(
-                    "[bold]runs", total=len(self._names), numbers=f"0/{len(self._names)}"
-                )
+                self._overall = self._bars.add_task("runs", total=len(self._names), numbers=f"0/{len(self._names)}")
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -166,15 +166,16 @@ def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> Pa
     return PairedTest(estimate, _p_of_t(mean, error, n - 1))
 
 
-def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0) -> PairedTest:
+def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step: float = 0.0) -> PairedTest:
     """Welch's t test (1947) of the means, a - b, where no value of `a` belongs to one of `b`.
 
     `overlap`: n_test / n_train where the values of a side are those of its folds, by which Nadeau and Bengio (2003)
-    widen the variance of their mean. Raises ValueError: fewer than two values on a side.
+    widen the variance of their mean. `step`: the grain of the values, as in `paired_t`; the spread of a side is not
+    taken for less than that of rounding a value to it. Raises ValueError: fewer than two values on a side.
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"Welch's test needs two values or more on each side, not {len(a)} and {len(b)}")
-    errors = [stdev(values) ** 2 * (1 / len(values) + overlap) for values in (a, b)]
+    errors = [max(stdev(values) ** 2, step**2 / 12) * (1 / len(values) + overlap) for values in (a, b)]
     mean, error = fmean(a) - fmean(b), math.sqrt(sum(errors))
     shares = sum(each**2 / (len(values) - 1) for each, values in zip(errors, (a, b), strict=True))
     freedom = sum(errors) ** 2 / shares if shares > 0 else len(a) + len(b) - 2
@@ -235,14 +236,17 @@ def nadeau_bengio(values: npt.ArrayLike, n_train: float, n_test: float, *, step:
     return Estimate(mean=mean, sd=sd, n=len(scores), low=mean - half, high=mean + half, interval="corrected_t")
 
 
-def nadeau_bengio_test(a: npt.ArrayLike, b: npt.ArrayLike, n_train: float, n_test: float) -> PairedTest:
-    """The corrected resampled t test of a - b, split by split."""
+def nadeau_bengio_test(
+    a: npt.ArrayLike, b: npt.ArrayLike, n_train: float, n_test: float, *, step: float = 0.0
+) -> PairedTest:
+    """The corrected resampled t test of a - b, split by split. `step`: the grain of a and b, as in `paired_t`."""
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape:
         raise ValueError(f"a paired test needs pairs, not {first.size} values against {second.size}")
-    difference = nadeau_bengio(first - second, n_train, n_test)
+    step *= math.sqrt(2)  # both are rounded
+    difference = nadeau_bengio(first - second, n_train, n_test, step=step)
     assert difference.sd is not None
-    error = difference.sd * math.sqrt(1 / difference.n + n_test / n_train)
+    error = max(difference.sd, step / math.sqrt(12)) * math.sqrt(1 / difference.n + n_test / n_train)
     return PairedTest(difference, _p_of_t(difference.mean, error, difference.n - 1))
 
 

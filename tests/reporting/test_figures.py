@@ -82,7 +82,16 @@ def test_cost_numbers_know_which_models_nothing_beats():
 
 def test_cost_caption_names_the_one_that_is_beaten():
     caption = cost_caption([cost_numbers(FINDING, "train_seconds")])
-    assert "low (5.00 s, 91.00 %), high (50.0 s, 98.00 %); slow costs more and scores less." in caption
+    assert "low (5.00 s, 91.00 %), high (50.0 s, 98.00 %); slow costs no less and scores no more." in caption
+
+
+def test_costs_that_are_all_alike_are_called_so():
+    rows = [{**row, "parameters": 1000} for row in FINDING["rows"]]
+    alike = cost_numbers({**FINDING, "rows": rows}, "parameters")
+    assert cost_caption([alike]).startswith("In parameters, all are alike. Up and to the left")
+    assert cost_bars_caption([cost_bars({**FINDING, "rows": rows}, "parameters")]).startswith(
+        "All have the same parameters. Bars begin at 0"
+    )
 
 
 def test_cost_of_a_single_model_is_no_figure():
@@ -147,6 +156,13 @@ def test_curves_caption_weighs_the_gap(train, told):
 def test_curves_caption_names_the_fault_of_selecting_on_the_test_part():
     caption = curves_caption(curve_numbers({"a": [lines([0.5, 0.7], "test")]}, "accuracy"))
     assert "The test part chose the epoch here: a named fault." in caption
+
+
+def test_a_test_part_that_was_looked_at_beside_chose_no_epoch():
+    lines = [{"train_accuracy": 0.9, "validation_accuracy": 0.8 + 0.01 * e, "test_accuracy": 0.85} for e in range(3)]
+    numbers = curve_numbers({"lenet": [lines]}, "accuracy")
+    assert [curve.part for curve in numbers.curves] == ["train", "validation"]
+    assert "named fault" not in curves_caption(numbers)
 
 
 def test_steps_are_smoothed_and_skipped_updates_left_out():

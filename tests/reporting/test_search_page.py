@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,3 +129,20 @@ def test_history_counts_only_those_trained_to_the_end() -> None:
 
     assert history.best == pytest.approx((97, 97, 97, 97, 97, 97))
     assert "hollow: stopped early (3)" in search_.history_caption(history)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"data.augment": [[], [{"name": "flip"}]]},
+        {"stop.patience_epochs": [0, 1, "same"]},
+        {"data.augment": [[{"name": "rotate", "degrees": d}] for d in range(5)], "optim.lr": [1e-3, 1e-2], "seed": [1]},
+    ],
+)
+def test_values_that_are_no_numbers_have_their_figures_too(tmp_path: Path, space: dict[str, list[Any]]) -> None:
+    study = fake_study(tmp_path, models={"lenet": FakeModel(0.98)}, seeds=(43, 44, 45))
+    write_json(study.path / "finding.json", finding(space))
+
+    write_report(study)
+
+    assert len(list((study.path / "figures").glob("*.png"))) >= 2

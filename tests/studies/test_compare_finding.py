@@ -70,6 +70,18 @@ def test_many_beaten_models_are_told_by_the_nearest_and_the_farthest(tmp_path):
     assert "m4 by 4.0" in sentence
 
 
+def test_a_model_of_other_seeds_does_not_hide_what_can_be_told_of_the_others(tmp_path):
+    both, third = members(tmp_path / "a", CLEAR), members(tmp_path / "b", {"third": [9700]})
+    other = [Member("third", 7, third[0].run)]
+
+    sentence = conclude([*both, *other])["sentence"]
+
+    assert sentence == (
+        "two_conv_cnn beats lenet by 0.89 ± 0.18 points (test accuracy, n = 3 seeds); with third it has fewer than two "
+        "seeds in common"
+    )
+
+
 def test_holm_takes_a_difference_back_that_stands_alone(tmp_path):
     pair = {"a": [9810, 9822, 9815], "b": [9819, 9840, 9828]}
     alone = conclude(members(tmp_path, pair))["pairs"][0]

@@ -271,6 +271,29 @@ def test_fewer_trials_than_are_there_are_said_to_be_there(base: Recipe, tmp_path
     assert "2 trials were asked for, and 3 were there already: all of them count" in by(2).finding["caveats"]
 
 
+def test_trial_that_a_search_for_fewer_takes_up_is_shown_under_a_name_that_there_is(
+    base: Recipe, tmp_path: Path
+) -> None:
+    def by(trials: int) -> Search:
+        return question(base, "optim.lr=1e-5,3e-3,1e-2", trials=trials, pruner="none", seeds=1)
+
+    interrupted, stop = interruptions(7)  # in the third
+    assert search(by(3), tmp_path, command="", interrupted=interrupted, show=stop) is None
+    positions: set[int] = set()
+
+    study = searched(by(2), tmp_path, show=lambda position, event: positions.add(position))
+
+    assert len(facts(study)["trials"]) == 3
+    assert positions == {1, 2}
+    assert by(2).names == ["trial 1 of 2", "trial 2 of 2", "winner, seed 43"]
+
+
+def test_epochs_of_all_trials_are_those_that_the_search_varied(base: Recipe, tmp_path: Path) -> None:
+    study = searched(question(base, "train.epochs=1,2,4", seeds=1), tmp_path, test=False)
+
+    assert facts(study)["epochs"] == {"each": 3, "trained": 7, "full": 7}
+
+
 def test_damaged_database_of_the_folder_is_named(base: Recipe, tmp_path: Path) -> None:
     what = question(base, "optim.lr=1e-3,1e-2")
     folder = Workspace(tmp_path).folder("studies", what.name)

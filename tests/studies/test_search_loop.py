@@ -188,6 +188,19 @@ def test_no_point_is_tried_twice_and_a_small_grid_ends_the_search():
     assert len(train.trained) == len(trials_of(study, count=50).known) == GRID.size
 
 
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("seed", [0, 1, 42])
+def test_a_range_of_whole_numbers_is_searched_to_its_last_point(sampler: str, seed: int):
+    space = Space(axes_of((), ("train.batch_size=1..10",)))
+    study, base = new_study(), BASE.override({"seed": seed})
+
+    assert search_loop.ask_in_turn(trials_of(study, space, count=8, sampler=sampler, base=base), Fake())
+    assert len(told(study)) == 8
+
+    assert search_loop.ask_in_turn(trials_of(study, space, count=50, sampler=sampler, base=base), Fake())
+    assert sorted(trial.params["train.batch_size"] for trial in trials_of(study, space).known) == [*range(1, 11)]
+
+
 def test_more_trials_go_on_with_those_that_are_there():
     study, train = new_study(), Fake()
     search_loop.ask_in_turn(trials_of(study, count=3), train)

@@ -176,17 +176,20 @@ def _front(numbers: CostNumbers) -> list[CostPoint]:
 def cost_caption(panels: Sequence[CostNumbers]) -> str:
     """Names the models that nothing beats in both respects; costs of one front stand in one sentence."""
     alike: dict[tuple[str, ...], list[CostNumbers]] = {}
-    for numbers in panels:
+    level = [numbers for numbers in panels if len({point.cost for point in numbers.points}) == 1]
+    for numbers in (numbers for numbers in panels if numbers not in level):
         alike.setdefault(tuple(point.label for point in _front(numbers)), []).append(numbers)
     told = []
     for front, group in alike.items():
         names = f"In {listed([COSTS[numbers.cost][0] for numbers in group])},"
         if len(front) == 1:
-            told.append(f"{names} {front[0]} is the cheapest and has the highest mean.")
+            told.append(f"{names} none is cheaper than {front[0]}, and none has a higher mean.")
             continue
         named = [_step(point, group) for point in _front(group[0])]
         steps = ", ".join(named) if len(named) <= 4 else f"{len(named)} steps from {named[0]} to {named[-1]}"
         told.append(f"{names} each gain in accuracy costs more: {steps}{_beaten(group[0])}.")
+    if level:
+        told.append(f"In {listed([COSTS[numbers.cost][0] for numbers in level])}, all are alike.")
     how = "Up and to the left is better; the grey line joins the models that no other beats in both (Pareto's front)"
     hollow = "; hollow: beaten" if any(len(numbers.best) < len(numbers.points) for numbers in panels) else ""
     return " ".join([*told, f"{how}{hollow}. Strokes: 95 % intervals of the accuracy."])
@@ -203,7 +206,7 @@ def _beaten(numbers: CostNumbers) -> str:
     if not others:
         return ""
     who = listed(others) if len(others) <= 3 else f"{len(others)} others"
-    return f"; {who} cost{'s' if len(others) == 1 else ''} more and score{'s' if len(others) == 1 else ''} less"
+    return f"; {who} cost{'s' if len(others) == 1 else ''} no less and score{'s' if len(others) == 1 else ''} no more"
 
 
 def _dominates(other: CostPoint, point: CostPoint) -> bool:

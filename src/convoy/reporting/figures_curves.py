@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from convoy.reporting import ticks
 from convoy.reporting.palette import MUTED, Look
 
+CUT = " Runs of one model that differ in length are drawn as far as all of them go."
 SLIGHT_GAP = 0.5  # points between training and validation accuracy that are not worth a warning
 Metrics = Sequence[Mapping[str, Any]]
 
@@ -58,7 +59,10 @@ def curve_numbers(runs: Mapping[str, Sequence[Metrics]], quantity: Literal["loss
             cut = cut or any(len(values) > length for values in series)
             table = np.array([values[:length] for values in series])  # (seeds, epochs)
             curves.append(Curve(label, part, *(tuple(v.tolist()) for v in (table.mean(0), table.min(0), table.max(0)))))
-    return CurveNumbers(quantity, tuple(curves), max((len(group) for group in runs.values()), default=0), cut)
+    validated = {curve.label for curve in curves if curve.part == "validation"}
+    # A test part that was looked at beside, by a fault, chose nothing.
+    chosen = tuple(curve for curve in curves if curve.part != "test" or curve.label not in validated)
+    return CurveNumbers(quantity, chosen, max((len(group) for group in runs.values()), default=0), cut)
 
 
 def selected_accuracy(runs: Mapping[str, Sequence[Metrics]]) -> CurveNumbers | None:
@@ -73,12 +77,13 @@ def selected_accuracy(runs: Mapping[str, Sequence[Metrics]]) -> CurveNumbers | N
 def selected_caption(numbers: CurveNumbers) -> str:
     """Who leads after the first epoch, and who at the end."""
     early, late = (max(numbers.curves, key=lambda curve: curve.mean[place]) for place in (0, -1))
-    told = f"After the first epoch {early.label} is highest ({early.mean[0]:.2f} %), at the end "
+    end = "where the lines end" if numbers.cut else "at the end"
+    told = f"After the first epoch {early.label} is highest ({early.mean[0]:.2f} %), {end} "
     told += f"{'still ' if early is late else ''}{late.label} ({late.mean[-1]:.2f} %)."
     if len(numbers.curves) == 1:
-        told = f"From {early.mean[0]:.2f} % after the first epoch to {late.mean[-1]:.2f} % at the end."
+        told = f"From {early.mean[0]:.2f} % after the first epoch to {late.mean[-1]:.2f} % {end}."
     band = " Bands span the seeds." if numbers.seeds > 1 else ""
-    return f"{told}{band} The axis does not begin at 0."
+    return f"{told}{band}{CUT if numbers.cut else ''} The axis does not begin at 0."
 
 
 def label_by_epoch(axes: Axes, longest: int, quantity: Literal["loss", "accuracy"]) -> None:
@@ -119,7 +124,7 @@ def curves_caption(accuracy: CurveNumbers) -> str:
     selected = {curve.label: curve for curve in accuracy.curves if curve.part != "train"}
     trained = {curve.label: curve for curve in accuracy.curves if curve.part == "train"}
     band = " Bands span the seeds." if accuracy.seeds > 1 else ""
-    cut = " Runs of one model that differ in length are drawn as far as all of them go." if accuracy.cut else ""
+    cut = CUT if accuracy.cut else ""
     if not selected:
         ends = "; ".join(f"{label} {curve.mean[-1]:.2f} %" for label, curve in trained.items())
         return (

@@ -119,7 +119,7 @@ def brightness(gallery: Mapping[str, np.ndarray], classes: Sequence[str]) -> str
     means = {place: 100 * float(images[labels == place].mean()) / 255 for place in np.unique(labels).tolist()}
     dark, bright = min(means, key=lambda c: means[c]), max(means, key=lambda c: means[c])
     return (
-        f"On average {classes[bright]} is the brightest ({means[bright]:.0f} % of white), "
+        f"On average over these samples {classes[bright]} is the brightest ({means[bright]:.0f} % of white), "
         f"{classes[dark]} the darkest ({means[dark]:.0f} %)."
     )
 

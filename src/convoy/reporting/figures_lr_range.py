@@ -47,9 +47,9 @@ def draw_range(axes: Axes, numbers: RangeNumbers, colour: str) -> None:
 
 
 def range_caption(numbers: RangeNumbers) -> str:
-    burst = (
-        f"At {numbers.diverges:.2g} (dashed line) half of what was gained is lost again."
-        if numbers.diverges is not None
-        else "The loss did not rise again: a higher rate could still be tried."
-    )
+    burst = "The loss did not rise again: a higher rate could still be tried."
+    if numbers.lowest is None:
+        burst = "Nothing was gained that a higher rate could lose."
+    elif numbers.diverges is not None:
+        burst = f"At {numbers.diverges:.2g} (dashed line) half of what was gained is lost again."
     return f"Thin: single batches; thick: smoothed. {burst} The rate rises at each update by the same factor."

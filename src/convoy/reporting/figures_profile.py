@@ -62,11 +62,14 @@ def draw_cost_bars(axes: Axes, numbers: CostBars, look: Look) -> None:
 def cost_bars_caption(panels: Sequence[CostBars]) -> str:
     """By how much the dearest exceeds the cheapest, in each respect."""
     told: dict[tuple[str, str], list[str]] = {}
+    level = [numbers.cost for numbers in panels if len(numbers.values) > 1 and len(set(numbers.values)) == 1]
     for numbers in panels:
         values = dict(zip(numbers.labels, numbers.values, strict=True))
         low, high = (choose(values, key=lambda label: values[label]) for choose in (min, max))
-        if values[low] > 0:
+        if 0 < values[low] < values[high]:
             told.setdefault((high, low), []).append(f"{plain(values[high] / values[low])} times the {numbers.cost}")
     sentences = [f"{high} has {listed(times)} of {low}." for (high, low), times in told.items()]
+    if level:
+        sentences.append(f"All have the same {listed(level)}.")
     lines = " Thin lines: 95 % intervals over seeds." if any(any(numbers.spans) for numbers in panels) else ""
     return " ".join([*sentences, f"Bars begin at 0.{lines}"])

@@ -40,8 +40,7 @@ def lines(
         validated = {curve.label for curve in curves if curve.part == "validation"}
         for curve in curves:
             role = "training" if curve.part == "train" else "held out"
-            if curve.part != "test" or curve.label not in validated:
-                found.append(Line(protocol, curve, role, tuple(range(1, len(curve.mean) + 1))))
+            found.append(Line(protocol, curve, role, tuple(range(1, len(curve.mean) + 1))))
         openings = [opened(protocol, label, runs[label][0], quantity) for label in runs if label in validated]
         found += [line for line in openings if line is not None]
     return tuple(found)

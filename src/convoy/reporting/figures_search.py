@@ -33,7 +33,6 @@ class Tried(NamedTuple):
 class Trials(NamedTuple):
     paths: tuple[str, ...]
     tried: tuple[Tried, ...]  # in the order in which they were tried
-    epochs: int  # of a trial that is trained to the end
     winner: int  # place among the tried
 
     def column(self, path: str) -> list[Any]:
@@ -52,7 +51,7 @@ def trial_numbers(finding: Mapping[str, Any]) -> Trials:
     )
     winner = next(place for place, trial in enumerate(trials) if trial["number"] == finding["winner"]["number"])
     paths = tuple(axis["path"] for axis in finding["space"])
-    return Trials(paths, tried, finding["epochs"]["each"], winner)
+    return Trials(paths, tried, winner)
 
 
 def word(path: str) -> str:
@@ -69,8 +68,8 @@ def is_numeric(values: Sequence[Any]) -> bool:
 
 def is_log(values: Sequence[Any]) -> bool:
     """Whether the values lie more evenly in their logarithm."""
-    distinct = sorted(set(values))
-    if not is_numeric(distinct) or distinct[0] <= 0 or len(distinct) < 3:
+    distinct = sorted(set(values)) if is_numeric(values) else []
+    if len(distinct) < 3 or distinct[0] <= 0:
         return False
     return distinct[-1] >= DECADE * distinct[0] or distinct[2] / distinct[1] >= 2
 
@@ -268,7 +267,8 @@ def draw_parallel(axes: Axes, numbers: Trials) -> None:
     for place, path in enumerate(numbers.paths):
         values = numbers.column(path)
         axes.axvline(place, color=RULE, linewidth=0.8)
-        ends = _in_order(values) if len(set(map(str, values))) <= 4 else (min(values), max(values))
+        ends = _in_order(values)
+        ends = ends if len(ends) <= 4 else (ends[0], ends[-1])
         at = _scaled([*values, *ends])[-len(ends) :]
         for value, height in zip(ends, at, strict=True):
             side = -1 if place == len(numbers.paths) - 1 else 1

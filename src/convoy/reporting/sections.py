@@ -182,6 +182,9 @@ def data(groups: Groups) -> Section:
         depth = {1: "grey", 3: "colour"}.get(table["in_chans"], f"{table['in_chans']} channels")
         size = f"{table['image_size']} × {table['image_size']} pixels"
         caption = f"{shown} images of {clean(table['name'])}, {each}: {size}, {depth}. "
+        pictured = len(set(first.gallery["samples_labels"].tolist()))
+        if pictured < len(first.classes):
+            caption += f"Of {pictured} of the {len(first.classes)} classes. "
         caption += images_.brightness(first.gallery, first.classes)
         blocks.append(Gallery("samples", "Samples", samples, caption, beside=beside))
     balance = classes_.balance_numbers(first.data, first.classes)

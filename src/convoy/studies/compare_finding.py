@@ -140,10 +140,19 @@ def _sentence(rows: Sequence[Row], pairs: Sequence[Pair], metric: str) -> str:
     if len(rows) == 1:
         return _alone(rows[0], metric)
     first, *others = _ranked(rows)
-    against = [_between(pairs, first["label"], other["label"]) for other in others]
-    if any(pair is None for pair in against):
-        return _not_compared(first, others, metric)
-    known = [pair for pair in against if pair is not None]
+    against = {other["label"]: _between(pairs, first["label"], other["label"]) for other in others}
+    unpaired = [other for other in others if against[other["label"]] is None]
+    known = [pair for pair in against.values() if pair is not None]
+    if not known:
+        return _not_compared(first, unpaired, pairs, metric)
+    told = _against(first, known, pairs, metric)
+    if unpaired:
+        told += f"; with {listed([row['label'] for row in unpaired], 'or')} it has fewer than two seeds in common"
+    return told
+
+
+def _against(first: Row, known: Sequence[Pair], pairs: Sequence[Pair], metric: str) -> str:
+    """The leader against those that it can be compared with."""
     beaten = [pair for pair in known if pair["distinguishable"]]
     level = [pair for pair in known if not pair["distinguishable"]]
     basis = f"{metric}, {_basis(known)}"
@@ -154,8 +163,8 @@ def _sentence(rows: Sequence[Row], pairs: Sequence[Pair], metric: str) -> str:
         between = f"{_points(level[0])} between them{_why_level(level[0], pairs)}, {basis}"
         sentence = f"{leader} and {level[0]['b']} are not distinguishable with these data ({between})"
     else:
-        count = "any" if len(level) == len(others) else len(level)
-        some = f"{count} of the {len(others)} others" if len(level) > NAMED else ""
+        count = "any" if len(level) == len(known) else len(level)
+        some = f"{count} of the {len(known)} others" if len(level) > NAMED else ""
         names = some or listed([pair["b"] for pair in level], "or")
         largest = max(level, key=lambda pair: pair["difference"]["mean"])
         highest = "accuracy" if _over_images(largest) else "mean"
@@ -178,13 +187,14 @@ def _alone(row: Row, metric: str) -> str:
     return f"{row['label']} reaches {number} {interval} % {metric} (n = {estimate.n} seeds)"
 
 
-def _not_compared(first: Row, others: Sequence[Row], metric: str) -> str:
-    """The leader shares too few seeds with somebody: numbers, and what it would take."""
+def _not_compared(first: Row, others: Sequence[Row], pairs: Sequence[Pair], metric: str) -> str:
+    """The leader shares too few seeds with all others: numbers, and what it would take."""
     second = others[0]
+    below = "; pairs of the others that can be compared stand below" if pairs else ""
     return (
         f"Which model is better cannot be told from these runs: {_short(first)} and {_short(second)} {metric}"
         f"{f', {len(others) - 1} more below' if len(others) > 1 else ''}, with fewer than two seeds in common; "
-        f"train each with the same 3 seeds or more"
+        f"train each with the same 3 seeds or more{below}"
     )
 
 

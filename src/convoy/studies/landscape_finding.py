@@ -122,6 +122,8 @@ def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: 
         return f"Over {rates} the loss of {label} differs by {mean:.3g} on average over {_counted(found):,} steps"
     narrow, *_, wide = sorted(known, key=known.__getitem__)  # two labels even where both bands are as wide
     pair = next(pair for pair in pairs if {pair["a"], pair["b"]} == {narrow, wide})
+    if pair["narrower"] is not None:  # by the steps that both have, where the widths are each band's own
+        narrow, wide = sorted((narrow, wide), key=lambda label: label != pair["narrower"])
     told = _between(pair["ratios"]["loss"]["all"], flipped=pair["b"] == wide)
     if pair["narrower"] is None:
         return (
@@ -189,11 +191,12 @@ def _caveats(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], steps:
         caveats.append(f"{left_out:,} steps at which a run's loss was not finite count in no width: the band is wider")
     if any(run.slim for run in runs):
         caveats.append("Archived runs keep every so many-th step, and no weights to draw a surface about")
-    if images:
+    drawn = [each for each in found if each.surfaces]
+    if drawn:
         shown = f"{images:,} training images"
         caveats.append(f"Surfaces are slices through a space of very many directions, on {shown}, of one seed")
-    if images and any("path" not in each.surfaces for each in found):
-        caveats.append("A training path takes two epochs or more: it is not drawn of a shorter run")
+    if any("path" not in each.surfaces for each in drawn):
+        caveats.append("A training path takes two epochs or more, in which the weights do not go straight on")
     return caveats
 
 

@@ -103,7 +103,8 @@ def fault_row(fault: Fault, measure: str, without: Sequence[Run], with_: Sequenc
     if not _may_compare(measure, [*without, *with_]):
         return row | empty | {"words": f"{_name(measure)}: the runs are of several machines"}
     over_folds = fault.over == FOLD and len(a) > 1
-    effect, p = _over_folds(fault, a, b, without) if over_folds else _paired(a, b, MEASURES[measure].grain(without[0]))
+    grain = MEASURES[measure].grain(without[0])
+    effect, p = _over_folds(fault, a, b, without, grain) if over_folds else _paired(a, b, grain)
     sides = [nadeau_bengio(each, *sizes(without)) if over_folds else t_interval(each) for each in (b, a)]
     alike = [same_bits(*pair) for pair in zip(with_, without, strict=True)] if effect.mean == 0 else [False]
     same = False if False in alike else None if None in alike else True
@@ -165,12 +166,14 @@ def _may_compare(measure: str, runs: Sequence[Run]) -> bool:
     return not MEASURES[measure].of_machine or comparable(runs)
 
 
-def _over_folds(fault: Fault, a: Sequence[float], b: Sequence[float], runs: Sequence[Run]) -> tuple[Estimate, float]:
+def _over_folds(
+    fault: Fault, a: Sequence[float], b: Sequence[float], runs: Sequence[Run], grain: float
+) -> tuple[Estimate, float]:
     """The folds' training parts share images: the plain t interval would be too narrow."""
     n_train, n_test = sizes(runs)
     if fault.paired:
-        return nadeau_bengio_test(a, b, n_train, n_test)
-    return welch(a, b, overlap=n_test / n_train)
+        return nadeau_bengio_test(a, b, n_train, n_test, step=grain)
+    return welch(a, b, overlap=n_test / n_train, step=grain)
 
 
 def correct_together(rows: Sequence[Row]) -> None:

@@ -55,7 +55,7 @@ class Search:
         ):
             if name not in known:
                 raise unknown(kind, name, known)
-        if self.trials is None and self.space.size is None:
+        if self.trials is None and not self.space.is_grid:
             raise ValueError("a range has no full grid: give the number of --trials, or a --grid")
         if (self.trials is not None and self.trials < 2) or self.space.size == 1:
             raise ValueError("a search needs two trials or more")
@@ -150,8 +150,14 @@ def search(
         owners = {frozen.user_attrs.get("owner", "") for frozen in trials.known}
         if asked.pruner == "halving" and owners - {trials.owner}:
             raise ValueError("another process is at this search, and halving, which compares all trials, is not shared")
+        first = len(asked.names) - asked.seeds  # of the winner's runs
+
+        def tell(position: int, event: Event) -> None:
+            """Trials that an earlier call asked for, and this one does not, go on under the name of the last."""
+            show(min(position, first - 1), event)
+
         loop = search_loop.halve if asked.pruner == "halving" else search_loop.ask_in_turn
-        if not loop(trials, _Training(out, where, interrupted, show)) or interrupted():
+        if not loop(trials, _Training(out, where, interrupted, tell)) or interrupted():
             return None
         known = trials.known
         if any(not frozen.state.is_finished() for frozen in known):
@@ -159,7 +165,6 @@ def search(
         best = search_loop.winner(trials.study)
         winner = trials.recipe(best)
         entries = [Entry(asked.label, winner.override({"seed": seed})) for seed in asked.fresh_seeds]
-        first = len(asked.names) - len(entries)
         members = train_all(
             entries, out, test=test, interrupted=interrupted, show=lambda place, event: show(first + place, event)
         )

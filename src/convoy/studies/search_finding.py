@@ -36,7 +36,7 @@ def conclude(
     trials = [_trial(number, frozen, asked.space, folder) for number, frozen in enumerate(known, start=1)]
     winner = next(trial for trial, frozen in zip(trials, known, strict=True) if frozen.number == best.number)
     importance, of_what = importances(known)
-    full = asked.base.train.epochs * max(asked.count, len(trials))
+    full = sum(trial["params"].get("train.epochs", asked.base.train.epochs) for trial in trials)
     finding = {
         "kind": "search",
         "metric": f"{part} accuracy",
@@ -78,12 +78,13 @@ def said(params: Params) -> str:
 def importances(known: Sequence[FrozenTrial]) -> tuple[dict[str, float] | None, str]:
     """Which share of the accuracy's variance each key explains (fANOVA, Hutter et al. 2014), and over which trials.
 
-    None where they are too few, or all alike.
+    None where they are too few, or all alike. Those that diverged have no accuracy to explain.
     """
-    ended = [frozen for frozen in known if frozen.state == TrialState.COMPLETE]
+    sound = [frozen for frozen in known if not frozen.user_attrs.get("diverged")]
+    ended = [frozen for frozen in sound if frozen.state == TrialState.COMPLETE]
     of_what = "trained to the end"
     if len(ended) < FEWEST_ENDED:
-        ended, of_what = list(known), "whatever epoch they came to"
+        ended, of_what = sound, "whatever epoch they came to"
     copies = [
         create_trial(params=frozen.params, distributions=frozen.distributions, value=_accuracy(frozen))
         for frozen in ended
@@ -94,7 +95,7 @@ def importances(known: Sequence[FrozenTrial]) -> tuple[dict[str, float] | None, 
     study = optuna.create_study(direction="maximize")
     study.add_trials(copies)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    shares = optuna.importance.get_param_importances(study, evaluator=evaluator, params=varied)
+    shares = optuna.importance.get_param_importances(study, evaluator=evaluator, params=varied, normalize=False)
     return dict(shares), f"{len(copies)} trials, {of_what}"
 
 
@@ -145,6 +146,8 @@ def _caveats(finding: Mapping[str, Any], asked: Search, members: Sequence[Member
         *_close(finding),
         *_at_the_edge(winner["params"], asked.space),
     ]
+    if method["trials"] < asked.count:
+        told.append(f"{asked.count} trials were asked for: after {method['trials']} nothing new was drawn")
     if method["trials"] > asked.count:
         told.append(
             f"{asked.count} trials were asked for, and {method['trials']} were there already: all of them count"

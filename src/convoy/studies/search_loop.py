@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from convoy.randomness import derive_seed
 from convoy.recipe import Recipe
-from convoy.studies.space import Space
+from convoy.studies.space import MOST_POINTS, Space
 
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("halving", "hyperband", "median", "none")
@@ -98,8 +98,9 @@ class Trials:
             known = self.known
             if len(known) >= self.count:
                 return None
-            # A fresh sampler for each: what it draws then hangs on the trials before, and on nothing that a kill loses.
-            self.study.sampler = sampler(self._sampler, derive_seed(self.base.seed, "sampler", len(known)))
+            # A fresh sampler for each: what it draws then hangs on the draws before, and on nothing that a kill loses.
+            drawn = len(self.study.get_trials(deepcopy=False))
+            self.study.sampler = sampler(self._sampler, derive_seed(self.base.seed, "sampler", drawn))
             trial = self.study.ask(self.space.distributions)
             is_stray = self.is_grid and "point" not in trial.user_attrs  # another process took the grid's last point
             if not is_stray and all(other.params != trial.params for other in known):
@@ -136,7 +137,7 @@ class Trials:
 
     def _propose_untried(self, tried: Sequence[dict[str, Any]]) -> None:
         """Samplers repeat themselves on a small grid; a point that was trained already teaches nothing."""
-        if self.space.size is None or self.is_grid:
+        if self.space.size is None or self.space.size > MOST_POINTS or self.is_grid:
             return
         seed = derive_seed(self.base.seed, "untried", len(tried))
         untried = next((point for point in self.space.points(seed) if point not in tried), None)

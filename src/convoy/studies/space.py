@@ -53,6 +53,10 @@ class Values:
     def extremes(self) -> tuple[Any, ...]:
         return self.values
 
+    @property
+    def points(self) -> Sequence[Any] | None:
+        return self.values
+
     def value(self, stored: Any) -> Any:
         return next(value for value in self.values if _stored(value) == stored)
 
@@ -91,6 +95,11 @@ class Range:
     def extremes(self) -> tuple[Any, ...]:
         return self.low, self.high
 
+    @property
+    def points(self) -> Sequence[Any] | None:
+        """None where it holds endlessly many."""
+        return range(int(self.low), int(self.high) + 1) if self.is_whole else None
+
     def value(self, stored: Any) -> Any:
         return stored
 
@@ -119,19 +128,23 @@ class Space:
 
     @property
     def size(self) -> int | None:
-        """Of the full grid; None where a range makes it endless."""
-        if any(isinstance(axis, Range) for axis in self.axes):
-            return None
-        return math.prod(len(axis.extremes) for axis in self.axes)
+        """How many points it has; None where a range makes them endless."""
+        counts = [None if axis.points is None else len(axis.points) for axis in self.axes]
+        known = [count for count in counts if count is not None]
+        return math.prod(known) if len(known) == len(counts) else None
+
+    @property
+    def is_grid(self) -> bool:
+        return all(isinstance(axis, Values) for axis in self.axes)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         return {axis.path: axis.distribution for axis in self.axes}
 
     def points(self, seed: int) -> list[dict[str, Any]]:
-        """The full grid as a storage knows it, shuffled: a tie must not always go to the same corner."""
+        """All points as a storage knows them, shuffled: a tie must not always go to the same corner."""
         assert self.size is not None
-        stored = [[_stored(value) for value in axis.extremes] for axis in self.axes]
+        stored = [[_stored(value) for value in axis.points or ()] for axis in self.axes]
         grid = [dict(zip(self.paths, point, strict=True)) for point in product(*stored)]
         random.Random(seed).shuffle(grid)
         return grid
