@@ -12,7 +12,7 @@ import pytest
 
 from convoy import api, archive
 from convoy.evaluation.load import network_of
-from convoy.files import write_arrays, write_json
+from convoy.files import write_arrays, write_bytes, write_json
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
 from convoy.studies.measures import MEASURES
@@ -73,6 +73,35 @@ def test_an_archived_run_without_a_test_score_is_trained_anew_to_open_the_test_s
 
     assert "test" in run.scores
     assert run.scores["validation"] == shut.scores["validation"]
+
+
+def test_a_folder_of_whole_runs_is_no_archive(trained: Run, tmp_path: Path) -> None:
+    for name in ("scores.json", "steps.npz", "best.safetensors"):
+        assert (trained.path / name).is_file()
+
+    with pytest.raises(ValueError, match="has its weights there; an archive is a folder of small runs"):
+        kept(trained, trained.path.parent)
+    with pytest.raises(ValueError, match="has its weights there"):
+        archive.adopt(trained.path.parent, tmp_path)
+
+    assert (trained.path / "best.safetensors").is_file()
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_a_run(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "predictions.npz":
+            raise OSError(28, "No space left on device")
+        write_bytes(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "write_bytes", full)
+        with pytest.raises(OSError, match="No space"):
+            kept(trained, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+    assert kept(trained, tmp_path).predictions
 
 
 def test_the_test_score_that_came_later_is_archived_too(tiny: Make, tmp_path: Path) -> None:

@@ -14,12 +14,16 @@ from convoy.recipe import Override, Recipe, builtin_names, check_once, resolve
 from convoy.registry import is_user_class
 from convoy.runs import DEFAULT_OUT, Run, Study, command_line, file_name, locate, model_label
 
-GO_ON = "stopped and saved; run the same command again to go on"
 WEIGHTS = (".safetensors", ".pth", ".pt")
 
 
 class Stopped(KeyboardInterrupt):
     """An interrupted command whose runs saved themselves; the message says how to go on."""
+
+
+def go_on(*, fresh: bool) -> str:
+    """What to do after an interruption; a fresh start would throw away what was saved."""
+    return f"stopped and saved; run the same command again{' without --fresh' if fresh else ''} to go on"
 
 
 def train(
@@ -60,7 +64,7 @@ def train(
             tell(0, event)
             values = event.values
     if values["state"] != "finished":
-        raise Stopped(GO_ON)
+        raise Stopped(go_on(fresh=fresh))
     return Run(Path(values["run"]))
 
 
@@ -115,7 +119,7 @@ def compare(
             interrupted=interrupted,
             show=tell,
         )
-    return _whole(study)
+    return _whole(study, fresh=fresh)
 
 
 def lr_range(
@@ -156,7 +160,7 @@ def lr_range(
             interrupted=interrupted,
             show=tell,
         )
-    return _whole(study)
+    return _whole(study, fresh=fresh)
 
 
 def report(target: Run | Study | str | Path, *, out: str | Path = DEFAULT_OUT) -> Path:
@@ -319,10 +323,10 @@ def _display(names: Sequence[str], show: bool, to_stderr: bool) -> Iterator[Call
         yield display.show
 
 
-def _whole(study: Study | None) -> Study:
+def _whole(study: Study | None, *, fresh: bool = False) -> Study:
     """Raises Stopped where an interruption left no study."""
     if study is None:
-        raise Stopped(GO_ON)
+        raise Stopped(go_on(fresh=fresh))
     return study
 
 

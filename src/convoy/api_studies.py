@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from convoy.api import GO_ON, Stopped, _display, _label, _overrides, _resolve, _weights, _whole, report
+from convoy.api import Stopped, _display, _label, _overrides, _resolve, _weights, _whole, go_on, report
 from convoy.process import interruptible
 from convoy.recipe import Override, Recipe, check_once
 from convoy.registry import unknown
@@ -64,7 +64,7 @@ def crossval(
             interrupted=interrupted,
             show=tell,
         )
-    return _whole(study)
+    return _whole(study, fresh=fresh)
 
 
 def landscape(
@@ -115,7 +115,7 @@ def landscape(
             interrupted=interrupted,
             show=tell,
         )
-    return _whole(study)
+    return _whole(study, fresh=fresh)
 
 
 def reproduce(
@@ -197,7 +197,7 @@ def reproduce(
             study = reproduce_all.gather(studies, waiting, out, name=called, command=command_line())
             page = report(study)
     if not finished:
-        raise Stopped(f"{GO_ON}; what is there already: {page}")
+        raise Stopped(f"{go_on(fresh=fresh)}; what is there already: {page}")
     return study
 
 
@@ -296,5 +296,5 @@ def check_claim(
             show=tell,
         )
     if members is None:
-        raise Stopped(GO_ON)
+        raise Stopped(go_on(fresh=fresh))
     return claims.judge(ready, members)

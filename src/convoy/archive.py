@@ -17,7 +17,8 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -50,20 +51,26 @@ def keep(run: Run, folder: str | Path, *, measured: Mapping[str, float] | None =
         raise ValueError(f"{run.path} is {run.state}: only finished runs are archived")
     target = Path(folder) / run.name
     if not _is_kept(target, run, measured or {}):
-        write_bytes(target / "recipe.toml", tomli_w.dumps(_portable(run)).encode())
-        own = {"bits": bits(run), "measured": dict(run.status.get("measured", {}) if run.slim else measured or {})}
-        status = {**run.status, **{key: value for key, value in own.items() if value}}
-        write_bytes(target / "status.json", _compact(_without_paths(status)).encode())
-        for name in JSON_FILES:
-            if (run.path / name).is_file():
-                write_bytes(target / name, _compact(_without_paths(read_json(run.path / name))).encode())
-        write_bytes(target / "metrics.jsonl", "".join(_line(epoch) for epoch in run.metrics).encode())
-        looks = {name: values for name, values in run.arrays.items() if name != "first_layer_filters"}
-        slim = {"predictions.npz": _classes(run), "steps.npz": thinned(run.steps), "arrays.npz": looks}
-        for name, arrays in slim.items():
-            if arrays:
-                write_bytes(target / name, _compressed(arrays))
+        _check_archive(Path(folder))
+        with _written_beside(target) as beside:
+            _write_slim(run, beside, measured or {})
     return Run(target)
+
+
+def _write_slim(run: Run, target: Path, measured: Mapping[str, float]) -> None:
+    write_bytes(target / "recipe.toml", tomli_w.dumps(_portable(run)).encode())
+    own = {"bits": bits(run), "measured": dict(run.status.get("measured", {}) if run.slim else measured)}
+    status = {**run.status, **{key: value for key, value in own.items() if value}}
+    write_bytes(target / "status.json", _compact(_without_paths(status)).encode())
+    for name in JSON_FILES:
+        if (run.path / name).is_file():
+            write_bytes(target / name, _compact(_without_paths(read_json(run.path / name))).encode())
+    write_bytes(target / "metrics.jsonl", "".join(_line(epoch) for epoch in run.metrics).encode())
+    looks = {name: values for name, values in run.arrays.items() if name != "first_layer_filters"}
+    slim = {"predictions.npz": _classes(run), "steps.npz": thinned(run.steps), "arrays.npz": looks}
+    for name, arrays in slim.items():
+        if arrays:
+            write_bytes(target / name, _compressed(arrays))
 
 
 def bits(run: Run) -> dict[str, str]:
@@ -97,14 +104,15 @@ def keep_study(study: Study, folder: str | Path) -> None:
 def adopt(folder: str | Path, out: str | Path) -> int:
     """Copies the archived runs that OUT does not hold finished into OUT/runs; how many. So with their studies.
 
-    Raises ValueError for a folder that is not there.
+    Raises ValueError for a folder that is not there, or holds runs with their weights.
     """
     if not Path(folder).is_dir():
         raise ValueError(f"{folder}: is no folder, and an archive of runs is one")
+    _check_archive(Path(folder))
     adopted = 0
     for recipe in sorted(Path(folder).glob("*/recipe.toml")):
         source, target = recipe.parent, Path(out) / "runs" / recipe.parent.name
-        if Run(source).finished:
+        if not source.name.startswith(".") and Run(source).finished:  # one that a kill left half written
             adopted += _adopt_run(source, target)
     for finding in sorted(Path(folder).parent.glob("studies/*/finding.json")):
         target = Path(out) / "studies" / finding.parent.name
@@ -132,14 +140,30 @@ def _adopt_run(source: Path, target: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copied beside and renamed in, so that a kill leaves no half of a run that would be taken for a whole one."""
+    with _written_beside(target) as beside:
+        shutil.copytree(source, beside, dirs_exist_ok=True)
+
+
+@contextmanager
+def _written_beside(target: Path) -> Iterator[Path]:
+    """A folder that becomes `target` once it is whole: a kill leaves no half of a run that would be taken for one."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".adopted-", dir=target.parent))
-    shutil.copytree(source, beside, dirs_exist_ok=True)
-    if target.exists():  # begun here and finished there
-        shutil.rmtree(target)
-    beside.chmod(0o755)
-    beside.rename(target)
+    beside = Path(tempfile.mkdtemp(prefix=".beside-", dir=target.parent))
+    try:
+        yield beside
+        if target.exists():  # begun here and finished there, or kept before
+            shutil.rmtree(target)
+        beside.chmod(0o755)
+        beside.rename(target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _check_archive(folder: Path) -> None:
+    """Raises ValueError for a folder of whole runs, which an archive would cut down."""
+    whole = next(folder.glob("*/best.safetensors"), None)
+    if whole is not None:
+        raise ValueError(f"{folder}: {whole.parent.name} has its weights there; an archive is a folder of small runs")
 
 
 def thinned(steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -170,6 +194,8 @@ def _portable(run: Run) -> dict[str, Any]:
     table = recipe.as_table()
     if "/" in recipe.data.name and not recipe.data.name.startswith("hf:"):
         table["data"]["name"] = run.data["name"]
+    if recipe.data.split.group_by is not None:
+        table["data"]["split"]["group_by"] = _nameless(recipe.data.split.group_by)
     if is_user_class(recipe.model.name):
         table["model"]["name"] = Path(recipe.model.name).name
     if recipe.model.init is not None:

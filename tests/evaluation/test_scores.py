@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convoy.evaluation.scores import hardest, score
+from convoy.evaluation.scores import hardest, probabilities, score
 
 NAMES = tuple("abcdefg")
 seeds = st.integers(0, 2**32 - 1)
@@ -87,3 +88,11 @@ def test_hardest_are_the_most_surely_wrong() -> None:
     logits = np.array([[9, 0], [5, 0], [0, 5], [np.nan, 0], [0.1, 0]], dtype=np.float32)
     labels = np.array([1, 1, 1, 0, 0])
     assert hardest(logits, labels, 3).tolist() == [3, 0, 1]
+
+
+def test_outputs_that_are_probabilities_already_stay_as_they_are() -> None:
+    logits, _ = case(3)
+    likely = probabilities(logits)
+    np.testing.assert_allclose(likely, F.softmax(torch.tensor(logits).double(), dim=1).numpy())
+    np.testing.assert_array_equal(probabilities(likely.astype(np.float32)), likely.astype(np.float32))
+    assert not np.allclose(probabilities(np.abs(logits)), np.abs(logits))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from convoy.recipe import Recipe
 from convoy.studies import experiment
 
 HEAD = """
@@ -58,3 +59,34 @@ def test_what_quick_changes_goes_on_top_of_the_arguments(tmp_path: Path) -> None
 
     assert part.study[0].asked(quick=False) == experiment.Crossval(folds=5, repeats=2)
     assert part.study[0].asked(quick=True) == experiment.Crossval(folds=2, repeats=2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('corrected = "lenet"', 'corrected = "lenet"\npublished = { test_accuracy = [0.97, 0.98] }', "is one number"),
+        ('corrected = "lenet"', 'corrected = "lenet"\ntold_as = { test_accuracy = "best_acc" }', "'best_acc'"),
+        ("[[study]]", '[[fault]]\nname = "f"\nsentence = "s"\nbase = "lenet"\nover = "data.split.foldx"', "counts up"),
+        ("[[study]]", '[[fault]]\nname = "f"\nsentence = "s"\nbase = "lenet"\nover = "model.name"', "counts up"),
+    ],
+)
+def test_what_would_fail_after_the_training_is_answered_before(
+    tmp_path: Path, before: str, after: str, said: str
+) -> None:
+    head = HEAD.replace("[[study]]\n", "") if before != "[[study]]" else HEAD
+    (tmp_path / "experiment.toml").write_text(head.replace(before, after))
+
+    with pytest.raises(ValueError, match=said) as error:
+        experiment.load(str(tmp_path / "experiment.toml"))
+
+    assert "\n" not in str(error.value)
+
+
+def test_a_fault_is_added_to_those_that_its_base_has() -> None:
+    fault = experiment.Fault(name="f", sentence="s", base="b", faults=("macs_as_flops",))
+    base = Recipe().override({"protocol.faults": ["sampled_labels"]})
+
+    without, with_ = fault.sides(base)
+
+    assert without.protocol.faults == ("sampled_labels",)
+    assert set(with_.protocol.faults) == {"sampled_labels", "macs_as_flops"}

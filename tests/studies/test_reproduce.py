@@ -334,6 +334,51 @@ def test_a_key_that_is_set_holds_for_every_run_and_is_named(experiment: Path, tm
     assert study.finding["claims"][0]["reduced"] == "only train.batch_size = 100"
 
 
+def test_what_a_claim_is_about_stays_whatever_is_set(experiment: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(experiment.parent, tmp_path / "small"))
+    text = EXPERIMENT.replace('"model.options.norm" = "none"', '"train.batch_size" = 32')
+    (folder / "experiment.toml").write_text(text)
+
+    study = again(folder / "experiment.toml", tmp_path, only=["claims"], set={"train.batch_size": 100}, seeds=1)
+
+    assert {member.run.recipe.train.batch_size for member in study.members} == {100, 32}
+
+
+def test_a_part_that_was_stopped_half_way_is_named_until_it_is_finished(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(api_studies, "interruptible", stopping_after(7))
+        with pytest.raises(api.Stopped):
+            again(experiment, tmp_path, only=["faults"])
+    (folder,) = (tmp_path / "studies").iterdir()
+    assert 0 < len(Study(folder).finding["faults"]) < 3
+
+    study = again(experiment, tmp_path, only=["claims"])
+    assert study.finding["missing"] == ["Not run yet: models, faults, crossval"]
+
+    study = again(experiment, tmp_path, only=["faults"])
+    assert study.finding["missing"] == ["Not run yet: models, crossval"]
+
+
+def test_a_run_that_was_deleted_since_is_trained_anew(experiment: Path, tmp_path: Path) -> None:
+    first = again(experiment, tmp_path, only=["models"], seeds=1)
+    shutil.rmtree(first.members[0].run.path)
+
+    study = again(experiment, tmp_path, only=["models"], seeds=1)
+
+    assert [member.run.name for member in study.members] == [member.run.name for member in first.members]
+
+
+def test_each_protocol_has_the_parameters_of_its_own_network(experiment: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(experiment.parent, tmp_path / "small"))
+    (folder / "published.toml").write_text('extends = "corrected.toml"\n[model.options]\nnorm = "none"\n')
+
+    row = again(folder / "experiment.toml", tmp_path, only=["crossval"], epochs=1).finding["models"][0]
+
+    assert row["corrected"]["parameters"] - row["as_published"]["parameters"] == 2 * (16 + 32)  # of two batch norms
+
+
 def test_quick_says_first_that_it_is_no_evidence(experiment: Path, tmp_path: Path) -> None:
     study = again(experiment, tmp_path, quick=True, seeds=1, only=["models"])
 

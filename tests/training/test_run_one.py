@@ -190,6 +190,47 @@ def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
     assert bits(finish(recipe, tmp_path / "broken")) == bits(whole)
 
 
+def test_a_fresh_run_that_is_stopped_says_how_it_goes_on(tiny: Make, tmp_path: Path, every_step: None) -> None:
+    events = list(run_one.run_one(tiny(), tmp_path, fresh=True, wish=interrupt_after(3)))
+    assert "run the same command again without --fresh to go on" in events[-1].text
+
+
+def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_on(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_step: None
+) -> None:
+    monkeypatch.setattr(run_one.stopping, "diverged", lambda ledger: "diverged" if ledger.step >= 3 else None)
+
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_one.finish, "score_held_out", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finish(tiny(), tmp_path)
+    (folder,) = (tmp_path / "runs").iterdir()
+    steps = len(Run(folder).steps["loss"])
+
+    again = finish(tiny(), tmp_path)
+
+    assert len(again.steps["loss"]) == steps
+    assert again.status["reason"] == "diverged"
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_found(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = finish(tiny(), tmp_path)
+    before = bits(first)
+    original, looks = Workspace.find, count()
+    monkeypatch.setattr(Workspace, "find", lambda space, key: original(space, key) if next(looks) else None)
+
+    run = finish(tiny(), tmp_path)
+
+    assert run.path == first.path
+    assert bits(run) == before
+    assert "training" not in (run.path / "log.txt").read_text().splitlines()[-1]
+
+
 def test_best_weights_go_back_with_the_checkpoint(tiny: Make, tmp_path: Path, every_step: None) -> None:
     run = finish(tiny(("train.epochs", 4)), tmp_path, wish=interrupt_after(17))  # in the third epoch
     best = run.path / "best.safetensors"
@@ -434,3 +475,14 @@ def test_quick_try_is_flagged_and_takes_that_many_images(tiny: Make, tmp_path: P
     assert run.data["counts"] == {"train": 80, "validation": 20, "test": 100}
     assert "quick try: limited to 100 images, no evidence" in run.status["flags"]
     assert "no evidence" in (run.path / "log.txt").read_text()
+
+
+def test_a_network_that_cannot_take_one_image_is_refused_before_it_is_trained(
+    tiny: Make, net: Path, tmp_path: Path
+) -> None:
+    net.write_text(net.read_text().replace("flatten(1)))", "flatten(1))).squeeze().log_softmax(dim=1)"))
+
+    with pytest.raises(ValueError, match="Dimension out of range"):
+        finish(tiny(), tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()

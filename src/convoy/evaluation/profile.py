@@ -154,6 +154,10 @@ def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | 
     return subject
 
 
+def parameters_of(subject: Subject) -> int:
+    return parameters(_network(subject))
+
+
 def _network(subject: Subject) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

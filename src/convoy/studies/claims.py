@@ -169,7 +169,7 @@ def check(
     def recipe(side: Side) -> Recipe:
         name = str(folder / side.recipe) if folder and side.recipe.endswith(".toml") else side.recipe
         # A recipe made of a model's name has no data of its own yet, so that data.name has to be there from the start.
-        return resolve(name, overrides=[*side.set.items(), *own])
+        return resolve(name, overrides=[*own, *side.set.items()])
 
     sides = {name: recipe(side) for name, side in (("a", claim.a), ("b", claim.b)) if side is not None}
     count = seeds or (reduction.seeds if reduction and reduction.seeds else claim.seeds)

@@ -54,9 +54,13 @@ class Model(Section):
     @field_validator("published", "told_as")
     @classmethod
     def _measures(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for measure in value:
+        for measure, told in value.items():
             if not measure.endswith("_by_epoch"):
                 _check_measure(measure)
+                if isinstance(told, list):
+                    raise ValueError(f"{measure} is one number; a list goes by epoch, as in test_accuracy_by_epoch")
+            if isinstance(told, str):
+                _check_measure(told)
         return value
 
 
@@ -105,6 +109,10 @@ class Fault(Section):
     def _makes_sense(self) -> Self:
         if self.against is not None and not self.of_one_seed:
             raise ValueError(f"fault {self.name!r}: `against` is for a fault of one seed, with neither set nor faults")
+        try:
+            self.first(Recipe())
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"fault {self.name!r}: over = {self.over!r} is no key that counts up") from None
         return self
 
     def first(self, recipe: Recipe) -> int:
@@ -114,7 +122,8 @@ class Fault(Section):
     def sides(self, base: Recipe) -> tuple[Recipe, Recipe]:
         """The recipe without the fault, and with it."""
         without = base.override(self.without)
-        return without, without.override({**self.set, **({"protocol.faults": self.faults} if self.faults else {})})
+        faults = dict.fromkeys((*without.protocol.faults, *self.faults))
+        return without, without.override({**self.set, "protocol.faults": [*faults]})
 
 
 class Crossval(Section):

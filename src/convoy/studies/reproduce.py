@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +21,8 @@ from convoy.recipe import Override, Recipe
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import reproduce_finding as findings
 from convoy.studies import reproduce_parts
-from convoy.studies.experiment import PARTS, SIDES, Experiment, Fault, Settings, label_of
+from convoy.studies.experiment import PARTS, SIDES, Experiment, Fault, Part, Settings, label_of
 from convoy.studies.measures import MEASURES
-from convoy.studies.reproduce_finding import QUICK
 from convoy.studies.reproduce_parts import Stage
 from convoy.studies.train_all import Anew, Entry, train_all
 from convoy.training.run_one import Event
@@ -80,6 +80,7 @@ class _Reproduction:
         self.members: dict[str, Member] = {}  # by the run's name
         self.parts: list[Study] = []
         self.earlier: dict[str, Any] = {}  # the finding of an earlier call
+        self.unfinished: set[str] = set()  # parts that were begun, in this call or an earlier one
         if archive is not None and Path(archive).is_dir():
             archives.adopt(archive, out)
 
@@ -87,10 +88,12 @@ class _Reproduction:
         self.lacking = self._lacking_data()
         self.finding = self._begun()
         wanted = [part for part in PARTS if part in self.settings.only and self._has(part) and not self.lacking]
-        self._write(wanted)
-        for place, part in enumerate(wanted):
+        self.unfinished |= {*wanted}
+        self._write()
+        for part in wanted:
             finished = self._do(part)
-            self._write(wanted[place + 1 :] if finished else wanted[place:])
+            self.unfinished -= {part} if finished else set()
+            self._write()
             if not finished:
                 return Reproduced(self.study, self.parts, False)
         return Reproduced(self.study, self.parts, True)
@@ -196,8 +199,7 @@ class _Reproduction:
                 continue
             recipes = [(label_of(name), self.recipes[name]) for name in part.recipes]
             asked = part.asked(quick=self.settings.quick)
-            named = [[label_of(name), self.fingerprints[name]] for name in part.recipes]
-            digest = reproduce_parts.digest(kind, named, asked.model_dump(mode="json"))
+            digest = self._digest_of(part)
             study = self._known(earlier.get(digest)) or reproduce_parts.study_of(
                 recipes, asked, self.out, command=self.command, fresh=self.fresh,
                 interrupted=self.interrupted, stage=self.stage,
@@ -209,6 +211,10 @@ class _Reproduction:
             done.append({"kind": kind, "study": path, "sentence": study.finding["sentence"], "digest": digest})
             self.finding["parts"] = done
         return True
+
+    def _digest_of(self, part: Part) -> str:
+        named = [[label_of(name), self.fingerprints[name]] for name in part.recipes]
+        return reproduce_parts.digest(part.kind, named, part.asked(quick=self.settings.quick).model_dump(mode="json"))
 
     def _known(self, found: dict[str, Any] | None) -> Study | None:
         """A study of archived runs, as it was found: they have no weights to make it again from."""
@@ -324,9 +330,13 @@ class _Reproduction:
         if (self.folder / "finding.json").is_file() and self.fresh is None:
             earlier = Study(self.folder)
             self.earlier = earlier.finding
-            if settings.only != PARTS and self.earlier.get("asked") == asked:
-                self.members = {member.run.name: member for member in earlier.members}
-                finding |= {key: self.earlier[key] for key in ("models", "faults", "claims", "parts")}
+            made = {self._digest_of(part) for part in experiment.study}
+            finding["parts"] = [found for found in self.earlier.get("parts", ()) if found["digest"] in made]
+            if self.earlier.get("asked") == asked:
+                with suppress(ValueError):  # a run was deleted since: its rows are made anew
+                    self.members = {member.run.name: member for member in earlier.members}
+                    finding |= {key: self.earlier[key] for key in ("models", "faults", "claims")}
+                    self.unfinished = {*self.earlier.get("unfinished", ())}
         return finding
 
     def _digest(self) -> str:
@@ -338,17 +348,17 @@ class _Reproduction:
     def folder(self) -> Path:
         return self.out / "studies" / self.settings.name(self.experiment.name)
 
-    def _write(self, waiting: Sequence[str]) -> None:
+    def _write(self) -> None:
         finding = self.finding
         finding["models"] = finding["models"] or self._with_counts(
             [findings.model_row(model, {}) for model in self.experiment.model]
         )
-        others = [part for part in PARTS if self._has(part) and part not in waiting and not self._is_there(part)]
-        left = [part for part in PARTS if part in (*waiting, *others)]
+        left = [part for part in PARTS if self._has(part) and not self._is_there(part)]
         left += [label for label in self._untrained() if "models" not in left]
+        finding["unfinished"] = sorted(self.unfinished)
         finding["missing"] = [self.lacking] if self.lacking else [f"Not run yet: {', '.join(left)}"] if left else []
         finding["sentence"] = findings.sentence(finding)
-        finding["caveats"] = self._caveats()
+        finding["caveats"] = findings.caveats(finding, self._reductions(), self.settings.set, self.experiment.notes)
         table = {"kind": "reproduction", "command": self.command}
         self.study = Workspace(self.out).write_study(self.folder.name, table, self.members.values())
         write_json(self.study.path / "finding.json", finding)
@@ -356,26 +366,25 @@ class _Reproduction:
             archives.keep_study(self.study, self.archive)
 
     def _untrained(self) -> list[str]:
+        """Models that lack a run of a protocol that was asked for."""
         rows = {row["label"]: row for row in self.finding["models"]}
-        wanted = [model.label for model in self.experiment.model if self._count(model.seeds)]
-        return [label for label in wanted if not any(rows[label]["runs"][side] for side in SIDES)]
+        lacking = [
+            model.label
+            for model in self.experiment.model
+            for side in self.settings.sides
+            if getattr(model, side) is not None and len(rows[model.label]["runs"][side]) < self._count(model.seeds)
+        ]
+        return [*dict.fromkeys(lacking)]
 
     def _is_there(self, part: str) -> bool:
         finding = self.finding
+        if part in self.unfinished:
+            return False
         if part == "models":
             return any(row["runs"][side] for row in finding["models"] for side in SIDES)
         if part in ("faults", "claims"):
             return bool(finding[part])
         return any(found["kind"] == part for found in finding["parts"])
-
-    def _caveats(self) -> list[str]:
-        experiment = self.experiment
-        told = [QUICK] if self.settings.quick else []
-        told += [f"Reduced: {' and '.join(self._reductions())} in every run"] if self._reductions() else []
-        told += [f"Changed in every run: {path} = {value}" for path, value in self.settings.set]
-        if any(row["runs"]["as_published"] for row in self.finding["models"]):
-            told.append("What is measured as published has the report's faults: it shows the report, not the networks")
-        return [*told, *experiment.notes]
 
     def _reductions(self) -> list[str]:
         images = [f"{self.limit:,} images"] if self.limit else []
@@ -385,14 +394,13 @@ class _Reproduction:
 
     def _with_counts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Parameters of models that were not trained, so that what was published of them is held against a count."""
-        counted = {profile["label"]: profile["parameters"] for profile in self.profiles}
         for row in rows:
             for side in self.settings.sides:
-                if row[side] is None and row["label"] in counted:
-                    row[side] = {"parameters": counted[row["label"]]}
+                if row[side] is None and (count := self.counted[row["label"]].get(side)) is not None:
+                    row[side] = {"parameters": count}
         return rows
 
     @cached_property
-    def profiles(self) -> list[dict[str, Any]]:
+    def counted(self) -> dict[str, dict[str, int]]:
         path, from_data = self.folder / "profile.json", not self.lacking
-        return reproduce_parts.profiles(self.experiment, self.recipes, self.fingerprints, path, from_data=from_data)
+        return reproduce_parts.counted(self.experiment, self.recipes, self.fingerprints, path, from_data=from_data)

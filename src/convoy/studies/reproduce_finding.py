@@ -34,9 +34,10 @@ Row = dict[str, Any]
 
 
 def measured(runs: Sequence[Run], measure: str) -> Row | float | None:
-    """An estimate over the runs, a number where it is exact; None where a run does not have it."""
+    """An estimate over the runs, a number where it is exact; None where a run does not have it, and of seconds where
+    they are of several machines."""
     values = values_of(runs, measure)
-    if values is None:
+    if values is None or not _may_compare(measure, runs):
         return None
     if MEASURES[measure].exact:
         return values[0]
@@ -231,6 +232,17 @@ def sentence(finding: Row) -> str:
 
 
 VERDICTS = ("holds", "does not hold", "cannot be told")
+
+
+def caveats(
+    finding: Mapping[str, Any], reductions: Sequence[str], changed: Sequence[tuple[str, Any]], notes: Sequence[str]
+) -> list[str]:
+    told = [QUICK] if finding["quick"] else []
+    told += [f"Reduced: {' and '.join(reductions)} in every run"] if reductions else []
+    told += [f"Changed in every run: {path} = {value}" for path, value in changed]
+    if any(row["runs"]["as_published"] for row in finding["models"]):
+        told.append("What is measured as published has the report's faults: it shows the report, not the networks")
+    return [*told, *notes]
 
 
 def _nearness(models: Sequence[Row]) -> str:

@@ -18,7 +18,7 @@ from convoy.files import read_json, write_json
 from convoy.recipe import Override, Recipe
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import claims, crossval, landscape
-from convoy.studies.experiment import Arguments, Crossval, Experiment, Landscape, Search
+from convoy.studies.experiment import SIDES, Arguments, Crossval, Experiment, Landscape, Search
 from convoy.studies.train_all import Anew, Entry
 from convoy.training import optimizers
 from convoy.training.plan import TRAINING_REVISION, device_of, plan_all
@@ -144,26 +144,33 @@ class Claims:
         return verdict | {"reduced": f"{own} {self._asked}"}
 
 
-def profiles(
+def counted(
     experiment: Experiment, recipes: Mapping[str, Recipe], known_by: Mapping[str, str], path: Path, *, from_data: bool
-) -> list[dict[str, Any]]:
-    """The networks as published, layer by layer, as profile.json holds them; measured once and kept at `path`.
+) -> dict[str, dict[str, int]]:
+    """The parameters of each network, by label and side.
 
-    `known_by` are the recipes' fingerprints.
+    Measured once, with the networks as published layer by layer, and kept at `path`, a profile.json. `known_by` are the
+    recipes' fingerprints.
     """
-    names = {model.label: model.as_published or model.corrected for model in experiment.model}
-    key = digest([[label, known_by[name]] for label, name in names.items()], from_data)
+    sides = {
+        model.label: {side: name for side in SIDES if (name := getattr(model, side))} for model in experiment.model
+    }
+    key = digest([[label, side, known_by[n]] for label, names in sides.items() for side, n in names.items()], from_data)
     known = read_json(path, "profiles") if path.is_file() else {}
     if known.get("key") == key:
-        return list(known["profiles"])
-    found = []
-    for model in experiment.model:
-        recipe = recipes[names[model.label]]
-        subject = profiling.subject_of(model.label, recipe, image=None, classes=None, from_data=from_data)
-        kept = optimizers.kept_per_parameter(recipe.optim)
-        found.append(profiling.profile(subject, device_of(recipe), kept_per_parameter=kept).as_json())
-    write_json(path, {"key": key, "profiles": found})
-    return found
+        return dict(known["parameters"])
+    found, parameters = [], {}
+    for label, names in sides.items():
+        subjects = {
+            side: profiling.subject_of(label, recipes[name], image=None, classes=None, from_data=from_data)
+            for side, name in names.items()
+        }
+        parameters[label] = {side: profiling.parameters_of(subject) for side, subject in subjects.items()}
+        shown = next(iter(subjects.values()))
+        kept = optimizers.kept_per_parameter(shown.recipe.optim)
+        found.append(profiling.profile(shown, device_of(shown.recipe), kept_per_parameter=kept).as_json())
+    write_json(path, {"key": key, "profiles": found, "parameters": parameters})
+    return parameters
 
 
 def as_tensors(name: str) -> Path:

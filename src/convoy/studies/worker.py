@@ -70,8 +70,11 @@ def _work(job: dict[str, Any], orders: Orders, answers: TextIO) -> None:
         options = {key: job[key] for key in ("fresh", "test", "until")}
         for event in run_one(recipe, job["out"], **options, wish=orders.wish):
             _answer(answers, event._asdict())
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         _answer(answers, {"kind": "error", "text": str(error), "values": {}})
+    except MemoryError:
+        text = "out of memory: a smaller batch, network or image may fit, or fewer cores (taskset) at a time"
+        _answer(answers, {"kind": "error", "text": text, "values": {}})
     except Exception as error:
         traceback.print_exc()
         _answer(answers, {"kind": "error", "text": f"{type(error).__name__}: {error}", "values": {"bug": True}})

@@ -160,6 +160,8 @@ def _try_training(ready: Plan) -> None:
     images = torch.zeros(count, prepared.in_chans, prepared.image_size, prepared.image_size)
     try:
         with torch.random.fork_rng(devices=[]):
+            with torch.no_grad():
+                module.eval()(images[:1])  # a last batch, and what a pass costs, are of one image
             logits = module.train()(images)
         loss = losses.build(ready.recipe.train.loss, faults=ready.recipe.protocol.faults)
         loss(logits, torch.zeros(count, dtype=torch.int64)).backward()

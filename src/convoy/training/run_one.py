@@ -84,6 +84,9 @@ def run_one(
     run = workspace.open_run(recipe, ready.fingerprint)
     lock = run.lock()
     try:
+        if run.finished and not fresh:  # by another process, since it was looked for
+            yield from _found(run, ready, workspace, test=False)
+            return
         twin = None if fresh or until else afterwards.twin_of(ready, workspace)
         if twin is not None:
             yield from _scored_again(run, ready, twin, workspace, test=test)
@@ -91,7 +94,7 @@ def run_one(
         if fresh:
             run.clear()
         with denormals_as_zero():
-            training = _Training(run, ready, workspace)
+            training = _Training(run, ready, workspace, fresh=fresh)
             try:
                 yield from training.events(test=test, until=until, wish=wish)
             finally:
@@ -125,8 +128,8 @@ def _scored_again(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, tes
 class _Training:
     """A run in progress: its network, its batches and its ledger."""
 
-    def __init__(self, run: Run, ready: Plan, workspace: Workspace) -> None:
-        self.run, self.ready, self.workspace = run, ready, workspace
+    def __init__(self, run: Run, ready: Plan, workspace: Workspace, *, fresh: bool) -> None:
+        self.run, self.ready, self.workspace, self.fresh = run, ready, workspace, fresh
         recipe = self.recipe = ready.recipe
         keep_freed_memory()
         self.governor = ThreadGovernor()
@@ -175,7 +178,7 @@ class _Training:
         if self.ledger.step == 0:
             self._keep_on_path(0)
         self.selection = Selection(self.run, self.ready, self.workspace, resumed=resumed)
-        self._describe()
+        self._describe(resumed=resumed)
         yield self._say("start", lines.start(self.ready, self.device, resumed), total=self._total_images())
         for note in (*self.ready.flags, *self.ready.prepared.notes, *self.start_notes):
             yield self._say("note", note)
@@ -246,10 +249,10 @@ class _Training:
 
     def _stopped_before(self) -> str | None:
         """The stop rule that a resumed run had met already, when it was cut off in its last evaluation."""
-        metrics = self.run.metrics
-        if not metrics or self.ledger.step != metrics[-1]["step"]:
-            return None
-        return stopping.at_epoch_end(self.recipe.stop, self.ledger, metrics[-1]["epoch"], self.faults)
+        metrics, reason = self.run.metrics, stopping.diverged(self.ledger)
+        if metrics and self.ledger.step == metrics[-1]["step"]:
+            reason = reason or stopping.at_epoch_end(self.recipe.stop, self.ledger, metrics[-1]["epoch"], self.faults)
+        return reason or stopping.out_of_time(self.recipe.stop, self.ledger)
 
     def _adjust_threads(self) -> Iterator[Event]:
         if self.recipe.compute.threads == "auto" and self.device.type == "cpu":
@@ -347,7 +350,8 @@ class _Training:
     def _interrupt(self) -> str:
         self._save()
         self.run.write_status(state="interrupted", reason=f"stopped at step {self.ledger.step}")
-        return f"stopped at step {self.ledger.step:,} and saved: run the same command again to go on"
+        again = "again without --fresh" if self.fresh else "again"
+        return f"stopped at step {self.ledger.step:,} and saved: run the same command {again} to go on"
 
     def _prune(self) -> str:
         self._save()
@@ -355,11 +359,11 @@ class _Training:
         self.run.write_status(state="pruned", reason=reason)
         return reason
 
-    def _describe(self) -> None:
+    def _describe(self, *, resumed: bool) -> None:
         run, ready = self.run, self.ready
         environment = describe(self.device, ready.recipe)
         before = run.path / "environment.json"
-        if before.is_file():
+        if resumed and before.is_file():
             for key in ("torch", "cpu", "threads"):
                 if run.environment.get(key) != environment[key]:
                     old, new = run.environment.get(key), environment[key]

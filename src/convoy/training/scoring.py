@@ -39,8 +39,7 @@ def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet) -> S
     logits = predict(module, images.images, _normaliser(ready, module, part))
     predicted = logits.argmax(axis=1)
     if "sampled_labels" in faults and part == "test":
-        likely = logits if ready.ends_in_softmax else probabilities(logits)
-        predicted = sampled_classes(likely, derive_seed(recipe.seed, "sampled labels"))
+        predicted = sampled_classes(probabilities(logits), derive_seed(recipe.seed, "sampled labels"))
     loss = losses.build(recipe.train.loss, faults=faults)
     values = score(logits, images.labels, images.classes, loss, predicted)
     mean = math.inf if values["loss"] is None else values["loss"]
