@@ -46,7 +46,17 @@ def test_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "15"]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "no manifest", "half written"])
+def test_a_checkpoint_that_a_kill_left_without_its_manifest_is_none_of_the_two(tmp_path: Path) -> None:
+    for step in (5, 10):
+        checkpoint.save_checkpoint(tmp_path, step, state_of(step))
+    (tmp_path / "10" / "manifest.json").unlink()
+
+    checkpoint.save_checkpoint(tmp_path, 8, state_of(8))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["5", "8"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "no manifest", "half written", "not text"])
 def test_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, damage: str) -> None:
     for step in (5, 10):
         checkpoint.save_checkpoint(tmp_path, step, state_of(step))
@@ -58,6 +68,8 @@ def test_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, da
         tensors.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     elif damage == "no manifest":
         (tmp_path / "10" / "manifest.json").unlink()
+    elif damage == "not text":
+        (tmp_path / "10" / "manifest.json").write_bytes(b"\xff\xfe")
     else:
         (tmp_path / "10" / "manifest.json").write_text('{"tensors.sa')
     loaded = checkpoint.load_checkpoint(tmp_path)

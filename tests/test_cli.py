@@ -166,6 +166,30 @@ def test_saved_weights_of_another_loop_are_scored(call: Call, quick: list[str], 
     assert json.loads(out)["accuracy"] == run.scores["test"]["accuracy"]
 
 
+def test_a_test_part_that_was_cut_is_only_that_of_the_same_cut(call: Call, net: Path, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    images, labels = draw.integers(0, 256, (300, 12, 12), dtype=np.uint8), np.arange(300) % 3
+    np.savez(tmp_path / "own.npz", x_train=images, y_train=labels)
+    call("train", f"{net}:Tiny", "--data", "own.npz", "--epochs", "1", "--compute.threads", "1")
+    (run,) = Workspace("convoy-runs").runs()
+
+    same, other = call("test", run.name, "--json"), call("test", run.name, "--data.split.seed", "7")
+    np.savez(tmp_path / "own.npz", x_train=images[:280], y_train=labels[:280])
+    fewer = call("test", run.name)
+
+    assert json.loads(same[1])["accuracy"] == run.scores["test"]["accuracy"]
+    assert (other[0], fewer[0]) == (2, 2)
+    assert "the split is another than that of" in other[2]
+    assert "own has changed since" in fewer[2]
+
+
+def test_a_model_or_data_named_twice_is_refused(call: Call) -> None:
+    for arguments in (["lenet", "--model.name", "vgg_a"], ["lenet", "--data", "mnist", "--data.name", "digits"]):
+        code, _, err = call("train", *arguments)
+        assert code == 2
+        assert "is set twice" in err
+
+
 def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
     call: Call, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "runs": {"files", "recipe", "stats", "registry"},
     "archive": {"files", "runs", "recipe", "registry"},
     "models": {"registry"},
-    "data": {"registry", "recipe", "randomness", "process"},
+    "data": {"registry", "recipe", "randomness", "process", "files"},
     "checkpoint": {"files"},
     "evaluation": {"registry", "models", "data", "checkpoint", "recipe", "runs", "stats", "randomness"},
     "training": LEARNING,

@@ -113,6 +113,18 @@ def test_path_in_a_recipe_file_is_relative_to_the_file(tmp_path: Path, monkeypat
     assert Recipe.load("sub/r.toml").model.name == f"{(tmp_path / 'sub' / 'net.py').resolve()}:Net"
 
 
+def test_data_and_groups_beside_a_recipe_file_are_found_from_anywhere(tmp_path: Path) -> None:
+    for name in ("images.npz", "who.csv", "scans"):
+        (tmp_path / name).touch()
+    for written, found in {
+        "images.npz": tmp_path / "images.npz",
+        "cifar10=scans": f"cifar10={tmp_path / 'scans'}",
+    }.items():
+        write(tmp_path / "r.toml", f'[data]\nname = "{written}"\n[data.split]\ngroup_by = "who.csv"')
+        data = Recipe.load(str(tmp_path / "r.toml")).data
+        assert (data.name, data.split.group_by) == (str(found), str(tmp_path / "who.csv"))
+
+
 def test_fingerprint_form_leaves_out_what_does_not_decide_the_result() -> None:
     recipe = Recipe.load("defaults/mnist")
     same = {"compute.device": "cpu", "compute.threads": 7, "about": "x", "data.name": "elsewhere"}

@@ -332,6 +332,9 @@ def _whole(study: Study | None, *, fresh: bool = False) -> Study:
 
 def _resolve(recipe: Recipe | str | Path | None, *, model: str | None, data: str | None, **flags: Any) -> Recipe:
     overrides = _overrides(**flags)
+    is_model = isinstance(recipe, str) and not (recipe.endswith(".toml") or recipe in builtin_names())
+    asked = {"model.name": recipe if is_model else model, "data.name": data}
+    check_once([*((path, value) for path, value in asked.items() if value is not None), *overrides])
     if isinstance(recipe, Recipe):
         named = [("model.name", model), ("data.name", data)]
         return recipe.override([pair for pair in named if pair[1] is not None] + overrides)
@@ -351,6 +354,8 @@ def _overrides(
 ) -> list[Override]:
     flags = {"train.epochs": epochs, "seed": seed, "data.limit": limit, "compute.device": device, "model.init": init}
     given = list(set.items()) if isinstance(set, Mapping) else list(set)
+    # A run's recipe is read from its own folder, which holds weights too.
+    given = [(path, str(Path(value).resolve()) if path == "model.init" else value) for path, value in given]
     overrides = [(path, value) for path, value in flags.items() if value is not None] + given
     check_once(overrides)
     return overrides

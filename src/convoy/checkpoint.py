@@ -44,7 +44,7 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
-            f"{path}: holds more than tensors (code or objects), so it is not opened; save a state_dict"
+            f"{path}: is damaged or holds more than tensors (code or objects), so it is not opened; save a state_dict"
         ) from None
     except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
         raise ValueError(
@@ -91,8 +91,10 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> None:
     manifest = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     write_bytes(target / "manifest.json", json.dumps(manifest).encode())
     _flush_folder(target)
-    for stale in _by_step(folder)[KEPT:]:
-        shutil.rmtree(stale, ignore_errors=True)
+    whole = [path for path in _by_step(folder) if (path / "manifest.json").is_file()]
+    for path in _by_step(folder):
+        if path not in whole[:KEPT]:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
@@ -115,7 +117,7 @@ def _is_valid(candidate: Path) -> bool:
         return all(
             hashlib.sha256((candidate / name).read_bytes()).hexdigest() == digest for name, digest in manifest.items()
         )
-    except (OSError, json.JSONDecodeError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         return False
 
 

@@ -207,6 +207,19 @@ def test_a_wrong_file_that_is_too_long_to_resume_is_fetched_anew(server: Server,
     assert starts(server) == [size_bytes, 0]
 
 
+def test_a_shorter_wrong_file_is_fetched_twice_and_then_the_next_mirror_is_asked(server: Server) -> None:
+    def short(request: BaseHTTPRequestHandler, start: int) -> None:
+        if start:
+            request.send_error(416)
+        else:
+            answer(request, b"x" * 600, 0)
+
+    download = one_file(server.url("/bad", short), server.url("/good", whole))
+
+    assert fetched(download) == CONTENT
+    assert server.requests == [("/bad", 0), ("/bad", 600), ("/bad", 0), ("/bad", 600), ("/good", 0)]
+
+
 def test_a_length_that_promises_too_little_is_not_believed(server: Server) -> None:
     download = one_file(server.url("/f", promises_less))
 

@@ -193,6 +193,12 @@ def test_tensor_files_hold_float_images_and_integer_labels(tmp_path: Path, datas
     assert (labels.dtype, tuple(labels.shape)) == (torch.int64, (12,))
 
 
+def test_packing_keeps_no_validation_part_apart_and_says_so(tmp_path: Path) -> None:
+    parts = {part: (*some(12), "i", "l") for part in ("train", "validation", "test")}
+    with pytest.raises(DataError, match="has a validation part, for which there is no tensor file"):
+        write_tensors(from_arrays("d", parts, size=None), tmp_path)
+
+
 def test_packing_needs_a_test_part(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no test part"):
         write_tensors(from_arrays("d", {"train": (*some(12), "i", "l")}, size=None), tmp_path)

@@ -107,6 +107,7 @@ def test_duplicates_are_one_group_with_their_duplicates() -> None:
         ("a\nb\n", "holds 2 values for the 6 training images of six"),
         ("a\n\nb\nc\nd\ne\nf\n", "line 2: holds 0 values in place of one"),
         ("a,b\nc,d\n", "line 1: holds 2 values in place of one"),
+        ("a\na\nb\nb\nc\nc\nc\n", "holds 7 values for the 6 training images of six"),  # no head: an image is gone
     ],
 )
 def test_a_file_that_fits_no_images_is_refused(six: DataSet, tmp_path: Path, content: str, message: str) -> None:

@@ -63,6 +63,17 @@ def test_part_folders_become_parts(folder: Path, tmp_path: Path) -> None:
     assert dataset.test.class_counts == [2, 3]
 
 
+def test_two_folders_of_one_part_are_refused_and_others_beside_them_noted(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "parts"
+    for part in ("train", "val", "extra"):
+        shutil.copytree(folder, root / part)
+    assert list_folder(root).notes[0].endswith("1 folders beside the parts")
+
+    shutil.copytree(folder, root / "valid")
+    with pytest.raises(DataError, match="val and valid are both its validation part"):
+        list_folder(root)
+
+
 def test_a_class_may_be_called_train(folder: Path) -> None:
     image(folder / "train" / "0.png")
     assert read(folder).train.classes == ("cat", "dog", "train")

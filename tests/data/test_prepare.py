@@ -32,6 +32,16 @@ def test_the_parts_have_the_sizes_of_the_recipe(path: str) -> None:
     assert (data.name, data.in_chans, data.image_size, data.classes) == ("d", 3, 8, ("0", "1", "2"))
 
 
+def test_a_class_that_no_training_image_has_is_told(path: str, tmp_path: Path) -> None:
+    groups = np.where(np.arange(90) % 3 == 2, 0, 1 + np.arange(90) % 7)  # one patient has all images of a class
+    np.save(tmp_path / "who.npy", groups)
+    split = {"folds": 3, "group_by": str(tmp_path / "who.npy")}
+
+    notes = [prepared(path, split={**split, "fold": fold}).notes for fold in range(3)]
+
+    assert sum("the training part has no image of 1 class: 2" in told for told in notes) == 1
+
+
 def test_normalisation_is_of_the_training_part_alone(path: str) -> None:
     data = prepared(path)
     assert np.allclose(data.mean, data.train.images.mean(axis=(0, 2, 3)) / 255, rtol=1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import zipfile
 from pathlib import Path
 
@@ -46,6 +47,18 @@ def test_emnist_images_stand_upright(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert digits.test is not None
     assert np.array_equal(np.concatenate([digits.test.images, digits.train.images])[:, 0], images)
     assert digits.train.labels.tolist() == TEN[5:].tolist()
+
+
+def test_emnist_as_plain_idx_files_stands_upright_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = random_images(20, 28, 28)
+    for name, content in emnist_files("digits", images, TEN).items():
+        (tmp_path / name.removesuffix(".gz")).write_bytes(gzip.decompress(content))
+    expect(monkeypatch, "emnist-digits", (15, 5))
+
+    digits = load(f"emnist-digits={tmp_path}")
+
+    assert digits.test is not None
+    assert np.array_equal(np.concatenate([digits.test.images, digits.train.images])[:, 0], images)
 
 
 def test_emnist_extracted_beside_other_splits_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

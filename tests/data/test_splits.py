@@ -104,6 +104,14 @@ def test_the_validation_part_that_the_data_bring_is_kept() -> None:
     assert len(split.train) == 56
 
 
+def test_a_validation_part_of_the_data_that_cuts_a_group_is_refused() -> None:
+    data, spec = dataset(np.arange(100) % 4, n_validation=30), SplitSpec(test=0.2, group_by="who.csv")
+
+    make_split(data, spec, np.arange(100) // 10)
+    with pytest.raises(DataError, match=r"'who.csv': 9 of the 30 images of the validation part .* its training part"):
+        make_split(data, spec, np.arange(100) // 7 * 7 // 21)
+
+
 def test_no_validation_part_is_allowed() -> None:
     split = make_split(dataset(np.arange(100) % 4, n_test=8), SplitSpec(validation=0))
     assert (len(split.train), len(split.validation), len(split.test)) == (100, 0, 8)

@@ -125,6 +125,14 @@ def test_gain_while_rising_sets_rising_against_falling_halves(run: Run) -> None:
     assert MEASURES["gain_while_rising"](with_steps(run, loss=loss, lr=lr)) == pytest.approx(0.2, rel=1e-4)
 
 
+def test_an_update_that_lowers_the_loss_in_proportion_to_its_rate_gains_nothing_by_rising(run: Run) -> None:
+    lr = (1 + np.cos(np.pi * np.arange(200) / 10)) / 2
+    for fall in (0.01 * lr, 0.01 * lr * np.linspace(1, 0.2, 200)):  # evenly, and faster in the beginning
+        loss = 5 - np.concatenate([[0], np.cumsum(fall[:-1])])
+        gain = MEASURES["gain_while_rising"](with_steps(run, loss=loss, lr=lr))
+        assert abs(gain) < 0.03 * fall.mean()
+
+
 def test_gain_while_rising_takes_every_update_and_is_told_by_an_archived_run_as_it_was_measured(run: Run) -> None:
     archived = with_steps(run, loss=[5, 4, 3.6], lr=[1, 3, 1], step=[0, 2, 4])
     assert MEASURES["gain_while_rising"](archived) is None

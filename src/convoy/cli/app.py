@@ -37,7 +37,7 @@ app = App(
     version_flags=["--version"],
     default_parameter=Parameter(converter=_converted),
 )
-data_app = App(name="data", help="Data sets: show, fetch, add, pack, clean.")
+data_app = App(name="data", help="Data sets: show, get, add, pack, clean.")
 app.command(data_app)
 
 Overrides = Annotated[Sequence[tuple[str, Any]], Parameter(parse=False)]

@@ -37,7 +37,7 @@ def crossval(
         Deals of the folds, each with the next seed.
     group_by
         Images that stay together: a .npy, .csv or .txt file with a value an image, or, for an image folder, a regular
-        expression on the path of a file, whose first parentheses hold its group.
+        expression on the path of a file, whose first parentheses hold its group; "duplicates" for images alike.
     """
     from convoy import api, api_studies
 

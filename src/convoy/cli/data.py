@@ -12,6 +12,7 @@ from convoy.cli.app import Json, data_app, print_json
 if TYPE_CHECKING:
     from convoy.data import DataSet
 
+Source = Annotated[str, Parameter(help="A data set's name, a path, or NAME=PATH.")]
 Name = Annotated[str, Parameter(help="A data set of `convoy list data`.")]
 
 
@@ -88,7 +89,7 @@ def _show(dataset: DataSet, *, as_json: bool) -> None:
 
 
 @data_app.command(name="pack")
-def pack(folder: Path, *, data: str = "mnist", to: Literal["tensors"] = "tensors", as_json: Json = False) -> None:
+def pack(folder: Path, *, data: Source = "mnist", to: Literal["tensors"] = "tensors", as_json: Json = False) -> None:
     """Write a data set as four tensor files: train_data, train_labels, test_data, test_labels (.pth).
 
     Example: `convoy data pack tensors/ --data mnist --to tensors`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -30,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             command(*bound.args, **bound.kwargs)
     except CycloptsError as error:
         _fail(" ".join(str(error).split()))
+    except BrokenPipeError:  # of a pipe into head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (ValueError, OSError) as error:
         _fail(str(error))
     except (MemoryError, RuntimeError) as error:

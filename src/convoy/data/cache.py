@@ -94,6 +94,7 @@ def _write(entry: Path, dataset: DataSet) -> None:
             "has_validation": dataset.validation_indices is not None,
         }
         (temporary / "entry.json").write_text(json.dumps(facts), encoding="utf-8")
+        temporary.chmod(0o755)  # a cache may be shared
         if _read(entry) is None:  # another process may have been faster
             shutil.rmtree(entry, ignore_errors=True)
             temporary.rename(entry)

@@ -139,7 +139,10 @@ for _split, _holds, _classes, _counts in (
             homepage="https://www.nist.gov/itl/products-and-services/emnist-dataset",
             licence="not stated",
             citation="Cohen, Afshar, Tapson, van Schaik 2017, EMNIST, arXiv 1702.05373",
-            forms=(emnist_files(_split, first_label=1 if _split == "letters" else 0),),
+            forms=tuple(
+                emnist_files(_split, first_label=1 if _split == "letters" else 0, unpacked=unpacked)
+                for unpacked in (False, True)
+            ),
         ),
     )
 

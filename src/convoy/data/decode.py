@@ -24,6 +24,7 @@ from queue import SimpleQueue
 import numpy as np
 from PIL import Image, ImageOps
 
+from convoy.data.image_folder import usual_size
 from convoy.data.imageset import DataError
 from convoy.process import cores
 from convoy.recipe import LARGEST_IMAGE
@@ -121,7 +122,7 @@ def _sizes_of_some(paths: Sequence[str]) -> Counter[tuple[int, int]]:
     sizes: Counter[tuple[int, int]] = Counter()
     for path in paths[:: max(1, len(paths) // 64)]:
         try:
-            with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
+            with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
                 sizes[image.size] += 1
         except Exception:  # decoding names the file
             continue
@@ -129,11 +130,10 @@ def _sizes_of_some(paths: Sequence[str]) -> Counter[tuple[int, int]]:
 
 
 def _usual_size(sizes: Counter[tuple[int, int]]) -> int:
-    """The shorter side of the most frequent size, the smaller one of two that are equally frequent."""
+    """The shorter side of the most frequent size."""
     if not sizes:
         return 32
-    usual, _ = min(sizes.items(), key=lambda item: (-item[1], item[0]))
-    shorter = min(usual)
+    shorter = min(usual_size(sizes))
     if shorter > LARGEST_IMAGE:
         raise DataError(
             f"most images are {shorter} pixels or more on each side: give data.size, at most {LARGEST_IMAGE}"

@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+REVISION = 1  # raised with whatever changes which pairs are found: they are kept in the cache
 FEWEST = 50  # different images, among which one can still say what is unusual
 _SAMPLE = 5000  # images, for the principal directions and for what is usual around an image
 _NEIGHBOURS = 30

@@ -16,10 +16,10 @@ from convoy.data.formats import read_idx_bytes
 from convoy.data.named import Form
 
 
-def emnist_files(split: str, *, first_label: int = 0) -> Form:
-    """`first_label`: what the files call the first class; letters count from 1."""
+def emnist_files(split: str, *, first_label: int = 0, unpacked: bool = False) -> Form:
+    """`first_label`: what the files call the first class; letters count from 1. `unpacked`: as plain IDX files."""
     names = {
-        (part, kind): f"emnist-{split}-{part}-{kind}-{idx}-ubyte.gz"
+        (part, kind): f"emnist-{split}-{part}-{kind}-{idx}-ubyte{'' if unpacked else '.gz'}"
         for part in ("train", "test")
         for kind, idx in (("images", "idx3"), ("labels", "idx1"))
     }
@@ -36,4 +36,4 @@ def emnist_files(split: str, *, first_label: int = 0) -> Form:
             parts[part] = (images, labels.astype(np.int64) - first_label, images_at, labels_at)
         return parts
 
-    return Form(Layout(members, "gzip.zip", "gzip"), decode)
+    return Form(Layout(members) if unpacked else Layout(members, "gzip.zip", "gzip"), decode)

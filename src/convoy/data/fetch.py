@@ -113,9 +113,10 @@ def _fetch_file(name: str, file: RemoteFile, folder: Path) -> None:
     )
 
 
-def _from_mirror(url: str, file: RemoteFile, folder: Path, advance: Advance) -> None:
+def _from_mirror(url: str, file: RemoteFile, folder: Path, advance: Advance, *, again: bool = True) -> None:
+    """`again`: what several answers sent together, and is wrong, is fetched once more from the start."""
     partial = folder / f".{file.name}.part"
-    was_joined = partial.exists()  # of what several answers sent
+    was_joined = partial.exists()
     cuts = 0
     while True:
         before = _size_bytes(partial)
@@ -133,9 +134,9 @@ def _from_mirror(url: str, file: RemoteFile, folder: Path, advance: Advance) -> 
         return
     size_bytes = _size_bytes(partial)
     partial.unlink()
-    if not was_joined:
+    if not (was_joined and again):
         raise _RefusalError(f"sent another file of {size_bytes:,} bytes (its SHA-256 is not {file.sha256[:12]}...)")
-    _from_mirror(url, file, folder, advance)
+    _from_mirror(url, file, folder, advance, again=False)
 
 
 def _receive(url: str, file: RemoteFile, partial: Path, advance: Advance) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from convoy.data.arrays import Part, from_arrays
 from convoy.data.imageset import DataError, DataSet
+from convoy.files import write_bytes
 
 TENSOR_FILES = ("train_data.pth", "train_labels.pth", "test_data.pth", "test_labels.pth")
 _IDX_NAME = re.compile(r"(train|t10k|test)-(images|labels)[-.]idx\d-ubyte(\.gz)?$")
@@ -172,11 +173,19 @@ def write_tensors(dataset: DataSet, folder: Path) -> list[Path]:
 
     if dataset.test is None:
         raise DataError(f"{dataset.name}: has no test part, and tensor files need one")
-    folder.mkdir(parents=True, exist_ok=True)
+    if dataset.validation_indices is not None:
+        raise DataError(f"{dataset.name}: has a validation part, for which there is no tensor file")
     paths = [folder / file for file in TENSOR_FILES]
     for part, (images_path, labels_path) in ((dataset.train, paths[:2]), (dataset.test, paths[2:])):
-        torch.save(torch.from_numpy(part.images / np.float32(255)), images_path)
-        torch.save(torch.tensor(part.labels), labels_path)
+        for path, tensor in (
+            (images_path, torch.from_numpy(part.images / np.float32(255))),
+            (labels_path, torch.tensor(part.labels)),
+        ):
+            torch.save(tensor, buffer := io.BytesIO())
+            try:
+                write_bytes(path, buffer.getvalue())
+            except OSError as error:
+                raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
     return paths
 
 

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from convoy.data.cache import cache_folder
-from convoy.data.duplicates import find_duplicates
+from convoy.data.duplicates import REVISION, find_duplicates
 from convoy.data.imageset import DataError, DataSet, ImageSet
+from convoy.recipe.files import GROUP_FILES
 
-SUFFIXES = (".npy", ".csv", ".txt")
 DUPLICATES = "duplicates"
 _KEY = "data.split.group_by"
 
@@ -35,9 +35,9 @@ def groups_of(dataset: DataSet, group_by: str | None) -> np.ndarray | None:
     if group_by == DUPLICATES:
         return _of_duplicates(dataset.train)
     path = Path(group_by).expanduser()
-    values = _of_file(path) if path.suffix.lower() in SUFFIXES else _of_paths(dataset, group_by)
+    values = _of_file(path) if path.suffix.lower() in GROUP_FILES else _of_paths(dataset, group_by)
     n_images = len(dataset.train)
-    if len(values) == n_images + 1 and path.suffix.lower() == ".csv":
+    if len(values) == n_images + 1 and path.suffix.lower() == ".csv" and values[0] not in values[1:]:
         values = values[1:]  # below the heads
     if len(values) != n_images:
         raise DataError(
@@ -76,7 +76,7 @@ def _of_file(path: Path) -> np.ndarray:
 def _of_paths(dataset: DataSet, pattern: str) -> np.ndarray:
     if dataset.paths is None:
         raise DataError(
-            f"{_KEY} = {pattern!r}: {dataset.name} has no file names to search; name a file ({', '.join(SUFFIXES)}) "
+            f"{_KEY} = {pattern!r}: {dataset.name} has no file names to search; name a file ({', '.join(GROUP_FILES)}) "
             "with a value for each training image"
         )
     try:
@@ -97,7 +97,7 @@ def _of_duplicates(train: ImageSet) -> np.ndarray:
 
     Kept in the cache: a search of 60,000 images took half a minute, and each fold asks for it.
     """
-    kept = cache_folder() / "groups" / f"duplicates-{train.content_hash}.npy"
+    kept = cache_folder() / "groups" / f"duplicates-{REVISION}-{train.content_hash}.npy"
     with suppress(OSError, ValueError, EOFError):
         groups = np.load(kept)
         if len(groups) == len(train):

@@ -14,6 +14,7 @@ import numpy as np
 from convoy.data.imageset import DataError, DataSet, ImageSet
 
 _PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+PARTS = ("train", "validation", "test")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 _READ = "PNG, JPEG, BMP and WebP"
 
@@ -46,6 +47,8 @@ def list_folder(root: Path) -> Listing:
     stamps: list[str] = []
     part_lengths: dict[str, int] = {}
     left_out: Counter[str] = Counter()
+    if root not in parts.values() and (beside := len(_folders(root)) - len(parts)):
+        left_out["folders beside the parts"] = beside
     for part, folder in parts.items():
         before = len(paths)
         for class_name in _class_names(folder):
@@ -154,10 +157,16 @@ def _parts(root: Path) -> dict[str, Path]:
 
     A folder "train" with no folders in it is a class (of vehicles, perhaps), and no part.
     """
-    folders = {_PART_NAMES.get(folder.name.lower(), ""): folder for folder in _folders(root)}
-    if "train" not in folders or not _folders(folders["train"]):
+    folders: dict[str, list[Path]] = {}
+    for folder in _folders(root):
+        folders.setdefault(_PART_NAMES.get(folder.name.lower(), ""), []).append(folder)
+    if not any(_folders(folder) for folder in folders.get("train", ())):
         return {"train": root}
-    return {part: folders[part] for part in ("train", "validation", "test") if part in folders}
+    for part in PARTS:
+        if len(folders.get(part, ())) > 1:
+            both = " and ".join(folder.name for folder in folders[part])
+            raise DataError(f"{root}: {both} are both its {part} part: name one of them otherwise")
+    return {part: folders[part][0] for part in PARTS if part in folders}
 
 
 def _folders(root: Path) -> list[Path]:
@@ -189,10 +198,16 @@ def _note_on_files(left_out: Counter[str]) -> tuple[str, ...]:
     return (f"left out, not images ({_READ} are read): {kinds}",)
 
 
+def usual_size(sizes: Counter[tuple[int, int]]) -> tuple[int, int]:
+    """The most frequent one, the smaller one of two that are equally frequent."""
+    return min(sizes.items(), key=lambda item: (-item[1], item[0]))[0]
+
+
 def note_on_sizes(sizes: Counter[tuple[int, int]], side: int, *, is_chosen: bool) -> tuple[str, ...]:
     if is_chosen or set(sizes) == {(side, side)}:
         return ()
-    (width, height), count = sizes.most_common(1)[0]
+    width, height = usual_size(sizes)
+    count = sizes[width, height]
     share = f"{width} x {height}, the size of {count:,} of the {sum(sizes.values()):,} images"
     return (
         f"images were brought to {side} x {side} pixels after the most frequent size ({share}); data.size sets another",

@@ -21,6 +21,7 @@ class Prepared:
     train: ImageSet
     validation: ImageSet | None
     test: SealedTest | None
+    test_is_cut: bool  # from the training images: the data bring no test part
     fold: ImageSet | None  # what cross-validation scores: neither training, normalisation nor selection sees it
     mean: tuple[float, ...]  # a channel, in units of pixels from 0 to 1
     std: tuple[float, ...]
@@ -68,6 +69,7 @@ def prepare(spec: Data) -> Prepared:
         train=train,
         validation=dataset.train.take(split.validation) if len(split.validation) else None,
         test=SealedTest(test) if len(test) else None,
+        test_is_cut=dataset.test is None,
         fold=dataset.train.take(split.fold) if len(split.fold) else None,
         mean=mean,
         std=std,
@@ -89,8 +91,11 @@ def _split(dataset: DataSet, spec: Data) -> Split:
 def _lacking(dataset: DataSet, split: Split) -> tuple[str, ...]:
     """A part without a class rewards a network that never names it."""
     notes = []
-    for part, indices in (("validation part", split.validation), ("scored fold", split.fold)):
-        missing = np.setdiff1d(dataset.train.labels, dataset.train.labels[indices]) if len(indices) else ()
+    labels = dataset.train.labels
+    known = labels if dataset.test is None else np.concatenate([labels, dataset.test.labels])
+    parts = {"training part": split.train, "validation part": split.validation, "scored fold": split.fold}
+    for part, indices in parts.items():
+        missing = np.setdiff1d(known, labels[indices]) if len(indices) else ()
         if len(missing):
             names = ", ".join(dataset.train.classes[index] for index in missing[:5])
             notes.append(f"the {part} has no image of {len(missing)} class{'es' * (len(missing) > 1)}: {names}")

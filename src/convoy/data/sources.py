@@ -77,7 +77,7 @@ def _locate(name: str) -> tuple[str, Path | None]:
         if not path.exists():
             raise DataError(f"{given}: does not exist (data {name!r})")
         return short, path
-    if os.sep not in name:
+    if os.sep not in name and name not in (".", ".."):
         found = _in_convoy_data(name)
         if found is not None or name in DATA_SETS:
             return name, found

@@ -36,13 +36,27 @@ class Split:
 
 def make_split(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = None) -> Split:
     """A pure function of the labels, the spec, the parts that the data bring, and groups (int64, one a training image)
-    of which none is cut in two. Raises DataError: too few images."""
+    of which none is cut in two. Raises DataError: too few images, or parts that the data bring cut a group."""
+    if dataset.validation_indices is not None and groups is not None:
+        _check_whole(dataset, spec, groups)
     pool, test = _set_test_aside(dataset, spec, groups)
     if dataset.validation_indices is not None:
         validation = np.sort(dataset.validation_indices)
         return Split(np.setdiff1d(pool, validation), validation, test)
     train, validation = _cut(dataset, pool, spec.validation, "validation", spec, groups)
     return Split(train, validation, test)
+
+
+def _check_whole(dataset: DataSet, spec: SplitSpec, groups: np.ndarray) -> None:
+    assert dataset.validation_indices is not None
+    theirs = groups[dataset.validation_indices]
+    cut = np.intersect1d(theirs, np.delete(groups, dataset.validation_indices))
+    if len(cut):
+        held = int(np.isin(theirs, cut).sum())
+        raise DataError(
+            f"data.split.group_by = {spec.group_by!r}: {held:,} of the {len(theirs):,} images of the validation part "
+            f"that {dataset.name} brings are of groups with images in its training part"
+        )
 
 
 def make_folds(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = None, limit: int | None = None) -> Split:

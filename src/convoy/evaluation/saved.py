@@ -56,6 +56,8 @@ def score_saved(
             raise ValueError(f"{target.path} is a run of {recipe.model.name}: --model {model} does not go with it")
         named = [("data.name", data)] if data is not None else []
         prepared = prepare(recipe.override([*named, *overrides]).data)
+        if data is None and prepared.test_is_cut:
+            _check_same_cut(target, prepared, overrides)
         _check_fit(target, prepared)
         mean, std = tuple(target.data["mean"]), tuple(target.data["std"])
     else:
@@ -92,6 +94,16 @@ def _network(recipe: Recipe, prepared: Prepared) -> torch.nn.Module:
         image_size=prepared.image_size,
         options=recipe.model.options,
     )
+
+
+def _check_same_cut(run: Run, prepared: Prepared, overrides: Sequence[Override]) -> None:
+    """A test part that is cut from the training images is a run's own only by the same cut of the same images."""
+    why = f"the split is another than that of {run.path}"
+    if prepared.data_hash != run.data["data_hash"]:
+        why = f"{prepared.name} has changed since {run.path} was trained"
+    elif not any(path.startswith("data.split") for path, _ in overrides):
+        return
+    raise ValueError(f"{why}: the test part may hold images of that training; --data names others to test on")
 
 
 def _check_fit(run: Run, prepared: Prepared) -> None:

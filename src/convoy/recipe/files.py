@@ -11,6 +11,7 @@ from typing import Any
 from convoy.registry import is_user_class, unknown
 
 Override = tuple[str, Any]
+GROUP_FILES = (".npy", ".csv", ".txt")  # what data.split.group_by may name; all else is an expression or a word
 EXPERIMENT, CLAIMS = "experiment.toml", "claims.toml"  # beside an experiment's recipes, and none themselves
 
 
@@ -101,9 +102,12 @@ def _anchor_paths(table: dict[str, Any], folder: Path) -> None:
         if isinstance(init, str):
             model["init"] = anchored(init)
     if isinstance(data, dict) and isinstance(data.get("name"), str):
-        short, equals, path = data["name"].rpartition("=")  # "cifar10=downloads/"
-        if "/" in path:
+        short, equals, path = data["name"].rpartition("=")  # "cifar10=downloads"
+        if equals or "/" in path or Path(path).suffix:
             data["name"] = f"{short}{equals}{anchored(path)}"
+    split = data.get("split") if isinstance(data, dict) else None
+    if isinstance(split, dict) and str(split.get("group_by", "")).endswith(GROUP_FILES):
+        split["group_by"] = anchored(split["group_by"])
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

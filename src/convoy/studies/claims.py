@@ -307,7 +307,9 @@ def _quantity(
     if len(seeds) == 1:
         found = t_interval([first[0] - second[0]])
     else:
-        found = paired_t(first, second, step=_grain(ready, runs, by_ratio)).difference
+        step = _grain(ready, runs, by_ratio)
+        # Of a difference both values are rounded to the grain, which is what paired_t takes; a constant is not.
+        found = paired_t(first, second, step=step if b else step / math.sqrt(2)).difference
     return _exponential(found) if by_ratio else found
 
 

@@ -6,6 +6,7 @@ has an accuracy like any other, and is measured by it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -212,9 +213,12 @@ def _known(classes: Sequence[str], names: Sequence[str] | Mapping[str, Any]) -> 
 
 
 def _gain_while_rising(run: Run, settings: Settings) -> float | None:
-    """How much more an update lowers the training loss while the rate rises than while it falls, over the whole run.
+    """How much more an update lowers the training loss while the rate rises than while it falls.
 
-    It takes every update: an archived run, whose curves are thinned, tells what was measured before.
+    The mean of two differences over whole periods: from trough to trough, where the rising half comes first, and from
+    peak to peak, where the falling one does, because the loss falls faster the earlier it is. Updates at a trough or a
+    peak belong to neither half. It takes every update: an archived run, whose curves are thinned, tells what was
+    measured before.
     """
     steps = run.steps
     if "step" in steps:
@@ -225,14 +229,29 @@ def _gain_while_rising(run: Run, settings: Settings) -> float | None:
     finite = np.isfinite(loss)
     at = np.flatnonzero(finite)
     loss, lr = loss[finite], lr[finite]
-    if len(loss) < 3:
+    troughs = _troughs(lr)
+    if len(troughs) < 2:
         return None
-    change, rise, updates = np.diff(loss), np.diff(lr), np.diff(at)
-    rising, falling = rise > 0, rise < 0
-    if not (rising.any() and falling.any()):
-        return None
-    falls = [-change[phase].sum() / updates[phase].sum() for phase in (rising, falling)]
-    return float(falls[0] - falls[1])
+    peaks = [peak for peak in _troughs(-lr) if peak > troughs[0]]
+    spans = [(ends[0], ends[-1]) for ends in (troughs, peaks) if len(ends) > 1]
+    gains = [_gain(loss, lr, at, slice(*span)) for span in spans]
+    return fmean(gains) if all(math.isfinite(gain) for gain in gains) else None
+
+
+def _troughs(lr: np.ndarray) -> list[int]:
+    """Where the rate is lower than after it, and no higher than before; the ends may be such places."""
+    falls_before = np.concatenate([[True], np.diff(lr) <= 0])
+    rises_after = np.concatenate([np.diff(lr) > 0, [len(lr) > 1 and lr[-1] < lr[-2]]])
+    return [int(place) for place in np.flatnonzero(falls_before & rises_after)]
+
+
+def _gain(loss: np.ndarray, lr: np.ndarray, at: np.ndarray, span: slice) -> float:
+    """The fall of the loss an update in the rising halves less that in the falling ones; not finite without both."""
+    slope = np.concatenate([[0.0], lr[2:] - lr[:-2], [0.0]])[span]
+    fall, updates = (np.append(np.diff(values), 0)[span] for values in (-loss, at))
+    with np.errstate(invalid="ignore"):
+        rising, falling = (fall[phase].sum() / np.float64(updates[phase].sum()) for phase in (slope > 0, slope < 0))
+    return float(rising - falling)
 
 
 def _highest_that_trains(tried: Tried, settings: Settings) -> float | None:
