@@ -185,9 +185,9 @@ class Run:
 
     def clear(self) -> None:
         """Back to an empty run of the same recipe, to train anew."""
-        for name in ("scores.json", "cost.json", "metrics.jsonl", "log.txt", "best.safetensors", "environment.json"):
+        for name in ("scores.json", "cost.json", "metrics.jsonl", "log.txt", "environment.json"):
             (self.path / name).unlink(missing_ok=True)
-        for path in self.path.glob("*.npz"):
+        for path in (*self.path.glob("*.npz"), *self.path.glob("*.safetensors")):
             path.unlink()
         for name in ("checkpoints", "weights"):
             shutil.rmtree(self.path / name, ignore_errors=True)

@@ -69,3 +69,17 @@ def test_filters_are_those_of_the_first_convolution(module: nn.Module) -> None:
 
 def test_network_without_convolution_has_no_filters() -> None:
     assert first_layer_filters(nn.Linear(3, 3)) is None
+
+
+def test_of_large_images_fewer_are_taken_at_a_time() -> None:
+    counts: list[int] = []
+
+    class Counting(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            counts.append(len(x))
+            return x.mean((2, 3))
+
+    for side in (16, 32, 128):
+        predict(Counting(), np.zeros((40, 1, side, side), np.uint8), to_unit, batch_size=40)
+
+    assert counts == [40, 40] + [2] * 20

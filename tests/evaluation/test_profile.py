@@ -207,6 +207,7 @@ def test_activations_of_a_network_that_asks_for_numbers_are_counted_with_numbers
 )
 def test_optimizer_keeps_so_many_numbers_for_each_weight(spec: AdamW, kept: int) -> None:
     assert kept_per_parameter(spec) == kept
+    assert kept_per_parameter(spec, ema_decay=0.99) == kept + 1
 
 
 def made(*, image: str | None = None, classes: int | None = None, data: bool = False, **flags: object):  # type: ignore[no-untyped-def]

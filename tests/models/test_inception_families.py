@@ -73,3 +73,10 @@ def test_factorised_modules_have_1x3_and_3x1_in_place_of_3x3() -> None:
 def test_drop_rate_sits_before_the_last_layer(name: str) -> None:
     dropout, _ = made(name, drop_rate=0.3).head
     assert dropout.p == 0.3
+
+
+def test_googlenet_says_what_images_its_stem_is_too_large_for() -> None:
+    with pytest.raises(ValueError, match="images of 14 pixels become 14, and stem = 'paper' needs at least 15"):
+        made("googlenet", image_size=14, upsample=1)
+    for stem, side in (("paper", 15), ("small", 8)):
+        made("googlenet", image_size=side, upsample=1, stem=stem).eval()(torch.zeros(1, 1, side, side))

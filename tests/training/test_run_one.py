@@ -486,3 +486,16 @@ def test_a_network_that_cannot_take_one_image_is_refused_before_it_is_trained(
         finish(tiny(), tmp_path / "out")
 
     assert not (tmp_path / "out").exists()
+
+
+def test_the_last_weights_are_kept_too_where_another_epoch_was_the_best(tiny: Make, tmp_path: Path) -> None:
+    kept = {}
+    for seed in range(6):
+        run = finish(tiny(("train.epochs", 4), ("optim.lr", 0.1), ("seed", seed)), tmp_path)
+        last = run.path / "last.safetensors"
+        kept[run.status["best_epoch"] < 4, last.is_file()] = run
+    assert set(kept) <= {(True, True), (False, False)}
+    run = kept[True, True]
+    best, last = (load_weights(run.path / f"{name}.safetensors") for name in ("best", "last"))
+    assert best.keys() == last.keys()
+    assert any((best[name] != last[name]).any() for name in best)

@@ -82,3 +82,10 @@ def test_plateau_drops_as_torch_does() -> None:
         drops = plateau_drops(losses[:count], patience=2)
         assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1**drops)
     assert lr_factor(Plateau(patience_epochs=2), 55, HORIZON, losses) == pytest.approx(0.001)
+
+
+def test_a_step_of_a_tenth_of_an_epoch_falls_on_its_update() -> None:
+    spec, horizon = Step(every_epochs=0.1, factor=0.5), Horizon(1000, 2)
+    for drops in range(1, 20):
+        assert lr_factor(spec, 100 * drops, horizon) == pytest.approx(0.5**drops)
+        assert lr_factor(spec, 100 * drops - 1, horizon) == pytest.approx(0.5 ** (drops - 1))

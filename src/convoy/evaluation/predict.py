@@ -22,6 +22,9 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+SIDE = 32  # pixels, of images of which a whole batch is taken at a time; of larger ones as many pixels
+
+
 def predict(
     module: nn.Module,
     images: np.ndarray,
@@ -32,8 +35,9 @@ def predict(
     """Logits float32 [N, classes] of images uint8 [N, C, H, W], N >= 1, in their order.
 
     In evaluation mode, and the module's mode is restored. The normaliser turns a uint8 batch into what the network
-    was trained on, device and dtype included.
+    was trained on, device and dtype included. `batch_size` is of images of up to SIDE pixels a side.
     """
+    batch_size = max(1, batch_size * SIDE**2 // max(SIDE, images.shape[-1]) ** 2)
     with evaluating(module), torch.inference_mode():
         logits = [
             # A copy per batch: torch refuses to share a read-only memory map.

@@ -54,6 +54,9 @@ class Inception(nn.Module):
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], dim=1)
 
 
+LEAST_SIDE = 15  # pixels for the paper's stem, with fewer of which a map vanishes on the way
+
+
 @register(
     "googlenet",
     summary="Inception v1 without norm and auxiliary heads, on images of twice the side",
@@ -81,6 +84,11 @@ class GoogLeNet(nn.Module):
         if largest_kernel not in (3, 5):
             raise ValueError(f"largest_kernel = {largest_kernel} in model.options of googlenet: must be 3 or 5")
         kernel, stride = chosen("stem", stem, {"small": (3, 1), "paper": (7, 2)})
+        if stem == "paper" and image_size * upsample < LEAST_SIDE:
+            raise ValueError(
+                f"upsample = {upsample} in model.options: images of {image_size} pixels become "
+                f"{image_size * upsample}, and stem = {stem!r} needs at least {LEAST_SIDE}"
+            )
         conv = partial(conv_norm_act, norm_word=norm, act=activation)
         self.stem = nn.Sequential(
             Upsample(upsample),

@@ -100,7 +100,8 @@ class MnistResNet(nn.Module):
         self.head = nn.Linear(width, num_classes)
         if unused_layer:
             self.unused = conv_norm_act(32, 128, 3, norm_word=norm, act=None)
-            self.flaws = ("a convolution 32->128 with its norm is built and never used: 37,120 parameters",)
+            count = sum(parameter.numel() for parameter in self.unused.parameters())
+            self.flaws = (f"a convolution 32->128 is built and never used: {count:,} parameters with its norm",)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.blocks(self.stem(x))  # (N, 512, H/4, W/4)

@@ -69,7 +69,7 @@ class Scene:
         self._images = prepared.train.images[chosen]
         self._labels = torch.from_numpy(prepared.train.labels[chosen])
         self._normaliser = Normaliser(prepared.mean, prepared.std, device, dtype)
-        self._loss = losses.build(ready.recipe.train.loss)
+        self._loss = losses.build(ready.recipe.train.loss, faults=ready.recipe.protocol.faults)
 
     def loss_at(self, directions: Sequence[Direction], places: Sequence[float]) -> float:
         """The mean loss with the weights moved that far along each direction; infinity where it is not finite."""

@@ -16,7 +16,7 @@ from convoy.training.faults import LOOKS_AT_TEST, scored_images
 from convoy.training.plan import Plan, device_of
 
 AFTERWARDS = ("sampled_labels", "macs_as_flops")
-TAKEN_OVER = ("best.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")
+TAKEN_OVER = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")
 
 
 def twin_of(ready: Plan, workspace: Workspace) -> Run | None:

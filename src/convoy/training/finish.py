@@ -28,9 +28,9 @@ SAMPLES_PER_CLASS = 10
 
 
 def best_network(run: Run, ready: Plan) -> nn.Module:
-    module = ready.network()
+    module = ready.network().to(DTYPES[ready.recipe.compute.precision])
     load_into(module, run.path / "best.safetensors")
-    return module.to(DTYPES[ready.recipe.compute.precision]).eval()
+    return module.eval()
 
 
 def keeps_the_last(ready: Plan, best_epoch: int) -> bool:

@@ -40,11 +40,12 @@ def build(spec: OptimBase, module: nn.Module) -> torch.optim.Optimizer:
     raise AssertionError(spec)
 
 
-def kept_per_parameter(spec: OptimBase) -> int:
-    """Numbers that the optimizer remembers for each weight: none, one (momentum) or two (Adam). Seen after a step."""
+def kept_per_parameter(spec: OptimBase, *, ema_decay: float = 0.0) -> int:
+    """Numbers that training remembers for each weight: none, one (momentum) or two (Adam), seen after a step; and one
+    of a moving average."""
     probe = nn.Linear(8, 8, bias=False)
     optimizer = build(spec, probe)
     probe.weight.grad = torch.zeros_like(probe.weight)
     optimizer.step()
     kept = [value for value in optimizer.state[probe.weight].values() if isinstance(value, torch.Tensor)]
-    return sum(value.numel() for value in kept) // probe.weight.numel()
+    return sum(value.numel() for value in kept) // probe.weight.numel() + (ema_decay > 0)

@@ -301,6 +301,8 @@ class _Training:
         run, ready, ledger = self.run, self.ready, self.ledger
         if finish.keeps_the_last(ready, ledger.best_epoch):
             self._keep_best()
+        elif ledger.best_epoch < len(run.metrics):
+            save_weights(run.path / "last.safetensors", self.members.network.state_dict())
         module = finish.best_network(run, ready).to(self.device)
         finish.score_held_out(run, ready, module, finish.kept_epoch(ready, ledger.best_epoch, ledger.step))
         if ready.prepared.fold is not None:

@@ -36,7 +36,9 @@ def lr_factor(spec: ScheduleBase, step: int, horizon: Horizon, losses: Sequence[
         case Constant():
             return 1.0
         case Step():
-            return spec.factor ** int(step / horizon.steps_per_epoch / spec.every_epochs)
+            return spec.factor ** int(
+                step / horizon.steps_per_epoch / spec.every_epochs + 1e-9
+            )  # 0.3 / 0.1 is 2.999...
         case Cosine():
             period = spec.t_max or (total if spec.per == "step" else math.ceil(total / horizon.steps_per_epoch))
             position = step if spec.per == "step" else epoch
