@@ -136,10 +136,11 @@ def test_faults_stand_strongest_first_and_accuracies_before_other_measures():
     ]
     accuracies, losses = effect_numbers(faults)
     assert [effect.name for effect in accuracies.effects] == [
-        "sampled labels",
+        "sampled labels (test)",
         "resplit every epoch (validation)",
-        "selection on test",
+        "selection on test (test)",
     ]
+    assert accuracies.measure.words == "accuracy"
     assert accuracies.effects[0].span.mean == pytest.approx(-1.25)
     assert losses.measure.name == "train_loss"
 

@@ -174,11 +174,12 @@ def effect_numbers(faults: Sequence[Mapping[str, Any]]) -> list[EffectNumbers]:
     for group in groups.values():
         group.sort(key=lambda pair: -abs(pair[1].span.mean))
         usual = Counter(name for name, _ in group).most_common(1)[0][0]
-        effects = [
-            effect if name == usual else effect._replace(name=f"{effect.name} ({name.removesuffix('_accuracy')})")
-            for name, effect in group
-        ]
-        found.append(EffectNumbers(measure(usual), tuple(effects)))
+        shown, effects = measure(usual), [effect for _, effect in group]
+        if len({name for name, _ in group}) > 1:
+            shown = shown._replace(name="accuracy")
+            parts = [name.removesuffix("_accuracy").replace("_", " ") for name, _ in group]
+            effects = [e._replace(name=f"{e.name} ({part})") for part, e in zip(parts, effects, strict=True)]
+        found.append(EffectNumbers(shown, tuple(effects)))
     return sorted(found, key=lambda numbers: numbers.measure.unit != "%")
 
 

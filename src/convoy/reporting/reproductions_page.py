@@ -58,4 +58,5 @@ def worst_fault(finding: Mapping[str, Any]) -> str:
         return "none moved an accuracy" if finding["faults"] else "none was priced"
     worst = max(moved, key=lambda fault: abs(fault["effect"]["mean"]))
     number, interval = measure(worst["measure"]).parts(worst["effect"], signed=True)
-    return clean(f"{worst['name'].replace('_', ' ')}: {number} {interval}".rstrip() + " points")
+    of_what = "" if worst["measure"] == "test_accuracy" else f" of {measure(worst['measure']).words}"
+    return clean(f"{worst['name'].replace('_', ' ')}: {number} {interval}".rstrip() + f" points{of_what}")

@@ -220,7 +220,8 @@ def sentence(finding: Row) -> str:
     if moved:
         worst = max(moved, key=lambda row: abs(row["effect"]["mean"]))
         effect = _number(worst["effect"]["mean"], worst["measure"])
-        told.append(f"of the faults, {worst['name'].replace('_', ' ')} moved it most ({effect})")
+        what = f"{worst['name'].replace('_', ' ')} moved the {_name(worst['measure'])} most"
+        told.append(f"of the faults, {what} ({effect})")
     elif faults:
         told.append("no fault moved an accuracy distinguishably")
     if claims:
