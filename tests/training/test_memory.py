@@ -5,10 +5,12 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="malloc of glibc")
+
 COUNT_FAULTS = """
 import resource, torch
-from convoy.training.memory import keep_freed_memory
-assert keep_freed_memory()
+from convoy.training.memory import KeptMemory
+KeptMemory()
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def use(): return len([torch.ones(20 << 20, dtype=torch.uint8) for _ in range(12)])
 for _ in range(3): use()
@@ -16,9 +18,28 @@ before = faults()
 for _ in range(10): use()
 print(faults() - before)
 """
+PILE_UP = """
+import torch
+from convoy.training import memory
+memory.ROOM_BYTES = 100 << 20
+kept = memory.KeptMemory()
+looks = [kept.look()]
+pile = [torch.ones(20 << 20, dtype=torch.uint8) for _ in range(30)]
+small = [bytes(1000) for _ in range(1000)]  # above the pile, so that the heap cannot shrink
+del pile
+held = memory.resident_bytes()
+looks += [kept.look(), kept.look()]
+print(looks, (held - memory.resident_bytes()) >> 20 > 400)
+"""
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="malloc of glibc")
+def output(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
 def test_memory_that_is_freed_and_asked_for_again_is_not_mapped_again() -> None:
-    done = subprocess.run([sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 100  # 600,000 pages of 4 KiB are used
+    assert int(output(COUNT_FAULTS)) < 100  # 600,000 pages of 4 KiB are used
+
+
+def test_memory_that_has_piled_up_is_given_back_once() -> None:
+    assert output(PILE_UP) == "[False, True, False] True\n"

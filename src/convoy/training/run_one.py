@@ -34,7 +34,7 @@ from convoy.training.environment import describe
 from convoy.training.ledger import Ledger
 from convoy.training.loop import Record, train
 from convoy.training.members import Solo
-from convoy.training.memory import keep_freed_memory
+from convoy.training.memory import KeptMemory
 from convoy.training.plan import DTYPES, Plan, device_of, plan
 from convoy.training.probe import StepProbe
 from convoy.training.schedules import horizon_of, lr_factor
@@ -131,7 +131,7 @@ class _Training:
     def __init__(self, run: Run, ready: Plan, workspace: Workspace, *, fresh: bool) -> None:
         self.run, self.ready, self.workspace, self.fresh = run, ready, workspace, fresh
         recipe = self.recipe = ready.recipe
-        keep_freed_memory()
+        self.memory = KeptMemory()
         self.governor = ThreadGovernor()
         self.device = device_of(recipe)
         self.peak = PeakMemory(self.device)
@@ -208,6 +208,7 @@ class _Training:
                     return
                 if self.autosave.due(time.perf_counter()):
                     self._save()
+                self.memory.look()
                 yield from self._adjust_threads()
             if reason is None and until is not None and until < epochs:
                 yield self._say("end", self._prune(), run=str(self.run.path), state=self.run.state)
