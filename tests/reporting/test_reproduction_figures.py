@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from convoy.reporting import canvas
+from convoy.reporting.content import Chart, Panel
 from convoy.reporting.figures_protocols import frame, lines, lines_caption, published_curves
 from convoy.reporting.figures_reproduction import (
     effect_numbers,
@@ -14,6 +17,7 @@ from convoy.reporting.figures_reproduction import (
     verdict,
 )
 from convoy.reporting.measures import measure
+from convoy.reporting.palette import Look
 from convoy.reporting.reproduction_tables import against_published, measures_of
 from convoy.reporting.reproductions_page import worst_fault
 from convoy.stats import paired_t, t_interval, wilson
@@ -213,3 +217,15 @@ def test_a_loss_that_was_not_finite_leaves_the_axes_to_the_others():
 
     low, high = axes.get_ylim()
     assert low < 1.0 < high
+
+
+def test_a_long_line_of_words_below_a_chart_is_wrapped_within_it():
+    panel = Panel("", lambda axes: axes.plot([0, 1]), height=2.0)
+    chart = Chart("c", "t", (panel, panel), "", line_key="held out: validation, or the test part where a fault; " * 4)
+    figure = canvas._whole(chart, Look(("a",)))
+
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figure.texts]
+
+    assert len(boxes) > 1
+    assert all(box.x1 < figure.bbox.x1 for box in boxes)

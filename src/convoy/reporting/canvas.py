@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib
@@ -27,6 +28,7 @@ from convoy.reporting.palette import INK, MUTED, PAPER, RULE, Look, by_variable
 
 WIDTH = 4.4  # inches of a panel: one on a phone, two beside each other on a screen; 10 pt stay readable on both
 RIGHT = 0.22
+LETTERS_AN_INCH = 12
 DPI = 200
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -101,7 +103,8 @@ def _whole(chart: Chart, look: Look) -> Figure:
     columns = min(2, len(chart.panels))
     rows = [chart.panels[i : i + columns] for i in range(0, len(chart.panels), columns)]
     key_columns = _key_columns(chart.key, columns * WIDTH)
-    key_rows = math.ceil(len(chart.key) / key_columns) + bool(chart.line_key)
+    line_key = wrap(chart.line_key, int(LETTERS_AN_INCH * (columns * WIDTH - 0.4)))
+    key_rows = math.ceil(len(chart.key) / key_columns) + len(line_key)
     key_height = 0.24 * key_rows + (0.2 if key_rows else 0)
     heights = [max(panel.height for panel in row) for row in rows]
     width, height = columns * WIDTH, sum(heights) + key_height
@@ -111,10 +114,10 @@ def _whole(chart: Chart, look: Look) -> Figure:
         for column, panel in enumerate(row):
             _place(figure, panel, left=column * WIDTH, top=top, size=(width, height))
         top -= row_height
-    if chart.line_key:
-        figure.text(0.2 / width, 0.12 / height, chart.line_key, color=MUTED)
+    for place, line in enumerate(reversed(line_key)):
+        figure.text(0.2 / width, (0.12 + 0.24 * place) / height, line, color=MUTED)
     if chart.key:
-        bottom = (0.1 + 0.24 * bool(chart.line_key)) / height
+        bottom = (0.1 + 0.24 * len(line_key)) / height
         _draw_key(figure, chart.key, look, key_columns, (0.1 / width, bottom))
     return figure
 
