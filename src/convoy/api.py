@@ -332,9 +332,9 @@ def _whole(study: Study | None, *, fresh: bool = False) -> Study:
 
 def _resolve(recipe: Recipe | str | Path | None, *, model: str | None, data: str | None, **flags: Any) -> Recipe:
     overrides = _overrides(**flags)
-    is_model = isinstance(recipe, str) and not (recipe.endswith(".toml") or recipe in builtin_names())
-    asked = {"model.name": recipe if is_model else model, "data.name": data}
-    check_once([*((path, value) for path, value in asked.items() if value is not None), *overrides])
+    argument = None if recipe is None or _is_recipe(recipe) else str(recipe)
+    asked = [("model.name", argument), ("model.name", model), ("data.name", data)]
+    check_once([*((path, value) for path, value in asked if value is not None), *overrides])
     if isinstance(recipe, Recipe):
         named = [("model.name", model), ("data.name", data)]
         return recipe.override([pair for pair in named if pair[1] is not None] + overrides)
@@ -354,17 +354,25 @@ def _overrides(
 ) -> list[Override]:
     flags = {"train.epochs": epochs, "seed": seed, "data.limit": limit, "compute.device": device, "model.init": init}
     given = list(set.items()) if isinstance(set, Mapping) else list(set)
-    # A run's recipe is read from its own folder, which holds weights too.
-    given = [(path, str(Path(value).resolve()) if path == "model.init" else value) for path, value in given]
+    given = [(path, _from_here(value) if path == "model.init" else value) for path, value in given]
     overrides = [(path, value) for path, value in flags.items() if value is not None] + given
     check_once(overrides)
     return overrides
 
 
+def _from_here(weights: Any) -> Any:
+    """A file by its whole path: a run's recipe is read from its own folder, where that name may be other weights."""
+    return str(Path(weights).resolve()) if isinstance(weights, str) and Path(weights).is_file() else weights
+
+
+def _is_recipe(argument: Recipe | str | Path) -> bool:
+    """Whether it is a recipe or names one, and not a model."""
+    return isinstance(argument, Recipe) or str(argument).endswith(".toml") or str(argument) in builtin_names()
+
+
 def _names_data(model: Recipe | str | Path, set: Mapping[str, Any] | Sequence[Override]) -> bool:  # noqa: A002
     """Whether a model comes with data of its own: as a recipe, or by a key of `data`."""
-    is_recipe = isinstance(model, Recipe) or str(model).endswith(".toml") or str(model) in builtin_names()
-    return is_recipe or any(path.startswith("data.") for path, _ in _overrides(set=set))
+    return _is_recipe(model) or any(path.startswith("data.") for path, _ in _overrides(set=set))
 
 
 def _label(recipe: Recipe | str | Path) -> str:

@@ -85,7 +85,7 @@ def run_one(
     lock = run.lock()
     try:
         if run.finished and not fresh:  # by another process, since it was looked for
-            yield from _found(run, ready, workspace, test=False)
+            yield from _found(run, ready, workspace, test=test)
             return
         twin = None if fresh or until else afterwards.twin_of(ready, workspace)
         if twin is not None:
