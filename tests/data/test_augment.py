@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from convoy.data.augment import AUGMENTATIONS, build
+from convoy.data.augment_geometric import resample
 
 EVERY_ONE: list[dict[str, Any]] = [{"name": name} for name in AUGMENTATIONS]
 GEOMETRIC: list[dict[str, Any]] = [{"name": name} for name in ("crop", "flip", "rotate", "scale", "shift")]
@@ -126,6 +127,43 @@ def test_a_rotation_turns_by_at_most_its_degrees_either_way() -> None:
     assert degrees.min() < -25
     assert degrees.max() > 25
     assert ((down**2 + across**2).sqrt() - 15).abs().max() < 0.3
+
+
+def test_a_shift_in_whole_pixels_moves_every_image_by_integers_of_every_size_up_to_its_fraction() -> None:
+    x = batch((600, 1, 28, 28), seed=3)
+    shifted = augmented(x, {"name": "shift", "fraction": 0.1, "whole_pixels": True})  # 2.8 pixels, rounded
+
+    windows = torch.nn.functional.pad(x, (3,) * 4).unfold(2, 28, 1).unfold(3, 28, 1)  # (B, C, y, x, 28, 28)
+    same = (windows == shifted[:, :, None, None]).all(dim=-1).all(dim=-1)[:, 0]  # (B, y, x)
+    places = same.nonzero()
+    counts = torch.bincount(places[:, 1], minlength=7)
+
+    assert len(places) == 600
+    assert counts.min() > 10
+    assert counts[0] < counts[1]  # the ends come up from 2.5 to 2.8 only
+    assert counts[6] < counts[5]
+
+
+def test_nearest_rotation_invents_no_level_and_a_bilinear_one_does() -> None:
+    x = (batch((50, 1, 28, 28)) > 0.5).float()
+    rotate = {"name": "rotate", "degrees": 10}
+
+    assert set(augmented(x, {**rotate, "interpolation": "nearest"}).unique().tolist()) == {0.0, 1.0}
+    assert len(augmented(x, rotate).unique()) > 100
+
+
+def test_rotation_then_shift_as_torchvision_applies_them_are_two_resamplings() -> None:
+    x = batch((20, 1, 28, 28))
+    rotate = {"name": "rotate", "degrees": 10, "interpolation": "nearest"}
+    shift = {"name": "shift", "fraction": 0.1, "whole_pixels": True}
+    both = build([rotate, shift])
+    uniform = torch.rand(20, 3, generator=torch.Generator().manual_seed(5))
+
+    turned = resample(x, both.geometric[0].maps(uniform[:, :1], 28)[:, :2], "nearest")
+    twice = resample(turned, both.geometric[1].maps(uniform[:, 1:], 28)[:, :2], "nearest")
+
+    assert torch.equal(both(x, torch.Generator().manual_seed(5)), twice)
+    assert (twice[:, :, 0] == 0).flatten(1).all(1).any()  # cut off and filled with black
 
 
 def test_a_shift_moves_by_at_most_its_fraction_of_the_side() -> None:

@@ -24,6 +24,7 @@ PUBLISHED = {
     "test_accuracy": 0.4,
     "parameters": 1.0,
     "test_accuracy_by_epoch": [0.3, 0.4, 0.45],
+    "test_loss_by_epoch": [0.0001, 0.0],
 }
 
 
@@ -115,6 +116,8 @@ def test_epochs_stand_line_by_line_with_images_right_and_the_published_accuracy(
     table = text[text.index("Epoch by epoch, as published") : text.index("Epoch by epoch, corrected")]
     assert "40.00" in table
     assert "45.00" in table  # of an epoch that this run had not
+    assert "0.0001" in table  # a loss as the report printed it
+    assert "0.0000" in table
 
 
 def test_part_is_shown_with_its_sentence_its_figure_and_the_way_to_its_report(study):

@@ -14,14 +14,16 @@ import pytest
 import torch
 
 from convoy.checkpoint import load_weights
+from convoy.data.imageset import ImageSet
 from convoy.evaluation import losses
 from convoy.recipe import Recipe
-from convoy.recipe.faults import FAULTS
+from convoy.recipe.faults import FAULTS, REVISIONS
 from convoy.runs import Run
 from convoy.studies.train_all import Entry, train_all
 from convoy.training import loop, run_one
 from convoy.training.faults import check, flags
 from convoy.training.plan import plan
+from convoy.training.scoring import score_part
 
 Make = Callable[..., Recipe]
 Train = Callable[..., Run]
@@ -133,6 +135,24 @@ def test_loss_divided_twice_moves_the_losses_told_and_neither_training_nor_accur
         assert 0 < scores["loss"] < sound.scores[part]["loss"] / 30
 
 
+@pytest.mark.parametrize(("images", "batches"), [(1000, 1), (2500, 3)])
+def test_a_loss_divided_twice_is_the_sum_of_means_over_batches_of_1000_by_the_images(
+    stripes: Path, images: int, batches: int
+) -> None:
+    ready = plan(quick(stripes, ("loss_divided_twice",)))
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(
+        0, 256, (images, ready.prepared.in_chans, ready.prepared.image_size, ready.prepared.image_size), np.uint8
+    )
+    labels = draw.integers(0, 3, images)
+    scored = score_part(ready, ready.network(), "test", ImageSet(pixels, labels, ready.prepared.classes), epoch=1)
+    each = torch.nn.functional.cross_entropy(torch.tensor(scored.logits), torch.tensor(labels), reduction="none")
+    sum_of_means = sum(float(batch.mean()) for batch in each.split(1000))
+    assert scored.values["loss"] == pytest.approx(sum_of_means / images, rel=1e-5)
+    assert len(each.split(1000)) == batches
+    assert scored.loss == pytest.approx(float(each.mean()), rel=1e-5)
+
+
 def test_loss_divided_twice_leaves_a_plateau_schedule_to_the_true_losses(train: Train) -> None:
     plateau = (("schedule", {"name": "plateau", "patience_epochs": 0}), ("optim.lr", 0.5))
     sound, faulty = train(epochs=5, more=plateau), train("loss_divided_twice", epochs=5, more=plateau)
@@ -189,7 +209,32 @@ def test_augmented_test_distorts_what_is_scored_and_not_what_is_trained_on(train
     assert faulty.scores["test"]["loss"] != sound.scores["test"]["loss"]
     assert np.array_equal(faulty.predictions["test_labels"], sound.predictions["test_labels"])
     best = faulty.metrics[faulty.status["best_epoch"] - 1]
-    assert faulty.scores["validation"]["loss"] == best["validation_loss"]  # distorted alike each time
+    assert faulty.scores["validation"]["loss"] == best["validation_loss"]  # the same weights, distorted alike
+
+
+def test_augmented_test_draws_again_in_each_epoch_and_alike_in_a_run_that_is_repeated(
+    stripes: Path, tmp_path: Path
+) -> None:
+    recipe = quick(stripes, ("augmented_test",), epochs=3, more=(ROTATED, ("optim.lr", 1e-12)))
+    run, again = finished(recipe, tmp_path / "one"), finished(recipe, tmp_path / "two")
+    losses_by_epoch = [line["validation_loss"] for line in run.metrics]
+    assert len({round(loss, 4) for loss in losses_by_epoch}) == 3  # of weights that hardly move
+    assert lines(again) == lines(run)
+    assert again.scores["test"] == run.scores["test"]
+
+
+def test_a_fault_that_was_corrected_trains_again_what_has_it_and_nothing_else(
+    stripes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fingerprints() -> list[str]:
+        faults = ((), ("last_weights",), ("loss_divided_twice",))
+        return [plan(quick(stripes, each)).fingerprint for each in faults]
+
+    before = fingerprints()
+    monkeypatch.setitem(REVISIONS, "loss_divided_twice", 99)
+    after = fingerprints()
+    assert before[:2] == after[:2]
+    assert before[2] != after[2]
 
 
 def test_schedule_per_batch_swings_by_batches_as_it_should_by_epochs(train: Train) -> None:

@@ -1,7 +1,8 @@
 """Augmentation of a whole batch at once, with a draw for each image.
 
 First all geometric augmentations of a recipe, as one affine map and one resampling: no image is blurred twice, and
-nothing is cut off between two steps. What lies outside an image is black. Then, in the order of the recipe, policies
+nothing is cut off between two steps. Only those that ask for it (`is_separate`) are resampled by themselves, as
+torchvision does. What lies outside an image is black. Then, in the order of the recipe, policies
 and erasures, which see the image by itself; last, mixing with another image of the batch.
 """
 
@@ -43,6 +44,7 @@ class Augmentation:
         self.geometric = [part for part in parts if isinstance(part, Geometric)]
         self.mixers = [part for part in parts if isinstance(part, Mixer)]
         self.painters = [part for part in parts if not isinstance(part, Geometric | Mixer)]
+        self._together = _resampled_together(self.geometric)
 
     @property
     def is_identity(self) -> bool:
@@ -58,14 +60,14 @@ class Augmentation:
             return x
         draws = [part.draws for part in self.geometric] + [part.draws for part in self.painters]
         columns = iter(torch.rand(len(x), sum(draws), generator=generator).split(draws, dim=1))
-        if self.geometric:
+        for group in self._together:
             # Matrices of a few numbers are multiplied on the CPU; a GPU would start a kernel for each line of it.
-            maps = [part.maps(next(columns), x.shape[-1]) for part in self.geometric]
+            maps = [part.maps(next(columns), x.shape[-1]) for part in group]
             composed = maps[0]
             for later in maps[1:]:
                 composed = composed @ later
-            is_exact = all(part.is_exact for part in self.geometric)
-            x = resample(x, composed[:, :2], "nearest" if is_exact else "bilinear")
+            is_nearest = all(part.interpolation == "nearest" for part in group)
+            x = resample(x, composed[:, :2], "nearest" if is_nearest else "bilinear")
         for painter in self.painters:
             x = painter(x, next(columns), generator)
         return x
@@ -73,6 +75,16 @@ class Augmentation:
     def mix(self, x: Tensor, labels: Tensor, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images and labels int64 [B]; where the recipe mixes, the labels come back as probabilities [B, classes]."""
         return mix(self.mixers, x, labels, classes, generator) if self.mixers else (x, labels)
+
+
+def _resampled_together(parts: Sequence[Geometric]) -> list[list[Geometric]]:
+    groups: list[list[Geometric]] = []
+    for part in parts:
+        if groups and not part.is_separate and not groups[-1][-1].is_separate:
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    return groups
 
 
 def build(specs: Sequence[Mapping[str, Any]]) -> Augmentation:

@@ -8,10 +8,12 @@ draws on every device. It is of one of three kinds, told apart by their methods.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+Interpolation = Literal["nearest", "bilinear"]
 
 
 @runtime_checkable
@@ -19,7 +21,14 @@ class Geometric(Protocol):
     """Moves the pixels of an image, as an affine map."""
 
     draws: ClassVar[int]
-    is_exact: ClassVar[bool]  # it moves whole pixels, and nothing has to be interpolated
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """Nearest where it only moves by whole pixels, or was asked for."""
+
+    @property
+    def is_separate(self) -> bool:
+        """Whether it is resampled by itself, instead of together with the geometric augmentations next to it."""
 
     def maps(self, uniform: Tensor, side: int) -> Tensor:
         """From draws [B, draws] in 0..1: maps [B, 3, 3] from a place in the result to its place in the image.

@@ -36,7 +36,7 @@ class Normaliser:
 
 
 def augmented(normaliser: Normaliser, augmentation: Augmentation, seed: int) -> Callable[[Tensor], Tensor]:
-    """A normaliser of uint8 batches that augments first, mixing apart: what the fault augmented_test evaluates."""
+    """A normaliser of uint8 batches that augments first, without mixing: what the fault augmented_test evaluates."""
     generator = torch.Generator().manual_seed(seed)
 
     def distort(x: Tensor) -> Tensor:

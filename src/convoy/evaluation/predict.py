@@ -22,6 +22,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+BATCH = 1000  # images of an evaluation that are scored at a time
 SIDE = 32  # pixels, of images of which a whole batch is taken at a time; of larger ones as many pixels
 
 
@@ -30,7 +31,7 @@ def predict(
     images: np.ndarray,
     normaliser: Callable[[torch.Tensor], torch.Tensor],
     *,
-    batch_size: int = 1000,
+    batch_size: int = BATCH,
 ) -> np.ndarray:
     """Logits float32 [N, classes] of images uint8 [N, C, H, W], N >= 1, in their order.
 

@@ -23,6 +23,8 @@ FAULTS = {
     "drop_last_in_evaluation": "an evaluation leaves out its last batch where that is not full",
     "macs_as_flops": "multiply-adds are reported as FLOPs: half of what is reported without this fault",
 }
+# Raised when what a fault does changes: the runs that have it are trained again, and no others.
+REVISIONS = {"augmented_test": 2, "loss_divided_twice": 2}
 
 
 def flag(fault: str) -> str:

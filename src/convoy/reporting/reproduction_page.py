@@ -229,10 +229,7 @@ def _losses(found: Reproduction) -> Chart | None:
 
 
 def _epoch_tables(found: Reproduction) -> list[Table]:
-    published = {
-        known.part: [value / 100 for value in known.accuracy]
-        for known in protocols_.published_curves(found.finding["models"][0]["published"])
-    }
+    published = found.finding["models"][0]["published"]
     tables = []
     for protocol, by_label in found.by_protocol.items():
         first = by_label[found.labels[0]][0]

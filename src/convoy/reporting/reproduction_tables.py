@@ -184,17 +184,21 @@ def _size(effect: float | Mapping[str, Any] | None) -> float:
     return 0.0 if effect is None else abs(effect["mean"] if isinstance(effect, Mapping) else effect)
 
 
-def epochs_table(reading: Reading, published: Mapping[str, Sequence[float]], title: str) -> Table | None:
-    """A line an epoch, with the images that were right; the published accuracies beside. None without epochs."""
+def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> Table | None:
+    """A line an epoch, with the images that were right; next to them what was published by epoch, such as
+    `test_accuracy_by_epoch`. None without epochs."""
     lines = reading.metrics
     if not lines:
         return None
     parts = [part for part in ("train", "validation", "test") if any(f"{part}_accuracy" in line for line in lines)]
     columns = [Column("Epoch")]
     for part in parts:
-        columns += [Column(f"{part.capitalize()} loss"), Column(f"{part.capitalize()} accuracy", "%")]
-        columns += [Column("Published", f"% {part}")] if part in published else []
-    last = max(len(lines), *(len(values) for part, values in published.items() if part in parts), 0)
+        columns += [Column(f"{part.capitalize()} loss")]
+        columns += [Column("Published", f"{part} loss")] if f"{part}_loss_by_epoch" in published else []
+        columns += [Column(f"{part.capitalize()} accuracy", "%")]
+        columns += [Column("Published", f"% {part}")] if f"{part}_accuracy_by_epoch" in published else []
+    by_epoch = [published.get(f"{part}_{quantity}_by_epoch", ()) for part in parts for quantity in ("loss", "accuracy")]
+    last = max(len(lines), *map(len, by_epoch))
     never = [{"epoch": epoch} for epoch in range(len(lines) + 1, last + 1)]  # that the report had and this run not
     rows = [tuple(_epoch_cells(line, parts, published)) for line in [*lines, *never]]
     marks = f" {_best_means(reading)}" if any("best" in line for line in lines) else ""
@@ -208,18 +212,23 @@ def _best_means(reading: Reading) -> str:
     return "“best”: the weights of this epoch were kept so far."
 
 
-def _epoch_cells(line: Mapping[str, Any], parts: Sequence[str], published: Mapping[str, Sequence[float]]) -> list[Cell]:
+def _epoch_cells(line: Mapping[str, Any], parts: Sequence[str], published: Mapping[str, Any]) -> list[Cell]:
     cells = [Cell(str(line["epoch"]), "best" if line.get("best") else "")]
     for part in parts:
         loss, accuracy = line.get(f"{part}_loss"), line.get(f"{part}_accuracy")
         right, total = line.get(f"{part}_correct"), line.get(f"{part}_total")
         cells.append(Cell("" if loss is None else f"{loss:.4f}"))
+        cells += _published_cell(line["epoch"], published.get(f"{part}_loss_by_epoch"), "{:.4f}")
         counts = f"({right:,} / {total:,})" if right is not None and total else ""
         cells.append(Cell("" if accuracy is None else f"{100 * accuracy:.2f}", counts))
-        if part in published:
-            known = published[part]
-            cells.append(Cell(f"{100 * known[line['epoch'] - 1]:.2f}" if line["epoch"] <= len(known) else ""))
+        cells += _published_cell(line["epoch"], published.get(f"{part}_accuracy_by_epoch"), "{:.2%}")
     return cells
+
+
+def _published_cell(epoch: int, published: Sequence[float] | None, form: str) -> list[Cell]:
+    if published is None:
+        return []
+    return [Cell(form.format(published[epoch - 1]).removesuffix("%") if epoch <= len(published) else "")]
 
 
 def costs_table(groups: Groups) -> Table | None:

@@ -52,9 +52,10 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
     yield from (*ready.flags, *ready.prepared.notes)
     done = twin.status
     module = finish.best_network(run, ready).to(device_of(ready.recipe))
-    finish.score_held_out(run, ready, module, finish.kept_epoch(ready, done["best_epoch"], done["steps"]))
+    epoch = finish.kept_epoch(ready, done["best_epoch"], done["steps"])
+    finish.score_held_out(run, ready, module, epoch)
     if test and ready.prepared.test is not None:
-        yield finish.open_test(run, ready, module, workspace)
+        yield finish.open_test(run, ready, module, workspace, epoch=epoch)
     flops = finish.flops_told(2 * twin.cost["macs_per_image"], ready)
     write_json(run.path / "cost.json", {**twin.cost, "flops_per_image": flops})
     if twin.train_score is not None:

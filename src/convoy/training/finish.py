@@ -95,20 +95,20 @@ def score_held_out(run: Run, ready: Plan, module: nn.Module, epoch: int) -> None
     write_arrays(run.path / "gallery.npz", samples)
     for part, images in (("validation", ready.validation_in(epoch)), ("fold", prepared.fold)):
         if images is not None:
-            scored = _score_part(run, ready, module, part, images)
+            scored = _score_part(run, ready, module, part, images, epoch=epoch)
             _keep_gallery(run, scored, ready.recipe.seed)
     if prepared.fold is not None:
         index = prepared.split.fold[: len(scored.images)]
         write_arrays(run.path / "predictions.npz", {**run.predictions, "fold_index": index})
 
 
-def open_test(run: Run, ready: Plan, module: nn.Module, workspace: Workspace) -> str:
-    """Opens the test set, counts that, scores it once. Returns the line that says so."""
+def open_test(run: Run, ready: Plan, module: nn.Module, workspace: Workspace, *, epoch: int) -> str:
+    """Opens the test set, counts that, scores the weights of this epoch once. Returns the line that says so."""
     test = ready.prepared.test
     assert test is not None
     openings: list[int] = []
     images = test.open(lambda digest: openings.append(workspace.record_opening(digest, run.name)))
-    _keep_gallery(run, _score_part(run, ready, module, "test", images), ready.recipe.seed)
+    _keep_gallery(run, _score_part(run, ready, module, "test", images, epoch=epoch), ready.recipe.seed)
     write_json(run.path / "data.json", {**run.data, "test_openings": openings[0]})
     return lines.opened(run.scores["test"], openings[0])
 
@@ -143,9 +143,9 @@ def flops_told(flops: int, ready: Plan) -> int:
     return flops // 2 if "macs_as_flops" in ready.recipe.protocol.faults else flops
 
 
-def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: ImageSet) -> Scored:
+def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
     """Writes scores and predictions of a part; the classes named beside the logits, where these do not tell them."""
-    scored = score_part(ready, module, part, images)
+    scored = score_part(ready, module, part, images, epoch=epoch)
     kept = {f"{part}_logits": scored.logits, f"{part}_labels": scored.images.labels}
     if not np.array_equal(scored.predicted, scored.logits.argmax(axis=1)):
         kept[f"{part}_predicted"] = scored.predicted

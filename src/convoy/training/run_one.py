@@ -108,7 +108,8 @@ def _found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterat
     if test and ready.prepared.test is not None and "test" not in run.scores:
         begun = time.perf_counter()
         module = finish.best_network(run, ready).to(device_of(ready.recipe))
-        yield Event("note", finish.open_test(run, ready, module, workspace), {})
+        epoch = finish.kept_epoch(ready, run.status["best_epoch"], run.status["steps"])
+        yield Event("note", finish.open_test(run, ready, module, workspace, epoch=epoch), {})
         total = run.cost["total_seconds"] + time.perf_counter() - begun
         write_json(run.path / "cost.json", {**run.cost, "total_seconds": total})
     for flag in run.status["flags"]:
@@ -305,12 +306,13 @@ class _Training:
         elif ledger.best_epoch < len(run.metrics):
             save_weights(run.path / "last.safetensors", self.members.network.state_dict())
         module = finish.best_network(run, ready).to(self.device)
-        finish.score_held_out(run, ready, module, finish.kept_epoch(ready, ledger.best_epoch, ledger.step))
+        kept_epoch = finish.kept_epoch(ready, ledger.best_epoch, ledger.step)
+        finish.score_held_out(run, ready, module, kept_epoch)
         if ready.prepared.fold is not None:
             yield self._say("note", lines.held_out(run.scores["fold"]))
         finish.keep_arrays(run, module, {} if self.probe is None else self.probe.arrays)
         if test and ready.prepared.test is not None:
-            yield self._say("note", finish.open_test(run, ready, module, self.workspace))
+            yield self._say("note", finish.open_test(run, ready, module, self.workspace, epoch=kept_epoch))
         self._look_at_the_clock()
         finish.measure_cost(run, ready, module, asdict(ledger), self.peak.bytes())
         run.write_score("train", score_training(ready, module))  # last: it is no part of what the run cost

@@ -14,7 +14,7 @@ from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Normaliser, augmented
 from convoy.data.imageset import ImageSet
 from convoy.evaluation import losses
-from convoy.evaluation.predict import predict
+from convoy.evaluation.predict import BATCH, predict
 from convoy.evaluation.scores import probabilities, sampled_classes, score
 from convoy.randomness import derive_seed
 from convoy.training.faults import whole_batches
@@ -31,12 +31,13 @@ class Scored(NamedTuple):
     loss: float  # what selection and schedule go by, whatever is told; infinite where it is not finite
 
 
-def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet) -> Scored:
+def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
+    """`epoch`, from 1, is that of the weights: the fault augmented_test draws again in each."""
     recipe, faults = ready.recipe, ready.recipe.protocol.faults
     if "drop_last_in_evaluation" in faults and part != "train":
         whole = whole_batches(len(images), ready)
         images = ImageSet(images.images[:whole], images.labels[:whole], images.classes)
-    logits = predict(module, images.images, _normaliser(ready, module, part))
+    logits = predict(module, images.images, _normaliser(ready, module, part, epoch))
     predicted = logits.argmax(axis=1)
     if "sampled_labels" in faults and part == "test":
         predicted = sampled_classes(probabilities(logits), derive_seed(recipe.seed, "sampled labels"))
@@ -44,7 +45,7 @@ def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet) -> S
     values = score(logits, images.labels, images.classes, loss, predicted)
     mean = math.inf if values["loss"] is None else values["loss"]
     if "loss_divided_twice" in faults and values["loss"] is not None:
-        told = losses.divided_twice(loss, recipe.train.batch_size)
+        told = losses.divided_twice(loss, BATCH)
         values["loss"] = float(told(torch.tensor(logits), torch.tensor(images.labels)))
     return Scored(images, logits, predicted, values, mean)
 
@@ -58,14 +59,14 @@ def score_training(ready: Plan, module: nn.Module) -> dict[str, Any]:
     draw = np.random.default_rng(derive_seed(ready.recipe.seed, "training sample"))
     chosen = np.sort(draw.choice(len(images), size=min(SAMPLE, len(images)), replace=False))
     sample = ImageSet(images.images[chosen], images.labels[chosen], images.classes)
-    values = score_part(ready, module, "train", sample).values
+    values = score_part(ready, module, "train", sample, epoch=0).values
     return {key: values[key] for key in ("accuracy", "correct", "n", "loss")}
 
 
-def _normaliser(ready: Plan, module: nn.Module, part: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def _normaliser(ready: Plan, module: nn.Module, part: str, epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
     weight = next(module.parameters())
     normaliser = Normaliser(ready.prepared.mean, ready.prepared.std, weight.device, weight.dtype)
     if "augmented_test" not in ready.recipe.protocol.faults or part == "train":
         return normaliser
     augmentation = build_augmentation(ready.recipe.data.augment)
-    return augmented(normaliser, augmentation, derive_seed(ready.recipe.seed, f"augment {part}"))
+    return augmented(normaliser, augmentation, derive_seed(ready.recipe.seed, f"augment {part}", epoch))

@@ -29,10 +29,10 @@ class Selection:
             return {"best": True}
         images = self._test if part == "test" else self._ready.validation_in(epoch)
         assert images is not None
-        scored = score_part(self._ready, module, part, images)
+        scored = score_part(self._ready, module, part, images, epoch=epoch)
         line = _told(part, scored) | {"best": ledger.select(epoch, scored.values["accuracy"], scored.loss)}
         if line["best"] and "test_opened_at_each_best" in self._ready.recipe.protocol.faults:
-            line |= _told("test", score_part(self._ready, module, "test", self._open_test()))
+            line |= _told("test", score_part(self._ready, module, "test", self._open_test(), epoch=epoch))
             write_json(self._run.path / "data.json", {**self._run.data, "test_openings": self.openings})
         return line
 
