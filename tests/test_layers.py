@@ -20,7 +20,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "convoy"
 
 # Who may import whom. A layer is a file or a folder directly under the package; within it, imports are free.
-BASE = {"registry", "randomness", "process", "files", "recipe", "runs", "stats"}
+BASE = {"registry", "randomness", "process", "files", "recipe", "runs", "stats", "prediction"}
 LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
     "registry": set(),
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "recipe": {"registry"},
     "stats": set(),
+    "prediction": {"stats"},
     "runs": {"files", "recipe", "stats", "registry"},
     "archive": {"files", "runs", "recipe", "registry"},
     "models": {"registry"},
@@ -37,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"registry", "models", "data", "checkpoint", "recipe", "runs", "stats", "randomness"},
     "training": LEARNING,
     "studies": LEARNING | {"training", "archive"},
-    "reporting": {"files", "runs", "stats", "recipe"},
+    "reporting": {"files", "runs", "stats", "prediction", "recipe"},
     "progress": {"runs", "recipe"},
     "api": LEARNING | {"training", "studies", "reporting", "progress"},
     "api_studies": LEARNING | {"training", "studies", "reporting", "progress", "api"},

@@ -420,3 +420,26 @@ def test_folds_that_agree_to_the_image_have_the_interval_of_rounding():
     estimate = nadeau_bengio([0.5, 0.5], 30, 30, step=1 / 30)
     assert estimate.sd == 0
     assert estimate.half_width == pytest.approx(12.7062 * (1 / 30) / math.sqrt(12) * math.sqrt(1.5), rel=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 10])
+def test_equal_accuracies_have_the_interval_of_rounding(seeds):
+    step = 1 / 10_000
+    estimate = t_interval([0.9821] * seeds, step=step)
+    freedom = scipy_stats.t.ppf(0.975, seeds - 1)
+    assert estimate.sd == 0
+    assert estimate.half_width == pytest.approx(freedom * step / math.sqrt(12 * seeds), rel=1e-9)
+    assert "± 0.00 " not in estimate.text()
+
+
+def test_a_spread_above_the_grain_is_left_alone():
+    sample = [0.9912, 0.9903, 0.9921]
+    assert t_interval(sample, step=1 / 10_000) == t_interval(sample)
+
+
+@pytest.mark.parametrize("digits", [1, 2, 3])
+def test_one_number_computed_in_two_ways_is_printed_once(digits):
+    pooled = wilson(19_185, 20_000)
+    of_folds = t_interval([3846 / 4000, 3860 / 4000, 3870 / 4000, 3804 / 4000, 3805 / 4000])
+    assert pooled.mean != of_folds.mean
+    assert pooled.parts(scale=100, digits=digits)[0] == of_folds.parts(scale=100, digits=digits)[0]

@@ -21,10 +21,11 @@ RESAMPLES = 10_000
 AT_ONCE = 2**22  # numbers that the bootstrap holds at a time
 
 # What an interval is over, and how it was made: seeds (Student's t), folds (Nadeau and Bengio's corrected t), images
-# (Wilson for a share, Bonett and Price for the difference of two shares of the same images), or whatever was resampled.
-Interval = Literal["t", "corrected_t", "wilson", "bonett_price", "percentile", "bca"]
-OVER_IMAGES = ("wilson", "bonett_price")
-SYMMETRIC = ("t", "corrected_t")
+# (Wilson for a share, Bonett and Price for the difference of two shares of the same images, Newcombe for that of two
+# independent shares), or whatever was resampled. "prediction": for one more run, not for the mean.
+Interval = Literal["t", "prediction", "corrected_t", "wilson", "bonett_price", "newcombe", "percentile", "bca"]
+OVER_IMAGES = ("wilson", "bonett_price", "newcombe")
+SYMMETRIC = ("t", "prediction", "corrected_t")
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,17 @@ class Estimate:
 
         Of a `share` an interval that passes 0 or 1 is told by its ends, cut off there: "[91.20 to 100.00]".
         """
-        number = f"{self.mean * scale:,.{digits}f}"
+        half = (self.half_width or 0.0) * scale
+        if half and half < 0.5 * 10**-digits:  # it would be printed as ± 0.00
+            digits = max(digits, digits_for(half))
+        number = fixed(self.mean * scale, digits)
         if self.low is None or self.high is None:
             return number, ""
         if share and self.interval in SYMMETRIC and not 0 <= self.low <= self.high <= 1:
             low, high = (min(max(end, 0.0), 1.0) * scale for end in (self.low, self.high))
             return number, f"[{low:,.{digits}f} to {high:,.{digits}f}]"
         if self.interval in SYMMETRIC:
-            return number, f"± {(self.high - self.mean) * scale:,.{digits}f}"
+            return number, f"± {half:,.{digits}f}"
         to = " to " if self.low < 0 else "–"  # a dash before a minus reads badly
         return number, f"{self.low * scale:,.{digits}f}{to}{self.high * scale:,.{digits}f}"
 
@@ -128,24 +132,33 @@ def wilson(correct: int, n: int) -> Estimate:
     if not (0 <= correct <= n and n > 0):
         raise ValueError(f"{correct} correct of {n} images is no proportion")
     share = correct / n
-    weight = 1 + Z * Z / n
-    middle = (share + Z * Z / (2 * n)) / weight
-    half = Z / weight * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    # At 0 and n the bound is the share itself; rounding must not push it past.
-    low = 0.0 if correct == 0 else middle - half
-    high = 1.0 if correct == n else middle + half
+    low, high = wilson_ends(share, n)
     return Estimate(mean=share, sd=None, n=n, low=low, high=high, interval="wilson")
 
 
-def t_interval(values: Sequence[float]) -> Estimate:
-    """Student's t interval of the mean. Raises ValueError where there is no value or one that is not finite."""
+def wilson_ends(share: float, n: int) -> tuple[float, float]:
+    """Low and high of Wilson's score interval of a share of n images."""
+    weight = 1 + Z * Z / n
+    middle = (share + Z * Z / (2 * n)) / weight
+    half = Z / weight * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    # At 0 and 1 the bound is the share itself; rounding must not push it past.
+    return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
+
+
+def t_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
+    """Student's t interval of the mean.
+
+    `step` is the grain of the values (1 / images for an accuracy): equal counts are no proof that there is no spread.
+    The interval takes the spread for no less than that of rounding a value to the grain, step / sqrt(12); `sd` remains
+    that of the values. Raises ValueError: no value, or one that is not finite.
+    """
     if not values or not all(math.isfinite(value) for value in values):
         raise ValueError(f"an estimate needs finite values, not {list(values)}")
     mean = fmean(values)
     if len(values) == 1:
         return Estimate(mean=mean, sd=None, n=1, low=None, high=None, interval="t")
     sd = stdev(values)
-    half = _t_quantile(len(values) - 1) * sd / math.sqrt(len(values))
+    half = t_quantile(len(values) - 1) * max(sd, step / math.sqrt(12)) / math.sqrt(len(values))
     return Estimate(mean=mean, sd=sd, n=len(values), low=mean - half, high=mean + half, interval="t")
 
 
@@ -161,7 +174,7 @@ def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> Pa
     differences = [x - y for x, y in zip(a, b, strict=True)]
     n, mean, sd = len(differences), fmean(differences), stdev(differences)
     error = max(sd, step / math.sqrt(6)) / math.sqrt(n)
-    half = _t_quantile(n - 1) * error
+    half = t_quantile(n - 1) * error
     estimate = Estimate(mean=mean, sd=sd, n=n, low=mean - half, high=mean + half, interval="t")
     return PairedTest(estimate, _p_of_t(mean, error, n - 1))
 
@@ -179,7 +192,7 @@ def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step:
     mean, error = fmean(a) - fmean(b), math.sqrt(sum(errors))
     shares = sum(each**2 / (len(values) - 1) for each, values in zip(errors, (a, b), strict=True))
     freedom = sum(errors) ** 2 / shares if shares > 0 else len(a) + len(b) - 2
-    half = _t_quantile(freedom) * error
+    half = t_quantile(freedom) * error
     interval: Interval = "corrected_t" if overlap else "t"
     estimate = Estimate(mean, None, min(len(a), len(b)), mean - half, mean + half, interval)
     return PairedTest(estimate, _p_of_t(mean, error, freedom))
@@ -232,7 +245,7 @@ def nadeau_bengio(values: npt.ArrayLike, n_train: float, n_test: float, *, step:
         raise ValueError(f"{n_train} images to train on and {n_test} to test on are no split")
     mean, sd = fmean(scores), stdev(scores)
     spread = max(sd, step / math.sqrt(12))
-    half = _t_quantile(len(scores) - 1) * spread * math.sqrt(1 / len(scores) + n_test / n_train)
+    half = t_quantile(len(scores) - 1) * spread * math.sqrt(1 / len(scores) + n_test / n_train)
     return Estimate(mean=mean, sd=sd, n=len(scores), low=mean - half, high=mean + half, interval="corrected_t")
 
 
@@ -337,6 +350,11 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def fixed(value: float, digits: int) -> str:
+    """With so many decimals. 95.92499999999999 and 95.92500000000001, one number computed in two ways, print alike."""
+    return f"{round(value, 9):,.{digits}f}"
+
+
 def digits_for(half_width: float) -> int:
     """Decimals that show an uncertainty with one significant digit, two where it begins with a 1; 0 to 4."""
     if half_width <= 0 or not math.isfinite(half_width):
@@ -372,7 +390,7 @@ def _p_of_t(mean: float, error: float, freedom: float) -> float:
     return min(1.0, 2 * float(stdtr(freedom, -abs(mean / error))))
 
 
-def _t_quantile(freedom: float) -> float:
+def t_quantile(freedom: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + LEVEL) / 2))

@@ -40,6 +40,11 @@ def test_a_clear_difference_is_told_with_its_interval(tmp_path):
     assert finding["sentence"] == "two_conv_cnn beats lenet by 0.89 ± 0.18 points (test accuracy, n = 3 seeds)"
 
 
+def test_equal_accuracies_have_an_interval(tmp_path):
+    (row,) = conclude(members(tmp_path, {"lenet": [9810] * 3}))["rows"]
+    assert row["accuracy"]["low"] < 0.981 < row["accuracy"]["high"]
+
+
 def test_only_the_distinguishable_best_is_marked(tmp_path):
     assert [row["best"] for row in conclude(members(tmp_path, CLEAR))["rows"]] == [False, True]
     assert [row["best"] for row in conclude(members(tmp_path, LEVEL))["rows"]] == [False, False]

@@ -45,6 +45,15 @@ def test_the_best_of_all_epochs_of_one_run_has_an_interval_over_images(tmp_path:
     assert row["as_published"]["test_accuracy"] == wilson(9_800, 10_000).as_json()
 
 
+def test_equal_accuracies_over_seeds_have_an_interval(tmp_path: Path) -> None:
+    same = Setting(epochs=2, spread=0.0)
+    found = {seed: fake_run(tmp_path, "lenet", FakeModel(1.0), seed=seed, setting=same) for seed in SEEDS}
+    row = model_row(Model(label="net", corrected="lenet"), {"corrected": found})
+    accuracy = row["corrected"]["test_accuracy"]
+    assert accuracy["sd"] == 0
+    assert accuracy["low"] < accuracy["mean"] < accuracy["high"]
+
+
 def test_seconds_of_two_machines_have_no_difference(tmp_path: Path) -> None:
     published, corrected = runs(tmp_path / "a"), runs(tmp_path / "b")
     for run in corrected:

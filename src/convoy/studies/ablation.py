@@ -136,7 +136,7 @@ def conclude(design: Design, members: Sequence[Member], part: str) -> dict[str, 
         "caveats": _caveats(design, interactions, seeds, len({member.seed for member in members})),
         "effects": effects,
         "interactions": interactions,
-        "averages": _averages(design, accuracies, seeds),
+        "averages": _averages(design, accuracies, seeds, grain),
     }
 
 
@@ -220,13 +220,16 @@ def _corrected(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _averages(design: Design, accuracies: Accuracies, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    return [
-        {"key": design.keys[key], "value": value, "accuracy": t_interval(means).as_json()}
-        for key, values in enumerate(design.values)
-        for value in values
-        if (means := [fmean(accuracies[cell][seed] for cell in _cells(design, {key: value})) for seed in seeds])
-    ]
+def _averages(design: Design, accuracies: Accuracies, seeds: Sequence[int], grain: float) -> list[dict[str, Any]]:
+    averages = []
+    for key, values in enumerate(design.values):
+        for value in values:
+            cells = _cells(design, {key: value})
+            means = [fmean(accuracies[cell][seed] for cell in cells) for seed in seeds]
+            if means:
+                estimate = t_interval(means, step=grain / sqrt(len(cells)))
+                averages.append({"key": design.keys[key], "value": value, "accuracy": estimate.as_json()})
+    return averages
 
 
 def _sentence(design: Design, effects: Sequence[dict[str, Any]], part: str, seeds: Sequence[int]) -> str:

@@ -337,11 +337,11 @@ def _alone(ready: Check, side: str, values: Values, runs: Sequence[Run]) -> Esti
     if measure.exact:
         return found[0]
     if len(found) > 1:
-        return (
-            _exponential(t_interval([math.log(value) for value in found]))
-            if measure.kind == "rate"
-            else t_interval(found)
-        )
+        by_ratio = measure.kind == "rate"
+        step = _grain(ready, runs, by_ratio)
+        if by_ratio:
+            return _exponential(t_interval([math.log(value) for value in found], step=step))
+        return t_interval(found, step=step)
     part = ready.claim.measure.removesuffix("_accuracy")
     (seed,) = values
     for trial, run in zip(ready.trials, runs, strict=True):

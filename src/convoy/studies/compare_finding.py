@@ -74,7 +74,7 @@ def _row(label: str, group: Sequence[Member], part: str) -> Row:
     if len(group) == 1:
         accuracy = wilson(scores[0]["correct"], scores[0]["n"])
     else:
-        accuracy = t_interval([score["accuracy"] for score in scores])
+        accuracy = t_interval([score["accuracy"] for score in scores], step=1 / scores[0]["n"])
     peaks = [cost["peak_memory_bytes"] for cost in costs if cost.get("peak_memory_bytes") is not None]
     return {
         "label": label,

@@ -26,7 +26,8 @@ def conclude(label: str, members: Sequence[Member]) -> dict[str, Any]:
     scores = [member.run.scores["fold"] for member in members]
     accuracies = [score["accuracy"] for score in scores]
     seen, scored = sizes([member.run for member in members])
-    corrected, naive = nadeau_bengio(accuracies, seen, scored, step=1 / scored), t_interval(accuracies)
+    corrected = nadeau_bengio(accuracies, seen, scored, step=1 / scored)
+    naive = t_interval(accuracies, step=1 / scored)
     split = members[0].run.recipe.data.split
     repeats = sorted({row["repeat"] for row in rows})
     of_images = [

@@ -43,7 +43,7 @@ def measured(runs: Sequence[Run], measure: str) -> Row | float | None:
         return values[0]
     if len(values) == 1 and (over_images := _over_images(values[0], runs[0], measure)) is not None:
         return over_images.as_json()
-    return t_interval(values).as_json()
+    return t_interval(values, step=MEASURES[measure].grain(runs[0])).as_json()
 
 
 def values_of(runs: Sequence[Run], measure: str) -> list[float] | None:
@@ -106,7 +106,10 @@ def fault_row(fault: Fault, measure: str, without: Sequence[Run], with_: Sequenc
     over_folds = fault.over == FOLD and len(a) > 1
     grain = MEASURES[measure].grain(without[0])
     effect, p = _over_folds(fault, a, b, without, grain) if over_folds else _paired(a, b, grain)
-    sides = [nadeau_bengio(each, *sizes(without)) if over_folds else t_interval(each) for each in (b, a)]
+    sides = [
+        nadeau_bengio(each, *sizes(without), step=grain) if over_folds else t_interval(each, step=grain)
+        for each in (b, a)
+    ]
     alike = [same_bits(*pair) for pair in zip(with_, without, strict=True)] if effect.mean == 0 else [False]
     same = False if False in alike else None if None in alike else True
     return row | {
@@ -126,7 +129,7 @@ def _one_seed(fault: Fault, measure: str, base: Sequence[Run], against: Sequence
     if values is None or len(values) < 2:
         words = f"what one {fault.unit} alone is worth takes two {fault.unit}s or more"
         return {"without": None, "with": None, "effect": None, "words": words}
-    over, first = t_interval(values), t_interval(values[:1])
+    over, first = t_interval(values, step=MEASURES[measure].grain(base[0])), t_interval(values[:1])
     words = f"one run alone{f' of {label_of(fault.base)}' if against else ''} {_says(values, measure, fault)}"
     if (others := values_of(against, measure)) is not None and fault.against is not None:
         words += f"; of {label_of(fault.against)} it {_says(others, measure, fault)}; {_ranking(fault, base, against)}"

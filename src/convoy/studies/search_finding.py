@@ -122,7 +122,7 @@ def _estimate(members: Sequence[Member], part: str) -> Estimate:
     scores = [member.run.scores[part] for member in members]
     if len(scores) == 1:
         return wilson(scores[0]["correct"], scores[0]["n"])
-    return t_interval([score["accuracy"] for score in scores])
+    return t_interval([score["accuracy"] for score in scores], step=1 / scores[0]["n"])
 
 
 def _sentence(finding: Mapping[str, Any]) -> str:

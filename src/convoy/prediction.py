@@ -1,0 +1,148 @@
+"""Whether a published number, which is one more run, agrees with the runs measured here.
+
+It is compared with a prediction interval. The confidence interval of the mean is narrower: it covers the mean of many
+runs, and most single runs are outside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from convoy.stats import Estimate, t_quantile, wilson_ends
+
+
+class Verdict(Enum):
+    """Of the published number against the measured ones."""
+
+    INSIDE = "inside"
+    ABOVE = "above"
+    BELOW = "below"
+    NOT_COMPARED = "not compared"
+
+
+class Reason(Enum):
+    """Why the numbers are shown without a verdict."""
+
+    NOT_PUBLISHED = "not published"
+    NOT_MEASURED = "not measured"
+    QUICK_TRY = "quick try"
+    REDUCED = "fewer images or epochs than published"
+    NO_INTERVAL = "one run of a number that has no interval over images"
+    NO_SPREAD = "the runs agree exactly, and their grain is unknown"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """`interval` is that of one more run ("prediction") or of the difference published - measured ("newcombe").
+
+    The first covers the seeds, on the same test images. The second covers the images of both runs, and no other seed.
+    """
+
+    verdict: Verdict
+    reason: Reason | None = None
+    difference: float | None = None  # published - measured mean
+    interval: Estimate | None = None
+
+    @property
+    def decided(self) -> bool:
+        return self.verdict is not Verdict.NOT_COMPARED
+
+    @property
+    def beyond(self) -> float | None:
+        """How far the published number is outside the prediction interval, without sign; None inside or without one."""
+        if self.interval is None or self.interval.interval != "prediction" or self.difference is None:
+            return None
+        assert self.interval.high is not None
+        outside = abs(self.difference) - (self.interval.high - self.interval.mean)
+        return outside if outside > 0 else None
+
+
+def prediction_interval(runs: Estimate, *, step: float = 0.0) -> Estimate:
+    """The 95 % interval for one more run: mean ± t sd sqrt(1 + 1/n), from the `t_interval` of n runs.
+
+    `step` is the grain as in `t_interval`, for an estimate that was made without it. The spread over seeds on one test
+    set contains no other images: a run that is scored on other images varies more. Raises ValueError: one run, or an
+    interval that is not Student's.
+    """
+    if runs.interval != "t" or runs.high is None or runs.n < 2:
+        raise ValueError(
+            f"a prediction interval needs the t interval of 2 runs or more, got {runs.interval}, n = {runs.n}"
+        )
+    floor = t_quantile(runs.n - 1) * step / math.sqrt(12 * runs.n)
+    half = max(runs.high - runs.mean, floor) * math.sqrt(runs.n + 1)
+    return Estimate(runs.mean, runs.sd, runs.n, runs.mean - half, runs.mean + half, "prediction")
+
+
+def difference_of_two_runs(runs: Estimate) -> float:
+    """How far two single runs with different seeds may be apart (95 %): t sd sqrt(2), from the `t_interval` of n runs.
+
+    Raises ValueError as `prediction_interval` does.
+    """
+    one_more = prediction_interval(runs)
+    assert one_more.high is not None
+    return (one_more.high - one_more.mean) * math.sqrt(2 / (1 + 1 / runs.n))
+
+
+def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
+    """Newcombe's hybrid score interval (1998) of a - b, shares of n_a and n_b independent images.
+
+    Statistics in Medicine 17, method 10. For two networks on the same images it is on the safe side: what is hard for
+    one is mostly hard for the other.
+    Raises ValueError where these are not shares.
+    """
+    for share, n in ((a, n_a), (b, n_b)):
+        if not (0 <= share <= 1 and n > 0):
+            raise ValueError(f"expected a share between 0 and 1 of 1 image or more, got {share} of {n}")
+    (low_a, high_a), (low_b, high_b) = wilson_ends(a, n_a), wilson_ends(b, n_b)
+    low = a - b - math.hypot(a - low_a, high_b - b)
+    high = a - b + math.hypot(high_a - a, b - low_b)
+    return Estimate(a - b, None, min(n_a, n_b), low, high, "newcombe")
+
+
+def compare_published(published: float | None, measured: Estimate | None, withheld: Reason | None = None) -> Agreement:
+    """`withheld`: why there is no verdict, whatever the numbers are.
+
+    One measured run ("wilson") is compared as a share of the same number of images as the published one.
+    """
+    if published is None:
+        return Agreement(Verdict.NOT_COMPARED, Reason.NOT_PUBLISHED)
+    if measured is None:
+        return Agreement(Verdict.NOT_COMPARED, Reason.NOT_MEASURED)
+    difference = published - measured.mean
+    if withheld is not None:
+        return Agreement(Verdict.NOT_COMPARED, withheld, difference)
+    if measured.interval == "wilson":
+        apart = difference_of_shares(published, measured.n, measured.mean, measured.n)
+        assert apart.low is not None
+        assert apart.high is not None
+        return Agreement(_verdict(0.0, -apart.high, -apart.low), None, difference, apart)  # above 0: above
+    if measured.interval != "t" or measured.n < 2:
+        return Agreement(Verdict.NOT_COMPARED, Reason.NO_INTERVAL, difference)
+    if measured.low == measured.high:
+        return Agreement(Verdict.NOT_COMPARED, Reason.NO_SPREAD, difference)
+    one_more = prediction_interval(measured)
+    assert one_more.low is not None
+    assert one_more.high is not None
+    return Agreement(_verdict(published, one_more.low, one_more.high), None, difference, one_more)
+
+
+def withheld_from(finding: Mapping[str, Any]) -> Reason | None:
+    """Why a reproduction's finding compares no measured number with a published one; None where it does."""
+    if is_quick(finding):
+        return Reason.QUICK_TRY
+    return Reason.REDUCED if (finding.get("asked") or {}).get("epochs") else None
+
+
+def is_quick(finding: Mapping[str, Any]) -> bool:
+    """Whether a finding is a quick try, or of a limited number of images: no verdict follows from its numbers."""
+    return bool(finding.get("quick") or (finding.get("asked") or {}).get("limit"))
+
+
+def _verdict(value: float, low: float, high: float) -> Verdict:
+    if low <= value <= high:
+        return Verdict.INSIDE
+    return Verdict.ABOVE if value > high else Verdict.BELOW
