@@ -5,8 +5,10 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO_EPOCHS ?= 3
+MINUTES ?= 120
+JOBS ?= 1
 
-.PHONY: demo test check bench docs
+.PHONY: demo test check bench results docs
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
@@ -50,6 +52,9 @@ bench: .venv/core  ## the benchmarks that need nothing but Convoy; on a quiet ma
 	$(BIN)/python benchmarks/loop_overhead.py
 	$(BIN)/python benchmarks/contention.py
 	$(BIN)/python benchmarks/fast_mnist.py
+
+results: .venv/core  ## the next missing results of docs/results, in the background; CIFAR=FOLDER names CIFAR-10-JPEG
+	@$(BIN)/python tools/results.py --minutes $(MINUTES) --jobs $(JOBS) $(if $(CIFAR),--cifar "$(CIFAR)")
 
 docs: .venv/docs  ## the documentation as HTML; a warning is an error
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +18,13 @@ from convoy import archive as archives
 from convoy.data import DataError
 from convoy.data.sources import load
 from convoy.files import write_json
-from convoy.recipe import Override, Recipe
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import reproduce_finding as findings
 from convoy.studies import reproduce_parts
-from convoy.studies.experiment import PARTS, SIDES, Experiment, Fault, Part, Settings, label_of
+from convoy.studies.experiment import PARTS, SIDES, Experiment, Part, Settings
 from convoy.studies.measures import MEASURES
 from convoy.studies.reproduce_parts import Stage
+from convoy.studies.reproduce_scope import Scope
 from convoy.studies.train_all import Anew, Entry, train_all
 from convoy.training.run_one import Event
 
@@ -71,12 +72,8 @@ class _Reproduction:
         self.experiment, self.settings, self.out = experiment, settings, out
         self.archive, self.command, self.fresh = archive, command, Anew() if fresh else None
         self.interrupted, self.stage, self.say = interrupted, stage, say
-        quick = experiment.quick
-        self.limit = settings.limit or (quick.limit if settings.quick else None)
-        self.epochs = settings.epochs or (quick.epochs if settings.quick else None)
-        self.seeds = settings.seeds or (quick.seeds if settings.quick else None)
+        self.scope = Scope(experiment, settings)  # with the name of the data, once that is known
         self.lacking: str | None = None  # what to say of data that are not here
-        self.data_name: str | None = None  # where the recipes' own name of their data does not do
         self.members: dict[str, Member] = {}  # by the run's name
         self.parts: list[Study] = []
         self.earlier: dict[str, Any] = {}  # the finding of an earlier call
@@ -117,7 +114,7 @@ class _Reproduction:
     # ---- the parts ----
 
     def _models(self) -> bool:
-        chosen, others = self._entries(chosen=True), self._entries(chosen=False)
+        chosen, others = self.scope.models(chosen=True), self.scope.models(chosen=False)
         runs, finished = self._train("models", list(chosen.values()))
         there = list(others.values())
         runs += self._remember(there, reproduce_parts.finished_runs(there, self.out))
@@ -129,25 +126,9 @@ class _Reproduction:
         self.finding["models"] = self._with_counts(rows)
         return finished
 
-    def _entries(self, *, chosen: bool) -> dict[tuple[str, str, int], Entry]:
-        """By model, side and seed: of the models to train, or of the others, whose finished runs are shown."""
-        labels = self.settings.models or [model.label for model in self.experiment.model]
-        return {
-            (model.label, side, recipe.seed): Entry(f"{model.label}, {side.replace('_', ' ')}", recipe)
-            for model in self.experiment.model
-            if (model.label in labels) == chosen
-            for side in self.settings.sides
-            if (name := getattr(model, side)) is not None
-            for recipe in self._seeded(name, self._count(model.seeds))
-        }
-
     def _faults(self) -> bool:
-        pairs = [(fault, *sides) for fault in self.experiment.fault for sides in self._pairs(fault)]
-        entries = []
-        for fault, without, with_ in pairs:
-            entries += [Entry(f"{fault.name}, without", without)]
-            second = fault.against and label_of(fault.against)
-            entries += [Entry(f"{fault.name}, {second or 'with'}", with_)] if with_ is not None else []
+        pairs = [(fault, *sides) for fault in self.experiment.fault for sides in self.scope.pairs(fault)]
+        entries = [entry for _, *sides in pairs for entry in sides if entry is not None]
         runs, finished = self._train("faults", entries)
         waiting = iter(runs)
         trained = [(fault, next(waiting), None if with_ is None else next(waiting)) for fault, _, with_ in pairs]
@@ -163,32 +144,11 @@ class _Reproduction:
         self.finding["faults"] = rows
         return finished
 
-    def _pairs(self, fault: Fault) -> list[tuple[Recipe, Recipe | None]]:
-        """The recipe without the fault and with it (of one seed: the one it beats), at each value of `over`."""
-        base = self._recipe(fault.base)
-        count = fault.pairs if fault.over != "seed" and fault.pairs else self._count(fault.pairs)
-        without, with_ = fault.sides(base)
-        second = with_ if not fault.of_one_seed else self._recipe(fault.against) if fault.against else None
-        found = []
-        for step in range(count):
-            at = {fault.over: fault.first(without) + step}
-            found.append((without.override(at), None if second is None else second.override(at)))
-        return found
-
     def _claims(self) -> bool:
-        judged = self._judged()
+        judged = self.scope.claims
         runs, finished = self._train("claims", judged.entries)
         self.finding["claims"] = judged.verdicts(runs)
         return finished
-
-    def _judged(self) -> reproduce_parts.Claims:
-        return reproduce_parts.Claims(
-            self.experiment,
-            self._overrides(),
-            seeds=self.seeds,
-            whole=self.settings.whole,
-            asked=" and ".join([*self._reductions(), *(f"{path} = {value}" for path, value in self.settings.set)]),
-        )
 
     def _studies(self, kind: str) -> bool:
         self.say(f"{self.experiment.name}: {kind}")
@@ -197,7 +157,7 @@ class _Reproduction:
         for part in self.experiment.study:
             if part.kind != kind:
                 continue
-            recipes = [(label_of(name), self.recipes[name]) for name in part.recipes]
+            recipes = self.scope.named(part.recipes)
             asked = part.asked(quick=self.settings.quick)
             digest = self._digest_of(part)
             study = self._known(earlier.get(digest)) or reproduce_parts.study_of(
@@ -213,8 +173,7 @@ class _Reproduction:
         return True
 
     def _digest_of(self, part: Part) -> str:
-        named = [[label_of(name), self.fingerprints[name]] for name in part.recipes]
-        return reproduce_parts.digest(part.kind, named, part.asked(quick=self.settings.quick).model_dump(mode="json"))
+        return reproduce_parts.part_digest(part, self.fingerprints, quick=self.settings.quick)
 
     def _known(self, found: dict[str, Any] | None) -> Study | None:
         """A study of archived runs, as it was found: they have no weights to make it again from."""
@@ -268,44 +227,19 @@ class _Reproduction:
             archives.keep_study(study, self.archive)
 
     @cached_property
-    def recipes(self) -> dict[str, Recipe]:
-        return {name: self._recipe(name) for name in self.experiment.recipe_names}
-
-    @cached_property
     def fingerprints(self) -> dict[str, str]:
-        return reproduce_parts.fingerprints(self.recipes, from_data=not self.lacking)
-
-    def _recipe(self, name: str) -> Recipe:
-        return self.experiment.recipe(name, self._overrides())
-
-    def _overrides(self) -> list[Override]:
-        own = {"data.name": self.data_name, "data.limit": self.limit, "train.epochs": self.epochs}
-        own |= {"compute.device": self.settings.device}
-        quick = self.experiment.quick.set.items() if self.settings.quick else ()
-        return [*((path, value) for path, value in own.items() if value is not None), *quick, *self.settings.set]
-
-    def _seeded(self, name: str, count: int) -> list[Recipe]:
-        recipe = self._recipe(name)
-        return [recipe.override({"seed": recipe.seed + offset}) for offset in range(count)]
-
-    def _count(self, own: int | None) -> int:
-        """Of seeds: what was asked for, else the model's or fault's own, else the experiment's; 0 stays 0."""
-        if own == 0:
-            return 0
-        return self.seeds or own or self.experiment.seeds
+        return reproduce_parts.fingerprints(self.scope.recipes, from_data=not self.lacking)
 
     # ---- data ----
 
     def _lacking_data(self) -> str | None:
         """What to say where the data are not on this machine; nothing is downloaded here."""
-        experiment = self.experiment
-        self.data_name = self.settings.data
         try:
-            if self.data_name is None and experiment.as_tensors:
-                self.data_name = f"{experiment.data}={reproduce_parts.as_tensors(experiment.data)}"
-            load(self.data_name or experiment.data)
+            name = reproduce_parts.data_name(self.experiment, self.settings.data)
+            load(name or self.experiment.data)
         except DataError as error:
             return f"Nothing was trained, because the data could not be had: {error}"
+        self.scope = replace(self.scope, data_name=name)
         return None
 
     # ---- the finding ----
@@ -315,9 +249,9 @@ class _Reproduction:
         experiment, settings = self.experiment, self.settings
         asked = {
             "protocol": settings.protocol,
-            "seeds": self.seeds,
-            "limit": self.limit,
-            "epochs": self.epochs,
+            "seeds": self.scope.seeds,
+            "limit": self.scope.limit,
+            "epochs": self.scope.epochs,
             "whole": settings.whole,
             "digest": self._digest(),
         }
@@ -342,7 +276,7 @@ class _Reproduction:
     def _digest(self) -> str:
         """Over all that the numbers of a finding come from: the experiment, its recipes with their data, the device."""
         table = self.experiment.model_dump(mode="json", exclude={"folder"})
-        return reproduce_parts.digest(table, self.fingerprints, self._judged().told, self.settings.device)
+        return reproduce_parts.digest(table, self.fingerprints, self.scope.claims.told, self.settings.device)
 
     @property
     def folder(self) -> Path:
@@ -358,7 +292,7 @@ class _Reproduction:
         finding["unfinished"] = sorted(self.unfinished)
         finding["missing"] = [self.lacking] if self.lacking else [f"Not run yet: {', '.join(left)}"] if left else []
         finding["sentence"] = findings.sentence(finding)
-        finding["caveats"] = findings.caveats(finding, self._reductions(), self.settings.set, self.experiment.notes)
+        finding["caveats"] = findings.caveats(finding, self.scope.reductions, self.settings.set, self.experiment.notes)
         table = {"kind": "reproduction", "command": self.command}
         self.study = Workspace(self.out).write_study(self.folder.name, table, self.members.values())
         write_json(self.study.path / "finding.json", finding)
@@ -372,7 +306,7 @@ class _Reproduction:
             model.label
             for model in self.experiment.model
             for side in self.settings.sides
-            if getattr(model, side) is not None and len(rows[model.label]["runs"][side]) < self._count(model.seeds)
+            if getattr(model, side) is not None and len(rows[model.label]["runs"][side]) < self.scope.count(model.seeds)
         ]
         return [*dict.fromkeys(lacking)]
 
@@ -385,10 +319,6 @@ class _Reproduction:
         if part in ("faults", "claims"):
             return bool(finding[part])
         return any(found["kind"] == part for found in finding["parts"])
-
-    def _reductions(self) -> list[str]:
-        images = [f"{self.limit:,} images"] if self.limit else []
-        return images + ([f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"] if self.epochs else [])
 
     # ---- networks, which need no data ----
 
@@ -403,4 +333,6 @@ class _Reproduction:
     @cached_property
     def counted(self) -> dict[str, dict[str, int]]:
         path, from_data = self.folder / "profile.json", not self.lacking
-        return reproduce_parts.counted(self.experiment, self.recipes, self.fingerprints, path, from_data=from_data)
+        return reproduce_parts.counted(
+            self.experiment, self.scope.recipes, self.fingerprints, path, from_data=from_data
+        )

@@ -18,7 +18,7 @@ from convoy.files import read_json, write_json
 from convoy.recipe import Override, Recipe
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import claims, crossval, landscape
-from convoy.studies.experiment import SIDES, Arguments, Crossval, Experiment, Landscape, Search
+from convoy.studies.experiment import SIDES, Arguments, Crossval, Experiment, Landscape, Part, Search, label_of
 from convoy.studies.train_all import Anew, Entry
 from convoy.training import optimizers
 from convoy.training.plan import TRAINING_REVISION, device_of, plan_all
@@ -87,6 +87,12 @@ def fingerprints(recipes: Mapping[str, Recipe], *, from_data: bool) -> dict[str,
         return {name: digest(recipe.canonical()) for name, recipe in recipes.items()}
     plans = plan_all(recipes.values())
     return {name: ready.fingerprint for name, ready in zip(recipes, plans, strict=True)}
+
+
+def part_digest(part: Part, known_by: Mapping[str, str], *, quick: bool) -> str:
+    """By which the finding of a study within the experiment is known; `known_by` are the recipes' fingerprints."""
+    named = [[label_of(name), known_by[name]] for name in part.recipes]
+    return digest(part.kind, named, part.asked(quick=quick).model_dump(mode="json"))
 
 
 def finished_runs(entries: Sequence[Entry], out: Path) -> list[Run | None]:
@@ -171,6 +177,16 @@ def counted(
         found.append(profiling.profile(shown, device_of(shown.recipe), kept_per_parameter=kept).as_json())
     write_json(path, {"key": key, "profiles": found, "parameters": parameters})
     return parameters
+
+
+def data_name(experiment: Experiment, asked: str | None) -> str | None:
+    """Where the experiment's data are: `asked`, or the folder of tensor files that is made here; None: its own name.
+
+    Raises DataError where they cannot be had.
+    """
+    if asked is None and experiment.as_tensors:
+        return f"{experiment.data}={as_tensors(experiment.data)}"
+    return asked
 
 
 def as_tensors(name: str) -> Path:

@@ -1,0 +1,104 @@
+"""Which recipes a reproduction trains, part by part. Nothing is trained and no data are read here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from convoy.recipe import Override, Recipe
+from convoy.studies import reproduce_parts
+from convoy.studies.experiment import Experiment, Fault, Settings, label_of
+from convoy.studies.train_all import Entry
+
+
+@dataclass(frozen=True)
+class Scope:
+    """An experiment and what was asked of it. `data_name` replaces the recipes' own name of their data."""
+
+    experiment: Experiment
+    settings: Settings
+    data_name: str | None = None
+
+    @property
+    def limit(self) -> int | None:
+        return self.settings.limit or (self.experiment.quick.limit if self.settings.quick else None)
+
+    @property
+    def epochs(self) -> int | None:
+        return self.settings.epochs or (self.experiment.quick.epochs if self.settings.quick else None)
+
+    @property
+    def seeds(self) -> int | None:
+        return self.settings.seeds or (self.experiment.quick.seeds if self.settings.quick else None)
+
+    @cached_property
+    def recipes(self) -> dict[str, Recipe]:
+        """By name, all but those of the claims."""
+        return {name: self.recipe(name) for name in self.experiment.recipe_names}
+
+    def recipe(self, name: str) -> Recipe:
+        return self.experiment.recipe(name, self.overrides)
+
+    @cached_property
+    def overrides(self) -> list[Override]:
+        own = {"data.name": self.data_name, "data.limit": self.limit, "train.epochs": self.epochs}
+        own |= {"compute.device": self.settings.device}
+        quick = self.experiment.quick.set.items() if self.settings.quick else ()
+        return [*((path, value) for path, value in own.items() if value is not None), *quick, *self.settings.set]
+
+    def count(self, own: int | None) -> int:
+        """Of seeds: what was asked for, else the model's or fault's own, else the experiment's; 0 stays 0."""
+        if own == 0:
+            return 0
+        return self.seeds or own or self.experiment.seeds
+
+    def models(self, *, chosen: bool) -> dict[tuple[str, str, int], Entry]:
+        """By model, side and seed: of the models to train, or of the others, whose finished runs are shown."""
+        labels = self.settings.models or [model.label for model in self.experiment.model]
+        return {
+            (model.label, side, recipe.seed): Entry(f"{model.label}, {side.replace('_', ' ')}", recipe)
+            for model in self.experiment.model
+            if (model.label in labels) == chosen
+            for side in self.settings.sides
+            if (name := getattr(model, side)) is not None
+            for recipe in self._seeded(name, self.count(model.seeds))
+        }
+
+    def _seeded(self, name: str, count: int) -> list[Recipe]:
+        recipe = self.recipe(name)
+        return [recipe.override({"seed": recipe.seed + offset}) for offset in range(count)]
+
+    def pairs(self, fault: Fault) -> list[tuple[Entry, Entry | None]]:
+        """The recipe without the fault and with it (of one seed: the one it beats), at each value of `over`."""
+        base = self.recipe(fault.base)
+        count = fault.pairs if fault.over != "seed" and fault.pairs else self.count(fault.pairs)
+        without, with_ = fault.sides(base)
+        against = fault.against and label_of(fault.against)
+        second = with_ if not fault.of_one_seed else self.recipe(fault.against) if fault.against else None
+        pairs = []
+        for step in range(count):
+            at = {fault.over: fault.first(without) + step}
+            first = Entry(f"{fault.name}, without", without.override(at))
+            other = None if second is None else Entry(f"{fault.name}, {against or 'with'}", second.override(at))
+            pairs.append((first, other))
+        return pairs
+
+    @cached_property
+    def claims(self) -> reproduce_parts.Claims:
+        return reproduce_parts.Claims(
+            self.experiment,
+            self.overrides,
+            seeds=self.seeds,
+            whole=self.settings.whole,
+            asked=" and ".join([*self.reductions, *(f"{path} = {value}" for path, value in self.settings.set)]),
+        )
+
+    @property
+    def reductions(self) -> list[str]:
+        images = [f"{self.limit:,} images"] if self.limit else []
+        return images + ([f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"] if self.epochs else [])
+
+    def named(self, recipes: Sequence[str]) -> list[tuple[str, Recipe]]:
+        """Recipes of a study within the experiment, with the labels of their runs."""
+        return [(label_of(name), self.recipes[name]) for name in recipes]

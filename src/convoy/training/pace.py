@@ -1,0 +1,123 @@
+"""How fast a recipe trains and evaluates on this machine, from a few batches, and how long its run therefore takes."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from convoy.data.augment import build as build_augmentation
+from convoy.data.batches import Batches, Normaliser
+from convoy.evaluation import cost, losses
+from convoy.evaluation.predict import predict
+from convoy.training.members import Solo
+from convoy.training.plan import DTYPES, Plan, device_of
+from convoy.training.scoring import SAMPLE
+
+FORWARD_AND_BACKWARD = 3  # times the FLOPs of a forward pass
+TIMED_FLOPS = 5e9  # of a timed step: about 0.1 s on one core
+FEWEST_IMAGES = 8
+REPEATS, LONGEST_SECONDS = 5, 0.3  # of one measurement
+FIXED_SECONDS = 2.0  # of a run: building, files, scoring's overhead, the latency of one image
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Of one thread."""
+
+    train: float  # images/s of training steps: forward, backward, update
+    evaluate: float  # images/s
+    flops_per_image: int  # of a forward pass
+
+
+def measure(ready: Plan) -> Pace:
+    """Times training steps and evaluation on one thread, in about a second or less.
+
+    The images of a step are fewer than a batch where the network is expensive; the update is counted once a batch.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return _measure(ready)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measure(ready: Plan) -> Pace:
+    recipe, prepared, device = ready.recipe, ready.prepared, device_of(ready.recipe)
+    dtype = DTYPES[recipe.compute.precision]
+    module, _ = ready.starting_network()
+    module.to(device, dtype)
+    if ready.channels_last and device.type == "cpu":
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    flops = cost.flops_per_image(module, (prepared.in_chans, prepared.image_size, prepared.image_size))
+    affordable = max(FEWEST_IMAGES, int(TIMED_FLOPS / max(1, FORWARD_AND_BACKWARD * flops)))
+    count = min(recipe.train.batch_size, len(prepared.train), affordable)
+    normaliser = Normaliser(prepared.mean, prepared.std, device, dtype)
+    augmentation = build_augmentation(recipe.data.augment)
+    batches = [
+        Batches(
+            prepared.train, batch_size=size, seed=recipe.seed, normaliser=normaliser,
+            augmentation=augmentation, device=device, dtype=dtype,
+        ).at(0, 0)
+        for size in (max(2, count // 4), count)
+    ]  # fmt: skip
+    weights = None if ready.class_weights is None else ready.class_weights.to(device, dtype)
+    members = Solo(
+        module,
+        recipe.optim,
+        losses.build(recipe.train.loss, weights, recipe.protocol.faults),
+        autocast=recipe.compute.precision == "bfloat16",
+    )
+    few, many = (_seconds(partial(members.step, *batch)) for batch in batches)
+    images = prepared.train.images[: max(FEWEST_IMAGES, min(affordable, 1000))]
+    evaluation = _seconds(lambda: predict(module, images, normaliser))
+    step = _of_batch(few, len(batches[0][1]), many, len(batches[1][1]), recipe.train.batch_size)
+    return Pace(recipe.train.batch_size / step, len(images) / evaluation, flops)
+
+
+def _of_batch(few: float, few_images: int, many: float, many_images: int, batch_size: int) -> float:
+    """Seconds of a step with a full batch, along the line through two smaller ones: part of a step, such as the update,
+    takes as long whatever the batch."""
+    if many_images in (batch_size, few_images):
+        return many * batch_size / many_images
+    slope = max((many - few) / (many_images - few_images), many / many_images / 4)  # where noise hides it
+    return many + slope * (batch_size - many_images)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The median of up to REPEATS after a pass that is not counted, unless that alone took LONGEST_SECONDS."""
+    times = [_timed(work)]
+    if times[0] < LONGEST_SECONDS:
+        times = []
+    while len(times) < REPEATS and sum(times) < LONGEST_SECONDS:
+        times.append(_timed(work))
+    return statistics.median(times)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def images_to_train(ready: Plan) -> int:
+    """Over all epochs; no stop rule is foreseen."""
+    return len(ready.prepared.train) * ready.recipe.train.epochs
+
+
+def seconds(ready: Plan, pace: Pace) -> float:
+    """Of a run, on one thread: all its epochs with their evaluations, and the scores at its end."""
+    prepared, epochs = ready.prepared, ready.recipe.train.epochs
+    held_out = 0 if prepared.validation is None else len(prepared.validation)
+    test = 0 if prepared.test is None or prepared.fold is not None else len(prepared.test)
+    opens = {"selection_on_test", "test_opened_at_each_best"}.intersection(ready.recipe.protocol.faults)
+    by_epoch = (held_out if ready.selection != "test" else 0) + (test if opens else 0)
+    fold = 0 if prepared.fold is None else len(prepared.fold)
+    scored = epochs * by_epoch + held_out + fold + test + min(SAMPLE, len(prepared.train))
+    return images_to_train(ready) / pace.train + scored / pace.evaluate + FIXED_SECONDS

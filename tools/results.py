@@ -1,0 +1,391 @@
+"""Trains the next missing results of docs/results/items.toml for so many minutes, and writes what is done so far.
+
+    make results MINUTES=120 [JOBS=1] [CIFAR=FOLDER]       MINUTES=0: only estimates, and writes the table
+
+Each item is a `convoy reproduce` command. Its runs are archived as they finish, so that any kill leaves finished runs
+and checkpoints, and the next call goes on. It works in the background: at nice 19, JOBS runs at a time, a thread each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from convoy.cli.main import app, split_overrides
+from convoy.files import write_bytes, write_json
+from convoy.process import interruptible
+from convoy.runs import Run, Study
+from convoy.studies import experiment as experiments
+from convoy.studies.experiment import PARTS, Settings
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+BEGIN, END = "<!-- begin: written by make results -->", "<!-- end -->"
+SAVING_SECONDS = 180  # that a run gets to save itself
+NICE = 19
+
+
+@dataclass(frozen=True)
+class Item:
+    name: str
+    command: str
+    about: str
+    share: float = 1.0
+    cifar: bool = False
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Of `convoy reproduce`, as the command line reads them. Raises ValueError."""
+        overrides, tokens = split_overrides(shlex.split(self.command)[1:])
+        _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        return {**bound.arguments, "overrides": overrides}
+
+    @property
+    def experiment(self) -> experiments.Experiment:
+        return experiments.load(self.arguments["experiment"])
+
+    def settings(self, cifar: Path | None = None) -> Settings:
+        """Raises ValueError for a part or a model that the experiment does not have."""
+        asked = self.arguments
+        listed = {name: tuple(filter(None, asked.get(name, "").split(","))) for name in ("only", "models")}
+        known = {"only": PARTS, "models": [model.label for model in self.experiment.model]}
+        for name, values in listed.items():
+            if unknown := [value for value in values if value not in known[name]]:
+                raise ValueError(f"item {self.name!r}: {unknown[0]!r} is not one of {', '.join(known[name])}")
+        return Settings(
+            protocol=asked.get("protocol", "both"),
+            seeds=asked.get("seeds"),
+            limit=asked.get("limit"),
+            epochs=asked.get("epochs"),
+            only=listed["only"] or PARTS,
+            models=listed["models"],
+            whole=asked.get("whole", False),
+            data=f"cifar10={cifar}" if self.cifar and cifar is not None else None,
+            set=tuple(asked["overrides"]),
+        )
+
+
+def read_items(path: Path) -> list[Item]:
+    items = [Item(**table) for table in tomllib.loads(path.read_text(encoding="utf-8"))["item"]]
+    names = [item.name for item in items]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{path}: two items are named {twice[0]!r}")
+    return items
+
+
+# ---- what an item needs, and what of it is there ----
+
+
+def estimate(item: Item, cifar: Path | None, stopwatch: Any) -> dict[str, Any]:
+    """The runs and studies of an item by fingerprint, with the seconds that each takes on a core of this machine."""
+    from convoy.studies import reproduce_parts, workload
+    from convoy.studies.reproduce_scope import Scope
+
+    settings, experiment = item.settings(cifar), item.experiment
+    scope = Scope(experiment, settings, reproduce_parts.data_name(experiment, settings.data))
+    models_only = [part for part in settings.only if part in ("models", "faults", "claims")]
+    runs = {
+        cost.fingerprint: {"label": cost.job.label, **_numbers(cost, item.share)}
+        for cost in workload.costs(workload.jobs(scope, models_only), stopwatch)
+    }
+    studies = [study for study in experiment.study if study.kind in settings.only]
+    known_by = reproduce_parts.fingerprints(scope.recipes, from_data=True) if studies else {}
+    for study in studies:
+        costs = [_numbers(cost, item.share) for cost in workload.costs(workload.of_study(scope, study), stopwatch)]
+        total = {key: sum(cost[key] for cost in costs) for key in ("flops", "seconds")}
+        digest = reproduce_parts.part_digest(study, known_by, quick=False)
+        runs[digest] = {"label": f"{study.kind}, {', '.join(study.recipes)}", **total}
+    return {"date": date.today().isoformat(), "machine": _machine(), "needs": runs}
+
+
+def _numbers(cost: Any, share: float) -> dict[str, float]:
+    return {"flops": float(f"{cost.flops * share:.3g}"), "seconds": round(cost.seconds * share, 1)}
+
+
+def _machine() -> str:
+    import torch
+
+    from convoy.recipe import Recipe
+    from convoy.training.environment import describe
+
+    return str(describe(torch.device("cpu"), Recipe())["cpu"])
+
+
+def finished_in(runs: Path) -> dict[str, Run | None]:
+    """What a folder of runs and the studies next to it hold: finished runs by fingerprint, studies by digest."""
+    found: dict[str, Run | None] = {}
+    for path in sorted(runs.glob("*/recipe.toml")):
+        run = Run(path.parent)
+        if not path.parent.name.startswith(".") and run.finished:
+            found[run.status["fingerprint"]] = run
+    for path in sorted(runs.parent.glob("studies/reproduce-*/finding.json")):
+        found |= {part["digest"]: None for part in Study(path.parent).finding.get("parts", ())}
+    return found
+
+
+def missing(needs: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: each for key, each in needs.items() if key not in there}
+
+
+# ---- the table ----
+
+
+def table(items: Sequence[Item], status: Mapping[str, Any], there: Mapping[str, Run | None]) -> str:
+    """What is done, on what, and what the rest would cost, as Markdown."""
+    lines = [
+        "| result | size | done | measured on | the rest: core hours | PFLOP |",
+        "|---|---|---:|---|---:|---:|",
+    ]
+    for item in items:
+        known = status.get(item.name)
+        if known is None:
+            lines.append(f"| {item.name} | {item.about} | not estimated | | | |")
+            continue
+        left = missing(known["needs"], there)
+        done = len(known["needs"]) - len(left)
+        runs = [run for key in known["needs"] if (run := there.get(key)) is not None]
+        hours, flops = (sum(each[key] for each in left.values()) for key in ("seconds", "flops"))
+        rest = (f"{hours / 3600:.1f}", f"{flops / 1e15:.2g}") if left else ("", "")
+        cells = [item.name, item.about, f"{done} of {len(known['needs'])}", _measured_on(runs), *rest]
+        lines.append(f"| {' | '.join(cells)} |")
+    machines = dict.fromkeys(f"{each['machine']}, {each['date']}" for each in status.values())
+    basis = f"Core hours: from a timing of a few batches, one thread ({'; '.join(machines)})." if machines else ""
+    return "\n".join([*lines, "", f"Runs, or studies of several runs, are counted. {basis}".strip()])
+
+
+def _measured_on(runs: Sequence[Run]) -> str:
+    """Processor, precision, dates and seeds of archived runs."""
+    if not runs:
+        return ""
+    environments = [run.environment for run in runs]
+    told = []
+    for key in ("cpu", "precision"):
+        told += [", ".join(dict.fromkeys(str(table[key]) for table in environments))]
+    days = sorted({str(table["date"])[:10] for table in environments})
+    told.append(days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}")
+    seeds = sorted({run.recipe.seed for run in runs})
+    told.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}")
+    return ", ".join(told)
+
+
+def write_table(path: Path, text: str) -> None:
+    """Between the marks of the page; what is around them stays."""
+    page = path.read_text(encoding="utf-8")
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    write_bytes(path, f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}".encode())
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+# ---- running ----
+
+
+def command_of(item: Item, cifar: Path | None, archive: Path, out: Path) -> list[str]:
+    data = ["--data", f"cifar10={cifar}"] if item.cifar else []
+    own = [*shlex.split(item.command)[1:], *data, "--archive", str(archive), "--out", str(out)]
+    return [sys.executable, "-m", "convoy.cli", *own]
+
+
+def train(command: Sequence[str], jobs: int, seconds: float, stopping: Callable[[], bool]) -> int | None:
+    """Runs a command in the background; after `seconds`, or asked to stop, it saves itself. None: stopped."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        list(command),
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_background(jobs),
+    )
+    ends = time.monotonic() + seconds
+    asked, stopped = 0, False
+    reader = _printing(process)
+    while process.poll() is None:
+        now = time.monotonic()
+        if stopping() or now > ends:
+            stopped = True
+            if asked < 2:
+                os.kill(process.pid, signal.SIGINT)  # the first saves, the second stops at once
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
+            asked, ends = asked + 1, now + SAVING_SECONDS
+            _wait(process, SAVING_SECONDS)
+        time.sleep(0.2)
+    reader.join(timeout=5)
+    return None if stopped else process.returncode
+
+
+def _wait(process: subprocess.Popen[str], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _background(jobs: int) -> Callable[[], None]:
+    """For the child before it starts: NICE, so many cores, and Ctrl-C when its parent is killed."""
+
+    def prepare() -> None:
+        os.nice(NICE)
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-jobs:])
+            ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
+
+    return prepare
+
+
+def _printing(process: subprocess.Popen[str]) -> threading.Thread:
+    """Epochs and ends of runs, a line each."""
+
+    def relay() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            say(f"    {line.rstrip()}")
+
+    thread = threading.Thread(target=relay, daemon=True)
+    thread.start()
+    return thread
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+class Session:
+    """One call: what is there, what is missing, and what is taken in the time that is left."""
+
+    def __init__(self, asked: argparse.Namespace, stopping: Callable[[], bool]) -> None:
+        self.asked, self.stopping = asked, stopping
+        self.ends = time.monotonic() + 60 * asked.minutes
+        self.results = asked.archive.parent
+        self.items = read_items(asked.items)
+        self.status = read_status(self.results / "status.json")
+
+    def run(self) -> int:
+        self.estimate_all()
+        self.write()
+        failed: list[str] = []
+        while not self.stopping() and (item := self.next_item(failed)) is not None:
+            left = self.seconds_left(item)
+            say(f"{item.name}: about {left / 60:.0f} minutes, {self.minutes_left:.0f} left")
+            self.status[item.name]["begun"] = True
+            code = train(
+                command_of(item, self.asked.cifar, self.asked.archive, self.asked.out),
+                self.asked.jobs, 60 * self.minutes_left, self.stopping,
+            )  # fmt: skip
+            self.write()
+            if code is not None and (code or self.left(item)):
+                say(f"{item.name}: exit code {code}, and not everything is there; it is left out of this call")
+                failed.append(item.name)
+            elif code is None:
+                say(f"{item.name}: stopped and saved; the next call goes on")
+                break
+            else:
+                say(f"{item.name}: done")
+        say(f"table: {self.asked.page}")
+        return 1 if failed else 0
+
+    def estimate_all(self) -> None:
+        from convoy.studies.workload import Stopwatch
+
+        stopwatch = Stopwatch()
+        for item in self.items:
+            if item.cifar and self.asked.cifar is None:
+                say(f"{item.name}: skipped, it needs CIFAR=FOLDER")
+                continue
+            try:
+                found = estimate(item, self.asked.cifar, stopwatch)
+            except ValueError as error:
+                say(f"{item.name}: skipped, {error}")
+                continue
+            begun = self.status.get(item.name, {}).get("begun", False)
+            self.status[item.name] = found | ({"begun": True} if begun else {})
+            hours = self.seconds_left(item) / 3600
+            say(f"{item.name}: " + (f"about {hours:.1f} core hours are missing" if self.left(item) else "done"))
+            if self.stopping():
+                return
+
+    def next_item(self, failed: Sequence[str]) -> Item | None:
+        """The first that was begun or fits; where none does, the first that is missing, as far as the time goes."""
+        waiting = [
+            item
+            for item in self.items
+            if item.name in self.status and item.name not in failed and self.left(item)
+            and not (item.cifar and self.asked.cifar is None)
+        ]  # fmt: skip
+        if self.minutes_left < 1:
+            return None
+        fits = [item for item in waiting if self.seconds_left(item) < 60 * self.minutes_left * self.asked.jobs]
+        begun = [item for item in waiting if self.status[item.name].get("begun")]
+        first = min([*fits, *begun], key=self.items.index, default=None)
+        return first or next(iter(waiting), None)
+
+    @property
+    def minutes_left(self) -> float:
+        return max(0.0, self.ends - time.monotonic()) / 60
+
+    def left(self, item: Item) -> dict[str, Any]:
+        return missing(self.status[item.name]["needs"], finished_in(self.asked.archive))
+
+    def seconds_left(self, item: Item) -> float:
+        """What is finished and not yet archived takes none."""
+        return sum(each["seconds"] for each in missing(self.left(item), finished_in(self.asked.out / "runs")).values())
+
+    def write(self) -> None:
+        known = {item.name: self.status[item.name] for item in self.items if item.name in self.status}
+        write_json(self.results / "status.json", known)
+        write_table(self.asked.page, table(self.items, known, finished_in(self.asked.archive)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=120)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--cifar", type=Path)
+    parser.add_argument("--table", action="store_true", help="only write the table again")
+    parser.add_argument("--items", type=Path, default=RESULTS / "items.toml")
+    parser.add_argument("--archive", type=Path, default=RESULTS / "runs")
+    parser.add_argument("--page", type=Path, default=RESULTS / "status.md")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "results")
+    asked = parser.parse_args(arguments)
+    if asked.jobs < 1 or asked.minutes < 0:
+        parser.error("--jobs takes 1 or more, --minutes 0 or more")
+    if asked.cifar is not None and not asked.cifar.is_dir():
+        parser.error(f"--cifar {asked.cifar}: is not a folder")
+    asked.out.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(asked.out / "results.lock", timeout=0), interruptible() as stopping:
+            for left in asked.archive.glob(".beside-*"):  # of a process that was killed while it wrote
+                shutil.rmtree(left, ignore_errors=True)
+            session = Session(asked, stopping)
+            if asked.table:
+                session.write()
+                return 0
+            return session.run()
+    except filelock.Timeout:
+        print(f"results: another call works in {asked.out}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
