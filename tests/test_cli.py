@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,11 @@ from convoy.runs import DEFAULT_OUT, Workspace
 @pytest.fixture
 def quick(stripes: Path, net: Path) -> list[str]:
     return [f"{net}:Tiny", "--data", str(stripes), "--epochs", "1", "--optim.lr", "0.01", "--compute.threads", "1"]
+
+
+def test_version_is_that_of_the_installed_distribution(call: Call) -> None:
+    code, out, _ = call("--version")
+    assert (code, out.strip()) == (0, version("convoy-ml"))
 
 
 def test_train_test_predict_report_and_list_hang_together(call: Call, quick: list[str], tmp_path: Path) -> None:

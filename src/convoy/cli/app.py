@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,7 @@ app = App(
     name="convoy",
     help=HELP,
     help_format="markdown",
+    version=lambda: version("convoy-ml"),  # the distribution's name, which cyclopts cannot guess
     version_flags=["--version"],
     default_parameter=Parameter(converter=_converted),
 )
