@@ -105,7 +105,7 @@ def estimate(item: Item, cifar: Path | None, stopwatch: Any) -> dict[str, Any]:
         cost.fingerprint: {"label": cost.job.label, **_numbers(cost, item.share)}
         for cost in workload.costs(workload.jobs(scope, models_only), stopwatch)
     }
-    studies = [study for study in experiment.study if study.kind in settings.only]
+    studies = [study for study in scope.studies if study.kind in settings.only]
     known_by = reproduce_parts.fingerprints(scope.recipes, from_data=True) if studies else {}
     for study in studies:
         costs = [_numbers(cost, item.share) for cost in workload.costs(workload.of_study(scope, study), stopwatch)]

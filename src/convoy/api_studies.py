@@ -80,6 +80,9 @@ def landscape(
     surfaces: bool = True,
     surface_images: int = 1000,
     resolution: int = 25,
+    cut: Literal["all", "each"] = "all",
+    own_seeds: bool = False,
+    looks: bool = True,
     set: Mapping[str, Any] | Sequence[Override] = (),  # noqa: A002
     out: str | Path = DEFAULT_OUT,
     fresh: bool = False,
@@ -89,10 +92,14 @@ def landscape(
     """The loss between the learning rates `lrs`, along the step and about the weights; the test set stays shut.
 
     Trains each recipe at each rate. Its finding says how wide the band of the losses is and whose is narrower. What is
-    looked at closely is the run at the recipe's own rate, or at the first of `lrs`. A mapping names the recipes. Raises
-    ValueError for what cannot be trained, before anything is written, and Stopped after Ctrl-C.
+    looked at closely is the run at the recipe's own rate, or at the first of `lrs`; `looks=False` leaves that out.
+    `cut="each"` draws each band up to the shortest run of its own recipe, and `own_seeds` gives each training a seed of
+    its own, as in published figures. The test set opens only for a recipe with the fault selection_on_test. A mapping
+    names the recipes. Raises ValueError for what cannot be trained, before anything is written, and Stopped after
+    Ctrl-C.
     """
     from convoy.studies import landscape as study_of
+    from convoy.studies.landscape_design import Design
     from convoy.studies.surface import Spec
 
     flags: dict[str, Any] = {"epochs": epochs, "seed": seed, "limit": limit, "device": device}
@@ -102,13 +109,12 @@ def landscape(
     given = recipes.items() if isinstance(recipes, Mapping) else [(_label(recipe), recipe) for recipe in recipes]
     named = [(label, _resolve(recipe, model=None, data=data, set=set, **flags)) for label, recipe in given]
     spec = Spec(surface_images, resolution) if surfaces else None
-    names = study_of.names(named, lrs, seeds)
-    with interruptible() as interrupted, _display(names, show, to_stderr) as tell:
+    design = Design(lrs, seeds, cut, own_seeds, looks)
+    with interruptible() as interrupted, _display(design.names(named), show, to_stderr) as tell:
         study = study_of.landscape(
             named,
             out,
-            lrs=lrs,
-            seeds=seeds,
+            design,
             surfaces=spec,
             command=command_line(),
             fresh=fresh,
@@ -234,7 +240,8 @@ def search(
     `grid` is {"train.batch_size": [64, 128]} or ["train.batch_size=64,128"], `range` {"optim.lr": (1e-4, 1e-1)} or
     ["optim.lr=1e-4..1e-1"]. Without `trials` the full grid is searched, by successive halving; else so many points are
     drawn, by `sampler` (tpe, random, gp). `pruner` stops what falls behind: halving, hyperband, median, none. The test
-    set is opened for the winner only. Raises ValueError for what cannot be searched, before anything is written, and
+    set is opened for the winner only, unless the recipe has the fault selection_on_test: then it scores the trials, and
+    each opening is counted. Raises ValueError for what cannot be searched, before anything is written, and
     Stopped after Ctrl-C.
     """
     from convoy.studies import search as searching

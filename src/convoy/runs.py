@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -325,6 +325,12 @@ class Workspace:
             ledger.setdefault(data_hash, []).append(run)
             write_json(path, ledger)
             return len(ledger[data_hash])
+
+    def openings_by(self, runs: Collection[str]) -> int:
+        """How often runs of these names opened a test part."""
+        path = self.path / "test_openings.json"
+        ledger = read_json(path) if path.is_file() else {}
+        return sum(run in runs for opened_by in ledger.values() for run in opened_by)
 
 
 def command_line() -> str:

@@ -17,6 +17,7 @@ from convoy.recipe import Recipe
 from convoy.reporting import write_report
 from convoy.runs import Study
 from convoy.studies.landscape import landscape
+from convoy.studies.landscape_design import Design
 from convoy.studies.surface import LINE_POINTS, Scene, Spec, filter_normalised, training_path
 from convoy.training.plan import plan
 
@@ -66,7 +67,10 @@ def pair(make: Make) -> list[tuple[str, Recipe]]:
 
 
 def run(make: Make, out: Path, **options: Any) -> Study | None:
-    return landscape(pair(make), out, **{"lrs": LRS, "surfaces": SPEC, "command": "convoy landscape", **options})
+    chosen: dict[str, Any] = {"surfaces": SPEC, "command": "convoy landscape", **options}
+    named = {name: chosen.pop(name) for name in Design._fields if name in chosen}
+    design = Design(**{"lrs": LRS, **named})
+    return landscape(pair(make), out, design, **chosen)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +147,7 @@ def test_interrupted_at_any_point_it_ends_with_the_same_finding_and_no_point_twi
 
 
 def test_surfaces_can_be_left_out_and_one_recipe_has_no_comparison(make: Make, tmp_path: Path) -> None:
-    study = landscape([("norm", make())], tmp_path, lrs=LRS, seeds=2, surfaces=None, command="convoy landscape")
+    study = landscape([("norm", make())], tmp_path, Design(LRS, 2), surfaces=None, command="convoy landscape")
     assert study is not None
     finding = study.finding
     assert finding["pairs"] == []
@@ -156,16 +160,43 @@ def test_surfaces_can_be_left_out_and_one_recipe_has_no_comparison(make: Make, t
 
 def test_runs_that_stopped_early_cut_the_band_and_it_is_said(make: Make, tmp_path: Path) -> None:
     stopping = make(**{"stop.target_accuracy": 0.5, "train.epochs": 4})
-    study = landscape([("norm", stopping)], tmp_path, lrs=(0.02, 1e-6), surfaces=None, command="")
+    study = landscape([("norm", stopping)], tmp_path, Design((0.02, 1e-6)), surfaces=None, command="")
     assert study is not None
     lengths = [member.run.status["steps"] for member in study.members]
     assert study.finding["steps"] == min(lengths) < max(lengths)
     assert any("cut to" in caveat for caveat in study.finding["caveats"])
 
 
+def test_each_band_ends_with_its_own_shortest_run_where_asked_and_widths_compare_the_steps_of_all(
+    make: Make, tmp_path: Path
+) -> None:
+    short, long = (make(**{"train.epochs": epochs, "probe.every_steps": 0}) for epochs in (1, 2))
+    recipes = [("short", short), ("long", long)]
+    study = landscape(recipes, tmp_path, Design(LRS, cut="each", looks=False), surfaces=None, command="")
+    assert study is not None
+    arrays, finding = read_arrays(study.path / "landscape.npz"), study.finding
+    assert len(arrays["1_step"]) == 2 * len(arrays["0_step"])
+    assert [recipe["steps"] for recipe in finding["recipes"]] == [finding["steps"], 2 * finding["steps"]]
+    assert finding["recipes"][0]["looks"] == 0
+    assert finding["pairs"][0]["ratios"]["loss"]["all"] is not None
+    assert any("its own recipe" in caveat for caveat in finding["caveats"])
+    assert write_report(study).is_file()
+
+
+def test_trainings_with_seeds_of_their_own_differ_in_weights_and_form_one_band(make: Make, tmp_path: Path) -> None:
+    design = Design(LRS, own_seeds=True, looks=False)
+    study = landscape([("a", make()), ("b", make(norm=False))], tmp_path, design, surfaces=None, command="")
+    assert study is not None
+    assert [member.seed for member in study.members] == [42, 43, 44, 45]
+    assert study.finding["seeds"] == 1
+    losses = np.stack([m.run.steps["loss"] for m in study.members if m.label == "b"])
+    assert read_arrays(study.path / "landscape.npz")["1_low"] == pytest.approx(losses.min(0))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"cut": "none"}, "'all' or 'each'"),
         ({"lrs": (1e-3,)}, "two or more, each once"),
         ({"lrs": (1e-3, 1e-3)}, "two or more, each once"),
         ({"lrs": (1e-3, 0.0)}, "greater than 0"),
@@ -240,7 +271,7 @@ def test_a_loss_that_is_not_finite_is_infinite(made: Made) -> None:
 
 def test_one_epoch_has_no_path(make: Make, tmp_path: Path) -> None:
     short = make(**{"train.epochs": 1})
-    study = landscape([("norm", short)], tmp_path, lrs=LRS, surfaces=SPEC, command="")
+    study = landscape([("norm", short)], tmp_path, Design(LRS), surfaces=SPEC, command="")
     assert study is not None
     assert study.finding["recipes"][0]["surfaces"] == ["line", "plane"]
     assert any("two epochs" in caveat for caveat in study.finding["caveats"])
@@ -248,7 +279,7 @@ def test_one_epoch_has_no_path(make: Make, tmp_path: Path) -> None:
 
 def test_steps_that_a_run_left_out_are_told_in_the_sentence_and_drawn_as_gaps(make: Make, tmp_path: Path) -> None:
     options = {"optim.name": "sgd", "train.epochs": 2, "data.limit": 200}
-    study = landscape([("net", make(norm=False, **options))], tmp_path, lrs=(1e15, 0.02), surfaces=None, command="")
+    study = landscape([("net", make(norm=False, **options))], tmp_path, Design((1e15, 0.02)), surfaces=None, command="")
     assert study is not None
     sentence = study.finding["sentence"]
     assert "steps count: a loss was not finite at the others" in sentence or "of 2 runs diverged" in sentence

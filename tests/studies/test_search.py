@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import NET
 
 from convoy.recipe import Recipe
+from convoy.reporting import write_report
 from convoy.runs import Run, Study, Workspace
 from convoy.studies.search import Search, asked, search
 from convoy.studies.space import Space, axes_of
@@ -243,12 +244,35 @@ def test_what_cannot_be_searched_is_said_in_one_line(base, grid, options, messag
     ("override", "message"),
     [
         ({"data.split.validation": 0.0}, "scores on the validation part, and data.split.validation is 0"),
-        ({"protocol.faults": ["selection_on_test"]}, "scores on the validation part, and a fault lets the test set"),
+        ({"protocol.faults": ["test_opened_at_each_best"]}, "test_opened_at_each_best opens the test set"),
     ],
 )
 def test_search_needs_a_validation_part_that_selects(base, tmp_path, override, message) -> None:
     with pytest.raises(ValueError, match=message):
         search(question(base.override(override)), tmp_path, command="")
+
+
+def test_a_recipe_whose_fault_selects_on_the_test_set_has_its_trials_scored_there_and_each_opening_counted(
+    base: Recipe, tmp_path: Path
+) -> None:
+    faulty = base.override({"protocol.faults": ["selection_on_test"], "data.split.validation": 0})
+    study = searched(question(faulty, "optim.lr=1e-5,1e-2", pruner="none", called="Tiny as published"), tmp_path)
+    finding = study.finding
+
+    assert "as_published" in study.name
+    assert finding["scored_on"] == "test"
+    assert "validation_accuracy" not in finding["winner"]
+    for trial in finding["trials"]:
+        run = Run(study.path / trial["run"])
+        assert trial["accuracy"] == max(line["test_accuracy"] for line in run.metrics)
+        assert "validation" not in run.scores
+    (names,) = json.loads((tmp_path / "test_openings.json").read_text()).values()
+    trials = [Path(trial["run"]).name for trial in finding["trials"]]
+    assert finding["test_openings_by_trials"] == sum(name in trials for name in names) >= 2
+    assert any("scored on the test set, which they opened 2 times" in caveat for caveat in finding["caveats"])
+    assert "Test accuracy" in write_report(study).read_text()
+    with pytest.raises(ValueError, match="--no-test"):
+        search(question(faulty), tmp_path, command="", test=False)
 
 
 def test_model_option_that_is_not_there_is_found_before_the_first_trial(base, tmp_path) -> None:

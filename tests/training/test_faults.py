@@ -390,4 +390,7 @@ def test_fault_that_opens_the_test_set_is_refused_where_it_is_to_stay_shut(
         list(run_one.run_one(recipe, tmp_path / "out", test=False))
     with pytest.raises(ValueError, match=f"{fault} opens the test set, which --no-test"):
         train_all([Entry("net", recipe)], tmp_path / "out", test=False)
+    if fault == "test_opened_at_each_best":
+        with pytest.raises(ValueError, match="opens the test set"):
+            list(run_one.run_one(recipe, tmp_path / "out", test="by fault"))
     assert not (tmp_path / "out").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -22,6 +22,9 @@ def landscape(
     surfaces: Annotated[bool, Parameter(negative="--no-surfaces")] = True,
     surface_images: int = 1000,
     resolution: int = 25,
+    cut: Literal["all", "each"] = "all",
+    own_seeds: Annotated[bool, Parameter(negative="")] = False,
+    looks: Annotated[bool, Parameter(negative="--no-looks")] = True,
     out: Out = OUT,
     fresh: Fresh = False,
     as_json: Json = False,
@@ -46,6 +49,12 @@ def landscape(
         Training images on which it is computed.
     resolution
         Points a side of a plane.
+    cut
+        Where the drawn bands end: all at the shortest run, or each at the shortest run of its recipe.
+    own_seeds
+        Give each training a seed of its own, instead of the same initial weights and batches at all rates.
+    looks
+        Measure loss and gradient along the step, at one learning rate.
     """
     from convoy import api, api_studies
 
@@ -61,6 +70,9 @@ def landscape(
         surfaces=surfaces,
         surface_images=surface_images,
         resolution=resolution,
+        cut=cut,
+        own_seeds=own_seeds,
+        looks=looks,
         set=overrides,
         out=out,
         fresh=fresh,

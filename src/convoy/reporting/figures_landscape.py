@@ -182,9 +182,9 @@ def _range(edges: Sequence[np.ndarray]) -> tuple[float, float]:
     return (float(values.min()), float(values.max())) if len(values) else (0.1, 1.0)
 
 
-def band_caption(bands: Sequence[Band], lrs: Sequence[float], seed: int, early: int | None, window: int) -> str:
+def band_caption(bands: Sequence[Band], lrs: Sequence[float], seed: str, early: int | None, window: int) -> str:
     rates = listed([f"{lr:g}" for lr in sorted(lrs)])
-    told = f"At each step the least and the greatest loss over the learning rates {rates}; seed {seed}"
+    told = f"At each step the least and the greatest loss over the learning rates {rates}; {seed}"
     told += f". Right: of each run's mean over {window} steps, for a single batch's loss is noisy."
     told += f" Dashed: the first {early:,} steps." if early else ""
     bins = max(len(band.at) for band in bands)

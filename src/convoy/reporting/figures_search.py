@@ -25,7 +25,7 @@ Params = Mapping[str, Any]
 
 class Tried(NamedTuple):
     params: dict[str, Any]
-    percent: float  # its best validation accuracy
+    percent: float  # its best accuracy on the part that scores
     epochs: int
     to_the_end: bool
 
@@ -34,6 +34,7 @@ class Trials(NamedTuple):
     paths: tuple[str, ...]
     tried: tuple[Tried, ...]  # in the order in which they were tried
     winner: int  # place among the tried
+    scored_on: str = "validation"
 
     def column(self, path: str) -> list[Any]:
         return [one.params[path] for one in self.tried]
@@ -51,7 +52,7 @@ def trial_numbers(finding: Mapping[str, Any]) -> Trials:
     )
     winner = next(place for place, trial in enumerate(trials) if trial["number"] == finding["winner"]["number"])
     paths = tuple(axis["path"] for axis in finding["space"])
-    return Trials(paths, tried, winner)
+    return Trials(paths, tried, winner, finding.get("scored_on", "validation"))
 
 
 def word(path: str) -> str:
@@ -80,7 +81,7 @@ def in_space(numbers: Trials) -> Turnable | None:
         return None
     others = [one for one in numbers.tried if one is not numbers.best]
     traces = _points(others, numbers, ""), _points([numbers.best], numbers, "winner")
-    axes = (*map(word, numbers.paths), "validation accuracy (%)")
+    axes = (*map(word, numbers.paths), f"{numbers.scored_on} accuracy (%)")
     log = (is_log(numbers.column(numbers.paths[0])), is_log(numbers.column(numbers.paths[1])), False)
     early = sum(not one.to_the_end for one in numbers.tried)
     caption = (
@@ -107,6 +108,7 @@ class HeatNumbers(NamedTuple):
     percent: np.ndarray  # [rows, columns]; not a number where nothing was tried
     to_the_end: np.ndarray  # bool, the same shape
     winner: tuple[int, int]  # row, column
+    scored_on: str = "validation"
 
 
 def heat_numbers(numbers: Trials) -> HeatNumbers | None:
@@ -122,7 +124,7 @@ def heat_numbers(numbers: Trials) -> HeatNumbers | None:
         place = rows.index(one.params[y]), columns.index(one.params[x])
         percent[place], to_the_end[place] = one.percent, one.to_the_end
     winner = rows.index(numbers.best.params[y]), columns.index(numbers.best.params[x])
-    return HeatNumbers(x, y, columns, rows, percent, to_the_end, winner)
+    return HeatNumbers(x, y, columns, rows, percent, to_the_end, winner, numbers.scored_on)
 
 
 def draw_heat(axes: Axes, numbers: HeatNumbers) -> None:
@@ -162,10 +164,8 @@ def heat_caption(numbers: HeatNumbers) -> str:
     tried = ~np.isnan(numbers.percent)
     early = int((tried & ~numbers.to_the_end).sum())
     grey = f" Grey: stopped early ({early} of {int(tried.sum())}), at what it had reached." if early else ""
-    return (
-        "Validation accuracy (%), each of one seed; framed: the winner. The stronger the colour, the better, in the "
-        f"logarithm of the error.{grey}"
-    )
+    told = f"{numbers.scored_on.capitalize()} accuracy (%), each of one seed; framed: the winner."
+    return f"{told} The stronger the colour, the better, in the logarithm of the error.{grey}"
 
 
 def _depth(percent: np.ndarray) -> np.ndarray:
@@ -226,7 +226,7 @@ def _draw_trials(axes: Axes, places: Sequence[float], numbers: Trials) -> None:
         axes.plot(x, y, "o", color=BLUE, markerfacecolor=face, markersize=4.5, markeredgewidth=1)
     best = places[numbers.winner], numbers.best.percent
     axes.plot(*[[value] for value in best], "o", color=INK, markersize=10, markerfacecolor="none", markeredgewidth=1.4)
-    axes.set_ylabel("validation accuracy (%)")
+    axes.set_ylabel(f"{numbers.scored_on} accuracy (%)")
 
 
 def draw_importance(axes: Axes, shares: Mapping[str, float]) -> None:

@@ -99,11 +99,12 @@ def _bands(finding: Mapping[str, Any], recipes: Mapping[str, Any], arrays: Array
     bands = land_.band_numbers(arrays, smooth=False)
     draw = partial(land_.draw_bands, look=look, title="training loss", early=early)
     smooth = partial(draw, bands=land_.band_numbers(arrays, smooth=True))
+    told_seed = f"seed {seed}" if not finding.get("own_seeds") else "a seed for each training"
     panels = (
         Panel("As it is", partial(draw, bands=bands, linear=True), height=3.3),
         Panel("Smoothed", smooth, height=3.3),
     )
-    caption = land_.band_caption(bands, finding["lrs"], seed, early, finding["window"])
+    caption = land_.band_caption(bands, finding["lrs"], told_seed, early, finding["window"])
     chart = Chart("loss_band", "Loss between the learning rates", panels, caption, key=tuple(recipes))
     return Section("The band over learning rates", (chart,))
 

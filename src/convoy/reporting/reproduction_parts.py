@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from convoy.reporting.content import Chart, Page, Prose, Section, Table, Turnable, clean
 from convoy.reporting.palette import Look
+from convoy.reporting.reproduction_tables import PROTOCOLS
 from convoy.runs import Study
 
 TITLES = {"crossval": "Cross-validation", "search": "Search", "landscape": "Loss landscape"}
@@ -29,7 +30,9 @@ def part_sections(
     sections = []
     taken: Counter[str] = Counter()
     for part in parts:
+        side = PROTOCOLS.get(part.get("side") or "")
         title, sentence = TITLES.get(part["kind"], clean(part["kind"]).capitalize()), clean(part["sentence"])
+        title += f", {side}" if side else ""
         path = study.path / part["study"]
         if not (path / "finding.json").is_file():
             told = f"{sentence}. The study itself ({clean(path.name)}) is not here."
@@ -38,6 +41,7 @@ def part_sections(
         page = page_of(Study(path), folder)
         figures = []
         for figure in main_figures(page, part["kind"]):
+            figure = replace(figure, name=f"{figure.name}_as_published") if side == "as published" else figure
             taken[figure.name] += 1
             again = taken[figure.name] > 1  # two cross-validations: a figure's name is that of its file
             figures.append(replace(figure, name=f"{figure.name}-{taken[figure.name]}") if again else figure)

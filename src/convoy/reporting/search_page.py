@@ -98,11 +98,13 @@ def _winner_table(finding: Mapping[str, Any]) -> Table:
     winner, epochs = finding["winner"], finding["epochs"]
     rows = [(path, search_.value_text(value)) for path, value in winner["params"].items()]
     seeds = len(winner["seeds"])
-    kinds = {finding["part"]: winner["accuracy"], "validation": winner["validation_accuracy"]}
+    scored_on = finding.get("scored_on", "validation")
+    kinds = {finding["part"]: winner["accuracy"]}
+    kinds |= {"validation": winner["validation_accuracy"]} if "validation_accuracy" in winner else {}
     for part, estimate in kinds.items():
         rows.append((f"{part} accuracy, {seeds} fresh seed{'s' * (seeds > 1)}", Estimate.from_json(estimate).text()))
     rows += [
-        ("validation accuracy in the search", f"{100 * winner['search_accuracy']:.2f} % (chosen by it: too high)"),
+        (f"{scored_on} accuracy in the search", f"{100 * winner['search_accuracy']:.2f} % (chosen by it: too high)"),
         ("epochs trained", f"{epochs['trained']:,} of the {epochs['full']:,} of all trials to the end"),
         ("method", _method(finding["method"])),
     ]
@@ -136,7 +138,7 @@ def _trials_table(finding: Mapping[str, Any]) -> Table:
     columns = (
         Column("Trial"),
         *(Column(clean(path)) for path in paths),
-        Column("Validation accuracy", "%"),
+        Column(f"{finding.get('scored_on', 'validation').capitalize()} accuracy", "%"),
         Column("Epochs"),
         Column("Ended", numeric=False),
         Column("Run folder", numeric=False),

@@ -15,7 +15,7 @@ import numpy as np
 from convoy.data import prepare
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
-from convoy.runs import Member, Study, Workspace, model_label
+from convoy.runs import Member, Study, Workspace, file_name, model_label
 from convoy.studies.crossval_finding import conclude
 from convoy.studies.train_all import Anew, Entry, train_all
 from convoy.training.run_one import Event
@@ -29,12 +29,15 @@ def crossval(
     *,
     folds: int,
     repeats: int,
+    label: str | None = None,
     command: str,
     fresh: bool | Anew = False,
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
 ) -> Study | None:
     """Trains the folds that are not trained yet; None where it was interrupted, to go on when called again.
+
+    `label` is what the study calls the recipe, by default its model's name.
 
     Every fold is checked before the first is trained. Raises ValueError: a recipe that cannot be trained, folds that
     cannot be dealt.
@@ -43,7 +46,7 @@ def crossval(
     members = train_all(entries, out, fresh=fresh, test=False, interrupted=interrupted, show=show)
     if members is None:
         return None
-    label = model_label(recipe)
+    label = label or model_label(recipe)
     table = {"kind": "crossval", "command": command, "model": label}
     study = Workspace(out).write_study(_name(label, folds, repeats, members), table, members)
     write_arrays(study.path / "oof.npz", out_of_fold(members))
@@ -100,4 +103,4 @@ def out_of_fold(members: Sequence[Member]) -> dict[str, np.ndarray]:
 
 def _name(label: str, folds: int, repeats: int, members: Sequence[Member]) -> str:
     digest = hashlib.sha256("".join(member.run.status["fingerprint"] for member in members).encode()).hexdigest()
-    return f"crossval-{label}-{folds}{f'x{repeats}' if repeats > 1 else ''}-{digest[:8]}"
+    return f"crossval-{file_name(label)}-{folds}{f'x{repeats}' if repeats > 1 else ''}-{digest[:8]}"

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import command_line
-from convoy.training.run_one import Event, Wish, run_one
+from convoy.training.run_one import Event, OpenTest, Wish, run_one
 
 Prune = Callable[[int, Event], bool]
 Where = Literal["here", "processes"]
@@ -43,7 +43,7 @@ def execute(
     *,
     where: Where = "processes",
     fresh: bool = False,
-    test: bool = True,
+    test: OpenTest = True,
     until: int | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     prune: Prune = lambda position, event: False,
@@ -67,7 +67,7 @@ def _here(
     out: str | Path,
     *,
     fresh: bool,
-    test: bool,
+    test: OpenTest,
     until: int | None,
     interrupted: Callable[[], bool],
     prune: Prune,
@@ -117,7 +117,7 @@ class _Worker:
 class _Crew:
     """Worker processes and the recipes that they have in hand."""
 
-    def __init__(self, size: int, out: str | Path, *, fresh: bool, test: bool, until: int | None) -> None:
+    def __init__(self, size: int, out: str | Path, *, fresh: bool, test: OpenTest, until: int | None) -> None:
         self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
         self._size = size
         self._workers: list[_Worker] = []

@@ -21,6 +21,7 @@ from convoy.recipe.sections import Count, Section
 from convoy.registry import unknown
 from convoy.runs import file_name
 from convoy.studies.claims import Claim
+from convoy.studies.landscape_design import Cut
 from convoy.studies.measures import MEASURES
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]
@@ -149,7 +150,10 @@ class Surfaces(Section):
 class Landscape(Section):
     lrs: Annotated[list[float], Field(min_length=2)]
     seeds: Seeds = 1
-    surfaces: Surfaces | None = None  # None: those of `convoy landscape`
+    surfaces: Surfaces | Literal[False] | None = None  # None: those of `convoy landscape`
+    cut: Cut = "all"
+    own_seeds: bool = False
+    looks: bool = True
 
 
 Arguments = Crossval | Search | Landscape
@@ -163,6 +167,12 @@ class Part(Section):
     recipes: Annotated[tuple[str, ...], Field(min_length=1)]
     arguments: dict[str, Any] = Field(default_factory=dict)  # those of ARGUMENTS[kind]
     quick: dict[str, Any] = Field(default_factory=dict)  # those that --quick changes
+    side: Literal["as_published", "corrected"] | None = None  # None: it belongs to both protocols
+    set: dict[str, Any] = Field(default_factory=dict)  # overrides of its recipes, below those of the command
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return SIDES if self.side is None else (self.side,)
 
     def asked(self, *, quick: bool) -> Arguments:
         """Raises ValueError for an argument that is unknown or missing, or that the study cannot take."""

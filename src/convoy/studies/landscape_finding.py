@@ -12,6 +12,7 @@ import numpy as np
 from convoy.runs import Run
 from convoy.stats import Estimate, t_interval
 from convoy.studies import loss_band
+from convoy.studies.landscape_design import Design
 from convoy.studies.loss_band import EARLY_STEPS, MEASURES, Curves, Ratio
 from convoy.training.probe import STEP_SIZES
 
@@ -25,6 +26,7 @@ class Landscape(NamedTuple):
     runs: list[list[Run]]  # for each seed, those of its learning rates
     probed: list[Run]  # for each seed, the one at the rate that was looked at closely
     curves: list[Curves]  # for each seed, all of one length
+    drawn: list[Curves]  # the same, in the figure: perhaps up to the recipe's own shortest run
     surfaces: dict[str, dict[str, np.ndarray]]  # of the first seed, by kind
 
     @property
@@ -38,18 +40,20 @@ class Landscape(NamedTuple):
         ]
 
 
-def conclude(found: Sequence[Landscape], lrs: Sequence[float], images: int) -> dict[str, Any]:
+def conclude(found: Sequence[Landscape], design: Design, images: int) -> dict[str, Any]:
     """The finding, as JSON. `images`: on how many surfaces were to be computed, 0 for none."""
-    steps = int(found[0].curves[0].step[-1])
+    lrs, steps = design.lrs, int(found[0].curves[0].step[-1])
     images = min([images, *(each.looked_at.data["counts"]["train"] for each in found)])
     spans: dict[str, int | None] = {"all": None} | ({"early": EARLY_STEPS} if steps > EARLY_STEPS else {})
     pairs = [_pair(a, b, spans) for a, b in combinations(found, 2)]
     return {
         "kind": "landscape",
         "sentence": _sentence(found, pairs, lrs) + _what_counts(found),
-        "caveats": _caveats(found, pairs, steps, images),
+        "caveats": _caveats(found, pairs, steps, images) + _drawn_further(found, design),
         "lrs": list(lrs),
         "seeds": len(found[0].runs),
+        "own_seeds": design.own_seeds,
+        "cut": design.cut,
         "steps": steps,
         "early_steps": EARLY_STEPS if "early" in spans else None,
         "window": loss_band.WINDOW,
@@ -70,6 +74,7 @@ def _recipe(each: Landscape, spans: dict[str, int | None]) -> dict[str, Any]:
         "label": each.label,
         "lr": run.recipe.optim.lr,
         "run": run.name,
+        "steps": int(each.drawn[0].step[-1]),
         "widths": widths,
         "smoothness": {name: _json(value) for name, value in smoothness(each.probed).items()},
         "looks": len(run.arrays.get("probe_step", ())),
@@ -198,6 +203,18 @@ def _caveats(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], steps:
     if any("path" not in each.surfaces for each in drawn):
         caveats.append("A training path takes two epochs or more, in which the weights do not go straight on")
     return caveats
+
+
+def _drawn_further(found: Sequence[Landscape], design: Design) -> list[str]:
+    notes = []
+    if design.cut == "each":
+        ends = ", ".join(f"{each.label} at {int(each.drawn[0].step[-1]):,} steps" for each in found)
+        notes.append(f"In the figure each band ends with the shortest run of its own recipe: {ends}")
+    if design.own_seeds:
+        notes.append(
+            "Each training has a seed of its own: the bands hold differences of initial weights and batches too"
+        )
+    return notes
 
 
 def _json(value: Estimate | None) -> dict[str, Any] | None:

@@ -108,7 +108,7 @@ class _Reproduction:
     def _has(self, part: str) -> bool:
         experiment = self.experiment
         if part in ("crossval", "search", "landscape"):
-            return any(study.kind == part for study in experiment.study)
+            return any(study.kind == part for study in self.scope.studies)
         return bool({"models": experiment.model, "faults": experiment.fault, "claims": experiment.claim}[part])
 
     # ---- the parts ----
@@ -154,21 +154,22 @@ class _Reproduction:
         self.say(f"{self.experiment.name}: {kind}")
         earlier = {found["digest"]: found for found in self.earlier.get("parts", ())}
         done = [found for found in self.finding["parts"] if found["kind"] != kind]
-        for part in self.experiment.study:
+        for part in self.scope.studies:
             if part.kind != kind:
                 continue
-            recipes = self.scope.named(part.recipes)
+            recipes = self.scope.recipes_of(part)
             asked = part.asked(quick=self.settings.quick)
             digest = self._digest_of(part)
             study = self._known(earlier.get(digest)) or reproduce_parts.study_of(
-                recipes, asked, self.out, command=self.command, fresh=self.fresh,
+                recipes, asked, self.out, side=part.side, command=self.command, fresh=self.fresh,
                 interrupted=self.interrupted, stage=self.stage,
             )  # fmt: skip
             if study is None:
                 return False
             self._keep_study(study)
             path = Path(os.path.relpath(study.path, self.study.path)).as_posix()
-            done.append({"kind": kind, "study": path, "sentence": study.finding["sentence"], "digest": digest})
+            about = {"kind": kind, "side": part.side, "study": path}
+            done.append({**about, "sentence": study.finding["sentence"], "digest": digest})
             self.finding["parts"] = done
         return True
 

@@ -16,9 +16,10 @@ from convoy.data.sources import pack_tensors
 from convoy.evaluation import profile as profiling
 from convoy.files import read_json, write_json
 from convoy.recipe import Override, Recipe
-from convoy.runs import Member, Run, Study, Workspace
+from convoy.runs import Member, Run, Study, Workspace, model_label
 from convoy.studies import claims, crossval, landscape
 from convoy.studies.experiment import SIDES, Arguments, Crossval, Experiment, Landscape, Part, Search, label_of
+from convoy.studies.landscape_design import Design
 from convoy.studies.train_all import Anew, Entry
 from convoy.training import optimizers
 from convoy.training.plan import TRAINING_REVISION, device_of, plan_all
@@ -34,35 +35,42 @@ def study_of(
     asked: Arguments,
     out: Path,
     *,
+    side: str | None,
     command: str,
     fresh: Anew | None,
     interrupted: Callable[[], bool],
     stage: Stage,
 ) -> Study | None:
-    """None where it was interrupted, to go on when called again."""
+    """None where it was interrupted, to go on when called again. `side` is of experiment.SIDES."""
     how: dict[str, Any] = {"command": command, "interrupted": interrupted}
+    label = f"{model_label(recipes[0][1])} as published" if side == "as_published" else None
     if isinstance(asked, Search):  # it goes on from its trials, and has no fresh start
-        return _search(recipes[0][1], asked, out, how, stage)
+        return _search((label, recipes[0][1]), asked, out, how, stage)
     how["fresh"] = fresh or False
     if isinstance(asked, Crossval):
-        return _crossval(recipes[0][1], asked, out, how, stage)
+        return _crossval((label, recipes[0][1]), asked, out, how, stage)
     return _landscape(recipes, asked, out, how, stage)
 
 
-def _crossval(recipe: Recipe, asked: Crossval, out: Path, how: Mapping[str, Any], stage: Stage) -> Study | None:
+def _crossval(
+    named: tuple[str | None, Recipe], asked: Crossval, out: Path, how: Mapping[str, Any], stage: Stage
+) -> Study | None:
+    label, recipe = named
     names = [entry.label for entry in crossval.entries_of(recipe, asked.folds, asked.repeats)]
     with stage(names) as show:
-        return crossval.crossval(recipe, out, folds=asked.folds, repeats=asked.repeats, show=show, **how)
+        return crossval.crossval(recipe, out, folds=asked.folds, repeats=asked.repeats, label=label, show=show, **how)
 
 
-def _search(recipe: Recipe, asked: Search, out: Path, how: Mapping[str, Any], stage: Stage) -> Study | None:
+def _search(
+    named: tuple[str | None, Recipe], asked: Search, out: Path, how: Mapping[str, Any], stage: Stage
+) -> Study | None:
     from convoy.studies import search as searching  # Optuna takes half a second to import
     from convoy.studies.space import Space, Values
 
     space = Space(tuple(Values(path, tuple(values)) for path, values in asked.grid.items()))
-    wanted = searching.asked(
-        recipe, space, trials=asked.trials, sampler=asked.sampler, pruner=asked.pruner, seeds=asked.seeds
-    )
+    label, recipe = named
+    chosen: dict[str, Any] = {"trials": asked.trials, "sampler": asked.sampler, "pruner": asked.pruner}
+    wanted = searching.asked(recipe, space, **chosen, seeds=asked.seeds, called=label)
     with stage(wanted.names) as show:
         return searching.search(wanted, out, show=show, **how)
 
@@ -70,9 +78,14 @@ def _search(recipe: Recipe, asked: Search, out: Path, how: Mapping[str, Any], st
 def _landscape(recipes: Named, asked: Landscape, out: Path, how: Mapping[str, Any], stage: Stage) -> Study | None:
     from convoy.studies.surface import Spec
 
-    surfaces = Spec(**asked.surfaces.model_dump()) if asked.surfaces is not None else Spec()
-    with stage(landscape.names(recipes, asked.lrs, asked.seeds)) as show:
-        return landscape.landscape(recipes, out, lrs=asked.lrs, seeds=asked.seeds, surfaces=surfaces, show=show, **how)
+    surfaces = Spec(**asked.surfaces.model_dump()) if asked.surfaces else None if asked.surfaces is False else Spec()
+    design = design_of(asked)
+    with stage(design.names(recipes)) as show:
+        return landscape.landscape(recipes, out, design, surfaces=surfaces, show=show, **how)
+
+
+def design_of(asked: Landscape) -> Design:
+    return Design(asked.lrs, asked.seeds, asked.cut, asked.own_seeds, asked.looks)
 
 
 def digest(*told: object) -> str:
@@ -92,7 +105,8 @@ def fingerprints(recipes: Mapping[str, Recipe], *, from_data: bool) -> dict[str,
 def part_digest(part: Part, known_by: Mapping[str, str], *, quick: bool) -> str:
     """By which the finding of a study within the experiment is known; `known_by` are the recipes' fingerprints."""
     named = [[label_of(name), known_by[name]] for name in part.recipes]
-    return digest(part.kind, named, part.asked(quick=quick).model_dump(mode="json"))
+    more = [part.set] if part.set else []
+    return digest(part.kind, named, part.asked(quick=quick).model_dump(mode="json"), *more)
 
 
 def finished_runs(entries: Sequence[Entry], out: Path) -> list[Run | None]:

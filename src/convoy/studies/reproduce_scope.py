@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from convoy.recipe import Override, Recipe
 from convoy.studies import reproduce_parts
-from convoy.studies.experiment import Experiment, Fault, Settings, label_of
+from convoy.studies.experiment import Experiment, Fault, Part, Settings, label_of
 from convoy.studies.train_all import Entry
 
 
@@ -99,6 +98,12 @@ class Scope:
         images = [f"{self.limit:,} images"] if self.limit else []
         return images + ([f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"] if self.epochs else [])
 
-    def named(self, recipes: Sequence[str]) -> list[tuple[str, Recipe]]:
+    @property
+    def studies(self) -> list[Part]:
+        """The studies within the experiment, of the protocols that were asked for."""
+        return [part for part in self.experiment.study if {*part.sides}.intersection(self.settings.sides)]
+
+    def recipes_of(self, part: Part) -> list[tuple[str, Recipe]]:
         """Recipes of a study within the experiment, with the labels of their runs."""
-        return [(label_of(name), self.recipes[name]) for name in recipes]
+        overrides = [*part.set.items(), *self.overrides]
+        return [(label_of(name), self.experiment.recipe(name, overrides)) for name in part.recipes]

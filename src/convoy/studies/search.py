@@ -1,7 +1,8 @@
 """The search: which values of some keys of a recipe give the highest validation accuracy?
 
 Trials are scored on validation with the test set shut. What wins is trained again with fresh seeds, and only those runs
-open the test set: the score of the best of many trials is too high, the more so the more trials there were.
+open the test set: the score of the best of many trials is too high, the more so the more trials there were. A recipe
+with the fault selection_on_test has its trials scored on the test set, as some published searches were.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Search:
     sampler: str
     pruner: str
     seeds: int
+    called: str | None = None  # None: by its model's name
 
     def __post_init__(self) -> None:
         for kind, name, known in (
@@ -74,7 +76,12 @@ class Search:
 
     @property
     def label(self) -> str:
-        return model_label(self.base)
+        return self.called or model_label(self.base)
+
+    @property
+    def scored_on(self) -> str:
+        """The part that scores the trials: the test set where the recipe names the fault that lets it select."""
+        return self.plans[0].selection or ""
 
     @property
     def names(self) -> list[str]:
@@ -99,10 +106,9 @@ class Search:
                 plans.append(ready)
         except ValueError as error:
             raise ValueError(f"at {said(dict(points[len(plans)][0]))}: {error}") from error
-        if plans[0].selection != "validation":
-            why = "data.split.validation is 0" if plans[0].selection is None else "a fault lets the test set select"
-            raise ValueError(f"a search scores on the validation part, and {why}")
-        faults.check_shut(self.base)
+        if plans[0].selection is None:
+            raise ValueError("a search scores on the validation part, and data.split.validation is 0")
+        faults.check_shut(self.base, allowed=("selection_on_test",))
         return plans
 
     @property
@@ -114,14 +120,21 @@ class Search:
 
 
 def asked(
-    base: Recipe, space: Space, *, trials: int | None, sampler: str | None, pruner: str | None, seeds: int
+    base: Recipe,
+    space: Space,
+    *,
+    trials: int | None,
+    sampler: str | None,
+    pruner: str | None,
+    seeds: int,
+    called: str | None = None,
 ) -> Search:
     """With what was not said: a full grid is halved; of trials that are drawn, each is chosen by those before."""
     if pruner is None:
         pruner = "none" if "train.epochs" in space.paths else "halving" if trials is None else "hyperband"
     if sampler is None:
         sampler = "random" if pruner == "halving" or trials is None else "tpe"
-    return Search(base, space, trials, sampler, pruner, seeds)
+    return Search(base, space, trials, sampler, pruner, seeds, called)
 
 
 def search(
@@ -137,6 +150,8 @@ def search(
     """Searches, trains the winner with fresh seeds and concludes; None where it was interrupted, to go on when called
     again. Raises ValueError, before anything is written, for what cannot be searched."""
     where = _choose(asked)
+    if not test:
+        faults.check_shut(asked.base)
     folder = Workspace(out).folder("studies", asked.name)
     with _alone(folder):
         trials = Trials(
@@ -157,7 +172,7 @@ def search(
             show(min(position, first - 1), event)
 
         loop = search_loop.halve if asked.pruner == "halving" else search_loop.ask_in_turn
-        if not loop(trials, _Training(out, where, interrupted, tell)) or interrupted():
+        if not loop(trials, _Training(out, where, asked.scored_on, interrupted, tell)) or interrupted():
             return None
         known = trials.known
         if any(not frozen.state.is_finished() for frozen in known):
@@ -173,7 +188,8 @@ def search(
         study = Workspace(out).write_study(asked.name, {"kind": "search", "command": command}, members)
         about = f"{asked.base.about}; the winner of {asked.name}".removeprefix("; ")
         write_bytes(folder / WINNER, winner.override({"about": about}).to_toml().encode())
-        finding = conclude(asked, known, best, members, folder, at_once=where == "processes")
+        openings = Workspace(out).openings_by({Path(frozen.user_attrs.get("run", "")).name for frozen in known})
+        finding = conclude(asked, known, best, members, folder, at_once=where == "processes", openings=openings)
         write_json(folder / "finding.json", finding)
         return study
 
@@ -188,32 +204,43 @@ class _Training:
     """Trains for the loop: runs in OUT/runs, found again by their fingerprints."""
 
     def __init__(
-        self, out: str | Path, where: Where, interrupted: Callable[[], bool], show: Callable[[int, Event], None]
+        self,
+        out: str | Path,
+        where: Where,
+        scored_on: str,
+        interrupted: Callable[[], bool],
+        show: Callable[[int, Event], None],
     ) -> None:
         self._out, self._where, self._interrupted, self._show = out, where, interrupted, show
+        self._accuracy = f"{scored_on}_accuracy"  # in the line of an epoch
 
     def __call__(
         self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
     ) -> Iterator[Ended]:
         def wanted(position: int, event: Event) -> bool:
-            return prune is not None and prune(position, event.values["epoch"], event.values["validation_accuracy"])
+            return prune is not None and prune(position, event.values["epoch"], event.values[self._accuracy])
 
         events = execute(
-            recipes, self._out, where=self._where, test=False, until=until, interrupted=self._interrupted, prune=wanted
+            recipes,
+            self._out,
+            where=self._where,
+            test="by fault",
+            until=until,
+            interrupted=self._interrupted,
+            prune=wanted,
         )
         for position, event in events:
             self._show(shown_from + position, event)
             if event.kind == "end":
-                yield _ended(position, Run(Path(event.values["run"])))
+                yield self._ended(position, Run(Path(event.values["run"])))
 
-
-def _ended(position: int, run: Run) -> Ended:
-    has_diverged = run.finished and run.status["reason"].startswith("diverged")
-    state: State = "diverged" if has_diverged else "finished" if run.finished else "interrupted"
-    if run.state == "pruned":
-        state = "pruned"
-    accuracies = [line["validation_accuracy"] for line in run.metrics]
-    return Ended(position, state, accuracies, str(run.path.resolve()))
+    def _ended(self, position: int, run: Run) -> Ended:
+        has_diverged = run.finished and run.status["reason"].startswith("diverged")
+        state: State = "diverged" if has_diverged else "finished" if run.finished else "interrupted"
+        if run.state == "pruned":
+            state = "pruned"
+        accuracies = [line[self._accuracy] for line in run.metrics]
+        return Ended(position, state, accuracies, str(run.path.resolve()))
 
 
 def _open(asked: Search, folder: Path, url: str | None) -> optuna.Study:

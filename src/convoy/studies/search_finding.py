@@ -29,10 +29,14 @@ def conclude(
     folder: Path,
     *,
     at_once: bool,
+    openings: int,
 ) -> dict[str, Any]:
-    """The finding, as JSON. Accuracies are fractions; a trial's is the best of its epochs on validation."""
+    """The finding, as JSON. Accuracies are fractions; a trial's is the best of its epochs on the part that scores.
+
+    `openings` of the test set by the trials: 0 unless a fault lets it score them.
+    """
     part = "test" if all("test" in member.run.scores for member in members) else "validation"
-    estimates = {name: _estimate(members, name) for name in dict.fromkeys((part, "validation"))}
+    estimates = {name: _estimate(members, name) for name in dict.fromkeys((part, asked.scored_on))}
     trials = [_trial(number, frozen, asked.space, folder) for number, frozen in enumerate(known, start=1)]
     winner = next(trial for trial, frozen in zip(trials, known, strict=True) if frozen.number == best.number)
     importance, of_what = importances(known)
@@ -41,6 +45,8 @@ def conclude(
         "kind": "search",
         "metric": f"{part} accuracy",
         "part": part,
+        "scored_on": asked.scored_on,
+        "test_openings_by_trials": openings,
         "label": asked.label,
         "data": members[0].run.data["name"],
         "space": [axis.as_json() for axis in asked.space.axes],
@@ -56,7 +62,7 @@ def conclude(
             "params": winner["params"],
             "search_accuracy": winner["accuracy"],
             "accuracy": estimates[part].as_json(),
-            "validation_accuracy": estimates["validation"].as_json(),
+            **({"validation_accuracy": estimates["validation"].as_json()} if "validation" in estimates else {}),
             "seeds": [member.seed for member in members],
         },
         "epochs": {"each": asked.base.train.epochs, "trained": sum(trial["epochs"] for trial in trials), "full": full},
@@ -141,8 +147,10 @@ def _caveats(finding: Mapping[str, Any], asked: Search, members: Sequence[Member
     flags = dict.fromkeys(flag for member in members for flag in member.run.status.get("flags", []))
     told = [
         *flags,
-        f"In the search the winner had {winner['search_accuracy']:.2%} on validation: the best of {method['trials']} "
-        "trials on the same images, and with the one seed it was chosen by, tends to be too high for new ones",
+        *_scored_on_test(finding),
+        f"In the search the winner had {winner['search_accuracy']:.2%} on {_images(finding)}: the best of "
+        f"{method['trials']} trials on the same images, and with the one seed it was chosen by, tends to be too high "
+        "for new ones",
         *_close(finding),
         *_at_the_edge(winner["params"], asked.space),
     ]
@@ -173,10 +181,24 @@ def _caveats(finding: Mapping[str, Any], asked: Search, members: Sequence[Member
     return told
 
 
+def _scored_on_test(finding: Mapping[str, Any]) -> list[str]:
+    if finding["scored_on"] != "test":
+        return []
+    return [
+        f"The trials are scored on the test set, which they opened {finding['test_openings_by_trials']:,} times: it "
+        "chose the winner and each run's epoch, so that no accuracy here is of images that nothing was chosen by"
+    ]
+
+
+def _images(finding: Mapping[str, Any]) -> str:
+    """Where the trials were scored."""
+    return "the test set" if finding["scored_on"] == "test" else "validation"
+
+
 def _close(finding: Mapping[str, Any]) -> list[str]:
     """The trials that the spread of seeds does not set apart from the winner."""
     winner = finding["winner"]
-    sd = winner["validation_accuracy"]["sd"]
+    sd = winner.get("validation_accuracy", winner["accuracy"])["sd"]
     if sd is None:
         return ["A trial has one seed: how many others are as good as the winner cannot be told from one fresh seed"]
     within = [
@@ -188,7 +210,8 @@ def _close(finding: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"{len(within)} other {'trial comes' if len(within) == 1 else 'trials come'} within two standard deviations of "
-        f"the winner's seeds ({200 * sd:.2f} points on validation) of its score: one seed each does not tell them apart"
+        f"the winner's seeds ({200 * sd:.2f} points on {_images(finding)}) of its score: one seed each does not tell "
+        "them apart"
     ]
 
 

@@ -36,7 +36,7 @@ class Ended(NamedTuple):
 
     position: int
     state: State
-    accuracies: list[float]  # on validation, by epoch, as far as it was trained
+    accuracies: list[float]  # on the part that scores, by epoch, as far as it was trained
     run: str  # its folder
 
 

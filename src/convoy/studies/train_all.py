@@ -12,7 +12,7 @@ from convoy.runs import Member, Run
 from convoy.studies.execute import choose, execute
 from convoy.training import faults
 from convoy.training.plan import plan_all
-from convoy.training.run_one import Event
+from convoy.training.run_one import Event, OpenTest
 
 
 class Entry(NamedTuple):
@@ -54,7 +54,7 @@ def train_all(
     *,
     distinct: bool = True,
     fresh: bool | Anew = False,
-    test: bool = True,
+    test: OpenTest = True,
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
 ) -> list[Member] | None:
@@ -65,9 +65,9 @@ def train_all(
     fingerprint share a run.
     """
     jobs = _jobs(entries)
-    if not test:
+    if test is not True:
         for entry in entries:
-            faults.check_shut(entry.recipe)
+            faults.check_shut(entry.recipe, allowed=("selection_on_test",) if test == "by fault" else ())
     first_of: dict[str, int] = {}
     for position, job in enumerate(jobs):
         other = entries[first_of.setdefault(job.fingerprint, position)].label

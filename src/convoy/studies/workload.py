@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from convoy.recipe import Recipe
 from convoy.studies import crossval, landscape
 from convoy.studies.experiment import Crossval, Part, Search
+from convoy.studies.reproduce_parts import design_of
 from convoy.studies.reproduce_scope import Scope
 from convoy.studies.train_all import Entry
 from convoy.training import pace
@@ -49,9 +50,7 @@ def jobs(scope: Scope, parts: Sequence[str]) -> list[Job]:
             case "claims":
                 entries = scope.claims.entries
             case _:
-                found += [
-                    job for study in scope.experiment.study if study.kind == part for job in of_study(scope, study)
-                ]
+                found += [job for study in scope.studies if study.kind == part for job in of_study(scope, study)]
                 continue
         found += _jobs(part, entries)
     return found
@@ -60,14 +59,14 @@ def jobs(scope: Scope, parts: Sequence[str]) -> list[Job]:
 def of_study(scope: Scope, study: Part) -> list[Job]:
     """The runs of one of the experiment's studies."""
     asked = study.asked(quick=scope.settings.quick)
-    recipes = scope.named(study.recipes)
+    recipes = scope.recipes_of(study)
     label, recipe = recipes[0]
     if isinstance(asked, Crossval):
         entries = crossval.entries_of(recipe, asked.folds, asked.repeats)
         return _jobs(study.kind, [Entry(f"{label}, {entry.label}", entry.recipe) for entry in entries])
     if isinstance(asked, Search):
         return _of_search(label, recipe, asked)
-    return _jobs(study.kind, landscape.planned(recipes, asked.lrs, asked.seeds, None))
+    return _jobs(study.kind, landscape.planned(recipes, design_of(asked), None))
 
 
 def _of_search(label: str, recipe: Recipe, asked: Search) -> list[Job]:

@@ -5,6 +5,7 @@ What they do stands where it belongs: scoring, selection, schedules, stopping, c
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from convoy.data.augment import build as build_augmentation
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 LOOKS_AT_TEST = ("selection_on_test", "test_opened_at_each_best")
 
 
-def check_shut(recipe: Recipe) -> None:
+def check_shut(recipe: Recipe, allowed: Collection[str] = ()) -> None:
     """Raises ValueError for a fault that looks at the test set, where a training is to leave it shut."""
     for fault in recipe.protocol.faults:
-        if fault in LOOKS_AT_TEST:
+        if fault in LOOKS_AT_TEST and fault not in allowed:
             raise ValueError(
                 f"protocol.faults: {fault} opens the test set, which --no-test, a search or a landscape shuts"
             )

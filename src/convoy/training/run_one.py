@@ -43,6 +43,7 @@ from convoy.training.selection import Selection
 from convoy.training.threads import ThreadGovernor
 
 Wish = Literal["go on", "interrupt", "prune"]
+OpenTest = bool | Literal["by fault"]  # by fault: only as the recipe's fault selection_on_test opens it
 
 
 class Event(NamedTuple):
@@ -58,7 +59,7 @@ def run_one(
     out: str | Path,
     *,
     fresh: bool = False,
-    test: bool = True,
+    test: OpenTest = True,
     until: int | None = None,
     wish: Callable[[], Wish] = lambda: "go on",
 ) -> Iterator[Event]:
@@ -70,9 +71,9 @@ def run_one(
     before anything is written, for a recipe that cannot be trained.
     """
     ready = plan(recipe)
-    if not test:
-        faults.check_shut(recipe)
-    test = test and ready.prepared.fold is None  # while folds are scored, the test set stays shut
+    if test is not True:
+        faults.check_shut(recipe, allowed=("selection_on_test",) if test == "by fault" else ())
+    test = test is True and ready.prepared.fold is None  # while folds are scored, the test set stays shut
     workspace = Workspace(out)
     found = workspace.find(ready.fingerprint)
     if found is not None and found.finished and not fresh:

@@ -1,0 +1,57 @@
+"""What a loss landscape trains: which rates and seeds, how far its curves go, what is recorded on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from convoy.recipe import Recipe
+
+Cut = Literal["all", "each"]
+Named = Sequence[tuple[str, Recipe]]
+
+
+class Setting(NamedTuple):
+    """One training of the landscape."""
+
+    label: str
+    recipe: Recipe
+    lr: float
+    repeat: int  # from 0
+    seed: int
+
+
+class Design(NamedTuple):
+    lrs: Sequence[float]
+    seeds: int = 1  # repeats of all trainings
+    cut: Cut = "all"  # where the drawn bands end: all at the shortest run, or each at the shortest of its recipe
+    own_seeds: bool = False  # each training has a seed of its own, instead of one for all of a repeat
+    looks: bool = True  # along the step, at the recipe's own rate
+
+    def check(self) -> None:
+        """Raises ValueError: rates that cannot be, too few, or twice the same; no such cut."""
+        for lr in self.lrs:
+            if not 0 < lr < math.inf:
+                raise ValueError(f"learning rate {lr:g}: must be finite and greater than 0")
+        if len(self.lrs) < 2 or len(set(self.lrs)) < len(self.lrs):
+            given = ", ".join(f"{lr:g}" for lr in self.lrs) or "none"
+            raise ValueError(f"learning rates {given}: a band needs two or more, each once")
+        if self.cut not in ("all", "each"):
+            raise ValueError(f"cut = {self.cut!r}: expected 'all' or 'each'")
+
+    def settings(self, recipes: Named) -> Iterator[Setting]:
+        """Recipe by recipe, rate by rate, repeat by repeat."""
+        number = 0
+        for label, recipe in recipes:
+            for lr in self.lrs:
+                for repeat in range(self.seeds):
+                    yield Setting(label, recipe, lr, repeat, recipe.seed + (number if self.own_seeds else repeat))
+                    number += 1
+
+    def names(self, recipes: Named) -> list[str]:
+        return [f"{each.label} at {each.lr:g}, seed {each.seed}" for each in self.settings(recipes)]
+
+    def own_rate(self, recipe: Recipe) -> float:
+        """The rate whose run is looked at closely: the recipe's, or the first where that is not among them."""
+        return recipe.optim.lr if recipe.optim.lr in self.lrs else self.lrs[0]
