@@ -28,7 +28,7 @@ from convoy.registry import unknown
 TOLERANCE = 1e-5  # of the largest logit, in float64
 IMAGES = 4
 PAPER = {"stem": "paper"}
-INCEPTION_V1 = {"norm": "batch", "upsample": 1, "largest_kernel": 3}
+INCEPTION_V1 = {"norm": "batch", "upsample": 1, "largest_kernel": 3, "pools": "torchvision"}
 NO_AUXILIARY_HEADS = {"aux_logits": False, "init_weights": True}
 TOKEN_MEAN = {"img_size": 28, "patch_size": 4, "global_pool": "avg", "class_token": False}
 

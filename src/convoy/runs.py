@@ -35,15 +35,23 @@ DEFAULT_OUT = Path("convoy-runs")
 
 
 def fingerprint(
-    recipe: Recipe, *, options: Mapping[str, Any], hashes: Mapping[str, str], training_revision: int
+    recipe: Recipe,
+    *,
+    options: Mapping[str, Any],
+    hashes: Mapping[str, str],
+    training_revision: int,
+    revisions: Mapping[str, int] | None = None,
 ) -> str:
     """SHA-256 (hex) of all that decides a run's result: the same fingerprint finds its finished run and does not train.
 
-    `options` are the model's that differ from its defaults; `hashes` those of the data, the split and a user's code.
+    `options` are the model's that differ from its defaults; `hashes` those of the data, the split and a user's code;
+    `revisions` those above 1 of the model and of the rules that decide something in this run.
     """
     table = recipe.canonical()
     table["model"]["options"] = dict(options)
     covered = {"recipe": table, "hashes": dict(hashes), "training_revision": training_revision}
+    if revisions:
+        covered["revisions"] = dict(revisions)
     return hashlib.sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

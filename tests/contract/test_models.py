@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from convoy.evaluation.cost import parameters
+from convoy.evaluation.cost import flops_per_image, parameters
 from convoy.models import MODELS, create, default_options
 
 INPUTS = ((1, 28), (3, 32), (3, 64))  # channels, pixels
@@ -32,6 +32,14 @@ def test_parameter_count_is_the_published_one(name: str) -> None:
     with torch.device("meta"):
         module = create(name, in_chans=in_chans, num_classes=num_classes, image_size=image_size)
     assert parameters(module) == MODELS[name].parameters
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name].macs is not None])
+def test_multiply_adds_are_the_pinned_ones(name: str) -> None:
+    in_chans, num_classes, image_size = MODELS[name].counted_at
+    with torch.device("meta"):
+        module = create(name, in_chans=in_chans, num_classes=num_classes, image_size=image_size)
+    assert flops_per_image(module, (in_chans, image_size, image_size)) == 2 * MODELS[name].macs
 
 
 @every_model

@@ -40,9 +40,22 @@ def test_googlenet_with_norm_and_small_kernels_has_torchvisions_6_624_904_parame
     assert parameters(module) == 6_624_904
 
 
-def test_googlenet_without_norm_starts_with_a_signal_that_tells_images_apart() -> None:
-    logits = made("googlenet")(torch.randn(8, 1, 28, 28))
-    assert logits.std(dim=0).mean() > 0.01  # with torch's own initial weights 2e-7
+def test_googlenet_starts_from_torch_s_default_weights() -> None:
+    layer = made("googlenet").stem[4][0]  # 64 -> 192, 3x3
+    bound = (9 * 64) ** -0.5  # uniform, of weights and of biases
+    assert layer.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
+    assert 0.9 * bound < layer.bias.abs().max() <= bound
+
+
+def pools(module: nn.Module) -> list[tuple[int, int, int, bool]]:
+    """Kernel, stride, padding and ceil_mode of the poolings that halve a map."""
+    found = [part for part in module.modules() if isinstance(part, nn.MaxPool2d) and part.stride == 2]
+    return [(part.kernel_size, part.stride, part.padding, part.ceil_mode) for part in found]
+
+
+def test_poolings_of_googlenet_are_padded_or_torchvision_s() -> None:
+    assert pools(made("googlenet")) == [(3, 2, 1, False)] * 4
+    assert pools(made("googlenet", pools="torchvision")) == [(3, 2, 0, True)] * 3 + [(2, 2, 0, True)]
 
 
 def test_googlenet_refuses_another_kernel() -> None:
@@ -75,8 +88,13 @@ def test_drop_rate_sits_before_the_last_layer(name: str) -> None:
     assert dropout.p == 0.3
 
 
-def test_googlenet_says_what_images_its_stem_is_too_large_for() -> None:
-    with pytest.raises(ValueError, match="images of 14 pixels become 14, and stem = 'paper' needs at least 15"):
-        made("googlenet", image_size=14, upsample=1)
+def test_googlenet_says_what_images_torchvision_s_poolings_are_too_large_for() -> None:
+    with pytest.raises(ValueError, match="images of 14 pixels become 14, .* pools = 'torchvision' needs at least 15"):
+        made("googlenet", image_size=14, upsample=1, pools="torchvision")
     for stem, side in (("paper", 15), ("small", 8)):
-        made("googlenet", image_size=side, upsample=1, stem=stem).eval()(torch.zeros(1, 1, side, side))
+        module = made("googlenet", image_size=side, upsample=1, stem=stem, pools="torchvision")
+        module.eval()(torch.zeros(1, 1, side, side))
+
+
+def test_padded_poolings_of_googlenet_take_8_pixels() -> None:
+    made("googlenet", image_size=8, upsample=1).eval()(torch.zeros(1, 1, 8, 8))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from convoy.evaluation.cost import flops_per_image, parameters
+from convoy.evaluation.cost import parameters
 from convoy.models import create
 from convoy.models._blocks import NEVER_FALLING, activation_and_pool
 
@@ -153,8 +153,16 @@ def test_he_s_weights_tell_images_apart_after_nineteen_layers_and_torch_s_defaul
     assert with_default.std(dim=0).mean() < 1e-4 * with_default.std()
 
 
+@pytest.mark.parametrize("name", ["vgg_a", "vgg_a_bn"])
+def test_vgg_a_starts_from_torch_s_default_weights(name: str) -> None:
+    layer = parts(made(name), nn.Conv2d)[-1]  # 512 -> 512, 3x3
+    bound = (9 * 512) ** -0.5  # uniform, of weights and of biases
+    assert layer.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
+    assert 0.9 * bound < layer.bias.abs().max() <= bound
+
+
 def test_glorot_s_weights_have_his_deviation_and_biases_of_zero() -> None:
-    layer = parts(made("vgg_a"), nn.Conv2d)[-1]  # 512 -> 512, 3x3
+    layer = parts(made("vgg_a", init="glorot"), nn.Conv2d)[-1]
     assert layer.weight.std().item() == pytest.approx((2 / (9 * 1024)) ** 0.5, rel=0.01)
     assert not layer.bias.any()
 
@@ -181,26 +189,24 @@ def test_sound_attention_sees_different_numbers_in_its_branches() -> None:
     assert (maxima > means).all()
 
 
-@pytest.mark.parametrize(("name", "flaws"), [("res_attention_cnn", 0), ("res_attention_cnn_published", 1)])
-def test_flawed_attention_is_declared(name: str, flaws: int) -> None:
-    assert len(made(name).flaws) == flaws
+def test_flaws_of_res_attention_cnn_are_declared() -> None:
+    assert made("res_attention_cnn").flaws == ()
+    attention, softmax = made("res_attention_cnn_published").flaws
+    assert "1x1 map" in attention
+    assert "softmax" in softmax
 
 
-def test_network_without_attention_has_no_flaw_to_declare() -> None:
-    assert made("res_attention_cnn_published", attention="none").flaws == ()
+def test_network_without_attention_and_softmax_has_no_flaw_to_declare() -> None:
+    assert made("res_attention_cnn_published", attention="none", softmax_output=False).flaws == ()
+
+
+def test_res_attention_cnn_pools_three_times_before_it_averages() -> None:
+    assert map_sides(made("res_attention_cnn"), torch.zeros(1, 1, 28, 28), nn.MaxPool2d) == [14, 7, 3]
 
 
 @pytest.mark.parametrize("attention", ["none", "se", "cbam"])
 def test_res_attention_cnn_takes_the_attentions_of_other_families(attention: str) -> None:
     assert made("res_attention_cnn", attention=attention)(torch.randn(2, 1, 28, 28)).shape == (2, 10)
-
-
-@pytest.mark.parametrize(
-    ("name", "millions"),
-    [("res_attention_cnn", 23.9), ("res_attention_cnn_published", 23.9), ("wide_kernel_cnn", 14.5)],
-)
-def test_multiply_adds_are_the_published_ones(name: str, millions: float) -> None:
-    assert round(flops_per_image(made(name), (1, 28, 28)) / 2e6, 1) == millions
 
 
 # ---- alexnet ----
@@ -210,6 +216,17 @@ def test_alexnet_s_maps_end_at_7x7() -> None:
     module = made("alexnet")
     assert map_sides(module, torch.zeros(1, 1, 28, 28), nn.Conv2d) == [56, 28, 14, 14, 14]
     assert module.features(module.upsample(torch.zeros(1, 1, 28, 28))).shape == (1, 128, 7, 7)
+
+
+def test_alexnet_halves_its_maps_by_pools_of_2x2_and_the_large_one_by_3x3() -> None:
+    assert {part.kernel_size for part in parts(on_meta("alexnet"), nn.MaxPool2d)} == {2}
+    assert {part.kernel_size for part in parts(on_meta("alexnet_large"), nn.MaxPool2d)} == {3}
+
+
+@pytest.mark.parametrize("name", ["alexnet", "alexnet_large"])
+def test_dropout_comes_before_the_first_and_before_the_second_linear_layer(name: str) -> None:
+    kinds = [type(part).__name__ for part in on_meta(name).head]
+    assert kinds == ["Flatten", "Dropout", "Linear", "ReLU", "Dropout", "Linear", "ReLU", "Linear"]
 
 
 def test_alexnet_large_has_the_paper_s_maps_and_no_window_over_the_edge() -> None:
@@ -250,7 +267,7 @@ def test_one_tower_at_224_pixels_has_imagenet_s_count() -> None:
     [
         ("vgg16", {"depth": 12}, "unknown depth '12' in model.options; known: 11, 13, 16, 19"),
         ("vgg16", {"head": "large"}, "unknown head 'large' in model.options; known: paper, small"),
-        ("vgg16", {"initialisation": "He"}, "unknown initialisation 'He' in model.options"),
+        ("vgg16", {"init": "He"}, "unknown init 'He' in model.options; known: default, glorot, he"),
         ("alexnet", {"widths": "full"}, "unknown widths 'full' in model.options"),
         (
             "alexnet_large",

@@ -15,7 +15,8 @@ from convoy.models.densenet import DenseLayer
 from convoy.models.preact_resnet import PreActBlock
 from convoy.models.resnet import ResidualBlock
 
-CLASSICS = {"stem": "paper", "upsample": 2, "drop_rate": 0.5}  # how the classics experiment adapts a ResNet to MNIST
+# How the classics experiment adapts a ResNet to MNIST.
+CLASSICS = {"stem": "paper", "upsample": 2, "drop_rate": 0.5, "init": "default"}
 
 
 def made(name: str, in_chans: int = 1, image_size: int = 28, **options: Any) -> torch.nn.Module:

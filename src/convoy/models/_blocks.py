@@ -272,3 +272,19 @@ def init_fan_out(network: nn.Module) -> None:
             nn.init.normal_(part.weight, std=0.01)
         if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
+
+
+def init_glorot(network: nn.Module) -> None:
+    """Normal weights of variance 2 / (fan in + fan out), biases of 0 (Glorot and Bengio 2010)."""
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.xavier_normal_(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+def init_default(network: nn.Module) -> None:
+    """Torch drew its own weights when the layers were made."""
+
+
+INITS = {"default": init_default, "glorot": init_glorot, "he": init_fan_out}  # of the option `init`

@@ -9,10 +9,11 @@ paper's widths and its 11x11 stem of stride 4 (`stem = "paper"`), so that 28 pix
 paper's 6x6. `widths = "one_tower"` are those that torchvision has, of "One weird trick for parallelizing convolutional
 neural networks" (Krizhevsky 2014, https://arxiv.org/abs/1404.5997).
 
-The experiment's report does not tell its poolings. Here they are the paper's, 3x3 with stride 2; a window that reaches
-over the edge of the map is cut off there (in the paper's maps none does). A last map larger than the ones above is
-averaged down to them, so that the first linear layer, which has most of the weights, does not grow with the image; a
-smaller one is read as it is.
+The stem also decides the poolings, as in the code of the experiment: 2x2 with the small one, and the paper's 3x3 of
+stride 2 with the other, whose windows are cut off at the edge of the map (in the paper's maps none reaches over it).
+Dropout comes before the first and before the second linear layer. A last map larger than the ones above is averaged
+down to them, so that the first linear layer, which has most of the weights, does not grow with the image; a smaller one
+is read as it is.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ WIDTHS = {
     "paper": (96, 256, 384, 384, 256),
     "one_tower": (64, 192, 384, 256, 256),
 }
-STEMS = {"small": (5, 1, 7), "paper": (11, 4, 6)}  # kernel, stride, side of the largest map that the head reads
+STEMS = {"small": (5, 1, 2, 7), "paper": (11, 4, 3, 6)}  # kernel, stride, pooling, largest side that the head reads
 HIDDEN = 4096
 
 
@@ -38,6 +39,8 @@ HIDDEN = 4096
     summary="AlexNet with the paper's widths and stem, images enlarged eight times",
     source=SOURCE,
     parameters=58_299_082,
+    macs=1_060_924_256,
+    revision=2,
     smallest_image=5,
     presets={"widths": "paper", "stem": "paper", "upsample": 8},
 )
@@ -46,6 +49,8 @@ HIDDEN = 4096
     summary="AlexNet of half the widths with a 5x5 stem, images enlarged twice",
     source=SOURCE,
     parameters=43_446_122,
+    macs=318_426_112,
+    revision=2,
     smallest_image=4,
 )
 class AlexNet(nn.Module):
@@ -65,7 +70,7 @@ class AlexNet(nn.Module):
     ) -> None:
         super().__init__()
         first, second, third, fourth, fifth = _blocks.chosen("widths", widths, WIDTHS)
-        kernel, stride, largest = _blocks.chosen("stem", stem, STEMS)
+        kernel, stride, pooling, largest = _blocks.chosen("stem", stem, STEMS)
         rate = _blocks.checked_rate("drop_rate", drop_rate)
         self.upsample = _blocks.Upsample(upsample)
         side = ((image_size * upsample + 4 - kernel) // stride + 1) // 8
@@ -77,7 +82,7 @@ class AlexNet(nn.Module):
             )
 
         def activation_and_pool() -> tuple[nn.Module, nn.Module]:
-            return _blocks.activation_and_pool(activation, "max", 3, 2, ceil_mode=True)
+            return _blocks.activation_and_pool(activation, "max", pooling, 2, ceil_mode=pooling == 3)
 
         self.features = nn.Sequential(
             nn.Conv2d(in_chans, first, kernel, stride, padding=2), *activation_and_pool(),
@@ -91,8 +96,8 @@ class AlexNet(nn.Module):
             side = largest
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(fifth * side * side, HIDDEN), _blocks.activation(activation), nn.Dropout(rate),
-            nn.Linear(HIDDEN, HIDDEN), _blocks.activation(activation), nn.Dropout(rate),
+            nn.Dropout(rate), nn.Linear(fifth * side * side, HIDDEN), _blocks.activation(activation),
+            nn.Dropout(rate), nn.Linear(HIDDEN, HIDDEN), _blocks.activation(activation),
             nn.Linear(HIDDEN, num_classes),
         )  # fmt: skip
 

@@ -28,10 +28,12 @@ class ModelEntry:
     summary: str  # one line for `convoy list models`
     source: str  # URL of the paper or report
     parameters: int  # at `counted_at`; pinned by the contract test
+    macs: int | None  # multiply-adds of one image there, pinned too; of the networks of the five experiments
     counted_at: tuple[int, int, int]  # in_chans, num_classes, image_size of the paper's or report's own data
     smallest_image: int  # pixels; below this some feature map would be empty
     options: Mapping[str, Option]  # name -> default, the presets of a variant included
     channels_last: bool  # whether a training step on the CPU is faster in this memory format
+    revision: int  # raised when its computation, initial weights or defaults change, so that its runs train again
 
 
 MODELS: Registry[ModelEntry] = Registry("model")
@@ -44,14 +46,26 @@ def register(
     source: str,
     parameters: int,
     smallest_image: int,
+    macs: int | None = None,
     counted_at: tuple[int, int, int] = (1, 10, 28),
     channels_last: bool = True,
+    revision: int = 1,
     presets: Mapping[str, Option] | None = None,
 ) -> Callable[[ModuleClass], ModuleClass]:
     def add(factory: ModuleClass) -> ModuleClass:
         options = defaults_of(factory) | dict(presets or {})
         entry = ModelEntry(
-            name, factory, summary, source, parameters, counted_at, smallest_image, options, channels_last
+            name,
+            factory,
+            summary,
+            source,
+            parameters,
+            macs,
+            counted_at,
+            smallest_image,
+            options,
+            channels_last,
+            revision,
         )
         MODELS.add(name, entry)
         return factory

@@ -2,12 +2,12 @@
 
 Paper: Szegedy et al., "Going Deeper with Convolutions", 2014. https://arxiv.org/abs/1409.4842
 Differs from the paper: images are enlarged twice first, as the classics experiment does; no auxiliary heads and no
-local response norm; dropout 0.2 where the paper has 0.4; the last pooling is 2x2, as in torchvision, so that 28 pixels
-end as 2x2 and not as a single place. With norm = "batch" (epsilon 1e-3, Inception's own), largest_kernel = 3 and
-upsample = 1 it is torchvision's network, which has 3x3 kernels where the paper has 5x5. stem = "small" halves images
-once where the paper does three times: for 28 to 64 pixels without enlarging.
-Initialisation: the paper does not tell its own; here He et al. 2015 for convolutions without a norm, biases zero. With
-torch's default the signal shrinks by sqrt(6) a layer, and logits differ between images by 2e-7 and not by 0.07.
+local response norm; dropout 0.2 where the paper has 0.4; the poolings that halve the map are 3x3 of stride 2 and
+padding 1, so that 28 pixels end as 2x2. stem = "small" halves images once where the paper does three times: for 28 to
+64 pixels without enlarging. With norm = "batch" (epsilon 1e-3, Inception's own), pools = "torchvision" (without
+padding, and the last one 2x2), largest_kernel = 3 and upsample = 1 it is torchvision's network, which has 3x3 kernels
+where the paper has 5x5.
+Initial weights: torch's own, as in the experiment; the paper does not name any.
 """
 
 from __future__ import annotations
@@ -22,21 +22,19 @@ from convoy.models.entry import register
 
 EPSILON = 1e-3  # of batch norm, in Inception networks since the first that had one
 
-# A stage: the kernel of the pooling before it, and a module's outputs of 1x1 | 1x1, 3x3 | 1x1, 5x5 | pool, 1x1.
-STAGES: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...] = (
-    (3, ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64))),
+# The modules between two poolings: outputs of 1x1 | 1x1, 3x3 | 1x1, 5x5 | pool, 1x1.
+STAGES: tuple[tuple[tuple[int, ...], ...], ...] = (
+    ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)),
     (
-        3,
-        (
-            (192, 96, 208, 16, 48, 64),
-            (160, 112, 224, 24, 64, 64),
-            (128, 128, 256, 24, 64, 64),
-            (112, 144, 288, 32, 64, 64),
-            (256, 160, 320, 32, 128, 128),
-        ),
+        (192, 96, 208, 16, 48, 64),
+        (160, 112, 224, 24, 64, 64),
+        (128, 128, 256, 24, 64, 64),
+        (112, 144, 288, 32, 64, 64),
+        (256, 160, 320, 32, 128, 128),
     ),
-    (2, ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128))),
+    ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
 )
+TORCHVISION_KERNELS = (3, 3, 3, 2)  # of the four poolings that halve the map
 
 
 class Inception(nn.Module):
@@ -54,7 +52,7 @@ class Inception(nn.Module):
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], dim=1)
 
 
-LEAST_SIDE = 15  # pixels for the paper's stem, with fewer of which a map vanishes on the way
+LEAST_SIDE = 15  # pixels for the paper's stem and torchvision's poolings, with fewer of which a map vanishes
 
 
 @register(
@@ -62,6 +60,8 @@ LEAST_SIDE = 15  # pixels for the paper's stem, with fewer of which a map vanish
     summary="Inception v1 without norm and auxiliary heads, on images of twice the side",
     source="https://arxiv.org/abs/1409.4842",
     parameters=5_977_530,
+    macs=106_796_544,
+    revision=2,
     smallest_image=8,
 )
 class GoogLeNet(nn.Module):
@@ -75,6 +75,7 @@ class GoogLeNet(nn.Module):
         *,
         stem: str = "paper",
         upsample: int = 2,
+        pools: str = "padded",
         norm: str = "none",
         activation: str = "relu",
         drop_rate: float = 0.2,
@@ -84,43 +85,42 @@ class GoogLeNet(nn.Module):
         if largest_kernel not in (3, 5):
             raise ValueError(f"largest_kernel = {largest_kernel} in model.options of googlenet: must be 3 or 5")
         kernel, stride = chosen("stem", stem, {"small": (3, 1), "paper": (7, 2)})
-        if stem == "paper" and image_size * upsample < LEAST_SIDE:
+        halvings = chosen("pools", pools, {"padded": padded, "torchvision": as_in_torchvision})()
+        if (stem, pools) == ("paper", "torchvision") and image_size * upsample < LEAST_SIDE:
             raise ValueError(
                 f"upsample = {upsample} in model.options: images of {image_size} pixels become "
-                f"{image_size * upsample}, and stem = {stem!r} needs at least {LEAST_SIDE}"
+                f"{image_size * upsample}, and stem = 'paper' with pools = 'torchvision' needs at least {LEAST_SIDE}"
             )
         conv = partial(conv_norm_act, norm_word=norm, act=activation)
         self.stem = nn.Sequential(
             Upsample(upsample),
             conv(in_chans, 64, kernel, stride),
-            halve(3) if stem == "paper" else nn.Identity(),
+            halvings[0] if stem == "paper" else nn.Identity(),
             conv(64, 64, 1),
             conv(64, 192, 3),
         )
         self.features = nn.Sequential()
         width = 192
-        for pooling, modules in STAGES:
-            self.features.append(halve(pooling))
+        for pooling, modules in zip(halvings[1:], STAGES, strict=True):
+            self.features.append(pooling)
             for widths in modules:
                 module = Inception(width, widths, largest_kernel, norm, activation)
                 self.features.append(module)
                 width = module.out_chans
         self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, num_classes))
-        self._init()
+        for part in self.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.eps = EPSILON
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(self.stem(x))  # (N, 1024, 2, 2) from 28 pixels
         return self.head(x.mean(dim=(2, 3)))  # (N, classes)
 
-    def _init(self) -> None:
-        for part in self.modules():
-            if isinstance(part, nn.BatchNorm2d):
-                part.eps = EPSILON
-            if isinstance(part, nn.Conv2d) and part.bias is not None:
-                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-                nn.init.zeros_(part.bias)
+
+def padded() -> list[nn.Module]:
+    return [nn.MaxPool2d(3, stride=2, padding=1) for _ in TORCHVISION_KERNELS]
 
 
-def halve(kernel: int) -> nn.MaxPool2d:
+def as_in_torchvision() -> list[nn.Module]:
     """`ceil_mode` as the paper's framework pools: 14 pixels become 7, and 7 become 3 or, with kernel 2, 4."""
-    return nn.MaxPool2d(kernel, stride=2, ceil_mode=True)
+    return [nn.MaxPool2d(kernel, stride=2, ceil_mode=True) for kernel in TORCHVISION_KERNELS]

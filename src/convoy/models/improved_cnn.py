@@ -23,6 +23,7 @@ HIDDEN = 1024
     summary="six 3x3 convolutions in three stages, batch norm, a hidden layer of 1,024, dropout",
     source="https://arxiv.org/abs/1502.03167",
     parameters=12_906_250,
+    macs=538_650_624,
     counted_at=(3, 10, 32),
     smallest_image=8,
 )

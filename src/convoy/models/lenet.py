@@ -23,6 +23,7 @@ from convoy.models.entry import register
     summary="LeNet-5 with max pooling and sigmoid",
     source="http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf",
     parameters=44_426,
+    macs=281_640,
     smallest_image=16,
 )
 class LeNet(nn.Module):

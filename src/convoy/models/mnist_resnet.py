@@ -51,6 +51,7 @@ class ResidualBlock(nn.Module):
     summary="mnist_resnet as its report has it: with a layer that is never used",
     source=SOURCE,
     parameters=11_020_650,
+    macs=1_201_243_648,
     smallest_image=4,
     presets={"unused_layer": True},
 )
@@ -59,6 +60,7 @@ class ResidualBlock(nn.Module):
     summary="light ResNet: stages of 128, 256 and 512 channels, dropout in the shortcuts",
     source=SOURCE,
     parameters=10_983_530,
+    macs=1_201_243_648,
     smallest_image=4,
 )
 class MnistResNet(nn.Module):

@@ -31,6 +31,7 @@ def separable(in_chans: int, out_chans: int, stride: int, norm_word: str, act: s
     summary="depthwise separable convolutions; images enlarged by two, dropout",
     source="https://arxiv.org/abs/1704.04861",
     parameters=3_216_650,
+    macs=42_030_208,
     smallest_image=16,
 )
 class MobileNetV1(nn.Module):

@@ -5,12 +5,12 @@ https://arxiv.org/abs/1807.06521
 Differs from the paper: each branch of the attention has its own sigmoid and the two gates are summed, where CBAM sums
 and then takes one sigmoid, so that a channel is scaled by 0 to 2.
 
-The report pools the last map to 1x1 and attends to that. The mean and the maximum of one value are the same number, so
-that its two branches compute the same gate twice. `attention_after_pooling` is that flaw and
-`res_attention_cnn_published` has it. `res_attention_cnn` attends to the 7x7 map and pools what comes out: the same
-layers, parameters and multiply-adds, and branches that differ.
+`res_attention_cnn_published` has the two flaws of the report, both options. It averages the last map to 1x1 and attends
+to that (`attention_after_pooling`): the mean and the maximum of one value are the same number, so both branches compute
+the same gate. It ends in a softmax (`softmax_output`). `res_attention_cnn` attends to the map of the third max pooling,
+3x3 for 28 pixels, and averages the result: the same layers, parameters and multiply-adds, and branches that differ.
 
-The report names no rate of dropout: 0.3, as its baseline keeps 0.7.
+The code keeps 0.7 of the hidden units, which is a dropout of 0.3.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from convoy.models import _blocks
+from convoy.models._flaws import softmax_before_loss
 from convoy.models.entry import register
 
 SOURCE = "https://arxiv.org/abs/1807.06521"
@@ -54,18 +55,22 @@ class TwoBranchAttention(nn.Module):
 
 @register(
     "res_attention_cnn_published",
-    summary="res_attention_cnn as its report has it: attention on a 1x1 map",
+    summary="res_attention_cnn as its report has it: attention on a 1x1 map, softmax before the loss",
     source=SOURCE,
     parameters=440_170,
-    smallest_image=4,
-    presets={"attention_after_pooling": True},
+    macs=23_884_672,
+    revision=2,
+    smallest_image=8,
+    presets={"attention_after_pooling": True, "softmax_output": True},
 )
 @register(
     "res_attention_cnn",
     summary="two residual blocks, depthwise 1x3 and 3x1 convolutions, channel attention",
     source=SOURCE,
     parameters=440_170,
-    smallest_image=4,
+    macs=23_884_672,
+    revision=2,
+    smallest_image=8,
 )
 class ResAttentionCNN(nn.Module):
     flaws: tuple[str, ...] = ()
@@ -80,13 +85,14 @@ class ResAttentionCNN(nn.Module):
         attention: str = "two_branch",  # or none, se, cbam
         attention_after_pooling: bool = False,
         drop_rate: float = 0.3,
+        softmax_output: bool = False,
     ) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(in_chans, 32, 7, padding=3), nn.ReLU(), _blocks.norm(norm, 32), nn.MaxPool2d(2),
             ResidualBlock(32, 64), nn.MaxPool2d(2),
             nn.Conv2d(64, 64, (1, 3), padding=(0, 1), groups=64), nn.Conv2d(64, 64, (3, 1), padding=(1, 0), groups=64),
-            ResidualBlock(64, 128),
+            ResidualBlock(64, 128), nn.MaxPool2d(2),
         )  # fmt: skip
         attend = (
             TwoBranchAttention(128, 128 // REDUCTION)
@@ -102,6 +108,9 @@ class ResAttentionCNN(nn.Module):
         )  # fmt: skip
         if attention_after_pooling and attention in ("two_branch", "cbam"):
             self.flaws = ("attention on a 1x1 map: its average and its maximum branch see the same numbers",)
+        if softmax_output:
+            self.head.append(nn.Softmax(dim=-1))
+            self.flaws = (*self.flaws, softmax_before_loss(num_classes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.neck(self.features(x)))  # (N, C, H, W) -> (N, classes)

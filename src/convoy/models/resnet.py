@@ -8,11 +8,12 @@ so that 28 pixels end as a 4x4 map and not as one pixel. The weights are those o
 the standard 11,175,370 parameters on MNIST with either stem, and weights trained with one load into the other.
 `stem="paper"` halves twice before the first block; `stem="3x3"` is the convolution that most ResNets made for CIFAR
 have (11,173,962 parameters there). Where a bottleneck halves the map its 3x3 convolution does, not the 1x1 before it,
-as in torchvision. CBAM's gate over places has no norm. Convolutions start as in He et al. 2015 (arXiv 1502.01852).
+as in torchvision. CBAM's gate over places has no norm. The initial weights are those of He et al. 2015
+(arXiv 1502.01852), as in torchvision, where `init = "he"`.
 
 The classics experiment enlarges its images, drops half of the features before the head, and has a network of its own,
-`resnet18_shared`, whose shortcuts are at fault. The same network without the fault is `resnet18` with
-`stem = "paper", upsample = 2, drop_rate = 0.5`.
+`resnet18_shared`, whose shortcuts are at fault and whose initial weights are torch's own. The same network without the
+fault is `resnet18` with `stem = "paper", upsample = 2, drop_rate = 0.5, init = "default"`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from torch import nn
 
 from convoy.models._blocks import (
+    INITS,
     STEMS,
     Upsample,
     activation,
@@ -31,7 +33,6 @@ from convoy.models._blocks import (
     checked_rate,
     chosen,
     conv_norm_act,
-    init_fan_out,
 )
 from convoy.models.entry import Option, register
 
@@ -66,6 +67,8 @@ class Variant(NamedTuple):
     summary: str
     source: str = RESNET
     smallest_image: int = 8
+    macs: int | None = None
+    revision: int = 1
 
 
 VARIANTS = {
@@ -77,9 +80,11 @@ VARIANTS = {
     "resnet18_shared": Variant(
         11_001_546,
         MNIST,
-        {"depth": 18, "shortcut": "shared", "stem": "paper", "upsample": 2, "drop_rate": 0.5},
+        {"depth": 18, "shortcut": "shared", "stem": "paper", "upsample": 2, "drop_rate": 0.5, "init": "default"},
         "the classics experiment's ResNet-18: shortcuts share their block's first convolution",
         smallest_image=16,
+        macs=135_763_968,
+        revision=2,
     ),
     "se_resnet18": Variant(
         11_778_592,
@@ -178,6 +183,7 @@ class ResNet(nn.Module):
         attention: str = "none",
         drop_rate: float = 0.0,
         upsample: int = 1,
+        init: str = "he",
     ) -> None:
         super().__init__()
         blocks, bottleneck = planned(depth)
@@ -201,7 +207,7 @@ class ResNet(nn.Module):
                 width = channels * EXPANSION if bottleneck else channels
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
         self.head = nn.Linear(width, num_classes)
-        init_fan_out(self)
+        chosen("init", init, INITS)(self)
         if any(block.shares for block in self.blocks):
             self.flaws = (
                 "the shortcut of each block that halves the map borrows the block's first convolution, without a norm, "
@@ -225,6 +231,8 @@ for name, variant in VARIANTS.items():
         summary=variant.summary,
         source=variant.source,
         parameters=variant.parameters,
+        macs=variant.macs,
+        revision=variant.revision,
         smallest_image=variant.smallest_image,
         counted_at=variant.counted_at,
         presets=variant.presets,

@@ -22,6 +22,7 @@ SOURCE = "http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf"
     summary="two_conv_cnn as its report has it: softmax before the loss",
     source=SOURCE,
     parameters=698_942,
+    macs=1_709_512,
     smallest_image=4,
     presets={"softmax_output": True},
 )
@@ -30,6 +31,7 @@ SOURCE = "http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf"
     summary="two 3x3 convolutions with batch norm, three linear layers",
     source=SOURCE,
     parameters=698_942,
+    macs=1_709_512,
     smallest_image=4,
 )
 class TwoConvCNN(nn.Module):

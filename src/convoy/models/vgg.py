@@ -8,10 +8,11 @@ Differs from the paper: for small images the last map is averaged to 1x1 (it is 
 multiples of 32. The `_bn` forms have a batch norm between each convolution and its activation (Ioffe and Szegedy 2015);
 biases stay in front of it, as in the networks whose counts are published.
 
-Initial weights: He's over the fan out ("he"), as torchvision has them; with torch's default, biases included, all
-images look alike to the last layer of a VGG without norms. `vgg_a` and `vgg_a_bn`, the networks of the cifar-course
-experiment, have Glorot's normal weights in every layer ("glorot"; the paper names his method too), no dropout, and are
-vgg11 and vgg11_bn otherwise.
+Initial weights (`init`): "he" draws them over the fan out, as torchvision does; "glorot" draws Glorot's normal weights
+in every layer (the paper names his method too); "default" keeps torch's own, with which the logits of a new VGG without
+norms hardly differ from image to image. `vgg_a` and `vgg_a_bn`, the networks of the cifar-course experiment, have
+torch's own: their author's code has an `init_weights` and never calls it. They have no dropout, and are vgg11 and
+vgg11_bn otherwise.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ SOURCE = "https://arxiv.org/abs/1409.1556"
 WIDTHS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # in each stage
 HIDDEN = {"small": 512, "paper": 4096}
-VARIANTS = (  # name, depth, norm, dropout, initialisation, parameters with ten classes of colour images
-    ("vgg_a", 11, "none", 0.0, "glorot", 9_750_922),
-    ("vgg_a_bn", 11, "batch", 0.0, "glorot", 9_756_426),
+VARIANTS = (  # name, depth, norm, dropout, init, parameters with ten classes of colour images
+    ("vgg_a", 11, "none", 0.0, "default", 9_750_922),
+    ("vgg_a_bn", 11, "batch", 0.0, "default", 9_756_426),
     ("vgg11", 11, "none", 0.5, "he", 9_750_922),
     ("vgg11_bn", 11, "batch", 0.5, "he", 9_756_426),
     ("vgg13", 13, "none", 0.5, "he", 9_935_434),
@@ -39,17 +40,6 @@ VARIANTS = (  # name, depth, norm, dropout, initialisation, parameters with ten 
     ("vgg19", 19, "none", 0.5, "he", 20_554_826),
     ("vgg19_bn", 19, "batch", 0.5, "he", 20_565_834),
 )
-
-
-def init_glorot(network: nn.Module) -> None:
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            nn.init.xavier_normal_(part.weight)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-
-
-INITIALISATIONS = {"he": _blocks.init_fan_out, "glorot": init_glorot}
 
 
 class VGG(nn.Module):
@@ -67,7 +57,7 @@ class VGG(nn.Module):
         pool: str = "max",
         head: str = "small",
         drop_rate: float = 0.5,
-        initialisation: str = "he",
+        init: str = "he",
     ) -> None:
         super().__init__()
         if depth not in CONVOLUTIONS:
@@ -90,7 +80,7 @@ class VGG(nn.Module):
             nn.Linear(hidden, hidden), _blocks.activation(activation), nn.Dropout(rate),
             nn.Linear(hidden, num_classes),
         )  # fmt: skip
-        _blocks.chosen("initialisation", initialisation, INITIALISATIONS)(self)
+        _blocks.chosen("init", init, _blocks.INITS)(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)
@@ -100,14 +90,16 @@ def convolution(in_chans: int, out_chans: int, norm: str) -> list[nn.Module]:
     return [nn.Conv2d(in_chans, out_chans, 3, padding=1), _blocks.norm(norm, out_chans)]
 
 
-for name, depth, norm, drop_rate, initialisation, parameters in VARIANTS:
+for name, depth, norm, drop_rate, init, parameters in VARIANTS:
     origin = "the cifar-course VGG-A" if name.startswith("vgg_a") else f"VGG of {depth} layers"
     register(
         name,
         summary=origin + (" with batch norm" if norm == "batch" else ""),
         source=SOURCE,
         parameters=parameters,
+        macs=153_293_824 if depth == 11 else None,
+        revision=2 if init == "default" else 1,
         counted_at=(3, 10, 32),
         smallest_image=17,  # below this the fifth pooling has one value to pool
-        presets={"depth": depth, "norm": norm, "drop_rate": drop_rate, "initialisation": initialisation},
+        presets={"depth": depth, "norm": norm, "drop_rate": drop_rate, "init": init},
     )(VGG)

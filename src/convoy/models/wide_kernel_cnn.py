@@ -21,6 +21,7 @@ from convoy.models.entry import register
     summary="7x7 and 5x5 convolutions, a linear layer of 1,024, dropout",
     source="https://github.com/tensorflow/tensorflow/blob/r1.4/tensorflow/examples/tutorials/mnist/mnist_deep.py",
     parameters=3_275_402,
+    macs=14_486_016,
     smallest_image=4,
 )
 class WideKernelCNN(nn.Module):

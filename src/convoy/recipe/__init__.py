@@ -127,7 +127,7 @@ class Recipe(Section):
         """What a fingerprint covers: all that decides the result but what has a hash of its own (data, code).
 
         What stands at its default is left out, so that a key that Convoy learns later leaves old fingerprints as they
-        are; a default that changes raises TRAINING_REVISION.
+        are; a default that changes raises a revision (convoy.training.revisions).
         """
         table = told(self)
         for path in ("about", "expected", "data.name", "compute.device", "compute.threads", "model.init"):

@@ -14,7 +14,7 @@ from convoy.models import external
 from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import command_line
-from convoy.training.plan import TRAINING_REVISION
+from convoy.training.revisions import TRAINING_REVISION
 
 
 def describe(device: torch.device, recipe: Recipe) -> dict[str, Any]:

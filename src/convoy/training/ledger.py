@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +21,6 @@ class Ledger:
     images: int = 0
     best_epoch: int = 0  # from 1; 0: none yet
     best_accuracy: float = -1.0
-    best_loss: float = math.inf
     skipped_in_a_row: int = 0  # updates left out since the last one that was not
     epoch_loss: float = 0.0  # summed over the epoch's updates so far
     epoch_correct: int = 0
@@ -46,11 +44,11 @@ class Ledger:
         self.epoch_skipped += int(record.skipped[0])
 
     def select(self, epoch: int, accuracy: float, loss: float) -> bool:
-        """Whether this epoch (from 1) is the best so far: of equal accuracies the lower loss."""
+        """Whether this epoch (from 1) is more accurate than all before it; of equal ones the first is the best."""
         self.selection_losses.append(loss)
-        best = (accuracy, -loss) > (self.best_accuracy, -self.best_loss)
+        best = accuracy > self.best_accuracy
         if best:
-            self.best_epoch, self.best_accuracy, self.best_loss = epoch, accuracy, loss
+            self.best_epoch, self.best_accuracy = epoch, accuracy
         return best
 
     def epoch_line(self, steps_per_epoch: int, faults: Collection[str] = ()) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,12 +22,11 @@ from convoy.evaluation import losses
 from convoy.models import external, user
 from convoy.randomness import derive_seed
 from convoy.recipe import Data, Plateau, Recipe
-from convoy.recipe.faults import REVISIONS
 from convoy.registry import is_external, is_user_class
 from convoy.training import faults
+from convoy.training.revisions import TRAINING_REVISION, revisions
 from convoy.training.start import begin
 
-TRAINING_REVISION = 2  # raised when a change of the training code, or of a default, changes results
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16 by autocast
 
 
@@ -48,11 +46,15 @@ class Plan:
         hashes = {"data": self.prepared.data_hash, "split": self.prepared.split_hash, "code": code}
         if self.recipe.model.init is not None:
             hashes["init"] = hashlib.sha256(Path(self.recipe.model.init).read_bytes()).hexdigest()
-        if rules := {name: REVISIONS[name] for name in self.recipe.protocol.faults if name in REVISIONS}:
-            hashes["faults"] = json.dumps(rules)
         defaults = models.default_options(self.recipe.model.name)
         told = {name: value for name, value in self.options.items() if value != defaults.get(name)}
-        return runs.fingerprint(self.recipe, options=told, hashes=hashes, training_revision=TRAINING_REVISION)
+        return runs.fingerprint(
+            self.recipe,
+            options=told,
+            hashes=hashes,
+            training_revision=TRAINING_REVISION,
+            revisions=revisions(self),
+        )
 
     @property
     def selection(self) -> str | None:

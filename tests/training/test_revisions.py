@@ -1,0 +1,104 @@
+"""A fingerprint changes for the runs that a change of results affects, and for no others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convoy import archive
+from convoy.models import MODELS
+from convoy.recipe import Recipe
+from convoy.runs import Workspace
+from convoy.training import revisions
+from convoy.training.ledger import Ledger
+from convoy.training.plan import plan
+
+KEPT = Path(__file__).parents[2] / "docs" / "results" / "runs"
+ONE_EPOCH = {"train.epochs": 1}
+
+
+def fingerprint(name: str, overrides: Mapping[str, Any]) -> str:
+    return plan(Recipe.load(name).override(overrides)).fingerprint
+
+
+def raise_model(patch: pytest.MonkeyPatch, name: str) -> None:
+    patch.setitem(MODELS._entries, name, replace(MODELS[name], revision=MODELS[name].revision + 1))
+
+
+def test_an_epoch_as_accurate_as_the_best_is_not_a_new_best() -> None:
+    ledger = Ledger()
+    accuracies, losses = [0.5, 0.5, 0.6, 0.6], [0.9, 0.8, 0.7, 0.6]
+    best = [ledger.select(epoch, *pair) for epoch, pair in enumerate(zip(accuracies, losses, strict=True), start=1)]
+    assert best == [True, False, True, False]
+    assert ledger.best_epoch == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "digest"),  # as version 0.1 computed them, before models and rules had revisions
+    [
+        ("classics-mnist/lenet", ONE_EPOCH, "35412c6cf36e79f9be7ddaa91bfa7a4d737fd3a244617ee9e72df04996296214"),
+        (
+            "classics-mnist/lenet",
+            {"data.split.validation": 0},
+            "6f3159b91dbcad8b31b72a65452af48d7c6f20b5b35fd939581d530d7fb8a592",
+        ),
+        (
+            "tensor-mnist/corrected",
+            {"data.split.validation": 0, "stop.patience_epochs": 0},
+            "05238f53116278f6c0df330ff96c95431831eae98749b35d3b34d9aad52da791",
+        ),
+        (
+            "course-mnist/wide-kernel-cnn",
+            ONE_EPOCH,
+            "4872871d6c0beec18f8698ee94bed9786f13c3366d468aede58aa47e21394633",
+        ),
+        ("classics-mnist/mobilenet-v1", ONE_EPOCH, "1dfb433bfda83a80b3e9f584c39e12455498acc8ca08eaae09cfde7375a54676"),
+    ],
+)
+def test_what_no_revision_affects_keeps_its_old_fingerprint(name: str, overrides: dict[str, Any], digest: str) -> None:
+    assert fingerprint(name, overrides) == digest
+
+
+def test_a_model_s_revision_changes_the_fingerprints_of_that_model_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [fingerprint(name, ONE_EPOCH) for name in ("classics-mnist/lenet", "classics-mnist/mobilenet-v1")]
+    raise_model(monkeypatch, "mobilenet_v1")
+    after = [fingerprint(name, ONE_EPOCH) for name in ("classics-mnist/lenet", "classics-mnist/mobilenet-v1")]
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
+def test_a_rule_s_revision_changes_fingerprints_only_where_the_rule_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch is selected where there are several, and a part to select it by."""
+    cases: list[dict[str, Any]] = [{}, {"train.epochs": 2}, ONE_EPOCH, {"data.split.validation": 0}]
+    before = [fingerprint("classics-mnist/lenet", case) for case in cases]
+    selection = revisions.RULES["selection"]
+    monkeypatch.setitem(revisions.RULES, "selection", selection._replace(revision=selection.revision + 1))
+    after = [fingerprint("classics-mnist/lenet", case) for case in cases]
+    assert [old != new for old, new in zip(before, after, strict=True)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "folder"),
+    [
+        ("classics-mnist/lenet", {}, "lenet-s42-16fdc80daf98"),
+        ("tensor-mnist/corrected", {}, "two_conv_cnn-s42-20cb8cba14dc"),
+        ("tensor-mnist/published", {"seed": 43}, "two_conv_cnn_published-s43-515abb4bc775"),
+        (
+            "resnet-mnist/corrected",
+            {"data.limit": 4000, "train.epochs": 4, "compute.precision": "bfloat16"},
+            "mnist_resnet-s42-6af3b9be05ce",
+        ),
+    ],
+)
+def test_an_archived_run_is_found_by_its_recipe(
+    name: str, overrides: dict[str, Any], folder: str, tmp_path: Path
+) -> None:
+    assert archive.adopt(KEPT, tmp_path) > 0
+    run = Workspace(tmp_path).find(fingerprint(name, overrides))
+    assert run is not None
+    assert run.name == folder
+    assert run.finished
