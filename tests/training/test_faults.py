@@ -112,7 +112,10 @@ def test_sampled_labels_move_what_is_said_of_the_test_set_alone(train: Train) ->
 
 
 def test_labels_are_drawn_with_the_networks_own_probabilities_where_it_ends_in_a_softmax(train: Train) -> None:
-    run = train("sampled_labels", more=(("model.options", {"softmax_output": True}), ("optim.lr", 1e-3)), epochs=6)
+    last = ("data.split.validation", 0)  # the last epoch is kept
+    run = train(
+        "sampled_labels", more=(("model.options", {"softmax_output": True}), ("optim.lr", 1e-3), last), epochs=6
+    )
     likely = run.predictions["test_logits"]
     agreeing = (likely.argmax(1) == run.predicted("test")[1]).mean()
     assert likely.sum(1) == pytest.approx(1, abs=1e-5)
@@ -271,7 +274,7 @@ def test_test_set_opened_at_each_best_is_counted_logged_and_decides_nothing(stri
 
 
 def test_softmax_before_loss_keeps_the_loss_above_its_floor_and_the_logits_as_they_are(train: Train) -> None:
-    fast = (("optim.lr", 0.002),)
+    fast = (("optim.lr", 0.002), ("data.split.validation", 0))  # the last epoch is kept
     sound, faulty = train(epochs=6, more=fast), train("softmax_before_loss", epochs=6, more=fast)
     floor = np.log(1 + 2 / np.e)
     assert faulty.scores["test"]["accuracy"] == sound.scores["test"]["accuracy"] == 1

@@ -59,7 +59,7 @@ def bits(run: Run) -> dict[str, Any]:
 def test_run_folder_is_complete_and_its_scores_follow_from_its_predictions(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(), tmp_path)
     files = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
-    assert files == {
+    assert files - {"last.safetensors"} == {  # that only where an earlier epoch is the best
         *("recipe.toml", "environment.json", "data.json", "status.json", "metrics.jsonl", "scores.json", "cost.json"),
         *(
             "steps.npz",
