@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 from pathlib import Path
 
 from torch import nn
@@ -10,6 +10,8 @@ from torch import nn
 from convoy import models
 from convoy.checkpoint import load_into
 from convoy.data.cache import cache_folder
+from convoy.models import user
+from convoy.models.run_code import RunCode
 from convoy.registry import is_user_class
 from convoy.runs import Run
 
@@ -22,42 +24,45 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     """
     if run.slim:
         raise ValueError(f"{run.path} was archived without its weights; train its recipe.toml again to have them")
-    name = run.recipe.model.name
+    name, data = run.recipe.model.name, run.data
+    geometry = {"in_chans": data["in_chans"], "num_classes": len(data["classes"]), "image_size": data["image_size"]}
+    options = run.recipe.model.options
     if is_user_class(name):
-        if not (trust_code or is_own_code(run)):
+        code = RunCode.read(run.path / "code")
+        if not (trust_code or is_own_code(run, code)):
             raise ValueError(
                 f"{run.path / 'code'} holds code that was not trained on this machine; read it, then give --trust-code"
             )
-        file, _, class_name = name.rpartition(":")
-        name = f"{run.path / 'code' / Path(file).name}:{class_name}"
-    data = run.data
-    module = models.create(
-        name,
-        in_chans=data["in_chans"],
-        num_classes=len(data["classes"]),
-        image_size=data["image_size"],
-        options=run.recipe.model.options,
-    )
+        module = user.create(f"{run.path / 'code' / _entry(run)}", geometry, options, code)
+    else:
+        module = models.create(name, **geometry, options=options)
     load_into(module, run.path / "best.safetensors")
     return module.eval()
 
 
-def remember_code(run: Run) -> None:
-    """Marks the code of a run that this machine trains as its own; a cache that cannot be written forgets it."""
+def remember_code(run: Run, code: RunCode) -> None:
+    """Marks the code of a run that this machine trains as its own; a cache that cannot be written forgets it.
+
+    The mark trusts these files with these bytes, this class of them and these options of the model, and nothing else
+    of the run folder.
+    """
     try:
         folder = cache_folder() / "own-code"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _code_hash(run)).touch()
+        (folder / _mark(run, code)).touch()
     except OSError:
         return
 
 
-def is_own_code(run: Run) -> bool:
-    return (cache_folder() / "own-code" / _code_hash(run)).exists()
+def is_own_code(run: Run, code: RunCode) -> bool:
+    return (cache_folder() / "own-code" / _mark(run, code)).exists()
 
 
-def _code_hash(run: Run) -> str:
-    digest = hashlib.sha256()
-    for path in sorted((run.path / "code").rglob("*.py")):
-        digest.update(str(path.relative_to(run.path)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+def _mark(run: Run, code: RunCode) -> str:
+    return code.digest(_entry(run), json.dumps(run.recipe.model.options, sort_keys=True))
+
+
+def _entry(run: Run) -> str:
+    """The file in code/ and the class in it: "net.py:MyNet"."""
+    file, _, class_name = run.recipe.model.name.rpartition(":")
+    return f"{Path(file).name}:{class_name}"

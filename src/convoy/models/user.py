@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -24,6 +25,7 @@ import torch
 from torch import nn
 
 from convoy.models.entry import GEOMETRY, Option
+from convoy.models.run_code import RunCode, RunCodeImporter
 from convoy.registry import is_user_class, unknown
 
 # Code that is loaded once and is never the user's own, even where his folder contains it (a .venv, this package).
@@ -35,10 +37,10 @@ VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _loading: set[Path] = set()
 
 
-def load_class(spec: str) -> type[nn.Module]:
+def load_class(spec: str, code: RunCode | None = None) -> type[nn.Module]:
     """The class that "path/to/net.py:MyNet" names. Raises ValueError: see `create`."""
     path, class_name = _locate(spec)
-    module = _execute(path)
+    module = _execute(path) if code is None else _execute_run_code(path, code)
     own = [name for name, value in vars(module).items() if _is_network(value) and value.__module__ == module.__name__]
     if class_name not in vars(module):
         if not own:
@@ -50,14 +52,16 @@ def load_class(spec: str) -> type[nn.Module]:
     return found
 
 
-def create(spec: str, geometry: Mapping[str, int], options: Mapping[str, Option]) -> nn.Module:
-    """Build the class and check it on a batch of two black images.
+def create(
+    spec: str, geometry: Mapping[str, int], options: Mapping[str, Option], code: RunCode | None = None
+) -> nn.Module:
+    """Build the class and check it on a batch of two black images. With `code`, only the bytes in it are imported.
 
     It gets those of in_chans, num_classes, image_size that its `__init__` names (all of them for **kwargs), and the
     options. Raises ValueError: the file is missing, does not parse or fails; the class is absent or no network; an
     option is unknown; `__init__` or `forward` raises; the output is not [2, num_classes] in floating point.
     """
-    factory = load_class(spec)
+    factory = load_class(spec, code)
     path, class_name = _locate(spec)
     module = _build(path, factory, _arguments(path, factory, geometry, options))
     _check_output(path, module, geometry)
@@ -104,38 +108,66 @@ def _is_network(value: object) -> bool:
 
 def _execute(path: Path) -> ModuleType:
     """The file as a submodule of a package of its own, so that `from .layers import X` works and names cannot clash."""
-    if path in _loading:
-        raise ValueError(f"{path} starts a training of itself when loaded: put that under if __name__ == '__main__':")
+    name = _own_package(path, [str(path.parent)])
+    spec = importlib.util.spec_from_file_location(name, path)
+    locals_ = {_top_level(file, path.parent) for file in source_files(str(path))}
+    with _set_aside(locals_), _folder_importable(path.parent):
+        return _run_module(path, spec)
+
+
+def _execute_run_code(path: Path, code: RunCode) -> ModuleType:
+    """As `_execute`, but nothing is imported from the run folder: all modules come from the bytes in `code`."""
+    file = path.relative_to(code.folder).as_posix()
+    name = _own_package(path, [])
+    importer = RunCodeImporter(code, name.rpartition(".")[0])
+    importer.install()
+    with _set_aside(importer.top_level_names), importer.importing():
+        return _run_module(path, importer.entry_spec(name, file))
+
+
+def _own_package(path: Path, search: list[str]) -> str:
+    """Makes an empty package for the file, and returns the name of the file's module in it."""
     package = "convoy_user_" + blake2b(str(path).encode(), digest_size=8).hexdigest()
-    name = f"{package}.{path.stem.replace('.', '_')}"
     for stale in [key for key in sys.modules if key == package or key.startswith(package + ".")]:
         del sys.modules[stale]
     sys.modules[package] = ModuleType(package)
-    sys.modules[package].__path__ = [str(path.parent)]
-    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[package].__path__ = search
+    return f"{package}.{path.stem.replace('.', '_')}"
+
+
+def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
+    if path in _loading:
+        raise ValueError(f"{path} starts a training of itself when loaded: put that under if __name__ == '__main__':")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    locals_ = {_top_level(file, path.parent) for file in source_files(str(path))}
-    with _folder_importable(path.parent, locals_):
-        try:
-            _loading.add(path)
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            raise _failure(path, error, str(path)) from None
-        finally:
-            _loading.discard(path)
+    sys.modules[spec.name] = module
+    try:
+        _loading.add(path)
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise _failure(path, error, str(path)) from None
+    finally:
+        _loading.discard(path)
     return module
 
 
 @contextmanager
-def _folder_importable(folder: Path, local_names: set[str]) -> Iterator[None]:
-    """Local modules come from the folder, freshly read, and are forgotten afterwards; others' namesakes come back."""
+def _set_aside(local_names: set[str]) -> Iterator[None]:
+    """Loaded modules that are not installed ones and have the name of a local module are put back afterwards."""
     aside = {key: value for key, value in sys.modules.items() if key.split(".")[0] in local_names}
     aside = {key: value for key, value in aside.items() if not _is_installed(value)}
     for key in aside:
         del sys.modules[key]
+    try:
+        yield
+    finally:
+        sys.modules.update(aside)
+
+
+@contextmanager
+def _folder_importable(folder: Path) -> Iterator[None]:
+    """Local modules come from the folder, freshly read, and are forgotten afterwards."""
     before = set(sys.modules)
     writes_bytecode = sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
@@ -150,7 +182,6 @@ def _folder_importable(folder: Path, local_names: set[str]) -> Iterator[None]:
         for key in set(sys.modules) - before:
             if not key.startswith("convoy_user_") and _lies_in(sys.modules[key], folder):
                 del sys.modules[key]
-        sys.modules.update(aside)
 
 
 def _origin(module: ModuleType) -> Path | None:

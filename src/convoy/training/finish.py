@@ -17,6 +17,7 @@ from convoy.evaluation.explain import first_layer_filters
 from convoy.evaluation.load import remember_code
 from convoy.evaluation.scores import hardest, probabilities
 from convoy.files import write_arrays, write_json
+from convoy.models.run_code import RunCode
 from convoy.randomness import derive_seed
 from convoy.runs import Run, Workspace
 from convoy.training import lines
@@ -74,15 +75,19 @@ def describe_data(ready: Plan, openings: int) -> dict[str, Any]:
 
 
 def copy_code(run: Run, ready: Plan) -> None:
-    """A user's class and the local modules that it imports, as they were, into code/."""
+    """A user's class and the local modules that it imports, as they were, into code/, and nothing else."""
     if not ready.sources:
         return
-    root = ready.sources[0].parent  # local modules lie beside the class or in folders under it
-    for source in ready.sources:
-        target = run.path / "code" / source.relative_to(root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    remember_code(run)
+    folder = run.path / "code"
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    root = ready.sources[0].parent  # local modules are next to the class or in folders under it
+    files = {source.relative_to(root).as_posix(): source.read_bytes() for source in ready.sources}
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    remember_code(run, RunCode(folder, files))
 
 
 def score_held_out(run: Run, ready: Plan, module: nn.Module, epoch: int) -> None:
