@@ -311,6 +311,21 @@ def test(
     return result.scores
 
 
+def export(
+    run: Run | str | Path, *names: str | Path, to: str, overwrite: bool = False, out: str | Path = DEFAULT_OUT
+) -> list[Path]:
+    """Writes files for other tools under exactly the names given, and returns their paths.
+
+    `to="pth"` takes one name: the best weights as torch.save writes a state dict. `to="logs"` takes one or two: the log
+    of the epochs (epoch, training loss and accuracy, validation loss and accuracy), and that of the test accuracy at
+    each new best epoch. Raises ValueError for a file that exists, unless `overwrite`, and for what the run does not
+    have.
+    """
+    from convoy import exporting
+
+    return exporting.export(find_run(run, out), [Path(name) for name in names], to=to, overwrite=overwrite)
+
+
 @contextmanager
 def _display(names: Sequence[str], show: bool, to_stderr: bool) -> Iterator[Callable[[int, Any], None]]:
     """What is told of the run at a position: on the console, or nowhere."""

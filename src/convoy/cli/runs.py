@@ -1,4 +1,4 @@
-"""Commands that make runs and read them: train, compare, test, predict, report."""
+"""Commands that make runs and read them: train, compare, test, predict, export, report."""
 
 from __future__ import annotations
 
@@ -211,6 +211,40 @@ def predict(
         print(flag)
     for prediction in predictions:
         print(f"{prediction.path}: {prediction.predicted} ({prediction.confidence:.1%})")
+
+
+@app.command
+def export(
+    run: str,
+    *names: Path,
+    to: str,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """Write a run's weights or logs as files for other tools, under exactly the names given.
+
+    Example: `convoy export lenet-s42 --to pth lenet.pth`
+
+    Parameters
+    ----------
+    run
+        A run folder, or its name or part of it.
+    names
+        Of the files: one for pth; one or two for logs, the second for the test accuracy at each new best epoch.
+    to
+        pth: the best weights, as torch.save writes a state dict. logs: a line an epoch, "001 0.12345 0.98765 0.23456
+        0.97654" (epoch, loss and accuracy in training, the same in validation).
+    overwrite
+        Replace files that exist.
+    """
+    from convoy import api
+
+    written = [str(path) for path in api.export(run, *names, to=to, overwrite=overwrite, out=out)]
+    if as_json:
+        print_json({"files": written})
+    else:
+        print("\n".join(written))
 
 
 @app.command

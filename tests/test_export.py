@@ -1,0 +1,123 @@
+"""A run's weights and logs as files for other tools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tests.conftest import Call
+
+import convoy
+from convoy import models
+from convoy.checkpoint import load_weights
+from convoy.runs import Run
+
+Train = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def train(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    out = tmp_path_factory.mktemp("runs")
+    shared = {"compute.threads": 1, "optim.lr": 0.003, "train.batch_size": 20}
+
+    def trained(*faults: str, **more: object) -> Run:
+        options = {**shared, **more, "protocol.faults": list(faults)}
+        return convoy.train(
+            "defaults/images", model="two_conv_cnn", data=str(stripes), epochs=3, limit=200, out=out, set=options,
+            show=False,
+        )  # fmt: skip
+
+    return trained
+
+
+def test_weights_are_a_state_dict_of_plain_tensors_under_exactly_the_name_given(train: Train, tmp_path: Path) -> None:
+    run = train()
+    (path,) = convoy.export(run, tmp_path / "weights of mine", to="pth")
+    assert path.name == "weights of mine"
+    assert [file.name for file in tmp_path.iterdir()] == ["weights of mine"]
+
+    loaded = torch.load(path, weights_only=True)
+    own = load_weights(run.path / "best.safetensors")
+    assert all(type(tensor) is torch.Tensor for tensor in loaded.values())
+    assert all(torch.equal(loaded[name], own[name]) for name in own)
+    size = {"in_chans": run.data["in_chans"], "num_classes": 3, "image_size": run.data["image_size"]}
+    models.create("two_conv_cnn", **size, options=run.recipe.model.options).load_state_dict(loaded)
+
+
+def test_exported_weights_score_as_the_run_does(train: Train, tmp_path: Path) -> None:
+    run = train()
+    convoy.export(run, tmp_path / "w.pth", to="pth")
+    options = {"data": run.recipe.data.name, "limit": 200, "out": tmp_path}
+    scores = convoy.test(tmp_path / "w.pth", model="two_conv_cnn", **options)  # type: ignore[arg-type]
+    assert scores["correct"] == run.scores["test"]["correct"]
+
+
+def test_logs_have_a_line_for_each_epoch_and_for_each_new_best(train: Train, tmp_path: Path) -> None:
+    run = train("test_opened_at_each_best")
+    epochs, bests = convoy.export(run, tmp_path / "log.txt", tmp_path / "test.txt", to="logs")
+
+    first, *lines = epochs.read_text().splitlines()
+    assert first == "0 0 0 0 0"
+    assert len(lines) == 3
+    for number, (text, line) in enumerate(zip(lines, run.metrics, strict=True), start=1):
+        assert re.fullmatch(rf"00{number}( \d+\.\d{{5}}){{4}}", text)
+        columns = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+        assert [float(value) for value in text.split()[1:]] == pytest.approx([line[c] for c in columns], abs=1e-5)
+
+    first, *lines = bests.read_text().splitlines()
+    assert first == "0 0"
+    opened = [line for line in run.metrics if line["best"]]
+    assert lines == [f"{line['epoch']:03d} {line['test_accuracy']:.5f}" for line in opened]
+
+
+def test_the_log_of_the_epochs_needs_no_test_set(train: Train, tmp_path: Path) -> None:
+    assert convoy.export(train(), tmp_path / "log.txt", to="logs") == [tmp_path / "log.txt"]
+
+
+def test_numbers_that_a_run_does_not_have_are_named_and_nothing_is_written(train: Train, tmp_path: Path) -> None:
+    names = (tmp_path / "log.txt", tmp_path / "test.txt")
+    with pytest.raises(ValueError, match="test_opened_at_each_best"):
+        convoy.export(train(), *names, to="logs")
+    with pytest.raises(ValueError, match=r"validation part.*the test set"):
+        convoy.export(train("selection_on_test", **{"data.split.validation": 0}), names[0], to="logs")
+    with pytest.raises(ValueError, match=r"validation part.*nothing"):
+        convoy.export(train(**{"data.split.validation": 0}), names[0], to="logs")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_exists_is_replaced_only_where_asked(train: Train, tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    path.write_text("mine")
+    with pytest.raises(ValueError, match="overwrite"):
+        convoy.export(train(), path, to="pth")
+    assert path.read_text() == "mine"
+    convoy.export(train(), path, to="pth", overwrite=True)
+    assert torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize(
+    ("names", "to", "message"),
+    [
+        (["w.pth"], "onnx", "unknown format 'onnx'"),
+        ([], "pth", "got 0 names"),
+        (["a.pth", "b.pth"], "pth", "got 2 names"),
+        (["a", "a"], "logs", "given twice"),
+        (["no/w.pth"], "pth", "the folder no does not exist"),
+        (["."], "pth", "is a folder"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line(
+    call: Call, train: Train, tmp_path: Path, names: list[str], to: str, message: str
+) -> None:
+    code, _, err = call("export", str(train().path), "--to", to, *names)
+    assert (code, err.count("\n")) == (2, 1)
+    assert message in err
+
+
+def test_command_writes_the_file_and_prints_its_name(call: Call, train: Train) -> None:
+    code, out, err = call("export", str(train().path), "--to", "pth", "mine.pth")
+    assert (code, out) == (0, "mine.pth\n"), err
+    assert torch.load("mine.pth", weights_only=True)
