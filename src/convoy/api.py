@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from convoy.process import interruptible
 from convoy.recipe import Override, Recipe, builtin_names, check_once, resolve
-from convoy.registry import is_user_class
+from convoy.registry import labels_of
 from convoy.runs import DEFAULT_OUT, Run, Study, command_line, file_name, locate, model_label
 
 WEIGHTS = (".safetensors", ".pth", ".pt")
@@ -103,7 +103,7 @@ def compare(
         "init": _weights(init, out),
     }
     check_once(_overrides(set=set, **flags), dict(vary))
-    given = recipes.items() if isinstance(recipes, Mapping) else [(_label(recipe), recipe) for recipe in recipes]
+    given = recipes.items() if isinstance(recipes, Mapping) else _labelled(recipes)
     named = [(label, _resolve(recipe, model=None, data=data, set=set, **flags)) for label, recipe in given]
     design, named = ablation.combine(named, vary) if vary else (None, named)
     entries = comparison.with_seeds(named, seeds)
@@ -167,7 +167,12 @@ def report(target: Run | Study | str | Path, *, out: str | Path = DEFAULT_OUT) -
     """Writes report.html, report.md and figures/ into the folder of a run or a study; the path of report.html."""
     from convoy.reporting import write_report
 
-    return write_report(target if isinstance(target, Run | Study) else locate(target, out))
+    found = target if isinstance(target, Run | Study) else locate(target, out)
+    try:
+        return write_report(found)
+    except OSError as error:
+        where = f"{error.filename or found.path}: {error.strerror or error}"
+        raise ValueError(f"{where}; the results are kept: convoy report {found.path} writes the report") from error
 
 
 class Profiled(NamedTuple):
@@ -201,8 +206,7 @@ def profile(
     if data is not None and input is not None:
         raise ValueError(f"input = {input!r} beside data = {data!r}: one of them says what the images are")
     subjects: dict[str, Any] = {}
-    for model in models:
-        label = _label(model)
+    for label, model in _labelled(models):
         if label in subjects:
             raise ValueError(f"{label!r} is named twice in the profile")
         recipe = _resolve(model, model=None, data=data, set=set, device=device)
@@ -390,13 +394,10 @@ def _names_data(model: Recipe | str | Path, set: Mapping[str, Any] | Sequence[Ov
     return _is_recipe(model) or any(path.startswith("data.") for path, _ in _overrides(set=set))
 
 
-def _label(recipe: Recipe | str | Path) -> str:
-    if isinstance(recipe, Recipe):
-        return model_label(recipe)
-    name = str(recipe)
-    if is_user_class(name):
-        return name.rpartition(":")[2]
-    return Path(name).stem if name.endswith(".toml") else name
+def _labelled(recipes: Sequence[Recipe | str | Path]) -> list[tuple[str, Recipe | str | Path]]:
+    """Each with the label that a report shows."""
+    names = [recipe.model.name if isinstance(recipe, Recipe) else str(recipe) for recipe in recipes]
+    return list(zip(labels_of(names), recipes, strict=True))
 
 
 def find_run(run: Run | str | Path, out: str | Path) -> Run:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from convoy.api import Stopped, _display, _label, _overrides, _resolve, _weights, _whole, go_on, report
+from convoy.api import Stopped, _display, _labelled, _overrides, _resolve, _weights, _whole, go_on, report
 from convoy.process import interruptible
 from convoy.recipe import Override, Recipe, check_once
 from convoy.registry import unknown
@@ -106,7 +106,7 @@ def landscape(
     overrides = _overrides(set=set, **flags)
     # A rate among them says at which the landscape is looked at closely; another one would be dropped.
     check_once(overrides, ["optim.lr"] if dict(overrides).get("optim.lr") not in lrs else [])
-    given = recipes.items() if isinstance(recipes, Mapping) else [(_label(recipe), recipe) for recipe in recipes]
+    given = recipes.items() if isinstance(recipes, Mapping) else _labelled(recipes)
     named = [(label, _resolve(recipe, model=None, data=data, set=set, **flags)) for label, recipe in given]
     spec = Spec(surface_images, resolution) if surfaces else None
     design = Design(lrs, seeds, cut, own_seeds, looks)

@@ -126,9 +126,8 @@ def _adopt_run(source: Path, target: Path) -> bool:
     if not (target / "recipe.toml").is_file():
         _copy(source, target)
         return True
-    try:
-        lock = Run(target).lock()
-    except ValueError:
+    lock = Run(target).lock()
+    if lock is None:
         return False
     try:
         if (target / "status.json").is_file() and Run(target).status["state"] == "finished":

@@ -99,11 +99,21 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> None:
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The state of the newest valid checkpoint, None where there is none."""
-    for candidate in _by_step(folder):
-        if _is_valid(candidate):
-            tensors = _unpack(candidate / "tensors.safetensors")
-            return _attach_tensors(json.loads((candidate / "state.json").read_bytes()), tensors)
-    return None
+    candidate = _newest_valid(folder)
+    if candidate is None:
+        return None
+    tensors = _unpack(candidate / "tensors.safetensors")
+    return _attach_tensors(json.loads((candidate / "state.json").read_bytes()), tensors)
+
+
+def saved_step(folder: Path) -> int | None:
+    """The update after which the newest valid checkpoint was saved, None where there is none."""
+    candidate = _newest_valid(folder)
+    return None if candidate is None else int(candidate.name)
+
+
+def _newest_valid(folder: Path) -> Path | None:
+    return next((candidate for candidate in _by_step(folder) if _is_valid(candidate)), None)
 
 
 def _by_step(folder: Path) -> list[Path]:

@@ -16,22 +16,34 @@ def cores() -> int:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether Ctrl-C (or a termination) was asked for. A second Ctrl-C stops at once."""
-    asked = threading.Event()
+    """Yields a function that returns whether Ctrl-C (or a termination) was asked for.
+
+    Until that function is called for the first time, nothing has been trained that could be saved: a signal raises
+    KeyboardInterrupt at once, also out of a network whose `__init__` never ends. After that the first signal is only
+    noted, and a second one stops at once.
+    """
+    asked, listening = threading.Event(), threading.Event()
+
+    def interrupted() -> bool:
+        listening.set()
+        return asked.is_set()
+
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield interrupted
         return
 
     def note(number: int, frame: object) -> None:
         asked.set()
         for each, handler in before.items():
             signal.signal(each, handler)
+        if not listening.is_set():
+            raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
         signal.signal(number, note)
     try:
-        yield asked.is_set
+        yield interrupted
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -31,6 +32,34 @@ def is_user_class(name: str) -> bool:
 def is_external(name: str) -> bool:
     """Whether a model's name is that of another library's network, "timm:NAME" or "torchvision:NAME"."""
     return name.startswith(("timm:", "torchvision:"))
+
+
+def labels_of(names: Sequence[str]) -> list[str]:
+    """What figures call each model or recipe: a class by its own name, a .toml file by its stem.
+
+    Where two files share such a name, as much of their paths precedes it as tells them apart: "first:Net" and
+    "second:Net". The same name given twice keeps one label.
+    """
+    return [_label(name, _depth(name, names)) for name in names]
+
+
+def _depth(name: str, names: Sequence[str]) -> int:
+    """How many parts of a path a label needs so that no other name has the same one."""
+    others = [other for other in names if other != name]
+    most = len(Path(name).parts)
+    labels = ({_label(other, depth) for other in others} for depth in range(most))
+    return next((depth for depth, taken in enumerate(labels) if _label(name, depth) not in taken), most)
+
+
+def _label(name: str, depth: int) -> str:
+    """The label behind the last `depth` parts of the path of its file."""
+    if is_user_class(name):
+        file, _, class_name = name.rpartition(":")
+        parts = Path(file).with_suffix("").parts
+        return f"{'/'.join(parts[-depth:])}:{class_name}" if depth else class_name
+    if name.endswith(".toml"):
+        return "/".join(Path(name).with_suffix("").parts[-depth - 1 :])
+    return name
 
 
 class Registry(Generic[T]):

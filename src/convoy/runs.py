@@ -27,7 +27,7 @@ import filelock
 import numpy as np
 import tomli_w
 
-from convoy.files import read_arrays, read_json, write_bytes, write_json
+from convoy.files import append_line, read_arrays, read_json, write_bytes, write_json
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 
@@ -98,10 +98,12 @@ class Run:
 
     def _is_locked(self) -> bool:
         try:
-            self.lock().release()
-        except (ValueError, OSError):
+            lock = self.lock()
+        except OSError:
             return True
-        return False
+        if lock is not None:
+            lock.release()
+        return lock is None
 
     @property
     def finished(self) -> bool:
@@ -183,13 +185,12 @@ class Run:
     def arrays(self) -> dict[str, np.ndarray]:
         return read_arrays(self.path / "arrays.npz")
 
-    def lock(self) -> filelock.BaseFileLock:
-        """Held while training. Raises ValueError at once where another process trains this very run."""
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+    def lock(self) -> filelock.BaseFileLock | None:
+        """Held while training. None where another process trains this run."""
         try:
-            return lock.acquire().lock
+            return filelock.FileLock(self.path / ".lock", timeout=0).acquire().lock
         except filelock.Timeout:
-            raise ValueError(f"{self.path} is being trained by another process: wait, then repeat this") from None
+            return None
 
     def clear(self) -> None:
         """Back to an empty run of the same recipe, to train anew."""
@@ -202,12 +203,10 @@ class Run:
         self.write_status(state="running", reason="")
 
     def log(self, text: str) -> None:
-        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        append_line(self.path / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        append_line(self.path / "metrics.jsonl", json.dumps(line, allow_nan=False))
 
     def cut_metrics(self, epochs: int) -> None:
         """Keeps the lines of the first `epochs` epochs: what a checkpoint knows of, when a run resumes from it."""

@@ -162,6 +162,7 @@ def _try_training(ready: Plan) -> None:
         return
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(f"{name}: all its parameters are frozen (requires_grad = False)")
+    names = module.state_dict().keys()
     count = min(2, ready.recipe.train.batch_size, len(prepared.train))
     images = torch.zeros(count, prepared.in_chans, prepared.image_size, prepared.image_size)
     try:
@@ -171,11 +172,16 @@ def _try_training(ready: Plan) -> None:
             logits = module.train()(images)
         loss = losses.build(ready.recipe.train.loss, faults=ready.recipe.protocol.faults)
         loss(logits, torch.zeros(count, dtype=torch.int64)).backward()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_ours:  # all that can go wrong with one image
             hint = "a batch norm sees one value a channel; take larger batches, or --model.options.norm group"
             raise ValueError(f"train.batch_size = {ready.recipe.train.batch_size} with {name}: {hint}") from error
         raise (user if is_user_class(name) else external).failure(name, error) from None
+    if added := sorted(module.state_dict().keys() - names):
+        raise ValueError(
+            f"{name}: forward creates {', '.join(added)} in training, where no optimizer knows of it; "
+            "create parameters and buffers in __init__"
+        )
 
 
 def _check_roles(ready: Plan) -> None:

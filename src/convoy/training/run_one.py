@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,14 +23,14 @@ from convoy.data.batches import Batches, Normaliser
 from convoy.evaluation import losses
 from convoy.evaluation.cost import PeakMemory
 from convoy.files import write_arrays, write_json
-from convoy.models import user
 from convoy.recipe import Recipe
-from convoy.registry import is_user_class
 from convoy.runs import Run, Workspace, model_label
 from convoy.training import afterwards, faults, finish, lines, stopping
 from convoy.training.autosave import Autosave
 from convoy.training.denormals import denormals_as_zero
 from convoy.training.environment import describe
+from convoy.training.events import Event, OpenTest, Wish
+from convoy.training.failures import Failures
 from convoy.training.ledger import Ledger
 from convoy.training.loop import Record, train
 from convoy.training.members import Solo
@@ -42,16 +42,7 @@ from convoy.training.scoring import score_training
 from convoy.training.selection import Selection
 from convoy.training.threads import ThreadGovernor
 
-Wish = Literal["go on", "interrupt", "prune"]
-OpenTest = bool | Literal["by fault"]  # by fault: only as the recipe's fault selection_on_test opens it
-
-
-class Event(NamedTuple):
-    """What a run tells while it goes on; JSON all through, because worker processes send it over a pipe."""
-
-    kind: Literal["start", "progress", "epoch", "note", "end"]
-    text: str  # a plain line for the console and the log; empty for progress
-    values: dict[str, Any]
+WAITING_SECONDS = 0.5  # between two looks whether another process still trains the run
 
 
 def run_one(
@@ -80,26 +71,35 @@ def run_one(
         # An archived run has no weights to open the test set with: it is trained anew.
         fresh = found.slim and test and ready.prepared.test is not None and "test" not in found.scores
         if not fresh:
-            yield from _found(found, ready, workspace, test=test)
+            with Failures(found, recipe):
+                yield from _found(found, ready, workspace, test=test)
             return
     run = workspace.open_run(recipe, ready.fingerprint)
-    lock = run.lock()
+    if (lock := run.lock()) is None:
+        yield Event("note", f"{run.path} is being trained by another process: waiting for it to end", {})
+        while (lock := run.lock()) is None:
+            if wish() != "go on":
+                values = {"run": str(run.path), "state": "interrupted"}
+                yield Event("end", "stopped while waiting for another process: run the same command to go on", values)
+                return
+            time.sleep(WAITING_SECONDS)
     try:
-        if run.finished and not fresh:  # by another process, since it was looked for
-            yield from _found(run, ready, workspace, test=test)
-            return
-        twin = None if fresh or until else afterwards.twin_of(ready, workspace)
-        if twin is not None:
-            yield from _scored_again(run, ready, twin, workspace, test=test)
-            return
-        if fresh:
-            run.clear()
-        with denormals_as_zero():
-            training = _Training(run, ready, workspace, fresh=fresh)
-            try:
-                yield from training.events(test=test, until=until, wish=wish)
-            finally:
-                training.governor.release()
+        with Failures(run, recipe) as failures:
+            if run.finished and not fresh:  # by another process, since it was looked for
+                yield from _found(run, ready, workspace, test=test)
+                return
+            twin = None if fresh or until else afterwards.twin_of(ready, workspace)
+            if twin is not None:
+                yield from _scored_again(run, ready, twin, workspace, test=test)
+                return
+            if fresh or not (run.path / "data.json").is_file():  # what is left of a deleted run cannot be resumed
+                run.clear()
+            with denormals_as_zero():
+                training = _Training(run, ready, workspace, failures, fresh=fresh)
+                try:
+                    yield from training.events(test=test, until=until, wish=wish)
+                finally:
+                    training.governor.release()
     finally:
         lock.release()
 
@@ -130,8 +130,8 @@ def _scored_again(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, tes
 class _Training:
     """A run in progress: its network, its batches and its ledger."""
 
-    def __init__(self, run: Run, ready: Plan, workspace: Workspace, *, fresh: bool) -> None:
-        self.run, self.ready, self.workspace, self.fresh = run, ready, workspace, fresh
+    def __init__(self, run: Run, ready: Plan, workspace: Workspace, failures: Failures, *, fresh: bool) -> None:
+        self.run, self.ready, self.workspace, self.failures, self.fresh = run, ready, workspace, failures, fresh
         recipe = self.recipe = ready.recipe
         self.memory = KeptMemory()
         self.governor = ThreadGovernor()
@@ -189,6 +189,7 @@ class _Training:
         reason = self._stopped_before()
         try:
             for record in self._records(min(epochs, until or epochs)) if reason is None else ():
+                self.failures.check_folder()
                 self._add(record)
                 self._look_at_the_clock()
                 progress = Event("progress", "", self._progress(record))
@@ -219,15 +220,6 @@ class _Training:
         except GeneratorExit:
             self._interrupt()
             raise
-        except (RuntimeError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
-            name = self.recipe.model.name
-            if not (is_user_class(name) and user.failed_in(name, error)):
-                raise  # a fault of ours is not put down to the user
-            self.run.write_status(state="interrupted", reason="its network failed")
-            raise user.failure(name, error) from error
-        except OSError as error:
-            kept = "the last good checkpoint is kept, and the same command goes on from it"
-            raise ValueError(f"{self.run.path}: {error.strerror or error}; {kept}") from error
         reason = reason or (f"all {epochs} epochs done" if epochs > 1 else "its one epoch is done")
         if self.ledger.skipped_in_a_row:
             last = self.ledger.skipped_in_a_row
@@ -302,6 +294,7 @@ class _Training:
 
     def _finish(self, reason: str, *, test: bool) -> Iterator[Event]:
         run, ready, ledger = self.run, self.ready, self.ledger
+        self.failures.check_folder()
         if finish.keeps_the_last(ready, ledger.best_epoch):
             self._keep_best()
         elif ledger.best_epoch < len(run.metrics):
@@ -317,6 +310,7 @@ class _Training:
         self._look_at_the_clock()
         finish.measure_cost(run, ready, module, asdict(ledger), self.peak.bytes())
         run.write_score("train", score_training(ready, module))  # last: it is no part of what the run cost
+        self.failures.check_folder()
         run.write_status(
             state="finished", reason=reason, epochs=len(run.metrics), steps=ledger.step, best_epoch=ledger.best_epoch
         )
@@ -344,6 +338,7 @@ class _Training:
 
     def _save(self) -> None:
         begun = time.perf_counter()
+        self.failures.check_folder()
         self._look_at_the_clock()
         steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
         write_arrays(self.run.path / "steps.npz", steps)

@@ -1,0 +1,69 @@
+"""What can end a run apart from its training: a full disk, a deleted run folder, an error in a user's network."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from convoy.checkpoint import saved_step
+from convoy.models import user
+from convoy.recipe import Recipe
+from convoy.registry import is_user_class
+from convoy.runs import Run
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Failures:
+    """A context in which a run is trained or scored; its errors become a ValueError of one line.
+
+    The line names the file, or file and line of a user's network, and what the same command does next. Errors of
+    Convoy's own code pass through.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe) -> None:
+        self._run, self._model = run, recipe.model.name
+
+    def __enter__(self) -> Self:
+        self._recipe_file = (self._run.path / "recipe.toml").open("rb")  # it keeps the folder's identity
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        deleted = self._is_deleted()
+        self._recipe_file.close()
+        is_theirs = isinstance(error, Exception | SystemExit) and is_user_class(self._model)
+        if is_theirs and user.failed_in(self._model, error):
+            self._interrupted("its network failed")
+            raise user.failure(self._model, error) from error
+        if deleted and isinstance(error, OSError | ValueError):
+            text = f"{self._run.path} was deleted while it was in use; the same command trains it again"
+            raise ValueError(text) from error
+        if isinstance(error, OSError):
+            self._interrupted(f"{error.strerror or error}")
+            raise ValueError(self._line(error)) from error
+
+    def check_folder(self) -> None:
+        """Raises FileNotFoundError where the folder was deleted: what is written next would make half of one."""
+        if self._is_deleted():
+            raise FileNotFoundError(errno.ENOENT, "deleted", str(self._run.path))
+
+    def _is_deleted(self) -> bool:
+        return os.fstat(self._recipe_file.fileno()).st_nlink == 0
+
+    def _line(self, error: OSError) -> str:
+        room = "free some disk space; " if error.errno in DISK_FULL else ""
+        where = f"{error.filename or self._run.path}: {error.strerror or error}"
+        if self._run.finished:
+            return f"{where}; {room}the trained weights are kept, and the same command goes on from them"
+        step = saved_step(self._run.path / "checkpoints")
+        if step is None:
+            return f"{where}; {room}nothing was saved yet, so the same command starts from the beginning"
+        return f"{where}; {room}the checkpoint of step {step:,} is kept, and the same command goes on from it"
+
+    def _interrupted(self, reason: str) -> None:
+        with suppress(OSError, ValueError):
+            if not self._run.finished:
+                self._run.write_status(state="interrupted", reason=reason)

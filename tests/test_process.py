@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convoy.process import interruptible
+
+ENDLESS = """
+from torch import nn
+
+
+class Endless(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        print("building", flush=True)
+        while True:
+            pass
+"""
+
+
+def test_a_signal_acts_at_once_before_anyone_listens() -> None:
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_only_noted_by_who_listens(number: int) -> None:
+    with interruptible() as interrupted:
+        assert not interrupted()
+        os.kill(os.getpid(), number)
+        assert interrupted()
+
+
+def test_a_second_signal_stops_at_once() -> None:
+    with interruptible() as interrupted:
+        interrupted()
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_ends_a_network_that_is_never_built(stripes: Path, tmp_path: Path, number: int) -> None:
+    (tmp_path / "net.py").write_text(ENDLESS)
+    command = [sys.executable, "-m", "convoy.cli", "train", "net.py:Endless", "--data", str(stripes)]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "building\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, errors) == (130, "stopped\n")

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convoy import files
+from convoy.checkpoint import load_checkpoint
+from convoy.recipe import Recipe
+from convoy.runs import Run, Workspace
+from convoy.studies.train_all import Entry, train_all
+from convoy.training import failures, loop, run_one
+from convoy.training.autosave import Autosave
+from convoy.training.plan import plan
+
+Make = Callable[..., Recipe]
+
+
+def finish(recipe: Recipe, out: Path, **options: Any) -> Run:
+    events = list(run_one.run_one(recipe, out, **options))
+    return Run(Path(events[-1].values["run"]))
+
+
+def only_run(out: Path) -> Run:
+    (run,) = Workspace(out).runs()
+    return run
+
+
+@pytest.fixture
+def saved_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = loop.train
+    monkeypatch.setattr(run_one, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(Autosave, "due", lambda autosave, now: True)
+
+
+def full_disk(names: str, after: int = 0) -> Callable[[Path, bytes], None]:
+    """write_bytes as it is on a disk that is full when a file of this name is written for the `after`-th time."""
+    original, tries = files.write_bytes, count()
+
+    def write(path: Path, content: bytes) -> None:
+        if path.name == names and next(tries) >= after:
+            with files.naming(path):
+                raise OSError(28, "No space left on device")
+        original(path, content)
+
+    return write
+
+
+def patch_writing(patch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None]) -> None:
+    patch.setattr("convoy.files.write_bytes", write)
+    patch.setattr("convoy.checkpoint.write_bytes", write)
+
+
+def test_a_full_disk_before_the_first_checkpoint_says_that_training_starts_again(tiny: Make, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch_writing(patch, full_disk("manifest.json"))
+        with pytest.raises(ValueError, match=r"manifest.json: No space left .*starts from the beginning") as caught:
+            finish(tiny(), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert only_run(tmp_path).state == "interrupted"
+    assert finish(tiny(), tmp_path).finished
+
+
+@pytest.mark.usefixtures("saved_each_step")
+def test_a_full_disk_after_a_checkpoint_names_its_step_and_the_run_goes_on_from_it(tiny: Make, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch_writing(patch, full_disk("tensors.safetensors", after=5))
+        with pytest.raises(ValueError, match=r"tensors.safetensors: No space left .*step 5 is kept"):
+            finish(tiny(), tmp_path)
+    again = list(run_one.run_one(tiny(), tmp_path))
+    assert again[0].text.startswith("going on with")
+    assert len(only_run(tmp_path).steps["loss"]) == 16
+
+
+@pytest.mark.parametrize("name", ["gallery.npz", "predictions.npz", "scores.json", "cost.json", "test_openings.json"])
+def test_a_full_disk_while_scoring_names_the_file_and_the_same_command_goes_on(
+    tiny: Make, tmp_path: Path, name: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch_writing(patch, full_disk(name))
+        patch.setattr("convoy.runs.write_json", files.write_json)
+        with pytest.raises(ValueError, match=rf"{name}: No space left .*step 16 is kept") as caught:
+            finish(tiny(), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert only_run(tmp_path).state == "interrupted"
+    assert finish(tiny(), tmp_path).finished
+
+
+def test_a_full_disk_when_a_finished_run_is_scored_on_its_test_set_keeps_it_finished(
+    tiny: Make, tmp_path: Path
+) -> None:
+    finish(tiny(), tmp_path, test=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch_writing(patch, full_disk("predictions.npz"))
+        with pytest.raises(ValueError, match=r"predictions.npz: No space left .*weights are kept"):
+            finish(tiny(), tmp_path)
+    assert "test" in finish(tiny(), tmp_path).scores
+
+
+def test_a_report_that_cannot_be_written_names_the_file_and_the_command(
+    tiny: Make, tmp_path: Path, page_alone: None
+) -> None:
+    from convoy.api import report
+
+    run = finish(tiny(), tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convoy.reporting.render.write_bytes", full_disk("report.md"))
+        with pytest.raises(ValueError, match=r"report.md: No space left .*convoy report") as caught:
+            report(run)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("saved_each_step")
+@pytest.mark.parametrize("records", [3, 12])
+def test_a_run_whose_workspace_is_deleted_ends_with_one_line_and_trains_again(
+    tiny: Make, tmp_path: Path, records: int
+) -> None:
+    out, looks = tmp_path / "out", count(1)
+
+    def delete() -> str:
+        if next(looks) == records:
+            shutil.rmtree(out)
+        return "go on"
+
+    with pytest.raises(ValueError, match="was deleted") as caught:
+        finish(tiny(), out, wish=delete)
+    assert "\n" not in str(caught.value)
+    assert not list(out.rglob("*.safetensors"))
+    assert finish(tiny(), out).finished
+
+
+@pytest.mark.usefixtures("saved_each_step")
+def test_what_a_deletion_left_of_a_run_does_not_keep_it_from_being_trained(tiny: Make, tmp_path: Path) -> None:
+    finish(tiny(), tmp_path, wish=iter([*["go on"] * 12, "interrupt"]).__next__)
+    run = only_run(tmp_path)
+    for name in ("recipe.toml", "status.json", "data.json", "environment.json", "metrics.jsonl"):
+        (run.path / name).unlink()
+    assert load_checkpoint(run.path / "checkpoints") is not None
+
+    again = finish(tiny(), tmp_path)
+
+    assert again.path == run.path
+    assert again.finished
+    assert len(again.metrics) == 2
+
+
+def test_a_run_that_another_process_trains_is_waited_for_and_then_found(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_one, "WAITING_SECONDS", 0.05)
+    first = run_one.run_one(tiny(), tmp_path)
+    while next(first).kind != "epoch":
+        pass
+    second = run_one.run_one(tiny(), tmp_path)
+    assert "another process" in next(second).text
+    list(first)  # the first process ends its run
+
+    events = list(second)
+
+    assert events[-1].values["cached"]
+    assert len(only_run(tmp_path).metrics) == 2
+
+
+def test_a_run_that_another_process_was_interrupted_in_is_taken_over(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_one, "WAITING_SECONDS", 0.05)
+    first = run_one.run_one(tiny(), tmp_path)
+    while next(first).kind != "epoch":
+        pass
+    second = run_one.run_one(tiny(), tmp_path)
+    next(second)
+    first.close()
+
+    events = list(second)
+
+    assert events[0].text.startswith("going on with")
+    assert events[-1].values == {"run": str(only_run(tmp_path).path), "state": "finished", "cached": False}
+
+
+def test_waiting_for_another_process_can_be_interrupted(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_one, "WAITING_SECONDS", 0.01)
+    first = run_one.run_one(tiny(), tmp_path)
+    next(first)
+    wishes = iter(["go on", "go on", "interrupt"])
+
+    events = list(run_one.run_one(tiny(), tmp_path, wish=lambda: next(wishes)))
+
+    assert [event.kind for event in events] == ["note", "end"]
+    assert events[-1].values["state"] == "interrupted"
+    first.close()
+
+
+def test_two_comparisons_that_share_a_run_both_end_with_it(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_one, "WAITING_SECONDS", 0.01)
+    first = run_one.run_one(tiny(), tmp_path)
+    next(first)
+    entries = [Entry("shared", tiny()), Entry("own", tiny(("seed", 1)))]
+
+    def go_on_with_the_first() -> bool:
+        list(first)
+        return False
+
+    members = train_all(entries, tmp_path, interrupted=go_on_with_the_first)
+
+    assert members is not None
+    assert all(member.run.finished for member in members)
+
+
+@pytest.mark.parametrize("statement", ["sys.exit(3)", "raise ValueError('no')", "raise OSError('gone')"])
+def test_what_a_networks_forward_raises_in_training_is_one_line_and_the_run_is_interrupted(
+    tiny: Make, net: Path, tmp_path: Path, statement: str
+) -> None:
+    source = net.read_text().replace("import torch\n", "import sys\n\nimport torch\n")
+    body = f"        if self.training and x.std() > 0:\n            {statement}\n        return"
+    net.write_text(source.replace("        return", body))
+    line = source.splitlines().index("        return self.head(self.drop(self.body(x).flatten(1)))") + 2
+
+    with pytest.raises(ValueError, match=f"net.py:{line}: ") as caught:
+        finish(tiny(), tmp_path / "out")
+
+    assert "\n" not in str(caught.value)
+    status = json.loads((only_run(tmp_path / "out").path / "status.json").read_text())
+    assert (status["state"], status["reason"]) == ("interrupted", "its network failed")
+
+
+@pytest.mark.parametrize("kind", ["nn.Parameter(torch.ones(1))", "nn.Linear(3, 3)"])
+def test_a_parameter_that_forward_creates_in_training_is_refused_before_anything_is_trained(
+    tiny: Make, net: Path, tmp_path: Path, kind: str
+) -> None:
+    body = f"        if self.training and not hasattr(self, 'late'):\n            self.late = {kind}\n        return"
+    net.write_text(net.read_text().replace("        return", body))
+
+    with pytest.raises(ValueError, match=r"late.*__init__"):
+        finish(tiny(), tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_parameters_that_the_first_pass_creates_are_trained(tiny: Make, net: Path, tmp_path: Path) -> None:
+    net.write_text(net.read_text().replace("nn.Linear(width * (image_size // 2) ** 2, ", "nn.LazyLinear("))
+    assert finish(tiny(), tmp_path / "out").finished
+
+
+def test_an_error_of_convoys_own_code_passes_through(tiny: Make, tmp_path: Path) -> None:
+    ready = plan(tiny())
+    run = Workspace(tmp_path).open_run(ready.recipe, ready.fingerprint)
+    with pytest.raises(RuntimeError, match="ours"), failures.Failures(run, ready.recipe):
+        raise RuntimeError("ours")
+
+
+def test_classes_of_one_name_in_two_files_are_compared_under_labels_of_their_own(
+    tiny: Make, net: Path, stripes: Path, tmp_path: Path, page_alone: None
+) -> None:
+    from convoy.api import compare
+
+    other = tmp_path / "other.py"
+    other.write_text(net.read_text().replace("width=4", "width=2"))
+    sources = {"data": str(stripes), "epochs": 1, "out": tmp_path / "out", "set": {"compute.threads": 1}}
+
+    study = compare([f"{net}:Tiny", f"{other}:Tiny"], seeds=1, show=False, **sources)
+
+    assert [member.label for member in study.members] == ["net:Tiny", "other:Tiny"]
+    with pytest.raises(ValueError, match="named twice"):
+        compare([f"{net}:Tiny", f"{net}:Tiny"], seeds=1, show=False, **sources)
