@@ -161,3 +161,14 @@ def test_a_table_without_its_name_speaks_of_the_default_one() -> None:
     assert recipe.optim == AdamW(betas=(0.8, 0.9))
     with pytest.raises(ValueError, match=r"did you mean 'train.loss.label_smoothing'"):
         Recipe.load("defaults/images", [("train.loss.label_smothing", 0.1)])
+
+
+def test_a_warm_up_longer_than_the_training_is_refused_with_both_values() -> None:
+    message = r"schedule.warmup_epochs = 3 exceeds train.epochs = 2"
+    with pytest.raises(ValueError, match=message) as caught:
+        resolve("lenet", overrides=[("schedule.warmup_epochs", 3), ("train.epochs", 2)])
+    assert len(str(caught.value)) < 200
+    with pytest.raises(ValueError, match=message):
+        resolve("lenet").override({"schedule.warmup_epochs": 3, "train.epochs": 2})
+    assert resolve("lenet", overrides=[("schedule.warmup_epochs", 2), ("train.epochs", 2)]).train.epochs == 2
+    assert resolve("lenet", overrides=[("train.epochs", 1)]).schedule.warmup_epochs < 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,6 +128,23 @@ def test_an_image_folder_of_a_named_set_keeps_the_order_of_its_classes(
     assert cifar10.train.classes == OWN_NAMES
     for part in (cifar10.train, cifar10.test):
         assert part.images[:, 0, 0, 0].tolist() == part.labels.tolist()
+
+
+@pytest.mark.parametrize("given", ["test", "."], ids=["its classes", "their parent"])
+def test_a_named_set_is_not_read_from_its_test_part_alone(tmp_path: Path, given: str) -> None:
+    folder = colour_folder(tmp_path, OWN_NAMES)
+    shutil.rmtree(folder / "train")
+    with pytest.raises(DataError, match=f"{folder / given}: holds .*test part"):
+        load(f"cifar10={folder / given}")
+
+
+def test_as_many_images_as_the_test_part_of_a_named_set_has_are_that_part(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path, OWN_NAMES)
+    small = replace(DATA_SETS["cifar10"], counts=(100, 20))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATA_SETS._entries, "cifar10", small)
+        with pytest.raises(DataError, match="20 images, the test part of cifar10 alone"):
+            load(f"cifar10={folder / 'train'}")
 
 
 def test_a_folder_without_images_or_published_files_names_both(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from cyclopts import CycloptsError
 
 from convoy.cli import crossval, data, data_sheet, landscape, listing, profile, reproduce, runs, search, studies  # noqa: F401 (they put their commands into the table)
 from convoy.cli.app import app
+from convoy.cli.encoding import print_anything
 
 if TYPE_CHECKING:
     from convoy.recipe import Override
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command. What a user did wrong is one line on standard error and exit code 2."""
+    print_anything()
     try:
         overrides, tokens = split_overrides(sys.argv[1:] if arguments is None else arguments)
         command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)

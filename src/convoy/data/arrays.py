@@ -105,6 +105,8 @@ def _class_names(labels: np.ndarray, classes: Sequence[str] | None, where: str) 
     present = np.unique(labels)
     lowest = int(present[0]) if classes is None and present[0] in (0, 1) else 0
     names = tuple(classes) if classes is not None else tuple(str(lowest + index) for index in range(len(present)))
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{where}: the class name {twice[0]!r} is given {names.count(twice[0])} times")
     astray = present[(present < lowest) | (present >= lowest + len(names))]
     if len(astray):
         allowed = "they must run from 0 without a gap" if classes is None else f"there are {len(names)} classes from 0"

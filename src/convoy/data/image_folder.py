@@ -161,6 +161,8 @@ def _parts(root: Path) -> dict[str, Path]:
     for folder in _folders(root):
         folders.setdefault(_PART_NAMES.get(folder.name.lower(), ""), []).append(folder)
     if not any(_folders(folder) for folder in folders.get("train", ())):
+        if len(folders) == 1 and any(_folders(folder) for folder in folders.get("test", ())):
+            raise DataError(f"{root}: holds only a test part, {folders['test'][0].name}/, and no train/ to train on")
         return {"train": root}
     for part in PARTS:
         if len(folders.get(part, ())) > 1:

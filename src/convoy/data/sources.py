@@ -176,11 +176,22 @@ def _read_images(path: Path, name: str, size: int | None, entry: NamedData | Non
     except DataError as error:
         raise DataError(f"{error}{_or_published(entry)}") from None
     if entry is not None:
+        _check_not_test_alone(entry, listing, name, path)
         listing = _in_order_of(entry, listing, name, path)
     key = cache.key_of(["images", PIL.__version__, str(size), str(listing.classes), *listing.stamps])
     dataset = cache.remembered(key, lambda: image_folder.read_folder(listing, name, size))
     paths = listing.training_paths(path.resolve())
     return replace(dataset, notes=listing.notes + dataset.notes, paths=paths)
+
+
+def _check_not_test_alone(entry: NamedData, listing: image_folder.Listing, name: str, path: Path) -> None:
+    """Raises DataError for a folder whose images are the test part: as training images they would be split again."""
+    is_named_so = path.resolve().name.lower() == "test"
+    if "test" not in listing.part_lengths and (is_named_so or (len(listing.paths),) == entry.counts[1:]):
+        raise DataError(
+            f"{path}: holds {len(listing.paths):,} images, the test part of {name} alone; "
+            f"{name}=PATH names a folder with train/ and test/"
+        )
 
 
 def _in_order_of(entry: NamedData, listing: image_folder.Listing, name: str, path: Path) -> image_folder.Listing:

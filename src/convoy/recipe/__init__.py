@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import tomli_w
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from convoy.recipe.files import Override, apply, builtin_names, check_once, parse_override, parse_values, read_chain
 from convoy.recipe.problems import first_problem
@@ -100,6 +100,15 @@ class Recipe(Section):
     @classmethod
     def _default_name(cls, value: Any, info: ValidationInfo) -> Any:
         return with_default_name(cls, value, info)
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> Self:
+        if self.schedule.warmup_epochs > self.train.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs = {self.schedule.warmup_epochs:g} exceeds train.epochs = {self.train.epochs}: "
+                "the learning rate would never reach optim.lr"
+            )
+        return self
 
     @classmethod
     def load(cls, name: str | Path, overrides: Iterable[Override] = ()) -> Recipe:

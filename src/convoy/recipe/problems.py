@@ -44,6 +44,8 @@ def first_problem(
         allowed = _literals(str(problem["ctx"]["expected"])) + ["a list"] * takes_list
         return unknown(dotted, node, allowed, origin)
     message = problem["msg"].removeprefix("Value error, ")
+    if not dotted:  # between sections: the message names the keys
+        return ValueError(f"{origin}: {message}")
     return ValueError(f"{dotted} = {node!r} in {origin}: {message[:1].lower()}{message[1:]}")
 
 

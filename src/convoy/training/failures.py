@@ -34,8 +34,8 @@ class Failures:
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         deleted = self._is_deleted()
         self._recipe_file.close()
-        is_theirs = isinstance(error, Exception | SystemExit) and is_user_class(self._model)
-        if is_theirs and user.failed_in(self._model, error):
+        may_be_theirs = is_user_class(self._model) and isinstance(error, Exception | SystemExit)
+        if may_be_theirs and error is not None and user.failed_in(self._model, error):
             self._interrupted("its network failed")
             raise user.failure(self._model, error) from error
         if deleted and isinstance(error, OSError | ValueError):

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convoy.runs import Workspace
+
+
+@pytest.fixture
+def ascii_convoy(tmp_path: Path, net: Path, stripes: Path) -> str:
+    """The folder of a user on a console of ASCII, with a class name that it cannot show."""
+    net.rename(tmp_path / "nüt.py")
+    return str(stripes)
+
+
+def convoy(folder: Path, *arguments: str) -> str:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "convoy.cli", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode("ascii")
+
+
+def test_a_console_without_a_plus_minus_sign_shows_all_of_a_comparison_and_its_report(
+    tmp_path: Path, ascii_convoy: str
+) -> None:
+    rest = ["--data", ascii_convoy, "--epochs", "1", "--compute.threads", "1"]
+    models = ["nüt.py:Tiny", "lenet"]
+    out = convoy(tmp_path, "compare", *models, "--seeds", "2", *rest, "--data.size", "28")
+    assert "+/-" in out
+    assert Path(tmp_path / out.splitlines()[-1]).is_file()
+
+    (study,) = Workspace(tmp_path / "convoy-runs").studies()
+    assert convoy(tmp_path, "report", study.name).strip().endswith("report.html")
+    assert "+/-" in convoy(tmp_path, "list", "studies")
+    assert "Tiny-s42" in convoy(tmp_path, "list", "runs")
+
+
+def test_a_name_that_a_console_cannot_show_is_shown_by_its_code(tmp_path: Path, ascii_convoy: str) -> None:
+    out = convoy(
+        tmp_path, "train", "nüt.py:Tiny", "--data", ascii_convoy, "--epochs", "1", "--limit", "100", "--out", "läufe"
+    )
+    assert "run folder: l\\xe4ufe/runs/Tiny-s42" in out
