@@ -8,7 +8,7 @@ DEMO_EPOCHS ?= 3
 MINUTES ?= 120
 JOBS ?= 1
 
-.PHONY: demo test check bench results docs
+.PHONY: demo test check plain-kernels bench results docs
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
@@ -38,7 +38,7 @@ endef
 demo: .venv/core  ## compare three networks, three seeds each, on MNIST; the last line is the report's path
 	@$(BIN)/convoy compare lenet two_conv_cnn fast_mnist_cnn --data mnist --seeds 3 --epochs $(DEMO_EPOCHS)
 
-test: check  ## everything that checks the project
+test: check plain-kernels  ## everything that checks the project
 
 # One thread a test process: two processes with two OpenMP threads each would spin against each other.
 check: .venv/dev
@@ -46,6 +46,10 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+# torch chooses its kernels by the processor, and each kind rounds in its own way. These are for processors without AVX2.
+plain-kernels: .venv/dev  ## the training tests with the kernels of another processor
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/training
 
 bench: .venv/core  ## the benchmarks that need nothing but Convoy; on a quiet machine
 	$(BIN)/python benchmarks/start_up.py
