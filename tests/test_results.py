@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from convoy.runs import Run
+from convoy.reporting.pages import study_page
+from convoy.runs import Run, Study
 from convoy.training.plan import plan
 
 KEPT = Path(__file__).parents[1] / "docs" / "results" / "runs"
@@ -19,6 +20,13 @@ def on_packaged_data() -> Iterator[Run]:
         run = Run(recipe.parent)
         if run.recipe.data.name == "mnist":
             yield run
+
+
+@pytest.mark.parametrize("folder", sorted((KEPT.parent / "studies").glob("*/")), ids=lambda folder: folder.name)
+def test_a_kept_study_still_has_a_page(folder: Path) -> None:
+    page = study_page(Study(folder), folder)
+    assert page.sentence
+    assert page.tables or page.sections
 
 
 @pytest.mark.parametrize("run", list(on_packaged_data()), ids=lambda run: run.name)

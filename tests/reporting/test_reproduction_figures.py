@@ -6,6 +6,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from convoy.prediction import Reason
 from convoy.reporting import canvas
 from convoy.reporting.content import Chart, Panel
 from convoy.reporting.figures_protocols import frame, lines, lines_caption, published_curves
@@ -18,7 +19,7 @@ from convoy.reporting.figures_reproduction import (
 )
 from convoy.reporting.measures import measure
 from convoy.reporting.palette import Look
-from convoy.reporting.reproduction_tables import against_published, measures_of
+from convoy.reporting.reproduction_tables import against_published, agreement_of, measures_of, result_tables
 from convoy.reporting.reproductions_page import worst_fault
 from convoy.stats import paired_t, t_interval, wilson
 
@@ -64,44 +65,85 @@ def test_differences_carry_a_sign_unless_they_round_to_zero(name, value, text):
     assert measure(name).parts(value, signed=True) == (text, "")
 
 
+def words_of(shown, published, value, withheld=None):
+    return against_published(shown, published, value, agreement_of(shown, published, value, withheld))
+
+
 @pytest.mark.parametrize(
     ("published", "words"),
     [
         (None, "none published"),
-        (0.985, "inside the interval"),
-        (0.9935, "outside: 0.11 points above the interval"),
-        (0.90, "outside: 7.76 points below the interval"),
+        (0.985, "inside the prediction interval (98.00 to 99.00)"),
+        (0.988, "inside the prediction interval (98.00 to 99.00)"),  # above the interval of the mean, 98.75
+        (0.9935, "outside: 0.35 points above the prediction interval (98.00 to 99.00)"),
+        (0.90, "outside: 8.00 points below the prediction interval (98.00 to 99.00)"),
     ],
 )
-def test_published_accuracy_is_set_against_the_interval_of_what_was_measured(published, words):
-    measured = t_interval([0.984, 0.985, 0.986]).as_json() | {"low": 0.9776, "high": 0.9924}
-    assert against_published(ACCURACY, published, measured) == words
+def test_published_accuracy_is_compared_with_the_prediction_interval(published, words):
+    measured = t_interval([0.984, 0.985, 0.986]).as_json()
+    assert words_of(ACCURACY, published, measured) == words
+
+
+@pytest.mark.parametrize("withheld", [Reason.QUICK_TRY, Reason.REDUCED])
+def test_a_reduced_or_quick_try_shows_the_distance_without_a_verdict(withheld):
+    words = words_of(ACCURACY, 0.9935, t_interval([0.4, 0.41, 0.42]).as_json(), withheld)
+    assert words.startswith("58.35 points above")
+    assert "no verdict" in words
+    assert "outside" not in words
 
 
 def test_one_run_without_an_interval_puts_nothing_outside():
-    told = against_published(ACCURACY, 0.99, t_interval([0.98]).as_json())
-    assert told == "1.00 points above; one run, no interval"
+    words = words_of(ACCURACY, 0.99, t_interval([0.98]).as_json())
+    assert words.startswith("1.00 points above; no verdict")
 
 
-def test_one_seed_is_held_against_the_interval_over_images():
-    assert against_published(ACCURACY, 0.982, wilson(9800, 10000).as_json()) == "inside the interval"
+def test_one_seed_is_compared_by_the_images_of_both_runs():
+    assert words_of(ACCURACY, 0.983, wilson(9800, 10000).as_json()) == "within the image noise of two runs"
+    assert words_of(ACCURACY, 0.985, wilson(9800, 10000).as_json()).startswith("0.50 points above, more than the image")
 
 
 def test_published_seconds_are_only_compared_as_a_ratio():
     seconds = measure("total_seconds")
-    assert against_published(seconds, 40.0, t_interval([19.0, 21.0]).as_json()) == "2.00 times as long"
-    assert against_published(seconds, 5.0, t_interval([19.0, 21.0]).as_json()) == "4.00 times as fast"
+    assert words_of(seconds, 40.0, t_interval([19.0, 21.0]).as_json()) == "2.00 times as long"
+    assert words_of(seconds, 5.0, t_interval([19.0, 21.0]).as_json()) == "4.00 times as fast"
 
 
 def test_published_speed_is_compared_the_other_way_round():
-    assert against_published(measure("images_per_second"), 6000.0, t_interval([2900.0, 3100.0]).as_json()) == (
-        "2.00 times as fast"
-    )
+    speed = t_interval([2900.0, 3100.0]).as_json()
+    assert words_of(measure("images_per_second"), 6000.0, speed) == "2.00 times as fast"
 
 
-def test_published_parameters_are_the_same_or_outside():
-    assert against_published(measure("parameters"), 44426, 44426) == "the same"
-    assert against_published(measure("parameters"), 44430, 44426) == "outside: 4 more than counted"
+def test_published_parameters_are_the_same_or_counted_otherwise():
+    assert words_of(measure("parameters"), 44426, 44426) == "the same"
+    assert words_of(measure("parameters"), 44430, 44426, Reason.QUICK_TRY) == "4 more than counted"
+
+
+def test_only_what_is_outside_the_prediction_interval_is_bold():
+    shown = {
+        "outside": t_interval([0.97, 0.9701, 0.9702]).as_json(),
+        "inside": t_interval([0.985, 0.99, 0.995]).as_json(),
+        "one run": wilson(9000, 10_000).as_json(),
+    }
+    models = [
+        model(label, published={"test_accuracy": 0.99}, as_published={"test_accuracy": v}) for label, v in shown.items()
+    ]
+    (table,) = result_tables(models, "", "", None)
+    assert [row[-1].bold for row in table.rows] == [True, False, False]
+    assert "prediction interval" in table.note
+    (table,) = result_tables(models, "", "", Reason.QUICK_TRY)
+    assert not any(row[-1].bold for row in table.rows)
+
+
+def test_the_chart_has_the_prediction_interval_of_several_runs_as_published():
+    several, one = t_interval([0.984, 0.985, 0.986]).as_json(), wilson(9850, 10_000).as_json()
+    models = [model(str(n), as_published={"test_accuracy": value}) for n, value in enumerate((several, one))]
+    numbers = measured_numbers(models, "test_accuracy")
+    assert numbers is not None
+    first, second = (row.one_more for row in numbers.rows)
+    assert first is not None
+    assert (first.low, first.high) == pytest.approx((98.0, 99.0), abs=0.01)
+    assert second is None
+    assert "prediction interval" in measured_caption([numbers])
 
 
 def test_measures_are_those_that_were_published_as_one_number_and_the_test_accuracy():
@@ -167,6 +209,16 @@ def test_caption_of_the_faults_names_the_strongest_and_those_that_moved_nothing(
     caption = effects_caption(effect_numbers(faults))
     assert "“sampled labels” lowers the test accuracy most, by 1.25 points." in caption
     assert "“log softmax” moved nothing at all." in caption
+
+
+def test_faults_of_a_quick_try_have_numbers_and_no_verdict():
+    faults = [fault("sampled_labels", [-0.012, -0.013]), fault("log_softmax", [0.0, 0.0], moved=False, p=None)]
+    numbers = effect_numbers(faults, quick=True)
+    assert {effect.verdict for effect in numbers[0].effects} == {"no verdict"}
+    assert numbers[0].effects[0].span.mean == pytest.approx(-1.25)
+    assert "lowers" not in effects_caption(numbers)
+    assert "moved" not in effects_caption(numbers)
+    assert "no verdict" in worst_fault({"faults": faults, "quick": True})
 
 
 def test_worst_fault_is_the_one_that_moved_an_accuracy_most():

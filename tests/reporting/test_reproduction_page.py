@@ -65,7 +65,7 @@ def reproduction(out: Path, runs: Mapping[str, Sequence[Run]], *, parts: Sequenc
     """What `convoy reproduce` would conclude of one model, written by hand."""
     accuracies = {side: [run.scores["test"]["accuracy"] for run in runs[side]] for side in runs}
     measured = {
-        side: {"test_accuracy": t_interval(values).as_json(), "parameters": runs[side][0].cost["parameters"]}
+        side: {"test_accuracy": t_interval(values, step=0.01).as_json(), "parameters": runs[side][0].cost["parameters"]}
         for side, values in accuracies.items()
     }
     effect = paired_t([0.3, 0.31], [0.4, 0.4])
@@ -88,8 +88,8 @@ def reproduction(out: Path, runs: Mapping[str, Sequence[Run]], *, parts: Sequenc
     }  # fmt: skip
     finding = {
         "kind": "reproduction", "experiment": "tensor-mnist", "title": "A small CNN", "sentence": "It comes near",
-        "caveats": ["Quick try: no evidence"], "missing": ["Not run yet: search"], "hardware": "an old laptop",
-        "quick": True, "protocol": "both", "models": [model], "faults": [fault], "claims": [claim], "parts": parts,
+        "caveats": ["It has faults"], "missing": ["Not run yet: search"], "hardware": "an old laptop",
+        "quick": False, "protocol": "both", "models": [model], "faults": [fault], "claims": [claim], "parts": parts,
     }  # fmt: skip
     members = [Member("two_conv_cnn", run.recipe.seed, run) for side in runs for run in runs[side]]
     study = Workspace(out).write_study("reproduce", {"kind": "reproduction", "command": "convoy reproduce x"}, members)
@@ -99,8 +99,20 @@ def reproduction(out: Path, runs: Mapping[str, Sequence[Run]], *, parts: Sequenc
 
 def test_first_screen_says_what_is_missing_and_what_lies_outside(text):
     first = text[: text.index("The price of each fault")]
-    for told in ("It comes near", "Not run yet: search", "Quick try: no evidence", "outside:", "fewer than counted"):
+    for told in ("It comes near", "Not run yet: search", "It has faults", "prediction interval", "fewer than counted"):
         assert told in first
+
+
+@pytest.mark.usefixtures("words_alone")
+@pytest.mark.parametrize("quick", [{"quick": True}, {"quick": False, "asked": {"limit": 300, "epochs": None}}])
+def test_quick_or_limited_page_has_no_verdict(runs, tmp_path, quick):
+    study = reproduction(tmp_path, runs)
+    write_json(study.path / "finding.json", {**study.finding, **quick})
+    text = Page(write_report(study).read_text()).text
+    first = text[: text.index("How it was made")]
+    assert "no verdict" in first
+    for word in ("outside", "inside the", "lowers the", "raises the", "Bold: it moved"):
+        assert word not in first
 
 
 def test_every_figure_of_the_report_is_a_file(study):

@@ -387,6 +387,15 @@ def test_quick_says_first_that_it_is_no_evidence(experiment: Path, tmp_path: Pat
     assert study.finding["sentence"].startswith("Quick try, no evidence")
 
 
+def test_a_quick_try_decides_no_claim(experiment: Path, tmp_path: Path) -> None:
+    study = again(experiment, tmp_path, quick=True, only=["claims"])
+
+    trained = [claim for claim in study.finding["claims"] if claim["runs"]]
+    assert trained
+    assert {claim["verdict"] for claim in trained} == {"cannot be told"}
+    assert all("no verdict" in claim["words"] for claim in trained)
+
+
 def test_all_experiments_come_under_one_roof(
     experiment: Path, archive: Path, whole: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

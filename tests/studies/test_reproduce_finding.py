@@ -12,7 +12,7 @@ from tests.fake_runs import FakeModel, Setting, fake_run
 from convoy.archive import keep
 from convoy.files import write_arrays, write_json
 from convoy.runs import Run
-from convoy.stats import nadeau_bengio_test, welch, wilson
+from convoy.stats import Estimate, nadeau_bengio_test, t_interval, welch, wilson
 from convoy.studies.experiment import Fault, Model
 from convoy.studies.reproduce_finding import correct_together, fault_row, model_row, same_bits, sentence
 
@@ -107,6 +107,67 @@ def test_a_ranking_from_one_seed_is_answered_by_the_spread_of_both_and_image_by_
     assert "of alexnet it may say anything from " in words
     assert "resnet18_shared minus alexnet, seed by seed: " in words
     assert words.endswith("3 of 3 pairs of runs can be told apart (exact McNemar, Holm)")
+
+
+def test_a_fault_of_a_quick_try_has_its_numbers_and_no_verdict(tmp_path: Path) -> None:
+    fault = Fault(name="f", sentence="s", base="b", faults=("last_weights",))
+    without, with_ = runs(tmp_path, "resnet18", 0.99), runs(tmp_path, "alexnet", 0.9)
+    full, quick = (fault_row(fault, "test_accuracy", without, with_, quick=quick) for quick in (False, True))
+    correct_together([full])
+    correct_together([quick], quick=True)
+
+    assert full["moved"]
+    assert full["words"].startswith("moved")
+    assert not quick["moved"]
+    assert "moved" not in quick["words"]
+    assert "no verdict" in quick["words"]
+    assert (quick["effect"], quick["p_holm"]) == (full["effect"], full["p_holm"])
+
+
+def model_of(label: str, published: float, measured: Estimate) -> dict[str, Any]:
+    measures = {"test_accuracy": measured.as_json()}
+    return {"label": label, "published": {"test_accuracy": published}, "as_published": measures, "corrected": None}
+
+
+SEVERAL = t_interval([0.9598, 0.9670, 0.9719], step=1 / 10_000)
+
+
+@pytest.mark.parametrize(
+    ("published", "measured", "said"),
+    [
+        (0.9744, SEVERAL, "is inside the prediction interval"),
+        (0.9984, SEVERAL, "points above the prediction interval"),
+        (0.9713, wilson(9702, 10_000), "within the image noise of two runs"),
+        (0.9900, wilson(9702, 10_000), "1.98 points above it, more than the image noise of two runs"),
+    ],
+)
+def test_the_sentence_compares_one_more_run(published: float, measured: Estimate, said: str) -> None:
+    models = [model_of("lenet", published, measured)]
+    finding: dict[str, Any] = {"models": models, "faults": [], "claims": [], "parts": [], "quick": False}
+
+    assert said in sentence(finding)
+    for reduced in ({"quick": True}, {"asked": {"limit": 100}}, {"asked": {"epochs": 1}}):
+        assert "is not compared" in sentence(finding | reduced)
+        assert "points" not in sentence(finding | reduced)
+
+
+def test_the_sentence_counts_the_published_numbers_that_agree() -> None:
+    models = [
+        model_of("lenet", 0.9744, SEVERAL),
+        model_of("alexnet", 0.9713, wilson(9702, 10_000)),
+        model_of("googlenet", 0.9, wilson(9702, 10_000)),
+    ]
+    finding: dict[str, Any] = {"models": models, "faults": [], "claims": [], "parts": [], "quick": False}
+
+    words = sentence(finding)
+
+    assert words.startswith(
+        "Of 3 published test accuracies, 2 are in agreement with the runs as published (lenet, alexnet)"
+    )
+    assert "1 is below (googlenet)" in words
+    quick = sentence(finding | {"quick": True})
+    assert "96.62 % (lenet) to 97.02 % (googlenet)" in quick
+    assert "not compared (quick try)" in quick
 
 
 def test_only_a_fault_of_one_seed_is_held_against_another_recipe() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from convoy.prediction import prediction_interval
 from convoy.reporting.content import clean, shortened
 from convoy.reporting.measures import Measure, measure
 from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, Look
@@ -18,7 +19,7 @@ from convoy.stats import Estimate
 ROW_INCHES = 0.62
 EFFECT_INCHES = 0.5
 APART = 0.14  # of the two protocols, in rows
-Verdict = Literal["moved", "not told apart", "moved nothing", "no interval"]
+EffectVerdict = Literal["moved", "not told apart", "moved nothing", "no interval", "no verdict"]
 
 
 class Span(NamedTuple):
@@ -34,6 +35,7 @@ class Row(NamedTuple):
     published: float | None
     as_published: Span | None
     corrected: Span | None
+    one_more: Span | None = None  # the prediction interval for one more run as published
 
 
 class MeasuredNumbers(NamedTuple):
@@ -46,7 +48,7 @@ class Effect(NamedTuple):
 
     name: str
     span: Span
-    verdict: Verdict
+    verdict: EffectVerdict
 
 
 class EffectNumbers(NamedTuple):
@@ -74,8 +76,19 @@ def measured_numbers(models: Sequence[Mapping[str, Any]], name: str) -> Measured
         spans = [span_of((model[protocol] or {}).get(name), shown.scale) for protocol in ("as_published", "corrected")]
         published = model["published"].get(name)
         if any(spans):
-            rows.append(Row(model["label"], None if published is None else shown.scale * published, *spans))
+            one_more = _one_more((model["as_published"] or {}).get(name), shown.scale)
+            published = None if published is None else shown.scale * published
+            rows.append(Row(model["label"], published, spans[0], spans[1], one_more))
     return MeasuredNumbers(shown, tuple(rows)) if rows else None
+
+
+def _one_more(value: float | Mapping[str, Any] | None, scale: float) -> Span | None:
+    if not isinstance(value, Mapping):
+        return None
+    runs = Estimate.from_json(value)
+    if runs.interval != "t" or runs.n < 2:
+        return None
+    return span_of(prediction_interval(runs).as_json(), scale)
 
 
 def draw_measured(axes: Axes, numbers: MeasuredNumbers, look: Look) -> None:
@@ -89,6 +102,9 @@ def draw_measured(axes: Axes, numbers: MeasuredNumbers, look: Look) -> None:
             if span is not None:
                 y = place + (side if both else 0.0)
                 (_draw_bar if bars else _draw_mark)(axes, span, y, row.label, look, hollow=side < 0)
+        if row.one_more is not None and not bars:
+            y = place - (APART if both else 0.0)
+            axes.plot((row.one_more.low, row.one_more.high), (y, y), color=look.colour(row.label), linewidth=1)
         if row.published is not None:
             axes.plot((row.published,) * 2, (place - 0.3, place + 0.3), color=INK, linewidth=2, solid_capstyle="butt")
         axes.text(0, place - 0.34, name, transform=axes.get_yaxis_transform(), va="bottom")
@@ -117,7 +133,8 @@ def _draw_bar(axes: Axes, span: Span, y: float, label: str, look: Look, *, hollo
 
 
 def _limit(axes: Axes, numbers: MeasuredNumbers, bars: bool) -> None:
-    spans = [span for row in numbers.rows for span in row[2:] if span is not None]
+    spans = [span for row in numbers.rows for span in (row.as_published, row.corrected) if span is not None]
+    spans += [row.one_more for row in numbers.rows if row.one_more is not None and not bars]
     published = [row.published for row in numbers.rows if row.published is not None]
     highest = max([*published, *(span.high for span in spans)])
     if bars:
@@ -155,10 +172,12 @@ def measured_caption(panels: Sequence[MeasuredNumbers]) -> str:
     accuracy = any(numbers.measure.unit == "%" for numbers in panels)
     if accuracy:
         told.append("Pale bars: 95 % intervals; the axis of an accuracy does not begin at 0.")
+    if any(row.one_more is not None for numbers in panels for row in numbers.rows if numbers.measure.unit == "%"):
+        told.append("Thin line: 95 % prediction interval for one more run as published, such as the published one.")
     return " ".join(told)
 
 
-def effect_numbers(faults: Sequence[Mapping[str, Any]]) -> list[EffectNumbers]:
+def effect_numbers(faults: Sequence[Mapping[str, Any]], *, quick: bool = False) -> list[EffectNumbers]:
     """The faults of a finding that were priced, strongest first: all that act on accuracies, then a group a measure."""
     groups: dict[str, list[tuple[str, Effect]]] = {}
     for fault in faults:
@@ -168,7 +187,7 @@ def effect_numbers(faults: Sequence[Mapping[str, Any]]) -> list[EffectNumbers]:
             told = verdict(fault)
             if told == "moved nothing":  # an interval would be the grain's alone
                 span = Span(0.0, 0.0, 0.0)
-            effect = Effect(clean(fault["name"].replace("_", " ")), span, told)
+            effect = Effect(clean(fault["name"].replace("_", " ")), span, "no verdict" if quick else told)
             groups.setdefault(shown.unit or fault["measure"], []).append((fault["measure"], effect))
     found = []
     for group in groups.values():
@@ -183,7 +202,7 @@ def effect_numbers(faults: Sequence[Mapping[str, Any]]) -> list[EffectNumbers]:
     return sorted(found, key=lambda numbers: numbers.measure.unit != "%")
 
 
-def verdict(fault: Mapping[str, Any]) -> Verdict:
+def verdict(fault: Mapping[str, Any]) -> EffectVerdict:
     effect = fault["effect"]
     if fault["moved"]:
         return "moved"
@@ -206,7 +225,7 @@ def draw_effects(axes: Axes, numbers: EffectNumbers) -> None:
         axes.plot(span.mean, place, "o", color=colour, markersize=6.5, markeredgewidth=0, clip_on=False)
         axes.text(0, place - 0.24, name, transform=across, va="bottom", bbox=backed)
         told = numbers.measure.parts(span.mean / numbers.measure.scale, signed=True)[0]
-        told = told if effect.verdict == "moved" else effect.verdict
+        told = told if effect.verdict in ("moved", "no verdict") else effect.verdict
         axes.text(1, place - 0.24, told, transform=across, va="bottom", ha="right", color=MUTED, bbox=backed)
     axes.set_ylim(len(shown) - 0.5, -0.8)
     axes.set_yticks([])
@@ -235,6 +254,7 @@ def effects_caption(panels: Sequence[EffectNumbers]) -> str:
         ("moved nothing", "moved nothing at all"),
         ("not told apart", "cannot be told apart from no effect with these runs (grey)"),
         ("no interval", "ha{} no interval: one run against the others, or one pair of runs"),
+        ("no verdict", "ha{} no verdict: this is a quick try"),
     ):
         names = list(dict.fromkeys(f"“{effect.name}”" for effect in effects if effect.verdict == kind))
         if names:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from convoy.files import read_json
+from convoy.prediction import is_quick, withheld_from
 from convoy.reporting import figures_losses as losses_
 from convoy.reporting import figures_protocols as protocols_
 from convoy.reporting import figures_reproduction as figures_
@@ -86,7 +87,9 @@ def reproduction_page(study: Study, folder: Path, page_of: Callable[[Study, Path
         title=clean(finding["title"]),
         sentence=clean(finding["sentence"]),
         caveats=tuple(clean(caveat) for caveat in (*finding["missing"], *finding["caveats"])),
-        tables=tables_.result_tables(finding["models"], clean(finding.get("hardware") or ""), _machine(groups)),
+        tables=tables_.result_tables(
+            finding["models"], clean(finding.get("hardware") or ""), _machine(groups), withheld_from(finding)
+        ),
         sections=tuple(section for section in shown if section),
         labels=found.labels,
         alike=found.alike,
@@ -124,7 +127,8 @@ def _faults(finding: Mapping[str, Any]) -> Section | None:
     if not faults:
         return None
     blocks: list[Block] = []
-    numbers = figures_.effect_numbers(faults)
+    quick = is_quick(finding)
+    numbers = figures_.effect_numbers(faults, quick=quick)
     if numbers:
         panels = tuple(
             Panel(
@@ -136,8 +140,8 @@ def _faults(finding: Mapping[str, Any]) -> Section | None:
             )
             for each in numbers
         )
-        blocks.append(Chart("faults", "What each fault moved", panels, figures_.effects_caption(numbers)))
-    what, prices = tables_.faults_tables(faults)
+        blocks.append(Chart("faults", "Effect of each fault", panels, figures_.effects_caption(numbers)))
+    what, prices = tables_.faults_tables(faults, quick=quick)
     return Section("The price of each fault", (what, *blocks, prices))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from convoy.prediction import Agreement, Reason, Verdict, compare_published
 from convoy.reporting.content import Cell, Column, Table, clean
 from convoy.reporting.figures_reproduction import verdict
 from convoy.reporting.measures import Measure, measure
@@ -18,7 +19,15 @@ PROTOCOLS = {"as_published": "as published", "corrected": "corrected"}
 FIRST = ("test_accuracy", "validation_accuracy", "train_seconds", "total_seconds", "parameters")
 ALWAYS = ("test_accuracy",)  # shown where nothing was published as well
 MANY_EPOCHS = 12
-OVER_SEEDS = "±: half-width of the 95 % interval over seeds (Student's t)."
+OVER_SEEDS = "±: half-width of the 95 % interval of the mean over seeds (Student's t)."
+PREDICTED = (
+    "The published value is one more run: it is compared with the 95 % prediction interval, mean ± t sd √(1 + 1/n), "
+    "over seeds on the same test images. A run scored on other images varies more."
+)
+TWO_RUNS = (
+    "With one seed the 95 % interval of the difference of two independent shares (Newcombe) covers the images of both "
+    "runs, and no other seed."
+)
 OVER_IMAGES = "A range is the 95 % interval over the images (Wilson), of one seed."
 PAIRED = "Difference: as published minus corrected, seed by seed."
 Model = Mapping[str, Any]  # an entry of finding["models"]
@@ -32,12 +41,16 @@ def measures_of(models: Sequence[Model]) -> list[Measure]:
     return [measure(name) for name in order]
 
 
-def result_tables(models: Sequence[Model], hardware: str, measured_on: str) -> tuple[Table, ...]:
-    """One for each measure, a row a model."""
-    return tuple(_result_table(models, shown, hardware, measured_on) for shown in measures_of(models))
+def result_tables(
+    models: Sequence[Model], hardware: str, measured_on: str, withheld: Reason | None
+) -> tuple[Table, ...]:
+    """One for each measure, a row a model. `withheld`: why no published number is compared."""
+    return tuple(_result_table(models, shown, hardware, measured_on, withheld) for shown in measures_of(models))
 
 
-def _result_table(models: Sequence[Model], shown: Measure, hardware: str, measured_on: str) -> Table:
+def _result_table(
+    models: Sequence[Model], shown: Measure, hardware: str, measured_on: str, withheld: Reason | None
+) -> Table:
     columns = (
         Column("Model", numeric=False),
         Column("Published", shown.unit),
@@ -47,13 +60,19 @@ def _result_table(models: Sequence[Model], shown: Measure, hardware: str, measur
         *(() if shown.exact else (Column("n", "seeds"),)),
         Column("The published value", numeric=False),
     )
-    rows = []
+    rows, agreements = [], []
     for model in models:
         values = [(model[protocol] or {}).get(shown.name) for protocol in PROTOCOLS]
         published = model["published"].get(shown.name)
         if published is None and values == [None, None]:
             continue
-        told = against_published(shown, published, values[0])
+        agreement = agreement_of(shown, published, values[0], withheld)
+        agreements.append(agreement)
+        miscounted = (
+            shown.exact and published is not None and values[0] is not None and _mean_of(values[0]) != published
+        )
+        # Of one run there is no mark: with another seed it may be apart by any amount.
+        bold = miscounted or agreement.beyond is not None
         rows.append(
             (
                 Cell(model["label"], key=model["label"]),
@@ -61,38 +80,61 @@ def _result_table(models: Sequence[Model], shown: Measure, hardware: str, measur
                 *(Cell(*shown.parts(value)) for value in values),
                 _difference(model, shown, values),
                 *(() if shown.exact else (Cell(_seeds(model)),)),
-                Cell(told, bold=told.startswith("outside")),
+                Cell(against_published(shown, published, values[0], agreement), bold=bold),
             )
         )
-    return Table(columns, tuple(rows), _note(models, shown, hardware, measured_on), shown.title)
+    return Table(columns, tuple(rows), _note(models, shown, hardware, measured_on, agreements), shown.title)
 
 
-def against_published(shown: Measure, published: float | None, value: float | Mapping[str, Any] | None) -> str:
-    """Where a published value lies, seen from what its own protocol gave here."""
+def agreement_of(
+    shown: Measure, published: float | None, value: float | Mapping[str, Any] | None, withheld: Reason | None
+) -> Agreement:
+    """Counts and seconds are not estimates of one quantity: they have no agreement but the words of their ratio."""
+    if shown.exact or shown.of_machine or (value is not None and not isinstance(value, Mapping)):
+        return Agreement(Verdict.NOT_COMPARED)
+    return compare_published(published, None if value is None else Estimate.from_json(value), withheld)
+
+
+def against_published(
+    shown: Measure, published: float | None, value: float | Mapping[str, Any] | None, agreement: Agreement
+) -> str:
+    """How a published value compares with what its own protocol gave here."""
     if published is None:
         return "none published"
     if value is None:
         return "not measured as published"
+    mean = _mean_of(value)
     if shown.exact:
-        return _counted(published, value)
-    estimate = Estimate.from_json(value) if isinstance(value, Mapping) else None
-    mean = estimate.mean if estimate else float(value)  # type: ignore[arg-type]
+        return _counted(published, mean)
     if shown.of_machine:
         return _times(published, mean) if shown.name != "images_per_second" else _times(mean, published)
     side = "above" if published > mean else "below"
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return f"{shown.distance(published - mean)} {side}; one run, no interval"
-    if estimate.low <= published <= estimate.high:
-        return "inside the interval"
-    edge = estimate.high if published > estimate.high else estimate.low
-    return f"outside: {shown.distance(published - edge)} {side} the interval"
+    apart = f"{shown.distance(published - mean)} {side}"
+    if agreement.reason is not None or agreement.interval is None:
+        return f"{apart}; no verdict: {(agreement.reason or Reason.NO_INTERVAL).value}"
+    if agreement.interval.interval == "newcombe":
+        if agreement.verdict is Verdict.INSIDE:
+            return "within the image noise of two runs"
+        return f"{apart}, more than the image noise of two runs; other seeds were not run"
+    interval = f"the prediction interval ({_ends(shown, agreement.interval)})"
+    if agreement.beyond is None:
+        return f"inside {interval}"
+    return f"outside: {shown.distance(agreement.beyond)} {side} {interval}"
 
 
-def _counted(published: float, value: float | Mapping[str, Any]) -> str:
-    counted = value["mean"] if isinstance(value, Mapping) else value
+def _mean_of(value: Any) -> float:
+    """Of an estimate as findings have it, or of a number."""
+    return value["mean"] if isinstance(value, Mapping) else value
+
+
+def _ends(shown: Measure, interval: Estimate) -> str:
+    return f"{shown.number(interval.low or 0.0)} to {shown.number(interval.high or 0.0)}"
+
+
+def _counted(published: float, counted: float) -> str:
     if counted == published:
         return "the same"
-    return f"outside: {abs(published - counted):,.0f} {'more' if published > counted else 'fewer'} than counted"
+    return f"{abs(published - counted):,.0f} {'more' if published > counted else 'fewer'} than counted"
 
 
 def _times(published: float, measured: float) -> str:
@@ -116,7 +158,9 @@ def _seeds(model: Model) -> str:
     return " and ".join(found)
 
 
-def _note(models: Sequence[Model], shown: Measure, hardware: str, measured_on: str) -> str:
+def _note(
+    models: Sequence[Model], shown: Measure, hardware: str, measured_on: str, agreements: Sequence[Agreement]
+) -> str:
     values = [(model[protocol] or {}).get(shown.name) for model in models for protocol in PROTOCOLS]
     kinds = {value["interval"] for value in values if isinstance(value, Mapping) and value["low"] is not None}
     told = []
@@ -126,18 +170,23 @@ def _note(models: Sequence[Model], shown: Measure, hardware: str, measured_on: s
         told += ["The passes over validation and test images are counted."] if shown.name == "total_seconds" else []
     told += [OVER_SEEDS] if "t" in kinds else []
     told += [OVER_IMAGES] if "wilson" in kinds else []
+    compared = {agreement.interval.interval for agreement in agreements if agreement.interval is not None}
+    told += [PREDICTED] if "prediction" in compared else []
+    told += [TWO_RUNS] if "newcombe" in compared else []
     told += [PAIRED] if any(shown.name in (model.get("difference") or {}) for model in models) else []
     return " ".join(told)
 
 
-def faults_tables(faults: Sequence[Mapping[str, Any]]) -> tuple[Table, Table]:
+def faults_tables(faults: Sequence[Mapping[str, Any]], *, quick: bool) -> tuple[Table, Table]:
     """What each fault is; and what it did, strongest first, accuracies before other measures."""
     told = {_named(fault): clean(fault["sentence"]) for fault in faults}
     columns = (Column("Fault", numeric=False), Column("What it is", numeric=False))
-    return Table(columns, tuple((Cell(name), Cell(what)) for name, what in told.items())), _prices_table(faults)
+    return Table(columns, tuple((Cell(name), Cell(what)) for name, what in told.items())), _prices_table(
+        faults, quick=quick
+    )
 
 
-def _prices_table(faults: Sequence[Mapping[str, Any]]) -> Table:
+def _prices_table(faults: Sequence[Mapping[str, Any]], *, quick: bool) -> Table:
     columns = (
         Column("Fault", numeric=False),
         Column("Without"),
@@ -152,7 +201,11 @@ def _prices_table(faults: Sequence[Mapping[str, Any]]) -> Table:
         shown = measure(fault["measure"])
         rows.append(
             (
-                Cell(_named(fault), f"{shown.words}{shown.unit and f', {shown.unit}'}", bold=bool(fault["moved"])),
+                Cell(
+                    _named(fault),
+                    f"{shown.words}{shown.unit and f', {shown.unit}'}",
+                    bold=bool(fault["moved"]) and not quick,
+                ),
                 Cell(*shown.parts(fault["without"])),
                 Cell(*shown.parts(fault["with"])),
                 _effect(fault, shown),
@@ -163,8 +216,9 @@ def _prices_table(faults: Sequence[Mapping[str, Any]]) -> Table:
     unpaired = any(not fault.get("paired", True) for fault in faults)
     note = (
         "Effect: with the fault minus without, everything else the same, pair by pair (as a rule seed by seed); 95 % "
-        "intervals. p: paired t test, corrected by Holm's method over all rows that are tested. Bold: it moved the "
-        f"number.{' Where the words say “not paired”, interval and test are Welch’s.' if unpaired else ''}"
+        "intervals. p: paired t test, corrected by Holm's method over all rows that are tested. "
+        f"{'Quick try: no verdict.' if quick else 'Bold: it moved the number.'}"
+        f"{' Where the words say “not paired”, interval and test are Welch’s.' if unpaired else ''}"
     )
     return Table(columns, tuple(rows), note, "What each fault did")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from convoy.files import read_json
+from convoy.prediction import is_quick
 from convoy.reporting.content import Cell, Code, Column, Page, Section, Table, clean
 from convoy.reporting.measures import measure
 from convoy.reporting.reproduction_parts import report_link
@@ -20,7 +21,7 @@ def reproductions_page(study: Study, folder: Path) -> Page:
     columns = (
         Column("Experiment", numeric=False),
         Column("What came out", numeric=False),
-        Column("The fault that moved most", numeric=False),
+        Column("The fault with the largest effect", numeric=False),
         *(Column(verdict.capitalize(), "claims") for verdict in VERDICTS),
     )
     rows = []
@@ -53,6 +54,8 @@ def reproductions_page(study: Study, folder: Path) -> Page:
 
 def worst_fault(finding: Mapping[str, Any]) -> str:
     """The fault that moved an accuracy most; of others none is worse than another."""
+    if is_quick(finding):
+        return "quick try: no verdict"
     moved = [fault for fault in finding["faults"] if fault["moved"] and measure(fault["measure"]).unit == "%"]
     if not moved:
         return "none moved an accuracy" if finding["faults"] else "none was priced"

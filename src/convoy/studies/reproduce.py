@@ -139,8 +139,11 @@ class _Reproduction:
             whole = [(a, b) for a, b in own if a is not None and (b is not None or alone)]
             if whole:
                 without_runs, with_runs = [a for a, _ in whole], [b for _, b in whole if b is not None]
-                rows += [findings.fault_row(fault, measure, without_runs, with_runs) for measure in fault.measure]
-        findings.correct_together(rows)
+                rows += [
+                    findings.fault_row(fault, measure, without_runs, with_runs, quick=self.scope.limited)
+                    for measure in fault.measure
+                ]
+        findings.correct_together(rows, quick=self.scope.limited)
         self.finding["faults"] = rows
         return finished
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from convoy.files import write_json
+from convoy.prediction import is_quick
 from convoy.runs import Study, Workspace
 from convoy.studies.reproduce_finding import QUICK
 
@@ -24,10 +25,14 @@ def gather(found: Mapping[str, Study], waiting: Sequence[str], out: str | Path, 
     faults = [fault for finding in findings for fault in finding["faults"]]
     whole = sum(not finding["missing"] for finding in findings)
     moved = sum(fault["moved"] for fault in faults)
-    sentence = (
-        f"{whole} of {len(entries)} experiments done again in all their parts: {moved} of {len(faults)} effects of "
-        f"faults stand out, {claims.count('holds')} of {len(claims)} claims hold"
-    )
+    sentence = f"{whole} of {len(entries)} experiments done again in all their parts"
+    if any(map(is_quick, findings)):
+        sentence += "; quick try, no verdict on faults or claims"
+    else:
+        sentence += (
+            f": {moved} of {len(faults)} effects of faults stand out, {claims.count('holds')} of {len(claims)} "
+            "claims hold"
+        )
     missing = [f"{finding['experiment']}: {told}" for finding in findings for told in finding["missing"]]
     caveats = [*([QUICK] if any(finding["quick"] for finding in findings) else []), *missing]
     write_json(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convoy.archive import bits
+from convoy.prediction import Agreement, Reason, Verdict, compare_published, is_quick, withheld_from
 from convoy.runs import Member, Run
 from convoy.stats import (
     Estimate,
@@ -91,12 +92,12 @@ def _differences(model: Model, runs: Mapping[str, Mapping[int, Run]], measures: 
     return differences or None
 
 
-def fault_row(fault: Fault, measure: str, without: Sequence[Run], with_: Sequence[Run]) -> Row:
+def fault_row(fault: Fault, measure: str, without: Sequence[Run], with_: Sequence[Run], *, quick: bool = False) -> Row:
     """What one fault did to one measure; `without` and `with_` are pairs, in their order."""
     row: Row = {"name": fault.name, "sentence": fault.sentence, "measure": measure}
     row |= {"over": fault.unit, "paired": fault.paired, "p": None, "p_holm": None, "moved": False, "same": False}
     if fault.of_one_seed:
-        return row | _one_seed(fault, measure, without, with_)
+        return row | _one_seed(fault, measure, without, with_, quick=quick)
     a, b = values_of(with_, measure), values_of(without, measure)
     empty: Row = {"without": None, "with": None, "effect": None}
     if a is None or b is None:
@@ -123,7 +124,7 @@ def fault_row(fault: Fault, measure: str, without: Sequence[Run], with_: Sequenc
     }
 
 
-def _one_seed(fault: Fault, measure: str, base: Sequence[Run], against: Sequence[Run]) -> Row:
+def _one_seed(fault: Fault, measure: str, base: Sequence[Run], against: Sequence[Run], *, quick: bool) -> Row:
     """Its price is how far the first run alone lies from the mean over seeds, and how far one run may lie."""
     values = values_of(base, measure)
     if values is None or len(values) < 2:
@@ -132,7 +133,8 @@ def _one_seed(fault: Fault, measure: str, base: Sequence[Run], against: Sequence
     over, first = t_interval(values, step=MEASURES[measure].grain(base[0])), t_interval(values[:1])
     words = f"one run alone{f' of {label_of(fault.base)}' if against else ''} {_says(values, measure, fault)}"
     if (others := values_of(against, measure)) is not None and fault.against is not None:
-        words += f"; of {label_of(fault.against)} it {_says(others, measure, fault)}; {_ranking(fault, base, against)}"
+        words += f"; of {label_of(fault.against)} it {_says(others, measure, fault)}"
+        words += "" if quick else f"; {_ranking(fault, base, against)}"
     return {
         "without": over.as_json(),
         "with": first.as_json(),
@@ -180,30 +182,36 @@ def _over_folds(
     return welch(a, b, overlap=n_test / n_train, step=grain)
 
 
-def correct_together(rows: Sequence[Row]) -> None:
-    """Holm's correction over all rows, a fault and a measure each, that have a p value; and what is then said."""
+def correct_together(rows: Sequence[Row], *, quick: bool = False) -> None:
+    """Holm's correction over all rows, a fault and a measure each, that have a p value; and what is then said.
+
+    Nothing that was trained in a `quick` try is said to have moved a number.
+    """
     tested = [row for row in rows if row["p"] is not None]
     for row, adjusted in zip(tested, holm([row["p"] for row in tested]), strict=True):
-        row |= {"p_holm": adjusted, "moved": distinguishable(adjusted)}
+        row |= {"p_holm": adjusted, "moved": distinguishable(adjusted) and not quick}
     for row in rows:
-        row["words"] = row["words"] or _words(row)
+        row["words"] = row["words"] or _words(row, quick=quick)
         del row["same"]
 
 
-def _words(row: Row) -> str:
+def _words(row: Row, *, quick: bool) -> str:
     effect, measure = Estimate.from_json(row["effect"]), row["measure"]
     if row["same"]:
-        return f"moved nothing: the same bits, run for run, over {_pairs(effect.n, row)}"
+        return f"{'' if quick else 'moved nothing: '}the same bits, run for run, over {_pairs(effect.n, row)}"
     if MEASURES[measure].exact:
         if effect.mean == 0:
             return f"does not change the {_name(measure)}"
         return f"changes the {_name(measure)} by {_number(effect.mean, measure)}"
     told = _number(effect.mean, measure)
     if effect.half_width is None:
-        return f"{told} {_name(measure)} in one pair of runs, which has no interval: cannot be told from chance"
+        why = "quick try, no verdict" if quick else "which has no interval: cannot be told from chance"
+        return f"{told} {_name(measure)} in one pair of runs, {why}"
     half = _number(effect.half_width, measure, signed=False)
     basis = f"{told.removesuffix(' points')} ± {half}, n = {_pairs(effect.n, row)}, p = {_p(row['p_holm'])}"
     unknown = "; whether it changed a bit, these archived runs do not tell" if row["same"] is None else ""
+    if quick:
+        return f"{_name(measure)}: {basis}; quick try, no verdict"
     return f"{'moved' if row['moved'] else 'cannot be told from no effect on'} the {_name(measure)}: {basis}{unknown}"
 
 
@@ -217,8 +225,8 @@ def same_bits(a: Run, b: Run) -> bool | None:
 
 def sentence(finding: Row) -> str:
     """How near the models came to what was published, what the gravest fault did, how the claims fared."""
-    faults, claims = finding["faults"], finding["claims"]
-    told = [nearness] if (nearness := _nearness(finding["models"])) else []
+    faults, claims = ([], []) if is_quick(finding) else (finding["faults"], finding["claims"])
+    told = [nearness] if (nearness := _nearness(finding["models"], withheld_from(finding))) else []
     moved = [row for row in faults if row["moved"] and row["effect"] is not None and "accuracy" in row["measure"]]
     if moved:
         worst = max(moved, key=lambda row: abs(row["effect"]["mean"]))
@@ -231,7 +239,7 @@ def sentence(finding: Row) -> str:
         counts = [f"{sum(claim['verdict'] == verdict for claim in claims)} {verdict}" for verdict in VERDICTS]
         told.append(f"verdicts on {len(claims)} claims: {', '.join(counts)}")
     told = told or [part["sentence"] for part in finding["parts"]] or ["nothing was measured yet"]
-    whole = "; ".join(["quick try, no evidence", *told] if finding["quick"] else told)
+    whole = "; ".join(["quick try, no evidence", *told] if is_quick(finding) else told)
     return whole[:1].upper() + whole[1:]
 
 
@@ -249,26 +257,69 @@ def caveats(
     return [*told, *notes]
 
 
-def _nearness(models: Sequence[Row]) -> str:
-    """The widest distance between a published test accuracy and the one of the same protocol here; "" for none."""
-    gaps = []
+def _nearness(models: Sequence[Row], withheld: Reason | None) -> str:
+    """How the published test accuracies compare with the runs of the same protocol here; "" where none was measured."""
+    compared: list[tuple[str, float, Estimate, Agreement]] = []
     for row in models:
-        found = (row["as_published"] or {}).get("test_accuracy")
-        if found is not None and "test_accuracy" in row["published"]:
-            gaps.append((found["mean"] - row["published"]["test_accuracy"], row["label"]))
-    if gaps:
-        widest, label = max(gaps, key=lambda gap: abs(gap[0]))
-        side = "above" if widest > 0 else "below"
-        told = f"{_number(abs(widest), 'test_accuracy', signed=False)} {side} the report's test accuracy"
-        if len(gaps) == 1:
-            return f"run as published, {label} comes out {told}"
-        return f"run as published, the models come out at most {told} ({label})"
+        table = (row["as_published"] or {}).get("test_accuracy")
+        if table is not None and "test_accuracy" in row["published"]:
+            published, measured = row["published"]["test_accuracy"], Estimate.from_json(table)
+            compared.append((row["label"], published, measured, compare_published(published, measured, withheld)))
+    if len(compared) == 1:
+        ((label, published, measured, agreement),) = compared
+        reached = f"run as published, {label} reaches {_plain(measured.mean, 'test_accuracy')} test accuracy"
+        return f"{reached}; the published {_plain(published, 'test_accuracy')} {_agreement(agreement)}"
+    if compared and withheld is not None:
+        (low, lowest), *_, (high, highest) = sorted((measured.mean, label) for label, _, measured, _ in compared)
+        return (
+            f"run as published, the models reach {_plain(low, 'test_accuracy')} ({lowest}) to "
+            f"{_plain(high, 'test_accuracy')} ({highest}) test accuracy; the published ones are not compared "
+            f"({withheld.value})"
+        )
+    if compared:
+        return _agreements([(label, agreement) for label, _, _, agreement in compared])
     known = [(row["corrected"] or row["as_published"] or {}, row["label"]) for row in models]
     accuracies = [(found["test_accuracy"]["mean"], label) for found, label in known if "test_accuracy" in found]
     if not accuracies:
         return ""
     best, label = max(accuracies)
     return f"{'highest ' if len(accuracies) > 1 else ''}test accuracy {_plain(best, 'test_accuracy')} ({label})"
+
+
+def _agreement(agreement: Agreement) -> str:
+    """As the end of a sentence whose subject is the published test accuracy."""
+    if agreement.reason is not None:
+        return f"is not compared ({agreement.reason.value})"
+    assert agreement.interval is not None
+    assert agreement.difference is not None
+    side = agreement.verdict.value
+    if agreement.interval.interval == "newcombe":
+        if agreement.verdict is Verdict.INSIDE:
+            return "agrees with it within the image noise of two runs"
+        apart = _number(abs(agreement.difference), "test_accuracy", signed=False)
+        return f"is {apart} {side} it, more than the image noise of two runs; other seeds were not run"
+    low, high = (_plain(end or 0.0, "test_accuracy") for end in (agreement.interval.low, agreement.interval.high))
+    interval = f"the prediction interval for one more run ({low} to {high}, n = {agreement.interval.n} seeds)"
+    if agreement.beyond is None:
+        return f"is inside {interval}"
+    return f"is {_number(agreement.beyond, 'test_accuracy', signed=False)} {side} {interval}"
+
+
+def _agreements(compared: Sequence[tuple[str, Agreement]]) -> str:
+    counts = []
+    for verdict, words in (
+        (Verdict.INSIDE, "in agreement with the runs as published"),
+        (Verdict.ABOVE, "above"),
+        (Verdict.BELOW, "below"),
+        (Verdict.NOT_COMPARED, "not compared"),
+    ):
+        labels = [label for label, agreement in compared if agreement.verdict is verdict]
+        if labels:
+            counts.append(f"{len(labels)} {'is' if len(labels) == 1 else 'are'} {words} ({', '.join(labels)})")
+    kinds = {agreement.interval.interval for _, agreement in compared if agreement.interval is not None}
+    basis = {"prediction": "prediction intervals over seeds", "newcombe": "the image noise of two runs"}
+    by = f", by {' and '.join(words for kind, words in basis.items() if kind in kinds)}" if kinds else ""
+    return f"of {len(compared)} published test accuracies, {' and '.join(counts)}{by}"
 
 
 def _paired(a: Sequence[float], b: Sequence[float], step: float) -> tuple[Estimate, float | None]:

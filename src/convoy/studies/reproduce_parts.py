@@ -119,13 +119,20 @@ def finished_runs(entries: Sequence[Entry], out: Path) -> list[Run | None]:
 class Claims:
     """The claims of an experiment made ready, and their verdicts.
 
-    `asked` says what the overrides reduce further, such as "100 images".
+    `asked` says what the overrides reduce further, such as "100 images". A `quick` try decides no claim by training.
     """
 
     def __init__(
-        self, experiment: Experiment, overrides: Sequence[Override], *, seeds: int | None, whole: bool, asked: str
+        self,
+        experiment: Experiment,
+        overrides: Sequence[Override],
+        *,
+        seeds: int | None,
+        whole: bool,
+        quick: bool,
+        asked: str,
     ) -> None:
-        self._asked = asked
+        self._asked, self._quick = asked, quick
         self._checks = [
             claims.check(claim, whole=whole, overrides=overrides, seeds=seeds, folder=experiment.folder)
             for claim in experiment.claim
@@ -162,7 +169,10 @@ class Claims:
         if not self._asked or not trained:
             return verdict
         own = f"{verdict['reduced']}; of that only" if verdict["reduced"] else "only"
-        return verdict | {"reduced": f"{own} {self._asked}"}
+        verdict |= {"reduced": f"{own} {self._asked}"}
+        if not self._quick:
+            return verdict
+        return verdict | {"verdict": "cannot be told", "words": f"{verdict['words']}. Quick try: no verdict"}
 
 
 def counted(

@@ -20,6 +20,11 @@ class Scope:
     data_name: str | None = None
 
     @property
+    def limited(self) -> bool:
+        """A quick try, or fewer images: no verdict follows from its numbers."""
+        return bool(self.settings.quick or self.settings.limit)
+
+    @property
     def limit(self) -> int | None:
         return self.settings.limit or (self.experiment.quick.limit if self.settings.quick else None)
 
@@ -90,6 +95,7 @@ class Scope:
             self.overrides,
             seeds=self.seeds,
             whole=self.settings.whole,
+            quick=self.limited,
             asked=" and ".join([*self.reductions, *(f"{path} = {value}" for path, value in self.settings.set)]),
         )
 
