@@ -1,0 +1,126 @@
+"""The statistics of benchmarks/training_parity.py, and that its other side is what it claims to be."""
+
+import ast
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from scipy import stats
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+parity = load("training_parity")
+
+
+def around(mean: float, sd: float, n: int) -> np.ndarray:
+    """n numbers with exactly this mean and standard deviation."""
+    values = np.linspace(-1, 1, n)
+    return mean + sd * values / values.std(ddof=1)
+
+
+@pytest.mark.parametrize(
+    ("difference", "sd", "verdict"),
+    [
+        (0.0, 0.001, "equivalent"),
+        (0.0005, 0.0005, "equivalent"),  # a difference that is certain, and small
+        (0.004, 0.001, "different"),
+        (0.0, 0.005, "inconclusive"),
+        (0.0025, 0.003, "inconclusive"),
+    ],
+)
+def test_verdict(difference, sd, verdict):
+    assert parity.compare(around(0.97 + difference, sd, 10), around(0.97, sd, 10)).verdict == verdict
+
+
+def test_interval_and_equivalence_test_are_welchs_written_out():
+    convoy, plain = around(0.972, 0.004, 10), around(0.971, 0.002, 7)
+    variances = 0.004**2 / 10, 0.002**2 / 7
+    error = sum(variances) ** 0.5
+    freedom = sum(variances) ** 2 / (variances[0] ** 2 / 9 + variances[1] ** 2 / 6)
+    half = stats.t.ppf(0.95, freedom) * error
+    compared = parity.compare(convoy, plain)
+    assert (compared.low_90, compared.high_90) == pytest.approx((0.001 - half, 0.001 + half))
+    assert compared.p_equivalence == pytest.approx(stats.t.sf((0.002 - 0.001) / error, freedom))
+    assert compared.p_difference == pytest.approx(2 * stats.t.sf(0.001 / error, freedom))
+
+
+@pytest.mark.parametrize("difference", [-0.0019, -0.001, 0.0, 0.0007, 0.0015])
+@pytest.mark.parametrize("sd", [0.0005, 0.001, 0.002])
+def test_equivalent_exactly_where_the_interval_is_inside_the_margin(difference, sd):
+    compared = parity.compare(around(0.9 + difference, sd, 10), around(0.9, sd, 10))
+    inside = compared.low_90 > -parity.MARGIN and compared.high_90 < parity.MARGIN
+    assert (compared.verdict == parity.Verdict.EQUIVALENT) == inside
+
+
+def test_seeds_needed_show_equivalence_of_equal_means_in_80_percent_of_simulated_cases():
+    n = parity.seeds_needed(0.004, 0.002)
+    generator = np.random.default_rng(0)
+    convoy = generator.normal(0.97, 0.004, (20_000, n))
+    plain = generator.normal(0.97, 0.002, (20_000, n))
+    test = stats.ttest_ind(convoy, plain, axis=1, equal_var=False).confidence_interval(0.9)
+    shown = np.mean((test.low > -parity.MARGIN) & (test.high < parity.MARGIN))
+    assert shown == pytest.approx(0.8, abs=0.02)
+
+
+def test_seeds_are_asked_for_only_where_inconclusive():
+    assert parity.compare(around(0.9, 0.001, 10), around(0.9, 0.001, 10)).seeds_needed is None
+    assert parity.compare(around(0.9, 0.005, 10), around(0.9, 0.005, 10)).seeds_needed > 10
+
+
+def test_trainings_of_another_setting_are_not_counted():
+    setting = parity.SETTINGS[0]
+    longer = replace(setting, epochs=setting.epochs + 1)
+    records = [{**parity.key(each, "plain", 0), "test_accuracy": 0.9} for each in (setting, longer)]
+    assert parity.accuracies(setting, "plain", records) == [0.9]
+    assert parity.accuracies(setting, "convoy", records) == []
+
+
+def test_a_rerun_trains_only_what_is_missing(tmp_path, monkeypatch):
+    trained = []
+
+    def train(side):
+        def record(setting, data, seed, out):
+            trained.append((setting.network, side, seed))
+            return 0.9
+
+        return record
+
+    for side in parity.SIDES:
+        monkeypatch.setattr(parity, f"train_{side}", train(side))
+    monkeypatch.setattr(parity, "write_subset", lambda setting, source, folder: tmp_path / "data.npz")
+    settings = parity.SETTINGS[:1]
+    parity.train_missing(settings, {"mnist": "mnist"}, 1, tmp_path)
+    parity.train_missing(settings, {"mnist": "mnist"}, 2, tmp_path)
+    assert trained == [("lenet", side, seed) for seed in (0, 1) for side in parity.SIDES]
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"), [("LeNet", 44_426), ("TwoConvCNN", 698_942), ("BasicCNN", 1_147_466)]
+)
+def test_plain_networks_have_the_published_parameter_counts(network, parameters):
+    module = getattr(load("plain_training"), network)()
+    assert sum(parameter.numel() for parameter in module.parameters()) == parameters
+
+
+def test_plain_training_shares_no_code_with_convoy():
+    tree = ast.parse((BENCHMARKS / "plain_training.py").read_text())
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert {module.partition(".")[0] for module in modules} == {
+        "__future__", "argparse", "copy", "numpy", "torch",
+    }  # fmt: skip
