@@ -77,6 +77,28 @@ class BasicCNN(nn.Module):
         return self.fc2(F.relu(self.fc1(x)))
 
 
+def lenet_optimizer(net: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(net.parameters(), lr=1e-3)
+
+
+def two_conv_cnn_optimizer(net: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam(net.parameters(), lr=3e-4, weight_decay=1e-5)
+
+
+def basic_cnn_optimizer(net: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=5e-4)
+
+
+def step(
+    net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, clip_norm: float | None = None
+) -> None:
+    optimizer.zero_grad()
+    F.cross_entropy(net(x), y).backward()
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(net.parameters(), clip_norm)
+    optimizer.step()
+
+
 def load(path: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     with np.load(path) as arrays:
         x_train = torch.from_numpy(arrays["x_train"]).float() / 255
@@ -108,12 +130,10 @@ def train_lenet(path: str, epochs: int) -> float:
     x, y, x_test, y_test = load(path)
     train = torch.randperm(len(x))[len(x) // 5 :]  # the validation fifth decides nothing
     net = LeNet()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    optimizer = lenet_optimizer(net)
     for _ in range(epochs):
         for batch in train[torch.randperm(len(train))].split(128):
-            optimizer.zero_grad()
-            F.cross_entropy(net(x[batch]), y[batch]).backward()
-            optimizer.step()
+            step(net, optimizer, x[batch], y[batch])
     return accuracy(net, x_test, y_test)
 
 
@@ -125,14 +145,11 @@ def train_two_conv_cnn(path: str, epochs: int) -> float:
     mean, std = x[train].mean(), x[train].std()
     x, x_test = (x - mean) / std, (x_test - mean) / std
     net = TwoConvCNN()
-    optimizer = torch.optim.Adam(net.parameters(), lr=3e-4, weight_decay=1e-5)
+    optimizer = two_conv_cnn_optimizer(net)
     best, best_weights = -1.0, {}
     for _ in range(epochs):
         for batch in train[torch.randperm(len(train))].split(16):
-            optimizer.zero_grad()
-            F.cross_entropy(net(x[batch]), y[batch]).backward()
-            nn.utils.clip_grad_norm_(net.parameters(), 10)
-            optimizer.step()
+            step(net, optimizer, x[batch], y[batch], clip_norm=10)
         if (reached := accuracy(net, x[val], y[val])) > best:
             best, best_weights = reached, copy.deepcopy(net.state_dict())
     net.load_state_dict(best_weights)
@@ -147,13 +164,11 @@ def train_basic_cnn(path: str, epochs: int) -> float:
     mean = x[train].mean((0, 2, 3))[:, None, None]
     std = x[train].std((0, 2, 3))[:, None, None]
     net = BasicCNN()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=5e-4)
+    optimizer = basic_cnn_optimizer(net)
     best, best_weights = -1.0, {}
     for _ in range(epochs):
         for batch in train[torch.randperm(len(train))].split(128):
-            optimizer.zero_grad()
-            F.cross_entropy(net((crop_and_flip(x[batch]) - mean) / std), y[batch]).backward()
-            optimizer.step()
+            step(net, optimizer, (crop_and_flip(x[batch]) - mean) / std, y[batch])
         if (reached := accuracy(net, (x[val] - mean) / std, y[val])) > best:
             best, best_weights = reached, copy.deepcopy(net.state_dict())
     net.load_state_dict(best_weights)

@@ -9,7 +9,15 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
+
+import convoy
+from convoy.checkpoint import load_weights
+from convoy.data.augment import build as build_augmentation
+from convoy.data.batches import Batches, Normaliser
+from convoy.recipe import Recipe
+from convoy.training.plan import plan
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -107,6 +115,51 @@ def test_a_rerun_trains_only_what_is_missing(tmp_path, monkeypatch):
     parity.train_missing(settings, {"mnist": "mnist"}, 1, tmp_path)
     parity.train_missing(settings, {"mnist": "mnist"}, 2, tmp_path)
     assert trained == [("lenet", side, seed) for seed in (0, 1) for side in parity.SIDES]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "network", "optimizer", "clip_norm", "shape"),
+    [
+        ("classics-mnist/lenet-published", "LeNet", "lenet_optimizer", None, (1, 28)),
+        ("tensor-mnist/corrected", "TwoConvCNN", "two_conv_cnn_optimizer", 10, (1, 28)),
+        ("cifar-course/basic-cnn", "BasicCNN", "basic_cnn_optimizer", None, (3, 32)),
+    ],
+)
+def test_from_the_same_weights_and_batches_both_sides_train_the_same_weights(
+    recipe, network, optimizer, clip_norm, shape, tmp_path
+):
+    """In float64: in float32 the rounding of one processor would grow from step to step."""
+    channels, side = shape
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (400, channels, side, side), dtype=np.uint8)
+    labels = np.arange(400) % 10
+    np.savez(tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images[:20], y_test=labels[:20])
+    values = {"data.name": str(tmp_path / "data.npz"), "train.epochs": 1, "compute.precision": "float64"}
+    asked = Recipe.load(recipe, [*values.items(), ("compute.threads", 1)])
+    run = convoy.train(asked, out=tmp_path / "out", device="cpu", show=False)
+    trained = load_weights(run.path / "best.safetensors")
+
+    ready, module = plan(asked), load("plain_training")
+    net = getattr(module, network)().double()
+    begun = ready.starting_network()[0].state_dict()
+    net.load_state_dict(dict(zip(net.state_dict(), begun.values(), strict=True)))
+    plain = getattr(module, optimizer)(net)
+    normaliser = Normaliser(ready.prepared.mean, ready.prepared.std, torch.device("cpu"), torch.float64)
+    batches = Batches(
+        ready.prepared.train,
+        batch_size=asked.train.batch_size,
+        seed=asked.seed,
+        normaliser=normaliser,
+        augmentation=build_augmentation(asked.data.augment),
+        device=torch.device("cpu"),
+        dtype=torch.float64,
+    )
+    for step in range(batches.steps_per_epoch):
+        module.step(net, plain, *batches.at(0, step), clip_norm=clip_norm)
+
+    for name, value in zip(begun, net.state_dict().values(), strict=True):
+        assert torch.allclose(trained[name], value, rtol=1e-9, atol=1e-9), name
+        assert not torch.equal(begun[name].double(), trained[name]), name
 
 
 @pytest.mark.parametrize(
