@@ -261,7 +261,8 @@ class _Reproduction:
         }
         finding = {
             "kind": "reproduction", "experiment": experiment.name, "title": experiment.title, "about": experiment.about,
-            "hardware": experiment.hardware, "sentence": "", "caveats": [], "quick": settings.quick,
+            "hardware": experiment.hardware, "class_names": experiment.class_names,
+            "sentence": "", "caveats": [], "quick": settings.quick,
             "protocol": settings.protocol, "asked": asked, "missing": [], "models": [], "faults": [], "claims": [],
             "parts": [],
         }  # fmt: skip
