@@ -1,10 +1,10 @@
-"""Training images/s alone and beside one other busy process: Convoy against plain torch with a thread a core.
+"""Training images/s on a quiet machine and next to one or two busy processes: Convoy against plain torch.
 
     python benchmarks/contention.py [--rounds 5]
 
-LeNet, MNIST, batch 128, no augmentation. The other process is an endless loop in Python. Convoy trains an epoch a round
-with `compute.threads = "auto"`, so that the seconds it takes to notice the other process are in its number. Plain torch
-does the bare step on one resident batch (benchmarks/loop_overhead.py).
+12,800 images of MNIST a round, batch 128, no augmentation, as many threads as cores. The busy processes are endless
+loops in Python. Convoy sets GOMP_SPINCOUNT=1000; "default spinning" is Convoy with libgomp's own value for it. Plain
+torch does the bare step on one resident batch (benchmarks/loop_overhead.py), with libgomp's default.
 """
 
 from __future__ import annotations
@@ -13,46 +13,54 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from loop_overhead import bare, epoch
+from loop_overhead import BATCH_SIZE, bare, epoch
 from measure import in_turn, ratio, serve, ways, write_result
 
-MODEL = "lenet"
-WAYS = ("plain torch", "convoy")
+MODELS = ("lenet", "two_conv_cnn")
+SPINNING = {"GOMP_SPINCOUNT": "300000"}  # libgomp's value where nothing is set
+WAYS = {"plain torch": SPINNING, "convoy, default spinning": SPINNING, "convoy": {}}
+BUSY = (0, 1, 2)
+STEPS = 100
 
 
-def beside_busy_process(measure_round: Callable[[], float]) -> Callable[[], float]:
-    def measured() -> float:
-        other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        try:
-            return measure_round()
-        finally:
+def next_to(count: int, measure_round: Callable[[], float]) -> float:
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        return measure_round()
+    finally:
+        for other in others:
             other.kill()
             other.wait()
 
-    return measured
-
 
 def compare(rounds: int) -> None:
-    with TemporaryDirectory() as folder, ways({name: ["--serve", name, folder] for name in WAYS}) as started:
-        measured: dict[str, Callable[[], float]] = {}
-        for name, way in started.items():
-            measured[f"{name}, alone"] = way
-            measured[f"{name}, beside another"] = beside_busy_process(way)
-        values = in_turn(measured, rounds)
-    falls = {name: ratio(values, f"{name}, alone", f"{name}, beside another") for name in WAYS}
-    lines = [f"Training images/s, {MODEL} on MNIST; medians of {rounds} rounds", ""]
-    lines += [f"{name:30} {median(each):9,.0f}" for name, each in values.items()]
-    lines += [f"{name} falls by a factor of {fall:.2f}" for name, fall in falls.items()]
-    write_result(lines, {"unit": "training images/s", "rounds": rounds, "images_per_second": values, "falls_by": falls})
+    lines = [
+        f"Training images/s on MNIST; medians of {rounds} rounds, and by how much they fall next to busy processes"
+    ]
+    numbers: dict[str, object] = {"unit": "training images/s", "rounds": rounds}
+    for model in MODELS:
+        arguments = {name: ["--serve", name, model] for name in WAYS}
+        with TemporaryDirectory() as folder, ways({n: [*a, folder] for n, a in arguments.items()}, WAYS) as started:
+            measured = {f"{name}, {count}": partial(next_to, count, started[name]) for name in WAYS for count in BUSY}
+            values = in_turn(measured, rounds)
+        falls = {f"{name}, {count}": ratio(values, f"{name}, 0", f"{name}, {count}") for name in WAYS for count in BUSY}
+        lines += ["", f"{model:26} {'quiet':>8} {'next to one':>22} {'next to two':>22}"]
+        for name in WAYS:
+            cells = [f"{median(values[f'{name}, 0']):8,.0f}"]
+            cells += [f"{median(values[f'{name}, {n}']):12,.0f} (1/{falls[f'{name}, {n}']:.2f})" for n in BUSY[1:]]
+            lines.append(f"{name:26} {'   '.join(cells)}")
+        numbers[model] = {"images_per_second": values, "falls_by": falls}
+    write_result(lines, numbers)
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--serve"]:
-        way, folder = sys.argv[2:]
-        serve(bare(MODEL) if way == "plain torch" else epoch(MODEL, folder, []))
+        way, model, folder = sys.argv[2:]
+        serve(bare(model, STEPS) if way == "plain torch" else epoch(model, folder, [], limit=STEPS * BATCH_SIZE))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)

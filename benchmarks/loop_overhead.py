@@ -24,7 +24,7 @@ BATCH_SIZE, STEPS = 128, 469  # MNIST's epoch of 60,000
 AUGMENT = [{"name": "rotate", "degrees": 10}, {"name": "shift", "fraction": 0.1}]
 
 
-def bare(model: str) -> Callable[[], float]:
+def bare(model: str, steps: int = STEPS) -> Callable[[], float]:
     import torch
     import torch.nn.functional as F
 
@@ -43,16 +43,16 @@ def bare(model: str) -> Callable[[], float]:
 
     def measure_round() -> float:
         begun = perf_counter()
-        for _ in range(STEPS):
+        for _ in range(steps):
             optimizer.zero_grad()
             F.cross_entropy(network(x), y).backward()
             optimizer.step()
-        return STEPS * BATCH_SIZE / (perf_counter() - begun)
+        return steps * BATCH_SIZE / (perf_counter() - begun)
 
     return measure_round
 
 
-def epoch(model: str, out: str, augment: list[dict[str, object]]) -> Callable[[], float]:
+def epoch(model: str, out: str, augment: list[dict[str, object]], *, limit: int | None = None) -> Callable[[], float]:
     import convoy
 
     recipe = convoy.Recipe.load("defaults/mnist").override(
@@ -67,7 +67,7 @@ def epoch(model: str, out: str, augment: list[dict[str, object]]) -> Callable[[]
     )
 
     def measure_round() -> float:
-        run = convoy.train(recipe, out=out, fresh=True, test=False, show=False)
+        run = convoy.train(recipe, limit=limit, out=out, fresh=True, test=False, show=False)
         return run.cost["images_per_second"]
 
     return measure_round

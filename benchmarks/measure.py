@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,11 +33,12 @@ def serve(measure_round: Callable[[], float]) -> None:
 
 
 class Way:
-    """A process that runs this script with `arguments` and serves rounds."""
+    """A process that runs this script with `arguments`, and `environment` in addition, and serves rounds."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         command = [sys.executable, sys.argv[0], *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        own = {**os.environ, **environment}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own)
 
     def __call__(self) -> float:
         assert self._process.stdin is not None
@@ -54,8 +56,10 @@ class Way:
 
 
 @contextmanager
-def ways(arguments: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Way]]:
-    started = {name: Way(*each) for name, each in arguments.items()}
+def ways(
+    arguments: Mapping[str, Sequence[str]], environments: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+) -> Iterator[dict[str, Way]]:
+    started = {name: Way(each, environments.get(name, {})) for name, each in arguments.items()}
     try:
         yield started
     finally:

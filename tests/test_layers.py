@@ -20,12 +20,13 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "convoy"
 
 # Who may import whom. A layer is a file or a folder directly under the package; within it, imports are free.
-BASE = {"registry", "randomness", "process", "files", "recipe", "runs", "stats", "prediction"}
+BASE = {"registry", "randomness", "process", "cpu", "files", "recipe", "runs", "stats", "prediction"}
 LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
     "registry": set(),
     "randomness": set(),
     "process": set(),
+    "cpu": set(),
     "files": set(),
     "recipe": {"registry"},
     "stats": set(),
@@ -44,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "api": LEARNING | {"training", "studies", "reporting", "progress", "exporting"},
     "api_studies": LEARNING | {"training", "studies", "reporting", "progress", "api"},
     "cli": LEARNING | {"training", "studies", "reporting", "progress", "api", "api_studies", "__init__"},
-    "__init__": {"api", "api_studies", "recipe", "runs"},
+    "__init__": {"api", "api_studies", "recipe", "runs", "process"},
 }
 WITHOUT_TORCH = (*sorted(BASE), "archive", "reporting", "progress")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from convoy.process import limit_spinning
+
 if TYPE_CHECKING:
     from convoy.api import (
         DataSheet,
@@ -58,6 +60,9 @@ _HOMES = dict.fromkeys(__all__, "convoy.api") | {
     "Study": "convoy.runs",
     "Workspace": "convoy.runs",
 }
+
+
+limit_spinning()
 
 
 def __getattr__(name: str) -> Any:

@@ -199,7 +199,7 @@ def profile(
     from convoy.evaluation import profile as profiling
     from convoy.reporting.profile_page import write_profile
     from convoy.training import environment, optimizers
-    from convoy.training.plan import device_of
+    from convoy.training.device import device_of
 
     if not models:
         raise ValueError("a profile needs at least one model: a name, a net.py:Class or a recipe")

@@ -1,9 +1,10 @@
-"""What this process gets from its machine: the cores that it may use, and the signals that ask it to stop."""
+"""What this process gets from its machine: cores, threads that wait without spinning, signals that ask it to stop."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,17 @@ from contextlib import contextmanager
 def cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limit_spinning() -> None:
+    """Lets the OpenMP threads of torch give up their core soon when they wait for each other.
+
+    By default libgomp's threads spin for milliseconds, and next to another busy process a training with two threads
+    then waits for a thread that has no core (benchmarks/contention.py). libgomp reads the variable when it is loaded,
+    so nothing is changed where torch is loaded already or the user has chosen; other systems ignore it.
+    """
+    if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 @contextmanager

@@ -1,63 +1,93 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from tests.training.test_run_one import finish, interrupt_after
 
-from convoy.training import threads
-from convoy.training.threads import ThreadGovernor
+from convoy.files import write_json
+from convoy.recipe import Recipe
+from convoy.training import loop, run_one, threads
+from convoy.training.threads import fix_threads
+
+Make = Callable[..., Recipe]
+AUTO = ("compute.threads", "auto")
 
 
 @pytest.fixture(autouse=True)
-def _two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _one_thread_of_two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "cores", lambda: 2)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
 
-class Machine:
-    """A /proc/stat on which other processes use a given number of cores."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._begun = time.monotonic()
-        self._others = 0.0
-        self.pass_time(0.0)
-
-    def pass_time(self, busy_cores: float) -> None:
-        self._others += 0.25 * busy_cores
-        time.sleep(0.25)
-        own = os.times()
-        ticks = round((own.user + own.system + self._others) * os.sysconf("SC_CLK_TCK"))
-        core = min(os.sched_getaffinity(0))
-        elsewhere = 10**9 * round(10 * self._others)  # cores that this process may not use do not count
-        self.path.write_text(f"cpu  7 0 0 0 0 0 0\ncpu{core} {ticks} 0 0 0 0 0 0\ncpu999 {elsewhere} 0 0 0 0 0 0\n")
+@pytest.fixture(autouse=True)
+def _record_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_one, "train", lambda *args, **named: loop.train(*args, **named, record_seconds=0.0))
 
 
-def test_core_that_another_process_uses_is_left_to_it_and_taken_back_later(tmp_path: Path) -> None:
-    machine = Machine(tmp_path / "stat")
-    governor = ThreadGovernor(machine.path)
-    changes = []
-    for busy in (0.0, 1.0, 1.0, 0.0, 0.0, 0.0):
-        machine.pass_time(busy)
-        changes.append(governor.adjust())
-    assert changes == [None, 1, None, None, 2, None]
+@pytest.mark.parametrize(
+    ("setting", "started_with", "count"),
+    [("auto", None, 1), ("auto", 2, 2), ("auto", 3, 1), (3, None, 3), (3, 2, 3)],
+)
+def test_a_resumed_run_keeps_its_thread_count_where_there_are_the_cores(
+    setting: int | str, started_with: int | None, count: int
+) -> None:
+    assert fix_threads(setting, started_with=started_with) == count  # type: ignore[arg-type]
+    assert torch.get_num_threads() == count
 
 
-def test_governor_gives_back_the_thread_count_that_it_found(tmp_path: Path) -> None:
-    machine = Machine(tmp_path / "stat")
-    governor = ThreadGovernor(machine.path)
-    machine.pass_time(1.0)
-    assert governor.adjust() == 1
-    governor.release()
-    assert torch.get_num_threads() == 2
+def test_a_run_gives_the_thread_count_back(tiny: Make, tmp_path: Path) -> None:
+    run = finish(tiny(("compute.threads", 2)), tmp_path)
+    assert run.environment["threads"] == 2
+    assert torch.get_num_threads() == 1
 
 
-def test_system_without_proc_stat_keeps_its_threads(tmp_path: Path) -> None:
-    assert ThreadGovernor(tmp_path / "absent").adjust() is None
+def test_a_run_begun_with_two_threads_goes_on_with_two_where_one_is_the_default(tiny: Make, tmp_path: Path) -> None:
+    torch.set_num_threads(2)
+    broken = finish(tiny(AUTO), tmp_path, wish=interrupt_after(3))
+    assert broken.environment["threads"] == 2
+    torch.set_num_threads(1)
+    resumed = finish(tiny(AUTO), tmp_path)
+    assert resumed.environment["threads"] == 2
+    assert resumed.environment["resumed_with"] == []
+    assert not any("resumed" in flag for flag in resumed.status["flags"])
+
+
+@pytest.mark.parametrize(("key", "value"), [("cpu", "Another"), ("torch", "2.0"), ("threads", 64)])
+def test_a_run_resumed_elsewhere_says_so_in_its_flags(tiny: Make, tmp_path: Path, key: str, value: object) -> None:
+    broken = finish(tiny(AUTO), tmp_path, wish=interrupt_after(3))
+    write_json(broken.path / "environment.json", {**broken.environment, key: value})
+    again = finish(tiny(AUTO), tmp_path, wish=interrupt_after(2))
+    resumed = finish(tiny(AUTO), tmp_path)  # a second time, on the same machine: the first change is still reported
+    for run in (again, resumed):
+        (change,) = run.environment["resumed_with"]
+        assert (change["key"], change["before"]) == (key, value)
+    assert sum(str(value) in flag and "last bits" in flag for flag in resumed.status["flags"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "expected"),
+    [
+        ("", {}, "1000"),
+        ("", {"GOMP_SPINCOUNT": "7"}, "7"),
+        ("", {"OMP_WAIT_POLICY": "active"}, "None"),
+        ("import torch", {}, "None"),
+    ],
+)
+def test_openmp_threads_do_not_spin_unless_torch_is_loaded_or_the_user_chose(
+    before: str, given: dict[str, str], expected: str
+) -> None:
+    code = f"{before}\nimport convoy, os\nprint(os.environ.get('GOMP_SPINCOUNT'))"
+    environment = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment | given, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [expected]

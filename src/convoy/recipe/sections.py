@@ -237,7 +237,7 @@ class Stop(Section):
 
 class Compute(Section):
     device: str = "auto"
-    precision: Literal["float32", "float64", "bfloat16"] = "float32"
+    precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"  # auto: bfloat16 where it is fast
     deterministic: bool = True
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
 

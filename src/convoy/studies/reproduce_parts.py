@@ -22,7 +22,8 @@ from convoy.studies.experiment import SIDES, Arguments, Crossval, Experiment, La
 from convoy.studies.landscape_design import Design
 from convoy.studies.train_all import Anew, Entry
 from convoy.training import optimizers
-from convoy.training.plan import device_of, plan_all
+from convoy.training.device import device_of
+from convoy.training.plan import plan_all
 from convoy.training.revisions import TRAINING_REVISION
 from convoy.training.run_one import Event
 

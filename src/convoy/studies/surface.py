@@ -23,8 +23,9 @@ from convoy.evaluation.predict import predict
 from convoy.files import read_arrays, write_arrays
 from convoy.randomness import derive_seed
 from convoy.runs import Run
+from convoy.training.device import device_of
 from convoy.training.finish import best_network
-from convoy.training.plan import DTYPES, Plan, device_of
+from convoy.training.plan import DTYPES, Plan
 
 LINE_POINTS = 51
 REACH = 1.0  # of a random direction, whose filters are as long as those of the network

@@ -12,8 +12,9 @@ from dataclasses import replace
 from convoy.files import write_json
 from convoy.runs import Run, Workspace, model_label
 from convoy.training import finish
+from convoy.training.device import device_of
 from convoy.training.faults import LOOKS_AT_TEST, scored_images
-from convoy.training.plan import Plan, device_of
+from convoy.training.plan import Plan
 
 AFTERWARDS = ("sampled_labels", "macs_as_flops")
 TAKEN_OVER = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from convoy import cpu
 from convoy.models import external
 from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import command_line
 from convoy.training.revisions import TRAINING_REVISION
 
+# What the bits of a run depend on besides its recipe: the key here, and its name in a sentence.
+BITS_DEPEND_ON = {"torch": "version of torch", "cpu": "processor", "threads": "thread count"}
 
-def describe(device: torch.device, recipe: Recipe) -> dict[str, Any]:
-    return {
+
+def describe(device: torch.device, recipe: Recipe, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`before` is the environment that a resumed run was last trained in; `resumed_with` lists each change since."""
+    environment = {
         "convoy": version("convoy-ml"),
         "torch": torch.__version__,
         **external.versions(recipe.model.name),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": cpu.name(),
+        "cpu_flags": cpu.flags(),
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -33,12 +39,9 @@ def describe(device: torch.device, recipe: Recipe) -> dict[str, Any]:
         "command": command_line(),
         "training_revision": TRAINING_REVISION,
     }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    changes = [
+        {"key": key, "before": before[key], "after": environment[key]}
+        for key in BITS_DEPEND_ON
+        if before and key in before and before[key] != environment[key]
+    ]
+    return environment | {"resumed_with": [*(before or {}).get("resumed_with", ()), *changes]}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from convoy.runs import model_label
+from convoy.training.environment import BITS_DEPEND_ON
 from convoy.training.plan import Plan
 
 
@@ -27,8 +28,13 @@ def start(ready: Plan, device: torch.device, resumed: bool) -> str:
     return f"{verb} {name} ({parameters:,} parameters) on {prepared.name}: {counts} images; seed {seed}, {where}"
 
 
-def threads(count: int, step: int) -> str:
-    return f"step {step:,}: {_count(count, 'thread')} from here, by what else this machine does"
+def resumed_elsewhere(changes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Flags of a run that was resumed with another processor, thread count or version of torch (environment.json)."""
+    return [
+        f"resumed with another {BITS_DEPEND_ON[change['key']]} ({change['before']}, then {change['after']}): "
+        "the weights may differ in their last bits from those of an unbroken run"
+        for change in changes
+    ]
 
 
 def epoch(line: Mapping[str, Any], epochs: int, selection: str | None) -> str:

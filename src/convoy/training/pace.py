@@ -14,8 +14,9 @@ from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches, Normaliser
 from convoy.evaluation import cost, losses
 from convoy.evaluation.predict import predict
+from convoy.training.device import device_of
 from convoy.training.members import Solo
-from convoy.training.plan import DTYPES, Plan, device_of
+from convoy.training.plan import DTYPES, Plan
 from convoy.training.scoring import SAMPLE
 
 FORWARD_AND_BACKWARD = 3  # times the FLOPs of a forward pass

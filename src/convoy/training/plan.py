@@ -24,6 +24,7 @@ from convoy.randomness import derive_seed
 from convoy.recipe import Data, Plateau, Recipe
 from convoy.registry import is_external, is_user_class
 from convoy.training import faults
+from convoy.training.device import device_of, with_precision
 from convoy.training.revisions import TRAINING_REVISION, revisions
 from convoy.training.start import begin
 
@@ -113,6 +114,7 @@ class Plan:
 def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
     """Raises ValueError for whatever of the recipe cannot be trained."""
     device_of(recipe)
+    recipe = with_precision(recipe)
     build_augmentation(recipe.data.augment)
     prepared = prepared or prepare(recipe.data)
     name = recipe.model.name
@@ -132,22 +134,6 @@ def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
         if recipe.data != spec:
             spec, prepared = recipe.data, prepare(recipe.data)
         yield plan(recipe, prepared)
-
-
-def device_of(recipe: Recipe) -> torch.device:
-    """Raises ValueError: no such device here."""
-    name = recipe.compute.device
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"compute.device = {name!r}: must be auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"compute.device = {name!r}: must be auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"compute.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices")
-    return device
 
 
 def _try_training(ready: Plan) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from convoy.runs import Run, Workspace, model_label
 from convoy.training import afterwards, faults, finish, lines, stopping
 from convoy.training.autosave import Autosave
 from convoy.training.denormals import denormals_as_zero
+from convoy.training.device import device_of, precision_notes
 from convoy.training.environment import describe
 from convoy.training.events import Event, OpenTest, Wish
 from convoy.training.failures import Failures
@@ -35,12 +36,12 @@ from convoy.training.ledger import Ledger
 from convoy.training.loop import Record, train
 from convoy.training.members import Solo
 from convoy.training.memory import KeptMemory
-from convoy.training.plan import DTYPES, Plan, device_of, plan
+from convoy.training.plan import DTYPES, Plan, plan
 from convoy.training.probe import StepProbe
 from convoy.training.schedules import horizon_of, lr_factor
 from convoy.training.scoring import score_training
 from convoy.training.selection import Selection
-from convoy.training.threads import ThreadGovernor
+from convoy.training.threads import fix_threads, restored_threads
 
 WAITING_SECONDS = 0.5  # between two looks whether another process still trains the run
 
@@ -74,6 +75,7 @@ def run_one(
             with Failures(found, recipe):
                 yield from _found(found, ready, workspace, test=test)
             return
+    recipe = ready.recipe
     run = workspace.open_run(recipe, ready.fingerprint)
     if (lock := run.lock()) is None:
         yield Event("note", f"{run.path} is being trained by another process: waiting for it to end", {})
@@ -94,12 +96,9 @@ def run_one(
                 return
             if fresh or not (run.path / "data.json").is_file():  # what is left of a deleted run cannot be resumed
                 run.clear()
-            with denormals_as_zero():
+            with denormals_as_zero(), restored_threads():
                 training = _Training(run, ready, workspace, failures, fresh=fresh)
-                try:
-                    yield from training.events(test=test, until=until, wish=wish)
-                finally:
-                    training.governor.release()
+                yield from training.events(test=test, until=until, wish=wish)
     finally:
         lock.release()
 
@@ -134,12 +133,9 @@ class _Training:
         self.run, self.ready, self.workspace, self.failures, self.fresh = run, ready, workspace, failures, fresh
         recipe = self.recipe = ready.recipe
         self.memory = KeptMemory()
-        self.governor = ThreadGovernor()
         self.device = device_of(recipe)
         self.peak = PeakMemory(self.device)
         dtype = DTYPES[recipe.compute.precision]
-        if recipe.compute.threads != "auto":
-            torch.set_num_threads(recipe.compute.threads)
         torch.use_deterministic_algorithms(recipe.compute.deterministic and self.device.type == "cuda", warn_only=True)
         module, self.start_notes = ready.starting_network()
         module.to(self.device, dtype)
@@ -177,12 +173,14 @@ class _Training:
     def events(self, *, test: bool, until: int | None, wish: Callable[[], Wish]) -> Iterator[Event]:
         epochs = self.recipe.train.epochs
         resumed = self._resume()
+        before = self.run.environment if resumed else {}
+        fix_threads(self.recipe.compute.threads, started_with=before.get("threads"))
         if self.ledger.step == 0:
             self._keep_on_path(0)
         self.selection = Selection(self.run, self.ready, self.workspace, resumed=resumed)
-        self._describe(resumed=resumed)
+        self._describe(before)
         yield self._say("start", lines.start(self.ready, self.device, resumed), total=self._total_images())
-        for note in (*self.ready.flags, *self.ready.prepared.notes, *self.start_notes):
+        for note in (*self.flags, *precision_notes(self.recipe), *self.ready.prepared.notes, *self.start_notes):
             yield self._say("note", note)
         self.begun = time.perf_counter() - self.ledger.total_seconds
         self.autosave = Autosave(time.perf_counter())
@@ -212,7 +210,6 @@ class _Training:
                 if self.autosave.due(time.perf_counter()):
                     self._save()
                 self.memory.look()
-                yield from self._adjust_threads()
             if reason is None and until is not None and until < epochs:
                 yield self._say("end", self._prune(), run=str(self.run.path), state=self.run.state)
                 return
@@ -224,7 +221,8 @@ class _Training:
         if self.ledger.skipped_in_a_row:
             last = self.ledger.skipped_in_a_row
             flag = f"the last {f'{last} updates were' if last > 1 else 'update was'} not finite and left out"
-            self.run.write_status(flags=[*self.ready.flags, flag])
+            self.flags.append(flag)
+            self.run.write_status(flags=self.flags)
             yield self._say("note", flag)
         yield self._say("note", f"stopped: {reason}")
         yield from self._finish(reason, test=test)
@@ -248,12 +246,6 @@ class _Training:
         if metrics and self.ledger.step == metrics[-1]["step"]:
             reason = reason or stopping.at_epoch_end(self.recipe.stop, self.ledger, metrics[-1]["epoch"], self.faults)
         return reason or stopping.out_of_time(self.recipe.stop, self.ledger)
-
-    def _adjust_threads(self) -> Iterator[Event]:
-        if self.recipe.compute.threads == "auto" and self.device.type == "cpu":
-            threads = self.governor.adjust()
-            if threads is not None:
-                yield self._say("note", lines.threads(threads, self.ledger.step))
 
     def _look_at_the_clock(self) -> None:
         """The ledger's time in all: with every pass over validation and test images, and all that a resumed run had."""
@@ -360,20 +352,16 @@ class _Training:
         self.run.write_status(state="pruned", reason=reason)
         return reason
 
-    def _describe(self, *, resumed: bool) -> None:
+    def _describe(self, before: Mapping[str, Any]) -> None:
+        """`before`: the environment that a resumed run was last trained in, otherwise empty."""
         run, ready = self.run, self.ready
-        environment = describe(self.device, ready.recipe)
-        before = run.path / "environment.json"
-        if resumed and before.is_file():
-            for key in ("torch", "cpu", "threads"):
-                if run.environment.get(key) != environment[key]:
-                    old, new = run.environment.get(key), environment[key]
-                    self.run.log(f"resumed with another {key} ({old} before, {new} now): not the same bits")
-        write_json(before, environment)
+        environment = describe(self.device, ready.recipe, before)
+        self.flags = [*ready.flags, *lines.resumed_elsewhere(environment["resumed_with"])]
+        write_json(run.path / "environment.json", environment)
         write_json(run.path / "data.json", finish.describe_data(ready, self.selection.openings))
         finish.copy_code(run, ready)
         label, seed = model_label(ready.recipe), ready.recipe.seed
-        run.write_status(state="running", reason="", label=label, seed=seed, flags=ready.flags)
+        run.write_status(state="running", reason="", label=label, seed=seed, flags=self.flags)
 
     def _total_images(self) -> int:
         return self.batches.images_per_epoch * self.recipe.train.epochs

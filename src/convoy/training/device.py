@@ -1,0 +1,49 @@
+"""The device that a recipe names, and the precision that `compute.precision = "auto"` is on it."""
+
+from __future__ import annotations
+
+import torch
+
+from convoy import cpu
+from convoy.recipe import Recipe
+
+
+def device_of(recipe: Recipe) -> torch.device:
+    """Raises ValueError: no such device here."""
+    name = recipe.compute.device
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"compute.device = {name!r}: must be auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"compute.device = {name!r}: must be auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"compute.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def with_precision(recipe: Recipe) -> Recipe:
+    """The recipe with "auto" replaced by what it is on this machine; the fingerprint covers the result."""
+    if recipe.compute.precision != "auto":
+        return recipe
+    return recipe.override({"compute.precision": "bfloat16" if has_fast_bfloat16(recipe) else "float32"})
+
+
+def has_fast_bfloat16(recipe: Recipe) -> bool:
+    device = device_of(recipe)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    return cpu.has_fast_bfloat16()
+
+
+def precision_notes(recipe: Recipe) -> list[str]:
+    """The warning that a recipe asks for bfloat16 where it is slow."""
+    if recipe.compute.precision != "bfloat16" or has_fast_bfloat16(recipe):
+        return []
+    return [
+        'compute.precision = "bfloat16": this device has no instructions for it (a CPU needs AMX or AVX512-BF16), and '
+        'training may be many times slower than in float32; "auto" chooses'
+    ]
