@@ -49,6 +49,16 @@ def effect(finding: Mapping[str, Any], key: str) -> dict[str, Any]:
     return found
 
 
+def test_a_quick_try_has_effects_and_no_verdict(tmp_path: Path) -> None:
+    found = members(tmp_path, additive)
+    for member in found:
+        write_json(member.run.path / "data.json", {**member.run.data, "limit": 100})
+    quick = conclude(DESIGN, found, "test")
+    assert "norm: batch is 2.0" in quick["sentence"]
+    assert "no verdict" in quick["sentence"]
+    assert "beats" not in quick["sentence"]
+
+
 def test_every_combination_has_a_label_that_names_what_varies() -> None:
     varied = {"model.options.norm": ["batch", "none"], "train.batch_size": [64, 128, 256]}
     design, points = combine([("net", BASE)], varied)

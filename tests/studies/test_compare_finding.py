@@ -262,6 +262,14 @@ def test_a_quick_try_is_the_first_caveat(tmp_path):
     assert conclude(members(tmp_path, CLEAR, Setting(flags=(flag,))))["caveats"][0] == flag
 
 
+def test_a_quick_try_shows_numbers_and_names_no_best_model(tmp_path):
+    finding = conclude(members(tmp_path, CLEAR, Setting(limit=2000)))
+    assert finding["quick"]
+    assert "beats" not in finding["sentence"]
+    assert "two_conv_cnn 99.05 ± 0.12 %, lenet 98.16 ± 0.15 %" in finding["sentence"]
+    assert not any(row["best"] for row in finding["rows"])
+
+
 def test_a_flag_of_some_runs_names_their_model(tmp_path):
     given = members(tmp_path, {"lenet": [9810, 9822]}) + members(tmp_path, {"b": [9900, 9907]}, Setting(flags=("odd",)))
     assert "b: odd" in conclude(given)["caveats"]

@@ -150,6 +150,17 @@ def test_out_of_fold_accuracy_is_that_of_all_images_of_a_repeat(study: Study) ->
     assert {table["n"] for table in study.finding["out_of_fold"]} == {300}
 
 
+def test_mean_of_folds_and_share_of_images_are_named_and_one_number_is_printed_once(
+    study: Study, tiny: Make, tmp_path: Path
+) -> None:
+    assert "mean of 3 folds x 2 repeats" in study.finding["sentence"]
+    assert "of all 300 images, first repeat," in study.finding["sentence"]
+    equal = validated(tiny(("train.epochs", 1)), tmp_path, folds=2).finding
+    assert len({row["n_fold"] for row in equal["rows"]}) == 1
+    assert "are right" not in equal["sentence"]
+    assert "mean of 2 folds" in equal["sentence"]
+
+
 def test_finding_says_first_what_flags_its_runs_have(study: Study) -> None:
     assert study.finding["caveats"][0] == "quick try: limited to 300 images, no evidence"
 

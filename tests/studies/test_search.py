@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import t as student
 from tests.conftest import NET
 
 from convoy.recipe import Recipe
@@ -67,6 +68,18 @@ def test_winner_is_trained_again_with_fresh_seeds_and_told_from_its_search_score
     accuracies = [member.run.scores["test"]["accuracy"] for member in study.members]
     assert winner["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
     assert f"In the search the winner had {winner['search_accuracy']:.2%} on validation" in study.finding["caveats"][0]
+
+
+def test_trials_that_may_be_as_good_are_those_within_the_difference_of_two_runs(study: Study) -> None:
+    winner, trials = study.finding["winner"], study.finding["trials"]
+    spread = max(winner["validation_accuracy"]["sd"], 1 / study.members[0].run.scores["validation"]["n"] / 12**0.5)
+    margin = float(student.ppf(0.975, 1)) * spread * 2**0.5
+    near = [trial for trial in trials if trial["accuracy"] >= winner["search_accuracy"] - margin]
+    said = [caveat for caveat in study.finding["caveats"] if "may be as good" in caveat]
+
+    assert len(near) > 1
+    assert said[0].startswith(f"{len(near) - 1} other ")
+    assert "1 degrees of freedom" in said[0]
 
 
 def test_only_the_winners_fresh_runs_open_the_test_set(study: Study) -> None:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from convoy.reporting.content import Cell, Chart, Column, Panel, Section, Table, shortened
 from convoy.reporting.palette import INK, MODELS, MUTED, RULE
 from convoy.reporting.quantities import p_value
+from convoy.reporting.tables import verdict_of
 from convoy.stats import Estimate
 
 ROW_INCHES = 0.5
@@ -37,6 +38,7 @@ class EffectNumbers(NamedTuple):
     metric: str
     effects: tuple[Effect, ...]
     seeds: int
+    quick: bool = False
 
 
 def ablation(finding: Mapping[str, Any]) -> Section | None:
@@ -48,23 +50,25 @@ def ablation(finding: Mapping[str, Any]) -> Section | None:
     height = 0.65 + ROW_INCHES * (len(numbers.effects) + 0.2)
     panel = Panel("", partial(draw_effects, numbers=numbers), height=height, left=0.15, bottom=0.6, top=0.05)
     chart = Chart("effects", "Effects", (panel,), effects_caption(numbers))
-    tables = [_effects_table(found["effects"]), _averages_table(found["averages"], finding["metric"])]
-    tables += [_interactions_table(found["interactions"])] if found["interactions"] else []
+    tables = [_effects_table(finding), _averages_table(found["averages"], finding["metric"])]
+    tables += [_interactions_table(finding)] if found["interactions"] else []
     return Section("What each value does", (chart, *tables))
 
 
 def effect_numbers(finding: Mapping[str, Any]) -> EffectNumbers:
     """In the order of the keys; of many those that are told apart come first. A positive effect, whichever way."""
-    effects = []
+    effects, quick = [], bool(finding.get("quick"))
     for effect in finding["ablation"]["effects"]:
         a, b, estimate = _upwards(effect)
         low = estimate.mean if estimate.low is None else estimate.low
         high = estimate.mean if estimate.high is None else estimate.high
         name = f"{effect['key']}: {a} − {b}"
-        effects.append(Effect(name, 100 * estimate.mean, 100 * low, 100 * high, effect["distinguishable"]))
+        effects.append(
+            Effect(name, 100 * estimate.mean, 100 * low, 100 * high, effect["distinguishable"] and not quick)
+        )
     if len(effects) > MOST_EFFECTS:
         effects = sorted(effects, key=lambda effect: (not effect.told_apart, -effect.mean))[:MOST_EFFECTS]
-    return EffectNumbers(finding["metric"], tuple(effects), len(finding["ablation"]["seeds"]))
+    return EffectNumbers(finding["metric"], tuple(effects), len(finding["ablation"]["seeds"]), quick)
 
 
 def draw_effects(axes: Axes, numbers: EffectNumbers) -> None:
@@ -97,10 +101,12 @@ def effects_caption(numbers: EffectNumbers) -> str:
     else:
         told = "No effect is told apart from none by these data."
     over = "bar: 95 % interval over seeds" if numbers.seeds > 1 else "one seed, so that there is no interval"
+    if numbers.quick:
+        return f"Quick try: no verdict. Stroke: mean difference; {over}."
     return f"{told} Stroke: mean difference; {over}; grey: not told apart."
 
 
-def _effects_table(effects: Sequence[Mapping[str, Any]]) -> Table:
+def _effects_table(finding: Mapping[str, Any]) -> Table:
     columns = (
         Column("Key", numeric=False),
         Column("Difference between", numeric=False),
@@ -111,10 +117,10 @@ def _effects_table(effects: Sequence[Mapping[str, Any]]) -> Table:
         Column("Verdict", numeric=False),
     )
     rows = []
-    for effect in effects:
+    for effect in finding["ablation"]["effects"]:
         a, b, estimate = _upwards(effect)
         cells = (Cell(effect["key"]), Cell(f"{a} − {b}"), Cell(*estimate.parts(scale=100)), *_tested(effect))
-        rows.append((*cells, Cell(_verdict(effect))))
+        rows.append((*cells, Cell(_verdict(effect, finding))))
     return Table(columns, tuple(rows), EXPLAINED, "Effects in numbers")
 
 
@@ -131,7 +137,7 @@ def _averages_table(averages: Sequence[Mapping[str, Any]], metric: str) -> Table
     return Table(columns, rows, note, "Averages")
 
 
-def _interactions_table(interactions: Sequence[Mapping[str, Any]]) -> Table:
+def _interactions_table(finding: Mapping[str, Any]) -> Table:
     columns = (
         Column("Difference between", numeric=False),
         Column("Depends on", numeric=False),
@@ -142,18 +148,22 @@ def _interactions_table(interactions: Sequence[Mapping[str, Any]]) -> Table:
         Column("Verdict", numeric=False),
     )
     rows = []
+    interactions = finding["ablation"]["interactions"]
     for each in interactions:
         (a, b), (at, against), (key, other) = each["between"], each["at"], each["keys"]
         at_first, at_second = (f"{100 * effect:+.2f}" for effect in each["effects"])
         depends = Cell(f"{other}: {at_first} at {at}, {at_second} at {against}")
         difference = Cell(*Estimate.from_json(each["difference"]).parts(scale=100))
         cells = (Cell(f"{key}: {a} − {b}"), depends, difference)
-        rows.append((*cells, *_tested(each), Cell(_verdict(each))))
+        rows.append((*cells, *_tested(each), Cell(_verdict(each, finding))))
     note = "Where this is not zero, an average over the one key hides what the other does at each of its values."
-    return Table(columns, tuple(rows), note, "Do the keys act on each other?", folded=_folded(interactions))
+    return Table(columns, tuple(rows), note, "Do the keys act on each other?", folded=_folded(finding))
 
 
-def _folded(interactions: Sequence[Mapping[str, Any]]) -> str:
+def _folded(finding: Mapping[str, Any]) -> str:
+    interactions = finding["ablation"]["interactions"]
+    if finding.get("quick"):
+        return f"{len(interactions)} such differences"
     apart = sum(each["distinguishable"] for each in interactions)
     return f"{len(interactions)} such differences, {apart or 'none'} told apart from zero"
 
@@ -163,10 +173,8 @@ def _tested(effect: Mapping[str, Any]) -> tuple[Cell, Cell, Cell]:
     return Cell(str(effect["difference"]["n"])), ps[0], ps[1]
 
 
-def _verdict(effect: Mapping[str, Any]) -> str:
-    if effect["p"] is None:
-        return "one seed"
-    return "distinguishable" if effect["distinguishable"] else "not distinguishable"
+def _verdict(effect: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
+    return "one seed" if effect["p"] is None else verdict_of(effect, finding)
 
 
 def _upwards(effect: Mapping[str, Any]) -> tuple[str, str, Estimate]:

@@ -190,8 +190,8 @@ def cost_caption(panels: Sequence[CostNumbers]) -> str:
         told.append(f"{names} each gain in accuracy costs more: {steps}{_beaten(group[0])}.")
     if level:
         told.append(f"In {listed([COSTS[numbers.cost][0] for numbers in level])}, all are alike.")
-    how = "Up and to the left is better; the grey line joins the models that no other beats in both (Pareto's front)"
-    hollow = "; hollow: beaten" if any(len(numbers.best) < len(numbers.points) for numbers in panels) else ""
+    how = "Up and to the left is better; the grey line joins Pareto's front: no other model is at least as good in both"
+    hollow = "; hollow: not on it" if any(len(numbers.best) < len(numbers.points) for numbers in panels) else ""
     return " ".join([*told, f"{how}{hollow}. Strokes: 95 % intervals of the accuracy."])
 
 

@@ -217,9 +217,8 @@ def _ratios_table(finding: Mapping[str, Any]) -> Table:
     rows = []
     for pair in finding["pairs"]:
         for measure, title in MEASURES.items():
-            cells = [_ratio(pair["ratios"][measure][span]) for span in spans]
-            verdict = pair["ratios"][measure]["all"]
-            words = "cannot be told" if verdict is None else verdict["verdict"]
+            cells = [_ratio(pair["ratios"][measure][span], finding) for span in spans]
+            words = _verdict(pair["ratios"][measure]["all"], finding)
             rows.append((Cell(f"{clean(pair['b'])} over {clean(pair['a'])}"), Cell(title), *cells, Cell(words)))
     columns = (
         Column("Bands", numeric=False),
@@ -228,6 +227,13 @@ def _ratios_table(finding: Mapping[str, Any]) -> Table:
         Column("The first is", numeric=False),
     )
     return Table(columns, tuple(rows), f"Ratio of the widths. {_over(finding)}", "One band against another")
+
+
+def _verdict(ratio: Mapping[str, Any] | None, finding: Mapping[str, Any]) -> str:
+    """Of one seed there is none, in findings of older versions too."""
+    if finding["seeds"] == 1:
+        return "one seed: no verdict"
+    return "inconclusive" if ratio is None else str(ratio["verdict"])
 
 
 def _smoothness_table(recipes: Mapping[str, Any]) -> Table:
@@ -257,20 +263,20 @@ def _spans(finding: Mapping[str, Any]) -> dict[str, str]:
 def _over(finding: Mapping[str, Any]) -> str:
     if finding["seeds"] > 1:
         return f"95 % intervals over {finding['seeds']} seeds (Student's t)."
-    return "95 % intervals over blocks of steps (circular block bootstrap): of this one seed alone."
+    return "One seed: there is no interval and no verdict."
 
 
 def _estimate(table: Mapping[str, Any] | None) -> Cell:
     if table is None:
         return Cell("not finite")
     value = Estimate.from_json(table)
-    if value.low is None or value.high is None:
+    if value.low is None or value.high is None or value.interval != "t":  # older findings: over blocks of steps
         return Cell(plain(value.mean))
     return Cell(plain(value.mean), f"{plain(value.low)} to {plain(value.high)}")
 
 
-def _ratio(table: Mapping[str, Any] | None) -> Cell:
+def _ratio(table: Mapping[str, Any] | None, finding: Mapping[str, Any]) -> Cell:
     if table is None:
         return Cell("unknown")
-    known = table["low"] is not None
+    known = table["low"] is not None and finding["seeds"] > 1
     return Cell(f"{table['ratio']:.2f}", f"{table['low']:.2f} to {table['high']:.2f}" if known else "")

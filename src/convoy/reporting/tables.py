@@ -23,6 +23,7 @@ OVER_SEEDS = (
 OVER_IMAGES = "Where n = 1 the range is the 95 % interval over the images (Wilson)."
 BOLD = "Bold: distinguishable from every other model ({}, Holm's correction, 5 % level). Nothing bold: no model is."
 NO_BOLD = "No model is called the best: that takes a common seed or, better, several."
+QUICK = "Quick try: no model is called the best."
 THREADS = "Where several runs were trained at a time, each had one thread."
 
 
@@ -46,7 +47,10 @@ def comparison_table(finding: Mapping[str, Any], groups: Groups) -> Table:
     if len(ranked) > 1:
         alone = all(len(row["seeds"]) == 1 for row in ranked)
         test = "exact McNemar test over the images" if alone else "paired t test over common seeds"
-        note.append(BOLD.format(test) if finding["mcnemar" if alone else "pairs"] else NO_BOLD)
+        if finding.get("quick"):
+            note.append(QUICK)
+        else:
+            note.append(BOLD.format(test) if finding["mcnemar" if alone else "pairs"] else NO_BOLD)
     note += [THREADS] if len(every(groups)) > 1 else []
     note.append(flops_note(every(groups)))
     return Table(columns, tuple(_comparison_row(row, groups[row["label"]][0]) for row in ranked), " ".join(note))
@@ -94,7 +98,7 @@ def pairs_table(finding: Mapping[str, Any]) -> Table:
                 Cell(str(estimate.n)),
                 Cell(p_value(pair["p"])),
                 Cell(p_value(pair["p_holm"])),
-                Cell(_verdict(pair)),
+                Cell(verdict_of(pair, finding)),
             )
         )
     return Table(columns, tuple(rows), note, "Differences between models")
@@ -138,7 +142,7 @@ def mcnemar_table(finding: Mapping[str, Any]) -> Table:
                 Cell(*estimate.parts(scale=100)),
                 Cell(p_value(test["p"])),
                 Cell(p_value(test["p_holm"])),
-                Cell(_verdict(test)),
+                Cell(verdict_of(test, finding)),
             )
         )
     folded = f"All {len(rows)} tests" if len(rows) > MANY_PAIRS else ""
@@ -150,7 +154,10 @@ def _mirrored(estimate: Estimate) -> Estimate:
     return replace(estimate, mean=-estimate.mean, low=low, high=high)
 
 
-def _verdict(pair: Mapping[str, Any]) -> str:
+def verdict_of(pair: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
+    """Of a test between two models or values."""
+    if finding.get("quick"):
+        return "quick try: none"
     return "distinguishable" if pair["distinguishable"] else "not distinguishable"
 
 

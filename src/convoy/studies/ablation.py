@@ -129,11 +129,12 @@ def conclude(design: Design, members: Sequence[Member], part: str) -> dict[str, 
     seeds = sorted(set.intersection(*(set(cell) for cell in accuracies.values())))
     effects = _effects(design, accuracies, seeds, grain)
     interactions = _interactions(design, accuracies, seeds, grain)
+    quick = any(member.run.data.get("limit") for member in members)
     return {
         "keys": list(design.keys),
         "seeds": seeds,
-        "sentence": _sentence(design, effects, part, seeds),
-        "caveats": _caveats(design, interactions, seeds, len({member.seed for member in members})),
+        "sentence": _sentence(design, effects, part, seeds, quick=quick),
+        "caveats": _caveats(design, [] if quick else interactions, seeds, len({member.seed for member in members})),
         "effects": effects,
         "interactions": interactions,
         "averages": _averages(design, accuracies, seeds, grain),
@@ -232,18 +233,21 @@ def _averages(design: Design, accuracies: Accuracies, seeds: Sequence[int], grai
     return averages
 
 
-def _sentence(design: Design, effects: Sequence[dict[str, Any]], part: str, seeds: Sequence[int]) -> str:
+def _sentence(
+    design: Design, effects: Sequence[dict[str, Any]], part: str, seeds: Sequence[int], *, quick: bool
+) -> str:
     if not seeds:
         return f"No seed has a {part} score at every combination: the effects cannot be told"
     clauses = []
     for key in design.keys:
-        clauses.append(f"{key}: {_clause([effect for effect in effects if effect['key'] == key])}")
+        clauses.append(f"{key}: {_clause([effect for effect in effects if effect['key'] == key], quick=quick)}")
     basis = f"{part} accuracy, {'one seed' if len(seeds) == 1 else f'n = {len(seeds)} seeds'}"
     over = ", each averaged over the others" if len(design.keys) > 1 else ""
-    return f"{'; '.join(clauses)} ({basis}{over})"
+    verdict = "; quick try, no verdict" if quick else ""
+    return f"{'; '.join(clauses)} ({basis}{over}{verdict})"
 
 
-def _clause(effects: Sequence[dict[str, Any]]) -> str:
+def _clause(effects: Sequence[dict[str, Any]], *, quick: bool) -> str:
     """The value with the highest mean, those that it beats, and those that it cannot be told from."""
     gains: dict[str, float] = {}
     for effect in effects:
@@ -252,7 +256,7 @@ def _clause(effects: Sequence[dict[str, Any]]) -> str:
     best = max(gains, key=lambda value: gains[value])
     turned = [_turned(effect, best) for effect in effects if best in (effect["a"], effect["b"])]
     others = {effect["b"]: effect for effect in turned}
-    if turned[0]["p"] is None:
+    if quick or turned[0]["p"] is None:
         return f"{best} is {listed([f'{_points(effect)} above {other}' for other, effect in others.items()])}"
     beaten = [f"{other} by {_points(effect)}" for other, effect in others.items() if effect["distinguishable"]]
     level = [f"{other} ({_points(effect)})" for other, effect in others.items() if not effect["distinguishable"]]

@@ -35,11 +35,14 @@ def conclude(members: Sequence[Member]) -> dict[str, Any]:
     rows = [_row(label, group, part) for label, group in groups.items()]
     pairs = _pairs(groups, part)
     tests, untested = compare_images(groups, part)
+    quick = any(member.run.data.get("limit") for member in members)
     deciding = tests if all(len(row["seeds"]) == 1 for row in rows) else pairs
-    _mark_best(rows, deciding)
+    if not quick:
+        _mark_best(rows, deciding)
     return {
         "kind": "comparison",
-        "sentence": _sentence(rows, deciding, metric),
+        "quick": quick,
+        "sentence": _without_verdict(rows, metric) if quick else _sentence(rows, deciding, metric),
         "caveats": [*_caveats(members, scored, rows, part), *untested],
         "metric": metric,
         "part": part,
@@ -134,6 +137,15 @@ def _between(pairs: Sequence[Pair], winner: str, loser: str) -> Pair | None:
             turned = {**old, "mean": -old["mean"], "low": -old["high"], "high": -old["low"]}
             return {**pair, "a": winner, "b": loser, "difference": turned}
     return None
+
+
+def _without_verdict(rows: Sequence[Row], metric: str) -> str:
+    if len(rows) == 1:
+        return _alone(rows[0], metric)
+    ranked = _ranked(rows)
+    more = f" and {len(ranked) - NAMED} more" if len(ranked) > NAMED else ""
+    numbers = ", ".join(_short(row) for row in ranked[:NAMED])
+    return f"{metric[:1].upper()}{metric[1:]}: {numbers}{more} (quick try, no verdict)"
 
 
 def _sentence(rows: Sequence[Row], pairs: Sequence[Pair], metric: str) -> str:

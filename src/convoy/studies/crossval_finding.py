@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from convoy.runs import Member, Run
-from convoy.stats import Estimate, digits_for, nadeau_bengio, t_interval, wilson
+from convoy.stats import Estimate, digits_for, fixed, nadeau_bengio, t_interval, wilson
 
 FEW_VALUES = 5
 MOST_NAMED = 4  # folds that a note names
@@ -91,11 +91,17 @@ def _sentence(finding: dict[str, Any]) -> str:
     grouped = ", groups held together" if finding["group_by"] is not None else ""
     images = Estimate.from_json(finding["out_of_fold"][0])
     low, high = 100 * (images.low or 0), 100 * (images.high or 0)
-    named = "in the first repeat" if finding["repeats"] > 1 else "out of fold"
+    folds = f"mean of {finding['folds']} folds{repeated}{grouped}"
+    sizes_of_folds = {row["n_fold"] for row in finding["rows"]}
+    if finding["repeats"] == 1 and len(sizes_of_folds) == 1:  # then both are one number, which is printed once
+        pooled = f"over all {images.n:,} images its 95 % interval is {low:.2f} to {high:.2f} %"
+    else:
+        which = ", first repeat" if finding["repeats"] > 1 else ""
+        share = fixed(100 * images.mean, 2)
+        pooled = f"of all {images.n:,} images{which}, {share} % are right ({low:.2f} to {high:.2f} %)"
     return (
         f"{finding['label']} reaches {number} {interval} % accuracy on images of {finding['data']} that it was not "
-        f"trained on ({finding['folds']} folds{repeated}{grouped}); {named} {100 * images.mean:.2f} % of the "
-        f"{images.n:,} images are right ({low:.2f} to {high:.2f} %)"
+        f"trained on ({folds}); {pooled}"
     )
 
 

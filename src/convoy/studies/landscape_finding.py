@@ -13,7 +13,7 @@ from convoy.runs import Run
 from convoy.stats import Estimate, t_interval
 from convoy.studies import loss_band
 from convoy.studies.landscape_design import Design
-from convoy.studies.loss_band import EARLY_STEPS, MEASURES, Curves, Ratio
+from convoy.studies.loss_band import EARLY_STEPS, MEASURES, Curves, Ratio, Verdict
 from convoy.training.probe import STEP_SIZES
 
 SMOOTHNESS = ("loss_variation", "gradient_change", "beta")  # of one look along the step; lower is smoother
@@ -45,9 +45,11 @@ def conclude(found: Sequence[Landscape], design: Design, images: int) -> dict[st
     lrs, steps = design.lrs, int(found[0].curves[0].step[-1])
     images = min([images, *(each.looked_at.data["counts"]["train"] for each in found)])
     spans: dict[str, int | None] = {"all": None} | ({"early": EARLY_STEPS} if steps > EARLY_STEPS else {})
-    pairs = [_pair(a, b, spans) for a, b in combinations(found, 2)]
+    quick = any(run.data.get("limit") for each in found for group in each.runs for run in group)
+    pairs = [_pair(a, b, spans, quick=quick) for a, b in combinations(found, 2)]
     return {
         "kind": "landscape",
+        "quick": quick,
         "sentence": _sentence(found, pairs, lrs) + _what_counts(found),
         "caveats": _caveats(found, pairs, steps, images) + _drawn_further(found, design),
         "lrs": list(lrs),
@@ -84,17 +86,17 @@ def _recipe(each: Landscape, spans: dict[str, int | None]) -> dict[str, Any]:
     }
 
 
-def _pair(a: Landscape, b: Landscape, spans: dict[str, int | None]) -> dict[str, Any]:
+def _pair(a: Landscape, b: Landscape, spans: dict[str, int | None], *, quick: bool) -> dict[str, Any]:
     """The second band over the first, by measure and span."""
     ratios = {
         measure: {
-            span: _ratio_json(loss_band.ratio(b.widths(measure, steps), a.widths(measure, steps)))
+            span: _ratio_json(loss_band.ratio(b.widths(measure, steps), a.widths(measure, steps)), quick=quick)
             for span, steps in spans.items()
         }
         for measure in MEASURES
     }
     verdict = (ratios["loss"]["all"] or {}).get("verdict")
-    narrower = {"narrower": b.label, "wider": a.label}.get(str(verdict))
+    narrower = {Verdict.NARROWER.value: b.label, Verdict.WIDER.value: a.label}.get(str(verdict))
     return {"a": a.label, "b": b.label, "ratios": ratios, "narrower": narrower}
 
 
@@ -129,14 +131,20 @@ def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: 
     pair = next(pair for pair in pairs if {pair["a"], pair["b"]} == {narrow, wide})
     if pair["narrower"] is not None:  # by the steps that both have, where the widths are each band's own
         narrow, wide = sorted((narrow, wide), key=lambda label: label != pair["narrower"])
-    told = _between(pair["ratios"]["loss"]["all"], flipped=pair["b"] == wide)
-    if pair["narrower"] is None:
-        return (
-            f"Over {rates} the loss bands of {narrow} and {wide} cannot be told apart in width with these data: "
-            f"the first is {told} times as wide as the second"
-        )
+    ratio = pair["ratios"]["loss"]["all"]
+    told = _between(ratio, flipped=pair["b"] == wide)
     early = pair["ratios"]["loss"].get("early")
     more = f", {_between(early, flipped=pair['b'] == wide)} in the first {EARLY_STEPS:,} steps" if early else ""
+    if ratio is not None and ratio["verdict"] in (Verdict.ONE_SEED.value, Verdict.QUICK_TRY.value):
+        return (
+            f"Over {rates} the loss band of {narrow} is {told} times as wide as that of {wide}{more} "
+            f"({ratio['verdict']})"
+        )
+    if pair["narrower"] is None:
+        return (
+            f"Over {rates} the widths of the loss bands of {narrow} and {wide} are not distinguishable with these "
+            f"data: the first is {told} times as wide as the second"
+        )
     return f"Over {rates} the loss band of {narrow} is narrower than that of {wide}: {told} times as wide{more}"
 
 
@@ -175,7 +183,7 @@ def _caveats(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], steps:
     caveats = list(dict.fromkeys(flag for run in runs for flag in run.status.get("flags", [])))
     if seeds == 1:
         caveats.append(
-            "One seed: the interval is over blocks of steps of this one training and says nothing about another seed"
+            "One seed: how much the widths differ between seeds is unknown, so there is no interval and no verdict"
         )
     for pair in pairs:
         verdicts = {m: spans["all"]["verdict"] for m, spans in pair["ratios"].items() if spans["all"]}
@@ -193,7 +201,9 @@ def _caveats(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], steps:
         )
     left_out = sum(int((~np.isfinite(curves.loss)).any(0).sum()) for each in found for curves in each.curves)
     if left_out:
-        caveats.append(f"{left_out:,} steps at which a run's loss was not finite count in no width: the band is wider")
+        caveats.append(
+            f"{left_out:,} steps at which a run's loss was not finite count in no width: they would widen the band"
+        )
     if any(run.slim for run in runs):
         caveats.append("Archived runs keep every so many-th step, and no weights to draw a surface about")
     drawn = [each for each in found if each.surfaces]
@@ -221,7 +231,7 @@ def _json(value: Estimate | None) -> dict[str, Any] | None:
     return None if value is None else value.as_json()
 
 
-def _ratio_json(value: Ratio | None) -> dict[str, Any] | None:
+def _ratio_json(value: Ratio | None, *, quick: bool) -> dict[str, Any] | None:
     if value is None or not math.isfinite(value.ratio):
         return None
-    return {**value._asdict(), "verdict": value.verdict}
+    return {**value._asdict(), "verdict": value.verdict(quick=quick).value}

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
 
 from convoy.runs import Run
-from convoy.stats import RESAMPLES, TAILS, Estimate, t_interval
+from convoy.stats import Estimate, t_interval
 
 WINDOW = 25  # steps; a single batch's loss is as much noise as rate
 LEAST_LOSS = 1e-7  # below it float32 has no cross-entropy, and a logarithm would be of rounding
 EARLY_STEPS = 4000  # in which the published bands differ most
-BLOCKS = 20  # a resampled training is put together of so many blocks: long ones, because the width has a trend
 MEASURES = ("loss", "smoothed_loss", "log_loss")  # the last: the logarithm of the smoothed one
 
 
@@ -34,21 +34,32 @@ class Curves(NamedTuple):
         return float(np.diff(self.step).mean()) if len(self.step) > 1 else 1.0
 
 
+class Verdict(Enum):
+    """Of the first band against the second."""
+
+    NARROWER = "narrower"
+    WIDER = "wider"
+    INCONCLUSIVE = "inconclusive"
+    ONE_SEED = "one seed: no verdict"
+    QUICK_TRY = "quick try: no verdict"
+
+
 class Ratio(NamedTuple):
-    """How many times as wide one band is as another; no interval where there was too little to resample."""
+    """How many times as wide one band is as another; one seed has no interval."""
 
     ratio: float
     low: float | None
     high: float | None
-    over: str  # "seeds" or "blocks of steps"
-    n: int
+    n: int  # seeds
 
-    @property
-    def verdict(self) -> str:
-        """Of the first band against the second."""
-        if self.low is None or self.high is None or self.low <= 1 <= self.high:
-            return "cannot be told"
-        return "narrower" if self.high < 1 else "wider"
+    def verdict(self, *, quick: bool) -> Verdict:
+        if quick:
+            return Verdict.QUICK_TRY
+        if self.low is None or self.high is None:
+            return Verdict.ONE_SEED
+        if self.low <= 1 <= self.high:
+            return Verdict.INCONCLUSIVE
+        return Verdict.NARROWER if self.high < 1 else Verdict.WIDER
 
 
 def aligned(runs: Sequence[Sequence[Run]]) -> list[Curves]:
@@ -94,25 +105,20 @@ def smoothed(loss: np.ndarray, spacing: float = 1.0) -> np.ndarray:
 
 
 def mean_width(widths: Sequence[np.ndarray]) -> Estimate | None:
-    """The mean over steps, of widths [T] one a seed; None where no step had a finite loss at every rate.
+    """The mean over steps, of widths [T] one a seed, with Student's t interval over the seeds.
 
-    Several seeds: Student's t over their means. One seed: `resampled` over blocks of steps.
+    None where no step had a finite loss at every rate.
     """
-    kept = [values[np.isfinite(values)] for values in widths]
-    if not all(len(values) for values in kept):
+    finite = [values[np.isfinite(values)] for values in widths]
+    if not all(len(values) for values in finite):
         return None
-    if len(kept) > 1:
-        return t_interval([float(values.mean()) for values in kept])
-    drawn = resampled(kept[0][None])
-    low, high = (None, None) if drawn is None else _tails(drawn[:, 0])
-    return Estimate(float(kept[0].mean()), None, BLOCKS if drawn is not None else 1, low, high, "percentile")
+    return t_interval([float(values.mean()) for values in finite])
 
 
 def ratio(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> Ratio | None:
     """The first band's mean width over the second's, of widths [T] one a seed; None where one of them has none.
 
-    Several seeds: the t interval of the logarithm, paired by seed, for a seed gives all runs the same batches. One
-    seed: both bands are resampled in the same blocks of steps.
+    The interval is the t interval of the logarithm, paired by seed, for a seed gives all runs the same batches.
     """
     pairs = []
     for a, b in zip(first, second, strict=True):
@@ -120,34 +126,6 @@ def ratio(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> Ratio | 
         pairs.append(np.stack([a[known], b[known]]))
     if not all(pair.shape[1] and (pair.mean(1) > 0).all() for pair in pairs):
         return None
-    logs = [float(np.log(pair[0].mean() / pair[1].mean())) for pair in pairs]
-    if len(pairs) > 1:
-        found = t_interval(logs)
-        assert found.low is not None
-        assert found.high is not None
-        return Ratio(math.exp(found.mean), math.exp(found.low), math.exp(found.high), "seeds", len(pairs))
-    drawn = resampled(pairs[0])
-    if drawn is None or not (drawn > 0).all():
-        return Ratio(math.exp(logs[0]), None, None, "seeds", 1)
-    return Ratio(math.exp(logs[0]), *_tails(drawn[:, 0] / drawn[:, 1]), "blocks of steps", BLOCKS)
-
-
-def resampled(series: np.ndarray) -> np.ndarray | None:
-    """Means [RESAMPLES, series] of series [series, T] put together anew of blocks; None where T is too short.
-
-    The circular block bootstrap (Politis and Romano 1992): neighbours in time stay neighbours, and every step, the
-    first ones too, is drawn equally often. All series take the same blocks.
-    """
-    length = series.shape[1] // BLOCKS
-    if length < 2:
-        return None
-    around = np.concatenate([series, series[:, : length - 1]], axis=1)
-    sums = np.cumsum(np.pad(around, ((0, 0), (1, 0))), axis=1)
-    blocks = (sums[:, length:] - sums[:, :-length]) / length  # (series, T): the mean of the block that begins at a step
-    begins = np.random.default_rng(0).integers(0, series.shape[1], (RESAMPLES, BLOCKS))
-    return np.asarray(blocks[:, begins].mean(2).T)
-
-
-def _tails(drawn: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(drawn, TAILS)
-    return float(low), float(high)
+    estimate = t_interval([float(np.log(pair[0].mean() / pair[1].mean())) for pair in pairs])
+    low, high = (None if end is None else math.exp(end) for end in (estimate.low, estimate.high))
+    return Ratio(math.exp(estimate.mean), low, high, len(pairs))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from convoy.prediction import difference_of_two_runs
 from convoy.runs import Member
 from convoy.stats import Estimate, t_interval, wilson
 from convoy.studies.space import Range, Space, Values
@@ -135,8 +136,8 @@ def _sentence(finding: Mapping[str, Any]) -> str:
     winner, trials = finding["winner"], finding["method"]["trials"]
     seeds = len(winner["seeds"])
     return (
-        f"Of {trials} {'points' if finding['method']['grid'] else 'trials'}, {said(winner['params'])} did best for "
-        f"{finding['label']} on {finding['data']}; trained again with "
+        f"Of {trials} {'points' if finding['method']['grid'] else 'trials'}, {said(winner['params'])} had the highest "
+        f"accuracy on {_images(finding)} for {finding['label']} on {finding['data']}; trained again with "
         f"{'a fresh seed' if seeds == 1 else f'{seeds} fresh seeds'} it reaches "
         f"{Estimate.from_json(winner['accuracy']).text()} {finding['metric']}"
     )
@@ -196,22 +197,23 @@ def _images(finding: Mapping[str, Any]) -> str:
 
 
 def _close(finding: Mapping[str, Any]) -> list[str]:
-    """The trials that the spread of seeds does not set apart from the winner."""
+    """The trials that may be as good as the winner: the difference of two single runs explains their distance."""
     winner = finding["winner"]
-    sd = winner.get("validation_accuracy", winner["accuracy"])["sd"]
-    if sd is None:
-        return ["A trial has one seed: how many others are as good as the winner cannot be told from one fresh seed"]
+    seeds = Estimate.from_json(winner.get("validation_accuracy", winner["accuracy"]))
+    if seeds.sd is None:
+        return ["A trial has one seed, and one fresh seed has no spread: how many others are as good is unknown"]
+    margin = difference_of_two_runs(seeds)
     within = [
         trial
         for trial in finding["trials"]
-        if trial["number"] != winner["number"] and trial["accuracy"] >= winner["search_accuracy"] - 2 * sd
+        if trial["number"] != winner["number"] and trial["accuracy"] >= winner["search_accuracy"] - margin
     ]
     if not within:
         return []
     return [
-        f"{len(within)} other {'trial comes' if len(within) == 1 else 'trials come'} within two standard deviations of "
-        f"the winner's seeds ({200 * sd:.2f} points on {_images(finding)}) of its score: one seed each does not tell "
-        "them apart"
+        f"{len(within)} other {'trial is' if len(within) == 1 else 'trials are'} within {100 * margin:.2f} points of "
+        f"the winner on {_images(finding)} and may be as good: 95 % of the differences of two single runs are smaller "
+        f"(t with {seeds.n - 1} degrees of freedom, from the spread of the {seeds.n} fresh seeds)"
     ]
 
 
