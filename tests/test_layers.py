@@ -20,7 +20,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "convoy"
 
 # Who may import whom. A layer is a file or a folder directly under the package; within it, imports are free.
-BASE = {"registry", "randomness", "process", "cpu", "files", "recipe", "runs", "stats", "prediction"}
+BASE = {"registry", "randomness", "process", "cpu", "files", "recipe", "runs", "stats", "prediction", "chance"}
 LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
     "registry": set(),
@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "recipe": {"registry"},
     "stats": set(),
+    "chance": {"stats"},
     "prediction": {"stats"},
     "runs": {"files", "recipe", "stats", "registry"},
     "archive": {"files", "runs", "recipe", "registry"},
@@ -40,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "exporting": {"runs", "files", "checkpoint", "registry"},
     "training": LEARNING,
     "studies": LEARNING | {"training", "archive"},
-    "reporting": {"files", "runs", "stats", "prediction", "recipe"},
+    "reporting": {"files", "runs", "stats", "prediction", "chance", "recipe"},
     "progress": {"runs", "recipe"},
     "api": LEARNING | {"training", "studies", "reporting", "progress", "exporting"},
     "api_studies": LEARNING | {"training", "studies", "reporting", "progress", "api"},

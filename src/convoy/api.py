@@ -263,13 +263,14 @@ def predict(
     run: Run | str | Path, images: Sequence[str | Path], *, out: str | Path = DEFAULT_OUT, trust_code: bool = False
 ) -> list[Prediction]:
     """What a trained network takes images for: files, or folders of them."""
+    import numpy as np
     import torch
 
     from convoy.data import read_images
     from convoy.data.batches import Normaliser
     from convoy.evaluation.load import network_of
     from convoy.evaluation.predict import predict as evaluate
-    from convoy.evaluation.scores import probabilities
+    from convoy.evaluation.scores import NO_CLASS, predicted_classes, probabilities
 
     found = find_run(run, out)
     data = found.data
@@ -277,10 +278,10 @@ def predict(
     module = network_of(found, trust_code=trust_code)
     normaliser = Normaliser(tuple(data["mean"]), tuple(data["std"]), torch.device("cpu"), torch.float32)
     logits = evaluate(module, pixels, normaliser)
-    likely = probabilities(logits)
+    likely = np.nan_to_num(probabilities(logits))
     return [
-        Prediction(str(path), data["classes"][row.argmax()], float(row.max()))
-        for path, row in zip(paths, likely, strict=True)
+        Prediction(str(path), "no class" if place == NO_CLASS else data["classes"][place], float(row[place]))
+        for path, row, place in zip(paths, likely, predicted_classes(logits), strict=True)
     ]
 
 

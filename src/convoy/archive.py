@@ -236,7 +236,8 @@ def _classes(run: Run) -> dict[str, np.ndarray]:
         if part == "validation" and run.scores.keys() - {"validation"}:
             continue
         if kind in ("logits", "predicted"):
-            kept[f"{part}_predicted"] = run.predicted(part)[1].astype(whole)
+            predicted = run.predicted(part)[1]
+            kept[f"{part}_predicted"] = predicted.astype(whole if predicted.min() >= 0 else np.int16)
         elif kind == "labels":
             kept[name] = values.astype(whole)
         else:  # the indices of a fold's images

@@ -174,6 +174,8 @@ def test_weights(
         print(f"quick try: limited to {scores['limit']:,} images, no evidence")
     print(f"{scores['weights']} on {scores['data']}: test accuracy {scores['accuracy']:.2%}", end=" ")
     print(f"({scores['correct']:,}/{scores['n']:,}); test set opened {scores['openings']} time(s) in this workspace")
+    if count := scores.get("not_finite"):
+        print(f"of {scores['n']:,} images, {count:,} have outputs that are not finite; those with NaN count as wrong")
     if out is not None:
         print(out)
 

@@ -16,7 +16,7 @@ from convoy.data.batches import Normaliser
 from convoy.evaluation import losses
 from convoy.evaluation.load import network_of
 from convoy.evaluation.predict import predict
-from convoy.evaluation.scores import probabilities, score
+from convoy.evaluation.scores import predicted_classes, probabilities, score
 from convoy.recipe import Override, Recipe, resolve
 from convoy.runs import Run, Workspace
 
@@ -32,8 +32,8 @@ class Saved(NamedTuple):
         """Images drawn by a fixed seed, with labels, predictions and confidences: what `draw_gallery` takes."""
         count = min(samples, len(self.labels))
         chosen = np.sort(np.random.default_rng(0).choice(len(self.labels), size=count, replace=False))
-        likely = probabilities(self.logits[chosen])
-        return self.images[chosen], self.labels[chosen], likely.argmax(1), likely.max(1), self.classes
+        predicted, likely = predicted_classes(self.logits[chosen]), np.nan_to_num(probabilities(self.logits[chosen]))
+        return self.images[chosen], self.labels[chosen], predicted, likely.max(1), self.classes
 
 
 def score_saved(

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 TOP_K = (3, 5)
 MOST_CONFUSED = 10
+NO_CLASS = -1
 
 
 def score(
@@ -28,15 +29,18 @@ def score(
     """Scores of logits [N, classes] against labels [N]; all qualities are fractions.
 
     loss: mean over the N images of the given function, of cross-entropy if none; None where it is not finite, which
-    JSON cannot say. predicted: the classes named, int64 [N], where they are not the most probable ones; top_k goes by
+    JSON cannot say. not_finite, only where there are any: images with NaN or +inf among their logits; an image with NaN
+    has no predicted class, counts as wrong, and is in no column of the confusion.
+    predicted: the classes named, int64 [N], where they are not those of `predicted_classes`; top_k goes by
     the logits all the same, for those of 3 and 5 that are fewer than the classes. per_class: 0 where nothing was
     predicted or nothing is there. mcc: Matthews correlation for many classes (Gorodkin 2004), 0 where it is undefined.
     """
-    predicted = logits.argmax(axis=1) if predicted is None else predicted
+    predicted = predicted_classes(logits) if predicted is None else predicted
     confusion = confusion_matrix(labels, predicted, len(classes))
     correct = int(confusion.trace())
     value = float((loss or F.cross_entropy)(torch.tensor(logits), torch.tensor(labels)))
-    per_class = _per_class(confusion, classes)
+    per_class = _per_class(confusion, np.bincount(labels, minlength=len(classes)), classes)
+    not_finite = int((np.isnan(logits) | np.isposinf(logits)).any(axis=1).sum())  # -inf masks a class
     return {
         "accuracy": correct / len(labels),
         "correct": correct,
@@ -48,7 +52,13 @@ def score(
         "mcc": _mcc(confusion),
         "confusion": confusion.tolist(),
         "most_confused": _most_confused(confusion, classes),
+        **({"not_finite": not_finite} if not_finite else {}),
     }
+
+
+def predicted_classes(logits: np.ndarray) -> np.ndarray:
+    """The class with the largest logit, int64 [N]; NO_CLASS for an image with NaN among its logits."""
+    return np.where(np.isnan(logits).any(axis=1), NO_CLASS, logits.argmax(axis=1))
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
@@ -67,7 +77,8 @@ def sampled_classes(likely: np.ndarray, seed: int) -> np.ndarray:
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts int64 [classes, classes]: rows are true, columns predicted."""
+    """Counts int64 [classes, classes]: rows are true, columns predicted; images without a class are left out."""
+    labels, predicted = labels[predicted != NO_CLASS], predicted[predicted != NO_CLASS]
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
@@ -83,8 +94,8 @@ def _top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
     return float((best == labels[:, None]).any(axis=1).mean())
 
 
-def _per_class(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    hits, true, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+def _per_class(confusion: np.ndarray, true: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    hits, predicted = confusion.diagonal(), confusion.sum(axis=0)
     precision = hits / np.maximum(predicted, 1)
     recall = hits / np.maximum(true, 1)
     f1 = 2 * hits / np.maximum(true + predicted, 1)

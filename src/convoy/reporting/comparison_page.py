@@ -16,7 +16,7 @@ from convoy.reporting.ablation_section import ablation
 from convoy.reporting.content import Block, Chart, Page, Panel, Section, clean
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import listed
-from convoy.reporting.reading import Groups, cleaned, distinct, every, of_study, scored
+from convoy.reporting.reading import Groups, chance_levels, cleaned, distinct, every, of_study, scored
 from convoy.runs import Study
 
 TILES = 12
@@ -48,7 +48,7 @@ def comparison_page(study: Study, folder: Path) -> Page:
         kicker=sections.kicker("Comparison", study.name, readings),
         title=f"{listed(names)} on {clean(readings[0].data['name'])}",
         sentence=clean(finding["sentence"]),
-        caveats=tuple(clean(caveat) for caveat in finding["caveats"]),
+        caveats=tuple(dict.fromkeys((*chance_levels(readings, finding["part"]), *map(clean, finding["caveats"])))),
         tables=(tables.comparison_table(finding, groups),),
         sections=(*(section for section in shown if section), sections.how_it_was_made(groups, folder, commands)),
         labels=labels,

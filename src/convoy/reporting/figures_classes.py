@@ -169,7 +169,7 @@ def recall_numbers(score: Mapping[str, Any]) -> tuple[ClassRecall, ...]:
     confusion = np.array(score["confusion"], dtype=int)
     recalls = []
     for place, entry in enumerate(score["per_class"]):
-        n = int(confusion[place].sum())
+        n = entry["n"]  # some may have no predicted class
         if n:
             right = wilson(int(confusion[place, place]), n)
             low, high = right.low or 0.0, right.high or 0.0

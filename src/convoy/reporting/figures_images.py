@@ -60,7 +60,7 @@ def prediction_tiles(
 ) -> tuple[Tile, ...]:
     tiles = []
     for place, image in enumerate(images):
-        name = classes[int(predicted[place])]
+        name = classes[int(predicted[place])] if predicted[place] >= 0 else "no class"
         true = classes[int(labels[place])] if labels is not None else name
         sure = f"{100 * float(confidence[place]):.0f} %"
         about = f"predicted {name} with {sure}" + (f", is {true}" if labels is not None else "")

@@ -16,7 +16,7 @@ from convoy.reporting.crossval_page import crossval_page
 from convoy.reporting.landscape_page import landscape_page
 from convoy.reporting.lr_range_page import lr_range_page
 from convoy.reporting.palette import MODELS, Look
-from convoy.reporting.reading import PARTS, Reading, of_run
+from convoy.reporting.reading import PARTS, Reading, chance_levels, of_run
 from convoy.reporting.reproduction_page import reproduction_page
 from convoy.reporting.reproductions_page import reproductions_page
 from convoy.reporting.search_page import search_page
@@ -107,7 +107,8 @@ def _run_sentence(reading: Reading, part: str) -> str:
 
 
 def _run_caveats(reading: Reading, part: str) -> list[str]:
-    caveats = [clean(flag) for flag in reading.status.get("flags", [])]
+    caveats = chance_levels([reading], part) if part else []
+    caveats += [clean(flag) for flag in reading.status.get("flags", [])]
     caveats += faults.unsaid(reading.recipe.protocol.faults, caveats)
     if part:
         caveats.append("One seed: the interval is over images and says nothing about another seed")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from convoy import chance
 from convoy.recipe import Recipe
 from convoy.reporting.content import clean
 from convoy.runs import Member, Run, Study
@@ -97,6 +98,12 @@ def cleaned(finding: Mapping[str, Any]) -> dict[str, Any]:
 
 def every(groups: Groups) -> list[Reading]:
     return [reading for group in groups.values() for reading in group]
+
+
+def chance_levels(readings: Iterable[Reading], part: str) -> list[str]:
+    """A sentence for each model at chance level; computed from the scores, so of runs of older versions too."""
+    scores = [(reading.label, reading.seed, reading.scores[part]) for reading in readings if part in reading.scores]
+    return [clean(sentence) for sentence in chance.sentences(scores, part)]
 
 
 def scored(groups: Groups, part: str) -> dict[str, list[Reading]]:

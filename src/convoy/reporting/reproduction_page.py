@@ -21,7 +21,7 @@ from convoy.reporting import reproduction_tables as tables_
 from convoy.reporting.claims_section import claims
 from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table, clean
 from convoy.reporting.palette import Look
-from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
+from convoy.reporting.reading import PARTS, Groups, Reading, chance_levels, distinct, every
 from convoy.reporting.reproduction_parts import part_sections
 from convoy.reporting.reproduction_tables import PROTOCOLS
 from convoy.runs import Study
@@ -86,7 +86,10 @@ def reproduction_page(study: Study, folder: Path, page_of: Callable[[Study, Path
         kicker=sections.kicker("Reproduction", finding["experiment"], every(groups)),
         title=clean(finding["title"]),
         sentence=clean(finding["sentence"]),
-        caveats=tuple(clean(caveat) for caveat in (*finding["missing"], *finding["caveats"])),
+        caveats=(
+            *chance_levels(every(groups), "test"),
+            *(clean(caveat) for caveat in (*finding["missing"], *finding["caveats"])),
+        ),
         tables=tables_.result_tables(
             finding["models"], clean(finding.get("hardware") or ""), _machine(groups), withheld_from(finding)
         ),

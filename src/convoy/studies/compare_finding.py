@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from convoy import chance
 from convoy.recipe import faults
 from convoy.runs import Member
 from convoy.stats import OVER_IMAGES, Estimate, digits_for, distinguishable, holm, paired_t, t_interval, wilson
@@ -276,7 +277,8 @@ def _caveats(members: Sequence[Member], scored: Sequence[Member], rows: Sequence
     for member in members:
         for flag in member.run.status.get("flags", []):
             flagged[flag].append(member)
-    caveats = [flag if len(group) == len(members) else f"{_names(group)}: {flag}" for flag, group in flagged.items()]
+    caveats = chance.sentences([(member.label, member.seed, member.run.scores[part]) for member in scored], part)
+    caveats += [flag if len(group) == len(members) else f"{_names(group)}: {flag}" for flag, group in flagged.items()]
     found = sorted({fault for member in members for fault in member.run.recipe.protocol.faults})
     caveats += faults.unsaid(found, list(flagged))
     caveats += [_left_out(member, part) for member in members if member not in scored]

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from convoy.files import write_json
 from convoy.runs import Run, Workspace, model_label
-from convoy.training import finish
+from convoy.training import finish, lines
 from convoy.training.device import device_of
 from convoy.training.faults import LOOKS_AT_TEST, scored_images
 from convoy.training.plan import Plan
@@ -57,6 +57,8 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
     finish.score_held_out(run, ready, module, epoch)
     if test and ready.prepared.test is not None:
         yield finish.open_test(run, ready, module, workspace, epoch=epoch)
+    yield from (flag for flag in run.status["flags"] if flag not in ready.flags)
+    yield from lines.chance_levels(run)
     flops = finish.flops_told(2 * twin.cost["macs_per_image"], ready)
     write_json(run.path / "cost.json", {**twin.cost, "flops_per_image": flops})
     if twin.train_score is not None:

@@ -156,7 +156,14 @@ def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: Ima
         kept[f"{part}_predicted"] = scored.predicted
     write_arrays(run.path / "predictions.npz", {**run.predictions, **kept})
     run.write_score(part, scored.values)
+    if (count := scored.values.get("not_finite", 0)) > 0:
+        add_flag(run, lines.not_finite(part, count, len(scored.images)))
     return scored
+
+
+def add_flag(run: Run, flag: str) -> None:
+    """What every output of this run says from now on."""
+    run.write_status(flags=[*(known for known in run.status.get("flags", []) if known != flag), flag])
 
 
 def _samples(images: ImageSet) -> dict[str, np.ndarray]:
@@ -171,7 +178,8 @@ def _keep_gallery(run: Run, scored: Scored, seed: int) -> None:
     images, predicted = scored.images, scored.predicted
     draw = np.random.default_rng(derive_seed(seed, "gallery"))
     shown = np.sort(draw.choice(len(images), size=min(SHOWN, len(images)), replace=False))
-    confidence = np.take_along_axis(probabilities(scored.logits), predicted[:, None], axis=1)[:, 0].astype(np.float32)
+    likely = np.nan_to_num(probabilities(scored.logits))
+    confidence = np.take_along_axis(likely, predicted[:, None], axis=1)[:, 0].astype(np.float32)
     arrays: dict[str, np.ndarray] = {}
     for name, chosen in {"predictions": shown, "hardest": hardest(scored.logits, images.labels, SHOWN)}.items():
         arrays |= {

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from convoy.runs import model_label
+from convoy import chance
+from convoy.runs import Run, model_label
 from convoy.training.environment import BITS_DEPEND_ON
 from convoy.training.plan import Plan
 
@@ -61,6 +62,19 @@ def opened(score: Mapping[str, Any], opening: int) -> str:
     return (
         f"test accuracy {score['accuracy']:.2%} ({counts}); test set opened {_count(opening, 'time')} in this workspace"
     )
+
+
+def not_finite(part: str, count: int, images: int) -> str:
+    return (
+        f"of {images:,} {part} images, {count:,} have outputs that are not finite; those with NaN have no predicted "
+        "class and count as wrong"
+    )
+
+
+def chance_levels(run: Run) -> list[str]:
+    """What to say of a run at chance level: of the part that was scored last; empty where it has learned."""
+    part = next((part for part in ("test", "fold", "validation") if part in run.scores), None)
+    return [] if part is None else chance.sentences([(run.label, run.recipe.seed, run.scores[part])], part)
 
 
 def held_out(score: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from convoy.evaluation.cost import PeakMemory
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace, model_label
-from convoy.training import afterwards, faults, finish, lines, stopping
+from convoy.training import afterwards, faults, finish, finished, lines, reloaded, stopping
 from convoy.training.autosave import Autosave
 from convoy.training.denormals import denormals_as_zero
 from convoy.training.device import device_of, precision_notes
@@ -73,7 +73,7 @@ def run_one(
         fresh = found.slim and test and ready.prepared.test is not None and "test" not in found.scores
         if not fresh:
             with Failures(found, recipe):
-                yield from _found(found, ready, workspace, test=test)
+                yield from finished.found(found, ready, workspace, test=test)
             return
     recipe = ready.recipe
     run = workspace.open_run(recipe, ready.fingerprint)
@@ -88,11 +88,11 @@ def run_one(
     try:
         with Failures(run, recipe) as failures:
             if run.finished and not fresh:  # by another process, since it was looked for
-                yield from _found(run, ready, workspace, test=test)
+                yield from finished.found(run, ready, workspace, test=test)
                 return
             twin = None if fresh or until else afterwards.twin_of(ready, workspace)
             if twin is not None:
-                yield from _scored_again(run, ready, twin, workspace, test=test)
+                yield from finished.scored_again(run, ready, twin, workspace, test=test)
                 return
             if fresh or not (run.path / "data.json").is_file():  # what is left of a deleted run cannot be resumed
                 run.clear()
@@ -101,29 +101,6 @@ def run_one(
                 yield from training.events(test=test, until=until, wish=wish)
     finally:
         lock.release()
-
-
-def _found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
-    """A finished run; its test score is made good where it was trained with the test set shut."""
-    if test and ready.prepared.test is not None and "test" not in run.scores:
-        begun = time.perf_counter()
-        module = finish.best_network(run, ready).to(device_of(ready.recipe))
-        epoch = finish.kept_epoch(ready, run.status["best_epoch"], run.status["steps"])
-        yield Event("note", finish.open_test(run, ready, module, workspace, epoch=epoch), {})
-        total = run.cost["total_seconds"] + time.perf_counter() - begun
-        write_json(run.path / "cost.json", {**run.cost, "total_seconds": total})
-    for flag in run.status["flags"]:
-        yield Event("note", flag, {})
-    values = {"run": str(run.path), "state": "finished", "cached": True}
-    yield Event("end", f"found finished: {run.path}{lines.accuracies(run.scores)}", values)
-
-
-def _scored_again(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
-    for text in afterwards.score(run, ready, twin, workspace, test=test):
-        run.log(text)
-        yield Event("note", text, {})
-    values = {"run": str(run.path), "state": "finished", "cached": False}
-    yield Event("end", f"run folder: {run.path}", values)
 
 
 class _Training:
@@ -169,6 +146,7 @@ class _Training:
         self.steps: dict[str, list[np.ndarray]] = {"loss": [], "lr": [], "grad_norm": []}
         self.probe = StepProbe(recipe.probe.every_steps, recipe.seed) if recipe.probe.every_steps else None
         self.best: dict[str, torch.Tensor] = {}  # the weights of the ledger's best epoch; empty in the first
+        self.best_outputs: np.ndarray | None = None  # what they made of the first selection images
 
     def events(self, *, test: bool, until: int | None, wish: Callable[[], Wish]) -> Iterator[Event]:
         epochs = self.recipe.train.epochs
@@ -270,6 +248,7 @@ class _Training:
         }
         if line["best"]:
             self._keep_best()
+            self.best_outputs = self.selection.outputs
         self._keep_on_path(epoch)
         ledger.begin_epoch()
         self.run.append_metrics(line)
@@ -287,18 +266,30 @@ class _Training:
     def _finish(self, reason: str, *, test: bool) -> Iterator[Event]:
         run, ready, ledger = self.run, self.ready, self.ledger
         self.failures.check_folder()
+        flags, outputs = run.status["flags"], None
+        kept_epoch = finish.kept_epoch(ready, ledger.best_epoch, ledger.step)
         if finish.keeps_the_last(ready, ledger.best_epoch):
             self._keep_best()
         elif ledger.best_epoch < len(run.metrics):
             save_weights(run.path / "last.safetensors", self.members.network.state_dict())
+        if ready.selection is None or finish.keeps_the_last(ready, ledger.best_epoch):
+            outputs = reloaded.outputs(ready, self.members.network, kept_epoch)
         module = finish.best_network(run, ready).to(self.device)
-        kept_epoch = finish.kept_epoch(ready, ledger.best_epoch, ledger.step)
         finish.score_held_out(run, ready, module, kept_epoch)
         if ready.prepared.fold is not None:
             yield self._say("note", lines.held_out(run.scores["fold"]))
         finish.keep_arrays(run, module, {} if self.probe is None else self.probe.arrays)
         if test and ready.prepared.test is not None:
             yield self._say("note", finish.open_test(run, ready, module, self.workspace, epoch=kept_epoch))
+        if outputs is not None:
+            found = reloaded.difference(outputs, reloaded.outputs(ready, module, kept_epoch))
+        else:
+            found = reloaded.since_selection(run, ready, self.best_outputs)
+        if found is not None:
+            finish.add_flag(run, found.sentence)
+        for note in (*run.status["flags"], *lines.chance_levels(run)):
+            if note not in flags:
+                yield self._say("note", note)
         self._look_at_the_clock()
         finish.measure_cost(run, ready, module, asdict(ledger), self.peak.bytes())
         run.write_score("train", score_training(ready, module))  # last: it is no part of what the run cost
@@ -319,6 +310,7 @@ class _Training:
             return False
         self.members.load(state["members"])
         self.best = state["best"]
+        self.best_outputs = None if state["outputs"] is None else state["outputs"].numpy()
         if self.best:  # epochs after the checkpoint may have left others, and need not come out the same to the bit
             save_weights(self.run.path / "best.safetensors", self.best)
         self.ledger = Ledger(**state["ledger"])
@@ -334,7 +326,8 @@ class _Training:
         self._look_at_the_clock()
         steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
         write_arrays(self.run.path / "steps.npz", steps)
-        state = {"members": self.members.state(), "ledger": asdict(self.ledger), "best": self.best}
+        outputs = None if self.best_outputs is None else torch.from_numpy(self.best_outputs)
+        state = {"members": self.members.state(), "ledger": asdict(self.ledger), "best": self.best, "outputs": outputs}
         if self.probe is not None:
             state["probe"] = self.probe.state()
         save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state)

@@ -15,7 +15,7 @@ from convoy.data.batches import Normaliser, augmented
 from convoy.data.imageset import ImageSet
 from convoy.evaluation import losses
 from convoy.evaluation.predict import BATCH, predict
-from convoy.evaluation.scores import probabilities, sampled_classes, score
+from convoy.evaluation.scores import predicted_classes, probabilities, sampled_classes, score
 from convoy.randomness import derive_seed
 from convoy.training.faults import whole_batches
 from convoy.training.plan import Plan
@@ -38,7 +38,7 @@ def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, e
         whole = whole_batches(len(images), ready)
         images = ImageSet(images.images[:whole], images.labels[:whole], images.classes)
     logits = predict(module, images.images, _normaliser(ready, module, part, epoch))
-    predicted = logits.argmax(axis=1)
+    predicted = predicted_classes(logits)
     if "sampled_labels" in faults and part == "test":
         predicted = sampled_classes(probabilities(logits), derive_seed(recipe.seed, "sampled labels"))
     loss = losses.build(recipe.train.loss, faults=faults)

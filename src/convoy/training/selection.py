@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from convoy.data.imageset import ImageSet
 from convoy.files import write_json
 from convoy.runs import Run, Workspace
+from convoy.training import reloaded
 from convoy.training.ledger import Ledger
 from convoy.training.plan import Plan
 from convoy.training.scoring import Scored, score_part
@@ -20,6 +22,7 @@ class Selection:
         # Of the test set in this workspace, when this run last opened it.
         self.openings = run.data.get("test_openings", 0) if resumed else 0
         self._test = self._open_test() if ready.selection == "test" else None
+        self.outputs: np.ndarray | None = None  # of the first images, by the weights of the last epoch; [N, classes]
 
     def end_epoch(self, module: nn.Module, ledger: Ledger, epoch: int) -> dict[str, Any]:
         """Its share of the epoch's line, with `best`, which the ledger is told too; epochs from 1."""
@@ -30,6 +33,7 @@ class Selection:
         images = self._test if part == "test" else self._ready.validation_in(epoch)
         assert images is not None
         scored = score_part(self._ready, module, part, images, epoch=epoch)
+        self.outputs = scored.logits[: reloaded.IMAGES].copy()
         line = _told(part, scored) | {"best": ledger.select(epoch, scored.values["accuracy"], scored.loss)}
         if line["best"] and "test_opened_at_each_best" in self._ready.recipe.protocol.faults:
             line |= _told("test", score_part(self._ready, module, "test", self._open_test(), epoch=epoch))

@@ -1,0 +1,36 @@
+"""Runs that need no training: found finished, or scored again from the training of another run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from convoy.files import write_json
+from convoy.runs import Run, Workspace
+from convoy.training import afterwards, finish, lines
+from convoy.training.device import device_of
+from convoy.training.events import Event
+from convoy.training.plan import Plan
+
+
+def found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
+    """A finished run; its test score is made good where it was trained with the test set shut."""
+    if test and ready.prepared.test is not None and "test" not in run.scores:
+        begun = time.perf_counter()
+        module = finish.best_network(run, ready).to(device_of(ready.recipe))
+        epoch = finish.kept_epoch(ready, run.status["best_epoch"], run.status["steps"])
+        yield Event("note", finish.open_test(run, ready, module, workspace, epoch=epoch), {})
+        total = run.cost["total_seconds"] + time.perf_counter() - begun
+        write_json(run.path / "cost.json", {**run.cost, "total_seconds": total})
+    for note in (*run.status["flags"], *lines.chance_levels(run)):
+        yield Event("note", note, {})
+    values = {"run": str(run.path), "state": "finished", "cached": True}
+    yield Event("end", f"found finished: {run.path}{lines.accuracies(run.scores)}", values)
+
+
+def scored_again(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
+    for text in afterwards.score(run, ready, twin, workspace, test=test):
+        run.log(text)
+        yield Event("note", text, {})
+    values = {"run": str(run.path), "state": "finished", "cached": False}
+    yield Event("end", f"run folder: {run.path}", values)
