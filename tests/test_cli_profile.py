@@ -47,6 +47,9 @@ def test_profile_prints_layers_and_totals_and_ends_with_its_page(call: Call) -> 
     code, out, err = call("lenet")
     assert code == 0, err
     assert re.search(r"features.0 +Conv2d 5×5 +6x24x24 +156 +172,800\n", out)
+    sizes = "input 0.003 MiB, activations (outputs of these layers) 0.028 MiB, parameters 0.169 MiB; 0.201 MiB in all"
+    assert sizes in out
+    assert sizes in " ".join(Path("convoy-runs/profiles/lenet/profile.md").read_text().split())
     assert "44,426 parameters, 563,280 FLOPs an image (2 a multiply-add: 282 kMACs" in out
     assert out.splitlines()[-1] == "convoy-runs/profiles/lenet/profile.html"
     assert Path(out.splitlines()[-1]).is_file()

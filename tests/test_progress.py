@@ -21,6 +21,7 @@ PROGRESS = {
     "loss": None,
     "accuracy": 0.5,
     "images_per_second": 1234.5,
+    "batches_per_second": 9.87,
 }
 
 
@@ -53,4 +54,26 @@ def test_terminal_gets_bars_with_numbers(capsys: pytest.CaptureFixture[str], mon
     out = shown(["a", "b"], [(0, Event("progress", "", PROGRESS))], capsys)
     assert "epoch 1/2" in out
     assert "loss not finite" in out
-    assert "1,234 images/s" in out
+    assert "1,234 images/s  9.9 batches/s" in out
+
+
+def evaluated(names: list[str], capsys: pytest.CaptureFixture[str], *calls: tuple[int, int]) -> str:
+    with Display(names) as display:
+        for done, images in calls:
+            display.show_evaluation(done, images)
+            if display._bars is not None:
+                display._bars.refresh()
+    return capsys.readouterr().out
+
+
+def test_an_evaluation_of_several_batches_has_a_bar_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert evaluated(["a"], capsys, (1000, 2000), (2000, 2000)) == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERM", "xterm")
+    assert "evaluation" not in evaluated(["a"], capsys, (500, 500))
+    out = evaluated(["a"], capsys, (1000, 2000), (2000, 2000), (1000, 12_000))
+    assert "1,000/2,000 images" in out
+    assert "1,000/12,000 images" in out

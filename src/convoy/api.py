@@ -308,7 +308,8 @@ def test(
         raise ValueError(f"samples = {samples}: a gallery needs at least one image")
     target = _target(weights, out)
     overrides = _overrides(limit=limit, set=set)
-    result = score_saved(target, model=model, data=data, overrides=overrides, out=Path(out), trust_code=trust_code)
+    with _display([str(weights)], show=True, to_stderr=True):
+        result = score_saved(target, model=model, data=data, overrides=overrides, out=Path(out), trust_code=trust_code)
     if picture is not None:
         from convoy.reporting import draw_gallery
 
@@ -339,7 +340,9 @@ def _display(names: Sequence[str], show: bool, to_stderr: bool) -> Iterator[Call
     if not show:
         yield lambda position, event: None
         return
-    with Display(names, to_stderr=to_stderr) as display:
+    from convoy.evaluation.predict import watched
+
+    with Display(names, to_stderr=to_stderr) as display, watched(display.show_evaluation):
         yield display.show
 
 

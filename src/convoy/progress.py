@@ -37,6 +37,7 @@ class Display:
         self._bars: Progress | None = None
         self._tasks: dict[int, TaskID] = {}
         self._overall: TaskID | None = None
+        self._evaluation: TaskID | None = None
         self._said: set[str] = set()
 
     def __enter__(self) -> Display:
@@ -58,6 +59,17 @@ class Display:
     def __exit__(self, *exception: object) -> None:
         if self._bars is not None:
             self._bars.stop()
+
+    def show_evaluation(self, done: int, images: int) -> None:
+        """A bar of its own while images are scored that take several batches; nothing where no terminal is."""
+        if self._bars is None or (self._evaluation is None and done >= images):
+            return
+        if self._evaluation is None:
+            self._evaluation = self._bars.add_task("evaluation", total=images, numbers="")
+        self._bars.update(self._evaluation, completed=done, numbers=f"{done:,}/{images:,} images")
+        if done >= images:
+            self._bars.remove_task(self._evaluation)
+            self._evaluation = None
 
     def show(self, position: int, event: Event) -> None:
         if event.text and self._is_news(event):
@@ -89,7 +101,7 @@ class Display:
         loss = "not finite" if values["loss"] is None else f"{values['loss']:.4f}"
         numbers = (
             f"epoch {values['epoch']}/{values['epochs']}  loss {loss}  accuracy {values['accuracy']:.1%}"
-            f"  {values['images_per_second']:,.0f} images/s"
+            f"  {values['images_per_second']:,.0f} images/s  {values['batches_per_second']:,.1f} batches/s"
         )
         if position not in self._tasks:
             self._tasks[position] = bars.add_task(self._names[position], total=values["total"], numbers=numbers)

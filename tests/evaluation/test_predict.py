@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from convoy.evaluation.explain import first_layer_filters
-from convoy.evaluation.predict import predict
+from convoy.evaluation.predict import predict, watched
 
 
 def to_unit(x: torch.Tensor) -> torch.Tensor:
@@ -55,6 +55,15 @@ def test_read_only_memory_map_is_read_without_a_warning(module: nn.Module, image
     np.save(tmp_path / "images.npy", images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     assert np.array_equal(predict(module, mapped, to_unit), predict(module, images, to_unit))
+
+
+def test_each_batch_is_told_to_who_watches(module: nn.Module, images: np.ndarray) -> None:
+    seen: list[tuple[int, int]] = []
+    size = len(images) // 2 + 1
+    with watched(lambda done, count: seen.append((done, count))):
+        predict(module, images, to_unit, batch_size=size)
+    predict(module, images, to_unit, batch_size=size)
+    assert seen == [(size, len(images)), (len(images), len(images))]
 
 
 def test_filters_are_those_of_the_first_convolution(module: nn.Module) -> None:

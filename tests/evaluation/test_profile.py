@@ -254,3 +254,11 @@ def test_image_that_is_no_square_one_is_refused(image: str, said: str) -> None:
 def test_classes_beside_data_that_have_their_own_are_refused() -> None:
     with pytest.raises(ValueError, match="classes = 7: how many there are follows from the data, mnist"):
         made(data=True, classes=7)
+
+
+def test_size_totals_are_those_of_the_layer_table() -> None:
+    subject = subject_of("lenet", Recipe.load("defaults/mnist"), image=None, classes=None, from_data=False)
+    found = profile(subject, torch.device("cpu"), kept_per_parameter=2)
+    outputs = 3456 + 2 * 864 + 1024 + 2 * 256 + 256 + 2 * 120 + 2 * 84 + 10
+    assert found.sizes == (4 * 28 * 28, 4 * outputs, 4 * 44_426)
+    assert found.as_json()["size_bytes"]["total"] == 4 * (28 * 28 + outputs + 44_426)

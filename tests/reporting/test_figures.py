@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from tests.fake_runs import mnist
+from tests.fake_runs import fake_run, mnist
 
-from convoy.reporting import draw_gallery
+from convoy.files import write_arrays
+from convoy.reporting import draw_gallery, write_report
 from convoy.reporting.content import shortened
 from convoy.reporting.figures_accuracy import (
     accuracy_caption,
@@ -369,3 +372,16 @@ def test_a_loss_that_was_not_finite_is_a_gap() -> None:
     axes = Figure().subplots()
     draw_curves(axes, numbers, Look(("net",)))
     assert axes.get_xlabel() == "epoch"
+
+
+def test_a_report_shows_all_64_filters_of_a_first_layer(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, "alexnet")
+    filters = np.random.default_rng(0).normal(0, 0.1, (64, 3, 7, 7)).astype(np.float32)
+    write_arrays(run.path / "arrays.npz", {"first_layer_filters": filters})
+
+    page = write_report(run)
+
+    assert "filter 64" in page.read_text()
+    assert "convolution: 64 of 7 × 7" in page.with_suffix(".md").read_text()
+    picture = Image.open(run.path / "figures" / "filters.png")
+    assert picture.height > picture.width / 3  # six rows of twelve

@@ -448,6 +448,7 @@ def test_progress_never_passes_the_total_and_every_event_is_json(tiny: Make, tmp
     json.dumps([event._asdict() for event in events], allow_nan=False)
     progress = [event.values for event in events if event.kind == "progress"]
     assert progress[-1]["images"] == progress[-1]["total"] == 960
+    assert all(values["batches_per_second"] * 60 == pytest.approx(values["images_per_second"]) for values in progress)
     assert np.all(np.diff([values["images"] for values in progress]) > 0)
 
 

@@ -53,7 +53,7 @@ def profile(
 
 def _show(found: Mapping[str, Any]) -> None:
     """Layers and totals of one network."""
-    from convoy.reporting.quantities import MIB, plain, with_unit
+    from convoy.reporting.quantities import MIB, plain, sizes, with_unit
 
     memory, (single, many) = found["training_bytes"], found["latency"]
     parts = [f"{name} {plain(memory[name] / MIB)}" for name in ("parameters", "gradients")]
@@ -65,6 +65,7 @@ def _show(found: Mapping[str, Any]) -> None:
     where = f"the CPU, {threads}" if found["device"] == "cpu" else found["device"]
     print(f"{found['label']}: images {_by(found['input'])}, {found['classes']} classes")
     print_table(_layers(found))
+    print(sizes(found["size_bytes"]))
     print(
         f"{found['parameters']:,} parameters, {found['flops_per_image']:,} FLOPs an image "
         f"(2 a multiply-add: {with_unit(found['macs_per_image'], 'MACs')}; no norms, activations, pooling)"

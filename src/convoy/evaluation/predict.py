@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 import torch
@@ -20,6 +21,20 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+Watcher = Callable[[int, int], None]  # of images scored so far, and of all of them
+_watcher: ContextVar[Watcher] = ContextVar("watcher", default=lambda done, images: None)
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Calls `watcher` after each batch that `predict` scores within this context."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 BATCH = 1000  # images of an evaluation that are scored at a time
@@ -39,10 +54,11 @@ def predict(
     was trained on, device and dtype included. `batch_size` is of images of up to SIDE pixels a side.
     """
     batch_size = max(1, batch_size * SIDE**2 // max(SIDE, images.shape[-1]) ** 2)
+    logits, watcher = [], _watcher.get()
     with evaluating(module), torch.inference_mode():
-        logits = [
+        for start in range(0, len(images), batch_size):
             # A copy per batch: torch refuses to share a read-only memory map.
-            module(normaliser(torch.from_numpy(images[start : start + batch_size].copy()))).float().cpu().numpy()
-            for start in range(0, len(images), batch_size)
-        ]
+            batch = torch.from_numpy(images[start : start + batch_size].copy())
+            logits.append(module(normaliser(batch)).float().cpu().numpy())
+            watcher(start + len(batch), len(images))
     return np.concatenate(logits)

@@ -54,6 +54,18 @@ class Layer(NamedTuple):
     note: str = ""
 
 
+class Sizes(NamedTuple):
+    """Bytes of one image's pass, 4 a number: of the image, of all outputs in the layer table, of the parameters."""
+
+    input: int
+    outputs: int
+    parameters: int
+
+    @property
+    def total(self) -> int:
+        return self.input + self.outputs + self.parameters
+
+
 class TrainingMemory(NamedTuple):
     """Bytes while a batch is trained on, computed: gradients as large as what is trained, `kept` by the optimizer."""
 
@@ -108,6 +120,11 @@ class Profile:
     def layers(self) -> list[Layer]:
         return list(_layers(self.trace))
 
+    @property
+    def sizes(self) -> Sizes:
+        outputs = sum(math.prod(layer.output) for layer in self.layers if layer.output)
+        return Sizes(*(4 * count for count in (math.prod(self.subject.shape), outputs, self.parameters)))
+
     def as_json(self) -> dict[str, Any]:
         return {
             "label": self.subject.label,
@@ -118,6 +135,7 @@ class Profile:
             "parameters": self.parameters,
             "flops_per_image": self.flops_per_image,
             "macs_per_image": self.flops_per_image // 2,
+            "size_bytes": {**self.sizes._asdict(), "total": self.sizes.total},
             "activation_bytes": self.activations._asdict(),
             "training_bytes": {**self.training._asdict(), "total": self.training.total},
             "optimizer": self.subject.recipe.optim.name,

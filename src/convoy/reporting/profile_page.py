@@ -14,7 +14,7 @@ from convoy.reporting import figures_profile as bars_
 from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Page, Panel, Section, Table, clean
 from convoy.reporting.outline import Box, outline, rows_of
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import MIB, compact, listed, plain, with_unit
+from convoy.reporting.quantities import MIB, compact, listed, plain, sizes, with_unit
 from convoy.reporting.tables import facts_table
 
 LAYERS_ON_A_PAGE = 40  # more are told by blocks first
@@ -167,14 +167,15 @@ def layer_tables(profile: Profile, named: bool) -> list[Table]:
     every = Table(
         (*columns, *((Column("Note", numeric=False),) if noted else ())),
         (*lines, (*total, *((Cell(""),) if noted else ()))),
+        note=f"{sizes(profile['size_bytes'])}.",
         title=title,
     )
     if len(rows) <= LAYERS_ON_A_PAGE:
         return [every]
     blocks = Table(
-        columns, (*(_block_row(box, profile) for box in rows_of(outline(profile["calls"]))), total), "", title
+        columns, (*(_block_row(box, profile) for box in rows_of(outline(profile["calls"]))), total), every.note, title
     )
-    return [blocks, replace(every, title="", folded=f"All {len(rows)} layers")]
+    return [blocks, replace(every, title="", note="", folded=f"All {len(rows)} layers")]
 
 
 def _numbers(output: Sequence[int], parameters: int, flops: int, profile: Profile) -> tuple[Cell, ...]:

@@ -37,7 +37,7 @@ from convoy.reporting.reading import Groups, Reading, distinct, every, scored
 MOST_STRIPS = 6  # models whose images are shown
 MOST_CONFUSIONS = 10  # models up to which each has its confusion drawn
 CONFUSED_PAIRS = 5
-FILTERS = 32
+FILTERS = 64  # all of the first layer of AlexNet and of the ResNets
 
 
 def kicker(kind: str, name: str, readings: Sequence[Reading]) -> str:

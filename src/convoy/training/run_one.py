@@ -310,7 +310,7 @@ class _Training:
             return False
         self.members.load(state["members"])
         self.best = state["best"]
-        self.best_outputs = None if state["outputs"] is None else state["outputs"].numpy()
+        self.best_outputs = None if (outputs := state.get("outputs")) is None else outputs.numpy()
         if self.best:  # epochs after the checkpoint may have left others, and need not come out the same to the bit
             save_weights(self.run.path / "best.safetensors", self.best)
         self.ledger = Ledger(**state["ledger"])
@@ -371,6 +371,7 @@ class _Training:
             "loss": loss if math.isfinite(loss) else None,
             "accuracy": int(record.correct[0]) / record.images,
             "images_per_second": record.images / max(record.seconds, 1e-9),
+            "batches_per_second": len(record.loss) / max(record.seconds, 1e-9),
         }
 
     def _say(self, kind: Literal["start", "epoch", "note", "end"], text: str, **values: Any) -> Event:
