@@ -11,8 +11,8 @@ biases stay in front of it, as in the networks whose counts are published.
 Initial weights (`init`): "he" draws them over the fan out, as torchvision does; "glorot" draws Glorot's normal weights
 in every layer (the paper names his method too); "default" keeps torch's own, with which the logits of a new VGG without
 norms hardly differ from image to image. `vgg_a` and `vgg_a_bn`, the networks of the cifar-course experiment, have
-torch's own: their author's code has an `init_weights` and never calls it. They have no dropout, and are vgg11 and
-vgg11_bn otherwise.
+torch's own: their author's code takes an argument `init_weights` and ignores it. They have no dropout, and are vgg11
+and vgg11_bn otherwise.
 """
 
 from __future__ import annotations
