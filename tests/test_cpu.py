@@ -24,7 +24,7 @@ def _read_again() -> Iterator[None]:
     [
         (XEON, ("amx_bf16", "avx512_bf16", "avx512f", "avx2"), True),
         (EPYC, ("avx2",), False),
-        (ARM, ("bf16", "asimd"), True),
+        (ARM, ("bf16", "asimd"), False),
         ("", (), False),
     ],
 )

@@ -385,6 +385,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except filelock.Timeout:
         print(f"results: another call works in {asked.out}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("results: stopped; the next call goes on", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

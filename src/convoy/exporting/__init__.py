@@ -25,7 +25,7 @@ FORMATS = {
 
 
 def export(run: Run, names: Sequence[Path], *, to: str, overwrite: bool) -> list[Path]:
-    """Writes the files of a format under exactly these names; all of them or none.
+    """Writes the files of a format under exactly these names. All is checked before the first is written.
 
     Raises ValueError: an unknown format, too few or too many names, a file that is there already, numbers that the run
     does not have.

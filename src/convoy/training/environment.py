@@ -15,6 +15,7 @@ from convoy.models import external
 from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import command_line
+from convoy.training.device import with_precision
 from convoy.training.revisions import TRAINING_REVISION
 
 # What the bits of a run depend on besides its recipe: the key here, and its name in a sentence.
@@ -34,7 +35,7 @@ def describe(device: torch.device, recipe: Recipe, before: Mapping[str, Any] | N
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "precision": recipe.compute.precision,
+        "precision": with_precision(recipe).compute.precision,
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
         "command": command_line(),
         "training_revision": TRAINING_REVISION,
