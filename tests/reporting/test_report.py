@@ -227,6 +227,15 @@ def test_a_study_with_one_seed_each_compares_image_by_image(tmp_path):
     assert "Differences between models" not in text
 
 
+@pytest.mark.usefixtures("words_alone")
+@pytest.mark.parametrize("seeds", [(42,), (42, 43, 44)])
+def test_the_page_of_a_quick_comparison_has_no_verdict(tmp_path, seeds):
+    text = Page(write_report(fake_study(tmp_path, TWO, seeds=seeds, setting=Setting(limit=2000))).read_text()).text
+    assert "no verdict" in text
+    for word in ("distinguishable", "beats", "beaten"):
+        assert word not in text
+
+
 def test_every_common_seed_is_tested_image_by_image_beside_the_test_over_seeds(html):
     text = Page(html).text
     assert "Differences between models" in text
