@@ -308,7 +308,7 @@ class Session:
     def estimate_all(self) -> None:
         from convoy.studies.workload import Stopwatch
 
-        stopwatch = Stopwatch()
+        stopwatch = Stopwatch(time.thread_time)
         for item in self.items:
             if item.cifar and self.asked.cifar is None:
                 say(f"{item.name}: skipped, it needs CIFAR=FOLDER")

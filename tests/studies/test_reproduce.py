@@ -388,7 +388,7 @@ def test_quick_says_first_that_it_is_no_evidence(experiment: Path, tmp_path: Pat
 
 
 def test_a_quick_try_decides_no_claim(experiment: Path, tmp_path: Path) -> None:
-    study = again(experiment, tmp_path, quick=True, only=["claims"])
+    study = again(experiment, tmp_path, quick=True, limit=200, only=["claims"])
 
     trained = [claim for claim in study.finding["claims"] if claim["runs"]]
     assert trained

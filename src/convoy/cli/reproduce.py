@@ -45,7 +45,7 @@ def reproduce(
     seeds
         Runs of each recipe; without it as many as the experiment says.
     quick
-        Few images, epochs and seeds: shows that everything runs, and is no evidence.
+        As many images as a few minutes hold, by a timing of each network: it shows what there is, and is no evidence.
     only
         Parts, with commas between them: models, faults, claims, crossval, search, landscape.
     models

@@ -62,13 +62,14 @@ def ms_per_image(module: nn.Module, shape: tuple[int, int, int]) -> float:
         torch.set_num_threads(threads)
 
 
-def timed_passes(module: nn.Module, images: torch.Tensor) -> list[float]:
-    """Seconds of each of up to 50 forward passes, after a warm-up of up to 3; neither begins a pass after 2 s."""
+def timed_passes(module: nn.Module, images: torch.Tensor, longest: float | None = None) -> list[float]:
+    """Seconds of each of up to 50 forward passes, after a warm-up of up to 3; neither begins a pass after `longest`
+    seconds (2 where nothing is said)."""
     seconds: list[float] = []
     with evaluating(module), torch.inference_mode():
         for passes in (WARM_UP, REPEATS):
             seconds = []
-            while len(seconds) < passes and sum(seconds) < LATENCY_SECONDS:
+            while len(seconds) < passes and sum(seconds) < (LATENCY_SECONDS if longest is None else longest):
                 seconds.append(_seconds(module, images))
     return seconds
 

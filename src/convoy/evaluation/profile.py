@@ -23,6 +23,7 @@ from convoy.recipe import LARGEST_IMAGE, Recipe
 from convoy.registry import is_user_class
 
 LARGE_BATCH = 128
+QUICK_SECONDS = 0.2
 LONGEST_PASS = 10.0  # seconds; a larger batch is halved until one image's time says that a pass stays below
 SMALL_BATCHES = (2, 4)  # from which the activations of any batch follow
 DIGITS = (1, 10, 28)  # channels, classes, pixels for a class of the user's, where nothing else is said
@@ -200,8 +201,9 @@ def _channels_and_size(image: str) -> tuple[int, int]:
     return channels, height
 
 
-def profile(subject: Subject, device: torch.device, *, kept_per_parameter: int) -> Profile:
-    """`kept_per_parameter`: numbers that training keeps for each trained one besides its gradient.
+def profile(subject: Subject, device: torch.device, *, kept_per_parameter: int, quick: bool = False) -> Profile:
+    """`kept_per_parameter`: numbers that training keeps for each trained one besides its gradient. `quick` times few
+    passes.
 
     Raises ValueError: a user's network that fails in a pass.
     """
@@ -210,7 +212,7 @@ def profile(subject: Subject, device: torch.device, *, kept_per_parameter: int) 
         activations = activation_bytes(module, subject.shape)
         module = module.to(device)
         found = trace(module, torch.zeros(1, *subject.shape, device=device))
-        latencies = _latencies(module, subject.shape, device)
+        latencies = _latencies(module, subject.shape, device, QUICK_SECONDS if quick else None)
     weights = list(module.parameters())
     trained = sum(weight.nbytes for weight in weights if weight.requires_grad)
     batch_size = subject.recipe.train.batch_size
@@ -263,16 +265,19 @@ def _saved_bytes(module: nn.Module, shape: tuple[int, int, int], count: int) -> 
     return sum(storage.nbytes() for handle, storage in kept.items() if handle not in own)
 
 
-def _latencies(module: nn.Module, shape: tuple[int, int, int], device: torch.device) -> tuple[Latency, Latency]:
-    single = _latency(module, torch.rand(1, *shape, device=device))
+def _latencies(
+    module: nn.Module, shape: tuple[int, int, int], device: torch.device, longest: float | None
+) -> tuple[Latency, Latency]:
+    """`longest` seconds of passes, and a larger batch that takes no more than them; None: as long as usual."""
+    single = _latency(module, torch.rand(1, *shape, device=device), longest)
     count = LARGE_BATCH
-    while count > 1 and count * single.ms / 1000 > LONGEST_PASS:
+    while count > 1 and count * single.ms / 1000 > (longest or LONGEST_PASS):
         count //= 2
-    return single, _latency(module, torch.rand(count, *shape, device=device))
+    return single, _latency(module, torch.rand(count, *shape, device=device), longest)
 
 
-def _latency(module: nn.Module, images: torch.Tensor) -> Latency:
-    seconds = timed_passes(module, images)
+def _latency(module: nn.Module, images: torch.Tensor, longest: float | None) -> Latency:
+    seconds = timed_passes(module, images, longest)
     return Latency(len(images), 1000 * statistics.median(seconds), len(seconds))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,6 @@ class Reading:
     label: str
     seed: int
     run: Run
-    class_names: Mapping[str, str] = field(default_factory=dict)  # of the data -> as shown
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -34,11 +33,7 @@ class Reading:
 
     @cached_property
     def scores(self) -> dict[str, Any]:
-        scores = self.run.scores
-        for score in scores.values():
-            for row in score.get("per_class", ()):
-                row["class"] = self.class_names.get(row["class"], row["class"])
-        return scores
+        return self.run.scores
 
     @cached_property
     def cost(self) -> dict[str, Any]:
@@ -62,7 +57,7 @@ class Reading:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return tuple(clean(self.class_names.get(name, name)) for name in self.data["classes"])
+        return tuple(clean(name) for name in self.data["classes"])
 
 
 Groups = Mapping[str, list[Reading]]

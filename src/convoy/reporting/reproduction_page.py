@@ -21,6 +21,7 @@ from convoy.reporting import reproduction_tables as tables_
 from convoy.reporting.claims_section import claims
 from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table, clean
 from convoy.reporting.palette import Look
+from convoy.reporting.quick_section import quick_try, without_untrained
 from convoy.reporting.reading import PARTS, Groups, Reading, chance_levels, distinct, every
 from convoy.reporting.reproduction_parts import part_sections
 from convoy.reporting.reproduction_tables import PROTOCOLS
@@ -72,6 +73,7 @@ def reproduction_page(study: Study, folder: Path, page_of: Callable[[Study, Path
     found = read_reproduction(study)
     finding, groups = found.finding, found.groups
     shown: list[Section | None] = [
+        quick_try(finding.get("quick_try")),
         _faults(finding),
         claims(finding["claims"]),
         _comparison(found),
@@ -101,7 +103,10 @@ def reproduction_page(study: Study, folder: Path, page_of: Callable[[Study, Path
 
 def read_reproduction(study: Study) -> Reproduction:
     finding = study.finding
-    models = [{**model, "label": clean(model["label"])} for model in finding["models"]]
+    models = [
+        {**model, "label": clean(model["label"])}
+        for model in without_untrained(finding["models"], finding.get("quick_try"))
+    ]
     runs = {member.run.name: member for member in study.members}
     by_protocol: dict[str, dict[str, list[Reading]]] = {}
     for model in models:
@@ -109,7 +114,7 @@ def read_reproduction(study: Study) -> Reproduction:
             for name in model["runs"].get(protocol) or ():
                 if name not in runs:
                     raise ValueError(f"{study.path / 'finding.json'} names the run {name!r}, which study.toml does not")
-                reading = Reading(model["label"], runs[name].seed, runs[name].run, finding.get("class_names", {}))
+                reading = Reading(model["label"], runs[name].seed, runs[name].run)
                 by_protocol.setdefault(protocol, {}).setdefault(model["label"], []).append(reading)
     ordered = {protocol: by_protocol[protocol] for protocol in PROTOCOLS if protocol in by_protocol}
     return Reproduction({**finding, "models": models}, ordered)

@@ -36,6 +36,7 @@ DECIDED = {
     "compute.device": "that is --device",
 }
 DECIDED_WHOLE = ("model.", "protocol.")
+LEARNS_AFTER = 20_000  # training images, of a network of which nothing was measured
 
 
 class Model(Section):
@@ -201,10 +202,16 @@ class Part(Section):
 
 
 class Quick(Section):
-    limit: Annotated[int, Field(ge=1)] = 500
-    epochs: Annotated[int, Field(ge=1)] = 1
-    seeds: Seeds = 2
-    set: dict[str, Any] = Field(default_factory=dict)  # overrides of all recipes
+    """What `--quick` gives an experiment; quick_fit chooses what it trains by it."""
+
+    seconds: Annotated[float, Field(gt=0)] = 90.0  # of training, on all cores
+    seeds: Seeds = 1
+    learns_after: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict
+    )  # a model's registered name -> the training images after which it has learned, as measured
+
+    def images_to_learn(self, model: str) -> int:
+        return self.learns_after.get(model, LEARNS_AFTER)
 
 
 @dataclass(frozen=True)
@@ -230,6 +237,11 @@ class Settings:
                 raise ValueError(f"{path} is not for --set: {DECIDED.get(path, 'the experiment decides it')}")
 
     @property
+    def fits_itself(self) -> bool:
+        """Whether a quick try chooses its images and epochs by a timing: not where they are given."""
+        return self.quick and self.limit is None and self.epochs is None
+
+    @property
     def sides(self) -> tuple[str, ...]:
         return SIDES if self.protocol == "both" else (self.protocol.replace("-", "_"),)
 
@@ -251,7 +263,6 @@ class Experiment(Section):
     data: str  # a named data set
     as_tensors: bool = False  # the report reads four tensor files; they are made where none are given
     hardware: str = ""  # the report's
-    class_names: dict[str, str] = Field(default_factory=dict)  # of the data -> as the report calls them
     notes: tuple[str, ...] = ()  # what a reader of its numbers has to know
     seeds: Seeds = 3
     model: tuple[Model, ...] = Field(min_length=1)
@@ -305,8 +316,6 @@ def load(name: str) -> Experiment:
     table = _read(path)
     if (path.parent / CLAIMS).is_file():
         table["claim"] = [*_read(path.parent / CLAIMS).get("claim", []), *table.get("claim", [])]
-    for claim in table.get("claim", []) if "class_names" in table else ():
-        claim.setdefault("class_names", table["class_names"])
     table |= {"name": path.resolve().parent.name, "folder": str(path.resolve().parent)}
     try:
         return Experiment.model_validate(table)

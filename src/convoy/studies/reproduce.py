@@ -19,8 +19,8 @@ from convoy.data import DataError
 from convoy.data.sources import load
 from convoy.files import write_json
 from convoy.runs import Member, Run, Study, Workspace
+from convoy.studies import quick_fit, reproduce_parts
 from convoy.studies import reproduce_finding as findings
-from convoy.studies import reproduce_parts
 from convoy.studies.experiment import PARTS, SIDES, Experiment, Part, Settings
 from convoy.studies.measures import MEASURES
 from convoy.studies.reproduce_parts import Stage
@@ -83,6 +83,8 @@ class _Reproduction:
 
     def run(self) -> Reproduced:
         self.lacking = self._lacking_data()
+        if self.settings.fits_itself and not self.lacking:
+            self._fit()
         self.finding = self._begun()
         wanted = [part for part in PARTS if part in self.settings.only and self._has(part) and not self.lacking]
         self.unfinished |= {*wanted}
@@ -94,6 +96,13 @@ class _Reproduction:
             if not finished:
                 return Reproduced(self.study, self.parts, False)
         return Reproduced(self.study, self.parts, True)
+
+    def _fit(self) -> None:
+        """Reduces the experiment to what a quick try has the time for."""
+        self.say(f"{self.experiment.name}: timing its networks")
+        quick = quick_fit.chosen(self.scope, self.folder / "quick.json", again=self.fresh is not None)
+        self.experiment = quick_fit.reduced(self.experiment, quick)
+        self.scope = replace(self.scope, experiment=self.experiment, quick=quick)
 
     def _do(self, part: str) -> bool:
         match part:
@@ -254,17 +263,18 @@ class _Reproduction:
         asked = {
             "protocol": settings.protocol,
             "seeds": self.scope.seeds,
-            "limit": self.scope.limit,
+            "limit": self.settings.limit,
             "epochs": self.scope.epochs,
             "whole": settings.whole,
             "digest": self._digest(),
         }
+        quick = self.scope.quick
+        tried = None if quick is None else quick.model_dump(mode="json", include={"cpu", "cores", "sizes", "left_out"})
         finding = {
             "kind": "reproduction", "experiment": experiment.name, "title": experiment.title, "about": experiment.about,
-            "hardware": experiment.hardware, "class_names": experiment.class_names,
-            "sentence": "", "caveats": [], "quick": settings.quick,
+            "hardware": experiment.hardware, "sentence": "", "caveats": [], "quick": settings.quick,
             "protocol": settings.protocol, "asked": asked, "missing": [], "models": [], "faults": [], "claims": [],
-            "parts": [],
+            "parts": [], "quick_try": tried,
         }  # fmt: skip
         if (self.folder / "finding.json").is_file() and self.fresh is None:
             earlier = Study(self.folder)
@@ -310,8 +320,8 @@ class _Reproduction:
         lacking = [
             model.label
             for model in self.experiment.model
-            for side in self.settings.sides
-            if getattr(model, side) is not None and len(rows[model.label]["runs"][side]) < self.scope.count(model.seeds)
+            for side in self.scope.sides(model)
+            if len(rows[model.label]["runs"][side]) < self.scope.count(model.seeds)
         ]
         return [*dict.fromkeys(lacking)]
 
@@ -339,5 +349,10 @@ class _Reproduction:
     def counted(self) -> dict[str, dict[str, int]]:
         path, from_data = self.folder / "profile.json", not self.lacking
         return reproduce_parts.counted(
-            self.experiment, self.scope.recipes, self.fingerprints, path, from_data=from_data
+            self.experiment,
+            self.scope.recipes,
+            self.fingerprints,
+            path,
+            from_data=from_data,
+            quick=self.settings.quick,
         )

@@ -177,7 +177,13 @@ class Claims:
 
 
 def counted(
-    experiment: Experiment, recipes: Mapping[str, Recipe], known_by: Mapping[str, str], path: Path, *, from_data: bool
+    experiment: Experiment,
+    recipes: Mapping[str, Recipe],
+    known_by: Mapping[str, str],
+    path: Path,
+    *,
+    from_data: bool,
+    quick: bool = False,
 ) -> dict[str, dict[str, int]]:
     """The parameters of each network, by label and side.
 
@@ -200,7 +206,7 @@ def counted(
         parameters[label] = {side: profiling.parameters_of(subject) for side, subject in subjects.items()}
         shown = next(iter(subjects.values()))
         kept = optimizers.kept_per_parameter(shown.recipe.optim, ema_decay=shown.recipe.train.ema_decay)
-        found.append(profiling.profile(shown, device_of(shown.recipe), kept_per_parameter=kept).as_json())
+        found.append(profiling.profile(shown, device_of(shown.recipe), kept_per_parameter=kept, quick=quick).as_json())
     write_json(path, {"key": key, "profiles": found, "parameters": parameters})
     return parameters
 

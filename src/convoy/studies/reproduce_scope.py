@@ -7,7 +7,8 @@ from functools import cached_property
 
 from convoy.recipe import Override, Recipe
 from convoy.studies import reproduce_parts
-from convoy.studies.experiment import Experiment, Fault, Part, Settings, label_of
+from convoy.studies.experiment import Experiment, Fault, Model, Part, Settings, label_of
+from convoy.studies.quick import Choice
 from convoy.studies.train_all import Entry
 
 
@@ -18,6 +19,7 @@ class Scope:
     experiment: Experiment
     settings: Settings
     data_name: str | None = None
+    quick: Choice | None = None
 
     @property
     def limited(self) -> bool:
@@ -25,12 +27,9 @@ class Scope:
         return bool(self.settings.quick or self.settings.limit)
 
     @property
-    def limit(self) -> int | None:
-        return self.settings.limit or (self.experiment.quick.limit if self.settings.quick else None)
-
-    @property
     def epochs(self) -> int | None:
-        return self.settings.epochs or (self.experiment.quick.epochs if self.settings.quick else None)
+        """Of a quick try whose images are given, one."""
+        return self.settings.epochs or (1 if self.settings.quick and self.settings.limit else None)
 
     @property
     def seeds(self) -> int | None:
@@ -42,14 +41,14 @@ class Scope:
         return {name: self.recipe(name) for name in self.experiment.recipe_names}
 
     def recipe(self, name: str) -> Recipe:
-        return self.experiment.recipe(name, self.overrides)
+        recipe = self.experiment.recipe(name, self.overrides)
+        return recipe if self.quick is None else self.quick.sized(recipe)
 
     @cached_property
     def overrides(self) -> list[Override]:
-        own = {"data.name": self.data_name, "data.limit": self.limit, "train.epochs": self.epochs}
-        own |= {"compute.device": self.settings.device}
-        quick = self.experiment.quick.set.items() if self.settings.quick else ()
-        return [*((path, value) for path, value in own.items() if value is not None), *quick, *self.settings.set]
+        own = {"data.name": self.data_name, "data.limit": self.settings.limit, "train.epochs": self.epochs}
+        own |= {"compute.device": self.settings.device, "compute.precision": "auto" if self.settings.quick else None}
+        return [*((path, value) for path, value in own.items() if value is not None), *self.settings.set]
 
     def count(self, own: int | None) -> int:
         """Of seeds: what was asked for, else the model's or fault's own, else the experiment's; 0 stays 0."""
@@ -64,10 +63,16 @@ class Scope:
             (model.label, side, recipe.seed): Entry(f"{model.label}, {side.replace('_', ' ')}", recipe)
             for model in self.experiment.model
             if (model.label in labels) == chosen
-            for side in self.settings.sides
-            if (name := getattr(model, side)) is not None
-            for recipe in self._seeded(name, self.count(model.seeds))
+            for side in self.sides(model)
+            for recipe in self._seeded(getattr(model, side), self.count(model.seeds))
         }
+
+    def sides(self, model: Model) -> list[str]:
+        """The protocols that a model is trained under."""
+        return [side for side in self.settings.sides if getattr(model, side) is not None and self._fits(model, side)]
+
+    def _fits(self, model: Model, side: str) -> bool:
+        return self.quick is None or not self.quick.decided or side in self.quick.models.get(model.label, ())
 
     def _seeded(self, name: str, count: int) -> list[Recipe]:
         recipe = self.recipe(name)
@@ -101,7 +106,7 @@ class Scope:
 
     @property
     def reductions(self) -> list[str]:
-        images = [f"{self.limit:,} images"] if self.limit else []
+        images = [f"{self.settings.limit:,} images"] if self.settings.limit else []
         return images + ([f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"] if self.epochs else [])
 
     @property
@@ -112,4 +117,5 @@ class Scope:
     def recipes_of(self, part: Part) -> list[tuple[str, Recipe]]:
         """Recipes of a study within the experiment, with the labels of their runs."""
         overrides = [*part.set.items(), *self.overrides]
-        return [(label_of(name), self.experiment.recipe(name, overrides)) for name in part.recipes]
+        recipes = [(label_of(name), self.experiment.recipe(name, overrides)) for name in part.recipes]
+        return recipes if self.quick is None else [(label, self.quick.sized(recipe)) for label, recipe in recipes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -97,7 +98,8 @@ def _jobs(part: str, entries: Iterable[Entry]) -> list[Job]:
 class Stopwatch:
     """Paces measured so far: networks alike in all that decides their speed are timed once."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: pace.Clock = time.perf_counter) -> None:
+        self._clock = clock
         self._known: dict[str, pace.Pace] = {}
 
     def pace(self, ready: Plan) -> pace.Pace:
@@ -105,7 +107,7 @@ class Stopwatch:
         told = [recipe.model.model_dump_json(), recipe.train.batch_size, recipe.optim.name, recipe.compute.precision]
         key = repr([*told, recipe.data.augment, prepared.in_chans, prepared.image_size])
         if key not in self._known:
-            self._known[key] = pace.measure(ready)
+            self._known[key] = pace.measure(ready, self._clock)
         return self._known[key]
 
 

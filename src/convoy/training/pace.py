@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 
@@ -14,10 +15,14 @@ from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches, Normaliser
 from convoy.evaluation import cost, losses
 from convoy.evaluation.predict import predict
+from convoy.recipe import Recipe
 from convoy.training.device import device_of
+from convoy.training.faults import LOOKS_AT_TEST
 from convoy.training.members import Solo
 from convoy.training.plan import DTYPES, Plan
 from convoy.training.scoring import SAMPLE
+
+Clock = Callable[[], float]  # seconds
 
 FORWARD_AND_BACKWARD = 3  # times the FLOPs of a forward pass
 TIMED_FLOPS = 5e9  # of a timed step: about 0.1 s on one core
@@ -35,8 +40,10 @@ class Pace:
     flops_per_image: int  # of a forward pass
 
 
-def measure(ready: Plan) -> Pace:
-    """Times training steps and evaluation on one thread, in about a second or less.
+def measure(ready: Plan, clock: Clock = time.perf_counter) -> Pace:
+    """Times training steps and evaluation on one thread, in about a second or less on a quiet machine.
+
+    `time.thread_time` as the clock counts what a quiet core takes, whatever else the machine does.
 
     The images of a step are fewer than a batch where the network is expensive; the update is counted once a batch.
     """
@@ -44,12 +51,12 @@ def measure(ready: Plan) -> Pace:
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
-            return _measure(ready)
+            return _measure(ready, clock)
     finally:
         torch.set_num_threads(threads)
 
 
-def _measure(ready: Plan) -> Pace:
+def _measure(ready: Plan, clock: Clock) -> Pace:
     recipe, prepared, device = ready.recipe, ready.prepared, device_of(ready.recipe)
     dtype = DTYPES[recipe.compute.precision]
     module, _ = ready.starting_network()
@@ -75,9 +82,9 @@ def _measure(ready: Plan) -> Pace:
         losses.build(recipe.train.loss, weights, recipe.protocol.faults),
         autocast=recipe.compute.precision == "bfloat16",
     )
-    few, many = (_seconds(partial(members.step, *batch)) for batch in batches)
+    few, many = (_seconds(partial(members.step, *batch), clock) for batch in batches)
     images = prepared.train.images[: max(FEWEST_IMAGES, min(affordable, 1000))]
-    evaluation = _seconds(lambda: predict(module, images, normaliser))
+    evaluation = _seconds(lambda: predict(module, images, normaliser), clock)
     step = _of_batch(few, len(batches[0][1]), many, len(batches[1][1]), recipe.train.batch_size)
     return Pace(recipe.train.batch_size / step, len(images) / evaluation, flops)
 
@@ -91,20 +98,20 @@ def _of_batch(few: float, few_images: int, many: float, many_images: int, batch_
     return many + slope * (batch_size - many_images)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[], object], clock: Clock) -> float:
     """The median of up to REPEATS after a pass that is not counted, unless that alone took LONGEST_SECONDS."""
-    times = [_timed(work)]
+    times = [_timed(work, clock)]
     if times[0] < LONGEST_SECONDS:
         times = []
     while len(times) < REPEATS and sum(times) < LONGEST_SECONDS:
-        times.append(_timed(work))
+        times.append(_timed(work, clock))
     return statistics.median(times)
 
 
-def _timed(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+def _timed(work: Callable[[], object], clock: Clock) -> float:
+    begun = clock()
     work()
-    return time.perf_counter() - begun
+    return clock() - begun
 
 
 def images_to_train(ready: Plan) -> int:
@@ -112,13 +119,29 @@ def images_to_train(ready: Plan) -> int:
     return len(ready.prepared.train) * ready.recipe.train.epochs
 
 
+class Counts(NamedTuple):
+    """Images of the parts of a run's data."""
+
+    train: int
+    validation: int
+    test: int
+    fold: int
+
+
 def seconds(ready: Plan, pace: Pace) -> float:
     """Of a run, on one thread: all its epochs with their evaluations, and the scores at its end."""
-    prepared, epochs = ready.prepared, ready.recipe.train.epochs
-    held_out = 0 if prepared.validation is None else len(prepared.validation)
-    test = 0 if prepared.test is None or prepared.fold is not None else len(prepared.test)
-    opens = {"selection_on_test", "test_opened_at_each_best"}.intersection(ready.recipe.protocol.faults)
-    by_epoch = (held_out if ready.selection != "test" else 0) + (test if opens else 0)
+    prepared = ready.prepared
     fold = 0 if prepared.fold is None else len(prepared.fold)
-    scored = epochs * by_epoch + held_out + fold + test + min(SAMPLE, len(prepared.train))
-    return images_to_train(ready) / pace.train + scored / pace.evaluate + FIXED_SECONDS
+    test = 0 if prepared.test is None or fold else len(prepared.test)
+    validation = 0 if prepared.validation is None else len(prepared.validation)
+    return seconds_of(ready.recipe, Counts(len(prepared.train), validation, test, fold), pace)
+
+
+def seconds_of(recipe: Recipe, counts: Counts, pace: Pace) -> float:
+    """The same, of a recipe whose data are only counted."""
+    epochs, faults = recipe.train.epochs, recipe.protocol.faults
+    by_epoch = 0 if "selection_on_test" in faults else counts.validation
+    by_epoch += counts.test if set(LOOKS_AT_TEST).intersection(faults) else 0
+    at_end = counts.validation + counts.fold + counts.test + min(SAMPLE, counts.train)
+    trained = epochs * counts.train / pace.train
+    return trained + (epochs * by_epoch + at_end) / pace.evaluate + FIXED_SECONDS
