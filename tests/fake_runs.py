@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from convoy.counts import counted
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
 from convoy.runs import Member, Run, Study, Workspace, fingerprint
@@ -142,29 +143,10 @@ def _confusion(accuracy: float, setting: Setting, part: str, random: np.random.G
 
 
 def _scores(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    right, n = np.diag(confusion), int(confusion.sum())
-    recall, precision = right / np.maximum(1, confusion.sum(1)), right / np.maximum(1, confusion.sum(0))
-    f1 = 2 * precision * recall / np.maximum(1e-12, precision + recall)
-    wrong = confusion - np.diag(right)
-    order = np.argsort(wrong, axis=None)[::-1][:10]
-    pairs = [(int(i) // len(classes), int(i) % len(classes)) for i in order]
-    return {
-        "accuracy": int(right.sum()) / n,
-        "correct": int(right.sum()),
-        "n": n,
-        "loss": 3.2 * (1 - int(right.sum()) / n),
-        "top_k": {"3": min(1.0, int(right.sum()) / n + 0.007)},
-        "per_class": [
-            {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "n": int(count)}
-            for name, p, r, f, count in zip(classes, precision, recall, f1, confusion.sum(1), strict=True)
-        ],
-        "macro_f1": float(f1.mean()),
-        "mcc": float(recall.mean()),
-        "confusion": confusion.tolist(),
-        "most_confused": [
-            {"true": classes[t], "predicted": classes[p], "count": int(wrong[t, p])} for t, p in pairs if wrong[t, p]
-        ],
-    }
+    true, predicted = np.divmod(np.repeat(np.arange(confusion.size), confusion.reshape(-1)), len(classes))
+    scores = counted(true, predicted, classes)
+    accuracy = scores["accuracy"]
+    return {**scores, "loss": 3.2 * (1 - accuracy), "top_k": {"3": min(1.0, accuracy + 0.007)}}
 
 
 def _predictions(confusions: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:

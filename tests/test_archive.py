@@ -125,6 +125,7 @@ def test_no_path_of_this_machine_goes_into_the_archive(tiny: Make, tmp_path: Pat
 
 def test_a_run_that_was_trained_anew_takes_the_place_of_the_archived_one(trained: Run, tmp_path: Path) -> None:
     slim = kept(trained, tmp_path)
+    slim.write_status(files={})
     write_json(slim.path / "environment.json", {**slim.environment, "date": "2000-01-01 00:00:00"})
 
     assert kept(trained, tmp_path).environment["date"] == trained.environment["date"]
@@ -165,6 +166,7 @@ def test_an_archived_run_of_mnist_is_smaller_than_40_kilobytes(trained: Run, tmp
     run = Workspace(tmp_path).open_run(trained.recipe, "1" * 64)
     for path in trained.path.glob("*.json*"):
         (run.path / path.name).write_bytes(path.read_bytes())
+    run.write_status(files={})
     (run.path / "metrics.jsonl").write_text(30 * (json.dumps(trained.metrics[0]) + "\n"))
     labels = {part: draw.integers(0, 10, count) for part, count in (("validation", 12_000), ("test", 10_000))}
     logits = {f"{part}_logits": np.eye(10, dtype=np.float32)[values] for part, values in labels.items()}
@@ -178,7 +180,10 @@ def test_an_archived_run_of_mnist_is_smaller_than_40_kilobytes(trained: Run, tmp
 
 
 def whole(tmp_path: Path, trained: Run, name: str) -> Run:
-    return Run(Path(shutil.copytree(trained.path, tmp_path / name)))
+    """A copy whose files may be written to."""
+    run = Run(Path(shutil.copytree(trained.path, tmp_path / name)))
+    run.write_status(files={})
+    return run
 
 
 def test_an_archived_run_still_tells_to_the_bit_what_its_training_did(trained: Run, tmp_path: Path) -> None:

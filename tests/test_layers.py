@@ -20,7 +20,20 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "convoy"
 
 # Who may import whom. A layer is a file or a folder directly under the package; within it, imports are free.
-BASE = {"registry", "randomness", "process", "cpu", "files", "recipe", "runs", "stats", "prediction", "chance"}
+BASE = {
+    "registry",
+    "randomness",
+    "process",
+    "cpu",
+    "files",
+    "recipe",
+    "run_files",
+    "runs",
+    "counts",
+    "stats",
+    "prediction",
+    "chance",
+}
 LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
     "registry": set(),
@@ -32,16 +45,18 @@ ALLOWED: dict[str, set[str]] = {
     "stats": set(),
     "chance": {"stats"},
     "prediction": {"stats"},
-    "runs": {"files", "recipe", "stats", "registry"},
-    "archive": {"files", "runs", "recipe", "registry"},
+    "run_files": {"files"},
+    "runs": {"files", "run_files", "recipe", "stats", "registry"},
+    "counts": {"runs"},
+    "archive": {"files", "run_files", "runs", "recipe", "registry"},
     "models": {"registry"},
     "data": {"registry", "recipe", "randomness", "process", "files"},
     "checkpoint": {"files"},
-    "evaluation": {"registry", "models", "data", "checkpoint", "recipe", "runs", "stats", "randomness"},
+    "evaluation": {"registry", "models", "data", "checkpoint", "recipe", "runs", "counts", "stats", "randomness"},
     "exporting": {"runs", "files", "checkpoint", "registry"},
     "training": LEARNING,
     "studies": LEARNING | {"training", "archive"},
-    "reporting": {"files", "runs", "stats", "prediction", "chance", "recipe"},
+    "reporting": {"files", "runs", "counts", "stats", "prediction", "chance", "recipe"},
     "progress": {"runs", "recipe"},
     "api": LEARNING | {"training", "studies", "reporting", "progress", "exporting"},
     "api_studies": LEARNING | {"training", "studies", "reporting", "progress", "api"},

@@ -423,7 +423,7 @@ def _weights(init: Run | str | Path | None, out: str | Path) -> str | None:
     if not str(init):
         raise ValueError("init is empty: it takes a run or a file of weights")
     target = _target(init, out)
-    return str((target.path / "best.safetensors" if isinstance(target, Run) else target).resolve())
+    return str((target.file("best.safetensors") if isinstance(target, Run) else target).resolve())
 
 
 def _target(weights: Run | str | Path, out: str | Path) -> Run | Path:
@@ -432,6 +432,8 @@ def _target(weights: Run | str | Path, out: str | Path) -> Run | Path:
         return weights
     path = Path(weights)
     if path.suffix in WEIGHTS:
-        is_run = path.name == "best.safetensors" and (path.parent / "recipe.toml").is_file()
-        return Run(path.parent) if is_run else path
+        if not (path.parent / "recipe.toml").is_file():
+            return path
+        run = Run(path.parent)
+        return run if path.name == "best.safetensors" else run.file(path.name)
     return find_run(weights, out)

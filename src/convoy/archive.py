@@ -29,6 +29,7 @@ import tomli_w
 from convoy.files import read_json, write_bytes
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
+from convoy.run_files import result_hashes
 from convoy.runs import Run, Study
 
 JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json")
@@ -58,19 +59,21 @@ def keep(run: Run, folder: str | Path, *, measured: Mapping[str, float] | None =
 
 
 def _write_slim(run: Run, target: Path, measured: Mapping[str, float]) -> None:
-    write_bytes(target / "recipe.toml", tomli_w.dumps(_portable(run)).encode())
-    own = {"bits": bits(run), "measured": dict(run.status.get("measured", {}) if run.slim else measured)}
-    status = {**run.status, **{key: value for key, value in own.items() if value}}
-    write_bytes(target / "status.json", _compact(_without_paths(status)).encode())
+    recipe = tomli_w.dumps(_portable(run)).encode()
+    write_bytes(target / "recipe.toml", recipe)
     for name in JSON_FILES:
         if (run.path / name).is_file():
-            write_bytes(target / name, _compact(_without_paths(read_json(run.path / name))).encode())
+            write_bytes(target / name, _compact(_without_paths(read_json(run.file(name)))).encode())
     write_bytes(target / "metrics.jsonl", "".join(_line(epoch) for epoch in run.metrics).encode())
     looks = {name: values for name, values in run.arrays.items() if name != "first_layer_filters"}
     slim = {"predictions.npz": _classes(run), "steps.npz": thinned(run.steps), "arrays.npz": looks}
     for name, arrays in slim.items():
         if arrays:
             write_bytes(target / name, _compressed(arrays))
+    own = {"bits": bits(run), "measured": dict(run.status.get("measured", {}) if run.slim else measured)}
+    status = {**_without_paths(run.status), **{key: value for key, value in own.items() if value}}
+    status["files"] = result_hashes(target) | {"recipe.toml": hashlib.sha256(recipe).hexdigest()}
+    write_bytes(target / "status.json", _compact(status).encode())
 
 
 def bits(run: Run) -> dict[str, str]:

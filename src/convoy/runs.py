@@ -18,6 +18,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ import filelock
 import numpy as np
 import tomli_w
 
+from convoy import run_files
 from convoy.files import append_line, read_arrays, read_json, write_bytes, write_json
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
@@ -74,7 +76,7 @@ class Run:
 
     @cached_property
     def recipe(self) -> Recipe:
-        return Recipe.load(self.path.resolve() / "recipe.toml")
+        return Recipe.load(self.file("recipe.toml").resolve())
 
     @property
     def label(self) -> str:
@@ -89,6 +91,34 @@ class Run:
             return read_json(self.path / name, *keys)
         except ValueError as error:
             raise ValueError(f"{error}; delete the folder to train it again") from None
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files. Raises ValueError where that is not the file that the run wrote."""
+        return run_files.checked(self.path, name)
+
+    def check_files(self) -> None:
+        run_files.check_all(self.path, run_files.recorded(self.path))
+
+    def finish(self, **values: object) -> None:
+        """Marks it finished and records the SHA-256 of its files."""
+        self.write_status(state="finished", **values, files=self._hashes())
+
+    def _hashes(self) -> dict[str, str]:
+        return run_files.result_hashes(self.path) | {"recipe.toml": run_files.sha256_of(self.file("recipe.toml"))}
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """For writing into a finished run: its files are checked before, and recorded again after."""
+        self.check_files()
+        self._forget_results()
+        try:
+            yield
+        finally:
+            self.write_status(files=self._hashes())
+
+    def _forget_results(self, **values: object) -> None:
+        files = {name: digest for name, digest in run_files.recorded(self.path).items() if name == "recipe.toml"}
+        self.write_status(**values, files=files)
 
     @property
     def state(self) -> str:
@@ -128,6 +158,12 @@ class Run:
         write_json(self.path / "scores.json", {**self._scores(), part: score})
 
     def _scores(self) -> dict[str, Any]:
+        self.file("scores.json")
+        return self.stated_scores
+
+    @property
+    def stated_scores(self) -> dict[str, Any]:
+        """Those of all parts, whether or not scores.json has changed; see convoy.counts."""
         path = self.path / "scores.json"
         scores = self._read("scores.json") if path.is_file() else {}
         if not all(isinstance(part, dict) and "accuracy" in part for part in scores.values()):
@@ -136,32 +172,32 @@ class Run:
 
     @property
     def cost(self) -> dict[str, Any]:
-        path = self.path / "cost.json"
+        path = self.file("cost.json")
         return read_json(path) if path.is_file() else {}
 
     @property
     def data(self) -> dict[str, Any]:
-        return read_json(self.path / "data.json", "classes", "in_chans", "image_size", "mean", "std", "data_hash")
+        return read_json(self.file("data.json"), "classes", "in_chans", "image_size", "mean", "std", "data_hash")
 
     @property
     def environment(self) -> dict[str, Any]:
-        return read_json(self.path / "environment.json")
+        return read_json(self.file("environment.json"), "torch", "cpu", "threads", "date", "command")
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """A dictionary per finished epoch."""
-        path = self.path / "metrics.jsonl"
+        path = self.file("metrics.jsonl")
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may leave half a line
 
     @property
     def steps(self) -> dict[str, np.ndarray]:
         """float32 [steps] each: loss, lr, grad_norm."""
-        return read_arrays(self.path / "steps.npz")
+        return read_arrays(self.file("steps.npz"))
 
     @property
     def predictions(self) -> dict[str, np.ndarray]:
-        return read_arrays(self.path / "predictions.npz")
+        return read_arrays(self.file("predictions.npz"))
 
     def predicted(self, part: str) -> tuple[np.ndarray, np.ndarray]:
         """Labels and predicted classes of a part ("test", "validation"), int64 [N] each, in the images' order.
@@ -179,11 +215,11 @@ class Run:
 
     @property
     def gallery(self) -> dict[str, np.ndarray]:
-        return read_arrays(self.path / "gallery.npz")
+        return read_arrays(self.file("gallery.npz"))
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        return read_arrays(self.path / "arrays.npz")
+        return read_arrays(self.file("arrays.npz"))
 
     def lock(self) -> filelock.BaseFileLock | None:
         """Held while training. None where another process trains this run."""
@@ -194,13 +230,13 @@ class Run:
 
     def clear(self) -> None:
         """Back to an empty run of the same recipe, to train anew."""
+        self._forget_results(state="running", reason="")
         for name in ("scores.json", "cost.json", "metrics.jsonl", "log.txt", "environment.json"):
             (self.path / name).unlink(missing_ok=True)
         for path in (*self.path.glob("*.npz"), *self.path.glob("*.safetensors")):
             path.unlink()
         for name in ("checkpoints", "weights"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        self.write_status(state="running", reason="")
 
     def log(self, text: str) -> None:
         append_line(self.path / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
@@ -306,6 +342,7 @@ class Workspace:
         """The run folder of this fingerprint, made where it is not there yet."""
         found = self.find(digest)
         if found is not None:
+            _restore_recipe(found, recipe)
             return found
         # A run that starts from another, and a range test, are not found by the plain run's name, "lenet-s42".
         kinds = ["tuned"] * (recipe.model.init is not None) + ["range"] * (recipe.schedule.name == "range")
@@ -313,8 +350,10 @@ class Workspace:
             kinds += [f"f{split.fold + 1}of{split.folds}" + (f"r{split.repeat + 1}" if split.repeat else "")]
         name = "-".join([file_name(model_label(recipe)), *kinds, f"s{recipe.seed}", digest[:12]])
         path = self.folder("runs", name)
-        write_json(path / "status.json", {"state": "running", "reason": "", "fingerprint": digest})
-        write_bytes(path / "recipe.toml", recipe.to_toml().encode())
+        content = recipe.to_toml().encode()
+        status = {"state": "running", "reason": "", "fingerprint": digest, "files": _recipe_hash(content)}
+        write_json(path / "status.json", status)
+        write_bytes(path / "recipe.toml", content)
         return Run(path)
 
     def write_study(self, name: str, table: Mapping[str, Any], members: Iterable[Member]) -> Study:
@@ -338,6 +377,20 @@ class Workspace:
         path = self.path / "test_openings.json"
         ledger = read_json(path) if path.is_file() else {}
         return sum(run in runs for opened_by in ledger.values() for run in opened_by)
+
+
+def _restore_recipe(run: Run, recipe: Recipe) -> None:
+    """The recipe of a run that is about to be trained, where its own file has changed."""
+    try:
+        run.file("recipe.toml")
+    except ValueError:
+        content = recipe.to_toml().encode()
+        run.write_status(files=run_files.recorded(run.path) | _recipe_hash(content))
+        write_bytes(run.path / "recipe.toml", content)
+
+
+def _recipe_hash(content: bytes) -> dict[str, str]:
+    return {"recipe.toml": hashlib.sha256(content).hexdigest()}
 
 
 def command_line() -> str:

@@ -166,6 +166,7 @@ def test_path_made_of_dunder_file_does_not_lead_to_the_run_folder(
 def test_trusted_class_and_options_are_those_trained_with(run: Run) -> None:
     recipe = run.path / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("net.py:Net", "net.py:Head"))
+    run.write_status(files={})
     refused(Run(run.path), "--trust-code")
 
 

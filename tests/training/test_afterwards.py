@@ -41,7 +41,7 @@ def told(run: Run) -> dict[str, Any]:
     """All that a run says, but how long it took."""
     timed = ("seconds", "images_per_second")
     exact = ("parameters", "flops_per_image", "macs_per_image")
-    status = {key: value for key, value in run.status.items() if key != "fingerprint"}
+    status = {key: value for key, value in run.status.items() if key not in ("fingerprint", "files")}
     return {
         "weights": {name: value.tolist() for name, value in load_weights(run.path / "best.safetensors").items()},
         "scores": (run.scores, run.train_score),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -261,9 +262,16 @@ def report(target: str, *, out: Out = OUT, as_json: Json = False) -> None:
         The folder of a study or a run, or its name or part of it.
     """
     from convoy import api
+    from convoy.counts import recount
+    from convoy.runs import Run, locate
 
-    page = api.report(target, out=out)
+    found = locate(target, out)
+    page = api.report(found)
+    runs = [found] if isinstance(found, Run) else [member.run for member in found.members]
+    differences = [difference for run in runs for difference in recount(run).differences]
     if as_json:
-        print_json({"report": str(page)})
-    else:
-        print(page)
+        print_json({"report": str(page), "differences": [asdict(difference) for difference in differences]})
+        return
+    for difference in differences:
+        print(difference)
+    print(page)

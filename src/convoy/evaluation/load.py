@@ -36,7 +36,7 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
         module = user.create(f"{run.path / 'code' / _entry(run)}", geometry, options, code)
     else:
         module = models.create(name, **geometry, options=options)
-    load_into(module, run.path / "best.safetensors")
+    load_into(module, run.file("best.safetensors"))
     return module.eval()
 
 

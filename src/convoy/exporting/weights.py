@@ -13,7 +13,7 @@ from convoy.runs import Run
 def contents(run: Run, files: int) -> list[bytes]:
     if run.slim:
         raise ValueError(f"{run.path} was archived without its weights; train its recipe.toml again to have them")
-    path = run.path / "best.safetensors"
+    path = run.file("best.safetensors")
     if not path.is_file():
         raise ValueError(f"{run.path} has no weights yet: its first epoch has not ended")
     buffer = BytesIO()

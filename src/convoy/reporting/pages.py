@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from convoy.counts import recount
 from convoy.recipe import faults
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
@@ -31,7 +33,9 @@ def study_page(study: Study, folder: Path) -> Page:
     kind = study.finding.get("kind")
     if kind not in STUDIES:
         raise ValueError(f"{study.path} is a study of kind {kind!r}; reports are made of: {', '.join(STUDIES)}")
-    return STUDIES[kind](study, folder)
+    page = STUDIES[kind](study, folder)
+    differences = [clean(str(each)) for member in study.members for each in recount(member.run).differences]
+    return replace(page, caveats=(*differences, *page.caveats))
 
 
 def run_page(run: Run, folder: Path) -> Page:
@@ -107,7 +111,8 @@ def _run_sentence(reading: Reading, part: str) -> str:
 
 
 def _run_caveats(reading: Reading, part: str) -> list[str]:
-    caveats = chance_levels([reading], part) if part else []
+    caveats = [clean(str(difference)) for difference in reading.differences]
+    caveats += chance_levels([reading], part) if part else []
     caveats += [clean(flag) for flag in reading.status.get("flags", [])]
     caveats += faults.unsaid(reading.recipe.protocol.faults, caveats)
     if part:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from convoy import chance
+from convoy.counts import Recount, ScoreDifference, recount
 from convoy.recipe import Recipe
 from convoy.reporting.content import clean
 from convoy.runs import Member, Run, Study
@@ -33,7 +34,16 @@ class Reading:
 
     @cached_property
     def scores(self) -> dict[str, Any]:
-        return self.run.scores
+        """Those that the run's predictions contradict are replaced by what these give."""
+        return self._recount.scores
+
+    @property
+    def differences(self) -> tuple[ScoreDifference, ...]:
+        return self._recount.differences
+
+    @cached_property
+    def _recount(self) -> Recount:
+        return recount(self.run)
 
     @cached_property
     def cost(self) -> dict[str, Any]:

@@ -111,7 +111,8 @@ def training_path(run: Run, scene: Scene) -> Path2D | None:
     """
     files = sorted((run.path / "weights").glob("epoch-*.safetensors"))
     files = [
-        files[place] for place in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_EPOCHS)).astype(int))
+        run.file(f"weights/{files[place].name}")
+        for place in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_EPOCHS)).astype(int))
     ]
     if len(files) < 3:
         return None
@@ -165,7 +166,7 @@ def surface(
     a path that spans no plane; None where it was interrupted.
     """
     told = f"{kind} {spec.images} {LINE_POINTS if kind == 'line' else spec.resolution} "
-    weights = (run.path / "best.safetensors").read_bytes()
+    weights = run.file("best.safetensors").read_bytes()
     path = folder / f"{kind}-{hashlib.sha256(told.encode() + weights).hexdigest()[:12]}.npz"
     arrays = read_arrays(path)
     if arrays and not np.isnan(arrays["loss"]).any():

@@ -44,8 +44,10 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
     run.write_status(label=label, seed=seed, flags=ready.flags)
     for name in TAKEN_OVER:
         if (twin.path / name).is_file():
-            shutil.copyfile(twin.path / name, run.path / name)
+            shutil.copyfile(twin.file(name), run.path / name)
     if (twin.path / "weights").is_dir():
+        for path in (twin.path / "weights").iterdir():
+            twin.file(f"weights/{path.name}")
         shutil.copytree(twin.path / "weights", run.path / "weights")
     write_json(run.path / "data.json", finish.describe_data(ready, 0))
     finish.copy_code(run, ready)
@@ -63,4 +65,4 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
     write_json(run.path / "cost.json", {**twin.cost, "flops_per_image": flops})
     if twin.train_score is not None:
         run.write_score("train", twin.train_score)
-    run.write_status(state="finished", **{key: done[key] for key in ("reason", "epochs", "steps", "best_epoch")})
+    run.finish(**{key: done[key] for key in ("reason", "epochs", "steps", "best_epoch")})

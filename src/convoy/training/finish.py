@@ -30,7 +30,7 @@ SAMPLES_PER_CLASS = 10
 
 def best_network(run: Run, ready: Plan) -> nn.Module:
     module = ready.network().to(DTYPES[ready.recipe.compute.precision])
-    load_into(module, run.path / "best.safetensors")
+    load_into(module, run.file("best.safetensors"))
     return module.eval()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from convoy.counts import recount
 from convoy.files import write_json
 from convoy.runs import Run, Workspace
 from convoy.training import afterwards, finish, lines
@@ -15,17 +16,21 @@ from convoy.training.plan import Plan
 
 def found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
     """A finished run; its test score is made good where it was trained with the test set shut."""
+    run.check_files()
     if test and ready.prepared.test is not None and "test" not in run.scores:
         begun = time.perf_counter()
-        module = finish.best_network(run, ready).to(device_of(ready.recipe))
-        epoch = finish.kept_epoch(ready, run.status["best_epoch"], run.status["steps"])
-        yield Event("note", finish.open_test(run, ready, module, workspace, epoch=epoch), {})
-        total = run.cost["total_seconds"] + time.perf_counter() - begun
-        write_json(run.path / "cost.json", {**run.cost, "total_seconds": total})
-    for note in (*run.status["flags"], *lines.chance_levels(run)):
+        with run.updating():
+            module = finish.best_network(run, ready).to(device_of(ready.recipe))
+            epoch = finish.kept_epoch(ready, run.status["best_epoch"], run.status["steps"])
+            opened = finish.open_test(run, ready, module, workspace, epoch=epoch)
+            total = run.cost["total_seconds"] + time.perf_counter() - begun
+            write_json(run.path / "cost.json", {**run.cost, "total_seconds": total})
+        yield Event("note", opened, {})
+    scores, differences = recount(run)
+    for note in (*map(str, differences), *run.status["flags"], *lines.chance_levels(run)):
         yield Event("note", note, {})
     values = {"run": str(run.path), "state": "finished", "cached": True}
-    yield Event("end", f"found finished: {run.path}{lines.accuracies(run.scores)}", values)
+    yield Event("end", f"found finished: {run.path}{lines.accuracies(scores)}", values)
 
 
 def scored_again(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:

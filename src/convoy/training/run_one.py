@@ -294,9 +294,8 @@ class _Training:
         finish.measure_cost(run, ready, module, asdict(ledger), self.peak.bytes())
         run.write_score("train", score_training(ready, module))  # last: it is no part of what the run cost
         self.failures.check_folder()
-        run.write_status(
-            state="finished", reason=reason, epochs=len(run.metrics), steps=ledger.step, best_epoch=ledger.best_epoch
-        )
+        steps, best_epoch = ledger.step, ledger.best_epoch
+        run.finish(reason=reason, epochs=len(run.metrics), steps=steps, best_epoch=best_epoch)
         # Nothing goes on from here, and with the optimizer's state they are several times the size of the weights.
         shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
         values = {"run": str(run.path), "state": "finished", "cached": False}
