@@ -110,7 +110,8 @@ class Evil:
 
 
 @pytest.mark.parametrize(
-    "name", ["code.pth", "module.pth", "text.pth", "empty.pth", "list.pth", "text.safetensors", "absent.pth"]
+    "name",
+    ["code.pth", "bytes.pth", "module.pth", "text.pth", "empty.pth", "list.pth", "text.safetensors", "absent.pth"],
 )
 def test_file_that_is_no_state_dict_is_answered_in_one_line_and_runs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -125,6 +126,8 @@ def test_file_that_is_no_state_dict_is_answered_in_one_line_and_runs_nothing(
         torch.save([torch.ones(2)], path)
     elif name.startswith("text"):
         path.write_text("hello")
+    elif name == "bytes.pth":
+        path.write_bytes(b"\x80\x02}q\x00.0" * 3 + b"a0")
     elif name == "empty.pth":
         path.touch()
     with pytest.raises(ValueError, match=name) as caught:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoy.recipe import AdamW, CrossEntropy, Recipe, builtin_names, parse_override, resolve
+from convoy.recipe import AdamW, CrossEntropy, Recipe, builtin_names, parse_override, parse_values, resolve
 
 
 def write(path: Path, text: str) -> str:
@@ -79,6 +79,12 @@ def test_another_model_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
         (("data.augment", [{"degrees": 3}]), r"each augmentation is a table with a name"),
         (("data.split.validation", 1.0), r"data.split.validation = 1.0 in .*: input should be less than 1"),
         (("seed", -1), r"seed = -1"),
+        (("optim.lr", True), r"optim.lr = True in .*: must be a number"),
+        (("train.epochs", True), r"train.epochs = True in .*: must be a number"),
+        (("train.clip_norm", False), r"train.clip_norm = False in .*: must be a number"),
+        (("compute.threads", True), r"compute.threads = True in .*: must be a number"),
+        (("optim.betas", [0.9, True]), r"optim.betas.1 = True in .*: must be a number"),
+        (("data.normalise", [True, 0.5]), r"data.normalise = "),
     ],
 )
 def test_wrong_value_is_answered_with_value_place_and_what_is_close(override: tuple[str, Any], message: str) -> None:
@@ -132,6 +138,15 @@ def test_fingerprint_form_leaves_out_what_does_not_decide_the_result() -> None:
         assert recipe.override({path: value}).canonical() == recipe.canonical(), path
     for path, value in {"optim.lr": 0.1, "seed": 1, "compute.precision": "float64", "data.limit": 10}.items():
         assert recipe.override({path: value}).canonical() != recipe.canonical(), path
+
+
+def test_brackets_nested_too_deeply_are_answered_in_one_line(tmp_path: Path) -> None:
+    nested = 3000 * "[" + 3000 * "]"
+    (tmp_path / "deep.toml").write_text(f"about = {nested}\n")
+    with pytest.raises(ValueError, match="deep.toml: not valid TOML"):
+        Recipe.load(tmp_path / "deep.toml")
+    assert parse_override("optim.lr", nested) == ("optim.lr", nested)
+    assert parse_values(f"optim.lr={nested}") == ("optim.lr", [nested])
 
 
 @given(st.text(max_size=30))

@@ -227,3 +227,29 @@ def test_the_archived_results_agree_with_their_predictions() -> None:
     kept = Path(__file__).parents[1] / "docs" / "results" / "runs"
     for recipe in sorted(kept.glob("*/recipe.toml")):
         assert recount(Run(recipe.parent)).differences == ()
+
+
+# ---- what is missing ----
+
+
+def test_steps_that_are_missing_where_a_run_goes_on_are_named(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny(("train.epochs", 3))
+    events = run_one(recipe, tmp_path, wish=lambda: "interrupt")
+    run = Run(Path(list(events)[-1].values["run"]))
+    (run.path / "steps.npz").unlink()
+    with pytest.raises(ValueError, match=r"steps.npz lacks steps .*--fresh"):
+        api.train(recipe, out=tmp_path, show=False)
+    assert api.train(recipe, out=tmp_path, show=False, fresh=True).finished
+
+
+@pytest.mark.parametrize("command", ["report", "list"])
+def test_an_empty_environment_is_answered_in_one_line(call: Call, run: Run, command: str) -> None:
+    run.write_status(files={})
+    (run.path / "environment.json").write_text("{}")
+    target = ["runs", "--out", run.path.parents[1]] if command == "list" else [run.path]
+    code, out, err = call(command, *target)
+    if command == "list":
+        assert (code, run.name in out) == (0, True)
+    else:
+        assert code == 2
+        assert "environment.json is damaged" in err

@@ -82,10 +82,38 @@ def test_locate_takes_a_path_a_name_or_a_part_that_fits_once(tmp_path: Path) -> 
     assert runs.locate(first.path, tmp_path) == first
     assert runs.locate(second.name, tmp_path) == second
     assert runs.locate("lenet-s7", tmp_path) == second
+    assert runs.locate(second.name[-12:-6], tmp_path) == second
     with pytest.raises(ValueError, match="fits 2 runs and studies"):
         runs.locate("lenet", tmp_path)
     with pytest.raises(ValueError, match="no run or study 'vgg'"):
         runs.locate("vgg", tmp_path)
+
+
+def test_part_of_a_name_ends_where_a_word_ends(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    seventy = workspace.open_run(RECIPE.override({"seed": 70}), digest_of(data="e"))
+    with pytest.raises(ValueError, match="no run or study 'lenet-s7'"):
+        runs.locate("lenet-s7", tmp_path)
+    seven = workspace.open_run(RECIPE.override({"seed": 7}), digest_of(data="f"))
+    assert runs.locate("lenet-s7", tmp_path) == seven
+    assert runs.locate("s70", tmp_path) == seventy
+    workspace.write_study("compare-lenet-s70", {"kind": "comparison"}, [])
+    assert runs.locate("s7", tmp_path) == seven
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "data.json", "environment.json"])
+def test_nested_too_deeply_is_damaged(tmp_path: Path, name: str) -> None:
+    run = Workspace(tmp_path).open_run(RECIPE, digest_of())
+    (run.path / name).write_text(100_000 * "[" + "\n")
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        getattr(run, name.partition(".")[0])
+
+
+def test_a_study_nested_too_deeply_is_damaged(tmp_path: Path) -> None:
+    study = Workspace(tmp_path).write_study("s", {"kind": "comparison"}, [])
+    (study.path / "study.toml").write_text("a = " + 3000 * "[" + 3000 * "]")
+    with pytest.raises(ValueError, match=r"study.toml is damaged"):
+        study.table  # noqa: B018 (it reads)
 
 
 def test_study_names_the_run_that_is_gone(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
         raise ValueError(
             f"{path}: is damaged or holds more than tensors (code or objects), so it is not opened; save a state_dict"
         ) from None
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+    except Exception as error:  # zip, tar and pickle readers fail in many ways
         raise ValueError(
             f"{path}: not a readable weights file: {(str(error) or type(error).__name__).splitlines()[0]}"
         ) from None
@@ -127,7 +127,7 @@ def _is_valid(candidate: Path) -> bool:
         return all(
             hashlib.sha256((candidate / name).read_bytes()).hexdigest() == digest for name, digest in manifest.items()
         )
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 
@@ -151,9 +151,9 @@ def _unpack(path: Path) -> dict[str, torch.Tensor]:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             aliases = json.loads((file.metadata() or {}).get("aliases", "{}"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        return tensors | {name: tensors[original] for name, original in aliases.items()}
+    except (SafetensorError, OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: not a readable safetensors file: {error}") from None
-    return tensors | {name: tensors[original] for name, original in aliases.items()}
 
 
 def _detach_tensors(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:

@@ -188,7 +188,10 @@ class Run:
         """A dictionary per finished epoch."""
         path = self.file("metrics.jsonl")
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may leave half a line
+        try:
+            return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may leave half a line
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged: {error}; delete the folder to train it again") from None
 
     @property
     def steps(self) -> dict[str, np.ndarray]:
@@ -284,7 +287,7 @@ class Study:
         path = self.path / "study.toml"
         try:
             return tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{path} is damaged: {error}") from None
 
     @property
@@ -407,6 +410,7 @@ def model_label(recipe: Recipe) -> str:
 def locate(argument: str | Path, out: str | Path = DEFAULT_OUT) -> Run | Study:
     """The run or study that a path or a name in OUT means; part of a name will do where only one fits.
 
+    A part is one or more of the words between hyphens; of a run's last word, its fingerprint, the beginning is enough.
     Raises ValueError: nothing fits, or several do.
     """
     path = Path(argument)
@@ -417,13 +421,18 @@ def locate(argument: str | Path, out: str | Path = DEFAULT_OUT) -> Run | Study:
     workspace = Workspace(out)
     candidates: list[Run | Study] = [*workspace.runs(), *workspace.studies()]
     exact = [candidate for candidate in candidates if candidate.name == str(argument)]
-    fitting = exact or [candidate for candidate in candidates if str(argument) in candidate.name]
+    fitting = exact or [candidate for candidate in candidates if _is_part(str(argument), candidate)]
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
         raise ValueError(f"no run or study {str(argument)!r}, neither as a path nor in {workspace.path}")
     names = ", ".join(candidate.name for candidate in fitting[:6])
     raise ValueError(f"{str(argument)!r} fits {len(fitting)} runs and studies in {workspace.path}: {names}")
+
+
+def _is_part(text: str, candidate: Run | Study) -> bool:
+    end = "-|[0-9a-f]*$" if isinstance(candidate, Run) else "-|$"
+    return re.search(f"(^|-){re.escape(text)}({end})", candidate.name) is not None
 
 
 def file_name(text: str) -> str:

@@ -98,6 +98,34 @@ def test_hidden_files_are_passed_over_and_others_are_noted(folder: Path) -> None
     assert "1 .gif" in listing.notes[0]
 
 
+def test_an_image_of_the_same_size_and_time_changes_the_key_of_the_cache(folder: Path) -> None:
+    path = folder / "dog" / "1.png"
+    before, times = list_folder(folder).stamps, path.stat()
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    assert list_folder(folder).stamps != before
+
+
+def test_a_large_folder_is_sampled_at_both_ends_and_between(folder: Path) -> None:
+    for number in range(200):
+        (folder / "cat" / f"x{number:03}.png").write_bytes(b"%d" % number)
+    paths = list_folder(folder).paths
+    changed = []
+    for path in map(Path, paths):
+        before, content, times = list_folder(folder).stamps, path.read_bytes(), path.stat()
+        path.write_bytes(content[::-1])
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        changed.append(list_folder(folder).stamps != before and content != content[::-1])
+        path.write_bytes(content)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert changed[0]
+    assert changed[-1]
+    assert 50 < sum(changed) <= 66
+
+
 def test_links_to_images_and_to_class_folders_are_followed(folder: Path, tmp_path: Path) -> None:
     (folder / "cow").symlink_to(folder / "cat")
     (folder / "dog" / "link.png").symlink_to(image(tmp_path / "elsewhere.png"))

@@ -11,6 +11,8 @@ import torch
 
 from convoy.models import create, default_options
 from convoy.models.user import load_class, source_files
+from convoy.recipe import Recipe
+from convoy.training.plan import plan
 
 NET = """\
 from torch import nn
@@ -261,3 +263,25 @@ def test_file_that_trains_itself_when_loaded(write: Write) -> None:
     path = write()
     path.write_text(NET + f"from convoy.models.user import load_class\nload_class({str(path)!r} + ':MyNet')\n")
     assert "put that under if __name__ == '__main__':" in refusal(path)
+
+
+# ---- what cannot be trained ----
+
+
+@pytest.mark.parametrize(
+    ("layer", "word"),
+    [
+        ("self.other = torch.ao.nn.quantized.dynamic.Linear(4, 4)", "quantized"),
+        ("self.register_buffer('other', torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8))", "quantized"),
+        ("self.table = nn.Embedding(256, num_classes, sparse=True)", "sparse"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_quantized_state_and_sparse_gradients_are_refused_before_training(
+    tiny: Callable[..., Recipe], write: Write, layer: str, word: str
+) -> None:
+    text = "import torch\n" + NET.replace("self.width = width", f"self.width = width\n        {layer}")
+    if word == "sparse":
+        text = text.replace("return self.head(", "return self.table((x[:, 0, 0, 0] > 0).long()) + self.head(")
+    with pytest.raises(ValueError, match=word):
+        plan(tiny(("model.name", f"{write(text)}:MyNet")))

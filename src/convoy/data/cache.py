@@ -65,7 +65,7 @@ def _read(entry: Path) -> DataSet | None:
         parts = {part: _read_part(entry, part, classes, known) for part, known in facts["hashes"].items()}
         validation = np.load(entry / "validation.npy") if facts["has_validation"] else None
         return DataSet(facts["name"], parts["train"], validation, parts.get("test"), tuple(facts["notes"]))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, AssertionError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AssertionError, RecursionError):
         return None
 
 

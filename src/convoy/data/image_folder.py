@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from random import Random
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from convoy.data.imageset import DataError, DataSet, ImageSet
 _PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 PARTS = ("train", "validation", "test")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+SAMPLED_FILES = 64  # whose content is read each time that a folder is listed
 _READ = "PNG, JPEG, BMP and WebP"
 
 
@@ -26,7 +29,7 @@ class Listing:
     classes: tuple[str, ...]
     paths: tuple[str, ...]  # train, then validation, then test; by class, by name
     labels: tuple[int, ...]
-    stamps: tuple[str, ...]  # path, size and modification time of each file, for the key of the cache
+    stamps: tuple[str, ...]  # path, size and modification time of each file, content of some: the key of the cache
     part_lengths: dict[str, int]
     notes: tuple[str, ...]
 
@@ -63,8 +66,25 @@ def list_folder(root: Path) -> Listing:
             stamps += [f"{prefix}{name}|{size_bytes}|{mtime_ns}" for name, size_bytes, mtime_ns in files]
             labels += [classes.index(class_name)] * len(files)
         part_lengths[part] = len(paths) - before
+    stamps.append(_sampled_content(paths))
     notes = _note_on_files(left_out)
     return Listing(classes, tuple(paths), tuple(labels), tuple(stamps), part_lengths, notes)
+
+
+def _sampled_content(paths: Sequence[str]) -> str:
+    """SHA-256 of the content of the first, the last and some drawn files, of all where they are few.
+
+    For an image that was replaced by one of the same size and modification time, as copying with the old times does.
+    """
+    places = {0, len(paths) - 1, *Random(0).sample(range(len(paths)), min(SAMPLED_FILES, len(paths)))}
+    digest = sha256()
+    for place in sorted(places):
+        try:
+            content = Path(paths[place]).read_bytes()
+        except OSError as error:
+            raise DataError(f"{paths[place]}: cannot be read: {error.strerror}") from None
+        digest.update(sha256(content).digest())
+    return digest.hexdigest()
 
 
 def list_images(folder: Path, left_out: Counter[str]) -> list[tuple[str, int, int]]:

@@ -20,6 +20,8 @@ from convoy.evaluation.scores import predicted_classes, probabilities, score
 from convoy.recipe import Override, Recipe, resolve
 from convoy.runs import Run, Workspace
 
+FOR_A_RUN = ("data.name", "data.size", "data.limit", "data.split")  # what may differ from the run's recipe in a test
+
 
 class Saved(NamedTuple):
     scores: dict[str, Any]
@@ -47,10 +49,15 @@ def score_saved(
 ) -> Saved:
     """Opens the test set of `data` (for a run: of its own data) and scores the network on it.
 
-    Saved weights bring no normalisation: it comes from the recipe that `model` and `data` resolve to.
-    Raises ValueError: weights of another network, no test set, no `model` for a weights file.
+    Saved weights bring no normalisation: it comes from the recipe that `model` and `data` resolve to. A run keeps its
+    own. The opening is counted in the workspace that a run is in, else in `out`.
+    Raises ValueError: weights of another network, no test set, no `model` for a weights file, an override that does not
+    go with a run.
     """
     if isinstance(target, Run):
+        for path, _ in overrides:
+            if not path.startswith(FOR_A_RUN):
+                raise ValueError(f"{path}: a run is tested as it was trained; only {', '.join(FOR_A_RUN)} can be set")
         recipe, module = target.recipe, network_of(target, trust_code=trust_code)
         if model is not None and model != recipe.model.name:
             raise ValueError(f"{target.path} is a run of {recipe.model.name}: --model {model} does not go with it")
@@ -73,7 +80,11 @@ def score_saved(
     if prepared.test is None:
         raise ValueError(f"{prepared.name} has no test set")
     openings: list[int] = []
-    images = prepared.test.open(lambda digest: openings.append(Workspace(out).record_opening(digest, str(target))))
+    workspace, name = Workspace(out), str(target)
+    if isinstance(target, Run):
+        folder, name = target.path.resolve(), target.name
+        workspace = Workspace(folder.parents[1] if folder.parent.name == "runs" else out)
+    images = prepared.test.open(lambda digest: openings.append(workspace.record_opening(digest, name)))
     logits = predict(module.eval(), images.images, Normaliser(mean, std, torch.device("cpu"), torch.float32))
     scores = score(logits, images.labels, prepared.classes, losses.build(recipe.train.loss))
     about = {"weights": str(target.path if isinstance(target, Run) else target), "data": prepared.name}

@@ -25,7 +25,7 @@ def parse_override(path: str, text: str) -> Override:
     """An override as typed on a command line: the value is TOML where it parses as TOML, else a string."""
     try:
         return path, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return path, text
 
 
@@ -51,7 +51,7 @@ def parse_values(text: str) -> tuple[str, list[Any]]:
         raise ValueError(f"{text!r} must be a key and its values, as in train.batch_size=64,128")
     try:
         values = tomllib.loads(f"values = [{listed}]")["values"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         values = [parse_override(path, each.strip())[1] for each in listed.split(",")]
     return path.strip(), values
 
@@ -63,7 +63,7 @@ def read_chain(name: str, relative_to: Path, seen: tuple[Path, ...] = ()) -> tup
         raise ValueError(f"{path}: extends in a circle: {circle}")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
     _anchor_paths(table, path.parent)
     parent = table.pop("extends", None)

@@ -7,17 +7,26 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from convoy.recipe.faults import FAULTS
 from convoy.registry import unknown
 
+
+def _refuse_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
 LARGEST_IMAGE = 512  # pixels a side
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+NUMBER = BeforeValidator(_refuse_boolean)  # pydantic takes true for 1
+Fraction = Annotated[float, NUMBER, Field(ge=0, lt=1)]
+Positive = Annotated[float, NUMBER, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, NUMBER, Field(ge=0, allow_inf_nan=False)]
+Level = Annotated[float, NUMBER]
+Count = Annotated[int, NUMBER, Field(ge=0)]
+Seed = Annotated[int, NUMBER, Field(ge=0, lt=2**63)]
 
 
 class Section(BaseModel):
@@ -52,7 +61,7 @@ class Model(Section):
 
 class SplitSpec(Section):
     validation: Fraction = 0.2  # of the training images; ignored where the data come with a validation part
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.2  # used only where the data have no test part of their own
+    test: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.2  # used only where the data have no test part of their own
     seed: Seed = 42
     stratified: bool = True
     folds: Count = 0  # 0: off. The training images in so many parts, one of which is scored and never trained on
@@ -73,10 +82,10 @@ class SplitSpec(Section):
 
 class Data(Section):
     name: Annotated[str, Field(min_length=1)] = "mnist"  # a named data set or a path
-    size: Annotated[int, Field(ge=8, le=LARGEST_IMAGE)] | None = None  # pixels; None: the data's own
-    limit: Annotated[int, Field(ge=1)] | None = None  # images for a quick try; every output says so
+    size: Annotated[int, NUMBER, Field(ge=8, le=LARGEST_IMAGE)] | None = None  # pixels; None: the data's own
+    limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # images for a quick try; every output says so
     split: SplitSpec = SplitSpec()
-    normalise: Literal["train"] | tuple[float | tuple[float, ...], float | tuple[float, ...]] = "train"
+    normalise: Literal["train"] | tuple[Level | tuple[Level, ...], Level | tuple[Level, ...]] = "train"
     augment: tuple[dict[str, Any], ...] = ()  # names and keys are checked by convoy.data.augment
     sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: with replacement, every class equally likely
 
@@ -123,12 +132,12 @@ def with_default_name(section: type[BaseModel], value: Any, info: ValidationInfo
 
 
 class Train(Section):
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 5
-    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
+    epochs: Annotated[int, NUMBER, Field(ge=1, le=100_000)] = 5
+    batch_size: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 128
     loss: Annotated[CrossEntropy | SquaredError, Field(discriminator="name")] = CrossEntropy()
     class_weights: Literal["none", "balanced"] | tuple[Positive, ...] = "none"  # in the training loss alone
     clip_norm: NonNegative = 0.0  # of the gradient; 0: none
-    accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1  # parts in which a batch passes, to save memory
+    accumulate: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 1  # parts in which a batch passes, to save memory
     ema_decay: Fraction = 0.0  # of the moving average of the weights, which is then what is scored; 0: off
 
     @model_validator(mode="after")
@@ -197,41 +206,43 @@ class Constant(ScheduleBase):
 class Step(ScheduleBase):
     name: Literal["step"] = "step"
     every_epochs: Positive = 1.0
-    factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    factor: Annotated[float, NUMBER, Field(gt=0, le=1)] = 0.1
 
 
 class Cosine(ScheduleBase):
     name: Literal["cosine"] = "cosine"
     per: Literal["epoch", "step"] = "epoch"
-    t_max: Annotated[int, Field(ge=1)] | None = (
+    t_max: Annotated[int, NUMBER, Field(ge=1)] | None = (
         None  # in units of `per`; None: the whole run. After t_max it rises again
     )
-    min_factor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    min_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = 0.0
 
 
 class OneCycle(ScheduleBase):
     name: Literal["one_cycle"] = "one_cycle"
-    rise: Annotated[float, Field(gt=0, lt=1)] = 0.3  # the fraction of the run in which the rate rises to optim.lr
-    start_factor: Annotated[float, Field(gt=0, le=1)] = 0.04
-    end_factor: Annotated[float, Field(ge=0, le=1)] = 4e-6
+    rise: Annotated[float, NUMBER, Field(gt=0, lt=1)] = (
+        0.3  # the fraction of the run in which the rate rises to optim.lr
+    )
+    start_factor: Annotated[float, NUMBER, Field(gt=0, le=1)] = 0.04
+    end_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = 4e-6
 
 
 class Plateau(ScheduleBase):
     name: Literal["plateau"] = "plateau"
     patience_epochs: Count = 3
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.1
 
 
 class Range(ScheduleBase):
     """A rate that rises evenly in its logarithm to optim.lr, through the whole run: the range test (Smith 2017)."""
 
     name: Literal["range"] = "range"
-    start_factor: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+    start_factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 1e-6
 
 
 class Stop(Section):
     patience_epochs: Count = 0  # 0: off. Stops after this many epochs without a better validation accuracy
-    target_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0  # on validation; 0: off
+    target_accuracy: Annotated[float, NUMBER, Field(ge=0, le=1)] = 0.0  # on validation; 0: off
     max_seconds: NonNegative = 0.0  # of training; 0: off
 
 
@@ -239,7 +250,7 @@ class Compute(Section):
     device: str = "auto"
     precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"  # auto: bfloat16 where it is fast
     deterministic: bool = True
-    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    threads: Annotated[int, NUMBER, Field(ge=1)] | Literal["auto"] = "auto"
 
 
 class Protocol(Section):
@@ -274,8 +285,8 @@ class Probe(Section):
 class Expected(Section):
     """A measured score: never inherited, never part of the fingerprint."""
 
-    mean: float
+    mean: Annotated[float, NUMBER]
     sd: NonNegative
-    n: Annotated[int, Field(ge=1)]
+    n: Annotated[int, NUMBER, Field(ge=1)]
     hardware: str
     date: str

@@ -117,6 +117,8 @@ def _surfaces(
     @cache
     def scene() -> Scene:
         ready = plan(run.recipe)
+        if ready.fingerprint != run.status["fingerprint"]:
+            raise ValueError(f"{run.path}: recipe.toml, the data or the code is not what the run was trained with")
         tell(f"the loss about the kept weights, on {min(spec.images, len(ready.prepared.train)):,} training images")
         return Scene(run, ready, spec.images)
 

@@ -168,6 +168,19 @@ def _try_training(ready: Plan) -> None:
             f"{name}: forward creates {', '.join(added)} in training, where no optimizer knows of it; "
             "create parameters and buffers in __init__"
         )
+    _check_tensors(name, module)
+
+
+def _check_tensors(name: str, module: nn.Module) -> None:
+    """After a backward pass. Raises ValueError for a state that no file of weights holds, and for sparse gradients."""
+    for key, value in module.state_dict().items():
+        if not isinstance(value, torch.Tensor) or value.is_quantized:
+            raise ValueError(
+                f"{name}: {key} is quantized or not a tensor; train in floating point, quantize afterwards"
+            )
+    for key, parameter in module.named_parameters():
+        if parameter.grad is not None and parameter.grad.layout != torch.strided:
+            raise ValueError(f"{name}: the gradient of {key} is sparse; the optimizers take dense ones (sparse=False)")
 
 
 def _check_roles(ready: Plan) -> None:

@@ -316,7 +316,11 @@ class _Training:
         if self.probe is not None:
             self.probe.load(state["probe"])
         self.run.cut_metrics(self.ledger.step // self.steps_per_epoch)
-        self.steps = {name: [values[: self.ledger.step]] for name, values in self.run.steps.items()}
+        steps = self.run.steps
+        if any(len(steps.get(name, ())) < self.ledger.step for name in self.steps):
+            hint = "delete the folder, or give the command with --fresh, to train it again"
+            raise ValueError(f"{self.run.path / 'steps.npz'} lacks steps that the checkpoint has; {hint}")
+        self.steps = {name: [values[: self.ledger.step]] for name, values in steps.items()}
         return True
 
     def _save(self) -> None:
