@@ -135,7 +135,9 @@ def test_the_training_score_stays_when_the_test_set_is_opened_later(tiny: Make, 
 
 def test_a_run_of_an_older_version_has_no_training_score(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(), tmp_path)
-    (run.path / "scores.json").write_text(json.dumps(run.scores))
+    scores = run.scores
+    run.write_status(files={})
+    (run.path / "scores.json").write_text(json.dumps(scores))
     assert run.train_score is None
 
 
