@@ -299,7 +299,8 @@ def test(
 ) -> dict[str, Any]:
     """Scores saved weights on a test set: a run, or a .safetensors / .pth of `model` on `data`.
 
-    Opens the test set, and counts that in `out`. With `picture`, draws `samples` images with true and predicted label.
+    Opens the test set, and counts that in the workspace that a run is in, else in `out`. With `picture`, draws
+    `samples` images with true and predicted label.
     The scores as in scores.json, with `openings`, `data` and `weights` named.
     """
     from convoy.evaluation.saved import score_saved
