@@ -176,7 +176,7 @@ def test_an_archived_run_of_mnist_is_smaller_than_40_kilobytes(trained: Run, tmp
 
     slim = kept(run, tmp_path / "archive")
 
-    assert sum(path.stat().st_size for path in slim.path.iterdir()) < 40_000
+    assert sum(path.stat().st_size for path in slim.path.iterdir()) < 40 * 1024
 
 
 def whole(tmp_path: Path, trained: Run, name: str) -> Run:

@@ -9,7 +9,7 @@ from tests.fake_runs import fake_run
 
 from convoy.chance import Kind, at_chance, sentences
 from convoy.evaluation.scores import score
-from convoy.files import write_json
+from convoy.files import write_arrays, write_json
 from convoy.reporting import write_report
 from convoy.runs import Member, Workspace
 from convoy.studies.compare_finding import conclude
@@ -89,6 +89,7 @@ def test_the_first_screen_of_a_report_names_a_network_at_chance_level(tmp_path: 
     bad, good = fake_run(tmp_path, "lenet"), fake_run(tmp_path, "two_conv_cnn")
     labels = np.arange(1000) % 10
     write_json(bad.path / "scores.json", {"test": scored(labels, np.ones(1000, int))})
+    write_arrays(bad.path / "predictions.npz", {"test_labels": labels, "test_predicted": np.ones(1000, int)})
     members = [Member("lenet", 42, bad), Member("two_conv_cnn", 42, good)]
     study = Workspace(tmp_path).write_study("compare", {"kind": "comparison"}, members)
     finding = conclude(members)
