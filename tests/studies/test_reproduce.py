@@ -208,7 +208,7 @@ def test_archived_runs_are_small_and_hold_no_image(archive: Path, whole: Study) 
     folders = [path.parent for path in archive.glob("*/recipe.toml")]
 
     assert len(folders) == len(runs_in(whole))
-    assert all(sum(file.stat().st_size for file in folder.iterdir()) < 40_000 for folder in folders)
+    assert all(sum(file.stat().st_size for file in folder.iterdir()) < 40 * 1024 for folder in folders)
     assert not list(archive.rglob("gallery.npz"))
 
 
