@@ -3,10 +3,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
-from convoy.evaluation.cost import flops_per_image, ms_per_image, parameters
+from convoy.evaluation.cost import Milliseconds, flops_per_image, ms_per_image, parameters
 from convoy.models import create
 
 
@@ -28,10 +29,15 @@ def test_slower_network_takes_longer_and_is_left_as_it_was() -> None:
     small = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
     large = nn.Sequential(nn.Conv2d(1, 64, 3), nn.Conv2d(64, 64, 3), nn.BatchNorm2d(64))
     threads = torch.get_num_threads()
-    assert 0 < ms_per_image(small, (1, 28, 28)) < ms_per_image(large, (1, 28, 28))
+    assert 0 < ms_per_image(small, (1, 28, 28)).median < ms_per_image(large, (1, 28, 28)).median
     assert large.training
     assert large[2].num_batches_tracked == 0
     assert torch.get_num_threads() == threads
+
+
+def test_quartiles_enclose_the_middle_half_of_the_passes() -> None:
+    assert Milliseconds.of([0.004, 0.001, 0.005, 0.002, 0.003]) == pytest.approx((3, 2, 4))
+    assert Milliseconds.of([0.001]) == pytest.approx((1, 1, 1))
 
 
 def test_peak_memory_sees_a_tensor_that_is_gone() -> None:

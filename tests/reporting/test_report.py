@@ -132,6 +132,23 @@ def test_macs_that_a_run_gives_out_as_flops_are_marked(tmp_path):
     assert "MACs" in [column.title for column in cost_table(groups["lenet"][0]).columns]
 
 
+def test_latency_is_shown_with_quartiles_and_of_an_older_run_without(tmp_path):
+    study = fake_study(tmp_path, TWO, seeds=(1,))
+    run = study.members[0].run
+    row = next(row for row in study.finding["rows"] if row["label"] == run.label)
+    tables = {}
+    for age, quartiles in {"older": {}, "new": {"ms_per_image_quartiles": [0.2041, 0.2334]}}.items():
+        write_json(run.path / "cost.json", {**run.cost, "ms_per_image": 0.21, **quartiles})
+        latency = {**row["ms_per_image"], "mean": 0.21}
+        finding = {**study.finding, "rows": [{**row, "ms_per_image": latency, **quartiles}]}
+        groups = {run.label: [of_run(run)]}
+        made = (comparison_table(finding, groups), costs_table(groups), cost_table(groups[run.label][0]))
+        tables[age] = [" ".join(f"{cell.text} {cell.note}" for cell in table.rows[0]) for table in made]
+    assert all("0.204 to 0.233" in text for text in tables["new"])
+    assert not any(" to " in text for text in tables["older"])
+    assert all("0.210" in text for texts in tables.values() for text in texts)
+
+
 def test_a_best_epoch_is_not_said_to_be_kept_where_the_last_one_was(tmp_path):
     marks = {
         faults: epochs_table(of_run(fake_run(tmp_path / str(len(faults)), setting=Setting(faults=faults))), {}, "").note

@@ -78,6 +78,8 @@ def test_run_folder_is_complete_and_its_scores_follow_from_its_predictions(tiny:
     assert len(run.steps["loss"]) == 16
     assert run.cost["parameters"] == 4 * 10 + 8 + 4 * 36 * 3 + 3
     assert run.cost["flops_per_image"] == 2 * (144 * 4 * 9 + 144 * 3)
+    lower, upper = run.cost["ms_per_image_quartiles"]
+    assert 0 < lower <= run.cost["ms_per_image"] <= upper
 
 
 AUGMENTED = [

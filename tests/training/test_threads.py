@@ -11,7 +11,10 @@ import torch
 from tests.training.test_run_one import finish, interrupt_after
 
 from convoy.files import write_json
+from convoy.process import cores
 from convoy.recipe import Recipe
+from convoy.runs import Run
+from convoy.studies.execute import execute
 from convoy.training import loop, run_one, threads
 from convoy.training.threads import fix_threads
 
@@ -71,6 +74,32 @@ def test_a_run_resumed_elsewhere_says_so_in_its_flags(tiny: Make, tmp_path: Path
         (change,) = run.environment["resumed_with"]
         assert (change["key"], change["before"]) == (key, value)
     assert sum(str(value) in flag and "last bits" in flag for flag in resumed.status["flags"]) == 1
+
+
+@pytest.mark.skipif(cores() < 2, reason="needs two cores")
+def test_a_worker_process_gives_a_run_begun_with_two_threads_the_bits_of_an_unbroken_one(
+    tiny: Make, tmp_path: Path
+) -> None:
+    torch.set_num_threads(2)
+    recipe = tiny(AUTO, ("model.name", "lenet"), ("data.size", 28))
+    unbroken = finish(recipe, tmp_path / "unbroken")
+    finish(recipe, tmp_path / "broken", wish=interrupt_after(5))
+    *_, (_, end) = execute([recipe], tmp_path / "broken", where="processes")
+    resumed = Run(Path(end.values["run"]))
+    assert resumed.environment["threads"] == 2
+    assert (resumed.path / "best.safetensors").read_bytes() == (unbroken.path / "best.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [("-c", "import convoy, torch"), ("-m", "convoy.studies.worker")])
+def test_libgomp_reads_the_setting_in_this_process_and_in_workers(arguments: tuple[str, ...]) -> None:
+    environment = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**environment, "OMP_DISPLAY_ENV": "verbose"}, input="", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    if "GOMP_SPINCOUNT" not in done.stderr:
+        pytest.skip("this torch uses another OpenMP")
+    assert "GOMP_SPINCOUNT = '1000'" in done.stderr
 
 
 @pytest.mark.parametrize(

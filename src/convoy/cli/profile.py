@@ -53,9 +53,10 @@ def profile(
 
 def _show(found: Mapping[str, Any]) -> None:
     """Layers and totals of one network."""
-    from convoy.reporting.quantities import MIB, plain, sizes, with_unit
+    from convoy.reporting.quantities import MIB, plain, quartile_range, sizes, with_unit
 
     memory, (single, many) = found["training_bytes"], found["latency"]
+    quartiles = quartile_range(single["ms"], (single["lower_ms"], single["upper_ms"]))
     parts = [f"{name} {plain(memory[name] / MIB)}" for name in ("parameters", "gradients")]
     parts += [
         f"{found['optimizer']} {plain(memory['kept'] / MIB)}",
@@ -75,8 +76,9 @@ def _show(found: Mapping[str, Any]) -> None:
         + " + ".join(parts)
     )
     print(
-        f"latency: {plain(single['ms'])} ms an image; {plain(many['images_per_second'])} images/s at batch "
-        f"{many['batch_size']} (medians of {single['passes']} and {many['passes']} passes on {where})"
+        f"latency: {plain(single['ms'])} ms an image (quartiles {quartiles}); "
+        f"{plain(many['images_per_second'])} images/s at batch {many['batch_size']} "
+        f"(medians of {single['passes']} and {many['passes']} passes on {where})"
     )
     for flaw in found["flaws"]:
         print(f"published flaw: {flaw}")

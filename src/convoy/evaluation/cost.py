@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import resource
-import statistics
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -18,6 +19,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from convoy.evaluation.predict import evaluating
 
 WARM_UP, REPEATS, LATENCY_SECONDS = 3, 50, 2.0
+
+
+class Milliseconds(NamedTuple):
+    """Of a forward pass, over several: the median, and the lower and upper quartile."""
+
+    median: float
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> Milliseconds:
+        lower, median, upper = 1000 * np.quantile(seconds, (0.25, 0.5, 0.75))
+        return cls(float(median), float(lower), float(upper))
 
 
 def parameters(module: nn.Module) -> int:
@@ -47,8 +61,8 @@ def countable() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def ms_per_image(module: nn.Module, shape: tuple[int, int, int]) -> float:
-    """Median milliseconds of a forward pass of one image (batch 1) on the module's own device, after a warm-up.
+def ms_per_image(module: nn.Module, shape: tuple[int, int, int]) -> Milliseconds:
+    """Of forward passes of one image (batch 1) on the module's own device, after a warm-up.
 
     From input tensor to finished logits; neither decoding nor normalisation, nor the copy to the device. On a CPU with
     one thread, so that the number does not depend on how many runs share the cores.
@@ -57,7 +71,7 @@ def ms_per_image(module: nn.Module, shape: tuple[int, int, int]) -> float:
     image = _blank(module, shape)
     torch.set_num_threads(1)
     try:
-        return 1000 * statistics.median(timed_passes(module, image))
+        return Milliseconds.of(timed_passes(module, image))
     finally:
         torch.set_num_threads(threads)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -16,7 +15,7 @@ from torch import nn
 
 from convoy import models
 from convoy.data import load
-from convoy.evaluation.cost import parameters, timed_passes
+from convoy.evaluation.cost import Milliseconds, parameters, timed_passes
 from convoy.evaluation.trace import Trace, trace
 from convoy.models import user
 from convoy.recipe import LARGEST_IMAGE, Recipe
@@ -84,6 +83,8 @@ class TrainingMemory(NamedTuple):
 class Latency(NamedTuple):
     batch_size: int
     ms: float  # median of a pass
+    lower_ms: float  # quartiles
+    upper_ms: float
     passes: int
 
     @property
@@ -278,7 +279,7 @@ def _latencies(
 
 def _latency(module: nn.Module, images: torch.Tensor, longest: float | None) -> Latency:
     seconds = timed_passes(module, images, longest)
-    return Latency(len(images), 1000 * statistics.median(seconds), len(seconds))
+    return Latency(len(images), *Milliseconds.of(seconds), len(seconds))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from convoy.reporting import figures_profile as bars_
 from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Page, Panel, Section, Table, clean
 from convoy.reporting.outline import Box, outline, rows_of
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import MIB, compact, listed, plain, sizes, with_unit
+from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, sizes, with_unit
 from convoy.reporting.tables import facts_table
 
 LAYERS_ON_A_PAGE = 40  # more are told by blocks first
@@ -32,8 +32,8 @@ PEAK = (
 )
 NUMBERS = (Column("Output"), Column("Parameters"), Column("", "%"), Column("FLOPs"), Column("", "%"))
 LATENCY = (
-    "Median of up to 50 passes in evaluation mode, none begun after 2 s, after a warm-up of up to 3; from tensor to "
-    "logits, without decoding and normalisation"
+    "Median, and of one image the quartiles, of up to 50 passes in evaluation mode, none begun after 2 s, after a "
+    "warm-up of up to 3; from tensor to logits, without decoding and normalisation"
 )
 Profile = Mapping[str, Any]  # as convoy.evaluation.profile writes it, with the calls of its pass
 
@@ -116,7 +116,7 @@ def _summary(profiles: Sequence[Profile]) -> Table:
                 Cell(compact(p["macs_per_image"])),
                 Cell(plain(p["activation_bytes"]["per_image"] / MIB)),
                 Cell(plain(p["training_bytes"]["total"] / MIB), f"batch {p['training_bytes']['batch_size']}"),
-                Cell(plain(single["ms"])),
+                Cell(plain(single["ms"]), quartile_range(single["ms"], (single["lower_ms"], single["upper_ms"]))),
                 Cell(plain(many["images_per_second"]), f"batch {many['batch_size']}"),
             )
         )

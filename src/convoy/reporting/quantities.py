@@ -37,6 +37,14 @@ def cost_parts(estimate: Mapping[str, Any] | None) -> tuple[str, str]:
     return value.parts(digits=_digits(value.mean))
 
 
+def quartile_range(median: float, quartiles: Sequence[float] | None) -> str:
+    """ "0.204 to 0.233", in the digits of the median; empty where only that was recorded."""
+    if quartiles is None:
+        return ""
+    lower, upper = (f"{value:,.{_digits(median)}f}" for value in quartiles)
+    return f"{lower} to {upper}"
+
+
 def p_value(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 

@@ -10,7 +10,7 @@ from convoy.prediction import Agreement, Reason, Verdict, compare_published
 from convoy.reporting.content import Cell, Column, Table, clean
 from convoy.reporting.figures_reproduction import verdict
 from convoy.reporting.measures import Measure, measure
-from convoy.reporting.quantities import MIB, p_value, plain
+from convoy.reporting.quantities import MIB, p_value, plain, quartile_range
 from convoy.reporting.reading import Groups, Reading, every
 from convoy.reporting.tables import flops_cell, flops_note
 from convoy.stats import Estimate
@@ -308,12 +308,24 @@ def costs_table(groups: Groups) -> Table | None:
                     *(_mean(costs, key) for key in ("train_seconds", "total_seconds", "images_per_second")),
                     Cell(f"{costs[0]['parameters']:,}"),
                     flops_cell(costs[0]["flops_per_image"], group[0]),
-                    _mean(costs, "ms_per_image"),
+                    Cell(_mean(costs, "ms_per_image").text, _quartiles(costs)),
                     Cell("" if peak is None else plain(peak / MIB)),
                 )
             )
-    note = "Means over the seeds; memory: the greatest. In all: with the passes over validation and test images."
+    note = (
+        "Means over the seeds; memory: the greatest. Inference: median and quartiles of one image on one thread. "
+        "In all: with the passes over validation and test images."
+    )
     return Table(columns, tuple(rows), f"{note} {flops_note(every(groups))}", "What it cost") if rows else None
+
+
+def _quartiles(costs: Sequence[Mapping[str, Any]]) -> str:
+    """Means over the seeds, as `_mean`; empty where a run has the median alone."""
+    quartiles = [cost.get("ms_per_image_quartiles") for cost in costs]
+    if not all(quartiles):
+        return ""
+    median = fmean(cost["ms_per_image"] for cost in costs)
+    return quartile_range(median, [fmean(values) for values in zip(*quartiles, strict=True)])
 
 
 def _mean(costs: Sequence[Mapping[str, Any]], key: str) -> Cell:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from convoy.reporting.content import Cell, Column, Table, clean
 from convoy.reporting.figures_classes import Confused
-from convoy.reporting.quantities import MIB, compact, cost_parts, p_value, plain
+from convoy.reporting.quantities import MIB, compact, cost_parts, p_value, plain, quartile_range
 from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
 from convoy.stats import Estimate, wilson
 
@@ -24,6 +24,7 @@ OVER_IMAGES = "Where n = 1 the range is the 95 % interval over the images (Wilso
 BOLD = "Bold: distinguishable from every other model ({}, Holm's correction, 5 % level). Nothing bold: no model is."
 NO_BOLD = "No model is called the best: that takes a common seed or, better, several."
 QUICK = "Quick try: no model is called the best."
+QUARTILES = "Inference: median and quartiles of up to 50 passes of one image on one thread, averaged over the seeds."
 THREADS = "Where several runs were trained at a time, each had one thread."
 
 
@@ -51,6 +52,7 @@ def comparison_table(finding: Mapping[str, Any], groups: Groups) -> Table:
             note.append(QUICK)
         else:
             note.append(BOLD.format(test) if finding["mcnemar" if alone else "pairs"] else NO_BOLD)
+    note += [QUARTILES] if any(row.get("ms_per_image_quartiles") for row in ranked) else []
     note += [THREADS] if len(every(groups)) > 1 else []
     note.append(flops_note(every(groups)))
     return Table(columns, tuple(_comparison_row(row, groups[row["label"]][0]) for row in ranked), " ".join(note))
@@ -65,9 +67,15 @@ def _comparison_row(row: Mapping[str, Any], reading: Reading) -> tuple[Cell, ...
         *(Cell(*cost_parts(row[name])) for name in ("train_seconds", "images_per_second")),
         Cell(_count(row["parameters"])),
         flops_cell(row["flops_per_image"], reading),
-        Cell(*cost_parts(row["ms_per_image"])),
+        _latency_cell(row),
         Cell(_mebibytes(row["peak_memory_bytes"])),
     )
+
+
+def _latency_cell(row: Mapping[str, Any]) -> Cell:
+    """Quartiles over passes; of an older finding the interval over seeds."""
+    quartiles, (number, interval) = row.get("ms_per_image_quartiles"), cost_parts(row["ms_per_image"])
+    return Cell(number, quartile_range(row["ms_per_image"]["mean"], quartiles) if quartiles else interval)
 
 
 def pairs_table(finding: Mapping[str, Any]) -> Table:
@@ -202,6 +210,7 @@ def cost_table(reading: Reading) -> Table:
         ("Parameters", "", _count(cost.get("parameters"))),
         ("MACs" if _tells_macs(reading) else "FLOPs", "per image", _compact(cost.get("flops_per_image"))),
         ("Inference", "ms/image", _plain(cost.get("ms_per_image"))),
+        ("Quartiles", "ms/image", quartile_range(cost.get("ms_per_image", 0), cost.get("ms_per_image_quartiles"))),
         ("Peak memory", "MiB", _mebibytes(cost.get("peak_memory_bytes"))),
     )
     shown = [entry for entry in entries if entry[2]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import combinations
+from statistics import fmean
 from typing import Any
 
 from convoy import chance
@@ -86,6 +87,7 @@ def _row(label: str, group: Sequence[Member], part: str) -> Row:
         "runs": [member.run.name for member in group],
         "accuracy": accuracy.as_json(),
         **{name: _cost(costs, name) for name in ("train_seconds", "images_per_second", "ms_per_image")},
+        "ms_per_image_quartiles": _quartiles(costs),
         "parameters": costs[0].get("parameters"),
         "flops_per_image": costs[0].get("flops_per_image"),
         "peak_memory_bytes": max(peaks, default=None),
@@ -96,6 +98,14 @@ def _row(label: str, group: Sequence[Member], part: str) -> Row:
 def _cost(costs: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
     values = [cost[name] for cost in costs if cost.get(name) is not None]
     return t_interval(values).as_json() if values else None
+
+
+def _quartiles(costs: list[dict[str, Any]]) -> list[float] | None:
+    """Lower and upper quartile of the time of one image, means over the seeds; None if a run has the median alone."""
+    quartiles = [cost.get("ms_per_image_quartiles") for cost in costs]
+    if not all(quartiles):
+        return None
+    return [fmean(values) for values in zip(*quartiles, strict=True)]
 
 
 def _pairs(groups: dict[str, list[Member]], part: str) -> list[Pair]:

@@ -128,7 +128,7 @@ def keep_arrays(run: Run, module: nn.Module, found: Mapping[str, np.ndarray]) ->
 
 def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Mapping[str, Any], peak_bytes: int) -> None:
     shape = (ready.prepared.in_chans, ready.prepared.image_size, ready.prepared.image_size)
-    flops = cost.flops_per_image(module, shape)
+    flops, latency = cost.flops_per_image(module, shape), cost.ms_per_image(module, shape)
     write_json(
         run.path / "cost.json",
         {
@@ -139,7 +139,8 @@ def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Mapping[str, 
             "total_seconds": ledger["total_seconds"],
             "images_per_second": ledger["images"] / max(ledger["train_seconds"], 1e-9),
             "peak_memory_bytes": peak_bytes,
-            "ms_per_image": cost.ms_per_image(module, shape),
+            "ms_per_image": latency.median,
+            "ms_per_image_quartiles": [latency.lower, latency.upper],
         },
     )
 
