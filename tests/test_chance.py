@@ -73,6 +73,12 @@ def test_no_image_with_a_class_says_nothing() -> None:
     assert at_chance({}) is None
 
 
+def test_outputs_that_are_not_finite_are_not_called_chance() -> None:
+    score = scored(np.arange(1000) % 10, np.full(1000, 1))
+    assert at_chance(score) is not None
+    assert at_chance({**score, "not_finite": 3}) is None
+
+
 def test_of_several_seeds_those_at_chance_are_named() -> None:
     labels = np.arange(200) % 10
     one, good = scored(labels, np.ones(200, int)), scored(labels, labels)

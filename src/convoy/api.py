@@ -296,6 +296,7 @@ def test(
     picture: str | Path | None = None,
     out: str | Path = DEFAULT_OUT,
     trust_code: bool = False,
+    show: bool = True,
 ) -> dict[str, Any]:
     """Scores saved weights on a test set: a run, or a .safetensors / .pth of `model` on `data`.
 
@@ -309,7 +310,7 @@ def test(
         raise ValueError(f"samples = {samples}: a gallery needs at least one image")
     target = _target(weights, out)
     overrides = _overrides(limit=limit, set=set)
-    with _display([str(weights)], show=True, to_stderr=True):
+    with _display([str(weights)], show=show, to_stderr=True):
         result = score_saved(target, model=model, data=data, overrides=overrides, out=Path(out), trust_code=trust_code)
     if picture is not None:
         from convoy.reporting import draw_gallery

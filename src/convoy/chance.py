@@ -43,7 +43,7 @@ def at_chance(score: Mapping[str, Any]) -> AtChance | None:
     """
     confusion = np.asarray(score.get("confusion", ()), dtype=np.int64)
     images = int(confusion.sum())
-    if images == 0:
+    if images == 0 or score.get("not_finite"):  # outputs that are not finite have a flag of their own
         return None
     true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     accuracy, chance = int(confusion.trace()) / images, float(true @ predicted) / images**2

@@ -233,7 +233,8 @@ def _verdict(ratio: Mapping[str, Any] | None, finding: Mapping[str, Any]) -> str
     """Of one seed there is none, in findings of older versions too."""
     if finding["seeds"] == 1:
         return "one seed: no verdict"
-    return "inconclusive" if ratio is None else str(ratio["verdict"])
+    verdict = "inconclusive" if ratio is None else str(ratio["verdict"])
+    return "quick try: no verdict" if verdict == "quick_try" else verdict
 
 
 def _smoothness_table(recipes: Mapping[str, Any]) -> Table:

@@ -138,7 +138,7 @@ def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: 
     if ratio is not None and ratio["verdict"] in (Verdict.ONE_SEED.value, Verdict.QUICK_TRY.value):
         return (
             f"Over {rates} the loss band of {narrow} is {told} times as wide as that of {wide}{more} "
-            f"({ratio['verdict']})"
+            f"({Verdict(ratio['verdict']).value.replace('_', ' ')}: no verdict)"
         )
     if pair["narrower"] is None:
         return (

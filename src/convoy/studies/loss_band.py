@@ -40,8 +40,8 @@ class Verdict(Enum):
     NARROWER = "narrower"
     WIDER = "wider"
     INCONCLUSIVE = "inconclusive"
-    ONE_SEED = "one seed: no verdict"
-    QUICK_TRY = "quick try: no verdict"
+    ONE_SEED = "one_seed"
+    QUICK_TRY = "quick_try"
 
 
 class Ratio(NamedTuple):
