@@ -92,6 +92,14 @@ def test_its_claims_are_of_recipes_that_there_are(name: str) -> None:
         assert claims.check(claim, folder=FOUND[name].folder).sides
 
 
+def test_classes_of_cifar_10_have_the_names_of_the_course_in_its_claims_and_are_measured_by_those_of_the_data() -> None:
+    found = FOUND["cifar-course"]
+    assert found.class_names == {"airplane": "plane", "automobile": "car"}
+    claim = next(claim for claim in found.claim if claim.id == "plane-car-ship")
+    assert claim.shown_settings["classes"] == ["plane", "car", "ship"]
+    assert claim.settings["classes"] == ["airplane", "automobile", "ship"]
+
+
 def test_a_recipe_or_measure_that_is_not_known_is_answered_with_the_close_ones(tmp_path: Path) -> None:
     path = tmp_path / "experiment.toml"
     model = '[[model]]\nlabel = "a"\ncorrected = "tensor-mnist/corrected"\npublished = { test_acuracy = 1 }\n'

@@ -3,14 +3,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from convoy.data.augment import AUGMENTATIONS, build
-from convoy.data.augment_geometric import resample
+from convoy.data.augment_geometric import resample, rotation, translation
 
 EVERY_ONE: list[dict[str, Any]] = [{"name": name} for name in AUGMENTATIONS]
 GEOMETRIC: list[dict[str, Any]] = [{"name": name} for name in ("crop", "flip", "rotate", "scale", "shift")]
@@ -150,6 +152,21 @@ def test_nearest_rotation_invents_no_level_and_a_bilinear_one_does() -> None:
 
     assert set(augmented(x, {**rotate, "interpolation": "nearest"}).unique().tolist()) == {0.0, 1.0}
     assert len(augmented(x, rotate).unique()) > 100
+
+
+def test_nearest_rotation_and_whole_pixel_shift_are_those_of_pillow_to_the_pixel() -> None:
+    x = (batch((60, 1, 28, 28)) * 255).round() / 255
+    for image, degrees in zip(x, torch.linspace(-10, 10, 60).tolist(), strict=True):
+        picture = Image.fromarray((image[0] * 255).round().to(torch.uint8).numpy())
+        across, down = round(degrees / 4), round(degrees / 5)
+
+        rotated = resample(image[None], rotation(torch.tensor([math.radians(-degrees)]))[:, :2], "nearest")
+        shifted = resample(image[None], translation(torch.tensor([[-across, -down]]) * (2 / 28))[:, :2], "nearest")
+
+        theirs = picture.rotate(degrees, Image.Resampling.NEAREST)
+        moved = picture.transform((28, 28), Image.Transform.AFFINE, (1, 0, -across, 0, 1, -down))
+        assert torch.equal((rotated[0, 0] * 255).round(), torch.from_numpy(np.array(theirs)).float())
+        assert torch.equal((shifted[0, 0] * 255).round(), torch.from_numpy(np.array(moved)).float())
 
 
 def test_rotation_then_shift_as_torchvision_applies_them_are_two_resamplings() -> None:

@@ -204,3 +204,13 @@ def test_several_experiments_are_a_line_each_with_the_way_to_their_reports(study
     assert {"href": "../reproduce/report.html"} in page.all("a")
     for told in ("sampled labels: −9.50", "It comes near", "Not run yet"):
         assert told in page.text
+
+
+def test_classes_are_called_as_the_report_calls_them(runs, tmp_path):
+    study = reproduction(tmp_path, runs)
+    classes = runs["corrected"][0].data["classes"]
+    write_json(study.path / "finding.json", {**study.finding, "class_names": {classes[0]: "zebra"}})
+    write_report(Study(study.path))
+    table = (study.path / "report.md").read_text()
+    assert "zebra" in table
+    assert runs["corrected"][0].data["classes"] == classes

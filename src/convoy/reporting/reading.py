@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ class Reading:
     label: str
     seed: int
     run: Run
+    class_names: Mapping[str, str] = field(default_factory=dict)  # of the data -> as shown
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -34,8 +35,14 @@ class Reading:
 
     @cached_property
     def scores(self) -> dict[str, Any]:
-        """Those that the run's predictions contradict are replaced by what these give."""
-        return self._recount.scores
+        """Those that the run's predictions contradict are replaced by what these give; with the classes as shown."""
+        return {part: self._as_shown(score) for part, score in self._recount.scores.items()}
+
+    def _as_shown(self, score: Mapping[str, Any]) -> dict[str, Any]:
+        if "per_class" not in score:
+            return dict(score)
+        rows = [{**row, "class": self.class_names.get(row["class"], row["class"])} for row in score["per_class"]]
+        return {**score, "per_class": rows}
 
     @property
     def differences(self) -> tuple[ScoreDifference, ...]:
@@ -67,7 +74,7 @@ class Reading:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return tuple(clean(name) for name in self.data["classes"])
+        return tuple(clean(self.class_names.get(name, name)) for name in self.data["classes"])
 
 
 Groups = Mapping[str, list[Reading]]

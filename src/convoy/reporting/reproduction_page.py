@@ -114,7 +114,7 @@ def read_reproduction(study: Study) -> Reproduction:
             for name in model["runs"].get(protocol) or ():
                 if name not in runs:
                     raise ValueError(f"{study.path / 'finding.json'} names the run {name!r}, which study.toml does not")
-                reading = Reading(model["label"], runs[name].seed, runs[name].run)
+                reading = Reading(model["label"], runs[name].seed, runs[name].run, finding.get("class_names", {}))
                 by_protocol.setdefault(protocol, {}).setdefault(model["label"], []).append(reading)
     ordered = {protocol: by_protocol[protocol] for protocol in PROTOCOLS if protocol in by_protocol}
     return Reproduction({**finding, "models": models}, ordered)

@@ -66,6 +66,7 @@ class Claim(Section):
     sentence: Words  # the report's claim
     measure: Words
     settings: dict[str, Any] = Field(default_factory=dict)  # the measure's
+    class_names: dict[str, str] = Field(default_factory=dict)  # of the data -> as the report calls them
     a: Side
     b: Side | None = None  # None: `a` is held against `value`
     quantity: Literal["difference", "ratio"] = "difference"  # of a and b
@@ -96,6 +97,11 @@ class Claim(Section):
         if self.reduced is not None and self.whole_only:
             raise ValueError(f"claim {self.id!r} is told at the published scale only, and yet has a reduction")
         return self
+
+    @property
+    def shown_settings(self) -> dict[str, Any]:
+        names = [self.class_names.get(name, name) for name in self.settings.get("classes", ())]
+        return {**self.settings, "classes": names} if names else self.settings
 
     @property
     def limit(self) -> float:
@@ -197,7 +203,7 @@ def judge(ready: Check, members: Sequence[Member]) -> dict[str, Any]:
         quantity="value" if claim.b is None else claim.quantity,
         limit=claim.limit,
         margin=claim.margin,
-        measure=words_of(claim.measure, claim.settings),
+        measure=words_of(claim.measure, claim.shown_settings),
         kind=find(claim.measure).kind,
         sides=tuple((getattr(claim, side).label, shown.get(side)) for side in ready.sides),
         result=quantity,

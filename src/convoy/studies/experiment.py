@@ -263,6 +263,7 @@ class Experiment(Section):
     data: str  # a named data set
     as_tensors: bool = False  # the report reads four tensor files; they are made where none are given
     hardware: str = ""  # the report's
+    class_names: dict[str, str] = Field(default_factory=dict)  # of the data -> as the report calls them
     notes: tuple[str, ...] = ()  # what a reader of its numbers has to know
     seeds: Seeds = 3
     model: tuple[Model, ...] = Field(min_length=1)
@@ -316,6 +317,8 @@ def load(name: str) -> Experiment:
     table = _read(path)
     if (path.parent / CLAIMS).is_file():
         table["claim"] = [*_read(path.parent / CLAIMS).get("claim", []), *table.get("claim", [])]
+    for claim in table.get("claim", []) if "class_names" in table else ():
+        claim.setdefault("class_names", table["class_names"])
     table |= {"name": path.resolve().parent.name, "folder": str(path.resolve().parent)}
     try:
         return Experiment.model_validate(table)

@@ -272,7 +272,8 @@ class _Reproduction:
         tried = None if quick is None else quick.model_dump(mode="json", include={"cpu", "cores", "sizes", "left_out"})
         finding = {
             "kind": "reproduction", "experiment": experiment.name, "title": experiment.title, "about": experiment.about,
-            "hardware": experiment.hardware, "sentence": "", "caveats": [], "quick": settings.quick,
+            "hardware": experiment.hardware, "class_names": experiment.class_names,
+            "sentence": "", "caveats": [], "quick": settings.quick,
             "protocol": settings.protocol, "asked": asked, "missing": [], "models": [], "faults": [], "claims": [],
             "parts": [], "quick_try": tried,
         }  # fmt: skip
