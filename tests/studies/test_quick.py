@@ -115,6 +115,7 @@ def test_what_fits_is_trained_and_the_rest_is_named_with_its_reason(experiment: 
     assert set(timed) == {"two_conv_cnn", "basic_cnn"}
     assert small["corrected"]["test_accuracy"]
     assert large["corrected"].keys() == {"parameters"}
+    assert study.finding["quick_try"]["sizes"].keys() == {"two_conv_cnn"}
     assert left_out(study) == {"large": "time", "one_seed": "seeds", "measured": "no_verdict"}
     assert [fault["name"] for fault in study.finding["faults"]] == ["log_softmax"]
     assert [claim["id"] for claim in study.finding["claims"]] == ["counted"]

@@ -44,7 +44,7 @@ class Choice(Section):
     cpu: str
     cores: int
     seconds: float  # that the chosen runs are expected to take
-    sizes: dict[str, Size]  # by the model's registered name
+    sizes: dict[str, Size]  # of the networks that are trained, by the model's registered name
     models: dict[str, tuple[str, ...]]  # label of a network that is trained -> as_published, corrected, or both
     faults: tuple[str, ...]
     claims: tuple[str, ...]

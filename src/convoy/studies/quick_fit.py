@@ -75,6 +75,7 @@ class _Fit:
         self.seconds = float(scope.experiment.quick.seconds)
         self.times = _Times(scope)
         self.trained: set[str] = set()  # what is chosen so far, as canonical recipes
+        self.networks: set[str] = set()  # their models' names
         self.parts: dict[str, list[float]] = {}  # seconds of the runs chosen so far
         self.left_out: list[LeftOut] = []
 
@@ -94,6 +95,7 @@ class _Fit:
         machine = describe(torch.device("cpu"), Recipe())["cpu"]
         return choice.model_copy(
             update={
+                "sizes": {name: size for name, size in sizes.items() if name in self.networks},
                 "cpu": machine, "seconds": round(self._elapsed(), 1), "models": models, "faults": tuple(faults),
                 "claims": claims, "studies": tuple(studies), "left_out": tuple(self.left_out), "decided": True,
             }
@@ -181,6 +183,7 @@ class _Fit:
             self.parts[part] = before
             return False
         self.trained |= waiting.keys()
+        self.networks |= {recipe.model.name for recipe in recipes}
         return True
 
     def _elapsed(self) -> float:
