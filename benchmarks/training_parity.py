@@ -251,7 +251,7 @@ def main() -> None:
     for setting in SETTINGS:
         values = {side: accuracies(setting, side, records) for side in SIDES}
         if min(map(len, values.values())) < 2:
-            lines.append(f"{setting.network}: not trained")
+            lines.append(f"{setting.network}: not compared, fewer than 2 seeds a side are trained")
             continue
         parity = compare(values["convoy"], values["plain"])
         lines += lines_of(setting, parity)
