@@ -189,7 +189,7 @@ def _check_not_test_alone(entry: NamedData, listing: image_folder.Listing, name:
     is_named_so = path.resolve().name.lower() == "test"
     if "test" not in listing.part_lengths and (is_named_so or (len(listing.paths),) == entry.counts[1:]):
         raise DataError(
-            f"{path}: holds {len(listing.paths):,} images, the test part of {name} alone; "
+            f"{path}: looks like the test part of {name} alone ({len(listing.paths):,} images, no train/); "
             f"{name}=PATH names a folder with train/ and test/"
         )
 
