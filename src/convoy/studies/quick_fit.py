@@ -179,7 +179,8 @@ class _Fit:
         new = [recipe for key, recipe in waiting.items() if key not in self.trained] if known else recipes
         before = self.parts.get(part, [])
         self.parts[part] = [*before, *(self.times.seconds(recipe) for recipe in new)]
-        if self._elapsed() > getattr(Shares(), part) * self.seconds:
+        share = getattr(Shares(), part) if self.trained else 1.0  # the first network may take all of the time
+        if self._elapsed() > share * self.seconds:
             self.parts[part] = before
             return False
         self.trained |= waiting.keys()
