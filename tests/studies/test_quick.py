@@ -157,6 +157,18 @@ def test_the_first_network_may_take_all_of_the_time_and_what_comes_after_it_its_
     assert left_out(study)["log_softmax"] == "time"
 
 
+def test_where_no_network_fits_all_are_named_and_none_is_called_missing(
+    experiment: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quick_fit.pace, "measure", lambda ready: Pace(train=0.1, evaluate=1.0, flops_per_image=1))
+
+    study = again(experiment)
+
+    assert {name for name, reason in left_out(study).items() if reason == "time"} >= {"small", "large", "log_softmax"}
+    assert all(row["corrected"].keys() == {"parameters"} for row in study.finding["models"])
+    assert study.finding["missing"] == []
+
+
 def test_images_that_are_given_are_not_chosen_by_a_timing(experiment: Path, timed: list[str]) -> None:
     study = again(experiment, only=["models"], limit=100)
 

@@ -118,7 +118,8 @@ class _Reproduction:
         experiment = self.experiment
         if part in ("crossval", "search", "landscape"):
             return any(study.kind == part for study in self.scope.studies)
-        return bool({"models": experiment.model, "faults": experiment.fault, "claims": experiment.claim}[part])
+        trained = [model for model in experiment.model if self.scope.count(model.seeds) and self.scope.sides(model)]
+        return bool({"models": trained, "faults": experiment.fault, "claims": experiment.claim}[part])
 
     # ---- the parts ----
 
