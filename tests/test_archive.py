@@ -36,7 +36,7 @@ def test_an_archived_run_is_found_in_an_empty_workspace_and_nothing_is_trained(t
     assert archive.adopt(tmp_path / "archive", tmp_path / "out") == 1
 
     again = api.train(data="digits", epochs=2, set=LENET, out=tmp_path / "out", show=False)
-    assert again.slim
+    assert again.is_archived
     assert again.scores == trained.scores
 
 

@@ -76,7 +76,7 @@ class Item:
             epochs=asked.get("epochs"),
             only=listed["only"] or PARTS,
             models=listed["models"],
-            whole=asked.get("whole", False),
+            full_size=asked.get("full_size", False),
             data=f"cifar10={cifar}" if self.cifar and cifar is not None else None,
             set=tuple(asked["overrides"]),
         )

@@ -50,17 +50,17 @@ def train(
     classes is drawn anew. `test=False` leaves the test set shut. Raises ValueError for what cannot be trained, before
     anything is written, and Stopped after Ctrl-C.
     """
-    from convoy.training.run_one import Wish, run_one
+    from convoy.training.run_one import Control, run_one
 
     flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": _weights(init, out)}
     resolved = _resolve(recipe, model=model, data=data, set=set, **flags)
     values: dict[str, Any] = {}
     with interruptible() as interrupted, _display([model_label(resolved)], show, to_stderr) as tell:
 
-        def wish() -> Wish:
-            return "interrupt" if interrupted() else "go on"
+        def control() -> Control:
+            return Control.PAUSE if interrupted() else Control.CONTINUE
 
-        for event in run_one(resolved, out, fresh=fresh, test=test, wish=wish):
+        for event in run_one(resolved, out, fresh=fresh, test=test, control=control):
             tell(0, event)
             values = event.values
     if values["state"] != "finished":
@@ -119,7 +119,7 @@ def compare(
             interrupted=interrupted,
             show=tell,
         )
-    return _whole(study, fresh=fresh)
+    return _finished_study(study, fresh=fresh)
 
 
 def lr_range(
@@ -160,7 +160,7 @@ def lr_range(
             interrupted=interrupted,
             show=tell,
         )
-    return _whole(study, fresh=fresh)
+    return _finished_study(study, fresh=fresh)
 
 
 def report(target: Run | Study | str | Path, *, out: str | Path = DEFAULT_OUT) -> Path:
@@ -348,7 +348,7 @@ def _display(names: Sequence[str], show: bool, to_stderr: bool) -> Iterator[Call
         yield display.show
 
 
-def _whole(study: Study | None, *, fresh: bool = False) -> Study:
+def _finished_study(study: Study | None, *, fresh: bool = False) -> Study:
     """Raises Stopped where an interruption left no study."""
     if study is None:
         raise Stopped(go_on(fresh=fresh))

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from convoy.api import Stopped, _display, _labelled, _overrides, _resolve, _weights, _whole, go_on, report
+from convoy.api import Stopped, _display, _finished_study, _labelled, _overrides, _resolve, _weights, go_on, report
 from convoy.process import interruptible
 from convoy.recipe import Override, Recipe, check_once
 from convoy.registry import unknown
@@ -64,7 +64,7 @@ def crossval(
             interrupted=interrupted,
             show=tell,
         )
-    return _whole(study, fresh=fresh)
+    return _finished_study(study, fresh=fresh)
 
 
 def landscape(
@@ -121,7 +121,7 @@ def landscape(
             interrupted=interrupted,
             show=tell,
         )
-    return _whole(study, fresh=fresh)
+    return _finished_study(study, fresh=fresh)
 
 
 def reproduce(
@@ -132,7 +132,7 @@ def reproduce(
     quick: bool = False,
     only: Sequence[str] = (),
     models: Sequence[str] = (),
-    whole: bool = False,
+    full_size: bool = False,
     data: str | None = None,
     limit: int | None = None,
     epochs: int | None = None,
@@ -148,11 +148,11 @@ def reproduce(
 
     `experiment` is a name such as "tensor-mnist", "all", or the path of an experiment.toml. Runs that several parts
     need are trained once; a report of what is there is written after a stop, too. `only` names parts: models, faults,
-    claims, crossval, search, landscape; `models` those to train, the others are shown where they are finished; `whole`
-    tries claims at the published scale. `data` is "cifar10=PATH"; data that are not on this machine are named in the
-    report as missing. `set` overrides keys of every recipe, but for what a fault or a claim is about. With `archive`, a
-    folder, finished runs are found there and kept there without weights and images. Raises ValueError for what cannot
-    be trained, and Stopped after Ctrl-C.
+    claims, crossval, search, landscape; `models` those to train, the others are shown where they are finished;
+    `full_size` tries claims at the published scale. `data` is "cifar10=PATH"; data that are not on this machine are
+    named in the report as missing. `set` overrides keys of every recipe, except those that a fault or a claim is about.
+    With `archive`, a folder, finished runs are found there and kept there without weights and images. Raises
+    ValueError for what cannot be trained, and Stopped after Ctrl-C.
     """
     from convoy.studies import experiment as published
     from convoy.studies import reproduce_all
@@ -180,7 +180,9 @@ def reproduce(
     with interruptible() as interrupted:
         for each in found:
             own = data if data is not None and data.partition("=")[0] == each.data else None
-            settings = Settings(protocol, seeds, quick, limit, epochs, chosen, tuple(models), whole, own, device, given)
+            settings = Settings(
+                protocol, seeds, quick, limit, epochs, chosen, tuple(models), full_size, own, device, given
+            )
             study, parts, finished = reproduce(
                 each,
                 settings,
@@ -268,13 +270,13 @@ def search(
             interrupted=interrupted,
             show=tell,
         )
-    return _whole(study)
+    return _finished_study(study)
 
 
 def check_claim(
     claim: Any,
     *,
-    whole: bool = False,
+    full_size: bool = False,
     seeds: int | None = None,
     set: Mapping[str, Any] | Sequence[Override] = (),  # noqa: A002
     out: str | Path = DEFAULT_OUT,
@@ -285,14 +287,14 @@ def check_claim(
     """Whether a claim holds, does not hold, or cannot be told: its verdict and reasons, as a reproduction lists them.
 
     `claim` is a table as in a claims.toml, or a `convoy.studies.claims.Claim`. It is tried at its reduced scale where
-    it has one, or `whole`; `set` goes on top. Raises ValueError for what is no claim or cannot be trained, before
+    it has one, or `full_size`; `set` goes on top. Raises ValueError for what is no claim or cannot be trained, before
     anything is written, and Stopped after Ctrl-C.
     """
     from convoy.studies import claims
     from convoy.studies.train_all import train_all
 
     overrides = list(set.items()) if isinstance(set, Mapping) else list(set)
-    ready = claims.check(claims.read(claim), whole=whole, overrides=overrides, seeds=seeds)
+    ready = claims.check(claims.read(claim), full_size=full_size, overrides=overrides, seeds=seeds)
     names = [f"{entry.label}, seed {entry.recipe.seed}" for entry in ready.entries]
     with interruptible() as interrupted, _display(names, show, to_stderr) as tell:
         members = train_all(

@@ -70,7 +70,7 @@ def _write_slim(run: Run, target: Path, measured: Mapping[str, float]) -> None:
     for name, arrays in slim.items():
         if arrays:
             write_bytes(target / name, _compressed(arrays))
-    own = {"bits": bits(run), "measured": dict(run.status.get("measured", {}) if run.slim else measured)}
+    own = {"bits": bits(run), "measured": dict(run.status.get("measured", {}) if run.is_archived else measured)}
     status = {**_without_paths(run.status), **{key: value for key, value in own.items() if value}}
     status["files"] = result_hashes(target) | {"recipe.toml": hashlib.sha256(recipe).hexdigest()}
     write_bytes(target / "status.json", _compact(status).encode())
@@ -186,7 +186,7 @@ def _is_kept(target: Path, source: Run, measured: Mapping[str, float]) -> bool:
         return False
     kept = Run(target)
     same = kept.environment.get("date") == source.environment.get("date")
-    told = kept.status.get("measured", {}).keys() >= measured.keys() and (source.slim or "bits" in kept.status)
+    told = kept.status.get("measured", {}).keys() >= measured.keys() and (source.is_archived or "bits" in kept.status)
     return same and told and kept.scores.keys() >= source.scores.keys()
 
 

@@ -140,7 +140,7 @@ class Run:
         return (self.path / "status.json").is_file() and self.state == "finished"
 
     @property
-    def slim(self) -> bool:
+    def is_archived(self) -> bool:
         """Whether only its small files were kept (convoy.archive): neither weights nor logits nor images."""
         return self.finished and not (self.path / "best.safetensors").is_file()
 

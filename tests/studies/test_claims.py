@@ -250,7 +250,7 @@ def test_what_is_counted_needs_no_training(change: dict[str, Any], told: str) ->
 def test_a_reduction_is_applied_to_both_sides_unless_the_whole_is_asked_for() -> None:
     reduced = {"limit": 100, "epochs": 1, "seeds": 2, "about": "100 images"}
     claim = read(NORM | {"set": {"train.batch_size": 32}, "reduced": reduced})
-    small, whole = check(claim), check(claim, whole=True)
+    small, whole = check(claim), check(claim, full_size=True)
     assert {recipe.data.limit for recipe in small.sides.values()} == {100}
     assert {recipe.data.limit for recipe in whole.sides.values()} == {None}
     assert {recipe.train.batch_size for recipe in whole.sides.values()} == {32}
@@ -265,10 +265,10 @@ def test_overrides_come_last_and_seeds_too() -> None:
 
 
 def test_a_claim_for_the_whole_scale_alone_is_withheld_at_a_smaller_one() -> None:
-    claim = read(ALONE | {"whole_only": "few images say nothing"})
+    claim = read(ALONE | {"full_size_only": "few images say nothing"})
     found = judge(check(claim), [])
     assert (found["verdict"], found["words"]) == ("cannot be told", "Not tried at this scale: few images say nothing")
-    assert len(check(claim, whole=True).entries) == 3
+    assert len(check(claim, full_size=True).entries) == 3
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_a_claim_for_the_whole_scale_alone_is_withheld_at_a_smaller_one() -> Non
         (SWEEP, "`over` is one key with its values"),
         (SWEEP | {"over": {"optim.lr": [0.1, 0.2]}}, "told apart by their ratio"),
         (SWEEP | {"over": {"optim.lr": [0.0, 0.2]}, "quantity": "ratio"}, "must be above 0"),
-        ({"whole_only": "x", "reduced": {"about": "y"}}, "and yet has a reduction"),
+        ({"full_size_only": "x", "reduced": {"about": "y"}}, "and yet has a reduction"),
         ({"seeds": 0}, "seeds = 0"),
         ({"margin": -1}, "margin = -1"),
         ({"sentnce": "x"}, "did you mean 'sentence'"),
@@ -302,8 +302,8 @@ def test_a_recipe_that_does_not_exist_is_named() -> None:
 def test_every_claim_of_the_experiments_can_be_tried(experiment: str, table: dict[str, Any]) -> None:
     claim = read(table)
     assert isinstance(claim, Claim)
-    for whole in (False, True):
-        ready = check(claim, whole=whole)
+    for full_size in (False, True):
+        ready = check(claim, full_size=full_size)
         for recipe in [*ready.sides.values(), *(entry.recipe for entry in ready.entries)]:
             known = models.default_options(recipe.model.name)
             assert recipe.model.options.keys() <= known.keys()

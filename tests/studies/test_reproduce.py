@@ -200,7 +200,7 @@ def test_from_the_archive_nothing_is_trained_and_the_same_is_found(
 
     for part in ("models", "faults", "claims", "parts", "sentence"):
         assert study.finding[part] == whole.finding[part], part
-    assert all(run.slim for run in Workspace(tmp_path).runs())
+    assert all(run.is_archived for run in Workspace(tmp_path).runs())
     assert not (tmp_path / "test_openings.json").exists()
 
 
@@ -427,8 +427,8 @@ def test_data_that_are_not_here_are_named_as_missing_and_nothing_else_goes_wrong
         ({}, "reproduce-all"),
         ({"quick": True, "seeds": 1}, "reproduce-all-quick-seeds1"),
         (
-            {"whole": True, "protocol": "corrected", "limit": 50, "epochs": 1},
-            "reproduce-all-whole-corrected-limit50-epochs1",
+            {"full_size": True, "protocol": "corrected", "limit": 50, "epochs": 1},
+            "reproduce-all-full-size-corrected-limit50-epochs1",
         ),
     ],
 )

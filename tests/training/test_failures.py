@@ -16,6 +16,7 @@ from convoy.runs import Run, Workspace
 from convoy.studies.train_all import Entry, train_all
 from convoy.training import failures, loop, run_one
 from convoy.training.autosave import Autosave
+from convoy.training.events import Control
 from convoy.training.plan import plan
 
 Make = Callable[..., Recipe]
@@ -125,10 +126,10 @@ def test_a_run_whose_workspace_is_deleted_ends_with_one_line_and_trains_again(
     def delete() -> str:
         if next(looks) == records:
             shutil.rmtree(out)
-        return "go on"
+        return Control.CONTINUE
 
     with pytest.raises(ValueError, match="was deleted") as caught:
-        finish(tiny(), out, wish=delete)
+        finish(tiny(), out, control=delete)
     assert "\n" not in str(caught.value)
     assert not list(out.rglob("*.safetensors"))
     assert finish(tiny(), out).finished
@@ -136,7 +137,7 @@ def test_a_run_whose_workspace_is_deleted_ends_with_one_line_and_trains_again(
 
 @pytest.mark.usefixtures("saved_each_step")
 def test_what_a_deletion_left_of_a_run_does_not_keep_it_from_being_trained(tiny: Make, tmp_path: Path) -> None:
-    finish(tiny(), tmp_path, wish=iter([*["go on"] * 12, "interrupt"]).__next__)
+    finish(tiny(), tmp_path, control=iter([*[Control.CONTINUE] * 12, Control.PAUSE]).__next__)
     run = only_run(tmp_path)
     for name in ("recipe.toml", "status.json", "data.json", "environment.json", "metrics.jsonl"):
         (run.path / name).unlink()
@@ -189,9 +190,9 @@ def test_waiting_for_another_process_can_be_interrupted(
     monkeypatch.setattr(run_one, "WAITING_SECONDS", 0.01)
     first = run_one.run_one(tiny(), tmp_path)
     next(first)
-    wishes = iter(["go on", "go on", "interrupt"])
+    answers = iter([Control.CONTINUE, Control.CONTINUE, Control.PAUSE])
 
-    events = list(run_one.run_one(tiny(), tmp_path, wish=lambda: next(wishes)))
+    events = list(run_one.run_one(tiny(), tmp_path, control=lambda: next(answers)))
 
     assert [event.kind for event in events] == ["note", "end"]
     assert events[-1].values["state"] == "interrupted"

@@ -21,6 +21,7 @@ from convoy.recipe.faults import FAULTS, REVISIONS
 from convoy.runs import Run
 from convoy.studies.train_all import Entry, train_all
 from convoy.training import loop, run_one
+from convoy.training.events import Control
 from convoy.training.faults import check, flags
 from convoy.training.plan import plan
 from convoy.training.scoring import score_part
@@ -311,7 +312,11 @@ def test_resplit_run_that_was_interrupted_has_the_bits_of_one_that_was_not(
     recipe = quick(stripes, ("resplit_every_epoch",), epochs=4)
     unbroken = finished(recipe, tmp_path / "unbroken")
     asked = count(1)
-    list(run_one.run_one(recipe, tmp_path / "broken", wish=lambda: "interrupt" if next(asked) == 6 else "go on"))
+    list(
+        run_one.run_one(
+            recipe, tmp_path / "broken", control=lambda: Control.PAUSE if next(asked) == 6 else Control.CONTINUE
+        )
+    )
     broken = finished(recipe, tmp_path / "broken")
     assert "going on with" in (broken.path / "log.txt").read_text()
     assert (weights(broken), broken.scores, lines(broken)) == (weights(unbroken), unbroken.scores, lines(unbroken))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.test_run_one import bits, finish, interrupt_after
+from tests.training.test_run_one import bits, finish, pause_after
 
 from convoy.recipe import Recipe
 from convoy.training import loop, run_one
@@ -45,7 +45,7 @@ def test_run_with_all_tools_that_was_interrupted_equals_the_unbroken_one_to_the_
     monkeypatch.setattr(run_one, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
     recipe = tiny(*ALL_TOOLS)
     whole = finish(recipe, tmp_path / "whole")
-    assert finish(recipe, tmp_path / "broken", wish=interrupt_after(11)).state == "interrupted"
+    assert finish(recipe, tmp_path / "broken", control=pause_after(11)).state == "interrupted"
     assert bits(finish(recipe, tmp_path / "broken")) == bits(whole)
 
 

@@ -16,6 +16,7 @@ from convoy.evaluation import losses
 from convoy.recipe import SGD, CrossEntropy, Recipe
 from convoy.runs import Run
 from convoy.training import loop, run_one
+from convoy.training.events import Control
 from convoy.training.members import Solo
 from convoy.training.probe import STEP_SIZES, StepProbe, look
 
@@ -69,7 +70,7 @@ def test_an_interrupted_probed_run_ends_with_the_same_looks(
     recipe = tiny(("probe.every_steps", 3), ("probe.keep_weights", True), ("model.options.drop_rate", 0.3))
     whole = finish(recipe, tmp_path / "whole")
     asked = count(1)
-    finish(recipe, tmp_path / "cut", wish=lambda: "interrupt" if next(asked) >= 7 else "go on")
+    finish(recipe, tmp_path / "cut", control=lambda: Control.PAUSE if next(asked) >= 7 else Control.CONTINUE)
     cut = finish(recipe, tmp_path / "cut")
     assert "going on" in (cut.path / "log.txt").read_text()
     assert {name: values.tobytes() for name, values in cut.arrays.items()} == {

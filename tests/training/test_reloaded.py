@@ -13,6 +13,7 @@ from convoy.recipe import Recipe
 from convoy.reporting import write_report
 from convoy.runs import Run, Workspace
 from convoy.training import loop, run_one
+from convoy.training.events import Control
 from convoy.training.finished import found
 from convoy.training.ledger import Ledger
 from convoy.training.plan import plan
@@ -93,7 +94,7 @@ def test_a_run_that_goes_on_after_its_best_epoch_still_has_what_to_compare(
     select = Ledger.select
     monkeypatch.setattr(Ledger, "select", lambda ledger, epoch, *rest: epoch == 1 and select(ledger, epoch, *rest))
     recipe = tiny()
-    finish(recipe, tmp_path / "out", wish=lambda: "interrupt" if next(looks) == 10 else "go on")
+    finish(recipe, tmp_path / "out", control=lambda: Control.PAUSE if next(looks) == 10 else Control.CONTINUE)
 
     run, _ = finish(recipe, tmp_path / "out")
 

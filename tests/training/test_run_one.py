@@ -17,6 +17,7 @@ from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
 from convoy.training import loop, run_one, scoring
 from convoy.training.autosave import Autosave
+from convoy.training.events import Control
 from convoy.training.finish import best_network
 from convoy.training.plan import plan
 from convoy.training.run_one import Event
@@ -30,9 +31,9 @@ def finish(recipe: Recipe, out: Path, **options: Any) -> Run:
     return Run(Path(events[-1].values["run"]))
 
 
-def interrupt_after(records: int) -> Callable[[], str]:
+def pause_after(records: int) -> Callable[[], Control]:
     asked = count(1)
-    return lambda: "interrupt" if next(asked) >= records else "go on"
+    return lambda: Control.PAUSE if next(asked) >= records else Control.CONTINUE
 
 
 @pytest.fixture
@@ -160,7 +161,7 @@ def test_run_that_was_interrupted_equals_the_unbroken_one_to_the_bit(
 ) -> None:
     recipe = tiny(override, ("data.augment", [{"name": "rotate", "degrees": 5}]), ("schedule.name", "plateau"))
     whole = finish(recipe, tmp_path / "whole")
-    broken = finish(recipe, tmp_path / "broken", wish=interrupt_after(stop_at))
+    broken = finish(recipe, tmp_path / "broken", control=pause_after(stop_at))
     assert broken.state == "interrupted"
     again = finish(recipe, tmp_path / "broken")
     assert again.path == broken.path
@@ -195,7 +196,7 @@ def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
 
 
 def test_a_fresh_run_that_is_stopped_says_how_it_goes_on(tiny: Make, tmp_path: Path, every_step: None) -> None:
-    events = list(run_one.run_one(tiny(), tmp_path, fresh=True, wish=interrupt_after(3)))
+    events = list(run_one.run_one(tiny(), tmp_path, fresh=True, control=pause_after(3)))
     assert "run the same command again without --fresh to go on" in events[-1].text
 
 
@@ -236,7 +237,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_found(
 
 
 def test_best_weights_go_back_with_the_checkpoint(tiny: Make, tmp_path: Path, every_step: None) -> None:
-    run = finish(tiny(("train.epochs", 4)), tmp_path, wish=interrupt_after(17))  # in the third epoch
+    run = finish(tiny(("train.epochs", 4)), tmp_path, control=pause_after(17))  # in the third epoch
     best = run.path / "best.safetensors"
     kept = best.read_bytes()
     best.write_bytes(b"an epoch after the checkpoint left this")
@@ -269,7 +270,7 @@ def test_run_closed_at_the_end_of_an_epoch_has_that_epoch_whole(tiny: Make, tmp_
 
 def test_line_that_a_kill_left_half_written_is_passed_over(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny()
-    run = finish(recipe, tmp_path, wish=lambda: "interrupt")
+    run = finish(recipe, tmp_path, control=lambda: Control.PAUSE)
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 2, "ste')
     assert bits(finish(recipe, tmp_path)) == bits(finish(recipe, tmp_path / "other"))
@@ -334,7 +335,7 @@ def test_other_starting_weights_are_another_run(tiny: Make, tmp_path: Path) -> N
 
 
 def test_pruned_run_is_never_found_as_finished(tiny: Make, tmp_path: Path) -> None:
-    run = finish(tiny(), tmp_path, wish=lambda: "prune")
+    run = finish(tiny(), tmp_path, control=lambda: Control.PRUNE)
     assert (run.state, run.status["reason"]) == ("pruned", "pruned at epoch 1")
     assert not run.finished
     assert finish(tiny(), tmp_path).finished

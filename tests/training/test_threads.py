@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.test_run_one import finish, interrupt_after
+from tests.training.test_run_one import finish, pause_after
 
 from convoy.files import write_json
 from convoy.process import cores
@@ -55,7 +55,7 @@ def test_a_run_gives_the_thread_count_back(tiny: Make, tmp_path: Path) -> None:
 
 def test_a_run_begun_with_two_threads_goes_on_with_two_where_one_is_the_default(tiny: Make, tmp_path: Path) -> None:
     torch.set_num_threads(2)
-    broken = finish(tiny(AUTO), tmp_path, wish=interrupt_after(3))
+    broken = finish(tiny(AUTO), tmp_path, control=pause_after(3))
     assert broken.environment["threads"] == 2
     torch.set_num_threads(1)
     resumed = finish(tiny(AUTO), tmp_path)
@@ -66,9 +66,9 @@ def test_a_run_begun_with_two_threads_goes_on_with_two_where_one_is_the_default(
 
 @pytest.mark.parametrize(("key", "value"), [("cpu", "Another"), ("torch", "2.0"), ("threads", 64)])
 def test_a_run_resumed_elsewhere_says_so_in_its_flags(tiny: Make, tmp_path: Path, key: str, value: object) -> None:
-    broken = finish(tiny(AUTO), tmp_path, wish=interrupt_after(3))
+    broken = finish(tiny(AUTO), tmp_path, control=pause_after(3))
     write_json(broken.path / "environment.json", {**broken.environment, key: value})
-    again = finish(tiny(AUTO), tmp_path, wish=interrupt_after(2))
+    again = finish(tiny(AUTO), tmp_path, control=pause_after(2))
     resumed = finish(tiny(AUTO), tmp_path)  # a second time, on the same machine: the first change is still reported
     for run in (again, resumed):
         (change,) = run.environment["resumed_with"]
@@ -83,7 +83,7 @@ def test_a_worker_process_gives_a_run_begun_with_two_threads_the_bits_of_an_unbr
     torch.set_num_threads(2)
     recipe = tiny(AUTO, ("model.name", "lenet"), ("data.size", 28))
     unbroken = finish(recipe, tmp_path / "unbroken")
-    finish(recipe, tmp_path / "broken", wish=interrupt_after(5))
+    finish(recipe, tmp_path / "broken", control=pause_after(5))
     *_, (_, end) = execute([recipe], tmp_path / "broken", where="processes")
     resumed = Run(Path(end.values["run"]))
     assert resumed.environment["threads"] == 2

@@ -19,7 +19,7 @@ def reproduce(
     quick: Annotated[bool, Parameter(negative="")] = False,
     only: str = "",
     models: str = "",
-    whole: Annotated[bool, Parameter(negative="")] = False,
+    full_size: Annotated[bool, Parameter(negative="")] = False,
     data: str | None = None,
     limit: Limit = None,
     epochs: Epochs = None,
@@ -51,7 +51,7 @@ def reproduce(
     models
         Those to train, with commas between them, one or a few at a time; of the others the report shows what is
         finished already.
-    whole
+    full_size
         Try each claim at the published scale, and not at the one that suits a small machine.
     data
         Where the data lie, as in cifar10=PATH. What is not on this machine is named in the report as missing.
@@ -67,7 +67,7 @@ def reproduce(
         quick=quick,
         only=[part.strip() for part in only.split(",") if part.strip()],
         models=[label.strip() for label in models.split(",") if label.strip()],
-        whole=whole,
+        full_size=full_size,
         data=data,
         limit=limit,
         epochs=epochs,

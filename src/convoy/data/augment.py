@@ -17,7 +17,7 @@ from torch import Tensor
 
 from convoy.data.augment_erasing import Cutout, Erase
 from convoy.data.augment_geometric import Crop, Flip, Rotate, Scale, Shift, resample
-from convoy.data.augment_kinds import Geometric, Mixer, Painter
+from convoy.data.augment_kinds import Geometric, Mixer, PixelTransform
 from convoy.data.augment_mixing import CutMix, MixUp, mix
 from convoy.data.augment_policies import RandAugment, TrivialAugment
 from convoy.registry import Registry, unknown
@@ -40,7 +40,7 @@ for _name, _augmentation in {
 
 
 class Augmentation:
-    def __init__(self, parts: Sequence[Geometric | Painter | Mixer]) -> None:
+    def __init__(self, parts: Sequence[Geometric | PixelTransform | Mixer]) -> None:
         self.geometric = [part for part in parts if isinstance(part, Geometric)]
         self.mixers = [part for part in parts if isinstance(part, Mixer)]
         self.painters = [part for part in parts if not isinstance(part, Geometric | Mixer)]

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from convoy.data.augment_kinds import beside, check_number, check_range
+from convoy.data.augment_kinds import check_number, check_range, to_device_of
 from convoy.registry import unknown
 
 Fill = Literal["zero", "mean", "noise"]
@@ -31,11 +31,11 @@ class Cutout:
     draws: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        check_number("cutout", "size", self.size, whole=True, low=0, high=512)
+        check_number("cutout", "size", self.size, integer=True, low=0, high=512)
 
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         side = x.shape[-1]
-        first = (beside(x, uniform) * side).floor().clamp(max=side - 1) - self.size // 2  # (B, 2)
+        first = (to_device_of(x, uniform) * side).floor().clamp(max=side - 1) - self.size // 2  # (B, 2)
         return x * outside(first, first + self.size, x)  # twice as fast as masked_fill with a mask that is broadcast
 
 
@@ -60,9 +60,9 @@ class Erase:
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         erased = (uniform[:, 0] < self.probability).nonzero()[:, 0]
         first, last = self._boxes(uniform[erased, 1:], x.shape[-1])
-        chosen = beside(x, erased)
+        chosen = to_device_of(x, erased)
         part = x.index_select(0, chosen)
-        kept = outside(beside(x, first), beside(x, last), x)
+        kept = outside(to_device_of(x, first), to_device_of(x, last), x)
         return x.index_copy(0, chosen, torch.where(kept > 0, part, self._filling(part, generator)))
 
     def _boxes(self, uniform: Tensor, side: int) -> tuple[Tensor, Tensor]:
@@ -80,7 +80,7 @@ class Erase:
             return torch.zeros_like(part)
         if self.fill == "mean":
             return part.mean(dim=(2, 3), keepdim=True).expand_as(part)
-        return beside(part, torch.rand(part.shape, generator=generator)).to(part.dtype)
+        return to_device_of(part, torch.rand(part.shape, generator=generator)).to(part.dtype)
 
 
 def outside(first: Tensor, last: Tensor, x: Tensor) -> Tensor:

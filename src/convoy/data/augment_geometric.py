@@ -34,7 +34,7 @@ class Crop:
     is_separate: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_number("crop", "padding", self.padding, whole=True, low=0, high=512)
+        check_number("crop", "padding", self.padding, integer=True, low=0, high=512)
 
     def maps(self, uniform: Tensor, side: int) -> Tensor:
         pixels = (uniform * (2 * self.padding + 1)).floor().clamp(max=2 * self.padding) - self.padding

@@ -37,7 +37,7 @@ class Geometric(Protocol):
         """
 
 
-class Painter(Protocol):
+class PixelTransform(Protocol):
     """Changes an image by itself, in any other way."""
 
     @property
@@ -50,7 +50,7 @@ class Painter(Protocol):
         """
 
 
-class Kept(NamedTuple):
+class MixWeights(NamedTuple):
     """How much of itself an image keeps where it is mixed with another."""
 
     pixels: Tensor  # [B, 1, 1 or H, 1 or H] in 0..1, on the device of the images
@@ -66,17 +66,17 @@ class Mixer(Protocol):
     @property
     def probability(self) -> float: ...
 
-    def kept(self, uniform: Tensor, x: Tensor) -> Kept: ...
+    def kept(self, uniform: Tensor, x: Tensor) -> MixWeights: ...
 
 
-def beside(x: Tensor, drawn: Tensor) -> Tensor:
+def to_device_of(x: Tensor, drawn: Tensor) -> Tensor:
     """What was drawn on the CPU, on x's device; the host does not wait for the copy, as with `.to` alone it would."""
     return drawn.to(x.device, non_blocking=True)
 
 
-def check_number(name: str, key: str, value: object, *, low: float, high: float, whole: bool = False) -> None:
-    kind = "a whole number" if whole else "a number"
-    is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+def check_number(name: str, key: str, value: object, *, low: float, high: float, integer: bool = False) -> None:
+    kind = "an integer" if integer else "a number"
+    is_number = isinstance(value, int if integer else int | float) and not isinstance(value, bool)
     if not is_number or not low <= value <= high:  # type: ignore[operator]
         raise ValueError(f"augment {name}: {key} = {value!r} must be {kind} from {low:g} to {high:g}")
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from convoy.data.augment_erasing import outside
-from convoy.data.augment_kinds import Kept, Mixer, beside, check_number
+from convoy.data.augment_kinds import Mixer, MixWeights, check_number, to_device_of
 
 QUANTILES = 4096
 
@@ -38,9 +38,9 @@ class MixUp:
         check_number("mixup", "alpha", self.alpha, low=0.01, high=100)
         check_number("mixup", "probability", self.probability, low=0, high=1)
 
-    def kept(self, uniform: Tensor, x: Tensor) -> Kept:
+    def kept(self, uniform: Tensor, x: Tensor) -> MixWeights:
         share = beta(uniform[:, 0], self.alpha)
-        return Kept(beside(x, share).to(x.dtype)[:, None, None, None], share)
+        return MixWeights(to_device_of(x, share).to(x.dtype)[:, None, None, None], share)
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class CutMix:
         check_number("cutmix", "alpha", self.alpha, low=0.01, high=100)
         check_number("cutmix", "probability", self.probability, low=0, high=1)
 
-    def kept(self, uniform: Tensor, x: Tensor) -> Kept:
+    def kept(self, uniform: Tensor, x: Tensor) -> MixWeights:
         """The rectangle has the image's aspect and is centred on any pixel; the label counts what lies in the image."""
         side = x.shape[-1]
         half = (side * beta(uniform[:, 0], self.alpha).sqrt()).floor().div(2, rounding_mode="floor")[:, None]
         centre = (uniform[:, 1:] * side).floor()
         first, last = (centre - half).clamp(0, side), (centre + half).clamp(0, side)
         share = 1 - (last - first).prod(dim=1) / side**2
-        return Kept(outside(beside(x, first), beside(x, last), x), share)
+        return MixWeights(outside(to_device_of(x, first), to_device_of(x, last), x), share)
 
 
 def mix(
@@ -78,12 +78,12 @@ def mix(
     for at, (mixer, uniform) in enumerate(zip(mixers, columns, strict=True)):
         applies = (drawn == at) & (choice[:, 1] < mixer.probability)
         kept = mixer.kept(uniform, x)
-        pixels = torch.where(beside(x, applies)[:, None, None, None], kept.pixels, pixels)
+        pixels = torch.where(to_device_of(x, applies)[:, None, None, None], kept.pixels, pixels)
         share = torch.where(applies, kept.share, share)
     own = one_hot(labels, classes).to(x.dtype)
     return (
         torch.lerp(x.roll(1, 0), x, pixels),
-        torch.lerp(own.roll(1, 0), own, beside(x, share).to(x.dtype)[:, None]),
+        torch.lerp(own.roll(1, 0), own, to_device_of(x, share).to(x.dtype)[:, None]),
     )
 
 

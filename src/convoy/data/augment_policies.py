@@ -24,7 +24,7 @@ from torch import Tensor
 
 from convoy.data.augment_colours import COLOURS
 from convoy.data.augment_geometric import identity, resample, rotation, translation
-from convoy.data.augment_kinds import beside, check_number
+from convoy.data.augment_kinds import check_number, to_device_of
 
 STEPS = 30  # magnitudes are the whole numbers from 0 to this
 
@@ -89,8 +89,8 @@ class RandAugment:
     magnitude: int = 9
 
     def __post_init__(self) -> None:
-        check_number("rand_augment", "operations", self.operations, whole=True, low=1, high=16)
-        check_number("rand_augment", "magnitude", self.magnitude, whole=True, low=0, high=STEPS)
+        check_number("rand_augment", "operations", self.operations, integer=True, low=1, high=16)
+        check_number("rand_augment", "magnitude", self.magnitude, integer=True, low=0, high=STEPS)
 
     @property
     def draws(self) -> int:
@@ -125,16 +125,16 @@ def apply(x: Tensor, which: Tensor, sign: Tensor, strength: Tensor, largest: Map
     amounts = _amounts(drawn, sign, strength, largest)[order]
 
     dtype = x.dtype if x.dtype == torch.float64 else torch.float32  # half precision cannot tell 256 levels
-    in_order = x.index_select(0, beside(x, order)).to(dtype)
+    in_order = x.index_select(0, to_device_of(x, order)).to(dtype)
     images = in_order.split(counts)
-    on_device = beside(x, amounts).to(dtype)[:, None, None, None].split(counts)
+    on_device = to_device_of(x, amounts).to(dtype)[:, None, None, None].split(counts)
     done = [COLOURS[name](images[at], on_device[at]) for at, name in enumerate(COLOURS) if counts[at]]
     moved = sum(counts[len(COLOURS) :])
     if moved:
         of_moves = amounts.split(counts)[len(COLOURS) :]
         maps = torch.cat([MOVES[name](each, x.shape[-1]) for name, each in zip(MOVES, of_moves, strict=True)])
         done.append(resample(in_order[len(x) - moved :], maps[:, :2], "bilinear"))
-    return torch.cat(done).index_select(0, beside(x, order.argsort())).to(x.dtype)
+    return torch.cat(done).index_select(0, to_device_of(x, order.argsort())).to(x.dtype)
 
 
 def _amounts(drawn: Tensor, sign: Tensor, strength: Tensor, largest: Mapping[str, float]) -> Tensor:

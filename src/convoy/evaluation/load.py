@@ -22,7 +22,7 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     A user's class is loaded from the run folder's own copy. Where this machine has not trained with that very code, it
     is somebody else's: it runs only with `trust_code`. Raises ValueError otherwise, and for damaged weights.
     """
-    if run.slim:
+    if run.is_archived:
         raise ValueError(f"{run.path} was archived without its weights; train its recipe.toml again to have them")
     name, data = run.recipe.model.name, run.data
     geometry = {"in_chans": data["in_chans"], "num_classes": len(data["classes"]), "image_size": data["image_size"]}

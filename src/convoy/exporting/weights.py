@@ -11,7 +11,7 @@ from convoy.runs import Run
 
 
 def contents(run: Run, files: int) -> list[bytes]:
-    if run.slim:
+    if run.is_archived:
         raise ValueError(f"{run.path} was archived without its weights; train its recipe.toml again to have them")
     path = run.file("best.safetensors")
     if not path.is_file():

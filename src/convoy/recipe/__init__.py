@@ -42,7 +42,7 @@ from convoy.recipe.sections import (
     Step,
     Stop,
     Train,
-    told,
+    non_default_values,
     with_default_name,
 )
 from convoy.registry import is_external, is_user_class, unknown
@@ -138,7 +138,7 @@ class Recipe(Section):
         What stands at its default is left out, so that a key that Convoy learns later leaves old fingerprints as they
         are; a default that changes raises a revision (convoy.training.revisions).
         """
-        table = told(self)
+        table = non_default_values(self)
         for path in ("about", "expected", "data.name", "compute.device", "compute.threads", "model.init"):
             section, _, key = path.rpartition(".")
             (table.get(section, {}) if section else table).pop(key, None)

@@ -33,14 +33,14 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def told(section: Section) -> dict[str, Any]:
+def non_default_values(section: Section) -> dict[str, Any]:
     """What a section says beyond its defaults, in JSON types; a `name` that chooses between sections always counts."""
     table = section.model_dump(mode="json", exclude_none=True)
     kept = {}
     for key, field in type(section).model_fields.items():
         value = getattr(section, key)
         if isinstance(value, Section):
-            if inner := told(value):
+            if inner := non_default_values(value):
                 kept[key] = inner
         elif key in table and (key == "name" or value != field.get_default(call_default_factory=True)):
             kept[key] = table[key]

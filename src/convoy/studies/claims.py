@@ -79,7 +79,7 @@ class Claim(Section):
     seeds: Seeds = 3
     set: dict[str, Any] = Field(default_factory=dict)  # on both sides, whatever the scale
     reduced: Reduction | None = None
-    whole_only: str = ""  # why nothing less than the published scale could tell
+    full_size_only: str = ""  # why nothing less than the published scale could tell
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -94,7 +94,7 @@ class Claim(Section):
             )
         if any(value <= 0 for values in self.over.values() for value in values):
             raise ValueError(f"claim {self.id!r}: the values of `over` must be above 0")
-        if self.reduced is not None and self.whole_only:
+        if self.reduced is not None and self.full_size_only:
             raise ValueError(f"claim {self.id!r} is told at the published scale only, and yet has a reduction")
         return self
 
@@ -160,16 +160,16 @@ def read(table: Claim | Mapping[str, Any]) -> Claim:
 def check(
     claim: Claim,
     *,
-    whole: bool = False,
+    full_size: bool = False,
     overrides: Iterable[Override] = (),
     seeds: int | None = None,
     folder: Path | None = None,
 ) -> Check:
-    """The claim's recipes at the published scale (`whole`) or at the reduced one, `overrides` on top.
+    """The claim's recipes at the published scale (`full_size`) or at the reduced one, `overrides` on top.
 
     Recipe files are looked for in `folder`. Raises ValueError for a recipe or a key that does not exist.
     """
-    reduction = None if whole else claim.reduced
+    reduction = None if full_size else claim.reduced
     own = [*claim.set.items(), *(reduction.overrides() if reduction else ()), *overrides]
 
     def recipe(side: Side) -> Recipe:
@@ -180,7 +180,7 @@ def check(
     sides = {name: recipe(side) for name, side in (("a", claim.a), ("b", claim.b)) if side is not None}
     count = seeds or (reduction.seeds if reduction and reduction.seeds else claim.seeds)
     exact = find(claim.measure).exact
-    withheld = "" if whole or exact else claim.whole_only
+    withheld = "" if full_size or exact else claim.full_size_only
     return Check(claim, sides, count, reduction.about if reduction and not exact else None, withheld)
 
 

@@ -17,7 +17,7 @@ from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
 from convoy.runs import Member, Study, Workspace, file_name, model_label
 from convoy.studies.crossval_finding import conclude
-from convoy.studies.train_all import Anew, Entry, train_all
+from convoy.studies.train_all import Entry, RetrainOnce, train_all
 from convoy.training.run_one import Event
 
 MANY_FOLDS = 100
@@ -31,7 +31,7 @@ def crossval(
     repeats: int,
     label: str | None = None,
     command: str,
-    fresh: bool | Anew = False,
+    fresh: bool | RetrainOnce = False,
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
 ) -> Study | None:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import command_line
-from convoy.training.run_one import Event, OpenTest, Wish, run_one
+from convoy.training.run_one import Control, Event, OpenTest, run_one
 
 Prune = Callable[[int, Event], bool]
 Where = Literal["here", "processes"]
@@ -58,8 +58,8 @@ def execute(
     if where == "here":
         yield from _here(recipes, out, fresh=fresh, test=test, until=until, interrupted=interrupted, prune=prune)
         return
-    with _Crew(cores(), out, fresh=fresh, test=test, until=until) as crew:
-        yield from crew.run(enumerate(recipes), interrupted, prune)
+    with WorkerPool(cores(), out, fresh=fresh, test=test, until=until) as pool:
+        yield from pool.run(enumerate(recipes), interrupted, prune)
 
 
 def _here(
@@ -75,10 +75,12 @@ def _here(
     for position, recipe in enumerate(recipes):
         pruned = False
 
-        def wish() -> Wish:
-            return "interrupt" if interrupted() else "prune" if pruned else "go on"  # noqa: B023 (asked within this turn)
+        def control() -> Control:
+            if interrupted():
+                return Control.PAUSE
+            return Control.PRUNE if pruned else Control.CONTINUE  # noqa: B023 (called within this turn)
 
-        for event in run_one(recipe, out, fresh=fresh, test=test, until=until, wish=wish):
+        for event in run_one(recipe, out, fresh=fresh, test=test, until=until, control=control):
             pruned = pruned or (event.kind == "epoch" and prune(position, event))
             yield position, event
         if interrupted():
@@ -114,7 +116,7 @@ class _Worker:
             self.process.stdin.flush()
 
 
-class _Crew:
+class WorkerPool:
     """Worker processes and the recipes that they have in hand."""
 
     def __init__(self, size: int, out: str | Path, *, fresh: bool, test: OpenTest, until: int | None) -> None:
@@ -124,7 +126,7 @@ class _Crew:
         self._job = {"out": str(out), "fresh": fresh, "test": test, "until": until}
         self._failure: str | None = None
 
-    def __enter__(self) -> _Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -155,7 +157,7 @@ class _Crew:
             event = self._understand(worker, message)
             if event is not None and position is not None:
                 if event.kind == "epoch" and prune(position, event):
-                    worker.send({"wish": "prune"})
+                    worker.send({"control": Control.PRUNE})
                 yield position, event
             if event is None or event.kind == "end":
                 # After the caller has heard of the end: a search chooses its next recipe by it.
@@ -189,4 +191,4 @@ class _Crew:
     def _stop_all(self) -> None:
         for worker in self._workers:
             if worker.position is not None:
-                worker.send({"wish": "interrupt"})
+                worker.send({"control": Control.PAUSE})

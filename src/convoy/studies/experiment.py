@@ -225,7 +225,7 @@ class Settings:
     epochs: int | None = None
     only: tuple[str, ...] = PARTS
     models: tuple[str, ...] = ()  # those to train; of the others what is finished already is shown. (): all
-    whole: bool = False  # claims at the published scale, not at the one that suits a small machine
+    full_size: bool = False  # claims at the published scale, not at the one that suits a small machine
     data: str | None = None  # "cifar10=PATH"
     device: str | None = None
     set: tuple[Override, ...] = ()  # overrides of every recipe; what a fault or a claim is about stays
@@ -249,7 +249,7 @@ class Settings:
         """Of the study: it tells what differs from the usual, so that a small try never takes a whole one's place."""
         reduced = [
             *(["quick"] if self.quick else []),
-            *(["whole"] if self.whole else []),
+            *(["full-size"] if self.full_size else []),
             *([self.protocol] if self.protocol != "both" else []),
             *(f"{key}{value}" for key in ("seeds", "limit", "epochs") if (value := getattr(self, key))),
             *(f"{path.rpartition('.')[2]}-{value}" for path, value in self.set),

@@ -18,7 +18,7 @@ from convoy.studies import loss_band
 from convoy.studies.landscape_design import Design, Named
 from convoy.studies.landscape_finding import Landscape, conclude
 from convoy.studies.surface import Kind, Scene, Spec, surface
-from convoy.studies.train_all import Anew, Entry, check_named, train_all
+from convoy.studies.train_all import Entry, RetrainOnce, check_named, train_all
 from convoy.training import faults
 from convoy.training.plan import Plan, plan, plan_all
 from convoy.training.run_one import Event
@@ -36,7 +36,7 @@ def landscape(
     *,
     surfaces: Spec | None = Spec(),  # noqa: B008 (it does not change)
     command: str,
-    fresh: bool | Anew = False,
+    fresh: bool | RetrainOnce = False,
     interrupted: Callable[[], bool] = lambda: False,
     show: Show = lambda position, event: None,
 ) -> Study | None:
@@ -111,7 +111,7 @@ def _surfaces(
     run: Run, folder: Path, spec: Spec, interrupted: Callable[[], bool], tell: Callable[[str], None]
 ) -> dict[str, dict[str, np.ndarray]] | None:
     """The surfaces about a run's weights by kind, without one that cannot be; None where interrupted."""
-    if run.slim:
+    if run.is_archived:
         return {}
 
     @cache

@@ -204,7 +204,7 @@ def _caveats(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], steps:
         caveats.append(
             f"{left_out:,} steps at which a run's loss was not finite count in no width: they would widen the band"
         )
-    if any(run.slim for run in runs):
+    if any(run.is_archived for run in runs):
         caveats.append("Archived runs keep every so many-th step, and no weights to draw a surface about")
     drawn = [each for each in found if each.surfaces]
     if drawn:

@@ -28,9 +28,9 @@ from convoy.studies.measures import find
 from convoy.studies.quick import SCHEMA, Choice, LeftOut, Reason, Shares, Size, makespan
 from convoy.studies.reproduce_scope import Scope
 from convoy.training import pace
-from convoy.training.afterwards import AFTERWARDS
 from convoy.training.environment import describe
 from convoy.training.plan import plan
+from convoy.training.reuse import SCORING_ONLY
 
 MARGIN = 1.5  # times the images that a network was seen to need
 CHEAP_IMAGES, CHEAP_SHARE = 30_000, 0.1  # what a network gets where it takes no more than this part of the time
@@ -200,7 +200,7 @@ class _Fit:
 
 def _identity(recipe: Recipe) -> str:
     """Of the training; what changes scores only is scored from the same weights."""
-    faults = [fault for fault in recipe.protocol.faults if fault not in AFTERWARDS]
+    faults = [fault for fault in recipe.protocol.faults if fault not in SCORING_ONLY]
     return json.dumps(recipe.override({"protocol.faults": faults}).canonical(), sort_keys=True)
 
 

@@ -25,7 +25,7 @@ from convoy.studies.experiment import PARTS, SIDES, Experiment, Part, Settings
 from convoy.studies.measures import MEASURES
 from convoy.studies.reproduce_parts import Stage
 from convoy.studies.reproduce_scope import Scope
-from convoy.studies.train_all import Anew, Entry, train_all
+from convoy.studies.train_all import Entry, RetrainOnce, train_all
 from convoy.training.run_one import Event
 
 OF_EVERY_STEP = ("gain_while_rising",)  # measures that an archived run, whose curves are thinned, has to be told
@@ -70,7 +70,7 @@ class _Reproduction:
         say: Callable[[str], None],
     ) -> None:
         self.experiment, self.settings, self.out = experiment, settings, out
-        self.archive, self.command, self.fresh = archive, command, Anew() if fresh else None
+        self.archive, self.command, self.fresh = archive, command, RetrainOnce() if fresh else None
         self.interrupted, self.stage, self.say = interrupted, stage, say
         self.scope = Scope(experiment, settings)  # with the name of the data, once that is known
         self.lacking: str | None = None  # what to say of data that are not here
@@ -196,7 +196,7 @@ class _Reproduction:
             return None
         study = Study(path)
         try:
-            return study if any(member.run.slim for member in study.members) else None
+            return study if any(member.run.is_archived for member in study.members) else None
         except ValueError:  # a run was deleted since
             return None
 
@@ -229,7 +229,7 @@ class _Reproduction:
     def _keep(self, run: Run) -> None:
         if self.archive is not None:
             asked = {claim.measure for claim in self.experiment.claim}.intersection(OF_EVERY_STEP)
-            told = {} if run.slim else {name: MEASURES[name](run) for name in asked}
+            told = {} if run.is_archived else {name: MEASURES[name](run) for name in asked}
             measured = {name: value for name, value in told.items() if value is not None}
             archives.keep(run, self.archive, measured=measured)
 
@@ -266,7 +266,7 @@ class _Reproduction:
             "seeds": self.scope.seeds,
             "limit": self.settings.limit,
             "epochs": self.scope.epochs,
-            "whole": settings.whole,
+            "full_size": settings.full_size,
             "digest": self._digest(),
         }
         quick = self.scope.quick

@@ -20,7 +20,7 @@ from convoy.runs import Member, Run, Study, Workspace, model_label
 from convoy.studies import claims, crossval, landscape
 from convoy.studies.experiment import SIDES, Arguments, Crossval, Experiment, Landscape, Part, Search, label_of
 from convoy.studies.landscape_design import Design
-from convoy.studies.train_all import Anew, Entry
+from convoy.studies.train_all import Entry, RetrainOnce
 from convoy.training import optimizers
 from convoy.training.device import device_of
 from convoy.training.plan import plan_all
@@ -39,7 +39,7 @@ def study_of(
     *,
     side: str | None,
     command: str,
-    fresh: Anew | None,
+    fresh: RetrainOnce | None,
     interrupted: Callable[[], bool],
     stage: Stage,
 ) -> Study | None:
@@ -129,13 +129,13 @@ class Claims:
         overrides: Sequence[Override],
         *,
         seeds: int | None,
-        whole: bool,
+        full_size: bool,
         quick: bool,
         asked: str,
     ) -> None:
         self._asked, self._quick = asked, quick
         self._checks = [
-            claims.check(claim, whole=whole, overrides=overrides, seeds=seeds, folder=experiment.folder)
+            claims.check(claim, full_size=full_size, overrides=overrides, seeds=seeds, folder=experiment.folder)
             for claim in experiment.claim
         ]
 

@@ -99,7 +99,7 @@ class Scope:
             self.experiment,
             self.overrides,
             seeds=self.seeds,
-            whole=self.settings.whole,
+            full_size=self.settings.full_size,
             quick=self.limited,
             asked=" and ".join([*self.reductions, *(f"{path} = {value}" for path, value in self.settings.set)]),
         )

@@ -22,7 +22,7 @@ class Entry(NamedTuple):
     recipe: Recipe
 
 
-class Anew:
+class RetrainOnce:
     """Trains each recipe anew once, however many studies of one call ask for it: those done are found the next time."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ def train_all(
     out: str | Path,
     *,
     distinct: bool = True,
-    fresh: bool | Anew = False,
+    fresh: bool | RetrainOnce = False,
     test: OpenTest = True,
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
@@ -79,7 +79,7 @@ def train_all(
     order = sorted(first_of.values(), key=lambda position: jobs[position].flops, reverse=True)
     # The finished count too: the last one left has the threads, and so the bits, that it has in an unbroken study.
     where = choose([jobs[position].recipe for position in order], sum(jobs[position].images for position in order))
-    done = fresh.done if isinstance(fresh, Anew) else set()
+    done = fresh.done if isinstance(fresh, RetrainOnce) else set()
     found = [position for position in order if not fresh or jobs[position].fingerprint in done]
     anew = [position for position in order if position not in found]
     runs: dict[str, Run] = {}

@@ -4,7 +4,7 @@ Started by its own module name, so the user's `__main__` is never imported again
 guard work like any other caller. The thread count stands in the environment before torch is loaded.
 When the parent goes away, standard input ends, and the run in progress saves itself.
 
-    in:   {"recipe": {...}, "out": "...", "fresh": false, "test": true, "until": 3}  |  {"wish": "interrupt" or "prune"}
+    in:   {"recipe": {...}, "out": "...", "fresh": false, "test": true, "until": 3}  |  {"control": "pause" or "prune"}
     out:  {"kind": "progress", "text": "", "values": {...}}  |  {"kind": "error", "text": "one line", ...}
 """
 
@@ -17,10 +17,9 @@ import signal
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-if TYPE_CHECKING:
-    from convoy.training.run_one import Wish
+from convoy.training.events import Control
 
 
 def main() -> None:
@@ -28,47 +27,47 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a user's print() must not speak on the pipe
 
-    orders = Orders()
-    threading.Thread(target=orders.listen, daemon=True).start()
+    inbox = Inbox()
+    threading.Thread(target=inbox.listen, daemon=True).start()
 
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    while (job := orders.jobs.get()) is not None:
-        _work(job, orders, answers)
+    while (job := inbox.jobs.get()) is not None:
+        _work(job, inbox, answers)
 
 
-class Orders:
-    """What the parent has said, heard by a thread of its own while a run is in progress."""
+class Inbox:
+    """Reads the parent's messages in a thread of its own, also while a run is in progress."""
 
     def __init__(self) -> None:
         self.jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self.wished: Wish = "go on"
+        self.asked = Control.CONTINUE
         self._parent_gone = False
 
-    def wish(self) -> Wish:
-        return "interrupt" if self._parent_gone else self.wished
+    def control(self) -> Control:
+        return Control.PAUSE if self._parent_gone else self.asked
 
     def listen(self) -> None:
         for line in sys.stdin:
             message = json.loads(line)
-            if "wish" in message:
-                self.wished = message["wish"]
+            if "control" in message:
+                self.asked = Control(message["control"])
             else:
-                self.wished = "go on"  # set here, where what the parent says later cannot be overtaken
+                self.asked = Control.CONTINUE  # set here, where what the parent says later cannot be overtaken
                 self.jobs.put(message)
         self._parent_gone = True
         self.jobs.put(None)
 
 
-def _work(job: dict[str, Any], orders: Orders, answers: TextIO) -> None:
+def _work(job: dict[str, Any], inbox: Inbox, answers: TextIO) -> None:
     from convoy.recipe import Recipe
     from convoy.training.run_one import run_one
 
     try:
         recipe = Recipe.model_validate(job["recipe"])
         options = {key: job[key] for key in ("fresh", "test", "until")}
-        for event in run_one(recipe, job["out"], **options, wish=orders.wish):
+        for event in run_one(recipe, job["out"], **options, control=inbox.control):
             _answer(answers, event._asdict())
     except (ValueError, OSError) as error:
         _answer(answers, {"kind": "error", "text": str(error), "values": {}})

@@ -1,11 +1,19 @@
-"""What a run yields while it trains, and what its caller may ask of it."""
+"""What a run yields while it trains, and how its caller controls it."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
-Wish = Literal["go on", "interrupt", "prune"]
 OpenTest = bool | Literal["by fault"]  # by fault: only as the recipe's fault selection_on_test opens it
+
+
+class Control(StrEnum):
+    """The caller's answer each time a run reports progress."""
+
+    CONTINUE = "continue"
+    PAUSE = "pause"  # save and end, to be resumed later
+    PRUNE = "prune"  # keep what is there and end for good
 
 
 class Event(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from convoy.counts import recount
 from convoy.files import write_json
 from convoy.runs import Run, Workspace
-from convoy.training import afterwards, finish, lines
+from convoy.training import finish, lines, reuse
 from convoy.training.device import device_of
 from convoy.training.events import Event
 from convoy.training.plan import Plan
@@ -34,7 +34,7 @@ def found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterato
 
 
 def scored_again(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
-    for text in afterwards.score(run, ready, twin, workspace, test=test):
+    for text in reuse.score(run, ready, twin, workspace, test=test):
         run.log(text)
         yield Event("note", text, {})
     values = {"run": str(run.path), "state": "finished", "cached": False}

@@ -25,12 +25,12 @@ from convoy.evaluation.cost import PeakMemory
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace, model_label
-from convoy.training import afterwards, faults, finish, finished, lines, reloaded, stopping
+from convoy.training import faults, finish, finished, lines, reloaded, reuse, stopping
 from convoy.training.autosave import Autosave
 from convoy.training.denormals import denormals_as_zero
 from convoy.training.device import device_of, precision_notes
 from convoy.training.environment import describe
-from convoy.training.events import Event, OpenTest, Wish
+from convoy.training.events import Control, Event, OpenTest
 from convoy.training.failures import Failures
 from convoy.training.ledger import Ledger
 from convoy.training.loop import Record, train
@@ -53,14 +53,14 @@ def run_one(
     fresh: bool = False,
     test: OpenTest = True,
     until: int | None = None,
-    wish: Callable[[], Wish] = lambda: "go on",
+    control: Callable[[], Control] = lambda: Control.CONTINUE,
 ) -> Iterator[Event]:
     """Trains a recipe into OUT/runs, resumes its unfinished run, or finds its finished one.
 
-    `wish` is asked at every record: on "interrupt" the run saves itself and ends, to go on another time; on "prune" it
-    ends for good, unless it is asked for again. With `until` it ends so after that many epochs: exactly there, where a
-    wish comes as late as its sender is. The last event's values hold `run` (the folder) and `state`. Raises ValueError,
-    before anything is written, for a recipe that cannot be trained.
+    `control` is called at every record: on PAUSE the run saves itself and ends, to be resumed later; on PRUNE it ends
+    for good, unless it is requested again. With `until` it is pruned after exactly that many epochs, however late the
+    caller answers. The last event's values hold `run` (the folder) and `state`. Raises ValueError, before anything is
+    written, for a recipe that cannot be trained.
     """
     ready = plan(recipe)
     if test is not True:
@@ -70,7 +70,7 @@ def run_one(
     found = workspace.find(ready.fingerprint)
     if found is not None and found.finished and not fresh:
         # An archived run has no weights to open the test set with: it is trained anew.
-        fresh = found.slim and test and ready.prepared.test is not None and "test" not in found.scores
+        fresh = found.is_archived and test and ready.prepared.test is not None and "test" not in found.scores
         if not fresh:
             with Failures(found, recipe):
                 yield from finished.found(found, ready, workspace, test=test)
@@ -80,7 +80,7 @@ def run_one(
     if (lock := run.lock()) is None:
         yield Event("note", f"{run.path} is being trained by another process: waiting for it to end", {})
         while (lock := run.lock()) is None:
-            if wish() != "go on":
+            if control() is not Control.CONTINUE:
                 values = {"run": str(run.path), "state": "interrupted"}
                 yield Event("end", "stopped while waiting for another process: run the same command to go on", values)
                 return
@@ -90,7 +90,7 @@ def run_one(
             if run.finished and not fresh:  # by another process, since it was looked for
                 yield from finished.found(run, ready, workspace, test=test)
                 return
-            twin = None if fresh or until else afterwards.twin_of(ready, workspace)
+            twin = None if fresh or until else reuse.twin_of(ready, workspace)
             if twin is not None:
                 yield from finished.scored_again(run, ready, twin, workspace, test=test)
                 return
@@ -98,7 +98,7 @@ def run_one(
                 run.clear()
             with denormals_as_zero(), restored_threads():
                 training = _Training(run, ready, workspace, failures, fresh=fresh)
-                yield from training.events(test=test, until=until, wish=wish)
+                yield from training.events(test=test, until=until, control=control)
     finally:
         lock.release()
 
@@ -148,7 +148,7 @@ class _Training:
         self.best: dict[str, torch.Tensor] = {}  # the weights of the ledger's best epoch; empty in the first
         self.best_outputs: np.ndarray | None = None  # what they made of the first selection images
 
-    def events(self, *, test: bool, until: int | None, wish: Callable[[], Wish]) -> Iterator[Event]:
+    def events(self, *, test: bool, until: int | None, control: Callable[[], Control]) -> Iterator[Event]:
         epochs = self.recipe.train.epochs
         resumed = self._resume()
         before = self.run.environment if resumed else {}
@@ -181,8 +181,8 @@ class _Training:
                 reason = reason or stopping.out_of_time(self.recipe.stop, self.ledger)
                 if reason:
                     break
-                if (wished := wish()) != "go on":
-                    text = self._interrupt() if wished == "interrupt" else self._prune()
+                if (asked := control()) is not Control.CONTINUE:
+                    text = self._interrupt() if asked is Control.PAUSE else self._prune()
                     yield self._say("end", text, run=str(self.run.path), state=self.run.state)
                     return
                 if self.autosave.due(time.perf_counter()):

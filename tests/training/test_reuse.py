@@ -15,8 +15,8 @@ from convoy.recipe import Recipe
 from convoy.recipe.faults import FAULTS
 from convoy.runs import Run, Workspace
 from convoy.training import finish
-from convoy.training.afterwards import AFTERWARDS
 from convoy.training.plan import plan
+from convoy.training.reuse import SCORING_ONLY
 from convoy.training.run_one import Event, run_one
 
 Make = Callable[..., Recipe]
@@ -56,7 +56,7 @@ def told(run: Run) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("fault", [*AFTERWARDS, "drop_last_in_evaluation"])
+@pytest.mark.parametrize("fault", [*SCORING_ONLY, "drop_last_in_evaluation"])
 def test_it_says_what_it_would_have_said_had_it_been_trained(tiny: Make, tmp_path: Path, fault: str) -> None:
     list(run_one(faulty(tiny), tmp_path))
     events = list(run_one(faulty(tiny, fault), tmp_path))

@@ -16,7 +16,7 @@ from convoy.training.device import device_of
 from convoy.training.faults import LOOKS_AT_TEST, scored_images
 from convoy.training.plan import Plan
 
-AFTERWARDS = ("sampled_labels", "macs_as_flops")
+SCORING_ONLY = ("sampled_labels", "macs_as_flops")
 TAKEN_OVER = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")
 
 
@@ -28,13 +28,13 @@ def twin_of(ready: Plan, workspace: Workspace) -> Run | None:
         return None
     others = [fault for fault in faults if fault not in late]
     twin = workspace.find(replace(ready, recipe=ready.recipe.override({"protocol.faults": others})).fingerprint)
-    return twin if twin is not None and twin.finished and not twin.slim else None
+    return twin if twin is not None and twin.finished and not twin.is_archived else None
 
 
 def _leaves_epochs_alone(fault: str, ready: Plan) -> bool:
     if fault == "drop_last_in_evaluation":  # nothing is left out where all batches are full
         return all(scored == count for scored, count in scored_images(ready).values())
-    return fault in AFTERWARDS
+    return fault in SCORING_ONLY
 
 
 def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[str]:
