@@ -31,7 +31,7 @@ from convoy.stats import (
     wilson,
 )
 
-EXACT = {"rel": 1e-12, "abs": 1e-12}
+EXACT = {"rel": 1e-9, "abs": 1e-9}  # scipy 1.14 has 10 digits of a t quantile, newer ones 14
 values = st.floats(-1e3, 1e3, allow_nan=False)
 probabilities = st.floats(0, 1)
 
