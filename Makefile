@@ -28,8 +28,8 @@ endef
 	$(call install,.)
 
 .venv/dev: pyproject.toml
-	$(call install,.[dev])
-	@touch .venv/core
+	$(call install,.[dev,docs])
+	@touch .venv/core .venv/docs
 
 .venv/docs: pyproject.toml
 	$(call install,.[docs])
@@ -45,6 +45,7 @@ check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) --no-print-directory docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 # torch chooses its kernels by the processor, and each kind rounds in its own way. These are for processors without AVX2.
