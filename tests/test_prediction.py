@@ -14,7 +14,6 @@ from convoy.prediction import (
     compare_published,
     difference_of_shares,
     difference_of_two_runs,
-    is_quick,
     prediction_interval,
     withheld_from,
 )
@@ -124,7 +123,7 @@ def test_what_is_not_compared_says_why(
     ("finding", "reason"),
     [
         ({"quick": True}, Reason.QUICK_TRY),
-        ({"quick": False, "asked": {"limit": 3000, "epochs": None}}, Reason.QUICK_TRY),
+        ({"quick": False, "asked": {"limit": 3000, "epochs": None}}, Reason.REDUCED),
         ({"quick": False, "asked": {"limit": None, "epochs": 2}}, Reason.REDUCED),
         ({"quick": False, "asked": {"limit": None, "epochs": None}}, None),
         ({}, None),
@@ -132,7 +131,6 @@ def test_what_is_not_compared_says_why(
 )
 def test_a_quick_or_limited_finding_is_not_compared(finding: dict[str, object], reason: Reason | None) -> None:
     assert withheld_from(finding) is reason
-    assert is_quick(finding) == (reason is Reason.QUICK_TRY)
 
 
 def test_a_published_number_outside_says_how_far() -> None:

@@ -284,7 +284,7 @@ def check_claim(
     show: bool = True,
     to_stderr: bool = False,
 ) -> dict[str, Any]:
-    """Whether a claim holds, does not hold, or cannot be told: its verdict and reasons, as a reproduction lists them.
+    """Verdict on a claim (holds, does not hold, inconclusive) and its reasons, as a reproduction lists them.
 
     `claim` is a table as in a claims.toml, or a `convoy.studies.claims.Claim`. It is tried at its reduced scale where
     it has one, or `full_size`; `set` goes on top. Raises ValueError for what is no claim or cannot be trained, before

@@ -9,22 +9,35 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from convoy.stats import Estimate, t_quantile, wilson_ends
 
 
-class Verdict(Enum):
-    """Of the published number against the measured ones."""
+class Verdict(StrEnum):
+    """INCONCLUSIVE is shared by claims, effects of faults, comparisons and loss bands."""
 
+    INCONCLUSIVE = "inconclusive"
+    # A published number against the measured ones
     INSIDE = "inside"
     ABOVE = "above"
     BELOW = "below"
     NOT_COMPARED = "not compared"
+    # A claim
+    HOLDS = "holds"
+    DOES_NOT_HOLD = "does not hold"
+    # The width of one loss band against another
+    NARROWER = "narrower"
+    WIDER = "wider"
+    ONE_SEED = "one_seed"
+    REDUCED = "reduced"
 
 
-class Reason(Enum):
+CLAIM_VERDICTS = (Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.INCONCLUSIVE)
+
+
+class Reason(StrEnum):
     """Why the numbers are shown without a verdict."""
 
     NOT_PUBLISHED = "not published"
@@ -131,15 +144,21 @@ def compare_published(published: float | None, measured: Estimate | None, withhe
 
 
 def withheld_from(finding: Mapping[str, Any]) -> Reason | None:
-    """Why a reproduction's finding compares no measured number with a published one; None where it does."""
-    if is_quick(finding):
+    """Why a reproduction compares no measured number with a published one; None if it does."""
+    epochs = (finding.get("asked") or {}).get("epochs")
+    return verdicts_withheld(finding) or (Reason.REDUCED if epochs else None)
+
+
+def verdicts_withheld(finding: Mapping[str, Any]) -> Reason | None:
+    """Why a reproduction has no verdict on faults and claims; None if it has."""
+    return no_verdict(quick=finding.get("quick", False), limit=(finding.get("asked") or {}).get("limit"))
+
+
+def no_verdict(*, quick: bool, limit: int | None) -> Reason | None:
+    """`quick`: --quick was given. `limit`: the number of images, None for all."""
+    if quick:
         return Reason.QUICK_TRY
-    return Reason.REDUCED if (finding.get("asked") or {}).get("epochs") else None
-
-
-def is_quick(finding: Mapping[str, Any]) -> bool:
-    """Whether a finding is a quick try, or of a limited number of images: no verdict follows from its numbers."""
-    return bool(finding.get("quick") or (finding.get("asked") or {}).get("limit"))
+    return Reason.REDUCED if limit else None
 
 
 def _verdict(value: float, low: float, high: float) -> Verdict:

@@ -195,7 +195,7 @@ def test_faults_stand_strongest_first_and_accuracies_before_other_measures():
     ("effects", "moved", "p", "told"),
     [
         ([0.01, 0.011], True, 0.01, "moved"),
-        ([0.01, -0.011], False, 0.9, "not told apart"),
+        ([0.01, -0.011], False, 0.9, "inconclusive"),
         ([0.0, 0.0], False, None, "moved nothing"),
         ([0.01], False, None, "no interval"),
     ],
@@ -218,7 +218,7 @@ def test_faults_of_a_quick_try_have_numbers_and_no_verdict():
     assert numbers[0].effects[0].span.mean == pytest.approx(-1.25)
     assert "lowers" not in effects_caption(numbers)
     assert "moved" not in effects_caption(numbers)
-    assert "no verdict" in worst_fault({"faults": faults, "quick": True})
+    assert "quick try" in worst_fault({"faults": faults, "quick": True})
 
 
 def test_worst_fault_is_the_one_that_moved_an_accuracy_most():

@@ -83,7 +83,7 @@ def reproduction(out: Path, runs: Mapping[str, Sequence[Run]], *, parts: Sequenc
         "words": "moved the test accuracy",
     }  # fmt: skip
     claim = {
-        "id": "faster", "sentence": "Adam is faster", "measure": "best_epoch", "verdict": "cannot be told",
+        "id": "faster", "sentence": "Adam is faster", "measure": "best_epoch", "verdict": "inconclusive",
         "words": "2 against 2 epochs", "a": 2, "b": 2, "difference": None, "runs": [], "reduced": "300 images",
     }  # fmt: skip
     finding = {

@@ -36,8 +36,8 @@ ALONE = {key: value for key, value in NORM.items() if key != "b"} | {"value": 0.
     [
         (0.1, 0.3, "holds"),
         (0.1 + 1e-9, 0.3, "holds"),
-        (0.0, 0.3, "cannot be told"),  # an end on the limit is not above it
-        (-0.1, 0.3, "cannot be told"),
+        (0.0, 0.3, "inconclusive"),  # an end on the limit is not above it
+        (-0.1, 0.3, "inconclusive"),
         (-0.3, 0.0, "does not hold"),
         (-0.3, -0.1, "does not hold"),
         (0.0, 0.0, "does not hold"),  # counted, and the same
@@ -53,7 +53,7 @@ def test_above_and_its_mirror_image_below(low: float, high: float, told: str) ->
     ("low", "high", "told"),
     [
         (1.3, 1.4, "holds"),
-        (1.2, 1.4, "cannot be told"),
+        (1.2, 1.4, "inconclusive"),
         (1.1, 1.2, "does not hold"),
         (1.0, 1.1, "does not hold"),
         (0.7, 0.8, "does not hold"),
@@ -69,10 +69,10 @@ def test_a_margin_moves_the_limit_away(low: float, high: float, told: str) -> No
         (0.75, 1.25, "holds"),  # the margin's ends belong to it
         (0.9, 1.1, "holds"),
         (1.0, 1.0, "holds"),
-        (0.7, 1.1, "cannot be told"),
-        (0.9, 1.3, "cannot be told"),
-        (0.5, 2.0, "cannot be told"),
-        (1.25, 1.5, "cannot be told"),
+        (0.7, 1.1, "inconclusive"),
+        (0.9, 1.3, "inconclusive"),
+        (0.5, 2.0, "inconclusive"),
+        (1.25, 1.5, "inconclusive"),
         (1.26, 1.5, "does not hold"),
         (0.1, 0.74, "does not hold"),
     ],
@@ -120,25 +120,25 @@ def test_the_contrary_does_not_hold(tmp_path: Path) -> None:
 
 def test_what_seeds_scatter_over_cannot_be_told(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.90, 0.95, 0.90], "b": [0.91, 0.90, 0.92]})
-    assert found["verdict"] == "cannot be told"
+    assert found["verdict"] == "inconclusive"
     assert found["words"].endswith("The 95 % interval reaches over that limit")
 
 
 def test_seeds_that_agree_to_the_image_do_not_prove_a_difference_of_one(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.901] * 3, "b": [0.900] * 3})
-    assert found["verdict"] == "cannot be told"
+    assert found["verdict"] == "inconclusive"
 
 
 def test_one_seed_cannot_tell_a_difference(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.99], "b": [0.50]})
-    assert found["verdict"] == "cannot be told"
+    assert found["verdict"] == "inconclusive"
     assert found["words"].endswith("One seed has no interval")
 
 
 @pytest.mark.parametrize("accuracy", [0.99, 0.50])
 def test_one_seed_against_a_number_cannot_tell_either(tmp_path: Path, accuracy: float) -> None:
     found = judged(tmp_path, ALONE, {"a": [accuracy]})
-    assert found["verdict"] == "cannot be told"
+    assert found["verdict"] == "inconclusive"
     assert found["words"].endswith("(one seed); claimed: more than 90 %. One seed has no interval")
     assert found["a"]["interval"] == "wilson"  # what it measured is told all the same
 
@@ -153,7 +153,7 @@ def test_one_side_alone_is_held_against_its_value(tmp_path: Path) -> None:
 def test_a_diverged_run_counts_as_what_it_is(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.95, 0.95, 0.95], "b": [0.95, 0.95, 0.10]})
     assert found["b"]["mean"] == pytest.approx(2 / 3)
-    assert found["verdict"] == "cannot be told"
+    assert found["verdict"] == "inconclusive"
 
 
 def test_a_seed_without_a_score_is_left_out_on_both_sides_and_said(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_seed_without_a_score_is_left_out_on_both_sides_and_said(tmp_path: Pat
 
 def test_without_any_score_nothing_can_be_told(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.95, 0.96], "b": [None, None]})
-    assert (found["verdict"], found["difference"], found["b"]) == ("cannot be told", None, None)
+    assert (found["verdict"], found["difference"], found["b"]) == ("inconclusive", None, None)
     assert found["words"].startswith("Nothing to compare of test accuracy")
 
 
@@ -191,7 +191,7 @@ def test_seconds_of_one_machine_are_compared(tmp_path: Path) -> None:
 
 def test_seconds_of_different_machines_cannot_be_told(tmp_path: Path) -> None:
     found = timed(tmp_path, [10, 11, 10], [20, 21, 20], elsewhere=[42, 43, 44])
-    assert (found["verdict"], found["ratio"]) == ("cannot be told", None)
+    assert (found["verdict"], found["ratio"]) == ("inconclusive", None)
     assert found["words"].endswith("measured on different machines, or with other threads, for 3 seeds")
 
 
@@ -210,7 +210,7 @@ def test_rates_that_all_fail_cannot_be_told_and_the_words_say_why(tmp_path: Path
         write_json(run.path / "scores.json", {"validation": {"accuracy": right / 100, "correct": right, "n": 100}})
         members.append(Member(trial.entry.label, trial.entry.recipe.seed, run))
     found = judge(ready, members)
-    assert (found["verdict"], found["b"]) == ("cannot be told", None)
+    assert (found["verdict"], found["b"]) == ("inconclusive", None)
     assert found["words"].endswith(
         "none lacks it for some seed (no value tried trains clearly above chance, or one was not scored)"
     )
@@ -267,7 +267,7 @@ def test_overrides_come_last_and_seeds_too() -> None:
 def test_a_claim_for_the_whole_scale_alone_is_withheld_at_a_smaller_one() -> None:
     claim = read(ALONE | {"full_size_only": "few images say nothing"})
     found = judge(check(claim), [])
-    assert (found["verdict"], found["words"]) == ("cannot be told", "Not tried at this scale: few images say nothing")
+    assert (found["verdict"], found["words"]) == ("inconclusive", "Not tried at this scale: few images say nothing")
     assert len(check(claim, full_size=True).entries) == 3
 
 
@@ -329,7 +329,7 @@ def digits() -> dict[str, Any]:
 def test_a_claim_is_trained_and_judged_end_to_end(out: Path, digits: dict[str, Any]) -> None:
     found = check_claim(NORM, seeds=2, set=digits, out=out, show=False)
     assert found["difference"]["n"] == 2
-    assert found["verdict"] in ("holds", "does not hold", "cannot be told")
+    assert found["verdict"] in ("holds", "does not hold", "inconclusive")
     assert len(list((out / "runs").iterdir())) == 4
 
 

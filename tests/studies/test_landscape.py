@@ -90,7 +90,7 @@ def test_finding_tells_widths_their_ratio_and_smoothness(made: Made) -> None:
     ratio = between["ratios"]["loss"]["all"]
     assert ratio["ratio"] == pytest.approx(norm["mean"] / plain["mean"])
     assert plain["low"] is None
-    assert ratio["verdict"] == "quick_try"
+    assert ratio["verdict"] == "reduced"
     assert between["narrower"] is None
     assert "narrower" not in finding["sentence"]
     assert all(recipe["smoothness"]["beta"]["mean"] > 0 for recipe in finding["recipes"])

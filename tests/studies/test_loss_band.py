@@ -61,16 +61,16 @@ def test_one_seed_has_a_ratio_and_no_verdict(factor: float) -> None:
     found = loss_band.ratio([factor * noise(0)], [noise(0)])
     assert found is not None
     assert (found.ratio, found.low, found.high) == (pytest.approx(factor), None, None)
-    assert found.verdict(quick=False) is Verdict.ONE_SEED
+    assert found.verdict(reduced=False) is Verdict.ONE_SEED
 
 
-def test_several_seeds_have_a_verdict_unless_it_is_a_quick_try() -> None:
+def test_several_seeds_have_a_verdict_unless_the_study_is_reduced() -> None:
     wide, narrow = [noise(s) for s in range(3)], [0.5 * noise(s + 9) for s in range(3)]
     narrower, wider = loss_band.ratio(narrow, wide), loss_band.ratio(wide, narrow)
     assert narrower is not None
     assert wider is not None
-    assert (narrower.verdict(quick=False), wider.verdict(quick=False)) == (Verdict.NARROWER, Verdict.WIDER)
-    assert narrower.verdict(quick=True) is Verdict.QUICK_TRY
+    assert (narrower.verdict(reduced=False), wider.verdict(reduced=False)) == (Verdict.NARROWER, Verdict.WIDER)
+    assert narrower.verdict(reduced=True) is Verdict.REDUCED
 
 
 def test_bands_of_one_law_are_seldom_distinguished_over_seeds() -> None:
@@ -78,7 +78,7 @@ def test_bands_of_one_law_are_seldom_distinguished_over_seeds() -> None:
         loss_band.ratio([noise(8 * s + n) for n in range(4)], [noise(8 * s + n + 4) for n in range(4)])
         for s in range(80)
     ]
-    verdicts = [found.verdict(quick=False) for found in ratios if found is not None]
+    verdicts = [found.verdict(reduced=False) for found in ratios if found is not None]
     assert sum(verdict is not Verdict.INCONCLUSIVE for verdict in verdicts) <= 12  # 4 of 80 are expected
 
 

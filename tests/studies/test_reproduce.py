@@ -384,7 +384,7 @@ def test_quick_says_first_that_it_is_no_evidence(experiment: Path, tmp_path: Pat
 
     assert study.name == "reproduce-" + experiment.parent.name + "-quick-seeds1"
     assert study.finding["caveats"][0].startswith("Quick try")
-    assert study.finding["sentence"].startswith("Quick try, no evidence")
+    assert study.finding["sentence"].startswith("No evidence (quick try)")
 
 
 def test_a_quick_try_decides_no_claim(experiment: Path, tmp_path: Path) -> None:
@@ -392,7 +392,7 @@ def test_a_quick_try_decides_no_claim(experiment: Path, tmp_path: Path) -> None:
 
     trained = [claim for claim in study.finding["claims"] if claim["runs"]]
     assert trained
-    assert {claim["verdict"] for claim in trained} == {"cannot be told"}
+    assert {claim["verdict"] for claim in trained} == {"inconclusive"}
     assert all("no verdict" in claim["words"] for claim in trained)
 
 

@@ -11,6 +11,7 @@ from tests.fake_runs import FakeModel, Setting, fake_run
 
 from convoy.archive import keep
 from convoy.files import write_arrays, write_json
+from convoy.prediction import Reason
 from convoy.runs import Run
 from convoy.stats import Estimate, nadeau_bengio_test, t_interval, welch, wilson
 from convoy.studies.experiment import Fault, Model
@@ -112,9 +113,11 @@ def test_a_ranking_from_one_seed_is_answered_by_the_spread_of_both_and_image_by_
 def test_a_fault_of_a_quick_try_has_its_numbers_and_no_verdict(tmp_path: Path) -> None:
     fault = Fault(name="f", sentence="s", base="b", faults=("last_weights",))
     without, with_ = runs(tmp_path, "resnet18", 0.99), runs(tmp_path, "alexnet", 0.9)
-    full, quick = (fault_row(fault, "test_accuracy", without, with_, quick=quick) for quick in (False, True))
+    full, quick = (
+        fault_row(fault, "test_accuracy", without, with_, withheld=reason) for reason in (None, Reason.QUICK_TRY)
+    )
     correct_together([full])
-    correct_together([quick], quick=True)
+    correct_together([quick], withheld=Reason.QUICK_TRY)
 
     assert full["moved"]
     assert full["words"].startswith("moved")

@@ -102,7 +102,7 @@ def effects_caption(numbers: EffectNumbers) -> str:
         told = "No effect is told apart from none by these data."
     over = "bar: 95 % interval over seeds" if numbers.seeds > 1 else "one seed, so that there is no interval"
     if numbers.quick:
-        return f"Quick try: no verdict. Stroke: mean difference; {over}."
+        return f"Fewer images: no verdict. Stroke: mean difference; {over}."
     return f"{told} Stroke: mean difference; {over}; grey: not told apart."
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from convoy.prediction import Verdict
 from convoy.reporting.content import Cell, Column, Section, Table, clean
 from convoy.reporting.quantities import listed
 
-PLURALS = {"holds": "hold", "does not hold": "do not hold", "cannot be told": "cannot be told"}
+VERBS = {
+    Verdict.HOLDS: ("holds", "hold"),
+    Verdict.DOES_NOT_HOLD: ("does not hold", "do not hold"),
+    Verdict.INCONCLUSIVE: ("is inconclusive", "are inconclusive"),
+}
 EXPLAINED = (
     "Each claim is judged alone, by the 95 % interval of what it compares, seed by seed: it holds where the whole "
-    "interval is on its side of the limit, does not hold where the whole of it is on the other, and cannot be told "
-    "where the interval reaches over the limit. What is counted, such as parameters, needs neither seeds nor interval."
+    "interval is on its side of the limit, does not hold where the whole of it is on the other, and is inconclusive "
+    "where the interval contains the limit. What is counted, such as parameters, needs neither seeds nor interval."
 )
 
 
@@ -32,11 +37,11 @@ def claims(found: Sequence[Mapping[str, Any]]) -> Section | None:
 
 
 def summary(found: Sequence[Mapping[str, Any]]) -> str:
-    """ "Of 10 claims 4 hold, 3 do not hold and 3 cannot be told." """
+    """ "Of 10 claims 4 hold, 3 do not hold and 3 are inconclusive." """
     if len(found) == 1:
-        return f"The one claim {found[0]['verdict']}."
-    counts = {verdict: sum(claim["verdict"] == verdict for claim in found) for verdict in PLURALS}
-    told = [f"{n} {verdict if n == 1 else PLURALS[verdict]}" for verdict, n in counts.items() if n]
+        return f"The one claim {VERBS[Verdict(found[0]['verdict'])][0]}."
+    counts = {verdict: sum(claim["verdict"] == verdict for claim in found) for verdict in VERBS}
+    told = [f"{n} {VERBS[verdict][n > 1]}" for verdict, n in counts.items() if n]
     return f"Of {len(found)} claims {listed(told)}."
 
 
@@ -44,7 +49,7 @@ def _row(claim: Mapping[str, Any], *, reduced: bool) -> tuple[Cell, ...]:
     verdict = claim["verdict"]
     cells = (
         Cell(clean(claim["sentence"])),
-        Cell(verdict.replace(" ", "\u00a0"), bold=verdict != "cannot be told"),
+        Cell(verdict.replace(" ", "\u00a0"), bold=verdict != Verdict.INCONCLUSIVE),
         Cell(clean(claim["words"])),
         Cell(_seeds(claim)),
     )

@@ -19,7 +19,7 @@ from convoy.stats import Estimate
 ROW_INCHES = 0.62
 EFFECT_INCHES = 0.5
 APART = 0.14  # of the two protocols, in rows
-EffectVerdict = Literal["moved", "not told apart", "moved nothing", "no interval", "no verdict"]
+EffectVerdict = Literal["moved", "inconclusive", "moved nothing", "no interval", "no verdict"]
 
 
 class Span(NamedTuple):
@@ -208,7 +208,7 @@ def verdict(fault: Mapping[str, Any]) -> EffectVerdict:
         return "moved"
     if effect["mean"] == 0 and fault["p"] is None:  # the same bits, or the same count: nothing was left to test
         return "moved nothing"
-    return "no interval" if effect["low"] is None else "not told apart"
+    return "no interval" if effect["low"] is None else "inconclusive"
 
 
 def draw_effects(axes: Axes, numbers: EffectNumbers) -> None:
@@ -252,9 +252,9 @@ def effects_caption(panels: Sequence[EffectNumbers]) -> str:
     effects = [effect for numbers in panels for effect in numbers.effects]
     for kind, words in (
         ("moved nothing", "moved nothing at all"),
-        ("not told apart", "cannot be told apart from no effect with these runs (grey)"),
+        ("inconclusive", "inconclusive with these runs (grey)"),
         ("no interval", "ha{} no interval: one run against the others, or one pair of runs"),
-        ("no verdict", "ha{} no verdict: this is a quick try"),
+        ("no verdict", "ha{} no verdict"),
     ):
         names = list(dict.fromkeys(f"“{effect.name}”" for effect in effects if effect.verdict == kind))
         if names:

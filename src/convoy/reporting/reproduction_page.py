@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from convoy.files import read_json
-from convoy.prediction import is_quick, withheld_from
+from convoy.prediction import verdicts_withheld, withheld_from
 from convoy.reporting import figures_losses as losses_
 from convoy.reporting import figures_protocols as protocols_
 from convoy.reporting import figures_reproduction as figures_
@@ -135,8 +135,8 @@ def _faults(finding: Mapping[str, Any]) -> Section | None:
     if not faults:
         return None
     blocks: list[Block] = []
-    quick = is_quick(finding)
-    numbers = figures_.effect_numbers(faults, quick=quick)
+    withheld = verdicts_withheld(finding)
+    numbers = figures_.effect_numbers(faults, quick=withheld is not None)
     if numbers:
         panels = tuple(
             Panel(
@@ -149,7 +149,7 @@ def _faults(finding: Mapping[str, Any]) -> Section | None:
             for each in numbers
         )
         blocks.append(Chart("faults", "Effect of each fault", panels, figures_.effects_caption(numbers)))
-    what, prices = tables_.faults_tables(faults, quick=quick)
+    what, prices = tables_.faults_tables(faults, withheld)
     return Section("The price of each fault", (what, *blocks, prices))
 
 

@@ -177,16 +177,16 @@ def _note(
     return " ".join(told)
 
 
-def faults_tables(faults: Sequence[Mapping[str, Any]], *, quick: bool) -> tuple[Table, Table]:
+def faults_tables(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) -> tuple[Table, Table]:
     """What each fault is; and what it did, strongest first, accuracies before other measures."""
     told = {_named(fault): clean(fault["sentence"]) for fault in faults}
     columns = (Column("Fault", numeric=False), Column("What it is", numeric=False))
     return Table(columns, tuple((Cell(name), Cell(what)) for name, what in told.items())), _prices_table(
-        faults, quick=quick
+        faults, withheld
     )
 
 
-def _prices_table(faults: Sequence[Mapping[str, Any]], *, quick: bool) -> Table:
+def _prices_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) -> Table:
     columns = (
         Column("Fault", numeric=False),
         Column("Without"),
@@ -204,7 +204,7 @@ def _prices_table(faults: Sequence[Mapping[str, Any]], *, quick: bool) -> Table:
                 Cell(
                     _named(fault),
                     f"{shown.words}{shown.unit and f', {shown.unit}'}",
-                    bold=bool(fault["moved"]) and not quick,
+                    bold=bool(fault["moved"]) and withheld is None,
                 ),
                 Cell(*shown.parts(fault["without"])),
                 Cell(*shown.parts(fault["with"])),
@@ -217,7 +217,7 @@ def _prices_table(faults: Sequence[Mapping[str, Any]], *, quick: bool) -> Table:
     note = (
         "Effect: with the fault minus without, everything else the same, pair by pair (as a rule seed by seed); 95 % "
         "intervals. p: paired t test, corrected by Holm's method over all rows that are tested. "
-        f"{'Quick try: no verdict.' if quick else 'Bold: it moved the number.'}"
+        f"{f'No verdict ({withheld}).' if withheld else 'Bold: it moved the number.'}"
         f"{' Where the words say “not paired”, interval and test are Welch’s.' if unpaired else ''}"
     )
     return Table(columns, tuple(rows), note, "What each fault did")

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from convoy.files import read_json
-from convoy.prediction import is_quick
+from convoy.prediction import CLAIM_VERDICTS, verdicts_withheld
 from convoy.reporting.content import Cell, Code, Column, Page, Section, Table, clean
 from convoy.reporting.measures import measure
 from convoy.reporting.reproduction_parts import report_link
 from convoy.runs import Study
-
-VERDICTS = ("holds", "does not hold", "cannot be told")
 
 
 def reproductions_page(study: Study, folder: Path) -> Page:
@@ -22,14 +20,14 @@ def reproductions_page(study: Study, folder: Path) -> Page:
         Column("Experiment", numeric=False),
         Column("What came out", numeric=False),
         Column("The fault with the largest effect", numeric=False),
-        *(Column(verdict.capitalize(), "claims") for verdict in VERDICTS),
+        *(Column(verdict.capitalize(), "claims") for verdict in CLAIM_VERDICTS),
     )
     rows = []
     for entry in finding["experiments"]:
         path = study.path / entry["study"] if entry["study"] else None
         if path is None or not (path / "finding.json").is_file():
             why = clean(entry.get("why") or "its study is not here")
-            rows.append((Cell(clean(entry["experiment"])), Cell(why), *[Cell("")] * (1 + len(VERDICTS))))
+            rows.append((Cell(clean(entry["experiment"])), Cell(why), *[Cell("")] * (1 + len(CLAIM_VERDICTS))))
             continue
         found = read_json(path / "finding.json", "sentence", "faults", "claims")
         verdicts = [claim["verdict"] for claim in found["claims"]]
@@ -38,7 +36,7 @@ def reproductions_page(study: Study, folder: Path) -> Page:
                 Cell(clean(entry["experiment"]), link=report_link(path, folder)),
                 Cell(clean(found["sentence"])),
                 Cell(worst_fault(found)),
-                *(Cell(str(verdicts.count(verdict))) for verdict in VERDICTS),
+                *(Cell(str(verdicts.count(verdict))) for verdict in CLAIM_VERDICTS),
             )
         )
     return Page(
@@ -54,8 +52,8 @@ def reproductions_page(study: Study, folder: Path) -> Page:
 
 def worst_fault(finding: Mapping[str, Any]) -> str:
     """The fault that moved an accuracy most; of others none is worse than another."""
-    if is_quick(finding):
-        return "quick try: no verdict"
+    if withheld := verdicts_withheld(finding):
+        return f"no verdict ({withheld})"
     moved = [fault for fault in finding["faults"] if fault["moved"] and measure(fault["measure"]).unit == "%"]
     if not moved:
         return "none moved an accuracy" if finding["faults"] else "none was priced"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from convoy.prediction import Verdict
 from convoy.reporting.content import Cell, Column, Table, clean
 from convoy.reporting.figures_classes import Confused
 from convoy.reporting.quantities import MIB, compact, cost_parts, p_value, plain, quartile_range
@@ -23,7 +24,7 @@ OVER_SEEDS = (
 OVER_IMAGES = "Where n = 1 the range is the 95 % interval over the images (Wilson)."
 BOLD = "Bold: distinguishable from every other model ({}, Holm's correction, 5 % level). Nothing bold: no model is."
 NO_BOLD = "No model is called the best: that takes a common seed or, better, several."
-QUICK = "Quick try: no model is called the best."
+QUICK = "Fewer images: no model is called the best."
 QUARTILES = "Inference: median and quartiles of up to 50 passes of one image on one thread, averaged over the seeds."
 THREADS = "Where several runs were trained at a time, each had one thread."
 
@@ -165,8 +166,8 @@ def _mirrored(estimate: Estimate) -> Estimate:
 def verdict_of(pair: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
     """Of a test between two models or values."""
     if finding.get("quick"):
-        return "quick try: none"
-    return "distinguishable" if pair["distinguishable"] else "not distinguishable"
+        return "fewer images: none"
+    return "distinguishable" if pair["distinguishable"] else Verdict.INCONCLUSIVE.value
 
 
 def scores_table(reading: Reading) -> Table:

@@ -129,12 +129,12 @@ def conclude(design: Design, members: Sequence[Member], part: str) -> dict[str, 
     seeds = sorted(set.intersection(*(set(cell) for cell in accuracies.values())))
     effects = _effects(design, accuracies, seeds, grain)
     interactions = _interactions(design, accuracies, seeds, grain)
-    quick = any(member.run.data.get("limit") for member in members)
+    reduced = any(member.run.data.get("limit") for member in members)
     return {
         "keys": list(design.keys),
         "seeds": seeds,
-        "sentence": _sentence(design, effects, part, seeds, quick=quick),
-        "caveats": _caveats(design, [] if quick else interactions, seeds, len({member.seed for member in members})),
+        "sentence": _sentence(design, effects, part, seeds, reduced=reduced),
+        "caveats": _caveats(design, [] if reduced else interactions, seeds, len({member.seed for member in members})),
         "effects": effects,
         "interactions": interactions,
         "averages": _averages(design, accuracies, seeds, grain),
@@ -234,20 +234,20 @@ def _averages(design: Design, accuracies: Accuracies, seeds: Sequence[int], grai
 
 
 def _sentence(
-    design: Design, effects: Sequence[dict[str, Any]], part: str, seeds: Sequence[int], *, quick: bool
+    design: Design, effects: Sequence[dict[str, Any]], part: str, seeds: Sequence[int], *, reduced: bool
 ) -> str:
     if not seeds:
-        return f"No seed has a {part} score at every combination: the effects cannot be told"
+        return f"No seed has a {part} score at every combination: the effects are inconclusive"
     clauses = []
     for key in design.keys:
-        clauses.append(f"{key}: {_clause([effect for effect in effects if effect['key'] == key], quick=quick)}")
+        clauses.append(f"{key}: {_clause([effect for effect in effects if effect['key'] == key], reduced=reduced)}")
     basis = f"{part} accuracy, {'one seed' if len(seeds) == 1 else f'n = {len(seeds)} seeds'}"
     over = ", each averaged over the others" if len(design.keys) > 1 else ""
-    verdict = "; quick try, no verdict" if quick else ""
+    verdict = "; fewer images, no verdict" if reduced else ""
     return f"{'; '.join(clauses)} ({basis}{over}{verdict})"
 
 
-def _clause(effects: Sequence[dict[str, Any]], *, quick: bool) -> str:
+def _clause(effects: Sequence[dict[str, Any]], *, reduced: bool) -> str:
     """The value with the highest mean, those that it beats, and those that it cannot be told from."""
     gains: dict[str, float] = {}
     for effect in effects:
@@ -256,15 +256,14 @@ def _clause(effects: Sequence[dict[str, Any]], *, quick: bool) -> str:
     best = max(gains, key=lambda value: gains[value])
     turned = [_turned(effect, best) for effect in effects if best in (effect["a"], effect["b"])]
     others = {effect["b"]: effect for effect in turned}
-    if quick or turned[0]["p"] is None:
+    if reduced or turned[0]["p"] is None:
         return f"{best} is {listed([f'{_points(effect)} above {other}' for other, effect in others.items()])}"
     beaten = [f"{other} by {_points(effect)}" for other, effect in others.items() if effect["distinguishable"]]
     level = [f"{other} ({_points(effect)})" for other, effect in others.items() if not effect["distinguishable"]]
-    told = [f"{best} beats {listed(beaten)}"] if beaten else []
+    clauses = [f"{best} beats {listed(beaten)}"] if beaten else []
     if level:
-        subject = "it is" if beaten else f"{best} is"
-        told.append(f"{subject} not distinguishable with these data from {listed(level)}")
-    return ", ".join(told)
+        clauses.append(f"{'' if beaten else f'{best} is highest, '}inconclusive against {listed(level)}")
+    return ", ".join(clauses)
 
 
 def _turned(effect: dict[str, Any], first: str) -> dict[str, Any]:

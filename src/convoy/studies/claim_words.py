@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from convoy.prediction import Verdict
 from convoy.stats import Estimate, digits_for
 from convoy.studies.measures import Kind
 
@@ -34,7 +35,7 @@ UNITS: dict[Kind, tuple[float, str, str]] = {
 }
 
 
-def words(facts: Facts, verdict: str) -> str:
+def words(facts: Facts, verdict: Verdict) -> str:
     if facts.withheld:
         return f"Not tried at this scale: {facts.withheld}"
     measured = ", ".join(f"{label} {_value(found, facts.kind)}" for label, found in facts.sides if found is not None)
@@ -44,7 +45,7 @@ def words(facts: Facts, verdict: str) -> str:
     what = f"; {facts.quantity} {_quantity(facts)}" if facts.quantity != "value" else ""
     measure = f"{facts.measure[:1].upper()}{facts.measure[1:]}"
     told = f"{measure}: {measured}{what} ({_basis(facts.result)}); claimed: {_claimed(facts)}{left_out}"
-    if verdict != "cannot be told":
+    if verdict is not Verdict.INCONCLUSIVE:
         return told
     without = isinstance(facts.result, Estimate) and facts.result.low is None
     return f"{told}. {'One seed has no interval' if without else 'The 95 % interval reaches over that limit'}"

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, ValidationError, model_validator
 
 from convoy.evaluation import cost
+from convoy.prediction import Verdict
 from convoy.recipe import Override, Recipe, resolve
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import NonNegative, Section
@@ -35,7 +36,6 @@ __all__ = ["MEASURES", "SWEEPS", "Check", "Claim", "check", "judge", "read", "ve
 Seeds = Annotated[int, Field(ge=1, le=1000)]
 Words = Annotated[str, Field(min_length=1)]
 Relation = Literal["above", "below", "about"]
-Verdict = Literal["holds", "does not hold", "cannot be told"]
 Values = dict[int, float]  # by seed
 
 
@@ -193,8 +193,8 @@ def judge(ready: Check, members: Sequence[Member]) -> dict[str, Any]:
     apart = _on_different_machines(ready, runs)
     quantity = None if ready.withheld else _quantity(ready, values, runs, apart)
     low, high = (None, None) if quantity is None else _bounds(quantity)
-    told: Verdict = (
-        "cannot be told"
+    decided = (
+        Verdict.INCONCLUSIVE
         if low is None or high is None
         else verdict(claim.relation, low, high, claim.limit, claim.margin)
     )
@@ -218,8 +218,8 @@ def judge(ready: Check, members: Sequence[Member]) -> dict[str, Any]:
         "id": claim.id,
         "sentence": claim.sentence,
         "measure": claim.measure,
-        "verdict": told,
-        "words": claim_words.words(facts, told),
+        "verdict": decided.value,
+        "words": claim_words.words(facts, decided),
         "a": _as_json(shown.get("a")),
         "b": _as_json(shown.get("b")),
         claim.quantity: None if claim.b is None else _as_json(quantity),
@@ -235,13 +235,13 @@ def verdict(relation: Relation, low: float, high: float, limit: float, margin: f
     """By an interval: is the quantity more than limit + margin, less than limit - margin, or within the margin?"""
     if relation == "about":
         if limit - margin <= low and high <= limit + margin:
-            return "holds"
-        return "does not hold" if high < limit - margin or low > limit + margin else "cannot be told"
+            return Verdict.HOLDS
+        return Verdict.DOES_NOT_HOLD if high < limit - margin or low > limit + margin else Verdict.INCONCLUSIVE
     if relation == "below":
         return verdict("above", -high, -low, -limit, margin)
     if low > limit + margin:
-        return "holds"
-    return "does not hold" if high <= limit + margin else "cannot be told"
+        return Verdict.HOLDS
+    return Verdict.DOES_NOT_HOLD if high <= limit + margin else Verdict.INCONCLUSIVE
 
 
 def _counted(ready: Check) -> dict[str, Values]:

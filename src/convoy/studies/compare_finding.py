@@ -37,14 +37,14 @@ def conclude(members: Sequence[Member]) -> dict[str, Any]:
     rows = [_row(label, group, part) for label, group in groups.items()]
     pairs = _pairs(groups, part)
     tests, untested = compare_images(groups, part)
-    quick = any(member.run.data.get("limit") for member in members)
+    reduced = any(member.run.data.get("limit") for member in members)
     deciding = tests if all(len(row["seeds"]) == 1 for row in rows) else pairs
-    if not quick:
+    if not reduced:
         _mark_best(rows, deciding)
     return {
         "kind": "comparison",
-        "quick": quick,
-        "sentence": _without_verdict(rows, metric) if quick else _sentence(rows, deciding, metric),
+        "quick": reduced,
+        "sentence": _without_verdict(rows, metric) if reduced else _sentence(rows, deciding, metric),
         "caveats": [*_caveats(members, scored, rows, part), *untested],
         "metric": metric,
         "part": part,
@@ -156,7 +156,7 @@ def _without_verdict(rows: Sequence[Row], metric: str) -> str:
     ranked = _ranked(rows)
     more = f" and {len(ranked) - NAMED} more" if len(ranked) > NAMED else ""
     numbers = ", ".join(_short(row) for row in ranked[:NAMED])
-    return f"{metric[:1].upper()}{metric[1:]}: {numbers}{more} (quick try, no verdict)"
+    return f"{metric[:1].upper()}{metric[1:]}: {numbers}{more} (fewer images, no verdict)"
 
 
 def _sentence(rows: Sequence[Row], pairs: Sequence[Pair], metric: str) -> str:
@@ -179,21 +179,22 @@ def _against(first: Row, known: Sequence[Pair], pairs: Sequence[Pair], metric: s
     beaten = [pair for pair in known if pair["distinguishable"]]
     level = [pair for pair in known if not pair["distinguishable"]]
     basis = f"{metric}, {_basis(known)}"
-    leader = f"With seed {known[0]['seed']}, {first['label']}" if _over_images(known[0]) else first["label"]
+    seed = f"With seed {known[0]['seed']}, " if _over_images(known[0]) else ""
     if not level:
-        return f"{leader} beats {_beaten(beaten)} ({basis}{_how_surely(beaten, pairs)})"
+        return f"{seed}{first['label']} beats {_beaten(beaten)} ({basis}{_how_surely(beaten, pairs)})"
     if len(level) == 1:
         between = f"{_points(level[0])} between them{_why_level(level[0], pairs)}, {basis}"
-        sentence = f"{leader} and {level[0]['b']} are not distinguishable with these data ({between})"
+        both = f"comparison of {first['label']} and {level[0]['b']} is inconclusive"
+        sentence = f"{seed}{'the' if seed else 'The'} {both} ({between})"
     else:
-        count = "any" if len(level) == len(known) else len(level)
+        count = "all" if len(level) == len(known) else len(level)
         some = f"{count} of the {len(known)} others" if len(level) > NAMED else ""
-        names = some or listed([pair["b"] for pair in level], "or")
+        names = some or listed([pair["b"] for pair in level])
         largest = max(level, key=lambda pair: pair["difference"]["mean"])
         highest = "accuracy" if _over_images(largest) else "mean"
         sentence = (
-            f"{leader} has the highest {highest}, but is not distinguishable with these data from "
-            f"{names} ({basis}; the largest of these differences, to {largest['b']}: {_points(largest)}"
+            f"{seed}{first['label']} has the highest {highest}, but the comparisons with {names} are inconclusive "
+            f"({basis}; the largest of these differences, to {largest['b']}: {_points(largest)}"
             f"{_why_level(largest, pairs)})"
         )
     return f"{sentence}; {first['label']} beats {_beaten(beaten)}" if beaten else sentence
@@ -215,7 +216,7 @@ def _not_compared(first: Row, others: Sequence[Row], pairs: Sequence[Pair], metr
     second = others[0]
     below = "; pairs of the others that can be compared stand below" if pairs else ""
     return (
-        f"Which model is better cannot be told from these runs: {_short(first)} and {_short(second)} {metric}"
+        f"The comparison is inconclusive: {_short(first)} and {_short(second)} {metric}"
         f"{f', {len(others) - 1} more below' if len(others) > 1 else ''}, with fewer than two seeds in common; "
         f"train each with the same 3 seeds or more{below}"
     )

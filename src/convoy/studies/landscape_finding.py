@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from convoy.prediction import Verdict
 from convoy.runs import Run
 from convoy.stats import Estimate, t_interval
 from convoy.studies import loss_band
 from convoy.studies.landscape_design import Design
-from convoy.studies.loss_band import EARLY_STEPS, MEASURES, Curves, Ratio, Verdict
+from convoy.studies.loss_band import EARLY_STEPS, MEASURES, Curves, Ratio
 from convoy.training.probe import STEP_SIZES
 
+NO_VERDICT = {Verdict.ONE_SEED: "one seed", Verdict.REDUCED: "fewer images"}
 SMOOTHNESS = ("loss_variation", "gradient_change", "beta")  # of one look along the step; lower is smoother
 
 
@@ -45,11 +47,11 @@ def conclude(found: Sequence[Landscape], design: Design, images: int) -> dict[st
     lrs, steps = design.lrs, int(found[0].curves[0].step[-1])
     images = min([images, *(each.looked_at.data["counts"]["train"] for each in found)])
     spans: dict[str, int | None] = {"all": None} | ({"early": EARLY_STEPS} if steps > EARLY_STEPS else {})
-    quick = any(run.data.get("limit") for each in found for group in each.runs for run in group)
-    pairs = [_pair(a, b, spans, quick=quick) for a, b in combinations(found, 2)]
+    reduced = any(run.data.get("limit") for each in found for group in each.runs for run in group)
+    pairs = [_pair(a, b, spans, reduced=reduced) for a, b in combinations(found, 2)]
     return {
         "kind": "landscape",
-        "quick": quick,
+        "quick": reduced,
         "sentence": _sentence(found, pairs, lrs) + _what_counts(found),
         "caveats": _caveats(found, pairs, steps, images) + _drawn_further(found, design),
         "lrs": list(lrs),
@@ -86,17 +88,17 @@ def _recipe(each: Landscape, spans: dict[str, int | None]) -> dict[str, Any]:
     }
 
 
-def _pair(a: Landscape, b: Landscape, spans: dict[str, int | None], *, quick: bool) -> dict[str, Any]:
+def _pair(a: Landscape, b: Landscape, spans: dict[str, int | None], *, reduced: bool) -> dict[str, Any]:
     """The second band over the first, by measure and span."""
     ratios = {
         measure: {
-            span: _ratio_json(loss_band.ratio(b.widths(measure, steps), a.widths(measure, steps)), quick=quick)
+            span: _ratio_json(loss_band.ratio(b.widths(measure, steps), a.widths(measure, steps)), reduced=reduced)
             for span, steps in spans.items()
         }
         for measure in MEASURES
     }
     verdict = (ratios["loss"]["all"] or {}).get("verdict")
-    narrower = {Verdict.NARROWER.value: b.label, Verdict.WIDER.value: a.label}.get(str(verdict))
+    narrower = b.label if verdict == Verdict.NARROWER else a.label if verdict == Verdict.WIDER else None
     return {"a": a.label, "b": b.label, "ratios": ratios, "narrower": narrower}
 
 
@@ -135,15 +137,15 @@ def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: 
     told = _between(ratio, flipped=pair["b"] == wide)
     early = pair["ratios"]["loss"].get("early")
     more = f", {_between(early, flipped=pair['b'] == wide)} in the first {EARLY_STEPS:,} steps" if early else ""
-    if ratio is not None and ratio["verdict"] in (Verdict.ONE_SEED.value, Verdict.QUICK_TRY.value):
+    if ratio is not None and ratio["verdict"] in NO_VERDICT:
         return (
             f"Over {rates} the loss band of {narrow} is {told} times as wide as that of {wide}{more} "
-            f"({Verdict(ratio['verdict']).value.replace('_', ' ')}: no verdict)"
+            f"({NO_VERDICT[ratio['verdict']]}: no verdict)"
         )
     if pair["narrower"] is None:
         return (
-            f"Over {rates} the widths of the loss bands of {narrow} and {wide} are not distinguishable with these "
-            f"data: the first is {told} times as wide as the second"
+            f"Over {rates} the comparison of the loss bands of {narrow} and {wide} is inconclusive: the first is "
+            f"{told} times as wide as the second"
         )
     return f"Over {rates} the loss band of {narrow} is narrower than that of {wide}: {told} times as wide{more}"
 
@@ -187,7 +189,7 @@ def _caveats(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], steps:
         )
     for pair in pairs:
         verdicts = {m: spans["all"]["verdict"] for m, spans in pair["ratios"].items() if spans["all"]}
-        if {verdicts.get("loss"), verdicts.get("log_loss")} == {"narrower", "wider"}:
+        if {verdicts.get("loss"), verdicts.get("log_loss")} == {Verdict.NARROWER, Verdict.WIDER}:
             caveats.append(
                 f"It depends on the scale: of the logarithm of the loss the band of {pair['b']} is "
                 f"{verdicts['log_loss']} than that of {pair['a']}"
@@ -231,7 +233,7 @@ def _json(value: Estimate | None) -> dict[str, Any] | None:
     return None if value is None else value.as_json()
 
 
-def _ratio_json(value: Ratio | None, *, quick: bool) -> dict[str, Any] | None:
+def _ratio_json(value: Ratio | None, *, reduced: bool) -> dict[str, Any] | None:
     if value is None or not math.isfinite(value.ratio):
         return None
-    return {**value._asdict(), "verdict": value.verdict(quick=quick).value}
+    return {**value._asdict(), "verdict": value.verdict(reduced=reduced).value}

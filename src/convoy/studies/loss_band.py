@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
 
+from convoy.prediction import Verdict
 from convoy.runs import Run
 from convoy.stats import Estimate, t_interval
 
@@ -34,16 +34,6 @@ class Curves(NamedTuple):
         return float(np.diff(self.step).mean()) if len(self.step) > 1 else 1.0
 
 
-class Verdict(Enum):
-    """Of the first band against the second."""
-
-    NARROWER = "narrower"
-    WIDER = "wider"
-    INCONCLUSIVE = "inconclusive"
-    ONE_SEED = "one_seed"
-    QUICK_TRY = "quick_try"
-
-
 class Ratio(NamedTuple):
     """How many times as wide one band is as another; one seed has no interval."""
 
@@ -52,9 +42,10 @@ class Ratio(NamedTuple):
     high: float | None
     n: int  # seeds
 
-    def verdict(self, *, quick: bool) -> Verdict:
-        if quick:
-            return Verdict.QUICK_TRY
+    def verdict(self, *, reduced: bool) -> Verdict:
+        """Of the first band against the second."""
+        if reduced:
+            return Verdict.REDUCED
         if self.low is None or self.high is None:
             return Verdict.ONE_SEED
         if self.low <= 1 <= self.high:

@@ -150,10 +150,10 @@ class _Reproduction:
             if whole:
                 without_runs, with_runs = [a for a, _ in whole], [b for _, b in whole if b is not None]
                 rows += [
-                    findings.fault_row(fault, measure, without_runs, with_runs, quick=self.scope.limited)
+                    findings.fault_row(fault, measure, without_runs, with_runs, withheld=self.scope.withheld)
                     for measure in fault.measure
                 ]
-        findings.correct_together(rows, quick=self.scope.limited)
+        findings.correct_together(rows, withheld=self.scope.withheld)
         self.finding["faults"] = rows
         return finished
 

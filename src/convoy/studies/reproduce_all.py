@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from convoy.files import write_json
-from convoy.prediction import is_quick
+from convoy.prediction import Verdict, verdicts_withheld
 from convoy.runs import Study, Workspace
 from convoy.studies.reproduce_finding import QUICK
 
@@ -26,11 +26,12 @@ def gather(found: Mapping[str, Study], waiting: Sequence[str], out: str | Path, 
     whole = sum(not finding["missing"] for finding in findings)
     moved = sum(fault["moved"] for fault in faults)
     sentence = f"{whole} of {len(entries)} experiments done again in all their parts"
-    if any(map(is_quick, findings)):
-        sentence += "; quick try, no verdict on faults or claims"
+    withheld = next(filter(None, map(verdicts_withheld, findings)), None)
+    if withheld is not None:
+        sentence += f"; no verdict on faults or claims ({withheld})"
     else:
         sentence += (
-            f": {moved} of {len(faults)} effects of faults stand out, {claims.count('holds')} of {len(claims)} "
+            f": {moved} of {len(faults)} effects of faults stand out, {claims.count(Verdict.HOLDS)} of {len(claims)} "
             "claims hold"
         )
     missing = [f"{finding['experiment']}: {told}" for finding in findings for told in finding["missing"]]

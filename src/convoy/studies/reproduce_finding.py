@@ -11,7 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convoy.archive import bits
-from convoy.prediction import Agreement, Reason, Verdict, compare_published, is_quick, withheld_from
+from convoy.prediction import (
+    CLAIM_VERDICTS,
+    Agreement,
+    Reason,
+    Verdict,
+    compare_published,
+    verdicts_withheld,
+    withheld_from,
+)
 from convoy.runs import Member, Run
 from convoy.stats import (
     Estimate,
@@ -92,12 +100,14 @@ def _differences(model: Model, runs: Mapping[str, Mapping[int, Run]], measures: 
     return differences or None
 
 
-def fault_row(fault: Fault, measure: str, without: Sequence[Run], with_: Sequence[Run], *, quick: bool = False) -> Row:
+def fault_row(
+    fault: Fault, measure: str, without: Sequence[Run], with_: Sequence[Run], *, withheld: Reason | None = None
+) -> Row:
     """What one fault did to one measure; `without` and `with_` are pairs, in their order."""
     row: Row = {"name": fault.name, "sentence": fault.sentence, "measure": measure}
     row |= {"over": fault.unit, "paired": fault.paired, "p": None, "p_holm": None, "moved": False, "same": False}
     if fault.of_one_seed:
-        return row | _one_seed(fault, measure, without, with_, quick=quick)
+        return row | _one_seed(fault, measure, without, with_, withheld=withheld)
     a, b = values_of(with_, measure), values_of(without, measure)
     empty: Row = {"without": None, "with": None, "effect": None}
     if a is None or b is None:
@@ -124,7 +134,9 @@ def fault_row(fault: Fault, measure: str, without: Sequence[Run], with_: Sequenc
     }
 
 
-def _one_seed(fault: Fault, measure: str, base: Sequence[Run], against: Sequence[Run], *, quick: bool) -> Row:
+def _one_seed(
+    fault: Fault, measure: str, base: Sequence[Run], against: Sequence[Run], *, withheld: Reason | None
+) -> Row:
     """Its price is how far the first run alone lies from the mean over seeds, and how far one run may lie."""
     values = values_of(base, measure)
     if values is None or len(values) < 2:
@@ -134,7 +146,7 @@ def _one_seed(fault: Fault, measure: str, base: Sequence[Run], against: Sequence
     words = f"one run alone{f' of {label_of(fault.base)}' if against else ''} {_says(values, measure, fault)}"
     if (others := values_of(against, measure)) is not None and fault.against is not None:
         words += f"; of {label_of(fault.against)} it {_says(others, measure, fault)}"
-        words += "" if quick else f"; {_ranking(fault, base, against)}"
+        words += "" if withheld else f"; {_ranking(fault, base, against)}"
     return {
         "without": over.as_json(),
         "with": first.as_json(),
@@ -182,37 +194,37 @@ def _over_folds(
     return welch(a, b, overlap=n_test / n_train, step=grain)
 
 
-def correct_together(rows: Sequence[Row], *, quick: bool = False) -> None:
+def correct_together(rows: Sequence[Row], *, withheld: Reason | None = None) -> None:
     """Holm's correction over all rows, a fault and a measure each, that have a p value; and what is then said.
 
     Nothing that was trained in a `quick` try is said to have moved a number.
     """
     tested = [row for row in rows if row["p"] is not None]
     for row, adjusted in zip(tested, holm([row["p"] for row in tested]), strict=True):
-        row |= {"p_holm": adjusted, "moved": distinguishable(adjusted) and not quick}
+        row |= {"p_holm": adjusted, "moved": distinguishable(adjusted) and withheld is None}
     for row in rows:
-        row["words"] = row["words"] or _words(row, quick=quick)
+        row["words"] = row["words"] or _words(row, withheld)
         del row["same"]
 
 
-def _words(row: Row, *, quick: bool) -> str:
+def _words(row: Row, withheld: Reason | None) -> str:
     effect, measure = Estimate.from_json(row["effect"]), row["measure"]
     if row["same"]:
-        return f"{'' if quick else 'moved nothing: '}the same bits, run for run, over {_pairs(effect.n, row)}"
+        return f"{'' if withheld else 'moved nothing: '}the same bits, run for run, over {_pairs(effect.n, row)}"
     if MEASURES[measure].exact:
         if effect.mean == 0:
             return f"does not change the {_name(measure)}"
         return f"changes the {_name(measure)} by {_number(effect.mean, measure)}"
     told = _number(effect.mean, measure)
     if effect.half_width is None:
-        why = "quick try, no verdict" if quick else "which has no interval: cannot be told from chance"
+        why = f"no verdict ({withheld})" if withheld else "which has no interval: inconclusive"
         return f"{told} {_name(measure)} in one pair of runs, {why}"
     half = _number(effect.half_width, measure, signed=False)
     basis = f"{told.removesuffix(' points')} ± {half}, n = {_pairs(effect.n, row)}, p = {_p(row['p_holm'])}"
     unknown = "; whether it changed a bit, these archived runs do not tell" if row["same"] is None else ""
-    if quick:
-        return f"{_name(measure)}: {basis}; quick try, no verdict"
-    return f"{'moved' if row['moved'] else 'cannot be told from no effect on'} the {_name(measure)}: {basis}{unknown}"
+    if withheld:
+        return f"{_name(measure)}: {basis}; no verdict ({withheld})"
+    return f"{'moved' if row['moved'] else 'inconclusive effect on'} the {_name(measure)}: {basis}{unknown}"
 
 
 def same_bits(a: Run, b: Run) -> bool | None:
@@ -225,7 +237,7 @@ def same_bits(a: Run, b: Run) -> bool | None:
 
 def sentence(finding: Row) -> str:
     """How near the models came to what was published, what the gravest fault did, how the claims fared."""
-    faults, claims = ([], []) if is_quick(finding) else (finding["faults"], finding["claims"])
+    faults, claims = ([], []) if verdicts_withheld(finding) else (finding["faults"], finding["claims"])
     told = [nearness] if (nearness := _nearness(finding["models"], withheld_from(finding))) else []
     moved = [row for row in faults if row["moved"] and row["effect"] is not None and "accuracy" in row["measure"]]
     if moved:
@@ -236,14 +248,12 @@ def sentence(finding: Row) -> str:
     elif faults:
         told.append("no fault moved an accuracy distinguishably")
     if claims:
-        counts = [f"{sum(claim['verdict'] == verdict for claim in claims)} {verdict}" for verdict in VERDICTS]
+        counts = [f"{sum(claim['verdict'] == verdict for claim in claims)} {verdict}" for verdict in CLAIM_VERDICTS]
         told.append(f"verdicts on {len(claims)} claims: {', '.join(counts)}")
     told = told or [part["sentence"] for part in finding["parts"]] or ["nothing was measured yet"]
-    whole = "; ".join(["quick try, no evidence", *told] if is_quick(finding) else told)
+    withheld = verdicts_withheld(finding)
+    whole = "; ".join([f"no evidence ({withheld})", *told] if withheld else told)
     return whole[:1].upper() + whole[1:]
-
-
-VERDICTS = ("holds", "does not hold", "cannot be told")
 
 
 def caveats(

@@ -15,6 +15,7 @@ from convoy.data.cache import cache_folder
 from convoy.data.sources import pack_tensors
 from convoy.evaluation import profile as profiling
 from convoy.files import read_json, write_json
+from convoy.prediction import Reason, Verdict
 from convoy.recipe import Override, Recipe
 from convoy.runs import Member, Run, Study, Workspace, model_label
 from convoy.studies import claims, crossval, landscape
@@ -120,7 +121,7 @@ def finished_runs(entries: Sequence[Entry], out: Path) -> list[Run | None]:
 class Claims:
     """The claims of an experiment made ready, and their verdicts.
 
-    `asked` says what the overrides reduce further, such as "100 images". A `quick` try decides no claim by training.
+    `asked` says what the overrides reduce further, such as "100 images". `withheld`: why training decides no claim.
     """
 
     def __init__(
@@ -130,10 +131,10 @@ class Claims:
         *,
         seeds: int | None,
         full_size: bool,
-        quick: bool,
+        withheld: Reason | None,
         asked: str,
     ) -> None:
-        self._asked, self._quick = asked, quick
+        self._asked, self._withheld = asked, withheld
         self._checks = [
             claims.check(claim, full_size=full_size, overrides=overrides, seeds=seeds, folder=experiment.folder)
             for claim in experiment.claim
@@ -171,9 +172,10 @@ class Claims:
             return verdict
         own = f"{verdict['reduced']}; of that only" if verdict["reduced"] else "only"
         verdict |= {"reduced": f"{own} {self._asked}"}
-        if not self._quick:
+        if self._withheld is None:
             return verdict
-        return verdict | {"verdict": "cannot be told", "words": f"{verdict['words']}. Quick try: no verdict"}
+        words = f"{verdict['words']}; no verdict ({self._withheld})"
+        return verdict | {"verdict": Verdict.INCONCLUSIVE.value, "words": words}
 
 
 def counted(

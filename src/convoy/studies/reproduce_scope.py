@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from convoy.prediction import Reason, no_verdict
 from convoy.recipe import Override, Recipe
 from convoy.studies import reproduce_parts
 from convoy.studies.experiment import Experiment, Fault, Model, Part, Settings, label_of
@@ -22,9 +23,9 @@ class Scope:
     quick: Choice | None = None
 
     @property
-    def limited(self) -> bool:
-        """A quick try, or fewer images: no verdict follows from its numbers."""
-        return bool(self.settings.quick or self.settings.limit)
+    def withheld(self) -> Reason | None:
+        """Why there is no verdict on faults and claims; None if there is."""
+        return no_verdict(quick=self.settings.quick, limit=self.settings.limit)
 
     @property
     def epochs(self) -> int | None:
@@ -100,7 +101,7 @@ class Scope:
             self.overrides,
             seeds=self.seeds,
             full_size=self.settings.full_size,
-            quick=self.limited,
+            withheld=self.withheld,
             asked=" and ".join([*self.reductions, *(f"{path} = {value}" for path, value in self.settings.set)]),
         )
 
