@@ -1,6 +1,6 @@
-"""The README is run: blocks marked `<!-- run -->` for real, all other commands as far as their options go.
+"""Runs the README's blocks marked `<!-- run -->` and parses the options of all other commands.
 
-A block under `<!-- file: NAME -->` is written to NAME first. README and guides are held to the Makefile and the tree.
+A block under `<!-- file: NAME -->` is written to NAME first. Make targets and paths in the text must exist.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CONVOY_COMMANDS = sorted({" ".join(map(shlex.quote, command)) for command in ALL
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a reader would be: with the files that the README shows, and images of a cat and a dog."""
+    """The reader's working directory: the files that the README shows, and images of a cat and a dog."""
     folder = tmp_path_factory.mktemp("reader")
     for block in BLOCKS:
         if block.file:
@@ -77,7 +77,7 @@ def run_block(block: Block, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.marked_run], ids=lambda block: block.text[:40])
-def test_a_block_marked_to_run_succeeds_as_it_stands(block: Block, folder: Path) -> None:
+def test_marked_block_runs(block: Block, folder: Path) -> None:
     run_block(block, folder)
 
 
@@ -91,7 +91,7 @@ def test_options_of_every_command_shown_exist(line: str) -> None:
     assert not overrides or "overrides" in ignored
 
 
-def test_every_make_target_named_stands_in_the_makefile() -> None:
+def test_named_make_targets_exist() -> None:
     named = {
         name for page in (README, *map(Path.read_text, PAGES)) for name in re.findall(r"(?:`|\$ )make (\w+)", page)
     }
@@ -102,7 +102,7 @@ def test_every_make_target_named_stands_in_the_makefile() -> None:
 
 
 def test_tree_names_files_that_exist() -> None:
-    tree = re.search(r"^## What is where\n\n(.*?)^How it is built", README, re.MULTILINE | re.DOTALL)
+    tree = re.search(r"^## Source tree\n\n(.*?)^Design and reasons", README, re.MULTILINE | re.DOTALL)
     assert tree is not None
     folder = ROOT
     for line in tree[1].strip("\n").splitlines():
