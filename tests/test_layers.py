@@ -55,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"registry", "models", "data", "checkpoint", "recipe", "runs", "counts", "stats", "randomness"},
     "exporting": {"runs", "files", "checkpoint", "registry"},
     "training": LEARNING,
-    "studies": LEARNING | {"training", "archive"},
+    "studies": LEARNING | {"training", "archive", "reporting"},
     "reporting": {"files", "runs", "counts", "stats", "prediction", "chance", "recipe"},
     "progress": {"runs", "recipe"},
     "api": LEARNING | {"training", "studies", "reporting", "progress", "exporting"},
@@ -161,6 +161,17 @@ def test_every_import_goes_the_way_of_the_table() -> None:
 
 def test_base_layers_and_reporting_never_reach_torch() -> None:
     assert ways_to_torch(PACKAGE, WITHOUT_TORCH) == []
+
+
+def test_of_a_study_only_its_run_reaches_torch() -> None:
+    """By role of a file: a report is written and a finding read without torch."""
+    reached = {way.partition(" -> ")[0] for way in ways_to_torch(PACKAGE, ("studies",))}
+    parts = [path for path in PACKAGE.glob("studies/*/*.py") if path.stem not in ("run", "__init__")]
+    names = [".".join(("convoy", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in parts]
+
+    assert names
+    assert "convoy.studies.seeds.run" in reached
+    assert reached.isdisjoint([*names, "convoy.studies.kinds", "convoy.studies.findings"])
 
 
 @pytest.mark.parametrize("layers", [("__init__",), ("cli",), WITHOUT_TORCH], ids=["convoy", "cli", "without torch"])

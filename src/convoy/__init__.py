@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         test,
         train,
     )
-    from convoy.api_studies import check_claim, crossval, landscape, reproduce, search
+    from convoy.api_studies import check_claim, crossval, landscape, reproduce, search, seeds
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study, Workspace
 
@@ -46,6 +46,7 @@ __all__ = [
     "report",
     "reproduce",
     "search",
+    "seeds",
     "test",
     "train",
 ]
@@ -54,6 +55,7 @@ _HOMES = dict.fromkeys(__all__, "convoy.api") | {
     "landscape": "convoy.api_studies",
     "reproduce": "convoy.api_studies",
     "search": "convoy.api_studies",
+    "seeds": "convoy.api_studies",
     "crossval": "convoy.api_studies",
     "Recipe": "convoy.recipe",
     "Run": "convoy.runs",

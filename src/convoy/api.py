@@ -166,10 +166,12 @@ def lr_range(
 def report(target: Run | Study | str | Path, *, out: str | Path = DEFAULT_OUT) -> Path:
     """Writes report.html, report.md and figures/ into the folder of a run or a study; the path of report.html."""
     from convoy.reporting import write_report
+    from convoy.studies import kinds
 
     found = target if isinstance(target, Run | Study) else locate(target, out)
+    page_of = kinds.page_of(found) if isinstance(found, Study) else None
     try:
-        return write_report(found)
+        return write_report(found, page_of=page_of)
     except OSError as error:
         where = f"{error.filename or found.path}: {error.strerror or error}"
         raise ValueError(f"{where}; the results are kept: convoy report {found.path} writes the report") from error

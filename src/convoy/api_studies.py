@@ -273,6 +273,54 @@ def search(
     return _finished_study(study)
 
 
+def seeds(
+    recipe: Recipe | str | Path | None = None,
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    seeds: int = 5,
+    differences: Sequence[float] = (0.002, 0.005, 0.01),
+    epochs: int | None = None,
+    seed: int | None = None,
+    limit: int | None = None,
+    device: str | None = None,
+    init: Run | str | Path | None = None,
+    set: Mapping[str, Any] | Sequence[Override] = (),  # noqa: A002
+    out: str | Path = DEFAULT_OUT,
+    fresh: bool = False,
+    test: bool = True,
+    show: bool = True,
+    to_stderr: bool = False,
+) -> Study:
+    """How much of an accuracy is luck: trains a recipe with `seeds` other initial weights, orders and splits.
+
+    The finding holds the standard deviation that each source causes alone and all three cause together, and the seeds
+    per model that a comparison needs for each of `differences` (fractions: 0.01 is one point). It trains
+    4 * (seeds - 1) + 1 runs. Raises ValueError for what cannot be trained, before anything is written, and Stopped
+    after Ctrl-C.
+    """
+    from convoy.studies.seeds import run as study_of
+
+    if bad := [difference for difference in differences if not 0 < difference < 1]:
+        raise ValueError(f"differences are fractions between 0 and 1, such as 0.01 for one point; got {bad[0]:g}")
+    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": _weights(init, out)}
+    resolved = _resolve(recipe, model=model, data=data, set=set, **flags)
+    names = [f"{entry.label} seed {entry.recipe.seed}" for entry in study_of.entries_of(resolved, seeds)]
+    with interruptible() as interrupted, _display(names, show, to_stderr) as tell:
+        study = study_of.run(
+            resolved,
+            out,
+            seeds=seeds,
+            differences=differences,
+            command=command_line(),
+            fresh=fresh,
+            test=test,
+            interrupted=interrupted,
+            show=tell,
+        )
+    return _finished_study(study, fresh=fresh)
+
+
 def check_claim(
     claim: Any,
     *,

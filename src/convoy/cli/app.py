@@ -66,7 +66,14 @@ def conclude(study: Study, page: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"study": str(study.path), "report": str(page), "finding": study.finding})
         return
-    print(study.finding["sentence"])
-    for caveat in (*study.finding.get("missing", ()), *study.finding["caveats"]):
+    from convoy.studies import kinds
+
+    if study.table["kind"] in kinds.KINDS:
+        sentence, caveats = kinds.sentence_of(study), kinds.caveats_of(study)
+    else:
+        sentence = study.finding["sentence"]
+        caveats = [*study.finding.get("missing", ()), *study.finding["caveats"]]
+    print(sentence)
+    for caveat in caveats:
         print(f"- {caveat}")
     print(page)

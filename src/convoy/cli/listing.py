@@ -97,10 +97,15 @@ def _study_rows(out: Path) -> list[dict[str, Any]]:
 
 def _study_row(study: Study) -> dict[str, Any]:
     """One damaged study does not hide the others."""
+    from convoy.studies import kinds
+
     row: dict[str, Any] = {"name": study.name, "kind": None, "sentence": "not finished: give its command again"}
     try:
         row["kind"] = study.table.get("kind")
-        return row | ({"sentence": study.finding.get("sentence")} if study.has_found else {})
+        if not study.has_found:
+            return row
+        sentence = kinds.sentence_of(study) if row["kind"] in kinds.KINDS else study.finding.get("sentence")
+        return row | {"sentence": sentence}
     except ValueError as error:
         return row | {"sentence": str(error)}
 

@@ -51,6 +51,7 @@ class Model(Section):
     name: str = "lenet"  # a registered name, "path/to/net.py:Class", "timm:NAME" or "torchvision:NAME"
     options: dict[str, bool | int | float | str] = {}
     init: Annotated[str, Field(min_length=1)] | None = None  # a file of weights to start from; its hash counts
+    seed: Seed | None = None  # of the initial weights alone; None: the recipe's seed
     freeze: tuple[str, ...] = ()  # patterns of parameters' names that are not trained, such as "features.*"
 
     @field_validator("freeze", mode="before")

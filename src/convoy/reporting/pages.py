@@ -28,12 +28,12 @@ from convoy.stats import wilson
 TILES = 24
 
 
-def study_page(study: Study, folder: Path) -> Page:
+def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page] | None = None) -> Page:
     """Raises ValueError: no finding.json, a study of unknown kind, no runs, a run that was moved away."""
-    kind = study.finding.get("kind")
-    if kind not in STUDIES:
+    kind = str(study.finding.get("kind"))
+    if page_of is None and kind not in STUDIES:
         raise ValueError(f"{study.path} is a study of kind {kind!r}; reports are made of: {', '.join(STUDIES)}")
-    page = STUDIES[kind](study, folder)
+    page = (page_of or STUDIES[kind])(study, folder)
     differences = [clean(str(each)) for member in study.members for each in recount(member.run).differences]
     return replace(page, caveats=(*differences, *page.caveats))
 

@@ -94,9 +94,10 @@ class Plan:
         return flags
 
     def network(self) -> nn.Module:
-        """Freshly initialised from the recipe's seed; on the CPU, float32."""
+        """Freshly initialised from `model.seed`, by default the recipe's seed; on the CPU, float32."""
+        seed = self.recipe.seed if self.recipe.model.seed is None else self.recipe.model.seed
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.recipe.seed, "initialisation"))
+            torch.manual_seed(derive_seed(seed, "initialisation"))
             return models.create(
                 self.recipe.model.name,
                 in_chans=self.prepared.in_chans,

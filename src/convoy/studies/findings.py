@@ -1,0 +1,33 @@
+"""Typed findings: a frozen dataclass to finding.json and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from convoy.files import write_json
+
+if TYPE_CHECKING:
+    from convoy.runs import Study
+
+Finding = TypeVar("Finding")
+
+
+def write(study: Study, finding: Any) -> None:
+    write_json(study.path / "finding.json", asdict(finding))
+
+
+def read(study: Study, kind: type[Finding]) -> Finding:
+    """Raises ValueError for a finding of another kind, of another version, or damaged."""
+    table, expected = study.finding, {field: getattr(kind, field) for field in ("kind", "schema")}
+    for field, value in expected.items():
+        if table.get(field) != value:
+            raise ValueError(f"{study.path / 'finding.json'}: expected {field} {value!r}, found {table.get(field)!r}")
+    try:
+        return TypeAdapter(kind).validate_python(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{study.path / 'finding.json'} is damaged: {where}: {first['msg']}") from None

@@ -1,0 +1,95 @@
+"""Trains a recipe with other seeds, one source of chance at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from convoy.recipe import Recipe
+from convoy.runs import Member, Study, Workspace, model_label
+from convoy.studies import findings
+from convoy.studies.seeds.finding import SeedsFinding, Source, conclude
+from convoy.studies.train_all import Entry, train_all
+from convoy.training.plan import plan
+from convoy.training.run_one import Event
+
+
+def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
+    """`seeds` recipes per source, the recipe itself among them: 4 * (seeds - 1) + 1 runs to train.
+
+    Raises ValueError for fewer than two seeds, and for a recipe that settles itself what the study varies.
+    """
+    if seeds < 2:
+        raise ValueError(f"seeds = {seeds}: a spread needs at least 2")
+    if recipe.model.seed is not None:
+        raise ValueError("model.seed is set by this study: leave it out")
+    if recipe.data.split.folds:
+        raise ValueError("data.split.folds does not go with this study: it varies one split")
+    first, split = recipe.seed, recipe.data.split.seed
+
+    def changes(source: Source, offset: int) -> dict[str, int]:
+        match source:
+            case Source.ALL:
+                return {"seed": first + offset, "data.split.seed": split + offset}
+            case Source.INITIALISATION:
+                return {"model.seed": first + offset}
+            case Source.ORDER:
+                return {"seed": first + offset, "model.seed": first}
+            case Source.SPLIT:
+                return {"data.split.seed": split + offset}
+
+    return [
+        Entry(source.value, recipe.override(changes(source, offset)) if offset else recipe)
+        for source in Source
+        for offset in range(seeds)
+    ]
+
+
+def run(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    seeds: int,
+    differences: Sequence[float],
+    command: str,
+    fresh: bool = False,
+    test: bool = True,
+    interrupted: Callable[[], bool] = lambda: False,
+    show: Callable[[int, Event], None] = lambda position, event: None,
+) -> Study | None:
+    """Trains what is missing and concludes; None where it was interrupted. Raises ValueError: recipe, seeds."""
+    entries = entries_of(recipe, seeds)
+    prepared = plan(recipe).prepared
+    if prepared.validation is None and (prepared.test is None or not test):
+        raise ValueError("neither test nor validation images would be scored: set data.split.validation above 0")
+    members = train_all(entries, out, distinct=False, fresh=fresh, test=test, interrupted=interrupted, show=show)
+    if members is None:
+        return None
+    digest = hashlib.sha256("".join(member.run.status["fingerprint"] for member in members).encode()).hexdigest()
+    name = f"seeds-{model_label(recipe)}-{digest[:8]}"
+    study = Workspace(out).write_study(name, {"kind": "seeds", "command": command}, members)
+    findings.write(study, find(members, differences=differences))
+    return study
+
+
+def find(members: Sequence[Member], *, differences: Sequence[float]) -> SeedsFinding:
+    """From the folders of finished runs that scored test or validation images."""
+    first = members[0].run
+    scores = [member.run.scores for member in members]
+    part: Literal["test", "validation"] = "test" if all("test" in score for score in scores) else "validation"
+    return conclude(
+        {
+            source: [
+                score[part]["accuracy"] for member, score in zip(members, scores, strict=True) if member.label == source
+            ]
+            for source in Source
+        },
+        label=model_label(first.recipe),
+        data=first.data["name"],
+        part=part,
+        images=scores[0][part]["n"],
+        differences=differences,
+        limit=first.recipe.data.limit,
+    )

@@ -1,0 +1,128 @@
+"""What every kind of study in KINDS promises. The table drives these tests: a new kind adds its command here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from convoy import api
+from convoy.cli.main import main
+from convoy.runs import Workspace
+from convoy.studies import findings, kinds
+from convoy.studies.kinds import KINDS
+
+COMMANDS = {
+    "seeds": "seeds lenet --data mnist --limit 300 --epochs 1 --seeds 2",
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """One study of each kind."""
+    out = tmp_path_factory.mktemp("kinds")
+    for command in COMMANDS.values():
+        main([*command.split(), "--out", str(out)])
+    return Workspace(out)
+
+
+def study_of(workspace: Workspace, kind: str):
+    return next(study for study in workspace.studies() if study.table["kind"] == kind)
+
+
+def test_every_kind_has_a_command_to_be_tested_with() -> None:
+    assert COMMANDS.keys() == KINDS.keys()
+
+
+@every_kind
+def test_command_ends_with_the_path_of_its_report(kind: str, workspace: Workspace, capsys) -> None:
+    main([*COMMANDS[kind].split(), "--out", str(workspace.path)])
+    page = Path(capsys.readouterr().out.splitlines()[-1])
+    assert page.parent == study_of(workspace, kind).path
+    assert page.is_file()
+
+
+@every_kind
+def test_json_output_is_one_object_with_the_finding(kind: str, workspace: Workspace, capfd) -> None:
+    main([*COMMANDS[kind].split(), "--out", str(workspace.path), "--json"])
+    assert json.loads(capfd.readouterr().out)["finding"] == study_of(workspace, kind).finding
+
+
+@every_kind
+def test_help_names_every_option_with_its_meaning(kind: str, capsys) -> None:
+    main([COMMANDS[kind].split()[0], "--help"])
+    text = capsys.readouterr().out
+    assert "Example" in text
+    assert "--seeds" in text
+
+
+@every_kind
+def test_finding_comes_back_from_its_file_as_it_was(kind: str, workspace: Workspace) -> None:
+    study = study_of(workspace, kind)
+    finding = kinds.finding_of(study)
+    assert is_dataclass(finding)
+    assert finding.kind == kind
+    written = study.finding
+    findings.write(study, finding)
+    assert study.finding == written == json.loads(json.dumps(asdict(finding)))
+
+
+@every_kind
+@pytest.mark.parametrize("change", [{"schema": 99}, {"kind": "other"}])
+def test_finding_of_another_version_or_kind_is_one_clear_error(kind: str, change, workspace: Workspace) -> None:
+    study = study_of(workspace, kind)
+    path, before = study.path / "finding.json", (study.path / "finding.json").read_bytes()
+    path.write_text(json.dumps({**study.finding, **change}))
+    try:
+        with pytest.raises(ValueError, match="expected"):
+            kinds.finding_of(study)
+    finally:
+        path.write_bytes(before)
+
+
+@every_kind
+def test_damaged_finding_names_the_field(kind: str, workspace: Workspace) -> None:
+    study = study_of(workspace, kind)
+    path, before = study.path / "finding.json", (study.path / "finding.json").read_bytes()
+    first = fields(kinds.finding_of(study))[0].name
+    path.write_text(json.dumps({**study.finding, first: {"not": "this"}}))
+    try:
+        with pytest.raises(ValueError, match=f"damaged: {first}"):
+            kinds.finding_of(study)
+    finally:
+        path.write_bytes(before)
+
+
+@every_kind
+def test_page_has_the_sentence_and_each_caveat(kind: str, workspace: Workspace) -> None:
+    study = study_of(workspace, kind)
+    text = (study.path / "report.md").read_text(encoding="utf-8")
+    assert kinds.sentence_of(study).split(":")[0] in text
+    assert len(kinds.caveats_of(study)) > 0
+    assert api.report(study).read_bytes() == (study.path / "report.html").read_bytes()
+
+
+@every_kind
+def test_listed_with_its_sentence(kind: str, workspace: Workspace, capfd) -> None:
+    main(["list", "studies", "--out", str(workspace.path), "--json"])
+    rows = json.loads(capfd.readouterr().out)["studies"]
+    assert kinds.sentence_of(study_of(workspace, kind)) in [row["sentence"] for row in rows]
+
+
+@every_kind
+def test_interrupted_study_ends_with_the_finding_of_an_unbroken_one(kind: str, workspace: Workspace, tmp_path) -> None:
+    command = [sys.executable, "-m", "convoy.cli", *COMMANDS[kind].split(), "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "epoch 1/" in line:
+                process.kill()
+                break
+    assert not list(tmp_path.glob("studies/*/finding.json"))
+    main([*COMMANDS[kind].split(), "--out", str(tmp_path)])
+    assert study_of(Workspace(tmp_path), kind).finding == study_of(workspace, kind).finding
