@@ -1,4 +1,4 @@
-"""A report as its tests read it."""
+"""Reads HTML reports in tests."""
 
 from __future__ import annotations
 

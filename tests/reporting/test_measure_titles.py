@@ -17,7 +17,7 @@ def test_claims_and_tables_have_the_same_unit_for_a_measure(name):
 
 @pytest.mark.parametrize("name", [name for name in MEASURES if MEASURES[name].setting is None])
 def test_claims_and_tables_have_the_same_words_for_a_measure(name):
-    assert measure(name).words == MEASURES[name].words
+    assert measure(name).phrase == MEASURES[name].words
 
 
 def test_a_fluctuation_is_shown_in_points():

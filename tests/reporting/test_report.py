@@ -26,7 +26,7 @@ from convoy.studies.compare_finding import conclude
 TWO = {"lenet": FakeModel(0.98), "two_conv_cnn": FakeModel(0.99, 421_642, 34.0)}
 
 
-# Names that other pages and papers may count on.
+# Names that other pages and papers may rely on.
 STABLE = (
     "accuracy_bars", "pareto", "time_bars", "parameter_bars",
     "curves", "validation_accuracy", "train_loss_smoothed", "loss_by_seconds",
@@ -57,7 +57,7 @@ def test_sentence_comes_before_the_table_and_the_table_before_any_figure(study, 
     assert sentence < html.index("<table") < html.index("<figure")
 
 
-def test_page_asks_nothing_from_outside(html):
+def test_page_loads_no_external_resources(html):
     page = Page(html)
     assert "http:" not in html.replace("http-equiv", "")
     assert "https:" not in html
@@ -66,7 +66,7 @@ def test_page_asks_nothing_from_outside(html):
     assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
 
 
-def test_every_image_says_what_it_shows(html):
+def test_every_image_has_alternative_text(html):
     assert all(image["alt"] for image in Page(html).all("img"))
 
 
@@ -127,7 +127,7 @@ def test_macs_that_a_run_gives_out_as_flops_are_marked(tmp_path):
     groups = {run.label: [of_run(run)] for run in (faulty, sound)}
     for table in (comparison_table(finding, groups), costs_table(groups)):
         note, marks = notes_and_flops(table)
-        assert "a multiply-add as two, those marked MACs (fault macs_as_flops) as one" in note
+        assert "macs_as_flops" in note
         assert sorted(marks) == ["", "MACs"]
     assert "MACs" in [column.title for column in cost_table(groups["lenet"][0]).columns]
 
@@ -149,13 +149,13 @@ def test_latency_is_shown_with_quartiles_and_of_an_older_run_without(tmp_path):
     assert all("0.210" in text for texts in tables.values() for text in texts)
 
 
-def test_a_best_epoch_is_not_said_to_be_kept_where_the_last_one_was(tmp_path):
+def test_note_on_the_best_epoch_names_the_fault_last_weights(tmp_path):
     marks = {
         faults: epochs_table(of_run(fake_run(tmp_path / str(len(faults)), setting=Setting(faults=faults))), {}, "").note
         for faults in ((), ("last_weights",))
     }
-    assert "the weights of this epoch were kept so far" in marks[()]
-    assert "the weights of the last one were kept all the same" in marks["last_weights",]
+    assert "last_weights" not in marks[()]
+    assert "last_weights" in marks["last_weights",]
 
 
 def test_markdown_links_figures_that_are_there(study):
@@ -165,7 +165,7 @@ def test_markdown_links_figures_that_are_there(study):
     assert all((study.path / image).is_file() for image in images)
 
 
-def test_markdown_tells_the_same_sentence_and_rows(study):
+def test_markdown_has_the_same_sentence_and_rows(study):
     text = (study.path / "report.md").read_text()
     assert study.finding["sentence"] in text
     assert all(f"| {row['label']} |" in text for row in study.finding["rows"])
@@ -192,16 +192,16 @@ def test_recipe_environment_data_and_command_are_complete(html):
     assert 'model.name = "two_conv_cnn"' in text
 
 
-def test_a_run_has_its_own_first_screen(run):
+def test_the_page_of_a_run_begins_with_its_accuracy(run):
     text = Page((run.path / "report.html").read_text()).text
     score = run.scores["test"]
     assert f"lenet reaches {100 * score['accuracy']:.2f}" in text
     assert "One seed" in text
     assert f"{score['correct']:,}" in text
-    assert "Differences between models" not in text
+    assert "between models" not in text
 
 
-def test_a_report_goes_where_it_is_told(run, tmp_path):
+def test_a_report_is_written_to_the_given_folder(run, tmp_path):
     path = write_report(run, tmp_path / "elsewhere")
     assert path == tmp_path / "elsewhere" / "report.html"
     assert (tmp_path / "elsewhere" / "figures" / "curves.png").is_file()
@@ -209,11 +209,11 @@ def test_a_report_goes_where_it_is_told(run, tmp_path):
 
 @pytest.mark.usefixtures("page_alone")
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "word"),
     [
-        (Setting(counts={"train": 60_000, "test": 10_000}), "There was no validation part"),
-        (Setting(counts={"train": 48_000, "validation": 12_000}), "Validation accuracy also chose the epoch"),
-        (Setting(counts={"train": 48_000}), "no accuracy is claimed"),
+        (Setting(counts={"train": 60_000, "test": 10_000}), "no validation set"),
+        (Setting(counts={"train": 48_000, "validation": 12_000}), "selected the best epoch"),
+        (Setting(counts={"train": 48_000}), "no accuracy"),
         (Setting(flags=("quick try: 2,000 images, no evidence",), limit=2000), "quick try: 2,000 images, no evidence"),
         (Setting(faults=("selection_on_test",)), "selection_on_test"),
         (Setting(channels=3, epochs=1), "colour"),
@@ -221,27 +221,28 @@ def test_a_report_goes_where_it_is_told(run, tmp_path):
     ],
     ids=["no validation", "no test", "neither", "quick try", "fault", "colour and one epoch", "no filters"],
 )
-def test_a_run_of_another_kind_is_told_as_it_is(tmp_path, setting, said):
+def test_the_page_of_a_run_names_what_is_special_about_it(tmp_path, setting, word):
     path = write_report(fake_run(tmp_path, setting=setting))
-    assert said in Page(path.read_text()).text
+    assert word in Page(path.read_text()).text
 
 
 @pytest.mark.usefixtures("page_alone")
-def test_a_run_that_is_not_finished_claims_nothing(tmp_path):
+def test_a_run_that_is_not_finished_reports_no_accuracy(tmp_path):
     run = fake_run(tmp_path)
     for name in ("scores.json", "cost.json", "gallery.npz", "arrays.npz", "steps.npz", "metrics.jsonl"):
         (run.path / name).unlink()
     run.write_status(state="interrupted", reason="stopped at step 7")
     text = Page(write_report(run).read_text()).text
-    assert "lenet is not finished (interrupted: stopped at step 7): no accuracy is claimed" in text
+    assert "interrupted: stopped at step 7" in text
+    assert "no accuracy" in text
 
 
 @pytest.mark.usefixtures("words_alone")
-def test_a_study_with_one_seed_each_compares_image_by_image(tmp_path):
+def test_a_study_with_one_seed_compares_on_the_same_images(tmp_path):
     text = Page(write_report(fake_study(tmp_path, TWO, seeds=(42,))).read_text()).text
     assert "exact McNemar" in text
-    assert "Differences image by image" in text
-    assert "Differences between models" not in text
+    assert "on the same images" in text
+    assert "between models" not in text
 
 
 @pytest.mark.usefixtures("words_alone")
@@ -249,14 +250,14 @@ def test_a_study_with_one_seed_each_compares_image_by_image(tmp_path):
 def test_the_page_of_a_quick_comparison_has_no_verdict(tmp_path, seeds):
     text = Page(write_report(fake_study(tmp_path, TWO, seeds=seeds, setting=Setting(limit=2000))).read_text()).text
     assert "no verdict" in text
-    for word in ("distinguishable", "beats", "beaten"):
+    for word in ("significant", "distinguishable", "beats", "beaten"):
         assert word not in text
 
 
-def test_every_common_seed_is_tested_image_by_image_beside_the_test_over_seeds(html):
+def test_common_seeds_are_tested_over_images_and_over_seeds(html):
     text = Page(html).text
-    assert "Differences between models" in text
-    assert "corrected for all 6 tests by Holm's method" in text
+    assert "between models" in text
+    assert "all 6 tests" in text
 
 
 def charts(study: Study) -> dict[str, Chart]:
@@ -264,31 +265,31 @@ def charts(study: Study) -> dict[str, Chart]:
     return {block.name: block for block in blocks if isinstance(block, Chart)}
 
 
-def test_a_finding_of_before_the_image_tests_is_still_reported(tmp_path):
+def test_a_finding_without_mcnemar_tests_is_still_reported(tmp_path):
     study = fake_study(tmp_path, TWO, seeds=(1, 2))
     write_json(study.path / "finding.json", {key: value for key, value in study.finding.items() if key != "mcnemar"})
     assert charts(study).keys() > set(STABLE)
 
 
-def test_archived_runs_are_compared_like_whole_ones(tmp_path):
-    """Without gallery and filters, and with steps thinned."""
-    whole = fake_study(tmp_path, TWO, seeds=(1, 2), setting=Setting(epochs=8))
-    members = [Member(member.label, member.seed, keep(member.run, tmp_path / "archive")) for member in whole.members]
+def test_archived_runs_are_compared_like_complete_ones(tmp_path):
+    """Archived runs have no gallery and filters, and only some steps."""
+    complete = fake_study(tmp_path, TWO, seeds=(1, 2), setting=Setting(epochs=8))
+    members = [Member(member.label, member.seed, keep(member.run, tmp_path / "archive")) for member in complete.members]
     slim = Workspace(tmp_path).write_study("slim", {"kind": "comparison", "command": "convoy compare"}, members)
     write_json(slim.path / "finding.json", conclude(members))
-    assert slim.finding == whole.finding
+    assert slim.finding == complete.finding
     assert charts(slim).keys() > set(STABLE)
-    assert "kept some batches only, over 10 of these: up to 20" in charts(slim)["train_loss_smoothed"].caption
+    assert "up to 20 steps" in charts(slim)["train_loss_smoothed"].caption
 
 
-def test_of_many_models_the_best_are_drawn_in_colours_of_their_own(tmp_path):
+def test_of_many_models_the_best_are_drawn_in_unique_colours(tmp_path):
     models = {f"net{place}": FakeModel(0.95 + 0.004 * place) for place in range(12)}
     study = fake_study(tmp_path, models, seeds=(1, 2), setting=Setting(filters=False))
     chart = charts(study)["validation_accuracy"]
-    assert set(chart.key) == {f"net{place}" for place in range(2, 12)}
-    assert chart.caption.endswith("Of 12 models the 10 best are drawn.")
+    assert set(chart.legend) == {f"net{place}" for place in range(2, 12)}
+    assert "10 of 12 models" in chart.caption
     look = Look(study_page(study, study.path).labels)
-    assert len({look.colour(label) for label in chart.key}) == 10
+    assert len({look.colour(label) for label in chart.legend}) == 10
     assert len(charts(study)["confusion"].panels) == 6
 
 
@@ -346,7 +347,7 @@ def test_missing_files_are_named_in_one_line(tmp_path):
 def test_another_kind_of_study_is_refused(tmp_path):
     study = fake_study(tmp_path, TWO, seeds=(42,))
     write_json(study.path / "finding.json", {"kind": "horoscope"})
-    with pytest.raises(ValueError, match="'horoscope'; reports are made of: comparison, "):
+    with pytest.raises(ValueError, match=r"comparison, .*'horoscope'"):
         write_report(study)
 
 

@@ -1,4 +1,4 @@
-"""A reproduction's page made whole: from small real runs, from archived ones, from none."""
+"""The complete page of a reproduction: from small real runs, from archived runs, without runs."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ def reproduction(out: Path, runs: Mapping[str, Sequence[Run]], *, parts: Sequenc
     return study
 
 
-def test_first_screen_says_what_is_missing_and_what_lies_outside(text):
-    first = text[: text.index("The price of each fault")]
-    for told in ("It comes near", "Not run yet: search", "It has faults", "prediction interval", "fewer than counted"):
-        assert told in first
+def test_top_of_the_page_has_missing_parts_caveats_and_agreement(text):
+    first = text[: text.index("Effect of each protocol fault")]
+    for words in ("It comes near", "Not run yet: search", "It has faults", "prediction interval", "fewer than counted"):
+        assert words in first
 
 
 @pytest.mark.usefixtures("words_alone")
@@ -109,9 +109,9 @@ def test_quick_or_limited_page_has_no_verdict(runs, tmp_path, quick):
     study = reproduction(tmp_path, runs)
     write_json(study.path / "finding.json", {**study.finding, **quick})
     text = Page(write_report(study).read_text()).text
-    first = text[: text.index("How it was made")]
+    first = text[: text.index("Setup and runs")]
     assert "no verdict" in first
-    for word in ("outside", "inside the", "lowers the", "raises the", "Bold: it moved"):
+    for word in ("outside", "inside the", "lowers the", "raises the", "Bold:"):
         assert word not in first
 
 
@@ -122,17 +122,17 @@ def test_every_figure_of_the_report_is_a_file(study):
     assert {"predictions.png", "predictions-corrected.png", "samples.png", "filters.png"} <= files
 
 
-def test_epochs_stand_line_by_line_with_images_right_and_the_published_accuracy(text, runs):
+def test_epochs_have_rows_with_correct_images_and_published_accuracies(text, runs):
     line = runs["as_published"][0].metrics[1]
     assert f"({line['test_correct']} / {line['test_total']})" in text
-    table = text[text.index("Epoch by epoch, as published") : text.index("Epoch by epoch, corrected")]
+    table = text[text.index("Epochs, as published") : text.index("Epochs, corrected")]
     assert "40.00" in table
-    assert "45.00" in table  # of an epoch that this run had not
+    assert "45.00" in table  # of an epoch that this run does not have
     assert "0.0001" in table  # a loss as the report printed it
     assert "0.0000" in table
 
 
-def test_part_is_shown_with_its_sentence_its_figure_and_the_way_to_its_report(study):
+def test_part_has_its_sentence_its_figure_and_a_link_to_its_report(study):
     html = (study.path / "report.html").read_text()
     assert "lenet wins" in html
     assert '<a href="../compare-part/report.html">' in html
@@ -155,17 +155,16 @@ def test_every_run_is_linked_under_its_protocol(study, runs, text):
 
 
 @pytest.mark.usefixtures("words_alone")
-def test_archived_runs_make_a_page_that_says_where_the_pictures_are(runs, tmp_path):
+def test_page_of_archived_runs_explains_why_it_has_no_images(runs, tmp_path):
     slim = {side: [archive.keep(run, tmp_path / "runs") for run in group] for side, group in runs.items()}
     study = reproduction(tmp_path, slim)
     html = write_report(study).read_text()
-    assert "archived runs hold neither" in Page(html).text
-    assert "No predictions are pictured" in Page(html).text
+    assert Page(html).text.count("archived runs do not hold them") == 3
     assert 'id="samples"' not in html
 
 
 @pytest.mark.usefixtures("page_alone")
-def test_experiment_without_any_run_shows_what_was_published(tmp_path):
+def test_experiment_without_runs_shows_published_values(tmp_path):
     study = reproduction(tmp_path, {})
     text = Page(write_report(study).read_text()).text
     assert "not measured as published" in text
@@ -173,13 +172,13 @@ def test_experiment_without_any_run_shows_what_was_published(tmp_path):
 
 
 @pytest.mark.usefixtures("words_alone")
-def test_part_that_is_not_there_is_named(runs, tmp_path):
+def test_missing_part_is_named(runs, tmp_path):
     study = reproduction(tmp_path, runs, parts=[{"kind": "search", "study": "../gone", "sentence": "128 did best"}])
     text = Page(write_report(study).read_text()).text
-    assert "128 did best. The study itself (gone) is not here." in text
+    assert "128 did best. The study gone is missing." in text
 
 
-def test_finding_of_a_run_that_the_study_does_not_hold_is_refused(runs, tmp_path):
+def test_finding_with_a_run_that_is_not_in_the_study_is_refused(runs, tmp_path):
     study = reproduction(tmp_path, runs)
     finding = study.finding
     finding["models"][0]["runs"]["corrected"] = ["lenet-s1-000000000000"]
@@ -189,7 +188,7 @@ def test_finding_of_a_run_that_the_study_does_not_hold_is_refused(runs, tmp_path
 
 
 @pytest.mark.usefixtures("page_alone")
-def test_several_experiments_are_a_line_each_with_the_way_to_their_reports(study, tmp_path):
+def test_several_experiments_have_one_row_each_with_a_link(study, tmp_path):
     copy = tmp_path / "studies" / "reproduce"
     shutil.copytree(study.path, copy)
     table = {"kind": "reproductions", "command": "convoy reproduce all"}
@@ -202,11 +201,11 @@ def test_several_experiments_are_a_line_each_with_the_way_to_their_reports(study
     (index.path / "finding.json").write_text(json.dumps(finding))
     page = Page(write_report(index).read_text())
     assert {"href": "../reproduce/report.html"} in page.all("a")
-    for told in ("sampled labels: −9.50", "It comes near", "Not run yet"):
-        assert told in page.text
+    for words in ("sampled labels: −9.50", "It comes near", "Not run yet"):
+        assert words in page.text
 
 
-def test_classes_are_called_as_the_report_calls_them(runs, tmp_path):
+def test_classes_have_the_names_of_the_published_report(runs, tmp_path):
     study = reproduction(tmp_path, runs)
     classes = runs["corrected"][0].data["classes"]
     write_json(study.path / "finding.json", {**study.finding, "class_names": {classes[0]: "zebra"}})

@@ -10,7 +10,7 @@ from tests.fake_runs import FakeModel, fake_study
 from convoy.files import write_json
 from convoy.reporting import figures_search as search_
 from convoy.reporting import write_report
-from convoy.reporting.content import Chart, Table, Turnable
+from convoy.reporting.content import Chart, Scene3D, Table
 from convoy.reporting.search_page import search_blocks
 from convoy.runs import Study
 from convoy.stats import t_interval
@@ -51,7 +51,7 @@ def finding(space: dict[str, list[Any]], *, pruner: str = "halving", **given: An
 
 
 def names(space: dict[str, list[Any]], **given: Any) -> list[str]:
-    return [block.name for block in search_blocks(finding(space, **given)) if isinstance(block, Chart | Turnable)]
+    return [block.name for block in search_blocks(finding(space, **given)) if isinstance(block, Chart | Scene3D)]
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +62,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
-def test_report_shows_what_won_before_any_figure_and_what_it_seemed_in_the_search(study: Study) -> None:
+def test_report_shows_the_winner_and_its_accuracy_in_the_search_before_any_figure(study: Study) -> None:
     html = (study.path / "report.html").read_text()
 
     assert html.index("did best") < html.index("too high") < html.index("<figure")
     assert "97.70 ± 1.51 % (n = 3)" in html
-    assert "97.00 % (chosen by it: too high)" in html
-    assert "36 of the 54 of all trials to the end" in html
+    assert "97.00 % (selected by it: too high)" in html
+    assert "36 of 54" in html
 
 
-def test_two_keys_are_shown_in_space_and_from_above(study: Study) -> None:
+def test_two_keys_have_a_3d_figure_and_a_heat_map(study: Study) -> None:
     figures = {path.name for path in (study.path / "figures").glob("search*")}
 
     assert figures == {"search_3d.png", "search_3d.svg", "search_heat.png", "search_heat.svg"}
@@ -85,50 +85,50 @@ def test_figures_follow_the_number_of_keys_and_the_pruner() -> None:
     assert names(three, pruner="none") == ["parallel", "importance", "search_history"]
 
 
-def test_keys_that_are_words_are_not_drawn_in_space() -> None:
+def test_keys_that_are_not_numeric_have_no_3d_figure() -> None:
     assert names({"optim.name": ["sgd", "adamw"], "schedule.name": ["cosine", "constant"]}, importance=None) == [
         "search_heat"
     ]
 
 
-def test_heat_map_stands_in_the_order_of_the_values_and_frames_the_winner() -> None:
+def test_heat_map_is_sorted_by_value_and_frames_the_winner() -> None:
     heat = search_.heat_numbers(search_.trial_numbers(finding(TWO)))
 
     assert (heat.columns, heat.rows) == ((64, 128), (1e-4, 1e-3, 1e-2))
     assert heat.winner == (0, 0)
     assert heat.percent[0, 0] == pytest.approx(97)
-    assert heat.to_the_end.sum() == 3
+    assert heat.complete.sum() == 3
 
 
-def test_values_drawn_from_ranges_make_no_heat_map() -> None:
-    drawn = finding(TWO)
-    for place, trial in enumerate(drawn["trials"]):
+def test_values_sampled_from_ranges_make_no_heat_map() -> None:
+    sampled = finding(TWO)
+    for place, trial in enumerate(sampled["trials"]):
         trial["params"] = {"train.batch_size": 16 + place, "optim.lr": 1e-3 * (1 + place)}
 
-    assert search_.heat_numbers(search_.trial_numbers(drawn)) is None
+    assert search_.heat_numbers(search_.trial_numbers(sampled)) is None
 
 
 @pytest.mark.parametrize(
     ("values", "log"),
     [([1e-4, 1e-3, 1e-2], True), ([64, 128, 256], True), ([64, 96, 128], False), ([0.0, 0.1, 1.0], False)],
 )
-def test_axis_is_logarithmic_where_the_values_double(values: list[float], log: bool) -> None:
+def test_axis_is_logarithmic_if_the_values_double(values: list[float], log: bool) -> None:
     assert search_.is_log(values) is log
 
 
-def test_table_stands_from_the_best_down_and_those_stopped_early_behind() -> None:
+def test_table_has_the_best_trials_first_and_those_stopped_early_last() -> None:
     table = next(block for block in search_blocks(finding(TWO)) if isinstance(block, Table))
 
     assert [row[0].text for row in table.rows] == ["1", "3", "5", "2", "4", "6"]
     assert table.rows[0][0].bold
-    assert table.folded == "All 6 trials, the best first"
+    assert table.collapsed_title.startswith("All 6 trials")
 
 
-def test_history_counts_only_those_trained_to_the_end() -> None:
+def test_history_counts_only_complete_trials() -> None:
     history = search_.history_numbers(search_.trial_numbers(finding(TWO)))
 
     assert history.best == pytest.approx((97, 97, 97, 97, 97, 97))
-    assert "hollow: stopped early (3)" in search_.history_caption(history)
+    assert "stopped early (3)" in search_.history_caption(history)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_history_counts_only_those_trained_to_the_end() -> None:
         {"data.augment": [[{"name": "rotate", "degrees": d}] for d in range(5)], "optim.lr": [1e-3, 1e-2], "seed": [1]},
     ],
 )
-def test_values_that_are_no_numbers_have_their_figures_too(tmp_path: Path, space: dict[str, list[Any]]) -> None:
+def test_values_that_are_not_numbers_have_figures_too(tmp_path: Path, space: dict[str, list[Any]]) -> None:
     study = fake_study(tmp_path, models={"lenet": FakeModel(0.98)}, seeds=(43, 44, 45))
     write_json(study.path / "finding.json", finding(space))
 

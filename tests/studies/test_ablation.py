@@ -222,7 +222,7 @@ def test_an_ablation_is_a_comparison_with_effects(study: Study) -> None:
 def test_its_page_shows_the_effects(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convoy.reporting.canvas.save_chart", lambda *of: of[0].name == "effects" and save_chart(*of))
     page = write_report(study)
-    assert "What each value does" in page.read_text()
+    assert "Interactions" in page.read_text()
     assert (study.path / "figures" / "effects.png").stat().st_size > 5_000
     assert "| norm | " in (study.path / "report.md").read_text()
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def write_report(
     target: Run | Study, folder: Path | None = None, *, page_of: Callable[[Study, Path], Page] | None = None
 ) -> Path:
-    """Writes report.html, report.md and figures/ into `folder`, by default that of the run or study itself.
+    """Writes report.html, report.md and figures/ into `folder`, by default the folder of the run or study.
 
-    `page_of` makes the page of a study of a kind that this package does not know. Returns the path of report.html.
-    Raises ValueError for a run or study whose files are missing or damaged.
+    `page_of` makes the page of a kind of study that this package does not know. Returns the path of report.html.
+    Raises ValueError if files of the run or study are missing or damaged.
     """
     from convoy.reporting import pages, render
     from convoy.runs import Study
@@ -37,10 +37,10 @@ def draw_gallery(
     classes: Sequence[str],
     path: Path,
 ) -> None:
-    """A picture file (.png or .svg) of images with what a network takes them for; wrong ones are red and say the truth.
+    """Writes images with their predicted classes to a .png or .svg file. Wrong ones are red, with the true class.
 
-    `images` are uint8 [N, C, H, W] with 1 or 3 channels, `labels` (or None) and `predicted` class numbers [N],
-    `confidence` fractions [N]. Raises ValueError for another suffix, or no image.
+    `images` are uint8 [N, C, H, W] with 1 or 3 channels, `labels` (or None) and `predicted` class indices [N],
+    `confidence` fractions [N]. Raises ValueError for another suffix, or without images.
     """
     from convoy.reporting import figures_images
 

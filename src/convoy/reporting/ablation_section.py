@@ -1,4 +1,4 @@
-"""What each varied value does: the part of a comparison's page that an ablation adds."""
+"""The effect of each varied value: the section that an ablation adds to the page of a comparison."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from convoy.reporting.tables import verdict_of
 from convoy.stats import Estimate
 
 ROW_INCHES = 0.5
-MOST_EFFECTS = 24  # that a chart shows; the table has all
+MAX_EFFECTS = 24  # in the chart; the table has all
 EXPLAINED = (
-    "A difference between two values, averaged over all combinations of the other keys and paired by seed. "
-    "n: seeds. ±: half-width of the 95 % interval over seeds (Student's t). p: paired t test, corrected for all "
-    "effects by Holm's method."
+    "Difference between two values, averaged over all combinations of the other keys and paired by seed. "
+    "n: seeds. ±: half-width of the 95 % interval over seeds (Student's t). p: paired t test; corrected for all "
+    "effects (Holm)."
 )
 
 
 class Effect(NamedTuple):
-    """Points; without an interval low and high are the mean."""
+    """In percentage points; without an interval, low and high equal the mean."""
 
     name: str  # "norm: batch − none"
     mean: float
     low: float
     high: float
-    told_apart: bool
+    significant: bool
 
 
 class EffectNumbers(NamedTuple):
@@ -42,21 +42,21 @@ class EffectNumbers(NamedTuple):
 
 
 def ablation(finding: Mapping[str, Any]) -> Section | None:
-    """None for a comparison in which nothing was varied, or whose seeds have no score in common."""
-    found = finding.get("ablation")
-    if found is None or not found["effects"]:
+    """None without an ablation, or if its seeds have no common scores."""
+    ablation_finding = finding.get("ablation")
+    if ablation_finding is None or not ablation_finding["effects"]:
         return None
     numbers = effect_numbers(finding)
     height = 0.65 + ROW_INCHES * (len(numbers.effects) + 0.2)
     panel = Panel("", partial(draw_effects, numbers=numbers), height=height, left=0.15, bottom=0.6, top=0.05)
     chart = Chart("effects", "Effects", (panel,), effects_caption(numbers))
-    tables = [_effects_table(finding), _averages_table(found["averages"], finding["metric"])]
-    tables += [_interactions_table(finding)] if found["interactions"] else []
-    return Section("What each value does", (chart, *tables))
+    tables = [_effects_table(finding), _averages_table(ablation_finding["averages"], finding["metric"])]
+    tables += [_interactions_table(finding)] if ablation_finding["interactions"] else []
+    return Section("Ablation", (chart, *tables))
 
 
 def effect_numbers(finding: Mapping[str, Any]) -> EffectNumbers:
-    """In the order of the keys; of many those that are told apart come first. A positive effect, whichever way."""
+    """In the order of the keys; of many effects the significant ones come first. Signs are positive."""
     effects, quick = [], bool(finding.get("quick"))
     for effect in finding["ablation"]["effects"]:
         a, b, estimate = _upwards(effect)
@@ -66,8 +66,8 @@ def effect_numbers(finding: Mapping[str, Any]) -> EffectNumbers:
         effects.append(
             Effect(name, 100 * estimate.mean, 100 * low, 100 * high, effect["distinguishable"] and not quick)
         )
-    if len(effects) > MOST_EFFECTS:
-        effects = sorted(effects, key=lambda effect: (not effect.told_apart, -effect.mean))[:MOST_EFFECTS]
+    if len(effects) > MAX_EFFECTS:
+        effects = sorted(effects, key=lambda effect: (not effect.significant, -effect.mean))[:MAX_EFFECTS]
     return EffectNumbers(finding["metric"], tuple(effects), len(finding["ablation"]["seeds"]), quick)
 
 
@@ -81,7 +81,7 @@ def draw_effects(axes: Axes, numbers: EffectNumbers) -> None:
     names = shortened([effect.name for effect in numbers.effects], 44)
     across = axes.get_yaxis_transform()
     for place, (effect, name) in enumerate(zip(numbers.effects, names, strict=True)):
-        shade = colour if effect.told_apart else MUTED
+        shade = colour if effect.significant else MUTED
         bar, stroke = (effect.low, effect.high), (place - 0.17, place + 0.17)
         axes.plot(bar, (place, place), color=shade, alpha=0.32, linewidth=9, solid_capstyle="butt")
         axes.plot((effect.mean, effect.mean), stroke, color=shade, linewidth=2.5, solid_capstyle="butt")
@@ -93,17 +93,12 @@ def draw_effects(axes: Axes, numbers: EffectNumbers) -> None:
 
 
 def effects_caption(numbers: EffectNumbers) -> str:
-    apart = [effect for effect in numbers.effects if effect.told_apart]
-    if apart:
-        largest = max(apart, key=lambda effect: effect.mean)
-        told = f"Told apart by these data: {len(apart)} of {len(numbers.effects)}, the largest {largest.name}"
-        told += f" ({largest.mean:+.2f} points)."
-    else:
-        told = "No effect is told apart from none by these data."
-    over = "bar: 95 % interval over seeds" if numbers.seeds > 1 else "one seed, so that there is no interval"
+    interval = "bar: 95 % interval over seeds" if numbers.seeds > 1 else "one seed, so there is no interval"
+    marks = f"Stroke: mean difference; {interval}"
     if numbers.quick:
-        return f"Fewer images: no verdict. Stroke: mean difference; {over}."
-    return f"{told} Stroke: mean difference; {over}; grey: not told apart."
+        return f"Fewer images: no verdict. {marks}."
+    count = sum(effect.significant for effect in numbers.effects)
+    return f"Significant: {count} of {len(numbers.effects)} effects. {marks}; grey: inconclusive."
 
 
 def _effects_table(finding: Mapping[str, Any]) -> Table:
@@ -121,7 +116,7 @@ def _effects_table(finding: Mapping[str, Any]) -> Table:
         a, b, estimate = _upwards(effect)
         cells = (Cell(effect["key"]), Cell(f"{a} − {b}"), Cell(*estimate.parts(scale=100)), *_tested(effect))
         rows.append((*cells, Cell(_verdict(effect, finding))))
-    return Table(columns, tuple(rows), EXPLAINED, "Effects in numbers")
+    return Table(columns, tuple(rows), EXPLAINED, "Effects")
 
 
 def _averages_table(averages: Sequence[Mapping[str, Any]], metric: str) -> Table:
@@ -131,10 +126,10 @@ def _averages_table(averages: Sequence[Mapping[str, Any]], metric: str) -> Table
         for each in averages
     )
     note = (
-        "Each averaged over all combinations of the other keys. Values of one key share their seeds, so that their "
-        "difference is known better than these intervals show."
+        "Averaged over all combinations of the other keys. Values of one key share their seeds, so their difference is "
+        "known more precisely than these intervals suggest."
     )
-    return Table(columns, rows, note, "Averages")
+    return Table(columns, rows, note, "Mean accuracy of each value")
 
 
 def _interactions_table(finding: Mapping[str, Any]) -> Table:
@@ -156,16 +151,16 @@ def _interactions_table(finding: Mapping[str, Any]) -> Table:
         difference = Cell(*Estimate.from_json(each["difference"]).parts(scale=100))
         cells = (Cell(f"{key}: {a} − {b}"), depends, difference)
         rows.append((*cells, *_tested(each), Cell(_verdict(each, finding))))
-    note = "Where this is not zero, an average over the one key hides what the other does at each of its values."
-    return Table(columns, tuple(rows), note, "Do the keys act on each other?", folded=_folded(finding))
+    note = "If this is not zero, the effect of one key depends on the value of the other, and its average hides this."
+    return Table(columns, tuple(rows), note, "Interactions", collapsed_title=_interactions_title(finding))
 
 
-def _folded(finding: Mapping[str, Any]) -> str:
+def _interactions_title(finding: Mapping[str, Any]) -> str:
     interactions = finding["ablation"]["interactions"]
     if finding.get("quick"):
-        return f"{len(interactions)} such differences"
-    apart = sum(each["distinguishable"] for each in interactions)
-    return f"{len(interactions)} such differences, {apart or 'none'} told apart from zero"
+        return f"{len(interactions)} interactions"
+    significant = sum(each["distinguishable"] for each in interactions)
+    return f"{len(interactions)} interactions, {significant or 'none'} significant"
 
 
 def _tested(effect: Mapping[str, Any]) -> tuple[Cell, Cell, Cell]:
@@ -178,7 +173,7 @@ def _verdict(effect: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
 
 
 def _upwards(effect: Mapping[str, Any]) -> tuple[str, str, Estimate]:
-    """The better value first."""
+    """With the better value first."""
     estimate = Estimate.from_json(effect["difference"])
     if estimate.mean >= 0:
         return effect["a"], effect["b"], estimate

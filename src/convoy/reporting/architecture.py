@@ -1,4 +1,4 @@
-"""The picture of a network: its layers from input to output, and its kinds of blocks in detail beside them."""
+"""The picture of a network: layers from input to output, and next to them each kind of block in detail."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from convoy.reporting.palette import MODELS, MUTED, WASH
 from convoy.reporting.svg import Surface, fitted, lines_of, width_of
 
 SIZE, NOTE = 12.5, 11.0
-ROW, LINE, BELOW = 27.0, 14.0, 17.0  # heights of a layer, of a second line in it, and of what is below
-SHAPES, LAYERS = 48.0, 138.0  # where sizes and layers begin
-WIDTH, NUMBERS, BARS = 236.0, 78.0, 54.0  # of a layer, of the parameters, of the longest bar
-LANE, BETWEEN, PAD = 9.0, 30.0, 14.0  # between skips; between layers and blocks; around a block
-PILE = 3.0  # by how much the sheets of a repeated layer stand out
-MOST_KINDS = 6
-WIDEST = 1120.0
+ROW, LINE, BELOW = 27.0, 14.0, 17.0  # heights of a layer, of its second line, and of the gap below
+SHAPES, LAYERS = 48.0, 138.0  # x where sizes and layers begin
+WIDTH, NUMBERS, BARS = 236.0, 78.0, 54.0  # widths of a layer, of the parameters, of the longest bar
+LANE, BETWEEN, PAD = 9.0, 30.0, 14.0  # gaps between skips; between layers and blocks; around a block
+PILE = 3.0  # offset of the sheets of a repeated layer
+MAX_KINDS = 6
+MAX_WIDTH = 1120.0
 COLOURS = {
     "conv": MODELS[0][0], "linear": MODELS[1][0], "pool": MODELS[2][0], "resize": MODELS[2][0],
     "attention": MODELS[3][0], "product": MODELS[3][0],
@@ -32,12 +32,12 @@ BLOCKS = [MODELS[place][0] for place in (4, 6, 8, 9, 7, 5)]
 class Picture(NamedTuple):
     svg: str
     width: int
-    finding: str  # where the parameters and the FLOPs are
-    reading: tuple[str, ...]  # sentences on how to read it, which several pictures have in common
+    finding: str  # sentence: which layers have most parameters and FLOPs
+    reading: tuple[str, ...]  # sentences on how to read it, shared by several pictures
 
 
 def draw(profile: Mapping[str, Any]) -> Picture:
-    """The picture of a profile as it stands in profile.json."""
+    """The picture of a profile in profile.json."""
     drawing = _Drawing(profile)
     surface = Surface()
     end = drawing.layers(surface)
@@ -53,22 +53,22 @@ class _Drawing:
         self._image = tuple(profile["input"])
         self._total, self._unreached = profile["parameters"], sum(profile["unreached"].values())
         self._kinds = blocks(self._boxes)
-        self._letters = dict(zip(list(self._kinds)[:MOST_KINDS], ascii_lowercase, strict=False))
+        self._letters = dict(zip(list(self._kinds)[:MAX_KINDS], ascii_lowercase, strict=False))
         titles = dict.fromkeys(kind[0].title for kind in self._kinds.values())
         self._colours = {title: BLOCKS[place % len(BLOCKS)] for place, title in enumerate(titles)}
         rows = list(rows_of(self._boxes))
-        self._apart = self._total - self._unreached - sum(row.parameters for row in rows)
-        self._most = max([self._apart, self._unreached, *(row.parameters for row in rows)])
+        self._outside = self._total - self._unreached - sum(row.parameters for row in rows)
+        self._most = max([self._outside, self._unreached, *(row.parameters for row in rows)])
         shapes = [self._image, *(row.output for row in rows)]
         self._widest_map = max(shape[-1] for shape in shapes if len(shape) == 3)
-        self._most_numbers = max(shape[0] for shape in shapes if shape)
+        self._most_channels = max(shape[0] for shape in shapes if shape)
         self._skips = _skips(self._boxes)
         self._left = LAYERS + LANE * (1 + max(self._skips.values())) if self._skips else LAYERS
 
     # ---- the layers ----
 
     def layers(self, surface: Surface) -> float:
-        """Draws them from the top; the y of their end."""
+        """Draws the layers from the top; returns the y of their end."""
         right = self._left + WIDTH + NUMBERS
         surface.text(SHAPES, 12, "output", size=10.5, colour=MUTED)
         surface.text(right, 12, "parameters", size=10.5, colour=MUTED, anchor="end")
@@ -76,7 +76,7 @@ class _Drawing:
         self._draw_shape(surface, y, self._image)
         surface.rect(middle - 34, y - 11, 68, 22, MUTED, fill=0, edge=0.6)
         surface.text(middle, y, "input", size=NOTE, colour=MUTED, anchor="middle")
-        ends: dict[int, tuple[float, float]] = {ENTRY: (y, y + 11)}  # middle and lower end of each box
+        ends: dict[int, tuple[float, float]] = {ENTRY: (y, y + 11)}  # y of middle and lower end of each box
         for place, box in enumerate(self._boxes):
             y = ends[place - 1][1] + BELOW
             ends[place] = self._draw_group(surface, box, y) if box.role == "group" else self._draw_row(surface, box, y)
@@ -88,17 +88,17 @@ class _Drawing:
             points = [(start, ends[source][0]), (x, ends[source][0]), (x, ends[place][0])]
             surface.wire([*points, (self._edge(self._boxes[place]), ends[place][0])])
         y = ends[len(self._boxes) - 1][1]
-        for what, count in (("held outside layers", self._apart), ("not reached by a pass", self._unreached)):
+        for name, count in (("outside layers", self._outside), ("not used in a pass", self._unreached)):
             if count:
                 y += BELOW + NOTE
-                surface.text(middle, y - NOTE / 2, what, size=NOTE, colour=MUTED, anchor="middle")
+                surface.text(middle, y - NOTE / 2, name, size=NOTE, colour=MUTED, anchor="middle")
                 self._draw_parameters(surface, y - NOTE / 2, count, MUTED)
         surface.text(right, y + BELOW, f"{self._total:,}", size=NOTE, bold=True, anchor="end")
-        surface.text(right - NUMBERS, y + BELOW, "in all", size=NOTE, colour=MUTED, anchor="end")
+        surface.text(right - NUMBERS, y + BELOW, "total", size=NOTE, colour=MUTED, anchor="end")
         return y + BELOW + 8
 
     def _draw_row(self, surface: Surface, box: Box, top: float) -> tuple[float, float]:
-        """Its middle and its lower end."""
+        """Returns the y of its middle and of its lower end."""
         if box.role == "merge":
             return self._draw_merge(surface, box, top)
         times = f"×{box.repeats}" if box.repeats > 1 else ""
@@ -106,19 +106,19 @@ class _Drawing:
         notes = [*([letters] if letters else []), *box.notes]
         title = fitted(box.title, SIZE, WIDTH - 30 - width_of(times, SIZE, bold=True), bold=True)
         wide = width_of(title, SIZE, bold=True) + (6 + width_of(times, SIZE, bold=True) if times else 0)
-        beside = lines_of(notes, NOTE, WIDTH - 34 - wide)
-        fits = len(beside) <= 1 and (not notes or beside[0] == " · ".join(notes))
+        same_line = lines_of(notes, NOTE, WIDTH - 34 - wide)
+        fits = len(same_line) <= 1 and (not notes or same_line[0] == " · ".join(notes))
         below = [] if fits else lines_of(notes, NOTE, WIDTH - 24)
         height, colour = ROW + LINE * len(below), self._colour(box)
         for sheet in (2, 1) if box.repeats > 1 else ():
             surface.rect(self._left + PILE * sheet, top + PILE * sheet, WIDTH, height, colour, fill=0.05, edge=0.5)
         surface.rect(self._left, top, WIDTH, height, colour)
         surface.text(self._left + 12, top + ROW / 2, title, size=SIZE, bold=True)
-        if times:  # apart, or it would multiply the channels
+        if times:  # separate, or it would seem to multiply the channels
             end = self._left + 18 + width_of(title, SIZE, bold=True)
             surface.text(end, top + ROW / 2, times, size=SIZE, colour=MUTED, bold=True)
-        if fits and beside:
-            surface.text(self._left + WIDTH - 12, top + ROW / 2, beside[0], size=NOTE, colour=MUTED, anchor="end")
+        if fits and same_line:
+            surface.text(self._left + WIDTH - 12, top + ROW / 2, same_line[0], size=NOTE, colour=MUTED, anchor="end")
         for number, line in enumerate(below):
             surface.text(self._left + 12, top + ROW + LINE * number + 2, line, size=NOTE, colour=MUTED)
         self._draw_shape(surface, top + height / 2, box.output)
@@ -144,7 +144,7 @@ class _Drawing:
                 surface.wire([(self._left + WIDTH / 2, y), (self._left + WIDTH / 2, y + BELOW)])
                 y += BELOW
             y = self._draw_row(surface, row, y)[1]
-        x = self._left + WIDTH + 5  # a bracket right of them
+        x = self._left + WIDTH + 5  # a bracket to the right
         surface.wire([(x, start), (x + 6, start), (x + 6, y), (x, y)], arrow=False)
         surface.text(x + 10, (start + y) / 2, f"×{box.repeats}", size=SIZE, bold=True)
         return (start + y) / 2, y
@@ -162,11 +162,11 @@ class _Drawing:
         surface.rect(right + 7, y - 4, max(1.0, BARS * count / self._most), 8, colour, fill=0.75, edge=0, radius=1.5)
 
     def _draw_shape(self, surface: Surface, y: float, shape: tuple[int, ...]) -> None:
-        """Maps as a body: its front by their side, its depth by their number, both logarithmic; a vector as a stick."""
+        """Maps as a box whose front shows their size and whose depth shows their number (log); a vector as a bar."""
         surface.text(SHAPES, y, "×".join(map(str, shape)), size=NOTE, colour=MUTED)
         if not shape:
             return
-        depth = 1 + 13 * math.log2(shape[0]) / math.log2(max(2, self._most_numbers))
+        depth = 1 + 13 * math.log2(shape[0]) / math.log2(max(2, self._most_channels))
         if len(shape) != 3:
             surface.polygon([(18, y - depth), (22, y - depth), (22, y + depth), (18, y + depth)], MUTED, fill=0.25)
             return
@@ -181,20 +181,20 @@ class _Drawing:
     # ---- the blocks ----
 
     def blocks(self, surface: Surface, left: float, bottom: float) -> None:
-        """Draws each kind once, in columns as high as the layers, or higher where the page would be too wide."""
+        """Draws each kind once, in columns as high as the layers, or higher if the page would be too wide."""
         panels = [self._panel(kind, letter) for kind, letter in self._letters.items()]
         bottom = max([bottom, *(panel.bottom for panel in panels)])
-        while (places := _columns(panels, bottom))[1] > WIDEST - left and any(x for x, _ in places[0]):
+        while (places := _columns(panels, bottom))[1] > MAX_WIDTH - left and any(x for x, _ in places[0]):
             bottom *= 1.1
         for panel, (x, y) in zip(panels, places[0], strict=True):
             surface.place(panel, left + x, y)
 
     def _panel(self, kind: tuple[object, ...], letter: str) -> Surface:
-        found = self._kinds[kind]
-        inside = draw_block(found[0].inside, self._colour)
-        where = places_of([box.name for box in found])
+        boxes = self._kinds[kind]
+        inside = draw_block(boxes[0].inside, self._colour)
+        where = places_of([box.name for box in boxes])
         room = max(inside.right, 176.0)
-        title = fitted(f"({letter}) {found[0].title}", SIZE, room, bold=True)
+        title = fitted(f"({letter}) {boxes[0].title}", SIZE, room, bold=True)
         width = max(inside.right, width_of(title, SIZE, bold=True), width_of(fitted(where, 10.5, room), 10.5)) + 2 * PAD
         panel = Surface()
         panel.rect(0, 0, width, inside.bottom + 58, WASH, fill=0.7, edge=0)
@@ -204,7 +204,7 @@ class _Drawing:
         return panel
 
     def _letters_of(self, box: Box) -> str:
-        """The kinds that it stands for, in order: "(a), then (b)"."""
+        """The kinds of its members in order: "(a), then (b)"."""
         kinds = dict.fromkeys(member.topology for member in box.members or (box,))
         letters = [f"({self._letters[kind]})" for kind in kinds if kind in self._letters]
         return ", then ".join(letters)
@@ -215,36 +215,36 @@ class _Drawing:
     def finding(self, label: str) -> str:
         rows = list(rows_of(self._boxes))
         if not any(row.parameters for row in rows):
-            return f"No layer of {label} that could be drawn has parameters."
+            return f"No drawn layer of {label} has parameters."
         most, dearest = (max(rows, key=lambda row: getattr(row, name)) for name in ("parameters", "flops"))
         flops = sum(row.flops for row in rows)
-        told = f"{100 * most.parameters / self._total:.0f} % of the parameters of {label} are in {_called(most)}"
+        share = f"{100 * most.parameters / self._total:.0f} % of the parameters of {label} are in {_name_of(most)}"
         if not flops:
-            return f"{told}."
-        where = "there too" if dearest is most else f"in {_called(dearest)}"
-        return f"{told}, {100 * dearest.flops / flops:.0f} % of its FLOPs {where}."
+            return f"{share}."
+        flops_share = f"{100 * dearest.flops / flops:.0f} % of the FLOPs"
+        return f"{share}, {flops_share} too." if dearest is most else f"{share}, {flops_share} in {_name_of(dearest)}."
 
     def reading(self) -> Iterator[str]:
-        yield "Left of a layer stands what it puts out (channels × height × width), right of it its parameters."
+        yield "Left of a layer: its output (channels × height × width); right: its parameters."
         if any(box.repeats > 1 for box in self._boxes):
-            yield "× and a number: so many in a row, their parameters added up."
+            yield "×n: n in a row, parameters summed."
         if self._letters:
             yield (
-                "Each kind of block is drawn once, with the numbers of its first; "
-                "blocks that differ in widths and strides alone are of one kind."
+                "Each kind of block is drawn once, with the numbers of the first; "
+                "blocks of one kind differ only in widths and strides."
             )
-        if len(self._kinds) > MOST_KINDS:
-            yield f"{len(self._kinds) - MOST_KINDS} more kinds are not drawn."
+        if len(self._kinds) > MAX_KINDS:
+            yield f"{len(self._kinds) - MAX_KINDS} more kinds are not drawn."
 
 
 def places_of(names: Sequence[str]) -> str:
-    """Dotted names as a reader would say them: blocks.0, 2, 4–7."""
-    found = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
-    prefixes = {match[1] for match in found if match}
-    if len(names) == 1 or not all(found) or len(prefixes) > 1:
+    """Dotted names in short form: blocks.0, 2, 4–7."""
+    matches = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
+    prefixes = {match[1] for match in matches if match}
+    if len(names) == 1 or not all(matches) or len(prefixes) > 1:
         return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
     spans: list[list[int]] = []
-    for number in (int(match[2]) for match in found if match):
+    for number in (int(match[2]) for match in matches if match):
         if spans and number == spans[-1][1] + 1:
             spans[-1][1] = number
         else:
@@ -253,7 +253,7 @@ def places_of(names: Sequence[str]) -> str:
 
 
 def _columns(panels: Sequence[Surface], bottom: float) -> tuple[list[tuple[float, float]], float]:
-    """Where each stands below or beside those before it, and how wide that is."""
+    """The position of each panel in columns, and the total width."""
     places = []
     left = right = y = 0.0
     for panel in panels:
@@ -264,14 +264,14 @@ def _columns(panels: Sequence[Surface], bottom: float) -> tuple[list[tuple[float
     return places, right
 
 
-def _called(box: Box) -> str:
+def _name_of(box: Box) -> str:
     times = f" ×{box.repeats}" if box.repeats > 1 else ""
     size = f" ({'×'.join(map(str, box.output))})" if len(box.output) > 1 else ""
     return f"“{box.title}{times}”{size}"
 
 
 def _skips(boxes: Sequence[Box]) -> dict[tuple[int, int], int]:
-    """Edges past other boxes, and the lane of each: short ones inside, none upon another."""
+    """Edges that skip boxes -> lane: short ones inside, no overlaps."""
     edges = [(source, place) for place, box in enumerate(boxes) for source in box.inputs if source != place - 1]
     lanes: dict[tuple[int, int], int] = {}
     for source, place in sorted(edges, key=lambda edge: edge[1] - edge[0]):

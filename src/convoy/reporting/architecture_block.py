@@ -1,4 +1,4 @@
-"""The inside of a block as a picture: layers from top to bottom, branches beside each other, shortcuts past them."""
+"""The inside of a block as a picture: layers from top to bottom, branches in columns, shortcuts at the side."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from convoy.reporting.palette import MUTED
 from convoy.reporting.svg import Point, Surface, fitted, lines_of, width_of
 
 SIZE, NOTE = 12.0, 10.5
-BELOW, BESIDE, LANE = 22.0, 16.0, 13.0  # between rows, between columns, between shortcuts
-NARROWEST, WIDEST = 92.0, 180.0  # of a layer
+ROW_GAP, COLUMN_GAP, LANE = 22.0, 16.0, 13.0  # LANE: between shortcuts
+MIN_WIDTH, MAX_WIDTH = 92.0, 180.0  # of a layer
 RADIUS, DOT = 10.0, 3.0
 SYMBOLS = ("+", "×", "−")
 
@@ -21,12 +21,12 @@ class _Cell:
     box: Box
     title: str
     notes: list[str]
-    main: int  # of several inputs the one that it stands below
+    main: int  # the input that it is placed below
     rank: int
     column: int
     width: float
     height: float
-    x: float = 0.0  # of its middle
+    x: float = 0.0  # of the middle
     y: float = 0.0
 
     @property
@@ -35,7 +35,7 @@ class _Cell:
 
     @property
     def is_bar(self) -> bool:
-        """A concatenation is as wide as what it joins, so that every branch ends in it."""
+        """A concatenation is as wide as the branches it joins, so that each ends in it."""
         return self.box.role == "merge" and not self.is_symbol
 
     @property
@@ -48,7 +48,7 @@ class _Cell:
 
 
 def draw_block(boxes: Sequence[Box], colour: Callable[[Box], str]) -> Surface:
-    """From the dot where the input comes in to the arrow that leads out."""
+    """From the dot of the input to the arrow of the output."""
     layout = _Layout(boxes)
     surface = Surface()
     for place, cell in enumerate(layout.cells):
@@ -68,7 +68,7 @@ def _draw_cell(surface: Surface, cell: _Cell, colour: str) -> None:
     if cell.is_symbol:
         surface.circle(cell.x, cell.y, RADIUS)
         surface.text(cell.x, cell.y - 0.5, cell.title, size=14, anchor="middle")
-        if cell.notes:  # shortcuts come from the right
+        if cell.notes:  # on the left: shortcuts come from the right
             surface.text(cell.x - RADIUS - 5, cell.y, cell.notes[0], size=NOTE, colour=MUTED, anchor="end")
         return
     surface.rect(cell.x - cell.width / 2, cell.top, cell.width, cell.height, colour)
@@ -78,18 +78,18 @@ def _draw_cell(surface: Surface, cell: _Cell, colour: str) -> None:
 
 
 class _Layout:
-    """Where everything stands. A column is a branch; a box goes on in that of its input unless another does already."""
+    """Positions. A column is a branch; a box continues the column of its input unless another box already does."""
 
     def __init__(self, boxes: Sequence[Box]) -> None:
         self.cells: list[_Cell] = []
-        going_on: set[int] = set()
+        continued: set[int] = set()
         for box in boxes:
-            self.cells.append(self._cell(box, going_on))
-            going_on |= box.inputs
+            self.cells.append(self._cell(box, continued))
+            continued |= box.inputs
         self._place()
         starts = [cell.x for cell in self.cells if cell.box.inputs == {ENTRY}] or [self.cells[0].x]
         self.entry = starts[0] if len(starts) < 3 else (min(starts) + max(starts)) / 2
-        self._lanes: dict[tuple[int, int], float] = {}  # edge to the x of its way past other layers
+        self._lanes: dict[tuple[int, int], float] = {}  # edge -> x where it passes other layers
         for place, cell in enumerate(self.cells):
             for source in sorted(cell.box.inputs - {cell.main}):
                 if self._is_blocked(source, cell):
@@ -105,7 +105,7 @@ class _Layout:
         cell = self.cells[place]
         x, y = (self.entry, 2 * DOT + 1) if source == ENTRY else (self.cells[source].x, self.cells[source].bottom)
         if source != ENTRY and self.cells[source].is_bar:
-            x = cell.x  # it leaves the bar where it is wanted
+            x = cell.x  # it leaves the bar above its target
         end = self._end(source, place)
         side = cell.x + (RADIUS if end > cell.x else -RADIUS), cell.y
         points = [(x, y)]
@@ -119,17 +119,17 @@ class _Layout:
             points += [(x, y + 9), (end, y + 9)]
         return [*points, (end, cell.top)]
 
-    def _cell(self, box: Box, going_on: set[int]) -> _Cell:
+    def _cell(self, box: Box, continued: set[int]) -> _Cell:
         ranks = {source: -1 if source == ENTRY else self.cells[source].rank for source in box.inputs}
         main = max(sorted(ranks), key=lambda source: ranks[source], default=ENTRY)
-        title = fitted(f"{box.title} ×{box.repeats}" if box.repeats > 1 else box.title, SIZE, WIDEST - 20, bold=True)
-        notes = lines_of(box.notes, NOTE, WIDEST - 20)
-        if main in going_on or (main == ENTRY and not box.inputs):
+        title = fitted(f"{box.title} ×{box.repeats}" if box.repeats > 1 else box.title, SIZE, MAX_WIDTH - 20, bold=True)
+        notes = lines_of(box.notes, NOTE, MAX_WIDTH - 20)
+        if main in continued or (main == ENTRY and not box.inputs):
             column = 1 + max(cell.column for cell in self.cells)
         else:
             column = 0 if main == ENTRY else self.cells[main].column
         wide = max([width_of(title, SIZE, bold=True), *(width_of(line, NOTE) for line in notes)])
-        cell = _Cell(box, title, notes, main, ranks.get(main, -1) + 1, column, max(NARROWEST, wide + 20), 25.0)
+        cell = _Cell(box, title, notes, main, ranks.get(main, -1) + 1, column, max(MIN_WIDTH, wide + 20), 25.0)
         if cell.is_symbol:
             cell.width = cell.height = 2 * RADIUS
         else:
@@ -140,23 +140,23 @@ class _Layout:
         left = 0.0
         for column in sorted({cell.column for cell in self.cells}):
             cells = [cell for cell in self.cells if cell.column == column]
-            width = max((cell.width for cell in cells if not cell.is_bar), default=NARROWEST)
-            beside = [width_of(note, NOTE) for cell in cells if cell.is_symbol for note in cell.notes]
-            width = max([width, *(2 * (wide + RADIUS + 5) for wide in beside)])
+            width = max((cell.width for cell in cells if not cell.is_bar), default=MIN_WIDTH)
+            note_widths = [width_of(note, NOTE) for cell in cells if cell.is_symbol for note in cell.notes]
+            width = max([width, *(2 * (wide + RADIUS + 5) for wide in note_widths)])
             for cell in cells:
                 cell.x = left + width / 2
                 cell.width = cell.width if cell.is_symbol else width
-            left += width + BESIDE
-        top = 2 * DOT + BELOW
+            left += width + COLUMN_GAP
+        top = 2 * DOT + ROW_GAP
         for rank in sorted({cell.rank for cell in self.cells}):
             cells = [cell for cell in self.cells if cell.rank == rank]
             height = max(cell.height for cell in cells)
             for cell in cells:
                 cell.y = top + height / 2
-            top += height + BELOW
+            top += height + ROW_GAP
 
     def _end(self, source: int, place: int) -> float:
-        """Where a wire comes down to its end."""
+        """The x where a wire reaches its target."""
         cell = self.cells[place]
         if (source, place) in self._lanes:
             return self._lanes[source, place]
@@ -177,7 +177,7 @@ class _Layout:
         )
 
     def _free_lane(self, source: int, cell: _Cell) -> float:
-        """To the right of all that stands between, and of the shortcuts there are."""
+        """To the right of all cells in between and of existing shortcuts."""
         first = -1 if source == ENTRY else self.cells[source].rank
         between = [other for other in self.cells if first < other.rank < cell.rank or other is cell]
         right = max(other.x + other.width / 2 for other in between)

@@ -1,6 +1,6 @@
-"""From a chart to files and to SVG inside a page. Matplotlib's object interface, no global state; layout by hand.
+"""Charts as files and as SVG inside a page. Matplotlib's object interface, no global state.
 
-Constrained layout and tight boxes draw everything twice and took half of a report's time; margins are known here.
+The layout is fixed: constrained layout and tight boxes draw everything twice and took half of a report's time.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from matplotlib.lines import Line2D
 from convoy.reporting.content import Chart, Panel, short, shortened
 from convoy.reporting.palette import INK, MUTED, PAPER, RULE, Look, by_variable
 
-WIDTH = 4.4  # inches of a panel: one on a phone, two beside each other on a screen; 10 pt stay readable on both
+WIDTH = 4.4  # inches per panel: one per row on a phone, two on a screen; 10 pt text is readable on both
 RIGHT = 0.22
-LETTERS_AN_INCH = 12
+LETTERS_PER_INCH = 12
 DPI = 200
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -62,7 +62,7 @@ STYLE: Any = {
 
 
 def inline_panels(chart: Chart, prefix: str) -> list[str]:
-    """One <svg> a panel for use inside HTML, its colours CSS variables, its ids unique under `prefix`."""
+    """One <svg> per panel for HTML: colours are CSS variables, ids begin with `prefix`."""
     panels = []
     for number, panel in enumerate(chart.panels):
         with style():
@@ -76,9 +76,9 @@ def inline_panels(chart: Chart, prefix: str) -> list[str]:
 
 
 def save_chart(chart: Chart, look: Look, folder: Path) -> None:
-    """figures/<name>.png and .svg: all panels, two beside each other, with the key below."""
+    """figures/<name>.png and .svg: all panels, two per row, with the legend below."""
     with style():
-        figure = _whole(chart, look)
+        figure = _all_panels(chart, look)
         save(figure, folder / f"{chart.name}.svg")
         save(figure, folder / f"{chart.name}.png")
 
@@ -93,32 +93,32 @@ def save(figure: Figure, path: Path) -> None:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The rc parameters of a report, and silence about glyphs that only the page's own fonts have."""
+    """The rc parameters of a report; no warnings about glyphs that only the fonts of the page have."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         yield
 
 
-def _whole(chart: Chart, look: Look) -> Figure:
+def _all_panels(chart: Chart, look: Look) -> Figure:
     columns = min(2, len(chart.panels))
     rows = [chart.panels[i : i + columns] for i in range(0, len(chart.panels), columns)]
-    key_columns = _key_columns(chart.key, columns * WIDTH)
-    line_key = wrap(chart.line_key, int(LETTERS_AN_INCH * (columns * WIDTH - 0.4)))
-    key_rows = math.ceil(len(chart.key) / key_columns) + len(line_key)
-    key_height = 0.24 * key_rows + (0.2 if key_rows else 0)
+    legend_columns = _legend_columns(chart.legend, columns * WIDTH)
+    line_legend = wrap(chart.line_legend, int(LETTERS_PER_INCH * (columns * WIDTH - 0.4)))
+    legend_rows = math.ceil(len(chart.legend) / legend_columns) + len(line_legend)
+    legend_height = 0.24 * legend_rows + (0.2 if legend_rows else 0)
     heights = [max(panel.height for panel in row) for row in rows]
-    width, height = columns * WIDTH, sum(heights) + key_height
+    width, height = columns * WIDTH, sum(heights) + legend_height
     figure = Figure(figsize=(width, height), facecolor=PAPER)
     top = height
     for row, row_height in zip(rows, heights, strict=True):
         for column, panel in enumerate(row):
             _place(figure, panel, left=column * WIDTH, top=top, size=(width, height))
         top -= row_height
-    for place, line in enumerate(reversed(line_key)):
+    for place, line in enumerate(reversed(line_legend)):
         figure.text(0.2 / width, (0.12 + 0.24 * place) / height, line, color=MUTED)
-    if chart.key:
-        bottom = (0.1 + 0.24 * len(line_key)) / height
-        _draw_key(figure, chart.key, look, key_columns, (0.1 / width, bottom))
+    if chart.legend:
+        bottom = (0.1 + 0.24 * len(line_legend)) / height
+        _draw_legend(figure, chart.legend, look, legend_columns, (0.1 / width, bottom))
     return figure
 
 
@@ -134,7 +134,7 @@ def _place(figure: Figure, panel: Panel, *, left: float, top: float, size: tuple
     )
     panel.draw(axes)
     if panel.title:
-        # From the panel's left edge, not the axes': there is more room for a long name.
+        # At the left edge of the panel, not of the axes: more room for a long name.
         axes.text(
             (0.1 - panel.left) / (WIDTH - panel.left - RIGHT),
             1 + 0.14 / (panel.height - panel.bottom - panel.top),
@@ -145,12 +145,12 @@ def _place(figure: Figure, panel: Panel, *, left: float, top: float, size: tuple
         )
 
 
-def _key_columns(labels: Sequence[str], width: float) -> int:
+def _legend_columns(labels: Sequence[str], width: float) -> int:
     longest = max(map(len, shortened(labels, 40)), default=1)
     return max(1, min(len(labels), int(width / (0.5 + 0.085 * longest))))
 
 
-def _draw_key(figure: Figure, labels: Sequence[str], look: Look, columns: int, corner: tuple[float, float]) -> None:
+def _draw_legend(figure: Figure, labels: Sequence[str], look: Look, columns: int, corner: tuple[float, float]) -> None:
     handles = [
         Line2D([], [], color=look.colour(label), marker=look.mark(label), linewidth=2, label=name)
         for label, name in zip(labels, shortened(labels, 40), strict=True)
@@ -169,15 +169,15 @@ def _svg(figure: Figure) -> str:
     return file.getvalue()
 
 
-def for_page(svg: str, prefix: str, about: str) -> str:
-    """An SVG file's text made fit for a page: no prologue, unique ids, the page's font and colours, any width."""
+def for_page(svg: str, prefix: str, label: str) -> str:
+    """SVG for a page: no prologue, unique ids, font and colours of the page, any width. `label`: for screen readers."""
     body = svg[svg.index("<svg") :]
     box = re.search(r'viewBox="([^"]+)"', body)
     assert box is not None
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", body[body.index(">") + 1 :], flags=re.S)
-    # Inside tags only: between them stand names, which are left as they are.
+    # Inside tags only: the text between them is names, which stay as they are.
     body = re.sub(r"<[^>]+>", lambda tag: _tag_for_page(tag.group(), prefix), body)
-    return f'<svg viewBox="{box.group(1)}" role="img" aria-label="{escape(about)}">{body}'
+    return f'<svg viewBox="{box.group(1)}" role="img" aria-label="{escape(label)}">{body}'
 
 
 def _tag_for_page(tag: str, prefix: str) -> str:

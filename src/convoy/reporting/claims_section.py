@@ -1,4 +1,4 @@
-"""What became of a report's claims: a row a claim, with the numbers behind its verdict."""
+"""The claims of a published report: one row per claim, with the numbers behind its verdict."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ VERBS = {
     Verdict.INCONCLUSIVE: ("is inconclusive", "are inconclusive"),
 }
 EXPLAINED = (
-    "Each claim is judged alone, by the 95 % interval of what it compares, seed by seed: it holds where the whole "
-    "interval is on its side of the limit, does not hold where the whole of it is on the other, and is inconclusive "
-    "where the interval contains the limit. What is counted, such as parameters, needs neither seeds nor interval."
+    "Each claim is judged alone, by the 95 % interval of the quantity it compares, paired by seed. It holds if the "
+    "interval is entirely on its side of the limit, does not hold if it is entirely on the other side, and is "
+    "inconclusive if the interval contains the limit. Counts, such as parameters, need neither seeds nor interval."
 )
 
 
-def claims(found: Sequence[Mapping[str, Any]]) -> Section | None:
-    """Of a finding's `claims`; None where there are none."""
-    if not found:
+def claims(judged: Sequence[Mapping[str, Any]]) -> Section | None:
+    """The section of `claims` in a finding; None without claims."""
+    if not judged:
         return None
     columns = (
         Column("Claim", numeric=False),
         Column("Verdict", numeric=False),
         Column("Measured", numeric=False),
         Column("n", "seeds"),
-        *((Column("Reduced to", numeric=False),) if any(claim["reduced"] for claim in found) else ()),
+        *((Column("Reduced to", numeric=False),) if any(claim["reduced"] for claim in judged) else ()),
     )
-    rows = tuple(_row(claim, reduced=len(columns) == 5) for claim in found)
-    return Section("The report's claims", (Table(columns, rows, f"{summary(found)} {EXPLAINED}"),))
+    rows = tuple(_row(claim, reduced=len(columns) == 5) for claim in judged)
+    return Section("Claims of the report", (Table(columns, rows, f"{summary(judged)} {EXPLAINED}"),))
 
 
-def summary(found: Sequence[Mapping[str, Any]]) -> str:
+def summary(judged: Sequence[Mapping[str, Any]]) -> str:
     """ "Of 10 claims 4 hold, 3 do not hold and 3 are inconclusive." """
-    if len(found) == 1:
-        return f"The one claim {VERBS[Verdict(found[0]['verdict'])][0]}."
-    counts = {verdict: sum(claim["verdict"] == verdict for claim in found) for verdict in VERBS}
-    told = [f"{n} {VERBS[verdict][n > 1]}" for verdict, n in counts.items() if n]
-    return f"Of {len(found)} claims {listed(told)}."
+    if len(judged) == 1:
+        return f"The one claim {VERBS[Verdict(judged[0]['verdict'])][0]}."
+    counts = {verdict: sum(claim["verdict"] == verdict for claim in judged) for verdict in VERBS}
+    parts = [f"{n} {VERBS[verdict][n > 1]}" for verdict, n in counts.items() if n]
+    return f"Of {len(judged)} claims {listed(parts)}."
 
 
 def _row(claim: Mapping[str, Any], *, reduced: bool) -> tuple[Cell, ...]:
@@ -57,7 +57,7 @@ def _row(claim: Mapping[str, Any], *, reduced: bool) -> tuple[Cell, ...]:
 
 
 def _seeds(claim: Mapping[str, Any]) -> str:
-    """Of the quantity that was judged; none where it was counted or not measured."""
+    """n of the judged quantity; empty if it was counted or not measured."""
     compared = claim.get("difference") or claim.get("ratio") or claim["a"]
     if not isinstance(compared, Mapping):
         return ""

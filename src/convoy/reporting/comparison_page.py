@@ -1,4 +1,4 @@
-"""The page of a comparison: which model is better, at what cost, how training went, and where they err."""
+"""The page of a comparison: accuracy, cost, training and errors of several models."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from convoy.reporting.reading import Groups, chance_levels, cleaned, distinct, e
 from convoy.runs import Study
 
 TILES = 12
-MOST_LINES = len(MODELS)  # models in one chart of curves: each has a colour of its own
-MOST_DOUBLE_LINES = 6  # where each has a dashed line as well
+MAX_LINES = len(MODELS)  # models in one chart of curves, so that colours are unique
+MAX_LINE_PAIRS = 6  # if each model has a solid and a dashed line
 
 
 def comparison_page(study: Study, folder: Path) -> Page:
@@ -29,13 +29,13 @@ def comparison_page(study: Study, folder: Path) -> Page:
     groups = of_study(study)
     means = {row["label"]: row["accuracy"]["mean"] for row in finding["rows"]}
     ranked = dict(sorted(groups.items(), key=lambda item: -means.get(item[0], -1.0)))
-    # Colours by the order of the command; where there are more models than colours, the best get one to themselves.
-    labels = tuple(groups if len(groups) <= MOST_LINES else ranked)
+    # Colours follow the order of the command. With more models than colours, the best models get unique ones.
+    labels = tuple(groups if len(groups) <= MAX_LINES else ranked)
     look = Look(labels)
     readings = every(groups)
-    what = "combinations" if "ablation" in finding else "models"
-    names = list(groups) if len(groups) <= 4 else [f"{len(groups)} {what}"]
-    shown: list[Section | None] = [
+    noun = "combinations" if "ablation" in finding else "models"
+    names = list(groups) if len(groups) <= 4 else [f"{len(groups)} {noun}"]
+    page_sections: list[Section | None] = [
         ablation(finding),
         _accuracy_and_cost(finding, ranked, look),
         _training(ranked, look),
@@ -50,7 +50,7 @@ def comparison_page(study: Study, folder: Path) -> Page:
         sentence=clean(finding["sentence"]),
         caveats=tuple(dict.fromkeys((*chance_levels(readings, finding["part"]), *map(clean, finding["caveats"])))),
         tables=(tables.comparison_table(finding, groups),),
-        sections=(*(section for section in shown if section), sections.how_it_was_made(groups, folder, commands)),
+        sections=(*(section for section in page_sections if section), sections.setup(groups, folder, commands)),
         labels=labels,
     )
 
@@ -66,7 +66,7 @@ def _accuracy_and_cost(finding: dict[str, Any], groups: Groups, look: Look) -> S
     blocks: list[Block] = [Chart("accuracy_bars", "Accuracy", (bars,), accuracy_.accuracy_caption(numbers))]
     blocks += [tables.pairs_table(finding)] if finding["pairs"] else []
     blocks += [tables.mcnemar_table(finding)] if finding["mcnemar"] else []
-    costs = [found for cost in accuracy_.COSTS if (found := accuracy_.cost_numbers(finding, cost))]
+    costs = [each for cost in accuracy_.COSTS if (each := accuracy_.cost_numbers(finding, cost))]
     if costs:
         blocks.append(_pareto(costs, tuple(bar.label for bar in numbers.bars), look))
     for name, cost in (("time_bars", "train_seconds"), ("parameter_bars", "parameters")):
@@ -79,27 +79,29 @@ def _accuracy_and_cost(finding: dict[str, Any], groups: Groups, look: Look) -> S
     return Section("Accuracy and cost" if costs else "Accuracy", tuple(blocks))
 
 
-def _pareto(costs: list[accuracy_.CostNumbers], key: tuple[str, ...], look: Look) -> Chart:
+def _pareto(costs: list[accuracy_.CostNumbers], legend: tuple[str, ...], look: Look) -> Chart:
     panels = tuple(
-        Panel(accuracy_.title(found.cost), partial(accuracy_.draw_cost, numbers=found, look=look)) for found in costs
+        Panel(accuracy_.title(cost.cost), partial(accuracy_.draw_cost, numbers=cost, look=look)) for cost in costs
     )
-    return Chart("pareto", "Accuracy against cost", panels, accuracy_.cost_caption(costs), key=key)
+    return Chart("pareto", "Accuracy against cost", panels, accuracy_.cost_caption(costs), legend=legend)
 
 
 def _training(groups: Groups, look: Look) -> Section | None:
-    """The same models and colours against epochs, batches and seconds; of many models the best."""
-    few = _best(groups, MOST_DOUBLE_LINES)
-    drawn = _best(groups, MOST_LINES)
-    charts = [(few, sections.curves(few, look)), (drawn, _selected_accuracy(drawn, look))]
-    charts += [(drawn, chart) for chart in _losses(drawn, look)]
-    told = tuple(
-        replace(chart, caption=f"{chart.caption} Of {len(groups)} models the {len(shown)} best are drawn.")
-        if len(shown) < len(groups)
+    """Curves by epoch, batch and second; of many models only the best."""
+    pairs_of_lines = _best(groups, MAX_LINE_PAIRS)
+    single_lines = _best(groups, MAX_LINES)
+    charts = [(pairs_of_lines, sections.curves(pairs_of_lines, look))]
+    charts += [
+        (single_lines, chart) for chart in (_selected_accuracy(single_lines, look), *_losses(single_lines, look))
+    ]
+    captioned = tuple(
+        replace(chart, caption=f"{chart.caption} Shown: the best {len(drawn)} of {len(groups)} models.")
+        if len(drawn) < len(groups)
         else chart
-        for shown, chart in charts
+        for drawn, chart in charts
         if chart
     )
-    return Section("Training", told) if told else None
+    return Section("Training", captioned) if captioned else None
 
 
 def _best(ranked: Groups, count: int) -> Groups:
@@ -107,16 +109,16 @@ def _best(ranked: Groups, count: int) -> Groups:
 
 
 def _selected_accuracy(groups: Groups, look: Look) -> Chart | None:
-    """On the part that chose the epoch, all models in the same axes, a point an epoch."""
+    """Accuracy by epoch on the part that selected the epoch, all models in the same axes."""
     metrics = {label: [r.metrics for r in group if r.metrics] for label, group in groups.items()}
     numbers = curves_.selected_accuracy(metrics)
     if numbers is None:
         return None
     part = numbers.curves[0].part
     panel = Panel("", partial(curves_.draw_curves, numbers=numbers, look=look), height=3.4, top=0.15)
-    key = tuple(curve.label for curve in numbers.curves)
+    legend = tuple(curve.label for curve in numbers.curves)
     title = f"{part.capitalize()} accuracy by epoch"
-    return Chart(f"{part}_accuracy", title, (panel,), curves_.selected_caption(numbers), key=key)
+    return Chart(f"{part}_accuracy", title, (panel,), curves_.selected_caption(numbers), legend=legend)
 
 
 def _losses(groups: Groups, look: Look) -> list[Chart]:
@@ -131,5 +133,5 @@ def _losses(groups: Groups, look: Look) -> list[Chart]:
 
 def _loss_chart(name: str, title: str, numbers: losses_.LossNumbers, axis: losses_.Axis, look: Look) -> Chart:
     panel = Panel("", partial(losses_.draw_losses, numbers=numbers, axis=axis, look=look), height=3.4, top=0.15)
-    key = tuple(line.label for line in numbers.lines)
-    return Chart(name, title, (panel,), losses_.losses_caption(numbers, axis), key=key)
+    legend = tuple(line.label for line in numbers.lines)
+    return Chart(name, title, (panel,), losses_.losses_caption(numbers, axis), legend=legend)

@@ -1,4 +1,4 @@
-"""What a report consists of, before it is HTML or Markdown: both are written from the same page."""
+"""The content of a report. HTML and Markdown are rendered from the same `Page`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
     from convoy.reporting.palette import Look
 
-# Control characters break XML; the bidirectional overrides let a hostile name reverse the text behind it.
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
+# Control characters break XML; the bidirectional overrides let a malicious name reverse the text after it.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 
 
 def clean(text: object) -> str:
-    """Names come from file names and from users: one line, no character that a page or an SVG cannot hold."""
-    return _UNFIT.sub(" ", str(text)).strip() or "(no name)"
+    """One line without characters that are invalid in HTML or SVG. Names come from file names and users."""
+    return _UNSAFE.sub(" ", str(text)).strip() or "(no name)"
 
 
 def clean_lines(text: str) -> str:
-    return "\n".join(_UNFIT.sub(" ", line).rstrip() for line in text.strip().split("\n"))
+    return "\n".join(_UNSAFE.sub(" ", line).rstrip() for line in text.strip().split("\n"))
 
 
 def short(text: str, length: int) -> str:
@@ -33,25 +33,24 @@ def short(text: str, length: int) -> str:
 
 
 def shortened(names: Sequence[str], length: int) -> list[str]:
-    """Names for a figure, each at most `length` long; where cutting their ends would make them alike, their common
-    beginning goes instead."""
+    """Names for a figure, each at most `length` long. Where truncated ends would be equal, the common prefix is cut."""
     cut = [short(name, length) for name in names]
     if len(set(cut)) == len(set(names)):
         return cut
-    common = len(os.path.commonprefix(list(names)))  # noqa: RUF071  by character is what is wanted
-    without = [short("…" + name[common:], length) for name in names]
-    if len(set(without)) == len(set(names)):
-        return without
-    return [f"{short(name, length - 4)} {place}" for place, name in enumerate(names, start=1)]
+    common = len(os.path.commonprefix(list(names)))  # noqa: RUF071  by character, on purpose
+    suffixes = [short("…" + name[common:], length) for name in names]
+    if len(set(suffixes)) == len(set(names)):
+        return suffixes
+    return [f"{short(name, length - 4)} {number}" for number, name in enumerate(names, start=1)]
 
 
 @dataclass(frozen=True)
 class Cell:
     text: str
-    note: str = ""  # the interval beside the number, or a unit
+    note: str = ""  # the interval of the number, or a unit
     bold: bool = False
     link: str = ""  # relative: a folder, or another report.html
-    key: str = ""  # a model's label: its mark stands before the text
+    model: str = ""  # label of the model whose mark precedes the text
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     title: str = ""
-    folded: str = ""  # a long one stays shut until its reader opens it; what it then says it holds
+    collapsed_title: str = ""  # a long table is collapsed under this line
 
 
 @dataclass(frozen=True)
@@ -84,22 +83,22 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    name: str  # of its files in figures/
+    name: str  # of the files in figures/
     title: str
     panels: tuple[Panel, ...]
     caption: str
-    key: tuple[str, ...] = ()  # labels of the models that its colours stand for
-    line_key: str = ""  # what a dashed and a solid line stand for
-    look: Look | None = None  # of the page that it was made for, where it is shown on another
+    legend: tuple[str, ...] = ()  # labels of models
+    line_legend: str = ""  # what dashed and solid lines mean
+    look: Look | None = None  # of the page that the chart was made for, if it is shown on another
 
 
 @dataclass(frozen=True)
 class Tile:
     image: np.ndarray  # uint8 [C, H, W]
     name: str = ""  # the class, predicted or true
-    sure: str = ""  # the prediction's confidence, "98 %"
-    wrong: str = ""  # the true class, where the prediction is not it
-    about: str = ""  # for those who do not see it
+    confidence: str = ""  # of the prediction, "98 %"
+    true_class: str = ""  # only where the prediction is wrong
+    alt: str = ""  # alternative text
 
 
 @dataclass(frozen=True)
@@ -108,11 +107,11 @@ class Strip:
 
     title: str
     tiles: tuple[Tile, ...]
-    key: str = ""
+    model: str = ""  # label of the model whose mark precedes the title
 
     @property
     def aspect(self) -> float:
-        """Width over height of its images, which are of one shape: a pair's is about 2."""
+        """Width / height of the images, which have one shape. Of a pair it is about 2."""
         return self.tiles[0].image.shape[2] / self.tiles[0].image.shape[1]
 
 
@@ -122,44 +121,44 @@ class Gallery:
     title: str
     strips: tuple[Strip, ...]
     caption: str
-    beside: bool = False  # the strips' titles stand beside them, as for the samples of a class
+    titles_left: bool = False  # strip titles to the left of the images, not above
 
 
 @dataclass(frozen=True)
 class Code:
     text: str
     title: str = ""
-    columns: bool = False  # short lines, many of them
+    columns: bool = False  # many short lines, in two columns
 
 
 @dataclass(frozen=True)
 class Prose:
-    """A paragraph, and behind it a way to another report."""
+    """A paragraph, with a link to another report after it."""
 
     text: str
-    link: str = ""  # relative, to its report.html
-    linked: str = ""  # the words that lead there
+    link: str = ""  # relative, to report.html
+    link_text: str = ""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture made of an SVG file's text, in the palette's light colours."""
+    """An SVG image in the light colours of the palette."""
 
-    name: str  # of its file in figures/
+    name: str  # of the file in figures/
     title: str
     svg: str
-    width: int  # pixels; it is not shown larger
+    width: int  # pixels; the maximum on a page
     caption: str
 
 
 @dataclass(frozen=True)
 class Points3D:
-    """Points in space, coloured by their height, or under a label in one colour. All arrays are [N]."""
+    """Points coloured by their height, or in one colour if they have a label. All arrays are [N]."""
 
     x: np.ndarray
     y: np.ndarray
     z: np.ndarray
-    text: tuple[str, ...] = ()  # one a point, shown where the pointer is
+    text: tuple[str, ...] = ()  # hover text of each point
     label: str = ""
 
 
@@ -167,12 +166,12 @@ class Points3D:
 class Surface3D:
     x: np.ndarray  # [M]
     y: np.ndarray  # [N]
-    z: np.ndarray  # [N, M]; a gap where it is not finite
+    z: np.ndarray  # [N, M]; a gap where not finite
 
 
 @dataclass(frozen=True)
 class Path3D:
-    """Points in their order, joined by lines. All arrays are [N]."""
+    """Points joined by lines in their order. All arrays are [N]."""
 
     x: np.ndarray
     y: np.ndarray
@@ -181,10 +180,10 @@ class Path3D:
 
 
 @dataclass(frozen=True)
-class Turnable:
-    """Something in space: a page lets its reader turn it; in print, in Markdown and in figures/ it stands still."""
+class Scene3D:
+    """A 3D figure: interactive on a page; a static image in print, in Markdown and in figures/."""
 
-    name: str  # of its files in figures/
+    name: str  # of the files in figures/
     title: str
     caption: str
     traces: tuple[Points3D | Surface3D | Path3D, ...]
@@ -192,7 +191,7 @@ class Turnable:
     log: tuple[bool, bool, bool] = (False, False, False)
 
 
-Block = Table | Chart | Gallery | Code | Prose | Drawing | Turnable
+Block = Table | Chart | Gallery | Code | Prose | Drawing | Scene3D
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,7 @@ class Page:
     title: str
     sentence: str
     caveats: tuple[str, ...]
-    tables: tuple[Table, ...]  # of the first screen
+    tables: tuple[Table, ...]  # above all sections
     sections: tuple[Section, ...]
-    labels: tuple[str, ...]  # of the models; their places decide their colours
-    alike: Mapping[str, str] = field(default_factory=dict)  # other names of models: each has its label's colour
+    labels: tuple[str, ...]  # of the models; the position decides the colour
+    aliases: Mapping[str, str] = field(default_factory=dict)  # other name of a model -> label whose colour it has

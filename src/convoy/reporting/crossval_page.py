@@ -45,12 +45,12 @@ def crossval_page(study: Study, folder: Path) -> Page:
     labels = tuple(dict.fromkeys((*curves, *groups)))
     look = Look(labels)
     readings = every(groups)
-    key_of = {reading.label: label for label, group in curves.items() for reading in group}
+    line_of = {reading.label: label for label, group in curves.items() for reading in group}
     by_fold = Section(
         "Accuracy by fold",
-        (_chart(finding, look, key_of), fold_table(finding, readings, folder, key_of)),
+        (_chart(finding, look, line_of), fold_table(finding, readings, folder, line_of)),
     )
-    shown = [by_fold, _training(curves, look), _errors(finding, readings)]
+    page_sections = [by_fold, _training(curves, look), _errors(finding, readings)]
     repeats = f" × {finding['repeats']} repeats" if finding["repeats"] > 1 else ""
     return Page(
         kicker=sections.kicker("Cross-validation", study.name, readings),
@@ -59,28 +59,28 @@ def crossval_page(study: Study, folder: Path) -> Page:
         caveats=tuple(clean(caveat) for caveat in finding["caveats"]),
         tables=(summary_table(finding),),
         sections=(
-            *(section for section in shown if section),
+            *(section for section in page_sections if section),
             sections.data(groups),
-            sections.how_it_was_made(groups, folder, [clean(study.table["command"])]),
+            sections.setup(groups, folder, [clean(study.table["command"])]),
         ),
         labels=labels,
     )
 
 
 def summary_table(finding: Mapping[str, Any]) -> Table:
-    """The mean over the folds with both intervals, and the share of all images that are right."""
+    """The mean over folds with both intervals, and the accuracy over all images."""
     corrected, naive = (Estimate.from_json(finding[key]) for key in ("accuracy", "naive"))
     columns = (Column("", numeric=False), Column("Accuracy", "%"), Column("Spread", "sd, points"), Column("n"))
     spread = Cell(f"{100 * (corrected.sd or 0):.2f}")
     rows = [
         (
-            Cell("mean of the folds, corrected interval", bold=True),
+            Cell("Mean over folds, corrected interval", bold=True),
             Cell(*corrected.parts(scale=100), bold=True),
             spread,
             Cell(str(corrected.n), "folds"),
         ),
         (
-            Cell("the same, plain t interval (too narrow)"),
+            Cell("Mean over folds, plain t interval (too narrow)"),
             Cell(*naive.parts(scale=100)),
             spread,
             Cell(str(naive.n), "folds"),
@@ -88,27 +88,27 @@ def summary_table(finding: Mapping[str, Any]) -> Table:
     ]
     for repeat, table in enumerate(finding["out_of_fold"], start=1):
         images = Estimate.from_json(table)
-        name = "all images out of fold" + (f", repeat {repeat}" if finding["repeats"] > 1 else "")
+        name = "All images, out of fold" + (f", repeat {repeat}" if finding["repeats"] > 1 else "")
         rows.append((Cell(name), Cell(*images.parts(scale=100)), Cell(""), Cell(f"{images.n:,}", "images")))
     note = (
-        "±: half-width of the 95 % interval, corrected for the images that folds share (Nadeau and Bengio 2003), "
-        "or not. All images: each by the network that had not seen it, with Wilson's 95 % interval over images; what "
-        "was said of each stands in oof.npz, in the study's folder."
+        "±: half-width of the 95 % interval. Corrected: for the training images that folds share (Nadeau and Bengio "
+        "2003). All images: each is classified by the network that was not trained on it; range: 95 % interval over "
+        "images (Wilson). oof.npz in the study folder holds the predictions."
     )
     return Table(columns, tuple(rows), note)
 
 
 def fold_table(
-    finding: Mapping[str, Any], readings: Sequence[Reading], folder: Path, key_of: Mapping[str, str]
+    finding: Mapping[str, Any], readings: Sequence[Reading], folder: Path, line_of: Mapping[str, str]
 ) -> Table:
-    """A row a fold."""
+    """One row per fold. `line_of`: label of a run -> label of its curve."""
     repeated = finding["repeats"] > 1
     columns = (
         Column("Fold", numeric=False),
         *((Column("Repeat"),) if repeated else ()),
         Column("Seed"),
         Column("Accuracy", "%"),
-        Column("Right", "of images"),
+        Column("Correct", "images"),
         Column("Trained on", "images"),
         Column("Inner validation", "images"),
         Column("Best epoch", "of epochs"),
@@ -119,7 +119,7 @@ def fold_table(
     for row, reading in zip(finding["rows"], readings, strict=True):
         path = os.path.relpath(reading.run.path.resolve(), folder.resolve()).replace(os.sep, "/")
         cells = [
-            Cell(f"{row['fold'] + 1} of {finding['folds']}", key=key_of[reading.label]),
+            Cell(f"{row['fold'] + 1} of {finding['folds']}", model=line_of[reading.label]),
             *([Cell(str(row["repeat"] + 1))] if repeated else []),
             Cell(str(row["seed"])),
             Cell(*Estimate.from_json(row["accuracy"]).parts(scale=100)),
@@ -131,11 +131,11 @@ def fold_table(
             Cell(clean(row["run"]), link=quote(path)),
         ]
         rows.append(tuple(cells))
-    return Table(columns, tuple(rows), "Ranges are 95 % intervals over the images of a fold (Wilson).", "Folds")
+    return Table(columns, tuple(rows), "Ranges: 95 % intervals over the images of a fold (Wilson).", "Folds")
 
 
 def curve_groups(groups: Groups) -> dict[str, list[Reading]]:
-    """A line a fold where there are colours enough, else a line a repeat."""
+    """One curve per fold if there are enough colours, else one per repeat."""
     readings = every(groups)
     if len(readings) <= len(MODELS):
         return dict(groups)
@@ -145,9 +145,9 @@ def curve_groups(groups: Groups) -> dict[str, list[Reading]]:
     return lines
 
 
-def _chart(finding: Mapping[str, Any], look: Look, key_of: Mapping[str, str]) -> Chart:
+def _chart(finding: Mapping[str, Any], look: Look, line_of: Mapping[str, str]) -> Chart:
     numbers = folds_.fold_numbers(finding)
-    panel = Panel("", partial(folds_.draw_folds, numbers=numbers, look=look, looks_like=key_of), height=3.6, top=0.12)
+    panel = Panel("", partial(folds_.draw_folds, numbers=numbers, look=look, line_of=line_of), height=3.6, top=0.12)
     return Chart("cv_accuracy", "Accuracy", (panel,), folds_.folds_caption(numbers))
 
 
@@ -157,12 +157,14 @@ def _training(curves: Groups, look: Look) -> Section | None:
 
 
 def _errors(finding: Mapping[str, Any], readings: Sequence[Reading]) -> Section | None:
-    """Confusions out of fold, the most confused pairs, and the hardest images of all folds."""
+    """Out-of-fold confusion matrix, most confused pairs, hardest images of all folds."""
     scores = [reading.scores["fold"] for reading in readings]
     if not all("confusion" in score for score in scores):
         return None
     label = clean(finding["label"])
-    numbers = classes_.confusion_numbers(label, readings[0].classes, scores)._replace(runs=1)  # no two of one image
+    numbers = classes_.confusion_numbers(label, readings[0].classes, scores)._replace(
+        runs=1
+    )  # each image is counted once
     chart = sections.confusion_chart([numbers], named=False)
     blocks: list[Block] = [chart]
     worst = numbers.worst(sections.CONFUSED_PAIRS)
@@ -170,19 +172,19 @@ def _errors(finding: Mapping[str, Any], readings: Sequence[Reading]) -> Section 
         blocks.append(tables.confused_table({label: worst}))
     tiles = hardest(readings)
     if tiles:
-        wrong = sum(bool(tile.wrong) for tile in tiles)
+        wrong = sum(bool(tile.true_class) for tile in tiles)
         caption = (
-            f"The images with the highest loss out of fold: {wrong} of these {len(tiles)} are misread by the network "
-            "that had not seen them. Red: what it says; below it the true class."
+            f"The {len(tiles)} images with the highest out-of-fold loss; {wrong} are misclassified. Red: a wrong "
+            "prediction, with the true class below."
         )
         blocks.append(Gallery("hardest", "Hardest images", (Strip("", tiles),), caption))
-    return Section("Where it errs, out of fold", tuple(blocks))
+    return Section("Out-of-fold errors", tuple(blocks))
 
 
 def hardest(readings: Sequence[Reading]) -> tuple[Tile, ...]:
-    """Of all folds the images with the highest cross-entropy, each once; none where the runs hold no images."""
+    """The images of all folds with the highest cross-entropy, each once; empty if the runs hold no images."""
     keys = ("images", "labels", "predicted", "confidence")
-    found: list[dict[str, np.ndarray]] = []
+    folds: list[dict[str, np.ndarray]] = []
     for reading in readings:
         gallery, predictions = reading.gallery, reading.run.predictions
         if "hardest_images" not in gallery or "fold_logits" not in predictions:
@@ -193,10 +195,10 @@ def hardest(readings: Sequence[Reading]) -> tuple[Tile, ...]:
         total = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
         loss = np.nan_to_num(total - logits[np.arange(len(labels)), labels], nan=np.inf)
         arrays = {key: gallery[f"hardest_{key}"] for key in keys}
-        found.append({**arrays, "loss": loss, "index": predictions["fold_index"][places]})
-    joined = {name: np.concatenate([arrays[name] for arrays in found]) for name in found[0]}
+        folds.append({**arrays, "loss": loss, "index": predictions["fold_index"][places]})
+    joined = {name: np.concatenate([arrays[name] for arrays in folds]) for name in folds[0]}
     order = np.argsort(-joined["loss"], kind="stable")
-    _, firsts = np.unique(joined["index"][order], return_index=True)  # a repeat may find an image hard as well
+    _, firsts = np.unique(joined["index"][order], return_index=True)  # an image can be hard in several repeats
     chosen = order[np.sort(firsts)[:HARDEST]]
     images, labels, predicted, confidence, index = (joined[name][chosen] for name in (*keys, "index"))
     return prediction_tiles(images, labels, predicted, confidence, readings[0].classes, index)

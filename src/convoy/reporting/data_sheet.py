@@ -1,4 +1,4 @@
-"""The page of a data set: data-sheet.html, with data-sheet.json and duplicates.csv beside it."""
+"""The page of a data set: data-sheet.html, with data-sheet.json and duplicates.csv next to it."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from convoy.reporting.content import (
 )
 from convoy.reporting.tables import facts_table
 
-MANY_CLASSES = 25  # from here on the table of the classes is folded
-PICTURED_CLASSES = 100
+MANY_CLASSES = 25  # with as many, the table of classes is collapsed
+MAX_PICTURED_CLASSES = 100
 Facts = Mapping[str, Any]  # as convoy.data.sheet makes them
 Arrays = Mapping[str, np.ndarray]
 
 
 def write_data_sheet(facts: Facts, arrays: Arrays, made: Facts, folder: Path) -> Path:
-    """data-sheet.html, data-sheet.md, data-sheet.json, duplicates.csv and figures/; the path of the page."""
+    """Writes data-sheet.html, .md and .json, duplicates.csv and figures/; returns the path of data-sheet.html."""
     write_json(folder / "data-sheet.json", {**facts, "made": dict(made)})
     write_bytes(folder / "duplicates.csv", _all_pairs(facts, arrays).encode())
     return render.write(data_sheet_page(facts, arrays, made), folder, "data-sheet")
@@ -48,52 +48,52 @@ def write_data_sheet(facts: Facts, arrays: Arrays, made: Facts, folder: Path) ->
 
 def data_sheet_page(facts: Facts, arrays: Arrays, made: Facts) -> Page:
     classes = [clean(name) for name in facts["classes"]]
-    made_of = [
+    origin = [
         (title, str(made[key])) for key, title in (("convoy", "Convoy"), ("date", "Date"), ("command", "Command"))
     ]
     return Page(
-        kicker="Data sheet · every image is read, the test images too; nothing is trained",
+        kicker="Data sheet · of all images, including test images; nothing is trained",
         title=clean(facts["name"]),
         sentence=words.sentence(facts),
         caveats=tuple(words.caveats(facts)),
         tables=(_table(words.parts_rows(facts), words.PARTS_NOTE),),
         sections=(
             Section("Images", tuple(_pictures(arrays, classes))),
-            Section("Classes and levels", tuple(_numbers(arrays, classes, facts))),
+            Section("Classes and pixel values", tuple(_numbers(arrays, classes, facts))),
             Section("Duplicates", tuple(_duplicates(arrays, classes, facts))),
-            Section("What it is", (facts_table("", [*words.about(facts), *made_of]),)),
+            Section("About", (facts_table("", [*words.about(facts), *origin]),)),
         ),
         labels=(),
     )
 
 
-def _table(rows: Sequence[Mapping[str, str]], note: str = "", folded: str = "") -> Table:
-    """The first column is of words, the others of numbers; a unit stands in brackets behind its title."""
+def _table(rows: Sequence[Mapping[str, str]], note: str = "", collapsed_title: str = "") -> Table:
+    """The first column is text, the others are numbers; a title may end with a unit in brackets."""
     titles = [title.removesuffix(")").partition(" (") for title in rows[0]]
-    columns = tuple(Column(title, unit, numeric=place > 0) for place, (title, _, unit) in enumerate(titles))
-    return Table(columns, tuple(tuple(map(Cell, row.values())) for row in rows), note, folded=folded)
+    columns = tuple(Column(title, unit, numeric=index > 0) for index, (title, _, unit) in enumerate(titles))
+    return Table(columns, tuple(tuple(map(Cell, row.values())) for row in rows), note, collapsed_title=collapsed_title)
 
 
 def _pictures(arrays: Arrays, classes: Sequence[str]) -> list[Block]:
-    shown = classes[:PICTURED_CLASSES]
-    cut = f" The first {len(shown)} of {len(classes)} classes." if len(shown) < len(classes) else ""
+    shown = classes[:MAX_PICTURED_CLASSES]
+    cut = f" Shown: the first {len(shown)} of {len(classes)} classes." if len(shown) < len(classes) else ""
     samples = images_.sample_strips(arrays, shown)
-    beside = len(samples) > 1
-    told = f"Training images, drawn at random, {'a row a class' if beside else 'one a class'}. "
+    titles_left = len(samples) > 1
+    caption = f"Random training images, {'one row' if titles_left else 'one'} per class. "
     in_shown = arrays["samples_labels"] < len(shown)
-    told += images_.brightness({key: arrays[key][in_shown] for key in ("samples_images", "samples_labels")}, shown)
+    caption += images_.brightness({key: arrays[key][in_shown] for key in ("samples_images", "samples_labels")}, shown)
     means = tuple(
-        Tile(image, classes[label], about=f"the mean of {classes[label]}")
+        Tile(image, classes[label], alt=f"the mean of {classes[label]}")
         for image, label in zip(arrays["means_images"], arrays["means_labels"].tolist(), strict=True)
         if label < len(shown)
     )
     return [
-        Gallery("samples", "Samples", samples, told + cut, beside=beside),
+        Gallery("samples", "Samples", samples, caption + cut, titles_left=titles_left),
         Gallery(
             "means",
             "Mean images",
             (Strip("", means),),
-            "The mean of all training images of a class: sharp where they agree, a grey cloud where they do not." + cut,
+            "Mean of all training images of each class: sharp where they agree, grey where they differ." + cut,
         ),
     ]
 
@@ -109,8 +109,8 @@ def _numbers(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Block
     rows = words.classes_rows(facts)
     return [
         Chart("balance", "Class balance", (bars,), classes_.balance_caption(balance)),
-        _table(rows, folded=f"All {len(rows)} classes" if len(rows) >= MANY_CLASSES else ""),
-        Chart("levels", "Levels of the pixels", (lines,), levels_.levels_caption(levels)),
+        _table(rows, collapsed_title=f"All {len(rows)} classes" if len(rows) >= MANY_CLASSES else ""),
+        Chart("levels", "Pixel values", (lines,), levels_.levels_caption(levels)),
     ]
 
 
@@ -119,8 +119,8 @@ def _duplicates(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Bl
     pairs = {key: arrays[f"pairs_{key}"][arrays["pictured"]] for key in ("kind", "part", "index", "label")}
     differ = pairs["label"][:, 0] != pairs["label"][:, 1]
     parts = list(facts["parts"])
-    rows = words.most_telling_first(facts)
-    groups = [("pairs-two-labels", "Pairs with two labels", rows, differ)]
+    rows = words.between_parts_first(facts)
+    groups = [("pairs-two-labels", "Pairs with different labels", rows, differ)]
     for row in rows:
         here = ~differ & (pairs["part"] == [parts.index(part) for part in row["parts"]]).all(axis=1)
         groups.append(("-".join(["pairs", *row["parts"]]), f"Pairs {words.between(*row['parts'])}", [row], here))
@@ -136,10 +136,10 @@ def _duplicates(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Bl
 def _pair(
     images: np.ndarray, pairs: Mapping[str, np.ndarray], place: int, classes: Sequence[str], parts: Sequence[str]
 ) -> Tile:
-    """Both images beside each other, nothing between them."""
+    """Both images next to each other."""
     picture = images_.mosaic([Tile(image) for image in images], gap=max(1, images.shape[2] // 14))
     names = [classes[label] for label in pairs["label"][place]]
-    told = [
+    sources = [
         f"{parts[part]} {index} ({name})"
         for part, index, name in zip(pairs["part"][place], pairs["index"][place], names, strict=True)
     ]
@@ -147,7 +147,7 @@ def _pair(
         picture.transpose(2, 0, 1),
         " | ".join(dict.fromkeys(names)),
         "same pixels" if pairs["kind"][place] == 0 else "",
-        about=" and ".join(told),
+        alt=" and ".join(sources),
     )
 
 

@@ -1,4 +1,4 @@
-"""How accurate, and at what cost: a bar per model and the plots of accuracy against cost."""
+"""Accuracy of each model, and accuracy against cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convoy.reporting import ticks
 from convoy.reporting.content import shortened
 from convoy.reporting.figures_profile import CostBars
 from convoy.reporting.palette import MUTED, PAPER, Look
-from convoy.reporting.quantities import compact, listed, plain
+from convoy.reporting.quantities import listed
 from convoy.stats import Estimate
 
 BAR_INCHES = 0.52
@@ -24,19 +24,19 @@ COSTS = {
 
 
 class Bar(NamedTuple):
-    """Percent."""
+    """In percent."""
 
     label: str
     mean: float
     low: float
     high: float
-    points: tuple[float, ...]  # one a seed
+    points: tuple[float, ...]  # one per seed
 
 
 class AccuracyNumbers(NamedTuple):
     metric: str
     bars: tuple[Bar, ...]
-    over_images: bool  # intervals over images (one seed) in place of seeds
+    over_images: bool  # intervals are over images (one seed), not over seeds
 
 
 class CostPoint(NamedTuple):
@@ -51,11 +51,11 @@ class CostNumbers(NamedTuple):
     metric: str
     cost: str  # a key of COSTS
     points: tuple[CostPoint, ...]
-    best: tuple[str, ...]  # the Pareto front: no other model is as cheap and as accurate
+    best: tuple[str, ...]  # labels on the Pareto front: no other model is as cheap and as accurate
 
 
 def accuracy_numbers(finding: Mapping[str, Any], by_seed: Mapping[str, Sequence[float]]) -> AccuracyNumbers:
-    """Bars from the highest mean down. `by_seed` holds each label's accuracies as fractions."""
+    """Bars from the highest mean down. `by_seed`: label -> accuracies as fractions."""
     bars, kinds = [], set()
     for row in finding["rows"]:
         estimate = Estimate.from_json(row["accuracy"])
@@ -94,18 +94,8 @@ def draw_accuracy(axes: Axes, numbers: AccuracyNumbers, look: Look) -> None:
 
 
 def accuracy_caption(numbers: AccuracyNumbers) -> str:
-    over = "the images, from one seed" if numbers.over_images else "seeds"
-    how = f"Stroke: mean; bar: 95 % interval over {over}; small marks: single seeds. The axis does not begin at 0."
-    first, last = numbers.bars[0], numbers.bars[-1]
-    if len(numbers.bars) == 1:
-        return f"{first.label} reaches {first.mean:.2f} %. {how}"
-    widest = max((bar.high - bar.low) / 2 for bar in numbers.bars)
-    spread = first.mean - last.mean
-    against = "more" if spread > widest else "less"
-    return (
-        f"From {last.label} ({last.mean:.2f} %) up to {first.label} ({first.mean:.2f} %) it is {spread:.2f} points, "
-        f"{against} than the widest interval's half-width ({widest:.2f} points). {how}"
-    )
+    over = "images, from one seed" if numbers.over_images else "seeds"
+    return f"Stroke: mean; bar: 95 % interval over {over}; small marks: single seeds. The axis does not begin at 0."
 
 
 def title(cost: str) -> str:
@@ -114,7 +104,7 @@ def title(cost: str) -> str:
 
 
 def cost_numbers(finding: Mapping[str, Any], cost: str) -> CostNumbers | None:
-    """None where no two models have this cost."""
+    """None if fewer than two models have this cost."""
     points = []
     for row in finding["rows"]:
         value, _ = _cost(row, cost)
@@ -130,17 +120,17 @@ def cost_numbers(finding: Mapping[str, Any], cost: str) -> CostNumbers | None:
 
 
 def cost_bars(finding: Mapping[str, Any], cost: str) -> CostBars | None:
-    """The models with this cost, the highest mean accuracy first; None where they are fewer than two."""
+    """The models with this cost, highest mean accuracy first; None if fewer than two."""
     ranked = sorted(finding["rows"], key=lambda row: -row["accuracy"]["mean"])
-    known = [(row["label"], value, span) for row in ranked for value, span in [_cost(row, cost)] if value is not None]
-    if len(known) < 2:
+    costs = [(row["label"], value, span) for row in ranked for value, span in [_cost(row, cost)] if value is not None]
+    if len(costs) < 2:
         return None
-    labels, values, spans = zip(*known, strict=True)
+    labels, values, spans = zip(*costs, strict=True)
     return CostBars(*COSTS[cost], labels, values, spans)
 
 
 def _cost(row: Mapping[str, Any], cost: str) -> tuple[float | None, tuple[float, float] | None]:
-    """The value, and its interval where it is an estimate that has one."""
+    """The value, and its interval if it is an estimate with one."""
     value = row.get(cost)
     if not isinstance(value, Mapping):
         return value, None
@@ -174,39 +164,18 @@ def _front(numbers: CostNumbers) -> list[CostPoint]:
 
 
 def cost_caption(panels: Sequence[CostNumbers]) -> str:
-    """Names the models that nothing beats in both respects; costs of one front stand in one sentence."""
-    alike: dict[tuple[str, ...], list[CostNumbers]] = {}
-    level = [numbers for numbers in panels if len({point.cost for point in numbers.points}) == 1]
-    for numbers in (numbers for numbers in panels if numbers not in level):
-        alike.setdefault(tuple(point.label for point in _front(numbers)), []).append(numbers)
-    told = []
-    for front, group in alike.items():
-        names = f"In {listed([COSTS[numbers.cost][0] for numbers in group])},"
-        if len(front) == 1:
-            told.append(f"{names} none is cheaper than {front[0]}, and none has a higher mean.")
-            continue
-        named = [_step(point, group) for point in _front(group[0])]
-        steps = ", ".join(named) if len(named) <= 4 else f"{len(named)} steps from {named[0]} to {named[-1]}"
-        told.append(f"{names} each gain in accuracy costs more: {steps}{_beaten(group[0])}.")
-    if level:
-        told.append(f"In {listed([COSTS[numbers.cost][0] for numbers in level])}, all are alike.")
-    how = "Up and to the left is better; the grey line joins Pareto's front: no other model is at least as good in both"
+    """Names the models on the Pareto front; costs with the same front share a sentence."""
+    by_front: dict[tuple[str, ...], list[str]] = {}
+    equal = [COSTS[numbers.cost][0] for numbers in panels if len({point.cost for point in numbers.points}) == 1]
+    for numbers in panels:
+        if COSTS[numbers.cost][0] not in equal:
+            front = tuple(point.label for point in _front(numbers))
+            by_front.setdefault(front, []).append(COSTS[numbers.cost][0])
+    sentences = [f"Pareto front in {listed(costs)}: {', '.join(front)}." for front, costs in by_front.items()]
+    if equal:
+        sentences.append(f"All models are equal in {listed(equal)}.")
     hollow = "; hollow: not on it" if any(len(numbers.best) < len(numbers.points) for numbers in panels) else ""
-    return " ".join([*told, f"{how}{hollow}. Strokes: 95 % intervals of the accuracy."])
-
-
-def _step(point: CostPoint, group: Sequence[CostNumbers]) -> str:
-    unit = COSTS[group[0].cost][1]
-    cost = f"{plain(point.cost)} {unit}, " if unit else f"{compact(point.cost)}, "
-    return f"{point.label} ({cost if len(group) == 1 else ''}{point.accuracy:.2f} %)"
-
-
-def _beaten(numbers: CostNumbers) -> str:
-    others = [point.label for point in numbers.points if point.label not in numbers.best]
-    if not others:
-        return ""
-    who = listed(others) if len(others) <= 3 else f"{len(others)} others"
-    return f"; {who} cost{'s' if len(others) == 1 else ''} no less and score{'s' if len(others) == 1 else ''} no more"
+    return " ".join([*sentences, f"Grey line: Pareto front{hollow}. Vertical lines: 95 % intervals of the accuracy."])
 
 
 def _dominates(other: CostPoint, point: CostPoint) -> bool:
@@ -215,7 +184,7 @@ def _dominates(other: CostPoint, point: CostPoint) -> bool:
 
 
 def _limits(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Axis limits in percent, with room, hardly past what an accuracy can be: a t interval knows no such bounds."""
+    """Axis limits in percent with a margin, cut near 0 and 100, which a t interval can exceed."""
     low, high = min(low for low, _ in spans), max(high for _, high in spans)
     room = max(0.05, 0.06 * (high - low))
     return max(-1.0, low - room), min(100.0 + min(room, 1.0), high + room)

@@ -1,4 +1,4 @@
-"""Where a network errs: confusion matrices, recall by class, the balance of classes."""
+"""Confusion matrices, recall by class, class balance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convoy.reporting.content import clean, shortened
 from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, WASH
 from convoy.stats import wilson
 
-MANY_CLASSES = 20  # from here on a matrix is an image without numbers, and charts show the extremes only
+MANY_CLASSES = 20  # with more, a matrix is an image without numbers, and charts show only the lowest
 NAME_LENGTH = 12
 
 
@@ -23,11 +23,11 @@ class Confused(NamedTuple):
     true: str
     predicted: str
     images: int
-    of: int  # images of the true class
+    total: int  # images of the true class
 
     @property
     def percent(self) -> float:
-        return 100 * self.images / max(1, self.of)
+        return 100 * self.images / max(1, self.total)
 
 
 class ConfusionNumbers(NamedTuple):
@@ -38,12 +38,12 @@ class ConfusionNumbers(NamedTuple):
 
     @property
     def shares(self) -> np.ndarray:
-        """Fractions of each true class."""
+        """As fractions of the true class."""
         return self.counts / np.maximum(1, self.counts.sum(1, keepdims=True))
 
     @property
     def errors(self) -> np.ndarray:
-        """The shares with the diagonal, the right answers, set to 0."""
+        """The shares with the diagonal (correct predictions) set to 0."""
         return self.shares * (1 - np.eye(len(self.classes)))
 
     def worst(self, number: int) -> list[Confused]:
@@ -71,23 +71,23 @@ class BalanceNumbers(NamedTuple):
 
 
 def class_names(classes: Sequence[str]) -> list[str]:
-    """As the axes of a figure show them."""
+    """Shortened for the axes of a figure."""
     return shortened(classes, NAME_LENGTH)
 
 
 def confusion_numbers(label: str, classes: Sequence[str], scores: Sequence[Mapping[str, Any]]) -> ConfusionNumbers:
-    """`scores` are those of one part, a run each."""
+    """`scores`: of one part, one per run."""
     counts = np.sum([np.array(score["confusion"], dtype=int) for score in scores], axis=0)
     return ConfusionNumbers(label, tuple(classes), counts, len(scores))
 
 
 def draw_confusion(axes: Axes, numbers: ConfusionNumbers, scale: float) -> None:
-    """Errors by the depth of one colour, which reaches its end at `scale`; the diagonal is grey and apart from it.
+    """Errors as opacity of one colour, full at the share `scale`; the diagonal is grey.
 
-    The depth is opacity, so that the same drawing is right on a light and on a dark page.
+    Opacity makes the same drawing correct on a light and on a dark page.
     """
     k = len(numbers.classes)
-    depth = np.sqrt(np.clip(numbers.errors / max(scale, 1e-9), 0, 1))  # the root: small errors stay visible
+    depth = np.sqrt(np.clip(numbers.errors / max(scale, 1e-9), 0, 1))  # square root: small errors stay visible
     axes.set_xlim(-0.5, k - 0.5)
     axes.set_ylim(k - 0.5, -0.5)
     axes.set_aspect("equal", anchor="N")
@@ -126,7 +126,7 @@ def _draw_cells(axes: Axes, numbers: ConfusionNumbers, depth: np.ndarray) -> Non
 
 
 def _draw_as_image(axes: Axes, depth: np.ndarray) -> None:
-    """One picture: a hundred classes would be ten thousand shapes. Mid-tone, so that it shows on dark as well."""
+    """As one image: a hundred classes would be ten thousand shapes. A mid-tone is visible on dark pages too."""
     k = len(depth)
     pixels = np.empty((k, k, 4))
     pixels[..., :3] = to_rgb("#d1691f")
@@ -136,28 +136,15 @@ def _draw_as_image(axes: Axes, depth: np.ndarray) -> None:
 
 
 def confusion_caption(panels: Sequence[ConfusionNumbers]) -> str:
-    told = []
-    for numbers in panels:
-        worst = numbers.worst(1)
-        if worst:
-            pair = worst[0]
-            told.append(
-                f"{numbers.label} takes {pair.true} for {pair.predicted} most often ({pair.percent:.1f} % of them)"
-            )
-        else:
-            told.append(f"{numbers.label} makes no error")
-    if len(told) > 4:
-        told = [*told[:4], "the other matrices are read in the same way"]
     runs = max(numbers.runs for numbers in panels)
     summed = f", summed over {runs} seeds" if runs > 1 else ""
-    many = len(panels[0].classes) > MANY_CLASSES
     cells = (
-        "The stronger the colour, the more errors"
-        if many
-        else f"Colour: errors, with their number{summed}; grey: percent of the class that is right"
+        f"Coloured cells: misclassified images{summed}; grey: diagonal"
+        if len(panels[0].classes) > MANY_CLASSES
+        else f"Coloured cells: number of misclassified images{summed}; grey: recall (%)"
     )
-    scale = "The colour grows with the root, so that rare errors show"
-    return f"{'; '.join(told)}. {cells}. {scale}{', on one scale for all' if len(panels) > 1 else ''}."
+    scale = ", same scale for all panels" if len(panels) > 1 else ""
+    return f"{cells}. Colour scale: square root of the share of the true class{scale}."
 
 
 def confusion_scale(panels: Sequence[ConfusionNumbers]) -> float:
@@ -165,7 +152,7 @@ def confusion_scale(panels: Sequence[ConfusionNumbers]) -> float:
 
 
 def recall_numbers(score: Mapping[str, Any]) -> tuple[ClassRecall, ...]:
-    """The share of each class that is right, lowest first, with Wilson's interval."""
+    """Recall of each class with Wilson's interval, lowest first."""
     confusion = np.array(score["confusion"], dtype=int)
     recalls = []
     for place, entry in enumerate(score["per_class"]):
@@ -192,17 +179,12 @@ def draw_recall(axes: Axes, numbers: Sequence[ClassRecall], colour: str) -> None
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("images of the class that are right (%)")
+    axes.set_xlabel("recall (%)")
 
 
 def recall_caption(numbers: Sequence[ClassRecall]) -> str:
-    low, high = numbers[0], numbers[-1]
     cut = f" Shown: the {MANY_CLASSES} lowest of {len(numbers)} classes." if len(numbers) > MANY_CLASSES else ""
-    apart = "the intervals lie apart" if low.high < high.low else "the intervals overlap"
-    return (
-        f"{low.name} is the hardest class ({low.recall:.1f} %), {high.name} the easiest ({high.recall:.1f} %); "
-        f"{apart}. Bars: 95 % intervals over the images of the class.{cut}"
-    )
+    return f"Marks: recall; bars: 95 % intervals over the images of the class (Wilson).{cut}"
 
 
 def balance_numbers(data: Mapping[str, Any], classes: Sequence[str]) -> BalanceNumbers:
@@ -213,7 +195,7 @@ def balance_numbers(data: Mapping[str, Any], classes: Sequence[str]) -> BalanceN
 
 
 def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
-    """Shares, not counts: parts of different size can be compared."""
+    """Shares, not counts, so that parts of different size are comparable."""
     k = len(numbers.classes)
     small = 1 if k <= 5 * MANY_CLASSES else 0.25
     marks = {

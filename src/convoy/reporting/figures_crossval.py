@@ -1,4 +1,4 @@
-"""Accuracy by fold, and the curves of the folds."""
+"""Accuracy by fold; caption of the curves of the folds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
 from convoy.reporting.content import clean
-from convoy.reporting.figures_curves import CurveNumbers
+from convoy.reporting.figures_curves import TRAINING_VALUES, CurveNumbers
 from convoy.reporting.palette import INK, MUTED, Look
 from convoy.stats import Estimate
 
@@ -51,8 +51,8 @@ def _percent(estimate: Estimate) -> tuple[float, float]:
     return 100 * estimate.low, 100 * estimate.high
 
 
-def draw_folds(axes: Axes, numbers: FoldNumbers, look: Look, looks_like: Mapping[str, str]) -> None:
-    """`looks_like` gives the label whose colour and mark a point has."""
+def draw_folds(axes: Axes, numbers: FoldNumbers, look: Look, line_of: Mapping[str, str]) -> None:
+    """`line_of`: label of a point -> label whose colour and mark it has."""
     low = min(numbers.corrected[0], *(point.low for point in numbers.points))
     high = max(numbers.corrected[1], *(point.high for point in numbers.points))
     margin = 0.06 * max(high - low, 0.5)
@@ -64,7 +64,7 @@ def draw_folds(axes: Axes, numbers: FoldNumbers, look: Look, looks_like: Mapping
         axes.axhline(edge, color=INK, linewidth=1, linestyle=(0, (2, 2)))
     for point in numbers.points:
         place = point.fold + 0.6 * ((point.repeat - 0.5) / numbers.repeats - 0.5)
-        label = looks_like[point.label]
+        label = line_of[point.label]
         axes.plot((place, place), (point.low, point.high), color=look.colour(label), alpha=0.45, linewidth=2.5)
         axes.plot(
             place, point.accuracy, look.mark(label), color=look.colour(label), markersize=7, markeredgewidth=0,
@@ -73,38 +73,22 @@ def draw_folds(axes: Axes, numbers: FoldNumbers, look: Look, looks_like: Mapping
     if numbers.folds <= 12:
         axes.set_xticks(range(1, numbers.folds + 1))
     else:
-        ticks.whole_numbers(axes.xaxis, 10)
+        ticks.integers(axes.xaxis, 10)
     axes.grid(False, axis="x")
     axes.set_xlabel("scored fold")
     axes.set_ylabel("accuracy (%)")
 
 
 def folds_caption(numbers: FoldNumbers) -> str:
-    least, most = (choose(numbers.points, key=lambda point: point.accuracy) for choose in (min, max))
-    apart = most.low > least.high
-    beside = " (its repeats beside each other)" if numbers.repeats > 1 else ""
-    half, naive = ((high - low) / 2 for low, high in (numbers.corrected, numbers.naive))
+    repeats = ", repeats next to each other" if numbers.repeats > 1 else ""
     return (
-        f"From {least.accuracy:.2f} % ({least.label}) to {most.accuracy:.2f} % ({most.label}), "
-        f"whose intervals over images {'lie apart' if apart else 'overlap'}. Marks: a fold{beside}, with "
-        f"the 95 % interval over its images; line: the mean, {numbers.mean:.2f} %; band: its corrected 95 % interval, "
-        f"± {half:.2f} points; dashed: the plain t interval, ± {naive:.2f}, too narrow because folds share images. "
+        f"Marks: folds (n = {numbers.folds}{repeats}) with 95 % intervals over their images. Line: mean; band: its "
+        "corrected 95 % interval; dashed: the plain t interval, too narrow because folds share training images. "
         "The axis does not begin at 0."
     )
 
 
 def fold_curves_caption(accuracy: CurveNumbers) -> str:
-    """Where the inner validation ends, from the worst to the best; that the scored folds are not in it."""
-    inner = [curve for curve in accuracy.curves if curve.part != "train"]
-    shown, name = (inner, "Inner validation") if inner else (list(accuracy.curves), "Training")
-    least, most = (choose(shown, key=lambda curve: curve.mean[-1]) for choose in (min, max))
-    ends = (
-        f"at {most.mean[-1]:.2f} % on average"
-        if len(shown) == 1
-        else f"between {least.mean[-1]:.2f} % ({least.label}) and {most.mean[-1]:.2f} % ({most.label})"
-    )
-    bands = " Bands span the folds." if accuracy.seeds > 1 else ""
-    return (
-        f"{name} accuracy ends {ends}.{bands} The scored folds are not in this figure: each was looked at once, after "
-        "its training. Training values are taken during the epoch, augmentation and dropout on."
-    )
+    """The scored folds are not in the figure."""
+    bands = "Lines: means; bands: range over folds. " if accuracy.seeds > 1 else ""
+    return f"{bands}The scored folds are not shown: each is scored once, after training. {TRAINING_VALUES}"

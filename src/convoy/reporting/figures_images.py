@@ -1,4 +1,4 @@
-"""Images: samples, predictions, the hardest ones, filters. Tiles for a page, and the same tiles as a figure file."""
+"""Samples, predictions, hardest images and filters: as tiles for a page and as a figure file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from convoy.reporting.content import Gallery, Strip, Tile, clean, short
 from convoy.reporting.palette import INK, MUTED, WRONG
 
 SAMPLES_PER_CLASS = 8
-MANY_CLASSES = 12  # from here on one sample a class
-COLUMNS = 12  # tiles beside each other in a figure file
+MANY_CLASSES = 12  # with more, one sample per class
+COLUMNS = 12  # tiles per row of a figure file
 TILE = 0.74  # inches
 
 
@@ -32,9 +32,9 @@ def draw_gallery(
     path: Path,
 ) -> None:
     if len(images) == 0:
-        raise ValueError("a gallery needs at least one image")
+        raise ValueError("a gallery needs at least one image, got none")
     if path.suffix.lower() not in (".png", ".svg"):
-        raise ValueError(f"{str(path)!r}: a gallery is written as .png or .svg")
+        raise ValueError(f"{str(path)!r}: expected the suffix .png or .svg")
     tiles = prediction_tiles(images, labels, predicted, confidence, [clean(name) for name in classes])
     columns = min(COLUMNS, max(1, math.ceil(math.sqrt(1.5 * len(tiles)))))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,11 +43,11 @@ def draw_gallery(
 
 
 def save_gallery(gallery: Gallery, folder: Path) -> None:
-    """figures/<name>.png; no SVG, which would be these very pixels in a wrapper."""
-    most = max(len(strip.tiles) for strip in gallery.strips)
-    columns = min(most, round(COLUMNS / gallery.strips[0].aspect))
+    """figures/<name>.png; an SVG would only wrap the same pixels."""
+    longest = max(len(strip.tiles) for strip in gallery.strips)
+    columns = min(longest, round(COLUMNS / gallery.strips[0].aspect))
     with canvas.style():
-        canvas.save(_figure(gallery.strips, columns, beside=gallery.beside), folder / f"{gallery.name}.png")
+        canvas.save(_figure(gallery.strips, columns, titles_left=gallery.titles_left), folder / f"{gallery.name}.png")
 
 
 def prediction_tiles(
@@ -62,16 +62,16 @@ def prediction_tiles(
     for place, image in enumerate(images):
         name = classes[int(predicted[place])] if predicted[place] >= 0 else "no class"
         true = classes[int(labels[place])] if labels is not None else name
-        sure = f"{100 * float(confidence[place]):.0f} %"
-        about = f"predicted {name} with {sure}" + (f", is {true}" if labels is not None else "")
+        percent = f"{100 * float(confidence[place]):.0f} %"
+        alt = f"predicted {name} with {percent}" + (f", is {true}" if labels is not None else "")
         if index is not None:
-            about = f"image {int(index[place])}: {about}"
-        tiles.append(Tile(image, name, sure, true if true != name else "", about))
+            alt = f"image {int(index[place])}: {alt}"
+        tiles.append(Tile(image, name, percent, true if true != name else "", alt))
     return tuple(tiles)
 
 
 def gallery_tiles(gallery: Mapping[str, np.ndarray], name: str, classes: Sequence[str], most: int) -> tuple[Tile, ...]:
-    """The tiles of "predictions" or "hardest" in a run's gallery; none where it has none."""
+    """The tiles of "predictions" or "hardest" in the gallery of a run; empty if it has none."""
     if f"{name}_images" not in gallery:
         return ()
     keys = ("images", "labels", "predicted", "confidence")
@@ -81,53 +81,53 @@ def gallery_tiles(gallery: Mapping[str, np.ndarray], name: str, classes: Sequenc
 
 
 def sample_strips(gallery: Mapping[str, np.ndarray], classes: Sequence[str]) -> tuple[Strip, ...]:
-    """A strip a class; with many classes one strip with a sample of each."""
+    """One strip per class; with many classes a single strip with one sample per class."""
     if "samples_images" not in gallery:
         return ()
     images, labels = gallery["samples_images"], gallery["samples_labels"]
     places = {place: np.flatnonzero(labels == place) for place in range(len(classes))}
     if len(classes) > MANY_CLASSES:
-        tiles = [Tile(images[p[0]], classes[c], about=classes[c]) for c, p in places.items() if len(p)]
+        tiles = [Tile(images[p[0]], classes[c], alt=classes[c]) for c, p in places.items() if len(p)]
         return (Strip("", tuple(tiles)),)
     return tuple(
-        Strip(classes[c], tuple(Tile(images[p], about=classes[c]) for p in found[:SAMPLES_PER_CLASS]))
-        for c, found in places.items()
-        if len(found)
+        Strip(classes[c], tuple(Tile(images[p], alt=classes[c]) for p in indices[:SAMPLES_PER_CLASS]))
+        for c, indices in places.items()
+        if len(indices)
     )
 
 
 def filter_tiles(filters: np.ndarray, most: int) -> tuple[Tile, ...]:
-    """float [F, C, h, w] to grey or RGB tiles; each filter's own greatest weight is white or black, 0 is mid-grey."""
+    """float [F, C, h, w] to grey or RGB tiles, scaled per filter: the largest weight is white or black, 0 is grey."""
     tiles = []
     for number, weights in enumerate(filters[:most]):
         kernel = weights if weights.shape[0] in (1, 3) else weights.mean(0, keepdims=True)
         kernel = np.nan_to_num(kernel.astype(np.float64))
         largest = max(float(np.abs(kernel).max()), 1e-12)
-        tiles.append(Tile(np.round(127.5 + 127.5 * kernel / largest).astype(np.uint8), about=f"filter {number + 1}"))
+        tiles.append(Tile(np.round(127.5 + 127.5 * kernel / largest).astype(np.uint8), alt=f"filter {number + 1}"))
     return tuple(tiles)
 
 
 def faint_filters(filters: np.ndarray) -> int:
-    """How many filters have a largest weight under a tenth of the layer's."""
+    """The number of filters whose largest weight is below a tenth of the largest in the layer."""
     largest = np.abs(np.nan_to_num(filters)).reshape(len(filters), -1).max(1)
     return int((largest < 0.1 * largest.max()).sum())
 
 
 def brightness(gallery: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:
-    """Which class is brightest and which darkest among the samples, in percent of white."""
+    """A sentence on the brightest and darkest class of the samples, in percent of white."""
     images, labels = gallery["samples_images"], gallery["samples_labels"]
     means = {place: 100 * float(images[labels == place].mean()) / 255 for place in np.unique(labels).tolist()}
     dark, bright = min(means, key=lambda c: means[c]), max(means, key=lambda c: means[c])
     return (
-        f"On average over these samples {classes[bright]} is the brightest ({means[bright]:.0f} % of white), "
-        f"{classes[dark]} the darkest ({means[dark]:.0f} %)."
+        f"Mean brightness of these samples: highest for {classes[bright]} ({means[bright]:.0f} % of white), "
+        f"lowest for {classes[dark]} ({means[dark]:.0f} %)."
     )
 
 
-def mosaic(tiles: Sequence[Tile], gap: int, places: int = 0) -> np.ndarray:
-    """uint8 [H, W, 4]: the tiles beside each other, `gap` transparent pixels between them, with room for `places`."""
+def mosaic(tiles: Sequence[Tile], gap: int, columns: int = 0) -> np.ndarray:
+    """The tiles in one row as uint8 [H, W, 4], `gap` transparent pixels apart, with room for `columns`."""
     height, width = tiles[0].image.shape[1:]
-    picture = np.zeros((height, max(places, len(tiles)) * (width + gap) - gap, 4), dtype=np.uint8)
+    picture = np.zeros((height, max(columns, len(tiles)) * (width + gap) - gap, 4), dtype=np.uint8)
     for place, tile in enumerate(tiles):
         left = place * (width + gap)
         picture[:, left : left + width, :3] = _rgb(tile.image)
@@ -136,7 +136,7 @@ def mosaic(tiles: Sequence[Tile], gap: int, places: int = 0) -> np.ndarray:
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """A PNG of uint8 [C, H, W] (1, 3, or with opacity 4 channels) or [H, W, 4] as a data: address."""
+    """A data: URI of a PNG, from uint8 [C, H, W] (1, 3, or with opacity 4 channels) or [H, W, 4]."""
     if pixels.shape[-1] == 4 and pixels.shape[0] not in (1, 3):
         picture = Image.fromarray(pixels, "RGBA")
     elif pixels.shape[0] == 1:
@@ -149,18 +149,18 @@ def data_uri(pixels: np.ndarray) -> str:
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
-    """[C, H, W] to [H, W, 3 or 4]; one channel is grey, a fourth is opacity, of other numbers the first is shown."""
+    """[C, H, W] to [H, W, 3 or 4]; one channel is grey, a fourth is opacity; else the first channel is shown."""
     shown = image if image.shape[0] in (3, 4) else np.repeat(image[:1], 3, axis=0)
     return shown.transpose(1, 2, 0)
 
 
-def _figure(strips: Sequence[Strip], columns: int, *, beside: bool = False) -> Figure:
-    """All strips below each other, each wrapped after `columns` tiles; inches are the axes' units."""
+def _figure(strips: Sequence[Strip], columns: int, *, titles_left: bool = False) -> Figure:
+    """All strips, one below the other, each wrapped after `columns` tiles. The unit of the axes is inches."""
     labelled = any(tile.name for strip in strips for tile in strip.tiles)
-    wrong = any(tile.wrong for strip in strips for tile in strip.tiles)
+    wrong = any(tile.true_class for strip in strips for tile in strip.tiles)
     row_height = TILE + 0.08 + (0.15 if labelled else 0) + (0.15 if wrong else 0)
-    left = 1.0 if beside else 0.0
-    head = 0.0 if beside or not any(strip.title for strip in strips) else 0.34
+    left = 1.0 if titles_left else 0.0
+    head = 0.0 if titles_left or not any(strip.title for strip in strips) else 0.34
     rows = [math.ceil(len(strip.tiles) / columns) for strip in strips]
     tile = TILE * strips[0].aspect  # its width
     width, height = left + columns * (tile + 0.08) + 0.12, sum(r * row_height + head for r in rows) + 0.1
@@ -170,7 +170,7 @@ def _figure(strips: Sequence[Strip], columns: int, *, beside: bool = False) -> F
     for strip, count in zip(strips, rows, strict=True):
         if head:
             axes.text(0.1, top + head - 0.1, short(strip.title, 60), fontweight="bold", color=INK)
-        elif beside:
+        elif titles_left:
             axes.text(left - 0.06, top + TILE / 2, short(strip.title, 13), ha="right", va="center")
         for place, shown in enumerate(strip.tiles):
             x = 0.1 + left + (place % columns) * (tile + 0.08)
@@ -186,7 +186,7 @@ def _draw_tile(axes: Axes, tile: Tile, x: float, y: float, width: float) -> None
     axes.imshow(_rgb(tile.image), extent=(x, x + width, y + TILE, y), interpolation="none", aspect="auto")
     if tile.name:
         letters = int(13 * width / TILE)
-        text = f"{short(tile.name, letters - 5)} {tile.sure}" if tile.sure else short(tile.name, letters)
-        axes.text(x, y + TILE + 0.13, text, fontsize=7, color=WRONG if tile.wrong else MUTED)
-    if tile.wrong:
-        axes.text(x, y + TILE + 0.26, f"is {short(tile.wrong, 11)}", fontsize=7, color=INK)
+        text = f"{short(tile.name, letters - 5)} {tile.confidence}" if tile.confidence else short(tile.name, letters)
+        axes.text(x, y + TILE + 0.13, text, fontsize=7, color=WRONG if tile.true_class else MUTED)
+    if tile.true_class:
+        axes.text(x, y + TILE + 0.26, f"is {short(tile.true_class, 11)}", fontsize=7, color=INK)

@@ -1,4 +1,4 @@
-"""The loss landscape: bands over learning rates, changes along the step, the loss about the weights."""
+"""Loss landscape: bands over learning rates, changes along a step, the loss around the weights."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from matplotlib.colors import LogNorm
 
 from convoy.reporting import ticks
 from convoy.reporting.palette import INK, MUTED, PAPER, Look
-from convoy.reporting.quantities import compact, listed
+from convoy.reporting.quantities import listed
 
-MOST_POINTS = 500  # of a band; a step of a long training stands for its neighbours too
-CAP = 100.0  # of a drawn loss: far above that of guessing, ln(classes)
+MAX_POINTS = 500  # of a band; a point of a long training covers several steps
+CAP = 100.0  # of a drawn loss: far above the loss of guessing, ln(classes)
 LEAST = 1e-6
 LEVELS = 14
-BETWEEN = 12  # points of a drawn path from an epoch to the next
-LIFT = 1.06  # of a path in space over its surface
+POINTS_PER_EPOCH = 12  # of a path that is drawn in 3D
+LIFT = 1.06  # factor by which a 3D path is above its surface
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -29,65 +29,65 @@ class Band(NamedTuple):
     at: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    capped: bool = False  # something of it was not finite, or above CAP
+    capped: bool = False  # some values are not finite or above CAP
 
 
 class SurfaceNumbers(NamedTuple):
     x: np.ndarray  # [M]
     y: np.ndarray  # [N]
     loss: np.ndarray  # [N, M], from LEAST to CAP
-    capped: int  # points whose loss is not finite, or above CAP
-    path: np.ndarray  # [epochs, 2], none for random directions
+    capped: int  # number of points whose loss is not finite or above CAP
+    path: np.ndarray  # [epochs, 2]; empty for random directions
     epochs: np.ndarray
     explained: tuple[float, ...]
     resolution: int
 
-    def heights(self, places: np.ndarray) -> np.ndarray:
-        """Of the surface at places [N, 2], interpolated in the logarithm."""
-        rows = np.stack([np.interp(places[:, 0], self.x, row) for row in np.log(self.loss)])
-        heights = [np.interp(place, self.y, column) for place, column in zip(places[:, 1], rows.T, strict=True)]
+    def heights(self, points: np.ndarray) -> np.ndarray:
+        """The loss at points [N, 2], interpolated in the logarithm."""
+        rows = np.stack([np.interp(points[:, 0], self.x, row) for row in np.log(self.loss)])
+        heights = [np.interp(y, self.y, column) for y, column in zip(points[:, 1], rows.T, strict=True)]
         return np.exp(np.array(heights))
 
     @property
-    def way(self) -> np.ndarray:
-        """The path with points between the epochs, [N, 2]: a straight line would cut through the surface."""
+    def dense_path(self) -> np.ndarray:
+        """The path with points between epochs, [N, 2]: straight lines would cut through the surface."""
         epochs = np.arange(len(self.path))
-        at = np.linspace(0, epochs[-1], BETWEEN * epochs[-1] + 1)
+        at = np.linspace(0, epochs[-1], POINTS_PER_EPOCH * epochs[-1] + 1)
         return np.stack([np.interp(at, epochs, column) for column in self.path.T], axis=1)
 
 
 def band_numbers(arrays: Mapping[str, Arrays], *, smooth: bool) -> list[Band]:
-    """`arrays` by label, as the study's landscape.npz has them. Bins keep the least and the greatest of their steps."""
+    """`arrays` by label, as in landscape.npz of the study. Bins keep minimum and maximum of their steps."""
     prefix = "smooth_" if smooth else ""
     return [_thinned(label, a["step"], a[f"{prefix}low"], a[f"{prefix}high"]) for label, a in arrays.items()]
 
 
-def look_numbers(arrays: Mapping[str, Arrays]) -> dict[str, list[Band]]:
-    """The loss, the change of the gradient and its greatest change per distance, along each step looked at."""
-    found: dict[str, list[Band]] = {"loss": [], "gradient": [], "beta": []}
-    for label, kept in arrays.items():
-        if "probe_step" in kept:
-            step, beta = kept["probe_step"], kept["probe_beta"]
-            for name, values in (("loss", kept["probe_loss"]), ("gradient", kept["probe_gradient_change"])):
-                found[name].append(_thinned(label, step, values.min(1), values.max(1)))
-            found["beta"].append(_thinned(label, step, beta, beta))
-    return found
+def probe_numbers(arrays: Mapping[str, Arrays]) -> dict[str, list[Band]]:
+    """Along each probed step: the loss, the gradient distance, and the maximum gradient distance per step length."""
+    bands: dict[str, list[Band]] = {"loss": [], "gradient": [], "beta": []}
+    for label, held in arrays.items():
+        if "probe_step" in held:
+            step, beta = held["probe_step"], held["probe_beta"]
+            for name, values in (("loss", held["probe_loss"]), ("gradient", held["probe_gradient_change"])):
+                bands[name].append(_thinned(label, step, values.min(1), values.max(1)))
+            bands["beta"].append(_thinned(label, step, beta, beta))
+    return bands
 
 
 def _thinned(label: str, at: np.ndarray, low: np.ndarray, high: np.ndarray) -> Band:
-    """Infinite edges go to CAP; a step without any number is a gap."""
+    """Infinite values become CAP; a step without a number is a gap."""
     capped = bool(np.isinf(high).any())
     low, high = (np.where(np.isinf(edge), CAP, edge.astype(np.float64)) for edge in (low, high))
-    bins = np.array_split(np.arange(len(at)), min(len(at), MOST_POINTS))
-    known = [bin_[~np.isnan(low[bin_])] for bin_ in bins]
+    bins = np.array_split(np.arange(len(at)), min(len(at), MAX_POINTS))
+    with_numbers = [bin_[~np.isnan(low[bin_])] for bin_ in bins]
     middle = np.array([at[bin_].mean() for bin_ in bins])
-    lows = np.array([low[bin_].min() if len(bin_) else np.nan for bin_ in known])
-    highs = np.array([high[bin_].max() if len(bin_) else np.nan for bin_ in known])
+    lows = np.array([low[bin_].min() if len(bin_) else np.nan for bin_ in with_numbers])
+    highs = np.array([high[bin_].max() if len(bin_) else np.nan for bin_ in with_numbers])
     return Band(label, middle, lows, highs, capped)
 
 
 def surface_numbers(arrays: Arrays, kind: str) -> SurfaceNumbers | None:
-    """Of kind "line", "plane" or "path"; None where the study computed none."""
+    """`kind`: "line", "plane" or "path"; None if the study did not compute it."""
     if f"{kind}_loss" not in arrays:
         return None
     loss = arrays[f"{kind}_loss"]
@@ -106,7 +106,7 @@ def surface_numbers(arrays: Arrays, kind: str) -> SurfaceNumbers | None:
 def draw_bands(
     axes: Axes, bands: Sequence[Band], look: Look, title: str, *, early: int | None = None, linear: bool = False
 ) -> None:
-    """Logarithmic where the values need it, unless it is to be `linear`; then spikes run out of the picture."""
+    """Logarithmic if the values span a large range. `linear` forces a linear axis that cuts off spikes."""
     for band in bands:
         axes.fill_between(band.at, band.low, band.high, color=look.colour(band.label), alpha=0.35, linewidth=0)
         for edge in (band.low, band.high):
@@ -121,9 +121,9 @@ def draw_bands(
     if early is not None:
         axes.axvline(early, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
     axes.set_xlim(left=0)
-    axes.set_xlabel("step (one batch)")
+    axes.set_xlabel("step")
     axes.set_ylabel(title)
-    ticks.whole_numbers(axes.xaxis, 5)
+    ticks.integers(axes.xaxis, 5)
 
 
 def draw_lines(axes: Axes, lines: Mapping[str, SurfaceNumbers], look: Look) -> None:
@@ -131,7 +131,7 @@ def draw_lines(axes: Axes, lines: Mapping[str, SurfaceNumbers], look: Look) -> N
         axes.plot(numbers.x, numbers.loss[0], color=look.colour(label), linewidth=1.8)
     low, high = _range([numbers.loss for numbers in lines.values()])
     ticks.logarithmic(axes, "y", low * 0.8, high * 1.25)
-    axes.set_xlabel("way along a random direction")
+    axes.set_xlabel("distance along a random direction")
     axes.set_ylabel("training loss")
 
 
@@ -144,10 +144,10 @@ def draw_surface(axes: Axes, numbers: SurfaceNumbers) -> None:
     axes.clabel(drawn, levels[1:-1:2], fmt=lambda value: f"{value:.2g}", fontsize=8, colors=INK)
     if len(numbers.path):
         axes.plot(*numbers.path.T, "o-", color=INK, markersize=3, linewidth=1.2)
-        for place, way in ((0, "before training"), (-1, f"epoch {int(numbers.epochs[-1])}")):
-            at_right = numbers.path[place][0] > (numbers.x[0] + numbers.x[-1]) / 2
+        for index, name in ((0, "before training"), (-1, f"epoch {int(numbers.epochs[-1])}")):
+            at_right = numbers.path[index][0] > (numbers.x[0] + numbers.x[-1]) / 2
             axes.annotate(
-                way, numbers.path[place], (-6 if at_right else 6, 6), textcoords="offset points", fontsize=8,
+                name, numbers.path[index], (-6 if at_right else 6, 6), textcoords="offset points", fontsize=8,
                 ha="right" if at_right else "left",
                 bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 1},
             )  # fmt: skip
@@ -158,7 +158,7 @@ def draw_surface(axes: Axes, numbers: SurfaceNumbers) -> None:
 
 
 def axis_names(numbers: SurfaceNumbers, *, short: bool = False) -> tuple[str, str]:
-    """`short` for axes in space, which run at a slant."""
+    """`short`: for 3D axes."""
     if not numbers.explained:
         return "first random direction", "second random direction"
     first, second = (f"{100 * share:.0f} %" for share in numbers.explained)
@@ -184,52 +184,51 @@ def _range(edges: Sequence[np.ndarray]) -> tuple[float, float]:
 
 def band_caption(bands: Sequence[Band], lrs: Sequence[float], seed: str, early: int | None, window: int) -> str:
     rates = listed([f"{lr:g}" for lr in sorted(lrs)])
-    told = f"At each step the least and the greatest loss over the learning rates {rates}; {seed}"
-    told += f". Right: of each run's mean over {window} steps, for a single batch's loss is noisy."
-    told += f" Dashed: the first {early:,} steps." if early else ""
-    bins = max(len(band.at) for band in bands)
-    return told + (f" A point of the {bins} drawn spans its steps' extremes." if bins == MOST_POINTS else "")
+    caption = f"Minimum and maximum of the loss at each step over the learning rates {rates}; {seed}."
+    caption += f" Right: after smoothing each run over {window} steps."
+    caption += f" Dashed: the first {early:,} steps." if early else ""
+    points = max(len(band.at) for band in bands)
+    return caption + (f" Each of the {points} points spans several steps." if points == MAX_POINTS else "")
 
 
-def look_caption(found: Mapping[str, Sequence[Band]], rates: Mapping[str, float], sizes: Sequence[float]) -> str:
+def probe_caption(probes: Mapping[str, Sequence[Band]], rates: Mapping[str, float], sizes: Sequence[float]) -> str:
     at = listed([f"{label} at {rate:g}" for label, rate in rates.items()])
-    told = (
-        f"From the weights after an update ({at}), against the gradient of its batch by {sizes[0]:g} to "
-        f"{sizes[-1]:g} of that gradient: the least and the greatest loss on the way; the distance of the "
-        "gradients there from the first "
-        "(its predictiveness); the greatest such distance for the way gone (effective beta-smoothness). Lower and "
-        "narrower is smoother (Santurkar et al. 2018, figure 4)."
+    caption = (
+        f"The weights after a step ({at}) are moved against the gradient of its batch, by {sizes[0]:g} to "
+        f"{sizes[-1]:g} times the gradient. Loss: minimum and maximum along the move. Gradient predictiveness: "
+        "distance of the gradients from the first one. Effective beta-smoothness: maximum of that distance divided by "
+        "the distance moved. Lower and narrower is smoother (Santurkar et al. 2018, figure 4)."
     )
-    capped = any(band.capped for bands in found.values() for band in bands)
-    return told + (f" What was not finite is drawn at {CAP:g}." if capped else "")
+    capped = any(band.capped for bands in probes.values() for band in bands)
+    return caption + (f" Values that are not finite are drawn at {CAP:g}." if capped else "")
 
 
 def surface_caption(surfaces: Mapping[str, SurfaceNumbers], images: int) -> str:
     some = next(iter(surfaces.values()))
     where = f"Training loss on {images:,} images, evaluation mode, {some.resolution} × {some.resolution} points"
     if some.explained:
-        told = f"{where}, in the plane of the first two principal directions of the weights of all epochs. They hold "
-        shares = [f"{100 * sum(n.explained):.1f} % of the path's variance ({label})" for label, n in surfaces.items()]
-        told += (
-            f"{listed(shares)}; the path itself is off the plane by the rest. Norms keep the statistics of the kept "
+        shares = [f"{100 * sum(n.explained):.1f} % ({label})" for label, n in surfaces.items()]
+        caption = (
+            f"{where}, in the plane of the first two principal directions of the weights of all epochs. They explain "
+            f"{listed(shares)} of the variance of the path; the path itself is off the plane. Cross: saved weights. "
+            "Norm layers keep their statistics everywhere, which do not fit weights far from the cross."
         )
-        told += "weights (cross), so that heights far from them are those of a network whose norms do not fit."
     else:
-        told = f"{where}, along two random directions whose filters are as long as the network's (Li et al. 2018); "
-        told += "cross: the kept weights."
-    return told + capped(surfaces)
+        caption = (
+            f"{where}, along two random directions with the filter norms of the network (Li et al. 2018). "
+            "Cross: saved weights."
+        )
+    return caption + capped(surfaces)
 
 
 def line_caption(lines: Mapping[str, SurfaceNumbers], images: int) -> str:
-    ends = [f"{compact(float(max(n.loss[0][0], n.loss[0][-1])))} ({label})" for label, n in lines.items()]
     return (
-        f"Training loss on {images:,} images, evaluation mode, along one random direction whose filters are as long as "
-        f"the network's (Li et al. 2018). At 0 stand the kept weights; the higher end is at {listed(ends)}."
-        f"{capped(lines)}"
+        f"Training loss on {images:,} images, evaluation mode, along one random direction with the filter norms of the "
+        f"network (Li et al. 2018). 0: saved weights.{capped(lines)}"
     )
 
 
 def capped(surfaces: Mapping[str, SurfaceNumbers]) -> str:
     counts = [f"{n.capped:,} of {n.loss.size:,} ({label})" for label, n in surfaces.items() if n.capped]
-    scale = " The scale of the loss is logarithmic"
-    return f"{scale}; points above {CAP:g}, drawn there: {listed(counts)}." if counts else f"{scale}."
+    scale = " Logarithmic scale of the loss"
+    return f"{scale}; points above {CAP:g} are drawn at {CAP:g}: {listed(counts)}." if counts else f"{scale}."

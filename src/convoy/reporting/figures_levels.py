@@ -1,4 +1,4 @@
-"""Which levels the pixels of a data set have."""
+"""Histogram of the pixel values of a data set."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _COLOURS = {1: {"grey": MUTED}, 3: {"red": MODELS[1][0], "green": MODELS[2][0], 
 
 
 class LevelNumbers(NamedTuple):
-    shares: Mapping[str, np.ndarray]  # by part, [C, BINS], percent of the channel's pixels
+    shares: Mapping[str, np.ndarray]  # by part, [C, BINS], percent of the pixels of a channel
 
     @property
     def uneven(self) -> bool:
-        """Whether one bin would press all others to the ground."""
-        every = np.concatenate(list(self.shares.values()))
-        return bool(every.max() > 25 * np.median(every))
+        """Whether one bin would dwarf all others."""
+        shares = np.concatenate(list(self.shares.values()))
+        return bool(shares.max() > 25 * np.median(shares))
 
 
 def level_numbers(levels: Mapping[str, np.ndarray]) -> LevelNumbers:
-    """`levels` are counts by part, [C, 256]."""
+    """`levels`: counts by part, [C, 256]."""
     binned = {part: counts.reshape(len(counts), BINS, -1).sum(axis=2) for part, counts in levels.items()}
     return LevelNumbers({part: 100 * counts / counts.sum(axis=1, keepdims=True) for part, counts in binned.items()})
 
 
 def draw_levels(axes: Axes, numbers: LevelNumbers) -> None:
-    """The training part by full lines, the test part by dashes."""
+    """Solid: training set; dashed: test set."""
     edges = np.linspace(0, 255, BINS + 1)
     for part, shares in numbers.shares.items():
         if part == "validation":
@@ -53,16 +53,17 @@ def draw_levels(axes: Axes, numbers: LevelNumbers) -> None:
         )
     axes.set_xlim(0, 255)
     axes.set_xticks([0, 64, 128, 192, 255])
-    axes.set_xlabel("level of a pixel")
-    axes.set_ylabel("share of the pixels (%)")
+    axes.set_xlabel("pixel value")
+    axes.set_ylabel("share of pixels (%)")
 
 
 def levels_caption(numbers: LevelNumbers) -> str:
     train = numbers.shares["train"]
     black, white = train[:, 0].mean(), train[:, -1].mean()
-    told = f"Of the training pixels {black:.1f} % are black (levels 0 to 7) and {white:.1f} % white (248 to 255)."
+    caption = f"Of the training pixels, {black:.1f} % are black (0 to 7) and {white:.1f} % white (248 to 255)."
     if "test" not in numbers.shares:
-        return told
-    # Half of the summed differences is the share of the pixels that would have to move to make them equal.
-    moved = np.abs(train - numbers.shares["test"]).sum(axis=1).max() / 2
-    return f"{told} Dashes: the test part; {moved:.1f} % of its pixels would have to change to be spread alike."
+        return caption
+    distance = np.abs(train - numbers.shares["test"]).sum(axis=1).max() / 2  # total variation
+    return (
+        f"{caption} Dashed: test set; {distance:.1f} % of its pixels would have to change to give the same histogram."
+    )

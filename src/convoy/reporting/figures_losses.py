@@ -1,4 +1,4 @@
-"""The training loss of several models in the same axes, by batch and by second, smoothed, with a band over seeds."""
+"""Smoothed training loss of several models by step and by second, with bands over seeds."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
-from convoy.reporting.figures_curves import Metrics
+from convoy.reporting.figures_curves import CUT, Metrics
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import plain
 
-WINDOW = 10  # batches
+WINDOW = 10  # steps
 POINTS = 300  # of a line
 Axis = Literal["step", "seconds"]
 
 
 class LossLine(NamedTuple):
-    """All arrays [N]: the mean over seeds, and the least and the greatest of them."""
+    """Mean, minimum and maximum over seeds. All arrays are [N]."""
 
     label: str
-    step: np.ndarray  # batches done
-    seconds: np.ndarray | None  # of training, a mean over seeds; None where no epoch tells them
+    step: np.ndarray  # steps done
+    seconds: np.ndarray | None  # of training, mean over seeds; None if not recorded
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -31,33 +30,33 @@ class LossLine(NamedTuple):
 
 class LossNumbers(NamedTuple):
     lines: tuple[LossLine, ...]
-    window: int  # batches that a point stands for: more than WINDOW where an archived run has kept only some
-    seeds: int  # of the model with most of them
-    cut: bool  # runs of one model had different lengths: drawn as far as all of them go
+    window: int  # steps that a point covers: more than WINDOW if an archived run keeps only some
+    seeds: int  # maximum over models
+    cut: bool  # runs of one model have different lengths: drawn up to the shortest
 
 
 def loss_numbers(runs: Mapping[str, Sequence[tuple[Mapping[str, np.ndarray], Metrics]]]) -> LossNumbers | None:
-    """`runs` holds, for each label, the steps and the metrics of its runs; None where no label has enough steps."""
+    """`runs`: label -> steps and metrics of its runs. None if no label has enough steps."""
     lines, windows, seeds, cut = [], [], [], False
     for label, group in runs.items():
-        known = [(smooth, metrics) for steps, metrics in group if (smooth := _smoothed(steps)) is not None]
-        if not known:
+        smoothed = [(smooth, metrics) for steps, metrics in group if (smooth := _smoothed(steps)) is not None]
+        if not smoothed:
             continue
-        ends = [int(at[-1]) for (at, _, _), _ in known]
-        first, last = max(at[0] for (at, _, _), _ in known), min(ends)
+        ends = [int(at[-1]) for (at, _, _), _ in smoothed]
+        first, last = max(at[0] for (at, _, _), _ in smoothed), min(ends)
         step = np.unique(np.linspace(first, last, POINTS).round())
-        table = np.array([np.interp(step, at, loss) for (at, loss, _), _ in known])  # (seeds, N)
-        clocks = [clock for _, metrics in known if (clock := _seconds(step, metrics)) is not None]
-        seconds = np.mean(clocks, axis=0) if len(clocks) == len(known) else None
+        table = np.array([np.interp(step, at, loss) for (at, loss, _), _ in smoothed])  # (seeds, N)
+        clocks = [clock for _, metrics in smoothed if (clock := _seconds(step, metrics)) is not None]
+        seconds = np.mean(clocks, axis=0) if len(clocks) == len(smoothed) else None
         lines.append(LossLine(label, step, seconds, table.mean(0), table.min(0), table.max(0)))
-        windows += [window for (_, _, window), _ in known]
-        seeds.append(len(known))
+        windows += [window for (_, _, window), _ in smoothed]
+        seeds.append(len(smoothed))
         cut = cut or min(ends) < max(ends)
     return LossNumbers(tuple(lines), max(windows), max(seeds), cut) if lines else None
 
 
 def _smoothed(steps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """Batches done and the mean of the last WINDOW losses that were kept; a loss that is not finite is left out."""
+    """Steps done, mean of the last WINDOW stored losses (those that are not finite are skipped), steps per window."""
     loss = np.asarray(steps.get("loss", ()), dtype=np.float64)
     done = np.asarray(steps.get("step", np.arange(len(loss)))) + 1
     finite = np.isfinite(loss)
@@ -69,7 +68,7 @@ def _smoothed(steps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, 
 
 
 def _seconds(step: np.ndarray, metrics: Metrics) -> np.ndarray | None:
-    """An epoch's batches take equally long."""
+    """Assumes that all steps of an epoch take the same time."""
     epochs = [line for line in metrics if "step" in line and "train_seconds" in line]
     if not epochs:
         return None
@@ -88,41 +87,20 @@ def draw_losses(axes: Axes, numbers: LossNumbers, axis: Axis, look: Look) -> Non
     if low > 0 and high > 20 * low:
         ticks.logarithmic(axes, "y", 0.85 * low, 1.15 * high)
     axes.set_xlim(left=0)
-    axes.set_xlabel("batch" if axis == "step" else "seconds of training")
+    axes.set_xlabel("step" if axis == "step" else "seconds of training")
     axes.set_ylabel("training loss")
-    ticks.whole_numbers(axes.xaxis, 5)
+    ticks.integers(axes.xaxis, 5)
 
 
 def losses_caption(numbers: LossNumbers, axis: Axis) -> str:
-    """Who is down first: where each model reaches what all of them reach."""
-    lines = [line for line in numbers.lines if line.seconds is not None or axis == "step"]
-    level = max(float(line.mean.min()) for line in lines)
-    reached = {line.label: float(_along(line, axis)[np.argmax(line.mean <= level)]) for line in lines}
-    first, last = (choose(reached, key=lambda label: reached[label]) for choose in (min, max))
-    told = [f"{first} comes down to {level:.3g} by {_told(reached[first], axis)}."]
-    if len(lines) > 1:
-        told = [
-            f"All come down to a loss of {level:.3g}: {first} first, by {_told(reached[first], axis)}, "
-            f"{last} last, by {_told(reached[last], axis)}."
-        ]
-    told.append(f"Means over {WINDOW} batches{_kept(numbers)}; a mark ends each line.")
-    told += ["Bands span the seeds."] if numbers.seeds > 1 else []
-    told += ["Seconds count the training passes alone, on the machine of each run."] if axis == "seconds" else []
-    told += ["Runs of one model that differ in length are drawn as far as all of them go."] if numbers.cut else []
-    return " ".join(told)
+    window = f"Means over {WINDOW} steps"
+    if numbers.window > WINDOW:
+        window += f" (an archived run keeps only some steps: up to {numbers.window} steps)"
+    sentences = [f"{window}; a mark ends each line."]
+    sentences += [f"Bands: range over seeds (n = {numbers.seeds})."] if numbers.seeds > 1 else []
+    sentences += ["Seconds of training passes only, on the machine of each run."] if axis == "seconds" else []
+    return " ".join(sentences) + (CUT if numbers.cut else "")
 
 
 def _along(line: LossLine, axis: Axis) -> Any:
     return line.step if axis == "step" else line.seconds
-
-
-def _told(value: float, axis: Axis) -> str:
-    return f"batch {value:,.0f}" if axis == "step" else f"{plain(value)} s"
-
-
-def _kept(numbers: LossNumbers) -> str:
-    if numbers.window == WINDOW:
-        return ""
-    return (
-        f" (of an archived run, which kept some batches only, over {WINDOW} of these: up to {numbers.window} batches)"
-    )

@@ -1,4 +1,4 @@
-"""The loss of a range test over its learning rate."""
+"""The loss of a learning-rate range test over the rate."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_range(axes: Axes, numbers: RangeNumbers, colour: str) -> None:
     axes.set_xscale("log")
     first, least = float(numbers.smoothed[0]), float(numbers.smoothed.min())
     margin = 0.15 * max(first - least, 1e-3)
-    axes.set_ylim(max(0.0, least - margin), first + 3 * margin)  # what comes after the burst would flatten the rest
+    axes.set_ylim(max(0.0, least - margin), first + 3 * margin)  # the loss after divergence would compress the rest
     for rate, word, offset in ((numbers.steepest, "steepest", (10, 2)), (numbers.lowest, "lowest", (-14, 14))):
         if rate is not None:
             place = float(np.interp(np.log(rate), np.log(numbers.lr), numbers.smoothed))
@@ -47,9 +47,9 @@ def draw_range(axes: Axes, numbers: RangeNumbers, colour: str) -> None:
 
 
 def range_caption(numbers: RangeNumbers) -> str:
-    burst = "The loss did not rise again: a higher rate could still be tried."
+    end = "The loss does not rise again, so a higher rate may work too."
     if numbers.lowest is None:
-        burst = "Nothing was gained that a higher rate could lose."
+        end = "The loss does not decrease."
     elif numbers.diverges is not None:
-        burst = f"At {numbers.diverges:.2g} (dashed line) half of what was gained is lost again."
-    return f"Thin: single batches; thick: smoothed. {burst} The rate rises at each update by the same factor."
+        end = "Dashed: half of the decrease is lost."
+    return f"Thin: single batches; thick: smoothed. {end} Each step multiplies the rate by the same factor."

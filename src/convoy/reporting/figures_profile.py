@@ -1,4 +1,4 @@
-"""What networks cost, side by side: a bar each."""
+"""Costs of networks as bars."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class CostBars(NamedTuple):
     unit: str
     labels: tuple[str, ...]
     values: tuple[float, ...]
-    spans: tuple[tuple[float, float] | None, ...] = ()  # 95 % intervals, where values are estimates
+    spans: tuple[tuple[float, float] | None, ...] = ()  # 95 % intervals of values that are estimates
 
-    def told(self, place: int) -> str:
-        return f"{plain(self.values[place])} {self.unit}" if self.unit else compact(self.values[place])
+    def text(self, index: int) -> str:
+        return f"{plain(self.values[index])} {self.unit}" if self.unit else compact(self.values[index])
 
 
 def cost_bars(profiles: Sequence[Mapping[str, Any]]) -> tuple[CostBars, ...]:
-    """In the order of the profiles, one set for each of COSTS."""
+    """One set for each of COSTS, in the order of the profiles."""
     labels = tuple(clean(profile["label"]) for profile in profiles)
     rows = [(p["parameters"], p["flops_per_image"], p["latency"][0]["ms"]) for p in profiles]
     return tuple(
@@ -38,9 +38,9 @@ def cost_bars(profiles: Sequence[Mapping[str, Any]]) -> tuple[CostBars, ...]:
 
 
 def draw_cost_bars(axes: Axes, numbers: CostBars, look: Look) -> None:
-    """Linear and from 0: a bar twice as long costs twice as much."""
+    """Linear from 0: a bar twice as long means twice the cost."""
     longest = max(*numbers.values, 1e-9)
-    ends = [min(span[1], 1.25 * longest) for span in numbers.spans if span]  # that of two seeds may go very far
+    ends = [min(span[1], 1.25 * longest) for span in numbers.spans if span]  # an interval of two seeds may be very wide
     axes.set_xlim(0, 1.02 * max([longest, *ends]))
     axes.set_ylim(len(numbers.values) - 0.35, -0.75)
     names = shortened(numbers.labels, 34)
@@ -51,7 +51,7 @@ def draw_cost_bars(axes: Axes, numbers: CostBars, look: Look) -> None:
         if span:
             axes.plot((max(0, span[0]), span[1]), (place, place), color=INK, linewidth=1)
         axes.text(0, place - 0.22, name, transform=across, va="bottom")
-        axes.text(1, place - 0.22, numbers.told(place), transform=across, va="bottom", ha="right", color=MUTED)
+        axes.text(1, place - 0.22, numbers.text(place), transform=across, va="bottom", ha="right", color=MUTED)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -60,16 +60,16 @@ def draw_cost_bars(axes: Axes, numbers: CostBars, look: Look) -> None:
 
 
 def cost_bars_caption(panels: Sequence[CostBars]) -> str:
-    """By how much the dearest exceeds the cheapest, in each respect."""
-    told: dict[tuple[str, str], list[str]] = {}
-    level = [numbers.cost for numbers in panels if len(numbers.values) > 1 and len(set(numbers.values)) == 1]
+    """The ratio of the highest to the lowest value of each cost."""
+    ratios: dict[tuple[str, str], list[str]] = {}
+    equal = [numbers.cost for numbers in panels if len(numbers.values) > 1 and len(set(numbers.values)) == 1]
     for numbers in panels:
         values = dict(zip(numbers.labels, numbers.values, strict=True))
         low, high = (choose(values, key=lambda label: values[label]) for choose in (min, max))
         if 0 < values[low] < values[high]:
-            told.setdefault((high, low), []).append(f"{plain(values[high] / values[low])} times the {numbers.cost}")
-    sentences = [f"{high} has {listed(times)} of {low}." for (high, low), times in told.items()]
-    if level:
-        sentences.append(f"All have the same {listed(level)}.")
-    lines = " Thin lines: 95 % intervals over seeds." if any(any(numbers.spans) for numbers in panels) else ""
-    return " ".join([*sentences, f"Bars begin at 0.{lines}"])
+            ratios.setdefault((high, low), []).append(f"{plain(values[high] / values[low])} times the {numbers.cost}")
+    sentences = [f"{high} has {listed(times)} of {low}." for (high, low), times in ratios.items()]
+    if equal:
+        sentences.append(f"All have the same {listed(equal)}.")
+    lines = " Lines: 95 % intervals over seeds." if any(any(numbers.spans) for numbers in panels) else ""
+    return " ".join([*sentences, f"The axis begins at 0.{lines}"])

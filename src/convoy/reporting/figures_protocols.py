@@ -1,4 +1,4 @@
-"""Training under two protocols in the same axes: a model keeps its colour, the protocol is the style of the line."""
+"""Training under two protocols in the same axes: colour is the model, line style is the protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
-from convoy.reporting.figures_curves import Curve, Metrics, curve_numbers, label_by_epoch
+from convoy.reporting.figures_curves import TRAINING_VALUES, Curve, Metrics, curve_numbers, label_by_epoch
 from convoy.reporting.palette import INK, PAPER, Look
 from convoy.reporting.quantities import listed
 
@@ -21,7 +21,7 @@ ROLES = ("training", "held out", "test")
 class Line(NamedTuple):
     protocol: str
     curve: Curve
-    role: str  # of ROLES: the test part is what was held out where a fault let it select
+    role: str  # one of ROLES; a test set that selects the epoch (a fault) is "held out"
     epochs: tuple[int, ...]  # of the curve's values
 
 
@@ -33,39 +33,39 @@ class PublishedCurve(NamedTuple):
 def lines(
     metrics: Mapping[str, Mapping[str, Sequence[Metrics]]], quantity: Literal["loss", "accuracy"]
 ) -> tuple[Line, ...]:
-    """`metrics`: protocol to label to the epochs of its runs."""
-    found = []
+    """`metrics`: protocol -> label -> epochs of its runs."""
+    found: list[Line] = []
     for protocol, runs in metrics.items():
         curves = curve_numbers(runs, quantity).curves
         validated = {curve.label for curve in curves if curve.part == "validation"}
         for curve in curves:
             role = "training" if curve.part == "train" else "held out"
             found.append(Line(protocol, curve, role, tuple(range(1, len(curve.mean) + 1))))
-        openings = [opened(protocol, label, runs[label][0], quantity) for label in runs if label in validated]
+        openings = [test_openings(protocol, label, runs[label][0], quantity) for label in runs if label in validated]
         found += [line for line in openings if line is not None]
     return tuple(found)
 
 
-def opened(protocol: str, label: str, metrics: Metrics, quantity: Literal["loss", "accuracy"]) -> Line | None:
-    """The test part where it was opened beside the validation part: at some epochs, which differ from seed to seed."""
+def test_openings(protocol: str, label: str, metrics: Metrics, quantity: Literal["loss", "accuracy"]) -> Line | None:
+    """The test set, opened at some epochs in addition to the validation set; the epochs differ between seeds."""
     scale = 100 if quantity == "accuracy" else 1
-    known = {line["epoch"]: scale * line[f"test_{quantity}"] for line in metrics if f"test_{quantity}" in line}
-    values = tuple(known.values())
-    return Line(protocol, Curve(label, "test", values, values, values), "test", tuple(known)) if known else None
+    by_epoch = {line["epoch"]: scale * line[f"test_{quantity}"] for line in metrics if f"test_{quantity}" in line}
+    values = tuple(by_epoch.values())
+    return Line(protocol, Curve(label, "test", values, values, values), "test", tuple(by_epoch)) if by_epoch else None
 
 
 def published_curves(published: Mapping[str, object]) -> tuple[PublishedCurve, ...]:
-    """The accuracies that a report gives epoch by epoch, "test_accuracy_by_epoch"."""
-    found = [(part, published.get(f"{part}_accuracy_by_epoch")) for part in PARTS]
+    """Published accuracies by epoch, such as "test_accuracy_by_epoch"."""
+    by_part = [(part, published.get(f"{part}_accuracy_by_epoch")) for part in PARTS]
     return tuple(
         PublishedCurve(part, tuple(100 * value for value in values))
-        for part, values in found
+        for part, values in by_part
         if isinstance(values, list)
     )
 
 
 def draw_lines(axes: Axes, drawn: Sequence[Line], look: Look, published: Sequence[PublishedCurve] = ()) -> None:
-    """Where several roles share the axes, training is thin, and a test part that was opened beside has crosses."""
+    """If several roles share the axes, training lines are thin and extra openings of the test set have crosses."""
     together = len({line.role for line in drawn}) > 1
     for line in drawn:
         curve, colour, style, epochs = line.curve, look.colour(line.curve.label), STYLES[line.protocol], line.epochs
@@ -78,7 +78,7 @@ def draw_lines(axes: Axes, drawn: Sequence[Line], look: Look, published: Sequenc
             epochs, curve.mean, color=colour, linestyle=style, linewidth=1.0 if thin else 2.0, marker=mark,
             markersize=5, markeredgewidth=1.2 if mark == "x" else 0,
         )  # fmt: skip
-        if thin and len(epochs) == 1:  # a line of one point cannot be seen
+        if thin and len(epochs) == 1:  # a line of one point is invisible
             axes.plot(epochs, curve.mean, "_", color=colour, markersize=12)
     for known in published:
         axes.plot(
@@ -90,11 +90,11 @@ def draw_lines(axes: Axes, drawn: Sequence[Line], look: Look, published: Sequenc
 def frame(
     axes: Axes, drawn: Sequence[Line], quantity: Literal["loss", "accuracy"], published: Sequence[PublishedCurve] = ()
 ) -> None:
-    """Limits from all lines of a chart, so that its panels can be read across."""
+    """Limits from all lines of a chart, so that its panels are comparable."""
     longest = max(*(len(known.accuracy) for known in published), *(line.epochs[-1] for line in drawn), 0)
     values = [value for line in drawn for value in (*line.curve.mean, *line.curve.low, *line.curve.high)]
     values += [value for known in published for value in known.accuracy]
-    values = [value for value in values if math.isfinite(value)] or [0.0]  # a loss that was not finite is a gap
+    values = [value for value in values if math.isfinite(value)] or [0.0]  # a loss that is not finite is a gap
     if quantity == "loss" and min(values) > 0 and max(values) > 20 * min(values):
         ticks.logarithmic(axes, "y", 0.85 * min(values), 1.15 * max(values))
     elif quantity == "loss":
@@ -107,25 +107,11 @@ def frame(
 
 
 def lines_caption(accuracy: Sequence[Line], published: Sequence[PublishedCurve]) -> str:
-    """Where each protocol ends highest, and how far training ends from there."""
-    told = []
-    for protocol, words in (("as_published", "as published"), ("corrected", "corrected")):
-        curves = [line.curve for line in accuracy if line.protocol == protocol]
-        trained = {curve.label: curve.mean[-1] for curve in curves if curve.part == "train"}
-        held_out = [line.curve for line in accuracy if line.protocol == protocol and line.role == "held out"]
-        if not held_out:
-            continue
-        best = max(held_out, key=lambda curve: curve.mean[-1])
-        rank = "highest, " if len({curve.label for curve in held_out}) > 1 else ""
-        told.append(f"{best.label}, {words}, ends {rank}at {best.mean[-1]:.2f} % on the {best.part} part.")
-        if best.label in trained:
-            gap = trained[best.label] - best.mean[-1]
-            told.append(f"Its training accuracy ends {abs(gap):.2f} points {'above' if gap > 0 else 'below'} that.")
+    sentences = []
     if published:
-        told.append(f"Hollow diamonds: published ({listed([known.part for known in published])}).")
+        sentences.append(f"Hollow diamonds: published ({listed([curve.part for curve in published])}).")
     if any(line.role == "test" for line in accuracy):
-        told.append("The test part was opened at some epochs, against the rule: those of the first seed are shown.")
+        sentences.append("The test set was opened at some epochs, against the rule; shown: those of the first seed.")
     if any(line.curve.low != line.curve.high for line in accuracy):
-        told.append("Bands span the seeds.")
-    told.append("Training values are taken during the epoch, augmentation and dropout on.")
-    return " ".join(told)
+        sentences.append("Lines: means; bands: range over seeds.")
+    return " ".join([*sentences, TRAINING_VALUES])

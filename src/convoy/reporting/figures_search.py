@@ -1,4 +1,4 @@
-"""What a search looked at: accuracy over the keys that it varied, the way it took, and which key counts."""
+"""The trials of a search: accuracy over the varied keys, optimization history, importance."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from convoy.reporting import ticks
-from convoy.reporting.content import Points3D, Turnable, clean, short
+from convoy.reporting.content import Points3D, Scene3D, clean, short
 from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, RULE
 from convoy.reporting.quantities import listed
 
 WORDS = {"train.batch_size": "batch size", "optim.lr": "learning rate"}
-DECADE = 10.0  # an axis of values that reach so far is logarithmic; so is one whose values double, such as 64, 128, 256
-MOST_CELLS = 400  # of a heat map
-WRITTEN = 12  # columns of a heat map whose cells still hold a number
+DECADE = 10.0  # an axis over a factor of 10 is logarithmic; so is one whose values double, such as 64, 128, 256
+MAX_CELLS = 400  # of a heat map
+MAX_LABELLED_COLUMNS = 12  # of a heat map whose cells have numbers
 BLUE = MODELS[0][0]
 Params = Mapping[str, Any]
 
 
-class Tried(NamedTuple):
+class Trial(NamedTuple):
     params: dict[str, Any]
-    percent: float  # its best accuracy on the part that scores
+    percent: float  # best accuracy of all epochs on the scoring part
     epochs: int
-    to_the_end: bool
+    complete: bool  # not stopped early
 
 
 class Trials(NamedTuple):
     paths: tuple[str, ...]
-    tried: tuple[Tried, ...]  # in the order in which they were tried
-    winner: int  # place among the tried
+    trials: tuple[Trial, ...]  # in chronological order
+    winner: int  # index in `trials`
     scored_on: str = "validation"
 
     def column(self, path: str) -> list[Any]:
-        return [one.params[path] for one in self.tried]
+        return [trial.params[path] for trial in self.trials]
 
     @property
-    def best(self) -> Tried:
-        return self.tried[self.winner]
+    def best(self) -> Trial:
+        return self.trials[self.winner]
 
 
 def trial_numbers(finding: Mapping[str, Any]) -> Trials:
-    trials = sorted(finding["trials"], key=lambda trial: trial["number"])
-    tried = tuple(
-        Tried(trial["params"], 100 * trial["accuracy"], trial["epochs"], trial["state"] == "trained to the end")
-        for trial in trials
+    records = sorted(finding["trials"], key=lambda trial: trial["number"])
+    trials = tuple(
+        Trial(trial["params"], 100 * trial["accuracy"], trial["epochs"], trial["state"] == "trained to the end")
+        for trial in records
     )
-    winner = next(place for place, trial in enumerate(trials) if trial["number"] == finding["winner"]["number"])
+    winner = next(index for index, trial in enumerate(records) if trial["number"] == finding["winner"]["number"])
     paths = tuple(axis["path"] for axis in finding["space"])
-    return Trials(paths, tried, winner, finding.get("scored_on", "validation"))
+    return Trials(paths, trials, winner, finding.get("scored_on", "validation"))
 
 
 def word(path: str) -> str:
@@ -68,63 +68,68 @@ def is_numeric(values: Sequence[Any]) -> bool:
 
 
 def is_log(values: Sequence[Any]) -> bool:
-    """Whether the values lie more evenly in their logarithm."""
+    """Whether the values are more evenly spaced in their logarithm."""
     distinct = sorted(set(values)) if is_numeric(values) else []
     if len(distinct) < 3 or distinct[0] <= 0:
         return False
     return distinct[-1] >= DECADE * distinct[0] or distinct[2] / distinct[1] >= 2
 
 
-def in_space(numbers: Trials) -> Turnable | None:
-    """Two keys with numbers and the accuracy over them; None for other searches."""
+def scene(numbers: Trials) -> Scene3D | None:
+    """Accuracy over two numeric keys; None for other searches."""
     if len(numbers.paths) != 2 or not all(is_numeric(numbers.column(path)) for path in numbers.paths):
         return None
-    others = [one for one in numbers.tried if one is not numbers.best]
+    others = [trial for trial in numbers.trials if trial is not numbers.best]
     traces = _points(others, numbers, ""), _points([numbers.best], numbers, "winner")
     axes = (*map(word, numbers.paths), f"{numbers.scored_on} accuracy (%)")
     log = (is_log(numbers.column(numbers.paths[0])), is_log(numbers.column(numbers.paths[1])), False)
-    early = sum(not one.to_the_end for one in numbers.tried)
-    caption = (
-        f"{len(numbers.tried)} trials, each with one seed, at the best of its epochs; the winner has "
-        f"{_at(numbers.best.params)} ({numbers.best.percent:.2f} %)."
-        + (f" {early} were stopped early: they stand at what they had reached by then." if early else "")
-        + " On a page that runs scripts it turns when it is dragged."
-    )
+    caption = f"{_marks(numbers)} Drag to rotate (needs JavaScript)."
     x, y, z = axes
-    return Turnable("search_3d", f"Accuracy by {x} and {y}", caption, traces, (x, y, z), log)
+    return Scene3D("search_3d", f"Accuracy by {x} and {y}", caption, traces, (x, y, z), log)
 
 
-def _points(group: Sequence[Tried], numbers: Trials, label: str) -> Points3D:
-    x, y = (np.array([one.params[path] for one in group], float) for path in numbers.paths)
-    text = tuple(f"{_at(one.params)}: {one.percent:.2f} %, {_epochs(one.epochs)}" for one in group)
-    return Points3D(x, y, np.array([one.percent for one in group]), text, label)
+def _points(trials: Sequence[Trial], numbers: Trials, label: str) -> Points3D:
+    x, y = (np.array([trial.params[path] for trial in trials], float) for path in numbers.paths)
+    text = tuple(f"{_at(trial.params)}: {trial.percent:.2f} %, {_epochs(trial.epochs)}" for trial in trials)
+    return Points3D(x, y, np.array([trial.percent for trial in trials]), text, label)
+
+
+def _marks(numbers: Trials, *, hollow: bool = False) -> str:
+    """Caption: what a mark is, and how many trials were stopped early."""
+    early = sum(not trial.complete for trial in numbers.trials)
+    stopped = (
+        f" {'Hollow: s' if hollow else 'S'}topped early ({early}), at the accuracy reached until then." if early else ""
+    )
+    return f"Marks: trials (n = {len(numbers.trials)}, one seed each) at their best epoch.{stopped}"
 
 
 class HeatNumbers(NamedTuple):
     x: str  # paths
     y: str
     columns: tuple[Any, ...]  # values of x
-    rows: tuple[Any, ...]  # values of y, the lowest first
-    percent: np.ndarray  # [rows, columns]; not a number where nothing was tried
-    to_the_end: np.ndarray  # bool, the same shape
+    rows: tuple[Any, ...]  # values of y, lowest first
+    percent: np.ndarray  # [rows, columns]; NaN without a trial
+    complete: np.ndarray  # bool [rows, columns]
     winner: tuple[int, int]  # row, column
     scored_on: str = "validation"
 
 
 def heat_numbers(numbers: Trials) -> HeatNumbers | None:
-    """None where the search did not vary two keys over few values."""
+    """None unless the search varies two keys with few values."""
     if len(numbers.paths) != 2:
         return None
     x, y = numbers.paths
     columns, rows = (_in_order(numbers.column(path)) for path in (x, y))
-    if len(columns) * len(rows) > min(MOST_CELLS, 4 * len(numbers.tried)):  # drawn from ranges: nearly all is gap
+    if len(columns) * len(rows) > min(
+        MAX_CELLS, 4 * len(numbers.trials)
+    ):  # sampled from ranges: nearly all cells are empty
         return None
-    percent, to_the_end = np.full((len(rows), len(columns)), np.nan), np.zeros((len(rows), len(columns)), bool)
-    for one in numbers.tried:
-        place = rows.index(one.params[y]), columns.index(one.params[x])
-        percent[place], to_the_end[place] = one.percent, one.to_the_end
+    percent, complete = np.full((len(rows), len(columns)), np.nan), np.zeros((len(rows), len(columns)), bool)
+    for trial in numbers.trials:
+        cell = rows.index(trial.params[y]), columns.index(trial.params[x])
+        percent[cell], complete[cell] = trial.percent, trial.complete
     winner = rows.index(numbers.best.params[y]), columns.index(numbers.best.params[x])
-    return HeatNumbers(x, y, columns, rows, percent, to_the_end, winner, numbers.scored_on)
+    return HeatNumbers(x, y, columns, rows, percent, complete, winner, numbers.scored_on)
 
 
 def draw_heat(axes: Axes, numbers: HeatNumbers) -> None:
@@ -136,15 +141,15 @@ def draw_heat(axes: Axes, numbers: HeatNumbers) -> None:
             value = numbers.percent[row, column]
             if math.isnan(value):
                 continue
-            ended, won = bool(numbers.to_the_end[row, column]), (row, column) == numbers.winner
+            complete, is_winner = bool(numbers.complete[row, column]), (row, column) == numbers.winner
             corner = column - 0.47, row - 0.47
-            alpha = 0.06 + (0.94 if ended else 0.4) * float(depth[row, column])
-            axes.add_patch(Rectangle(corner, 0.94, 0.94, linewidth=0, color=HEAT if ended else MUTED, alpha=alpha))
-            if won:
+            alpha = 0.06 + (0.94 if complete else 0.4) * float(depth[row, column])
+            axes.add_patch(Rectangle(corner, 0.94, 0.94, linewidth=0, color=HEAT if complete else MUTED, alpha=alpha))
+            if is_winner:
                 axes.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor=INK, linewidth=1.6))
-            if columns <= WRITTEN:
-                ink = PAPER if ended and depth[row, column] > 0.62 else INK
-                weight = "bold" if won else "normal"
+            if columns <= MAX_LABELLED_COLUMNS:
+                ink = PAPER if complete and depth[row, column] > 0.62 else INK
+                weight = "bold" if is_winner else "normal"
                 axes.text(
                     column, row, f"{value:.1f}", ha="center", va="center", fontsize=size, color=ink, fontweight=weight
                 )
@@ -161,70 +166,69 @@ def draw_heat(axes: Axes, numbers: HeatNumbers) -> None:
 
 
 def heat_caption(numbers: HeatNumbers) -> str:
-    tried = ~np.isnan(numbers.percent)
-    early = int((tried & ~numbers.to_the_end).sum())
-    grey = f" Grey: stopped early ({early} of {int(tried.sum())}), at what it had reached." if early else ""
-    told = f"{numbers.scored_on.capitalize()} accuracy (%), each of one seed; framed: the winner."
-    return f"{told} The stronger the colour, the better, in the logarithm of the error.{grey}"
+    has_trial = ~np.isnan(numbers.percent)
+    early = int((has_trial & ~numbers.complete).sum())
+    grey = f" Grey: stopped early ({early}), at the accuracy reached until then." if early else ""
+    return (
+        f"{numbers.scored_on.capitalize()} accuracy (%) of {int(has_trial.sum())} trials, one seed each. Framed: "
+        f"winner. Colour: log of the error, stronger is better.{grey}"
+    )
 
 
 def _depth(percent: np.ndarray) -> np.ndarray:
-    """0 for the worst to 1 for the best, even in the logarithm of the error: so the good ones are told apart."""
+    """From 0 (worst) to 1 (best), linear in the logarithm of the error, so that good trials differ visibly."""
     error = np.log(np.maximum(100 - percent, 0.01))
     worst, best = np.nanmax(error), np.nanmin(error)
     return np.asarray((worst - error) / max(worst - best, 1e-9))
 
 
 def draw_one_key(axes: Axes, numbers: Trials) -> None:
-    """Accuracy over the only key that was varied."""
+    """Accuracy over the only varied key."""
     path = numbers.paths[0]
     values = numbers.column(path)
-    places = values if is_numeric(values) else [_in_order(values).index(value) for value in values]
+    positions = values if is_numeric(values) else [_in_order(values).index(value) for value in values]
     if is_log(values):
         ticks.logarithmic(axes, "x", min(values) / 1.15, max(values) * 1.15)
     elif not is_numeric(values):
         names = _in_order(values)
         axes.set_xticks(range(len(names)), [short(value_text(value), 12) for value in names])
-    _draw_trials(axes, places, numbers)
+    _draw_trials(axes, positions, numbers)
     axes.set_xlabel(word(path))
 
 
 class HistoryNumbers(NamedTuple):
     trials: Trials
-    best: tuple[float, ...]  # so far
+    best: tuple[float, ...]  # best accuracy up to each trial, percent
 
 
 def history_numbers(numbers: Trials) -> HistoryNumbers:
-    best = np.maximum.accumulate([one.percent if one.to_the_end else 0.0 for one in numbers.tried])
+    best = np.maximum.accumulate([trial.percent if trial.complete else 0.0 for trial in numbers.trials])
     return HistoryNumbers(numbers, tuple(map(float, best)))
 
 
 def draw_history(axes: Axes, numbers: HistoryNumbers) -> None:
     trials = numbers.trials
-    places = list(range(1, len(trials.tried) + 1))
-    shown = [best or math.nan for best in numbers.best]
-    axes.step(places, shown, where="post", color=MUTED, linewidth=1.2)
-    _draw_trials(axes, places, trials)
-    ticks.whole_numbers(axes.xaxis, 6)
+    positions = list(range(1, len(trials.trials) + 1))
+    axes.step(positions, [best or math.nan for best in numbers.best], where="post", color=MUTED, linewidth=1.2)
+    _draw_trials(axes, positions, trials)
+    ticks.integers(axes.xaxis, 6)
     axes.set_xlabel("trial")
 
 
 def history_caption(numbers: HistoryNumbers) -> str:
-    trials = numbers.trials
-    early = sum(not one.to_the_end for one in trials.tried)
-    hollow = f"; hollow: stopped early ({early}), at what it had reached" if early else ""
-    return (
-        f"The winner was trial {trials.winner + 1} of {len(trials.tried)}. A mark is a trial, at the best of its epochs"
-        f"{hollow}; line: the best so far of those trained to the end."
-    )
+    return f"{trials_caption(numbers.trials)} Line: best fully trained trial so far."
 
 
-def _draw_trials(axes: Axes, places: Sequence[float], numbers: Trials) -> None:
-    for ended, face in ((True, BLUE), (False, "none")):
-        chosen = [place for place, one in enumerate(numbers.tried) if one.to_the_end is ended]
-        x, y = [places[place] for place in chosen], [numbers.tried[place].percent for place in chosen]
+def trials_caption(numbers: Trials) -> str:
+    return f"{_marks(numbers, hollow=True)} Circled: winner."
+
+
+def _draw_trials(axes: Axes, positions: Sequence[float], numbers: Trials) -> None:
+    for complete, face in ((True, BLUE), (False, "none")):
+        indices = [index for index, trial in enumerate(numbers.trials) if trial.complete is complete]
+        x, y = [positions[index] for index in indices], [numbers.trials[index].percent for index in indices]
         axes.plot(x, y, "o", color=BLUE, markerfacecolor=face, markersize=4.5, markeredgewidth=1)
-    best = places[numbers.winner], numbers.best.percent
+    best = positions[numbers.winner], numbers.best.percent
     axes.plot(*[[value] for value in best], "o", color=INK, markersize=10, markerfacecolor="none", markeredgewidth=1.4)
     axes.set_ylabel(f"{numbers.scored_on} accuracy (%)")
 
@@ -243,25 +247,24 @@ def draw_importance(axes: Axes, shares: Mapping[str, float]) -> None:
 
 
 def importance_caption(shares: Mapping[str, float], of_what: str) -> str:
-    first = max(shares, key=lambda path: shares[path])
     count = int(of_what.split()[0])
-    few = " So few trials give a rough idea at best." if count < 30 else ""
+    few = " With so few trials this is a rough estimate." if count < 30 else ""
     return (
-        f"Most hangs on {word(first)}, in the range that was searched. By fANOVA (Hutter, Hoos and "
-        f"Leyton-Brown 2014) over {of_what}; what two keys do together is in neither's share.{few}"
+        f"fANOVA (Hutter, Hoos and Leyton-Brown 2014) over {of_what}, in the searched range. Interactions between keys "
+        f"are not included.{few}"
     )
 
 
 def draw_parallel(axes: Axes, numbers: Trials) -> None:
-    """A line a trial through its values; the winner's is black, and of the others the better ones are stronger."""
+    """One line per trial through its values; the winner is black, better trials are stronger."""
     scales = [_scaled(numbers.column(path)) for path in numbers.paths]
-    depth = _depth(np.array([[one.percent for one in numbers.tried]]))[0]
+    depth = _depth(np.array([[trial.percent for trial in numbers.trials]]))[0]
     places = range(len(numbers.paths))
     for place in np.argsort(depth):
         line = [scale[place] for scale in scales]
         if place == numbers.winner:
             continue
-        colour = HEAT if numbers.tried[place].to_the_end else MUTED
+        colour = HEAT if numbers.trials[place].complete else MUTED
         axes.plot(places, line, color=colour, alpha=0.08 + 0.7 * float(depth[place]) ** 2, linewidth=1)
     axes.plot(places, [scale[numbers.winner] for scale in scales], color=INK, linewidth=2, marker="o", markersize=5)
     for place, path in enumerate(numbers.paths):
@@ -286,14 +289,14 @@ def draw_parallel(axes: Axes, numbers: Trials) -> None:
 
 def parallel_caption(numbers: Trials) -> str:
     return (
-        "A line is a trial, from left to right through its values of "
-        f"{listed([clean(path) for path in numbers.paths])}. Black: the winner, {_at(numbers.best.params)}. Of the "
-        "others the better ones are stronger; grey ones were stopped early."
+        f"Lines: trials (n = {len(numbers.trials)}) through their values of "
+        f"{listed([clean(path) for path in numbers.paths])}. Black: winner; stronger colour: higher accuracy; grey: "
+        "stopped early."
     )
 
 
 def _scaled(values: Sequence[Any]) -> list[float]:
-    """From 0 to 1, in the logarithm where that is more even; names in their order."""
+    """Scaled to 0..1, in the logarithm if that is more even; names by order."""
     if not is_numeric(values):
         names = _in_order(values)
         return [names.index(value) / max(len(names) - 1, 1) for value in values]

@@ -20,20 +20,20 @@ def lr_range_page(study: Study, folder: Path) -> Page:
     panel = Panel("", partial(range_.draw_range, numbers=numbers, colour=MODELS[0][0]), height=3.4, top=0.15)
     chart = Chart("lr_range", "Loss by learning rate", (panel,), range_.range_caption(numbers))
     rates = (
-        ("loss falls steepest", numbers.steepest),
-        ("loss is lowest", numbers.lowest),
-        ("half of the fall is lost again", numbers.diverges),
+        ("steepest decrease of the loss", numbers.steepest),
+        ("lowest loss", numbers.lowest),
+        ("half of the decrease is lost", numbers.diverges),
     )
-    rows = tuple((Cell(what), Cell("not seen" if rate is None else f"{rate:.2g}")) for what, rate in rates)
+    rows = tuple((Cell(event), Cell("not reached" if rate is None else f"{rate:.2g}")) for event, rate in rates)
     return Page(
-        kicker=sections.kicker("Range test", study.name, [reading]),
-        title=f"Which learning rate for {label} on {clean(reading.data['name'])}?",
+        kicker=sections.kicker("Learning-rate range test", study.name, [reading]),
+        title=f"Learning-rate range test: {label} on {clean(reading.data['name'])}",
         sentence=clean(study.finding["sentence"]),
         caveats=tuple(clean(caveat) for caveat in study.finding["caveats"]),
         tables=(Table((Column("", numeric=False), Column("learning rate")), rows),),
         sections=(
-            Section("The test", (chart,)),
-            sections.how_it_was_made(groups, folder, [clean(study.table["command"])]),
+            Section("Range test", (chart,)),
+            sections.setup(groups, folder, [clean(study.table["command"])]),
         ),
         labels=(label,),
     )

@@ -1,4 +1,4 @@
-"""What a measure of a finding is called, and in which unit its values and their differences are shown."""
+"""Titles and units of the measures in a finding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from convoy.reporting.quantities import compact, plain
 from convoy.stats import Estimate
 
-# In the words of convoy.studies.measures, which a test holds them to: what claims and tables say must agree.
+# Same wording as convoy.studies.measures; a test compares them, because claims and tables must agree.
 TITLES = {
     "fold_accuracy": "Accuracy on the fold",
     "best_test_accuracy": "Best test accuracy of all epochs",
@@ -28,13 +28,13 @@ TITLES = {
     "confusion_lead": "Images confused between two classes minus those of the worst other pair",
     "gain_while_rising": "Extra fall of the loss an update while the rate rises",
 }
-IN_POINTS = ("largest_drop", "fluctuation", "recall_lead", "confusion_lead")  # differences of percentages themselves
+IN_POINTS = ("largest_drop", "fluctuation", "recall_lead", "confusion_lead")  # themselves differences of percentages
 
 
 class Measure(NamedTuple):
-    name: str  # as findings have it, "test_accuracy"
+    name: str  # key in findings, "test_accuracy"
     unit: str  # of a value
-    apart: str  # of a difference
+    difference_unit: str
     scale: float = 1.0
 
     @property
@@ -42,31 +42,31 @@ class Measure(NamedTuple):
         return TITLES.get(self.name, self.name.replace("_", " ").capitalize())
 
     @property
-    def words(self) -> str:
-        """Within a sentence: only a word of small letters is written small."""
+    def phrase(self) -> str:
+        """The title within a sentence: lower case unless it begins with an acronym."""
         return self.title if self.title[1].isupper() else self.title[0].lower() + self.title[1:]
 
     @property
     def exact(self) -> bool:
-        """Counted, not measured: it has no interval."""
+        """Counted, not measured: has no interval."""
         return self.name in ("parameters", "flops_per_image", "macs_per_image")
 
     @property
-    def of_machine(self) -> bool:
-        """Another machine has another one: only ratios can be set against each other."""
+    def machine_dependent(self) -> bool:
+        """Differs between machines: only ratios can be compared."""
         return self.unit == "s" or self.name in ("images_per_second", "ms_per_image")
 
     def number(self, value: float) -> str:
         if self.name == "parameters":
             return f"{value:,.0f}"
-        if self.apart == "epochs":
+        if self.difference_unit == "epochs":
             return f"{value:,.1f}".removesuffix(".0")
         if self.exact:
             return f"{'-' if value < 0 else ''}{compact(abs(value))}"
-        return f"{self.scale * value:,.2f}" if self.apart == "points" else plain(self.scale * value)
+        return f"{self.scale * value:,.2f}" if self.difference_unit == "points" else plain(self.scale * value)
 
     def parts(self, value: float | Mapping[str, Any] | None, *, signed: bool = False) -> tuple[str, str]:
-        """A number, and its interval if it is an estimate; ("", "") for what was not measured."""
+        """A number, and its interval if it is an estimate; ("", "") if not measured."""
         if value is None:
             return "", ""
         mean = value["mean"] if isinstance(value, Mapping) else value
@@ -79,9 +79,9 @@ class Measure(NamedTuple):
             number = number.lstrip("-") if zero else f"{'+' if mean > 0 else '−'}{number.lstrip('-')}"
         return number, interval
 
-    def distance(self, value: float) -> str:
-        """A difference without its sign: "0.43 points"."""
-        return f"{self.number(abs(value))} {self.apart}".rstrip()
+    def unsigned_difference(self, value: float) -> str:
+        """A difference with its unit, without sign: "0.43 points"."""
+        return f"{self.number(abs(value))} {self.difference_unit}".rstrip()
 
 
 def measure(name: str) -> Measure:

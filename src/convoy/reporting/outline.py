@@ -1,7 +1,7 @@
-"""From the calls of a forward pass to the few boxes that a picture or a short table shows.
+"""Condenses the calls of a forward pass into the few boxes of a picture or a short table.
 
-Norms, activations and dropout join the layer that they follow; containers and chains are opened; a module with
-branches, or one of a class that occurs again and again, is a block; what repeats is one box with a number.
+Norms, activations and dropout join the preceding layer. Containers and chains are expanded. A module with branches, or
+of a class that occurs several times, is a block. Repetitions are one box with a count.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from convoy.reporting.content import clean
 
 Call = Mapping[str, Any]  # as convoy.evaluation.trace writes it
-ENTRY = -1  # in a box's inputs: what the whole level is given
+ENTRY = -1  # in the inputs of a box: the input of the level
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 JOINING = ("norm", "activation", "dropout")
-LONGEST_PERIOD = 8  # boxes that repeat as a group
-MOST_BOXES, FIRST_SHOWN, LAST_SHOWN = 32, 17, 11
+MAX_PERIOD = 8  # boxes that repeat as a group
+MAX_BOXES, FIRST_SHOWN, LAST_SHOWN = 32, 17, 11
 NAMES = {
     "BatchNorm2d": "BN", "batch_norm": "BN", "GroupNorm": "GN", "group_norm": "GN", "LayerNorm": "LN",
     "layer_norm": "LN", "InstanceNorm2d": "IN", "LocalResponseNorm": "LRN", "relu": "ReLU", "Sigmoid": "sigmoid",
@@ -34,51 +34,51 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Box:
-    """A row of an outline. Sizes are of one image; of one that stands for several, parameters and FLOPs are sums."""
+    """A row of an outline. Sizes are for one image; if a box represents several, parameters and FLOPs are sums."""
 
-    role: str  # as in the trace, or "block", "group" (several boxes that repeat together) or "more" (left out)
+    role: str  # as in the trace, or "block", "group" (boxes that repeat together), "more" (omitted boxes)
     title: str
     notes: tuple[str, ...]
     output: tuple[int, ...]
     parameters: int
     flops: int
-    inputs: frozenset[int]  # places of boxes on the same level
-    name: str  # dotted, of the first call in it
+    inputs: frozenset[int]  # indices of boxes on the same level
+    name: str  # dotted name of the first call
     inside: tuple[Box, ...] = ()
     repeats: int = 1
-    members: tuple[Box, ...] = ()  # what it stands for, where that is several
+    members: tuple[Box, ...] = ()  # the boxes that it represents, if several
 
     @property
     def topology(self) -> tuple[object, ...]:
-        """Alike for blocks that differ in nothing but widths, kernels and strides."""
+        """Equal for blocks that differ only in widths, kernels and strides."""
         kind = self.title if self.role in ("block", "merge", "other") else self.role
         return (kind, self.repeats > 1, *((box.topology, box.inputs) for box in self.inside))
 
     @property
     def build(self) -> tuple[object, ...]:
-        """Alike for boxes that look the same."""
+        """Equal for boxes that look the same."""
         return (self.role, self.title, self.notes, self.output, self.repeats, *(box.build for box in self.inside))
 
 
 def outline(root: Call) -> tuple[Box, ...]:
-    """The network's boxes from input to output, at most 32."""
+    """The boxes of the network from input to output, at most MAX_BOXES."""
     return _Reader(root).boxes(root)
 
 
 def blocks(boxes: Iterable[Box]) -> dict[tuple[object, ...], list[Box]]:
-    """Every kind of block in them, with the boxes that are of that kind; outer kinds before those inside them."""
-    found: dict[tuple[object, ...], list[Box]] = {}
+    """Kind of block -> its boxes; outer kinds before inner ones."""
+    by_kind: dict[tuple[object, ...], list[Box]] = {}
     level = [member for box in boxes for member in box.members or (box,)]
     while level:
         for box in level:
             if box.role == "block":
-                found.setdefault(box.topology, []).append(box)
+                by_kind.setdefault(box.topology, []).append(box)
         level = [member for box in level for inner in box.inside for member in inner.members or (inner,)]
-    return found
+    return by_kind
 
 
 def rows_of(boxes: Iterable[Box]) -> Iterator[Box]:
-    """The boxes one below the other: a group's in its place."""
+    """The boxes in order, with groups expanded."""
     for box in boxes:
         yield from box.inside if box.role == "group" else (box,)
 
@@ -87,20 +87,20 @@ class _Reader:
     def __init__(self, root: Call) -> None:
         self._classes = Counter(call["kind"] for call in _walk(root) if call["calls"])
         self._weighted = _weighted(root)
-        self._known: dict[int, bool] = {}  # whether a call is a block, by its number
+        self._block_calls: dict[int, bool] = {}  # number of a call -> whether it is a block
 
     def boxes(self, call: Call) -> tuple[Box, ...]:
         return _shortened(_folded(self._level(call)))
 
     def _level(self, call: Call) -> list[Box]:
-        """The boxes of a module's inside, nothing repeated yet."""
+        """The boxes inside a module, before repetitions are folded."""
         items = list(self._items(call))
         places = {number: place for place, item in enumerate(items) for number in _numbers(item)}
         boxes = [self._box(item, places) for item in items]
         return _joined(_without(_anchored(boxes), ("identity", "reshape")))
 
     def _items(self, call: Call) -> Iterator[Call]:
-        """Layers, operations and blocks, in order; chains are opened."""
+        """Layers, operations and blocks, in order; chains are expanded."""
         for inner in call["calls"]:
             if inner["calls"] and not self._is_block(inner):
                 yield from self._items(inner)
@@ -108,16 +108,16 @@ class _Reader:
                 yield inner
 
     def _is_block(self, call: Call) -> bool:
-        if call["number"] not in self._known:
-            self._known[call["number"]] = self._find_out(call)
-        return self._known[call["number"]]
+        if call["number"] not in self._block_calls:
+            self._block_calls[call["number"]] = self._has_block_structure(call)
+        return self._block_calls[call["number"]]
 
-    def _find_out(self, call: Call) -> bool:
+    def _has_block_structure(self, call: Call) -> bool:
         is_chain = all(box.inputs == {place - 1} for place, box in enumerate(self._level(call)))
         if is_chain:
             recurs = call["kind"] not in CONTAINERS and self._classes[call["kind"]] > 1
             return recurs and _weighted(call) > 1
-        # A wrapper of the whole network is opened although it branches: its blocks are what there is to see.
+        # A wrapper of the entire network is expanded although it branches: its blocks are more informative.
         inner = sum(self._is_block(part) for part in _walk(call) if part["calls"] and part is not call)
         return not (inner > 1 and _weighted(call) > 0.6 * self._weighted)
 
@@ -185,35 +185,35 @@ def _notes(call: Call) -> Iterator[str]:
 
 
 def _anchored(boxes: Sequence[Box]) -> list[Box]:
-    """What reads nothing of the image and computes a weight (a weight norm) goes into the layer that uses the weight;
-    what only seems to read nothing, because the numbers took a way that is not seen, follows what came before."""
-    found = list(boxes)
+    """Connects boxes without inputs. One that computes a weight (a weight norm) joins the layer that uses the weight;
+    one whose input was not traced follows the previous box."""
+    anchored = list(boxes)
     for place, box in enumerate(boxes):
         if box.inputs:
             continue
-        readers = [reader for reader, other in enumerate(found) if place in other.inputs]
-        if not readers or any(found[reader].inputs == {place} for reader in readers):
-            found[place] = replace(box, inputs=frozenset({place - 1}))
+        readers = [reader for reader, other in enumerate(anchored) if place in other.inputs]
+        if not readers or any(anchored[reader].inputs == {place} for reader in readers):
+            anchored[place] = replace(box, inputs=frozenset({place - 1}))
             continue
-        found[place] = replace(box, role="identity", parameters=0, flops=0)
+        anchored[place] = replace(box, role="identity", parameters=0, flops=0)
         for reader in readers:
-            found[reader] = replace(found[reader], inputs=found[reader].inputs - {place})
-        first = found[readers[0]]
-        added = replace(first, parameters=first.parameters + box.parameters, flops=first.flops + box.flops)
-        found[readers[0]] = added
-    return found
+            anchored[reader] = replace(anchored[reader], inputs=anchored[reader].inputs - {place})
+        first = anchored[readers[0]]
+        merged = replace(first, parameters=first.parameters + box.parameters, flops=first.flops + box.flops)
+        anchored[readers[0]] = merged
+    return anchored
 
 
 def _without(boxes: Sequence[Box], roles: Sequence[str]) -> list[Box]:
-    """What reads a box of these roles reads what that one read."""
-    behind: list[frozenset[int]] = []
+    """Removes boxes of these roles; their readers read the inputs of the removed box."""
+    sources: list[frozenset[int]] = []
     kept: list[Box] = []
     for box in boxes:
-        inputs = frozenset[int]().union(*({ENTRY} if place == ENTRY else behind[place] for place in box.inputs))
+        inputs = frozenset[int]().union(*({ENTRY} if place == ENTRY else sources[place] for place in box.inputs))
         if box.role in roles and not box.parameters:
-            behind.append(inputs)
+            sources.append(inputs)
             continue
-        behind.append(frozenset({len(kept)}))
+        sources.append(frozenset({len(kept)}))
         kept.append(replace(box, inputs=inputs))
     return kept
 
@@ -244,58 +244,59 @@ def _joined(boxes: Sequence[Box]) -> list[Box]:
     return kept
 
 
-# ---- what repeats ----
+# ---- repetitions ----
 
-Run = tuple[int, int, int]  # where it begins, how many boxes it has, after how many it comes again
+Repetition = tuple[int, int, int]  # start, number of boxes, period
 
 
 def _folded(boxes: Sequence[Box]) -> tuple[Box, ...]:
-    """Neighbours of a kind as one box; then sequences of up to eight boxes that come again at once as one group."""
-    single = _merged(boxes, list(_runs(boxes, _run)))
-    return _merged(single, list(_runs(single, _period)))
+    """Merges equal neighbours into one box; then sequences of up to MAX_PERIOD boxes that repeat into one group."""
+    single = _merged(boxes, list(_repetitions(boxes, _equal_neighbours)))
+    return _merged(single, list(_repetitions(single, _period)))
 
 
-def _runs(boxes: Sequence[Box], found: Callable[[Sequence[Box], int], Run]) -> Iterator[Run]:
+def _repetitions(boxes: Sequence[Box], find: Callable[[Sequence[Box], int], Repetition]) -> Iterator[Repetition]:
     place = 0
     while place < len(boxes):
-        run = found(boxes, place)
-        yield run
-        place += run[1]
+        repetition = find(boxes, place)
+        yield repetition
+        place += repetition[1]
 
 
-def _run(boxes: Sequence[Box], start: int) -> Run:
-    """Alike; or blocks of a class with maps of one size, of which the first may differ and the others in widths alone;
-    or three blocks and more whose channels grow by the same number each time, as DenseNet's do."""
+def _equal_neighbours(boxes: Sequence[Box], start: int) -> Repetition:
+    """Equal boxes; or blocks of one class and output size whose first may differ; or at least three blocks whose
+    channels grow by a constant, as in DenseNet."""
     ends = []
-    for alike in (_equal, _growing):
+    for match in (_equal, _growing):
         end = start + 1
-        while end < len(boxes) and end - 1 in boxes[end].inputs and alike(boxes[start : end + 1]):
+        while end < len(boxes) and end - 1 in boxes[end].inputs and match(boxes[start : end + 1]):
             end += 1
         ends.append(end)
     equal, growing = ends
     return start, (growing if growing - start > 2 else equal) - start, 1
 
 
-def _equal(run: Sequence[Box]) -> bool:
-    first, second = run[:2]
+def _equal(neighbours: Sequence[Box]) -> bool:
+    first, second = neighbours[:2]
     if first.role != "block":
-        return first.role != "merge" and all(box.build == first.build for box in run)
-    return all(box.role == "block" and box.title == first.title and box.output == first.output for box in run) and all(
-        box.topology == second.topology and box.notes == second.notes for box in run[1:]
-    )
+        return first.role != "merge" and all(box.build == first.build for box in neighbours)
+    return all(
+        box.role == "block" and box.title == first.title and box.output == first.output for box in neighbours
+    ) and all(box.topology == second.topology and box.notes == second.notes for box in neighbours[1:])
 
 
-def _growing(run: Sequence[Box]) -> bool:
-    first = run[0]
-    steps = {after.output[:1] and after.output[0] - before.output[0] for before, after in pairwise(run)}
+def _growing(neighbours: Sequence[Box]) -> bool:
+    first = neighbours[0]
+    steps = {after.output[:1] and after.output[0] - before.output[0] for before, after in pairwise(neighbours)}
     return len(steps) == 1 and all(
-        box.role == "block" and box.topology == first.topology and box.output[1:] == first.output[1:] for box in run
+        box.role == "block" and box.topology == first.topology and box.output[1:] == first.output[1:]
+        for box in neighbours
     )
 
 
-def _period(boxes: Sequence[Box], start: int) -> Run:
-    best: Run = (start, 1, 1)
-    for period in range(2, LONGEST_PERIOD + 1):
+def _period(boxes: Sequence[Box], start: int) -> Repetition:
+    best: Repetition = (start, 1, 1)
+    for period in range(2, MAX_PERIOD + 1):
         end = start + period
         while (
             end < len(boxes)
@@ -309,11 +310,11 @@ def _period(boxes: Sequence[Box], start: int) -> Run:
     return best
 
 
-def _merged(boxes: Sequence[Box], runs: Sequence[Run]) -> tuple[Box, ...]:
-    moved = {place: new for new, (start, count, _) in enumerate(runs) for place in range(start, start + count)}
+def _merged(boxes: Sequence[Box], repetitions: Sequence[Repetition]) -> tuple[Box, ...]:
+    moved = {place: new for new, (start, count, _) in enumerate(repetitions) for place in range(start, start + count)}
     return tuple(
         _one(boxes[start : start + count], period, _moved(boxes[start : start + count], moved) - {new})
-        for new, (start, count, period) in enumerate(runs)
+        for new, (start, count, period) in enumerate(repetitions)
     )
 
 
@@ -321,35 +322,35 @@ def _moved(boxes: Iterable[Box], moved: Mapping[int, int]) -> frozenset[int]:
     return frozenset(moved.get(place, ENTRY) for box in boxes for place in box.inputs)
 
 
-def _one(run: Sequence[Box], period: int, inputs: frozenset[int]) -> Box:
-    first = run[0]
-    if len(run) == 1:
+def _one(boxes: Sequence[Box], period: int, inputs: frozenset[int]) -> Box:
+    first = boxes[0]
+    if len(boxes) == 1:
         return replace(first, inputs=inputs)
     together = replace(
         first,
         inputs=inputs,
-        output=run[-1].output,
-        parameters=sum(box.parameters for box in run),
-        flops=sum(box.flops for box in run),
-        repeats=len(run) // period,
-        members=tuple(run),
+        output=boxes[-1].output,
+        parameters=sum(box.parameters for box in boxes),
+        flops=sum(box.flops for box in boxes),
+        repeats=len(boxes) // period,
+        members=tuple(boxes),
     )
     if period == 1:
         return together
-    inside = (_one(run[place::period], 1, run[place].inputs) for place in range(period))
+    inside = (_one(boxes[place::period], 1, boxes[place].inputs) for place in range(period))
     return replace(
         together, role="group", title="", notes=(), inside=tuple(replace(box, repeats=1, members=()) for box in inside)
     )
 
 
 def _shortened(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
-    """Of very many boxes the first and the last, and one that says what was left out."""
-    if len(boxes) <= MOST_BOXES:
+    """With too many boxes: the first, the last, and one for those omitted."""
+    if len(boxes) <= MAX_BOXES:
         return boxes
-    runs = [(place, 1, 1) for place in range(FIRST_SHOWN)]
+    spans = [(place, 1, 1) for place in range(FIRST_SHOWN)]
     hidden = len(boxes) - FIRST_SHOWN - LAST_SHOWN
-    runs += [(FIRST_SHOWN, hidden, 1), *((len(boxes) - place, 1, 1) for place in range(LAST_SHOWN, 0, -1))]
-    shown = list(_merged(boxes, runs))
+    spans += [(FIRST_SHOWN, hidden, 1), *((len(boxes) - place, 1, 1) for place in range(LAST_SHOWN, 0, -1))]
+    shown = list(_merged(boxes, spans))
     shown[FIRST_SHOWN] = replace(
         shown[FIRST_SHOWN], role="more", title=f"{hidden} more layers", notes=(), repeats=1, inside=(), members=()
     )

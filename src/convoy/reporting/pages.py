@@ -1,4 +1,4 @@
-"""The page of a study and the page of a run: what stands first, and in which order the rest follows."""
+"""The page of a study and the page of a run."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ TILES = 24
 
 
 def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page] | None = None) -> Page:
-    """Raises ValueError: no finding.json, a study of unknown kind, no runs, a run that was moved away."""
+    """Raises ValueError: finding.json or a run is missing, the study has no runs, or its kind is unknown."""
     kind = str(study.finding.get("kind"))
     if page_of is None and kind not in STUDIES:
-        raise ValueError(f"{study.path} is a study of kind {kind!r}; reports are made of: {', '.join(STUDIES)}")
-    page = (page_of or STUDIES[kind])(study, folder)
+        raise ValueError(f"{study.path}: expected a study of kind {', '.join(STUDIES)}; found {kind!r}")
     differences = [clean(str(each)) for member in study.members for each in recount(member.run).differences]
     return replace(page, caveats=(*differences, *page.caveats))
 
@@ -43,13 +42,13 @@ def run_page(run: Run, folder: Path) -> Page:
     groups = {reading.label: [reading]}
     look = Look([reading.label])
     part = next((part for part in PARTS if part in reading.scores), "")
-    shown = [
+    page_sections = [
         _training(reading, look),
         _errors_of_run(reading, part, look) if part else None,
         sections.data(groups),
-        sections.how_it_was_made(groups, folder, [clean(reading.environment["command"])]),
+        sections.setup(groups, folder, [clean(reading.environment["command"])]),
     ]
-    first = ((tables.scores_table(reading),) if reading.scores else ()) + (
+    first_tables = ((tables.scores_table(reading),) if reading.scores else ()) + (
         (tables.cost_table(reading),) if reading.cost else ()
     )
     return Page(
@@ -57,8 +56,8 @@ def run_page(run: Run, folder: Path) -> Page:
         title=f"{reading.label} on {clean(reading.data['name'])}, seed {reading.seed}",
         sentence=_run_sentence(reading, part),
         caveats=tuple(_run_caveats(reading, part)),
-        tables=first,
-        sections=tuple(section for section in shown if section),
+        tables=first_tables,
+        sections=tuple(section for section in page_sections if section),
         labels=(reading.label,),
     )
 
@@ -105,9 +104,9 @@ def _run_sentence(reading: Reading, part: str) -> str:
             f"(95 % interval over the {estimate.n:,} images: {low:.2f} to {high:.2f} %)"
         )
     if reading.status["state"] != "finished":
-        why = reading.status.get("reason") or "still going on"
-        return f"{label} is not finished ({clean(reading.status['state'])}: {clean(why)}): no accuracy is claimed"
-    return f"{label} was trained, but no image was held out and scored: no accuracy is claimed"
+        why = reading.status.get("reason") or "still running"
+        return f"{label} is not finished ({clean(reading.status['state'])}: {clean(why)}); no accuracy is reported"
+    return f"{label} was trained without held-out images; no accuracy is reported"
 
 
 def _run_caveats(reading: Reading, part: str) -> list[str]:
@@ -116,14 +115,14 @@ def _run_caveats(reading: Reading, part: str) -> list[str]:
     caveats += [clean(flag) for flag in reading.status.get("flags", [])]
     caveats += faults.unsaid(reading.recipe.protocol.faults, caveats)
     if part:
-        caveats.append("One seed: the interval is over images and says nothing about another seed")
+        caveats.append("One seed: the interval is over images and does not cover other seeds")
     if part == "validation" and reading.data.get("selection") == "validation":
-        caveats.append("Validation accuracy also chose the epoch that was kept; it is a little too high for new images")
+        caveats.append("Validation accuracy also selected the best epoch; on new images it would be slightly lower")
     openings = reading.data.get("test_openings", 0)
     if part == "test" and openings > 1:
         caveats.append(
-            f"The test part had been opened {openings} times in this workspace, this run included; "
-            "where choices were made after seeing it, its accuracy is too high"
+            f"The test set was opened {openings} times in this workspace, including this run; "
+            "if choices were made after seeing it, its accuracy is too high"
         )
     return caveats
 

@@ -1,7 +1,7 @@
-"""Colours and marks. A figure is drawn once, in the light colours; on a page each of them becomes a CSS variable.
+"""Colours and marks. A figure is drawn once, in the light colours; on a page each becomes a CSS variable.
 
-Hence every colour here is different from every other one: the light value is the name under which the page finds it.
-The models' colours are Okabe and Ito's (2008), then darker ones by Tol (2021); marks differ too, for prints in grey.
+The light value identifies the variable, so all colours must differ. The colours of models are Okabe and Ito's (2008),
+then darker ones by Tol (2021); marks differ too, for greyscale prints.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ PAPER, INK, MUTED, RULE, WASH, WRONG, HEAT = (light for light, _ in SCREEN.value
 
 
 class Look:
-    """The colour and the mark of each model, the same in every figure of a report."""
+    """The colour and mark of each model, the same in all figures of a report."""
 
-    def __init__(self, labels: Sequence[str], alike: Mapping[str, str] | None = None) -> None:
-        """`alike` gives other names of these labels, which look like them."""
+    def __init__(self, labels: Sequence[str], aliases: Mapping[str, str] | None = None) -> None:
+        """`aliases`: other name -> label whose colour and mark it has."""
         self._places = {label: place for place, label in enumerate(labels)}
-        self._places |= {name: self._places[label] for name, label in (alike or {}).items()}
+        self._places |= {name: self._places[label] for name, label in (aliases or {}).items()}
 
     def colour(self, label: str) -> str:
         return MODELS[self._places[label] % len(MODELS)][0]

@@ -1,4 +1,4 @@
-"""The page of one network's profile, or of several side by side: profile.html, with profile.json beside it."""
+"""The page of the profiles of one or several networks: profile.html, with profile.json next to it."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from convoy.reporting.palette import Look
 from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, sizes, with_unit
 from convoy.reporting.tables import facts_table
 
-LAYERS_ON_A_PAGE = 40  # more are told by blocks first
+MAX_LAYERS = 40  # with more, a table of blocks comes first
 COUNTED = (
     "FLOPs count a multiply-add as two, MACs as one. Convolutions and matrix products count; norms, activations, "
-    "pooling and resampling do not. Parameters are counted where they are used first."
+    "pooling and resampling do not. Shared parameters are counted at their first use."
 )
 SAVED = (
-    "Tensors that autograd keeps for the backward pass, each storage once, the images among them; without parameters, "
-    "buffers and the loss. Measured in training mode on torch's meta device, as on a CPU in float32"
+    "Tensors that autograd saves for the backward pass, including the images, each storage counted once; without "
+    "parameters, buffers and loss. Measured in training mode on the meta device of torch, as on a CPU in float32"
 )
 PEAK = (
-    "Computed: parameters, gradients, what the optimizer keeps, and activations, added up; "
-    "work space of the kernels and of the allocator comes on top"
+    "Computed as the sum of parameters, gradients, optimizer state and activations; without workspace of kernels and "
+    "allocator"
 )
 NUMBERS = (Column("Output"), Column("Parameters"), Column("", "%"), Column("FLOPs"), Column("", "%"))
 LATENCY = (
-    "Median, and of one image the quartiles, of up to 50 passes in evaluation mode, none begun after 2 s, after a "
-    "warm-up of up to 3; from tensor to logits, without decoding and normalisation"
+    "Median (and quartiles for one image) of up to 50 passes in evaluation mode within 2 s, after up to 3 warm-up "
+    "passes; from tensor to logits, without decoding and normalisation"
 )
-Profile = Mapping[str, Any]  # as convoy.evaluation.profile writes it, with the calls of its pass
+Profile = Mapping[str, Any]  # as convoy.evaluation.profile writes it, with the calls of a forward pass
 
 
 def write_profile(profiles: Sequence[Profile], environment: Mapping[str, Any], folder: Path) -> Path:
-    """profile.html, profile.md, profile.json and figures/; the path of the page."""
+    """Writes profile.html, profile.md, profile.json and figures/; returns the path of profile.html."""
     write_json(folder / "profile.json", {"profiles": list(profiles), "environment": dict(environment)})
     return render.write(profile_page(profiles, environment), folder, "profile")
 
@@ -47,7 +47,7 @@ def write_profile(profiles: Sequence[Profile], environment: Mapping[str, Any], f
 def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) -> Page:
     labels = tuple(clean(profile["label"]) for profile in profiles)
     sections = [
-        side_by_side(profiles, Look(labels)) if len(profiles) > 1 else None,
+        cost_comparison(profiles, Look(labels)) if len(profiles) > 1 else None,
         Section("Architecture", tuple(pictures(profiles))),
         Section("Layers", tuple(table for profile in profiles for table in layer_tables(profile, len(profiles) > 1))),
         Section("How it was measured", (_measures(profiles), _environment(profiles[0], environment))),
@@ -64,32 +64,34 @@ def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) ->
 
 
 def _sentence(profiles: Sequence[Profile]) -> str:
-    told = [
-        f"{clean(p['label'])} has {p['parameters']:,} parameters and takes {with_unit(p['flops_per_image'], 'FLOPs')}"
+    sentences = [
+        f"{clean(p['label'])} has {p['parameters']:,} parameters and needs {with_unit(p['flops_per_image'], 'FLOPs')}"
         for p in profiles
     ]
     if len(profiles) == 1:
-        return f"{told[0]} for an image of {_by(profiles[0]['input'])}"
+        return f"{sentences[0]} for an image of {_by(profiles[0]['input'])}"
     low, high = (choose(profiles, key=lambda p: p["flops_per_image"]) for choose in (min, max))
     if not low["flops_per_image"]:
-        return "; ".join(told)
+        return "; ".join(sentences)
     flops, parameters = (plain(high[key] / low[key]) for key in ("flops_per_image", "parameters"))
-    named = f"{clean(high['label'])} takes {flops} times the FLOPs of {clean(low['label'])} for an image"
-    return f"{named}, with {parameters} times its parameters"
+    return (
+        f"{clean(high['label'])} needs {flops} times the FLOPs per image of {clean(low['label'])} and has {parameters} "
+        "times its parameters"
+    )
 
 
 def _caveats(profiles: Sequence[Profile]) -> list[str]:
     named = len(profiles) > 1
-    told = []
+    caveats = []
     if len({tuple(profile["input"]) for profile in profiles}) > 1:
-        told.append("The networks take different images: their FLOPs, memory and times do not compare as they stand")
+        caveats.append("The networks have different input sizes: FLOPs, memory and times are not directly comparable")
     for profile in profiles:
         who = f"{clean(profile['label'])}: " if named else ""
-        told += [f"{who}published flaw: {clean(flaw)}" for flaw in profile["flaws"]]
+        caveats += [f"{who}published flaw: {clean(flaw)}" for flaw in profile["flaws"]]
         if profile["unreached"]:
             count, names = sum(profile["unreached"].values()), listed([*map(clean, profile["unreached"])][:4])
-            told.append(f"{who}{count:,} parameters are not reached by a forward pass in evaluation mode ({names})")
-    return told
+            caveats.append(f"{who}{count:,} parameters are not used in a forward pass in evaluation mode ({names})")
+    return caveats
 
 
 def _summary(profiles: Sequence[Profile]) -> Table:
@@ -109,7 +111,7 @@ def _summary(profiles: Sequence[Profile]) -> Table:
         single, many = p["latency"]
         rows.append(
             (
-                Cell(clean(p["label"]), key=clean(p["label"])),
+                Cell(clean(p["label"]), model=clean(p["label"])),
                 Cell(_by(p["input"])),
                 Cell(f"{p['parameters']:,}"),
                 Cell(compact(p["flops_per_image"])),
@@ -123,65 +125,68 @@ def _summary(profiles: Sequence[Profile]) -> Table:
     return Table(columns, tuple(rows), COUNTED)
 
 
-def side_by_side(profiles: Sequence[Profile], look: Look) -> Section:
+def cost_comparison(profiles: Sequence[Profile], look: Look) -> Section:
     panels = bars_.cost_bars(profiles)
     height = 0.65 + bars_.BAR_INCHES * (len(profiles) + 0.2)
     drawn = tuple(
         Panel("", partial(bars_.draw_cost_bars, numbers=numbers, look=look), height=height, left=0.15, top=0.05)
         for numbers in panels
     )
-    return Section("Side by side", (Chart("cost", "Cost", drawn, bars_.cost_bars_caption(panels)),))
+    return Section("Comparison", (Chart("cost", "Cost", drawn, bars_.cost_bars_caption(panels)),))
 
 
 def pictures(profiles: Sequence[Profile]) -> list[Block]:
-    """A sentence on how to read them stands below the first that needs it."""
-    pictures: list[Block] = []
-    told: set[str] = set()
-    for place, profile in enumerate(profiles, start=1):
+    """How to read them is explained once, below the first picture that needs the explanation."""
+    blocks: list[Block] = []
+    explained: set[str] = set()
+    for number, profile in enumerate(profiles, start=1):
         picture = architecture.draw(profile)
-        name = f"architecture-{place}" if len(profiles) > 1 else "architecture"
-        caption = " ".join([picture.finding, *(sentence for sentence in picture.reading if sentence not in told)])
-        pictures.append(Drawing(name, clean(profile["label"]), picture.svg, picture.width, caption))
-        told |= set(picture.reading)
-    return pictures
+        name = f"architecture-{number}" if len(profiles) > 1 else "architecture"
+        caption = " ".join([picture.finding, *(sentence for sentence in picture.reading if sentence not in explained)])
+        blocks.append(Drawing(name, clean(profile["label"]), picture.svg, picture.width, caption))
+        explained |= set(picture.reading)
+    return blocks
 
 
 def layer_tables(profile: Profile, named: bool) -> list[Table]:
-    """Every layer; of a deep network the blocks that its picture shows, and every layer to be opened."""
+    """One table of all layers; for a deep network a table of blocks and a collapsed table of all layers."""
     title, rows = clean(profile["label"]) if named else "", profile["layers"]
-    noted = any(row["note"] for row in rows)
+    has_notes = any(row["note"] for row in rows)
     columns = (Column("Layer", numeric=False), Column("Kind", numeric=False), *NUMBERS)
     lines = [
         (
             Cell(clean(row["name"])),
             Cell(clean(row["kind"])),
             *_numbers(row["output"], row["parameters"], row["flops"], profile),
-            *((Cell(row["note"]),) if noted else ()),
+            *((Cell(row["note"]),) if has_notes else ()),
         )
         for row in rows
     ]
     total = (
-        *(Cell(text, bold=True) for text in ("in all", "", "", f"{profile['parameters']:,}", "")),
+        *(Cell(text, bold=True) for text in ("total", "", "", f"{profile['parameters']:,}", "")),
         *(Cell(text, bold=True) for text in (f"{profile['flops_per_image']:,}", "")),
     )
-    every = Table(
-        (*columns, *((Column("Note", numeric=False),) if noted else ())),
-        (*lines, (*total, *((Cell(""),) if noted else ()))),
+    all_layers = Table(
+        (*columns, *((Column("Note", numeric=False),) if has_notes else ())),
+        (*lines, (*total, *((Cell(""),) if has_notes else ()))),
         note=f"{sizes(profile['size_bytes'])}.",
         title=title,
     )
-    if len(rows) <= LAYERS_ON_A_PAGE:
-        return [every]
+    if len(rows) <= MAX_LAYERS:
+        return [all_layers]
     blocks = Table(
-        columns, (*(_block_row(box, profile) for box in rows_of(outline(profile["calls"]))), total), every.note, title
+        columns,
+        (*(_block_row(box, profile) for box in rows_of(outline(profile["calls"]))), total),
+        all_layers.note,
+        title,
     )
-    return [blocks, replace(every, title="", note="", folded=f"All {len(rows)} layers")]
+    return [blocks, replace(all_layers, title="", note="", collapsed_title=f"All {len(rows)} layers")]
 
 
 def _numbers(output: Sequence[int], parameters: int, flops: int, profile: Profile) -> tuple[Cell, ...]:
     shares = [
-        Cell(f"{100 * part / whole:.1f}" if part and whole else "")
-        for part, whole in ((parameters, profile["parameters"]), (flops, profile["flops_per_image"]))
+        Cell(f"{100 * part / total:.1f}" if part and total else "")
+        for part, total in ((parameters, profile["parameters"]), (flops, profile["flops_per_image"]))
     ]
     counts = [Cell(f"{count:,}" if count else "") for count in (parameters, flops)]
     return Cell(_by(output)), counts[0], shares[0], counts[1], shares[1]
@@ -203,7 +208,7 @@ def _measures(profiles: Sequence[Profile]) -> Table:
         ("Training memory", f"{PEAK}. Optimizer: {', '.join(optimizers)}"),
         ("Latency, throughput", f"{LATENCY}. Passes: {', '.join(passes)}"),
     ]
-    return facts_table("What the numbers are", facts)
+    return facts_table("Definitions", facts)
 
 
 def _environment(profile: Profile, environment: Mapping[str, Any]) -> Table:

@@ -1,4 +1,4 @@
-"""How numbers are written: enough digits to compare by, no more."""
+"""Number formats: enough digits to compare by, no more."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def with_unit(value: float, unit: str) -> str:
 
 
 def plain(value: float) -> str:
-    """At least three digits, thousands set apart: 12,346 or 12.3 or 0.123."""
+    """At least three digits, with thousands separators: 12,346 or 12.3 or 0.123."""
     return f"{value:,.{_digits(value)}f}"
 
 
 def cost_parts(estimate: Mapping[str, Any] | None) -> tuple[str, str]:
-    """A cost's mean and "± half-width", in the digits of the mean; ("", "") where it was not measured."""
+    """A cost's mean and "± half-width", with the digits of the mean; ("", "") if not measured."""
     if estimate is None:
         return "", ""
     value = Estimate.from_json(estimate)
@@ -38,7 +38,7 @@ def cost_parts(estimate: Mapping[str, Any] | None) -> tuple[str, str]:
 
 
 def quartile_range(median: float, quartiles: Sequence[float] | None) -> str:
-    """ "0.204 to 0.233", in the digits of the median; empty where only that was recorded."""
+    """ "0.204 to 0.233", with the digits of the median; empty if only the median is recorded."""
     if quartiles is None:
         return ""
     lower, upper = (f"{value:,.{_digits(median)}f}" for value in quartiles)
@@ -59,9 +59,9 @@ def _digits(value: float) -> int:
 
 
 def sizes(table: Mapping[str, int]) -> str:
-    """A profile's size totals in one line."""
+    """The size totals of a profile in one line."""
     image, outputs, parameters, total = (plain(table[k] / MIB) for k in ("input", "outputs", "parameters", "total"))
     return (
         f"Sizes for one image in float32: input {image} MiB, activations (outputs of these layers) {outputs} MiB, "
-        f"parameters {parameters} MiB; {total} MiB in all"
+        f"parameters {parameters} MiB; total {total} MiB"
     )

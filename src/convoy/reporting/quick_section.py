@@ -1,4 +1,4 @@
-"""What a quick try trained, on how many images, and what it left out for which reason."""
+"""What a quick try trains, on how many images, and what it skips and why."""
 
 from __future__ import annotations
 
@@ -10,58 +10,58 @@ from convoy.reporting.measures import measure
 from convoy.reporting.quantities import plain
 
 REASONS = {
-    "seeds": "it compares seeds, and a quick try has one",
-    "no_verdict": "a quick try decides no claim by training",
+    "seeds": "compares seeds; a quick try has one",
+    "no_verdict": "a quick try judges no claim by training",
 }
-TITLE = "What this quick try took"
+TITLE = "Quick try"
 
 
-def quick_try(found: Mapping[str, Any] | None) -> Section | None:
-    """Of a finding's `quick_try`; None where the images were given, or the study is no quick try."""
-    if found is None:
+def quick_try(plan: Mapping[str, Any] | None) -> Section | None:
+    """`plan`: "quick_try" of a finding. None if the number of images was given, or the study is not a quick try."""
+    if plan is None:
         return None
-    machine = f"{clean(found['cpu'])}, {found['cores']} core{'s' if found['cores'] > 1 else ''}"
+    machine = f"{clean(plan['cpu'])}, {plan['cores']} core{'s' if plan['cores'] > 1 else ''}"
     tables = []
-    if found["sizes"]:
-        columns = (Column("Network", numeric=False), Column("Images", "to train on"), Column("Epochs"))
+    if plan["sizes"]:
+        columns = (Column("Network", numeric=False), Column("Training images"), Column("Epochs"))
         rows = tuple(
             (Cell(clean(name)), Cell(f"{size['images']:,}"), Cell(str(size["epochs"])))
-            for name, size in found["sizes"].items()
+            for name, size in plan["sizes"].items()
         )
         note = (
-            "Chosen once, by a timing of each network on this machine: as many training images, epochs counted, as it "
-            "was measured to need to learn, and half as many again; more where that takes next to no time."
+            "From a timing of each network on this machine: 1.5 times the training images (over all epochs) that it "
+            "was measured to need to learn; more if that takes almost no time."
         )
-        tables.append(Table(columns, rows, note, "Trained"))
-    if found["left_out"]:
-        tables.append(_left_out(found["left_out"], machine))
+        tables.append(Table(columns, rows, note, "Trained networks"))
+    if plan["left_out"]:
+        tables.append(_left_out(plan["left_out"], machine))
     return Section(TITLE, tuple(tables)) if tables else None
 
 
-def _left_out(found: Sequence[Mapping[str, Any]], machine: str) -> Table:
+def _left_out(skipped: Sequence[Mapping[str, Any]], machine: str) -> Table:
     columns = (
         Column("Part", numeric=False),
-        Column("Left out", numeric=False),
-        Column("Why", numeric=False),
+        Column("Skipped", numeric=False),
+        Column("Reason", numeric=False),
         Column("Training speed", "images/s"),
     )
     rows = tuple(
         (
             Cell(clean(each["part"])),
             Cell(clean(_named(each))),
-            Cell(why(each)),
+            Cell(reason(each)),
             Cell("" if each["images_per_second"] is None else plain(each["images_per_second"])),
         )
-        for each in found
+        for each in skipped
     )
-    return Table(columns, rows, f"Times and speeds are of one thread: {machine}.", "Left out")
+    return Table(columns, rows, f"Times and speeds of one thread: {machine}.", "Skipped")
 
 
-def why(left_out: Mapping[str, Any]) -> str:
+def reason(left_out: Mapping[str, Any]) -> str:
     if left_out["reason"] != "time":
         return REASONS[left_out["reason"]]
     minutes = left_out["seconds"] / 60
-    duration = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute or more"
+    duration = f"{minutes:.0f} minutes" if minutes >= 1.5 else "at least a minute"
     return f"needs about {duration} on this machine" + ("; timed only" if left_out["part"] == "models" else "")
 
 
@@ -70,9 +70,9 @@ def _named(left_out: Mapping[str, Any]) -> str:
     return left_out["name"] if side is None else f"{left_out['name']}, {side.replace('_', ' ')}"
 
 
-def without_untrained(models: Sequence[Mapping[str, Any]], found: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Networks that a quick try had no time for keep of what was published only what is counted, such as parameters."""
-    names = {each["name"] for each in (found or {}).get("left_out", ()) if each["part"] == "models"}
+def without_untrained(models: Sequence[Mapping[str, Any]], plan: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The models; those that a quick try skipped keep only counted published values, such as parameters."""
+    names = {each["name"] for each in (plan or {}).get("left_out", ()) if each["part"] == "models"}
     return [
         {**model, "published": {name: value for name, value in model["published"].items() if _is_counted(name)}}
         if model["label"] in names and not any(model["runs"].values())

@@ -1,4 +1,4 @@
-"""The runs of a report, each file read once and every name made fit to be shown."""
+"""The runs of a report. Each file is read once; names are cleaned for display."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from convoy.reporting.content import clean
 from convoy.runs import Member, Run, Study
 
 PARTS = ("test", "fold", "validation")
+PART_NAMES = {"test": "test set", "fold": "fold", "validation": "validation set"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Reading:
     label: str
     seed: int
     run: Run
-    class_names: Mapping[str, str] = field(default_factory=dict)  # of the data -> as shown
+    class_names: Mapping[str, str] = field(default_factory=dict)  # in the data -> as displayed
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -35,10 +36,10 @@ class Reading:
 
     @cached_property
     def scores(self) -> dict[str, Any]:
-        """Those that the run's predictions contradict are replaced by what these give; with the classes as shown."""
-        return {part: self._as_shown(score) for part, score in self._recount.scores.items()}
+        """Scores that contradict the predictions of the run are recomputed; classes have their display names."""
+        return {part: self._with_display_names(score) for part, score in self._recount.scores.items()}
 
-    def _as_shown(self, score: Mapping[str, Any]) -> dict[str, Any]:
+    def _with_display_names(self, score: Mapping[str, Any]) -> dict[str, Any]:
         if "per_class" not in score:
             return dict(score)
         rows = [{**row, "class": self.class_names.get(row["class"], row["class"])} for row in score["per_class"]]
@@ -85,12 +86,12 @@ def of_run(run: Run) -> Reading:
 
 
 def of_study(study: Study) -> dict[str, list[Reading]]:
-    """Label to its runs, in the study's order. Raises ValueError for a study without runs."""
+    """Label -> runs, in the order of the study. Raises ValueError for a study without runs."""
     groups: dict[str, list[Reading]] = {}
     for reading in map(_of_member, study.members):
         groups.setdefault(reading.label, []).append(reading)
     if not groups:
-        raise ValueError(f"{study.path / 'study.toml'} names no run: there is nothing to report")
+        raise ValueError(f"{study.path / 'study.toml'} has no runs, so there is nothing to report")
     return groups
 
 
@@ -99,7 +100,7 @@ def _of_member(member: Member) -> Reading:
 
 
 def cleaned(finding: Mapping[str, Any]) -> dict[str, Any]:
-    """A finding whose names agree with those of the readings."""
+    """The finding with names cleaned like those of the readings."""
     rows = [{**row, "label": clean(row["label"])} for row in finding["rows"]]
     pairs, tests = (
         [{**pair, "a": clean(pair["a"]), "b": clean(pair["b"])} for pair in finding.get(key, ())]
@@ -113,17 +114,17 @@ def every(groups: Groups) -> list[Reading]:
 
 
 def chance_levels(readings: Iterable[Reading], part: str) -> list[str]:
-    """A sentence for each model at chance level; computed from the scores, so of runs of older versions too."""
+    """A sentence for each model at chance level; computed from the scores, so that older runs have it too."""
     scores = [(reading.label, reading.seed, reading.scores[part]) for reading in readings if part in reading.scores]
     return [clean(sentence) for sentence in chance.sentences(scores, part)]
 
 
 def scored(groups: Groups, part: str) -> dict[str, list[Reading]]:
-    """The runs with a score on this part; labels without any fall out."""
-    kept = {label: [reading for reading in group if part in reading.scores] for label, group in groups.items()}
-    return {label: group for label, group in kept.items() if group}
+    """The runs with a score on this part, without empty labels."""
+    scored_groups = {label: [reading for reading in group if part in reading.scores] for label, group in groups.items()}
+    return {label: group for label, group in scored_groups.items() if group}
 
 
 def distinct(values: Iterable[object]) -> list[str]:
-    """As text, in the order of their first appearance."""
+    """Distinct values as text, in order of first appearance."""
     return list(dict.fromkeys(str(value) for value in values))

@@ -1,4 +1,4 @@
-"""A page to report.html (one file, nothing from outside), report.md and figures/."""
+"""Renders a page as report.html (one file, no external resources), report.md and figures/."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from convoy.files import write_bytes
-from convoy.reporting import canvas, palette, turnable
-from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Strip, Turnable
+from convoy.reporting import canvas, palette, scene3d
+from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Scene3D, Strip
 from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
 
-FIGURES = (Chart, Gallery, Drawing, Turnable)  # what has a number
+FIGURES = (Chart, Gallery, Drawing, Scene3D)  # numbered blocks
 
 
 def write(page: Page, folder: Path, name: str = "report") -> Path:
-    """The path of report.html, or of another name. Figures of an earlier one in the same folder are replaced."""
+    """Writes `name`.html, `name`.md and figures/; returns the path of the HTML file."""
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    look = palette.Look(page.labels, page.alike)
+    look = palette.Look(page.labels, page.aliases)
     for section in page.sections:
         for block in section.blocks:
             if isinstance(block, Chart):
                 canvas.save_chart(block, block.look or look, figures)
             elif isinstance(block, Gallery):
                 save_gallery(block, figures)
-            elif isinstance(block, Turnable):
-                turnable.save_turnable(block, figures)
+            elif isinstance(block, Scene3D):
+                scene3d.save_scene(block, figures)
             elif isinstance(block, Drawing):
                 write_bytes(figures / f"{block.name}.svg", block.svg.encode())
     write_bytes(folder / f"{name}.md", markdown(page).encode())
@@ -39,7 +39,7 @@ def write(page: Page, folder: Path, name: str = "report") -> Path:
 
 
 def html(page: Page) -> str:
-    look = palette.Look(page.labels, page.alike)
+    look = palette.Look(page.labels, page.aliases)
     template = _environment().get_template("report.html.j2")
     return template.render(
         page=page,
@@ -54,16 +54,22 @@ def html(page: Page) -> str:
         mark=lambda label, chart=None: _mark((chart and chart.look) or look, label),
         uri=lambda tile: data_uri(tile.image),
         strip_uri=_strip_uri,
-        still=turnable.still_uri,
-        space=lambda block: Markup(turnable.plotly_json(block)),
-        plotly=Markup(turnable.library()) if _holds_turnable(page) else "",
+        static_image=scene3d.static_uri,
+        plotly_json=lambda block: Markup(scene3d.plotly_json(block)),
+        plotly=Markup(scene3d.library()) if _has_scene(page) else "",
     )
 
 
 def markdown(page: Page) -> str:
     environment = _environment().overlay(autoescape=False, finalize=_markdown_cell)
     text = environment.get_template("report.md.j2").render(
-        page=page, numbers=_figure_numbers(page), kind=_kind, raw=_Raw, fence=_fence, cell=_cell_text, beside=_beside
+        page=page,
+        numbers=_figure_numbers(page),
+        kind=_kind,
+        raw=_Raw,
+        fence=_fence,
+        cell=_cell_text,
+        markdown_link=_markdown_link,
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
@@ -85,8 +91,8 @@ def _figure_numbers(page: Page) -> dict[str, int]:
     return {figure.name: number for number, figure in enumerate(figures, start=1)}
 
 
-def _holds_turnable(page: Page) -> bool:
-    return any(isinstance(block, Turnable) for section in page.sections for block in section.blocks)
+def _has_scene(page: Page) -> bool:
+    return any(isinstance(block, Scene3D) for section in page.sections for block in section.blocks)
 
 
 def _kind(block: object) -> str:
@@ -94,13 +100,13 @@ def _kind(block: object) -> str:
 
 
 def _prose(text: str) -> Markup:
-    """No line ends between a number and its unit or its interval."""
-    held = re.sub(r"(?<=\d) (?=%|±|points|s\b|seeds|images|of \d)|(?<=[±=]) (?=\d)", "\u00a0", text)
-    return _breakable(held, longest=30)
+    """No line break between a number and its unit or interval."""
+    text = re.sub(r"(?<=\d) (?=%|±|points|s\b|seeds|images|of \d)|(?<=[±=]) (?=\d)", "\u00a0", text)
+    return _breakable(text, longest=30)
 
 
 def _breakable(text: str, longest: int = 14) -> Markup:
-    """In words longer than that, lines may end behind an underscore."""
+    """Allows line breaks after the underscores of words longer than `longest`."""
     words = (word.replace("_", "_<wbr>") if len(word) > longest else word for word in str(escape(text)).split(" "))
     return Markup(" ".join(words))
 
@@ -114,9 +120,9 @@ def _mark(look: palette.Look, label: str) -> Markup:
 
 
 def _strip_uri(strip: Strip, gallery: Gallery) -> str:
-    """A class's samples as one picture, as wide as the others': a page of a hundred small ones loads slowly."""
-    places = max(len(each.tiles) for each in gallery.strips)
-    return data_uri(mosaic(strip.tiles, max(1, strip.tiles[0].image.shape[1] // 14), places))
+    """The samples of a class as one image: a page with a hundred small ones loads slowly. All rows are equally wide."""
+    columns = max(len(each.tiles) for each in gallery.strips)
+    return data_uri(mosaic(strip.tiles, max(1, strip.tiles[0].image.shape[1] // 14), columns))
 
 
 class _Raw(str):
@@ -126,7 +132,7 @@ class _Raw(str):
 
 
 def _markdown_cell(value: Any) -> Any:
-    """Everything that the Markdown template prints passes here: names cannot become markup, tables or HTML."""
+    """Escapes everything that the Markdown template prints: names cannot become markup, tables or HTML."""
     if isinstance(value, _Raw) or not isinstance(value, str):
         return value
     text = re.sub(r"([\\`*\[\]|~$#])|(?<!\w)(_)|(_)(?!\w)", lambda m: "\\" + m.group(), " ".join(value.split()))
@@ -139,13 +145,13 @@ def _cell_text(cell: Any) -> _Raw:
     if cell.bold and text:
         text = f"**{text}**"
     if cell.link:
-        text = f"[{text}]({_beside(cell.link)})"
+        text = f"[{text}]({_markdown_link(cell.link)})"
     note = _markdown_cell(cell.note)
     return _Raw(f"{text} {note}" if note and note[0] in "±o" else f"{text} ({note})" if note else text)
 
 
-def _beside(link: str) -> _Raw:
-    """Where a page links another, its Markdown links that one's Markdown."""
+def _markdown_link(link: str) -> _Raw:
+    """The Markdown of a page links to the Markdown of another page."""
     return _Raw(re.sub(r"\.html$", ".md", link))
 
 

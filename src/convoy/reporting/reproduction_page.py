@@ -1,6 +1,6 @@
-"""The page of a reproduced experiment: what was published, what was measured, and what the faults did.
+"""The page of a reproduced experiment: published and measured numbers, and the effects of protocol faults.
 
-All comes from the study's finding.json, its profile.json (the networks, layer by layer) and its run folders.
+It is made from finding.json and profile.json (the layers of the networks) of the study and from its run folders.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from convoy.reporting.reproduction_tables import PROTOCOLS
 from convoy.runs import Study
 
 TILES = 12
-MANY_NETWORKS = 2  # of more, the layer tables stay shut until they are opened
+MANY_NETWORKS = 2  # with more, the layer tables are collapsed
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A finding and the runs that it names."""
+    """A finding and its runs."""
 
     finding: Mapping[str, Any]
-    by_protocol: Mapping[str, Mapping[str, list[Reading]]]  # protocol to label to runs, only those that are there
+    by_protocol: Mapping[str, Mapping[str, list[Reading]]]  # protocol -> label -> runs that exist
 
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(model["label"] for model in self.finding["models"])
 
     @property
-    def alike(self) -> dict[str, str]:
+    def aliases(self) -> dict[str, str]:
         return {named(label, protocol): label for label in self.labels for protocol in PROTOCOLS}
 
     @property
     def look(self) -> Look:
-        return Look(self.labels, self.alike)
+        return Look(self.labels, self.aliases)
 
     @property
     def groups(self) -> dict[str, list[Reading]]:
-        """Every model under the name that tells its protocol."""
+        """Runs by model and protocol, "lenet, corrected"."""
         return {
             named(label, protocol): [replace(reading, label=named(label, protocol)) for reading in by_label[label]]
             for label in self.labels
@@ -66,23 +66,23 @@ def named(label: str, protocol: str) -> str:
 
 
 def reproduction_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page]) -> Page:
-    """`page_of` makes the page of a part, a study of another kind.
+    """`page_of` makes the page of a part, which is a study of another kind.
 
-    Raises ValueError for a finding that names a run which the study does not hold.
+    Raises ValueError if the finding names a run that is not in the study.
     """
-    found = read_reproduction(study)
-    finding, groups = found.finding, found.groups
-    shown: list[Section | None] = [
+    reproduction = read_reproduction(study)
+    finding, groups = reproduction.finding, reproduction.groups
+    page_sections: list[Section | None] = [
         quick_try(finding.get("quick_try")),
         _faults(finding),
         claims(finding["claims"]),
-        _comparison(found),
-        _training(found),
-        *_errors(found),
+        _comparison(reproduction),
+        _training(reproduction),
+        *_errors(reproduction),
         *part_sections(study, finding["parts"], folder, page_of),
-        _networks(study, found),
-        _data(found),
-        _made(study, groups, folder),
+        _networks(study, reproduction),
+        _data(reproduction),
+        _setup(study, groups, folder),
     ]
     return Page(
         kicker=sections.kicker("Reproduction", finding["experiment"], every(groups)),
@@ -95,9 +95,9 @@ def reproduction_page(study: Study, folder: Path, page_of: Callable[[Study, Path
         tables=tables_.result_tables(
             finding["models"], clean(finding.get("hardware") or ""), _machine(groups), withheld_from(finding)
         ),
-        sections=tuple(section for section in shown if section),
-        labels=found.labels,
-        alike=found.alike,
+        sections=tuple(section for section in page_sections if section),
+        labels=reproduction.labels,
+        aliases=reproduction.aliases,
     )
 
 
@@ -113,7 +113,9 @@ def read_reproduction(study: Study) -> Reproduction:
         for protocol in PROTOCOLS:
             for name in model["runs"].get(protocol) or ():
                 if name not in runs:
-                    raise ValueError(f"{study.path / 'finding.json'} names the run {name!r}, which study.toml does not")
+                    raise ValueError(
+                        f"{study.path / 'finding.json'} names the run {name!r}, which is not in study.toml"
+                    )
                 reading = Reading(model["label"], runs[name].seed, runs[name].run, finding.get("class_names", {}))
                 by_protocol.setdefault(protocol, {}).setdefault(model["label"], []).append(reading)
     ordered = {protocol: by_protocol[protocol] for protocol in PROTOCOLS if protocol in by_protocol}
@@ -122,12 +124,12 @@ def read_reproduction(study: Study) -> Reproduction:
 
 def _machine(groups: Groups) -> str:
     environments = [reading.environment for reading in every(groups)]
-    told = distinct(
+    machines = distinct(
         f"{table['cpu'] if table.get('device', 'cpu') == 'cpu' else table['device']}"
         f", {table['threads']} thread{'s' if table['threads'] != 1 else ''}"
         for table in environments
     )
-    return clean("; ".join(told)) if told else "nothing: no run was trained"
+    return clean("; ".join(machines)) if machines else "no machine: no run was trained"
 
 
 def _faults(finding: Mapping[str, Any]) -> Section | None:
@@ -148,14 +150,14 @@ def _faults(finding: Mapping[str, Any]) -> Section | None:
             )
             for each in numbers
         )
-        blocks.append(Chart("faults", "Effect of each fault", panels, figures_.effects_caption(numbers)))
-    what, prices = tables_.faults_tables(faults, withheld)
-    return Section("The price of each fault", (what, *blocks, prices))
+        blocks.append(Chart("faults", "Effects", panels, figures_.effects_caption(numbers)))
+    descriptions, effects = tables_.faults_tables(faults, withheld)
+    return Section("Effect of each protocol fault", (descriptions, *blocks, effects))
 
 
-def _comparison(found: Reproduction) -> Section | None:
-    """Bars of accuracy, time and parameters, and all costs."""
-    models = found.finding["models"]
+def _comparison(reproduction: Reproduction) -> Section | None:
+    """Charts of accuracy, time and parameters, and the table of costs."""
+    models = reproduction.finding["models"]
     times = {name for model in models for name in model["published"]} & {"total_seconds"} or {"train_seconds"}
     names = ("test_accuracy", *times, "parameters")
     numbers = [each for name in names if (each := figures_.measured_numbers(models, name))]
@@ -164,54 +166,54 @@ def _comparison(found: Reproduction) -> Section | None:
         height = 0.65 + figures_.ROW_INCHES * (len(models) + 0.3)
         panels = tuple(
             Panel(
-                each.measure.title, partial(figures_.draw_measured, numbers=each, look=found.look),
+                each.measure.title, partial(figures_.draw_measured, numbers=each, look=reproduction.look),
                 height=height + 0.3, left=0.15, top=0.4,
             )
             for each in numbers
         )  # fmt: skip
-        blocks.append(Chart("comparison", "Published and measured", panels, figures_.measured_caption(numbers)))
-    costs = tables_.costs_table(found.groups)
+        blocks.append(Chart("comparison", "Accuracy and cost", panels, figures_.measured_caption(numbers)))
+    costs = tables_.costs_table(reproduction.groups)
     blocks += [costs] if costs else []
-    return Section("Side by side", tuple(blocks)) if blocks else None
+    return Section("Published and measured", tuple(blocks)) if blocks else None
 
 
-def _training(found: Reproduction) -> Section | None:
+def _training(reproduction: Reproduction) -> Section | None:
     metrics = {
         protocol: {label: [r.metrics for r in group if r.metrics] for label, group in by_label.items()}
-        for protocol, by_label in found.by_protocol.items()
+        for protocol, by_label in reproduction.by_protocol.items()
     }
     if not any(runs for by_label in metrics.values() for runs in by_label.values()):
         return None
-    blocks: list[Block] = [_curves(found, metrics)]
-    losses = _losses(found)
+    blocks: list[Block] = [_curves(reproduction, metrics)]
+    losses = _losses(reproduction)
     blocks += [losses] if losses else []
-    if len(found.labels) == 1:
-        blocks += _epoch_tables(found)
+    if len(reproduction.labels) == 1:
+        blocks += _epoch_tables(reproduction)
     return Section("Training", tuple(blocks))
 
 
-def _curves(found: Reproduction, metrics: Mapping[str, Mapping[str, Sequence[Any]]]) -> Chart:
-    """One model: all parts in the same axes, as far as they overfit can be seen; several: a row of panels a part."""
+def _curves(reproduction: Reproduction, metrics: Mapping[str, Mapping[str, Sequence[Any]]]) -> Chart:
+    """One model: all parts in the same axes, to show overfitting; several models: a row of panels per part."""
     loss, accuracy = protocols_.lines(metrics, "loss"), protocols_.lines(metrics, "accuracy")
-    single = len(found.labels) == 1
-    published = protocols_.published_curves(found.finding["models"][0]["published"]) if single else ()
+    single = len(reproduction.labels) == 1
+    published = protocols_.published_curves(reproduction.finding["models"][0]["published"]) if single else ()
     roles = [role for role in protocols_.ROLES if any(line.role == role for line in accuracy)]
     panels = []
     for group in [roles] if single else [[role] for role in roles]:
         for quantity, every_line in (("loss", loss), ("accuracy", accuracy)):
             draw = partial(
                 _draw_curves, drawn=[line for line in every_line if line.role in group], every_line=every_line,
-                quantity=quantity, look=found.look, published=published if quantity == "accuracy" else (),
+                quantity=quantity, look=reproduction.look, published=published if quantity == "accuracy" else (),
             )  # fmt: skip
             panels.append(Panel((quantity if single else f"{group[0]}: {quantity}").capitalize(), draw))
-    told = ["as published dashed, corrected solid" if len(found.by_protocol) == 2 else ""]
-    told += ["training thin, held out thick" + ", test crossed" * ("test" in roles)] if single else []
+    styles = ["as published dashed, corrected solid" if len(reproduction.by_protocol) == 2 else ""]
+    styles += ["training thin, held out thick" + ", test with crosses" * ("test" in roles)] if single else []
     if any(line.role == "held out" and line.curve.part == "test" for line in accuracy):
-        told.append("held out: validation, or the test part where a fault let it select")
-    key = tuple(label for label in found.labels if any(line.curve.label == label for line in accuracy))
+        styles.append("held out: validation, or the test set if a fault selects on it")
+    legend = tuple(label for label in reproduction.labels if any(line.curve.label == label for line in accuracy))
     return Chart(
         "training_curve", "Loss and accuracy by epoch", tuple(panels), protocols_.lines_caption(accuracy, published),
-        key=key, line_key="; ".join(filter(None, told)),
+        legend=legend, line_legend="; ".join(filter(None, styles)),
     )  # fmt: skip
 
 
@@ -220,58 +222,55 @@ def _draw_curves(axes: Any, *, drawn: Any, every_line: Any, quantity: Any, look:
     protocols_.frame(axes, every_line, quantity, published)
 
 
-def _losses(found: Reproduction) -> Chart | None:
-    """The smoothed loss by batch, a panel a protocol."""
-    panels, told, key = [], [], []
-    for protocol, by_label in found.by_protocol.items():
+def _losses(reproduction: Reproduction) -> Chart | None:
+    """The smoothed loss by step, one panel per protocol."""
+    panels, labels, caption = [], [], ""
+    for protocol, by_label in reproduction.by_protocol.items():
         runs = {label: [(reading.run.steps, reading.metrics) for reading in group] for label, group in by_label.items()}
         numbers = losses_.loss_numbers(runs)
         if numbers is not None:
-            draw = partial(losses_.draw_losses, numbers=numbers, axis="step", look=found.look)
+            draw = partial(losses_.draw_losses, numbers=numbers, axis="step", look=reproduction.look)
             panels.append(Panel(PROTOCOLS[protocol].capitalize(), draw))
-            first, _, rest = losses_.losses_caption(numbers, "step").partition(". ")  # the rest is the same for both
-            told.append(f"{PROTOCOLS[protocol].capitalize()}: {first}.")
-            key += [line.label for line in numbers.lines]
+            caption = losses_.losses_caption(numbers, "step")
+            labels += [line.label for line in numbers.lines]
     if not panels:
         return None
-    labels = tuple(dict.fromkeys(key))
-    return Chart(
-        "training_loss", "Training loss by batch, smoothed", tuple(panels), " ".join([*told, rest]), key=labels
-    )
+    legend = tuple(dict.fromkeys(labels))
+    return Chart("training_loss", "Training loss by step, smoothed", tuple(panels), caption, legend=legend)
 
 
-def _epoch_tables(found: Reproduction) -> list[Table]:
-    published = found.finding["models"][0]["published"]
+def _epoch_tables(reproduction: Reproduction) -> list[Table]:
+    published = reproduction.finding["models"][0]["published"]
     tables = []
-    for protocol, by_label in found.by_protocol.items():
-        first = by_label[found.labels[0]][0]
-        title = f"Epoch by epoch, {PROTOCOLS[protocol]} (seed {first.seed})"
+    for protocol, by_label in reproduction.by_protocol.items():
+        first = by_label[reproduction.labels[0]][0]
+        title = f"Epochs, {PROTOCOLS[protocol]} (seed {first.seed})"
         table = tables_.epochs_table(first, published if protocol == "as_published" else {}, title)
         tables += [table] if table else []
     return tables
 
 
-def _errors(found: Reproduction) -> list[Section | None]:
-    """Confusions and predictions, a section a protocol; the figures of the second are named after it."""
-    found_sections: list[Section | None] = []
-    readings = every(found.groups)
+def _errors(reproduction: Reproduction) -> list[Section | None]:
+    """Confusion matrices and predictions, one section per protocol. Figures of the second have its name appended."""
+    error_sections: list[Section | None] = []
+    readings = every(reproduction.groups)
     part = next((part for part in PARTS if any(part in reading.scores for reading in readings)), "")
-    for protocol, by_label in found.by_protocol.items() if part else ():
-        section = sections.errors(by_label, part, found.look, tiles=TILES * (1 + (len(by_label) == 1)))
+    for protocol, by_label in reproduction.by_protocol.items() if part else ():
+        section = sections.errors(by_label, part, reproduction.look, tiles=TILES * (1 + (len(by_label) == 1)))
         if section is not None:
-            blocks = [_reloaded(block) for block in section.blocks if getattr(block, "name", "") != "hardest"]
+            blocks = [_with_origin(block) for block in section.blocks if getattr(block, "name", "") != "hardest"]
             if not any(isinstance(block, Gallery) for block in blocks):
-                blocks.append(Prose("No predictions are pictured: these runs are archived without their images."))
-            if found_sections:
+                blocks.append(Prose("No images of predictions: archived runs do not hold them."))
+            if error_sections:
                 blocks = [_renamed(block, protocol) for block in blocks]
-            title = section.title if len(found.by_protocol) == 1 else f"{section.title}: {PROTOCOLS[protocol]}"
-            found_sections.append(Section(title, tuple(blocks)))
-    return found_sections
+            title = section.title if len(reproduction.by_protocol) == 1 else f"{section.title}: {PROTOCOLS[protocol]}"
+            error_sections.append(Section(title, tuple(blocks)))
+    return error_sections
 
 
-def _reloaded(block: Block) -> Block:
+def _with_origin(block: Block) -> Block:
     if isinstance(block, Gallery):
-        return replace(block, caption=f"{block.caption} By weights read back from best.safetensors.")
+        return replace(block, caption=f"{block.caption} Predicted with the weights in best.safetensors.")
     return block
 
 
@@ -279,39 +278,41 @@ def _renamed(block: Block, protocol: str) -> Block:
     return replace(block, name=f"{block.name}-{protocol}") if isinstance(block, Chart | Gallery) else block
 
 
-def _networks(study: Study, found: Reproduction) -> Section | None:
-    """Pictures and layers out of profile.json."""
+def _networks(study: Study, reproduction: Reproduction) -> Section | None:
+    """Architectures and layers from profile.json."""
     path = study.path / "profile.json"
     if not path.is_file():
         return None
     profiles = read_json(path, "profiles")["profiles"]
     blocks: list[Block] = []
     if len(profiles) > 1:
-        blocks += profile_page.side_by_side(profiles, found.look).blocks
+        blocks += profile_page.cost_comparison(profiles, reproduction.look).blocks
     blocks += profile_page.pictures(profiles)
     tables = [table for profile in profiles for table in profile_page.layer_tables(profile, named=True)]
     if len(profiles) > MANY_NETWORKS:
-        tables = [replace(table, folded=table.folded or f"{len(table.rows) - 1} layers") for table in tables]
+        tables = [
+            replace(table, collapsed_title=table.collapsed_title or f"{len(table.rows) - 1} layers") for table in tables
+        ]
     blocks += tables
     flaws = [f"{clean(profile['label'])}: {clean(flaw)}" for profile in profiles for flaw in profile["flaws"]]
     first = [Prose(f"Published flaws of the networks: {'; '.join(flaws)}.")] if flaws else []
-    return Section("The networks", (*first, *blocks))
+    return Section("Networks", (*first, *blocks))
 
 
-def _data(found: Reproduction) -> Section | None:
-    """Where there are more filters than are shown, those of one protocol for every model."""
-    groups = found.groups
+def _data(reproduction: Reproduction) -> Section | None:
+    """With many groups, the filters of one protocol, so that all models are shown."""
+    groups = reproduction.groups
     if not groups:
         return None
-    if len(groups) > sections.MOST_STRIPS:
-        protocol, by_label = next(iter(found.by_protocol.items()))
+    if len(groups) > sections.MAX_STRIPS:
+        protocol, by_label = next(iter(reproduction.by_protocol.items()))
         groups = {named(label, protocol): groups[named(label, protocol)] for label in by_label}
     section = sections.data(groups)
     if any(isinstance(block, Gallery) for block in section.blocks):
         return section
-    note = "Sample images and first-layer filters are pictured where the runs were made: archived runs hold neither."
+    note = "No sample images and first-layer filters: archived runs do not hold them."
     return Section(section.title, (Prose(note), *section.blocks))
 
 
-def _made(study: Study, groups: Groups, folder: Path) -> Section | None:
-    return sections.how_it_was_made(groups, folder, [clean(study.table["command"])]) if groups else None
+def _setup(study: Study, groups: Groups, folder: Path) -> Section | None:
+    return sections.setup(groups, folder, [clean(study.table["command"])]) if groups else None

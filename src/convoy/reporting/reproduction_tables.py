@@ -1,4 +1,4 @@
-"""The tables of a reproduction: published beside measured, the faults, the epochs one by one, the costs."""
+"""The tables of a reproduction: published and measured numbers, faults, epochs, costs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from convoy.prediction import Agreement, Reason, Verdict, compare_published
 from convoy.reporting.content import Cell, Column, Table, clean
-from convoy.reporting.figures_reproduction import verdict
+from convoy.reporting.figures_reproduction import EffectVerdict, verdict
 from convoy.reporting.measures import Measure, measure
 from convoy.reporting.quantities import MIB, p_value, plain, quartile_range
 from convoy.reporting.reading import Groups, Reading, every
@@ -17,24 +17,24 @@ from convoy.stats import Estimate
 
 PROTOCOLS = {"as_published": "as published", "corrected": "corrected"}
 FIRST = ("test_accuracy", "validation_accuracy", "train_seconds", "total_seconds", "parameters")
-ALWAYS = ("test_accuracy",)  # shown where nothing was published as well
+ALWAYS = ("test_accuracy",)  # shown even if not published
 MANY_EPOCHS = 12
 OVER_SEEDS = "±: half-width of the 95 % interval of the mean over seeds (Student's t)."
 PREDICTED = (
-    "The published value is one more run: it is compared with the 95 % prediction interval, mean ± t sd √(1 + 1/n), "
-    "over seeds on the same test images. A run scored on other images varies more."
+    "The published value is a single run, so it is compared with the 95 % prediction interval for one more run, "
+    "mean ± t sd √(1 + 1/n), over seeds on the same test images. Runs scored on other images vary more."
 )
 TWO_RUNS = (
-    "With one seed the 95 % interval of the difference of two independent shares (Newcombe) covers the images of both "
-    "runs, and no other seed."
+    "One seed: the 95 % interval of the difference of two independent proportions (Newcombe) covers the images of both "
+    "runs, but no other seeds."
 )
-OVER_IMAGES = "A range is the 95 % interval over the images (Wilson), of one seed."
-PAIRED = "Difference: as published minus corrected, seed by seed."
+OVER_IMAGES = "Ranges: 95 % intervals over images (Wilson), one seed."
+PAIRED = "Difference: as published minus corrected, paired by seed."
 Model = Mapping[str, Any]  # an entry of finding["models"]
 
 
 def measures_of(models: Sequence[Model]) -> list[Measure]:
-    """What was published as one number, and the test accuracy where it was measured."""
+    """Measures published as one number, and the test accuracy if measured."""
     names = {name for model in models for name, value in model["published"].items() if not isinstance(value, list)}
     names |= {name for name in ALWAYS if any(name in (model[p] or {}) for model in models for p in PROTOCOLS)}
     order = [*(name for name in FIRST if name in names), *sorted(names - set(FIRST))]
@@ -44,7 +44,7 @@ def measures_of(models: Sequence[Model]) -> list[Measure]:
 def result_tables(
     models: Sequence[Model], hardware: str, measured_on: str, withheld: Reason | None
 ) -> tuple[Table, ...]:
-    """One for each measure, a row a model. `withheld`: why no published number is compared."""
+    """One table per measure, one row per model. `withheld`: reason why published numbers are not compared."""
     return tuple(_result_table(models, shown, hardware, measured_on, withheld) for shown in measures_of(models))
 
 
@@ -56,9 +56,9 @@ def _result_table(
         Column("Published", shown.unit),
         Column("As published", f"measured{shown.unit and f', {shown.unit}'}"),
         Column("Corrected", f"measured{shown.unit and f', {shown.unit}'}"),
-        Column("Difference", shown.apart),
+        Column("Difference", shown.difference_unit),
         *(() if shown.exact else (Column("n", "seeds"),)),
-        Column("The published value", numeric=False),
+        Column("Published value is", numeric=False),
     )
     rows, agreements = [], []
     for model in models:
@@ -71,11 +71,11 @@ def _result_table(
         miscounted = (
             shown.exact and published is not None and values[0] is not None and _mean_of(values[0]) != published
         )
-        # Of one run there is no mark: with another seed it may be apart by any amount.
+        # No mark for one run: with another seed the difference may be anything.
         bold = miscounted or agreement.beyond is not None
         rows.append(
             (
-                Cell(model["label"], key=model["label"]),
+                Cell(model["label"], model=model["label"]),
                 Cell("" if published is None else shown.number(published)),
                 *(Cell(*shown.parts(value)) for value in values),
                 _difference(model, shown, values),
@@ -89,8 +89,8 @@ def _result_table(
 def agreement_of(
     shown: Measure, published: float | None, value: float | Mapping[str, Any] | None, withheld: Reason | None
 ) -> Agreement:
-    """Counts and seconds are not estimates of one quantity: they have no agreement but the words of their ratio."""
-    if shown.exact or shown.of_machine or (value is not None and not isinstance(value, Mapping)):
+    """Not compared for counts and times: these are not estimates of the same quantity."""
+    if shown.exact or shown.machine_dependent or (value is not None and not isinstance(value, Mapping)):
         return Agreement(Verdict.NOT_COMPARED)
     return compare_published(published, None if value is None else Estimate.from_json(value), withheld)
 
@@ -98,7 +98,7 @@ def agreement_of(
 def against_published(
     shown: Measure, published: float | None, value: float | Mapping[str, Any] | None, agreement: Agreement
 ) -> str:
-    """How a published value compares with what its own protocol gave here."""
+    """How a published value compares with the value measured under the published protocol."""
     if published is None:
         return "none published"
     if value is None:
@@ -106,24 +106,24 @@ def against_published(
     mean = _mean_of(value)
     if shown.exact:
         return _counted(published, mean)
-    if shown.of_machine:
+    if shown.machine_dependent:
         return _times(published, mean) if shown.name != "images_per_second" else _times(mean, published)
     side = "above" if published > mean else "below"
-    apart = f"{shown.distance(published - mean)} {side}"
+    difference = f"{shown.unsigned_difference(published - mean)} {side}"
     if agreement.reason is not None or agreement.interval is None:
-        return f"{apart}; no verdict: {(agreement.reason or Reason.NO_INTERVAL).value}"
+        return f"{difference}; no verdict: {(agreement.reason or Reason.NO_INTERVAL).value}"
     if agreement.interval.interval == "newcombe":
         if agreement.verdict is Verdict.INSIDE:
             return "within the image noise of two runs"
-        return f"{apart}, more than the image noise of two runs; other seeds were not run"
+        return f"{difference}, more than the image noise of two runs; other seeds were not run"
     interval = f"the prediction interval ({_ends(shown, agreement.interval)})"
     if agreement.beyond is None:
         return f"inside {interval}"
-    return f"outside: {shown.distance(agreement.beyond)} {side} {interval}"
+    return f"outside: {shown.unsigned_difference(agreement.beyond)} {side} {interval}"
 
 
 def _mean_of(value: Any) -> float:
-    """Of an estimate as findings have it, or of a number."""
+    """The mean of an estimate in a finding, or the number itself."""
     return value["mean"] if isinstance(value, Mapping) else value
 
 
@@ -146,16 +146,16 @@ def _difference(model: Model, shown: Measure, values: Sequence[Any]) -> Cell:
     runs = model["runs"]
     if runs.get("as_published") and runs.get("as_published") == runs.get("corrected"):
         return Cell("the same runs")
-    found = (model.get("difference") or {}).get(shown.name)
-    if found is None and shown.exact and None not in values:
-        found = values[0] - values[1]
-    return Cell(*shown.parts(found, signed=True))
+    difference = (model.get("difference") or {}).get(shown.name)
+    if difference is None and shown.exact and None not in values:
+        difference = values[0] - values[1]
+    return Cell(*shown.parts(difference, signed=True))
 
 
 def _seeds(model: Model) -> str:
     counts = [len(model["runs"].get(protocol) or ()) for protocol in PROTOCOLS]
-    found = [str(count) for count in dict.fromkeys(counts) if count]
-    return " and ".join(found)
+    distinct_counts = [str(count) for count in dict.fromkeys(counts) if count]
+    return " and ".join(distinct_counts)
 
 
 def _note(
@@ -163,37 +163,36 @@ def _note(
 ) -> str:
     values = [(model[protocol] or {}).get(shown.name) for model in models for protocol in PROTOCOLS]
     kinds = {value["interval"] for value in values if isinstance(value, Mapping) and value["low"] is not None}
-    told = []
-    if shown.of_machine:
-        told.append(f"Published on {hardware}." if hardware else "The published hardware is not named.")
-        told.append(f"Measured on {measured_on}: compare the models, not the machines.")
-        told += ["The passes over validation and test images are counted."] if shown.name == "total_seconds" else []
-    told += [OVER_SEEDS] if "t" in kinds else []
-    told += [OVER_IMAGES] if "wilson" in kinds else []
+    sentences = []
+    if shown.machine_dependent:
+        sentences.append(f"Published on {hardware}." if hardware else "The published hardware is not named.")
+        sentences.append(f"Measured on {measured_on}: compare the models, not the machines.")
+        sentences += ["Includes the passes over validation and test images."] if shown.name == "total_seconds" else []
+    sentences += [OVER_SEEDS] if "t" in kinds else []
+    sentences += [OVER_IMAGES] if "wilson" in kinds else []
     compared = {agreement.interval.interval for agreement in agreements if agreement.interval is not None}
-    told += [PREDICTED] if "prediction" in compared else []
-    told += [TWO_RUNS] if "newcombe" in compared else []
-    told += [PAIRED] if any(shown.name in (model.get("difference") or {}) for model in models) else []
-    return " ".join(told)
+    sentences += [PREDICTED] if "prediction" in compared else []
+    sentences += [TWO_RUNS] if "newcombe" in compared else []
+    sentences += [PAIRED] if any(shown.name in (model.get("difference") or {}) for model in models) else []
+    return " ".join(sentences)
 
 
 def faults_tables(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) -> tuple[Table, Table]:
-    """What each fault is; and what it did, strongest first, accuracies before other measures."""
-    told = {_named(fault): clean(fault["sentence"]) for fault in faults}
-    columns = (Column("Fault", numeric=False), Column("What it is", numeric=False))
-    return Table(columns, tuple((Cell(name), Cell(what)) for name, what in told.items())), _prices_table(
-        faults, withheld
-    )
+    """Descriptions of the faults; and their effects, largest first, accuracies before other measures."""
+    descriptions = {_named(fault): clean(fault["sentence"]) for fault in faults}
+    columns = (Column("Fault", numeric=False), Column("Description", numeric=False))
+    rows = tuple((Cell(name), Cell(description)) for name, description in descriptions.items())
+    return Table(columns, rows), _effects_table(faults, withheld)
 
 
-def _prices_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) -> Table:
+def _effects_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) -> Table:
     columns = (
         Column("Fault", numeric=False),
         Column("Without"),
         Column("With"),
         Column("Effect"),
         Column("p, corrected"),
-        Column("In words", numeric=False),
+        Column("Verdict", numeric=False),
     )
     order = sorted(faults, key=lambda fault: (measure(fault["measure"]).unit != "%", -_size(fault["effect"])))
     rows = []
@@ -203,7 +202,7 @@ def _prices_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) 
             (
                 Cell(
                     _named(fault),
-                    f"{shown.words}{shown.unit and f', {shown.unit}'}",
+                    f"{shown.phrase}{shown.unit and f', {shown.unit}'}",
                     bold=bool(fault["moved"]) and withheld is None,
                 ),
                 Cell(*shown.parts(fault["without"])),
@@ -215,12 +214,12 @@ def _prices_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) 
         )
     unpaired = any(not fault.get("paired", True) for fault in faults)
     note = (
-        "Effect: with the fault minus without, everything else the same, pair by pair (as a rule seed by seed); 95 % "
-        "intervals. p: paired t test, corrected by Holm's method over all rows that are tested. "
-        f"{f'No verdict ({withheld}).' if withheld else 'Bold: it moved the number.'}"
-        f"{' Where the words say “not paired”, interval and test are Welch’s.' if unpaired else ''}"
+        "Effect: with the fault minus without, all else equal, paired (usually by seed); 95 % intervals. p: paired t "
+        "test; corrected for all tested rows (Holm). "
+        f"{f'No verdict ({withheld}).' if withheld else 'Bold: the fault changed the number.'}"
+        f"{' “Not paired”: interval and test are Welch’s.' if unpaired else ''}"
     )
-    return Table(columns, tuple(rows), note, "What each fault did")
+    return Table(columns, tuple(rows), note, "Effects in numbers")
 
 
 def _named(fault: Mapping[str, Any]) -> str:
@@ -231,7 +230,7 @@ def _effect(fault: Mapping[str, Any], shown: Measure) -> Cell:
     if fault["effect"] is None:
         return Cell("")
     number, interval = shown.parts(fault["effect"], signed=True)
-    return Cell(number, "" if verdict(fault) == "moved nothing" else interval)
+    return Cell(number, "" if verdict(fault) is EffectVerdict.UNCHANGED else interval)
 
 
 def _size(effect: float | Mapping[str, Any] | None) -> float:
@@ -239,7 +238,7 @@ def _size(effect: float | Mapping[str, Any] | None) -> float:
 
 
 def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> Table | None:
-    """A line an epoch, with the images that were right; next to them what was published by epoch, such as
+    """One row per epoch with the number of correct images, and published values by epoch such as
     `test_accuracy_by_epoch`. None without epochs."""
     lines = reading.metrics
     if not lines:
@@ -253,17 +252,17 @@ def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> 
         columns += [Column("Published", f"% {part}")] if f"{part}_accuracy_by_epoch" in published else []
     by_epoch = [published.get(f"{part}_{quantity}_by_epoch", ()) for part in parts for quantity in ("loss", "accuracy")]
     last = max(len(lines), *map(len, by_epoch))
-    never = [{"epoch": epoch} for epoch in range(len(lines) + 1, last + 1)]  # that the report had and this run not
-    rows = [tuple(_epoch_cells(line, parts, published)) for line in [*lines, *never]]
+    only_published = [{"epoch": epoch} for epoch in range(len(lines) + 1, last + 1)]
+    rows = [tuple(_epoch_cells(line, parts, published)) for line in [*lines, *only_published]]
     marks = f" {_best_means(reading)}" if any("best" in line for line in lines) else ""
-    folded = f"All {len(rows)} epochs" if len(rows) > MANY_EPOCHS else ""
-    return Table(tuple(columns), tuple(rows), f"Right and all images stand in brackets.{marks}", title, folded)
+    collapsed_title = f"All {len(rows)} epochs" if len(rows) > MANY_EPOCHS else ""
+    return Table(tuple(columns), tuple(rows), f"In brackets: correct / all images.{marks}", title, collapsed_title)
 
 
 def _best_means(reading: Reading) -> str:
     if "last_weights" in reading.recipe.protocol.faults:
-        return "“best”: the best epoch so far; the weights of the last one were kept all the same (fault last_weights)."
-    return "“best”: the weights of this epoch were kept so far."
+        return "“best”: the best epoch so far; but the weights of the last epoch were saved (fault last_weights)."
+    return "“best”: the best epoch so far, whose weights were saved."
 
 
 def _epoch_cells(line: Mapping[str, Any], parts: Sequence[str], published: Mapping[str, Any]) -> list[Cell]:
@@ -286,11 +285,11 @@ def _published_cell(epoch: int, published: Sequence[float] | None, form: str) ->
 
 
 def costs_table(groups: Groups) -> Table | None:
-    """Means over the seeds, a row for each model and protocol; None where no cost was measured."""
+    """Means over seeds, one row per model and protocol; None if no cost was measured."""
     columns = (
         Column("Model", numeric=False),
         Column("Training", "s"),
-        Column("In all", "s"),
+        Column("Total", "s"),
         Column("Training speed", "images/s"),
         Column("Parameters"),
         Column("FLOPs", "per image"),
@@ -304,7 +303,7 @@ def costs_table(groups: Groups) -> Table | None:
             peak = max((cost["peak_memory_bytes"] for cost in costs if cost.get("peak_memory_bytes")), default=None)
             rows.append(
                 (
-                    Cell(label, key=label),
+                    Cell(label, model=label),
                     *(_mean(costs, key) for key in ("train_seconds", "total_seconds", "images_per_second")),
                     Cell(f"{costs[0]['parameters']:,}"),
                     flops_cell(costs[0]["flops_per_image"], group[0]),
@@ -313,14 +312,14 @@ def costs_table(groups: Groups) -> Table | None:
                 )
             )
     note = (
-        "Means over the seeds; memory: the greatest. Inference: median and quartiles of one image on one thread. "
-        "In all: with the passes over validation and test images."
+        "Means over seeds; memory: maximum. Inference: median and quartiles of one image on one thread. Total: with "
+        "the passes over validation and test images."
     )
-    return Table(columns, tuple(rows), f"{note} {flops_note(every(groups))}", "What it cost") if rows else None
+    return Table(columns, tuple(rows), f"{note} {flops_note(every(groups))}", "Cost") if rows else None
 
 
 def _quartiles(costs: Sequence[Mapping[str, Any]]) -> str:
-    """Means over the seeds, as `_mean`; empty where a run has the median alone."""
+    """Means over seeds; empty if a run has only the median."""
     quartiles = [cost.get("ms_per_image_quartiles") for cost in costs]
     if not all(quartiles):
         return ""

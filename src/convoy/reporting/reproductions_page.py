@@ -1,4 +1,4 @@
-"""The page of several reproduced experiments: a line each, and the way to their reports."""
+"""The page of several reproduced experiments: one row with a link to the report of each."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ def reproductions_page(study: Study, folder: Path) -> Page:
     finding = study.finding
     columns = (
         Column("Experiment", numeric=False),
-        Column("What came out", numeric=False),
-        Column("The fault with the largest effect", numeric=False),
-        *(Column(verdict.capitalize(), "claims") for verdict in CLAIM_VERDICTS),
+        Column("Result", numeric=False),
+        Column("Largest effect of a fault", numeric=False),
+        *(Column(verdict.capitalize(), "claims") for verdict in VERDICTS),
     )
     rows = []
     for entry in finding["experiments"]:
         path = study.path / entry["study"] if entry["study"] else None
         if path is None or not (path / "finding.json").is_file():
-            why = clean(entry.get("why") or "its study is not here")
-            rows.append((Cell(clean(entry["experiment"])), Cell(why), *[Cell("")] * (1 + len(CLAIM_VERDICTS))))
+            reason = clean(entry.get("why") or "study is missing")
+            rows.append((Cell(clean(entry["experiment"])), Cell(reason), *[Cell("")] * (1 + len(VERDICTS))))
             continue
-        found = read_json(path / "finding.json", "sentence", "faults", "claims")
-        verdicts = [claim["verdict"] for claim in found["claims"]]
+        part = read_json(path / "finding.json", "sentence", "faults", "claims")
+        verdicts = [claim["verdict"] for claim in part["claims"]]
         rows.append(
             (
                 Cell(clean(entry["experiment"]), link=report_link(path, folder)),
-                Cell(clean(found["sentence"])),
-                Cell(worst_fault(found)),
-                *(Cell(str(verdicts.count(verdict))) for verdict in CLAIM_VERDICTS),
+                Cell(clean(part["sentence"])),
+                Cell(worst_fault(part)),
+                *(Cell(str(verdicts.count(verdict))) for verdict in VERDICTS),
             )
         )
     return Page(
         kicker=f"Reproductions · {clean(study.name)}",
-        title=f"{len(rows)} published experiments, done again",
+        title=f"Reproduction of {len(rows)} published experiments",
         sentence=clean(finding["sentence"]),
         caveats=tuple(clean(caveat) for caveat in finding["caveats"]),
         tables=(Table(columns, tuple(rows)),),
-        sections=(Section("How it was made", (Code(clean(study.table["command"]), "Command"),)),),
+        sections=(Section("Setup", (Code(clean(study.table["command"]), "Command"),)),),
         labels=(),
     )
 
 
 def worst_fault(finding: Mapping[str, Any]) -> str:
-    """The fault that moved an accuracy most; of others none is worse than another."""
+    """The fault with the largest effect on an accuracy; effects on other measures are not comparable."""
     if withheld := verdicts_withheld(finding):
         return f"no verdict ({withheld})"
     moved = [fault for fault in finding["faults"] if fault["moved"] and measure(fault["measure"]).unit == "%"]
     if not moved:
-        return "none moved an accuracy" if finding["faults"] else "none was priced"
+        return "no effect on an accuracy shown" if finding["faults"] else "none measured"
     worst = max(moved, key=lambda fault: abs(fault["effect"]["mean"]))
     number, interval = measure(worst["measure"]).parts(worst["effect"], signed=True)
-    of_what = "" if worst["measure"] == "test_accuracy" else f" of {measure(worst['measure']).words}"
-    return clean(f"{worst['name'].replace('_', ' ')}: {number} {interval}".rstrip() + f" points{of_what}")
+    measure_name = "" if worst["measure"] == "test_accuracy" else f" of {measure(worst['measure']).phrase}"
+    return clean(f"{worst['name'].replace('_', ' ')}: {number} {interval}".rstrip() + f" points{measure_name}")

@@ -1,4 +1,4 @@
-"""The page of a search: what won and what that is worth, then all that was tried."""
+"""The page of a search: the winner, then all trials."""
 
 from __future__ import annotations
 
@@ -26,53 +26,53 @@ def search_page(study: Study, folder: Path) -> Page:
     look = Look([label])
     data = clean(readings[0].data["name"])
     curves = sections.curves(groups, look)
-    shown = [
-        Section("What was tried", search_blocks(finding)),
-        Section("The winner, trained again", (curves,)) if curves else None,
+    page_sections = [
+        Section("Trials", search_blocks(finding)),
+        Section("Winner, retrained", (curves,)) if curves else None,
         sections.errors(groups, finding["part"], look, tiles=TILES),
         sections.data(groups),
-        sections.how_it_was_made(groups, folder, [clean(study.table["command"])]),
+        sections.setup(groups, folder, [clean(study.table["command"])]),
     ]
     return Page(
         kicker=sections.kicker("Search", study.name, readings),
-        title=f"Which {_keys(finding)} for {label} on {data}?",
+        title=f"Search over {_keys(finding)}: {label} on {data}",
         sentence=clean(finding["sentence"]),
         caveats=tuple(clean(caveat) for caveat in finding["caveats"]),
         tables=(_winner_table(finding),),
-        sections=tuple(section for section in shown if section),
+        sections=tuple(section for section in page_sections if section),
         labels=(label,),
     )
 
 
 def search_blocks(finding: Mapping[str, Any]) -> tuple[Block, ...]:
-    """All figures of a search, its winner's recipe and its table: also for the page of a study that it is part of."""
+    """All figures of a search, the command that trains its winner, and the table of trials."""
     numbers = search_.trial_numbers(finding)
     blocks: list[Block] = []
-    if turnable := search_.in_space(numbers):
-        blocks.append(turnable)
+    if scene := search_.scene(numbers):
+        blocks.append(scene)
     if heat := search_.heat_numbers(numbers):
         blocks.append(_heat_chart(heat))
     if len(numbers.paths) == 1:
         panel = Panel("", partial(search_.draw_one_key, numbers=numbers), top=0.1)
-        caption = search_.history_caption(search_.history_numbers(numbers)).replace("; line: the best so far", "")
+        caption = search_.trials_caption(numbers)
         blocks.append(Chart("search_key", f"Accuracy by {search_.word(numbers.paths[0])}", (panel,), caption))
     if len(numbers.paths) > 2:
         panel = Panel("", partial(search_.draw_parallel, numbers=numbers), height=3.4, left=0.3, top=0.1)
-        blocks.append(Chart("parallel", "All keys at once", (panel,), search_.parallel_caption(numbers)))
+        blocks.append(Chart("parallel", "Parallel coordinates", (panel,), search_.parallel_caption(numbers)))
     if finding["importance"]:
         blocks.append(_importance_chart(finding))
-    if finding["method"]["pruner"] != "halving":  # which begins all trials at once
+    if finding["method"]["pruner"] != "halving":  # halving begins all trials at once: there is no history
         history = search_.history_numbers(numbers)
         panel = Panel("", partial(search_.draw_history, numbers=history), top=0.1)
-        blocks.append(Chart("search_history", "The way it took", (panel,), search_.history_caption(history)))
+        blocks.append(Chart("search_history", "Optimization history", (panel,), search_.history_caption(history)))
     blocks.append(_trials_table(finding))
-    blocks.append(Code("convoy train winner.toml", "The winner as a recipe, in this folder"))
+    blocks.append(Code("convoy train winner.toml", "Train the winner (recipe in this folder)"))
     return tuple(blocks)
 
 
 def _keys(finding: Mapping[str, Any]) -> str:
     words = [search_.word(axis["path"]) for axis in finding["space"]]
-    return listed(words) if len(words) < 4 else f"values of {len(words)} keys"
+    return listed(words) if len(words) < 4 else f"{len(words)} keys"
 
 
 def _heat_chart(heat: search_.HeatNumbers) -> Chart:
@@ -82,7 +82,7 @@ def _heat_chart(heat: search_.HeatNumbers) -> Chart:
     )
     height = min((canvas.WIDTH - left) * len(heat.rows) / len(heat.columns), 4.6) + bottom
     panel = Panel("", partial(search_.draw_heat, numbers=heat), max(height, 1.6), left, bottom, top=0.05)
-    title = f"Accuracy by {search_.word(heat.x)} and {search_.word(heat.y)}, from above"
+    title = f"Accuracy by {search_.word(heat.x)} and {search_.word(heat.y)}, heat map"
     return Chart("search_heat", title, (panel,), search_.heat_caption(heat))
 
 
@@ -91,7 +91,12 @@ def _importance_chart(finding: Mapping[str, Any]) -> Chart:
     panel = Panel(
         "", partial(search_.draw_importance, shares=shares), 0.7 + 0.5 * len(shares), left=0.15, bottom=0.6, top=0.05
     )
-    return Chart("importance", "What counts", (panel,), search_.importance_caption(shares, finding["importance_of"]))
+    return Chart(
+        "importance",
+        "Hyperparameter importance",
+        (panel,),
+        search_.importance_caption(shares, finding["importance_of"]),
+    )
 
 
 def _winner_table(finding: Mapping[str, Any]) -> Table:
@@ -104,8 +109,8 @@ def _winner_table(finding: Mapping[str, Any]) -> Table:
     for part, estimate in kinds.items():
         rows.append((f"{part} accuracy, {seeds} fresh seed{'s' * (seeds > 1)}", Estimate.from_json(estimate).text()))
     rows += [
-        (f"{scored_on} accuracy in the search", f"{100 * winner['search_accuracy']:.2f} % (chosen by it: too high)"),
-        ("epochs trained", f"{epochs['trained']:,} of the {epochs['full']:,} of all trials to the end"),
+        (f"{scored_on} accuracy in the search", f"{100 * winner['search_accuracy']:.2f} % (selected by it: too high)"),
+        ("epochs trained", f"{epochs['trained']:,} of {epochs['full']:,} without early stopping"),
         ("method", _method(finding["method"])),
     ]
     return Table((Column("", numeric=False), Column("")), tuple((Cell(clean(a)), Cell(clean(b))) for a, b in rows))
@@ -113,12 +118,12 @@ def _winner_table(finding: Mapping[str, Any]) -> Table:
 
 def _method(method: Mapping[str, Any]) -> str:
     count = method["trials"]
-    points = f"a full grid of {count}" if method["grid"] else f"{count} trials by {method['sampler']}"
+    points = f"full grid of {count}" if method["grid"] else f"{count} trials by {method['sampler']}"
     return f"{points}, {'no pruner' if method['pruner'] == 'none' else method['pruner']}, seed {method['seed']}"
 
 
 def _trials_table(finding: Mapping[str, Any]) -> Table:
-    """Best first: those trained to the end, then the others by how far they came."""
+    """Fully trained trials from best to worst, then the others by epochs trained."""
     paths = [axis["path"] for axis in finding["space"]]
     ranked = sorted(
         finding["trials"],
@@ -131,7 +136,7 @@ def _trials_table(finding: Mapping[str, Any]) -> Table:
             Cell(f"{100 * trial['accuracy']:.2f}"),
             Cell(str(trial["epochs"])),
             Cell(trial["state"]),
-            Cell(clean(Path(trial["run"]).name) if trial["run"] else "elsewhere", link=trial["run"] or ""),
+            Cell(clean(Path(trial["run"]).name) if trial["run"] else "not here", link=trial["run"] or ""),
         )
         for trial in ranked
     )
@@ -140,7 +145,7 @@ def _trials_table(finding: Mapping[str, Any]) -> Table:
         *(Column(clean(path)) for path in paths),
         Column(f"{finding.get('scored_on', 'validation').capitalize()} accuracy", "%"),
         Column("Epochs"),
-        Column("Ended", numeric=False),
+        Column("State", numeric=False),
         Column("Run folder", numeric=False),
     )
-    return Table(columns, rows, title="Trials", folded=f"All {len(rows)} trials, the best first")
+    return Table(columns, rows, title="Trials", collapsed_title=f"All {len(rows)} trials, best first")

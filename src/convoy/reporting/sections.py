@@ -1,4 +1,4 @@
-"""The parts that a run's and a study's report share: training, errors, data, and how it was made."""
+"""Sections that the reports of runs and studies share: training, errors, data, setup."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from convoy.reporting.content import (
 )
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed
-from convoy.reporting.reading import Groups, Reading, distinct, every, scored
+from convoy.reporting.reading import PART_NAMES, Groups, Reading, distinct, every, scored
 
-MOST_STRIPS = 6  # models whose images are shown
-MOST_CONFUSIONS = 10  # models up to which each has its confusion drawn
+MAX_STRIPS = 6  # models whose images are shown
+MAX_CONFUSIONS = 10  # with more models only the best MAX_STRIPS matrices are drawn
 CONFUSED_PAIRS = 5
-FILTERS = 64  # all of the first layer of AlexNet and of the ResNets
+FILTERS = 64  # the complete first layer of AlexNet and of ResNets
 
 
 def kicker(kind: str, name: str, readings: Sequence[Reading]) -> str:
-    """The line above a title: what the page is of, and the day of its last run."""
+    """The line above the title: kind, name, and the date of the last run."""
     date = max((str(reading.environment.get("date", "")) for reading in readings), default="")[:10]
     return " · ".join(part for part in (kind, clean(name), date) if part)
 
@@ -53,9 +53,9 @@ def curves(
     held_out: str = "",
     caption: Callable[[curves_.CurveNumbers], str] = curves_.curves_caption,
 ) -> Chart | None:
-    """Loss and accuracy beside each other; None where no run finished an epoch. `held_out` names the solid line."""
+    """Loss and accuracy by epoch; None if no run finished an epoch. `held_out` names the solid line."""
     lines = {label: [r.metrics for r in group if r.metrics] for label, group in groups.items()}
-    lines = {label: found for label, found in lines.items() if found}
+    lines = {label: metrics for label, metrics in lines.items() if metrics}
     if not lines:
         return None
     loss, accuracy = (curves_.curve_numbers(lines, quantity) for quantity in ("loss", "accuracy"))
@@ -64,19 +64,19 @@ def curves(
         for title, numbers in (("Loss", loss), ("Accuracy", accuracy))
     )
     solid = next((curve.part for curve in accuracy.curves if curve.part != "train"), "")
-    line_key = f"training dashed, {held_out or solid} solid" if solid else "training, dashed"
+    line_legend = f"training dashed, {held_out or solid} solid" if solid else "training, dashed"
     return Chart(
         "curves",
         "Loss and accuracy by epoch",
         panels,
         caption(accuracy),
-        key=tuple(lines),
-        line_key=line_key,
+        legend=tuple(lines),
+        line_legend=line_legend,
     )
 
 
 def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | None:
-    """Confusions, the most confused pairs, predictions and the hardest images; None where nothing was scored."""
+    """Confusion matrices, most confused pairs, predictions, hardest images; None if there are no scores."""
     known = scored(groups, part)
     known = {
         label: [r for r in group if "confusion" in r.scores[part] and r.classes == group[0].classes]
@@ -88,10 +88,10 @@ def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | No
         classes_.confusion_numbers(label, group[0].classes, [r.scores[part] for r in group])
         for label, group in known.items()
     ]
-    chart = confusion_chart(panels if len(panels) <= MOST_CONFUSIONS else panels[:MOST_STRIPS], named=len(known) > 1)
+    chart = confusion_chart(panels if len(panels) <= MAX_CONFUSIONS else panels[:MAX_STRIPS], named=len(known) > 1)
     if len(chart.panels) < len(panels):
-        best = f"Of {len(panels)} models the {len(chart.panels)} best are drawn; the next table has all."
-        chart = replace(chart, caption=f"{chart.caption} {best}")
+        shown = f"Shown: the best {len(chart.panels)} of {len(panels)} models; the next table has all."
+        chart = replace(chart, caption=f"{chart.caption} {shown}")
     blocks: list[Block] = [chart]
     confused = {numbers.label: numbers.worst(CONFUSED_PAIRS) for numbers in panels}
     if any(confused.values()):
@@ -109,7 +109,7 @@ def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | No
         blocks.append(
             Gallery("hardest", "Hardest images", hardest, _hardest_caption(hardest, part, _of_first_seed(groups)))
         )
-    return Section("Where it errs" if len(known) == 1 else "Where they err", tuple(blocks))
+    return Section("Errors", tuple(blocks))
 
 
 def confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool) -> Chart:
@@ -131,62 +131,67 @@ def confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool)
         )
         for numbers in panels
     )
-    return Chart("confusion", "Confusion", drawn, classes_.confusion_caption(panels))
+    return Chart(
+        "confusion",
+        "Confusion matrix" if len(panels) == 1 else "Confusion matrices",
+        drawn,
+        classes_.confusion_caption(panels),
+    )
 
 
 def _gallery(firsts: Sequence[Reading], name: str, tiles: int) -> tuple[Strip, ...]:
     strips = []
-    for reading in firsts[:MOST_STRIPS]:
+    for reading in firsts[:MAX_STRIPS]:
         found = images_.gallery_tiles(reading.gallery, name, reading.classes, tiles)
         if found:
             title = f"{reading.label}, seed {reading.seed}" if len(firsts) > 1 else ""
-            strips.append(Strip(title, found, key=reading.label))
+            strips.append(Strip(title, found, model=reading.label))
     return tuple(strips)
 
 
 def _of_first_seed(groups: Groups) -> str:
-    cut = f" The {MOST_STRIPS} best models are shown." if len(groups) > MOST_STRIPS else ""
-    return f" Each model by its first seed.{cut}" if len(every(groups)) > 1 else ""
+    cut = f" Shown: the best {MAX_STRIPS} models." if len(groups) > MAX_STRIPS else ""
+    return f" First seed of each model.{cut}" if len(every(groups)) > 1 else ""
 
 
 def _hardest_caption(strips: Sequence[Strip], part: str, which: str) -> str:
     tiles = [tile for strip in strips for tile in strip.tiles]
-    wrong = [tile for tile in tiles if tile.wrong]
-    told = f"The images of the {part} part with the highest loss: {len(wrong)} of these {len(tiles)} are misread"
-    surest = max((tile for tile in wrong), key=lambda tile: float(tile.sure.split()[0]), default=None)
-    if surest is not None:
-        told += f", one {surest.wrong} as {surest.name} with {surest.sure} confidence"
-    return f"{told}. Red: what the network says; below it the true class.{which}"
+    wrong = sum(bool(tile.true_class) for tile in tiles)
+    return (
+        f"The {len(tiles)} images of the {PART_NAMES[part]} with the highest loss; {wrong} are misclassified. "
+        f"Red: a wrong prediction, with the true class below. %: confidence.{which}"
+    )
 
 
 def _predictions_caption(strips: Sequence[Strip], which: str) -> str:
-    told = []
+    counts = []
     for strip in strips:
-        right = sum(not tile.wrong for tile in strip.tiles)
-        told.append(f"{right} of {len(strip.tiles)}{f' by {strip.key}' if len(strips) > 1 else ''}")
+        correct = sum(not tile.true_class for tile in strip.tiles)
+        counts.append(f"{correct} of {len(strip.tiles)}{f' ({strip.model})' if len(strips) > 1 else ''}")
     return (
-        f"Images drawn at random; right are {listed(told)}. A number is the network's confidence; red is wrong.{which}"
+        f"Random images; correct: {listed(counts)}. Red: a wrong prediction, with the true class below. "
+        f"%: confidence.{which}"
     )
 
 
 def data(groups: Groups) -> Section:
-    """Sample images, the balance of classes, and the first-layer filters that look at such images."""
+    """Sample images, class balance, first-layer filters."""
     first = every(groups)[0]
     blocks: list[Block] = []
     samples = images_.sample_strips(first.gallery, first.classes)
     if samples:
-        beside = len(samples) > 1
-        shown = sum(len(strip.tiles) for strip in samples)
-        each = "a row a class" if beside else "one a class"
+        titles_left = len(samples) > 1
+        count = sum(len(strip.tiles) for strip in samples)
+        layout = "one row per class" if titles_left else "one per class"
         table = first.data
         depth = {1: "grey", 3: "colour"}.get(table["in_chans"], f"{table['in_chans']} channels")
         size = f"{table['image_size']} × {table['image_size']} pixels"
-        caption = f"{shown} images of {clean(table['name'])}, {each}: {size}, {depth}. "
+        caption = f"{count} images of {clean(table['name'])}, {layout}: {size}, {depth}. "
         pictured = len(set(first.gallery["samples_labels"].tolist()))
         if pictured < len(first.classes):
-            caption += f"Of {pictured} of the {len(first.classes)} classes. "
+            caption += f"{pictured} of {len(first.classes)} classes are shown. "
         caption += images_.brightness(first.gallery, first.classes)
-        blocks.append(Gallery("samples", "Samples", samples, caption, beside=beside))
+        blocks.append(Gallery("samples", "Samples", samples, caption, titles_left=titles_left))
     balance = classes_.balance_numbers(first.data, first.classes)
     if balance.counts:
         longest = max(map(len, classes_.class_names(balance.classes)))
@@ -195,15 +200,15 @@ def data(groups: Groups) -> Section:
     filters = _filters(groups)
     if filters:
         blocks.append(filters)
-    return Section("The data", tuple(blocks))
+    return Section("Data", tuple(blocks))
 
 
 def _filters(groups: Groups) -> Gallery | None:
     strips, shapes = [], []
-    for label, group in list(groups.items())[:MOST_STRIPS]:
+    for label, group in list(groups.items())[:MAX_STRIPS]:
         weights = group[0].run.arrays.get("first_layer_filters")
         if weights is not None and weights.ndim == 4 and len(weights):
-            strips.append(Strip(label if len(groups) > 1 else "", images_.filter_tiles(weights, FILTERS), key=label))
+            strips.append(Strip(label if len(groups) > 1 else "", images_.filter_tiles(weights, FILTERS), model=label))
             count, _, height, width = weights.shape
             of = f"{min(count, FILTERS)} of {count}" if count > FILTERS else str(count)
             faint = images_.faint_filters(weights)
@@ -211,14 +216,14 @@ def _filters(groups: Groups) -> Gallery | None:
     if not strips:
         return None
     caption = (
-        f"Filters of the first convolution: {listed(shapes)}. Faint: largest weight under a tenth of the layer's; "
-        "such a filter sees next to nothing. Grey is 0, white and black are a filter's own largest weight."
+        f"Filters of the first convolution: {listed(shapes)}. Faint: the largest weight is below a tenth of the "
+        "layer's largest. Grey: 0; white and black: plus and minus the largest weight of the filter."
     )
     return Gallery("filters", "First-layer filters", tuple(strips), caption)
 
 
-def how_it_was_made(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
-    """Recipe, data, environment, command, runs: enough to do it again."""
+def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
+    """Runs, command, data, environment and recipe: all that is needed to reproduce the page."""
     readings = every(groups)
     first = readings[0]
     blocks: list[Block] = [
@@ -231,7 +236,7 @@ def how_it_was_made(groups: Groups, folder: Path, commands: Sequence[str]) -> Se
     blocks.append(Code(_toml(first), title, columns=True))
     if len(readings) > 1:
         blocks.append(_recipe_differences(groups))
-    return Section("How it was made", tuple(blocks))
+    return Section("Setup and runs", tuple(blocks))
 
 
 def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
@@ -250,8 +255,8 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
             f"{'' if split.group_by is None else f', grouped by {split.group_by}'}",
         ),
         ("Normalisation", f"mean {numbers['mean']}; standard deviation {numbers['std']} (pixels in 0 to 1)"),
-        ("Best epoch chosen on", first.get("selection") or "nothing: the last epoch is kept"),
-        ("Test part opened", f"{openings} times in this workspace so far" if openings != 1 else "once"),
+        ("Best epoch selected on", first.get("selection") or "none: the last epoch is kept"),
+        ("Test set opened", f"{openings} times in this workspace so far" if openings != 1 else "once"),
         ("SHA-256 of the data", "; ".join(distinct(r.data["data_hash"] for r in readings))),
         ("SHA-256 of the split", "; ".join(distinct(r.data["split_hash"] for r in readings))),
         ("Notes", "; ".join(first.get("notes", []))),
@@ -259,7 +264,7 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
 
 
 def _folds(split: SplitSpec) -> str:
-    return f"{split.folds} folds of the training images; of the others, " if split.folds else ""
+    return f"{split.folds} folds of the training images; of the remaining images: " if split.folds else ""
 
 
 def _environment_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
@@ -279,7 +284,7 @@ def _environment_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
 
 
 def _toml(reading: Reading) -> str:
-    """The recipe complete, short lists on one line."""
+    """The complete recipe, with short lists on one line."""
     table = reading.recipe.as_table()
     del table["expected"]
     text = clean_lines(tomli_w.dumps(table))
@@ -290,20 +295,20 @@ def _recipe_differences(groups: Groups) -> Table:
     base = _flat(every(groups)[0].recipe.as_table())
     rows = []
     for label, group in groups.items():
-        told = []
+        differences = []
         tables_ = [_flat(reading.recipe.as_table()) for reading in group]
         for key in sorted({key for table in tables_ for key in table} | set(base)):
             values = distinct(table.get(key, "absent") for table in tables_)
             if key != "seed" and not key.startswith(("about", "expected")) and values != [base.get(key, "absent")]:
-                told.append(f"{key} = {clean(' or '.join(values))}")
+                differences.append(f"{key} = {clean(' or '.join(values))}")
         seeds = ", ".join(str(reading.seed) for reading in group)
-        rows.append((Cell(label, key=label), Cell("; ".join(told) or "nothing"), Cell(seeds)))
-    columns = (Column("Model", numeric=False), Column("Differs from that recipe in", numeric=False), Column("Seeds"))
-    return Table(columns, tuple(rows), title="The other recipes")
+        rows.append((Cell(label, model=label), Cell("; ".join(differences) or "none"), Cell(seeds)))
+    columns = (Column("Model", numeric=False), Column("Differences from this recipe", numeric=False), Column("Seeds"))
+    return Table(columns, tuple(rows), title="Other recipes")
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted key to the value as TOML writes it."""
+    """Dotted key -> value in TOML syntax."""
     flat: dict[str, str] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Shapes and words of an SVG picture, and how wide a word will be, without a font at hand."""
+"""Shapes and text of an SVG image, and the width of text, estimated without a font."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from markupsafe import escape
 from convoy.reporting.palette import INK, MUTED, PAPER
 
 FONT = "'Helvetica Neue', Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
-# Widths in thousandths of the size, of Helvetica and its like; wider fonts get 6 % more room.
+# Widths in thousandths of the font size, of Helvetica and similar fonts; wider fonts get 6 % more room.
 WIDTHS = dict.fromkeys("ijl.,:;'|!·() ", 280) | dict.fromkeys("rtf-/[]", 333) | dict.fromkeys("mwMW%", 870)
 WIDTHS |= dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ_", 690) | {"…": 1000}
 OTHERS, ROOM = 560, 1.06
@@ -24,7 +24,7 @@ def width_of(text: str, size: float, *, bold: bool = False) -> float:
 
 
 def fitted(text: str, size: float, room: float, *, bold: bool = False) -> str:
-    """The text, cut with an ellipsis where it would be wider than `room`."""
+    """The text, truncated with an ellipsis if it is wider than `room`."""
     if width_of(text, size, bold=bold) <= room:
         return text
     while text and width_of(text + "…", size, bold=bold) > room:
@@ -33,7 +33,7 @@ def fitted(text: str, size: float, room: float, *, bold: bool = False) -> str:
 
 
 def lines_of(words: Sequence[str], size: float, room: float) -> list[str]:
-    """The words with a dot between them, in as many lines as they need."""
+    """The words separated by dots, in as many lines as needed."""
     lines: list[str] = []
     for word in words:
         if lines and width_of(f"{lines[-1]} · {word}", size) <= room:
@@ -45,7 +45,7 @@ def lines_of(words: Sequence[str], size: float, room: float) -> list[str]:
 
 @dataclass
 class Surface:
-    """What was drawn so far, in pixels from the upper left corner."""
+    """Shapes drawn so far, in pixels from the upper left corner."""
 
     parts: list[str] = field(default_factory=list)
     right: float = 0.0
@@ -62,7 +62,7 @@ class Surface:
         anchor: str = "start",
         bold: bool = False,
     ) -> None:
-        """`y` is the middle of small letters."""
+        """`y` is the middle of lower-case letters."""
         weight = ' font-weight="600"' if bold else ""
         where = "" if anchor == "start" else f' text-anchor="{anchor}"'
         self.parts.append(
@@ -84,7 +84,7 @@ class Surface:
         edge: float = 0.85,
         radius: float = 5,
     ) -> None:
-        """On paper, so that what lies behind does not shine through; `fill` and `edge` are opacities."""
+        """Opaque: the paper colour is below. `fill` and `edge` are opacities of `colour`."""
         shape = f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:g}"'
         self.parts.append(
             f'{shape} fill="{PAPER}"/>{shape} fill="{colour}" fill-opacity="{fill:g}" stroke="{colour}" '
@@ -106,7 +106,7 @@ class Surface:
         )
 
     def wire(self, points: Sequence[Point], *, arrow: bool = True, bend: float = 6) -> None:
-        """A line through the points, its corners rounded, with a head at its end."""
+        """A line through the points with rounded corners and an arrow head at the end."""
         (x, y), *rest = points
         path = [f"M{x:.1f} {y:.1f}"]
         for before, here, after in zip(points, points[1:], points[2:], strict=False):
@@ -133,18 +133,18 @@ class Surface:
         self.parts.append(f'<g transform="translate({x:.1f} {y:.1f})">{"".join(other.parts)}</g>')
         self._reach(x + other.right, y + other.bottom)
 
-    def svg(self, about: str) -> str:
-        """A whole SVG file on a paper ground."""
+    def svg(self, title: str) -> str:
+        """The complete SVG file, on the paper colour."""
         width, height = round(self.right + 1), round(self.bottom + 1)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-            f'height="{height}" font-family="{FONT}"><title>{escape(about)}</title>'
+            f'height="{height}" font-family="{FONT}"><title>{escape(title)}</title>'
             f'<rect width="{width}" height="{height}" fill="{PAPER}"/>{"".join(self.parts)}</svg>\n'
         )
 
 
 def _towards(corner: Point, other: Point, bend: float) -> str:
-    """The point on the way from a corner to another, so far off as the corner is rounded."""
+    """The point where the rounding of a corner begins, on the line to another point."""
     length = max(abs(other[0] - corner[0]), abs(other[1] - corner[1]), 1e-9)
     part = min(bend, length / 2) / length
     return f"{corner[0] + (other[0] - corner[0]) * part:.1f} {corner[1] + (other[1] - corner[1]) * part:.1f}"

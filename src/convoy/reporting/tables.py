@@ -1,4 +1,4 @@
-"""The tables of a report. Units stand in the heads, numbers alone in the cells."""
+"""The tables of a report. Units are in the column heads, numbers in the cells."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ from convoy.stats import Estimate, wilson
 MANY_PAIRS = 12
 MANY_CLASSES = 25
 OVER_SEEDS = (
-    "n: seeds. ±: half-width of the 95 % interval over seeds (Student's t); it does not cover the choice of the images."
+    "n: seeds. ±: half-width of the 95 % interval over seeds (Student's t), which does not cover the choice of images."
 )
-OVER_IMAGES = "Where n = 1 the range is the 95 % interval over the images (Wilson)."
-BOLD = "Bold: distinguishable from every other model ({}, Holm's correction, 5 % level). Nothing bold: no model is."
-NO_BOLD = "No model is called the best: that takes a common seed or, better, several."
-QUICK = "Fewer images: no model is called the best."
-QUARTILES = "Inference: median and quartiles of up to 50 passes of one image on one thread, averaged over the seeds."
-THREADS = "Where several runs were trained at a time, each had one thread."
+OVER_IMAGES = "For n = 1, the range is the 95 % interval over images (Wilson)."
+BOLD = (
+    "Bold: significantly different from every other model ({}, Holm's correction, 5 % level). "
+    "Nothing bold: no such model."
+)
+NO_BOLD = "No best model: this needs a common seed or, better, several."
+QUICK = "Fewer images: no best model."
+QUARTILES = "Inference: median and quartiles of up to 50 passes of one image on one thread, averaged over seeds."
+THREADS = "Runs trained in parallel had one thread each."
 
 
 def comparison_table(finding: Mapping[str, Any], groups: Groups) -> Table:
-    """A row a model, the highest mean first."""
+    """One row per model, highest mean first."""
     columns = (
         Column("Model", numeric=False),
         Column(str(finding["metric"]).capitalize(), "%"),
@@ -62,7 +65,7 @@ def comparison_table(finding: Mapping[str, Any], groups: Groups) -> Table:
 def _comparison_row(row: Mapping[str, Any], reading: Reading) -> tuple[Cell, ...]:
     accuracy = Cell(*Estimate.from_json(row["accuracy"]).parts(scale=100), bold=row["best"])
     return (
-        Cell(row["label"], bold=row["best"], key=row["label"]),
+        Cell(row["label"], bold=row["best"], model=row["label"]),
         accuracy,
         Cell(str(len(row["seeds"]))),
         *(Cell(*cost_parts(row[name])) for name in ("train_seconds", "images_per_second")),
@@ -74,7 +77,7 @@ def _comparison_row(row: Mapping[str, Any], reading: Reading) -> tuple[Cell, ...
 
 
 def _latency_cell(row: Mapping[str, Any]) -> Cell:
-    """Quartiles over passes; of an older finding the interval over seeds."""
+    """With quartiles over passes; an older finding has the interval over seeds."""
     quartiles, (number, interval) = row.get("ms_per_image_quartiles"), cost_parts(row["ms_per_image"])
     return Cell(number, quartile_range(row["ms_per_image"]["mean"], quartiles) if quartiles else interval)
 
@@ -89,10 +92,10 @@ def pairs_table(finding: Mapping[str, Any]) -> Table:
         Column("Verdict", numeric=False),
     )
     shown = sorted(finding["pairs"], key=lambda pair: pair["p_holm"])
-    note = "Paired t test over the seeds that both models were trained with; corrected for all pairs by Holm's method."
+    note = "Paired t test over the common seeds of two models; p corrected for all pairs (Holm)."
     if len(shown) > MANY_PAIRS:
         leader = max(finding["rows"], key=lambda row: row["accuracy"]["mean"])["label"]
-        note += f" Shown: the pairs with {leader}; all {len(shown)} stand in finding.json."
+        note += f" Shown: pairs with {leader}; all {len(shown)} are in finding.json."
         shown = [pair for pair in shown if leader in (pair["a"], pair["b"])]
     rows = []
     for pair in shown:
@@ -114,23 +117,23 @@ def pairs_table(finding: Mapping[str, Any]) -> Table:
 
 
 def mcnemar_table(finding: Mapping[str, Any]) -> Table:
-    """A row a pair and a seed, the model with more images right first."""
+    """One row per pair and seed; the model with more correct images is first."""
     tests = sorted(finding["mcnemar"], key=lambda test: test["p_holm"])
     seeds = len({test["seed"] for test in tests}) > 1
     images = f"{tests[0]['difference']['n']:,}"
     note = f"Exact McNemar test of two networks trained with the same seed, on the same {images} images"
     if len(tests) > 1:
-        note += f"; corrected for all {len(tests)} tests by Holm's method"
-    note += ". Ranges: 95 % intervals over images (Bonett and Price). It says nothing about other seeds."
+        note += f"; p corrected for all {len(tests)} tests (Holm)"
+    note += ". Ranges: 95 % intervals over images (Bonett and Price). They do not cover other seeds."
     if len(tests) > MANY_PAIRS:
         leader = max(finding["rows"], key=lambda row: row["accuracy"]["mean"])["label"]
-        note += f" Shown: the pairs with {leader}; all {len(tests)} tests stand in finding.json."
+        note += f" Shown: pairs with {leader}; all {len(tests)} tests are in finding.json."
         tests = [test for test in tests if leader in (test["a"], test["b"])]
     columns = (
         Column("Pair", numeric=False),
         *([Column("Seed")] if seeds else []),
-        Column("Right", "only the first"),
-        Column("Right", "only the second"),
+        Column("Correct", "first only"),
+        Column("Correct", "second only"),
         Column("Difference", "points"),
         Column("p"),
         Column("p, corrected"),
@@ -155,7 +158,7 @@ def mcnemar_table(finding: Mapping[str, Any]) -> Table:
             )
         )
     folded = f"All {len(rows)} tests" if len(rows) > MANY_PAIRS else ""
-    return Table(columns, tuple(rows), note, "Differences image by image", folded)
+    return Table(columns, tuple(rows), note, "Differences on the same images", folded)
 
 
 def _mirrored(estimate: Estimate) -> Estimate:
@@ -164,20 +167,20 @@ def _mirrored(estimate: Estimate) -> Estimate:
 
 
 def verdict_of(pair: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
-    """Of a test between two models or values."""
+    """The verdict of a test between two models or values."""
     if finding.get("quick"):
         return "fewer images: none"
-    return "distinguishable" if pair["distinguishable"] else Verdict.INCONCLUSIVE.value
+    return "significant" if pair["distinguishable"] else Verdict.INCONCLUSIVE.value
 
 
 def scores_table(reading: Reading) -> Table:
-    """A run's scores, a row a part."""
+    """The scores of a run, one row per part."""
     scores = [(part, reading.scores[part]) for part in PARTS if part in reading.scores]
     tops = sorted({k for _, score in scores for k in score.get("top_k", {})}, key=int)
     columns = (
         Column("Part", numeric=False),
         Column("Accuracy", "%"),
-        Column("Right", "of images"),
+        Column("Correct", "images"),
         *(Column(f"Top {k}", "%") for k in tops),
         Column("Loss"),
         Column("Macro F1"),
@@ -198,7 +201,7 @@ def scores_table(reading: Reading) -> Table:
                 ),
             )
         )
-    note = "Ranges are 95 % intervals over the images (Wilson). The loss is the recipe's, a mean over images."
+    note = "Ranges: 95 % intervals over images (Wilson). Loss: of the recipe, mean over images."
     return Table(columns, tuple(rows), note)
 
 
@@ -206,10 +209,10 @@ def cost_table(reading: Reading) -> Table:
     cost = reading.cost
     entries = (
         ("Training", "s", _plain(cost.get("train_seconds"))),
-        ("All in all", "s", _plain(cost.get("total_seconds"))),
+        ("Total", "s", _plain(cost.get("total_seconds"))),
         ("Training speed", "images/s", _plain(cost.get("images_per_second"))),
         ("Parameters", "", _count(cost.get("parameters"))),
-        ("MACs" if _tells_macs(reading) else "FLOPs", "per image", _compact(cost.get("flops_per_image"))),
+        ("MACs" if _reports_macs(reading) else "FLOPs", "per image", _compact(cost.get("flops_per_image"))),
         ("Inference", "ms/image", _plain(cost.get("ms_per_image"))),
         ("Quartiles", "ms/image", quartile_range(cost.get("ms_per_image", 0), cost.get("ms_per_image_quartiles"))),
         ("Peak memory", "MiB", _mebibytes(cost.get("peak_memory_bytes"))),
@@ -223,30 +226,30 @@ def cost_table(reading: Reading) -> Table:
 
 
 def flops_cell(value: float | None, reading: Reading) -> Cell:
-    """What a run gives out as FLOPs, under the fault macs_as_flops called what it is."""
-    return Cell(_compact(value), "MACs" if value is not None and _tells_macs(reading) else "")
+    """The FLOPs of a run; marked MACs under the fault macs_as_flops."""
+    return Cell(_compact(value), "MACs" if value is not None and _reports_macs(reading) else "")
 
 
 def flops_note(readings: Sequence[Reading]) -> str:
-    macs = [reading for reading in readings if _tells_macs(reading)]
+    macs = [reading for reading in readings if _reports_macs(reading)]
     if not macs:
         return "FLOPs count a multiply-add as two."
     if len(macs) == len(readings):
-        return "Given out as FLOPs are MACs (fault macs_as_flops): a multiply-add counts as one."
-    return "FLOPs count a multiply-add as two, those marked MACs (fault macs_as_flops) as one."
+        return "The FLOPs are MACs (fault macs_as_flops): a multiply-add counts as one."
+    return "FLOPs count a multiply-add as two; values marked MACs (fault macs_as_flops) count it as one."
 
 
-def _tells_macs(reading: Reading) -> bool:
+def _reports_macs(reading: Reading) -> bool:
     return "macs_as_flops" in reading.recipe.protocol.faults
 
 
 def confused_table(pairs: Mapping[str, Sequence[Confused]]) -> Table:
-    """The most confused pairs: of one model a row each, of several a row a model."""
+    """The most confused pairs: one row per pair for one model, one row per model for several."""
     title = "Most confused pairs"
     if len(pairs) == 1:
         columns = (
-            Column("True class", numeric=False), Column("Taken for", numeric=False), Column("Images"),
-            Column("Of the class", "%"),
+            Column("True class", numeric=False), Column("Predicted class", numeric=False), Column("Images"),
+            Column("Share of the class", "%"),
         )  # fmt: skip
         rows = [
             (Cell(pair.true), Cell(pair.predicted), Cell(f"{pair.images:,}"), Cell(f"{pair.percent:.2f}"))
@@ -256,18 +259,18 @@ def confused_table(pairs: Mapping[str, Sequence[Confused]]) -> Table:
     most = max(map(len, pairs.values()))
     ranks = tuple(Column(name, numeric=False) for name in ("First", "Second", "Third", "Fourth", "Fifth")[:most])
     lines = []
-    for label, found in pairs.items():
-        cells = [Cell(_arrow(pair), f"{pair.percent:.2f} %") for pair in found]
-        lines.append((Cell(label, key=label), *cells, *[Cell("")] * (most - len(found))))
-    note = "True class → what it is taken for, and how many percent of the true class that is."
+    for label, confused in pairs.items():
+        cells = [Cell(_arrow(pair), f"{pair.percent:.2f} %") for pair in confused]
+        lines.append((Cell(label, model=label), *cells, *[Cell("")] * (most - len(confused))))
+    note = "True class → predicted class, with the share of the true class."
     return Table((Column("Model", numeric=False), *ranks), tuple(lines), note, title)
 
 
 def class_table(score: Mapping[str, Any]) -> Table:
-    """In the order of the classes; of many only those with the lowest F1."""
+    """In the order of the classes; of many classes only those with the lowest F1."""
     entries, note = score["per_class"], ""
     if len(entries) > MANY_CLASSES:
-        note = f"The {MANY_CLASSES} classes with the lowest F1; all {len(entries)} stand in scores.json."
+        note = f"The {MANY_CLASSES} classes with the lowest F1; all {len(entries)} are in scores.json."
         entries = sorted(entries, key=lambda entry: entry["f1"])[:MANY_CLASSES]
     columns = (
         Column("Class", numeric=False),
@@ -288,7 +291,7 @@ def class_table(score: Mapping[str, Any]) -> Table:
 
 
 def runs_table(groups: Groups, folder: Path) -> Table:
-    """Where each number comes from: a row a run, linked relative to the report's folder."""
+    """One row per run, with a link relative to the folder of the report."""
     parts = [part for part in PARTS if any(part in reading.scores for reading in every(groups))]
     endings = distinct(_ending(reading) for reading in every(groups))
     columns = (
@@ -301,9 +304,9 @@ def runs_table(groups: Groups, folder: Path) -> Table:
         Column("Run folder", numeric=False),
     )
     rows = tuple(_run_row(reading, parts, folder, ended=len(endings) > 1) for reading in every(groups))
-    note = "Scores in full, curves, predictions and weights lie in the run folders."
+    note = "The run folders hold all scores, curves, predictions and weights."
     if len(endings) == 1:
-        note = f"Every run ended so: {endings[0]}. {note}"
+        note = f"End of every run: {endings[0]}. {note}"
     return Table(columns, rows, note, "Runs" if len(rows) > 1 else "Run")
 
 
@@ -315,7 +318,7 @@ def _run_row(reading: Reading, parts: Sequence[str], folder: Path, *, ended: boo
     status, path = reading.status, reading.run.path
     best, epochs = status.get("best_epoch"), status.get("epochs")
     return (
-        Cell(reading.label, key=reading.label),
+        Cell(reading.label, model=reading.label),
         Cell(str(reading.seed)),
         *(Cell(f"{100 * reading.scores[p]['accuracy']:.2f}" if p in reading.scores else "") for p in parts),
         Cell(str(best or ""), f"of {epochs}" if epochs else ""),
@@ -331,7 +334,7 @@ def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
 
 
 def _arrow(pair: Confused) -> str:
-    """Short names are held together."""
+    """Short names stay on one line."""
     text = f"{pair.true} → {pair.predicted}"
     return text.replace(" ", "\u00a0") if len(text) <= 14 else text
 

@@ -1,4 +1,4 @@
-"""Ticks that a reader can read: round numbers in plain digits, on logarithmic axes too."""
+"""Ticks at round numbers in plain digits, on logarithmic axes too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from convoy.reporting.quantities import compact
 
 
 def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
-    """Sets the scale and its limits (both above 0); at least three ticks, tens alone where they are enough."""
+    """Sets a logarithmic scale with limits (both above 0) and at least three ticks, at powers of ten where possible."""
     axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_ticks(round_numbers(low, high))
@@ -23,19 +23,19 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -
 
 
 def decades(axis: Axis) -> None:
-    """A tick at each power of ten, or at every other one of many, for an axis that is logarithmic already."""
+    """Ticks at powers of ten, at most 8, for an axis that is logarithmic already."""
     axis.set_major_locator(LogLocator(numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
     axis.set_tick_params(which="minor", length=0)
 
 
-def whole_numbers(axis: Axis, most: int) -> None:
+def integers(axis: Axis, most: int) -> None:
     axis.set_major_locator(MaxNLocator(most, integer=True))
 
 
 def round_numbers(low: float, high: float) -> list[float]:
-    """Between two bounds above 0, for a logarithmic axis: at least three where that can be."""
+    """Between two bounds above 0, for a logarithmic axis: at least three where possible."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
     for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)):

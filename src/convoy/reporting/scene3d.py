@@ -1,6 +1,6 @@
-"""What stands in space: turned by its reader on a page (plotly, offline), still as PNG and SVG (matplotlib).
+"""3D figures: interactive on a page (plotly, offline), static as PNG and SVG (matplotlib).
 
-Matplotlib has no logarithmic axes in space: there a value is drawn at its logarithm, and the ticks say the value.
+Matplotlib has no logarithmic 3D axes: a value is drawn at its logarithm, and the ticks show the value.
 """
 
 from __future__ import annotations
@@ -21,76 +21,76 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 
 from convoy.reporting import canvas, ticks
-from convoy.reporting.content import Path3D, Points3D, Surface3D, Turnable
+from convoy.reporting.content import Path3D, Points3D, Scene3D, Surface3D
 from convoy.reporting.palette import INK, MODELS, PAPER, RULE
 
 INCHES = (6.2, 4.9)
-SCALE = "viridis"  # even in lightness, and readable without colour vision
-VIEW = (22, -58)  # degrees above the ground and around it, from which a still is seen
-STILL_DPI = 130  # of the picture in a page, which is shown in print only
-FEW = 5  # values of a logarithmic axis that each get a tick, however close they lie
-MOST_TICKS = 8  # of an axis whose points stand at few values: each gets a tick
-CLOSEST = 1 / 14  # of such an axis, from one tick to the next
-MOST_FACETS = 60  # of a surface in a still, each way
+SCALE = "viridis"  # perceptually uniform, and readable without colour vision
+VIEW = (22, -58)  # elevation and azimuth of the static image, degrees
+STATIC_DPI = 130  # of the image in a page, shown in print only
+FEW = 5  # values of a logarithmic axis that each get a tick, however close they are
+MOST_TICKS = 8  # of an axis whose points have few values: each gets a tick
+CLOSEST = 1 / 14  # share of such an axis between two ticks
+MOST_FACETS = 60  # of a static surface, along each axis
 
 
 def library() -> str:
-    """plotly.js, 4.8 MB: into a page that has something to turn, once."""
+    """plotly.js, 4.8 MB; once per page, and only in pages with a 3D figure."""
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())
 
 
-def save_turnable(block: Turnable, folder: Path) -> None:
+def save_scene(block: Scene3D, folder: Path) -> None:
     """figures/<name>.png and .svg."""
     with canvas.style():
-        figure = _still(block)
+        figure = _static_figure(block)
         canvas.save(figure, folder / f"{block.name}.svg")
         canvas.save(figure, folder / f"{block.name}.png")
 
 
-def still_uri(block: Turnable) -> str:
+def static_uri(block: Scene3D) -> str:
     file = BytesIO()
     with canvas.style():
-        FigureCanvasAgg(_still(block)).print_png(file, metadata={"Software": None})
+        FigureCanvasAgg(_static_figure(block)).print_png(file, metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def plotly_json(block: Turnable) -> str:
-    """Traces and axes as plotly reads them; colours of text and grid are the page's own, and are set there."""
+def plotly_json(block: Scene3D) -> str:
+    """Traces and axes for plotly. The page sets the colours of text and grid."""
     axes = {
         f"{name}axis": {"title": {"text": escape(title)}, "type": "log" if log else "linear"}
         | _plotly_ticks(block, place)
         for place, (name, title, log) in enumerate(zip("xyz", block.axes, block.log, strict=True))
     }
-    shown = {"traces": [_plotly_trace(block, place) for place in range(len(block.traces))], "axes": axes}
-    # "</script>" inside a name must not end the element that holds this.
-    return json.dumps(shown, allow_nan=False).replace("<", "\\u003c")
+    figure = {"traces": [_plotly_trace(block, place) for place in range(len(block.traces))], "axes": axes}
+    # "</script>" inside a name must not close the element.
+    return json.dumps(figure, allow_nan=False).replace("<", "\\u003c")
 
 
-def _plotly_trace(block: Turnable, place: int) -> dict[str, Any]:
+def _plotly_trace(block: Scene3D, place: int) -> dict[str, Any]:
     trace = block.traces[place]
-    told: dict[str, Any] = {name: _finite(getattr(trace, name)) for name in "xyz"}
+    spec: dict[str, Any] = {name: _finite(getattr(trace, name)) for name in "xyz"}
     if isinstance(trace, Surface3D):
         heights = np.log10(trace.z) if block.log[2] else trace.z
         coloured = {"surfacecolor": _finite(heights), "colorscale": SCALE.capitalize(), "showscale": False}
-        return told | {"type": "surface"} | coloured
-    told |= {"type": "scatter3d", "name": escape(trace.label), "showlegend": bool(trace.label)}
+        return spec | {"type": "surface"} | coloured
+    spec |= {"type": "scatter3d", "name": escape(trace.label), "showlegend": bool(trace.label)}
     if isinstance(trace, Path3D):
         colour = _colour(block, place)
-        return told | {
+        return spec | {
             "mode": "lines+markers",
             "line": {"color": colour, "width": 4},
             "marker": {"color": colour, "size": 3},
         }
     if trace.text:
-        told |= {"text": [escape(text) for text in trace.text], "hoverinfo": "text"}
-    heights = {"color": told["z"], "colorscale": SCALE.capitalize(), "size": 5}
+        spec |= {"text": [escape(text) for text in trace.text], "hoverinfo": "text"}
+    heights = {"color": spec["z"], "colorscale": SCALE.capitalize(), "size": 5}
     marker = {"color": _colour(block, place), "size": 7} if _is_marked(trace) else heights
-    return told | {"mode": "markers", "marker": marker}
+    return spec | {"mode": "markers", "marker": marker}
 
 
-def _plotly_ticks(block: Turnable, place: int) -> dict[str, Any]:
+def _plotly_ticks(block: Scene3D, place: int) -> dict[str, Any]:
     """Plain digits: plotly would write 0.0001 as 100μ."""
     marks = _marks(block, place)
     if marks is None:
@@ -98,8 +98,8 @@ def _plotly_ticks(block: Turnable, place: int) -> dict[str, Any]:
     return {"tickmode": "array", "tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}
 
 
-def _still(block: Turnable) -> Figure:
-    figure = Figure(figsize=INCHES, facecolor=PAPER, dpi=STILL_DPI)
+def _static_figure(block: Scene3D) -> Figure:
+    figure = Figure(figsize=INCHES, facecolor=PAPER, dpi=STATIC_DPI)
     axes: Axes3D = figure.add_axes((-0.04, 0.0, 1.0, 1.0), projection="3d")
     for place in range(len(block.traces)):
         _draw(axes, block, place)
@@ -114,7 +114,7 @@ def _still(block: Turnable) -> Figure:
         else:
             axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axis.set_pane_color((0, 0, 0, 0))
-        axis._axinfo["grid"].update(color=RULE, linewidth=0.6)  # there is no public way
+        axis._axinfo["grid"].update(color=RULE, linewidth=0.6)  # matplotlib has no public API for this
     axes.view_init(*VIEW)
     axes.set_box_aspect((1, 1, 0.8), zoom=0.98)
     if any(not isinstance(trace, Surface3D) and trace.label for trace in block.traces):
@@ -122,7 +122,7 @@ def _still(block: Turnable) -> Figure:
     return figure
 
 
-def _draw(axes: Axes3D, block: Turnable, place: int) -> None:
+def _draw(axes: Axes3D, block: Scene3D, place: int) -> None:
     trace = block.traces[place]
     x, y, z = (
         np.log10(values) if log else np.asarray(values, float)
@@ -137,7 +137,7 @@ def _draw(axes: Axes3D, block: Turnable, place: int) -> None:
     else:
         ground = min(float(np.nanmin(other.z)) for other in block.traces if isinstance(other, Points3D))
         foot = math.log10(ground) if block.log[2] else ground
-        for across, along, height in zip(x, y, z, strict=True):  # a stem shows over which place a point stands
+        for across, along, height in zip(x, y, z, strict=True):  # a stem marks the position of a point on the ground
             axes.plot((across, across), (along, along), (foot, height), color=RULE, linewidth=0.7)
         marked = {"color": _colour(block, place), "s": 60, "edgecolors": INK} if _is_marked(trace) else {}
         axes.scatter(
@@ -145,31 +145,32 @@ def _draw(axes: Axes3D, block: Turnable, place: int) -> None:
         )
 
 
-def _colour(block: Turnable, place: int) -> str:
-    """Of a trace that is not coloured by height: a warm one first, which stands out from the scale of the others."""
-    plain = [number for number, trace in enumerate(block.traces) if isinstance(trace, Path3D) or _is_marked(trace)]
-    return MODELS[(1 + plain.index(place)) % len(MODELS)][0]
+def _colour(block: Scene3D, place: int) -> str:
+    """Of a trace that is not coloured by height: a warm colour first, in contrast to the colour scale."""
+    one_coloured = [
+        number for number, trace in enumerate(block.traces) if isinstance(trace, Path3D) or _is_marked(trace)
+    ]
+    return MODELS[(1 + one_coloured.index(place)) % len(MODELS)][0]
 
 
 def _is_marked(trace: Points3D | Surface3D | Path3D) -> bool:
     return isinstance(trace, Points3D) and bool(trace.label)
 
 
-def _marks(block: Turnable, place: int) -> list[float] | None:
-    """The values themselves where points stand at few of them; else round numbers on a logarithmic axis, None on
-    another."""
+def _marks(block: Scene3D, place: int) -> list[float] | None:
+    """Ticks: the values themselves if points have few of them; else round numbers on a logarithmic axis, or None."""
     values = np.unique(np.concatenate([np.ravel(getattr(trace, "xyz"[place])) for trace in block.traces]))
     values = values[np.isfinite(values)]
-    shown = np.log10(values) if block.log[place] else values
-    has_room = len(values) > 1 and np.diff(shown).min() >= CLOSEST * np.ptp(shown)
-    searched = place < 2 and all(isinstance(trace, Points3D) for trace in block.traces)
-    if (searched and has_room and len(values) <= MOST_TICKS) or (block.log[place] and len(values) <= FEW):
+    positions = np.log10(values) if block.log[place] else values
+    has_room = len(values) > 1 and np.diff(positions).min() >= CLOSEST * np.ptp(positions)
+    has_points_only = place < 2 and all(isinstance(trace, Points3D) for trace in block.traces)
+    if (has_points_only and has_room and len(values) <= MOST_TICKS) or (block.log[place] and len(values) <= FEW):
         return list(values.tolist())
     return ticks.round_numbers(values[0], values[-1]) if block.log[place] else None
 
 
 def _finite(values: np.ndarray | Sequence[float]) -> Any:
-    """Lists, JSON's null in the place of what is not finite."""
+    """As lists; a value that is not finite becomes None, JSON's null."""
     if isinstance(values, np.ndarray) and values.ndim == 2:
         return [_finite(row) for row in values]
     return [float(value) if math.isfinite(value) else None for value in values]

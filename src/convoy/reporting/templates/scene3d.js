@@ -1,11 +1,11 @@
-// Puts a plotly scene in the place of each still, in the page's colours. Where there is no WebGL the still stays.
+// Replaces each static image by an interactive plotly scene in the page's colours. Without WebGL the image stays.
 (() => {
   if (!document.createElement("canvas").getContext("webgl")) return;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const draw = () => {
     const style = getComputedStyle(document.documentElement);
     const [ink, rule] = ["--ink", "--rule"].map((name) => style.getPropertyValue(name).trim());
-    for (const figure of document.querySelectorAll("figure.turnable")) {
+    for (const figure of document.querySelectorAll("figure.scene3d")) {
       const { traces, axes } = JSON.parse(figure.querySelector("script").textContent);
       const look = { gridcolor: rule, zerolinecolor: rule, linecolor: rule, showspikes: false };
       const scene = { aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.8 }, camera: { eye: { x: 1.3, y: -1.8, z: 0.85 }, center: { x: 0.04, y: 0, z: -0.1 } } };
@@ -15,8 +15,8 @@
         font: { family: style.getPropertyValue("--font"), size: 12, color: ink },
       };
       figure.classList.add("live");
-      // The wheel scrolls the page, as everywhere else on it.
-      Plotly.react(figure.querySelector(".turn"), traces, layout, { responsive: true, displayModeBar: false, scrollZoom: false });
+      // The wheel scrolls the page, not the scene.
+      Plotly.react(figure.querySelector(".interactive"), traces, layout, { responsive: true, displayModeBar: false, scrollZoom: false });
     }
   };
   dark.addEventListener("change", draw);

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convoy.reporting import render, turnable
-from convoy.reporting.content import Code, Page, Path3D, Points3D, Section, Surface3D, Turnable
+from convoy.reporting import render, scene3d
+from convoy.reporting.content import Code, Page, Path3D, Points3D, Scene3D, Section, Surface3D
 
 RATES = np.array([1e-4, 1e-3, 1e-2])
 POINTS = Points3D(np.array([16.0, 32.0, 64.0]), RATES, np.array([90.0, 98.0, 95.0]), text=("a", "b", "</script><b>"))
 BEST = Points3D(np.array([32.0]), np.array([1e-3]), np.array([98.0]), label="<winner>")
-SCATTER = Turnable("scatter", "Accuracy", "All.", (POINTS, BEST), ("batch size", "rate", "%"), (True, True, False))
+SCATTER = Scene3D("scatter", "Accuracy", "All.", (POINTS, BEST), ("batch size", "rate", "%"), (True, True, False))
 GRID = np.linspace(-1, 1, 5)
 HEIGHTS = np.add.outer(GRID**2, GRID**2) + 0.5
-SURFACE = Turnable(
+SURFACE = Scene3D(
     "surface",
     "Loss",
-    "About the end.",
+    "Around the weights.",
     (Surface3D(GRID, GRID, HEIGHTS), Path3D(GRID, GRID, 2 * GRID**2 + 0.5, "training")),
     ("first", "second", "loss"),
 )
@@ -30,28 +30,28 @@ def page(*blocks: object) -> Page:
     return Page("", "Title", "Sentence", (), (), (Section("Section", blocks),), ())
 
 
-def told(block: Turnable) -> dict:
-    return json.loads(turnable.plotly_json(block))
+def plotly_figure(block: Scene3D) -> dict:
+    return json.loads(scene3d.plotly_json(block))
 
 
-def test_page_with_something_to_turn_holds_the_library_once_and_nothing_from_outside(tmp_path: Path) -> None:
+def test_page_with_3d_figures_embeds_plotly_once_and_loads_nothing(tmp_path: Path) -> None:
     html = render.write(page(SCATTER, SURFACE), tmp_path).read_text()
 
     assert html.count("* plotly.js v") == 1
-    assert html.count('class="single turnable"') == 2
-    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', html.replace(turnable.library(), ""))
+    assert html.count('class="single scene3d"') == 2
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', html.replace(scene3d.library(), ""))
 
 
-def test_page_without_one_does_not_hold_the_library(tmp_path: Path) -> None:
+def test_page_without_3d_figures_does_not_embed_plotly(tmp_path: Path) -> None:
     html = render.write(page(Code("text")), tmp_path).read_text()
 
     assert len(html) < 50_000
 
 
-def test_stills_stand_in_the_page_in_markdown_and_in_the_folder(tmp_path: Path) -> None:
+def test_static_images_are_in_the_page_in_markdown_and_in_the_folder(tmp_path: Path) -> None:
     html = render.write(page(SCATTER), tmp_path).read_text()
 
-    assert '<img class="still" src="data:image/png;base64,' in html
+    assert '<img class="static" src="data:image/png;base64,' in html
     assert "![Accuracy](figures/scatter.png)" in (tmp_path / "report.md").read_text()
     assert "Figure 1. All." in (tmp_path / "report.md").read_text()
     assert Image.open(tmp_path / "figures" / "scatter.png").width > 800
@@ -59,14 +59,14 @@ def test_stills_stand_in_the_page_in_markdown_and_in_the_folder(tmp_path: Path) 
 
 
 def test_names_cannot_end_the_script_or_become_markup() -> None:
-    text = turnable.plotly_json(SCATTER)
+    text = scene3d.plotly_json(SCATTER)
 
     assert "<" not in text
-    assert told(SCATTER)["traces"][1]["name"] == "&lt;winner&gt;"
+    assert plotly_figure(SCATTER)["traces"][1]["name"] == "&lt;winner&gt;"
 
 
 def test_points_are_coloured_by_height_and_a_labelled_one_stands_out() -> None:
-    points, best = told(SCATTER)["traces"]
+    points, best = plotly_figure(SCATTER)["traces"]
 
     assert points["marker"]["color"] == [90, 98, 95]
     assert best["marker"]["color"].startswith("#")
@@ -74,7 +74,7 @@ def test_points_are_coloured_by_height_and_a_labelled_one_stands_out() -> None:
 
 
 def test_logarithmic_axis_has_its_few_values_as_ticks_in_plain_digits() -> None:
-    axes = told(SCATTER)["axes"]
+    axes = plotly_figure(SCATTER)["axes"]
 
     assert (axes["yaxis"]["type"], axes["yaxis"]["ticktext"]) == ("log", ["0.0001", "0.001", "0.01"])
     assert "ticktext" not in axes["zaxis"]
@@ -83,24 +83,24 @@ def test_logarithmic_axis_has_its_few_values_as_ticks_in_plain_digits() -> None:
 def test_gap_in_a_surface_stays_a_gap() -> None:
     heights = HEIGHTS.copy()
     heights[0, 0] = np.nan
-    block = Turnable("gap", "", "", (Surface3D(GRID, GRID, heights),), ("x", "y", "z"))
+    block = Scene3D("gap", "", "", (Surface3D(GRID, GRID, heights),), ("x", "y", "z"))
 
-    assert told(block)["traces"][0]["z"][0][0] is None
-    assert turnable.still_uri(block).startswith("data:image/png")
+    assert plotly_figure(block)["traces"][0]["z"][0][0] is None
+    assert scene3d.static_uri(block).startswith("data:image/png")
 
 
 @pytest.mark.parametrize("log", [False, True])
 def test_surface_is_coloured_as_its_axis_is_scaled(log: bool) -> None:
-    block = Turnable("s", "", "", SURFACE.traces, SURFACE.axes, (False, False, log))
+    block = Scene3D("s", "", "", SURFACE.traces, SURFACE.axes, (False, False, log))
 
     expected = np.log10(HEIGHTS) if log else HEIGHTS
-    assert np.allclose(told(block)["traces"][0]["surfacecolor"], expected)
+    assert np.allclose(plotly_figure(block)["traces"][0]["surfacecolor"], expected)
 
 
 def test_searched_values_have_the_ticks_where_they_are_few_and_not_crowded() -> None:
     def ticks(*values: float) -> object:
         points = Points3D(np.array(values), np.array(values), np.array(values))
-        return told(Turnable("t", "", "", (points,), ("a", "b", "c")))["axes"]["xaxis"].get("ticktext")
+        return plotly_figure(Scene3D("t", "", "", (points,), ("a", "b", "c")))["axes"]["xaxis"].get("ticktext")
 
     assert ticks(0.0, 0.1, 0.2, 0.5) == ["0", "0.1", "0.2", "0.5"]
     assert ticks(0.0, 0.01, 0.5) is None
