@@ -16,7 +16,7 @@ def test_console_and_page_tell_the_same_numbers(call: Call, stripes: Path) -> No
     code, out, err = call("data", "show", stripes)
 
     assert (code, err) == (0, "")
-    assert "750 images of 3 classes, 12 × 12 pixels, grey; no test image shows" in out
+    assert "750 images of 3 classes, 12 × 12 pixels, grey; no test image" in out
     page = Path(out.splitlines()[-1])
     assert page.parent.parent == Path("convoy-runs/data")
     facts = json.loads((page.parent / "data-sheet.json").read_text())

@@ -47,7 +47,7 @@ def test_profile_prints_layers_and_totals_and_ends_with_its_page(call: Call) -> 
     code, out, err = call("lenet")
     assert code == 0, err
     assert re.search(r"features.0 +Conv2d 5×5 +6x24x24 +156 +172,800\n", out)
-    sizes = "input 0.003 MiB, activations (outputs of these layers) 0.028 MiB, parameters 0.169 MiB; 0.201 MiB in all"
+    sizes = "input 0.003 MiB, activations (outputs of these layers) 0.028 MiB, parameters 0.169 MiB; total 0.201 MiB"
     assert sizes in out
     assert sizes in " ".join(Path("convoy-runs/profiles/lenet/profile.md").read_text().split())
     assert "44,426 parameters, 563,280 FLOPs an image (2 a multiply-add: 282 kMACs" in out
@@ -99,7 +99,7 @@ def test_python_function_returns_what_the_command_writes(tmp_path: Path) -> None
 def test_published_flaw_and_parameters_that_nothing_reads_are_said(call: Call) -> None:
     _, out, _ = call("mnist_resnet_published", "--out", "page")
     assert "published flaw: a convolution 32->128" in out
-    assert "37,120 parameters are not reached" in Path("page/profile.md").read_text()
+    assert "37,120 parameters are not used" in Path("page/profile.md").read_text()
 
 
 @pytest.mark.parametrize(

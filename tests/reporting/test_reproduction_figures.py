@@ -206,12 +206,12 @@ def test_verdict_of_a_fault_follows_its_test(effects, moved, p, expected):
 
 def test_faults_of_a_quick_try_have_numbers_and_no_verdict():
     faults = [fault("sampled_labels", [-0.012, -0.013]), fault("log_softmax", [0.0, 0.0], moved=False, p=None)]
-    numbers = effect_numbers(faults, quick=True)
+    numbers = effect_numbers(faults, withheld=True)
     assert {effect.verdict for effect in numbers[0].effects} == {EffectVerdict.NO_VERDICT}
     assert numbers[0].effects[0].span.mean == pytest.approx(-1.25)
-    assert "no verdict" in effects_caption(numbers)
+    assert "No verdict" in effects_caption(numbers)
     assert "changed" not in effects_caption(numbers)
-    assert "no verdict" in worst_fault({"faults": faults, "quick": True})
+    assert "quick try" in worst_fault({"faults": faults, "quick": True})
 
 
 def test_worst_fault_has_the_largest_effect_on_an_accuracy():

@@ -173,7 +173,7 @@ def measured_caption(panels: Sequence[MeasuredNumbers]) -> str:
     return " ".join(sentences)
 
 
-def effect_numbers(faults: Sequence[Mapping[str, Any]], *, quick: bool = False) -> list[EffectNumbers]:
+def effect_numbers(faults: Sequence[Mapping[str, Any]], *, withheld: bool = False) -> list[EffectNumbers]:
     """Faults with a measured effect, largest first: one group for all accuracies, then one per other measure."""
     groups: dict[str, list[tuple[str, Effect]]] = {}
     for fault in faults:
@@ -183,7 +183,7 @@ def effect_numbers(faults: Sequence[Mapping[str, Any]], *, quick: bool = False) 
             effect_verdict = verdict(fault)
             if effect_verdict is EffectVerdict.UNCHANGED:  # an interval would only be the grain of the measure
                 span = Span(0.0, 0.0, 0.0)
-            effect_verdict = EffectVerdict.NO_VERDICT if quick else effect_verdict
+            effect_verdict = EffectVerdict.NO_VERDICT if withheld else effect_verdict
             effect = Effect(clean(fault["name"].replace("_", " ")), span, effect_verdict)
             groups.setdefault(shown.unit or fault["measure"], []).append((fault["measure"], effect))
     numbers = []

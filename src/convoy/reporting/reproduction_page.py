@@ -138,7 +138,7 @@ def _faults(finding: Mapping[str, Any]) -> Section | None:
         return None
     blocks: list[Block] = []
     withheld = verdicts_withheld(finding)
-    numbers = figures_.effect_numbers(faults, quick=withheld is not None)
+    numbers = figures_.effect_numbers(faults, withheld=withheld is not None)
     if numbers:
         panels = tuple(
             Panel(

@@ -20,14 +20,14 @@ def reproductions_page(study: Study, folder: Path) -> Page:
         Column("Experiment", numeric=False),
         Column("Result", numeric=False),
         Column("Largest effect of a fault", numeric=False),
-        *(Column(verdict.capitalize(), "claims") for verdict in VERDICTS),
+        *(Column(verdict.capitalize(), "claims") for verdict in CLAIM_VERDICTS),
     )
     rows = []
     for entry in finding["experiments"]:
         path = study.path / entry["study"] if entry["study"] else None
         if path is None or not (path / "finding.json").is_file():
             reason = clean(entry.get("why") or "study is missing")
-            rows.append((Cell(clean(entry["experiment"])), Cell(reason), *[Cell("")] * (1 + len(VERDICTS))))
+            rows.append((Cell(clean(entry["experiment"])), Cell(reason), *[Cell("")] * (1 + len(CLAIM_VERDICTS))))
             continue
         part = read_json(path / "finding.json", "sentence", "faults", "claims")
         verdicts = [claim["verdict"] for claim in part["claims"]]
@@ -36,7 +36,7 @@ def reproductions_page(study: Study, folder: Path) -> Page:
                 Cell(clean(entry["experiment"]), link=report_link(path, folder)),
                 Cell(clean(part["sentence"])),
                 Cell(worst_fault(part)),
-                *(Cell(str(verdicts.count(verdict))) for verdict in VERDICTS),
+                *(Cell(str(verdicts.count(verdict))) for verdict in CLAIM_VERDICTS),
             )
         )
     return Page(
