@@ -33,6 +33,7 @@ def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page
     kind = str(study.finding.get("kind"))
     if page_of is None and kind not in STUDIES:
         raise ValueError(f"{study.path}: expected a study of kind {', '.join(STUDIES)}; found {kind!r}")
+    page = (page_of or STUDIES[kind])(study, folder)
     differences = [clean(str(each)) for member in study.members for each in recount(member.run).differences]
     return replace(page, caveats=(*differences, *page.caveats))
 

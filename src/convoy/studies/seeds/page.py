@@ -32,7 +32,7 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
         sections=(
             Section("Spread", (chart,)),
             sections.data(groups),
-            sections.how_it_was_made(groups, folder, [clean(study.table["command"])]),
+            sections.setup(groups, folder, [clean(study.table["command"])]),
         ),
         labels=tuple(groups),
     )
