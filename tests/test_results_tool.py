@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -72,10 +73,10 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def call(tool: ModuleType, folder: Path, minutes: float) -> int:
+def call(tool: ModuleType, folder: Path, minutes: float, jobs: int = 1) -> int:
     places = {"items": "items.toml", "archive": "kept/runs", "page": "status.md", "out": "out"}
     options = [text for name, place in places.items() for text in (f"--{name}", str(folder / place))]
-    return int(tool.main(["--minutes", str(minutes), *options]))
+    return int(tool.main(["--minutes", str(minutes), "--jobs", str(jobs), *options]))
 
 
 def rows(folder: Path) -> dict[str, list[str]]:
@@ -137,7 +138,7 @@ def test_stopped_it_keeps_what_is_finished_and_the_next_call_goes_on(
     with monkeypatch.context() as patch:
         train = tool.train
         patch.setattr(
-            tool, "train", lambda command, jobs, seconds, stopping: train(command, jobs, seconds, one_is_kept)
+            tool, "train", lambda command, cores, seconds, stopping: train(command, cores, seconds, one_is_kept)
         )
         call(tool, small, minutes=5)
     before = rows(small)
@@ -146,3 +147,23 @@ def test_stopped_it_keeps_what_is_finished_and_the_next_call_goes_on(
     assert call(tool, small, minutes=5) == 0
     assert rows(small)["networks"][1] == "2 of 2"
     assert rows(small)["folds"][1] == "1 of 1"
+
+
+def test_items_of_one_run_are_trained_next_to_each_other_on_cores_of_their_own(
+    tool: ModuleType, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[float, float, tuple[int, ...]]] = []
+
+    def train(command: list[str], cores: list[int], seconds: float, stopping: object) -> int:
+        began = time.monotonic()
+        time.sleep(0.3)
+        started.append((began, time.monotonic(), tuple(cores)))
+        return 1
+
+    monkeypatch.setattr(tool, "train", train)
+    monkeypatch.setattr(tool, "_cores", lambda count: list(range(count)))
+    assert call(tool, small, minutes=5, jobs=3) == 1
+    (_, first_end, some), (second, _, others) = sorted(started)
+    assert second < first_end
+    assert (len(some), len(others)) == (2, 1)  # two runs, one study
+    assert not set(some) & set(others)

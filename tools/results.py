@@ -3,7 +3,8 @@
     make results MINUTES=120 [JOBS=1] [CIFAR=FOLDER]       MINUTES=0: only estimates, and writes the table
 
 Each item is a `convoy reproduce` command. Its runs are archived as they finish, so that any kill leaves finished runs
-and checkpoints, and the next call goes on. It works in the background: at nice 19, JOBS runs at a time, a thread each.
+and checkpoints, and the next call goes on. It works in the background: at nice 19, JOBS runs at a time, one core each.
+Items with fewer runs than JOBS are trained next to each other.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -206,8 +208,8 @@ def command_of(item: Item, cifar: Path | None, archive: Path, out: Path) -> list
     return [sys.executable, "-m", "convoy.cli", *own]
 
 
-def train(command: Sequence[str], jobs: int, seconds: float, stopping: Callable[[], bool]) -> int | None:
-    """Runs a command in the background; after `seconds`, or asked to stop, it saves itself. None: stopped."""
+def train(command: Sequence[str], cores: Sequence[int], seconds: float, stopping: Callable[[], bool]) -> int | None:
+    """Runs a command on these cores; after `seconds`, or asked to stop, it saves itself. None: stopped."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         list(command),
@@ -215,7 +217,7 @@ def train(command: Sequence[str], jobs: int, seconds: float, stopping: Callable[
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_background(jobs),
+        preexec_fn=_background(cores),
     )
     ends = time.monotonic() + seconds
     asked, stopped = 0, False
@@ -242,16 +244,24 @@ def _wait(process: subprocess.Popen[str], seconds: float) -> None:
         return
 
 
-def _background(jobs: int) -> Callable[[], None]:
-    """For the child before it starts: NICE, so many cores, and Ctrl-C when its parent is killed."""
+def _background(cores: Sequence[int]) -> Callable[[], None]:
+    """For the child before it starts: NICE, its cores, and Ctrl-C when its parent is killed."""
 
     def prepare() -> None:
         os.nice(NICE)
         if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-jobs:])
+            os.sched_setaffinity(0, cores)
             ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
 
     return prepare
+
+
+def _cores(count: int) -> list[int]:
+    """The last ones that this process may use, one for each run at a time."""
+    if not hasattr(os, "sched_getaffinity"):
+        return list(range(count))
+    usable = sorted(os.sched_getaffinity(0))
+    return [usable[-1 - place % len(usable)] for place in range(count)]
 
 
 def _printing(process: subprocess.Popen[str]) -> threading.Thread:
@@ -285,25 +295,43 @@ class Session:
         self.estimate_all()
         self.write()
         failed: list[str] = []
-        while not self.stopping() and (item := self.next_item(failed)) is not None:
-            left = self.seconds_left(item)
-            say(f"{item.name}: about {left / 60:.0f} minutes, {self.minutes_left:.0f} left")
-            self.status[item.name]["begun"] = True
-            code = train(
-                command_of(item, self.asked.cifar, self.asked.archive, self.asked.out),
-                self.asked.jobs, 60 * self.minutes_left, self.stopping,
-            )  # fmt: skip
-            self.write()
-            if code is not None and (code or self.left(item)):
-                say(f"{item.name}: exit code {code}, and not everything is there; it is left out of this call")
-                failed.append(item.name)
-            elif code is None:
-                say(f"{item.name}: stopped and saved; the next call goes on")
-                break
-            else:
-                say(f"{item.name}: done")
+        stopped = False
+        free = _cores(self.asked.jobs)
+        running: dict[Future[int | None], tuple[Item, list[int]]] = {}
+        with ThreadPoolExecutor(self.asked.jobs) as pool:
+            while True:
+                taken = [item.name for item, _ in running.values()]
+                while (
+                    free
+                    and not (stopped or self.stopping())
+                    and (item := self.next_item([*failed, *taken])) is not None
+                ):
+                    count = max(1, min(len(free), len(self.left(item))))
+                    cores, free = free[:count], free[count:]
+                    running[pool.submit(self.train, item, cores)] = item, cores
+                    taken.append(item.name)
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    item, cores = running.pop(future)
+                    free += cores
+                    self.write()
+                    if (code := future.result()) is None:
+                        stopped = True
+                        say(f"{item.name}: stopped and saved; the next call goes on")
+                    elif code or self.left(item):
+                        say(f"{item.name}: exit code {code}, and not everything is there; it is left out of this call")
+                        failed.append(item.name)
+                    else:
+                        say(f"{item.name}: done")
         say(f"table: {self.asked.page}")
         return 1 if failed else 0
+
+    def train(self, item: Item, cores: Sequence[int]) -> int | None:
+        say(f"{item.name}: about {self.seconds_left(item) / 60:.0f} core minutes, {self.minutes_left:.0f} minutes left")
+        self.status[item.name]["begun"] = True
+        command = command_of(item, self.asked.cifar, self.asked.archive, self.asked.out)
+        return train(command, cores, 60 * self.minutes_left, self.stopping)
 
     def estimate_all(self) -> None:
         from convoy.studies.workload import Stopwatch
@@ -325,12 +353,12 @@ class Session:
             if self.stopping():
                 return
 
-    def next_item(self, failed: Sequence[str]) -> Item | None:
-        """The first that was begun or fits; where none does, the first that is missing, as far as the time goes."""
+    def next_item(self, others: Sequence[str]) -> Item | None:
+        """The first, but for `others`, that was begun or fits; where none does, the first that is missing."""
         waiting = [
             item
             for item in self.items
-            if item.name in self.status and item.name not in failed and self.left(item)
+            if item.name in self.status and item.name not in others and self.left(item)
             and not (item.cifar and self.asked.cifar is None)
         ]  # fmt: skip
         if self.minutes_left < 1:
