@@ -42,7 +42,7 @@ def test_every_experiment_names_recipes_that_are_there(name: str) -> None:
         ('kind = "landscape"\nrecipes = "x"\narguments = { lrs = [1, 2], surfaces = { images = 0, resolution = 9 } }',
          "surfaces.images = 0"),
         ('kind = "crossval"\nrecipes = "x"\narguments = { folds = 5 }\nquick = { folds = 1 }', "folds = 1"),
-        ('kind = "crossval"\nrecipes = ["x", "y"]\narguments = { folds = 5 }', "takes one recipe, not 2"),
+        ('kind = "crossval"\nrecipes = ["x", "y"]\narguments = { folds = 5 }', "expects one recipe, got 2"),
     ],
 )  # fmt: skip
 def test_arguments_that_a_study_does_not_take_are_answered_in_one_line(tmp_path: Path, study: str, said: str) -> None:
@@ -64,10 +64,22 @@ def test_what_quick_changes_goes_on_top_of_the_arguments(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ('corrected = "lenet"', 'corrected = "lenet"\npublished = { test_accuracy = [0.97, 0.98] }', "is one number"),
+        (
+            'corrected = "lenet"',
+            'corrected = "lenet"\npublished = { test_accuracy = [0.97, 0.98] }',
+            "expected a number",
+        ),
         ('corrected = "lenet"', 'corrected = "lenet"\ntold_as = { test_accuracy = "best_acc" }', "'best_acc'"),
-        ("[[study]]", '[[fault]]\nname = "f"\nsentence = "s"\nbase = "lenet"\nover = "data.split.foldx"', "counts up"),
-        ("[[study]]", '[[fault]]\nname = "f"\nsentence = "s"\nbase = "lenet"\nover = "model.name"', "counts up"),
+        (
+            "[[study]]",
+            '[[fault]]\nname = "f"\nsentence = "s"\nbase = "lenet"\nover = "data.split.foldx"',
+            "key of an integer",
+        ),
+        (
+            "[[study]]",
+            '[[fault]]\nname = "f"\nsentence = "s"\nbase = "lenet"\nover = "model.name"',
+            "key of an integer",
+        ),
     ],
 )
 def test_what_would_fail_after_the_training_is_answered_before(

@@ -133,7 +133,7 @@ def test_an_update_that_lowers_the_loss_in_proportion_to_its_rate_gains_nothing_
         assert abs(gain) < 0.03 * fall.mean()
 
 
-def test_gain_while_rising_takes_every_update_and_is_told_by_an_archived_run_as_it_was_measured(run: Run) -> None:
+def test_gain_while_rising_needs_every_step_and_is_read_from_an_archived_run(run: Run) -> None:
     archived = with_steps(run, loss=[5, 4, 3.6], lr=[1, 3, 1], step=[0, 2, 4])
     assert MEASURES["gain_while_rising"](archived) is None
 
@@ -205,11 +205,11 @@ def test_seconds_are_of_a_machine_and_scores_are_not() -> None:
     ("name", "settings", "said"),
     [
         ("test_acuracy", {}, "did you mean 'test_accuracy'"),
-        ("epochs_to", {}, "accuracy = None: measure epochs_to takes a number there"),
+        ("epochs_to", {}, "accuracy = None: measure epochs_to expects a number"),
         ("epochs_to", {"accuracy": True}, "accuracy = True"),
         ("epochs_to", {"acuracy": 0.9}, "unknown setting 'acuracy' in measure epochs_to; did you mean 'accuracy'"),
         ("test_accuracy", {"classes": []}, "unknown setting 'classes'"),
-        ("recall_lead", {"classes": "cat"}, "takes a list of names"),
+        ("recall_lead", {"classes": "cat"}, "expects a list of names"),
     ],
 )
 def test_wrong_settings_are_refused(name: str, settings: dict[str, Any], said: str) -> None:

@@ -142,11 +142,12 @@ def test_a_model_that_is_not_trained_has_its_parameters_counted(whole: Study) ->
 def test_a_fault_that_changes_no_bit_is_said_to_have_moved_nothing(whole: Study) -> None:
     row = fault(whole, "test_opened_at_each_best")
 
-    assert row["words"] == "moved nothing: the same bits, run for run, over 2 pairs"
+    assert row["words"].startswith("moved nothing")
+    assert "2 pairs" in row["words"]
     assert not row["moved"]
 
 
-def test_a_fault_is_priced_with_an_interval_over_pairs_of_runs(whole: Study) -> None:
+def test_a_fault_has_an_effect_with_an_interval_over_pairs_of_runs(whole: Study) -> None:
     row = fault(whole, "softmax_before_loss")
 
     assert row["effect"]["mean"] == pytest.approx(row["with"]["mean"] - row["without"]["mean"])
@@ -404,7 +405,7 @@ def test_all_experiments_come_under_one_roof(
     study = again("all", tmp_path, archive=archive)
 
     assert study.finding["kind"] == "reproductions"
-    assert study.finding["sentence"].startswith("1 of 1 experiments done again in all their parts")
+    assert study.finding["sentence"].startswith("1 of 1 experiments")
     assert (study.path / study.finding["experiments"][0]["study"] / "finding.json").is_file()
 
 
@@ -445,7 +446,7 @@ def test_a_small_try_has_a_folder_of_its_own(options: dict[str, Any], name: str)
         ({"experiment": "classics-mnist", "models": ["lenett"]}, "did you mean 'lenet'"),
         ({"experiment": "tensor-mnist", "data": "cifar10=."}, "tensor-mnist takes mnist=PATH"),
         ({"experiment": "tensor-mnist", "seeds": 0}, "seeds = 0: must be at least 1"),
-        ({"experiment": "tensor-mnist", "set": {"train.epochs": 2}}, "train.epochs is not for --set: that is --epochs"),
+        ({"experiment": "tensor-mnist", "set": {"train.epochs": 2}}, "--set cannot change train.epochs: use --epochs"),
         ({"experiment": "tensor-mnist", "set": {"model.name": "lenet"}}, "the experiment decides it"),
         ({"experiment": "tensor-mnist", "set": {"optim.lrr": 1.0}}, "did you mean 'optim.lr'"),
     ],

@@ -83,7 +83,7 @@ def test_folds_that_the_fault_deals_anew_are_not_paired(tmp_path: Path) -> None:
     a, b = ([run.scores["fold"]["accuracy"] for run in side] for side in (with_, without))
     assert not row["paired"]
     assert row["effect"] == welch(a, b, overlap=12_000 / 48_000).difference.as_json()
-    assert "3 folds a side, dealt anew and so not paired" in row["words"]
+    assert "not paired" in row["words"]
 
 
 def test_folds_of_one_deal_are_paired_and_corrected_by_the_sizes_of_their_parts(tmp_path: Path) -> None:
@@ -104,10 +104,10 @@ def test_a_ranking_from_one_seed_is_answered_by_the_spread_of_both_and_image_by_
 
     words = row_of(fault, "test_accuracy", base, against)["words"]
 
-    assert words.startswith("one run alone of resnet18_shared may say anything from ")
-    assert "of alexnet it may say anything from " in words
+    assert "resnet18_shared range from " in words
+    assert "alexnet range from " in words
     assert "resnet18_shared minus alexnet, seed by seed: " in words
-    assert words.endswith("3 of 3 pairs of runs can be told apart (exact McNemar, Holm)")
+    assert "3 of 3 pairs of runs" in words
 
 
 def test_a_fault_of_a_quick_try_has_its_numbers_and_no_verdict(tmp_path: Path) -> None:
@@ -164,21 +164,19 @@ def test_the_sentence_counts_the_published_numbers_that_agree() -> None:
 
     words = sentence(finding)
 
-    assert words.startswith(
-        "Of 3 published test accuracies, 2 are in agreement with the runs as published (lenet, alexnet)"
-    )
+    assert words.startswith("Of 3 published test accuracies, 2 are in agreement with the runs (lenet, alexnet)")
     assert "1 is below (googlenet)" in words
     quick = sentence(finding | {"quick": True})
     assert "96.62 % (lenet) to 97.02 % (googlenet)" in quick
     assert "not compared (quick try)" in quick
 
 
-def test_only_a_fault_of_one_seed_is_held_against_another_recipe() -> None:
-    with pytest.raises(ValueError, match="`against` is for a fault of one seed"):
+def test_only_a_fault_of_one_seed_is_compared_with_another_recipe() -> None:
+    with pytest.raises(ValueError, match="`against` needs a fault of one seed"):
         Fault(name="one", sentence="s", base="a", against="b", faults=("last_weights",))
 
 
-def test_whether_bits_changed_is_not_told_of_runs_that_were_archived_without_them(tmp_path: Path) -> None:
+def test_same_bits_is_unknown_for_runs_archived_without_them(tmp_path: Path) -> None:
     run, other = (fake_run(tmp_path / name, setting=Setting(epochs=2)) for name in "ab")
     slim = keep(other, tmp_path / "archive")
 

@@ -1,4 +1,4 @@
-"""Studies of an experiment that exist as published and corrected: which of them run, and how they are told apart."""
+"""Studies of an experiment that exist as published and corrected: which of them run, and how they are named."""
 
 from __future__ import annotations
 

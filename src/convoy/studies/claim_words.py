@@ -1,4 +1,4 @@
-"""The sentence under a claim's verdict: what was measured on both sides, by how much they differ, what was claimed."""
+"""The sentence for a claim's verdict: the measurement of both sides, their difference, and the claim."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class Facts(NamedTuple):
     measure: str  # its words
     kind: Kind
     sides: tuple[tuple[str, Found], ...]  # label and what was measured
-    quantity: str  # "difference", "ratio" or, of one side alone, "value"
+    quantity: str  # "difference", "ratio", or "value" without a side b
     result: Found  # of the quantity
     relation: str
     limit: float
     margin: float
-    withheld: str  # why it was not tried
-    lacking: tuple[str, ...]  # labels of sides of which some seed was not measured
-    why_none: str  # why a run may lack it; "" for no more than that it was not scored
-    apart: int  # seeds left out because their runs were measured on different machines
+    withheld: str  # why the claim was not tried
+    lacking: tuple[str, ...]  # labels of sides with a seed that was not measured
+    why_none: str  # why a run may lack the measure; "" if it was not scored
+    excluded: int  # seeds left out because their runs were measured on different machines
 
 
-# How a value is scaled, its unit, and the unit of a difference of two.
+# Scale of a value, its unit, and the unit of a difference.
 UNITS: dict[Kind, tuple[float, str, str]] = {
     "fraction": (100.0, " %", " points"),
     "points": (100.0, " points", " points"),
@@ -42,27 +42,26 @@ def words(facts: Facts, verdict: Verdict) -> str:
     left_out = "".join(f"; {why}" for why in _left_out(facts))
     if facts.result is None:
         return f"Nothing to compare of {facts.measure}{f': {measured}' if measured else ''}{left_out}"
-    what = f"; {facts.quantity} {_quantity(facts)}" if facts.quantity != "value" else ""
+    compared = f"; {facts.quantity} {_quantity(facts)}" if facts.quantity != "value" else ""
     measure = f"{facts.measure[:1].upper()}{facts.measure[1:]}"
-    told = f"{measure}: {measured}{what} ({_basis(facts.result)}); claimed: {_claimed(facts)}{left_out}"
+    sentence = f"{measure}: {measured}{compared} ({_basis(facts.result)}); claimed: {_claimed(facts)}{left_out}"
     if verdict is not Verdict.INCONCLUSIVE:
-        return told
+        return sentence
     without = isinstance(facts.result, Estimate) and facts.result.low is None
-    return f"{told}. {'One seed has no interval' if without else 'The 95 % interval reaches over that limit'}"
+    return f"{sentence}. {'One seed has no interval' if without else 'The 95 % interval contains that limit'}"
 
 
 def _left_out(facts: Facts) -> list[str]:
-    """Why some seeds do not count."""
-    told = []
+    """Why some seeds were left out."""
+    reasons = []
     if facts.lacking:
         lack = "lack" if len(facts.lacking) > 1 else "lacks"
         why = f" ({facts.why_none})" if facts.why_none else ""
-        told.append(f"{' and '.join(facts.lacking)} {lack} it for some seed{why}")
-    if facts.apart:
-        told.append(
-            f"measured on different machines, or with other threads, for {facts.apart} seed{'s' * (facts.apart > 1)}"
-        )
-    return told
+        reasons.append(f"{' and '.join(facts.lacking)} {lack} it for some seed{why}")
+    if facts.excluded:
+        seeds = f"{facts.excluded} seed{'s' * (facts.excluded > 1)}"
+        reasons.append(f"{seeds} left out: measured on different machines or with different thread counts")
+    return reasons
 
 
 def _value(found: Estimate | float, kind: Kind) -> str:
@@ -74,8 +73,8 @@ def _quantity(facts: Facts) -> str:
     assert facts.result is not None
     if facts.quantity == "ratio":
         return _number(facts.result, 1.0, "rate")
-    scale, _, apart = UNITS.get(facts.kind, (1.0, "", ""))
-    return f"{_number(facts.result, scale, facts.kind)}{apart}"
+    scale, _, unit = UNITS.get(facts.kind, (1.0, "", ""))
+    return f"{_number(facts.result, scale, facts.kind)}{unit}"
 
 
 def _number(found: Estimate | float, scale: float, kind: Kind) -> str:
@@ -105,9 +104,9 @@ def _basis(result: Estimate | float | None) -> str:
 
 
 def _claimed(facts: Facts) -> str:
-    scale, unit, apart = UNITS.get(facts.kind, (1.0, "", ""))
+    scale, unit, difference_unit = UNITS.get(facts.kind, (1.0, "", ""))
     scale = 1.0 if facts.quantity == "ratio" else scale
-    unit = {"ratio": " times", "value": unit, "difference": apart}[facts.quantity]
+    unit = {"ratio": " times", "value": unit, "difference": difference_unit}[facts.quantity]
     low, high = (f"{scale * end:.6g}" for end in (facts.limit - facts.margin, facts.limit + facts.margin))
     if facts.relation == "about":
         return f"{low} to {high}{unit}"

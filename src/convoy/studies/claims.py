@@ -1,10 +1,9 @@
-"""A claim of a report as a small study: two recipes, or one and a number, a measure, and a verdict.
+"""A claim of a report as a small study: two recipes, or one recipe and a number, a measure, and a verdict.
 
-The verdict comes from the 95 % interval of a difference (or ratio) taken seed by seed: a claim holds where the whole
-interval lies on its side of the limit, does not hold where the whole of it lies on the other, and cannot be told
-otherwise. One seed has no such interval: one over images would know nothing of another training. Seconds are compared
-where both runs of a seed were trained on one machine. What is counted and not measured, such as parameters, is a number
-and needs neither training nor interval.
+The verdict comes from the 95 % interval of the difference (or ratio), paired by seed. A claim holds if the entire
+interval is on its side of the limit, does not hold if the entire interval is on the other side, and is inconclusive
+otherwise. One seed has no such interval: an interval over images does not cover another training. Seconds are compared
+only if both runs of a seed were trained on one machine. Counts, such as parameters, need neither training nor interval.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ Values = dict[int, float]  # by seed
 
 
 class Side(Section):
-    """One of the two things compared."""
+    """One side of a comparison."""
 
     label: Words
     recipe: Words
@@ -48,7 +47,7 @@ class Side(Section):
 
 
 class Reduction(Section):
-    """What makes a claim cheap enough for a small machine, and the sentence that says so."""
+    """Overrides that make a claim cheap enough for a small machine; `about` describes them."""
 
     about: Words
     limit: Annotated[int, Field(ge=1)] | None = None
@@ -63,39 +62,39 @@ class Reduction(Section):
 
 class Claim(Section):
     id: Words
-    sentence: Words  # the report's claim
+    sentence: Words  # of the report
     measure: Words
     settings: dict[str, Any] = Field(default_factory=dict)  # the measure's
-    class_names: dict[str, str] = Field(default_factory=dict)  # of the data -> as the report calls them
+    class_names: dict[str, str] = Field(default_factory=dict)  # class name in the data -> in the report
     a: Side
-    b: Side | None = None  # None: `a` is held against `value`
+    b: Side | None = None  # None: `a` is compared with `value`
     quantity: Literal["difference", "ratio"] = "difference"  # of a and b
     relation: Relation
-    value: float | None = None  # of the quantity, or of `a` alone; None: 0 for a difference, 1 for a ratio
+    value: float | None = None  # the limit of the quantity, or of `a`; None: 0 for a difference, 1 for a ratio
     margin: NonNegative = 0.0
     over: dict[str, list[float]] = Field(
         default_factory=dict
-    )  # a key and the values tried on each side, for a measure of several runs
+    )  # one key -> the values to train on each side, for a measure of several runs
     seeds: Seeds = 3
-    set: dict[str, Any] = Field(default_factory=dict)  # on both sides, whatever the scale
+    set: dict[str, Any] = Field(default_factory=dict)  # overrides of both sides, at every scale
     reduced: Reduction | None = None
-    full_size_only: str = ""  # why nothing less than the published scale could tell
+    full_size_only: str = ""  # why a reduced scale cannot decide the claim
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         check_settings(self.measure, self.settings)
         if self.b is None and (self.value is None or self.quantity == "ratio"):
-            raise ValueError(f"claim {self.id!r} needs a side b, or a value to hold its side a against")
+            raise ValueError(f"claim {self.id!r}: expected a side `b`, or a `value` to compare side `a` with")
         if (self.measure in SWEEPS) != (len(self.over) == 1) or any(len(v) < 2 for v in self.over.values()):
-            raise ValueError(f"claim {self.id!r}: `over` is one key with its values, for {', '.join(SWEEPS)} alone")
-        if self.measure in SWEEPS and self.b is not None and self.quantity != "ratio":
             raise ValueError(
-                f"claim {self.id!r}: the values that {self.measure} compares are told apart by their ratio"
+                f"claim {self.id!r}: `over` is one key with 2 values or more, only for {', '.join(SWEEPS)}"
             )
+        if self.measure in SWEEPS and self.b is not None and self.quantity != "ratio":
+            raise ValueError(f"claim {self.id!r}: {self.measure} needs quantity = 'ratio'")
         if any(value <= 0 for values in self.over.values() for value in values):
-            raise ValueError(f"claim {self.id!r}: the values of `over` must be above 0")
+            raise ValueError(f"claim {self.id!r}: the values of `over` must be greater than 0")
         if self.reduced is not None and self.full_size_only:
-            raise ValueError(f"claim {self.id!r} is told at the published scale only, and yet has a reduction")
+            raise ValueError(f"claim {self.id!r} has both `full_size_only` and `reduced`: remove one")
         return self
 
     @property
@@ -105,25 +104,25 @@ class Claim(Section):
 
     @property
     def limit(self) -> float:
-        """What the quantity is held against."""
+        """The number that the quantity is compared with."""
         return self.value if self.value is not None else 1.0 if self.quantity == "ratio" else 0.0
 
 
 class Trial(NamedTuple):
     side: str  # "a" or "b"
-    tried: float | None  # the value of `over`
+    tried: float | None  # the value of `over`'s key
     entry: Entry
 
 
 @dataclass(frozen=True)
 class Check:
-    """A claim made ready: `entries` are trained, and `judge` takes the members that come of them in their order."""
+    """A claim with its recipes: train `entries`, then pass the members to `judge` in the same order."""
 
     claim: Claim
     sides: dict[str, Recipe]
     seeds: int
     reduced: str | None
-    withheld: str  # why it is not tried at this scale, if it is not
+    withheld: str  # why it is not tried at this scale; "" if it is
 
     @property
     def entries(self) -> list[Entry]:
@@ -131,7 +130,7 @@ class Check:
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """None for a measure that is counted."""
+        """Empty for a measure that is counted."""
         if find(self.claim.measure).exact or self.withheld:
             return []
         ((path, values),) = self.claim.over.items() or [("", [None])]
@@ -140,15 +139,15 @@ class Check:
             label = f"{self.claim.id}: {getattr(self.claim, side).label}"
             for value in values:
                 tried = [] if value is None else [(path, value)]
-                told = label if value is None else f"{label}, {path.rpartition('.')[2]} = {value:g}"
+                name = label if value is None else f"{label}, {path.rpartition('.')[2]} = {value:g}"
                 for offset in range(self.seeds):
                     one = recipe.override([*tried, ("seed", recipe.seed + offset)])
-                    trials.append(Trial(side, value, Entry(told, one)))
+                    trials.append(Trial(side, value, Entry(name, one)))
         return trials
 
 
 def read(table: Claim | Mapping[str, Any]) -> Claim:
-    """Raises ValueError, in one line, for a table that is no claim."""
+    """Raises ValueError with a one-line message if the table is not a valid claim."""
     if isinstance(table, Claim):
         return table
     try:
@@ -165,16 +164,16 @@ def check(
     seeds: int | None = None,
     folder: Path | None = None,
 ) -> Check:
-    """The claim's recipes at the published scale (`full_size`) or at the reduced one, `overrides` on top.
+    """The claim's recipes at the published scale (`full_size`) or at the reduced one, then with `overrides`.
 
-    Recipe files are looked for in `folder`. Raises ValueError for a recipe or a key that does not exist.
+    Paths of recipe files are relative to `folder`. Raises ValueError for an unknown recipe or key.
     """
     reduction = None if full_size else claim.reduced
     own = [*claim.set.items(), *(reduction.overrides() if reduction else ()), *overrides]
 
     def recipe(side: Side) -> Recipe:
         name = str(folder / side.recipe) if folder and side.recipe.endswith(".toml") else side.recipe
-        # A recipe made of a model's name has no data of its own yet, so that data.name has to be there from the start.
+        # A recipe resolved from a model's name has no data, so that data.name must be among its first overrides.
         return resolve(name, overrides=[*own, *side.set.items()])
 
     sides = {name: recipe(side) for name, side in (("a", claim.a), ("b", claim.b)) if side is not None}
@@ -185,13 +184,13 @@ def check(
 
 
 def judge(ready: Check, members: Sequence[Member]) -> dict[str, Any]:
-    """The verdict as JSON, with the sentence that gives its reasons in numbers."""
+    """The verdict as JSON, with a sentence that gives the numbers behind it."""
     claim, exact = ready.claim, find(ready.claim.measure).exact
     runs = [member.run for member in members]
     values = _counted(ready) if exact else _measured(ready, runs)
     shown = {side: _alone(ready, side, found, runs) for side, found in values.items() if found}
-    apart = _on_different_machines(ready, runs)
-    quantity = None if ready.withheld else _quantity(ready, values, runs, apart)
+    excluded = _on_different_machines(ready, runs)
+    quantity = None if ready.withheld else _quantity(ready, values, runs, excluded)
     low, high = (None, None) if quantity is None else _bounds(quantity)
     decided = (
         Verdict.INCONCLUSIVE
@@ -212,7 +211,7 @@ def judge(ready: Check, members: Sequence[Member]) -> dict[str, Any]:
             getattr(claim, side).label for side, found in values.items() if len(found) < ready.seeds and not exact
         ),
         why_none=find(claim.measure).why_none,
-        apart=len(apart),
+        excluded=len(excluded),
     )
     return {
         "id": claim.id,
@@ -232,7 +231,7 @@ def judge(ready: Check, members: Sequence[Member]) -> dict[str, Any]:
 
 
 def verdict(relation: Relation, low: float, high: float, limit: float, margin: float = 0.0) -> Verdict:
-    """By an interval: is the quantity more than limit + margin, less than limit - margin, or within the margin?"""
+    """Whether the interval is above limit + margin, below limit - margin, or within the margin ("about")."""
     if relation == "about":
         if limit - margin <= low and high <= limit + margin:
             return Verdict.HOLDS
@@ -245,7 +244,7 @@ def verdict(relation: Relation, low: float, high: float, limit: float, margin: f
 
 
 def _counted(ready: Check) -> dict[str, Values]:
-    """An exact measure of each side's network, which is built and not trained."""
+    """An exact measure of each side's untrained network."""
     found: dict[str, Values] = {}
     for side, recipe in ready.sides.items():
         made = plan(recipe)
@@ -262,7 +261,7 @@ def _counted(ready: Check) -> dict[str, Values]:
 
 
 def _measured(ready: Check, runs: Sequence[Run]) -> dict[str, Values]:
-    """The measure of each side by seed; seeds that lack it are left out."""
+    """The measure of each side by seed, without seeds that lack it."""
     measure, settings = find(ready.claim.measure), ready.claim.settings
     tried: dict[str, dict[int, list[tuple[float | None, Run]]]] = {side: {} for side in ready.sides}
     for trial, run in zip(ready.trials, runs, strict=True):
@@ -280,7 +279,7 @@ def _measured(ready: Check, runs: Sequence[Run]) -> dict[str, Values]:
 
 
 def _on_different_machines(ready: Check, runs: Sequence[Run]) -> set[int]:
-    """The seeds whose runs do not compare, for a measure that depends on the machine."""
+    """The seeds whose runs are not comparable, for a measure that depends on the machine."""
     if not find(ready.claim.measure).of_machine:
         return set()
     by_seed: dict[int, list[Run]] = {}
@@ -290,11 +289,11 @@ def _on_different_machines(ready: Check, runs: Sequence[Run]) -> set[int]:
 
 
 def _quantity(
-    ready: Check, values: Mapping[str, Values], runs: Sequence[Run], apart: Collection[int]
+    ready: Check, values: Mapping[str, Values], runs: Sequence[Run], excluded: Collection[int]
 ) -> Estimate | float | None:
-    """What is held against the limit: a alone, a - b or a / b. None where no seed has it on both sides.
+    """The value compared with the limit: a, a - b or a / b. None if no seed has it on both sides.
 
-    `apart`: seeds that are left out.
+    `excluded`: seeds to leave out.
     """
     claim, measure = ready.claim, find(ready.claim.measure)
     a, b = values["a"], values.get("b")
@@ -302,7 +301,7 @@ def _quantity(
     if measure.exact:
         (one,), (other,) = a.values(), (b or {0: 0.0}).values()
         return one if b is None else _ratio(one, other) if by_ratio else one - other
-    seeds = sorted((a.keys() & (a if b is None else b).keys()) - set(apart))
+    seeds = sorted((a.keys() & (a if b is None else b).keys()) - set(excluded))
     if not seeds:
         return None
     first, second = [a[seed] for seed in seeds], [(b[seed] if b else 1.0 if by_ratio else 0.0) for seed in seeds]
@@ -314,13 +313,13 @@ def _quantity(
         found = t_interval([first[0] - second[0]])
     else:
         step = _grain(ready, runs, by_ratio)
-        # Of a difference both values are rounded to the grain, which is what paired_t takes; a constant is not.
+        # paired_t expects two values rounded to the grain; a constant is not rounded.
         found = paired_t(first, second, step=step if b else step / math.sqrt(2)).difference
     return _exponential(found) if by_ratio else found
 
 
 def _grain(ready: Check, runs: Sequence[Run], by_ratio: bool) -> float:
-    """The least step of the measure, in logarithms where ratios are taken."""
+    """The least step of the measure, in logarithms for ratios."""
     measure = find(ready.claim.measure)
     if not isinstance(measure, Measure):
         tried = sorted(math.log(value) for values in ready.claim.over.values() for value in values)
@@ -338,7 +337,7 @@ def _exponential(found: Estimate) -> Estimate:
 
 
 def _alone(ready: Check, side: str, values: Values, runs: Sequence[Run]) -> Estimate | float:
-    """One side's estimate: over seeds, or over the images where one seed was scored on a part."""
+    """One side's estimate: over seeds, or over images for one seed."""
     measure, found = find(ready.claim.measure), list(values.values())
     if measure.exact:
         return found[0]

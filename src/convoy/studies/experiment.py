@@ -1,6 +1,6 @@
-"""A published experiment as a file: its models and numbers, its faults, its claims and the studies within it.
+"""A published experiment as a file: models, published numbers, faults, claims and the studies within it.
 
-src/convoy/recipes/<experiment>/experiment.toml    beside the recipes that it names, and claims.toml
+The file is src/convoy/recipes/<experiment>/experiment.toml, next to its recipes and claims.toml.
 """
 
 from __future__ import annotations
@@ -29,56 +29,56 @@ PARTS = ("models", "faults", "claims", "crossval", "search", "landscape")
 SIDES = ("as_published", "corrected")
 SPLIT, FOLD = "data.split.", "data.split.fold"
 DECIDED = {
-    "seed": "it counts up from the recipe's own, and --seeds says how far",
-    "data.name": "the experiment names its data, and --data says where they lie",
-    "data.limit": "that is --limit",
-    "train.epochs": "that is --epochs",
-    "compute.device": "that is --device",
+    "seed": "seeds count up from the recipe's own; use --seeds",
+    "data.name": "the experiment names its data; use --data for their location",
+    "data.limit": "use --limit",
+    "train.epochs": "use --epochs",
+    "compute.device": "use --device",
 }
-DECIDED_WHOLE = ("model.", "protocol.")
-LEARNS_AFTER = 20_000  # training images, of a network of which nothing was measured
+DECIDED_SECTIONS = ("model.", "protocol.")
+LEARNS_AFTER = 20_000  # training images, for a network that was not measured
 
 
 class Model(Section):
-    """A network of the experiment, under the report's protocol and under a sound one."""
+    """A network under the report's protocol and under the corrected one."""
 
     label: str
     as_published: str | None = None  # a recipe's name
     corrected: str
     published: dict[str, float | list[float]] = Field(
         default_factory=dict
-    )  # measure -> what the report claims; a list: epoch by epoch
+    )  # measure -> the number of the report; a list has one per epoch
     told_as: dict[str, str] = Field(
         default_factory=dict
-    )  # measure -> the one of an as-published run that the report told in its place
-    seeds: Count | None = None  # None: the experiment's; 0: its layers are counted and nothing is trained
+    )  # measure -> the measure of an as-published run that the report used instead
+    seeds: Count | None = None  # None: the experiment's; 0: not trained, only its layers are counted
 
     @field_validator("published", "told_as")
     @classmethod
     def _measures(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for measure, told in value.items():
+        for measure, entry in value.items():
             if not measure.endswith("_by_epoch"):
                 _check_measure(measure)
-                if isinstance(told, list):
-                    raise ValueError(f"{measure} is one number; a list goes by epoch, as in test_accuracy_by_epoch")
-            if isinstance(told, str):
-                _check_measure(told)
+                if isinstance(entry, list):
+                    raise ValueError(f"{measure}: expected a number, got a list; for a list use test_accuracy_by_epoch")
+            if isinstance(entry, str):
+                _check_measure(entry)
         return value
 
 
 class Fault(Section):
-    """A flaw of the published protocol, priced alone: the base recipe with it and without."""
+    """A flaw of the published protocol, measured in isolation: the base recipe with and without it."""
 
     name: str
     sentence: str
     base: str  # a recipe's name
     without: dict[str, Any] = Field(default_factory=dict)  # overrides of both sides
-    set: dict[str, Any] = Field(default_factory=dict)  # overrides that make the fault, such as an option of the model
-    faults: tuple[str, ...] = ()  # names of protocol.faults
+    set: dict[str, Any] = Field(default_factory=dict)  # overrides that cause the fault, such as a model option
+    faults: tuple[str, ...] = ()  # names in protocol.faults
     measure: tuple[str, ...] = ("test_accuracy",)
-    against: str | None = None  # of a fault of one seed: another recipe above which the report ranks its base
-    over: str = "seed"  # what pairs differ in: the seed, or another key that counts up, such as data.split.fold
-    pairs: Seeds | None = None  # None: as many as the experiment has seeds
+    against: str | None = None  # for a fault of one seed: the recipe that the report ranks below `base`
+    over: str = "seed"  # the key that differs between pairs: an integer, such as data.split.fold
+    pairs: Seeds | None = None  # None: the experiment's number of seeds
 
     @field_validator("measure", mode="before")
     @classmethod
@@ -94,35 +94,35 @@ class Fault(Section):
 
     @property
     def of_one_seed(self) -> bool:
-        """Whether the fault is that the report trained once: its price is the spread of the base over seeds."""
+        """Whether the fault is training only once; its effect is the spread of the base over seeds."""
         return not self.set and not self.faults
 
     @property
     def paired(self) -> bool:
-        """Whether a fold of one side is the same images on the other: where the fault deals them anew, it is not."""
+        """Whether both sides have the same folds; not if the fault creates other folds."""
         return self.over != FOLD or not any(key.startswith(SPLIT) for key in self.set)
 
     @property
     def unit(self) -> str:
-        """What the runs of a side differ in, as a word."""
+        """The word for what the runs of a side differ in: "seed", "fold"."""
         return self.over.rpartition(".")[2]
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.against is not None and not self.of_one_seed:
-            raise ValueError(f"fault {self.name!r}: `against` is for a fault of one seed, with neither set nor faults")
+            raise ValueError(f"fault {self.name!r}: `against` needs a fault of one seed, without set and faults")
         try:
             self.first(Recipe())
         except (AttributeError, TypeError, ValueError):
-            raise ValueError(f"fault {self.name!r}: over = {self.over!r} is no key that counts up") from None
+            raise ValueError(f"fault {self.name!r}: over = {self.over!r}: expected a key of an integer") from None
         return self
 
     def first(self, recipe: Recipe) -> int:
-        """The first value of what pairs differ in."""
+        """The first value of `over`."""
         return int(attrgetter(self.over)(recipe))
 
     def sides(self, base: Recipe) -> tuple[Recipe, Recipe]:
-        """The recipe without the fault, and with it."""
+        """The recipe without and with the fault."""
         without = base.override(self.without)
         faults = dict.fromkeys((*without.protocol.faults, *self.faults))
         return without, without.override({**self.set, "protocol.faults": [*faults]})
@@ -134,7 +134,7 @@ class Crossval(Section):
 
 
 class Search(Section):
-    """What is not said, the search decides as it does elsewhere."""
+    """None: the default of `convoy search`."""
 
     grid: Annotated[dict[str, list[Any]], Field(min_length=1)]
     trials: Annotated[int, Field(ge=2)] | None = None
@@ -151,7 +151,7 @@ class Surfaces(Section):
 class Landscape(Section):
     lrs: Annotated[list[float], Field(min_length=2)]
     seeds: Seeds = 1
-    surfaces: Surfaces | Literal[False] | None = None  # None: those of `convoy landscape`
+    surfaces: Surfaces | Literal[False] | None = None  # None: the defaults of `convoy landscape`
     cut: Cut = "all"
     own_seeds: bool = False
     looks: bool = True
@@ -166,17 +166,17 @@ class Part(Section):
 
     kind: Literal["crossval", "search", "landscape"]
     recipes: Annotated[tuple[str, ...], Field(min_length=1)]
-    arguments: dict[str, Any] = Field(default_factory=dict)  # those of ARGUMENTS[kind]
-    quick: dict[str, Any] = Field(default_factory=dict)  # those that --quick changes
-    side: Literal["as_published", "corrected"] | None = None  # None: it belongs to both protocols
-    set: dict[str, Any] = Field(default_factory=dict)  # overrides of its recipes, below those of the command
+    arguments: dict[str, Any] = Field(default_factory=dict)  # fields of ARGUMENTS[kind]
+    quick: dict[str, Any] = Field(default_factory=dict)  # arguments that --quick changes
+    side: Literal["as_published", "corrected"] | None = None  # None: both protocols
+    set: dict[str, Any] = Field(default_factory=dict)  # overrides of its recipes, before those of the command
 
     @property
     def sides(self) -> tuple[str, ...]:
         return SIDES if self.side is None else (self.side,)
 
     def asked(self, *, quick: bool) -> Arguments:
-        """Raises ValueError for an argument that is unknown or missing, or that the study cannot take."""
+        """Raises ValueError for an unknown, missing or invalid argument."""
         table = self.arguments | (self.quick if quick else {})
         section = ARGUMENTS[self.kind]
         try:
@@ -192,7 +192,7 @@ class Part(Section):
         for quick in (False, True):
             self.asked(quick=quick)
         if self.kind != "landscape" and len(self.recipes) != 1:
-            raise ValueError(f"the study {self.kind} takes one recipe, not {len(self.recipes)}")
+            raise ValueError(f"the study {self.kind} expects one recipe, got {len(self.recipes)}")
         return self
 
     @field_validator("recipes", mode="before")
@@ -202,13 +202,13 @@ class Part(Section):
 
 
 class Quick(Section):
-    """What `--quick` gives an experiment; quick_fit chooses what it trains by it."""
+    """The budget of `--quick`; see quick_fit."""
 
     seconds: Annotated[float, Field(gt=0)] = 90.0  # of training, on all cores
     seeds: Seeds = 1
     learns_after: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict
-    )  # a model's registered name -> the training images after which it has learned, as measured
+    )  # a model's registered name -> training images until it has learned, as measured
 
     def images_to_learn(self, model: str) -> int:
         return self.learns_after.get(model, LEARNS_AFTER)
@@ -216,7 +216,7 @@ class Quick(Section):
 
 @dataclass(frozen=True)
 class Settings:
-    """What may be asked of a reproduction. None: as the experiment has it."""
+    """The options of a reproduction. None: the experiment's value."""
 
     protocol: Literal["as-published", "corrected", "both"] = "both"
     seeds: int | None = None
@@ -224,21 +224,21 @@ class Settings:
     limit: int | None = None
     epochs: int | None = None
     only: tuple[str, ...] = PARTS
-    models: tuple[str, ...] = ()  # those to train; of the others what is finished already is shown. (): all
-    full_size: bool = False  # claims at the published scale, not at the one that suits a small machine
+    models: tuple[str, ...] = ()  # models to train, (): all; finished runs of the others are reported
+    full_size: bool = False  # claims at the published scale instead of the reduced one
     data: str | None = None  # "cifar10=PATH"
     device: str | None = None
-    set: tuple[Override, ...] = ()  # overrides of every recipe; what a fault or a claim is about stays
+    set: tuple[Override, ...] = ()  # overrides of every recipe, except for what a fault or claim varies
 
     def __post_init__(self) -> None:
-        """Raises ValueError for an override of what the experiment or another setting decides."""
+        """Raises ValueError for an override that the experiment or another option decides."""
         for path, _ in self.set:
-            if path in DECIDED or path.startswith(DECIDED_WHOLE):
-                raise ValueError(f"{path} is not for --set: {DECIDED.get(path, 'the experiment decides it')}")
+            if path in DECIDED or path.startswith(DECIDED_SECTIONS):
+                raise ValueError(f"--set cannot change {path}: {DECIDED.get(path, 'the experiment decides it')}")
 
     @property
     def fits_itself(self) -> bool:
-        """Whether a quick try chooses its images and epochs by a timing: not where they are given."""
+        """Whether images and epochs are chosen by a timing: --quick without --limit and --epochs."""
         return self.quick and self.limit is None and self.epochs is None
 
     @property
@@ -246,7 +246,7 @@ class Settings:
         return SIDES if self.protocol == "both" else (self.protocol.replace("-", "_"),)
 
     def name(self, experiment: str) -> str:
-        """Of the study: it tells what differs from the usual, so that a small try never takes a whole one's place."""
+        """Name of the study, with the options that differ from the defaults, so that no reduced study replaces it."""
         reduced = [
             *(["quick"] if self.quick else []),
             *(["full-size"] if self.full_size else []),
@@ -261,30 +261,30 @@ class Experiment(Section):
     title: str
     about: str
     data: str  # a named data set
-    as_tensors: bool = False  # the report reads four tensor files; they are made where none are given
-    hardware: str = ""  # the report's
-    class_names: dict[str, str] = Field(default_factory=dict)  # of the data -> as the report calls them
-    notes: tuple[str, ...] = ()  # what a reader of its numbers has to know
+    as_tensors: bool = False  # the report reads four tensor files; they are created if none are given
+    hardware: str = ""  # of the report
+    class_names: dict[str, str] = Field(default_factory=dict)  # class name in the data -> in the report
+    notes: tuple[str, ...] = ()  # caveats of its numbers
     seeds: Seeds = 3
     model: tuple[Model, ...] = Field(min_length=1)
     fault: tuple[Fault, ...] = ()
     claim: tuple[Claim, ...] = ()
     study: tuple[Part, ...] = ()
     quick: Quick = Quick()
-    name: str = ""  # the folder's
-    folder: Path = Path()  # to which its recipes' paths are relative
+    name: str = ""  # of its folder
+    folder: Path = Path()  # paths of its recipes are relative to it
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         for what, names in (("model", [m.label for m in self.model]), ("claim", [c.id for c in self.claim])):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
-                raise ValueError(f"{what} {twice!r} stands there twice")
+                raise ValueError(f"{what} {twice!r} occurs twice")
         return self
 
     @property
     def recipe_names(self) -> list[str]:
-        """Of all recipes but those of the claims."""
+        """Names of all recipes except those of the claims."""
         models = [name for model in self.model for name in (model.as_published, model.corrected)]
         faults = [name for fault in self.fault for name in (fault.base, fault.against)]
         named = [*models, *faults, *(name for part in self.study for name in part.recipes)]
@@ -295,7 +295,7 @@ class Experiment(Section):
 
 
 def label_of(recipe: str) -> str:
-    """As a recipe's runs are called in tables: "classics-mnist/resnet18-shared" is resnet18_shared."""
+    """The label of a recipe's runs: "classics-mnist/resnet18-shared" gives "resnet18_shared"."""
     return Path(recipe).stem.replace("-", "_")
 
 
@@ -305,7 +305,7 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Experiment:
-    """The experiment of a built-in name or of an experiment.toml given by its path. Raises ValueError."""
+    """`name`: a built-in experiment or the path of an experiment.toml. Raises ValueError if unknown or invalid."""
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""The loss landscape: how much the loss depends on the learning rate, on the step, and on where the weights stand."""
+"""The loss landscape: how the loss depends on the learning rate, along the step, and around the weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from convoy.training import faults
 from convoy.training.plan import Plan, plan, plan_all
 from convoy.training.run_one import Event
 
-LOOKS = 100  # along the step, spread over a training: each costs five passes, so that a long one hardly notices
+LOOKS = 100  # probes along the step, spread over a run; each costs five passes, which is little in a long run
 KINDS: tuple[Kind, ...] = ("line", "plane", "path")
 
 Show = Callable[[int, Event], None]
@@ -40,12 +40,11 @@ def landscape(
     interrupted: Callable[[], bool] = lambda: False,
     show: Show = lambda position, event: None,
 ) -> Study | None:
-    """Trains each recipe at each learning rate, test set shut, and looks about the weights of one of them.
+    """Trains each recipe at each learning rate and computes loss surfaces around the weights of one run.
 
-    That one is the run at the recipe's own rate, or at the first given where that is not among them. The test set opens
-    only for a recipe with the fault selection_on_test. None where it was interrupted: called again it trains nothing
-    that is trained and computes no point of a surface twice. Raises ValueError for a recipe that cannot be trained, and
-    for rates, seeds or a surface that cannot be.
+    That run has the recipe's own rate, or the first if that is not among the rates. The test set stays closed, except
+    for a recipe with the fault selection_on_test. None if interrupted; the same call resumes the runs and the surfaces.
+    Raises ValueError for a recipe that cannot be trained, and for invalid rates, seeds or surfaces.
     """
     entries = planned(recipes, design, surfaces)
     members = train_all(entries, out, fresh=fresh, test="by fault", interrupted=interrupted, show=show)
@@ -55,9 +54,13 @@ def landscape(
     found = _gathered(recipes, members, design)
     for each in found if surfaces is not None else ():
         assert surfaces is not None
-        position = next(place for place, member in enumerate(members) if member.run.path == each.looked_at.path)
+        position = next(place for place, member in enumerate(members) if member.run.path == each.probed_run.path)
         about = _surfaces(
-            each.looked_at, study.path / "surfaces", surfaces, interrupted, partial(_tell, show, position, each.label)
+            each.probed_run,
+            study.path / "surfaces",
+            surfaces,
+            interrupted,
+            partial(_tell, show, position, each.label),
         )
         if about is None:
             return None
@@ -68,7 +71,7 @@ def landscape(
 
 
 def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry]:
-    """Recipe by recipe, rate by rate, seed by seed. Raises ValueError as `landscape` does."""
+    """In the order of recipe, rate, seed. Raises ValueError as `landscape` does."""
     check_named(recipes, design.seeds, "landscape")
     design.check()
     if surfaces is not None:
@@ -92,7 +95,7 @@ def _looks(ready: Plan, design: Design, *, keep_weights: bool) -> dict[str, Any]
 
 
 def _gathered(recipes: Named, members: Sequence[Member], design: Design) -> list[Landscape]:
-    """The runs of each recipe, by repeat; their losses all cut to the shortest, or drawn up to that of the recipe."""
+    """The runs of each recipe, by repeat, with curves that end as `Design.cut` says."""
     runs: dict[str, list[list[Run]]] = {label: [[] for _ in range(design.seeds)] for label, _ in recipes}
     for setting, member in zip(design.settings(recipes), members, strict=True):
         runs[setting.label][setting.repeat].append(member.run)
@@ -110,7 +113,7 @@ def _gathered(recipes: Named, members: Sequence[Member], design: Design) -> list
 def _surfaces(
     run: Run, folder: Path, spec: Spec, interrupted: Callable[[], bool], tell: Callable[[str], None]
 ) -> dict[str, dict[str, np.ndarray]] | None:
-    """The surfaces about a run's weights by kind, without one that cannot be; None where interrupted."""
+    """The surfaces around a run's weights, by kind, if they can be computed; None if interrupted."""
     if run.is_archived:
         return {}
 
@@ -118,8 +121,8 @@ def _surfaces(
     def scene() -> Scene:
         ready = plan(run.recipe)
         if ready.fingerprint != run.status["fingerprint"]:
-            raise ValueError(f"{run.path}: recipe.toml, the data or the code is not what the run was trained with")
-        tell(f"the loss about the kept weights, on {min(spec.images, len(ready.prepared.train)):,} training images")
+            raise ValueError(f"{run.path}: recipe.toml, the data or the code changed after the run was trained")
+        tell(f"the loss around the kept weights, on {min(spec.images, len(ready.prepared.train)):,} training images")
         return Scene(run, ready, spec.images)
 
     found: dict[str, dict[str, np.ndarray]] = {}
@@ -144,7 +147,7 @@ def _name(recipes: Named, members: Sequence[Member]) -> str:
 
 
 def _arrays(found: Sequence[Landscape]) -> dict[str, np.ndarray]:
-    """What the figures draw, under `<number of the recipe>_<name>`: the first seed's band, its looks, its surfaces."""
+    """Arrays of the figures by `<number of the recipe>_<name>`: band, probes and surfaces of the first seed."""
     arrays: dict[str, np.ndarray] = {}
     for number, each in enumerate(found):
         curves = each.drawn[0]

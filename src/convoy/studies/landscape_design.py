@@ -1,4 +1,4 @@
-"""What a loss landscape trains: which rates and seeds, how far its curves go, what is recorded on the way."""
+"""The design of a loss landscape: rates, seeds, length of the curves, recordings during training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Named = Sequence[tuple[str, Recipe]]
 
 
 class Setting(NamedTuple):
-    """One training of the landscape."""
+    """One run of the landscape."""
 
     label: str
     recipe: Recipe
@@ -24,19 +24,19 @@ class Setting(NamedTuple):
 
 class Design(NamedTuple):
     lrs: Sequence[float]
-    seeds: int = 1  # repeats of all trainings
-    cut: Cut = "all"  # where the drawn bands end: all at the shortest run, or each at the shortest of its recipe
-    own_seeds: bool = False  # each training has a seed of its own, instead of one for all of a repeat
-    looks: bool = True  # along the step, at the recipe's own rate
+    seeds: int = 1  # repeats of all runs
+    cut: Cut = "all"  # drawn bands end at the shortest run of all recipes, or of each recipe
+    own_seeds: bool = False  # each run has its own seed, instead of one per repeat
+    looks: bool = True  # probe the loss along the step, at the recipe's own rate
 
     def check(self) -> None:
-        """Raises ValueError: rates that cannot be, too few, or twice the same; no such cut."""
+        """Raises ValueError for invalid, too few or repeated rates, or an unknown cut."""
         for lr in self.lrs:
             if not 0 < lr < math.inf:
-                raise ValueError(f"learning rate {lr:g}: must be finite and greater than 0")
+                raise ValueError(f"learning rate {lr:g}: expected a finite number greater than 0")
         if len(self.lrs) < 2 or len(set(self.lrs)) < len(self.lrs):
             given = ", ".join(f"{lr:g}" for lr in self.lrs) or "none"
-            raise ValueError(f"learning rates {given}: a band needs two or more, each once")
+            raise ValueError(f"learning rates {given}: expected two or more different rates")
         if self.cut not in ("all", "each"):
             raise ValueError(f"cut = {self.cut!r}: expected 'all' or 'each'")
 
@@ -53,5 +53,5 @@ class Design(NamedTuple):
         return [f"{each.label} at {each.lr:g}, seed {each.seed}" for each in self.settings(recipes)]
 
     def own_rate(self, recipe: Recipe) -> float:
-        """The rate whose run is looked at closely: the recipe's, or the first where that is not among them."""
+        """The rate of the probed run: the recipe's, or the first if that is not among the rates."""
         return recipe.optim.lr if recipe.optim.lr in self.lrs else self.lrs[0]

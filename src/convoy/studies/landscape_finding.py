@@ -1,4 +1,4 @@
-"""From trained runs to a finding: how wide each band is, which is narrower, how smooth it was along the step."""
+"""The finding of a landscape: width of each loss band, which is narrower, smoothness along the step."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from convoy.studies.loss_band import EARLY_STEPS, MEASURES, Curves, Ratio
 from convoy.training.probe import STEP_SIZES
 
 NO_VERDICT = {Verdict.ONE_SEED: "one seed", Verdict.REDUCED: "fewer images"}
-SMOOTHNESS = ("loss_variation", "gradient_change", "beta")  # of one look along the step; lower is smoother
+SMOOTHNESS = ("loss_variation", "gradient_change", "beta")  # of one probe along the step; lower is smoother
 
 
 class Landscape(NamedTuple):
-    """What was found about one recipe."""
+    """The results of one recipe."""
 
     label: str
-    runs: list[list[Run]]  # for each seed, those of its learning rates
-    probed: list[Run]  # for each seed, the one at the rate that was looked at closely
-    curves: list[Curves]  # for each seed, all of one length
-    drawn: list[Curves]  # the same, in the figure: perhaps up to the recipe's own shortest run
+    runs: list[list[Run]]  # per seed, one per learning rate
+    probed: list[Run]  # per seed, the probed run
+    curves: list[Curves]  # per seed, all of the same length
+    drawn: list[Curves]  # in the figure, perhaps up to the recipe's own shortest run
     surfaces: dict[str, dict[str, np.ndarray]]  # of the first seed, by kind
 
     @property
-    def looked_at(self) -> Run:
+    def probed_run(self) -> Run:
         return self.probed[0]
 
     def widths(self, measure: str, steps: int | None) -> list[np.ndarray]:
@@ -43,16 +43,16 @@ class Landscape(NamedTuple):
 
 
 def conclude(found: Sequence[Landscape], design: Design, images: int) -> dict[str, Any]:
-    """The finding, as JSON. `images`: on how many surfaces were to be computed, 0 for none."""
+    """The finding as JSON. `images`: number of images of a surface, 0 without surfaces."""
     lrs, steps = design.lrs, int(found[0].curves[0].step[-1])
-    images = min([images, *(each.looked_at.data["counts"]["train"] for each in found)])
+    images = min([images, *(each.probed_run.data["counts"]["train"] for each in found)])
     spans: dict[str, int | None] = {"all": None} | ({"early": EARLY_STEPS} if steps > EARLY_STEPS else {})
     reduced = any(run.data.get("limit") for each in found for group in each.runs for run in group)
     pairs = [_pair(a, b, spans, reduced=reduced) for a, b in combinations(found, 2)]
     return {
         "kind": "landscape",
         "quick": reduced,
-        "sentence": _sentence(found, pairs, lrs) + _what_counts(found),
+        "sentence": _sentence(found, pairs, lrs) + _left_out_steps(found),
         "caveats": _caveats(found, pairs, steps, images) + _drawn_further(found, design),
         "lrs": list(lrs),
         "seeds": len(found[0].runs),
@@ -68,7 +68,7 @@ def conclude(found: Sequence[Landscape], design: Design, images: int) -> dict[st
 
 
 def _recipe(each: Landscape, spans: dict[str, int | None]) -> dict[str, Any]:
-    run = each.looked_at
+    run = each.probed_run
     widths = {
         measure: {span: _json(loss_band.mean_width(each.widths(measure, steps))) for span, steps in spans.items()}
         for measure in MEASURES
@@ -89,7 +89,7 @@ def _recipe(each: Landscape, spans: dict[str, int | None]) -> dict[str, Any]:
 
 
 def _pair(a: Landscape, b: Landscape, spans: dict[str, int | None], *, reduced: bool) -> dict[str, Any]:
-    """The second band over the first, by measure and span."""
+    """Width of the second band over the first, by measure and span."""
     ratios = {
         measure: {
             span: _ratio_json(loss_band.ratio(b.widths(measure, steps), a.widths(measure, steps)), reduced=reduced)
@@ -103,9 +103,9 @@ def _pair(a: Landscape, b: Landscape, spans: dict[str, int | None], *, reduced: 
 
 
 def smoothness(runs: Sequence[Run]) -> dict[str, Estimate | None]:
-    """Medians over the looks of a run, a mean of them over seeds: single looks at a diverging loss say nothing else.
+    """Mean over seeds of each run's median over probes; medians, because single probes may meet a diverging loss.
 
-    None where a run was not looked at, or where most looks met a loss that is not finite.
+    None if a run was not probed, or if most probes met a loss that is not finite.
     """
     medians: dict[str, list[float]] = {name: [] for name in SMOOTHNESS}
     for run in runs:
@@ -125,45 +125,45 @@ def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: 
     widths = {each.label: loss_band.mean_width(each.widths("loss", None)) for each in found}
     known = {label: width.mean for label, width in widths.items() if width is not None}
     if not known:
-        return f"At {rates} no step had a finite loss in every run: there is no band to measure"
+        return f"At {rates} no step had a finite loss in every run: no band can be measured"
     if len(known) == 1:
         ((label, mean),) = known.items()
         return f"Over {rates} the loss of {label} differs by {mean:.3g} on average over {_counted(found):,} steps"
-    narrow, *_, wide = sorted(known, key=known.__getitem__)  # two labels even where both bands are as wide
+    narrow, *_, wide = sorted(known, key=known.__getitem__)  # two labels, even if both widths are equal
     pair = next(pair for pair in pairs if {pair["a"], pair["b"]} == {narrow, wide})
-    if pair["narrower"] is not None:  # by the steps that both have, where the widths are each band's own
+    if pair["narrower"] is not None:  # over the steps that both bands have
         narrow, wide = sorted((narrow, wide), key=lambda label: label != pair["narrower"])
     ratio = pair["ratios"]["loss"]["all"]
-    told = _between(ratio, flipped=pair["b"] == wide)
+    times = _between(ratio, flipped=pair["b"] == wide)
     early = pair["ratios"]["loss"].get("early")
     more = f", {_between(early, flipped=pair['b'] == wide)} in the first {EARLY_STEPS:,} steps" if early else ""
     if ratio is not None and ratio["verdict"] in NO_VERDICT:
         return (
-            f"Over {rates} the loss band of {narrow} is {told} times as wide as that of {wide}{more} "
+            f"Over {rates} the loss band of {narrow} is {times} times as wide as that of {wide}{more} "
             f"({NO_VERDICT[ratio['verdict']]}: no verdict)"
         )
     if pair["narrower"] is None:
         return (
             f"Over {rates} the comparison of the loss bands of {narrow} and {wide} is inconclusive: the first is "
-            f"{told} times as wide as the second"
+            f"{times} times as wide as the second"
         )
-    return f"Over {rates} the loss band of {narrow} is narrower than that of {wide}: {told} times as wide{more}"
+    return f"Over {rates} the loss band of {narrow} is narrower than that of {wide}: {times} times as wide{more}"
 
 
-def _what_counts(found: Sequence[Landscape]) -> str:
-    """Of how many steps the widths are, where a loss that was not finite leaves some out; else nothing."""
+def _left_out_steps(found: Sequence[Landscape]) -> str:
+    """How many steps the widths cover, if steps with a loss that is not finite were left out; else ""."""
     runs = [run for each in found for group in each.runs for run in group]
     diverged = sum(run.status["reason"].startswith("diverged") for run in runs)
     curves = [curves for each in found for curves in each.curves]
     if not diverged and all(np.isfinite(each.loss).all() for each in curves):
         return ""
     longest = max(int(run.status["steps"]) for run in runs)
-    why = f"{diverged} of {len(runs)} runs diverged" if diverged else "a loss was not finite at the others"
-    return f"; only {_counted(found):,} of {longest:,} steps count: {why}"
+    why = f"{diverged} of {len(runs)} runs diverged" if diverged else "a loss was not finite at the other steps"
+    return f"; over only {_counted(found):,} of {longest:,} steps: {why}"
 
 
 def _counted(found: Sequence[Landscape]) -> int:
-    """Steps of the band that has fewest with a finite loss at every rate."""
+    """Steps with a finite loss at every rate, in the band that has fewest."""
     curves = [curves for each in found for curves in each.curves]
     return min(round(int(np.isfinite(each.loss).all(0).sum()) * each.spacing) for each in curves)
 
@@ -185,13 +185,13 @@ def _caveats(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], steps:
     caveats = list(dict.fromkeys(flag for run in runs for flag in run.status.get("flags", [])))
     if seeds == 1:
         caveats.append(
-            "One seed: how much the widths differ between seeds is unknown, so there is no interval and no verdict"
+            "One seed: how much the widths differ between seeds is unknown, so it has no interval and no verdict"
         )
     for pair in pairs:
         verdicts = {m: spans["all"]["verdict"] for m, spans in pair["ratios"].items() if spans["all"]}
         if {verdicts.get("loss"), verdicts.get("log_loss")} == {Verdict.NARROWER, Verdict.WIDER}:
             caveats.append(
-                f"It depends on the scale: of the logarithm of the loss the band of {pair['b']} is "
+                f"The result depends on the scale: for the logarithm of the loss the band of {pair['b']} is "
                 f"{verdicts['log_loss']} than that of {pair['a']}"
             )
     lengths = [int(run.status["steps"]) for run in runs]
@@ -204,16 +204,16 @@ def _caveats(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], steps:
     left_out = sum(int((~np.isfinite(curves.loss)).any(0).sum()) for each in found for curves in each.curves)
     if left_out:
         caveats.append(
-            f"{left_out:,} steps at which a run's loss was not finite count in no width: they would widen the band"
+            f"{left_out:,} steps with a loss that is not finite are excluded from the widths: they would widen the band"
         )
     if any(run.is_archived for run in runs):
-        caveats.append("Archived runs keep every so many-th step, and no weights to draw a surface about")
+        caveats.append("Archived runs keep only some of the steps, and no weights, which a surface needs")
     drawn = [each for each in found if each.surfaces]
     if drawn:
-        shown = f"{images:,} training images"
-        caveats.append(f"Surfaces are slices through a space of very many directions, on {shown}, of one seed")
+        basis = f"{images:,} training images"
+        caveats.append(f"Surfaces are slices of a very high-dimensional space, on {basis}, of one seed")
     if any("path" not in each.surfaces for each in drawn):
-        caveats.append("A training path takes two epochs or more, in which the weights do not go straight on")
+        caveats.append("A training path needs two epochs or more and weights that do not move along a straight line")
     return caveats
 
 
@@ -221,11 +221,9 @@ def _drawn_further(found: Sequence[Landscape], design: Design) -> list[str]:
     notes = []
     if design.cut == "each":
         ends = ", ".join(f"{each.label} at {int(each.drawn[0].step[-1]):,} steps" for each in found)
-        notes.append(f"In the figure each band ends with the shortest run of its own recipe: {ends}")
+        notes.append(f"In the figure each band ends at the shortest run of its recipe: {ends}")
     if design.own_seeds:
-        notes.append(
-            "Each training has a seed of its own: the bands hold differences of initial weights and batches too"
-        )
+        notes.append("Each run has its own seed: the bands include differences of initial weights and batches")
     return notes
 
 

@@ -1,7 +1,7 @@
-"""The band between the least and the greatest loss over learning rates, step by step, and a number for its width.
+"""The band between the lowest and the highest loss over learning rates, at each step, and its width.
 
-The figure is the one that S. Santurkar et al. ("How Does Batch Normalization Help Optimization?", 2018,
-https://arxiv.org/abs/1805.11604) made known and many courses draw; the width is what its claim can be tested by.
+The figure is from S. Santurkar et al., "How Does Batch Normalization Help Optimization?", 2018,
+https://arxiv.org/abs/1805.11604; the width tests its claim.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from convoy.prediction import Verdict
 from convoy.runs import Run
 from convoy.stats import Estimate, t_interval
 
-WINDOW = 25  # steps; a single batch's loss is as much noise as rate
-LEAST_LOSS = 1e-7  # below it float32 has no cross-entropy, and a logarithm would be of rounding
-EARLY_STEPS = 4000  # in which the published bands differ most
+WINDOW = 25  # steps; the loss of a single batch is noisy
+LEAST_LOSS = 1e-7  # smaller values are rounding errors of float32, and so would be their logarithm
+EARLY_STEPS = 4000  # where the published bands differ most
 MEASURES = ("loss", "smoothed_loss", "log_loss")  # the last: the logarithm of the smoothed one
 
 
 class Curves(NamedTuple):
-    """Losses of the runs of one recipe and one seed, one a learning rate, cut to one length."""
+    """Losses of one recipe and seed, one run per learning rate, cut to the same length."""
 
-    step: np.ndarray  # int64 [T], updates done; those of an archived run are not every one
-    loss: np.ndarray  # float64 [rates, T]; not finite where an update was left out
+    step: np.ndarray  # int64 [T], steps done; an archived run keeps only some
+    loss: np.ndarray  # float64 [rates, T]; not finite for a skipped step
 
     @property
     def spacing(self) -> float:
-        """Updates from one point to the next: 1, or more where an archived run kept some only."""
+        """Steps between two points: 1, or more for archived runs."""
         return float(np.diff(self.step).mean()) if len(self.step) > 1 else 1.0
 
 
 class Ratio(NamedTuple):
-    """How many times as wide one band is as another; one seed has no interval."""
+    """Width of one band over another; one seed has no interval."""
 
     ratio: float
     low: float | None
@@ -58,7 +58,7 @@ def aligned(runs: Sequence[Sequence[Run]]) -> list[Curves]:
     steps = [[run.steps for run in group] for group in runs]
     numbers = [[found.get("step", np.arange(len(found["loss"]))) + 1 for found in group] for group in steps]
     shortest = min(int(number[-1]) for group in numbers for number in group)
-    # Where archived runs have fewer points, all are read at those of the run that has fewest.
+    # All curves are read at the points of the run with the fewest points.
     step = min((number[number <= shortest] for group in numbers for number in group), key=len)
     return [
         Curves(
@@ -70,13 +70,13 @@ def aligned(runs: Sequence[Sequence[Run]]) -> list[Curves]:
 
 
 def edges(loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest [T] of losses [rates, T]; NaN where one of them is not finite."""
-    known = np.isfinite(loss).all(0)
-    return np.where(known, loss.min(0), np.nan), np.where(known, loss.max(0), np.nan)
+    """Minimum and maximum [T] over the rates, from losses [rates, T]; NaN if a loss is not finite."""
+    finite = np.isfinite(loss).all(0)
+    return np.where(finite, loss.min(0), np.nan), np.where(finite, loss.max(0), np.nan)
 
 
 def width(curves: Curves, measure: str) -> np.ndarray:
-    """The band's width at each step, float64 [T]; NaN where a run had no finite loss."""
+    """Width of the band at each step, float64 [T]; NaN if a loss is not finite."""
     low, high = edges(curves.loss if measure == "loss" else smoothed(curves.loss, curves.spacing))
     if measure == "log_loss":
         low, high = (np.log(np.maximum(edge, LEAST_LOSS)) for edge in (low, high))
@@ -84,9 +84,9 @@ def width(curves: Curves, measure: str) -> np.ndarray:
 
 
 def smoothed(loss: np.ndarray, spacing: float = 1.0) -> np.ndarray:
-    """Means over WINDOW steps about each one, [rates, T]; at the ends over as many as there are.
+    """Centred means over WINDOW steps, [rates, T]; truncated at the ends.
 
-    `spacing` is how many steps lie from one point to the next: the window is as wide, and holds fewer points.
+    `spacing`: steps between two points; the window covers the same steps with fewer points.
     """
     finite = np.isfinite(loss)
     kernel = np.ones(min(max(1, round(WINDOW / spacing)), loss.shape[1]))
@@ -96,9 +96,9 @@ def smoothed(loss: np.ndarray, spacing: float = 1.0) -> np.ndarray:
 
 
 def mean_width(widths: Sequence[np.ndarray]) -> Estimate | None:
-    """The mean over steps, of widths [T] one a seed, with Student's t interval over the seeds.
+    """Mean over steps of the widths [T] of each seed, with Student's t interval over the seeds.
 
-    None where no step had a finite loss at every rate.
+    None if no step had a finite loss at every rate.
     """
     finite = [values[np.isfinite(values)] for values in widths]
     if not all(len(values) for values in finite):
@@ -107,9 +107,9 @@ def mean_width(widths: Sequence[np.ndarray]) -> Estimate | None:
 
 
 def ratio(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> Ratio | None:
-    """The first band's mean width over the second's, of widths [T] one a seed; None where one of them has none.
+    """Mean width of the first band over that of the second, from widths [T] of each seed; None if one has no width.
 
-    The interval is the t interval of the logarithm, paired by seed, for a seed gives all runs the same batches.
+    The interval is the t interval of the logarithm, paired by seed, because runs of one seed see the same batches.
     """
     pairs = []
     for a, b in zip(first, second, strict=True):

@@ -1,7 +1,7 @@
-"""What a claim can be about: named numbers read from a run folder, and some that several runs have only together.
+"""Measures: named numbers read from a run folder, and some that need several runs.
 
-A measure is None where the run cannot tell it: no such part was scored, its loss is not finite. A network that diverged
-has an accuracy like any other, and is measured by it.
+A measure is None if the run lacks it, because the part was not scored or a loss is not finite. A network that diverged
+still has an accuracy.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from convoy.registry import Registry, unknown
 from convoy.runs import Run
 from convoy.stats import wilson
 
-Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "rate"]  # points: of percentages
+Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "rate"]  # points: percentage points
 Settings = Mapping[str, Any]
 Tried = Sequence[tuple[float, Run]]  # runs that differ in one value
 NONE: Settings = {}
-MACHINE = ("cpu", "device", "threads", "torch")  # of environment.json: what seconds depend on beside the recipe
-HELD_OUT = ("test", "fold", "validation")  # the first that was scored tells how well a network does on new images
-ABOVE_CHANCE = 0.1  # of the way from chance to all right: what a network has to have gone to have been trained at all
+MACHINE = ("cpu", "device", "threads", "torch")  # keys of environment.json that seconds depend on
+HELD_OUT = ("test", "fold", "validation")  # the first scored part measures the accuracy on new images
+ABOVE_CHANCE = 0.1  # share of the way from chance to 100 % that a trained network exceeds
 
 
 def _no_grain(run: Run) -> float:
@@ -36,13 +36,13 @@ def _no_grain(run: Run) -> float:
 class Measure:
     """A number of one run: `MEASURES["test_accuracy"](run)`."""
 
-    words: str  # "{setting}" stands for what the claim says there
+    words: str  # "{setting}" is replaced by the claim's setting
     kind: Kind
     of: Callable[[Run, Settings], float | None]
-    setting: tuple[str, type] | None = None  # what a claim has to say beside the measure's name
-    grain: Callable[[Run], float] = _no_grain  # the step from one value that it can have to the next
+    setting: tuple[str, type] | None = None  # the setting that a claim must give, and its type
+    grain: Callable[[Run], float] = _no_grain  # the step between two possible values
     exact: bool = False  # counted from the network, without training
-    of_machine: bool = False  # compared between runs of one machine only: see `comparable`
+    of_machine: bool = False  # compared only between runs of one machine, see `comparable`
     why_none: str = ""  # why a finished run may lack it
 
     def __call__(self, run: Run, settings: Settings = NONE) -> float | None:
@@ -51,7 +51,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A number of several runs that differ in one value: one of these values."""
+    """One of the values that several runs differ in, such as the highest rate that trains."""
 
     words: str
     of: Callable[[Tried, Settings], float | None]
@@ -74,17 +74,17 @@ def find(name: str) -> Measure | Sweep:
 
 
 def words_of(name: str, settings: Settings) -> str:
-    told = {key: " and ".join(value) if isinstance(value, list) else value for key, value in settings.items()}
-    return find(name).words.format(**told)
+    texts = {key: " and ".join(value) if isinstance(value, list) else value for key, value in settings.items()}
+    return find(name).words.format(**texts)
 
 
 def comparable(runs: Iterable[Run]) -> bool:
-    """Whether a measure `of_machine` may be compared between them: same processor, device, threads and torch."""
+    """Whether all runs have the same processor, device, thread count and torch."""
     return len({tuple(run.environment.get(key) for key in MACHINE) for run in runs}) < 2
 
 
 def check_settings(name: str, settings: Settings) -> None:
-    """Raises ValueError: a setting that the measure lacks, does not know or cannot take."""
+    """Raises ValueError for a setting that is missing, unknown or of the wrong type."""
     wanted = find(name).setting
     known = [wanted[0]] if wanted else []
     for key in settings:
@@ -96,8 +96,8 @@ def check_settings(name: str, settings: Settings) -> None:
     value = settings.get(key)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number if kind is float else isinstance(value, list) and value):
-        what = "a number" if kind is float else "a list of names"
-        raise ValueError(f"{key} = {value!r}: measure {name} takes {what} there")
+        expected = "a number" if kind is float else "a list of names"
+        raise ValueError(f"{key} = {value!r}: measure {name} expects {expected}")
 
 
 def _accuracy(part: str) -> Callable[[Run, Settings], float | None]:
@@ -109,7 +109,7 @@ def _loss(part: str) -> Callable[[Run, Settings], float | None]:
 
 
 def _best_test_accuracy(run: Run, settings: Settings) -> float | None:
-    """What a report tells that opened the test set in every epoch."""
+    """The number of a report that scored the test set in every epoch."""
     return max((line["test_accuracy"] for line in run.metrics if "test_accuracy" in line), default=None)
 
 
@@ -118,7 +118,7 @@ def _epochs(run: Run, settings: Settings) -> float | None:
 
 
 def _scored(run: Run, part: str, key: str) -> Any:
-    """None where the part was not scored, or has no such score."""
+    """None if the part was not scored or lacks this score."""
     return run.scores.get(part, {}).get(key)
 
 
@@ -135,7 +135,7 @@ def _cost(key: str) -> Callable[[Run, Settings], float | None]:
 
 
 def _accuracies(run: Run) -> list[float]:
-    """Of each epoch, on the validation part or whatever part chose the epoch that was kept."""
+    """Of each epoch, on the part that selected the kept epoch, usually validation."""
     part = run.data.get("selection")
     return [line[f"{part}_accuracy"] for line in run.metrics if f"{part}_accuracy" in line]
 
@@ -146,7 +146,7 @@ def _mean_accuracy(run: Run, settings: Settings) -> float | None:
 
 
 def _largest_drop(run: Run, settings: Settings) -> float | None:
-    """0 where it never fell. Of runs alone that scored the test part in every epoch: a fault, and here the question."""
+    """0 if it never fell; None unless the test part was scored in every epoch."""
     if not all("test_accuracy" in line for line in run.metrics):
         return None
     drops = [before["test_accuracy"] - after["test_accuracy"] for before, after in pairwise(run.metrics)]
@@ -154,7 +154,7 @@ def _largest_drop(run: Run, settings: Settings) -> float | None:
 
 
 def _fluctuation(run: Run, settings: Settings) -> float | None:
-    """A steady rise counts for nothing: what is averaged is how far an epoch lies from the middle of its neighbours."""
+    """Mean distance of an epoch from the midpoint of its neighbours; 0 for a steady rise."""
     accuracies = _accuracies(run)
     bends = [
         abs(now - (before + after) / 2)
@@ -164,14 +164,14 @@ def _fluctuation(run: Run, settings: Settings) -> float | None:
 
 
 def _epochs_to(run: Run, settings: Settings) -> float | None:
-    """One more than were trained where it is never reached: a lower bound, so that a difference is not exaggerated."""
+    """Trained epochs + 1 if never reached: a lower bound, so that a difference is not exaggerated."""
     accuracies = _accuracies(run)
     reached = [epoch for epoch, accuracy in enumerate(accuracies, start=1) if accuracy >= settings["accuracy"]]
     return float(reached[0] if reached else len(accuracies) + 1) if accuracies else None
 
 
 def _generalisation_gap(run: Run, settings: Settings) -> float | None:
-    """Both losses are those of the weights kept, in evaluation mode, without augmentation."""
+    """Both losses use the kept weights, in evaluation mode, without augmentation."""
     part = next((part for part in HELD_OUT if part in run.scores), "")
     held_out, trained = _scored(run, part, "loss"), (run.train_score or {}).get("loss")
     return None if held_out is None or trained is None else held_out - trained
@@ -189,14 +189,14 @@ def _recall_lead(run: Run, settings: Settings) -> float | None:
 
 
 def _confusion_lead(run: Run, settings: Settings) -> float | None:
-    """Images taken for each other within the pair of classes, minus those of the worst other pair, of all images."""
+    """Share of images confused within the pair of classes, minus that of the worst other pair."""
     confusion = _scored(run, "test", "confusion")
     if confusion is None:
         return None
     names = run.data["classes"]
     pair = frozenset(_known(settings["classes"], names))
     if len(pair) != 2:
-        raise ValueError(f"measure confusion_lead takes two classes, not {', '.join(settings['classes'])}")
+        raise ValueError(f"measure confusion_lead expects two classes, got {', '.join(settings['classes'])}")
     mistakes = {
         frozenset((names[i], names[j])): confusion[i][j] + confusion[j][i]
         for i, j in combinations(range(len(names)), 2)
@@ -213,12 +213,11 @@ def _known(classes: Sequence[str], names: Sequence[str] | Mapping[str, Any]) -> 
 
 
 def _gain_while_rising(run: Run, settings: Settings) -> float | None:
-    """How much more an update lowers the training loss while the rate rises than while it falls.
+    """How much more a step lowers the training loss while the rate rises than while it falls.
 
-    The mean of two differences over whole periods: from trough to trough, where the rising half comes first, and from
-    peak to peak, where the falling one does, because the loss falls faster the earlier it is. Updates at a trough or a
-    peak belong to neither half. It takes every update: an archived run, whose curves are thinned, tells what was
-    measured before.
+    The loss falls faster early in training. The result is therefore the mean of two differences over full periods: from
+    trough to trough, where the rising half comes first, and from peak to peak, where the falling half does. Steps at a
+    trough or a peak belong to neither half. An archived run has thinned curves and stores the result.
     """
     steps = run.steps
     if "step" in steps:
@@ -239,25 +238,25 @@ def _gain_while_rising(run: Run, settings: Settings) -> float | None:
 
 
 def _troughs(lr: np.ndarray) -> list[int]:
-    """Where the rate is lower than after it, and no higher than before; the ends may be such places."""
+    """Positions where the rate is lower than at the next step and not higher than before; may include the ends."""
     falls_before = np.concatenate([[True], np.diff(lr) <= 0])
     rises_after = np.concatenate([np.diff(lr) > 0, [len(lr) > 1 and lr[-1] < lr[-2]]])
     return [int(place) for place in np.flatnonzero(falls_before & rises_after)]
 
 
 def _gain(loss: np.ndarray, lr: np.ndarray, at: np.ndarray, span: slice) -> float:
-    """The fall of the loss an update in the rising halves less that in the falling ones; not finite without both."""
+    """Fall of the loss per step in the rising halves minus the falling ones; not finite unless both occur."""
     slope = np.concatenate([[0.0], lr[2:] - lr[:-2], [0.0]])[span]
-    fall, updates = (np.append(np.diff(values), 0)[span] for values in (-loss, at))
+    fall, steps = (np.append(np.diff(values), 0)[span] for values in (-loss, at))
     with np.errstate(invalid="ignore"):
-        rising, falling = (fall[phase].sum() / np.float64(updates[phase].sum()) for phase in (slope > 0, slope < 0))
+        rising, falling = (fall[phase].sum() / np.float64(steps[phase].sum()) for phase in (slope > 0, slope < 0))
     return float(rising - falling)
 
 
 def _highest_that_trains(tried: Tried, settings: Settings) -> float | None:
-    """The highest of the values tried whose validation accuracy lies within `within` of the best one's.
+    """The highest value whose validation accuracy is at most `within` below the best.
 
-    None where no network got clearly above chance: of values that all fail, the highest does not train.
+    None if no network is clearly above chance.
     """
     scores = {value: run.scores.get("validation") for value, run in tried}
     known = {value: score for value, score in scores.items() if score is not None}
@@ -269,7 +268,7 @@ def _highest_that_trains(tried: Tried, settings: Settings) -> float | None:
 
 
 def _above_chance(run: Run) -> bool:
-    """By the 95 % interval over the validation images. Chance: what naming the most frequent class gets right."""
+    """By the 95 % interval over the validation images. Chance is the share of the most frequent class."""
     score, counts = run.scores["validation"], run.data["per_class"]["validation"]
     chance = max(counts) / sum(counts)
     low = wilson(score["correct"], score["n"]).low
@@ -294,22 +293,20 @@ for name, measure in {
     "test_loss": Measure("test loss", "number", _loss("test")),
     "epochs": Measure("epochs trained", "epochs", _epochs, grain=_one_epoch),
     "parameters": Measure("parameters", "count", _cost("parameters"), exact=True),
-    "flops_per_image": Measure("FLOPs an image", "count", _cost("flops_per_image"), exact=True),
-    "macs_per_image": Measure("multiply-adds an image", "count", _cost("macs_per_image"), exact=True),
+    "flops_per_image": Measure("FLOPs per image", "count", _cost("flops_per_image"), exact=True),
+    "macs_per_image": Measure("multiply-adds per image", "count", _cost("macs_per_image"), exact=True),
     "train_seconds": Measure("training time", "seconds", _cost("train_seconds"), of_machine=True),
-    "total_seconds": Measure("time in all", "seconds", _cost("total_seconds"), of_machine=True),
-    "images_per_second": Measure(
-        "images trained on in a second", "number", _cost("images_per_second"), of_machine=True
-    ),
+    "total_seconds": Measure("total time", "seconds", _cost("total_seconds"), of_machine=True),
+    "images_per_second": Measure("training images per second", "number", _cost("images_per_second"), of_machine=True),
     "mean_accuracy": Measure(
         "validation accuracy averaged over the epochs", "fraction", _mean_accuracy, grain=_one_image("validation")
     ),
     "largest_drop": Measure(
-        "largest fall of the test accuracy from one epoch to the next",
+        "largest drop of the test accuracy between two epochs",
         "points",
         _largest_drop,
         grain=_one_image("test"),
-        why_none="a run of one epoch, or one whose test set was not scored in every epoch",
+        why_none="one epoch, or the test set was not scored in every epoch",
     ),
     "fluctuation": Measure(
         "fluctuation of the validation accuracy", "points", _fluctuation, grain=_one_image("validation")
@@ -321,7 +318,7 @@ for name, measure in {
         "loss on held-out images minus loss on training images",
         "number",
         _generalisation_gap,
-        why_none="a loss is not finite, or the run is of a version that did not score its training images",
+        why_none="a loss is not finite, or the run did not score its training images",
     ),
     "recall_lead": Measure(
         "lowest recall of {classes} minus the mean of the others",
@@ -337,7 +334,7 @@ for name, measure in {
         ("classes", list),
         grain=_one_image("test"),
     ),
-    "gain_while_rising": Measure("extra fall of the loss an update while the rate rises", "number", _gain_while_rising),
+    "gain_while_rising": Measure("extra fall of the loss per step while the rate rises", "number", _gain_while_rising),
 }.items():
     MEASURES.add(name, measure)
 SWEEPS.add(
@@ -346,6 +343,6 @@ SWEEPS.add(
         "highest value that trains",
         _highest_that_trains,
         ("within", float),
-        why_none="no value tried trains clearly above chance, or one was not scored",
+        why_none="no value is clearly above chance, or one was not scored",
     ),
 )

@@ -1,6 +1,6 @@
-"""What a quick try of an experiment takes: which networks, on how many images, and what it leaves out for which reason.
+"""The choice of a quick try: which networks, on how many images, and what is left out for which reason.
 
-Decided once by quick_fit and stored next to the finding, so that the same command finds the same runs.
+quick_fit chooses once and stores the choice next to the finding, so that the same command finds the same runs.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ SCHEMA = 1
 
 
 class Reason(StrEnum):
-    TIME = "time"  # it needs more time than its share
-    SEEDS = "seeds"  # it compares seeds, and there is one
-    NO_VERDICT = "no_verdict"  # a quick try decides no claim by training
+    TIME = "time"  # needs more time than its share
+    SEEDS = "seeds"  # compares seeds, and there is one
+    NO_VERDICT = "no_verdict"  # a quick try does not decide trained claims
 
 
 class Size(Section):
-    """Images and epochs of a network's runs."""
+    """Images and epochs of the runs of one network."""
 
-    limit: int | None  # images of the data set, the validation part among them; None: all
+    limit: int | None  # images of the data set, including the validation part; None: all
     epochs: int
-    images: int  # to train on, epochs counted
+    images: int  # training images times epochs
 
 
 class LeftOut(Section):
     part: str  # models, faults, claims, crossval, search, landscape
     name: str  # a network's label, a fault's name, a claim's id, a study's recipes
-    side: str | None = None  # of a network: as_published or corrected
+    side: str | None = None  # for a network: as_published or corrected
     reason: Reason
-    seconds: float | None = None  # that it would take on a core of this machine
-    images_per_second: float | None = None  # of training, of a network that is timed only
+    seconds: float | None = None  # that it would take on one core of this machine
+    images_per_second: float | None = None  # in training, for a network that was only timed
 
 
 class Choice(Section):
     version: int = SCHEMA  # of this table
-    key: str  # a digest of what it was made for
+    key: str  # digest of the experiment and settings
     cpu: str
     cores: int
-    seconds: float  # that the chosen runs are expected to take
-    sizes: dict[str, Size]  # of the networks that are trained, by the model's registered name
-    models: dict[str, tuple[str, ...]]  # label of a network that is trained -> as_published, corrected, or both
+    seconds: float  # expected time of the chosen runs
+    sizes: dict[str, Size]  # of the trained networks, by the model's registered name
+    models: dict[str, tuple[str, ...]]  # label of a trained network -> as_published, corrected, or both
     faults: tuple[str, ...]
     claims: tuple[str, ...]
-    studies: tuple[int, ...]  # positions among the experiment's
+    studies: tuple[int, ...]  # positions in the experiment
     left_out: tuple[LeftOut, ...]
-    decided: bool = True  # False: only the sizes are known yet
+    decided: bool = True  # False: only the sizes are chosen so far
 
     def sized(self, recipe: Recipe) -> Recipe:
         size = self.sizes.get(recipe.model.name)
@@ -60,7 +60,7 @@ class Choice(Section):
 
 
 class Shares(NamedTuple):
-    """Of the time, up to which each part may go; what one part leaves is the next one's."""
+    """Cumulative shares of the time: each part may use the time up to its share."""
 
     models: float = 0.6
     faults: float = 0.8
@@ -70,7 +70,7 @@ class Shares(NamedTuple):
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:
-    """How long the jobs take on so many workers, the longest first."""
+    """Total time of the jobs on `workers` workers, longest first."""
     loads = [0.0] * workers
     for each in sorted(seconds, reverse=True):
         loads[loads.index(min(loads))] += each

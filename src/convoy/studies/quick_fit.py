@@ -1,9 +1,8 @@
 """Chooses what a quick try of an experiment trains, by timing its networks on this machine for a few seconds.
 
-A network is trained on as many images as it needs to learn, or not at all. The images that it needs are measured
-(benchmarks/images_to_learn.py) and stand in experiment.toml; it gets half as many again, and a network for which that
-takes next to nothing gets more. What is trained is taken in the order of the parts, cheap networks first, as far as the
-experiment's share of the time goes.
+A network is trained on at least the images that it needs to learn, or not at all. These numbers are measured
+(benchmarks/images_to_learn.py) and stored in experiment.toml; a network gets 1.5 times as many, a cheap one more. Parts
+are filled in order, cheap networks first, until their share of the time is used.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ from convoy.training.environment import describe
 from convoy.training.plan import plan
 from convoy.training.reuse import SCORING_ONLY
 
-MARGIN = 1.5  # times the images that a network was seen to need
-CHEAP_IMAGES, CHEAP_SHARE = 30_000, 0.1  # what a network gets where it takes no more than this part of the time
-EPOCH_IMAGES = 10_000  # fewer are not cut into epochs, and so many have all of MNIST's test images scored
+MARGIN = 1.5  # times the measured number of images to learn
+CHEAP_IMAGES, CHEAP_SHARE = 30_000, 0.1  # a network gets these images if they take at most this share
+EPOCH_IMAGES = 10_000  # least per epoch; at this limit all of MNIST's test images are scored
 MOST_EPOCHS = 3
-START_SECONDS = 4.0  # of the worker processes of a part
+START_SECONDS = 4.0  # of the worker processes, per part
 
 
 def chosen(scope: Scope, path: Path, *, again: bool) -> Choice:
-    """What is stored at `path` for this very experiment, else what fits on this machine, which is then stored."""
+    """The choice stored at `path` for this experiment and these settings; otherwise made now and stored."""
     table = scope.experiment.model_dump(mode="json", exclude={"folder"})
     settings = scope.settings
     key = reproduce_parts.digest(table, settings.protocol, scope.seeds, settings.models, settings.only, settings.set)
@@ -54,7 +53,7 @@ def chosen(scope: Scope, path: Path, *, again: bool) -> Choice:
 
 
 def reduced(experiment: Experiment, choice: Choice) -> Experiment:
-    """The experiment without what is left out; the layers of a network that is not trained are still counted."""
+    """The experiment without what is left out; layers of untrained networks are still counted."""
     return experiment.model_copy(
         update={
             "model": tuple(
@@ -74,8 +73,8 @@ class _Fit:
         self.workers = cores()
         self.seconds = float(scope.experiment.quick.seconds)
         self.times = _Times(scope)
-        self.trained: set[str] = set()  # what is chosen so far, as canonical recipes
-        self.networks: set[str] = set()  # their models' names
+        self.trained: set[str] = set()  # canonical recipes chosen so far
+        self.networks: set[str] = set()  # names of their models
         self.parts: dict[str, list[float]] = {}  # seconds of the runs chosen so far
         self.left_out: list[LeftOut] = []
 
@@ -104,7 +103,7 @@ class _Fit:
     # ---- sizes ----
 
     def _sizes(self) -> dict[str, Size]:
-        """Of every network that may be trained, by its registered name."""
+        """Of every network that may be trained, by registered name."""
         counted = [model for model in self.experiment.model if not self.scope.count(model.seeds)]
         names = {name for model in counted for name in (model.as_published, model.corrected)}
         recipes = [recipe for name, recipe in self.scope.recipes.items() if name not in names]
@@ -118,7 +117,7 @@ class _Fit:
         if needed < CHEAP_IMAGES:
             needed = max(needed, min(CHEAP_IMAGES, int(CHEAP_SHARE * self.seconds * self.times.pace(recipes[0]).train)))
         validation = max(recipe.data.split.validation for recipe in recipes)
-        available = round(self.times.images * (1 - validation))  # in the smallest of their training parts
+        available = round(self.times.images * (1 - validation))  # images in the smallest training part
         epochs = max(1, min(MOST_EPOCHS, needed // EPOCH_IMAGES))
         if needed >= epochs * available:
             epochs = math.ceil(needed / available)
@@ -158,12 +157,12 @@ class _Fit:
         jobs = workload.of_study(self.scope, study)
         recipes = [job.recipe for job in jobs for _ in range(math.ceil(job.runs * job.share))]
         name = ", ".join(study.recipes)
-        # Trials differ in what is searched and are not told apart here: none is taken for trained already.
+        # The trials of a search are one recipe here, although they differ: none counts as trained already.
         fits = self._take(study.kind, recipes, known=study.kind != "search")
         return fits or self._leave(self._late(study.kind, name, recipes))
 
     def _claims(self) -> tuple[str, ...]:
-        """Those that are counted: a quick try decides none by training."""
+        """Only claims about counts."""
         exact = [claim.id for claim in self.experiment.claim if find(claim.measure).exact]
         for claim in self.experiment.claim:
             if claim.id not in exact:
@@ -174,7 +173,7 @@ class _Fit:
         return sum(self.times.seconds(recipe) for recipe in recipes)
 
     def _take(self, part: str, recipes: Sequence[Recipe], *, known: bool = True) -> bool:
-        """Whether what of the recipes is not chosen yet fits as well; it is then chosen."""
+        """Adds the recipes that are not chosen yet if they fit in the part's share; whether they do."""
         waiting = {_identity(recipe): recipe for recipe in recipes}
         new = [recipe for key, recipe in waiting.items() if key not in self.trained] if known else recipes
         before = self.parts.get(part, [])
@@ -199,13 +198,13 @@ class _Fit:
 
 
 def _identity(recipe: Recipe) -> str:
-    """Of the training; what changes scores only is scored from the same weights."""
+    """Identifies a training; faults that only change the scoring share the weights."""
     faults = [fault for fault in recipe.protocol.faults if fault not in SCORING_ONLY]
     return json.dumps(recipe.override({"protocol.faults": faults}).canonical(), sort_keys=True)
 
 
 class _Times:
-    """How long runs take, by one timing of each network; its options and batch size are taken not to matter."""
+    """Durations of runs from one timing per network; ignores its options and batch size."""
 
     def __init__(self, scope: Scope) -> None:
         dataset = load(scope.data_name or scope.experiment.data)
@@ -219,7 +218,7 @@ class _Times:
         return self._paces[key]
 
     def seconds(self, recipe: Recipe) -> float:
-        """Of one run, on one thread."""
+        """Duration of one run on one thread."""
         split, limit = recipe.data.split, recipe.data.limit or self.images
         pool = min(limit, self.images)
         fold = pool // split.folds if split.folds else 0
@@ -230,7 +229,7 @@ class _Times:
 
 @contextmanager
 def other_cores_busy(count: int) -> Iterator[None]:
-    """Matrix products on so many threads, as workers compute next to each other: what shares a core is slower."""
+    """Keeps `count` threads busy with matrix products, because parallel workers slow each other down."""
     done = threading.Event()
 
     def work() -> None:

@@ -1,7 +1,7 @@
-"""A published experiment again, whole: its models under both protocols, its faults, its claims, the studies within it.
+"""Reproduces a published experiment: models under both protocols, faults, claims and the studies within it.
 
-Runs that two parts need are trained once. After each part the finding is written, so that a stop leaves a report of
-what is there; what it lacks is named. Called again it trains what is missing and ends with the same finding.
+Runs that several parts need are trained once. The finding is written after each part and names what is missing, so that
+an interrupted call leaves a report; the same call then trains the rest and ends with the same finding.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from convoy.studies.reproduce_scope import Scope
 from convoy.studies.train_all import Entry, RetrainOnce, train_all
 from convoy.training.run_one import Event
 
-OF_EVERY_STEP = ("gain_while_rising",)  # measures that an archived run, whose curves are thinned, has to be told
+OF_EVERY_STEP = ("gain_while_rising",)  # measures of every step; stored when a run is archived, which thins its curves
 
 
 class Reproduced(NamedTuple):
     study: Study
     parts: list[Study]
-    finished: bool  # False: stopped on the way; the same call goes on
+    finished: bool  # False: interrupted; the same call resumes it
 
 
 def reproduce(
@@ -49,9 +49,9 @@ def reproduce(
     stage: Stage,
     say: Callable[[str], None] = lambda text: None,
 ) -> Reproduced:
-    """Trains what is not trained yet. With `archive`, finished runs are taken from that folder and kept there, slim.
+    """Trains the missing runs. With `archive`, finished runs are read from that folder and archived there.
 
-    Data that are not on this machine are named in the finding as missing. Raises ValueError for what cannot be trained.
+    The finding names data that are not on this machine as missing. Raises ValueError if a recipe cannot be trained.
     """
     return _Reproduction(experiment, settings, Path(out), archive, command, fresh, interrupted, stage, say).run()
 
@@ -72,12 +72,12 @@ class _Reproduction:
         self.experiment, self.settings, self.out = experiment, settings, out
         self.archive, self.command, self.fresh = archive, command, RetrainOnce() if fresh else None
         self.interrupted, self.stage, self.say = interrupted, stage, say
-        self.scope = Scope(experiment, settings)  # with the name of the data, once that is known
-        self.lacking: str | None = None  # what to say of data that are not here
+        self.scope = Scope(experiment, settings)  # its data_name is set once the data are found
+        self.lacking: str | None = None  # why the data are missing
         self.members: dict[str, Member] = {}  # by the run's name
         self.parts: list[Study] = []
         self.earlier: dict[str, Any] = {}  # the finding of an earlier call
-        self.unfinished: set[str] = set()  # parts that were begun, in this call or an earlier one
+        self.unfinished: set[str] = set()  # parts that were started, in this call or an earlier one
         if archive is not None and Path(archive).is_dir():
             archives.adopt(archive, out)
 
@@ -98,7 +98,7 @@ class _Reproduction:
         return Reproduced(self.study, self.parts, True)
 
     def _fit(self) -> None:
-        """Reduces the experiment to what a quick try has the time for."""
+        """Reduces the experiment to what fits in the time of a quick try."""
         self.say(f"{self.experiment.name}: timing its networks")
         quick = quick_fit.chosen(self.scope, self.folder / "quick.json", again=self.fresh is not None)
         self.experiment = quick_fit.reduced(self.experiment, quick)
@@ -126,8 +126,8 @@ class _Reproduction:
     def _models(self) -> bool:
         chosen, others = self.scope.models(chosen=True), self.scope.models(chosen=False)
         runs, finished = self._train("models", list(chosen.values()))
-        there = list(others.values())
-        runs += self._remember(there, reproduce_parts.finished_runs(there, self.out))
+        other_entries = list(others.values())
+        runs += self._remember(other_entries, reproduce_parts.finished_runs(other_entries, self.out))
         found: dict[str, dict[str, dict[int, Run]]] = {}
         for (label, side, seed), run in zip([*chosen, *others], runs, strict=True):
             if run is not None:
@@ -146,9 +146,9 @@ class _Reproduction:
         for fault in self.experiment.fault:
             own = [pair[1:] for pair in trained if pair[0] is fault]
             alone = fault.of_one_seed and fault.against is None
-            whole = [(a, b) for a, b in own if a is not None and (b is not None or alone)]
-            if whole:
-                without_runs, with_runs = [a for a, _ in whole], [b for _, b in whole if b is not None]
+            complete = [(a, b) for a, b in own if a is not None and (b is not None or alone)]
+            if complete:
+                without_runs, with_runs = [a for a, _ in complete], [b for _, b in complete if b is not None]
                 rows += [
                     findings.fault_row(fault, measure, without_runs, with_runs, withheld=self.scope.withheld)
                     for measure in fault.measure
@@ -190,35 +190,40 @@ class _Reproduction:
         return reproduce_parts.part_digest(part, self.fingerprints, quick=self.settings.quick)
 
     def _known(self, found: dict[str, Any] | None) -> Study | None:
-        """A study of archived runs, as it was found: they have no weights to make it again from."""
+        """The earlier study, if its runs are archived: without weights it cannot be computed again."""
         path = self.study.path / found["study"] if found is not None else None
         if path is None or not (path / "study.toml").is_file() or self.fresh is not None:
             return None
         study = Study(path)
         try:
             return study if any(member.run.is_archived for member in study.members) else None
-        except ValueError:  # a run was deleted since
+        except ValueError:  # a run was deleted
             return None
 
     # ---- training ----
 
     def _train(self, part: str, entries: Sequence[Entry]) -> tuple[list[Run | None], bool]:
-        """A run for each entry, None for those that an interruption left; and whether all are there."""
+        """The run of each entry, None if an interruption left it out; and whether all are finished."""
         self.say(f"{self.experiment.name}: {part}, {len(entries)} runs")
         ended: dict[int, Run] = {}
         with self.stage([f"{entry.label} seed {entry.recipe.seed}" for entry in entries]) as show:
 
-            def told(position: int, event: Event) -> None:
+            def on_event(position: int, event: Event) -> None:
                 show(position, event)
                 if event.kind == "end" and event.values["state"] == "finished":
                     ended[position] = Run(Path(event.values["run"]))
                     self._keep(ended[position])
 
             members = train_all(
-                entries, self.out, distinct=False, fresh=self.fresh or False, interrupted=self.interrupted, show=told
+                entries,
+                self.out,
+                distinct=False,
+                fresh=self.fresh or False,
+                interrupted=self.interrupted,
+                show=on_event,
             )
-        there = [ended.get(place) for place in range(len(entries))] if members is None else [m.run for m in members]
-        return self._remember(entries, there), members is not None
+        runs = [ended.get(place) for place in range(len(entries))] if members is None else [m.run for m in members]
+        return self._remember(entries, runs), members is not None
 
     def _remember(self, entries: Sequence[Entry], runs: Sequence[Run | None]) -> list[Run | None]:
         for entry, run in zip(entries, runs, strict=True):
@@ -229,8 +234,8 @@ class _Reproduction:
     def _keep(self, run: Run) -> None:
         if self.archive is not None:
             asked = {claim.measure for claim in self.experiment.claim}.intersection(OF_EVERY_STEP)
-            told = {} if run.is_archived else {name: MEASURES[name](run) for name in asked}
-            measured = {name: value for name, value in told.items() if value is not None}
+            values = {} if run.is_archived else {name: MEASURES[name](run) for name in asked}
+            measured = {name: value for name, value in values.items() if value is not None}
             archives.keep(run, self.archive, measured=measured)
 
     def _keep_study(self, study: Study) -> None:
@@ -247,19 +252,19 @@ class _Reproduction:
     # ---- data ----
 
     def _lacking_data(self) -> str | None:
-        """What to say where the data are not on this machine; nothing is downloaded here."""
+        """The message if the data are not on this machine; downloads nothing."""
         try:
             name = reproduce_parts.data_name(self.experiment, self.settings.data)
             load(name or self.experiment.data)
         except DataError as error:
-            return f"Nothing was trained, because the data could not be had: {error}"
+            return f"Nothing was trained, because the data are not available: {error}"
         self.scope = replace(self.scope, data_name=name)
         return None
 
     # ---- the finding ----
 
     def _begun(self) -> dict[str, Any]:
-        """An empty finding, or what an earlier call with the same settings has found of other parts."""
+        """An empty finding, or with the parts that an earlier call with the same settings has finished."""
         experiment, settings = self.experiment, self.settings
         asked = {
             "protocol": settings.protocol,
@@ -284,16 +289,16 @@ class _Reproduction:
             made = {self._digest_of(part) for part in experiment.study}
             finding["parts"] = [found for found in self.earlier.get("parts", ()) if found["digest"] in made]
             if self.earlier.get("asked") == asked:
-                with suppress(ValueError):  # a run was deleted since: its rows are made anew
+                with suppress(ValueError):  # a run was deleted: its rows are computed again
                     self.members = {member.run.name: member for member in earlier.members}
                     finding |= {key: self.earlier[key] for key in ("models", "faults", "claims")}
                     self.unfinished = {*self.earlier.get("unfinished", ())}
         return finding
 
     def _digest(self) -> str:
-        """Over all that the numbers of a finding come from: the experiment, its recipes with their data, the device."""
+        """Hash of everything that decides the numbers: the experiment, its recipes with their data, the device."""
         table = self.experiment.model_dump(mode="json", exclude={"folder"})
-        return reproduce_parts.digest(table, self.fingerprints, self.scope.claims.told, self.settings.device)
+        return reproduce_parts.digest(table, self.fingerprints, self.scope.claims.inputs, self.settings.device)
 
     @property
     def folder(self) -> Path:
@@ -317,7 +322,7 @@ class _Reproduction:
             archives.keep_study(self.study, self.archive)
 
     def _untrained(self) -> list[str]:
-        """Models that lack a run of a protocol that was asked for."""
+        """Models that lack a run under a chosen protocol."""
         rows = {row["label"]: row for row in self.finding["models"]}
         lacking = [
             model.label
@@ -340,7 +345,7 @@ class _Reproduction:
     # ---- networks, which need no data ----
 
     def _with_counts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Parameters of models that were not trained, so that what was published of them is held against a count."""
+        """Adds parameters to models that were not trained, to compare them with the published count."""
         for row in rows:
             for side in self.settings.sides:
                 if row[side] is None and (count := self.counted[row["label"]].get(side)) is not None:

@@ -1,4 +1,4 @@
-"""Several reproduced experiments under one roof: a line each."""
+"""The study of several reproduced experiments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from convoy.studies.reproduce_finding import QUICK
 
 
 def gather(found: Mapping[str, Study], waiting: Sequence[str], out: str | Path, *, name: str, command: str) -> Study:
-    """The study of several reproductions; of those still `waiting` it says that they were not run yet."""
+    """`waiting`: experiments that were not run yet."""
     study = Workspace(out).write_study(name, {"kind": "reproductions", "command": command}, [])
     entries = [
         {"experiment": each, "study": os.path.relpath(reproduced.path, study.path), "why": ""}
@@ -23,18 +23,18 @@ def gather(found: Mapping[str, Study], waiting: Sequence[str], out: str | Path, 
     findings = [reproduced.finding for reproduced in found.values()]
     claims = [claim["verdict"] for finding in findings for claim in finding["claims"]]
     faults = [fault for finding in findings for fault in finding["faults"]]
-    whole = sum(not finding["missing"] for finding in findings)
+    complete = sum(not finding["missing"] for finding in findings)
     moved = sum(fault["moved"] for fault in faults)
-    sentence = f"{whole} of {len(entries)} experiments done again in all their parts"
+    sentence = f"{complete} of {len(entries)} experiments reproduced completely"
     withheld = next(filter(None, map(verdicts_withheld, findings)), None)
     if withheld is not None:
         sentence += f"; no verdict on faults or claims ({withheld})"
     else:
         sentence += (
-            f": {moved} of {len(faults)} effects of faults stand out, {claims.count(Verdict.HOLDS)} of {len(claims)} "
-            "claims hold"
+            f": {moved} of {len(faults)} tests of faults show an effect, {claims.count(Verdict.HOLDS)} of "
+            f"{len(claims)} claims hold"
         )
-    missing = [f"{finding['experiment']}: {told}" for finding in findings for told in finding["missing"]]
+    missing = [f"{finding['experiment']}: {each}" for finding in findings for each in finding["missing"]]
     caveats = [*([QUICK] if any(finding["quick"] for finding in findings) else []), *missing]
     write_json(
         study.path / "finding.json",

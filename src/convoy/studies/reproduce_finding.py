@@ -1,8 +1,8 @@
-"""What a reproduction concludes from its runs: models published and measured, and the price of each fault.
+"""The finding of a reproduction: published against measured numbers, and the effect of each protocol fault.
 
-Two sides are compared pair by pair, same seed and same split (Student's paired t test; over folds as Nadeau and Bengio
-correct it). Where a fault deals the folds anew there are no pairs, and the test is Welch's. The p values of all faults
-and measures are corrected together (Holm 1979).
+Both sides of a fault are paired by seed and split (Student's paired t test; over folds with the correction of Nadeau
+and Bengio). A fault that creates other folds leaves no pairs, and the test is Welch's. The p values of all faults and
+measures are corrected together (Holm 1979).
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ from convoy.studies.crossval_finding import sizes
 from convoy.studies.experiment import FOLD, SIDES, Fault, Model, label_of
 from convoy.studies.measures import MEASURES, comparable
 
-QUICK = "Quick try: few images, epochs and seeds. It shows that everything runs and is no evidence of anything"
-ALWAYS = ("test_accuracy", "train_seconds", "parameters")  # shown of every model, whatever was published
+QUICK = "Quick try: few images, epochs and seeds. It shows that everything runs; its numbers are not evidence"
+ALWAYS = ("test_accuracy", "train_seconds", "parameters")  # measured for every model
 Row = dict[str, Any]
 
 
 def measured(runs: Sequence[Run], measure: str) -> Row | float | None:
-    """An estimate over the runs, a number where it is exact; None where a run does not have it, and of seconds where
-    they are of several machines."""
+    """An estimate over the runs, or a number if it is exact.
+
+    None if a run lacks it, or for seconds of several machines.
+    """
     values = values_of(runs, measure)
     if values is None or not _may_compare(measure, runs):
         return None
@@ -56,14 +58,13 @@ def measured(runs: Sequence[Run], measure: str) -> Row | float | None:
 
 
 def values_of(runs: Sequence[Run], measure: str) -> list[float] | None:
-    """Of each run; None where there is none, or where one cannot tell it."""
-    told = [MEASURES[measure](run) for run in runs]
-    values = [float(value) for value in told if value is not None]
-    return values if values and len(values) == len(told) else None
+    """One value per run; None without runs, or if a run lacks the measure."""
+    values = [float(value) for run in runs if (value := MEASURES[measure](run)) is not None]
+    return values if values and len(values) == len(runs) else None
 
 
 def _over_images(value: float, run: Run, measure: str) -> Estimate | None:
-    """The interval of one run's share of right images; None for what is no such share, an average over epochs too."""
+    """The interval of one run's share of correct images; None for other measures, such as a mean over epochs."""
     grain = MEASURES[measure].grain(run) if MEASURES[measure].kind == "fraction" else 0.0
     images = round(1 / grain) if grain else 0
     right = round(value * images)
@@ -76,14 +77,14 @@ def model_row(model: Model, runs: Mapping[str, Mapping[int, Run]]) -> Row:
     row: Row = {"label": model.label, "published": dict(model.published)}
     for side in SIDES:
         found = list(runs.get(side, {}).values())
-        told = {measure: measured(found, _told(model, side, measure)) for measure in measures}
-        row[side] = {measure: value for measure, value in told.items() if value is not None} or None
+        values = {measure: measured(found, _measure_of(model, side, measure)) for measure in measures}
+        row[side] = {measure: value for measure, value in values.items() if value is not None} or None
     row["difference"] = _differences(model, runs, measures)
     row["runs"] = {side: [run.name for run in runs.get(side, {}).values()] for side in SIDES}
     return row
 
 
-def _told(model: Model, side: str, measure: str) -> str:
+def _measure_of(model: Model, side: str, measure: str) -> str:
     return model.told_as.get(measure, measure) if side == "as_published" else measure
 
 
@@ -92,7 +93,7 @@ def _differences(model: Model, runs: Mapping[str, Mapping[int, Run]], measures: 
     seeds = sorted(published.keys() & corrected.keys())
     differences: Row = {}
     for measure in measures:
-        a = values_of([published[seed] for seed in seeds], _told(model, "as_published", measure))
+        a = values_of([published[seed] for seed in seeds], _measure_of(model, "as_published", measure))
         b = values_of([corrected[seed] for seed in seeds], measure)
         runs_of_both = [side[seed] for side in (published, corrected) for seed in seeds]
         if a and b and not MEASURES[measure].exact and _may_compare(measure, runs_of_both):
@@ -103,7 +104,7 @@ def _differences(model: Model, runs: Mapping[str, Mapping[int, Run]], measures: 
 def fault_row(
     fault: Fault, measure: str, without: Sequence[Run], with_: Sequence[Run], *, withheld: Reason | None = None
 ) -> Row:
-    """What one fault did to one measure; `without` and `with_` are pairs, in their order."""
+    """The effect of one fault on one measure; `without[i]` and `with_[i]` are a pair."""
     row: Row = {"name": fault.name, "sentence": fault.sentence, "measure": measure}
     row |= {"over": fault.unit, "paired": fault.paired, "p": None, "p_holm": None, "moved": False, "same": False}
     if fault.of_one_seed:
@@ -113,7 +114,7 @@ def fault_row(
     if a is None or b is None:
         return row | empty | {"words": f"{_name(measure)} was not measured"}
     if not _may_compare(measure, [*without, *with_]):
-        return row | empty | {"words": f"{_name(measure)}: the runs are of several machines"}
+        return row | empty | {"words": f"{_name(measure)}: the runs were measured on several machines"}
     over_folds = fault.over == FOLD and len(a) > 1
     grain = MEASURES[measure].grain(without[0])
     effect, p = _over_folds(fault, a, b, without, grain) if over_folds else _paired(a, b, grain)
@@ -121,13 +122,13 @@ def fault_row(
         nadeau_bengio(each, *sizes(without), step=grain) if over_folds else t_interval(each, step=grain)
         for each in (b, a)
     ]
-    alike = [same_bits(*pair) for pair in zip(with_, without, strict=True)] if effect.mean == 0 else [False]
-    same = False if False in alike else None if None in alike else True
+    same_per_pair = [same_bits(*pair) for pair in zip(with_, without, strict=True)] if effect.mean == 0 else [False]
+    same = False if False in same_per_pair else None if None in same_per_pair else True
     return row | {
         "without": sides[0].as_json(),
         "with": sides[1].as_json(),
         "effect": effect.as_json(),
-        "p": None if MEASURES[measure].exact or same else p,  # what is identical needs no test, and weakens none
+        "p": None if MEASURES[measure].exact or same else p,  # no difference to test or to correct for
         "moved": MEASURES[measure].exact and effect.mean != 0,
         "same": same,
         "words": "",
@@ -137,15 +138,15 @@ def fault_row(
 def _one_seed(
     fault: Fault, measure: str, base: Sequence[Run], against: Sequence[Run], *, withheld: Reason | None
 ) -> Row:
-    """Its price is how far the first run alone lies from the mean over seeds, and how far one run may lie."""
+    """The effect of training once: the first run minus the mean over seeds, and the range of single runs."""
     values = values_of(base, measure)
     if values is None or len(values) < 2:
-        words = f"what one {fault.unit} alone is worth takes two {fault.unit}s or more"
+        words = f"the effect of training with one {fault.unit} needs two {fault.unit}s or more"
         return {"without": None, "with": None, "effect": None, "words": words}
     over, first = t_interval(values, step=MEASURES[measure].grain(base[0])), t_interval(values[:1])
-    words = f"one run alone{f' of {label_of(fault.base)}' if against else ''} {_says(values, measure, fault)}"
+    words = f"single runs{f' of {label_of(fault.base)}' if against else ''} {_range(values, measure, fault)}"
     if (others := values_of(against, measure)) is not None and fault.against is not None:
-        words += f"; of {label_of(fault.against)} it {_says(others, measure, fault)}"
+        words += f"; single runs of {label_of(fault.against)} {_range(others, measure, fault)}"
         words += "" if withheld else f"; {_ranking(fault, base, against)}"
     return {
         "without": over.as_json(),
@@ -155,29 +156,29 @@ def _one_seed(
     }
 
 
-def _says(values: Sequence[float], measure: str, fault: Fault) -> str:
+def _range(values: Sequence[float], measure: str, fault: Fault) -> str:
     lowest, highest = (_plain(end, measure) for end in (min(values), max(values)))
     spread = _number(t_interval(values).sd or 0, measure, signed=False)
-    told = f"standard deviation {spread} over {len(values)} {fault.unit}s"
-    return f"may say anything from {lowest} to {highest} {_name(measure)} ({told})"
+    basis = f"standard deviation {spread} over {len(values)} {fault.unit}s"
+    return f"range from {lowest} to {highest} {_name(measure)} ({basis})"
 
 
 def _ranking(fault: Fault, base: Sequence[Run], against: Sequence[Run]) -> str:
-    """Whether the base stands above the other: over the seeds by the paired t interval, over the images by McNemar."""
+    """Base against the other recipe: the paired t interval over seeds, McNemar's test over images."""
     first, second = label_of(fault.base), label_of(fault.against or "")
     accuracies = [values_of(runs, "test_accuracy") for runs in (base, against)]
-    told = []
+    clauses = []
     if accuracies[0] is not None and accuracies[1] is not None:
         test, _ = _paired(accuracies[0], accuracies[1], MEASURES["test_accuracy"].grain(base[0]))
-        told.append(f"{first} minus {second}, {fault.unit} by {fault.unit}: {test.points()} (n = {test.n})")
+        clauses.append(f"{first} minus {second}, {fault.unit} by {fault.unit}: {test.points()} (n = {test.n})")
     both = ((first, base), (second, against))
     groups = {label: [Member(label, run.recipe.seed, run) for run in runs] for label, runs in both}
     tests, caveats = compare_images(groups, "test")
-    apart = sum(test["distinguishable"] for test in tests)
+    differing = sum(test["distinguishable"] for test in tests)
     if tests:
-        pairs = f"{apart} of {len(tests)} pairs of runs"
-        told.append(f"on the same test images {pairs} can be told apart (exact McNemar, Holm)")
-    return "; ".join([*told, *caveats])
+        pairs = f"{differing} of {len(tests)} pairs of runs"
+        clauses.append(f"on the same test images {pairs} differ significantly (exact McNemar, Holm)")
+    return "; ".join([*clauses, *caveats])
 
 
 def _may_compare(measure: str, runs: Sequence[Run]) -> bool:
@@ -187,7 +188,7 @@ def _may_compare(measure: str, runs: Sequence[Run]) -> bool:
 def _over_folds(
     fault: Fault, a: Sequence[float], b: Sequence[float], runs: Sequence[Run], grain: float
 ) -> tuple[Estimate, float]:
-    """The folds' training parts share images: the plain t interval would be too narrow."""
+    """Training parts of folds share images, so that the plain t interval would be too narrow."""
     n_train, n_test = sizes(runs)
     if fault.paired:
         return nadeau_bengio_test(a, b, n_train, n_test, step=grain)
@@ -195,9 +196,9 @@ def _over_folds(
 
 
 def correct_together(rows: Sequence[Row], *, withheld: Reason | None = None) -> None:
-    """Holm's correction over all rows, a fault and a measure each, that have a p value; and what is then said.
+    """Adds Holm's correction over all rows with a p value, then the sentence of each row.
 
-    Nothing that was trained in a `quick` try is said to have moved a number.
+    `withheld`: why no row may say that a fault moved a number.
     """
     tested = [row for row in rows if row["p"] is not None]
     for row, adjusted in zip(tested, holm([row["p"] for row in tested]), strict=True):
@@ -210,25 +211,25 @@ def correct_together(rows: Sequence[Row], *, withheld: Reason | None = None) -> 
 def _words(row: Row, withheld: Reason | None) -> str:
     effect, measure = Estimate.from_json(row["effect"]), row["measure"]
     if row["same"]:
-        return f"{'' if withheld else 'moved nothing: '}the same bits, run for run, over {_pairs(effect.n, row)}"
+        return f"{'' if withheld else 'moved nothing: '}bit-identical runs in {_pairs(effect.n, row)}"
     if MEASURES[measure].exact:
         if effect.mean == 0:
             return f"does not change the {_name(measure)}"
         return f"changes the {_name(measure)} by {_number(effect.mean, measure)}"
-    told = _number(effect.mean, measure)
+    change = _number(effect.mean, measure)
     if effect.half_width is None:
-        why = f"no verdict ({withheld})" if withheld else "which has no interval: inconclusive"
-        return f"{told} {_name(measure)} in one pair of runs, {why}"
+        why = f"no verdict ({withheld})" if withheld else "without an interval: inconclusive"
+        return f"{change} {_name(measure)} in one pair of runs, {why}"
     half = _number(effect.half_width, measure, signed=False)
-    basis = f"{told.removesuffix(' points')} ± {half}, n = {_pairs(effect.n, row)}, p = {_p(row['p_holm'])}"
-    unknown = "; whether it changed a bit, these archived runs do not tell" if row["same"] is None else ""
+    basis = f"{change.removesuffix(' points')} ± {half}, n = {_pairs(effect.n, row)}, p = {_p(row['p_holm'])}"
+    unknown = "; these archived runs do not record whether any bit changed" if row["same"] is None else ""
     if withheld:
         return f"{_name(measure)}: {basis}; no verdict ({withheld})"
     return f"{'moved' if row['moved'] else 'inconclusive effect on'} the {_name(measure)}: {basis}{unknown}"
 
 
 def same_bits(a: Run, b: Run) -> bool | None:
-    """Whether two runs made the same updates and name the same classes; None where archived runs cannot tell."""
+    """Whether two runs made the same steps and predictions; None if an archived run does not record it."""
     one, other = bits(a), bits(b)
     if not one or not other:
         return None
@@ -236,39 +237,39 @@ def same_bits(a: Run, b: Run) -> bool | None:
 
 
 def sentence(finding: Row) -> str:
-    """How near the models came to what was published, what the gravest fault did, how the claims fared."""
+    """The models against the published numbers, the largest effect of a fault, the verdicts on the claims."""
     faults, claims = ([], []) if verdicts_withheld(finding) else (finding["faults"], finding["claims"])
-    told = [nearness] if (nearness := _nearness(finding["models"], withheld_from(finding))) else []
+    clauses = [agreement] if (agreement := _published_clause(finding["models"], withheld_from(finding))) else []
     moved = [row for row in faults if row["moved"] and row["effect"] is not None and "accuracy" in row["measure"]]
     if moved:
         worst = max(moved, key=lambda row: abs(row["effect"]["mean"]))
         effect = _number(worst["effect"]["mean"], worst["measure"])
-        what = f"{worst['name'].replace('_', ' ')} moved the {_name(worst['measure'])} most"
-        told.append(f"of the faults, {what} ({effect})")
+        name = worst["name"].replace("_", " ")
+        clauses.append(f"the fault {name} moved the {_name(worst['measure'])} most ({effect})")
     elif faults:
-        told.append("no fault moved an accuracy distinguishably")
+        clauses.append("no fault moved an accuracy significantly")
     if claims:
         counts = [f"{sum(claim['verdict'] == verdict for claim in claims)} {verdict}" for verdict in CLAIM_VERDICTS]
-        told.append(f"verdicts on {len(claims)} claims: {', '.join(counts)}")
-    told = told or [part["sentence"] for part in finding["parts"]] or ["nothing was measured yet"]
+        clauses.append(f"verdicts on {len(claims)} claims: {', '.join(counts)}")
+    clauses = clauses or [part["sentence"] for part in finding["parts"]] or ["nothing was measured yet"]
     withheld = verdicts_withheld(finding)
-    whole = "; ".join([f"no evidence ({withheld})", *told] if withheld else told)
-    return whole[:1].upper() + whole[1:]
+    text = "; ".join([f"no evidence ({withheld})", *clauses] if withheld else clauses)
+    return text[:1].upper() + text[1:]
 
 
 def caveats(
     finding: Mapping[str, Any], reductions: Sequence[str], changed: Sequence[tuple[str, Any]], notes: Sequence[str]
 ) -> list[str]:
-    told = [QUICK] if finding["quick"] else []
-    told += [f"Reduced: {' and '.join(reductions)} in every run"] if reductions else []
-    told += [f"Changed in every run: {path} = {value}" for path, value in changed]
+    found = [QUICK] if finding["quick"] else []
+    found += [f"Reduced: {' and '.join(reductions)} in every run"] if reductions else []
+    found += [f"Changed in every run: {path} = {value}" for path, value in changed]
     if any(row["runs"]["as_published"] for row in finding["models"]):
-        told.append("What is measured as published has the report's faults: it shows the report, not the networks")
-    return [*told, *notes]
+        found.append("Numbers as published include the report's faults: they measure the report, not the networks")
+    return [*found, *notes]
 
 
-def _nearness(models: Sequence[Row], withheld: Reason | None) -> str:
-    """How the published test accuracies compare with the runs of the same protocol here; "" where none was measured."""
+def _published_clause(models: Sequence[Row], withheld: Reason | None) -> str:
+    """The published test accuracies against runs of the same protocol; "" if none was measured."""
     compared: list[tuple[str, float, Estimate, Agreement]] = []
     for row in models:
         table = (row["as_published"] or {}).get("test_accuracy")
@@ -277,12 +278,12 @@ def _nearness(models: Sequence[Row], withheld: Reason | None) -> str:
             compared.append((row["label"], published, measured, compare_published(published, measured, withheld)))
     if len(compared) == 1:
         ((label, published, measured, agreement),) = compared
-        reached = f"run as published, {label} reaches {_plain(measured.mean, 'test_accuracy')} test accuracy"
+        reached = f"as published, {label} reaches {_plain(measured.mean, 'test_accuracy')} test accuracy"
         return f"{reached}; the published {_plain(published, 'test_accuracy')} {_agreement(agreement)}"
     if compared and withheld is not None:
         (low, lowest), *_, (high, highest) = sorted((measured.mean, label) for label, _, measured, _ in compared)
         return (
-            f"run as published, the models reach {_plain(low, 'test_accuracy')} ({lowest}) to "
+            f"as published, the models reach {_plain(low, 'test_accuracy')} ({lowest}) to "
             f"{_plain(high, 'test_accuracy')} ({highest}) test accuracy; the published ones are not compared "
             f"({withheld.value})"
         )
@@ -297,7 +298,7 @@ def _nearness(models: Sequence[Row], withheld: Reason | None) -> str:
 
 
 def _agreement(agreement: Agreement) -> str:
-    """As the end of a sentence whose subject is the published test accuracy."""
+    """The predicate to "the published test accuracy"."""
     if agreement.reason is not None:
         return f"is not compared ({agreement.reason.value})"
     assert agreement.interval is not None
@@ -306,8 +307,8 @@ def _agreement(agreement: Agreement) -> str:
     if agreement.interval.interval == "newcombe":
         if agreement.verdict is Verdict.INSIDE:
             return "agrees with it within the image noise of two runs"
-        apart = _number(abs(agreement.difference), "test_accuracy", signed=False)
-        return f"is {apart} {side} it, more than the image noise of two runs; other seeds were not run"
+        distance = _number(abs(agreement.difference), "test_accuracy", signed=False)
+        return f"is {distance} {side} it, more than the image noise of two runs; other seeds were not run"
     low, high = (_plain(end or 0.0, "test_accuracy") for end in (agreement.interval.low, agreement.interval.high))
     interval = f"the prediction interval for one more run ({low} to {high}, n = {agreement.interval.n} seeds)"
     if agreement.beyond is None:
@@ -318,7 +319,7 @@ def _agreement(agreement: Agreement) -> str:
 def _agreements(compared: Sequence[tuple[str, Agreement]]) -> str:
     counts = []
     for verdict, words in (
-        (Verdict.INSIDE, "in agreement with the runs as published"),
+        (Verdict.INSIDE, "in agreement with the runs"),
         (Verdict.ABOVE, "above"),
         (Verdict.BELOW, "below"),
         (Verdict.NOT_COMPARED, "not compared"),
@@ -345,9 +346,9 @@ def _name(measure: str) -> str:
 
 def _pairs(count: int, row: Row) -> str:
     if not row["paired"]:
-        return f"{count} {row['over']}s a side, dealt anew and so not paired"
-    of_what = "" if row["over"] == "seed" else f" of {row['over']}s"
-    return f"{count} pair{'s' if count != 1 else ''}{of_what}"
+        return f"{count} {row['over']}s per side, not paired because the fault creates other folds"
+    unit = "" if row["over"] == "seed" else f" of {row['over']}s"
+    return f"{count} pair{'s' if count != 1 else ''}{unit}"
 
 
 def _number(value: float, measure: str, *, signed: bool = True) -> str:

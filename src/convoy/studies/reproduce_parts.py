@@ -1,4 +1,4 @@
-"""What a reproduction puts together: the studies within an experiment, its claims, its networks, its data."""
+"""Parts of a reproduction: the studies within an experiment, its claims, networks and data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from convoy.training.revisions import TRAINING_REVISION
 from convoy.training.run_one import Event
 
 Show = Callable[[int, Event], None]
-Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # of the names of what is trained together
+Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # takes the names of the runs trained together
 Named = Sequence[tuple[str, Recipe]]
 
 
@@ -44,10 +44,10 @@ def study_of(
     interrupted: Callable[[], bool],
     stage: Stage,
 ) -> Study | None:
-    """None where it was interrupted, to go on when called again. `side` is of experiment.SIDES."""
+    """None if interrupted; the same call resumes it. `side` is one of experiment.SIDES."""
     how: dict[str, Any] = {"command": command, "interrupted": interrupted}
     label = f"{model_label(recipes[0][1])} as published" if side == "as_published" else None
-    if isinstance(asked, Search):  # it goes on from its trials, and has no fresh start
+    if isinstance(asked, Search):  # it resumes from its trials and has no `fresh`
         return _search((label, recipes[0][1]), asked, out, how, stage)
     how["fresh"] = fresh or False
     if isinstance(asked, Crossval):
@@ -91,14 +91,14 @@ def design_of(asked: Landscape) -> Design:
     return Design(asked.lrs, asked.seeds, asked.cut, asked.own_seeds, asked.looks)
 
 
-def digest(*told: object) -> str:
-    """By which a finding is known again: what it was made from, as JSON, and the Convoy that made it."""
-    covered = json.dumps([told, TRAINING_REVISION, version("convoy-ml")], sort_keys=True)
+def digest(*inputs: object) -> str:
+    """Hash of a finding's inputs, as JSON, and of the version of Convoy."""
+    covered = json.dumps([inputs, TRAINING_REVISION, version("convoy-ml")], sort_keys=True)
     return hashlib.sha256(covered.encode()).hexdigest()[:16]
 
 
 def fingerprints(recipes: Mapping[str, Recipe], *, from_data: bool) -> dict[str, str]:
-    """What decides the result of each recipe, data, init and a user's code with it; without data only the recipe."""
+    """By recipe name: its run's fingerprint, or without data a digest of the recipe alone."""
     if not from_data:
         return {name: digest(recipe.canonical()) for name, recipe in recipes.items()}
     plans = plan_all(recipes.values())
@@ -106,22 +106,22 @@ def fingerprints(recipes: Mapping[str, Recipe], *, from_data: bool) -> dict[str,
 
 
 def part_digest(part: Part, known_by: Mapping[str, str], *, quick: bool) -> str:
-    """By which the finding of a study within the experiment is known; `known_by` are the recipes' fingerprints."""
+    """Hash of a study within the experiment; `known_by` are the recipes' fingerprints."""
     named = [[label_of(name), known_by[name]] for name in part.recipes]
     more = [part.set] if part.set else []
     return digest(part.kind, named, part.asked(quick=quick).model_dump(mode="json"), *more)
 
 
 def finished_runs(entries: Sequence[Entry], out: Path) -> list[Run | None]:
-    """The finished run of each recipe in OUT, None where there is none; nothing is trained."""
+    """The finished run of each recipe in OUT, or None."""
     found = (Workspace(out).find(ready.fingerprint) for ready in plan_all(entry.recipe for entry in entries))
     return [run if run is not None and run.finished else None for run in found]
 
 
 class Claims:
-    """The claims of an experiment made ready, and their verdicts.
+    """The claims of an experiment and their verdicts.
 
-    `asked` says what the overrides reduce further, such as "100 images". `withheld`: why training decides no claim.
+    `asked` names what the overrides reduce further, such as "100 images". `withheld`: why trained ones have no verdict.
     """
 
     def __init__(
@@ -141,8 +141,8 @@ class Claims:
         ]
 
     @property
-    def told(self) -> list[Any]:
-        """All that decides the verdicts, but the data."""
+    def inputs(self) -> list[Any]:
+        """Everything but the data that decides the verdicts."""
         return [
             [
                 each.claim.model_dump(mode="json"),
@@ -157,7 +157,7 @@ class Claims:
         return [entry for check in self._checks for entry in check.entries]
 
     def verdicts(self, runs: Sequence[Run | None]) -> list[dict[str, Any]]:
-        """Of the claims all of whose runs are there; `runs` stand in the order of the entries."""
+        """Verdicts on the claims whose runs are all finished; `runs` are in the order of `entries`."""
         waiting = iter(runs)
         found = []
         for check in self._checks:
@@ -170,7 +170,7 @@ class Claims:
     def _reduced(self, verdict: dict[str, Any], *, trained: bool) -> dict[str, Any]:
         if not self._asked or not trained:
             return verdict
-        own = f"{verdict['reduced']}; of that only" if verdict["reduced"] else "only"
+        own = f"{verdict['reduced']}; further reduced to" if verdict["reduced"] else "only"
         verdict |= {"reduced": f"{own} {self._asked}"}
         if self._withheld is None:
             return verdict
@@ -189,8 +189,8 @@ def counted(
 ) -> dict[str, dict[str, int]]:
     """The parameters of each network, by label and side.
 
-    Measured once, with the networks as published layer by layer, and kept at `path`, a profile.json. `known_by` are the
-    recipes' fingerprints.
+    Counted once and stored at `path`, a profile.json, with a profile of each network. `known_by` are the recipes'
+    fingerprints.
     """
     sides = {
         model.label: {side: name for side in SIDES if (name := getattr(model, side))} for model in experiment.model
@@ -214,9 +214,9 @@ def counted(
 
 
 def data_name(experiment: Experiment, asked: str | None) -> str | None:
-    """Where the experiment's data are: `asked`, or the folder of tensor files that is made here; None: its own name.
+    """The data.name override: `asked`, or a folder of tensor files, which is created; None: the recipes' own.
 
-    Raises DataError where they cannot be had.
+    Raises DataError if the data are not available.
     """
     if asked is None and experiment.as_tensors:
         return f"{experiment.data}={as_tensors(experiment.data)}"
@@ -224,12 +224,12 @@ def data_name(experiment: Experiment, asked: str | None) -> str | None:
 
 
 def as_tensors(name: str) -> Path:
-    """The folder of the four tensor files of a data set in the cache, made where it is not there yet."""
+    """The folder of a data set's four tensor files in the cache, created if it does not exist."""
     folder = cache_folder() / "tensors" / name
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))  # a kill leaves no half of it
-        pack_tensors(name, beside)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))  # so that the rename is atomic
+        pack_tensors(name, temporary)
         with suppress(OSError):  # another process was faster
-            beside.rename(folder)
+            temporary.rename(folder)
     return folder

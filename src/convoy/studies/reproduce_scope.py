@@ -1,4 +1,4 @@
-"""Which recipes a reproduction trains, part by part. Nothing is trained and no data are read here."""
+"""Which recipes a reproduction trains, part by part. Trains nothing and reads no data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convoy.studies.train_all import Entry
 
 @dataclass(frozen=True)
 class Scope:
-    """An experiment and what was asked of it. `data_name` replaces the recipes' own name of their data."""
+    """An experiment and its settings. `data_name` overrides the recipes' data.name."""
 
     experiment: Experiment
     settings: Settings
@@ -29,7 +29,7 @@ class Scope:
 
     @property
     def epochs(self) -> int | None:
-        """Of a quick try whose images are given, one."""
+        """One for --quick with --limit."""
         return self.settings.epochs or (1 if self.settings.quick and self.settings.limit else None)
 
     @property
@@ -38,7 +38,7 @@ class Scope:
 
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
-        """By name, all but those of the claims."""
+        """By name, without those of the claims."""
         return {name: self.recipe(name) for name in self.experiment.recipe_names}
 
     def recipe(self, name: str) -> Recipe:
@@ -52,13 +52,13 @@ class Scope:
         return [*((path, value) for path, value in own.items() if value is not None), *self.settings.set]
 
     def count(self, own: int | None) -> int:
-        """Of seeds: what was asked for, else the model's or fault's own, else the experiment's; 0 stays 0."""
+        """Number of seeds: --seeds, else `own` of the model or fault, else the experiment's; 0 stays 0."""
         if own == 0:
             return 0
         return self.seeds or own or self.experiment.seeds
 
     def models(self, *, chosen: bool) -> dict[tuple[str, str, int], Entry]:
-        """By model, side and seed: of the models to train, or of the others, whose finished runs are shown."""
+        """By model, side and seed: the models to train (`chosen`), or the others, whose finished runs are reported."""
         labels = self.settings.models or [model.label for model in self.experiment.model]
         return {
             (model.label, side, recipe.seed): Entry(f"{model.label}, {side.replace('_', ' ')}", recipe)
@@ -80,7 +80,10 @@ class Scope:
         return [recipe.override({"seed": recipe.seed + offset}) for offset in range(count)]
 
     def pairs(self, fault: Fault) -> list[tuple[Entry, Entry | None]]:
-        """The recipe without the fault and with it (of one seed: the one it beats), at each value of `over`."""
+        """The recipe without and with the fault, at each value of `over`.
+
+        For a fault of one seed the second is the recipe of `against`, if any.
+        """
         base = self.recipe(fault.base)
         count = fault.pairs if fault.over != "seed" and fault.pairs else self.count(fault.pairs)
         without, with_ = fault.sides(base)
@@ -112,11 +115,11 @@ class Scope:
 
     @property
     def studies(self) -> list[Part]:
-        """The studies within the experiment, of the protocols that were asked for."""
+        """The studies within the experiment under the chosen protocols."""
         return [part for part in self.experiment.study if {*part.sides}.intersection(self.settings.sides)]
 
     def recipes_of(self, part: Part) -> list[tuple[str, Recipe]]:
-        """Recipes of a study within the experiment, with the labels of their runs."""
+        """Labels and recipes of a study within the experiment."""
         overrides = [*part.set.items(), *self.overrides]
         recipes = [(label_of(name), self.experiment.recipe(name, overrides)) for name in part.recipes]
         return recipes if self.quick is None else [(label, self.quick.sized(recipe)) for label, recipe in recipes]

@@ -1,4 +1,4 @@
-"""The loss about trained weights: along a line, over a plane of two directions, and in the plane of the training path.
+"""The loss around trained weights: along a line, over a plane of two directions, and in the plane of the training path.
 
 H. Li, Z. Xu, G. Taylor, C. Studer, T. Goldstein, "Visualizing the Loss Landscape of Neural Nets", 2018, sections 4
 to 7. https://arxiv.org/abs/1712.09913
@@ -28,10 +28,10 @@ from convoy.training.finish import best_network
 from convoy.training.plan import DTYPES, Plan
 
 LINE_POINTS = 51
-REACH = 1.0  # of a random direction, whose filters are as long as those of the network
-MARGIN = 0.2  # about the training path, of its extent
-MOST_EPOCHS = 50  # on a path: all of them are in memory at once, a parameter at a time
-TOLD_EACH = 5.0  # seconds
+REACH = 1.0  # along a random direction, whose filters have the norms of the network's
+MARGIN = 0.2  # around the training path, as a share of its extent
+MOST_EPOCHS = 50  # on a path: one parameter of all epochs is in memory at once
+REPORT_SECONDS = 5.0  # between two progress messages
 
 Direction = list[torch.Tensor]
 Kind = Literal["line", "plane", "path"]
@@ -39,26 +39,26 @@ Kind = Literal["line", "plane", "path"]
 
 class Spec(NamedTuple):
     images: int = 1000  # of the training part, the same for every network of the same data
-    resolution: int = 25  # points a side
+    resolution: int = 25  # points per side
 
     def check(self) -> None:
         if self.images < 1:
-            raise ValueError(f"surface images = {self.images}: a loss needs at least one image")
+            raise ValueError(f"surface images = {self.images}: expected 1 or more")
         if not 3 <= self.resolution <= 501:
-            raise ValueError(f"resolution = {self.resolution}: a surface has 3 to 501 points a side")
+            raise ValueError(f"resolution = {self.resolution}: expected 3 to 501 points per side")
 
 
 class Path2D(NamedTuple):
-    """The training path in the plane that holds most of it, from the kept weights."""
+    """The training path in the plane of its first two principal directions; the kept weights are the origin."""
 
-    directions: tuple[Direction, Direction]  # of length 1, at right angles
+    directions: tuple[Direction, Direction]  # orthonormal
     at: np.ndarray  # float64 [epochs, 2]
-    epochs: np.ndarray  # int64 [epochs], 0 is before training
+    epochs: np.ndarray  # int64 [epochs]; 0: before training
     explained: np.ndarray  # float64 [2], shares of the variance of the path
 
 
 class Scene:
-    """A network with its kept weights, in evaluation mode, and the images on which its loss is taken."""
+    """A network with its kept weights, in evaluation mode, and the images of the loss."""
 
     def __init__(self, run: Run, ready: Plan, images: int) -> None:
         prepared = ready.prepared
@@ -73,7 +73,7 @@ class Scene:
         self._loss = losses.build(ready.recipe.train.loss, faults=ready.recipe.protocol.faults)
 
     def loss_at(self, directions: Sequence[Direction], places: Sequence[float]) -> float:
-        """The mean loss with the weights moved that far along each direction; infinity where it is not finite."""
+        """Mean loss with the weights moved by `places` along `directions`; infinity if it is not finite."""
         with torch.no_grad():
             for number, (parameter, kept) in enumerate(zip(self.module.parameters(), self.kept, strict=True)):
                 moved = kept.clone()
@@ -86,10 +86,10 @@ class Scene:
 
 
 def filter_normalised(module: nn.Module, seed: int) -> Direction:
-    """A random direction whose every filter is as long as the network's own (section 4).
+    """A random direction whose filters have the norms of the network's filters (section 4).
 
-    A filter is what makes one channel or unit: a row of a linear layer as well. Biases and the parameters of norms stay
-    where they are: they would move the loss by their scale and not by its shape.
+    A filter computes one channel or unit, such as a row of a linear layer. Biases and parameters of normalisation
+    layers are not moved: their scale would dominate the loss.
     """
     generator = torch.Generator().manual_seed(seed)
     direction = []
@@ -105,9 +105,9 @@ def filter_normalised(module: nn.Module, seed: int) -> Direction:
 
 
 def training_path(run: Run, scene: Scene) -> Path2D | None:
-    """The first two principal directions of the kept epochs (section 7); None where they span no plane.
+    """The first two principal directions of the kept epochs (section 7); None if they do not span a plane.
 
-    The weights are many and the epochs few, so that the directions come from the Gram matrix of the epochs.
+    There are many weights and few epochs, so the directions come from the Gram matrix of the epochs.
     """
     files = sorted((run.path / "weights").glob("epoch-*.safetensors"))
     files = [
@@ -127,10 +127,10 @@ def training_path(run: Run, scene: Scene) -> Path2D | None:
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     if not values[1] > 1e-12 * values[0]:
         return None
-    # Column k holds how much of each epoch, less their mean, makes the k-th direction of length 1.
+    # Column k holds the coefficients of the centred epochs for the k-th direction of length 1.
     shares = centring @ vectors[:, :2] / values[:2].sqrt()
     at = gram @ shares
-    # Of an eigenvector the sign is left open. Training goes towards greater x and y: in space, towards who looks.
+    # The sign of an eigenvector is arbitrary: training moves towards greater x and y, in 3D towards the viewer.
     signs = -torch.sign(at[at.abs().argmax(0), [0, 1]])
     shares, at = shares * signs, at * signs
     directions: tuple[Direction, Direction] = ([], [])
@@ -142,7 +142,7 @@ def training_path(run: Run, scene: Scene) -> Path2D | None:
 
 
 def _stack(files: Sequence[Path], name: str, kept: torch.Tensor) -> torch.Tensor:
-    """A parameter of each epoch, less that of the kept weights: float64 [epochs, numbers]."""
+    """A parameter of each epoch minus the kept one: float64 [epochs, numbers]."""
     rows = []
     for file in files:
         with safe_open(file, framework="pt") as weights:
@@ -160,14 +160,14 @@ def surface(
     interrupted: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, np.ndarray] | None:
-    """x [M], y [N] and loss float64 [N, M], kept row by row in a file of `folder`, and from there when asked again.
+    """x [M], y [N] and loss float64 [N, M], stored row by row in a file of `folder` and resumed from it.
 
-    Of a path also `at`, `epochs` and `explained`. A loss not computed yet is NaN, an unbounded one infinite. Empty for
-    a path that spans no plane; None where it was interrupted.
+    A path also has `at`, `epochs` and `explained`. A loss not computed yet is NaN, one that is not finite is infinity.
+    Empty for a path that does not span a plane; None if interrupted.
     """
-    told = f"{kind} {spec.images} {LINE_POINTS if kind == 'line' else spec.resolution} "
+    settings = f"{kind} {spec.images} {LINE_POINTS if kind == 'line' else spec.resolution} "
     weights = run.file("best.safetensors").read_bytes()
-    path = folder / f"{kind}-{hashlib.sha256(told.encode() + weights).hexdigest()[:12]}.npz"
+    path = folder / f"{kind}-{hashlib.sha256(settings.encode() + weights).hexdigest()[:12]}.npz"
     arrays = read_arrays(path)
     if arrays and not np.isnan(arrays["loss"]).any():
         return arrays
@@ -180,7 +180,7 @@ def surface(
     )
     arrays = arrays or _empty(kind, spec, walk)
     begun, rows = time.monotonic(), np.flatnonzero(np.isnan(arrays["loss"]).any(1))
-    said = begun
+    reported = begun
     for done, row in enumerate(rows.tolist()):
         losses = arrays["loss"][row]
         for column in np.flatnonzero(np.isnan(losses)):
@@ -189,8 +189,8 @@ def surface(
                 return None
             losses[column] = about.loss_at(directions, (arrays["x"][column], arrays["y"][row]))
         write_arrays(path, arrays)
-        if (now := time.monotonic()) - said > TOLD_EACH and done + 1 < len(rows):
-            said, left = now, (now - begun) / (done + 1) * (len(rows) - done - 1)
+        if (now := time.monotonic()) - reported > REPORT_SECONDS and done + 1 < len(rows):
+            reported, left = now, (now - begun) / (done + 1) * (len(rows) - done - 1)
             tell(f"{kind}: {done + 1} of {len(rows)} rows, about {left:,.0f} s left")
     return arrays
 

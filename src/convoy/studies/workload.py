@@ -1,4 +1,4 @@
-"""What a reproduction would train, run by run, and how long that would take on this machine."""
+"""The runs that a reproduction would train, and their expected time on this machine."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from convoy.training.plan import Plan, plan_all
 
 @dataclass(frozen=True)
 class Job:
-    """A run, or of a search all its trials at once."""
+    """One run, or all trials of a search."""
 
     part: str  # models, faults, claims, crossval, search, landscape
     label: str
     recipe: Recipe
     runs: int = 1
-    share: float = 1.0  # of the epochs of these runs that is trained: successive halving stops some early
+    share: float = 1.0  # of the epochs that is trained; successive halving stops some runs early
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a job takes: measured speed times images."""
+    """Expected cost of a job, from the measured speed."""
 
     job: Job
     fingerprint: str
-    images: int  # to train on, epochs counted
+    images: int  # training images times epochs
     flops: float  # forward and backward
-    seconds: float  # of one thread
+    seconds: float  # on one thread
 
 
 def jobs(scope: Scope, parts: Sequence[str]) -> list[Job]:
-    """Of the parts asked for, in their order. The same run may be needed by several."""
+    """The jobs of the given parts, in order. Several parts may need the same run."""
     found = []
     for part in parts:
         match part:
@@ -96,7 +96,7 @@ def _jobs(part: str, entries: Iterable[Entry]) -> list[Job]:
 
 
 class Stopwatch:
-    """Paces measured so far: networks alike in all that decides their speed are timed once."""
+    """Times each network once; networks with equal speed-relevant settings share the result."""
 
     def __init__(self, clock: pace.Clock = time.perf_counter) -> None:
         self._clock = clock
@@ -104,15 +104,15 @@ class Stopwatch:
 
     def pace(self, ready: Plan) -> pace.Pace:
         recipe, prepared = ready.recipe, ready.prepared
-        told = [recipe.model.model_dump_json(), recipe.train.batch_size, recipe.optim.name, recipe.compute.precision]
-        key = repr([*told, recipe.data.augment, prepared.in_chans, prepared.image_size])
+        parts = [recipe.model.model_dump_json(), recipe.train.batch_size, recipe.optim.name, recipe.compute.precision]
+        key = repr([*parts, recipe.data.augment, prepared.in_chans, prepared.image_size])
         if key not in self._known:
             self._known[key] = pace.measure(ready, self._clock)
         return self._known[key]
 
 
 def costs(wanted: Sequence[Job], stopwatch: Stopwatch) -> Iterator[Cost]:
-    """Each run once, however many parts need it. Raises ValueError for a recipe that cannot be trained."""
+    """Yields each run once. Raises ValueError for a recipe that cannot be trained."""
     seen: set[str] = set()
     for job, ready in zip(wanted, plan_all(job.recipe for job in wanted), strict=True):
         if job.runs == 1 and ready.fingerprint in seen:
