@@ -72,13 +72,13 @@ def test_cost_numbers_know_the_pareto_front():
 
 
 def test_cost_caption_names_the_pareto_front():
-    assert "low, high." in cost_caption([cost_numbers(FINDING, "train_seconds")])
+    assert "low; high." in cost_caption([cost_numbers(FINDING, "train_seconds")])
 
 
 def test_equal_costs_have_no_pareto_front():
     rows = [{**row, "parameters": 1000} for row in FINDING["rows"]]
     equal = cost_numbers({**FINDING, "rows": rows}, "parameters")
-    assert "equal in parameters" in cost_caption([equal])
+    assert "all models: parameters" in cost_caption([equal])
     assert "same parameters" in cost_bars_caption([cost_bars({**FINDING, "rows": rows}, "parameters")])
 
 
@@ -89,7 +89,7 @@ def test_cost_of_a_single_model_makes_no_figure():
 def test_costs_with_the_same_front_share_a_sentence():
     rows = [{**row, "flops_per_image": 7 * row["parameters"]} for row in FINDING["rows"]]
     panels = [cost_numbers({**FINDING, "rows": rows}, cost) for cost in ("parameters", "flops_per_image")]
-    assert "parameters and FLOPs per image: low, slow, high." in cost_caption(panels)
+    assert "parameters and FLOPs per image): low; slow; high." in cost_caption(panels)
 
 
 def test_cost_bars_are_sorted_by_accuracy_and_have_intervals():
@@ -324,6 +324,6 @@ def test_a_report_shows_all_64_filters_of_a_first_layer(tmp_path: Path) -> None:
     page = write_report(run)
 
     assert "filter 64" in page.read_text()
-    assert "convolution: 64 of 7 × 7" in page.with_suffix(".md").read_text()
+    assert "64 filters of 7 × 7" in page.with_suffix(".md").read_text()
     picture = Image.open(run.path / "figures" / "filters.png")
     assert picture.height > picture.width / 3  # six rows of twelve

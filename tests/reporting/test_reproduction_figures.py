@@ -73,7 +73,7 @@ def words_of(shown, published, value, withheld=None):
 @pytest.mark.parametrize(
     ("published", "words"),
     [
-        (None, "none published"),
+        (None, "not published"),
         (0.985, "inside the prediction interval (98.00 to 99.00)"),
         (0.988, "inside the prediction interval (98.00 to 99.00)"),  # above the interval of the mean, 98.75
         (0.9935, "outside: 0.35 points above the prediction interval (98.00 to 99.00)"),

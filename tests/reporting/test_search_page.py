@@ -68,7 +68,7 @@ def test_report_shows_the_winner_and_its_accuracy_in_the_search_before_any_figur
     assert html.index("did best") < html.index("too high") < html.index("<figure")
     assert "97.70 ± 1.51 % (n = 3)" in html
     assert "97.00 % (selected by it: too high)" in html
-    assert "36 of 54" in html
+    assert "36 (without early stopping: 54)" in html
 
 
 def test_two_keys_have_a_3d_figure_and_a_heat_map(study: Study) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,8 +34,6 @@ def comparison_page(study: Study, folder: Path) -> Page:
     labels = tuple(groups if len(groups) <= MAX_LINES else ranked)
     look = Look(labels)
     readings = every(groups)
-    noun = "combinations" if "ablation" in finding else "models"
-    names = list(groups) if len(groups) <= 4 else [f"{len(groups)} {noun}"]
     page_sections: list[Section | None] = [
         ablation(finding),
         _accuracy_and_cost(finding, ranked, look),
@@ -46,13 +45,20 @@ def comparison_page(study: Study, folder: Path) -> Page:
     commands = [clean(command)] if command else distinct(clean(r.environment["command"]) for r in readings)
     return Page(
         kicker=sections.kicker("Comparison", study.name, readings),
-        title=f"{listed(names)} on {clean(readings[0].data['name'])}",
+        title=f"{_subject(finding, list(groups))} on {clean(readings[0].data['name'])}",
         sentence=clean(finding["sentence"]),
         caveats=tuple(dict.fromkeys((*chance_levels(readings, finding["part"]), *map(clean, finding["caveats"])))),
         tables=(tables.comparison_table(finding, groups),),
         sections=(*(section for section in page_sections if section), sections.setup(groups, folder, commands)),
         labels=labels,
     )
+
+
+def _subject(finding: Mapping[str, Any], labels: Sequence[str]) -> str:
+    keys = distinct(effect["key"] for effect in finding.get("ablation", {}).get("effects", ()))
+    if keys:
+        return f"Ablation of {listed(keys)}"
+    return listed(labels) if len(labels) <= 4 else f"{len(labels)} models"
 
 
 def _accuracy_and_cost(finding: dict[str, Any], groups: Groups, look: Look) -> Section:
@@ -125,7 +131,7 @@ def _losses(groups: Groups, look: Look) -> list[Chart]:
     numbers = losses_.loss_numbers({label: [(r.run.steps, r.metrics) for r in g] for label, g in groups.items()})
     if numbers is None:
         return []
-    charts = [_loss_chart("train_loss_smoothed", "Training loss by batch", numbers, "step", look)]
+    charts = [_loss_chart("train_loss_smoothed", "Training loss by step", numbers, "step", look)]
     if any(line.seconds is not None for line in numbers.lines):
         charts.append(_loss_chart("loss_by_seconds", "Training loss by time", numbers, "seconds", look))
     return charts

@@ -171,9 +171,9 @@ def cost_caption(panels: Sequence[CostNumbers]) -> str:
         if COSTS[numbers.cost][0] not in equal:
             front = tuple(point.label for point in _front(numbers))
             by_front.setdefault(front, []).append(COSTS[numbers.cost][0])
-    sentences = [f"Pareto front in {listed(costs)}: {', '.join(front)}." for front, costs in by_front.items()]
+    sentences = [f"Pareto front ({listed(costs)}): {'; '.join(front)}." for front, costs in by_front.items()]
     if equal:
-        sentences.append(f"All models are equal in {listed(equal)}.")
+        sentences.append(f"Equal for all models: {listed(equal)}.")
     hollow = "; hollow: not on it" if any(len(numbers.best) < len(numbers.points) for numbers in panels) else ""
     return " ".join([*sentences, f"Grey line: Pareto front{hollow}. Vertical lines: 95 % intervals of the accuracy."])
 

@@ -232,9 +232,9 @@ def balance_caption(numbers: BalanceNumbers) -> str:
     ratio = counts[most] / max(1, counts[least])
     name = "training" if part == "train" else part
     if counts[least] == counts[most]:
-        return f"The classes of the {name} part are balanced: {counts[most]:,} images of each."
+        return f"The classes of the {name} set are balanced: {counts[most]:,} images of each."
     verdict = "balanced" if ratio < 1.05 else "nearly balanced" if ratio < 1.5 else "unbalanced"
     return (
-        f"The classes of the {name} part are {verdict}: from {counts[least]:,} images "
+        f"The classes of the {name} set are {verdict}: from {counts[least]:,} images "
         f"({numbers.classes[least]}) to {counts[most]:,} ({numbers.classes[most]}), a ratio of {ratio:.2f}."
     )

@@ -165,4 +165,4 @@ def draw_step_lr(axes: Axes, numbers: StepNumbers) -> None:
 
 
 def steps_caption(numbers: StepNumbers) -> str:
-    return f"Thin: single batches; thick: mean over {numbers.window} steps."
+    return f"Thin: single batches; thick: mean over {numbers.window} step{'s' if numbers.window > 1 else ''}."

@@ -32,8 +32,8 @@ PEAK = (
 )
 NUMBERS = (Column("Output"), Column("Parameters"), Column("", "%"), Column("FLOPs"), Column("", "%"))
 LATENCY = (
-    "Median (and quartiles for one image) of up to 50 passes in evaluation mode within 2 s, after up to 3 warm-up "
-    "passes; from tensor to logits, without decoding and normalisation"
+    "Median (and quartiles for one image) of up to 50 passes in evaluation mode, none started after 2 s, after up to "
+    "3 warm-up passes; from tensor to logits, without decoding and normalisation"
 )
 Profile = Mapping[str, Any]  # as convoy.evaluation.profile writes it, with the calls of a forward pass
 

@@ -147,7 +147,7 @@ def _cell_text(cell: Any) -> _Raw:
     if cell.link:
         text = f"[{text}]({_markdown_link(cell.link)})"
     note = _markdown_cell(cell.note)
-    return _Raw(f"{text} {note}" if note and note[0] in "±o" else f"{text} ({note})" if note else text)
+    return _Raw(f"{text} {note}" if note and note[0] in "±o(" else f"{text} ({note})" if note else text)
 
 
 def _markdown_link(link: str) -> _Raw:

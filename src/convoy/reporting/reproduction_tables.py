@@ -58,7 +58,7 @@ def _result_table(
         Column("Corrected", f"measured{shown.unit and f', {shown.unit}'}"),
         Column("Difference", shown.difference_unit),
         *(() if shown.exact else (Column("n", "seeds"),)),
-        Column("Published value is", numeric=False),
+        Column("Published vs. measured", numeric=False),
     )
     rows, agreements = [], []
     for model in models:
@@ -100,7 +100,7 @@ def against_published(
 ) -> str:
     """How a published value compares with the value measured under the published protocol."""
     if published is None:
-        return "none published"
+        return "not published"
     if value is None:
         return "not measured as published"
     mean = _mean_of(value)

@@ -110,7 +110,7 @@ def _winner_table(finding: Mapping[str, Any]) -> Table:
         rows.append((f"{part} accuracy, {seeds} fresh seed{'s' * (seeds > 1)}", Estimate.from_json(estimate).text()))
     rows += [
         (f"{scored_on} accuracy in the search", f"{100 * winner['search_accuracy']:.2f} % (selected by it: too high)"),
-        ("epochs trained", f"{epochs['trained']:,} of {epochs['full']:,} without early stopping"),
+        ("epochs trained", f"{epochs['trained']:,} (without early stopping: {epochs['full']:,})"),
         ("method", _method(finding["method"])),
     ]
     return Table((Column("", numeric=False), Column("")), tuple((Cell(clean(a)), Cell(clean(b))) for a, b in rows))

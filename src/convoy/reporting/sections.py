@@ -210,13 +210,16 @@ def _filters(groups: Groups) -> Gallery | None:
         if weights is not None and weights.ndim == 4 and len(weights):
             strips.append(Strip(label if len(groups) > 1 else "", images_.filter_tiles(weights, FILTERS), model=label))
             count, _, height, width = weights.shape
-            of = f"{min(count, FILTERS)} of {count}" if count > FILTERS else str(count)
+            shown = f"{FILTERS} of {count}" if count > FILTERS else str(count)
             faint = images_.faint_filters(weights)
-            shapes.append(f"{of} of {height} × {width}{f' in {label}' if len(groups) > 1 else ''} ({faint} faint)")
+            shapes.append((label, f"{shown} filters of {height} × {width} ({faint} faint)"))
     if not strips:
         return None
+    texts = distinct(text for _, text in shapes)
+    if len(texts) > 1:
+        texts = [f"{label} {text}" for label, text in shapes]
     caption = (
-        f"Filters of the first convolution: {listed(shapes)}. Faint: the largest weight is below a tenth of the "
+        f"First convolution: {listed(texts)}. Faint: the largest weight is below a tenth of the "
         "layer's largest. Grey: 0; white and black: plus and minus the largest weight of the filter."
     )
     return Gallery("filters", "First-layer filters", tuple(strips), caption)
@@ -246,7 +249,7 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
     openings = max((reading.data.get("test_openings", 0) for reading in readings), default=0)
     return [
         ("Data set", str(first["name"])),
-        ("Images", counts + (f" (limited to {first['limit']:,} for a quick try)" if first.get("limit") else "")),
+        ("Images", counts + (f" (limited to {first['limit']:,})" if first.get("limit") else "")),
         ("Classes", f"{len(first['classes'])}"),
         (
             "Split",
