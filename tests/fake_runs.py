@@ -18,8 +18,8 @@ import numpy as np
 
 from convoy.counts import counted
 from convoy.files import write_arrays, write_json
-from convoy.recipe import Recipe
-from convoy.runs import Member, Run, Study, Workspace, fingerprint
+from convoy.recipe import Recipe, fingerprint
+from convoy.runs import Member, Run, Study, Workspace
 
 DIGITS = tuple(str(digit) for digit in range(10))
 

@@ -79,9 +79,9 @@ def test_a_folder_of_whole_runs_is_no_archive(trained: Run, tmp_path: Path) -> N
     for name in ("scores.json", "steps.npz", "best.safetensors"):
         assert (trained.path / name).is_file()
 
-    with pytest.raises(ValueError, match="has its weights there; an archive is a folder of small runs"):
+    with pytest.raises(ValueError, match="has weights"):
         kept(trained, trained.path.parent)
-    with pytest.raises(ValueError, match="has its weights there"):
+    with pytest.raises(ValueError, match="has weights"):
         archive.adopt(trained.path.parent, tmp_path)
 
     assert (trained.path / "best.safetensors").is_file()

@@ -50,7 +50,7 @@ def test_sheets_of_two_sets_of_one_name_lie_apart(call: Call, stripes: Path) -> 
         (["nowhere.npz"], "nowhere.npz: does not exist"),
         (["mnist", "--size", "x"], "--size"),
         (["mnist", "--size", "0"], "data.size = 0"),
-        (["mnist", "--optim.lr", "1"], "does not go with this command"),
+        (["mnist", "--optim.lr", "1"], "--optim.lr"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

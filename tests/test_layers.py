@@ -58,9 +58,11 @@ ALLOWED: dict[str, set[str]] = {
     "studies": LEARNING | {"training", "archive", "reporting"},
     "reporting": {"files", "runs", "counts", "stats", "prediction", "chance", "recipe"},
     "progress": {"runs", "recipe"},
-    "api": LEARNING | {"training", "studies", "reporting", "progress", "exporting"},
-    "api_studies": LEARNING | {"training", "studies", "reporting", "progress", "api"},
-    "cli": LEARNING | {"training", "studies", "reporting", "progress", "api", "api_studies", "__init__"},
+    "api_arguments": {"recipe", "registry", "runs"},
+    "api": LEARNING | {"training", "studies", "reporting", "progress", "exporting", "api_arguments"},
+    "api_studies": LEARNING | {"training", "studies", "reporting", "progress", "api", "api_arguments"},
+    "cli": LEARNING
+    | {"training", "studies", "reporting", "progress", "api", "api_arguments", "api_studies", "__init__"},
     "__init__": {"api", "api_studies", "recipe", "runs", "process"},
 }
 WITHOUT_TORCH = (*sorted(BASE), "archive", "reporting", "progress")

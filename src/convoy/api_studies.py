@@ -1,4 +1,4 @@
-"""The Python functions of the studies beyond a comparison, as api.py has those of a run; the commands call the same."""
+"""The public functions for studies other than a comparison; the command line calls the same ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from convoy.api import Stopped, _display, _finished_study, _labelled, _overrides, _resolve, _weights, go_on, report
+from convoy.api import Stopped, display, finished_study, report, resume_hint
+from convoy.api_arguments import overrides_of, resolve_recipe, weights_file, with_labels
 from convoy.process import interruptible
 from convoy.recipe import Override, Recipe, check_once
 from convoy.registry import unknown
@@ -36,24 +37,24 @@ def crossval(
     show: bool = True,
     to_stderr: bool = False,
 ) -> Study:
-    """Trains one network for each fold on the other folds, scores it on that fold, and returns the study.
+    """Trains one network per fold on the other folds, scores it on that fold, and returns the study.
 
-    The study's folder holds oof.npz: what was said of each training image by the network that had not seen it
-    (`convoy.studies.crossval.out_of_fold` names its arrays). The test set stays shut. `repeats` deals the folds anew so
-    often, each time with the next seed. `group_by` names images that stay together, see `convoy.data.groups`. Raises
-    ValueError for what cannot be trained, before anything is written, and Stopped after Ctrl-C.
+    The study's folder holds oof.npz, the out-of-fold predictions of all training images
+    (`convoy.studies.crossval.out_of_fold` lists its arrays). The test set is not used. Each of the `repeats` has new
+    folds and the next seed. `group_by` keeps images of one group in the same fold, see `convoy.data.groups`. Raises
+    ValueError for an invalid recipe, before anything is written, and Stopped after Ctrl-C.
     """
     from convoy.studies import crossval as validation
 
     for path, _ in set.items() if isinstance(set, Mapping) else set:
         if path in ("data.split.folds", "data.split.fold", "data.split.repeat"):
-            raise ValueError(f"{path} is what a cross-validation decides itself: it takes folds and repeats")
-    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": _weights(init, out)}
-    resolved = _resolve(recipe, model=model, data=data, set=set, **flags)
+            raise ValueError(f"a cross-validation sets {path} itself; set folds and repeats instead")
+    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": weights_file(init, out)}
+    resolved = resolve_recipe(recipe, model=model, data=data, set=set, **flags)
     if group_by is not None:
         resolved = resolved.override({"data.split.group_by": group_by})
     names = [entry.label for entry in validation.entries_of(resolved, folds, repeats)]
-    with interruptible() as interrupted, _display(names, show, to_stderr) as tell:
+    with interruptible() as interrupted, display(names, show, to_stderr) as show_event:
         study = validation.crossval(
             resolved,
             out,
@@ -62,9 +63,9 @@ def crossval(
             command=command_line(),
             fresh=fresh,
             interrupted=interrupted,
-            show=tell,
+            show=show_event,
         )
-    return _finished_study(study, fresh=fresh)
+    return finished_study(study, fresh=fresh)
 
 
 def landscape(
@@ -89,28 +90,27 @@ def landscape(
     show: bool = True,
     to_stderr: bool = False,
 ) -> Study:
-    """The loss between the learning rates `lrs`, along the step and about the weights; the test set stays shut.
+    """Measures the loss landscape: over the learning rates `lrs`, along the update step and around the weights.
 
-    Trains each recipe at each rate. Its finding says how wide the band of the losses is and whose is narrower. What is
-    looked at closely is the run at the recipe's own rate, or at the first of `lrs`; `looks=False` leaves that out.
-    `cut="each"` draws each band up to the shortest run of its own recipe, and `own_seeds` gives each training a seed of
-    its own, as in published figures. The test set opens only for a recipe with the fault selection_on_test. A mapping
-    names the recipes. Raises ValueError for what cannot be trained, before anything is written, and Stopped after
-    Ctrl-C.
+    Trains each recipe at each rate. The finding compares the widths of the recipes' loss bands. The run at the recipe's
+    own rate, or else at the first of `lrs`, is measured in detail, unless `looks=False`. As in published figures,
+    `cut="each"` draws each band up to the shortest run of its recipe, and `own_seeds` uses a different seed at each
+    rate. The test set is opened only for a recipe with the fault selection_on_test. A mapping sets the recipes' labels.
+    Raises ValueError for an invalid recipe, before anything is written, and Stopped after Ctrl-C.
     """
     from convoy.studies import landscape as study_of
     from convoy.studies.landscape_design import Design
     from convoy.studies.surface import Spec
 
     flags: dict[str, Any] = {"epochs": epochs, "seed": seed, "limit": limit, "device": device}
-    overrides = _overrides(set=set, **flags)
-    # A rate among them says at which the landscape is looked at closely; another one would be dropped.
+    overrides = overrides_of(set=set, **flags)
+    # optim.lr may be one of `lrs`, to select the rate measured in detail; any other value would be ignored.
     check_once(overrides, ["optim.lr"] if dict(overrides).get("optim.lr") not in lrs else [])
-    given = recipes.items() if isinstance(recipes, Mapping) else _labelled(recipes)
-    named = [(label, _resolve(recipe, model=None, data=data, set=set, **flags)) for label, recipe in given]
+    pairs = recipes.items() if isinstance(recipes, Mapping) else with_labels(recipes)
+    named = [(label, resolve_recipe(recipe, model=None, data=data, set=set, **flags)) for label, recipe in pairs]
     spec = Spec(surface_images, resolution) if surfaces else None
     design = Design(lrs, seeds, cut, own_seeds, looks)
-    with interruptible() as interrupted, _display(design.names(named), show, to_stderr) as tell:
+    with interruptible() as interrupted, display(design.names(named), show, to_stderr) as show_event:
         study = study_of.landscape(
             named,
             out,
@@ -119,9 +119,9 @@ def landscape(
             command=command_line(),
             fresh=fresh,
             interrupted=interrupted,
-            show=tell,
+            show=show_event,
         )
-    return _finished_study(study, fresh=fresh)
+    return finished_study(study, fresh=fresh)
 
 
 def reproduce(
@@ -144,15 +144,15 @@ def reproduce(
     show: bool = True,
     to_stderr: bool = False,
 ) -> Study:
-    """A published experiment again: its models as published and corrected, the price of its faults, its claims.
+    """Reproduces a published experiment: its models as published and corrected, its protocol faults, its claims.
 
-    `experiment` is a name such as "tensor-mnist", "all", or the path of an experiment.toml. Runs that several parts
-    need are trained once; a report of what is there is written after a stop, too. `only` names parts: models, faults,
-    claims, crossval, search, landscape; `models` those to train, the others are shown where they are finished;
-    `full_size` tries claims at the published scale. `data` is "cifar10=PATH"; data that are not on this machine are
-    named in the report as missing. `set` overrides keys of every recipe, except those that a fault or a claim is about.
-    With `archive`, a folder, finished runs are found there and kept there without weights and images. Raises
-    ValueError for what cannot be trained, and Stopped after Ctrl-C.
+    `experiment` is a name such as "tensor-mnist", "all", or the path of an experiment.toml. Parts share their runs, and
+    an interrupted reproduction reports its finished parts. `only` selects parts: models, faults, claims, crossval,
+    search, landscape. `models` selects the models to train; the report shows finished runs of the others. `full_size`
+    tests claims at the published scale. `data` is "cifar10=PATH"; the report lists data that this machine does not
+    have. `set` overrides keys of every recipe, except those that a fault or a claim is about. Finished runs are read
+    from the folder `archive` and added to it, without weights and images. Raises ValueError for an invalid recipe, and
+    Stopped after Ctrl-C.
     """
     from convoy.studies import experiment as published
     from convoy.studies import reproduce_all
@@ -167,21 +167,21 @@ def reproduce(
             raise ValueError(f"{name} = {count}: must be at least 1")
     chosen = tuple(part for part in PARTS if part in only) or PARTS
     names = published.names() if experiment == ALL else [str(experiment)]
-    found = [published.load(name) for name in names]
+    experiments = [published.load(name) for name in names]
     for label in models:
-        known = [model.label for each in found for model in each.model]
-        if label not in known:
-            raise unknown("model", label, known, str(experiment))
-    if data is not None and data.partition("=")[0] not in [each.data for each in found]:
-        told = " or ".join(dict.fromkeys(f"{each.data}=PATH" for each in found))
-        raise ValueError(f"data {data!r}: {experiment} takes {told}")
-    given = tuple(_overrides(set=set))
+        labels = [model.label for each in experiments for model in each.model]
+        if label not in labels:
+            raise unknown("model", label, labels, str(experiment))
+    if data is not None and data.partition("=")[0] not in [each.data for each in experiments]:
+        accepted = " or ".join(dict.fromkeys(f"{each.data}=PATH" for each in experiments))
+        raise ValueError(f"data = {data!r}: {experiment} takes {accepted}")
+    overrides = tuple(overrides_of(set=set))
     studies: dict[str, Study] = {}
     with interruptible() as interrupted:
-        for each in found:
-            own = data if data is not None and data.partition("=")[0] == each.data else None
+        for each in experiments:
+            own_data = data if data is not None and data.partition("=")[0] == each.data else None
             settings = Settings(
-                protocol, seeds, quick, limit, epochs, chosen, tuple(models), full_size, own, device, given
+                protocol, seeds, quick, limit, epochs, chosen, tuple(models), full_size, own_data, device, overrides
             )
             study, parts, finished = reproduce(
                 each,
@@ -191,7 +191,7 @@ def reproduce(
                 command=command_line(),
                 fresh=fresh,
                 interrupted=interrupted,
-                stage=partial(_display, show=show, to_stderr=to_stderr),
+                stage=partial(display, show=show, to_stderr=to_stderr),
                 say=partial(_say, show=show, to_stderr=to_stderr),
             )
             for reported in [*parts, study]:
@@ -200,12 +200,11 @@ def reproduce(
             if not finished:
                 break
         if experiment == ALL:
-            called = settings.name(ALL)
-            waiting = [each.name for each in found if each.name not in studies]
-            study = reproduce_all.gather(studies, waiting, out, name=called, command=command_line())
+            waiting = [each.name for each in experiments if each.name not in studies]
+            study = reproduce_all.gather(studies, waiting, out, name=settings.name(ALL), command=command_line())
             page = report(study)
     if not finished:
-        raise Stopped(f"{go_on(fresh=fresh)}; what is there already: {page}")
+        raise Stopped(f"{resume_hint(fresh=fresh)}; report of the finished parts: {page}")
     return study
 
 
@@ -237,13 +236,13 @@ def search(
     show: bool = True,
     to_stderr: bool = False,
 ) -> Study:
-    """Searches recipe keys for the highest validation accuracy, and trains the winner again with `seeds` fresh seeds.
+    """Searches recipe keys for the highest validation accuracy, and retrains the best point with `seeds` fresh seeds.
 
     `grid` is {"train.batch_size": [64, 128]} or ["train.batch_size=64,128"], `range` {"optim.lr": (1e-4, 1e-1)} or
-    ["optim.lr=1e-4..1e-1"]. Without `trials` the full grid is searched, by successive halving; else so many points are
-    drawn, by `sampler` (tpe, random, gp). `pruner` stops what falls behind: halving, hyperband, median, none. The test
-    set is opened for the winner only, unless the recipe has the fault selection_on_test: then it scores the trials, and
-    each opening is counted. Raises ValueError for what cannot be searched, before anything is written, and
+    ["optim.lr=1e-4..1e-1"]. Without `trials`, the full grid is searched by successive halving; otherwise `sampler`
+    (tpe, random, gp) draws that many points. `pruner` stops weak trials early: halving, hyperband, median, none. The
+    test set is opened for the best point only, unless the recipe has the fault selection_on_test: then it scores the
+    trials, and each opening is counted. Raises ValueError for an invalid search, before anything is written, and
     Stopped after Ctrl-C.
     """
     from convoy.studies import search as searching
@@ -255,12 +254,12 @@ def search(
         "seed": seed,
         "limit": limit,
         "device": device,
-        "init": _weights(init, out),
+        "init": weights_file(init, out),
     }
-    check_once(_overrides(set=set, **flags), space.paths)
-    resolved = _resolve(recipe, model=model, data=data, set=set, **flags)
+    check_once(overrides_of(set=set, **flags), space.paths)
+    resolved = resolve_recipe(recipe, model=model, data=data, set=set, **flags)
     asked = searching.asked(resolved, space, trials=trials, sampler=sampler, pruner=pruner, seeds=seeds)
-    with interruptible() as interrupted, _display(asked.names, show, to_stderr) as tell:
+    with interruptible() as interrupted, display(asked.names, show, to_stderr) as show_event:
         study = searching.search(
             asked,
             out,
@@ -268,9 +267,9 @@ def search(
             command=command_line(),
             test=test,
             interrupted=interrupted,
-            show=tell,
+            show=show_event,
         )
-    return _finished_study(study)
+    return finished_study(study)
 
 
 def seeds(
@@ -292,21 +291,21 @@ def seeds(
     show: bool = True,
     to_stderr: bool = False,
 ) -> Study:
-    """How much of an accuracy is luck: trains a recipe with `seeds` other initial weights, orders and splits.
+    """Measures how much of an accuracy is luck: trains a recipe with `seeds` initial weights, image orders and splits.
 
-    The finding holds the standard deviation that each source causes alone and all three cause together, and the seeds
-    per model that a comparison needs for each of `differences` (fractions: 0.01 is one point). It trains
-    4 * (seeds - 1) + 1 runs. Raises ValueError for what cannot be trained, before anything is written, and Stopped
-    after Ctrl-C.
+    The finding has the standard deviation caused by each source alone and by all three together, and the number of
+    seeds per model that a comparison needs for each of `differences` (fractions: 0.01 is one point). Trains
+    4 * (seeds - 1) + 1 runs. Raises ValueError for an invalid recipe, before anything is written, and Stopped after
+    Ctrl-C.
     """
     from convoy.studies.seeds import run as study_of
 
     if bad := [difference for difference in differences if not 0 < difference < 1]:
-        raise ValueError(f"differences are fractions between 0 and 1, such as 0.01 for one point; got {bad[0]:g}")
-    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": _weights(init, out)}
-    resolved = _resolve(recipe, model=model, data=data, set=set, **flags)
+        raise ValueError(f"expected differences between 0 and 1, such as 0.01 for one point, got {bad[0]:g}")
+    flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": weights_file(init, out)}
+    resolved = resolve_recipe(recipe, model=model, data=data, set=set, **flags)
     names = [f"{entry.label} seed {entry.recipe.seed}" for entry in study_of.entries_of(resolved, seeds)]
-    with interruptible() as interrupted, _display(names, show, to_stderr) as tell:
+    with interruptible() as interrupted, display(names, show, to_stderr) as show_event:
         study = study_of.run(
             resolved,
             out,
@@ -316,9 +315,9 @@ def seeds(
             fresh=fresh,
             test=test,
             interrupted=interrupted,
-            show=tell,
+            show=show_event,
         )
-    return _finished_study(study, fresh=fresh)
+    return finished_study(study, fresh=fresh)
 
 
 def check_claim(
@@ -332,11 +331,11 @@ def check_claim(
     show: bool = True,
     to_stderr: bool = False,
 ) -> dict[str, Any]:
-    """Verdict on a claim (holds, does not hold, inconclusive) and its reasons, as a reproduction lists them.
+    """Tests whether a claim holds, does not hold, or is inconclusive; returns its verdict and reasons.
 
-    `claim` is a table as in a claims.toml, or a `convoy.studies.claims.Claim`. It is tried at its reduced scale where
-    it has one, or `full_size`; `set` goes on top. Raises ValueError for what is no claim or cannot be trained, before
-    anything is written, and Stopped after Ctrl-C.
+    `claim` is a table as in a claims.toml, or a `convoy.studies.claims.Claim`. It is tested at its reduced scale if it
+    has one, unless `full_size`; `set` overrides keys. Raises ValueError for an invalid claim or recipe, before anything
+    is written, and Stopped after Ctrl-C.
     """
     from convoy.studies import claims
     from convoy.studies.train_all import train_all
@@ -344,14 +343,14 @@ def check_claim(
     overrides = list(set.items()) if isinstance(set, Mapping) else list(set)
     ready = claims.check(claims.read(claim), full_size=full_size, overrides=overrides, seeds=seeds)
     names = [f"{entry.label}, seed {entry.recipe.seed}" for entry in ready.entries]
-    with interruptible() as interrupted, _display(names, show, to_stderr) as tell:
+    with interruptible() as interrupted, display(names, show, to_stderr) as show_event:
         members = train_all(
             ready.entries,
             out,
             fresh=fresh,
             interrupted=interrupted,
-            show=tell,
+            show=show_event,
         )
     if members is None:
-        raise Stopped(go_on(fresh=fresh))
+        raise Stopped(resume_hint(fresh=fresh))
     return claims.judge(ready, members)

@@ -1,12 +1,12 @@
-"""Runs kept small enough to be committed, and found again: a run folder without weights, logits and images.
+"""Archives of runs that are small enough to commit: run folders without weights, logits and images.
 
-    ARCHIVE/<model>-s<seed>-<fingerprint>/   recipe, status, data, environment, metrics, scores and cost as they were,
-                                             predictions.npz with classes for logits, steps.npz thinned; in status.json
-                                             what thinned curves no longer tell: `bits` and `measured`
-    ARCHIVE/../studies/<name>/               what a study found, so that a folder "runs" has its studies beside it
+    ARCHIVE/<model>-s<seed>-<fingerprint>/   recipe, status, data, environment, metrics, scores and cost unchanged;
+                                             predictions.npz with classes instead of logits; steps.npz thinned;
+                                             status.json with `bits` and `measured`, computed from the complete files
+    ARCHIVE/../studies/<name>/               the findings of a study, next to the folder of the runs
 
-An archived run in OUT is a finished run like any other: its fingerprint is found and nothing is trained. What needs
-its weights (`convoy test`, `convoy predict`) says that they are not there.
+An archived run in OUT is reused like any finished run. Commands that need its weights (`convoy test`, `convoy predict`)
+report that they are missing.
 """
 
 from __future__ import annotations
@@ -33,89 +33,88 @@ from convoy.run_files import result_hashes
 from convoy.runs import Run, Study
 
 JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json")
-MOST_STEPS = 2000  # points of a curve; a figure is no wider
-MANTISSA_BITS = 9  # of the 23 of a float32: what a curve shows, and half the bytes
-LARGEST_ARRAYS = 300_000  # bytes of a study's file of arrays; those of a cross-validation hold logits
-LAYERS = "profile.json"  # of the networks of a study; hundreds of kilobytes, and made again in seconds
-DIGITS = 6  # of a number in metrics.jsonl
+MOST_STEPS = 2000  # points per curve, as many as a figure is wide
+MANTISSA_BITS = 9  # of a float32's 23: precise enough for a curve, and halves the bytes
+LARGEST_ARRAYS = 300_000  # bytes of a study's .npz file; larger ones, as of a cross-validation, are omitted
+LAYERS = "profile.json"  # layers of a study's networks: hundreds of kilobytes, recomputed in seconds
+DIGITS = 6  # significant digits of a number in metrics.jsonl
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/[^\s'\",;]+")
 
 
 def keep(run: Run, folder: str | Path, *, measured: Mapping[str, float] | None = None) -> Run:
-    """Writes the slim form of a finished run into `folder`, under the run's own name; what is there already stays.
+    """Archives a finished run in `folder`, under the run's name, unless it is already there.
 
-    `measured` are numbers that take each step of the training, which the slim form lacks. Absolute paths of this
-    machine become their last part, so that a command can be read and nobody's home is told. Raises
-    ValueError: a run that is not finished.
+    `measured` are numbers computed from every step, which the archive does not store. Absolute paths are cut to their
+    last part, so that no home directory is published. Raises ValueError for an unfinished run.
     """
     if not run.finished:
         raise ValueError(f"{run.path} is {run.state}: only finished runs are archived")
     target = Path(folder) / run.name
-    if not _is_kept(target, run, measured or {}):
+    if not _is_archived(target, run, measured or {}):
         _check_archive(Path(folder))
-        with _written_beside(target) as beside:
-            _write_slim(run, beside, measured or {})
+        with _atomic_folder(target) as temporary:
+            _write_archived(run, temporary, measured or {})
     return Run(target)
 
 
-def _write_slim(run: Run, target: Path, measured: Mapping[str, float]) -> None:
+def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> None:
     recipe = tomli_w.dumps(_portable(run)).encode()
     write_bytes(target / "recipe.toml", recipe)
     for name in JSON_FILES:
         if (run.path / name).is_file():
             write_bytes(target / name, _compact(_without_paths(read_json(run.file(name)))).encode())
     write_bytes(target / "metrics.jsonl", "".join(_line(epoch) for epoch in run.metrics).encode())
-    looks = {name: values for name, values in run.arrays.items() if name != "first_layer_filters"}
-    slim = {"predictions.npz": _classes(run), "steps.npz": thinned(run.steps), "arrays.npz": looks}
-    for name, arrays in slim.items():
+    probes = {name: values for name, values in run.arrays.items() if name != "first_layer_filters"}
+    files = {"predictions.npz": _classes(run), "steps.npz": thinned(run.steps), "arrays.npz": probes}
+    for name, arrays in files.items():
         if arrays:
             write_bytes(target / name, _compressed(arrays))
-    own = {"bits": bits(run), "measured": dict(run.status.get("measured", {}) if run.is_archived else measured)}
-    status = {**_without_paths(run.status), **{key: value for key, value in own.items() if value}}
+    added = {"bits": bits(run), "measured": dict(run.status.get("measured", {}) if run.is_archived else measured)}
+    status = {**_without_paths(run.status), **{key: value for key, value in added.items() if value}}
     status["files"] = result_hashes(target) | {"recipe.toml": hashlib.sha256(recipe).hexdigest()}
     write_bytes(target / "status.json", _compact(status).encode())
 
 
 def bits(run: Run) -> dict[str, str]:
-    """SHA-256 of the updates ("steps") and of what the images of each scored part were taken for, by the part's name.
+    """SHA-256 of the values of all steps ("steps") and of the predicted classes of each scored part, by its name.
 
-    Taken from the whole files; of an archived run, whose curves are thinned and rounded, what was noted then. Empty
-    where that was not done.
+    Computed from the complete files; for an archived run, whose curves are thinned and rounded, read from status.json.
+    Empty if they were not recorded.
     """
     steps = run.steps
     if "step" in steps:
         return dict(run.status.get("bits", {}))
     if not steps:
         return {}
-    known = [part for part in run.scores if f"{part}_labels" in run.predictions]
-    found = {part: _digest(dict(zip(("labels", "predicted"), run.predicted(part), strict=True))) for part in known}
-    return {"steps": _digest({name: values for name, values in steps.items() if "seconds" not in name}), **found}
+    parts = [part for part in run.scores if f"{part}_labels" in run.predictions]
+    digests = {part: _digest(dict(zip(("labels", "predicted"), run.predicted(part), strict=True))) for part in parts}
+    return {"steps": _digest({name: values for name, values in steps.items() if "seconds" not in name}), **digests}
 
 
 def keep_study(study: Study, folder: str | Path) -> None:
-    """Writes what a study found, without its report, beside the archived runs that it names."""
+    """Archives a study's tables and findings, without its report, next to its archived runs."""
     target = Path(folder).parent / "studies" / study.name
     for path in sorted(study.path.iterdir()):
         if path.name == LAYERS:
             continue
         if path.suffix in (".toml", ".json"):
-            write_bytes(target / path.name, _nameless(path.read_text(encoding="utf-8")).encode())
+            write_bytes(target / path.name, _without_folders(path.read_text(encoding="utf-8")).encode())
         elif path.suffix == ".npz" and path.stat().st_size <= LARGEST_ARRAYS:
             write_bytes(target / path.name, path.read_bytes())
 
 
 def adopt(folder: str | Path, out: str | Path) -> int:
-    """Copies the archived runs that OUT does not hold finished into OUT/runs; how many. So with their studies.
+    """Copies archived runs into OUT/runs, and their studies, unless OUT has them finished; returns the number of runs.
 
-    Raises ValueError for a folder that is not there, or holds runs with their weights.
+    Raises ValueError if the folder does not exist or its runs have weights.
     """
     if not Path(folder).is_dir():
-        raise ValueError(f"{folder}: is no folder, and an archive of runs is one")
+        raise ValueError(f"--archive {folder}: expected an existing folder")
     _check_archive(Path(folder))
     adopted = 0
     for recipe in sorted(Path(folder).glob("*/recipe.toml")):
         source, target = recipe.parent, Path(out) / "runs" / recipe.parent.name
-        if not source.name.startswith(".") and Run(source).finished:  # one that a kill left half written
+        if not source.name.startswith(".") and Run(source).finished:  # not one left by a killed process
             adopted += _adopt_run(source, target)
     for finding in sorted(Path(folder).parent.glob("studies/*/finding.json")):
         target = Path(out) / "studies" / finding.parent.name
@@ -125,7 +124,7 @@ def adopt(folder: str | Path, out: str | Path) -> int:
 
 
 def _adopt_run(source: Path, target: Path) -> bool:
-    """False where the run is there already, or is being trained at this moment."""
+    """False if the run is already finished or is being trained."""
     if not (target / "recipe.toml").is_file():
         _copy(source, target)
         return True
@@ -142,62 +141,62 @@ def _adopt_run(source: Path, target: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    with _written_beside(target) as beside:
-        shutil.copytree(source, beside, dirs_exist_ok=True)
+    with _atomic_folder(target) as temporary:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)
 
 
 @contextmanager
-def _written_beside(target: Path) -> Iterator[Path]:
-    """A folder that becomes `target` once it is whole: a kill leaves no half of a run that would be taken for one."""
+def _atomic_folder(target: Path) -> Iterator[Path]:
+    """Yields a temporary folder, renamed to `target` at the end: a killed process leaves no incomplete run there."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".beside-", dir=target.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=".temporary-", dir=target.parent))
     try:
-        yield beside
-        if target.exists():  # begun here and finished there, or kept before
+        yield temporary
+        if target.exists():  # an unfinished run, or an earlier archive of it
             shutil.rmtree(target)
-        beside.chmod(0o755)
-        beside.rename(target)
+        temporary.chmod(0o755)
+        temporary.rename(target)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_archive(folder: Path) -> None:
-    """Raises ValueError for a folder of whole runs, which an archive would cut down."""
-    whole = next(folder.glob("*/best.safetensors"), None)
-    if whole is not None:
-        raise ValueError(f"{folder}: {whole.parent.name} has its weights there; an archive is a folder of small runs")
+    """Raises ValueError for a folder of complete runs: archiving into it would delete their weights."""
+    weights = next(folder.glob("*/best.safetensors"), None)
+    if weights is not None:
+        raise ValueError(f"--archive {folder}: expected archived runs only, but {weights.parent.name} has weights")
 
 
 def thinned(steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Evenly spaced updates, MOST_STEPS at most, the first and the last among them; `step` says which they are."""
+    """At most MOST_STEPS evenly spaced steps, with the first and the last; `step` holds their indices."""
     if not steps:
         return {}
     count = len(next(iter(steps.values())))
     at = np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_STEPS)).round().astype(np.int32))
-    number = steps.get("step", np.arange(count, dtype=np.int32))
-    kept = {name: _rounded(values[at]) for name, values in steps.items() if name != "step" and len(values) == count}
-    return {**kept, "step": number[at]}
+    indices = steps.get("step", np.arange(count, dtype=np.int32))
+    curves = {name: _rounded(values[at]) for name, values in steps.items() if name != "step" and len(values) == count}
+    return {**curves, "step": indices[at]}
 
 
-def _is_kept(target: Path, source: Run, measured: Mapping[str, float]) -> bool:
-    """Whether the archive has this very run with all its scores: trained anew, or scored on the test part later, it is
-    kept anew."""
+def _is_archived(target: Path, source: Run, measured: Mapping[str, float]) -> bool:
+    """False also if the run was retrained or has new scores since it was archived."""
     if not (target / "recipe.toml").is_file() or not Run(target).finished:
         return False
-    kept = Run(target)
-    same = kept.environment.get("date") == source.environment.get("date")
-    told = kept.status.get("measured", {}).keys() >= measured.keys() and (source.is_archived or "bits" in kept.status)
-    return same and told and kept.scores.keys() >= source.scores.keys()
+    archived = Run(target)
+    same_date = archived.environment.get("date") == source.environment.get("date")
+    has_measured = archived.status.get("measured", {}).keys() >= measured.keys()
+    has_bits = source.is_archived or "bits" in archived.status
+    return same_date and has_measured and has_bits and archived.scores.keys() >= source.scores.keys()
 
 
 def _portable(run: Run) -> dict[str, Any]:
-    """The recipe with names in the place of this machine's paths; none of them is in a fingerprint."""
+    """The recipe with names instead of this machine's paths, which the fingerprint does not cover."""
     recipe: Recipe = run.recipe
     table = recipe.as_table()
     if "/" in recipe.data.name and not recipe.data.name.startswith("hf:"):
         table["data"]["name"] = run.data["name"]
     if recipe.data.split.group_by is not None:
-        table["data"]["split"]["group_by"] = _nameless(recipe.data.split.group_by)
+        table["data"]["split"]["group_by"] = _without_folders(recipe.data.split.group_by)
     if is_user_class(recipe.model.name):
         table["model"]["name"] = Path(recipe.model.name).name
     if recipe.model.init is not None:
@@ -205,8 +204,8 @@ def _portable(run: Run) -> dict[str, Any]:
     return table
 
 
-def _nameless(text: str) -> str:
-    return _ABSOLUTE_PATH.sub(lambda found: Path(found.group()).name, text)
+def _without_folders(text: str) -> str:
+    return _ABSOLUTE_PATH.sub(lambda path: Path(path.group()).name, text)
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
@@ -219,33 +218,33 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 def _without_paths(value: Any) -> Any:
     if isinstance(value, str):
-        return _nameless(value)
+        return _without_folders(value)
     if isinstance(value, dict):
         return {key: _without_paths(inner) for key, inner in value.items()}
     return [_without_paths(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _classes(run: Run) -> dict[str, np.ndarray]:
-    """Labels and predicted classes of each scored part, in the smallest type that holds them; other small arrays.
+    """Labels and predicted classes of each scored part, in the smallest integer type, and the other small arrays.
 
-    Of a run scored on the test part, or on a fold, those of the validation part are left out: what is compared image
-    by image is what was scored last.
+    The validation part is omitted if the run was also scored on a fold or the test part: only that one is compared
+    image by image.
     """
     arrays = run.predictions
-    whole = np.uint8 if len(run.data["classes"]) <= 256 else np.uint16
-    kept: dict[str, np.ndarray] = {}
+    class_type = np.uint8 if len(run.data["classes"]) <= 256 else np.uint16
+    archived: dict[str, np.ndarray] = {}
     for name, values in arrays.items():
         part, _, kind = name.rpartition("_")
         if part == "validation" and run.scores.keys() - {"validation"}:
             continue
         if kind in ("logits", "predicted"):
             predicted = run.predicted(part)[1]
-            kept[f"{part}_predicted"] = predicted.astype(whole if predicted.min() >= 0 else np.int16)
+            archived[f"{part}_predicted"] = predicted.astype(class_type if predicted.min() >= 0 else np.int16)
         elif kind == "labels":
-            kept[name] = values.astype(whole)
+            archived[name] = values.astype(class_type)
         else:  # the indices of a fold's images
-            kept[name] = values.astype(np.int32) if np.issubdtype(values.dtype, np.integer) else values
-    return kept
+            archived[name] = values.astype(np.int32) if np.issubdtype(values.dtype, np.integer) else values
+    return archived
 
 
 def _line(epoch: Mapping[str, Any]) -> str:
@@ -265,7 +264,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
 
 
 def _compressed(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """An .npz like any other, packed by LZMA, which takes a tenth less than numpy's own; np.load reads it."""
+    """An .npz file compressed by LZMA: a tenth smaller than numpy's own, and np.load can read it."""
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as file:
         for name, values in arrays.items():

@@ -1,8 +1,8 @@
-"""Weights and training state to and from raw tensors (safetensors and JSON): nothing that is read can run code.
+"""Saves and loads weights and training state as safetensors and JSON: loading never executes code.
 
-A checkpoint is a folder `checkpoints/<step>/` of `tensors.safetensors`, `state.json` and, renamed in last after the
-others reached the disk, `manifest.json` with their SHA-256. A kill or a full disk leaves a folder without a valid
-manifest, which loading passes over for the newest valid one.
+A checkpoint is a folder `checkpoints/<step>/` with `tensors.safetensors`, `state.json` and `manifest.json`, which holds
+the SHA-256 of the other two and is written last. A killed process or a full disk leaves a folder without a valid
+manifest; loading skips it and uses the newest valid checkpoint.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from safetensors.torch import save
 
 from convoy.files import write_bytes
 
-KEPT = 2  # checkpoints; the older one serves when the newest is damaged
+KEPT = 2  # checkpoints; the older one is the fallback if the newest is damaged
 TENSOR = "$tensor"
 
 
 def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
-    """A state dict as safetensors. Tied tensors are stored once and named in the file's metadata."""
+    """Saves a state dict as safetensors. Tied tensors are stored once and listed in the file's metadata."""
     write_bytes(path, _pack(weights))
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict from .safetensors, or from a .pth / .pt of tensors alone.
+    """Loads a state dict from .safetensors, or from a .pth / .pt file that holds only tensors.
 
-    Raises ValueError: missing, damaged, of another kind, or a pickle that holds more than tensors.
+    Raises ValueError for a missing or damaged file, another format, or a pickle with other objects than tensors.
     """
     if not path.is_file():
         raise ValueError(f"weights file {str(path)!r} does not exist")
@@ -44,7 +44,7 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
-            f"{path}: is damaged or holds more than tensors (code or objects), so it is not opened; save a state_dict"
+            f"{path}: expected a state_dict, but the file is damaged or holds other objects than tensors; not loaded"
         ) from None
     except Exception as error:  # zip, tar and pickle readers fail in many ways
         raise ValueError(
@@ -54,7 +54,7 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise ValueError(f"{path}: holds no state dict (names and tensors)")
+        raise ValueError(f"{path}: expected a state_dict of names and tensors")
     return {str(name): tensor for name, tensor in content.items()}
 
 
@@ -91,14 +91,14 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> None:
     manifest = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     write_bytes(target / "manifest.json", json.dumps(manifest).encode())
     _flush_folder(target)
-    whole = [path for path in _by_step(folder) if (path / "manifest.json").is_file()]
+    complete = [path for path in _by_step(folder) if (path / "manifest.json").is_file()]
     for path in _by_step(folder):
-        if path not in whole[:KEPT]:
+        if path not in complete[:KEPT]:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The state of the newest valid checkpoint, None where there is none."""
+    """The state of the newest valid checkpoint, or None."""
     candidate = _newest_valid(folder)
     if candidate is None:
         return None
@@ -107,7 +107,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 
 def saved_step(folder: Path) -> int | None:
-    """The update after which the newest valid checkpoint was saved, None where there is none."""
+    """The step after which the newest valid checkpoint was saved, or None."""
     candidate = _newest_valid(folder)
     return None if candidate is None else int(candidate.name)
 
@@ -132,7 +132,7 @@ def _is_valid(candidate: Path) -> bool:
 
 
 def _pack(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """safetensors takes neither other layouts than contiguous ones nor tensors that share memory."""
+    """safetensors accepts only contiguous tensors that do not share memory."""
     stored: dict[str, torch.Tensor] = {}
     aliases: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}
@@ -178,7 +178,7 @@ def _attach_tensors(node: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
 
 
 def _flush_folder(folder: Path) -> None:
-    """A rename is on the disk only when its folder is."""
+    """A rename is durable only after its folder is flushed."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,4 +1,4 @@
-"""Scores that follow from labels and predicted classes alone, and whether those of a run do. No torch."""
+"""Scores computed from labels and predicted classes, and their comparison with those in scores.json. No torch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NO_CLASS = -1
 
 
 def counted(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """Scores of predicted classes [N] against labels [N]; all qualities are fractions. NO_CLASS counts as wrong.
+    """Scores of predicted classes [N] against labels [N], as fractions. NO_CLASS counts as wrong.
 
-    per_class: 0 where nothing was predicted or nothing is there. mcc: Matthews correlation for many classes (Gorodkin
-    2004), 0 where it is undefined.
+    per_class: 0 for a class without predictions or images. mcc: Matthews correlation for several classes (Gorodkin
+    2004), 0 if undefined.
     """
     confusion = confusion_matrix(labels, predicted, len(classes))
     correct = int(confusion.trace())
@@ -49,19 +49,20 @@ class ScoreDifference:
     def __str__(self) -> str:
         where = f"scores.json of {self.run} and its predictions differ in {self.score} on the {self.part} part"
         if isinstance(self.counted, list):
-            return f"{where}; the predictions' is reported"
-        return f"{where}: {_number(self.stated)} stated, {_number(self.counted)} counted, which is reported"
+            return f"{where}; the value from the predictions is reported"
+        values = f"scores.json has {_number(self.stated)}, the predictions give {_number(self.counted)}"
+        return f"{where}: {values}, which is reported"
 
 
 class Recount(NamedTuple):
-    scores: dict[str, Any]  # as Run.scores, those that the predictions contradict replaced
+    scores: dict[str, Any]  # as Run.scores, but computed from the predictions where they differ
     differences: tuple[ScoreDifference, ...]  # the first of each part
 
 
 def recount(run: Run) -> Recount:
-    """A run's scores, held against its predictions.
+    """Compares a run's scores with its predictions.
 
-    Raises ValueError: a damaged file; scores.json has changed, and in nothing that follows from the predictions.
+    Raises ValueError for a damaged file, or if scores.json has changed but agrees with the predictions.
     """
     stated, arrays = run.stated_scores, run.predictions
     scores: dict[str, Any] = {part: score for part, score in stated.items() if part != "train"}
@@ -94,8 +95,8 @@ def _number(value: Any) -> str:
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts int64 [classes, classes]: rows are true, columns predicted; images without a class are left out."""
-    named = (predicted >= 0) & (predicted < classes)  # an archive holds NO_CLASS as an unsigned number
+    """Counts int64 [classes, classes]: rows are true, columns predicted; NO_CLASS predictions are omitted."""
+    named = (predicted >= 0) & (predicted < classes)  # an archive may hold NO_CLASS as an unsigned number
     labels, predicted = labels[named], predicted[named]
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 

@@ -1,4 +1,4 @@
-"""The processor: its name, and the instructions on which the speed of a training depends. Without torch."""
+"""The processor: its name, and the instruction sets that affect training speed. No torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
-FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "bf16", "asimd")  # as Linux names them; the last two are ARM's
+FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "bf16", "asimd")  # Linux names; the last two are ARM's
 FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}  # ARM's bf16 was not measured
 
 
@@ -18,13 +18,13 @@ def name() -> str:
 
 @cache
 def flags() -> tuple[str, ...]:
-    """Those of FLAGS that the processor has; empty where the system does not list them."""
+    """The FLAGS that the processor has; empty if the system does not list them."""
     listed = {flag for key in ("flags", "Features") for line in _values(key) for flag in line.split()}
     return tuple(flag for flag in FLAGS if flag in listed)
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether it multiplies bfloat16 numbers itself; others convert each of them, many times slower than float32."""
+    """Whether bfloat16 is native; other processors convert each number, many times slower than float32."""
     return not FAST_BFLOAT16.isdisjoint(flags())
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and errors in reading that name the file. Nothing here is a pickle."""
+"""Atomic file writes, and reads whose errors name the file. No pickle."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """All of it or nothing: written beside, flushed to the disk, renamed in."""
+    """Writes atomically: to a temporary file, flushed to disk, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with naming(path):
+    with errors_naming(path):
         try:
             with temporary.open("wb") as file:
                 file.write(content)
@@ -30,14 +30,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line of text to a file in an existing folder."""
-    with naming(path), path.open("a", encoding="utf-8") as file:
+    """Appends to a file in an existing folder."""
+    with errors_naming(path), path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """An OSError names the file: that of a write to a full disk names none."""
+def errors_naming(path: Path) -> Iterator[None]:
+    """Adds the file's name to an OSError, which lacks it if the disk is full."""
     try:
         yield
     except OSError as error:
@@ -55,7 +55,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_json(path: Path, *keys: str) -> dict[str, Any]:
-    """The object in a file. Raises ValueError, with the file's name, where it is none or lacks a key."""
+    """Reads a JSON object. Raises ValueError, with the file's name, if it is not an object or lacks a key."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -64,12 +64,12 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged: {error}") from None
     missing = [key for key in keys if not isinstance(value, dict) or key not in value]
     if missing or not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged: it holds no {missing[0] if missing else 'object'}")
+        raise ValueError(f"{path} is damaged: expected {missing[0] if missing else 'a JSON object'}")
     return value
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Empty where there is no such file. Raises ValueError, with the file's name, where it is damaged."""
+    """Empty if the file does not exist. Raises ValueError, with the file's name, if it is damaged."""
     if not path.is_file():
         return {}
     try:

@@ -1,7 +1,7 @@
-"""Whether a published number, which is one more run, agrees with the runs measured here.
+"""Whether a published number agrees with the measured runs.
 
-It is compared with a prediction interval. The confidence interval of the mean is narrower: it covers the mean of many
-runs, and most single runs are outside it.
+The published number is one more run, so it is compared with a prediction interval. A confidence interval is too narrow:
+it covers the mean of many runs, and most single runs are outside it.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ class Reason(StrEnum):
     NOT_MEASURED = "not measured"
     QUICK_TRY = "quick try"
     REDUCED = "fewer images or epochs than published"
-    NO_INTERVAL = "one run of a number that has no interval over images"
-    NO_SPREAD = "the runs agree exactly, and their grain is unknown"
+    NO_INTERVAL = "a single run, and the number has no interval over images"
+    NO_SPREAD = "all runs are equal, and the resolution of the number is unknown"
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """`interval` is that of one more run ("prediction") or of the difference published - measured ("newcombe").
+    """`interval` is for one more run ("prediction") or for the difference published - measured ("newcombe").
 
-    The first covers the seeds, on the same test images. The second covers the images of both runs, and no other seed.
+    The first covers variation over seeds, on the same test images. The second covers variation over images, not seeds.
     """
 
     verdict: Verdict
@@ -66,7 +66,7 @@ class Agreement:
 
     @property
     def beyond(self) -> float | None:
-        """How far the published number is outside the prediction interval, without sign; None inside or without one."""
+        """Distance of the published number from the prediction interval; None if inside or without an interval."""
         if self.interval is None or self.interval.interval != "prediction" or self.difference is None:
             return None
         assert self.interval.high is not None
@@ -77,9 +77,9 @@ class Agreement:
 def prediction_interval(runs: Estimate, *, step: float = 0.0) -> Estimate:
     """The 95 % interval for one more run: mean ± t sd sqrt(1 + 1/n), from the `t_interval` of n runs.
 
-    `step` is the grain as in `t_interval`, for an estimate that was made without it. The spread over seeds on one test
-    set contains no other images: a run that is scored on other images varies more. Raises ValueError: one run, or an
-    interval that is not Student's.
+    `step` is the resolution as in `t_interval`, for an estimate computed without it. The interval covers seeds on the
+    same test images; a run scored on other images varies more. Raises ValueError for a single run, or an interval that
+    is not Student's.
     """
     if runs.interval != "t" or runs.high is None or runs.n < 2:
         raise ValueError(
@@ -91,7 +91,7 @@ def prediction_interval(runs: Estimate, *, step: float = 0.0) -> Estimate:
 
 
 def difference_of_two_runs(runs: Estimate) -> float:
-    """How far two single runs with different seeds may be apart (95 %): t sd sqrt(2), from the `t_interval` of n runs.
+    """Largest difference (95 %) between two runs with different seeds: t sd sqrt(2), from the `t_interval` of n runs.
 
     Raises ValueError as `prediction_interval` does.
     """
@@ -103,9 +103,8 @@ def difference_of_two_runs(runs: Estimate) -> float:
 def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
     """Newcombe's hybrid score interval (1998) of a - b, shares of n_a and n_b independent images.
 
-    Statistics in Medicine 17, method 10. For two networks on the same images it is on the safe side: what is hard for
-    one is mostly hard for the other.
-    Raises ValueError where these are not shares.
+    Statistics in Medicine 17, method 10. For two networks on the same images it is conservative: images that are hard
+    for one are mostly hard for the other. Raises ValueError if these are not shares.
     """
     for share, n in ((a, n_a), (b, n_b)):
         if not (0 <= share <= 1 and n > 0):
@@ -117,9 +116,9 @@ def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
 
 
 def compare_published(published: float | None, measured: Estimate | None, withheld: Reason | None = None) -> Agreement:
-    """`withheld`: why there is no verdict, whatever the numbers are.
+    """`withheld` is a reason to give no verdict, whatever the numbers.
 
-    One measured run ("wilson") is compared as a share of the same number of images as the published one.
+    With one measured run ("wilson"), both numbers are compared as shares of the same number of images.
     """
     if published is None:
         return Agreement(Verdict.NOT_COMPARED, Reason.NOT_PUBLISHED)

@@ -1,4 +1,4 @@
-"""What this process gets from its machine: cores, threads that wait without spinning, signals that ask it to stop."""
+"""The process: available cores, OpenMP spinning, interruption by signals."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from contextlib import contextmanager
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def limit_spinning() -> None:
-    """Lets the OpenMP threads of torch give up their core soon when they wait for each other.
+    """Makes waiting OpenMP threads of torch release their core soon.
 
-    By default libgomp's threads spin for milliseconds, and next to another busy process a training with two threads
-    then waits for a thread that has no core (benchmarks/contention.py). libgomp reads the variable when it is loaded,
-    so nothing is changed where torch is loaded already or the user has chosen; other systems ignore it.
+    By default libgomp's threads spin for milliseconds. Next to another busy process, training with two threads then
+    waits for a thread that has no core (benchmarks/contention.py). libgomp reads the variable when it is loaded, so it
+    is not set if torch is already loaded or the user has set OMP_WAIT_POLICY. Other systems ignore it.
     """
     if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -28,24 +28,24 @@ def limit_spinning() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Yields a function that returns whether Ctrl-C (or a termination) was asked for.
+    """Yields a function that returns whether SIGINT (Ctrl-C) or SIGTERM was received.
 
-    Until that function is called for the first time, nothing has been trained that could be saved: a signal raises
-    KeyboardInterrupt at once, also out of a network whose `__init__` never ends. After that the first signal is only
-    noted, and a second one stops at once.
+    Until that function is first called, there is nothing to save: a signal raises KeyboardInterrupt at once, even from
+    a network whose `__init__` never returns. After that, the first signal is only recorded, and a second one stops at
+    once.
     """
-    asked, listening = threading.Event(), threading.Event()
+    received, listening = threading.Event(), threading.Event()
 
     def interrupted() -> bool:
         listening.set()
-        return asked.is_set()
+        return received.is_set()
 
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return
 
-    def note(number: int, frame: object) -> None:
-        asked.set()
+    def on_signal(number: int, frame: object) -> None:
+        received.set()
         for each, handler in before.items():
             signal.signal(each, handler)
         if not listening.is_set():
@@ -53,7 +53,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
-        signal.signal(number, note)
+        signal.signal(number, on_signal)
     try:
         yield interrupted
     finally:

@@ -1,4 +1,4 @@
-"""Runs on the console: bars where someone watches a terminal, and always the plain lines of log.txt."""
+"""Console output of runs: progress bars on a terminal, and always the plain lines of log.txt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 
 class Event(Protocol):
-    """An event of a run (training.run_one): its kind, its plain line, its numbers."""
+    """An event of a run (training.run_one): its kind, its line of text, its numbers."""
 
     @property
     def kind(self) -> str: ...
@@ -23,13 +23,13 @@ class Event(Protocol):
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Whoever read the output has gone (`| head`): the training goes on without saying so."""
+        """The reader of the output has exited (`| head`); training continues without output."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 class Display:
-    """Shows the events of one run or of several; `show` takes the run's position in `names`."""
+    """Shows the events of one or several runs; `show` takes the run's position in `names`."""
 
     def __init__(self, names: Sequence[str], *, to_stderr: bool = False) -> None:
         self._names = list(names)
@@ -38,7 +38,7 @@ class Display:
         self._tasks: dict[int, TaskID] = {}
         self._overall: TaskID | None = None
         self._evaluation: TaskID | None = None
-        self._said: set[str] = set()
+        self._printed_notes: set[str] = set()
 
     def __enter__(self) -> Display:
         if self._console.is_terminal:
@@ -61,7 +61,7 @@ class Display:
             self._bars.stop()
 
     def show_evaluation(self, done: int, images: int) -> None:
-        """A bar of its own while images are scored that take several batches; nothing where no terminal is."""
+        """A separate bar, on a terminal only, while an evaluation of several batches runs."""
         if self._bars is None or (self._evaluation is None and done >= images):
             return
         if self._evaluation is None:
@@ -72,7 +72,7 @@ class Display:
             self._evaluation = None
 
     def show(self, position: int, event: Event) -> None:
-        if event.text and self._is_news(event):
+        if event.text and self._is_new(event):
             prefix = f"{self._names[position]}: " if len(self._names) > 1 else ""
             self._console.print(prefix + event.text, markup=False)
         if self._bars is None:
@@ -88,13 +88,14 @@ class Display:
                 done = int(self._bars.tasks[0].completed)
                 self._bars.update(self._overall, numbers=f"{done}/{len(self._names)}")
 
-    def _is_news(self, event: Event) -> bool:
-        """Of several runs, what bars show already or another run has said is left out; log.txt has it."""
+    def _is_new(self, event: Event) -> bool:
+        """With several runs, omits lines that the bars show or another run has printed; log.txt has them."""
         if len(self._names) == 1 or event.kind == "end":
             return True
         if event.kind == "note":
-            said, self._said = event.text in self._said, self._said | {event.text}
-            return not said
+            is_new = event.text not in self._printed_notes
+            self._printed_notes.add(event.text)
+            return is_new
         return event.kind == "epoch" and self._bars is None
 
     def _advance(self, bars: Progress, position: int, values: dict[str, Any]) -> None:

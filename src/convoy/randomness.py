@@ -1,7 +1,7 @@
-"""Where every random draw comes from: a seed that is a function of what it is for, never hidden state.
+"""The seed of every random draw: a function of (seed, purpose, epoch, step, member), without hidden state.
 
-A draw depends on (seed, purpose, epoch, step, member) and on nothing that happened before it, so a resumed run and an
-unbroken one draw the same numbers, and so do a member in company and the same member alone.
+A resumed run therefore draws the same numbers as an uninterrupted one, and a member of a group the same as if trained
+alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Names and what they stand for: one `Registry` per kind of thing a recipe can name."""
+"""Name lookup with helpful errors: one `Registry` for each kind of thing that a recipe can name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-LISTED = 100  # names that a message may hold
+LISTED = 100  # most names in an error message
 
 
 def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> ValueError:
-    """The one form in which Convoy says that a name is not known: value, place, close matches, what is allowed."""
+    """The error for an unknown name: the name, where it was found, close matches or else the allowed names."""
     names = sorted(allowed)
     place = f" in {where}" if where else ""
     close = get_close_matches(value, names, n=3, cutoff=0.6)
@@ -25,26 +25,26 @@ def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> V
 
 
 def is_user_class(name: str) -> bool:
-    """Whether a model's name is no registered one but a class in a file, "path/to/net.py:MyNet"."""
+    """Whether a model's name refers to a class in a file, "path/to/net.py:MyNet"."""
     return ".py:" in name
 
 
 def is_external(name: str) -> bool:
-    """Whether a model's name is that of another library's network, "timm:NAME" or "torchvision:NAME"."""
+    """Whether a model's name refers to another library's network, "timm:NAME" or "torchvision:NAME"."""
     return name.startswith(("timm:", "torchvision:"))
 
 
 def labels_of(names: Sequence[str]) -> list[str]:
-    """What figures call each model or recipe: a class by its own name, a .toml file by its stem.
+    """The labels of models or recipes in figures: the class name of a class, the stem of a .toml file.
 
-    Where two files share such a name, as much of their paths precedes it as tells them apart: "first:Net" and
-    "second:Net". The same name given twice keeps one label.
+    Equal labels of different files are prefixed by as much of the paths as makes them unique: "first:Net" and
+    "second:Net". A name given twice has one label.
     """
     return [_label(name, _depth(name, names)) for name in names]
 
 
 def _depth(name: str, names: Sequence[str]) -> int:
-    """How many parts of a path a label needs so that no other name has the same one."""
+    """Number of path parts that make a name's label unique."""
     others = [other for other in names if other != name]
     most = len(Path(name).parts)
     labels = ({_label(other, depth) for other in others} for depth in range(most))
@@ -52,7 +52,7 @@ def _depth(name: str, names: Sequence[str]) -> int:
 
 
 def _label(name: str, depth: int) -> str:
-    """The label behind the last `depth` parts of the path of its file."""
+    """The label, prefixed by the last `depth` parts of its file's path."""
     if is_user_class(name):
         file, _, class_name = name.rpartition(":")
         parts = Path(file).with_suffix("").parts
@@ -63,7 +63,7 @@ def _label(name: str, depth: int) -> str:
 
 
 class Registry(Generic[T]):
-    """A mapping from name to entry that refuses to overwrite and answers a wrong name with the close ones."""
+    """A mapping from name to entry; a duplicate raises ValueError, an unknown name lists close matches."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -9,46 +9,44 @@ from typing import Any
 
 from convoy.files import read_json
 
-RESULTS = ("*.json", "*.jsonl", "*.npz", "*.safetensors", "weights/*.safetensors")  # all but status.json
-_WAY_OUT = "delete the folder, or give the run's command with --fresh, to train it again"
+RESULTS = ("*.json", "*.jsonl", "*.npz", "*.safetensors", "weights/*.safetensors")  # except status.json
+_ADVICE = "delete the folder, or run its command with --fresh, to train it again"
 
 
 def sha256_of(path: Path) -> str:
-    """In hex, of a file's content."""
+    """SHA-256 (hex) of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def result_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 (hex) of the result files in a run folder, by their path in it."""
-    found = [path for pattern in RESULTS for path in folder.glob(pattern) if path.name != "status.json"]
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(found)}
+    """SHA-256 (hex) of the result files in a run folder, by relative path."""
+    paths = [path for pattern in RESULTS for path in folder.glob(pattern) if path.name != "status.json"]
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths)}
 
 
 def recorded(folder: Path) -> dict[str, str]:
-    """SHA-256 (hex) by file: of recipe.toml since the run was opened, of all result files since it finished.
+    """SHA-256 (hex) by file, from status.json: of recipe.toml, and of the result files of a finished run.
 
-    Without the latter in a run that is not finished; without both in one of an older version.
+    Empty for a run of an older version.
     """
     path = folder / "status.json"
     files: Any = read_json(path).get("files", {}) if path.is_file() else {}
     if not isinstance(files, dict):
-        raise ValueError(f"{path} is damaged: expected a table of files, got {files!r}; {_WAY_OUT}")
+        raise ValueError(f"{path} is damaged: expected a table of files, got {files!r}; {_ADVICE}")
     return files
 
 
 def checked(folder: Path, name: str) -> Path:
-    """The path of a file in it. Raises ValueError where the file is not the one that the run wrote."""
+    """The path of a file in the run folder. Raises ValueError if the file has changed since the run wrote it."""
     path, digest = folder / name, recorded(folder).get(name)
     if digest is not None and path.is_file() and sha256_of(path) != digest:
-        raise ValueError(
-            f"{path} has changed since the run wrote it (its SHA-256 is not that in status.json); {_WAY_OUT}"
-        )
+        raise ValueError(f"{path} has changed since the run wrote it (its SHA-256 differs from status.json); {_ADVICE}")
     return path
 
 
 def check_all(folder: Path, files: Mapping[str, str]) -> None:
-    """Raises ValueError for a file that has changed; the weights of single epochs are checked when they are read."""
+    """Raises ValueError for a changed file. The weights of single epochs are checked only when read."""
     for name in files:
         if not name.startswith("weights/"):
             checked(folder, name)

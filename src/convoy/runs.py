@@ -1,10 +1,8 @@
-"""The run folder and its neighbours: create, append, read, list, lock, find by fingerprint. No torch.
+"""Run folders, study folders and the workspace that holds them: create, append, read, list, lock. No torch.
 
-    OUT/runs/<model>-s<seed>-<fingerprint>/    one run, each file named in docs/architecture.md
-    OUT/studies/<name>/                        study.toml, finding.json, report.html, report.md, figures/
-    OUT/test_openings.json                     how often each data set's test part was opened
-
-Everything that anyone looks at is read from here. Nothing here is a pickle.
+OUT/runs/<model>-s<seed>-<fingerprint>/    one run, each file named in docs/architecture.md
+OUT/studies/<name>/                        study.toml, finding.json, report.html, report.md, figures/
+OUT/test_openings.json                     how often each data set's test part was opened
 """
 
 from __future__ import annotations
@@ -36,36 +34,15 @@ from convoy.registry import is_user_class
 DEFAULT_OUT = Path("convoy-runs")
 
 
-def fingerprint(
-    recipe: Recipe,
-    *,
-    options: Mapping[str, Any],
-    hashes: Mapping[str, str],
-    training_revision: int,
-    revisions: Mapping[str, int] | None = None,
-) -> str:
-    """SHA-256 (hex) of all that decides a run's result: the same fingerprint finds its finished run and does not train.
-
-    `options` are the model's that differ from its defaults; `hashes` those of the data, the split and a user's code;
-    `revisions` those above 1 of the model and of the rules that decide something in this run.
-    """
-    table = recipe.canonical()
-    table["model"]["options"] = dict(options)
-    covered = {"recipe": table, "hashes": dict(hashes), "training_revision": training_revision}
-    if revisions:
-        covered["revisions"] = dict(revisions)
-    return hashlib.sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
 @dataclass(frozen=True)
 class Run:
-    """One trained recipe, read from its folder. Scores are fractions; costs carry their unit in the name."""
+    """One trained recipe, read from its folder. Scores are fractions; names of costs include the unit."""
 
     path: Path
 
     def __post_init__(self) -> None:
         if not (self.path / "recipe.toml").is_file():
-            raise ValueError(f"{str(self.path)!r} is not a run folder: it holds no recipe.toml")
+            raise ValueError(f"{str(self.path)!r} is not a run folder: it has no recipe.toml")
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -93,14 +70,14 @@ class Run:
             raise ValueError(f"{error}; delete the folder to train it again") from None
 
     def file(self, name: str) -> Path:
-        """The path of one of its files. Raises ValueError where that is not the file that the run wrote."""
+        """The path of one of its files. Raises ValueError if the file has changed since the run wrote it."""
         return run_files.checked(self.path, name)
 
     def check_files(self) -> None:
         run_files.check_all(self.path, run_files.recorded(self.path))
 
     def finish(self, **values: object) -> None:
-        """Marks it finished and records the SHA-256 of its files."""
+        """Marks the run as finished and records the SHA-256 of its files."""
         self.write_status(state="finished", **values, files=self._hashes())
 
     def _hashes(self) -> dict[str, str]:
@@ -108,7 +85,7 @@ class Run:
 
     @contextmanager
     def updating(self) -> Iterator[None]:
-        """For writing into a finished run: its files are checked before, and recorded again after."""
+        """For writing into a finished run: checks its files before, and records their SHA-256 after."""
         self.check_files()
         self._forget_results()
         try:
@@ -122,7 +99,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """running, interrupted, pruned or finished; a run that was killed is interrupted, whatever its file says."""
+        """running, interrupted, pruned or finished. A killed run is interrupted, although status.json says running."""
         state = self.status["state"]
         return "interrupted" if state == "running" and not self._is_locked() else state
 
@@ -141,17 +118,17 @@ class Run:
 
     @property
     def is_archived(self) -> bool:
-        """Whether only its small files were kept (convoy.archive): neither weights nor logits nor images."""
+        """Whether the folder is an archived run, without weights, logits and images (convoy.archive)."""
         return self.finished and not (self.path / "best.safetensors").is_file()
 
     @property
     def scores(self) -> dict[str, Any]:
-        """Of each part that was held out from the training: validation, fold, test."""
+        """The scores of each part held out from training: validation, fold, test."""
         return {part: score for part, score in self._scores().items() if part != "train"}
 
     @property
     def train_score(self) -> dict[str, Any] | None:
-        """Of a sample of the training images, by the weights that were kept; None in a run of an older version."""
+        """The score of the kept weights on a sample of the training images; None for runs of older versions."""
         return self._scores().get("train")
 
     def write_score(self, part: str, score: Mapping[str, Any]) -> None:
@@ -163,7 +140,7 @@ class Run:
 
     @property
     def stated_scores(self) -> dict[str, Any]:
-        """Those of all parts, whether or not scores.json has changed; see convoy.counts."""
+        """The scores of all parts, even if scores.json has changed; see convoy.counts."""
         path = self.path / "scores.json"
         scores = self._read("scores.json") if path.is_file() else {}
         if not all(isinstance(part, dict) and "accuracy" in part for part in scores.values()):
@@ -185,7 +162,7 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """A dictionary per finished epoch."""
+        """One dictionary per finished epoch."""
         path = self.file("metrics.jsonl")
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
         try:
@@ -203,9 +180,9 @@ class Run:
         return read_arrays(self.file("predictions.npz"))
 
     def predicted(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and predicted classes of a part ("test", "validation"), int64 [N] each, in the images' order.
+        """Labels and predicted classes of a part ("test", "validation"), int64 [N] each, in image order.
 
-        An archived run holds the classes and no logits. Raises ValueError where the run was not scored on that part.
+        Raises ValueError if the run was not scored on that part.
         """
         arrays = self.predictions
         if f"{part}_predicted" in arrays:
@@ -213,7 +190,7 @@ class Run:
         elif f"{part}_logits" in arrays:
             predicted = arrays[f"{part}_logits"].argmax(1)
         else:
-            raise ValueError(f"{self.path} holds no predictions of the {part} part")
+            raise ValueError(f"{self.path} has no predictions of the {part} part")
         return arrays[f"{part}_labels"].astype(np.int64), predicted.astype(np.int64)
 
     @property
@@ -225,14 +202,14 @@ class Run:
         return read_arrays(self.file("arrays.npz"))
 
     def lock(self) -> filelock.BaseFileLock | None:
-        """Held while training. None where another process trains this run."""
+        """A lock to hold while training; None if another process trains this run."""
         try:
             return filelock.FileLock(self.path / ".lock", timeout=0).acquire().lock
         except filelock.Timeout:
             return None
 
     def clear(self) -> None:
-        """Back to an empty run of the same recipe, to train anew."""
+        """Deletes all results, to train the same recipe from scratch."""
         self._forget_results(state="running", reason="")
         for name in ("scores.json", "cost.json", "metrics.jsonl", "log.txt", "environment.json"):
             (self.path / name).unlink(missing_ok=True)
@@ -248,7 +225,7 @@ class Run:
         append_line(self.path / "metrics.jsonl", json.dumps(line, allow_nan=False))
 
     def cut_metrics(self, epochs: int) -> None:
-        """Keeps the lines of the first `epochs` epochs: what a checkpoint knows of, when a run resumes from it."""
+        """Keeps the first `epochs` epochs: those that the checkpoint covers from which a run resumes."""
         path = self.path / "metrics.jsonl"
         kept = path.read_bytes().splitlines(keepends=True)[:epochs] if path.is_file() else []
         write_bytes(path, b"".join(kept))
@@ -261,7 +238,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Member:
-    """A run's place in a study: what it is called there, and its seed."""
+    """A run in a study, with its label there and its seed."""
 
     label: str
     seed: int
@@ -270,13 +247,13 @@ class Member:
 
 @dataclass(frozen=True)
 class Study:
-    """Many runs with one question, read from its folder."""
+    """Several runs with one question, read from its folder."""
 
     path: Path
 
     def __post_init__(self) -> None:
         if not (self.path / "study.toml").is_file():
-            raise ValueError(f"{str(self.path)!r} is not a study folder: it holds no study.toml")
+            raise ValueError(f"{str(self.path)!r} is not a study folder: it has no study.toml")
 
     @property
     def name(self) -> str:
@@ -292,7 +269,7 @@ class Study:
 
     @property
     def has_found(self) -> bool:
-        """False where it was stopped before its first finding."""
+        """False if it was stopped before its first finding."""
         return (self.path / "finding.json").is_file()
 
     @property
@@ -301,10 +278,10 @@ class Study:
 
     @property
     def members(self) -> list[Member]:
-        """Raises ValueError for a run that is gone."""
+        """Raises ValueError if a run is missing."""
         entries = self.table.get("runs", [])
-        if gone := [entry["run"] for entry in entries if not (self.path / entry["run"]).is_dir()]:
-            raise ValueError(f"run {Path(gone[0]).name} of {self.path} is gone: give the study's command again")
+        if missing := [entry["run"] for entry in entries if not (self.path / entry["run"]).is_dir()]:
+            raise ValueError(f"run {Path(missing[0]).name} of {self.path} is missing: run the study's command again")
         return [Member(entry["label"], entry["seed"], Run(self.path / entry["run"])) for entry in entries]
 
 
@@ -314,14 +291,14 @@ class Workspace:
     def __init__(self, out: str | Path = DEFAULT_OUT) -> None:
         self.path = Path(out)
         if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"{out}: is a file, and runs and studies need a folder")
+            raise ValueError(f"--out {out}: expected a folder for runs and studies, got a file")
 
     def folder(self, *parts: str) -> Path:
-        """A folder in it, made where it is not there. Raises ValueError where it cannot be."""
+        """A folder in the workspace, created if necessary. Raises ValueError if it cannot be created."""
         try:
             (path := self.path.joinpath(*parts)).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"--out {self.path}: no folder can be made there: {error.strerror}") from None
+            raise ValueError(f"--out {self.path}: cannot create a folder there: {error.strerror}") from None
         return path
 
     def runs(self) -> Iterator[Run]:
@@ -342,12 +319,12 @@ class Workspace:
         return None
 
     def open_run(self, recipe: Recipe, digest: str) -> Run:
-        """The run folder of this fingerprint, made where it is not there yet."""
-        found = self.find(digest)
-        if found is not None:
-            _restore_recipe(found, recipe)
-            return found
-        # A run that starts from another, and a range test, are not found by the plain run's name, "lenet-s42".
+        """The run folder of this fingerprint, created if necessary."""
+        existing = self.find(digest)
+        if existing is not None:
+            _restore_recipe(existing, recipe)
+            return existing
+        # A fine-tuned run and a range test get another name, so that "lenet-s42" refers to the ordinary run only.
         kinds = ["tuned"] * (recipe.model.init is not None) + ["range"] * (recipe.schedule.name == "range")
         if (split := recipe.data.split).folds:
             kinds += [f"f{split.fold + 1}of{split.folds}" + (f"r{split.repeat + 1}" if split.repeat else "")]
@@ -366,7 +343,7 @@ class Workspace:
         return Study(path)
 
     def record_opening(self, data_hash: str, run: str) -> int:
-        """Counts an opening of the test part of these data by this run; the count so far, this one included."""
+        """Counts this run's opening of the data's test part; returns the number of openings so far."""
         self.path.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self.path / ".test_openings.lock", timeout=30):
             path = self.path / "test_openings.json"
@@ -376,14 +353,14 @@ class Workspace:
             return len(ledger[data_hash])
 
     def openings_by(self, runs: Collection[str]) -> int:
-        """How often runs of these names opened a test part."""
+        """How often the named runs opened a test part."""
         path = self.path / "test_openings.json"
         ledger = read_json(path) if path.is_file() else {}
         return sum(run in runs for opened_by in ledger.values() for run in opened_by)
 
 
 def _restore_recipe(run: Run, recipe: Recipe) -> None:
-    """The recipe of a run that is about to be trained, where its own file has changed."""
+    """Rewrites recipe.toml if it has changed, before the run is trained."""
     try:
         run.file("recipe.toml")
     except ValueError:
@@ -397,42 +374,14 @@ def _recipe_hash(content: bytes) -> dict[str, str]:
 
 
 def command_line() -> str:
-    """The command as it would be typed again; worker processes are told their parent's."""
+    """The command line to repeat this command; a worker process reports that of its parent."""
     return os.environ.get("CONVOY_COMMAND") or " ".join([Path(sys.argv[0] or "python").name, *sys.argv[1:]])
 
 
 def model_label(recipe: Recipe) -> str:
-    """The model's name as figures and folders show it; a user's class by its own name."""
+    """The model's name in figures and folders; for a user's class, the class name."""
     name = recipe.model.name
     return name.rpartition(":")[2] if is_user_class(name) else name
-
-
-def locate(argument: str | Path, out: str | Path = DEFAULT_OUT) -> Run | Study:
-    """The run or study that a path or a name in OUT means; part of a name will do where only one fits.
-
-    A part is one or more of the words between hyphens; of a run's last word, its fingerprint, the beginning is enough.
-    Raises ValueError: nothing fits, or several do.
-    """
-    path = Path(argument)
-    for kind in (Run, Study):
-        marker = "recipe.toml" if kind is Run else "study.toml"
-        if (path / marker).is_file():
-            return kind(path)
-    workspace = Workspace(out)
-    candidates: list[Run | Study] = [*workspace.runs(), *workspace.studies()]
-    exact = [candidate for candidate in candidates if candidate.name == str(argument)]
-    fitting = exact or [candidate for candidate in candidates if _is_part(str(argument), candidate)]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not fitting:
-        raise ValueError(f"no run or study {str(argument)!r}, neither as a path nor in {workspace.path}")
-    names = ", ".join(candidate.name for candidate in fitting[:6])
-    raise ValueError(f"{str(argument)!r} fits {len(fitting)} runs and studies in {workspace.path}: {names}")
-
-
-def _is_part(text: str, candidate: Run | Study) -> bool:
-    end = "-|[0-9a-f]*$" if isinstance(candidate, Run) else "-|$"
-    return re.search(f"(^|-){re.escape(text)}({end})", candidate.name) is not None
 
 
 def file_name(text: str) -> str:

@@ -53,16 +53,16 @@ def test_channels_last_keep_their_pixels() -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        (np.zeros((5, 784)), "5 x 784 is not"),
-        (np.zeros((5, 4, 9, 9)), "neither 1 nor 3 channels"),
+        (np.zeros((5, 784)), "got 5 x 784"),
+        (np.zeros((5, 4, 9, 9)), "1 or 3 channels"),
         (np.zeros((0, 9, 9)), "no images"),
-        (np.full((5, 9, 9), -0.42), "run from -0.42 to -0.42"),
+        (np.full((5, 9, 9), -0.42), "from -0.42 to -0.42"),
         (np.full((5, 9, 9), 256.0), "not normalised"),
         (np.full((5, 9, 9), 300), "not normalised"),
-        (np.full((5, 9, 9), np.nan), "run from nan"),
+        (np.full((5, 9, 9), np.nan), "from nan"),
         (np.full((5, 9, 9), np.inf), "to inf"),
-        (np.full((5, 9, 9), 1j), "must be numbers"),
-        (np.full((5, 9, 9), "a"), "must be numbers"),
+        (np.full((5, 9, 9), 1j), "expected numbers"),
+        (np.full((5, 9, 9), "a"), "expected numbers"),
     ],
 )
 def test_images_that_are_none_are_refused_with_their_place(values: np.ndarray, says: str) -> None:
@@ -76,7 +76,7 @@ def test_a_value_out_of_range_by_less_than_half_a_level_is_rounded() -> None:
 
 @pytest.mark.parametrize("values", [np.zeros(5), np.zeros((5, 10), np.int64), np.array(["cat"])])
 def test_labels_that_are_not_one_integer_an_image_are_refused(values: np.ndarray) -> None:
-    with pytest.raises(DataError, match="^here: labels must be one integer"):
+    with pytest.raises(DataError, match="^here: .*integer"):
         as_labels(values, "here")
 
 
@@ -104,30 +104,30 @@ def test_labels_from_1_keep_their_numbers_as_class_names() -> None:
 @pytest.mark.parametrize(
     ("train", "test", "classes", "says"),
     [
-        ([0, 1, 3], [0], None, "label 3 is out of range; they must run from 0 without a gap"),
+        ([0, 1, 3], [0], None, "label 3 is out of range"),
         ([0, -1, 1], [0], None, "label -1 is out of range"),
-        ([0, 1, 1], [2], None, "label 2 is out of range; the classes are 0 to 1"),
-        ([0, 1, 2], [0], ("a", "b"), "label 2 is out of range; there are 2 classes from 0"),
-        ([0, 0, 0], [0], None, "all images are of one class"),
+        ([0, 1, 1], [2], None, "label 2 is out of range, expected 0 to 1"),
+        ([0, 1, 2], [0], ("a", "b"), "label 2 is out of range, expected 0 to 1"),
+        ([0, 0, 0], [0], None, "at least two classes"),
     ],
 )
 def test_a_label_out_of_range_is_named(
     train: list[int], test: list[int], classes: tuple[str] | None, says: str
 ) -> None:
-    with pytest.raises(DataError, match=f"^labels.npy: {says}"):
+    with pytest.raises(DataError, match=f"^labels.npy: .*{says}"):
         from_arrays("d", {"train": part(train), "test": part(test)}, size=None, classes=classes)
 
 
 def test_counts_that_differ_are_named() -> None:
     images, labels, *places = part([0, 1, 0])
-    with pytest.raises(DataError, match=r"^labels.npy: the counts differ: 2 labels for 3 images"):
+    with pytest.raises(DataError, match=r"^labels.npy: 2 labels for 3 images"):
         from_arrays("d", {"train": (images, labels[:2], *places)}, size=None)
 
 
 def test_parts_of_different_size_need_a_size() -> None:
     parts = {"train": part([0, 1], side=8), "test": part([0, 1], side=10)}
 
-    with pytest.raises(DataError, match=r"1 x 8 x 8 and 1 x 10 x 10; data.size"):
+    with pytest.raises(DataError, match=r"1 x 8 x 8 and 1 x 10 x 10; .*data.size"):
         from_arrays("d", parts, size=None)
     assert from_arrays("d", parts, size=9).train.images.shape == (2, 1, 9, 9)
 

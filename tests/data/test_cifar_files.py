@@ -107,19 +107,19 @@ def test_an_altered_batch_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_batch_is_named(tmp_path: Path) -> None:
     archive(tmp_path, {name: content for name, content in BATCHES.items() if name != "data_batch_4"})
-    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz: lacks data_batch_4"):
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz: data_batch_4 is missing"):
         load(f"cifar10={tmp_path}")
 
 
 @pytest.mark.parametrize(
     ("batch", "fault"),
     [
-        (python2_batch(IMAGES[:9], LABELS[:9]), "holds 49 images; the train part of cifar10 has 50"),
-        (python2_batch(IMAGES[:10], LABELS[:9]), "data_batch_2: holds 9 labels for 10 images"),
-        (python2_batch(IMAGES[:10], LABELS[:10], "fine_labels"), "data_batch_2: 'labels' must be a list of integers"),
-        (python2_batch(IMAGES[:10], LABELS[:10] + 90), "label 99 is out of range; there are 10 classes"),
-        (b"\x80\x02}U\x04dataNs.", "data_batch_2: 'data' must be uint8 of shape (N, 3072), not NoneType"),
-        (b"\x80\x02cos\nsystem\nU\x04lsof\x85R.", "data_batch_2: asks for os.system;"),
+        (python2_batch(IMAGES[:9], LABELS[:9]), "the 50 train images of cifar10, got 49"),
+        (python2_batch(IMAGES[:10], LABELS[:9]), "data_batch_2: 9 labels for 10 images"),
+        (python2_batch(IMAGES[:10], LABELS[:10], "fine_labels"), "data_batch_2: expected 'labels' to be a list"),
+        (python2_batch(IMAGES[:10], LABELS[:10] + 90), "label 99 is out of range, expected 0 to 9"),
+        (b"\x80\x02}U\x04dataNs.", "data_batch_2: expected 'data' to be uint8 of shape (N, 3072), got NoneType"),
+        (b"\x80\x02cos\nsystem\nU\x04lsof\x85R.", "asks for os.system;"),
     ],
     ids=["too few", "counts differ", "other key", "label", "no array", "hostile"],
 )
@@ -137,5 +137,5 @@ def test_a_truncated_binary_file_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     expect(monkeypatch, "cifar10", (1, 1), form)
     (tmp_path / "a.bin").write_bytes(bytes(3073))
     (tmp_path / "b.bin").write_bytes(bytes(3072))
-    with pytest.raises(DataError, match=r"b\.bin: is truncated: 3,072 bytes are no multiple of 3,073"):
+    with pytest.raises(DataError, match=r"b\.bin: truncated: 3,072 bytes, .* 3,073"):
         load(f"cifar10={tmp_path}")

@@ -239,10 +239,10 @@ def test_a_length_that_promises_too_much_does_not_spoil_the_file(server: Server,
         (says(503), "HTTP 503 Service Unavailable"),
         (sends(PAGE), "answered with an HTML page instead of the file"),
         (sends(CONTENT + b"x"), "sent more than the 512,000 bytes of the file"),
-        (sends(CONTENT[:-1] + b"x"), r"sent another file of 512,000 bytes \(its SHA-256 is not [0-9a-f]{12}\.\.\.\)"),
+        (sends(CONTENT[:-1] + b"x"), r"sent another file of 512,000 bytes \(expected SHA-256 [0-9a-f]{12}\.\.\.\)"),
         (sends(b"short"), "ended after 5 of 512,000 bytes"),
         (is_silent, r"no answer in 0\.3 s"),
-        (drips, r"is too slow: \d+ bytes in 0 s"),
+        (drips, r"too slow: \d+ bytes in 0 s"),
         (cuts(1, times=99), "ended after 3 of 512,000 bytes"),
     ],
     ids=["404", "503", "HTML", "too long", "other", "short", "silent", "slow", "cuts for ever"],
@@ -254,7 +254,7 @@ def test_the_next_mirror_is_asked_and_the_reason_is_told_where_there_is_none(
 
     with pytest.raises(
         DataError,
-        match=f"^some: some.bin could not be fetched: {bad}: {reason}; fetched by hand, `convoy data add some",
+        match=f"^some: cannot download some.bin: {bad}: {reason}; .*`convoy data add some",
     ):
         fetched(one_file(bad))
 
@@ -264,7 +264,7 @@ def test_the_next_mirror_is_asked_and_the_reason_is_told_where_there_is_none(
 def test_a_server_that_sends_another_range_is_left(server: Server) -> None:
     bad = server.url("/bad", sends_another_range)
     leave_partial(one_file(bad), CONTENT[:1000])
-    with pytest.raises(DataError, match="was asked for bytes 1,000 onwards and sent others"):
+    with pytest.raises(DataError, match="was asked for bytes from 1,000 on"):
         fetched(one_file(bad))
 
 
@@ -281,7 +281,7 @@ def test_every_mirror_and_its_answer_is_named(server: Server) -> None:
     with pytest.raises(DataError) as error:
         fetched(one_file(*urls))
     assert re.search(
-        rf"{urls[0]}: HTTP 404 Not Found; {urls[1]}: Connection refused; {urls[2]}: \S.*; fetched by hand",
+        rf"{urls[0]}: HTTP 404 Not Found; {urls[1]}: Connection refused; {urls[2]}: \S.*; .*convoy data add some",
         str(error.value),
     )
     assert "\n" not in str(error.value)
@@ -327,15 +327,13 @@ def test_a_file_fetched_by_hand_is_known_by_its_hash(server: Server, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("content", "kind"), [(PAGE, "it is an HTML page"), (CONTENT[:-1], "its SHA-256 is [0-9a-f]{64}")]
+    ("content", "kind"), [(PAGE, "an HTML page"), (CONTENT[:-1], "a file with SHA-256 [0-9a-f]{64}")]
 )
 def test_another_file_is_not_added(server: Server, tmp_path: Path, content: bytes, kind: str) -> None:
     (tmp_path / "some.bin").write_bytes(content)
     download = one_file("http://127.0.0.1:1/f")
 
-    with pytest.raises(
-        DataError, match=rf"some\.bin: is not a file of some: {kind}; the published ones are some\.bin \("
-    ):
+    with pytest.raises(DataError, match=rf"some\.bin: .*some\.bin \(.*; got {kind}"):
         fetch.add("some", download, [tmp_path / "some.bin"])
 
     assert {path.name for path in fetch.folder_of(download).iterdir()} <= {".lock"}

@@ -213,7 +213,7 @@ def test_without_folds_there_is_none_to_score_and_the_hash_is_what_it_was() -> N
     [
         ({"folds": 60}, "data.split.folds = 60 and 50 images: more folds than images"),
         ({"folds": 4, "groups": 3}, "4 and 3 groups by 'who.csv': more folds than groups"),
-        ({"folds": 3, "groups": 3, "validation": 0.1}, "2 groups by 'who.csv' are too few or too large to cut"),
+        ({"folds": 3, "groups": 3, "validation": 0.1}, "2 groups by 'who.csv' are too few or too large"),
     ],
 )
 def test_what_cannot_be_dealt_is_said(keys: dict[str, object], message: str) -> None:
@@ -226,10 +226,10 @@ def test_what_cannot_be_dealt_is_said(keys: dict[str, object], message: str) -> 
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"folds": 1}, "folds = 1: it takes 2 folds or more"),
-        ({"folds": 5, "fold": 5}, "fold = 5: they count from 0, and the last of 5 is 4"),
-        ({"fold": 1}, "folds = 0"),
-        ({"repeat": 1}, "folds = 0"),
+        ({"folds": 1}, "data.split.folds = 1: "),
+        ({"folds": 5, "fold": 5}, "data.split.fold = 5: expected 0 to 4"),
+        ({"fold": 1}, "data.split.folds"),
+        ({"repeat": 1}, "data.split.folds"),
     ],
 )
 def test_a_fold_that_is_none_is_refused(keys: dict[str, int], message: str) -> None:

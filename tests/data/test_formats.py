@@ -85,20 +85,20 @@ def test_two_idx_files_for_one_role_are_refused(tmp_path: Path) -> None:
 def test_labels_under_the_name_of_images_are_refused(tmp_path: Path) -> None:
     images, labels = some(12)
     write_idx(tmp_path, labels, images)
-    with pytest.raises(DataError, match="train-images-idx3-ubyte: the shape 12 is not"):
+    with pytest.raises(DataError, match="train-images-idx3-ubyte: .*shape .*, got 12"):
         read_idx_folder(tmp_path, "d", size=None, classes=None)
 
 
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda raw: b"", "is not an IDX file of bytes .it begins with nothing"),
-        (lambda raw: b"\x89PNG" + raw[4:], "is not an IDX file of bytes .it begins with 89 50 4e 47"),
-        (lambda raw: raw[:2] + b"\x0d" + raw[3:], "is not an IDX file of bytes"),
-        (lambda raw: raw[:10], "is truncated"),
-        (lambda raw: raw[:-1], "is truncated"),
-        (lambda raw: raw + b"\0", "holds more bytes"),
-        (lambda raw: raw[:4] + b"\xff" * 12 + raw[16:], "promises more than the file can hold"),
+        (lambda raw: b"", "IDX file of bytes, .*begins with nothing"),
+        (lambda raw: b"\x89PNG" + raw[4:], "IDX file of bytes, .*begins with 89 50 4e 47"),
+        (lambda raw: raw[:2] + b"\x0d" + raw[3:], "IDX file of bytes"),
+        (lambda raw: raw[:10], "truncated"),
+        (lambda raw: raw[:-1], "truncated"),
+        (lambda raw: raw + b"\0", "damaged: more"),
+        (lambda raw: raw[:4] + b"\xff" * 12 + raw[16:], "too short for the shape"),
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -166,7 +166,7 @@ def test_npz_with_a_pickle_in_it_is_refused(tmp_path: Path) -> None:
 
 def test_npz_with_other_keys_says_which_it_needs(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=some(3)[0])
-    with pytest.raises(DataError, match="needs x_train and y_train, or train_images and train_labels; it holds x"):
+    with pytest.raises(DataError, match="x_train and y_train, or train_images and train_labels, got x"):
         read_npz(tmp_path / "a.npz", "a", size=None, classes=None)
 
 
@@ -202,12 +202,12 @@ def test_tensor_files_hold_float_images_and_integer_labels(tmp_path: Path, datas
 
 def test_packing_keeps_no_validation_part_apart_and_says_so(tmp_path: Path) -> None:
     parts = {part: (*some(12), "i", "l") for part in ("train", "validation", "test")}
-    with pytest.raises(DataError, match="has a validation part, for which there is no tensor file"):
+    with pytest.raises(DataError, match="validation part"):
         write_tensors(from_arrays("d", parts, size=None), tmp_path)
 
 
 def test_packing_needs_a_test_part(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no test part"):
+    with pytest.raises(DataError, match="test part"):
         write_tensors(from_arrays("d", {"train": (*some(12), "i", "l")}, size=None), tmp_path)
 
 
@@ -222,7 +222,7 @@ def test_a_pth_that_holds_code_is_refused_and_not_run(tmp_path: Path, monkeypatc
     Path("old.pth").write_bytes(pickle.dumps(Bomb()))
 
     for name in ("new.pth", "old.pth"):
-        with pytest.raises(DataError, match=rf"{name}: is damaged or holds more than tensors \(code is not run\)"):
+        with pytest.raises(DataError, match=rf"{name}: .*damaged"):
             read_tensor(Path(name))
     assert not Path("exploded").exists()
 
@@ -230,10 +230,10 @@ def test_a_pth_that_holds_code_is_refused_and_not_run(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ({"weight": torch.zeros(3)}, "holds a dict, not a tensor"),
-        (torch.zeros(3).to_sparse(), "not plain numbers"),
-        (torch.zeros(3, dtype=torch.complex64), "not plain numbers"),
-        (torch.zeros(1).expand(10**9, 1, 28, 28), "is smaller than the tensor"),
+        ({"weight": torch.zeros(3)}, "expected a tensor, got dict"),
+        (torch.zeros(3).to_sparse(), "dense tensor"),
+        (torch.zeros(3, dtype=torch.complex64), "dense tensor"),
+        (torch.zeros(1).expand(10**9, 1, 28, 28), "too short for a tensor"),
     ],
 )
 def test_a_pth_that_holds_no_plain_tensor_is_refused(tmp_path: Path, content: object, says: str) -> None:

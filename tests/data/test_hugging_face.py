@@ -171,9 +171,9 @@ def test_what_is_left_out_is_noted(install: Install) -> None:
 
     assert pets.test is None
     assert pets.notes == (
-        "labels are those of label, not of coarse",
-        "left out: the split extra",
-        "left out: the split test, which has images without labels",
+        "labels are from label, not from coarse",
+        "ignored: the split extra",
+        "ignored: the split test, which has images without labels",
     )
 
 
@@ -181,15 +181,15 @@ def test_what_is_left_out_is_noted(install: Install) -> None:
     ("answer", "fault"),
     [
         (RuntimeError("Couldn't reach 'owner/pets' on the Hub\nmore"), "cannot be loaded by datasets: Couldn't reach"),
-        ({"all": split(images(4, 8, 8))}, "has no split 'train'; it has all"),
-        ({"train": Split({"label": [0]}, {"label": ClassLabel(["a"])})}, "needs one Image column and a ClassLabel"),
+        ({"all": split(images(4, 8, 8))}, "split 'train', got all"),
+        ({"train": Split({"label": [0]}, {"label": ClassLabel(["a"])})}, "expected one Image column and a ClassLabel"),
         (
             {"train": Split({"img": []}, {"img": ImageFeature(), "text": Value()})},
-            r"columns are img \(ImageFeature\), te",
+            r"got img \(ImageFeature\), te",
         ),
         ({"train": split(images(4, 8, 8), label=[0, 1, -1, 0])}, "the split 'train' has images without labels"),
         ({"train": split(images(4, 8, 8), label=[0, 1, None, 0])}, "the split 'train' has images without labels"),
-        ({"train": split(images(4, 8, 8), FEATURES | {"label": ClassLabel(["a"])})}, "all images are of one class"),
+        ({"train": split(images(4, 8, 8), FEATURES | {"label": ClassLabel(["a"])})}, "at least two classes"),
         (
             {"train": split(images(4, 8, 8), img=[{"bytes": b"?", "path": None}] * 4)},
             "train, image 0: cannot be read as",
@@ -215,5 +215,5 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 
 def test_a_set_of_the_hub_needs_a_name() -> None:
-    with pytest.raises(DataError, match="sets of the Hugging Face Hub are hf:owner/name"):
+    with pytest.raises(DataError, match="hf:owner/name"):
         load("hf:")

@@ -67,10 +67,10 @@ def test_two_folders_of_one_part_are_refused_and_others_beside_them_noted(folder
     root = tmp_path / "parts"
     for part in ("train", "val", "extra"):
         shutil.copytree(folder, root / part)
-    assert list_folder(root).notes[0].endswith("1 folders beside the parts")
+    assert list_folder(root).notes[0].endswith("1 other folders")
 
     shutil.copytree(folder, root / "valid")
-    with pytest.raises(DataError, match="val and valid are both its validation part"):
+    with pytest.raises(DataError, match="validation part, val and valid"):
         list_folder(root)
 
 
@@ -93,7 +93,7 @@ def test_hidden_files_are_passed_over_and_others_are_noted(folder: Path) -> None
     listing = list_folder(folder)
 
     assert len(listing.paths) == 6
-    assert listing.notes[0].startswith("left out, not images (PNG, JPEG, BMP and WebP are read): ")
+    assert listing.notes[0].startswith("ignored")
     assert "1 .txt" in listing.notes[0]
     assert "1 .gif" in listing.notes[0]
 
@@ -198,7 +198,7 @@ def test_sixteen_bits_a_channel_are_refused(folder: Path, mode: str) -> None:
         raw[24] = 16
         raw[29:33] = zlib.crc32(raw[12:29]).to_bytes(4, "big")
         path.write_bytes(raw)
-    with pytest.raises(DataError, match=f"^{path}: has 16 or more bits a channel"):
+    with pytest.raises(DataError, match=f"^{path}: .*16 or more bits"):
         read(folder)
 
 
@@ -230,19 +230,19 @@ def test_a_broken_link_is_named(folder: Path) -> None:
 
 def test_a_class_without_images_is_named(folder: Path) -> None:
     (folder / "eel" / "deeper").mkdir(parents=True)
-    with pytest.raises(DataError, match=f"^{folder / 'eel'}: holds no images"):
+    with pytest.raises(DataError, match=f"^{folder / 'eel'}: no .* images"):
         list_folder(folder)
 
 
 def test_one_class_is_not_enough(folder: Path) -> None:
     shutil.rmtree(folder / "dog")
-    with pytest.raises(DataError, match=r"holds only one class \(cat\)"):
+    with pytest.raises(DataError, match=r"only cat"):
         list_folder(folder)
 
 
 def test_a_folder_without_classes_says_what_is_needed(tmp_path: Path) -> None:
     image(tmp_path / "0.png")
-    with pytest.raises(DataError, match="holds no class folders; an image folder is <class>/<image>"):
+    with pytest.raises(DataError, match="no class folders; .*<class>/<image>"):
         list_folder(tmp_path)
 
 
@@ -260,7 +260,7 @@ def test_sizes_follow_the_most_frequent_one_and_a_note_says_so(folder: Path) -> 
     dataset = read(folder)
 
     assert dataset.train.images.shape == (7, 3, 10, 10)
-    assert "brought to 10 x 10 pixels" in dataset.notes[0]
+    assert "10 x 10 pixels" in dataset.notes[0]
     assert "6 of the 7 images" in dataset.notes[0]
     assert "data.size" in dataset.notes[0]
 
@@ -286,9 +286,7 @@ def test_a_given_size_resizes_the_shorter_side_and_keeps_the_middle(folder: Path
 def test_photos_need_a_size(tmp_path: Path) -> None:
     for name in "ab":
         image(tmp_path / name / "x.jpg", size=(800, 600))
-    with pytest.raises(
-        DataError, match=r"most images are 600 pixels or more on each side: give data\.size, at most 512"
-    ):
+    with pytest.raises(DataError, match=r"600 pixels or more: set data\.size to at most 512"):
         read(tmp_path)
     assert read(tmp_path, size=16).train.size == 16
 
@@ -312,7 +310,7 @@ def test_a_bad_image_is_named_when_processes_decode(folder: Path, monkeypatch: p
 def test_a_decoding_process_that_dies_is_an_error_and_no_hang(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "_expected_seconds", lambda paths: 1.0)
     monkeypatch.setattr(sys, "executable", shutil.which("true"))
-    with pytest.raises(DataError, match="ended the decoding process"):
+    with pytest.raises(DataError, match="crashed the decoding process"):
         read(folder)
 
 
@@ -348,5 +346,5 @@ def test_colour_becomes_grey_for_a_network_of_one_channel(folder: Path) -> None:
 @pytest.mark.parametrize("paths", [[], ["missing.png"], ["empty"]])
 def test_predicting_nothing_is_refused(tmp_path: Path, paths: list[str]) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no images|does not exist"):
+    with pytest.raises(DataError, match="no .*images|does not exist"):
         read_images([tmp_path / path for path in paths], size=8, in_chans=1)

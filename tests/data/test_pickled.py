@@ -66,7 +66,7 @@ def test_a_system_call_is_refused_by_name_and_not_made(tmp_path: Path, protocol:
     witness = tmp_path / "was_here"
     content = pickle.dumps({"data": Hostile(os.system, f"touch {witness}")}, protocol)
 
-    with pytest.raises(DataError, match=rf"^data_batch_1: asks for {os.name}.system; .*nothing in it was run$"):
+    with pytest.raises(DataError, match=rf"^data_batch_1: .*asks for {os.name}.system; .*nothing in it was run$"):
         read_pickled(content, "data_batch_1")
 
     assert not witness.exists()
@@ -88,12 +88,12 @@ def test_other_callables_are_refused_by_name(called: Any) -> None:
     ids=["subclass", "objects", "record"],
 )
 def test_arrays_of_other_than_numbers_are_refused(call: tuple[Any, ...]) -> None:
-    with pytest.raises(DataError, match="asks for numpy.*matrix|in a way that plain arrays do not need"):
+    with pytest.raises(DataError, match="asks for numpy.*matrix|unexpected arguments"):
         read_pickled(pickle.dumps({"data": Hostile(*call)}, 2), "batch")
 
 
 def test_an_opcode_that_plain_data_do_not_need_is_refused() -> None:
-    with pytest.raises(DataError, match="batch: holds the pickle opcode INST; .*nothing in it was run"):
+    with pytest.raises(DataError, match="batch: .*opcode INST; .*nothing in it was run"):
         read_pickled(b"(ios\nsystem\n.", "batch")
 
 
@@ -117,12 +117,12 @@ def test_state_is_set_on_nothing_but_arrays() -> None:
     ],
 )
 def test_a_damaged_pickle_is_said(content: bytes) -> None:
-    with pytest.raises(DataError, match="^batch: is damaged or not a pickle of plain data: "):
+    with pytest.raises(DataError, match="^batch: damaged, or not a pickle of plain data: "):
         read_pickled(content, "batch")
 
 
 def test_a_pickle_of_something_else_than_a_dict_is_said() -> None:
-    with pytest.raises(DataError, match="^batch: holds a list, not a dict$"):
+    with pytest.raises(DataError, match="^batch: .*dict, got list$"):
         read_pickled(pickle.dumps([1, 2], 2), "batch")
 
 

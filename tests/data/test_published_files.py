@@ -98,7 +98,7 @@ def test_a_damaged_emnist_member_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_another_number_of_images_is_said(tmp_path: Path) -> None:
     emnist_zip(tmp_path, emnist_files("digits", random_images(20, 28, 28), TEN))
-    with pytest.raises(DataError, match=r"images-idx3-ubyte\.gz: holds 15 images; the train part of emnist-digits has"):
+    with pytest.raises(DataError, match=r"images-idx3-ubyte\.gz: .*emnist-digits, got 15"):
         load(f"emnist-digits={tmp_path}")
 
 
@@ -124,9 +124,9 @@ def test_svhn_calls_the_digit_zero_ten(tmp_path: Path, monkeypatch: pytest.Monke
     ("variables", "fault"),
     [
         ({"X": np.zeros((32, 32, 3, 20), np.uint8)}, r"train_32x32\.mat: cannot be read as a MATLAB file with X and y"),
-        ({"X": np.zeros((32, 32, 3, 20)), "y": TEN}, r"X must be bytes \[H, W, C, N\] and y integers, not float64"),
-        ({"X": np.zeros((32, 32, 3, 19), np.uint8), "y": TEN}, r"holds 19 images; the train part of svhn has 20"),
-        ({"X": np.zeros((32, 32, 3, 20), np.uint8), "y": TEN[:19]}, "the counts differ: 19 labels for 20 images"),
+        ({"X": np.zeros((32, 32, 3, 20)), "y": TEN}, r"X \[H, W, C, N\] .*, got float64"),
+        ({"X": np.zeros((32, 32, 3, 19), np.uint8), "y": TEN}, r"20 train images of svhn, got 19"),
+        ({"X": np.zeros((32, 32, 3, 20), np.uint8), "y": TEN[:19]}, "19 labels for 20 images"),
     ],
 )
 def test_a_faulty_svhn_file_is_named(
@@ -139,7 +139,7 @@ def test_a_faulty_svhn_file_is_named(
 def test_an_svhn_file_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:
     for part in ("train", "test"):
         (tmp_path / f"{part}_32x32.mat").write_bytes(b"MATLAB 5.0 MAT-file")
-    with pytest.raises(DataError, match=r"train_32x32\.mat is not the published file \(its MD5 is not e26dedcc"):
+    with pytest.raises(DataError, match=r"train_32x32\.mat is not the published file \(expected MD5 e26dedcc"):
         load(f"svhn={tmp_path}")
 
 
@@ -166,7 +166,7 @@ def test_a_truncated_stl10_file_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     for name in names:
         (tmp_path / name).write_bytes(bytes(1000))
     expect(monkeypatch, "stl10", (1, 1), stl10_files(dict.fromkeys(names)))
-    with pytest.raises(DataError, match=r"train_X\.bin is truncated: 1,000 bytes are no whole images of 96 x 96"):
+    with pytest.raises(DataError, match=r"train_X\.bin is truncated: 1,000 bytes"):
         load(f"stl10={tmp_path}")
 
 
@@ -198,7 +198,7 @@ def test_usps_values_and_labels_are_brought_to_bytes_and_digits(
 )
 def test_a_faulty_usps_line_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     name = usps(tmp_path, monkeypatch, f"1 1:-1 256:1\n{line}\n2 1:0", 3)
-    with pytest.raises(DataError, match=r"usps\.bz2: line 2 is not a label and pairs index:value up to 256"):
+    with pytest.raises(DataError, match=r"usps\.bz2, line 2: .*256"):
         load(name)
 
 

@@ -81,16 +81,16 @@ def test_a_named_set_may_lie_elsewhere(tmp_path: Path) -> None:
 
 
 def test_a_named_set_elsewhere_must_have_its_classes(tmp_path: Path, image_folder: Path) -> None:
-    with pytest.raises(DataError, match=r"pets: is not mnist: its classes are cat, dog"):
+    with pytest.raises(DataError, match=r"pets: .*mnist, got cat, dog"):
         load(f"mnist={image_folder}")
-    with pytest.raises(DataError, match=r"letters.npz: y_train: label 10 is out of range; there are 10 classes"):
+    with pytest.raises(DataError, match=r"letters.npz: y_train: label 10 is out of range, expected 0 to 9"):
         load(f"mnist={npz(tmp_path / 'letters.npz', classes=11)}")
 
 
 def test_class_names_of_a_named_set_must_stand_in_its_order(tmp_path: Path) -> None:
     arrays = dict(np.load(npz(tmp_path / "digits.npz")))
     np.savez(tmp_path / "backwards.npz", **arrays, class_names=list("9876543210"))
-    with pytest.raises(DataError, match=r"backwards\.npz: class_names are not those of mnist in its order, 0, 1, 2"):
+    with pytest.raises(DataError, match=r"backwards\.npz: .*class_names of mnist.*0, 1, 2"):
         load(f"mnist={tmp_path / 'backwards.npz'}")
 
 
@@ -143,18 +143,18 @@ def test_as_many_images_as_the_test_part_of_a_named_set_has_are_that_part(tmp_pa
     small = replace(DATA_SETS["cifar10"], counts=(100, 20))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATA_SETS._entries, "cifar10", small)
-        with pytest.raises(DataError, match=r"the test part of cifar10 alone \(20 images"):
+        with pytest.raises(DataError, match=r"the test part of cifar10 \(20 images"):
             load(f"cifar10={folder / 'train'}")
 
 
 def test_a_folder_without_images_or_published_files_names_both(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no class folders; .*, nor the published cifar-10-python\.tar\.gz$"):
+    with pytest.raises(DataError, match=r"no class folders; .*, or the published cifar-10-python\.tar\.gz$"):
         load(f"cifar10={tmp_path}")
 
 
 def test_a_file_that_is_no_published_one_names_those(tmp_path: Path) -> None:
     (tmp_path / "train.mat").write_text("")
-    with pytest.raises(DataError, match=r"nor the published train_32x32\.mat and test_32x32\.mat$"):
+    with pytest.raises(DataError, match=r"or the published train_32x32\.mat and test_32x32\.mat$"):
         load(f"svhn={tmp_path / 'train.mat'}")
 
 
@@ -182,7 +182,7 @@ def test_a_set_is_here_once_all_its_files_were_added(some_set: dict[str, Path]) 
     assert add("fashion-mnist", [first]) is None
     assert missing_files("fashion-mnist") == [path.name for path in others]
     assert whereabouts("fashion-mnist") == "download"
-    with pytest.raises(DataError, match="`convoy data get fashion-mnist` fetches it"):
+    with pytest.raises(DataError, match="`convoy data get fashion-mnist`"):
         load("fashion-mnist")
 
     added = add("fashion-mnist", others)
@@ -209,9 +209,9 @@ def test_a_set_that_cannot_be_fetched_names_the_command_for_files_fetched_by_han
 
 
 def test_nothing_can_be_added_to_what_comes_along(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="mnist: comes with Convoy; there is nothing to add"):
+    with pytest.raises(DataError, match="mnist: nothing to add"):
         add("mnist", [tmp_path])
-    with pytest.raises(DataError, match="digits: comes with scikit-learn; there is nothing to add"):
+    with pytest.raises(DataError, match="digits: .* scikit-learn"):
         add("digits", [tmp_path])
 
 
@@ -220,13 +220,13 @@ def test_files_that_hold_something_else_than_the_pinned_content_are_refused(
 ) -> None:
     entry = replace(DATA_SETS["mnist"], origin=Packaged(lambda: tmp_path))
     monkeypatch.setitem(DATA_SETS._entries, "mnist", entry)
-    with pytest.raises(DataError, match="mnist: what Convoy holds is not mnist: its content hash is [0-9a-f]{64}"):
+    with pytest.raises(DataError, match="mnist: .*Convoy.* got [0-9a-f]{64}"):
         load("mnist")
 
 
 def test_convoy_data_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVOY_DATA", "/no/such/folder")
-    with pytest.raises(DataError, match="^/no/such/folder: CONVOY_DATA names a folder"):
+    with pytest.raises(DataError, match="^CONVOY_DATA = /no/such/folder"):
         load("mnist")
 
 
@@ -268,7 +268,7 @@ def test_a_missing_tensor_file_is_named(tmp_path: Path) -> None:
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("1,2")
-    with pytest.raises(DataError, match=r"data\.csv: is not a folder or an \.npz file"):
+    with pytest.raises(DataError, match=r"data\.csv: expected a folder or an \.npz file"):
         load(str(tmp_path / "data.csv"))
 
 

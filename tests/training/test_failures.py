@@ -45,7 +45,7 @@ def full_disk(names: str, after: int = 0) -> Callable[[Path, bytes], None]:
 
     def write(path: Path, content: bytes) -> None:
         if path.name == names and next(tries) >= after:
-            with files.naming(path):
+            with files.errors_naming(path):
                 raise OSError(28, "No space left on device")
         original(path, content)
 

@@ -4,7 +4,7 @@ import sys
 
 try:
     from convoy.cli.main import main, split_overrides
-except KeyboardInterrupt:  # Ctrl-C before there is a command that could answer it
+except KeyboardInterrupt:  # Ctrl-C during the imports
     print("stopped", file=sys.stderr)
     sys.exit(130)
 

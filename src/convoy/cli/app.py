@@ -24,10 +24,10 @@ Example: `convoy compare lenet two_conv_cnn --data mnist --seeds 3`
 
 
 def _converted(type_: Any, tokens: Sequence[Token]) -> Any:
-    """As cyclopts reads a value, but for whole numbers, of which it would make 2 of "2.5"."""
+    """cyclopts' own conversion, except that an integer option refuses "2.5": cyclopts would read it as 2."""
     for token in tokens:
         if type_ is int and not re.fullmatch(r"[+-]?\d+", token.value):
-            raise ValueError(f"{token.value!r} is no whole number")
+            raise ValueError(f"expected an integer, got {token.value!r}")
     return convert(type_, tokens)
 
 
@@ -45,24 +45,26 @@ app.command(data_app)
 Overrides = Annotated[Sequence[tuple[str, Any]], Parameter(parse=False)]
 Out = Annotated[Path, Parameter(help="Folder that holds runs and studies.")]
 Data = Annotated[str | None, Parameter(help="A data set's name, a path, NAME=PATH, or hf:owner/name.")]
-Limit = Annotated[int | None, Parameter(help="Take this many images, for a quick try; every output says so.")]
+Limit = Annotated[int | None, Parameter(help="Use only this many images, for a quick try; every output says so.")]
 Epochs = Annotated[int | None, Parameter(help="Passes over the training images.")]
-Seed = Annotated[int | None, Parameter(help="Of initialisation, order, augmentation and dropout.")]
+Seed = Annotated[int | None, Parameter(help="Seed of initialisation, batch order, augmentation and dropout.")]
 Device = Annotated[str | None, Parameter(help="auto, cpu, cuda or cuda:N.")]
-Init = Annotated[str | None, Parameter(help="A run, or a file of weights, to start from; a new head is drawn anew.")]
-Fresh = Annotated[bool, Parameter(negative="", help="Train anew, even where a run of the same fingerprint is there.")]
-Test = Annotated[bool, Parameter(help="Open the test set, once, at the end.")]
+Init = Annotated[
+    str | None, Parameter(help="Start from the weights of this run or file; a head that does not fit is reinitialised.")
+]
+Fresh = Annotated[bool, Parameter(negative="", help="Train from scratch, even if a run with this fingerprint exists.")]
+Test = Annotated[bool, Parameter(help="Score the test set once, at the end.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
-TrustCode = Annotated[bool, Parameter(negative="", help="Run the code that somebody else's run folder holds.")]
-OUT = Path("convoy-runs")  # runs.DEFAULT_OUT, whose module would double the time of --help; a test holds them equal
+TrustCode = Annotated[bool, Parameter(negative="", help="Execute the model code stored in somebody else's run folder.")]
+OUT = Path("convoy-runs")  # equals runs.DEFAULT_OUT (tested); importing that module would double the time of --help
 
 
 def print_json(value: object) -> None:
     print(json.dumps(value, default=str), file=sys.__stdout__, flush=True)
 
 
-def conclude(study: Study, page: Path, *, as_json: bool) -> None:
-    """What a study's command ends with: its finding, and last the path of its report."""
+def print_finding(study: Study, page: Path, *, as_json: bool) -> None:
+    """The last output of a study's command: its finding, its caveats and the path of its report."""
     if as_json:
         print_json({"study": str(study.path), "report": str(page), "finding": study.finding})
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convoy.cli.app import OUT, Data, Device, Epochs, Fresh, Init, Json, Limit, Out, Overrides, Seed, app, conclude
+from convoy.cli.app import OUT, Data, Device, Epochs, Fresh, Init, Json, Limit, Out, Overrides, Seed, app, print_finding
 
 
 @app.command
@@ -23,7 +23,7 @@ def crossval(
     as_json: Json = False,
     overrides: Overrides = (),
 ) -> None:
-    """Score a recipe on every training image, each by a network that had not seen it; the test set stays shut.
+    """Cross-validate a recipe: score each training image with a network not trained on it. The test set is not used.
 
     Example: `convoy crossval lenet --data mnist --folds 5`
 
@@ -32,12 +32,12 @@ def crossval(
     recipe
         A model's name, a recipe's name or .toml file, or your own class as net.py:Class.
     folds
-        Parts of the training images; each is scored once, by a network trained on the others.
+        Number of folds; each is scored once, by a network trained on the others.
     repeats
-        Deals of the folds, each with the next seed.
+        Number of times the cross-validation is repeated, each with new folds and the next seed.
     group_by
-        Images that stay together: a .npy, .csv or .txt file with a value an image, or, for an image folder, a regular
-        expression on the path of a file, whose first parentheses hold its group; "duplicates" for images alike.
+        Keep images of one group in the same fold: a .npy, .csv or .txt file with one value per image; for an image
+        folder a regular expression on the file's path, whose first parentheses match the group; or "duplicates".
     """
     from convoy import api, api_studies
 
@@ -57,4 +57,4 @@ def crossval(
         fresh=fresh,
         to_stderr=as_json,
     )
-    conclude(study, api.report(study), as_json=as_json)
+    print_finding(study, api.report(study), as_json=as_json)

@@ -1,4 +1,4 @@
-"""convoy data: what concerns data sets alone."""
+"""convoy data: get, add, pack and clean data sets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from convoy.data import DataSet
 
 Source = Annotated[str, Parameter(help="A data set's name, a path, or NAME=PATH.")]
-Name = Annotated[str, Parameter(help="A data set of `convoy list data`.")]
+Name = Annotated[str, Parameter(help="A data set's name, as in `convoy list data`.")]
 
 
 @data_app.command(name="get")
 def get(name: Name, *, as_json: Json = False) -> None:
-    """Fetch a data set: download what this machine lacks, check it, decode it once.
+    """Download a data set if it is missing, check its hashes and decode it.
 
     Example: `convoy data get mnist`
     """
@@ -29,14 +29,14 @@ def get(name: Name, *, as_json: Json = False) -> None:
 
 @data_app.command(name="add")
 def add(name: Name, files: list[Path], *, as_json: Json = False) -> None:
-    """Add files of a data set that were downloaded by hand: they are checked and copied.
+    """Add files of a data set that you downloaded yourself: check their hashes and copy them.
 
     Example: `convoy data add cifar10 cifar-10-python.tar.gz`
 
     Parameters
     ----------
     files
-        The files as their makers publish them, under any name.
+        The published files, under any name.
     """
     from convoy.data import add, missing_files
 
@@ -51,7 +51,7 @@ def add(name: Name, files: list[Path], *, as_json: Json = False) -> None:
 
 @data_app.command(name="clean")
 def clean(*, everything: Annotated[bool, Parameter(name="--all", negative="")] = False, as_json: Json = False) -> None:
-    """Remove decoded copies of data sets that nothing used for 60 days. Downloaded files stay.
+    """Remove decoded copies of data sets not used for 60 days. Downloaded files stay.
 
     Example: `convoy data clean`
 
@@ -97,9 +97,9 @@ def pack(folder: Path, *, data: Source = "mnist", to: Literal["tensors"] = "tens
     Parameters
     ----------
     folder
-        Where the files go.
+        Folder for the files.
     to
-        The form: tensors.
+        The format: tensors.
     """
     from convoy.data import pack_tensors
 

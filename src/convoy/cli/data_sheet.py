@@ -1,4 +1,4 @@
-"""convoy data show: the sheet of a data set."""
+"""convoy data show: the data sheet."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from convoy.cli.app import Json, data_app, print_json
 def show(
     name: str,
     *,
-    size: Annotated[int | None, Parameter(help="Pixels; each image resized to it. Else the data's own size.")] = None,
-    out: Annotated[Path | None, Parameter(help="Folder of the page; else convoy-runs/data/NAME-HASH.")] = None,
+    size: Annotated[int | None, Parameter(help="Resize each image to this many pixels a side.")] = None,
+    out: Annotated[Path | None, Parameter(help="Folder of the page. Default: convoy-runs/data/NAME-HASH.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a data set holds: samples, classes, levels, and the images that stand in it twice. Nothing is trained.
+    """Inspect a data set without training: samples, classes, pixel statistics, duplicate images.
 
     Example: `convoy data show mnist`
 
@@ -32,7 +32,7 @@ def show(
     """
     from convoy import api
 
-    with _search_shown() as progress:
+    with _progress_bar() as progress:
         sheet = api.data_sheet(name, size=size, out=out, progress=progress)
     if as_json:
         print_json({"page": sheet.page, **sheet.facts})
@@ -53,8 +53,8 @@ def show(
 
 
 @contextmanager
-def _search_shown() -> Iterator[Callable[[float], None]]:
-    """A bar on a terminal; a minute of silence looks like a fault."""
+def _progress_bar() -> Iterator[Callable[[float], None]]:
+    """On a terminal only: the search for duplicates may take a minute."""
     if not sys.stderr.isatty():
         yield lambda share: None
         return
@@ -67,7 +67,7 @@ def _search_shown() -> Iterator[Callable[[float], None]]:
 
 
 def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
-    """The first column to the left, the numbers to the right."""
+    """The first column is left-aligned, the others right-aligned."""
     lines = [dict(zip(rows[0], rows[0], strict=True)), *rows]
     widths = {title: max(len(line[title]) for line in lines) for title in rows[0]}
     for line in lines:

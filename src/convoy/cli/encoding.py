@@ -1,4 +1,4 @@
-"""Output on a console that cannot encode every character: nothing that a command computed may be lost over a sign."""
+"""Output on a console that cannot encode every character."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 SPELLED_OUT = {"±": "+/-", "−": "-", "–": "-", "×": "x", "·": "-", "…": "...", "→": "->", "²": "^2", "\u00a0": " "}
 
 
-def print_anything() -> None:
-    """Standard output and error replace what their encoding lacks: "±" by "+/-", other characters by their code."""
+def replace_unencodable() -> None:
+    """Makes stdout and stderr replace characters that they cannot encode: "±" by "+/-", others by their code."""
     codecs.register_error("convoy", _spelled_out)
     for stream in (sys.stdout, sys.stderr, sys.__stdout__):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -20,5 +20,5 @@ def print_anything() -> None:
 def _spelled_out(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     text = error.object[error.start : error.end]
-    shown = (SPELLED_OUT.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in text)
-    return "".join(shown), error.end
+    replaced = (SPELLED_OUT.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in text)
+    return "".join(replaced), error.end

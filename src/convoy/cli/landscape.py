@@ -1,4 +1,4 @@
-"""The command that looks at the loss landscape."""
+"""convoy landscape: the loss landscape."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from convoy.cli.app import OUT, Data, Device, Epochs, Fresh, Json, Limit, Out, Overrides, Seed, app, conclude
+from convoy.cli.app import OUT, Data, Device, Epochs, Fresh, Json, Limit, Out, Overrides, Seed, app, print_finding
 
 
 @app.command
@@ -30,7 +30,7 @@ def landscape(
     as_json: Json = False,
     overrides: Overrides = (),
 ) -> None:
-    """Show how the loss depends on the learning rate, along the step and about the weights.
+    """Measure the loss landscape: over learning rates, along the update step and around the trained weights.
 
     Example: `convoy landscape vgg_a vgg_a_bn --data cifar10 --lrs 1e-3,2e-3,1e-4,5e-4`
 
@@ -39,22 +39,22 @@ def landscape(
     recipes
         Models' names, recipes' names or .toml files, or your own classes as net.py:Class.
     lrs
-        The learning rates between which the loss band is drawn, two or more. What is looked at more closely is the run
-        at the recipe's own rate, or at the first of these.
+        Two or more learning rates, one run each; the loss band spans their losses. The run at the recipe's own rate, or
+        else at the first of these, is measured in detail.
     seeds
-        Repeats of all of it, with seed, seed + 1, and so on.
+        Repeat everything with this many seeds: seed, seed + 1, and so on.
     surfaces
-        Compute the loss about the trained weights: a line, a plane, and the plane of the training path.
+        Compute the loss around the trained weights: along a line, in a plane, and in the plane of the training path.
     surface_images
-        Training images on which it is computed.
+        Number of training images used for the surfaces.
     resolution
-        Points a side of a plane.
+        Points along each side of a plane.
     cut
         Where the drawn bands end: all at the shortest run, or each at the shortest run of its recipe.
     own_seeds
-        Give each training a seed of its own, instead of the same initial weights and batches at all rates.
+        Use a different seed at each rate, instead of the same initial weights and batches.
     looks
-        Measure loss and gradient along the step, at one learning rate.
+        Measure loss and gradient along the update step, at one learning rate.
     """
     from convoy import api, api_studies
 
@@ -78,15 +78,15 @@ def landscape(
         fresh=fresh,
         to_stderr=as_json,
     )
-    conclude(study, api.report(study), as_json=as_json)
+    print_finding(study, api.report(study), as_json=as_json)
 
 
 def _rates(text: str) -> list[float]:
-    """Raises ValueError, with the one that is none, for a list that is not of numbers."""
+    """Raises ValueError for a part that is not a number."""
     rates = []
     for part in text.split(","):
         try:
             rates.append(float(part))
         except ValueError:
-            raise ValueError(f"--lrs {text}: {part!r} is no learning rate; they stand as in 1e-3,2e-3,1e-4") from None
+            raise ValueError(f"--lrs {text}: expected numbers such as 1e-3,2e-3,1e-4, got {part!r}") from None
     return rates

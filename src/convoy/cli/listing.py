@@ -15,14 +15,14 @@ Kind = Literal["models", "data", "recipes", "experiments", "runs", "studies"]
 
 @app.command(name="list")
 def list_things(kind: Kind, *, out: Out = OUT, as_json: Json = False) -> None:
-    """List models, data sets, recipes, experiments, runs or studies. --json adds licence and source of data sets.
+    """List models, data sets, recipes, experiments, runs or studies. --json adds the licence and source of a data set.
 
     Example: `convoy list models`
 
     Parameters
     ----------
     kind
-        models, data, recipes, experiments, runs or studies.
+        What to list.
     """
     rows = _ROWS[kind](out)
     if as_json:
@@ -80,7 +80,7 @@ def _run_rows(out: Path) -> list[dict[str, Any]]:
 
 
 def _run_row(run: Run) -> dict[str, Any]:
-    """One damaged run does not hide the others."""
+    """A damaged run gets a row, too."""
     row: dict[str, Any] = {"name": run.name, "state": "damaged", **dict.fromkeys(_PARTS), "flags": None}
     try:
         scores = {part: f"{score['accuracy']:.2%}" for part, score in run.scores.items()}
@@ -96,10 +96,10 @@ def _study_rows(out: Path) -> list[dict[str, Any]]:
 
 
 def _study_row(study: Study) -> dict[str, Any]:
-    """One damaged study does not hide the others."""
+    """A damaged study gets a row, too."""
     from convoy.studies import kinds
 
-    row: dict[str, Any] = {"name": study.name, "kind": None, "sentence": "not finished: give its command again"}
+    row: dict[str, Any] = {"name": study.name, "kind": None, "sentence": "not finished: run its command again"}
     try:
         row["kind"] = study.table.get("kind")
         if not study.has_found:

@@ -1,4 +1,4 @@
-"""From what was typed to a command: overrides set apart, errors in one line."""
+"""Parses the command line, runs the command and prints an error as one line."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError
 
-from convoy.cli import crossval, data, data_sheet, landscape, listing, profile, reproduce, runs, search, studies  # noqa: F401 (they put their commands into the table)
+from convoy.cli import crossval, data, data_sheet, landscape, listing, profile, reproduce, runs, search, studies  # noqa: F401 (importing them registers their commands)
 from convoy.cli.app import app
-from convoy.cli.encoding import print_anything
+from convoy.cli.encoding import replace_unencodable
 
 if TYPE_CHECKING:
     from convoy.recipe import Override
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command. What a user did wrong is one line on standard error and exit code 2."""
-    print_anything()
+    """Runs a command. A user's error is printed as one line on stderr, with exit code 2."""
+    replace_unencodable()
     try:
         overrides, tokens = split_overrides(sys.argv[1:] if arguments is None else arguments)
         command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
         if "overrides" in ignored:
             bound.arguments["overrides"] = overrides
         elif overrides:
-            raise ValueError(f"--{overrides[0][0]} does not go with this command")
-        # With --json, standard output is the object's alone: what a user's network prints goes beside it.
+            raise ValueError(f"--{overrides[0][0]} sets a recipe's key, but this command takes no recipe")
+        # With --json, stdout holds the JSON object only; what a user's network prints goes to stderr.
         with redirect_stdout(sys.stderr if "--json" in tokens else sys.stdout):
             command(*bound.args, **bound.kwargs)
     except CycloptsError as error:
         _fail(" ".join(str(error).split()))
-    except BrokenPipeError:  # of a pipe into head
+    except BrokenPipeError:  # for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (ValueError, OSError) as error:
@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
-    """`--a.b value`, `--a.b=value` and `--set a.b=value` apart from the rest.
+    """Separates `--a.b value`, `--a.b=value` and `--set a.b=value` from the other arguments.
 
-    Raises ValueError: a key without a value.
+    Raises ValueError for a key without a value.
     """
     from convoy.recipe import parse_override
 
@@ -79,10 +79,10 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch is not imported here: on a CPU it raises a plain RuntimeError, on a GPU a kind of its own."""
-    said = str(error)
-    is_of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in said
-    return isinstance(error, MemoryError) or is_of_torch or "Storage size calculation overflowed" in said
+    """Matches torch's error by name, without importing torch; on a CPU it is a plain RuntimeError."""
+    message = str(error)
+    is_torch_error = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in message
+    return isinstance(error, MemoryError) or is_torch_error or "Storage size calculation overflowed" in message
 
 
 def _fail(message: str) -> None:

@@ -1,4 +1,4 @@
-"""convoy profile: what a network costs, layer by layer."""
+"""convoy profile: the cost of a network, layer by layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from convoy.cli.app import Data, Device, Json, Overrides, app, print_json
 
-LAYERS_ON_A_CONSOLE = 60  # a console is shown the blocks of a deeper network, as its picture has them
+MAX_CONSOLE_LAYERS = 60  # of a deeper network, the console lists blocks instead
 
 
 @app.command
@@ -19,15 +19,15 @@ def profile(
     *models: str,
     data: Data = None,
     image: Annotated[
-        str | None, Parameter(name="--input", help="Images as channels x height x width: 1x28x28.")
+        str | None, Parameter(name="--input", help="Image shape as channels x height x width: 1x28x28.")
     ] = None,
-    classes: Annotated[int | None, Parameter(help="How many, where no data set says it.")] = None,
+    classes: Annotated[int | None, Parameter(help="Number of classes, if no data set gives it.")] = None,
     device: Device = None,
-    out: Annotated[Path | None, Parameter(help="Folder of the page; else convoy-runs/profiles/MODELS.")] = None,
+    out: Annotated[Path | None, Parameter(help="Folder of the page. Default: convoy-runs/profiles/MODELS.")] = None,
     as_json: Json = False,
     overrides: Overrides = (),
 ) -> None:
-    """Count a network layer by layer: parameters, FLOPs, memory, latency, and a picture of it. Several, side by side.
+    """Profile networks layer by layer: parameters, FLOPs, memory, latency and a diagram of the architecture.
 
     Example: `convoy profile lenet two_conv_cnn --data mnist`
 
@@ -38,55 +38,55 @@ def profile(
     """
     from convoy import api
 
-    show = (lambda found: None) if as_json else _show
+    show = (lambda profile: None) if as_json else _show
     profiled = api.profile(
         *models, data=data, input=image, classes=classes, device=device, set=overrides, out=out, each=show
     )
     if as_json:
-        shown = [{key: value for key, value in found.items() if key != "calls"} for found in profiled.profiles]
+        shown = [{key: value for key, value in profile.items() if key != "calls"} for profile in profiled.profiles]
         print_json({"page": str(profiled.page), "profiles": shown})
         return
     if len(models) > 1:
-        print_table([_summary(found) for found in profiled.profiles])
+        print_table([_summary(profile) for profile in profiled.profiles])
     print(profiled.page)
 
 
-def _show(found: Mapping[str, Any]) -> None:
+def _show(profile: Mapping[str, Any]) -> None:
     """Layers and totals of one network."""
     from convoy.reporting.quantities import MIB, plain, quartile_range, sizes, with_unit
 
-    memory, (single, many) = found["training_bytes"], found["latency"]
+    memory, (single, many) = profile["training_bytes"], profile["latency"]
     quartiles = quartile_range(single["ms"], (single["lower_ms"], single["upper_ms"]))
     parts = [f"{name} {plain(memory[name] / MIB)}" for name in ("parameters", "gradients")]
     parts += [
-        f"{found['optimizer']} {plain(memory['kept'] / MIB)}",
+        f"{profile['optimizer']} {plain(memory['kept'] / MIB)}",
         f"activations {plain(memory['activations'] / MIB)}",
     ]
-    threads = "1 thread" if found["threads"] == 1 else f"{found['threads']} threads"
-    where = f"the CPU, {threads}" if found["device"] == "cpu" else found["device"]
-    print(f"{found['label']}: images {_by(found['input'])}, {found['classes']} classes")
-    print_table(_layers(found))
-    print(sizes(found["size_bytes"]))
+    threads = "1 thread" if profile["threads"] == 1 else f"{profile['threads']} threads"
+    where = f"the CPU, {threads}" if profile["device"] == "cpu" else profile["device"]
+    print(f"{profile['label']}: images {_by(profile['input'])}, {profile['classes']} classes")
+    print_table(_layers(profile))
+    print(sizes(profile["size_bytes"]))
     print(
-        f"{found['parameters']:,} parameters, {found['flops_per_image']:,} FLOPs an image "
-        f"(2 a multiply-add: {with_unit(found['macs_per_image'], 'MACs')}; no norms, activations, pooling)"
+        f"{profile['parameters']:,} parameters, {profile['flops_per_image']:,} FLOPs per image "
+        f"(2 per multiply-add: {with_unit(profile['macs_per_image'], 'MACs')}; no norms, activations, pooling)"
     )
     print(
         f"training memory, computed: {plain(memory['total'] / MIB)} MiB at batch {memory['batch_size']} = "
         + " + ".join(parts)
     )
     print(
-        f"latency: {plain(single['ms'])} ms an image (quartiles {quartiles}); "
+        f"latency: {plain(single['ms'])} ms per image (quartiles {quartiles}); "
         f"{plain(many['images_per_second'])} images/s at batch {many['batch_size']} "
         f"(medians of {single['passes']} and {many['passes']} passes on {where})"
     )
-    for flaw in found["flaws"]:
+    for flaw in profile["flaws"]:
         print(f"published flaw: {flaw}")
     print()
 
 
-def _layers(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    if len(found["layers"]) <= LAYERS_ON_A_CONSOLE:
+def _layers(profile: Mapping[str, Any]) -> list[dict[str, str]]:
+    if len(profile["layers"]) <= MAX_CONSOLE_LAYERS:
         return [
             {
                 "layer": row["name"],
@@ -95,11 +95,11 @@ def _layers(found: Mapping[str, Any]) -> list[dict[str, str]]:
                 "parameters": f"{row['parameters']:,}" if row["parameters"] else "",
                 "FLOPs": f"{row['flops']:,}" if row["flops"] else "",
             }
-            for row in found["layers"]
+            for row in profile["layers"]
         ]
     from convoy.reporting.outline import outline, rows_of
 
-    print(f"{len(found['layers'])} layers, told by blocks; the page has all of them")
+    print(f"{len(profile['layers'])} layers, listed by block; the page lists each layer")
     return [
         {
             "from": box.name,
@@ -108,20 +108,20 @@ def _layers(found: Mapping[str, Any]) -> list[dict[str, str]]:
             "parameters": f"{box.parameters:,}" if box.parameters else "",
             "FLOPs": f"{box.flops:,}" if box.flops else "",
         }
-        for box in rows_of(outline(found["calls"]))
+        for box in rows_of(outline(profile["calls"]))
     ]
 
 
-def _summary(found: Mapping[str, Any]) -> dict[str, str]:
+def _summary(profile: Mapping[str, Any]) -> dict[str, str]:
     from convoy.reporting.quantities import MIB, compact, plain
 
-    single, many = found["latency"]
+    single, many = profile["latency"]
     return {
-        "model": found["label"],
-        "images": _by(found["input"]),
-        "parameters": f"{found['parameters']:,}",
-        "FLOPs": compact(found["flops_per_image"]),
-        "training MiB": plain(found["training_bytes"]["total"] / MIB),
+        "model": profile["label"],
+        "images": _by(profile["input"]),
+        "parameters": f"{profile['parameters']:,}",
+        "FLOPs": compact(profile["flops_per_image"]),
+        "training MiB": plain(profile["training_bytes"]["total"] / MIB),
         "ms": plain(single["ms"]),
         "images/s": plain(many["images_per_second"]),
     }
@@ -132,7 +132,7 @@ def _by(shape: Sequence[int]) -> str:
 
 
 def print_table(rows: Sequence[Mapping[str, str]]) -> None:
-    """In colours on a terminal, as aligned text elsewhere."""
+    """A rich table on a terminal, aligned text elsewhere."""
     words = ("layer", "kind", "from", "layers", "model", "images")
     if sys.stdout.isatty():
         from rich.console import Console

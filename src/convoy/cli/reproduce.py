@@ -1,4 +1,4 @@
-"""The command that does a published experiment again."""
+"""convoy reproduce: re-run a published experiment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from convoy.cli.app import OUT, Device, Epochs, Fresh, Json, Limit, Out, Overrides, app, conclude
+from convoy.cli.app import OUT, Device, Epochs, Fresh, Json, Limit, Out, Overrides, app, print_finding
 
 
 @app.command
@@ -30,9 +30,9 @@ def reproduce(
     as_json: Json = False,
     overrides: Overrides = (),
 ) -> None:
-    """Do a published experiment again, whole: its models, its faults priced one by one, its claims, its studies.
+    """Reproduce a published experiment: its models, the effect of each protocol fault, its claims and its studies.
 
-    Stopped, it leaves a report of what is there, and the same command goes on.
+    After an interruption, it reports the finished parts; run the same command again to continue.
 
     Example: `convoy reproduce tensor-mnist --quick`
 
@@ -41,22 +41,21 @@ def reproduce(
     experiment
         course-mnist, cifar-course, resnet-mnist, classics-mnist, tensor-mnist, all, or the path of an experiment.toml.
     protocol
-        as-published (the report's, faults included), corrected (the same models, a sound protocol), or both.
+        as-published (the published protocol, faults included), corrected (the same models, a sound protocol), or both.
     seeds
-        Runs of each recipe; without it as many as the experiment says.
+        Runs per recipe. Default: set by the experiment.
     quick
-        As many images as a few minutes hold, by a timing of each network: it shows what there is, and is no evidence.
+        A demonstration in a few minutes: each network's speed is timed to limit the images. Not evidence.
     only
-        Parts, with commas between them: models, faults, claims, crossval, search, landscape.
+        Comma-separated parts: models, faults, claims, crossval, search, landscape.
     models
-        Those to train, with commas between them, one or a few at a time; of the others the report shows what is
-        finished already.
+        Comma-separated models to train. For the others, the report shows runs that are already finished.
     full_size
-        Try each claim at the published scale, and not at the one that suits a small machine.
+        Test each claim at the published scale instead of the scale for a small machine.
     data
-        Where the data lie, as in cifar10=PATH. What is not on this machine is named in the report as missing.
+        Location of the data, as in cifar10=PATH. The report lists data that this machine does not have.
     archive
-        A folder of small run folders: finished runs are found there, and kept there without weights and images.
+        Folder of archived runs. Finished runs are read from it and added to it, without weights and images.
     """
     from convoy import api_studies
 
@@ -78,4 +77,4 @@ def reproduce(
         fresh=fresh,
         to_stderr=as_json,
     )
-    conclude(study, study.path / "report.html", as_json=as_json)
+    print_finding(study, study.path / "report.html", as_json=as_json)

@@ -1,4 +1,4 @@
-"""Commands that make runs and read them: train, compare, test, predict, export, report."""
+"""The commands train, compare, test, predict, export and report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from convoy.cli.app import (
     Test,
     TrustCode,
     app,
-    conclude,
+    print_finding,
     print_json,
 )
 
@@ -45,7 +45,7 @@ def train(
     as_json: Json = False,
     overrides: Overrides = (),
 ) -> None:
-    """Train one recipe: progress on the console, a run folder, scores.
+    """Train one recipe, score it and write a run folder.
 
     Example: `convoy train lenet --data mnist --epochs 5`
 
@@ -91,7 +91,7 @@ def compare(
     as_json: Json = False,
     overrides: Overrides = (),
 ) -> None:
-    """Train several recipes with several seeds each, and report which is better by how much.
+    """Train several recipes with several seeds each, and report which is better and by how much.
 
     Example: `convoy compare lenet two_conv_cnn fast_mnist_cnn --data mnist --seeds 3`
 
@@ -100,9 +100,9 @@ def compare(
     recipes
         Models' names, recipes' names or .toml files, or your own classes as net.py:Class.
     vary
-        A key and its values, as in --vary model.options.norm=batch,none; given again, every combination is trained.
+        A key and its values, as in --vary model.options.norm=batch,none. May be repeated: trains every combination.
     seeds
-        Runs a recipe, with seed, seed + 1, and so on.
+        Runs per recipe, with seed, seed + 1, and so on.
     """
     from convoy import api
     from convoy.recipe import parse_values
@@ -123,7 +123,7 @@ def compare(
         test=test,
         to_stderr=as_json,
     )
-    conclude(study, api.report(study), as_json=as_json)
+    print_finding(study, api.report(study), as_json=as_json)
 
 
 @app.command(name="test")
@@ -140,7 +140,7 @@ def test_weights(
     as_json: Json = False,
     overrides: Overrides = (),
 ) -> None:
-    """Score any saved weights on a test set, and draw a gallery of predictions.
+    """Score saved weights on a test set and draw a gallery of predictions.
 
     Example: `convoy test weights.pth --model lenet --data mnist --samples 40 --out predictions.png`
 
@@ -149,11 +149,11 @@ def test_weights(
     weights
         A run folder or its name, or a .safetensors / .pth file.
     model
-        Whose weights the file holds; a run knows.
+        The model of the weights. Not needed for a run.
     samples
         Images in the gallery.
     out
-        The gallery's PNG; without it none is drawn.
+        PNG file of the gallery. Default: no gallery.
     """
     from convoy import api
 
@@ -172,7 +172,7 @@ def test_weights(
         print_json({**scores, "gallery": None if out is None else str(out)})
         return
     if scores["limit"] is not None:
-        print(f"quick try: limited to {scores['limit']:,} images, no evidence")
+        print(f"quick try: limited to {scores['limit']:,} images, not evidence")
     print(f"{scores['weights']} on {scores['data']}: test accuracy {scores['accuracy']:.2%}", end=" ")
     print(f"({scores['correct']:,}/{scores['n']:,}); test set opened {scores['openings']} time(s) in this workspace")
     if count := scores.get("not_finite"):
@@ -189,7 +189,7 @@ def predict(
     trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
-    """Say what a trained network takes images for.
+    """Classify images with a trained network.
 
     Example: `convoy predict lenet-s42 image.png folder/`
 
@@ -198,15 +198,15 @@ def predict(
     run
         A run folder, or its name or part of it.
     images
-        Image files, and folders of them.
+        Image files or folders of images.
     """
     from convoy import api
 
     if not images:
-        raise ValueError("name an image or a folder of images after the run")
-    found = api.find_run(run, out)
-    predictions = api.predict(found, images, trust_code=trust_code)
-    flags = found.status.get("flags", [])
+        raise ValueError("expected an image or a folder of images after the run")
+    trained = api.find_run(run, out)
+    predictions = api.predict(trained, images, trust_code=trust_code)
+    flags = trained.status.get("flags", [])
     if as_json:
         print_json({"predictions": [prediction._asdict() for prediction in predictions], "flags": flags})
         return
@@ -225,7 +225,7 @@ def export(
     out: Out = OUT,
     as_json: Json = False,
 ) -> None:
-    """Write a run's weights or logs as files for other tools, under exactly the names given.
+    """Export a run's weights or logs for other tools, to the file names you give.
 
     Example: `convoy export lenet-s42 --to pth lenet.pth`
 
@@ -234,12 +234,12 @@ def export(
     run
         A run folder, or its name or part of it.
     names
-        Of the files: one for pth; one or two for logs, the second for the test accuracy at each new best epoch.
+        File names: one for pth; one or two for logs, the second for the test accuracy at each new best epoch.
     to
-        pth: the best weights, as torch.save writes a state dict. logs: a line an epoch, "001 0.12345 0.98765 0.23456
-        0.97654" (epoch, loss and accuracy in training, the same in validation).
+        pth: the best weights as a state dict saved by torch.save. logs: one line per epoch, "001 0.12345 0.98765
+        0.23456 0.97654" (epoch, training loss and accuracy, validation loss and accuracy).
     overwrite
-        Replace files that exist.
+        Replace existing files.
     """
     from convoy import api
 
@@ -252,22 +252,23 @@ def export(
 
 @app.command
 def report(target: str, *, out: Out = OUT, as_json: Json = False) -> None:
-    """Write report.html, report.md and the figures of a run or a study again.
+    """Rewrite report.html, report.md and the figures of a run or a study.
 
     Example: `convoy report compare-lenet-two_conv_cnn`
 
     Parameters
     ----------
     target
-        The folder of a study or a run, or its name or part of it.
+        A run or study folder, or its name or part of it.
     """
     from convoy import api
+    from convoy.api_arguments import locate
     from convoy.counts import recount
-    from convoy.runs import Run, locate
+    from convoy.runs import Run
 
-    found = locate(target, out)
-    page = api.report(found)
-    runs = [found] if isinstance(found, Run) else [member.run for member in found.members]
+    subject = locate(target, out)
+    page = api.report(subject)
+    runs = [subject] if isinstance(subject, Run) else [member.run for member in subject.members]
     differences = [difference for run in runs for difference in recount(run).differences]
     if as_json:
         print_json({"report": str(page), "differences": [asdict(difference) for difference in differences]})

@@ -1,4 +1,4 @@
-"""The command for hyperparameter search."""
+"""convoy search: hyperparameter search."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from convoy.cli.app import OUT, Data, Device, Epochs, Init, Json, Limit, Out, Overrides, Seed, Test, app, conclude
+from convoy.cli.app import OUT, Data, Device, Epochs, Init, Json, Limit, Out, Overrides, Seed, Test, app, print_finding
 
 
 @app.command
@@ -31,7 +31,7 @@ def search(
     as_json: Json = False,
     overrides: Overrides = (),
 ) -> None:
-    """Search keys of a recipe for the highest validation accuracy; the winner is trained again with fresh seeds.
+    """Search a recipe's hyperparameters for the highest validation accuracy, then retrain the best with fresh seeds.
 
     Example: `convoy search lenet --data mnist --grid train.batch_size=64,128,256 --grid optim.lr=1e-4,1e-3,1e-2`
 
@@ -40,20 +40,19 @@ def search(
     recipe
         A model's name, a recipe's name or .toml file, or your own class as net.py:Class.
     grid
-        A key and its values, as optim.lr=1e-4,1e-3,1e-2; once a key. Without --trials all points are tried.
+        A key and its values, as in optim.lr=1e-4,1e-3,1e-2. Each key once. Without --trials, every point is tried.
     ranges
-        A key and its ends, as optim.lr=1e-4..1e-1, for --trials. Even in the logarithm from a decade on.
+        A key and its bounds, as in optim.lr=1e-4..1e-1; needs --trials. Log scale if the bounds span a decade or more.
     trials
-        Points to draw from the grids and ranges. The same command with more of them goes on with the same search.
+        Number of points to sample. Run the same command with a larger number to continue the search.
     sampler
-        What draws them: tpe (if not said), random, gp.
+        tpe (default), random or gp.
     pruner
-        What stops a trial that falls behind: halving (if not said, for a full grid), hyperband (for --trials), median,
-        none.
+        Stops weak trials early: halving (default for a full grid), hyperband (default for --trials), median or none.
     seeds
-        Fresh seeds with which the winner is trained again; only those runs open the test set.
+        Runs of the best point with fresh seeds. Only these runs open the test set.
     storage
-        A database that several processes share, as postgresql://host/name; else a file in the study's folder.
+        Database shared by several processes, as in postgresql://host/name. Default: a file in the study's folder.
     """
     from convoy import api, api_studies
 
@@ -77,4 +76,4 @@ def search(
         test=test,
         to_stderr=as_json,
     )
-    conclude(study, api.report(study), as_json=as_json)
+    print_finding(study, api.report(study), as_json=as_json)

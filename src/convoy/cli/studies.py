@@ -1,4 +1,4 @@
-"""Commands for studies with one question about one recipe."""
+"""convoy lr-range: the learning-rate range test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from convoy.cli.app import (
     Seed,
     Test,
     app,
-    conclude,
+    print_finding,
 )
 
 
@@ -39,7 +39,7 @@ def lr_range(
     as_json: Json = False,
     overrides: Overrides = (),
 ) -> None:
-    """Find where to search for a learning rate: one short run whose rate rises at each update.
+    """Find a range of useful learning rates: one short run whose rate rises at each step.
 
     Example: `convoy lr-range lenet --data mnist --from 1e-5 --to 1`
 
@@ -48,9 +48,9 @@ def lr_range(
     recipe
         A model's name, a recipe's name or .toml file, or your own class as net.py:Class.
     lowest
-        The rate of the first update.
+        Learning rate of the first step.
     highest
-        The rate of the last.
+        Learning rate of the last step.
     """
     from convoy import api
 
@@ -67,7 +67,7 @@ def lr_range(
         fresh=fresh,
         to_stderr=as_json,
     )
-    conclude(study, api.report(study), as_json=as_json)
+    print_finding(study, api.report(study), as_json=as_json)
 
 
 @app.command
@@ -122,4 +122,4 @@ def seeds(
         test=test,
         to_stderr=as_json,
     )
-    conclude(study, api.report(study), as_json=as_json)
+    print_finding(study, api.report(study), as_json=as_json)

@@ -1,7 +1,6 @@
-"""Data sets: from a name or a path to checked parts, and from these to batches on a device.
+"""Data sets: loading by name or path, splitting, and batches on a device.
 
-`augment` and `batches` are imported from their own modules: they need torch, for which listing and decoding must not
-wait.
+`augment` and `batches` must be imported from their own modules, because they import torch.
 """
 
 from convoy.data.catalogue import DATA_SETS

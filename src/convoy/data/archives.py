@@ -1,8 +1,8 @@
-"""Files of a published data set as bytes: members of a .tar.gz or .zip, or the same files in a folder.
+"""Reads the files of a published data set from a .tar.gz, a .zip or a folder.
 
-An archive is read as a stream and never extracted to disk. Nothing in it is trusted: only members that are asked for
-are read, by their whole names, as plain files, and no further than they may be long; where the hash of one is known it
-is checked. Every fault becomes a DataError that names the file.
+An archive is read as a stream and never extracted to disk. It is not trusted: only the requested members are read, by
+their full names, as regular files, up to a size limit; published hashes are checked. Every error is a DataError that
+names the file.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _MOST_HEADER_BYTES = 1_000_000
 class Member:
     name: str
     most_bytes: int
-    md5: str | None = None  # where it is published; None: the member is known by its archive alone
+    md5: str | None = None  # None: not published; the archive's hash covers the member
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the files of a set stand: under `folder` in an archive, or as files of their own."""
+    """Where the files of a set are: under `folder` in an archive, or as plain files."""
 
     members: tuple[Member, ...]
-    archive: str = ""  # its file name; empty: the set is published as plain files
+    archive: str = ""  # file name; empty: the set is published as plain files
     folder: str = ""
 
     def find(self, place: Path) -> Path | None:
-        """The archive, or the folder with all members, that `place` is or holds; None where neither is there."""
+        """The archive, or the folder with all members, at or in `place`; None if there is neither."""
         if place.name == self.archive and place.is_file():
             return place
         if self.archive and (place / self.archive).is_file():
@@ -51,7 +51,7 @@ class Layout:
         return [found] if found.is_file() else [found / member.name for member in self.members]
 
     def read(self, found: Path) -> dict[str, bytes]:
-        """The members' bytes by name, from what `find` found. Raises DataError."""
+        """The members' bytes by name, from the path that `find` returned. Raises DataError."""
         try:
             contents = dict(self._contents(found))
         except DataError:
@@ -62,9 +62,9 @@ class Layout:
             raise DataError(f"{error.filename or found}: cannot be read: {error.strerror or error}") from None
         for member in self.members:
             if member.name not in contents:
-                raise DataError(f"{found}: lacks {member.name}")
+                raise DataError(f"{found}: {member.name} is missing")
             if member.md5 is not None and md5(contents[member.name], usedforsecurity=False).hexdigest() != member.md5:
-                raise DataError(f"{found}: {member.name} is not the published file (its MD5 is not {member.md5})")
+                raise DataError(f"{found}: {member.name} is not the published file (expected MD5 {member.md5})")
         return contents
 
     def _contents(self, found: Path) -> Iterator[tuple[str, bytes]]:
@@ -92,12 +92,12 @@ def _tar_members(path: Path, wanted: dict[str, Member]) -> Iterator[tuple[str, b
                 assert content is not None
                 yield wanted[name].name, content.read()
                 missing.remove(name)
-            if not missing:  # what follows may be gigabytes
+            if not missing:  # the rest may be gigabytes
                 return
 
 
 class _ShortHeaders(tarfile.TarInfo):
-    """Refuses an extended header of any length that it likes to claim: tarfile would read all of it into memory."""
+    """Limits the length of an extended header, which tarfile would read into memory completely."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _ShortHeaders:
@@ -114,7 +114,7 @@ def _zip_members(path: Path, wanted: dict[str, Member]) -> Iterator[tuple[str, b
                 member = wanted[entry.filename]
                 _check_length(entry.file_size, member, str(path))
                 with archive.open(entry) as content:
-                    yield member.name, content.read(member.most_bytes)  # zipfile ends it at file_size
+                    yield member.name, content.read(member.most_bytes)  # zipfile stops at file_size
 
 
 def _check_length(size_bytes: int, member: Member, where: str) -> None:

@@ -1,4 +1,4 @@
-"""Arrays of any usual shape and scale to checked uint8 [N, C, H, H] images and int64 labels."""
+"""Converts arrays of any common shape and scale to validated uint8 [N, C, H, H] images and int64 labels."""
 
 from __future__ import annotations
 
@@ -8,40 +8,39 @@ import numpy as np
 
 from convoy.data.imageset import DataError, DataSet, ImageSet
 
-Part = tuple[np.ndarray, np.ndarray, str, str]  # images, labels as read, and where each of them stands
+Part = tuple[np.ndarray, np.ndarray, str, str]  # images, labels, and the file of each, for messages
 
 _CHANNELS = (1, 3)
-_HALF_LEVEL = 0.5  # of 255: as far as rounding moves a value; what lies farther out of range is an error
+_HALF_LEVEL = 0.5  # of 255: rounding error; a value farther out of range is an error
 
 
 def from_arrays(
     name: str, parts: Mapping[str, Part], *, size: int | None, classes: Sequence[str] | None = None
 ) -> DataSet:
-    """A data set from "train" and perhaps "validation" and "test".
+    """A data set from "train" and, optionally, "validation" and "test".
 
-    Images are [N, H, W], [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, uint8 or numbers in 0..1 or 0..255;
-    they are brought to `size` x `size` pixels, or to their own shorter side. Labels are integers from 0 (or from 1,
-    where no class names are given). Raises DataError naming the place.
+    Images are [N, H, W], [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, uint8 or numbers in 0..1 or 0..255; they
+    are resized to `size` x `size` pixels, by default to their shorter side. Labels are integers from 0 (or from 1, if
+    no class names are given). Raises DataError with the file.
     """
     notes: list[str] = []
     images: dict[str, np.ndarray] = {}
     labels: dict[str, np.ndarray] = {}
-    for part, (values, values_of_labels, where, where_labels) in parts.items():
-        images[part] = bring_to_size(as_images(values, where), size, notes)
-        labels[part] = as_labels(values_of_labels, where_labels)
+    for part, (part_images, part_labels, where, where_labels) in parts.items():
+        images[part] = resize_and_crop(as_images(part_images, where), size, notes)
+        labels[part] = as_labels(part_labels, where_labels)
         if len(labels[part]) != len(images[part]):
-            counts = f"{len(labels[part]):,} labels for {len(images[part]):,} images"
-            raise DataError(f"{where_labels}: the counts differ: {counts}")
+            raise DataError(f"{where_labels}: {len(labels[part]):,} labels for {len(images[part]):,} images")
         if images[part].shape[1:] != images["train"].shape[1:]:
             shapes = " and ".join(" x ".join(map(str, images[other].shape[1:])) for other in ("train", part))
-            raise DataError(f"{where}: the images of the parts differ in shape, {shapes}; data.size makes sizes equal")
+            raise DataError(f"{where}: the parts have images of different shapes, {shapes}; set data.size")
     lowest, names = _class_names(labels["train"], classes, parts["train"][3])
-    for part, values_of_labels in labels.items():
-        labels[part] = values_of_labels - lowest
-        outside = values_of_labels[(labels[part] < 0) | (labels[part] >= len(names))]
+    for part, part_labels in labels.items():
+        labels[part] = part_labels - lowest
+        outside = part_labels[(labels[part] < 0) | (labels[part] >= len(names))]
         if len(outside):
-            allowed = f"{lowest} to {lowest + len(names) - 1}"
-            raise DataError(f"{parts[part][3]}: label {outside[0]} is out of range; the classes are {allowed}")
+            expected = f"{lowest} to {lowest + len(names) - 1}"
+            raise DataError(f"{parts[part][3]}: label {outside[0]} is out of range, expected {expected}")
     validation_indices = None
     if "validation" in parts:
         validation_indices = np.arange(len(images["train"]), len(images["train"]) + len(images["validation"]))
@@ -53,18 +52,18 @@ def from_arrays(
 
 
 def as_images(values: np.ndarray, where: str) -> np.ndarray:
-    """uint8 [N, C, H, W]. Floats become the nearest level of 256; 0..1 is told from 0..255 by the largest value."""
+    """uint8 [N, C, H, W]. Floats are rounded to 256 levels; the largest value decides between 0..1 and 0..255."""
     shape = " x ".join(map(str, values.shape))
     if values.ndim == 3:
         values = values[:, None]  # (N, H, W) -> (N, 1, H, W)
     if values.ndim != 4:
-        raise DataError(f"{where}: the shape {shape} is not [N, H, W], [N, C, H, W] or [N, H, W, C]")
+        raise DataError(f"{where}: expected shape [N, H, W], [N, C, H, W] or [N, H, W, C], got {shape}")
     if values.shape[1] not in _CHANNELS and values.shape[3] in _CHANNELS:
         values = values.transpose(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
     if values.shape[1] not in _CHANNELS:
-        raise DataError(f"{where}: the shape {shape} has neither 1 nor 3 channels, first or last")
+        raise DataError(f"{where}: expected 1 or 3 channels, first or last, got shape {shape}")
     if values.size == 0:
-        raise DataError(f"{where}: holds no images (shape {shape})")
+        raise DataError(f"{where}: no images (shape {shape})")
     return np.ascontiguousarray(_as_levels(values, where))
 
 
@@ -74,15 +73,15 @@ def _as_levels(values: np.ndarray, where: str) -> np.ndarray:
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype.kind not in "uif":
-        raise DataError(f"{where}: images must be numbers, not {values.dtype}")
+        raise DataError(f"{where}: expected numbers as images, got {values.dtype}")
     low, high = float(values.min()), float(values.max())  # NaN passes through both
     scale = 255 if values.dtype.kind == "f" and high * 255 <= 255 + _HALF_LEVEL else 1
     if not (low * scale >= -_HALF_LEVEL and high * scale <= 255 + _HALF_LEVEL):
         raise DataError(
-            f"{where}: the values run from {low:.4g} to {high:.4g}; images are 0..1 or 0..255, not normalised"
+            f"{where}: expected images in 0..1 or 0..255, not normalised, got values from {low:.4g} to {high:.4g}"
         )
     levels = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), 1000):  # a thousand at a time: the floats in between are eight times the size
+    for start in range(0, len(values), 1000):  # in chunks: as float64 the images need eight times the memory
         chunk = values[start : start + 1000].astype(np.float64) * scale
         levels[start : start + 1000] = np.rint(chunk).clip(0, 255)
     return levels
@@ -94,30 +93,30 @@ def as_labels(values: np.ndarray, where: str) -> np.ndarray:
         values = values[:, 0]
     if values.ndim != 1 or values.dtype.kind not in "ui":
         shape = " x ".join(map(str, values.shape))
-        raise DataError(f"{where}: labels must be one integer for each image, not {values.dtype} of shape {shape}")
+        raise DataError(f"{where}: expected one integer label per image, got {values.dtype} of shape {shape}")
     if len(values) and values.max() > np.iinfo(np.int64).max:
         raise DataError(f"{where}: label {values.max()} is out of range")
     return values.astype(np.int64)
 
 
 def _class_names(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> tuple[int, tuple[str, ...]]:
-    """The lowest label and the class names; each class must have an image, so that a stray label is found."""
+    """The lowest label and the class names. Without given names, labels must not have gaps: finds stray labels."""
     present = np.unique(labels)
     lowest = int(present[0]) if classes is None and present[0] in (0, 1) else 0
     names = tuple(classes) if classes is not None else tuple(str(lowest + index) for index in range(len(present)))
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{where}: the class name {twice[0]!r} is given {names.count(twice[0])} times")
-    astray = present[(present < lowest) | (present >= lowest + len(names))]
-    if len(astray):
-        allowed = "they must run from 0 without a gap" if classes is None else f"there are {len(names)} classes from 0"
-        raise DataError(f"{where}: label {astray[-1]} is out of range; {allowed}")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{where}: the class name {repeated[0]!r} is given {names.count(repeated[0])} times")
+    outside = present[(present < lowest) | (present >= lowest + len(names))]
+    if len(outside):
+        expected = "labels from 0 without gaps" if classes is None else f"0 to {len(names) - 1}"
+        raise DataError(f"{where}: label {outside[-1]} is out of range, expected {expected}")
     if len(names) < 2 or len(present) < 2:
-        raise DataError(f"{where}: all images are of one class ({present[0]}); training needs at least two")
+        raise DataError(f"{where}: expected at least two classes, but all images are of class {present[0]}")
     return lowest, names
 
 
-def bring_to_size(images: np.ndarray, size: int | None, notes: list[str]) -> np.ndarray:
-    """uint8 [N, C, size, size]: the shorter side resized (bilinear, anti-aliased), the middle kept."""
+def resize_and_crop(images: np.ndarray, size: int | None, notes: list[str]) -> np.ndarray:
+    """uint8 [N, C, size, size]: resizes the shorter side (bilinear, anti-aliased) and crops the centre."""
     height, width = images.shape[2:]
     target = size if size is not None else min(height, width)
     if height == width == target:

@@ -1,9 +1,10 @@
-"""Augmentation of a whole batch at once, with a draw for each image.
+"""Batched augmentation, with separate random draws for each image.
 
-First all geometric augmentations of a recipe, as one affine map and one resampling: no image is blurred twice, and
-nothing is cut off between two steps. Only those that ask for it (`is_separate`) are resampled by themselves, as
-torchvision does. What lies outside an image is black. Then, in the order of the recipe, policies
-and erasures, which see the image by itself; last, mixing with another image of the batch.
+1. All geometric augmentations of a recipe are composed into one affine map and applied in one resampling, so that no
+   image is blurred twice or cropped in between. Those with `is_separate` have their own resampling, as in torchvision.
+   The area outside an image is black.
+2. Policies and erasures, in the order of the recipe.
+3. Mixing with another image of the batch.
 """
 
 from __future__ import annotations
@@ -43,41 +44,41 @@ class Augmentation:
     def __init__(self, parts: Sequence[Geometric | PixelTransform | Mixer]) -> None:
         self.geometric = [part for part in parts if isinstance(part, Geometric)]
         self.mixers = [part for part in parts if isinstance(part, Mixer)]
-        self.painters = [part for part in parts if not isinstance(part, Geometric | Mixer)]
-        self._together = _resampled_together(self.geometric)
+        self.pixel_transforms = [part for part in parts if not isinstance(part, Geometric | Mixer)]
+        self._groups = _resampling_groups(self.geometric)
 
     @property
     def is_identity(self) -> bool:
-        return not (self.geometric or self.painters or self.mixers)
+        return not (self.geometric or self.pixel_transforms or self.mixers)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """x float [B, C, H, H] in 0..1 on any device, the generator on the CPU; returns the same shape and type.
+        """Applies all augmentations except mixing to x, float [B, C, H, H] in 0..1 on any device.
 
-        All but the mixing. What happens to an image depends on the generator and on the image's place in the batch, on
-        nothing else in it.
+        The generator must be on the CPU. The result for an image depends only on the generator and on the image's
+        position in the batch.
         """
-        if not self.geometric and not self.painters:
+        if not self.geometric and not self.pixel_transforms:
             return x
-        draws = [part.draws for part in self.geometric] + [part.draws for part in self.painters]
+        draws = [part.draws for part in self.geometric] + [part.draws for part in self.pixel_transforms]
         columns = iter(torch.rand(len(x), sum(draws), generator=generator).split(draws, dim=1))
-        for group in self._together:
-            # Matrices of a few numbers are multiplied on the CPU; a GPU would start a kernel for each line of it.
+        for group in self._groups:
+            # The small matrices are multiplied on the CPU; a GPU would launch a kernel for each operation.
             maps = [part.maps(next(columns), x.shape[-1]) for part in group]
             composed = maps[0]
             for later in maps[1:]:
                 composed = composed @ later
             is_nearest = all(part.interpolation == "nearest" for part in group)
             x = resample(x, composed[:, :2], "nearest" if is_nearest else "bilinear")
-        for painter in self.painters:
-            x = painter(x, next(columns), generator)
+        for transform in self.pixel_transforms:
+            x = transform(x, next(columns), generator)
         return x
 
     def mix(self, x: Tensor, labels: Tensor, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images and labels int64 [B]; where the recipe mixes, the labels come back as probabilities [B, classes]."""
+        """Images and labels int64 [B]; if the recipe mixes images, returns labels as probabilities [B, classes]."""
         return mix(self.mixers, x, labels, classes, generator) if self.mixers else (x, labels)
 
 
-def _resampled_together(parts: Sequence[Geometric]) -> list[list[Geometric]]:
+def _resampling_groups(parts: Sequence[Geometric]) -> list[list[Geometric]]:
     groups: list[list[Geometric]] = []
     for part in parts:
         if groups and not part.is_separate and not groups[-1][-1].is_separate:
@@ -88,9 +89,9 @@ def _resampled_together(parts: Sequence[Geometric]) -> list[list[Geometric]]:
 
 
 def build(specs: Sequence[Mapping[str, Any]]) -> Augmentation:
-    """From a recipe's tables, such as {"name": "rotate", "degrees": 10}; geometric ones apply in the order given.
+    """Builds an augmentation from a recipe's tables, such as {"name": "rotate", "degrees": 10}.
 
-    Raises ValueError: unknown name or key, a value out of range.
+    Raises ValueError for an unknown name or key or a value out of range.
     """
     parts = []
     for spec in specs:
@@ -98,10 +99,10 @@ def build(specs: Sequence[Mapping[str, Any]]) -> Augmentation:
         if not isinstance(name, str):
             raise ValueError(f"data.augment: {dict(spec)!r} has no name; known: {', '.join(AUGMENTATIONS)}")
         augmentation = AUGMENTATIONS[name]
-        given = {key: value for key, value in spec.items() if key != "name"}
+        arguments = {key: value for key, value in spec.items() if key != "name"}
         keys = [field.name for field in fields(augmentation)]
-        for key in given:
+        for key in arguments:
             if key not in keys:
                 raise unknown("key", key, keys, f"the augmentation {name}")
-        parts.append(augmentation(**given))
+        parts.append(augmentation(**arguments))
     return Augmentation(parts)

@@ -1,12 +1,10 @@
-"""Operations on colours, batched, as Pillow has them on 8-bit images.
+"""Batched versions of Pillow's colour operations.
 
-Each takes x float [B, C, H, H] in 0..1, one or three channels, and an amount for each image, [B, 1, 1, 1]; the result
-stays in 0..1. The amount of an enhancement is -1 for an image that has lost the quality (black, grey, of one grey,
-smoothed), 0 for the image itself, and above 0 for more of it. A grey image is its own luminance, and `colour` leaves it
-alone.
+Each takes x, float [B, C, H, H] in 0..1 with one or three channels, and an amount per image, [B, 1, 1, 1]; results are
+in 0..1. For brightness, colour, contrast and sharpness, an amount of -1 gives a black, grey, uniform or smoothed image,
+0 leaves the image unchanged, and a positive amount enhances it. `colour` does not change grey images.
 
-Differs from Pillow: results are not rounded to the 256 levels. Where a level matters (posterize, solarize, equalize)
-it is the nearest one.
+Differs from Pillow: results are not rounded to 256 levels. posterize, solarize and equalize use the nearest level.
 """
 
 from __future__ import annotations
@@ -36,8 +34,8 @@ def contrast(x: Tensor, amount: Tensor) -> Tensor:
 
 
 def sharpness(x: Tensor, amount: Tensor) -> Tensor:
-    """The smoothed image weighs a pixel 5 times and its 8 neighbours once; the outermost pixels are left alone."""
-    rows = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]  # on a CPU avg_pool2d takes longer
+    """The smoothed image weights a pixel by 5 and its 8 neighbours by 1; pixels at the border are unchanged."""
+    rows = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]  # on a CPU faster than avg_pool2d
     squares = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
     smoothed = x.clone()
     smoothed[..., 1:-1, 1:-1] = (squares + 4 * x[..., 1:-1, 1:-1]) / 13
@@ -45,29 +43,29 @@ def sharpness(x: Tensor, amount: Tensor) -> Tensor:
 
 
 def posterize(x: Tensor, amount: Tensor) -> Tensor:
-    """Sets the lowest bits of a level to 0, as many as the amount says when rounded."""
+    """Sets the lowest `amount` (rounded) bits of a level to 0."""
     step = torch.exp2(amount.round()).round()
     return (_levels(x) / step).floor() * step / 255
 
 
 def solarize(x: Tensor, amount: Tensor) -> Tensor:
-    """Inverts the levels from 256 - amount on: none at 0, all at 256."""
+    """Inverts levels of 256 - amount and above: none for amount 0, all for 256."""
     return torch.where(_levels(x) >= 256 - amount, (1 - x).clamp(min=0), x)
 
 
 def autocontrast(x: Tensor, amount: Tensor) -> Tensor:
-    """Stretches each channel to 0..1; a channel of one value stays."""
+    """Stretches each channel to 0..1, unless it has only one value."""
     low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
     return torch.where(high > low, (x - low) / (high - low), x)
 
 
 def equalize(x: Tensor, amount: Tensor) -> Tensor:
-    """Spreads each channel's levels evenly, by whole numbers as Pillow does: of 28 x 28 pixels little is left grey."""
+    """Equalizes each channel's histogram in integer arithmetic, as Pillow does."""
     levels = _levels(x).flatten(2).flatten(0, 1).long()  # (B * C, H * H)
     counts = torch.zeros(len(levels), 256, dtype=torch.int64, device=x.device)
     counts.scatter_add_(1, levels, torch.ones_like(levels))
     brightest = counts.gather(1, levels.amax(dim=1, keepdim=True))
-    step = (levels.shape[1] - brightest) // 255  # pixels to a level; 0 where all have one level, or nearly
+    step = (levels.shape[1] - brightest) // 255  # pixels per level; 0 if (almost) all have one level
     table = (counts.cumsum(dim=1) - counts + step // 2) // step.clamp(min=1)
     equal = table.clamp(max=255).gather(1, levels).view_as(x).to(x.dtype) / 255
     return torch.where(step.view(*x.shape[:2], 1, 1) > 0, equal, x)

@@ -1,9 +1,8 @@
 """Augmentations that hide a part of the image.
 
 - Cutout: DeVries & Taylor 2017, https://arxiv.org/abs/1708.04552.
-- Random erasing: Zhong et al. 2020, https://arxiv.org/abs/1708.04896. Differs from the paper: the aspect is drawn
-  evenly on a logarithmic scale, as torchvision and timm draw it, and a rectangle that is longer than the image is cut
-  to it instead of drawn again.
+- Random erasing: Zhong et al. 2020, https://arxiv.org/abs/1708.04896. Differs from the paper: the aspect ratio is drawn
+  log-uniformly, as in torchvision and timm, and a rectangle that exceeds the image is clipped instead of redrawn.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ Fill = Literal["zero", "mean", "noise"]
 
 @dataclass(frozen=True)
 class Cutout:
-    """Blackens a square about a random pixel; it may reach over the edge."""
+    """Blackens a square centred on a random pixel, clipped at the image's edge."""
 
-    size: int = 8  # pixels, the side of the square
+    size: int = 8  # side of the square in pixels
 
     draws: ClassVar[int] = 2
 
@@ -36,17 +35,17 @@ class Cutout:
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         side = x.shape[-1]
         first = (to_device_of(x, uniform) * side).floor().clamp(max=side - 1) - self.size // 2  # (B, 2)
-        return x * outside(first, first + self.size, x)  # twice as fast as masked_fill with a mask that is broadcast
+        return x * outside(first, first + self.size, x)  # twice as fast as masked_fill with a broadcast mask
 
 
 @dataclass(frozen=True)
 class Erase:
-    """Fills a rectangle that lies inside the image: black, with the image's mean colour, or with noise."""
+    """Fills a rectangle inside the image with black, the image's mean colour, or noise."""
 
     probability: float = 0.25
-    area: Sequence[float] = (0.02, 0.33)  # of the image
-    aspect: Sequence[float] = (0.3, 3.3)  # height to width
-    fill: Fill = "noise"  # each value drawn evenly from 0..1
+    area: Sequence[float] = (0.02, 0.33)  # fraction of the image
+    aspect: Sequence[float] = (0.3, 3.3)  # height / width
+    fill: Fill = "noise"  # noise: each value uniform in 0..1
 
     draws: ClassVar[int] = 5
 
@@ -62,11 +61,11 @@ class Erase:
         first, last = self._boxes(uniform[erased, 1:], x.shape[-1])
         chosen = to_device_of(x, erased)
         part = x.index_select(0, chosen)
-        kept = outside(to_device_of(x, first), to_device_of(x, last), x)
-        return x.index_copy(0, chosen, torch.where(kept > 0, part, self._filling(part, generator)))
+        unchanged = outside(to_device_of(x, first), to_device_of(x, last), x)
+        return x.index_copy(0, chosen, torch.where(unchanged > 0, part, self._filling(part, generator)))
 
     def _boxes(self, uniform: Tensor, side: int) -> tuple[Tensor, Tensor]:
-        """Corners in pixels (y, x), [N, 2] each, from draws [N, 4]; at least a pixel, unless there is no area."""
+        """Corners in pixels (y, x), [N, 2] each, from draws [N, 4]; at least one pixel, unless the area is 0."""
         area = self.area[0] + (self.area[1] - self.area[0]) * uniform[:, 0]
         low, high = math.log(self.aspect[0]), math.log(self.aspect[1])
         stretch = torch.exp((low + (high - low) * uniform[:, 1]) / 2)
@@ -84,10 +83,10 @@ class Erase:
 
 
 def outside(first: Tensor, last: Tensor, x: Tensor) -> Tensor:
-    """Mask [B, 1, H, H] of 1 outside a rectangle and 0 inside, of x's type and device, where the corners must be too.
+    """Mask [B, 1, H, H] of x's type and device: 1 outside a rectangle, 0 inside.
 
-    first, last: [B, 2], rows and columns (y, x) from the first that is inside to the first that is not any more.
+    first, last: [B, 2] on x's device, the corners (y, x); `last` is exclusive.
     """
-    places = torch.arange(x.shape[-1], device=x.device)
-    beside = ((places < first[..., None]) | (places >= last[..., None])).to(x.dtype)  # (B, 2, H)
-    return torch.maximum(beside[:, 0, :, None], beside[:, 1, None, :])[:, None]
+    positions = torch.arange(x.shape[-1], device=x.device)
+    is_outside = ((positions < first[..., None]) | (positions >= last[..., None])).to(x.dtype)  # (B, 2, H)
+    return torch.maximum(is_outside[:, 0, :, None], is_outside[:, 1, None, :])[:, None]

@@ -1,11 +1,11 @@
 """Augmentations that mix an image and its label with another of the batch.
 
-- MixUp: Zhang et al. 2018, https://arxiv.org/abs/1710.09412: all of both images, weighted.
-- CutMix: Yun et al. 2019, https://arxiv.org/abs/1905.04899: a rectangle of one in the other.
+- MixUp: Zhang et al. 2018, https://arxiv.org/abs/1710.09412: the weighted sum of both images.
+- CutMix: Yun et al. 2019, https://arxiv.org/abs/1905.04899: a rectangle of one image pasted into the other.
 
-An image's partner is the one before it in the batch, whose order is random already. Differs from the papers: every
-image draws its own weight and rectangle instead of one for the batch. Where a recipe names both, each image draws one
-of them, equally likely, and then whether that one applies.
+An image's partner is the previous one in the (shuffled) batch. Differs from the papers: weight and rectangle are drawn
+per image instead of per batch. If a recipe has both, each image draws one of them with equal probability, and then
+whether it applies.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ QUANTILES = 4096
 
 @dataclass(frozen=True)
 class MixUp:
-    """Of each pixel an image keeps the same share, which is drawn from Beta(alpha, alpha)."""
+    """The weight of the image, the same for all pixels, is drawn from Beta(alpha, alpha)."""
 
-    alpha: float = 0.2  # small: mostly one of the two images; 1: any share equally likely
+    alpha: float = 0.2  # small: mostly one of the two images; 1: uniform
     probability: float = 1.0
 
     draws: ClassVar[int] = 1
@@ -38,14 +38,14 @@ class MixUp:
         check_number("mixup", "alpha", self.alpha, low=0.01, high=100)
         check_number("mixup", "probability", self.probability, low=0, high=1)
 
-    def kept(self, uniform: Tensor, x: Tensor) -> MixWeights:
+    def weights(self, uniform: Tensor, x: Tensor) -> MixWeights:
         share = beta(uniform[:, 0], self.alpha)
         return MixWeights(to_device_of(x, share).to(x.dtype)[:, None, None, None], share)
 
 
 @dataclass(frozen=True)
 class CutMix:
-    """Of a rectangle nothing is kept: its share of the area, before the edge cuts it, is from Beta(alpha, alpha)."""
+    """Replaces a rectangle, whose fraction of the area before clipping is drawn from Beta(alpha, alpha)."""
 
     alpha: float = 1.0
     probability: float = 1.0
@@ -56,8 +56,8 @@ class CutMix:
         check_number("cutmix", "alpha", self.alpha, low=0.01, high=100)
         check_number("cutmix", "probability", self.probability, low=0, high=1)
 
-    def kept(self, uniform: Tensor, x: Tensor) -> MixWeights:
-        """The rectangle has the image's aspect and is centred on any pixel; the label counts what lies in the image."""
+    def weights(self, uniform: Tensor, x: Tensor) -> MixWeights:
+        """The rectangle is a square centred on any pixel; the label's weight is the area that is not replaced."""
         side = x.shape[-1]
         half = (side * beta(uniform[:, 0], self.alpha).sqrt()).floor().div(2, rounding_mode="floor")[:, None]
         centre = (uniform[:, 1:] * side).floor()
@@ -69,34 +69,34 @@ class CutMix:
 def mix(
     mixers: Sequence[Mixer], x: Tensor, labels: Tensor, classes: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """x float [B, C, H, H] and labels int64 [B], mixed; the labels as probabilities of x's type, [B, classes]."""
+    """Mixes x, float [B, C, H, H], and labels, int64 [B]; returns labels as probabilities [B, classes] of x's type."""
     draws = [2, *(mixer.draws for mixer in mixers)]
     choice, *columns = torch.rand(len(x), sum(draws), generator=generator).split(draws, dim=1)
-    drawn = (choice[:, 0] * len(mixers)).floor()
-    pixels = torch.ones((), dtype=x.dtype, device=x.device)
-    share = torch.ones(len(x))
-    for at, (mixer, uniform) in enumerate(zip(mixers, columns, strict=True)):
-        applies = (drawn == at) & (choice[:, 1] < mixer.probability)
-        kept = mixer.kept(uniform, x)
-        pixels = torch.where(to_device_of(x, applies)[:, None, None, None], kept.pixels, pixels)
-        share = torch.where(applies, kept.share, share)
-    own = one_hot(labels, classes).to(x.dtype)
+    mixer_index = (choice[:, 0] * len(mixers)).floor()
+    pixel_weights = torch.ones((), dtype=x.dtype, device=x.device)
+    label_weights = torch.ones(len(x))
+    for index, (mixer, uniform) in enumerate(zip(mixers, columns, strict=True)):
+        applies = (mixer_index == index) & (choice[:, 1] < mixer.probability)
+        weights = mixer.weights(uniform, x)
+        pixel_weights = torch.where(to_device_of(x, applies)[:, None, None, None], weights.pixels, pixel_weights)
+        label_weights = torch.where(applies, weights.label, label_weights)
+    targets = one_hot(labels, classes).to(x.dtype)
     return (
-        torch.lerp(x.roll(1, 0), x, pixels),
-        torch.lerp(own.roll(1, 0), own, to_device_of(x, share).to(x.dtype)[:, None]),
+        torch.lerp(x.roll(1, 0), x, pixel_weights),
+        torch.lerp(targets.roll(1, 0), targets, to_device_of(x, label_weights).to(x.dtype)[:, None]),
     )
 
 
 def beta(uniform: Tensor, alpha: float) -> Tensor:
-    """Draws in 0..1, evenly, to draws from Beta(alpha, alpha): its quantiles, linear between 4,096 steps of it."""
-    place = uniform * QUANTILES
-    low = place.floor().clamp(max=QUANTILES - 1).long()
+    """Converts uniform draws to draws from Beta(alpha, alpha), by linear interpolation between 4,096 quantiles."""
+    position = uniform * QUANTILES
+    low = position.floor().clamp(max=QUANTILES - 1).long()
     table = _quantiles(alpha)
-    return torch.lerp(table[low], table[low + 1], place - low)
+    return torch.lerp(table[low], table[low + 1], position - low)
 
 
 @lru_cache(maxsize=16)
 def _quantiles(alpha: float) -> Tensor:
-    from scipy.special import betaincinv  # only a recipe that mixes should wait for this import
+    from scipy.special import betaincinv  # slow import, needed only if a recipe mixes images
 
     return torch.from_numpy(betaincinv(alpha, alpha, torch.linspace(0, 1, QUANTILES + 1).double().numpy())).float()

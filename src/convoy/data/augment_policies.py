@@ -1,15 +1,14 @@
-"""Policies: each image draws an operation and how strongly it applies, from a fixed set of 14.
+"""Policies: each image draws an operation from a fixed set of 14, and its magnitude.
 
-- RandAugment: Cubuk et al. 2020, https://arxiv.org/abs/1909.13719: several operations after another, all of one given
+- RandAugment: Cubuk et al. 2020, https://arxiv.org/abs/1909.13719: several operations in turn, all of one given
   magnitude.
 - TrivialAugment (Wide): Müller & Hutter 2021, https://arxiv.org/abs/2103.10158: one operation, of a random magnitude.
 
-A batch is sorted by the operation that its images drew; each operation then sees its images alone, and those that move
-pixels are resampled together. Colours are changed as in `augment_colours`; shears hold the upper left corner, as
-Pillow's do.
+A batch is sorted by operation, so that each operation runs once on its images; all geometric operations share one
+resampling. For colour operations see `augment_colours`. Shears keep the upper left corner fixed, as in Pillow.
 
-Differs from the papers' code: moved images are interpolated linearly, and what lies outside is black instead of grey;
-levels are not rounded to 8 bits after each operation. Magnitude 0 of `solarize` inverts nothing.
+Differs from the papers' code: geometric operations use bilinear interpolation, with black instead of grey outside the
+image; levels are not rounded to 8 bits after each operation. Magnitude 0 of `solarize` inverts nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from convoy.data.augment_colours import COLOURS
 from convoy.data.augment_geometric import identity, resample, rotation, translation
 from convoy.data.augment_kinds import check_number, to_device_of
 
-STEPS = 30  # magnitudes are the whole numbers from 0 to this
+STEPS = 30  # magnitudes are integers from 0 to this
 
 
 def shear_x(amount: Tensor, side: int) -> Tensor:
@@ -61,9 +60,9 @@ MOVES: dict[str, Callable[[Tensor, int], Tensor]] = {
     "rotate": rotate,
 }
 OPERATIONS = (*COLOURS, *MOVES)
-SIGNED = ("brightness", "colour", "contrast", "sharpness", *MOVES)  # weaker or stronger, left or right: drawn
+SIGNED = ("brightness", "colour", "contrast", "sharpness", *MOVES)  # a random sign: weaker or stronger, left or right
 
-# The amount of each operation at magnitude 30; at 0 it changes nothing. Posterize: bits. Solarize: levels.
+# The amount of each operation at magnitude 30; magnitude 0 changes nothing. Posterize: bits. Solarize: levels.
 GENTLE = {
     "posterize": 4.0,
     "solarize": 256.0,
@@ -76,14 +75,14 @@ WIDE = {
     "solarize": 256.0,
     **dict.fromkeys(("brightness", "colour", "contrast", "sharpness"), 0.99),
     **dict.fromkeys(("shear_x", "shear_y"), 0.99),
-    **dict.fromkeys(("translate_x", "translate_y"), 32.0),  # pixels, whatever the side
+    **dict.fromkeys(("translate_x", "translate_y"), 32.0),  # pixels, for any image size
     "rotate": 135.0,
 }
 
 
 @dataclass(frozen=True)
 class RandAugment:
-    """`operations` drawn anew for each image, equally likely, all of `magnitude`; the sign is drawn too."""
+    """Applies `operations` random operations per image, all of the same magnitude, each with a random sign."""
 
     operations: int = 2
     magnitude: int = 9
@@ -97,52 +96,55 @@ class RandAugment:
         return 2 * self.operations
 
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
-        # AutoAugment moved images by up to 150 pixels, of 331 as torchvision has it.
+        # AutoAugment shifts images by up to 150 pixels; 331 is the image size that torchvision assumes.
         largest = GENTLE | dict.fromkeys(("translate_x", "translate_y"), x.shape[-1] * 150 / 331)
         strength = torch.full((len(x),), self.magnitude / STEPS)
         columns = uniform.unbind(dim=1)
-        for which, sign in zip(columns[::2], columns[1::2], strict=True):
-            x = apply(x, which, sign, strength, largest)
+        for operation, sign in zip(columns[::2], columns[1::2], strict=True):
+            x = apply(x, operation, sign, strength, largest)
         return x
 
 
 @dataclass(frozen=True)
 class TrivialAugment:
-    """One operation for each image, equally likely, of a magnitude drawn evenly from 0 to 30; the sign is drawn too."""
+    """Applies one random operation per image, with a magnitude drawn uniformly from 0 to 30 and a random sign."""
 
     draws: ClassVar[int] = 3
 
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
-        which, sign, magnitude = uniform.unbind(dim=1)
-        return apply(x, which, sign, _whole(magnitude, STEPS + 1) / STEPS, WIDE)
+        operation, sign, magnitude = uniform.unbind(dim=1)
+        return apply(x, operation, sign, _integers(magnitude, STEPS + 1) / STEPS, WIDE)
 
 
-def apply(x: Tensor, which: Tensor, sign: Tensor, strength: Tensor, largest: Mapping[str, float]) -> Tensor:
-    """Each image its operation. which, sign [B]: uniform draws; strength [B]: the part of `largest`; on the CPU."""
-    drawn = _whole(which, len(OPERATIONS)).long()
-    order = drawn.argsort(stable=True)
-    counts = drawn.bincount(minlength=len(OPERATIONS)).tolist()
-    amounts = _amounts(drawn, sign, strength, largest)[order]
+def apply(x: Tensor, operation: Tensor, sign: Tensor, strength: Tensor, largest: Mapping[str, float]) -> Tensor:
+    """Applies one operation per image, from uniform draws `operation` and `sign` [B], on the CPU.
 
-    dtype = x.dtype if x.dtype == torch.float64 else torch.float32  # half precision cannot tell 256 levels
+    strength [B] is the fraction of the operation's `largest` amount.
+    """
+    indices = _integers(operation, len(OPERATIONS)).long()
+    order = indices.argsort(stable=True)
+    counts = indices.bincount(minlength=len(OPERATIONS)).tolist()
+    amounts = _amounts(indices, sign, strength, largest)[order]
+
+    dtype = x.dtype if x.dtype == torch.float64 else torch.float32  # half precision does not resolve 256 levels
     in_order = x.index_select(0, to_device_of(x, order)).to(dtype)
     images = in_order.split(counts)
     on_device = to_device_of(x, amounts).to(dtype)[:, None, None, None].split(counts)
-    done = [COLOURS[name](images[at], on_device[at]) for at, name in enumerate(COLOURS) if counts[at]]
-    moved = sum(counts[len(COLOURS) :])
-    if moved:
+    results = [COLOURS[name](images[at], on_device[at]) for at, name in enumerate(COLOURS) if counts[at]]
+    n_moved = sum(counts[len(COLOURS) :])
+    if n_moved:
         of_moves = amounts.split(counts)[len(COLOURS) :]
         maps = torch.cat([MOVES[name](each, x.shape[-1]) for name, each in zip(MOVES, of_moves, strict=True)])
-        done.append(resample(in_order[len(x) - moved :], maps[:, :2], "bilinear"))
-    return torch.cat(done).index_select(0, to_device_of(x, order.argsort())).to(x.dtype)
+        results.append(resample(in_order[len(x) - n_moved :], maps[:, :2], "bilinear"))
+    return torch.cat(results).index_select(0, to_device_of(x, order.argsort())).to(x.dtype)
 
 
-def _amounts(drawn: Tensor, sign: Tensor, strength: Tensor, largest: Mapping[str, float]) -> Tensor:
-    scale = torch.tensor([largest.get(name, 0.0) for name in OPERATIONS])[drawn]
-    is_signed = torch.tensor([name in SIGNED for name in OPERATIONS])[drawn]
+def _amounts(indices: Tensor, sign: Tensor, strength: Tensor, largest: Mapping[str, float]) -> Tensor:
+    scale = torch.tensor([largest.get(name, 0.0) for name in OPERATIONS])[indices]
+    is_signed = torch.tensor([name in SIGNED for name in OPERATIONS])[indices]
     return torch.where(is_signed & (sign < 0.5), -strength, strength) * scale
 
 
-def _whole(uniform: Tensor, count: int) -> Tensor:
-    """Draws in 0..1 to whole numbers from 0 to count - 1, equally likely."""
+def _integers(uniform: Tensor, count: int) -> Tensor:
+    """Converts uniform draws to integers from 0 to count - 1, equally likely."""
     return (uniform * count).floor().clamp(max=count - 1)

@@ -1,4 +1,4 @@
-"""Batches cut from tensors that stay on the device as uint8: no loader, no worker, no work per image."""
+"""Batches from uint8 tensors that stay on the device: no loader, no worker processes, no work per image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convoy.randomness import derive_seed
 
 
 class Normaliser:
-    """(x - mean) / std by channel; a uint8 batch is first brought to 0..1, as a float batch must be already."""
+    """(x - mean) / std per channel. A uint8 batch is first scaled to 0..1; a float batch must be in 0..1."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
@@ -30,13 +30,13 @@ class Normaliser:
         """x [B, C, H, W], uint8 or float in 0..1, on any device; returns a new tensor of this device and dtype."""
         x = x.to(self.device)
         if x.dtype == torch.uint8:
-            # A product of uint8 and float is of the float's type. torch.addcmul, one call, takes twice as long.
+            # uint8 times float has the float's type. A single torch.addcmul takes twice as long.
             return torch.mul(x, self._scale_of_levels).add_(self._offset)
         return torch.mul(x.to(self.dtype), self._scale).add_(self._offset)
 
 
 def augmented(normaliser: Normaliser, augmentation: Augmentation, seed: int) -> Callable[[Tensor], Tensor]:
-    """A normaliser of uint8 batches that augments first, without mixing: what the fault augmented_test evaluates."""
+    """A normaliser of uint8 batches that augments first, without mixing; for the fault augmented_test."""
     generator = torch.Generator().manual_seed(seed)
 
     def distort(x: Tensor) -> Tensor:
@@ -46,21 +46,21 @@ def augmented(normaliser: Normaliser, augmentation: Augmentation, seed: int) -> 
 
 
 def _fractions(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """uint8 to 0..1, in float32 at least."""
+    """uint8 to 0..1, in float32 or float64."""
     return x.to(torch.float64 if dtype == torch.float64 else torch.float32).mul_(1 / 255)
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """The last batch may be smaller than the others; it is kept.
+    """The last batch may be smaller than the others.
 
-    A single image left over joins the batch before it: BatchNorm over vectors cannot train on one image.
+    A single remaining image is added to the previous batch: BatchNorm over vectors cannot train on one image.
     """
-    whole, left_over = divmod(images, batch_size)
-    return max(1, whole + (left_over > 1))
+    full_batches, remaining = divmod(images, batch_size)
+    return max(1, full_batches + (remaining > 1))
 
 
 class Batches:
-    """The batches of every epoch: `at(epoch, step)` is a pure function of seed and member, so any step can be resumed.
+    """The batches of every epoch. `at(epoch, step)` is a pure function of seed and member, so any step can be resumed.
 
     A batch of 128 x 28 x 28 without augmentation costs 30 microseconds.
     """
@@ -79,9 +79,9 @@ class Batches:
         member: int = 0,
         resplit: Resplit | None = None,
     ) -> None:
-        """`resplit`, a fault, has the say which of the images, then its pool, are trained on in an epoch."""
+        """With the fault `resplit`, `images` are its pool, and it selects the training images of each epoch."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # nothing writes to these, and a read-only array is welcome
+            warnings.simplefilter("ignore", UserWarning)  # a read-only array is fine: nothing writes to it
             self._images = torch.from_numpy(images.images).to(device)
             labels = torch.from_numpy(images.labels)
         self._labels = labels.to(device)
@@ -105,12 +105,12 @@ class Batches:
     def at(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Normalised images [B, C, H, W] and labels, on the device.
 
-        Labels are int64 [B]; where the augmentation mixes images, they are probabilities [B, classes].
+        Labels are int64 [B]; if the augmentation mixes images, they are probabilities [B, classes].
         """
         start = step * self.batch_size
         end = self.images_per_epoch if step + 1 == self.steps_per_epoch else start + self.batch_size
         chosen = self._order_of(epoch)[start:end]
-        x = self._images.index_select(0, chosen)  # a seventh of the time of self._images[chosen]
+        x = self._images.index_select(0, chosen)  # seven times as fast as self._images[chosen]
         y = self._labels.index_select(0, chosen)
         if not self._augmentation.is_identity:
             self._generator.manual_seed(derive_seed(self._seed, "augment", epoch, step, self._member))
@@ -136,14 +136,14 @@ class Batches:
 
 
 class _ByClass(NamedTuple):
-    """The images of each class that has any, beside each other."""
+    """Image indices sorted by class, for the classes that have images."""
 
     images: Tensor  # int64 [N]
-    first: Tensor  # int64 [classes], where a class begins
+    first: Tensor  # int64 [classes], index at which a class begins
     counts: Tensor  # int64 [classes]
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Independent draws, int64 [count]: every class equally likely, then every image of that class."""
+        """Independent draws, int64 [count]: each class equally likely, then each image of that class."""
         drawn = torch.randint(len(self.counts), (count,), generator=generator)
         within = torch.rand(count, generator=generator, dtype=torch.float64) * self.counts[drawn]
         return self.images[self.first[drawn] + within.long()]

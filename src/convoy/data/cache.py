@@ -1,7 +1,7 @@
-"""Decoded data sets kept on disk as plain .npy files, memory-mapped by every process that uses them.
+"""The cache of decoded data sets: .npy files on disk, memory-mapped by every process that uses them.
 
-An entry is named by a hash of what it was made from, so that an edited image folder leaves its old entry behind.
-Entries that nobody used for a while go when the next one is written; the time of an entry's folder is its last use.
+An entry is named by a hash of its sources, so that an edited image folder gets a new entry. Writing an entry removes
+those that were not used for a while; the modification time of an entry's folder is its last use.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import numpy as np
 
 from convoy.data.imageset import DataSet, ImageSet
 
-LAYOUT = "1"  # raised when the files of an entry, or what decoding makes of the same input, change
+LAYOUT = "1"  # raise when the format of an entry or the result of decoding changes
 ABANDONED_AFTER_SECONDS = 24 * 3600
 UNUSED_AFTER_SECONDS = 60 * 24 * 3600
 
 
 def cache_folder() -> Path:
-    """$CONVOY_CACHE, else the platform's folder for caches."""
+    """$CONVOY_CACHE, or the platform's cache folder."""
     if folder := os.environ.get("CONVOY_CACHE"):
         return Path(folder).expanduser()
     from platformdirs import user_cache_dir
@@ -39,16 +39,16 @@ def key_of(parts: Iterable[str]) -> str:
 
 
 def remembered(key: str, make: Callable[[], DataSet]) -> DataSet:
-    """The data set of this key from the cache, else what `make` returns, kept there for the next time.
+    """Returns the data set of this key from the cache; otherwise calls `make` and caches its result.
 
-    A damaged entry is made anew. Where the cache cannot be written (read-only, disk full) the data stay in memory.
+    A damaged entry is replaced. If the cache cannot be written (read-only, disk full), the data stay in memory.
     """
     entry = cache_folder() / "data" / key
-    found = _read(entry)
-    if found is not None:
-        with contextlib.suppress(OSError):  # a cache that is only read
+    cached = _read(entry)
+    if cached is not None:
+        with contextlib.suppress(OSError):  # read-only cache
             os.utime(entry)
-        return found
+        return cached
     dataset = make()
     try:
         _write(entry, dataset)
@@ -58,7 +58,7 @@ def remembered(key: str, make: Callable[[], DataSet]) -> DataSet:
 
 
 def _read(entry: Path) -> DataSet | None:
-    """None where there is no whole entry. Pixels are not hashed again: that would cost more than the loading."""
+    """None if there is no complete entry. Pixels are not hashed again: that would take longer than loading."""
     try:
         facts = json.loads((entry / "entry.json").read_text(encoding="utf-8"))
         classes = tuple(facts["classes"])
@@ -70,7 +70,7 @@ def _read(entry: Path) -> DataSet | None:
 
 
 def _read_part(entry: Path, part: str, classes: tuple[str, ...], known_hash: str) -> ImageSet:
-    # Copy-on-write, because torch warns of arrays that it could not write to; the pages are shared all the same.
+    # Copy-on-write, because torch warns about read-only arrays; the pages are still shared.
     images = np.load(entry / f"{part}_images.npy", mmap_mode="c")
     return ImageSet(images, np.load(entry / f"{part}_labels.npy"), classes, known_hash)
 
@@ -103,9 +103,9 @@ def _write(entry: Path, dataset: DataSet) -> None:
 
 
 def clean(unused_seconds: float) -> tuple[int, int]:
-    """Removes the entries that were not used for so long, and what killed processes left half-written.
+    """Removes entries not used for `unused_seconds` and incomplete entries of killed processes.
 
-    Returns how many entries and how many bytes were removed. A process that has one in use keeps its pages.
+    Returns the number of removed entries and bytes. A process that is using an entry keeps its pages.
     """
     removed, removed_bytes = 0, 0
     for path in sorted((cache_folder() / "data").glob("*")):
@@ -115,7 +115,7 @@ def clean(unused_seconds: float) -> tuple[int, int]:
             age_seconds = time.time() - path.stat().st_mtime
             if age_seconds < (unused_seconds if is_entry else ABANDONED_AFTER_SECONDS):
                 continue
-            if is_entry:  # out of sight in one step: nobody shall find half of it
+            if is_entry:  # rename first, so that no process reads a partly deleted entry
                 path = path.rename(path.with_name(f".writing-{path.name}-{os.getpid()}"))
             shutil.rmtree(path)
         except OSError:  # another process was faster

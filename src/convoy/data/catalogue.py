@@ -1,7 +1,7 @@
-"""The named data sets: what they are, where their files lie, and by which hashes these are known.
+"""The named data sets: descriptions, download locations and hashes.
 
-Sizes and SHA-256 are those that TensorFlow Datasets and Keras check, for USPS those of torchvision; the MD5 of members
-are torchvision's. A mirror need not be trusted: a file is taken for its hash alone.
+Sizes and SHA-256 are from TensorFlow Datasets and Keras, for USPS from torchvision; the MD5 of members are from
+torchvision. Mirrors need not be trusted, because the hash of each file is checked.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Image files to uint8 arrays of one size, by several processes where there is enough to do.
+"""Decodes image files to uint8 arrays of one size, in several processes if there are many files.
 
-Processes and not threads: of the 0.13 ms that a 32 x 32 JPEG takes, most is Python code of Pillow under the global
-lock. 60,000 such files on 2 cores, beside other work: 12 s in one thread, 10 s in two, 8 s in two processes (9 s of CPU
-in all). The processes are started by subprocess, so that nothing is imported from the user's script or notebook.
+Processes instead of threads, because most of the 0.13 ms for a 32 x 32 JPEG is Python code of Pillow under the global
+lock. 60,000 such files on 2 cores, with other work running: 12 s in one thread, 10 s in two, 8 s in two processes (9 s
+of CPU time in total). They are started by subprocess, so that the user's script or notebook is not imported.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from convoy.process import cores
 from convoy.recipe import LARGEST_IMAGE
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-_CHUNK = 250  # images a request
+_CHUNK = 250  # images per request
 _Decoded = tuple[np.ndarray, list[tuple[int, int]]]  # uint8 (N, 3, H, H), and the files' own (width, height)
 _AllDecoded = tuple[np.ndarray, Counter[tuple[int, int]]]
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
 def decode_files(paths: Sequence[str], size: int | None) -> _AllDecoded:
-    """The images as uint8 [N, 3, size, size], and how many files have which (width, height).
+    """The images as uint8 [N, 3, size, size], and the number of files of each (width, height).
 
-    The shorter side is resized to `size` and the middle kept; `size` None means the most frequent size's shorter side.
-    Raises DataError naming the file: not a PNG, JPEG, BMP or WebP image, damaged, 16 bits a channel.
+    Resizes the shorter side to `size` and crops the centre. The default size is the shorter side of the most frequent
+    size. Raises DataError with the file: not a PNG, JPEG, BMP or WebP image, damaged, or 16 bits per channel.
     """
     return at_usual_size(size, _sizes_of_some(paths), lambda side: _decode_all(paths, side))
 
@@ -48,10 +48,9 @@ def decode_files(paths: Sequence[str], size: int | None) -> _AllDecoded:
 def at_usual_size(
     size: int | None, some_sizes: Counter[tuple[int, int]], decode_all: Callable[[int], _AllDecoded]
 ) -> _AllDecoded:
-    """What `decode_all` makes at `size`, or at the shorter side of the most frequent size, guessed from some files.
+    """Calls `decode_all` with `size`, by default the shorter side of the most frequent size, guessed from some files.
 
-    One pass instead of one for the headers and one for the pixels: the decoding is done again in the rare case that the
-    guess turns out wrong.
+    This saves a separate pass over the headers. In the rare case of a wrong guess, the files are decoded again.
     """
     guess = size or _usual_size(some_sizes)
     pixels, sizes = decode_all(guess)
@@ -69,7 +68,7 @@ def decode_contents(contents: Iterable[tuple[str, bytes]], count: int, size: int
     pixels = np.empty((count, size, size, 3), np.uint8)
     sizes = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's hints on odd but readable files
+        warnings.simplefilter("ignore")  # Pillow's warnings about unusual but readable files
         for index, (name, content) in enumerate(contents):
             image, original_size = _upright(name, content, size)
             sizes.append(original_size)
@@ -88,13 +87,13 @@ def _content(path: str) -> bytes:
 
 
 def _upright(path: str, data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
-    """The file as an RGB image, turned as its EXIF data say, transparency over white; and the size it had."""
+    """The file as an RGB image, rotated according to EXIF, on a white background; and its original size."""
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         is_sixteen_bit = image.mode in _SIXTEEN_BIT_MODES or (image.format == "PNG" and data[24] == 16)
         if not is_sixteen_bit:
             width, height = image.size
-            # A photo is decoded at a half, a quarter or an eighth, as long as that is twice what is wanted.
+            # Decode a JPEG at 1/2, 1/4 or 1/8 of its size, if that is at least twice the target size.
             image.draft(image.mode, (2 * size, 2 * size))
             drafted = image.size
             ImageOps.exif_transpose(image, in_place=True)
@@ -107,9 +106,9 @@ def _upright(path: str, data: bytes, size: int) -> tuple[Image.Image, tuple[int,
             return image.convert("RGB"), (width, height)
     except OSError as error:
         raise DataError(f"{path}: cannot be read as an image: {_reason(error)}") from None
-    except Exception as error:  # whatever a hostile file makes a decoder raise
+    except Exception as error:  # a malicious file can make a decoder raise anything
         raise DataError(f"{path}: cannot be read as an image: {error}") from None
-    raise DataError(f"{path}: has 16 or more bits a channel; only 8-bit images are read")
+    raise DataError(f"{path}: expected an 8-bit image, got 16 or more bits per channel")
 
 
 def _reason(error: OSError) -> str:
@@ -124,7 +123,7 @@ def _sizes_of_some(paths: Sequence[str]) -> Counter[tuple[int, int]]:
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
                 sizes[image.size] += 1
-        except Exception:  # decoding names the file
+        except Exception:  # decoding reports the file
             continue
     return sizes
 
@@ -135,9 +134,7 @@ def _usual_size(sizes: Counter[tuple[int, int]]) -> int:
         return 32
     shorter = min(usual_size(sizes))
     if shorter > LARGEST_IMAGE:
-        raise DataError(
-            f"most images are {shorter} pixels or more on each side: give data.size, at most {LARGEST_IMAGE}"
-        )
+        raise DataError(f"most images have sides of {shorter} pixels or more: set data.size to at most {LARGEST_IMAGE}")
     return shorter
 
 
@@ -149,7 +146,7 @@ def _decode_all(paths: Sequence[str], size: int) -> _AllDecoded:
     is_worth_starting_processes = seconds > 0.6 and sys.executable  # to start them takes 0.3 s
     workers = min(cores(), len(starts)) if is_worth_starting_processes else 0
     if seconds > 4:
-        print(f"decoding {len(paths):,} images; the next time they come from the cache", file=sys.stderr, flush=True)
+        print(f"decoding {len(paths):,} images; next time they are read from the cache", file=sys.stderr, flush=True)
     with ExitStack() as stack:
         idle: SimpleQueue[Callable[[Sequence[str], int], _Decoded]] = SimpleQueue()
         for _ in range(workers):
@@ -166,7 +163,7 @@ def _decode_all(paths: Sequence[str], size: int) -> _AllDecoded:
                 idle.put(decode_somewhere)
             return found
 
-        # The threads only wait for the processes. Map keeps the order, so that of two bad files the first is named.
+        # The threads only wait for the processes. `map` keeps the order: of two bad files, the first is reported.
         with ThreadPoolExecutor(workers or 1) as pool:
             try:
                 for found in pool.map(decode, starts):
@@ -179,19 +176,19 @@ def _decode_all(paths: Sequence[str], size: int) -> _AllDecoded:
 
 
 def _expected_seconds(paths: Sequence[str]) -> float:
-    """With one process: about 0.13 ms an image and 30 ms a megabyte of JPEG."""
+    """With one process: about 0.13 ms per image and 30 ms per megabyte of JPEG."""
     some = paths[:: max(1, len(paths) // 64)]
     bytes_each = sum(os.path.getsize(path) for path in some if os.path.exists(path)) / max(1, len(some))
     return len(paths) * (0.00013 + bytes_each * 30e-9)
 
 
 class _Worker:
-    """A process that decodes chunks; requests are lines of JSON, replies a line of JSON and the bytes of the pixels."""
+    """A process that decodes chunks. A request is a line of JSON, a reply a line of JSON and the pixels' bytes."""
 
     def __enter__(self) -> _Worker:
         search_path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         environment = {**os.environ, "PYTHONPATH": search_path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        # -P: modules are found as they are found here, not first in the folder where the user stands.
+        # -P: the worker does not import modules from the current folder first.
         command = [sys.executable, "-P", "-m", "convoy.data.decode_worker"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         return self
@@ -216,5 +213,5 @@ class _Worker:
         shape = (len(paths), 3, size, size)
         body = replies.read(math.prod(shape)) if reply is not None else b""
         if reply is None or len(body) != math.prod(shape):
-            raise DataError(f"{paths[0]} or one of the {len(paths) - 1} images after it ended the decoding process")
+            raise DataError(f"{paths[0]} or one of the next {len(paths) - 1} images crashed the decoding process")
         return np.frombuffer(body, np.uint8).reshape(shape), [(width, height) for width, height in reply["sizes"]]

@@ -1,4 +1,4 @@
-"""The process behind `decode.decode_files`: `python -m convoy.data.decode_worker`, ended by the end of its input."""
+"""The worker process of `decode.decode_files`: `python -m convoy.data.decode_worker`. Exits at the end of its input."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from convoy.data.imageset import DataError
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process group; the parent stops this process
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing that a library prints may land among the replies
+    os.dup2(2, 1)  # keeps the output of libraries out of the replies
     try:
         for line in sys.stdin.buffer:
             replies.writelines(_answer(json.loads(line)))

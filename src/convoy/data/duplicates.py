@@ -1,25 +1,25 @@
-"""Images that a data set holds more than once: the same pixels, or the same picture saved, cut or lit differently.
+"""Finds duplicates in a data set: the same pixels, or the same picture saved, cropped or lit differently.
 
-The same pixels are found by their hash, the same picture by what chance does not explain:
+The same pixels are found by their hash, the same picture by a distance that is too small to be chance:
 
-1. An image becomes 96 numbers: the low frequencies of its brightness and colour, without their means and whatever its
-   contrast, along the leading principal directions of the data set, each divided by its spread. What the images of the
-   set have in common then counts little. Two images are as far from each other as these vectors at length one.
-2. Around an image, others stand at distances that follow a power law, whose exponent is estimated from the nearest 30
-   of a random sample (Levina and Bickel 2004, Maximum likelihood estimation of intrinsic dimension).
-3. Two images are the same picture if, by the law around either of them, so close a pair is expected less than once in
-   ten such data sets (the reasoning of Desolneux, Moisan and Morel 2000, Meaningful alignments), and if they stand at
-   most 0.6 times as far apart as the 30th of the sample stands from either.
+1. An image becomes a vector of 96 numbers: the low frequencies of brightness and colour, without means and normalised
+   for contrast, projected on the leading principal directions of the data set, each divided by its spread (whitening).
+   Features that the images share then have little weight. The distance is that of the vectors at unit length.
+2. The distances from an image to others follow a power law, whose exponent is estimated from the nearest 30 images of a
+   random sample (Levina and Bickel 2004, Maximum likelihood estimation of intrinsic dimension).
+3. Two images are the same picture if, by the power law of either of them, less than one pair this close is expected in
+   ten such data sets (as in Desolneux, Moisan and Morel 2000, Meaningful alignments), and if their distance is at most
+   0.6 times the distance of either to the 30th image of its sample.
 
-A threshold on a distance or a correlation alone would not do: above a correlation of 0.97, CIFAR-10 has 61 pairs,
-nearly all of them right, and MNIST has 6,534, ones that different hands wrote.
+A fixed threshold on a distance or a correlation does not work: with a correlation above 0.97, CIFAR-10 has 61 pairs,
+nearly all of them correct, and MNIST has 6,534, of ones by different writers.
 
-What is found (November 2026; which changes of a picture: benchmarks/duplicates.py). CIFAR-10 as JPEG files: 1,446
-pairs, none of them with two labels; 283 test images, 2.8 %, have a counterpart among the training images. Barz and
-Denzler (2020, Do we train on test data? Purging CIFAR of near-duplicates, arXiv 1902.00423) report 3.25 %, judged by
-eye among the nearest in a network's features. At least 141 of the 283 are on the list of 286 that they publish; of
-the other 142, looked at side by side with their counterparts, about three show something else. MNIST: 17 pairs, all
-within the training images; strokes of one hand, it seems, alike to the width of the line.
+Results (November 2026; for the detected changes of a picture see benchmarks/duplicates.py). CIFAR-10 as JPEG files:
+1,446 pairs, none with two labels; 283 test images, 2.8 %, have a duplicate among the training images. Barz and Denzler
+(2020, Do we train on test data? Purging CIFAR of near-duplicates, arXiv 1902.00423) report 3.25 %, judged by eye among
+the nearest in a network's features. At least 141 of the 283 are on their published list of 286. Of the other 142,
+compared by eye with their duplicates, about three show something else. MNIST: 17 pairs, all within the training images,
+apparently by the same writers, with strokes of equal width.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-REVISION = 1  # raised with whatever changes which pairs are found: they are kept in the cache
-FEWEST = 50  # different images, among which one can still say what is unusual
-_SAMPLE = 5000  # images, for the principal directions and for what is usual around an image
+REVISION = 1  # raise when the search finds other pairs: they are cached
+FEWEST = 50  # different images needed to estimate the distances
+_SAMPLE = 5000  # images, for the principal directions and the distances to neighbours
 _NEIGHBOURS = 30
 _PAIRS_BY_CHANCE = 0.1
-_FARTHEST = 0.6  # of the distance to the last of the neighbours
+_FARTHEST = 0.6  # of the distance to the last neighbour
 _DIRECTIONS = 96
-_BRIGHTNESS, _COLOUR = 16, 8  # frequencies each way
-# Brightness, red against blue, green against both: of length one and at right angles.
+_BRIGHTNESS, _COLOUR = 16, 8  # frequencies in each direction
+# Brightness, red against blue, green against both: orthonormal.
 _OPPONENTS = np.array([[1, 1, 1], [1, 0, -1], [-0.5, 1, -0.5]], np.float32)
 _OPPONENTS /= np.linalg.norm(_OPPONENTS, axis=1, keepdims=True)
 _CHUNK = 1000  # images
-_BLOCK = 2048  # images against as many: their distances stay in the processor's cache
+_BLOCK = 2048  # images per side of a block of distances, which fits into the processor's cache
 
 
 class Duplicates(NamedTuple):
-    """Pairs of places, which count through all parts; the smaller place first."""
+    """Pairs of image indices, counted over all parts; the smaller index first."""
 
     same_pixels: np.ndarray  # int64 [P, 2]: the first image with these pixels, and each later one
-    same_picture: np.ndarray  # int64 [Q, 2], the closest pair first; of images with the same pixels only the first
-    distances: np.ndarray  # float32 [Q], of the same pictures: fractions of the distance to the last neighbour
+    same_picture: np.ndarray  # int64 [Q, 2], the closest pair first; only the first of images with the same pixels
+    distances: np.ndarray  # float32 [Q], of same_picture: fractions of the distance to the last neighbour
 
 
 def find_duplicates(parts: Sequence[np.ndarray], progress: Callable[[float], None]) -> Duplicates:
-    """Compares each image of all parts, uint8 [N, C, H, H], with each other one; `progress` is told the share done.
+    """Compares all images of all parts, uint8 [N, C, H, H], with each other.
 
-    Memory grows with the number of images, time with its square.
+    `progress` is called with the finished share. Memory is linear in the number of images, time quadratic.
     """
     first = _first_with_its_pixels(parts)
     copies = np.flatnonzero(first != np.arange(len(first)))
@@ -66,32 +66,32 @@ def find_duplicates(parts: Sequence[np.ndarray], progress: Callable[[float], Non
         return Duplicates(same_pixels, np.empty((0, 2), np.int64), np.empty(0, np.float32))
     sample = np.sort(np.random.RandomState(0).permutation(len(places))[:_SAMPLE])
     whiten = _whitening(np.concatenate(list(_spectra(parts, places[sample]))), *parts[0].shape[1:3])
-    vectors = np.concatenate([_at_length_one(spectra @ whiten) for spectra in _spectra(parts, places)])
-    usual, reach = _neighbourhoods(vectors, sample)
+    vectors = np.concatenate([_normalised(spectra @ whiten) for spectra in _spectra(parts, places)])
+    last_neighbour, reach = _neighbourhoods(vectors, sample)
     pairs, distances = _pairs_within(vectors, reach, progress)
-    distances /= usual[pairs].min(axis=1)
+    distances /= last_neighbour[pairs].min(axis=1)
     order = np.argsort(distances, kind="stable")
     return Duplicates(same_pixels, places[pairs[order]], distances[order])
 
 
 def _first_with_its_pixels(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """int64 [N]: of each image the place of the first one with the same pixels."""
+    """int64 [N]: for each image the index of the first one with the same pixels."""
     digests = (blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for part in parts for image in part)
     places: dict[bytes, int] = {}
     return np.array([places.setdefault(digest, place) for place, digest in enumerate(digests)], np.int64)
 
 
 def _spectra(parts: Sequence[np.ndarray], places: np.ndarray) -> Iterator[np.ndarray]:
-    """float32 [n, F] of length one, 0 for blank images: those at the sorted places, chunk by chunk."""
+    """float32 [n, F] of unit length, 0 for blank images, of the images at the sorted indices `places`, in chunks."""
     channels, side = parts[0].shape[1:3]
-    waves, kept = _waves(side), _kept(channels, side)
+    waves, frequencies = _waves(side), _frequencies(channels, side)
     for chunk in np.split(places, range(_CHUNK, len(places), _CHUNK)):
         spectra = waves @ _take(parts, chunk).astype(np.float32) @ waves.T  # (n, C, k, k)
         if channels == 3:
             spectra = np.einsum("oc,ncuv->nouv", _OPPONENTS, spectra)
-        chosen = spectra[:, kept]
+        chosen = spectra[:, frequencies]
         chosen[np.linalg.norm(chosen, axis=1) < side / 2] = 0  # less than half a level of contrast
-        yield _at_length_one(chosen)
+        yield _normalised(chosen)
 
 
 def _take(parts: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
@@ -112,25 +112,24 @@ def _waves(side: int) -> np.ndarray:
     return waves.astype(np.float32)
 
 
-def _kept(channels: int, side: int) -> np.ndarray:
-    """bool [C, k, k]: all frequencies but the means; of colour, which the eye and JPEG blur, the lower ones."""
+def _frequencies(channels: int, side: int) -> np.ndarray:
+    """bool [C, k, k]: the selected frequencies, without the means; only the lower ones for colour, which JPEG blurs."""
     count = min(_BRIGHTNESS, side)
-    kept = np.zeros((channels, count, count), bool)
-    kept[0] = True
-    kept[1:, :_COLOUR, :_COLOUR] = True
-    kept[:, 0, 0] = False
-    return kept
+    selected = np.zeros((channels, count, count), bool)
+    selected[0] = True
+    selected[1:, :_COLOUR, :_COLOUR] = True
+    selected[:, 0, 0] = False
+    return selected
 
 
 def _whitening(spectra: np.ndarray, channels: int, side: int) -> np.ndarray:
     """float32 [F, D]: the leading principal directions of the spectra, each divided by its spread.
 
-    The spread among few images is that of two versions of a picture as much as any other. Hence the fewer they are,
-    the more counts what images are like in general: power that falls with the square of the frequency (Field 1987,
-    Relations between the statistics of natural images and the response properties of cortical cells).
+    With few images, duplicates among them dominate the spread. The fewer images, the more weight has the general
+    spectrum of images, whose power falls with the square of the frequency (Field 1987, Relations between the statistics
+    of natural images and the response properties of cortical cells).
     """
-    kept = _kept(channels, side)
-    general = 1 / np.square(np.argwhere(kept)[:, 1:]).sum(axis=1)
+    general = 1 / np.square(np.argwhere(_frequencies(channels, side))[:, 1:]).sum(axis=1)
     directions = min(_DIRECTIONS, len(general))
     weight = directions / (directions + len(spectra))
     measured = spectra.T @ spectra / len(spectra)
@@ -139,18 +138,17 @@ def _whitening(spectra: np.ndarray, channels: int, side: int) -> np.ndarray:
 
 
 def _neighbourhoods(vectors: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float32 [N] each: how far the last neighbour is, and within what distance chance would put no image."""
+    """float32 [N] each: the distance to the last neighbour, and the distance within which chance would put no image."""
     count = min(_NEIGHBOURS, len(sample) // 5)
     near = np.empty((len(vectors), count), np.float32)
     for start in range(0, len(vectors), _BLOCK):
         similar = vectors[start : start + _BLOCK] @ vectors[sample].T
         own = np.flatnonzero((sample >= start) & (sample < start + _BLOCK))
-        similar[sample[own] - start, own] = -1  # no image is its own neighbour
+        similar[sample[own] - start, own] = -1  # an image is not its own neighbour
         similar.partition(len(sample) - count, axis=1)
         near[start : start + _BLOCK] = np.sort(_distance(similar[:, -count:]), axis=1)
-    # The nearest third may hold the very duplicates that are sought. Of these only is used that they are nearer than
-    # the others: the estimate for censored observations. A crowd of still more versions of one picture ends in a jump
-    # such as the law forbids among so many; it is left out.
+    # The nearest third may be duplicates, so it is treated as censored: nearer than the others, at unknown distances.
+    # A larger crowd of versions of one picture ends with a jump in distance that the power law excludes; it is omitted.
     last, censored = near[:, -1], count // 3
     jumps = near[:, :-1] < _FARTHEST * near[:, 1:]
     crowd = np.where(jumps, np.arange(1, count), 0).max(axis=1)
@@ -167,7 +165,7 @@ def _neighbourhoods(vectors: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray
 def _pairs_within(
     vectors: np.ndarray, reach: np.ndarray, progress: Callable[[float], None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """int64 [Q, 2] and their distances: the pairs that stand within the reach of both."""
+    """int64 [Q, 2] and their distances: the pairs within the reach of both images."""
     least = 1 - np.square(reach) / 2  # similarity
     found: list[np.ndarray] = [np.empty((0, 2), np.int64)]
     distances: list[np.ndarray] = [np.empty(0, np.float32)]
@@ -176,7 +174,7 @@ def _pairs_within(
         for begin in range(start, len(vectors), _BLOCK):
             columns = slice(begin, begin + _BLOCK)
             similar = vectors[rows] @ vectors[columns].T
-            near = np.flatnonzero(similar.max(axis=1) >= least[rows])  # few: the rest is not looked at again
+            near = np.flatnonzero(similar.max(axis=1) >= least[rows])  # few rows
             row, column = np.nonzero(similar[near] >= least[rows][near, None])
             similar, row, column = similar[near[row], column], near[row] + start, column + begin
             is_pair = (similar >= least[column]) & (row < column)
@@ -186,10 +184,10 @@ def _pairs_within(
     return np.concatenate(found), np.concatenate(distances)
 
 
-def _at_length_one(vectors: np.ndarray) -> np.ndarray:
+def _normalised(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-9))
 
 
 def _distance(similarity: np.ndarray) -> np.ndarray:
-    """Of vectors of length one. No less than what float32 resolves."""
+    """Distance of unit vectors, at least the resolution of float32."""
     return np.sqrt(np.maximum(2 - 2 * similarity, np.float32(1e-6)))

@@ -1,4 +1,4 @@
-"""EMNIST as NIST publishes it: one zip with the gzipped IDX files of all six splits, the images lying on their side.
+"""The published files of EMNIST: one zip with the gzipped IDX files of all six splits, with transposed images.
 
 https://www.nist.gov/itl/products-and-services/emnist-dataset
 """
@@ -17,7 +17,7 @@ from convoy.data.named import Form
 
 
 def emnist_files(split: str, *, first_label: int = 0, unpacked: bool = False) -> Form:
-    """`first_label`: what the files call the first class; letters count from 1. `unpacked`: as plain IDX files."""
+    """`first_label`: the label of the first class in the files (1 for letters). `unpacked`: plain IDX files."""
     names = {
         (part, kind): f"emnist-{split}-{part}-{kind}-{idx}-ubyte{'' if unpacked else '.gz'}"
         for part in ("train", "test")
@@ -31,8 +31,8 @@ def emnist_files(split: str, *, first_label: int = 0, unpacked: bool = False) ->
             images_at, labels_at = (f"{found}: {names[part, kind]}" for kind in ("images", "labels"))
             images = read_idx_bytes(contents[names[part, "images"]], images_at)
             labels = read_idx_bytes(contents[names[part, "labels"]], labels_at)
-            if images.ndim == 3:  # from_arrays refuses others
-                images = images.swapaxes(1, 2)  # rows and columns are exchanged in the files
+            if images.ndim == 3:  # from_arrays rejects other shapes
+                images = images.swapaxes(1, 2)  # transposed in the files
             parts[part] = (images, labels.astype(np.int64) - first_label, images_at, labels_at)
         return parts
 

@@ -1,10 +1,9 @@
-"""The files of a named data set, fetched once a machine: mirrors in order, resumed after a cut, checked by SHA-256.
+"""Downloads the files of a named data set once per machine: several mirrors, resumed downloads, SHA-256 checks.
 
-Written on urllib, because pooch, which checks and keeps files as well, begins a broken download anew: 2.6 GB of STL-10
-would have to come through in one go. What has arrived lies in a hidden file beside its destination, so that any later
-attempt, from any mirror, asks only for the rest (HTTP Range, RFC 9110 section 14); the hash decides in the end, and a
-resumed file that fails it is fetched once more from the start. A file is renamed to its name only when it is whole:
-what stands in the folder is never checked again.
+Based on urllib, because pooch restarts an interrupted download from the beginning, and STL-10 has 2.6 GB. The received
+part is stored in a hidden file next to the destination, so that a later attempt, from any mirror, requests only the
+rest (HTTP Range, RFC 9110 section 14). If the hash of a resumed file is wrong, it is downloaded again from the
+beginning. Only a complete, checked file gets its final name, and it is not checked again.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from convoy.data.cache import cache_folder
 from convoy.data.imageset import DataError
 from convoy.data.named import Download, RemoteFile
 
-SILENCE_SECONDS = 30.0  # without a byte, and the time over which a speed is judged
+SILENCE_SECONDS = 30.0  # timeout without a byte, and the interval over which the speed is measured
 SLOWEST_BYTES_PER_SECOND = 1000
-CUTS_WITHOUT_ADVANCE = 3  # in a row, before the next mirror is asked
-PAUSE_SECONDS = 1.0  # after a cut
+CUTS_WITHOUT_ADVANCE = 3  # consecutive interruptions before trying the next mirror
+PAUSE_SECONDS = 1.0  # after an interruption
 _ADVANCE_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 18
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)", re.IGNORECASE | re.DOTALL)
 
-Advance = Callable[[int], None]  # is told how many bytes of a file are there
+Advance = Callable[[int], None]  # called with the number of received bytes
 
 
 class _CutError(Exception):
-    """The server's answer was not the whole file; the rest may be had from it."""
+    """The response ended early; the server may send the rest."""
 
 
 class _RefusalError(Exception):
-    """This server does not give the file."""
+    """This server does not provide the file."""
 
 
 def folder_of(download: Download) -> Path:
@@ -54,32 +53,29 @@ def missing(download: Download) -> list[RemoteFile]:
 
 
 def fetch(name: str, download: Download) -> Path:
-    """The folder with all files of the set, those fetched that were missing. Raises DataError.
+    """Downloads the missing files of a set; returns its folder. Raises DataError.
 
-    Another process that fetches the same waits for this one.
+    Another process that needs the same files waits for this one.
     """
     folder = folder_of(download)
     if missing(download):
-        with _alone_in(folder):
+        with _lock(folder):
             for file in missing(download):
                 _fetch_file(name, file, folder)
     return folder
 
 
-def add(name: str, download: Download, given: Sequence[Path]) -> Path:
-    """Copies files that were fetched by hand into the folder of the set; their hashes tell which they are.
-
-    Raises DataError.
-    """
+def add(name: str, download: Download, paths: Sequence[Path]) -> Path:
+    """Copies manually downloaded files, identified by their hashes, into the folder of the set. Raises DataError."""
     folder = folder_of(download)
-    with _alone_in(folder):
-        for path in given:
+    with _lock(folder):
+        for path in paths:
             _add_file(name, download, path, folder)
     return folder
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     try:
@@ -88,7 +84,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"waiting for another process that fetches into {folder}", file=sys.stderr)
+            print(f"waiting for another process that downloads to {folder}", file=sys.stderr)
             lock.acquire()
         try:
             yield
@@ -99,24 +95,24 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _fetch_file(name: str, file: RemoteFile, folder: Path) -> None:
-    answers = []
+    refusals = []
     for url in file.urls:
         try:
             with _progress(file) as advance:
                 _from_mirror(url, file, folder, advance)
             return
         except _RefusalError as refusal:
-            answers.append(f"{url}: {refusal}")
-    tried = "; ".join(answers)
+            refusals.append(f"{url}: {refusal}")
     raise DataError(
-        f"{name}: {file.name} could not be fetched: {tried}; fetched by hand, `convoy data add {name} FILE` takes it"
+        f"{name}: cannot download {file.name}: {'; '.join(refusals)}; download it yourself and run "
+        f"`convoy data add {name} FILE`"
     )
 
 
 def _from_mirror(url: str, file: RemoteFile, folder: Path, advance: Advance, *, again: bool = True) -> None:
-    """`again`: what several answers sent together, and is wrong, is fetched once more from the start."""
+    """`again`: restart once if a file that was received in several parts has the wrong hash."""
     partial = folder / f".{file.name}.part"
-    was_joined = partial.exists()
+    is_joined = partial.exists()
     cuts = 0
     while True:
         before = _size_bytes(partial)
@@ -124,7 +120,7 @@ def _from_mirror(url: str, file: RemoteFile, folder: Path, advance: Advance, *, 
             _receive(url, file, partial, advance)
             break
         except _CutError as cut:
-            was_joined = True
+            is_joined = True
             cuts = 0 if _size_bytes(partial) >= before + _ADVANCE_BYTES else cuts + 1
             if cuts == CUTS_WITHOUT_ADVANCE:
                 raise _RefusalError(str(cut)) from None
@@ -134,13 +130,13 @@ def _from_mirror(url: str, file: RemoteFile, folder: Path, advance: Advance, *, 
         return
     size_bytes = _size_bytes(partial)
     partial.unlink()
-    if not (was_joined and again):
-        raise _RefusalError(f"sent another file of {size_bytes:,} bytes (its SHA-256 is not {file.sha256[:12]}...)")
+    if not (is_joined and again):
+        raise _RefusalError(f"sent another file of {size_bytes:,} bytes (expected SHA-256 {file.sha256[:12]}...)")
     _from_mirror(url, file, folder, advance, again=False)
 
 
 def _receive(url: str, file: RemoteFile, partial: Path, advance: Advance) -> None:
-    """Adds to the partial file what the server sends of the rest. Raises _CutError, _RefusalError."""
+    """Downloads the rest of a partial file. Raises _CutError, _RefusalError."""
     start = _size_bytes(partial)
     if start == file.size_bytes:
         return
@@ -149,10 +145,10 @@ def _receive(url: str, file: RemoteFile, partial: Path, advance: Advance) -> Non
         return
     with response:
         if response.status != 206:
-            start = 0  # the server sends all of it
+            start = 0  # the server sends the complete file
         elif not (response.headers["Content-Range"] or "").startswith(f"bytes {start}-"):
-            raise _RefusalError(f"was asked for bytes {start:,} onwards and sent others")
-        promised = response.length
+            raise _RefusalError(f"was asked for bytes from {start:,} on, but sent others")
+        content_length = response.length
         arrived = start
         chunks = _chunks(response)
         chunk = next(chunks, b"")
@@ -167,15 +163,15 @@ def _receive(url: str, file: RemoteFile, partial: Path, advance: Advance) -> Non
                     partial.unlink()
                     raise _RefusalError(f"sent more than the {file.size_bytes:,} bytes of the file")
                 chunk = next(chunks, b"")
-    whole = file.size_bytes if file.size_bytes is not None else start + (promised or 0)
-    if arrived < whole:
-        raise _CutError(f"ended after {arrived:,} of {whole:,} bytes")
+    expected = file.size_bytes if file.size_bytes is not None else start + (content_length or 0)
+    if arrived < expected:
+        raise _CutError(f"ended after {arrived:,} of {expected:,} bytes")
 
 
 def _ask(url: str, start: int) -> http.client.HTTPResponse | None:
-    """The answer to a request for all from byte `start`; None where the server says that there is no more.
+    """The response to a request for the bytes from `start` on; None if the server has none.
 
-    None, too, where what is here is not the beginning of what the server has: the hash tells.
+    The partial file is then complete, or not a part of the server's file; the hash decides.
     """
     headers = {"User-Agent": "convoy", "Accept-Encoding": "identity"}
     if start:
@@ -192,11 +188,11 @@ def _ask(url: str, start: int) -> http.client.HTTPResponse | None:
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """What arrives, as it arrives. Raises _CutError where the connection breaks or is slower than is bearable."""
+    """Yields bytes as they arrive. Raises _CutError if the connection breaks or is too slow."""
     window_start, window_bytes = time.monotonic(), 0
     while True:
         try:
-            chunk = response.read1(_CHUNK_BYTES)  # `read` would wait for all of it, however slowly it drips
+            chunk = response.read1(_CHUNK_BYTES)  # `read` would wait for all of it, however slow
         except (OSError, http.client.HTTPException) as error:
             raise _CutError(_reason(error)) from None
         if not chunk:
@@ -206,7 +202,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         elapsed = time.monotonic() - window_start
         if elapsed >= SILENCE_SECONDS:
             if window_bytes < SLOWEST_BYTES_PER_SECOND * elapsed:
-                raise _CutError(f"is too slow: {window_bytes:,} bytes in {elapsed:.0f} s")
+                raise _CutError(f"too slow: {window_bytes:,} bytes in {elapsed:.0f} s")
             window_start, window_bytes = time.monotonic(), 0
 
 
@@ -229,10 +225,10 @@ def _add_file(name: str, download: Download, path: Path, folder: Path) -> None:
             copy.replace(folder / file.name)
             return
     with open(copy, "rb") as added:
-        kind = "it is an HTML page" if _HTML.match(added.read(4096)) else f"its SHA-256 is {digest}"
+        found = "an HTML page" if _HTML.match(added.read(4096)) else f"a file with SHA-256 {digest}"
     copy.unlink()
-    wanted = ", ".join(f"{file.name} ({file.sha256})" for file in download.files)
-    raise DataError(f"{path}: is not a file of {name}: {kind}; the published ones are {wanted}")
+    expected = ", ".join(f"{file.name} ({file.sha256})" for file in download.files)
+    raise DataError(f"{path}: expected a published file of {name}, {expected}; got {found}")
 
 
 def _size_bytes(partial: Path) -> int:
@@ -246,7 +242,7 @@ def _sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def _progress(file: RemoteFile) -> Iterator[Advance]:
-    """A bar on standard error where that is a terminal."""
+    """A progress bar on stderr, if that is a terminal."""
     if not os.isatty(2):
         yield lambda arrived: None
         return

@@ -1,12 +1,12 @@
-"""Which training images belong together, so that no split parts them: one patient's, one writer's, one scene's.
+"""Groups of training images that a split keeps together: of one patient, one writer, one scene.
 
 `data.split.group_by` is one of
 
-- a file: .npy (one dimension), .csv or .txt (a line an image), a value for each training image, in the order in which
-  the data set holds them: of an image folder, by class and by name, train before val. A .csv may have a line of heads.
-- for an image folder, a regular expression that is searched in each file's path below the folder, such as
-  "cat/0017_3.png"; what its first parentheses match is the group.
-- "duplicates": images of the same pixels, or that show the same picture (convoy.data.duplicates).
+- a file with one value per training image: .npy (one dimension), .csv or .txt (one line per image), in the order of the
+  data set. An image folder is ordered by class and file name, train before val. A .csv may have a header.
+- for an image folder, a regular expression that is searched in each file's path relative to the folder, such as
+  "cat/0017_3.png"; the match of its first parentheses is the group.
+- "duplicates": images with the same pixels or of the same picture (convoy.data.duplicates).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KEY = "data.split.group_by"
 
 
 def groups_of(dataset: DataSet, group_by: str | None) -> np.ndarray | None:
-    """int64 [N]: of each training image the number of its group; None where nothing is grouped. Raises DataError."""
+    """int64 [N]: the group of each training image; None without `group_by`. Raises DataError."""
     if group_by is None:
         return None
     if group_by == DUPLICATES:
@@ -38,11 +38,9 @@ def groups_of(dataset: DataSet, group_by: str | None) -> np.ndarray | None:
     values = _of_file(path) if path.suffix.lower() in GROUP_FILES else _of_paths(dataset, group_by)
     n_images = len(dataset.train)
     if len(values) == n_images + 1 and path.suffix.lower() == ".csv" and values[0] not in values[1:]:
-        values = values[1:]  # below the heads
+        values = values[1:]  # without the header
     if len(values) != n_images:
-        raise DataError(
-            f"{group_by}: holds {len(values):,} values for the {n_images:,} training images of {dataset.name}"
-        )
+        raise DataError(f"{group_by}: {len(values):,} values for the {n_images:,} training images of {dataset.name}")
     return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
@@ -51,7 +49,7 @@ def _of_file(path: Path) -> np.ndarray:
         if path.suffix.lower() == ".npy":
             values = np.load(path, allow_pickle=False)
             if values.ndim != 1:
-                raise DataError(f"{path}: holds an array of shape {values.shape}; groups are a value an image")
+                raise DataError(f"{path}: expected one value per image, got an array of shape {values.shape}")
             return values
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = (
@@ -62,44 +60,42 @@ def _of_file(path: Path) -> np.ndarray:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({_KEY}): {error.strerror or error}") from None
     except (ValueError, csv.Error) as error:
-        raise error if isinstance(error, DataError) else DataError(f"{path}: holds no groups: {error}") from None
-    while rows and not "".join(rows[-1]).strip():  # the end of the last line
+        raise error if isinstance(error, DataError) else DataError(f"{path}: cannot be read: {error}") from None
+    while rows and not "".join(rows[-1]).strip():  # empty lines at the end
         rows.pop()
     for number, row in enumerate(rows, start=1):
         if len(row) != 1 or not row[0].strip():
-            raise DataError(
-                f"{path}, line {number}: holds {len(row) if ''.join(row).strip() else 0} values in place of one"
-            )
+            raise DataError(f"{path}, line {number}: expected one value, got {len(row) if ''.join(row).strip() else 0}")
     return np.array([row[0].strip() for row in rows])
 
 
 def _of_paths(dataset: DataSet, pattern: str) -> np.ndarray:
     if dataset.paths is None:
         raise DataError(
-            f"{_KEY} = {pattern!r}: {dataset.name} has no file names to search; name a file ({', '.join(GROUP_FILES)}) "
-            "with a value for each training image"
+            f"{_KEY} = {pattern!r}: {dataset.name} has no file names to search; expected a file "
+            f"({', '.join(GROUP_FILES)}) with one value per training image"
         )
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise DataError(f"{_KEY} = {pattern!r}: is no regular expression: {error}") from None
+        raise DataError(f"{_KEY} = {pattern!r}: invalid regular expression: {error}") from None
     if not expression.groups:
-        raise DataError(f"{_KEY} = {pattern!r}: has no parentheses; what the first ones match is an image's group")
-    found = [expression.search(path) for path in dataset.paths]
-    for path, match in zip(dataset.paths, found, strict=True):
+        raise DataError(f"{_KEY} = {pattern!r}: expected parentheses; the match of the first ones is the group")
+    matches = [expression.search(path) for path in dataset.paths]
+    for path, match in zip(dataset.paths, matches, strict=True):
         if match is None or match[1] is None:
             raise DataError(f"{_KEY} = {pattern!r}: does not match {path!r}")
-    return np.array([match[1] for match in found if match is not None])
+    return np.array([match[1] for match in matches if match is not None])
 
 
 def _of_duplicates(train: ImageSet) -> np.ndarray:
-    """Duplicates of duplicates belong together too.
+    """Connected components of the pairs of duplicates.
 
-    Kept in the cache: a search of 60,000 images took half a minute, and each fold asks for it.
+    Cached: the search took half a minute for 60,000 images, and every fold needs the result.
     """
-    kept = cache_folder() / "groups" / f"duplicates-{REVISION}-{train.content_hash}.npy"
+    cached = cache_folder() / "groups" / f"duplicates-{REVISION}-{train.content_hash}.npy"
     with suppress(OSError, ValueError, EOFError):
-        groups = np.load(kept)
+        groups = np.load(cached)
         if len(groups) == len(train):
             return groups
     from scipy.sparse import coo_array
@@ -110,8 +106,8 @@ def _of_duplicates(train: ImageSet) -> np.ndarray:
     graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(train), len(train)))
     groups = connected_components(graph, directed=False)[1].astype(np.int64)
     with suppress(OSError):  # a cache that cannot be written
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        beside = kept.with_name(f"{os.getpid()}.{kept.name}")
-        np.save(beside, groups)
-        beside.replace(kept)
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        temporary = cached.with_name(f"{os.getpid()}.{cached.name}")
+        np.save(temporary, groups)
+        temporary.replace(cached)
     return groups

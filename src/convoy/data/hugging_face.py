@@ -1,7 +1,7 @@
-"""Image sets of the Hugging Face Hub, through the package `datasets` where it is installed.
+"""Image data sets of the Hugging Face Hub, loaded by the optional package `datasets`.
 
-Columns are found by the type of their features, not by name. The files are decoded as those of an image folder are, not
-by `datasets`, and the result is kept in the cache under the fingerprints that `datasets` gives the splits.
+Columns are found by their feature type, not by name. Convoy decodes the images, as those of an image folder, and caches
+the result under the fingerprints that `datasets` gives the splits.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from convoy.data.image_folder import assemble, note_on_sizes
 from convoy.data.imageset import DataError, DataSet
 
 PREFIX = "hf:"
-OLDEST = 4  # the major version of datasets since which it runs no script of a set
+OLDEST = 4  # major version of `datasets`; older ones run scripts of a data set
 _PARTS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 _CHUNK = 250  # images
 
 
 def load(name: str, size: int | None) -> DataSet:
-    """`name`: owner/name, or owner/name/configuration. `datasets` downloads it where its own cache lacks it.
+    """`name`: owner/name, or owner/name/configuration. `datasets` downloads the set unless its own cache has it.
 
-    Raises DataError: the package or the set is missing, no column of images or labels, an image that cannot be read.
+    Raises DataError: missing package or set, no column of images or labels, an unreadable image.
     """
     where = PREFIX + name
     if not name:
-        raise DataError(f"{where}: lacks a name; sets of the Hugging Face Hub are hf:owner/name")
+        raise DataError(f"{where}: expected hf:owner/name, a data set of the Hugging Face Hub")
     try:
         import datasets
     except ImportError:
-        raise DataError(f"{where}: the Hugging Face Hub is read through datasets: pip install datasets") from None
+        raise DataError(f"{where}: the Hugging Face Hub needs the package datasets: pip install datasets") from None
     if int(datasets.__version__.partition(".")[0]) < OLDEST:
         raise DataError(
-            f"{where}: datasets {datasets.__version__} may run a set's own code; version {OLDEST} or newer is needed: "
-            "pip install --upgrade datasets"
+            f"{where}: expected version {OLDEST} or newer of the package datasets, got {datasets.__version__}, which "
+            "may run code of the data set: pip install --upgrade datasets"
         )
     owner, _, rest = name.partition("/")
     set_name, _, configuration = rest.partition("/")
     try:
         splits = datasets.load_dataset(f"{owner}/{set_name}" if rest else owner, configuration or None)
-    except Exception as error:  # network, names, formats: each with exceptions of its own
+    except Exception as error:  # network, names and formats have various exceptions
         line = next(iter(str(error).splitlines()), "no reason given")
         raise DataError(f"{where}: cannot be loaded by datasets: {line}") from None
     parts, notes = _parts(splits, where, datasets)
@@ -57,26 +57,26 @@ def load(name: str, size: int | None) -> DataSet:
 
 
 def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Train, validation and test with their image and label columns alone, and notes on what was left out."""
+    """Train, validation and test, with only their image and label columns, and notes on ignored splits."""
     if "train" not in splits:
-        raise DataError(f"{where}: has no split 'train'; it has {', '.join(splits)}")
+        raise DataError(f"{where}: expected a split 'train', got {', '.join(splits)}")
     features = splits["train"].features
     images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
     labels = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     if len(images) != 1 or not labels:
         columns = ", ".join(f"{column} ({type(feature).__name__})" for column, feature in features.items())
-        raise DataError(f"{where}: needs one Image column and a ClassLabel column; its columns are {columns}")
+        raise DataError(f"{where}: expected one Image column and a ClassLabel column, got {columns}")
     label = "label" if "label" in labels else labels[0]
     if len(features[label].names) < 2:
-        raise DataError(f"{where}: all images are of one class; training needs at least two")
-    notes = [f"labels are those of {label}, not of {', '.join(c for c in labels if c != label)}"] if labels[1:] else []
+        raise DataError(f"{where}: expected at least two classes, got one")
+    notes = [f"labels are from {label}, not from {', '.join(c for c in labels if c != label)}"] if labels[1:] else []
     parts: dict[str, Any] = {}
     for name, split in splits.items():
         part = _PARTS.get(name)
         if part is None or part in parts:
-            notes.append(f"left out: the split {name}")
-        elif any(value is None or value < 0 for value in split[label][:]):  # -1: kept secret
-            notes.append(f"left out: the split {name}, which has images without labels")
+            notes.append(f"ignored: the split {name}")
+        elif any(value is None or value < 0 for value in split[label][:]):  # -1: unpublished
+            notes.append(f"ignored: the split {name}, which has images without labels")
         else:
             renamed = split.select_columns([images[0], label]).rename_columns({images[0]: "image", label: "label"})
             parts[part] = renamed.cast_column("image", datasets.Image(decode=False))
@@ -111,7 +111,7 @@ def _read(name: str, parts: Mapping[str, Any], size: int | None, notes: tuple[st
 
 
 def _contents(rows: list[dict[str, Any] | None], where: str, start: int) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each image; `datasets` gives the path of those that it left in files."""
+    """Name and bytes of each image; for an image in a file, `datasets` gives the path."""
     for number, row in enumerate(rows, start=start):
         name = f"{where}, image {number}"
         if row is None or (row["bytes"] is None and row["path"] is None):
@@ -133,6 +133,6 @@ def _sizes_of_some(split: Any) -> Counter[tuple[int, int]]:
             file = io.BytesIO(row["bytes"]) if row["bytes"] is not None else row["path"]
             with Image.open(file, formats=FORMATS) as image:
                 sizes[image.size] += 1
-        except Exception:  # decoding names the image
+        except Exception:  # decoding reports the image
             continue
     return sizes

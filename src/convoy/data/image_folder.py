@@ -1,4 +1,4 @@
-"""A folder of images: `<class>/<image>`, or the same under train/, val/ and test/."""
+"""Image folders: `<class>/<image>`, or the same in train/, val/ and test/."""
 
 from __future__ import annotations
 
@@ -18,63 +18,63 @@ from convoy.data.imageset import DataError, DataSet, ImageSet
 _PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 PARTS = ("train", "validation", "test")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
-SAMPLED_FILES = 64  # whose content is read each time that a folder is listed
+SAMPLED_FILES = 64  # files whose content is read each time that a folder is listed
 _READ = "PNG, JPEG, BMP and WebP"
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What stands in an image folder, before any file is opened."""
+    """The files of an image folder."""
 
     classes: tuple[str, ...]
     paths: tuple[str, ...]  # train, then validation, then test; by class, by name
     labels: tuple[int, ...]
-    stamps: tuple[str, ...]  # path, size and modification time of each file, content of some: the key of the cache
+    stamps: tuple[str, ...]  # cache key: path, size and modification time of each file, content of some
     part_lengths: dict[str, int]
     notes: tuple[str, ...]
 
     def training_paths(self, root: Path) -> tuple[str, ...]:
-        """Below the root, with "/" between their parts; those of train, then of validation."""
+        """Paths relative to the root, with "/" as separator: train, then validation."""
         n_pool = len(self.paths) - self.part_lengths.get("test", 0)
         return tuple(path.removeprefix(f"{root}{os.sep}").replace(os.sep, "/") for path in self.paths[:n_pool])
 
 
 def list_folder(root: Path) -> Listing:
-    """Raises DataError: no images, a class without images, only one class, test classes that training lacks."""
+    """Raises DataError: no images, a class without images, a single class, test classes missing in training."""
     parts = _parts(root)
     classes = _class_names(parts["train"])
     if len(classes) < 2:
-        raise DataError(f"{parts['train']}: holds only one class ({classes[0]}); training needs at least two")
+        raise DataError(f"{parts['train']}: expected at least two class folders, got only {classes[0]}")
     paths: list[str] = []
     labels: list[int] = []
     stamps: list[str] = []
     part_lengths: dict[str, int] = {}
-    left_out: Counter[str] = Counter()
-    if root not in parts.values() and (beside := len(_folders(root)) - len(parts)):
-        left_out["folders beside the parts"] = beside
+    ignored: Counter[str] = Counter()
+    if root not in parts.values() and (n_other := len(_folders(root)) - len(parts)):
+        ignored["other folders"] = n_other
     for part, folder in parts.items():
         before = len(paths)
         for class_name in _class_names(folder):
             if class_name not in classes:
                 raise DataError(f"{folder / class_name}: this class has no folder in {parts['train']}")
             class_folder = folder / class_name
-            files = list_images(class_folder, left_out)
+            files = list_images(class_folder, ignored)
             if not files:
-                raise DataError(f"{class_folder}: holds no images ({_READ} are read, directly in the class folder)")
+                raise DataError(f"{class_folder}: no {_READ} images directly in the class folder")
             prefix = f"{class_folder}{os.sep}"
             paths += [prefix + name for name, _, _ in files]
             stamps += [f"{prefix}{name}|{size_bytes}|{mtime_ns}" for name, size_bytes, mtime_ns in files]
             labels += [classes.index(class_name)] * len(files)
         part_lengths[part] = len(paths) - before
     stamps.append(_sampled_content(paths))
-    notes = _note_on_files(left_out)
+    notes = _note_on_files(ignored)
     return Listing(classes, tuple(paths), tuple(labels), tuple(stamps), part_lengths, notes)
 
 
 def _sampled_content(paths: Sequence[str]) -> str:
-    """SHA-256 of the content of the first, the last and some drawn files, of all where they are few.
+    """SHA-256 of the content of the first, the last and some random files.
 
-    For an image that was replaced by one of the same size and modification time, as copying with the old times does.
+    Detects images that were replaced by others of the same size and modification time.
     """
     places = {0, len(paths) - 1, *Random(0).sample(range(len(paths)), min(SAMPLED_FILES, len(paths)))}
     digest = sha256()
@@ -87,8 +87,8 @@ def _sampled_content(paths: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def list_images(folder: Path, left_out: Counter[str]) -> list[tuple[str, int, int]]:
-    """(name, bytes, mtime in ns) of the images in a folder, by name; others are counted by suffix, hidden ones not."""
+def list_images(folder: Path, ignored: Counter[str]) -> list[tuple[str, int, int]]:
+    """(name, bytes, mtime in ns) of the images in a folder, by name; counts other files, except hidden ones."""
     files = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -97,14 +97,14 @@ def list_images(folder: Path, left_out: Counter[str]) -> list[tuple[str, int, in
                 continue
             suffix = name[name.rfind(".") :].lower() if "." in name else ""
             if suffix not in SUFFIXES:
-                left_out[suffix or "files without a suffix" if not entry.is_dir() else "folders"] += 1
+                ignored[suffix or "files without a suffix" if not entry.is_dir() else "folders"] += 1
                 continue
             try:
                 status = entry.stat()
             except OSError as error:
                 raise DataError(f"{entry.path}: cannot be read: {error.strerror}") from None
             if not stat.S_ISREG(status.st_mode):
-                left_out["folders"] += 1
+                ignored["folders"] += 1
                 continue
             files.append((name, status.st_size, status.st_mtime_ns))
     files.sort()
@@ -112,7 +112,7 @@ def list_images(folder: Path, left_out: Counter[str]) -> list[tuple[str, int, in
 
 
 def read_folder(listing: Listing, name: str, size: int | None) -> DataSet:
-    """Decodes all files; one channel if every image is grey, else three. Raises DataError naming a file."""
+    """Decodes all files; one channel if every image is grey, else three. Raises DataError with the file."""
     from convoy.data.decode import decode_files
 
     pixels, sizes = decode_files(listing.paths, size)  # (N, 3, H, H)
@@ -129,7 +129,7 @@ def assemble(
     part_lengths: Mapping[str, int],
     notes: tuple[str, ...],
 ) -> DataSet:
-    """A data set of colour images uint8 [N, 3, H, H]: train, then validation, then test; grey if every image is."""
+    """A data set from images uint8 [N, 3, H, H] of train, then validation, then test; one channel if all are grey."""
     if _all_grey(pixels):
         pixels = np.ascontiguousarray(pixels[:, :1])
     n_pool = len(labels) - part_lengths.get("test", 0)
@@ -141,15 +141,15 @@ def assemble(
 
 
 def read_images(paths: Iterable[str | Path], size: int, in_chans: int) -> tuple[list[Path], np.ndarray]:
-    """The files named and the images directly in the folders named, and their pixels, uint8 [N, in_chans, size, size].
+    """The given files and the images directly in the given folders, with pixels uint8 [N, in_chans, size, size].
 
-    Decoded as for training; colour becomes grey (ITU-R 601 luma) where a network takes one channel. Raises DataError.
+    Decoded as for training; converted to grey (ITU-R 601 luma) if `in_chans` is 1. Raises DataError.
     """
     from convoy.data.decode import decode_files
 
     files = _image_files(paths)
     if not files:
-        raise DataError("no images were given")
+        raise DataError("no images given")
     pixels, _ = decode_files([str(path) for path in files], size)  # (N, 3, H, H)
     if in_chans == 3:
         return files, pixels
@@ -158,36 +158,36 @@ def read_images(paths: Iterable[str | Path], size: int, in_chans: int) -> tuple[
 
 
 def _image_files(paths: Iterable[str | Path]) -> list[Path]:
-    found: list[Path] = []
+    files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = list_images(path, Counter())
-            if not inside:
-                raise DataError(f"{path}: holds no images ({_READ} are read)")
-            found += [path / name for name, _, _ in inside]
+            images = list_images(path, Counter())
+            if not images:
+                raise DataError(f"{path}: no {_READ} images in this folder")
+            files += [path / name for name, _, _ in images]
         elif path.exists():
-            found.append(path)
+            files.append(path)
         else:
             raise DataError(f"{path}: does not exist")
-    return found
+    return files
 
 
 def _parts(root: Path) -> dict[str, Path]:
-    """Train, validation, test and their folders; without such folders the root itself is the training part.
+    """The folders of train, validation and test; without such folders, the root is the training part.
 
-    A folder "train" with no folders in it is a class (of vehicles, perhaps), and no part.
+    A folder "train" without subfolders is a class (of vehicles, perhaps), not a part.
     """
     folders: dict[str, list[Path]] = {}
     for folder in _folders(root):
         folders.setdefault(_PART_NAMES.get(folder.name.lower(), ""), []).append(folder)
     if not any(_folders(folder) for folder in folders.get("train", ())):
         if len(folders) == 1 and any(_folders(folder) for folder in folders.get("test", ())):
-            raise DataError(f"{root}: holds only a test part, {folders['test'][0].name}/, and no train/ to train on")
+            raise DataError(f"{root}: expected train/, got only the test part {folders['test'][0].name}/")
         return {"train": root}
     for part in PARTS:
         if len(folders.get(part, ())) > 1:
             both = " and ".join(folder.name for folder in folders[part])
-            raise DataError(f"{root}: {both} are both its {part} part: name one of them otherwise")
+            raise DataError(f"{root}: two folders for the {part} part, {both}: rename one")
     return {part: folders[part][0] for part in PARTS if part in folders}
 
 
@@ -199,29 +199,27 @@ def _folders(root: Path) -> list[Path]:
 def _class_names(folder: Path) -> tuple[str, ...]:
     names = [path.name for path in _folders(folder)]
     if not names:
-        raise DataError(
-            f"{folder}: holds no class folders; an image folder is <class>/<image> (train/, val/, test/ above)"
-        )
+        raise DataError(f"{folder}: no class folders; expected <class>/<image>, or the same in train/, val/ and test/")
     return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names))
 
 
 def _all_grey(pixels: np.ndarray) -> bool:
-    """A thousand images at a time, so that colour is found at once."""
+    """In chunks of a thousand images, to stop at the first colour image."""
     return all(
         bool((chunk == chunk[:, :1]).all())
         for chunk in (pixels[start : start + 1000] for start in range(0, len(pixels), 1000))
     )
 
 
-def _note_on_files(left_out: Counter[str]) -> tuple[str, ...]:
-    if not left_out:
+def _note_on_files(ignored: Counter[str]) -> tuple[str, ...]:
+    if not ignored:
         return ()
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in left_out.most_common(4))
-    return (f"left out, not images ({_READ} are read): {kinds}",)
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in ignored.most_common(4))
+    return (f"ignored, not {_READ} images: {kinds}",)
 
 
 def usual_size(sizes: Counter[tuple[int, int]]) -> tuple[int, int]:
-    """The most frequent one, the smaller one of two that are equally frequent."""
+    """The most frequent size; the smaller one in a tie."""
     return min(sizes.items(), key=lambda item: (-item[1], item[0]))[0]
 
 
@@ -232,5 +230,5 @@ def note_on_sizes(sizes: Counter[tuple[int, int]], side: int, *, is_chosen: bool
     count = sizes[width, height]
     share = f"{width} x {height}, the size of {count:,} of the {sum(sizes.values()):,} images"
     return (
-        f"images were brought to {side} x {side} pixels after the most frequent size ({share}); data.size sets another",
+        f"images were resized to {side} x {side} pixels, from the most frequent size ({share}); data.size sets another",
     )

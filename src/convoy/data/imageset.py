@@ -1,4 +1,4 @@
-"""What every data set becomes: uint8 images and labels, with a hash of the content."""
+"""Data sets in memory: uint8 images and labels, with a hash of the content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class DataError(ValueError):
-    """Data that a user gave and that cannot be used: one line that names the file."""
+    """A user's data cannot be used; the message is one line that names the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class ImageSet:
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
-    known_hash: str | None = None  # what content_hash would compute, where the cache remembers it
+    known_hash: str | None = None  # content_hash, if the cache has it
 
     @cached_property
     def content_hash(self) -> str:
@@ -60,14 +60,14 @@ class ImageSet:
         return np.bincount(self.labels, minlength=len(self.classes)).tolist()
 
     def take(self, indices: np.ndarray) -> ImageSet:
-        """The images at these indices, in their order; the set itself where that is all of them as they stand."""
+        """The images at these indices, in their order."""
         if len(indices) == len(self) and np.array_equal(indices, np.arange(len(self))):
-            return self  # spares a copy of the memory that processes share
+            return self  # avoids copying memory that processes share
         return ImageSet(self.images[indices], self.labels[indices], self.classes)
 
 
 class SealedTest:
-    """A test part whose images come out only through `open`, which tells the caller's record first."""
+    """A test part whose images can be read only by `open`, which first records the opening."""
 
     def __init__(self, images: ImageSet) -> None:
         self._images = images
@@ -84,7 +84,7 @@ class SealedTest:
         return self._images.class_counts
 
     def open(self, record: Callable[[str], object]) -> ImageSet:
-        """The images, after `record` was called with the content hash: so that openings can be counted."""
+        """Calls `record` with the content hash, to count the opening, and returns the images."""
         record(self.content_hash)
         return self._images
 
@@ -92,11 +92,11 @@ class SealedTest:
 @dataclass(frozen=True, eq=False)
 class DataSet:
     name: str
-    train: ImageSet  # with the validation images, where the data bring their own
+    train: ImageSet  # includes the data set's own validation images
     validation_indices: np.ndarray | None = None  # int64, into train
     test: ImageSet | None = None
-    notes: tuple[str, ...] = ()  # what the user should know of how the files were read
-    paths: tuple[str, ...] | None = None  # of the training images' files, below the image folder; None: not from one
+    notes: tuple[str, ...] = ()  # for the user, on how the files were read
+    paths: tuple[str, ...] | None = None  # training images' paths relative to the image folder; None: not from one
 
     @cached_property
     def content_hash(self) -> str:

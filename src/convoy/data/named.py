@@ -1,4 +1,4 @@
-"""What is known of a named data set, and the reading of it in the forms in which its makers publish it."""
+"""The description of a named data set: origin, published file formats, counts, hashes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from convoy.data.imageset import DataError, DataSet
 
 @dataclass(frozen=True)
 class RemoteFile:
-    name: str  # as its makers call it
+    name: str  # the published name
     sha256: str
-    size_bytes: int | None  # None where no source states it
+    size_bytes: int | None  # None if no source states it
     urls: tuple[str, ...]  # tried in this order
 
 
 @dataclass(frozen=True)
 class Download:
-    """Files that are fetched once a machine; sets that share an archive share its folder."""
+    """Files that are downloaded once per machine; sets that share an archive share its folder."""
 
     folder: str
     files: tuple[RemoteFile, ...]
@@ -29,14 +29,14 @@ class Download:
 
 @dataclass(frozen=True)
 class Packaged:
-    """Files that come with Convoy, in any form that `load` reads."""
+    """Files included in Convoy, in any format that `load` reads."""
 
     folder: Callable[[], Path]
 
 
 @dataclass(frozen=True)
 class Installed:
-    """Arrays that come with another package."""
+    """Arrays included in another package."""
 
     package: str
     read: Callable[[], Mapping[str, Part]]
@@ -44,9 +44,9 @@ class Installed:
 
 @dataclass(frozen=True)
 class Form:
-    """One form in which a set is published: where its files stand, and what they hold.
+    """A published format: the layout of the files and their decoder.
 
-    `decode` makes of the files' bytes, by name, and of the path for messages, the parts "train" and "test".
+    `decode` converts the files' bytes, by name, to the parts "train" and "test"; it gets the path for messages.
     """
 
     layout: Layout
@@ -57,9 +57,9 @@ class Form:
 class NamedData:
     """An entry of the catalogue.
 
-    Every file of a download is pinned by its SHA-256, and members of archives by the MD5 that is published for them.
-    `content_hash` pins what is decoded from them. It is None for the sets that could not be fetched where Convoy was
-    written: the first decoding keeps its hash in the cache and `convoy data get` shows it.
+    Every file of a download is pinned by its SHA-256, members of archives by their published MD5. `content_hash` pins
+    the decoded data. It is None for sets that could not be downloaded where Convoy was written: then the first decoding
+    stores its hash in the cache, and `convoy data get` prints it.
     """
 
     summary: str
@@ -67,7 +67,7 @@ class NamedData:
     counts: tuple[int, ...]  # images to train on, and to test on where there is such a part
     origin: Packaged | Installed | Download
     homepage: str
-    licence: str  # as the makers state it
+    licence: str  # as stated by the authors
     citation: str
     forms: tuple[Form, ...] = ()  # besides those that `load` reads of any set
     spellings: Mapping[str, str] = field(default_factory=dict)  # other names of classes -> the name here
@@ -75,8 +75,8 @@ class NamedData:
 
 
 def from_published(name: str, entry: NamedData, parts: Mapping[str, Part], size: int | None) -> DataSet:
-    """The data set of decoded parts. Raises DataError where images are too few or too many."""
+    """The data set of decoded parts. Raises DataError for a wrong number of images."""
     for (part, (images, _, where, _)), expected in zip(parts.items(), entry.counts, strict=True):
         if len(images) != expected:
-            raise DataError(f"{where}: holds {len(images):,} images; the {part} part of {name} has {expected:,}")
+            raise DataError(f"{where}: expected the {expected:,} {part} images of {name}, got {len(images):,}")
     return from_arrays(name, parts, size=size, classes=entry.classes)

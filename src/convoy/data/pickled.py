@@ -1,10 +1,9 @@
-"""Plain data out of a pickle without unpickling it: dicts, lists, numbers, text and NumPy arrays.
+"""Reads plain data from a pickle without unpickling it: dicts, lists, numbers, text and NumPy arrays.
 
-`pickle.load` runs whatever a file asks for. Here `pickletools` only takes the file apart, and a stack machine of the
-few opcodes that plain data need (of the binary protocols, 1 to 4) puts it together. Three callables are known to it, by
-name, and none of them is called: NumPy's `_reconstruct` and `dtype`, which together spell an array, and
-`_codecs.encode`, as which Python 3 writes bytes in an old protocol. Every other name, and every other opcode, is
-refused. Strings of Python 2 come out as bytes.
+`pickle.load` can run any code that a file requests. This reader parses the file with `pickletools` and interprets the
+few opcodes that plain data need (binary protocols 1 to 4) on a stack machine. It accepts three callables by name and
+calls none of them: NumPy's `_reconstruct` and `dtype`, which represent an array, and `_codecs.encode`, which Python 3
+uses for bytes in an old protocol. All other names and opcodes are rejected. Python 2 strings are read as bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from convoy.data.imageset import DataError
 
 @dataclass(frozen=True)
 class _Name:
-    """A callable that the file names."""
+    """A callable that the file refers to."""
 
     dotted: str
 
@@ -35,7 +34,7 @@ class _Array:
 
 @dataclass
 class _DType:
-    code: str  # of numpy, with the byte order in front once BUILD has told it
+    code: str  # numpy's code; BUILD adds the byte order in front
 
 
 _RECONSTRUCT = {f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")}
@@ -48,15 +47,15 @@ class _RefusedError(Exception):
 
 
 def read_pickled(content: bytes, where: str) -> dict[str, Any]:
-    """The dict that a pickle holds, its keys as text. Raises DataError, naming what was refused."""
+    """Reads a pickled dict, with its keys as text. Raises DataError with the rejected name or opcode."""
     try:
         value = _Machine().run(content)
     except _RefusedError as refusal:
-        raise DataError(f"{where}: {refusal}; it is read as plain data, and nothing in it was run") from None
+        raise DataError(f"{where}: expected a pickle of plain data, but it {refusal}; nothing in it was run") from None
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise DataError(f"{where}: is damaged or not a pickle of plain data: {error}") from None
+        raise DataError(f"{where}: damaged, or not a pickle of plain data: {error}") from None
     if not isinstance(value, dict):
-        raise DataError(f"{where}: holds a {type(value).__name__}, not a dict")
+        raise DataError(f"{where}: expected a dict, got {type(value).__name__}")
     return {
         key.decode("latin-1") if isinstance(key, bytes) else str(key): item.value if isinstance(item, _Array) else item
         for key, item in value.items()
@@ -77,7 +76,7 @@ class _Machine:
             elif opcode.name in _STEPS:
                 _STEPS[opcode.name](self, argument)
             else:
-                raise _RefusedError(f"holds the pickle opcode {opcode.name}")
+                raise _RefusedError(f"contains the opcode {opcode.name}")
         return self._stack.pop()
 
     def global_(self, argument: str) -> None:
@@ -102,7 +101,7 @@ class _Machine:
         elif name == "_codecs.encode" and arguments[1] == "latin1":
             self._stack.append(arguments[0].encode("latin-1"))
         else:
-            raise _RefusedError(f"calls {name} in a way that plain arrays do not need")
+            raise _RefusedError(f"calls {name} with unexpected arguments")
 
     def build(self, _: None) -> None:
         """The state of a dtype: (version, byte order, ...); of an array: (version, shape, dtype, by column?, bytes)."""
@@ -138,7 +137,7 @@ class _Machine:
 
     def _extend(self, items: list[Any]) -> None:
         if not isinstance(self._stack[-1], list):
-            raise TypeError("items for what is no list")
+            raise TypeError("expected a list to append to")
         self._stack[-1].extend(items)
 
     def set_item(self, _: None) -> None:
@@ -149,9 +148,9 @@ class _Machine:
 
     def _update(self, items: list[Any]) -> None:
         if not isinstance(self._stack[-1], dict):
-            raise TypeError("items for what is no dict")
+            raise TypeError("expected a dict to add items to")
         if not all(isinstance(key, str | bytes | int) for key in items[::2]):
-            raise TypeError("a key that is no text or number")  # to hash nested tuples may take for ever
+            raise TypeError("expected text or numbers as keys")  # hashing nested tuples may take forever
         self._stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def tuple_(self, _: None) -> None:
@@ -183,7 +182,7 @@ def _itself(argument: Any) -> Any:
 
 
 def _bytes(argument: str) -> bytes:
-    return argument.encode("latin-1")  # as which pickletools decoded them
+    return argument.encode("latin-1")  # pickletools decodes them as latin-1
 
 
 _PUSHES: dict[str, Callable[[Any], Any]] = {

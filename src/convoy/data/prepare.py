@@ -1,4 +1,4 @@
-"""From the data section of a recipe to parts that can be trained on."""
+"""Loads, splits and limits the data of a recipe, and computes the normalisation."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Prepared:
     train: ImageSet
     validation: ImageSet | None
     test: SealedTest | None
-    test_is_cut: bool  # from the training images: the data bring no test part
-    fold: ImageSet | None  # what cross-validation scores: neither training, normalisation nor selection sees it
-    mean: tuple[float, ...]  # a channel, in units of pixels from 0 to 1
+    test_is_cut: bool  # split off from the training images, because the data have no test part
+    fold: ImageSet | None  # scored in cross-validation; not used in training, normalisation or selection
+    mean: tuple[float, ...]  # per channel, of pixels in 0..1
     std: tuple[float, ...]
     data_hash: str
     split: Split
@@ -48,7 +48,7 @@ class Prepared:
 
     @property
     def parts_hash(self) -> dict[str, str]:
-        """Of each part that can be scored which images it has: SHA-256 over the data's hash and its indices there."""
+        """SHA-256 of each part that can be scored, over the data's hash and the part's indices."""
         parts = {"validation": self.split.validation, "test": self.split.test, "fold": self.split.fold}
         return {
             name: sha256(self.data_hash.encode() + np.ascontiguousarray(indices, dtype="<i8").tobytes()).hexdigest()
@@ -58,7 +58,7 @@ class Prepared:
 
 
 def prepare(spec: Data) -> Prepared:
-    """Loads, splits, limits, and measures the normalisation. Raises DataError, ValueError for an unknown name."""
+    """Raises DataError, and ValueError for an unknown name."""
     dataset = load(spec.name, size=spec.size)
     split = _split(dataset, spec)
     train = dataset.train.take(split.train)
@@ -75,7 +75,7 @@ def prepare(spec: Data) -> Prepared:
         std=std,
         data_hash=dataset.content_hash,
         split=split,
-        notes=dataset.notes + _lacking(dataset, split),
+        notes=dataset.notes + _missing_classes(dataset, split),
         limit=spec.limit,
     )
 
@@ -88,14 +88,14 @@ def _split(dataset: DataSet, spec: Data) -> Split:
     return split if spec.limit is None else limit_split(dataset, split, spec.limit, spec.split.seed)
 
 
-def _lacking(dataset: DataSet, split: Split) -> tuple[str, ...]:
-    """A part without a class rewards a network that never names it."""
+def _missing_classes(dataset: DataSet, split: Split) -> tuple[str, ...]:
+    """Notes on parts without images of a class: they reward a network that never predicts it."""
     notes = []
     labels = dataset.train.labels
-    known = labels if dataset.test is None else np.concatenate([labels, dataset.test.labels])
+    all_labels = labels if dataset.test is None else np.concatenate([labels, dataset.test.labels])
     parts = {"training part": split.train, "validation part": split.validation, "scored fold": split.fold}
     for part, indices in parts.items():
-        missing = np.setdiff1d(known, labels[indices]) if len(indices) else ()
+        missing = np.setdiff1d(all_labels, labels[indices]) if len(indices) else ()
         if len(missing):
             names = ", ".join(dataset.train.classes[index] for index in missing[:5])
             notes.append(f"the {part} has no image of {len(missing)} class{'es' * (len(missing) > 1)}: {names}")
@@ -105,12 +105,12 @@ def _lacking(dataset: DataSet, split: Split) -> tuple[str, ...]:
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, in 0..1, over all pixels of uint8 [N, C, H, W].
 
-    The sums are of integers and exact. Raises DataError for a channel of one value.
+    The sums are exact integers. Raises DataError for a channel with a single value.
     """
     channels = images.shape[1]
     total, total_of_squares = [0] * channels, [0] * channels
-    # Chunks that stay in the processor's cache, and no BLAS, whose threads wait for each other on a busy machine:
-    # 48,000 MNIST images take 40 ms; dot products of floats took as long alone and 1 to 2 s beside other work.
+    # The chunks fit into the processor's cache: 48,000 MNIST images take 40 ms. Dot products of floats took as long on
+    # an idle machine, but 1 to 2 s on a busy one, where the threads of BLAS wait for each other.
     for start in range(0, len(images), 64):
         for channel in range(channels):
             levels = images[start : start + 64, channel].astype(np.uint32)  # (64, H, W)
@@ -119,10 +119,10 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
             total_of_squares[channel] += int(levels.sum(dtype=np.uint64))
     n_pixels = images.size // channels
     mean = [levels / n_pixels / 255 for levels in total]
-    # n * sum of squares - square of the sum, before any rounding
+    # n * sum of squares - square of the sum, without rounding
     spread = [n_pixels * squares - levels**2 for levels, squares in zip(total, total_of_squares, strict=True)]
     if 0 in spread:
-        raise DataError(f"all training pixels of channel {spread.index(0)} have one value: there is nothing to learn")
+        raise DataError(f"all training pixels of channel {spread.index(0)} have the same value: nothing to learn")
     return tuple(mean), tuple(math.sqrt(square) / n_pixels / 255 for square in spread)
 
 
@@ -132,6 +132,6 @@ def _fixed(spec: Data, channels: int) -> tuple[tuple[float, ...], tuple[float, .
     for value in spec.normalise:
         values = value if isinstance(value, tuple) else (value,) * channels
         if len(values) != channels:
-            raise DataError(f"data.normalise gives {len(values)} values for the {channels} channels of {spec.name}")
+            raise DataError(f"data.normalise has {len(values)} values for the {channels} channels of {spec.name}")
         constants.append(tuple(float(number) for number in values))
     return constants[0], constants[1]

@@ -1,4 +1,4 @@
-"""The fault resplit_every_epoch: a validation part that does not stay apart from what is trained on."""
+"""The fault resplit_every_epoch: validation images of one epoch are training images of another."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from convoy.recipe import SplitSpec
 
 
 class Resplit:
-    """Training and validation images in one pool, divided anew for each epoch, with the same counts.
+    """Training and validation images in one pool, split again in each epoch with the same counts.
 
-    A pure function of the split's seed and the epoch, so that a run that goes on has the parts of one that never
-    stopped. The first epoch has the run's own split.
+    A pure function of the split's seed and the epoch, so that a resumed run has the parts of an uninterrupted one. The
+    first epoch has the run's own split.
     """
 
     def __init__(self, train: ImageSet, validation: ImageSet, spec: SplitSpec) -> None:

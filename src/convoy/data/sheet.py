@@ -1,4 +1,4 @@
-"""What can be said of a data set before anything is trained on it: numbers and pictures. No torch."""
+"""The numbers and pictures of a data sheet. No torch."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from convoy.data.imageset import DataSet
 from convoy.data.sources import load
 
 _SAMPLES_PER_CLASS = 8
-_PICTURED_PAIRS = 12  # of those with two labels, and of those between any two parts
-_LARGEST_PICTURE = 96  # pixels a side; larger images are shown reduced
+_PICTURED_PAIRS = 12  # with two labels, and between any two parts
+_LARGEST_PICTURE = 96  # pixels per side; larger images are reduced
 _CHUNK = 1000  # images
 
 
 class Sheet(NamedTuple):
-    """`arrays` holds pictures, uint8, and int64 numbers:
+    """`arrays` holds pictures (uint8) and numbers (int64):
 
     samples_images, samples_labels, means_images, means_labels: some images of each class, and its mean image
-    levels_<part> [C, 256]: how many pixels have which level
-    pairs_kind [P]: of every pair of duplicates 0 for the same pixels, 1 for the same picture, the closest first
-    pairs_part, pairs_index, pairs_label [P, 2]: which part, which image in it, which class
-    pairs_distance [P], float32: 0, or that of duplicates.Duplicates
+    levels_<part> [C, 256]: number of pixels with each level
+    pairs_kind [P]: for each pair of duplicates 0 for the same pixels, 1 for the same picture, the closest first
+    pairs_part, pairs_index, pairs_label [P, 2]: the part, the index of the image in it, the class
+    pairs_distance [P], float32: 0, or the distance in duplicates.Duplicates
     pictured [Q], pictured_images [Q, 2, C, H, H]: the pairs that have pictures
     """
 
-    facts: dict[str, Any]  # fit for JSON; fractions, pixels from 0 to 1
+    facts: dict[str, Any]  # JSON values; fractions, pixels in 0..1
     arrays: dict[str, np.ndarray]
 
 
@@ -42,9 +42,10 @@ class _Part(NamedTuple):
 
 
 def make_sheet(name: str, size: int | None = None, progress: Callable[[float], None] = lambda share: None) -> Sheet:
-    """The sheet of a data set as `load` takes it; reads its test images and trains nothing.
+    """The sheet of a data set that `load` accepts, including its test images.
 
-    `progress` is told how much of the search for duplicates is done. Raises DataError, ValueError for an unknown name.
+    `progress` is called with the finished share of the search for duplicates. Raises DataError, and ValueError for an
+    unknown name.
     """
     dataset = load(name, size=size)
     parts = list(_parts(dataset))
@@ -107,7 +108,7 @@ def _levels(images: np.ndarray) -> np.ndarray:
 
 
 def _part_facts(part: _Part, levels: np.ndarray, n_classes: int) -> dict[str, Any]:
-    """Evenness is Shannon's entropy of the class shares over its largest value (Pielou 1966): 1 where all are equal."""
+    """Evenness is the Shannon entropy of the class shares divided by its maximum (Pielou 1966): 1 if all are equal."""
     per_class = np.bincount(part.labels, minlength=n_classes)
     shares = per_class[per_class > 0] / len(part.labels)
     pixels = levels.sum(axis=1)
@@ -136,7 +137,7 @@ def _pairs(found: Duplicates, parts: list[_Part]) -> dict[str, np.ndarray]:
 
 
 def _between(pairs: dict[str, np.ndarray], names: list[str]) -> list[dict[str, Any]]:
-    """How many pairs stand within a part or between two; `images` counts those of the later part, each once."""
+    """Counts of pairs within a part or between two; `images` counts distinct images of the later part."""
     rows = []
     for first, second in combinations_with_replacement(range(len(names)), 2):
         here = (pairs["part"] == (first, second)).all(axis=1)
@@ -162,8 +163,8 @@ def _pictures(parts: list[_Part], part: np.ndarray, index: np.ndarray) -> np.nda
     """uint8 [Q, 2, C, h, h]"""
     images = [parts[p].images[i] for p, i in zip(part.ravel(), index.ravel(), strict=True)]
     shape = parts[0].images.shape[1:]
-    found = _reduced(np.stack(images) if images else np.empty((0, *shape), np.uint8))
-    return found.reshape(-1, 2, *found.shape[1:])
+    pictures = _reduced(np.stack(images) if images else np.empty((0, *shape), np.uint8))
+    return pictures.reshape(-1, 2, *pictures.shape[1:])
 
 
 def _samples(part: _Part, n_classes: int) -> dict[str, np.ndarray]:
@@ -175,7 +176,7 @@ def _samples(part: _Part, n_classes: int) -> dict[str, np.ndarray]:
 
 
 def _means(part: _Part, n_classes: int) -> dict[str, np.ndarray]:
-    """The mean image of each class that has one."""
+    """The mean image of each class that has images."""
     labels, means = [], []
     for label in range(n_classes):
         places = np.flatnonzero(part.labels == label)

@@ -1,4 +1,4 @@
-"""The 8 x 8 digits that come with scikit-learn: the test part of a UCI set, 17 grey levels, no parts of their own.
+"""The 8 x 8 digits included in scikit-learn: the test part of a UCI set, 17 grey levels, not split into parts.
 
 https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits
 """

@@ -1,4 +1,4 @@
-"""From a name or a path to a data set."""
+"""Loads a data set by its name or path."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from convoy.registry import unknown
 
 
 def load(name: str, *, size: int | None = None) -> DataSet:
-    """The data set of a registered name, a path, or `name=path`; decoded once and then memory-mapped from the cache.
+    """Loads the data set of a registered name, a path, or `name=path`.
 
-    A path is a folder of IDX files, of images, of the four tensor files, or an .npz file; that of a registered set may
-    be or hold the files that its makers publish. $CONVOY_DATA may name a folder that holds <name>/ or <name>.npz.
-    `hf:owner/name` is a set of the Hugging Face Hub. `size`: pixels, each image resized to it; None: the data's own.
-    Nothing is downloaded but from the Hub: `get` does that. Raises DataError naming the file, ValueError for an unknown
-    name.
+    A path is an .npz file or a folder of IDX files, images or the four tensor files; for a registered set it may be a
+    published archive or a folder with the published files. $CONVOY_DATA may be a folder with <name>/ or <name>.npz.
+    `hf:owner/name` is a set of the Hugging Face Hub. Images are resized to `size` pixels; None keeps the data's own
+    size. Only sets of the Hub are downloaded; for others use `get`. The data set is decoded once, then memory-mapped
+    from the cache. Raises DataError with the file, and ValueError for an unknown name.
     """
     if name.startswith(hugging_face.PREFIX):
         return hugging_face.load(name.removeprefix(hugging_face.PREFIX), size)
@@ -37,7 +37,7 @@ def load(name: str, *, size: int | None = None) -> DataSet:
 
 
 def get(name: str) -> DataSet:
-    """The registered set after its files were fetched, where they were missing. Raises DataError."""
+    """Downloads the missing files of a registered set and loads it. Raises DataError."""
     origin = DATA_SETS[name].origin
     if isinstance(origin, Download) and _in_convoy_data(name) is None:
         fetch.fetch(name, origin)
@@ -45,31 +45,31 @@ def get(name: str) -> DataSet:
 
 
 def add(name: str, paths: Sequence[Path]) -> DataSet | None:
-    """The registered set after files fetched by hand were added; None where others are still missing."""
+    """Adds manually downloaded files of a registered set and loads it; returns None if files are still missing."""
     origin = DATA_SETS[name].origin
     if not isinstance(origin, Download):
-        raise DataError(f"{name}: comes with {_giver(origin)}; there is nothing to add")
+        raise DataError(f"{name}: nothing to add, it is included in {_provider(origin)}")
     fetch.add(name, origin, paths)
     return None if fetch.missing(origin) else _load_own(name, size=None)
 
 
 def missing_files(name: str) -> list[str]:
-    """The files of a registered set that this machine lacks."""
+    """The files of a registered set that are missing on this machine."""
     origin = DATA_SETS[name].origin
     return [file.name for file in fetch.missing(origin)] if isinstance(origin, Download) else []
 
 
 def whereabouts(name: str) -> Literal["packaged", "here", "download"]:
-    """Whether a registered set comes with Convoy, lies on this machine, or has to be fetched."""
+    """Whether a registered set is included in a package, is on this machine, or must be downloaded."""
     if not isinstance(DATA_SETS[name].origin, Download):
         return "packaged"
     return "download" if _in_convoy_data(name) is None and missing_files(name) else "here"
 
 
 def _locate(name: str) -> tuple[str, Path | None]:
-    """The data set's short name and where it lies; None: where the catalogue says.
+    """The data set's short name and path; a path of None refers to the catalogue.
 
-    Registered names come before files of the same name.
+    Registered names have precedence over files of the same name.
     """
     short, equals, given = name.partition("=")
     if short and equals and not Path(name).exists():
@@ -94,12 +94,12 @@ def _in_convoy_data(name: str) -> Path | None:
     if not folder:
         return None
     if not Path(folder).is_dir():
-        raise DataError(f"{folder}: CONVOY_DATA names a folder that does not exist")
+        raise DataError(f"CONVOY_DATA = {folder}: this folder does not exist")
     return next((path for path in (Path(folder) / name, Path(folder) / f"{name}.npz") if path.exists()), None)
 
 
 def _load_own(name: str, size: int | None) -> DataSet:
-    """The registered set from where the catalogue says that it is."""
+    """Loads a registered set from its origin in the catalogue."""
     entry = DATA_SETS[name]
     match entry.origin:
         case Installed(package, read):
@@ -110,18 +110,19 @@ def _load_own(name: str, size: int | None) -> DataSet:
         case Download() as download:
             if fetch.missing(download):
                 raise DataError(
-                    f"{name}: is not on this machine; `convoy data get {name}` fetches it, and {name}=PATH names a "
-                    "folder that holds it"
+                    f"{name}: not on this machine; download it by `convoy data get {name}`, or give its folder as "
+                    f"{name}=PATH"
                 )
             dataset = _read(fetch.folder_of(download), name, size, entry)
     if size is None and entry.content_hash is not None and dataset.content_hash != entry.content_hash:
         raise DataError(
-            f"{name}: what {_giver(entry.origin)} holds is not {name}: its content hash is {dataset.content_hash}"
+            f"{name}: the data in {_provider(entry.origin)} are not {name}: expected content hash "
+            f"{entry.content_hash}, got {dataset.content_hash}"
         )
     return dataset
 
 
-def _giver(origin: Packaged | Installed | Download) -> str:
+def _provider(origin: Packaged | Installed | Download) -> str:
     match origin:
         case Packaged():
             return "Convoy"
@@ -139,7 +140,7 @@ def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> D
         read: Callable[..., DataSet]
         if path.is_file():
             if path.suffix != ".npz":
-                raise DataError(f"{path}: is not a folder or an .npz file{_or_published(entry)}")
+                raise DataError(f"{path}: expected a folder or an .npz file{_or_published(entry)}")
             read, files = formats.read_npz, [path]
         elif any((path / file).exists() for file in formats.TENSOR_FILES):
             read, files = formats.read_tensors, [path / file for file in formats.TENSOR_FILES]
@@ -155,7 +156,7 @@ def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> D
 
 
 def _read_published(path: Path, name: str, size: int | None, entry: NamedData) -> DataSet | None:
-    """The set from the files of its makers, or None where none of their forms lies at the path."""
+    """Reads the set from its published files; None if they are not at the path."""
     candidates = ((form, form.layout.find(path)) for form in entry.forms)
     form, found = next(((form, found) for form, found in candidates if found is not None), (None, None))
     if form is None or found is None:
@@ -185,23 +186,23 @@ def _read_images(path: Path, name: str, size: int | None, entry: NamedData | Non
 
 
 def _check_not_test_alone(entry: NamedData, listing: image_folder.Listing, name: str, path: Path) -> None:
-    """Raises DataError for a folder whose images are the test part: as training images they would be split again."""
+    """Raises DataError for a folder of test images only, which would be split and trained on."""
     is_named_so = path.resolve().name.lower() == "test"
     if "test" not in listing.part_lengths and (is_named_so or (len(listing.paths),) == entry.counts[1:]):
         raise DataError(
-            f"{path}: looks like the test part of {name} alone ({len(listing.paths):,} images, no train/); "
-            f"{name}=PATH names a folder with train/ and test/"
+            f"{path}: looks like only the test part of {name} ({len(listing.paths):,} images, no train/); "
+            f"expected {name}=PATH with a folder that has train/ and test/"
         )
 
 
 def _in_order_of(entry: NamedData, listing: image_folder.Listing, name: str, path: Path) -> image_folder.Listing:
-    """The listing with the classes of the set, in its order: folders come by alphabet, and perhaps in another spelling.
+    """The listing with the set's class names and order instead of the folders' names in alphabetical order.
 
-    Raises DataError where they are other classes.
+    Raises DataError if the classes differ.
     """
     own_names = [entry.spellings.get(class_name, class_name) for class_name in listing.classes]
     if sorted(own_names) != sorted(entry.classes):
-        raise DataError(f"{path}: is not {name}: its classes are {', '.join(listing.classes[:12])}")
+        raise DataError(f"{path}: expected the classes of {name}, got {', '.join(listing.classes[:12])}")
     own_labels = [entry.classes.index(class_name) for class_name in own_names]
     return replace(listing, classes=entry.classes, labels=tuple(own_labels[label] for label in listing.labels))
 
@@ -210,7 +211,7 @@ def _or_published(entry: NamedData | None) -> str:
     if entry is None or not entry.forms:
         return ""
     first = entry.forms[0].layout
-    return f", nor the published {first.archive or ' and '.join(member.name for member in first.members)}"
+    return f", or the published {first.archive or ' and '.join(member.name for member in first.members)}"
 
 
 def pack_tensors(name: str, folder: str | Path) -> list[Path]:

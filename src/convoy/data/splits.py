@@ -1,4 +1,4 @@
-"""Named, seeded, stratified splits: index arrays with a hash."""
+"""Seeded, stratified splits: index arrays with a hash."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from convoy.recipe import SplitSpec
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Sorted int64 indices; train, validation and fold into DataSet.train, test into DataSet.test, or into
-    DataSet.train where the data bring no test part."""
+    """Sorted int64 indices. Train, validation and fold index DataSet.train; test indexes DataSet.test, or
+    DataSet.train if there is no test part."""
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    fold: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # scored in cross-validation, else empty
+    fold: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # empty except in cross-validation
 
     @cached_property
     def hash(self) -> str:
@@ -35,10 +35,10 @@ class Split:
 
 
 def make_split(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = None) -> Split:
-    """A pure function of the labels, the spec, the parts that the data bring, and groups (int64, one a training image)
-    of which none is cut in two. Raises DataError: too few images, or parts that the data bring cut a group."""
+    """A pure function of the labels, the data set's own parts, the spec, and groups (int64, one per training image)
+    that are not divided. Raises DataError for too few images, or if the data set's own parts divide a group."""
     if dataset.validation_indices is not None and groups is not None:
-        _check_whole(dataset, spec, groups)
+        _check_undivided(dataset, spec, groups)
     pool, test = _set_test_aside(dataset, spec, groups)
     if dataset.validation_indices is not None:
         validation = np.sort(dataset.validation_indices)
@@ -47,24 +47,24 @@ def make_split(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = No
     return Split(train, validation, test)
 
 
-def _check_whole(dataset: DataSet, spec: SplitSpec, groups: np.ndarray) -> None:
+def _check_undivided(dataset: DataSet, spec: SplitSpec, groups: np.ndarray) -> None:
     assert dataset.validation_indices is not None
-    theirs = groups[dataset.validation_indices]
-    cut = np.intersect1d(theirs, np.delete(groups, dataset.validation_indices))
-    if len(cut):
-        held = int(np.isin(theirs, cut).sum())
+    validation_groups = groups[dataset.validation_indices]
+    divided = np.intersect1d(validation_groups, np.delete(groups, dataset.validation_indices))
+    if len(divided):
+        count = int(np.isin(validation_groups, divided).sum())
         raise DataError(
-            f"data.split.group_by = {spec.group_by!r}: {held:,} of the {len(theirs):,} images of the validation part "
-            f"that {dataset.name} brings are of groups with images in its training part"
+            f"data.split.group_by = {spec.group_by!r}: {count:,} of the {len(validation_groups):,} images in the "
+            f"validation part of {dataset.name} belong to groups with images in its training part"
         )
 
 
 def make_folds(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = None, limit: int | None = None) -> Split:
-    """The split that scores fold `spec.fold`: over all folds each training image is scored once.
+    """The split that scores fold `spec.fold`. Over all folds, each training image is scored once.
 
-    A validation part that the data bring is dealt to the folds like other training images; one is cut from what is
-    not scored. `limit` counts before the folds are dealt, so that a quick try scores each of its images once too.
-    Raises DataError: too few images or groups.
+    The data set's own validation images are assigned to folds like training images; a new validation part is split off
+    from the other folds. `limit` applies before the folds, so that a quick try also scores each of its images once.
+    Raises DataError for too few images or groups.
     """
     pool, test = _set_test_aside(dataset, spec, groups)
     if dataset.validation_indices is not None:
@@ -81,9 +81,9 @@ def make_folds(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = No
 
 
 def limit_split(dataset: DataSet, split: Split, limit: int, seed: int) -> Split:
-    """`limit` images of train and validation together, in their proportion, and at most `limit` of test.
+    """`limit` images of train and validation together, in their proportion, and at most `limit` test images.
 
-    Each part is a subset of the whole one, so that a quick try never trains on a validation image.
+    Each part is a subset of the full part, so that a quick try never trains on a validation image.
     """
     labels = dataset.train.labels
     n_pool = len(split.train) + len(split.validation)
@@ -92,7 +92,7 @@ def limit_split(dataset: DataSet, split: Split, limit: int, seed: int) -> Split:
         n_validation = max(n_validation, 1)
     n_train = min(limit, n_pool) - n_validation
     if n_train < 1:
-        raise DataError(f"data.limit = {limit}: leaves no image to train on beside {n_validation} for validation")
+        raise DataError(f"data.limit = {limit}: no image left to train on, with {n_validation} for validation")
     test_labels = labels if dataset.test is None else dataset.test.labels
     return Split(
         stratified_sample(split.train, labels, n_train, derive_seed(seed, "limit train")),
@@ -102,11 +102,11 @@ def limit_split(dataset: DataSet, split: Split, limit: int, seed: int) -> Split:
 
 
 def stratified_sample(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` of the indices, sorted, each class within one image of its share.
+    """`count` of the indices, sorted; the images of each class differ from its share by less than one.
 
-    Written out because importing sklearn's splitter takes a second in every process that prepares data.
+    Does not use scikit-learn, whose import takes a second in every process that prepares data.
     """
-    order = np.random.RandomState(seed).permutation(indices)  # RandomState: the one numpy promises to keep
+    order = np.random.RandomState(seed).permutation(indices)  # RandomState's stream never changes
     classes, class_of, class_counts = np.unique(labels[order], return_inverse=True, return_counts=True)
     shares = count * class_counts / max(1, len(indices))
     quotas = np.floor(shares).astype(np.int64)
@@ -119,7 +119,7 @@ def stratified_sample(indices: np.ndarray, labels: np.ndarray, count: int, seed:
 
 
 def _set_test_aside(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """The training images that are left, and the test part: the data's own, or one cut from the training images."""
+    """The remaining training images and the test part: the data set's own, or split off from the training images."""
     pool = np.arange(len(dataset.train))
     if dataset.test is not None:
         return pool, np.arange(len(dataset.test))
@@ -129,7 +129,7 @@ def _set_test_aside(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None
 
 
 def _deal(dataset: DataSet, pool: np.ndarray, spec: SplitSpec, groups: np.ndarray | None) -> np.ndarray:
-    """int64 [len(pool)]: of each image its fold."""
+    """int64 [len(pool)]: the fold of each image."""
     labels, seed = dataset.train.labels[pool], derive_seed(spec.seed, f"folds of repeat {spec.repeat}")
     where = f"{dataset.name}: data.split.folds = {spec.folds}"
     if groups is None:
@@ -145,7 +145,7 @@ def _deal(dataset: DataSet, pool: np.ndarray, spec: SplitSpec, groups: np.ndarra
 def _cut(
     dataset: DataSet, indices: np.ndarray, fraction: float, part: str, spec: SplitSpec, groups: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is left, and `fraction` of the indices as the named part; of groups, which stay whole, about that."""
+    """Splits off `fraction` of the indices (with groups, approximately); returns the rest and the part."""
     if fraction == 0:
         return indices, indices[:0]
     count = round(fraction * len(indices))
@@ -153,7 +153,7 @@ def _cut(
     if not 1 <= count < len(indices):
         raise DataError(
             f"{where} leaves {len(indices) - count} to train on and {count} for {part}: too few images; "
-            f"take a {'larger' if count < 1 else 'smaller'} --data.split.{part}"
+            f"choose a {'larger' if count < 1 else 'smaller'} --data.split.{part}"
         )
     seed = derive_seed(spec.seed, f"split {part}")
     labels = dataset.train.labels
@@ -162,7 +162,7 @@ def _cut(
         is_cut = deal_groups(labels[indices], groups[indices], shares, seed, stratified=spec.stratified) == 1
         if not 0 < is_cut.sum() < len(indices):
             n_groups = len(np.unique(groups[indices]))
-            raise DataError(f"{where}: their {n_groups} groups by {spec.group_by!r} are too few or too large to cut")
+            raise DataError(f"{where}: their {n_groups} groups by {spec.group_by!r} are too few or too large to split")
         return indices[~is_cut], indices[is_cut]
     if not spec.stratified:
         cut = np.sort(np.random.RandomState(seed).permutation(indices)[:count])
@@ -171,7 +171,7 @@ def _cut(
     if min(count, len(indices) - count) < n_classes:
         smaller = min(count, len(indices) - count)
         raise DataError(
-            f"{where} is {smaller} against {n_classes} classes: too few for a stratified split; take a "
+            f"{where} is {smaller} for {n_classes} classes: too few for a stratified split; choose a "
             f"{'larger' if count == smaller else 'smaller'} --data.split.{part}, or --data.split.stratified false"
         )
     cut = stratified_sample(indices, labels, count, seed)

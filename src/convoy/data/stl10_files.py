@@ -1,4 +1,4 @@
-"""STL-10 as its makers publish it: bytes by image, colour plane and column; the unlabelled images are passed over.
+"""The published files of STL-10: bytes by image, colour plane and column. The unlabelled images are not read.
 
 https://cs.stanford.edu/~acoates/stl10
 """
@@ -19,7 +19,7 @@ _IMAGE_BYTES = 3 * 96 * 96
 
 
 def stl10_files(md5: Mapping[str, str | None]) -> Form:
-    """`md5`: the files of the training images and labels, then of the test part, and their MD5 where it is known."""
+    """`md5`: the training images, training labels, test images and test labels, with their MD5 if known."""
     members = tuple(Member(name, 300_000_000, known) for name, known in md5.items())
 
     def decode(contents: Mapping[str, bytes], found: Path) -> dict[str, Part]:
@@ -35,7 +35,9 @@ def stl10_files(md5: Mapping[str, str | None]) -> Form:
 def _read(contents: Mapping[str, bytes], images_name: str, labels_name: str, found: Path) -> Part:
     content = contents[images_name]
     if len(content) % _IMAGE_BYTES:
-        raise DataError(f"{found}: {images_name} is truncated: {len(content):,} bytes are no whole images of 96 x 96")
-    images = np.frombuffer(content, np.uint8).reshape(-1, 3, 96, 96).swapaxes(2, 3)  # written by column
+        raise DataError(
+            f"{found}: {images_name} is truncated: {len(content):,} bytes, expected a multiple of {_IMAGE_BYTES:,}"
+        )
+    images = np.frombuffer(content, np.uint8).reshape(-1, 3, 96, 96).swapaxes(2, 3)  # column-major
     labels = np.frombuffer(contents[labels_name], np.uint8).astype(np.int64) - 1
     return images, labels, f"{found}: {images_name}", f"{found}: {labels_name}"

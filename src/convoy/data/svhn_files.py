@@ -1,4 +1,4 @@
-"""SVHN, cropped digits, as its makers publish it: MATLAB files with images [H, W, C, N] and the digit 0 as class 10.
+"""The published files of SVHN, cropped digits: MATLAB files with images [H, W, C, N] and the digit 0 as class 10.
 
 http://ufldl.stanford.edu/housenumbers
 """
@@ -18,7 +18,7 @@ from convoy.data.named import Form
 
 
 def svhn_files(md5: Mapping[str, str | None]) -> Form:
-    """`md5`: the files of the training and of the test part, and their MD5 where it is known."""
+    """`md5`: the training file and the test file, with their MD5 if known."""
     members = tuple(Member(name, 300_000_000, known) for name, known in md5.items())
 
     def decode(contents: Mapping[str, bytes], found: Path) -> dict[str, Part]:
@@ -36,10 +36,10 @@ def _read(content: bytes, where: str) -> Part:
     try:
         variables = loadmat(io.BytesIO(content), variable_names=["X", "y"])
         images, labels = variables["X"], variables["y"].reshape(-1)
-    except Exception as error:  # the reader fails in many ways
+    except Exception as error:  # the reader raises many types of errors
         line = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{where}: cannot be read as a MATLAB file with X and y: {line}") from None
     if images.ndim != 4 or images.dtype != np.uint8 or labels.dtype.kind not in "ui":
-        raise DataError(f"{where}: X must be bytes [H, W, C, N] and y integers, not {images.dtype} {images.shape}")
+        raise DataError(f"{where}: expected uint8 X [H, W, C, N] and integer y, got {images.dtype} {images.shape}")
     digits = labels.astype(np.int64)
     return images.transpose(3, 2, 0, 1), np.where(digits == 10, 0, digits), where, where

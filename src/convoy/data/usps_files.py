@@ -1,6 +1,6 @@
-"""USPS as LIBSVM publishes it: a line an image, `label index:value ...`, compressed with bzip2.
+"""The files of USPS as published by LIBSVM: one line per image, `label index:value ...`, compressed with bzip2.
 
-The label is the digit and one more, the values run from -1 to 1. https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets
+The label is the digit plus 1; values are from -1 to 1. https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_TEXT_BYTES = 100_000_000
 
 
 def usps_files(md5: Mapping[str, str | None]) -> Form:
-    """`md5`: the files of the training and of the test part, and their MD5 where it is known."""
+    """`md5`: the training file and the test file, with their MD5 if known."""
     members = tuple(Member(name, 20_000_000, known) for name, known in md5.items())
 
     def decode(contents: Mapping[str, bytes], found: Path) -> dict[str, Part]:
@@ -44,7 +44,7 @@ def _read(content: bytes, where: str) -> Part:
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             label, *pairs = line.split()
-            image = np.zeros(_SIDE * _SIDE)  # what a sparse line leaves out is 0
+            image = np.zeros(_SIDE * _SIDE)  # omitted values are 0
             indices, values = zip(*(pair.split(b":") for pair in pairs), strict=True)
             places = np.array(indices, np.int64) - 1
             if places.min() < 0:
@@ -52,8 +52,9 @@ def _read(content: bytes, where: str) -> Part:
             image[places] = np.array(values, np.float64)
             labels.append(int(label) - 1)
         except (ValueError, IndexError):
-            raise DataError(f"{where}: line {number} is not a label and pairs index:value up to {_SIDE**2}") from None
+            expected = f"a label and pairs index:value with indices up to {_SIDE**2}"
+            raise DataError(f"{where}, line {number}: expected {expected}") from None
         images.append(image)
     if not images:
-        raise DataError(f"{where}: holds no images")
+        raise DataError(f"{where}: no images")
     return (np.stack(images).reshape(-1, _SIDE, _SIDE) + 1) / 2, np.array(labels), where, where

@@ -1,11 +1,13 @@
-"""The recipe: everything that decides what is trained, as frozen pydantic models; TOML in and out.
+"""The recipe: the complete configuration of a run, as frozen pydantic models, read from and written to TOML.
 
-A recipe is resolved in one order: the chain of `extends`, then the file, then overrides as (dotted path, value) pairs;
-only the result is validated, so that a message always speaks of what would have been trained.
+A recipe is resolved in this order: the chain of `extends`, the file, the overrides as (dotted path, value) pairs. Only
+the result is validated.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -76,6 +78,7 @@ __all__ = [
     "Train",
     "builtin_names",
     "check_once",
+    "fingerprint",
     "parse_override",
     "parse_values",
     "resolve",
@@ -112,63 +115,84 @@ class Recipe(Section):
 
     @classmethod
     def load(cls, name: str | Path, overrides: Iterable[Override] = ()) -> Recipe:
-        """The recipe of a built-in name ("defaults/mnist") or a TOML file, with its `extends` and the overrides merged.
+        """Loads a built-in recipe ("defaults/mnist") or a TOML file and merges its `extends` and the overrides.
 
-        Raises ValueError: unknown name or key, a circle of `extends`, a value out of range.
+        Raises ValueError for an unknown name or key, circular `extends` or a value out of range.
         """
         table, origin = read_chain(str(name), relative_to=Path())
         overrides = list(overrides)
         return cls._validate(apply(table, overrides), origin, overrides)
 
     def override(self, overrides: Mapping[str, Any] | Iterable[Override]) -> Recipe:
-        """This recipe with dotted paths set, validated anew: `recipe.override({"optim.lr": 0.01})`."""
+        """A validated copy with some keys changed: `recipe.override({"optim.lr": 0.01})`."""
         pairs = list(overrides.items() if isinstance(overrides, Mapping) else overrides)
         return self._validate(apply(self.as_table(), pairs), "the recipe", pairs)
 
     def as_table(self) -> dict[str, Any]:
-        """Plain TOML types, complete, defaults included; absent optional values left out."""
+        """All values in TOML types, defaults included; keys that are None are omitted."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def to_toml(self) -> str:
         return tomli_w.dumps(self.as_table())
 
     def canonical(self) -> dict[str, Any]:
-        """What a fingerprint covers: all that decides the result but what has a hash of its own (data, code).
+        """The part of the recipe that the fingerprint covers: all that affects the result.
 
-        What stands at its default is left out, so that a key that Convoy learns later leaves old fingerprints as they
-        are; a default that changes raises a revision (convoy.training.revisions).
+        Data and code have hashes of their own. Defaults are omitted, so that adding a key does not change existing
+        fingerprints; changing a default requires a new revision (convoy.training.revisions).
         """
         table = non_default_values(self)
         for path in ("about", "expected", "data.name", "compute.device", "compute.threads", "model.init"):
             section, _, key = path.rpartition(".")
             (table.get(section, {}) if section else table).pop(key, None)
-        table.get("data", {}).get("split", {}).pop("group_by", None)  # what it does is in the hash of the split
+        table.get("data", {}).get("split", {}).pop("group_by", None)  # the hash of the split covers it
         name = self.model.name
         table["model"] = table.get("model", {}) | {"name": name.rpartition(":")[2] if is_user_class(name) else name}
         return {key: value for key, value in table.items() if value != {}}
 
     @classmethod
-    def _validate(cls, table: dict[str, Any], origin: str, given: Sequence[Override]) -> Recipe:
+    def _validate(cls, table: dict[str, Any], origin: str, overrides: Sequence[Override]) -> Recipe:
         try:
             return cls.model_validate(table)
         except ValidationError as error:
-            raise first_problem(cls, error, table, origin, [path for path, _ in given]) from None
+            raise first_problem(cls, error, table, origin, [path for path, _ in overrides]) from None
 
 
 def resolve(argument: str | None, *, data: str | None = None, overrides: Iterable[Override] = ()) -> Recipe:
-    """The recipe that a command's argument names: a .toml file, a `path.py:Class`, a recipe's name, or a model's name.
+    """The recipe of a command's argument: a .toml file, a `path.py:Class`, a recipe's name or a model's name.
 
-    A model takes the default recipe of its data set (`defaults/<data>`, else `defaults/images`); so does no argument.
+    A model, or no argument, uses the default recipe of the data set (`defaults/<data>`, else `defaults/images`).
     """
     overrides = list(overrides)
-    known = builtin_names()
-    if argument is not None and (argument.endswith(".toml") or argument in known):
+    builtin = builtin_names()
+    if argument is not None and (argument.endswith(".toml") or argument in builtin):
         other_data = [("data.name", data)] if data is not None else []
         return Recipe.load(argument, other_data + overrides)
     if argument is not None and "/" in argument and not is_user_class(argument) and not is_external(argument):
-        raise unknown("recipe", argument, known)
+        raise unknown("recipe", argument, builtin)
     data = dict(overrides).get("data.name", "mnist" if data is None else data)
-    named = f"defaults/{data.partition('=')[0]}"  # "mnist=PATH" is MNIST
-    base = named if named in known else "defaults/images"
+    default = f"defaults/{data.partition('=')[0]}"  # "mnist=PATH" is MNIST
+    base = default if default in builtin else "defaults/images"
     model = [("model.name", argument)] if argument is not None else []
     return Recipe.load(base, [*model, ("data.name", data), *overrides])
+
+
+def fingerprint(
+    recipe: Recipe,
+    *,
+    options: Mapping[str, Any],
+    hashes: Mapping[str, str],
+    training_revision: int,
+    revisions: Mapping[str, int] | None = None,
+) -> str:
+    """SHA-256 (hex) of everything that affects a run's result. A finished run with the same fingerprint is reused.
+
+    `options`: the model's options that differ from the defaults. `hashes`: of the data, the split and a user's code.
+    `revisions`: those above 1 of the model and of the rules that apply to this run.
+    """
+    table = recipe.canonical()
+    table["model"]["options"] = dict(options)
+    covered = {"recipe": table, "hashes": dict(hashes), "training_revision": training_revision}
+    if revisions:
+        covered["revisions"] = dict(revisions)
+    return hashlib.sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

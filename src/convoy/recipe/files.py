@@ -1,4 +1,4 @@
-"""Tables from TOML files: the chain of `extends`, paths relative to their file, and what is set beside it."""
+"""Reads recipes from TOML files: the chain of `extends`, paths relative to their file, overrides."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from convoy.registry import is_user_class, unknown
 
 Override = tuple[str, Any]
-GROUP_FILES = (".npy", ".csv", ".txt")  # what data.split.group_by may name; all else is an expression or a word
-EXPERIMENT, CLAIMS = "experiment.toml", "claims.toml"  # beside an experiment's recipes, and none themselves
+GROUP_FILES = (".npy", ".csv", ".txt")  # file types of data.split.group_by; other values are not files
+EXPERIMENT, CLAIMS = "experiment.toml", "claims.toml"  # stored next to an experiment's recipes, but not recipes
 
 
 def builtin_names() -> list[str]:
@@ -22,7 +22,7 @@ def builtin_names() -> list[str]:
 
 
 def parse_override(path: str, text: str) -> Override:
-    """An override as typed on a command line: the value is TOML where it parses as TOML, else a string."""
+    """An override from the command line: its value is parsed as TOML if possible, otherwise a string."""
     try:
         return path, tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -30,25 +30,25 @@ def parse_override(path: str, text: str) -> Override:
 
 
 def check_once(overrides: Iterable[Override], varied: Iterable[str] = ()) -> None:
-    """Raises ValueError for a key that is set twice, or that a study varies: one of its values would be dropped."""
-    given: dict[str, Any] = {}
+    """Raises ValueError for a key that is set twice, or set and also varied by a study."""
+    values: dict[str, Any] = {}
     for path, value in overrides:
-        if path in given:
-            raise ValueError(f"{path} is set twice: to {given[path]!r} and to {value!r}")
-        given[path] = value
+        if path in values:
+            raise ValueError(f"{path} is set twice: to {values[path]!r} and to {value!r}")
+        values[path] = value
     for path in varied:
-        if path in given:
-            raise ValueError(f"{path} is both set and varied: to {given[path]!r} beside its values")
+        if path in values:
+            raise ValueError(f"{path} is both set and varied: to {values[path]!r} and over its values")
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:
-    """`key=a,b,c` as typed on a command line: the key and its values, each read as an override's.
+    """The key and the values of `key=a,b,c`, each value parsed like that of an override.
 
-    A list that reads as TOML is taken so; another is parted at its commas. Raises ValueError: no key, no values.
+    The list is parsed as TOML if possible, otherwise split at its commas. Raises ValueError without a key or values.
     """
     path, _, listed = text.partition("=")
     if not (path.strip() and listed.strip()):
-        raise ValueError(f"{text!r} must be a key and its values, as in train.batch_size=64,128")
+        raise ValueError(f"expected a key and its values, as in train.batch_size=64,128, got {text!r}")
     try:
         values = tomllib.loads(f"values = [{listed}]")["values"]
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -60,7 +60,7 @@ def read_chain(name: str, relative_to: Path, seen: tuple[Path, ...] = ()) -> tup
     path = _find(name, relative_to)
     if path in seen:
         circle = " -> ".join(step.stem for step in (*seen, path))
-        raise ValueError(f"{path}: extends in a circle: {circle}")
+        raise ValueError(f"{path}: circular extends: {circle}")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -69,7 +69,7 @@ def read_chain(name: str, relative_to: Path, seen: tuple[Path, ...] = ()) -> tup
     parent = table.pop("extends", None)
     if parent is not None:
         if not isinstance(parent, str):
-            raise ValueError(f"{path}: extends = {parent!r}: must be a recipe's name or path")
+            raise ValueError(f"{path}: extends = {parent!r}: expected a recipe's name or path")
         inherited, _ = read_chain(parent, path.parent, (*seen, path))
         inherited.pop("expected", None)
         table = _merge(inherited, table)
@@ -88,7 +88,7 @@ def _find(name: str, relative_to: Path) -> Path:
 
 
 def _anchor_paths(table: dict[str, Any], folder: Path) -> None:
-    """A path in a recipe file is relative to that file."""
+    """Makes the paths in a recipe file, which are relative to that file, absolute."""
 
     def anchored(path: str) -> str:
         return str((folder / path).resolve()) if (folder / path).exists() else path
@@ -111,7 +111,7 @@ def _anchor_paths(table: dict[str, Any], folder: Path) -> None:
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables merge, all else replaces; a table with another `name` drops the old one's keys (data keep theirs)."""
+    """Merges tables and replaces other values. A table with a different `name` drops the old keys, except in `data`."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
@@ -124,7 +124,7 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply(table: dict[str, Any], overrides: Iterable[Override]) -> dict[str, Any]:
-    """Overrides as one table: names first, so that `optim.lr` given before `optim.name` is not dropped with it."""
+    """Merges the overrides into the table, names first: an `optim.name` would drop an `optim.lr` set before it."""
     ordered = sorted(overrides, key=lambda pair: not pair[0].endswith(".name"))
     for path, value in ordered:
         *sections, key = path.split(".")
@@ -135,6 +135,6 @@ def apply(table: dict[str, Any], overrides: Iterable[Override]) -> dict[str, Any
         for depth, section in enumerate(sections):
             node = node.get(section, {})
             if not isinstance(node, Mapping):
-                raise ValueError(f"{'.'.join(sections[: depth + 1])} is a value, not a table: {path!r} cannot be set")
+                raise ValueError(f"cannot set {path!r}: {'.'.join(sections[: depth + 1])} is a value, not a table")
         table = _merge(table, nested)
     return table

@@ -1,7 +1,8 @@
-"""What is wrong with a recipe, in one line: the value, where it stands, what is allowed, what is close."""
+"""An invalid recipe's error in one line: the key, its value, the file, what is allowed, the closest match."""
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
@@ -12,12 +13,12 @@ from convoy.registry import unknown
 
 
 def first_problem(
-    root: type[BaseModel], error: ValidationError, table: dict[str, Any], origin: str, given: Sequence[str]
+    root: type[BaseModel], error: ValidationError, table: dict[str, Any], origin: str, overrides: Sequence[str]
 ) -> ValueError:
-    """The first thing that pydantic found wrong with a table for `root`, as one line."""
+    """The first of pydantic's errors, in one line. `origin` is the file; a key of `overrides` is not from it."""
     problem = error.errors()[0]
     node: Any = table
-    known: list[str] = list(root.model_fields)
+    keys: list[str] = list(root.model_fields)
     path: list[str] = []
     section: Any = root
     for part in problem["loc"]:
@@ -25,16 +26,17 @@ def first_problem(
             section, node = _field_type(section, str(part), node[part]), node[part]
             path.append(str(part))
             if isinstance(section, type) and issubclass(section, BaseModel):
-                known = list(section.model_fields)
+                keys = list(section.model_fields)
         elif isinstance(node, list | tuple) and isinstance(part, int):
             node = node[part]
             path.append(str(part))
     dotted = ".".join(path)
-    if any(f"{each}.".startswith(f"{dotted}.") or dotted.startswith(f"{each}.") for each in given):
-        origin = "what was given beside the recipe"
+    prefix = f"{dotted}." if dotted else ""
+    if any(f"{each}.".startswith(prefix) or dotted.startswith(f"{each}.") for each in overrides):
+        origin = ""
     if problem["type"] == "extra_forbidden":
         parent = ".".join(path[:-1])
-        return unknown("key", dotted, [f"{parent}.{name}" if parent else name for name in known], origin)
+        return unknown("key", dotted, [f"{parent}.{name}" if parent else name for name in keys], origin)
     if problem["type"].startswith("union_tag"):
         allowed = str(problem["ctx"].get("expected_tags", "")).replace("'", "").split(", ")
         name = node.get("name") if isinstance(node, Mapping) else node
@@ -43,10 +45,12 @@ def first_problem(
         takes_list = any(each["type"] == "tuple_type" for each in error.errors())
         allowed = _literals(str(problem["ctx"]["expected"])) + ["a list"] * takes_list
         return unknown(dotted, node, allowed, origin)
-    message = problem["msg"].removeprefix("Value error, ")
-    if not dotted:  # between sections: the message names the keys
-        return ValueError(f"{origin}: {message}")
-    return ValueError(f"{dotted} = {node!r} in {origin}: {message[:1].lower()}{message[1:]}")
+    message = problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    message = re.sub("^Input should be (?=greater|less)", "expected a value ", message)
+    message = re.sub("^Input should be ", "expected ", message)
+    if isinstance(section, type) and issubclass(section, BaseModel):  # a model validator's message names the keys
+        return ValueError(f"{origin}: {message}" if origin else message)
+    return ValueError(f"{dotted} = {node!r}{f' in {origin}' if origin else ''}: {message[:1].lower()}{message[1:]}")
 
 
 def _literals(expected: str) -> list[str]:
@@ -54,7 +58,7 @@ def _literals(expected: str) -> list[str]:
 
 
 def _field_type(section: Any, key: str, value: Any) -> Any:
-    """The section class behind a key, a union resolved by its `name`; anything else as it is."""
+    """The section class of a key; a union is resolved by its `name`. Other types are returned unchanged."""
     if not (isinstance(section, type) and issubclass(section, BaseModel)) or key not in section.model_fields:
         return None
     annotation: Any = section.model_fields[key].annotation

@@ -1,4 +1,4 @@
-"""The recipe's sections, as frozen pydantic models: every key with its type, bounds and default."""
+"""The sections of a recipe, as frozen pydantic models: each key with its type, bounds and default."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from convoy.registry import unknown
 
 def _refuse_boolean(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
+        raise ValueError("expected a number, not true or false")
     return value
 
 
 LARGEST_IMAGE = 512  # pixels a side
-NUMBER = BeforeValidator(_refuse_boolean)  # pydantic takes true for 1
+NUMBER = BeforeValidator(_refuse_boolean)  # pydantic would read true as 1
 Fraction = Annotated[float, NUMBER, Field(ge=0, lt=1)]
 Positive = Annotated[float, NUMBER, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, NUMBER, Field(ge=0, allow_inf_nan=False)]
@@ -34,25 +34,25 @@ class Section(BaseModel):
 
 
 def non_default_values(section: Section) -> dict[str, Any]:
-    """What a section says beyond its defaults, in JSON types; a `name` that chooses between sections always counts."""
+    """The values that differ from the defaults, in JSON types. A `name`, which selects the section, is always there."""
     table = section.model_dump(mode="json", exclude_none=True)
-    kept = {}
+    values = {}
     for key, field in type(section).model_fields.items():
         value = getattr(section, key)
         if isinstance(value, Section):
             if inner := non_default_values(value):
-                kept[key] = inner
+                values[key] = inner
         elif key in table and (key == "name" or value != field.get_default(call_default_factory=True)):
-            kept[key] = table[key]
-    return kept
+            values[key] = table[key]
+    return values
 
 
 class Model(Section):
     name: str = "lenet"  # a registered name, "path/to/net.py:Class", "timm:NAME" or "torchvision:NAME"
     options: dict[str, bool | int | float | str] = {}
-    init: Annotated[str, Field(min_length=1)] | None = None  # a file of weights to start from; its hash counts
-    seed: Seed | None = None  # of the initial weights alone; None: the recipe's seed
-    freeze: tuple[str, ...] = ()  # patterns of parameters' names that are not trained, such as "features.*"
+    init: Annotated[str, Field(min_length=1)] | None = None  # weights file to start from; its hash counts
+    seed: Seed | None = None  # of the initial weights only; None: the recipe's seed
+    freeze: tuple[str, ...] = ()  # parameters that are not trained, as name patterns such as "features.*"
 
     @field_validator("freeze", mode="before")
     @classmethod
@@ -61,47 +61,47 @@ class Model(Section):
 
 
 class SplitSpec(Section):
-    validation: Fraction = 0.2  # of the training images; ignored where the data come with a validation part
-    test: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.2  # used only where the data have no test part of their own
+    validation: Fraction = 0.2  # fraction of the training images; ignored if the data have a validation part
+    test: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.2  # used only if the data have no test part
     seed: Seed = 42
     stratified: bool = True
-    folds: Count = 0  # 0: off. The training images in so many parts, one of which is scored and never trained on
-    fold: Count = 0  # the one that is scored, from 0
-    repeat: Count = 0  # each draws other folds
-    group_by: Annotated[str, Field(min_length=1)] | None = None  # images that stay together; see convoy.data.groups
+    folds: Count = 0  # number of folds of the training images, one of them held out and scored; 0: off
+    fold: Count = 0  # index of the held-out fold
+    repeat: Count = 0  # each repeat draws different folds
+    group_by: Annotated[str, Field(min_length=1)] | None = None  # keeps groups in one part; see convoy.data.groups
 
     @model_validator(mode="after")
     def _fold_of_folds(self) -> Self:
         if self.folds == 1:
-            raise ValueError("folds = 1: it takes 2 folds or more to score one and train on others; 0 is none")
+            raise ValueError("data.split.folds = 1: expected 0 (no folds) or at least 2")
         if not self.folds and (self.fold or self.repeat):
-            raise ValueError("fold and repeat choose among folds, and folds = 0")
+            raise ValueError("data.split.fold and data.split.repeat need data.split.folds of at least 2")
         if self.folds and self.fold >= self.folds:
-            raise ValueError(f"fold = {self.fold}: they count from 0, and the last of {self.folds} is {self.folds - 1}")
+            raise ValueError(f"data.split.fold = {self.fold}: expected 0 to {self.folds - 1}, for {self.folds} folds")
         return self
 
 
 class Data(Section):
     name: Annotated[str, Field(min_length=1)] = "mnist"  # a named data set or a path
-    size: Annotated[int, NUMBER, Field(ge=8, le=LARGEST_IMAGE)] | None = None  # pixels; None: the data's own
-    limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # images for a quick try; every output says so
+    size: Annotated[int, NUMBER, Field(ge=8, le=LARGEST_IMAGE)] | None = None  # pixels per side; None: the data's own
+    limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # number of images, for a quick try; every output says so
     split: SplitSpec = SplitSpec()
     normalise: Literal["train"] | tuple[Level | tuple[Level, ...], Level | tuple[Level, ...]] = "train"
     augment: tuple[dict[str, Any], ...] = ()  # names and keys are checked by convoy.data.augment
-    sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: with replacement, every class equally likely
+    sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: with replacement, each class equally likely
 
     @field_validator("augment", mode="before")
     @classmethod
     def _is_list(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
-            raise ValueError('must be a list of tables, such as [{name = "flip"}]')
+            raise ValueError('expected a list of tables, such as [{name = "flip"}]')
         return value
 
     @field_validator("augment")
     @classmethod
     def _named(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
         if any("name" not in entry for entry in value):
-            raise ValueError("each augmentation is a table with a name")
+            raise ValueError("each augmentation needs a name")
         return value
 
     @field_validator("normalise")
@@ -120,13 +120,13 @@ class CrossEntropy(Section):
 
 
 class SquaredError(Section):
-    """Mean squared error against one-hot labels: the wrong loss for classes, kept as the lesson it is."""
+    """Mean squared error against one-hot labels: unsuitable for classification, included for teaching."""
 
     name: Literal["squared_error"] = "squared_error"
 
 
 def with_default_name(section: type[BaseModel], value: Any, info: ValidationInfo) -> Any:
-    """A table that leaves its `name` out speaks of the default one: `--train.loss.label_smoothing 0.1` is enough."""
+    """Adds the default `name` to a table without one, so that `--train.loss.label_smoothing 0.1` is enough."""
     if isinstance(value, Mapping) and "name" not in value:
         return {"name": section.model_fields[str(info.field_name)].default.name, **value}
     return value
@@ -136,15 +136,15 @@ class Train(Section):
     epochs: Annotated[int, NUMBER, Field(ge=1, le=100_000)] = 5
     batch_size: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 128
     loss: Annotated[CrossEntropy | SquaredError, Field(discriminator="name")] = CrossEntropy()
-    class_weights: Literal["none", "balanced"] | tuple[Positive, ...] = "none"  # in the training loss alone
-    clip_norm: NonNegative = 0.0  # of the gradient; 0: none
-    accumulate: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 1  # parts in which a batch passes, to save memory
-    ema_decay: Fraction = 0.0  # of the moving average of the weights, which is then what is scored; 0: off
+    class_weights: Literal["none", "balanced"] | tuple[Positive, ...] = "none"  # in the training loss only
+    clip_norm: NonNegative = 0.0  # maximum gradient norm; 0: no clipping
+    accumulate: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 1  # parts of a batch, processed in turn to save memory
+    ema_decay: Fraction = 0.0  # of a moving average of the weights; the averaged weights are scored. 0: off
 
     @model_validator(mode="after")
     def _parts_of_a_batch(self) -> Self:
         if self.accumulate > self.batch_size:
-            raise ValueError(f"accumulate = {self.accumulate}: a batch of {self.batch_size} has not so many parts")
+            raise ValueError(f"train.accumulate = {self.accumulate} exceeds train.batch_size = {self.batch_size}")
         return self
 
     @field_validator("class_weights", mode="before")
@@ -154,7 +154,7 @@ class Train(Section):
             isinstance(weight, int | float) and 0 < weight < math.inf for weight in value
         )
         if not is_list and not isinstance(value, str):
-            raise ValueError("must be 'none', 'balanced' or a list with a number above 0 for each class")
+            raise ValueError("expected 'none', 'balanced' or a list with a number above 0 for each class")
         return value
 
     @field_validator("loss", mode="before")
@@ -197,7 +197,7 @@ class RMSprop(OptimBase):
 
 
 class ScheduleBase(Section):
-    warmup_epochs: NonNegative = 0.0  # linear from 0, in steps of a batch, before the schedule proper
+    warmup_epochs: NonNegative = 0.0  # linear increase from 0 at each step, before the schedule starts
 
 
 class Constant(ScheduleBase):
@@ -214,7 +214,7 @@ class Cosine(ScheduleBase):
     name: Literal["cosine"] = "cosine"
     per: Literal["epoch", "step"] = "epoch"
     t_max: Annotated[int, NUMBER, Field(ge=1)] | None = (
-        None  # in units of `per`; None: the whole run. After t_max it rises again
+        None  # half a period, in units of `per`; None: the full run. After t_max the rate rises again
     )
     min_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = 0.0
 
@@ -222,7 +222,7 @@ class Cosine(ScheduleBase):
 class OneCycle(ScheduleBase):
     name: Literal["one_cycle"] = "one_cycle"
     rise: Annotated[float, NUMBER, Field(gt=0, lt=1)] = (
-        0.3  # the fraction of the run in which the rate rises to optim.lr
+        0.3  # fraction of the run during which the rate rises to optim.lr
     )
     start_factor: Annotated[float, NUMBER, Field(gt=0, le=1)] = 0.04
     end_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = 4e-6
@@ -235,27 +235,27 @@ class Plateau(ScheduleBase):
 
 
 class Range(ScheduleBase):
-    """A rate that rises evenly in its logarithm to optim.lr, through the whole run: the range test (Smith 2017)."""
+    """The range test (Smith 2017): the rate rises log-linearly to optim.lr over the full run."""
 
     name: Literal["range"] = "range"
     start_factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 1e-6
 
 
 class Stop(Section):
-    patience_epochs: Count = 0  # 0: off. Stops after this many epochs without a better validation accuracy
-    target_accuracy: Annotated[float, NUMBER, Field(ge=0, le=1)] = 0.0  # on validation; 0: off
-    max_seconds: NonNegative = 0.0  # of training; 0: off
+    patience_epochs: Count = 0  # stop after this many epochs without a better validation accuracy; 0: off
+    target_accuracy: Annotated[float, NUMBER, Field(ge=0, le=1)] = 0.0  # validation accuracy at which to stop; 0: off
+    max_seconds: NonNegative = 0.0  # training time; 0: off
 
 
 class Compute(Section):
     device: str = "auto"
-    precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"  # auto: bfloat16 where it is fast
+    precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"  # auto: bfloat16 if it is fast
     deterministic: bool = True
     threads: Annotated[int, NUMBER, Field(ge=1)] | Literal["auto"] = "auto"
 
 
 class Protocol(Section):
-    faults: tuple[str, ...] = ()  # names of convoy.recipe.faults; their order does not count
+    faults: tuple[str, ...] = ()  # names from convoy.recipe.faults, in any order
 
     @field_validator("faults", mode="before")
     @classmethod
@@ -270,21 +270,21 @@ class Protocol(Section):
                 raise ValueError(f"{fault!r} is given twice")
             if "," in fault:
                 listed = json.dumps([each.strip() for each in fault.split(",")])
-                raise ValueError(f"several faults stand in a list: '{listed}'")
+                raise ValueError(f"expected several faults in a list: '{listed}'")
             if fault not in FAULTS:
                 raise unknown("fault", fault, FAULTS)
         return tuple(sorted(set(value)))
 
 
 class Probe(Section):
-    """What a run records of the loss about its weights; it changes nothing of what is trained."""
+    """Measurements of the loss landscape during a run; they do not affect the training."""
 
-    every_steps: Count = 0  # updates between two looks along the step; 0: off
-    keep_weights: bool = False  # the weights of each epoch stay in weights/: the training path
+    every_steps: Count = 0  # steps between two measurements along the update; 0: off
+    keep_weights: bool = False  # save the weights of each epoch in weights/: the training path
 
 
 class Expected(Section):
-    """A measured score: never inherited, never part of the fingerprint."""
+    """A measured score; not inherited through `extends`, not part of the fingerprint."""
 
     mean: Annotated[float, NUMBER]
     sd: NonNegative

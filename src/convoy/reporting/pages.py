@@ -114,7 +114,7 @@ def _run_caveats(reading: Reading, part: str) -> list[str]:
     caveats = [clean(str(difference)) for difference in reading.differences]
     caveats += chance_levels([reading], part) if part else []
     caveats += [clean(flag) for flag in reading.status.get("flags", [])]
-    caveats += faults.unsaid(reading.recipe.protocol.faults, caveats)
+    caveats += faults.missing_flags(reading.recipe.protocol.faults, caveats)
     if part:
         caveats.append("One seed: the interval is over images and does not cover other seeds")
     if part == "validation" and reading.data.get("selection") == "validation":

@@ -291,7 +291,7 @@ def _caveats(members: Sequence[Member], scored: Sequence[Member], rows: Sequence
     caveats = chance.sentences([(member.label, member.seed, member.run.scores[part]) for member in scored], part)
     caveats += [flag if len(group) == len(members) else f"{_names(group)}: {flag}" for flag, group in flagged.items()]
     found = sorted({fault for member in members for fault in member.run.recipe.protocol.faults})
-    caveats += faults.unsaid(found, list(flagged))
+    caveats += faults.missing_flags(found, list(flagged))
     caveats += [_left_out(member, part) for member in members if member not in scored]
     caveats += _about_data(scored, part)
     caveats += _about_seeds(rows, part)

@@ -73,7 +73,7 @@ def _problem(fault: str, ready: Plan) -> str | None:
             return f"stands before cross-entropy, and train.loss is {recipe.train.loss.name}"
         case "augmented_test":
             augmentation = build_augmentation(recipe.data.augment)
-            if not (augmentation.geometric or augmentation.painters):
+            if not (augmentation.geometric or augmentation.pixel_transforms):
                 return "needs an augmentation other than mixing in data.augment"
         case "schedule_per_batch" if not _goes_by_epochs(ready):
             return f"needs a schedule that goes by epochs: step, or cosine with per = 'epoch'; not {_schedule(ready)}"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from convoy import models, runs
+from convoy import models
 from convoy.data import Prepared, prepare
 from convoy.data.augment import build as build_augmentation
 from convoy.data.imageset import ImageSet
@@ -21,7 +21,7 @@ from convoy.data.resplit import Resplit
 from convoy.evaluation import losses
 from convoy.models import external, user
 from convoy.randomness import derive_seed
-from convoy.recipe import Data, Plateau, Recipe
+from convoy.recipe import Data, Plateau, Recipe, fingerprint
 from convoy.registry import is_external, is_user_class
 from convoy.training import faults
 from convoy.training.device import device_of, with_precision
@@ -49,7 +49,7 @@ class Plan:
             hashes["init"] = hashlib.sha256(Path(self.recipe.model.init).read_bytes()).hexdigest()
         defaults = models.default_options(self.recipe.model.name)
         told = {name: value for name, value in self.options.items() if value != defaults.get(name)}
-        return runs.fingerprint(
+        return fingerprint(
             self.recipe,
             options=told,
             hashes=hashes,
