@@ -229,7 +229,7 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
         (["compare", "lenet", "--vary", "optim.lr=1,2", "--optim.lr", "3"], "optim.lr is both set and varied: to 3"),
         (["search", "lenet", "--grid", "train.epochs=1,2", "--epochs", "3"], "train.epochs is both set and varied"),
         (["landscape", "lenet", "--lrs", "0.1,0.2", "--optim.lr", "3"], "optim.lr is both set and varied: to 3"),
-        (["landscape", "lenet", "--lrs", "-1,1e-3"], "learning rate -1: must be finite and greater than 0"),
+        (["landscape", "lenet", "--lrs", "-1,1e-3"], "learning rate -1: "),
         (
             ["search", "lenet", "--limit", "60", "--grid", "model.options.activation=relu,x"],
             "at model.options.activation = x: ",

@@ -60,9 +60,9 @@ def test_json_names_what_is_missing_and_then_what_is_there(call: Call, files: li
     ("command", "message"),
     [
         (("data", "get", "kmnsit"), "unknown data set 'kmnsit'; did you mean 'kmnist'"),
-        (("data", "get", "kmnist"), "kmnist: train-images-idx3-ubyte.gz could not be fetched: http://127.0.0.1:1/"),
+        (("data", "get", "kmnist"), "kmnist: cannot download train-images-idx3-ubyte.gz: http://127.0.0.1:1/"),
         (("data", "add", "kmnist", "nothing.gz"), "nothing.gz: cannot be copied to"),
-        (("train", "lenet", "--data", "kmnist"), "kmnist: is not on this machine; `convoy data get kmnist`"),
+        (("train", "lenet", "--data", "kmnist"), "kmnist: not on this machine"),
     ],
 )
 def test_what_goes_wrong_is_one_line(call: Call, files: list[Path], command: tuple[str, ...], message: str) -> None:

@@ -65,7 +65,7 @@ def test_wilson_of_the_errors_mirrors_that_of_the_hits(pair):
 
 @pytest.mark.parametrize(("correct", "n"), [(3, 2), (-1, 2), (0, 0)])
 def test_wilson_refuses_what_is_no_proportion(correct, n):
-    with pytest.raises(ValueError, match="is no proportion"):
+    with pytest.raises(ValueError, match="correct of"):
         wilson(correct, n)
 
 
@@ -90,7 +90,7 @@ def test_one_value_has_no_interval():
 
 @pytest.mark.parametrize("sample", [[], [1.0, math.nan], [math.inf]])
 def test_t_interval_refuses_what_has_no_mean(sample):
-    with pytest.raises(ValueError, match="needs finite values"):
+    with pytest.raises(ValueError, match="finite values"):
         t_interval(sample)
 
 
@@ -141,7 +141,7 @@ def test_values_without_any_difference_have_p_1():
 
 @pytest.mark.parametrize(("a", "b"), [([0.9], [0.8]), ([0.9, 0.8], [0.9])])
 def test_paired_t_refuses_fewer_than_two_pairs(a, b):
-    with pytest.raises(ValueError, match="two pairs or more"):
+    with pytest.raises(ValueError, match="at least two pairs"):
         paired_t(a, b)
 
 
@@ -210,9 +210,9 @@ def test_the_interval_of_a_paired_difference_is_bonett_and_price_s():
     ("a", "b", "said"),
     [
         (np.ones(3), np.ones(3, bool), "two boolean arrays"),
-        (np.ones(3, bool), np.ones(2, bool), r"not shapes \(3,\) and \(2,\)"),
+        (np.ones(3, bool), np.ones(2, bool), r"got shapes \(3,\) and \(2,\)"),
         (np.ones((2, 2), bool), np.ones((2, 2), bool), "the same images twice"),
-        (np.ones(0, bool), np.ones(0, bool), "no counts"),
+        (np.ones(0, bool), np.ones(0, bool), "counts"),
     ],
 )
 def test_mcnemar_refuses_what_are_not_the_same_images_right_or_wrong(a, b, said):
@@ -221,7 +221,7 @@ def test_mcnemar_refuses_what_are_not_the_same_images_right_or_wrong(a, b, said)
 
 
 def test_mcnemar_refuses_more_differences_than_images():
-    with pytest.raises(ValueError, match="7 and 5 of 10 images are no counts"):
+    with pytest.raises(ValueError, match="7 and 5 of 10"):
         mcnemar_counts(7, 5, 10)
 
 
@@ -251,11 +251,11 @@ def test_corrected_test_agrees_with_scipy_s_t_distribution():
 @pytest.mark.parametrize(
     ("scores", "n_train", "n_test", "said"),
     [
-        ([0.9], 90, 10, "two values or more"),
+        ([0.9], 90, 10, "at least two values"),
         ([[0.9, 0.8]], 90, 10, "in one row"),
         ([0.9, math.nan, 0.8], 90, 10, "number 2 of 3 is nan"),
-        ([0.9, 0.8], 0, 10, "no split"),
-        ([0.9, 0.8], 90, -1, "no split"),
+        ([0.9, 0.8], 0, 10, "to train and to test on"),
+        ([0.9, 0.8], 90, -1, "to train and to test on"),
     ],
 )
 def test_corrected_interval_refuses_what_were_no_folds(scores, n_train, n_test, said):
@@ -264,7 +264,7 @@ def test_corrected_interval_refuses_what_were_no_folds(scores, n_train, n_test, 
 
 
 def test_corrected_test_refuses_unequal_numbers_of_folds():
-    with pytest.raises(ValueError, match="not 2 values against 3"):
+    with pytest.raises(ValueError, match="2 and 3 values"):
         nadeau_bengio_test([0.9, 0.8], [0.9, 0.8, 0.7], 90, 10)
 
 
@@ -301,7 +301,7 @@ def test_folds_that_agree_to_the_grain_prove_no_more_than_the_grain_lets_them() 
 
 
 def test_welch_needs_two_values_on_each_side() -> None:
-    with pytest.raises(ValueError, match="two values or more on each side, not 1 and 2"):
+    with pytest.raises(ValueError, match="at least two values .*1 and 2"):
         welch([0.9], [0.8, 0.9])
 
 
@@ -328,7 +328,7 @@ def test_5x2cv_without_any_difference_has_p_1():
 
 @pytest.mark.parametrize("table", [np.zeros((2, 5)), np.zeros(10), np.full((5, 2), math.nan)])
 def test_5x2cv_refuses_another_shape(table):
-    with pytest.raises(ValueError, match="needs 5 x 2 finite differences"):
+    with pytest.raises(ValueError, match="5 x 2 finite differences"):
         five_by_two_cv(table)
 
 
@@ -362,7 +362,7 @@ def test_bootstrap_of_equal_values_is_a_point():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"values": [1.0]}, "two values or more"),
+        ({"values": [1.0]}, "at least two values"),
         ({"values": [1.0, math.inf]}, "number 2 of 2 is inf"),
         ({"values": [1.0, 2.0], "method": "basic"}, "unknown bootstrap method 'basic'; allowed: bca, percentile"),
         ({"values": [1.0, 2.0], "resamples": 100}, "resamples = 100"),

@@ -1,6 +1,6 @@
-"""Estimates, intervals, paired tests and corrections: the only form in which Convoy shows a result.
+"""Estimates, intervals, paired tests and corrections for multiple tests.
 
-scipy.special has the distributions without the 0.9 s that scipy.stats takes to import; even so it is imported late.
+Uses scipy.special, imported late, because scipy.stats takes 0.9 s to import.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 LEVEL = 0.95  # of every interval
-TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # the quantiles at which a two-sided interval ends
+TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # quantiles at the ends of a two-sided interval
 Z = NormalDist().inv_cdf(TAILS[1])
 RESAMPLES = 10_000
-AT_ONCE = 2**22  # numbers that the bootstrap holds at a time
+AT_ONCE = 2**22  # numbers per block of the bootstrap
 
-# What an interval is over, and how it was made: seeds (Student's t), folds (Nadeau and Bengio's corrected t), images
+# The method of an interval, and what it is over: seeds (Student's t), folds (Nadeau and Bengio's corrected t), images
 # (Wilson for a share, Bonett and Price for the difference of two shares of the same images, Newcombe for that of two
-# independent shares), or whatever was resampled. "prediction": for one more run, not for the mean.
+# independent shares), or resampled values. "prediction" is for one more run, not for the mean.
 Interval = Literal["t", "prediction", "corrected_t", "wilson", "bonett_price", "newcombe", "percentile", "bca"]
 OVER_IMAGES = ("wilson", "bonett_price", "newcombe")
 SYMMETRIC = ("t", "prediction", "corrected_t")
@@ -30,9 +30,9 @@ SYMMETRIC = ("t", "prediction", "corrected_t")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean (bootstrap: any statistic) and its 95 % interval; `n` counts what the interval is over: see Interval.
+    """A mean (bootstrap: any statistic) and its 95 % interval over `n` seeds, folds or images, see Interval.
 
-    One value alone ("t" with n = 1) has neither sd nor interval: sd, low and high are None. Images have no sd either.
+    For a single value ("t" with n = 1), sd, low and high are None. An interval over images has no sd.
     """
 
     mean: float
@@ -44,7 +44,7 @@ class Estimate:
 
     @property
     def half_width(self) -> float | None:
-        """What stands behind "±"; None where there is no interval or an asymmetric one."""
+        """The value after "±"; None without an interval or with an asymmetric one."""
         return None if self.interval not in SYMMETRIC or self.high is None else self.high - self.mean
 
     def as_json(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Estimate:
         return cls(**{name: table[name] for name in cls.__dataclass_fields__})
 
     def text(self, unit: str = "%", *, scale: float | None = None, digits: int = 2) -> str:
-        """ "99.12 ± 0.21 % (n = 3)"; over images: "98.20 % (97.92–98.44, 10,000 images)"; one value: "12.30 s (n = 1)".
+        """ "99.12 ± 0.21 % (n = 3)"; over images "98.20 % (97.92–98.44, 10,000 images)"; one value "12.30 s (n = 1)".
 
         The value is multiplied by `scale` (100 for the unit "%", else 1). "±" is always the 95 % half-width.
         """
@@ -69,12 +69,12 @@ class Estimate:
         return f"{number} {unit} ({interval}, bootstrap, n = {self.n:,})"
 
     def parts(self, *, scale: float = 1, digits: int = 2, share: bool = False) -> tuple[str, str]:
-        """The number and its interval apart, as a table wants them: ("99.12", "± 0.21") or ("98.20", "97.92–98.44").
+        """The number and its interval as two strings: ("99.12", "± 0.21") or ("98.20", "97.92–98.44").
 
-        Of a `share` an interval that passes 0 or 1 is told by its ends, cut off there: "[91.20 to 100.00]".
+        If the interval of a `share` exceeds 0 or 1, it is given by its clipped ends: "[91.20 to 100.00]".
         """
         half = (self.half_width or 0.0) * scale
-        if half and half < 0.5 * 10**-digits:  # it would be printed as ± 0.00
+        if half and half < 0.5 * 10**-digits:  # would be printed as ± 0.00
             digits = max(digits, digits_for(half))
         number = fixed(self.mean * scale, digits)
         if self.low is None or self.high is None:
@@ -84,11 +84,11 @@ class Estimate:
             return number, f"[{low:,.{digits}f} to {high:,.{digits}f}]"
         if self.interval in SYMMETRIC:
             return number, f"± {half:,.{digits}f}"
-        to = " to " if self.low < 0 else "–"  # a dash before a minus reads badly
+        to = " to " if self.low < 0 else "–"  # a dash before a minus sign is hard to read
         return number, f"{self.low * scale:,.{digits}f}{to}{self.high * scale:,.{digits}f}"
 
     def points(self) -> str:
-        """A difference of shares: "0.9 ± 0.2 points"; of an interval that is not symmetric the ends, in brackets."""
+        """A difference of shares: "0.9 ± 0.2 points"; an asymmetric interval is given by its ends, in brackets."""
         mean = 100 * self.mean
         if self.low is None or self.high is None:
             return f"{mean:.2f} points"
@@ -105,7 +105,7 @@ class PairedTest(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    """Two networks on the same images; p depends on the images that only one of them has right."""
+    """Two networks on the same images; p depends on the images that only one classifies correctly."""
 
     difference: Estimate  # of the accuracies, a - b, over images
     p: float  # two-sided, exact
@@ -116,21 +116,21 @@ class McNemar(NamedTuple):
 class FiveByTwo(NamedTuple):
     difference: float  # mean of the ten differences
     p: float  # Dietterich's t test
-    p_combined: float  # Alpaydin's F test: the same null, and all ten differences count alike
+    p_combined: float  # Alpaydin's F test: the same null hypothesis, with equal weight for all ten differences
 
 
 def distinguishable(p: float) -> bool:
-    """Whether a test, corrected where there are several, tells two apart. "No" is no proof that they are alike."""
+    """Whether a p value, corrected for multiple tests, is significant. False does not mean that the two are equal."""
     return p < 1 - LEVEL
 
 
 def wilson(correct: int, n: int) -> Estimate:
     """Wilson's score interval (1927) of a proportion, `correct` of `n` images.
 
-    Raises ValueError where they are no proportion.
+    Raises ValueError if they are not a proportion.
     """
     if not (0 <= correct <= n and n > 0):
-        raise ValueError(f"{correct} correct of {n} images is no proportion")
+        raise ValueError(f"expected 0 to n correct of n > 0 images, got {correct} of {n}")
     share = correct / n
     low, high = wilson_ends(share, n)
     return Estimate(mean=share, sd=None, n=n, low=low, high=high, interval="wilson")
@@ -141,19 +141,19 @@ def wilson_ends(share: float, n: int) -> tuple[float, float]:
     weight = 1 + Z * Z / n
     middle = (share + Z * Z / (2 * n)) / weight
     half = Z / weight * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    # At 0 and 1 the bound is the share itself; rounding must not push it past.
+    # At 0 and 1 the bound is the share itself; avoids rounding errors beyond it.
     return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
 
 
 def t_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
     """Student's t interval of the mean.
 
-    `step` is the grain of the values (1 / images for an accuracy): equal counts are no proof that there is no spread.
-    The interval takes the spread for no less than that of rounding a value to the grain, step / sqrt(12); `sd` remains
-    that of the values. Raises ValueError: no value, or one that is not finite.
+    `step` is the resolution of the values (1 / images for an accuracy), because equal counts do not prove that the
+    spread is 0: the interval uses at least the spread of rounding to the resolution, step / sqrt(12). `sd` remains that
+    of the values. Raises ValueError without values, or for a value that is not finite.
     """
     if not values or not all(math.isfinite(value) for value in values):
-        raise ValueError(f"an estimate needs finite values, not {list(values)}")
+        raise ValueError(f"expected finite values for an estimate, got {list(values)}")
     mean = fmean(values)
     if len(values) == 1:
         return Estimate(mean=mean, sd=None, n=1, low=None, high=None, interval="t")
@@ -165,12 +165,12 @@ def t_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
 def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> PairedTest:
     """Student's paired t test of a - b, pair by pair (same seed).
 
-    `step` is the grain of the values (1 / images for an accuracy). Differences that agree to the grain look as if they
-    had no spread at all, and would prove anything; the spread is not taken for less than that of rounding two values to
-    the grain, step / sqrt(6). Raises ValueError: lengths differ, or fewer than two pairs.
+    `step` is the resolution of the values (1 / images for an accuracy). Equal differences would have no spread, and
+    would make anything significant, so the test uses at least the spread of rounding two values to the resolution,
+    step / sqrt(6). Raises ValueError for different lengths or fewer than two pairs.
     """
     if len(a) != len(b) or len(a) < 2:
-        raise ValueError(f"a paired test needs two pairs or more, not {len(a)} values against {len(b)}")
+        raise ValueError(f"expected at least two pairs for a paired test, got {len(a)} and {len(b)} values")
     differences = [x - y for x, y in zip(a, b, strict=True)]
     n, mean, sd = len(differences), fmean(differences), stdev(differences)
     error = max(sd, step / math.sqrt(6)) / math.sqrt(n)
@@ -180,14 +180,14 @@ def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> Pa
 
 
 def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step: float = 0.0) -> PairedTest:
-    """Welch's t test (1947) of the means, a - b, where no value of `a` belongs to one of `b`.
+    """Welch's t test (1947) of the difference of the means, a - b, of unpaired values.
 
-    `overlap`: n_test / n_train where the values of a side are those of its folds, by which Nadeau and Bengio (2003)
-    widen the variance of their mean. `step`: the grain of the values, as in `paired_t`; the spread of a side is not
-    taken for less than that of rounding a value to it. Raises ValueError: fewer than two values on a side.
+    `overlap`: n_test / n_train if the values are those of folds; increases the variance of the mean (Nadeau and Bengio
+    2003). `step`: the resolution of the values; the test uses at least the spread of rounding a value to it. Raises
+    ValueError for fewer than two values in `a` or `b`.
     """
     if min(len(a), len(b)) < 2:
-        raise ValueError(f"Welch's test needs two values or more on each side, not {len(a)} and {len(b)}")
+        raise ValueError(f"expected at least two values on each side for Welch's test, got {len(a)} and {len(b)}")
     errors = [max(stdev(values) ** 2, step**2 / 12) * (1 / len(values) + overlap) for values in (a, b)]
     mean, error = fmean(a) - fmean(b), math.sqrt(sum(errors))
     shares = sum(each**2 / (len(values) - 1) for each, values in zip(errors, (a, b), strict=True))
@@ -199,26 +199,26 @@ def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step:
 
 
 def mcnemar(a_right: npt.ArrayLike, b_right: npt.ArrayLike) -> McNemar:
-    """McNemar's test (1947) in its exact form, of two boolean arrays [N] that tell which images are right.
+    """McNemar's exact test (1947) of two boolean arrays [N], true for correctly classified images.
 
-    Raises ValueError: the arrays are not boolean, or not of one length above 0.
+    Raises ValueError if the arrays are empty, not boolean or of different lengths.
     """
     a, b = np.asarray(a_right), np.asarray(b_right)
     if a.dtype != bool or b.dtype != bool:
-        raise ValueError(f"McNemar's test needs two boolean arrays (image right or not), not {a.dtype} and {b.dtype}")
+        raise ValueError(f"expected two boolean arrays (image correct) for McNemar's test, got {a.dtype} and {b.dtype}")
     if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"McNemar's test needs the same images twice, not shapes {a.shape} and {b.shape}")
+        raise ValueError(f"expected the same images twice for McNemar's test, got shapes {a.shape} and {b.shape}")
     return mcnemar_counts(int((a & ~b).sum()), int((b & ~a).sum()), len(a))
 
 
 def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
-    """The same from counts, of n images. Under the null each image that only one has right is a fair coin's throw.
+    """`mcnemar` from counts of n images. Under the null hypothesis, only_a is binomial: each such image is a coin toss.
 
-    The interval of the difference is Bonett and Price's (2012), one of those that Fagerland, Lydersen and Laake
-    (Statistics in Medicine 33, 2014) recommend; close to the 5 % level it may say otherwise than the exact p.
+    The interval of the difference is that of Bonett and Price (2012), one of those recommended by Fagerland, Lydersen
+    and Laake (Statistics in Medicine 33, 2014). Close to the 5 % level it may disagree with the exact p.
     """
     if not (only_a >= 0 and only_b >= 0 and n >= 1 and only_a + only_b <= n):
-        raise ValueError(f"{only_a} and {only_b} of {n} images are no counts for McNemar's test")
+        raise ValueError(f"expected two counts of n images for McNemar's test, got {only_a} and {only_b} of {n}")
     from scipy.special import bdtr
 
     p = min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
@@ -232,17 +232,17 @@ def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
 def nadeau_bengio(values: npt.ArrayLike, n_train: float, n_test: float, *, step: float = 0.0) -> Estimate:
     """The interval of a mean over resampled splits (folds x repeats), or of a mean of paired differences over them.
 
-    The training parts of two splits share images, so that their scores vary together and the plain t interval is too
-    narrow. Nadeau and Bengio (Machine Learning 52, 2003) widen the variance of the mean from sd²/J to
-    sd² (1/J + n_test/n_train) for J random splits; Bouckaert and Frank (PAKDD 2004) apply it to repeated
-    cross-validation, over whose disjoint folds it is on the safe side. `n_train` and `n_test` are images of one split
-    (means, where folds differ by one). `step` is the grain of the values, as in `paired_t`: the spread is not taken for
-    less than that of rounding one value to it, step / sqrt(12). Raises ValueError: fewer than two values, one that is
-    not finite, no split.
+    The training parts of two splits share images, so that their scores are correlated and the ordinary t interval is
+    too narrow. Nadeau and Bengio (Machine Learning 52, 2003) increase the variance of the mean from sd²/J to
+    sd² (1/J + n_test/n_train) for J random splits; Bouckaert and Frank (PAKDD 2004) apply this to repeated
+    cross-validation, for whose disjoint folds it is conservative. `n_train` and `n_test` are images of one split
+    (means, if folds differ by one). `step` is the resolution of the values: the interval uses at least the spread of
+    rounding a value to it, step / sqrt(12). Raises ValueError for fewer than two values, a value that is not finite, or
+    an invalid split.
     """
     scores = _several(values, "the corrected interval").tolist()
     if not (math.isfinite(n_train) and math.isfinite(n_test) and n_train > 0 and n_test > 0):
-        raise ValueError(f"{n_train} images to train on and {n_test} to test on are no split")
+        raise ValueError(f"expected images to train and to test on, got {n_train} and {n_test}")
     mean, sd = fmean(scores), stdev(scores)
     spread = max(sd, step / math.sqrt(12))
     half = t_quantile(len(scores) - 1) * spread * math.sqrt(1 / len(scores) + n_test / n_train)
@@ -252,10 +252,10 @@ def nadeau_bengio(values: npt.ArrayLike, n_train: float, n_test: float, *, step:
 def nadeau_bengio_test(
     a: npt.ArrayLike, b: npt.ArrayLike, n_train: float, n_test: float, *, step: float = 0.0
 ) -> PairedTest:
-    """The corrected resampled t test of a - b, split by split. `step`: the grain of a and b, as in `paired_t`."""
+    """The corrected resampled t test of a - b, paired by split. `step`: the resolution of a and b."""
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape:
-        raise ValueError(f"a paired test needs pairs, not {first.size} values against {second.size}")
+        raise ValueError(f"expected pairs for a paired test, got {first.size} and {second.size} values")
     step *= math.sqrt(2)  # both are rounded
     difference = nadeau_bengio(first - second, n_train, n_test, step=step)
     assert difference.sd is not None
@@ -264,16 +264,16 @@ def nadeau_bengio_test(
 
 
 def five_by_two_cv(differences: npt.ArrayLike) -> FiveByTwo:
-    """Five times two-fold cross-validation, differences [5, 2] of two models' scores, a row a repetition.
+    """5x2 cross-validation, from differences [5, 2] of two models' scores, one row per repetition.
 
-    Dietterich's paired t test (Neural Computation 10, 1998; 5 degrees of freedom) divides the first of the ten by their
-    spread within the repetitions; in Alpaydin's combined F test (Neural Computation 11, 1999; 10 and 5 degrees) all ten
-    count alike. Both err more often than 5 times of 100 where models overfit the halves: simulated in
-    tests/test_stats_simulated.py. Raises ValueError: another shape, or a value that is not finite.
+    Dietterich's paired t test (Neural Computation 10, 1998; 5 degrees of freedom) divides the first of the ten
+    differences by their spread within the repetitions; Alpaydin's combined F test (Neural Computation 11, 1999; 10 and
+    5 degrees) weights all ten equally. If models overfit the halves, the error rate of both exceeds 5 %: simulated in
+    tests/test_stats_simulated.py. Raises ValueError for another shape or a value that is not finite.
     """
     table = np.asarray(differences, dtype=np.float64)
     if table.shape != (5, 2) or not np.isfinite(table).all():
-        raise ValueError(f"the 5x2cv test needs 5 x 2 finite differences, not an array of shape {table.shape}")
+        raise ValueError(f"expected 5 x 2 finite differences for the 5x2cv test, got an array of shape {table.shape}")
     from scipy.special import fdtrc
 
     spread = float(table.var(axis=1, ddof=0).sum()) * 2  # sum over repetitions of the squared distances to their mean
@@ -293,15 +293,15 @@ def bootstrap(
 ) -> Estimate:
     """The bootstrap interval of a statistic of independent values [N], such as images: `statistic(array, axis=-1)`.
 
-    BCa (Efron 1987) corrects the percentile interval for bias and skewness. Of a handful of values, such as seeds, both
-    are too narrow: those take `t_interval`. Raises ValueError: fewer than two values, one not finite, fewer than 1,000
-    resamples, an unknown method, a statistic that BCa cannot correct.
+    BCa (Efron 1987) corrects the percentile interval for bias and skewness. Both are too narrow for a handful of values,
+    such as seeds: use `t_interval`. Raises ValueError for fewer than two values, one that is not finite, fewer than 1,000
+    resamples, an unknown method, or a statistic that BCa cannot correct.
     """
     sample = _several(values, "the bootstrap")
     if method not in ("bca", "percentile"):
         raise ValueError(f"unknown bootstrap method {method!r}; allowed: bca, percentile")
     if resamples < 1000:
-        raise ValueError(f"resamples = {resamples}: the ends of a 95 % interval take 1,000 or more")
+        raise ValueError(f"resamples = {resamples}: expected at least 1,000 for a 95 % interval")
     observed = float(statistic(sample, axis=-1))
     random = np.random.default_rng(seed)
     drawn = np.concatenate(
@@ -319,7 +319,7 @@ def bootstrap(
 def _bca_tails(
     sample: np.ndarray, statistic: Callable[..., Any], observed: float, drawn: np.ndarray
 ) -> tuple[float, float]:
-    """The quantiles of the draws at which the BCa interval ends."""
+    """The quantiles of the draws at the ends of the BCa interval."""
     from scipy.special import ndtr, ndtri
 
     below = ((drawn < observed).mean() + (drawn <= observed).mean()) / 2
@@ -333,7 +333,7 @@ def _bca_tails(
     influence = without_one.mean() - without_one
     squares = float((influence**2).sum())
     if not 0 < below < 1 or squares == 0:
-        raise ValueError("the BCa interval is not defined for this statistic of these values; method='percentile' is")
+        raise ValueError("the BCa interval is undefined for this statistic of these values; use method='percentile'")
     bias, skew = float(ndtri(below)), float((influence**3).sum()) / (6 * squares**1.5)
     ends = [bias + Z * side for side in (-1, 1)]
     low, high = (float(ndtr(bias + end / (1 - skew * end))) for end in ends)
@@ -341,7 +341,7 @@ def _bca_tails(
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979): p values adjusted for being several, in the order given."""
+    """Holm's step-down correction (1979): p values adjusted for multiple tests, in the given order."""
     adjusted = [0.0] * len(ps)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
@@ -351,12 +351,12 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def fixed(value: float, digits: int) -> str:
-    """With so many decimals. 95.92499999999999 and 95.92500000000001, one number computed in two ways, print alike."""
+    """Formats with `digits` decimals. 95.92499999999999 and 95.92500000000001 (rounding errors) give the same text."""
     return f"{round(value, 9):,.{digits}f}"
 
 
 def digits_for(half_width: float) -> int:
-    """Decimals that show an uncertainty with one significant digit, two where it begins with a 1; 0 to 4."""
+    """Decimals (0 to 4) to show an uncertainty with one significant digit, or two if the first is 1."""
     if half_width <= 0 or not math.isfinite(half_width):
         return 2
     exponent = math.floor(math.log10(half_width))
@@ -368,21 +368,23 @@ def _several(values: npt.ArrayLike, what: str) -> np.ndarray:
     """float64 [N], N >= 2, all finite."""
     several = np.asarray(values, dtype=np.float64)
     if several.ndim != 1 or several.size < 2:
-        raise ValueError(f"{what} needs two values or more in one row, not an array of shape {several.shape}")
-    odd = np.flatnonzero(~np.isfinite(several))
-    if odd.size:
-        raise ValueError(f"{what} needs finite values; number {odd[0] + 1} of {several.size} is {several[odd[0]]}")
+        raise ValueError(f"expected at least two values in one row for {what}, got shape {several.shape}")
+    bad = np.flatnonzero(~np.isfinite(several))
+    if bad.size:
+        raise ValueError(
+            f"expected finite values for {what}; number {bad[0] + 1} of {several.size} is {several[bad[0]]}"
+        )
     return several
 
 
 def _blocks(total: int, width: int) -> Iterator[np.ndarray]:
-    """0 to total - 1 in pieces whose rows of this width fit into memory together."""
+    """0 to total - 1 in blocks; as rows of this width, a block fits into memory."""
     rows = max(1, AT_ONCE // width)
     return (np.arange(start, min(start + rows, total)) for start in range(0, total, rows))
 
 
 def _p_of_t(mean: float, error: float, freedom: float) -> float:
-    """Two-sided. Values without any spread prove all or nothing."""
+    """Two-sided p; 0 or 1 if the error is 0."""
     if error == 0:
         return 1.0 if mean == 0 else 0.0
     from scipy.special import stdtr

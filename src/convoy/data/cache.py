@@ -58,7 +58,7 @@ def remembered(key: str, make: Callable[[], DataSet]) -> DataSet:
 
 
 def _read(entry: Path) -> DataSet | None:
-    """None if there is no complete entry. Pixels are not hashed again: that would take longer than loading."""
+    """None if the entry is missing or incomplete. Pixels are not hashed again, which would take longer than loading."""
     try:
         facts = json.loads((entry / "entry.json").read_text(encoding="utf-8"))
         classes = tuple(facts["classes"])

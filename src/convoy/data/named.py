@@ -71,7 +71,7 @@ class NamedData:
     citation: str
     forms: tuple[Form, ...] = ()  # besides those that `load` reads of any set
     spellings: Mapping[str, str] = field(default_factory=dict)  # other names of classes -> the name here
-    content_hash: str | None = None  # of the whole set in its own size
+    content_hash: str | None = None  # of the full set in its own size
 
 
 def from_published(name: str, entry: NamedData, parts: Mapping[str, Part], size: int | None) -> DataSet:

@@ -17,7 +17,7 @@ from convoy.recipe import SplitSpec
 @dataclass(frozen=True, eq=False)
 class Split:
     """Sorted int64 indices. Train, validation and fold index DataSet.train; test indexes DataSet.test, or
-    DataSet.train if there is no test part."""
+    DataSet.train if the data have no test part."""
 
     train: np.ndarray
     validation: np.ndarray
