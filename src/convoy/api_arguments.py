@@ -32,7 +32,7 @@ def locate(argument: str | Path, out: str | Path = DEFAULT_OUT) -> Run | Study:
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
-        raise ValueError(f"no run or study {str(argument)!r}: it is not a path, and {workspace.path} has none so named")
+        raise ValueError(f"no run or study {str(argument)!r}, neither at this path nor in {workspace.path}")
     names = ", ".join(candidate.name for candidate in fitting[:6])
     raise ValueError(f"{str(argument)!r} fits {len(fitting)} runs and studies in {workspace.path}: {names}")
 

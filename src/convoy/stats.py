@@ -293,8 +293,8 @@ def bootstrap(
 ) -> Estimate:
     """The bootstrap interval of a statistic of independent values [N], such as images: `statistic(array, axis=-1)`.
 
-    BCa (Efron 1987) corrects the percentile interval for bias and skewness. Both are too narrow for a handful of values,
-    such as seeds: use `t_interval`. Raises ValueError for fewer than two values, one that is not finite, fewer than 1,000
+    BCa (Efron 1987) corrects the percentile interval for bias and skewness. Both are too narrow for few values, such as
+    seeds: use `t_interval`. Raises ValueError for fewer than two values, one that is not finite, fewer than 1,000
     resamples, an unknown method, or a statistic that BCa cannot correct.
     """
     sample = _several(values, "the bootstrap")
