@@ -75,17 +75,19 @@ def _table(rows: Sequence[Mapping[str, str]], note: str = "", collapsed_title: s
 
 
 def _pictures(arrays: Arrays, classes: Sequence[str]) -> list[Block]:
-    shown = classes[:MAX_PICTURED_CLASSES]
-    cut = f" Shown: the first {len(shown)} of {len(classes)} classes." if len(shown) < len(classes) else ""
-    samples = images_.sample_strips(arrays, shown)
+    pictured = classes[:MAX_PICTURED_CLASSES]
+    cut = f" Shown: the first {len(pictured)} of {len(classes)} classes." if len(pictured) < len(classes) else ""
+    samples = images_.sample_strips(arrays, pictured)
     titles_left = len(samples) > 1
     caption = f"Random training images, {'one row' if titles_left else 'one'} per class. "
-    in_shown = arrays["samples_labels"] < len(shown)
-    caption += images_.brightness({key: arrays[key][in_shown] for key in ("samples_images", "samples_labels")}, shown)
+    in_shown = arrays["samples_labels"] < len(pictured)
+    caption += images_.brightness(
+        {key: arrays[key][in_shown] for key in ("samples_images", "samples_labels")}, pictured
+    )
     means = tuple(
         Tile(image, classes[label], alt=f"the mean of {classes[label]}")
         for image, label in zip(arrays["means_images"], arrays["means_labels"].tolist(), strict=True)
-        if label < len(shown)
+        if label < len(pictured)
     )
     return [
         Gallery("samples", "Samples", samples, caption + cut, titles_left=titles_left),
@@ -100,7 +102,7 @@ def _pictures(arrays: Arrays, classes: Sequence[str]) -> list[Block]:
 
 def _numbers(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Block]:
     balance = classes_.balance_numbers(
-        {"per_class": {part: found["per_class"] for part, found in facts["parts"].items()}}, classes
+        {"per_class": {part: part_facts["per_class"] for part, part_facts in facts["parts"].items()}}, classes
     )
     longest = max(map(len, classes_.class_names(classes)))
     bars = Panel("", partial(classes_.draw_balance, numbers=balance), height=3.2, bottom=0.3 + 0.085 * longest)
@@ -124,8 +126,8 @@ def _duplicates(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Bl
     for row in rows:
         here = ~differ & (pairs["part"] == [parts.index(part) for part in row["parts"]]).all(axis=1)
         groups.append(("-".join(["pairs", *row["parts"]]), f"Pairs {words.between(*row['parts'])}", [row], here))
-    for name, title, of_rows, chosen in groups:
-        places = np.flatnonzero(chosen).tolist()
+    for name, title, of_rows, mask in groups:
+        places = np.flatnonzero(mask).tolist()
         if places:
             tiles = tuple(_pair(arrays["pictured_images"][place], pairs, place, classes, parts) for place in places)
             caption = words.pairs_caption(of_rows, len(tiles), two_labels=name == "pairs-two-labels")

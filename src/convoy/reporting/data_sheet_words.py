@@ -27,7 +27,7 @@ Facts = Mapping[str, Any]
 
 def sentence(facts: Facts) -> str:
     """Size of the data set, and how many test images are also among the training images."""
-    counts = {part: found["images"] for part, found in facts["parts"].items()}
+    counts = {part: part_facts["images"] for part, part_facts in facts["parts"].items()}
     depth = {1: "grey", 3: "colour"}[facts["channels"]]
     summary = f"{sum(counts.values()):,} images of {len(facts['classes']):,} classes, {_pixels(facts)}, {depth}"
     if "test" not in counts:
@@ -65,8 +65,8 @@ def caveats(facts: Facts) -> list[str]:
 def _caveats_of_classes(facts: Facts) -> list[str]:
     sentences = []
     classes = [clean(name) for name in facts["classes"]]
-    for part, found in facts["parts"].items():
-        missing = [name for name, count in zip(classes, found["per_class"], strict=True) if not count]
+    for part, part_facts in facts["parts"].items():
+        missing = [name for name, count in zip(classes, part_facts["per_class"], strict=True) if not count]
         if missing:
             sentences.append(f"The {_PARTS[part]} set has no image of {_some(missing)}")
     counts = facts["parts"]["train"]["per_class"]
@@ -88,14 +88,14 @@ def parts_rows(facts: Facts) -> list[dict[str, str]]:
     return [
         {
             "Part": _PARTS[part],
-            "Images": f"{found['images']:,}",
-            "Fewest (per class)": f"{min(found['per_class']):,}",
-            "Most (per class)": f"{max(found['per_class']):,}",
-            "Evenness (at most 1)": f"{found['evenness']:.4f}",
-            "Mean (0 to 1)": "  ".join(f"{value:.4f}" for value in found["mean"]),
-            "Std (0 to 1)": "  ".join(f"{value:.4f}" for value in found["std"]),
+            "Images": f"{part_facts['images']:,}",
+            "Fewest (per class)": f"{min(part_facts['per_class']):,}",
+            "Most (per class)": f"{max(part_facts['per_class']):,}",
+            "Evenness (at most 1)": f"{part_facts['evenness']:.4f}",
+            "Mean (0 to 1)": "  ".join(f"{value:.4f}" for value in part_facts["mean"]),
+            "Std (0 to 1)": "  ".join(f"{value:.4f}" for value in part_facts["std"]),
         }
-        for part, found in facts["parts"].items()
+        for part, part_facts in facts["parts"].items()
     ]
 
 
@@ -103,10 +103,10 @@ def classes_rows(facts: Facts) -> list[dict[str, str]]:
     rows = []
     for place, name in enumerate(facts["classes"]):
         row = {"Class": clean(name)}
-        for part, found in facts["parts"].items():
-            count = found["per_class"][place]
+        for part, part_facts in facts["parts"].items():
+            count = part_facts["per_class"][place]
             row[_PARTS[part].capitalize()] = f"{count:,}"
-            row[f"of {_PARTS[part]} (%)"] = _percent(count, found["images"])
+            row[f"of {_PARTS[part]} (%)"] = _percent(count, part_facts["images"])
         rows.append(row)
     return rows
 
@@ -136,7 +136,7 @@ def between(first: str, second: str) -> str:
     return f"within {_PARTS[first]}" if first == second else f"between {_PARTS[first]} and {_PARTS[second]}"
 
 
-def pairs_caption(rows: Sequence[Facts], shown: int, *, two_labels: bool) -> str:
+def pairs_caption(rows: Sequence[Facts], count: int, *, two_labels: bool) -> str:
     """`rows`: those of facts["duplicates"]["between"] whose pairs are shown, with different labels or with the same."""
     same, similar = (
         sum(
@@ -145,7 +145,7 @@ def pairs_caption(rows: Sequence[Facts], shown: int, *, two_labels: bool) -> str
         )
         for kind in ("same_pixels", "same_picture")
     )
-    number = f"{shown} of {same + similar:,}" if shown < same + similar else f"{shown}"
+    number = f"{count} of {same + similar:,}" if count < same + similar else f"{count}"
     order = "same pixels first, then the most similar" if same and similar else "same pixels"
     parts = rows[0]["parts"]
     left = "" if two_labels or parts[0] == parts[1] else f"; left: the {_PARTS[parts[0]]} image"

@@ -77,8 +77,8 @@ def draw_accuracy(axes: Axes, numbers: AccuracyNumbers, look: Look) -> None:
     names = shortened([bar.label for bar in numbers.bars], 34)
     for place, (bar, name) in enumerate(zip(numbers.bars, names, strict=True)):
         colour = look.colour(bar.label)
-        shown = max(bar.low, low), min(bar.high, high)
-        axes.plot(shown, (place, place), color=colour, alpha=0.32, linewidth=9, solid_capstyle="butt")
+        span = max(bar.low, low), min(bar.high, high)
+        axes.plot(span, (place, place), color=colour, alpha=0.32, linewidth=9, solid_capstyle="butt")
         axes.plot(
             (bar.mean, bar.mean), (place - 0.17, place + 0.17), color=colour, linewidth=2.5, solid_capstyle="butt"
         )

@@ -99,12 +99,12 @@ def draw_confusion(axes: Axes, numbers: ConfusionNumbers, scale: float) -> None:
     else:
         _draw_cells(axes, numbers, depth)
     step = 1 if k <= MANY_CLASSES else -(-k // 10)
-    shown = list(range(0, k, step))
+    ticks = list(range(0, k, step))
     every = class_names(numbers.classes)
-    names = [every[place] for place in shown]
+    names = [every[place] for place in ticks]
     wide = max(map(len, names)) * k > 45 or k > MANY_CLASSES
-    axes.set_xticks(shown, names, rotation=90 if wide else 0)
-    axes.set_yticks(shown, names)
+    axes.set_xticks(ticks, names, rotation=90 if wide else 0)
+    axes.set_yticks(ticks, names)
     axes.tick_params(length=0)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
@@ -165,16 +165,16 @@ def recall_numbers(score: Mapping[str, Any]) -> tuple[ClassRecall, ...]:
 
 
 def draw_recall(axes: Axes, numbers: Sequence[ClassRecall], colour: str) -> None:
-    shown = numbers[:MANY_CLASSES]
-    places = np.arange(len(shown))
-    for place, recall in zip(places, shown, strict=True):
+    lowest = numbers[:MANY_CLASSES]
+    places = np.arange(len(lowest))
+    for place, recall in zip(places, lowest, strict=True):
         axes.plot(
             (recall.low, recall.high), (place, place), color=colour, alpha=0.35, linewidth=6, solid_capstyle="butt"
         )
-    axes.plot([recall.recall for recall in shown], places, "o", color=colour, markersize=6, markeredgewidth=0)
-    axes.set_yticks(places, class_names([recall.name for recall in shown]))
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    low = min(recall.low for recall in shown)
+    axes.plot([recall.recall for recall in lowest], places, "o", color=colour, markersize=6, markeredgewidth=0)
+    axes.set_yticks(places, class_names([recall.name for recall in lowest]))
+    axes.set_ylim(len(lowest) - 0.4, -0.6)
+    low = min(recall.low for recall in lowest)
     axes.set_xlim(max(0.0, low - 0.1 * (100 - low)), 100 + 0.03 * (100 - low))
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)

@@ -79,7 +79,7 @@ def selected_caption(numbers: CurveNumbers) -> str:
 
 
 def seeds_caption(seeds: int) -> str:
-    return f"Lines: means; bands: range over seeds (n = {seeds})." if seeds > 1 else "Lines: one seed."
+    return f"Lines: means; bands: range over up to {seeds} seeds." if seeds > 1 else "Lines: one seed."
 
 
 def label_by_epoch(axes: Axes, longest: int, quantity: Literal["loss", "accuracy"]) -> None:
@@ -104,8 +104,8 @@ def draw_curves(axes: Axes, numbers: CurveNumbers, look: Look) -> None:
         axes.fill_between(epochs, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
         mark = look.mark(curve.label) if longest <= 12 else ""
         axes.plot(epochs, curve.mean, color=colour, linewidth=2, marker=mark, markersize=5, markeredgewidth=0)
-    drawn = [value for curve in numbers.curves for value in (*curve.mean, *curve.low, *curve.high)]
-    values = [value for value in drawn if math.isfinite(value)]
+    all_values = [value for curve in numbers.curves for value in (*curve.mean, *curve.low, *curve.high)]
+    values = [value for value in all_values if math.isfinite(value)]
     if numbers.quantity == "loss" and values and min(values) > 0 and max(values) > 20 * min(values):
         ticks.logarithmic(axes, "y", 0.85 * min(values), 1.15 * max(values))
     label_by_epoch(axes, longest, numbers.quantity)

@@ -150,8 +150,8 @@ def data_uri(pixels: np.ndarray) -> str:
 
 def _rgb(image: np.ndarray) -> np.ndarray:
     """[C, H, W] to [H, W, 3 or 4]; one channel is grey, a fourth is opacity; else the first channel is shown."""
-    shown = image if image.shape[0] in (3, 4) else np.repeat(image[:1], 3, axis=0)
-    return shown.transpose(1, 2, 0)
+    channels = image if image.shape[0] in (3, 4) else np.repeat(image[:1], 3, axis=0)
+    return channels.transpose(1, 2, 0)
 
 
 def _figure(strips: Sequence[Strip], columns: int, *, titles_left: bool = False) -> Figure:
@@ -162,8 +162,8 @@ def _figure(strips: Sequence[Strip], columns: int, *, titles_left: bool = False)
     left = 1.0 if titles_left else 0.0
     head = 0.0 if titles_left or not any(strip.title for strip in strips) else 0.34
     rows = [math.ceil(len(strip.tiles) / columns) for strip in strips]
-    tile = TILE * strips[0].aspect  # its width
-    width, height = left + columns * (tile + 0.08) + 0.12, sum(r * row_height + head for r in rows) + 0.1
+    tile_width = TILE * strips[0].aspect
+    width, height = left + columns * (tile_width + 0.08) + 0.12, sum(r * row_height + head for r in rows) + 0.1
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
     top = 0.05
@@ -172,9 +172,9 @@ def _figure(strips: Sequence[Strip], columns: int, *, titles_left: bool = False)
             axes.text(0.1, top + head - 0.1, short(strip.title, 60), fontweight="bold", color=INK)
         elif titles_left:
             axes.text(left - 0.06, top + TILE / 2, short(strip.title, 13), ha="right", va="center")
-        for place, shown in enumerate(strip.tiles):
-            x = 0.1 + left + (place % columns) * (tile + 0.08)
-            _draw_tile(axes, shown, x, top + head + (place // columns) * row_height, tile)
+        for place, tile in enumerate(strip.tiles):
+            x = 0.1 + left + (place % columns) * (tile_width + 0.08)
+            _draw_tile(axes, tile, x, top + head + (place // columns) * row_height, tile_width)
         top += head + count * row_height
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)

@@ -140,8 +140,8 @@ def draw_surface(axes: Axes, numbers: SurfaceNumbers) -> None:
     scale: dict[str, Any] = {"norm": LogNorm(levels[0], levels[-1]), "cmap": colormaps["viridis"]}
     axes.grid(False)
     axes.contourf(numbers.x, numbers.y, numbers.loss, levels, alpha=0.55, **scale)
-    drawn = axes.contour(numbers.x, numbers.y, numbers.loss, levels, linewidths=0.7, **scale)
-    axes.clabel(drawn, levels[1:-1:2], fmt=lambda value: f"{value:.2g}", fontsize=8, colors=INK)
+    contours = axes.contour(numbers.x, numbers.y, numbers.loss, levels, linewidths=0.7, **scale)
+    axes.clabel(contours, levels[1:-1:2], fmt=lambda value: f"{value:.2g}", fontsize=8, colors=INK)
     if len(numbers.path):
         axes.plot(*numbers.path.T, "o-", color=INK, markersize=3, linewidth=1.2)
         for index, name in ((0, "before training"), (-1, f"epoch {int(numbers.epochs[-1])}")):
@@ -173,8 +173,8 @@ def _levels(loss: np.ndarray) -> np.ndarray:
 
 
 def _without_spikes(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.quantile(known, 0.99)) if len(known) else 1.0
+    finite = values[np.isfinite(values)]
+    return float(np.quantile(finite, 0.99)) if len(finite) else 1.0
 
 
 def _range(edges: Sequence[np.ndarray]) -> tuple[float, float]:

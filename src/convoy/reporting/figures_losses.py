@@ -63,8 +63,8 @@ def _smoothed(steps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, 
     if finite.sum() <= WINDOW:
         return None
     sums = np.cumsum(np.concatenate([[0.0], loss[finite]]))
-    apart = max(1, round(float(done[-1]) / len(done)))
-    return done[finite][WINDOW - 1 :], (sums[WINDOW:] - sums[:-WINDOW]) / WINDOW, WINDOW * apart
+    stride = max(1, round(float(done[-1]) / len(done)))
+    return done[finite][WINDOW - 1 :], (sums[WINDOW:] - sums[:-WINDOW]) / WINDOW, WINDOW * stride
 
 
 def _seconds(step: np.ndarray, metrics: Metrics) -> np.ndarray | None:
@@ -76,14 +76,14 @@ def _seconds(step: np.ndarray, metrics: Metrics) -> np.ndarray | None:
 
 
 def draw_losses(axes: Axes, numbers: LossNumbers, axis: Axis, look: Look) -> None:
-    drawn = [(line, at) for line in numbers.lines if (at := _along(line, axis)) is not None]
-    for line, at in drawn:
+    lines = [(line, at) for line in numbers.lines if (at := _along(line, axis)) is not None]
+    for line, at in lines:
         colour = look.colour(line.label)
         if numbers.seeds > 1:
             axes.fill_between(at, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
         axes.plot(at, line.mean, color=colour, linewidth=1.5)
         axes.plot(at[-1], line.mean[-1], look.mark(line.label), color=colour, markersize=6, clip_on=False)
-    low, high = min(float(line.low.min()) for line, _ in drawn), max(float(line.high.max()) for line, _ in drawn)
+    low, high = min(float(line.low.min()) for line, _ in lines), max(float(line.high.max()) for line, _ in lines)
     if low > 0 and high > 20 * low:
         ticks.logarithmic(axes, "y", 0.85 * low, 1.15 * high)
     axes.set_xlim(left=0)
@@ -97,7 +97,7 @@ def losses_caption(numbers: LossNumbers, axis: Axis) -> str:
     if numbers.window > WINDOW:
         window += f" (an archived run keeps only some steps: up to {numbers.window} steps)"
     sentences = [f"{window}; a mark ends each line."]
-    sentences += [f"Bands: range over seeds (n = {numbers.seeds})."] if numbers.seeds > 1 else []
+    sentences += [f"Bands: range over up to {numbers.seeds} seeds."] if numbers.seeds > 1 else []
     sentences += ["Seconds of training passes only, on the machine of each run."] if axis == "seconds" else []
     return " ".join(sentences) + (CUT if numbers.cut else "")
 

@@ -34,16 +34,16 @@ def lines(
     metrics: Mapping[str, Mapping[str, Sequence[Metrics]]], quantity: Literal["loss", "accuracy"]
 ) -> tuple[Line, ...]:
     """`metrics`: protocol -> label -> epochs of its runs."""
-    found: list[Line] = []
+    all_lines: list[Line] = []
     for protocol, runs in metrics.items():
         curves = curve_numbers(runs, quantity).curves
         validated = {curve.label for curve in curves if curve.part == "validation"}
         for curve in curves:
             role = "training" if curve.part == "train" else "held out"
-            found.append(Line(protocol, curve, role, tuple(range(1, len(curve.mean) + 1))))
+            all_lines.append(Line(protocol, curve, role, tuple(range(1, len(curve.mean) + 1))))
         openings = [test_openings(protocol, label, runs[label][0], quantity) for label in runs if label in validated]
-        found += [line for line in openings if line is not None]
-    return tuple(found)
+        all_lines += [line for line in openings if line is not None]
+    return tuple(all_lines)
 
 
 def test_openings(protocol: str, label: str, metrics: Metrics, quantity: Literal["loss", "accuracy"]) -> Line | None:
@@ -64,10 +64,10 @@ def published_curves(published: Mapping[str, object]) -> tuple[PublishedCurve, .
     )
 
 
-def draw_lines(axes: Axes, drawn: Sequence[Line], look: Look, published: Sequence[PublishedCurve] = ()) -> None:
+def draw_lines(axes: Axes, group: Sequence[Line], look: Look, published: Sequence[PublishedCurve] = ()) -> None:
     """If several roles share the axes, training lines are thin and extra openings of the test set have crosses."""
-    together = len({line.role for line in drawn}) > 1
-    for line in drawn:
+    together = len({line.role for line in group}) > 1
+    for line in group:
         curve, colour, style, epochs = line.curve, look.colour(line.curve.label), STYLES[line.protocol], line.epochs
         thin = line.role == "training" and together
         if not thin:
@@ -80,20 +80,23 @@ def draw_lines(axes: Axes, drawn: Sequence[Line], look: Look, published: Sequenc
         )  # fmt: skip
         if thin and len(epochs) == 1:  # a line of one point is invisible
             axes.plot(epochs, curve.mean, "_", color=colour, markersize=12)
-    for known in published:
+    for points in published:
         axes.plot(
-            range(1, len(known.accuracy) + 1), known.accuracy, "D", color=INK, markerfacecolor=PAPER,
-            markersize=4 if known.part == "train" and together else 6, linestyle="none",
+            range(1, len(points.accuracy) + 1), points.accuracy, "D", color=INK, markerfacecolor=PAPER,
+            markersize=4 if points.part == "train" and together else 6, linestyle="none",
         )  # fmt: skip
 
 
 def frame(
-    axes: Axes, drawn: Sequence[Line], quantity: Literal["loss", "accuracy"], published: Sequence[PublishedCurve] = ()
+    axes: Axes,
+    all_lines: Sequence[Line],
+    quantity: Literal["loss", "accuracy"],
+    published: Sequence[PublishedCurve] = (),
 ) -> None:
     """Limits from all lines of a chart, so that its panels are comparable."""
-    longest = max(*(len(known.accuracy) for known in published), *(line.epochs[-1] for line in drawn), 0)
-    values = [value for line in drawn for value in (*line.curve.mean, *line.curve.low, *line.curve.high)]
-    values += [value for known in published for value in known.accuracy]
+    longest = max(*(len(curve.accuracy) for curve in published), *(line.epochs[-1] for line in all_lines), 0)
+    values = [value for line in all_lines for value in (*line.curve.mean, *line.curve.low, *line.curve.high)]
+    values += [value for curve in published for value in curve.accuracy]
     values = [value for value in values if math.isfinite(value)] or [0.0]  # a loss that is not finite is a gap
     if quantity == "loss" and min(values) > 0 and max(values) > 20 * min(values):
         ticks.logarithmic(axes, "y", 0.85 * min(values), 1.15 * max(values))

@@ -78,16 +78,16 @@ def span_of(value: float | Mapping[str, Any] | None, scale: float) -> Span | Non
 
 def measured_numbers(models: Sequence[Mapping[str, Any]], name: str) -> MeasuredNumbers | None:
     """One row per model with this measure; None if no model has it."""
-    shown = measure(name)
+    metric = measure(name)
     rows = []
     for model in models:
-        spans = [span_of((model[protocol] or {}).get(name), shown.scale) for protocol in ("as_published", "corrected")]
+        spans = [span_of((model[protocol] or {}).get(name), metric.scale) for protocol in ("as_published", "corrected")]
         published = model["published"].get(name)
         if any(spans):
-            prediction = _prediction((model["as_published"] or {}).get(name), shown.scale)
-            published = None if published is None else shown.scale * published
+            prediction = _prediction((model["as_published"] or {}).get(name), metric.scale)
+            published = None if published is None else metric.scale * published
             rows.append(Row(model["label"], published, spans[0], spans[1], prediction))
-    return MeasuredNumbers(shown, tuple(rows)) if rows else None
+    return MeasuredNumbers(metric, tuple(rows)) if rows else None
 
 
 def _prediction(value: float | Mapping[str, Any] | None, scale: float) -> Span | None:
@@ -177,25 +177,25 @@ def effect_numbers(faults: Sequence[Mapping[str, Any]], *, withheld: bool = Fals
     """Faults with a measured effect, largest first: one group for all accuracies, then one per other measure."""
     groups: dict[str, list[tuple[str, Effect]]] = {}
     for fault in faults:
-        shown = measure(fault["measure"])
-        span = span_of(fault["effect"], shown.scale)
+        metric = measure(fault["measure"])
+        span = span_of(fault["effect"], metric.scale)
         if span is not None:
             effect_verdict = verdict(fault)
             if effect_verdict is EffectVerdict.UNCHANGED:  # an interval would only be the grain of the measure
                 span = Span(0.0, 0.0, 0.0)
             effect_verdict = EffectVerdict.NO_VERDICT if withheld else effect_verdict
             effect = Effect(clean(fault["name"].replace("_", " ")), span, effect_verdict)
-            groups.setdefault(shown.unit or fault["measure"], []).append((fault["measure"], effect))
+            groups.setdefault(metric.unit or fault["measure"], []).append((fault["measure"], effect))
     numbers = []
     for group in groups.values():
         group.sort(key=lambda pair: -abs(pair[1].span.mean))
         commonest = Counter(name for name, _ in group).most_common(1)[0][0]
-        shown, effects = measure(commonest), [effect for _, effect in group]
+        metric, effects = measure(commonest), [effect for _, effect in group]
         if len({name for name, _ in group}) > 1:
-            shown = shown._replace(name="accuracy")
+            metric = metric._replace(name="accuracy")
             parts = [name.removesuffix("_accuracy").replace("_", " ") for name, _ in group]
             effects = [e._replace(name=f"{e.name} ({part})") for part, e in zip(parts, effects, strict=True)]
-        numbers.append(EffectNumbers(shown, tuple(effects)))
+        numbers.append(EffectNumbers(metric, tuple(effects)))
     return sorted(numbers, key=lambda each: each.measure.unit != "%")
 
 
@@ -209,14 +209,14 @@ def verdict(fault: Mapping[str, Any]) -> EffectVerdict:
 
 
 def draw_effects(axes: Axes, numbers: EffectNumbers) -> None:
-    shown = numbers.effects
-    low, high = min(0.0, *(e.span.low for e in shown)), max(0.0, *(e.span.high for e in shown))
+    effects = numbers.effects
+    low, high = min(0.0, *(e.span.low for e in effects)), max(0.0, *(e.span.high for e in effects))
     room = 0.05 * (high - low) or 0.05
     axes.set_xlim(low - room, high + room)
     axes.axvline(0, color=MUTED, linewidth=0.8)
     across = axes.get_yaxis_transform()
     backed = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}  # hides the line at 0 behind the text
-    for place, (effect, name) in enumerate(zip(shown, shortened([e.name for e in shown], 34), strict=True)):
+    for place, (effect, name) in enumerate(zip(effects, shortened([e.name for e in effects], 34), strict=True)):
         span, colour = effect.span, HEAT if effect.verdict is EffectVerdict.CHANGED else MUTED
         axes.plot((span.low, span.high), (place, place), color=colour, alpha=0.4, linewidth=6, solid_capstyle="butt")
         axes.plot(span.mean, place, "o", color=colour, markersize=6.5, markeredgewidth=0, clip_on=False)
@@ -225,7 +225,7 @@ def draw_effects(axes: Axes, numbers: EffectNumbers) -> None:
         has_number = effect.verdict in (EffectVerdict.CHANGED, EffectVerdict.NO_VERDICT)
         text = text if has_number else effect.verdict.value
         axes.text(1, place - 0.24, text, transform=across, va="bottom", ha="right", color=MUTED, bbox=backed)
-    axes.set_ylim(len(shown) - 0.5, -0.8)
+    axes.set_ylim(len(effects) - 0.5, -0.8)
     axes.set_yticks([])
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)

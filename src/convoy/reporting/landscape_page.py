@@ -279,5 +279,5 @@ def _estimate(table: Mapping[str, Any] | None) -> Cell:
 def _ratio(table: Mapping[str, Any] | None, finding: Mapping[str, Any]) -> Cell:
     if table is None:
         return Cell("unknown")
-    known = table["low"] is not None and finding["seeds"] > 1
-    return Cell(f"{table['ratio']:.2f}", f"{table['low']:.2f} to {table['high']:.2f}" if known else "")
+    has_interval = table["low"] is not None and finding["seeds"] > 1
+    return Cell(f"{table['ratio']:.2f}", f"{table['low']:.2f} to {table['high']:.2f}" if has_interval else "")

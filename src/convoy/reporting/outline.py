@@ -207,41 +207,41 @@ def _anchored(boxes: Sequence[Box]) -> list[Box]:
 def _without(boxes: Sequence[Box], roles: Sequence[str]) -> list[Box]:
     """Removes boxes of these roles; their readers read the inputs of the removed box."""
     sources: list[frozenset[int]] = []
-    kept: list[Box] = []
+    remaining: list[Box] = []
     for box in boxes:
         inputs = frozenset[int]().union(*({ENTRY} if place == ENTRY else sources[place] for place in box.inputs))
         if box.role in roles and not box.parameters:
             sources.append(inputs)
             continue
-        sources.append(frozenset({len(kept)}))
-        kept.append(replace(box, inputs=inputs))
-    return kept
+        sources.append(frozenset({len(remaining)}))
+        remaining.append(replace(box, inputs=inputs))
+    return remaining
 
 
 def _joined(boxes: Sequence[Box]) -> list[Box]:
     """A norm, an activation or a dropout becomes a note of the box before it, if nothing else reads that box."""
     readers = Counter(place for box in boxes for place in box.inputs)
     moved: list[int] = []
-    kept: list[Box] = []
+    joined: list[Box] = []
     for box in boxes:
         places = list(box.inputs)
         inputs = frozenset(ENTRY if place == ENTRY else moved[place] for place in places)
         alone = len(places) == 1 and places[0] != ENTRY and readers[places[0]] == 1
-        if box.role not in JOINING or not alone or kept[moved[places[0]]].role == "block":
-            moved.append(len(kept))
-            kept.append(replace(box, inputs=inputs))
+        if box.role not in JOINING or not alone or joined[moved[places[0]]].role == "block":
+            moved.append(len(joined))
+            joined.append(replace(box, inputs=inputs))
             continue
         place = moved[places[0]]
         moved.append(place)
-        before = kept[place]
-        kept[place] = replace(
+        before = joined[place]
+        joined[place] = replace(
             before,
             notes=(*before.notes, box.title, *box.notes),
             parameters=before.parameters + box.parameters,
             flops=before.flops + box.flops,
             output=box.output,
         )
-    return kept
+    return joined
 
 
 # ---- repetitions ----
@@ -350,8 +350,8 @@ def _shortened(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
     spans = [(place, 1, 1) for place in range(FIRST_SHOWN)]
     hidden = len(boxes) - FIRST_SHOWN - LAST_SHOWN
     spans += [(FIRST_SHOWN, hidden, 1), *((len(boxes) - place, 1, 1) for place in range(LAST_SHOWN, 0, -1))]
-    shown = list(_merged(boxes, spans))
-    shown[FIRST_SHOWN] = replace(
-        shown[FIRST_SHOWN], role="more", title=f"{hidden} more layers", notes=(), repeats=1, inside=(), members=()
+    merged = list(_merged(boxes, spans))
+    merged[FIRST_SHOWN] = replace(
+        merged[FIRST_SHOWN], role="more", title=f"{hidden} more layers", notes=(), repeats=1, inside=(), members=()
     )
-    return tuple(shown)
+    return tuple(merged)

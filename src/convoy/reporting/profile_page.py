@@ -128,11 +128,11 @@ def _summary(profiles: Sequence[Profile]) -> Table:
 def cost_comparison(profiles: Sequence[Profile], look: Look) -> Section:
     panels = bars_.cost_bars(profiles)
     height = 0.65 + bars_.BAR_INCHES * (len(profiles) + 0.2)
-    drawn = tuple(
+    axes_panels = tuple(
         Panel("", partial(bars_.draw_cost_bars, numbers=numbers, look=look), height=height, left=0.15, top=0.05)
         for numbers in panels
     )
-    return Section("Comparison", (Chart("cost", "Cost", drawn, bars_.cost_bars_caption(panels)),))
+    return Section("Comparison", (Chart("cost", "Cost", axes_panels, bars_.cost_bars_caption(panels)),))
 
 
 def pictures(profiles: Sequence[Profile]) -> list[Block]:

@@ -200,9 +200,9 @@ def _curves(reproduction: Reproduction, metrics: Mapping[str, Mapping[str, Seque
     roles = [role for role in protocols_.ROLES if any(line.role == role for line in accuracy)]
     panels = []
     for group in [roles] if single else [[role] for role in roles]:
-        for quantity, every_line in (("loss", loss), ("accuracy", accuracy)):
+        for quantity, all_lines in (("loss", loss), ("accuracy", accuracy)):
             draw = partial(
-                _draw_curves, drawn=[line for line in every_line if line.role in group], every_line=every_line,
+                _draw_curves, lines=[line for line in all_lines if line.role in group], all_lines=all_lines,
                 quantity=quantity, look=reproduction.look, published=published if quantity == "accuracy" else (),
             )  # fmt: skip
             panels.append(Panel((quantity if single else f"{group[0]}: {quantity}").capitalize(), draw))
@@ -217,25 +217,28 @@ def _curves(reproduction: Reproduction, metrics: Mapping[str, Mapping[str, Seque
     )  # fmt: skip
 
 
-def _draw_curves(axes: Any, *, drawn: Any, every_line: Any, quantity: Any, look: Look, published: Any) -> None:
-    protocols_.draw_lines(axes, drawn, look, published)
-    protocols_.frame(axes, every_line, quantity, published)
+def _draw_curves(axes: Any, *, lines: Any, all_lines: Any, quantity: Any, look: Look, published: Any) -> None:
+    protocols_.draw_lines(axes, lines, look, published)
+    protocols_.frame(axes, all_lines, quantity, published)
 
 
 def _losses(reproduction: Reproduction) -> Chart | None:
     """The smoothed loss by step, one panel per protocol."""
-    panels, labels, caption = [], [], ""
+    panels, labels, captions = [], [], {}
     for protocol, by_label in reproduction.by_protocol.items():
         runs = {label: [(reading.run.steps, reading.metrics) for reading in group] for label, group in by_label.items()}
         numbers = losses_.loss_numbers(runs)
         if numbers is not None:
             draw = partial(losses_.draw_losses, numbers=numbers, axis="step", look=reproduction.look)
             panels.append(Panel(PROTOCOLS[protocol].capitalize(), draw))
-            caption = losses_.losses_caption(numbers, "step")
+            captions[protocol] = losses_.losses_caption(numbers, "step")
             labels += [line.label for line in numbers.lines]
     if not panels:
         return None
     legend = tuple(dict.fromkeys(labels))
+    caption = next(iter(captions.values()))
+    if len(set(captions.values())) > 1:
+        caption = " ".join(f"{PROTOCOLS[protocol].capitalize()}: {text}" for protocol, text in captions.items())
     return Chart("training_loss", "Training loss by step, smoothed", tuple(panels), caption, legend=legend)
 
 

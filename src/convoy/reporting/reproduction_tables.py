@@ -45,58 +45,58 @@ def result_tables(
     models: Sequence[Model], hardware: str, measured_on: str, withheld: Reason | None
 ) -> tuple[Table, ...]:
     """One table per measure, one row per model. `withheld`: reason why published numbers are not compared."""
-    return tuple(_result_table(models, shown, hardware, measured_on, withheld) for shown in measures_of(models))
+    return tuple(_result_table(models, metric, hardware, measured_on, withheld) for metric in measures_of(models))
 
 
 def _result_table(
-    models: Sequence[Model], shown: Measure, hardware: str, measured_on: str, withheld: Reason | None
+    models: Sequence[Model], metric: Measure, hardware: str, measured_on: str, withheld: Reason | None
 ) -> Table:
     columns = (
         Column("Model", numeric=False),
-        Column("Published", shown.unit),
-        Column("As published", f"measured{shown.unit and f', {shown.unit}'}"),
-        Column("Corrected", f"measured{shown.unit and f', {shown.unit}'}"),
-        Column("Difference", shown.difference_unit),
-        *(() if shown.exact else (Column("n", "seeds"),)),
+        Column("Published", metric.unit),
+        Column("As published", f"measured{metric.unit and f', {metric.unit}'}"),
+        Column("Corrected", f"measured{metric.unit and f', {metric.unit}'}"),
+        Column("Difference", metric.difference_unit),
+        *(() if metric.exact else (Column("n", "seeds"),)),
         Column("Published vs. measured", numeric=False),
     )
     rows, agreements = [], []
     for model in models:
-        values = [(model[protocol] or {}).get(shown.name) for protocol in PROTOCOLS]
-        published = model["published"].get(shown.name)
+        values = [(model[protocol] or {}).get(metric.name) for protocol in PROTOCOLS]
+        published = model["published"].get(metric.name)
         if published is None and values == [None, None]:
             continue
-        agreement = agreement_of(shown, published, values[0], withheld)
+        agreement = agreement_of(metric, published, values[0], withheld)
         agreements.append(agreement)
         miscounted = (
-            shown.exact and published is not None and values[0] is not None and _mean_of(values[0]) != published
+            metric.exact and published is not None and values[0] is not None and _mean_of(values[0]) != published
         )
         # No mark for one run: with another seed the difference may be anything.
         bold = miscounted or agreement.beyond is not None
         rows.append(
             (
                 Cell(model["label"], model=model["label"]),
-                Cell("" if published is None else shown.number(published)),
-                *(Cell(*shown.parts(value)) for value in values),
-                _difference(model, shown, values),
-                *(() if shown.exact else (Cell(_seeds(model)),)),
-                Cell(against_published(shown, published, values[0], agreement), bold=bold),
+                Cell("" if published is None else metric.number(published)),
+                *(Cell(*metric.parts(value)) for value in values),
+                _difference(model, metric, values),
+                *(() if metric.exact else (Cell(_seeds(model)),)),
+                Cell(against_published(metric, published, values[0], agreement), bold=bold),
             )
         )
-    return Table(columns, tuple(rows), _note(models, shown, hardware, measured_on, agreements), shown.title)
+    return Table(columns, tuple(rows), _note(models, metric, hardware, measured_on, agreements), metric.title)
 
 
 def agreement_of(
-    shown: Measure, published: float | None, value: float | Mapping[str, Any] | None, withheld: Reason | None
+    metric: Measure, published: float | None, value: float | Mapping[str, Any] | None, withheld: Reason | None
 ) -> Agreement:
     """Not compared for counts and times: these are not estimates of the same quantity."""
-    if shown.exact or shown.machine_dependent or (value is not None and not isinstance(value, Mapping)):
+    if metric.exact or metric.machine_dependent or (value is not None and not isinstance(value, Mapping)):
         return Agreement(Verdict.NOT_COMPARED)
     return compare_published(published, None if value is None else Estimate.from_json(value), withheld)
 
 
 def against_published(
-    shown: Measure, published: float | None, value: float | Mapping[str, Any] | None, agreement: Agreement
+    metric: Measure, published: float | None, value: float | Mapping[str, Any] | None, agreement: Agreement
 ) -> str:
     """How a published value compares with the value measured under the published protocol."""
     if published is None:
@@ -104,22 +104,22 @@ def against_published(
     if value is None:
         return "not measured as published"
     mean = _mean_of(value)
-    if shown.exact:
+    if metric.exact:
         return _counted(published, mean)
-    if shown.machine_dependent:
-        return _times(published, mean) if shown.name != "images_per_second" else _times(mean, published)
+    if metric.machine_dependent:
+        return _times(published, mean) if metric.name != "images_per_second" else _times(mean, published)
     side = "above" if published > mean else "below"
-    difference = f"{shown.unsigned_difference(published - mean)} {side}"
+    difference = f"{metric.unsigned_difference(published - mean)} {side}"
     if agreement.reason is not None or agreement.interval is None:
         return f"{difference}; no verdict: {(agreement.reason or Reason.NO_INTERVAL).value}"
     if agreement.interval.interval == "newcombe":
         if agreement.verdict is Verdict.INSIDE:
             return "within the image noise of two runs"
         return f"{difference}, more than the image noise of two runs; other seeds were not run"
-    interval = f"the prediction interval ({_ends(shown, agreement.interval)})"
+    interval = f"the prediction interval ({_ends(metric, agreement.interval)})"
     if agreement.beyond is None:
         return f"inside {interval}"
-    return f"outside: {shown.unsigned_difference(agreement.beyond)} {side} {interval}"
+    return f"outside: {metric.unsigned_difference(agreement.beyond)} {side} {interval}"
 
 
 def _mean_of(value: Any) -> float:
@@ -127,8 +127,8 @@ def _mean_of(value: Any) -> float:
     return value["mean"] if isinstance(value, Mapping) else value
 
 
-def _ends(shown: Measure, interval: Estimate) -> str:
-    return f"{shown.number(interval.low or 0.0)} to {shown.number(interval.high or 0.0)}"
+def _ends(metric: Measure, interval: Estimate) -> str:
+    return f"{metric.number(interval.low or 0.0)} to {metric.number(interval.high or 0.0)}"
 
 
 def _counted(published: float, counted: float) -> str:
@@ -142,14 +142,14 @@ def _times(published: float, measured: float) -> str:
     return f"{plain(ratio)} times as long" if ratio >= 1 else f"{plain(1 / ratio)} times as fast"
 
 
-def _difference(model: Model, shown: Measure, values: Sequence[Any]) -> Cell:
+def _difference(model: Model, metric: Measure, values: Sequence[Any]) -> Cell:
     runs = model["runs"]
     if runs.get("as_published") and runs.get("as_published") == runs.get("corrected"):
         return Cell("the same runs")
-    difference = (model.get("difference") or {}).get(shown.name)
-    if difference is None and shown.exact and None not in values:
+    difference = (model.get("difference") or {}).get(metric.name)
+    if difference is None and metric.exact and None not in values:
         difference = values[0] - values[1]
-    return Cell(*shown.parts(difference, signed=True))
+    return Cell(*metric.parts(difference, signed=True))
 
 
 def _seeds(model: Model) -> str:
@@ -159,21 +159,21 @@ def _seeds(model: Model) -> str:
 
 
 def _note(
-    models: Sequence[Model], shown: Measure, hardware: str, measured_on: str, agreements: Sequence[Agreement]
+    models: Sequence[Model], metric: Measure, hardware: str, measured_on: str, agreements: Sequence[Agreement]
 ) -> str:
-    values = [(model[protocol] or {}).get(shown.name) for model in models for protocol in PROTOCOLS]
+    values = [(model[protocol] or {}).get(metric.name) for model in models for protocol in PROTOCOLS]
     kinds = {value["interval"] for value in values if isinstance(value, Mapping) and value["low"] is not None}
     sentences = []
-    if shown.machine_dependent:
+    if metric.machine_dependent:
         sentences.append(f"Published on {hardware}." if hardware else "The published hardware is not named.")
         sentences.append(f"Measured on {measured_on}: compare the models, not the machines.")
-        sentences += ["Includes the passes over validation and test images."] if shown.name == "total_seconds" else []
+        sentences += ["Includes the passes over validation and test images."] if metric.name == "total_seconds" else []
     sentences += [OVER_SEEDS] if "t" in kinds else []
     sentences += [OVER_IMAGES] if "wilson" in kinds else []
     compared = {agreement.interval.interval for agreement in agreements if agreement.interval is not None}
     sentences += [PREDICTED] if "prediction" in compared else []
     sentences += [TWO_RUNS] if "newcombe" in compared else []
-    sentences += [PAIRED] if any(shown.name in (model.get("difference") or {}) for model in models) else []
+    sentences += [PAIRED] if any(metric.name in (model.get("difference") or {}) for model in models) else []
     return " ".join(sentences)
 
 
@@ -197,17 +197,17 @@ def _effects_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None)
     order = sorted(faults, key=lambda fault: (measure(fault["measure"]).unit != "%", -_size(fault["effect"])))
     rows = []
     for fault in order:
-        shown = measure(fault["measure"])
+        metric = measure(fault["measure"])
         rows.append(
             (
                 Cell(
                     _named(fault),
-                    f"{shown.phrase}{shown.unit and f', {shown.unit}'}",
+                    f"{metric.phrase}{metric.unit and f', {metric.unit}'}",
                     bold=bool(fault["moved"]) and withheld is None,
                 ),
-                Cell(*shown.parts(fault["without"])),
-                Cell(*shown.parts(fault["with"])),
-                _effect(fault, shown),
+                Cell(*metric.parts(fault["without"])),
+                Cell(*metric.parts(fault["with"])),
+                _effect(fault, metric),
                 Cell("" if fault["p_holm"] is None else p_value(fault["p_holm"])),
                 Cell(clean(fault["words"])),
             )
@@ -226,10 +226,10 @@ def _named(fault: Mapping[str, Any]) -> str:
     return clean(fault["name"].replace("_", " "))
 
 
-def _effect(fault: Mapping[str, Any], shown: Measure) -> Cell:
+def _effect(fault: Mapping[str, Any], metric: Measure) -> Cell:
     if fault["effect"] is None:
         return Cell("")
-    number, interval = shown.parts(fault["effect"], signed=True)
+    number, interval = metric.parts(fault["effect"], signed=True)
     return Cell(number, "" if verdict(fault) is EffectVerdict.UNCHANGED else interval)
 
 

@@ -77,18 +77,20 @@ def curves(
 
 def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | None:
     """Confusion matrices, most confused pairs, predictions, hardest images; None if there are no scores."""
-    known = scored(groups, part)
-    known = {
+    with_confusion = scored(groups, part)
+    with_confusion = {
         label: [r for r in group if "confusion" in r.scores[part] and r.classes == group[0].classes]
-        for label, group in known.items()
+        for label, group in with_confusion.items()
     }
-    if not known:
+    if not with_confusion:
         return None
     panels = [
         classes_.confusion_numbers(label, group[0].classes, [r.scores[part] for r in group])
-        for label, group in known.items()
+        for label, group in with_confusion.items()
     ]
-    chart = confusion_chart(panels if len(panels) <= MAX_CONFUSIONS else panels[:MAX_STRIPS], named=len(known) > 1)
+    chart = confusion_chart(
+        panels if len(panels) <= MAX_CONFUSIONS else panels[:MAX_STRIPS], named=len(with_confusion) > 1
+    )
     if len(chart.panels) < len(panels):
         shown = f"Shown: the best {len(chart.panels)} of {len(panels)} models; the next table has all."
         chart = replace(chart, caption=f"{chart.caption} {shown}")
@@ -96,7 +98,7 @@ def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | No
     confused = {numbers.label: numbers.worst(CONFUSED_PAIRS) for numbers in panels}
     if any(confused.values()):
         blocks.append(tables.confused_table(confused))
-    firsts = [group[0] for group in known.values()]
+    firsts = [group[0] for group in with_confusion.values()]
     predictions = _gallery(firsts, "predictions", tiles)
     if predictions:
         blocks.append(
@@ -120,7 +122,7 @@ def confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool)
     bottom = 0.45 + (0.085 * longest if many else 0.15)
     top = 0.42 if named else 0.12
     height = canvas.WIDTH - left - 0.15 + bottom + top
-    drawn = tuple(
+    matrices = tuple(
         Panel(
             numbers.label if named else "",
             partial(classes_.draw_confusion, numbers=numbers, scale=scale),
@@ -134,7 +136,7 @@ def confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool)
     return Chart(
         "confusion",
         "Confusion matrix" if len(panels) == 1 else "Confusion matrices",
-        drawn,
+        matrices,
         classes_.confusion_caption(panels),
     )
 
@@ -142,10 +144,10 @@ def confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool)
 def _gallery(firsts: Sequence[Reading], name: str, tiles: int) -> tuple[Strip, ...]:
     strips = []
     for reading in firsts[:MAX_STRIPS]:
-        found = images_.gallery_tiles(reading.gallery, name, reading.classes, tiles)
-        if found:
+        strip_tiles = images_.gallery_tiles(reading.gallery, name, reading.classes, tiles)
+        if strip_tiles:
             title = f"{reading.label}, seed {reading.seed}" if len(firsts) > 1 else ""
-            strips.append(Strip(title, found, model=reading.label))
+            strips.append(Strip(title, strip_tiles, model=reading.label))
     return tuple(strips)
 
 
@@ -210,9 +212,9 @@ def _filters(groups: Groups) -> Gallery | None:
         if weights is not None and weights.ndim == 4 and len(weights):
             strips.append(Strip(label if len(groups) > 1 else "", images_.filter_tiles(weights, FILTERS), model=label))
             count, _, height, width = weights.shape
-            shown = f"{FILTERS} of {count}" if count > FILTERS else str(count)
+            count_text = f"{FILTERS} of {count}" if count > FILTERS else str(count)
             faint = images_.faint_filters(weights)
-            shapes.append((label, f"{shown} filters of {height} × {width} ({faint} faint)"))
+            shapes.append((label, f"{count_text} filters of {height} × {width} ({faint} faint)"))
     if not strips:
         return None
     texts = distinct(text for _, text in shapes)

@@ -91,14 +91,14 @@ def pairs_table(finding: Mapping[str, Any]) -> Table:
         Column("p, corrected"),
         Column("Verdict", numeric=False),
     )
-    shown = sorted(finding["pairs"], key=lambda pair: pair["p_holm"])
+    pairs = sorted(finding["pairs"], key=lambda pair: pair["p_holm"])
     note = "Paired t test over the common seeds of two models; p corrected for all pairs (Holm)."
-    if len(shown) > MANY_PAIRS:
+    if len(pairs) > MANY_PAIRS:
         leader = max(finding["rows"], key=lambda row: row["accuracy"]["mean"])["label"]
-        note += f" Shown: pairs with {leader}; all {len(shown)} are in finding.json."
-        shown = [pair for pair in shown if leader in (pair["a"], pair["b"])]
+        note += f" Shown: pairs with {leader}; all {len(pairs)} are in finding.json."
+        pairs = [pair for pair in pairs if leader in (pair["a"], pair["b"])]
     rows = []
-    for pair in shown:
+    for pair in pairs:
         estimate = Estimate.from_json(pair["difference"])
         a, b = pair["a"], pair["b"]
         if estimate.mean < 0:
@@ -217,10 +217,10 @@ def cost_table(reading: Reading) -> Table:
         ("Quartiles", "ms/image", quartile_range(cost.get("ms_per_image", 0), cost.get("ms_per_image_quartiles"))),
         ("Peak memory", "MiB", _mebibytes(cost.get("peak_memory_bytes"))),
     )
-    shown = [entry for entry in entries if entry[2]]
+    present = [entry for entry in entries if entry[2]]
     return Table(
-        tuple(Column(title, unit) for title, unit, _ in shown),
-        (tuple(Cell(text) for _, _, text in shown),),
+        tuple(Column(title, unit) for title, unit, _ in present),
+        (tuple(Cell(text) for _, _, text in present),),
         flops_note([reading]),
     )
 
