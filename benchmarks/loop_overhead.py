@@ -30,10 +30,10 @@ def bare(model: str, steps: int = STEPS) -> Callable[[], float]:
 
     from convoy.models import MODELS, create
     from convoy.recipe import AdamW
-    from convoy.training.memory import KeptMemory
+    from convoy.training.memory import MemoryRetention
     from convoy.training.optimizers import build
 
-    KeptMemory()
+    MemoryRetention()
     network = create(model, in_chans=1, num_classes=10, image_size=28).train()
     x, y = torch.randn(BATCH_SIZE, 1, 28, 28), torch.randint(10, (BATCH_SIZE,))
     if MODELS[model].channels_last:

@@ -408,7 +408,7 @@ def test_ctrl_c_saves_the_run_and_the_same_command_goes_on(quick: list[str], tmp
     interrupt_when(command, tmp_path, "epoch ")
     for run in Workspace(tmp_path / "convoy-runs").runs():
         assert run.state == "interrupted"
-        assert "going on with Tiny" in (run.path / "log.txt").read_text()
+        assert "resuming Tiny" in (run.path / "log.txt").read_text()
         assert [line["epoch"] for line in run.metrics] == list(range(1, len(run.metrics) + 1))
         assert len(run.metrics) >= epochs[run.name]
 
@@ -453,7 +453,7 @@ def test_fine_tuning_twice_by_the_same_part_of_a_name_finds_the_run(call: Call, 
     for _ in range(2):
         code, out, err = call("train", *quick, "--init", "Tiny-s42")
         assert code == 0, err
-    assert "found finished" in out
+    assert "already trained" in out
 
 
 def test_public_names_are_all_there_and_load_lazily() -> None:

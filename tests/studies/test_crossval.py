@@ -162,7 +162,7 @@ def test_mean_of_folds_and_share_of_images_are_named_and_one_number_is_printed_o
 
 
 def test_finding_says_first_what_flags_its_runs_have(study: Study) -> None:
-    assert study.finding["caveats"][0] == "quick try: limited to 300 images, no evidence"
+    assert study.finding["caveats"][0] == "limited to 300 images: not evidence"
 
 
 def test_finding_says_what_the_protocol_left_out(tiny: Make, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_interrupted_range_test_goes_on(tiny: Make, tmp_path: Path) -> None:
     study = lr_range(tiny(), tmp_path, lowest=1e-5, highest=1.0, command="")
     assert study is not None
     assert study.members[0].run.path.resolve() == begun.path.resolve()
-    assert "going on" in (begun.path / "log.txt").read_text()
+    assert "resuming" in (begun.path / "log.txt").read_text()
 
 
 def test_test_set_stays_shut_under_the_fault_that_selects_on_it(tiny: Make, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from convoy.recipe import Recipe
-from convoy.training.denormals import denormals_as_zero, taken_for_zero
+from convoy.training.denormals import denormals_as_zero, flushes_denormals
 from convoy.training.run_one import run_one
 
 DENORMAL = 1e-39
@@ -26,9 +26,9 @@ def test_they_are_zero_while_it_is_open() -> None:
     assert product() == pytest.approx(DENORMAL, rel=1e-5)
     with denormals_as_zero():
         assert product() == 0.0
-        assert taken_for_zero()
+        assert flushes_denormals()
     assert product() > 0.0
-    assert not taken_for_zero()
+    assert not flushes_denormals()
 
 
 def test_trainings_that_overlap_leave_the_mode_as_it_was() -> None:
@@ -58,7 +58,7 @@ def test_a_caller_that_has_set_the_mode_keeps_it() -> None:
 
 
 def test_a_run_trains_so_and_leaves_the_mode_as_it_was(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
-    during = [taken_for_zero() for event in run_one(tiny(), tmp_path) if event.kind in ("progress", "epoch")]
+    during = [flushes_denormals() for event in run_one(tiny(), tmp_path) if event.kind in ("progress", "epoch")]
     assert during
     assert all(during)
-    assert not taken_for_zero()
+    assert not flushes_denormals()

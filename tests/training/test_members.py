@@ -11,7 +11,7 @@ from convoy.checkpoint import load_checkpoint, save_checkpoint
 from convoy.evaluation import losses
 from convoy.recipe import SGD, Adam, AdamW, Model, OptimBase, RMSprop
 from convoy.training.members import Solo
-from convoy.training.start import begin
+from convoy.training.start import init_and_freeze
 
 OPTIMIZERS = [SGD(), SGD(momentum=0.0), Adam(), AdamW(), RMSprop(), RMSprop(momentum=0.9)]
 
@@ -161,7 +161,7 @@ def test_average_follows_the_weights_with_a_decay_that_grows() -> None:
 def test_frozen_part_keeps_weights_and_running_statistics_after_scoring_too() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3))
-    begin(module, Model(freeze=("0.*", "1.*")))
+    init_and_freeze(module, Model(freeze=("0.*", "1.*")))
     members = Solo(module, AdamW(), losses.squared_error)
     before = weights(members)
     for seed in range(3):

@@ -9,8 +9,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="malloc of glibc
 
 COUNT_FAULTS = """
 import resource, torch
-from convoy.training.memory import KeptMemory
-KeptMemory()
+from convoy.training.memory import MemoryRetention
+MemoryRetention()
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def use(): return len([torch.ones(20 << 20, dtype=torch.uint8) for _ in range(12)])
 for _ in range(3): use()
@@ -22,14 +22,14 @@ PILE_UP = """
 import torch
 from convoy.training import memory
 memory.ROOM_BYTES = 100 << 20
-kept = memory.KeptMemory()
-looks = [kept.look()]
+retention = memory.MemoryRetention()
+trims = [retention.trim()]
 pile = [torch.ones(20 << 20, dtype=torch.uint8) for _ in range(30)]
 small = [bytes(1000) for _ in range(1000)]  # above the pile, so that the heap cannot shrink
 del pile
 held = memory.resident_bytes()
-looks += [kept.look(), kept.look()]
-print(looks, (held - memory.resident_bytes()) >> 20 > 400)
+trims += [retention.trim(), retention.trim()]
+print(trims, (held - memory.resident_bytes()) >> 20 > 400)
 """
 
 

@@ -18,7 +18,7 @@ from convoy.runs import Run
 from convoy.training import loop, run_one
 from convoy.training.events import Control
 from convoy.training.members import Solo
-from convoy.training.probe import STEP_SIZES, StepProbe, look
+from convoy.training.probe import STEP_SIZES, StepProbe, measure
 
 Make = Callable[..., Recipe]
 
@@ -72,7 +72,7 @@ def test_an_interrupted_probed_run_ends_with_the_same_looks(
     asked = count(1)
     finish(recipe, tmp_path / "cut", control=lambda: Control.PAUSE if next(asked) >= 7 else Control.CONTINUE)
     cut = finish(recipe, tmp_path / "cut")
-    assert "going on" in (cut.path / "log.txt").read_text()
+    assert "resuming" in (cut.path / "log.txt").read_text()
     assert {name: values.tobytes() for name, values in cut.arrays.items()} == {
         name: values.tobytes() for name, values in whole.arrays.items()
     }
@@ -105,7 +105,7 @@ def test_a_look_leaves_weights_norms_gradients_and_generator_alone() -> None:
     state = {name: value.clone() for name, value in members.module.state_dict().items()}
     gradients = [parameter.grad for parameter in members.trained]
     generator = torch.get_rng_state()
-    look(members, x, y, seed=1)
+    measure(members, x, y, seed=1)
     assert all(torch.equal(value, state[name]) for name, value in members.module.state_dict().items())
     assert all(parameter.grad is before for parameter, before in zip(members.trained, gradients, strict=True))
     assert torch.equal(torch.get_rng_state(), generator)
@@ -117,7 +117,7 @@ def test_along_a_parabola_the_look_finds_its_curvature() -> None:
     members = Solo(module, SGD(lr=0.1), lambda logits, _: logits.square().mean())
     with torch.no_grad():
         module.weight.fill_(0.5)
-    found = look(members, torch.tensor([[3.0]], dtype=torch.float64), torch.zeros(1), seed=0)
+    found = measure(members, torch.tensor([[3.0]], dtype=torch.float64), torch.zeros(1), seed=0)
     sizes = np.array([0, *STEP_SIZES])
     assert found["probe_beta"] == pytest.approx(18, rel=1e-6)
     assert found["probe_gradient_change"] == pytest.approx(18 * sizes[1:] * 9, rel=1e-6)
@@ -128,8 +128,8 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole() -> None:
     torch.manual_seed(0)
     module = nn.Linear(5, 3, dtype=torch.float64)
     x, y = batch()
-    whole = look(a_member(module), x.double(), y, seed=0)
-    parts = look(a_member(module, accumulate=5), x.double(), y, seed=0)
+    whole = measure(a_member(module), x.double(), y, seed=0)
+    parts = measure(a_member(module, accumulate=5), x.double(), y, seed=0)
     assert all(np.allclose(whole[name], parts[name], rtol=1e-6) for name in whole)
 
 

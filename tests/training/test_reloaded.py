@@ -14,7 +14,7 @@ from convoy.reporting import write_report
 from convoy.runs import Run, Workspace
 from convoy.training import loop, run_one
 from convoy.training.events import Control
-from convoy.training.finished import found
+from convoy.training.finished import finished_run
 from convoy.training.ledger import Ledger
 from convoy.training.plan import plan
 from convoy.training.reloaded import ReloadDifference, difference
@@ -132,9 +132,9 @@ def test_a_test_set_that_is_opened_later_is_flagged_too(
     edit(net, NAN)
     finish(tiny(), tmp_path / "out", test=False)
     run, notes = finish(tiny(), tmp_path / "out")
-    assert any("test images, 30 have outputs that are not finite" in note for note in notes)
+    assert any("30 of 150 test images" in note for note in notes)
     page = write_report(run).read_text()
-    assert "30 have outputs that are not finite" in page[: page.index("<h2")]
+    assert "30 of 150 test images" in page[: page.index("<h2")]
 
 
 def test_images_without_a_class_survive_an_archive(tiny: Make, net: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_images_without_a_class_survive_an_archive(tiny: Make, net: Path, tmp_pa
 def test_found_says_the_flags_of_a_run(tiny: Make, net: Path, tmp_path: Path) -> None:
     edit(net, NAN)
     run, _ = finish(tiny(), tmp_path / "out")
-    events = list(found(run, plan(tiny()), Workspace(tmp_path / "out"), test=True))
+    events = list(finished_run(run, plan(tiny()), Workspace(tmp_path / "out"), test=True))
     assert any("not finite" in event.text for event in events)
 
 

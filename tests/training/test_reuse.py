@@ -84,7 +84,7 @@ def test_the_log_names_the_run_that_was_trained_and_the_opening_is_counted(tiny:
     twin = ended(list(run_one(faulty(tiny), tmp_path)))
     run = ended(list(run_one(faulty(tiny, "sampled_labels"), tmp_path)))
 
-    assert f"trained already: {twin.path}" in (run.path / "log.txt").read_text()
+    assert f"already trained: {twin.path}" in (run.path / "log.txt").read_text()
     assert run.data["test_openings"] == 2
     assert np.array_equal(run.predictions["test_logits"], twin.predictions["test_logits"])
 

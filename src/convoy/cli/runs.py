@@ -172,7 +172,7 @@ def test_weights(
         print_json({**scores, "gallery": None if out is None else str(out)})
         return
     if scores["limit"] is not None:
-        print(f"quick try: limited to {scores['limit']:,} images, not evidence")
+        print(f"limited to {scores['limit']:,} images: not evidence")
     print(f"{scores['weights']} on {scores['data']}: test accuracy {scores['accuracy']:.2%}", end=" ")
     print(f"({scores['correct']:,}/{scores['n']:,}); test set opened {scores['openings']} time(s) in this workspace")
     if count := scores.get("not_finite"):

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, FLOPs, milliseconds, bytes."""
+"""Costs of a network: parameters, FLOPs, latency, memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WARM_UP, REPEATS, LATENCY_SECONDS = 3, 50, 2.0
 
 
 class Milliseconds(NamedTuple):
-    """Of a forward pass, over several: the median, and the lower and upper quartile."""
+    """Latency of forward passes: median, lower and upper quartile."""
 
     median: float
     lower: float
@@ -35,14 +35,14 @@ class Milliseconds(NamedTuple):
 
 
 def parameters(module: nn.Module) -> int:
-    """All of them, those that forward never reaches included."""
+    """Number of parameters, including those that forward never uses."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def flops_per_image(module: nn.Module, shape: tuple[int, int, int]) -> int:
-    """FLOPs of one forward pass of an image (C, H, W), counted by torch: 2 per multiply-add, so half of it is MACs.
+    """FLOPs of a forward pass of one image (C, H, W), counted by torch: 2 per multiply-add, so MACs are half.
 
-    Convolutions and matrix products count; norms, activations, pooling and resampling do not, as is the custom.
+    Counts convolutions and matrix products; as usual, no norms, activations, pooling and resampling.
     """
     with evaluating(module), torch.no_grad(), countable(), FlopCounterMode(display=False) as counter:
         module(_blank(module, shape))
@@ -51,7 +51,7 @@ def flops_per_image(module: nn.Module, shape: tuple[int, int, int]) -> int:
 
 @contextmanager
 def countable() -> Iterator[None]:
-    """Attention as the matrix products that it consists of: torch counts nothing of its fused kernels on the CPU."""
+    """Replaces fused attention by matrix products: torch does not count its fused CPU kernels."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -62,10 +62,10 @@ def countable() -> Iterator[None]:
 
 
 def ms_per_image(module: nn.Module, shape: tuple[int, int, int]) -> Milliseconds:
-    """Of forward passes of one image (batch 1) on the module's own device, after a warm-up.
+    """Latency of one image (batch size 1) on the module's device, after a warm-up.
 
-    From input tensor to finished logits; neither decoding nor normalisation, nor the copy to the device. On a CPU with
-    one thread, so that the number does not depend on how many runs share the cores.
+    From input tensor to logits, without decoding, normalisation and the copy to the device. On a CPU with one thread,
+    so that the number does not depend on how many runs share the cores.
     """
     threads = torch.get_num_threads()
     image = _blank(module, shape)
@@ -77,8 +77,8 @@ def ms_per_image(module: nn.Module, shape: tuple[int, int, int]) -> Milliseconds
 
 
 def timed_passes(module: nn.Module, images: torch.Tensor, longest: float | None = None) -> list[float]:
-    """Seconds of each of up to 50 forward passes, after a warm-up of up to 3; neither begins a pass after `longest`
-    seconds (2 where nothing is said)."""
+    """Seconds of each of up to 50 forward passes, after a warm-up of up to 3. No pass starts after `longest` seconds
+    (default 2)."""
     seconds: list[float] = []
     with evaluating(module), torch.inference_mode():
         for passes in (WARM_UP, REPEATS):
@@ -89,12 +89,11 @@ def timed_passes(module: nn.Module, images: torch.Tensor, longest: float | None 
 
 
 class PeakMemory:
-    """The most memory used since this was made, in bytes.
+    """Peak memory in bytes since this object was created.
 
-    On a CPU: the resident-set high-water mark of the whole process, that is Python, the loaded libraries (torch alone
-    is 200 to 400 MB) and the resident data set as well as the network. Linux lets a process restart its mark; elsewhere
-    it counts from the start of the process, so that an earlier run in it may have set it.
-    On CUDA: the most that torch's allocator held in tensors; no context, no library workspace, no other process.
+    On a CPU: the peak resident memory of the process. It includes Python, the loaded libraries (torch alone is 200 to
+    400 MB) and the resident data set. Only Linux can reset the peak; elsewhere it counts from the start of the process.
+    On CUDA: the peak of torch's allocated tensors, without context, library workspace and other processes.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -114,7 +113,7 @@ class PeakMemory:
 
 
 def _high_water_mark() -> int:
-    """VmHWM. getrusage's mark is inherited: a worker would count what the process that started it once used."""
+    """VmHWM. getrusage's peak is inherited: a worker would include the memory of its parent process."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -125,7 +124,7 @@ def _high_water_mark() -> int:
 def _restart_high_water_mark() -> None:
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # man 5 proc
-    except OSError:  # a container may mount /proc read-only; the docstring above says what then counts
+    except OSError:  # a container may mount /proc read-only; the peak then counts from the start of the process
         return
 
 

@@ -1,4 +1,4 @@
-"""What a trained network looks at."""
+"""The first-layer filters of a network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def first_layer_filters(module: nn.Module) -> np.ndarray | None:
-    """Weights float32 [F, C, h, w] of the first convolution in the order of construction; None if there is none."""
+    """Weights float32 [F, C, h, w] of the convolution that was constructed first; None if there is none."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             return layer.weight.detach().float().cpu().contiguous().numpy().copy()

@@ -1,4 +1,4 @@
-"""A trained network from a run folder or from saved weights."""
+"""Loads a trained network from a run folder."""
 
 from __future__ import annotations
 
@@ -19,20 +19,18 @@ from convoy.runs import Run
 def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     """The network of a run with its best weights, in evaluation mode.
 
-    A user's class is loaded from the run folder's own copy. Where this machine has not trained with that very code, it
-    is somebody else's: it runs only with `trust_code`. Raises ValueError otherwise, and for damaged weights.
+    A user's class is loaded from the copy in the run folder. Code that this machine has not trained with runs only with
+    `trust_code`. Raises ValueError otherwise, and for damaged weights.
     """
     if run.is_archived:
-        raise ValueError(f"{run.path} was archived without its weights; train its recipe.toml again to have them")
+        raise ValueError(f"{run.path} was archived without weights; train its recipe.toml to get them")
     name, data = run.recipe.model.name, run.data
     geometry = {"in_chans": data["in_chans"], "num_classes": len(data["classes"]), "image_size": data["image_size"]}
     options = run.recipe.model.options
     if is_user_class(name):
         code = RunCode.read(run.path / "code")
         if not (trust_code or is_own_code(run, code)):
-            raise ValueError(
-                f"{run.path / 'code'} holds code that was not trained on this machine; read it, then give --trust-code"
-            )
+            raise ValueError(f"{run.path / 'code'} contains code from elsewhere; review it, then use --trust-code")
         module = user.create(f"{run.path / 'code' / _entry(run)}", geometry, options, code)
     else:
         module = models.create(name, **geometry, options=options)
@@ -41,10 +39,9 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
 
 
 def remember_code(run: Run, code: RunCode) -> None:
-    """Marks the code of a run that this machine trains as its own; a cache that cannot be written forgets it.
+    """Marks the code of a run as trusted on this machine, if the cache is writable.
 
-    The mark trusts these files with these bytes, this class of them and these options of the model, and nothing else
-    of the run folder.
+    It covers the bytes of these files, the class and the options of the model, and nothing else in the run folder.
     """
     try:
         folder = cache_folder() / "own-code"

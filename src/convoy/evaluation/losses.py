@@ -1,6 +1,6 @@
-"""Losses by the recipe's name: logits [B, classes] and labels to a scalar.
+"""Losses by the recipe's name, from logits [B, classes] and labels to a scalar.
 
-Labels are int64 [B], or probabilities [B, classes] where an augmentation mixes images.
+Labels are int64 [B], or probabilities [B, classes] if an augmentation mixes images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 def build(
     spec: CrossEntropy | SquaredError, class_weights: torch.Tensor | None = None, faults: Collection[str] = ()
 ) -> Loss:
-    """`class_weights` [classes]: on the device of the logits and of the type in which the loss is computed."""
+    """`class_weights` [classes]: with the device and dtype of the loss."""
     loss = _of_logits(spec, class_weights)
     if "log_softmax" in faults:
         loss = _after(F.log_softmax, loss)
@@ -28,7 +28,7 @@ def build(
 
 
 def divided_twice(loss: Loss, batch_size: int) -> Loss:
-    """The fault loss_divided_twice: batch means, summed, and then divided by the number of images."""
+    """The fault loss_divided_twice: the sum of the batch means, divided by the number of images."""
 
     def faulty(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         batches = zip(logits.split(batch_size), labels.split(batch_size), strict=True)
@@ -49,7 +49,7 @@ def _of_logits(spec: CrossEntropy | SquaredError, class_weights: torch.Tensor | 
         return lambda logits, labels: F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
     def weighted(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Divided by the number of images: torch's mean divides by the weights that a batch happens to draw."""
+        """Divides by the number of images; torch's mean would divide by the sum of the weights in the batch."""
         total = F.cross_entropy(logits, labels, class_weights, reduction="sum", label_smoothing=smoothing)
         return total / len(labels)
 
@@ -57,26 +57,26 @@ def _of_logits(spec: CrossEntropy | SquaredError, class_weights: torch.Tensor | 
 
 
 def squared_error(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean over images and classes of the squared distance to the labels, one-hot where they are no probabilities."""
+    """Mean over images and classes of the squared distance to one-hot labels or probabilities."""
     target = F.one_hot(labels, logits.shape[-1]) if labels.ndim == 1 else labels
     return F.mse_loss(logits, target.to(logits.dtype))
 
 
 def class_weights(spec: Train, counts: Sequence[int]) -> torch.Tensor | None:
-    """Weights float64 [classes] of which the training images, `counts` a class, have the mean 1; None: all alike.
+    """Weights float64 [classes] with mean 1 over the training images (`counts` per class); None: no weights.
 
-    "balanced" weighs each class by the inverse of its frequency (King & Zeng 2001, "Logistic Regression in Rare Events
-    Data"), so that all classes that are there have the same total. A class without training images weighs nothing.
-    Raises ValueError: a list of another length, a loss that takes no weights.
+    "balanced" weights each class by its inverse frequency (King & Zeng 2001, "Logistic Regression in Rare Events
+    Data"), so that all classes have the same total weight. A class without training images has weight 0.
+    Raises ValueError: a list of another length, a loss without weights.
     """
-    given = spec.class_weights
-    if given == "none":
+    setting = spec.class_weights
+    if setting == "none":
         return None
     if not isinstance(spec.loss, CrossEntropy):
-        raise ValueError(f"train.class_weights: the loss {spec.loss.name} takes none; set it to 'none'")
-    if given != "balanced" and len(given) != len(counts):
-        raise ValueError(f"train.class_weights gives {len(given)} weights, and the data have {len(counts)} classes")
+        raise ValueError(f"train.class_weights: the loss {spec.loss.name} does not support weights; expected 'none'")
+    if setting != "balanced" and len(setting) != len(counts):
+        raise ValueError(f"train.class_weights: expected {len(counts)} weights, one per class, got {len(setting)}")
     images = torch.tensor(counts, dtype=torch.float64)
-    weights = 1 / images.clamp(min=1) if given == "balanced" else torch.tensor(given, dtype=torch.float64)
+    weights = 1 / images.clamp(min=1) if setting == "balanced" else torch.tensor(setting, dtype=torch.float64)
     weights = weights * (images > 0)
     return weights * images.sum() / (weights @ images)

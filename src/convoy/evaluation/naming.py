@@ -1,4 +1,4 @@
-"""What a layer or an operation is called, and what it does in a network."""
+"""Names, roles and settings of layers and operations."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Described(NamedTuple):
     operation: bool = False  # run by a module itself, not by a layer in it
 
 
-# The file of torch in which a class (or the torch class that it inherits from) stands.
+# By the file of torch that defines a class or its torch base class.
 ROLES_BY_FILE: dict[str, Role] = {
     "conv": "conv", "linear": "linear", "batchnorm": "norm", "instancenorm": "norm", "normalization": "norm",
     "activation": "activation", "dropout": "dropout", "pooling": "pool", "upsampling": "resize", "padding": "resize",
     "flatten": "reshape", "pixelshuffle": "reshape", "channelshuffle": "reshape", "fold": "reshape",
-    "container": "identity",  # an empty one, or it would not stand for itself
+    "container": "identity",  # only an empty container is a call of its own
 }  # fmt: skip
-# torch's names of operations, without the underscore behind those that work in place. Others pass unseen.
+# torch's names of operations, without the trailing underscore of in-place versions. Others are not recorded.
 OPERATIONS: dict[str, tuple[str, Role]] = {
     "convolution": ("conv2d", "conv"), "addmm": ("linear", "linear"), "mm": ("matmul", "product"),
     "bmm": ("matmul", "product"), "baddbmm": ("matmul", "product"), "relu": ("relu", "activation"),
@@ -48,11 +48,11 @@ OPERATIONS: dict[str, tuple[str, Role]] = {
     "constant_pad_nd": ("pad", "resize"), "cat": ("concatenate", "merge"), "add": ("add", "merge"),
     "sub": ("subtract", "merge"), "mul": ("multiply", "merge"), "maximum": ("maximum", "merge"),
 }  # fmt: skip
-REDUCTIONS = ("mean", "amax", "sum")  # pools, where they leave nothing of the two sides
+REDUCTIONS = ("mean", "amax", "sum")  # pooling, if they reduce both spatial dimensions
 
 
 def describe(part: nn.Module) -> Described:
-    """A user's own class that is none of torch's has the role "other", until it is seen what it does."""
+    """A user's class without a torch base class has the role "other" until its calls are traced."""
     kind = type(part).__name__
     homes = (base.__module__.rpartition("torch.nn.modules.")[2] for base in type(part).__mro__)
     role: Role = next((ROLES_BY_FILE[home] for home in homes if home in ROLES_BY_FILE), "other")
@@ -81,48 +81,48 @@ def _settings(part: nn.Module) -> str:
 
 
 def describe_operation(
-    packet: Any, args: Sequence[Any], given: Sequence[torch.Tensor], produced: Sequence[torch.Tensor], *, streams: int
+    packet: Any, args: Sequence[Any], inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], *, streams: int
 ) -> Described | None:
-    """None for what only moves or rescales numbers. `streams`: how many results of different calls it reads."""
+    """None for operations that only move or rescale numbers. `streams`: number of calls whose results it reads."""
     name = packet.__name__.removesuffix("_")
     if name in REDUCTIONS:
-        before, after = given[0].shape, produced[0].shape
+        before, after = inputs[0].shape, outputs[0].shape
         if len(before) == 4 and after[:2] == before[:2] and (len(after) == 2 or after[2:] == (1, 1)):
             return Described(name, "pool", "to 1×1", operation=True)
         return None
     if name not in OPERATIONS:
         return None
     kind, role = OPERATIONS[name]
-    if (role == "merge" and streams < 2) or (kind == "pad" and given[0].shape == produced[0].shape):
+    if (role == "merge" and streams < 2) or (kind == "pad" and inputs[0].shape == outputs[0].shape):
         return None
     settings = ""
     if name == "convolution":
-        weight, stride, dilation, groups = given[1], args[3], args[5], args[8]
-        settings = _conv_settings(tuple(weight.shape[2:]), tuple(stride), tuple(dilation), groups, given[0].shape[1])
+        weight, stride, dilation, groups = inputs[1], args[3], args[5], args[8]
+        settings = _conv_settings(tuple(weight.shape[2:]), tuple(stride), tuple(dilation), groups, inputs[0].shape[1])
     elif name in ("max_pool2d_with_indices", "avg_pool2d"):
         settings = _pool_settings(args[1], args[2] if len(args) > 2 else None)
     elif role == "pool":
-        settings = f"to {_sides(produced[0].shape[2:])}"
+        settings = f"to {_sides(outputs[0].shape[2:])}"
     elif kind == "upsample":
-        settings = f"×{produced[0].shape[-1] / given[0].shape[-1]:g}"
+        settings = f"×{outputs[0].shape[-1] / inputs[0].shape[-1]:g}"
     return Described(kind, role, settings, operation=True)
 
 
 def _conv_settings(
     kernel: Sequence[Any], stride: Sequence[Any], dilation: Sequence[Any], groups: int, in_chans: int
 ) -> str:
-    words = [_sides(kernel)]
+    parts = [_sides(kernel)]
     if set(stride) != {1}:
-        words.append(f"stride {_step(stride)}")
+        parts.append(f"stride {_step(stride)}")
     if set(dilation) != {1}:
-        words.append(f"dilation {_step(dilation)}")
+        parts.append(f"dilation {_step(dilation)}")
     if groups > 1:
-        words.append("depthwise" if groups == in_chans else f"{groups} groups")
-    return ", ".join(words)
+        parts.append("depthwise" if groups == in_chans else f"{groups} groups")
+    return ", ".join(parts)
 
 
 def _pool_settings(kernel: Any, stride: Any) -> str:
-    """The stride is said where it is not the kernel's size."""
+    """Shows the stride if it is not the kernel size."""
     kernel, stride = _pair(kernel), _pair(stride or kernel)
     return _sides(kernel) + (f", stride {_step(stride)}" if stride != kernel else "")
 

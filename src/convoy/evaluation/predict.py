@@ -1,4 +1,4 @@
-"""The one evaluator: every score of every study comes from these logits."""
+"""Evaluation: the logits of all scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and back to what each part was in: a frozen norm stays in evaluation while others train."""
+    """Sets evaluation mode and restores the mode of each submodule: frozen norms stay in evaluation mode."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -23,7 +23,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-Watcher = Callable[[int, int], None]  # of images scored so far, and of all of them
+Watcher = Callable[[int, int], None]  # images scored so far, total
 _watcher: ContextVar[Watcher] = ContextVar("watcher", default=lambda done, images: None)
 
 
@@ -37,8 +37,8 @@ def watched(watcher: Watcher) -> Iterator[None]:
         _watcher.reset(token)
 
 
-BATCH = 1000  # images of an evaluation that are scored at a time
-SIDE = 32  # pixels, of images of which a whole batch is taken at a time; of larger ones as many pixels
+BATCH = 1000  # images
+SIDE = 32  # pixels; batches of larger images have as many pixels as BATCH images of this size
 
 
 def predict(
@@ -48,10 +48,10 @@ def predict(
     *,
     batch_size: int = BATCH,
 ) -> np.ndarray:
-    """Logits float32 [N, classes] of images uint8 [N, C, H, W], N >= 1, in their order.
+    """Logits float32 [N, classes] of images uint8 [N, C, H, W], N >= 1.
 
-    In evaluation mode, and the module's mode is restored. The normaliser turns a uint8 batch into what the network
-    was trained on, device and dtype included. `batch_size` is of images of up to SIDE pixels a side.
+    Uses evaluation mode and restores the module's mode. The normaliser converts a uint8 batch to the network's input,
+    with its device and dtype. `batch_size` is for images of up to SIDE pixels.
     """
     batch_size = max(1, batch_size * SIDE**2 // max(SIDE, images.shape[-1]) ** 2)
     logits, watcher = [], _watcher.get()

@@ -1,4 +1,4 @@
-"""A network layer by layer, what its training would hold in memory, and how long a pass takes."""
+"""Profile of a network: its layers, the memory of its training, and the time of a forward pass."""
 
 from __future__ import annotations
 
@@ -23,14 +23,20 @@ from convoy.registry import is_user_class
 
 LARGE_BATCH = 128
 QUICK_SECONDS = 0.2
-LONGEST_PASS = 10.0  # seconds; a larger batch is halved until one image's time says that a pass stays below
-SMALL_BATCHES = (2, 4)  # from which the activations of any batch follow
-DIGITS = (1, 10, 28)  # channels, classes, pixels for a class of the user's, where nothing else is said
-SHOWN_OPERATIONS = ("conv", "linear", "product", "pool", "resize")  # in the layer table; `+` and relu() pass unnamed
+LONGEST_PASS = 10.0  # seconds; the large batch is halved until its estimated time is shorter
+SMALL_BATCHES = (2, 4)  # activations are linear in the batch size, measured at these two
+DIGITS = (1, 10, 28)  # default channels, classes, pixels for a user's class
+SHOWN_OPERATIONS = (
+    "conv",
+    "linear",
+    "product",
+    "pool",
+    "resize",
+)  # in the layer table; others, such as `+` and relu(), are not
 
 
 class Subject(NamedTuple):
-    """A network to be profiled, and the images that it is to take."""
+    """A network to profile, and its input."""
 
     label: str
     recipe: Recipe
@@ -44,18 +50,18 @@ class Subject(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A row of the layer table: a call, of one image."""
+    """A row of the layer table: one call, for one image."""
 
     name: str
     kind: str
     output: tuple[int, ...]
-    parameters: int  # used here first
+    parameters: int  # those not used by an earlier layer
     flops: int
     note: str = ""
 
 
 class Sizes(NamedTuple):
-    """Bytes of one image's pass, 4 a number: of the image, of all outputs in the layer table, of the parameters."""
+    """Bytes (4 per number) of one image, of all outputs in the layer table, and of the parameters."""
 
     input: int
     outputs: int
@@ -67,12 +73,12 @@ class Sizes(NamedTuple):
 
 
 class TrainingMemory(NamedTuple):
-    """Bytes while a batch is trained on, computed: gradients as large as what is trained, `kept` by the optimizer."""
+    """Computed bytes of training with one batch."""
 
     batch_size: int
     parameters: int
-    gradients: int
-    kept: int
+    gradients: int  # of trained parameters
+    kept: int  # optimizer state
     activations: int
 
     @property
@@ -93,7 +99,7 @@ class Latency(NamedTuple):
 
 
 class Activations(NamedTuple):
-    """Bytes that a batch keeps for the backward pass: a fixed part, and one for each image."""
+    """Bytes that autograd keeps for the backward pass: a fixed part, and a part per image."""
 
     fixed: int
     per_image: int
@@ -152,15 +158,17 @@ class Profile:
 
 
 def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | None, from_data: bool) -> Subject:
-    """`image` ("1x28x28") decides, then the recipe's data, loaded if `from_data`, then what the model is counted at.
+    """The input is `image` ("1x28x28"), else the recipe's data if `from_data`, else the model's `counted_at`.
 
-    Raises ValueError: an image that is not square, a number of classes beside data that have their own, and whatever
-    `models.create` refuses: the network is built once here, so that of several none is measured in vain.
+    Raises ValueError: an image that is not square, `classes` with data that have their own, and all errors of
+    `models.create`. The network is built once here, so that errors are found before any measurement.
     """
     name = recipe.model.name
     if from_data and image is None:
         if classes is not None:
-            raise ValueError(f"classes = {classes}: how many there are follows from the data, {recipe.data.name}")
+            raise ValueError(
+                f"classes = {classes}: cannot be set, because the data {recipe.data.name} define the classes"
+            )
         train = load(recipe.data.name, size=recipe.data.size).train
         in_chans, usual_classes, size = train.channels, len(train.classes), train.size
     else:
@@ -168,7 +176,7 @@ def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | 
         if image is not None:
             in_chans, size = _channels_and_size(image)
         if classes is not None and classes < 1:
-            raise ValueError(f"classes = {classes}: must be at least 1")
+            raise ValueError(f"classes = {classes}: expected at least 1")
     subject = Subject(label, recipe, in_chans, classes or usual_classes, size)
     _network(subject)
     return subject
@@ -191,42 +199,41 @@ def _network(subject: Subject) -> nn.Module:
 
 
 def _channels_and_size(image: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)[x×]([1-9]\d*)", image.strip())
-    if found is None:
-        raise ValueError(f"input {image!r}: must be channels x height x width, such as 1x28x28")
-    channels, height, width = map(int, found.groups())
+    match = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)[x×]([1-9]\d*)", image.strip())
+    if match is None:
+        raise ValueError(f"input {image!r}: expected channels x height x width, such as 1x28x28")
+    channels, height, width = map(int, match.groups())
     if height != width:
-        raise ValueError(f"input {image!r}: images must be square, and {height} is not {width}")
+        raise ValueError(f"input {image!r}: expected a square image, got {height} x {width} pixels")
     if max(channels, height) > LARGEST_IMAGE:
-        raise ValueError(f"input {image!r}: at most {LARGEST_IMAGE} channels and pixels a side")
+        raise ValueError(f"input {image!r}: expected at most {LARGEST_IMAGE} channels and pixels per side")
     return channels, height
 
 
-def profile(subject: Subject, device: torch.device, *, kept_per_parameter: int, quick: bool = False) -> Profile:
-    """`kept_per_parameter`: numbers that training keeps for each trained one besides its gradient. `quick` times few
-    passes.
+def profile(subject: Subject, device: torch.device, *, state_per_parameter: int, quick: bool = False) -> Profile:
+    """`state_per_parameter`: optimizer state per trained parameter. `quick` times fewer passes.
 
-    Raises ValueError: a user's network that fails in a pass.
+    Raises ValueError: a user's network fails in a pass.
     """
     module = _network(subject)
-    with torch.random.fork_rng(devices=[]), _blaming(subject.recipe.model.name):
+    with torch.random.fork_rng(devices=[]), _user_errors(subject.recipe.model.name):
         activations = activation_bytes(module, subject.shape)
         module = module.to(device)
-        found = trace(module, torch.zeros(1, *subject.shape, device=device))
+        network_trace = trace(module, torch.zeros(1, *subject.shape, device=device))
         latencies = _latencies(module, subject.shape, device, QUICK_SECONDS if quick else None)
     weights = list(module.parameters())
     trained = sum(weight.nbytes for weight in weights if weight.requires_grad)
     batch_size = subject.recipe.train.batch_size
     return Profile(
         subject,
-        found,
+        network_trace,
         parameters(module),
         activations,
         TrainingMemory(
             batch_size,
             sum(weight.nbytes for weight in weights),
             trained,
-            kept_per_parameter * trained,
+            state_per_parameter * trained,
             activations.of(math.ceil(batch_size / subject.recipe.train.accumulate)),
         ),
         latencies,
@@ -237,39 +244,39 @@ def profile(subject: Subject, device: torch.device, *, kept_per_parameter: int, 
 
 
 def activation_bytes(module: nn.Module, shape: tuple[int, int, int]) -> Activations:
-    """Storages that autograd keeps for the backward pass on a CPU, each once, the images among them.
+    """Storages that autograd keeps for the backward pass on a CPU, each once, including the images.
 
-    Parameters and buffers are left out, and so is the loss. They come from passes in training mode on the meta device,
-    which has shapes and no numbers, so that a network too large to train here is counted too. The bytes are a line over
-    the batch size, taken at two points of it.
+    Parameters, buffers and the loss are not included. The passes run in training mode on the meta device, which has
+    only shapes, so that a network too large for this machine is counted, too. The bytes are linear in the batch size
+    and measured at two batch sizes.
     """
     try:
         few, more = (_saved_bytes(deepcopy(module).to("meta"), shape, count) for count in SMALL_BATCHES)
-    except Exception:  # a user's network may ask what the numbers are, or make tensors on the CPU
+    except Exception:  # a user's network may read numbers, or create tensors on the CPU
         few, more = (_saved_bytes(deepcopy(module), shape, count) for count in SMALL_BATCHES)
     per_image = (more - few) // (SMALL_BATCHES[1] - SMALL_BATCHES[0])
     return Activations(few - SMALL_BATCHES[0] * per_image, per_image)
 
 
 def _saved_bytes(module: nn.Module, shape: tuple[int, int, int], count: int) -> int:
-    # A storage is known by the address of its handle: on the meta device its data have none.
-    own = {tensor.untyped_storage()._cdata for tensor in (*module.parameters(), *module.buffers())}
-    kept: dict[int, torch.UntypedStorage] = {}
+    # The handle identifies a storage: on the meta device its data have no address.
+    excluded = {tensor.untyped_storage()._cdata for tensor in (*module.parameters(), *module.buffers())}
+    saved: dict[int, torch.UntypedStorage] = {}
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
+    def save(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage
-        return tensor.detach()  # the tensor itself would hold the graph that holds it
+        saved[storage._cdata] = storage
+        return tensor.detach()  # the tensor itself would be a reference cycle with the graph
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         module.train()(torch.zeros(count, *shape, device=next(module.parameters()).device))
-    return sum(storage.nbytes() for handle, storage in kept.items() if handle not in own)
+    return sum(storage.nbytes() for handle, storage in saved.items() if handle not in excluded)
 
 
 def _latencies(
     module: nn.Module, shape: tuple[int, int, int], device: torch.device, longest: float | None
 ) -> tuple[Latency, Latency]:
-    """`longest` seconds of passes, and a larger batch that takes no more than them; None: as long as usual."""
+    """`longest`: seconds of passes, and the maximum for a pass of the large batch; None: the defaults."""
     single = _latency(module, torch.rand(1, *shape, device=device), longest)
     count = LARGE_BATCH
     while count > 1 and count * single.ms / 1000 > (longest or LONGEST_PASS):
@@ -283,8 +290,8 @@ def _latency(module: nn.Module, images: torch.Tensor, longest: float | None) -> 
 
 
 @contextmanager
-def _blaming(name: str) -> Iterator[None]:
-    """What a user's own code raises is told in one line, with its place."""
+def _user_errors(name: str) -> Iterator[None]:
+    """Converts an error of a user's code to one line with file and line."""
     try:
         yield
     except Exception as error:
@@ -293,18 +300,18 @@ def _blaming(name: str) -> Iterator[None]:
         raise
 
 
-def _layers(found: Trace) -> Iterator[Layer]:
-    for call in found.root.walk():
+def _layers(network_trace: Trace) -> Iterator[Layer]:
+    for call in network_trace.root.walk():
         kind, role, settings, operation = call.described
-        name = call.name or found.root.described.kind
+        name = call.name or network_trace.root.described.kind
         if call.calls:
             if call.parameters:
                 yield Layer(name, "own parameters", (), call.parameters, 0)
             continue
         if operation and role not in SHOWN_OPERATIONS and kind != "concatenate":
             continue
-        note = "weights used before" if call.reused else ""
+        note = "shared weights" if call.reused else ""
         title = f"{kind}()" if operation else kind
         yield Layer(name, f"{title} {settings}".strip(), call.output, call.parameters, call.flops, note)
-    for name, count in found.unreached.items():
-        yield Layer(name, "not reached", (), count, 0, "no forward pass in evaluation mode reads it")
+    for name, count in network_trace.unreached.items():
+        yield Layer(name, "not used", (), count, 0, "unused in a forward pass in evaluation mode")

@@ -1,4 +1,4 @@
-"""Scores of weights that were saved earlier, by a run or by any other training loop."""
+"""Scores saved weights of a run or of another training loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from convoy.evaluation.scores import predicted_classes, probabilities, score
 from convoy.recipe import Override, Recipe, resolve
 from convoy.runs import Run, Workspace
 
-FOR_A_RUN = ("data.name", "data.size", "data.limit", "data.split")  # what may differ from the run's recipe in a test
+TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that a test of a run may change
 
 
 class Saved(NamedTuple):
@@ -31,7 +31,7 @@ class Saved(NamedTuple):
     classes: tuple[str, ...]
 
     def gallery(self, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-        """Images drawn by a fixed seed, with labels, predictions and confidences: what `draw_gallery` takes."""
+        """Random images with labels, predictions and confidences, for `draw_gallery`."""
         count = min(samples, len(self.labels))
         chosen = np.sort(np.random.default_rng(0).choice(len(self.labels), size=count, replace=False))
         predicted, likely = predicted_classes(self.logits[chosen]), np.nan_to_num(probabilities(self.logits[chosen]))
@@ -47,20 +47,20 @@ def score_saved(
     out: Path,
     trust_code: bool = False,
 ) -> Saved:
-    """Opens the test set of `data` (for a run: of its own data) and scores the network on it.
+    """Opens the test set of `data` (default for a run: its own data) and scores the network on it.
 
-    Saved weights bring no normalisation: it comes from the recipe that `model` and `data` resolve to. A run keeps its
-    own. The opening is counted in the workspace that a run is in, else in `out`.
-    Raises ValueError: weights of another network, no test set, no `model` for a weights file, an override that does not
-    go with a run.
+    A run has its own normalisation; for a file of weights it comes from the recipe that `model` and `data` resolve to.
+    The opening is counted in the workspace of the run, else in `out`.
+    Raises ValueError: weights of another network, no test set, no `model` for a file of weights, an override that a run
+    does not allow.
     """
     if isinstance(target, Run):
         for path, _ in overrides:
-            if not path.startswith(FOR_A_RUN):
-                raise ValueError(f"{path}: a run is tested as it was trained; only {', '.join(FOR_A_RUN)} can be set")
+            if not path.startswith(TEST_KEYS):
+                raise ValueError(f"{path}: cannot be set for a test of a run; expected one of {', '.join(TEST_KEYS)}")
         recipe, module = target.recipe, network_of(target, trust_code=trust_code)
         if model is not None and model != recipe.model.name:
-            raise ValueError(f"{target.path} is a run of {recipe.model.name}: --model {model} does not go with it")
+            raise ValueError(f"--model {model}: {target.path} is a run of {recipe.model.name}")
         named = [("data.name", data)] if data is not None else []
         prepared = prepare(recipe.override([*named, *overrides]).data)
         if data is None and prepared.test_is_cut:
@@ -71,7 +71,7 @@ def score_saved(
         if not target.is_file():
             raise ValueError(f"weights file {str(target)!r} does not exist")
         if model is None:
-            raise ValueError(f"{target}: saved weights do not say which network they are of; name it with --model")
+            raise ValueError(f"{target}: a file of weights needs the name of its network; use --model")
         recipe = resolve(model, data=data, overrides=overrides)
         prepared = prepare(recipe.data)
         module = _network(recipe, prepared)
@@ -108,20 +108,20 @@ def _network(recipe: Recipe, prepared: Prepared) -> torch.nn.Module:
 
 
 def _check_same_cut(run: Run, prepared: Prepared, overrides: Sequence[Override]) -> None:
-    """A test part that is cut from the training images is a run's own only by the same cut of the same images."""
-    why = f"the split is another than that of {run.path}"
+    """Checks that a test part cut from the training images is that of the run."""
+    why = f"the split differs from that of {run.path}"
     if prepared.data_hash != run.data["data_hash"]:
         why = f"{prepared.name} has changed since {run.path} was trained"
     elif not any(path.startswith("data.split") for path, _ in overrides):
         return
-    raise ValueError(f"{why}: the test part may hold images of that training; --data names others to test on")
+    raise ValueError(f"{why}: the test part may contain training images of that run; test on other data with --data")
 
 
 def _check_fit(run: Run, prepared: Prepared) -> None:
-    own = (run.data["in_chans"], run.data["image_size"], tuple(run.data["classes"]))
-    theirs = (prepared.in_chans, prepared.image_size, tuple(prepared.classes))
-    if own != theirs:
-        raise ValueError(f"{prepared.name} holds {_shape(*theirs)}; {run.path} was trained on {_shape(*own)}")
+    expected = (run.data["in_chans"], run.data["image_size"], tuple(run.data["classes"]))
+    actual = (prepared.in_chans, prepared.image_size, tuple(prepared.classes))
+    if actual != expected:
+        raise ValueError(f"{prepared.name} has {_shape(*actual)}; {run.path} was trained on {_shape(*expected)}")
 
 
 def _shape(in_chans: int, image_size: int, classes: tuple[str, ...]) -> str:

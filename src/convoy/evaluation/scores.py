@@ -1,7 +1,6 @@
-"""Scores of a classifier from its logits, as plain numbers that go into JSON.
+"""Scores of a classifier from its logits, as plain numbers for JSON.
 
-numpy instead of scikit-learn: its import takes 1.5 s in every worker process, and all of this follows from one
-confusion matrix. The tests hold it against scikit-learn.
+numpy instead of scikit-learn, whose import takes 1.5 s in every worker process. The tests compare with scikit-learn.
 """
 
 from __future__ import annotations
@@ -26,13 +25,15 @@ def score(
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     predicted: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Scores of logits [N, classes] against labels [N]; all qualities are fractions.
+    """Scores of logits [N, classes] with labels [N]; all qualities are fractions.
 
-    loss: mean over the N images of the given function, of cross-entropy if none; None where it is not finite, which
-    JSON cannot say. not_finite, only where there are any: images with NaN or +inf among their logits; an image with NaN
-    has no predicted class, counts as wrong, and is in no column of the confusion.
-    predicted: the classes named, int64 [N], where they are not those of `predicted_classes`; top_k goes by
-    the logits all the same, for those of 3 and 5 that are fewer than the classes. The others: see `counted`.
+    `predicted` int64 [N] overrides `predicted_classes`; top_k always uses the logits. Keys of the result besides
+    those of `counted`:
+
+    loss: mean of the given function (default: cross-entropy); None if it is not finite.
+    top_k: for k = 3 and 5, if there are more classes.
+    not_finite, only if > 0: number of images with NaN or +inf among their logits. An image with NaN has no predicted
+    class, counts as wrong, and is in no column of the confusion matrix.
     """
     predicted = predicted_classes(logits) if predicted is None else predicted
     value = float((loss or F.cross_entropy)(torch.tensor(logits), torch.tensor(labels)))
@@ -51,7 +52,7 @@ def predicted_classes(logits: np.ndarray) -> np.ndarray:
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Softmax over the classes, float64 [N, classes]; what a network that ends in one gives out stays as it is."""
+    """Softmax over the classes, float64 [N, classes]; outputs of a network that ends in a softmax do not change."""
     values = outputs.astype(np.float64)
     if (values >= 0).all() and np.allclose(values.sum(axis=1), 1, rtol=0, atol=1e-4):
         return values
@@ -59,19 +60,19 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
 
 
 def sampled_classes(likely: np.ndarray, seed: int) -> np.ndarray:
-    """A class for each image, drawn with the probabilities [N, classes]; int64 [N]."""
+    """Samples a class for each image from probabilities [N, classes]; int64 [N]."""
     cumulated = likely.cumsum(axis=1, dtype=np.float64)
-    drawn = np.random.RandomState(seed).random_sample((len(likely), 1))
-    return (cumulated < drawn * cumulated[:, -1:]).sum(axis=1)
+    uniform = np.random.RandomState(seed).random_sample((len(likely), 1))
+    return (cumulated < uniform * cumulated[:, -1:]).sum(axis=1)
 
 
 def hardest(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the `count` images with the highest cross-entropy, the hardest first; a loss of NaN counts as that."""
+    """Indices of the `count` images with the highest cross-entropy, highest first; NaN counts as infinite."""
     losses = F.cross_entropy(torch.tensor(logits), torch.tensor(labels), reduction="none").numpy()
     return np.argsort(-np.nan_to_num(losses, nan=np.inf), kind="stable")[:count]
 
 
 def _top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """The fraction of images whose class is among the k largest logits; of equal logits the lower class comes first."""
+    """Fraction of images whose class is among the k largest logits; ties go to the lower class."""
     best = np.argsort(-logits, axis=1, kind="stable")[:, :k]
     return float((best == labels[:, None]).any(axis=1).mean())

@@ -1,8 +1,8 @@
-"""One forward pass, written down: which module called which, what read what, and what each cost.
+"""Records one forward pass: which module calls which, the data flow, and the cost of each call.
 
-Calls are found by hooks, operations between them by a dispatch mode, so that a network needs no graph that can be
-exported: Python's control flow, `x.mean((2, 3))`, `+` and `F.conv2d` are seen as they run. A module in which no other
-module was called is one call, whatever happened in it; so `nn.MultiheadAttention` carries the FLOPs of its products.
+Hooks record module calls; a dispatch mode records operations between them. The network needs no exportable graph:
+Python's control flow, `x.mean((2, 3))`, `+` and `F.conv2d` are recorded as they run. A module without calls of modules
+is one call with everything in it; `nn.MultiheadAttention`, for example, has the FLOPs of its products.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ NOTHING: Origin = frozenset()
 
 @dataclass
 class Call:
-    """A call of a module, or an operation that a module ran itself. Sizes are of one image."""
+    """A call of a module, or an operation that a module runs itself. Sizes are for one image."""
 
-    number: int  # in the order of their beginnings; 0 is the network's input
-    name: str  # dotted, as in the state dict; an operation has the name of the module that ran it
+    number: int  # in order of start; 0 is the network's input
+    name: str  # as in the state dict; for an operation, that of its module
     described: Described
-    output: tuple[int, ...] = ()  # without the batch; empty where it is no tensor
+    output: tuple[int, ...] = ()  # without the batch; empty if not a tensor
     inputs: tuple[int, ...] = ()  # numbers of the calls whose results it reads
-    parameters: int = 0  # that no earlier call has used; with `calls`, those of its own only
-    reused: int = 0  # parameters that an earlier call has used already
-    flops: int = 0  # with `calls`, 0: they have them
+    parameters: int = 0  # those not used by an earlier call; with `calls`, without theirs
+    reused: int = 0  # parameters used by an earlier call
+    flops: int = 0  # 0 with `calls`, which have the FLOPs
     calls: list[Call] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -57,22 +57,22 @@ class Call:
 
 @dataclass
 class _Open:
-    """A module's call that goes on."""
+    """A call in progress."""
 
     call: Call
-    versions: dict[int, int]  # of the tensors that it was given
-    read: set[str] = field(default_factory=set)  # parameters, by its own operations
-    taken: set[str] = field(default_factory=set)  # of these, counted by its own operations
+    versions: dict[int, int]  # of its input tensors
+    read: set[str] = field(default_factory=set)  # parameters used by its operations
+    taken: set[str] = field(default_factory=set)  # those counted for its operations
 
 
 @dataclass(frozen=True)
 class Trace:
     root: Call
-    unreached: dict[str, int]  # modules whose parameters no call has read, and how many these are
+    unreached: dict[str, int]  # number of unused parameters by module
 
 
 def trace(module: nn.Module, image: torch.Tensor) -> Trace:
-    """Follows one pass of `image` (1, C, H, W) in evaluation mode; the FLOPs of all calls are those of the network."""
+    """Records a pass of `image` (1, C, H, W) in evaluation mode; FLOPs of all calls add up to those of the network."""
     recorder = _Recorder(module, image)
     with evaluating(module), torch.no_grad(), countable(), recorder.hooked(module), recorder:
         module(image)
@@ -90,7 +90,7 @@ class _Recorder(TorchDispatchMode):
         self.root = Call(0, "", describe(module))
         self.counted: set[str] = set()
         self._sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
-        self._origins = WeakTensorKeyDictionary()  # tensor to Origin; holding them all would take gigabytes
+        self._origins = WeakTensorKeyDictionary()  # tensor -> Origin; strong references would take gigabytes
         self._open: list[_Open] = []
         self._last = 0
         for name, parameter in module.named_parameters():
@@ -110,25 +110,25 @@ class _Recorder(TorchDispatchMode):
                 handle.remove()
 
     def _enter(self, name: str, part: nn.Module, args: Any, kwargs: Any) -> None:
-        given = _tensors((args, kwargs))
-        call = Call(self._number(), name, describe(part), inputs=self._calls_behind(given))
+        inputs = _tensors((args, kwargs))
+        call = Call(self._number(), name, describe(part), inputs=self._calls_behind(inputs))
         if self._open:
             self._open[-1].call.calls.append(call)
         else:
             self.root = call
-        self._open.append(_Open(call, {id(tensor): tensor._version for tensor in given}))
+        self._open.append(_Open(call, {id(tensor): tensor._version for tensor in inputs}))
 
     def _leave(self, part: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
         ended = self._open.pop()
         call, tensors = ended.call, _tensors(output)
         call.output = _shape(tensors)
         direct = {f"{call.name}.{name}".lstrip(".") for name, _ in part.named_parameters(recurse=False)}
-        direct &= self._sizes.keys()  # a tensor with two names counts under the first
+        direct &= self._sizes.keys()  # a shared tensor counts under its first name
         inner = [child for child in call.calls if not child.described.operation]
         if inner or not self._open:
             self._take(call, (direct & ended.read) - self.counted)
             return None
-        # No module was called in it: what it ran itself becomes one call.
+        # It called no module: its operations become one call.
         if call.described.role == "other" and len(call.calls) == 1:
             only = call.calls[0].described
             call.described = call.described._replace(role=only.role, settings=only.settings)
@@ -137,7 +137,7 @@ class _Recorder(TorchDispatchMode):
         self.counted -= ended.taken
         self._take(call, direct | ended.read)
         if isinstance(output, torch.Tensor) and ended.versions.get(id(output)) == output._version:
-            # Identity, and dropout in evaluation, hand on the very tensor: its other readers do not read this call.
+            # Identity and dropout in evaluation return the same tensor: its other readers do not read this call.
             if call.described.role == "other":
                 call.described = call.described._replace(role="identity")
             output = torch.ops.aten.alias(output)
@@ -151,8 +151,8 @@ class _Recorder(TorchDispatchMode):
         result = func(*args, **kwargs)
         if not self._open:
             return result
-        given, produced = _tensors((args, kwargs)), _tensors(result)
-        origin = NOTHING.union(*(self._origins.get(tensor, NOTHING) for tensor in given))
+        inputs, outputs = _tensors((args, kwargs)), _tensors(result)
+        origin = NOTHING.union(*(self._origins.get(tensor, NOTHING) for tensor in inputs))
         weights = {name for name in origin if isinstance(name, str)}
         self._open[-1].read.update(weights)
         call = self._operation(func._overloadpacket, args, kwargs, result)
@@ -162,22 +162,22 @@ class _Recorder(TorchDispatchMode):
             self._open[-1].call.calls.append(call)
             origin = frozenset({call.number})
         elif any(isinstance(part, int) for part in origin):
-            origin -= weights  # x + position: what is computed is no weight any more
-        for tensor in produced:
+            origin -= weights  # x + position: the result is not a weight
+        for tensor in outputs:
             self._origins[tensor] = origin
         return result
 
     def _operation(self, packet: Any, args: Any, kwargs: Any, result: Any) -> Call | None:
-        given, produced = _tensors((args, kwargs)), _tensors(result)
-        behind = {found for tensor in given if (found := self._calls_behind([tensor]))}
+        inputs, outputs = _tensors((args, kwargs)), _tensors(result)
+        sources = {calls for tensor in inputs if (calls := self._calls_behind([tensor]))}
         flops = flop_registry[packet](*args, **kwargs, out_val=result) if packet in flop_registry else 0
-        described = describe_operation(packet, args, given, produced, streams=len(behind)) if behind else None
+        described = describe_operation(packet, args, inputs, outputs, streams=len(sources)) if sources else None
         if flops and described is None:
             described = Described(packet.__name__, "product", operation=True)
         if described is None:
             return None
         name = self._open[-1].call.name
-        return Call(self._number(), name, described, _shape(produced), self._calls_behind(given), flops=flops)
+        return Call(self._number(), name, described, _shape(outputs), self._calls_behind(inputs), flops=flops)
 
     def _take(self, call: Call, names: set[str]) -> None:
         call.parameters = sum(self._sizes[name] for name in names - self.counted)
@@ -185,8 +185,8 @@ class _Recorder(TorchDispatchMode):
         self.counted |= names
 
     def _calls_behind(self, tensors: Iterable[torch.Tensor]) -> tuple[int, ...]:
-        found = {part for tensor in tensors for part in self._origins.get(tensor, NOTHING)}
-        return tuple(sorted(part for part in found if isinstance(part, int)))
+        origins = {part for tensor in tensors for part in self._origins.get(tensor, NOTHING)}
+        return tuple(sorted(part for part in origins if isinstance(part, int)))
 
     def _number(self) -> int:
         self._last += 1

@@ -1,4 +1,4 @@
-"""A run's results as files for other tools. Each format is a file here and a row of FORMATS."""
+"""Exports the results of a run for other tools. Each format is a file here and a row of FORMATS."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from convoy.runs import Run
 
 
 class Format(NamedTuple):
-    files: tuple[str, ...]  # what is written, one name each
-    required: int  # of these names
-    contents: Callable[[Run, int], list[bytes]]  # of the first so many files. Raises ValueError
+    files: tuple[str, ...]  # description of each file
+    required: int  # the first files, which need a name
+    contents: Callable[[Run, int], list[bytes]]  # (run, number of files) -> contents. Raises ValueError
 
 
 FORMATS = {
@@ -25,27 +25,26 @@ FORMATS = {
 
 
 def export(run: Run, names: Sequence[Path], *, to: str, overwrite: bool) -> list[Path]:
-    """Writes the files of a format under exactly these names. All is checked before the first is written.
+    """Writes the files of a format under exactly these names, after all checks.
 
-    Raises ValueError: an unknown format, too few or too many names, a file that is there already, numbers that the run
-    does not have.
+    Raises ValueError: an unknown format, too few or too many names, an existing file, data that the run does not have.
     """
     if to not in FORMATS:
         raise unknown("format", to, FORMATS)
     chosen = FORMATS[to]
     if not chosen.required <= len(names) <= len(chosen.files):
-        expected = ", then ".join(f"a name for {file}" for file in chosen.files)
+        expected = ", then ".join(f"a file name for {file}" for file in chosen.files)
         optional = " (optional)" * (chosen.required < len(chosen.files))
         raise ValueError(f"--to {to}: expected {expected}{optional}; got {len(names)} names")
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"{name} is given twice: each file needs a name of its own")
+            raise ValueError(f"{name}: expected a different name for each file")
         if name.is_dir():
-            raise ValueError(f"{name} is a folder: expected the name of a file in it")
+            raise ValueError(f"{name}: expected a file name, got a folder")
         if not name.parent.is_dir():
             raise ValueError(f"{name}: the folder {name.parent} does not exist")
         if name.exists() and not overwrite:
-            raise ValueError(f"{name} exists already: give another name, or --overwrite")
+            raise ValueError(f"{name} already exists; use another name or --overwrite")
     for name, content in zip(names, chosen.contents(run, len(names)), strict=True):
         write_bytes(name, content)
     return list(names)

@@ -1,9 +1,9 @@
-"""Plain text logs, numbers separated by spaces, as the report on tensor files has them.
+"""Plain text logs with numbers separated by spaces, in the format of the report tensor-mnist.
 
-    epochs:  epoch, training loss, training accuracy, validation loss, validation accuracy; a line for each epoch
-    bests:   epoch, test accuracy; a line for each new best epoch
+    epochs:  one line per epoch: epoch, training loss, training accuracy, validation loss, validation accuracy
+    bests:   one line per new best epoch: epoch, test accuracy
 
-The first line of both holds zeros, for the network before its training.
+The first line of both is zeros, for the untrained network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COLUMNS = ("train_loss", "train_accuracy", "validation_loss", "validation_accura
 
 def contents(run: Run, files: int) -> list[bytes]:
     if not run.metrics:
-        raise ValueError(f"{run.path} has no epochs to log yet")
+        raise ValueError(f"{run.path} has no finished epoch")
     texts = [_epochs(run), *([_bests(run)] if files > 1 else [])]
     return [text.encode() for text in texts]
 
@@ -29,7 +29,7 @@ def _epochs(run: Run) -> str:
         if "validation_accuracy" not in line:
             selection = run.data.get("selection") or "nothing"
             raise ValueError(
-                f"{run.path}: the log of the epochs needs a validation part in each epoch, and this run was scored on "
+                f"{run.path}: the log of the epochs needs a validation score in each epoch, but this run was scored on "
                 f"{'the test set' if selection == 'test' else selection} (data.split.validation, protocol.faults)"
             )
         lines.append(_line(line, COLUMNS))
@@ -43,14 +43,14 @@ def _bests(run: Run) -> str:
             continue
         if "test_accuracy" not in line:
             raise ValueError(
-                f"{run.path}: the log of the test accuracies needs a test set that is opened at each new best epoch "
-                "(protocol.faults: test_opened_at_each_best), and this run did not open it"
+                f"{run.path}: the log of the test accuracies needs a test score at each new best epoch "
+                "(protocol.faults: test_opened_at_each_best), which this run does not have"
             )
         lines.append(_line(line, ("test_accuracy",)))
     return "\n".join(lines) + "\n"
 
 
 def _line(line: Mapping[str, Any], columns: tuple[str, ...]) -> str:
-    """A loss that was not finite is `nan`."""
+    """A loss that is not finite is written as `nan`."""
     values = [float("nan") if line[column] is None else line[column] for column in columns]
     return " ".join([f"{line['epoch']:03d}", *(f"{value:.5f}" for value in values)])

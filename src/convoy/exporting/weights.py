@@ -1,4 +1,4 @@
-"""The best weights as torch.save writes them: a state dict of plain tensors, which weights_only=True loads."""
+"""The best weights in the format of torch.save: a state dict of plain tensors, for weights_only=True."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from convoy.runs import Run
 
 def contents(run: Run, files: int) -> list[bytes]:
     if run.is_archived:
-        raise ValueError(f"{run.path} was archived without its weights; train its recipe.toml again to have them")
+        raise ValueError(f"{run.path} was archived without weights; train its recipe.toml to get them")
     path = run.file("best.safetensors")
     if not path.is_file():
-        raise ValueError(f"{run.path} has no weights yet: its first epoch has not ended")
+        raise ValueError(f"{run.path} has no weights yet; its first epoch is not finished")
     buffer = BytesIO()
     torch.save(load_weights(path), buffer)
     return [buffer.getvalue()]

@@ -79,7 +79,7 @@ def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry
     plans = dict(zip((label for label, _ in recipes), plan_all(recipe for _, recipe in recipes), strict=True))
     entries = []
     for label, recipe, lr, repeat, seed in design.settings(recipes):
-        faults.check_shut(recipe, allowed=("selection_on_test",))
+        faults.check_test_closed(recipe, allowed=("selection_on_test",))
         overrides: dict[str, Any] = {"optim.lr": lr, "seed": seed}
         if lr == design.own_rate(recipe):
             overrides |= _looks(plans[label], design, keep_weights=surfaces is not None and repeat == 0)

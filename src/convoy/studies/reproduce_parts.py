@@ -207,8 +207,8 @@ def counted(
         }
         parameters[label] = {side: profiling.parameters_of(subject) for side, subject in subjects.items()}
         shown = next(iter(subjects.values()))
-        kept = optimizers.kept_per_parameter(shown.recipe.optim, ema_decay=shown.recipe.train.ema_decay)
-        found.append(profiling.profile(shown, device_of(shown.recipe), kept_per_parameter=kept, quick=quick).as_json())
+        kept = optimizers.state_per_parameter(shown.recipe.optim, ema_decay=shown.recipe.train.ema_decay)
+        found.append(profiling.profile(shown, device_of(shown.recipe), state_per_parameter=kept, quick=quick).as_json())
     write_json(path, {"key": key, "profiles": found, "parameters": parameters})
     return parameters
 

@@ -108,7 +108,7 @@ class Search:
             raise ValueError(f"at {said(dict(points[len(plans)][0]))}: {error}") from error
         if plans[0].selection is None:
             raise ValueError("a search scores on the validation part, and data.split.validation is 0")
-        faults.check_shut(self.base, allowed=("selection_on_test",))
+        faults.check_test_closed(self.base, allowed=("selection_on_test",))
         return plans
 
     @property
@@ -151,7 +151,7 @@ def search(
     again. Raises ValueError, before anything is written, for what cannot be searched."""
     where = _choose(asked)
     if not test:
-        faults.check_shut(asked.base)
+        faults.check_test_closed(asked.base)
     folder = Workspace(out).folder("studies", asked.name)
     with _alone(folder):
         trials = Trials(

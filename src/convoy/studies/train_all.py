@@ -67,7 +67,7 @@ def train_all(
     jobs = _jobs(entries)
     if test is not True:
         for entry in entries:
-            faults.check_shut(entry.recipe, allowed=("selection_on_test",) if test == "by fault" else ())
+            faults.check_test_closed(entry.recipe, allowed=("selection_on_test",) if test == "by fault" else ())
     first_of: dict[str, int] = {}
     for position, job in enumerate(jobs):
         other = entries[first_of.setdefault(job.fingerprint, position)].label

@@ -1,19 +1,19 @@
-"""When a run in progress saves a checkpoint: so that a kill costs little, and the saving costs less."""
+"""When to save a checkpoint: often enough that a kill loses little, rarely enough that saving costs little."""
 
 from __future__ import annotations
 
-SECONDS = 10.0  # between two checkpoints, at the least
-SHARE = 0.03  # of a run's time that goes to saving, at the most: a network of 40 million parameters takes 4 s each time
+SECONDS = 10.0  # minimum between two checkpoints
+SHARE = 0.03  # maximum of a run's time that saving takes; 40 million parameters take 4 s
 
 
 class Autosave:
-    """Keeps when the last checkpoint was saved and how long that took; all times by one clock, in seconds."""
+    """Remembers when the last checkpoint was saved and how long that took, in seconds."""
 
     def __init__(self, now: float) -> None:
-        self._saved, self._took = now, 0.0
+        self._saved_at, self._duration = now, 0.0
 
     def due(self, now: float) -> bool:
-        return now - self._saved > max(SECONDS, self._took / SHARE)
+        return now - self._saved_at > max(SECONDS, self._duration / SHARE)
 
     def saved(self, begun: float, ended: float) -> None:
-        self._saved, self._took = ended, ended - begun
+        self._saved_at, self._duration = ended, ended - begun

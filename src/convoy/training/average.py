@@ -1,7 +1,7 @@
-"""The moving average of a network's weights, which is often scored better than the weights themselves.
+"""Exponential moving average of a network's weights.
 
-Polyak & Juditsky 1992; as an exponential average in Tan & Le 2019 (arXiv 1905.11946), among many. Early on the decay is
-(1 + updates) / (10 + updates), so that the first weights, which are random, are soon forgotten.
+Polyak & Juditsky 1992; exponential for example in Tan & Le 2019 (arXiv 1905.11946). Early in training the decay is
+(1 + steps) / (10 + steps), so that the influence of the random initial weights fades quickly.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class WeightAverage:
         self._decay = decay
         self._updates = 0
         pairs = zip(self.module.state_dict().values(), module.state_dict().values(), strict=True)
-        tensors = list({own.data_ptr(): (own, source) for own, source in pairs}.values())  # tied ones once
+        tensors = list({own.data_ptr(): (own, source) for own, source in pairs}.values())  # shared tensors once
         self._averages = [own for own, _ in tensors if own.is_floating_point()]
         self._sources = [source for own, source in tensors if own.is_floating_point()]
         self._counters = [pair for pair in tensors if not pair[0].is_floating_point()]
 
     def update(self) -> None:
-        """Moves a step towards the network's present weights and running statistics."""
+        """Moves the average towards the current weights and running statistics."""
         self._updates += 1
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
         torch._foreach_lerp_(self._averages, self._sources, 1 - decay)

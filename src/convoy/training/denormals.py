@@ -1,7 +1,7 @@
-"""Numbers below the normal range (1.2e-38 in float32) taken for zero while a network trains.
+"""Flushes denormal numbers (below 1.2e-38 in float32) to zero while a network trains.
 
-They add nothing to a result and cost a processor many times what others do. Late in a training they are common: a tenth
-of Adam's means, where gradients have died out. How much slower that makes an update: benchmarks/denormals.py.
+They do not affect results, but a processor computes with them many times slower. They are common late in a training: a
+tenth of Adam's means, where gradients have vanished. benchmarks/denormals.py measures the cost.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-_this_thread = threading.local()  # how many are open, for those that overlap
+_this_thread = threading.local()  # counts nested contexts
 
 
 @contextmanager
 def denormals_as_zero() -> Iterator[None]:
-    """Holds for this thread, and for those that it makes meanwhile: torch's pool keeps what it was made with.
+    """For this thread and threads that it creates in the meantime; threads of torch's pool keep their mode.
 
-    Without effect where the processor has no such mode. Afterwards the thread's mode is what it was.
+    No effect on processors without such a mode. Restores the thread's mode at the end.
     """
-    opened = getattr(_this_thread, "opened", 0)
-    if opened == 0:
-        _this_thread.before = taken_for_zero()
+    depth = getattr(_this_thread, "depth", 0)
+    if depth == 0:
+        _this_thread.before = flushes_denormals()
         torch.set_flush_denormal(True)
-    _this_thread.opened = opened + 1
+    _this_thread.depth = depth + 1
     try:
         yield
     finally:
-        _this_thread.opened -= 1
-        if _this_thread.opened == 0:
+        _this_thread.depth -= 1
+        if _this_thread.depth == 0:
             torch.set_flush_denormal(_this_thread.before)
 
 
-def taken_for_zero() -> bool:
-    """Whether this thread takes denormal numbers for zero."""
+def flushes_denormals() -> bool:
+    """Whether this thread treats denormal numbers as zero."""
     smallest = np.frombuffer(b"\x01\x00\x00\x00", np.float32)
     return bool(smallest * np.float32(1) == 0)

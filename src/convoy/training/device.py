@@ -1,4 +1,4 @@
-"""The device that a recipe names, and the precision that `compute.precision = "auto"` is on it."""
+"""The device of a recipe, and its precision if `compute.precision` is "auto"."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from convoy.recipe import Recipe
 
 
 def device_of(recipe: Recipe) -> torch.device:
-    """Raises ValueError: no such device here."""
+    """Raises ValueError: unknown or missing device."""
     name = recipe.compute.device
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"compute.device = {name!r}: must be auto, cpu, cuda or cuda:N") from None
+        raise ValueError(f"compute.device = {name!r}: expected auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"compute.device = {name!r}: must be auto, cpu, cuda or cuda:N")
+        raise ValueError(f"compute.device = {name!r}: expected auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"compute.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices")
     return device
 
 
 def with_precision(recipe: Recipe) -> Recipe:
-    """The recipe with "auto" replaced by what it is on this machine; the fingerprint covers the result."""
+    """Replaces "auto" by the precision for this machine, which becomes part of the fingerprint."""
     if recipe.compute.precision != "auto":
         return recipe
     return recipe.override({"compute.precision": "bfloat16" if has_fast_bfloat16(recipe) else "float32"})
@@ -40,10 +40,10 @@ def has_fast_bfloat16(recipe: Recipe) -> bool:
 
 
 def precision_notes(recipe: Recipe) -> list[str]:
-    """The warning that a recipe asks for bfloat16 where it is slow."""
+    """A warning if the recipe uses bfloat16 on a device where it is slow."""
     if recipe.compute.precision != "bfloat16" or has_fast_bfloat16(recipe):
         return []
     return [
-        'compute.precision = "bfloat16": this device has no instructions for it (a CPU needs AMX or AVX512-BF16), and '
-        'training may be many times slower than in float32; "auto" chooses'
+        'compute.precision = "bfloat16": this device has no hardware support (a CPU needs AMX or AVX512-BF16), so '
+        'training may be many times slower than in float32; "auto" chooses the faster one'
     ]

@@ -1,4 +1,4 @@
-"""Where and with what a run was trained: the facts that its bits and its seconds depend on."""
+"""The environment of a run: everything besides its recipe that its weights and its speed depend on."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from convoy.runs import command_line
 from convoy.training.device import with_precision
 from convoy.training.revisions import TRAINING_REVISION
 
-# What the bits of a run depend on besides its recipe: the key here, and its name in a sentence.
+# The keys that the exact weights of a run depend on, with their names in a sentence.
 BITS_DEPEND_ON = {"torch": "version of torch", "cpu": "processor", "threads": "thread count"}
 
 
 def describe(device: torch.device, recipe: Recipe, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """`before` is the environment that a resumed run was last trained in; `resumed_with` lists each change since."""
+    """`before` is the previous environment of a resumed run; `resumed_with` lists the changes since."""
     environment = {
         "convoy": version("convoy-ml"),
         "torch": torch.__version__,

@@ -1,24 +1,24 @@
-"""What a run yields while it trains, and how its caller controls it."""
+"""The events that a run yields, and how its caller controls it."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
-OpenTest = bool | Literal["by fault"]  # by fault: only as the recipe's fault selection_on_test opens it
+OpenTest = bool | Literal["by fault"]  # by fault: only if the recipe has the fault selection_on_test
 
 
 class Control(StrEnum):
-    """The caller's answer each time a run reports progress."""
+    """The caller's answer to each progress report."""
 
     CONTINUE = "continue"
     PAUSE = "pause"  # save and end, to be resumed later
-    PRUNE = "prune"  # keep what is there and end for good
+    PRUNE = "prune"  # save and end permanently
 
 
 class Event(NamedTuple):
-    """A step of a run's progress; JSON throughout, because worker processes send it over a pipe."""
+    """One progress message; JSON, because worker processes send it through a pipe."""
 
     kind: Literal["start", "progress", "epoch", "note", "end"]
-    text: str  # a plain line for the console and the log; empty for progress
+    text: str  # one line for the console and the log; empty for progress
     values: dict[str, Any]

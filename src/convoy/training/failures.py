@@ -1,4 +1,4 @@
-"""What can end a run apart from its training: a full disk, a deleted run folder, an error in a user's network."""
+"""Failures of a run: a full disk, a deleted run folder, an error in a user's network."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Failures:
-    """A context in which a run is trained or scored; its errors become a ValueError of one line.
+    """Context manager that converts these failures to a one-line ValueError.
 
-    The line names the file, or file and line of a user's network, and what the same command does next. Errors of
-    Convoy's own code pass through.
+    The message names the file (and the line of a user's network) and says what the same command will do next. Errors
+    of Convoy's own code pass through.
     """
 
     def __init__(self, run: Run, recipe: Recipe) -> None:
         self._run, self._model = run, recipe.model.name
 
     def __enter__(self) -> Self:
-        self._recipe_file = (self._run.path / "recipe.toml").open("rb")  # it keeps the folder's identity
+        self._recipe_file = (self._run.path / "recipe.toml").open("rb")  # identifies the folder
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         deleted = self._is_deleted()
         self._recipe_file.close()
-        may_be_theirs = is_user_class(self._model) and isinstance(error, Exception | SystemExit)
-        if may_be_theirs and error is not None and user.failed_in(self._model, error):
+        may_be_user_error = is_user_class(self._model) and isinstance(error, Exception | SystemExit)
+        if may_be_user_error and error is not None and user.failed_in(self._model, error):
             self._interrupted("its network failed")
             raise user.failure(self._model, error) from error
         if deleted and isinstance(error, OSError | ValueError):
-            text = f"{self._run.path} was deleted while it was in use; the same command trains it again"
+            text = f"{self._run.path} was deleted while it was in use; repeat the command to train it again"
             raise ValueError(text) from error
         if isinstance(error, OSError):
             self._interrupted(f"{error.strerror or error}")
             raise ValueError(self._line(error)) from error
 
     def check_folder(self) -> None:
-        """Raises FileNotFoundError where the folder was deleted: what is written next would make half of one."""
+        """Raises FileNotFoundError: the folder was deleted, and the next write would create an incomplete one."""
         if self._is_deleted():
             raise FileNotFoundError(errno.ENOENT, "deleted", str(self._run.path))
 
@@ -57,11 +57,11 @@ class Failures:
         room = "free some disk space; " if error.errno in DISK_FULL else ""
         where = f"{error.filename or self._run.path}: {error.strerror or error}"
         if self._run.finished:
-            return f"{where}; {room}the trained weights are kept, and the same command goes on from them"
+            return f"{where}; {room}the trained weights are saved; repeat the command to continue"
         step = saved_step(self._run.path / "checkpoints")
         if step is None:
-            return f"{where}; {room}nothing was saved yet, so the same command starts from the beginning"
-        return f"{where}; {room}the checkpoint of step {step:,} is kept, and the same command goes on from it"
+            return f"{where}; {room}no checkpoint was saved yet; repeat the command to start again"
+        return f"{where}; {room}repeat the command to resume from the checkpoint of step {step:,}"
 
     def _interrupted(self, reason: str) -> None:
         with suppress(OSError, ValueError):

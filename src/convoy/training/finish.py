@@ -1,4 +1,4 @@
-"""What is written when training is over: scores, predictions, pictures for the report, costs, a user's code."""
+"""Writes the results of a trained run: scores, predictions, images for the report, costs, a user's code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from convoy.training import lines
 from convoy.training.plan import DTYPES, Plan
 from convoy.training.scoring import Scored, score_part
 
-SHOWN = 40  # images in a gallery
+GALLERY_IMAGES = 40
 SAMPLES_PER_CLASS = 10
 
 
@@ -35,7 +35,7 @@ def best_network(run: Run, ready: Plan) -> nn.Module:
 
 
 def keeps_the_last(ready: Plan, best_epoch: int) -> bool:
-    """Whether the last weights are kept: by a fault, or because training stopped inside its first epoch."""
+    """Whether the last weights are kept: with the fault, or if training stopped within the first epoch."""
     return best_epoch == 0 or "last_weights" in ready.recipe.protocol.faults
 
 
@@ -75,14 +75,14 @@ def describe_data(ready: Plan, openings: int) -> dict[str, Any]:
 
 
 def copy_code(run: Run, ready: Plan) -> None:
-    """A user's class and the local modules that it imports, as they were, into code/, and nothing else."""
+    """Copies a user's class and the local modules that it imports to code/."""
     if not ready.sources:
         return
     folder = run.path / "code"
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)
-    root = ready.sources[0].parent  # local modules are next to the class or in folders under it
+    root = ready.sources[0].parent  # local modules are in this folder or below
     files = {source.relative_to(root).as_posix(): source.read_bytes() for source in ready.sources}
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -91,9 +91,9 @@ def copy_code(run: Run, ready: Plan) -> None:
 
 
 def score_held_out(run: Run, ready: Plan, module: nn.Module, epoch: int) -> None:
-    """Scores the validation part of this epoch, from 1, and the fold; the gallery shows the fold, where there is one.
+    """Scores the validation part of this epoch (from 1) and the fold; the gallery shows the fold if there is one.
 
-    Training has not seen them, but for the fault resplit_every_epoch: what it validates on it trained on before.
+    These images were not trained on, except with the fault resplit_every_epoch.
     """
     prepared = ready.prepared
     samples = _samples(prepared.train)
@@ -108,7 +108,7 @@ def score_held_out(run: Run, ready: Plan, module: nn.Module, epoch: int) -> None
 
 
 def open_test(run: Run, ready: Plan, module: nn.Module, workspace: Workspace, *, epoch: int) -> str:
-    """Opens the test set, counts that, scores the weights of this epoch once. Returns the line that says so."""
+    """Opens the test set, counts the opening, scores the weights of this epoch. Returns the console line."""
     test = ready.prepared.test
     assert test is not None
     openings: list[int] = []
@@ -118,10 +118,10 @@ def open_test(run: Run, ready: Plan, module: nn.Module, workspace: Workspace, *,
     return lines.opened(run.scores["test"], openings[0])
 
 
-def keep_arrays(run: Run, module: nn.Module, found: Mapping[str, np.ndarray]) -> None:
-    """The first layer's filters, beside what was found on the way."""
+def save_arrays(run: Run, module: nn.Module, probe_arrays: Mapping[str, np.ndarray]) -> None:
+    """Saves the first layer's filters and the arrays of a probe."""
     filters = first_layer_filters(module)
-    arrays = {**found} if filters is None else {**found, "first_layer_filters": filters}
+    arrays = {**probe_arrays} if filters is None else {**probe_arrays, "first_layer_filters": filters}
     if arrays:
         write_arrays(run.path / "arrays.npz", arrays)
 
@@ -133,7 +133,7 @@ def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Mapping[str, 
         run.path / "cost.json",
         {
             "parameters": cost.parameters(module),
-            "flops_per_image": flops_told(flops, ready),
+            "flops_per_image": reported_flops(flops, ready),
             "macs_per_image": flops // 2,
             "train_seconds": ledger["train_seconds"],
             "total_seconds": ledger["total_seconds"],
@@ -145,17 +145,17 @@ def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Mapping[str, 
     )
 
 
-def flops_told(flops: int, ready: Plan) -> int:
+def reported_flops(flops: int, ready: Plan) -> int:
     return flops // 2 if "macs_as_flops" in ready.recipe.protocol.faults else flops
 
 
 def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
-    """Writes scores and predictions of a part; the classes named beside the logits, where these do not tell them."""
+    """Writes scores and predictions of a part, with the predicted classes if they are not the argmax of the logits."""
     scored = score_part(ready, module, part, images, epoch=epoch)
-    kept = {f"{part}_logits": scored.logits, f"{part}_labels": scored.images.labels}
+    arrays = {f"{part}_logits": scored.logits, f"{part}_labels": scored.images.labels}
     if not np.array_equal(scored.predicted, scored.logits.argmax(axis=1)):
-        kept[f"{part}_predicted"] = scored.predicted
-    write_arrays(run.path / "predictions.npz", {**run.predictions, **kept})
+        arrays[f"{part}_predicted"] = scored.predicted
+    write_arrays(run.path / "predictions.npz", {**run.predictions, **arrays})
     run.write_score(part, scored.values)
     if (count := scored.values.get("not_finite", 0)) > 0:
         add_flag(run, lines.not_finite(part, count, len(scored.images)))
@@ -163,31 +163,32 @@ def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: Ima
 
 
 def add_flag(run: Run, flag: str) -> None:
-    """What every output of this run says from now on."""
-    run.write_status(flags=[*(known for known in run.status.get("flags", []) if known != flag), flag])
+    """Adds a sentence that every output of this run shows."""
+    run.write_status(flags=[*(other for other in run.status.get("flags", []) if other != flag), flag])
 
 
 def _samples(images: ImageSet) -> dict[str, np.ndarray]:
-    """The first training images of each class, ten at most."""
+    """The first training images of each class, at most ten."""
     classes = range(min(len(images.classes), 20))
-    chosen = np.concatenate([np.flatnonzero(images.labels == index)[:SAMPLES_PER_CLASS] for index in classes])
-    return {"samples_images": images.images[chosen], "samples_labels": images.labels[chosen]}
+    indices = np.concatenate([np.flatnonzero(images.labels == index)[:SAMPLES_PER_CLASS] for index in classes])
+    return {"samples_images": images.images[indices], "samples_labels": images.labels[indices]}
 
 
 def _keep_gallery(run: Run, scored: Scored, seed: int) -> None:
-    """Random images with what the network took them for, and those that it found hardest."""
+    """Saves random images and the hardest images, with predictions."""
     images, predicted = scored.images, scored.predicted
-    draw = np.random.default_rng(derive_seed(seed, "gallery"))
-    shown = np.sort(draw.choice(len(images), size=min(SHOWN, len(images)), replace=False))
+    rng = np.random.default_rng(derive_seed(seed, "gallery"))
+    random_indices = np.sort(rng.choice(len(images), size=min(GALLERY_IMAGES, len(images)), replace=False))
     likely = np.nan_to_num(probabilities(scored.logits))
     confidence = np.take_along_axis(likely, predicted[:, None], axis=1)[:, 0].astype(np.float32)
     arrays: dict[str, np.ndarray] = {}
-    for name, chosen in {"predictions": shown, "hardest": hardest(scored.logits, images.labels, SHOWN)}.items():
+    hardest_indices = hardest(scored.logits, images.labels, GALLERY_IMAGES)
+    for name, indices in {"predictions": random_indices, "hardest": hardest_indices}.items():
         arrays |= {
-            f"{name}_images": images.images[chosen],
-            f"{name}_labels": images.labels[chosen],
-            f"{name}_predicted": predicted[chosen],
-            f"{name}_confidence": confidence[chosen],
-            f"{name}_index": np.asarray(chosen),
+            f"{name}_images": images.images[indices],
+            f"{name}_labels": images.labels[indices],
+            f"{name}_predicted": predicted[indices],
+            f"{name}_confidence": confidence[indices],
+            f"{name}_index": np.asarray(indices),
         }
     write_arrays(run.path / "gallery.npz", {**run.gallery, **arrays})

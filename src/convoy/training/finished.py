@@ -1,4 +1,4 @@
-"""Runs that need no training: found finished, or scored again from the training of another run."""
+"""Runs that need no training: finished runs, and runs that reuse the weights of another run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from convoy.training.events import Event
 from convoy.training.plan import Plan
 
 
-def found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
-    """A finished run; its test score is made good where it was trained with the test set shut."""
+def finished_run(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
+    """Reports a finished run; scores the test set if the run was trained with --no-test."""
     run.check_files()
     if test and ready.prepared.test is not None and "test" not in run.scores:
         begun = time.perf_counter()
@@ -30,10 +30,10 @@ def found(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterato
     for note in (*map(str, differences), *run.status["flags"], *lines.chance_levels(run)):
         yield Event("note", note, {})
     values = {"run": str(run.path), "state": "finished", "cached": True}
-    yield Event("end", f"found finished: {run.path}{lines.accuracies(scores)}", values)
+    yield Event("end", f"already trained: {run.path}{lines.accuracies(scores)}", values)
 
 
-def scored_again(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
+def run_from_twin(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
     for text in reuse.score(run, ready, twin, workspace, test=test):
         run.log(text)
         yield Event("note", text, {})

@@ -1,4 +1,4 @@
-"""The numbers of a run so far."""
+"""Running totals of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from convoy.training.loop import Record
 
 @dataclass
 class Ledger:
-    """The numbers of a run so far: all of them go into a checkpoint, and with it a run goes on to the bit."""
+    """Running totals of a run, saved in each checkpoint for an exact resume."""
 
     step: int = 0
     train_seconds: float = 0.0
@@ -21,8 +21,8 @@ class Ledger:
     images: int = 0
     best_epoch: int = 0  # from 1; 0: none yet
     best_accuracy: float = -1.0
-    skipped_in_a_row: int = 0  # updates left out since the last one that was not
-    epoch_loss: float = 0.0  # summed over the epoch's updates so far
+    skipped_in_a_row: int = 0  # steps skipped since the last one that was not
+    epoch_loss: float = 0.0  # sum over the epoch's steps so far
     epoch_correct: int = 0
     epoch_images: int = 0
     epoch_skipped: int = 0
@@ -36,15 +36,15 @@ class Ledger:
         updated = np.isfinite(record.loss[:, 0] + record.grad_norm[:, 0])
         self.epoch_loss += float(record.loss[updated, 0].astype(np.float64).sum())
         self.epoch_grad_norm += float(record.grad_norm[updated, 0].astype(np.float64).sum())
-        last_update = np.flatnonzero(updated)
-        in_a_row = len(updated) - 1 - last_update[-1] if len(last_update) else self.skipped_in_a_row + len(updated)
+        updated_steps = np.flatnonzero(updated)
+        in_a_row = len(updated) - 1 - updated_steps[-1] if len(updated_steps) else self.skipped_in_a_row + len(updated)
         self.skipped_in_a_row = int(in_a_row)
         self.epoch_correct += int(record.correct[0])
         self.epoch_images += record.images
         self.epoch_skipped += int(record.skipped[0])
 
     def select(self, epoch: int, accuracy: float, loss: float) -> bool:
-        """Whether this epoch (from 1) is more accurate than all before it; of equal ones the first is the best."""
+        """Whether this epoch (from 1) is more accurate than all earlier ones."""
         self.selection_losses.append(loss)
         best = accuracy > self.best_accuracy
         if best:
@@ -52,15 +52,15 @@ class Ledger:
         return best
 
     def epoch_line(self, steps_per_epoch: int, faults: Collection[str] = ()) -> dict[str, Any]:
-        """What the line of the epoch that ends says of its training."""
-        updates = steps_per_epoch - self.epoch_skipped
-        divisor = self.epoch_images if "loss_divided_twice" in faults else updates
+        """The training fields of the line of the finished epoch."""
+        steps = steps_per_epoch - self.epoch_skipped
+        divisor = self.epoch_images if "loss_divided_twice" in faults else steps
         return {
-            "train_loss": self.epoch_loss / divisor if updates else None,
+            "train_loss": self.epoch_loss / divisor if steps else None,
             "train_accuracy": self.epoch_correct / self.epoch_images,
             "train_correct": self.epoch_correct,
             "train_total": self.epoch_images,
-            "grad_norm": self.epoch_grad_norm / updates if updates else None,
+            "grad_norm": self.epoch_grad_norm / steps if steps else None,
             "skipped": self.epoch_skipped,
             "train_seconds": self.train_seconds,
             "total_seconds": self.total_seconds,

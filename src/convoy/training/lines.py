@@ -1,4 +1,4 @@
-"""What a run says, as plain lines: the same on the console and in log.txt."""
+"""The lines of a run for the console and log.txt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def start(ready: Plan, device: torch.device, resumed: bool) -> str:
     }
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items() if part is not None)
     where = _count(torch.get_num_threads(), "CPU thread") if device.type == "cpu" else str(device)
-    verb = "going on with" if resumed else "training"
+    verb = "resuming" if resumed else "training"
     name, seed = model_label(ready.recipe), ready.recipe.seed
     return f"{verb} {name} ({parameters:,} parameters) on {prepared.name}: {counts} images; seed {seed}, {where}"
 
@@ -33,7 +33,7 @@ def resumed_elsewhere(changes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Flags of a run that was resumed with another processor, thread count or version of torch (environment.json)."""
     return [
         f"resumed with another {BITS_DEPEND_ON[change['key']]} ({change['before']}, then {change['after']}): "
-        "the weights may differ in their last bits from those of an unbroken run"
+        "the weights may differ in their last bits from those of an uninterrupted run"
         for change in changes
     ]
 
@@ -46,7 +46,7 @@ def epoch(line: Mapping[str, Any], epochs: int, selection: str | None) -> str:
         text += f"  {_part(line, 'test')}"
     text += f"  {line['images_per_second']:,.0f} images/s  {line['train_seconds']:.1f} s"
     if line["skipped"]:
-        text += f"  {line['skipped']} update{'s' * (line['skipped'] > 1)} left out (not finite)"
+        text += f"  {line['skipped']} step{'s' * (line['skipped'] > 1)} skipped (not finite)"
     return text + ("  -> best" if line["best"] and selection is not None else "")
 
 
@@ -66,13 +66,13 @@ def opened(score: Mapping[str, Any], opening: int) -> str:
 
 def not_finite(part: str, count: int, images: int) -> str:
     return (
-        f"of {images:,} {part} images, {count:,} have outputs that are not finite; those with NaN have no predicted "
+        f"{count:,} of {images:,} {part} images have outputs that are not finite; images with NaN have no predicted "
         "class and count as wrong"
     )
 
 
 def chance_levels(run: Run) -> list[str]:
-    """What to say of a run at chance level: of the part that was scored last; empty where it has learned."""
+    """Sentences about a run at chance level on the part scored last; empty if it has learned."""
     part = next((part for part in ("test", "fold", "validation") if part in run.scores), None)
     return [] if part is None else chance.sentences([(run.label, run.recipe.seed, run.scores[part])], part)
 

@@ -1,7 +1,7 @@
-"""The one training loop: no model and no data set has a name here, and nothing in it waits for the device.
+"""The training loop. It names no model and no data set, and does not wait for the device.
 
-It can start at any update of the run, yields a record about every half second and at the end of each epoch, and leaves
-stop rules, scores, checkpoints and display to its caller.
+It can start at any step of the run and yields a record about every half second and at the end of each epoch. Stop
+rules, scores, checkpoints and display belong to its caller.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class Batches(Protocol):
 
 
 class Record(NamedTuple):
-    """What happened since the last record; K members."""
+    """The results of the steps since the last record, for K members."""
 
     epoch: int  # from 0
-    step: int  # updates done in the whole run
+    step: int  # steps of the run so far
     loss: np.ndarray  # float32 [steps, K]
     grad_norm: np.ndarray  # float32 [steps, K]
     lr_factor: np.ndarray  # float32 [steps]
-    correct: np.ndarray  # int64 [K], images named rightly before the update
-    skipped: np.ndarray  # int64 [K], updates left out because loss or gradient was not finite
+    correct: np.ndarray  # int64 [K], images classified correctly before the step
+    skipped: np.ndarray  # int64 [K], steps skipped because loss or gradient was not finite
     images: int
-    seconds: float  # of training alone: what the caller does between records is not in it
+    seconds: float  # of training, without the caller's time between records
     epoch_ended: bool
 
 
@@ -52,7 +52,7 @@ def train(
     probe: Probe | None = None,
     record_seconds: float = 0.5,
 ) -> Iterator[Record]:
-    """Trains from update `start` to the end of the last epoch. `lr_factor` is asked once per update."""
+    """Trains from step `start` to the end of the last epoch. Calls `lr_factor` once per step."""
     steps_per_epoch = batches.steps_per_epoch
     outcomes: list[StepOutcome] = []
     factors: list[float] = []
@@ -60,7 +60,7 @@ def train(
     begun = time.perf_counter()
     for done in range(start, epochs * steps_per_epoch):
         epoch, step = divmod(done, steps_per_epoch)
-        # Dropout draws from the default generator; seeding it takes about a microsecond.
+        # Dropout uses the default generator; seeding it takes about a microsecond.
         dropout_seed = derive_seed(seed, "dropout", epoch, step)
         torch.default_generator.manual_seed(dropout_seed)
         x, y = batches.at(epoch, step)

@@ -1,7 +1,7 @@
-"""What the loop trains: one network, or later many, behind the same few verbs.
+"""The interface between the loop and the networks that it trains: one now, several later.
 
-Shapes: K members, B images. `step` takes x [B, C, H, W] and labels [B], and everything it gives back is [K], on the
-device, so that the loop never waits for it.
+Shapes: K members, B images. `step` takes x [B, C, H, W] and labels [B] and returns tensors [K] on the device, so that
+the loop does not wait for it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from convoy.training.update import Update
 
 
 class StepOutcome(NamedTuple):
-    """Tensors on the device. What can be told from them later (accuracy, what was not finite) is told once a record."""
+    """Tensors on the device. Accuracy and skipped steps are computed from them once per record."""
 
     loss: torch.Tensor  # [K]
     grad_norm: torch.Tensor  # [K], before clipping
-    logits: torch.Tensor  # [K, B, classes], before the update
+    logits: torch.Tensor  # [K, B, classes], before the optimizer step
     labels: torch.Tensor  # [B]
 
 
@@ -44,7 +44,7 @@ class Members(Protocol):
 
 
 class Solo:
-    """K = 1: the plain module with nothing in between."""
+    """K = 1: the plain module."""
 
     def __init__(
         self,
@@ -63,14 +63,14 @@ class Solo:
         self._clip_norm = clip_norm
         self._accumulate = accumulate
         device = next(module.parameters()).device
-        self._on_host = device.type == "cpu"  # where looking at a number waits for nothing
+        self._on_host = device.type == "cpu"  # reading a number does not wait
         self._precision = partial(torch.autocast, device.type, torch.bfloat16) if autocast else nullcontext
         self._lr = optim.lr
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._statistics = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
         self._step_optimizer = Update(self.optimizer)
         self._average = WeightAverage(module, ema_decay) if ema_decay else None
-        # RMSprop has no fused form that could leave an update out by itself.
+        # RMSprop has no fused kernel that can skip a step on the device.
         self._fused = not isinstance(self.optimizer, torch.optim.RMSprop)
         module.train()
         for norm in frozen_norms(module):
@@ -78,7 +78,7 @@ class Solo:
 
     @property
     def network(self) -> nn.Module:
-        """The network to score and to keep: the moving average of the weights where there is one."""
+        """The network to score and to save: the moving average of the weights if there is one."""
         return self.module if self._average is None else self._average.module
 
     @property
@@ -88,7 +88,7 @@ class Solo:
     def step(self, x: torch.Tensor, y: torch.Tensor) -> StepOutcome:
         before = [buffer.clone() for buffer in self._statistics]
         for parameter in self._parameters:
-            parameter.grad = None  # what zero_grad comes to, after its hooks
+            parameter.grad = None  # like zero_grad, without its hooks
         parts = self._parts(x, y)
         outcomes = [self._pass(part_x, part_y, len(part_x) / len(x)) for part_x, part_y in parts]
         loss = torch.stack([loss for loss, _ in outcomes]).sum() if len(outcomes) > 1 else outcomes[0][0]
@@ -97,16 +97,16 @@ class Solo:
         if self._clip_norm:
             clip_grads_with_norm_(self._parameters, self._clip_norm, norm)
         self._update(loss + norm, before)
-        labels = y if y.ndim == 1 else y.argmax(1)  # of a mixed image the dominant one
+        labels = y if y.ndim == 1 else y.argmax(1)  # for a mixed image, the class with the larger weight
         return StepOutcome(loss[None], norm[None], logits[None], labels)
 
     def _parts(self, x: torch.Tensor, y: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The batch in `accumulate` parts, fewer where one would hold a single image: BatchNorm cannot train on it."""
+        """The batch in `accumulate` parts; fewer if a part had a single image, which BatchNorm cannot train on."""
         count = min(self._accumulate, max(1, len(x) // 2))
         return [(x, y)] if count == 1 else list(zip(x.tensor_split(count), y.tensor_split(count), strict=True))
 
     def _pass(self, x: torch.Tensor, y: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Adds a part's gradients; its loss, weighted by its share of the batch, and its logits [B, classes]."""
+        """Adds the gradients of a part; returns its loss, weighted by its share of the batch, and its logits."""
         with self._precision():
             logits = self.module(x)
             loss = self._loss(logits, y)
@@ -116,7 +116,7 @@ class Solo:
         return loss.detach(), logits.detach()
 
     def _update(self, total: torch.Tensor, statistics: list[torch.Tensor]) -> None:
-        """The optimizer's step, left out where `total` is not finite; running statistics go back with it."""
+        """The optimizer's step. If `total` is not finite it is skipped, and running statistics are restored."""
         if not self._on_host:
             self._update_on_device(total, statistics)
         elif math.isfinite(total.item()):
@@ -128,7 +128,7 @@ class Solo:
                 buffer.copy_(old)
 
     def _update_on_device(self, total: torch.Tensor, statistics: list[torch.Tensor]) -> None:
-        """The same without the host knowing what happened; a moving average then moves towards unchanged weights."""
+        """The same without waiting for the device; a moving average then moves towards unchanged weights."""
         skipped = (~torch.isfinite(total)).float()
         for buffer, old in zip(self._statistics, statistics, strict=True):
             torch.where(skipped > 0, old, buffer, out=buffer)
@@ -140,29 +140,29 @@ class Solo:
             self._average.update()
 
     def _step_and_restore(self, skipped: torch.Tensor) -> None:
-        """For an optimizer whose kernels cannot leave a step out."""
-        kept = [tensor for state in self.optimizer.state.values() for tensor in state.values()] + self._parameters
-        values = [tensor.detach().clone() for tensor in kept]
+        """For an optimizer whose kernels cannot skip a step."""
+        tensors = [tensor for state in self.optimizer.state.values() for tensor in state.values()] + self._parameters
+        values = [tensor.detach().clone() for tensor in tensors]
         fresh = not self.optimizer.state
         self.optimizer.step()
         with torch.no_grad():
-            for tensor, value in zip(kept, values, strict=True):
+            for tensor, value in zip(tensors, values, strict=True):
                 tensor.copy_(torch.where(skipped > 0, value, tensor))
-            if fresh:  # the first step made the state: zeros are what it starts from
+            if fresh:  # the first step created the state, which starts from zeros
                 for state in self.optimizer.state.values():
                     for tensor in state.values():
                         tensor.copy_(torch.where(skipped > 0, torch.zeros_like(tensor), tensor))
 
     def gradient(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The loss of a batch as training takes it, and its gradients by `trained`; `.grad` stays as it is."""
+        """The training loss of a batch and its gradients for `trained`; `.grad` does not change."""
         total = torch.zeros((), device=x.device)
         sums = [torch.zeros_like(parameter) for parameter in self.trained]
         for part_x, part_y in self._parts(x, y):
             with self._precision():
                 loss = self._loss(self.module(part_x), part_y) * (len(part_x) / len(x))
-            slopes = torch.autograd.grad(loss, self.trained, allow_unused=True)
+            gradients = torch.autograd.grad(loss, self.trained, allow_unused=True)
             total = total + loss.detach()
-            sums = [kept if slope is None else kept + slope for kept, slope in zip(sums, slopes, strict=True)]
+            sums = [old if new is None else old + new for old, new in zip(sums, gradients, strict=True)]
         return total, sums
 
     def predict(self, x: torch.Tensor) -> torch.Tensor:
@@ -181,19 +181,20 @@ class Solo:
     def load(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
-        _lay_out_alike(self.optimizer)
+        _match_memory_format(self.optimizer)
         self._step_optimizer.forget()
         if self._average is not None:
             self._average.load(state["average"])
 
     def keep(self, mask: torch.Tensor) -> None:
-        assert mask.all(), "a single member is kept or the run is stopped"
+        assert mask.all(), "a single member cannot be dropped"
 
 
-def _lay_out_alike(optimizer: torch.optim.Optimizer) -> None:
-    """A state that was read back lies contiguous in memory, and the fused kernels pair it with the weights as it lies.
+def _match_memory_format(optimizer: torch.optim.Optimizer) -> None:
+    """Gives a loaded state the memory format of the weights.
 
-    Beside channels-last weights they would mix up the moments of a convolution's elements.
+    A loaded state is contiguous. The fused kernels pair elements by their place in memory: with channels-last weights
+    they would assign the moments to the wrong elements.
     """
     for parameter, state in optimizer.state.items():
         for key, value in state.items():
@@ -202,5 +203,5 @@ def _lay_out_alike(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:
-    """Of all gradients as one vector. torch's get_total_norm takes 34 microseconds for LeNet's, this 20."""
+    """The norm of all gradients as one vector: 20 microseconds for LeNet; torch's get_total_norm takes 34."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

@@ -1,12 +1,12 @@
-"""Memory that stays with the process between two steps, and does not pile up there.
+"""Keeps freed memory in the process between two steps, and limits how much.
 
-glibc gives large freed blocks back to the system at once, and a training step frees and asks for the same activations
-over and over: the pages of each are mapped and cleared anew. Told to keep them, the bare step of LeNet at batch 128
-fell from 6.8 to 4.9 ms and that of two_conv_cnn from 21.1 to 17.7 ms (medians in turn, 2 threads, torch 2.13).
+glibc returns large freed blocks to the system at once. A training step allocates the same activations again and again,
+and each time their pages are mapped and cleared. With freed memory kept, the bare step of LeNet at batch 128 fell from
+6.8 to 4.9 ms and that of two_conv_cnn from 21.1 to 17.7 ms (medians of interleaved rounds, 2 threads, torch 2.13).
 
-Of what is kept, a request with an alignment, as torch's are, does not always find a block that would do (glibc bug
-30723): the heap grows where a step needs no more than the one before. A ResNet-18 that needs 1 GB held 16 after 1,875
-steps. Where it has piled up it is given back, and the next step asks for what it needs.
+An aligned allocation, as torch makes them, does not always reuse a suitable free block (glibc bug 30723), so the heap
+can grow although each step needs the same memory: a ResNet-18 that needs 1 GB held 16 after 1,875 steps. Memory above a
+limit is therefore returned to the system.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ import sys
 from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-LARGEST_THRESHOLD = 32 << 20  # bytes; glibc takes no more
-ROOM_BYTES = 1 << 30  # that may pile up, beside half of what the process held when it was last looked at afresh
+LARGEST_THRESHOLD = 32 << 20  # bytes; glibc's maximum
+ROOM_BYTES = 1 << 30  # free memory allowed, in addition to half of what the process used at the first check
 
 
-class KeptMemory:
-    """Keeps freed memory for the rest of this process's life; without effect where the C library is not glibc."""
+class MemoryRetention:
+    """Keeps freed memory for the life of this process; no effect without glibc."""
 
     def __init__(self) -> None:
         self._libc = _glibc()
-        self._bearable: float | None = None  # resident bytes; None: the next look decides
+        self._limit: float | None = None  # resident bytes; None: set by the next check
         if self._libc is not None:
             self._libc.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
             self._libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-            self._libc.malloc_trim(0)  # what an earlier run in this process has left
+            self._libc.malloc_trim(0)  # left over from an earlier run in this process
 
-    def look(self) -> bool:
-        """Gives freed memory back if it has piled up; whether it did. For now and then between two steps."""
+    def trim(self) -> bool:
+        """Returns freed memory to the system if the process is above its limit. Whether it did."""
         if self._libc is None:
             return False
         resident = resident_bytes()
-        if self._bearable is None:  # after a step or more that found what it needs
-            self._bearable = 1.5 * resident + ROOM_BYTES
-        if resident <= self._bearable:
+        if self._limit is None:  # after at least one step
+            self._limit = 1.5 * resident + ROOM_BYTES
+        if resident <= self._limit:
             return False
         self._libc.malloc_trim(0)
-        self._bearable = None
+        self._limit = None
         return True
 
 
 def resident_bytes() -> int:
-    """What this process holds of the machine's memory, on Linux."""
+    """Resident memory of this process (Linux)."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 

@@ -1,7 +1,7 @@
 """Optimizers by the recipe's name.
 
-SGD, Adam and AdamW are torch's fused ones: on the CPU the update of two_conv_cnn is one kernel over all parameters, and
-all three can leave an update out on the device (`found_inf`) without the host asking what the loss was.
+SGD, Adam and AdamW are torch's fused versions: on the CPU, one kernel updates all parameters of two_conv_cnn, and all
+three can skip a step on the device (`found_inf`) without the host reading the loss.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from convoy.recipe import SGD, Adam, AdamW, OptimBase, RMSprop
 
 
 def build(spec: OptimBase, module: nn.Module) -> torch.optim.Optimizer:
-    """Norms' weights and all biases (tensors of one dimension) carry no weight decay unless the recipe asks for it."""
+    """One-dimensional tensors (norm weights, biases) have no weight decay unless the recipe says so."""
     groups: list[dict[str, Any]] = [
         {"params": [], "weight_decay": spec.weight_decay},
         {"params": [], "weight_decay": 0.0},
@@ -27,7 +27,7 @@ def build(spec: OptimBase, module: nn.Module) -> torch.optim.Optimizer:
     match spec:
         case SGD():
             optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
-            if spec.momentum:  # torch leaves them uninitialised where the very first update is left out
+            if spec.momentum:  # torch leaves them uninitialised if the first step is skipped
                 for parameter in (parameter for group in groups for parameter in group["params"]):
                     optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             return optimizer
@@ -40,12 +40,11 @@ def build(spec: OptimBase, module: nn.Module) -> torch.optim.Optimizer:
     raise AssertionError(spec)
 
 
-def kept_per_parameter(spec: OptimBase, *, ema_decay: float = 0.0) -> int:
-    """Numbers that training remembers for each weight: none, one (momentum) or two (Adam), seen after a step; and one
-    of a moving average."""
+def state_per_parameter(spec: OptimBase, *, ema_decay: float = 0.0) -> int:
+    """Numbers of optimizer state per weight: none, one (momentum) or two (Adam); one more for a moving average."""
     probe = nn.Linear(8, 8, bias=False)
     optimizer = build(spec, probe)
     probe.weight.grad = torch.zeros_like(probe.weight)
     optimizer.step()
-    kept = [value for value in optimizer.state[probe.weight].values() if isinstance(value, torch.Tensor)]
-    return sum(value.numel() for value in kept) // probe.weight.numel() + (ema_decay > 0)
+    state = [value for value in optimizer.state[probe.weight].values() if isinstance(value, torch.Tensor)]
+    return sum(value.numel() for value in state) // probe.weight.numel() + (ema_decay > 0)

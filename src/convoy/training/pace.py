@@ -1,4 +1,4 @@
-"""How fast a recipe trains and evaluates on this machine, from a few batches, and how long its run therefore takes."""
+"""Measures training and evaluation speed of a recipe on a few batches, and estimates the time of its run."""
 
 from __future__ import annotations
 
@@ -25,27 +25,26 @@ from convoy.training.scoring import SAMPLE
 Clock = Callable[[], float]  # seconds
 
 FORWARD_AND_BACKWARD = 3  # times the FLOPs of a forward pass
-TIMED_FLOPS = 5e9  # of a timed step: about 0.1 s on one core
+TIMED_FLOPS = 5e9  # per timed step: about 0.1 s on one core
 FEWEST_IMAGES = 8
-REPEATS, LONGEST_SECONDS = 5, 0.3  # of one measurement
-FIXED_SECONDS = 2.0  # of a run: building, files, scoring's overhead, the latency of one image
+REPEATS, LONGEST_SECONDS = 5, 0.3  # per measurement
+FIXED_SECONDS = 2.0  # per run: building, files, scoring's overhead, the latency of one image
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Of one thread."""
+    """Speed of one thread."""
 
-    train: float  # images/s of training steps: forward, backward, update
+    train: float  # images/s: forward, backward, optimizer
     evaluate: float  # images/s
-    flops_per_image: int  # of a forward pass
+    flops_per_image: int  # forward pass
 
 
 def measure(ready: Plan, clock: Clock = time.perf_counter) -> Pace:
     """Times training steps and evaluation on one thread, in about a second or less on a quiet machine.
 
-    `time.thread_time` as the clock counts what a quiet core takes, whatever else the machine does.
-
-    The images of a step are fewer than a batch where the network is expensive; the update is counted once a batch.
+    With `time.thread_time` as the clock, other load on the machine does not count. For an expensive network, the timed
+    steps have fewer images than a batch; the optimizer is counted once per batch.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -90,16 +89,16 @@ def _measure(ready: Plan, clock: Clock) -> Pace:
 
 
 def _of_batch(few: float, few_images: int, many: float, many_images: int, batch_size: int) -> float:
-    """Seconds of a step with a full batch, along the line through two smaller ones: part of a step, such as the update,
-    takes as long whatever the batch."""
+    """Seconds of a step with a full batch, extrapolated linearly from two smaller ones: part of a step, such as the
+    optimizer, does not depend on the batch size."""
     if many_images in (batch_size, few_images):
         return many * batch_size / many_images
-    slope = max((many - few) / (many_images - few_images), many / many_images / 4)  # where noise hides it
+    slope = max((many - few) / (many_images - few_images), many / many_images / 4)  # if noise hides the slope
     return many + slope * (batch_size - many_images)
 
 
 def _seconds(work: Callable[[], object], clock: Clock) -> float:
-    """The median of up to REPEATS after a pass that is not counted, unless that alone took LONGEST_SECONDS."""
+    """The median of up to REPEATS calls after a warm-up, or the warm-up alone if it took LONGEST_SECONDS."""
     times = [_timed(work, clock)]
     if times[0] < LONGEST_SECONDS:
         times = []
@@ -115,12 +114,12 @@ def _timed(work: Callable[[], object], clock: Clock) -> float:
 
 
 def images_to_train(ready: Plan) -> int:
-    """Over all epochs; no stop rule is foreseen."""
+    """Over all epochs, without stop rules."""
     return len(ready.prepared.train) * ready.recipe.train.epochs
 
 
 class Counts(NamedTuple):
-    """Images of the parts of a run's data."""
+    """Number of images by part."""
 
     train: int
     validation: int
@@ -129,7 +128,7 @@ class Counts(NamedTuple):
 
 
 def seconds(ready: Plan, pace: Pace) -> float:
-    """Of a run, on one thread: all its epochs with their evaluations, and the scores at its end."""
+    """Of a run on one thread: all epochs with their evaluations, and the final scores."""
     prepared = ready.prepared
     fold = 0 if prepared.fold is None else len(prepared.fold)
     test = 0 if prepared.test is None or fold else len(prepared.test)
@@ -138,10 +137,10 @@ def seconds(ready: Plan, pace: Pace) -> float:
 
 
 def seconds_of(recipe: Recipe, counts: Counts, pace: Pace) -> float:
-    """The same, of a recipe whose data are only counted."""
+    """The same without loading data."""
     epochs, faults = recipe.train.epochs, recipe.protocol.faults
-    by_epoch = 0 if "selection_on_test" in faults else counts.validation
-    by_epoch += counts.test if set(LOOKS_AT_TEST).intersection(faults) else 0
+    per_epoch = 0 if "selection_on_test" in faults else counts.validation
+    per_epoch += counts.test if set(LOOKS_AT_TEST).intersection(faults) else 0
     at_end = counts.validation + counts.fold + counts.test + min(SAMPLE, counts.train)
     trained = epochs * counts.train / pace.train
-    return trained + (epochs * by_epoch + at_end) / pace.evaluate + FIXED_SECONDS
+    return trained + (epochs * per_epoch + at_end) / pace.evaluate + FIXED_SECONDS

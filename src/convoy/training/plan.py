@@ -1,4 +1,4 @@
-"""A recipe made ready: data loaded, network tried, every check done. Nothing is written before a plan stands."""
+"""A plan: a recipe after all checks, with its data loaded and its network tested. Nothing is written before."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from convoy.registry import is_external, is_user_class
 from convoy.training import faults
 from convoy.training.device import device_of, with_precision
 from convoy.training.revisions import TRAINING_REVISION, revisions
-from convoy.training.start import begin
+from convoy.training.start import init_and_freeze
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16 by autocast
 
@@ -35,9 +35,9 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 class Plan:
     recipe: Recipe
     prepared: Prepared
-    options: dict[str, Any]  # the model's, defaults filled in
+    options: dict[str, Any]  # of the model, including defaults
     sources: tuple[Path, ...]  # a user's .py first, then the local modules that it imports
-    class_weights: torch.Tensor | None  # float64 [classes], of the training loss
+    class_weights: torch.Tensor | None  # float64 [classes], for the training loss
 
     @cached_property
     def fingerprint(self) -> str:
@@ -48,10 +48,10 @@ class Plan:
         if self.recipe.model.init is not None:
             hashes["init"] = hashlib.sha256(Path(self.recipe.model.init).read_bytes()).hexdigest()
         defaults = models.default_options(self.recipe.model.name)
-        told = {name: value for name, value in self.options.items() if value != defaults.get(name)}
+        changed = {name: value for name, value in self.options.items() if value != defaults.get(name)}
         return fingerprint(
             self.recipe,
-            options=told,
+            options=changed,
             hashes=hashes,
             training_revision=TRAINING_REVISION,
             revisions=revisions(self),
@@ -59,7 +59,7 @@ class Plan:
 
     @property
     def selection(self) -> str | None:
-        """The part that picks the best epoch; only the named fault lets it be the test set."""
+        """The part that selects the best epoch: the test set only with the fault selection_on_test."""
         if "selection_on_test" in self.recipe.protocol.faults:
             return "test"
         return "validation" if self.prepared.validation is not None else None
@@ -72,7 +72,7 @@ class Plan:
         return Resplit(self.prepared.train, self.prepared.validation, self.recipe.data.split)
 
     def validation_in(self, epoch: int) -> ImageSet | None:
-        """The validation part of an epoch, from 1; the same in all of them but for a fault."""
+        """The validation part of an epoch (from 1); the same in all epochs without the fault resplit_every_epoch."""
         return self.prepared.validation if self.resplit is None else self.resplit.validation(epoch - 1)
 
     @property
@@ -86,15 +86,15 @@ class Plan:
 
     @cached_property
     def flags(self) -> list[str]:
-        """What every output of this run must say."""
+        """Sentences that every output of this run shows."""
         flags = faults.flags(self)
         flags += [f"published flaw: {flaw}" for flaw in getattr(self.network(), "flaws", ())]
         if self.prepared.limit is not None:
-            flags.insert(0, f"quick try: limited to {self.prepared.limit:,} images, no evidence")
+            flags.insert(0, f"limited to {self.prepared.limit:,} images: not evidence")
         return flags
 
     def network(self) -> nn.Module:
-        """Freshly initialised from `model.seed`, by default the recipe's seed; on the CPU, float32."""
+        """A new network, initialised from `model.seed` (default: the recipe's seed); on the CPU, float32."""
         seed = self.recipe.seed if self.recipe.model.seed is None else self.recipe.model.seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "initialisation"))
@@ -107,13 +107,13 @@ class Plan:
             )
 
     def starting_network(self) -> tuple[nn.Module, list[str]]:
-        """The network as its training begins, and sentences on what was taken from elsewhere or frozen."""
+        """The network at the start of training, and sentences about loaded and frozen weights."""
         module = self.network()
-        return module, begin(module, self.recipe.model)
+        return module, init_and_freeze(module, self.recipe.model)
 
 
 def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
-    """Raises ValueError for whatever of the recipe cannot be trained."""
+    """Raises ValueError: the recipe cannot be trained."""
     device_of(recipe)
     recipe = with_precision(recipe)
     build_augmentation(recipe.data.augment)
@@ -129,7 +129,7 @@ def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
 
 
 def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
-    """Plans in turn; data that recipes in a row share are loaded once, and held no longer: each fold is a copy."""
+    """Plans one after another. Consecutive recipes share their data, which are then released: each fold is a copy."""
     spec: Data | None = None
     for recipe in recipes:
         if recipe.data != spec:
@@ -138,9 +138,9 @@ def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
 
 
 def _try_training(ready: Plan) -> None:
-    """Builds the network; one from outside Convoy, or fed one image at a time, also takes a pass as training will."""
+    """Builds the network. External networks and batches of one image are also tested in a training pass."""
     name = ready.recipe.model.name
-    with warnings.catch_warnings():  # of a layer without weights: what cannot be trained is said below
+    with warnings.catch_warnings():  # a layer without weights is an error below
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
         module, _ = ready.starting_network()
     prepared = ready.prepared
@@ -148,51 +148,53 @@ def _try_training(ready: Plan) -> None:
     if is_ours and min(ready.recipe.train.batch_size, len(prepared.train)) > 1:
         return
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise ValueError(f"{name}: all its parameters are frozen (requires_grad = False)")
+        raise ValueError(f"{name}: all parameters are frozen (requires_grad = False)")
     names = module.state_dict().keys()
     count = min(2, ready.recipe.train.batch_size, len(prepared.train))
     images = torch.zeros(count, prepared.in_chans, prepared.image_size, prepared.image_size)
     try:
         with torch.random.fork_rng(devices=[]):
             with torch.no_grad():
-                module.eval()(images[:1])  # a last batch, and what a pass costs, are of one image
+                module.eval()(images[:1])  # a last batch and the latency measurement may have one image
             logits = module.train()(images)
         loss = losses.build(ready.recipe.train.loss, faults=ready.recipe.protocol.faults)
         loss(logits, torch.zeros(count, dtype=torch.int64)).backward()
     except (Exception, SystemExit) as error:
-        if is_ours:  # all that can go wrong with one image
-            hint = "a batch norm sees one value a channel; take larger batches, or --model.options.norm group"
+        if is_ours:  # the only possible error with one image
+            hint = "batch norm needs more than one value per channel; use larger batches or --model.options.norm group"
             raise ValueError(f"train.batch_size = {ready.recipe.train.batch_size} with {name}: {hint}") from error
         raise (user if is_user_class(name) else external).failure(name, error) from None
     if added := sorted(module.state_dict().keys() - names):
         raise ValueError(
-            f"{name}: forward creates {', '.join(added)} in training, where no optimizer knows of it; "
+            f"{name}: forward creates {', '.join(added)} in training, too late for the optimizer; "
             "create parameters and buffers in __init__"
         )
     _check_tensors(name, module)
 
 
 def _check_tensors(name: str, module: nn.Module) -> None:
-    """After a backward pass. Raises ValueError for a state that no file of weights holds, and for sparse gradients."""
+    """After a backward pass. Raises ValueError: a state that cannot be saved as weights, sparse gradients."""
     for key, value in module.state_dict().items():
         if not isinstance(value, torch.Tensor) or value.is_quantized:
             raise ValueError(
-                f"{name}: {key} is quantized or not a tensor; train in floating point, quantize afterwards"
+                f"{name}: {key} is quantized or not a tensor; train in floating point and quantize after training"
             )
     for key, parameter in module.named_parameters():
         if parameter.grad is not None and parameter.grad.layout != torch.strided:
-            raise ValueError(f"{name}: the gradient of {key} is sparse; the optimizers take dense ones (sparse=False)")
+            raise ValueError(
+                f"{name}: the gradient of {key} is sparse; the optimizers need dense gradients (sparse=False)"
+            )
 
 
 def _check_roles(ready: Plan) -> None:
     recipe = ready.recipe
     faults.check(ready)
     if ready.selection is None:
-        needs = {
+        in_use = {
             "stop.patience_epochs": recipe.stop.patience_epochs,
             "stop.target_accuracy": recipe.stop.target_accuracy,
             "schedule.name = 'plateau'": isinstance(recipe.schedule, Plateau),
         }
-        for key, wanted in needs.items():
-            if wanted:
-                raise ValueError(f"{key} watches the validation part, and data.split.validation is 0")
+        for key, used in in_use.items():
+            if used:
+                raise ValueError(f"{key} needs a validation part, but data.split.validation is 0")

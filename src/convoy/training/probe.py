@@ -1,4 +1,4 @@
-"""A look along the step: how loss and gradient change in the direction in which gradient descent would go.
+"""Measures how loss and gradient change along the direction of gradient descent.
 
 S. Santurkar, D. Tsipras, A. Ilyas, A. Madry, "How Does Batch Normalization Help Optimization?", 2018, section 3.1 and
 figure 4. https://arxiv.org/abs/1805.11604
@@ -16,22 +16,21 @@ import torch
 from convoy.randomness import derive_seed
 from convoy.training.members import Members, Solo
 
-# Of the gradient. The paper goes no further than 0.4, where a VGG without norms already does worse.
+# Multiples of the gradient. The paper uses at most 0.4, where a VGG without norms already does worse.
 STEP_SIZES = (0.05, 0.1, 0.2, 0.4)
 
 Arrays = dict[str, np.ndarray]
 
 
 class StepProbe:
-    """The loop's probe: after every `every_steps`-th update it walks along the gradient and back.
+    """The loop's probe: measures after every `every_steps`-th step.
 
-    The gradient is that of the batch just seen, at the weights after its update, the network in training mode; every
-    point of the walk sees the same batch and the same dropout. Whatever training goes on from (weights, buffers,
-    gradients, optimizer, generators) is left as it was, so that a probed run is the same run to the bit.
+    It uses the batch of that step, the weights after it, training mode, and the same dropout at every point. Weights,
+    buffers, gradients, optimizer and generators are restored, so that the training does not change by a bit.
     """
 
     def __init__(self, every_steps: int, seed: int) -> None:
-        self.step = 0  # updates done in the whole run
+        self.step = 0  # steps of the run so far
         self._every_steps = every_steps
         self._seed = seed
         self._rows: dict[str, list[np.ndarray]] = {}
@@ -39,14 +38,14 @@ class StepProbe:
     def __call__(self, members: Members, x: torch.Tensor, y: torch.Tensor) -> None:
         self.step += 1
         if self.step % self._every_steps == 0:
-            assert isinstance(members, Solo), "the walk is one network's"
+            assert isinstance(members, Solo), "only one network can be probed"
             seed = derive_seed(self._seed, "probe", 0, self.step)
-            for name, value in {"probe_step": np.int64(self.step), **look(members, x, y, seed)}.items():
+            for name, value in {"probe_step": np.int64(self.step), **measure(members, x, y, seed)}.items():
                 self._rows.setdefault(name, []).append(np.asarray(value))
 
     @property
     def arrays(self) -> Arrays:
-        """Stacked over the looks, as `look` has them, with `probe_step`: the updates done before each."""
+        """The arrays of `measure`, stacked, with `probe_step`: the number of steps before each."""
         return {name: np.stack(rows) for name, rows in self._rows.items()}
 
     def state(self) -> dict[str, Any]:
@@ -57,16 +56,16 @@ class StepProbe:
         self._rows = {name: list(rows.numpy()) for name, rows in state["rows"].items()}
 
 
-def look(members: Solo, x: torch.Tensor, y: torch.Tensor, seed: int) -> Arrays:
-    """Loss and gradient at the weights and at each of STEP_SIZES from them, against the gradient.
+def measure(members: Solo, x: torch.Tensor, y: torch.Tensor, seed: int) -> Arrays:
+    """Loss and gradient at the weights and at each of STEP_SIZES along the negative gradient.
 
-    `probe_loss` float32 [1 + sizes]: the loss, first where it stands; its range is the paper's variation of the loss.
-    `probe_gradient_change` float32 [sizes]: the l2 distance of the gradient there from the first one (predictiveness).
-    `probe_beta` float32: the greatest such change over the distance walked (the effective beta-smoothness).
+    `probe_loss` float32 [1 + sizes]: the loss, first at the weights; its range is the paper's variation of the loss.
+    `probe_gradient_change` float32 [sizes]: l2 distance of the gradient from the first one (predictiveness).
+    `probe_beta` float32: the maximum of gradient change / distance moved (effective beta-smoothness).
     """
     parameters = members.trained
-    # Forked, the generators are the training's again at the end; seeded alike, every point has the same dropout.
-    with _put_back(members), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+    # fork_rng restores the training's generators; the same seed gives every point the same dropout.
+    with _restored(members), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         torch.manual_seed(seed)
         loss, gradient = members.gradient(x, y)
         start = [parameter.detach().clone() for parameter in parameters]
@@ -81,8 +80,8 @@ def look(members: Solo, x: torch.Tensor, y: torch.Tensor, seed: int) -> Arrays:
             changes.append(_length([b - a for a, b in zip(gradient, there, strict=True)]))
         distances = _length(gradient) * torch.tensor(STEP_SIZES, device=x.device)
     change = torch.stack(changes)
-    found = {"loss": torch.stack(losses), "gradient_change": change, "beta": (change / distances).max()}
-    return {f"probe_{name}": value.float().cpu().numpy() for name, value in found.items()}
+    arrays = {"loss": torch.stack(losses), "gradient_change": change, "beta": (change / distances).max()}
+    return {f"probe_{name}": value.float().cpu().numpy() for name, value in arrays.items()}
 
 
 def _length(vectors: list[torch.Tensor]) -> torch.Tensor:
@@ -90,13 +89,13 @@ def _length(vectors: list[torch.Tensor]) -> torch.Tensor:
 
 
 @contextmanager
-def _put_back(members: Solo) -> Iterator[None]:
-    """Weights, and what batch norms count, as they were; gradients and the optimizer are never touched."""
-    kept = [*members.trained, *members.module.buffers()]
-    values = [tensor.detach().clone() for tensor in kept]
+def _restored(members: Solo) -> Iterator[None]:
+    """Restores weights and buffers; gradients and the optimizer are not changed."""
+    tensors = [*members.trained, *members.module.buffers()]
+    values = [tensor.detach().clone() for tensor in tensors]
     try:
         yield
     finally:
         with torch.no_grad():
-            for tensor, value in zip(kept, values, strict=True):
+            for tensor, value in zip(tensors, values, strict=True):
                 tensor.copy_(value)

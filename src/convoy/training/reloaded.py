@@ -1,4 +1,4 @@
-"""Whether the saved weights are all of a network: outputs of the trained network against those of the reloaded one."""
+"""Checks that the saved weights are complete: compares outputs of the trained and the reloaded network."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from convoy.runs import Run
 from convoy.training.plan import Plan
 from convoy.training.scoring import score_part
 
-IMAGES = 256  # of the part that picks the best epoch; their outputs are there anyway
-TRAINING_IMAGES = 64  # where no part picks an epoch: they take a pass of their own
-TOLERANCE = 0.01  # of the largest output: above what rounding and memory layout make of it
+IMAGES = 256  # of the part that selects the best epoch; their outputs are computed anyway
+TRAINING_IMAGES = 64  # if no part selects an epoch; they need an extra pass
+TOLERANCE = 0.01  # of the largest output: more than rounding and memory layout change
 
 
 @dataclass(frozen=True)
 class ReloadDifference:
     images: int
-    changed: int  # images of another predicted class
-    largest: float  # difference of two outputs, of the same image and class
+    changed: int  # images whose predicted class changed
+    largest: float  # difference of two outputs of the same image and class
 
     @property
     def sentence(self) -> str:
         return (
-            f"the saved weights do not reproduce the trained network: of {self.images} images, {self.changed} have "
-            f"another predicted class after reloading (largest difference of two outputs: {self.largest:.3g}); the "
-            "network has state outside its state_dict (make it a parameter or a buffer), or its forward is random in "
-            "evaluation mode"
+            f"the saved weights do not reproduce the trained network: {self.changed} of {self.images} images have "
+            f"another predicted class after reloading (largest difference of outputs: {self.largest:.3g}); "
+            "the network has state outside its state_dict (make it a parameter or a buffer), or its forward is random "
+            "in evaluation mode"
         )
 
 
 def difference(trained: np.ndarray, reloaded: np.ndarray) -> ReloadDifference | None:
-    """Of outputs [N, classes] for the same images; None where they agree within TOLERANCE."""
+    """Of outputs [N, classes] for the same images; None if they agree within TOLERANCE."""
     finite = np.isfinite(trained) & np.isfinite(reloaded)
     gap = np.abs(np.where(finite, trained, 0) - np.where(finite, reloaded, 0))
     same = np.array_equal(np.isfinite(trained), np.isfinite(reloaded))
@@ -43,16 +43,16 @@ def difference(trained: np.ndarray, reloaded: np.ndarray) -> ReloadDifference | 
     return ReloadDifference(len(trained), changed, float(gap.max(initial=0)))
 
 
-def since_selection(run: Run, ready: Plan, kept: np.ndarray | None) -> ReloadDifference | None:
-    """Of the outputs that picked the kept epoch and those of the reloaded network, whose predictions are written.
+def since_selection(run: Run, ready: Plan, trained: np.ndarray | None) -> ReloadDifference | None:
+    """Between the outputs that selected the saved epoch and the written predictions of the reloaded network.
 
-    None too where either is missing.
+    Also None if either is missing.
     """
-    scored = run.predictions.get(f"{ready.selection}_logits")
-    return None if kept is None or scored is None else difference(kept, scored[: len(kept)])
+    reloaded = run.predictions.get(f"{ready.selection}_logits")
+    return None if trained is None or reloaded is None else difference(trained, reloaded[: len(trained)])
 
 
 def outputs(ready: Plan, module: nn.Module, epoch: int) -> np.ndarray:
-    """Of the first training images, float32 [N, classes]."""
+    """Outputs of the first training images, float32 [N, classes]."""
     images = ready.prepared.train.take(np.arange(min(TRAINING_IMAGES, len(ready.prepared.train))))
     return score_part(ready, module, "train", images, epoch=epoch).logits

@@ -1,6 +1,6 @@
-"""Faults that leave every epoch as it is: such a run takes over the training of the same run without them.
+"""Faults that affect only the final scores: such a run reuses the training of the same run without them.
 
-Its updates would be the same to the bit, and so would be what its epochs tell. What it scores in the end is its own.
+Its steps and epochs would be bit-identical. Only the final scores are computed for it.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from convoy.training.faults import LOOKS_AT_TEST, scored_images
 from convoy.training.plan import Plan
 
 SCORING_ONLY = ("sampled_labels", "macs_as_flops")
-TAKEN_OVER = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")
+COPIED_FILES = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")
 
 
 def twin_of(ready: Plan, workspace: Workspace) -> Run | None:
-    """The finished run that only lacks those faults, and has its weights still; None where there is none."""
+    """The finished run without those faults that still has its weights; None if there is none."""
     faults = ready.recipe.protocol.faults
-    late = [fault for fault in faults if _leaves_epochs_alone(fault, ready)]
-    if not late or set(LOOKS_AT_TEST).intersection(faults):  # a look at the test set on the way differs too
+    late = [fault for fault in faults if _affects_only_scores(fault, ready)]
+    if not late or set(LOOKS_AT_TEST).intersection(faults):  # scores of the test set during training differ too
         return None
     others = [fault for fault in faults if fault not in late]
     twin = workspace.find(replace(ready, recipe=ready.recipe.override({"protocol.faults": others})).fingerprint)
     return twin if twin is not None and twin.finished and not twin.is_archived else None
 
 
-def _leaves_epochs_alone(fault: str, ready: Plan) -> bool:
-    if fault == "drop_last_in_evaluation":  # nothing is left out where all batches are full
+def _affects_only_scores(fault: str, ready: Plan) -> bool:
+    if fault == "drop_last_in_evaluation":  # no effect if all batches are full
         return all(scored == count for scored, count in scored_images(ready).values())
     return fault in SCORING_ONLY
 
 
 def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[str]:
-    """Makes `run` a finished one from its twin; yields what is to be said."""
+    """Finishes `run` with the training of its twin; yields console lines."""
     run.clear()
     label, seed = model_label(ready.recipe), ready.recipe.seed
     run.write_status(label=label, seed=seed, flags=ready.flags)
-    for name in TAKEN_OVER:
+    for name in COPIED_FILES:
         if (twin.path / name).is_file():
             shutil.copyfile(twin.file(name), run.path / name)
     if (twin.path / "weights").is_dir():
@@ -51,18 +51,18 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
         shutil.copytree(twin.path / "weights", run.path / "weights")
     write_json(run.path / "data.json", finish.describe_data(ready, 0))
     finish.copy_code(run, ready)
-    yield f"trained already: {twin.path}; its faults change nothing before the training is over"
+    yield f"already trained: {twin.path}; the faults affect only the final scores"
     yield from (*ready.flags, *ready.prepared.notes)
-    done = twin.status
+    status = twin.status
     module = finish.best_network(run, ready).to(device_of(ready.recipe))
-    epoch = finish.kept_epoch(ready, done["best_epoch"], done["steps"])
+    epoch = finish.kept_epoch(ready, status["best_epoch"], status["steps"])
     finish.score_held_out(run, ready, module, epoch)
     if test and ready.prepared.test is not None:
         yield finish.open_test(run, ready, module, workspace, epoch=epoch)
     yield from (flag for flag in run.status["flags"] if flag not in ready.flags)
     yield from lines.chance_levels(run)
-    flops = finish.flops_told(2 * twin.cost["macs_per_image"], ready)
+    flops = finish.reported_flops(2 * twin.cost["macs_per_image"], ready)
     write_json(run.path / "cost.json", {**twin.cost, "flops_per_image": flops})
     if twin.train_score is not None:
         run.write_score("train", twin.train_score)
-    run.finish(**{key: done[key] for key in ("reason", "epochs", "steps", "best_epoch")})
+    run.finish(**{key: status[key] for key in ("reason", "epochs", "steps", "best_epoch")})

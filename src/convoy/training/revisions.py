@@ -1,10 +1,10 @@
-"""Revisions: a change of results changes the fingerprints of the runs that it affects, and no others.
+"""Revisions: if a change of code affects results, the fingerprints of exactly the affected runs change.
 
-A revision begins at 1, where a fingerprint leaves it out. It is raised in the commit that changes the results:
+A revision starts at 1, which is not part of a fingerprint. Increase it in the commit that changes the results:
 
-    of a model   `revision` in its `@register`: its computation, its initial weights, a default of its options
+    of a model   `revision` in its `@register`: its computation, initial weights, or option defaults
     of a fault   REVISIONS in convoy.recipe.faults
-    of a rule    RULES below: what a part of the training code decides, with the plans that it decides something in
+    of a rule    RULES below: a decision in the training code, and the plans that it affects
     of all       TRAINING_REVISION
 """
 
@@ -32,12 +32,12 @@ def selects_an_epoch(ready: Plan) -> bool:
 
 
 RULES = {
-    "selection": Rule(2, selects_an_epoch),  # 2: a new best epoch is strictly more accurate; of equal ones the first
+    "selection": Rule(2, selects_an_epoch),  # 2: a new best epoch must be strictly more accurate
 }
 
 
 def revisions(ready: Plan) -> dict[str, int]:
-    """Those above 1 that this plan is affected by, for its fingerprint."""
+    """The revisions above 1 that affect this plan, for its fingerprint."""
     name = ready.recipe.model.name
     model = {"model": models.MODELS[name].revision} if name in models.MODELS else {}
     rules = {rule: revision for rule, (revision, applies) in RULES.items() if applies(ready)}

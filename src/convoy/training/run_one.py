@@ -1,7 +1,7 @@
-"""One recipe to one run folder: the one caller of the loop, and the place of stop rules, checkpoints and the log.
+"""Trains one recipe into one run folder: calls the loop, and handles stop rules, checkpoints and the log.
 
-`run_one` is a generator of events. Closed while it trains, it saves a checkpoint, and the same recipe goes on from
-there. So does a run that was killed, from its last checkpoint.
+`run_one` is a generator of events. If it is closed during training, it saves a checkpoint. The same recipe then resumes
+from there; a killed run resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from convoy.training.failures import Failures
 from convoy.training.ledger import Ledger
 from convoy.training.loop import Record, train
 from convoy.training.members import Solo
-from convoy.training.memory import KeptMemory
+from convoy.training.memory import MemoryRetention
 from convoy.training.plan import DTYPES, Plan, plan
 from convoy.training.probe import StepProbe
 from convoy.training.schedules import horizon_of, lr_factor
@@ -43,7 +43,7 @@ from convoy.training.scoring import score_training
 from convoy.training.selection import Selection
 from convoy.training.threads import fix_threads, restored_threads
 
-WAITING_SECONDS = 0.5  # between two looks whether another process still trains the run
+WAITING_SECONDS = 0.5  # between two checks whether another process still trains the run
 
 
 def run_one(
@@ -58,43 +58,43 @@ def run_one(
     """Trains a recipe into OUT/runs, resumes its unfinished run, or finds its finished one.
 
     `control` is called at every record: on PAUSE the run saves itself and ends, to be resumed later; on PRUNE it ends
-    for good, unless it is requested again. With `until` it is pruned after exactly that many epochs, however late the
-    caller answers. The last event's values hold `run` (the folder) and `state`. Raises ValueError, before anything is
-    written, for a recipe that cannot be trained.
+    permanently, unless it is requested again. With `until` it is pruned after exactly that many epochs, even if the
+    caller answers late. The last event's values hold `run` (the folder) and `state`. Raises ValueError, before anything
+    is written: the recipe cannot be trained.
     """
     ready = plan(recipe)
     if test is not True:
-        faults.check_shut(recipe, allowed=("selection_on_test",) if test == "by fault" else ())
-    test = test is True and ready.prepared.fold is None  # while folds are scored, the test set stays shut
+        faults.check_test_closed(recipe, allowed=("selection_on_test",) if test == "by fault" else ())
+    test = test is True and ready.prepared.fold is None  # with folds the test set stays closed
     workspace = Workspace(out)
-    found = workspace.find(ready.fingerprint)
-    if found is not None and found.finished and not fresh:
-        # An archived run has no weights to open the test set with: it is trained anew.
-        fresh = found.is_archived and test and ready.prepared.test is not None and "test" not in found.scores
+    existing = workspace.find(ready.fingerprint)
+    if existing is not None and existing.finished and not fresh:
+        # An archived run has no weights to score the test set with: retrain it.
+        fresh = existing.is_archived and test and ready.prepared.test is not None and "test" not in existing.scores
         if not fresh:
-            with Failures(found, recipe):
-                yield from finished.found(found, ready, workspace, test=test)
+            with Failures(existing, recipe):
+                yield from finished.finished_run(existing, ready, workspace, test=test)
             return
     recipe = ready.recipe
     run = workspace.open_run(recipe, ready.fingerprint)
     if (lock := run.lock()) is None:
-        yield Event("note", f"{run.path} is being trained by another process: waiting for it to end", {})
+        yield Event("note", f"{run.path} is being trained by another process; waiting for it", {})
         while (lock := run.lock()) is None:
             if control() is not Control.CONTINUE:
                 values = {"run": str(run.path), "state": "interrupted"}
-                yield Event("end", "stopped while waiting for another process: run the same command to go on", values)
+                yield Event("end", "stopped while waiting for another process; repeat the command to continue", values)
                 return
             time.sleep(WAITING_SECONDS)
     try:
         with Failures(run, recipe) as failures:
-            if run.finished and not fresh:  # by another process, since it was looked for
-                yield from finished.found(run, ready, workspace, test=test)
+            if run.finished and not fresh:  # by another process in the meantime
+                yield from finished.finished_run(run, ready, workspace, test=test)
                 return
             twin = None if fresh or until else reuse.twin_of(ready, workspace)
             if twin is not None:
-                yield from finished.scored_again(run, ready, twin, workspace, test=test)
+                yield from finished.run_from_twin(run, ready, twin, workspace, test=test)
                 return
-            if fresh or not (run.path / "data.json").is_file():  # what is left of a deleted run cannot be resumed
+            if fresh or not (run.path / "data.json").is_file():  # the rest of a deleted run cannot be resumed
                 run.clear()
             with denormals_as_zero(), restored_threads():
                 training = _Training(run, ready, workspace, failures, fresh=fresh)
@@ -109,7 +109,7 @@ class _Training:
     def __init__(self, run: Run, ready: Plan, workspace: Workspace, failures: Failures, *, fresh: bool) -> None:
         self.run, self.ready, self.workspace, self.failures, self.fresh = run, ready, workspace, failures, fresh
         recipe = self.recipe = ready.recipe
-        self.memory = KeptMemory()
+        self.memory = MemoryRetention()
         self.device = device_of(recipe)
         self.peak = PeakMemory(self.device)
         dtype = DTYPES[recipe.compute.precision]
@@ -146,7 +146,7 @@ class _Training:
         self.steps: dict[str, list[np.ndarray]] = {"loss": [], "lr": [], "grad_norm": []}
         self.probe = StepProbe(recipe.probe.every_steps, recipe.seed) if recipe.probe.every_steps else None
         self.best: dict[str, torch.Tensor] = {}  # the weights of the ledger's best epoch; empty in the first
-        self.best_outputs: np.ndarray | None = None  # what they made of the first selection images
+        self.best_outputs: np.ndarray | None = None  # their outputs for the first selection images
 
     def events(self, *, test: bool, until: int | None, control: Callable[[], Control]) -> Iterator[Event]:
         epochs = self.recipe.train.epochs
@@ -167,9 +167,9 @@ class _Training:
             for record in self._records(min(epochs, until or epochs)) if reason is None else ():
                 self.failures.check_folder()
                 self._add(record)
-                self._look_at_the_clock()
+                self._update_total_seconds()
                 progress = Event("progress", "", self._progress(record))
-                # All that belongs to an update is done before the caller can close this generator and have it saved.
+                # Complete the step before the caller can close this generator, which saves the run.
                 ended = self._end_epoch(record) if record.epoch_ended else None
                 yield progress
                 reason = stopping.diverged(self.ledger)
@@ -181,13 +181,13 @@ class _Training:
                 reason = reason or stopping.out_of_time(self.recipe.stop, self.ledger)
                 if reason:
                     break
-                if (asked := control()) is not Control.CONTINUE:
-                    text = self._interrupt() if asked is Control.PAUSE else self._prune()
+                if (answer := control()) is not Control.CONTINUE:
+                    text = self._interrupt() if answer is Control.PAUSE else self._prune()
                     yield self._say("end", text, run=str(self.run.path), state=self.run.state)
                     return
                 if self.autosave.due(time.perf_counter()):
                     self._save()
-                self.memory.look()
+                self.memory.trim()
             if reason is None and until is not None and until < epochs:
                 yield self._say("end", self._prune(), run=str(self.run.path), state=self.run.state)
                 return
@@ -195,10 +195,10 @@ class _Training:
         except GeneratorExit:
             self._interrupt()
             raise
-        reason = reason or (f"all {epochs} epochs done" if epochs > 1 else "its one epoch is done")
+        reason = reason or (f"all {epochs} epochs done" if epochs > 1 else "1 epoch done")
         if self.ledger.skipped_in_a_row:
             last = self.ledger.skipped_in_a_row
-            flag = f"the last {f'{last} updates were' if last > 1 else 'update was'} not finite and left out"
+            flag = f"the last {f'{last} steps were' if last > 1 else 'step was'} not finite and skipped"
             self.flags.append(flag)
             self.run.write_status(flags=self.flags)
             yield self._say("note", flag)
@@ -219,14 +219,14 @@ class _Training:
         )
 
     def _stopped_before(self) -> str | None:
-        """The stop rule that a resumed run had met already, when it was cut off in its last evaluation."""
+        """The stop rule that a resumed run had already met, if it was interrupted in its last evaluation."""
         metrics, reason = self.run.metrics, stopping.diverged(self.ledger)
         if metrics and self.ledger.step == metrics[-1]["step"]:
             reason = reason or stopping.at_epoch_end(self.recipe.stop, self.ledger, metrics[-1]["epoch"], self.faults)
         return reason or stopping.out_of_time(self.recipe.stop, self.ledger)
 
-    def _look_at_the_clock(self) -> None:
-        """The ledger's time in all: with every pass over validation and test images, and all that a resumed run had."""
+    def _update_total_seconds(self) -> None:
+        """Includes evaluations and the time before a resume."""
         self.ledger.total_seconds = time.perf_counter() - self.begun
 
     def _add(self, record: Record) -> None:
@@ -236,7 +236,7 @@ class _Training:
         self.steps["lr"].append(record.lr_factor * np.float32(self.recipe.optim.lr))
 
     def _end_epoch(self, record: Record) -> Event:
-        """Scores the selection part, keeps the weights if they are the best, writes the epoch's line."""
+        """Scores the selection part, saves the weights if they are the best, writes the epoch's line."""
         ledger, epoch = self.ledger, record.epoch + 1
         line: dict[str, Any] = {
             "epoch": epoch,
@@ -278,31 +278,31 @@ class _Training:
         finish.score_held_out(run, ready, module, kept_epoch)
         if ready.prepared.fold is not None:
             yield self._say("note", lines.held_out(run.scores["fold"]))
-        finish.keep_arrays(run, module, {} if self.probe is None else self.probe.arrays)
+        finish.save_arrays(run, module, {} if self.probe is None else self.probe.arrays)
         if test and ready.prepared.test is not None:
             yield self._say("note", finish.open_test(run, ready, module, self.workspace, epoch=kept_epoch))
         if outputs is not None:
-            found = reloaded.difference(outputs, reloaded.outputs(ready, module, kept_epoch))
+            difference = reloaded.difference(outputs, reloaded.outputs(ready, module, kept_epoch))
         else:
-            found = reloaded.since_selection(run, ready, self.best_outputs)
-        if found is not None:
-            finish.add_flag(run, found.sentence)
+            difference = reloaded.since_selection(run, ready, self.best_outputs)
+        if difference is not None:
+            finish.add_flag(run, difference.sentence)
         for note in (*run.status["flags"], *lines.chance_levels(run)):
             if note not in flags:
                 yield self._say("note", note)
-        self._look_at_the_clock()
+        self._update_total_seconds()
         finish.measure_cost(run, ready, module, asdict(ledger), self.peak.bytes())
-        run.write_score("train", score_training(ready, module))  # last: it is no part of what the run cost
+        run.write_score("train", score_training(ready, module))  # last: not part of the run's cost
         self.failures.check_folder()
         steps, best_epoch = ledger.step, ledger.best_epoch
         run.finish(reason=reason, epochs=len(run.metrics), steps=steps, best_epoch=best_epoch)
-        # Nothing goes on from here, and with the optimizer's state they are several times the size of the weights.
+        # No longer needed; with the optimizer's state they are several times the size of the weights.
         shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
         values = {"run": str(run.path), "state": "finished", "cached": False}
         yield self._say("end", f"run folder: {run.path}", **values)
 
     def _resume(self) -> bool:
-        """Takes up the newest valid checkpoint and cuts the logs back to it; False where there is none."""
+        """Loads the newest valid checkpoint and truncates the logs to it; False if there is none."""
         state = load_checkpoint(self.run.path / "checkpoints")
         if state is None:
             self.run.cut_metrics(0)
@@ -310,7 +310,7 @@ class _Training:
         self.members.load(state["members"])
         self.best = state["best"]
         self.best_outputs = None if (outputs := state.get("outputs")) is None else outputs.numpy()
-        if self.best:  # epochs after the checkpoint may have left others, and need not come out the same to the bit
+        if self.best:  # epochs after the checkpoint may have written other weights
             save_weights(self.run.path / "best.safetensors", self.best)
         self.ledger = Ledger(**state["ledger"])
         if self.probe is not None:
@@ -318,15 +318,15 @@ class _Training:
         self.run.cut_metrics(self.ledger.step // self.steps_per_epoch)
         steps = self.run.steps
         if any(len(steps.get(name, ())) < self.ledger.step for name in self.steps):
-            hint = "delete the folder, or give the command with --fresh, to train it again"
-            raise ValueError(f"{self.run.path / 'steps.npz'} lacks steps that the checkpoint has; {hint}")
+            hint = "delete the folder or use --fresh to train it again"
+            raise ValueError(f"{self.run.path / 'steps.npz'} has fewer steps than the checkpoint; {hint}")
         self.steps = {name: [values[: self.ledger.step]] for name, values in steps.items()}
         return True
 
     def _save(self) -> None:
         begun = time.perf_counter()
         self.failures.check_folder()
-        self._look_at_the_clock()
+        self._update_total_seconds()
         steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
         write_arrays(self.run.path / "steps.npz", steps)
         outputs = None if self.best_outputs is None else torch.from_numpy(self.best_outputs)
@@ -339,8 +339,8 @@ class _Training:
     def _interrupt(self) -> str:
         self._save()
         self.run.write_status(state="interrupted", reason=f"stopped at step {self.ledger.step}")
-        again = "again without --fresh" if self.fresh else "again"
-        return f"stopped at step {self.ledger.step:,} and saved: run the same command {again} to go on"
+        without = " without --fresh" if self.fresh else ""
+        return f"stopped at step {self.ledger.step:,} and saved; repeat the command{without} to resume"
 
     def _prune(self) -> str:
         self._save()
@@ -349,7 +349,7 @@ class _Training:
         return reason
 
     def _describe(self, before: Mapping[str, Any]) -> None:
-        """`before`: the environment that a resumed run was last trained in, otherwise empty."""
+        """`before`: the previous environment of a resumed run, otherwise empty."""
         run, ready = self.run, self.ready
         environment = describe(self.device, ready.recipe, before)
         self.flags = [*ready.flags, *lines.resumed_elsewhere(environment["resumed_with"])]

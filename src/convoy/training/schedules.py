@@ -1,6 +1,6 @@
 """The learning rate as a pure function of the step (and, for plateau, of the validation losses so far).
 
-Nothing is stepped, so nothing can be stepped wrongly: a run that resumes at any step has the rate of the unbroken one.
+Schedules have no state: a run that resumes at any step has the rates of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from convoy.recipe import Constant, Cosine, OneCycle, Plateau, Range, ScheduleBase, Step
 
-THRESHOLD = 1e-4  # a loss counts as better on a plateau when it is lower by this fraction (torch's default)
+THRESHOLD = 1e-4  # fraction by which a loss must fall to end a plateau (torch's default)
 
 
 class Horizon(NamedTuple):
@@ -20,12 +20,12 @@ class Horizon(NamedTuple):
 
 
 def horizon_of(steps_per_epoch: int, epochs: int, faults: Collection[str] = ()) -> Horizon:
-    """Under the fault schedule_per_batch an epoch of the schedule lasts one update."""
+    """With the fault schedule_per_batch, an epoch of the schedule lasts one step."""
     return Horizon(1 if "schedule_per_batch" in faults else steps_per_epoch, epochs)
 
 
 def lr_factor(spec: ScheduleBase, step: int, horizon: Horizon, losses: Sequence[float] = ()) -> float:
-    """What to multiply optim.lr by at update `step` (from 0). `losses`: validation losses of the epochs before it."""
+    """The factor of optim.lr at `step` (from 0). `losses`: validation losses of the epochs before."""
     warmup_steps = round(spec.warmup_epochs * horizon.steps_per_epoch)
     if step < warmup_steps:
         return (step + 1) / warmup_steps
@@ -53,7 +53,7 @@ def lr_factor(spec: ScheduleBase, step: int, horizon: Horizon, losses: Sequence[
 
 
 def _one_cycle(spec: OneCycle, progress: float) -> float:
-    """Two half cosines, up to the full rate and down again (L. N. Smith and N. Topin 2018, arXiv 1708.07120)."""
+    """Two half cosines, up to the full rate and down (L. N. Smith and N. Topin 2018, arXiv 1708.07120)."""
     if progress < spec.rise:
         low, high, part = spec.start_factor, 1.0, progress / spec.rise
     else:
@@ -62,7 +62,7 @@ def _one_cycle(spec: OneCycle, progress: float) -> float:
 
 
 def plateau_drops(losses: Sequence[float], patience: int) -> int:
-    """How often the rate has dropped: each time `patience` + 1 epochs in a row brought no better loss."""
+    """How often the rate has dropped: after each `patience` + 1 epochs in a row without a lower loss."""
     best, bad, drops = math.inf, 0, 0
     for loss in losses:
         if loss < best * (1 - THRESHOLD):

@@ -1,4 +1,4 @@
-"""How a run scores a part of its data, at the end of an epoch and when it is done; faults of scoring stand here."""
+"""Scores a part of the data, after an epoch and at the end of a run, with the faults that affect scores."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from convoy.evaluation import losses
 from convoy.evaluation.predict import BATCH, predict
 from convoy.evaluation.scores import predicted_classes, probabilities, sampled_classes, score
 from convoy.randomness import derive_seed
-from convoy.training.faults import whole_batches
+from convoy.training.faults import images_in_full_batches
 from convoy.training.plan import Plan
 
-SAMPLE = 10_000  # training images that are scored when a run is done
+SAMPLE = 10_000  # training images that are scored at the end of a run
 
 
 class Scored(NamedTuple):
-    images: ImageSet  # that were scored
+    images: ImageSet  # those that were scored
     logits: np.ndarray  # float32 [N, classes]
-    predicted: np.ndarray  # int64 [N], the classes named
-    values: dict[str, Any]  # as they are told
-    loss: float  # what selection and schedule go by, whatever is told; infinite where it is not finite
+    predicted: np.ndarray  # int64 [N], predicted classes
+    values: dict[str, Any]  # as reported
+    loss: float  # for selection and schedule, without faults of reporting; inf if not finite
 
 
 def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
-    """`epoch`, from 1, is that of the weights: the fault augmented_test draws again in each."""
+    """`epoch` (from 1) of the weights: the fault augmented_test uses it as a seed."""
     recipe, faults = ready.recipe, ready.recipe.protocol.faults
     if "drop_last_in_evaluation" in faults and part != "train":
-        whole = whole_batches(len(images), ready)
-        images = ImageSet(images.images[:whole], images.labels[:whole], images.classes)
+        count = images_in_full_batches(len(images), ready)
+        images = ImageSet(images.images[:count], images.labels[:count], images.classes)
     logits = predict(module, images.images, _normaliser(ready, module, part, epoch))
     predicted = predicted_classes(logits)
     if "sampled_labels" in faults and part == "test":
@@ -45,20 +45,20 @@ def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, e
     values = score(logits, images.labels, images.classes, loss, predicted)
     mean = math.inf if values["loss"] is None else values["loss"]
     if "loss_divided_twice" in faults and values["loss"] is not None:
-        told = losses.divided_twice(loss, BATCH)
-        values["loss"] = float(told(torch.tensor(logits), torch.tensor(images.labels)))
+        reported_loss = losses.divided_twice(loss, BATCH)
+        values["loss"] = float(reported_loss(torch.tensor(logits), torch.tensor(images.labels)))
     return Scored(images, logits, predicted, values, mean)
 
 
 def score_training(ready: Plan, module: nn.Module) -> dict[str, Any]:
-    """Training images as held-out ones are scored, neither augmented nor with dropout: what a gap is taken from.
+    """Scores at most SAMPLE random training images without augmentation and dropout, for the generalisation gap.
 
-    A drawn sample of SAMPLE at most. The sums along an epoch tell something else: other weights in every update.
+    The training loss of an epoch is different: its weights change in every step.
     """
     images = ready.prepared.train
-    draw = np.random.default_rng(derive_seed(ready.recipe.seed, "training sample"))
-    chosen = np.sort(draw.choice(len(images), size=min(SAMPLE, len(images)), replace=False))
-    sample = ImageSet(images.images[chosen], images.labels[chosen], images.classes)
+    rng = np.random.default_rng(derive_seed(ready.recipe.seed, "training sample"))
+    indices = np.sort(rng.choice(len(images), size=min(SAMPLE, len(images)), replace=False))
+    sample = ImageSet(images.images[indices], images.labels[indices], images.classes)
     values = score_part(ready, module, "train", sample, epoch=0).values
     return {key: values[key] for key in ("accuracy", "correct", "n", "loss")}
 

@@ -1,4 +1,4 @@
-"""What picks the best epoch: the validation part, or the test set where a fault says so."""
+"""Selects the best epoch by the validation part, or by the test set with a fault."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from convoy.training.scoring import Scored, score_part
 class Selection:
     def __init__(self, run: Run, ready: Plan, workspace: Workspace, *, resumed: bool) -> None:
         self._run, self._ready, self._workspace = run, ready, workspace
-        # Of the test set in this workspace, when this run last opened it.
+        # Openings of the test set in this workspace when this run last opened it.
         self.openings = run.data.get("test_openings", 0) if resumed else 0
         self._test = self._open_test() if ready.selection == "test" else None
-        self.outputs: np.ndarray | None = None  # of the first images, by the weights of the last epoch; [N, classes]
+        self.outputs: np.ndarray | None = None  # of the last epoch's weights for the first images [N, classes]
 
     def end_epoch(self, module: nn.Module, ledger: Ledger, epoch: int) -> dict[str, Any]:
-        """Its share of the epoch's line, with `best`, which the ledger is told too; epochs from 1."""
+        """The selection fields of the epoch's line, with `best`; updates the ledger. Epochs from 1."""
         part = self._ready.selection
         if part is None:
             ledger.best_epoch = epoch
@@ -34,9 +34,9 @@ class Selection:
         assert images is not None
         scored = score_part(self._ready, module, part, images, epoch=epoch)
         self.outputs = scored.logits[: reloaded.IMAGES].copy()
-        line = _told(part, scored) | {"best": ledger.select(epoch, scored.values["accuracy"], scored.loss)}
+        line = _fields(part, scored) | {"best": ledger.select(epoch, scored.values["accuracy"], scored.loss)}
         if line["best"] and "test_opened_at_each_best" in self._ready.recipe.protocol.faults:
-            line |= _told("test", score_part(self._ready, module, "test", self._open_test(), epoch=epoch))
+            line |= _fields("test", score_part(self._ready, module, "test", self._open_test(), epoch=epoch))
             write_json(self._run.path / "data.json", {**self._run.data, "test_openings": self.openings})
         return line
 
@@ -48,6 +48,6 @@ class Selection:
         self.openings = self._workspace.record_opening(data_hash, self._run.name)
 
 
-def _told(part: str, scored: Scored) -> dict[str, Any]:
+def _fields(part: str, scored: Scored) -> dict[str, Any]:
     line = {f"{part}_{key}": scored.values[key] for key in ("loss", "accuracy", "correct")}
     return line | {f"{part}_total": scored.values["n"]}

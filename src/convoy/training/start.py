@@ -1,4 +1,4 @@
-"""What a network starts from: weights of another run, and parts that are not trained."""
+"""Initial weights from another run, and frozen parameters."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from convoy.recipe import Model
 from convoy.registry import unknown
 
 
-def begin(module: nn.Module, spec: Model) -> list[str]:
-    """Applies `model.init` and `model.freeze` in place; sentences on what was taken over, drawn anew and frozen.
+def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
+    """Applies `model.init` and `model.freeze` in place. Returns sentences about loaded and frozen weights.
 
-    Raises ValueError: weights of another network, a pattern that fits no parameter, nothing left to train.
+    Raises ValueError: weights of another network, a pattern without a match, nothing left to train.
     """
     notes = []
     if spec.init is not None:
-        notes.append(_take_weights(module, Path(spec.init)))
+        notes.append(_load_matching(module, Path(spec.init)))
     if spec.freeze:
         notes.append(_freeze(module, spec.freeze))
     return notes
 
 
-def _take_weights(module: nn.Module, path: Path) -> str:
-    """Every tensor whose shape fits is taken over; the others, a head for other classes, stay newly drawn."""
+def _load_matching(module: nn.Module, path: Path) -> str:
+    """Loads every tensor with the same shape; others, such as a head for other classes, stay random."""
     weights, own = load_weights(path), module.state_dict()
     check_names(path, weights, own)
-    anew = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]
-    if not any(tensor.ndim > 1 and name not in anew for name, tensor in own.items()):
-        raise ValueError(f"{path}: none of its tensors has the shape that the network's has")
-    module.load_state_dict(weights | {name: own[name] for name in anew})
-    shapes = [f"{name} ({_shape(weights[name].shape)} -> {_shape(own[name].shape)})" for name in anew]
-    return f"weights from {path}; drawn anew: {', '.join(shapes) or 'none'}"
+    mismatched = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]
+    if not any(tensor.ndim > 1 and name not in mismatched for name, tensor in own.items()):
+        raise ValueError(f"{path}: no tensor has the same shape as in the network")
+    module.load_state_dict(weights | {name: own[name] for name in mismatched})
+    shapes = [f"{name} ({_shape(weights[name].shape)} -> {_shape(own[name].shape)})" for name in mismatched]
+    return f"weights from {path}; random because of another shape: {', '.join(shapes) or 'none'}"
 
 
 def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
@@ -44,7 +44,7 @@ def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
             raise unknown("parameter pattern", pattern, parameters, "model.freeze")
     frozen = [name for name in parameters if any(fnmatchcase(name, pattern) for pattern in patterns)]
     if len(frozen) == len(parameters):
-        raise ValueError(f"model.freeze = {list(patterns)}: freezes all parameters, and nothing is left to train")
+        raise ValueError(f"model.freeze = {list(patterns)}: freezes all parameters, so nothing is left to train")
     for name in frozen:
         parameters[name].requires_grad_(False)
     count = sum(parameters[name].numel() for name in frozen)
@@ -52,7 +52,7 @@ def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
 
 
 def frozen_norms(module: nn.Module) -> list[nn.Module]:
-    """Layers with running statistics whose own parameters are all frozen: they keep their statistics too."""
+    """Layers with running statistics whose parameters are all frozen: they also keep their statistics."""
     return [
         part
         for part in module.modules()

@@ -1,7 +1,7 @@
-"""The thread count of a run: fixed when it starts and recorded, so that the same command gives the same bits.
+"""The thread count of a run: fixed when it starts, so that the same command gives the same weights.
 
-Another count adds the terms of a sum in another order and changes the last bits of the weights. What else the machine
-does therefore never changes the count; `convoy.process.limit_spinning` keeps a busy machine from slowing a run down.
+Another count adds the terms of a sum in another order and changes the last bits of the weights. Other load therefore
+never changes the count; `convoy.process.limit_spinning` limits how much a busy machine slows a run down.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The optimizer's step without the bookkeeping that torch repeats at each call.
+"""The optimizer's step without the overhead that torch repeats in each call.
 
-torch.optim.Adam looks its state up parameter by parameter and passes through profiler and compiler hooks before it
-comes to the kernel: beside LeNet's 10 tensors that takes longer than the kernel. Here the lists are made once and go
-to torch's own functional Adam. Any other optimizer, and any step in which a parameter has no gradient, goes the
-ordinary way; the state is the optimizer's own throughout, so that its state_dict stays true.
+torch.optim.Adam looks up its state parameter by parameter and calls profiler and compiler hooks before the kernel; for
+LeNet's 10 tensors this takes longer than the kernel. Here the lists are made once and passed to torch's functional
+Adam. Other optimizers, and steps in which a parameter has no gradient, use `Optimizer.step`. The state is the
+optimizer's own, so that its state_dict stays correct.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.optim.adam import adam
 
 
 class _Group(NamedTuple):
-    options: dict[str, Any]  # the optimizer's own param_group: a schedule changes its rate
+    options: dict[str, Any]  # the optimizer's param_group: a schedule changes its learning rate
     parameters: list[torch.Tensor]
     means: list[torch.Tensor]
     squares: list[torch.Tensor]
@@ -29,11 +29,11 @@ class Update:
         self._groups: list[_Group] | None = None
 
     def forget(self) -> None:
-        """After the optimizer's state was replaced."""
+        """Call it after the optimizer's state was replaced."""
         self._groups = None
 
     def __call__(self, found_inf: torch.Tensor | None = None) -> None:
-        """One step; where `found_inf` is 1, the fused kernels leave it out on the device."""
+        """One step; if `found_inf` is 1, the fused kernels skip it on the device."""
         gradients = self._gradients()
         if gradients is None:
             self._optimizer.found_inf = found_inf  # type: ignore[attr-defined]
@@ -62,7 +62,7 @@ class Update:
             )
 
     def _gradients(self) -> list[list[torch.Tensor]] | None:
-        """The gradients of each prepared group; None where this step needs the ordinary way."""
+        """The gradients of each prepared group; None if this step needs `Optimizer.step`."""
         if not self._is_adam:
             return None
         if self._groups is None:
@@ -75,7 +75,7 @@ class Update:
         return gradients  # type: ignore[return-value]
 
     def _prepared(self) -> list[_Group] | None:
-        """None as long as a parameter has no state: the first step makes it."""
+        """None before the first step, which creates the state."""
         states = self._optimizer.state
         groups = []
         for options in self._optimizer.param_groups:
