@@ -46,7 +46,7 @@ def test_multiply_adds_are_the_pinned_ones(name: str) -> None:
 def test_smallest_image_passes_and_a_smaller_one_is_refused(name: str) -> None:
     smallest = MODELS[name].smallest_image
     assert made(name, image_size=smallest)(torch.randn(2, 1, smallest, smallest)).isfinite().all()
-    with pytest.raises(ValueError, match=f"too small for {name}: at least {smallest}"):
+    with pytest.raises(ValueError, match=f"too small for {name}: .*{smallest}"):
         made(name, image_size=smallest - 1)
 
 

@@ -157,7 +157,7 @@ def test_library_made_for_another_torch_is_said_to_be_that(monkeypatch: pytest.M
 
     monkeypatch.setattr(importlib, "import_module", fail)
     message = refusal("torchvision:resnet18")
-    assert message.startswith(f"torchvision does not go with torch {torch.__version__}: RuntimeError: operator")
+    assert message.startswith(f"torchvision is not compatible with torch {torch.__version__}: RuntimeError: operator")
 
 
 def test_unknown_name_is_answered_with_close_ones(timm: ModuleType) -> None:
@@ -178,13 +178,13 @@ def test_option_that_the_library_refuses_is_named_with_its_words(timm: ModuleTyp
 
 @pytest.mark.parametrize("option", ["in_chans", "num_classes", "image_size", "img_size"])
 def test_option_that_the_data_decide(timm: ModuleType, option: str) -> None:
-    with pytest.raises(ValueError, match=f"{option} in model.options of timm:little: it follows from the data"):
+    with pytest.raises(ValueError, match=f"{option} in model.options of timm:little: .*the data"):
         create("timm:little", in_chans=1, num_classes=5, image_size=28, options={option: 3})
 
 
 @pytest.mark.parametrize("option", ["pretrained", "checkpoint_path"])
 def test_option_that_loads_weights(timm: ModuleType, option: str) -> None:
-    assert refusal("timm:little", **{option: "x"}).endswith("its weights start as random ones")
+    assert refusal("timm:little", **{option: "x"}).endswith("weights start random")
 
 
 def test_network_that_does_not_run_on_the_size(timm: ModuleType) -> None:
@@ -193,14 +193,13 @@ def test_network_that_does_not_run_on_the_size(timm: ModuleType) -> None:
 
 
 def test_network_that_is_no_classifier(timm: ModuleType) -> None:
-    assert refusal("timm:features").endswith("returns [2, 8, 28, 28] for 2 images and 5 classes, must be [2, 5]")
+    assert refusal("timm:features").endswith("got [2, 8, 28, 28]")
 
 
 def test_patches_that_would_leave_out_much_of_an_image(timm: ModuleType) -> None:
-    assert refusal("timm:little", patch_size=16) == (
-        "timm:little cuts images into patches of 16 pixels and would leave out 12 of 28 rows and columns: "
-        "set data.size to a multiple of 16, or model.options.patch_size where it takes that"
-    )
+    message = refusal("timm:little", patch_size=16)
+    assert "12 of 28 rows" in message
+    assert "a multiple of 16" in message
     made("timm:little", patch_size=7)
     made("timm:little", patch_size=3)  # leaves out one row
 

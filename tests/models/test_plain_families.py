@@ -10,7 +10,7 @@ from torch import nn
 
 from convoy.evaluation.cost import parameters
 from convoy.models import create
-from convoy.models._blocks import NEVER_FALLING, activation_and_pool
+from convoy.models._blocks import MONOTONIC, activation_and_pool
 
 PLAIN = ("basic_cnn", "improved_cnn", "residual_cnn", "vgg_a", "vgg_a_bn")
 
@@ -70,7 +70,7 @@ def test_drop_rate_is_that_of_every_dropout(name: str) -> None:
     assert {part.p for part in parts(on_meta(name, drop_rate=0.25), nn.Dropout)} == {0.25}
 
 
-@pytest.mark.parametrize("activation", NEVER_FALLING)
+@pytest.mark.parametrize("activation", MONOTONIC)
 def test_pooling_before_an_activation_that_never_falls_gives_the_same_numbers(activation: str) -> None:
     pool, act = activation_and_pool(activation, "max", 3, 2, ceil_mode=True)
     images = torch.randn(2, 3, 8, 8)

@@ -1,6 +1,6 @@
-"""The model zoo: one file a family, all made by `create`.
+"""The models: one file per family, all built by `create`.
 
-It also takes a user's class ("path/to/net.py:MyNet") and the networks of two other libraries ("timm:NAME",
+`create` also builds a user's class ("path/to/net.py:MyNet") and networks of two libraries ("timm:NAME",
 "torchvision:NAME").
 """
 
@@ -50,11 +50,11 @@ __all__ = ["MODELS", "ModelEntry", "create", "default_options"]
 def create(
     name: str, *, in_chans: int, num_classes: int, image_size: int, options: Mapping[str, Option] | None = None
 ) -> nn.Module:
-    """A network of float32 weights drawn from torch's default generator: seed it first.
+    """Builds a network with float32 weights from torch's default generator: seed it first.
 
-    It maps (N, in_chans, image_size, image_size) to logits (N, num_classes), and its `flaws` are sentences on what is
-    known to be wrong with it, as published. Raises ValueError: unknown name or option, an option's value out of range,
-    images too small, and whatever goes wrong in a user's file or another library.
+    The network maps (N, in_chans, image_size, image_size) to logits (N, num_classes). Its `flaws` are sentences on
+    known errors of the published network. Raises ValueError: unknown name or option, a value out of range, images too
+    small, an error in a user's file or another library.
     """
     geometry = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
     options = dict(options or {})
@@ -64,14 +64,16 @@ def create(
         return external.create(name, geometry, options)
     entry = MODELS[name]
     if image_size < entry.smallest_image:
-        raise ValueError(f"images of {image_size} pixels are too small for {name}: at least {entry.smallest_image}")
+        raise ValueError(
+            f"images of {image_size} pixels are too small for {name}: expected {entry.smallest_image} or more"
+        )
     for option, value in options.items():
         _check_option(entry, option, value)
     return entry.factory(**geometry, **(dict(entry.options) | options))
 
 
 def default_options(name: str) -> dict[str, Option]:
-    """Every option of a model with its default, so that a fingerprint covers what a recipe leaves out."""
+    """All options of a model with their defaults, for the fingerprint."""
     if is_user_class(name):
         return defaults_of(user.load_class(name))
     return external.default_options(name) if is_external(name) else dict(MODELS[name].options)
@@ -80,10 +82,10 @@ def default_options(name: str) -> dict[str, Option]:
 def _check_option(entry: ModelEntry, option: str, value: Option) -> None:
     if option not in entry.options:
         raise unknown("option", option, entry.options, f"model.options of {entry.name}")
-    wanted = type(entry.options[option])
-    fits = isinstance(value, int | float) and not isinstance(value, bool) if wanted is float else type(value) is wanted
-    if not fits:
-        raise ValueError(f"{option} = {value!r} in model.options of {entry.name}: must be {_ARTICLE[wanted]}")
+    expected = type(entry.options[option])
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number if expected is float else type(value) is expected):
+        raise ValueError(f"{option} = {value!r} in model.options of {entry.name}: expected {_TYPE_NAMES[expected]}")
 
 
-_ARTICLE = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+_TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}

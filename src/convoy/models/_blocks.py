@@ -1,6 +1,6 @@
-"""Parts that several families share, chosen by a word in `model.options`, so that an ablation is an override.
+"""Blocks that several families share, selected by `model.options`, so that an ablation is an override.
 
-The words are the same in every family: `activation`, `norm`, `pool`, `attention`, `drop_rate`, `upsample`.
+Options have the same names in every family: `activation`, `norm`, `pool`, `attention`, `drop_rate`, `upsample`.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 POOLS: dict[str, type[nn.MaxPool2d | nn.AvgPool2d]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 NORMS = ("batch", "group", "none")
-NEVER_FALLING = ("relu", "leaky_relu", "elu", "tanh", "sigmoid")
+MONOTONIC = ("relu", "leaky_relu", "elu", "tanh", "sigmoid")
 
 
-def chosen(option: str, word: str, allowed: Mapping[str, Choice]) -> Choice:
-    """What a word of `model.options` stands for. Raises ValueError: unknown word."""
+def choice(option: str, word: str, allowed: Mapping[str, Choice]) -> Choice:
+    """The value of `word` in `allowed`. Raises ValueError: unknown word."""
     if word not in allowed:
         raise unknown(option, word, allowed, "model.options")
     return allowed[word]
 
 
 def activation(word: str) -> nn.Module:
-    return chosen("activation", word, ACTIVATIONS)()
+    return choice("activation", word, ACTIVATIONS)()
 
 
 def norm(word: str, channels: int) -> nn.Module:
-    """BatchNorm, GroupNorm (Wu & He 2018, arXiv 1803.08494: 32 groups, fewer where they would not divide), or none.
+    """BatchNorm, GroupNorm (Wu & He 2018, arXiv 1803.08494: 32 groups, or fewer if they do not divide), or none.
 
-    A convolution before it needs a bias where the norm is none: `bias=needs_bias(word)`.
+    A convolution before it needs `bias=needs_bias(word)`.
     """
     match word:
         case "batch":
@@ -64,34 +64,34 @@ def needs_bias(norm_word: str) -> bool:
 
 
 def pool(word: str, kernel: int, stride: int | None = None, padding: int = 0, *, ceil_mode: bool = False) -> nn.Module:
-    """`ceil_mode` keeps the last row of an odd map: five halvings of 28 pixels end at 1 and not at 0."""
-    return chosen("pool", word, POOLS)(kernel, stride, padding, ceil_mode=ceil_mode)
+    """`ceil_mode` keeps the last row of an odd map: five halvings of 28 pixels give 1 instead of 0."""
+    return choice("pool", word, POOLS)(kernel, stride, padding, ceil_mode=ceil_mode)
 
 
 def activation_and_pool(
     activation_word: str, pool_word: str, kernel: int, stride: int | None = None, *, ceil_mode: bool = False
 ) -> tuple[nn.Module, nn.Module]:
-    """What ends a stage. The maximum is taken first where the activation never falls: the same numbers, and the
-    activation sees a part of the values only (a quarter for stride 2).
+    """The end of a stage. Max pooling comes before a monotonic activation: same result, fewer values to activate (a
+    quarter for stride 2).
     """
     act, pooling = activation(activation_word), pool(pool_word, kernel, stride, ceil_mode=ceil_mode)
-    return (pooling, act) if pool_word == "max" and activation_word in NEVER_FALLING else (act, pooling)
+    return (pooling, act) if pool_word == "max" and activation_word in MONOTONIC else (act, pooling)
 
 
 def checked_rate(option: str, rate: float) -> float:
-    """A rate of dropout. Raises ValueError: not in [0, 1)."""
+    """A dropout rate. Raises ValueError: not in [0, 1)."""
     if not 0 <= rate < 1:
-        raise ValueError(f"{option} = {rate} in model.options: must be in [0, 1)")
+        raise ValueError(f"{option} = {rate} in model.options: expected a value in [0, 1)")
     return rate
 
 
 class Upsample(nn.Module):
-    """Enlarges images by a whole factor, bilinearly, as the classics experiment feeds MNIST to large networks."""
+    """Bilinear upsampling by an integer factor, as in classics-mnist."""
 
     def __init__(self, factor: int) -> None:
         super().__init__()
         if factor < 1:
-            raise ValueError(f"upsample = {factor} in model.options: must be at least 1")
+            raise ValueError(f"upsample = {factor} in model.options: expected at least 1")
         self.factor = factor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -101,7 +101,7 @@ class Upsample(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales channels by a gate made from their means (Hu et al. 2018, arXiv 1709.01507)."""
+    """Scales channels by a gate computed from their means (Hu et al. 2018, arXiv 1709.01507)."""
 
     def __init__(
         self, channels: int, hidden: int, *, inner: type[nn.Module] = nn.ReLU, gate: type[nn.Module] = nn.Sigmoid
@@ -118,7 +118,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class ConvolutionalAttention(nn.Module):
-    """CBAM: a gate over channels, then one over places (Woo et al. 2018, arXiv 1807.06521)."""
+    """CBAM: a gate over channels, then one over positions (Woo et al. 2018, arXiv 1807.06521)."""
 
     def __init__(self, channels: int, hidden: int, kernel: int = 7) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class ConvolutionalAttention(nn.Module):
 
 
 def attention(word: str, channels: int, reduction: int = 16) -> nn.Module:
-    """A block's attention: none, se or cbam, its bottleneck a sixteenth of the channels."""
+    """Attention of a block: none, se or cbam."""
     hidden = max(1, channels // reduction)
     match word:
         case "none":
@@ -158,7 +158,7 @@ def conv_norm_act(
     groups: int = 1,
     padding: int | None = None,
 ) -> nn.Sequential:
-    """A convolution, its norm, and its activation where it has one. Without `padding` a stride of 1 keeps the size."""
+    """Convolution, norm and optional activation. The default padding keeps the size at stride 1."""
     padding = kernel // 2 if padding is None else padding
     conv = nn.Conv2d(in_chans, out_chans, kernel, stride, padding, groups=groups, bias=needs_bias(norm_word))
     layers = nn.Sequential(conv, norm(norm_word, out_chans))
@@ -166,7 +166,7 @@ def conv_norm_act(
 
 
 class StochasticDepth(nn.Module):
-    """Leaves a whole branch out, image by image, and scales what stays (Huang et al. 2016, arXiv 1603.09382)."""
+    """Randomly drops a branch per image and rescales the others (Huang et al. 2016, arXiv 1603.09382)."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -180,9 +180,9 @@ class StochasticDepth(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widens to `hidden` channels, filters each by itself, gates them, narrows without an activation, adds the input.
+    """1x1 expansion to `hidden` channels, depthwise convolution, gate, linear 1x1 projection, shortcut.
 
-    The block of MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) with what V3 and EfficientNet put in.
+    The block of MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) with the additions of V3 and EfficientNet.
     """
 
     def __init__(
@@ -217,21 +217,21 @@ class InvertedResidual(nn.Module):
 
 
 def scaled_channels(channels: int, factor: float) -> int:
-    """A width times `width_mult`, as a multiple of 8 near it, as the MobileNets have it. Raises ValueError: not > 0."""
+    """Channels times `width_mult`, rounded to a multiple of 8 as in MobileNet. Raises ValueError: factor not > 0."""
     if not 0 < factor < math.inf:
-        raise ValueError(f"width_mult = {factor} in model.options: must be above 0")
+        raise ValueError(f"width_mult = {factor} in model.options: expected above 0")
     wanted = channels * factor
     nearest = max(8, int(wanted + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * wanted else nearest + 8
 
 
 def stem_strides(stem: str, paper: Sequence[int]) -> list[int]:
-    """The strides of a network that halves its maps five times, first convolution first, for images of this stem.
+    """The strides of a network that halves its maps five times, from the first convolution on.
 
-    "paper" halves all five times; "small" leaves the first two out, so that 28 pixels end as 4x4 and not as 1x1. The
-    weights have the same shapes for both.
+    "paper" halves five times; "small" skips the first two, so that 28 pixels give 4x4 instead of 1x1. The weights have
+    the same shapes for both.
     """
-    left_out = chosen("stem", stem, {"small": 2, "paper": 0})
+    left_out = choice("stem", stem, {"small": 2, "paper": 0})
     halvings = [place for place, stride in enumerate(paper) if stride == 2]
     return [1 if place in halvings[:left_out] else stride for place, stride in enumerate(paper)]
 
@@ -242,27 +242,27 @@ class Stem(NamedTuple):
     pools: bool  # 3x3, stride 2
 
 
-# Of networks that begin with a 7x7 convolution of stride 2 and a pooling; "small" has weights of the same shape.
+# For networks with a 7x7 convolution of stride 2 and a pooling; "small" has weights of the same shape.
 STEMS = {"small": Stem(7, 1, False), "3x3": Stem(3, 1, False), "paper": Stem(7, 2, True)}
 
 
 def init_for_norm(network: nn.Module, norm_word: str) -> None:
-    """Torch's own start for depthwise networks with norms, `init_fan_out` for those without.
+    """Torch's default initialisation for depthwise networks with norms, `init_fan_out` without.
 
-    Without norms torch's start dies out: 27 layers of MobileNet answer all images alike. With them its smaller weights
-    learn faster at first: MobileNetV2's loss after 60 steps of AdamW at 1e-3 on 32 digits each was 0.68, from the
-    larger weights 1.25 (means of 3 seeds).
+    Without norms, signals vanish with torch's default: 27 layers of MobileNet give the same output for all images. With
+    norms, its smaller weights learn faster: MobileNetV2's loss after 60 steps of AdamW at 1e-3 with 32 digits each was
+    0.68, and 1.25 from the larger weights (means of 3 seeds).
     """
     if norm_word == "none":
         init_fan_out(network)
 
 
 def init_fan_out(network: nn.Module) -> None:
-    """Normal weights of variance 2 / (links that leave an input value), biases of 0, and a deviation of 0.01 in linear
-    layers (He et al. 2015, arXiv 1502.01852).
+    """Normal weights with variance 2 / fan out, biases 0, standard deviation 0.01 in linear layers (He et al. 2015,
+    arXiv 1502.01852).
 
-    Links are counted within a group. Without that, as torch's own function counts, a depthwise convolution of C
-    channels starts sqrt(C) times too small, which only a norm hides.
+    Fan out is counted per group. Torch's function ignores groups: a depthwise convolution of C channels then starts
+    sqrt(C) times too small, which only a norm hides.
     """
     for part in network.modules():
         if isinstance(part, nn.Conv2d):
@@ -275,7 +275,7 @@ def init_fan_out(network: nn.Module) -> None:
 
 
 def init_glorot(network: nn.Module) -> None:
-    """Normal weights of variance 2 / (fan in + fan out), biases of 0 (Glorot and Bengio 2010)."""
+    """Normal weights with variance 2 / (fan in + fan out), biases 0 (Glorot and Bengio 2010)."""
     for part in network.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             nn.init.xavier_normal_(part.weight)
@@ -284,7 +284,7 @@ def init_glorot(network: nn.Module) -> None:
 
 
 def init_default(network: nn.Module) -> None:
-    """Torch drew its own weights when the layers were made."""
+    """Keeps torch's default weights."""
 
 
 INITS = {"default": init_default, "glorot": init_glorot, "he": init_fan_out}  # of the option `init`

@@ -1,4 +1,4 @@
-"""The sentence for a flaw that more than one published network has."""
+"""The sentence for a flaw of several published networks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ def softmax_before_loss(num_classes: int) -> str:
 
 
 def floor_of_loss(num_classes: int) -> str:
-    """Cross-entropy of probabilities taken for logits is least at a one-hot output: log(1 + (classes - 1) / e)."""
+    """The minimum of cross-entropy with probabilities as logits: log(1 + (classes - 1) / e), for one-hot outputs."""
     floor = math.log1p((num_classes - 1) / math.e)
     return f"with {num_classes} classes the loss cannot fall below {floor:.3f}"

@@ -69,8 +69,8 @@ class AlexNet(nn.Module):
         drop_rate: float = 0.5,
     ) -> None:
         super().__init__()
-        first, second, third, fourth, fifth = _blocks.chosen("widths", widths, WIDTHS)
-        kernel, stride, pooling, largest = _blocks.chosen("stem", stem, STEMS)
+        first, second, third, fourth, fifth = _blocks.choice("widths", widths, WIDTHS)
+        kernel, stride, pooling, largest = _blocks.choice("stem", stem, STEMS)
         rate = _blocks.checked_rate("drop_rate", drop_rate)
         self.upsample = _blocks.Upsample(upsample)
         side = ((image_size * upsample + 4 - kernel) // stride + 1) // 8

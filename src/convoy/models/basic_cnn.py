@@ -1,9 +1,9 @@
-"""Three convolutions, each halved, and one hidden layer: the smallest network of the cifar-course experiment.
+"""Three convolutions with pooling and one hidden layer: the smallest network of the cifar-course experiment.
 
 Source: a lab report on CIFAR-10; the plan is that of the first CIFAR networks.
 https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf
-Differs from the paper: three layers of 3x3 kernels, ReLU and max pooling. The head is sized from the image. The biases
-stay under a norm too, so that `norm` changes the norm and nothing else.
+Differs from the paper: three layers of 3x3 kernels, ReLU and max pooling. The head is sized from the image. With a norm
+the biases remain, so that `norm` changes only the norm.
 """
 
 from __future__ import annotations

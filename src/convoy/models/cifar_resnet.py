@@ -1,4 +1,4 @@
-"""The narrow residual networks that the ResNet paper made for 32 pixels: three stages of 16, 32 and 64 channels.
+"""The ResNet paper's narrow networks for 32 pixels: three stages of 16, 32 and 64 channels.
 
 Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, section 4.2.
 https://arxiv.org/abs/1512.03385
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from convoy.models._blocks import activation, attention, chosen, conv_norm_act, init_fan_out
+from convoy.models._blocks import activation, attention, choice, conv_norm_act, init_fan_out
 from convoy.models.entry import register
 
 WIDTHS = (16, 32, 64)
@@ -23,7 +23,7 @@ PARAMETERS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962
 
 
 class PadShortcut(nn.Module):
-    """Every `stride`-th pixel of a map, with channels of zeros behind its own."""
+    """Every `stride`-th pixel of a map, with appended channels of zeros."""
 
     def __init__(self, extra_chans: int, stride: int) -> None:
         super().__init__()
@@ -86,8 +86,10 @@ class CifarResNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 8 or depth % 6 != 2:
-            raise ValueError(f"depth = {depth} in model.options: must be 6n + 2, with n blocks a stage: 8, 14, 20, ...")
-        projects = chosen("shortcut", shortcut, SHORTCUTS)
+            raise ValueError(
+                f"depth = {depth} in model.options: expected 6n + 2, with n blocks a stage: 8, 14, 20, ..."
+            )
+        projects = choice("shortcut", shortcut, SHORTCUTS)
         self.stem = conv_norm_act(in_chans, WIDTHS[0], 3, norm_word=norm, act=activation)
         self.blocks = nn.Sequential()
         width = WIDTHS[0]

@@ -1,10 +1,11 @@
-"""ConvNeXt: a convolutional network with the habits of a vision transformer.
+"""ConvNeXt: a convolutional network with design choices of vision transformers.
 
 Paper: Liu, Mao, Wu, Feichtenhofer, Darrell, Xie, "A ConvNet for the 2020s", 2022. https://arxiv.org/abs/2201.03545
 Differs from the paper: the sizes atto and femto are timm's (Wightman), the paper's smallest is tiny; the stem cuts the
-image into patches of 2x2 unless stem = "paper", 4x4; odd maps are padded by a row and a column of zeros before they are
-halved, so that 28 pixels are 14, 7, 4, 2. The mean over places is normed before the head, as in the authors' code.
-Initialisation: the paper's: normal weights of deviation 0.02, biases zero, branches scaled by 1e-6.
+image into patches of 2x2 unless stem = "paper", 4x4; odd maps are zero-padded by a row and a column before they are
+halved, so that 28 pixels are 14, 7, 4, 2. The mean over positions is normalised before the head, as in the authors'
+code.
+Initialisation: the paper's: normal weights with standard deviation 0.02, biases zero, branches scaled by 1e-6.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import layer_norm, pad
 
-from convoy.models._blocks import StochasticDepth, activation, checked_rate, chosen
+from convoy.models._blocks import StochasticDepth, activation, checked_rate, choice
 from convoy.models.entry import register
 
 EXPANSION = 4
@@ -27,7 +28,7 @@ VARIANTS = (  # name, channels of the first stage, parameters with ten classes o
 
 
 class ChannelNorm(nn.Module):
-    """Layer norm over the channels of each place of a map."""
+    """Layer norm over the channels at each position of a map."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,7 +41,7 @@ class ChannelNorm(nn.Module):
 
 
 class Patches(nn.Conv2d):
-    """A convolution whose stride is its kernel; maps that it would not cover are padded with zeros, right and below."""
+    """A convolution whose stride is its kernel size; incomplete patches are zero-padded, right and bottom."""
 
     def __init__(self, in_chans: int, out_chans: int, size: int) -> None:
         super().__init__(in_chans, out_chans, size, size)
@@ -87,9 +88,9 @@ class ConvNeXt(nn.Module):
     ) -> None:
         super().__init__()
         if width < 1:
-            raise ValueError(f"width = {width} in model.options: must be at least 1")
+            raise ValueError(f"width = {width} in model.options: expected at least 1")
         last = checked_rate("drop_path_rate", drop_path_rate) / (sum(DEPTHS) - 1)
-        self.features = nn.Sequential(Patches(in_chans, width, chosen("stem", stem, STEMS)), ChannelNorm(width))
+        self.features = nn.Sequential(Patches(in_chans, width, choice("stem", stem, STEMS)), ChannelNorm(width))
         blocks = 0
         for stage, depth in enumerate(DEPTHS):
             if stage > 0:

@@ -1,11 +1,11 @@
-"""Networks in which each layer reads the maps of all layers before it.
+"""DenseNet: each layer reads the maps of all earlier layers.
 
 Paper: Huang, Liu, van der Maaten, Weinberger, "Densely Connected Convolutional Networks", 2017.
 https://arxiv.org/abs/1608.06993
 Differs from the paper: the stem of `densenet121`, `169` and `201` keeps the size of the map (see resnet.py) unless
 `stem = "paper"`, and a transition keeps the last row of an odd map, so that 28 pixels are enough for either.
-`densenet_bc_100_12` is the paper's network for CIFAR; its others are `depth` and `growth`. `drop_rate` stands behind
-the 3x3 convolution of each layer, as in torchvision, where the paper drops behind all convolutions but the first.
+`densenet_bc_100_12` is the paper's network for CIFAR; its others are `depth` and `growth`. `drop_rate` applies after
+the 3x3 convolution of each layer, as in torchvision; in the paper after all convolutions except the first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from convoy.models._blocks import (
     STEMS,
     activation,
     checked_rate,
-    chosen,
+    choice,
     conv_norm_act,
     needs_bias,
     norm,
@@ -47,7 +47,7 @@ PLANS = {
 
 @dataclass(frozen=True)
 class Style:
-    """What all layers of a network have in common."""
+    """Settings of all layers of a network."""
 
     growth: int
     drop_rate: float
@@ -62,7 +62,7 @@ class Style:
 
 
 class DenseLayer(nn.Module):
-    """Appends `growth` maps to those it reads."""
+    """Appends `growth` maps to its input."""
 
     def __init__(self, in_chans: int, style: Style) -> None:
         super().__init__()
@@ -78,9 +78,9 @@ class DenseLayer(nn.Module):
 
 
 def init_fan_in(network: nn.Module) -> None:
-    """Normal weights of variance 2 / (links into an output value), as torchvision has them; biases of 0.
+    """Normal weights with variance 2 / fan in, as in torchvision; biases 0.
 
-    A layer reads many more maps than it writes: counted by links out, values would grow from layer to layer.
+    A layer reads many more maps than it writes: with fan out, values would grow from layer to layer.
     """
     for part in network.modules():
         if isinstance(part, nn.Conv2d):
@@ -90,7 +90,7 @@ def init_fan_in(network: nn.Module) -> None:
 
 
 def trunk(in_chans: int, layers: tuple[int, ...], style: Style) -> tuple[nn.Sequential, int]:
-    """The dense blocks, between them transitions to half the channels and half the size, and the last activation."""
+    """Dense blocks with transitions (half the channels, half the size) between them, and the last activation."""
     parts = nn.Sequential()
     width = in_chans
     for block, count in enumerate(layers):
@@ -121,9 +121,9 @@ class DenseNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth not in PLANS:
-            raise ValueError(f"depth = {depth} in model.options: must be one of {', '.join(map(str, PLANS))}")
+            raise ValueError(f"depth = {depth} in model.options: expected one of {', '.join(map(str, PLANS))}")
         style = Style(GROWTH, checked_rate("drop_rate", drop_rate), norm, activation)
-        kernel, stride, pools = chosen("stem", stem, STEMS)
+        kernel, stride, pools = choice("stem", stem, STEMS)
         self.stem = conv_norm_act(in_chans, STEM, kernel, stride, norm_word=norm, act=activation)
         if pools:
             self.stem.append(nn.MaxPool2d(3, 2, padding=1))
@@ -162,10 +162,10 @@ class CifarDenseNet(nn.Module):
         super().__init__()
         if depth < 10 or depth % 6 != 4:
             raise ValueError(
-                f"depth = {depth} in model.options: must be 6n + 4, with n layers a block: 10, 16, 22, ..."
+                f"depth = {depth} in model.options: expected 6n + 4, with n layers a block: 10, 16, 22, ..."
             )
         if growth < 1:
-            raise ValueError(f"growth = {growth} in model.options: must be at least 1")
+            raise ValueError(f"growth = {growth} in model.options: expected at least 1")
         style = Style(growth, checked_rate("drop_rate", drop_rate), norm, activation)
         self.stem = style.conv(in_chans, 2 * growth, 3)
         self.blocks, width = trunk(2 * growth, ((depth - 4) // 6,) * 3, style)

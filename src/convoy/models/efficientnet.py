@@ -1,10 +1,10 @@
-"""EfficientNet-B0: inverted residuals with gates, and one rule by which width and depth grow together.
+"""EfficientNet-B0: gated inverted residuals; width and depth are scaled together.
 
 Paper: Tan, Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019.
 https://arxiv.org/abs/1905.11946
-Differs from the paper: the first two of five halvings are left out unless `stem = "paper"`; running statistics of the
-norms move by 0.1 a step and not by 0.01, because a training here may have no more than a few hundred steps; weights
-start as torch starts them.
+Differs from the paper: the first two of five halvings are skipped unless `stem = "paper"`; running statistics of the
+norms have momentum 0.1 instead of 0.01, because a training here may have only a few hundred steps; initial weights are
+torch's default.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from convoy.models._blocks import (
     InvertedResidual,
     SqueezeExcitation,
     checked_rate,
-    chosen,
+    choice,
     conv_norm_act,
     init_for_norm,
     scaled_channels,
@@ -67,10 +67,10 @@ class EfficientNet(nn.Module):
         super().__init__()
         checked_rate("drop_path_rate", drop_path_rate)
         if not 0 < depth_mult < math.inf:
-            raise ValueError(f"depth_mult = {depth_mult} in model.options: must be above 0")
+            raise ValueError(f"depth_mult = {depth_mult} in model.options: expected above 0")
         stem_stride, *strides = stem_strides(stem, [2, *(stride for *_, stride in STAGES)])
         total = sum(math.ceil(blocks * depth_mult) for *_, blocks, _ in STAGES)
-        inner = chosen("activation", activation, ACTIVATIONS)
+        inner = choice("activation", activation, ACTIVATIONS)
         width = scaled_channels(STEM, width_mult)
         self.features = nn.Sequential(conv_norm_act(in_chans, width, 3, stem_stride, norm_word=norm, act=activation))
         for (expansion, kernel, channels, blocks, _), first_stride in zip(STAGES, strides, strict=True):

@@ -1,7 +1,7 @@
-"""What the registry knows about a model, and the decorator that puts it there.
+"""Registry entries of models, and the decorator that adds them.
 
-A family is one file: the class, its facts in `@register`, and an import in `convoy.models`. A variant is one more
-`register` line with other option values (`presets`); a family of many keeps them in a table and registers in a loop.
+A family is one file with the class and its facts in `@register`, and an import in `convoy.models`. A variant is one
+more `register` line with other option values (`presets`); for many variants use a table and a loop.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import nn
 from convoy.registry import Registry
 
 Option = bool | int | float | str
-GEOMETRY = ("in_chans", "num_classes", "image_size")  # what the data say; all other arguments are options
+GEOMETRY = ("in_chans", "num_classes", "image_size")  # from the data; all other arguments are options
 
 ModuleClass = TypeVar("ModuleClass", bound=type[nn.Module])
 
@@ -28,12 +28,12 @@ class ModelEntry:
     summary: str  # one line for `convoy list models`
     source: str  # URL of the paper or report
     parameters: int  # at `counted_at`; pinned by the contract test
-    macs: int | None  # multiply-adds of one image there, pinned too; of the networks of the five experiments
-    counted_at: tuple[int, int, int]  # in_chans, num_classes, image_size of the paper's or report's own data
-    smallest_image: int  # pixels; below this some feature map would be empty
-    options: Mapping[str, Option]  # name -> default, the presets of a variant included
+    macs: int | None  # multiply-adds per image, also pinned; only for the networks of the five experiments
+    counted_at: tuple[int, int, int]  # in_chans, num_classes, image_size of the paper's or report's data
+    smallest_image: int  # pixels; below this a feature map would be empty
+    options: Mapping[str, Option]  # name -> default, including the presets of a variant
     channels_last: bool  # whether a training step on the CPU is faster in this memory format
-    revision: int  # raised when its computation, initial weights or defaults change, so that its runs train again
+    revision: int  # increased if computation, initial weights or defaults change, so that runs are retrained
 
 
 MODELS: Registry[ModelEntry] = Registry("model")
@@ -74,7 +74,7 @@ def register(
 
 
 def defaults_of(factory: type[nn.Module]) -> dict[str, Option]:
-    """Option names and their defaults, read from the signature; a default that no recipe could hold is left out."""
+    """Option names and defaults from the signature, without types that a recipe cannot hold."""
     parameters = inspect.signature(factory).parameters.values()
     return {
         parameter.name: parameter.default

@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from convoy.models._blocks import Upsample, checked_rate, chosen, conv_norm_act
+from convoy.models._blocks import Upsample, checked_rate, choice, conv_norm_act
 from convoy.models.entry import register
 
 EPSILON = 1e-3  # of batch norm, in Inception networks since the first that had one
@@ -83,9 +83,9 @@ class GoogLeNet(nn.Module):
     ) -> None:
         super().__init__()
         if largest_kernel not in (3, 5):
-            raise ValueError(f"largest_kernel = {largest_kernel} in model.options of googlenet: must be 3 or 5")
-        kernel, stride = chosen("stem", stem, {"small": (3, 1), "paper": (7, 2)})
-        halvings = chosen("pools", pools, {"padded": padded, "torchvision": as_in_torchvision})()
+            raise ValueError(f"largest_kernel = {largest_kernel} in model.options of googlenet: expected 3 or 5")
+        kernel, stride = choice("stem", stem, {"small": (3, 1), "paper": (7, 2)})
+        halvings = choice("pools", pools, {"padded": padded, "torchvision": as_in_torchvision})()
         if (stem, pools) == ("paper", "torchvision") and image_size * upsample < LEAST_SIDE:
             raise ValueError(
                 f"upsample = {upsample} in model.options: images of {image_size} pixels become "

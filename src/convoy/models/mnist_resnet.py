@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from convoy.models._blocks import activation as make_activation
-from convoy.models._blocks import checked_rate, chosen, conv_norm_act
+from convoy.models._blocks import checked_rate, choice, conv_norm_act
 from convoy.models.entry import register
 
 SOURCE = "https://arxiv.org/abs/1512.03385"
@@ -81,7 +81,7 @@ class MnistResNet(nn.Module):
     ) -> None:
         super().__init__()
         rate = checked_rate("drop_rate", drop_rate)
-        in_shortcut, in_head = chosen("drop_place", drop_place, DROP_PLACES)
+        in_shortcut, in_head = choice("drop_place", drop_place, DROP_PLACES)
         self.stem = conv_norm_act(in_chans, 32, 3, norm_word=norm, act=activation)
         self.blocks = nn.Sequential()
         width = 32

@@ -2,7 +2,7 @@
 
 Paper: Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018.
 https://arxiv.org/abs/1801.04381
-Differs from the paper: the first two of five halvings are left out unless `stem = "paper"`; weights start as
+Differs from the paper: the first two of five halvings are skipped unless `stem = "paper"`; weights start as
 torch starts them.
 """
 

@@ -1,7 +1,7 @@
 """MobileNetV3: inverted residuals of searched widths, some gated, hard swish where the maps are small.
 
 Paper: Howard et al., "Searching for MobileNetV3", 2019. https://arxiv.org/abs/1905.02244
-Differs from the paper: the first two of five halvings are left out unless `stem = "paper"`; running statistics of the
+Differs from the paper: the first two of five halvings are skipped unless `stem = "paper"`; running statistics of the
 norms move by 0.1 a step and not by 0.01, because a training here may have no more than a few hundred steps; weights
 start as torch starts them.
 """
@@ -18,7 +18,7 @@ from convoy.models._blocks import (
     InvertedResidual,
     SqueezeExcitation,
     checked_rate,
-    chosen,
+    choice,
     conv_norm_act,
     init_for_norm,
     scaled_channels,
@@ -110,7 +110,7 @@ class MobileNetV3(nn.Module):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        rows, head_width = chosen("variant", variant, VARIANTS)
+        rows, head_width = choice("variant", variant, VARIANTS)
         stem_stride, *strides = stem_strides(stem, [2, *(row.stride for row in rows)])
         width = scaled_channels(STEM, width_mult)
         self.features = nn.Sequential(conv_norm_act(in_chans, width, 3, stem_stride, norm_word=norm, act=activation))
@@ -133,7 +133,7 @@ class MobileNetV3(nn.Module):
         head_width = scaled_channels(head_width, width_mult)
         self.head = nn.Sequential(
             nn.Linear(6 * width, head_width),
-            chosen("activation", activation, ACTIVATIONS)(),
+            choice("activation", activation, ACTIVATIONS)(),
             nn.Dropout(checked_rate("drop_rate", drop_rate)),
             nn.Linear(head_width, num_classes),
         )

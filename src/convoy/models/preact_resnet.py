@@ -1,4 +1,4 @@
-"""Residual networks that activate before they convolve, so that a signal passes from end to end untouched.
+"""Residual networks with activation before convolution, so that shortcuts pass signals unchanged.
 
 Paper: He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", 2016. https://arxiv.org/abs/1603.05027
 Differs from the paper: `preact_resnet18`, `34` and `50` are its block at the depths of 2015, which it does not train.
@@ -16,12 +16,12 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from convoy.models._blocks import STEMS, activation, chosen, init_fan_out, needs_bias, norm
+from convoy.models._blocks import STEMS, activation, choice, init_fan_out, needs_bias, norm
 from convoy.models.entry import register
 
 SOURCE = "https://arxiv.org/abs/1603.05027"
 WIDTHS, CIFAR_WIDTHS = (64, 128, 256, 512), (16, 32, 64)
-EXPANSION = 4  # of a bottleneck: channels behind it to channels within
+EXPANSION = 4  # of a bottleneck: output channels / inner channels
 
 
 class Plan(NamedTuple):
@@ -39,7 +39,7 @@ PLANS = {
 
 @dataclass(frozen=True)
 class Style:
-    """What all blocks of a network have in common."""
+    """Settings of all blocks of a network."""
 
     bottleneck: bool
     residual: bool
@@ -53,12 +53,12 @@ class Style:
         return nn.Sequential(norm(self.norm, channels), activation(self.activation))
 
     def width(self, channels: int) -> int:
-        """What leaves a block of so many channels."""
+        """Output channels of a block."""
         return channels * EXPANSION if self.bottleneck else channels
 
 
 class PreActBlock(nn.Module):
-    """A shortcut reads the activated map where it has weights (or is told to), and else the map itself."""
+    """A shortcut reads the activated map where it has weights (or if asked to), and else the map itself."""
 
     def __init__(self, in_chans: int, channels: int, stride: int, style: Style, *, activated_shortcut: bool) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class PreActBlock(nn.Module):
 def trunk(
     in_chans: int, widths: tuple[int, ...], blocks: tuple[int, ...], style: Style, *, activates_first: bool
 ) -> nn.Sequential:
-    """All blocks and the last activation; each width but the first begins by halving the map."""
+    """All blocks and the last activation; each width except the first starts by halving the map."""
     layers = nn.Sequential()
     width = in_chans
     for channels, count in zip(widths, blocks, strict=True):
@@ -121,9 +121,9 @@ class PreActResNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth not in PLANS:
-            raise ValueError(f"depth = {depth} in model.options: must be one of {', '.join(map(str, PLANS))}")
+            raise ValueError(f"depth = {depth} in model.options: expected one of {', '.join(map(str, PLANS))}")
         style = Style(PLANS[depth].bottleneck, residual, norm, activation)
-        kernel, stride, pools = chosen("stem", stem, STEMS)
+        kernel, stride, pools = choice("stem", stem, STEMS)
         self.stem = nn.Sequential(style.conv(in_chans, WIDTHS[0], kernel, stride))
         if pools:
             self.stem.append(nn.MaxPool2d(3, 2, padding=1))
@@ -172,7 +172,7 @@ class CifarPreActResNet(nn.Module):
         layers = 9 if bottleneck else 6  # of one block in each of the three stages
         if depth < layers + 2 or depth % layers != 2:
             kind = "with bottleneck" if bottleneck else "without bottleneck"
-            raise ValueError(f"depth = {depth} in model.options: {kind} it must be {layers}n + 2, n blocks a stage")
+            raise ValueError(f"depth = {depth} in model.options: {kind} expected {layers}n + 2, n blocks a stage")
         style = Style(bottleneck, residual, norm, activation)
         blocks = (depth // layers,) * len(CIFAR_WIDTHS)
         self.stem = style.conv(in_chans, CIFAR_WIDTHS[0], 3)

@@ -1,10 +1,10 @@
-"""Residual networks in the ImageNet form, and their kin whose blocks end in an attention gate.
+"""Residual networks for ImageNet, and variants whose blocks end in an attention gate.
 
 Papers: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015. https://arxiv.org/abs/1512.03385
 SE: Hu, Shen, Sun, "Squeeze-and-Excitation Networks", 2018. https://arxiv.org/abs/1709.01507
 CBAM: Woo, Park, Lee, Kweon, "Convolutional Block Attention Module", 2018. https://arxiv.org/abs/1807.06521
 Differs from the paper: the stem. By default (`stem="small"`) its 7x7 convolution has stride 1 and no pooling follows,
-so that 28 pixels end as a 4x4 map and not as one pixel. The weights are those of the paper's network: `resnet18` has
+so that 28 pixels give a 4x4 map instead of one pixel. The weights are those of the paper's network: `resnet18` has
 the standard 11,175,370 parameters on MNIST with either stem, and weights trained with one load into the other.
 `stem="paper"` halves twice before the first block; `stem="3x3"` is the convolution that most ResNets made for CIFAR
 have (11,173,962 parameters there). Where a bottleneck halves the map its 3x3 convolution does, not the 1x1 before it,
@@ -31,7 +31,7 @@ from convoy.models._blocks import (
     activation,
     attention,
     checked_rate,
-    chosen,
+    choice,
     conv_norm_act,
 )
 from convoy.models.entry import Option, register
@@ -41,8 +41,8 @@ SQUEEZE_EXCITATION = "https://arxiv.org/abs/1709.01507"
 CBAM = "https://arxiv.org/abs/1807.06521"
 
 WIDTHS = (64, 128, 256, 512)
-EXPANSION = 4  # of a bottleneck: channels behind it to channels within
-SHORTCUTS = {"projection": False, "shared": True}  # whether a shortcut borrows its block's first convolution
+EXPANSION = 4  # of a bottleneck: output channels / inner channels
+SHORTCUTS = {"projection": False, "shared": True}  # whether a shortcut shares its block's first convolution
 
 
 class Plan(NamedTuple):
@@ -119,7 +119,7 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Style:
-    """What all blocks of a network have in common."""
+    """Settings of all blocks of a network."""
 
     bottleneck: bool
     shares: bool
@@ -130,7 +130,7 @@ class Style:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1, beside a shortcut."""
+    """Two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1, with a shortcut."""
 
     def __init__(self, in_chans: int, channels: int, stride: int, style: Style) -> None:
         super().__init__()
@@ -187,13 +187,13 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         blocks, bottleneck = planned(depth)
-        shares = chosen("shortcut", shortcut, SHORTCUTS)
+        shares = choice("shortcut", shortcut, SHORTCUTS)
         if shares and bottleneck:
             raise ValueError(
                 f"shortcut = 'shared' in model.options: only blocks of depth 18 and 34 can, not of {depth}"
             )
         style = Style(bottleneck, shares, residual, norm, activation, attention)
-        kernel, stride, pools = chosen("stem", stem, STEMS)
+        kernel, stride, pools = choice("stem", stem, STEMS)
         self.upsample = Upsample(upsample)
         self.stem = conv_norm_act(in_chans, WIDTHS[0], kernel, stride, norm_word=norm, act=activation)
         if pools:
@@ -207,7 +207,7 @@ class ResNet(nn.Module):
                 width = channels * EXPANSION if bottleneck else channels
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
         self.head = nn.Linear(width, num_classes)
-        chosen("init", init, INITS)(self)
+        choice("init", init, INITS)(self)
         if any(block.shares for block in self.blocks):
             self.flaws = (
                 "the shortcut of each block that halves the map borrows the block's first convolution, without a norm, "
@@ -221,7 +221,7 @@ class ResNet(nn.Module):
 
 def planned(depth: int) -> Plan:
     if depth not in PLANS:
-        raise ValueError(f"depth = {depth} in model.options: must be one of {', '.join(map(str, PLANS))}")
+        raise ValueError(f"depth = {depth} in model.options: expected one of {', '.join(map(str, PLANS))}")
     return PLANS[depth]
 
 

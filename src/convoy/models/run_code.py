@@ -1,6 +1,6 @@
-"""The code of a user's network in a run folder: read once, hashed, and imported from the bytes that were hashed.
+"""The code of a user's network in a run folder: read once, hashed, and imported from the hashed bytes.
 
-Nothing is imported from the disk: no byte code, no shared library, no file that is added or replaced after the hash.
+Nothing is imported from the disk: no byte code, no shared library, no file that was added or changed after hashing.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from types import ModuleType
 
 @dataclass(frozen=True)
 class RunCode:
-    """The source files under `folder`, by their path in it, with "/" between its parts."""
+    """The source files in `folder`, by relative POSIX path."""
 
     folder: Path
     files: Mapping[str, bytes]
 
     @classmethod
     def read(cls, folder: Path) -> RunCode:
-        """Reads all files, recursively. Raises ValueError for anything but folders and regular .py files."""
+        """Reads all files recursively. Raises ValueError: anything but folders and regular .py files."""
         if folder.is_symlink() or not folder.is_dir():
             raise ValueError(f"{folder}: expected a folder with the code of the run's network")
         files: dict[str, bytes] = {}
@@ -43,11 +43,11 @@ class RunCode:
                         files[path.relative_to(folder).as_posix()] = path.read_bytes()
                     else:
                         kind = "a symbolic link" if entry.is_symlink() else "not a .py file"
-                        raise ValueError(f"{path} is {kind}: code/ of a run may hold .py files only; delete it")
+                        raise ValueError(f"{path} is {kind}: code/ of a run may contain only .py files; delete it")
         return cls(folder.resolve(), files)
 
     def digest(self, *details: str) -> str:
-        """SHA-256 (hex) of all paths and contents, and of `details`, each with its length in front of it."""
+        """SHA-256 (hex) of all paths, contents and `details`, each prefixed with its length."""
         hasher = sha256()
         parts = [part for path, content in sorted(self.files.items()) for part in (os.fsencode(path), content)]
         for part in (b"%d" % len(parts), *parts, *map(os.fsencode, details)):
@@ -56,7 +56,7 @@ class RunCode:
 
 
 class RunCodeImporter(MetaPathFinder, InspectLoader):
-    """Imports from a RunCode: as `package.x` at any time, as plain `x` inside `importing`."""
+    """Imports from a RunCode: always as `package.x`, and as `x` within `importing`."""
 
     def __init__(self, code: RunCode, package: str) -> None:
         self.code, self.package = code, package
@@ -95,12 +95,12 @@ class RunCodeImporter(MetaPathFinder, InspectLoader):
         return spec_from_loader(fullname, self, is_package=True)  # a folder without __init__.py
 
     def entry_spec(self, fullname: str, file: str) -> ModuleSpec:
-        """Of the network's own file, whose module name need not be its file name."""
+        """The spec of the network's file, whose module name may differ from its file name."""
         self._entry = {fullname: file}
         return self._spec(fullname)
 
     def _spec(self, fullname: str) -> ModuleSpec:
-        """A module's __file__ does not exist: a `sys.path` entry made from it does not lead into the run folder."""
+        """A module has no __file__, so that a `sys.path` entry made from it cannot point into the run folder."""
         origin = f"{os.devnull}/{self._file(fullname)}"
         spec = spec_from_loader(fullname, self, origin=origin, is_package=self.is_package(fullname))
         assert spec is not None
@@ -111,7 +111,7 @@ class RunCodeImporter(MetaPathFinder, InspectLoader):
         if (file := self._file(module.__name__)) is None:
             return
         path, content = str(self.code.folder / file), self.code.files[file]
-        # What inspect reads, and torch.jit.script compiles, is what was hashed: no time stamp, so never read again.
+        # inspect and torch.jit.script read the hashed source: without a time stamp it is never read again.
         lines = content.decode("utf-8", "replace").splitlines(keepends=True)
         linecache.cache[path] = (len(content), None, lines, path)
         exec(compile(content, path, "exec", dont_inherit=True), module.__dict__)

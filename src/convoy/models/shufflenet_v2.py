@@ -1,9 +1,9 @@
-"""ShuffleNetV2: half of the channels pass each block untouched, then the halves are interleaved.
+"""ShuffleNetV2: half of the channels bypass each block, then both halves are interleaved.
 
 Paper: Ma, Zhang, Zheng, Sun, "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design", 2018.
 https://arxiv.org/abs/1807.11164
-Differs from the paper: neither the first convolution nor the pooling behind it halves the maps unless
-`stem = "paper"`. Weights start as torch starts them.
+Differs from the paper: neither the first convolution nor the pooling after it halves the maps unless
+`stem = "paper"`. Initial weights are torch's default.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convoy.models._blocks import chosen, conv_norm_act, init_for_norm
+from convoy.models._blocks import choice, conv_norm_act, init_for_norm
 from convoy.models.entry import register
 
 SOURCE = "https://arxiv.org/abs/1807.11164"
@@ -27,7 +27,7 @@ PARAMETERS = {0.5: 1_366_792, 1.0: 2_278_604, 1.5: 3_503_624, 2.0: 7_393_996}
 
 
 def shuffled(x: torch.Tensor) -> torch.Tensor:
-    """The first and the second half of the channels by turns."""
+    """Interleaves the first and the second half of the channels."""
     count, channels, height, width = x.shape
     halves = x.view(count, 2, channels // 2, height, width)
     return halves.transpose(1, 2).reshape(count, channels, height, width)
@@ -73,9 +73,9 @@ class ShuffleNetV2(nn.Module):
         super().__init__()
         if width_mult not in WIDTHS:
             allowed = ", ".join(map(str, WIDTHS))
-            raise ValueError(f"width_mult = {width_mult} in model.options: must be one of {allowed}")
+            raise ValueError(f"width_mult = {width_mult} in model.options: expected one of {allowed}")
         *widths, last = WIDTHS[width_mult]
-        stride, pool = chosen("stem", stem, {"small": (1, nn.Identity()), "paper": (2, nn.MaxPool2d(3, 2, padding=1))})
+        stride, pool = choice("stem", stem, {"small": (1, nn.Identity()), "paper": (2, nn.MaxPool2d(3, 2, padding=1))})
         self.features = nn.Sequential(conv_norm_act(in_chans, STEM, 3, stride, norm_word=norm, act=activation), pool)
         before = STEM
         for width, blocks in zip(widths, BLOCKS, strict=True):

@@ -1,12 +1,12 @@
-"""SqueezeNet: modules that squeeze the channels by 1x1 convolutions before the 3x3 ones see them.
+"""SqueezeNet: modules that reduce the channels by 1x1 convolutions before 3x3 convolutions.
 
 Paper: Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters
 and <0.5MB model size", 2016. https://arxiv.org/abs/1602.07360. Version 1.1, with earlier pools and a smaller first
 kernel, is its authors' own. https://github.com/forresti/SqueezeNet/tree/master/SqueezeNet_v1.1
-Differs from the paper: the first convolution keeps the size unless `stem = "paper"`; no ReLU stands between the last
-convolution and the global average unless `relu_output`, because a class whose map lies below zero on every image would
-never have a gradient again. `residual` is the paper's simple bypass. Weights start by He's rule, uniform, those of the
-last convolution with a deviation of 0.01.
+Differs from the paper: the first convolution keeps the size unless `stem = "paper"`; no ReLU between the last
+convolution and the global average unless `relu_output`, because a class whose map is negative on every image would
+never have a gradient again. `residual` is the paper's simple bypass. Initial weights are He's uniform ones, those of
+the last convolution have a standard deviation of 0.01.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from convoy.models._blocks import checked_rate, chosen, conv_norm_act
+from convoy.models._blocks import checked_rate, choice, conv_norm_act
 from convoy.models.entry import register
 
 
 class Version(NamedTuple):
     width: int  # of the first convolution
     kernel: int
-    pooled: tuple[int, ...]  # the fire modules behind a pooling
+    pooled: tuple[int, ...]  # the fire modules after a pooling
     smallest_for_paper_stem: int  # pixels: its convolution has no padding
 
 
@@ -84,8 +84,8 @@ class SqueezeNet(nn.Module):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        width, kernel, pooled, smallest = chosen("version", version, VERSIONS)
-        stride, padding = chosen("stem", stem, {"small": (1, kernel // 2), "paper": (2, 0)})
+        width, kernel, pooled, smallest = choice("version", version, VERSIONS)
+        stride, padding = choice("stem", stem, {"small": (1, kernel // 2), "paper": (2, 0)})
         if stem == "paper" and image_size < smallest:
             raise ValueError(f"images of {image_size} pixels are too small for stem = 'paper': at least {smallest}")
         self.features = nn.Sequential(

@@ -51,7 +51,7 @@ class TwoConvCNN(nn.Module):
         super().__init__()
         side = image_size // 4
         self.features = nn.Sequential(
-            # The biases stay in front of a norm too: the report has them.
+            # With biases even before a norm, as in the report.
             nn.Conv2d(in_chans, 16, 3, padding=1), _blocks.norm(norm, 16),
             *_blocks.activation_and_pool(activation, pool, 2),
             nn.Conv2d(16, 32, 3, padding=1), _blocks.norm(norm, 32),

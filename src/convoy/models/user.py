@@ -1,8 +1,8 @@
-"""A user's own network, named "path/to/net.py:MyNet".
+"""A user's own network, "path/to/net.py:MyNet".
 
-The file is executed anew at each load, its local modules too, so that an edited file takes effect; they never stay in
-`sys.modules` under their own names, so that the `layers.py` of one folder is not taken for that of another. Whatever
-fails is a one-line ValueError that names file and line.
+The file and its local modules are executed at each load, so that edits take effect. They do not stay in `sys.modules`
+under their own names, so that `layers.py` of two folders cannot be confused. Errors are a one-line ValueError with file
+and line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from convoy.models.entry import GEOMETRY, Option
 from convoy.models.run_code import RunCode, RunCodeImporter
 from convoy.registry import is_user_class, unknown
 
-# Code that is loaded once and is never the user's own, even where his folder contains it (a .venv, this package).
+# Code that is loaded once and is never the user's own, even inside the user's folder (a .venv, this package).
 INSTALLED = (
     Path(__file__).parents[1],
     *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
@@ -38,28 +38,28 @@ _loading: set[Path] = set()
 
 
 def load_class(spec: str, code: RunCode | None = None) -> type[nn.Module]:
-    """The class that "path/to/net.py:MyNet" names. Raises ValueError: see `create`."""
+    """Loads the class "path/to/net.py:MyNet". Raises ValueError: see `create`."""
     path, class_name = _locate(spec)
     module = _execute(path) if code is None else _execute_run_code(path, code)
     own = [name for name, value in vars(module).items() if _is_network(value) and value.__module__ == module.__name__]
     if class_name not in vars(module):
         if not own:
-            raise ValueError(f"{path}: no class {class_name!r}, and none that is a torch.nn.Module")
+            raise ValueError(f"{path}: no class {class_name!r} and no other torch.nn.Module")
         raise unknown("class", class_name, own, str(path))
-    found = vars(module)[class_name]
-    if not _is_network(found):
-        raise ValueError(f"{path}: {class_name} is not a subclass of torch.nn.Module")
-    return found
+    network_class = vars(module)[class_name]
+    if not _is_network(network_class):
+        raise ValueError(f"{path}: expected {class_name} to be a subclass of torch.nn.Module")
+    return network_class
 
 
 def create(
     spec: str, geometry: Mapping[str, int], options: Mapping[str, Option], code: RunCode | None = None
 ) -> nn.Module:
-    """Build the class and check it on a batch of two black images. With `code`, only the bytes in it are imported.
+    """Builds the network and checks it on a batch of two black images. With `code`, only its bytes are imported.
 
-    It gets those of in_chans, num_classes, image_size that its `__init__` names (all of them for **kwargs), and the
-    options. Raises ValueError: the file is missing, does not parse or fails; the class is absent or no network; an
-    option is unknown; `__init__` or `forward` raises; the output is not [2, num_classes] in floating point.
+    `__init__` gets the options and those of in_chans, num_classes, image_size in its signature (all for **kwargs).
+    Raises ValueError: the file is missing or fails; the class is missing or not a network; an option is unknown;
+    `__init__` or `forward` raises; the output is not [2, num_classes] in floating point.
     """
     factory = load_class(spec, code)
     path, class_name = _locate(spec)
@@ -73,27 +73,27 @@ def create(
 
 
 def source_files(spec: str) -> list[Path]:
-    """The file and the local modules that it imports, recursively: what decides how a user's network behaves.
+    """The file and the local modules (below its folder) that it imports, recursively.
 
-    Found by reading the imports, without executing anything; a module whose name is put together at run time is not
-    found. Local means: under the file's folder. Raises ValueError where a file does not parse.
+    Reads the imports without executing code, so modules with a name computed at run time are not found. Raises
+    ValueError: a file does not parse.
     """
     path = _locate(spec)[0] if is_user_class(spec) else Path(spec).resolve()
-    found = {path}
-    waiting = [path]
-    while waiting:
-        for imported in _local_imports(waiting.pop(), path.parent):
-            if imported not in found:
-                found.add(imported)
-                waiting.append(imported)
-    return [path, *sorted(found - {path})]
+    files = {path}
+    pending = [path]
+    while pending:
+        for imported in _local_imports(pending.pop(), path.parent):
+            if imported not in files:
+                files.add(imported)
+                pending.append(imported)
+    return [path, *sorted(files - {path})]
 
 
 def _locate(spec: str) -> tuple[Path, str]:
     file, _, class_name = spec.rpartition(":")
     path = Path(file).resolve()
     if not class_name.isidentifier():
-        raise ValueError(f"{spec!r} does not name a class: write path/to/net.py:MyNet")
+        raise ValueError(f"model {spec!r}: expected path/to/net.py:MyNet")
     if not path.is_file():
         raise ValueError(f"file {file!r} of model {spec!r} does not exist")
     return path, class_name
@@ -107,7 +107,7 @@ def _is_network(value: object) -> bool:
 
 
 def _execute(path: Path) -> ModuleType:
-    """The file as a submodule of a package of its own, so that `from .layers import X` works and names cannot clash."""
+    """Executes the file as a submodule of its own package, so that `from .layers import X` works without clashes."""
     name = _own_package(path, [str(path.parent)])
     spec = importlib.util.spec_from_file_location(name, path)
     locals_ = {_top_level(file, path.parent) for file in source_files(str(path))}
@@ -116,7 +116,7 @@ def _execute(path: Path) -> ModuleType:
 
 
 def _execute_run_code(path: Path, code: RunCode) -> ModuleType:
-    """As `_execute`, but nothing is imported from the run folder: all modules come from the bytes in `code`."""
+    """Like `_execute`, but imports only the bytes in `code`, nothing from the run folder."""
     file = path.relative_to(code.folder).as_posix()
     name = _own_package(path, [])
     importer = RunCodeImporter(code, name.rpartition(".")[0])
@@ -126,7 +126,7 @@ def _execute_run_code(path: Path, code: RunCode) -> ModuleType:
 
 
 def _own_package(path: Path, search: list[str]) -> str:
-    """Makes an empty package for the file, and returns the name of the file's module in it."""
+    """Creates an empty package for the file and returns the name of the file's module in it."""
     package = "convoy_user_" + blake2b(str(path).encode(), digest_size=8).hexdigest()
     for stale in [key for key in sys.modules if key == package or key.startswith(package + ".")]:
         del sys.modules[stale]
@@ -137,7 +137,7 @@ def _own_package(path: Path, search: list[str]) -> str:
 
 def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
     if path in _loading:
-        raise ValueError(f"{path} starts a training of itself when loaded: put that under if __name__ == '__main__':")
+        raise ValueError(f"{path} starts its own training when imported; put that under if __name__ == '__main__':")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -154,24 +154,24 @@ def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
 
 @contextmanager
 def _set_aside(local_names: set[str]) -> Iterator[None]:
-    """Loaded modules that are not installed ones and have the name of a local module are put back afterwards."""
-    aside = {key: value for key, value in sys.modules.items() if key.split(".")[0] in local_names}
-    aside = {key: value for key, value in aside.items() if not _is_installed(value)}
-    for key in aside:
+    """Removes loaded modules with the name of a local module, except installed ones, and restores them at the end."""
+    removed = {key: value for key, value in sys.modules.items() if key.split(".")[0] in local_names}
+    removed = {key: value for key, value in removed.items() if not _is_installed(value)}
+    for key in removed:
         del sys.modules[key]
     try:
         yield
     finally:
-        sys.modules.update(aside)
+        sys.modules.update(removed)
 
 
 @contextmanager
 def _folder_importable(folder: Path) -> Iterator[None]:
-    """Local modules come from the folder, freshly read, and are forgotten afterwards."""
+    """Imports local modules from the folder, and removes them from `sys.modules` at the end."""
     before = set(sys.modules)
     writes_bytecode = sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
-    # A .pyc is matched by the second and the size of its source: an edit within the second would be missed.
+    # A .pyc is matched by second and size of its source, so that an edit within a second would be missed.
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
     try:
@@ -180,12 +180,12 @@ def _folder_importable(folder: Path) -> Iterator[None]:
         sys.dont_write_bytecode = writes_bytecode
         sys.path.remove(str(folder))
         for key in set(sys.modules) - before:
-            if not key.startswith("convoy_user_") and _lies_in(sys.modules[key], folder):
+            if not key.startswith("convoy_user_") and _is_local(sys.modules[key], folder):
                 del sys.modules[key]
 
 
 def _origin(module: ModuleType) -> Path | None:
-    """File of a module, folder of a namespace package, None for what is built in."""
+    """File of a module, folder of a namespace package, None for built-in modules."""
     if getattr(module, "__file__", None):
         return Path(str(module.__file__))
     return next((Path(entry) for entry in getattr(module, "__path__", ())), None)
@@ -200,7 +200,7 @@ def _in_library(file: Path) -> bool:
     return any(file.is_relative_to(root) for root in INSTALLED)
 
 
-def _lies_in(module: ModuleType, folder: Path) -> bool:
+def _is_local(module: ModuleType, folder: Path) -> bool:
     origin = _origin(module)
     return origin is not None and origin.is_relative_to(folder) and not _is_installed(module)
 
@@ -217,29 +217,29 @@ def _local_imports(file: Path, root: Path) -> set[Path]:
         tree = ast.parse(file.read_bytes(), filename=str(file))
     except (SyntaxError, ValueError) as error:
         raise _failure(file, error, str(file)) from None
-    found: set[Path] = set()
+    files: set[Path] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                found |= _module_files(root, alias.name.split("."))
+                files |= _module_files(root, alias.name.split("."))
         elif isinstance(node, ast.ImportFrom):
             start = file.parents[node.level - 1] if 0 < node.level <= len(file.parents) else root
             parts = node.module.split(".") if node.module else []
             for alias in node.names:  # `from a import b`: b may be a module of a
-                found |= _module_files(start, [*parts, alias.name])
-    return {imported for imported in found if imported.is_relative_to(root)}
+                files |= _module_files(start, [*parts, alias.name])
+    return {file for file in files if file.is_relative_to(root)}
 
 
 def _module_files(folder: Path, parts: list[str]) -> set[Path]:
-    """The files that importing a.b.c executes: a/__init__.py, a/b/__init__.py and a/b/c.py, as far as they exist."""
-    found = set()
+    """The existing files that importing a.b.c executes: a/__init__.py, a/b/__init__.py and a/b/c.py."""
+    files = set()
     for part in parts:
         for candidate in (folder / part / "__init__.py", folder / f"{part}.py"):
             if candidate.is_file():
-                found.add(candidate)
+                files.add(candidate)
                 break
         folder = folder / part
-    return found
+    return files
 
 
 # ---- building and checking ----
@@ -256,7 +256,9 @@ def _arguments(
         takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
     for option in options:
         if option in GEOMETRY:
-            raise ValueError(f"{option} in model.options of {factory.__name__}: it follows from the data")
+            raise ValueError(
+                f"{option} in model.options of {factory.__name__}: cannot be set, because it comes from the data"
+            )
         if option not in named and not takes_all:
             raise unknown("option", option, named - set(GEOMETRY), f"model.options of {path}:{factory.__name__}")
     return {key: value for key, value in geometry.items() if takes_all or key in named} | dict(options)
@@ -271,7 +273,7 @@ def _build(path: Path, factory: type[nn.Module], arguments: Mapping[str, Option]
 
 
 def _check_output(path: Path, module: nn.Module, geometry: Mapping[str, int]) -> None:
-    """One pass in evaluation mode, which also gives lazy layers their shape; torch's generator is left as it was."""
+    """One pass in evaluation mode, which also initialises lazy layers; restores torch's generator."""
     size, classes = geometry["image_size"], geometry["num_classes"]
     images = torch.zeros(2, geometry["in_chans"], size, size)
     place, name = _place(path, type(module), type(module).forward), f"{type(module).__name__}.forward"
@@ -283,27 +285,27 @@ def _check_output(path: Path, module: nn.Module, geometry: Mapping[str, int]) ->
         raise _failure(path, error, place, f"{name} on images of {list(images.shape)}: ") from None
     module.train(mode)
     if not isinstance(output, torch.Tensor):
-        raise ValueError(f"{place}: {name} returns {type(output).__name__}, must be a tensor of logits")
+        raise ValueError(f"{place}: {name}: expected a tensor of logits, got {type(output).__name__}")
     if output.shape != (2, classes):
         shape = list(output.shape)
-        raise ValueError(f"{place}: {name} returns {shape} for 2 images and {classes} classes, must be [2, {classes}]")
+        raise ValueError(f"{place}: {name}: expected [2, {classes}] for 2 images and {classes} classes, got {shape}")
     if not output.is_floating_point():
-        raise ValueError(f"{place}: {name} returns {output.dtype}, must be floating point")
+        raise ValueError(f"{place}: {name}: expected floating point, got {output.dtype}")
 
 
 def failed_in(spec: str, error: BaseException) -> bool:
-    """Whether an error comes from a user's own code and not from what called it."""
+    """Whether an error comes from the user's code."""
     return bool(_own_places(_locate(spec)[0], error))
 
 
 def failure(spec: str, error: BaseException, when: str = "in training") -> ValueError:
-    """What went wrong in a user's network while it trained, as one line with file and line."""
+    """An error of a user's network as one line with file and line."""
     path, class_name = _locate(spec)
     return _failure(path, error, str(path), f"{class_name} {when}: ")
 
 
 def _failure(path: Path, error: BaseException, place: str, what: str = "") -> ValueError:
-    """One line: the innermost place in the user's own folder, else `place`, then what happened there."""
+    """One line: the innermost place in the user's folder (default `place`), then the error."""
     if isinstance(error, SyntaxError) and error.filename:
         return ValueError(f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}")
     place = next(reversed(_own_places(path, error)), place)
@@ -312,13 +314,13 @@ def _failure(path: Path, error: BaseException, place: str, what: str = "") -> Va
 
 
 def _own_places(path: Path, error: BaseException) -> list[str]:
-    """The "net.py:12" of each frame of an error that lies in the user's own folder, the innermost last."""
+    """The "net.py:12" of each frame of an error in the user's folder, innermost last."""
     frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     return [f"{file}:{line}" for file, line in frames if file.is_relative_to(path.parent) and not _in_library(file)]
 
 
 def _place(path: Path, factory: type[nn.Module], method: object = None) -> str:
-    """ "net.py:12": where the method is written, or the class if it inherits the method from torch."""
+    """ "net.py:12": the place of the method, or of the class if it inherits the method from torch."""
     code = getattr(method, "__code__", None)
     if code is not None and not _in_library(Path(code.co_filename)):
         return f"{code.co_filename}:{code.co_firstlineno}"

@@ -62,7 +62,7 @@ class VGG(nn.Module):
         super().__init__()
         if depth not in CONVOLUTIONS:
             raise unknown("depth", str(depth), map(str, CONVOLUTIONS), "model.options")
-        hidden = _blocks.chosen("head", head, HIDDEN)
+        hidden = _blocks.choice("head", head, HIDDEN)
         rate = _blocks.checked_rate("drop_rate", drop_rate)
         self.features = nn.Sequential()
         width = in_chans
@@ -80,7 +80,7 @@ class VGG(nn.Module):
             nn.Linear(hidden, hidden), _blocks.activation(activation), nn.Dropout(rate),
             nn.Linear(hidden, num_classes),
         )  # fmt: skip
-        _blocks.chosen("init", init, _blocks.INITS)(self)
+        _blocks.choice("init", init, _blocks.INITS)(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)

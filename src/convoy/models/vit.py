@@ -1,8 +1,8 @@
-"""ViT, the vision transformer, in the size that its followers call tiny, for images of a few dozen pixels.
+"""ViT, the vision transformer, in the size called tiny, for small images.
 
 Paper: Dosovitskiy et al., "An Image Is Worth 16x16 Words", 2020. https://arxiv.org/abs/2010.11929
 The size: Touvron et al., "Training Data-Efficient Image Transformers", 2020. https://arxiv.org/abs/2012.12877
-Differs from the paper: patches of 4x4 pixels and not of 16x16, so that 28 pixels are 49 tokens; images that patches do
+Differs from the paper: patches of 4x4 pixels instead of 16x16, so that 28 pixels are 49 tokens; images that patches do
 not cover are padded with zeros, right and below; drop_rate is 0 by default and does not touch the attention weights.
 readout = "mean" classifies by the mean of the patches' tokens and has no class token.
 Initialisation: timm's: normal weights of deviation 0.02 in linear layers and positions, biases zero.
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from convoy.models._blocks import StochasticDepth, activation, checked_rate, chosen
+from convoy.models._blocks import StochasticDepth, activation, checked_rate, choice
 from convoy.models.entry import register
 
 EXPANSION = 4
@@ -22,7 +22,7 @@ EPSILON = 1e-6  # of all norms
 
 
 class Attention(nn.Module):
-    """In plain products, so that it exports and can be stacked; T is small enough for [T, T] weights to be cheap."""
+    """As plain matrix products, so that it can be exported and stacked; [T, T] weights are small."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -83,12 +83,12 @@ class VisionTransformer(nn.Module):
         super().__init__()
         for option, value in (("patch", patch), ("width", width), ("depth", depth), ("heads", heads)):
             if value < 1:
-                raise ValueError(f"{option} = {value} in model.options of vit_tiny: must be at least 1")
+                raise ValueError(f"{option} = {value} in model.options of vit_tiny: expected at least 1")
         if width % heads:
-            raise ValueError(f"width = {width} in model.options of vit_tiny: must be a multiple of heads = {heads}")
+            raise ValueError(f"width = {width} in model.options of vit_tiny: expected a multiple of heads = {heads}")
         rate = checked_rate("drop_rate", drop_rate)
         last = checked_rate("drop_path_rate", drop_path_rate) / max(1, depth - 1)
-        has_class = chosen("readout", readout, {"class": True, "mean": False})
+        has_class = choice("readout", readout, {"class": True, "mean": False})
         self.padding = -image_size % patch
         tokens = ((image_size + self.padding) // patch) ** 2
         self.class_token = nn.Parameter(torch.randn(1, 1, width) * 1e-6) if has_class else None

@@ -38,7 +38,7 @@ class WideKernelCNN(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < keep_prob <= 1:
-            raise ValueError(f"keep_prob = {keep_prob} in model.options of wide_kernel_cnn: must be in (0, 1]")
+            raise ValueError(f"keep_prob = {keep_prob} in model.options of wide_kernel_cnn: expected in (0, 1]")
         side = image_size // 4
         self.features = nn.Sequential(
             nn.Conv2d(in_chans, 32, 7, padding=3), nn.MaxPool2d(2), nn.ReLU(),

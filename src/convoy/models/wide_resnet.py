@@ -1,9 +1,9 @@
-"""Residual networks for 32 pixels that are wide where others are deep.
+"""Wide and shallow residual networks for 32 pixels.
 
 Paper: Zagoruyko and Komodakis, "Wide Residual Networks", 2016. https://arxiv.org/abs/1605.07146
 Differs from the paper: nothing by default. `drop_rate` is the paper's dropout between the two convolutions of a block
-(0.3 on CIFAR, 0.4 on SVHN). `depth` takes any 6n + 4, `widen_factor` any whole number. Weights start as in He et al.
-2015 (arXiv 1502.01852).
+(0.3 on CIFAR, 0.4 on SVHN). `depth` takes any 6n + 4, `widen_factor` any integer. Initial weights are those of He et
+al. 2015 (arXiv 1502.01852).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def norm_act(channels: int, norm_word: str, act: str) -> nn.Sequential:
 
 
 class WideBlock(nn.Module):
-    """Two 3x3 convolutions, each behind its norm and activation; a projection reads the activated map."""
+    """Two 3x3 convolutions, each after norm and activation; a projection reads the activated map."""
 
     def __init__(
         self,
@@ -74,10 +74,10 @@ class WideResNet(nn.Module):
         super().__init__()
         if depth < 10 or depth % 6 != 4:
             raise ValueError(
-                f"depth = {depth} in model.options: must be 6n + 4, with n blocks a stage: 10, 16, 22, ..."
+                f"depth = {depth} in model.options: expected 6n + 4, with n blocks a stage: 10, 16, 22, ..."
             )
         if widen_factor < 1:
-            raise ValueError(f"widen_factor = {widen_factor} in model.options: must be at least 1")
+            raise ValueError(f"widen_factor = {widen_factor} in model.options: expected at least 1")
         checked_rate("drop_rate", drop_rate)
         width = WIDTHS[0]
         self.stem = nn.Conv2d(in_chans, width, 3, padding=1, bias=needs_bias(norm))
