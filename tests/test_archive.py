@@ -56,7 +56,7 @@ def test_a_report_is_made_of_an_archived_run(trained: Run, tmp_path: Path) -> No
     assert "two_conv_cnn" in page.read_text()
 
 
-def test_what_is_adopted_twice_is_there_once(trained: Run, tmp_path: Path) -> None:
+def test_adopting_twice_copies_once(trained: Run, tmp_path: Path) -> None:
     kept(trained, tmp_path / "archive")
     archive.adopt(tmp_path / "archive", tmp_path / "out")
 
@@ -64,7 +64,7 @@ def test_what_is_adopted_twice_is_there_once(trained: Run, tmp_path: Path) -> No
     assert len(list(Workspace(tmp_path / "out").runs())) == 1
 
 
-def test_an_archived_run_without_a_test_score_is_trained_anew_to_open_the_test_set(tiny: Make, tmp_path: Path) -> None:
+def test_an_archived_run_without_a_test_score_is_retrained_to_open_the_test_set(tiny: Make, tmp_path: Path) -> None:
     shut = api.train(tiny(), test=False, out=tmp_path / "first", show=False)
     kept(shut, tmp_path / "archive")
     archive.adopt(tmp_path / "archive", tmp_path / "out")
@@ -75,7 +75,7 @@ def test_an_archived_run_without_a_test_score_is_trained_anew_to_open_the_test_s
     assert run.scores["validation"] == shut.scores["validation"]
 
 
-def test_a_folder_of_whole_runs_is_no_archive(trained: Run, tmp_path: Path) -> None:
+def test_a_folder_of_complete_runs_is_not_an_archive(trained: Run, tmp_path: Path) -> None:
     for name in ("scores.json", "steps.npz", "best.safetensors"):
         assert (trained.path / name).is_file()
 
@@ -123,7 +123,7 @@ def test_no_path_of_this_machine_goes_into_the_archive(tiny: Make, tmp_path: Pat
     assert slim.status["note"] == "convoy train --data stripes=stripes.npz"
 
 
-def test_a_run_that_was_trained_anew_takes_the_place_of_the_archived_one(trained: Run, tmp_path: Path) -> None:
+def test_a_retrained_run_replaces_the_archived_one(trained: Run, tmp_path: Path) -> None:
     slim = kept(trained, tmp_path)
     slim.write_status(files={})
     write_json(slim.path / "environment.json", {**slim.environment, "date": "2000-01-01 00:00:00"})
@@ -144,7 +144,7 @@ def test_an_unfinished_run_is_not_archived(trained: Run, tmp_path: Path) -> None
         archive.keep(begun, tmp_path / "archive")
 
 
-def test_thinned_steps_keep_both_ends_and_say_which_updates_they_are() -> None:
+def test_thinned_steps_keep_both_ends_and_their_indices() -> None:
     loss = np.linspace(2, 0.1, 30_000, dtype=np.float32)
 
     thin = archive.thinned({"loss": loss, "lr": np.ones_like(loss)})
@@ -186,13 +186,11 @@ def whole(tmp_path: Path, trained: Run, name: str) -> Run:
     return run
 
 
-def test_an_archived_run_still_tells_to_the_bit_what_its_training_did(trained: Run, tmp_path: Path) -> None:
+def test_an_archived_run_keeps_the_bits_of_its_training(trained: Run, tmp_path: Path) -> None:
     assert archive.bits(kept(trained, tmp_path)) == archive.bits(trained)
 
 
-def test_a_difference_that_thinning_and_rounding_hide_is_told_by_the_archived_bits(
-    trained: Run, tmp_path: Path
-) -> None:
+def test_archived_bits_reveal_a_difference_that_thinning_and_rounding_hide(trained: Run, tmp_path: Path) -> None:
     other = whole(tmp_path, trained, trained.name)
     write_arrays(other.path / "steps.npz", other.steps | {"loss": np.nextafter(other.steps["loss"], np.float32(9))})
 
@@ -231,7 +229,7 @@ def test_a_run_that_is_being_trained_is_left_alone_by_the_archive(trained: Run, 
     assert archive.adopt(tmp_path / "archive", tmp_path / "out") == 1
 
 
-def test_what_takes_every_step_is_noted_before_the_curves_are_thinned(trained: Run, tmp_path: Path) -> None:
+def test_numbers_from_every_step_are_recorded_before_thinning(trained: Run, tmp_path: Path) -> None:
     slim = archive.keep(trained, tmp_path, measured={"gain_while_rising": 0.25})
 
     assert MEASURES["gain_while_rising"](slim) == 0.25

@@ -42,7 +42,7 @@ def test_one_predicted_class_is_reported_whatever_the_classes_sizes_are() -> Non
 
 
 @pytest.mark.parametrize(("images", "classes"), [(10_000, 10), (150, 3), (200, 2)])
-def test_guesses_are_at_chance_and_what_has_learned_is_not(images: int, classes: int) -> None:
+def test_guesses_are_at_chance_and_trained_networks_are_not(images: int, classes: int) -> None:
     guesses = at_chance(part_right(images, classes, 0.0))
     assert guesses is not None
     assert guesses.kind is Kind.GUESSES

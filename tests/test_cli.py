@@ -83,7 +83,7 @@ def test_json_is_one_object_on_standard_output_and_nothing_else(call: Call, quic
     assert 0 <= answer["scores"]["test"]["accuracy"] <= 1
 
 
-def test_what_a_users_network_prints_is_not_in_the_json(call: Call, quick: list[str], net: Path) -> None:
+def test_the_output_of_a_users_network_is_not_in_the_json(call: Call, quick: list[str], net: Path) -> None:
     net.write_text("print('hello')\n" + net.read_text())
     code, out, _ = call("train", *quick, "--json")
     assert code == 0
@@ -121,7 +121,7 @@ def test_experiments_are_listed_by_the_name_that_reproduce_takes(call: Call) -> 
 
 
 @pytest.mark.parametrize("kind", ["runs", "studies"])
-def test_where_there_is_none_the_list_says_so(call: Call, kind: str) -> None:
+def test_an_empty_list_says_so(call: Call, kind: str) -> None:
     assert call("list", kind, "--out", "nowhere")[:2] == (0, f"no {kind} in nowhere\n")
     assert json.loads(call("list", kind, "--out", "nowhere", "--json")[1]) == {kind: []}
 
@@ -272,7 +272,7 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_line_exit_code_2_and_nothing_written(
+def test_bad_input_is_a_one_line_error_with_exit_code_2(
     call: Call, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     code, out, err = call(*arguments)
@@ -463,7 +463,7 @@ def test_public_names_are_all_there_and_load_lazily() -> None:
         convoy.nonsense  # noqa: B018
 
 
-def test_what_a_study_lacks_is_told_before_its_caveats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_parts_of_a_study_precede_its_caveats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = Workspace(tmp_path).write_study("s", {"kind": "reproduction"}, [])
     finding = {"sentence": "So.", "missing": ["cifar10 is not here"], "caveats": ["One seed"]}
     (study.path / "finding.json").write_text(json.dumps(finding))

@@ -48,7 +48,7 @@ def test_files_fetched_by_hand_become_a_data_set(call: Call, files: list[Path]) 
     assert call("data", "get", "kmnist")[:2] == (0, out)
 
 
-def test_json_names_what_is_missing_and_then_what_is_there(call: Call, files: list[Path]) -> None:
+def test_json_lists_missing_files_and_then_the_data_set(call: Call, files: list[Path]) -> None:
     _, out, _ = call("data", "add", "kmnist", files[0], "--json")
     assert json.loads(out) == {"name": "kmnist", "missing": [path.name for path in files[1:]]}
 
@@ -65,7 +65,7 @@ def test_json_names_what_is_missing_and_then_what_is_there(call: Call, files: li
         (("train", "lenet", "--data", "kmnist"), "kmnist: not on this machine"),
     ],
 )
-def test_what_goes_wrong_is_one_line(call: Call, files: list[Path], command: tuple[str, ...], message: str) -> None:
+def test_errors_are_one_line(call: Call, files: list[Path], command: tuple[str, ...], message: str) -> None:
     code, out, err = call(*command)
     assert (code, out) == (2, "")
     assert err.startswith(f"convoy: {message}")

@@ -29,7 +29,7 @@ def test_no_opening_of_the_test_set_is_counted(call: Call, stripes: Path) -> Non
     assert not Path("convoy-runs/test_openings.json").exists()
 
 
-def test_json_is_one_object_and_the_page_goes_where_it_is_told(call: Call, stripes: Path) -> None:
+def test_json_is_one_object_and_the_page_goes_to_out(call: Call, stripes: Path) -> None:
     code, out, _ = call("data", "show", f"bars={stripes}", "--size", 8, "--out", "sheet", "--json")
 
     answer = json.loads(out)

@@ -71,7 +71,7 @@ def test_page_asks_nothing_from_outside_and_its_pictures_are_xml(call: Call) -> 
     assert all((Path("page") / name).is_file() for name in linked)
 
 
-def test_json_is_one_object_and_data_say_what_the_images_are(call: Call, net: Path, stripes: Path) -> None:
+def test_json_is_one_object_and_data_set_the_image_shape(call: Call, net: Path, stripes: Path) -> None:
     code, out, err = call(f"{net}:Tiny", "--data", stripes, "--json", "--model.options.width", "6")
     assert code == 0, err
     (found,) = json.loads(out)["profiles"]
@@ -96,7 +96,7 @@ def test_python_function_returns_what_the_command_writes(tmp_path: Path) -> None
     assert stored["profiles"][0]["input"] == [3, 32, 32]
 
 
-def test_published_flaw_and_parameters_that_nothing_reads_are_said(call: Call) -> None:
+def test_published_flaw_and_unused_parameters_are_reported(call: Call) -> None:
     _, out, _ = call("mnist_resnet_published", "--out", "page")
     assert "published flaw: a convolution 32->128" in out
     assert "37,120 parameters are not used" in Path("page/profile.md").read_text()
@@ -121,7 +121,7 @@ def test_published_flaw_and_parameters_that_nothing_reads_are_said(call: Call) -
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_line_exit_code_2_and_nothing_written(
+def test_bad_input_is_a_one_line_error_with_exit_code_2(
     call: Call, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     code, out, err = call(*arguments)

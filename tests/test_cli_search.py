@@ -59,7 +59,7 @@ def test_python_function_takes_mappings(stripes, net, tmp_path) -> None:
         ("", "a search needs a key to vary"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_nothing_is_written(quick, tmp_path, monkeypatch, capfd, words, message) -> None:
+def test_an_error_is_one_line_and_nothing_is_written(quick, tmp_path, monkeypatch, capfd, words, message) -> None:
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(SystemExit) as stop:

@@ -109,7 +109,7 @@ def test_a_file_that_exists_is_replaced_only_where_asked(train: Train, tmp_path:
         (["."], "pth", "folder"),
     ],
 )
-def test_what_cannot_be_exported_is_one_line(
+def test_an_impossible_export_is_a_one_line_error(
     call: Call, train: Train, tmp_path: Path, names: list[str], to: str, message: str
 ) -> None:
     code, _, err = call("export", str(train().path), "--to", to, *names)

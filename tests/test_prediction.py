@@ -112,7 +112,7 @@ def test_one_run_is_compared_by_the_images_of_both_runs() -> None:
         (0.5, t_interval(LENET), Reason.QUICK_TRY, Reason.QUICK_TRY),
     ],
 )
-def test_what_is_not_compared_says_why(
+def test_a_number_that_is_not_compared_has_a_reason(
     published: float | None, measured: Estimate | None, withheld: Reason | None, reason: Reason
 ) -> None:
     agreement = compare_published(published, measured, withheld)

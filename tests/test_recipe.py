@@ -87,7 +87,7 @@ def test_another_model_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
         (("data.normalise", [True, 0.5]), r"data.normalise = "),
     ],
 )
-def test_wrong_value_is_answered_with_value_place_and_what_is_close(override: tuple[str, Any], message: str) -> None:
+def test_a_wrong_value_is_an_error_with_value_place_and_close_matches(override: tuple[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Recipe.load("defaults/mnist", [override])
     assert "\n" not in str(caught.value)
@@ -119,7 +119,7 @@ def test_path_in_a_recipe_file_is_relative_to_the_file(tmp_path: Path, monkeypat
     assert Recipe.load("sub/r.toml").model.name == f"{(tmp_path / 'sub' / 'net.py').resolve()}:Net"
 
 
-def test_data_and_groups_beside_a_recipe_file_are_found_from_anywhere(tmp_path: Path) -> None:
+def test_data_and_groups_next_to_a_recipe_file_are_found_from_anywhere(tmp_path: Path) -> None:
     for name in ("images.npz", "who.csv", "scans"):
         (tmp_path / name).touch()
     for written, found in {
@@ -164,7 +164,7 @@ def test_override_has_its_toml_type(text: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("name", builtin_names())
-def test_built_in_recipe_loads_and_says_what_it_is(name: str) -> None:
+def test_built_in_recipe_loads_and_has_a_description(name: str) -> None:
     recipe = Recipe.load(name)
     assert recipe.about
     assert Recipe.model_validate(recipe.as_table()) == recipe

@@ -129,7 +129,7 @@ def test_missing_items_are_trained_archived_and_shown_and_the_others_named(
     assert text.endswith("after\n")
 
 
-def test_stopped_it_keeps_what_is_finished_and_the_next_call_goes_on(
+def test_an_interrupted_call_keeps_finished_runs_and_the_next_call_continues(
     tool: ModuleType, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def one_is_kept() -> bool:

@@ -27,7 +27,7 @@ def test_fingerprint_changes_with_recipe_options_data_and_revision() -> None:
     assert digest_of() == digest_of()
 
 
-def test_run_is_found_by_its_whole_fingerprint(tmp_path: Path) -> None:
+def test_run_is_found_by_its_full_fingerprint(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     run = workspace.open_run(RECIPE, digest_of())
     assert workspace.find(digest_of()) == run

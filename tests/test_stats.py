@@ -64,7 +64,7 @@ def test_wilson_of_the_errors_mirrors_that_of_the_hits(pair):
 
 
 @pytest.mark.parametrize(("correct", "n"), [(3, 2), (-1, 2), (0, 0)])
-def test_wilson_refuses_what_is_no_proportion(correct, n):
+def test_wilson_rejects_invalid_proportions(correct, n):
     with pytest.raises(ValueError, match="correct of"):
         wilson(correct, n)
 
@@ -89,7 +89,7 @@ def test_one_value_has_no_interval():
 
 
 @pytest.mark.parametrize("sample", [[], [1.0, math.nan], [math.inf]])
-def test_t_interval_refuses_what_has_no_mean(sample):
+def test_t_interval_rejects_values_without_a_mean(sample):
     with pytest.raises(ValueError, match="finite values"):
         t_interval(sample)
 
@@ -159,7 +159,7 @@ def test_holm_agrees_with_statsmodels(ps, adjusted):
 
 
 @given(st.lists(probabilities, max_size=20))
-def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(ps):
+def test_holm_keeps_the_order_and_is_between_p_and_bonferroni(ps):
     adjusted = holm(ps)
     for p, q in zip(ps, adjusted, strict=True):
         assert p <= q <= min(1.0, p * len(ps))
@@ -215,7 +215,7 @@ def test_the_interval_of_a_paired_difference_is_bonett_and_price_s():
         (np.ones(0, bool), np.ones(0, bool), "counts"),
     ],
 )
-def test_mcnemar_refuses_what_are_not_the_same_images_right_or_wrong(a, b, said):
+def test_mcnemar_rejects_arrays_that_are_not_booleans_of_the_same_images(a, b, said):
     with pytest.raises(ValueError, match=said):
         mcnemar(a, b)
 
@@ -258,7 +258,7 @@ def test_corrected_test_agrees_with_scipy_s_t_distribution():
         ([0.9, 0.8], 90, -1, "to train and to test on"),
     ],
 )
-def test_corrected_interval_refuses_what_were_no_folds(scores, n_train, n_test, said):
+def test_corrected_interval_rejects_invalid_folds(scores, n_train, n_test, said):
     with pytest.raises(ValueError, match=said):
         nadeau_bengio(scores, n_train, n_test)
 
@@ -368,7 +368,7 @@ def test_bootstrap_of_equal_values_is_a_point():
         ({"values": [1.0, 2.0], "resamples": 100}, "resamples = 100"),
     ],
 )
-def test_bootstrap_refuses_what_it_cannot_resample(arguments, said):
+def test_bootstrap_rejects_invalid_arguments(arguments, said):
     with pytest.raises(ValueError, match=said):
         bootstrap(**arguments)
 

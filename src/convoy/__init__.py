@@ -1,4 +1,4 @@
-"""Convoy: train, compare and explain convolutional networks on small images, many at a time."""
+"""Convoy: train, compare and explain convolutional networks on small images."""
 
 from __future__ import annotations
 

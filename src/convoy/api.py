@@ -223,8 +223,8 @@ def profile(
     profiles = []
     for subject in subjects.values():
         recipe = subject.recipe
-        kept = optimizers.state_per_parameter(recipe.optim, ema_decay=recipe.train.ema_decay)
-        profiles.append(profiling.profile(subject, device_of(recipe), state_per_parameter=kept).as_json())
+        state = optimizers.state_per_parameter(recipe.optim, ema_decay=recipe.train.ema_decay)
+        profiles.append(profiling.profile(subject, device_of(recipe), state_per_parameter=state).as_json())
         each(profiles[-1])
     more = f"-and-{len(subjects) - 4}-more" if len(subjects) > 4 else ""
     folder = (

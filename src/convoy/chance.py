@@ -60,13 +60,13 @@ def at_chance(score: Mapping[str, Any]) -> AtChance | None:
     return None
 
 
-def sentence(name: str, part: str, found: AtChance) -> str:
-    """`name` is a model's label, with its seed where there are several runs."""
-    if found.kind is Kind.ONE_CLASS:
-        return f"{name} predicts class {found.predicted} for every {part} image: it has not learned"
+def sentence(name: str, part: str, result: AtChance) -> str:
+    """`name` is a model's label, with its seed if there are several runs."""
+    if result.kind is Kind.ONE_CLASS:
+        return f"{name} predicts class {result.predicted} for every {part} image: it has not learned"
     return (
-        f"{name} is at chance level: {100 * found.accuracy:.2f} % {part} accuracy; guesses that ignore the image reach "
-        f"{100 * found.chance:.2f} %"
+        f"{name} is at chance level: {100 * result.accuracy:.2f} % {part} accuracy; guesses that ignore the image "
+        f"reach {100 * result.chance:.2f} %"
     )
 
 
@@ -76,9 +76,9 @@ def sentences(scores: Sequence[tuple[str, int, Mapping[str, Any]]], part: str) -
     lines = []
     for label in labels:
         group = [(seed, at_chance(score)) for name, seed, score in scores if name == label]
-        kinds = dict.fromkeys((found.kind, found.predicted) for _, found in group if found is not None)
+        kinds = dict.fromkeys((result.kind, result.predicted) for _, result in group if result is not None)
         for kind in kinds:
-            same = [(seed, found) for seed, found in group if found and (found.kind, found.predicted) == kind]
+            same = [(seed, result) for seed, result in group if result and (result.kind, result.predicted) == kind]
             seeds = ", ".join(str(seed) for seed, _ in same)
             some = f" (seed{'s' * (len(same) > 1)} {seeds})" if len(same) < len(group) else ""
             lines.append(sentence(label + some, part, same[0][1]))

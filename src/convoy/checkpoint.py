@@ -59,20 +59,20 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_into(module: torch.nn.Module, path: Path) -> None:
-    """Raises ValueError, in one line, where names or shapes do not fit the network."""
-    weights, own = load_weights(path), module.state_dict()
-    check_names(path, weights, own)
+    """Loads a weights file into a network. Raises ValueError if names or shapes do not match."""
+    weights, expected = load_weights(path), module.state_dict()
+    check_names(path, weights, expected)
     for name, tensor in weights.items():
-        if tensor.shape != own[name].shape:
+        if tensor.shape != expected[name].shape:
             raise ValueError(
-                f"{path}: {name} has shape {list(tensor.shape)}, the network's has {list(own[name].shape)}"
+                f"{path}: expected shape {list(expected[name].shape)} for {name}, got {list(tensor.shape)}"
             )
     module.load_state_dict(weights)
 
 
-def check_names(path: Path, weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:
-    """Raises ValueError where the weights in a file are not named as the network's own are."""
-    names = {"missing": sorted(own.keys() - weights.keys()), "unknown": sorted(weights.keys() - own.keys())}
+def check_names(path: Path, weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+    """Raises ValueError if the names of the weights in a file differ from those of the network."""
+    names = {"missing": sorted(expected.keys() - weights.keys()), "unknown": sorted(weights.keys() - expected.keys())}
     differences = [f"{len(those)} {kind} ({those[0]})" for kind, those in names.items() if those]
     if differences:
         raise ValueError(f"{path}: weights of another network: {', '.join(differences)}")

@@ -227,8 +227,8 @@ class Run:
     def cut_metrics(self, epochs: int) -> None:
         """Keeps the first `epochs` epochs: those that the checkpoint covers from which a run resumes."""
         path = self.path / "metrics.jsonl"
-        kept = path.read_bytes().splitlines(keepends=True)[:epochs] if path.is_file() else []
-        write_bytes(path, b"".join(kept))
+        lines = path.read_bytes().splitlines(keepends=True)[:epochs] if path.is_file() else []
+        write_bytes(path, b"".join(lines))
 
     def write_status(self, **values: object) -> None:
         path = self.path / "status.json"

@@ -304,25 +304,25 @@ def bootstrap(
         raise ValueError(f"resamples = {resamples}: expected at least 1,000 for a 95 % interval")
     observed = float(statistic(sample, axis=-1))
     random = np.random.default_rng(seed)
-    drawn = np.concatenate(
+    resampled = np.concatenate(
         [
             statistic(sample[random.integers(0, len(sample), (len(block), len(sample)))], axis=-1)
             for block in _blocks(resamples, len(sample))
         ]
     )
-    corrected = method == "bca" and np.ptp(drawn) > 0
-    tails = _bca_tails(sample, statistic, observed, drawn) if corrected else TAILS
-    low, high = (float(end) for end in np.quantile(drawn, tails))
+    corrected = method == "bca" and np.ptp(resampled) > 0
+    tails = _bca_tails(sample, statistic, observed, resampled) if corrected else TAILS
+    low, high = (float(end) for end in np.quantile(resampled, tails))
     return Estimate(mean=observed, sd=None, n=len(sample), low=low, high=high, interval=method)
 
 
 def _bca_tails(
-    sample: np.ndarray, statistic: Callable[..., Any], observed: float, drawn: np.ndarray
+    sample: np.ndarray, statistic: Callable[..., Any], observed: float, resampled: np.ndarray
 ) -> tuple[float, float]:
     """The quantiles of the draws at the ends of the BCa interval."""
     from scipy.special import ndtr, ndtri
 
-    below = ((drawn < observed).mean() + (drawn <= observed).mean()) / 2
+    below = ((resampled < observed).mean() + (resampled <= observed).mean()) / 2
     others = np.arange(len(sample) - 1)
     without_one = np.concatenate(
         [

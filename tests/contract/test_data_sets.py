@@ -18,7 +18,7 @@ every_download = pytest.mark.parametrize(
 
 
 @every_set
-def test_name_can_stand_in_a_path_and_before_an_equals_sign(name: str) -> None:
+def test_a_name_can_precede_a_path_after_an_equals_sign(name: str) -> None:
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]*", name)
 
 
@@ -32,7 +32,7 @@ def test_texts_are_one_line(name: str) -> None:
 
 
 @every_set
-def test_classes_are_told_apart_by_name(name: str) -> None:
+def test_the_content_hash_covers_class_names(name: str) -> None:
     entry = DATA_SETS[name]
     assert len(set(entry.classes)) == len(entry.classes) >= 2
     assert set(entry.spellings.values()) <= set(entry.classes)
@@ -76,7 +76,7 @@ def test_every_file_has_a_mirror_and_a_hash(name: str, download: Download) -> No
 
 
 @every_download
-def test_what_is_downloaded_is_a_form_that_is_read(name: str, download: Download) -> None:
+def test_downloads_are_in_a_supported_format(name: str, download: Download) -> None:
     files = {file.name for file in download.files}
     published = [
         {form.layout.archive} if form.layout.archive else {member.name for member in form.layout.members}
@@ -94,7 +94,7 @@ def test_a_set_that_is_not_here_says_how_to_get_it(name: str, download: Download
 
 
 @pytest.mark.parametrize("name", [n for n in DATA_SETS if not isinstance(DATA_SETS[n].origin, Download)])
-def test_what_comes_along_is_what_the_catalogue_says(name: str) -> None:
+def test_included_data_sets_match_the_catalogue(name: str) -> None:
     entry = DATA_SETS[name]
 
     dataset = load(name)

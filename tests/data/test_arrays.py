@@ -65,7 +65,7 @@ def test_channels_last_keep_their_pixels() -> None:
         (np.full((5, 9, 9), "a"), "expected numbers"),
     ],
 )
-def test_images_that_are_none_are_refused_with_their_place(values: np.ndarray, says: str) -> None:
+def test_invalid_images_are_an_error_with_their_file(values: np.ndarray, says: str) -> None:
     with pytest.raises(DataError, match=f"^here: .*{says}"):
         as_images(values, "here")
 

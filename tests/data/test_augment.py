@@ -154,7 +154,7 @@ def test_nearest_rotation_invents_no_level_and_a_bilinear_one_does() -> None:
     assert len(augmented(x, rotate).unique()) > 100
 
 
-def test_nearest_rotation_and_whole_pixel_shift_are_those_of_pillow_to_the_pixel() -> None:
+def test_nearest_rotation_and_integer_shift_equal_pillow_to_the_pixel() -> None:
     x = (batch((60, 1, 28, 28)) * 255).round() / 255
     for image, degrees in zip(x, torch.linspace(-10, 10, 60).tolist(), strict=True):
         picture = Image.fromarray((image[0] * 255).round().to(torch.uint8).numpy())
@@ -200,7 +200,7 @@ def test_scaling_by_two_enlarges_the_middle() -> None:
     assert augmented(x, {"name": "scale", "range": [2, 2]})[0, 0, 1:7, 1:7].min() > 0.99
 
 
-def test_what_lies_outside_is_black() -> None:
+def test_the_area_outside_the_image_is_black() -> None:
     shifted = augmented(torch.ones(64, 1, 10, 10), {"name": "shift", "fraction": 1.0})
     assert (shifted.amin(dim=(1, 2, 3)) == 0).all()
 
@@ -216,7 +216,7 @@ def test_geometric_augmentations_are_one_resampling_in_their_order() -> None:
     assert augmented(x, turn, {"name": "shift"}).shape == x.shape
 
 
-def test_moves_of_whole_pixels_alone_keep_every_value_exactly() -> None:
+def test_moves_by_integer_pixels_keep_every_value_exactly() -> None:
     x = batch((32, 3, 32, 32))
     moved = augmented(x, {"name": "crop", "padding": 4}, {"name": "flip"}, {"name": "crop", "padding": 2})
     assert set(moved.unique().tolist()) <= {0.0, *x.unique().tolist()}
@@ -277,7 +277,7 @@ def test_erased_part_is_filled_with_the_mean_or_with_noise_and_the_rest_stays() 
     assert abs(noise[inside].std() - 12**-0.5) < 0.02
 
 
-def test_what_hides_comes_after_what_moves_and_policies_and_erasures_in_their_order() -> None:
+def test_erasures_and_policies_follow_geometric_augmentations_in_order() -> None:
     x = torch.ones(50, 1, 12, 12)
     erase, turn = {"name": "erase", "probability": 1.0, "fill": "zero"}, {"name": "rotate", "degrees": 45}
     invert = {"name": "rand_augment", "magnitude": 30}
@@ -322,6 +322,6 @@ def test_without_specs_nothing_is_done() -> None:
         ({"degrees": 3}, "has no name"),
     ],
 )
-def test_a_wrong_table_is_answered_with_what_is_allowed(spec: dict[str, Any], says: str) -> None:
+def test_a_wrong_table_is_an_error_with_the_allowed_values(spec: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         build([spec])

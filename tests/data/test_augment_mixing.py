@@ -43,7 +43,7 @@ def test_label_is_the_share_of_the_image_that_is_its_own(name: str) -> None:
     assert y[:, 1].std() > 0.2
 
 
-def test_mixup_weighs_every_pixel_alike() -> None:
+def test_mixup_weights_all_pixels_equally() -> None:
     images = torch.rand(N, 3, 8, 8)
     x, y = mixed({"name": "mixup", "alpha": 1.0}, x=images)
     share = y[torch.arange(N), torch.arange(N) % 2].view(N, 1, 1, 1)
@@ -96,6 +96,6 @@ def test_of_two_mixers_each_image_draws_one() -> None:
         ({"name": "mix_up"}, "unknown augmentation 'mix_up'; did you mean 'mixup'"),
     ],
 )
-def test_a_wrong_table_is_answered_with_what_is_allowed(spec: dict[str, object], says: str) -> None:
+def test_a_wrong_table_is_an_error_with_the_allowed_values(spec: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         build([spec])

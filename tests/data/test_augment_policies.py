@@ -129,7 +129,7 @@ def test_colour_leaves_a_grey_image_alone() -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_no_strength_changes_nothing_but_what_has_no_strength(name: str) -> None:
+def test_strength_0_changes_nothing_except_by_operations_without_strength(name: str) -> None:
     x = torch.from_numpy(photographs(3)) / 255
     unchanged = torch.allclose(forced(x, name, strength=0.0), x, atol=2e-6)
     assert unchanged == (name not in ("autocontrast", "equalize"))

@@ -67,9 +67,7 @@ def test_labels_go_with_their_images(images: ImageSet) -> None:
 
 
 @pytest.mark.parametrize("augment", [False, True])
-def test_a_batch_depends_on_seed_epoch_step_and_member_and_not_on_what_was_asked_before(
-    images: ImageSet, augment: bool
-) -> None:
+def test_a_batch_depends_only_on_seed_epoch_step_and_member(images: ImageSet, augment: bool) -> None:
     used = batches(images, augment=augment)
     for epoch, step in ((0, 0), (2, 3), (1, 1)):
         used.at(epoch, step)
@@ -81,7 +79,7 @@ def test_a_batch_depends_on_seed_epoch_step_and_member_and_not_on_what_was_asked
         assert not torch.equal(x, other.at(2, 1)[0])
 
 
-def test_augmentation_draws_anew_each_epoch(images: ImageSet) -> None:
+def test_augmentation_differs_in_each_epoch(images: ImageSet) -> None:
     one = ImageSet(images.images[:1], images.labels[:1], images.classes)
     found = batches(one, augment=True)
     assert not torch.equal(found.at(0, 0)[0], found.at(1, 0)[0])
@@ -101,7 +99,7 @@ def test_augmented_images_are_normalised_after_it_so_that_black_is_black(images:
     ],
     ids=["plain", "augmented"],
 )
-def test_batches_of_a_seed_stay_what_they_were_in_the_first_version(augment: list[dict[str, str]], digest: str) -> None:
+def test_batches_of_a_seed_are_those_of_the_first_version(augment: list[dict[str, str]], digest: str) -> None:
     """A change here changes the results of recipes: TRAINING_REVISION must rise with it."""
     pixels = np.arange(N * 3 * 8 * 8).reshape(N, 3, 8, 8).astype(np.uint8)
     found = Batches(
@@ -140,7 +138,7 @@ def test_mixed_labels_are_probabilities_of_the_type_that_is_trained_in(images: I
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_the_normaliser_takes_levels_and_fractions_alike(dtype: torch.dtype) -> None:
+def test_the_normaliser_accepts_levels_and_fractions(dtype: torch.dtype) -> None:
     levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
     normalise = Normaliser((0.25,), (0.5,), CPU, dtype)
     tolerance = {torch.float32: 1e-6, torch.float64: 1e-14, torch.bfloat16: 0.02}[dtype]

@@ -43,7 +43,7 @@ def test_the_second_time_comes_from_the_disk_and_is_the_same() -> None:
     assert np.array_equal(second.test.labels, np.arange(6) % 2)
 
 
-def test_the_remembered_hash_is_the_hash_of_what_the_disk_holds() -> None:
+def test_the_cached_hash_is_that_of_the_files() -> None:
     cached = cache.remembered("key", make).train
     assert dataclasses.replace(cached, known_hash=None).content_hash == cached.content_hash
 
@@ -57,7 +57,7 @@ def test_writing_into_cached_images_does_not_reach_the_disk() -> None:
     "file", ["entry.json", "train_images.npy", "train_labels.npy", "test_images.npy", "validation.npy"]
 )
 @pytest.mark.parametrize("damage", ["missing", "empty", "halved", "garbage"])
-def test_a_damaged_entry_is_made_anew(folder: Path, file: str, damage: str) -> None:
+def test_a_damaged_entry_is_replaced(folder: Path, file: str, damage: str) -> None:
     cache.remembered("key", make)
     path = folder / "data" / "key" / file
     content = path.read_bytes()
@@ -87,7 +87,7 @@ def test_a_full_disk_leaves_the_data_in_memory_and_nothing_half_written(
     assert list((folder / "data").iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed_after_a_day(folder: Path) -> None:
+def test_the_remains_of_a_killed_process_are_removed_after_a_day(folder: Path) -> None:
     for name, age_seconds in ((".writing-old", 25 * 3600), (".writing-new", 0)):
         (folder / "data" / name).mkdir(parents=True)
         os.utime(folder / "data" / name, (time.time() - age_seconds,) * 2)

@@ -73,7 +73,7 @@ def test_unrelated_pictures_make_no_pair(count: int, channels: int, side: int) -
     assert len(found.same_picture) == len(found.same_pixels) == 0
 
 
-def test_ones_that_look_alike_are_no_duplicates() -> None:
+def test_similar_digits_1_are_not_duplicates() -> None:
     """Thousands of these pairs correlate by more than 0.97, pixel by pixel."""
     train = load("mnist").train
     assert len(find(train.images[train.labels == 1][:3000]).same_picture) <= 3
@@ -121,7 +121,7 @@ def test_blank_images_are_not_one_picture() -> None:
     assert len(find(images).same_picture) == 0
 
 
-def test_of_a_few_images_only_the_same_pixels_are_told() -> None:
+def test_among_few_images_only_the_same_pixels_are_found() -> None:
     images = pictures(FEWEST - 1)
     images[3] = images[1]
     images[5] = VERSIONS["brighter"](images[4])
@@ -132,7 +132,7 @@ def test_of_a_few_images_only_the_same_pixels_are_told() -> None:
     assert len(found.same_picture) == 0
 
 
-def test_blocks_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_block_size_does_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.concatenate([pictures(150), pictures(150, seed=1)])
     images[200:220] = VERSIONS["noise"](images[100:120])
     whole = find(images)

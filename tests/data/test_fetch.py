@@ -152,7 +152,7 @@ def starts(server: Server) -> list[int]:
 
 
 @pytest.mark.parametrize("knows_size", [True, False])
-def test_a_file_arrives_whole_and_is_not_fetched_again(server: Server, knows_size: bool) -> None:
+def test_a_complete_file_is_not_downloaded_again(server: Server, knows_size: bool) -> None:
     download = one_file(server.url("/f", whole), knows_size=knows_size)
 
     assert fetched(download) == fetched(download) == CONTENT
@@ -168,7 +168,7 @@ def test_a_cut_download_goes_on_where_it_was_cut(server: Server, knows_size: boo
     assert starts(server) == [0, 200_000, 400_000]
 
 
-def test_what_an_earlier_attempt_left_is_not_fetched_again(server: Server) -> None:
+def test_the_partial_file_of_an_earlier_attempt_is_resumed(server: Server) -> None:
     download = one_file(server.url("/f", whole))
     leave_partial(download, CONTENT[:300_000])
 
@@ -199,7 +199,7 @@ def test_a_wrong_beginning_is_thrown_away_once_its_hash_is_known(server: Server)
 
 
 @pytest.mark.parametrize("size_bytes", [len(CONTENT), len(CONTENT) + 7])
-def test_a_wrong_file_that_is_too_long_to_resume_is_fetched_anew(server: Server, size_bytes: int) -> None:
+def test_a_wrong_file_that_is_too_long_to_resume_is_downloaded_again(server: Server, size_bytes: int) -> None:
     download = one_file(server.url("/f", whole), knows_size=False)
     leave_partial(download, b"x" * size_bytes)
 
@@ -247,7 +247,7 @@ def test_a_length_that_promises_too_much_does_not_spoil_the_file(server: Server,
     ],
     ids=["404", "503", "HTML", "too long", "other", "short", "silent", "slow", "cuts for ever"],
 )
-def test_the_next_mirror_is_asked_and_the_reason_is_told_where_there_is_none(
+def test_the_next_mirror_is_tried_and_the_error_has_the_reasons(
     server: Server, behaviour: Callable[[BaseHTTPRequestHandler, int], None], reason: str
 ) -> None:
     bad = server.url("/bad", behaviour)
@@ -268,7 +268,7 @@ def test_a_server_that_sends_another_range_is_left(server: Server) -> None:
         fetched(one_file(bad))
 
 
-def test_a_page_that_asks_to_log_in_does_not_cost_what_has_arrived(server: Server) -> None:
+def test_a_login_page_does_not_delete_the_partial_file(server: Server) -> None:
     download = one_file(server.url("/page", sends(PAGE)), server.url("/good", whole))
     leave_partial(download, CONTENT[:300_000])
 

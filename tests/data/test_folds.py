@@ -75,7 +75,7 @@ def test_stratified_folds_are_within_one_image_of_each_other_in_all_and_in_each_
 
 @sound
 @given(labels_of_any_balance, st.integers(2, 5), st.integers(5, 30), st.integers(0, 2**32 - 1), st.booleans())
-def test_no_group_stands_in_two_folds_and_no_fold_is_empty(
+def test_no_group_is_in_two_folds_and_no_fold_is_empty(
     labels: np.ndarray, folds: int, n_groups: int, seed: int, stratified: bool
 ) -> None:
     groups = of_a_size(seed, n_groups, labels)
@@ -89,9 +89,7 @@ def test_no_group_stands_in_two_folds_and_no_fold_is_empty(
 
 @sound
 @given(many_labels, st.integers(0, 2**32 - 1))
-def test_no_group_stands_in_two_parts_of_a_split_whose_inner_validation_is_cut_too(
-    labels: np.ndarray, seed: int
-) -> None:
+def test_no_group_is_in_two_parts_of_a_split(labels: np.ndarray, seed: int) -> None:
     groups = of_a_size(seed, 40, labels)
     for split in every_fold(dataset(labels, n_test=0), groups, folds=2, validation=0.4, test=0.3, seed=seed):
         parts = [groups[part] for part in (split.train, split.validation, split.test, split.fold)]
@@ -201,7 +199,7 @@ def test_a_validation_part_of_the_data_is_scored_like_other_training_images() ->
     assert sum(len(split.fold) for split in splits) == 100
 
 
-def test_without_folds_there_is_none_to_score_and_the_hash_is_what_it_was() -> None:
+def test_without_folds_no_fold_is_scored_and_the_hash_is_unchanged() -> None:
     split = make_split(dataset(np.arange(50) % 2), SplitSpec())
     assert len(split.fold) == 0
     assert split.hash == Split(split.train, split.validation, split.test).hash
@@ -216,7 +214,7 @@ def test_without_folds_there_is_none_to_score_and_the_hash_is_what_it_was() -> N
         ({"folds": 3, "groups": 3, "validation": 0.1}, "2 groups by 'who.csv' are too few or too large"),
     ],
 )
-def test_what_cannot_be_dealt_is_said(keys: dict[str, object], message: str) -> None:
+def test_impossible_folds_are_an_error(keys: dict[str, object], message: str) -> None:
     n_groups = keys.pop("groups", None)
     groups = None if n_groups is None else np.arange(50) % n_groups
     with pytest.raises(DataError, match=message):
@@ -232,6 +230,6 @@ def test_what_cannot_be_dealt_is_said(keys: dict[str, object], message: str) -> 
         ({"repeat": 1}, "data.split.folds"),
     ],
 )
-def test_a_fold_that_is_none_is_refused(keys: dict[str, int], message: str) -> None:
+def test_an_invalid_fold_is_an_error(keys: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SplitSpec.model_validate(keys)

@@ -164,7 +164,7 @@ def test_npz_with_a_pickle_in_it_is_refused(tmp_path: Path) -> None:
         read_npz(tmp_path / "a.npz", "a", size=None, classes=None)
 
 
-def test_npz_with_other_keys_says_which_it_needs(tmp_path: Path) -> None:
+def test_npz_with_other_keys_is_an_error_with_the_expected_keys(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=some(3)[0])
     with pytest.raises(DataError, match="x_train and y_train, or train_images and train_labels, got x"):
         read_npz(tmp_path / "a.npz", "a", size=None, classes=None)

@@ -125,7 +125,7 @@ def test_a_file_that_fits_no_images_is_refused(six: DataSet, tmp_path: Path, con
         (r"(q\d)", "does not match 'a/0.png'"),
     ],
 )
-def test_what_names_no_groups_is_refused(six: DataSet, group_by: str, message: str) -> None:
+def test_invalid_groups_are_an_error(six: DataSet, group_by: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         groups_of(replace(six, paths=tuple(f"a/{number}.png" for number in range(6))), group_by)
 

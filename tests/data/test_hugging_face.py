@@ -158,7 +158,7 @@ def test_the_second_time_comes_from_the_cache_until_the_fingerprint_changes(inst
     assert len(load("hf:owner/pets").train) == 6
 
 
-def test_what_is_left_out_is_noted(install: Install) -> None:
+def test_ignored_splits_are_noted(install: Install) -> None:
     features = FEATURES | {"coarse": ClassLabel(["animal", "thing"])}
     parts = {
         "train": split(images(4, 8, 8), features, coarse=[0] * 4),
@@ -201,14 +201,14 @@ def test_what_is_left_out_is_noted(install: Install) -> None:
         ({"train": split(images(4, 8, 8), img=[None] * 4)}, "train, image 0: is missing"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(install: Install, answer: Any, fault: str) -> None:
+def test_unreadable_data_are_a_one_line_error(install: Install, answer: Any, fault: str) -> None:
     install(answer)
     with pytest.raises(DataError, match=f"^hf:owner/pets: .*{fault}") as error:
         load("hf:owner/pets")
     assert "\n" not in str(error.value)
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match="^hf:owner/pets: .*: pip install datasets$"):
         load("hf:owner/pets")

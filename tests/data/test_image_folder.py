@@ -63,7 +63,7 @@ def test_part_folders_become_parts(folder: Path, tmp_path: Path) -> None:
     assert dataset.test.class_counts == [2, 3]
 
 
-def test_two_folders_of_one_part_are_refused_and_others_beside_them_noted(folder: Path, tmp_path: Path) -> None:
+def test_two_folders_of_one_part_are_an_error_and_other_folders_a_note(folder: Path, tmp_path: Path) -> None:
     root = tmp_path / "parts"
     for part in ("train", "val", "extra"):
         shutil.copytree(folder, root / part)
@@ -240,7 +240,7 @@ def test_one_class_is_not_enough(folder: Path) -> None:
         list_folder(folder)
 
 
-def test_a_folder_without_classes_says_what_is_needed(tmp_path: Path) -> None:
+def test_a_folder_without_classes_is_an_error(tmp_path: Path) -> None:
     image(tmp_path / "0.png")
     with pytest.raises(DataError, match="no class folders; .*<class>/<image>"):
         list_folder(tmp_path)
@@ -291,7 +291,7 @@ def test_photos_need_a_size(tmp_path: Path) -> None:
     assert read(tmp_path, size=16).train.size == 16
 
 
-def test_processes_decode_what_one_process_decodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_decode_the_same_as_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "_CHUNK", 2)
     alone = read(folder, size=8)
     monkeypatch.setattr(decode, "_expected_seconds", lambda paths: 1.0)

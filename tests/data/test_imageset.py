@@ -37,7 +37,7 @@ def test_taking_all_copies_nothing() -> None:
     assert one.take(np.arange(6)[::-1]) is not one
 
 
-def test_a_data_set_is_told_from_others_by_each_of_its_parts() -> None:
+def test_the_content_hash_covers_every_part() -> None:
     whole = DataSet("d", images(), np.array([1]), images(4))
     others = [DataSet("d", images(), np.array([2]), images(4)), DataSet("d", images(), None, images(4))]
     others += [DataSet("d", images(), np.array([1]), None), DataSet("d", images(5), np.array([1]), images(4))]

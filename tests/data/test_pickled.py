@@ -31,7 +31,7 @@ def like(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
-def test_plain_data_are_what_pickle_would_make_of_them(protocol: int) -> None:
+def test_plain_data_equal_those_of_pickle(protocol: int) -> None:
     found = read_pickled(pickle.dumps(BATCH, protocol), "batch")
 
     assert {key: like(value) for key, value in found.items()} == {key: like(value) for key, value in BATCH.items()}
@@ -44,7 +44,7 @@ def test_byte_order_of_an_array_is_kept() -> None:
     assert found["a"].tolist() == [0, 1, 2]
 
 
-def test_long_lists_and_repeated_objects_are_whole() -> None:
+def test_long_lists_and_repeated_objects_are_complete() -> None:
     twice = list(range(2500))
     found = read_pickled(pickle.dumps({"a": twice, "b": twice, "c": np.zeros(3), "d": np.ones(3)}, 2), "batch")
     assert found["a"] == found["b"] == twice
@@ -116,12 +116,12 @@ def test_state_is_set_on_nothing_but_arrays() -> None:
         b"\x80\x02}K\x01a.",  # an element of a dict
     ],
 )
-def test_a_damaged_pickle_is_said(content: bytes) -> None:
+def test_a_damaged_pickle_is_an_error(content: bytes) -> None:
     with pytest.raises(DataError, match="^batch: damaged, or not a pickle of plain data: "):
         read_pickled(content, "batch")
 
 
-def test_a_pickle_of_something_else_than_a_dict_is_said() -> None:
+def test_a_pickle_without_a_dict_is_an_error() -> None:
     with pytest.raises(DataError, match="^batch: .*dict, got list$"):
         read_pickled(pickle.dumps([1, 2], 2), "batch")
 

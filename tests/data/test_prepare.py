@@ -32,7 +32,7 @@ def test_the_parts_have_the_sizes_of_the_recipe(path: str) -> None:
     assert (data.name, data.in_chans, data.image_size, data.classes) == ("d", 3, 8, ("0", "1", "2"))
 
 
-def test_a_class_that_no_training_image_has_is_told(path: str, tmp_path: Path) -> None:
+def test_a_class_without_training_images_is_reported(path: str, tmp_path: Path) -> None:
     groups = np.where(np.arange(90) % 3 == 2, 0, 1 + np.arange(90) % 7)  # one patient has all images of a class
     np.save(tmp_path / "who.npy", groups)
     split = {"folds": 3, "group_by": str(tmp_path / "who.npy")}
@@ -104,7 +104,7 @@ def test_the_test_part_tells_before_it_opens(path: str) -> None:
     assert test.class_counts == [10, 10, 10]
 
 
-def test_parts_of_sorted_images_are_told_apart_where_their_labels_cannot(tmp_path: Path) -> None:
+def test_the_hash_distinguishes_parts_of_sorted_images_with_equal_labels(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     images, labels = draw.integers(0, 256, (90, 1, 8, 8), dtype=np.uint8), np.repeat(np.arange(3), 30)
     np.savez(tmp_path / "d.npz", x_train=images, y_train=labels)

@@ -37,7 +37,7 @@ def emnist_zip(folder: Path, files: dict[str, bytes]) -> Path:
     return folder / "gzip.zip"
 
 
-def test_emnist_images_stand_upright(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emnist_images_are_upright(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = random_images(20, 28, 28)
     emnist_zip(tmp_path, emnist_files("digits", images, TEN) | emnist_files("mnist", images ^ 1, TEN))
     expect(monkeypatch, "emnist-digits", (15, 5))
@@ -49,7 +49,7 @@ def test_emnist_images_stand_upright(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert digits.train.labels.tolist() == TEN[5:].tolist()
 
 
-def test_emnist_as_plain_idx_files_stands_upright_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emnist_as_plain_idx_files_is_upright_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = random_images(20, 28, 28)
     for name, content in emnist_files("digits", images, TEN).items():
         (tmp_path / name.removesuffix(".gz")).write_bytes(gzip.decompress(content))
@@ -61,7 +61,7 @@ def test_emnist_as_plain_idx_files_stands_upright_too(tmp_path: Path, monkeypatc
     assert np.array_equal(np.concatenate([digits.test.images, digits.train.images])[:, 0], images)
 
 
-def test_emnist_extracted_beside_other_splits_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emnist_extracted_next_to_other_splits_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = random_images(20, 28, 28)
     path = emnist_zip(tmp_path, emnist_files("digits", images, TEN) | emnist_files("mnist", images ^ 1, TEN))
     expect(monkeypatch, "emnist-digits", (15, 5))
@@ -96,7 +96,7 @@ def test_a_damaged_emnist_member_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         load(f"emnist-digits={tmp_path}")
 
 
-def test_another_number_of_images_is_said(tmp_path: Path) -> None:
+def test_a_wrong_number_of_images_is_an_error(tmp_path: Path) -> None:
     emnist_zip(tmp_path, emnist_files("digits", random_images(20, 28, 28), TEN))
     with pytest.raises(DataError, match=r"images-idx3-ubyte\.gz: .*emnist-digits, got 15"):
         load(f"emnist-digits={tmp_path}")

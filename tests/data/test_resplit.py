@@ -59,7 +59,7 @@ def test_stratified_parts_have_the_shares_of_the_classes(epoch: int) -> None:
     assert resplit().validation(epoch).class_counts == [20, 10]
 
 
-def test_parts_that_are_not_stratified_are_drawn_from_all_images_alike() -> None:
+def test_parts_that_are_not_stratified_are_drawn_uniformly() -> None:
     counts = {tuple(resplit(stratified=False).validation(epoch).class_counts) for epoch in range(1, 12)}
     assert len(counts) > 1
 

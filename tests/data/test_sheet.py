@@ -105,7 +105,7 @@ def test_large_images_are_pictured_reduced(sheet_of: Any) -> None:
     assert arrays["means_images"][1].mean() == pytest.approx(whole.mean(), abs=1)
 
 
-def test_what_the_catalogue_knows_is_told_and_else_nothing(sheet_of: Any) -> None:
+def test_the_sheet_has_the_catalogue_entry_of_a_named_set_only(sheet_of: Any) -> None:
     about = make_sheet("digits").facts["about"]
     assert about["licence"] == "CC BY 4.0"
     assert sheet_of(x_train=noise(4), y_train=[0, 1, 0, 1]).facts["about"] is None

@@ -65,7 +65,7 @@ def test_an_unknown_name_lists_the_close_ones() -> None:
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "missing.npz", "mnist=nowhere"])
-def test_a_path_that_does_not_exist_is_said(name: str) -> None:
+def test_a_missing_path_is_an_error(name: str) -> None:
     with pytest.raises(DataError, match="does not exist"):
         load(name)
 
@@ -87,7 +87,7 @@ def test_a_named_set_elsewhere_must_have_its_classes(tmp_path: Path, image_folde
         load(f"mnist={npz(tmp_path / 'letters.npz', classes=11)}")
 
 
-def test_class_names_of_a_named_set_must_stand_in_its_order(tmp_path: Path) -> None:
+def test_class_names_of_a_named_set_must_be_in_its_order(tmp_path: Path) -> None:
     arrays = dict(np.load(npz(tmp_path / "digits.npz")))
     np.savez(tmp_path / "backwards.npz", **arrays, class_names=list("9876543210"))
     with pytest.raises(DataError, match=r"backwards\.npz: .*class_names of mnist.*0, 1, 2"):
@@ -208,7 +208,7 @@ def test_a_set_that_cannot_be_fetched_names_the_command_for_files_fetched_by_han
         get("fashion-mnist")
 
 
-def test_nothing_can_be_added_to_what_comes_along(tmp_path: Path) -> None:
+def test_nothing_can_be_added_to_an_included_data_set(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="mnist: nothing to add"):
         add("mnist", [tmp_path])
     with pytest.raises(DataError, match="digits: .* scikit-learn"):
@@ -230,7 +230,7 @@ def test_convoy_data_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
         load("mnist")
 
 
-def test_an_edited_image_is_decoded_anew(image_folder: Path) -> None:
+def test_an_edited_image_is_decoded_again(image_folder: Path) -> None:
     before = load(str(image_folder))
     Image.new("L", (8, 8), 77).save(image_folder / "cat" / "0.png")
 

@@ -71,7 +71,7 @@ def test_the_seed_decides_the_split(labels: np.ndarray, spec: SplitSpec) -> None
 
 @sound
 @given(labels_of_any_balance, specs, st.integers(10, 150))
-def test_a_limited_split_is_a_part_of_the_whole_one(labels: np.ndarray, spec: SplitSpec, limit: int) -> None:
+def test_a_limited_split_is_a_subset_of_the_full_one(labels: np.ndarray, spec: SplitSpec, limit: int) -> None:
     data = dataset(labels)
     whole = make_split(data, spec)
     limited = limit_split(data, whole, limit, spec.seed)
@@ -133,7 +133,7 @@ def test_no_validation_part_is_allowed() -> None:
         ),
     ],
 )
-def test_too_few_images_are_said(n_images: int, spec: SplitSpec, says: str) -> None:
+def test_too_few_images_are_an_error(n_images: int, spec: SplitSpec, says: str) -> None:
     with pytest.raises(DataError, match=f"^d: data.split.validation = .* of {n_images} images {says}"):
         make_split(dataset(np.arange(n_images) % 4, n_test=4), spec)
 

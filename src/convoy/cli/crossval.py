@@ -34,7 +34,7 @@ def crossval(
     folds
         Number of folds; each is scored once, by a network trained on the others.
     repeats
-        Number of times the cross-validation is repeated, each with new folds and the next seed.
+        Number of cross-validations, each with different folds and the next seed.
     group_by
         Keep images of one group in the same fold: a .npy, .csv or .txt file with one value per image; for an image
         folder a regular expression on the file's path, whose first parentheses match the group; or "duplicates".

@@ -69,8 +69,8 @@ def _recipe_rows(out: Path) -> list[dict[str, Any]]:
 def _experiment_rows(out: Path) -> list[dict[str, Any]]:
     from convoy.studies import experiment
 
-    found = [experiment.load(name) for name in experiment.names()]
-    return [{"name": each.name, "data": each.data, "title": each.title} for each in found]
+    experiments = [experiment.load(name) for name in experiment.names()]
+    return [{"name": each.name, "data": each.data, "title": each.title} for each in experiments]
 
 
 def _run_rows(out: Path) -> list[dict[str, Any]]:

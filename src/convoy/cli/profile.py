@@ -43,8 +43,8 @@ def profile(
         *models, data=data, input=image, classes=classes, device=device, set=overrides, out=out, each=show
     )
     if as_json:
-        shown = [{key: value for key, value in profile.items() if key != "calls"} for profile in profiled.profiles]
-        print_json({"page": str(profiled.page), "profiles": shown})
+        profiles = [{key: value for key, value in profile.items() if key != "calls"} for profile in profiled.profiles]
+        print_json({"page": str(profiled.page), "profiles": profiles})
         return
     if len(models) > 1:
         print_table([_summary(profile) for profile in profiled.profiles])

@@ -47,31 +47,31 @@ class Layout:
                 return folder
         return None
 
-    def files(self, found: Path) -> list[Path]:
-        return [found] if found.is_file() else [found / member.name for member in self.members]
+    def files(self, source: Path) -> list[Path]:
+        return [source] if source.is_file() else [source / member.name for member in self.members]
 
-    def read(self, found: Path) -> dict[str, bytes]:
+    def read(self, source: Path) -> dict[str, bytes]:
         """The members' bytes by name, from the path that `find` returned. Raises DataError."""
         try:
-            contents = dict(self._contents(found))
+            contents = dict(self._contents(source))
         except DataError:
             raise
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-            raise DataError(f"{found}: is damaged or truncated: {error}") from None  # RuntimeError: an encrypted .zip
+            raise DataError(f"{source}: is damaged or truncated: {error}") from None  # RuntimeError: an encrypted .zip
         except OSError as error:  # gzip.BadGzipFile is one
-            raise DataError(f"{error.filename or found}: cannot be read: {error.strerror or error}") from None
+            raise DataError(f"{error.filename or source}: cannot be read: {error.strerror or error}") from None
         for member in self.members:
             if member.name not in contents:
-                raise DataError(f"{found}: {member.name} is missing")
+                raise DataError(f"{source}: {member.name} is missing")
             if member.md5 is not None and md5(contents[member.name], usedforsecurity=False).hexdigest() != member.md5:
-                raise DataError(f"{found}: {member.name} is not the published file (expected MD5 {member.md5})")
+                raise DataError(f"{source}: {member.name} is not the published file (expected MD5 {member.md5})")
         return contents
 
-    def _contents(self, found: Path) -> Iterator[tuple[str, bytes]]:
-        if found.is_dir():
-            return _plain_files(found, self.members)
+    def _contents(self, source: Path) -> Iterator[tuple[str, bytes]]:
+        if source.is_dir():
+            return _plain_files(source, self.members)
         wanted = {f"{self.folder}/{member.name}": member for member in self.members}
-        return (_zip_members if found.suffix == ".zip" else _tar_members)(found, wanted)
+        return (_zip_members if source.suffix == ".zip" else _tar_members)(source, wanted)
 
 
 def _plain_files(folder: Path, members: Sequence[Member]) -> Iterator[tuple[str, bytes]]:

@@ -144,9 +144,9 @@ class _ByClass(NamedTuple):
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Independent draws, int64 [count]: each class equally likely, then each image of that class."""
-        drawn = torch.randint(len(self.counts), (count,), generator=generator)
-        within = torch.rand(count, generator=generator, dtype=torch.float64) * self.counts[drawn]
-        return self.images[self.first[drawn] + within.long()]
+        classes = torch.randint(len(self.counts), (count,), generator=generator)
+        within = torch.rand(count, generator=generator, dtype=torch.float64) * self.counts[classes]
+        return self.images[self.first[classes] + within.long()]
 
 
 def _by_class(labels: Tensor) -> _ByClass:

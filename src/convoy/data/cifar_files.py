@@ -25,9 +25,9 @@ def python_version(
     """`train` and `test` map the members' names to their MD5, if known; `labels` is the key of the labels."""
     members = tuple(Member(name, 200_000_000, md5) for name, md5 in (*train.items(), *test.items()))
 
-    def decode(contents: Mapping[str, bytes], found: Path) -> dict[str, Part]:
+    def decode(contents: Mapping[str, bytes], source: Path) -> dict[str, Part]:
         return {
-            part: _joined([_batch(contents[name], labels, f"{found}: {name}") for name in names], f"{found}: {part}")
+            part: _joined([_batch(contents[name], labels, f"{source}: {name}") for name in names], f"{source}: {part}")
             for part, names in (("train", train), ("test", test))
         }
 
@@ -38,8 +38,8 @@ def _batch(content: bytes, labels_key: str, where: str) -> tuple[np.ndarray, np.
     batch = read_pickled(content, where)
     images, labels = batch.get("data"), batch.get(labels_key)
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (_IMAGE_BYTES,):
-        found = f"{images.dtype} of shape {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
-        raise DataError(f"{where}: expected 'data' to be uint8 of shape (N, {_IMAGE_BYTES}), got {found}")
+        actual = f"{images.dtype} of shape {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise DataError(f"{where}: expected 'data' to be uint8 of shape (N, {_IMAGE_BYTES}), got {actual}")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
         raise DataError(f"{where}: expected {labels_key!r} to be a list of integers")
     if len(labels) != len(images):
@@ -53,9 +53,9 @@ def binary_version(
     """`label_bytes` precede each image; the last one is the class (in CIFAR-100, the superclass comes first)."""
     members = tuple(Member(name, 200_000_000) for name in (*train, *test))
 
-    def decode(contents: Mapping[str, bytes], found: Path) -> dict[str, Part]:
+    def decode(contents: Mapping[str, bytes], source: Path) -> dict[str, Part]:
         return {
-            part: _joined([_records(contents[name], label_bytes, f"{found}: {name}") for name in names], str(found))
+            part: _joined([_records(contents[name], label_bytes, f"{source}: {name}") for name in names], str(source))
             for part, names in (("train", train), ("test", test))
         }
 

@@ -158,16 +158,16 @@ def _decode_all(paths: Sequence[str], size: int) -> _AllDecoded:
             chunk = slice(start, start + _CHUNK)
             decode_somewhere = idle.get()
             try:
-                pixels[chunk], found = decode_somewhere(paths[chunk], size)
+                pixels[chunk], chunk_sizes = decode_somewhere(paths[chunk], size)
             finally:
                 idle.put(decode_somewhere)
-            return found
+            return chunk_sizes
 
         # The threads only wait for the processes. `map` keeps the order: of two bad files, the first is reported.
         with ThreadPoolExecutor(workers or 1) as pool:
             try:
-                for found in pool.map(decode, starts):
-                    sizes.update(found)
+                for chunk_sizes in pool.map(decode, starts):
+                    sizes.update(chunk_sizes)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 stack.close()

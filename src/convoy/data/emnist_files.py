@@ -25,10 +25,10 @@ def emnist_files(split: str, *, first_label: int = 0, unpacked: bool = False) ->
     }
     members = tuple(Member(name, 500_000_000) for name in names.values())
 
-    def decode(contents: Mapping[str, bytes], found: Path) -> dict[str, Part]:
+    def decode(contents: Mapping[str, bytes], source: Path) -> dict[str, Part]:
         parts: dict[str, Part] = {}
         for part in ("train", "test"):
-            images_at, labels_at = (f"{found}: {names[part, kind]}" for kind in ("images", "labels"))
+            images_at, labels_at = (f"{source}: {names[part, kind]}" for kind in ("images", "labels"))
             images = read_idx_bytes(contents[names[part, "images"]], images_at)
             labels = read_idx_bytes(contents[names[part, "labels"]], labels_at)
             if images.ndim == 3:  # from_arrays rejects other shapes

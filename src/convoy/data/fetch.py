@@ -225,10 +225,10 @@ def _add_file(name: str, download: Download, path: Path, folder: Path) -> None:
             copy.replace(folder / file.name)
             return
     with open(copy, "rb") as added:
-        found = "an HTML page" if _HTML.match(added.read(4096)) else f"a file with SHA-256 {digest}"
+        actual = "an HTML page" if _HTML.match(added.read(4096)) else f"a file with SHA-256 {digest}"
     copy.unlink()
     expected = ", ".join(f"{file.name} ({file.sha256})" for file in download.files)
-    raise DataError(f"{path}: expected a published file of {name}, {expected}; got {found}")
+    raise DataError(f"{path}: expected a published file of {name}, {expected}; got {actual}")
 
 
 def _size_bytes(partial: Path) -> int:

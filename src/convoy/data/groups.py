@@ -101,8 +101,8 @@ def _of_duplicates(train: ImageSet) -> np.ndarray:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    found = find_duplicates([train.images], lambda share: None)
-    pairs = np.concatenate([found.same_pixels, found.same_picture])
+    duplicates = find_duplicates([train.images], lambda share: None)
+    pairs = np.concatenate([duplicates.same_pixels, duplicates.same_picture])
     graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(train), len(train)))
     groups = connected_components(graph, directed=False)[1].astype(np.int64)
     with suppress(OSError):  # a cache that cannot be written

@@ -98,8 +98,8 @@ def _read(name: str, parts: Mapping[str, Any], size: int | None, notes: tuple[st
             for start in range(0, lengths[part], _CHUNK):
                 contents = _contents(split[start : start + _CHUNK]["image"], f"{PREFIX}{name}: {part}", start)
                 count = min(_CHUNK, lengths[part] - start)
-                pixels[done : done + count], found = decode_contents(contents, count, side)
-                sizes.update(found)
+                pixels[done : done + count], chunk_sizes = decode_contents(contents, count, side)
+                sizes.update(chunk_sizes)
                 done += count
         return pixels, sizes
 

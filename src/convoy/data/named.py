@@ -64,7 +64,7 @@ class NamedData:
 
     summary: str
     classes: tuple[str, ...]
-    counts: tuple[int, ...]  # images to train on, and to test on where there is such a part
+    counts: tuple[int, ...]  # training images, and test images if there is a test part
     origin: Packaged | Installed | Download
     homepage: str
     licence: str  # as stated by the authors

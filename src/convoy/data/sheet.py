@@ -51,8 +51,8 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
     parts = list(_parts(dataset))
     classes = dataset.train.classes
     levels = {part.name: _levels(part.images) for part in parts}
-    found = find_duplicates([part.images for part in parts], progress)
-    pairs = _pairs(found, parts)
+    duplicates = find_duplicates([part.images for part in parts], progress)
+    pairs = _pairs(duplicates, parts)
     facts = {
         "name": dataset.name,
         "about": _about(dataset.name),
@@ -63,7 +63,7 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
         "notes": list(dataset.notes),
         "parts": {part.name: _part_facts(part, levels[part.name], len(classes)) for part in parts},
         "duplicates": {
-            "same_picture_searched": sum(len(part.images) for part in parts) - len(found.same_pixels) >= FEWEST,
+            "same_picture_searched": sum(len(part.images) for part in parts) - len(duplicates.same_pixels) >= FEWEST,
             "between": _between(pairs, [part.name for part in parts]),
         },
     }
@@ -123,16 +123,16 @@ def _part_facts(part: _Part, levels: np.ndarray, n_classes: int) -> dict[str, An
     }
 
 
-def _pairs(found: Duplicates, parts: list[_Part]) -> dict[str, np.ndarray]:
-    places = np.concatenate([found.same_pixels, found.same_picture])
+def _pairs(duplicates: Duplicates, parts: list[_Part]) -> dict[str, np.ndarray]:
+    places = np.concatenate([duplicates.same_pixels, duplicates.same_picture])
     starts = np.cumsum([0, *(len(part.labels) for part in parts)])
     part = np.searchsorted(starts, places, side="right") - 1
     return {
-        "kind": np.repeat([0, 1], [len(found.same_pixels), len(found.same_picture)]),
+        "kind": np.repeat([0, 1], [len(duplicates.same_pixels), len(duplicates.same_picture)]),
         "part": part,
         "index": places - starts[part],
         "label": np.concatenate([part.labels for part in parts])[places],
-        "distance": np.concatenate([np.zeros(len(found.same_pixels), np.float32), found.distances]),
+        "distance": np.concatenate([np.zeros(len(duplicates.same_pixels), np.float32), duplicates.distances]),
     }
 
 

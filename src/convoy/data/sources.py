@@ -78,9 +78,9 @@ def _locate(name: str) -> tuple[str, Path | None]:
             raise DataError(f"{given}: does not exist (data {name!r})")
         return short, path
     if os.sep not in name and name not in (".", ".."):
-        found = _in_convoy_data(name)
-        if found is not None or name in DATA_SETS:
-            return name, found
+        location = _in_convoy_data(name)
+        if location is not None or name in DATA_SETS:
+            return name, location
     path = Path(name).expanduser()
     if path.exists():
         return path.resolve().stem if path.is_file() else path.resolve().name, path
@@ -158,11 +158,13 @@ def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> D
 def _read_published(path: Path, name: str, size: int | None, entry: NamedData) -> DataSet | None:
     """Reads the set from its published files; None if they are not at the path."""
     candidates = ((form, form.layout.find(path)) for form in entry.forms)
-    form, found = next(((form, found) for form, found in candidates if found is not None), (None, None))
-    if form is None or found is None:
+    form, source = next(((form, source) for form, source in candidates if source is not None), (None, None))
+    if form is None or source is None:
         return None
-    key = cache.key_of(["published", name, str(size), *_stamps(form.layout.files(found))])
-    return cache.remembered(key, lambda: from_published(name, entry, form.decode(form.layout.read(found), found), size))
+    key = cache.key_of(["published", name, str(size), *_stamps(form.layout.files(source))])
+    return cache.remembered(
+        key, lambda: from_published(name, entry, form.decode(form.layout.read(source), source), size)
+    )
 
 
 def _stamps(files: Sequence[Path]) -> list[str]:

@@ -21,9 +21,9 @@ def svhn_files(md5: Mapping[str, str | None]) -> Form:
     """`md5`: the training file and the test file, with their MD5 if known."""
     members = tuple(Member(name, 300_000_000, known) for name, known in md5.items())
 
-    def decode(contents: Mapping[str, bytes], found: Path) -> dict[str, Part]:
+    def decode(contents: Mapping[str, bytes], source: Path) -> dict[str, Part]:
         return {
-            part: _read(contents[member.name], str(found / member.name))
+            part: _read(contents[member.name], str(source / member.name))
             for part, member in zip(("train", "test"), members, strict=True)
         }
 
