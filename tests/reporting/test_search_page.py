@@ -45,7 +45,7 @@ def finding(space: dict[str, list[Any]], *, pruner: str = "halving", **given: An
         "winner": winner | {"accuracy": ESTIMATE, "validation_accuracy": ESTIMATE},
         "epochs": {"each": 9, "trained": 36, "full": 54},
         "importance": {"optim.lr": 0.8, "train.batch_size": 0.2},
-        "importance_of": "6 trials, whatever epoch they came to",
+        "importance_of": "6 trials, at their last epoch",
         "trials": trials,
     } | given
 

@@ -91,12 +91,12 @@ def test_labels_are_short(varied: dict[str, list[Any]], label: str) -> None:
     assert combine([("net", BASE)], varied)[1][0][0] == label
 
 
-def test_keys_that_end_alike_are_told_apart_by_what_stands_before() -> None:
+def test_keys_with_equal_ends_keep_more_of_their_path() -> None:
     varied = {"data.split.seed": [1, 2], "model.options.seed": [1, 2]}
     assert combine([("net", BASE)], varied)[0].keys == ("split.seed", "options.seed")
 
 
-def test_long_values_that_begin_alike_keep_different_labels() -> None:
+def test_long_values_with_the_same_start_keep_different_labels() -> None:
     _, points = combine([("net", BASE)], {"about": ["x" * 60 + "1", "x" * 60 + "2"]})
     assert len({label for label, _ in points}) == 2
     assert max(len(label) for label, _ in points) < 60
@@ -108,14 +108,14 @@ def test_long_values_that_begin_alike_keep_different_labels() -> None:
         ([("train.batch_size", [64, 128, 64])], "train.batch_size: 64 is given twice"),
         ([("train.batch_size", [64])], "two values or more"),
         ([("train.batch_size", "64")], "two values or more"),
-        ([("train.batch_size", [1, 2]), ("train.batch_size", [3, 4])], "train.batch_size is varied twice"),
+        ([("train.batch_size", [1, 2]), ("train.batch_size", [3, 4])], "train.batch_size is given twice"),
         ([("train.batch_sise", [1, 2])], "did you mean 'train.batch_size'"),
         ([("train.batch_size", [64, 0])], "train.batch_size = 0"),
         ([("seed", [1, 2])], "seed cannot be varied"),
-        ([("", [1, 2])], "is no key to vary"),
+        ([("", [1, 2])], "expected a key to vary"),
     ],
 )
-def test_what_cannot_be_varied_is_said(varied: list[tuple[str, Any]], said: str) -> None:
+def test_what_cannot_be_varied_is_an_error(varied: list[tuple[str, Any]], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         combine([("net", BASE)], varied)
 
@@ -164,7 +164,7 @@ def test_the_sentence_names_the_better_value_of_each_key(tmp_path: Path) -> None
     )
 
 
-def test_keys_that_act_on_each_other_are_warned_of(tmp_path: Path) -> None:
+def test_keys_that_interact_are_a_caveat(tmp_path: Path) -> None:
     def crossed(norm: str, size: str, seed: int) -> float:
         return additive(norm, size, seed) + 0.05 * (norm == "batch" and size == "64")
 
@@ -172,16 +172,15 @@ def test_keys_that_act_on_each_other_are_warned_of(tmp_path: Path) -> None:
     (interaction,) = finding["interactions"]
     assert interaction["difference"]["mean"] == pytest.approx(0.05)
     assert interaction["distinguishable"]
-    assert finding["caveats"] == [
-        "The keys act on each other: batch against none of norm makes +7.0 points at batch_size = 64 and +2.0 points "
-        "at batch_size = 128; an average over batch_size hides that"
-    ]
+    (caveat,) = finding["caveats"]
+    assert "+7.0 points at batch_size = 64 and +2.0 points at batch_size = 128" in caveat
 
 
-def test_keys_that_do_not_are_not(tmp_path: Path) -> None:
+def test_keys_that_do_not_interact_have_another(tmp_path: Path) -> None:
     finding = conclude(DESIGN, members(tmp_path, additive), "test")
     assert not any(each["distinguishable"] for each in finding["interactions"])
-    assert finding["caveats"] == ["That the keys act on each other is neither shown nor ruled out with these data"]
+    (caveat,) = finding["caveats"]
+    assert "neither shown nor excluded" in caveat
 
 
 def test_one_seed_has_effects_without_interval_or_verdict(tmp_path: Path) -> None:

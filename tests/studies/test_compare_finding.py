@@ -10,6 +10,7 @@ from tests.fake_runs import DEFAULT, FakeModel, Setting, fake_run
 from convoy.files import write_arrays, write_json
 from convoy.runs import Member, Run
 from convoy.studies.compare_finding import conclude
+from convoy.studies.compare_images import REDRAWN, UNKEPT, UNKNOWN_IMAGES, UNLIKE
 
 
 def with_correct(run: Run, correct: int, part: str = "test") -> Run:
@@ -66,26 +67,26 @@ def test_a_leader_of_three_level_models_is_not_called_the_best(tmp_path):
     assert "lenet and third are inconclusive" in finding["sentence"]
 
 
-def test_many_beaten_models_are_told_by_the_nearest_and_the_farthest(tmp_path):
+def test_many_beaten_models_are_summarised_by_the_nearest_and_the_farthest(tmp_path):
     correct = {f"m{i}": [9800 - 100 * i, 9803 - 100 * i, 9801 - 100 * i] for i in range(5)}
     sentence = conclude(members(tmp_path, correct))["sentence"]
     assert sentence.startswith("m0 beats 4 others, from m1 by 1.0")
     assert "m4 by 4.0" in sentence
 
 
-def test_a_model_of_other_seeds_does_not_hide_what_can_be_told_of_the_others(tmp_path):
+def test_a_model_of_other_seeds_does_not_hide_the_result_of_the_others(tmp_path):
     both, third = members(tmp_path / "a", CLEAR), members(tmp_path / "b", {"third": [9700]})
     other = [Member("third", 7, third[0].run)]
 
     sentence = conclude([*both, *other])["sentence"]
 
     assert sentence == (
-        "two_conv_cnn beats lenet by 0.89 ± 0.18 points (test accuracy, n = 3 seeds); with third it has fewer than two "
-        "seeds in common"
+        "two_conv_cnn beats lenet by 0.89 ± 0.18 points (test accuracy, n = 3 seeds); it has fewer than two seeds in "
+        "common with third"
     )
 
 
-def test_holm_takes_a_difference_back_that_stands_alone(tmp_path):
+def test_holm_withdraws_a_difference_that_is_distinguishable_alone(tmp_path):
     pair = {"a": [9810, 9822, 9815], "b": [9819, 9840, 9828]}
     alone = conclude(members(tmp_path, pair))["pairs"][0]
     finding = conclude(members(tmp_path, {**pair, "c": [9835, 9818, 9820]}))
@@ -198,15 +199,14 @@ def test_older_runs_of_other_splits_may_have_other_images(tmp_path):
     kept(given[0].run, split_hash="b", parts_hash={"test": "c"})
     finding = conclude(given)
     assert finding["mcnemar"] == []
-    unknown = "which images an older run was scored on was not kept, and the splits differ"
-    assert f"No McNemar test between a and b: {unknown}" in finding["caveats"]
+    assert f"No McNemar test between a and b: {UNKNOWN_IMAGES}" in finding["caveats"]
 
 
-def test_validation_images_that_change_in_each_epoch_are_not_held_against_each_other(tmp_path):
+def test_validation_images_that_change_in_each_epoch_are_not_compared(tmp_path):
     resplit = Setting(faults=("resplit_every_epoch",))
     finding = conclude(members(tmp_path, {"a": [9800], "b": [9700]}, resplit, part="validation"))
     assert finding["mcnemar"] == []
-    assert "No McNemar test of a, b: its validation images were others in each epoch" in finding["caveats"]
+    assert f"No McNemar test of a, b: {REDRAWN}" in finding["caveats"]
 
 
 def test_runs_without_predictions_are_named(tmp_path):
@@ -214,8 +214,8 @@ def test_runs_without_predictions_are_named(tmp_path):
     (given[0].run.path / "predictions.npz").unlink()
     changed(given[1].run, test_predicted=np.zeros(10_000, np.int64))
     caveats = conclude(given)["caveats"]
-    assert "No McNemar test of a: what they took each image for was not kept" in caveats
-    assert "No McNemar test of b: the answers that were kept do not give their accuracy" in caveats
+    assert f"No McNemar test of a: {UNKEPT}" in caveats
+    assert f"No McNemar test of b: {UNLIKE}" in caveats
 
 
 def test_one_model_with_one_seed_speaks_of_images(tmp_path):
@@ -234,7 +234,7 @@ def test_one_model_with_three_seeds_speaks_of_seeds(tmp_path):
 def test_without_a_test_score_the_validation_score_decides(tmp_path):
     finding = conclude(members(tmp_path, CLEAR, part="validation"))
     assert finding["metric"] == "validation accuracy"
-    assert any("also chose the epoch" in caveat for caveat in finding["caveats"])
+    assert any("Validation accuracy" in caveat for caveat in finding["caveats"])
 
 
 def test_a_run_without_score_is_left_out_by_name(tmp_path):

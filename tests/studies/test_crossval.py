@@ -72,7 +72,7 @@ def test_each_image_is_predicted_out_of_fold_once_in_each_repeat(study: Study, s
     assert not np.array_equal(oof["fold"][oof["repeat"] == 0], oof["fold"][oof["repeat"] == 1])
 
 
-def test_what_is_said_of_an_image_is_said_by_a_network_that_had_not_seen_it(study: Study) -> None:
+def test_an_image_is_predicted_by_a_network_that_had_not_seen_it(study: Study) -> None:
     oof = oof_of(study)
     for member in study.members[:2]:
         run, split = member.run, member.run.recipe.data.split
@@ -97,7 +97,7 @@ def test_epochs_are_chosen_and_images_normalised_without_the_scored_fold(study: 
         assert member.run.status["best_epoch"] == best["epoch"]
 
 
-def test_test_set_stays_shut(study: Study, tiny: Make, tmp_path: Path) -> None:
+def test_test_set_stays_closed(study: Study, tiny: Make, tmp_path: Path) -> None:
     assert not list(study.path.parents[1].glob("test_openings.json"))
     assert all(set(member.run.scores) == {"validation", "fold"} for member in study.members)
     convoy.train(tiny(("data.split.folds", 3)), out=tmp_path, show=False)
@@ -157,7 +157,7 @@ def test_mean_of_folds_and_share_of_images_are_named_and_one_number_is_printed_o
     assert "of all 300 images, first repeat," in study.finding["sentence"]
     equal = validated(tiny(("train.epochs", 1)), tmp_path, folds=2).finding
     assert len({row["n_fold"] for row in equal["rows"]}) == 1
-    assert "are right" not in equal["sentence"]
+    assert "are correct" not in equal["sentence"]
     assert "mean of 2 folds" in equal["sentence"]
 
 
@@ -171,7 +171,7 @@ def test_finding_says_what_the_protocol_left_out(tiny: Make, tmp_path: Path) -> 
     assert "Only 2 folds" in caveats
     assert "not stratified" in caveats
     assert "No inner validation part: the last epoch of each fold was kept" in caveats
-    assert "One seed and one deal" in caveats
+    assert "One seed and one split" in caveats
 
 
 # Stopped, done again, kept small
@@ -302,7 +302,7 @@ def test_command_groups_the_images_of_a_folder_by_their_paths(
     for index, fold in zip(oof["index"], oof["fold"], strict=True):
         fold_of.setdefault(paths[index].split("_")[0], set()).add(int(fold))
     assert {len(folds) for folds in fold_of.values()} == {1}
-    assert "groups held together" in told["finding"]["sentence"]
+    assert "groups kept together" in told["finding"]["sentence"]
     assert Path(told["report"]).is_file()
 
 
@@ -311,8 +311,8 @@ def test_a_note_of_many_folds_names_a_few() -> None:
     assert shortened(labels) == "fold 1 of 9, fold 2 of 9, fold 3 of 9, fold 4 of 9 and 3 more"
 
 
-def test_folds_that_agree_are_said_to_have_no_spread(tiny: Make, tmp_path: Path) -> None:
+def test_equal_folds_have_no_spread(tiny: Make, tmp_path: Path) -> None:
     finding = validated(tiny(("data.limit", 60), ("optim.lr", 1e-9)), tmp_path, folds=2).finding
     told = [row["correct"] for row in finding["rows"]]
-    assert any("agree to the image" in caveat for caveat in finding["caveats"]) == (told[0] == told[1])
+    assert any("equal scores" in caveat for caveat in finding["caveats"]) == (told[0] == told[1])
     assert "± 0.0 " not in finding["sentence"]

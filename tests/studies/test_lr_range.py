@@ -41,7 +41,7 @@ def test_a_rate_that_is_too_low_throughout_is_said_to_teach_nothing(tiny: Make, 
     recipe = tiny(("model.freeze", ["body.*"]))
     study = lr_range(recipe, tmp_path, lowest=1e-12, highest=1e-11, command="convoy lr-range")
     assert study is not None
-    assert "learnt nothing" in study.finding["sentence"]
+    assert "learned nothing" in study.finding["sentence"]
     assert study.finding["steepest_lr"] is study.finding["diverges_lr"] is None
     assert "does not decrease" in write_report(study).read_text()
 

@@ -60,7 +60,7 @@ def facts(study: Study) -> dict[str, Any]:
     return json.loads((study.path / "finding.json").read_text())
 
 
-def test_winner_is_trained_again_with_fresh_seeds_and_told_from_its_search_score(study: Study) -> None:
+def test_winner_is_retrained_with_fresh_seeds_and_reported_next_to_its_search_score(study: Study) -> None:
     winner = study.finding["winner"]
 
     assert [member.seed for member in study.members] == winner["seeds"] == [43, 44]
@@ -232,7 +232,7 @@ def test_two_searches_in_one_folder_do_not_take_each_others_trials(base: Recipe,
     said: list[str] = []
     searched(what, tmp_path, test=False, show=lambda position, event: said.extend([] if said else second()))
 
-    assert "is being searched by another process" in said[0]
+    assert "in use by another process" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -240,15 +240,19 @@ def test_two_searches_in_one_folder_do_not_take_each_others_trials(base: Recipe,
     [
         (("optim.lr=1e-3,1e-2",), {"sampler": "tpr", "trials": 5}, "unknown sampler 'tpr'; did you mean 'tpe'"),
         (("optim.lr=1e-3,1e-2",), {"pruner": "medain"}, "unknown pruner 'medain'; did you mean 'median'"),
-        (("optim.lr=1e-3",), {}, "a search needs two trials or more"),
-        (("optim.lr=1e-3,1e-2",), {"trials": 1}, "a search needs two trials or more"),
-        (("optim.lr=1e-3,1e-2",), {"sampler": "tpe"}, "the sampler tpe chooses points, and a full grid takes all"),
-        (("train.epochs=1,2",), {"pruner": "median"}, "train.epochs with the pruner median, which counts in epochs"),
-        (("optim.lr=1e-3,1e-2",), {"trials": 4, "sampler": "tpe", "pruner": "halving"}, "tpe could learn from none"),
-        (("optim.lr=1e-3,1e-2",), {"seeds": 0}, "the winner needs at least one fresh seed"),
+        (("optim.lr=1e-3",), {}, "a search needs 2 trials or more"),
+        (("optim.lr=1e-3,1e-2",), {"trials": 1}, "a search needs 2 trials or more"),
+        (("optim.lr=1e-3,1e-2",), {"sampler": "tpe"}, "the sampler tpe needs --trials"),
+        (("train.epochs=1,2",), {"pruner": "median"}, "the pruner median cannot search train.epochs"),
+        (
+            ("optim.lr=1e-3,1e-2",),
+            {"trials": 4, "sampler": "tpe", "pruner": "halving"},
+            "tpe has no results",
+        ),
+        (("optim.lr=1e-3,1e-2",), {"seeds": 0}, "seeds = 0: expected 1 or more"),
     ],
 )
-def test_what_cannot_be_searched_is_said_in_one_line(base, grid, options, message) -> None:
+def test_an_invalid_search_is_a_one_line_error(base, grid, options, message) -> None:
     with pytest.raises(ValueError, match=message):
         question(base, *grid, **options)
 
@@ -256,7 +260,7 @@ def test_what_cannot_be_searched_is_said_in_one_line(base, grid, options, messag
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ({"data.split.validation": 0.0}, "scores on the validation part, and data.split.validation is 0"),
+        ({"data.split.validation": 0.0}, "data.split.validation = 0"),
         ({"protocol.faults": ["test_opened_at_each_best"]}, "test_opened_at_each_best opens the test set"),
     ],
 )
@@ -295,17 +299,17 @@ def test_model_option_that_is_not_there_is_found_before_the_first_trial(base, tm
     assert not list(tmp_path.iterdir())
 
 
-def test_storage_that_cannot_be_reached_is_said_in_one_line(base, tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"--storage nosuch://\.\.\.@host: .*as in postgresql"):
+def test_unreachable_storage_is_a_one_line_error(base, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"--storage nosuch://\.\.\.@host: .*postgresql"):
         search(question(base), tmp_path, command="", storage="nosuch://me:secret@host")
 
 
-def test_fewer_trials_than_are_there_are_said_to_be_there(base: Recipe, tmp_path: Path) -> None:
+def test_fewer_trials_than_the_search_has_are_a_caveat(base: Recipe, tmp_path: Path) -> None:
     def by(trials: int) -> Study:
         return searched(question(base, "optim.lr=1e-5,3e-3,1e-2", trials=trials, seeds=1), tmp_path, test=False)
 
-    assert not any("were asked for" in caveat for caveat in by(3).finding["caveats"])
-    assert "2 trials were asked for, and 3 were there already: all of them count" in by(2).finding["caveats"]
+    assert not any("were requested" in caveat for caveat in by(3).finding["caveats"])
+    assert any("already had 3" in caveat for caveat in by(2).finding["caveats"])
 
 
 def test_trial_that_a_search_for_fewer_takes_up_is_shown_under_a_name_that_there_is(
@@ -335,5 +339,5 @@ def test_damaged_database_of_the_folder_is_named(base: Recipe, tmp_path: Path) -
     what = question(base, "optim.lr=1e-3,1e-2")
     folder = Workspace(tmp_path).folder("studies", what.name)
     (folder / "optuna.db").write_text("no database, but a text that is longer than its header")
-    with pytest.raises(ValueError, match=r"optuna.db is damaged: .*; it may be deleted"):
+    with pytest.raises(ValueError, match=r"optuna.db is damaged"):
         search(what, tmp_path, command="")

@@ -90,7 +90,7 @@ def test_rungs_thin_out_by_thirds_as_far_as_trials_and_epochs_go(trials, epochs,
     assert search_loop.rungs(trials, epochs) == [Rung(*rung) for rung in expected]
 
 
-def test_full_grid_without_a_pruner_is_trained_whole():
+def test_full_grid_without_a_pruner_trains_every_point():
     study, train = new_study(), Fake()
 
     assert search_loop.ask_in_turn(trials_of(study), train)
@@ -190,7 +190,7 @@ def test_no_point_is_tried_twice_and_a_small_grid_ends_the_search():
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 @pytest.mark.parametrize("seed", [0, 1, 42])
-def test_a_range_of_whole_numbers_is_searched_to_its_last_point(sampler: str, seed: int):
+def test_a_range_of_integers_is_searched_to_its_last_point(sampler: str, seed: int):
     space = Space(axes_of((), ("train.batch_size=1..10",)))
     study, base = new_study(), BASE.override({"seed": seed})
 

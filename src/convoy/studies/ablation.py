@@ -1,8 +1,8 @@
-"""The ablation: one recipe or several at every combination of some values; what does each value do to the accuracy?
+"""The ablation: recipes at every combination of some values, and the effect of each value on the accuracy.
 
 The effect of a key is the difference between two of its values, averaged over all combinations of the other keys. It is
-taken seed by seed, so that what a seed does to all combinations alike drops out, and the seeds are what is counted:
-the combinations were chosen, not drawn (Student's paired t test, corrected over all effects by Holm's method).
+paired by seed, which removes what a seed has in common for all combinations. n counts seeds, because the combinations
+are not a random sample (Student's paired t test, corrected over all effects by Holm's method).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from convoy.stats import Estimate, distinguishable, holm, paired_t, t_interval
 from convoy.studies.compare_finding import listed
 
 LONGEST_VALUE = 28  # characters of a value in a label
-RECIPE = "recipe"  # the key that several recipes differ in
-Levels = tuple[str, ...]  # a value's text for each key
+RECIPE = "recipe"  # the key for several recipes
+Levels = tuple[str, ...]  # the text of a value for each key
 Accuracies = dict[Levels, dict[int, float]]  # by seed
 
 
 @dataclass(frozen=True)
 class Design:
-    """What varies: short names of the keys, their values as text, and which values each label stands for."""
+    """Short names of the varied keys, their values as text, and the values of each label."""
 
     keys: tuple[str, ...]
     values: tuple[tuple[str, ...], ...]
@@ -37,7 +37,7 @@ class Design:
 
 
 class Comparison(NamedTuple):
-    """Two values of a key, seed by seed."""
+    """Two values of a key, paired by seed."""
 
     a: list[float]
     b: list[float]
@@ -49,7 +49,7 @@ def combine(
 ) -> tuple[Design, list[tuple[str, Recipe]]]:
     """Every combination of the values for each recipe, labelled "lenet, norm = none, batch_size = 64".
 
-    Raises ValueError: a key given twice, fewer than two values, a value given twice, no such key or value.
+    Raises ValueError for an unknown or repeated key, an invalid or repeated value, or fewer than two values.
     """
     vary = list(varied.items() if isinstance(varied, Mapping) else varied)
     paths = [path for path, _ in vary]
@@ -61,11 +61,11 @@ def combine(
     levels: dict[str, Levels] = {}
     for label, recipe in recipes:
         for chosen in product(*(range(len(values)) for _, values in vary)):
-            told = tuple(text[place] for text, place in zip(texts, chosen, strict=True))
-            name = ", ".join([label, *(f"{key} = {text}" for key, text in zip(names, told, strict=True))])
+            level = tuple(text[place] for text, place in zip(texts, chosen, strict=True))
+            name = ", ".join([label, *(f"{key} = {text}" for key, text in zip(names, level, strict=True))])
             overrides: list[Override] = [(path, values[i]) for (path, values), i in zip(vary, chosen, strict=True)]
             points.append((name, recipe.override(overrides)))
-            levels[name] = (label, *told) if len(recipes) > 1 else told
+            levels[name] = (label, *level) if len(recipes) > 1 else level
     if len(recipes) > 1:
         names, texts = [RECIPE, *names], [[label for label, _ in recipes], *texts]
     return Design(tuple(names), tuple(tuple(text) for text in texts), levels), points
@@ -73,22 +73,22 @@ def combine(
 
 def _check(path: str, values: Sequence[Any], paths: Sequence[str]) -> None:
     if not path or not all(path.split(".")):
-        raise ValueError(f"{path!r} is no key to vary; name one as in model.options.norm")
+        raise ValueError(f"expected a key to vary as in model.options.norm, got {path!r}")
     if paths.count(path) > 1:
-        raise ValueError(f"{path} is varied twice")
+        raise ValueError(f"{path} is given twice")
     if path == "seed":
-        raise ValueError("seed cannot be varied: every combination is trained with each of the `seeds` already")
+        raise ValueError("seed cannot be varied: every combination is trained with all `seeds`")
     if isinstance(values, str) or len(values) < 2:
-        raise ValueError(f"{path} = {values!r}: varying takes two values or more")
+        raise ValueError(f"{path} = {values!r}: expected two values or more")
     for place, value in enumerate(values):
         if any(value == other and type(value) is type(other) for other in values[:place]):
             raise ValueError(f"{path}: {_text(value)} is given twice")
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:
-    """The last part of each path that tells them apart; "optim" for optim.name, whose value says the rest.
+    """The shortest distinct end of each path; "optim" for optim.name.
 
-    "split.seed" for a seed that is not the run's own, which stands beside it.
+    A seed keeps its section, as in "split.seed", because labels are shown next to the run's seed.
     """
     parts = [path.removesuffix(".name").split(".") for path in paths]
     names = []
@@ -101,14 +101,14 @@ def _short_names(paths: Sequence[str]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """A value as a label shows it: a table by its name and settings, a list by its entries."""
+    """The text of a value in a label."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):
-        told = [str(value["name"])] if "name" in value else []
-        return " ".join(told + [f"{key} {_text(each)}" for key, each in value.items() if key != "name"])
+        name = [str(value["name"])] if "name" in value else []
+        return " ".join(name + [f"{key} {_text(each)}" for key, each in value.items() if key != "name"])
     if isinstance(value, list | tuple):
         return " + ".join(map(_text, value)) or "none"
     text = " ".join(str(value).split())
@@ -121,9 +121,9 @@ def _distinct(texts: Sequence[str]) -> list[str]:
 
 
 def conclude(design: Design, members: Sequence[Member], part: str) -> dict[str, Any]:
-    """What each value does to the accuracy on a part: effects, interactions, averages, a sentence, and caveats.
+    """The effect of each value on the accuracy of a part, as JSON.
 
-    Seeds that lack a score at some combination are left out.
+    Seeds without a score at some combination are left out.
     """
     accuracies, grain = _accuracies(design, members, part)
     seeds = sorted(set.intersection(*(set(cell) for cell in accuracies.values())))
@@ -142,7 +142,7 @@ def conclude(design: Design, members: Sequence[Member], part: str) -> dict[str, 
 
 
 def _accuracies(design: Design, members: Sequence[Member], part: str) -> tuple[Accuracies, float]:
-    """The accuracy of each combination by seed, and the step from one value that it can have to the next."""
+    """The accuracy of each combination by seed, and the grain of an accuracy."""
     cells: Accuracies = {levels: {} for levels in design.levels.values()}
     images = 1
     for member in members:
@@ -167,7 +167,7 @@ def _effects(design: Design, accuracies: Accuracies, seeds: Sequence[int], grain
 
 
 def _interactions(design: Design, accuracies: Accuracies, seeds: Sequence[int], grain: float) -> list[dict[str, Any]]:
-    """By how much the difference between two values of one key differs between two values of another."""
+    """How much the difference between two values of one key depends on the value of another."""
     found = []
     for one, other in combinations(range(len(design.keys)), 2):
         for (a, b), (at, against) in product(
@@ -182,7 +182,7 @@ def _interactions(design: Design, accuracies: Accuracies, seeds: Sequence[int], 
             first, second = ([x - y for x, y in zip(side.a, side.b, strict=True)] for side in sides)
             names = {"keys": [design.keys[one], design.keys[other]], "between": [a, b], "at": [at, against]}
             means = {"effects": [fmean(first), fmean(second)]}
-            # A difference of differences has twice the variance that rounding gives to a difference.
+            # Rounding contributes twice the variance of a single difference.
             found.append(_tested(names | means, Comparison(first, second, sqrt(2) * sides[0].step)))
     return _corrected(found)
 
@@ -248,7 +248,7 @@ def _sentence(
 
 
 def _clause(effects: Sequence[dict[str, Any]], *, reduced: bool) -> str:
-    """The value with the highest mean, those that it beats, and those that it cannot be told from."""
+    """The value with the highest mean against all others."""
     gains: dict[str, float] = {}
     for effect in effects:
         gains[effect["a"]] = gains.get(effect["a"], 0.0) + effect["difference"]["mean"]
@@ -280,21 +280,21 @@ def _points(effect: Mapping[str, Any]) -> str:
 
 def _caveats(design: Design, interactions: Sequence[dict[str, Any]], seeds: Sequence[int], trained: int) -> list[str]:
     caveats = []
-    told = [each for each in interactions if each["distinguishable"]]
-    if told:
-        largest = max(told, key=lambda each: abs(each["difference"]["mean"]))
+    significant = [each for each in interactions if each["distinguishable"]]
+    if significant:
+        largest = max(significant, key=lambda each: abs(each["difference"]["mean"]))
         key, other = largest["keys"]
         gains = [
             f"{100 * effect:+.1f} points at {other} = {at}"
             for effect, at in zip(largest["effects"], largest["at"], strict=True)
         ]
-        more = f"; {len(told) - 1} more such in finding.json" if len(told) > 1 else ""
+        more = f"; {len(significant) - 1} more in finding.json" if len(significant) > 1 else ""
         caveats.append(
-            f"The keys act on each other: {largest['between'][0]} against {largest['between'][1]} of {key} makes "
-            f"{' and '.join(gains)}; an average over {other} hides that{more}"
+            f"The keys interact: the effect of {largest['between'][0]} against {largest['between'][1]} of {key} is "
+            f"{' and '.join(gains)}; the average over {other} hides this{more}"
         )
-    if len(design.keys) > 1 and len(seeds) > 1 and not told:
-        caveats.append("That the keys act on each other is neither shown nor ruled out with these data")
+    if len(design.keys) > 1 and len(seeds) > 1 and not significant:
+        caveats.append("An interaction of the keys is neither shown nor excluded by these data")
     if 0 < len(seeds) < trained:
         caveats.append(f"Effects are over {len(seeds)} of {trained} seeds: the others lack a score at some combination")
     return caveats

@@ -1,4 +1,4 @@
-"""The comparison: several recipes, each with several seeds, one question: which is better, and by how much?"""
+"""The comparison of several recipes over several seeds: which is better, and by how much?"""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from convoy.training.run_one import Event
 
 
 def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]:
-    """Each recipe with seed, seed + 1, ...; the split's seed stays, so that all see the same images.
+    """Each recipe with seed, seed + 1, ...; the split's seed is constant, so that all have the same images.
 
-    Raises ValueError: no recipe, no seed, two recipes of one name.
+    Raises ValueError without a recipe or seed, and for repeated labels.
     """
     check_named(recipes, seeds, "comparison")
     return [
@@ -40,10 +40,10 @@ def compare(
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
 ) -> Study | None:
-    """Trains what is not trained yet and concludes; None where it was interrupted, to go on when called again.
+    """Trains the missing runs and writes the finding; None if interrupted, the same call resumes it.
 
-    `design` says what varies where the entries are an ablation's. Every recipe is checked before the first is trained.
-    Raises ValueError for one that cannot be trained.
+    `design`: the varied keys of an ablation. All recipes are checked before training: raises ValueError for one that
+    cannot be trained.
     """
     members = train_all(entries, out, fresh=fresh, test=test, interrupted=interrupted, show=show)
     if members is None:

@@ -1,8 +1,8 @@
-"""What a comparison concludes: estimates per model, tests between models, and one sentence that answers.
+"""The finding of a comparison: estimates per model, tests between models, and one sentence with the result.
 
-Two models are compared over the seeds that both were trained with: same seed, same split, same order of batches, so
-that the difference is taken pair by pair (Student's paired t test) and corrected for the number of pairs (Holm 1979).
-Beside it stand tests over the images (compare_images); where each model has one seed, the sentence rests on them.
+Two models are paired by their common seeds, with the same split and order of batches (Student's paired t test), and
+corrected for the number of pairs (Holm 1979). Tests over images (compare_images) are added; if each model has one seed,
+the sentence uses them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from convoy.stats import OVER_IMAGES, Estimate, digits_for, distinguishable, hol
 from convoy.studies.compare_images import compare_images
 
 FEW_SEEDS = 5
-NAMED = 3  # models that a sentence names; of more it tells the number
+NAMED = 3  # models that a sentence names; more are counted
 Row = dict[str, Any]
 Pair = dict[str, Any]
 
 
 def conclude(members: Sequence[Member]) -> dict[str, Any]:
-    """The finding of a comparison, as JSON. Rows stand in the order in which the labels were given.
+    """The finding as JSON, with rows in the order of the labels.
 
-    Raises ValueError where no run has a test or a validation score.
+    Raises ValueError if no run has a test or validation score.
     """
     part = _part(members)
     scored = [member for member in members if part in member.run.scores]
@@ -55,12 +55,12 @@ def conclude(members: Sequence[Member]) -> dict[str, Any]:
 
 
 def _part(members: Sequence[Member]) -> str:
-    """The part on which most runs have a score, the test part first among equals."""
+    """The part that most runs have a score on; the test part if equal."""
     parts = ("test", "validation")
     counts = Counter(part for member in members for part in parts if part in member.run.scores)
     if not counts:
         raise ValueError(
-            f"none of the {len(members)} runs has a test or validation score: nothing to compare; "
+            f"none of the {len(members)} runs has a test or validation score: "
             "set data.split.validation above 0 or leave the test set open"
         )
     return max(parts, key=lambda part: counts[part])
@@ -101,7 +101,7 @@ def _cost(costs: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
 
 
 def _quartiles(costs: list[dict[str, Any]]) -> list[float] | None:
-    """Lower and upper quartile of the time of one image, means over the seeds; None if a run has the median alone."""
+    """Lower and upper quartile of the time per image, mean over the seeds; None if a run lacks them."""
     quartiles = [cost.get("ms_per_image_quartiles") for cost in costs]
     if not all(quartiles):
         return None
@@ -109,7 +109,7 @@ def _quartiles(costs: list[dict[str, Any]]) -> list[float] | None:
 
 
 def _pairs(groups: dict[str, list[Member]], part: str) -> list[Pair]:
-    """Every two labels with two common seeds or more."""
+    """All pairs of labels with two common seeds or more."""
     accuracies = {label: {member.seed: member.run.scores[part] for member in group} for label, group in groups.items()}
     pairs: list[Pair] = []
     for a, b in combinations(groups, 2):
@@ -128,7 +128,7 @@ def _pairs(groups: dict[str, list[Member]], part: str) -> list[Pair]:
 
 
 def _mark_best(rows: list[Row], pairs: Sequence[Pair]) -> None:
-    """Only a model that is distinguishable from every other one is the best."""
+    """Marks the first model if it is distinguishable from all others."""
     first, others = _ranked(rows)[0], _ranked(rows)[1:]
     against = [_between(pairs, first["label"], other["label"]) for other in others]
     first["best"] = bool(others) and all(pair is not None and pair["distinguishable"] for pair in against)
@@ -139,7 +139,7 @@ def _ranked(rows: Sequence[Row]) -> list[Row]:
 
 
 def _between(pairs: Sequence[Pair], winner: str, loser: str) -> Pair | None:
-    """The pair of two labels with its difference turned to winner - loser."""
+    """The pair of two labels with the difference winner - loser."""
     for pair in pairs:
         if (pair["a"], pair["b"]) == (winner, loser):
             return pair
@@ -168,14 +168,14 @@ def _sentence(rows: Sequence[Row], pairs: Sequence[Pair], metric: str) -> str:
     known = [pair for pair in against.values() if pair is not None]
     if not known:
         return _not_compared(first, unpaired, pairs, metric)
-    told = _against(first, known, pairs, metric)
+    sentence = _against(first, known, pairs, metric)
     if unpaired:
-        told += f"; with {listed([row['label'] for row in unpaired], 'or')} it has fewer than two seeds in common"
-    return told
+        sentence += f"; it has fewer than two seeds in common with {listed([row['label'] for row in unpaired], 'or')}"
+    return sentence
 
 
 def _against(first: Row, known: Sequence[Pair], pairs: Sequence[Pair], metric: str) -> str:
-    """The leader against those that it can be compared with."""
+    """The leader against the models with common seeds."""
     beaten = [pair for pair in known if pair["distinguishable"]]
     level = [pair for pair in known if not pair["distinguishable"]]
     basis = f"{metric}, {_basis(known)}"
@@ -212,9 +212,9 @@ def _alone(row: Row, metric: str) -> str:
 
 
 def _not_compared(first: Row, others: Sequence[Row], pairs: Sequence[Pair], metric: str) -> str:
-    """The leader shares too few seeds with all others: numbers, and what it would take."""
+    """The leader has too few common seeds with all others: numbers, and how to get a comparison."""
     second = others[0]
-    below = "; pairs of the others that can be compared stand below" if pairs else ""
+    below = "; tests between the other models are below" if pairs else ""
     return (
         f"The comparison is inconclusive: {_short(first)} and {_short(second)} {metric}"
         f"{f', {len(others) - 1} more below' if len(others) > 1 else ''}, with fewer than two seeds in common; "
@@ -233,7 +233,7 @@ def _short(row: Row) -> str:
 
 
 def _beaten(pairs: Sequence[Pair]) -> str:
-    """ "lenet by 0.9 ± 0.2 points", up to NAMED of them; more are told by the nearest and the farthest."""
+    """ "lenet by 0.9 ± 0.2 points", up to NAMED of them; of more the nearest and the farthest."""
     if len(pairs) <= NAMED:
         return listed([f"{pair['b']} by {_points(pair)}" for pair in pairs])
     nearest, farthest = pairs[0], pairs[-1]
@@ -246,7 +246,7 @@ def _over_images(pair: Pair) -> bool:
 
 
 def _why_level(pair: Pair, pairs: Sequence[Pair]) -> str:
-    """The exact p of McNemar's test; the t test's only where a pair's own interval leaves out zero, and why."""
+    """The p value of McNemar's test, or of a t test whose interval excludes zero before the correction."""
     if _over_images(pair):
         return f", exact McNemar {_p(pair['p_holm'])}{_corrected(pairs)}"
     return "" if not distinguishable(pair["p"]) else f", but {_p(pair['p_holm'])}{_corrected(pairs)}"
@@ -283,7 +283,7 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 
 def _caveats(members: Sequence[Member], scored: Sequence[Member], rows: Sequence[Row], part: str) -> list[str]:
-    """What a reader has to know before believing the sentence, the gravest first."""
+    """Caveats of the sentence, most important first."""
     flagged: defaultdict[str, list[Member]] = defaultdict(list)
     for member in members:
         for flag in member.run.status.get("flags", []):
@@ -305,24 +305,24 @@ def _names(group: Sequence[Member]) -> str:
 
 def _left_out(member: Member, part: str) -> str:
     status = member.run.status
-    why = status.get("reason") or "it has no such score"
+    why = status.get("reason") or "not scored"
     return f"{member.label}, seed {member.seed} is left out: no {part} score ({status['state']}: {why})"
 
 
 def _about_data(scored: Sequence[Member], part: str) -> list[str]:
     data = [member.run.data for member in scored]
     caveats = []
-    for key, what in (("data_hash", "data"), ("split_hash", "splits")):
+    for key, name in (("data_hash", "data"), ("split_hash", "splits")):
         if len({table[key] for table in data}) > 1:
-            caveats.append(f"The runs were not all trained on the same {what}: differences between models include that")
+            caveats.append(f"The runs used different {name}: differences between models include this")
             break
     if part == "validation":
-        caveats.append("Validation accuracy also chose the epoch that was kept; it is a little too high for new images")
+        caveats.append("Validation accuracy also selected the kept epoch: it is slightly too high for new images")
     openings = max((table.get("test_openings", 0) for table in data), default=0)
     if openings > len(scored):
         caveats.append(
             f"The test part was opened {openings} times in this workspace, by more than these {len(scored)} runs: "
-            "choices made after seeing it make its accuracy too high"
+            "choices based on it make its accuracy too high"
         )
     return caveats
 
@@ -331,7 +331,7 @@ def _about_seeds(rows: Sequence[Row], part: str) -> list[str]:
     counts = sorted({len(row["seeds"]) for row in rows})
     fixed = f"one split and one {part} part"
     if counts == [1]:
-        return [f"One seed per model: intervals and tests are over images and say nothing about other seeds ({fixed})"]
+        return [f"One seed per model: intervals and tests are over images and do not cover other seeds ({fixed})"]
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     few = "Only " if counts[0] < FEW_SEEDS else ""
     return [f"{few}{number} seeds, {fixed}: the intervals do not cover other images"]

@@ -1,10 +1,9 @@
-"""Two models on the same images, image by image: exact McNemar tests between networks trained with the same seed.
+"""Exact McNemar tests between networks that were trained with the same seed and scored on the same images.
 
-The test asks whether two trained networks differ on images such as these; it knows nothing of other seeds, as the
-paired t test over seeds knows nothing of other images. With several seeds, each common seed is a test of its own. A
-majority vote over the seeds would test ensembles, which nobody asked about; adding up the seeds' counts would count an
-image several times, and what is hard for one seed is hard for the next. All tests, over pairs and seeds, are corrected
-together (Holm 1979): the chance that any of them finds a difference where none is stays at 5 % or below.
+The test compares two trained networks over images and does not cover other seeds, as the paired t test over seeds does
+not cover other images. Each common seed is a separate test: a majority vote over seeds would test ensembles, and adding
+the counts of seeds would count an image several times, although errors of seeds are correlated. All tests, over pairs
+and seeds, are corrected together (Holm 1979): the probability of any false difference is at most 5 %.
 """
 
 from __future__ import annotations
@@ -19,25 +18,25 @@ import numpy as np
 from convoy.runs import Member
 from convoy.stats import distinguishable, holm, mcnemar
 
-UNKEPT = "what they took each image for was not kept"
-UNLIKE = "the answers that were kept do not give their accuracy"
-REDRAWN = "its validation images were others in each epoch"
+UNKEPT = "their predictions were not stored"
+UNLIKE = "their stored predictions do not match their accuracy"
+REDRAWN = "their validation images differ between epochs"
 OTHER_IMAGES = "they were not scored on the same images"
-UNKNOWN_IMAGES = "which images an older run was scored on was not kept, and the splits differ"
+UNKNOWN_IMAGES = "the splits differ, and an older run did not store its images"
 
 
 class Answers(NamedTuple):
     data: str  # hash of all images
     split: str
-    part: str | None  # hash of which of the images the part has; None in runs that did not keep it
+    part: str | None  # hash of the images in the part; None if a run did not store it
     labels: np.ndarray  # int64 [N]
     right: np.ndarray  # bool [N]
 
 
 def compare_images(groups: Mapping[str, Sequence[Member]], part: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """A test for every two labels and each seed that both have, and sentences that say why some are missing."""
+    """A test for each pair of labels and each common seed, and caveats about missing tests."""
     answers: defaultdict[str, dict[int, Answers]] = defaultdict(dict)
-    missing: defaultdict[str, dict[str, None]] = defaultdict(dict)  # reason to labels, in their order
+    missing: defaultdict[str, dict[str, None]] = defaultdict(dict)  # reason -> labels, in order
     for label, group in groups.items():
         for member in group:
             read = _answers(member, part)
@@ -47,11 +46,11 @@ def compare_images(groups: Mapping[str, Sequence[Member]], part: str) -> tuple[l
                 answers[label][member.seed] = read
     caveats = [f"No McNemar test of {', '.join(labels)}: {reason}" for reason, labels in missing.items()]
     tests: list[dict[str, Any]] = []
-    untested: defaultdict[str, dict[str, None]] = defaultdict(dict)  # reason to pairs, in their order
+    untested: defaultdict[str, dict[str, None]] = defaultdict(dict)  # reason -> pairs, in order
     for a, b in combinations(groups, 2):
         for seed in sorted(answers[a].keys() & answers[b].keys()):
             first, second = answers[a][seed], answers[b][seed]
-            if (reason := _apart(first, second)) is None:
+            if (reason := _difference(first, second)) is None:
                 tests.append(_test(a, b, seed, first.right, second.right))
             else:
                 untested[reason][f"{a} and {b}"] = None
@@ -64,7 +63,7 @@ def compare_images(groups: Mapping[str, Sequence[Member]], part: str) -> tuple[l
 
 
 def _answers(member: Member, part: str) -> Answers | str:
-    """Or the reason why there are none."""
+    """The answers, or the reason why they are missing."""
     if part == "validation" and "resplit_every_epoch" in member.run.recipe.protocol.faults:
         return REDRAWN
     try:
@@ -78,10 +77,10 @@ def _answers(member: Member, part: str) -> Answers | str:
     return Answers(data["data_hash"], data["split_hash"], data.get("parts_hash", {}).get(part), labels, right)
 
 
-def _apart(a: Answers, b: Answers) -> str | None:
-    """Why two networks cannot be held against each other image by image; None where they were given the same images.
+def _difference(a: Answers, b: Answers) -> str | None:
+    """Why two networks cannot be compared image by image; None if they were scored on the same images.
 
-    Labels alone do not tell: of images sorted by class, every stratified split has the same ones.
+    Equal labels are not enough: if images are sorted by class, all stratified splits have the same labels.
     """
     if a.data != b.data or not np.array_equal(a.labels, b.labels):
         return OTHER_IMAGES
@@ -94,5 +93,5 @@ def _apart(a: Answers, b: Answers) -> str | None:
 
 def _test(a: str, b: str, seed: int, a_right: np.ndarray, b_right: np.ndarray) -> dict[str, Any]:
     test = mcnemar(a_right, b_right)
-    told = {"only_a": test.only_a, "only_b": test.only_b, "difference": test.difference.as_json(), "p": test.p}
-    return {"a": a, "b": b, "seed": seed, **told}
+    counts = {"only_a": test.only_a, "only_b": test.only_b}
+    return {"a": a, "b": b, "seed": seed, **counts, "difference": test.difference.as_json(), "p": test.p}

@@ -1,7 +1,7 @@
-"""Cross-validation: how well does this recipe do on images that it did not see, measured on every training image once?
+"""Cross-validation: the accuracy of a recipe on unseen images, measured once on every training image.
 
-The training images are dealt to folds. For each fold a network is trained on the others, its best epoch and its early
-stop chosen on a part cut from those others, and scored on the fold. The test set stays shut.
+The training images are split into folds. For each fold a network is trained on the other folds and scored on this one;
+its best epoch and early stop are selected on a validation part of the other folds. The test set stays closed.
 """
 
 from __future__ import annotations
@@ -35,12 +35,10 @@ def crossval(
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
 ) -> Study | None:
-    """Trains the folds that are not trained yet; None where it was interrupted, to go on when called again.
+    """Trains the missing folds; None if interrupted, the same call resumes it.
 
-    `label` is what the study calls the recipe, by default its model's name.
-
-    Every fold is checked before the first is trained. Raises ValueError: a recipe that cannot be trained, folds that
-    cannot be dealt.
+    `label`: of the recipe, by default the name of its model. All folds are checked before training: raises ValueError
+    for a recipe that cannot be trained and for impossible folds.
     """
     entries = entries_of(recipe, folds, repeats)
     members = train_all(entries, out, fresh=fresh, test=False, interrupted=interrupted, show=show)
@@ -55,10 +53,10 @@ def crossval(
 
 
 def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
-    """A recipe for each fold of each repeat. A repeat has folds, and a seed, of its own. Raises ValueError."""
+    """A recipe for each fold of each repeat; each repeat has other folds and another seed. Raises ValueError."""
     if folds < 2 or repeats < 1:
-        raise ValueError(f"a cross-validation takes 2 folds and 1 repeat or more, not {folds} and {repeats}")
-    if folds > MANY_FOLDS:  # more than images are not first made one by one
+        raise ValueError(f"expected 2 folds and 1 repeat or more, got {folds} and {repeats}")
+    if folds > MANY_FOLDS:  # fails early if there are fewer images than folds
         prepare(recipe.override({"data.split.folds": folds}).data)
     return [
         Entry(
@@ -78,10 +76,10 @@ def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
 
 
 def out_of_fold(members: Sequence[Member]) -> dict[str, np.ndarray]:
-    """What is said of each image by the network that had not seen it: M = images x repeats, by repeat, then by image.
+    """Predictions by the network that was not trained on an image: M = images x repeats, by repeat, then image.
 
     repeat, fold (both from 0), index (of the image among the training images), labels, predicted: int64 [M]; logits:
-    float32 [M, classes], where all runs still hold them.
+    float32 [M, classes], if all runs have them.
     """
     parts = []
     for member in members:

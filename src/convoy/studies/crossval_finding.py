@@ -1,7 +1,7 @@
-"""What a cross-validation concludes: the accuracy on images not seen, with an interval that knows of the overlap.
+"""The finding of a cross-validation: the accuracy on unseen images, with an interval corrected for the overlap.
 
-The networks of two folds share most of their training images, so their scores are not independent, and Student's t
-interval over them is too narrow. The interval told is the corrected one of C. Nadeau and Y. Bengio, "Inference for the
+Networks of different folds share most of their training images, so their scores are not independent, and Student's t
+interval is too narrow. The reported interval has the correction of C. Nadeau and Y. Bengio, "Inference for the
 Generalization Error", Machine Learning 52, 2003. https://doi.org/10.1023/A:1024068626366
 """
 
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 def conclude(label: str, members: Sequence[Member]) -> dict[str, Any]:
-    """The finding of a cross-validation, as JSON; a row a fold, in the order of the members."""
+    """The finding as JSON, with a row per fold, in the order of the members."""
     rows = [_row(member) for member in members]
     scores = [member.run.scores["fold"] for member in members]
     accuracies = [score["accuracy"] for score in scores]
@@ -55,9 +55,9 @@ def conclude(label: str, members: Sequence[Member]) -> dict[str, Any]:
 
 
 def sizes(runs: Sequence[Run]) -> tuple[float, float]:
-    """How many images the networks of folds have seen and how many they were scored on, for Nadeau and Bengio."""
+    """Mean number of images that a fold's network has seen and was scored on, for Nadeau and Bengio."""
     counts = [run.data["counts"] for run in runs]
-    # What a fold's network learns from are all other images: those that chose its epoch are images it has seen.
+    # Validation images selected the epoch, so they count as seen.
     seen = fmean(each["train"] + each.get("validation", 0) for each in counts)
     return seen, fmean(run.scores["fold"]["n"] for run in runs)
 
@@ -88,17 +88,17 @@ def _sentence(finding: dict[str, Any]) -> str:
     half = 100 * (estimate.half_width or 0)
     number, interval = estimate.parts(scale=100, digits=max(1, digits_for(half)), share=True)
     repeated = f" x {finding['repeats']} repeats" if finding["repeats"] > 1 else ""
-    grouped = ", groups held together" if finding["group_by"] is not None else ""
+    grouped = ", groups kept together" if finding["group_by"] is not None else ""
     images = Estimate.from_json(finding["out_of_fold"][0])
     low, high = 100 * (images.low or 0), 100 * (images.high or 0)
     folds = f"mean of {finding['folds']} folds{repeated}{grouped}"
     sizes_of_folds = {row["n_fold"] for row in finding["rows"]}
-    if finding["repeats"] == 1 and len(sizes_of_folds) == 1:  # then both are one number, which is printed once
+    if finding["repeats"] == 1 and len(sizes_of_folds) == 1:  # both are then the same number, printed once
         pooled = f"over all {images.n:,} images its 95 % interval is {low:.2f} to {high:.2f} %"
     else:
         which = ", first repeat" if finding["repeats"] > 1 else ""
         share = fixed(100 * images.mean, 2)
-        pooled = f"of all {images.n:,} images{which}, {share} % are right ({low:.2f} to {high:.2f} %)"
+        pooled = f"of all {images.n:,} images{which}, {share} % are correct ({low:.2f} to {high:.2f} %)"
     return (
         f"{finding['label']} reaches {number} {interval} % accuracy on images of {finding['data']} that it was not "
         f"trained on ({folds}); {pooled}"
@@ -106,47 +106,46 @@ def _sentence(finding: dict[str, Any]) -> str:
 
 
 def _caveats(members: Sequence[Member], finding: dict[str, Any]) -> list[str]:
-    """What a reader has to know before believing the sentence, the gravest first."""
+    """Caveats of the sentence, most important first."""
     recipe = members[0].run.recipe
     caveats = _flags(members)
     if recipe.model.init is not None:
         caveats.append(
-            "Every fold started from saved weights: where these were trained on images scored here, the accuracy is "
-            "too high"
+            "Every fold started from saved weights: the accuracy is too high if these were trained on the scored images"
         )
     if not finding["stratified"]:
-        caveats.append("The folds are not stratified: their shares of the classes differ by chance")
+        caveats.append("The folds are not stratified: their class frequencies differ by chance")
     naive, corrected = (Estimate.from_json(finding[key]) for key in ("naive", "accuracy"))
     digits = max(1, digits_for(100 * (naive.half_width or 0)))
     few = "Only " if corrected.n < FEW_VALUES else ""
     if naive.sd == 0:
         caveats.append(
-            f"{few}{corrected.n} folds, which agree to the image: no interval can be taken from their spread, and the "
-            "one told is that of rounding to whole images"
+            f"{few}{corrected.n} folds with equal scores, which have no spread: the interval is only that of rounding "
+            "to single images"
         )
     else:
         caveats.append(
-            f"{few}{corrected.n} folds, which share their images: ± is the corrected interval of Nadeau and Bengio "
+            f"{few}{corrected.n} folds, which share training images: ± is the corrected interval of Nadeau and Bengio "
             f"(2003); the plain t interval, {naive.parts(scale=100, digits=digits)[1]}, is too narrow"
         )
     if finding["repeats"] == 1:
-        caveats.append("One seed and one deal of the folds: how much another would change, --repeats tells")
+        caveats.append("One seed and one split into folds: --repeats measures how much others differ")
     if finding["rows"][0]["n_validation"] == 0:
         caveats.append("No inner validation part: the last epoch of each fold was kept")
     return caveats
 
 
 def _flags(members: Sequence[Member]) -> list[str]:
-    """The flags of the runs and what their scored folds lack; the folds are named where not all say the same."""
+    """Flags of the runs and notes on their scored folds; a flag of some folds names them."""
     labels: dict[str, list[str]] = {}
     for member in members:
         notes = [note for note in member.run.data.get("notes", []) if note.startswith("the scored fold")]
         for flag in (*member.run.status.get("flags", []), *notes):
             labels.setdefault(flag, []).append(member.label)
-    told = [flag if len(found) == len(members) else f"{shortened(found)}: {flag}" for flag, found in labels.items()]
-    if len(told) > MOST_NOTES:
-        told = [*told[:MOST_NOTES], f"{len(told) - MOST_NOTES} more such notes on single folds, in their runs"]
-    return told
+    flags = [flag if len(found) == len(members) else f"{shortened(found)}: {flag}" for flag, found in labels.items()]
+    if len(flags) > MOST_NOTES:
+        flags = [*flags[:MOST_NOTES], f"{len(flags) - MOST_NOTES} more notes on single folds, in their runs"]
+    return flags
 
 
 def shortened(labels: Sequence[str]) -> str:

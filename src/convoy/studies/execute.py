@@ -1,5 +1,7 @@
-"""Where runs happen: the only code that knows. One run stays in this process with all threads; several go to persistent
-worker processes, one a core with one thread each, which on small networks is faster than two threads in one process.
+"""Executes runs in this process or in worker processes; no other module decides which.
+
+One run uses this process and all threads. Several runs use persistent worker processes, one per core with one thread
+each, which for small networks is faster than two threads in one process.
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ from convoy.training.run_one import Control, Event, OpenTest, run_one
 Prune = Callable[[int, Event], bool]
 Where = Literal["here", "processes"]
 
-# A worker is ready after about 2.5 s (torch's import, data). Below this many images to train on in all, in other words
-# less than about three seconds of LeNet in one process, it does not pay.
+# A worker starts in about 2.5 s (import of torch, data). With fewer training images in total, about three seconds of
+# LeNet in one process, workers are not worth it.
 IMAGES_WORTH_WORKERS = 50_000
 
 
 def choose(recipes: list[Recipe], images: int) -> Where:
-    """`images`: how many all runs together train on, epochs counted."""
+    """`images`: training images times epochs, summed over all runs."""
     import torch
 
     on_cpu = all(recipe.compute.device == "cpu" or not torch.cuda.is_available() for recipe in recipes)
@@ -50,10 +52,9 @@ def execute(
 ) -> Iterator[tuple[int, Event]]:
     """Runs a lazy iterable of recipes and yields (position, event) as they arrive.
 
-    `prune` is asked after each epoch; where it says yes the run ends "pruned at epoch n" and is never found as
-    finished; so it does after `until` epochs. Given again, it goes on from there. When `interrupted` says yes, the runs
-    in progress save themselves and the iterator ends. A recipe that fails raises ValueError, after the runs in progress
-    were saved.
+    A run ends as "pruned at epoch n" if `prune` returns True after an epoch, or after `until` epochs; it does not count
+    as finished, and a later call resumes it. When `interrupted` returns True, the runs in progress are saved and the
+    iterator ends. If a recipe fails, raises ValueError after saving the runs in progress.
     """
     if where == "here":
         yield from _here(recipes, out, fresh=fresh, test=test, until=until, interrupted=interrupted, prune=prune)
@@ -97,7 +98,7 @@ class _Worker:
             text=True,
             encoding="utf-8",
             env=environment,
-            start_new_session=True,  # Ctrl-C reaches the parent alone, which lets the runs save themselves
+            start_new_session=True,  # Ctrl-C reaches only the parent, which has the runs saved
         )
         self.position: int | None = None
         self._events = events
@@ -111,13 +112,13 @@ class _Worker:
 
     def send(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # a dead worker is told of by the end of its output
+        with suppress(BrokenPipeError):  # the end of its output reports a dead worker
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
 
 class WorkerPool:
-    """Worker processes and the recipes that they have in hand."""
+    """Worker processes and the position of the recipe that each one trains."""
 
     def __init__(self, size: int, out: str | Path, *, fresh: bool, test: OpenTest, until: int | None) -> None:
         self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
@@ -130,7 +131,7 @@ class WorkerPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Closing a worker's input makes its run save itself and the worker end."""
+        """A worker whose input is closed saves its run and ends."""
         for worker in self._workers:
             assert worker.process.stdin is not None
             with suppress(BrokenPipeError):
@@ -160,7 +161,7 @@ class WorkerPool:
                     worker.send({"control": Control.PRUNE})
                 yield position, event
             if event is None or event.kind == "end":
-                # After the caller has heard of the end: a search chooses its next recipe by it.
+                # After the caller has seen the end, because a search chooses its next recipe by it.
                 self._give(worker, recipes)
         if self._failure is not None:
             raise ValueError(self._failure)
@@ -175,11 +176,11 @@ class WorkerPool:
         worker.send({"recipe": recipe.as_table(), **self._job})
 
     def _understand(self, worker: _Worker, message: dict[str, Any] | None) -> Event | None:
-        """The event that a message tells, None where the worker failed or died."""
+        """The event of a message; None if the worker failed or died."""
         if message is None:
             if worker.position is not None:
                 code = worker.process.wait()
-                self._failure = f"a worker process died (exit code {code}); give the command again, and its run goes on"
+                self._failure = f"a worker process died (exit code {code}); the same command resumes its run"
             return None
         if message["kind"] == "error":
             if message["values"].get("bug"):

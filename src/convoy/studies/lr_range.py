@@ -1,4 +1,4 @@
-"""The learning-rate range test: one short run whose rate rises from step to step; where does the loss fall, and burst?
+"""The learning-rate range test: a short run with a rising rate; where does the loss fall, and where does it diverge?
 
 L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, section 3.3. https://arxiv.org/abs/1506.01186
 """
@@ -21,8 +21,8 @@ from convoy.studies.execute import execute
 from convoy.training.plan import plan
 from convoy.training.run_one import Event
 
-FEWEST_STEPS = 100  # fewer leave no room to smooth; the run takes as many epochs as that needs
-ERRORS_OF_A_FALL = 10  # standard errors of a smoothed loss; from the first of 25 windows to the lowest noise falls by 4
+FEWEST_STEPS = 100  # smoothing needs as many; sets the number of epochs
+ERRORS_OF_A_FALL = 10  # standard errors of a smoothed loss; noise alone falls by 4 over 25 windows
 CURVE_POINTS = 300
 
 
@@ -37,7 +37,7 @@ def lr_range(
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
 ) -> Study | None:
-    """Runs the test with the test set shut; None where it was interrupted. Raises ValueError: recipe, rates."""
+    """Runs the test; the test set stays closed. None if interrupted. Raises ValueError: recipe, rates."""
     rising = _rising(recipe, lowest, highest)
     for _, event in execute([rising], out, where="here", fresh=fresh, test=False, interrupted=interrupted):
         show(0, event)
@@ -53,14 +53,14 @@ def lr_range(
 
 
 def _rising(recipe: Recipe, lowest: float, highest: float) -> Recipe:
-    """The recipe with a rising rate, nothing that stops it early, and epochs enough to see something."""
+    """The recipe with a rising rate, without early stopping, and with enough epochs."""
     if not 0 < lowest < highest < math.inf:
-        raise ValueError(f"a range test needs 0 < lowest < highest rate; {lowest:g} and {highest:g} were given")
+        raise ValueError(f"expected 0 < lowest < highest rate, got {lowest:g} and {highest:g}")
     rising = recipe.override(
         {
             "optim.lr": highest,
             "schedule": {"name": "range", "start_factor": lowest / highest, "warmup_epochs": 0.0},
-            "protocol.faults": [],  # nothing is selected, and the test set stays shut
+            "protocol.faults": [],  # no selection, and the test set stays closed
             "stop": {"patience_epochs": 0, "target_accuracy": 0.0, "max_seconds": 0.0},
             "train.epochs": 1,
         }
@@ -70,11 +70,11 @@ def _rising(recipe: Recipe, lowest: float, highest: float) -> Recipe:
 
 
 def conclude(label: str, run: Run) -> dict[str, Any]:
-    """The finding, as JSON. Rates are those of `optim.lr`."""
+    """The finding as JSON. Rates are values of `optim.lr`."""
     lr, loss = (run.steps[key].astype(np.float64) for key in ("lr", "loss"))
     finite = np.isfinite(loss)
     if finite.sum() < FEWEST_STEPS // 4:
-        raise ValueError(f"{run.path}: only {finite.sum()} updates had a finite loss: begin at a lower rate")
+        raise ValueError(f"{run.path}: only {finite.sum()} steps had a finite loss: start at a lower rate")
     unbounded = lr[~finite]
     lr, loss = lr[finite], loss[finite]
     smooth, error = smoothed(loss)
@@ -83,27 +83,27 @@ def conclude(label: str, run: Run) -> dict[str, Any]:
     steepest = int(slope[: lowest + 1].argmin())
     fell = smooth[0] - smooth[lowest] > ERRORS_OF_A_FALL * error
     risen = lr[lowest:][smooth[lowest:] > (smooth[0] + smooth[lowest]) / 2]
-    burst = [*risen[:1], *unbounded[unbounded > lr[lowest]][:1]]
+    diverging = [*risen[:1], *unbounded[unbounded > lr[lowest]][:1]]
     at = np.unique(np.linspace(0, len(lr) - 1, min(len(lr), CURVE_POINTS)).astype(int))
     return {
         "kind": "lr_range",
-        "sentence": _sentence(label, run, lr, steepest, lowest) if fell else _nothing_learnt(label, lr),
+        "sentence": _sentence(label, run, lr, steepest, lowest) if fell else _nothing_learned(label, lr),
         "caveats": [
-            "One run of one seed: a place to start a search from, no evidence that another rate is worse",
+            "One run of one seed: a starting point for a search, not evidence that another rate is worse",
             *run.status.get("flags", []),
         ],
         "steepest_lr": float(lr[steepest]) if fell else None,
         "lowest_loss_lr": float(lr[lowest]) if fell else None,
-        "diverges_lr": float(min(burst)) if fell and burst else None,
+        "diverges_lr": float(min(diverging)) if fell and diverging else None,
         "curve": {"lr": lr[at].tolist(), "loss": loss[at].tolist(), "smoothed": smooth[at].tolist()},
     }
 
 
 def smoothed(loss: np.ndarray) -> tuple[np.ndarray, float]:
-    """Mean over a window about each step, a twenty-fifth of the run wide; and the standard error of such a mean."""
+    """Centred mean over 1/25 of the run, and the standard error of such a mean."""
     width = max(5, len(loss) // 25)
     means = np.convolve(loss, np.full(width, 1 / width), mode="valid")
-    middle = np.clip(np.arange(len(loss)) - width // 2, 0, len(means) - 1)  # both ends take the window nearest to them
+    middle = np.clip(np.arange(len(loss)) - width // 2, 0, len(means) - 1)  # the ends use the nearest full window
     smooth = means[middle]
     return smooth, float(np.median(np.abs(loss - smooth)) * 1.4826 / math.sqrt(width))
 
@@ -115,5 +115,5 @@ def _sentence(label: str, run: Run, lr: np.ndarray, steepest: int, lowest: int) 
     )
 
 
-def _nothing_learnt(label: str, lr: np.ndarray) -> str:
-    return f"{label} learnt nothing at any learning rate from {lr[0]:.2g} to {lr[-1]:.2g}: the loss did not fall"
+def _nothing_learned(label: str, lr: np.ndarray) -> str:
+    return f"{label} learned nothing at any learning rate from {lr[0]:.2g} to {lr[-1]:.2g}: the loss did not fall"

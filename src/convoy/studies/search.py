@@ -1,8 +1,8 @@
-"""The search: which values of some keys of a recipe give the highest validation accuracy?
+"""The search: which values of some recipe keys give the highest validation accuracy?
 
-Trials are scored on validation with the test set shut. What wins is trained again with fresh seeds, and only those runs
-open the test set: the score of the best of many trials is too high, the more so the more trials there were. A recipe
-with the fault selection_on_test has its trials scored on the test set, as some published searches were.
+Trials are scored on the validation part. The winner is retrained with fresh seeds, and only these runs open the test
+set, because the score of the best of many trials is too high. With the fault selection_on_test the trials are scored on
+the test set, as in some published searches.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from convoy.registry import unknown
 from convoy.runs import Run, Study, Workspace, file_name, model_label
 from convoy.studies import search_loop
 from convoy.studies.execute import Where, choose, execute
-from convoy.studies.search_finding import conclude, said
+from convoy.studies.search_finding import conclude, text_of
 from convoy.studies.search_loop import Ended, Prune, State, Trials
 from convoy.studies.space import Space
 from convoy.studies.train_all import Entry, train_all
@@ -40,7 +40,7 @@ WINNER = "winner.toml"
 
 @dataclass(frozen=True)
 class Search:
-    """What is asked of a search. `trials` is None for the full grid; `seeds` are those of the winner."""
+    """The settings of a search. `trials`: None for the full grid. `seeds`: number of runs of the winner."""
 
     base: Recipe
     space: Space
@@ -48,7 +48,7 @@ class Search:
     sampler: str
     pruner: str
     seeds: int
-    called: str | None = None  # None: by its model's name
+    called: str | None = None  # label; None: the name of its model
 
     def __post_init__(self) -> None:
         for kind, name, known in (
@@ -58,17 +58,17 @@ class Search:
             if name not in known:
                 raise unknown(kind, name, known)
         if self.trials is None and not self.space.is_grid:
-            raise ValueError("a range has no full grid: give the number of --trials, or a --grid")
+            raise ValueError("a range has no full grid: give --trials, or a --grid")
         if (self.trials is not None and self.trials < 2) or self.space.size == 1:
-            raise ValueError("a search needs two trials or more")
+            raise ValueError("a search needs 2 trials or more")
         if self.trials is None and self.sampler != "random":
-            raise ValueError(f"the sampler {self.sampler} chooses points, and a full grid takes all: give --trials")
+            raise ValueError(f"the sampler {self.sampler} needs --trials: a full grid trains all points")
         if self.seeds < 1:
-            raise ValueError(f"seeds = {self.seeds}: the winner needs at least one fresh seed")
+            raise ValueError(f"seeds = {self.seeds}: expected 1 or more for the winner")
         if self.pruner != "none" and "train.epochs" in self.space.paths:
-            raise ValueError(f"train.epochs with the pruner {self.pruner}, which counts in epochs: give --pruner none")
+            raise ValueError(f"the pruner {self.pruner} cannot search train.epochs: give --pruner none")
         if self.pruner == "halving" and self.sampler != "random" and self.trials is not None:
-            raise ValueError(f"the pruner halving begins all trials at once: {self.sampler} could learn from none")
+            raise ValueError(f"halving starts all trials at once: the sampler {self.sampler} has no results to use")
 
     @property
     def count(self) -> int:
@@ -80,12 +80,12 @@ class Search:
 
     @property
     def scored_on(self) -> str:
-        """The part that scores the trials: the test set where the recipe names the fault that lets it select."""
+        """The part that scores the trials: "validation", or "test" with the fault selection_on_test."""
         return self.plans[0].selection or ""
 
     @property
     def names(self) -> list[str]:
-        """Of all that is trained, in the order of the positions that the search shows."""
+        """Names of all runs, in the order of their positions in the progress display."""
         winners = [f"winner, seed {seed}" for seed in self.fresh_seeds]
         if self.pruner != "halving":
             return [*(f"trial {number} of {self.count}" for number in range(1, self.count + 1)), *winners]
@@ -99,24 +99,24 @@ class Search:
 
     @cached_property
     def plans(self) -> list[Plan]:
-        """Recipes that hold every value once, made ready. Raises ValueError for one that cannot be trained."""
+        """Plans of recipes that together contain every value. Raises ValueError if one cannot be trained."""
         points, plans = self.space.check(self.base), []
         try:
             for ready in plan_all(recipe for _, recipe in points):
                 plans.append(ready)
         except ValueError as error:
-            raise ValueError(f"at {said(dict(points[len(plans)][0]))}: {error}") from error
+            raise ValueError(f"at {text_of(dict(points[len(plans)][0]))}: {error}") from error
         if plans[0].selection is None:
-            raise ValueError("a search scores on the validation part, and data.split.validation is 0")
+            raise ValueError("data.split.validation = 0: a search needs a validation part to score its trials")
         faults.check_test_closed(self.base, allowed=("selection_on_test",))
         return plans
 
     @property
     def name(self) -> str:
-        """More trials go on with the same search; only halving has to know beforehand how many there are."""
+        """The number of trials is part of the name only for halving: other searches can be extended."""
         asked = [self.space.paths, self.sampler, self.pruner, *([self.count] if self.pruner == "halving" else [])]
-        told = [*(axis.as_json() for axis in self.space.axes), *asked, self.trials is None, self.plans[0].fingerprint]
-        return file_name(f"search-{self.label}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]}")
+        parts = [*(axis.as_json() for axis in self.space.axes), *asked, self.trials is None, self.plans[0].fingerprint]
+        return file_name(f"search-{self.label}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]}")
 
 
 def asked(
@@ -129,7 +129,7 @@ def asked(
     seeds: int,
     called: str | None = None,
 ) -> Search:
-    """With what was not said: a full grid is halved; of trials that are drawn, each is chosen by those before."""
+    """Fills in the defaults: halving with random order for a full grid, otherwise TPE with hyperband."""
     if pruner is None:
         pruner = "none" if "train.epochs" in space.paths else "halving" if trials is None else "hyperband"
     if sampler is None:
@@ -147,13 +147,15 @@ def search(
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
 ) -> Study | None:
-    """Searches, trains the winner with fresh seeds and concludes; None where it was interrupted, to go on when called
-    again. Raises ValueError, before anything is written, for what cannot be searched."""
+    """Searches, retrains the winner with fresh seeds and writes the finding.
+
+    None if interrupted; the same call resumes it. Raises ValueError for an invalid search, before writing anything.
+    """
     where = _choose(asked)
     if not test:
         faults.check_test_closed(asked.base)
     folder = Workspace(out).folder("studies", asked.name)
-    with _alone(folder):
+    with _lock(folder):
         trials = Trials(
             _open(asked, folder, storage),
             asked.space,
@@ -164,11 +166,11 @@ def search(
         )
         owners = {frozen.user_attrs.get("owner", "") for frozen in trials.known}
         if asked.pruner == "halving" and owners - {trials.owner}:
-            raise ValueError("another process is at this search, and halving, which compares all trials, is not shared")
-        first = len(asked.names) - asked.seeds  # of the winner's runs
+            raise ValueError("another process works on this search: halving compares all trials and cannot be shared")
+        first = len(asked.names) - asked.seeds  # position of the winner's first run
 
         def tell(position: int, event: Event) -> None:
-            """Trials that an earlier call asked for, and this one does not, go on under the name of the last."""
+            """Trials beyond the count of this call are shown as the last one."""
             show(min(position, first - 1), event)
 
         loop = search_loop.halve if asked.pruner == "halving" else search_loop.ask_in_turn
@@ -176,7 +178,7 @@ def search(
             return None
         known = trials.known
         if any(not frozen.state.is_finished() for frozen in known):
-            raise ValueError("the last trials are with other processes: the one that ends last concludes")
+            raise ValueError("other processes train the last trials: the last process to end writes the finding")
         best = search_loop.winner(trials.study)
         winner = trials.recipe(best)
         entries = [Entry(asked.label, winner.override({"seed": seed})) for seed in asked.fresh_seeds]
@@ -195,13 +197,13 @@ def search(
 
 
 def _choose(asked: Search) -> Where:
-    """By all that is asked, also where little is left: what ran in a worker differs in bits from what ran here."""
+    """Decides by all trials, including finished ones: bits differ between a worker and this process."""
     images = len(asked.plans[0].prepared.train) * asked.base.train.epochs * asked.count
     return choose([ready.recipe for ready in asked.plans], images)
 
 
 class _Training:
-    """Trains for the loop: runs in OUT/runs, found again by their fingerprints."""
+    """Trains for the loop, in OUT/runs; finished runs are found by their fingerprints."""
 
     def __init__(
         self,
@@ -212,12 +214,12 @@ class _Training:
         show: Callable[[int, Event], None],
     ) -> None:
         self._out, self._where, self._interrupted, self._show = out, where, interrupted, show
-        self._accuracy = f"{scored_on}_accuracy"  # in the line of an epoch
+        self._accuracy = f"{scored_on}_accuracy"  # key in the metrics of an epoch
 
     def __call__(
         self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
     ) -> Iterator[Ended]:
-        def wanted(position: int, event: Event) -> bool:
+        def should_prune(position: int, event: Event) -> bool:
             return prune is not None and prune(position, event.values["epoch"], event.values[self._accuracy])
 
         events = execute(
@@ -227,7 +229,7 @@ class _Training:
             test="by fault",
             until=until,
             interrupted=self._interrupted,
-            prune=wanted,
+            prune=should_prune,
         )
         for position, event in events:
             self._show(shown_from + position, event)
@@ -244,7 +246,7 @@ class _Training:
 
 
 def _open(asked: Search, folder: Path, url: str | None) -> optuna.Study:
-    """The search's trials. Raises ValueError for a storage that cannot be reached."""
+    """The Optuna study of the trials. Raises ValueError if the storage cannot be reached."""
     own = folder / "optuna.db" if url is None else None
     url = url or f"sqlite:///{(folder / 'optuna.db').resolve()}"
     attempts_left = 2
@@ -259,26 +261,26 @@ def _open(asked: Search, folder: Path, url: str | None) -> optuna.Study:
             )
         except (SQLAlchemyError, ImportError, RuntimeError) as error:
             if not (isinstance(error, OperationalError) and attempts_left):
-                hidden = re.sub(r"//[^@/]*@", "//...@", url)  # a password
-                said = str(error).partition("\n")[0] or type(error).__name__
+                hidden = re.sub(r"//[^@/]*@", "//...@", url)  # hides a password
+                message = str(error).partition("\n")[0] or type(error).__name__
                 if own is not None:
                     raise ValueError(
-                        f"{own} is damaged: {said}; it may be deleted: what was trained is found again"
+                        f"{own} is damaged: {message}; it may be deleted, finished runs are found again"
                     ) from None
                 raise ValueError(
-                    f"--storage {hidden}: {said}; as in postgresql://host/name or sqlite:///path"
+                    f"--storage {hidden}: {message}; expected a URL as in postgresql://host/name or sqlite:///path"
                 ) from None
             attempts_left -= 1
-            time.sleep(1)  # processes that start together all make the tables, and all but one fail
+            time.sleep(1)  # processes that start together all create the tables, and all but one fail
 
 
-def _alone(folder: Path) -> filelock.BaseFileLock:
-    """One process at a time searches in a folder: what another had in hand is then surely free to be taken up."""
+def _lock(folder: Path) -> filelock.BaseFileLock:
+    """The lock of a search folder. A single process per folder may resume all of its unfinished trials."""
     lock = filelock.FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
     except filelock.Timeout:
         raise ValueError(
-            f"{folder} is being searched by another process; to help it, give an --out of your own and its --storage"
+            f"{folder} is in use by another process; to share its search, give another --out and the same --storage"
         ) from None
     return lock

@@ -1,4 +1,4 @@
-"""What a search concludes: what won, how good it is with fresh seeds, and how good it only looked among the trials."""
+"""The finding of a search: the winner, its accuracy with fresh seeds, and its optimistic accuracy in the search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from convoy.studies.space import Range, Space, Values
 if TYPE_CHECKING:
     from convoy.studies.search import Search
 
-FEWEST_ENDED = 10  # trials trained to the end; of fewer the importance is taken from all, as far as they came
+FEWEST_ENDED = 10  # trials trained to the end; with fewer the importance uses all trials
 Params = Mapping[str, Any]
 
 
@@ -32,15 +32,15 @@ def conclude(
     at_once: bool,
     openings: int,
 ) -> dict[str, Any]:
-    """The finding, as JSON. Accuracies are fractions; a trial's is the best of its epochs on the part that scores.
+    """The finding as JSON. Accuracies are fractions; that of a trial is its best epoch on the scored part.
 
-    `openings` of the test set by the trials: 0 unless a fault lets it score them.
+    `openings`: of the test set by the trials, 0 unless a fault scores them on it.
     """
     part = "test" if all("test" in member.run.scores for member in members) else "validation"
     estimates = {name: _estimate(members, name) for name in dict.fromkeys((part, asked.scored_on))}
     trials = [_trial(number, frozen, asked.space, folder) for number, frozen in enumerate(known, start=1)]
     winner = next(trial for trial, frozen in zip(trials, known, strict=True) if frozen.number == best.number)
-    importance, of_what = importances(known)
+    importance, importance_basis = importances(known)
     full = sum(trial["params"].get("train.epochs", asked.base.train.epochs) for trial in trials)
     finding = {
         "kind": "search",
@@ -68,14 +68,14 @@ def conclude(
         },
         "epochs": {"each": asked.base.train.epochs, "trained": sum(trial["epochs"] for trial in trials), "full": full},
         "importance": importance,
-        "importance_of": of_what,
+        "importance_of": importance_basis,
         "trials": trials,
     }
     return {**finding, "sentence": _sentence(finding), "caveats": _caveats(finding, asked, members, at_once)}
 
 
-def said(params: Params) -> str:
-    """train.batch_size = 64 and optim.lr = 0.005"""
+def text_of(params: Params) -> str:
+    """ "train.batch_size = 64 and optim.lr = 0.005" """
     *rest, last = [
         f"{path} = {f'{value:.4g}' if isinstance(value, float) else value}" for path, value in params.items()
     ]
@@ -83,15 +83,15 @@ def said(params: Params) -> str:
 
 
 def importances(known: Sequence[FrozenTrial]) -> tuple[dict[str, float] | None, str]:
-    """Which share of the accuracy's variance each key explains (fANOVA, Hutter et al. 2014), and over which trials.
+    """Share of the accuracy's variance that each key explains (fANOVA, Hutter et al. 2014), and the trials used.
 
-    None where they are too few, or all alike. Those that diverged have no accuracy to explain.
+    None if there are too few different trials. Diverged trials are excluded.
     """
     sound = [frozen for frozen in known if not frozen.user_attrs.get("diverged")]
     ended = [frozen for frozen in sound if frozen.state == TrialState.COMPLETE]
-    of_what = "trained to the end"
+    basis = "trained to the end"
     if len(ended) < FEWEST_ENDED:
-        ended, of_what = sound, "whatever epoch they came to"
+        ended, basis = sound, "at their last epoch"
     copies = [
         create_trial(params=frozen.params, distributions=frozen.distributions, value=_accuracy(frozen))
         for frozen in ended
@@ -103,7 +103,7 @@ def importances(known: Sequence[FrozenTrial]) -> tuple[dict[str, float] | None, 
     study.add_trials(copies)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator, params=varied, normalize=False)
-    return dict(shares), f"{len(copies)} trials, {of_what}"
+    return dict(shares), f"{len(copies)} trials, {basis}"
 
 
 def _accuracy(frozen: FrozenTrial) -> float:
@@ -136,8 +136,8 @@ def _sentence(finding: Mapping[str, Any]) -> str:
     winner, trials = finding["winner"], finding["method"]["trials"]
     seeds = len(winner["seeds"])
     return (
-        f"Of {trials} {'points' if finding['method']['grid'] else 'trials'}, {said(winner['params'])} had the highest "
-        f"accuracy on {_images(finding)} for {finding['label']} on {finding['data']}; trained again with "
+        f"Of {trials} {'points' if finding['method']['grid'] else 'trials'}, {text_of(winner['params'])} had the "
+        f"highest accuracy on {_images(finding)} for {finding['label']} on {finding['data']}; retrained with "
         f"{'a fresh seed' if seeds == 1 else f'{seeds} fresh seeds'} it reaches "
         f"{Estimate.from_json(winner['accuracy']).text()} {finding['metric']}"
     )
@@ -146,40 +146,39 @@ def _sentence(finding: Mapping[str, Any]) -> str:
 def _caveats(finding: Mapping[str, Any], asked: Search, members: Sequence[Member], at_once: bool) -> list[str]:
     winner, method = finding["winner"], finding["method"]
     flags = dict.fromkeys(flag for member in members for flag in member.run.status.get("flags", []))
-    told = [
+    caveats = [
         *flags,
         *_scored_on_test(finding),
-        f"In the search the winner had {winner['search_accuracy']:.2%} on {_images(finding)}: the best of "
-        f"{method['trials']} trials on the same images, and with the one seed it was chosen by, tends to be too high "
-        "for new ones",
+        f"In the search the winner had {winner['search_accuracy']:.2%} on {_images(finding)}: as the best of "
+        f"{method['trials']} trials on the same images and with one seed, this tends to be too high",
         *_close(finding),
         *_at_the_edge(winner["params"], asked.space),
     ]
     if method["trials"] < asked.count:
-        told.append(f"{asked.count} trials were asked for: after {method['trials']} nothing new was drawn")
+        caveats.append(f"{asked.count} trials were requested: after {method['trials']} the sampler found no new point")
     if method["trials"] > asked.count:
-        told.append(
-            f"{asked.count} trials were asked for, and {method['trials']} were there already: all of them count"
+        caveats.append(
+            f"{asked.count} trials were requested, but the search already had {method['trials']}: all are included"
         )
     if len(winner["seeds"]) == 1:
-        told.append("One fresh seed: the interval is over images and says nothing about another seed")
+        caveats.append("One fresh seed: the interval is over images and does not cover other seeds")
     if finding["part"] == "validation":
-        told.append("The test set stayed shut: validation accuracy also chose the winner and each run's epoch")
+        caveats.append("The test set stayed closed: validation accuracy also selected the winner and each run's epoch")
     states = [trial["state"] for trial in finding["trials"]]
     if early := states.count("stopped early"):
-        told.append(
-            f"{early} of {len(states)} trials were stopped early, by {method['pruner']}: one that begins slowly may "
-            "have been among them"
+        caveats.append(
+            f"{early} of {len(states)} trials were stopped early by {method['pruner']}: "
+            "a slow starter may be among them"
         )
     if diverged := states.count("diverged"):
-        told.append(f"{diverged} {'trial' if diverged == 1 else 'trials'} diverged and could not win")
-    hangs_on_order = method["pruner"] in ("hyperband", "median") or method["sampler"] in ("tpe", "gp")
-    if at_once and hangs_on_order:
-        told.append(
-            "Several trials were trained at a time, and what was tried next, or stopped, hung on which had ended: "
-            "another such search may take another way"
+        caveats.append(f"{diverged} {'trial' if diverged == 1 else 'trials'} diverged and could not win")
+    depends_on_order = method["pruner"] in ("hyperband", "median") or method["sampler"] in ("tpe", "gp")
+    if at_once and depends_on_order:
+        caveats.append(
+            "Several trials were trained in parallel, and their order of completion affected which points were tried "
+            "or stopped: the same search may give another result"
         )
-    return told
+    return caveats
 
 
 def _scored_on_test(finding: Mapping[str, Any]) -> list[str]:
@@ -187,21 +186,21 @@ def _scored_on_test(finding: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"The trials are scored on the test set, which they opened {finding['test_openings_by_trials']:,} times: it "
-        "chose the winner and each run's epoch, so that no accuracy here is of images that nothing was chosen by"
+        "selected the winner and each run's epoch, so that no accuracy here is on images without selection"
     ]
 
 
 def _images(finding: Mapping[str, Any]) -> str:
-    """Where the trials were scored."""
+    """The images that scored the trials."""
     return "the test set" if finding["scored_on"] == "test" else "validation"
 
 
 def _close(finding: Mapping[str, Any]) -> list[str]:
-    """The trials that may be as good as the winner: the difference of two single runs explains their distance."""
+    """Trials that may be as good as the winner: their distance is within that of two single runs."""
     winner = finding["winner"]
     seeds = Estimate.from_json(winner.get("validation_accuracy", winner["accuracy"]))
     if seeds.sd is None:
-        return ["A trial has one seed, and one fresh seed has no spread: how many others are as good is unknown"]
+        return ["One fresh seed has no spread: how many other trials are as good as the winner is unknown"]
     margin = difference_of_two_runs(seeds)
     within = [
         trial
@@ -218,8 +217,8 @@ def _close(finding: Mapping[str, Any]) -> list[str]:
 
 
 def _at_the_edge(params: Params, space: Space) -> list[str]:
-    """Keys whose winning value is the lowest or the highest that was searched."""
-    told = []
+    """Keys whose winning value is the lowest or the highest in the search."""
+    caveats = []
     for axis in space.axes:
         value = params[axis.path]
         numbers = [v for v in axis.extremes if isinstance(v, int | float) and not isinstance(v, bool)]
@@ -228,5 +227,5 @@ def _at_the_edge(params: Params, space: Space) -> list[str]:
         low, high = min(numbers), max(numbers)
         if value in (low, high):
             end = "lowest" if value == low else "highest"
-            told.append(f"{axis.path} = {value:g} is the {end} that was searched: the best may lie beyond")
-    return told
+            caveats.append(f"{axis.path} = {value:g} is the {end} value in the search: the best may be outside")
+    return caveats

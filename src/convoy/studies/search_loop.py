@@ -1,7 +1,7 @@
-"""The search's own loop, over a storage of trials (Optuna's ask and tell) and whatever trains a recipe.
+"""The loop of a search over a storage of trials (Optuna's ask and tell interface) and a function that trains recipes.
 
-What trains is handed in, so that benchmarks/search_replay.py can put a stored table in the place of the training. All
-that the loop knows lies in the storage: a search that was killed is one that has just been opened.
+benchmarks/search_replay.py passes a stored table instead of training. All state is in the storage, so that a killed
+search is resumed by opening it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from convoy.studies.space import MOST_POINTS, Space
 
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("halving", "hyperband", "median", "none")
-FACTOR = 3  # by which halving and hyperband thin out the trials, and lengthen what is left of them
-DUPLICATES = 100  # suggestions in a row that were there before, until a search gives up
+FACTOR = 3  # halving and hyperband keep 1/FACTOR of the trials and train them FACTOR times as long
+DUPLICATES = 100  # repeated suggestions in a row until the search ends
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # Convoy says itself how a search goes on
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # Convoy reports the progress itself
 warnings.filterwarnings("ignore", category=ExperimentalWarning, module="optuna")
 
 
@@ -32,16 +32,16 @@ State = Literal["finished", "pruned", "diverged", "interrupted"]
 
 
 class Ended(NamedTuple):
-    """What became of the training at a position of what was given."""
+    """The result of one trial's training."""
 
     position: int
     state: State
-    accuracies: list[float]  # on the part that scores, by epoch, as far as it was trained
+    accuracies: list[float]  # on the scored part, one per trained epoch
     run: str  # its folder
 
 
 class Prune(Protocol):
-    """Whether the training at this position is to end for good after this epoch."""
+    """Whether the trial at this position stops permanently after this epoch."""
 
     def __call__(self, position: int, epoch: int, accuracy: float) -> bool: ...
 
@@ -50,9 +50,9 @@ class Train(Protocol):
     def __call__(
         self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
     ) -> Iterator[Ended]:
-        """Trains recipes, lazily taken, some at a time; each to its end, to `until` epochs, or until `prune` says so.
+        """Trains a lazy iterable of recipes, several in parallel; each to its end, to `until` epochs or until `prune`.
 
-        `shown_from` is the place of the first one among all that the search shows.
+        `shown_from`: position of the first one in the progress display.
         """
 
 
@@ -65,12 +65,12 @@ def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 def pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=FACTOR)
-    # Not before a ninth of the epochs: a network at a low rate has not begun to learn in its first.
+    # Not before a ninth of the epochs, because a network with a low rate learns late.
     return optuna.pruners.MedianPruner(n_warmup_steps=epochs // 9) if name == "median" else optuna.pruners.NopPruner()
 
 
 class Trials:
-    """The trials of one search in its storage. `count` of them, or all points of the space where it is None."""
+    """The trials of one search in its storage. `count`: None for all points of the space."""
 
     def __init__(
         self, study: optuna.Study, space: Space, base: Recipe, *, owner: str, count: int | None, sampler_name: str
@@ -86,19 +86,19 @@ class Trials:
 
     @property
     def known(self) -> list[FrozenTrial]:
-        """In the order of their numbers; without those that only repeated another."""
+        """Ordered by number, without repeated points."""
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         return self.study.get_trials(deepcopy=False, states=states)
 
     def next(self) -> Trial | None:
-        """One that was cut off, with the parameters that it had, else a new one; None where there are enough."""
+        """An unfinished trial with its parameters, else a new one; None if there are enough."""
         if self._left_running:
             return Trial(self.study, self._left_running.pop(0)._trial_id)
         for _ in range(DUPLICATES):
             known = self.known
             if len(known) >= self.count:
                 return None
-            # A fresh sampler for each: what it draws then hangs on the draws before, and on nothing that a kill loses.
+            # A fresh sampler per trial depends only on the stored trials, and so survives a kill.
             drawn = len(self.study.get_trials(deepcopy=False))
             self.study.sampler = sampler(self._sampler, derive_seed(self.base.seed, "sampler", drawn))
             trial = self.study.ask(self.space.distributions)
@@ -114,7 +114,7 @@ class Trials:
         return self.base.override(self.space.overrides(trial.params))
 
     def end(self, trial: Trial, ended: Ended) -> None:
-        """An interrupted trial stays as it is: the next search in this folder finds it running, and goes on."""
+        """Stores the result. An interrupted trial stays in state running; the next call resumes it."""
         if ended.state == "interrupted":
             return
         trial.set_user_attr("epochs", len(ended.accuracies))
@@ -136,7 +136,7 @@ class Trials:
                 self.study.enqueue_trial(point, user_attrs={"point": place})
 
     def _propose_untried(self, tried: Sequence[dict[str, Any]]) -> None:
-        """Samplers repeat themselves on a small grid; a point that was trained already teaches nothing."""
+        """Enqueues a new point of a small grid, where samplers repeat themselves."""
         if self.space.size is None or self.space.size > MOST_POINTS or self.is_grid:
             return
         seed = derive_seed(self.base.seed, "untried", len(tried))
@@ -146,19 +146,19 @@ class Trials:
 
 
 def report(trial: Trial, accuracies: Sequence[float]) -> None:
-    """The best accuracy so far, epoch by epoch, which is that of the weights that a run keeps."""
-    told = _values(trial)
+    """Reports the best accuracy so far for each epoch, which is that of the kept weights."""
+    reported = _values(trial)
     best = 0.0
     for epoch, accuracy in enumerate(accuracies, start=1):
         best = max(best, accuracy)
-        if epoch not in told:
+        if epoch not in reported:
             trial.report(best, epoch)
 
 
 def ask_in_turn(trials: Trials, train: Train) -> bool:
-    """A new trial is asked for whenever there is room for one; Optuna's pruner decides after each epoch.
+    """Asks for a new trial whenever a worker is free; Optuna's pruner decides after each epoch.
 
-    False where it was interrupted.
+    False if interrupted.
     """
     asked: list[Trial] = []
     best: dict[int, float] = {}
@@ -171,9 +171,9 @@ def ask_in_turn(trials: Trials, train: Train) -> bool:
 
     def prune(position: int, epoch: int, accuracy: float) -> bool:
         trial = asked[position]
-        told = _values(trial)
-        best[position] = max(accuracy, best.get(position, 0.0), *told.values())
-        if epoch not in told:
+        reported = _values(trial)
+        best[position] = max(accuracy, best.get(position, 0.0), *reported.values())
+        if epoch not in reported:
             trial.report(best[position], epoch)
         return epoch < trials.base.train.epochs and trial.should_prune()
 
@@ -186,12 +186,14 @@ def ask_in_turn(trials: Trials, train: Train) -> bool:
 
 class Rung(NamedTuple):
     until: int  # epochs
-    trials: int  # that are trained so far
+    trials: int  # that are trained this far
 
 
 def rungs(trials: int, epochs: int) -> list[Rung]:
-    """Successive halving (Jamieson and Talwalkar 2016), by thirds: of 27 epochs 81 trials get 1, the best 27 of them 3,
-    the best 9 of those 9, and 3 all."""
+    """Successive halving (Jamieson and Talwalkar 2016) with factor 3.
+
+    Of 81 trials with 27 epochs, all train for 1 epoch, the best 27 for 3, the best 9 for 9, and the best 3 for 27.
+    """
     times = min(int(math.log(trials, FACTOR) + 1e-9), int(math.log(epochs, FACTOR) + 1e-9)) if trials > 1 else 0
     return [
         Rung(max(1, round(epochs / FACTOR ** (times - step))), math.ceil(trials / FACTOR**step))
@@ -200,29 +202,29 @@ def rungs(trials: int, epochs: int) -> list[Rung]:
 
 
 def halve(trials: Trials, train: Train) -> bool:
-    """All trials to a first few epochs, the best third of them to three times as many, and so on, rung by rung.
+    """Trains all trials for a few epochs, the best third for three times as many, and so on, rung by rung.
 
-    A run that is left behind pauses, and goes on from its checkpoint. What is trained hangs on nothing but the recipes:
-    not on how many are trained at a time, nor on where a search was cut off. False where it was interrupted.
+    A promoted run resumes from its checkpoint. The result depends only on the recipes, not on the number of workers or
+    on interruptions. False if interrupted.
     """
     while trials.next() is not None:
         pass
     alive = [Trial(trials.study, frozen._trial_id) for frozen in trials.known]
-    shown_from, looked_at = 0, 0
+    shown_from, until = 0, 0
     for rung in rungs(len(alive), trials.base.train.epochs):
-        ranked = sorted(alive, key=lambda trial: -standing(_now(trial), looked_at))  # stable: a tie goes by number
+        ranked = sorted(alive, key=lambda trial: -best_until(_now(trial), until))  # ties keep their order
         alive, left = ranked[: rung.trials], ranked[rung.trials :]
         for trial in left:
             if _now(trial).state == TrialState.RUNNING:
                 trials.study.tell(trial, state=TrialState.PRUNED)
         if not _climb(alive, rung.until, trials, train, shown_from):
             return False
-        shown_from, looked_at = shown_from + rung.trials, rung.until
+        shown_from, until = shown_from + rung.trials, rung.until
     return True
 
 
 def _climb(alive: Sequence[Trial], until: int, trials: Trials, train: Train, shown_from: int) -> bool:
-    """Trains them to this epoch, where they are not there yet."""
+    """Trains the trials to epoch `until`, except those that reached it."""
     behind = [trial for trial in alive if _now(trial).state == TrialState.RUNNING and until not in _values(trial)]
     goes_on = True
     for ended in train(map(trials.recipe, behind), shown_from=shown_from, until=until):
@@ -238,7 +240,7 @@ def _climb(alive: Sequence[Trial], until: int, trials: Trials, train: Train, sho
 
 
 def winner(study: optuna.Study) -> FrozenTrial:
-    """The best of those trained to the end; of equals the first. Raises ValueError where there is none."""
+    """The best trial trained to the end; the first of equals. Raises ValueError if all diverged."""
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sound = [frozen for frozen in ended if not frozen.user_attrs["diverged"]]
     if not sound:
@@ -246,8 +248,8 @@ def winner(study: optuna.Study) -> FrozenTrial:
     return max(sound, key=lambda frozen: (frozen.values[0], -frozen.number))
 
 
-def standing(frozen: FrozenTrial, epoch: int) -> float:
-    """The best accuracy up to an epoch; what diverged stands below all."""
+def best_until(frozen: FrozenTrial, epoch: int) -> float:
+    """The best accuracy up to an epoch; -1 for a diverged trial."""
     if frozen.user_attrs.get("diverged"):
         return -1.0
     return max((value for step, value in frozen.intermediate_values.items() if step <= epoch), default=0.0)

@@ -1,4 +1,4 @@
-"""What a search may vary: recipe keys with lists of values, or with ranges."""
+"""The search space: recipe keys with lists of values or with ranges."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from convoy.recipe import Override, Recipe, parse_override, parse_values
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-MOST_POINTS = 100_000  # of a full grid, each of which is checked before the first is trained
-DECADE = 10.0  # a range of at least so many times its lower end is drawn evenly in its logarithm
+MOST_POINTS = 100_000  # of a full grid; all points are checked before training
+DECADE = 10.0  # a range with high >= DECADE * low is sampled logarithmically
 NOT_SEARCHED = {
-    "seed": "the winner is trained again with fresh seeds anyway",
+    "seed": "the winner is retrained with fresh seeds",
     "data.name": "accuracies on different images cannot be compared",
     "data.limit": "accuracies on different images cannot be compared",
     "data.split": "accuracies on different images cannot be compared",
-    "protocol": "a search scores on validation only",
-    "probe": "it changes nothing of what is trained",
-    "compute.device": "it changes nothing of what is trained",
-    "compute.threads": "it changes nothing of what is trained",
-    "about": "it changes nothing of what is trained",
-    "expected": "it changes nothing of what is trained",
+    "protocol": "a search scores on the validation part only",
+    "probe": "it does not change the training",
+    "compute.device": "it does not change the training",
+    "compute.threads": "it does not change the training",
+    "about": "it does not change the training",
+    "expected": "it does not change the training",
 }
 
 
@@ -38,7 +38,7 @@ class Values:
 
     def __post_init__(self) -> None:
         if not self.values:
-            raise ValueError(f"{self.path}: a grid needs values, as in {self.path}=1,2,3")
+            raise ValueError(f"{self.path}: expected values, as in {self.path}=1,2,3")
         for value in self.values:
             if self.values.count(value) > 1:
                 raise ValueError(f"{self.path}: {value!r} is given twice")
@@ -66,7 +66,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Range:
-    """From `low` to `high`, both included; whole numbers stay whole."""
+    """From `low` to `high`, both included; integers if both are integers."""
 
     path: str
     low: float
@@ -74,21 +74,21 @@ class Range:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"{self.path}: a range goes from a number up to a higher one, not {self.low}..{self.high}")
+            raise ValueError(f"{self.path}: expected a range LOW..HIGH with LOW < HIGH, got {self.low}..{self.high}")
 
     @property
     def is_log(self) -> bool:
         return self.low > 0 and self.high >= DECADE * self.low
 
     @property
-    def is_whole(self) -> bool:
+    def is_integer(self) -> bool:
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def distribution(self) -> BaseDistribution:
         from optuna.distributions import FloatDistribution, IntDistribution
 
-        kind = IntDistribution if self.is_whole else FloatDistribution
+        kind = IntDistribution if self.is_integer else FloatDistribution
         return kind(self.low, self.high, log=self.is_log)  # type: ignore[arg-type]
 
     @property
@@ -97,8 +97,8 @@ class Range:
 
     @property
     def points(self) -> Sequence[Any] | None:
-        """None where it holds endlessly many."""
-        return range(int(self.low), int(self.high) + 1) if self.is_whole else None
+        """None for a range of floats."""
+        return range(int(self.low), int(self.high) + 1) if self.is_integer else None
 
     def value(self, stored: Any) -> Any:
         return stored
@@ -113,14 +113,14 @@ class Space:
 
     def __post_init__(self) -> None:
         if not self.axes:
-            raise ValueError("a search needs a key to vary: --grid optim.lr=1e-4,1e-3,1e-2")
+            raise ValueError("a search needs a key to vary, as in --grid optim.lr=1e-4,1e-3,1e-2")
         paths = [axis.path for axis in self.axes]
         for path in paths:
             if paths.count(path) > 1:
-                raise ValueError(f"{path} is searched twice: give all its values at once")
+                raise ValueError(f"{path} is given twice: give all its values at once")
             for kept, why in NOT_SEARCHED.items():
                 if path == kept or path.startswith(f"{kept}."):
-                    raise ValueError(f"{path} is not searched: {why}")
+                    raise ValueError(f"{path} cannot be searched: {why}")
 
     @property
     def paths(self) -> list[str]:
@@ -128,7 +128,7 @@ class Space:
 
     @property
     def size(self) -> int | None:
-        """How many points it has; None where a range makes them endless."""
+        """Number of points; None with a range of floats."""
         counts = [None if axis.points is None else len(axis.points) for axis in self.axes]
         known = [count for count in counts if count is not None]
         return math.prod(known) if len(known) == len(counts) else None
@@ -142,7 +142,7 @@ class Space:
         return {axis.path: axis.distribution for axis in self.axes}
 
     def points(self, seed: int) -> list[dict[str, Any]]:
-        """All points as a storage knows them, shuffled: a tie must not always go to the same corner."""
+        """All points in stored form, shuffled, so that ties do not favour one corner of the grid."""
         assert self.size is not None
         stored = [[_stored(value) for value in axis.points or ()] for axis in self.axes]
         grid = [dict(zip(self.paths, point, strict=True)) for point in product(*stored)]
@@ -153,11 +153,13 @@ class Space:
         return [(axis.path, axis.value(stored[axis.path])) for axis in self.axes]
 
     def check(self, base: Recipe) -> list[tuple[list[Override], Recipe]]:
-        """Every point of the grid, ranges at both ends, is put into the recipe: raises ValueError for one that does not
-        fit. Returns points that between them hold every value once, with their recipes, to be planned."""
+        """Checks every point, with ranges at both ends, against the recipe; raises ValueError for an invalid one.
+
+        Returns points that together contain every value, with their recipes.
+        """
         corners = math.prod(len(axis.extremes) for axis in self.axes)
         if corners > MOST_POINTS:
-            raise ValueError(f"a grid of {corners:,} points: the most is {MOST_POINTS:,}; give ranges in its place")
+            raise ValueError(f"the grid has {corners:,} points, the limit is {MOST_POINTS:,}: use ranges")
         for point in product(*(axis.extremes for axis in self.axes)):
             base.override(list(zip(self.paths, point, strict=True)))
         return [(point, base.override(point)) for point in self._each_value_once()]
@@ -173,7 +175,7 @@ class Space:
 def axes_of(
     grid: Mapping[str, Sequence[Any]] | Sequence[str], ranges: Mapping[str, tuple[float, float]] | Sequence[str]
 ) -> tuple[Values | Range, ...]:
-    """What may vary: from mappings, or as typed, "train.batch_size=64,128" and "optim.lr=1e-4..1e-1"."""
+    """Axes from mappings or from text as in "train.batch_size=64,128" and "optim.lr=1e-4..1e-1"."""
     values = grid.items() if isinstance(grid, Mapping) else map(parse_values, grid)
     ends = ranges.items() if isinstance(ranges, Mapping) else map(_parse_range, ranges)
     return (
@@ -188,20 +190,20 @@ def _parse_range(text: str) -> tuple[str, tuple[float, float]]:
     return path, (_number(path, low), _number(path, high))
 
 
-def _halves(text: str, mark: str, whole: str) -> tuple[str, str]:
+def _halves(text: str, mark: str, argument: str) -> tuple[str, str]:
     before, _, after = text.partition(mark)
     if not (before and after):
-        raise ValueError(f"{whole!r} must be a key and its ends, as in optim.lr=1e-4..1e-1")
+        raise ValueError(f"{argument!r}: expected KEY=LOW..HIGH, as in optim.lr=1e-4..1e-1")
     return before.strip(), after.strip()
 
 
 def _number(path: str, text: str) -> float:
     _, value = parse_override(path, text)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{path}: {text!r} is no number, and a range goes from a number to a number")
+        raise ValueError(f"{path}: expected a number as an end of the range, got {text!r}")
     return value
 
 
 def _stored(value: Any) -> Any:
-    """As a storage can hold it: a list or a table as JSON."""
+    """As Optuna stores it: a list or a table as JSON."""
     return value if isinstance(value, bool | int | float | str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""What most studies begin with: a list of labelled recipes becomes a list of finished runs, each trained once."""
+"""Trains a list of labelled recipes, each once; the first part of most studies."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from convoy.training.run_one import Event, OpenTest
 
 
 class Entry(NamedTuple):
-    """A recipe under the name by which the study knows it, with one of the study's seeds."""
+    """A recipe with one of the study's seeds, and its label."""
 
     label: str
     recipe: Recipe
 
 
 class RetrainOnce:
-    """Trains each recipe anew once, however many studies of one call ask for it: those done are found the next time."""
+    """Retrains each recipe once per call, even if several studies need it."""
 
     def __init__(self) -> None:
         self.done: set[str] = set()  # fingerprints
 
 
 def check_named(recipes: Sequence[tuple[str, Recipe]], seeds: int, study: str) -> None:
-    """Raises ValueError: no recipe, no seed, two recipes of one name."""
+    """Raises ValueError without a recipe or seed, and for repeated labels."""
     if not recipes or seeds < 1:
         raise ValueError(f"a {study} needs at least one recipe and one seed")
     labels = [label for label, _ in recipes]
     for label in labels:
         if labels.count(label) > 1:
-            raise ValueError(f"{label!r} is named twice in the {study}")
+            raise ValueError(f"{label!r} occurs twice in the {study}")
 
 
 class _Job(NamedTuple):
-    """What is kept of a plan, which itself holds its images: a copy of them for each fold."""
+    """The small part of a plan; a plan itself holds a copy of the images."""
 
     recipe: Recipe
     fingerprint: str
-    images: int  # to train on, epochs counted
+    images: int  # training images times epochs
     flops: int
 
 
@@ -58,11 +58,10 @@ def train_all(
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
 ) -> list[Member] | None:
-    """Trains what is not trained yet, long runs first; a member for each entry, in their order.
+    """Trains the missing runs, long ones first; returns a member for each entry, in order.
 
-    None where it was interrupted, to go on when called again. Every recipe is checked before the first is trained:
-    raises ValueError for one that cannot be trained, and where `distinct` for two labels of one recipe. Entries of one
-    fingerprint share a run.
+    None if interrupted; the same call resumes it. All recipes are checked before training: raises ValueError for one
+    that cannot be trained and, if `distinct`, for two labels of one recipe. Entries with one fingerprint share a run.
     """
     jobs = _jobs(entries)
     if test is not True:
@@ -73,17 +72,17 @@ def train_all(
         other = entries[first_of.setdefault(job.fingerprint, position)].label
         if distinct and other != entries[position].label:
             raise ValueError(
-                f"{other!r} and {entries[position].label!r} are the same recipe: there is nothing to compare"
+                f"{other!r} and {entries[position].label!r} are the same recipe: expected different recipes"
             )
-    # Long runs first, so that no worker is left with one at the end; what is long, FLOPs tell well enough.
+    # Long runs first, so that no worker ends with one; FLOPs are a good enough estimate.
     order = sorted(first_of.values(), key=lambda position: jobs[position].flops, reverse=True)
-    # The finished count too: the last one left has the threads, and so the bits, that it has in an unbroken study.
+    # Includes finished runs, so that a resumed study uses the same thread count and gives the same bits.
     where = choose([jobs[position].recipe for position in order], sum(jobs[position].images for position in order))
     done = fresh.done if isinstance(fresh, RetrainOnce) else set()
     found = [position for position in order if not fresh or jobs[position].fingerprint in done]
-    anew = [position for position in order if position not in found]
+    to_retrain = [position for position in order if position not in found]
     runs: dict[str, Run] = {}
-    for some, again in ((anew, True), (found, False)):
+    for some, again in ((to_retrain, True), (found, False)):
         recipes = [jobs[position].recipe for position in some]
         for place, event in execute(recipes, out, where=where, fresh=again, test=test, interrupted=interrupted):
             show(some[place], event)
@@ -99,7 +98,7 @@ def train_all(
 
 
 def _jobs(entries: Sequence[Entry]) -> list[_Job]:
-    flops: dict[tuple[str, int, int], int] = {}  # an image
+    flops: dict[tuple[str, int, int], int] = {}  # per image
     jobs = []
     for ready in plan_all(entry.recipe for entry in entries):
         model, shape = ready.recipe.model.model_dump_json(), (ready.prepared.in_chans, ready.prepared.image_size)

@@ -1,8 +1,8 @@
-"""A worker process: recipes in on standard input, events out on standard output, a JSON line each.
+"""A worker process: reads recipes from standard input and writes events to standard output, one JSON line each.
 
-Started by its own module name, so the user's `__main__` is never imported again: a notebook and a script without a main
-guard work like any other caller. The thread count stands in the environment before torch is loaded.
-When the parent goes away, standard input ends, and the run in progress saves itself.
+It is started by its module name, so that the user's `__main__` is not imported again: notebooks and scripts without a
+main guard work. The thread count is set in the environment before torch is loaded. When the parent ends, standard input
+ends, and the run in progress is saved.
 
     in:   {"recipe": {...}, "out": "...", "fresh": false, "test": true, "until": 3}  |  {"control": "pause" or "prune"}
     out:  {"kind": "progress", "text": "", "values": {...}}  |  {"kind": "error", "text": "one line", ...}
@@ -23,9 +23,9 @@ from convoy.training.events import Control
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and says so on the pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides and sends a message
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a user's print() must not speak on the pipe
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a user's print() must not write to the pipe
 
     inbox = Inbox()
     threading.Thread(target=inbox.listen, daemon=True).start()
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 class Inbox:
-    """Reads the parent's messages in a thread of its own, also while a run is in progress."""
+    """Reads the parent's messages in a separate thread, also during a run."""
 
     def __init__(self) -> None:
         self.jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -54,7 +54,7 @@ class Inbox:
             if "control" in message:
                 self.asked = Control(message["control"])
             else:
-                self.asked = Control.CONTINUE  # set here, where what the parent says later cannot be overtaken
+                self.asked = Control.CONTINUE  # set here, so that it cannot overwrite a later message of the parent
                 self.jobs.put(message)
         self._parent_gone = True
         self.jobs.put(None)
@@ -72,7 +72,7 @@ def _work(job: dict[str, Any], inbox: Inbox, answers: TextIO) -> None:
     except (ValueError, OSError) as error:
         _answer(answers, {"kind": "error", "text": str(error), "values": {}})
     except MemoryError:
-        text = "out of memory: a smaller batch, network or image may fit, or fewer cores (taskset) at a time"
+        text = "out of memory: use a smaller batch, network or image, or fewer cores (taskset)"
         _answer(answers, {"kind": "error", "text": text, "values": {}})
     except Exception as error:
         traceback.print_exc()
