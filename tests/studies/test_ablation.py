@@ -136,7 +136,7 @@ def test_values_typed_on_the_command_line(text: str, values: list[Any]) -> None:
 
 @pytest.mark.parametrize("text", ["a.b", "a.b=", "=1,2"])
 def test_a_key_without_values_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"must be a key and its values"):
+    with pytest.raises(ValueError, match=r"expected a key and its values"):
         parse_values(text)
 
 
@@ -240,7 +240,7 @@ def test_done_again_it_trains_nothing_and_concludes_the_same(study: Study) -> No
     [
         (["--vary", "model.options.norm=batch,nome"], "nome"),
         (["--vary", "model.options.nrm=batch,none"], "did you mean 'norm'"),
-        (["--vary", "train.batch_size"], "must be a key and its values"),
+        (["--vary", "train.batch_size"], "expected a key and its values"),
         (["--vary", "train.batch_size=64,64"], "64 is given twice"),
     ],
 )

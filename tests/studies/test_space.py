@@ -92,7 +92,7 @@ def test_every_point_is_put_into_the_recipe_before_any_is_trained(axes, message)
     ("grid", "ranges", "message"),
     [
         ((), (), "a search needs a key to vary"),
-        (("optim.lr",), (), "must be a key and its values"),
+        (("optim.lr",), (), "expected a key and its values"),
         (("optim.lr=0.1,0.1",), (), "0.1 is given twice"),
         (("optim.lr=0.1", "optim.lr=0.2"), (), "optim.lr is given twice"),
         (("seed=1,2",), (), "seed cannot be searched: the winner is retrained"),
