@@ -73,11 +73,11 @@ def test_recipes_to_be_planned_hold_every_value_once():
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ([Values("optim.lrr", (0.1,))], "unknown key 'optim.lrr' .*did you mean 'optim.lr'"),
-        ([Values("optim.lr", (0.1, -1))], "optim.lr = -1 .*greater than 0"),
+        ([Values("optim.lrr", (0.1,))], "unknown key 'optim.lrr'.*did you mean 'optim.lr'"),
+        ([Values("optim.lr", (0.1, -1))], "optim.lr = -1.*greater than 0"),
         (
             [Values("train.batch_size", (4, 64)), Values("train.accumulate", (1, 8))],
-            "a batch of 4 has not so",
+            "train.accumulate = 8 exceeds",
         ),
         ([Range("train.batch_size", 0, 64)], "train.batch_size = 0"),
     ],
