@@ -1,4 +1,4 @@
-"""Runs in their slim form: small, found again by their fingerprint, and enough for a report."""
+"""Archived runs: small, found by their fingerprint, and sufficient for a report."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def scored(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...] =
 
 
 def part_right(images: int, classes: int, share: float, seed: int = 0) -> dict[str, Any]:
-    """Images of classes of one size, of which a share is right and the others are guessed."""
+    """Images of classes of equal size: a share is predicted correctly, the others are guessed."""
     draw = np.random.default_rng(seed)
     labels = np.arange(images) % classes
     guesses = draw.integers(0, classes, images)

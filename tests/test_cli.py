@@ -96,7 +96,7 @@ def test_runs_scored_on_different_parts_are_listed_together(call: Call) -> None:
     write_json(run.path / "scores.json", {part: {"accuracy": 0.5} for part in ("validation", "fold", "train")})
     code, out, _ = call("list", "runs")
     assert code == 0
-    assert out.splitlines()[1].count("50.00%") == 2  # that of training images is no result
+    assert out.splitlines()[1].count("50.00%") == 2  # the training accuracy is not listed
 
 
 def test_studies_are_listed_with_what_they_found(call: Call) -> None:
@@ -473,5 +473,5 @@ def test_missing_parts_of_a_study_precede_its_caveats(tmp_path: Path, capsys: py
 
 def test_ctrl_c_while_the_commands_are_loaded_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "cyclopts.py").write_text("raise KeyboardInterrupt")
-    told = subprocess.run([sys.executable, "-m", "convoy.cli"], cwd=tmp_path, capture_output=True, text=True)
-    assert (told.returncode, told.stderr) == (130, "stopped\n")
+    result = subprocess.run([sys.executable, "-m", "convoy.cli"], cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (130, "stopped\n")

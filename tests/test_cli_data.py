@@ -23,7 +23,7 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files of a KMNIST of 20 images, known to the catalogue, and served by nobody."""
+    """The files of a KMNIST of 20 images, in the catalogue, without a server."""
     paths = []
     for part, count in (("train", 20), ("t10k", 10)):
         for kind, values in (("images-idx3", random_images(count, 28, 28)), ("labels-idx1", np.arange(count) % 10)):

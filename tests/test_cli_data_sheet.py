@@ -69,10 +69,10 @@ def test_help_has_an_example(call: Call) -> None:
 def test_from_python_the_facts_come_with_the_page(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(60) % 2)
-    told: list[float] = []
+    shares: list[float] = []
 
-    sheet = convoy.data_sheet(str(tmp_path / "set.npz"), out=tmp_path / "sheet", progress=told.append)
+    sheet = convoy.data_sheet(str(tmp_path / "set.npz"), out=tmp_path / "sheet", progress=shares.append)
 
     assert sheet.page == tmp_path / "sheet" / "data-sheet.html"
     assert sheet.facts["parts"]["train"]["images"] == 60
-    assert told == [1.0]
+    assert shares == [1.0]

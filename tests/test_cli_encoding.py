@@ -12,7 +12,7 @@ from convoy.runs import Workspace
 
 @pytest.fixture
 def ascii_convoy(tmp_path: Path, net: Path, stripes: Path) -> str:
-    """The folder of a user on a console of ASCII, with a class name that it cannot show."""
+    """The data set; the network file has a name that an ASCII console cannot encode."""
     net.rename(tmp_path / "nüt.py")
     return str(stripes)
 

@@ -1,4 +1,4 @@
-"""The command and the Python function: pages, tables and JSON of profiles, and what is refused."""
+"""The command and the Python function: pages, tables and JSON of profiles, and errors."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The import table of the package, and the proof that what is checked by it can fail.
+"""The import table of the package, and tests that its checks can fail.
 
-An import counts wherever it stands: at the top of a module, in a function, under TYPE_CHECKING, through importlib, and
+An import counts wherever it is: at the top of a module, in a function, under TYPE_CHECKING, through importlib, and
 as the text "convoy.module" or "convoy.module:name" that something else imports later.
 """
 
@@ -75,7 +75,7 @@ class Import(NamedTuple):
 
 
 def modules(package: Path) -> dict[str, Path]:
-    """Dotted name to file of every module of a package; a package stands under its own name."""
+    """Dotted name to file of every module of a package; a package has its own name."""
     found = {}
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package.parent).with_suffix("").parts
@@ -107,7 +107,7 @@ def all_imports(package: Path) -> list[Import]:
 
 
 def layer(target: str, package: Path) -> str:
-    """The layer behind a dotted name; what is no file or folder is a name defined by the package's __init__."""
+    """The layer of a dotted name; a name that is not a file or folder is defined in the package's __init__."""
     name = target.split(".")[1] if "." in target else "__init__"
     exists = (package / f"{name}.py").is_file() or (package / name / "__init__.py").is_file()
     return name if exists else "__init__"

@@ -67,7 +67,7 @@ def small(tmp_path: Path) -> Path:
     (tmp_path / "experiment.toml").write_text(EXPERIMENT)
     command = f"convoy reproduce {tmp_path / 'experiment.toml'} --only"
     items = [("networks", f"{command} models"), ("folds", f"{command} crossval"), ("elsewhere", f"{command} models")]
-    text = "".join(f"[[item]]\nname = '{name}'\nabout = 'x'\ncommand = '{told}'\n" for name, told in items)
+    text = "".join(f"[[item]]\nname = '{name}'\nabout = 'x'\ncommand = '{command}'\n" for name, command in items)
     (tmp_path / "items.toml").write_text(text + "cifar = true\n")
     (tmp_path / "status.md").write_text("before\n<!-- begin: written by make results -->\n<!-- end -->\nafter\n")
     return tmp_path

@@ -1,4 +1,4 @@
-"""A run's files are the ones that it wrote: each is checked where it is used."""
+"""Changed files of a run are detected when they are used."""
 
 from __future__ import annotations
 

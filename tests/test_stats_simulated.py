@@ -1,4 +1,4 @@
-"""What the intervals and tests promise, held against simulated truth, with fixed seeds and thousands of repetitions."""
+"""Coverage of the intervals and error rates of the tests in simulations with fixed seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statistics of benchmarks/training_parity.py, and that its other side is what it claims to be."""
+"""The statistics of benchmarks/training_parity.py, and checks of its plain PyTorch side."""
 
 import ast
 import importlib.util

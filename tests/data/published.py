@@ -1,4 +1,4 @@
-"""Little data sets in the formats of the big ones, and the catalogue made to expect them."""
+"""Small data sets in published formats, and catalogue entries for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def random_images(count: int, *shape: int) -> np.ndarray:
 
 
 def expect(patch: pytest.MonkeyPatch, name: str, counts: tuple[int, ...], form: Form | None = None) -> None:
-    """The catalogue's entry, but of so many images, and perhaps in a form with the hashes of little files."""
+    """The catalogue's entry with other counts of images, and optionally with the hashes of small files."""
     entry = replace(DATA_SETS[name], counts=counts)
     patch.setitem(DATA_SETS._entries, name, entry if form is None else replace(entry, forms=(form,)))
 

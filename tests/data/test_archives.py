@@ -1,4 +1,4 @@
-"""Members are read from archives and folders by name; what an archive claims is not believed."""
+"""Members are read from archives and folders by name; archives are not trusted."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ def test_cutout_blackens_one_square_that_reaches_at_most_over_the_edge(seed: int
 
 
 def erased(**keys: Any) -> Tensor:
-    """Which pixels of 600 white images of 20 x 20 are not white any more."""
+    """The changed pixels of 600 white images of 20 x 20."""
     x = augmented(torch.ones(600, 3, 20, 20), {"name": "erase", "fill": "zero", "probability": 1.0, **keys})
     assert (x == x[:, :1]).all()
     return x[:, 0] < 1
@@ -287,7 +287,7 @@ def test_erasures_and_policies_follow_geometric_augmentations_in_order() -> None
 
 
 def test_all_tensors_follow_the_batch_to_its_device() -> None:
-    x = torch.empty(64, 3, 8, 8, device="meta")  # stands for any device: torch refuses to mix it with the CPU
+    x = torch.empty(64, 3, 8, 8, device="meta")  # any other device: torch refuses to mix it with the CPU
     labels = torch.zeros(64, dtype=torch.int64, device="meta")
 
     x, y = build(EVERY_ONE).mix(augmented(x, *EVERY_ONE), labels, 10, torch.Generator())

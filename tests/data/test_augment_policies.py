@@ -40,7 +40,7 @@ def ours(name: str, images: np.ndarray, amount: float) -> np.ndarray:
 
 
 def forced(x: Tensor, name: str, sign: float = 0.9, strength: float = 1.0) -> Tensor:
-    """x after the operation `name`, which all images are made to draw."""
+    """x after the operation `name`, applied to all images."""
     which = torch.full((len(x),), (OPERATIONS.index(name) + 0.5) / len(OPERATIONS))
     return apply(x, which, torch.full((len(x),), sign), torch.full((len(x),), strength), AMOUNTS)
 
@@ -90,7 +90,7 @@ def test_moved_image_is_pillows_within_its_border(name: str) -> None:
         "translate_x": lambda whole: _transformed(whole, (1, 0, 8, 0, 1, 0)),
     }[name](pillow(image[0]))
     moved = forced(torch.from_numpy(image) / 255, name)[0].numpy() * 255
-    inside = forced(torch.ones(1, 1, SIDE, SIDE), name)[0].numpy() > 0.999  # all four neighbours lie in the image
+    inside = forced(torch.ones(1, 1, SIDE, SIDE), name)[0].numpy() > 0.999  # all four neighbours are in the image
 
     assert inside.mean() > 0.6
     assert np.abs(moved - levels_of(theirs))[inside].max() <= 2
@@ -191,7 +191,7 @@ def test_trivial_augment_moves_by_up_to_32_pixels_and_rand_augment_by_a_part_of_
     rand = build([{"name": "rand_augment", "operations": 1, "magnitude": 30}])(x, torch.Generator().manual_seed(0))
 
     def widest(images: Tensor) -> int:
-        """The most columns, of images that are black in whole columns alone, that are black."""
+        """The largest number of black columns, of images in which only full columns are black."""
         columns = (images[:, 0] > 1e-4).any(dim=1)
         rows_are_whole = (images[:, 0] > 1e-4).any(dim=2).all(dim=1)
         return int((~columns[rows_are_whole & columns.any(dim=1)]).sum(dim=1).max())

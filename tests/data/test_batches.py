@@ -18,7 +18,7 @@ N = 50
 @pytest.fixture
 def images() -> ImageSet:
     pixels = np.random.default_rng(0).integers(0, 256, (N, 3, 8, 8), dtype=np.uint8)
-    pixels[:, 0, 0, 0] = np.arange(N)  # tells which image it is
+    pixels[:, 0, 0, 0] = np.arange(N)  # the index of the image
     return ImageSet(pixels, np.arange(N) % 5, tuple("abcde"))
 
 
@@ -37,7 +37,7 @@ def batches(images: ImageSet, *, seed: int = 1, member: int = 0, augment: bool =
 
 
 def order(found: Batches, epoch: int) -> list[int]:
-    """Which image came when, read from the pixel that tells."""
+    """The order of the images, read from their index pixel."""
     return [
         int(index) for step in range(found.steps_per_epoch) for index in found.at(epoch, step)[0][:, 0, 0, 0].round()
     ]

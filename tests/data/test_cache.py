@@ -22,7 +22,7 @@ def make() -> DataSet:
 
 
 def forbidden() -> DataSet:
-    raise AssertionError("made anew although the cache had it")
+    raise AssertionError("decoded although the cache had it")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Which images are taken for one picture, and which are not."""
+"""Pairs of images that are found as duplicates, and pairs that are not."""
 
 from __future__ import annotations
 
@@ -146,8 +146,8 @@ def test_the_block_size_does_not_change_the_result(monkeypatch: pytest.MonkeyPat
 
 def test_progress_rises_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "_BLOCK", 64)
-    told: list[float] = []
-    find_duplicates([pictures(300)], told.append)
-    assert told == sorted(told)
-    assert told[-1] == 1
-    assert len(told) == 5
+    shares: list[float] = []
+    find_duplicates([pictures(300)], shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len(shares) == 5

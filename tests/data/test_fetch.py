@@ -1,4 +1,4 @@
-"""Downloads against a local server that is slow, cuts off, lies, or sends something else."""
+"""Downloads against a local server that is slow, closes the connection, or sends something else."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def ignores_range(request: BaseHTTPRequestHandler, start: int) -> None:
 
 
 def cuts(after: int, *, times: int) -> Callable[[BaseHTTPRequestHandler, int], None]:
-    """Promises all and closes the connection after so many bytes, the first so many times."""
+    """Announces the full length and closes the connection after some bytes, the first few times."""
     left = [times]
 
     def behaviour(request: BaseHTTPRequestHandler, start: int) -> None:

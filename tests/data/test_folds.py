@@ -1,4 +1,4 @@
-"""Folds, held to their laws by hypothesis and to the sizes and balance of scikit-learn's."""
+"""Properties of folds (hypothesis), and a comparison of sizes and balance with scikit-learn's."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_stratified_folds_hold_as_many_of_each_class_as_those_of_stratified_k_fo
         )),
         strict=True,
     ):  # fmt: skip
-        assert np.abs(np.subtract(*counts)).max() <= 1  # which fold has the odd image is not laid down
+        assert np.abs(np.subtract(*counts)).max() <= 1  # any fold may have the odd image
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -159,7 +159,7 @@ def test_stratified_groups_are_balanced_as_well_as_by_stratified_group_k_fold() 
     assert np.mean(ours) <= np.mean(theirs)
 
 
-# Determinism, limits, what cannot be dealt
+# Determinism, limits, errors
 
 
 def test_folds_are_a_function_of_seed_and_repeat() -> None:

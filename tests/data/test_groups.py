@@ -35,7 +35,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(groups: np.ndarray | None, expected: list[int]) -> bool:
-    """Whether two numberings part the images alike."""
+    """Whether two numberings define the same groups."""
     assert groups is not None
     pairs = set(zip(groups.tolist(), expected, strict=True))
     return len(pairs) == len(set(expected)) == len(np.unique(groups))
@@ -107,7 +107,7 @@ def test_duplicates_are_one_group_with_their_duplicates() -> None:
         ("a\nb\n", "2 values for the 6 training images of six"),
         ("a\n\nb\nc\nd\ne\nf\n", "line 2: expected one value, got 0"),
         ("a,b\nc,d\n", "line 1: expected one value, got 2"),
-        ("a\na\nb\nb\nc\nc\nc\n", "7 values for the 6 training images of six"),  # no head: an image is gone
+        ("a\na\nb\nb\nc\nc\nc\n", "7 values for the 6 training images of six"),  # not a header: one value too many
     ],
 )
 def test_a_file_that_fits_no_images_is_refused(six: DataSet, tmp_path: Path, content: str, message: str) -> None:

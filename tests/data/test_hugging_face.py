@@ -1,4 +1,4 @@
-"""Sets of the Hugging Face Hub, with a stand-in for the package `datasets` of the few names that are used."""
+"""Sets of the Hugging Face Hub, with a fake of the package `datasets`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Value:
 
 @dataclass
 class Split:
-    """The part of datasets.Dataset that is used; rows are looked at once `decode=False` was asked for."""
+    """A fake of datasets.Dataset."""
 
     columns: dict[str, list[Any]]
     features: dict[str, Any]
@@ -81,7 +81,7 @@ def split(pixels: np.ndarray, features: dict[str, Any] = FEATURES, **columns: li
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a `datasets` in place whose `load_dataset` returns these splits; returns the list of what was asked for."""
+    """Installs a fake `datasets` whose `load_dataset` returns these splits; returns the list of its calls."""
 
     def make(answer: Any) -> list[tuple[str, str | None]]:
         asked: list[tuple[str, str | None]] = []

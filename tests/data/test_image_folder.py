@@ -179,7 +179,7 @@ def test_an_image_is_turned_as_its_exif_data_say(folder: Path) -> None:
     picture = Image.new("RGB", (10, 10), RED)
     picture.paste(GREEN, (0, 0, 10, 5))  # the upper half
     exif = picture.getexif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: what is on top comes to the right
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise: top becomes right
     picture.save(folder / "cat" / "a.png", exif=exif)
 
     turned = read(folder).train.images[3]

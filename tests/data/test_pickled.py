@@ -1,4 +1,4 @@
-"""What pickles of plain data become, and that nothing else is read from them."""
+"""Pickles of plain data are read, all others rejected."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_long_lists_and_repeated_objects_are_complete() -> None:
 
 
 class Hostile:
-    """Its pickle asks for a call."""
+    """An object whose pickle requests a call."""
 
     def __init__(self, *call: Any) -> None:
         self.call = call

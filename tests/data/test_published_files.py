@@ -1,4 +1,4 @@
-"""EMNIST, SVHN, STL-10 and USPS in the forms of their makers; Fashion-MNIST and the digits of scikit-learn."""
+"""EMNIST, SVHN, STL-10 and USPS in their published formats; Fashion-MNIST and the digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEN = np.arange(20) % 10
 
 
 def emnist_files(split: str, images: np.ndarray, labels: np.ndarray, n_test: int = 5) -> dict[str, bytes]:
-    """As NIST has them: each image with rows and columns exchanged."""
+    """As published by NIST: each image transposed."""
     lying = images.swapaxes(1, 2)
     files = {}
     for part, chosen in (("train", slice(n_test, None)), ("test", slice(n_test))):

@@ -12,7 +12,7 @@ from convoy.recipe import SplitSpec
 
 
 def numbered(first: int, count: int) -> ImageSet:
-    """Images that hold their own number; every third one is of class 1."""
+    """Images whose pixels are their index; every third one is of class 1."""
     images = np.arange(first, first + count, dtype=np.uint8).reshape(count, 1, 1, 1)
     return ImageSet(images, (np.arange(count) % 3 == 0).astype(np.int64), ("a", "b"))
 
@@ -47,11 +47,11 @@ def test_validation_images_of_one_epoch_are_trained_on_in_another() -> None:
 
 
 def test_parts_depend_on_split_seed_and_epoch_alone() -> None:
-    later, anew = resplit(), resplit()
+    later, other = resplit(), resplit()
     for epoch in range(3):
         later.validation(epoch)
-    assert np.array_equal(later.train(7), anew.train(7))
-    assert not np.array_equal(anew.train(7), resplit(seed=43).train(7))
+    assert np.array_equal(later.train(7), other.train(7))
+    assert not np.array_equal(other.train(7), resplit(seed=43).train(7))
 
 
 @pytest.mark.parametrize("epoch", range(1, 4))

@@ -19,7 +19,7 @@ def skewed() -> ImageSet:
     labels = np.repeat(list(COUNTS), list(COUNTS.values()))
     np.random.default_rng(0).shuffle(labels)
     pixels = np.zeros((1000, 1, 8, 8), dtype=np.uint8)
-    pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = np.divmod(np.arange(1000), 256)  # tell which image it is
+    pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = np.divmod(np.arange(1000), 256)  # the index of the image
     return ImageSet(pixels, labels, tuple("abcd"))
 
 
@@ -30,7 +30,7 @@ def batches(images: ImageSet, **named: object) -> Batches:
 
 
 def epoch(found: Batches, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which images came, in their order, and their labels."""
+    """The indices of the images, in order, and their labels."""
     parts = [found.at(number, step) for step in range(found.steps_per_epoch)]
     x, y = torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
     return (x[:, 0, 0, 0] * 256 + x[:, 0, 0, 1]).round().long(), y

@@ -105,7 +105,7 @@ def test_convoy_data_says_where_named_sets_lie(
 
 
 def colour_folder(root: Path, classes: tuple[str, ...]) -> Path:
-    """Two images a class and part, all pixels of a class of one value: its place in `classes`."""
+    """Two images per class and part, whose pixels are the index of the class."""
     for part in ("train", "test"):
         for level, name in enumerate(classes):
             (root / part / name).mkdir(parents=True)
@@ -160,7 +160,7 @@ def test_a_file_that_is_no_published_one_names_those(tmp_path: Path) -> None:
 
 @pytest.fixture
 def some_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
-    """Fashion-MNIST of 20 images, whose files nobody serves; the files by name."""
+    """Fashion-MNIST of 20 images, without a server; the files by name."""
     monkeypatch.setenv("CONVOY_CACHE", str(tmp_path / "cache"))
     files = {}
     for part, count in (("train", 20), ("t10k", 10)):
