@@ -103,7 +103,7 @@ def test_long_values_with_the_same_start_keep_different_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("varied", "said"),
+    ("varied", "message"),
     [
         ([("train.batch_size", [64, 128, 64])], "train.batch_size: 64 is given twice"),
         ([("train.batch_size", [64])], "two values or more"),
@@ -115,8 +115,8 @@ def test_long_values_with_the_same_start_keep_different_labels() -> None:
         ([("", [1, 2])], "expected a key to vary"),
     ],
 )
-def test_what_cannot_be_varied_is_an_error(varied: list[tuple[str, Any]], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_be_varied_is_an_error(varied: list[tuple[str, Any]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         combine([("net", BASE)], varied)
 
 
@@ -192,7 +192,7 @@ def test_one_seed_has_effects_without_interval_or_verdict(tmp_path: Path) -> Non
     assert "one seed" in finding["sentence"]
 
 
-def test_a_seed_without_a_score_at_some_combination_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_seed_without_a_score_at_some_combination_is_left_out(tmp_path: Path) -> None:
     trained = members(tmp_path, additive)
     write_json(trained[0].run.path / "scores.json", {})
     finding = conclude(DESIGN, trained, "test")
@@ -236,7 +236,7 @@ def test_done_again_it_trains_nothing_and_concludes_the_same(study: Study) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--vary", "model.options.norm=batch,nome"], "nome"),
         (["--vary", "model.options.nrm=batch,none"], "did you mean 'norm'"),
@@ -245,11 +245,15 @@ def test_done_again_it_trains_nothing_and_concludes_the_same(study: Study) -> No
     ],
 )
 def test_every_combination_is_checked_before_one_is_trained(
-    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         main(["compare", "two_conv_cnn", "--limit", "60", *arguments])
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -32,7 +32,7 @@ ALONE = {key: value for key, value in NORM.items() if key != "b"} | {"value": 0.
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "told"),
+    ("low", "high", "expected"),
     [
         (0.1, 0.3, "holds"),
         (0.1 + 1e-9, 0.3, "holds"),
@@ -44,13 +44,13 @@ ALONE = {key: value for key, value in NORM.items() if key != "b"} | {"value": 0.
         (1.0, 1.0, "holds"),
     ],
 )
-def test_above_and_its_mirror_image_below(low: float, high: float, told: str) -> None:
-    assert verdict("above", low, high, 0.0) == told
-    assert verdict("below", -high, -low, 0.0) == told
+def test_above_and_its_mirror_image_below(low: float, high: float, expected: str) -> None:
+    assert verdict("above", low, high, 0.0) == expected
+    assert verdict("below", -high, -low, 0.0) == expected
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "told"),
+    ("low", "high", "expected"),
     [
         (1.3, 1.4, "holds"),
         (1.2, 1.4, "inconclusive"),
@@ -59,12 +59,12 @@ def test_above_and_its_mirror_image_below(low: float, high: float, told: str) ->
         (0.7, 0.8, "does not hold"),
     ],
 )
-def test_a_margin_moves_the_limit_away(low: float, high: float, told: str) -> None:
-    assert verdict("above", low, high, 1.0, 0.2) == told
+def test_a_margin_moves_the_limit_away(low: float, high: float, expected: str) -> None:
+    assert verdict("above", low, high, 1.0, 0.2) == expected
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "told"),
+    ("low", "high", "expected"),
     [
         (0.75, 1.25, "holds"),  # the margin's ends belong to it
         (0.9, 1.1, "holds"),
@@ -77,8 +77,8 @@ def test_a_margin_moves_the_limit_away(low: float, high: float, told: str) -> No
         (0.1, 0.74, "does not hold"),
     ],
 )
-def test_about_is_within_the_margin(low: float, high: float, told: str) -> None:
-    assert verdict("about", low, high, 1.0, 0.25) == told
+def test_about_is_within_the_margin(low: float, high: float, expected: str) -> None:
+    assert verdict("about", low, high, 1.0, 0.25) == expected
 
 
 def judged(
@@ -227,7 +227,7 @@ def test_a_ratio_to_zero_is_inconclusive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"relation": "above"}, "holds"),
         ({"relation": "below"}, "does not hold"),
@@ -236,24 +236,24 @@ def test_a_ratio_to_zero_is_inconclusive(tmp_path: Path) -> None:
         ({"relation": "about", "quantity": "ratio", "margin": 0.01}, "holds"),
     ],
 )
-def test_what_is_counted_needs_no_training(change: dict[str, Any], told: str) -> None:
+def test_what_is_counted_needs_no_training(change: dict[str, Any], expected: str) -> None:
     ready = check(read(NORM | {"measure": "parameters"} | change))
     found = judge(ready, [])
     assert ready.entries == []
-    assert found["verdict"] == told
+    assert found["verdict"] == expected
     assert (found["a"], found["b"]) == (698_942, 698_846)
     assert "(counted)" in found["words"]
 
 
-def test_a_reduction_is_applied_to_both_sides_unless_the_whole_is_asked_for() -> None:
+def test_a_reduction_is_applied_to_both_sides_unless_full_size() -> None:
     reduced = {"limit": 100, "epochs": 1, "seeds": 2, "about": "100 images"}
     claim = read(NORM | {"set": {"train.batch_size": 32}, "reduced": reduced})
-    small, whole = check(claim), check(claim, full_size=True)
+    small, full = check(claim), check(claim, full_size=True)
     assert {recipe.data.limit for recipe in small.sides.values()} == {100}
-    assert {recipe.data.limit for recipe in whole.sides.values()} == {None}
-    assert {recipe.train.batch_size for recipe in whole.sides.values()} == {32}
-    assert (small.seeds, whole.seeds) == (2, 3)
-    assert (small.reduced, whole.reduced) == ("100 images", None)
+    assert {recipe.data.limit for recipe in full.sides.values()} == {None}
+    assert {recipe.train.batch_size for recipe in full.sides.values()} == {32}
+    assert (small.seeds, full.seeds) == (2, 3)
+    assert (small.reduced, full.reduced) == ("100 images", None)
 
 
 def test_overrides_come_last_and_seeds_too() -> None:
@@ -270,7 +270,7 @@ def test_a_claim_for_the_published_scale_is_withheld_at_a_reduced_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"measure": "test_acuracy"}, "did you mean 'test_accuracy'"),
         ({"relation": "abuve"}, "did you mean 'above'"),
@@ -285,8 +285,8 @@ def test_a_claim_for_the_published_scale_is_withheld_at_a_reduced_one() -> None:
         ({"sentnce": "x"}, "did you mean 'sentence'"),
     ],
 )
-def test_an_invalid_claim_is_refused_in_one_line(change: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said) as raised:
+def test_an_invalid_claim_is_refused_in_one_line(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
         read({key: value for key, value in (NORM | change).items() if value is not None})
     assert "\n" not in str(raised.value)
 

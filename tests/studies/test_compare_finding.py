@@ -36,7 +36,7 @@ CLEAR = {"lenet": [9810, 9822, 9815], "two_conv_cnn": [9901, 9903, 9910]}
 LEVEL = {"lenet": [9810, 9822, 9815], "two_conv_cnn": [9830, 9802, 9816]}
 
 
-def test_a_clear_difference_is_told_with_its_interval(tmp_path):
+def test_a_clear_difference_has_its_interval(tmp_path):
     finding = conclude(members(tmp_path, CLEAR))
     assert finding["sentence"] == "two_conv_cnn beats lenet by 0.89 ± 0.18 points (test accuracy, n = 3 seeds)"
 
@@ -97,7 +97,7 @@ def test_holm_withdraws_a_difference_that_is_distinguishable_alone(tmp_path):
     assert "but p = 0.11 when corrected for 3 pairs" in finding["sentence"]
 
 
-def test_pairs_are_taken_over_common_seeds_only(tmp_path):
+def test_pairs_use_common_seeds_only(tmp_path):
     given = members(tmp_path, {"a": [9800, 9810, 9820, 9790], "b": [9700, 9711]})
     assert [pair["difference"]["n"] for pair in conclude(given)["pairs"]] == [2]
 
@@ -156,7 +156,7 @@ def changed(run: Run, **arrays: np.ndarray) -> None:
     write_arrays(run.path / "predictions.npz", {**run.predictions, **arrays})
 
 
-def test_runs_scored_on_other_images_are_not_tested_and_it_is_said(tmp_path):
+def test_runs_scored_on_other_images_are_not_tested_and_named(tmp_path):
     given = members(tmp_path, {"a": [9800], "b": [9700], "c": [9750]})
     labels, predicted = given[2].run.predicted("test")
     changed(given[2].run, test_labels=labels[::-1], test_predicted=predicted[::-1])

@@ -48,7 +48,7 @@ def test_recipes_are_taken_lazily(tiny: Make, tmp_path: Path) -> None:
     assert len(taken) <= 6
 
 
-def test_study_that_was_interrupted_goes_on_where_it_was(tiny: Make, tmp_path: Path) -> None:
+def test_interrupted_study_is_resumed(tiny: Make, tmp_path: Path) -> None:
     recipes = [tiny(("seed", seed), ("train.epochs", 6)) for seed in (1, 2, 3, 4)]
     ends: list[str] = []
     events = execute(recipes, tmp_path, where="processes", interrupted=lambda: bool(ends))

@@ -34,7 +34,7 @@ def test_every_experiment_names_recipes_that_are_there(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("study", "said"),
+    ("study", "message"),
     [
         ('kind = "crossval"\nrecipes = "x"\narguments = { fold = 5 }', "needs folds among its arguments"),
         ('kind = "crossval"\nrecipes = "x"\narguments = { folds = 5, repaets = 2 }', "did you mean 'repeats'"),
@@ -45,14 +45,14 @@ def test_every_experiment_names_recipes_that_are_there(name: str) -> None:
         ('kind = "crossval"\nrecipes = ["x", "y"]\narguments = { folds = 5 }', "expects one recipe, got 2"),
     ],
 )  # fmt: skip
-def test_arguments_that_a_study_does_not_take_are_answered_in_one_line(tmp_path: Path, study: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said) as error:
+def test_invalid_arguments_of_a_study_are_a_one_line_error(tmp_path: Path, study: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
         load(tmp_path, study)
 
     assert "\n" not in str(error.value)
 
 
-def test_what_quick_changes_goes_on_top_of_the_arguments(tmp_path: Path) -> None:
+def test_quick_overrides_the_arguments(tmp_path: Path) -> None:
     part = load(
         tmp_path, 'kind = "crossval"\nrecipes = "x"\narguments = { folds = 5, repeats = 2 }\nquick = { folds = 2 }'
     )
@@ -62,7 +62,7 @@ def test_what_quick_changes_goes_on_top_of_the_arguments(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         (
             'corrected = "lenet"',
@@ -83,12 +83,12 @@ def test_what_quick_changes_goes_on_top_of_the_arguments(tmp_path: Path) -> None
     ],
 )
 def test_what_would_fail_after_the_training_is_answered_before(
-    tmp_path: Path, before: str, after: str, said: str
+    tmp_path: Path, before: str, after: str, message: str
 ) -> None:
     head = HEAD.replace("[[study]]\n", "") if before != "[[study]]" else HEAD
     (tmp_path / "experiment.toml").write_text(head.replace(before, after))
 
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         experiment.load(str(tmp_path / "experiment.toml"))
 
     assert "\n" not in str(error.value)

@@ -98,12 +98,12 @@ class Fake:
 
 
 def test_runs_are_cut_to_the_shortest_and_read_where_an_archived_one_has_points() -> None:
-    whole = Fake(loss=np.arange(11, dtype=np.float32))
+    full = Fake(loss=np.arange(11, dtype=np.float32))
     archived = Fake(loss=np.array([0, 4, 8], np.float32), step=np.array([0, 4, 8]))
-    (found,) = loss_band.aligned([[whole, archived]])  # type: ignore[list-item]
+    (found,) = loss_band.aligned([[full, archived]])  # type: ignore[list-item]
     assert found.step.tolist() == [1, 5, 9]
     assert found.loss.tolist() == [[0, 4, 8], [0, 4, 8]]
-    (cut,) = loss_band.aligned([[whole, Fake(loss=np.zeros(3, np.float32))]])  # type: ignore[list-item]
+    (cut,) = loss_band.aligned([[full, Fake(loss=np.zeros(3, np.float32))]])  # type: ignore[list-item]
     assert cut.step.tolist() == [1, 2, 3]
 
 

@@ -37,7 +37,7 @@ def test_range_test_finds_where_the_loss_falls_and_writes_a_page(tiny: Make, tmp
     assert (study.path / "figures" / "lr_range.png").stat().st_size > 5_000
 
 
-def test_a_rate_that_is_too_low_throughout_is_said_to_teach_nothing(tiny: Make, tmp_path: Path) -> None:
+def test_rates_that_are_too_low_teach_nothing(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("model.freeze", ["body.*"]))
     study = lr_range(recipe, tmp_path, lowest=1e-12, highest=1e-11, command="convoy lr-range")
     assert study is not None
@@ -55,7 +55,7 @@ def test_rates_in_the_wrong_order_are_refused_and_nothing_is_written(
     assert not list(Workspace(tmp_path / "out").runs())
 
 
-def test_interrupted_range_test_goes_on(tiny: Make, tmp_path: Path) -> None:
+def test_interrupted_range_test_is_resumed(tiny: Make, tmp_path: Path) -> None:
     assert lr_range(tiny(), tmp_path, lowest=1e-5, highest=1.0, command="", interrupted=lambda: True) is None
     (begun,) = Workspace(tmp_path).runs()
     study = lr_range(tiny(), tmp_path, lowest=1e-5, highest=1.0, command="")
@@ -64,7 +64,7 @@ def test_interrupted_range_test_goes_on(tiny: Make, tmp_path: Path) -> None:
     assert "resuming" in (begun.path / "log.txt").read_text()
 
 
-def test_test_set_stays_shut_under_the_fault_that_selects_on_it(tiny: Make, tmp_path: Path) -> None:
+def test_test_set_stays_closed_under_the_fault_that_selects_on_it(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("protocol.faults", ["selection_on_test"]))
     assert lr_range(recipe, tmp_path, lowest=1e-5, highest=1.0, command="") is not None
     assert not (tmp_path / "test_openings.json").exists()

@@ -29,13 +29,13 @@ def run(tmp_path: Path) -> Run:
     return fake_run(tmp_path)
 
 
-def test_scores_and_costs_are_read_as_they_stand(run: Run) -> None:
+def test_scores_and_costs_are_read_from_the_run(run: Run) -> None:
     assert MEASURES["test_accuracy"](run) == run.scores["test"]["accuracy"]
     assert MEASURES["parameters"](run) == 44_426
     assert MEASURES["train_seconds"](run) == run.cost["train_seconds"]
 
 
-def test_a_score_that_was_not_taken_is_none(run: Run) -> None:
+def test_a_missing_score_is_none(run: Run) -> None:
     write_json(run.path / "scores.json", {})
     for name in ("test_accuracy", "validation_accuracy", "generalisation_gap"):
         assert MEASURES[name](run) is None
@@ -64,7 +64,7 @@ def test_the_largest_drop_is_one_of_the_test_accuracy(run: Run) -> None:
     assert MEASURES["largest_drop"](with_curve(run, [0.5, 0.8, 0.7, 0.8])) is None
 
 
-def test_test_accuracies_of_the_best_epochs_alone_do_not_tell_a_drop(run: Run) -> None:
+def test_a_drop_needs_the_test_accuracy_of_every_epoch(run: Run) -> None:
     with_curve(run, [0.5, 0.8, 0.7], "test")
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     del lines[1]["test_accuracy"]
@@ -170,7 +170,7 @@ def test_a_value_at_chance_does_not_train_however_near_the_best_one_is(tmp_path:
     assert SWEEPS["highest_that_trains"](rates(tmp_path, 0.25, 0.11), {"within": 0.2}) == pytest.approx(1e-4)
 
 
-def test_few_images_do_not_tell_an_accuracy_from_chance(tmp_path: Path) -> None:
+def test_few_images_do_not_distinguish_an_accuracy_from_chance(tmp_path: Path) -> None:
     assert SWEEPS["highest_that_trains"](rates(tmp_path, 0.25, 0.25, n=40), {"within": 0.1}) is None
 
 
@@ -181,7 +181,7 @@ def test_naming_the_most_frequent_class_is_chance(tmp_path: Path) -> None:
     assert SWEEPS["highest_that_trains"](tried, {"within": 0.1}) is None
 
 
-def test_a_value_without_a_score_leaves_a_sweep_untold(tmp_path: Path) -> None:
+def test_a_sweep_is_none_if_a_value_has_no_score(tmp_path: Path) -> None:
     tried = rates(tmp_path, 0.8, 0.9)
     write_json(tried[0][1].path / "scores.json", {})
     assert SWEEPS["highest_that_trains"](tried, {"within": 0.1}) is None
@@ -202,7 +202,7 @@ def test_seconds_are_of_a_machine_and_scores_are_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "said"),
+    ("name", "settings", "message"),
     [
         ("test_acuracy", {}, "did you mean 'test_accuracy'"),
         ("epochs_to", {}, "accuracy = None: measure epochs_to expects a number"),
@@ -212,8 +212,8 @@ def test_seconds_are_of_a_machine_and_scores_are_not() -> None:
         ("recall_lead", {"classes": "cat"}, "expects a list of names"),
     ],
 )
-def test_wrong_settings_are_refused(name: str, settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_wrong_settings_are_refused(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         check_settings(name, settings)
 
 

@@ -1,4 +1,4 @@
-"""A published experiment done again, on small images: whole, in part, stopped, and from the archive."""
+"""A published experiment done again, on small images: complete, in part, stopped, and from the archive."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(experiment: Path, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+def complete(experiment: Path, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     return again(experiment, tmp_path_factory.mktemp("out"), archive=archive, drawn=True)
 
 
@@ -123,8 +123,8 @@ def runs_in(study: Study) -> set[str]:
     return {run.name for run in Workspace(study.path.parents[1]).runs()}
 
 
-def test_what_was_published_stands_beside_what_both_protocols_measure(whole: Study) -> None:
-    row = whole.finding["models"][0]
+def test_published_numbers_are_next_to_those_of_both_protocols(complete: Study) -> None:
+    row = complete.finding["models"][0]
 
     assert row["published"] == {"test_accuracy": 0.99, "parameters": 1234}
     assert {row[side]["test_accuracy"]["n"] for side in ("as_published", "corrected")} == {2}
@@ -132,62 +132,62 @@ def test_what_was_published_stands_beside_what_both_protocols_measure(whole: Stu
     assert row["difference"]["test_accuracy"]["mean"] == pytest.approx(difference)
 
 
-def test_a_model_that_is_not_trained_has_its_parameters_counted(whole: Study) -> None:
-    row = whole.finding["models"][1]
+def test_a_model_that_is_not_trained_has_its_parameters_counted(complete: Study) -> None:
+    row = complete.finding["models"][1]
 
     assert row["runs"] == {"as_published": [], "corrected": []}
-    assert row["corrected"] == {"parameters": whole.finding["models"][0]["corrected"]["parameters"]}
+    assert row["corrected"] == {"parameters": complete.finding["models"][0]["corrected"]["parameters"]}
 
 
-def test_a_fault_that_changes_no_bit_is_said_to_have_moved_nothing(whole: Study) -> None:
-    row = fault(whole, "test_opened_at_each_best")
+def test_a_fault_that_changes_no_bit_moved_nothing(complete: Study) -> None:
+    row = fault(complete, "test_opened_at_each_best")
 
     assert row["words"].startswith("moved nothing")
     assert "2 pairs" in row["words"]
     assert not row["moved"]
 
 
-def test_a_fault_has_an_effect_with_an_interval_over_pairs_of_runs(whole: Study) -> None:
-    row = fault(whole, "softmax_before_loss")
+def test_a_fault_has_an_effect_with_an_interval_over_pairs_of_runs(complete: Study) -> None:
+    row = fault(complete, "softmax_before_loss")
 
     assert row["effect"]["mean"] == pytest.approx(row["with"]["mean"] - row["without"]["mean"])
     assert row["effect"]["low"] < row["effect"]["mean"] < row["effect"]["high"]
     assert row["p_holm"] is not None
 
 
-def test_the_fault_of_one_seed_is_told_by_the_spread_over_several(whole: Study) -> None:
-    assert "over 2 seeds" in fault(whole, "one_seed")["words"]
+def test_the_fault_of_one_seed_is_the_spread_over_several(complete: Study) -> None:
+    assert "over 2 seeds" in fault(complete, "one_seed")["words"]
 
 
-def test_claims_have_a_verdict_and_parts_their_own_study(whole: Study) -> None:
-    finding = whole.finding
+def test_claims_have_a_verdict_and_parts_their_own_study(complete: Study) -> None:
+    finding = complete.finding
 
     assert [claim["id"] for claim in finding["claims"]] == ["norm"]
-    assert Study(whole.path / finding["parts"][0]["study"]).finding["kind"] == "crossval"
+    assert Study(complete.path / finding["parts"][0]["study"]).finding["kind"] == "crossval"
     assert finding["missing"] == []
 
 
-def test_runs_that_several_parts_need_are_trained_once(whole: Study) -> None:
+def test_runs_that_several_parts_need_are_trained_once(complete: Study) -> None:
     """Published, corrected, one of the faults (the other two share it), a claim's other side: 2 seeds each; 2 folds."""
-    assert len(runs_in(whole)) == 2 + 2 + 4 + 2 + 2
+    assert len(runs_in(complete)) == 2 + 2 + 4 + 2 + 2
 
 
-def test_the_report_shows_title_notes_and_faults(whole: Study) -> None:
-    page = (whole.path / "report.html").read_text()
+def test_the_report_shows_title_notes_and_faults(complete: Study) -> None:
+    page = (complete.path / "report.html").read_text()
 
-    for told in ("Small digits", "The report has a note", "moved nothing"):
-        assert told in page
-
-
-def test_the_markdown_of_the_report_has_no_bold_that_is_empty(whole: Study) -> None:
-    assert "****" not in (whole.path / "report.md").read_text()
+    for expected in ("Small digits", "The report has a note", "moved nothing"):
+        assert expected in page
 
 
-def test_done_again_it_trains_nothing_and_finds_the_same(experiment: Path, whole: Study) -> None:
-    before, runs = whole.finding, runs_in(whole)
-    openings = (whole.path.parents[1] / "test_openings.json").read_text()
+def test_the_markdown_of_the_report_has_no_bold_that_is_empty(complete: Study) -> None:
+    assert "****" not in (complete.path / "report.md").read_text()
 
-    study = again(experiment, whole.path.parents[1])
+
+def test_done_again_it_trains_nothing_and_finds_the_same(experiment: Path, complete: Study) -> None:
+    before, runs = complete.finding, runs_in(complete)
+    openings = (complete.path.parents[1] / "test_openings.json").read_text()
+
+    study = again(experiment, complete.path.parents[1])
 
     assert study.finding == before
     assert runs_in(study) == runs
@@ -195,20 +195,20 @@ def test_done_again_it_trains_nothing_and_finds_the_same(experiment: Path, whole
 
 
 def test_from_the_archive_nothing_is_trained_and_the_same_is_found(
-    experiment: Path, archive: Path, whole: Study, tmp_path: Path
+    experiment: Path, archive: Path, complete: Study, tmp_path: Path
 ) -> None:
     study = again(experiment, tmp_path, archive=archive)
 
     for part in ("models", "faults", "claims", "parts", "sentence"):
-        assert study.finding[part] == whole.finding[part], part
+        assert study.finding[part] == complete.finding[part], part
     assert all(run.is_archived for run in Workspace(tmp_path).runs())
     assert not (tmp_path / "test_openings.json").exists()
 
 
-def test_archived_runs_are_small_and_hold_no_image(archive: Path, whole: Study) -> None:
+def test_archived_runs_are_small_and_hold_no_image(archive: Path, complete: Study) -> None:
     folders = [path.parent for path in archive.glob("*/recipe.toml")]
 
-    assert len(folders) == len(runs_in(whole))
+    assert len(folders) == len(runs_in(complete))
     assert all(sum(file.stat().st_size for file in folder.iterdir()) < 40 * 1024 for folder in folders)
     assert not list(archive.rglob("gallery.npz"))
 
@@ -225,14 +225,14 @@ def stopping_after(count: int) -> Callable[[], Any]:
 
 
 @pytest.mark.parametrize("count", [3, 25])
-def test_stopped_it_leaves_a_report_of_what_is_there_and_then_goes_on_to_the_same_finding(
-    experiment: Path, whole: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+def test_stopped_it_leaves_a_report_and_resumed_it_ends_with_the_same_finding(
+    experiment: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(api_studies, "interruptible", stopping_after(count))
         with pytest.raises(api.Stopped, match=r"run the same command again .*html"):
             again(experiment, tmp_path, drawn=count > 3)
-    stopped = Study(tmp_path / "studies" / whole.name)
+    stopped = Study(tmp_path / "studies" / complete.name)
     missing = stopped.finding["missing"]
 
     study = again(experiment, tmp_path)
@@ -241,7 +241,7 @@ def test_stopped_it_leaves_a_report_of_what_is_there_and_then_goes_on_to_the_sam
     assert (stopped.path / "report.html").is_file() == (count > 3)
     assert not study.finding["missing"]
     for part in ("faults", "claims", "parts"):
-        assert timeless(study.finding[part]) == timeless(whole.finding[part]), part
+        assert timeless(study.finding[part]) == timeless(complete.finding[part]), part
 
 
 def timeless(value: Any) -> Any:
@@ -297,17 +297,17 @@ def test_what_an_earlier_call_found_is_dropped_when_a_recipe_has_changed_since(
     assert study.finding["missing"] == ["Not run yet: faults, claims, crossval"]
 
 
-def test_a_part_is_concluded_anew_where_its_runs_are_whole_and_taken_as_it_stands_where_they_are_archived(
-    experiment: Path, archive: Path, whole: Study, tmp_path: Path
+def test_a_part_is_computed_again_from_full_runs_and_kept_for_archived_ones(
+    experiment: Path, archive: Path, complete: Study, tmp_path: Path
 ) -> None:
-    part = Path(whole.finding["parts"][0]["study"])
-    made = json.loads((whole.path / part / "finding.json").read_text())
-    for folder in (tmp_path / "whole", tmp_path / "archived"):
-        if folder.name == "whole":
-            shutil.copytree(whole.path.parents[1], folder)
+    part = Path(complete.finding["parts"][0]["study"])
+    made = json.loads((complete.path / part / "finding.json").read_text())
+    for folder in (tmp_path / "complete", tmp_path / "archived"):
+        if folder.name == "complete":
+            shutil.copytree(complete.path.parents[1], folder)
         else:
             archives.adopt(archive, folder)
-        found = folder / "studies" / whole.name / part / "finding.json"
+        found = folder / "studies" / complete.name / part / "finding.json"
         found.write_text(json.dumps({**made, "sentence": "stale"}))
 
         study = again(experiment, folder, only=["crossval"])
@@ -362,7 +362,7 @@ def test_a_part_that_was_stopped_half_way_is_named_until_it_is_finished(
     assert study.finding["missing"] == ["Not run yet: models, crossval"]
 
 
-def test_a_run_that_was_deleted_since_is_trained_anew(experiment: Path, tmp_path: Path) -> None:
+def test_a_deleted_run_is_retrained(experiment: Path, tmp_path: Path) -> None:
     first = again(experiment, tmp_path, only=["models"], seeds=1)
     shutil.rmtree(first.members[0].run.path)
 
@@ -398,7 +398,7 @@ def test_a_quick_try_decides_no_claim(experiment: Path, tmp_path: Path) -> None:
 
 
 def test_all_experiments_come_under_one_roof(
-    experiment: Path, archive: Path, whole: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    experiment: Path, archive: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convoy.studies.experiment.names", lambda: [str(experiment)])
 
@@ -451,6 +451,6 @@ def test_a_small_try_has_a_folder_of_its_own(options: dict[str, Any], name: str)
         ({"experiment": "tensor-mnist", "set": {"optim.lrr": 1.0}}, "did you mean 'optim.lr'"),
     ],
 )
-def test_what_cannot_be_asked_for_is_answered_in_one_line(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+def test_invalid_settings_are_a_one_line_error(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         again(out=tmp_path, **options)

@@ -73,7 +73,7 @@ def test_seconds_of_two_machines_have_no_difference(tmp_path: Path) -> None:
 FOLDS = Setting(epochs=2, counts={"train": 43_200, "validation": 4_800, "fold": 12_000}, scored=("validation", "fold"))
 
 
-def test_folds_that_the_fault_deals_anew_are_not_paired(tmp_path: Path) -> None:
+def test_folds_that_the_fault_changes_are_not_paired(tmp_path: Path) -> None:
     dealt = {"data.split.seed": 43, "data.split.stratified": False}
     fault = Fault(name="deal", sentence="s", base="b", set=dealt, measure="fold_accuracy", over="data.split.fold")
     without, with_ = runs(tmp_path / "a", setting=FOLDS), runs(tmp_path / "b", "alexnet", setting=FOLDS)

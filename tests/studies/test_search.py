@@ -100,9 +100,7 @@ def test_trials_end_at_their_rungs_to_the_epoch(study: Study) -> None:
     assert study.finding["epochs"] == {"each": 3, "trained": 15, "full": 27}
 
 
-def test_trial_that_was_stopped_early_is_not_found_as_finished_and_goes_on_when_asked_again(
-    study: Study, base: Recipe
-) -> None:
+def test_trial_that_was_stopped_early_is_not_finished_and_can_be_resumed(study: Study, base: Recipe) -> None:
     trial = next(trial for trial in study.finding["trials"] if trial["epochs"] == 1)
     run = Run(study.path / trial["run"])
     assert (run.state, run.status["reason"]) == ("pruned", "pruned at epoch 1")
@@ -197,7 +195,7 @@ def timeless(finding: dict[str, Any]) -> dict[str, Any]:
     return finding | {"trials": [trial | {"run": ""} for trial in finding["trials"]]}
 
 
-def test_search_by_trials_goes_on_with_more_of_them(base: Recipe, tmp_path: Path) -> None:
+def test_search_can_be_extended_by_more_trials(base: Recipe, tmp_path: Path) -> None:
     def by(trials: int) -> Study:
         return searched(question(base, trials=trials, sampler="tpe", pruner="median", seeds=1), tmp_path, test=False)
 

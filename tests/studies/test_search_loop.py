@@ -127,7 +127,7 @@ def test_trial_that_diverged_never_wins_and_never_rises():
     assert all(epochs == 1 for point, epochs in train.trained.items() if point[1] == 1e-2)
 
 
-def test_search_in_which_all_diverged_says_so():
+def test_search_in_which_all_diverged_is_an_error():
     study = new_study()
     trial = study.ask(GRID.distributions)
     trial.set_user_attr("diverged", True)

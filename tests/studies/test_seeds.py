@@ -56,7 +56,7 @@ def test_without_images_to_score_nothing_is_trained(tmp_path: Path) -> None:
 
 
 def test_differences_are_fractions(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="fractions"):
+    with pytest.raises(ValueError, match="between 0 and 1"):
         convoy.seeds("lenet", limit=100, differences=[0.5, 2.0], out=tmp_path, show=False)
 
 

@@ -12,7 +12,7 @@ from convoy.studies.train_all import Entry, train_all
 Make = Callable[..., Recipe]
 
 
-def test_members_stand_in_the_order_of_the_entries_whatever_is_trained_first(tiny: Make, tmp_path: Path) -> None:
+def test_members_are_in_the_order_of_the_entries(tiny: Make, tmp_path: Path) -> None:
     shown: list[int] = []
     entries = [Entry("short", tiny(("train.epochs", 1))), Entry("long", tiny(("train.epochs", 3)))]
     members = train_all(entries, tmp_path, show=lambda position, event: shown.append(position))
@@ -41,7 +41,7 @@ def test_every_recipe_is_checked_before_the_first_is_trained(tiny: Make, tmp_pat
     assert not list(Workspace(tmp_path).runs())
 
 
-def test_an_interrupted_one_says_none_and_goes_on(tiny: Make, tmp_path: Path) -> None:
+def test_an_interrupted_one_returns_none_and_is_resumed(tiny: Make, tmp_path: Path) -> None:
     entries = [Entry("a", tiny()), Entry("b", tiny(("seed", 1)))]
     assert train_all(entries, tmp_path, interrupted=lambda: True) is None
     members = train_all(entries, tmp_path)

@@ -59,7 +59,7 @@ def run(
     interrupted: Callable[[], bool] = lambda: False,
     show: Callable[[int, Event], None] = lambda position, event: None,
 ) -> Study | None:
-    """Trains what is missing and concludes; None where it was interrupted. Raises ValueError: recipe, seeds."""
+    """Trains the missing runs and writes the finding; None if interrupted. Raises ValueError: recipe, seeds."""
     entries = entries_of(recipe, seeds)
     prepared = plan(recipe).prepared
     if prepared.validation is None and (prepared.test is None or not test):
