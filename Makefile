@@ -1,6 +1,6 @@
-# The project's commands. The first one makes .venv and installs into it, about a minute; the others find it made.
-# PYTHON chooses the interpreter (3.11 or newer). 
-# TORCH is what pip gets for torch, installed before anything else: a plain `torch` may pull 5 GB of CUDA libraries.
+# The project's commands. The first one that runs creates .venv and installs into it, in about a minute.
+# PYTHON: the interpreter (3.11 or newer).
+# TORCH: the requirement for torch, installed first: a plain `torch` may download 5 GB of CUDA libraries.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -14,7 +14,7 @@ JOBS ?= 1
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-# $(call install,REQUIREMENT): an installation that was cut off leaves .venv/begun behind, and the next one starts over.
+# $(call install,REQUIREMENT): an interrupted installation leaves .venv/begun, and the next one starts from scratch.
 define install
 @if [ -e .venv/begun ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 	echo "making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; fi
@@ -35,12 +35,12 @@ endef
 	$(call install,.[docs])
 	@touch .venv/core
 
-demo: .venv/core  ## compare three networks, three seeds each, on MNIST; the last line is the report's path
+demo: .venv/core  ## compare three networks on MNIST with three seeds each; the last line is the path of the report
 	@$(BIN)/convoy compare lenet two_conv_cnn fast_mnist_cnn --data mnist --seeds 3 --epochs $(DEMO_EPOCHS)
 
-test: check plain-kernels  ## everything that checks the project
+test: check plain-kernels  ## all checks of the project
 
-# One thread a test process: two processes with two OpenMP threads each would spin against each other.
+# One thread per test process: otherwise the OpenMP threads of two processes slow each other down.
 check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,19 +48,19 @@ check: .venv/dev
 	$(MAKE) --no-print-directory docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-# torch chooses its kernels by the processor, and each kind rounds in its own way. These are for processors without AVX2.
+# torch selects kernels by processor, and they round differently. These are the kernels for processors without AVX2.
 plain-kernels: .venv/dev  ## the training tests with the kernels of another processor
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/training
 
-bench: .venv/core  ## the benchmarks that need nothing but Convoy; on a quiet machine
+bench: .venv/core  ## the benchmarks that need only Convoy; on a quiet machine
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/loop_overhead.py
 	$(BIN)/python benchmarks/contention.py
 	$(BIN)/python benchmarks/fast_mnist.py
 
-results: .venv/core  ## the next missing results of docs/results, in the background; CIFAR=FOLDER names CIFAR-10-JPEG
+results: .venv/core  ## train the next missing results of docs/results in the background; CIFAR=FOLDER: CIFAR-10-JPEG
 	@$(BIN)/python tools/results.py --minutes $(MINUTES) --jobs $(JOBS) $(if $(CIFAR),--cifar "$(CIFAR)")
 
-docs: .venv/docs  ## the documentation as HTML; a warning is an error
+docs: .venv/docs  ## build the documentation as HTML; warnings are errors
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 	@echo docs/_build/index.html

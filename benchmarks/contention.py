@@ -1,10 +1,10 @@
-"""Training images/s on a quiet machine and next to one or two busy processes: Convoy against plain torch.
+"""Training images/s on a quiet machine and next to one or two busy processes: Convoy and plain torch.
 
     python benchmarks/contention.py [--rounds 5]
 
-12,800 images of MNIST a round, batch 128, no augmentation, as many threads as cores. The busy processes are endless
-loops in Python. Convoy sets GOMP_SPINCOUNT=1000; "default spinning" is Convoy with libgomp's own value for it. Plain
-torch does the bare step on one resident batch (benchmarks/loop_overhead.py), with libgomp's default.
+12,800 images of MNIST per round, batch size 128, no augmentation, as many threads as cores. The busy processes are
+endless loops in Python. Convoy sets GOMP_SPINCOUNT=1000; "default spinning" is Convoy with libgomp's own value. Plain
+torch runs the bare step on one resident batch (benchmarks/loop_overhead.py), with libgomp's default.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from loop_overhead import BATCH_SIZE, bare, epoch
 from measure import in_turn, ratio, serve, ways, write_result
 
 MODELS = ("lenet", "two_conv_cnn")
-SPINNING = {"GOMP_SPINCOUNT": "300000"}  # libgomp's value where nothing is set
+SPINNING = {"GOMP_SPINCOUNT": "300000"}  # libgomp's default
 WAYS = {"plain torch": SPINNING, "convoy, default spinning": SPINNING, "convoy": {}}
 BUSY = (0, 1, 2)
 STEPS = 100

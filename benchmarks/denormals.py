@@ -1,10 +1,10 @@
-"""Training images/s late in a run, with denormal numbers as they are and taken for zero, as Convoy takes them.
+"""Training images/s late in a run, with and without flushing denormal numbers to zero (Convoy's default).
 
     python benchmarks/denormals.py [--rounds 5]
 
-two_conv_cnn on 12,000 images of MNIST, batch 16, as tensor-mnist trains it: a softmax before the loss lets gradients
-die out, and Adam's means with them. The run is trained for 8 epochs once, with denormals as they are; a round is its
-ninth epoch. One thread, as in a worker process, and two, as where a run is alone.
+two_conv_cnn on 12,000 images of MNIST, batch 16, as tensor-mnist trains it: a softmax before the loss makes gradients
+vanish, and Adam's means with them. The run is trained once for 8 epochs without flushing; a round is its ninth epoch.
+With one thread, as in a worker process, and with two, as for a single run.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def recipe_on(threads: int) -> Recipe:
 
 
 def begin(folder: Path) -> None:
-    """Trains the run up to its last epoch."""
+    """Trains the run except its last epoch."""
     runner.denormals_as_zero = nullcontext
     for event in runner.run_one(recipe_on(1), folder, test=False, until=EPOCHS):
         if event.kind == "epoch":

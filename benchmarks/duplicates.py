@@ -1,9 +1,9 @@
-"""Which versions of a picture `convoy data show` finds again: of 200 images, each changed in one way, how many.
+"""How many of 200 changed images the duplicate search of `convoy data show` finds, by kind of change.
 
     python benchmarks/duplicates.py cifar10 > benchmarks/results/$(date +%F)-duplicates.md
 
-The first 20,000 training images are searched together with 200 changed copies of random ones among them, a kind of
-change at a time. Then the data set as it is: how many pairs it holds. Nothing is timed.
+The first 20,000 training images are searched together with 200 changed copies of random ones, one kind of change
+after another. Then the unchanged data set is searched for pairs. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def resampled(factor: float) -> Change:
 
 
 def cut(fraction: float) -> Change:
-    """A border of this fraction of the side is cut off all around, and the rest enlarged."""
+    """Crops this fraction of the side on each side and enlarges the rest."""
 
     def change(image: Image.Image) -> Image.Image:
         border = fraction * image.width
@@ -48,7 +48,7 @@ def cut(fraction: float) -> Change:
 
 
 def moved(pixels: int) -> Change:
-    """To the left; the right border is repeated."""
+    """Shifts to the left and repeats the right border."""
 
     def change(image: Image.Image) -> Image.Image:
         columns = np.minimum(np.arange(image.width) + pixels, image.width - 1)
@@ -90,7 +90,7 @@ CHANGES: dict[str, Change] = {
 
 
 def changed(images: np.ndarray, change: Change) -> np.ndarray:
-    """uint8 [N, C, H, H] before and after."""
+    """Both uint8 [N, C, H, H]."""
     pictures = [Image.fromarray(image.transpose(1, 2, 0).squeeze()) for image in images]
     return np.stack([np.asarray(change(picture)).reshape(*picture.size, -1) for picture in pictures]).transpose(
         0, 3, 1, 2
@@ -101,7 +101,7 @@ def main() -> None:
     name = sys.argv[1]
     images = load(name).train.images[:SEARCHED]
     chosen = np.sort(np.random.RandomState(0).permutation(len(images))[:CHANGED])
-    print(f"| change of an image of {name} | found again, of {CHANGED} |")
+    print(f"| change of an image of {name} | found of {CHANGED} |")
     print("|---|---:|")
     for what, change in CHANGES.items():
         found = find_duplicates([images, changed(images[chosen], change)], lambda share: None)

@@ -1,9 +1,9 @@
-"""How many training images a network sees until it reaches an accuracy: what `--quick` judges by whether it can learn.
+"""How many training images a network needs to reach an accuracy; `--quick` uses these numbers.
 
     python benchmarks/images_to_learn.py classics-mnist/lenet tensor-mnist/published --accuracy 0.9 --seeds 3
 
-Trains each recipe as it is and scores 1,000 held-out images about every tenth more images. A line a run: the images at
-the first of two scores in a row that reach the accuracy.
+Trains each recipe and scores 1,000 held-out images each time the number of images has grown by about a tenth. Prints
+one line per run: the images at the first of two scores in a row that reach the accuracy.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from convoy.training.members import Solo
 from convoy.training.plan import DTYPES, device_of, plan
 
 SCORED = 1000
-GROWTH = 1.1  # of the images between two scores
+GROWTH = 1.1  # growth of the number of images between two scores
 
 
 def images_to_learn(recipe: Recipe, accuracy: float, most: int) -> int | None:
-    """None where `most` images are not enough."""
+    """None if `most` images are not enough."""
     ready = plan(recipe)
     prepared, device, dtype = ready.prepared, device_of(recipe), DTYPES[recipe.compute.precision]
     module = ready.starting_network()[0].to(device, dtype)
@@ -84,8 +84,10 @@ def main() -> None:
         for offset in range(asked.seeds):
             begun = time.perf_counter()
             found = images_to_learn(recipe.override({"seed": recipe.seed + offset}), asked.accuracy, asked.most)
-            told = f"more than {asked.most:,}" if found is None else f"{found:,}"
-            print(f"{name} seed {recipe.seed + offset}: {told} images, {time.perf_counter() - begun:.0f} s", flush=True)
+            images = f"more than {asked.most:,}" if found is None else f"{found:,}"
+            print(
+                f"{name} seed {recipe.seed + offset}: {images} images, {time.perf_counter() - begun:.0f} s", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""Whether a run that is killed three times on a busy machine ends with the weights of a quiet unbroken run.
+"""Checks that a run killed three times on a busy machine ends with the weights of an uninterrupted run.
 
     python benchmarks/kill_resume.py [--times 20] [--limit 20000] [--epochs 3]
 
-`convoy train two_conv_cnn` runs in a process of its own, first alone. Then, each time in an empty folder and next to
-two busy loops, it is killed with SIGKILL three times and started again: each kill is at a random moment after the first
-line of training progress and before the end of the run. The fourth start finishes. Compared: the SHA-256 of
-best.safetensors.
-A kill tests the resume only where a checkpoint was there, so the kills with a checkpoint are counted too.
+`convoy train two_conv_cnn` first runs alone. Then, each time in an empty folder and next to two busy loops, it is
+killed with SIGKILL three times at a random time after the first progress line, and restarted. The fourth start
+finishes. The SHA-256 of best.safetensors is compared. A kill tests the resume only if there is a checkpoint, so these
+kills are counted.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def busy_loops(count: int) -> Iterator[None]:
 
 
 class Training:
-    """`convoy train` on a terminal of its own, where it prints its progress twice a second."""
+    """`convoy train` in a pseudo-terminal, where it prints its progress twice per second."""
 
     def __init__(self, out: Path, limit: int, epochs: int) -> None:
         terminal, inside = pty.openpty()
@@ -54,14 +53,14 @@ class Training:
         os.close(inside)
 
     def read(self, seconds: float = float("inf"), until: bytes | None = None) -> bool:
-        """Reads what it prints for so long; whether it has printed `until` by then, or has not ended yet."""
+        """Reads its output for some seconds. Whether it printed `until`, or is still running."""
         end, printed = time.monotonic() + seconds, b""
         while (left := end - time.monotonic()) > 0:
             if not select.select([self._terminal], [], [], min(left, 1.0))[0]:
                 continue
             try:
                 printed = printed[-1000:] + os.read(self._terminal, 4096)
-            except OSError:  # nobody writes any more
+            except OSError:  # the process has ended
                 return False
             if until is not None and until in printed:
                 return True
@@ -78,7 +77,7 @@ class Training:
 
 
 def finish(out: Path, limit: int, epochs: int) -> str:
-    """Trains to the end; the SHA-256 of the best weights."""
+    """Trains to the end. Returns the SHA-256 of the best weights."""
     training = Training(out, limit, epochs)
     training.read()
     if code := training.close():
@@ -88,7 +87,7 @@ def finish(out: Path, limit: int, epochs: int) -> str:
 
 
 def killed_in_training(out: Path, limit: int, epochs: int, seconds: float) -> bool:
-    """Kills a training so long after its first progress; False where it had ended by itself."""
+    """Kills a training some seconds after its first progress; False if it had already ended."""
     training = Training(out, limit, epochs)
     if training.read(until=b"images/s") and training.read(seconds) and "finished" not in status(out):
         training.kill()
@@ -102,7 +101,7 @@ def status(out: Path) -> str:
 
 
 def attempt(draw: random.Random, limit: int, epochs: int) -> tuple[str, list[int]] | None:
-    """The SHA-256 after three kills, and the step of the newest checkpoint at each (0: none); None: it ended before."""
+    """SHA-256 after three kills, and the step of the newest checkpoint at each (0: none); None if it ended before."""
     with TemporaryDirectory() as folder, busy_loops(BUSY_LOOPS):
         out, checkpoints = Path(folder), []
         for _ in range(KILLS):

@@ -1,10 +1,10 @@
-"""What Convoy's epoch costs beside the bare step: forward, backward and update on one resident batch, nothing else.
+"""Overhead of Convoy's epoch over the bare step: forward, backward and optimizer on one resident batch.
 
     python benchmarks/loop_overhead.py [--rounds 7]
 
-The bare step has Convoy's own choice of memory format, fused optimizer and kept memory, so that only the loop is
-compared: order, batches, conversion and normalisation, counting, gradient norm, the guard against updates that are not
-finite, records, schedule. Augmentation is measured apart. Batch 128, AdamW, float32, as many threads as cores.
+The bare step has Convoy's memory format, fused optimizer and memory retention, so that only the loop is compared:
+order, batches, conversion and normalisation, counting, gradient norm, skipping of steps that are not finite, records,
+schedule. Augmentation is measured separately. Batch 128, AdamW, float32, as many threads as cores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from measure import in_turn, ratio, serve, ways, write_result
 
 COMPARED = ("lenet", "two_conv_cnn")
 WAYS = ("bare step", "convoy", "convoy, augmented")
-BATCH_SIZE, STEPS = 128, 469  # MNIST's epoch of 60,000
+BATCH_SIZE, STEPS = 128, 469  # 60,000 images, an epoch of MNIST
 AUGMENT = [{"name": "rotate", "degrees": 10}, {"name": "shift", "fraction": 0.1}]
 
 

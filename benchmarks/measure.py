@@ -1,8 +1,7 @@
-"""How all benchmarks here measure: the ways in turn, round by round, medians, and a result that says where it was made.
+"""The measurement of all benchmarks: interleaved rounds, medians, and a result with machine and versions.
 
-A way is a process of its own (`serve`), so that each has torch as its own imports set it up and no thread pool of
-another; it waits for its turn without using the processor. Which way begins changes from round to round, and the first
-round of all warms up and is not counted.
+Each variant is a separate process (`serve`), so that variants share no imports and no thread pool; it waits for its
+turn without using the processor. The variant that starts changes from round to round. The first round is warm-up.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ ENVIRONMENT = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOC
 
 
 def serve(measure_round: Callable[[], float]) -> None:
-    """Does a round for each line on standard input and answers with its number."""
+    """Measures one round for each line on standard input and prints the number."""
     answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the measured code prints is none of the protocol
+    os.dup2(2, 1)  # keeps prints of the measured code out of the protocol
     for _ in sys.stdin:
         print(measure_round(), file=answer, flush=True)
 
 
 class Way:
-    """A process that runs this script with `arguments`, and `environment` in addition, and serves rounds."""
+    """Starts this script with `arguments` and the additional `environment`; it serves rounds."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         command = [sys.executable, sys.argv[0], *arguments]
@@ -43,7 +42,7 @@ class Way:
     def __call__(self) -> float:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with suppress(BrokenPipeError):  # an ended process is told of below
+        with suppress(BrokenPipeError):  # an ended process is an error below
             self._process.stdin.write("\n")
             self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -68,7 +67,7 @@ def ways(
 
 
 def in_turn(measured: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """The numbers of each way, a round each in turn; round 0 warms up and is left out."""
+    """The numbers of each variant, without the warm-up round 0."""
     values: dict[str, list[float]] = {name: [] for name in measured}
     names = list(measured)
     for count in range(rounds + 1):
@@ -82,7 +81,7 @@ def in_turn(measured: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
 
 
 def ratio(values: Mapping[str, Sequence[float]], above: str, below: str) -> float:
-    """The median of the rounds' ratios: what a slow minute of the machine does to both cancels."""
+    """The median of the rounds' ratios, which cancels slow minutes of the machine."""
     return median(a / b for a, b in zip(values[above], values[below], strict=True))
 
 

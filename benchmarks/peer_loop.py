@@ -1,10 +1,10 @@
-"""Training images/s: the lab reports' loop (torchvision, PIL transforms, DataLoader) against Convoy.
+"""Training images/s: the lab reports' loop (torchvision, PIL transforms, DataLoader) and Convoy.
 
-    python benchmarks/peer_loop.py [--rounds 5]     needs torchvision beside Convoy: see benchmarks/README.md
+    python benchmarks/peer_loop.py [--rounds 5]     needs torchvision: see benchmarks/README.md
 
-Same network, same torch, two threads; MNIST, batch 128, AdamW, rotated up to 10 degrees, shifted by up to a tenth.
+Same network, same torch, two threads; MNIST, batch 128, AdamW, rotation up to 10 degrees, shift up to a tenth.
 The peer's transforms are the reports' two (RandomRotation, then RandomAffine) and, as a second peer, one RandomAffine
-that does both in one resampling; each with 0 and 2 DataLoader workers, of which the better counts. The peers' start-up
+that does both in one resampling; each with 0 and 2 DataLoader workers; the better counts. The peers' start-up
 (workers, the first batches) is not timed. Convoy is `convoy.train` as a user calls it.
 """
 
@@ -34,7 +34,7 @@ WARM_UP_BATCHES, TIMED_BATCHES = 5, 150
 
 
 def write_raw_files(root: Path) -> None:
-    """torchvision's layout: the decompressed IDX files under root/MNIST/raw."""
+    """Writes torchvision's layout: decompressed IDX files in root/MNIST/raw."""
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     packaged = Path(str(resources.files("convoy") / "data" / "mnist"))

@@ -6,7 +6,7 @@ Written from the reports' descriptions alone; nothing here imports Convoy. `trai
 these loops with Convoy's. DATA.npz holds x_train, y_train, x_test and y_test, images as uint8 [N, C, H, W]. The last
 line of the output is the test accuracy, a fraction.
 
-Early stopping is left out: the reports stop after 6 or 8 epochs without improvement, and these trainings are shorter.
+No early stopping: the reports stop after 6 or 8 epochs without improvement, and these trainings are shorter.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class TwoConvCNN(nn.Module):
         x = x.flatten(1)
         x = F.relu(self.fc1(x))
         x = F.relu(self.fc2(x))
-        return self.fc3(x)  # the published network ends in a softmax, the corrected one does not
+        return self.fc3(x)  # only the published network ends in a softmax
 
 
 class BasicCNN(nn.Module):
@@ -128,7 +128,7 @@ def crop_and_flip(x: Tensor) -> Tensor:
 def train_lenet(path: str, epochs: int) -> float:
     """As published: 80 / 20 random split, pixels in 0 to 1, AdamW; the weights of the last epoch are tested."""
     x, y, x_test, y_test = load(path)
-    train = torch.randperm(len(x))[len(x) // 5 :]  # the validation fifth decides nothing
+    train = torch.randperm(len(x))[len(x) // 5 :]  # the validation fifth is not used
     net = LeNet()
     optimizer = lenet_optimizer(net)
     for _ in range(epochs):

@@ -1,16 +1,16 @@
-"""Does the pruned search find what the full grid finds, at a sixth of its epochs? The product's own search, replayed.
+"""Does the pruned search find the winner of the full grid with a sixth of its epochs? Replays Convoy's search.
 
 `results/search_table.json` (made by search_table.py) holds LeNet's validation accuracy after each of 27 epochs at 81
-points. A replay is a whole search by convoy.studies.search_loop, in which reading the table stands in for training; two
-trainings go on at a time, an epoch each in turn. It succeeds where the winner is within 0.2 percentage points of the
-best of the table and at most 15 % of its 2,187 epochs were trained.
+points. A replay is a complete search by convoy.studies.search_loop that reads the table instead of training; two
+trainings run in parallel, one epoch each in turn. It succeeds if the winner is within 0.2 percentage points of the best
+of the table and at most 15 % of its 2,187 epochs were trained.
 
-What a point is worth is said in two ways: "final" is its accuracy after the last epoch, by which the bar is meant;
-"kept" is that of its best epoch, whose weights a run keeps and by which the search chooses. No point of this table is
-within 0.2 points of the best by both: the standard error of 97.5 % on its 2,500 images is 0.3 points.
+A point has two accuracies: "final" after the last epoch, for which the bar is meant, and "kept" of its best epoch,
+whose weights a run saves and by which the search selects. No point of this table is within 0.2 points of the best by
+both: the standard error of 97.5 % on its 2,500 images is 0.3 points.
 
-Halving over a full grid draws nothing but which of two equal points comes first, so that its replays are much alike.
-Therefore it is replayed on parts of the grid too: those of seven random batch sizes and seven random rates.
+On a full grid, halving is random only in the order of two equal points. It is therefore also replayed on parts of the
+grid with seven random batch sizes and seven random rates.
 
     python benchmarks/search_replay.py
 """
@@ -40,8 +40,8 @@ PART = 7
 
 
 class Replay(NamedTuple):
-    final: float  # how far the winner is behind the best, by the accuracy after the last epoch
-    kept: float  # the same, by that of the epoch whose weights are kept
+    final: float  # accuracy of the best minus that of the winner, after the last epoch
+    kept: float  # the same, of the best epochs
     share: float  # of all epochs of the table
 
     def succeeds(self, by: str) -> bool:
@@ -49,7 +49,7 @@ class Replay(NamedTuple):
 
 
 class Table:
-    """Accuracies by point, in the place of a training."""
+    """Accuracies by point, instead of a training."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         images = content["validation_images"]
@@ -61,7 +61,7 @@ class Table:
         }
 
     def part(self, seed: int) -> Table:
-        """The points of some of the batch sizes and some of the rates."""
+        """The points with some of the batch sizes and rates."""
         draw = random.Random(seed)
         kept = [set(draw.sample(sorted(set(column)), PART)) for column in zip(*self.rows, strict=True)]
         part = copy(self)
@@ -89,7 +89,7 @@ class Table:
         until: int | None = None,
         prune: search_loop.Prune | None = None,
     ) -> Iterator[search_loop.Ended]:
-        """As convoy.studies.search trains: lazily, some at a time, an epoch of each in turn."""
+        """Trains like convoy.studies.search: lazily, several in parallel, one epoch each in turn."""
         waiting = enumerate(recipes)
         running: dict[int, Iterator[search_loop.Ended]] = {}
         while True:
@@ -118,7 +118,7 @@ class Table:
 
 
 class Search(NamedTuple):
-    """What is asked of `convoy search`."""
+    """Settings of `convoy search`."""
 
     words: str
     sampler: str
@@ -176,17 +176,17 @@ def main() -> None:
 
 
 def _words(replays: list[Replay]) -> str:
-    told = []
+    parts = []
     for by in ("final", "kept"):
         share = wilson(sum(replay.succeeds(by) for replay in replays), len(replays))
         behind = sorted(100 * getattr(replay, by) for replay in replays)
         middle, most = behind[len(behind) // 2], behind[-1]
-        told.append(
+        parts.append(
             f"{by} {share.mean:.0%} ({share.low:.0%} to {share.high:.0%}), {middle:.2f} points behind in the median, "
             f"{most:.2f} at most"
         )
     epochs = [replay.share for replay in replays]
-    return "\n    ".join([*told, f"epochs {sum(epochs) / len(epochs):.1%}, at most {max(epochs):.1%}"])
+    return "\n    ".join([*parts, f"epochs {sum(epochs) / len(epochs):.1%}, at most {max(epochs):.1%}"])
 
 
 if __name__ == "__main__":

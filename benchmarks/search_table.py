@@ -1,8 +1,8 @@
-"""The table on which the pruned search is tried: LeNet's validation accuracy after each of 27 epochs, at 81 points.
+"""The table for search_replay.py: LeNet's validation accuracy after each of 27 epochs, at 81 points.
 
-Nine batch sizes by nine learning rates, constant rate, AdamW, 10,000 MNIST images to train on and 2,500 to validate;
-the test set stays shut. A run that is there is not trained again, so that this can be stopped and started. What
-search_replay.py reads are the accuracies, as counts of right images:
+Nine batch sizes by nine learning rates, constant rate, AdamW, 10,000 MNIST images for training and 2,500 for
+validation; the test set stays closed. Finished runs are reused, so that this can be stopped and restarted. The table
+contains the accuracies as counts of correct images:
 
     python benchmarks/search_table.py --out search-table        # about half an hour on 2 cores
 """
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", default="search-table")
     out = parser.parse_args().out
-    # The largest batches first: where this is stopped early, most of the table is there.
+    # The largest batches first: if this is stopped early, most of the table exists.
     order = sorted(range(len(points())), key=lambda place: -points()[place][0])
     runs: dict[int, Run] = {}
     for place, event in execute((recipe(*points()[place]) for place in order), out, test=False):

@@ -1,4 +1,4 @@
-"""Seconds until `convoy --help` has answered, beside those of an interpreter that does nothing.
+"""Seconds of `convoy --help`, and of a Python interpreter that does nothing.
 
 python benchmarks/start_up.py [--rounds 15]
 """

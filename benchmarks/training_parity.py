@@ -1,4 +1,4 @@
-"""Whether Convoy's trainings reach the test accuracy of plain PyTorch loops: three networks, ten seeds a side.
+"""Compares the test accuracy of Convoy's trainings with plain PyTorch loops: three networks, ten seeds per side.
 
     python benchmarks/training_parity.py [--cifar FOLDER] [--seeds 10] [--only lenet] [--out FOLDER]
 
@@ -7,14 +7,14 @@ sides read the same .npz file (a subset of the training images, all 10,000 test 
 epochs on one thread, and draw their own split, initial weights, batches and augmentation for each seed.
 
 The difference of the mean test accuracies has a 90 % interval (Welch). Two one-sided Welch tests at 5 % decide whether
-it lies within 0.2 points either way, which is the same as asking whether that interval does:
+it is within 0.2 points, which is equivalent to that interval being within 0.2 points:
 
     equivalent    the interval is inside -0.2 to +0.2 points
     different     it is not, and Welch's two-sided test rejects equal means at 5 %
-    inconclusive  neither; the seeds are printed that would show equivalence with a power of 80 %
+    inconclusive  neither; prints how many seeds would show equivalence with a power of 80 %
 
 basic_cnn needs CIFAR-10 as a folder of images (train/ and test/) and is skipped without --cifar. Each finished training
-is a line of OUT/trainings.jsonl; a rerun trains what is missing and reports all settings that the file holds.
+is a line of OUT/trainings.jsonl; a rerun trains only missing ones and reports all settings in the file.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ SIDES = ("convoy", "plain")
 
 @dataclass(frozen=True)
 class Setting:
-    """One network's comparison; what both sides have in common."""
+    """Settings of one network's comparison, the same for both sides."""
 
     network: str
     recipe: str
     data: str  # "mnist" or "cifar10"
-    train_images: int  # validation images included
+    train_images: int  # including validation images
     epochs: int
     protocol: str  # "as published" or "corrected"
 
@@ -82,12 +82,12 @@ class Parity:
     p_equivalence: float  # the larger of the two one-sided tests
     p_difference: float  # Welch, two-sided
     verdict: Verdict
-    seeds_needed: int | None  # a side; only where inconclusive
+    seeds_needed: int | None  # per side; only if inconclusive
     schema: int = 1
 
 
 def compare(convoy: Sequence[float], plain: Sequence[float]) -> Parity:
-    """At least two accuracies a side."""
+    """Needs at least two accuracies per side."""
     a, b = np.asarray(convoy), np.asarray(plain)
     welch = stats.ttest_ind(a, b, equal_var=False)
     interval = welch.confidence_interval(1 - 2 * ALPHA)
@@ -111,7 +111,7 @@ def compare(convoy: Sequence[float], plain: Sequence[float]) -> Parity:
 
 
 def seeds_needed(sd_convoy: float, sd_plain: float) -> int:
-    """Seeds a side with which the test shows equivalence with a power of 80 %, if the means are equal."""
+    """Seeds per side with which the test shows equivalence with a power of 80 %, if the means are equal."""
     variances = sd_convoy**2, sd_plain**2
     n = 2
     while True:
@@ -161,7 +161,7 @@ def train_convoy(setting: Setting, data: Path, seed: int, out: Path) -> float:
 
 
 def train_plain(setting: Setting, data: Path, seed: int, out: Path) -> float:
-    """In a process of its own, because Convoy changes settings of torch for its process."""
+    """Runs in a separate process, because Convoy changes settings of torch."""
     script = Path(__file__).with_name("plain_training.py")
     arguments = [setting.network, str(data), "--seed", str(seed), "--epochs", str(setting.epochs)]
     done = subprocess.run([sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, text=True)
@@ -185,7 +185,7 @@ def read(trainings: Path) -> list[dict[str, Any]]:
 
 
 def train_missing(settings: Sequence[Setting], sources: dict[str, str], seeds: int, out: Path) -> None:
-    """Seed by seed, so that what an interrupted call leaves is nearly balanced."""
+    """Seed by seed, so that an interrupted call leaves nearly balanced results."""
     trainings = out / "trainings.jsonl"
     for seed in range(seeds):
         for setting in settings:

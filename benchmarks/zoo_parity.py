@@ -1,12 +1,12 @@
-"""The zoo's networks give the logits of their counterparts in torchvision and timm, to 1e-5 of the largest logit.
+"""Checks that Convoy's networks give the logits of torchvision's and timm's, to 1e-5 of the largest logit.
 
     python benchmarks/zoo_parity.py [--only NAME ...]     needs torchvision and timm: see benchmarks/README.md
 
-Each pair is built, the counterpart gets weights, norms and running statistics that are far from their initial values,
-and its tensors are copied to ours: the modules that hold tensors are paired in the order in which a pass leaves them,
-shapes must be equal, and none may be left over. Then both see the same random images in evaluation mode, in float64,
-where a difference is one of the networks and not of rounding, and, for information, in float32. Prints a Markdown
-table; the exit code is 1 where a pair differs. The dated result is this output:
+The counterpart gets weights, norms and running statistics far from their initial values. Its tensors are copied to
+ours: modules with tensors are paired in the order in which a pass leaves them, with equal shapes and none left over.
+Then both classify the same random images in evaluation mode, in float64, where differences are not due to rounding,
+and, for information, in float32. Prints a Markdown table; the exit code is 1 where a pair differs. The dated result is
+this output:
 
     python benchmarks/zoo_parity.py > benchmarks/results/$(date +%F)-zoo-parity.md
 """
@@ -34,7 +34,7 @@ TOKEN_MEAN = {"img_size": 28, "patch_size": 4, "global_pool": "avg", "class_toke
 
 
 class Pair(NamedTuple):
-    name: str  # in Convoy's zoo
+    name: str  # Convoy's model
     counterpart: str  # torchvision:NAME or timm:NAME
     options: Mapping[str, Any] = {}  # Convoy's model.options
     kwargs: Mapping[str, Any] = {}  # the counterpart's
@@ -44,7 +44,7 @@ class Pair(NamedTuple):
 
 
 # fmt: off
-PAIRS = (  # by name; a line a pair
+PAIRS = (  # by name, one line per pair
     Pair("alexnet_large", "torchvision:alexnet", {"widths": "one_tower", "upsample": 1}, image_size=224),
     Pair("convnext_atto", "timm:convnext_atto", PAPER),
     Pair("convnext_femto", "timm:convnext_femto", PAPER),
@@ -90,7 +90,7 @@ PAIRS = (  # by name; a line a pair
 
 
 class DifferenceError(Exception):
-    """What keeps a pair from being compared, or from being equal."""
+    """Why a pair cannot be compared, or is not equal."""
 
 
 def counterpart_of(pair: Pair) -> nn.Module:
@@ -118,7 +118,7 @@ def ours(pair: Pair) -> nn.Module:
 
 @torch.no_grad()
 def unsettle(module: nn.Module, images: torch.Tensor) -> None:
-    """Moves all that starts as 0, 1 or nearly so: a norm left out would not show where its statistics are 0 and 1."""
+    """Changes all values that start as 0, 1 or nearly so: a missing norm would not show with statistics of 0 and 1."""
     for key, weight in module.named_parameters():
         if weight.ndim == 1:  # biases, the scales of norms, layer scale
             weight.copy_(torch.randn_like(weight) * 0.1 if key.endswith("bias") else torch.rand_like(weight) + 0.5)
@@ -128,7 +128,7 @@ def unsettle(module: nn.Module, images: torch.Tensor) -> None:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
-    module.train()(images)  # statistics of these images: with others the signal would die on its way through
+    module.train()(images)  # statistics of these images; with others the signal would vanish
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.running_mean += torch.randn_like(norm.running_mean) * 0.3 * norm.running_var.sqrt()
@@ -141,11 +141,11 @@ def own_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def holders(module: nn.Module, images: torch.Tensor) -> dict[str, nn.Module]:
-    """The modules that hold tensors of their own, by name, in the order in which a pass first leaves them."""
+    """The modules with own tensors, by name, in the order in which a pass first leaves them."""
     names = {part: name or "(root)" for name, part in module.named_modules() if own_tensors(part)}
     found: dict[str, nn.Module] = {}
 
-    def note(part: nn.Module, inputs: object, output: object) -> None:  # what a hook returns would replace the output
+    def note(part: nn.Module, inputs: object, output: object) -> None:  # a hook's return value would replace the output
         found.setdefault(names[part], part)
 
     hooks = [part.register_forward_hook(note) for part in names]
@@ -158,7 +158,7 @@ def holders(module: nn.Module, images: torch.Tensor) -> dict[str, nn.Module]:
 
 
 def shape(tensor: torch.Tensor) -> list[int]:
-    """A 1x1 convolution counts as a linear layer: heads of timm's are one where ours are the other."""
+    """A 1x1 convolution counts as a linear layer, because some heads differ in this."""
     return list(tensor.shape[:2] if tensor.shape[2:].numel() == 1 else tensor.shape)
 
 
@@ -193,7 +193,7 @@ def difference(theirs: nn.Module, mine: nn.Module, images: torch.Tensor) -> floa
 
 
 def compared(pair: Pair) -> tuple[int, float, float]:
-    """Parameters, and the differences in float64 and in float32."""
+    """Parameters, and the differences in float64 and float32."""
     torch.manual_seed(0)
     images = torch.randn(IMAGES, pair.in_chans, pair.image_size, pair.image_size, dtype=torch.float64)
     theirs, mine = counterpart_of(pair).double(), ours(pair).double()
@@ -223,7 +223,7 @@ def _called(name: str, arguments: Mapping[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names of Convoy's zoo")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names of Convoy's models")
     only = parser.parse_args().only
     for name in only:
         if name not in (known := {pair.name for pair in PAIRS}):

@@ -1,4 +1,4 @@
-"""Makes the pictures of the guides: `python docs/make_figures.py mnist`; the argument is what `--data` takes."""
+"""Draws the figure of the augmentation guide: `python docs/make_figures.py mnist`; the argument is that of `--data`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convoy.reporting.content import Gallery, Strip, Tile
 from convoy.reporting.figures_images import save_gallery
 
 FOLDER = Path(__file__).parent / "images"
-SHOWN = 6
+CLASSES = 6
 EXAMPLES = [
     {"name": "crop", "padding": 4},
     {"name": "flip", "probability": 0.5},
@@ -34,8 +34,8 @@ EXAMPLES = [
 
 def one_of_each_class(data: str) -> tuple[Tensor, Tensor]:
     train = load(data).train
-    chosen = [np.flatnonzero(train.labels == index)[1] for index in range(SHOWN)]
-    return torch.from_numpy(train.images[chosen]), torch.from_numpy(train.labels[chosen])
+    indices = [np.flatnonzero(train.labels == index)[1] for index in range(CLASSES)]
+    return torch.from_numpy(train.images[indices]), torch.from_numpy(train.labels[indices])
 
 
 def augmented(spec: dict[str, object], images: Tensor, labels: Tensor) -> Tensor:
@@ -55,12 +55,12 @@ def as_toml(spec: dict[str, object]) -> str:
 
 def main() -> None:
     images, labels = one_of_each_class(sys.argv[1])
-    strips = [strip("as they are", images)]
+    strips = [strip("original", images)]
     strips += [strip(as_toml(spec), augmented(spec, images, labels)) for spec in EXAMPLES]
     save_gallery(Gallery("augmentations", "", tuple(strips), ""), FOLDER)
     path = FOLDER / "augmentations.png"
     picture = Image.open(path).convert("RGB").point(lambda level: min(255, 4 * round(level / 4)))
-    picture.save(path, optimize=True)  # 64 levels spare a quarter; a palette changes colours
+    picture.save(path, optimize=True)  # 64 levels save a quarter of the size; a palette would change colours
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A whole training in plain PyTorch, nothing of Convoy: LeNet (sigmoid, max pooling) on the packaged MNIST.
+"""A complete training in plain PyTorch, without Convoy: LeNet (sigmoid, max pooling) on the packaged MNIST.
 
-What it shows: all that lies between the files and one honest number. Read IDX; split 48,000 / 12,000 / 10,000;
-normalise by the training part; batches as slices of resident tensors; AdamW; keep the epoch that is best on validation;
-open the test set once, at the end.
+Everything between the files and one honest number: read IDX; split 48,000 / 12,000 / 10,000; normalise by the training
+part; batches as slices of resident tensors; AdamW; keep the best epoch on validation; open the test set once, at the
+end.
 
     python examples/one_file.py [SEED]
 

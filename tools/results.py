@@ -1,10 +1,10 @@
-"""Trains the next missing results of docs/results/items.toml for so many minutes, and writes what is done so far.
+"""Trains the next missing results of docs/results/items.toml for MINUTES, and updates the status table.
 
-    make results MINUTES=120 [JOBS=1] [CIFAR=FOLDER]       MINUTES=0: only estimates, and writes the table
+    make results MINUTES=120 [JOBS=1] [CIFAR=FOLDER]       MINUTES=0: only estimate and write the table
 
-Each item is a `convoy reproduce` command. Its runs are archived as they finish, so that any kill leaves finished runs
-and checkpoints, and the next call goes on. It works in the background: at nice 19, JOBS runs at a time, one core each.
-Items with fewer runs than JOBS are trained next to each other.
+Each item is a `convoy reproduce` command. Its runs are archived as they finish; after a kill, the next call resumes
+from finished runs and checkpoints. It works in the background: nice 19, JOBS runs in parallel, one core each. Items
+with fewer runs than JOBS are trained in parallel.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from convoy.studies.experiment import PARTS, Settings
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 BEGIN, END = "<!-- begin: written by make results -->", "<!-- end -->"
-SAVING_SECONDS = 180  # that a run gets to save itself
+SAVING_SECONDS = 180  # time for a run to save itself
 NICE = 19
 
 
@@ -54,7 +54,7 @@ class Item:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Of `convoy reproduce`, as the command line reads them. Raises ValueError."""
+        """The arguments of `convoy reproduce`, parsed by its command line. Raises ValueError."""
         overrides, tokens = split_overrides(shlex.split(self.command)[1:])
         _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         return {**bound.arguments, "overrides": overrides}
@@ -64,23 +64,23 @@ class Item:
         return experiments.load(self.arguments["experiment"])
 
     def settings(self, cifar: Path | None = None) -> Settings:
-        """Raises ValueError for a part or a model that the experiment does not have."""
-        asked = self.arguments
-        listed = {name: tuple(filter(None, asked.get(name, "").split(","))) for name in ("only", "models")}
-        known = {"only": PARTS, "models": [model.label for model in self.experiment.model]}
+        """Raises ValueError: a part or a model that the experiment does not have."""
+        arguments = self.arguments
+        listed = {name: tuple(filter(None, arguments.get(name, "").split(","))) for name in ("only", "models")}
+        allowed = {"only": PARTS, "models": [model.label for model in self.experiment.model]}
         for name, values in listed.items():
-            if unknown := [value for value in values if value not in known[name]]:
-                raise ValueError(f"item {self.name!r}: {unknown[0]!r} is not one of {', '.join(known[name])}")
+            if unknown := [value for value in values if value not in allowed[name]]:
+                raise ValueError(f"item {self.name!r}: expected one of {', '.join(allowed[name])}, got {unknown[0]!r}")
         return Settings(
-            protocol=asked.get("protocol", "both"),
-            seeds=asked.get("seeds"),
-            limit=asked.get("limit"),
-            epochs=asked.get("epochs"),
+            protocol=arguments.get("protocol", "both"),
+            seeds=arguments.get("seeds"),
+            limit=arguments.get("limit"),
+            epochs=arguments.get("epochs"),
             only=listed["only"] or PARTS,
             models=listed["models"],
-            full_size=asked.get("full_size", False),
+            full_size=arguments.get("full_size", False),
             data=f"cifar10={cifar}" if self.cifar and cifar is not None else None,
-            set=tuple(asked["overrides"]),
+            set=tuple(arguments["overrides"]),
         )
 
 
@@ -92,11 +92,11 @@ def read_items(path: Path) -> list[Item]:
     return items
 
 
-# ---- what an item needs, and what of it is there ----
+# ---- required and finished runs of an item ----
 
 
 def estimate(item: Item, cifar: Path | None, stopwatch: Any) -> dict[str, Any]:
-    """The runs and studies of an item by fingerprint, with the seconds that each takes on a core of this machine."""
+    """The runs and studies of an item by fingerprint, with seconds on one core of this machine."""
     from convoy.studies import reproduce_parts, workload
     from convoy.studies.reproduce_scope import Scope
 
@@ -131,15 +131,15 @@ def _machine() -> str:
 
 
 def finished_in(runs: Path) -> dict[str, Run | None]:
-    """What a folder of runs and the studies next to it hold: finished runs by fingerprint, studies by digest."""
-    found: dict[str, Run | None] = {}
+    """Finished runs of a folder by fingerprint, and the studies next to it by digest."""
+    finished: dict[str, Run | None] = {}
     for path in sorted(runs.glob("*/recipe.toml")):
         run = Run(path.parent)
         if not path.parent.name.startswith(".") and run.finished:
-            found[run.status["fingerprint"]] = run
+            finished[run.status["fingerprint"]] = run
     for path in sorted(runs.parent.glob("studies/reproduce-*/finding.json")):
-        found |= {part["digest"]: None for part in Study(path.parent).finding.get("parts", ())}
-    return found
+        finished |= {part["digest"]: None for part in Study(path.parent).finding.get("parts", ())}
+    return finished
 
 
 def missing(needs: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def missing(needs: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any
 
 
 def table(items: Sequence[Item], status: Mapping[str, Any], there: Mapping[str, Run | None]) -> str:
-    """What is done, on what, and what the rest would cost, as Markdown."""
+    """Finished results, their machine, and the cost of the rest, as Markdown."""
     lines = [
         "| result | size | done | measured on | the rest: core hours | PFLOP |",
         "|---|---|---:|---|---:|---:|",
@@ -177,18 +177,18 @@ def _measured_on(runs: Sequence[Run]) -> str:
     if not runs:
         return ""
     environments = [run.environment for run in runs]
-    told = []
+    parts = []
     for key in ("cpu", "precision"):
-        told += [", ".join(dict.fromkeys(str(table[key]) for table in environments))]
+        parts += [", ".join(dict.fromkeys(str(table[key]) for table in environments))]
     days = sorted({str(table["date"])[:10] for table in environments})
-    told.append(days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}")
+    parts.append(days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}")
     seeds = sorted({run.recipe.seed for run in runs})
-    told.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}")
-    return ", ".join(told)
+    parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}")
+    return ", ".join(parts)
 
 
 def write_table(path: Path, text: str) -> None:
-    """Between the marks of the page; what is around them stays."""
+    """Replaces the text between the marks of the page."""
     page = path.read_text(encoding="utf-8")
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
@@ -209,7 +209,7 @@ def command_of(item: Item, cifar: Path | None, archive: Path, out: Path) -> list
 
 
 def train(command: Sequence[str], cores: Sequence[int], seconds: float, stopping: Callable[[], bool]) -> int | None:
-    """Runs a command on these cores; after `seconds`, or asked to stop, it saves itself. None: stopped."""
+    """Runs a command on these cores. After `seconds` or on request it saves itself and stops; returns None then."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         list(command),
@@ -245,7 +245,7 @@ def _wait(process: subprocess.Popen[str], seconds: float) -> None:
 
 
 def _background(cores: Sequence[int]) -> Callable[[], None]:
-    """For the child before it starts: NICE, its cores, and Ctrl-C when its parent is killed."""
+    """Set-up of the child process: NICE, its cores, and SIGINT when its parent is killed."""
 
     def prepare() -> None:
         os.nice(NICE)
@@ -257,7 +257,7 @@ def _background(cores: Sequence[int]) -> Callable[[], None]:
 
 
 def _cores(count: int) -> list[int]:
-    """The last ones that this process may use, one for each run at a time."""
+    """The last cores that this process may use, one per parallel run."""
     if not hasattr(os, "sched_getaffinity"):
         return list(range(count))
     usable = sorted(os.sched_getaffinity(0))
@@ -265,7 +265,7 @@ def _cores(count: int) -> list[int]:
 
 
 def _printing(process: subprocess.Popen[str]) -> threading.Thread:
-    """Epochs and ends of runs, a line each."""
+    """Prints the output of a process."""
 
     def relay() -> None:
         assert process.stdout is not None
@@ -282,7 +282,7 @@ def say(text: str) -> None:
 
 
 class Session:
-    """One call: what is there, what is missing, and what is taken in the time that is left."""
+    """One call: estimates all items, then trains missing ones in the remaining time."""
 
     def __init__(self, asked: argparse.Namespace, stopping: Callable[[], bool]) -> None:
         self.asked, self.stopping = asked, stopping
@@ -318,9 +318,9 @@ class Session:
                     self.write()
                     if (code := future.result()) is None:
                         stopped = True
-                        say(f"{item.name}: stopped and saved; the next call goes on")
+                        say(f"{item.name}: stopped and saved; the next call resumes")
                     elif code or self.left(item):
-                        say(f"{item.name}: exit code {code}, and not everything is there; it is left out of this call")
+                        say(f"{item.name}: exit code {code}, results are missing; skipped in this call")
                         failed.append(item.name)
                     else:
                         say(f"{item.name}: done")
@@ -339,7 +339,7 @@ class Session:
         stopwatch = Stopwatch(time.thread_time)
         for item in self.items:
             if item.cifar and self.asked.cifar is None:
-                say(f"{item.name}: skipped, it needs CIFAR=FOLDER")
+                say(f"{item.name}: skipped, needs CIFAR=FOLDER")
                 continue
             try:
                 found = estimate(item, self.asked.cifar, stopwatch)
@@ -354,7 +354,7 @@ class Session:
                 return
 
     def next_item(self, others: Sequence[str]) -> Item | None:
-        """The first, but for `others`, that was begun or fits; where none does, the first that is missing."""
+        """The first item, except `others`, that was begun or fits; otherwise the first missing one."""
         waiting = [
             item
             for item in self.items
@@ -376,7 +376,7 @@ class Session:
         return missing(self.status[item.name]["needs"], finished_in(self.asked.archive))
 
     def seconds_left(self, item: Item) -> float:
-        """What is finished and not yet archived takes none."""
+        """Finished runs that are not yet archived take no time."""
         return sum(each["seconds"] for each in missing(self.left(item), finished_in(self.asked.out / "runs")).values())
 
     def write(self) -> None:
@@ -390,20 +390,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--cifar", type=Path)
-    parser.add_argument("--table", action="store_true", help="only write the table again")
+    parser.add_argument("--table", action="store_true", help="only update the table")
     parser.add_argument("--items", type=Path, default=RESULTS / "items.toml")
     parser.add_argument("--archive", type=Path, default=RESULTS / "runs")
     parser.add_argument("--page", type=Path, default=RESULTS / "status.md")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "results")
     asked = parser.parse_args(arguments)
     if asked.jobs < 1 or asked.minutes < 0:
-        parser.error("--jobs takes 1 or more, --minutes 0 or more")
+        parser.error("expected --jobs of at least 1 and --minutes of at least 0")
     if asked.cifar is not None and not asked.cifar.is_dir():
-        parser.error(f"--cifar {asked.cifar}: is not a folder")
+        parser.error(f"--cifar {asked.cifar}: expected a folder")
     asked.out.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(asked.out / "results.lock", timeout=0), interruptible() as stopping:
-            for left in asked.archive.glob(".beside-*"):  # of a process that was killed while it wrote
+            for left in asked.archive.glob(".beside-*"):  # left by a killed process
                 shutil.rmtree(left, ignore_errors=True)
             session = Session(asked, stopping)
             if asked.table:
@@ -414,7 +414,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"results: another call works in {asked.out}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("results: stopped; the next call goes on", file=sys.stderr)
+        print("results: stopped; the next call resumes", file=sys.stderr)
         return 130
 
 

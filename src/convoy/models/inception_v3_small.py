@@ -3,10 +3,9 @@
 Paper: Zhang, Bengio, Hardt, Recht, Vinyals, "Understanding deep learning requires rethinking generalization", 2016,
 appendix A, where it is the small version of the Inception v3 that the paper trains on ImageNet.
 https://arxiv.org/abs/1611.03530
-Differs from the paper: any image size, where it crops CIFAR-10 to 28 pixels; what halves a map pads all its sides.
-Batch norm shifts and does not scale, as the published 1,649,402 parameters tell, which are the same without norm.
-factorised = true takes from Inception v3 (Szegedy et al. 2015, arXiv 1512.00567) what the small version leaves out: 1x3
-and 3x1 in place of the modules' 3x3.
+Differs from the paper: any image size, where it crops CIFAR-10 to 28 pixels; layers that halve a map pad all sides.
+Batch norm shifts and does not scale, because the published 1,649,402 parameters are those without norm. factorised =
+true uses the 1x3 and 3x1 convolutions of Inception v3 (Szegedy et al. 2015, arXiv 1512.00567) instead of 3x3.
 """
 
 from __future__ import annotations

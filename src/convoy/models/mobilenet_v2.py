@@ -1,9 +1,9 @@
-"""MobileNetV2: residuals between narrow maps, depthwise convolutions on wide ones, no activation where it is narrow.
+"""MobileNetV2: residuals between narrow maps, depthwise convolutions on wide ones, no activation on narrow maps.
 
 Paper: Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018.
 https://arxiv.org/abs/1801.04381
-Differs from the paper: the first two of five halvings are skipped unless `stem = "paper"`; weights start as
-torch starts them.
+Differs from the paper: the first two of five halvings are skipped unless `stem = "paper"`; initial weights
+are torch's default.
 """
 
 from __future__ import annotations

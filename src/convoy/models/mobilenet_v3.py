@@ -2,8 +2,8 @@
 
 Paper: Howard et al., "Searching for MobileNetV3", 2019. https://arxiv.org/abs/1905.02244
 Differs from the paper: the first two of five halvings are skipped unless `stem = "paper"`; running statistics of the
-norms move by 0.1 a step and not by 0.01, because a training here may have no more than a few hundred steps; weights
-start as torch starts them.
+norms have momentum 0.1 instead of 0.01, because a training here may have only a few hundred steps; initial weights are
+torch's default.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Network in Network: convolutions of 1x1 between the larger ones, and a mean over the map in the place of a head.
+"""Network in Network: convolutions of 1x1 between the larger ones, and a mean over the map instead of a head.
 
 Paper: Lin, Chen, Yan, "Network In Network", 2013. https://arxiv.org/abs/1312.4400
-Differs from the paper: no ReLU stands between the last convolution and the mean, so that logits may be negative. The
-paper leaves out which rows a pooling of an odd map drops; here none.
+Differs from the paper: no ReLU between the last convolution and the mean, so that logits may be negative. The
+paper does not say which rows a pooling of an odd map drops; here none.
 """
 
 from __future__ import annotations
