@@ -271,5 +271,5 @@ def test_classes_of_one_name_in_two_files_are_compared_under_labels_of_their_own
     study = compare([f"{net}:Tiny", f"{other}:Tiny"], seeds=1, show=False, **sources)
 
     assert [member.label for member in study.members] == ["net:Tiny", "other:Tiny"]
-    with pytest.raises(ValueError, match="named twice"):
+    with pytest.raises(ValueError, match="Tiny"):
         compare([f"{net}:Tiny", f"{net}:Tiny"], seeds=1, show=False, **sources)
