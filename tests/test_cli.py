@@ -259,6 +259,7 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
         (["lr-range", "lenet", "--limit", "100", "--from", "1", "--to", "0.1"], "0 < lowest < highest"),
         (["train", "absent.py:Net"], "absent.py"),
         (["train", "--model.options.activation", "tanhh"], "tanhh"),
+        (["train", "lenet", "extra"], "unexpected argument 'extra'"),
         (["compare"], "at least one recipe"),
         (["compare", "lenet", "lenet"], "'lenet'"),
         (["compare", "lenet", "defaults/mnist", "--limit", "100"], "'lenet' and 'defaults/mnist' are the same recipe"),

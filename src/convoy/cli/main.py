@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnusedCliTokensError
 
 from convoy.cli import crossval, data, data_sheet, landscape, listing, profile, reproduce, runs, search, studies  # noqa: F401 (importing them registers their commands)
 from convoy.cli.app import app
@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # With --json, stdout holds the JSON object only; what a user's network prints goes to stderr.
         with redirect_stdout(sys.stderr if "--json" in tokens else sys.stdout):
             command(*bound.args, **bound.kwargs)
+    except UnusedCliTokensError as error:
+        unexpected = ", ".join(repr(token) for token in error.unused_tokens or ())
+        _fail(f"unexpected argument {unexpected}: --help lists what this command takes")
     except CycloptsError as error:
         _fail(" ".join(str(error).split()))
     except BrokenPipeError:  # for example `| head`

@@ -234,7 +234,7 @@ def _verdict(ratio: Mapping[str, Any] | None, finding: Mapping[str, Any]) -> str
     if finding["seeds"] == 1:
         return "one seed: no verdict"
     verdict = "inconclusive" if ratio is None else str(ratio["verdict"])
-    return "fewer images: no verdict" if verdict in ("reduced", "quick_try") else verdict
+    return "none (fewer images)" if verdict in ("reduced", "quick_try") else verdict
 
 
 def _smoothness_table(recipes: Mapping[str, Any]) -> Table:

@@ -169,7 +169,7 @@ def _mirrored(estimate: Estimate) -> Estimate:
 def verdict_of(pair: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
     """The verdict of a test between two models or values."""
     if finding.get("quick"):
-        return "fewer images: none"
+        return "none (fewer images)"
     return "significant" if pair["distinguishable"] else Verdict.INCONCLUSIVE.value
 
 
