@@ -466,7 +466,7 @@ def test_quick_try_is_flagged_and_takes_that_many_images(tiny: Make, tmp_path: P
     run = finish(tiny(("data.limit", 100)), tmp_path)
     assert run.data["counts"] == {"train": 80, "validation": 20, "test": 100}
     assert "limited to 100 images: not evidence" in run.status["flags"]
-    assert "no evidence" in (run.path / "log.txt").read_text()
+    assert "not evidence" in (run.path / "log.txt").read_text()
 
 
 def test_a_network_that_cannot_take_one_image_is_refused_before_it_is_trained(
