@@ -12,6 +12,7 @@ JOBS ?= 1
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
+DEV := .[dev,docs]# a comma in the call itself would end its argument
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 # $(call install,REQUIREMENT): an interrupted installation leaves .venv/begun, and the next one starts from scratch.
@@ -28,7 +29,7 @@ endef
 	$(call install,.)
 
 .venv/dev: pyproject.toml
-	$(call install,.[dev,docs])
+	$(call install,$(DEV))
 	@touch .venv/core .venv/docs
 
 .venv/docs: pyproject.toml
