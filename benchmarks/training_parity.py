@@ -54,8 +54,8 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("lenet", "classics-mnist/lenet-published", "mnist", 60_000, 5, "as published"),
-    Setting("two_conv_cnn", "tensor-mnist/corrected", "mnist", 6_000, 4, "corrected"),
+    Setting("lenet", "classics-mnist/lenet-published", "mnist", 60_000, 12, "as published"),
+    Setting("two_conv_cnn", "tensor-mnist/corrected", "mnist", 30_000, 4, "corrected"),
     Setting("basic_cnn", "cifar-course/basic-cnn", "cifar10", 4_000, 5, "corrected"),
 )
 
