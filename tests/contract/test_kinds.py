@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from convoy import api
 from convoy.cli.main import main
-from convoy.runs import Workspace
+from convoy.runs import Study, Workspace
 from convoy.studies import findings, kinds
 from convoy.studies.kinds import KINDS
 
@@ -31,8 +34,19 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace(out)
 
 
-def study_of(workspace: Workspace, kind: str):
+def study_of(workspace: Workspace, kind: str) -> Study:
     return next(study for study in workspace.studies() if study.table["kind"] == kind)
+
+
+@contextmanager
+def changed(study: Study, values: dict[str, Any]) -> Iterator[None]:
+    """The study with other values in its finding.json, which is restored."""
+    path, before = study.path / "finding.json", (study.path / "finding.json").read_bytes()
+    path.write_text(json.dumps({**study.finding, **values}))
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
 
 
 def test_every_kind_has_a_command_to_be_tested_with() -> None:
@@ -76,26 +90,16 @@ def test_finding_comes_back_from_its_file_as_it_was(kind: str, workspace: Worksp
 @pytest.mark.parametrize("change", [{"schema": 99}, {"kind": "other"}])
 def test_finding_of_another_version_or_kind_is_one_clear_error(kind: str, change, workspace: Workspace) -> None:
     study = study_of(workspace, kind)
-    path, before = study.path / "finding.json", (study.path / "finding.json").read_bytes()
-    path.write_text(json.dumps({**study.finding, **change}))
-    try:
-        with pytest.raises(ValueError, match="expected"):
-            kinds.finding_of(study)
-    finally:
-        path.write_bytes(before)
+    with changed(study, change), pytest.raises(ValueError, match="expected"):
+        kinds.finding_of(study)
 
 
 @every_kind
 def test_damaged_finding_names_the_field(kind: str, workspace: Workspace) -> None:
     study = study_of(workspace, kind)
-    path, before = study.path / "finding.json", (study.path / "finding.json").read_bytes()
     first = fields(kinds.finding_of(study))[0].name
-    path.write_text(json.dumps({**study.finding, first: {"not": "this"}}))
-    try:
-        with pytest.raises(ValueError, match=f"damaged: {first}"):
-            kinds.finding_of(study)
-    finally:
-        path.write_bytes(before)
+    with changed(study, {first: {"not": "this"}}), pytest.raises(ValueError, match=f"damaged: {first}"):
+        kinds.finding_of(study)
 
 
 @every_kind

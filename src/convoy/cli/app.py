@@ -70,12 +70,7 @@ def print_finding(study: Study, page: Path, *, as_json: bool) -> None:
         return
     from convoy.studies import kinds
 
-    if study.table["kind"] in kinds.KINDS:
-        sentence, caveats = kinds.sentence_of(study), kinds.caveats_of(study)
-    else:
-        sentence = study.finding["sentence"]
-        caveats = [*study.finding.get("missing", ()), *study.finding["caveats"]]
-    print(sentence)
-    for caveat in caveats:
+    print(kinds.sentence_of(study))
+    for caveat in kinds.caveats_of(study):
         print(f"- {caveat}")
     print(page)

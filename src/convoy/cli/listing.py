@@ -104,8 +104,7 @@ def _study_row(study: Study) -> dict[str, Any]:
         row["kind"] = study.table.get("kind")
         if not study.has_found:
             return row
-        sentence = kinds.sentence_of(study) if row["kind"] in kinds.KINDS else study.finding.get("sentence")
-        return row | {"sentence": sentence}
+        return row | {"sentence": kinds.sentence_of(study)}
     except ValueError as error:
         return row | {"sentence": str(error)}
 

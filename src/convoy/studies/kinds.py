@@ -36,11 +36,15 @@ def finding_of(study: Study) -> Any:
 
 
 def sentence_of(study: Study) -> str:
-    return _load(KINDS[study.table["kind"]].sentence)(finding_of(study))
+    kind = KINDS.get(study.table.get("kind", ""))
+    return study.finding.get("sentence", "") if kind is None else _load(kind.sentence)(finding_of(study))
 
 
 def caveats_of(study: Study) -> list[str]:
-    return _load(KINDS[study.table["kind"]].caveats)(finding_of(study))
+    kind = KINDS.get(study.table.get("kind", ""))
+    if kind is None:
+        return [*study.finding.get("missing", ()), *study.finding["caveats"]]
+    return _load(kind.caveats)(finding_of(study))
 
 
 def page_of(study: Study) -> Callable[[Study, Path], Page] | None:
