@@ -9,6 +9,7 @@ import pytest
 
 from convoy.reporting.pages import study_page
 from convoy.runs import Run, Study
+from convoy.studies import kinds
 from convoy.training.plan import plan
 
 KEPT = Path(__file__).parents[1] / "docs" / "results" / "runs"
@@ -24,7 +25,7 @@ def on_packaged_data() -> Iterator[Run]:
 
 @pytest.mark.parametrize("folder", sorted((KEPT.parent / "studies").glob("*/")), ids=lambda folder: folder.name)
 def test_a_kept_study_still_has_a_page(folder: Path) -> None:
-    page = study_page(Study(folder), folder)
+    page = study_page(Study(folder), folder, kinds.page_of)
     assert page.sentence
     assert page.tables or page.sections
 

@@ -149,14 +149,14 @@ def lr_range(
     The finding has the rates at which the training loss fell fastest, was lowest, and diverged. Raises ValueError for
     an invalid recipe, and Stopped after Ctrl-C.
     """
-    from convoy.studies import lr_range as range_test
+    from convoy.studies.lr_range import run as range_test
 
     for path, _ in set.items() if isinstance(set, Mapping) else set:
         if path.startswith(("optim.lr", "schedule", "stop", "train.epochs")):
             raise ValueError(f"a range test sets {path} itself; set its lowest and highest rate (--from, --to) instead")
     resolved = resolve_recipe(recipe, model=model, data=data, set=set, seed=seed, limit=limit, device=device)
     with interruptible() as interrupted, display([model_label(resolved)], show, to_stderr) as show_event:
-        study = range_test.lr_range(
+        study = range_test.run(
             resolved,
             out,
             lowest=lowest,
@@ -175,9 +175,8 @@ def report(target: Run | Study | str | Path, *, out: str | Path = DEFAULT_OUT) -
     from convoy.studies import kinds
 
     subject = target if isinstance(target, Run | Study) else locate(target, out)
-    page_of = kinds.page_of(subject) if isinstance(subject, Study) else None
     try:
-        return write_report(subject, page_of=page_of)
+        return write_report(subject, page_of=kinds.page_of)
     except OSError as error:
         where = f"{error.filename or subject.path}: {error.strerror or error}"
         raise ValueError(f"{where}; the results are kept; for the report run: convoy report {subject.path}") from error

@@ -21,6 +21,7 @@ from convoy.reporting.reading import of_run
 from convoy.reporting.reproduction_tables import costs_table, epochs_table
 from convoy.reporting.tables import comparison_table, cost_table
 from convoy.runs import Member, Run, Study, Workspace
+from convoy.studies import kinds
 from convoy.studies.compare_finding import conclude
 
 TWO = {"lenet": FakeModel(0.98), "two_conv_cnn": FakeModel(0.99, 421_642, 34.0)}
@@ -261,7 +262,7 @@ def test_common_seeds_are_tested_over_images_and_over_seeds(html):
 
 
 def charts(study: Study) -> dict[str, Chart]:
-    blocks = [block for section in study_page(study, study.path).sections for block in section.blocks]
+    blocks = [block for section in study_page(study, study.path, kinds.page_of).sections for block in section.blocks]
     return {block.name: block for block in blocks if isinstance(block, Chart)}
 
 
@@ -288,7 +289,7 @@ def test_of_many_models_the_best_are_drawn_in_unique_colours(tmp_path):
     chart = charts(study)["validation_accuracy"]
     assert set(chart.legend) == {f"net{place}" for place in range(2, 12)}
     assert "10 of 12 models" in chart.caption
-    look = Look(study_page(study, study.path).labels)
+    look = Look(study_page(study, study.path, kinds.page_of).labels)
     assert len({look.colour(label) for label in chart.legend}) == 10
     assert len(charts(study)["confusion"].panels) == 6
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convoy import api
 from convoy.recipe import Range, Recipe
-from convoy.reporting import write_report
 from convoy.runs import Workspace
-from convoy.studies.lr_range import FEWEST_STEPS, lr_range
+from convoy.studies.kinds import finding_of
+from convoy.studies.lr_range.finding import FEWEST_STEPS
+from convoy.studies.lr_range.run import run as lr_range
 from convoy.training.schedules import Horizon, lr_factor
 
 Make = Callable[..., Recipe]
@@ -27,13 +29,12 @@ def test_range_test_finds_where_the_loss_falls_and_writes_a_page(tiny: Make, tmp
     recipe = tiny(("optim.name", "sgd"), ("train.loss.label_smoothing", 0.2))  # else the loss, once 0, stays there
     study = lr_range(recipe, tmp_path, lowest=1e-4, highest=1e3, command="convoy lr-range")
     assert study is not None
-    finding = study.finding
-    assert 1e-4 < finding["steepest_lr"] <= finding["lowest_loss_lr"] < finding["diverges_lr"] < 1e3
+    finding = finding_of(study)
+    assert 1e-4 < finding.steepest_lr <= finding.lowest_loss_lr < finding.diverges_lr < 1e3
     (member,) = study.members
     assert len(member.run.steps["lr"]) >= FEWEST_STEPS
     assert "test" not in member.run.scores
-    page = write_report(study).read_text()
-    assert f"{finding['steepest_lr']:.2g}" in page
+    assert f"{finding.steepest_lr:.2g}" in api.report(study).read_text()
     assert (study.path / "figures" / "lr_range.png").stat().st_size > 5_000
 
 
@@ -41,9 +42,9 @@ def test_rates_that_are_too_low_teach_nothing(tiny: Make, tmp_path: Path) -> Non
     recipe = tiny(("model.freeze", ["body.*"]))
     study = lr_range(recipe, tmp_path, lowest=1e-12, highest=1e-11, command="convoy lr-range")
     assert study is not None
-    assert "learned nothing" in study.finding["sentence"]
-    assert study.finding["steepest_lr"] is study.finding["diverges_lr"] is None
-    assert "does not decrease" in write_report(study).read_text()
+    finding = finding_of(study)
+    assert finding.steepest_lr is finding.lowest_loss_lr is finding.diverges_lr is None
+    assert "does not decrease" in api.report(study).read_text()
 
 
 @pytest.mark.parametrize(("lowest", "highest"), [(0.0, 1.0), (1.0, 0.1), (1e-3, math.inf)])

@@ -93,7 +93,7 @@ def seeds(
     Each source is drawn again while the others keep their seeds, then all three together: 4 * (seeds - 1) + 1 runs.
     The report has the standard deviation of each and the seeds that a comparison of two models needs.
 
-    Example: `convoy seeds lenet --data mnist --epochs 3`
+    Example: `convoy seeds lenet --data mnist --epochs 1 --seeds 3`
 
     Parameters
     ----------

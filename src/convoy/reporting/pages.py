@@ -16,7 +16,6 @@ from convoy.reporting.comparison_page import comparison_page
 from convoy.reporting.content import Block, Chart, Page, Panel, Section, clean
 from convoy.reporting.crossval_page import crossval_page
 from convoy.reporting.landscape_page import landscape_page
-from convoy.reporting.lr_range_page import lr_range_page
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.reading import PARTS, Reading, chance_levels, of_run
 from convoy.reporting.reproduction_page import reproduction_page
@@ -28,12 +27,19 @@ from convoy.stats import wilson
 TILES = 24
 
 
-def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page] | None = None) -> Page:
-    """Raises ValueError: finding.json or a run is missing, the study has no runs, or its kind is unknown."""
-    kind = str(study.finding.get("kind"))
-    if page_of is None and kind not in STUDIES:
-        raise ValueError(f"{study.path}: expected a study of kind {', '.join(STUDIES)}; found {kind!r}")
-    page = (page_of or STUDIES[kind])(study, folder)
+def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page | None]) -> Page:
+    """`page_of` is that of `reporting.write_report`.
+
+    Raises ValueError: finding.json or a run is missing, the study has no runs, or its kind is unknown.
+    """
+    page = page_of(study, folder)
+    kind = str(study.finding.get("kind")) if page is None else ""
+    if kind == "reproduction":
+        page = reproduction_page(study, folder, partial(study_page, page_of=page_of))
+    elif page is None:
+        if kind not in STUDIES:
+            raise ValueError(f"{study.path}: expected a study of kind {', '.join(STUDIES)}; found {kind!r}")
+        page = STUDIES[kind](study, folder)
     differences = [clean(str(each)) for member in study.members for each in recount(member.run).differences]
     return replace(page, caveats=(*differences, *page.caveats))
 
@@ -132,8 +138,6 @@ STUDIES: dict[str, Callable[[Study, Path], Page]] = {
     "comparison": comparison_page,
     "crossval": crossval_page,
     "landscape": landscape_page,
-    "lr_range": lr_range_page,
-    "reproduction": partial(reproduction_page, page_of=study_page),
     "reproductions": reproductions_page,
     "search": search_page,
 }

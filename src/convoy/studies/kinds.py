@@ -1,8 +1,7 @@
-"""The kinds of studies that are a folder each, one row per kind. Its functions are loaded when they are needed."""
+"""The kinds of studies that are a folder each, one row per kind. Its modules are loaded when they are needed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,45 +16,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """Each is "module:name" under this package; none of these modules reaches torch."""
+    """A folder of this package, of whose modules these never reach torch:
 
-    finding: str  # the type
-    sentence: str  # finding -> the sentence
-    caveats: str  # finding -> the list of caveats
-    page: str  # (study, finding, folder) -> Page
+    finding.py (the type of the finding), words.py (`sentence` and `caveats` of a finding) and page.py (`page` of study,
+    finding and folder).
+    """
+
+    finding: str  # the type's name
+    example: str  # its command on MNIST, as its --help shows it; the tests run it on a few images
 
 
 KINDS = {
-    "seeds": Kind("seeds.finding:SeedsFinding", "seeds.words:sentence", "seeds.words:caveats", "seeds.page:page"),
+    "lr_range": Kind("LrRangeFinding", "lr-range lenet --data mnist --from 1e-5 --to 1"),
+    "seeds": Kind("SeedsFinding", "seeds lenet --data mnist --epochs 1 --seeds 3"),
 }
 
 
 def finding_of(study: Study) -> Any:
     """The typed finding. Raises ValueError: another version, damaged."""
-    return findings.read(study, _load(KINDS[study.table["kind"]].finding))
+    name = study.table["kind"]
+    return findings.read(study, getattr(_module(name, "finding"), KINDS[name].finding))
 
 
 def sentence_of(study: Study) -> str:
-    kind = KINDS.get(study.table.get("kind", ""))
-    return study.finding.get("sentence", "") if kind is None else _load(kind.sentence)(finding_of(study))
+    name = study.table.get("kind", "")
+    if name not in KINDS:
+        return study.finding.get("sentence", "")
+    return _module(name, "words").sentence(finding_of(study))
 
 
 def caveats_of(study: Study) -> list[str]:
-    kind = KINDS.get(study.table.get("kind", ""))
-    if kind is None:
+    name = study.table.get("kind", "")
+    if name not in KINDS:
         return [*study.finding.get("missing", ()), *study.finding["caveats"]]
-    return _load(kind.caveats)(finding_of(study))
+    return _module(name, "words").caveats(finding_of(study))
 
 
-def page_of(study: Study) -> Callable[[Study, Path], Page] | None:
-    """What makes the page of a study; None for a kind that has no row here."""
-    kind = KINDS.get(study.table.get("kind", ""))
-    if kind is None:
-        return None
-    page = _load(kind.page)
-    return lambda study, folder: page(study, finding_of(study), folder)
+def page_of(study: Study, folder: Path) -> Page | None:
+    """The page of a study, to be written into `folder`; None for a kind that has no row here."""
+    name = study.table.get("kind", "")
+    return _module(name, "page").page(study, finding_of(study), folder) if name in KINDS else None
 
 
-def _load(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(f"convoy.studies.{module}"), attribute)
+def _module(kind: str, part: str) -> Any:
+    return import_module(f"convoy.studies.{kind}.{part}")

@@ -1,0 +1,40 @@
+"""The loss of a learning-rate range test over the rate."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from convoy.reporting import ticks
+from convoy.reporting.palette import INK, MODELS, MUTED
+from convoy.studies.lr_range.finding import LrRangeFinding
+
+
+def draw(axes: Axes, finding: LrRangeFinding) -> None:
+    curve, colour = finding.curve, MODELS[0][0]
+    axes.plot(curve.lr, curve.loss, color=colour, alpha=0.3, linewidth=0.7)
+    axes.plot(curve.lr, curve.smoothed, color=colour, linewidth=1.8)
+    axes.set_xscale("log")
+    first, least = curve.smoothed[0], min(curve.smoothed)
+    margin = 0.15 * max(first - least, 1e-3)
+    axes.set_ylim(max(0.0, least - margin), first + 3 * margin)  # the loss after divergence would compress the rest
+    marks = ((finding.steepest_lr, "steepest", (10, 2)), (finding.lowest_loss_lr, "lowest", (-14, 14)))
+    for rate, word, offset in marks:
+        if rate is not None:
+            place = float(np.interp(np.log(rate), np.log(curve.lr), curve.smoothed))
+            axes.plot([rate], [place], "o", color=INK, markersize=5)
+            axes.annotate(f"{word}: {rate:.2g}", (rate, place), offset, textcoords="offset points", fontsize=9)
+    if finding.diverges_lr is not None:
+        axes.axvline(finding.diverges_lr, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss")
+    ticks.decades(axes.xaxis)
+
+
+def caption(finding: LrRangeFinding) -> str:
+    end = "The loss does not rise again, so a higher rate may work too."
+    if finding.lowest_loss_lr is None:
+        end = "The loss does not decrease."
+    elif finding.diverges_lr is not None:
+        end = "Dashed: half of the decrease is lost."
+    return f"Thin: single batches; thick: smoothed. {end} Each step multiplies the rate by the same factor."

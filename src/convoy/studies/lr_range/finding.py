@@ -1,0 +1,75 @@
+"""What a range test finds: the rates at which the loss falls fastest, is lowest, and rises again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from convoy.runs import Run
+
+FEWEST_STEPS = 100  # smoothing needs as many; sets the number of epochs
+ERRORS_OF_A_FALL = 10  # standard errors of a smoothed loss; noise alone falls by 4 over 25 windows
+CURVE_POINTS = 300
+
+
+@dataclass(frozen=True)
+class Curve:
+    """By step with a finite loss, at most CURVE_POINTS of them."""
+
+    lr: tuple[float, ...]
+    loss: tuple[float, ...]  # of single batches
+    smoothed: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LrRangeFinding:
+    """Rates are values of `optim.lr`; without a fall of the loss all three are None."""
+
+    label: str
+    data: str
+    steepest_lr: float | None
+    lowest_loss_lr: float | None
+    diverges_lr: float | None  # half of the fall is lost again; None: not reached
+    curve: Curve
+    flags: tuple[str, ...]  # of the run
+    kind: Literal["lr_range"] = "lr_range"
+    schema: int = 1
+
+
+def conclude(label: str, run: Run) -> LrRangeFinding:
+    """Raises ValueError if too few steps had a finite loss."""
+    lr, loss = (run.steps[key].astype(np.float64) for key in ("lr", "loss"))
+    finite = np.isfinite(loss)
+    if finite.sum() < FEWEST_STEPS // 4:
+        raise ValueError(f"{run.path}: only {finite.sum()} steps had a finite loss: start at a lower rate")
+    unbounded = lr[~finite]
+    lr, loss = lr[finite], loss[finite]
+    smooth, error = smoothed(loss)
+    lowest = int(smooth.argmin())
+    slope = np.gradient(smooth, np.log(lr))
+    steepest = int(slope[: lowest + 1].argmin())
+    fell = smooth[0] - smooth[lowest] > ERRORS_OF_A_FALL * error
+    risen = lr[lowest:][smooth[lowest:] > (smooth[0] + smooth[lowest]) / 2]
+    diverging = [*risen[:1], *unbounded[unbounded > lr[lowest]][:1]]
+    at = np.unique(np.linspace(0, len(lr) - 1, min(len(lr), CURVE_POINTS)).astype(int))
+    return LrRangeFinding(
+        label=label,
+        data=run.data["name"],
+        steepest_lr=float(lr[steepest]) if fell else None,
+        lowest_loss_lr=float(lr[lowest]) if fell else None,
+        diverges_lr=float(min(diverging)) if fell and diverging else None,
+        curve=Curve(tuple(lr[at].tolist()), tuple(loss[at].tolist()), tuple(smooth[at].tolist())),
+        flags=tuple(run.status.get("flags", [])),
+    )
+
+
+def smoothed(loss: np.ndarray) -> tuple[np.ndarray, float]:
+    """Centred mean over 1/25 of the run, and the standard error of such a mean."""
+    width = max(5, len(loss) // 25)
+    means = np.convolve(loss, np.full(width, 1 / width), mode="valid")
+    middle = np.clip(np.arange(len(loss)) - width // 2, 0, len(means) - 1)  # the ends use the nearest full window
+    smooth = means[middle]
+    return smooth, float(np.median(np.abs(loss - smooth)) * 1.4826 / math.sqrt(width))

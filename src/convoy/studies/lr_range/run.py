@@ -1,0 +1,60 @@
+"""Trains the run of a range test, whose rate rises at each step."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from convoy.data.batches import steps_per_epoch
+from convoy.recipe import Recipe
+from convoy.runs import Member, Run, Study, Workspace, model_label
+from convoy.studies import findings
+from convoy.studies.execute import execute
+from convoy.studies.lr_range.finding import FEWEST_STEPS, conclude
+from convoy.training.plan import plan
+from convoy.training.run_one import Event
+
+
+def run(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    lowest: float,
+    highest: float,
+    command: str,
+    fresh: bool = False,
+    interrupted: Callable[[], bool] = lambda: False,
+    show: Callable[[int, Event], None] = lambda position, event: None,
+) -> Study | None:
+    """Runs the test; the test set stays closed. None if interrupted. Raises ValueError: recipe, rates."""
+    rising = _rising(recipe, lowest, highest)
+    for _, event in execute([rising], out, where="here", fresh=fresh, test=False, interrupted=interrupted):
+        show(0, event)
+    if event.values["state"] != "finished":
+        return None
+    trained = Run(Path(event.values["run"]))
+    label = model_label(recipe)
+    name = f"lr-range-{label}-{hashlib.sha256(trained.status['fingerprint'].encode()).hexdigest()[:8]}"
+    table = {"kind": "lr_range", "command": command}
+    study = Workspace(out).write_study(name, table, [Member(label, rising.seed, trained)])
+    findings.write(study, conclude(label, trained))
+    return study
+
+
+def _rising(recipe: Recipe, lowest: float, highest: float) -> Recipe:
+    """The recipe with a rising rate, without early stopping, and with enough epochs."""
+    if not 0 < lowest < highest < math.inf:
+        raise ValueError(f"expected 0 < lowest < highest rate, got {lowest:g} and {highest:g}")
+    rising = recipe.override(
+        {
+            "optim.lr": highest,
+            "schedule": {"name": "range", "start_factor": lowest / highest, "warmup_epochs": 0.0},
+            "protocol.faults": [],  # no selection, and the test set stays closed
+            "stop": {"patience_epochs": 0, "target_accuracy": 0.0, "max_seconds": 0.0},
+            "train.epochs": 1,
+        }
+    )
+    steps = steps_per_epoch(len(plan(rising).prepared.train), rising.train.batch_size)
+    return rising.override({"train.epochs": math.ceil(FEWEST_STEPS / steps)})
