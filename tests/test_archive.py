@@ -12,10 +12,10 @@ import pytest
 
 from convoy import api, archive
 from convoy.evaluation.load import network_of
+from convoy.experiments.measures import MEASURES
 from convoy.files import write_arrays, write_bytes, write_json
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
-from convoy.studies.measures import MEASURES
 
 Make = Callable[..., Recipe]
 LENET = {"compute.threads": 1, "model.name": "two_conv_cnn"}

@@ -56,13 +56,24 @@ ALLOWED: dict[str, set[str]] = {
     "exporting": {"runs", "files", "checkpoint", "registry"},
     "training": LEARNING,
     "studies": LEARNING | {"training", "archive", "reporting"},
+    "experiments": LEARNING | {"training", "archive", "reporting", "studies"},
     "reporting": {"files", "runs", "counts", "stats", "prediction", "chance", "recipe"},
     "progress": {"runs", "recipe"},
     "api_arguments": {"recipe", "registry", "runs"},
-    "api": LEARNING | {"training", "studies", "reporting", "progress", "exporting", "api_arguments"},
-    "api_studies": LEARNING | {"training", "studies", "reporting", "progress", "api", "api_arguments"},
+    "api": LEARNING | {"training", "studies", "experiments", "reporting", "progress", "exporting", "api_arguments"},
+    "api_studies": LEARNING | {"training", "studies", "experiments", "reporting", "progress", "api", "api_arguments"},
     "cli": LEARNING
-    | {"training", "studies", "reporting", "progress", "api", "api_arguments", "api_studies", "__init__"},
+    | {
+        "training",
+        "studies",
+        "experiments",
+        "reporting",
+        "progress",
+        "api",
+        "api_arguments",
+        "api_studies",
+        "__init__",
+    },
     "__init__": {"api", "api_studies", "recipe", "runs", "process"},
 }
 WITHOUT_TORCH = (*sorted(BASE), "archive", "reporting", "progress")

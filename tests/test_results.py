@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from convoy.experiments import kinds
 from convoy.reporting.pages import study_page
 from convoy.runs import Run, Study
-from convoy.studies import kinds
 from convoy.training.plan import plan
 
 KEPT = Path(__file__).parents[1] / "docs" / "results" / "runs"

@@ -31,11 +31,11 @@ from typing import Any
 import filelock
 
 from convoy.cli.main import app, split_overrides
+from convoy.experiments import experiment as experiments
+from convoy.experiments.experiment import PARTS, Settings
 from convoy.files import write_bytes, write_json
 from convoy.process import interruptible
 from convoy.runs import Run, Study
-from convoy.studies import experiment as experiments
-from convoy.studies.experiment import PARTS, Settings
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -97,8 +97,9 @@ def read_items(path: Path) -> list[Item]:
 
 def estimate(item: Item, cifar: Path | None, stopwatch: Any) -> dict[str, Any]:
     """The runs and studies of an item by fingerprint, with seconds on one core of this machine."""
-    from convoy.studies import reproduce_parts, workload
-    from convoy.studies.reproduce_scope import Scope
+    from convoy.experiments.reproduction import parts as reproduce_parts
+    from convoy.experiments.reproduction import workload
+    from convoy.experiments.reproduction.scope import Scope
 
     settings, experiment = item.settings(cifar), item.experiment
     scope = Scope(experiment, settings, reproduce_parts.data_name(experiment, settings.data))
@@ -334,7 +335,7 @@ class Session:
         return train(command, cores, 60 * self.minutes_left, self.stopping)
 
     def estimate_all(self) -> None:
-        from convoy.studies.workload import Stopwatch
+        from convoy.experiments.reproduction.workload import Stopwatch
 
         stopwatch = Stopwatch(time.thread_time)
         for item in self.items:

@@ -171,8 +171,8 @@ def lr_range(
 
 def report(target: Run | Study | str | Path, *, out: str | Path = DEFAULT_OUT) -> Path:
     """Writes report.html, report.md and figures/ into the folder of a run or a study; returns report.html's path."""
+    from convoy.experiments import kinds
     from convoy.reporting import write_report
-    from convoy.studies import kinds
 
     subject = target if isinstance(target, Run | Study) else locate(target, out)
     try:

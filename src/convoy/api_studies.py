@@ -154,10 +154,10 @@ def reproduce(
     from the folder `archive` and added to it, without weights and images. Raises ValueError for an invalid recipe, and
     Stopped after Ctrl-C.
     """
-    from convoy.studies import experiment as published
-    from convoy.studies import reproduce_all
-    from convoy.studies.experiment import PARTS, Settings
-    from convoy.studies.reproduce import reproduce
+    from convoy.experiments import experiment as published
+    from convoy.experiments.experiment import PARTS, Settings
+    from convoy.experiments.reproduction.run import reproduce
+    from convoy.experiments.reproductions import run as reproduce_all
 
     for part in only:
         if part not in PARTS:
@@ -333,11 +333,11 @@ def check_claim(
 ) -> dict[str, Any]:
     """Tests whether a claim holds, does not hold, or is inconclusive; returns its verdict and reasons.
 
-    `claim` is a table as in a claims.toml, or a `convoy.studies.claims.Claim`. It is tested at its reduced scale if it
-    has one, unless `full_size`; `set` overrides keys. Raises ValueError for an invalid claim or recipe, before anything
-    is written, and Stopped after Ctrl-C.
+    `claim` is a table as in a claims.toml, or a `convoy.experiments.claims.Claim`. It is tested at its reduced scale
+    if it has one, unless `full_size`; `set` overrides keys. Raises ValueError for an invalid claim or recipe, before
+    anything is written, and Stopped after Ctrl-C.
     """
-    from convoy.studies import claims
+    from convoy.experiments import claims
     from convoy.studies.train_all import train_all
 
     overrides = list(set.items()) if isinstance(set, Mapping) else list(set)

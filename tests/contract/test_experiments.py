@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convoy.experiments import claims
+from convoy.experiments import experiment as experiments
+from convoy.experiments.experiment import Experiment, Fault, Model
 from convoy.recipe import Recipe, builtin_names
-from convoy.studies import claims
-from convoy.studies import experiment as experiments
-from convoy.studies.experiment import Experiment, Fault, Model
 from convoy.training.plan import plan
 
 FEW = [("data.limit", 200), ("train.batch_size", 16)]

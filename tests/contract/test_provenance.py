@@ -16,9 +16,9 @@ from torch.nn.functional import interpolate
 from torch.overrides import TorchFunctionMode
 
 from convoy.data import prepare
+from convoy.experiments import experiment as experiments
 from convoy.models import MODELS, create
 from convoy.recipe import Recipe
-from convoy.studies import experiment as experiments
 
 IMAGES, FEW_IMAGES = 256, 32  # few of networks with more than 200 million multiply-adds, which would take minutes
 SPREAD_FACTOR = 1.5  # between one seed and the mean of five; other initial weights differ by more, see the test below

@@ -12,13 +12,13 @@ from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 from tests.reporting.parsed import Page
 
 from convoy.archive import keep
+from convoy.experiments.reproduction.page_tables import costs_table, epochs_table
 from convoy.files import write_json
 from convoy.reporting import write_report
 from convoy.reporting.content import Chart, Table
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import of_run
-from convoy.reporting.reproduction_tables import costs_table, epochs_table
 from convoy.reporting.tables import comparison_table, cost_table
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import kinds

@@ -67,7 +67,7 @@ def _recipe_rows(out: Path) -> list[dict[str, Any]]:
 
 
 def _experiment_rows(out: Path) -> list[dict[str, Any]]:
-    from convoy.studies import experiment
+    from convoy.experiments import experiment
 
     experiments = [experiment.load(name) for name in experiment.names()]
     return [{"name": each.name, "data": each.data, "title": each.title} for each in experiments]

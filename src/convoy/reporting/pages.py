@@ -18,8 +18,6 @@ from convoy.reporting.crossval_page import crossval_page
 from convoy.reporting.landscape_page import landscape_page
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.reading import PARTS, Reading, chance_levels, of_run
-from convoy.reporting.reproduction_page import reproduction_page
-from convoy.reporting.reproductions_page import reproductions_page
 from convoy.reporting.search_page import search_page
 from convoy.runs import Run, Study
 from convoy.stats import wilson
@@ -33,10 +31,8 @@ def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page
     Raises ValueError: finding.json or a run is missing, the study has no runs, or its kind is unknown.
     """
     page = page_of(study, folder)
-    kind = str(study.finding.get("kind")) if page is None else ""
-    if kind == "reproduction":
-        page = reproduction_page(study, folder, partial(study_page, page_of=page_of))
-    elif page is None:
+    if page is None:
+        kind = str(study.finding.get("kind"))
         if kind not in STUDIES:
             raise ValueError(f"{study.path}: expected a study of kind {', '.join(STUDIES)}; found {kind!r}")
         page = STUDIES[kind](study, folder)
@@ -138,6 +134,5 @@ STUDIES: dict[str, Callable[[Study, Path], Page]] = {
     "comparison": comparison_page,
     "crossval": crossval_page,
     "landscape": landscape_page,
-    "reproductions": reproductions_page,
     "search": search_page,
 }

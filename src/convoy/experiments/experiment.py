@@ -1,0 +1,339 @@
+"""A published experiment as a file: models, published numbers, faults, claims and the studies within it.
+
+The file is src/convoy/recipes/<experiment>/experiment.toml, next to its recipes and claims.toml.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from convoy.experiments.claims import Claim
+from convoy.experiments.measures import MEASURES
+from convoy.recipe import Override, Recipe
+from convoy.recipe.files import CLAIMS, EXPERIMENT
+from convoy.recipe.problems import first_problem
+from convoy.recipe.sections import Count, Section
+from convoy.registry import unknown
+from convoy.runs import file_name
+from convoy.studies.landscape_design import Cut
+
+Seeds = Annotated[int, Field(ge=1, le=1000)]
+PARTS = ("models", "faults", "claims", "crossval", "search", "landscape")
+SIDES = ("as_published", "corrected")
+SPLIT, FOLD = "data.split.", "data.split.fold"
+DECIDED = {
+    "seed": "seeds count up from the recipe's own; use --seeds",
+    "data.name": "the experiment names its data; use --data for their location",
+    "data.limit": "use --limit",
+    "train.epochs": "use --epochs",
+    "compute.device": "use --device",
+}
+DECIDED_SECTIONS = ("model.", "protocol.")
+LEARNS_AFTER = 20_000  # training images, for a network that was not measured
+
+
+class Model(Section):
+    """A network under the report's protocol and under the corrected one."""
+
+    label: str
+    as_published: str | None = None  # a recipe's name
+    corrected: str
+    published: dict[str, float | list[float]] = Field(
+        default_factory=dict
+    )  # measure -> the number of the report; a list has one per epoch
+    told_as: dict[str, str] = Field(
+        default_factory=dict
+    )  # measure -> the measure of an as-published run that the report used instead
+    seeds: Count | None = None  # None: the experiment's; 0: not trained, only its layers are counted
+
+    @field_validator("published", "told_as")
+    @classmethod
+    def _measures(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for measure, entry in value.items():
+            if not measure.endswith("_by_epoch"):
+                _check_measure(measure)
+                if isinstance(entry, list):
+                    raise ValueError(f"{measure}: expected a number, got a list; for a list use test_accuracy_by_epoch")
+            if isinstance(entry, str):
+                _check_measure(entry)
+        return value
+
+
+class Fault(Section):
+    """A flaw of the published protocol, measured in isolation: the base recipe with and without it."""
+
+    name: str
+    sentence: str
+    base: str  # a recipe's name
+    without: dict[str, Any] = Field(default_factory=dict)  # overrides of both sides
+    set: dict[str, Any] = Field(default_factory=dict)  # overrides that cause the fault, such as a model option
+    faults: tuple[str, ...] = ()  # names in protocol.faults
+    measure: tuple[str, ...] = ("test_accuracy",)
+    against: str | None = None  # for a fault of one seed: the recipe that the report ranks below `base`
+    over: str = "seed"  # the key that differs between pairs: an integer, such as data.split.fold
+    pairs: Seeds | None = None  # None: the experiment's number of seeds
+
+    @field_validator("measure", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("measure")
+    @classmethod
+    def _measures(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for measure in value:
+            _check_measure(measure)
+        return value
+
+    @property
+    def of_one_seed(self) -> bool:
+        """Whether the fault is training only once; its effect is the spread of the base over seeds."""
+        return not self.set and not self.faults
+
+    @property
+    def paired(self) -> bool:
+        """Whether both sides have the same folds; not if the fault creates other folds."""
+        return self.over != FOLD or not any(key.startswith(SPLIT) for key in self.set)
+
+    @property
+    def unit(self) -> str:
+        """The word for what the runs of a side differ in: "seed", "fold"."""
+        return self.over.rpartition(".")[2]
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.against is not None and not self.of_one_seed:
+            raise ValueError(f"fault {self.name!r}: `against` needs a fault of one seed, without set and faults")
+        try:
+            self.first(Recipe())
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"fault {self.name!r}: over = {self.over!r}: expected a key of an integer") from None
+        return self
+
+    def first(self, recipe: Recipe) -> int:
+        """The first value of `over`."""
+        return int(attrgetter(self.over)(recipe))
+
+    def sides(self, base: Recipe) -> tuple[Recipe, Recipe]:
+        """The recipe without and with the fault."""
+        without = base.override(self.without)
+        faults = dict.fromkeys((*without.protocol.faults, *self.faults))
+        return without, without.override({**self.set, "protocol.faults": [*faults]})
+
+
+class Crossval(Section):
+    folds: Annotated[int, Field(ge=2)]
+    repeats: Seeds = 1
+
+
+class Search(Section):
+    """None: the default of `convoy search`."""
+
+    grid: Annotated[dict[str, list[Any]], Field(min_length=1)]
+    trials: Annotated[int, Field(ge=2)] | None = None
+    sampler: str | None = None
+    pruner: str | None = None
+    seeds: Seeds = 3  # of the winner
+
+
+class Surfaces(Section):
+    images: Annotated[int, Field(ge=1)]
+    resolution: Annotated[int, Field(ge=3, le=501)]
+
+
+class Landscape(Section):
+    lrs: Annotated[list[float], Field(min_length=2)]
+    seeds: Seeds = 1
+    surfaces: Surfaces | Literal[False] | None = None  # None: the defaults of `convoy landscape`
+    cut: Cut = "all"
+    own_seeds: bool = False
+    looks: bool = True
+
+
+Arguments = Crossval | Search | Landscape
+ARGUMENTS: dict[str, type[Arguments]] = {"crossval": Crossval, "search": Search, "landscape": Landscape}
+
+
+class Part(Section):
+    """A study within the experiment."""
+
+    kind: Literal["crossval", "search", "landscape"]
+    recipes: Annotated[tuple[str, ...], Field(min_length=1)]
+    arguments: dict[str, Any] = Field(default_factory=dict)  # fields of ARGUMENTS[kind]
+    quick: dict[str, Any] = Field(default_factory=dict)  # arguments that --quick changes
+    side: Literal["as_published", "corrected"] | None = None  # None: both protocols
+    set: dict[str, Any] = Field(default_factory=dict)  # overrides of its recipes, before those of the command
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return SIDES if self.side is None else (self.side,)
+
+    def asked(self, *, quick: bool) -> Arguments:
+        """Raises ValueError for an unknown, missing or invalid argument."""
+        table = self.arguments | (self.quick if quick else {})
+        section = ARGUMENTS[self.kind]
+        try:
+            return section.model_validate(table)
+        except ValidationError as error:
+            missing = [str(each["loc"][-1]) for each in error.errors() if each["type"] == "missing"]
+            if missing:
+                raise ValueError(f"the study {self.kind} needs {missing[0]} among its arguments") from None
+            raise first_problem(section, error, table, f"the arguments of the study {self.kind}", []) from None
+
+    @model_validator(mode="after")
+    def _takes_its_arguments(self) -> Self:
+        for quick in (False, True):
+            self.asked(quick=quick)
+        if self.kind != "landscape" and len(self.recipes) != 1:
+            raise ValueError(f"the study {self.kind} expects one recipe, got {len(self.recipes)}")
+        return self
+
+    @field_validator("recipes", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class Quick(Section):
+    """The budget of `--quick`; see quick_fit."""
+
+    seconds: Annotated[float, Field(gt=0)] = 90.0  # of training, on all cores
+    seeds: Seeds = 1
+    learns_after: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict
+    )  # a model's registered name -> training images until it has learned, as measured
+
+    def images_to_learn(self, model: str) -> int:
+        return self.learns_after.get(model, LEARNS_AFTER)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a reproduction. None: the experiment's value."""
+
+    protocol: Literal["as-published", "corrected", "both"] = "both"
+    seeds: int | None = None
+    quick: bool = False
+    limit: int | None = None
+    epochs: int | None = None
+    only: tuple[str, ...] = PARTS
+    models: tuple[str, ...] = ()  # models to train, (): all; finished runs of the others are reported
+    full_size: bool = False  # claims at the published scale instead of the reduced one
+    data: str | None = None  # "cifar10=PATH"
+    device: str | None = None
+    set: tuple[Override, ...] = ()  # overrides of every recipe, except for what a fault or claim varies
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an override that the experiment or another option decides."""
+        for path, _ in self.set:
+            if path in DECIDED or path.startswith(DECIDED_SECTIONS):
+                raise ValueError(f"--set cannot change {path}: {DECIDED.get(path, 'the experiment decides it')}")
+
+    @property
+    def fits_itself(self) -> bool:
+        """Whether images and epochs are chosen by a timing: --quick without --limit and --epochs."""
+        return self.quick and self.limit is None and self.epochs is None
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return SIDES if self.protocol == "both" else (self.protocol.replace("-", "_"),)
+
+    def name(self, experiment: str) -> str:
+        """Name of the study, with the options that differ from the defaults, so that no reduced study replaces it."""
+        reduced = [
+            *(["quick"] if self.quick else []),
+            *(["full-size"] if self.full_size else []),
+            *([self.protocol] if self.protocol != "both" else []),
+            *(f"{key}{value}" for key in ("seeds", "limit", "epochs") if (value := getattr(self, key))),
+            *(f"{path.rpartition('.')[2]}-{value}" for path, value in self.set),
+        ]
+        return file_name("-".join(["reproduce", experiment, *reduced]))
+
+
+class Experiment(Section):
+    title: str
+    about: str
+    data: str  # a named data set
+    as_tensors: bool = False  # the report reads four tensor files; they are created if none are given
+    hardware: str = ""  # of the report
+    class_names: dict[str, str] = Field(default_factory=dict)  # class name in the data -> in the report
+    notes: tuple[str, ...] = ()  # caveats of its numbers
+    seeds: Seeds = 3
+    model: tuple[Model, ...] = Field(min_length=1)
+    fault: tuple[Fault, ...] = ()
+    claim: tuple[Claim, ...] = ()
+    study: tuple[Part, ...] = ()
+    quick: Quick = Quick()
+    name: str = ""  # of its folder
+    folder: Path = Path()  # paths of its recipes are relative to it
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for what, names in (("model", [m.label for m in self.model]), ("claim", [c.id for c in self.claim])):
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{what} {twice!r} occurs twice")
+        return self
+
+    @property
+    def recipe_names(self) -> list[str]:
+        """Names of all recipes except those of the claims."""
+        models = [name for model in self.model for name in (model.as_published, model.corrected)]
+        faults = [name for fault in self.fault for name in (fault.base, fault.against)]
+        named = [*models, *faults, *(name for part in self.study for name in part.recipes)]
+        return list(dict.fromkeys(name for name in named if name is not None))
+
+    def recipe(self, name: str, overrides: list[Override]) -> Recipe:
+        return Recipe.load(str(self.folder / name) if name.endswith(".toml") else name, overrides)
+
+
+def label_of(recipe: str) -> str:
+    """The label of a recipe's runs: "classics-mnist/resnet18-shared" gives "resnet18_shared"."""
+    return Path(recipe).stem.replace("-", "_")
+
+
+def names() -> list[str]:
+    root = Path(str(resources.files("convoy") / "recipes"))
+    return sorted(path.parent.name for path in root.glob(f"*/{EXPERIMENT}"))
+
+
+def load(name: str) -> Experiment:
+    """`name`: a built-in experiment or the path of an experiment.toml. Raises ValueError if unknown or invalid."""
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise ValueError(f"experiment file {name!r} does not exist")
+    elif name in names():
+        path = Path(str(resources.files("convoy") / "recipes" / name / EXPERIMENT))
+    else:
+        raise unknown("experiment", name, [*names(), "all"])
+    table = _read(path)
+    if (path.parent / CLAIMS).is_file():
+        table["claim"] = [*_read(path.parent / CLAIMS).get("claim", []), *table.get("claim", [])]
+    for claim in table.get("claim", []) if "class_names" in table else ():
+        claim.setdefault("class_names", table["class_names"])
+    table |= {"name": path.resolve().parent.name, "folder": str(path.resolve().parent)}
+    try:
+        return Experiment.model_validate(table)
+    except ValidationError as error:
+        raise first_problem(Experiment, error, table, str(path), []) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid TOML: {error}") from None
+
+
+def _check_measure(name: str) -> None:
+    known = [each for each in MEASURES if MEASURES[each].setting is None]
+    if name not in known:
+        raise unknown("measure", name, known)

@@ -1,0 +1,332 @@
+"""The tables of a reproduction: published and measured numbers, faults, epochs, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from convoy.experiments.measure_words import Measure, measure
+from convoy.experiments.reproduction.figures import EffectVerdict, verdict
+from convoy.prediction import Agreement, Reason, Verdict, compare_published
+from convoy.reporting.content import Cell, Column, Table, clean
+from convoy.reporting.quantities import MIB, p_value, plain, quartile_range
+from convoy.reporting.reading import Groups, Reading, every
+from convoy.reporting.tables import flops_cell, flops_note
+from convoy.stats import Estimate
+
+PROTOCOLS = {"as_published": "as published", "corrected": "corrected"}
+FIRST = ("test_accuracy", "validation_accuracy", "train_seconds", "total_seconds", "parameters")
+ALWAYS = ("test_accuracy",)  # shown even if not published
+MANY_EPOCHS = 12
+OVER_SEEDS = "±: half-width of the 95 % interval of the mean over seeds (Student's t)."
+PREDICTED = (
+    "The published value is a single run, so it is compared with the 95 % prediction interval for one more run, "
+    "mean ± t sd √(1 + 1/n), over seeds on the same test images. Runs scored on other images vary more."
+)
+TWO_RUNS = (
+    "One seed: the 95 % interval of the difference of two independent proportions (Newcombe) covers the images of both "
+    "runs, but no other seeds."
+)
+OVER_IMAGES = "Ranges: 95 % intervals over images (Wilson), one seed."
+PAIRED = "Difference: as published minus corrected, paired by seed."
+Model = Mapping[str, Any]  # an entry of finding["models"]
+
+
+def measures_of(models: Sequence[Model]) -> list[Measure]:
+    """Measures published as one number, and the test accuracy if measured."""
+    names = {name for model in models for name, value in model["published"].items() if not isinstance(value, list)}
+    names |= {name for name in ALWAYS if any(name in (model[p] or {}) for model in models for p in PROTOCOLS)}
+    order = [*(name for name in FIRST if name in names), *sorted(names - set(FIRST))]
+    return [measure(name) for name in order]
+
+
+def result_tables(
+    models: Sequence[Model], hardware: str, measured_on: str, withheld: Reason | None
+) -> tuple[Table, ...]:
+    """One table per measure, one row per model. `withheld`: reason why published numbers are not compared."""
+    return tuple(_result_table(models, metric, hardware, measured_on, withheld) for metric in measures_of(models))
+
+
+def _result_table(
+    models: Sequence[Model], metric: Measure, hardware: str, measured_on: str, withheld: Reason | None
+) -> Table:
+    columns = (
+        Column("Model", numeric=False),
+        Column("Published", metric.unit),
+        Column("As published", f"measured{metric.unit and f', {metric.unit}'}"),
+        Column("Corrected", f"measured{metric.unit and f', {metric.unit}'}"),
+        Column("Difference", metric.difference_unit),
+        *(() if metric.exact else (Column("n", "seeds"),)),
+        Column("Published vs. measured", numeric=False),
+    )
+    rows, agreements = [], []
+    for model in models:
+        values = [(model[protocol] or {}).get(metric.name) for protocol in PROTOCOLS]
+        published = model["published"].get(metric.name)
+        if published is None and values == [None, None]:
+            continue
+        agreement = agreement_of(metric, published, values[0], withheld)
+        agreements.append(agreement)
+        miscounted = (
+            metric.exact and published is not None and values[0] is not None and _mean_of(values[0]) != published
+        )
+        # No mark for one run: with another seed the difference may be anything.
+        bold = miscounted or agreement.beyond is not None
+        rows.append(
+            (
+                Cell(model["label"], model=model["label"]),
+                Cell("" if published is None else metric.number(published)),
+                *(Cell(*metric.parts(value)) for value in values),
+                _difference(model, metric, values),
+                *(() if metric.exact else (Cell(_seeds(model)),)),
+                Cell(against_published(metric, published, values[0], agreement), bold=bold),
+            )
+        )
+    return Table(columns, tuple(rows), _note(models, metric, hardware, measured_on, agreements), metric.title)
+
+
+def agreement_of(
+    metric: Measure, published: float | None, value: float | Mapping[str, Any] | None, withheld: Reason | None
+) -> Agreement:
+    """Not compared for counts and times: these are not estimates of the same quantity."""
+    if metric.exact or metric.machine_dependent or (value is not None and not isinstance(value, Mapping)):
+        return Agreement(Verdict.NOT_COMPARED)
+    return compare_published(published, None if value is None else Estimate.from_json(value), withheld)
+
+
+def against_published(
+    metric: Measure, published: float | None, value: float | Mapping[str, Any] | None, agreement: Agreement
+) -> str:
+    """How a published value compares with the value measured under the published protocol."""
+    if published is None:
+        return "not published"
+    if value is None:
+        return "not measured as published"
+    mean = _mean_of(value)
+    if metric.exact:
+        return _counted(published, mean)
+    if metric.machine_dependent:
+        return _times(published, mean) if metric.name != "images_per_second" else _times(mean, published)
+    side = "above" if published > mean else "below"
+    difference = f"{metric.unsigned_difference(published - mean)} {side}"
+    if agreement.reason is not None or agreement.interval is None:
+        return f"{difference}; no verdict: {(agreement.reason or Reason.NO_INTERVAL).value}"
+    if agreement.interval.interval == "newcombe":
+        if agreement.verdict is Verdict.INSIDE:
+            return "within the image noise of two runs"
+        return f"{difference}, more than the image noise of two runs; other seeds were not run"
+    interval = f"the prediction interval ({_ends(metric, agreement.interval)})"
+    if agreement.beyond is None:
+        return f"inside {interval}"
+    return f"outside: {metric.unsigned_difference(agreement.beyond)} {side} {interval}"
+
+
+def _mean_of(value: Any) -> float:
+    """The mean of an estimate in a finding, or the number itself."""
+    return value["mean"] if isinstance(value, Mapping) else value
+
+
+def _ends(metric: Measure, interval: Estimate) -> str:
+    return f"{metric.number(interval.low or 0.0)} to {metric.number(interval.high or 0.0)}"
+
+
+def _counted(published: float, counted: float) -> str:
+    if counted == published:
+        return "the same"
+    return f"{abs(published - counted):,.0f} {'more' if published > counted else 'fewer'} than counted"
+
+
+def _times(published: float, measured: float) -> str:
+    ratio = published / measured
+    return f"{plain(ratio)} times as long" if ratio >= 1 else f"{plain(1 / ratio)} times as fast"
+
+
+def _difference(model: Model, metric: Measure, values: Sequence[Any]) -> Cell:
+    runs = model["runs"]
+    if runs.get("as_published") and runs.get("as_published") == runs.get("corrected"):
+        return Cell("the same runs")
+    difference = (model.get("difference") or {}).get(metric.name)
+    if difference is None and metric.exact and None not in values:
+        difference = values[0] - values[1]
+    return Cell(*metric.parts(difference, signed=True))
+
+
+def _seeds(model: Model) -> str:
+    counts = [len(model["runs"].get(protocol) or ()) for protocol in PROTOCOLS]
+    distinct_counts = [str(count) for count in dict.fromkeys(counts) if count]
+    return " and ".join(distinct_counts)
+
+
+def _note(
+    models: Sequence[Model], metric: Measure, hardware: str, measured_on: str, agreements: Sequence[Agreement]
+) -> str:
+    values = [(model[protocol] or {}).get(metric.name) for model in models for protocol in PROTOCOLS]
+    kinds = {value["interval"] for value in values if isinstance(value, Mapping) and value["low"] is not None}
+    sentences = []
+    if metric.machine_dependent:
+        sentences.append(f"Published on {hardware}." if hardware else "The published hardware is not named.")
+        sentences.append(f"Measured on {measured_on}: compare the models, not the machines.")
+        sentences += ["Includes the passes over validation and test images."] if metric.name == "total_seconds" else []
+    sentences += [OVER_SEEDS] if "t" in kinds else []
+    sentences += [OVER_IMAGES] if "wilson" in kinds else []
+    compared = {agreement.interval.interval for agreement in agreements if agreement.interval is not None}
+    sentences += [PREDICTED] if "prediction" in compared else []
+    sentences += [TWO_RUNS] if "newcombe" in compared else []
+    sentences += [PAIRED] if any(metric.name in (model.get("difference") or {}) for model in models) else []
+    return " ".join(sentences)
+
+
+def faults_tables(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) -> tuple[Table, Table]:
+    """Descriptions of the faults; and their effects, largest first, accuracies before other measures."""
+    descriptions = {_named(fault): clean(fault["sentence"]) for fault in faults}
+    columns = (Column("Fault", numeric=False), Column("Description", numeric=False))
+    rows = tuple((Cell(name), Cell(description)) for name, description in descriptions.items())
+    return Table(columns, rows), _effects_table(faults, withheld)
+
+
+def _effects_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) -> Table:
+    columns = (
+        Column("Fault", numeric=False),
+        Column("Without"),
+        Column("With"),
+        Column("Effect"),
+        Column("p, corrected"),
+        Column("Verdict", numeric=False),
+    )
+    order = sorted(faults, key=lambda fault: (measure(fault["measure"]).unit != "%", -_size(fault["effect"])))
+    rows = []
+    for fault in order:
+        metric = measure(fault["measure"])
+        rows.append(
+            (
+                Cell(
+                    _named(fault),
+                    f"{metric.phrase}{metric.unit and f', {metric.unit}'}",
+                    bold=bool(fault["moved"]) and withheld is None,
+                ),
+                Cell(*metric.parts(fault["without"])),
+                Cell(*metric.parts(fault["with"])),
+                _effect(fault, metric),
+                Cell("" if fault["p_holm"] is None else p_value(fault["p_holm"])),
+                Cell(clean(fault["words"])),
+            )
+        )
+    unpaired = any(not fault.get("paired", True) for fault in faults)
+    note = (
+        "Effect: with the fault minus without, all else equal, paired (usually by seed); 95 % intervals. p: paired t "
+        "test; corrected for all tested rows (Holm). "
+        f"{f'No verdict ({withheld}).' if withheld else 'Bold: the fault changed the number.'}"
+        f"{' “Not paired”: interval and test are Welch’s.' if unpaired else ''}"
+    )
+    return Table(columns, tuple(rows), note, "Effects in numbers")
+
+
+def _named(fault: Mapping[str, Any]) -> str:
+    return clean(fault["name"].replace("_", " "))
+
+
+def _effect(fault: Mapping[str, Any], metric: Measure) -> Cell:
+    if fault["effect"] is None:
+        return Cell("")
+    number, interval = metric.parts(fault["effect"], signed=True)
+    return Cell(number, "" if verdict(fault) is EffectVerdict.UNCHANGED else interval)
+
+
+def _size(effect: float | Mapping[str, Any] | None) -> float:
+    return 0.0 if effect is None else abs(effect["mean"] if isinstance(effect, Mapping) else effect)
+
+
+def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> Table | None:
+    """One row per epoch with the number of correct images, and published values by epoch such as
+    `test_accuracy_by_epoch`. None without epochs."""
+    lines = reading.metrics
+    if not lines:
+        return None
+    parts = [part for part in ("train", "validation", "test") if any(f"{part}_accuracy" in line for line in lines)]
+    columns = [Column("Epoch")]
+    for part in parts:
+        columns += [Column(f"{part.capitalize()} loss")]
+        columns += [Column("Published", f"{part} loss")] if f"{part}_loss_by_epoch" in published else []
+        columns += [Column(f"{part.capitalize()} accuracy", "%")]
+        columns += [Column("Published", f"% {part}")] if f"{part}_accuracy_by_epoch" in published else []
+    by_epoch = [published.get(f"{part}_{quantity}_by_epoch", ()) for part in parts for quantity in ("loss", "accuracy")]
+    last = max(len(lines), *map(len, by_epoch))
+    only_published = [{"epoch": epoch} for epoch in range(len(lines) + 1, last + 1)]
+    rows = [tuple(_epoch_cells(line, parts, published)) for line in [*lines, *only_published]]
+    marks = f" {_best_means(reading)}" if any("best" in line for line in lines) else ""
+    collapsed_title = f"All {len(rows)} epochs" if len(rows) > MANY_EPOCHS else ""
+    return Table(tuple(columns), tuple(rows), f"In brackets: correct / all images.{marks}", title, collapsed_title)
+
+
+def _best_means(reading: Reading) -> str:
+    if "last_weights" in reading.recipe.protocol.faults:
+        return "“best”: the best epoch so far; but the weights of the last epoch were saved (fault last_weights)."
+    return "“best”: the best epoch so far, whose weights were saved."
+
+
+def _epoch_cells(line: Mapping[str, Any], parts: Sequence[str], published: Mapping[str, Any]) -> list[Cell]:
+    cells = [Cell(str(line["epoch"]), "best" if line.get("best") else "")]
+    for part in parts:
+        loss, accuracy = line.get(f"{part}_loss"), line.get(f"{part}_accuracy")
+        right, total = line.get(f"{part}_correct"), line.get(f"{part}_total")
+        cells.append(Cell("" if loss is None else f"{loss:.4f}"))
+        cells += _published_cell(line["epoch"], published.get(f"{part}_loss_by_epoch"), "{:.4f}")
+        counts = f"({right:,} / {total:,})" if right is not None and total else ""
+        cells.append(Cell("" if accuracy is None else f"{100 * accuracy:.2f}", counts))
+        cells += _published_cell(line["epoch"], published.get(f"{part}_accuracy_by_epoch"), "{:.2%}")
+    return cells
+
+
+def _published_cell(epoch: int, published: Sequence[float] | None, form: str) -> list[Cell]:
+    if published is None:
+        return []
+    return [Cell(form.format(published[epoch - 1]).removesuffix("%") if epoch <= len(published) else "")]
+
+
+def costs_table(groups: Groups) -> Table | None:
+    """Means over seeds, one row per model and protocol; None if no cost was measured."""
+    columns = (
+        Column("Model", numeric=False),
+        Column("Training", "s"),
+        Column("Total", "s"),
+        Column("Training speed", "images/s"),
+        Column("Parameters"),
+        Column("FLOPs", "per image"),
+        Column("Inference", "ms/image"),
+        Column("Peak memory", "MiB"),
+    )
+    rows = []
+    for label, group in groups.items():
+        costs = [reading.cost for reading in group if reading.cost]
+        if costs:
+            peak = max((cost["peak_memory_bytes"] for cost in costs if cost.get("peak_memory_bytes")), default=None)
+            rows.append(
+                (
+                    Cell(label, model=label),
+                    *(_mean(costs, key) for key in ("train_seconds", "total_seconds", "images_per_second")),
+                    Cell(f"{costs[0]['parameters']:,}"),
+                    flops_cell(costs[0]["flops_per_image"], group[0]),
+                    Cell(_mean(costs, "ms_per_image").text, _quartiles(costs)),
+                    Cell("" if peak is None else plain(peak / MIB)),
+                )
+            )
+    note = (
+        "Means over seeds; memory: maximum. Inference: median and quartiles of one image on one thread. Total: with "
+        "the passes over validation and test images."
+    )
+    return Table(columns, tuple(rows), f"{note} {flops_note(every(groups))}", "Cost") if rows else None
+
+
+def _quartiles(costs: Sequence[Mapping[str, Any]]) -> str:
+    """Means over seeds; empty if a run has only the median."""
+    quartiles = [cost.get("ms_per_image_quartiles") for cost in costs]
+    if not all(quartiles):
+        return ""
+    median = fmean(cost["ms_per_image"] for cost in costs)
+    return quartile_range(median, [fmean(values) for values in zip(*quartiles, strict=True)])
+
+
+def _mean(costs: Sequence[Mapping[str, Any]], key: str) -> Cell:
+    values = [cost[key] for cost in costs if cost.get(key) is not None]
+    return Cell(plain(fmean(values)) if values else "")

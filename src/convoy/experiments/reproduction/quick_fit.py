@@ -1,0 +1,250 @@
+"""Chooses what a quick try of an experiment trains, by timing its networks on this machine for a few seconds.
+
+A network is trained on at least the images that it needs to learn, or not at all. These numbers are measured
+(benchmarks/images_to_learn.py) and stored in experiment.toml; a network gets 1.5 times as many, a cheap one more. Parts
+are filled in order, cheap networks first, until their share of the time is used.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from convoy.data.sources import load
+from convoy.experiments.experiment import Experiment, Fault, Part
+from convoy.experiments.measures import find
+from convoy.experiments.quick import SCHEMA, Choice, LeftOut, Reason, Shares, Size, makespan
+from convoy.experiments.reproduction import parts as reproduce_parts
+from convoy.experiments.reproduction import workload
+from convoy.experiments.reproduction.scope import Scope
+from convoy.files import read_json, write_json
+from convoy.process import cores
+from convoy.recipe import Recipe
+from convoy.training import pace
+from convoy.training.environment import describe
+from convoy.training.plan import plan
+from convoy.training.reuse import SCORING_ONLY
+
+MARGIN = 1.5  # times the measured number of images to learn
+CHEAP_IMAGES, CHEAP_SHARE = 30_000, 0.1  # a network gets these images if they take at most this share
+EPOCH_IMAGES = 10_000  # least per epoch; at this limit all of MNIST's test images are scored
+MOST_EPOCHS = 3
+START_SECONDS = 4.0  # of the worker processes, per part
+
+
+def chosen(scope: Scope, path: Path, *, again: bool) -> Choice:
+    """The choice stored at `path` for this experiment and these settings; otherwise made now and stored."""
+    table = scope.experiment.model_dump(mode="json", exclude={"folder"})
+    settings = scope.settings
+    key = reproduce_parts.digest(table, settings.protocol, scope.seeds, settings.models, settings.only, settings.set)
+    if path.is_file() and not again:
+        stored = read_json(path, "key", "version")
+        if stored["key"] == key and stored["version"] == SCHEMA:
+            return Choice.model_validate(stored)
+    found = _Fit(scope).choose(key)
+    write_json(path, found.model_dump(mode="json"))
+    return found
+
+
+def reduced(experiment: Experiment, choice: Choice) -> Experiment:
+    """The experiment without what is left out; layers of untrained networks are still counted."""
+    return experiment.model_copy(
+        update={
+            "model": tuple(
+                model if model.label in choice.models else model.model_copy(update={"seeds": 0})
+                for model in experiment.model
+            ),
+            "fault": tuple(fault for fault in experiment.fault if fault.name in choice.faults),
+            "claim": tuple(claim for claim in experiment.claim if claim.id in choice.claims),
+            "study": tuple(experiment.study[position] for position in choice.studies),
+        }
+    )
+
+
+class _Fit:
+    def __init__(self, scope: Scope) -> None:
+        self.scope, self.experiment = scope, scope.experiment
+        self.workers = cores()
+        self.seconds = float(scope.experiment.quick.seconds)
+        self.times = _Times(scope)
+        self.trained: set[str] = set()  # canonical recipes chosen so far
+        self.networks: set[str] = set()  # names of their models
+        self.parts: dict[str, list[float]] = {}  # seconds of the runs chosen so far
+        self.left_out: list[LeftOut] = []
+
+    def choose(self, key: str) -> Choice:
+        experiment = self.experiment
+        with other_cores_busy(self.workers - 1):
+            sizes = self._sizes()
+            choice = Choice(
+                key=key, cpu="", cores=self.workers, seconds=0, sizes=sizes, models={}, faults=(), claims=(),
+                studies=(), left_out=(), decided=False,
+            )  # fmt: skip
+            self.scope = replace(self.scope, quick=choice)
+            models = self._models()
+            faults = [fault.name for fault in experiment.fault if self._fault(fault)]
+            studies = [at for at, study in enumerate(experiment.study) if self._study(study)]
+            claims = self._claims()
+        machine = describe(torch.device("cpu"), Recipe())["cpu"]
+        return choice.model_copy(
+            update={
+                "sizes": {name: size for name, size in sizes.items() if name in self.networks},
+                "cpu": machine, "seconds": round(self._elapsed(), 1), "models": models, "faults": tuple(faults),
+                "claims": claims, "studies": tuple(studies), "left_out": tuple(self.left_out), "decided": True,
+            }
+        )  # fmt: skip
+
+    # ---- sizes ----
+
+    def _sizes(self) -> dict[str, Size]:
+        """Of every network that may be trained, by registered name."""
+        counted = [model for model in self.experiment.model if not self.scope.count(model.seeds)]
+        names = {name for model in counted for name in (model.as_published, model.corrected)}
+        recipes = [recipe for name, recipe in self.scope.recipes.items() if name not in names]
+        by_model: dict[str, list[Recipe]] = {}
+        for recipe in recipes:
+            by_model.setdefault(recipe.model.name, []).append(recipe)
+        return {name: self._size(name, group) for name, group in by_model.items()}
+
+    def _size(self, model: str, recipes: Sequence[Recipe]) -> Size:
+        needed = math.ceil(MARGIN * self.experiment.quick.images_to_learn(model))
+        if needed < CHEAP_IMAGES:
+            needed = max(needed, min(CHEAP_IMAGES, int(CHEAP_SHARE * self.seconds * self.times.pace(recipes[0]).train)))
+        validation = max(recipe.data.split.validation for recipe in recipes)
+        available = round(self.times.images * (1 - validation))  # images in the smallest training part
+        epochs = max(1, min(MOST_EPOCHS, needed // EPOCH_IMAGES))
+        if needed >= epochs * available:
+            epochs = math.ceil(needed / available)
+            return Size(limit=None, epochs=epochs, images=epochs * available)
+        return Size(limit=math.ceil(needed / epochs / (1 - validation)), epochs=epochs, images=needed)
+
+    # ---- what fits ----
+
+    def _models(self) -> dict[str, tuple[str, ...]]:
+        entries: dict[str, dict[str, list[Recipe]]] = {}
+        for (label, side, _), entry in self.scope.models(chosen=True).items():
+            entries.setdefault(label, {}).setdefault(side, []).append(entry.recipe)
+        found: dict[str, tuple[str, ...]] = {}
+        for label in sorted(entries, key=lambda label: sum(map(self._sum, entries[label].values()))):
+            for side, recipes in entries[label].items():
+                if self._take("models", recipes):
+                    found[label] = (*found.get(label, ()), side)
+                else:
+                    speed = self.times.pace(recipes[0]).train
+                    self._leave(
+                        LeftOut(
+                            part="models", name=label, side=side, reason=Reason.TIME,
+                            seconds=self._sum(recipes), images_per_second=speed,
+                        )
+                    )  # fmt: skip
+        return found
+
+    def _fault(self, fault: Fault) -> bool:
+        if fault.of_one_seed and (fault.against is not None or self.scope.count(fault.pairs) < 2):
+            return self._leave(LeftOut(part="faults", name=fault.name, reason=Reason.SEEDS))
+        recipes = [entry.recipe for pair in self.scope.pairs(fault) for entry in pair if entry is not None]
+        return self._take("faults", recipes) or self._leave(self._late("faults", fault.name, recipes))
+
+    def _study(self, study: Part) -> bool:
+        if study not in self.scope.studies:  # of the other protocol
+            return False
+        jobs = workload.of_study(self.scope, study)
+        recipes = [job.recipe for job in jobs for _ in range(math.ceil(job.runs * job.share))]
+        name = ", ".join(study.recipes)
+        # The trials of a search are one recipe here, although they differ: none counts as trained already.
+        fits = self._take(study.kind, recipes, known=study.kind != "search")
+        return fits or self._leave(self._late(study.kind, name, recipes))
+
+    def _claims(self) -> tuple[str, ...]:
+        """Only claims about counts."""
+        exact = [claim.id for claim in self.experiment.claim if find(claim.measure).exact]
+        for claim in self.experiment.claim:
+            if claim.id not in exact:
+                self._leave(LeftOut(part="claims", name=claim.id, reason=Reason.NO_VERDICT))
+        return tuple(exact)
+
+    def _sum(self, recipes: Sequence[Recipe]) -> float:
+        return sum(self.times.seconds(recipe) for recipe in recipes)
+
+    def _take(self, part: str, recipes: Sequence[Recipe], *, known: bool = True) -> bool:
+        """Adds the recipes that are not chosen yet if they fit in the part's share; whether they do."""
+        waiting = {_identity(recipe): recipe for recipe in recipes}
+        new = [recipe for key, recipe in waiting.items() if key not in self.trained] if known else recipes
+        before = self.parts.get(part, [])
+        self.parts[part] = [*before, *(self.times.seconds(recipe) for recipe in new)]
+        share = getattr(Shares(), part) if self.trained else 1.0  # the first network may take all of the time
+        if self._elapsed() > share * self.seconds:
+            self.parts[part] = before
+            return False
+        self.trained |= waiting.keys()
+        self.networks |= {recipe.model.name for recipe in recipes}
+        return True
+
+    def _elapsed(self) -> float:
+        return sum(START_SECONDS + makespan(each, self.workers) for each in self.parts.values() if each)
+
+    def _late(self, part: str, name: str, recipes: Sequence[Recipe]) -> LeftOut:
+        return LeftOut(part=part, name=name, reason=Reason.TIME, seconds=self._sum(recipes))
+
+    def _leave(self, left_out: LeftOut) -> bool:
+        self.left_out.append(left_out)
+        return False
+
+
+def _identity(recipe: Recipe) -> str:
+    """Identifies a training; faults that only change the scoring share the weights."""
+    faults = [fault for fault in recipe.protocol.faults if fault not in SCORING_ONLY]
+    return json.dumps(recipe.override({"protocol.faults": faults}).canonical(), sort_keys=True)
+
+
+class _Times:
+    """Durations of runs from one timing per network; ignores its options and batch size."""
+
+    def __init__(self, scope: Scope) -> None:
+        dataset = load(scope.data_name or scope.experiment.data)
+        self.images, self._test = len(dataset.train), 0 if dataset.test is None else len(dataset.test)
+        self._paces: dict[tuple[str, int | None], pace.Pace] = {}
+
+    def pace(self, recipe: Recipe) -> pace.Pace:
+        key = recipe.model.name, recipe.data.size
+        if key not in self._paces:
+            self._paces[key] = pace.measure(plan(recipe.override({"data.limit": None, "data.split.folds": 0})))
+        return self._paces[key]
+
+    def seconds(self, recipe: Recipe) -> float:
+        """Duration of one run on one thread."""
+        split, limit = recipe.data.split, recipe.data.limit or self.images
+        pool = min(limit, self.images)
+        fold = pool // split.folds if split.folds else 0
+        held_out = round((pool - fold) * split.validation)
+        counts = pace.Counts(pool - fold - held_out, held_out, 0 if fold else min(limit, self._test), fold)
+        return pace.seconds_of(recipe, counts, self.pace(recipe))
+
+
+@contextmanager
+def other_cores_busy(count: int) -> Iterator[None]:
+    """Keeps `count` threads busy with matrix products, because parallel workers slow each other down."""
+    done = threading.Event()
+
+    def work() -> None:
+        torch.set_num_threads(1)
+        one = torch.ones(256, 256)
+        while not done.is_set():
+            torch.mm(one, one)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()

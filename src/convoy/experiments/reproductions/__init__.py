@@ -1,0 +1,1 @@
+"""Several reproduced experiments on one page."""

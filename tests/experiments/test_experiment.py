@@ -1,0 +1,104 @@
+"""experiment.toml: the files that come with Convoy, and what is answered to others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from convoy.experiments import experiment
+from convoy.recipe import Recipe
+
+HEAD = """
+title = "t"
+about = "a"
+data = "digits"
+[[model]]
+label = "net"
+corrected = "lenet"
+[[study]]
+"""
+
+
+def load(folder: Path, study: str) -> experiment.Experiment:
+    (folder / "experiment.toml").write_text(HEAD + study)
+    return experiment.load(str(folder / "experiment.toml"))
+
+
+@pytest.mark.parametrize("name", experiment.names())
+def test_every_experiment_names_recipes_that_are_there(name: str) -> None:
+    read = experiment.load(name)
+
+    for recipe in read.recipe_names:
+        assert read.recipe(recipe, []).data.name == read.data
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ('kind = "crossval"\nrecipes = "x"\narguments = { fold = 5 }', "needs folds among its arguments"),
+        ('kind = "crossval"\nrecipes = "x"\narguments = { folds = 5, repaets = 2 }', "did you mean 'repeats'"),
+        ('kind = "search"\nrecipes = "x"', "the study search needs grid"),
+        ('kind = "landscape"\nrecipes = "x"\narguments = { lrs = [1, 2], surfaces = { images = 0, resolution = 9 } }',
+         "surfaces.images = 0"),
+        ('kind = "crossval"\nrecipes = "x"\narguments = { folds = 5 }\nquick = { folds = 1 }', "folds = 1"),
+        ('kind = "crossval"\nrecipes = ["x", "y"]\narguments = { folds = 5 }', "expects one recipe, got 2"),
+    ],
+)  # fmt: skip
+def test_invalid_arguments_of_a_study_are_a_one_line_error(tmp_path: Path, study: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        load(tmp_path, study)
+
+    assert "\n" not in str(error.value)
+
+
+def test_quick_overrides_the_arguments(tmp_path: Path) -> None:
+    part = load(
+        tmp_path, 'kind = "crossval"\nrecipes = "x"\narguments = { folds = 5, repeats = 2 }\nquick = { folds = 2 }'
+    )
+
+    assert part.study[0].asked(quick=False) == experiment.Crossval(folds=5, repeats=2)
+    assert part.study[0].asked(quick=True) == experiment.Crossval(folds=2, repeats=2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            'corrected = "lenet"',
+            'corrected = "lenet"\npublished = { test_accuracy = [0.97, 0.98] }',
+            "expected a number",
+        ),
+        ('corrected = "lenet"', 'corrected = "lenet"\ntold_as = { test_accuracy = "best_acc" }', "'best_acc'"),
+        (
+            "[[study]]",
+            '[[fault]]\nname = "f"\nsentence = "s"\nbase = "lenet"\nover = "data.split.foldx"',
+            "key of an integer",
+        ),
+        (
+            "[[study]]",
+            '[[fault]]\nname = "f"\nsentence = "s"\nbase = "lenet"\nover = "model.name"',
+            "key of an integer",
+        ),
+    ],
+)
+def test_what_would_fail_after_the_training_is_answered_before(
+    tmp_path: Path, before: str, after: str, message: str
+) -> None:
+    head = HEAD.replace("[[study]]\n", "") if before != "[[study]]" else HEAD
+    (tmp_path / "experiment.toml").write_text(head.replace(before, after))
+
+    with pytest.raises(ValueError, match=message) as error:
+        experiment.load(str(tmp_path / "experiment.toml"))
+
+    assert "\n" not in str(error.value)
+
+
+def test_a_fault_is_added_to_those_that_its_base_has() -> None:
+    fault = experiment.Fault(name="f", sentence="s", base="b", faults=("macs_as_flops",))
+    base = Recipe().override({"protocol.faults": ["sampled_labels"]})
+
+    without, with_ = fault.sides(base)
+
+    assert without.protocol.faults == ("sampled_labels",)
+    assert set(with_.protocol.faults) == {"sampled_labels", "macs_as_flops"}

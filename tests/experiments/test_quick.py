@@ -1,0 +1,192 @@
+"""A quick try: what fits the time is trained, what does not is named with the reason, and nothing is timed twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convoy import api_studies
+from convoy.api import report as write_report
+from convoy.experiments.quick import makespan
+from convoy.experiments.reproduction import quick_fit
+from convoy.runs import Study, Workspace
+from convoy.training.pace import Pace
+from convoy.training.plan import Plan
+
+SMALL = """
+about = "A small network on small digits"
+[model]
+name = "two_conv_cnn"
+[data]
+name = "digits"
+split = { validation = 0.2 }
+[train]
+epochs = 9
+batch_size = 64
+[compute]
+threads = 1
+"""
+LARGE = 'extends = "small.toml"\n[model]\nname = "basic_cnn"\n'
+EXPERIMENT = """
+title = "Small digits"
+about = "For tests"
+data = "digits"
+[[model]]
+label = "small"
+corrected = "small.toml"
+published = { test_accuracy = 0.99, parameters = 1234 }
+[[model]]
+label = "large"
+corrected = "large.toml"
+published = { test_accuracy = 0.98, parameters = 99 }
+[[fault]]
+name = "log_softmax"
+sentence = "A log-softmax in front of the loss"
+base = "small.toml"
+faults = ["log_softmax"]
+[[fault]]
+name = "one_seed"
+sentence = "One seed"
+base = "small.toml"
+[[claim]]
+id = "counted"
+sentence = "The small network is smaller"
+measure = "parameters"
+a = { label = "small", recipe = "small.toml" }
+b = { label = "large", recipe = "large.toml" }
+relation = "below"
+[[claim]]
+id = "measured"
+sentence = "The large network is better"
+measure = "test_accuracy"
+a = { label = "large", recipe = "large.toml" }
+b = { label = "small", recipe = "small.toml" }
+relation = "above"
+[[study]]
+kind = "crossval"
+recipes = "small.toml"
+arguments = { folds = 5 }
+quick = { folds = 2 }
+[quick]
+seconds = 60
+[quick.learns_after]
+two_conv_cnn = 400
+basic_cnn = 400
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    for name, text in (("small", SMALL), ("large", LARGE), ("experiment", EXPERIMENT)):
+        (tmp_path / f"{name}.toml").write_text(text)
+    return tmp_path / "experiment.toml"
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the networks that were timed; the large one is slow."""
+    names: list[str] = []
+
+    def measure(ready: Plan) -> Pace:
+        names.append(ready.recipe.model.name)
+        slow = ready.recipe.model.name == "basic_cnn"
+        return Pace(train=1.0 if slow else 100.0, evaluate=1000.0, flops_per_image=1)
+
+    monkeypatch.setattr(quick_fit.pace, "measure", measure)
+    monkeypatch.setattr(quick_fit, "cores", lambda: 2)
+    monkeypatch.setattr(api_studies, "report", lambda study: study.path / "report.html")
+    return names
+
+
+def again(experiment: Path, **options: Any) -> Study:
+    return api_studies.reproduce(experiment, quick=True, out=experiment.parent / "out", show=False, **options)
+
+
+def left_out(study: Study) -> dict[str, str]:
+    return {each["name"]: each["reason"] for each in study.finding["quick_try"]["left_out"]}
+
+
+def test_what_fits_is_trained_and_the_rest_is_named_with_its_reason(experiment: Path, timed: list[str]) -> None:
+    study = again(experiment)
+    small, large = study.finding["models"]
+
+    assert set(timed) == {"two_conv_cnn", "basic_cnn"}
+    assert small["corrected"]["test_accuracy"]
+    assert large["corrected"].keys() == {"parameters"}
+    assert study.finding["quick_try"]["sizes"].keys() == {"two_conv_cnn"}
+    assert left_out(study) == {"large": "time", "one_seed": "seeds", "measured": "no_verdict"}
+    assert [fault["name"] for fault in study.finding["faults"]] == ["log_softmax"]
+    assert [claim["id"] for claim in study.finding["claims"]] == ["counted"]
+    assert [part["kind"] for part in study.finding["parts"]] == ["crossval"]
+    assert not study.finding["missing"]
+
+
+def test_a_network_gets_the_images_that_it_needs_and_half_as_many_again(experiment: Path, timed: list[str]) -> None:
+    study = again(experiment, only=["models"])
+
+    recipe = study.members[0].run.recipe
+    assert (recipe.data.limit, recipe.train.epochs) == (750, 1)  # 600 to train on, beside a fifth for validation
+    assert study.members[0].run.data["counts"]["train"] == 600
+
+
+def test_called_again_it_times_nothing_and_finds_the_same_runs(
+    experiment: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = again(experiment, only=["models", "faults"])
+    timed.clear()
+
+    second = again(experiment, only=["models", "faults"])
+
+    assert not timed
+    assert second.finding == first.finding
+    assert len(list(Workspace(experiment.parent / "out").runs())) == 2
+
+
+def test_the_first_network_may_take_all_of_the_time_and_what_comes_after_it_its_own_share(
+    experiment: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 60 seconds, 600 images take about 46 each: more than the 36 of all networks."""
+    monkeypatch.setattr(quick_fit.pace, "measure", lambda ready: Pace(train=15.0, evaluate=1000.0, flops_per_image=1))
+
+    study = again(experiment, only=["models"])
+
+    assert [bool(row["runs"]["corrected"]) for row in study.finding["models"]] == [True, False]
+    assert left_out(study)["large"] == "time"
+    assert left_out(study)["log_softmax"] == "time"
+
+
+def test_where_no_network_fits_all_are_named_and_none_is_called_missing(
+    experiment: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quick_fit.pace, "measure", lambda ready: Pace(train=0.1, evaluate=1.0, flops_per_image=1))
+
+    study = again(experiment)
+
+    assert {name for name, reason in left_out(study).items() if reason == "time"} >= {"small", "large", "log_softmax"}
+    assert all(row["corrected"].keys() == {"parameters"} for row in study.finding["models"])
+    assert study.finding["missing"] == []
+
+
+def test_images_that_are_given_are_not_chosen_by_a_timing(experiment: Path, timed: list[str]) -> None:
+    study = again(experiment, only=["models"], limit=100)
+
+    assert not timed
+    assert study.finding["quick_try"] is None
+    assert {member.run.recipe.data.limit for member in study.members} == {100}
+    assert {member.label for member in study.members} == {"small, corrected", "large, corrected"}
+
+
+def test_the_page_names_what_was_left_out_and_why(experiment: Path, timed: list[str]) -> None:
+    page = write_report(again(experiment, only=["models"])).with_suffix(".md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+
+    assert any("large, corrected" in row and "timed only" in row for row in rows)
+    assert not any("large" in row and "98.00" in row for row in rows)  # its published accuracy, with none measured
+    assert any("large" in row and "99" in row for row in rows)  # its parameters, which are counted
+
+
+def test_the_longest_job_begins_first() -> None:
+    assert makespan([2, 3, 5, 4], 2) == 7
+    assert makespan([], 2) == 0

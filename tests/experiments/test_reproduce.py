@@ -1,0 +1,456 @@
+"""A published experiment done again, on small images: complete, in part, stopped, and from the archive."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convoy import api, api_studies
+from convoy import archive as archives
+from convoy.experiments.experiment import Settings
+from convoy.runs import Run, Study, Workspace
+
+RECIPE = """
+about = "A small network on small digits"
+[model]
+name = "two_conv_cnn"
+[data]
+name = "digits"
+split = { validation = 0.2 }
+limit = 300
+[train]
+epochs = 2
+batch_size = 64
+[optim]
+lr = 1e-3
+[compute]
+threads = 1
+"""
+PUBLISHED = """
+about = "The same with its faults"
+extends = "corrected.toml"
+[protocol]
+faults = ["softmax_before_loss", "test_opened_at_each_best"]
+"""
+EXPERIMENT = """
+title = "Small digits"
+about = "For tests"
+data = "digits"
+seeds = 2
+notes = ["The report has a note"]
+
+[[model]]
+label = "net"
+as_published = "published.toml"
+corrected = "corrected.toml"
+published = { test_accuracy = 0.99, parameters = 1234 }
+
+[[model]]
+label = "larger"
+corrected = "corrected.toml"
+seeds = 0
+
+[[fault]]
+name = "softmax_before_loss"
+sentence = "Softmax before the loss"
+base = "corrected.toml"
+faults = ["softmax_before_loss"]
+
+[[fault]]
+name = "test_opened_at_each_best"
+sentence = "The test set is opened often"
+base = "corrected.toml"
+faults = ["test_opened_at_each_best"]
+
+[[fault]]
+name = "one_seed"
+sentence = "One seed"
+base = "corrected.toml"
+
+[[claim]]
+id = "norm"
+sentence = "The norm helps"
+measure = "test_accuracy"
+a = { label = "with", recipe = "corrected.toml" }
+b = { label = "without", recipe = "corrected.toml", set = { "model.options.norm" = "none" } }
+relation = "above"
+seeds = 2
+
+[[study]]
+kind = "crossval"
+recipes = "corrected.toml"
+arguments = { folds = 2 }
+"""
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small-digits")
+    for name, text in (("corrected", RECIPE), ("published", PUBLISHED), ("experiment", EXPERIMENT)):
+        (folder / f"{name}.toml").write_text(text)
+    return folder / "experiment.toml"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results") / "runs"
+
+
+@pytest.fixture(scope="module")
+def complete(experiment: Path, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return again(experiment, tmp_path_factory.mktemp("out"), archive=archive, drawn=True)
+
+
+def again(experiment: Path | str, out: Path, *, drawn: bool = False, **options: Any) -> Study:
+    """Figures take most of the time of so small an experiment: they are drawn where a test looks at them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not drawn:
+            patch.setattr(api_studies, "report", lambda study: study.path / "report.html")
+        return api_studies.reproduce(experiment, out=out, show=False, **options)
+
+
+def fault(study: Study, name: str) -> dict[str, Any]:
+    return next(row for row in study.finding["faults"] if row["name"] == name)
+
+
+def runs_in(study: Study) -> set[str]:
+    return {run.name for run in Workspace(study.path.parents[1]).runs()}
+
+
+def test_published_numbers_are_next_to_those_of_both_protocols(complete: Study) -> None:
+    row = complete.finding["models"][0]
+
+    assert row["published"] == {"test_accuracy": 0.99, "parameters": 1234}
+    assert {row[side]["test_accuracy"]["n"] for side in ("as_published", "corrected")} == {2}
+    difference = row["as_published"]["test_accuracy"]["mean"] - row["corrected"]["test_accuracy"]["mean"]
+    assert row["difference"]["test_accuracy"]["mean"] == pytest.approx(difference)
+
+
+def test_a_model_that_is_not_trained_has_its_parameters_counted(complete: Study) -> None:
+    row = complete.finding["models"][1]
+
+    assert row["runs"] == {"as_published": [], "corrected": []}
+    assert row["corrected"] == {"parameters": complete.finding["models"][0]["corrected"]["parameters"]}
+
+
+def test_a_fault_that_changes_no_bit_moved_nothing(complete: Study) -> None:
+    row = fault(complete, "test_opened_at_each_best")
+
+    assert row["words"].startswith("moved nothing")
+    assert "2 pairs" in row["words"]
+    assert not row["moved"]
+
+
+def test_a_fault_has_an_effect_with_an_interval_over_pairs_of_runs(complete: Study) -> None:
+    row = fault(complete, "softmax_before_loss")
+
+    assert row["effect"]["mean"] == pytest.approx(row["with"]["mean"] - row["without"]["mean"])
+    assert row["effect"]["low"] < row["effect"]["mean"] < row["effect"]["high"]
+    assert row["p_holm"] is not None
+
+
+def test_the_fault_of_one_seed_is_the_spread_over_several(complete: Study) -> None:
+    assert "over 2 seeds" in fault(complete, "one_seed")["words"]
+
+
+def test_claims_have_a_verdict_and_parts_their_own_study(complete: Study) -> None:
+    finding = complete.finding
+
+    assert [claim["id"] for claim in finding["claims"]] == ["norm"]
+    assert Study(complete.path / finding["parts"][0]["study"]).finding["kind"] == "crossval"
+    assert finding["missing"] == []
+
+
+def test_runs_that_several_parts_need_are_trained_once(complete: Study) -> None:
+    """Published, corrected, one of the faults (the other two share it), a claim's other side: 2 seeds each; 2 folds."""
+    assert len(runs_in(complete)) == 2 + 2 + 4 + 2 + 2
+
+
+def test_the_report_shows_title_notes_and_faults(complete: Study) -> None:
+    page = (complete.path / "report.html").read_text()
+
+    for expected in ("Small digits", "The report has a note", "moved nothing"):
+        assert expected in page
+
+
+def test_the_markdown_of_the_report_has_no_bold_that_is_empty(complete: Study) -> None:
+    assert "****" not in (complete.path / "report.md").read_text()
+
+
+def test_done_again_it_trains_nothing_and_finds_the_same(experiment: Path, complete: Study) -> None:
+    before, runs = complete.finding, runs_in(complete)
+    openings = (complete.path.parents[1] / "test_openings.json").read_text()
+
+    study = again(experiment, complete.path.parents[1])
+
+    assert study.finding == before
+    assert runs_in(study) == runs
+    assert (study.path.parents[1] / "test_openings.json").read_text() == openings
+
+
+def test_from_the_archive_nothing_is_trained_and_the_same_is_found(
+    experiment: Path, archive: Path, complete: Study, tmp_path: Path
+) -> None:
+    study = again(experiment, tmp_path, archive=archive)
+
+    for part in ("models", "faults", "claims", "parts", "sentence"):
+        assert study.finding[part] == complete.finding[part], part
+    assert all(run.is_archived for run in Workspace(tmp_path).runs())
+    assert not (tmp_path / "test_openings.json").exists()
+
+
+def test_archived_runs_are_small_and_hold_no_image(archive: Path, complete: Study) -> None:
+    folders = [path.parent for path in archive.glob("*/recipe.toml")]
+
+    assert len(folders) == len(runs_in(complete))
+    assert all(sum(file.stat().st_size for file in folder.iterdir()) < 40 * 1024 for folder in folders)
+    assert not list(archive.rglob("gallery.npz"))
+
+
+def stopping_after(count: int) -> Callable[[], Any]:
+    """In the place of process.interruptible: Ctrl-C at the given look for it."""
+    looks = iter(range(10**9))
+
+    @contextmanager
+    def interruptible() -> Iterator[Callable[[], bool]]:
+        yield lambda: next(looks) >= count
+
+    return interruptible
+
+
+@pytest.mark.parametrize("count", [3, 25])
+def test_stopped_it_leaves_a_report_and_resumed_it_ends_with_the_same_finding(
+    experiment: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(api_studies, "interruptible", stopping_after(count))
+        with pytest.raises(api.Stopped, match=r"run the same command again .*html"):
+            again(experiment, tmp_path, drawn=count > 3)
+    stopped = Study(tmp_path / "studies" / complete.name)
+    missing = stopped.finding["missing"]
+
+    study = again(experiment, tmp_path)
+
+    assert missing[0].startswith("Not run yet: ")
+    assert (stopped.path / "report.html").is_file() == (count > 3)
+    assert not study.finding["missing"]
+    for part in ("faults", "claims", "parts"):
+        assert timeless(study.finding[part]) == timeless(complete.finding[part]), part
+
+
+def timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: timeless(inner) for key, inner in value.items() if "seconds" not in key}
+    return [timeless(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_only_the_parts_asked_for_are_run_and_the_others_named(experiment: Path, tmp_path: Path) -> None:
+    study = again(experiment, tmp_path, only=["claims"], seeds=1)
+
+    assert study.finding["claims"]
+    assert study.finding["missing"] == ["Not run yet: models, faults, crossval"]
+
+
+def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(experiment: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "two"
+    shutil.copytree(experiment.parent, folder)
+    (folder / "larger.toml").write_text('extends = "corrected.toml"\n[train]\nbatch_size = 32\n')
+    second = '[[model]]\nlabel = "larger"\ncorrected = "larger.toml"\nseeds = 1\n'
+    text = EXPERIMENT.replace('[[model]]\nlabel = "larger"\ncorrected = "corrected.toml"\nseeds = 0\n', second)
+    (folder / "experiment.toml").write_text(text)
+    asked = {"out": tmp_path / "out", "only": ["models"], "protocol": "corrected", "epochs": 1}
+
+    first = again(folder / "experiment.toml", models=["larger"], **asked)
+    begun = runs_in(first), first.finding["missing"]
+    both = again(folder / "experiment.toml", models=["net"], **asked)
+
+    assert (len(begun[0]), begun[1]) == (1, ["Not run yet: faults, claims, crossval, net"])
+    assert [len(row["runs"]["corrected"]) for row in both.finding["models"]] == [2, 1]
+    assert both.finding["missing"] == ["Not run yet: faults, claims, crossval"]
+
+
+def test_parts_run_one_after_the_other_come_together_in_one_finding(experiment: Path, tmp_path: Path) -> None:
+    again(experiment, tmp_path, only=["claims"], seeds=1)
+
+    study = again(experiment, tmp_path, only=["models"], seeds=1)
+
+    assert study.finding["claims"]
+    assert study.finding["models"][0]["runs"]["corrected"]
+
+
+def test_what_an_earlier_call_found_is_dropped_when_a_recipe_has_changed_since(
+    experiment: Path, tmp_path: Path
+) -> None:
+    changed = Path(shutil.copytree(experiment.parent, tmp_path / experiment.parent.name)) / experiment.name
+    again(changed, tmp_path / "out", only=["claims"], seeds=1)
+    (changed.parent / "published.toml").write_text(PUBLISHED + "[optim]\nlr = 2e-3\n")
+
+    study = again(changed, tmp_path / "out", only=["models"], seeds=1)
+
+    assert study.finding["claims"] == []
+    assert study.finding["missing"] == ["Not run yet: faults, claims, crossval"]
+
+
+def test_a_part_is_computed_again_from_full_runs_and_kept_for_archived_ones(
+    experiment: Path, archive: Path, complete: Study, tmp_path: Path
+) -> None:
+    part = Path(complete.finding["parts"][0]["study"])
+    made = json.loads((complete.path / part / "finding.json").read_text())
+    for folder in (tmp_path / "complete", tmp_path / "archived"):
+        if folder.name == "complete":
+            shutil.copytree(complete.path.parents[1], folder)
+        else:
+            archives.adopt(archive, folder)
+        found = folder / "studies" / complete.name / part / "finding.json"
+        found.write_text(json.dumps({**made, "sentence": "stale"}))
+
+        study = again(experiment, folder, only=["crossval"])
+
+        assert study.finding["parts"][0]["sentence"] == ("stale" if folder.name == "archived" else made["sentence"])
+
+
+def test_fresh_trains_a_run_that_several_parts_share_once(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again(experiment, tmp_path, only=["models"], seeds=1)
+    cleared: list[str] = []
+    monkeypatch.setattr(Run, "clear", lambda run, clear=Run.clear: (cleared.append(run.name), clear(run)))
+
+    study = again(experiment, tmp_path, only=["models", "faults", "claims"], seeds=1, fresh=True)
+
+    assert sorted(cleared) == sorted(runs_in(study))
+
+
+def test_a_key_that_is_set_holds_for_every_run_and_is_named(experiment: Path, tmp_path: Path) -> None:
+    study = again(experiment, tmp_path, only=["models", "claims"], set={"train.batch_size": 100}, seeds=1)
+    assert {member.run.recipe.train.batch_size for member in study.members} == {100}
+    assert study.name == f"reproduce-{experiment.parent.name}-seeds1-batch_size-100"
+    assert "Changed in every run: train.batch_size = 100" in study.finding["caveats"]
+    assert study.finding["claims"][0]["reduced"] == "only train.batch_size = 100"
+
+
+def test_what_a_claim_is_about_stays_whatever_is_set(experiment: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(experiment.parent, tmp_path / "small"))
+    text = EXPERIMENT.replace('"model.options.norm" = "none"', '"train.batch_size" = 32')
+    (folder / "experiment.toml").write_text(text)
+
+    study = again(folder / "experiment.toml", tmp_path, only=["claims"], set={"train.batch_size": 100}, seeds=1)
+
+    assert {member.run.recipe.train.batch_size for member in study.members} == {100, 32}
+
+
+def test_a_part_that_was_stopped_half_way_is_named_until_it_is_finished(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(api_studies, "interruptible", stopping_after(7))
+        with pytest.raises(api.Stopped):
+            again(experiment, tmp_path, only=["faults"])
+    (folder,) = (tmp_path / "studies").iterdir()
+    assert 0 < len(Study(folder).finding["faults"]) < 3
+
+    study = again(experiment, tmp_path, only=["claims"])
+    assert study.finding["missing"] == ["Not run yet: models, faults, crossval"]
+
+    study = again(experiment, tmp_path, only=["faults"])
+    assert study.finding["missing"] == ["Not run yet: models, crossval"]
+
+
+def test_a_deleted_run_is_retrained(experiment: Path, tmp_path: Path) -> None:
+    first = again(experiment, tmp_path, only=["models"], seeds=1)
+    shutil.rmtree(first.members[0].run.path)
+
+    study = again(experiment, tmp_path, only=["models"], seeds=1)
+
+    assert [member.run.name for member in study.members] == [member.run.name for member in first.members]
+
+
+def test_each_protocol_has_the_parameters_of_its_own_network(experiment: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(experiment.parent, tmp_path / "small"))
+    (folder / "published.toml").write_text('extends = "corrected.toml"\n[model.options]\nnorm = "none"\n')
+
+    row = again(folder / "experiment.toml", tmp_path, only=["crossval"], epochs=1).finding["models"][0]
+
+    assert row["corrected"]["parameters"] - row["as_published"]["parameters"] == 2 * (16 + 32)  # of two batch norms
+
+
+def test_quick_says_first_that_it_is_no_evidence(experiment: Path, tmp_path: Path) -> None:
+    study = again(experiment, tmp_path, quick=True, seeds=1, only=["models"])
+
+    assert study.name == "reproduce-" + experiment.parent.name + "-quick-seeds1"
+    assert study.finding["caveats"][0].startswith("Quick try")
+    assert study.finding["sentence"].startswith("No evidence (quick try)")
+
+
+def test_a_quick_try_decides_no_claim(experiment: Path, tmp_path: Path) -> None:
+    study = again(experiment, tmp_path, quick=True, limit=200, only=["claims"])
+
+    trained = [claim for claim in study.finding["claims"] if claim["runs"]]
+    assert trained
+    assert {claim["verdict"] for claim in trained} == {"inconclusive"}
+    assert all("no verdict" in claim["words"] for claim in trained)
+
+
+def test_all_experiments_come_under_one_roof(
+    experiment: Path, archive: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convoy.experiments.experiment.names", lambda: [str(experiment)])
+
+    study = again("all", tmp_path, archive=archive)
+
+    assert study.finding["kind"] == "reproductions"
+    assert study.finding["sentence"].startswith("1 of 1 experiments")
+    assert (study.path / study.finding["experiments"][0]["study"] / "finding.json").is_file()
+
+
+@pytest.mark.usefixtures("words_alone")
+def test_data_that_are_not_here_are_named_as_missing_and_nothing_else_goes_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convoy.evaluation.cost.LATENCY_SECONDS", 0.01)  # for which large networks are timed
+    study = again("cifar-course", tmp_path, drawn=True)
+
+    assert "convoy data get cifar10" in study.finding["missing"][0]
+    assert study.finding["models"][0]["as_published"] == {"parameters": 1_147_466}
+    assert not runs_in(study)
+    assert "convoy data get cifar10" in (study.path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "reproduce-all"),
+        ({"quick": True, "seeds": 1}, "reproduce-all-quick-seeds1"),
+        (
+            {"full_size": True, "protocol": "corrected", "limit": 50, "epochs": 1},
+            "reproduce-all-full-size-corrected-limit50-epochs1",
+        ),
+    ],
+)
+def test_a_small_try_has_a_folder_of_its_own(options: dict[str, Any], name: str) -> None:
+    assert Settings(**options).name("all") == name
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"experiment": "tensor-mnst"}, "did you mean 'tensor-mnist'"),
+        ({"experiment": "none.toml"}, "experiment file 'none.toml' does not exist"),
+        ({"experiment": "tensor-mnist", "only": ["fault"]}, "did you mean 'faults'"),
+        ({"experiment": "classics-mnist", "models": ["lenett"]}, "did you mean 'lenet'"),
+        ({"experiment": "tensor-mnist", "data": "cifar10=."}, "tensor-mnist takes mnist=PATH"),
+        ({"experiment": "tensor-mnist", "seeds": 0}, "seeds = 0: must be at least 1"),
+        ({"experiment": "tensor-mnist", "set": {"train.epochs": 2}}, "--set cannot change train.epochs: use --epochs"),
+        ({"experiment": "tensor-mnist", "set": {"model.name": "lenet"}}, "the experiment decides it"),
+        ({"experiment": "tensor-mnist", "set": {"optim.lrr": 1.0}}, "did you mean 'optim.lr'"),
+    ],
+)
+def test_invalid_settings_are_a_one_line_error(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        again(out=tmp_path, **options)

@@ -1,0 +1,208 @@
+"""What is said of models and faults, on runs out of synthetic numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.fake_runs import FakeModel, Setting, fake_run
+
+from convoy.archive import keep
+from convoy.experiments.experiment import Fault, Model
+from convoy.experiments.reproduction.finding import correct_together, fault_row, model_row, same_bits, sentence
+from convoy.files import write_arrays, write_json
+from convoy.prediction import Reason
+from convoy.runs import Run
+from convoy.stats import Estimate, nadeau_bengio_test, t_interval, welch, wilson
+
+SEEDS = (42, 43, 44)
+
+
+def runs(out: Path, label: str = "lenet", accuracy: float = 0.98, setting: Setting | None = None) -> list[Run]:
+    return [
+        fake_run(out, label, FakeModel(accuracy), seed=seed, setting=setting or Setting(epochs=2)) for seed in SEEDS
+    ]
+
+
+def row_of(fault: Fault, measure: str, without: list[Run], with_: list[Run]) -> dict[str, Any]:
+    row = fault_row(fault, measure, without, with_)
+    correct_together([row])
+    return row
+
+
+def test_the_best_of_all_epochs_of_one_run_has_an_interval_over_images(tmp_path: Path) -> None:
+    run = fake_run(tmp_path)
+    lines = [{"epoch": epoch, "test_accuracy": right / 10_000} for epoch, right in ((1, 9_800), (2, 9_750))]
+    (run.path / "metrics.jsonl").write_text("".join(f"{line}\n".replace("'", '"') for line in lines))
+    model = Model(
+        label="net", corrected="lenet", published={"test_accuracy": 0.98},
+        told_as={"test_accuracy": "best_test_accuracy"},
+    )  # fmt: skip
+
+    row = model_row(model, {"as_published": {42: run}})
+
+    assert row["as_published"]["test_accuracy"] == wilson(9_800, 10_000).as_json()
+
+
+def test_equal_accuracies_over_seeds_have_an_interval(tmp_path: Path) -> None:
+    same = Setting(epochs=2, spread=0.0)
+    found = {seed: fake_run(tmp_path, "lenet", FakeModel(1.0), seed=seed, setting=same) for seed in SEEDS}
+    row = model_row(Model(label="net", corrected="lenet"), {"corrected": found})
+    accuracy = row["corrected"]["test_accuracy"]
+    assert accuracy["sd"] == 0
+    assert accuracy["low"] < accuracy["mean"] < accuracy["high"]
+
+
+def test_seconds_of_two_machines_have_no_difference(tmp_path: Path) -> None:
+    published, corrected = runs(tmp_path / "a"), runs(tmp_path / "b")
+    for run in corrected:
+        write_json(run.path / "environment.json", {**run.environment, "cpu": "Another CPU"})
+    model = Model(label="net", corrected="lenet")
+
+    found = {
+        "as_published": dict(zip(SEEDS, published, strict=True)),
+        "corrected": dict(zip(SEEDS, corrected, strict=True)),
+    }
+
+    assert "train_seconds" not in model_row(model, found)["difference"]
+    assert "test_accuracy" in model_row(model, found)["difference"]
+
+
+FOLDS = Setting(epochs=2, counts={"train": 43_200, "validation": 4_800, "fold": 12_000}, scored=("validation", "fold"))
+
+
+def test_folds_that_the_fault_changes_are_not_paired(tmp_path: Path) -> None:
+    dealt = {"data.split.seed": 43, "data.split.stratified": False}
+    fault = Fault(name="deal", sentence="s", base="b", set=dealt, measure="fold_accuracy", over="data.split.fold")
+    without, with_ = runs(tmp_path / "a", setting=FOLDS), runs(tmp_path / "b", "alexnet", setting=FOLDS)
+
+    row = row_of(fault, "fold_accuracy", without, with_)
+
+    a, b = ([run.scores["fold"]["accuracy"] for run in side] for side in (with_, without))
+    assert not row["paired"]
+    assert row["effect"] == welch(a, b, overlap=12_000 / 48_000).difference.as_json()
+    assert "not paired" in row["words"]
+
+
+def test_folds_of_one_deal_are_paired_and_corrected_by_the_sizes_of_their_parts(tmp_path: Path) -> None:
+    options = {"model.options.norm": "none"}
+    fault = Fault(name="norm", sentence="s", base="b", set=options, measure="fold_accuracy", over="data.split.fold")
+    without, with_ = runs(tmp_path / "a", setting=FOLDS), runs(tmp_path / "b", "alexnet", setting=FOLDS)
+
+    row = row_of(fault, "fold_accuracy", without, with_)
+
+    a, b = ([run.scores["fold"]["accuracy"] for run in side] for side in (with_, without))
+    assert row["effect"] == nadeau_bengio_test(a, b, 48_000, 12_000).difference.as_json()
+    assert "3 pairs of folds" in row["words"]
+
+
+def test_a_ranking_from_one_seed_is_answered_by_the_spread_of_both_and_image_by_image(tmp_path: Path) -> None:
+    fault = Fault(name="one", sentence="s", base="x/resnet18-shared", against="x/alexnet")
+    base, against = runs(tmp_path, "resnet18", 0.99), runs(tmp_path, "alexnet", 0.96)
+
+    words = row_of(fault, "test_accuracy", base, against)["words"]
+
+    assert "resnet18_shared range from " in words
+    assert "alexnet range from " in words
+    assert "resnet18_shared minus alexnet, seed by seed: " in words
+    assert "3 of 3 pairs of runs" in words
+
+
+def test_a_fault_of_a_quick_try_has_its_numbers_and_no_verdict(tmp_path: Path) -> None:
+    fault = Fault(name="f", sentence="s", base="b", faults=("last_weights",))
+    without, with_ = runs(tmp_path, "resnet18", 0.99), runs(tmp_path, "alexnet", 0.9)
+    full, quick = (
+        fault_row(fault, "test_accuracy", without, with_, withheld=reason) for reason in (None, Reason.QUICK_TRY)
+    )
+    correct_together([full])
+    correct_together([quick], withheld=Reason.QUICK_TRY)
+
+    assert full["moved"]
+    assert full["words"].startswith("moved")
+    assert not quick["moved"]
+    assert "moved" not in quick["words"]
+    assert "no verdict" in quick["words"]
+    assert (quick["effect"], quick["p_holm"]) == (full["effect"], full["p_holm"])
+
+
+def model_of(label: str, published: float, measured: Estimate) -> dict[str, Any]:
+    measures = {"test_accuracy": measured.as_json()}
+    return {"label": label, "published": {"test_accuracy": published}, "as_published": measures, "corrected": None}
+
+
+SEVERAL = t_interval([0.9598, 0.9670, 0.9719], step=1 / 10_000)
+
+
+@pytest.mark.parametrize(
+    ("published", "measured", "said"),
+    [
+        (0.9744, SEVERAL, "is inside the prediction interval"),
+        (0.9984, SEVERAL, "points above the prediction interval"),
+        (0.9713, wilson(9702, 10_000), "within the image noise of two runs"),
+        (0.9900, wilson(9702, 10_000), "1.98 points above it, more than the image noise of two runs"),
+    ],
+)
+def test_the_sentence_compares_one_more_run(published: float, measured: Estimate, said: str) -> None:
+    models = [model_of("lenet", published, measured)]
+    finding: dict[str, Any] = {"models": models, "faults": [], "claims": [], "parts": [], "quick": False}
+
+    assert said in sentence(finding)
+    for reduced in ({"quick": True}, {"asked": {"limit": 100}}, {"asked": {"epochs": 1}}):
+        assert "is not compared" in sentence(finding | reduced)
+        assert "points" not in sentence(finding | reduced)
+
+
+def test_the_sentence_counts_the_published_numbers_that_agree() -> None:
+    models = [
+        model_of("lenet", 0.9744, SEVERAL),
+        model_of("alexnet", 0.9713, wilson(9702, 10_000)),
+        model_of("googlenet", 0.9, wilson(9702, 10_000)),
+    ]
+    finding: dict[str, Any] = {"models": models, "faults": [], "claims": [], "parts": [], "quick": False}
+
+    words = sentence(finding)
+
+    assert words.startswith("Of 3 published test accuracies, 2 are in agreement with the runs (lenet, alexnet)")
+    assert "1 is below (googlenet)" in words
+    quick = sentence(finding | {"quick": True})
+    assert "96.62 % (lenet) to 97.02 % (googlenet)" in quick
+    assert "not compared (quick try)" in quick
+
+
+def test_only_a_fault_of_one_seed_is_compared_with_another_recipe() -> None:
+    with pytest.raises(ValueError, match="`against` needs a fault of one seed"):
+        Fault(name="one", sentence="s", base="a", against="b", faults=("last_weights",))
+
+
+def test_same_bits_is_unknown_for_runs_archived_without_them(tmp_path: Path) -> None:
+    run, other = (fake_run(tmp_path / name, setting=Setting(epochs=2)) for name in "ab")
+    slim = keep(other, tmp_path / "archive")
+
+    assert same_bits(run, other)
+    assert same_bits(run, slim)
+    write_json(slim.path / "status.json", {key: value for key, value in slim.status.items() if key != "bits"})
+    assert same_bits(run, slim) is None
+    row = row_of(Fault(name="f", sentence="s", base="b", faults=("last_weights",)), "test_accuracy", [run], [slim])
+    assert row["words"].startswith("+0.00 points")
+
+
+def test_one_loss_that_differs_in_its_last_bit_is_a_difference(tmp_path: Path) -> None:
+    run, other = (fake_run(tmp_path / name, setting=Setting(epochs=2)) for name in "ab")
+    steps = other.steps
+    steps["loss"][3] = np.nextafter(steps["loss"][3], np.float32(9))
+    write_arrays(other.path / "steps.npz", steps)
+
+    assert same_bits(run, other) is False
+
+
+def test_where_nothing_was_published_the_best_model_is_named_as_it_is_called() -> None:
+    rows = [
+        {"label": label, "published": {}, "as_published": None, "corrected": {"test_accuracy": {"mean": accuracy}}}
+        for label, accuracy in (("plain_cnn", 0.98), ("lenet", 0.97))
+    ]
+    finding: dict[str, Any] = {"models": rows, "faults": [], "claims": [], "parts": [], "quick": False}
+
+    assert sentence(finding) == "Highest test accuracy 98.00 % (plain_cnn)"
+    assert sentence(finding | {"models": rows[1:]}) == "Test accuracy 97.00 % (lenet)"

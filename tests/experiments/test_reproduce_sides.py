@@ -1,0 +1,137 @@
+"""Studies of an experiment that exist as published and corrected: which of them run, and how they are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.experiments.test_reproduce import RECIPE, again
+
+from convoy.api import report as write_report
+from convoy.runs import Study
+
+PUBLISHED = """
+extends = "corrected.toml"
+[data]
+split = { validation = 0, stratified = false, seed = 7 }
+[protocol]
+faults = ["macs_as_flops"]
+"""
+TESTED = """
+extends = "corrected.toml"
+[data]
+split = { validation = 0 }
+[stop]
+patience_epochs = 1
+[protocol]
+faults = ["selection_on_test"]
+"""
+EXPERIMENT = """
+title = "Small digits"
+about = "For tests"
+data = "digits"
+seeds = 1
+
+[[model]]
+label = "net"
+corrected = "corrected.toml"
+
+[[study]]
+kind = "crossval"
+side = "as_published"
+recipes = "folds-published.toml"
+arguments = { folds = 2 }
+
+[[study]]
+kind = "crossval"
+side = "corrected"
+recipes = "corrected.toml"
+arguments = { folds = 2 }
+
+[[study]]
+kind = "landscape"
+side = "as_published"
+recipes = "tested.toml"
+arguments = { lrs = [1e-3, 1e-4], cut = "each", own_seeds = true, looks = false, surfaces = false }
+
+[[study]]
+kind = "landscape"
+side = "corrected"
+recipes = "corrected.toml"
+set = { "train.epochs" = 3 }
+arguments = { lrs = [1e-3, 1e-4], surfaces = false }
+"""
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sides")
+    texts = {"corrected": RECIPE, "folds-published": PUBLISHED, "tested": TESTED, "experiment": EXPERIMENT}
+    for name, text in texts.items():
+        (folder / f"{name}.toml").write_text(text)
+    return folder / "experiment.toml"
+
+
+@pytest.fixture(scope="module")
+def both(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return again(experiment, tmp_path_factory.mktemp("out"), only=["crossval", "landscape"])
+
+
+def part(study: Study, kind: str, side: str) -> Study:
+    found = next(each for each in study.finding["parts"] if (each["kind"], each["side"]) == (kind, side))
+    return Study(study.path / found["study"])
+
+
+def test_each_side_of_a_study_has_a_finding_and_a_folder_of_its_own(both: Study) -> None:
+    sides = [(each["kind"], each["side"]) for each in both.finding["parts"]]
+    assert sides == [
+        ("crossval", "as_published"),
+        ("crossval", "corrected"),
+        ("landscape", "as_published"),
+        ("landscape", "corrected"),
+    ]
+    published, corrected = part(both, "crossval", "as_published"), part(both, "crossval", "corrected")
+    assert "as_published" in published.name
+    assert "as_published" not in corrected.name
+    assert published.finding["label"] != corrected.finding["label"]
+
+
+def test_a_protocol_that_is_asked_for_alone_runs_its_side_alone(experiment: Path, both: Study) -> None:
+    out = both.path.parents[1]
+    study = again(experiment, out, only=["crossval", "landscape"], protocol="corrected")
+    assert [each["side"] for each in study.finding["parts"]] == ["corrected", "corrected"]
+    assert not study.finding["missing"] or "crossval" not in study.finding["missing"][0]
+
+
+def test_cross_validation_as_published_trains_on_all_other_folds_and_scores_the_last_epoch(both: Study) -> None:
+    for member in part(both, "crossval", "as_published").members:
+        run = member.run
+        assert run.data["counts"].get("validation", 0) == 0
+        assert run.data["counts"]["train"] + run.data["counts"]["fold"] == 300
+        assert run.status["best_epoch"] == run.status["epochs"] == 2
+        assert not any("fold_accuracy" in line or "validation_accuracy" in line for line in run.metrics)
+    assert not part(both, "crossval", "as_published").finding["stratified"]
+
+
+def test_overrides_of_a_study_hold_for_its_recipes_and_yield_to_those_of_the_command(
+    experiment: Path, both: Study, tmp_path: Path
+) -> None:
+    assert {member.run.recipe.train.epochs for member in part(both, "landscape", "corrected").members} == {3}
+    short = again(experiment, tmp_path, only=["landscape"], protocol="corrected", epochs=1)
+    assert {member.run.recipe.train.epochs for member in part(short, "landscape", "corrected").members} == {1}
+
+
+def test_landscape_as_published_is_selected_on_the_test_set_and_counts_it(both: Study) -> None:
+    published, corrected = part(both, "landscape", "as_published"), part(both, "landscape", "corrected")
+    assert all(member.run.data["test_openings"] > 0 for member in published.members)
+    assert all(member.run.data["test_openings"] == 0 for member in corrected.members)
+    assert any("selection_on_test" in caveat for caveat in published.finding["caveats"])
+
+
+def test_page_names_the_protocol_of_each_study_and_of_its_figures(both: Study) -> None:
+    page = write_report(both).read_text()
+    assert "Cross-validation, as published" in page
+    assert "Cross-validation, corrected" in page
+    assert 'id="cv_accuracy_as_published"' in page
+    assert 'id="cv_accuracy"' in page
+    assert (both.path / "figures" / "loss_band_as_published.png").is_file()

@@ -1,0 +1,215 @@
+"""The complete page of a reproduction: from small real runs, from archived runs, without runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fake_runs import fake_study
+from tests.reporting.parsed import Page
+
+import convoy
+from convoy import archive
+from convoy.api import report as write_report
+from convoy.files import write_json
+from convoy.runs import Member, Run, Study, Workspace
+from convoy.stats import paired_t, t_interval
+
+SIDES = ("as_published", "corrected")
+PUBLISHED = {
+    "test_accuracy": 0.4,
+    "parameters": 1.0,
+    "test_accuracy_by_epoch": [0.3, 0.4, 0.45],
+    "test_loss_by_epoch": [0.0001, 0.0],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, stripes) -> dict[str, list[Run]]:
+    out = tmp_path_factory.mktemp("runs")
+    shared = {"compute.threads": 1, "optim.lr": 0.01, "train.batch_size": 20}
+    faults = {"as_published": ["selection_on_test"], "corrected": []}
+    return {
+        side: [
+            convoy.train(
+                "defaults/images", model="two_conv_cnn", data=str(stripes), epochs=2, limit=300, seed=seed, out=out,
+                set={**shared, "protocol.faults": faults[side]}, show=False,
+            )
+            for seed in (1, 2)
+        ]
+        for side in SIDES
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(runs, tmp_path_factory) -> Study:
+    out = tmp_path_factory.mktemp("study")
+    part = fake_study(out, name="compare-part")
+    study = reproduction(
+        out, runs, parts=[{"kind": "comparison", "study": f"../{part.name}", "sentence": "lenet wins"}]
+    )
+    write_report(study)
+    return study
+
+
+@pytest.fixture(scope="module")
+def text(study) -> str:
+    return Page((study.path / "report.html").read_text()).text
+
+
+def reproduction(out: Path, runs: Mapping[str, Sequence[Run]], *, parts: Sequence[Any] = ()) -> Study:
+    """What `convoy reproduce` would conclude of one model, written by hand."""
+    accuracies = {side: [run.scores["test"]["accuracy"] for run in runs[side]] for side in runs}
+    measured = {
+        side: {"test_accuracy": t_interval(values, step=0.01).as_json(), "parameters": runs[side][0].cost["parameters"]}
+        for side, values in accuracies.items()
+    }
+    effect = paired_t([0.3, 0.31], [0.4, 0.4])
+    model = {
+        "label": "two_conv_cnn",
+        "published": PUBLISHED,
+        **{side: measured.get(side) for side in SIDES},
+        "difference": {"test_accuracy": paired_t(*accuracies.values()).difference.as_json()} if runs else None,
+        "runs": {side: [run.name for run in runs.get(side, ())] for side in SIDES},
+    }
+    fault = {
+        "name": "sampled_labels", "sentence": "The class is drawn from the softmax", "measure": "test_accuracy",
+        "without": t_interval([0.4, 0.4]).as_json(), "with": t_interval([0.3, 0.31]).as_json(),
+        "effect": effect.difference.as_json(), "p": effect.p, "p_holm": effect.p, "moved": True,
+        "words": "moved the test accuracy",
+    }  # fmt: skip
+    claim = {
+        "id": "faster", "sentence": "Adam is faster", "measure": "best_epoch", "verdict": "inconclusive",
+        "words": "2 against 2 epochs", "a": 2, "b": 2, "difference": None, "runs": [], "reduced": "300 images",
+    }  # fmt: skip
+    finding = {
+        "kind": "reproduction", "experiment": "tensor-mnist", "title": "A small CNN", "sentence": "It comes near",
+        "caveats": ["It has faults"], "missing": ["Not run yet: search"], "hardware": "an old laptop",
+        "quick": False, "protocol": "both", "models": [model], "faults": [fault], "claims": [claim], "parts": parts,
+    }  # fmt: skip
+    members = [Member("two_conv_cnn", run.recipe.seed, run) for side in runs for run in runs[side]]
+    study = Workspace(out).write_study("reproduce", {"kind": "reproduction", "command": "convoy reproduce x"}, members)
+    write_json(study.path / "finding.json", finding)
+    return study
+
+
+def test_top_of_the_page_has_missing_parts_caveats_and_agreement(text):
+    first = text[: text.index("Effect of each protocol fault")]
+    for words in ("It comes near", "Not run yet: search", "It has faults", "prediction interval", "fewer than counted"):
+        assert words in first
+
+
+@pytest.mark.usefixtures("words_alone")
+@pytest.mark.parametrize("quick", [{"quick": True}, {"quick": False, "asked": {"limit": 300, "epochs": None}}])
+def test_quick_or_limited_page_has_no_verdict(runs, tmp_path, quick):
+    study = reproduction(tmp_path, runs)
+    write_json(study.path / "finding.json", {**study.finding, **quick})
+    text = Page(write_report(study).read_text()).text
+    first = text[: text.index("Setup and runs")]
+    assert "no verdict" in first
+    for word in ("outside", "inside the", "lowers the", "raises the", "Bold:"):
+        assert word not in first
+
+
+def test_every_figure_of_the_report_is_a_file(study):
+    files = {path.name for path in (study.path / "figures").iterdir()}
+    charts = ("faults", "comparison", "training_curve", "training_loss", "confusion", "confusion-corrected")
+    assert {f"{name}.{kind}" for name in charts for kind in ("png", "svg")} <= files
+    assert {"predictions.png", "predictions-corrected.png", "samples.png", "filters.png"} <= files
+
+
+def test_epochs_have_rows_with_correct_images_and_published_accuracies(text, runs):
+    line = runs["as_published"][0].metrics[1]
+    assert f"({line['test_correct']} / {line['test_total']})" in text
+    table = text[text.index("Epochs, as published") : text.index("Epochs, corrected")]
+    assert "40.00" in table
+    assert "45.00" in table  # of an epoch that this run does not have
+    assert "0.0001" in table  # a loss as the report printed it
+    assert "0.0000" in table
+
+
+def test_part_has_its_sentence_its_figure_and_a_link_to_its_report(study):
+    html = (study.path / "report.html").read_text()
+    assert "lenet wins" in html
+    assert '<a href="../compare-part/report.html">' in html
+    assert '<figure id="accuracy_bars"' in html
+    assert "(../compare-part/report.md)" in (study.path / "report.md").read_text()
+
+
+def test_both_protocols_of_a_model_have_one_colour(study):
+    html = (study.path / "report.html").read_text()
+    curves = html[html.index('<figure id="training_curve"') : html.index('<figure id="training_loss"')]
+    assert "var(--m0)" in curves
+    assert "var(--m1)" not in curves
+
+
+def test_every_run_is_linked_under_its_protocol(study, runs, text):
+    links = {link["href"] for link in Page((study.path / "report.html").read_text()).all("a")}
+    for side in SIDES:
+        assert f"two_conv_cnn, {side.replace('_', ' ')}" in text
+        assert all(any(run.name in link for link in links) for run in runs[side])
+
+
+@pytest.mark.usefixtures("words_alone")
+def test_page_of_archived_runs_explains_why_it_has_no_images(runs, tmp_path):
+    slim = {side: [archive.keep(run, tmp_path / "runs") for run in group] for side, group in runs.items()}
+    study = reproduction(tmp_path, slim)
+    html = write_report(study).read_text()
+    assert Page(html).text.count("archived runs do not hold them") == 3
+    assert 'id="samples"' not in html
+
+
+@pytest.mark.usefixtures("page_alone")
+def test_experiment_without_runs_shows_published_values(tmp_path):
+    study = reproduction(tmp_path, {})
+    text = Page(write_report(study).read_text()).text
+    assert "not measured as published" in text
+    assert "40.00" in text
+
+
+@pytest.mark.usefixtures("words_alone")
+def test_missing_part_is_named(runs, tmp_path):
+    study = reproduction(tmp_path, runs, parts=[{"kind": "search", "study": "../gone", "sentence": "128 did best"}])
+    text = Page(write_report(study).read_text()).text
+    assert "128 did best. The study gone is missing." in text
+
+
+def test_finding_with_a_run_that_is_not_in_the_study_is_refused(runs, tmp_path):
+    study = reproduction(tmp_path, runs)
+    finding = study.finding
+    finding["models"][0]["runs"]["corrected"] = ["lenet-s1-000000000000"]
+    write_json(study.path / "finding.json", finding)
+    with pytest.raises(ValueError, match="names the run 'lenet-s1-000000000000'"):
+        write_report(study)
+
+
+@pytest.mark.usefixtures("page_alone")
+def test_several_experiments_have_one_row_each_with_a_link(study, tmp_path):
+    copy = tmp_path / "studies" / "reproduce"
+    shutil.copytree(study.path, copy)
+    table = {"kind": "reproductions", "command": "convoy reproduce all"}
+    index = Workspace(tmp_path).write_study("all", table, [])
+    experiments = [
+        {"experiment": "tensor-mnist", "study": "../reproduce", "why": ""},
+        {"experiment": "cifar-course", "study": "", "why": "Not run yet"},
+    ]
+    finding = {"kind": "reproductions", "sentence": "1 of 2 done again", "caveats": [], "experiments": experiments}
+    (index.path / "finding.json").write_text(json.dumps(finding))
+    page = Page(write_report(index).read_text())
+    assert {"href": "../reproduce/report.html"} in page.all("a")
+    for words in ("sampled labels: −9.50", "It comes near", "Not run yet"):
+        assert words in page.text
+
+
+def test_classes_have_the_names_of_the_published_report(runs, tmp_path):
+    study = reproduction(tmp_path, runs)
+    classes = runs["corrected"][0].data["classes"]
+    write_json(study.path / "finding.json", {**study.finding, "class_names": {classes[0]: "zebra"}})
+    write_report(Study(study.path))
+    table = (study.path / "report.md").read_text()
+    assert "zebra" in table
+    assert runs["corrected"][0].data["classes"] == classes
