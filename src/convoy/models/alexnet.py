@@ -1,19 +1,18 @@
-"""AlexNet: five convolutions, three overlapping poolings and two hidden layers of 4,096.
+"""AlexNet: five convolutions, three overlapping max pools and two hidden layers of 4,096 units.
 
 Paper: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
 https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
-Differs from the paper: one tower, whose convolutions see all channels, no local response normalisation, initial weights
-as torch draws them. Small images are enlarged first. `alexnet`, of the classics-mnist experiment, has half the widths
-and a 5x5 stem of stride 1 (`stem = "small"`), so that 28 pixels enlarged twice end at 7x7. `alexnet_large` has the
-paper's widths and its 11x11 stem of stride 4 (`stem = "paper"`), so that 28 pixels enlarged eight times end at the
-paper's 6x6. `widths = "one_tower"` are those that torchvision has, of "One weird trick for parallelizing convolutional
-neural networks" (Krizhevsky 2014, https://arxiv.org/abs/1404.5997).
+Differs from the paper: one tower, so that each convolution reads all channels; no local response normalisation; torch's
+default initial weights. Small images are enlarged first. `alexnet`, from the classics-mnist experiment, has half the
+widths and a 5x5 stem of stride 1 (`stem = "small"`): 28 pixels, enlarged by 2, end in a 7x7 map. `alexnet_large` has
+the paper's widths and its 11x11 stem of stride 4 (`stem = "paper"`): 28 pixels, enlarged by 8, end in the paper's 6x6
+map. `widths = "one_tower"` uses the widths of torchvision's AlexNet, from "One weird trick for parallelizing
+convolutional neural networks" (Krizhevsky 2014, https://arxiv.org/abs/1404.5997).
 
-The stem also decides the poolings, as in the code of the experiment: 2x2 with the small one, and the paper's 3x3 of
-stride 2 with the other, whose windows are cut off at the edge of the map (in the paper's maps none reaches over it).
-Dropout comes before the first and before the second linear layer. A last map larger than the ones above is averaged
-down to them, so that the first linear layer, which has most of the weights, does not grow with the image; a smaller one
-is read as it is.
+The stem also selects the pooling, as in the experiment's code: 2x2 for the small stem, otherwise the paper's 3x3 of
+stride 2, where incomplete windows at the edge of the map count (the paper's maps have none). Dropout comes before the
+first and the second linear layer. A last map larger than 7x7 or 6x6 is averaged down to that size, so that the first
+linear layer, which holds most of the weights, does not grow with the image; a smaller map is used as it is.
 """
 
 from __future__ import annotations

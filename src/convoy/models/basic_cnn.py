@@ -1,9 +1,9 @@
 """Three convolutions with pooling and one hidden layer: the smallest network of the cifar-course experiment.
 
-Source: a lab report on CIFAR-10; the plan is that of the first CIFAR networks.
+Source: a lab report on CIFAR-10; the layout follows the first CIFAR networks.
 https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf
-Differs from the paper: three layers of 3x3 kernels, ReLU and max pooling. The head is sized from the image. With a norm
-the biases remain, so that `norm` changes only the norm.
+Differs from the paper: three layers of 3x3 kernels, ReLU and max pooling. The size of the head follows from the image.
+With a norm the biases stay, so that the option `norm` changes nothing else.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, section 4.2.
 https://arxiv.org/abs/1512.03385
-Differs from the paper: nothing by default. A shortcut across a change of shape takes every second pixel and appends
-channels of zeros, without parameters (the paper's option A); `shortcut = "projection"` is its option B. `depth` takes
-any 6n + 2. Weights start as in He et al. 2015 (arXiv 1502.01852), so that without a norm the values double from block
-to block: `norm = "none"` is for 32 layers and fewer.
+Differs from the paper: nothing by default. A shortcut between different shapes takes every second pixel and appends
+zero channels, without parameters (the paper's option A); `shortcut = "projection"` is its option B. `depth` takes any
+6n + 2. Initial weights follow He et al. 2015 (arXiv 1502.01852): without a norm the values double from block to block,
+so use `norm = "none"` with at most 32 layers.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """ConvNeXt: a convolutional network with design choices of vision transformers.
 
 Paper: Liu, Mao, Wu, Feichtenhofer, Darrell, Xie, "A ConvNet for the 2020s", 2022. https://arxiv.org/abs/2201.03545
-Differs from the paper: the sizes atto and femto are timm's (Wightman), the paper's smallest is tiny; the stem cuts the
-image into patches of 2x2 unless stem = "paper", 4x4; odd maps are zero-padded by a row and a column before they are
-halved, so that 28 pixels are 14, 7, 4, 2. The mean over positions is normalised before the head, as in the authors'
-code.
-Initialisation: the paper's: normal weights with standard deviation 0.02, biases zero, branches scaled by 1e-6.
+Differs from the paper: the sizes atto and femto are from timm (Wightman), the paper's smallest is tiny; the stem cuts
+the image into patches of 2x2, or 4x4 with `stem = "paper"`; odd maps are zero-padded by a row and a column before they
+are halved, so that 28 pixels become 14, 7, 4, 2. The mean over positions is normalised before the head, as in the
+authors' code.
+Initialisation as in the paper: normal weights with standard deviation 0.02, biases zero, branches scaled by 1e-6.
 """
 
 from __future__ import annotations

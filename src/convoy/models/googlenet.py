@@ -1,13 +1,12 @@
 """GoogLeNet, the first Inception network: modules of four branches, 22 layers, few parameters.
 
 Paper: Szegedy et al., "Going Deeper with Convolutions", 2014. https://arxiv.org/abs/1409.4842
-Differs from the paper: images are enlarged twice first, as the classics experiment does; no auxiliary heads and no
-local response norm; dropout 0.2 where the paper has 0.4; the poolings that halve the map are 3x3 of stride 2 and
-padding 1, so that 28 pixels end as 2x2. stem = "small" halves images once where the paper does three times: for 28 to
-64 pixels without enlarging. With norm = "batch" (epsilon 1e-3, Inception's own), pools = "torchvision" (without
-padding, and the last one 2x2), largest_kernel = 3 and upsample = 1 it is torchvision's network, which has 3x3 kernels
-where the paper has 5x5.
-Initial weights: torch's own, as in the experiment; the paper does not name any.
+Differs from the paper: images are first enlarged by 2, as in the classics experiment; no auxiliary heads and no local
+response normalisation; dropout 0.2 instead of 0.4; the downsampling max pools are 3x3 with stride 2 and padding 1, so
+that 28 pixels end in a 2x2 map. `stem = "small"` halves images once instead of three times, for 28 to 64 pixels without
+enlarging. torchvision's network, which has 3x3 kernels instead of the paper's 5x5, has `norm = "batch"` (epsilon 1e-3,
+Inception's own), `pools = "torchvision"` (without padding, the last one 2x2), `largest_kernel = 3` and `upsample = 1`.
+Initial weights: torch's default, as in the experiment; the paper does not specify any.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Source: a lab report on CIFAR-10; stages of 3x3 kernels as in VGG, with the batch norm of Ioffe and Szegedy 2015.
 https://arxiv.org/abs/1502.03167
-Differs from the paper: the convolutions have biases, which a batch norm subtracts again; the published count has them.
-The head is sized from the image.
+Differs from the paper: the convolutions have biases, although the batch norm subtracts them again, because the
+published parameter count includes them. The size of the head follows from the image.
 """
 
 from __future__ import annotations

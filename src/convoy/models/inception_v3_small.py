@@ -1,11 +1,11 @@
-"""Small Inception: modules of two branches for CIFAR-10, known from the study of networks that learn random labels.
+"""Small Inception: modules of two branches for CIFAR-10, known from a study of networks that fit random labels.
 
 Paper: Zhang, Bengio, Hardt, Recht, Vinyals, "Understanding deep learning requires rethinking generalization", 2016,
-appendix A, where it is the small version of the Inception v3 that the paper trains on ImageNet.
-https://arxiv.org/abs/1611.03530
-Differs from the paper: any image size, where it crops CIFAR-10 to 28 pixels; layers that halve a map pad all sides.
-Batch norm shifts and does not scale, because the published 1,649,402 parameters are those without norm. factorised =
-true uses the 1x3 and 3x1 convolutions of Inception v3 (Szegedy et al. 2015, arXiv 1512.00567) instead of 3x3.
+appendix A: a small version of the Inception v3 that the paper trains on ImageNet. https://arxiv.org/abs/1611.03530
+Differs from the paper: accepts any image size, while the paper crops CIFAR-10 to 28 pixels; downsampling layers pad all
+sides. Batch norm has a bias and no scale: the published 1,649,402 parameters are those of the network without norms.
+`factorised = true` uses the 1x3 and 3x1 convolutions of Inception v3 (Szegedy et al. 2015, arXiv 1512.00567) instead of
+3x3.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Paper: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
 http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
-Differs from the paper: 28x28 input without padding, max pooling, all maps of the first layer feed the second, a plain
-linear output, and sigmoid where the paper has a scaled tanh.
+Differs from the paper: 28x28 input without padding, max pooling, every map of the second convolution reads all maps of
+the first, a plain linear output, and sigmoid instead of a scaled tanh.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The light ResNet of the resnet-mnist experiment: three stages of two residual blocks.
 
 Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015. https://arxiv.org/abs/1512.03385
-Differs from the paper: a 3x3 stem of 32 channels without pooling, three stages (128, 256, 512), dropout behind the norm
-of each projection shortcut. The report also builds a convolution that forward never reaches, here an option.
+Differs from the paper: a 3x3 stem of 32 channels without pooling, three stages (128, 256, 512), dropout after the norm
+of each projection shortcut. The report's network also contains a convolution that its forward pass never uses; here it
+is an option.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""MobileNet, the first of its line: a depthwise and a pointwise convolution instead of each full one.
+"""MobileNet, the first version: a depthwise and a pointwise convolution replace each full one.
 
 Paper: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017.
 https://arxiv.org/abs/1704.04861
-Differs from the paper: as the classics experiment trains it on MNIST, the images are enlarged by two before the paper's
-own strides, and dropout of 0.5 comes before the linear layer. `upsample = 1` with `stem = "small"` does not
-enlarge the images and skips the first two of five halvings. Initial weights are torch's default.
+Differs from the paper: as in the classics experiment on MNIST, images are enlarged by 2 before the paper's strides, and
+dropout of 0.5 comes before the linear layer. `upsample = 1` with `stem = "small"` does not enlarge them and skips the
+first two of five downsampling steps. Initial weights are torch's default.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Paper: Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018.
 https://arxiv.org/abs/1801.04381
-Differs from the paper: the first two of five halvings are skipped unless `stem = "paper"`; initial weights
+Differs from the paper: the first two of five downsampling steps are skipped unless `stem = "paper"`; initial weights
 are torch's default.
 """
 

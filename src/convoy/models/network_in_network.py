@@ -1,8 +1,8 @@
-"""Network in Network: convolutions of 1x1 between the larger ones, and a mean over the map instead of a head.
+"""Network in Network: 1x1 convolutions between the larger ones, and a mean over the map instead of a linear head.
 
 Paper: Lin, Chen, Yan, "Network In Network", 2013. https://arxiv.org/abs/1312.4400
-Differs from the paper: no ReLU between the last convolution and the mean, so that logits may be negative. The
-paper does not say which rows a pooling of an odd map drops; here none.
+Differs from the paper: no ReLU between the last convolution and the mean, so that logits can be negative. The paper
+does not specify how the pooling treats the last row of an odd map; here it is kept.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Residual networks with activation before convolution, so that shortcuts pass signals unchanged.
 
 Paper: He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", 2016. https://arxiv.org/abs/1603.05027
-Differs from the paper: `preact_resnet18`, `34` and `50` are its block at the depths of 2015, which it does not train.
-The first shortcut of 18 and 34 carries the stem's output as it is, where the paper activates it before the paths part;
-their stem keeps the size of the map (see resnet.py) unless `stem = "paper"`. `preact_resnet110` and `preact_resnet164`
-are its networks for CIFAR; its thousand layers are `preact_resnet164` with `depth = 1001`.
-Weights start as in He et al. 2015 (arXiv 1502.01852); without a norm the two CIFAR networks are too deep for that.
+Differs from the paper: `preact_resnet18`, `34` and `50` use its block at the depths of the 2015 paper, which it does
+not train. The first shortcut of 18 and 34 passes the stem's output unchanged, while the paper activates it first; their
+stem keeps the size of the map (see resnet.py) unless `stem = "paper"`. `preact_resnet110` and `preact_resnet164` are
+its networks for CIFAR; its 1001-layer network is `preact_resnet164` with `depth = 1001`.
+Initial weights follow He et al. 2015 (arXiv 1502.01852); the two CIFAR networks are too deep to train without a norm.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
-"""Residual blocks, depthwise 1x3 and 3x1 convolutions and a channel attention: the course-mnist experiment's own net.
+"""Residual blocks, depthwise 1x3 and 3x1 convolutions and channel attention: the course-mnist experiment's own network.
 
 Source: a lab report on MNIST; its attention is the channel half of CBAM (Woo et al. 2018), with biases.
 https://arxiv.org/abs/1807.06521
-Differs from the paper: each branch of the attention has its own sigmoid and the two gates are summed, where CBAM sums
-and then takes one sigmoid, so that a channel is scaled by 0 to 2.
+Differs from the paper: each branch of the attention has its own sigmoid and the two gates are added, while CBAM adds
+first and then applies one sigmoid; a channel is therefore scaled by 0 to 2.
 
-`res_attention_cnn_published` has the two flaws of the report, both options. It averages the last map to 1x1 and attends
-to that (`attention_after_pooling`): the mean and the maximum of one value are the same number, so both branches compute
-the same gate. It ends in a softmax (`softmax_output`). `res_attention_cnn` attends to the map of the third max pooling,
-3x3 for 28 pixels, and averages the result: the same layers, parameters and multiply-adds, and branches that differ.
+`res_attention_cnn_published` has the two flaws of the report, both options. It averages the last map to 1x1 before the
+attention (`attention_after_pooling`): the mean and the maximum of one value are equal, so both branches compute the
+same gate. It ends in a softmax (`softmax_output`). `res_attention_cnn` applies the attention to the output of the third
+max pooling, 3x3 for 28 pixels, and averages the result: the same layers, parameters and multiply-adds, and branches
+that differ.
 
-The code keeps 0.7 of the hidden units, which is a dropout of 0.3.
+The report's code keeps 0.7 of the hidden units: a dropout of 0.3.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 Paper: Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters
 and <0.5MB model size", 2016. https://arxiv.org/abs/1602.07360. Version 1.1, with earlier pools and a smaller first
-kernel, is its authors' own. https://github.com/forresti/SqueezeNet/tree/master/SqueezeNet_v1.1
+kernel, is by the same authors. https://github.com/forresti/SqueezeNet/tree/master/SqueezeNet_v1.1
 Differs from the paper: the first convolution keeps the size unless `stem = "paper"`; no ReLU between the last
 convolution and the global average unless `relu_output`, because a class whose map is negative on every image would
-never have a gradient again. `residual` is the paper's simple bypass. Initial weights are He's uniform ones, those of
-the last convolution have a standard deviation of 0.01.
+never receive a gradient again. `residual` is the paper's simple bypass. Initial weights are He's uniform ones; in the
+last convolution they are normal with standard deviation 0.01.
 """
 
 from __future__ import annotations

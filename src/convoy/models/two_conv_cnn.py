@@ -2,7 +2,8 @@
 
 Source: a lab report on MNIST from tensor files, built on the blocks of LeCun et al. 1998.
 http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
-Differs from the paper: the report ends in a softmax, here an option, because cross-entropy takes logits.
+Differs from the paper: the report's network ends in a softmax; here that is an option, because cross-entropy expects
+logits.
 """
 
 from __future__ import annotations

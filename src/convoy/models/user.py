@@ -1,7 +1,7 @@
 """A user's own network, "path/to/net.py:MyNet".
 
-The file and its local modules are executed at each load, so that edits take effect. They do not stay in `sys.modules`
-under their own names, so that `layers.py` of two folders cannot be confused. Errors are a one-line ValueError with file
+The file and its local modules are executed at each load, so that edits take effect. They are not kept in `sys.modules`
+under their own names, so that two folders can each have a `layers.py`. Errors are a one-line ValueError with file
 and line.
 """
 

@@ -1,18 +1,18 @@
-"""VGG: five stages of 3x3 convolutions, each ended by a pooling, and three linear layers.
+"""VGG: five stages of 3x3 convolutions, each followed by a max pool, and three linear layers.
 
 Paper: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014.
 https://arxiv.org/abs/1409.1556
-Differs from the paper: for small images the last map is averaged to 1x1 (it is that at 32 pixels) and read by
-512 -> 512 -> classes; `head = "paper"` is the paper's own, which flattens the map (7x7 at 224 pixels) into 4096 -> 4096
--> classes. Poolings keep the last row of an odd map, so that five of them fit into 28 pixels; nothing changes for
-multiples of 32. The `_bn` forms have a batch norm between each convolution and its activation (Ioffe and Szegedy 2015);
-biases stay in front of it, as in the networks whose counts are published.
+Differs from the paper: for small images the last map is averaged to 1x1 (its size at 32 pixels), followed by linear
+layers 512 -> 512 -> classes; `head = "paper"` is the paper's own, which flattens the map (7x7 at 224 pixels) into 4096
+-> 4096 -> classes. Max pools keep the last row of an odd map, so that five of them fit into 28 pixels; for multiples of
+32 nothing changes. The `_bn` variants have a batch norm between each convolution and its activation (Ioffe and Szegedy
+2015); the convolutions keep their biases, as in the published parameter counts.
 
-Initial weights (`init`): "he" draws them over the fan out, as torchvision does; "glorot" draws Glorot's normal weights
-in every layer (the paper names his method too); "default" keeps torch's own, with which the logits of a new VGG without
-norms hardly differ from image to image. `vgg_a` and `vgg_a_bn`, the networks of the cifar-course experiment, have
-torch's own: their author's code takes an argument `init_weights` and ignores it. They have no dropout, and are vgg11
-and vgg11_bn otherwise.
+Initial weights (`init`): "he" is normal with the variance of the fan-out, as in torchvision; "glorot" is Glorot's
+normal in every layer (the paper refers to it too); "default" is torch's, with which the logits of an untrained VGG
+without norms hardly differ between images. `vgg_a` and `vgg_a_bn`, the networks of the cifar-course experiment, use
+"default": their author's code takes an argument `init_weights` and ignores it. They have no dropout, and otherwise
+equal vgg11 and vgg11_bn.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""ViT, the vision transformer, in the size called tiny, for small images.
+"""ViT, the vision transformer, in the size "tiny", for small images.
 
 Paper: Dosovitskiy et al., "An Image Is Worth 16x16 Words", 2020. https://arxiv.org/abs/2010.11929
 The size: Touvron et al., "Training Data-Efficient Image Transformers", 2020. https://arxiv.org/abs/2012.12877
-Differs from the paper: patches of 4x4 pixels instead of 16x16, so that 28 pixels are 49 tokens; images that patches do
-not cover are padded with zeros, right and below; drop_rate is 0 by default and does not touch the attention weights.
-readout = "mean" classifies by the mean of the patches' tokens and has no class token.
-Initialisation: timm's: normal weights of deviation 0.02 in linear layers and positions, biases zero.
+Differs from the paper: patches of 4x4 pixels instead of 16x16, so that 28 pixels give 49 tokens; images whose size is
+not a multiple of the patch are zero-padded on the right and at the bottom; `drop_rate` is 0 by default and does not
+apply to the attention weights. `readout = "mean"` classifies by the mean of the patches' tokens, without a class token.
+Initialisation as in timm: normal weights with standard deviation 0.02 in linear layers and positions, biases zero.
 """
 
 from __future__ import annotations

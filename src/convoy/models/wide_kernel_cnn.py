@@ -1,10 +1,10 @@
 """A plain CNN with wide kernels and one large linear layer: the baseline of the course-mnist experiment.
 
-Source: a lab report; the shape is that of the "Deep MNIST for Experts" tutorial of TensorFlow 1.
+Source: a lab report; the layout is that of the "Deep MNIST for Experts" tutorial of TensorFlow 1.
 https://github.com/tensorflow/tensorflow/blob/r1.4/tensorflow/examples/tutorials/mnist/mnist_deep.py
-Differs from the paper: the first kernel is 7x7 where the tutorial has 5x5; the softmax that the report names as the
-output is an option, because cross-entropy takes logits. ReLU after pooling: it is monotonic, so that the numbers are
-those of the other order, at a quarter of the work.
+Differs from the paper: the first kernel is 7x7 instead of 5x5; the softmax at the report's output is an option, because
+cross-entropy expects logits. ReLU comes after pooling: both are monotonic, so the result is the same, and only a
+quarter of the values is processed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Paper: Zagoruyko and Komodakis, "Wide Residual Networks", 2016. https://arxiv.org/abs/1605.07146
 Differs from the paper: nothing by default. `drop_rate` is the paper's dropout between the two convolutions of a block
-(0.3 on CIFAR, 0.4 on SVHN). `depth` takes any 6n + 4, `widen_factor` any integer. Initial weights are those of He et
-al. 2015 (arXiv 1502.01852).
+(0.3 on CIFAR, 0.4 on SVHN). `depth` takes any 6n + 4, `widen_factor` any integer. Initial weights follow He et al. 2015
+(arXiv 1502.01852).
 """
 
 from __future__ import annotations
