@@ -100,6 +100,7 @@ def compare(
     """
     from convoy.studies import ablation
     from convoy.studies import compare as comparison
+    from convoy.studies.session import Session
 
     flags: dict[str, Any] = {
         "epochs": epochs,
@@ -115,16 +116,8 @@ def compare(
     entries = comparison.with_seeds(named, seeds)
     names = [f"{entry.label} seed {entry.recipe.seed}" for entry in entries]
     with interruptible() as interrupted, display(names, show, to_stderr) as show_event:
-        study = comparison.compare(
-            entries,
-            out,
-            command=command_line(),
-            design=design,
-            fresh=fresh,
-            test=test,
-            interrupted=interrupted,
-            show=show_event,
-        )
+        session = Session(out, fresh=fresh, test=test, interrupted=interrupted, show=show_event)
+        study = comparison.compare(entries, session, design=design)
     return finished_study(study, fresh=fresh)
 
 
@@ -150,22 +143,15 @@ def lr_range(
     an invalid recipe, and Stopped after Ctrl-C.
     """
     from convoy.studies.lr_range import run as range_test
+    from convoy.studies.session import Session
 
     for path, _ in set.items() if isinstance(set, Mapping) else set:
         if path.startswith(("optim.lr", "schedule", "stop", "train.epochs")):
             raise ValueError(f"a range test sets {path} itself; set its lowest and highest rate (--from, --to) instead")
     resolved = resolve_recipe(recipe, model=model, data=data, set=set, seed=seed, limit=limit, device=device)
     with interruptible() as interrupted, display([model_label(resolved)], show, to_stderr) as show_event:
-        study = range_test.run(
-            resolved,
-            out,
-            lowest=lowest,
-            highest=highest,
-            command=command_line(),
-            fresh=fresh,
-            interrupted=interrupted,
-            show=show_event,
-        )
+        session = Session(out, fresh=fresh, interrupted=interrupted, show=show_event)
+        study = range_test.run(resolved, session, lowest=lowest, highest=highest)
     return finished_study(study, fresh=fresh)
 
 

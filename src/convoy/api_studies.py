@@ -45,6 +45,7 @@ def crossval(
     ValueError for an invalid recipe, before anything is written, and Stopped after Ctrl-C.
     """
     from convoy.studies import crossval as validation
+    from convoy.studies.session import Session
 
     for path, _ in set.items() if isinstance(set, Mapping) else set:
         if path in ("data.split.folds", "data.split.fold", "data.split.repeat"):
@@ -55,16 +56,8 @@ def crossval(
         resolved = resolved.override({"data.split.group_by": group_by})
     names = [entry.label for entry in validation.entries_of(resolved, folds, repeats)]
     with interruptible() as interrupted, display(names, show, to_stderr) as show_event:
-        study = validation.crossval(
-            resolved,
-            out,
-            folds=folds,
-            repeats=repeats,
-            command=command_line(),
-            fresh=fresh,
-            interrupted=interrupted,
-            show=show_event,
-        )
+        session = Session(out, fresh=fresh, interrupted=interrupted, show=show_event)
+        study = validation.crossval(resolved, session, folds=folds, repeats=repeats)
     return finished_study(study, fresh=fresh)
 
 
@@ -100,6 +93,7 @@ def landscape(
     """
     from convoy.studies import landscape as study_of
     from convoy.studies.landscape_design import Design
+    from convoy.studies.session import Session
     from convoy.studies.surface import Spec
 
     flags: dict[str, Any] = {"epochs": epochs, "seed": seed, "limit": limit, "device": device}
@@ -111,16 +105,8 @@ def landscape(
     spec = Spec(surface_images, resolution) if surfaces else None
     design = Design(lrs, seeds, cut, own_seeds, looks)
     with interruptible() as interrupted, display(design.names(named), show, to_stderr) as show_event:
-        study = study_of.landscape(
-            named,
-            out,
-            design,
-            surfaces=spec,
-            command=command_line(),
-            fresh=fresh,
-            interrupted=interrupted,
-            show=show_event,
-        )
+        session = Session(out, fresh=fresh, interrupted=interrupted, show=show_event)
+        study = study_of.landscape(named, session, design, surfaces=spec)
     return finished_study(study, fresh=fresh)
 
 
@@ -158,6 +144,7 @@ def reproduce(
     from convoy.experiments.experiment import PARTS, Settings
     from convoy.experiments.reproduction.run import reproduce
     from convoy.experiments.reproductions import run as reproduce_all
+    from convoy.studies.session import Session
 
     for part in only:
         if part not in PARTS:
@@ -186,11 +173,8 @@ def reproduce(
             study, parts, finished = reproduce(
                 each,
                 settings,
-                out,
+                Session(out, fresh=fresh, interrupted=interrupted),
                 archive=archive,
-                command=command_line(),
-                fresh=fresh,
-                interrupted=interrupted,
                 stage=partial(display, show=show, to_stderr=to_stderr),
                 say=partial(_say, show=show, to_stderr=to_stderr),
             )
@@ -246,6 +230,7 @@ def search(
     Stopped after Ctrl-C.
     """
     from convoy.studies import search as searching
+    from convoy.studies.session import Session
     from convoy.studies.space import Space, axes_of
 
     space = Space(axes_of(grid, range))
@@ -260,15 +245,8 @@ def search(
     resolved = resolve_recipe(recipe, model=model, data=data, set=set, **flags)
     asked = searching.asked(resolved, space, trials=trials, sampler=sampler, pruner=pruner, seeds=seeds)
     with interruptible() as interrupted, display(asked.names, show, to_stderr) as show_event:
-        study = searching.search(
-            asked,
-            out,
-            storage=storage,
-            command=command_line(),
-            test=test,
-            interrupted=interrupted,
-            show=show_event,
-        )
+        session = Session(out, test=test, interrupted=interrupted, show=show_event)
+        study = searching.search(asked, session, storage=storage)
     return finished_study(study)
 
 
@@ -299,6 +277,7 @@ def seeds(
     Ctrl-C.
     """
     from convoy.studies.seeds import run as study_of
+    from convoy.studies.session import Session
 
     if bad := [difference for difference in differences if not 0 < difference < 1]:
         raise ValueError(f"expected differences between 0 and 1, such as 0.01 for one point, got {bad[0]:g}")
@@ -306,17 +285,8 @@ def seeds(
     resolved = resolve_recipe(recipe, model=model, data=data, set=set, **flags)
     names = [f"{entry.label} seed {entry.recipe.seed}" for entry in study_of.entries_of(resolved, seeds)]
     with interruptible() as interrupted, display(names, show, to_stderr) as show_event:
-        study = study_of.run(
-            resolved,
-            out,
-            seeds=seeds,
-            differences=differences,
-            command=command_line(),
-            fresh=fresh,
-            test=test,
-            interrupted=interrupted,
-            show=show_event,
-        )
+        session = Session(out, fresh=fresh, test=test, interrupted=interrupted, show=show_event)
+        study = study_of.run(resolved, session, seeds=seeds, differences=differences)
     return finished_study(study, fresh=fresh)
 
 
@@ -338,19 +308,15 @@ def check_claim(
     anything is written, and Stopped after Ctrl-C.
     """
     from convoy.experiments import claims
+    from convoy.studies.session import Session
     from convoy.studies.train_all import train_all
 
     overrides = list(set.items()) if isinstance(set, Mapping) else list(set)
     ready = claims.check(claims.read(claim), full_size=full_size, overrides=overrides, seeds=seeds)
     names = [f"{entry.label}, seed {entry.recipe.seed}" for entry in ready.entries]
     with interruptible() as interrupted, display(names, show, to_stderr) as show_event:
-        members = train_all(
-            ready.entries,
-            out,
-            fresh=fresh,
-            interrupted=interrupted,
-            show=show_event,
-        )
+        session = Session(out, fresh=fresh, interrupted=interrupted, show=show_event)
+        members = train_all(ready.entries, session)
     if members is None:
         raise Stopped(resume_hint(fresh=fresh))
     return claims.judge(ready, members)

@@ -24,13 +24,14 @@ from convoy.reporting.reading import of_study
 from convoy.runs import Study, Workspace
 from convoy.studies.crossval import crossval, entries_of
 from convoy.studies.crossval_finding import shortened
+from convoy.studies.session import Session
 from convoy.training.plan import plan
 
 Make = Callable[..., Recipe]
 
 
 def validated(recipe: Recipe, out: Path, *, folds: int = 3, repeats: int = 1) -> Study:
-    study = crossval(recipe, out, folds=folds, repeats=repeats, command="convoy crossval")
+    study = crossval(recipe, Session(out), folds=folds, repeats=repeats)
     assert study is not None
     return study
 
@@ -185,11 +186,12 @@ def lasting(finding: dict[str, object]) -> dict[str, object]:
 
 def test_interrupted_study_trains_no_finished_fold_twice_and_finds_the_same(tiny: Make, tmp_path: Path) -> None:
     recipe, ends = tiny(), []
-    stopped = crossval(
-        recipe, tmp_path / "a", folds=3, repeats=1, command="",
+    session = Session(
+        tmp_path / "a",
         interrupted=lambda: len(ends) == 1,
         show=lambda position, event: ends.extend([position] * (event.kind == "end")),
-    )  # fmt: skip
+    )
+    stopped = crossval(recipe, session, folds=3, repeats=1)
     assert stopped is None
     assert not list(Workspace(tmp_path / "a").studies())
     (finished,) = [run for run in Workspace(tmp_path / "a").runs() if run.finished]
@@ -206,11 +208,12 @@ def test_interrupted_study_trains_no_finished_fold_twice_and_finds_the_same(tiny
 def test_study_done_again_trains_nothing(study: Study) -> None:
     before = study.finding, oof_of(study)
     cached: list[bool] = []
-    again = crossval(
-        study.members[0].run.recipe.override({"data.split.fold": 0}),
-        study.path.parents[1], folds=3, repeats=2, command="",
+    session = Session(
+        study.path.parents[1],
         show=lambda position, event: cached.extend([event.values.get("cached")] * (event.kind == "end")),
-    )  # fmt: skip
+    )
+    recipe = study.members[0].run.recipe.override({"data.split.fold": 0})
+    again = crossval(recipe, session, folds=3, repeats=2)
     assert again is not None
     assert cached == [True] * 6
     assert again.path == study.path

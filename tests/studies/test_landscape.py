@@ -18,6 +18,7 @@ from convoy.reporting import write_report
 from convoy.runs import Study
 from convoy.studies.landscape import landscape
 from convoy.studies.landscape_design import Design
+from convoy.studies.session import Session
 from convoy.studies.surface import LINE_POINTS, Scene, Spec, filter_normalised, training_path
 from convoy.training.plan import plan
 
@@ -67,10 +68,11 @@ def pair(make: Make) -> list[tuple[str, Recipe]]:
 
 
 def run(make: Make, out: Path, **options: Any) -> Study | None:
-    chosen: dict[str, Any] = {"surfaces": SPEC, "command": "convoy landscape", **options}
+    chosen: dict[str, Any] = {"surfaces": SPEC, **options}
     named = {name: chosen.pop(name) for name in Design._fields if name in chosen}
     design = Design(**{"lrs": LRS, **named})
-    return landscape(pair(make), out, design, **chosen)
+    session = Session(out, **{key: chosen.pop(key) for key in ("interrupted",) if key in chosen})
+    return landscape(pair(make), session, design, **chosen)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +152,7 @@ def test_interrupted_at_any_point_it_ends_with_the_same_finding_and_no_point_twi
 
 
 def test_surfaces_can_be_left_out_and_one_recipe_has_no_comparison(make: Make, tmp_path: Path) -> None:
-    study = landscape([("norm", make())], tmp_path, Design(LRS, 2), surfaces=None, command="convoy landscape")
+    study = landscape([("norm", make())], Session(tmp_path), Design(LRS, 2), surfaces=None)
     assert study is not None
     finding = study.finding
     assert finding["pairs"] == []
@@ -163,7 +165,7 @@ def test_surfaces_can_be_left_out_and_one_recipe_has_no_comparison(make: Make, t
 
 def test_runs_that_stopped_early_cut_the_band_with_a_caveat(make: Make, tmp_path: Path) -> None:
     stopping = make(**{"stop.target_accuracy": 0.5, "train.epochs": 4})
-    study = landscape([("norm", stopping)], tmp_path, Design((0.02, 1e-6)), surfaces=None, command="")
+    study = landscape([("norm", stopping)], Session(tmp_path), Design((0.02, 1e-6)), surfaces=None)
     assert study is not None
     lengths = [member.run.status["steps"] for member in study.members]
     assert study.finding["steps"] == min(lengths) < max(lengths)
@@ -173,7 +175,7 @@ def test_runs_that_stopped_early_cut_the_band_with_a_caveat(make: Make, tmp_path
 def test_each_band_ends_at_its_shortest_run_and_widths_compare_the_steps_of_all(make: Make, tmp_path: Path) -> None:
     short, long = (make(**{"train.epochs": epochs, "probe.every_steps": 0}) for epochs in (1, 2))
     recipes = [("short", short), ("long", long)]
-    study = landscape(recipes, tmp_path, Design(LRS, cut="each", looks=False), surfaces=None, command="")
+    study = landscape(recipes, Session(tmp_path), Design(LRS, cut="each", looks=False), surfaces=None)
     assert study is not None
     arrays, finding = read_arrays(study.path / "landscape.npz"), study.finding
     assert len(arrays["1_step"]) == 2 * len(arrays["0_step"])
@@ -186,7 +188,7 @@ def test_each_band_ends_at_its_shortest_run_and_widths_compare_the_steps_of_all(
 
 def test_runs_with_own_seeds_differ_in_weights_and_form_one_band(make: Make, tmp_path: Path) -> None:
     design = Design(LRS, own_seeds=True, looks=False)
-    study = landscape([("a", make()), ("b", make(norm=False))], tmp_path, design, surfaces=None, command="")
+    study = landscape([("a", make()), ("b", make(norm=False))], Session(tmp_path), design, surfaces=None)
     assert study is not None
     assert [member.seed for member in study.members] == [42, 43, 44, 45]
     assert study.finding["seeds"] == 1
@@ -272,7 +274,7 @@ def test_a_loss_that_is_not_finite_is_infinite(made: Made) -> None:
 
 def test_one_epoch_has_no_path(make: Make, tmp_path: Path) -> None:
     short = make(**{"train.epochs": 1})
-    study = landscape([("norm", short)], tmp_path, Design(LRS), surfaces=SPEC, command="")
+    study = landscape([("norm", short)], Session(tmp_path), Design(LRS), surfaces=SPEC)
     assert study is not None
     assert study.finding["recipes"][0]["surfaces"] == ["line", "plane"]
     assert any("two epochs" in caveat for caveat in study.finding["caveats"])
@@ -280,7 +282,7 @@ def test_one_epoch_has_no_path(make: Make, tmp_path: Path) -> None:
 
 def test_skipped_steps_are_named_in_the_sentence_and_drawn_as_gaps(make: Make, tmp_path: Path) -> None:
     options = {"optim.name": "sgd", "train.epochs": 2, "data.limit": 200}
-    study = landscape([("net", make(norm=False, **options))], tmp_path, Design((1e15, 0.02)), surfaces=None, command="")
+    study = landscape([("net", make(norm=False, **options))], Session(tmp_path), Design((1e15, 0.02)), surfaces=None)
     assert study is not None
     sentence = study.finding["sentence"]
     assert "a loss was not finite" in sentence or "of 2 runs diverged" in sentence

@@ -13,6 +13,7 @@ from convoy.runs import Workspace
 from convoy.studies.kinds import finding_of
 from convoy.studies.lr_range.finding import FEWEST_STEPS
 from convoy.studies.lr_range.run import run as lr_range
+from convoy.studies.session import Session
 from convoy.training.schedules import Horizon, lr_factor
 
 Make = Callable[..., Recipe]
@@ -27,7 +28,7 @@ def test_rate_rises_evenly_in_its_logarithm_to_the_recipes() -> None:
 
 def test_range_test_finds_where_the_loss_falls_and_writes_a_page(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("optim.name", "sgd"), ("train.loss.label_smoothing", 0.2))  # else the loss, once 0, stays there
-    study = lr_range(recipe, tmp_path, lowest=1e-4, highest=1e3, command="convoy lr-range")
+    study = lr_range(recipe, Session(tmp_path), lowest=1e-4, highest=1e3)
     assert study is not None
     finding = finding_of(study)
     assert 1e-4 < finding.steepest_lr <= finding.lowest_loss_lr < finding.diverges_lr < 1e3
@@ -40,7 +41,7 @@ def test_range_test_finds_where_the_loss_falls_and_writes_a_page(tiny: Make, tmp
 
 def test_rates_that_are_too_low_teach_nothing(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("model.freeze", ["body.*"]))
-    study = lr_range(recipe, tmp_path, lowest=1e-12, highest=1e-11, command="convoy lr-range")
+    study = lr_range(recipe, Session(tmp_path), lowest=1e-12, highest=1e-11)
     assert study is not None
     finding = finding_of(study)
     assert finding.steepest_lr is finding.lowest_loss_lr is finding.diverges_lr is None
@@ -52,14 +53,14 @@ def test_rates_in_the_wrong_order_are_refused_and_nothing_is_written(
     tiny: Make, tmp_path: Path, lowest: float, highest: float
 ) -> None:
     with pytest.raises(ValueError, match="0 < lowest < highest"):
-        lr_range(tiny(), tmp_path / "out", lowest=lowest, highest=highest, command="")
+        lr_range(tiny(), Session(tmp_path / "out"), lowest=lowest, highest=highest)
     assert not list(Workspace(tmp_path / "out").runs())
 
 
 def test_interrupted_range_test_is_resumed(tiny: Make, tmp_path: Path) -> None:
-    assert lr_range(tiny(), tmp_path, lowest=1e-5, highest=1.0, command="", interrupted=lambda: True) is None
+    assert lr_range(tiny(), Session(tmp_path, interrupted=lambda: True), lowest=1e-5, highest=1.0) is None
     (begun,) = Workspace(tmp_path).runs()
-    study = lr_range(tiny(), tmp_path, lowest=1e-5, highest=1.0, command="")
+    study = lr_range(tiny(), Session(tmp_path), lowest=1e-5, highest=1.0)
     assert study is not None
     assert study.members[0].run.path.resolve() == begun.path.resolve()
     assert "resuming" in (begun.path / "log.txt").read_text()
@@ -67,12 +68,12 @@ def test_interrupted_range_test_is_resumed(tiny: Make, tmp_path: Path) -> None:
 
 def test_test_set_stays_closed_under_the_fault_that_selects_on_it(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("protocol.faults", ["selection_on_test"]))
-    assert lr_range(recipe, tmp_path, lowest=1e-5, highest=1.0, command="") is not None
+    assert lr_range(recipe, Session(tmp_path), lowest=1e-5, highest=1.0) is not None
     assert not (tmp_path / "test_openings.json").exists()
 
 
 def test_image_left_over_leaves_enough_updates(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("train.batch_size", 479))  # of 480 images: one update an epoch, not two
-    study = lr_range(recipe, tmp_path, lowest=1e-5, highest=1.0, command="")
+    study = lr_range(recipe, Session(tmp_path), lowest=1e-5, highest=1.0)
     assert study is not None
     assert len(study.members[0].run.steps["lr"]) == FEWEST_STEPS

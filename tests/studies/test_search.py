@@ -20,6 +20,7 @@ from convoy.recipe import Recipe
 from convoy.reporting import write_report
 from convoy.runs import Run, Study, Workspace
 from convoy.studies.search import Search, asked, search
+from convoy.studies.session import Session
 from convoy.studies.space import Space, axes_of
 
 Make = Callable[..., Recipe]
@@ -45,8 +46,8 @@ def question(base: Recipe, *grid: str, **options: Any) -> Search:
     return asked(base, Space(axes_of(grid or GRID, ())), **chosen)
 
 
-def searched(what: Search, out: Path, **options: Any) -> Study:
-    study = search(what, out, command="convoy search", **options)
+def searched(what: Search, out: Path, *, storage: str | None = None, **options: Any) -> Study:
+    study = search(what, Session(out, **options), storage=storage)
     assert study is not None
     return study
 
@@ -143,7 +144,7 @@ def test_search_that_was_interrupted_ends_with_the_finding_of_an_unbroken_one(
     study: Study, base: Recipe, tmp_path: Path, after: int
 ) -> None:
     interrupted, show = interruptions(after)
-    assert search(question(base), tmp_path, command="", interrupted=interrupted, show=show) is None
+    assert search(question(base), Session(tmp_path, interrupted=interrupted, show=show)) is None
 
     broken = searched(question(base), tmp_path)
 
@@ -223,7 +224,7 @@ def test_two_searches_in_one_folder_do_not_take_each_others_trials(base: Recipe,
 
     def second() -> Iterator[str]:
         try:
-            search(what, tmp_path, command="")
+            search(what, Session(tmp_path))
         except ValueError as error:
             yield str(error)
 
@@ -264,7 +265,7 @@ def test_an_invalid_search_is_a_one_line_error(base, grid, options, message) -> 
 )
 def test_search_needs_a_validation_part_that_selects(base, tmp_path, override, message) -> None:
     with pytest.raises(ValueError, match=message):
-        search(question(base.override(override)), tmp_path, command="")
+        search(question(base.override(override)), Session(tmp_path))
 
 
 def test_a_recipe_whose_fault_selects_on_the_test_set_has_its_trials_scored_there_and_each_opening_counted(
@@ -287,19 +288,19 @@ def test_a_recipe_whose_fault_selects_on_the_test_set_has_its_trials_scored_ther
     assert any("scored on the test set, which they opened 2 times" in caveat for caveat in finding["caveats"])
     assert "Test accuracy" in write_report(study).read_text()
     with pytest.raises(ValueError, match="--no-test"):
-        search(question(faulty), tmp_path, command="", test=False)
+        search(question(faulty), Session(tmp_path, test=False))
 
 
 def test_model_option_that_is_not_there_is_found_before_the_first_trial(base, tmp_path) -> None:
     with pytest.raises(ValueError, match="widht"):
-        search(question(base, "model.options.widht=2,4"), tmp_path, command="")
+        search(question(base, "model.options.widht=2,4"), Session(tmp_path))
 
     assert not list(tmp_path.iterdir())
 
 
 def test_unreachable_storage_is_a_one_line_error(base, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"--storage nosuch://\.\.\.@host: .*postgresql"):
-        search(question(base), tmp_path, command="", storage="nosuch://me:secret@host")
+        search(question(base), Session(tmp_path), storage="nosuch://me:secret@host")
 
 
 def test_fewer_trials_than_the_search_has_are_a_caveat(base: Recipe, tmp_path: Path) -> None:
@@ -317,7 +318,7 @@ def test_trial_that_a_search_for_fewer_takes_up_is_shown_under_a_name_that_there
         return question(base, "optim.lr=1e-5,3e-3,1e-2", trials=trials, pruner="none", seeds=1)
 
     interrupted, stop = interruptions(7)  # in the third
-    assert search(by(3), tmp_path, command="", interrupted=interrupted, show=stop) is None
+    assert search(by(3), Session(tmp_path, interrupted=interrupted, show=stop)) is None
     positions: set[int] = set()
 
     study = searched(by(2), tmp_path, show=lambda position, event: positions.add(position))
@@ -338,4 +339,4 @@ def test_damaged_database_of_the_folder_is_named(base: Recipe, tmp_path: Path) -
     folder = Workspace(tmp_path).folder("studies", what.name)
     (folder / "optuna.db").write_text("no database, but a text that is longer than its header")
     with pytest.raises(ValueError, match=r"optuna.db is damaged"):
-        search(what, tmp_path, command="")
+        search(what, Session(tmp_path))

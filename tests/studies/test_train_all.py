@@ -7,6 +7,7 @@ import pytest
 
 from convoy.recipe import Recipe
 from convoy.runs import Workspace
+from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 
 Make = Callable[..., Recipe]
@@ -15,7 +16,7 @@ Make = Callable[..., Recipe]
 def test_members_are_in_the_order_of_the_entries(tiny: Make, tmp_path: Path) -> None:
     shown: list[int] = []
     entries = [Entry("short", tiny(("train.epochs", 1))), Entry("long", tiny(("train.epochs", 3)))]
-    members = train_all(entries, tmp_path, show=lambda position, event: shown.append(position))
+    members = train_all(entries, Session(tmp_path, show=lambda position, event: shown.append(position)))
     assert members is not None
     assert [(member.label, len(member.run.metrics)) for member in members] == [("short", 1), ("long", 3)]
     assert shown[0] == 1  # the long one begins
@@ -23,12 +24,12 @@ def test_members_are_in_the_order_of_the_entries(tiny: Make, tmp_path: Path) -> 
 
 def test_one_recipe_under_two_labels_is_refused_before_anything_is_trained(tiny: Make, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'a' and 'b' are the same recipe"):
-        train_all([Entry("a", tiny()), Entry("b", tiny())], tmp_path)
+        train_all([Entry("a", tiny()), Entry("b", tiny())], Session(tmp_path))
     assert not list(Workspace(tmp_path).runs())
 
 
 def test_entries_that_need_not_be_distinct_share_a_run(tiny: Make, tmp_path: Path) -> None:
-    members = train_all([Entry("a", tiny()), Entry("b", tiny()), Entry("a", tiny())], tmp_path, distinct=False)
+    members = train_all([Entry("a", tiny()), Entry("b", tiny()), Entry("a", tiny())], Session(tmp_path), distinct=False)
     assert members is not None
     assert [member.label for member in members] == ["a", "b", "a"]
     assert len({member.run.path for member in members}) == 1
@@ -37,17 +38,17 @@ def test_entries_that_need_not_be_distinct_share_a_run(tiny: Make, tmp_path: Pat
 def test_every_recipe_is_checked_before_the_first_is_trained(tiny: Make, tmp_path: Path) -> None:
     wrong = tiny(("model.options.colour", 1))
     with pytest.raises(ValueError, match="colour"):
-        train_all([Entry("a", tiny()), Entry("b", wrong)], tmp_path)
+        train_all([Entry("a", tiny()), Entry("b", wrong)], Session(tmp_path))
     assert not list(Workspace(tmp_path).runs())
 
 
 def test_an_interrupted_one_returns_none_and_is_resumed(tiny: Make, tmp_path: Path) -> None:
     entries = [Entry("a", tiny()), Entry("b", tiny(("seed", 1)))]
-    assert train_all(entries, tmp_path, interrupted=lambda: True) is None
-    members = train_all(entries, tmp_path)
+    assert train_all(entries, Session(tmp_path, interrupted=lambda: True)) is None
+    members = train_all(entries, Session(tmp_path))
     assert members is not None
     assert all(member.run.finished for member in members)
 
 
 def test_nothing_to_train_has_no_members(tmp_path: Path) -> None:
-    assert train_all([], tmp_path) == []
+    assert train_all([], Session(tmp_path)) == []

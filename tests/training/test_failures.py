@@ -13,6 +13,7 @@ from convoy import files
 from convoy.checkpoint import load_checkpoint
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
+from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training import failures, loop, run_one
 from convoy.training.autosave import Autosave
@@ -211,7 +212,7 @@ def test_two_comparisons_that_share_a_run_both_end_with_it(
         list(first)
         return False
 
-    members = train_all(entries, tmp_path, interrupted=go_on_with_the_first)
+    members = train_all(entries, Session(tmp_path, interrupted=go_on_with_the_first))
 
     assert members is not None
     assert all(member.run.finished for member in members)

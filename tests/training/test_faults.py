@@ -19,6 +19,7 @@ from convoy.evaluation import losses
 from convoy.recipe import Recipe
 from convoy.recipe.faults import FAULTS, REVISIONS
 from convoy.runs import Run
+from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training import loop, run_one
 from convoy.training.events import Control
@@ -397,7 +398,7 @@ def test_fault_that_opens_the_test_set_is_refused_where_it_is_to_stay_shut(
     with pytest.raises(ValueError, match=f"{fault}.*--no-test"):
         list(run_one.run_one(recipe, tmp_path / "out", test=False))
     with pytest.raises(ValueError, match=f"{fault}.*--no-test"):
-        train_all([Entry("net", recipe)], tmp_path / "out", test=False)
+        train_all([Entry("net", recipe)], Session(tmp_path / "out", test=False))
     if fault == "test_opened_at_each_best":
         with pytest.raises(ValueError, match="opens the test set"):
             list(run_one.run_one(recipe, tmp_path / "out", test="by fault"))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from convoy.files import write_json
@@ -12,8 +11,8 @@ from convoy.recipe import Recipe
 from convoy.runs import Member, Study, Workspace
 from convoy.studies import ablation
 from convoy.studies.compare_finding import conclude
+from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, check_named, train_all
-from convoy.training.run_one import Event
 
 
 def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]:
@@ -29,27 +28,18 @@ def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]
     ]
 
 
-def compare(
-    entries: Sequence[Entry],
-    out: str | Path,
-    *,
-    command: str,
-    design: ablation.Design | None = None,
-    fresh: bool = False,
-    test: bool = True,
-    interrupted: Callable[[], bool] = lambda: False,
-    show: Callable[[int, Event], None] = lambda position, event: None,
-) -> Study | None:
+def compare(entries: Sequence[Entry], session: Session, *, design: ablation.Design | None = None) -> Study | None:
     """Trains the missing runs and writes the finding; None if interrupted, the same call resumes it.
 
     `design`: the varied keys of an ablation. All recipes are checked before training: raises ValueError for one that
     cannot be trained.
     """
-    members = train_all(entries, out, fresh=fresh, test=test, interrupted=interrupted, show=show)
+    members = train_all(entries, session)
     if members is None:
         return None
     name = _name(members, design)
-    study = Workspace(out).write_study(name, {"kind": "comparison", "command": command}, members)
+    table = {"kind": "comparison", "command": session.command}
+    study = Workspace(session.out).write_study(name, table, members)
     write_json(study.path / "finding.json", _finding(members, design))
     return study
 

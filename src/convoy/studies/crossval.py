@@ -7,8 +7,8 @@ its best epoch and early stop are selected on a validation part of the other fol
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,36 +17,25 @@ from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
 from convoy.runs import Member, Study, Workspace, file_name, model_label
 from convoy.studies.crossval_finding import conclude
-from convoy.studies.train_all import Entry, RetrainOnce, train_all
-from convoy.training.run_one import Event
+from convoy.studies.session import Session
+from convoy.studies.train_all import Entry, train_all
 
 MANY_FOLDS = 100
 
 
-def crossval(
-    recipe: Recipe,
-    out: str | Path,
-    *,
-    folds: int,
-    repeats: int,
-    label: str | None = None,
-    command: str,
-    fresh: bool | RetrainOnce = False,
-    interrupted: Callable[[], bool] = lambda: False,
-    show: Callable[[int, Event], None] = lambda position, event: None,
-) -> Study | None:
+def crossval(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: str | None = None) -> Study | None:
     """Trains the missing folds; None if interrupted, the same call resumes it.
 
     `label`: of the recipe, by default the name of its model. All folds are checked before training: raises ValueError
     for a recipe that cannot be trained and for impossible folds.
     """
     entries = entries_of(recipe, folds, repeats)
-    members = train_all(entries, out, fresh=fresh, test=False, interrupted=interrupted, show=show)
+    members = train_all(entries, replace(session, test=False))
     if members is None:
         return None
     label = label or model_label(recipe)
-    table = {"kind": "crossval", "command": command, "model": label}
-    study = Workspace(out).write_study(_name(label, folds, repeats, members), table, members)
+    table = {"kind": "crossval", "command": session.command, "model": label}
+    study = Workspace(session.out).write_study(_name(label, folds, repeats, members), table, members)
     write_arrays(study.path / "oof.npz", out_of_fold(members))
     write_json(study.path / "finding.json", conclude(label, members))
     return study

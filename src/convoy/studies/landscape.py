@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -17,8 +18,9 @@ from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import loss_band
 from convoy.studies.landscape_design import Design, Named
 from convoy.studies.landscape_finding import Landscape, conclude
+from convoy.studies.session import Session, Show
 from convoy.studies.surface import Kind, Scene, Spec, surface
-from convoy.studies.train_all import Entry, RetrainOnce, check_named, train_all
+from convoy.studies.train_all import Entry, check_named, train_all
 from convoy.training import faults
 from convoy.training.plan import Plan, plan, plan_all
 from convoy.training.run_one import Event
@@ -26,19 +28,13 @@ from convoy.training.run_one import Event
 LOOKS = 100  # probes along the step, spread over a run; each costs five passes, which is little in a long run
 KINDS: tuple[Kind, ...] = ("line", "plane", "path")
 
-Show = Callable[[int, Event], None]
-
 
 def landscape(
     recipes: Named,
-    out: str | Path,
+    session: Session,
     design: Design,
     *,
     surfaces: Spec | None = Spec(),  # noqa: B008 (it does not change)
-    command: str,
-    fresh: bool | RetrainOnce = False,
-    interrupted: Callable[[], bool] = lambda: False,
-    show: Show = lambda position, event: None,
 ) -> Study | None:
     """Trains each recipe at each learning rate and computes loss surfaces around the weights of one run.
 
@@ -47,10 +43,11 @@ def landscape(
     Raises ValueError for a recipe that cannot be trained, and for invalid rates, seeds or surfaces.
     """
     entries = planned(recipes, design, surfaces)
-    members = train_all(entries, out, fresh=fresh, test="by fault", interrupted=interrupted, show=show)
+    members = train_all(entries, replace(session, test="by fault"))
     if members is None:
         return None
-    study = Workspace(out).write_study(_name(recipes, members), {"kind": "landscape", "command": command}, members)
+    table = {"kind": "landscape", "command": session.command}
+    study = Workspace(session.out).write_study(_name(recipes, members), table, members)
     found = _gathered(recipes, members, design)
     for each in found if surfaces is not None else ():
         assert surfaces is not None
@@ -59,8 +56,8 @@ def landscape(
             each.probed_run,
             study.path / "surfaces",
             surfaces,
-            interrupted,
-            partial(_tell, show, position, each.label),
+            session.interrupted,
+            partial(_tell, session.show, position, each.label),
         )
         if about is None:
             return None

@@ -12,8 +12,8 @@ import json
 import platform
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from convoy.studies import search_loop
 from convoy.studies.execute import Where, choose, execute
 from convoy.studies.search_finding import conclude, text_of
 from convoy.studies.search_loop import Ended, Prune, State, Trials
+from convoy.studies.session import Session, Show
 from convoy.studies.space import Space
 from convoy.studies.train_all import Entry, train_all
 from convoy.training import faults
@@ -137,24 +138,15 @@ def asked(
     return Search(base, space, trials, sampler, pruner, seeds, called)
 
 
-def search(
-    asked: Search,
-    out: str | Path,
-    *,
-    storage: str | None = None,
-    command: str,
-    test: bool = True,
-    interrupted: Callable[[], bool] = lambda: False,
-    show: Callable[[int, Event], None] = lambda position, event: None,
-) -> Study | None:
+def search(asked: Search, session: Session, *, storage: str | None = None) -> Study | None:
     """Searches, retrains the winner with fresh seeds and writes the finding.
 
     None if interrupted; the same call resumes it. Raises ValueError for an invalid search, before writing anything.
     """
-    where = _choose(asked)
-    if not test:
+    where, workspace = _choose(asked), Workspace(session.out)
+    if not session.test:
         faults.check_test_closed(asked.base)
-    folder = Workspace(out).folder("studies", asked.name)
+    folder = workspace.folder("studies", asked.name)
     with _lock(folder):
         trials = Trials(
             _open(asked, folder, storage),
@@ -171,10 +163,13 @@ def search(
 
         def tell(position: int, event: Event) -> None:
             """Trials beyond the count of this call are shown as the last one."""
-            show(min(position, first - 1), event)
+            session.show(min(position, first - 1), event)
+
+        def show_winner(position: int, event: Event) -> None:
+            session.show(first + position, event)
 
         loop = search_loop.halve if asked.pruner == "halving" else search_loop.ask_in_turn
-        if not loop(trials, _Training(out, where, asked.scored_on, interrupted, tell)) or interrupted():
+        if not loop(trials, _Training(session, where, asked.scored_on, tell)) or session.interrupted():
             return None
         known = trials.known
         if any(not frozen.state.is_finished() for frozen in known):
@@ -182,15 +177,13 @@ def search(
         best = search_loop.winner(trials.study)
         winner = trials.recipe(best)
         entries = [Entry(asked.label, winner.override({"seed": seed})) for seed in asked.fresh_seeds]
-        members = train_all(
-            entries, out, test=test, interrupted=interrupted, show=lambda place, event: show(first + place, event)
-        )
+        members = train_all(entries, replace(session, fresh=False, show=show_winner))
         if members is None:
             return None
-        study = Workspace(out).write_study(asked.name, {"kind": "search", "command": command}, members)
+        study = workspace.write_study(asked.name, {"kind": "search", "command": session.command}, members)
         about = f"{asked.base.about}; the winner of {asked.name}".removeprefix("; ")
         write_bytes(folder / WINNER, winner.override({"about": about}).to_toml().encode())
-        openings = Workspace(out).openings_by({Path(frozen.user_attrs.get("run", "")).name for frozen in known})
+        openings = workspace.openings_by({Path(frozen.user_attrs.get("run", "")).name for frozen in known})
         finding = conclude(asked, known, best, members, folder, at_once=where == "processes", openings=openings)
         write_json(folder / "finding.json", finding)
         return study
@@ -205,15 +198,8 @@ def _choose(asked: Search) -> Where:
 class _Training:
     """Trains for the loop, in OUT/runs; finished runs are found by their fingerprints."""
 
-    def __init__(
-        self,
-        out: str | Path,
-        where: Where,
-        scored_on: str,
-        interrupted: Callable[[], bool],
-        show: Callable[[int, Event], None],
-    ) -> None:
-        self._out, self._where, self._interrupted, self._show = out, where, interrupted, show
+    def __init__(self, session: Session, where: Where, scored_on: str, show: Show) -> None:
+        self._session, self._where, self._show = session, where, show
         self._accuracy = f"{scored_on}_accuracy"  # key in the metrics of an epoch
 
     def __call__(
@@ -224,11 +210,11 @@ class _Training:
 
         events = execute(
             recipes,
-            self._out,
+            self._session.out,
             where=self._where,
             test="by fault",
             until=until,
-            interrupted=self._interrupted,
+            interrupted=self._session.interrupted,
             prune=should_prune,
         )
         for position, event in events:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ from convoy.evaluation import cost
 from convoy.recipe import Recipe
 from convoy.runs import Member, Run
 from convoy.studies.execute import choose, execute
+from convoy.studies.session import RetrainOnce, Session
 from convoy.training import faults
 from convoy.training.plan import plan_all
-from convoy.training.run_one import Event, OpenTest
 
 
 class Entry(NamedTuple):
@@ -20,13 +20,6 @@ class Entry(NamedTuple):
 
     label: str
     recipe: Recipe
-
-
-class RetrainOnce:
-    """Retrains each recipe once per call, even if several studies need it."""
-
-    def __init__(self) -> None:
-        self.done: set[str] = set()  # fingerprints
 
 
 def check_named(recipes: Sequence[tuple[str, Recipe]], seeds: int, study: str) -> None:
@@ -48,22 +41,13 @@ class _Job(NamedTuple):
     flops: int
 
 
-def train_all(
-    entries: Sequence[Entry],
-    out: str | Path,
-    *,
-    distinct: bool = True,
-    fresh: bool | RetrainOnce = False,
-    test: OpenTest = True,
-    interrupted: Callable[[], bool] = lambda: False,
-    show: Callable[[int, Event], None] = lambda position, event: None,
-) -> list[Member] | None:
+def train_all(entries: Sequence[Entry], session: Session, *, distinct: bool = True) -> list[Member] | None:
     """Trains the missing runs, long ones first; returns a member for each entry, in order.
 
     None if interrupted; the same call resumes it. All recipes are checked before training: raises ValueError for one
     that cannot be trained and, if `distinct`, for two labels of one recipe. Entries with one fingerprint share a run.
     """
-    jobs = _jobs(entries)
+    jobs, fresh, test = _jobs(entries), session.fresh, session.test
     if test is not True:
         for entry in entries:
             faults.check_test_closed(entry.recipe, allowed=("selection_on_test",) if test == "by fault" else ())
@@ -84,8 +68,9 @@ def train_all(
     runs: dict[str, Run] = {}
     for some, again in ((to_retrain, True), (found, False)):
         recipes = [jobs[position].recipe for position in some]
-        for place, event in execute(recipes, out, where=where, fresh=again, test=test, interrupted=interrupted):
-            show(some[place], event)
+        events = execute(recipes, session.out, where=where, fresh=again, test=test, interrupted=session.interrupted)
+        for place, event in events:
+            session.show(some[place], event)
             if event.kind == "end" and event.values["state"] == "finished":
                 job = jobs[some[place]]
                 runs[job.fingerprint] = Run(Path(event.values["run"]))

@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,52 +23,36 @@ from convoy.recipe import Override, Recipe
 from convoy.runs import Member, Run, Study, Workspace, model_label
 from convoy.studies import crossval, landscape
 from convoy.studies.landscape_design import Design
-from convoy.studies.train_all import Entry, RetrainOnce
+from convoy.studies.session import Session, Show
+from convoy.studies.train_all import Entry
 from convoy.training import optimizers
 from convoy.training.device import device_of
 from convoy.training.plan import plan_all
 from convoy.training.revisions import TRAINING_REVISION
-from convoy.training.run_one import Event
 
-Show = Callable[[int, Event], None]
 Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # takes the names of the runs trained together
 Named = Sequence[tuple[str, Recipe]]
 
 
-def study_of(
-    recipes: Named,
-    asked: Arguments,
-    out: Path,
-    *,
-    side: str | None,
-    command: str,
-    fresh: RetrainOnce | None,
-    interrupted: Callable[[], bool],
-    stage: Stage,
-) -> Study | None:
+def study_of(recipes: Named, asked: Arguments, session: Session, *, side: str | None, stage: Stage) -> Study | None:
     """None if interrupted; the same call resumes it. `side` is one of experiment.SIDES."""
-    how: dict[str, Any] = {"command": command, "interrupted": interrupted}
     label = f"{model_label(recipes[0][1])} as published" if side == "as_published" else None
-    if isinstance(asked, Search):  # it resumes from its trials and has no `fresh`
-        return _search((label, recipes[0][1]), asked, out, how, stage)
-    how["fresh"] = fresh or False
+    if isinstance(asked, Search):
+        return _search((label, recipes[0][1]), asked, session, stage)
     if isinstance(asked, Crossval):
-        return _crossval((label, recipes[0][1]), asked, out, how, stage)
-    return _landscape(recipes, asked, out, how, stage)
+        return _crossval((label, recipes[0][1]), asked, session, stage)
+    return _landscape(recipes, asked, session, stage)
 
 
-def _crossval(
-    named: tuple[str | None, Recipe], asked: Crossval, out: Path, how: Mapping[str, Any], stage: Stage
-) -> Study | None:
+def _crossval(named: tuple[str | None, Recipe], asked: Crossval, session: Session, stage: Stage) -> Study | None:
     label, recipe = named
     names = [entry.label for entry in crossval.entries_of(recipe, asked.folds, asked.repeats)]
     with stage(names) as show:
-        return crossval.crossval(recipe, out, folds=asked.folds, repeats=asked.repeats, label=label, show=show, **how)
+        shown = replace(session, show=show)
+        return crossval.crossval(recipe, shown, folds=asked.folds, repeats=asked.repeats, label=label)
 
 
-def _search(
-    named: tuple[str | None, Recipe], asked: Search, out: Path, how: Mapping[str, Any], stage: Stage
-) -> Study | None:
+def _search(named: tuple[str | None, Recipe], asked: Search, session: Session, stage: Stage) -> Study | None:
     from convoy.studies import search as searching  # Optuna takes half a second to import
     from convoy.studies.space import Space, Values
 
@@ -76,16 +61,16 @@ def _search(
     chosen: dict[str, Any] = {"trials": asked.trials, "sampler": asked.sampler, "pruner": asked.pruner}
     wanted = searching.asked(recipe, space, **chosen, seeds=asked.seeds, called=label)
     with stage(wanted.names) as show:
-        return searching.search(wanted, out, show=show, **how)
+        return searching.search(wanted, replace(session, show=show))
 
 
-def _landscape(recipes: Named, asked: Landscape, out: Path, how: Mapping[str, Any], stage: Stage) -> Study | None:
+def _landscape(recipes: Named, asked: Landscape, session: Session, stage: Stage) -> Study | None:
     from convoy.studies.surface import Spec
 
     surfaces = Spec(**asked.surfaces.model_dump()) if asked.surfaces else None if asked.surfaces is False else Spec()
     design = design_of(asked)
     with stage(design.names(recipes)) as show:
-        return landscape.landscape(recipes, out, design, surfaces=surfaces, show=show, **how)
+        return landscape.landscape(recipes, replace(session, show=show), design, surfaces=surfaces)
 
 
 def design_of(asked: Landscape) -> Design:

@@ -26,7 +26,8 @@ from convoy.experiments.reproduction.parts import Stage
 from convoy.experiments.reproduction.scope import Scope
 from convoy.files import write_json
 from convoy.runs import Member, Run, Study, Workspace
-from convoy.studies.train_all import Entry, RetrainOnce, train_all
+from convoy.studies.session import RetrainOnce, Session
+from convoy.studies.train_all import Entry, train_all
 from convoy.training.run_one import Event
 
 OF_EVERY_STEP = ("gain_while_rising",)  # measures of every step; stored when a run is archived, which thins its curves
@@ -41,12 +42,9 @@ class Reproduced(NamedTuple):
 def reproduce(
     experiment: Experiment,
     settings: Settings,
-    out: str | Path,
+    session: Session,
     *,
     archive: str | Path | None = None,
-    command: str,
-    fresh: bool = False,
-    interrupted: Callable[[], bool] = lambda: False,
     stage: Stage,
     say: Callable[[str], None] = lambda text: None,
 ) -> Reproduced:
@@ -54,7 +52,7 @@ def reproduce(
 
     The finding names data that are not on this machine as missing. Raises ValueError if a recipe cannot be trained.
     """
-    return _Reproduction(experiment, settings, Path(out), archive, command, fresh, interrupted, stage, say).run()
+    return _Reproduction(experiment, settings, session, archive, stage, say).run()
 
 
 class _Reproduction:
@@ -62,17 +60,14 @@ class _Reproduction:
         self,
         experiment: Experiment,
         settings: Settings,
-        out: Path,
+        session: Session,
         archive: str | Path | None,
-        command: str,
-        fresh: bool,
-        interrupted: Callable[[], bool],
         stage: Stage,
         say: Callable[[str], None],
     ) -> None:
-        self.experiment, self.settings, self.out = experiment, settings, out
-        self.archive, self.command, self.fresh = archive, command, RetrainOnce() if fresh else None
-        self.interrupted, self.stage, self.say = interrupted, stage, say
+        self.experiment, self.settings, self.archive = experiment, settings, archive
+        self.session = replace(session, fresh=RetrainOnce() if session.fresh else False)
+        self.out, self.stage, self.say = Path(session.out), stage, say
         self.scope = Scope(experiment, settings)  # its data_name is set once the data are found
         self.lacking: str | None = None  # why the data are missing
         self.members: dict[str, Member] = {}  # by the run's name
@@ -80,7 +75,7 @@ class _Reproduction:
         self.earlier: dict[str, Any] = {}  # the finding of an earlier call
         self.unfinished: set[str] = set()  # parts that were started, in this call or an earlier one
         if archive is not None and Path(archive).is_dir():
-            archives.adopt(archive, out)
+            archives.adopt(archive, self.out)
 
     def run(self) -> Reproduced:
         self.lacking = self._lacking_data()
@@ -101,7 +96,7 @@ class _Reproduction:
     def _fit(self) -> None:
         """Reduces the experiment to what fits in the time of a quick try."""
         self.say(f"{self.experiment.name}: timing its networks")
-        quick = quick_fit.chosen(self.scope, self.folder / "quick.json", again=self.fresh is not None)
+        quick = quick_fit.chosen(self.scope, self.folder / "quick.json", again=bool(self.session.fresh))
         self.experiment = quick_fit.reduced(self.experiment, quick)
         self.scope = replace(self.scope, experiment=self.experiment, quick=quick)
 
@@ -175,9 +170,8 @@ class _Reproduction:
             asked = part.asked(quick=self.settings.quick)
             digest = self._digest_of(part)
             study = self._known(earlier.get(digest)) or reproduce_parts.study_of(
-                recipes, asked, self.out, side=part.side, command=self.command, fresh=self.fresh,
-                interrupted=self.interrupted, stage=self.stage,
-            )  # fmt: skip
+                recipes, asked, self.session, side=part.side, stage=self.stage
+            )
             if study is None:
                 return False
             self._keep_study(study)
@@ -193,7 +187,7 @@ class _Reproduction:
     def _known(self, found: dict[str, Any] | None) -> Study | None:
         """The earlier study, if its runs are archived: without weights it cannot be computed again."""
         path = self.study.path / found["study"] if found is not None else None
-        if path is None or not (path / "study.toml").is_file() or self.fresh is not None:
+        if path is None or not (path / "study.toml").is_file() or self.session.fresh:
             return None
         study = Study(path)
         try:
@@ -215,14 +209,7 @@ class _Reproduction:
                     ended[position] = Run(Path(event.values["run"]))
                     self._keep(ended[position])
 
-            members = train_all(
-                entries,
-                self.out,
-                distinct=False,
-                fresh=self.fresh or False,
-                interrupted=self.interrupted,
-                show=on_event,
-            )
+            members = train_all(entries, replace(self.session, show=on_event), distinct=False)
         runs = [ended.get(place) for place in range(len(entries))] if members is None else [m.run for m in members]
         return self._remember(entries, runs), members is not None
 
@@ -284,7 +271,7 @@ class _Reproduction:
             "protocol": settings.protocol, "asked": asked, "missing": [], "models": [], "faults": [], "claims": [],
             "parts": [], "quick_try": tried,
         }  # fmt: skip
-        if (self.folder / "finding.json").is_file() and self.fresh is None:
+        if (self.folder / "finding.json").is_file() and not self.session.fresh:
             earlier = Study(self.folder)
             self.earlier = earlier.finding
             made = {self._digest_of(part) for part in experiment.study}
@@ -316,7 +303,7 @@ class _Reproduction:
         finding["missing"] = [self.lacking] if self.lacking else [f"Not run yet: {', '.join(left)}"] if left else []
         finding["sentence"] = findings.sentence(finding)
         finding["caveats"] = findings.caveats(finding, self.scope.reductions, self.settings.set, self.experiment.notes)
-        table = {"kind": "reproduction", "command": self.command}
+        table = {"kind": "reproduction", "command": self.session.command}
         self.study = Workspace(self.out).write_study(self.folder.name, table, self.members.values())
         write_json(self.study.path / "finding.json", finding)
         if self.archive is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 from convoy.data.batches import steps_per_epoch
@@ -13,32 +12,23 @@ from convoy.runs import Member, Run, Study, Workspace, model_label
 from convoy.studies import findings
 from convoy.studies.execute import execute
 from convoy.studies.lr_range.finding import FEWEST_STEPS, conclude
+from convoy.studies.session import Session
 from convoy.training.plan import plan
-from convoy.training.run_one import Event
 
 
-def run(
-    recipe: Recipe,
-    out: str | Path,
-    *,
-    lowest: float,
-    highest: float,
-    command: str,
-    fresh: bool = False,
-    interrupted: Callable[[], bool] = lambda: False,
-    show: Callable[[int, Event], None] = lambda position, event: None,
-) -> Study | None:
+def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> Study | None:
     """Runs the test; the test set stays closed. None if interrupted. Raises ValueError: recipe, rates."""
     rising = _rising(recipe, lowest, highest)
-    for _, event in execute([rising], out, where="here", fresh=fresh, test=False, interrupted=interrupted):
-        show(0, event)
+    fresh, interrupted = bool(session.fresh), session.interrupted
+    for _, event in execute([rising], session.out, where="here", fresh=fresh, test=False, interrupted=interrupted):
+        session.show(0, event)
     if event.values["state"] != "finished":
         return None
     trained = Run(Path(event.values["run"]))
     label = model_label(recipe)
     name = f"lr-range-{label}-{hashlib.sha256(trained.status['fingerprint'].encode()).hexdigest()[:8]}"
-    table = {"kind": "lr_range", "command": command}
-    study = Workspace(out).write_study(name, table, [Member(label, rising.seed, trained)])
+    table = {"kind": "lr_range", "command": session.command}
+    study = Workspace(session.out).write_study(name, table, [Member(label, rising.seed, trained)])
     findings.write(study, conclude(label, trained))
     return study
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Literal
 
 from convoy.recipe import Recipe
 from convoy.runs import Member, Study, Workspace, model_label
 from convoy.studies import findings
 from convoy.studies.seeds.finding import SeedsFinding, Source, conclude
+from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training.plan import plan
-from convoy.training.run_one import Event
 
 
 def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
@@ -47,29 +46,18 @@ def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
     ]
 
 
-def run(
-    recipe: Recipe,
-    out: str | Path,
-    *,
-    seeds: int,
-    differences: Sequence[float],
-    command: str,
-    fresh: bool = False,
-    test: bool = True,
-    interrupted: Callable[[], bool] = lambda: False,
-    show: Callable[[int, Event], None] = lambda position, event: None,
-) -> Study | None:
+def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[float]) -> Study | None:
     """Trains the missing runs and writes the finding; None if interrupted. Raises ValueError: recipe, seeds."""
     entries = entries_of(recipe, seeds)
     prepared = plan(recipe).prepared
-    if prepared.validation is None and (prepared.test is None or not test):
+    if prepared.validation is None and (prepared.test is None or not session.test):
         raise ValueError("neither test nor validation images would be scored: set data.split.validation above 0")
-    members = train_all(entries, out, distinct=False, fresh=fresh, test=test, interrupted=interrupted, show=show)
+    members = train_all(entries, session, distinct=False)
     if members is None:
         return None
     digest = hashlib.sha256("".join(member.run.status["fingerprint"] for member in members).encode()).hexdigest()
     name = f"seeds-{model_label(recipe)}-{digest[:8]}"
-    study = Workspace(out).write_study(name, {"kind": "seeds", "command": command}, members)
+    study = Workspace(session.out).write_study(name, {"kind": "seeds", "command": session.command}, members)
     findings.write(study, find(members, differences=differences))
     return study
 

@@ -1,0 +1,31 @@
+"""Where and how the runs of a study are trained and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from convoy.runs import command_line
+from convoy.training.events import Event, OpenTest
+
+Show = Callable[[int, Event], None]  # takes a run's position among those trained together
+
+
+class RetrainOnce:
+    """Retrains each recipe once, even if several studies need it."""
+
+    def __init__(self) -> None:
+        self.done: set[str] = set()  # fingerprints
+
+
+@dataclass(frozen=True)
+class Session:
+    """`interrupted`: when it returns True, the runs in progress are saved and the study ends, to be resumed."""
+
+    out: str | Path
+    command: str = field(default_factory=command_line)
+    fresh: bool | RetrainOnce = False
+    test: OpenTest = True
+    interrupted: Callable[[], bool] = lambda: False
+    show: Show = lambda position, event: None
