@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from tests.fake_runs import fake_run, mnist
 
 from convoy.files import write_arrays
 from convoy.reporting import draw_gallery, write_report
-from convoy.reporting.content import shortened
+from convoy.reporting.canvas import save_chart
+from convoy.reporting.content import Chart, Panel, shortened
 from convoy.reporting.figures_accuracy import (
     accuracy_numbers,
     cost_bars,
@@ -327,3 +330,16 @@ def test_a_report_shows_all_64_filters_of_a_first_layer(tmp_path: Path) -> None:
     assert "64 filters of 7 × 7" in page.with_suffix(".md").read_text()
     picture = Image.open(run.path / "figures" / "filters.png")
     assert picture.height > picture.width / 3  # six rows of twelve
+
+
+def test_text_of_a_figure_is_one_line_without_control_characters(tmp_path: Path) -> None:
+    hostile = "$a_1$\n\x00\u202e\ud800<b>"
+
+    def draw(axes: Axes) -> None:
+        axes.set_yticks([0, 1], [hostile, "\x00"])
+        axes.set_xlabel(hostile)
+
+    save_chart(Chart("names", hostile, (Panel(hostile, draw),), "", line_legend=hostile), Look(()), tmp_path)
+    texts = [text.text for text in ElementTree.parse(tmp_path / "names.svg").iter() if text.tag.endswith("}text")]
+    assert texts.count("$a_1$ <b>") == 4
+    assert "(no name)" in texts

@@ -317,7 +317,7 @@ HOSTILE = "<script>alert(1)</script>\"'|`*_[x](javascript:alert(1)) $x_1$\x00\u2
 
 @pytest.mark.usefixtures("page_alone")
 def test_names_cannot_become_markup(tmp_path):
-    classes = (HOSTILE, "<img src=x onerror=alert(1)>", "a|b", *"3456789")
+    classes = (HOSTILE, "<img src=x onerror=alert(1)>", "a|b\n\nc", "\u2067", *"456789")
     models = {HOSTILE: FakeModel(0.98), "plain": FakeModel(0.99)}
     path = write_report(fake_study(tmp_path, models, seeds=(1, 2), setting=Setting(classes=classes)))
     page = Page(path.read_text())
@@ -329,6 +329,7 @@ def test_names_cannot_become_markup(tmp_path):
         assert "<script>alert(1)</script>" in shown.text
         assert "\x00" not in shown.text
         assert "\u202e" not in shown.text
+    assert "(no name)" in page.text
     columns = [
         line.replace(r"\|", "").count("|")
         for line in path.with_suffix(".md").read_text().splitlines()

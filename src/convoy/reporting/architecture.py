@@ -9,7 +9,6 @@ from string import ascii_lowercase
 from typing import Any, NamedTuple
 
 from convoy.reporting.architecture_block import draw_block
-from convoy.reporting.content import clean
 from convoy.reporting.outline import ENTRY, Box, blocks, outline, rows_of
 from convoy.reporting.palette import MODELS, MUTED, WASH
 from convoy.reporting.svg import Surface, fitted, lines_of, width_of
@@ -42,7 +41,7 @@ def draw(profile: Mapping[str, Any]) -> Picture:
     surface = Surface()
     end = drawing.layers(surface)
     drawing.blocks(surface, surface.right + BETWEEN, end)
-    label = clean(profile["label"])
+    label = profile["label"]
     svg = surface.svg(f"The architecture of {label}")
     return Picture(svg, round(surface.right + 1), drawing.finding(label), tuple(drawing.reading()))
 

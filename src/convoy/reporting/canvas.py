@@ -22,8 +22,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
-from convoy.reporting.content import Chart, Panel, short, shortened
+from convoy.reporting.content import Chart, Panel, readable, short, shortened
 from convoy.reporting.palette import INK, MUTED, PAPER, RULE, Look, by_variable
 
 WIDTH = 4.4  # inches per panel: one per row on a phone, two on a screen; 10 pt text is readable on both
@@ -88,7 +89,19 @@ def save(figure: Figure, path: Path) -> None:
         path.write_text(_svg(figure), encoding="utf-8")
     else:
         with style():
+            make_readable(figure)
             FigureCanvasAgg(figure).print_figure(path, dpi=DPI, facecolor=PAPER)
+
+
+def make_readable(figure: Figure) -> None:
+    """Each text of the figure becomes one line without control characters."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        names = [label.get_text() for label in axis.get_ticklabels()]
+        if [*map(readable, names)] != names:
+            axis.set_ticks(axis.get_ticklocs(), [*map(readable, names)])
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(readable(text.get_text()))
 
 
 @contextmanager
@@ -103,7 +116,7 @@ def _all_panels(chart: Chart, look: Look) -> Figure:
     columns = min(2, len(chart.panels))
     rows = [chart.panels[i : i + columns] for i in range(0, len(chart.panels), columns)]
     legend_columns = _legend_columns(chart.legend, columns * WIDTH)
-    line_legend = wrap(chart.line_legend, int(LETTERS_PER_INCH * (columns * WIDTH - 0.4)))
+    line_legend = wrap(readable(chart.line_legend), int(LETTERS_PER_INCH * (columns * WIDTH - 0.4)))
     legend_rows = math.ceil(len(chart.legend) / legend_columns) + len(line_legend)
     legend_height = 0.24 * legend_rows + (0.2 if legend_rows else 0)
     heights = [max(panel.height for panel in row) for row in rows]
@@ -164,6 +177,7 @@ def _draw_legend(figure: Figure, labels: Sequence[str], look: Look, columns: int
 def _svg(figure: Figure) -> str:
     file = StringIO()
     with style():
+        make_readable(figure)
         empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         FigureCanvasSVG(figure).print_svg(file, metadata=empty)
     return file.getvalue()
@@ -177,7 +191,7 @@ def for_page(svg: str, prefix: str, label: str) -> str:
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", body[body.index(">") + 1 :], flags=re.S)
     # Inside tags only: the text between them is names, which stay as they are.
     body = re.sub(r"<[^>]+>", lambda tag: _tag_for_page(tag.group(), prefix), body)
-    return f'<svg viewBox="{box.group(1)}" role="img" aria-label="{escape(label)}">{body}'
+    return f'<svg viewBox="{box.group(1)}" role="img" aria-label="{escape(readable(label))}">{body}'
 
 
 def _tag_for_page(tag: str, prefix: str) -> str:

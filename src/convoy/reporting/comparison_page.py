@@ -14,10 +14,10 @@ from convoy.reporting import figures_losses as losses_
 from convoy.reporting import figures_profile as bars_
 from convoy.reporting import sections, tables
 from convoy.reporting.ablation_section import ablation
-from convoy.reporting.content import Block, Chart, Page, Panel, Section, clean
+from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import listed
-from convoy.reporting.reading import Groups, chance_levels, cleaned, distinct, every, of_study, scored
+from convoy.reporting.reading import Groups, chance_levels, distinct, every, of_study, scored
 from convoy.runs import Study
 
 TILES = 12
@@ -26,7 +26,7 @@ MAX_LINE_PAIRS = 6  # if each model has a solid and a dashed line
 
 
 def comparison_page(study: Study, folder: Path) -> Page:
-    finding = cleaned(study.finding)
+    finding = study.finding
     groups = of_study(study)
     means = {row["label"]: row["accuracy"]["mean"] for row in finding["rows"]}
     ranked = dict(sorted(groups.items(), key=lambda item: -means.get(item[0], -1.0)))
@@ -42,12 +42,12 @@ def comparison_page(study: Study, folder: Path) -> Page:
         sections.data(ranked),
     ]
     command = study.table.get("command")
-    commands = [clean(command)] if command else distinct(clean(r.environment["command"]) for r in readings)
+    commands = [command] if command else distinct(r.environment["command"] for r in readings)
     return Page(
         kicker=sections.kicker("Comparison", study.name, readings),
-        title=f"{_subject(finding, list(groups))} on {clean(readings[0].data['name'])}",
-        sentence=clean(finding["sentence"]),
-        caveats=tuple(dict.fromkeys((*chance_levels(readings, finding["part"]), *map(clean, finding["caveats"])))),
+        title=f"{_subject(finding, list(groups))} on {readings[0].data['name']}",
+        sentence=finding["sentence"],
+        caveats=tuple(dict.fromkeys((*chance_levels(readings, finding["part"]), *finding["caveats"]))),
         tables=(tables.comparison_table(finding, groups),),
         sections=(*(section for section in page_sections if section), sections.setup(groups, folder, commands)),
         labels=labels,
@@ -71,7 +71,7 @@ def _accuracy_and_cost(finding: dict[str, Any], groups: Groups, look: Look) -> S
     bars = Panel("", partial(accuracy_.draw_accuracy, numbers=numbers, look=look), height=height, left=0.15, top=0.05)
     blocks: list[Block] = [Chart("accuracy_bars", "Accuracy", (bars,), accuracy_.accuracy_caption(numbers))]
     blocks += [tables.pairs_table(finding)] if finding["pairs"] else []
-    blocks += [tables.mcnemar_table(finding)] if finding["mcnemar"] else []
+    blocks += [tables.mcnemar_table(finding)] if finding.get("mcnemar") else []
     costs = [each for cost in accuracy_.COSTS if (each := accuracy_.cost_numbers(finding, cost))]
     if costs:
         blocks.append(_pareto(costs, tuple(bar.label for bar in numbers.bars), look))

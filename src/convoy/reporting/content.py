@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 
 
-def clean(text: object) -> str:
-    """One line without characters that are invalid in HTML or SVG. Names come from file names and users."""
-    return _UNSAFE.sub(" ", str(text)).strip() or "(no name)"
+NO_NAME = "(no name)"
 
 
-def clean_lines(text: str) -> str:
-    return "\n".join(_UNSAFE.sub(" ", line).rstrip() for line in text.strip().split("\n"))
+def readable(text: str) -> str:
+    """One line without characters that are invalid in HTML or SVG. Renderers apply it to all text; pages need not."""
+    return text if _UNSAFE.search(text) is None else _UNSAFE.sub(" ", text).strip() or NO_NAME
 
 
 def short(text: str, length: int) -> str:

@@ -26,7 +26,6 @@ from convoy.reporting.content import (
     Strip,
     Table,
     Tile,
-    clean,
 )
 from convoy.reporting.figures_images import prediction_tiles
 from convoy.reporting.palette import MODELS, Look
@@ -54,14 +53,14 @@ def crossval_page(study: Study, folder: Path) -> Page:
     repeats = f" × {finding['repeats']} repeats" if finding["repeats"] > 1 else ""
     return Page(
         kicker=sections.kicker("Cross-validation", study.name, readings),
-        title=f"{clean(finding['label'])} on {clean(finding['data'])}: {finding['folds']} folds{repeats}",
-        sentence=clean(finding["sentence"]),
-        caveats=tuple(clean(caveat) for caveat in finding["caveats"]),
+        title=f"{finding['label']} on {finding['data']}: {finding['folds']} folds{repeats}",
+        sentence=finding["sentence"],
+        caveats=tuple(finding["caveats"]),
         tables=(summary_table(finding),),
         sections=(
             *(section for section in page_sections if section),
             sections.data(groups),
-            sections.setup(groups, folder, [clean(study.table["command"])]),
+            sections.setup(groups, folder, [study.table["command"]]),
         ),
         labels=labels,
     )
@@ -128,7 +127,7 @@ def fold_table(
             Cell(f"{row['n_validation']:,}"),
             Cell(str(row["best_epoch"] or ""), f"of {row['epochs']}" if row["epochs"] else ""),
             Cell("" if row["train_seconds"] is None else plain(row["train_seconds"])),
-            Cell(clean(row["run"]), link=quote(path)),
+            Cell(row["run"], link=quote(path)),
         ]
         rows.append(tuple(cells))
     return Table(columns, tuple(rows), "Ranges: 95 % intervals over the images of a fold (Wilson).", "Folds")
@@ -161,7 +160,7 @@ def _errors(finding: Mapping[str, Any], readings: Sequence[Reading]) -> Section 
     scores = [reading.scores["fold"] for reading in readings]
     if not all("confusion" in score for score in scores):
         return None
-    label = clean(finding["label"])
+    label = finding["label"]
     numbers = classes_.confusion_numbers(label, readings[0].classes, scores)._replace(
         runs=1
     )  # each image is counted once

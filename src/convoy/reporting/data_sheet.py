@@ -29,7 +29,6 @@ from convoy.reporting.content import (
     Strip,
     Table,
     Tile,
-    clean,
 )
 from convoy.reporting.tables import facts_table
 
@@ -47,13 +46,13 @@ def write_data_sheet(facts: Facts, arrays: Arrays, made: Facts, folder: Path) ->
 
 
 def data_sheet_page(facts: Facts, arrays: Arrays, made: Facts) -> Page:
-    classes = [clean(name) for name in facts["classes"]]
+    classes = facts["classes"]
     origin = [
         (title, str(made[key])) for key, title in (("convoy", "Convoy"), ("date", "Date"), ("command", "Command"))
     ]
     return Page(
         kicker="Data sheet · of all images, including test images; nothing is trained",
-        title=clean(facts["name"]),
+        title=facts["name"],
         sentence=words.sentence(facts),
         caveats=tuple(words.caveats(facts)),
         tables=(_table(words.parts_rows(facts), words.PARTS_NOTE),),

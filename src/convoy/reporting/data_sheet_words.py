@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convoy.reporting.content import clean
 from convoy.reporting.quantities import listed
 
 UNBALANCED = 1.5  # the largest class over the smallest
@@ -57,14 +56,12 @@ def caveats(facts: Facts) -> list[str]:
         )
     if not facts["duplicates"]["same_picture_searched"]:
         sentences.append("Too few images to search for the same picture: only identical pixels were searched")
-    return (
-        sentences + _caveats_of_classes(facts) + [clean(note)[:1].upper() + clean(note)[1:] for note in facts["notes"]]
-    )
+    return sentences + _caveats_of_classes(facts) + [note[:1].upper() + note[1:] for note in facts["notes"]]
 
 
 def _caveats_of_classes(facts: Facts) -> list[str]:
     sentences = []
-    classes = [clean(name) for name in facts["classes"]]
+    classes = facts["classes"]
     for part, part_facts in facts["parts"].items():
         missing = [name for name, count in zip(classes, part_facts["per_class"], strict=True) if not count]
         if missing:
@@ -102,7 +99,7 @@ def parts_rows(facts: Facts) -> list[dict[str, str]]:
 def classes_rows(facts: Facts) -> list[dict[str, str]]:
     rows = []
     for place, name in enumerate(facts["classes"]):
-        row = {"Class": clean(name)}
+        row = {"Class": name}
         for part, part_facts in facts["parts"].items():
             count = part_facts["per_class"][place]
             row[_PARTS[part].capitalize()] = f"{count:,}"

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from convoy.reporting.content import clean, shortened
+from convoy.reporting.content import shortened
 from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, WASH
 from convoy.stats import wilson
 
@@ -160,7 +160,7 @@ def recall_numbers(score: Mapping[str, Any]) -> tuple[ClassRecall, ...]:
         if n:
             right = wilson(int(confusion[place, place]), n)
             low, high = right.low or 0.0, right.high or 0.0
-            recalls.append(ClassRecall(clean(entry["class"]), 100 * right.mean, 100 * low, 100 * high, n))
+            recalls.append(ClassRecall(entry["class"], 100 * right.mean, 100 * low, 100 * high, n))
     return tuple(sorted(recalls, key=lambda recall: recall.recall))
 
 

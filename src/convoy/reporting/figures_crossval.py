@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
-from convoy.reporting.content import clean
 from convoy.reporting.figures_curves import TRAINING_VALUES, CurveNumbers
 from convoy.reporting.palette import INK, MUTED, Look
 from convoy.stats import Estimate
@@ -38,7 +37,7 @@ def fold_numbers(finding: Mapping[str, Any]) -> FoldNumbers:
     points = []
     for row in finding["rows"]:
         accuracy, low, high = (100 * row["accuracy"][key] for key in ("mean", "low", "high"))
-        points.append(FoldPoint(clean(row["label"]), row["fold"] + 1, row["repeat"] + 1, accuracy, low, high))
+        points.append(FoldPoint(row["label"], row["fold"] + 1, row["repeat"] + 1, accuracy, low, high))
     corrected, naive = (Estimate.from_json(finding[key]) for key in ("accuracy", "naive"))
     return FoldNumbers(
         tuple(points), finding["folds"], finding["repeats"], 100 * corrected.mean, _percent(corrected), _percent(naive)

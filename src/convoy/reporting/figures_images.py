@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from convoy.reporting import canvas
-from convoy.reporting.content import Gallery, Strip, Tile, clean, short
+from convoy.reporting.content import Gallery, Strip, Tile, short
 from convoy.reporting.palette import INK, MUTED, WRONG
 
 SAMPLES_PER_CLASS = 8
@@ -35,7 +35,7 @@ def draw_gallery(
         raise ValueError("a gallery needs at least one image, got none")
     if path.suffix.lower() not in (".png", ".svg"):
         raise ValueError(f"{str(path)!r}: expected the suffix .png or .svg")
-    tiles = prediction_tiles(images, labels, predicted, confidence, [clean(name) for name in classes])
+    tiles = prediction_tiles(images, labels, predicted, confidence, classes)
     columns = min(COLUMNS, max(1, math.ceil(math.sqrt(1.5 * len(tiles)))))
     path.parent.mkdir(parents=True, exist_ok=True)
     with canvas.style():

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from convoy.reporting.content import clean, shortened
+from convoy.reporting.content import shortened
 from convoy.reporting.palette import INK, MUTED, Look
 from convoy.reporting.quantities import compact, listed, plain
 
@@ -29,7 +29,7 @@ class CostBars(NamedTuple):
 
 def cost_bars(profiles: Sequence[Mapping[str, Any]]) -> tuple[CostBars, ...]:
     """One set for each of COSTS, in the order of the profiles."""
-    labels = tuple(clean(profile["label"]) for profile in profiles)
+    labels = tuple(profile["label"] for profile in profiles)
     rows = [(p["parameters"], p["flops_per_image"], p["latency"][0]["ms"]) for p in profiles]
     return tuple(
         CostBars(cost, unit, labels, tuple(map(float, values)))

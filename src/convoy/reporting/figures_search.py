@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from convoy.reporting import ticks
-from convoy.reporting.content import Points3D, Scene3D, clean, short
+from convoy.reporting.content import Points3D, Scene3D, short
 from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, RULE
 from convoy.reporting.quantities import listed
 
@@ -56,11 +56,11 @@ def trial_numbers(finding: Mapping[str, Any]) -> Trials:
 
 
 def word(path: str) -> str:
-    return WORDS.get(path, clean(path).removeprefix("model.options."))
+    return WORDS.get(path, path.removeprefix("model.options."))
 
 
 def value_text(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else clean(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def is_numeric(values: Sequence[Any]) -> bool:
@@ -290,7 +290,7 @@ def draw_parallel(axes: Axes, numbers: Trials) -> None:
 def parallel_caption(numbers: Trials) -> str:
     return (
         f"Lines: trials (n = {len(numbers.trials)}) through their values of "
-        f"{listed([clean(path) for path in numbers.paths])}. Black: winner; stronger colour: higher accuracy; grey: "
+        f"{listed(numbers.paths)}. Black: winner; stronger colour: higher accuracy; grey: "
         "stopped early."
     )
 

@@ -25,7 +25,6 @@ from convoy.reporting.content import (
     Section,
     Surface3D,
     Table,
-    clean,
 )
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed, plain
@@ -45,7 +44,7 @@ SURFACE_HEIGHT = 4.1  # inches
 
 def landscape_page(study: Study, folder: Path) -> Page:
     groups, finding = of_study(study), study.finding
-    recipes = {clean(recipe["label"]): recipe for recipe in finding["recipes"]}
+    recipes = {recipe["label"]: recipe for recipe in finding["recipes"]}
     arrays = _arrays(study, list(recipes))
     labels = _coloured(groups)
     look = Look(labels)
@@ -56,13 +55,13 @@ def landscape_page(study: Study, folder: Path) -> Page:
         _along_the_step(recipes, arrays, look),
         _around_the_weights(finding, arrays, look),
         Section("Training", tuple(block for block in [sections.curves(_probed_runs(groups, recipes), look)] if block)),
-        sections.setup(groups, folder, [clean(study.table["command"])]),
+        sections.setup(groups, folder, [study.table["command"]]),
     ]
     return Page(
         kicker=sections.kicker("Landscape", study.name, readings),
-        title=f"Loss landscape: {listed(list(recipes))} on {clean(readings[0].data['name'])}",
-        sentence=clean(finding["sentence"]),
-        caveats=tuple(clean(caveat) for caveat in finding["caveats"]),
+        title=f"Loss landscape: {listed(list(recipes))} on {readings[0].data['name']}",
+        sentence=finding["sentence"],
+        caveats=tuple(finding["caveats"]),
         tables=tuple(first_tables),
         sections=tuple(section for section in page_sections if section and section.blocks),
         labels=labels,
@@ -219,7 +218,7 @@ def _ratios_table(finding: Mapping[str, Any]) -> Table:
         for measure, title in MEASURES.items():
             cells = [_ratio(pair["ratios"][measure][span], finding) for span in spans]
             verdict = _verdict(pair["ratios"][measure]["all"], finding)
-            rows.append((Cell(f"{clean(pair['b'])} over {clean(pair['a'])}"), Cell(title), *cells, Cell(verdict)))
+            rows.append((Cell(f"{pair['b']} over {pair['a']}"), Cell(title), *cells, Cell(verdict)))
     columns = (
         Column("Models", numeric=False),
         Column("Quantity", numeric=False),

@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from convoy.reporting.content import clean
-
 Call = Mapping[str, Any]  # as convoy.evaluation.trace writes it
 ENTRY = -1  # in the inputs of a box: the input of the level
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
@@ -132,10 +130,10 @@ class _Reader:
             parameters=sum(part["parameters"] for part in _walk(call)),
             flops=sum(part["flops"] for part in _walk(call)),
             inputs=frozenset(places.get(number, ENTRY) for number in read),
-            name=clean(call["name"]) if call["name"] else "",
+            name=call["name"] or "",
         )
         if call["calls"]:
-            return replace(box, role="block", title=clean(call["kind"]), notes=(), inside=self.boxes(call))
+            return replace(box, role="block", title=call["kind"], notes=(), inside=self.boxes(call))
         return box
 
 
@@ -154,7 +152,8 @@ def _weighted(call: Call) -> int:
 
 
 def _title(call: Call) -> str:
-    name, role, settings = NAMES.get(call["kind"], clean(call["kind"])), call["role"], call["settings"].split(", ")
+    kind: str = call["kind"]
+    name, role, settings = NAMES.get(kind, kind), call["role"], call["settings"].split(", ")
     output = call["output"]
     match role:
         case "conv" if output:

@@ -13,7 +13,7 @@ from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections, tables
 from convoy.reporting.comparison_page import comparison_page
-from convoy.reporting.content import Block, Chart, Page, Panel, Section, clean
+from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.crossval_page import crossval_page
 from convoy.reporting.landscape_page import landscape_page
 from convoy.reporting.palette import MODELS, Look
@@ -36,7 +36,7 @@ def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page
         if kind not in STUDIES:
             raise ValueError(f"{study.path}: expected a study of kind {', '.join(STUDIES)}; found {kind!r}")
         page = STUDIES[kind](study, folder)
-    differences = [clean(str(each)) for member in study.members for each in recount(member.run).differences]
+    differences = [str(each) for member in study.members for each in recount(member.run).differences]
     return replace(page, caveats=(*differences, *page.caveats))
 
 
@@ -49,14 +49,14 @@ def run_page(run: Run, folder: Path) -> Page:
         _training(reading, look),
         _errors_of_run(reading, part, look) if part else None,
         sections.data(groups),
-        sections.setup(groups, folder, [clean(reading.environment["command"])]),
+        sections.setup(groups, folder, [reading.environment["command"]]),
     ]
     first_tables = ((tables.scores_table(reading),) if reading.scores else ()) + (
         (tables.cost_table(reading),) if reading.cost else ()
     )
     return Page(
         kicker=sections.kicker("Run", run.name, [reading]),
-        title=f"{reading.label} on {clean(reading.data['name'])}, seed {reading.seed}",
+        title=f"{reading.label} on {reading.data['name']}, seed {reading.seed}",
         sentence=_run_sentence(reading, part),
         caveats=tuple(_run_caveats(reading, part)),
         tables=first_tables,
@@ -108,14 +108,14 @@ def _run_sentence(reading: Reading, part: str) -> str:
         )
     if reading.status["state"] != "finished":
         why = reading.status.get("reason") or "still running"
-        return f"{label} is not finished ({clean(reading.status['state'])}: {clean(why)}); no accuracy is reported"
+        return f"{label} is not finished ({reading.status['state']}: {why}); no accuracy is reported"
     return f"{label} was trained without held-out images; no accuracy is reported"
 
 
 def _run_caveats(reading: Reading, part: str) -> list[str]:
-    caveats = [clean(str(difference)) for difference in reading.differences]
+    caveats = [str(difference) for difference in reading.differences]
     caveats += chance_levels([reading], part) if part else []
-    caveats += [clean(flag) for flag in reading.status.get("flags", [])]
+    caveats += reading.status.get("flags", [])
     caveats += faults.missing_flags(reading.recipe.protocol.faults, caveats)
     if part:
         caveats.append("One seed: the interval is over images and does not cover other seeds")

@@ -11,7 +11,7 @@ from typing import Any
 from convoy.files import write_json
 from convoy.reporting import architecture, render
 from convoy.reporting import figures_profile as bars_
-from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Page, Panel, Section, Table, clean
+from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Page, Panel, Section, Table
 from convoy.reporting.outline import Box, outline, rows_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, sizes, with_unit
@@ -45,7 +45,7 @@ def write_profile(profiles: Sequence[Profile], environment: Mapping[str, Any], f
 
 
 def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) -> Page:
-    labels = tuple(clean(profile["label"]) for profile in profiles)
+    labels = tuple(profile["label"] for profile in profiles)
     sections = [
         cost_comparison(profiles, Look(labels)) if len(profiles) > 1 else None,
         Section("Architecture", tuple(pictures(profiles))),
@@ -65,7 +65,7 @@ def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) ->
 
 def _sentence(profiles: Sequence[Profile]) -> str:
     sentences = [
-        f"{clean(p['label'])} has {p['parameters']:,} parameters and needs {with_unit(p['flops_per_image'], 'FLOPs')}"
+        f"{p['label']} has {p['parameters']:,} parameters and needs {with_unit(p['flops_per_image'], 'FLOPs')}"
         for p in profiles
     ]
     if len(profiles) == 1:
@@ -75,7 +75,7 @@ def _sentence(profiles: Sequence[Profile]) -> str:
         return "; ".join(sentences)
     flops, parameters = (plain(high[key] / low[key]) for key in ("flops_per_image", "parameters"))
     return (
-        f"{clean(high['label'])} needs {flops} times the FLOPs per image of {clean(low['label'])} and has {parameters} "
+        f"{high['label']} needs {flops} times the FLOPs per image of {low['label']} and has {parameters} "
         "times its parameters"
     )
 
@@ -86,10 +86,10 @@ def _caveats(profiles: Sequence[Profile]) -> list[str]:
     if len({tuple(profile["input"]) for profile in profiles}) > 1:
         caveats.append("The networks have different input sizes: FLOPs, memory and times are not directly comparable")
     for profile in profiles:
-        who = f"{clean(profile['label'])}: " if named else ""
-        caveats += [f"{who}published flaw: {clean(flaw)}" for flaw in profile["flaws"]]
+        who = f"{profile['label']}: " if named else ""
+        caveats += [f"{who}published flaw: {flaw}" for flaw in profile["flaws"]]
         if profile["unreached"]:
-            count, names = sum(profile["unreached"].values()), listed([*map(clean, profile["unreached"])][:4])
+            count, names = sum(profile["unreached"].values()), listed([*profile["unreached"]][:4])
             caveats.append(f"{who}{count:,} parameters are not used in a forward pass in evaluation mode ({names})")
     return caveats
 
@@ -111,7 +111,7 @@ def _summary(profiles: Sequence[Profile]) -> Table:
         single, many = p["latency"]
         rows.append(
             (
-                Cell(clean(p["label"]), model=clean(p["label"])),
+                Cell(p["label"], model=p["label"]),
                 Cell(_by(p["input"])),
                 Cell(f"{p['parameters']:,}"),
                 Cell(compact(p["flops_per_image"])),
@@ -143,20 +143,20 @@ def pictures(profiles: Sequence[Profile]) -> list[Block]:
         picture = architecture.draw(profile)
         name = f"architecture-{number}" if len(profiles) > 1 else "architecture"
         caption = " ".join([picture.finding, *(sentence for sentence in picture.reading if sentence not in explained)])
-        blocks.append(Drawing(name, clean(profile["label"]), picture.svg, picture.width, caption))
+        blocks.append(Drawing(name, profile["label"], picture.svg, picture.width, caption))
         explained |= set(picture.reading)
     return blocks
 
 
 def layer_tables(profile: Profile, named: bool) -> list[Table]:
     """One table of all layers; for a deep network a table of blocks and a collapsed table of all layers."""
-    title, rows = clean(profile["label"]) if named else "", profile["layers"]
+    title, rows = profile["label"] if named else "", profile["layers"]
     has_notes = any(row["note"] for row in rows)
     columns = (Column("Layer", numeric=False), Column("Kind", numeric=False), *NUMBERS)
     lines = [
         (
-            Cell(clean(row["name"])),
-            Cell(clean(row["kind"])),
+            Cell(row["name"]),
+            Cell(row["kind"]),
             *_numbers(row["output"], row["parameters"], row["flops"], profile),
             *((Cell(row["note"]),) if has_notes else ()),
         )
@@ -220,7 +220,7 @@ def _environment(profile: Profile, environment: Mapping[str, Any]) -> Table:
         ("Python", str(environment["python"])),
         ("Platform", str(environment["platform"])),
         ("Date", str(environment["date"])),
-        ("Command", clean(environment["command"])),
+        ("Command", environment["command"]),
     ]
     return facts_table("Environment", facts)
 

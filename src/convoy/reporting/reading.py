@@ -1,4 +1,4 @@
-"""The runs of a report. Each file is read once; names are cleaned for display."""
+"""The runs of a report. Each file is read once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from convoy import chance
 from convoy.counts import Recount, ScoreDifference, recount
 from convoy.recipe import Recipe
-from convoy.reporting.content import clean
+from convoy.reporting.content import NO_NAME
 from convoy.runs import Member, Run, Study
 
 PARTS = ("test", "fold", "validation")
@@ -75,14 +75,14 @@ class Reading:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return tuple(clean(self.class_names.get(name, name)) for name in self.data["classes"])
+        return tuple(self.class_names.get(name, name) or NO_NAME for name in self.data["classes"])
 
 
 Groups = Mapping[str, list[Reading]]
 
 
 def of_run(run: Run) -> Reading:
-    return Reading(clean(run.label), run.recipe.seed, run)
+    return Reading(run.label, run.recipe.seed, run)
 
 
 def of_study(study: Study) -> dict[str, list[Reading]]:
@@ -96,17 +96,7 @@ def of_study(study: Study) -> dict[str, list[Reading]]:
 
 
 def _of_member(member: Member) -> Reading:
-    return Reading(clean(member.label), member.seed, member.run)
-
-
-def cleaned(finding: Mapping[str, Any]) -> dict[str, Any]:
-    """The finding with names cleaned like those of the readings."""
-    rows = [{**row, "label": clean(row["label"])} for row in finding["rows"]]
-    pairs, tests = (
-        [{**pair, "a": clean(pair["a"]), "b": clean(pair["b"])} for pair in finding.get(key, ())]
-        for key in ("pairs", "mcnemar")
-    )
-    return {**finding, "rows": rows, "pairs": pairs, "mcnemar": tests}
+    return Reading(member.label, member.seed, member.run)
 
 
 def every(groups: Groups) -> list[Reading]:
@@ -116,7 +106,7 @@ def every(groups: Groups) -> list[Reading]:
 def chance_levels(readings: Iterable[Reading], part: str) -> list[str]:
     """A sentence for each model at chance level; computed from the scores, so that older runs have it too."""
     scores = [(reading.label, reading.seed, reading.scores[part]) for reading in readings if part in reading.scores]
-    return [clean(sentence) for sentence in chance.sentences(scores, part)]
+    return chance.sentences(scores, part)
 
 
 def scored(groups: Groups, part: str) -> dict[str, list[Reading]]:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from convoy.files import write_bytes
 from convoy.reporting import canvas, palette, scene3d
-from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Scene3D, Strip
+from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Scene3D, Strip, readable
 from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
 
 FIGURES = (Chart, Gallery, Drawing, Scene3D)  # numbered blocks
@@ -79,6 +79,7 @@ def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("convoy.reporting"),
         autoescape=True,
+        finalize=_html_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -99,6 +100,14 @@ def _kind(block: object) -> str:
     return type(block).__name__.lower()
 
 
+def _html_text(value: Any) -> Any:
+    return value if isinstance(value, Markup) or not isinstance(value, str) else _readable_lines(value)
+
+
+def _readable_lines(text: str) -> str:
+    return "\n".join(map(readable, text.split("\n")))
+
+
 def _prose(text: str) -> Markup:
     """No line break between a number and its unit or interval."""
     text = re.sub(r"(?<=\d) (?=%|±|points|s\b|seeds|images|of \d)|(?<=[±=]) (?=\d)", "\u00a0", text)
@@ -107,7 +116,9 @@ def _prose(text: str) -> Markup:
 
 def _breakable(text: str, longest: int = 14) -> Markup:
     """Allows line breaks after the underscores of words longer than `longest`."""
-    words = (word.replace("_", "_<wbr>") if len(word) > longest else word for word in str(escape(text)).split(" "))
+    words = (
+        word.replace("_", "_<wbr>") if len(word) > longest else word for word in str(escape(readable(text))).split(" ")
+    )
     return Markup(" ".join(words))
 
 
@@ -135,7 +146,9 @@ def _markdown_cell(value: Any) -> Any:
     """Escapes everything that the Markdown template prints: names cannot become markup, tables or HTML."""
     if isinstance(value, _Raw) or not isinstance(value, str):
         return value
-    text = re.sub(r"([\\`*\[\]|~$#])|(?<!\w)(_)|(_)(?!\w)", lambda m: "\\" + m.group(), " ".join(value.split()))
+    text = re.sub(
+        r"([\\`*\[\]|~$#])|(?<!\w)(_)|(_)(?!\w)", lambda m: "\\" + m.group(), " ".join(readable(value).split())
+    )
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"^([-+=]|\d+[.)])(?=\s|$)", lambda m: m.group()[:-1] + "\\" + m.group()[-1], text)
 
@@ -157,6 +170,7 @@ def _markdown_link(link: str) -> _Raw:
 
 def _fence(block: Code) -> _Raw:
     """A fence longer than any run of backticks in the code."""
-    longest = max((len(run) for run in re.findall(r"`+", block.text)), default=0)
+    text = _readable_lines(block.text)
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return _Raw(f"{fence}\n{block.text}\n{fence}")
+    return _Raw(f"{fence}\n{text}\n{fence}")

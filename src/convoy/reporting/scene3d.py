@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 
 from convoy.reporting import canvas, ticks
-from convoy.reporting.content import Path3D, Points3D, Scene3D, Surface3D
+from convoy.reporting.content import Path3D, Points3D, Scene3D, Surface3D, readable
 from convoy.reporting.palette import INK, MODELS, PAPER, RULE
 
 INCHES = (6.2, 4.9)
@@ -52,14 +52,16 @@ def save_scene(block: Scene3D, folder: Path) -> None:
 def static_uri(block: Scene3D) -> str:
     file = BytesIO()
     with canvas.style():
-        FigureCanvasAgg(_static_figure(block)).print_png(file, metadata={"Software": None})
+        figure = _static_figure(block)
+        canvas.make_readable(figure)
+        FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def plotly_json(block: Scene3D) -> str:
     """Traces and axes for plotly. The page sets the colours of text and grid."""
     axes = {
-        f"{name}axis": {"title": {"text": escape(title)}, "type": "log" if log else "linear"}
+        f"{name}axis": {"title": {"text": _text(title)}, "type": "log" if log else "linear"}
         | _plotly_ticks(block, place)
         for place, (name, title, log) in enumerate(zip("xyz", block.axes, block.log, strict=True))
     }
@@ -75,7 +77,7 @@ def _plotly_trace(block: Scene3D, place: int) -> dict[str, Any]:
         heights = np.log10(trace.z) if block.log[2] else trace.z
         coloured = {"surfacecolor": _finite(heights), "colorscale": SCALE.capitalize(), "showscale": False}
         return spec | {"type": "surface"} | coloured
-    spec |= {"type": "scatter3d", "name": escape(trace.label), "showlegend": bool(trace.label)}
+    spec |= {"type": "scatter3d", "name": _text(trace.label), "showlegend": bool(trace.label)}
     if isinstance(trace, Path3D):
         colour = _colour(block, place)
         return spec | {
@@ -84,7 +86,7 @@ def _plotly_trace(block: Scene3D, place: int) -> dict[str, Any]:
             "marker": {"color": colour, "size": 3},
         }
     if trace.text:
-        spec |= {"text": [escape(text) for text in trace.text], "hoverinfo": "text"}
+        spec |= {"text": [_text(text) for text in trace.text], "hoverinfo": "text"}
     heights = {"color": spec["z"], "colorscale": SCALE.capitalize(), "size": 5}
     marker = {"color": _colour(block, place), "size": 7} if _is_marked(trace) else heights
     return spec | {"mode": "markers", "marker": marker}
@@ -167,6 +169,11 @@ def _marks(block: Scene3D, place: int) -> list[float] | None:
     if (has_points_only and has_room and len(values) <= MOST_TICKS) or (block.log[place] and len(values) <= FEW):
         return list(values.tolist())
     return ticks.round_numbers(values[0], values[-1]) if block.log[place] else None
+
+
+def _text(text: str) -> str:
+    """Plotly reads some HTML tags."""
+    return escape(readable(text))
 
 
 def _finite(values: np.ndarray | Sequence[float]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from convoy.reporting import canvas, sections
 from convoy.reporting import figures_search as search_
-from convoy.reporting.content import Block, Cell, Chart, Code, Column, Page, Panel, Section, Table, clean
+from convoy.reporting.content import Block, Cell, Chart, Code, Column, Page, Panel, Section, Table
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed
 from convoy.reporting.reading import of_study
@@ -24,20 +24,20 @@ def search_page(study: Study, folder: Path) -> Page:
     groups = of_study(study)
     ((label, readings),) = groups.items()
     look = Look([label])
-    data = clean(readings[0].data["name"])
+    data = readings[0].data["name"]
     curves = sections.curves(groups, look)
     page_sections = [
         Section("Trials", search_blocks(finding)),
         Section("Winner, retrained", (curves,)) if curves else None,
         sections.errors(groups, finding["part"], look, tiles=TILES),
         sections.data(groups),
-        sections.setup(groups, folder, [clean(study.table["command"])]),
+        sections.setup(groups, folder, [study.table["command"]]),
     ]
     return Page(
         kicker=sections.kicker("Search", study.name, readings),
         title=f"Search over {_keys(finding)}: {label} on {data}",
-        sentence=clean(finding["sentence"]),
-        caveats=tuple(clean(caveat) for caveat in finding["caveats"]),
+        sentence=finding["sentence"],
+        caveats=tuple(finding["caveats"]),
         tables=(_winner_table(finding),),
         sections=tuple(section for section in page_sections if section),
         labels=(label,),
@@ -113,7 +113,7 @@ def _winner_table(finding: Mapping[str, Any]) -> Table:
         ("epochs trained", f"{epochs['trained']:,} (without early stopping: {epochs['full']:,})"),
         ("method", _method(finding["method"])),
     ]
-    return Table((Column("", numeric=False), Column("")), tuple((Cell(clean(a)), Cell(clean(b))) for a, b in rows))
+    return Table((Column("", numeric=False), Column("")), tuple((Cell(a), Cell(b)) for a, b in rows))
 
 
 def _method(method: Mapping[str, Any]) -> str:
@@ -136,13 +136,13 @@ def _trials_table(finding: Mapping[str, Any]) -> Table:
             Cell(f"{100 * trial['accuracy']:.2f}"),
             Cell(str(trial["epochs"])),
             Cell(trial["state"]),
-            Cell(clean(Path(trial["run"]).name) if trial["run"] else "not here", link=trial["run"] or ""),
+            Cell(Path(trial["run"]).name if trial["run"] else "not here", link=trial["run"] or ""),
         )
         for trial in ranked
     )
     columns = (
         Column("Trial"),
-        *(Column(clean(path)) for path in paths),
+        *(Column(path) for path in paths),
         Column(f"{finding.get('scored_on', 'validation').capitalize()} accuracy", "%"),
         Column("Epochs"),
         Column("State", numeric=False),

@@ -27,8 +27,6 @@ from convoy.reporting.content import (
     Section,
     Strip,
     Table,
-    clean,
-    clean_lines,
 )
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed
@@ -43,7 +41,7 @@ FILTERS = 64  # the complete first layer of AlexNet and of ResNets
 def kicker(kind: str, name: str, readings: Sequence[Reading]) -> str:
     """The line above the title: kind, name, and the date of the last run."""
     date = max((str(reading.environment.get("date", "")) for reading in readings), default="")[:10]
-    return " · ".join(part for part in (kind, clean(name), date) if part)
+    return " · ".join(part for part in (kind, name, date) if part)
 
 
 def curves(
@@ -188,7 +186,7 @@ def data(groups: Groups) -> Section:
         table = first.data
         depth = {1: "grey", 3: "colour"}.get(table["in_chans"], f"{table['in_chans']} channels")
         size = f"{table['image_size']} × {table['image_size']} pixels"
-        caption = f"{count} images of {clean(table['name'])}, {layout}: {size}, {depth}. "
+        caption = f"{count} images of {table['name']}, {layout}: {size}, {depth}. "
         pictured = len(set(first.gallery["samples_labels"].tolist()))
         if pictured < len(first.classes):
             caption += f"{pictured} of {len(first.classes)} classes are shown. "
@@ -292,7 +290,7 @@ def _toml(reading: Reading) -> str:
     """The complete recipe, with short lists on one line."""
     table = reading.recipe.as_table()
     del table["expected"]
-    text = clean_lines(tomli_w.dumps(table))
+    text = tomli_w.dumps(table).strip()
     return re.sub(r"\[\n([^\[\]{}]*?),?\n\]", lambda m: f"[{' '.join(m.group(1).split())}]", text)
 
 
@@ -305,7 +303,7 @@ def _recipe_differences(groups: Groups) -> Table:
         for key in sorted({key for table in tables_ for key in table} | set(base)):
             values = distinct(table.get(key, "absent") for table in tables_)
             if key != "seed" and not key.startswith(("about", "expected")) and values != [base.get(key, "absent")]:
-                differences.append(f"{key} = {clean(' or '.join(values))}")
+                differences.append(f"{key} = {' or '.join(values)}")
         seeds = ", ".join(str(reading.seed) for reading in group)
         rows.append((Cell(label, model=label), Cell("; ".join(differences) or "none"), Cell(seeds)))
     columns = (Column("Model", numeric=False), Column("Differences from this recipe", numeric=False), Column("Seeds"))

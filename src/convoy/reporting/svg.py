@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import escape
 
+from convoy.reporting.content import readable
 from convoy.reporting.palette import INK, MUTED, PAPER
 
 FONT = "'Helvetica Neue', Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
@@ -67,7 +68,7 @@ class Surface:
         where = "" if anchor == "start" else f' text-anchor="{anchor}"'
         self.parts.append(
             f'<text x="{x:.1f}" y="{y + 0.35 * size:.1f}" font-size="{size:g}" fill="{colour}"{where}{weight}>'
-            f"{escape(text)}</text>"
+            f"{escape(readable(text))}</text>"
         )
         wide = width_of(text, size, bold=bold)
         self._reach(x + wide * {"start": 1.0, "middle": 0.5, "end": 0.0}[anchor], y + size)
@@ -138,7 +139,7 @@ class Surface:
         width, height = round(self.right + 1), round(self.bottom + 1)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-            f'height="{height}" font-family="{FONT}"><title>{escape(title)}</title>'
+            f'height="{height}" font-family="{FONT}"><title>{escape(readable(title))}</title>'
             f'<rect width="{width}" height="{height}" fill="{PAPER}"/>{"".join(self.parts)}</svg>\n'
         )
 

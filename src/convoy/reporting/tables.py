@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from convoy.prediction import Verdict
-from convoy.reporting.content import Cell, Column, Table, clean
+from convoy.reporting.content import Cell, Column, Table
 from convoy.reporting.figures_classes import Confused
 from convoy.reporting.quantities import MIB, compact, cost_parts, p_value, plain, quartile_range
 from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
@@ -55,7 +55,7 @@ def comparison_table(finding: Mapping[str, Any], groups: Groups) -> Table:
         if finding.get("quick"):
             note.append(QUICK)
         else:
-            note.append(BOLD.format(test) if finding["mcnemar" if alone else "pairs"] else NO_BOLD)
+            note.append(BOLD.format(test) if finding.get("mcnemar" if alone else "pairs") else NO_BOLD)
     note += [QUARTILES] if any(row.get("ms_per_image_quartiles") for row in ranked) else []
     note += [THREADS] if len(every(groups)) > 1 else []
     note.append(flops_note(every(groups)))
@@ -281,7 +281,7 @@ def class_table(score: Mapping[str, Any]) -> Table:
     )
     rows = tuple(
         (
-            Cell(clean(entry["class"])),
+            Cell(entry["class"]),
             *(Cell(f"{100 * entry[name]:.2f}") for name in ("precision", "recall", "f1")),
             Cell(f"{entry['n']:,}"),
         )
@@ -311,7 +311,7 @@ def runs_table(groups: Groups, folder: Path) -> Table:
 
 
 def _ending(reading: Reading) -> str:
-    return clean(reading.status.get("reason") or reading.status["state"])
+    return reading.status.get("reason") or reading.status["state"]
 
 
 def _run_row(reading: Reading, parts: Sequence[str], folder: Path, *, ended: bool) -> tuple[Cell, ...]:
@@ -324,13 +324,13 @@ def _run_row(reading: Reading, parts: Sequence[str], folder: Path, *, ended: boo
         Cell(str(best or ""), f"of {epochs}" if epochs else ""),
         Cell(_plain(reading.cost.get("train_seconds"))),
         *((Cell(_ending(reading)),) if ended else ()),
-        Cell(clean(path.name), link=quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/"))),
+        Cell(path.name, link=quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/"))),
     )
 
 
 def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
     columns = (Column("", numeric=False), Column("", numeric=False))
-    return Table(columns, tuple((Cell(name), Cell(clean(value))) for name, value in facts if value), title=title)
+    return Table(columns, tuple((Cell(name), Cell(value)) for name, value in facts if value), title=title)
 
 
 def _arrow(pair: Confused) -> str:

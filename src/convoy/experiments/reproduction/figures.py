@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from convoy.experiments.measure_words import Measure, measure
 from convoy.prediction import Verdict, prediction_interval
-from convoy.reporting.content import clean, shortened
+from convoy.reporting.content import shortened
 from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, Look
 from convoy.reporting.quantities import compact
 from convoy.stats import Estimate
@@ -184,7 +184,7 @@ def effect_numbers(faults: Sequence[Mapping[str, Any]], *, withheld: bool = Fals
             if effect_verdict is EffectVerdict.UNCHANGED:  # an interval would only be the grain of the measure
                 span = Span(0.0, 0.0, 0.0)
             effect_verdict = EffectVerdict.NO_VERDICT if withheld else effect_verdict
-            effect = Effect(clean(fault["name"].replace("_", " ")), span, effect_verdict)
+            effect = Effect(fault["name"].replace("_", " "), span, effect_verdict)
             groups.setdefault(metric.unit or fault["measure"], []).append((fault["measure"], effect))
     numbers = []
     for group in groups.values():

@@ -22,7 +22,7 @@ from convoy.files import read_json
 from convoy.prediction import verdicts_withheld, withheld_from
 from convoy.reporting import figures_losses as losses_
 from convoy.reporting import profile_page, sections
-from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table, clean
+from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import PARTS, Groups, Reading, chance_levels, distinct, every
 from convoy.runs import Study
@@ -83,14 +83,15 @@ def reproduction_page(study: Study, folder: Path) -> Page:
     ]
     return Page(
         kicker=sections.kicker("Reproduction", finding["experiment"], every(groups)),
-        title=clean(finding["title"]),
-        sentence=clean(finding["sentence"]),
+        title=finding["title"],
+        sentence=finding["sentence"],
         caveats=(
             *chance_levels(every(groups), "test"),
-            *(clean(caveat) for caveat in (*finding["missing"], *finding["caveats"])),
+            *finding["missing"],
+            *finding["caveats"],
         ),
         tables=tables_.result_tables(
-            finding["models"], clean(finding.get("hardware") or ""), _machine(groups), withheld_from(finding)
+            finding["models"], finding.get("hardware") or "", _machine(groups), withheld_from(finding)
         ),
         sections=tuple(section for section in page_sections if section),
         labels=reproduction.labels,
@@ -101,8 +102,7 @@ def reproduction_page(study: Study, folder: Path) -> Page:
 def read_reproduction(study: Study) -> Reproduction:
     finding = study.finding
     models = [
-        {**model, "label": clean(model["label"])}
-        for model in without_untrained(finding["models"], finding.get("quick_try"))
+        {**model, "label": model["label"]} for model in without_untrained(finding["models"], finding.get("quick_try"))
     ]
     runs = {member.run.name: member for member in study.members}
     by_protocol: dict[str, dict[str, list[Reading]]] = {}
@@ -126,7 +126,7 @@ def _machine(groups: Groups) -> str:
         f", {table['threads']} thread{'s' if table['threads'] != 1 else ''}"
         for table in environments
     )
-    return clean("; ".join(machines)) if machines else "no machine: no run was trained"
+    return "; ".join(machines) if machines else "no machine: no run was trained"
 
 
 def _faults(finding: Mapping[str, Any]) -> Section | None:
@@ -294,7 +294,7 @@ def _networks(study: Study, reproduction: Reproduction) -> Section | None:
             replace(table, collapsed_title=table.collapsed_title or f"{len(table.rows) - 1} layers") for table in tables
         ]
     blocks += tables
-    flaws = [f"{clean(profile['label'])}: {clean(flaw)}" for profile in profiles for flaw in profile["flaws"]]
+    flaws = [f"{profile['label']}: {flaw}" for profile in profiles for flaw in profile["flaws"]]
     first = [Prose(f"Published flaws of the networks: {'; '.join(flaws)}.")] if flaws else []
     return Section("Networks", (*first, *blocks))
 
@@ -315,4 +315,4 @@ def _data(reproduction: Reproduction) -> Section | None:
 
 
 def _setup(study: Study, groups: Groups, folder: Path) -> Section | None:
-    return sections.setup(groups, folder, [clean(study.table["command"])]) if groups else None
+    return sections.setup(groups, folder, [study.table["command"]]) if groups else None

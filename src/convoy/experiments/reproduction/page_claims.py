@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convoy.prediction import Verdict
-from convoy.reporting.content import Cell, Column, Section, Table, clean
+from convoy.reporting.content import Cell, Column, Section, Table
 from convoy.reporting.quantities import listed
 
 VERBS = {
@@ -48,12 +48,12 @@ def summary(judged: Sequence[Mapping[str, Any]]) -> str:
 def _row(claim: Mapping[str, Any], *, reduced: bool) -> tuple[Cell, ...]:
     verdict = claim["verdict"]
     cells = (
-        Cell(clean(claim["sentence"])),
+        Cell(claim["sentence"]),
         Cell(verdict.replace(" ", "\u00a0"), bold=verdict != Verdict.INCONCLUSIVE),
-        Cell(clean(claim["words"])),
+        Cell(claim["words"]),
         Cell(_seeds(claim)),
     )
-    return (*cells, Cell(clean(claim["reduced"]) if claim["reduced"] else "")) if reduced else cells
+    return (*cells, Cell(claim["reduced"] or "")) if reduced else cells
 
 
 def _seeds(claim: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from convoy.experiments.reproduction.page_tables import PROTOCOLS
-from convoy.reporting.content import Chart, Page, Prose, Scene3D, Section, Table, clean
+from convoy.reporting.content import Chart, Page, Prose, Scene3D, Section, Table
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
 from convoy.runs import Study
@@ -31,11 +31,11 @@ def part_sections(study: Study, parts: Sequence[Mapping[str, Any]], folder: Path
     name_counts: Counter[str] = Counter()
     for part in parts:
         side = PROTOCOLS.get(part.get("side") or "")
-        title, sentence = TITLES.get(part["kind"], clean(part["kind"]).capitalize()), clean(part["sentence"])
+        title, sentence = TITLES.get(part["kind"], part["kind"].capitalize()), part["sentence"]
         title += f", {side}" if side else ""
         path = study.path / part["study"]
         if not (path / "finding.json").is_file():
-            missing = f"{sentence}. The study {clean(path.name)} is missing."
+            missing = f"{sentence}. The study {path.name} is missing."
             sections.append(Section(title, (Prose(missing),)))
             continue
         page = study_page(Study(path), folder, kinds.page_of)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convoy.experiments.measure_words import measure
-from convoy.reporting.content import Cell, Column, Section, Table, clean
+from convoy.reporting.content import Cell, Column, Section, Table
 from convoy.reporting.quantities import plain
 
 REASONS = {
@@ -20,13 +20,12 @@ def quick_try(plan: Mapping[str, Any] | None) -> Section | None:
     """`plan`: "quick_try" of a finding. None if the number of images was given, or the study is not a quick try."""
     if plan is None:
         return None
-    machine = f"{clean(plan['cpu'])}, {plan['cores']} core{'s' if plan['cores'] > 1 else ''}"
+    machine = f"{plan['cpu']}, {plan['cores']} core{'s' if plan['cores'] > 1 else ''}"
     tables = []
     if plan["sizes"]:
         columns = (Column("Network", numeric=False), Column("Training images"), Column("Epochs"))
         rows = tuple(
-            (Cell(clean(name)), Cell(f"{size['images']:,}"), Cell(str(size["epochs"])))
-            for name, size in plan["sizes"].items()
+            (Cell(name), Cell(f"{size['images']:,}"), Cell(str(size["epochs"]))) for name, size in plan["sizes"].items()
         )
         note = (
             "From a timing of each network on this machine: 1.5 times the training images (over all epochs) that it "
@@ -47,8 +46,8 @@ def _left_out(skipped: Sequence[Mapping[str, Any]], machine: str) -> Table:
     )
     rows = tuple(
         (
-            Cell(clean(each["part"])),
-            Cell(clean(_named(each))),
+            Cell(each["part"]),
+            Cell(_named(each)),
             Cell(reason(each)),
             Cell("" if each["images_per_second"] is None else plain(each["images_per_second"])),
         )

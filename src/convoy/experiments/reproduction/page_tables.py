@@ -9,7 +9,7 @@ from typing import Any
 from convoy.experiments.measure_words import Measure, measure
 from convoy.experiments.reproduction.figures import EffectVerdict, verdict
 from convoy.prediction import Agreement, Reason, Verdict, compare_published
-from convoy.reporting.content import Cell, Column, Table, clean
+from convoy.reporting.content import Cell, Column, Table
 from convoy.reporting.quantities import MIB, p_value, plain, quartile_range
 from convoy.reporting.reading import Groups, Reading, every
 from convoy.reporting.tables import flops_cell, flops_note
@@ -179,7 +179,7 @@ def _note(
 
 def faults_tables(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) -> tuple[Table, Table]:
     """Descriptions of the faults; and their effects, largest first, accuracies before other measures."""
-    descriptions = {_named(fault): clean(fault["sentence"]) for fault in faults}
+    descriptions = {_named(fault): fault["sentence"] for fault in faults}
     columns = (Column("Fault", numeric=False), Column("Description", numeric=False))
     rows = tuple((Cell(name), Cell(description)) for name, description in descriptions.items())
     return Table(columns, rows), _effects_table(faults, withheld)
@@ -209,7 +209,7 @@ def _effects_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None)
                 Cell(*metric.parts(fault["with"])),
                 _effect(fault, metric),
                 Cell("" if fault["p_holm"] is None else p_value(fault["p_holm"])),
-                Cell(clean(fault["words"])),
+                Cell(fault["words"]),
             )
         )
     unpaired = any(not fault.get("paired", True) for fault in faults)
@@ -223,7 +223,7 @@ def _effects_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None)
 
 
 def _named(fault: Mapping[str, Any]) -> str:
-    return clean(fault["name"].replace("_", " "))
+    return fault["name"].replace("_", " ")
 
 
 def _effect(fault: Mapping[str, Any], metric: Measure) -> Cell:

@@ -10,7 +10,7 @@ from convoy.experiments.measure_words import measure
 from convoy.experiments.reproduction.page_parts import report_link
 from convoy.files import read_json
 from convoy.prediction import CLAIM_VERDICTS, verdicts_withheld
-from convoy.reporting.content import Cell, Code, Column, Page, Section, Table, clean
+from convoy.reporting.content import Cell, Code, Column, Page, Section, Table
 from convoy.runs import Study
 
 
@@ -26,26 +26,26 @@ def reproductions_page(study: Study, folder: Path) -> Page:
     for entry in finding["experiments"]:
         path = study.path / entry["study"] if entry["study"] else None
         if path is None or not (path / "finding.json").is_file():
-            reason = clean(entry.get("why") or "study is missing")
-            rows.append((Cell(clean(entry["experiment"])), Cell(reason), *[Cell("")] * (1 + len(CLAIM_VERDICTS))))
+            reason = entry.get("why") or "study is missing"
+            rows.append((Cell(entry["experiment"]), Cell(reason), *[Cell("")] * (1 + len(CLAIM_VERDICTS))))
             continue
         part = read_json(path / "finding.json", "sentence", "faults", "claims")
         verdicts = [claim["verdict"] for claim in part["claims"]]
         rows.append(
             (
-                Cell(clean(entry["experiment"]), link=report_link(path, folder)),
-                Cell(clean(part["sentence"])),
+                Cell(entry["experiment"], link=report_link(path, folder)),
+                Cell(part["sentence"]),
                 Cell(worst_fault(part)),
                 *(Cell(str(verdicts.count(verdict))) for verdict in CLAIM_VERDICTS),
             )
         )
     return Page(
-        kicker=f"Reproductions · {clean(study.name)}",
+        kicker=f"Reproductions · {study.name}",
         title=f"Reproduction of {len(rows)} published experiments",
-        sentence=clean(finding["sentence"]),
-        caveats=tuple(clean(caveat) for caveat in finding["caveats"]),
+        sentence=finding["sentence"],
+        caveats=tuple(finding["caveats"]),
         tables=(Table(columns, tuple(rows)),),
-        sections=(Section("Setup", (Code(clean(study.table["command"]), "Command"),)),),
+        sections=(Section("Setup", (Code(study.table["command"], "Command"),)),),
         labels=(),
     )
 
@@ -60,4 +60,4 @@ def worst_fault(finding: Mapping[str, Any]) -> str:
     worst = max(moved, key=lambda fault: abs(fault["effect"]["mean"]))
     number, interval = measure(worst["measure"]).parts(worst["effect"], signed=True)
     measure_name = "" if worst["measure"] == "test_accuracy" else f" of {measure(worst['measure']).phrase}"
-    return clean(f"{worst['name'].replace('_', ' ')}: {number} {interval}".rstrip() + f" points{measure_name}")
+    return f"{worst['name'].replace('_', ' ')}: {number} {interval}".rstrip() + f" points{measure_name}"

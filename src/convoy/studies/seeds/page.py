@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from convoy.reporting import sections
-from convoy.reporting.content import Cell, Chart, Column, Page, Panel, Section, Table, clean
+from convoy.reporting.content import Cell, Chart, Column, Page, Panel, Section, Table
 from convoy.reporting.reading import chance_levels, every, of_study
 from convoy.runs import Study
 from convoy.studies.seeds import figures, words
@@ -19,20 +19,19 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     height = 0.9 + 0.45 * len(finding.spreads)
     panel = Panel("", partial(figures.draw_spreads, finding=finding), height=height, left=1.95, top=0.15)
     chart = Chart("spreads", "Accuracy by what is drawn again", (panel,), figures.caption(finding))
-    label, data = clean(finding.label), clean(finding.data)
     return Page(
         kicker=sections.kicker("Seeds", study.name, readings),
-        title=f"How much of the accuracy of {label} on {data} is luck?",
-        sentence=clean(words.sentence(finding)),
+        title=f"How much of the accuracy of {finding.label} on {finding.data} is luck?",
+        sentence=words.sentence(finding),
         caveats=(
             *chance_levels(every(groups), finding.part),
-            *(clean(caveat) for caveat in words.caveats(finding)),
+            *words.caveats(finding),
         ),
         tables=(_spreads(finding), _needed(finding)),
         sections=(
             Section("Spread", (chart,)),
             sections.data(groups),
-            sections.setup(groups, folder, [clean(study.table["command"])]),
+            sections.setup(groups, folder, [study.table["command"]]),
         ),
         labels=tuple(groups),
     )
