@@ -8,7 +8,7 @@ DEMO_EPOCHS ?= 3
 MINUTES ?= 120
 JOBS ?= 1
 
-.PHONY: demo test check plain-kernels bench results docs
+.PHONY: demo test check plain-kernels bench results docs messages
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
@@ -65,3 +65,7 @@ results: .venv/core  ## train the next missing results of docs/results in the ba
 docs: .venv/docs  ## build the documentation as HTML; warnings are errors
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 	@echo docs/_build/index.html
+
+messages: .venv/dev  ## collect the messages of src/convoy for translators
+	@$(BIN)/pybabel -q extract -k _ -k ngettext:1,2 --no-location --sort-output --omit-header -o src/convoy/text/convoy.pot src/convoy
+	@echo src/convoy/text/convoy.pot

@@ -33,6 +33,7 @@ BASE = {
     "stats",
     "prediction",
     "chance",
+    "text",
 }
 LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
@@ -43,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "recipe": {"registry"},
     "stats": set(),
+    "text": set(),
     "chance": {"stats"},
     "prediction": {"stats"},
     "run_files": {"files"},
@@ -57,8 +59,8 @@ ALLOWED: dict[str, set[str]] = {
     "training": LEARNING,
     "studies": LEARNING | {"training", "archive", "reporting"},
     "experiments": LEARNING | {"training", "archive", "reporting", "studies"},
-    "reporting": {"files", "runs", "counts", "stats", "prediction", "chance", "recipe"},
-    "progress": {"runs", "recipe"},
+    "reporting": {"files", "runs", "counts", "stats", "prediction", "chance", "recipe", "text"},
+    "progress": {"runs", "recipe", "text"},
     "api_arguments": {"recipe", "registry", "runs"},
     "api": LEARNING | {"training", "studies", "experiments", "reporting", "progress", "exporting", "api_arguments"},
     "api_studies": LEARNING | {"training", "studies", "experiments", "reporting", "progress", "api", "api_arguments"},

@@ -49,7 +49,7 @@ def _spreads(finding: SeedsFinding) -> Table:
 
     def row(spread: Spread) -> tuple[Cell, ...]:
         return (
-            Cell(words.NAMES[spread.source]),
+            Cell(words.source_name(spread.source)),
             Cell(f"{100 * spread.mean:.2f}"),
             Cell(f"{100 * spread.sd:.2f}", note=f"{100 * spread.sd_low:.2f}–{100 * spread.sd_high:.2f}"),
             Cell(f"{100 * min(spread.accuracies):.2f}"),

@@ -3,44 +3,71 @@
 from __future__ import annotations
 
 from convoy.studies.seeds.finding import MOST_SEEDS, POWER, SeedsFinding, Source
+from convoy.text import gettext as _
 
-NAMES = {
-    Source.ALL: "all three",
-    Source.INITIALISATION: "initial weights",
-    Source.ORDER: "order, augmentation, dropout",
-    Source.SPLIT: "split of the data",
-}
+
+def source_name(source: Source) -> str:
+    names = {
+        Source.ALL: _("all three"),
+        Source.INITIALISATION: _("initial weights"),
+        Source.ORDER: _("order, augmentation, dropout"),
+        Source.SPLIT: _("split of the data"),
+    }
+    return names[source]
+
+
+def part_name(finding: SeedsFinding) -> str:
+    return _("test accuracy") if finding.part == "test" else _("validation accuracy")
 
 
 def sentence(finding: SeedsFinding) -> str:
     spread = finding.of(Source.ALL)
-    low, high = min(spread.accuracies), max(spread.accuracies)
+    low, high, n = min(spread.accuracies), max(spread.accuracies), len(spread.accuracies)
     if low == high:
-        return (
-            f"All {len(spread.accuracies)} seeds of {finding.label} on {finding.data} reach {100 * low:.2f} % "
-            f"{finding.part} accuracy: {finding.images:,} images show no difference between them"
+        return _(
+            "All {n} seeds of {label} on {data} reach {low:.2f} % {accuracy}: {images:,} images show no difference "
+            "between them",
+            n=n,
+            label=finding.label,
+            data=finding.data,
+            low=100 * low,
+            accuracy=part_name(finding),
+            images=finding.images,
         )
-    return (
-        f"With {len(spread.accuracies)} seeds, {finding.label} on {finding.data} reaches {100 * low:.2f} to "
-        f"{100 * high:.2f} % {finding.part} accuracy: a standard deviation of {100 * spread.sd:.2f} points "
-        f"(95 % interval {100 * spread.sd_low:.2f} to {100 * spread.sd_high:.2f})"
+    return _(
+        "With {n} seeds, {label} on {data} reaches {low:.2f} to {high:.2f} % {accuracy}: a standard deviation of "
+        "{sd:.2f} points (95 % interval {sd_low:.2f} to {sd_high:.2f})",
+        n=n,
+        label=finding.label,
+        data=finding.data,
+        low=100 * low,
+        high=100 * high,
+        accuracy=part_name(finding),
+        sd=100 * spread.sd,
+        sd_low=100 * spread.sd_low,
+        sd_high=100 * spread.sd_high,
     )
 
 
 def caveats(finding: SeedsFinding) -> list[str]:
-    n = len(finding.of(Source.ALL).accuracies)
     texts = [
-        f"A standard deviation from {n} seeds is uncertain: see its interval. The three sources need not add up to the "
-        "total, because they act together",
-        f"The needed seeds are for two independent models with this spread, a two-sided t test at 5 % and a power of "
-        f"{100 * POWER:.0f} %. Runs that are paired seed by seed, as in convoy compare, can need fewer",
+        _(
+            "A standard deviation from {n} seeds is uncertain: see its interval. The three sources need not add up to "
+            "the total, because they act together",
+            n=len(finding.of(Source.ALL).accuracies),
+        ),
+        _(
+            "The needed seeds are for two independent models with this spread, a two-sided t test at 5 % and a power "
+            "of {power:.0%}. Runs that are paired seed by seed, as in convoy compare, can need fewer",
+            power=POWER,
+        ),
     ]
     if finding.part == "validation":
-        texts.append("Validation accuracy: another split also changes the images that are scored")
+        texts.append(_("Validation accuracy: another split also changes the images that are scored"))
     if finding.limit is not None:
-        texts.append(f"Limited to {finding.limit:,} images: with more images the spread differs")
+        texts.append(_("Limited to {limit:,} images: with more images the spread differs", limit=finding.limit))
     return texts
 
 
 def seeds_text(seeds: int | None) -> str:
-    return f"over {MOST_SEEDS:,}" if seeds is None else f"{seeds:,}"
+    return _("over {most:,}", most=MOST_SEEDS) if seeds is None else f"{seeds:,}"

@@ -1,0 +1,84 @@
+"""Messages of the package: what a translator receives, and what a user of another language reads."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+
+import pytest
+from babel.messages import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+
+import convoy
+from convoy import text
+
+PACKAGE = Path(convoy.__file__).parent
+
+
+def calls() -> Iterator[tuple[str, ast.Call, int]]:
+    """Place, call and number of its leading arguments that are messages."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {
+            alias.asname or alias.name: 1 + (alias.name == "ngettext")
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module == "convoy.text"
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+                yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node, names[node.func.id]
+
+
+def placeholders(message: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(message) if name is not None}
+
+
+def test_every_message_is_a_literal_whose_placeholders_are_the_given_names() -> None:
+    found = list(calls())
+    assert len(found) > 5
+    for place, call, messages in found:
+        given = {keyword.arg for keyword in call.keywords} | ({"n"} if messages == 2 else set())
+        for argument in call.args[:messages]:
+            assert isinstance(argument, ast.Constant), place
+            assert placeholders(argument.value) <= given, place
+        used = set().union(*(placeholders(argument.value) for argument in call.args[:messages]))  # type: ignore[attr-defined]
+        assert given - {"n"} <= used | {"n"}, place
+
+
+def test_babel_finds_every_message() -> None:
+    keywords = {"_": None, "ngettext": (1, 2)}
+    extracted = [row[2] for row in extract_from_dir(PACKAGE, keywords=keywords)]
+    singular = {row if isinstance(row, str) else row[0] for row in extracted}
+    assert singular == {call.args[0].value for _, call, _ in calls()}  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def other_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalog for the language "xx", which users select by CONVOY_LANG."""
+    catalog = Catalog(locale="de")
+    catalog.add("{a} before {b}", "{b} nach {a}")
+    catalog.add(("{n} run", "{n} runs"), ("{n} Lauf", "{n} Läufe"))
+    path = tmp_path / "xx" / "LC_MESSAGES" / "convoy.mo"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        write_mo(file, catalog)
+    monkeypatch.setattr(text, "CATALOGS", tmp_path)
+    monkeypatch.setenv("CONVOY_LANG", "xx")
+
+
+@pytest.mark.usefixtures("other_language")
+def test_translation_can_reorder_values() -> None:
+    assert text.gettext("{a} before {b}", a=1, b="two") == "two nach 1"
+    assert text.ngettext("{n} run", "{n} runs", 1) == "1 Lauf"
+    assert text.ngettext("{n} run", "{n} runs", 3) == "3 Läufe"
+
+
+@pytest.mark.usefixtures("other_language")
+def test_message_without_translation_and_language_without_catalog_are_english(monkeypatch) -> None:
+    assert text.gettext("{n} seeds", n=2) == "2 seeds"
+    monkeypatch.setenv("CONVOY_LANG", "yy")
+    assert text.gettext("{a} before {b}", a=1, b=2) == "1 before 2"
