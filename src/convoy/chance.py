@@ -52,10 +52,8 @@ def at_chance(score: Mapping[str, Any]) -> AtChance | None:
         name = str(score["per_class"][place]["class"])
         enough = images - int(true[place]) >= OTHERS
         return AtChance(Kind.ONE_CLASS, name, accuracy, chance, images) if enough else None
-    interval = wilson(int(confusion.trace()), images)
-    assert interval.low is not None
-    assert interval.high is not None
-    if interval.low <= chance and interval.high <= chance + MARGIN * (1 - chance):
+    low, high = wilson(int(confusion.trace()), images).span
+    if low <= chance and high <= chance + MARGIN * (1 - chance):
         return AtChance(Kind.GUESSES, "", accuracy, chance, images)
     return None
 

@@ -69,8 +69,7 @@ class Agreement:
         """Distance of the published number from the prediction interval; None if inside or without an interval."""
         if self.interval is None or self.interval.interval != "prediction" or self.difference is None:
             return None
-        assert self.interval.high is not None
-        outside = abs(self.difference) - (self.interval.high - self.interval.mean)
+        outside = abs(self.difference) - (self.interval.span[1] - self.interval.mean)
         return outside if outside > 0 else None
 
 
@@ -96,8 +95,7 @@ def difference_of_two_runs(runs: Estimate) -> float:
     Raises ValueError as `prediction_interval` does.
     """
     one_more = prediction_interval(runs)
-    assert one_more.high is not None
-    return (one_more.high - one_more.mean) * math.sqrt(2 / (1 + 1 / runs.n))
+    return (one_more.span[1] - one_more.mean) * math.sqrt(2 / (1 + 1 / runs.n))
 
 
 def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
@@ -129,17 +127,13 @@ def compare_published(published: float | None, measured: Estimate | None, withhe
         return Agreement(Verdict.NOT_COMPARED, withheld, difference)
     if measured.interval == "wilson":
         apart = difference_of_shares(published, measured.n, measured.mean, measured.n)
-        assert apart.low is not None
-        assert apart.high is not None
-        return Agreement(_verdict(0.0, -apart.high, -apart.low), None, difference, apart)  # above 0: above
+        return Agreement(_verdict((-apart).span, 0.0), None, difference, apart)  # above 0: above
     if measured.interval != "t" or measured.n < 2:
         return Agreement(Verdict.NOT_COMPARED, Reason.NO_INTERVAL, difference)
     if measured.low == measured.high:
         return Agreement(Verdict.NOT_COMPARED, Reason.NO_SPREAD, difference)
     one_more = prediction_interval(measured)
-    assert one_more.low is not None
-    assert one_more.high is not None
-    return Agreement(_verdict(published, one_more.low, one_more.high), None, difference, one_more)
+    return Agreement(_verdict(one_more.span, published), None, difference, one_more)
 
 
 def withheld_from(finding: Mapping[str, Any]) -> Reason | None:
@@ -160,7 +154,7 @@ def no_verdict(*, quick: bool, limit: int | None) -> Reason | None:
     return Reason.REDUCED if limit else None
 
 
-def _verdict(value: float, low: float, high: float) -> Verdict:
-    if low <= value <= high:
+def _verdict(span: tuple[float, float], value: float) -> Verdict:
+    if span[0] <= value <= span[1]:
         return Verdict.INSIDE
-    return Verdict.ABOVE if value > high else Verdict.BELOW
+    return Verdict.ABOVE if value > span[1] else Verdict.BELOW

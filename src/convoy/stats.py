@@ -6,8 +6,8 @@ Uses scipy.special, imported late, because scipy.stats takes 0.9 s to import.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist, fmean, stdev
 from typing import Any, Literal, NamedTuple
 
@@ -17,20 +17,18 @@ import numpy.typing as npt
 LEVEL = 0.95  # of every interval
 TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # quantiles at the ends of a two-sided interval
 Z = NormalDist().inv_cdf(TAILS[1])
-RESAMPLES = 10_000
-AT_ONCE = 2**22  # numbers per block of the bootstrap
 
 # The method of an interval, and what it is over: seeds (Student's t), folds (Nadeau and Bengio's corrected t), images
 # (Wilson for a share, Bonett and Price for the difference of two shares of the same images, Newcombe for that of two
-# independent shares), or resampled values. "prediction" is for one more run, not for the mean.
-Interval = Literal["t", "prediction", "corrected_t", "wilson", "bonett_price", "newcombe", "percentile", "bca"]
+# independent shares). "prediction" is for one more run, not for the mean; "log_t" is Student's of the logarithm.
+Interval = Literal["t", "log_t", "prediction", "corrected_t", "wilson", "bonett_price", "newcombe"]
 OVER_IMAGES = ("wilson", "bonett_price", "newcombe")
 SYMMETRIC = ("t", "prediction", "corrected_t")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean (bootstrap: any statistic) and its 95 % interval over `n` seeds, folds or images, see Interval.
+    """A mean (of a ratio: the geometric mean) and its 95 % interval over `n` seeds, folds or images, see Interval.
 
     For a single value ("t" with n = 1), sd, low and high are None. An interval over images has no sd.
     """
@@ -47,6 +45,34 @@ class Estimate:
         """The value after "±"; None without an interval or with an asymmetric one."""
         return None if self.interval not in SYMMETRIC or self.high is None else self.high - self.mean
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """The ends of the interval; without an interval twice the mean."""
+        return (self.mean, self.mean) if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def over_images(self) -> bool:
+        return self.interval in OVER_IMAGES
+
+    def excludes(self, value: float) -> bool:
+        """Whether the value is outside the interval; False without an interval."""
+        return self.low is not None and not self.span[0] <= value <= self.span[1]
+
+    def __neg__(self) -> Estimate:
+        """The difference with the sides exchanged."""
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        return replace(self, mean=-self.mean, low=low, high=high)
+
+    def exp(self) -> Estimate:
+        """The ratio whose logarithm this is, from Student's interval."""
+        low, high = (None if end is None else math.exp(end) for end in (self.low, self.high))
+        return Estimate(math.exp(self.mean), None, self.n, low, high, "log_t")
+
+    def inverse(self) -> Estimate:
+        """The ratio with the sides exchanged."""
+        low, high = (None if end is None else 1 / end for end in (self.high, self.low))
+        return replace(self, mean=1 / self.mean, low=low, high=high)
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -61,12 +87,10 @@ class Estimate:
         """
         scale = scale if scale is not None else (100 if unit == "%" else 1)
         number, interval = self.parts(scale=scale, digits=digits, share=unit == "%")
-        if self.interval in OVER_IMAGES:
+        if self.over_images:
             return f"{number} {unit} ({interval}, {self.n:,} images)"
-        if self.interval in SYMMETRIC:
-            scores = " folds" if self.interval == "corrected_t" else ""
-            return f"{number}{' ' + interval if interval else ''} {unit} (n = {self.n}{scores})"
-        return f"{number} {unit} ({interval}, bootstrap, n = {self.n:,})"
+        scores = " folds" if self.interval == "corrected_t" else ""
+        return f"{number}{' ' + interval if interval else ''} {unit} (n = {self.n}{scores})"
 
     def parts(self, *, scale: float = 1, digits: int = 2, share: bool = False) -> tuple[str, str]:
         """The number and its interval as two strings: ("99.12", "± 0.21") or ("98.20", "97.92–98.44").
@@ -86,6 +110,11 @@ class Estimate:
             return number, f"± {half:,.{digits}f}"
         to = " to " if self.low < 0 else "–"  # a dash before a minus sign is hard to read
         return number, f"{self.low * scale:,.{digits}f}{to}{self.high * scale:,.{digits}f}"
+
+    def ends(self, *, scale: float = 1, digits: int = 2) -> str:
+        """The ends of the interval as in a sentence: "97.93 to 98.45"; the mean alone without an interval."""
+        low, high = (fixed(end * scale, digits) for end in self.span)
+        return f"{low} to {high}" if self.low is not None else low
 
     def points(self) -> str:
         """A difference of shares: "0.9 ± 0.2 points"; an asymmetric interval is given by its ends, in brackets."""
@@ -111,12 +140,6 @@ class McNemar(NamedTuple):
     p: float  # two-sided, exact
     only_a: int
     only_b: int
-
-
-class FiveByTwo(NamedTuple):
-    difference: float  # mean of the ten differences
-    p: float  # Dietterich's t test
-    p_combined: float  # Alpaydin's F test: the same null hypothesis, with equal weight for all ten differences
 
 
 def distinguishable(p: float) -> bool:
@@ -263,83 +286,6 @@ def nadeau_bengio_test(
     return PairedTest(difference, _p_of_t(difference.mean, error, difference.n - 1))
 
 
-def five_by_two_cv(differences: npt.ArrayLike) -> FiveByTwo:
-    """5x2 cross-validation, from differences [5, 2] of two models' scores, one row per repetition.
-
-    Dietterich's paired t test (Neural Computation 10, 1998; 5 degrees of freedom) divides the first of the ten
-    differences by their spread within the repetitions; Alpaydin's combined F test (Neural Computation 11, 1999; 10 and
-    5 degrees) weights all ten equally. If models overfit the halves, the error rate of both exceeds 5 %: simulated in
-    tests/test_stats_simulated.py. Raises ValueError for another shape or a value that is not finite.
-    """
-    table = np.asarray(differences, dtype=np.float64)
-    if table.shape != (5, 2) or not np.isfinite(table).all():
-        raise ValueError(f"expected 5 x 2 finite differences for the 5x2cv test, got an array of shape {table.shape}")
-    from scipy.special import fdtrc
-
-    spread = float(table.var(axis=1, ddof=0).sum()) * 2  # sum over repetitions of the squared distances to their mean
-    p = _p_of_t(float(table[0, 0]), math.sqrt(spread / 5), 5)
-    squares = float((table**2).sum())
-    combined = float(fdtrc(10, 5, squares / (2 * spread))) if spread > 0 else float(squares == 0)
-    return FiveByTwo(float(table.mean()), p, combined)
-
-
-def bootstrap(
-    values: npt.ArrayLike,
-    statistic: Callable[..., Any] = np.mean,
-    seed: int = 0,
-    *,
-    method: Literal["bca", "percentile"] = "bca",
-    resamples: int = RESAMPLES,
-) -> Estimate:
-    """The bootstrap interval of a statistic of independent values [N], such as images: `statistic(array, axis=-1)`.
-
-    BCa (Efron 1987) corrects the percentile interval for bias and skewness. Both are too narrow for few values, such as
-    seeds: use `t_interval`. Raises ValueError for fewer than two values, one that is not finite, fewer than 1,000
-    resamples, an unknown method, or a statistic that BCa cannot correct.
-    """
-    sample = _several(values, "the bootstrap")
-    if method not in ("bca", "percentile"):
-        raise ValueError(f"unknown bootstrap method {method!r}; allowed: bca, percentile")
-    if resamples < 1000:
-        raise ValueError(f"resamples = {resamples}: expected at least 1,000 for a 95 % interval")
-    observed = float(statistic(sample, axis=-1))
-    random = np.random.default_rng(seed)
-    resampled = np.concatenate(
-        [
-            statistic(sample[random.integers(0, len(sample), (len(block), len(sample)))], axis=-1)
-            for block in _blocks(resamples, len(sample))
-        ]
-    )
-    corrected = method == "bca" and np.ptp(resampled) > 0
-    tails = _bca_tails(sample, statistic, observed, resampled) if corrected else TAILS
-    low, high = (float(end) for end in np.quantile(resampled, tails))
-    return Estimate(mean=observed, sd=None, n=len(sample), low=low, high=high, interval=method)
-
-
-def _bca_tails(
-    sample: np.ndarray, statistic: Callable[..., Any], observed: float, resampled: np.ndarray
-) -> tuple[float, float]:
-    """The quantiles of the draws at the ends of the BCa interval."""
-    from scipy.special import ndtr, ndtri
-
-    below = ((resampled < observed).mean() + (resampled <= observed).mean()) / 2
-    others = np.arange(len(sample) - 1)
-    without_one = np.concatenate(
-        [
-            statistic(sample[others + (others >= block[:, None])], axis=-1)  # (block, N - 1)
-            for block in _blocks(len(sample), len(sample))
-        ]
-    )
-    influence = without_one.mean() - without_one
-    squares = float((influence**2).sum())
-    if not 0 < below < 1 or squares == 0:
-        raise ValueError("the BCa interval is undefined for this statistic of these values; use method='percentile'")
-    bias, skew = float(ndtri(below)), float((influence**3).sum()) / (6 * squares**1.5)
-    ends = [bias + Z * side for side in (-1, 1)]
-    low, high = (float(ndtr(bias + end / (1 - skew * end))) for end in ends)
-    return low, high
-
-
 def holm(ps: Sequence[float]) -> list[float]:
     """Holm's step-down correction (1979): p values adjusted for multiple tests, in the given order."""
     adjusted = [0.0] * len(ps)
@@ -375,12 +321,6 @@ def _several(values: npt.ArrayLike, what: str) -> np.ndarray:
             f"expected finite values for {what}; number {bad[0] + 1} of {several.size} is {several[bad[0]]}"
         )
     return several
-
-
-def _blocks(total: int, width: int) -> Iterator[np.ndarray]:
-    """0 to total - 1 in blocks; as rows of this width, a block fits into memory."""
-    rows = max(1, AT_ONCE // width)
-    return (np.arange(start, min(start + rows, total)) for start in range(0, total, rows))
 
 
 def _p_of_t(mean: float, error: float, freedom: float) -> float:
