@@ -26,7 +26,7 @@ from convoy.reporting.figures_classes import (
     balance_caption,
     balance_numbers,
     confusion_numbers,
-    recall_numbers,
+    recalls,
 )
 from convoy.reporting.figures_curves import (
     curve_numbers,
@@ -213,9 +213,9 @@ def test_confusions_add_up_over_seeds_and_rank_the_pairs():
 
 def test_recall_is_sorted_from_the_lowest_with_intervals():
     score = {**CONFUSION, "per_class": [{"class": name, "n": 10} for name in ("cat", "dog", "cow")]}
-    numbers = recall_numbers(score)
-    assert [recall.name for recall in numbers] == ["cow", "cat", "dog"]
-    assert numbers[0].low < 40 < numbers[0].high
+    numbers = recalls(score)
+    assert list(numbers) == ["cow", "cat", "dog"]
+    assert numbers["cow"].low < 0.4 < numbers["cow"].high
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from convoy.reporting.content import shortened
-from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, WASH
-from convoy.stats import wilson
+from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, WASH
+from convoy.reporting.rows import Row, Rows, Value
+from convoy.stats import Estimate, wilson
 
 MANY_CLASSES = 20  # with more, a matrix is an image without numbers, and charts show only the lowest
 NAME_LENGTH = 12
@@ -55,14 +56,6 @@ class ConfusionNumbers(NamedTuple):
             for t, p in cells
             if wrong[t, p]
         ]
-
-
-class ClassRecall(NamedTuple):
-    name: str
-    recall: float  # percent
-    low: float
-    high: float
-    n: int
 
 
 class BalanceNumbers(NamedTuple):
@@ -151,39 +144,29 @@ def confusion_scale(panels: Sequence[ConfusionNumbers]) -> float:
     return max(float(numbers.errors.max()) for numbers in panels)
 
 
-def recall_numbers(score: Mapping[str, Any]) -> tuple[ClassRecall, ...]:
-    """Recall of each class with Wilson's interval, lowest first."""
-    confusion = np.array(score["confusion"], dtype=int)
-    recalls = []
-    for place, entry in enumerate(score["per_class"]):
-        n = entry["n"]  # some may have no predicted class
-        if n:
-            right = wilson(int(confusion[place, place]), n)
-            low, high = right.low or 0.0, right.high or 0.0
-            recalls.append(ClassRecall(entry["class"], 100 * right.mean, 100 * low, 100 * high, n))
-    return tuple(sorted(recalls, key=lambda recall: recall.recall))
+def recalls(score: Mapping[str, Any]) -> dict[str, Estimate]:
+    """Recall of each class with Wilson's interval, lowest first; without classes that have no images."""
+    confusion, classes = score["confusion"], score["per_class"]
+    estimates = {
+        entry["class"]: wilson(confusion[place][place], entry["n"]) for place, entry in enumerate(classes) if entry["n"]
+    }
+    return dict(sorted(estimates.items(), key=lambda item: item[1].mean))
 
 
-def draw_recall(axes: Axes, numbers: Sequence[ClassRecall], colour: str) -> None:
-    lowest = numbers[:MANY_CLASSES]
-    places = np.arange(len(lowest))
-    for place, recall in zip(places, lowest, strict=True):
-        axes.plot(
-            (recall.low, recall.high), (place, place), color=colour, alpha=0.35, linewidth=6, solid_capstyle="butt"
-        )
-    axes.plot([recall.recall for recall in lowest], places, "o", color=colour, markersize=6, markeredgewidth=0)
-    axes.set_yticks(places, class_names([recall.name for recall in lowest]))
-    axes.set_ylim(len(lowest) - 0.4, -0.6)
-    low = min(recall.low for recall in lowest)
-    axes.set_xlim(max(0.0, low - 0.1 * (100 - low)), 100 + 0.03 * (100 - low))
-    axes.grid(False, axis="y")
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("recall (%)")
+def recall_rows(recalls: Mapping[str, Estimate]) -> Rows:
+    lowest = dict(list(recalls.items())[:MANY_CLASSES])
+    return Rows(
+        tuple(
+            Row(name, (Value.of(estimate, MODELS[0][0], "o"),))
+            for name, estimate in zip(class_names(list(lowest)), lowest.values(), strict=True)
+        ),
+        "recall",
+        "%",
+    )
 
 
-def recall_caption(numbers: Sequence[ClassRecall]) -> str:
-    cut = f" Shown: the {MANY_CLASSES} lowest of {len(numbers)} classes." if len(numbers) > MANY_CLASSES else ""
+def recall_caption(classes: int) -> str:
+    cut = f" Shown: the {MANY_CLASSES} lowest of {classes} classes." if classes > MANY_CLASSES else ""
     return f"Marks: recall; bars: 95 % intervals over the images of the class (Wilson).{cut}"
 
 

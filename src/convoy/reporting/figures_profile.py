@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from convoy.reporting.content import shortened
 from convoy.reporting.palette import INK, MUTED, Look
 from convoy.reporting.quantities import compact, listed, plain
+from convoy.reporting.rows import Row, Rows, Value
 
 BAR_INCHES = 0.52
 COSTS = {"parameters": "", "FLOPs per image": "", "latency of one image": "ms"}
@@ -35,6 +36,15 @@ def cost_bars(profiles: Sequence[Mapping[str, Any]]) -> tuple[CostBars, ...]:
         CostBars(cost, unit, labels, tuple(map(float, values)))
         for (cost, unit), values in zip(COSTS.items(), zip(*rows, strict=True), strict=True)
     )
+
+
+def cost_rows(numbers: CostBars, look: Look) -> Rows:
+    spans = numbers.spans or (None,) * len(numbers.values)
+    rows = (
+        Row(label, (Value(value, span, look.colour(label)),), numbers.text(place))
+        for place, (label, value, span) in enumerate(zip(numbers.labels, numbers.values, spans, strict=True))
+    )
+    return Rows(tuple(rows), numbers.cost, numbers.unit, bars=True, counts=True)
 
 
 def draw_cost_bars(axes: Axes, numbers: CostBars, look: Look) -> None:

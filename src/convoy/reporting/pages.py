@@ -83,16 +83,9 @@ def _errors_of_run(reading: Reading, part: str, look: Look) -> Section | None:
     score = reading.scores[part]
     if section is None or "per_class" not in score:
         return section
-    recalls = classes_.recall_numbers(score)
-    longest = max(map(len, classes_.class_names([recall.name for recall in recalls])))
-    panel = Panel(
-        "",
-        partial(classes_.draw_recall, numbers=recalls, colour=MODELS[0][0]),
-        height=0.75 + 0.27 * min(len(recalls), classes_.MANY_CLASSES),
-        left=0.3 + 0.085 * longest,
-        top=0.1,
-    )
-    chart = Chart("recall", "Recall by class", (panel,), classes_.recall_caption(recalls))
+    recalls = classes_.recalls(score)
+    panel = classes_.recall_rows(recalls).panel()
+    chart = Chart("recall", "Recall by class", (panel,), classes_.recall_caption(len(recalls)))
     return Section(section.title, (chart, *section.blocks, tables.class_table(score)))
 
 

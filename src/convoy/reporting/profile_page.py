@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from convoy.files import write_json
 from convoy.reporting import architecture, render
 from convoy.reporting import figures_profile as bars_
-from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Page, Panel, Section, Table
+from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Page, Section, Table
 from convoy.reporting.outline import Box, outline, rows_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, sizes, with_unit
@@ -127,11 +126,7 @@ def _summary(profiles: Sequence[Profile]) -> Table:
 
 def cost_comparison(profiles: Sequence[Profile], look: Look) -> Section:
     panels = bars_.cost_bars(profiles)
-    height = 0.65 + bars_.BAR_INCHES * (len(profiles) + 0.2)
-    axes_panels = tuple(
-        Panel("", partial(bars_.draw_cost_bars, numbers=numbers, look=look), height=height, left=0.15, top=0.05)
-        for numbers in panels
-    )
+    axes_panels = tuple(bars_.cost_rows(numbers, look).panel() for numbers in panels)
     return Section("Comparison", (Chart("cost", "Cost", axes_panels, bars_.cost_bars_caption(panels)),))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from convoy.reporting import sections
-from convoy.reporting.content import Cell, Chart, Column, Page, Panel, Section, Table
+from convoy.reporting.content import Cell, Chart, Column, Page, Section, Table
 from convoy.reporting.reading import chance_levels, every, of_study
 from convoy.runs import Study
 from convoy.studies.seeds import figures, words
@@ -16,9 +15,8 @@ from convoy.studies.seeds.finding import SeedsFinding, Spread
 def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     groups = of_study(study)
     readings = next(iter(groups.values()))
-    height = 0.9 + 0.45 * len(finding.spreads)
-    panel = Panel("", partial(figures.draw_spreads, finding=finding), height=height, left=1.95, top=0.15)
-    chart = Chart("spreads", "Accuracy by what is drawn again", (panel,), figures.caption(finding))
+    spreads = figures.spreads(finding).panel()
+    chart = Chart("spreads", "Accuracy by what is drawn again", (spreads,), figures.caption(finding))
     return Page(
         kicker=sections.kicker("Seeds", study.name, readings),
         title=f"How much of the accuracy of {finding.label} on {finding.data} is luck?",
