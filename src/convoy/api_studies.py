@@ -40,11 +40,11 @@ def crossval(
     """Trains one network per fold on the other folds, scores it on that fold, and returns the study.
 
     The study's folder holds oof.npz, the out-of-fold predictions of all training images
-    (`convoy.studies.crossval.out_of_fold` lists its arrays). The test set is not used. Each of the `repeats` has new
-    folds and the next seed. `group_by` keeps images of one group in the same fold, see `convoy.data.groups`. Raises
+    (`convoy.studies.crossval.run.out_of_fold` lists its arrays). The test set is not used. Each of the `repeats` has
+    new folds and the next seed. `group_by` keeps images of one group in the same fold, see `convoy.data.groups`. Raises
     ValueError for an invalid recipe, before anything is written, and Stopped after Ctrl-C.
     """
-    from convoy.studies import crossval as validation
+    from convoy.studies.crossval import run as validation
     from convoy.studies.session import Session
 
     for path, _ in set.items() if isinstance(set, Mapping) else set:
@@ -57,7 +57,7 @@ def crossval(
     names = [entry.label for entry in validation.entries_of(resolved, folds, repeats)]
     with interruptible() as interrupted, display(names, show, to_stderr) as show_event:
         session = Session(out, fresh=fresh, interrupted=interrupted, show=show_event)
-        study = validation.crossval(resolved, session, folds=folds, repeats=repeats)
+        study = validation.run(resolved, session, folds=folds, repeats=repeats)
     return finished_study(study, fresh=fresh)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -13,17 +14,21 @@ from scipy.stats import t as student
 from tests.conftest import NET
 
 import convoy
-from convoy import archive, cli
+from convoy import api, archive, cli
 from convoy.data import load, prepare
 from convoy.data.batches import Normaliser
 from convoy.evaluation.load import network_of
 from convoy.evaluation.predict import predict
 from convoy.recipe import Recipe
-from convoy.reporting import crossval_page, pages, write_report
+from convoy.reporting import pages
 from convoy.reporting.reading import of_study
 from convoy.runs import Study, Workspace
-from convoy.studies.crossval import crossval, entries_of
-from convoy.studies.crossval_finding import shortened
+from convoy.studies import kinds
+from convoy.studies.crossval import page as crossval_page
+from convoy.studies.crossval.finding import CrossvalFinding
+from convoy.studies.crossval.run import entries_of
+from convoy.studies.crossval.run import run as crossval
+from convoy.studies.crossval.words import caveats, sentence, shortened
 from convoy.studies.session import Session
 from convoy.training.plan import plan
 
@@ -34,6 +39,10 @@ def validated(recipe: Recipe, out: Path, *, folds: int = 3, repeats: int = 1) ->
     study = crossval(recipe, Session(out), folds=folds, repeats=repeats)
     assert study is not None
     return study
+
+
+def finding_of(study: Study) -> CrossvalFinding:
+    return kinds.finding_of(study)
 
 
 @pytest.fixture(scope="module")
@@ -130,58 +139,52 @@ def test_labels_and_folders_name_the_fold(study: Study) -> None:
 
 
 def test_interval_is_widened_for_what_the_training_images_share(study: Study) -> None:
-    finding = study.finding
+    finding = finding_of(study)
     values = [member.run.scores["fold"]["accuracy"] for member in study.members]
     half = student.ppf(0.975, 5) * stdev(values) * (1 / 6 + 100 / 200) ** 0.5
-    corrected, naive = finding["accuracy"], finding["naive"]
+    corrected, naive = finding.accuracy, finding.naive
 
-    assert corrected["mean"] == pytest.approx(fmean(values))
-    assert corrected["sd"] == pytest.approx(stdev(values))
-    assert corrected["high"] - corrected["mean"] == pytest.approx(half)
-    assert naive["high"] - naive["mean"] == pytest.approx(half * (1 / 6 / (1 / 6 + 1 / 2)) ** 0.5)
-    assert "too narrow" in " ".join(finding["caveats"])
+    assert corrected.mean == pytest.approx(fmean(values))
+    assert corrected.sd == pytest.approx(stdev(values))
+    assert corrected.high - corrected.mean == pytest.approx(half)
+    assert naive.high - naive.mean == pytest.approx(half * (1 / 6 / (1 / 6 + 1 / 2)) ** 0.5)
+    assert naive.parts(scale=100, digits=1)[1] in " ".join(kinds.caveats_of(study))
 
 
 def test_out_of_fold_accuracy_is_that_of_all_images_of_a_repeat(study: Study) -> None:
     oof = oof_of(study)
     right = oof["labels"] == oof["predicted"]
-    assert [table["mean"] for table in study.finding["out_of_fold"]] == [
+    assert [images.mean for images in finding_of(study).out_of_fold] == [
         pytest.approx(right[oof["repeat"] == repeat].mean()) for repeat in (0, 1)
     ]
-    assert {table["n"] for table in study.finding["out_of_fold"]} == {300}
+    assert {images.n for images in finding_of(study).out_of_fold} == {300}
 
 
 def test_mean_of_folds_and_share_of_images_are_named_and_one_number_is_printed_once(
     study: Study, tiny: Make, tmp_path: Path
 ) -> None:
-    assert "mean of 3 folds x 2 repeats" in study.finding["sentence"]
-    assert "of all 300 images, first repeat," in study.finding["sentence"]
-    equal = validated(tiny(("train.epochs", 1)), tmp_path, folds=2).finding
-    assert len({row["n_fold"] for row in equal["rows"]}) == 1
-    assert "are correct" not in equal["sentence"]
-    assert "mean of 2 folds" in equal["sentence"]
+    assert "3 folds x 2 repeats" in sentence(finding_of(study))
+    assert "first repeat, " in sentence(finding_of(study))
+    equal = finding_of(validated(tiny(("train.epochs", 1)), tmp_path, folds=2))
+    assert len({row.accuracy.n for row in equal.rows}) == 1
+    assert "are correct" not in sentence(equal)
 
 
 def test_flags_of_runs_are_the_first_caveats(study: Study) -> None:
-    assert study.finding["caveats"][0] == "limited to 300 images: not evidence"
+    assert {row.flags for row in finding_of(study).rows} == {(kinds.caveats_of(study)[0],)}
+    assert "300 images" in kinds.caveats_of(study)[0]
 
 
 def test_caveats_name_what_the_protocol_leaves_out(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("data.split.validation", 0), ("data.split.stratified", False), ("train.epochs", 1))
-    caveats = " ".join(validated(recipe, tmp_path, folds=2).finding["caveats"])
-    assert "Only 2 folds" in caveats
-    assert "not stratified" in caveats
-    assert "No inner validation part: the last epoch of each fold was kept" in caveats
-    assert "One seed and one split" in caveats
+    study = validated(recipe, tmp_path, folds=2)
+    finding, printed = finding_of(study), " ".join(kinds.caveats_of(study))
+    assert (finding.stratified, finding.rows[0].validation_images, finding.repeats) == (False, 0, 1)
+    for words in ("Only 2 folds", "not stratified", "No inner validation", "--repeats"):
+        assert words in printed
 
 
 # Stopped, done again, kept small
-
-
-def lasting(finding: dict[str, object]) -> dict[str, object]:
-    """All of it but the seconds."""
-    rows = [{**row, "train_seconds": 0} for row in finding["rows"]]  # type: ignore[attr-defined]
-    return {**finding, "rows": rows}
 
 
 def test_interrupted_study_trains_no_finished_fold_twice_and_finds_the_same(tiny: Make, tmp_path: Path) -> None:
@@ -201,7 +204,7 @@ def test_interrupted_study_trains_no_finished_fold_twice_and_finds_the_same(tiny
     resumed, complete = validated(recipe, tmp_path / "a"), validated(recipe, tmp_path / "b")
 
     assert weights.stat().st_mtime_ns == written
-    assert lasting(resumed.finding) == lasting(complete.finding)
+    assert resumed.finding == complete.finding
     assert all(np.array_equal(values, oof_of(complete)[name]) for name, values in oof_of(resumed).items())
 
 
@@ -226,11 +229,11 @@ def test_archived_folds_are_found_and_reported(study: Study, tmp_path: Path) -> 
         archive.keep(member.run, tmp_path / "kept")
     archive.adopt(tmp_path / "kept", tmp_path / "out")
     slim = validated(study.members[0].run.recipe, tmp_path / "out", repeats=2)
-    assert lasting(slim.finding) == lasting(study.finding)
+    assert slim.finding == study.finding
     oof = oof_of(slim)
     assert "logits" not in oof
     assert all(np.array_equal(values, oof_of(study)[name]) for name, values in oof.items())
-    assert "Accuracy by fold" in write_report(slim).read_text()
+    assert "Accuracy by fold" in api.report(slim).read_text()
 
 
 # What cannot be done
@@ -258,7 +261,7 @@ def test_what_the_study_decides_cannot_be_set(stripes: Path, tmp_path: Path) -> 
 
 
 def test_page_shows_each_fold_and_the_interval(study: Study) -> None:
-    page = write_report(study).read_text()
+    page = api.report(study).read_text()
     markdown = (study.path / "report.md").read_text()
     assert "3 folds × 2 repeats" in page
     for member in study.members:
@@ -305,7 +308,7 @@ def test_command_groups_the_images_of_a_folder_by_their_paths(
     for index, fold in zip(oof["index"], oof["fold"], strict=True):
         fold_of.setdefault(paths[index].split("_")[0], set()).add(int(fold))
     assert {len(folds) for folds in fold_of.values()} == {1}
-    assert "groups kept together" in printed["finding"]["sentence"]
+    assert printed["finding"]["grouped"]
     assert Path(printed["report"]).is_file()
 
 
@@ -315,7 +318,14 @@ def test_a_note_of_many_folds_names_a_few() -> None:
 
 
 def test_equal_folds_have_no_spread(tiny: Make, tmp_path: Path) -> None:
-    finding = validated(tiny(("data.limit", 60), ("optim.lr", 1e-9)), tmp_path, folds=2).finding
-    printed = [row["correct"] for row in finding["rows"]]
-    assert any("equal scores" in caveat for caveat in finding["caveats"]) == (printed[0] == printed[1])
-    assert "± 0.0 " not in finding["sentence"]
+    study = validated(tiny(("data.limit", 60), ("optim.lr", 1e-9)), tmp_path, folds=2)
+    first, second = (row.accuracy.mean for row in finding_of(study).rows)
+    assert any("no spread" in caveat for caveat in kinds.caveats_of(study)) == (first == second)
+    assert "± 0.0 " not in kinds.sentence_of(study)
+
+
+def test_class_without_an_image_in_a_fold_is_named(study: Study) -> None:
+    finding = finding_of(study)
+    first = replace(finding.rows[0], missing_classes=("1",))
+    notes = [caveat for caveat in caveats(replace(finding, rows=(first, *finding.rows[1:]))) if "no image" in caveat]
+    assert notes == ["fold 1 of 3, repeat 1: the scored fold has no image of 1 class: 1"]

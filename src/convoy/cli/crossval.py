@@ -25,7 +25,7 @@ def crossval(
 ) -> None:
     """Cross-validate a recipe: score each training image with a network not trained on it. The test set is not used.
 
-    Example: `convoy crossval lenet --data mnist --folds 5`
+    Example: `convoy crossval lenet --data mnist --folds 5 --epochs 3`
 
     Parameters
     ----------

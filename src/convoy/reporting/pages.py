@@ -14,7 +14,6 @@ from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections, tables
 from convoy.reporting.comparison_page import comparison_page
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
-from convoy.reporting.crossval_page import crossval_page
 from convoy.reporting.landscape_page import landscape_page
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.reading import PARTS, Reading, chance_levels, of_run
@@ -125,7 +124,6 @@ def _run_caveats(reading: Reading, part: str) -> list[str]:
 
 STUDIES: dict[str, Callable[[Study, Path], Page]] = {
     "comparison": comparison_page,
-    "crossval": crossval_page,
     "landscape": landscape_page,
     "search": search_page,
 }

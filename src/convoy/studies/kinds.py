@@ -27,6 +27,7 @@ class Kind:
 
 
 KINDS = {
+    "crossval": Kind("CrossvalFinding", "crossval lenet --data mnist --folds 5 --epochs 3"),
     "lr_range": Kind("LrRangeFinding", "lr-range lenet --data mnist --from 1e-5 --to 1"),
     "seeds": Kind("SeedsFinding", "seeds lenet --data mnist --epochs 1 --seeds 3"),
 }

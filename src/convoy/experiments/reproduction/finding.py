@@ -35,7 +35,7 @@ from convoy.stats import (
     wilson,
 )
 from convoy.studies.compare_images import compare_images
-from convoy.studies.crossval_finding import sizes
+from convoy.studies.crossval.finding import sizes
 
 QUICK = "Quick try: few images, epochs and seeds. It shows that everything runs; its numbers are not evidence"
 ALWAYS = ("test_accuracy", "train_seconds", "parameters")  # measured for every model

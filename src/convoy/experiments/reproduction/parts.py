@@ -21,7 +21,8 @@ from convoy.files import read_json, write_json
 from convoy.prediction import Reason, Verdict
 from convoy.recipe import Override, Recipe
 from convoy.runs import Member, Run, Study, Workspace, model_label
-from convoy.studies import crossval, landscape
+from convoy.studies import landscape
+from convoy.studies.crossval import run as crossval
 from convoy.studies.landscape_design import Design
 from convoy.studies.session import Session, Show
 from convoy.studies.train_all import Entry
@@ -49,7 +50,7 @@ def _crossval(named: tuple[str | None, Recipe], asked: Crossval, session: Sessio
     names = [entry.label for entry in crossval.entries_of(recipe, asked.folds, asked.repeats)]
     with stage(names) as show:
         shown = replace(session, show=show)
-        return crossval.crossval(recipe, shown, folds=asked.folds, repeats=asked.repeats, label=label)
+        return crossval.run(recipe, shown, folds=asked.folds, repeats=asked.repeats, label=label)
 
 
 def _search(named: tuple[str | None, Recipe], asked: Search, session: Session, stage: Stage) -> Study | None:

@@ -26,6 +26,7 @@ from convoy.experiments.reproduction.parts import Stage
 from convoy.experiments.reproduction.scope import Scope
 from convoy.files import write_json
 from convoy.runs import Member, Run, Study, Workspace
+from convoy.studies import kinds
 from convoy.studies.session import RetrainOnce, Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training.run_one import Event
@@ -177,7 +178,7 @@ class _Reproduction:
             self._keep_study(study)
             path = Path(os.path.relpath(study.path, self.study.path)).as_posix()
             about = {"kind": kind, "side": part.side, "study": path}
-            done.append({**about, "sentence": study.finding["sentence"], "digest": digest})
+            done.append({**about, "sentence": kinds.sentence_of(study), "digest": digest})
             self.finding["parts"] = done
         return True
 

@@ -1,8 +1,4 @@
-"""Cross-validation: the accuracy of a recipe on unseen images, measured once on every training image.
-
-The training images are split into folds. For each fold a network is trained on the other folds and scored on this one;
-its best epoch and early stop are selected on a validation part of the other folds. The test set stays closed.
-"""
+"""Trains and scores a network for each fold."""
 
 from __future__ import annotations
 
@@ -13,17 +9,18 @@ from dataclasses import replace
 import numpy as np
 
 from convoy.data import prepare
-from convoy.files import write_arrays, write_json
+from convoy.files import write_arrays
 from convoy.recipe import Recipe
 from convoy.runs import Member, Study, Workspace, file_name, model_label
-from convoy.studies.crossval_finding import conclude
+from convoy.studies import findings
+from convoy.studies.crossval.finding import conclude, fold_label
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 
 MANY_FOLDS = 100
 
 
-def crossval(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: str | None = None) -> Study | None:
+def run(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: str | None = None) -> Study | None:
     """Trains the missing folds; None if interrupted, the same call resumes it.
 
     `label`: of the recipe, by default the name of its model. All folds are checked before training: raises ValueError
@@ -34,10 +31,10 @@ def crossval(recipe: Recipe, session: Session, *, folds: int, repeats: int, labe
     if members is None:
         return None
     label = label or model_label(recipe)
-    table = {"kind": "crossval", "command": session.command, "model": label}
+    table = {"kind": "crossval", "command": session.command}
     study = Workspace(session.out).write_study(_name(label, folds, repeats, members), table, members)
     write_arrays(study.path / "oof.npz", out_of_fold(members))
-    write_json(study.path / "finding.json", conclude(label, members))
+    findings.write(study, conclude(label, members))
     return study
 
 
@@ -49,7 +46,7 @@ def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
         prepare(recipe.override({"data.split.folds": folds}).data)
     return [
         Entry(
-            f"fold {fold + 1} of {folds}" + (f", repeat {repeat + 1}" if repeats > 1 else ""),
+            fold_label(fold, folds, repeat, repeats),
             recipe.override(
                 {
                     "seed": recipe.seed + repeat,

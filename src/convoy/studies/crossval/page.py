@@ -3,60 +3,49 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
 from convoy.reporting import figures_classes as classes_
-from convoy.reporting import figures_crossval as folds_
 from convoy.reporting import sections, tables
-from convoy.reporting.content import (
-    Block,
-    Cell,
-    Chart,
-    Column,
-    Gallery,
-    Page,
-    Panel,
-    Section,
-    Strip,
-    Table,
-    Tile,
-)
+from convoy.reporting.content import Block, Cell, Chart, Column, Gallery, Page, Panel, Section, Strip, Table, Tile
 from convoy.reporting.figures_images import prediction_tiles
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import plain
 from convoy.reporting.reading import Groups, Reading, every, of_study
 from convoy.runs import Study
-from convoy.stats import Estimate
+from convoy.studies.crossval import figures, words
+from convoy.studies.crossval.finding import CrossvalFinding, Fold
 
 HARDEST = 24
 
 
-def crossval_page(study: Study, folder: Path) -> Page:
-    finding = study.finding
+def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
     groups = of_study(study)
+    readings = every(groups)  # in the order of finding.rows
     curves = curve_groups(groups)
     labels = tuple(dict.fromkeys((*curves, *groups)))
     look = Look(labels)
-    readings = every(groups)
     line_of = {reading.label: label for label, group in curves.items() for reading in group}
-    by_fold = Section(
-        "Accuracy by fold",
-        (_chart(finding, look, line_of), fold_table(finding, readings, folder, line_of)),
-    )
-    page_sections = [by_fold, _training(curves, look), _errors(finding, readings)]
-    repeats = f" × {finding['repeats']} repeats" if finding["repeats"] > 1 else ""
+    lines = [line_of[reading.label] for reading in readings]
+    panel = Panel("", partial(figures.draw, finding=finding, look=look, lines=lines), height=3.6, top=0.12)
+    chart = Chart("cv_accuracy", "Accuracy", (panel,), figures.caption(finding))
+    page_sections = [
+        Section("Accuracy by fold", (chart, _folds(finding, readings, folder, lines))),
+        _training(curves, look),
+        _errors(finding, readings),
+    ]
+    repeats = f" × {finding.repeats} repeats" if finding.repeats > 1 else ""
     return Page(
         kicker=sections.kicker("Cross-validation", study.name, readings),
-        title=f"{finding['label']} on {finding['data']}: {finding['folds']} folds{repeats}",
-        sentence=finding["sentence"],
-        caveats=tuple(finding["caveats"]),
-        tables=(summary_table(finding),),
+        title=f"{finding.label} on {finding.data}: {finding.folds} folds{repeats}",
+        sentence=words.sentence(finding),
+        caveats=tuple(words.caveats(finding)),
+        tables=(_summary(finding),),
         sections=(
             *(section for section in page_sections if section),
             sections.data(groups),
@@ -66,28 +55,18 @@ def crossval_page(study: Study, folder: Path) -> Page:
     )
 
 
-def summary_table(finding: Mapping[str, Any]) -> Table:
+def _summary(finding: CrossvalFinding) -> Table:
     """The mean over folds with both intervals, and the accuracy over all images."""
-    corrected, naive = (Estimate.from_json(finding[key]) for key in ("accuracy", "naive"))
+    corrected, naive = finding.accuracy, finding.naive
     columns = (Column("", numeric=False), Column("Accuracy", "%"), Column("Spread", "sd, points"), Column("n"))
-    spread = Cell(f"{100 * (corrected.sd or 0):.2f}")
+    spread, n = Cell(f"{100 * (corrected.sd or 0):.2f}"), Cell(str(corrected.n), "folds")
+    mean, plain_mean = Cell(*corrected.parts(scale=100), bold=True), Cell(*naive.parts(scale=100))
     rows = [
-        (
-            Cell("Mean over folds, corrected interval", bold=True),
-            Cell(*corrected.parts(scale=100), bold=True),
-            spread,
-            Cell(str(corrected.n), "folds"),
-        ),
-        (
-            Cell("Mean over folds, plain t interval (too narrow)"),
-            Cell(*naive.parts(scale=100)),
-            spread,
-            Cell(str(naive.n), "folds"),
-        ),
+        (Cell("Mean over folds, corrected interval", bold=True), mean, spread, n),
+        (Cell("Mean over folds, plain t interval (too narrow)"), plain_mean, spread, n),
     ]
-    for repeat, table in enumerate(finding["out_of_fold"], start=1):
-        images = Estimate.from_json(table)
-        name = "All images, out of fold" + (f", repeat {repeat}" if finding["repeats"] > 1 else "")
+    for repeat, images in enumerate(finding.out_of_fold, start=1):
+        name = "All images, out of fold" + (f", repeat {repeat}" if finding.repeats > 1 else "")
         rows.append((Cell(name), Cell(*images.parts(scale=100)), Cell(""), Cell(f"{images.n:,}", "images")))
     note = (
         "±: half-width of the 95 % interval. Corrected: for the training images that folds share (Nadeau and Bengio "
@@ -97,11 +76,9 @@ def summary_table(finding: Mapping[str, Any]) -> Table:
     return Table(columns, tuple(rows), note)
 
 
-def fold_table(
-    finding: Mapping[str, Any], readings: Sequence[Reading], folder: Path, line_of: Mapping[str, str]
-) -> Table:
-    """One row per fold. `line_of`: label of a run -> label of its curve."""
-    repeated = finding["repeats"] > 1
+def _folds(finding: CrossvalFinding, readings: Sequence[Reading], folder: Path, lines: Sequence[str]) -> Table:
+    """One row per fold. `lines`: the label of each fold's curve."""
+    repeated = finding.repeats > 1
     columns = (
         Column("Fold", numeric=False),
         *((Column("Repeat"),) if repeated else ()),
@@ -114,23 +91,25 @@ def fold_table(
         Column("Training", "s"),
         Column("Run folder", numeric=False),
     )
-    rows = []
-    for row, reading in zip(finding["rows"], readings, strict=True):
+
+    def cells(row: Fold, reading: Reading, line: str) -> tuple[Cell, ...]:
         path = os.path.relpath(reading.run.path.resolve(), folder.resolve()).replace(os.sep, "/")
-        cells = [
-            Cell(f"{row['fold'] + 1} of {finding['folds']}", model=line_of[reading.label]),
-            *([Cell(str(row["repeat"] + 1))] if repeated else []),
-            Cell(str(row["seed"])),
-            Cell(*Estimate.from_json(row["accuracy"]).parts(scale=100)),
-            Cell(f"{row['correct']:,}", f"of {row['n_fold']:,}"),
-            Cell(f"{row['n_train']:,}"),
-            Cell(f"{row['n_validation']:,}"),
-            Cell(str(row["best_epoch"] or ""), f"of {row['epochs']}" if row["epochs"] else ""),
-            Cell("" if row["train_seconds"] is None else plain(row["train_seconds"])),
-            Cell(row["run"], link=quote(path)),
-        ]
-        rows.append(tuple(cells))
-    return Table(columns, tuple(rows), "Ranges: 95 % intervals over the images of a fold (Wilson).", "Folds")
+        status, score, seconds = reading.status, reading.scores["fold"], reading.cost.get("train_seconds")
+        return (
+            Cell(f"{row.fold + 1} of {finding.folds}", model=line),
+            *([Cell(str(row.repeat + 1))] if repeated else []),
+            Cell(str(row.seed)),
+            Cell(*row.accuracy.parts(scale=100)),
+            Cell(f"{score['correct']:,}", f"of {score['n']:,}"),
+            Cell(f"{reading.data['counts']['train']:,}"),
+            Cell(f"{row.validation_images:,}"),
+            Cell(str(status.get("best_epoch") or ""), f"of {status['epochs']}" if status.get("epochs") else ""),
+            Cell("" if seconds is None else plain(seconds)),
+            Cell(reading.run.name, link=quote(path)),
+        )
+
+    rows = tuple(map(cells, finding.rows, readings, lines))
+    return Table(columns, rows, "Ranges: 95 % intervals over the images of a fold (Wilson).", "Folds")
 
 
 def curve_groups(groups: Groups) -> dict[str, list[Reading]]:
@@ -144,31 +123,23 @@ def curve_groups(groups: Groups) -> dict[str, list[Reading]]:
     return lines
 
 
-def _chart(finding: Mapping[str, Any], look: Look, line_of: Mapping[str, str]) -> Chart:
-    numbers = folds_.fold_numbers(finding)
-    panel = Panel("", partial(folds_.draw_folds, numbers=numbers, look=look, line_of=line_of), height=3.6, top=0.12)
-    return Chart("cv_accuracy", "Accuracy", (panel,), folds_.folds_caption(numbers))
-
-
 def _training(curves: Groups, look: Look) -> Section | None:
-    chart = sections.curves(curves, look, held_out="inner validation", caption=folds_.fold_curves_caption)
+    chart = sections.curves(curves, look, held_out="inner validation", caption=figures.curves_caption)
     return None if chart is None else Section("Training", (chart,))
 
 
-def _errors(finding: Mapping[str, Any], readings: Sequence[Reading]) -> Section | None:
+def _errors(finding: CrossvalFinding, readings: Sequence[Reading]) -> Section | None:
     """Out-of-fold confusion matrix, most confused pairs, hardest images of all folds."""
     scores = [reading.scores["fold"] for reading in readings]
     if not all("confusion" in score for score in scores):
         return None
-    label = finding["label"]
-    numbers = classes_.confusion_numbers(label, readings[0].classes, scores)._replace(
-        runs=1
-    )  # each image is counted once
+    numbers = classes_.confusion_numbers(finding.label, readings[0].classes, scores)
+    numbers = numbers._replace(runs=1)  # each image is counted once
     chart = sections.confusion_chart([numbers], named=False)
     blocks: list[Block] = [chart]
     worst = numbers.worst(sections.CONFUSED_PAIRS)
     if worst:
-        blocks.append(tables.confused_table({label: worst}))
+        blocks.append(tables.confused_table({finding.label: worst}))
     tiles = hardest(readings)
     if tiles:
         wrong = sum(bool(tile.true_class) for tile in tiles)

@@ -1,0 +1,110 @@
+"""The finding of a cross-validation: the accuracy on unseen images, with an interval corrected for the overlap.
+
+Networks of different folds share most of their training images, so their scores are not independent, and Student's t
+interval is too narrow. The reported interval has the correction of C. Nadeau and Y. Bengio, "Inference for the
+Generalization Error", Machine Learning 52, 2003. https://doi.org/10.1023/A:1024068626366
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from convoy.runs import Member, Run
+from convoy.stats import Estimate, nadeau_bengio, t_interval, wilson
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A network's score on the fold that it was not trained on."""
+
+    fold: int  # from 0
+    repeat: int  # from 0
+    seed: int
+    accuracy: Estimate  # over the images of the fold
+    loss: float | None
+    validation_images: int  # of the other folds, which selected the epoch
+    missing_classes: tuple[str, ...]  # without an image in this fold
+    flags: tuple[str, ...]  # of the run
+
+
+@dataclass(frozen=True)
+class CrossvalFinding:
+    label: str
+    data: str
+    folds: int
+    repeats: int
+    stratified: bool
+    grouped: bool  # images of one group are in the same fold
+    from_weights: bool  # every fold started from saved weights
+    accuracy: Estimate  # mean over all folds, with the corrected interval
+    naive: Estimate  # the same mean with Student's t interval
+    out_of_fold: tuple[Estimate, ...]  # by repeat: over all images
+    rows: tuple[Fold, ...]
+    kind: Literal["crossval"] = "crossval"
+    schema: int = 1
+
+
+def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
+    """From the folders of finished runs, one per fold and repeat."""
+    runs = [member.run for member in members]
+    recipe = runs[0].recipe
+    rows = tuple(map(_fold, members))
+    accuracies = [row.accuracy.mean for row in rows]
+    seen, scored = sizes(runs)
+    repeats = sorted({row.repeat for row in rows})
+    correct = [(member.run.recipe.data.split.repeat, member.run.scores["fold"]) for member in members]
+    return CrossvalFinding(
+        label=label,
+        data=runs[0].data["name"],
+        folds=recipe.data.split.folds,
+        repeats=len(repeats),
+        stratified=recipe.data.split.stratified,
+        grouped=recipe.data.split.group_by is not None,
+        from_weights=recipe.model.init is not None,
+        accuracy=nadeau_bengio(accuracies, seen, scored, step=1 / scored),
+        naive=t_interval(accuracies, step=1 / scored),
+        out_of_fold=tuple(
+            wilson(
+                sum(score["correct"] for of, score in correct if of == repeat),
+                sum(score["n"] for of, score in correct if of == repeat),
+            )
+            for repeat in repeats
+        ),
+        rows=rows,
+    )
+
+
+def sizes(runs: Sequence[Run]) -> tuple[float, float]:
+    """Mean number of images that a fold's network has seen and was scored on, for Nadeau and Bengio."""
+    counts = [run.data["counts"] for run in runs]
+    # Validation images selected the epoch, so they count as seen.
+    seen = fmean(each["train"] + each.get("validation", 0) for each in counts)
+    return seen, fmean(run.scores["fold"]["n"] for run in runs)
+
+
+def _fold(member: Member) -> Fold:
+    run, split = member.run, member.run.recipe.data.split
+    score, data = run.scores["fold"], run.data
+    counts = data["per_class"]
+    return Fold(
+        fold=split.fold,
+        repeat=split.repeat,
+        seed=member.seed,
+        accuracy=wilson(score["correct"], score["n"]),
+        loss=score["loss"],
+        validation_images=data["counts"].get("validation", 0),
+        missing_classes=tuple(
+            name
+            for index, name in enumerate(data["classes"])
+            if counts["fold"][index] == 0 and any(part[index] for part in counts.values())
+        ),
+        flags=tuple(run.status.get("flags", [])),
+    )
+
+
+def fold_label(fold: int, folds: int, repeat: int, repeats: int) -> str:
+    """`fold` and `repeat` count from 0."""
+    return f"fold {fold + 1} of {folds}" + (f", repeat {repeat + 1}" if repeats > 1 else "")
