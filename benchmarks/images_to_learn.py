@@ -11,15 +11,11 @@ from __future__ import annotations
 import argparse
 import time
 
-import torch
-
 from convoy.data.augment import build as build_augmentation
-from convoy.data.batches import Batches, Normaliser
-from convoy.evaluation import losses
+from convoy.data.batches import Batches
 from convoy.evaluation.predict import predict
 from convoy.recipe import Recipe
-from convoy.training.members import Solo
-from convoy.training.plan import DTYPES, device_of, plan
+from convoy.training.plan import plan
 
 SCORED = 1000
 GROWTH = 1.1  # growth of the number of images between two scores
@@ -28,26 +24,13 @@ GROWTH = 1.1  # growth of the number of images between two scores
 def images_to_learn(recipe: Recipe, accuracy: float, most: int) -> int | None:
     """None if `most` images are not enough."""
     ready = plan(recipe)
-    prepared, device, dtype = ready.prepared, device_of(recipe), DTYPES[recipe.compute.precision]
-    module = ready.starting_network()[0].to(device, dtype)
-    if ready.channels_last:
-        module.to(memory_format=torch.channels_last)
-    normaliser = Normaliser(prepared.mean, prepared.std, device, dtype)
+    prepared, learner = ready.prepared, ready.learner()
     batches = Batches(
         prepared.train,
         batch_size=recipe.train.batch_size,
         seed=recipe.seed,
-        normaliser=normaliser,
+        normaliser=ready.normaliser,
         augmentation=build_augmentation(recipe.data.augment),
-        device=device,
-        dtype=dtype,
-    )
-    members = Solo(
-        module,
-        recipe.optim,
-        losses.build(recipe.train.loss, None, recipe.protocol.faults),
-        clip_norm=recipe.train.clip_norm,
-        autocast=recipe.compute.precision == "bfloat16",
     )
     held_out = prepared.validation or prepared.train
     images, labels = held_out.images[:SCORED], held_out.labels[:SCORED]
@@ -55,11 +38,11 @@ def images_to_learn(recipe: Recipe, accuracy: float, most: int) -> int | None:
     while seen < most:
         epoch, step = divmod(seen // recipe.train.batch_size, batches.steps_per_epoch)
         x, y = batches.at(epoch, step)
-        members.step(x, y)
+        learner.step(x, y)
         seen += recipe.train.batch_size
         if seen >= following:
             following = seen * GROWTH
-            if (predict(module, images, normaliser).argmax(1) == labels).mean() >= accuracy:
+            if (predict(learner.module, images, ready.normaliser).argmax(1) == labels).mean() >= accuracy:
                 if reached is not None:
                     return reached
                 reached = seen

@@ -141,7 +141,7 @@ def test_from_the_same_weights_and_batches_both_sides_train_the_same_weights(
 
     ready, module = plan(asked), load("plain_training")
     net = getattr(module, network)().double()
-    begun = ready.starting_network()[0].state_dict()
+    begun = ready.network.state_dict()
     net.load_state_dict(dict(zip(net.state_dict(), begun.values(), strict=True)))
     plain = getattr(module, optimizer)(net)
     normaliser = Normaliser(ready.prepared.mean, ready.prepared.std, torch.device("cpu"), torch.float64)
@@ -151,8 +151,6 @@ def test_from_the_same_weights_and_batches_both_sides_train_the_same_weights(
         seed=asked.seed,
         normaliser=normaliser,
         augmentation=build_augmentation(asked.data.augment),
-        device=torch.device("cpu"),
-        dtype=torch.float64,
     )
     for step in range(batches.steps_per_epoch):
         module.step(net, plain, *batches.at(0, step), clip_norm=clip_norm)

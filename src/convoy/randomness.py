@@ -1,7 +1,6 @@
-"""The seed of every random draw: a function of (seed, purpose, epoch, step, member), without hidden state.
+"""The seed of every random draw: a function of (seed, purpose, epoch, step), without hidden state.
 
-A resumed run therefore draws the same numbers as an uninterrupted one, and a member of a group the same as if trained
-alone.
+A resumed run therefore draws the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -9,7 +8,8 @@ from __future__ import annotations
 from hashlib import blake2b
 
 
-def derive_seed(seed: int, purpose: str, epoch: int = 0, step: int = 0, member: int = 0) -> int:
+def derive_seed(seed: int, purpose: str, epoch: int = 0, step: int = 0) -> int:
     """A 32-bit seed: torch's CPU generator ignores the high half of a longer one."""
-    key = f"{seed}/{purpose}/{epoch}/{step}/{member}".encode()
+    # The trailing 0 was an index that is gone; without it, every seed and every archived run would change.
+    key = f"{seed}/{purpose}/{epoch}/{step}/0".encode()
     return int.from_bytes(blake2b(key, digest_size=4).digest(), "little")

@@ -59,7 +59,7 @@ def test_a_published_number_of_parameters_is_that_of_the_network(
 ) -> None:
     if "parameters" not in model.published:
         pytest.skip("none is published")
-    network = plan(few(found.recipe(model.corrected, []), data)).network()
+    network = plan(few(found.recipe(model.corrected, []), data)).network
 
     assert sum(parameter.numel() for parameter in network.parameters()) == model.published["parameters"]
 

@@ -68,15 +68,12 @@ def test_parts_that_are_not_stratified_are_drawn_uniformly() -> None:
 def test_batches_of_an_epoch_hold_no_image_of_its_validation_part(sampling: str) -> None:
     parts = resplit()
     batches = Batches(
-        parts.pool,
+        parts,
         batch_size=16,
         seed=1,
         normaliser=Normaliser([0.0], [1 / 255], torch.device("cpu"), torch.float32),
         augmentation=build([]),
-        device=torch.device("cpu"),
-        dtype=torch.float32,
         sampling=sampling,  # type: ignore[arg-type]
-        resplit=parts,
     )
     for epoch in (0, 1, 5):
         seen = torch.cat([batches.at(epoch, step)[0].ravel() for step in range(batches.steps_per_epoch)]).round().int()

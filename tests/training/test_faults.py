@@ -150,7 +150,7 @@ def test_a_loss_divided_twice_is_the_sum_of_means_over_batches_of_1000_by_the_im
         0, 256, (images, ready.prepared.in_chans, ready.prepared.image_size, ready.prepared.image_size), np.uint8
     )
     labels = draw.integers(0, 3, images)
-    scored = score_part(ready, ready.network(), "test", ImageSet(pixels, labels, ready.prepared.classes), epoch=1)
+    scored = score_part(ready, ready.network, "test", ImageSet(pixels, labels, ready.prepared.classes), epoch=1)
     each = torch.nn.functional.cross_entropy(torch.tensor(scored.logits), torch.tensor(labels), reduction="none")
     sum_of_means = sum(float(batch.mean()) for batch in each.split(1000))
     assert scored.values["loss"] == pytest.approx(sum_of_means / images, rel=1e-5)

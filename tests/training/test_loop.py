@@ -5,8 +5,8 @@ from torch import nn
 
 from convoy.evaluation import losses
 from convoy.recipe import Adam, CrossEntropy
+from convoy.training.learner import Learner
 from convoy.training.loop import Record, train
-from convoy.training.members import Solo
 
 
 class Eight:
@@ -20,39 +20,39 @@ class Eight:
         return torch.randn(size, 1, 6, 6, generator=generator), torch.randint(3, (size,), generator=generator)
 
 
-def members() -> Solo:
+def a_learner() -> Learner:
     torch.manual_seed(1)
     module = nn.Sequential(nn.Flatten(), nn.Linear(36, 16), nn.Dropout(0.5), nn.Linear(16, 3))
-    return Solo(module, Adam(), losses.build(CrossEntropy()), clip_norm=0.0, autocast=False)
+    return Learner(module, Adam(), losses.build(CrossEntropy()))
 
 
-def run(solo: Solo, start: int = 0, epochs: int = 2, record_seconds: float = 60.0) -> list[Record]:
+def run(learner: Learner, start: int = 0, epochs: int = 2, record_seconds: float = 60.0) -> list[Record]:
     return list(
-        train(solo, Eight(), lambda step: 1.0, seed=3, epochs=epochs, start=start, record_seconds=record_seconds)
+        train(learner, Eight(), lambda step: 1.0, seed=3, epochs=epochs, start=start, record_seconds=record_seconds)
     )
 
 
 def test_every_update_and_image_is_in_one_record() -> None:
-    records = run(members(), record_seconds=0.0)
+    records = run(a_learner(), record_seconds=0.0)
     assert [record.step for record in records] == list(range(1, 11))
     assert [record.images for record in records] == [8, 8, 8, 8, 4] * 2
     assert [record.epoch_ended for record in records] == [False, False, False, False, True] * 2
 
 
 def test_record_comes_at_each_epochs_end() -> None:
-    records = run(members())
+    records = run(a_learner())
     assert [(record.epoch, record.step, record.epoch_ended) for record in records] == [(0, 5, True), (1, 10, True)]
-    assert records[0].loss.shape == (5, 1)
+    assert records[0].loss.shape == (5,)
 
 
 def test_training_from_a_later_update_equals_the_unbroken_run() -> None:
-    whole = members()
+    whole = a_learner()
     run(whole)
-    broken = members()
+    broken = a_learner()
     for record in train(broken, Eight(), lambda step: 1.0, seed=3, epochs=2, record_seconds=0.0):
         if record.step == 7:
             break
-    again = members()
+    again = a_learner()
     again.load(broken.state())
     run(again, start=7)
     for ours, theirs in zip(whole.module.parameters(), again.module.parameters(), strict=True):
@@ -60,16 +60,16 @@ def test_training_from_a_later_update_equals_the_unbroken_run() -> None:
 
 
 def test_learning_rate_is_the_factor_times_the_recipes() -> None:
-    solo = members()
+    learner = a_learner()
     seen = []
     list(
         train(
-            solo,
+            learner,
             Eight(),
             lambda step: 0.5**step,
             seed=3,
             epochs=1,
-            probe=lambda each, x, y: seen.append(solo.optimizer.param_groups[0]["lr"]),
+            probe=lambda each, x, y: seen.append(learner.optimizer.param_groups[0]["lr"]),
         )
     )
     assert seen == [1e-3 * 0.5**step for step in range(5)]

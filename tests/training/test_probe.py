@@ -13,11 +13,11 @@ from torch import nn
 
 from convoy.checkpoint import load_weights
 from convoy.evaluation import losses
-from convoy.recipe import SGD, CrossEntropy, Recipe
+from convoy.recipe import SGD, CrossEntropy, Recipe, Train
 from convoy.runs import Run
 from convoy.training import loop, run_one
 from convoy.training.events import Control
-from convoy.training.members import Solo
+from convoy.training.learner import Learner
 from convoy.training.probe import STEP_SIZES, StepProbe, measure
 
 Make = Callable[..., Recipe]
@@ -32,8 +32,8 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def a_member(module: nn.Module, **options: Any) -> Solo:
-    return Solo(module, SGD(lr=0.1), losses.build(CrossEntropy()), **options)
+def a_learner(module: nn.Module, **train: Any) -> Learner:
+    return Learner(module, SGD(lr=0.1), losses.build(CrossEntropy()), Train(**train))
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,25 +99,25 @@ def test_without_the_section_nothing_is_kept(tiny: Make, tmp_path: Path) -> None
 
 
 def test_a_look_leaves_weights_norms_gradients_and_generator_alone() -> None:
-    members = a_member(nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)))
+    learner = a_learner(nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)))
     x, y = batch()
-    members.step(x, y)
-    state = {name: value.clone() for name, value in members.module.state_dict().items()}
-    gradients = [parameter.grad for parameter in members.trained]
+    learner.step(x, y)
+    state = {name: value.clone() for name, value in learner.module.state_dict().items()}
+    gradients = [parameter.grad for parameter in learner.parameters]
     generator = torch.get_rng_state()
-    measure(members, x, y, seed=1)
-    assert all(torch.equal(value, state[name]) for name, value in members.module.state_dict().items())
-    assert all(parameter.grad is before for parameter, before in zip(members.trained, gradients, strict=True))
+    measure(learner, x, y, seed=1)
+    assert all(torch.equal(value, state[name]) for name, value in learner.module.state_dict().items())
+    assert all(parameter.grad is before for parameter, before in zip(learner.parameters, gradients, strict=True))
     assert torch.equal(torch.get_rng_state(), generator)
 
 
 def test_along_a_parabola_the_look_finds_its_curvature() -> None:
     """Squared error of one weight w against 0 at x = 3: the loss is (3 w)^2, its gradient 18 w, its curvature 18."""
     module = nn.Linear(1, 1, bias=False, dtype=torch.float64)
-    members = Solo(module, SGD(lr=0.1), lambda logits, _: logits.square().mean())
+    learner = Learner(module, SGD(lr=0.1), lambda logits, _: logits.square().mean())
     with torch.no_grad():
         module.weight.fill_(0.5)
-    found = measure(members, torch.tensor([[3.0]], dtype=torch.float64), torch.zeros(1), seed=0)
+    found = measure(learner, torch.tensor([[3.0]], dtype=torch.float64), torch.zeros(1), seed=0)
     sizes = np.array([0, *STEP_SIZES])
     assert found["probe_beta"] == pytest.approx(18, rel=1e-6)
     assert found["probe_gradient_change"] == pytest.approx(18 * sizes[1:] * 9, rel=1e-6)
@@ -128,17 +128,17 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole() -> None:
     torch.manual_seed(0)
     module = nn.Linear(5, 3, dtype=torch.float64)
     x, y = batch()
-    whole = measure(a_member(module), x.double(), y, seed=0)
-    parts = measure(a_member(module, accumulate=5), x.double(), y, seed=0)
+    whole = measure(a_learner(module), x.double(), y, seed=0)
+    parts = measure(a_learner(module, accumulate=5), x.double(), y, seed=0)
     assert all(np.allclose(whole[name], parts[name], rtol=1e-6) for name in whole)
 
 
 def test_a_probe_goes_on_counting_where_it_was() -> None:
-    members, (x, y) = a_member(nn.Linear(5, 3)), batch()
+    learner, (x, y) = a_learner(nn.Linear(5, 3)), batch()
     probe = StepProbe(2, seed=0)
     for _ in range(3):
-        probe(members, x, y)
+        probe(learner, x, y)
     again = StepProbe(2, seed=0)
     again.load(probe.state())
-    again(members, x, y)
+    again(learner, x, y)
     assert again.arrays["probe_step"].tolist() == [2, 4]

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from convoy import models
 from convoy.checkpoint import load_weights
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
 from convoy.training import loop, run_one, scoring
 from convoy.training.autosave import Autosave
 from convoy.training.events import Control
-from convoy.training.finish import best_network
 from convoy.training.plan import plan
 from convoy.training.run_one import Event
 from convoy.training.scoring import score_part
@@ -97,7 +97,7 @@ def test_training_images_are_scored_as_held_out_ones_are(tiny: Make, tmp_path: P
     images = ready.prepared.train
     shown = (images.images / np.float32(255) - ready.prepared.mean[0]) / ready.prepared.std[0]
     with torch.inference_mode():
-        logits = best_network(run, ready)(torch.tensor(shown, dtype=torch.float32))
+        logits = ready.network_with(run.file("best.safetensors"))(torch.tensor(shown, dtype=torch.float32))
     labels = torch.tensor(images.labels)
     assert run.train_score == {
         "accuracy": pytest.approx((logits.argmax(1) == labels).double().mean().item()),
@@ -491,3 +491,14 @@ def test_the_last_weights_are_kept_too_where_another_epoch_was_the_best(tiny: Ma
     best, last = (load_weights(run.path / f"{name}.safetensors") for name in ("best", "last"))
     assert best.keys() == last.keys()
     assert any((best[name] != last[name]).any() for name in best)
+
+
+@pytest.mark.parametrize(("outside", "builds"), [(False, 1), (True, 3)])
+def test_a_run_builds_its_network_once_and_a_class_from_outside_twice_more_to_check_it(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside: bool, builds: int
+) -> None:
+    names = []
+    create = models.create
+    monkeypatch.setattr(models, "create", lambda name, **named: names.append(name) or create(name, **named))
+    finish(tiny() if outside else tiny(("model.name", "two_conv_cnn"), ("train.ema_decay", 0.5)), tmp_path)
+    assert len(names) == builds

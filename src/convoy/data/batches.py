@@ -60,40 +60,36 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 
 
 class Batches:
-    """The batches of every epoch. `at(epoch, step)` is a pure function of seed and member, so any step can be resumed.
+    """The batches of every epoch. `at(epoch, step)` is a pure function of the seed, so any step can be resumed.
 
     A batch of 128 x 28 x 28 without augmentation costs 30 microseconds.
     """
 
     def __init__(
         self,
-        images: ImageSet,
+        images: ImageSet | Resplit,
         *,
         batch_size: int,
         seed: int,
         normaliser: Normaliser,
         augmentation: Augmentation,
-        device: torch.device,
-        dtype: torch.dtype,
         sampling: Literal["shuffle", "balanced"] = "shuffle",
-        member: int = 0,
-        resplit: Resplit | None = None,
     ) -> None:
-        """With the fault `resplit`, `images` are its pool, and it selects the training images of each epoch."""
+        """A `Resplit` selects the training images of each epoch from its pool."""
+        self._resplit = images if isinstance(images, Resplit) else None
+        self.images_per_epoch = images.n_train if isinstance(images, Resplit) else len(images)
+        images = images.pool if isinstance(images, Resplit) else images
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a read-only array is fine: nothing writes to it
-            self._images = torch.from_numpy(images.images).to(device)
+            self._images = torch.from_numpy(images.images).to(normaliser.device)
             labels = torch.from_numpy(images.labels)
-        self._labels = labels.to(device)
+        self._labels = labels.to(normaliser.device)
         self._labels_on_host = labels
-        self._resplit = resplit
-        self.images_per_epoch = len(images) if resplit is None else resplit.n_train
         self._classes = len(images.classes)
         self._sampling = sampling
         self.batch_size = batch_size
-        self._seed, self._member = seed, member
+        self._seed = seed
         self._normaliser, self._augmentation = normaliser, augmentation
-        self._dtype = dtype
         self._generator = torch.Generator()
         self._ordered_epoch: int | None = None
         self._order = torch.empty(0, dtype=torch.int64)
@@ -113,14 +109,14 @@ class Batches:
         x = self._images.index_select(0, chosen)  # seven times as fast as self._images[chosen]
         y = self._labels.index_select(0, chosen)
         if not self._augmentation.is_identity:
-            self._generator.manual_seed(derive_seed(self._seed, "augment", epoch, step, self._member))
-            x = self._augmentation(_fractions(x, self._dtype), self._generator)
+            self._generator.manual_seed(derive_seed(self._seed, "augment", epoch, step))
+            x = self._augmentation(_fractions(x, self._normaliser.dtype), self._generator)
             x, y = self._augmentation.mix(x, y, self._classes, self._generator)
         return self._normaliser(x), y
 
     def _order_of(self, epoch: int) -> Tensor:
         if epoch != self._ordered_epoch:
-            self._generator.manual_seed(derive_seed(self._seed, "order", epoch, 0, self._member))
+            self._generator.manual_seed(derive_seed(self._seed, "order", epoch))
             self._order = self._draw_order(epoch).to(self._images.device)
             self._ordered_epoch = epoch
         return self._order

@@ -249,10 +249,9 @@ def _counted(ready: Check) -> dict[str, Values]:
     for side, recipe in ready.sides.items():
         made = plan(recipe)
         shape = (made.prepared.in_chans, made.prepared.image_size, made.prepared.image_size)
-        network = made.network()
-        flops = cost.flops_per_image(network, shape)
+        flops = cost.flops_per_image(made.network, shape)
         counts = {
-            "parameters": cost.parameters(network),
+            "parameters": cost.parameters(made.network),
             "flops_per_image": flops,
             "macs_per_image": flops // 2,
         }

@@ -17,15 +17,12 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from convoy.data.batches import Normaliser
 from convoy.evaluation import losses
 from convoy.evaluation.predict import predict
 from convoy.files import read_arrays, write_arrays
 from convoy.randomness import derive_seed
 from convoy.runs import Run
-from convoy.training.device import device_of
-from convoy.training.finish import best_network
-from convoy.training.plan import DTYPES, Plan
+from convoy.training.plan import Plan
 
 LINE_POINTS = 51
 REACH = 1.0  # along a random direction, whose filters have the norms of the network's
@@ -62,14 +59,13 @@ class Scene:
 
     def __init__(self, run: Run, ready: Plan, images: int) -> None:
         prepared = ready.prepared
-        device, dtype = device_of(ready.recipe), DTYPES[ready.recipe.compute.precision]
-        self.module = best_network(run, ready).to(device)
+        self.module = ready.network_with(run.file("best.safetensors"))
         self.kept = [parameter.detach().clone() for parameter in self.module.parameters()]
         draw = np.random.default_rng(derive_seed(0, "surface"))
         chosen = np.sort(draw.permutation(len(prepared.train))[:images])
         self._images = prepared.train.images[chosen]
         self._labels = torch.from_numpy(prepared.train.labels[chosen])
-        self._normaliser = Normaliser(prepared.mean, prepared.std, device, dtype)
+        self._normaliser = ready.normaliser
         self._loss = losses.build(ready.recipe.train.loss, faults=ready.recipe.protocol.faults)
 
     def loss_at(self, directions: Sequence[Direction], places: Sequence[float]) -> float:

@@ -88,7 +88,7 @@ def _jobs(entries: Sequence[Entry]) -> list[_Job]:
     for ready in plan_all(entry.recipe for entry in entries):
         model, shape = ready.recipe.model.model_dump_json(), (ready.prepared.in_chans, ready.prepared.image_size)
         if (model, *shape) not in flops:
-            flops[model, *shape] = cost.flops_per_image(ready.network(), (*shape, shape[1]))
+            flops[model, *shape] = cost.flops_per_image(ready.network, (*shape, shape[1]))
         images = len(ready.prepared.train) * ready.recipe.train.epochs
         jobs.append(_Job(ready.recipe, ready.fingerprint, images, flops[model, *shape] * images))
     return jobs

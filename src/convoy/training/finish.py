@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from convoy.checkpoint import load_into
 from convoy.data.batches import steps_per_epoch
 from convoy.data.imageset import ImageSet
 from convoy.evaluation import cost
@@ -21,17 +20,11 @@ from convoy.models.run_code import RunCode
 from convoy.randomness import derive_seed
 from convoy.runs import Run, Workspace
 from convoy.training import lines
-from convoy.training.plan import DTYPES, Plan
+from convoy.training.plan import Plan
 from convoy.training.scoring import Scored, score_part
 
 GALLERY_IMAGES = 40
 SAMPLES_PER_CLASS = 10
-
-
-def best_network(run: Run, ready: Plan) -> nn.Module:
-    module = ready.network().to(DTYPES[ready.recipe.compute.precision])
-    load_into(module, run.file("best.safetensors"))
-    return module.eval()
 
 
 def keeps_the_last(ready: Plan, best_epoch: int) -> bool:

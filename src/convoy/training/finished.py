@@ -9,7 +9,6 @@ from convoy.counts import recount
 from convoy.files import write_json
 from convoy.runs import Run, Workspace
 from convoy.training import finish, lines, reuse
-from convoy.training.device import device_of
 from convoy.training.events import Event
 from convoy.training.plan import Plan
 
@@ -20,7 +19,7 @@ def finished_run(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> 
     if test and ready.prepared.test is not None and "test" not in run.scores:
         begun = time.perf_counter()
         with run.updating():
-            module = finish.best_network(run, ready).to(device_of(ready.recipe))
+            module = ready.network_with(run.file("best.safetensors"))
             epoch = finish.kept_epoch(ready, run.status["best_epoch"], run.status["steps"])
             opened = finish.open_test(run, ready, module, workspace, epoch=epoch)
             total = run.cost["total_seconds"] + time.perf_counter() - begun

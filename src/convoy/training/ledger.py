@@ -33,15 +33,15 @@ class Ledger:
         self.step = record.step
         self.train_seconds += record.seconds
         self.images += record.images
-        updated = np.isfinite(record.loss[:, 0] + record.grad_norm[:, 0])
-        self.epoch_loss += float(record.loss[updated, 0].astype(np.float64).sum())
-        self.epoch_grad_norm += float(record.grad_norm[updated, 0].astype(np.float64).sum())
+        updated = np.isfinite(record.loss + record.grad_norm)
+        self.epoch_loss += float(record.loss[updated].astype(np.float64).sum())
+        self.epoch_grad_norm += float(record.grad_norm[updated].astype(np.float64).sum())
         updated_steps = np.flatnonzero(updated)
         in_a_row = len(updated) - 1 - updated_steps[-1] if len(updated_steps) else self.skipped_in_a_row + len(updated)
         self.skipped_in_a_row = int(in_a_row)
-        self.epoch_correct += int(record.correct[0])
+        self.epoch_correct += record.correct
         self.epoch_images += record.images
-        self.epoch_skipped += int(record.skipped[0])
+        self.epoch_skipped += record.skipped
 
     def select(self, epoch: int, accuracy: float, loss: float) -> bool:
         """Whether this epoch (from 1) is more accurate than all earlier ones."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from convoy import chance
+from convoy.evaluation import cost
 from convoy.runs import Run, model_label
 from convoy.training.environment import BITS_DEPEND_ON
 from convoy.training.plan import Plan
@@ -15,7 +16,7 @@ from convoy.training.plan import Plan
 
 def start(ready: Plan, device: torch.device, resumed: bool) -> str:
     prepared = ready.prepared
-    parameters = sum(parameter.numel() for parameter in ready.network().parameters())
+    parameters = cost.parameters(ready.network)
     parts = {
         "training": prepared.train,
         "validation": prepared.validation,

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from convoy.randomness import derive_seed
-from convoy.training.members import Members, StepOutcome
+from convoy.training.learner import Learner, StepOutcome
 
-Probe = Callable[[Members, torch.Tensor, torch.Tensor], None]
+Probe = Callable[[Learner, torch.Tensor, torch.Tensor], None]
 
 
 class Batches(Protocol):
@@ -27,22 +27,22 @@ class Batches(Protocol):
 
 
 class Record(NamedTuple):
-    """The results of the steps since the last record, for K members."""
+    """The results of the steps since the last record."""
 
     epoch: int  # from 0
     step: int  # steps of the run so far
-    loss: np.ndarray  # float32 [steps, K]
-    grad_norm: np.ndarray  # float32 [steps, K]
+    loss: np.ndarray  # float32 [steps]
+    grad_norm: np.ndarray  # float32 [steps]
     lr_factor: np.ndarray  # float32 [steps]
-    correct: np.ndarray  # int64 [K], images classified correctly before the step
-    skipped: np.ndarray  # int64 [K], steps skipped because loss or gradient was not finite
+    correct: int  # images classified correctly before the step
+    skipped: int  # steps skipped because loss or gradient was not finite
     images: int
     seconds: float  # of training, without the caller's time between records
     epoch_ended: bool
 
 
 def train(
-    members: Members,
+    learner: Learner,
     batches: Batches,
     lr_factor: Callable[[int], float],
     *,
@@ -67,10 +67,10 @@ def train(
         if x.is_cuda:
             torch.cuda.manual_seed(dropout_seed)
         factor = lr_factor(done)
-        members.schedule(factor)
-        outcomes.append(members.step(x, y))
+        learner.set_lr_factor(factor)
+        outcomes.append(learner.step(x, y))
         if probe is not None:
-            probe(members, x, y)
+            probe(learner, x, y)
         factors.append(factor)
         images += len(y)
         epoch_ended = step + 1 == steps_per_epoch
@@ -90,19 +90,19 @@ def _record(
     epoch_ended: bool,
 ) -> Record:
     """The only place where the host waits for the device."""
-    loss = torch.stack([outcome.loss for outcome in outcomes])  # (steps, K)
+    loss = torch.stack([outcome.loss for outcome in outcomes])  # (steps,)
     grad_norm = torch.stack([outcome.grad_norm for outcome in outcomes])
-    predicted = torch.cat([outcome.logits for outcome in outcomes], dim=1).argmax(-1)  # (K, images)
-    correct = (predicted == torch.cat([outcome.labels for outcome in outcomes])).sum(1)
-    skipped = (~torch.isfinite(loss + grad_norm)).sum(0)
+    predicted = torch.cat([outcome.logits for outcome in outcomes]).argmax(1)  # (images,)
+    correct = (predicted == torch.cat([outcome.labels for outcome in outcomes])).sum()
+    skipped = (~torch.isfinite(loss + grad_norm)).sum()
     return Record(
         epoch=epoch,
         step=step,
         loss=loss.float().to("cpu").numpy(),
         grad_norm=grad_norm.float().to("cpu").numpy(),
         lr_factor=np.array(factors, dtype=np.float32),
-        correct=correct.to("cpu").numpy(),
-        skipped=skipped.to("cpu").numpy(),
+        correct=int(correct),
+        skipped=int(skipped),
         images=images,
         seconds=time.perf_counter() - begun,
         epoch_ended=epoch_ended,

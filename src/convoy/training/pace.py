@@ -12,14 +12,12 @@ from typing import NamedTuple
 import torch
 
 from convoy.data.augment import build as build_augmentation
-from convoy.data.batches import Batches, Normaliser
-from convoy.evaluation import cost, losses
+from convoy.data.batches import Batches
+from convoy.evaluation import cost
 from convoy.evaluation.predict import predict
 from convoy.recipe import Recipe
-from convoy.training.device import device_of
 from convoy.training.faults import LOOKS_AT_TEST
-from convoy.training.members import Solo
-from convoy.training.plan import DTYPES, Plan
+from convoy.training.plan import Plan
 from convoy.training.scoring import SAMPLE
 
 Clock = Callable[[], float]  # seconds
@@ -56,34 +54,20 @@ def measure(ready: Plan, clock: Clock = time.perf_counter) -> Pace:
 
 
 def _measure(ready: Plan, clock: Clock) -> Pace:
-    recipe, prepared, device = ready.recipe, ready.prepared, device_of(ready.recipe)
-    dtype = DTYPES[recipe.compute.precision]
-    module, _ = ready.starting_network()
-    module.to(device, dtype)
-    if ready.channels_last and device.type == "cpu":
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    flops = cost.flops_per_image(module, (prepared.in_chans, prepared.image_size, prepared.image_size))
+    recipe, prepared, learner = ready.recipe, ready.prepared, ready.learner()
+    flops = cost.flops_per_image(learner.module, (prepared.in_chans, prepared.image_size, prepared.image_size))
     affordable = max(FEWEST_IMAGES, int(TIMED_FLOPS / max(1, FORWARD_AND_BACKWARD * flops)))
     count = min(recipe.train.batch_size, len(prepared.train), affordable)
-    normaliser = Normaliser(prepared.mean, prepared.std, device, dtype)
     augmentation = build_augmentation(recipe.data.augment)
     batches = [
         Batches(
-            prepared.train, batch_size=size, seed=recipe.seed, normaliser=normaliser,
-            augmentation=augmentation, device=device, dtype=dtype,
+            prepared.train, batch_size=size, seed=recipe.seed, normaliser=ready.normaliser, augmentation=augmentation
         ).at(0, 0)
         for size in (max(2, count // 4), count)
-    ]  # fmt: skip
-    weights = None if ready.class_weights is None else ready.class_weights.to(device, dtype)
-    members = Solo(
-        module,
-        recipe.optim,
-        losses.build(recipe.train.loss, weights, recipe.protocol.faults),
-        autocast=recipe.compute.precision == "bfloat16",
-    )
-    few, many = (_seconds(partial(members.step, *batch), clock) for batch in batches)
+    ]
+    few, many = (_seconds(partial(learner.step, *batch), clock) for batch in batches)
     images = prepared.train.images[: max(FEWEST_IMAGES, min(affordable, 1000))]
-    evaluation = _seconds(lambda: predict(module, images, normaliser), clock)
+    evaluation = _seconds(lambda: predict(learner.module, images, ready.normaliser), clock)
     step = _of_batch(few, len(batches[0][1]), many, len(batches[1][1]), recipe.train.batch_size)
     return Pace(recipe.train.batch_size / step, len(images) / evaluation, flops)
 

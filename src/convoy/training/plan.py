@@ -14,21 +14,21 @@ import torch
 from torch import nn
 
 from convoy import models
+from convoy.checkpoint import load_into
 from convoy.data import Prepared, prepare
 from convoy.data.augment import build as build_augmentation
+from convoy.data.batches import Normaliser
 from convoy.data.imageset import ImageSet
 from convoy.data.resplit import Resplit
 from convoy.evaluation import losses
 from convoy.models import external, user
-from convoy.randomness import derive_seed
 from convoy.recipe import Data, Plateau, Recipe, fingerprint
 from convoy.registry import is_external, is_user_class
 from convoy.training import faults
 from convoy.training.device import device_of, with_precision
+from convoy.training.learner import Learner
 from convoy.training.revisions import TRAINING_REVISION, revisions
-from convoy.training.start import init_and_freeze
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16 by autocast
+from convoy.training.start import build, init_and_freeze
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Plan:
     options: dict[str, Any]  # of the model, including defaults
     sources: tuple[Path, ...]  # a user's .py first, then the local modules that it imports
     class_weights: torch.Tensor | None  # float64 [classes], for the training loss
+    network: nn.Module  # with its starting weights, until `learner` trains it
+    start_notes: tuple[str, ...]  # sentences about loaded and frozen weights
 
     @cached_property
     def fingerprint(self) -> str:
@@ -88,28 +90,49 @@ class Plan:
     def flags(self) -> list[str]:
         """Sentences that every output of this run shows."""
         flags = faults.flags(self)
-        flags += [f"published flaw: {flaw}" for flaw in getattr(self.network(), "flaws", ())]
+        flags += [f"published flaw: {flaw}" for flaw in getattr(self.network, "flaws", ())]
         if self.prepared.limit is not None:
             flags.insert(0, f"limited to {self.prepared.limit:,} images: not evidence")
         return flags
 
-    def network(self) -> nn.Module:
-        """A new network, initialised from `model.seed` (default: the recipe's seed); on the CPU, float32."""
-        seed = self.recipe.seed if self.recipe.model.seed is None else self.recipe.model.seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "initialisation"))
-            return models.create(
-                self.recipe.model.name,
-                in_chans=self.prepared.in_chans,
-                num_classes=len(self.prepared.classes),
-                image_size=self.prepared.image_size,
-                options=self.recipe.model.options,
-            )
+    @property
+    def device(self) -> torch.device:
+        return device_of(self.recipe)
 
-    def starting_network(self) -> tuple[nn.Module, list[str]]:
-        """The network at the start of training, and sentences about loaded and frozen weights."""
-        module = self.network()
-        return module, init_and_freeze(module, self.recipe.model)
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float64 if self.recipe.compute.precision == "float64" else torch.float32  # bfloat16: by autocast
+
+    @cached_property
+    def normaliser(self) -> Normaliser:
+        return Normaliser(self.prepared.mean, self.prepared.std, self.device, self.dtype)
+
+    def learner(self) -> Learner:
+        """Trains `network`, on the recipe's device and with its precision."""
+        module = self.network.to(self.device, self.dtype)
+        if self.channels_last and self.device.type == "cpu":
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        weights = None if self.class_weights is None else self.class_weights.to(self.device, self.dtype)
+        loss = losses.build(self.recipe.train.loss, weights, self.recipe.protocol.faults)
+        autocast = self.recipe.compute.precision == "bfloat16"
+        return Learner(module, self.recipe.optim, loss, self.recipe.train, autocast=autocast)
+
+    def network_with(self, weights: Path) -> nn.Module:
+        """The network with the weights of a file, in evaluation mode, as any reader of the file has it.
+
+        It is `network` itself. A class from outside is built again: it may have state that the file lacks.
+        """
+        module = build(self.recipe, self.prepared) if self.is_from_outside else self.network
+        module.to(self.device, self.dtype)
+        for parameter in module.parameters():  # training may have made them channels-last, which rounds differently
+            parameter.data = torch.empty_like(parameter, memory_format=torch.contiguous_format)
+        load_into(module, weights)
+        return module.eval()
+
+    @property
+    def is_from_outside(self) -> bool:
+        name = self.recipe.model.name
+        return is_user_class(name) or is_external(name)
 
 
 def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
@@ -122,9 +145,9 @@ def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
     options = models.default_options(name) | recipe.model.options
     sources = tuple(user.source_files(name)) if is_user_class(name) else ()
     weights = losses.class_weights(recipe.train, prepared.train.class_counts)
-    ready = Plan(recipe, prepared, options, sources, weights)
+    network = _tried(recipe, prepared)
+    ready = Plan(recipe, prepared, options, sources, weights, network, tuple(init_and_freeze(network, recipe.model)))
     _check_roles(ready)
-    _try_training(ready)
     return ready
 
 
@@ -137,32 +160,32 @@ def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
         yield plan(recipe, prepared)
 
 
-def _try_training(ready: Plan) -> None:
-    """Builds the network. External networks and batches of one image are also tested in a training pass."""
-    name = ready.recipe.model.name
+def _tried(recipe: Recipe, prepared: Prepared) -> nn.Module:
+    """A new network. Classes from outside and batches of one image are first tested in a training pass."""
+    name, batch_size = recipe.model.name, min(recipe.train.batch_size, len(prepared.train))
     with warnings.catch_warnings():  # a layer without weights is an error below
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
-        module, _ = ready.starting_network()
-    prepared = ready.prepared
+        module = build(recipe, prepared)
     is_ours = not (is_user_class(name) or is_external(name))
-    if is_ours and min(ready.recipe.train.batch_size, len(prepared.train)) > 1:
-        return
+    if is_ours and batch_size > 1:
+        return module
+    init_and_freeze(module, recipe.model)
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(f"{name}: all parameters are frozen (requires_grad = False)")
     names = module.state_dict().keys()
-    count = min(2, ready.recipe.train.batch_size, len(prepared.train))
+    count = min(2, batch_size)
     images = torch.zeros(count, prepared.in_chans, prepared.image_size, prepared.image_size)
     try:
         with torch.random.fork_rng(devices=[]):
             with torch.no_grad():
                 module.eval()(images[:1])  # a last batch and the latency measurement may have one image
             logits = module.train()(images)
-        loss = losses.build(ready.recipe.train.loss, faults=ready.recipe.protocol.faults)
+        loss = losses.build(recipe.train.loss, faults=recipe.protocol.faults)
         loss(logits, torch.zeros(count, dtype=torch.int64)).backward()
     except (Exception, SystemExit) as error:
         if is_ours:  # the only possible error with one image
             hint = "batch norm needs more than one value per channel; use larger batches or --model.options.norm group"
-            raise ValueError(f"train.batch_size = {ready.recipe.train.batch_size} with {name}: {hint}") from error
+            raise ValueError(f"train.batch_size = {recipe.train.batch_size} with {name}: {hint}") from error
         raise (user if is_user_class(name) else external).failure(name, error) from None
     if added := sorted(module.state_dict().keys() - names):
         raise ValueError(
@@ -170,6 +193,7 @@ def _try_training(ready: Plan) -> None:
             "create parameters and buffers in __init__"
         )
     _check_tensors(name, module)
+    return build(recipe, prepared)
 
 
 def _check_tensors(name: str, module: nn.Module) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from convoy.randomness import derive_seed
-from convoy.training.members import Members, Solo
+from convoy.training.learner import Learner
 
 # Multiples of the gradient. The paper uses at most 0.4, where a VGG without norms already does worse.
 STEP_SIZES = (0.05, 0.1, 0.2, 0.4)
@@ -35,12 +35,11 @@ class StepProbe:
         self._seed = seed
         self._rows: dict[str, list[np.ndarray]] = {}
 
-    def __call__(self, members: Members, x: torch.Tensor, y: torch.Tensor) -> None:
+    def __call__(self, learner: Learner, x: torch.Tensor, y: torch.Tensor) -> None:
         self.step += 1
         if self.step % self._every_steps == 0:
-            assert isinstance(members, Solo), "only one network can be probed"
             seed = derive_seed(self._seed, "probe", 0, self.step)
-            for name, value in {"probe_step": np.int64(self.step), **measure(members, x, y, seed)}.items():
+            for name, value in {"probe_step": np.int64(self.step), **measure(learner, x, y, seed)}.items():
                 self._rows.setdefault(name, []).append(np.asarray(value))
 
     @property
@@ -56,18 +55,18 @@ class StepProbe:
         self._rows = {name: list(rows.numpy()) for name, rows in state["rows"].items()}
 
 
-def measure(members: Solo, x: torch.Tensor, y: torch.Tensor, seed: int) -> Arrays:
+def measure(learner: Learner, x: torch.Tensor, y: torch.Tensor, seed: int) -> Arrays:
     """Loss and gradient at the weights and at each of STEP_SIZES along the negative gradient.
 
     `probe_loss` float32 [1 + sizes]: the loss, first at the weights; its range is the paper's variation of the loss.
     `probe_gradient_change` float32 [sizes]: l2 distance of the gradient from the first one (predictiveness).
     `probe_beta` float32: the maximum of gradient change / distance moved (effective beta-smoothness).
     """
-    parameters = members.trained
+    parameters = learner.parameters
     # fork_rng restores the training's generators; the same seed gives every point the same dropout.
-    with _restored(members), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+    with _restored(learner), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         torch.manual_seed(seed)
-        loss, gradient = members.gradient(x, y)
+        loss, gradient = learner.gradient(x, y)
         start = [parameter.detach().clone() for parameter in parameters]
         losses, changes = [loss], []
         for size in STEP_SIZES:
@@ -75,7 +74,7 @@ def measure(members: Solo, x: torch.Tensor, y: torch.Tensor, seed: int) -> Array
                 for parameter, origin, slope in zip(parameters, start, gradient, strict=True):
                     parameter.copy_(origin - size * slope)
             torch.manual_seed(seed)
-            loss, there = members.gradient(x, y)
+            loss, there = learner.gradient(x, y)
             losses.append(loss)
             changes.append(_length([b - a for a, b in zip(gradient, there, strict=True)]))
         distances = _length(gradient) * torch.tensor(STEP_SIZES, device=x.device)
@@ -89,9 +88,9 @@ def _length(vectors: list[torch.Tensor]) -> torch.Tensor:
 
 
 @contextmanager
-def _restored(members: Solo) -> Iterator[None]:
+def _restored(learner: Learner) -> Iterator[None]:
     """Restores weights and buffers; gradients and the optimizer are not changed."""
-    tensors = [*members.trained, *members.module.buffers()]
+    tensors = [*learner.parameters, *learner.module.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]
     try:
         yield

@@ -12,7 +12,6 @@ from dataclasses import replace
 from convoy.files import write_json
 from convoy.runs import Run, Workspace, model_label
 from convoy.training import finish, lines
-from convoy.training.device import device_of
 from convoy.training.faults import LOOKS_AT_TEST, scored_images
 from convoy.training.plan import Plan
 
@@ -54,7 +53,7 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
     yield f"already trained: {twin.path}; the faults affect only the final scores"
     yield from (*ready.flags, *ready.prepared.notes)
     status = twin.status
-    module = finish.best_network(run, ready).to(device_of(ready.recipe))
+    module = ready.network_with(run.file("best.safetensors"))
     epoch = finish.kept_epoch(ready, status["best_epoch"], status["steps"])
     finish.score_held_out(run, ready, module, epoch)
     if test and ready.prepared.test is not None:

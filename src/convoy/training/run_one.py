@@ -19,8 +19,7 @@ import torch
 
 from convoy.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from convoy.data.augment import build as build_augmentation
-from convoy.data.batches import Batches, Normaliser
-from convoy.evaluation import losses
+from convoy.data.batches import Batches
 from convoy.evaluation.cost import PeakMemory
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
@@ -28,15 +27,14 @@ from convoy.runs import Run, Workspace, model_label
 from convoy.training import faults, finish, finished, lines, reloaded, reuse, stopping
 from convoy.training.autosave import Autosave
 from convoy.training.denormals import denormals_as_zero
-from convoy.training.device import device_of, precision_notes
+from convoy.training.device import precision_notes
 from convoy.training.environment import describe
 from convoy.training.events import Control, Event, OpenTest
 from convoy.training.failures import Failures
 from convoy.training.ledger import Ledger
 from convoy.training.loop import Record, train
-from convoy.training.members import Solo
 from convoy.training.memory import MemoryRetention
-from convoy.training.plan import DTYPES, Plan, plan
+from convoy.training.plan import Plan, plan
 from convoy.training.probe import StepProbe
 from convoy.training.schedules import horizon_of, lr_factor
 from convoy.training.scoring import score_training
@@ -110,36 +108,18 @@ class _Training:
         self.run, self.ready, self.workspace, self.failures, self.fresh = run, ready, workspace, failures, fresh
         recipe = self.recipe = ready.recipe
         self.memory = MemoryRetention()
-        self.device = device_of(recipe)
+        self.device = ready.device
         self.peak = PeakMemory(self.device)
-        dtype = DTYPES[recipe.compute.precision]
         torch.use_deterministic_algorithms(recipe.compute.deterministic and self.device.type == "cuda", warn_only=True)
-        module, self.start_notes = ready.starting_network()
-        module.to(self.device, dtype)
-        if ready.channels_last and self.device.type == "cpu":
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        weights = None if ready.class_weights is None else ready.class_weights.to(self.device, dtype)
         self.faults = recipe.protocol.faults
-        self.members = Solo(
-            module,
-            recipe.optim,
-            losses.build(recipe.train.loss, weights, self.faults),
-            clip_norm=recipe.train.clip_norm,
-            accumulate=recipe.train.accumulate,
-            ema_decay=recipe.train.ema_decay,
-            autocast=recipe.compute.precision == "bfloat16",
-        )
-        prepared = ready.prepared
+        self.learner = ready.learner()
         self.batches = Batches(
-            prepared.train if ready.resplit is None else ready.resplit.pool,
+            ready.prepared.train if ready.resplit is None else ready.resplit,
             batch_size=recipe.train.batch_size,
             seed=recipe.seed,
-            normaliser=Normaliser(prepared.mean, prepared.std, self.device, dtype),
+            normaliser=ready.normaliser,
             augmentation=build_augmentation(recipe.data.augment),
             sampling=recipe.data.sampling,
-            device=self.device,
-            dtype=dtype,
-            resplit=ready.resplit,
         )
         self.steps_per_epoch = self.batches.steps_per_epoch
         self.ledger = Ledger()
@@ -158,7 +138,7 @@ class _Training:
         self.selection = Selection(self.run, self.ready, self.workspace, resumed=resumed)
         self._describe(before)
         yield self._say("start", lines.start(self.ready, self.device, resumed), total=self._total_images())
-        for note in (*self.flags, *precision_notes(self.recipe), *self.ready.prepared.notes, *self.start_notes):
+        for note in (*self.flags, *precision_notes(self.recipe), *self.ready.prepared.notes, *self.ready.start_notes):
             yield self._say("note", note)
         self.begun = time.perf_counter() - self.ledger.total_seconds
         self.autosave = Autosave(time.perf_counter())
@@ -209,7 +189,7 @@ class _Training:
         spec, ledger = self.recipe.schedule, self.ledger
         horizon = horizon_of(self.steps_per_epoch, self.recipe.train.epochs, self.faults)
         return train(
-            self.members,
+            self.learner,
             self.batches,
             lambda step: lr_factor(spec, step, horizon, ledger.selection_losses),
             seed=self.recipe.seed,
@@ -231,8 +211,8 @@ class _Training:
 
     def _add(self, record: Record) -> None:
         self.ledger.add(record)
-        self.steps["loss"].append(record.loss[:, 0])
-        self.steps["grad_norm"].append(record.grad_norm[:, 0])
+        self.steps["loss"].append(record.loss)
+        self.steps["grad_norm"].append(record.grad_norm)
         self.steps["lr"].append(record.lr_factor * np.float32(self.recipe.optim.lr))
 
     def _end_epoch(self, record: Record) -> Event:
@@ -244,7 +224,7 @@ class _Training:
             "lr": float(record.lr_factor[-1]) * self.recipe.optim.lr,
             **ledger.epoch_line(self.steps_per_epoch, self.faults),
             "best": True,
-            **self.selection.end_epoch(self.members.network, ledger, epoch),
+            **self.selection.end_epoch(self.learner.network, ledger, epoch),
         }
         if line["best"]:
             self._keep_best()
@@ -255,13 +235,13 @@ class _Training:
         return self._say("epoch", lines.epoch(line, self.recipe.train.epochs, self.ready.selection), **line)
 
     def _keep_best(self) -> None:
-        weights = self.members.network.state_dict()
+        weights = self.learner.network.state_dict()
         self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
         save_weights(self.run.path / "best.safetensors", self.best)
 
     def _keep_on_path(self, epoch: int) -> None:
         if self.recipe.probe.keep_weights:
-            save_weights(self.run.path / "weights" / f"epoch-{epoch:05}.safetensors", self.members.network.state_dict())
+            save_weights(self.run.path / "weights" / f"epoch-{epoch:05}.safetensors", self.learner.network.state_dict())
 
     def _finish(self, reason: str, *, test: bool) -> Iterator[Event]:
         run, ready, ledger = self.run, self.ready, self.ledger
@@ -271,10 +251,10 @@ class _Training:
         if finish.keeps_the_last(ready, ledger.best_epoch):
             self._keep_best()
         elif ledger.best_epoch < len(run.metrics):
-            save_weights(run.path / "last.safetensors", self.members.network.state_dict())
+            save_weights(run.path / "last.safetensors", self.learner.network.state_dict())
         if ready.selection is None or finish.keeps_the_last(ready, ledger.best_epoch):
-            outputs = reloaded.outputs(ready, self.members.network, kept_epoch)
-        module = finish.best_network(run, ready).to(self.device)
+            outputs = reloaded.outputs(ready, self.learner.network, kept_epoch)
+        module = ready.network_with(run.file("best.safetensors"))
         finish.score_held_out(run, ready, module, kept_epoch)
         if ready.prepared.fold is not None:
             yield self._say("note", lines.held_out(run.scores["fold"]))
@@ -307,7 +287,7 @@ class _Training:
         if state is None:
             self.run.cut_metrics(0)
             return False
-        self.members.load(state["members"])
+        self.learner.load(state["learner"])
         self.best = state["best"]
         self.best_outputs = None if (outputs := state.get("outputs")) is None else outputs.numpy()
         if self.best:  # epochs after the checkpoint may have written other weights
@@ -330,7 +310,7 @@ class _Training:
         steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
         write_arrays(self.run.path / "steps.npz", steps)
         outputs = None if self.best_outputs is None else torch.from_numpy(self.best_outputs)
-        state = {"members": self.members.state(), "ledger": asdict(self.ledger), "best": self.best, "outputs": outputs}
+        state = {"learner": self.learner.state(), "ledger": asdict(self.ledger), "best": self.best, "outputs": outputs}
         if self.probe is not None:
             state["probe"] = self.probe.state()
         save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state)
@@ -364,7 +344,7 @@ class _Training:
 
     def _progress(self, record: Record) -> dict[str, Any]:
         ledger = self.ledger
-        loss = float(record.loss[:, 0].mean())
+        loss = float(record.loss.mean())
         return {
             "epoch": record.epoch + 1,
             "epochs": self.recipe.train.epochs,
@@ -372,7 +352,7 @@ class _Training:
             + (ledger.epoch_images or self.batches.images_per_epoch),
             "total": self._total_images(),
             "loss": loss if math.isfinite(loss) else None,
-            "accuracy": int(record.correct[0]) / record.images,
+            "accuracy": record.correct / record.images,
             "images_per_second": record.images / max(record.seconds, 1e-9),
             "batches_per_second": len(record.loss) / max(record.seconds, 1e-9),
         }

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from convoy.data.augment import build as build_augmentation
-from convoy.data.batches import Normaliser, augmented
+from convoy.data.batches import augmented
 from convoy.data.imageset import ImageSet
 from convoy.evaluation import losses
 from convoy.evaluation.predict import BATCH, predict
@@ -37,7 +37,7 @@ def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, e
     if "drop_last_in_evaluation" in faults and part != "train":
         count = images_in_full_batches(len(images), ready)
         images = ImageSet(images.images[:count], images.labels[:count], images.classes)
-    logits = predict(module, images.images, _normaliser(ready, module, part, epoch))
+    logits = predict(module, images.images, _normaliser(ready, part, epoch))
     predicted = predicted_classes(logits)
     if "sampled_labels" in faults and part == "test":
         predicted = sampled_classes(probabilities(logits), derive_seed(recipe.seed, "sampled labels"))
@@ -63,10 +63,8 @@ def score_training(ready: Plan, module: nn.Module) -> dict[str, Any]:
     return {key: values[key] for key in ("accuracy", "correct", "n", "loss")}
 
 
-def _normaliser(ready: Plan, module: nn.Module, part: str, epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    weight = next(module.parameters())
-    normaliser = Normaliser(ready.prepared.mean, ready.prepared.std, weight.device, weight.dtype)
+def _normaliser(ready: Plan, part: str, epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
     if "augmented_test" not in ready.recipe.protocol.faults or part == "train":
-        return normaliser
+        return ready.normaliser
     augmentation = build_augmentation(ready.recipe.data.augment)
-    return augmented(normaliser, augmentation, derive_seed(ready.recipe.seed, f"augment {part}", epoch))
+    return augmented(ready.normaliser, augmentation, derive_seed(ready.recipe.seed, f"augment {part}", epoch))

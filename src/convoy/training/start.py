@@ -1,15 +1,33 @@
-"""Initial weights from another run, and frozen parameters."""
+"""The network at the start of a run: initialised, with weights from another run, and with frozen parameters."""
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import torch
 from torch import nn
 
+from convoy import models
 from convoy.checkpoint import check_names, load_weights
-from convoy.recipe import Model
+from convoy.data import Prepared
+from convoy.randomness import derive_seed
+from convoy.recipe import Model, Recipe
 from convoy.registry import unknown
+
+
+def build(recipe: Recipe, prepared: Prepared) -> nn.Module:
+    """A new network, initialised from `model.seed` (default: the recipe's seed); on the CPU, float32."""
+    seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "initialisation"))
+        return models.create(
+            recipe.model.name,
+            in_chans=prepared.in_chans,
+            num_classes=len(prepared.classes),
+            image_size=prepared.image_size,
+            options=recipe.model.options,
+        )
 
 
 def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
@@ -49,17 +67,6 @@ def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
         parameters[name].requires_grad_(False)
     count = sum(parameters[name].numel() for name in frozen)
     return f"frozen: {len(frozen)} of {len(parameters)} tensors, {count:,} parameters"
-
-
-def frozen_norms(module: nn.Module) -> list[nn.Module]:
-    """Layers with running statistics whose parameters are all frozen: they also keep their statistics."""
-    return [
-        part
-        for part in module.modules()
-        if any(True for _ in part.buffers(recurse=False))
-        and [parameter.requires_grad for parameter in part.parameters(recurse=False)]
-        and not any(parameter.requires_grad for parameter in part.parameters(recurse=False))
-    ]
 
 
 def _shape(shape: tuple[int, ...]) -> str:

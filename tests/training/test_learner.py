@@ -9,17 +9,18 @@ from torch import nn
 
 from convoy.checkpoint import load_checkpoint, save_checkpoint
 from convoy.evaluation import losses
-from convoy.recipe import SGD, Adam, AdamW, Model, OptimBase, RMSprop
-from convoy.training.members import Solo
+from convoy.evaluation.predict import evaluating
+from convoy.recipe import SGD, Adam, AdamW, Model, OptimBase, RMSprop, Train
+from convoy.training.learner import Learner
 from convoy.training.start import init_and_freeze
 
 OPTIMIZERS = [SGD(), SGD(momentum=0.0), Adam(), AdamW(), RMSprop(), RMSprop(momentum=0.9)]
 
 
-def solo(optim: OptimBase, clip_norm: float = 0.0, dtype: torch.dtype = torch.float32) -> Solo:
+def learner_with(optim: OptimBase, clip_norm: float = 0.0, dtype: torch.dtype = torch.float32) -> Learner:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
-    return Solo(module.to(dtype), optim, losses.squared_error, clip_norm=clip_norm)
+    return Learner(module.to(dtype), optim, losses.squared_error, Train(clip_norm=clip_norm))
 
 
 def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,35 +28,37 @@ def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(8, 1, 8, 8, generator=generator), torch.randint(3, (8,), generator=generator)
 
 
-def weights(members: Solo) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in members.module.state_dict().items() if value.is_floating_point()}
+def weights(learner: Learner) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in learner.module.state_dict().items() if value.is_floating_point()}
 
 
 def test_average_of_tied_weights_moves_once_an_update() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 3))
     module[2].weight = module[1].weight
-    members = Solo(module, SGD(lr=0.1), losses.squared_error, ema_decay=0.9)
+    learner = Learner(module, SGD(lr=0.1), losses.squared_error, Train(ema_decay=0.9))
     first = module[1].weight.detach().clone()
-    members.step(*batch(0))
-    assert torch.allclose(members.network[1].weight, first.lerp(module[1].weight.detach(), 1 - 2 / 11), atol=1e-6)
+    learner.step(*batch(0))
+    assert torch.allclose(learner.network[1].weight, first.lerp(module[1].weight.detach(), 1 - 2 / 11), atol=1e-6)
 
 
 def test_average_does_not_count_an_update_that_was_left_out() -> None:
-    clean, hit = (Solo(solo(SGD()).module, SGD(), losses.squared_error, ema_decay=0.9) for _ in range(2))
+    clean, hit = (
+        Learner(learner_with(SGD()).module, SGD(), losses.squared_error, Train(ema_decay=0.9)) for _ in range(2)
+    )
     x, y = batch(0)
-    for members in (clean, hit):
-        members.step(x, y)
+    for learner in (clean, hit):
+        learner.step(x, y)
     hit.step(x * torch.nan, y)
-    for members in (clean, hit):
-        members.step(*batch(1))
+    for learner in (clean, hit):
+        learner.step(*batch(1))
     assert torch.equal(clean.network[0].weight, hit.network[0].weight)
 
 
 @pytest.mark.parametrize("on_host", [True, False])
 @pytest.mark.parametrize("optim", OPTIMIZERS, ids=repr)
 def test_update_that_is_not_finite_leaves_no_trace(optim: OptimBase, on_host: bool) -> None:
-    clean, hit = solo(optim), solo(optim)
+    clean, hit = learner_with(optim), learner_with(optim)
     hit._on_host = on_host  # the way of a GPU works on any device
     x, y = batch(9)
     assert not hit.step(x * torch.inf, y).loss.isfinite()
@@ -72,7 +75,7 @@ def test_update_that_is_not_finite_leaves_no_trace(optim: OptimBase, on_host: bo
 def test_update_equals_torch_written_out(optim: OptimBase) -> None:
     """In float64: the bias in front of the batch norm has a gradient of rounding noise, which in float32 is as large as
     Adam's epsilon and becomes a full step whose sign depends on the processor."""
-    members, plain = solo(optim, dtype=torch.float64), solo(optim, dtype=torch.float64).module
+    learner, plain = learner_with(optim, dtype=torch.float64), learner_with(optim, dtype=torch.float64).module
     by_name = {
         "sgd": torch.optim.SGD,
         "adam": torch.optim.Adam,
@@ -88,16 +91,16 @@ def test_update_equals_torch_written_out(optim: OptimBase) -> None:
     for seed in range(4):
         x, y = batch(seed)
         x = x.double()
-        members.step(x, y)
+        learner.step(x, y)
         optimizer.zero_grad()
         losses.squared_error(plain(x), y).backward()
         optimizer.step()
     for name, value in plain.state_dict().items():
-        assert torch.allclose(value, members.module.state_dict()[name], rtol=1e-9, atol=1e-10), name
+        assert torch.allclose(value, learner.module.state_dict()[name], rtol=1e-9, atol=1e-10), name
 
 
 def test_clipping_bounds_the_update_and_reports_the_norm_before_it() -> None:
-    free, clipped = solo(SGD(momentum=0.0, lr=1.0)), solo(SGD(momentum=0.0, lr=1.0), clip_norm=0.01)
+    free, clipped = learner_with(SGD(momentum=0.0, lr=1.0)), learner_with(SGD(momentum=0.0, lr=1.0), clip_norm=0.01)
     before = nn.utils.parameters_to_vector(clipped.module.parameters()).clone()
     norm = clipped.step(*batch(0)).grad_norm
     assert torch.equal(norm, free.step(*batch(0)).grad_norm)
@@ -108,8 +111,8 @@ def test_clipping_bounds_the_update_and_reports_the_norm_before_it() -> None:
 
 def test_norms_and_biases_carry_no_weight_decay_unless_asked() -> None:
     for asked, decayed in ((False, 2), (True, 6)):
-        members = solo(AdamW(weight_decay=0.1, decay_norms_and_biases=asked))
-        groups = members.optimizer.param_groups
+        learner = learner_with(AdamW(weight_decay=0.1, decay_norms_and_biases=asked))
+        groups = learner.optimizer.param_groups
         assert sum(len(group["params"]) for group in groups if group["weight_decay"]) == decayed
 
 
@@ -126,8 +129,8 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()  # no norm: that one sees the parts
     twin = deepcopy(module)
-    whole = Solo(module, SGD(momentum=0.0), losses.squared_error)
-    parts = Solo(twin, SGD(momentum=0.0), losses.squared_error, accumulate=3)
+    whole = Learner(module, SGD(momentum=0.0), losses.squared_error)
+    parts = Learner(twin, SGD(momentum=0.0), losses.squared_error, Train(accumulate=3))
     x, y = batch(0)
     one, other = whole.step(x.double(), y), parts.step(x.double(), y)
     assert torch.allclose(one.loss, other.loss, rtol=1e-12)
@@ -137,53 +140,56 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole() -> None:
 
 
 def test_no_part_of_a_batch_is_a_single_image() -> None:
-    members = Solo(
-        nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.BatchNorm1d(4)), SGD(), losses.squared_error, accumulate=4
+    learner = Learner(
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.BatchNorm1d(4)),
+        SGD(),
+        losses.squared_error,
+        Train(accumulate=4),
     )
     for size in (2, 3, 5, 7):
         x = torch.randn(size, 1, 2, 2)
-        assert members.step(x, torch.zeros(size, dtype=torch.int64)).logits.shape == (1, size, 4)
+        assert learner.step(x, torch.zeros(size, dtype=torch.int64)).logits.shape == (size, 4)
 
 
 def test_average_follows_the_weights_with_a_decay_that_grows() -> None:
-    members = solo(SGD(lr=0.1))
-    averaged = Solo(deepcopy(members.module), SGD(lr=0.1), losses.squared_error, ema_decay=0.5)
-    expected = members.module[0].weight.detach().clone()
+    learner = learner_with(SGD(lr=0.1))
+    averaged = Learner(deepcopy(learner.module), SGD(lr=0.1), losses.squared_error, Train(ema_decay=0.5))
+    expected = learner.module[0].weight.detach().clone()
     for seed, decay in enumerate((2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15)):
-        members.step(*batch(seed))
+        learner.step(*batch(seed))
         averaged.step(*batch(seed))
-        expected = decay * expected + (1 - decay) * members.module[0].weight.detach()
+        expected = decay * expected + (1 - decay) * learner.module[0].weight.detach()
     assert torch.allclose(averaged.network[0].weight, expected, atol=1e-6)
-    assert torch.equal(averaged.module[0].weight, members.module[0].weight)
-    assert torch.equal(averaged.predict(batch(0)[0])[0], averaged.network(batch(0)[0]))
+    assert torch.equal(averaged.module[0].weight, learner.module[0].weight)
 
 
 def test_frozen_part_keeps_weights_and_running_statistics_after_scoring_too() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3))
     init_and_freeze(module, Model(freeze=("0.*", "1.*")))
-    members = Solo(module, AdamW(), losses.squared_error)
-    before = weights(members)
+    learner = Learner(module, AdamW(), losses.squared_error)
+    before = weights(learner)
     for seed in range(3):
-        members.step(*batch(seed))
-        members.predict(batch(seed)[0])
-    changed = {name for name, value in weights(members).items() if not torch.equal(value, before[name])}
+        learner.step(*batch(seed))
+        with evaluating(learner.network), torch.inference_mode():
+            learner.network(batch(seed)[0])
+    changed = {name for name, value in weights(learner).items() if not torch.equal(value, before[name])}
     assert changed == {"3.weight", "3.bias"}
 
 
 @pytest.mark.parametrize("optim", [SGD(), Adam(), RMSprop()], ids=repr)
 def test_channels_last_weights_go_on_from_a_checkpoint_to_the_bit(optim: OptimBase, tmp_path: Path) -> None:
-    def fresh() -> Solo:
+    def fresh() -> Learner:
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4 * 16, 3))
-        return Solo(module.to(memory_format=torch.channels_last), optim, losses.squared_error)
+        return Learner(module.to(memory_format=torch.channels_last), optim, losses.squared_error)
 
     unbroken, resumed = fresh(), fresh()
     unbroken.step(*batch(0))
-    save_checkpoint(tmp_path, 1, {"members": unbroken.state()})
+    save_checkpoint(tmp_path, 1, {"learner": unbroken.state()})
     state = load_checkpoint(tmp_path)
     assert state is not None
-    resumed.load(state["members"])
-    for members in (unbroken, resumed):
-        members.step(*batch(1))
+    resumed.load(state["learner"])
+    for learner in (unbroken, resumed):
+        learner.step(*batch(1))
     assert all(torch.equal(value, weights(unbroken)[name]) for name, value in weights(resumed).items())

@@ -1,7 +1,6 @@
-"""The interface between the loop and the networks that it trains: one now, several later.
+"""The training step, from a batch to the optimizer's update.
 
-Shapes: K members, B images. `step` takes x [B, C, H, W] and labels [B] and returns tensors [K] on the device, so that
-the loop does not wait for it.
+Shapes: B images. `step` returns tensors on the device, so that the loop does not wait for it.
 """
 
 from __future__ import annotations
@@ -10,66 +9,51 @@ import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.utils import clip_grads_with_norm_
 
 from convoy.evaluation.losses import Loss
-from convoy.evaluation.predict import evaluating
-from convoy.recipe import OptimBase
+from convoy.recipe import OptimBase, Train
 from convoy.training import optimizers
 from convoy.training.average import WeightAverage
-from convoy.training.start import frozen_norms
 from convoy.training.update import Update
 
 
 class StepOutcome(NamedTuple):
     """Tensors on the device. Accuracy and skipped steps are computed from them once per record."""
 
-    loss: torch.Tensor  # [K]
-    grad_norm: torch.Tensor  # [K], before clipping
-    logits: torch.Tensor  # [K, B, classes], before the optimizer step
+    loss: torch.Tensor  # scalar
+    grad_norm: torch.Tensor  # scalar, before clipping
+    logits: torch.Tensor  # [B, classes], before the optimizer step
     labels: torch.Tensor  # [B]
 
 
-class Members(Protocol):
-    def step(self, x: torch.Tensor, y: torch.Tensor) -> StepOutcome: ...
-    def predict(self, x: torch.Tensor) -> torch.Tensor: ...
-    def schedule(self, factor: float) -> None: ...
-    def state(self) -> dict[str, Any]: ...
-    def load(self, state: Mapping[str, Any]) -> None: ...
-    def keep(self, mask: torch.Tensor) -> None: ...
-
-
-class Solo:
-    """K = 1: the plain module."""
+class Learner:
+    """A network with its loss, its optimizer and the moving average of its weights."""
 
     def __init__(
         self,
         module: nn.Module,
         optim: OptimBase,
         loss: Loss,
+        train: Train = Train(),  # noqa: B008 (frozen)
         *,
-        clip_norm: float = 0.0,
-        accumulate: int = 1,
-        ema_decay: float = 0.0,
         autocast: bool = False,
     ) -> None:
         self.module = module
         self.optimizer = optimizers.build(optim, module)
-        self._loss = loss
-        self._clip_norm = clip_norm
-        self._accumulate = accumulate
+        self._loss, self._train = loss, train
         device = next(module.parameters()).device
         self._on_host = device.type == "cpu"  # reading a number does not wait
         self._precision = partial(torch.autocast, device.type, torch.bfloat16) if autocast else nullcontext
         self._lr = optim.lr
-        self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._statistics = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
         self._step_optimizer = Update(self.optimizer)
-        self._average = WeightAverage(module, ema_decay) if ema_decay else None
+        self._average = WeightAverage(module, train.ema_decay) if train.ema_decay else None
         # RMSprop has no fused kernel that can skip a step on the device.
         self._fused = not isinstance(self.optimizer, torch.optim.RMSprop)
         module.train()
@@ -81,42 +65,30 @@ class Solo:
         """The network to score and to save: the moving average of the weights if there is one."""
         return self.module if self._average is None else self._average.module
 
-    @property
-    def trained(self) -> list[nn.Parameter]:
-        return self._parameters
+    def set_lr_factor(self, factor: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr * factor
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> StepOutcome:
-        before = [buffer.clone() for buffer in self._statistics]
-        for parameter in self._parameters:
+        """One update. If loss or gradient is not finite it is skipped, and running statistics are restored."""
+        statistics = [buffer.clone() for buffer in self._statistics]
+        for parameter in self.parameters:
             parameter.grad = None  # like zero_grad, without its hooks
-        parts = self._parts(x, y)
-        outcomes = [self._pass(part_x, part_y, len(part_x) / len(x)) for part_x, part_y in parts]
-        loss = torch.stack([loss for loss, _ in outcomes]).sum() if len(outcomes) > 1 else outcomes[0][0]
-        logits = torch.cat([logits for _, logits in outcomes]) if len(outcomes) > 1 else outcomes[0][1]
-        norm = _norm([parameter.grad for parameter in self._parameters if parameter.grad is not None])
-        if self._clip_norm:
-            clip_grads_with_norm_(self._parameters, self._clip_norm, norm)
-        self._update(loss + norm, before)
-        labels = y if y.ndim == 1 else y.argmax(1)  # for a mixed image, the class with the larger weight
-        return StepOutcome(loss[None], norm[None], logits[None], labels)
-
-    def _parts(self, x: torch.Tensor, y: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The batch in `accumulate` parts; fewer if a part had a single image, which BatchNorm cannot train on."""
-        count = min(self._accumulate, max(1, len(x) // 2))
-        return [(x, y)] if count == 1 else list(zip(x.tensor_split(count), y.tensor_split(count), strict=True))
-
-    def _pass(self, x: torch.Tensor, y: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Adds the gradients of a part; returns its loss, weighted by its share of the batch, and its logits."""
-        with self._precision():
-            logits = self.module(x)
-            loss = self._loss(logits, y)
-        if share < 1:
-            loss = loss * share
-        loss.backward()
-        return loss.detach(), logits.detach()
-
-    def _update(self, total: torch.Tensor, statistics: list[torch.Tensor]) -> None:
-        """The optimizer's step. If `total` is not finite it is skipped, and running statistics are restored."""
+        losses, outputs = [], []
+        for part_x, part_y in self._parts(x, y):
+            with self._precision():
+                logits = self.module(part_x)
+                loss = self._loss(logits, part_y)
+            if len(part_x) < len(x):
+                loss = loss * (len(part_x) / len(x))
+            loss.backward()
+            losses.append(loss.detach())
+            outputs.append(logits.detach())
+        loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+        norm = _norm([parameter.grad for parameter in self.parameters if parameter.grad is not None])
+        if self._train.clip_norm:
+            clip_grads_with_norm_(self.parameters, self._train.clip_norm, norm)
+        total = loss + norm
         if not self._on_host:
             self._update_on_device(total, statistics)
         elif math.isfinite(total.item()):
@@ -126,9 +98,16 @@ class Solo:
         else:
             for buffer, old in zip(self._statistics, statistics, strict=True):
                 buffer.copy_(old)
+        labels = y if y.ndim == 1 else y.argmax(1)  # for a mixed image, the class with the larger weight
+        return StepOutcome(loss, norm, torch.cat(outputs) if len(outputs) > 1 else outputs[0], labels)
+
+    def _parts(self, x: torch.Tensor, y: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The batch in `accumulate` parts; fewer if a part had a single image, which BatchNorm cannot train on."""
+        count = min(self._train.accumulate, max(1, len(x) // 2))
+        return [(x, y)] if count == 1 else list(zip(x.tensor_split(count), y.tensor_split(count), strict=True))
 
     def _update_on_device(self, total: torch.Tensor, statistics: list[torch.Tensor]) -> None:
-        """The same without waiting for the device; a moving average then moves towards unchanged weights."""
+        """The update without waiting for the device; a moving average then moves towards unchanged weights."""
         skipped = (~torch.isfinite(total)).float()
         for buffer, old in zip(self._statistics, statistics, strict=True):
             torch.where(skipped > 0, old, buffer, out=buffer)
@@ -141,7 +120,7 @@ class Solo:
 
     def _step_and_restore(self, skipped: torch.Tensor) -> None:
         """For an optimizer whose kernels cannot skip a step."""
-        tensors = [tensor for state in self.optimizer.state.values() for tensor in state.values()] + self._parameters
+        tensors = [tensor for state in self.optimizer.state.values() for tensor in state.values()] + self.parameters
         values = [tensor.detach().clone() for tensor in tensors]
         fresh = not self.optimizer.state
         self.optimizer.step()
@@ -154,25 +133,16 @@ class Solo:
                         tensor.copy_(torch.where(skipped > 0, torch.zeros_like(tensor), tensor))
 
     def gradient(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The training loss of a batch and its gradients for `trained`; `.grad` does not change."""
+        """The training loss of a batch and its gradients for `parameters`; `.grad` does not change."""
         total = torch.zeros((), device=x.device)
-        sums = [torch.zeros_like(parameter) for parameter in self.trained]
+        sums = [torch.zeros_like(parameter) for parameter in self.parameters]
         for part_x, part_y in self._parts(x, y):
             with self._precision():
                 loss = self._loss(self.module(part_x), part_y) * (len(part_x) / len(x))
-            gradients = torch.autograd.grad(loss, self.trained, allow_unused=True)
+            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
             total = total + loss.detach()
             sums = [old if new is None else old + new for old, new in zip(sums, gradients, strict=True)]
         return total, sums
-
-    def predict(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits [1, B, classes] in evaluation mode."""
-        with evaluating(self.network), torch.inference_mode(), self._precision():
-            return self.network(x)[None]
-
-    def schedule(self, factor: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._lr * factor
 
     def state(self) -> dict[str, Any]:
         state = {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -186,8 +156,16 @@ class Solo:
         if self._average is not None:
             self._average.load(state["average"])
 
-    def keep(self, mask: torch.Tensor) -> None:
-        assert mask.all(), "a single member cannot be dropped"
+
+def frozen_norms(module: nn.Module) -> list[nn.Module]:
+    """Layers with running statistics whose parameters are all frozen: they also keep their statistics."""
+    return [
+        part
+        for part in module.modules()
+        if any(True for _ in part.buffers(recurse=False))
+        and [parameter.requires_grad for parameter in part.parameters(recurse=False)]
+        and not any(parameter.requires_grad for parameter in part.parameters(recurse=False))
+    ]
 
 
 def _match_memory_format(optimizer: torch.optim.Optimizer) -> None:
