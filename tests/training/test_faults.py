@@ -17,7 +17,7 @@ from convoy.checkpoint import load_weights
 from convoy.data.imageset import ImageSet
 from convoy.evaluation import losses
 from convoy.recipe import Recipe
-from convoy.recipe.faults import FAULTS, REVISIONS
+from convoy.recipe.faults import Fault
 from convoy.runs import Run
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
@@ -83,8 +83,8 @@ def test_run_without_a_fault_names_none(train: Train) -> None:
     assert not any("fault" in flag for flag in train().status["flags"])
 
 
-@pytest.mark.parametrize("fault", sorted(FAULTS))
-def test_every_fault_is_said_by_the_run_and_by_its_log(train: Train, fault: str) -> None:
+@pytest.mark.parametrize("fault", sorted(Fault))
+def test_every_fault_is_said_by_the_run_and_by_its_log(train: Train, fault: Fault) -> None:
     needs: dict[str, tuple[str, Any]] = {
         "augmented_test": ROTATED,
         "patience_off_by_one": ("stop.patience_epochs", 2),
@@ -92,8 +92,8 @@ def test_every_fault_is_said_by_the_run_and_by_its_log(train: Train, fault: str)
         "drop_last_in_evaluation": ("train.batch_size", 32),
     }
     run = train(fault, epochs=1, more=(needs[fault],) if fault in needs else ())
-    assert any(flag.startswith(f"fault {fault}: {FAULTS[fault]}") for flag in run.status["flags"])
-    assert FAULTS[fault] in (run.path / "log.txt").read_text()
+    assert any(flag.startswith(fault.flag) for flag in run.status["flags"])
+    assert fault.row.sentence in (run.path / "log.txt").read_text()
 
 
 def test_sampled_labels_move_what_is_said_of_the_test_set_alone(train: Train) -> None:
@@ -236,7 +236,7 @@ def test_a_fault_that_was_corrected_trains_again_what_has_it_and_nothing_else(
         return [plan(quick(stripes, each)).fingerprint for each in faults]
 
     before = fingerprints()
-    monkeypatch.setitem(REVISIONS, "loss_divided_twice", 99)
+    monkeypatch.setattr(Fault.LOSS_DIVIDED_TWICE, "row", replace(Fault.LOSS_DIVIDED_TWICE.row, revision=99))
     after = fingerprints()
     assert before[:2] == after[:2]
     assert before[2] != after[2]
@@ -325,7 +325,7 @@ def test_resplit_run_that_was_interrupted_has_the_bits_of_one_that_was_not(
 
 
 def test_all_faults_that_agree_with_each_other_train_together(stripes: Path, tmp_path: Path) -> None:
-    together = tuple(fault for fault in FAULTS if fault != "selection_on_test")
+    together = tuple(fault for fault in Fault if fault is not Fault.SELECTION_ON_TEST)
     more = (ROTATED, ("stop.patience_epochs", 1), ("schedule", {"name": "step"}), ("train.batch_size", 32))
     run = finished(quick(stripes, together, epochs=2, more=more), tmp_path)
     assert [flag.split(":")[0] for flag in run.status["flags"][1:]] == [f"fault {fault}" for fault in sorted(together)]
@@ -369,12 +369,13 @@ def test_fault_without_a_meaning_in_its_recipe_is_refused_in_one_line(
 def test_fault_of_the_test_set_needs_one(stripes: Path, fault: str) -> None:
     ready = plan(quick(stripes, (fault,)))
     with pytest.raises(ValueError, match=f"{fault} needs a test set"):
-        check(replace(ready, prepared=replace(ready.prepared, test=None)))
+        check(ready.recipe, replace(ready.prepared, test=None))
 
 
 def test_sentence_on_the_floor_of_the_loss_is_kept_to_where_it_holds(stripes: Path) -> None:
     weighed = (("train.class_weights", [1.0, 2.0, 3.0]),)
-    assert "cannot fall below" not in flags(plan(quick(stripes, ("softmax_before_loss",), more=weighed)))[0]
+    ready = plan(quick(stripes, ("softmax_before_loss",), more=weighed))
+    assert "cannot fall below" not in flags(ready.recipe, ready.prepared)[0]
 
 
 def test_unknown_fault_is_answered_with_a_close_one(stripes: Path) -> None:

@@ -12,11 +12,10 @@ import pytest
 from convoy import archive
 from convoy.checkpoint import load_weights
 from convoy.recipe import Recipe
-from convoy.recipe.faults import FAULTS
+from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace
 from convoy.training import finish
 from convoy.training.plan import plan
-from convoy.training.reuse import SCORING_ONLY
 from convoy.training.run_one import Event, run_one
 
 Make = Callable[..., Recipe]
@@ -25,7 +24,7 @@ Make = Callable[..., Recipe]
 def faulty(tiny: Make, *faults: str) -> Recipe:
     """With batches of 30, which all parts fill, where "batch 50" does not stand among the faults."""
     batch = 50 if "batch 50" in faults else 30
-    named = [fault for fault in faults if fault in FAULTS]
+    named = [fault for fault in faults if fault in list(Fault)]
     return tiny(("protocol.faults", named), ("train.batch_size", batch), ("compute.threads", 1))
 
 
@@ -56,7 +55,7 @@ def told(run: Run) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("fault", [*SCORING_ONLY, "drop_last_in_evaluation"])
+@pytest.mark.parametrize("fault", [*(fault for fault in Fault if fault.row.only_scores), Fault.DROP_LAST_IN_EVALUATION])
 def test_it_says_what_it_would_have_said_had_it_been_trained(tiny: Make, tmp_path: Path, fault: str) -> None:
     list(run_one(faulty(tiny), tmp_path))
     events = list(run_one(faulty(tiny, fault), tmp_path))

@@ -11,18 +11,19 @@ import torch
 import torch.nn.functional as F
 
 from convoy.recipe import CrossEntropy, SquaredError, Train
+from convoy.recipe.faults import Fault
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def build(
-    spec: CrossEntropy | SquaredError, class_weights: torch.Tensor | None = None, faults: Collection[str] = ()
+    spec: CrossEntropy | SquaredError, class_weights: torch.Tensor | None = None, faults: Collection[Fault] = ()
 ) -> Loss:
     """`class_weights` [classes]: with the device and dtype of the loss."""
     loss = _of_logits(spec, class_weights)
-    if "log_softmax" in faults:
+    if Fault.LOG_SOFTMAX in faults:
         loss = _after(F.log_softmax, loss)
-    if "softmax_before_loss" in faults:
+    if Fault.SOFTMAX_BEFORE_LOSS in faults:
         loss = _after(F.softmax, loss)
     return loss
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from convoy.recipe.faults import FAULTS
+from convoy.recipe.faults import Fault
 from convoy.registry import unknown
 
 
@@ -255,25 +255,28 @@ class Compute(Section):
 
 
 class Protocol(Section):
-    faults: tuple[str, ...] = ()  # names from convoy.recipe.faults, in any order
+    faults: tuple[Fault, ...] = ()  # in any order
 
     @field_validator("faults", mode="before")
     @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @field_validator("faults")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for fault in value:
-            if value.count(fault) > 1:
+    def _known(cls, value: Any) -> Any:
+        names = (value,) if isinstance(value, str) else value
+        for fault in names if isinstance(names, list | tuple) else ():
+            if not isinstance(fault, str):
+                raise ValueError(f"expected names of faults, got {fault!r}")
+            if names.count(fault) > 1:
                 raise ValueError(f"{fault!r} is given twice")
             if "," in fault:
                 listed = json.dumps([each.strip() for each in fault.split(",")])
                 raise ValueError(f"expected several faults in a list: '{listed}'")
-            if fault not in FAULTS:
-                raise unknown("fault", fault, FAULTS)
-        return tuple(sorted(set(value)))
+            if fault not in list(Fault):
+                raise unknown("fault", fault, [each.value for each in Fault])
+        return names
+
+    @field_validator("faults")
+    @classmethod
+    def _sorted(cls, value: tuple[Fault, ...]) -> tuple[Fault, ...]:
+        return tuple(sorted(value))
 
 
 class Probe(Section):

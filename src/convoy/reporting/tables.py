@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from convoy.prediction import Verdict
+from convoy.recipe.faults import Fault
 from convoy.reporting.content import Cell, Column, Table
 from convoy.reporting.figures_classes import Confused
 from convoy.reporting.quantities import MIB, compact, cost_parts, p_value, plain, quartile_range
@@ -240,7 +241,7 @@ def flops_note(readings: Sequence[Reading]) -> str:
 
 
 def _reports_macs(reading: Reading) -> bool:
-    return "macs_as_flops" in reading.recipe.protocol.faults
+    return Fault.MACS_AS_FLOPS in reading.recipe.protocol.faults
 
 
 def confused_table(pairs: Mapping[str, Sequence[Confused]]) -> Table:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from convoy.recipe.faults import Fault
 from convoy.runs import Member
 from convoy.stats import distinguishable, holm, mcnemar
 
@@ -64,7 +65,7 @@ def compare_images(groups: Mapping[str, Sequence[Member]], part: str) -> tuple[l
 
 def _answers(member: Member, part: str) -> Answers | str:
     """The answers, or the reason why they are missing."""
-    if part == "validation" and "resplit_every_epoch" in member.run.recipe.protocol.faults:
+    if part == "validation" and Fault.RESPLIT_EVERY_EPOCH in member.run.recipe.protocol.faults:
         return REDRAWN
     try:
         labels, predicted = member.run.predicted(part)

@@ -14,6 +14,7 @@ import numpy as np
 
 from convoy.data.batches import steps_per_epoch
 from convoy.files import write_arrays, write_json
+from convoy.recipe.faults import Fault
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import loss_band
 from convoy.studies.landscape_design import Design, Named
@@ -76,7 +77,7 @@ def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry
     plans = dict(zip((label for label, _ in recipes), plan_all(recipe for _, recipe in recipes), strict=True))
     entries = []
     for label, recipe, lr, repeat, seed in design.settings(recipes):
-        faults.check_test_closed(recipe, allowed=("selection_on_test",))
+        faults.check_test_closed(recipe, allowed=(Fault.SELECTION_ON_TEST,))
         overrides: dict[str, Any] = {"optim.lr": lr, "seed": seed}
         if lr == design.own_rate(recipe):
             overrides |= _looks(plans[label], design, keep_weights=surfaces is not None and repeat == 0)

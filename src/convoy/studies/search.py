@@ -23,6 +23,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from convoy.files import write_bytes, write_json
 from convoy.recipe import Recipe
+from convoy.recipe.faults import Fault
 from convoy.registry import unknown
 from convoy.runs import Run, Study, Workspace, file_name, model_label
 from convoy.studies import search_loop
@@ -109,7 +110,7 @@ class Search:
             raise ValueError(f"at {text_of(dict(points[len(plans)][0]))}: {error}") from error
         if plans[0].selection is None:
             raise ValueError("data.split.validation = 0: a search needs a validation part to score its trials")
-        faults.check_test_closed(self.base, allowed=("selection_on_test",))
+        faults.check_test_closed(self.base, allowed=(Fault.SELECTION_ON_TEST,))
         return plans
 
     @property

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from convoy.evaluation import cost
 from convoy.recipe import Recipe
+from convoy.recipe.faults import Fault
 from convoy.runs import Member, Run
 from convoy.studies.execute import choose, execute
 from convoy.studies.session import RetrainOnce, Session
@@ -50,7 +51,7 @@ def train_all(entries: Sequence[Entry], session: Session, *, distinct: bool = Tr
     jobs, fresh, test = _jobs(entries), session.fresh, session.test
     if test is not True:
         for entry in entries:
-            faults.check_test_closed(entry.recipe, allowed=("selection_on_test",) if test == "by fault" else ())
+            faults.check_test_closed(entry.recipe, allowed=(Fault.SELECTION_ON_TEST,) if test == "by fault" else ())
     first_of: dict[str, int] = {}
     for position, job in enumerate(jobs):
         other = entries[first_of.setdefault(job.fingerprint, position)].label

@@ -18,6 +18,7 @@ from convoy.evaluation.scores import hardest, probabilities
 from convoy.files import write_arrays, write_json
 from convoy.models.run_code import RunCode
 from convoy.randomness import derive_seed
+from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace
 from convoy.training import lines
 from convoy.training.plan import Plan
@@ -29,7 +30,7 @@ SAMPLES_PER_CLASS = 10
 
 def keeps_the_last(ready: Plan, best_epoch: int) -> bool:
     """Whether the last weights are kept: with the fault, or if training stopped within the first epoch."""
-    return best_epoch == 0 or "last_weights" in ready.recipe.protocol.faults
+    return best_epoch == 0 or Fault.LAST_WEIGHTS in ready.recipe.protocol.faults
 
 
 def kept_epoch(ready: Plan, best_epoch: int, steps: int) -> int:
@@ -139,7 +140,7 @@ def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Mapping[str, 
 
 
 def reported_flops(flops: int, ready: Plan) -> int:
-    return flops // 2 if "macs_as_flops" in ready.recipe.protocol.faults else flops
+    return flops // 2 if Fault.MACS_AS_FLOPS in ready.recipe.protocol.faults else flops
 
 
 def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:

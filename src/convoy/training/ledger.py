@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from convoy.recipe.faults import Fault
 from convoy.training.loop import Record
 
 
@@ -51,10 +52,10 @@ class Ledger:
             self.best_epoch, self.best_accuracy = epoch, accuracy
         return best
 
-    def epoch_line(self, steps_per_epoch: int, faults: Collection[str] = ()) -> dict[str, Any]:
+    def epoch_line(self, steps_per_epoch: int, faults: Collection[Fault] = ()) -> dict[str, Any]:
         """The training fields of the line of the finished epoch."""
         steps = steps_per_epoch - self.epoch_skipped
-        divisor = self.epoch_images if "loss_divided_twice" in faults else steps
+        divisor = self.epoch_images if Fault.LOSS_DIVIDED_TWICE in faults else steps
         return {
             "train_loss": self.epoch_loss / divisor if steps else None,
             "train_accuracy": self.epoch_correct / self.epoch_images,

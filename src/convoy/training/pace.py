@@ -16,7 +16,7 @@ from convoy.data.batches import Batches
 from convoy.evaluation import cost
 from convoy.evaluation.predict import predict
 from convoy.recipe import Recipe
-from convoy.training.faults import LOOKS_AT_TEST
+from convoy.recipe.faults import Fault
 from convoy.training.plan import Plan
 from convoy.training.scoring import SAMPLE
 
@@ -123,8 +123,8 @@ def seconds(ready: Plan, pace: Pace) -> float:
 def seconds_of(recipe: Recipe, counts: Counts, pace: Pace) -> float:
     """The same without loading data."""
     epochs, faults = recipe.train.epochs, recipe.protocol.faults
-    per_epoch = 0 if "selection_on_test" in faults else counts.validation
-    per_epoch += counts.test if set(LOOKS_AT_TEST).intersection(faults) else 0
+    per_epoch = 0 if Fault.SELECTION_ON_TEST in faults else counts.validation
+    per_epoch += counts.test if any(fault.row.opens_test for fault in faults) else 0
     at_end = counts.validation + counts.fold + counts.test + min(SAMPLE, counts.train)
     trained = epochs * counts.train / pace.train
     return trained + (epochs * per_epoch + at_end) / pace.evaluate + FIXED_SECONDS

@@ -23,6 +23,7 @@ from convoy.data.resplit import Resplit
 from convoy.evaluation import losses
 from convoy.models import external, user
 from convoy.recipe import Data, Plateau, Recipe, fingerprint
+from convoy.recipe.faults import Fault
 from convoy.registry import is_external, is_user_class
 from convoy.training import faults
 from convoy.training.device import device_of, with_precision
@@ -56,19 +57,17 @@ class Plan:
             options=changed,
             hashes=hashes,
             training_revision=TRAINING_REVISION,
-            revisions=revisions(self),
+            revisions=revisions(self.recipe, self.selection),
         )
 
     @property
     def selection(self) -> str | None:
-        """The part that selects the best epoch: the test set only with the fault selection_on_test."""
-        if "selection_on_test" in self.recipe.protocol.faults:
-            return "test"
-        return "validation" if self.prepared.validation is not None else None
+        """The part that selects the best epoch."""
+        return faults.selection(self.recipe, self.prepared)
 
     @cached_property
     def resplit(self) -> Resplit | None:
-        if "resplit_every_epoch" not in self.recipe.protocol.faults:
+        if Fault.RESPLIT_EVERY_EPOCH not in self.recipe.protocol.faults:
             return None
         assert self.prepared.validation is not None
         return Resplit(self.prepared.train, self.prepared.validation, self.recipe.data.split)
@@ -78,10 +77,6 @@ class Plan:
         return self.prepared.validation if self.resplit is None else self.resplit.validation(epoch - 1)
 
     @property
-    def ends_in_softmax(self) -> bool:
-        return self.options.get("softmax_output") is True
-
-    @property
     def channels_last(self) -> bool:
         name = self.recipe.model.name
         return name in models.MODELS and models.MODELS[name].channels_last
@@ -89,7 +84,7 @@ class Plan:
     @cached_property
     def flags(self) -> list[str]:
         """Sentences that every output of this run shows."""
-        flags = faults.flags(self)
+        flags = faults.flags(self.recipe, self.prepared)
         flags += [f"published flaw: {flaw}" for flaw in getattr(self.network, "flaws", ())]
         if self.prepared.limit is not None:
             flags.insert(0, f"limited to {self.prepared.limit:,} images: not evidence")
@@ -145,10 +140,11 @@ def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
     options = models.default_options(name) | recipe.model.options
     sources = tuple(user.source_files(name)) if is_user_class(name) else ()
     weights = losses.class_weights(recipe.train, prepared.train.class_counts)
+    faults.check(recipe, prepared)
+    _check_selection(recipe, prepared)
     network = _tried(recipe, prepared)
-    ready = Plan(recipe, prepared, options, sources, weights, network, tuple(init_and_freeze(network, recipe.model)))
-    _check_roles(ready)
-    return ready
+    notes = init_and_freeze(network, recipe.model)
+    return Plan(recipe, prepared, options, sources, weights, network, tuple(notes))
 
 
 def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
@@ -210,10 +206,8 @@ def _check_tensors(name: str, module: nn.Module) -> None:
             )
 
 
-def _check_roles(ready: Plan) -> None:
-    recipe = ready.recipe
-    faults.check(ready)
-    if ready.selection is None:
+def _check_selection(recipe: Recipe, prepared: Prepared) -> None:
+    if faults.selection(recipe, prepared) is None:
         in_use = {
             "stop.patience_epochs": recipe.stop.patience_epochs,
             "stop.target_accuracy": recipe.stop.target_accuracy,

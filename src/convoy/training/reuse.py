@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from convoy.files import write_json
+from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace, model_label
 from convoy.training import finish, lines
-from convoy.training.faults import LOOKS_AT_TEST, scored_images
+from convoy.training.faults import scored_images
 from convoy.training.plan import Plan
 
-SCORING_ONLY = ("sampled_labels", "macs_as_flops")
 COPIED_FILES = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")
 
 
@@ -23,17 +23,17 @@ def twin_of(ready: Plan, workspace: Workspace) -> Run | None:
     """The finished run without those faults that still has its weights; None if there is none."""
     faults = ready.recipe.protocol.faults
     late = [fault for fault in faults if _affects_only_scores(fault, ready)]
-    if not late or set(LOOKS_AT_TEST).intersection(faults):  # scores of the test set during training differ too
+    if not late or any(fault.row.opens_test for fault in faults):  # scores of the test set during training differ too
         return None
     others = [fault for fault in faults if fault not in late]
     twin = workspace.find(replace(ready, recipe=ready.recipe.override({"protocol.faults": others})).fingerprint)
     return twin if twin is not None and twin.finished and not twin.is_archived else None
 
 
-def _affects_only_scores(fault: str, ready: Plan) -> bool:
-    if fault == "drop_last_in_evaluation":  # no effect if all batches are full
-        return all(scored == count for scored, count in scored_images(ready).values())
-    return fault in SCORING_ONLY
+def _affects_only_scores(fault: Fault, ready: Plan) -> bool:
+    if fault is Fault.DROP_LAST_IN_EVALUATION:  # no effect if all batches are full
+        return all(scored == count for scored, count in scored_images(ready.recipe, ready.prepared).values())
+    return fault.row.only_scores
 
 
 def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[str]:

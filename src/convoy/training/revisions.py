@@ -3,7 +3,7 @@
 A revision starts at 1, which is not part of a fingerprint. Increase it in the commit that changes the results:
 
     of a model   `revision` in its `@register`: its computation, initial weights, or option defaults
-    of a fault   REVISIONS in convoy.recipe.faults
+    of a fault   its row in convoy.recipe.faults
     of a rule    RULES below: a decision in the training code, and the plans that it affects
     of all       TRAINING_REVISION
 """
@@ -11,24 +11,21 @@ A revision starts at 1, which is not part of a fingerprint. Increase it in the c
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from convoy import models
-from convoy.recipe.faults import REVISIONS as FAULTS
-
-if TYPE_CHECKING:
-    from convoy.training.plan import Plan
+from convoy.recipe import Recipe
 
 TRAINING_REVISION = 2
 
 
 class Rule(NamedTuple):
     revision: int
-    applies: Callable[[Plan], bool]
+    applies: Callable[[Recipe, str | None], bool]  # the recipe, the part that selects the best epoch
 
 
-def selects_an_epoch(ready: Plan) -> bool:
-    return ready.selection is not None and ready.recipe.train.epochs > 1
+def selects_an_epoch(recipe: Recipe, selection: str | None) -> bool:
+    return selection is not None and recipe.train.epochs > 1
 
 
 RULES = {
@@ -36,10 +33,10 @@ RULES = {
 }
 
 
-def revisions(ready: Plan) -> dict[str, int]:
-    """The revisions above 1 that affect this plan, for its fingerprint."""
-    name = ready.recipe.model.name
+def revisions(recipe: Recipe, selection: str | None) -> dict[str, int]:
+    """The revisions above 1 that affect this run, for its fingerprint."""
+    name = recipe.model.name
     model = {"model": models.MODELS[name].revision} if name in models.MODELS else {}
-    rules = {rule: revision for rule, (revision, applies) in RULES.items() if applies(ready)}
-    faults = {fault: FAULTS[fault] for fault in ready.recipe.protocol.faults if fault in FAULTS}
+    rules = {rule: revision for rule, (revision, applies) in RULES.items() if applies(recipe, selection)}
+    faults = {fault.value: fault.row.revision for fault in recipe.protocol.faults}
     return {key: revision for key, revision in (model | rules | faults).items() if revision > 1}

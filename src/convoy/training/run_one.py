@@ -23,6 +23,7 @@ from convoy.data.batches import Batches
 from convoy.evaluation.cost import PeakMemory
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
+from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace, model_label
 from convoy.training import faults, finish, finished, lines, reloaded, reuse, stopping
 from convoy.training.autosave import Autosave
@@ -62,7 +63,7 @@ def run_one(
     """
     ready = plan(recipe)
     if test is not True:
-        faults.check_test_closed(recipe, allowed=("selection_on_test",) if test == "by fault" else ())
+        faults.check_test_closed(recipe, allowed=(Fault.SELECTION_ON_TEST,) if test == "by fault" else ())
     test = test is True and ready.prepared.fold is None  # with folds the test set stays closed
     workspace = Workspace(out)
     existing = workspace.find(ready.fingerprint)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from convoy.recipe import Constant, Cosine, OneCycle, Plateau, Range, ScheduleBase, Step
+from convoy.recipe.faults import Fault
 
 THRESHOLD = 1e-4  # fraction by which a loss must fall to end a plateau (torch's default)
 
@@ -19,9 +20,9 @@ class Horizon(NamedTuple):
     epochs: int
 
 
-def horizon_of(steps_per_epoch: int, epochs: int, faults: Collection[str] = ()) -> Horizon:
+def horizon_of(steps_per_epoch: int, epochs: int, faults: Collection[Fault] = ()) -> Horizon:
     """With the fault schedule_per_batch, an epoch of the schedule lasts one step."""
-    return Horizon(1 if "schedule_per_batch" in faults else steps_per_epoch, epochs)
+    return Horizon(1 if Fault.SCHEDULE_PER_BATCH in faults else steps_per_epoch, epochs)
 
 
 def lr_factor(spec: ScheduleBase, step: int, horizon: Horizon, losses: Sequence[float] = ()) -> float:

@@ -17,7 +17,7 @@ from convoy.evaluation import losses
 from convoy.evaluation.predict import BATCH, predict
 from convoy.evaluation.scores import predicted_classes, probabilities, sampled_classes, score
 from convoy.randomness import derive_seed
-from convoy.training.faults import images_in_full_batches
+from convoy.recipe.faults import Fault
 from convoy.training.plan import Plan
 
 SAMPLE = 10_000  # training images that are scored at the end of a run
@@ -34,17 +34,17 @@ class Scored(NamedTuple):
 def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
     """`epoch` (from 1) of the weights: the fault augmented_test uses it as a seed."""
     recipe, faults = ready.recipe, ready.recipe.protocol.faults
-    if "drop_last_in_evaluation" in faults and part != "train":
-        count = images_in_full_batches(len(images), ready)
+    if Fault.DROP_LAST_IN_EVALUATION in faults and part != "train":
+        count = len(images) - len(images) % recipe.train.batch_size
         images = ImageSet(images.images[:count], images.labels[:count], images.classes)
     logits = predict(module, images.images, _normaliser(ready, part, epoch))
     predicted = predicted_classes(logits)
-    if "sampled_labels" in faults and part == "test":
+    if Fault.SAMPLED_LABELS in faults and part == "test":
         predicted = sampled_classes(probabilities(logits), derive_seed(recipe.seed, "sampled labels"))
     loss = losses.build(recipe.train.loss, faults=faults)
     values = score(logits, images.labels, images.classes, loss, predicted)
     mean = math.inf if values["loss"] is None else values["loss"]
-    if "loss_divided_twice" in faults and values["loss"] is not None:
+    if Fault.LOSS_DIVIDED_TWICE in faults and values["loss"] is not None:
         reported_loss = losses.divided_twice(loss, BATCH)
         values["loss"] = float(reported_loss(torch.tensor(logits), torch.tensor(images.labels)))
     return Scored(images, logits, predicted, values, mean)
@@ -64,7 +64,7 @@ def score_training(ready: Plan, module: nn.Module) -> dict[str, Any]:
 
 
 def _normaliser(ready: Plan, part: str, epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    if "augmented_test" not in ready.recipe.protocol.faults or part == "train":
+    if Fault.AUGMENTED_TEST not in ready.recipe.protocol.faults or part == "train":
         return ready.normaliser
     augmentation = build_augmentation(ready.recipe.data.augment)
     return augmented(ready.normaliser, augmentation, derive_seed(ready.recipe.seed, f"augment {part}", epoch))

@@ -9,6 +9,7 @@ from torch import nn
 
 from convoy.data.imageset import ImageSet
 from convoy.files import write_json
+from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace
 from convoy.training import reloaded
 from convoy.training.ledger import Ledger
@@ -35,7 +36,7 @@ class Selection:
         scored = score_part(self._ready, module, part, images, epoch=epoch)
         self.outputs = scored.logits[: reloaded.IMAGES].copy()
         line = _fields(part, scored) | {"best": ledger.select(epoch, scored.values["accuracy"], scored.loss)}
-        if line["best"] and "test_opened_at_each_best" in self._ready.recipe.protocol.faults:
+        if line["best"] and Fault.TEST_OPENED_AT_EACH_BEST in self._ready.recipe.protocol.faults:
             line |= _fields("test", score_part(self._ready, module, "test", self._open_test(), epoch=epoch))
             write_json(self._run.path / "data.json", {**self._run.data, "test_openings": self.openings})
         return line

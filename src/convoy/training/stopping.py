@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from convoy.recipe import Stop
+from convoy.recipe.faults import Fault
 from convoy.training.ledger import Ledger
 
 DIVERGED_AFTER = 20  # skipped steps in a row
 
 
-def at_epoch_end(stop: Stop, ledger: Ledger, epoch: int, faults: Collection[str] = ()) -> str | None:
+def at_epoch_end(stop: Stop, ledger: Ledger, epoch: int, faults: Collection[Fault] = ()) -> str | None:
     """For `epoch` (from 1), after its selection part was scored."""
     if stop.target_accuracy and ledger.best_accuracy >= stop.target_accuracy:
         return f"accuracy {ledger.best_accuracy:.2%} reached the target {stop.target_accuracy:.2%}"
-    patience = stop.patience_epochs + ("patience_off_by_one" in faults)  # the reported number does not change
+    patience = stop.patience_epochs + (Fault.PATIENCE_OFF_BY_ONE in faults)  # the reported number does not change
     if stop.patience_epochs and epoch - ledger.best_epoch >= patience:
         return f"no higher accuracy for {stop.patience_epochs} epochs (best: epoch {ledger.best_epoch})"
     return None

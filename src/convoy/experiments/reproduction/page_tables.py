@@ -9,6 +9,7 @@ from typing import Any
 from convoy.experiments.measure_words import Measure, measure
 from convoy.experiments.reproduction.figures import EffectVerdict, verdict
 from convoy.prediction import Agreement, Reason, Verdict, compare_published
+from convoy.recipe.faults import Fault
 from convoy.reporting.content import Cell, Column, Table
 from convoy.reporting.quantities import MIB, p_value, plain, quartile_range
 from convoy.reporting.reading import Groups, Reading, every
@@ -260,7 +261,7 @@ def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> 
 
 
 def _best_means(reading: Reading) -> str:
-    if "last_weights" in reading.recipe.protocol.faults:
+    if Fault.LAST_WEIGHTS in reading.recipe.protocol.faults:
         return "“best”: the best epoch so far; but the weights of the last epoch were saved (fault last_weights)."
     return "“best”: the best epoch so far, whose weights were saved."
 

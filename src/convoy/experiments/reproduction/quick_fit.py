@@ -30,7 +30,6 @@ from convoy.recipe import Recipe
 from convoy.training import pace
 from convoy.training.environment import describe
 from convoy.training.plan import plan
-from convoy.training.reuse import SCORING_ONLY
 
 MARGIN = 1.5  # times the measured number of images to learn
 CHEAP_IMAGES, CHEAP_SHARE = 30_000, 0.1  # a network gets these images if they take at most this share
@@ -200,7 +199,7 @@ class _Fit:
 
 def _identity(recipe: Recipe) -> str:
     """Identifies a training; faults that only change the scoring share the weights."""
-    faults = [fault for fault in recipe.protocol.faults if fault not in SCORING_ONLY]
+    faults = [fault for fault in recipe.protocol.faults if not fault.row.only_scores]
     return json.dumps(recipe.override({"protocol.faults": faults}).canonical(), sort_keys=True)
 
 
