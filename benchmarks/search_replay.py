@@ -1,7 +1,7 @@
 """Does the pruned search find the winner of the full grid with a sixth of its epochs? Replays Convoy's search.
 
 `results/search_table.json` (made by search_table.py) holds LeNet's validation accuracy after each of 27 epochs at 81
-points. A replay is a complete search by convoy.studies.search_loop that reads the table instead of training; two
+points. A replay is a complete search by convoy.studies.search.loop that reads the table instead of training; two
 trainings run in parallel, one epoch each in turn. It succeeds if the winner is within 0.2 percentage points of the best
 of the table and at most 15 % of its 2,187 epochs were trained.
 
@@ -29,8 +29,9 @@ import optuna
 
 from convoy.recipe import Recipe
 from convoy.stats import wilson
-from convoy.studies import search_loop
-from convoy.studies.space import Space, Values
+from convoy.studies.search import loop
+from convoy.studies.search.finding import Pruner, Sampler, State
+from convoy.studies.search.space import Space, Values
 
 TABLE = Path(__file__).parent / "results" / "search_table.json"
 AT_ONCE = 2
@@ -87,11 +88,11 @@ class Table:
         *,
         shown_from: int,
         until: int | None = None,
-        prune: search_loop.Prune | None = None,
-    ) -> Iterator[search_loop.Ended]:
-        """Trains like convoy.studies.search: lazily, several in parallel, one epoch each in turn."""
+        prune: loop.Prune | None = None,
+    ) -> Iterator[loop.Ended]:
+        """Trains like convoy.studies.search.run: lazily, several in parallel, one epoch each in turn."""
         waiting = enumerate(recipes)
-        running: dict[int, Iterator[search_loop.Ended]] = {}
+        running: dict[int, Iterator[loop.Ended]] = {}
         while True:
             while len(running) < AT_ONCE and (job := next(waiting, None)) is not None:
                 running[job[0]] = self._training(*job, until or self.epochs, prune)
@@ -105,49 +106,47 @@ class Table:
                     break
 
     def _training(
-        self, position: int, recipe: Recipe, until: int, prune: search_loop.Prune | None
-    ) -> Iterator[search_loop.Ended | None]:
+        self, position: int, recipe: Recipe, until: int, prune: loop.Prune | None
+    ) -> Iterator[loop.Ended | None]:
         row = self.row(recipe)
         for epoch in range(1, until + 1):
             if prune is not None and prune(position, epoch, row[epoch - 1]):
-                yield search_loop.Ended(position, "pruned", row[:epoch], "")
+                yield loop.Ended(position, State.PRUNED, row[:epoch], "")
                 return
             if epoch < until:
                 yield None
-        yield search_loop.Ended(position, "finished" if until == self.epochs else "pruned", row[:until], "")
+        yield loop.Ended(position, State.FINISHED if until == self.epochs else State.PRUNED, row[:until], "")
 
 
 class Search(NamedTuple):
     """Settings of `convoy search`."""
 
     words: str
-    sampler: str
-    pruner: str
+    sampler: Sampler
+    pruner: Pruner
     trials: int | None = None  # None: the full grid
 
 
-HALVING = Search("--grid (the default: halving)", "random", "halving")
+HALVING = Search("--grid (the default: halving)", Sampler.RANDOM, Pruner.HALVING)
 SEARCHES = (
     HALVING,
-    Search("--grid --pruner hyperband", "random", "hyperband"),
-    Search("--grid --pruner median", "random", "median"),
-    Search("--trials 60 (the defaults: tpe, hyperband)", "tpe", "hyperband", 60),
-    Search("--trials 60 --pruner halving", "random", "halving", 60),
-    Search("--trials 12 --sampler random --pruner none", "random", "none", 12),
+    Search("--grid --pruner hyperband", Sampler.RANDOM, Pruner.HYPERBAND),
+    Search("--grid --pruner median", Sampler.RANDOM, Pruner.MEDIAN),
+    Search("--trials 60 (the defaults: tpe, hyperband)", Sampler.TPE, Pruner.HYPERBAND, 60),
+    Search("--trials 60 --pruner halving", Sampler.RANDOM, Pruner.HALVING, 60),
+    Search("--trials 12 --sampler random --pruner none", Sampler.RANDOM, Pruner.NONE, 12),
 )
 
 
 def replay(table: Table, search: Search, seed: int) -> Replay:
     base = Recipe.load("defaults/mnist").override({"train.epochs": table.epochs, "seed": seed})
     study = optuna.create_study(
-        study_name=f"replay-{seed}", direction="maximize", pruner=search_loop.pruner(search.pruner, table.epochs)
+        study_name=f"replay-{seed}", direction="maximize", pruner=loop.pruner(search.pruner, table.epochs)
     )
-    trials = search_loop.Trials(
-        study, table.space(), base, owner="replay", count=search.trials, sampler_name=search.sampler
-    )
-    loop = search_loop.halve if search.pruner == "halving" else search_loop.ask_in_turn
-    assert loop(trials, table.train)
-    best = search_loop.winner(study)
+    trials = loop.Trials(study, table.space(), base, owner="replay", count=search.trials, by=search.sampler)
+    train_trials = loop.halve if search.pruner is Pruner.HALVING else loop.ask_in_turn
+    assert train_trials(trials, table.train)
+    best = loop.winner(study)
     row = table.row(trials.recipe(best))
     rows = table.rows.values()
     used = sum(frozen.user_attrs["epochs"] for frozen in trials.known)

@@ -8,6 +8,8 @@ import pytest
 import convoy
 from convoy import cli
 from convoy.runs import Workspace
+from convoy.studies import kinds
+from convoy.studies.search.finding import Pruner, Sampler
 
 
 @pytest.fixture
@@ -22,7 +24,8 @@ def test_search_from_the_command_line_ends_with_its_finding_and_its_report(quick
     cli.main([*quick, "--grid", "optim.lr=1e-5,1e-2", "--json"])
 
     answer = json.loads(capfd.readouterr().out)
-    assert answer["finding"]["winner"]["params"] == {"optim.lr": 1e-2}
+    trials = {trial["number"]: trial["params"] for trial in answer["finding"]["trials"]}
+    assert trials[answer["finding"]["winner"]] == {"optim.lr": 1e-2}
     assert Path(answer["report"]).is_file()
     assert (Path(answer["study"]) / "winner.toml").is_file()
 
@@ -41,9 +44,9 @@ def test_python_function_takes_mappings(stripes, net, tmp_path) -> None:
         show=False,
     )
 
-    assert study.finding["method"] | {"seed": 0} == {
-        "grid": False, "trials": 2, "sampler": "tpe", "pruner": "hyperband", "seed": 0,
-    }  # fmt: skip
+    method = kinds.finding_of(study).method
+    assert (method.grid, method.requested) == (False, 2)
+    assert (method.sampler, method.pruner) == (Sampler.TPE, Pruner.HYPERBAND)
 
 
 @pytest.mark.parametrize(

@@ -229,9 +229,9 @@ def search(
     trials, and each opening is counted. Raises ValueError for an invalid search, before anything is written, and
     Stopped after Ctrl-C.
     """
-    from convoy.studies import search as searching
+    from convoy.studies.search import run as searching
+    from convoy.studies.search.space import Space, axes_of
     from convoy.studies.session import Session
-    from convoy.studies.space import Space, axes_of
 
     space = Space(axes_of(grid, range))
     flags: dict[str, Any] = {
@@ -246,7 +246,7 @@ def search(
     asked = searching.asked(resolved, space, trials=trials, sampler=sampler, pruner=pruner, seeds=seeds)
     with interruptible() as interrupted, display(asked.names, show, to_stderr) as show_event:
         session = Session(out, test=test, interrupted=interrupted, show=show_event)
-        study = searching.search(asked, session, storage=storage)
+        study = searching.run(asked, session, storage=storage)
     return finished_study(study)
 
 

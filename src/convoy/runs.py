@@ -117,6 +117,11 @@ class Run:
         return (self.path / "status.json").is_file() and self.state == "finished"
 
     @property
+    def diverged(self) -> bool:
+        """Whether it was ended because the loss or the gradient stayed infinite or NaN."""
+        return bool(self.status.get("diverged", False))
+
+    @property
     def is_archived(self) -> bool:
         """Whether the folder is an archived run, without weights, logits and images (convoy.archive)."""
         return self.finished and not (self.path / "best.safetensors").is_file()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ import pytest
 from scipy.stats import t as student
 from tests.conftest import NET
 
+from convoy import api
 from convoy.recipe import Recipe
-from convoy.reporting import write_report
 from convoy.runs import Run, Study, Workspace
-from convoy.studies.search import Search, asked, search
+from convoy.studies import kinds
+from convoy.studies.search.finding import SearchFinding, State
+from convoy.studies.search.run import Search, asked
+from convoy.studies.search.run import run as search
+from convoy.studies.search.space import Space, axes_of
 from convoy.studies.session import Session
-from convoy.studies.space import Space, axes_of
 
 Make = Callable[..., Recipe]
 GRID = ("optim.lr=1e-5,3e-3,1e-2", "train.batch_size=30,60,120")
@@ -57,30 +61,28 @@ def study(base: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Study:
     return searched(question(base), tmp_path_factory.mktemp("out"))
 
 
-def facts(study: Study) -> dict[str, Any]:
-    return json.loads((study.path / "finding.json").read_text())
+def finding_of(study: Study) -> SearchFinding:
+    return kinds.finding_of(study)
 
 
 def test_winner_is_retrained_with_fresh_seeds_and_reported_next_to_its_search_score(study: Study) -> None:
-    winner = study.finding["winner"]
+    finding = finding_of(study)
 
-    assert [member.seed for member in study.members] == winner["seeds"] == [43, 44]
-    assert all(member.run.recipe.optim.lr == winner["params"]["optim.lr"] for member in study.members)
+    assert tuple(member.seed for member in study.members) == finding.seeds == (43, 44)
+    assert all(member.run.recipe.optim.lr == finding.best.params["optim.lr"] for member in study.members)
     accuracies = [member.run.scores["test"]["accuracy"] for member in study.members]
-    assert winner["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
-    assert f"In the search the winner had {winner['search_accuracy']:.2%} on validation" in study.finding["caveats"][0]
+    assert finding.accuracy.mean == pytest.approx(sum(accuracies) / 2)
+    assert f"{finding.best.accuracy:.2%} on validation" in kinds.caveats_of(study)[0]
 
 
 def test_trials_that_may_be_as_good_are_those_within_the_difference_of_two_runs(study: Study) -> None:
-    winner, trials = study.finding["winner"], study.finding["trials"]
-    spread = max(winner["validation_accuracy"]["sd"], 1 / study.members[0].run.scores["validation"]["n"] / 12**0.5)
-    margin = float(student.ppf(0.975, 1)) * spread * 2**0.5
-    near = [trial for trial in trials if trial["accuracy"] >= winner["search_accuracy"] - margin]
-    said = [caveat for caveat in study.finding["caveats"] if "may be as good" in caveat]
+    finding = finding_of(study)
+    spread = max(finding.scored_accuracy.sd, 1 / study.members[0].run.scores["validation"]["n"] / 12**0.5)
 
-    assert len(near) > 1
-    assert said[0].startswith(f"{len(near) - 1} other ")
-    assert "1 degrees of freedom" in said[0]
+    assert finding.margin == pytest.approx(float(student.ppf(0.975, 1)) * spread * 2**0.5)
+    near = {trial.number for trial in finding.trials if trial.accuracy >= finding.best.accuracy - finding.margin}
+    assert {trial.number for trial in finding.near} == near - {finding.winner} != set()
+    assert any(caveat.startswith(f"{len(finding.near)} other ") for caveat in kinds.caveats_of(study))
 
 
 def test_only_the_winners_fresh_runs_open_the_test_set(study: Study) -> None:
@@ -93,21 +95,22 @@ def test_only_the_winners_fresh_runs_open_the_test_set(study: Study) -> None:
 
 
 def test_trials_end_at_their_rungs_to_the_epoch(study: Study) -> None:
-    trials = study.finding["trials"]
+    finding = finding_of(study)
 
-    assert sorted(trial["epochs"] for trial in trials) == [1] * 6 + [3] * 3
-    for trial in trials:
-        assert len(Run(study.path / trial["run"]).metrics) == trial["epochs"]
-    assert study.finding["epochs"] == {"each": 3, "trained": 15, "full": 27}
+    assert sorted(trial.epochs for trial in finding.trials) == [1] * 6 + [3] * 3
+    assert (finding.count(State.PRUNED), finding.count(State.FINISHED)) == (6, 3)
+    for trial in finding.trials:
+        assert len(Run(study.path / trial.run).metrics) == trial.epochs
+    assert (finding.epochs_trained, finding.epochs_asked) == (15, 27)
 
 
 def test_trial_that_was_stopped_early_is_not_finished_and_can_be_resumed(study: Study, base: Recipe) -> None:
-    trial = next(trial for trial in study.finding["trials"] if trial["epochs"] == 1)
-    run = Run(study.path / trial["run"])
+    trial = next(trial for trial in finding_of(study).trials if trial.epochs == 1)
+    run = Run(study.path / trial.run)
     assert (run.state, run.status["reason"]) == ("pruned", "pruned at epoch 1")
     first = run.metrics[0]
 
-    lr, batch_size = trial["params"]["optim.lr"], trial["params"]["train.batch_size"]
+    lr, batch_size = trial.params["optim.lr"], trial.params["train.batch_size"]
     again = question(base, f"optim.lr={lr},2e-3", f"train.batch_size={batch_size}")
     searched(again, study.path.parents[1], test=False)
 
@@ -117,11 +120,11 @@ def test_trial_that_was_stopped_early_is_not_finished_and_can_be_resumed(study: 
 
 
 def test_search_done_again_trains_nothing_and_finds_the_same(study: Study, base: Recipe) -> None:
-    before, told = facts(study), []
+    before, told = finding_of(study), []
 
     searched(question(base), study.path.parents[1], show=lambda position, event: told.append(event))
 
-    assert facts(study) == before
+    assert finding_of(study) == before
     assert all(event.values["cached"] for event in told if event.kind == "end")
     assert not any(event.kind == "epoch" for event in told)
 
@@ -129,7 +132,7 @@ def test_search_done_again_trains_nothing_and_finds_the_same(study: Study, base:
 def test_winner_is_a_recipe_that_trains(study: Study) -> None:
     recipe = Recipe.load(study.path / "winner.toml")
 
-    assert recipe.optim.lr == study.finding["winner"]["params"]["optim.lr"]
+    assert recipe.optim.lr == finding_of(study).best.params["optim.lr"]
     assert recipe.seed == 42
 
 
@@ -148,7 +151,7 @@ def test_search_that_was_interrupted_ends_with_the_finding_of_an_unbroken_one(
 
     broken = searched(question(base), tmp_path)
 
-    assert timeless(facts(broken)) == timeless(facts(study))
+    assert timeless(broken) == timeless(study)
 
 
 def test_search_that_was_killed_ends_with_the_finding_of_an_unbroken_one(
@@ -179,7 +182,7 @@ def test_search_that_was_killed_ends_with_the_finding_of_an_unbroken_one(
 
     killed = searched(question(base), tmp_path / "out")
 
-    assert timeless(facts(killed)) == timeless(facts(study))
+    assert timeless(killed) == timeless(study)
     for path in paused:  # no epoch was trained twice
         assert path.read_text().count("epoch 1/3") == 1
 
@@ -191,19 +194,20 @@ def _wait_for(there: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def timeless(finding: dict[str, Any]) -> dict[str, Any]:
+def timeless(study: Study) -> SearchFinding:
     """Without names of run folders, which hold the place of the data."""
-    return finding | {"trials": [trial | {"run": ""} for trial in finding["trials"]]}
+    finding = finding_of(study)
+    return replace(finding, trials=tuple(replace(trial, run=None) for trial in finding.trials))
 
 
 def test_search_can_be_extended_by_more_trials(base: Recipe, tmp_path: Path) -> None:
     def by(trials: int) -> Study:
         return searched(question(base, trials=trials, sampler="tpe", pruner="median", seeds=1), tmp_path, test=False)
 
-    first, more = facts(by(3)), facts(by(5))
+    first, more = finding_of(by(3)), finding_of(by(5))
 
-    assert more["trials"][:3] == first["trials"]
-    assert len(more["trials"]) == 5
+    assert more.trials[:3] == first.trials
+    assert len(more.trials) == 5
     assert [path.name for path in tmp_path.glob("studies/*")] == [by(5).path.name]
 
 
@@ -273,20 +277,20 @@ def test_a_recipe_whose_fault_selects_on_the_test_set_has_its_trials_scored_ther
 ) -> None:
     faulty = base.override({"protocol.faults": ["selection_on_test"], "data.split.validation": 0})
     study = searched(question(faulty, "optim.lr=1e-5,1e-2", pruner="none", called="Tiny as published"), tmp_path)
-    finding = study.finding
+    finding = finding_of(study)
 
     assert "as_published" in study.name
-    assert finding["scored_on"] == "test"
-    assert "validation_accuracy" not in finding["winner"]
-    for trial in finding["trials"]:
-        run = Run(study.path / trial["run"])
-        assert trial["accuracy"] == max(line["test_accuracy"] for line in run.metrics)
+    assert finding.method.scored_on == finding.part == "test"
+    assert finding.scored_accuracy == finding.accuracy
+    for trial in finding.trials:
+        run = Run(study.path / trial.run)
+        assert trial.accuracy == max(line["test_accuracy"] for line in run.metrics)
         assert "validation" not in run.scores
     (names,) = json.loads((tmp_path / "test_openings.json").read_text()).values()
-    trials = [Path(trial["run"]).name for trial in finding["trials"]]
-    assert finding["test_openings_by_trials"] == sum(name in trials for name in names) >= 2
-    assert any("scored on the test set, which they opened 2 times" in caveat for caveat in finding["caveats"])
-    assert "Test accuracy" in write_report(study).read_text()
+    trials = [Path(trial.run).name for trial in finding.trials]
+    assert finding.test_openings == sum(name in trials for name in names) >= 2
+    assert any("test set" in caveat for caveat in kinds.caveats_of(study))
+    assert "Test accuracy" in api.report(study).read_text()
     with pytest.raises(ValueError, match="--no-test"):
         search(question(faulty), Session(tmp_path, test=False))
 
@@ -307,8 +311,8 @@ def test_fewer_trials_than_the_search_has_are_a_caveat(base: Recipe, tmp_path: P
     def by(trials: int) -> Study:
         return searched(question(base, "optim.lr=1e-5,3e-3,1e-2", trials=trials, seeds=1), tmp_path, test=False)
 
-    assert not any("were requested" in caveat for caveat in by(3).finding["caveats"])
-    assert any("already had 3" in caveat for caveat in by(2).finding["caveats"])
+    assert not any("were requested" in caveat for caveat in kinds.caveats_of(by(3)))
+    assert any("already had 3" in caveat for caveat in kinds.caveats_of(by(2)))
 
 
 def test_trial_that_a_search_for_fewer_takes_up_is_shown_under_a_name_that_there_is(
@@ -323,7 +327,7 @@ def test_trial_that_a_search_for_fewer_takes_up_is_shown_under_a_name_that_there
 
     study = searched(by(2), tmp_path, show=lambda position, event: positions.add(position))
 
-    assert len(facts(study)["trials"]) == 3
+    assert len(finding_of(study).trials) == 3
     assert positions == {1, 2}
     assert by(2).names == ["trial 1 of 2", "trial 2 of 2", "winner, seed 43"]
 
@@ -331,7 +335,7 @@ def test_trial_that_a_search_for_fewer_takes_up_is_shown_under_a_name_that_there
 def test_epochs_of_all_trials_are_those_that_the_search_varied(base: Recipe, tmp_path: Path) -> None:
     study = searched(question(base, "train.epochs=1,2,4", seeds=1), tmp_path, test=False)
 
-    assert facts(study)["epochs"] == {"each": 3, "trained": 7, "full": 7}
+    assert (finding_of(study).epochs_trained, finding_of(study).epochs_asked) == (7, 7)
 
 
 def test_damaged_database_of_the_folder_is_named(base: Recipe, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 from optuna.trial import TrialState
 
 from convoy.recipe import Recipe
-from convoy.studies import search_loop
-from convoy.studies.search_loop import Ended, Prune, Rung, Trials
-from convoy.studies.space import Space, Values, axes_of
+from convoy.studies.search import loop as search_loop
+from convoy.studies.search.finding import Pruner, Sampler, State
+from convoy.studies.search.loop import Ended, Prune, Rung, Trials
+from convoy.studies.search.space import Space, Values, axes_of
 
 BASE = Recipe().override({"train.epochs": 9})
 GRID = Space((Values("train.batch_size", (16, 32, 64)), Values("optim.lr", (1e-4, 1e-3, 1e-2))))
@@ -42,20 +43,20 @@ class Fake:
             state = self._train(position, recipe, point, until or recipe.train.epochs, prune)
             curve = [self.curve(recipe, epoch) for epoch in range(1, self.trained[point] + 1)]
             yield Ended(position, state, curve, "")
-            if state == "interrupted":
+            if state is State.INTERRUPTED:
                 return
 
-    def _train(self, position: int, recipe: Recipe, point: tuple[int, float], until: int, prune: Prune | None) -> str:
+    def _train(self, position: int, recipe: Recipe, point: tuple[int, float], until: int, prune: Prune | None) -> State:
         for epoch in range(self.trained.setdefault(point, 0) + 1, until + 1):
             if self.epochs == self.left:
-                return "interrupted"
+                return State.INTERRUPTED
             self.trained[point], self.epochs = epoch, self.epochs + 1
             if prune is not None and prune(position, epoch, self.curve(recipe, epoch)):
-                return "pruned"
-        return "finished" if until == recipe.train.epochs else "pruned"
+                return State.PRUNED
+        return State.FINISHED if until == recipe.train.epochs else State.PRUNED
 
 
-def new_study(pruner: str = "none", storage: optuna.storages.BaseStorage | None = None) -> optuna.Study:
+def new_study(pruner: Pruner = Pruner.NONE, storage: optuna.storages.BaseStorage | None = None) -> optuna.Study:
     return optuna.create_study(
         study_name="search",
         direction="maximize",
@@ -66,9 +67,13 @@ def new_study(pruner: str = "none", storage: optuna.storages.BaseStorage | None 
 
 
 def trials_of(
-    study: optuna.Study, space: Space = GRID, count: int | None = None, sampler: str = "random", base: Recipe = BASE
+    study: optuna.Study,
+    space: Space = GRID,
+    count: int | None = None,
+    sampler: Sampler = Sampler.RANDOM,
+    base: Recipe = BASE,
 ) -> Trials:
-    return Trials(study, space, base, owner="here", count=count, sampler_name=sampler)
+    return Trials(study, space, base, owner="here", count=count, by=sampler)
 
 
 def told(study: optuna.Study) -> list[tuple[object, ...]]:
@@ -117,7 +122,7 @@ def test_trial_that_diverged_never_wins_and_never_rises():
         def __call__(self, recipes, **options):
             listed = list(recipes)
             for ended in super().__call__(listed, **options):
-                yield ended._replace(state="diverged") if listed[ended.position].optim.lr == 1e-2 else ended
+                yield ended._replace(state=State.DIVERGED) if listed[ended.position].optim.lr == 1e-2 else ended
 
     study, train = new_study(), Diverging(curve)
 
@@ -140,21 +145,21 @@ def test_search_in_which_all_diverged_is_an_error():
 @pytest.mark.parametrize("loop", [search_loop.halve, search_loop.ask_in_turn])
 @pytest.mark.parametrize("breaks_after", [1, 5, 13, 20])
 def test_search_that_was_broken_off_ends_as_an_unbroken_one_and_trains_no_epoch_twice(loop, breaks_after):
-    whole, unbroken = new_study("median"), Fake()
+    whole, unbroken = new_study(Pruner.MEDIAN), Fake()
     assert loop(trials_of(whole), unbroken)
 
     storage = optuna.storages.InMemoryStorage()
     broken = Fake(breaks_after=breaks_after)
-    assert not loop(trials_of(new_study("median", storage)), broken)
+    assert not loop(trials_of(new_study(Pruner.MEDIAN, storage)), broken)
     broken.left = 10**9
-    again = new_study("median", storage)
+    again = new_study(Pruner.MEDIAN, storage)
     assert loop(trials_of(again), broken)
 
     assert told(again) == told(whole)
     assert broken.epochs == unbroken.epochs
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+@pytest.mark.parametrize("sampler", Sampler)
 def test_sampler_that_was_broken_off_draws_what_an_unbroken_one_draws(sampler):
     space = Space(axes_of(["train.batch_size=16,32,64"], ["optim.lr=1e-4..1e-1"]))
     whole = new_study()
@@ -183,14 +188,14 @@ def test_another_seed_draws_other_trials():
 def test_no_point_is_tried_twice_and_a_small_grid_ends_the_search():
     study, train = new_study(), Fake()
 
-    assert search_loop.ask_in_turn(trials_of(study, count=50, sampler="tpe"), train)
+    assert search_loop.ask_in_turn(trials_of(study, count=50, sampler=Sampler.TPE), train)
 
     assert len(train.trained) == len(trials_of(study, count=50).known) == GRID.size
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("sampler", [Sampler.RANDOM, Sampler.TPE])
 @pytest.mark.parametrize("seed", [0, 1, 42])
-def test_a_range_of_integers_is_searched_to_its_last_point(sampler: str, seed: int):
+def test_a_range_of_integers_is_searched_to_its_last_point(sampler: Sampler, seed: int):
     space = Space(axes_of((), ("train.batch_size=1..10",)))
     study, base = new_study(), BASE.override({"seed": seed})
 
@@ -214,7 +219,7 @@ def test_more_trials_go_on_with_those_that_are_there():
 
 def test_trial_in_the_hands_of_another_owner_is_left_alone():
     study = new_study()
-    theirs = Trials(study, GRID, BASE, owner="there", count=None, sampler_name="random").next()
+    theirs = Trials(study, GRID, BASE, owner="there", count=None, by=Sampler.RANDOM).next()
     train = Fake()
 
     assert search_loop.ask_in_turn(trials_of(study), train)
@@ -224,7 +229,7 @@ def test_trial_in_the_hands_of_another_owner_is_left_alone():
 
 
 def test_hyperband_spares_epochs_and_keeps_the_winner_good():
-    study, train = new_study("hyperband"), Fake()
+    study, train = new_study(Pruner.HYPERBAND), Fake()
 
     assert search_loop.ask_in_turn(trials_of(study), train)
 

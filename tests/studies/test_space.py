@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from convoy.recipe import Recipe
-from convoy.studies.space import Range, Space, Values, axes_of
+from convoy.studies.search.space import Range, Space, Values, axes_of
 
 BASE = Recipe()
 

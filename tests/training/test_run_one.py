@@ -416,7 +416,7 @@ def test_divergence_stops_the_run_and_is_said(tiny: Make, tmp_path: Path) -> Non
     events = list(run_one.run_one(recipe, tmp_path))
     assert any("diverged" in event.text for event in events)
     run = Run(Path(events[-1].values["run"]))
-    assert "diverged" in run.status["reason"]
+    assert run.diverged
     assert len(run.metrics) < 50
 
 

@@ -33,7 +33,7 @@ def search(
 ) -> None:
     """Search a recipe's hyperparameters for the highest validation accuracy, then retrain the best with fresh seeds.
 
-    Example: `convoy search lenet --data mnist --grid train.batch_size=64,128,256 --grid optim.lr=1e-4,1e-3,1e-2`
+    Example: `convoy search lenet --data mnist --epochs 3 --grid train.batch_size=32,64 --grid optim.lr=1e-4,1e-3`
 
     Parameters
     ----------

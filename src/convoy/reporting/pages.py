@@ -17,7 +17,6 @@ from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.landscape_page import landscape_page
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.reading import PARTS, Reading, chance_levels, of_run
-from convoy.reporting.search_page import search_page
 from convoy.runs import Run, Study
 from convoy.stats import wilson
 
@@ -125,5 +124,4 @@ def _run_caveats(reading: Reading, part: str) -> list[str]:
 STUDIES: dict[str, Callable[[Study, Path], Page]] = {
     "comparison": comparison_page,
     "landscape": landscape_page,
-    "search": search_page,
 }

@@ -29,6 +29,10 @@ class Kind:
 KINDS = {
     "crossval": Kind("CrossvalFinding", "crossval lenet --data mnist --folds 5 --epochs 3"),
     "lr_range": Kind("LrRangeFinding", "lr-range lenet --data mnist --from 1e-5 --to 1"),
+    "search": Kind(
+        "SearchFinding",
+        "search lenet --data mnist --epochs 3 --grid train.batch_size=32,64 --grid optim.lr=1e-4,1e-3",
+    ),
     "seeds": Kind("SeedsFinding", "seeds lenet --data mnist --epochs 1 --seeds 3"),
 }
 

@@ -64,4 +64,4 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
     write_json(run.path / "cost.json", {**twin.cost, "flops_per_image": flops})
     if twin.train_score is not None:
         run.write_score("train", twin.train_score)
-    run.finish(**{key: status[key] for key in ("reason", "epochs", "steps", "best_epoch")})
+    run.finish(diverged=twin.diverged, **{key: status[key] for key in ("reason", "epochs", "steps", "best_epoch")})

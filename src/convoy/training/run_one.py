@@ -276,7 +276,8 @@ class _Training:
         run.write_score("train", score_training(ready, module))  # last: not part of the run's cost
         self.failures.check_folder()
         steps, best_epoch = ledger.step, ledger.best_epoch
-        run.finish(reason=reason, epochs=len(run.metrics), steps=steps, best_epoch=best_epoch)
+        diverged = stopping.diverged(ledger) is not None
+        run.finish(reason=reason, diverged=diverged, epochs=len(run.metrics), steps=steps, best_epoch=best_epoch)
         # No longer needed; with the optimizer's state they are several times the size of the weights.
         shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
         values = {"run": str(run.path), "state": "finished", "cached": False}

@@ -54,15 +54,15 @@ def _crossval(named: tuple[str | None, Recipe], asked: Crossval, session: Sessio
 
 
 def _search(named: tuple[str | None, Recipe], asked: Search, session: Session, stage: Stage) -> Study | None:
-    from convoy.studies import search as searching  # Optuna takes half a second to import
-    from convoy.studies.space import Space, Values
+    from convoy.studies.search import run as searching  # Optuna takes half a second to import
+    from convoy.studies.search.space import Space, Values
 
     space = Space(tuple(Values(path, tuple(values)) for path, values in asked.grid.items()))
     label, recipe = named
     chosen: dict[str, Any] = {"trials": asked.trials, "sampler": asked.sampler, "pruner": asked.pruner}
     wanted = searching.asked(recipe, space, **chosen, seeds=asked.seeds, called=label)
     with stage(wanted.names) as show:
-        return searching.search(wanted, replace(session, show=show))
+        return searching.run(wanted, replace(session, show=show))
 
 
 def _landscape(recipes: Named, asked: Landscape, session: Session, stage: Stage) -> Study | None:

@@ -72,7 +72,7 @@ def of_study(scope: Scope, study: Part) -> list[Job]:
 
 
 def _of_search(label: str, recipe: Recipe, asked: Search) -> list[Job]:
-    from convoy.studies.search_loop import rungs  # Optuna takes half a second to import
+    from convoy.studies.search.loop import rungs  # Optuna takes half a second to import
 
     points = 1
     for values in asked.grid.values():

@@ -14,45 +14,15 @@ from convoy.reporting import ticks
 from convoy.reporting.content import Points3D, Scene3D, short
 from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, RULE
 from convoy.reporting.quantities import listed
+from convoy.studies.search.finding import Importance, SearchFinding, State, Trial
+from convoy.studies.search.words import basis_of
 
 WORDS = {"train.batch_size": "batch size", "optim.lr": "learning rate"}
 DECADE = 10.0  # an axis over a factor of 10 is logarithmic; so is one whose values double, such as 64, 128, 256
+FEW_TRIALS = 30  # for an importance
 MAX_CELLS = 400  # of a heat map
 MAX_LABELLED_COLUMNS = 12  # of a heat map whose cells have numbers
 BLUE = MODELS[0][0]
-Params = Mapping[str, Any]
-
-
-class Trial(NamedTuple):
-    params: dict[str, Any]
-    percent: float  # best accuracy of all epochs on the scoring part
-    epochs: int
-    complete: bool  # not stopped early
-
-
-class Trials(NamedTuple):
-    paths: tuple[str, ...]
-    trials: tuple[Trial, ...]  # in chronological order
-    winner: int  # index in `trials`
-    scored_on: str = "validation"
-
-    def column(self, path: str) -> list[Any]:
-        return [trial.params[path] for trial in self.trials]
-
-    @property
-    def best(self) -> Trial:
-        return self.trials[self.winner]
-
-
-def trial_numbers(finding: Mapping[str, Any]) -> Trials:
-    records = sorted(finding["trials"], key=lambda trial: trial["number"])
-    trials = tuple(
-        Trial(trial["params"], 100 * trial["accuracy"], trial["epochs"], trial["state"] == "trained to the end")
-        for trial in records
-    )
-    winner = next(index for index, trial in enumerate(records) if trial["number"] == finding["winner"]["number"])
-    paths = tuple(axis["path"] for axis in finding["space"])
-    return Trials(paths, trials, winner, finding.get("scored_on", "validation"))
 
 
 def word(path: str) -> str:
@@ -75,32 +45,32 @@ def is_log(values: Sequence[Any]) -> bool:
     return distinct[-1] >= DECADE * distinct[0] or distinct[2] / distinct[1] >= 2
 
 
-def scene(numbers: Trials) -> Scene3D | None:
+def scene(finding: SearchFinding) -> Scene3D | None:
     """Accuracy over two numeric keys; None for other searches."""
-    if len(numbers.paths) != 2 or not all(is_numeric(numbers.column(path)) for path in numbers.paths):
+    if len(finding.paths) != 2 or not all(is_numeric(finding.column(path)) for path in finding.paths):
         return None
-    others = [trial for trial in numbers.trials if trial is not numbers.best]
-    traces = _points(others, numbers, ""), _points([numbers.best], numbers, "winner")
-    axes = (*map(word, numbers.paths), f"{numbers.scored_on} accuracy (%)")
-    log = (is_log(numbers.column(numbers.paths[0])), is_log(numbers.column(numbers.paths[1])), False)
-    caption = f"{_marks(numbers)} Drag to rotate (needs JavaScript)."
+    others = [trial for trial in finding.trials if trial is not finding.best]
+    traces = _points(others, finding.paths, ""), _points([finding.best], finding.paths, "winner")
+    axes = (*map(word, finding.paths), f"{finding.method.scored_on} accuracy (%)")
+    log = (is_log(finding.column(finding.paths[0])), is_log(finding.column(finding.paths[1])), False)
+    caption = f"{_marks(finding)} Drag to rotate (needs JavaScript)."
     x, y, z = axes
     return Scene3D("search_3d", f"Accuracy by {x} and {y}", caption, traces, (x, y, z), log)
 
 
-def _points(trials: Sequence[Trial], numbers: Trials, label: str) -> Points3D:
-    x, y = (np.array([trial.params[path] for trial in trials], float) for path in numbers.paths)
-    text = tuple(f"{_at(trial.params)}: {trial.percent:.2f} %, {_epochs(trial.epochs)}" for trial in trials)
-    return Points3D(x, y, np.array([trial.percent for trial in trials]), text, label)
+def _points(trials: Sequence[Trial], paths: Sequence[str], label: str) -> Points3D:
+    x, y = (np.array([trial.params[path] for trial in trials], float) for path in paths)
+    text = tuple(f"{_at(trial.params)}: {100 * trial.accuracy:.2f} %, {_epochs(trial.epochs)}" for trial in trials)
+    return Points3D(x, y, 100 * np.array([trial.accuracy for trial in trials]), text, label)
 
 
-def _marks(numbers: Trials, *, hollow: bool = False) -> str:
+def _marks(finding: SearchFinding, *, hollow: bool = False) -> str:
     """Caption: what a mark is, and how many trials were stopped early."""
-    early = sum(not trial.complete for trial in numbers.trials)
+    early = len(finding.trials) - finding.count(State.FINISHED)
     stopped = (
         f" {'Hollow: s' if hollow else 'S'}topped early ({early}), at the accuracy reached until then." if early else ""
     )
-    return f"Marks: trials (n = {len(numbers.trials)}, one seed each) at their best epoch.{stopped}"
+    return f"Marks: trials (n = {len(finding.trials)}, one seed each) at their best epoch.{stopped}"
 
 
 class HeatNumbers(NamedTuple):
@@ -111,25 +81,23 @@ class HeatNumbers(NamedTuple):
     percent: np.ndarray  # [rows, columns]; NaN without a trial
     complete: np.ndarray  # bool [rows, columns]
     winner: tuple[int, int]  # row, column
-    scored_on: str = "validation"
+    scored_on: str
 
 
-def heat_numbers(numbers: Trials) -> HeatNumbers | None:
+def heat_numbers(finding: SearchFinding) -> HeatNumbers | None:
     """None unless the search varies two keys with few values."""
-    if len(numbers.paths) != 2:
+    if len(finding.paths) != 2:
         return None
-    x, y = numbers.paths
-    columns, rows = (_in_order(numbers.column(path)) for path in (x, y))
-    if len(columns) * len(rows) > min(
-        MAX_CELLS, 4 * len(numbers.trials)
-    ):  # sampled from ranges: nearly all cells are empty
-        return None
+    x, y = finding.paths
+    columns, rows = (_in_order(finding.column(path)) for path in (x, y))
+    if len(columns) * len(rows) > min(MAX_CELLS, 4 * len(finding.trials)):
+        return None  # sampled from ranges: nearly all cells are empty
     percent, complete = np.full((len(rows), len(columns)), np.nan), np.zeros((len(rows), len(columns)), bool)
-    for trial in numbers.trials:
+    for trial in finding.trials:
         cell = rows.index(trial.params[y]), columns.index(trial.params[x])
-        percent[cell], complete[cell] = trial.percent, trial.complete
-    winner = rows.index(numbers.best.params[y]), columns.index(numbers.best.params[x])
-    return HeatNumbers(x, y, columns, rows, percent, complete, winner, numbers.scored_on)
+        percent[cell], complete[cell] = 100 * trial.accuracy, trial.state is State.FINISHED
+    winner = rows.index(finding.best.params[y]), columns.index(finding.best.params[x])
+    return HeatNumbers(x, y, columns, rows, percent, complete, winner, finding.method.scored_on)
 
 
 def draw_heat(axes: Axes, numbers: HeatNumbers) -> None:
@@ -182,55 +150,51 @@ def _depth(percent: np.ndarray) -> np.ndarray:
     return np.asarray((worst - error) / max(worst - best, 1e-9))
 
 
-def draw_one_key(axes: Axes, numbers: Trials) -> None:
+def draw_one_key(axes: Axes, finding: SearchFinding) -> None:
     """Accuracy over the only varied key."""
-    path = numbers.paths[0]
-    values = numbers.column(path)
+    path = finding.paths[0]
+    values = finding.column(path)
     positions = values if is_numeric(values) else [_in_order(values).index(value) for value in values]
     if is_log(values):
         ticks.logarithmic(axes, "x", min(values) / 1.15, max(values) * 1.15)
     elif not is_numeric(values):
         names = _in_order(values)
         axes.set_xticks(range(len(names)), [short(value_text(value), 12) for value in names])
-    _draw_trials(axes, positions, numbers)
+    _draw_trials(axes, positions, finding)
     axes.set_xlabel(word(path))
 
 
-class HistoryNumbers(NamedTuple):
-    trials: Trials
-    best: tuple[float, ...]  # best accuracy up to each trial, percent
+def best_so_far(finding: SearchFinding) -> list[float]:
+    """In percent, of the fully trained trials up to each one; NaN before the first."""
+    values = [100 * trial.accuracy if trial.state is State.FINISHED else math.nan for trial in finding.trials]
+    return [float(best) for best in np.fmax.accumulate(values)]
 
 
-def history_numbers(numbers: Trials) -> HistoryNumbers:
-    best = np.maximum.accumulate([trial.percent if trial.complete else 0.0 for trial in numbers.trials])
-    return HistoryNumbers(numbers, tuple(map(float, best)))
-
-
-def draw_history(axes: Axes, numbers: HistoryNumbers) -> None:
-    trials = numbers.trials
-    positions = list(range(1, len(trials.trials) + 1))
-    axes.step(positions, [best or math.nan for best in numbers.best], where="post", color=MUTED, linewidth=1.2)
-    _draw_trials(axes, positions, trials)
+def draw_history(axes: Axes, finding: SearchFinding) -> None:
+    positions = list(range(1, len(finding.trials) + 1))
+    axes.step(positions, best_so_far(finding), where="post", color=MUTED, linewidth=1.2)
+    _draw_trials(axes, positions, finding)
     ticks.integers(axes.xaxis, 6)
     axes.set_xlabel("trial")
 
 
-def history_caption(numbers: HistoryNumbers) -> str:
-    return f"{trials_caption(numbers.trials)} Line: best fully trained trial so far."
+def history_caption(finding: SearchFinding) -> str:
+    return f"{trials_caption(finding)} Line: best fully trained trial so far."
 
 
-def trials_caption(numbers: Trials) -> str:
-    return f"{_marks(numbers, hollow=True)} Circled: winner."
+def trials_caption(finding: SearchFinding) -> str:
+    return f"{_marks(finding, hollow=True)} Circled: winner."
 
 
-def _draw_trials(axes: Axes, positions: Sequence[float], numbers: Trials) -> None:
+def _draw_trials(axes: Axes, positions: Sequence[float], finding: SearchFinding) -> None:
+    pairs = list(zip(positions, finding.trials, strict=True))
     for complete, face in ((True, BLUE), (False, "none")):
-        indices = [index for index, trial in enumerate(numbers.trials) if trial.complete is complete]
-        x, y = [positions[index] for index in indices], [numbers.trials[index].percent for index in indices]
+        shown = [(x, 100 * trial.accuracy) for x, trial in pairs if (trial.state is State.FINISHED) is complete]
+        x, y = [x for x, _ in shown], [y for _, y in shown]
         axes.plot(x, y, "o", color=BLUE, markerfacecolor=face, markersize=4.5, markeredgewidth=1)
-    best = positions[numbers.winner], numbers.best.percent
+    best = next(x for x, trial in pairs if trial is finding.best), 100 * finding.best.accuracy
     axes.plot(*[[value] for value in best], "o", color=INK, markersize=10, markerfacecolor="none", markeredgewidth=1.4)
-    axes.set_ylabel(f"{numbers.scored_on} accuracy (%)")
+    axes.set_ylabel(f"{finding.method.scored_on} accuracy (%)")
 
 
 def draw_importance(axes: Axes, shares: Mapping[str, float]) -> None:
@@ -246,40 +210,40 @@ def draw_importance(axes: Axes, shares: Mapping[str, float]) -> None:
     axes.set_xlabel("share of the accuracy's variance (%)")
 
 
-def importance_caption(shares: Mapping[str, float], of_what: str) -> str:
-    count = int(of_what.split()[0])
-    few = " With so few trials this is a rough estimate." if count < 30 else ""
+def importance_caption(importance: Importance) -> str:
+    few = " With so few trials this is a rough estimate." if importance.trials < FEW_TRIALS else ""
     return (
-        f"fANOVA (Hutter, Hoos and Leyton-Brown 2014) over {of_what}, in the searched range. Interactions between keys "
-        f"are not included.{few}"
+        f"fANOVA (Hutter, Hoos and Leyton-Brown 2014) over {basis_of(importance)}, in the searched range. "
+        f"Interactions between keys are not included.{few}"
     )
 
 
-def draw_parallel(axes: Axes, numbers: Trials) -> None:
+def draw_parallel(axes: Axes, finding: SearchFinding) -> None:
     """One line per trial through its values; the winner is black, better trials are stronger."""
-    scales = [_scaled(numbers.column(path)) for path in numbers.paths]
-    depth = _depth(np.array([[trial.percent for trial in numbers.trials]]))[0]
-    places = range(len(numbers.paths))
+    scales = [_scaled(finding.column(path)) for path in finding.paths]
+    depth = _depth(100 * np.array([[trial.accuracy for trial in finding.trials]]))[0]
+    places = range(len(finding.paths))
+    winner = finding.trials.index(finding.best)
     for place in np.argsort(depth):
         line = [scale[place] for scale in scales]
-        if place == numbers.winner:
+        if place == winner:
             continue
-        colour = HEAT if numbers.trials[place].complete else MUTED
+        colour = HEAT if finding.trials[place].state is State.FINISHED else MUTED
         axes.plot(places, line, color=colour, alpha=0.08 + 0.7 * float(depth[place]) ** 2, linewidth=1)
-    axes.plot(places, [scale[numbers.winner] for scale in scales], color=INK, linewidth=2, marker="o", markersize=5)
-    for place, path in enumerate(numbers.paths):
-        values = numbers.column(path)
+    axes.plot(places, [scale[winner] for scale in scales], color=INK, linewidth=2, marker="o", markersize=5)
+    for place, path in enumerate(finding.paths):
+        values = finding.column(path)
         axes.axvline(place, color=RULE, linewidth=0.8)
         ends = _in_order(values)
         ends = ends if len(ends) <= 4 else (ends[0], ends[-1])
         at = _scaled([*values, *ends])[-len(ends) :]
         for value, height in zip(ends, at, strict=True):
-            side = -1 if place == len(numbers.paths) - 1 else 1
+            side = -1 if place == len(finding.paths) - 1 else 1
             axes.annotate(
                 short(value_text(value), 10), (place, height), (4 * side, 3), textcoords="offset points", fontsize=8,
                 color=MUTED, ha="left" if side > 0 else "right",
             )  # fmt: skip
-    axes.set_xticks(places, [short(path.rpartition(".")[2], 14) for path in numbers.paths])
+    axes.set_xticks(places, [short(path.rpartition(".")[2], 14) for path in finding.paths])
     axes.set_yticks([])
     axes.set_ylim(-0.06, 1.1)
     axes.grid(False)
@@ -287,10 +251,10 @@ def draw_parallel(axes: Axes, numbers: Trials) -> None:
         spine.set_visible(False)
 
 
-def parallel_caption(numbers: Trials) -> str:
+def parallel_caption(finding: SearchFinding) -> str:
     return (
-        f"Lines: trials (n = {len(numbers.trials)}) through their values of "
-        f"{listed(numbers.paths)}. Black: winner; stronger colour: higher accuracy; grey: "
+        f"Lines: trials (n = {len(finding.trials)}) through their values of "
+        f"{listed(finding.paths)}. Black: winner; stronger colour: higher accuracy; grey: "
         "stopped early."
     )
 
@@ -309,7 +273,7 @@ def _in_order(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(sorted(distinct) if is_numeric(distinct) else distinct)
 
 
-def _at(params: Params) -> str:
+def _at(params: Mapping[str, Any]) -> str:
     return listed([f"{word(path)} {value_text(value)}" for path, value in params.items()])
 
 

@@ -7,9 +7,11 @@ search is resumed by opening it.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -17,18 +19,15 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from convoy.randomness import derive_seed
 from convoy.recipe import Recipe
-from convoy.studies.space import MOST_POINTS, Space
+from convoy.studies.search import finding
+from convoy.studies.search.finding import Pruner, Sampler, State
+from convoy.studies.search.space import MOST_POINTS, Space
 
-SAMPLERS = ("tpe", "random", "gp")
-PRUNERS = ("halving", "hyperband", "median", "none")
 FACTOR = 3  # halving and hyperband keep 1/FACTOR of the trials and train them FACTOR times as long
 DUPLICATES = 100  # repeated suggestions in a row until the search ends
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # Convoy reports the progress itself
 warnings.filterwarnings("ignore", category=ExperimentalWarning, module="optuna")
-
-
-State = Literal["finished", "pruned", "diverged", "interrupted"]
 
 
 class Ended(NamedTuple):
@@ -56,30 +55,38 @@ class Train(Protocol):
         """
 
 
-def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    if name == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-    return optuna.samplers.GPSampler(seed=seed) if name == "gp" else optuna.samplers.RandomSampler(seed=seed)
+def sampler(kind: Sampler, seed: int) -> optuna.samplers.BaseSampler:
+    match kind:
+        case Sampler.TPE:
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        case Sampler.GP:
+            return optuna.samplers.GPSampler(seed=seed)
+        case Sampler.RANDOM:
+            return optuna.samplers.RandomSampler(seed=seed)
 
 
-def pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
-    if name == "hyperband":
-        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=FACTOR)
-    # Not before a ninth of the epochs, because a network with a low rate learns late.
-    return optuna.pruners.MedianPruner(n_warmup_steps=epochs // 9) if name == "median" else optuna.pruners.NopPruner()
+def pruner(kind: Pruner, epochs: int) -> optuna.pruners.BasePruner:
+    """`halve` prunes itself."""
+    match kind:
+        case Pruner.HYPERBAND:
+            return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=FACTOR)
+        case Pruner.MEDIAN:  # not before a ninth of the epochs, because a network with a low rate learns late
+            return optuna.pruners.MedianPruner(n_warmup_steps=epochs // 9)
+        case Pruner.HALVING | Pruner.NONE:
+            return optuna.pruners.NopPruner()
 
 
 class Trials:
     """The trials of one search in its storage. `count`: None for all points of the space."""
 
     def __init__(
-        self, study: optuna.Study, space: Space, base: Recipe, *, owner: str, count: int | None, sampler_name: str
+        self, study: optuna.Study, space: Space, base: Recipe, *, owner: str, count: int | None, by: Sampler
     ) -> None:
         self.study, self.space, self.base, self.owner = study, space, base, owner
         self.is_grid = count is None
         sizes = [size for size in (count, space.size) if size is not None]
         self.count = min(sizes)
-        self._sampler = sampler_name
+        self._sampler = by
         self._left_running = [frozen for frozen in self.known if self._is_ours(frozen)]
         if self.is_grid:
             self._lay_out_grid()
@@ -115,16 +122,33 @@ class Trials:
 
     def end(self, trial: Trial, ended: Ended) -> None:
         """Stores the result. An interrupted trial stays in state running; the next call resumes it."""
-        if ended.state == "interrupted":
+        if ended.state is State.INTERRUPTED:
             return
         trial.set_user_attr("epochs", len(ended.accuracies))
         trial.set_user_attr("run", ended.run)
-        if ended.state == "pruned":
+        if ended.state is State.PRUNED:
             self.study.tell(trial, state=TrialState.PRUNED)
             return
         report(trial, ended.accuracies)
-        trial.set_user_attr("diverged", ended.state == "diverged")
-        self.study.tell(trial, 0.0 if ended.state == "diverged" else max(ended.accuracies, default=0.0))
+        trial.set_user_attr("diverged", ended.state is State.DIVERGED)
+        self.study.tell(trial, 0.0 if ended.state is State.DIVERGED else max(ended.accuracies, default=0.0))
+
+    def results(self, folder: Path) -> list[finding.Trial]:
+        """The trials in the order of `known`; their runs relative to `folder`, which is the study's."""
+
+        def result(number: int, frozen: FrozenTrial) -> finding.Trial:
+            run = Path(frozen.user_attrs["run"])
+            pruned = frozen.state == TrialState.PRUNED
+            return finding.Trial(
+                number=number,
+                params=dict(self.space.overrides(frozen.params)),
+                accuracy=accuracy_of(frozen),
+                epochs=frozen.user_attrs["epochs"],
+                state=State.DIVERGED if has_diverged(frozen) else State.PRUNED if pruned else State.FINISHED,
+                run=os.path.relpath(run, folder.resolve()) if run.is_dir() else None,
+            )
+
+        return [result(number, frozen) for number, frozen in enumerate(self.known, start=1)]
 
     def _is_ours(self, frozen: FrozenTrial) -> bool:
         return frozen.state == TrialState.RUNNING and frozen.user_attrs.get("owner", "") == self.owner
@@ -180,7 +204,7 @@ def ask_in_turn(trials: Trials, train: Train) -> bool:
     done = sum(frozen.state.is_finished() for frozen in trials.known)
     for ended in train(recipes(), shown_from=done, prune=prune):
         trials.end(asked[ended.position], ended)
-        goes_on = goes_on and ended.state != "interrupted"
+        goes_on = goes_on and ended.state is not State.INTERRUPTED
     return goes_on
 
 
@@ -229,20 +253,20 @@ def _climb(alive: Sequence[Trial], until: int, trials: Trials, train: Train, sho
     goes_on = True
     for ended in train(map(trials.recipe, behind), shown_from=shown_from, until=until):
         trial = behind[ended.position]
-        if ended.state == "pruned":
+        if ended.state is State.PRUNED:
             trial.set_user_attr("epochs", until)
             trial.set_user_attr("run", ended.run)
             report(trial, ended.accuracies[:until])
         else:
             trials.end(trial, ended)
-            goes_on = goes_on and ended.state != "interrupted"
+            goes_on = goes_on and ended.state is not State.INTERRUPTED
     return goes_on
 
 
 def winner(study: optuna.Study) -> FrozenTrial:
     """The best trial trained to the end; the first of equals. Raises ValueError if all diverged."""
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sound = [frozen for frozen in ended if not frozen.user_attrs["diverged"]]
+    sound = [frozen for frozen in ended if not has_diverged(frozen)]
     if not sound:
         raise ValueError(f"all {len(ended)} trials that were trained to the end diverged: search lower learning rates")
     return max(sound, key=lambda frozen: (frozen.values[0], -frozen.number))
@@ -250,9 +274,18 @@ def winner(study: optuna.Study) -> FrozenTrial:
 
 def best_until(frozen: FrozenTrial, epoch: int) -> float:
     """The best accuracy up to an epoch; -1 for a diverged trial."""
-    if frozen.user_attrs.get("diverged"):
+    if has_diverged(frozen):
         return -1.0
     return max((value for step, value in frozen.intermediate_values.items() if step <= epoch), default=0.0)
+
+
+def accuracy_of(frozen: FrozenTrial) -> float:
+    """Of its best epoch; 0 for a diverged trial."""
+    return 0.0 if has_diverged(frozen) else max(frozen.intermediate_values.values(), default=0.0)
+
+
+def has_diverged(frozen: FrozenTrial) -> bool:
+    return bool(frozen.user_attrs.get("diverged"))
 
 
 def _now(trial: Trial) -> FrozenTrial:

@@ -1,9 +1,4 @@
-"""The search: which values of some recipe keys give the highest validation accuracy?
-
-Trials are scored on the validation part. The winner is retrained with fresh seeds, and only these runs open the test
-set, because the score of the best of many trials is too high. With the fault selection_on_test the trials are scored on
-the test set, as in some published searches.
-"""
+"""Trains the trials of a search, then its winner with fresh seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +8,7 @@ import platform
 import re
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,17 +16,20 @@ import filelock
 import optuna
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from convoy.files import write_bytes, write_json
+from convoy.files import write_bytes
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.registry import unknown
 from convoy.runs import Run, Study, Workspace, file_name, model_label
-from convoy.studies import search_loop
+from convoy.studies import findings
 from convoy.studies.execute import Where, choose, execute
-from convoy.studies.search_finding import conclude, text_of
-from convoy.studies.search_loop import Ended, Prune, State, Trials
+from convoy.studies.search import loop
+from convoy.studies.search.finding import Method, Part, Pruner, Sampler, State, conclude
+from convoy.studies.search.importance import importance_of
+from convoy.studies.search.loop import Ended, Prune, Trials
+from convoy.studies.search.space import Range, Space
+from convoy.studies.search.words import text_of
 from convoy.studies.session import Session, Show
-from convoy.studies.space import Space
 from convoy.studies.train_all import Entry, train_all
 from convoy.training import faults
 from convoy.training.plan import Plan, plan_all
@@ -47,29 +45,23 @@ class Search:
     base: Recipe
     space: Space
     trials: int | None
-    sampler: str
-    pruner: str
+    sampler: Sampler
+    pruner: Pruner
     seeds: int
     called: str | None = None  # label; None: the name of its model
 
     def __post_init__(self) -> None:
-        for kind, name, known in (
-            ("sampler", self.sampler, search_loop.SAMPLERS),
-            ("pruner", self.pruner, search_loop.PRUNERS),
-        ):
-            if name not in known:
-                raise unknown(kind, name, known)
         if self.trials is None and not self.space.is_grid:
             raise ValueError("a range has no full grid: give --trials, or a --grid")
         if (self.trials is not None and self.trials < 2) or self.space.size == 1:
             raise ValueError("a search needs 2 trials or more")
-        if self.trials is None and self.sampler != "random":
+        if self.trials is None and self.sampler is not Sampler.RANDOM:
             raise ValueError(f"the sampler {self.sampler} needs --trials: a full grid trains all points")
         if self.seeds < 1:
             raise ValueError(f"seeds = {self.seeds}: expected 1 or more for the winner")
-        if self.pruner != "none" and "train.epochs" in self.space.paths:
+        if self.pruner is not Pruner.NONE and "train.epochs" in self.space.paths:
             raise ValueError(f"the pruner {self.pruner} cannot search train.epochs: give --pruner none")
-        if self.pruner == "halving" and self.sampler != "random" and self.trials is not None:
+        if self.pruner is Pruner.HALVING and self.sampler is not Sampler.RANDOM and self.trials is not None:
             raise ValueError(f"halving starts all trials at once: the sampler {self.sampler} has no results to use")
 
     @property
@@ -81,17 +73,17 @@ class Search:
         return self.called or model_label(self.base)
 
     @property
-    def scored_on(self) -> str:
+    def scored_on(self) -> Part:
         """The part that scores the trials: "validation", or "test" with the fault selection_on_test."""
-        return self.plans[0].selection or ""
+        return "test" if self.plans[0].selection == "test" else "validation"
 
     @property
     def names(self) -> list[str]:
         """Names of all runs, in the order of their positions in the progress display."""
         winners = [f"winner, seed {seed}" for seed in self.fresh_seeds]
-        if self.pruner != "halving":
+        if self.pruner is not Pruner.HALVING:
             return [*(f"trial {number} of {self.count}" for number in range(1, self.count + 1)), *winners]
-        climbed = search_loop.rungs(self.count, self.base.train.epochs)
+        climbed = loop.rungs(self.count, self.base.train.epochs)
         tried = [f"to epoch {r.until}: {number} of {r.trials}" for r in climbed for number in range(1, r.trials + 1)]
         return [*tried, *winners]
 
@@ -116,8 +108,9 @@ class Search:
     @property
     def name(self) -> str:
         """The number of trials is part of the name only for halving: other searches can be extended."""
-        asked = [self.space.paths, self.sampler, self.pruner, *([self.count] if self.pruner == "halving" else [])]
-        parts = [*(axis.as_json() for axis in self.space.axes), *asked, self.trials is None, self.plans[0].fingerprint]
+        axes = [asdict(axis) | ({"log": axis.is_log} if isinstance(axis, Range) else {}) for axis in self.space.axes]
+        asked = [self.space.paths, self.sampler, self.pruner, *([self.count] if self.pruner is Pruner.HALVING else [])]
+        parts = [*axes, *asked, self.trials is None, self.plans[0].fingerprint]
         return file_name(f"search-{self.label}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]}")
 
 
@@ -131,15 +124,22 @@ def asked(
     seeds: int,
     called: str | None = None,
 ) -> Search:
-    """Fills in the defaults: halving with random order for a full grid, otherwise TPE with hyperband."""
+    """Fills in the defaults: halving with random order for a full grid, otherwise TPE with hyperband.
+
+    Raises ValueError for an invalid search.
+    """
     if pruner is None:
         pruner = "none" if "train.epochs" in space.paths else "halving" if trials is None else "hyperband"
+    elif pruner not in (known := [each.value for each in Pruner]):
+        raise unknown("pruner", pruner, known)
     if sampler is None:
         sampler = "random" if pruner == "halving" or trials is None else "tpe"
-    return Search(base, space, trials, sampler, pruner, seeds, called)
+    elif sampler not in (known := [each.value for each in Sampler]):
+        raise unknown("sampler", sampler, known)
+    return Search(base, space, trials, Sampler(sampler), Pruner(pruner), seeds, called)
 
 
-def search(asked: Search, session: Session, *, storage: str | None = None) -> Study | None:
+def run(asked: Search, session: Session, *, storage: str | None = None) -> Study | None:
     """Searches, retrains the winner with fresh seeds and writes the finding.
 
     None if interrupted; the same call resumes it. Raises ValueError for an invalid search, before writing anything.
@@ -155,10 +155,10 @@ def search(asked: Search, session: Session, *, storage: str | None = None) -> St
             asked.base,
             owner="" if storage is None else f"{platform.node()}:{folder.resolve()}",
             count=asked.trials,
-            sampler_name=asked.sampler,
+            by=asked.sampler,
         )
         owners = {frozen.user_attrs.get("owner", "") for frozen in trials.known}
-        if asked.pruner == "halving" and owners - {trials.owner}:
+        if asked.pruner is Pruner.HALVING and owners - {trials.owner}:
             raise ValueError("another process works on this search: halving compares all trials and cannot be shared")
         first = len(asked.names) - asked.seeds  # position of the winner's first run
 
@@ -169,13 +169,13 @@ def search(asked: Search, session: Session, *, storage: str | None = None) -> St
         def show_winner(position: int, event: Event) -> None:
             session.show(first + position, event)
 
-        loop = search_loop.halve if asked.pruner == "halving" else search_loop.ask_in_turn
-        if not loop(trials, _Training(session, where, asked.scored_on, tell)) or session.interrupted():
+        train_trials = loop.halve if asked.pruner is Pruner.HALVING else loop.ask_in_turn
+        if not train_trials(trials, _Training(session, where, asked.scored_on, tell)) or session.interrupted():
             return None
         known = trials.known
         if any(not frozen.state.is_finished() for frozen in known):
             raise ValueError("other processes train the last trials: the last process to end writes the finding")
-        best = search_loop.winner(trials.study)
+        best = loop.winner(trials.study)
         winner = trials.recipe(best)
         entries = [Entry(asked.label, winner.override({"seed": seed})) for seed in asked.fresh_seeds]
         members = train_all(entries, replace(session, fresh=False, show=show_winner))
@@ -185,8 +185,20 @@ def search(asked: Search, session: Session, *, storage: str | None = None) -> St
         about = f"{asked.base.about}; the winner of {asked.name}".removeprefix("; ")
         write_bytes(folder / WINNER, winner.override({"about": about}).to_toml().encode())
         openings = workspace.openings_by({Path(frozen.user_attrs.get("run", "")).name for frozen in known})
-        finding = conclude(asked, known, best, members, folder, at_once=where == "processes", openings=openings)
-        write_json(folder / "finding.json", finding)
+        method = Method(
+            requested=asked.count,
+            grid=asked.trials is None,
+            sampler=None if asked.trials is None else asked.sampler,
+            pruner=asked.pruner,
+            seed=asked.base.seed,
+            epochs=asked.base.train.epochs,
+            scored_on=asked.scored_on,
+            parallel=where == "processes",
+        )
+        number = next(number for number, frozen in enumerate(known, start=1) if frozen.number == best.number)
+        results, importance = trials.results(folder), importance_of(known)
+        finding = conclude(method, asked.space.axes, results, number, importance, members, openings)
+        findings.write(study, finding)
         return study
 
 
@@ -224,10 +236,10 @@ class _Training:
                 yield self._ended(position, Run(Path(event.values["run"])))
 
     def _ended(self, position: int, run: Run) -> Ended:
-        has_diverged = run.finished and run.status["reason"].startswith("diverged")
-        state: State = "diverged" if has_diverged else "finished" if run.finished else "interrupted"
-        if run.state == "pruned":
-            state = "pruned"
+        if run.finished:
+            state = State.DIVERGED if run.diverged else State.FINISHED
+        else:
+            state = State.PRUNED if run.state == "pruned" else State.INTERRUPTED
         accuracies = [line[self._accuracy] for line in run.metrics]
         return Ended(position, state, accuracies, str(run.path.resolve()))
 
@@ -243,7 +255,7 @@ def _open(asked: Search, folder: Path, url: str | None) -> optuna.Study:
                 storage=url,
                 study_name=folder.name,
                 direction="maximize",
-                pruner=search_loop.pruner(asked.pruner, asked.base.train.epochs),
+                pruner=loop.pruner(asked.pruner, asked.base.train.epochs),
                 load_if_exists=True,
             )
         except (SQLAlchemyError, ImportError, RuntimeError) as error:

@@ -60,17 +60,14 @@ class Values:
     def value(self, stored: Any) -> Any:
         return next(value for value in self.values if _stored(value) == stored)
 
-    def as_json(self) -> dict[str, Any]:
-        return {"path": self.path, "values": list(self.values)}
-
 
 @dataclass(frozen=True)
 class Range:
     """From `low` to `high`, both included; integers if both are integers."""
 
     path: str
-    low: float
-    high: float
+    low: int | float  # int: pydantic would otherwise read integers as floats
+    high: int | float
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
@@ -102,9 +99,6 @@ class Range:
 
     def value(self, stored: Any) -> Any:
         return stored
-
-    def as_json(self) -> dict[str, Any]:
-        return {"path": self.path, "low": self.low, "high": self.high, "log": self.is_log}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,158 @@
+"""The finding of a search: the winner, its accuracy with fresh seeds, and its optimistic accuracy in the search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from convoy.prediction import difference_of_two_runs
+from convoy.runs import Member
+from convoy.stats import Estimate, t_interval, wilson
+from convoy.studies.search.space import Range, Values
+
+Part = Literal["validation", "test"]
+
+
+class Sampler(StrEnum):
+    TPE = "tpe"
+    RANDOM = "random"
+    GP = "gp"
+
+
+class Pruner(StrEnum):
+    HALVING = "halving"
+    HYPERBAND = "hyperband"
+    MEDIAN = "median"
+    NONE = "none"
+
+
+class State(StrEnum):
+    FINISHED = "finished"
+    PRUNED = "pruned"  # stopped early
+    DIVERGED = "diverged"  # cannot win
+    INTERRUPTED = "interrupted"  # to be resumed; not in a finding
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the trials were chosen, stopped and scored."""
+
+    requested: int  # trials
+    grid: bool  # all points of a grid
+    sampler: Sampler | None  # None for all points of a grid
+    pruner: Pruner
+    seed: int
+    epochs: int  # of a trial that is trained to the end, unless the search varies them
+    scored_on: Part  # "test" only with the fault selection_on_test
+    parallel: bool
+
+
+@dataclass(frozen=True)
+class Trial:
+    number: int  # from 1, in chronological order
+    params: dict[str, Any]  # values of recipe keys
+    accuracy: float  # of its best epoch on the part that scores the trials; 0 if it diverged
+    epochs: int
+    state: State
+    run: str | None  # path relative to the study; None if it was trained in another workspace
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Share of the accuracy's variance that each key explains (fANOVA, Hutter et al. 2014)."""
+
+    shares: dict[str, float]
+    trials: int
+    only_finished: bool  # False: all trials that did not diverge, at their last epoch
+
+
+@dataclass(frozen=True)
+class SearchFinding:
+    """Accuracies are fractions."""
+
+    label: str
+    data: str
+    method: Method
+    space: tuple[Values | Range, ...]
+    trials: tuple[Trial, ...]
+    winner: int  # the number of its trial
+    seeds: tuple[int, ...]  # fresh ones, with which the winner was retrained
+    part: Part  # whose images `accuracy` is on
+    accuracy: Estimate  # of the retrained winner
+    scored_accuracy: Estimate  # of the same runs, on the part that scored the trials
+    importance: Importance | None  # None with one key, and if too few trials differ
+    test_openings: int  # by the trials
+    flags: tuple[str, ...]  # of the retrained runs
+    kind: Literal["search"] = "search"
+    schema: int = 1
+
+    @property
+    def best(self) -> Trial:
+        return next(trial for trial in self.trials if trial.number == self.winner)
+
+    @property
+    def paths(self) -> list[str]:
+        return [axis.path for axis in self.space]
+
+    def column(self, path: str) -> list[Any]:
+        return [trial.params[path] for trial in self.trials]
+
+    def count(self, state: State) -> int:
+        return sum(trial.state is state for trial in self.trials)
+
+    @property
+    def epochs_trained(self) -> int:
+        return sum(trial.epochs for trial in self.trials)
+
+    @property
+    def epochs_asked(self) -> int:
+        """Of all trials, if none were stopped early."""
+        return sum(trial.params.get("train.epochs", self.method.epochs) for trial in self.trials)
+
+    @property
+    def margin(self) -> float | None:
+        """95 % of the differences of two single runs are smaller; None with one fresh seed."""
+        return None if self.scored_accuracy.sd is None else difference_of_two_runs(self.scored_accuracy)
+
+    @property
+    def near(self) -> tuple[Trial, ...]:
+        """Trials that may be as good as the winner: their distance is within that of two single runs."""
+        least = self.best.accuracy - (self.margin or 0)
+        return tuple(trial for trial in self.trials if trial.number != self.winner and trial.accuracy >= least)
+
+
+def conclude(
+    method: Method,
+    space: Sequence[Values | Range],
+    trials: Sequence[Trial],
+    winner: int,
+    importance: Importance | None,
+    members: Sequence[Member],
+    test_openings: int,
+) -> SearchFinding:
+    """`members`: the runs of the winner with fresh seeds."""
+    part: Part = "test" if all("test" in member.run.scores for member in members) else "validation"
+    return SearchFinding(
+        label=members[0].label,
+        data=members[0].run.data["name"],
+        method=method,
+        space=tuple(space),
+        trials=tuple(trials),
+        winner=winner,
+        seeds=tuple(member.seed for member in members),
+        part=part,
+        accuracy=_estimate(members, part),
+        scored_accuracy=_estimate(members, method.scored_on),
+        importance=importance,
+        test_openings=test_openings,
+        flags=tuple(dict.fromkeys(flag for member in members for flag in member.run.status.get("flags", []))),
+    )
+
+
+def _estimate(members: Sequence[Member], part: Part) -> Estimate:
+    scores = [member.run.scores[part] for member in members]
+    if len(scores) == 1:
+        return wilson(scores[0]["correct"], scores[0]["n"])
+    return t_interval([score["accuracy"] for score in scores], step=1 / scores[0]["n"])
