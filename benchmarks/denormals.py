@@ -60,7 +60,7 @@ def last_epoch(way: str, threads: int, begun: Path) -> Callable[[], float]:
             *_, end = runner.run_one(recipe_on(threads), folder, test=False)
             run = Run(Path(end.values["run"]))
             before, last = (epoch["train_seconds"] for epoch in run.metrics[-2:])
-            return float(run.data["counts"]["train"] / (last - before))
+            return float(run.data.counts["train"] / (last - before))
 
     return measure_round
 

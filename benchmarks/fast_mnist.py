@@ -26,8 +26,8 @@ def train(seeds: int) -> None:
             convoy.train(recipe, seed=recipe.seed + count, out=folder, device="cpu", show=False)
             for count in range(seeds)
         ]
-        accuracies = [run.scores["test"]["accuracy"] for run in trained]
-        seconds = [run.cost["train_seconds"] for run in trained]
+        accuracies = [run.scores["test"].accuracy for run in trained]
+        seconds = [run.cost.train_seconds for run in trained]
     accuracy, duration = t_interval(accuracies), t_interval(seconds)
     lines = [
         f"{RECIPE}, seeds {recipe.seed} to {recipe.seed + seeds - 1}",

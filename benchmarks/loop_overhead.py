@@ -68,7 +68,7 @@ def epoch(model: str, out: str, augment: list[dict[str, object]], *, limit: int 
 
     def measure_round() -> float:
         run = convoy.train(recipe, limit=limit, out=out, fresh=True, test=False, show=False)
-        return run.cost["images_per_second"]
+        return run.cost.images_per_second
 
     return measure_round
 

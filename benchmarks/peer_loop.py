@@ -98,7 +98,7 @@ def convoy_way(model: str, out: Path) -> Callable[[], float]:
 
     def measure_round() -> float:
         run = convoy.train(recipe, out=out, fresh=True, test=False, show=False)
-        return run.cost["images_per_second"]
+        return run.cost.images_per_second
 
     return measure_round
 

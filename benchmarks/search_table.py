@@ -52,8 +52,8 @@ def main() -> None:
     table = {
         "about": "validation images named rightly, by point and epoch",
         "model": "lenet",
-        "train_images": first.data["counts"]["train"],
-        "validation_images": first.data["counts"]["validation"],
+        "train_images": first.data.counts["train"],
+        "validation_images": first.data.counts["validation"],
         "epochs": EPOCHS,
         "points": [{"train.batch_size": batch_size, "optim.lr": lr} for batch_size, lr in points()],
         "correct": correct,

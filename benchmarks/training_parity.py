@@ -157,7 +157,7 @@ def train_convoy(setting: Setting, data: Path, seed: int, out: Path) -> float:
     }
     recipe = convoy.Recipe.load(setting.recipe, list(values.items()))
     run = convoy.train(recipe, seed=seed, out=out, device="cpu", show=False)
-    return run.scores["test"]["accuracy"]
+    return run.scores["test"].accuracy
 
 
 def train_plain(setting: Setting, data: Path, seed: int, out: Path) -> float:

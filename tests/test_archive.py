@@ -13,7 +13,7 @@ import pytest
 from convoy import api, archive
 from convoy.evaluation.load import network_of
 from convoy.experiments.measures import MEASURES
-from convoy.files import write_arrays, write_bytes, write_json
+from convoy.files import read_json, write_arrays, write_bytes, write_json
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
 
@@ -120,7 +120,7 @@ def test_no_path_of_this_machine_goes_into_the_archive(tiny: Make, tmp_path: Pat
 
     texts = [path.read_text() for path in slim.path.iterdir() if path.suffix in (".toml", ".json", ".jsonl")]
     assert not any(str(tmp_path) in text for text in texts)
-    assert slim.status["note"] == "convoy train --data stripes=stripes.npz"
+    assert read_json(slim.path / "status.json")["note"] == "convoy train --data stripes=stripes.npz"
 
 
 def test_a_retrained_run_replaces_the_archived_one(trained: Run, tmp_path: Path) -> None:
@@ -210,7 +210,10 @@ def test_seconds_are_no_part_of_the_bits(trained: Run, tmp_path: Path) -> None:
 
 def test_a_run_archived_without_its_bits_gets_them_and_until_then_cannot_tell(trained: Run, tmp_path: Path) -> None:
     slim = kept(trained, tmp_path)
-    write_json(slim.path / "status.json", {key: value for key, value in slim.status.items() if key != "bits"})
+    write_json(
+        slim.path / "status.json",
+        {key: value for key, value in read_json(slim.path / "status.json").items() if key != "bits"},
+    )
     assert archive.bits(slim) == {}
 
     assert archive.bits(kept(trained, tmp_path)) == archive.bits(trained)
@@ -218,7 +221,7 @@ def test_a_run_archived_without_its_bits_gets_them_and_until_then_cannot_tell(tr
 
 def test_a_run_that_is_being_trained_is_left_alone_by_the_archive(trained: Run, tmp_path: Path) -> None:
     kept(trained, tmp_path / "archive")
-    begun = Workspace(tmp_path / "out").open_run(trained.recipe, trained.status["fingerprint"])
+    begun = Workspace(tmp_path / "out").open_run(trained.recipe, trained.status.fingerprint)
     lock = begun.lock()
 
     try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,23 @@ from convoy.chance import Kind, at_chance, sentences
 from convoy.evaluation.scores import score
 from convoy.files import write_arrays, write_json
 from convoy.reporting import write_report
+from convoy.run_contents import Score, score_of
 from convoy.runs import Member, Workspace
 from convoy.studies.compare_finding import conclude
 
 DIGITS = tuple(str(digit) for digit in range(10))
 
 
-def scored(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...] = DIGITS) -> dict[str, Any]:
+def scored(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...] = DIGITS) -> Score:
+    return score_of(stated(labels, predicted, classes))
+
+
+def stated(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...] = DIGITS) -> dict[str, Any]:
+    """As scores.json has it."""
     return score(np.eye(len(classes), dtype=np.float32)[predicted], labels, classes)
 
 
-def part_right(images: int, classes: int, share: float, seed: int = 0) -> dict[str, Any]:
+def part_right(images: int, classes: int, share: float, seed: int = 0) -> Score:
     """Images of classes of equal size: a share is predicted correctly, the others are guessed."""
     draw = np.random.default_rng(seed)
     labels = np.arange(images) % classes
@@ -69,14 +76,14 @@ def test_a_network_below_the_majority_share_that_finds_the_rare_class_has_learne
 
 def test_no_image_with_a_class_says_nothing() -> None:
     nothing = score(np.full((50, 10), np.nan, np.float32), np.arange(50) % 10, DIGITS)
-    assert at_chance(nothing) is None
-    assert at_chance({}) is None
+    assert at_chance(score_of(nothing)) is None
+    assert at_chance(Score(accuracy=0.1, correct=5, n=50)) is None
 
 
 def test_outputs_that_are_not_finite_are_not_called_chance() -> None:
     score = scored(np.arange(1000) % 10, np.full(1000, 1))
     assert at_chance(score) is not None
-    assert at_chance({**score, "not_finite": 3}) is None
+    assert at_chance(replace(score, not_finite=3)) is None
 
 
 def test_of_several_seeds_those_at_chance_are_named() -> None:
@@ -94,7 +101,7 @@ def test_of_several_seeds_those_at_chance_are_named() -> None:
 def test_the_first_screen_of_a_report_names_a_network_at_chance_level(tmp_path: Path) -> None:
     bad, good = fake_run(tmp_path, "lenet"), fake_run(tmp_path, "two_conv_cnn")
     labels = np.arange(1000) % 10
-    write_json(bad.path / "scores.json", {"test": scored(labels, np.ones(1000, int))})
+    write_json(bad.path / "scores.json", {"test": stated(labels, np.ones(1000, int))})
     write_arrays(bad.path / "predictions.npz", {"test_labels": labels, "test_predicted": np.ones(1000, int)})
     members = [Member("lenet", 42, bad), Member("two_conv_cnn", 42, good)]
     study = Workspace(tmp_path).write_study("compare", {"kind": "comparison"}, members)

@@ -41,14 +41,14 @@ def test_train_test_predict_report_and_list_hang_together(call: Call, quick: lis
 
     code, out, _ = call("test", run.name, "--samples", 9, "--out", "predictions.png")
     assert code == 0
-    assert f"{run.scores['test']['accuracy']:.2%}" in out
+    assert f"{run.scores['test'].accuracy:.2%}" in out
     assert Image.open("predictions.png").width > 300
 
     Image.fromarray(np.zeros((12, 12), np.uint8)).save("black.png")
     code, out, _ = call("predict", run.name, "black.png", "--json")
     (prediction,) = json.loads(out)["predictions"]
     assert code == 0
-    assert prediction["predicted"] in run.data["classes"]
+    assert prediction["predicted"] in run.data.classes
     assert 0 < prediction["confidence"] <= 1
 
     code, out, _ = call("report", run.name)
@@ -93,7 +93,10 @@ def test_the_output_of_a_users_network_is_not_in_the_json(call: Call, quick: lis
 def test_runs_scored_on_different_parts_are_listed_together(call: Call) -> None:
     fake_run(Path("convoy-runs"), "lenet")
     run = fake_run(Path("convoy-runs"), "two_conv_cnn")
-    write_json(run.path / "scores.json", {part: {"accuracy": 0.5} for part in ("validation", "fold", "train")})
+    write_json(
+        run.path / "scores.json",
+        {part: {"accuracy": 0.5, "correct": 1, "n": 2} for part in ("validation", "fold", "train")},
+    )
     code, out, _ = call("list", "runs")
     assert code == 0
     assert out.splitlines()[1].count("50.00%") == 2  # the training accuracy is not listed
@@ -101,7 +104,7 @@ def test_runs_scored_on_different_parts_are_listed_together(call: Call) -> None:
 
 def test_studies_are_listed_with_what_they_found(call: Call) -> None:
     workspace = Workspace("convoy-runs")
-    for name, kind in (("broken", "compare"), ("stopped", "search"), ("whole", "crossval")):
+    for name, kind in (("broken", "compare"), ("stopped", "search"), ("whole", "other")):
         workspace.write_study(name, {"kind": kind}, [])
     write_json(Path("convoy-runs/studies/whole/finding.json"), {"sentence": "lenet reaches 98 %"})
     Path("convoy-runs/studies/broken/study.toml").write_text("kind =")
@@ -169,7 +172,7 @@ def test_saved_weights_of_another_loop_are_scored(call: Call, quick: list[str], 
     torch.save(load_weights(run.path / "best.safetensors"), "weights.pth")
     code, out, err = call("test", "weights.pth", "--model", quick[0], "--data", stripes, "--json")
     assert code == 0, err
-    assert json.loads(out)["accuracy"] == run.scores["test"]["accuracy"]
+    assert json.loads(out)["accuracy"] == run.scores["test"].accuracy
 
 
 def test_a_test_part_that_was_cut_is_only_that_of_the_same_cut(call: Call, net: Path, tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ def test_a_test_part_that_was_cut_is_only_that_of_the_same_cut(call: Call, net: 
     np.savez(tmp_path / "own.npz", x_train=images[:280], y_train=labels[:280])
     fewer = call("test", run.name)
 
-    assert json.loads(same[1])["accuracy"] == run.scores["test"]["accuracy"]
+    assert json.loads(same[1])["accuracy"] == run.scores["test"].accuracy
     assert (other[0], fewer[0]) == (2, 2)
     assert "the split" in other[2]
     assert "own has changed since" in fewer[2]
@@ -426,10 +429,10 @@ def test_python_functions_do_what_the_commands_do(quick: list[str], stripes: Pat
     }
     run = convoy.train(recipe, **options)  # type: ignore[arg-type]
     assert run.finished
-    assert run.scores["test"]["n"] == 150
+    assert run.scores["test"].n == 150
     again = convoy.train(recipe, **options)  # type: ignore[arg-type]
     assert again.path == run.path
-    assert convoy.test(run, out=tmp_path)["accuracy"] == run.scores["test"]["accuracy"]
+    assert convoy.test(run, out=tmp_path)["accuracy"] == run.scores["test"].accuracy
 
 
 def test_recipes_of_one_model_are_compared_under_names_of_their_own(

@@ -43,7 +43,7 @@ def test_weights_are_a_state_dict_of_plain_tensors_under_exactly_the_name_given(
     own = load_weights(run.path / "best.safetensors")
     assert all(type(tensor) is torch.Tensor for tensor in loaded.values())
     assert all(torch.equal(loaded[name], own[name]) for name in own)
-    size = {"in_chans": run.data["in_chans"], "num_classes": 3, "image_size": run.data["image_size"]}
+    size = {"in_chans": run.data.in_chans, "num_classes": 3, "image_size": run.data.image_size}
     models.create("two_conv_cnn", **size, options=run.recipe.model.options).load_state_dict(loaded)
 
 
@@ -52,7 +52,7 @@ def test_exported_weights_score_as_the_run_does(train: Train, tmp_path: Path) ->
     convoy.export(run, tmp_path / "w.pth", to="pth")
     options = {"data": run.recipe.data.name, "limit": 200, "out": tmp_path}
     scores = convoy.test(tmp_path / "w.pth", model="two_conv_cnn", **options)  # type: ignore[arg-type]
-    assert scores["correct"] == run.scores["test"]["correct"]
+    assert scores["correct"] == run.scores["test"].correct
 
 
 def test_logs_have_a_line_for_each_epoch_and_for_each_new_best(train: Train, tmp_path: Path) -> None:

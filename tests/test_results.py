@@ -32,7 +32,7 @@ def test_a_kept_study_still_has_a_page(folder: Path) -> None:
 
 @pytest.mark.parametrize("run", list(on_packaged_data()), ids=lambda run: run.name)
 def test_a_kept_run_has_the_fingerprint_of_its_recipe(run: Run) -> None:
-    assert plan(run.recipe).fingerprint == run.status["fingerprint"]
+    assert plan(run.recipe).fingerprint == run.status.fingerprint
 
 
 @pytest.mark.parametrize("folder", sorted(KEPT.glob("*/")), ids=lambda folder: folder.name)

@@ -63,8 +63,8 @@ READS = {
 
 
 def test_a_finished_run_records_all_that_it_wrote(run: Run) -> None:
-    assert run.status["files"].keys() == READS.keys() | {"arrays.npz"}
-    assert all(len(digest) == 64 for digest in run.status["files"].values())
+    assert run.status.files.keys() == READS.keys() | {"arrays.npz"}
+    assert all(len(digest) == 64 for digest in run.status.files.values())
 
 
 @pytest.mark.parametrize("name", READS)
@@ -100,17 +100,17 @@ def test_weights_named_by_their_path_and_weights_to_start_from_are_checked(run: 
 
 def test_the_test_set_opened_later_is_recorded_too(tiny: Make, tmp_path: Path) -> None:
     shut = api.train(tiny(), test=False, out=tmp_path, show=False)
-    before = shut.status["files"]
+    before = shut.status.files
     run = api.train(tiny(), out=tmp_path, show=False)
     assert "test" in run.scores
     run.check_files()
-    changed = {name for name, digest in run.status["files"].items() if before.get(name) != digest}
+    changed = {name for name, digest in run.status.files.items() if before.get(name) != digest}
     assert changed == {"scores.json", "predictions.npz", "gallery.npz", "data.json", "cost.json"}
 
 
 def test_weights_of_single_epochs_are_checked_when_they_are_read(tiny: Make, tmp_path: Path) -> None:
     run = api.train(tiny(("probe.keep_weights", True)), out=tmp_path, show=False)
-    assert "weights/epoch-00001.safetensors" in run.status["files"]
+    assert "weights/epoch-00001.safetensors" in run.status.files
     flip(run.path / "weights" / "epoch-00001.safetensors")
     run.check_files()
     with pytest.raises(ValueError, match="epoch-00001.safetensors has changed"):
@@ -120,8 +120,8 @@ def test_weights_of_single_epochs_are_checked_when_they_are_read(tiny: Make, tmp
 def test_an_archived_run_has_hashes_of_its_own(run: Run, tmp_path: Path) -> None:
     slim = archive.keep(run, tmp_path / "archive")
     slim.check_files()
-    assert slim.status["files"].keys() >= {"predictions.npz", "steps.npz", "scores.json", "recipe.toml"}
-    assert slim.status["files"]["predictions.npz"] != run.status["files"]["predictions.npz"]
+    assert slim.status.files.keys() >= {"predictions.npz", "steps.npz", "scores.json", "recipe.toml"}
+    assert slim.status.files["predictions.npz"] != run.status.files["predictions.npz"]
     flip(slim.path / "predictions.npz")
     with pytest.raises(ValueError, match="predictions.npz has changed"):
         slim.predicted("test")
@@ -132,7 +132,7 @@ def test_a_run_of_an_older_version_records_nothing_and_is_read(run: Run) -> None
     del status["files"]
     write_json(run.path / "status.json", status)
     run.check_files()
-    assert run.scores["test"]["n"] == len(run.predicted("test")[0])
+    assert run.scores["test"].n == len(run.predicted("test")[0])
 
 
 def test_an_empty_recipe_is_refused_and_does_not_become_the_defaults(call: Call, run: Run) -> None:
@@ -161,7 +161,7 @@ def test_the_scores_of_a_run_follow_from_its_predictions(run: Run) -> None:
 
 
 def test_a_report_names_both_numbers_where_the_scores_were_edited(call: Call, run: Run) -> None:
-    right = run.scores["test"]["accuracy"]
+    right = run.scores["test"].accuracy
     edit_accuracy(run)
     code, out, _ = call("report", run.path)
     assert code == 0
@@ -177,7 +177,7 @@ def test_a_report_names_both_numbers_where_the_scores_were_edited(call: Call, ru
 
 def test_edited_scores_of_a_run_without_hashes_are_reported_too(tiny: Make, tmp_path: Path) -> None:
     run = api.train(tiny(), out=tmp_path, show=False)
-    right = run.scores["test"]["accuracy"]
+    right = run.scores["test"].accuracy
     run.write_status(files={})
     edit_accuracy(run, 0.125)
     texts = [event.text for event in run_one(tiny(), tmp_path)]
@@ -202,7 +202,7 @@ def test_a_confusion_or_a_class_that_was_edited_is_noticed(run: Run) -> None:
         write_json(run.path / "scores.json", scores)
     (difference,) = recount(run).differences
     assert difference.score == "per_class"
-    assert recount(run).scores["test"]["confusion"] == difference_free(run)
+    assert recount(run).scores["test"].confusion == difference_free(run)
 
 
 def difference_free(run: Run) -> list[list[int]]:

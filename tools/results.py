@@ -137,7 +137,7 @@ def finished_in(runs: Path) -> dict[str, Run | None]:
     for path in sorted(runs.glob("*/recipe.toml")):
         run = Run(path.parent)
         if not path.parent.name.startswith(".") and run.finished:
-            finished[run.status["fingerprint"]] = run
+            finished[run.status.fingerprint] = run
     for path in sorted(runs.parent.glob("studies/reproduce-*/finding.json")):
         finished |= {part["digest"]: None for part in Study(path.parent).finding.get("parts", ())}
     return finished

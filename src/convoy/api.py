@@ -268,13 +268,13 @@ def predict(
 
     trained = find_run(run, out)
     data = trained.data
-    paths, pixels = read_images([Path(path) for path in images], size=data["image_size"], in_chans=data["in_chans"])
+    paths, pixels = read_images([Path(path) for path in images], size=data.image_size, in_chans=data.in_chans)
     module = network_of(trained, trust_code=trust_code)
-    normaliser = Normaliser(tuple(data["mean"]), tuple(data["std"]), torch.device("cpu"), torch.float32)
+    normaliser = Normaliser(tuple(data.mean), tuple(data.std), torch.device("cpu"), torch.float32)
     logits = evaluate(module, pixels, normaliser)
     likely = np.nan_to_num(probabilities(logits))
     return [
-        Prediction(str(path), "no class" if place == NO_CLASS else data["classes"][place], float(row[place]))
+        Prediction(str(path), "no class" if place == NO_CLASS else data.classes[place], float(row[place]))
         for path, row, place in zip(paths, likely, predicted_classes(logits), strict=True)
     ]
 

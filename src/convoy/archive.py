@@ -69,8 +69,9 @@ def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> No
     for name, arrays in files.items():
         if arrays:
             write_bytes(target / name, _compressed(arrays))
-    added = {"bits": bits(run), "measured": dict(run.status.get("measured", {}) if run.is_archived else measured)}
-    status = {**_without_paths(run.status), **{key: value for key, value in added.items() if value}}
+    added = {"bits": bits(run), "measured": dict(run.status.measured if run.is_archived else measured)}
+    stated = _without_paths(read_json(run.path / "status.json"))
+    status = {**stated, **{key: value for key, value in added.items() if value}}
     status["files"] = result_hashes(target) | {"recipe.toml": hashlib.sha256(recipe).hexdigest()}
     write_bytes(target / "status.json", _compact(status).encode())
 
@@ -83,7 +84,7 @@ def bits(run: Run) -> dict[str, str]:
     """
     steps = run.steps
     if "step" in steps:
-        return dict(run.status.get("bits", {}))
+        return dict(run.status.bits)
     if not steps:
         return {}
     parts = [part for part in run.scores if f"{part}_labels" in run.predictions]
@@ -132,7 +133,7 @@ def _adopt_run(source: Path, target: Path) -> bool:
     if lock is None:
         return False
     try:
-        if (target / "status.json").is_file() and Run(target).status["state"] == "finished":
+        if (target / "status.json").is_file() and Run(target).status.state == "finished":
             return False
         _copy(source, target)
     finally:
@@ -184,8 +185,8 @@ def _is_archived(target: Path, source: Run, measured: Mapping[str, float]) -> bo
         return False
     archived = Run(target)
     same_date = archived.environment.get("date") == source.environment.get("date")
-    has_measured = archived.status.get("measured", {}).keys() >= measured.keys()
-    has_bits = source.is_archived or "bits" in archived.status
+    has_measured = archived.status.measured.keys() >= measured.keys()
+    has_bits = source.is_archived or bool(archived.status.bits)
     return same_date and has_measured and has_bits and archived.scores.keys() >= source.scores.keys()
 
 
@@ -194,7 +195,7 @@ def _portable(run: Run) -> dict[str, Any]:
     recipe: Recipe = run.recipe
     table = recipe.as_table()
     if "/" in recipe.data.name and not recipe.data.name.startswith("hf:"):
-        table["data"]["name"] = run.data["name"]
+        table["data"]["name"] = run.data.name
     if recipe.data.split.group_by is not None:
         table["data"]["split"]["group_by"] = _without_folders(recipe.data.split.group_by)
     if is_user_class(recipe.model.name):
@@ -231,7 +232,7 @@ def _classes(run: Run) -> dict[str, np.ndarray]:
     image by image.
     """
     arrays = run.predictions
-    class_type = np.uint8 if len(run.data["classes"]) <= 256 else np.uint16
+    class_type = np.uint8 if len(run.data.classes) <= 256 else np.uint16
     archived: dict[str, np.ndarray] = {}
     for name, values in arrays.items():
         part, _, kind = name.rpartition("_")

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 import numpy as np
 
+from convoy.run_contents import Score
 from convoy.stats import wilson
 
 OTHERS = 20  # images of other classes: a network that recognises one in seven of them misses all with p < 0.05
@@ -32,7 +32,7 @@ class AtChance:
     images: int
 
 
-def at_chance(score: Mapping[str, Any]) -> AtChance | None:
+def at_chance(score: Score) -> AtChance | None:
     """None if a network has learned something, or if there are too few images to conclude that it has not.
 
     `score` is that of a part in scores.json. Chance is the accuracy of guesses that name each class as often as the
@@ -41,15 +41,15 @@ def at_chance(score: Mapping[str, Any]) -> AtChance | None:
     network is at chance if the 95 % Wilson interval of its accuracy includes chance and ends within MARGIN of it. A
     network that predicts one class for all images is reported if at least OTHERS images belong to other classes.
     """
-    confusion = np.asarray(score.get("confusion", ()), dtype=np.int64)
+    confusion = np.asarray(score.confusion, dtype=np.int64)
     images = int(confusion.sum())
-    if images == 0 or score.get("not_finite"):  # non-finite outputs have their own flag
+    if images == 0 or score.not_finite:  # non-finite outputs have their own flag
         return None
     true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     accuracy, chance = int(confusion.trace()) / images, float(true @ predicted) / images**2
     if np.count_nonzero(predicted) == 1:
         place = int(predicted.argmax())
-        name = str(score["per_class"][place]["class"])
+        name = score.per_class[place].name
         enough = images - int(true[place]) >= OTHERS
         return AtChance(Kind.ONE_CLASS, name, accuracy, chance, images) if enough else None
     low, high = wilson(int(confusion.trace()), images).span
@@ -68,7 +68,7 @@ def sentence(name: str, part: str, result: AtChance) -> str:
     )
 
 
-def sentences(scores: Sequence[tuple[str, int, Mapping[str, Any]]], part: str) -> list[str]:
+def sentences(scores: Sequence[tuple[str, int, Score]], part: str) -> list[str]:
     """One sentence per label and kind, from (label, seed, score of the part); lists the seeds if only some are."""
     labels = list(dict.fromkeys(label for label, _, _ in scores))
     lines = []

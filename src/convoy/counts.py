@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from convoy.run_contents import Score, score_of
 from convoy.runs import Run
 
 MOST_CONFUSED = 10
@@ -55,7 +56,7 @@ class ScoreDifference:
 
 
 class Recount(NamedTuple):
-    scores: dict[str, Any]  # as Run.scores, but computed from the predictions where they differ
+    scores: dict[str, Score]  # as Run.scores, but computed from the predictions where they differ
     differences: tuple[ScoreDifference, ...]  # the first of each part
 
 
@@ -65,19 +66,19 @@ def recount(run: Run) -> Recount:
     Raises ValueError for a damaged file, or if scores.json has changed but agrees with the predictions.
     """
     stated, arrays = run.stated_scores, run.predictions
-    scores: dict[str, Any] = {part: score for part, score in stated.items() if part != "train"}
+    scores = {part: score for part, score in stated.items() if part != "train"}
     differences = []
     for part, score in scores.items():
         if f"{part}_labels" not in arrays:
             continue
-        truth = counted(*run.predicted(part), run.data["classes"])
+        truth = counted(*run.predicted(part), run.data.classes)
         wrong = [key for key, value in truth.items() if key in score and not _agree(score[key], value)]
         if wrong:
             differences.append(ScoreDifference(run.name, part, wrong[0], score[wrong[0]], truth[wrong[0]]))
             scores[part] = score | truth
     if not differences:
         run.file("scores.json")
-    return Recount(scores, tuple(differences))
+    return Recount({part: score_of(score) for part, score in scores.items()}, tuple(differences))
 
 
 def _agree(stated: Any, value: Any) -> bool:

@@ -30,6 +30,7 @@ from convoy import run_files
 from convoy.files import append_line, read_arrays, read_json, write_bytes, write_json
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
+from convoy.run_contents import Cost, RunData, Score, Status, from_table, required, score_of
 
 DEFAULT_OUT = Path("convoy-runs")
 
@@ -60,8 +61,8 @@ class Run:
         return model_label(self.recipe)
 
     @property
-    def status(self) -> dict[str, Any]:
-        return self._read("status.json", "state", "fingerprint")
+    def status(self) -> Status:
+        return from_table(Status, self._read("status.json", *required(Status)))
 
     def _read(self, name: str, *keys: str) -> dict[str, Any]:
         try:
@@ -100,7 +101,7 @@ class Run:
     @property
     def state(self) -> str:
         """running, interrupted, pruned or finished. A killed run is interrupted, although status.json says running."""
-        state = self.status["state"]
+        state = self.status.state
         return "interrupted" if state == "running" and not self._is_locked() else state
 
     def _is_locked(self) -> bool:
@@ -119,7 +120,7 @@ class Run:
     @property
     def diverged(self) -> bool:
         """Whether it was ended because the loss or the gradient stayed infinite or NaN."""
-        return bool(self.status.get("diverged", False))
+        return self.status.diverged
 
     @property
     def is_archived(self) -> bool:
@@ -127,14 +128,15 @@ class Run:
         return self.finished and not (self.path / "best.safetensors").is_file()
 
     @property
-    def scores(self) -> dict[str, Any]:
+    def scores(self) -> dict[str, Score]:
         """The scores of each part held out from training: validation, fold, test."""
-        return {part: score for part, score in self._scores().items() if part != "train"}
+        return {part: score_of(score) for part, score in self._scores().items() if part != "train"}
 
     @property
-    def train_score(self) -> dict[str, Any] | None:
+    def train_score(self) -> Score | None:
         """The score of the kept weights on a sample of the training images; None for runs of older versions."""
-        return self._scores().get("train")
+        score = self._scores().get("train")
+        return None if score is None else score_of(score)
 
     def write_score(self, part: str, score: Mapping[str, Any]) -> None:
         write_json(self.path / "scores.json", {**self._scores(), part: score})
@@ -148,18 +150,18 @@ class Run:
         """The scores of all parts, even if scores.json has changed; see convoy.counts."""
         path = self.path / "scores.json"
         scores = self._read("scores.json") if path.is_file() else {}
-        if not all(isinstance(part, dict) and "accuracy" in part for part in scores.values()):
+        if not all(isinstance(part, dict) and {"accuracy", "correct", "n"} <= part.keys() for part in scores.values()):
             raise ValueError(f"{path} is damaged: a part has no accuracy; delete the folder to train it again")
         return scores
 
     @property
-    def cost(self) -> dict[str, Any]:
+    def cost(self) -> Cost:
         path = self.file("cost.json")
-        return read_json(path) if path.is_file() else {}
+        return from_table(Cost, read_json(path) if path.is_file() else {})
 
     @property
-    def data(self) -> dict[str, Any]:
-        return read_json(self.file("data.json"), "classes", "in_chans", "image_size", "mean", "std", "data_hash")
+    def data(self) -> RunData:
+        return from_table(RunData, read_json(self.file("data.json"), *required(RunData)))
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -206,6 +208,12 @@ class Run:
     def arrays(self) -> dict[str, np.ndarray]:
         return read_arrays(self.file("arrays.npz"))
 
+    def as_json(self) -> dict[str, Any]:
+        """status.json, scores.json and cost.json together."""
+        scores = {part: score for part, score in self._scores().items() if part != "train"}
+        status, cost = (read_json(self.file(name)) for name in ("status.json", "cost.json"))
+        return {"run": str(self.path), **status, "scores": scores, "cost": cost}
+
     def lock(self) -> filelock.BaseFileLock | None:
         """A lock to hold while training; None if another process trains this run."""
         try:
@@ -234,6 +242,10 @@ class Run:
         path = self.path / "metrics.jsonl"
         lines = path.read_bytes().splitlines(keepends=True)[:epochs] if path.is_file() else []
         write_bytes(path, b"".join(lines))
+
+    def update(self, name: str, **values: object) -> None:
+        """Replaces values in one of its JSON files."""
+        write_json(self.path / name, {**read_json(self.file(name)), **values})
 
     def write_status(self, **values: object) -> None:
         path = self.path / "status.json"
@@ -319,7 +331,7 @@ class Workspace:
         for path in self.path.glob(f"runs/*-{digest[:12]}"):
             if (path / "recipe.toml").is_file() and (path / "status.json").is_file():
                 run = Run(path)
-                if run.status["fingerprint"] == digest:
+                if run.status.fingerprint == digest:
                     return run
         return None
 

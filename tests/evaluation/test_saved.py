@@ -35,10 +35,10 @@ def test_an_opening_is_counted_in_the_workspace_of_the_run_under_its_name(call: 
 def test_normalisation_of_a_file_of_weights_is_that_of_the_command(run: Run, tmp_path: Path, stripes: Path) -> None:
     weights = shutil.copyfile(run.path / "best.safetensors", tmp_path / "weights.safetensors")
     net, out = run.recipe.model.name, tmp_path / "out"
-    own = {"data.normalise": [run.data["mean"], run.data["std"]]}
+    own = {"data.normalise": [run.data.mean, run.data.std]}
     same = convoy.test(weights, model=net, data=str(stripes), set=own, out=out)
     other = convoy.test(weights, model=net, data=str(stripes), set={"data.normalise": [0.9, 0.1]}, out=out)
-    assert same["loss"] == run.scores["test"]["loss"]
+    assert same["loss"] == run.scores["test"].loss
     assert other["loss"] != same["loss"]
 
 

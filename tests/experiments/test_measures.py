@@ -30,9 +30,9 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_scores_and_costs_are_read_from_the_run(run: Run) -> None:
-    assert MEASURES["test_accuracy"](run) == run.scores["test"]["accuracy"]
+    assert MEASURES["test_accuracy"](run) == run.scores["test"].accuracy
     assert MEASURES["parameters"](run) == 44_426
-    assert MEASURES["train_seconds"](run) == run.cost["train_seconds"]
+    assert MEASURES["train_seconds"](run) == run.cost.train_seconds
 
 
 def test_a_missing_score_is_none(run: Run) -> None:
@@ -85,30 +85,33 @@ def test_a_run_without_epochs_has_no_curve(run: Run) -> None:
     assert MEASURES["epochs_to"](run, {"accuracy": 0.5}) is None
 
 
+SCORE = {"accuracy": 0.9, "correct": 9, "n": 10}
+
+
 @pytest.mark.parametrize("part", ["test", "fold", "validation"])
 def test_generalisation_gap_is_held_out_loss_minus_that_of_training_images(run: Run, part: str) -> None:
-    scores = {part: {"accuracy": 0.9, "loss": 0.5}, "train": {"accuracy": 0.95, "loss": 0.2}}
+    scores = {part: SCORE | {"loss": 0.5}, "train": SCORE | {"loss": 0.2}}
     write_json(run.path / "scores.json", scores)
     assert MEASURES["generalisation_gap"](run) == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("scores", [{}, {"train": {"accuracy": 0.1, "loss": None}}])
+@pytest.mark.parametrize("scores", [{}, {"train": SCORE | {"loss": None}}])
 def test_the_gap_of_an_older_or_diverged_run_is_not_known(run: Run, scores: dict[str, Any]) -> None:
-    write_json(run.path / "scores.json", {"test": {"accuracy": 0.9, "loss": 0.5}, **scores})
+    write_json(run.path / "scores.json", {"test": SCORE | {"loss": 0.5}, **scores})
     assert MEASURES["generalisation_gap"](run) is None
 
 
 def test_recall_lead_is_that_of_the_worst_named_class_over_the_mean_of_the_others(run: Run) -> None:
     recalls = {"0": 0.9, "1": 0.8, "2": 0.5, "3": 0.7}
-    rows = [{"class": name, "recall": recall} for name, recall in recalls.items()]
-    write_json(run.path / "scores.json", {"test": {"accuracy": 0.7, "per_class": rows}})
+    rows = [{"class": name, "recall": recall, "precision": 1.0, "f1": 1.0, "n": 1} for name, recall in recalls.items()]
+    write_json(run.path / "scores.json", {"test": SCORE | {"per_class": rows}})
     assert MEASURES["recall_lead"](run, {"classes": ["0", "1"]}) == pytest.approx(0.8 - 0.6)
 
 
 def test_confusion_lead_counts_both_directions(run: Run) -> None:
     confusion = np.diag([90] * 10)
     confusion[3, 5], confusion[5, 3], confusion[4, 9] = 6, 4, 8
-    write_json(run.path / "scores.json", {"test": {"accuracy": 0.9, "confusion": confusion.tolist()}})
+    write_json(run.path / "scores.json", {"test": SCORE | {"confusion": confusion.tolist()}})
     images = int(confusion.sum())
     assert MEASURES["confusion_lead"](run, {"classes": ["3", "5"]}) == pytest.approx((10 - 8) / images)
     assert MEASURES["confusion_lead"](run, {"classes": ["4", "9"]}) == pytest.approx((8 - 10) / images)
@@ -177,7 +180,7 @@ def test_few_images_do_not_distinguish_an_accuracy_from_chance(tmp_path: Path) -
 def test_naming_the_most_frequent_class_is_chance(tmp_path: Path) -> None:
     tried = rates(tmp_path, 0.6, 0.6)
     for _, run in tried:
-        write_json(run.path / "data.json", {**run.data, "per_class": {"validation": [600, 400]}})
+        run.update("data.json", per_class={"validation": [600, 400]})
     assert SWEEPS["highest_that_trains"](tried, {"within": 0.1}) is None
 
 

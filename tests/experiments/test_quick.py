@@ -128,7 +128,7 @@ def test_a_network_gets_the_images_that_it_needs_and_half_as_many_again(experime
 
     recipe = study.members[0].run.recipe
     assert (recipe.data.limit, recipe.train.epochs) == (750, 1)  # 600 to train on, beside a fifth for validation
-    assert study.members[0].run.data["counts"]["train"] == 600
+    assert study.members[0].run.data.counts["train"] == 600
 
 
 def test_called_again_it_times_nothing_and_finds_the_same_runs(

@@ -80,7 +80,7 @@ def test_folds_that_the_fault_changes_are_not_paired(tmp_path: Path) -> None:
 
     row = row_of(fault, "fold_accuracy", without, with_)
 
-    a, b = ([run.scores["fold"]["accuracy"] for run in side] for side in (with_, without))
+    a, b = ([run.scores["fold"].accuracy for run in side] for side in (with_, without))
     assert not row["paired"]
     assert row["effect"] == welch(a, b, overlap=12_000 / 48_000).difference.as_json()
     assert "not paired" in row["words"]
@@ -93,7 +93,7 @@ def test_folds_of_one_deal_are_paired_and_corrected_by_the_sizes_of_their_parts(
 
     row = row_of(fault, "fold_accuracy", without, with_)
 
-    a, b = ([run.scores["fold"]["accuracy"] for run in side] for side in (with_, without))
+    a, b = ([run.scores["fold"].accuracy for run in side] for side in (with_, without))
     assert row["effect"] == nadeau_bengio_test(a, b, 48_000, 12_000).difference.as_json()
     assert "3 pairs of folds" in row["words"]
 
@@ -182,7 +182,7 @@ def test_same_bits_is_unknown_for_runs_archived_without_them(tmp_path: Path) -> 
 
     assert same_bits(run, other)
     assert same_bits(run, slim)
-    write_json(slim.path / "status.json", {key: value for key, value in slim.status.items() if key != "bits"})
+    slim.write_status(bits={})
     assert same_bits(run, slim) is None
     row = row_of(Fault(name="f", sentence="s", base="b", faults=("last_weights",)), "test_accuracy", [run], [slim])
     assert row["words"].startswith("+0.00 points")

@@ -106,9 +106,9 @@ def test_a_protocol_that_is_asked_for_alone_runs_its_side_alone(experiment: Path
 def test_cross_validation_as_published_trains_on_all_other_folds_and_scores_the_last_epoch(both: Study) -> None:
     for member in part(both, "crossval", "as_published").members:
         run = member.run
-        assert run.data["counts"].get("validation", 0) == 0
-        assert run.data["counts"]["train"] + run.data["counts"]["fold"] == 300
-        assert run.status["best_epoch"] == run.status["epochs"] == 2
+        assert run.data.counts.get("validation", 0) == 0
+        assert run.data.counts["train"] + run.data.counts["fold"] == 300
+        assert run.status.best_epoch == run.status.epochs == 2
         assert not any("fold_accuracy" in line or "validation_accuracy" in line for line in run.metrics)
     assert not part(both, "crossval", "as_published").finding["stratified"]
 
@@ -123,8 +123,8 @@ def test_overrides_of_a_study_hold_for_its_recipes_and_yield_to_those_of_the_com
 
 def test_landscape_as_published_is_selected_on_the_test_set_and_counts_it(both: Study) -> None:
     published, corrected = part(both, "landscape", "as_published"), part(both, "landscape", "corrected")
-    assert all(member.run.data["test_openings"] > 0 for member in published.members)
-    assert all(member.run.data["test_openings"] == 0 for member in corrected.members)
+    assert all(member.run.data.test_openings > 0 for member in published.members)
+    assert all(member.run.data.test_openings == 0 for member in corrected.members)
     assert any("selection_on_test" in caveat for caveat in published.finding["caveats"])
 
 

@@ -63,9 +63,9 @@ def text(study) -> str:
 
 def reproduction(out: Path, runs: Mapping[str, Sequence[Run]], *, parts: Sequence[Any] = ()) -> Study:
     """What `convoy reproduce` would conclude of one model, written by hand."""
-    accuracies = {side: [run.scores["test"]["accuracy"] for run in runs[side]] for side in runs}
+    accuracies = {side: [run.scores["test"].accuracy for run in runs[side]] for side in runs}
     measured = {
-        side: {"test_accuracy": t_interval(values, step=0.01).as_json(), "parameters": runs[side][0].cost["parameters"]}
+        side: {"test_accuracy": t_interval(values, step=0.01).as_json(), "parameters": runs[side][0].cost.parameters}
         for side, values in accuracies.items()
     }
     effect = paired_t([0.3, 0.31], [0.4, 0.4])
@@ -207,9 +207,9 @@ def test_several_experiments_have_one_row_each_with_a_link(study, tmp_path):
 
 def test_classes_have_the_names_of_the_published_report(runs, tmp_path):
     study = reproduction(tmp_path, runs)
-    classes = runs["corrected"][0].data["classes"]
+    classes = runs["corrected"][0].data.classes
     write_json(study.path / "finding.json", {**study.finding, "class_names": {classes[0]: "zebra"}})
     write_report(Study(study.path))
     table = (study.path / "report.md").read_text()
     assert "zebra" in table
-    assert runs["corrected"][0].data["classes"] == classes
+    assert runs["corrected"][0].data.classes == classes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -40,6 +41,7 @@ from convoy.reporting.figures_losses import loss_numbers, losses_caption
 from convoy.reporting.figures_profile import cost_bars_caption
 from convoy.reporting.palette import MODELS, SCREEN, Look
 from convoy.reporting.quantities import compact, plain
+from convoy.run_contents import ClassScore, Score
 from convoy.stats import t_interval
 
 
@@ -198,7 +200,7 @@ def test_fewer_steps_than_a_window_make_no_figure(loss):
     assert loss_numbers({"net": [({"loss": np.array(loss, np.float32)}, [])]}) is None
 
 
-CONFUSION = {"confusion": [[8, 2, 0], [0, 10, 0], [5, 1, 4]]}
+CONFUSION = Score(accuracy=22 / 30, correct=22, n=30, confusion=[[8, 2, 0], [0, 10, 0], [5, 1, 4]])
 
 
 def test_confusions_add_up_over_seeds_and_rank_the_pairs():
@@ -212,7 +214,7 @@ def test_confusions_add_up_over_seeds_and_rank_the_pairs():
 
 
 def test_recall_is_sorted_from_the_lowest_with_intervals():
-    score = {**CONFUSION, "per_class": [{"class": name, "n": 10} for name in ("cat", "dog", "cow")]}
+    score = replace(CONFUSION, per_class=[ClassScore(name, 0, 0, 0, 10) for name in ("cat", "dog", "cow")])
     numbers = recalls(score)
     assert list(numbers) == ["cow", "cat", "dog"]
     assert numbers["cow"].low < 0.4 < numbers["cow"].high
@@ -222,7 +224,7 @@ def test_recall_is_sorted_from_the_lowest_with_intervals():
     ("counts", "verdict"), [([100, 101], "balanced"), ([100, 130], "nearly balanced"), ([10, 100], "unbalanced")]
 )
 def test_balance_caption_judges_the_ratio(counts, verdict):
-    numbers = balance_numbers({"per_class": {"train": counts, "test": []}}, ("a", "b"))
+    numbers = balance_numbers({"train": counts, "test": []}, ("a", "b"))
     assert tuple(numbers.counts) == ("train",)
     assert f"are {verdict}:" in balance_caption(numbers)
 

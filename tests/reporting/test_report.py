@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -139,7 +140,7 @@ def test_latency_is_shown_with_quartiles_and_of_an_older_run_without(tmp_path):
     row = next(row for row in study.finding["rows"] if row["label"] == run.label)
     tables = {}
     for age, quartiles in {"older": {}, "new": {"ms_per_image_quartiles": [0.2041, 0.2334]}}.items():
-        write_json(run.path / "cost.json", {**run.cost, "ms_per_image": 0.21, **quartiles})
+        write_json(run.path / "cost.json", {**asdict(run.cost), "ms_per_image": 0.21, **quartiles})
         latency = {**row["ms_per_image"], "mean": 0.21}
         finding = {**study.finding, "rows": [{**row, "ms_per_image": latency, **quartiles}]}
         groups = {run.label: [of_run(run)]}
@@ -196,9 +197,9 @@ def test_recipe_environment_data_and_command_are_complete(html):
 def test_the_page_of_a_run_begins_with_its_accuracy(run):
     text = Page((run.path / "report.html").read_text()).text
     score = run.scores["test"]
-    assert f"lenet reaches {100 * score['accuracy']:.2f}" in text
+    assert f"lenet reaches {100 * score.accuracy:.2f}" in text
     assert "One seed" in text
-    assert f"{score['correct']:,}" in text
+    assert f"{score.correct:,}" in text
     assert "between models" not in text
 
 

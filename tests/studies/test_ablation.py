@@ -52,7 +52,7 @@ def effect(finding: Mapping[str, Any], key: str) -> dict[str, Any]:
 def test_a_quick_try_has_effects_and_no_verdict(tmp_path: Path) -> None:
     found = members(tmp_path, additive)
     for member in found:
-        write_json(member.run.path / "data.json", {**member.run.data, "limit": 100})
+        member.run.update("data.json", limit=100)
     quick = conclude(DESIGN, found, "test")
     assert "norm: batch is 2.0" in quick["sentence"]
     assert "no verdict" in quick["sentence"]

@@ -170,12 +170,12 @@ def test_runs_scored_on_other_images_are_not_tested_and_named(tmp_path):
 
 def test_runs_of_other_data_with_the_same_labels_are_not_tested(tmp_path):
     given = members(tmp_path, {"a": [9800], "b": [9700]})
-    write_json(given[1].run.path / "data.json", {**given[1].run.data, "data_hash": "e" * 64})
+    given[1].run.update("data.json", data_hash="e" * 64)
     assert conclude(given)["mcnemar"] == []
 
 
 def kept(run: Run, **table: object) -> None:
-    write_json(run.path / "data.json", {**run.data, **table})
+    run.update("data.json", **table)
 
 
 def test_same_labels_are_not_the_same_images(tmp_path):

@@ -91,7 +91,7 @@ def test_an_image_is_predicted_by_a_network_that_had_not_seen_it(study: Study) -
         of_fold = (oof["repeat"] == split.repeat) & (oof["fold"] == split.fold)
         assert np.array_equal(oof["index"][of_fold], prepared.split.fold)
         assert prepared.fold is not None
-        normaliser = Normaliser(tuple(run.data["mean"]), tuple(run.data["std"]), torch.device("cpu"), torch.float32)
+        normaliser = Normaliser(tuple(run.data.mean), tuple(run.data.std), torch.device("cpu"), torch.float32)
         logits = predict(network_of(run, trust_code=True).eval(), prepared.fold.images, normaliser)
         assert np.allclose(logits, oof["logits"][of_fold], atol=1e-5)
 
@@ -99,12 +99,12 @@ def test_an_image_is_predicted_by_a_network_that_had_not_seen_it(study: Study) -
 def test_epochs_are_chosen_and_images_normalised_without_the_scored_fold(study: Study) -> None:
     for member in study.members:
         data, prepared = member.run.data, prepare(member.run.recipe.data)
-        assert data["selection"] == "validation"
-        assert data["counts"] == {"train": 160, "validation": 40, "fold": 100, "test": 150}
+        assert data.selection == "validation"
+        assert data.counts == {"train": 160, "validation": 40, "fold": 100, "test": 150}
         assert {line["validation_total"] for line in member.run.metrics} == {40}
-        assert data["mean"] == pytest.approx([prepared.train.images.mean() / 255])
+        assert data.mean == pytest.approx([prepared.train.images.mean() / 255])
         best = max(member.run.metrics, key=lambda line: (line["validation_accuracy"], -line["validation_loss"]))
-        assert member.run.status["best_epoch"] == best["epoch"]
+        assert member.run.status.best_epoch == best["epoch"]
 
 
 def test_test_set_stays_closed(study: Study, tiny: Make, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_labels_and_folders_name_the_fold(study: Study) -> None:
 
 def test_interval_is_widened_for_what_the_training_images_share(study: Study) -> None:
     finding = finding_of(study)
-    values = [member.run.scores["fold"]["accuracy"] for member in study.members]
+    values = [member.run.scores["fold"].accuracy for member in study.members]
     half = student.ppf(0.975, 5) * stdev(values) * (1 / 6 + 100 / 200) ** 0.5
     corrected, naive = finding.accuracy, finding.naive
 
@@ -265,7 +265,7 @@ def test_page_shows_each_fold_and_the_interval(study: Study) -> None:
     markdown = (study.path / "report.md").read_text()
     assert "3 folds × 2 repeats" in page
     for member in study.members:
-        assert f"{100 * member.run.scores['fold']['accuracy']:.2f}" in markdown
+        assert f"{100 * member.run.scores['fold'].accuracy:.2f}" in markdown
         assert member.run.name in markdown
     assert "plain t interval" in markdown
     for name in ("cv_accuracy", "curves", "confusion", "hardest"):
@@ -283,7 +283,7 @@ def test_page_of_more_folds_than_colours_draws_a_line_a_repeat(study: Study, mon
 def test_run_of_a_fold_has_a_page_of_its_own(study: Study, tmp_path: Path) -> None:
     run = study.members[0].run
     page = pages.run_page(run, tmp_path)
-    assert f"reaches {100 * run.scores['fold']['accuracy']:.2f} % fold accuracy" in page.sentence
+    assert f"reaches {100 * run.scores['fold'].accuracy:.2f} % fold accuracy" in page.sentence
 
 
 def test_command_groups_the_images_of_a_folder_by_their_paths(

@@ -54,7 +54,7 @@ def test_interrupted_study_is_resumed(tiny: Make, tmp_path: Path) -> None:
     events = execute(recipes, tmp_path, where="processes", interrupted=lambda: bool(ends))
     for _, event in events:
         ends += [event.text] * (event.kind == "end")
-    finished = {run.name: run.status["steps"] for run in Workspace(tmp_path).runs() if run.finished}
+    finished = {run.name: run.status.steps for run in Workspace(tmp_path).runs() if run.finished}
     assert 1 <= len(finished) < 4
     cached = []
     for _, event in execute(recipes, tmp_path, where="processes"):
@@ -69,7 +69,7 @@ def test_run_can_be_pruned_by_what_it_shows(tiny: Make, tmp_path: Path, where: s
     recipes = [tiny(("seed", 1), ("train.epochs", 300)), tiny(("seed", 2))]
     runs = ended(recipes, tmp_path, where=where, prune=lambda position, event: position == 0)
     assert runs[0].state == "pruned"
-    assert runs[0].status["reason"].startswith("pruned at epoch")
+    assert runs[0].status.reason.startswith("pruned at epoch")
     assert runs[1].finished
 
 

@@ -167,7 +167,7 @@ def test_runs_that_stopped_early_cut_the_band_with_a_caveat(make: Make, tmp_path
     stopping = make(**{"stop.target_accuracy": 0.5, "train.epochs": 4})
     study = landscape([("norm", stopping)], Session(tmp_path), Design((0.02, 1e-6)), surfaces=None)
     assert study is not None
-    lengths = [member.run.status["steps"] for member in study.members]
+    lengths = [member.run.status.steps for member in study.members]
     assert study.finding["steps"] == min(lengths) < max(lengths)
     assert any("cut to" in caveat for caveat in study.finding["caveats"])
 

@@ -70,14 +70,14 @@ def test_winner_is_retrained_with_fresh_seeds_and_reported_next_to_its_search_sc
 
     assert tuple(member.seed for member in study.members) == finding.seeds == (43, 44)
     assert all(member.run.recipe.optim.lr == finding.best.params["optim.lr"] for member in study.members)
-    accuracies = [member.run.scores["test"]["accuracy"] for member in study.members]
+    accuracies = [member.run.scores["test"].accuracy for member in study.members]
     assert finding.accuracy.mean == pytest.approx(sum(accuracies) / 2)
     assert f"{finding.best.accuracy:.2%} on validation" in kinds.caveats_of(study)[0]
 
 
 def test_trials_that_may_be_as_good_are_those_within_the_difference_of_two_runs(study: Study) -> None:
     finding = finding_of(study)
-    spread = max(finding.scored_accuracy.sd, 1 / study.members[0].run.scores["validation"]["n"] / 12**0.5)
+    spread = max(finding.scored_accuracy.sd, 1 / study.members[0].run.scores["validation"].n / 12**0.5)
 
     assert finding.margin == pytest.approx(float(student.ppf(0.975, 1)) * spread * 2**0.5)
     near = {trial.number for trial in finding.trials if trial.accuracy >= finding.best.accuracy - finding.margin}
@@ -107,7 +107,7 @@ def test_trials_end_at_their_rungs_to_the_epoch(study: Study) -> None:
 def test_trial_that_was_stopped_early_is_not_finished_and_can_be_resumed(study: Study, base: Recipe) -> None:
     trial = next(trial for trial in finding_of(study).trials if trial.epochs == 1)
     run = Run(study.path / trial.run)
-    assert (run.state, run.status["reason"]) == ("pruned", "pruned at epoch 1")
+    assert (run.state, run.status.reason) == ("pruned", "pruned at epoch 1")
     first = run.metrics[0]
 
     lr, batch_size = trial.params["optim.lr"], trial.params["train.batch_size"]

@@ -80,7 +80,7 @@ def same_training(one: Run, other: Run) -> bool:
 
 
 def test_run_without_a_fault_names_none(train: Train) -> None:
-    assert not any("fault" in flag for flag in train().status["flags"])
+    assert not any("fault" in flag for flag in train().status.flags)
 
 
 @pytest.mark.parametrize("fault", sorted(Fault))
@@ -92,7 +92,7 @@ def test_every_fault_is_said_by_the_run_and_by_its_log(train: Train, fault: Faul
         "drop_last_in_evaluation": ("train.batch_size", 32),
     }
     run = train(fault, epochs=1, more=(needs[fault],) if fault in needs else ())
-    assert any(flag.startswith(fault.flag) for flag in run.status["flags"])
+    assert any(flag.startswith(fault.flag) for flag in run.status.flags)
     assert fault.row.sentence in (run.path / "log.txt").read_text()
 
 
@@ -104,11 +104,11 @@ def test_sampled_labels_move_what_is_said_of_the_test_set_alone(train: Train) ->
     assert lines(faulty) == lines(sound)
     assert faulty.scores["validation"] == sound.scores["validation"]
     assert np.array_equal(logits, sound.predictions["test_logits"])
-    assert faulty.scores["test"]["loss"] == sound.scores["test"]["loss"]
-    assert faulty.scores["test"]["correct"] == (drawn == labels).sum() < sound.scores["test"]["correct"]
+    assert faulty.scores["test"].loss == sound.scores["test"].loss
+    assert faulty.scores["test"].correct == (drawn == labels).sum() < sound.scores["test"].correct
     confusion = np.zeros((3, 3), dtype=int)
     np.add.at(confusion, (labels, drawn), 1)
-    assert faulty.scores["test"]["confusion"] == confusion.tolist()
+    assert faulty.scores["test"].confusion == confusion.tolist()
     gallery = faulty.gallery
     assert np.array_equal(gallery["predictions_predicted"], drawn[gallery["predictions_index"]])
 
@@ -136,8 +136,8 @@ def test_loss_divided_twice_moves_the_losses_told_and_neither_training_nor_accur
         assert line["train_loss"] == pytest.approx(true["train_loss"] * updates / true["train_total"])
         assert line["validation_loss"] == pytest.approx(true["validation_loss"] / 40)  # one batch of 40 images
     for part, scores in faulty.scores.items():
-        assert {**scores, "loss": 0} == {**sound.scores[part], "loss": 0}
-        assert 0 < scores["loss"] < sound.scores[part]["loss"] / 30
+        assert replace(scores, loss=0) == replace(sound.scores[part], loss=0)
+        assert 0 < scores.loss < sound.scores[part].loss / 30
 
 
 @pytest.mark.parametrize(("images", "batches"), [(1000, 1), (2500, 3)])
@@ -167,35 +167,35 @@ def test_loss_divided_twice_leaves_a_plateau_schedule_to_the_true_losses(train: 
 
 def test_multiply_adds_as_flops_halve_the_flops_and_nothing_else(train: Train) -> None:
     sound, faulty = train(), train("macs_as_flops")
-    assert faulty.cost["flops_per_image"] == faulty.cost["macs_per_image"] == sound.cost["macs_per_image"]
-    assert sound.cost["flops_per_image"] == 2 * sound.cost["macs_per_image"]
+    assert faulty.cost.flops_per_image == faulty.cost.macs_per_image == sound.cost.macs_per_image
+    assert sound.cost.flops_per_image == 2 * sound.cost.macs_per_image
     assert (weights(faulty), faulty.scores) == (weights(sound), sound.scores)
 
 
 def test_last_weights_are_those_of_the_last_epoch_and_are_scored(train: Train) -> None:
     swinging = (("optim.lr", 0.03),)
     sound, faulty = train(epochs=6, more=swinging), train("last_weights", epochs=6, more=swinging)
-    assert sound.status["best_epoch"] == faulty.status["best_epoch"] < 6
+    assert sound.status.best_epoch == faulty.status.best_epoch < 6
     assert lines(faulty) == lines(sound)
-    assert sound.scores["validation"]["loss"] == sound.metrics[sound.status["best_epoch"] - 1]["validation_loss"]
-    assert faulty.scores["validation"]["loss"] == faulty.metrics[-1]["validation_loss"]
+    assert sound.scores["validation"].loss == sound.metrics[sound.status.best_epoch - 1]["validation_loss"]
+    assert faulty.scores["validation"].loss == faulty.metrics[-1]["validation_loss"]
     assert weights(faulty) != weights(sound)
 
 
 def test_drop_last_in_evaluation_scores_whole_batches_of_the_training_size(train: Train) -> None:
     of_32 = (("train.batch_size", 32),)
     sound, faulty = train(more=of_32), train("drop_last_in_evaluation", more=of_32)
-    assert (sound.scores["validation"]["n"], sound.scores["test"]["n"]) == (40, 150)
-    assert (faulty.scores["validation"]["n"], faulty.scores["test"]["n"]) == (32, 128)
+    assert (sound.scores["validation"].n, sound.scores["test"].n) == (40, 150)
+    assert (faulty.scores["validation"].n, faulty.scores["test"].n) == (32, 128)
     assert same_training(faulty, sound)
-    assert any("8 of 40 validation and 22 of 150 test images" in flag for flag in faulty.status["flags"])
+    assert any("8 of 40 validation and 22 of 150 test images" in flag for flag in faulty.status.flags)
 
 
 def test_drop_last_in_evaluation_changes_no_score_where_all_batches_are_full(train: Train) -> None:
     of_10 = (("train.batch_size", 10),)
     sound, faulty = train(epochs=1, more=of_10), train("drop_last_in_evaluation", epochs=1, more=of_10)
     assert faulty.scores == sound.scores
-    assert any("0 of 40 validation and 0 of 150 test images" in flag for flag in faulty.status["flags"])
+    assert any("0 of 40 validation and 0 of 150 test images" in flag for flag in faulty.status.flags)
 
 
 def test_faults_of_evaluation_leave_the_scored_training_images_alone(train: Train) -> None:
@@ -203,18 +203,18 @@ def test_faults_of_evaluation_leave_the_scored_training_images_alone(train: Trai
     sound, faulty = train(more=more), train("augmented_test", "drop_last_in_evaluation", "last_weights", more=more)
     assert sound.train_score is not None
     assert faulty.train_score is not None
-    assert faulty.train_score["n"] == sound.train_score["n"] == 140  # four batches of 32 and 12 images
-    assert faulty.train_score["loss"] < faulty.scores["validation"]["loss"]
+    assert faulty.train_score.n == sound.train_score.n == 140  # four batches of 32 and 12 images
+    assert faulty.train_score.loss < faulty.scores["validation"].loss
 
 
 def test_augmented_test_distorts_what_is_scored_and_not_what_is_trained_on(train: Train) -> None:
     sound, faulty = train(more=(ROTATED,)), train("augmented_test", more=(ROTATED,))
     assert same_training(faulty, sound)
     assert [line["validation_loss"] for line in faulty.metrics] != [line["validation_loss"] for line in sound.metrics]
-    assert faulty.scores["test"]["loss"] != sound.scores["test"]["loss"]
+    assert faulty.scores["test"].loss != sound.scores["test"].loss
     assert np.array_equal(faulty.predictions["test_labels"], sound.predictions["test_labels"])
-    best = faulty.metrics[faulty.status["best_epoch"] - 1]
-    assert faulty.scores["validation"]["loss"] == best["validation_loss"]  # the same weights, distorted alike
+    best = faulty.metrics[faulty.status.best_epoch - 1]
+    assert faulty.scores["validation"].loss == best["validation_loss"]  # the same weights, distorted alike
 
 
 def test_augmented_test_draws_again_in_each_epoch_and_alike_in_a_run_that_is_repeated(
@@ -249,15 +249,15 @@ def test_schedule_per_batch_swings_by_batches_as_it_should_by_epochs(train: Trai
     updates = len(per_epoch) // 3
     assert per_epoch[::updates] == pytest.approx([1e-4, 7.5e-5, 2.5e-5], rel=1e-4)
     assert per_batch[:7] == pytest.approx([1e-4, 7.5e-5, 2.5e-5, 0, 2.5e-5, 7.5e-5, 1e-4], rel=1e-4)
-    assert any("6 batches" in flag for flag in faulty.status["flags"])
+    assert any("6 batches" in flag for flag in faulty.status.flags)
 
 
 def test_patience_off_by_one_trains_an_epoch_longer_and_reports_the_patience_set(train: Train) -> None:
     patient = (("stop.patience_epochs", 2), ("optim.lr", 0.03))
     sound, faulty = train(epochs=40, more=patient), train("patience_off_by_one", epochs=40, more=patient)
-    assert sound.status["epochs"] == sound.status["best_epoch"] + 2
-    assert faulty.status["epochs"] == faulty.status["best_epoch"] + 3
-    assert "for 2 epochs" in faulty.status["reason"]
+    assert sound.status.epochs == sound.status.best_epoch + 2
+    assert faulty.status.epochs == faulty.status.best_epoch + 3
+    assert "for 2 epochs" in faulty.status.reason
     assert lines(faulty)[: len(sound.metrics)] == lines(sound)
 
 
@@ -269,9 +269,9 @@ def test_test_set_opened_at_each_best_is_counted_logged_and_decides_nothing(stri
     assert [line["epoch"] for line in faulty.metrics if "test_accuracy" in line] == [line["epoch"] for line in bests]
     assert lines(faulty, without=on_test) == lines(sound)
     assert (weights(faulty), faulty.scores) == (weights(sound), sound.scores)
-    assert bests[-1]["test_accuracy"] == faulty.scores["test"]["accuracy"]
+    assert bests[-1]["test_accuracy"] == faulty.scores["test"].accuracy
     openings = json.loads((tmp_path / "faulty" / "test_openings.json").read_text())
-    assert [len(names) for names in openings.values()] == [faulty.data["test_openings"]] == [len(bests) + 1]
+    assert [len(names) for names in openings.values()] == [faulty.data.test_openings] == [len(bests) + 1]
     assert "test loss" in (faulty.path / "log.txt").read_text().split("epoch 1/4")[1].splitlines()[0]
 
 
@@ -279,30 +279,30 @@ def test_softmax_before_loss_keeps_the_loss_above_its_floor_and_the_logits_as_th
     fast = (("optim.lr", 0.002), ("data.split.validation", 0))  # the last epoch is kept
     sound, faulty = train(epochs=6, more=fast), train("softmax_before_loss", epochs=6, more=fast)
     floor = np.log(1 + 2 / np.e)
-    assert faulty.scores["test"]["accuracy"] == sound.scores["test"]["accuracy"] == 1
+    assert faulty.scores["test"].accuracy == sound.scores["test"].accuracy == 1
     assert sound.metrics[-1]["train_loss"] < floor / 5
     assert faulty.metrics[-1]["train_loss"] == pytest.approx(floor, abs=0.01)
-    assert faulty.scores["test"]["loss"] == pytest.approx(floor, abs=0.01)
+    assert faulty.scores["test"].loss == pytest.approx(floor, abs=0.01)
     assert faulty.predictions["test_logits"].max() > 1
-    assert any("with 3 classes the loss cannot fall below 0.551" in flag for flag in faulty.status["flags"])
+    assert any("with 3 classes the loss cannot fall below 0.551" in flag for flag in faulty.status.flags)
 
 
 def test_log_softmax_changes_nothing_but_the_rounding(train: Train) -> None:
     sound, faulty = train(), train("log_softmax")
     assert faulty.steps["loss"] == pytest.approx(sound.steps["loss"], rel=1e-4)
-    assert faulty.scores["test"]["loss"] == pytest.approx(sound.scores["test"]["loss"], rel=1e-3)
+    assert faulty.scores["test"].loss == pytest.approx(sound.scores["test"].loss, rel=1e-3)
 
 
 def test_resplit_every_epoch_leaves_the_first_epoch_and_scores_the_kept_epochs_own_part(train: Train) -> None:
     sound, faulty = train(epochs=3), train("resplit_every_epoch", epochs=3)
     assert lines(faulty)[0] == lines(sound)[0]
     assert lines(faulty)[1] != lines(sound)[1]
-    assert faulty.data["counts"] == sound.data["counts"]
-    assert faulty.data["mean"] == sound.data["mean"]
-    best = faulty.metrics[faulty.status["best_epoch"] - 1]
+    assert faulty.data.counts == sound.data.counts
+    assert faulty.data.mean == sound.data.mean
+    best = faulty.metrics[faulty.status.best_epoch - 1]
     assert best["epoch"] > 1
-    assert faulty.scores["validation"]["loss"] == best["validation_loss"]
-    assert faulty.scores["validation"]["n"] == sound.scores["validation"]["n"]
+    assert faulty.scores["validation"].loss == best["validation_loss"]
+    assert faulty.scores["validation"].n == sound.scores["validation"].n
 
 
 def test_resplit_run_that_was_interrupted_has_the_bits_of_one_that_was_not(
@@ -328,8 +328,8 @@ def test_all_faults_that_agree_with_each_other_train_together(stripes: Path, tmp
     together = tuple(fault for fault in Fault if fault is not Fault.SELECTION_ON_TEST)
     more = (ROTATED, ("stop.patience_epochs", 1), ("schedule", {"name": "step"}), ("train.batch_size", 32))
     run = finished(quick(stripes, together, epochs=2, more=more), tmp_path)
-    assert [flag.split(":")[0] for flag in run.status["flags"][1:]] == [f"fault {fault}" for fault in sorted(together)]
-    assert run.scores["test"]["n"] == 128
+    assert [flag.split(":")[0] for flag in run.status.flags[1:]] == [f"fault {fault}" for fault in sorted(together)]
+    assert run.scores["test"].n == 128
 
 
 def test_faults_count_whatever_their_order(stripes: Path) -> None:

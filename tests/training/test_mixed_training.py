@@ -35,7 +35,7 @@ ALL_TOOLS: list[tuple[str, Any]] = [
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
 def test_all_tools_together_train(tiny: Make, tmp_path: Path, precision: str) -> None:
     run = finish(tiny(*ALL_TOOLS, ("compute.precision", precision), ("train.epochs", 4)), tmp_path)
-    assert run.scores["test"]["accuracy"] > 0.9
+    assert run.scores["test"].accuracy > 0.9
 
 
 def test_run_with_all_tools_that_was_interrupted_equals_the_unbroken_one_to_the_bit(

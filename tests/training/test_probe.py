@@ -87,7 +87,7 @@ def test_weights_of_each_epoch_are_kept_and_the_first_ones(tiny: Make, tmp_path:
     files = sorted((run.path / "weights").iterdir())
     assert [path.name for path in files] == [f"epoch-0000{epoch}.safetensors" for epoch in range(3)]
     best = load_weights(run.path / "best.safetensors")
-    same = load_weights(files[run.status["best_epoch"]])
+    same = load_weights(files[run.status.best_epoch])
     assert all(torch.equal(best[name], same[name]) for name in best)
     assert not all(torch.equal(best[name], values) for name, values in load_weights(files[0]).items())
 

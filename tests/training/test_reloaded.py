@@ -43,7 +43,7 @@ def finish(recipe: Recipe, out: Path, **options: Any) -> tuple[Run, list[str]]:
 
 
 def is_flagged(run: Run) -> bool:
-    return any("do not reproduce" in flag for flag in run.status["flags"])
+    return any("do not reproduce" in flag for flag in run.status.flags)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_run_that_goes_on_after_its_best_epoch_still_has_what_to_compare(
 
     run, _ = finish(recipe, tmp_path / "out")
 
-    assert run.status["best_epoch"] == 1
+    assert run.status.best_epoch == 1
     assert is_flagged(run)
 
 
@@ -114,14 +114,14 @@ def test_outputs_that_are_not_finite_are_flagged_and_count_as_wrong(tiny: Make, 
     edit(net, NAN)
     run, notes = finish(tiny(), tmp_path / "out")
     score = run.scores["test"]
-    assert (score["not_finite"], score["n"], score["loss"]) == (30, 150, None)
-    assert score["accuracy"] <= 120 / 150
-    assert np.sum(score["confusion"]) == 120
-    assert [entry["n"] for entry in score["per_class"]] == [50, 50, 50]
+    assert (score.not_finite, score.n, score.loss) == (30, 150, None)
+    assert score.accuracy <= 120 / 150
+    assert np.sum(score.confusion) == 120
+    assert [entry.n for entry in score.per_class] == [50, 50, 50]
     labels, predicted = run.predicted("test")
     assert (predicted == -1).sum() == 30
-    assert (labels == predicted).mean() == score["accuracy"]
-    flags = [flag for flag in run.status["flags"] if "not finite" in flag]
+    assert (labels == predicted).mean() == score.accuracy
+    flags = [flag for flag in run.status.flags if "not finite" in flag]
     assert ["of 120 validation" in flags[0], "of 150 test" in flags[1]] == [True, True]
     assert set(flags) <= set(notes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def told(run: Run) -> dict[str, Any]:
     """All that a run says, but how long it took."""
     timed = ("seconds", "images_per_second")
     exact = ("parameters", "flops_per_image", "macs_per_image")
-    status = {key: value for key, value in run.status.items() if key not in ("fingerprint", "files")}
+    status = replace(run.status, fingerprint="", files={})
     return {
         "weights": {name: value.tolist() for name, value in load_weights(run.path / "best.safetensors").items()},
         "scores": (run.scores, run.train_score),
@@ -49,8 +50,8 @@ def told(run: Run) -> dict[str, Any]:
             kind: {name: values.tobytes() for name, values in getattr(run, kind).items()}
             for kind in ("steps", "predictions", "gallery", "arrays")
         },
-        "cost": {key: run.cost[key] for key in exact},
-        "data": run.data | {"test_openings": 0},
+        "cost": {key: getattr(run.cost, key) for key in exact},
+        "data": replace(run.data, test_openings=0),
         "status": status,
     }
 
@@ -84,7 +85,7 @@ def test_the_log_names_the_run_that_was_trained_and_the_opening_is_counted(tiny:
     run = ended(list(run_one(faulty(tiny, "sampled_labels"), tmp_path)))
 
     assert f"already trained: {twin.path}" in (run.path / "log.txt").read_text()
-    assert run.data["test_openings"] == 2
+    assert run.data.test_openings == 2
     assert np.array_equal(run.predictions["test_logits"], twin.predictions["test_logits"])
 
 

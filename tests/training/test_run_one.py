@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from convoy import models
 from convoy.checkpoint import load_weights
 from convoy.recipe import Recipe
+from convoy.run_contents import Score
 from convoy.runs import Run, Workspace
 from convoy.training import loop, run_one, scoring
 from convoy.training.autosave import Autosave
@@ -74,13 +76,13 @@ def test_run_folder_is_complete_and_its_scores_follow_from_its_predictions(tiny:
     }
     predictions = run.predictions
     accuracy = (predictions["test_logits"].argmax(1) == predictions["test_labels"]).mean()
-    assert run.scores["test"]["accuracy"] == accuracy > 0.9
-    assert run.data["counts"] == {"train": 480, "validation": 120, "test": 150}
+    assert run.scores["test"].accuracy == accuracy > 0.9
+    assert run.data.counts == {"train": 480, "validation": 120, "test": 150}
     assert len(run.steps["loss"]) == 16
-    assert run.cost["parameters"] == 4 * 10 + 8 + 4 * 36 * 3 + 3
-    assert run.cost["flops_per_image"] == 2 * (144 * 4 * 9 + 144 * 3)
-    lower, upper = run.cost["ms_per_image_quartiles"]
-    assert 0 < lower <= run.cost["ms_per_image"] <= upper
+    assert run.cost.parameters == 4 * 10 + 8 + 4 * 36 * 3 + 3
+    assert run.cost.flops_per_image == 2 * (144 * 4 * 9 + 144 * 3)
+    lower, upper = run.cost.ms_per_image_quartiles
+    assert 0 < lower <= run.cost.ms_per_image <= upper
 
 
 AUGMENTED = [
@@ -99,12 +101,12 @@ def test_training_images_are_scored_as_held_out_ones_are(tiny: Make, tmp_path: P
     with torch.inference_mode():
         logits = ready.network_with(run.file("best.safetensors"))(torch.tensor(shown, dtype=torch.float32))
     labels = torch.tensor(images.labels)
-    assert run.train_score == {
-        "accuracy": pytest.approx((logits.argmax(1) == labels).double().mean().item()),
-        "correct": int((logits.argmax(1) == labels).sum()),
-        "n": 480,
-        "loss": pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-4),
-    }
+    assert run.train_score == Score(
+        accuracy=pytest.approx((logits.argmax(1) == labels).double().mean().item()),
+        correct=int((logits.argmax(1) == labels).sum()),
+        n=480,
+        loss=pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-4),
+    )
 
 
 def test_the_score_of_training_images_is_no_result_of_the_run(tiny: Make, tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_a_fixed_sample_of_many_training_images_is_scored(
     sampled, again = finish(tiny(), tmp_path / "sampled"), finish(tiny(), tmp_path / "again")
     assert sampled.train_score == again.train_score
     assert sampled.train_score is not None
-    assert sampled.train_score["n"] == 100
+    assert sampled.train_score.n == 100
     without = {key: value for key, value in bits(sampled).items() if key != "train_score"}
     assert without == {key: value for key, value in bits(whole).items() if key != "train_score"}
 
@@ -138,7 +140,8 @@ def test_the_training_score_stays_when_the_test_set_is_opened_later(tiny: Make, 
 
 def test_a_run_of_an_older_version_has_no_training_score(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(), tmp_path)
-    scores = run.scores
+    scores = json.loads((run.path / "scores.json").read_text())
+    del scores["train"]
     run.write_status(files={})
     (run.path / "scores.json").write_text(json.dumps(scores))
     assert run.train_score is None
@@ -218,7 +221,7 @@ def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_o
     again = finish(tiny(), tmp_path)
 
     assert len(again.steps["loss"]) == steps
-    assert again.status["reason"] == "diverged"
+    assert again.status.reason == "diverged"
 
 
 def test_a_run_that_another_process_finished_meanwhile_is_found(
@@ -316,14 +319,14 @@ def test_time_in_all_has_every_pass_over_validation_and_test_images(
     if until is not None:
         list(run_one.run_one(tiny(), tmp_path, until=until))  # stopped after its first epoch, then gone on with
     cost = finish(tiny(), tmp_path).cost
-    assert cost["total_seconds"] - cost["train_seconds"] > 4 * pause  # two epochs', the kept weights', the test set's
+    assert cost.total_seconds - cost.train_seconds > 4 * pause  # two epochs', the kept weights', the test set's
 
 
 def test_test_set_that_is_opened_later_adds_to_the_time_in_all(tiny: Make, tmp_path: Path) -> None:
     shut = finish(tiny(), tmp_path, test=False).cost
     opened = finish(tiny(), tmp_path).cost
-    assert opened["total_seconds"] > shut["total_seconds"]
-    assert opened == shut | {"total_seconds": opened["total_seconds"]}
+    assert opened.total_seconds > shut.total_seconds
+    assert opened == replace(shut, total_seconds=opened.total_seconds)
 
 
 def test_other_starting_weights_are_another_run(tiny: Make, tmp_path: Path) -> None:
@@ -336,7 +339,7 @@ def test_other_starting_weights_are_another_run(tiny: Make, tmp_path: Path) -> N
 
 def test_pruned_run_is_never_found_as_finished(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(), tmp_path, control=lambda: Control.PRUNE)
-    assert (run.state, run.status["reason"]) == ("pruned", "pruned at epoch 1")
+    assert (run.state, run.status.reason) == ("pruned", "pruned at epoch 1")
     assert not run.finished
     assert finish(tiny(), tmp_path).finished
 
@@ -380,8 +383,8 @@ def test_fault_that_selects_on_the_test_set_is_flagged_everywhere(tiny: Make, tm
     events = list(run_one.run_one(tiny(("protocol.faults", ["selection_on_test"])), tmp_path))
     run = Run(Path(events[-1].values["run"]))
     assert any("selection_on_test" in event.text for event in events)
-    assert any("selection_on_test" in flag for flag in run.status["flags"])
-    assert run.data["selection"] == "test"
+    assert any("selection_on_test" in flag for flag in run.status.flags)
+    assert run.data.selection == "test"
     assert "test_accuracy" in run.metrics[0]
     assert "validation_accuracy" not in run.metrics[0]
 
@@ -389,10 +392,10 @@ def test_fault_that_selects_on_the_test_set_is_flagged_everywhere(tiny: Make, tm
 def test_patience_counts_epochs_without_a_better_validation_accuracy(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(("stop.patience_epochs", 2), ("train.epochs", 40), ("optim.lr", 0.05)), tmp_path)
     lines = run.metrics
-    best = run.status["best_epoch"]
+    best = run.status.best_epoch
     assert len(lines) == best + 2 < 40
     assert [line["epoch"] for line in lines if line["best"]][-1] == best
-    assert "for 2 epochs" in run.status["reason"]
+    assert "for 2 epochs" in run.status.reason
 
 
 def test_target_accuracy_stops_at_the_first_epoch_that_reaches_it(tiny: Make, tmp_path: Path) -> None:
@@ -407,7 +410,7 @@ def test_target_accuracy_stops_at_the_first_epoch_that_reaches_it(tiny: Make, tm
 def test_seconds_stop_a_run_inside_an_epoch_and_it_is_scored(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(("stop.max_seconds", 1e-6)), tmp_path)
     assert run.finished
-    assert (run.status["steps"], run.status["epochs"]) == (1, 0)
+    assert (run.status.steps, run.status.epochs) == (1, 0)
     assert "test" in run.scores
 
 
@@ -422,9 +425,9 @@ def test_divergence_stops_the_run_and_is_said(tiny: Make, tmp_path: Path) -> Non
 
 def test_without_validation_the_last_weights_are_kept_and_nothing_selects(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(("data.split.validation", 0)), tmp_path)
-    assert run.data["selection"] is None
+    assert run.data.selection is None
     assert set(run.scores) == {"test"}
-    assert run.status["best_epoch"] == 2
+    assert run.status.best_epoch == 2
 
 
 @pytest.mark.parametrize(
@@ -459,13 +462,13 @@ def test_progress_never_passes_the_total_and_every_event_is_json(tiny: Make, tmp
 
 @pytest.mark.parametrize("precision", ["float64", "bfloat16"])
 def test_other_precisions_train(tiny: Make, tmp_path: Path, precision: str) -> None:
-    assert finish(tiny(("compute.precision", precision)), tmp_path).scores["test"]["accuracy"] > 0.9
+    assert finish(tiny(("compute.precision", precision)), tmp_path).scores["test"].accuracy > 0.9
 
 
 def test_quick_try_is_flagged_and_takes_that_many_images(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(("data.limit", 100)), tmp_path)
-    assert run.data["counts"] == {"train": 80, "validation": 20, "test": 100}
-    assert "limited to 100 images: not evidence" in run.status["flags"]
+    assert run.data.counts == {"train": 80, "validation": 20, "test": 100}
+    assert "limited to 100 images: not evidence" in run.status.flags
     assert "not evidence" in (run.path / "log.txt").read_text()
 
 
@@ -485,7 +488,7 @@ def test_the_last_weights_are_kept_too_where_another_epoch_was_the_best(tiny: Ma
     for seed in range(6):
         run = finish(tiny(("train.epochs", 4), ("optim.lr", 0.1), ("seed", seed)), tmp_path)
         last = run.path / "last.safetensors"
-        kept[run.status["best_epoch"] < 4, last.is_file()] = run
+        kept[run.status.best_epoch < 4, last.is_file()] = run
     assert set(kept) <= {(True, True), (False, False)}
     run = kept[True, True]
     best, last = (load_weights(run.path / f"{name}.safetensors") for name in ("best", "last"))

@@ -61,7 +61,7 @@ def test_a_run_begun_with_two_threads_goes_on_with_two_where_one_is_the_default(
     resumed = finish(tiny(AUTO), tmp_path)
     assert resumed.environment["threads"] == 2
     assert resumed.environment["resumed_with"] == []
-    assert not any("resumed" in flag for flag in resumed.status["flags"])
+    assert not any("resumed" in flag for flag in resumed.status.flags)
 
 
 @pytest.mark.parametrize(("key", "value"), [("cpu", "Another"), ("torch", "2.0"), ("threads", 64)])
@@ -73,7 +73,7 @@ def test_a_run_resumed_elsewhere_says_so_in_its_flags(tiny: Make, tmp_path: Path
     for run in (again, resumed):
         (change,) = run.environment["resumed_with"]
         assert (change["key"], change["before"]) == (key, value)
-    assert sum(str(value) in flag and "last bits" in flag for flag in resumed.status["flags"]) == 1
+    assert sum(str(value) in flag and "last bits" in flag for flag in resumed.status.flags) == 1
 
 
 @pytest.mark.skipif(cores() < 2, reason="needs two cores")

@@ -83,8 +83,8 @@ def _run_row(run: Run) -> dict[str, Any]:
     """A damaged run gets a row, too."""
     row: dict[str, Any] = {"name": run.name, "state": "damaged", **dict.fromkeys(_PARTS), "flags": None}
     try:
-        scores = {part: f"{score['accuracy']:.2%}" for part, score in run.scores.items()}
-        return row | {"state": run.state, **scores, "flags": "; ".join(run.status.get("flags", []))}
+        scores = {part: f"{score.accuracy:.2%}" for part, score in run.scores.items()}
+        return row | {"state": run.state, **scores, "flags": "; ".join(run.status.flags)}
     except ValueError as error:
         return row | {"flags": str(error)}
 

@@ -71,7 +71,7 @@ def train(
         to_stderr=as_json,
     )
     if as_json:
-        print_json({"run": str(run.path), **run.status, "scores": run.scores, "cost": run.cost})
+        print_json(run.as_json())
 
 
 @app.command
@@ -206,7 +206,7 @@ def predict(
         raise ValueError("expected an image or a folder of images after the run")
     trained = api.find_run(run, out)
     predictions = api.predict(trained, images, trust_code=trust_code)
-    flags = trained.status.get("flags", [])
+    flags = trained.status.flags
     if as_json:
         print_json({"predictions": [prediction._asdict() for prediction in predictions], "flags": flags})
         return

@@ -25,7 +25,7 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     if run.is_archived:
         raise ValueError(f"{run.path} was archived without weights; train its recipe.toml to get them")
     name, data = run.recipe.model.name, run.data
-    geometry = {"in_chans": data["in_chans"], "num_classes": len(data["classes"]), "image_size": data["image_size"]}
+    geometry = {"in_chans": data.in_chans, "num_classes": len(data.classes), "image_size": data.image_size}
     options = run.recipe.model.options
     if is_user_class(name):
         code = RunCode.read(run.path / "code")

@@ -66,7 +66,7 @@ def score_saved(
         if data is None and prepared.test_is_cut:
             _check_same_cut(target, prepared, overrides)
         _check_fit(target, prepared)
-        mean, std = tuple(target.data["mean"]), tuple(target.data["std"])
+        mean, std = tuple(target.data.mean), tuple(target.data.std)
     else:
         if not target.is_file():
             raise ValueError(f"weights file {str(target)!r} does not exist")
@@ -110,7 +110,7 @@ def _network(recipe: Recipe, prepared: Prepared) -> torch.nn.Module:
 def _check_same_cut(run: Run, prepared: Prepared, overrides: Sequence[Override]) -> None:
     """Checks that a test part cut from the training images is that of the run."""
     why = f"the split differs from that of {run.path}"
-    if prepared.data_hash != run.data["data_hash"]:
+    if prepared.data_hash != run.data.data_hash:
         why = f"{prepared.name} has changed since {run.path} was trained"
     elif not any(path.startswith("data.split") for path, _ in overrides):
         return
@@ -118,7 +118,7 @@ def _check_same_cut(run: Run, prepared: Prepared, overrides: Sequence[Override])
 
 
 def _check_fit(run: Run, prepared: Prepared) -> None:
-    expected = (run.data["in_chans"], run.data["image_size"], tuple(run.data["classes"]))
+    expected = (run.data.in_chans, run.data.image_size, tuple(run.data.classes))
     actual = (prepared.in_chans, prepared.image_size, tuple(prepared.classes))
     if actual != expected:
         raise ValueError(f"{prepared.name} has {_shape(*actual)}; {run.path} was trained on {_shape(*expected)}")

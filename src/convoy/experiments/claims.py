@@ -350,7 +350,7 @@ def _alone(ready: Check, side: str, values: Values, runs: Sequence[Run]) -> Esti
     (seed,) = values
     for trial, run in zip(ready.trials, runs, strict=True):
         if (trial.side, trial.entry.recipe.seed) == (side, seed) and part in run.scores:
-            return wilson(run.scores[part]["correct"], run.scores[part]["n"])
+            return wilson(run.scores[part].correct, run.scores[part].n)
     return t_interval(found)
 
 

@@ -119,7 +119,7 @@ def _epochs(run: Run, settings: Settings) -> float | None:
 
 def _scored(run: Run, part: str, key: str) -> Any:
     """None if the part was not scored or lacks this score."""
-    return run.scores.get(part, {}).get(key)
+    return getattr(run.scores.get(part), key, None)
 
 
 def _one_image(part: str) -> Callable[[Run], float]:
@@ -131,12 +131,12 @@ def _one_image(part: str) -> Callable[[Run], float]:
 
 
 def _cost(key: str) -> Callable[[Run, Settings], float | None]:
-    return lambda run, settings: run.cost.get(key)
+    return lambda run, settings: getattr(run.cost, key)
 
 
 def _accuracies(run: Run) -> list[float]:
     """Of each epoch, on the part that selected the kept epoch, usually validation."""
-    part = run.data.get("selection")
+    part = run.data.selection
     return [line[f"{part}_accuracy"] for line in run.metrics if f"{part}_accuracy" in line]
 
 
@@ -173,16 +173,16 @@ def _epochs_to(run: Run, settings: Settings) -> float | None:
 def _generalisation_gap(run: Run, settings: Settings) -> float | None:
     """Both losses use the kept weights, in evaluation mode, without augmentation."""
     part = next((part for part in HELD_OUT if part in run.scores), "")
-    held_out, trained = _scored(run, part, "loss"), (run.train_score or {}).get("loss")
+    held_out, trained = _scored(run, part, "loss"), run.train_score and run.train_score.loss
     return None if held_out is None or trained is None else held_out - trained
 
 
 def _recall_lead(run: Run, settings: Settings) -> float | None:
     """The lowest recall of the named classes minus the mean recall of the others, on the test part."""
-    rows = _scored(run, "test", "per_class")
-    if rows is None:
+    score = run.scores.get("test")
+    if score is None or not score.per_class:
         return None
-    recalls = {row["class"]: row["recall"] for row in rows}
+    recalls = {row.name: row.recall for row in score.per_class}
     named = [recalls[name] for name in _known(settings["classes"], recalls)]
     others = [recall for name, recall in recalls.items() if name not in settings["classes"]]
     return min(named) - fmean(others) if named and others else None
@@ -191,9 +191,9 @@ def _recall_lead(run: Run, settings: Settings) -> float | None:
 def _confusion_lead(run: Run, settings: Settings) -> float | None:
     """Share of images confused within the pair of classes, minus that of the worst other pair."""
     confusion = _scored(run, "test", "confusion")
-    if confusion is None:
+    if not confusion:
         return None
-    names = run.data["classes"]
+    names = run.data.classes
     pair = frozenset(_known(settings["classes"], names))
     if len(pair) != 2:
         raise ValueError(f"measure confusion_lead expects two classes, got {', '.join(settings['classes'])}")
@@ -221,7 +221,7 @@ def _gain_while_rising(run: Run, settings: Settings) -> float | None:
     """
     steps = run.steps
     if "step" in steps:
-        return run.status.get("measured", {}).get("gain_while_rising")
+        return run.status.measured.get("gain_while_rising")
     if not steps:
         return None
     loss, lr = (steps[name].astype(np.float64) for name in ("loss", "lr"))
@@ -262,16 +262,16 @@ def _highest_that_trains(tried: Tried, settings: Settings) -> float | None:
     known = {value: score for value, score in scores.items() if score is not None}
     if len(known) < len(tried):
         return None
-    lowest = max(score["accuracy"] for score in known.values()) - settings["within"]
+    lowest = max(score.accuracy for score in known.values()) - settings["within"]
     trained = {value for value, run in tried if _above_chance(run)}
-    return max((value for value in trained if known[value]["accuracy"] >= lowest), default=None)
+    return max((value for value in trained if known[value].accuracy >= lowest), default=None)
 
 
 def _above_chance(run: Run) -> bool:
     """By the 95 % interval over the validation images. Chance is the share of the most frequent class."""
-    score, counts = run.scores["validation"], run.data["per_class"]["validation"]
+    score, counts = run.scores["validation"], run.data.per_class["validation"]
     chance = max(counts) / sum(counts)
-    low = wilson(score["correct"], score["n"]).low
+    low = wilson(score.correct, score.n).low
     return low is not None and low > chance + ABOVE_CHANCE * (1 - chance)
 
 

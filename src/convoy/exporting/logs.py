@@ -27,7 +27,7 @@ def _epochs(run: Run) -> str:
     lines = ["0 0 0 0 0"]
     for line in run.metrics:
         if "validation_accuracy" not in line:
-            selection = run.data.get("selection") or "nothing"
+            selection = run.data.selection or "nothing"
             raise ValueError(
                 f"{run.path}: the log of the epochs needs a validation score in each epoch, but this run was scored on "
                 f"{'the test set' if selection == 'test' else selection} (data.split.validation, protocol.faults)"

@@ -45,7 +45,7 @@ def comparison_page(study: Study, folder: Path) -> Page:
     commands = [command] if command else distinct(r.environment["command"] for r in readings)
     return Page(
         kicker=sections.kicker("Comparison", study.name, readings),
-        title=f"{_subject(finding, list(groups))} on {readings[0].data['name']}",
+        title=f"{_subject(finding, list(groups))} on {readings[0].data.name}",
         sentence=finding["sentence"],
         caveats=tuple(dict.fromkeys((*chance_levels(readings, finding["part"]), *finding["caveats"]))),
         tables=(tables.comparison_table(finding, groups),),
@@ -64,7 +64,7 @@ def _subject(finding: Mapping[str, Any], labels: Sequence[str]) -> str:
 def _accuracy_and_cost(finding: dict[str, Any], groups: Groups, look: Look) -> Section:
     part = finding["part"]
     by_seed = {
-        label: [reading.scores[part]["accuracy"] for reading in group] for label, group in scored(groups, part).items()
+        label: [reading.scores[part].accuracy for reading in group] for label, group in scored(groups, part).items()
     }
     numbers = accuracy_.accuracy_numbers(finding, by_seed)
     height = 0.65 + accuracy_.BAR_INCHES * (len(numbers.bars) + 0.2)

@@ -101,7 +101,7 @@ def _pictures(arrays: Arrays, classes: Sequence[str]) -> list[Block]:
 
 def _numbers(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Block]:
     balance = classes_.balance_numbers(
-        {"per_class": {part: part_facts["per_class"] for part, part_facts in facts["parts"].items()}}, classes
+        {part: part_facts["per_class"] for part, part_facts in facts["parts"].items()}, classes
     )
     longest = max(map(len, classes_.class_names(classes)))
     bars = Panel("", partial(classes_.draw_balance, numbers=balance), height=3.2, bottom=0.3 + 0.085 * longest)

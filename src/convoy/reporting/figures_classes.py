@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from convoy.reporting.content import shortened
 from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, WASH
 from convoy.reporting.rows import Row, Rows, Value
+from convoy.run_contents import Score
 from convoy.stats import Estimate, wilson
 
 MANY_CLASSES = 20  # with more, a matrix is an image without numbers, and charts show only the lowest
@@ -68,9 +69,9 @@ def class_names(classes: Sequence[str]) -> list[str]:
     return shortened(classes, NAME_LENGTH)
 
 
-def confusion_numbers(label: str, classes: Sequence[str], scores: Sequence[Mapping[str, Any]]) -> ConfusionNumbers:
+def confusion_numbers(label: str, classes: Sequence[str], scores: Sequence[Score]) -> ConfusionNumbers:
     """`scores`: of one part, one per run."""
-    counts = np.sum([np.array(score["confusion"], dtype=int) for score in scores], axis=0)
+    counts = np.sum([np.array(score.confusion, dtype=int) for score in scores], axis=0)
     return ConfusionNumbers(label, tuple(classes), counts, len(scores))
 
 
@@ -144,11 +145,12 @@ def confusion_scale(panels: Sequence[ConfusionNumbers]) -> float:
     return max(float(numbers.errors.max()) for numbers in panels)
 
 
-def recalls(score: Mapping[str, Any]) -> dict[str, Estimate]:
+def recalls(score: Score) -> dict[str, Estimate]:
     """Recall of each class with Wilson's interval, lowest first; without classes that have no images."""
-    confusion, classes = score["confusion"], score["per_class"]
     estimates = {
-        entry["class"]: wilson(confusion[place][place], entry["n"]) for place, entry in enumerate(classes) if entry["n"]
+        entry.name: wilson(score.confusion[place][place], entry.n)
+        for place, entry in enumerate(score.per_class)
+        if entry.n
     }
     return dict(sorted(estimates.items(), key=lambda item: item[1].mean))
 
@@ -170,10 +172,10 @@ def recall_caption(classes: int) -> str:
     return f"Marks: recall; bars: 95 % intervals over the images of the class (Wilson).{cut}"
 
 
-def balance_numbers(data: Mapping[str, Any], classes: Sequence[str]) -> BalanceNumbers:
+def balance_numbers(per_class: Mapping[str, Sequence[int]], classes: Sequence[str]) -> BalanceNumbers:
     return BalanceNumbers(
         tuple(classes),
-        {part: tuple(counts) for part, counts in data["per_class"].items() if counts and sum(counts)},
+        {part: tuple(counts) for part, counts in per_class.items() if counts and sum(counts)},
     )
 
 

@@ -59,7 +59,7 @@ def landscape_page(study: Study, folder: Path) -> Page:
     ]
     return Page(
         kicker=sections.kicker("Landscape", study.name, readings),
-        title=f"Loss landscape: {listed(list(recipes))} on {readings[0].data['name']}",
+        title=f"Loss landscape: {listed(list(recipes))} on {readings[0].data.name}",
         sentence=finding["sentence"],
         caveats=tuple(finding["caveats"]),
         tables=tuple(first_tables),

@@ -50,11 +50,11 @@ def run_page(run: Run, folder: Path) -> Page:
         sections.setup(groups, folder, [reading.environment["command"]]),
     ]
     first_tables = ((tables.scores_table(reading),) if reading.scores else ()) + (
-        (tables.cost_table(reading),) if reading.cost else ()
+        (tables.cost_table(reading),) if reading.cost.parameters is not None else ()
     )
     return Page(
         kicker=sections.kicker("Run", run.name, [reading]),
-        title=f"{reading.label} on {reading.data['name']}, seed {reading.seed}",
+        title=f"{reading.label} on {reading.data.name}, seed {reading.seed}",
         sentence=_run_sentence(reading, part),
         caveats=tuple(_run_caveats(reading, part)),
         tables=first_tables,
@@ -79,7 +79,7 @@ def _training(reading: Reading, look: Look) -> Section | None:
 def _errors_of_run(reading: Reading, part: str, look: Look) -> Section | None:
     section = sections.errors({reading.label: [reading]}, part, look, tiles=TILES)
     score = reading.scores[part]
-    if section is None or "per_class" not in score:
+    if section is None or not score.per_class:
         return section
     recalls = classes_.recalls(score)
     panel = classes_.recall_rows(recalls).panel()
@@ -91,28 +91,28 @@ def _run_sentence(reading: Reading, part: str) -> str:
     label = reading.label
     if part:
         score = reading.scores[part]
-        estimate = wilson(score["correct"], score["n"])
+        estimate = wilson(score.correct, score.n)
         low, high = 100 * (estimate.low or 0), 100 * (estimate.high or 0)
         return (
             f"{label} reaches {100 * estimate.mean:.2f} % {part} accuracy "
             f"(95 % interval over the {estimate.n:,} images: {low:.2f} to {high:.2f} %)"
         )
-    if reading.status["state"] != "finished":
-        why = reading.status.get("reason") or "still running"
-        return f"{label} is not finished ({reading.status['state']}: {why}); no accuracy is reported"
+    if reading.status.state != "finished":
+        why = reading.status.reason or "still running"
+        return f"{label} is not finished ({reading.status.state}: {why}); no accuracy is reported"
     return f"{label} was trained without held-out images; no accuracy is reported"
 
 
 def _run_caveats(reading: Reading, part: str) -> list[str]:
     caveats = [str(difference) for difference in reading.differences]
     caveats += chance_levels([reading], part) if part else []
-    caveats += reading.status.get("flags", [])
+    caveats += reading.status.flags
     caveats += faults.missing_flags(reading.recipe.protocol.faults, caveats)
     if part:
         caveats.append("One seed: the interval is over images and does not cover other seeds")
-    if part == "validation" and reading.data.get("selection") == "validation":
+    if part == "validation" and reading.data.selection == "validation":
         caveats.append("Validation accuracy also selected the best epoch; on new images it would be slightly lower")
-    openings = reading.data.get("test_openings", 0)
+    openings = reading.data.test_openings
     if part == "test" and openings > 1:
         caveats.append(
             f"The test set was opened {openings} times in this workspace, including this run; "

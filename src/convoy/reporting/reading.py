@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from convoy import chance
 from convoy.counts import Recount, ScoreDifference, recount
 from convoy.recipe import Recipe
 from convoy.reporting.content import NO_NAME
+from convoy.run_contents import Cost, RunData, Score, Status
 from convoy.runs import Member, Run, Study
 
 PARTS = ("test", "fold", "validation")
@@ -31,19 +32,19 @@ class Reading:
         return self.run.recipe
 
     @cached_property
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Status:
         return self.run.status
 
     @cached_property
-    def scores(self) -> dict[str, Any]:
+    def scores(self) -> dict[str, Score]:
         """Scores that contradict the predictions of the run are recomputed; classes have their display names."""
         return {part: self._with_display_names(score) for part, score in self._recount.scores.items()}
 
-    def _with_display_names(self, score: Mapping[str, Any]) -> dict[str, Any]:
-        if "per_class" not in score:
-            return dict(score)
-        rows = [{**row, "class": self.class_names.get(row["class"], row["class"])} for row in score["per_class"]]
-        return {**score, "per_class": rows}
+    def _with_display_names(self, score: Score) -> Score:
+        return replace(score, per_class=[replace(row, name=self._shown(row.name)) for row in score.per_class])
+
+    def _shown(self, name: str) -> str:
+        return self.class_names.get(name, name) or NO_NAME
 
     @property
     def differences(self) -> tuple[ScoreDifference, ...]:
@@ -54,11 +55,11 @@ class Reading:
         return recount(self.run)
 
     @cached_property
-    def cost(self) -> dict[str, Any]:
+    def cost(self) -> Cost:
         return self.run.cost
 
     @cached_property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> RunData:
         return self.run.data
 
     @cached_property
@@ -75,7 +76,7 @@ class Reading:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return tuple(self.class_names.get(name, name) or NO_NAME for name in self.data["classes"])
+        return tuple(map(self._shown, self.data.classes))
 
 
 Groups = Mapping[str, list[Reading]]

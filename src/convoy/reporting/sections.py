@@ -77,7 +77,7 @@ def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | No
     """Confusion matrices, most confused pairs, predictions, hardest images; None if there are no scores."""
     with_confusion = scored(groups, part)
     with_confusion = {
-        label: [r for r in group if "confusion" in r.scores[part] and r.classes == group[0].classes]
+        label: [r for r in group if r.scores[part].confusion and r.classes == group[0].classes]
         for label, group in with_confusion.items()
     }
     if not with_confusion:
@@ -184,15 +184,15 @@ def data(groups: Groups) -> Section:
         count = sum(len(strip.tiles) for strip in samples)
         layout = "one row per class" if titles_left else "one per class"
         table = first.data
-        depth = {1: "grey", 3: "colour"}.get(table["in_chans"], f"{table['in_chans']} channels")
-        size = f"{table['image_size']} × {table['image_size']} pixels"
-        caption = f"{count} images of {table['name']}, {layout}: {size}, {depth}. "
+        depth = {1: "grey", 3: "colour"}.get(table.in_chans, f"{table.in_chans} channels")
+        size = f"{table.image_size} × {table.image_size} pixels"
+        caption = f"{count} images of {table.name}, {layout}: {size}, {depth}. "
         pictured = len(set(first.gallery["samples_labels"].tolist()))
         if pictured < len(first.classes):
             caption += f"{pictured} of {len(first.classes)} classes are shown. "
         caption += images_.brightness(first.gallery, first.classes)
         blocks.append(Gallery("samples", "Samples", samples, caption, titles_left=titles_left))
-    balance = classes_.balance_numbers(first.data, first.classes)
+    balance = classes_.balance_numbers(first.data.per_class, first.classes)
     if balance.counts:
         longest = max(map(len, classes_.class_names(balance.classes)))
         panel = Panel("", partial(classes_.draw_balance, numbers=balance), height=3.2, bottom=0.3 + 0.085 * longest)
@@ -244,25 +244,25 @@ def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
 
 def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
     first, split = readings[0].data, readings[0].recipe.data.split
-    counts = ", ".join(f"{part} {count:,}" for part, count in first["counts"].items() if count)
-    numbers = {key: ", ".join(f"{value:.4f}" for value in first[key]) for key in ("mean", "std")}
-    openings = max((reading.data.get("test_openings", 0) for reading in readings), default=0)
+    counts = ", ".join(f"{part} {count:,}" for part, count in first.counts.items() if count)
+    mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (first.mean, first.std))
+    openings = max((reading.data.test_openings for reading in readings), default=0)
     return [
-        ("Data set", str(first["name"])),
-        ("Images", counts + (f" (limited to {first['limit']:,})" if first.get("limit") else "")),
-        ("Classes", f"{len(first['classes'])}"),
+        ("Data set", str(first.name)),
+        ("Images", counts + (f" (limited to {first.limit:,})" if first.limit else "")),
+        ("Classes", f"{len(first.classes)}"),
         (
             "Split",
             f"{_folds(split)}validation {split.validation:g}, seed {split.seed}, "
             f"{'' if split.stratified else 'not '}stratified"
             f"{'' if split.group_by is None else f', grouped by {split.group_by}'}",
         ),
-        ("Normalisation", f"mean {numbers['mean']}; standard deviation {numbers['std']} (pixels in 0 to 1)"),
-        ("Best epoch selected on", first.get("selection") or "none: the last epoch is kept"),
+        ("Normalisation", f"mean {mean}; standard deviation {std} (pixels in 0 to 1)"),
+        ("Best epoch selected on", first.selection or "none: the last epoch is kept"),
         ("Test set opened", f"{openings} times in this workspace so far" if openings != 1 else "once"),
-        ("SHA-256 of the data", "; ".join(distinct(r.data["data_hash"] for r in readings))),
-        ("SHA-256 of the split", "; ".join(distinct(r.data["split_hash"] for r in readings))),
-        ("Notes", "; ".join(first.get("notes", []))),
+        ("SHA-256 of the data", "; ".join(distinct(r.data.data_hash for r in readings))),
+        ("SHA-256 of the split", "; ".join(distinct(r.data.split_hash for r in readings))),
+        ("Notes", "; ".join(first.notes)),
     ]
 
 

@@ -15,6 +15,7 @@ from convoy.reporting.content import Cell, Column, Table
 from convoy.reporting.figures_classes import Confused
 from convoy.reporting.quantities import MIB, compact, cost_parts, p_value, plain, quartile_range
 from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
+from convoy.run_contents import Score
 from convoy.stats import Estimate, wilson
 
 MANY_PAIRS = 12
@@ -177,7 +178,7 @@ def verdict_of(pair: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
 def scores_table(reading: Reading) -> Table:
     """The scores of a run, one row per part."""
     scores = [(part, reading.scores[part]) for part in PARTS if part in reading.scores]
-    tops = sorted({k for _, score in scores for k in score.get("top_k", {})}, key=int)
+    tops = sorted({k for _, score in scores for k in score.top_k}, key=int)
     columns = (
         Column("Part", numeric=False),
         Column("Accuracy", "%"),
@@ -189,17 +190,14 @@ def scores_table(reading: Reading) -> Table:
     )
     rows = []
     for part, score in scores:
-        estimate = wilson(score["correct"], score["n"])
+        estimate = wilson(score.correct, score.n)
         rows.append(
             (
                 Cell(part),
                 Cell(*estimate.parts(scale=100)),
-                Cell(f"{score['correct']:,}", f"of {score['n']:,}"),
-                *(Cell(f"{100 * score['top_k'][k]:.2f}" if k in score.get("top_k", {}) else "") for k in tops),
-                *(
-                    Cell(f"{score[name]:.4f}" if score.get(name) is not None else "")
-                    for name in ("loss", "macro_f1", "mcc")
-                ),
+                Cell(f"{score.correct:,}", f"of {score.n:,}"),
+                *(Cell(f"{100 * score.top_k[k]:.2f}" if k in score.top_k else "") for k in tops),
+                *(Cell("" if value is None else f"{value:.4f}") for value in (score.loss, score.macro_f1, score.mcc)),
             )
         )
     note = "Ranges: 95 % intervals over images (Wilson). Loss: of the recipe, mean over images."
@@ -209,14 +207,14 @@ def scores_table(reading: Reading) -> Table:
 def cost_table(reading: Reading) -> Table:
     cost = reading.cost
     entries = (
-        ("Training", "s", _plain(cost.get("train_seconds"))),
-        ("Total", "s", _plain(cost.get("total_seconds"))),
-        ("Training speed", "images/s", _plain(cost.get("images_per_second"))),
-        ("Parameters", "", _count(cost.get("parameters"))),
-        ("MACs" if _reports_macs(reading) else "FLOPs", "per image", _compact(cost.get("flops_per_image"))),
-        ("Inference", "ms/image", _plain(cost.get("ms_per_image"))),
-        ("Quartiles", "ms/image", quartile_range(cost.get("ms_per_image", 0), cost.get("ms_per_image_quartiles"))),
-        ("Peak memory", "MiB", _mebibytes(cost.get("peak_memory_bytes"))),
+        ("Training", "s", _plain(cost.train_seconds)),
+        ("Total", "s", _plain(cost.total_seconds)),
+        ("Training speed", "images/s", _plain(cost.images_per_second)),
+        ("Parameters", "", _count(cost.parameters)),
+        ("MACs" if _reports_macs(reading) else "FLOPs", "per image", _compact(cost.flops_per_image)),
+        ("Inference", "ms/image", _plain(cost.ms_per_image)),
+        ("Quartiles", "ms/image", quartile_range(cost.ms_per_image or 0, cost.ms_per_image_quartiles)),
+        ("Peak memory", "MiB", _mebibytes(cost.peak_memory_bytes)),
     )
     present = [entry for entry in entries if entry[2]]
     return Table(
@@ -267,12 +265,12 @@ def confused_table(pairs: Mapping[str, Sequence[Confused]]) -> Table:
     return Table((Column("Model", numeric=False), *ranks), tuple(lines), note, title)
 
 
-def class_table(score: Mapping[str, Any]) -> Table:
+def class_table(score: Score) -> Table:
     """In the order of the classes; of many classes only those with the lowest F1."""
-    entries, note = score["per_class"], ""
+    entries, note = score.per_class, ""
     if len(entries) > MANY_CLASSES:
         note = f"The {MANY_CLASSES} classes with the lowest F1; all {len(entries)} are in scores.json."
-        entries = sorted(entries, key=lambda entry: entry["f1"])[:MANY_CLASSES]
+        entries = sorted(entries, key=lambda entry: entry.f1)[:MANY_CLASSES]
     columns = (
         Column("Class", numeric=False),
         Column("Precision", "%"),
@@ -282,9 +280,9 @@ def class_table(score: Mapping[str, Any]) -> Table:
     )
     rows = tuple(
         (
-            Cell(entry["class"]),
-            *(Cell(f"{100 * entry[name]:.2f}") for name in ("precision", "recall", "f1")),
-            Cell(f"{entry['n']:,}"),
+            Cell(entry.name),
+            *(Cell(f"{100 * share:.2f}") for share in (entry.precision, entry.recall, entry.f1)),
+            Cell(f"{entry.n:,}"),
         )
         for entry in entries
     )
@@ -312,18 +310,18 @@ def runs_table(groups: Groups, folder: Path) -> Table:
 
 
 def _ending(reading: Reading) -> str:
-    return reading.status.get("reason") or reading.status["state"]
+    return reading.status.reason or reading.status.state
 
 
 def _run_row(reading: Reading, parts: Sequence[str], folder: Path, *, ended: bool) -> tuple[Cell, ...]:
     status, path = reading.status, reading.run.path
-    best, epochs = status.get("best_epoch"), status.get("epochs")
+    best, epochs = status.best_epoch, status.epochs
     return (
         Cell(reading.label, model=reading.label),
         Cell(str(reading.seed)),
-        *(Cell(f"{100 * reading.scores[p]['accuracy']:.2f}" if p in reading.scores else "") for p in parts),
+        *(Cell(f"{100 * reading.scores[p].accuracy:.2f}" if p in reading.scores else "") for p in parts),
         Cell(str(best or ""), f"of {epochs}" if epochs else ""),
-        Cell(_plain(reading.cost.get("train_seconds"))),
+        Cell(_plain(reading.cost.train_seconds)),
         *((Cell(_ending(reading)),) if ended else ()),
         Cell(path.name, link=quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/"))),
     )

@@ -129,7 +129,7 @@ def conclude(design: Design, members: Sequence[Member], part: str) -> dict[str, 
     seeds = sorted(set.intersection(*(set(cell) for cell in accuracies.values())))
     effects = _effects(design, accuracies, seeds, grain)
     interactions = _interactions(design, accuracies, seeds, grain)
-    reduced = any(member.run.data.get("limit") for member in members)
+    reduced = any(member.run.data.limit for member in members)
     return {
         "keys": list(design.keys),
         "seeds": seeds,
@@ -148,8 +148,8 @@ def _accuracies(design: Design, members: Sequence[Member], part: str) -> tuple[A
     for member in members:
         score = member.run.scores.get(part)
         if score is not None:
-            cells[design.levels[member.label]][member.seed] = score["accuracy"]
-            images = max(images, score["n"])
+            cells[design.levels[member.label]][member.seed] = score.accuracy
+            images = max(images, score.n)
     return cells, 1 / images
 
 

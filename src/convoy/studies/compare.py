@@ -58,5 +58,5 @@ def _name(members: Sequence[Member], design: ablation.Design | None) -> str:
     if design is not None:
         labels = [*dict.fromkeys(label.partition(",")[0] for label in labels), *design.keys]
     shown = "-".join(labels[:4]) + (f"-and-{len(labels) - 4}-more" if len(labels) > 4 else "")
-    digest = hashlib.sha256("".join(member.run.status["fingerprint"] for member in members).encode()).hexdigest()
+    digest = hashlib.sha256("".join(member.run.status.fingerprint for member in members).encode()).hexdigest()
     return f"compare-{shown}-{digest[:8]}"

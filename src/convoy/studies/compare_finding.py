@@ -15,6 +15,7 @@ from typing import Any
 
 from convoy import chance
 from convoy.recipe import faults
+from convoy.run_contents import Cost
 from convoy.runs import Member
 from convoy.stats import OVER_IMAGES, Estimate, digits_for, distinguishable, holm, paired_t, t_interval, wilson
 from convoy.studies.compare_images import compare_images
@@ -37,7 +38,7 @@ def conclude(members: Sequence[Member]) -> dict[str, Any]:
     rows = [_row(label, group, part) for label, group in groups.items()]
     pairs = _pairs(groups, part)
     tests, untested = compare_images(groups, part)
-    reduced = any(member.run.data.get("limit") for member in members)
+    reduced = any(member.run.data.limit for member in members)
     deciding = tests if all(len(row["seeds"]) == 1 for row in rows) else pairs
     if not reduced:
         _mark_best(rows, deciding)
@@ -77,10 +78,10 @@ def _row(label: str, group: Sequence[Member], part: str) -> Row:
     scores = [member.run.scores[part] for member in group]
     costs = [member.run.cost for member in group]
     if len(group) == 1:
-        accuracy = wilson(scores[0]["correct"], scores[0]["n"])
+        accuracy = wilson(scores[0].correct, scores[0].n)
     else:
-        accuracy = t_interval([score["accuracy"] for score in scores], step=1 / scores[0]["n"])
-    peaks = [cost["peak_memory_bytes"] for cost in costs if cost.get("peak_memory_bytes") is not None]
+        accuracy = t_interval([score.accuracy for score in scores], step=1 / scores[0].n)
+    peaks = [cost.peak_memory_bytes for cost in costs if cost.peak_memory_bytes is not None]
     return {
         "label": label,
         "seeds": [member.seed for member in group],
@@ -88,22 +89,22 @@ def _row(label: str, group: Sequence[Member], part: str) -> Row:
         "accuracy": accuracy.as_json(),
         **{name: _cost(costs, name) for name in ("train_seconds", "images_per_second", "ms_per_image")},
         "ms_per_image_quartiles": _quartiles(costs),
-        "parameters": costs[0].get("parameters"),
-        "flops_per_image": costs[0].get("flops_per_image"),
+        "parameters": costs[0].parameters,
+        "flops_per_image": costs[0].flops_per_image,
         "peak_memory_bytes": max(peaks, default=None),
         "best": False,
     }
 
 
-def _cost(costs: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    values = [cost[name] for cost in costs if cost.get(name) is not None]
+def _cost(costs: Sequence[Cost], name: str) -> dict[str, Any] | None:
+    values = [value for cost in costs if (value := getattr(cost, name)) is not None]
     return t_interval(values).as_json() if values else None
 
 
-def _quartiles(costs: list[dict[str, Any]]) -> list[float] | None:
+def _quartiles(costs: Sequence[Cost]) -> list[float] | None:
     """Lower and upper quartile of the time per image, mean over the seeds; None if a run lacks them."""
-    quartiles = [cost.get("ms_per_image_quartiles") for cost in costs]
-    if not all(quartiles):
+    quartiles = [cost.ms_per_image_quartiles for cost in costs if cost.ms_per_image_quartiles]
+    if len(quartiles) < len(costs):
         return None
     return [fmean(values) for values in zip(*quartiles, strict=True)]
 
@@ -117,9 +118,9 @@ def _pairs(groups: dict[str, list[Member]], part: str) -> list[Pair]:
         if len(seeds) < 2:
             continue
         test = paired_t(
-            [accuracies[a][seed]["accuracy"] for seed in seeds],
-            [accuracies[b][seed]["accuracy"] for seed in seeds],
-            step=1 / accuracies[a][seeds[0]]["n"],
+            [accuracies[a][seed].accuracy for seed in seeds],
+            [accuracies[b][seed].accuracy for seed in seeds],
+            step=1 / accuracies[a][seeds[0]].n,
         )
         pairs.append({"a": a, "b": b, "difference": test.difference.as_json(), "p": test.p})
     for pair, adjusted in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
@@ -286,7 +287,7 @@ def _caveats(members: Sequence[Member], scored: Sequence[Member], rows: Sequence
     """Caveats of the sentence, most important first."""
     flagged: defaultdict[str, list[Member]] = defaultdict(list)
     for member in members:
-        for flag in member.run.status.get("flags", []):
+        for flag in member.run.status.flags:
             flagged[flag].append(member)
     caveats = chance.sentences([(member.label, member.seed, member.run.scores[part]) for member in scored], part)
     caveats += [flag if len(group) == len(members) else f"{_names(group)}: {flag}" for flag, group in flagged.items()]
@@ -305,20 +306,20 @@ def _names(group: Sequence[Member]) -> str:
 
 def _left_out(member: Member, part: str) -> str:
     status = member.run.status
-    why = status.get("reason") or "not scored"
-    return f"{member.label}, seed {member.seed} is left out: no {part} score ({status['state']}: {why})"
+    why = status.reason or "not scored"
+    return f"{member.label}, seed {member.seed} is left out: no {part} score ({status.state}: {why})"
 
 
 def _about_data(scored: Sequence[Member], part: str) -> list[str]:
     data = [member.run.data for member in scored]
     caveats = []
     for key, name in (("data_hash", "data"), ("split_hash", "splits")):
-        if len({table[key] for table in data}) > 1:
+        if len({getattr(table, key) for table in data}) > 1:
             caveats.append(f"The runs used different {name}: differences between models include this")
             break
     if part == "validation":
         caveats.append("Validation accuracy also selected the kept epoch: it is slightly too high for new images")
-    openings = max((table.get("test_openings", 0) for table in data), default=0)
+    openings = max((table.test_openings for table in data), default=0)
     if openings > len(scored):
         caveats.append(
             f"The test part was opened {openings} times in this workspace, by more than these {len(scored)} runs: "

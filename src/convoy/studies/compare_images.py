@@ -72,10 +72,10 @@ def _answers(member: Member, part: str) -> Answers | str:
     except ValueError:
         return UNKEPT
     right = labels == predicted
-    if int(right.sum()) != member.run.scores[part]["correct"]:
+    if int(right.sum()) != member.run.scores[part].correct:
         return UNLIKE
     data = member.run.data
-    return Answers(data["data_hash"], data["split_hash"], data.get("parts_hash", {}).get(part), labels, right)
+    return Answers(data.data_hash, data.split_hash, data.parts_hash.get(part), labels, right)
 
 
 def _difference(a: Answers, b: Answers) -> str | None:

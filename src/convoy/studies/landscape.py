@@ -118,7 +118,7 @@ def _surfaces(
     @cache
     def scene() -> Scene:
         ready = plan(run.recipe)
-        if ready.fingerprint != run.status["fingerprint"]:
+        if ready.fingerprint != run.status.fingerprint:
             raise ValueError(f"{run.path}: recipe.toml, the data or the code changed after the run was trained")
         tell(f"the loss around the kept weights, on {min(spec.images, len(ready.prepared.train)):,} training images")
         return Scene(run, ready, spec.images)
@@ -140,7 +140,7 @@ def _tell(show: Show, position: int, label: str, text: str) -> None:
 def _name(recipes: Named, members: Sequence[Member]) -> str:
     labels = [label for label, _ in recipes]
     shown = "-".join(labels[:4]) + (f"-and-{len(labels) - 4}-more" if len(labels) > 4 else "")
-    digest = hashlib.sha256("".join(member.run.status["fingerprint"] for member in members).encode()).hexdigest()
+    digest = hashlib.sha256("".join(member.run.status.fingerprint for member in members).encode()).hexdigest()
     return f"landscape-{shown}-{digest[:8]}"
 
 

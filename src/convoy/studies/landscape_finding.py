@@ -45,9 +45,9 @@ class Landscape(NamedTuple):
 def conclude(found: Sequence[Landscape], design: Design, images: int) -> dict[str, Any]:
     """The finding as JSON. `images`: number of images of a surface, 0 without surfaces."""
     lrs, steps = design.lrs, int(found[0].curves[0].step[-1])
-    images = min([images, *(each.probed_run.data["counts"]["train"] for each in found)])
+    images = min([images, *(each.probed_run.data.counts["train"] for each in found)])
     spans: dict[str, int | None] = {"all": None} | ({"early": EARLY_STEPS} if steps > EARLY_STEPS else {})
-    reduced = any(run.data.get("limit") for each in found for group in each.runs for run in group)
+    reduced = any(run.data.limit for each in found for group in each.runs for run in group)
     pairs = [_pair(a, b, spans, reduced=reduced) for a, b in combinations(found, 2)]
     return {
         "kind": "landscape",
@@ -153,11 +153,11 @@ def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: 
 def _left_out_steps(found: Sequence[Landscape]) -> str:
     """How many steps the widths cover, if steps with a loss that is not finite were left out; else ""."""
     runs = [run for each in found for group in each.runs for run in group]
-    diverged = sum(run.status["reason"].startswith("diverged") for run in runs)
+    diverged = sum(run.status.reason.startswith("diverged") for run in runs)
     curves = [curves for each in found for curves in each.curves]
     if not diverged and all(np.isfinite(each.loss).all() for each in curves):
         return ""
-    longest = max(int(run.status["steps"]) for run in runs)
+    longest = max(int(run.status.steps) for run in runs)
     why = f"{diverged} of {len(runs)} runs diverged" if diverged else "a loss was not finite at the other steps"
     return f"; over only {_counted(found):,} of {longest:,} steps: {why}"
 
@@ -182,7 +182,7 @@ def _between(ratio: dict[str, Any] | None, *, flipped: bool) -> str:
 def _caveats(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], steps: int, images: int) -> list[str]:
     runs = [run for each in found for group in each.runs for run in group]
     seeds = len(found[0].runs)
-    caveats = list(dict.fromkeys(flag for run in runs for flag in run.status.get("flags", [])))
+    caveats = list(dict.fromkeys(flag for run in runs for flag in run.status.flags))
     if seeds == 1:
         caveats.append(
             "One seed: how much the widths differ between seeds is unknown, so it has no interval and no verdict"
@@ -194,7 +194,7 @@ def _caveats(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], steps:
                 f"The result depends on the scale: for the logarithm of the loss the band of {pair['b']} is "
                 f"{verdicts['log_loss']} than that of {pair['a']}"
             )
-    lengths = [int(run.status["steps"]) for run in runs]
+    lengths = [int(run.status.steps) for run in runs]
     if max(lengths) > steps:
         early = sum(length < max(lengths) for length in lengths)
         caveats.append(

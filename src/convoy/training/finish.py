@@ -108,7 +108,7 @@ def open_test(run: Run, ready: Plan, module: nn.Module, workspace: Workspace, *,
     openings: list[int] = []
     images = test.open(lambda digest: openings.append(workspace.record_opening(digest, run.name)))
     _keep_gallery(run, _score_part(run, ready, module, "test", images, epoch=epoch), ready.recipe.seed)
-    write_json(run.path / "data.json", {**run.data, "test_openings": openings[0]})
+    run.update("data.json", test_openings=openings[0])
     return lines.opened(run.scores["test"], openings[0])
 
 
@@ -158,7 +158,7 @@ def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: Ima
 
 def add_flag(run: Run, flag: str) -> None:
     """Adds a sentence that every output of this run shows."""
-    run.write_status(flags=[*(other for other in run.status.get("flags", []) if other != flag), flag])
+    run.write_status(flags=[*(other for other in run.status.flags if other != flag), flag])
 
 
 def _samples(images: ImageSet) -> dict[str, np.ndarray]:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 
 from convoy.counts import recount
-from convoy.files import write_json
 from convoy.runs import Run, Workspace
 from convoy.training import finish, lines, reuse
 from convoy.training.events import Event
@@ -20,13 +19,13 @@ def finished_run(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> 
         begun = time.perf_counter()
         with run.updating():
             module = ready.network_with(run.file("best.safetensors"))
-            epoch = finish.kept_epoch(ready, run.status["best_epoch"], run.status["steps"])
+            epoch = finish.kept_epoch(ready, run.status.best_epoch, run.status.steps)
             opened = finish.open_test(run, ready, module, workspace, epoch=epoch)
-            total = run.cost["total_seconds"] + time.perf_counter() - begun
-            write_json(run.path / "cost.json", {**run.cost, "total_seconds": total})
+            seconds = (run.cost.total_seconds or 0.0) + time.perf_counter() - begun
+            run.update("cost.json", total_seconds=seconds)
         yield Event("note", opened, {})
     scores, differences = recount(run)
-    for note in (*map(str, differences), *run.status["flags"], *lines.chance_levels(run)):
+    for note in (*map(str, differences), *run.status.flags, *lines.chance_levels(run)):
         yield Event("note", note, {})
     values = {"run": str(run.path), "state": "finished", "cached": True}
     yield Event("end", f"already trained: {run.path}{lines.accuracies(scores)}", values)

@@ -9,6 +9,7 @@ import torch
 
 from convoy import chance
 from convoy.evaluation import cost
+from convoy.run_contents import Score
 from convoy.runs import Run, model_label
 from convoy.training.environment import BITS_DEPEND_ON
 from convoy.training.plan import Plan
@@ -58,11 +59,9 @@ def _part(line: Mapping[str, Any], part: str) -> str:
     return f"{part} loss {shown}, {line[f'{part}_accuracy']:.2%} ({counts})"
 
 
-def opened(score: Mapping[str, Any], opening: int) -> str:
-    counts = f"{score['correct']:,}/{score['n']:,}"
-    return (
-        f"test accuracy {score['accuracy']:.2%} ({counts}); test set opened {_count(opening, 'time')} in this workspace"
-    )
+def opened(score: Score, opening: int) -> str:
+    counts = f"{score.correct:,}/{score.n:,}"
+    return f"test accuracy {score.accuracy:.2%} ({counts}); test set opened {_count(opening, 'time')} in this workspace"
 
 
 def not_finite(part: str, count: int, images: int) -> str:
@@ -78,12 +77,12 @@ def chance_levels(run: Run) -> list[str]:
     return [] if part is None else chance.sentences([(run.label, run.recipe.seed, run.scores[part])], part)
 
 
-def held_out(score: Mapping[str, Any]) -> str:
-    return f"held-out accuracy {score['accuracy']:.2%} ({score['correct']:,}/{score['n']:,})"
+def held_out(score: Score) -> str:
+    return f"held-out accuracy {score.accuracy:.2%} ({score.correct:,}/{score.n:,})"
 
 
-def accuracies(scores: Mapping[str, Any]) -> str:
-    return "".join(f", {part} accuracy {score['accuracy']:.2%}" for part, score in scores.items())
+def accuracies(scores: Mapping[str, Score]) -> str:
+    return "".join(f", {part} accuracy {score.accuracy:.2%}" for part, score in scores.items())
 
 
 def _count(number: int, noun: str) -> str:

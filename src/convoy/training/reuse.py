@@ -54,14 +54,20 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
     yield from (*ready.flags, *ready.prepared.notes)
     status = twin.status
     module = ready.network_with(run.file("best.safetensors"))
-    epoch = finish.kept_epoch(ready, status["best_epoch"], status["steps"])
+    epoch = finish.kept_epoch(ready, status.best_epoch, status.steps)
     finish.score_held_out(run, ready, module, epoch)
     if test and ready.prepared.test is not None:
         yield finish.open_test(run, ready, module, workspace, epoch=epoch)
-    yield from (flag for flag in run.status["flags"] if flag not in ready.flags)
+    yield from (flag for flag in run.status.flags if flag not in ready.flags)
     yield from lines.chance_levels(run)
-    flops = finish.reported_flops(2 * twin.cost["macs_per_image"], ready)
-    write_json(run.path / "cost.json", {**twin.cost, "flops_per_image": flops})
-    if twin.train_score is not None:
-        run.write_score("train", twin.train_score)
-    run.finish(diverged=twin.diverged, **{key: status[key] for key in ("reason", "epochs", "steps", "best_epoch")})
+    shutil.copyfile(twin.file("cost.json"), run.path / "cost.json")
+    run.update("cost.json", flops_per_image=finish.reported_flops(2 * (twin.cost.macs_per_image or 0), ready))
+    if "train" in twin.stated_scores:
+        run.write_score("train", twin.stated_scores["train"])
+    run.finish(
+        diverged=twin.diverged,
+        reason=status.reason,
+        epochs=status.epochs,
+        steps=status.steps,
+        best_epoch=status.best_epoch,
+    )

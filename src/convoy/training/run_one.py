@@ -247,7 +247,7 @@ class _Training:
     def _finish(self, reason: str, *, test: bool) -> Iterator[Event]:
         run, ready, ledger = self.run, self.ready, self.ledger
         self.failures.check_folder()
-        flags, outputs = run.status["flags"], None
+        flags, outputs = run.status.flags, None
         kept_epoch = finish.kept_epoch(ready, ledger.best_epoch, ledger.step)
         if finish.keeps_the_last(ready, ledger.best_epoch):
             self._keep_best()
@@ -268,7 +268,7 @@ class _Training:
             difference = reloaded.since_selection(run, ready, self.best_outputs)
         if difference is not None:
             finish.add_flag(run, difference.sentence)
-        for note in (*run.status["flags"], *lines.chance_levels(run)):
+        for note in (*run.status.flags, *lines.chance_levels(run)):
             if note not in flags:
                 yield self._say("note", note)
         self._update_total_seconds()

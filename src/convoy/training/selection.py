@@ -8,7 +8,6 @@ import numpy as np
 from torch import nn
 
 from convoy.data.imageset import ImageSet
-from convoy.files import write_json
 from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace
 from convoy.training import reloaded
@@ -21,7 +20,7 @@ class Selection:
     def __init__(self, run: Run, ready: Plan, workspace: Workspace, *, resumed: bool) -> None:
         self._run, self._ready, self._workspace = run, ready, workspace
         # Openings of the test set in this workspace when this run last opened it.
-        self.openings = run.data.get("test_openings", 0) if resumed else 0
+        self.openings = run.data.test_openings if resumed else 0
         self._test = self._open_test() if ready.selection == "test" else None
         self.outputs: np.ndarray | None = None  # of the last epoch's weights for the first images [N, classes]
 
@@ -38,7 +37,7 @@ class Selection:
         line = _fields(part, scored) | {"best": ledger.select(epoch, scored.values["accuracy"], scored.loss)}
         if line["best"] and Fault.TEST_OPENED_AT_EACH_BEST in self._ready.recipe.protocol.faults:
             line |= _fields("test", score_part(self._ready, module, "test", self._open_test(), epoch=epoch))
-            write_json(self._run.path / "data.json", {**self._run.data, "test_openings": self.openings})
+            self._run.update("data.json", test_openings=self.openings)
         return line
 
     def _open_test(self) -> ImageSet:

@@ -14,6 +14,7 @@ from convoy.reporting.content import Cell, Column, Table
 from convoy.reporting.quantities import MIB, p_value, plain, quartile_range
 from convoy.reporting.reading import Groups, Reading, every
 from convoy.reporting.tables import flops_cell, flops_note
+from convoy.run_contents import Cost
 from convoy.stats import Estimate
 
 PROTOCOLS = {"as_published": "as published", "corrected": "corrected"}
@@ -299,15 +300,15 @@ def costs_table(groups: Groups) -> Table | None:
     )
     rows = []
     for label, group in groups.items():
-        costs = [reading.cost for reading in group if reading.cost]
+        costs = [reading.cost for reading in group if reading.cost.parameters is not None]
         if costs:
-            peak = max((cost["peak_memory_bytes"] for cost in costs if cost.get("peak_memory_bytes")), default=None)
+            peak = max((cost.peak_memory_bytes for cost in costs if cost.peak_memory_bytes), default=None)
             rows.append(
                 (
                     Cell(label, model=label),
                     *(_mean(costs, key) for key in ("train_seconds", "total_seconds", "images_per_second")),
-                    Cell(f"{costs[0]['parameters']:,}"),
-                    flops_cell(costs[0]["flops_per_image"], group[0]),
+                    Cell(f"{costs[0].parameters:,}"),
+                    flops_cell(costs[0].flops_per_image, group[0]),
                     Cell(_mean(costs, "ms_per_image").text, _quartiles(costs)),
                     Cell("" if peak is None else plain(peak / MIB)),
                 )
@@ -319,15 +320,15 @@ def costs_table(groups: Groups) -> Table | None:
     return Table(columns, tuple(rows), f"{note} {flops_note(every(groups))}", "Cost") if rows else None
 
 
-def _quartiles(costs: Sequence[Mapping[str, Any]]) -> str:
+def _quartiles(costs: Sequence[Cost]) -> str:
     """Means over seeds; empty if a run has only the median."""
-    quartiles = [cost.get("ms_per_image_quartiles") for cost in costs]
-    if not all(quartiles):
+    quartiles = [cost.ms_per_image_quartiles for cost in costs if cost.ms_per_image_quartiles]
+    if len(quartiles) < len(costs):
         return ""
-    median = fmean(cost["ms_per_image"] for cost in costs)
+    median = fmean(cost.ms_per_image or 0 for cost in costs)
     return quartile_range(median, [fmean(values) for values in zip(*quartiles, strict=True)])
 
 
-def _mean(costs: Sequence[Mapping[str, Any]], key: str) -> Cell:
-    values = [cost[key] for cost in costs if cost.get(key) is not None]
+def _mean(costs: Sequence[Cost], key: str) -> Cell:
+    values = [value for cost in costs if (value := getattr(cost, key)) is not None]
     return Cell(plain(fmean(values)) if values else "")

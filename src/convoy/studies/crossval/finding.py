@@ -58,7 +58,7 @@ def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
     correct = [(member.run.recipe.data.split.repeat, member.run.scores["fold"]) for member in members]
     return CrossvalFinding(
         label=label,
-        data=runs[0].data["name"],
+        data=runs[0].data.name,
         folds=recipe.data.split.folds,
         repeats=len(repeats),
         stratified=recipe.data.split.stratified,
@@ -68,8 +68,8 @@ def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
         naive=t_interval(accuracies, step=1 / scored),
         out_of_fold=tuple(
             wilson(
-                sum(score["correct"] for of, score in correct if of == repeat),
-                sum(score["n"] for of, score in correct if of == repeat),
+                sum(score.correct for of, score in correct if of == repeat),
+                sum(score.n for of, score in correct if of == repeat),
             )
             for repeat in repeats
         ),
@@ -79,29 +79,29 @@ def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
 
 def sizes(runs: Sequence[Run]) -> tuple[float, float]:
     """Mean number of images that a fold's network has seen and was scored on, for Nadeau and Bengio."""
-    counts = [run.data["counts"] for run in runs]
+    counts = [run.data.counts for run in runs]
     # Validation images selected the epoch, so they count as seen.
     seen = fmean(each["train"] + each.get("validation", 0) for each in counts)
-    return seen, fmean(run.scores["fold"]["n"] for run in runs)
+    return seen, fmean(run.scores["fold"].n for run in runs)
 
 
 def _fold(member: Member) -> Fold:
     run, split = member.run, member.run.recipe.data.split
     score, data = run.scores["fold"], run.data
-    counts = data["per_class"]
+    counts = data.per_class
     return Fold(
         fold=split.fold,
         repeat=split.repeat,
         seed=member.seed,
-        accuracy=wilson(score["correct"], score["n"]),
-        loss=score["loss"],
-        validation_images=data["counts"].get("validation", 0),
+        accuracy=wilson(score.correct, score.n),
+        loss=score.loss,
+        validation_images=data.counts.get("validation", 0),
         missing_classes=tuple(
             name
-            for index, name in enumerate(data["classes"])
+            for index, name in enumerate(data.classes)
             if counts["fold"][index] == 0 and any(part[index] for part in counts.values())
         ),
-        flags=tuple(run.status.get("flags", [])),
+        flags=tuple(run.status.flags),
     )
 
 

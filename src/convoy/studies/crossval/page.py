@@ -94,16 +94,16 @@ def _folds(finding: CrossvalFinding, readings: Sequence[Reading], folder: Path, 
 
     def cells(row: Fold, reading: Reading, line: str) -> tuple[Cell, ...]:
         path = os.path.relpath(reading.run.path.resolve(), folder.resolve()).replace(os.sep, "/")
-        status, score, seconds = reading.status, reading.scores["fold"], reading.cost.get("train_seconds")
+        status, score, seconds = reading.status, reading.scores["fold"], reading.cost.train_seconds
         return (
             Cell(f"{row.fold + 1} of {finding.folds}", model=line),
             *([Cell(str(row.repeat + 1))] if repeated else []),
             Cell(str(row.seed)),
             Cell(*row.accuracy.parts(scale=100)),
-            Cell(f"{score['correct']:,}", f"of {score['n']:,}"),
-            Cell(f"{reading.data['counts']['train']:,}"),
+            Cell(f"{score.correct:,}", f"of {score.n:,}"),
+            Cell(f"{reading.data.counts['train']:,}"),
             Cell(f"{row.validation_images:,}"),
-            Cell(str(status.get("best_epoch") or ""), f"of {status['epochs']}" if status.get("epochs") else ""),
+            Cell(str(status.best_epoch or ""), f"of {status.epochs}" if status.epochs else ""),
             Cell("" if seconds is None else plain(seconds)),
             Cell(reading.run.name, link=quote(path)),
         )
@@ -131,7 +131,7 @@ def _training(curves: Groups, look: Look) -> Section | None:
 def _errors(finding: CrossvalFinding, readings: Sequence[Reading]) -> Section | None:
     """Out-of-fold confusion matrix, most confused pairs, hardest images of all folds."""
     scores = [reading.scores["fold"] for reading in readings]
-    if not all("confusion" in score for score in scores):
+    if not all(score.confusion for score in scores):
         return None
     numbers = classes_.confusion_numbers(finding.label, readings[0].classes, scores)
     numbers = numbers._replace(runs=1)  # each image is counted once

@@ -86,5 +86,5 @@ def out_of_fold(members: Sequence[Member]) -> dict[str, np.ndarray]:
 
 
 def _name(label: str, folds: int, repeats: int, members: Sequence[Member]) -> str:
-    digest = hashlib.sha256("".join(member.run.status["fingerprint"] for member in members).encode()).hexdigest()
+    digest = hashlib.sha256("".join(member.run.status.fingerprint for member in members).encode()).hexdigest()
     return f"crossval-{file_name(label)}-{folds}{f'x{repeats}' if repeats > 1 else ''}-{digest[:8]}"

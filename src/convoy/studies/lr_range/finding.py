@@ -57,12 +57,12 @@ def conclude(label: str, run: Run) -> LrRangeFinding:
     at = np.unique(np.linspace(0, len(lr) - 1, min(len(lr), CURVE_POINTS)).astype(int))
     return LrRangeFinding(
         label=label,
-        data=run.data["name"],
+        data=run.data.name,
         steepest_lr=float(lr[steepest]) if fell else None,
         lowest_loss_lr=float(lr[lowest]) if fell else None,
         diverges_lr=float(min(diverging)) if fell and diverging else None,
         curve=Curve(tuple(lr[at].tolist()), tuple(loss[at].tolist()), tuple(smooth[at].tolist())),
-        flags=tuple(run.status.get("flags", [])),
+        flags=tuple(run.status.flags),
     )
 
 

@@ -26,7 +26,7 @@ def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> S
         return None
     trained = Run(Path(event.values["run"]))
     label = model_label(recipe)
-    name = f"lr-range-{label}-{hashlib.sha256(trained.status['fingerprint'].encode()).hexdigest()[:8]}"
+    name = f"lr-range-{label}-{hashlib.sha256(trained.status.fingerprint.encode()).hexdigest()[:8]}"
     table = {"kind": "lr_range", "command": session.command}
     study = Workspace(session.out).write_study(name, table, [Member(label, rising.seed, trained)])
     findings.write(study, conclude(label, trained))

@@ -136,7 +136,7 @@ def conclude(
     part: Part = "test" if all("test" in member.run.scores for member in members) else "validation"
     return SearchFinding(
         label=members[0].label,
-        data=members[0].run.data["name"],
+        data=members[0].run.data.name,
         method=method,
         space=tuple(space),
         trials=tuple(trials),
@@ -147,12 +147,12 @@ def conclude(
         scored_accuracy=_estimate(members, method.scored_on),
         importance=importance,
         test_openings=test_openings,
-        flags=tuple(dict.fromkeys(flag for member in members for flag in member.run.status.get("flags", []))),
+        flags=tuple(dict.fromkeys(flag for member in members for flag in member.run.status.flags)),
     )
 
 
 def _estimate(members: Sequence[Member], part: Part) -> Estimate:
     scores = [member.run.scores[part] for member in members]
     if len(scores) == 1:
-        return wilson(scores[0]["correct"], scores[0]["n"])
-    return t_interval([score["accuracy"] for score in scores], step=1 / scores[0]["n"])
+        return wilson(scores[0].correct, scores[0].n)
+    return t_interval([score.accuracy for score in scores], step=1 / scores[0].n)

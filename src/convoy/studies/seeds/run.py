@@ -55,7 +55,7 @@ def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[f
     members = train_all(entries, session, distinct=False)
     if members is None:
         return None
-    digest = hashlib.sha256("".join(member.run.status["fingerprint"] for member in members).encode()).hexdigest()
+    digest = hashlib.sha256("".join(member.run.status.fingerprint for member in members).encode()).hexdigest()
     name = f"seeds-{model_label(recipe)}-{digest[:8]}"
     study = Workspace(session.out).write_study(name, {"kind": "seeds", "command": session.command}, members)
     findings.write(study, find(members, differences=differences))
@@ -70,14 +70,14 @@ def find(members: Sequence[Member], *, differences: Sequence[float]) -> SeedsFin
     return conclude(
         {
             source: [
-                score[part]["accuracy"] for member, score in zip(members, scores, strict=True) if member.label == source
+                score[part].accuracy for member, score in zip(members, scores, strict=True) if member.label == source
             ]
             for source in Source
         },
         label=model_label(first.recipe),
-        data=first.data["name"],
+        data=first.data.name,
         part=part,
-        images=scores[0][part]["n"],
+        images=scores[0][part].n,
         differences=differences,
         limit=first.recipe.data.limit,
     )

@@ -1,0 +1,105 @@
+"""What the files of a run folder hold, as types. What a run of an older version did not record has its default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
+    """An object of one of these classes; keys that it does not name are left out."""
+    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in table.items() if name in names})
+
+
+def required(kind: type) -> list[str]:
+    return [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
+
+
+@dataclass(frozen=True)
+class Status:
+    """status.json."""
+
+    state: str  # running, interrupted, pruned, finished
+    fingerprint: str
+    reason: str = ""  # why it ended
+    diverged: bool = False
+    label: str = ""
+    seed: int = 0
+    flags: Sequence[str] = ()  # sentences that every output of the run shows
+    epochs: int = 0  # of a finished run
+    steps: int = 0
+    best_epoch: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by name
+    bits: Mapping[str, str] = field(default_factory=dict)  # of an archived run: SHA-256 of its curves and predictions
+    measured: Mapping[str, float] = field(default_factory=dict)  # of an archived run: numbers from its full curves
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one part. Qualities are fractions."""
+
+    accuracy: float
+    correct: int
+    n: int
+    loss: float | None = None  # None: not finite
+    top_k: Mapping[str, float] = field(default_factory=dict)
+    per_class: Sequence[ClassScore] = ()
+    macro_f1: float | None = None
+    mcc: float | None = None  # Matthews correlation
+    confusion: Sequence[Sequence[int]] = ()  # rows are true, columns predicted
+    not_finite: int = 0  # images with outputs that are not finite
+
+
+def score_of(table: Mapping[str, Any]) -> Score:
+    keys = ("class", "precision", "recall", "f1", "n")
+    rows = tuple(ClassScore(*(row[key] for key in keys)) for row in table.get("per_class", ()))
+    return from_table(Score, {**table, "per_class": rows})
+
+
+@dataclass(frozen=True)
+class Cost:
+    """cost.json; all None before a run has finished."""
+
+    parameters: int | None = None
+    flops_per_image: int | None = None
+    macs_per_image: int | None = None
+    train_seconds: float | None = None
+    total_seconds: float | None = None
+    images_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    ms_per_image: float | None = None
+    ms_per_image_quartiles: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class RunData:
+    """data.json."""
+
+    name: str
+    classes: Sequence[str]
+    in_chans: int
+    image_size: int
+    counts: Mapping[str, int]  # images by part
+    per_class: Mapping[str, Sequence[int]]  # by part
+    data_hash: str
+    split_hash: str
+    mean: Sequence[float]
+    std: Sequence[float]
+    parts_hash: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    notes: Sequence[str] = ()
+    test_openings: int = 0
+    selection: str | None = None  # the part that selected the best epoch
