@@ -202,6 +202,16 @@ def test_of_a_study_only_its_run_reaches_torch() -> None:
     assert reached.isdisjoint([*names, "convoy.studies.kinds", "convoy.studies.findings"])
 
 
+def test_of_the_experiments_findings_and_pages_never_reach_torch() -> None:
+    reached = {way.partition(" -> ")[0] for way in ways_to_torch(PACKAGE, ("experiments",))}
+    files = [path for path in PACKAGE.glob("experiments/**/*.py") if re.match("finding|words|figures|page", path.stem)]
+    names = [".".join(("convoy", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in files]
+
+    assert len(names) > 8
+    assert "convoy.experiments.reproduction.run" in reached
+    assert reached.isdisjoint([*names, "convoy.experiments.kinds"])
+
+
 @pytest.mark.parametrize("layers", [("__init__",), ("cli",), WITHOUT_TORCH], ids=["convoy", "cli", "without torch"])
 def test_importing_it_in_a_fresh_interpreter_does_not_load_torch(layers: tuple[str, ...]) -> None:
     names = [name for name in modules(PACKAGE) if layer(name, PACKAGE) in layers]

@@ -15,7 +15,6 @@ from convoy.prediction import (
     difference_of_shares,
     difference_of_two_runs,
     prediction_interval,
-    withheld_from,
 )
 from convoy.stats import Estimate, t_interval, wilson
 
@@ -117,20 +116,6 @@ def test_a_number_that_is_not_compared_has_a_reason(
 ) -> None:
     agreement = compare_published(published, measured, withheld)
     assert (agreement.verdict, agreement.reason) == (Verdict.NOT_COMPARED, reason)
-
-
-@pytest.mark.parametrize(
-    ("finding", "reason"),
-    [
-        ({"quick": True}, Reason.QUICK_TRY),
-        ({"quick": False, "asked": {"limit": 3000, "epochs": None}}, Reason.REDUCED),
-        ({"quick": False, "asked": {"limit": None, "epochs": 2}}, Reason.REDUCED),
-        ({"quick": False, "asked": {"limit": None, "epochs": None}}, None),
-        ({}, None),
-    ],
-)
-def test_a_quick_or_limited_finding_is_not_compared(finding: dict[str, object], reason: Reason | None) -> None:
-    assert withheld_from(finding) is reason
 
 
 def test_a_published_number_outside_says_how_far() -> None:

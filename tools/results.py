@@ -97,23 +97,22 @@ def read_items(path: Path) -> list[Item]:
 
 def estimate(item: Item, cifar: Path | None, stopwatch: Any) -> dict[str, Any]:
     """The runs and studies of an item by fingerprint, with seconds on one core of this machine."""
-    from convoy.experiments.reproduction import parts as reproduce_parts
-    from convoy.experiments.reproduction import workload
+    from convoy.experiments.reproduction import data, parts, workload
     from convoy.experiments.reproduction.scope import Scope
 
     settings, experiment = item.settings(cifar), item.experiment
-    scope = Scope(experiment, settings, reproduce_parts.data_name(experiment, settings.data))
+    scope = Scope(experiment, settings, data.data_name(experiment, settings.data))
     models_only = [part for part in settings.only if part in ("models", "faults", "claims")]
     runs = {
         cost.fingerprint: {"label": cost.job.label, **_numbers(cost, item.share)}
         for cost in workload.costs(workload.jobs(scope, models_only), stopwatch)
     }
     studies = [study for study in scope.studies if study.kind in settings.only]
-    known_by = reproduce_parts.fingerprints(scope.recipes, from_data=True) if studies else {}
+    known_by = parts.fingerprints(scope.recipes, from_data=True) if studies else {}
     for study in studies:
         costs = [_numbers(cost, item.share) for cost in workload.costs(workload.of_study(scope, study), stopwatch)]
         total = {key: sum(cost[key] for cost in costs) for key in ("flops", "seconds")}
-        digest = reproduce_parts.part_digest(study, known_by, quick=False)
+        digest = parts.part_digest(study, known_by, quick=False)
         runs[digest] = {"label": f"{study.kind}, {', '.join(study.recipes)}", **total}
     return {"date": date.today().isoformat(), "machine": _machine(), "needs": runs}
 

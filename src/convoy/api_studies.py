@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from convoy.api import Stopped, display, finished_study, report, resume_hint
 from convoy.api_arguments import overrides_of, resolve_recipe, weights_file, with_labels
@@ -14,6 +14,9 @@ from convoy.process import interruptible
 from convoy.recipe import Override, Recipe, check_once
 from convoy.registry import unknown
 from convoy.runs import DEFAULT_OUT, Run, Study, command_line
+
+if TYPE_CHECKING:
+    from convoy.experiments.verdicts import JudgedClaim
 
 ALL = "all"
 
@@ -300,23 +303,25 @@ def check_claim(
     fresh: bool = False,
     show: bool = True,
     to_stderr: bool = False,
-) -> dict[str, Any]:
-    """Tests whether a claim holds, does not hold, or is inconclusive; returns its verdict and reasons.
+) -> JudgedClaim:
+    """Tests whether a claim holds, does not hold, or is inconclusive; returns its verdict and its numbers.
 
     `claim` is a table as in a claims.toml, or a `convoy.experiments.claims.Claim`. It is tested at its reduced scale
     if it has one, unless `full_size`; `set` overrides keys. Raises ValueError for an invalid claim or recipe, before
     anything is written, and Stopped after Ctrl-C.
     """
     from convoy.experiments import claims
+    from convoy.experiments.reproduction.networks import claim_counts
+    from convoy.experiments.verdicts import judge
     from convoy.studies.session import Session
-    from convoy.studies.train_all import train_all
+    from convoy.studies.train_all import Entry, train_all
 
     overrides = list(set.items()) if isinstance(set, Mapping) else list(set)
     ready = claims.check(claims.read(claim), full_size=full_size, overrides=overrides, seeds=seeds)
-    names = [f"{entry.label}, seed {entry.recipe.seed}" for entry in ready.entries]
+    entries = [Entry(trial.label, trial.recipe) for trial in ready.trials]
+    names = [f"{entry.label}, seed {entry.recipe.seed}" for entry in entries]
     with interruptible() as interrupted, display(names, show, to_stderr) as show_event:
-        session = Session(out, fresh=fresh, interrupted=interrupted, show=show_event)
-        members = train_all(ready.entries, session)
+        members = train_all(entries, Session(out, fresh=fresh, interrupted=interrupted, show=show_event))
     if members is None:
         raise Stopped(resume_hint(fresh=fresh))
-    return claims.judge(ready, members)
+    return judge(ready, [member.run for member in members], claim_counts(ready))

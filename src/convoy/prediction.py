@@ -7,10 +7,8 @@ it covers the mean of many runs, and most single runs are outside it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from convoy.stats import Estimate, t_quantile, wilson_ends
 
@@ -44,6 +42,7 @@ class Reason(StrEnum):
     NOT_MEASURED = "not measured"
     QUICK_TRY = "quick try"
     REDUCED = "fewer images or epochs than published"
+    LONGER = "more epochs than published"
     NO_INTERVAL = "a single run, and the number has no interval over images"
     NO_SPREAD = "all runs are equal, and the resolution of the number is unknown"
 
@@ -134,24 +133,6 @@ def compare_published(published: float | None, measured: Estimate | None, withhe
         return Agreement(Verdict.NOT_COMPARED, Reason.NO_SPREAD, difference)
     one_more = prediction_interval(measured)
     return Agreement(_verdict(one_more.span, published), None, difference, one_more)
-
-
-def withheld_from(finding: Mapping[str, Any]) -> Reason | None:
-    """Why a reproduction compares no measured number with a published one; None if it does."""
-    epochs = (finding.get("asked") or {}).get("epochs")
-    return verdicts_withheld(finding) or (Reason.REDUCED if epochs else None)
-
-
-def verdicts_withheld(finding: Mapping[str, Any]) -> Reason | None:
-    """Why a reproduction has no verdict on faults and claims; None if it has."""
-    return no_verdict(quick=finding.get("quick", False), limit=(finding.get("asked") or {}).get("limit"))
-
-
-def no_verdict(*, quick: bool, limit: int | None) -> Reason | None:
-    """`quick`: --quick was given. `limit`: the number of images, None for all."""
-    if quick:
-        return Reason.QUICK_TRY
-    return Reason.REDUCED if limit else None
 
 
 def _verdict(span: tuple[float, float], value: float) -> Verdict:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from tests.fake_runs import fake_run
 
 from convoy import models
 from convoy.api_studies import check_claim
-from convoy.experiments.claims import Claim, check, judge, read, verdict
+from convoy.experiments.claim_words import reduced, words
+from convoy.experiments.claims import Claim, check, read
+from convoy.experiments.reproduction.networks import claim_counts
 from convoy.experiments.reproduction.page_claims import claims as section
+from convoy.experiments.verdicts import Inconclusive, JudgedClaim, judge, verdict
 from convoy.files import write_json
-from convoy.runs import Member
+from convoy.prediction import Verdict
 
 FILES = sorted(Path(str(resources.files("convoy") / "recipes")).glob("*/claims.toml"))
 CLAIMS = [(path.parent.name, table) for path in FILES for table in tomllib.loads(path.read_text())["claim"]]
@@ -83,147 +87,140 @@ def test_about_is_within_the_margin(low: float, high: float, expected: str) -> N
 
 def judged(
     out: Path, table: dict[str, Any], accuracies: dict[str, Sequence[float | None]], seeds: int | None = None
-) -> dict[str, Any]:
+) -> JudgedClaim:
     """The verdict where the sides' runs had these test accuracies, of 1,000 images; None: no score."""
     ready = check(read(table), seeds=seeds or len(accuracies["a"]))
-    members = []
-    for trial, entry in zip(ready.trials, ready.entries, strict=True):
-        run = fake_run(out, f"{trial.side}-{trial.tried}", seed=entry.recipe.seed)
-        accuracy = accuracies[trial.side][entry.recipe.seed - 42]
+    runs = []
+    for trial in ready.trials:
+        run = fake_run(out, f"{trial.side}-{trial.tried}", seed=trial.recipe.seed)
+        accuracy = accuracies[trial.side][trial.recipe.seed - 42]
         correct = 0 if accuracy is None else round(1000 * accuracy)
         score = {"accuracy": correct / 1000, "correct": correct, "n": 1000}
         write_json(run.path / "scores.json", {} if accuracy is None else {"test": score})
-        members.append(Member(entry.label, entry.recipe.seed, run))
-    return judge(ready, members)
+        runs.append(run)
+    return judge(ready, runs, {})
 
 
 def test_a_clear_difference_holds_and_gives_its_numbers(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.95, 0.96, 0.95], "b": [0.90, 0.91, 0.90]})
-    assert found["verdict"] == "holds"
-    assert found["difference"]["mean"] == pytest.approx(0.05)
-    assert found["words"] == (
+    assert found.verdict is Verdict.HOLDS
+    assert found.result.mean == pytest.approx(0.05)
+    assert words(found) == (
         "Test accuracy: batch norm 95.33 ± 1.43 %, none 90.33 ± 1.43 %; difference 5.00 ± 0.10 points "
         "(n = 3 seeds); claimed: more than 0 points"
     )
-    assert len(found["runs"]) == 6
+    assert len(found.runs) == 6
 
 
 def test_the_pairing_is_by_seed(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.80, 0.90, 0.97], "b": [0.79, 0.89, 0.96]})
-    assert found["verdict"] == "holds"
+    assert found.verdict is Verdict.HOLDS
 
 
 def test_the_contrary_does_not_hold(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.90, 0.91, 0.90], "b": [0.95, 0.96, 0.95]})
-    assert found["verdict"] == "does not hold"
+    assert found.verdict is Verdict.DOES_NOT_HOLD
 
 
 def test_what_seeds_scatter_over_is_inconclusive(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.90, 0.95, 0.90], "b": [0.91, 0.90, 0.92]})
-    assert found["verdict"] == "inconclusive"
-    assert "interval" in found["words"]
+    assert (found.verdict, found.why) == (Verdict.INCONCLUSIVE, Inconclusive.INTERVAL)
 
 
 def test_seeds_that_agree_to_the_image_do_not_prove_a_difference_of_one(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.901] * 3, "b": [0.900] * 3})
-    assert found["verdict"] == "inconclusive"
+    assert found.verdict is Verdict.INCONCLUSIVE
 
 
 def test_one_seed_decides_no_difference(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.99], "b": [0.50]})
-    assert found["verdict"] == "inconclusive"
-    assert found["words"].endswith("One seed has no interval")
+    assert (found.verdict, found.why) == (Verdict.INCONCLUSIVE, Inconclusive.ONE_SEED)
 
 
 @pytest.mark.parametrize("accuracy", [0.99, 0.50])
 def test_one_seed_against_a_number_is_inconclusive(tmp_path: Path, accuracy: float) -> None:
     found = judged(tmp_path, ALONE, {"a": [accuracy]})
-    assert found["verdict"] == "inconclusive"
-    assert found["words"].endswith("(one seed); claimed: more than 90 %. One seed has no interval")
-    assert found["a"]["interval"] == "wilson"  # the measurement is reported nevertheless
+    assert (found.verdict, found.why) == (Verdict.INCONCLUSIVE, Inconclusive.ONE_SEED)
+    assert found.sides[0].value.interval == "wilson"  # the measurement is reported nevertheless
 
 
 def test_one_side_alone_is_compared_with_its_value(tmp_path: Path) -> None:
     found = judged(tmp_path, ALONE, {"a": [0.95, 0.96, 0.95]})
-    assert found["verdict"] == "holds"
-    assert found["b"] is found["difference"] is None
-    assert found["words"].endswith("claimed: more than 90 %")
+    assert found.verdict is Verdict.HOLDS
+    assert (len(found.sides), found.quantity, found.limit) == (1, "value", 0.9)
 
 
 def test_a_diverged_run_counts_as_what_it_is(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.95, 0.95, 0.95], "b": [0.95, 0.95, 0.10]})
-    assert found["b"]["mean"] == pytest.approx(2 / 3)
-    assert found["verdict"] == "inconclusive"
+    assert found.sides[1].value.mean == pytest.approx(2 / 3)
+    assert found.verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_seed_without_a_score_is_left_out_on_both_sides(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.95, 0.96, 0.95], "b": [0.90, None, 0.90]})
-    assert found["difference"]["n"] == 2
-    assert "none lacks it for some seed" in found["words"]
+    assert found.n == 2
+    assert [side.lacking for side in found.sides] == [False, True]
 
 
 def test_without_any_score_a_claim_is_inconclusive(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.95, 0.96], "b": [None, None]})
-    assert (found["verdict"], found["difference"], found["b"]) == ("inconclusive", None, None)
-    assert found["words"].startswith("Nothing to compare of test accuracy")
+    assert (found.why, found.result, found.sides[1].value) == (Inconclusive.NOT_MEASURED, None, None)
 
 
 SECONDS = NORM | {"measure": "train_seconds", "relation": "below", "quantity": "ratio"}
 
 
-def timed(out: Path, a: Sequence[float], b: Sequence[float], *, elsewhere: Sequence[int] = ()) -> dict[str, Any]:
+def timed(out: Path, a: Sequence[float], b: Sequence[float], *, elsewhere: Sequence[int] = ()) -> JudgedClaim:
     """The verdict on these seconds, where side b of the seeds `elsewhere` ran on another processor."""
     ready = check(read(SECONDS), seeds=len(a))
-    members = []
+    runs = []
     for trial in ready.trials:
-        seed = trial.entry.recipe.seed
+        seed = trial.recipe.seed
         run = fake_run(out, trial.side, seed=seed)
         write_json(run.path / "cost.json", {"train_seconds": {"a": a, "b": b}[trial.side][seed - 42]})
         if trial.side == "b" and seed in elsewhere:
             write_json(run.path / "environment.json", {**run.environment, "cpu": "another"})
-        members.append(Member(trial.entry.label, seed, run))
-    return judge(ready, members)
+        runs.append(run)
+    return judge(ready, runs, {})
 
 
 def test_seconds_of_one_machine_are_compared(tmp_path: Path) -> None:
-    assert timed(tmp_path, [10, 11, 10], [20, 21, 20])["verdict"] == "holds"
+    assert timed(tmp_path, [10, 11, 10], [20, 21, 20]).verdict is Verdict.HOLDS
 
 
 def test_seconds_of_different_machines_are_inconclusive(tmp_path: Path) -> None:
     found = timed(tmp_path, [10, 11, 10], [20, 21, 20], elsewhere=[42, 43, 44])
-    assert (found["verdict"], found["ratio"]) == ("inconclusive", None)
-    assert "3 seeds left out" in found["words"]
+    assert (found.why, found.result, found.excluded) == (Inconclusive.NOT_MEASURED, None, 3)
 
 
 def test_a_seed_timed_on_two_machines_is_left_out(tmp_path: Path) -> None:
     found = timed(tmp_path, [10, 11, 10], [20, 21, 90], elsewhere=[44])
-    assert found["ratio"]["n"] == 2
-    assert "1 seed left out" in found["words"]
+    assert (found.n, found.excluded) == (2, 1)
 
 
 def test_rates_that_all_fail_are_inconclusive_and_the_words_say_why(tmp_path: Path) -> None:
     ready = check(read(NORM | SWEEP | {"over": {"optim.lr": [1e-3, 1e-2]}, "quantity": "ratio"}), seeds=2)
-    members = []
+    runs = []
     for trial in ready.trials:
-        run = fake_run(tmp_path, f"{trial.side}-{trial.tried}", seed=trial.entry.recipe.seed)
+        run = fake_run(tmp_path, f"{trial.side}-{trial.tried}", seed=trial.recipe.seed)
         right = 95 if trial.side == "a" else 10
         write_json(run.path / "scores.json", {"validation": {"accuracy": right / 100, "correct": right, "n": 100}})
-        members.append(Member(trial.entry.label, trial.entry.recipe.seed, run))
-    found = judge(ready, members)
-    assert (found["verdict"], found["b"]) == ("inconclusive", None)
-    assert "none lacks it for some seed (no value is clearly above chance" in found["words"]
+        runs.append(run)
+    found = judge(ready, runs, {})
+    assert (found.verdict, found.sides[1].value) == (Verdict.INCONCLUSIVE, None)
+    assert "clearly above chance" in words(found)
 
 
 def test_a_ratio_has_an_interval_of_ratios(tmp_path: Path) -> None:
     table = NORM | {"quantity": "ratio", "relation": "about", "value": 2.0, "margin": 0.1}
     found = judged(tmp_path, table, {"a": [0.80, 0.82, 0.84], "b": [0.40, 0.41, 0.42]})
-    assert found["verdict"] == "holds"
-    assert found["ratio"]["mean"] == pytest.approx(2.0)
-    assert "claimed: 1.9 to 2.1 times" in found["words"]
+    assert found.verdict is Verdict.HOLDS
+    assert found.result.mean == pytest.approx(2.0)
+    assert "1.9 to 2.1 times" in words(found)
 
 
 def test_a_ratio_to_zero_is_inconclusive(tmp_path: Path) -> None:
-    assert judged(tmp_path, NORM | {"quantity": "ratio"}, {"a": [0.5, 0.6], "b": [0.0, 0.1]})["ratio"] is None
+    assert judged(tmp_path, NORM | {"quantity": "ratio"}, {"a": [0.5, 0.6], "b": [0.0, 0.1]}).result is None
 
 
 @pytest.mark.parametrize(
@@ -238,11 +235,10 @@ def test_a_ratio_to_zero_is_inconclusive(tmp_path: Path) -> None:
 )
 def test_what_is_counted_needs_no_training(change: dict[str, Any], expected: str) -> None:
     ready = check(read(NORM | {"measure": "parameters"} | change))
-    found = judge(ready, [])
-    assert ready.entries == []
-    assert found["verdict"] == expected
-    assert (found["a"], found["b"]) == (698_942, 698_846)
-    assert "(counted)" in found["words"]
+    found = judge(ready, [], claim_counts(ready))
+    assert ready.trials == []
+    assert found.verdict == expected
+    assert [side.value for side in found.sides] == [698_942, 698_846]
 
 
 def test_a_reduction_is_applied_to_both_sides_unless_full_size() -> None:
@@ -253,20 +249,20 @@ def test_a_reduction_is_applied_to_both_sides_unless_full_size() -> None:
     assert {recipe.data.limit for recipe in full.sides.values()} == {None}
     assert {recipe.train.batch_size for recipe in full.sides.values()} == {32}
     assert (small.seeds, full.seeds) == (2, 3)
-    assert (small.reduced, full.reduced) == ("100 images", None)
+    assert (small.reduced, full.reduced) == ("100 images", "")
 
 
 def test_overrides_come_last_and_seeds_too() -> None:
     ready = check(read(NORM | {"reduced": {"limit": 100, "about": "x"}}), overrides=[("data.limit", 50)], seeds=1)
     assert {recipe.data.limit for recipe in ready.sides.values()} == {50}
-    assert len(ready.entries) == 2
+    assert len(ready.trials) == 2
 
 
 def test_a_claim_for_the_published_scale_is_withheld_at_a_reduced_one() -> None:
     claim = read(ALONE | {"full_size_only": "few images say nothing"})
-    found = judge(check(claim), [])
-    assert (found["verdict"], found["words"]) == ("inconclusive", "Not tried at this scale: few images say nothing")
-    assert len(check(claim, full_size=True).entries) == 3
+    found = judge(check(claim), [], {})
+    assert (found.why, found.full_size_only) == (Inconclusive.FULL_SIZE_ONLY, "few images say nothing")
+    assert len(check(claim, full_size=True).trials) == 3
 
 
 @pytest.mark.parametrize(
@@ -302,11 +298,11 @@ def test_every_claim_of_the_experiments_can_be_tried(experiment: str, table: dic
     assert isinstance(claim, Claim)
     for full_size in (False, True):
         ready = check(claim, full_size=full_size)
-        for recipe in [*ready.sides.values(), *(entry.recipe for entry in ready.entries)]:
+        for recipe in [*ready.sides.values(), *(trial.recipe for trial in ready.trials)]:
             known = models.default_options(recipe.model.name)
             assert recipe.model.options.keys() <= known.keys()
-        fingerprints = {entry.recipe.model_dump_json() for entry in ready.entries}
-        assert len(fingerprints) == len(ready.entries)
+        fingerprints = {trial.recipe.model_dump_json() for trial in ready.trials}
+        assert len(fingerprints) == len(ready.trials)
 
 
 def test_ids_are_unique_within_an_experiment() -> None:
@@ -326,8 +322,7 @@ def digits() -> dict[str, Any]:
 
 def test_a_claim_is_trained_and_judged_end_to_end(out: Path, digits: dict[str, Any]) -> None:
     found = check_claim(NORM, seeds=2, set=digits, out=out, show=False)
-    assert found["difference"]["n"] == 2
-    assert found["verdict"] in ("holds", "does not hold", "inconclusive")
+    assert found.n == 2
     assert len(list((out / "runs").iterdir())) == 4
 
 
@@ -335,7 +330,7 @@ def test_another_claim_on_the_same_runs_trains_nothing(out: Path, digits: dict[s
     check_claim(NORM, seeds=2, set=digits, out=out, show=False)
     before = sorted((out / "runs").iterdir())
     found = check_claim(NORM | {"measure": "mean_accuracy"}, seeds=2, set=digits, out=out, show=False)
-    assert found["difference"]["n"] == 2
+    assert found.n == 2
     assert sorted((out / "runs").iterdir()) == before
 
 
@@ -347,17 +342,17 @@ def test_a_claim_over_rates_tries_each_on_both_sides(out: Path, digits: dict[str
         "over": {"optim.lr": [1e-3, 100.0]},
     }
     found = check_claim(NORM | rates, seeds=1, set=digits, out=out, show=False)
-    assert found["a"]["mean"] == pytest.approx(1e-3)
-    assert len(found["runs"]) == 4
+    assert found.sides[0].value.mean == pytest.approx(1e-3)
+    assert len(found.runs) == 4
 
 
 def test_the_section_of_a_page_gives_each_claim_a_row(tmp_path: Path) -> None:
     reduced = {"reduced": {"about": "100 images"}}
     found = [
         judged(tmp_path, NORM | reduced, {"a": [0.95, 0.96, 0.95], "b": [0.90, 0.91, 0.90]}),
-        judge(check(read(NORM | {"id": "counted", "measure": "parameters", "relation": "below"})), []),
+        judge(counted := check(read(NORM | {"measure": "parameters", "relation": "below"})), [], claim_counts(counted)),
     ]
-    shown = section(found)
+    shown = section(found, "")
     assert shown is not None
     (table,) = shown.blocks
     assert [row[1].text for row in table.rows] == ["holds", "does\u00a0not\u00a0hold"]  # type: ignore[union-attr]
@@ -367,4 +362,12 @@ def test_the_section_of_a_page_gives_each_claim_a_row(tmp_path: Path) -> None:
 
 
 def test_no_claims_have_no_section() -> None:
-    assert section([]) is None
+    assert section([], "") is None
+
+
+def test_what_the_command_changed_further_reduces_a_trained_claim(tmp_path: Path) -> None:
+    trained = judged(tmp_path, NORM | {"reduced": {"about": "100 images"}}, {"a": [0.95], "b": [0.90]})
+    assert "100 images" in reduced(trained, "1 epoch")
+    assert "1 epoch" in reduced(trained, "1 epoch")
+    assert reduced(trained, "") == "100 images"
+    assert reduced(replace(trained, runs=()), "1 epoch") == "100 images"

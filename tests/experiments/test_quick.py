@@ -9,6 +9,7 @@ import pytest
 
 from convoy import api_studies
 from convoy.api import report as write_report
+from convoy.experiments import kinds
 from convoy.experiments.quick import makespan
 from convoy.experiments.reproduction import quick_fit
 from convoy.runs import Study, Workspace
@@ -105,22 +106,23 @@ def again(experiment: Path, **options: Any) -> Study:
 
 
 def left_out(study: Study) -> dict[str, str]:
-    return {each["name"]: each["reason"] for each in study.finding["quick_try"]["left_out"]}
+    return {each.name: each.reason for each in kinds.finding_of(study).choice.left_out}
 
 
 def test_what_fits_is_trained_and_the_rest_is_named_with_its_reason(experiment: Path, timed: list[str]) -> None:
     study = again(experiment)
-    small, large = study.finding["models"]
+    finding = kinds.finding_of(study)
+    small, large = finding.models
 
     assert set(timed) == {"two_conv_cnn", "basic_cnn"}
-    assert small["corrected"]["test_accuracy"]
-    assert large["corrected"].keys() == {"parameters"}
-    assert study.finding["quick_try"]["sizes"].keys() == {"two_conv_cnn"}
+    assert small.corrected.values["test_accuracy"]
+    assert large.corrected.values.keys() == {"parameters"}
+    assert finding.choice.sizes.keys() == {"two_conv_cnn"}
     assert left_out(study) == {"large": "time", "one_seed": "seeds", "measured": "no_verdict"}
-    assert [fault["name"] for fault in study.finding["faults"]] == ["log_softmax"]
-    assert [claim["id"] for claim in study.finding["claims"]] == ["counted"]
-    assert [part["kind"] for part in study.finding["parts"]] == ["crossval"]
-    assert not study.finding["missing"]
+    assert [fault.name for fault in finding.faults] == ["log_softmax"]
+    assert [claim.id for claim in finding.claims] == ["counted"]
+    assert [part.kind for part in finding.parts] == ["crossval"]
+    assert finding.complete
 
 
 def test_a_network_gets_the_images_that_it_needs_and_half_as_many_again(experiment: Path, timed: list[str]) -> None:
@@ -152,7 +154,7 @@ def test_the_first_network_may_take_all_of_the_time_and_what_comes_after_it_its_
 
     study = again(experiment, only=["models"])
 
-    assert [bool(row["runs"]["corrected"]) for row in study.finding["models"]] == [True, False]
+    assert [bool(model.runs) for model in kinds.finding_of(study).models] == [True, False]
     assert left_out(study)["large"] == "time"
     assert left_out(study)["log_softmax"] == "time"
 
@@ -165,15 +167,16 @@ def test_where_no_network_fits_all_are_named_and_none_is_called_missing(
     study = again(experiment)
 
     assert {name for name, reason in left_out(study).items() if reason == "time"} >= {"small", "large", "log_softmax"}
-    assert all(row["corrected"].keys() == {"parameters"} for row in study.finding["models"])
-    assert study.finding["missing"] == []
+    finding = kinds.finding_of(study)
+    assert all(model.corrected.values.keys() == {"parameters"} for model in finding.models)
+    assert finding.complete
 
 
 def test_images_that_are_given_are_not_chosen_by_a_timing(experiment: Path, timed: list[str]) -> None:
     study = again(experiment, only=["models"], limit=100)
 
     assert not timed
-    assert study.finding["quick_try"] is None
+    assert kinds.finding_of(study).choice is None
     assert {member.run.recipe.data.limit for member in study.members} == {100}
     assert {member.label for member in study.members} == {"small, corrected", "large, corrected"}
 

@@ -13,8 +13,14 @@ import pytest
 
 from convoy import api, api_studies
 from convoy import archive as archives
+from convoy.experiments import kinds
 from convoy.experiments.experiment import Settings
+from convoy.experiments.measure_words import mean_of
+from convoy.experiments.reproduction import words
+from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, Reproduction
+from convoy.prediction import Reason, Verdict
 from convoy.runs import Run, Study, Workspace
+from convoy.stats import Estimate
 
 RECIPE = """
 about = "A small network on small digits"
@@ -115,8 +121,12 @@ def again(experiment: Path | str, out: Path, *, drawn: bool = False, **options: 
         return api_studies.reproduce(experiment, out=out, show=False, **options)
 
 
-def fault(study: Study, name: str) -> dict[str, Any]:
-    return next(row for row in study.finding["faults"] if row["name"] == name)
+def found(study: Study) -> Reproduction:
+    return kinds.finding_of(study)
+
+
+def fault(study: Study, name: str) -> FaultResult:
+    return next(result for result in found(study).faults if result.name == name)
 
 
 def runs_in(study: Study) -> set[str]:
@@ -124,47 +134,55 @@ def runs_in(study: Study) -> set[str]:
 
 
 def test_published_numbers_are_next_to_those_of_both_protocols(complete: Study) -> None:
-    row = complete.finding["models"][0]
+    model = found(complete).models[0]
+    published, corrected = (side.values["test_accuracy"] for side in (model.as_published, model.corrected))
 
-    assert row["published"] == {"test_accuracy": 0.99, "parameters": 1234}
-    assert {row[side]["test_accuracy"]["n"] for side in ("as_published", "corrected")} == {2}
-    difference = row["as_published"]["test_accuracy"]["mean"] - row["corrected"]["test_accuracy"]["mean"]
-    assert row["difference"]["test_accuracy"]["mean"] == pytest.approx(difference)
+    assert model.published == {"test_accuracy": 0.99, "parameters": 1234}
+    assert isinstance(published, Estimate)
+    assert isinstance(corrected, Estimate)
+    assert published.n == corrected.n == 2
+    assert model.difference["test_accuracy"].mean == pytest.approx(published.mean - corrected.mean)
 
 
 def test_a_model_that_is_not_trained_has_its_parameters_counted(complete: Study) -> None:
-    row = complete.finding["models"][1]
+    trained, counted = found(complete).models
 
-    assert row["runs"] == {"as_published": [], "corrected": []}
-    assert row["corrected"] == {"parameters": complete.finding["models"][0]["corrected"]["parameters"]}
+    assert counted.runs == ()
+    assert counted.corrected.values == {"parameters": trained.corrected.values["parameters"]}
 
 
 def test_a_fault_that_changes_no_bit_moved_nothing(complete: Study) -> None:
-    row = fault(complete, "test_opened_at_each_best")
+    result = fault(complete, "test_opened_at_each_best")
 
-    assert row["words"].startswith("moved nothing")
-    assert "2 pairs" in row["words"]
-    assert not row["moved"]
+    assert (result.verdict, result.same_bits) == (FaultVerdict.NO_CHANGE, True)
+    assert result.effect is not None
+    assert result.effect.n == 2
 
 
 def test_a_fault_has_an_effect_with_an_interval_over_pairs_of_runs(complete: Study) -> None:
-    row = fault(complete, "softmax_before_loss")
+    result = fault(complete, "softmax_before_loss")
 
-    assert row["effect"]["mean"] == pytest.approx(row["with"]["mean"] - row["without"]["mean"])
-    assert row["effect"]["low"] < row["effect"]["mean"] < row["effect"]["high"]
-    assert row["p_holm"] is not None
+    assert result.effect is not None
+    assert result.with_ is not None
+    assert result.without is not None
+    assert result.effect.mean == pytest.approx(result.with_.mean - result.without.mean)
+    assert result.effect.span[0] < result.effect.mean < result.effect.span[1]
+    assert result.p_holm is not None
 
 
 def test_the_fault_of_one_seed_is_the_spread_over_several(complete: Study) -> None:
-    assert "over 2 seeds" in fault(complete, "one_seed")["words"]
+    result = fault(complete, "one_seed")
+    assert [spread.n for spread in result.spreads] == [2]
+    assert result.verdict is FaultVerdict.NO_INTERVAL
 
 
 def test_claims_have_a_verdict_and_parts_their_own_study(complete: Study) -> None:
-    finding = complete.finding
+    finding = found(complete)
 
-    assert [claim["id"] for claim in finding["claims"]] == ["norm"]
-    assert Study(complete.path / finding["parts"][0]["study"]).finding["kind"] == "crossval"
-    assert finding["missing"] == []
+    assert [claim.id for claim in finding.claims] == ["norm"]
+    (part,) = finding.parts
+    assert part.accuracy == kinds.finding_of(Study(complete.path / part.study)).accuracy
+    assert finding.complete
 
 
 def test_runs_that_several_parts_need_are_trained_once(complete: Study) -> None:
@@ -199,7 +217,7 @@ def test_from_the_archive_nothing_is_trained_and_the_same_is_found(
 ) -> None:
     study = again(experiment, tmp_path, archive=archive)
 
-    for part in ("models", "faults", "claims", "parts", "sentence"):
+    for part in ("models", "faults", "claims", "parts"):
         assert study.finding[part] == complete.finding[part], part
     assert all(run.is_archived for run in Workspace(tmp_path).runs())
     assert not (tmp_path / "test_openings.json").exists()
@@ -233,13 +251,13 @@ def test_stopped_it_leaves_a_report_and_resumed_it_ends_with_the_same_finding(
         with pytest.raises(api.Stopped, match=r"run the same command again .*html"):
             again(experiment, tmp_path, drawn=count > 3)
     stopped = Study(tmp_path / "studies" / complete.name)
-    missing = stopped.finding["missing"]
+    left = found(stopped).left
 
     study = again(experiment, tmp_path)
 
-    assert missing[0].startswith("Not run yet: ")
+    assert left
     assert (stopped.path / "report.html").is_file() == (count > 3)
-    assert not study.finding["missing"]
+    assert found(study).complete
     for part in ("faults", "claims", "parts"):
         assert timeless(study.finding[part]) == timeless(complete.finding[part]), part
 
@@ -253,8 +271,8 @@ def timeless(value: Any) -> Any:
 def test_only_the_parts_asked_for_are_run_and_the_others_named(experiment: Path, tmp_path: Path) -> None:
     study = again(experiment, tmp_path, only=["claims"], seeds=1)
 
-    assert study.finding["claims"]
-    assert study.finding["missing"] == ["Not run yet: models, faults, crossval"]
+    assert found(study).claims
+    assert found(study).left == ("models", "faults", "crossval")
 
 
 def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(experiment: Path, tmp_path: Path) -> None:
@@ -267,12 +285,12 @@ def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(exper
     asked = {"out": tmp_path / "out", "only": ["models"], "protocol": "corrected", "epochs": 1}
 
     first = again(folder / "experiment.toml", models=["larger"], **asked)
-    begun = runs_in(first), first.finding["missing"]
+    begun = runs_in(first), found(first).left
     both = again(folder / "experiment.toml", models=["net"], **asked)
 
-    assert (len(begun[0]), begun[1]) == (1, ["Not run yet: faults, claims, crossval, net"])
-    assert [len(row["runs"]["corrected"]) for row in both.finding["models"]] == [2, 1]
-    assert both.finding["missing"] == ["Not run yet: faults, claims, crossval"]
+    assert (len(begun[0]), begun[1]) == (1, ("faults", "claims", "crossval", "net"))
+    assert [len(model.corrected.runs) for model in found(both).models] == [2, 1]
+    assert found(both).left == ("faults", "claims", "crossval")
 
 
 def test_parts_run_one_after_the_other_come_together_in_one_finding(experiment: Path, tmp_path: Path) -> None:
@@ -280,8 +298,8 @@ def test_parts_run_one_after_the_other_come_together_in_one_finding(experiment: 
 
     study = again(experiment, tmp_path, only=["models"], seeds=1)
 
-    assert study.finding["claims"]
-    assert study.finding["models"][0]["runs"]["corrected"]
+    assert found(study).claims
+    assert found(study).models[0].corrected.runs
 
 
 def test_what_an_earlier_call_found_is_dropped_when_a_recipe_has_changed_since(
@@ -293,26 +311,28 @@ def test_what_an_earlier_call_found_is_dropped_when_a_recipe_has_changed_since(
 
     study = again(changed, tmp_path / "out", only=["models"], seeds=1)
 
-    assert study.finding["claims"] == []
-    assert study.finding["missing"] == ["Not run yet: faults, claims, crossval"]
+    assert found(study).claims == ()
+    assert found(study).left == ("faults", "claims", "crossval")
 
 
 def test_a_part_is_computed_again_from_full_runs_and_kept_for_archived_ones(
     experiment: Path, archive: Path, complete: Study, tmp_path: Path
 ) -> None:
-    part = Path(complete.finding["parts"][0]["study"])
+    part = found(complete).parts[0].study
     made = json.loads((complete.path / part / "finding.json").read_text())
     for folder in (tmp_path / "complete", tmp_path / "archived"):
         if folder.name == "complete":
             shutil.copytree(complete.path.parents[1], folder)
         else:
             archives.adopt(archive, folder)
-        found = folder / "studies" / complete.name / part / "finding.json"
-        found.write_text(json.dumps({**made, "label": "stale"}))
+        path = folder / "studies" / complete.name / part / "finding.json"
+        path.write_text(json.dumps({**made, "accuracy": {**made["accuracy"], "mean": 0.123}}))
 
         study = again(experiment, folder, only=["crossval"])
 
-        assert ("stale" in study.finding["parts"][0]["sentence"]) == (folder.name == "archived")
+        accuracy = found(study).parts[0].accuracy
+        assert accuracy is not None
+        assert (accuracy.mean == 0.123) == (folder.name == "archived")
 
 
 def test_fresh_trains_a_run_that_several_parts_share_once(
@@ -331,8 +351,8 @@ def test_a_key_that_is_set_holds_for_every_run_and_is_named(experiment: Path, tm
     study = again(experiment, tmp_path, only=["models", "claims"], set={"train.batch_size": 100}, seeds=1)
     assert {member.run.recipe.train.batch_size for member in study.members} == {100}
     assert study.name == f"reproduce-{experiment.parent.name}-seeds1-batch_size-100"
-    assert "Changed in every run: train.batch_size = 100" in study.finding["caveats"]
-    assert study.finding["claims"][0]["reduced"] == "only train.batch_size = 100"
+    assert found(study).asked.changed == (("train.batch_size", 100),)
+    assert words.changes(found(study).asked) == "train.batch_size = 100"
 
 
 def test_what_a_claim_is_about_stays_whatever_is_set(experiment: Path, tmp_path: Path) -> None:
@@ -353,13 +373,13 @@ def test_a_part_that_was_stopped_half_way_is_named_until_it_is_finished(
         with pytest.raises(api.Stopped):
             again(experiment, tmp_path, only=["faults"])
     (folder,) = (tmp_path / "studies").iterdir()
-    assert 0 < len(Study(folder).finding["faults"]) < 3
+    assert 0 < len(found(Study(folder)).faults) < 3
 
     study = again(experiment, tmp_path, only=["claims"])
-    assert study.finding["missing"] == ["Not run yet: models, faults, crossval"]
+    assert found(study).left == ("models", "faults", "crossval")
 
     study = again(experiment, tmp_path, only=["faults"])
-    assert study.finding["missing"] == ["Not run yet: models, crossval"]
+    assert found(study).left == ("models", "crossval")
 
 
 def test_a_deleted_run_is_retrained(experiment: Path, tmp_path: Path) -> None:
@@ -375,26 +395,38 @@ def test_each_protocol_has_the_parameters_of_its_own_network(experiment: Path, t
     folder = Path(shutil.copytree(experiment.parent, tmp_path / "small"))
     (folder / "published.toml").write_text('extends = "corrected.toml"\n[model.options]\nnorm = "none"\n')
 
-    row = again(folder / "experiment.toml", tmp_path, only=["crossval"], epochs=1).finding["models"][0]
+    model = found(again(folder / "experiment.toml", tmp_path, only=["crossval"], epochs=1)).models[0]
 
-    assert row["corrected"]["parameters"] - row["as_published"]["parameters"] == 2 * (16 + 32)  # of two batch norms
+    published, corrected = (mean_of(side.values["parameters"]) for side in (model.as_published, model.corrected))
+    assert corrected - published == 2 * (16 + 32)  # of two batch norms
 
 
 def test_quick_says_first_that_it_is_no_evidence(experiment: Path, tmp_path: Path) -> None:
     study = again(experiment, tmp_path, quick=True, seeds=1, only=["models"])
 
     assert study.name == "reproduce-" + experiment.parent.name + "-quick-seeds1"
-    assert study.finding["caveats"][0].startswith("Quick try")
-    assert study.finding["sentence"].startswith("No evidence (quick try)")
+    assert found(study).withheld is Reason.QUICK_TRY
+    assert kinds.sentence_of(study).startswith("No evidence (quick try)")
+    assert words.QUICK in kinds.caveats_of(study)
 
 
 def test_a_quick_try_decides_no_claim(experiment: Path, tmp_path: Path) -> None:
     study = again(experiment, tmp_path, quick=True, limit=200, only=["claims"])
 
-    trained = [claim for claim in study.finding["claims"] if claim["runs"]]
+    trained = [claim for claim in found(study).claims if claim.runs]
     assert trained
-    assert {claim["verdict"] for claim in trained} == {"inconclusive"}
-    assert all("no verdict" in claim["words"] for claim in trained)
+    assert {(claim.verdict, claim.withheld) for claim in trained} == {(Verdict.INCONCLUSIVE, Reason.QUICK_TRY)}
+
+
+@pytest.mark.parametrize(("epochs", "withheld"), [(1, Reason.REDUCED), (2, None), (3, Reason.LONGER)])
+def test_other_epochs_than_published_have_no_verdict(
+    experiment: Path, tmp_path: Path, epochs: int, withheld: Reason | None
+) -> None:
+    study = again(experiment, tmp_path, epochs=epochs, seeds=2, only=["faults"])
+
+    assert found(study).withheld is withheld
+    verdicts = {result.verdict for result in found(study).faults}
+    assert (verdicts == {FaultVerdict.WITHHELD}) == (withheld is not None)
 
 
 def test_all_experiments_come_under_one_roof(
@@ -404,9 +436,10 @@ def test_all_experiments_come_under_one_roof(
 
     study = again("all", tmp_path, archive=archive)
 
-    assert study.finding["kind"] == "reproductions"
-    assert study.finding["sentence"].startswith("1 of 1 experiments")
-    assert (study.path / study.finding["experiments"][0]["study"] / "finding.json").is_file()
+    (entry,) = kinds.finding_of(study).experiments
+    assert entry.finding == found(complete)
+    assert (study.path / entry.study / "finding.json").is_file()
+    assert kinds.sentence_of(study).startswith("1 of 1 experiments")
 
 
 @pytest.mark.usefixtures("words_alone")
@@ -416,8 +449,8 @@ def test_data_that_are_not_here_are_named_as_missing_and_nothing_else_goes_wrong
     monkeypatch.setattr("convoy.evaluation.cost.LATENCY_SECONDS", 0.01)  # for which large networks are timed
     study = again("cifar-course", tmp_path, drawn=True)
 
-    assert "convoy data get cifar10" in study.finding["missing"][0]
-    assert study.finding["models"][0]["as_published"] == {"parameters": 1_147_466}
+    assert "convoy data get cifar10" in found(study).no_data
+    assert found(study).models[0].as_published.values == {"parameters": 1_147_466}
     assert not runs_in(study)
     assert "convoy data get cifar10" in (study.path / "report.html").read_text()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +10,19 @@ from tests.fake_runs import FakeModel, Setting, fake_run
 
 from convoy.archive import keep
 from convoy.experiments.experiment import Fault, Model
-from convoy.experiments.reproduction.finding import correct_together, fault_row, model_row, same_bits, sentence
+from convoy.experiments.reproduction.finding import (
+    Asked,
+    FaultResult,
+    FaultVerdict,
+    Measured,
+    ModelResult,
+    Reproduction,
+    fault_result,
+    judge,
+    model_result,
+    same_bits,
+)
+from convoy.experiments.reproduction.words import fault_words, sentence
 from convoy.files import write_arrays, write_json
 from convoy.prediction import Reason
 from convoy.runs import Run
@@ -26,10 +37,21 @@ def runs(out: Path, label: str = "lenet", accuracy: float = 0.98, setting: Setti
     ]
 
 
-def row_of(fault: Fault, measure: str, without: list[Run], with_: list[Run]) -> dict[str, Any]:
-    row = fault_row(fault, measure, without, with_)
-    correct_together([row])
-    return row
+def result_of(
+    fault: Fault,
+    without: list[Run],
+    with_: list[Run],
+    *,
+    measure: str = "test_accuracy",
+    withheld: Reason | None = None,
+) -> FaultResult:
+    (result,) = judge([fault_result(fault, measure, without, with_)], withheld)
+    return result
+
+
+def finding_of(*models: ModelResult, withheld: Reason | None = None) -> Reproduction:
+    asked = Asked("both", None, False, None, None, False, (), withheld, "")
+    return Reproduction("small", "Small", "", "", {}, (), asked, None, "", models=models)
 
 
 def test_the_best_of_all_epochs_of_one_run_has_an_interval_over_images(tmp_path: Path) -> None:
@@ -41,18 +63,19 @@ def test_the_best_of_all_epochs_of_one_run_has_an_interval_over_images(tmp_path:
         told_as={"test_accuracy": "best_test_accuracy"},
     )  # fmt: skip
 
-    row = model_row(model, {"as_published": {42: run}})
+    result = model_result(model, {"as_published": {42: run}})
 
-    assert row["as_published"]["test_accuracy"] == wilson(9_800, 10_000).as_json()
+    assert result.as_published.values["test_accuracy"] == wilson(9_800, 10_000)
 
 
 def test_equal_accuracies_over_seeds_have_an_interval(tmp_path: Path) -> None:
     same = Setting(epochs=2, spread=0.0)
     found = {seed: fake_run(tmp_path, "lenet", FakeModel(1.0), seed=seed, setting=same) for seed in SEEDS}
-    row = model_row(Model(label="net", corrected="lenet"), {"corrected": found})
-    accuracy = row["corrected"]["test_accuracy"]
-    assert accuracy["sd"] == 0
-    assert accuracy["low"] < accuracy["mean"] < accuracy["high"]
+    result = model_result(Model(label="net", corrected="lenet"), {"corrected": found})
+    accuracy = result.corrected.values["test_accuracy"]
+    assert isinstance(accuracy, Estimate)
+    assert accuracy.sd == 0
+    assert accuracy.span[0] < accuracy.mean < accuracy.span[1]
 
 
 def test_seconds_of_two_machines_have_no_difference(tmp_path: Path) -> None:
@@ -61,13 +84,16 @@ def test_seconds_of_two_machines_have_no_difference(tmp_path: Path) -> None:
         write_json(run.path / "environment.json", {**run.environment, "cpu": "Another CPU"})
     model = Model(label="net", corrected="lenet")
 
-    found = {
-        "as_published": dict(zip(SEEDS, published, strict=True)),
-        "corrected": dict(zip(SEEDS, corrected, strict=True)),
-    }
+    result = model_result(
+        model,
+        {
+            "as_published": dict(zip(SEEDS, published, strict=True)),
+            "corrected": dict(zip(SEEDS, corrected, strict=True)),
+        },
+    )
 
-    assert "train_seconds" not in model_row(model, found)["difference"]
-    assert "test_accuracy" in model_row(model, found)["difference"]
+    assert "train_seconds" not in result.difference
+    assert "test_accuracy" in result.difference
 
 
 FOLDS = Setting(epochs=2, counts={"train": 43_200, "validation": 4_800, "fold": 12_000}, scored=("validation", "fold"))
@@ -78,12 +104,12 @@ def test_folds_that_the_fault_changes_are_not_paired(tmp_path: Path) -> None:
     fault = Fault(name="deal", sentence="s", base="b", set=dealt, measure="fold_accuracy", over="data.split.fold")
     without, with_ = runs(tmp_path / "a", setting=FOLDS), runs(tmp_path / "b", "alexnet", setting=FOLDS)
 
-    row = row_of(fault, "fold_accuracy", without, with_)
+    result = result_of(fault, without, with_, measure="fold_accuracy")
 
     a, b = ([run.scores["fold"].accuracy for run in side] for side in (with_, without))
-    assert not row["paired"]
-    assert row["effect"] == welch(a, b, overlap=12_000 / 48_000).difference.as_json()
-    assert "not paired" in row["words"]
+    assert not result.paired
+    assert result.effect == welch(a, b, overlap=12_000 / 48_000).difference
+    assert "not paired" in fault_words(result, None)
 
 
 def test_folds_of_one_deal_are_paired_and_corrected_by_the_sizes_of_their_parts(tmp_path: Path) -> None:
@@ -91,45 +117,44 @@ def test_folds_of_one_deal_are_paired_and_corrected_by_the_sizes_of_their_parts(
     fault = Fault(name="norm", sentence="s", base="b", set=options, measure="fold_accuracy", over="data.split.fold")
     without, with_ = runs(tmp_path / "a", setting=FOLDS), runs(tmp_path / "b", "alexnet", setting=FOLDS)
 
-    row = row_of(fault, "fold_accuracy", without, with_)
+    result = result_of(fault, without, with_, measure="fold_accuracy")
 
     a, b = ([run.scores["fold"].accuracy for run in side] for side in (with_, without))
-    assert row["effect"] == nadeau_bengio_test(a, b, 48_000, 12_000).difference.as_json()
-    assert "3 pairs of folds" in row["words"]
+    assert (result.over, result.effect) == ("fold", nadeau_bengio_test(a, b, 48_000, 12_000).difference)
 
 
 def test_a_ranking_from_one_seed_is_answered_by_the_spread_of_both_and_image_by_image(tmp_path: Path) -> None:
     fault = Fault(name="one", sentence="s", base="x/resnet18-shared", against="x/alexnet")
     base, against = runs(tmp_path, "resnet18", 0.99), runs(tmp_path, "alexnet", 0.96)
 
-    words = row_of(fault, "test_accuracy", base, against)["words"]
+    result = result_of(fault, base, against)
 
-    assert "resnet18_shared range from " in words
-    assert "alexnet range from " in words
-    assert "resnet18_shared minus alexnet, seed by seed: " in words
-    assert "3 of 3 pairs of runs" in words
+    assert [(spread.label, spread.n) for spread in result.spreads] == [("resnet18_shared", 3), ("alexnet", 3)]
+    ranking = result.ranking
+    assert ranking is not None
+    assert (ranking.first, ranking.second, ranking.differing, ranking.pairs) == ("resnet18_shared", "alexnet", 3, 3)
+    assert ranking.difference is not None
+    assert ranking.difference.mean == pytest.approx(0.03, abs=0.01)
+    words = fault_words(result, None)
+    assert "3 of 3" in words
+    assert "3 of 3" not in fault_words(result, Reason.QUICK_TRY)
 
 
 def test_a_fault_of_a_quick_try_has_its_numbers_and_no_verdict(tmp_path: Path) -> None:
     fault = Fault(name="f", sentence="s", base="b", faults=("last_weights",))
     without, with_ = runs(tmp_path, "resnet18", 0.99), runs(tmp_path, "alexnet", 0.9)
-    full, quick = (
-        fault_row(fault, "test_accuracy", without, with_, withheld=reason) for reason in (None, Reason.QUICK_TRY)
-    )
-    correct_together([full])
-    correct_together([quick], withheld=Reason.QUICK_TRY)
+    full, quick = (result_of(fault, without, with_, withheld=reason) for reason in (None, Reason.QUICK_TRY))
 
-    assert full["moved"]
-    assert full["words"].startswith("moved")
-    assert not quick["moved"]
-    assert "moved" not in quick["words"]
-    assert "no verdict" in quick["words"]
-    assert (quick["effect"], quick["p_holm"]) == (full["effect"], full["p_holm"])
+    assert full.verdict is FaultVerdict.CHANGED
+    assert "moved" in fault_words(full, None)
+    assert quick.verdict is FaultVerdict.WITHHELD
+    assert "moved" not in fault_words(quick, Reason.QUICK_TRY)
+    assert (quick.effect, quick.p_holm) == (full.effect, full.p_holm)
 
 
-def model_of(label: str, published: float, measured: Estimate) -> dict[str, Any]:
-    measures = {"test_accuracy": measured.as_json()}
-    return {"label": label, "published": {"test_accuracy": published}, "as_published": measures, "corrected": None}
+def model_of(label: str, published: float, measured: Estimate) -> ModelResult:
+    runs = Measured((), {"test_accuracy": measured})
+    return ModelResult(label, {"test_accuracy": published}, runs, Measured(), {})
 
 
 SEVERAL = t_interval([0.9598, 0.9670, 0.9719], step=1 / 10_000)
@@ -145,13 +170,12 @@ SEVERAL = t_interval([0.9598, 0.9670, 0.9719], step=1 / 10_000)
     ],
 )
 def test_the_sentence_compares_one_more_run(published: float, measured: Estimate, said: str) -> None:
-    models = [model_of("lenet", published, measured)]
-    finding: dict[str, Any] = {"models": models, "faults": [], "claims": [], "parts": [], "quick": False}
+    model = model_of("lenet", published, measured)
 
-    assert said in sentence(finding)
-    for reduced in ({"quick": True}, {"asked": {"limit": 100}}, {"asked": {"epochs": 1}}):
-        assert "is not compared" in sentence(finding | reduced)
-        assert "points" not in sentence(finding | reduced)
+    assert said in sentence(finding_of(model))
+    withheld = sentence(finding_of(model, withheld=Reason.REDUCED))
+    assert "not compared" in withheld
+    assert "points" not in withheld
 
 
 def test_the_sentence_counts_the_published_numbers_that_agree() -> None:
@@ -160,15 +184,11 @@ def test_the_sentence_counts_the_published_numbers_that_agree() -> None:
         model_of("alexnet", 0.9713, wilson(9702, 10_000)),
         model_of("googlenet", 0.9, wilson(9702, 10_000)),
     ]
-    finding: dict[str, Any] = {"models": models, "faults": [], "claims": [], "parts": [], "quick": False}
+    words = sentence(finding_of(*models))
 
-    words = sentence(finding)
-
-    assert words.startswith("Of 3 published test accuracies, 2 are in agreement with the runs (lenet, alexnet)")
-    assert "1 is below (googlenet)" in words
-    quick = sentence(finding | {"quick": True})
-    assert "96.62 % (lenet) to 97.02 % (googlenet)" in quick
-    assert "not compared (quick try)" in quick
+    assert "(lenet, alexnet)" in words
+    assert "below (googlenet)" in words
+    assert "96.62 % (lenet) to 97.02 % (googlenet)" in sentence(finding_of(*models, withheld=Reason.QUICK_TRY))
 
 
 def test_only_a_fault_of_one_seed_is_compared_with_another_recipe() -> None:
@@ -184,8 +204,8 @@ def test_same_bits_is_unknown_for_runs_archived_without_them(tmp_path: Path) -> 
     assert same_bits(run, slim)
     slim.write_status(bits={})
     assert same_bits(run, slim) is None
-    row = row_of(Fault(name="f", sentence="s", base="b", faults=("last_weights",)), "test_accuracy", [run], [slim])
-    assert row["words"].startswith("+0.00 points")
+    result = result_of(Fault(name="f", sentence="s", base="b", faults=("last_weights",)), [run], [slim])
+    assert (result.verdict, result.same_bits) == (FaultVerdict.NO_INTERVAL, None)
 
 
 def test_one_loss_that_differs_in_its_last_bit_is_a_difference(tmp_path: Path) -> None:
@@ -198,11 +218,10 @@ def test_one_loss_that_differs_in_its_last_bit_is_a_difference(tmp_path: Path) -
 
 
 def test_where_nothing_was_published_the_best_model_is_named_as_it_is_called() -> None:
-    rows = [
-        {"label": label, "published": {}, "as_published": None, "corrected": {"test_accuracy": {"mean": accuracy}}}
+    models = [
+        ModelResult(label, {}, Measured(), Measured((), {"test_accuracy": t_interval([accuracy])}), {})
         for label, accuracy in (("plain_cnn", 0.98), ("lenet", 0.97))
     ]
-    finding: dict[str, Any] = {"models": rows, "faults": [], "claims": [], "parts": [], "quick": False}
 
-    assert sentence(finding) == "Highest test accuracy 98.00 % (plain_cnn)"
-    assert sentence(finding | {"models": rows[1:]}) == "Test accuracy 97.00 % (lenet)"
+    assert sentence(finding_of(*models)) == "Highest test accuracy 98.00 % (plain_cnn)"
+    assert sentence(finding_of(models[1])) == "Test accuracy 97.00 % (lenet)"

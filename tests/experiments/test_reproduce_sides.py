@@ -8,6 +8,7 @@ import pytest
 from tests.experiments.test_reproduce import RECIPE, again
 
 from convoy.api import report as write_report
+from convoy.experiments import kinds
 from convoy.runs import Study
 
 PUBLISHED = """
@@ -78,12 +79,12 @@ def both(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def part(study: Study, kind: str, side: str) -> Study:
-    found = next(each for each in study.finding["parts"] if (each["kind"], each["side"]) == (kind, side))
-    return Study(study.path / found["study"])
+    result = next(each for each in kinds.finding_of(study).parts if (each.kind, each.side) == (kind, side))
+    return Study(study.path / result.study)
 
 
 def test_each_side_of_a_study_has_a_finding_and_a_folder_of_its_own(both: Study) -> None:
-    sides = [(each["kind"], each["side"]) for each in both.finding["parts"]]
+    sides = [(each.kind, each.side) for each in kinds.finding_of(both).parts]
     assert sides == [
         ("crossval", "as_published"),
         ("crossval", "corrected"),
@@ -99,8 +100,9 @@ def test_each_side_of_a_study_has_a_finding_and_a_folder_of_its_own(both: Study)
 def test_a_protocol_that_is_asked_for_alone_runs_its_side_alone(experiment: Path, both: Study) -> None:
     out = both.path.parents[1]
     study = again(experiment, out, only=["crossval", "landscape"], protocol="corrected")
-    assert [each["side"] for each in study.finding["parts"]] == ["corrected", "corrected"]
-    assert not study.finding["missing"] or "crossval" not in study.finding["missing"][0]
+    finding = kinds.finding_of(study)
+    assert [each.side for each in finding.parts] == ["corrected", "corrected"]
+    assert not {"crossval", "landscape"} & {*finding.left}
 
 
 def test_cross_validation_as_published_trains_on_all_other_folds_and_scores_the_last_epoch(both: Study) -> None:

@@ -6,36 +6,41 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from convoy.experiments.measure_words import measure
-from convoy.experiments.reproduction.figures import (
-    EffectVerdict,
-    effect_numbers,
-    effects_caption,
-    measured_caption,
-    measured_numbers,
-    verdict,
-)
+from convoy.experiments.measure_words import shown
+from convoy.experiments.reproduction.figures import effect_numbers, effects_caption, measured_caption, measured_numbers
 from convoy.experiments.reproduction.figures_training import frame, lines, published_curves
-from convoy.experiments.reproduction.page_tables import against_published, agreement_of, measures_of, result_tables
-from convoy.experiments.reproductions.page import worst_fault
+from convoy.experiments.reproduction.finding import (
+    Asked,
+    FaultResult,
+    FaultVerdict,
+    Measured,
+    ModelResult,
+    Reproduction,
+)
+from convoy.experiments.reproduction.page_tables import (
+    Machines,
+    against_published,
+    agreement_of,
+    measures_of,
+    result_tables,
+)
+from convoy.experiments.reproductions.words import largest_effect
 from convoy.prediction import Reason
 from convoy.reporting import canvas
 from convoy.reporting.content import Chart, Panel
 from convoy.reporting.palette import Look
 from convoy.stats import paired_t, t_interval, wilson
 
-ACCURACY = measure("test_accuracy")
+ACCURACY = shown("test_accuracy")
 
 
 def model(label, *, published=None, as_published=None, corrected=None):
-    runs = {"as_published": [], "corrected": []}
-    measured = {"as_published": as_published, "corrected": corrected}
-    return {"label": label, "published": published or {}, **measured, "difference": None, "runs": runs}
+    return ModelResult(label, published or {}, Measured((), as_published or {}), Measured((), corrected or {}), {})
 
 
-def fault(name, effects, *, measure="test_accuracy", moved=True, p: float | None = 0.01):
+def fault(name, effects, *, measure="test_accuracy", verdict=FaultVerdict.CHANGED, same_bits=False):
     effect = paired_t(effects, [0.0] * len(effects)).difference if len(effects) > 1 else t_interval(effects)
-    return {"name": name, "measure": measure, "effect": effect.as_json(), "p": p, "p_holm": p, "moved": moved}
+    return FaultResult(name, "", measure, "seed", True, verdict, effect=effect, same_bits=same_bits)
 
 
 def epochs(part, accuracies, *, train=(0.5, 0.9)):
@@ -46,8 +51,8 @@ def epochs(part, accuracies, *, train=(0.5, 0.9)):
 
 
 def test_accuracies_are_shown_in_percent_and_their_differences_in_points():
-    estimate = t_interval([0.97, 0.99]).as_json()
-    assert (ACCURACY.title, ACCURACY.unit, ACCURACY.difference_unit) == ("Test accuracy", "%", "points")
+    estimate = t_interval([0.97, 0.99])
+    assert (ACCURACY.title, *ACCURACY.unit) == ("Test accuracy", 100, "%", "points")
     assert ACCURACY.parts(estimate) == ("98.00", "± 12.71")
     assert ACCURACY.unsigned_difference(-0.0043) == "0.43 points"
 
@@ -63,11 +68,11 @@ def test_accuracies_are_shown_in_percent_and_their_differences_in_points():
     ],
 )
 def test_differences_carry_a_sign_unless_they_round_to_zero(name, value, text):
-    assert measure(name).parts(value, signed=True) == (text, "")
+    assert shown(name).parts(value, signed=True) == (text, "")
 
 
-def words_of(shown, published, value, withheld=None):
-    return against_published(shown, published, value, agreement_of(shown, published, value, withheld))
+def words_of(metric, published, value, withheld=None):
+    return against_published(metric, published, value, agreement_of(metric, published, value, withheld))
 
 
 @pytest.mark.parametrize(
@@ -81,62 +86,63 @@ def words_of(shown, published, value, withheld=None):
     ],
 )
 def test_published_accuracy_is_compared_with_the_prediction_interval(published, words):
-    measured = t_interval([0.984, 0.985, 0.986]).as_json()
+    measured = t_interval([0.984, 0.985, 0.986])
     assert words_of(ACCURACY, published, measured) == words
 
 
 @pytest.mark.parametrize("withheld", [Reason.QUICK_TRY, Reason.REDUCED])
 def test_a_reduced_or_quick_try_shows_the_distance_without_a_verdict(withheld):
-    words = words_of(ACCURACY, 0.9935, t_interval([0.4, 0.41, 0.42]).as_json(), withheld)
+    words = words_of(ACCURACY, 0.9935, t_interval([0.4, 0.41, 0.42]), withheld)
     assert words.startswith("58.35 points above")
     assert "no verdict" in words
     assert "outside" not in words
 
 
 def test_one_run_without_an_interval_puts_nothing_outside():
-    words = words_of(ACCURACY, 0.99, t_interval([0.98]).as_json())
+    words = words_of(ACCURACY, 0.99, t_interval([0.98]))
     assert words.startswith("1.00 points above; no verdict")
 
 
 def test_one_seed_is_compared_by_the_images_of_both_runs():
-    assert words_of(ACCURACY, 0.983, wilson(9800, 10000).as_json()) == "within the image noise of two runs"
-    assert words_of(ACCURACY, 0.985, wilson(9800, 10000).as_json()).startswith("0.50 points above, more than the image")
+    assert words_of(ACCURACY, 0.983, wilson(9800, 10000)) == "within the image noise of two runs"
+    assert words_of(ACCURACY, 0.985, wilson(9800, 10000)).startswith("0.50 points above, more than the image")
 
 
 def test_published_seconds_are_only_compared_as_a_ratio():
-    seconds = measure("total_seconds")
-    assert words_of(seconds, 40.0, t_interval([19.0, 21.0]).as_json()) == "2.00 times as long"
-    assert words_of(seconds, 5.0, t_interval([19.0, 21.0]).as_json()) == "4.00 times as fast"
+    seconds = shown("total_seconds")
+    assert words_of(seconds, 40.0, t_interval([19.0, 21.0])) == "2.00 times as long"
+    assert words_of(seconds, 5.0, t_interval([19.0, 21.0])) == "4.00 times as fast"
 
 
 def test_published_speed_is_compared_the_other_way_round():
-    speed = t_interval([2900.0, 3100.0]).as_json()
-    assert words_of(measure("images_per_second"), 6000.0, speed) == "2.00 times as fast"
+    speed = t_interval([2900.0, 3100.0])
+    assert words_of(shown("images_per_second"), 6000.0, speed) == "2.00 times as fast"
 
 
 def test_published_parameters_are_the_same_or_counted_otherwise():
-    assert words_of(measure("parameters"), 44426, 44426) == "the same"
-    assert words_of(measure("parameters"), 44430, 44426, Reason.QUICK_TRY) == "4 more than counted"
+    assert words_of(shown("parameters"), 44426, 44426.0) == "the same"
+    assert words_of(shown("parameters"), 44430, 44426.0, Reason.QUICK_TRY) == "4 more than counted"
 
 
 def test_only_what_is_outside_the_prediction_interval_is_bold():
-    shown = {
-        "outside": t_interval([0.97, 0.9701, 0.9702]).as_json(),
-        "inside": t_interval([0.985, 0.99, 0.995]).as_json(),
-        "one run": wilson(9000, 10_000).as_json(),
+    values = {
+        "outside": t_interval([0.97, 0.9701, 0.9702]),
+        "inside": t_interval([0.985, 0.99, 0.995]),
+        "one run": wilson(9000, 10_000),
     }
     models = [
-        model(label, published={"test_accuracy": 0.99}, as_published={"test_accuracy": v}) for label, v in shown.items()
+        model(label, published={"test_accuracy": 0.99}, as_published={"test_accuracy": v})
+        for label, v in values.items()
     ]
-    (table,) = result_tables(models, "", "", None)
+    (table,) = result_tables(models, Machines("", ""), None)
     assert [row[-1].bold for row in table.rows] == [True, False, False]
     assert "prediction interval" in table.note
-    (table,) = result_tables(models, "", "", Reason.QUICK_TRY)
+    (table,) = result_tables(models, Machines("", ""), Reason.QUICK_TRY)
     assert not any(row[-1].bold for row in table.rows)
 
 
 def test_the_chart_has_the_prediction_interval_of_several_runs_as_published():
-    several, one = t_interval([0.984, 0.985, 0.986]).as_json(), wilson(9850, 10_000).as_json()
+    several, one = t_interval([0.984, 0.985, 0.986]), wilson(9850, 10_000)
     models = [model(str(n), as_published={"test_accuracy": value}) for n, value in enumerate((several, one))]
     numbers = measured_numbers(models, "test_accuracy")
     assert numbers is not None
@@ -149,12 +155,12 @@ def test_the_chart_has_the_prediction_interval_of_several_runs_as_published():
 
 def test_measures_are_those_that_were_published_as_one_number_and_the_test_accuracy():
     published = {"parameters": 5, "test_accuracy_by_epoch": [0.9, 0.91], "train_seconds": 3.0}
-    found = measures_of([model("a", published=published, corrected={"test_accuracy": None})])
+    found = measures_of([model("a", published=published, corrected={"test_accuracy": 0.9})])
     assert [each.name for each in found] == ["test_accuracy", "train_seconds", "parameters"]
 
 
 def test_models_with_a_measure_have_a_row_in_its_unit():
-    estimate = t_interval([0.97, 0.99]).as_json()
+    estimate = t_interval([0.97, 0.99])
     models = [
         model("lenet", published={"test_accuracy": 0.9744}, as_published={"test_accuracy": estimate}),
         model("untrained", published={"test_accuracy": 0.99}),
@@ -175,7 +181,7 @@ def test_no_model_with_a_measure_makes_no_chart():
 
 def test_faults_are_sorted_by_effect_with_accuracies_first():
     faults = [
-        fault("loss_divided_twice", [-0.2, -0.19], measure="train_loss"),
+        fault("loss_divided_twice", [-0.2, -0.19], measure="test_loss"),
         fault("selection_on_test", [0.001, 0.002]),
         fault("sampled_labels", [-0.012, -0.013]),
         fault("resplit_every_epoch", [0.004, 0.005], measure="validation_accuracy"),
@@ -186,42 +192,40 @@ def test_faults_are_sorted_by_effect_with_accuracies_first():
         "resplit every epoch (validation)",
         "selection on test (test)",
     ]
-    assert accuracies.measure.phrase == "accuracy"
+    assert accuracies.measure.words == "accuracy"
     assert accuracies.effects[0].span.mean == pytest.approx(-1.25)
-    assert losses.measure.name == "train_loss"
+    assert losses.measure.name == "test_loss"
 
 
-@pytest.mark.parametrize(
-    ("effects", "moved", "p", "expected"),
-    [
-        ([0.01, 0.011], True, 0.01, EffectVerdict.CHANGED),
-        ([0.01, -0.011], False, 0.9, EffectVerdict.INCONCLUSIVE),
-        ([0.0, 0.0], False, None, EffectVerdict.UNCHANGED),
-        ([0.01], False, None, EffectVerdict.NO_INTERVAL),
-    ],
-)
-def test_verdict_of_a_fault_follows_its_test(effects, moved, p, expected):
-    assert verdict(fault("any", effects, moved=moved, p=p)) is expected
+def test_effect_of_the_same_bits_has_no_interval_and_one_that_only_averages_to_zero_has():
+    same, other = fault("same", [0.0, 0.0], same_bits=True), fault("other", [0.01, -0.01])
+    first, second = effect_numbers([same, other])[0].effects
+    assert first.span == (0, 0, 0)
+    assert second.span.low < 0 < second.span.high
 
 
-def test_faults_of_a_quick_try_have_numbers_and_no_verdict():
-    faults = [fault("sampled_labels", [-0.012, -0.013]), fault("log_softmax", [0.0, 0.0], moved=False, p=None)]
-    numbers = effect_numbers(faults, withheld=True)
-    assert {effect.verdict for effect in numbers[0].effects} == {EffectVerdict.NO_VERDICT}
+def test_faults_without_a_verdict_have_numbers():
+    numbers = effect_numbers([fault("sampled_labels", [-0.012, -0.013], verdict=FaultVerdict.WITHHELD)])
     assert numbers[0].effects[0].span.mean == pytest.approx(-1.25)
     assert "No verdict" in effects_caption(numbers)
     assert "changed" not in effects_caption(numbers)
-    assert "quick try" in worst_fault({"faults": faults, "quick": True})
 
 
-def test_worst_fault_has_the_largest_effect_on_an_accuracy():
+def finding_of(*faults, withheld=None):
+    asked = Asked("both", None, False, None, None, False, (), withheld, "")
+    return Reproduction("small", "Small", "", "", {}, (), asked, None, "", faults=faults)
+
+
+def test_largest_effect_is_on_an_accuracy():
     faults = [
         fault("sampled_labels", [-0.012, -0.013]),
-        fault("loss_divided_twice", [-20.0, -19.0], measure="train_loss"),
-        fault("large_but_unsure", [0.3, -0.1], moved=False),
+        fault("loss_divided_twice", [-20.0, -19.0], measure="test_loss"),
+        fault("large_but_unsure", [0.3, -0.1], verdict=FaultVerdict.INCONCLUSIVE),
     ]
-    assert worst_fault({"faults": faults}) == "sampled labels: −1.25 ± 0.64 points"
-    assert worst_fault({"faults": []}) == "none measured"
+    assert finding_of(*faults).largest_effect is faults[0]
+    assert largest_effect(finding_of(*faults)) == "sampled labels: −1.25 ± 0.64 points"
+    assert largest_effect(finding_of()) == "none measured"
+    assert Reason.QUICK_TRY in largest_effect(finding_of(*faults, withheld=Reason.QUICK_TRY))
 
 
 def test_a_test_set_that_selects_is_held_out():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,26 @@ from tests.reporting.parsed import Page
 import convoy
 from convoy import archive
 from convoy.api import report as write_report
-from convoy.files import write_json
+from convoy.experiments import kinds
+from convoy.experiments.experiment import SIDES, Side
+from convoy.experiments.reproduction.finding import (
+    Asked,
+    FaultResult,
+    FaultVerdict,
+    Measured,
+    ModelResult,
+    PartResult,
+    Reproduction,
+)
+from convoy.experiments.reproductions.run import gather
+from convoy.experiments.verdicts import Inconclusive, JudgedClaim
+from convoy.experiments.verdicts import Side as JudgedSide
+from convoy.prediction import Reason, Verdict
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.stats import paired_t, t_interval
+from convoy.studies import findings
 
-SIDES = ("as_published", "corrected")
+ASKED = Asked("both", None, False, None, None, False, (), None, "")
 PUBLISHED = {
     "test_accuracy": 0.4,
     "parameters": 1.0,
@@ -49,9 +64,7 @@ def runs(tmp_path_factory, stripes) -> dict[str, list[Run]]:
 def study(runs, tmp_path_factory) -> Study:
     out = tmp_path_factory.mktemp("study")
     part = fake_study(out, name="compare-part")
-    study = reproduction(
-        out, runs, parts=[{"kind": "comparison", "study": f"../{part.name}", "sentence": "lenet wins"}]
-    )
+    study = reproduction(out, runs, parts=(PartResult("search", None, f"../{part.name}", "", ("lenet",), None),))
     write_report(study)
     return study
 
@@ -61,57 +74,59 @@ def text(study) -> str:
     return Page((study.path / "report.html").read_text()).text
 
 
-def reproduction(out: Path, runs: Mapping[str, Sequence[Run]], *, parts: Sequence[Any] = ()) -> Study:
+def reproduction(out: Path, runs: Mapping[Side, Sequence[Run]], *, parts: tuple[PartResult, ...] = ()) -> Study:
     """What `convoy reproduce` would conclude of one model, written by hand."""
     accuracies = {side: [run.scores["test"].accuracy for run in runs[side]] for side in runs}
-    measured = {
-        side: {"test_accuracy": t_interval(values, step=0.01).as_json(), "parameters": runs[side][0].cost.parameters}
-        for side, values in accuracies.items()
-    }
+
+    def measured(side: Side) -> Measured:
+        if side not in runs:
+            return Measured()
+        names = tuple(run.name for run in runs[side])
+        accuracy = t_interval(accuracies[side], step=0.01)
+        return Measured(names, {"test_accuracy": accuracy, "parameters": runs[side][0].cost.parameters})
+
+    difference = {"test_accuracy": paired_t(*accuracies.values()).difference} if runs else {}
+    model = ModelResult("two_conv_cnn", PUBLISHED, measured("as_published"), measured("corrected"), difference)
     effect = paired_t([0.3, 0.31], [0.4, 0.4])
-    model = {
-        "label": "two_conv_cnn",
-        "published": PUBLISHED,
-        **{side: measured.get(side) for side in SIDES},
-        "difference": {"test_accuracy": paired_t(*accuracies.values()).difference.as_json()} if runs else None,
-        "runs": {side: [run.name for run in runs.get(side, ())] for side in SIDES},
-    }
-    fault = {
-        "name": "sampled_labels", "sentence": "The class is drawn from the softmax", "measure": "test_accuracy",
-        "without": t_interval([0.4, 0.4]).as_json(), "with": t_interval([0.3, 0.31]).as_json(),
-        "effect": effect.difference.as_json(), "p": effect.p, "p_holm": effect.p, "moved": True,
-        "words": "moved the test accuracy",
-    }  # fmt: skip
-    claim = {
-        "id": "faster", "sentence": "Adam is faster", "measure": "best_epoch", "verdict": "inconclusive",
-        "words": "2 against 2 epochs", "a": 2, "b": 2, "difference": None, "runs": [], "reduced": "300 images",
-    }  # fmt: skip
-    finding = {
-        "kind": "reproduction", "experiment": "tensor-mnist", "title": "A small CNN", "sentence": "It comes near",
-        "caveats": ["It has faults"], "missing": ["Not run yet: search"], "hardware": "an old laptop",
-        "quick": False, "protocol": "both", "models": [model], "faults": [fault], "claims": [claim], "parts": parts,
-    }  # fmt: skip
+    fault = FaultResult(
+        "sampled_labels", "The class is drawn from the softmax", "test_accuracy", "seed", True, FaultVerdict.CHANGED,
+        t_interval([0.4, 0.4]), t_interval([0.3, 0.31]), effect.difference, effect.p, effect.p,
+    )  # fmt: skip
+    claim = JudgedClaim(
+        "faster", "Adam is faster", "epochs", {}, "above", "difference", 0, 0, (JudgedSide("Adam", 2.0, False),), None,
+        Verdict.INCONCLUSIVE, Inconclusive.NOT_MEASURED, 0, (), "300 images", "",
+    )  # fmt: skip
+    finding = Reproduction(
+        "tensor-mnist", "A small CNN", "", "an old laptop", {}, ("The report has a note",), ASKED, None, "",
+        ("search",), (), (model,), (fault,), (claim,), parts,
+    )  # fmt: skip
     members = [Member("two_conv_cnn", run.recipe.seed, run) for side in runs for run in runs[side]]
     study = Workspace(out).write_study("reproduce", {"kind": "reproduction", "command": "convoy reproduce x"}, members)
-    write_json(study.path / "finding.json", finding)
+    findings.write(study, finding)
+    return study
+
+
+def changed(study: Study, **values: Any) -> Study:
+    findings.write(study, replace(kinds.finding_of(study), **values))
     return study
 
 
 def test_top_of_the_page_has_missing_parts_caveats_and_agreement(text):
     first = text[: text.index("Effect of each protocol fault")]
-    for words in ("It comes near", "Not run yet: search", "It has faults", "prediction interval", "fewer than counted"):
+    for words in ("Not run yet: search", "The report has a note", "prediction interval", "fewer than counted"):
         assert words in first
 
 
 @pytest.mark.usefixtures("words_alone")
-@pytest.mark.parametrize("quick", [{"quick": True}, {"quick": False, "asked": {"limit": 300, "epochs": None}}])
-def test_quick_or_limited_page_has_no_verdict(runs, tmp_path, quick):
+@pytest.mark.parametrize("withheld", [Reason.QUICK_TRY, Reason.REDUCED, Reason.LONGER])
+def test_page_without_verdicts_has_none(runs, tmp_path, withheld):
     study = reproduction(tmp_path, runs)
-    write_json(study.path / "finding.json", {**study.finding, **quick})
+    faults = [replace(fault, verdict=FaultVerdict.WITHHELD) for fault in kinds.finding_of(study).faults]
+    changed(study, asked=replace(ASKED, withheld=withheld), faults=faults)
     text = Page(write_report(study).read_text()).text
     first = text[: text.index("Setup and runs")]
     assert "no verdict" in first
-    for word in ("outside", "inside the", "lowers the", "raises the", "Bold:"):
+    for word in ("outside", "inside the", "moved the", "Bold:"):
         assert word not in first
 
 
@@ -134,7 +149,6 @@ def test_epochs_have_rows_with_correct_images_and_published_accuracies(text, run
 
 def test_part_has_its_sentence_its_figure_and_a_link_to_its_report(study):
     html = (study.path / "report.html").read_text()
-    assert "lenet wins" in html
     assert '<a href="../compare-part/report.html">' in html
     assert '<figure id="accuracy_bars"' in html
     assert "(../compare-part/report.md)" in (study.path / "report.md").read_text()
@@ -173,16 +187,15 @@ def test_experiment_without_runs_shows_published_values(tmp_path):
 
 @pytest.mark.usefixtures("words_alone")
 def test_missing_part_is_named(runs, tmp_path):
-    study = reproduction(tmp_path, runs, parts=[{"kind": "search", "study": "../gone", "sentence": "128 did best"}])
+    study = reproduction(tmp_path, runs, parts=(PartResult("search", None, "../gone", "", ("lenet",), None),))
     text = Page(write_report(study).read_text()).text
-    assert "128 did best. The study gone is missing." in text
+    assert "The study gone is missing." in text
 
 
 def test_finding_with_a_run_that_is_not_in_the_study_is_refused(runs, tmp_path):
     study = reproduction(tmp_path, runs)
-    finding = study.finding
-    finding["models"][0]["runs"]["corrected"] = ["lenet-s1-000000000000"]
-    write_json(study.path / "finding.json", finding)
+    (model,) = kinds.finding_of(study).models
+    changed(study, models=[replace(model, corrected=replace(model.corrected, runs=("lenet-s1-000000000000",)))])
     with pytest.raises(ValueError, match="names the run 'lenet-s1-000000000000'"):
         write_report(study)
 
@@ -191,25 +204,29 @@ def test_finding_with_a_run_that_is_not_in_the_study_is_refused(runs, tmp_path):
 def test_several_experiments_have_one_row_each_with_a_link(study, tmp_path):
     copy = tmp_path / "studies" / "reproduce"
     shutil.copytree(study.path, copy)
-    table = {"kind": "reproductions", "command": "convoy reproduce all"}
-    index = Workspace(tmp_path).write_study("all", table, [])
-    experiments = [
-        {"experiment": "tensor-mnist", "study": "../reproduce", "why": ""},
-        {"experiment": "cifar-course", "study": "", "why": "Not run yet"},
-    ]
-    finding = {"kind": "reproductions", "sentence": "1 of 2 done again", "caveats": [], "experiments": experiments}
-    (index.path / "finding.json").write_text(json.dumps(finding))
+    index = gather(
+        {"tensor-mnist": Study(copy)}, ["cifar-course"], tmp_path, name="all", command="convoy reproduce all"
+    )
     page = Page(write_report(index).read_text())
     assert {"href": "../reproduce/report.html"} in page.all("a")
-    for words in ("sampled labels: −9.50", "It comes near", "Not run yet"):
+    for words in ("sampled labels: −9.50", "moved the test accuracy", "Not run yet"):
         assert words in page.text
+
+
+def test_experiments_without_verdicts_are_named_by_reason(runs, tmp_path):
+    studies = {}
+    for name, withheld in (("full", None), ("quick", Reason.QUICK_TRY), ("short", Reason.REDUCED)):
+        asked = replace(ASKED, withheld=withheld)
+        studies[name] = changed(reproduction(tmp_path / name, runs), experiment=name, asked=asked)
+    sentence = kinds.sentence_of(gather(studies, [], tmp_path, name="all", command=""))
+    for words in ("1 of 1 tests of faults", f"of quick ({Reason.QUICK_TRY})", f"of short ({Reason.REDUCED})"):
+        assert words in sentence
 
 
 def test_classes_have_the_names_of_the_published_report(runs, tmp_path):
     study = reproduction(tmp_path, runs)
     classes = runs["corrected"][0].data.classes
-    write_json(study.path / "finding.json", {**study.finding, "class_names": {classes[0]: "zebra"}})
-    write_report(Study(study.path))
+    write_report(changed(study, class_names={classes[0]: "zebra"}))
     table = (study.path / "report.md").read_text()
     assert "zebra" in table
     assert runs["corrected"][0].data.classes == classes

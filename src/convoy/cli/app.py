@@ -68,7 +68,7 @@ def print_finding(study: Study, page: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"study": str(study.path), "report": str(page), "finding": study.finding})
         return
-    from convoy.studies import kinds
+    from convoy.experiments import kinds
 
     print(kinds.sentence_of(study))
     for caveat in kinds.caveats_of(study):

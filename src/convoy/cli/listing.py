@@ -97,7 +97,7 @@ def _study_rows(out: Path) -> list[dict[str, Any]]:
 
 def _study_row(study: Study) -> dict[str, Any]:
     """A damaged study gets a row, too."""
-    from convoy.studies import kinds
+    from convoy.experiments import kinds
 
     row: dict[str, Any] = {"name": study.name, "kind": None, "sentence": "not finished: run its command again"}
     try:

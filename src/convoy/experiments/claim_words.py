@@ -1,83 +1,68 @@
-"""The sentence for a claim's verdict: the measurement of both sides, their difference, and the claim."""
+"""A judged claim in words: the measurement of both sides, their difference, and the claim."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from convoy.experiments.measures import Kind
-from convoy.prediction import Verdict
+from convoy.experiments.measure_words import NO_UNIT, UNITS, Value
+from convoy.experiments.measures import Kind, find, words_of
+from convoy.experiments.verdicts import Inconclusive, JudgedClaim
 from convoy.stats import Estimate, digits_for
 
-Found = Estimate | float | None
+
+def words(claim: JudgedClaim) -> str:
+    """The numbers behind the verdict; `verdict` itself is not repeated."""
+    if claim.why is Inconclusive.FULL_SIZE_ONLY:
+        return f"Not tried at this scale: {claim.full_size_only}"
+    kind, measure = find(claim.measure).kind, words_of(claim.measure, claim.settings)
+    measured = ", ".join(f"{side.label} {_value(side.value, kind)}" for side in claim.sides if side.value is not None)
+    left_out = "".join(f"; {why}" for why in _left_out(claim))
+    if claim.result is None:
+        sentence = f"Nothing to compare of {measure}{f': {measured}' if measured else ''}{left_out}"
+    else:
+        compared = "" if claim.quantity == "value" else f"; {claim.quantity} {_quantity(claim, claim.result, kind)}"
+        sentence = (
+            f"{measure[:1].upper()}{measure[1:]}: {measured}{compared} ({_basis(claim.result)}); "
+            f"claimed: {_claimed(claim, kind)}{left_out}"
+        )
+    if claim.why is Inconclusive.ONE_SEED:
+        sentence += ". One seed has no interval"
+    if claim.why is Inconclusive.INTERVAL:
+        sentence += ". The 95 % interval contains that limit"
+    return f"{sentence}; no verdict ({claim.withheld})" if claim.withheld else sentence
 
 
-class Facts(NamedTuple):
-    measure: str  # its words
-    kind: Kind
-    sides: tuple[tuple[str, Found], ...]  # label and what was measured
-    quantity: str  # "difference", "ratio", or "value" without a side b
-    result: Found  # of the quantity
-    relation: str
-    limit: float
-    margin: float
-    withheld: str  # why the claim was not tried
-    lacking: tuple[str, ...]  # labels of sides with a seed that was not measured
-    why_none: str  # why a run may lack the measure; "" if it was not scored
-    excluded: int  # seeds left out because their runs were measured on different machines
+def reduced(claim: JudgedClaim, further: str) -> str:
+    """The scale of a claim that is not tested at the published one; `further` is what the command changed."""
+    if not further or not claim.runs:
+        return claim.reduced
+    return f"{claim.reduced}; further reduced to {further}" if claim.reduced else f"only {further}"
 
 
-# Scale of a value, its unit, and the unit of a difference.
-UNITS: dict[Kind, tuple[float, str, str]] = {
-    "fraction": (100.0, " %", " points"),
-    "points": (100.0, " points", " points"),
-    "seconds": (1.0, " s", " s"),
-    "epochs": (1.0, " epochs", " epochs"),
-}
-
-
-def words(facts: Facts, verdict: Verdict) -> str:
-    if facts.withheld:
-        return f"Not tried at this scale: {facts.withheld}"
-    measured = ", ".join(f"{label} {_value(found, facts.kind)}" for label, found in facts.sides if found is not None)
-    left_out = "".join(f"; {why}" for why in _left_out(facts))
-    if facts.result is None:
-        return f"Nothing to compare of {facts.measure}{f': {measured}' if measured else ''}{left_out}"
-    compared = f"; {facts.quantity} {_quantity(facts)}" if facts.quantity != "value" else ""
-    measure = f"{facts.measure[:1].upper()}{facts.measure[1:]}"
-    sentence = f"{measure}: {measured}{compared} ({_basis(facts.result)}); claimed: {_claimed(facts)}{left_out}"
-    if verdict is not Verdict.INCONCLUSIVE:
-        return sentence
-    without = isinstance(facts.result, Estimate) and facts.result.low is None
-    return f"{sentence}. {'One seed has no interval' if without else 'The 95 % interval contains that limit'}"
-
-
-def _left_out(facts: Facts) -> list[str]:
+def _left_out(claim: JudgedClaim) -> list[str]:
     """Why some seeds were left out."""
     reasons = []
-    if facts.lacking:
-        lack = "lack" if len(facts.lacking) > 1 else "lacks"
-        why = f" ({facts.why_none})" if facts.why_none else ""
-        reasons.append(f"{' and '.join(facts.lacking)} {lack} it for some seed{why}")
-    if facts.excluded:
-        seeds = f"{facts.excluded} seed{'s' * (facts.excluded > 1)}"
+    if lacking := [side.label for side in claim.sides if side.lacking and claim.runs]:
+        why_none = find(claim.measure).why_none
+        lack = "lack" if len(lacking) > 1 else "lacks"
+        reasons.append(f"{' and '.join(lacking)} {lack} it for some seed{f' ({why_none})' if why_none else ''}")
+    if claim.excluded:
+        seeds = f"{claim.excluded} seed{'s' * (claim.excluded > 1)}"
         reasons.append(f"{seeds} left out: measured on different machines or with different thread counts")
     return reasons
 
 
-def _value(found: Estimate | float, kind: Kind) -> str:
-    scale, unit, _ = UNITS.get(kind, (1.0, "", ""))
-    return f"{_number(found, scale, kind)}{unit}"
+def _value(found: Value, kind: Kind) -> str:
+    unit = UNITS.get(kind, NO_UNIT)
+    return f"{_number(found, unit.scale, kind)} {unit.of_value or unit.of_difference}".rstrip()
 
 
-def _quantity(facts: Facts) -> str:
-    assert facts.result is not None
-    if facts.quantity == "ratio":
-        return _number(facts.result, 1.0, "rate")
-    scale, _, unit = UNITS.get(facts.kind, (1.0, "", ""))
-    return f"{_number(facts.result, scale, facts.kind)}{unit}"
+def _quantity(claim: JudgedClaim, result: Value, kind: Kind) -> str:
+    if claim.quantity == "ratio":
+        return _number(result, 1.0, "rate")
+    unit = UNITS.get(kind, NO_UNIT)
+    return f"{_number(result, unit.scale, kind)} {unit.of_difference}".rstrip()
 
 
-def _number(found: Estimate | float, scale: float, kind: Kind) -> str:
+def _number(found: Value, scale: float, kind: Kind) -> str:
     if not isinstance(found, Estimate):
         return _plain(scale * found, kind)
     if found.low is None or found.high is None:
@@ -97,17 +82,16 @@ def _plain(value: float, kind: Kind) -> str:
     return f"{value:.2f}" if kind in ("fraction", "points") else f"{value:.3g}"
 
 
-def _basis(result: Estimate | float | None) -> str:
+def _basis(result: Value) -> str:
     if not isinstance(result, Estimate):
         return "counted"
     return f"n = {result.n} seeds" if result.n > 1 else "one seed"
 
 
-def _claimed(facts: Facts) -> str:
-    scale, unit, difference_unit = UNITS.get(facts.kind, (1.0, "", ""))
-    scale = 1.0 if facts.quantity == "ratio" else scale
-    unit = {"ratio": " times", "value": unit, "difference": difference_unit}[facts.quantity]
-    low, high = (f"{scale * end:.6g}" for end in (facts.limit - facts.margin, facts.limit + facts.margin))
-    if facts.relation == "about":
-        return f"{low} to {high}{unit}"
-    return f"more than {high}{unit}" if facts.relation == "above" else f"less than {low}{unit}"
+def _claimed(claim: JudgedClaim, kind: Kind) -> str:
+    unit = UNITS.get(kind, NO_UNIT)
+    scale = 1.0 if claim.quantity == "ratio" else unit.scale
+    names = {"ratio": "times", "value": unit.of_value or unit.of_difference, "difference": unit.of_difference}
+    low, high = (f"{scale * end:.6g}" for end in (claim.limit - claim.margin, claim.limit + claim.margin))
+    limit = {"about": f"{low} to {high}", "above": f"more than {high}", "below": f"less than {low}"}[claim.relation]
+    return f"{limit} {names[claim.quantity]}".rstrip()

@@ -1,41 +1,23 @@
-"""A claim of a report as a small study: two recipes, or one recipe and a number, a measure, and a verdict.
-
-The verdict comes from the 95 % interval of the difference (or ratio), paired by seed. A claim holds if the entire
-interval is on its side of the limit, does not hold if the entire interval is on the other side, and is inconclusive
-otherwise. One seed has no such interval: an interval over images does not cover another training. Seconds are compared
-only if both runs of a seed were trained on one machine. Counts, such as parameters, need neither training nor interval.
-"""
+"""A claim of a report as a small study: two recipes, or one recipe and a number, and a measure; see verdicts."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from convoy.evaluation import cost
-from convoy.experiments import claim_words
-from convoy.experiments.measures import MEASURES, SWEEPS, Measure, check_settings, comparable, find, words_of
-from convoy.prediction import Verdict
+from convoy.experiments.measures import SWEEPS, check_settings, find
 from convoy.recipe import Override, Recipe, resolve
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import NonNegative, Section
-from convoy.runs import Member, Run
-from convoy.stats import Estimate, paired_t, t_interval, wilson
-from convoy.studies.train_all import Entry
-from convoy.training.plan import plan
-
-__all__ = ["MEASURES", "SWEEPS", "Check", "Claim", "check", "judge", "read", "verdict"]
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]
 Words = Annotated[str, Field(min_length=1)]
 Relation = Literal["above", "below", "about"]
-Values = dict[int, float]  # by seed
 
 
 class Side(Section):
@@ -111,27 +93,24 @@ class Claim(Section):
 class Trial(NamedTuple):
     side: str  # "a" or "b"
     tried: float | None  # the value of `over`'s key
-    entry: Entry
+    label: str
+    recipe: Recipe
 
 
 @dataclass(frozen=True)
 class Check:
-    """A claim with its recipes: train `entries`, then pass the members to `judge` in the same order."""
+    """A claim with its recipes: train `trials`, then pass the runs to `verdicts.judge` in the same order."""
 
     claim: Claim
     sides: dict[str, Recipe]
     seeds: int
-    reduced: str | None
-    withheld: str  # why it is not tried at this scale; "" if it is
-
-    @property
-    def entries(self) -> list[Entry]:
-        return [trial.entry for trial in self.trials]
+    reduced: str  # what its reduced scale is; "" at the published one
+    full_size_only: str  # why it is not tried at this scale; "" if it is
 
     @cached_property
     def trials(self) -> list[Trial]:
         """Empty for a measure that is counted."""
-        if find(self.claim.measure).exact or self.withheld:
+        if find(self.claim.measure).exact or self.full_size_only:
             return []
         ((path, values),) = self.claim.over.items() or [("", [None])]
         trials = []
@@ -142,7 +121,7 @@ class Check:
                 name = label if value is None else f"{label}, {path.rpartition('.')[2]} = {value:g}"
                 for offset in range(self.seeds):
                     one = recipe.override([*tried, ("seed", recipe.seed + offset)])
-                    trials.append(Trial(side, value, Entry(name, one)))
+                    trials.append(Trial(side, value, name, one))
         return trials
 
 
@@ -179,184 +158,5 @@ def check(
     sides = {name: recipe(side) for name, side in (("a", claim.a), ("b", claim.b)) if side is not None}
     count = seeds or (reduction.seeds if reduction and reduction.seeds else claim.seeds)
     exact = find(claim.measure).exact
-    withheld = "" if full_size or exact else claim.full_size_only
-    return Check(claim, sides, count, reduction.about if reduction and not exact else None, withheld)
-
-
-def judge(ready: Check, members: Sequence[Member]) -> dict[str, Any]:
-    """The verdict as JSON, with a sentence that gives the numbers behind it."""
-    claim, exact = ready.claim, find(ready.claim.measure).exact
-    runs = [member.run for member in members]
-    values = _counted(ready) if exact else _measured(ready, runs)
-    shown = {side: _alone(ready, side, found, runs) for side, found in values.items() if found}
-    excluded = _on_different_machines(ready, runs)
-    quantity = None if ready.withheld else _quantity(ready, values, runs, excluded)
-    low, high = (None, None) if quantity is None else _bounds(quantity)
-    decided = (
-        Verdict.INCONCLUSIVE
-        if low is None or high is None
-        else verdict(claim.relation, low, high, claim.limit, claim.margin)
-    )
-    facts = claim_words.Facts(
-        relation=claim.relation,
-        quantity="value" if claim.b is None else claim.quantity,
-        limit=claim.limit,
-        margin=claim.margin,
-        measure=words_of(claim.measure, claim.shown_settings),
-        kind=find(claim.measure).kind,
-        sides=tuple((getattr(claim, side).label, shown.get(side)) for side in ready.sides),
-        result=quantity,
-        withheld=ready.withheld,
-        lacking=tuple(
-            getattr(claim, side).label for side, found in values.items() if len(found) < ready.seeds and not exact
-        ),
-        why_none=find(claim.measure).why_none,
-        excluded=len(excluded),
-    )
-    return {
-        "id": claim.id,
-        "sentence": claim.sentence,
-        "measure": claim.measure,
-        "verdict": decided.value,
-        "words": claim_words.words(facts, decided),
-        "a": _as_json(shown.get("a")),
-        "b": _as_json(shown.get("b")),
-        claim.quantity: None if claim.b is None else _as_json(quantity),
-        "relation": claim.relation,
-        "limit": claim.limit,
-        "margin": claim.margin,
-        "runs": list(dict.fromkeys(run.name for run in runs)),
-        "reduced": ready.reduced,
-    }
-
-
-def verdict(relation: Relation, low: float, high: float, limit: float, margin: float = 0.0) -> Verdict:
-    """Whether the interval is above limit + margin, below limit - margin, or within the margin ("about")."""
-    if relation == "about":
-        if limit - margin <= low and high <= limit + margin:
-            return Verdict.HOLDS
-        return Verdict.DOES_NOT_HOLD if high < limit - margin or low > limit + margin else Verdict.INCONCLUSIVE
-    if relation == "below":
-        return verdict("above", -high, -low, -limit, margin)
-    if low > limit + margin:
-        return Verdict.HOLDS
-    return Verdict.DOES_NOT_HOLD if high <= limit + margin else Verdict.INCONCLUSIVE
-
-
-def _counted(ready: Check) -> dict[str, Values]:
-    """An exact measure of each side's untrained network."""
-    found: dict[str, Values] = {}
-    for side, recipe in ready.sides.items():
-        made = plan(recipe)
-        shape = (made.prepared.in_chans, made.prepared.image_size, made.prepared.image_size)
-        flops = cost.flops_per_image(made.network, shape)
-        counts = {
-            "parameters": cost.parameters(made.network),
-            "flops_per_image": flops,
-            "macs_per_image": flops // 2,
-        }
-        found[side] = {recipe.seed: float(counts[ready.claim.measure])}
-    return found
-
-
-def _measured(ready: Check, runs: Sequence[Run]) -> dict[str, Values]:
-    """The measure of each side by seed, without seeds that lack it."""
-    measure, settings = find(ready.claim.measure), ready.claim.settings
-    tried: dict[str, dict[int, list[tuple[float | None, Run]]]] = {side: {} for side in ready.sides}
-    for trial, run in zip(ready.trials, runs, strict=True):
-        tried[trial.side].setdefault(trial.entry.recipe.seed, []).append((trial.tried, run))
-    found: dict[str, Values] = {side: {} for side in ready.sides}
-    for side, by_seed in tried.items():
-        for seed, group in by_seed.items():
-            if isinstance(measure, Measure):
-                value = measure(group[0][1], settings)
-            else:
-                value = measure([(float(each or 0), run) for each, run in group], settings)
-            if value is not None and math.isfinite(value):
-                found[side][seed] = float(value)
-    return found
-
-
-def _on_different_machines(ready: Check, runs: Sequence[Run]) -> set[int]:
-    """The seeds whose runs are not comparable, for a measure that depends on the machine."""
-    if not find(ready.claim.measure).of_machine:
-        return set()
-    by_seed: dict[int, list[Run]] = {}
-    for trial, run in zip(ready.trials, runs, strict=True):
-        by_seed.setdefault(trial.entry.recipe.seed, []).append(run)
-    return {seed for seed, group in by_seed.items() if not comparable(group)}
-
-
-def _quantity(
-    ready: Check, values: Mapping[str, Values], runs: Sequence[Run], excluded: Collection[int]
-) -> Estimate | float | None:
-    """The value compared with the limit: a, a - b or a / b. None if no seed has it on both sides.
-
-    `excluded`: seeds to leave out.
-    """
-    claim, measure = ready.claim, find(ready.claim.measure)
-    a, b = values["a"], values.get("b")
-    by_ratio = claim.quantity == "ratio" or measure.kind == "rate"
-    if measure.exact:
-        (one,), (other,) = a.values(), (b or {0: 0.0}).values()
-        return one if b is None else _ratio(one, other) if by_ratio else one - other
-    seeds = sorted((a.keys() & (a if b is None else b).keys()) - set(excluded))
-    if not seeds:
-        return None
-    first, second = [a[seed] for seed in seeds], [(b[seed] if b else 1.0 if by_ratio else 0.0) for seed in seeds]
-    if by_ratio:
-        if min(*first, *second) <= 0:
-            return None
-        first, second = [[math.log(value) for value in side] for side in (first, second)]
-    if len(seeds) == 1:
-        found = t_interval([first[0] - second[0]])
-    else:
-        step = _grain(ready, runs, by_ratio)
-        # paired_t expects two values rounded to the grain; a constant is not rounded.
-        found = paired_t(first, second, step=step if b else step / math.sqrt(2)).difference
-    return _exponential(found) if by_ratio else found
-
-
-def _grain(ready: Check, runs: Sequence[Run], by_ratio: bool) -> float:
-    """The least step of the measure, in logarithms for ratios."""
-    measure = find(ready.claim.measure)
-    if not isinstance(measure, Measure):
-        tried = sorted(math.log(value) for values in ready.claim.over.values() for value in values)
-        return min(after - before for before, after in pairwise(tried))
-    return 0.0 if by_ratio else measure.grain(runs[0])
-
-
-def _ratio(one: float, other: float) -> float | None:
-    return one / other if other else None
-
-
-def _exponential(found: Estimate) -> Estimate:
-    low, high = (None if end is None else math.exp(end) for end in (found.low, found.high))
-    return Estimate(math.exp(found.mean), None, found.n, low, high, "t")
-
-
-def _alone(ready: Check, side: str, values: Values, runs: Sequence[Run]) -> Estimate | float:
-    """One side's estimate: over seeds, or over images for one seed."""
-    measure, found = find(ready.claim.measure), list(values.values())
-    if measure.exact:
-        return found[0]
-    if len(found) > 1:
-        by_ratio = measure.kind == "rate"
-        step = _grain(ready, runs, by_ratio)
-        if by_ratio:
-            return _exponential(t_interval([math.log(value) for value in found], step=step))
-        return t_interval(found, step=step)
-    part = ready.claim.measure.removesuffix("_accuracy")
-    (seed,) = values
-    for trial, run in zip(ready.trials, runs, strict=True):
-        if (trial.side, trial.entry.recipe.seed) == (side, seed) and part in run.scores:
-            return wilson(run.scores[part].correct, run.scores[part].n)
-    return t_interval(found)
-
-
-def _bounds(quantity: Estimate | float) -> tuple[float | None, float | None]:
-    return (quantity.low, quantity.high) if isinstance(quantity, Estimate) else (quantity, quantity)
-
-
-def _as_json(found: Estimate | float | None) -> dict[str, Any] | float | None:
-    return found.as_json() if isinstance(found, Estimate) else found
+    full_size_only = "" if full_size or exact else claim.full_size_only
+    return Check(claim, sides, count, reduction.about if reduction and not exact else "", full_size_only)

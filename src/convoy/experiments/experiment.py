@@ -26,7 +26,8 @@ from convoy.studies.landscape_design import Cut
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]
 PARTS = ("models", "faults", "claims", "crossval", "search", "landscape")
-SIDES = ("as_published", "corrected")
+Side = Literal["as_published", "corrected"]
+SIDES: tuple[Side, ...] = ("as_published", "corrected")
 SPLIT, FOLD = "data.split.", "data.split.fold"
 DECIDED = {
     "seed": "seeds count up from the recipe's own; use --seeds",
@@ -168,11 +169,11 @@ class Part(Section):
     recipes: Annotated[tuple[str, ...], Field(min_length=1)]
     arguments: dict[str, Any] = Field(default_factory=dict)  # fields of ARGUMENTS[kind]
     quick: dict[str, Any] = Field(default_factory=dict)  # arguments that --quick changes
-    side: Literal["as_published", "corrected"] | None = None  # None: both protocols
+    side: Side | None = None  # None: both protocols
     set: dict[str, Any] = Field(default_factory=dict)  # overrides of its recipes, before those of the command
 
     @property
-    def sides(self) -> tuple[str, ...]:
+    def sides(self) -> tuple[Side, ...]:
         return SIDES if self.side is None else (self.side,)
 
     def asked(self, *, quick: bool) -> Arguments:
@@ -242,8 +243,10 @@ class Settings:
         return self.quick and self.limit is None and self.epochs is None
 
     @property
-    def sides(self) -> tuple[str, ...]:
-        return SIDES if self.protocol == "both" else (self.protocol.replace("-", "_"),)
+    def sides(self) -> tuple[Side, ...]:
+        if self.protocol == "both":
+            return SIDES
+        return ("as_published",) if self.protocol == "as-published" else ("corrected",)
 
     def name(self, experiment: str) -> str:
         """Name of the study, with the options that differ from the defaults, so that no reduced study replaces it."""

@@ -1,26 +1,20 @@
-"""The pages of reproductions, and of all other kinds of studies."""
+"""The kinds of studies, with those of experiments."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
 
 from convoy.studies import kinds
+from convoy.studies.kinds import Kind
 
-if TYPE_CHECKING:
-    from convoy.reporting.content import Page
-    from convoy.runs import Study
+PACKAGE = "convoy.experiments"
+KINDS = {
+    **kinds.KINDS,
+    "reproduction": Kind("Reproduction", "reproduce tensor-mnist --quick --only models", PACKAGE),
+    "reproductions": Kind("Reproductions", "reproduce all --quick --only models", PACKAGE),
+}
 
-
-def page_of(study: Study, folder: Path) -> Page | None:
-    """The page of a study, to be written into `folder`; None for a kind that reporting knows."""
-    kind = study.table.get("kind")
-    if kind == "reproduction":
-        from convoy.experiments.reproduction.page import reproduction_page
-
-        return reproduction_page(study, folder)
-    if kind == "reproductions":
-        from convoy.experiments.reproductions.page import reproductions_page
-
-        return reproductions_page(study, folder)
-    return kinds.page_of(study, folder)
+finding_of = partial(kinds.finding_of, kinds=KINDS)
+sentence_of = partial(kinds.sentence_of, kinds=KINDS)
+caveats_of = partial(kinds.caveats_of, kinds=KINDS)
+page_of = partial(kinds.page_of, kinds=KINDS)

@@ -6,22 +6,23 @@ quick_fit chooses once and stores the choice next to the finding, so that the sa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from convoy.recipe import Recipe
-from convoy.recipe.sections import Section
 
-SCHEMA = 1
+SCHEMA = 2
 
 
-class Reason(StrEnum):
+class LeftOutBecause(StrEnum):
     TIME = "time"  # needs more time than its share
     SEEDS = "seeds"  # compares seeds, and there is one
     NO_VERDICT = "no_verdict"  # a quick try does not decide trained claims
 
 
-class Size(Section):
+@dataclass(frozen=True)
+class Size:
     """Images and epochs of the runs of one network."""
 
     limit: int | None  # images of the data set, including the validation part; None: all
@@ -29,17 +30,18 @@ class Size(Section):
     images: int  # training images times epochs
 
 
-class LeftOut(Section):
+@dataclass(frozen=True)
+class LeftOut:
     part: str  # models, faults, claims, crossval, search, landscape
     name: str  # a network's label, a fault's name, a claim's id, a study's recipes
-    side: str | None = None  # for a network: as_published or corrected
-    reason: Reason
+    reason: LeftOutBecause
+    side: Literal["as_published", "corrected"] | None = None  # for a network
     seconds: float | None = None  # that it would take on one core of this machine
     images_per_second: float | None = None  # in training, for a network that was only timed
 
 
-class Choice(Section):
-    version: int = SCHEMA  # of this table
+@dataclass(frozen=True)
+class Choice:
     key: str  # digest of the experiment and settings
     cpu: str
     cores: int
@@ -51,6 +53,7 @@ class Choice(Section):
     studies: tuple[int, ...]  # positions in the experiment
     left_out: tuple[LeftOut, ...]
     decided: bool = True  # False: only the sizes are chosen so far
+    schema: int = SCHEMA
 
     def sized(self, recipe: Recipe) -> Recipe:
         size = self.sizes.get(recipe.model.name)

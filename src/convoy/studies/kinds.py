@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """A folder of this package, of whose modules these never reach torch:
+    """A folder of `package`, of whose modules these never reach torch:
 
     finding.py (the type of the finding), words.py (`sentence` and `caveats` of a finding) and page.py (`page` of study,
     finding and folder).
@@ -24,6 +25,7 @@ class Kind:
 
     finding: str  # the type's name
     example: str  # its command on MNIST, as its --help shows it; the tests run it on a few images
+    package: str = "convoy.studies"
 
 
 KINDS = {
@@ -37,31 +39,31 @@ KINDS = {
 }
 
 
-def finding_of(study: Study) -> Any:
+def finding_of(study: Study, kinds: Mapping[str, Kind] = KINDS) -> Any:
     """The typed finding. Raises ValueError: another version, damaged."""
-    name = study.table["kind"]
-    return findings.read(study, getattr(_module(name, "finding"), KINDS[name].finding))
+    kind = kinds[study.table["kind"]]
+    return findings.read(study, getattr(_module(study, "finding", kinds), kind.finding))
 
 
-def sentence_of(study: Study) -> str:
-    name = study.table.get("kind", "")
-    if name not in KINDS:
+def sentence_of(study: Study, kinds: Mapping[str, Kind] = KINDS) -> str:
+    if study.table.get("kind", "") not in kinds:
         return study.finding.get("sentence", "")
-    return _module(name, "words").sentence(finding_of(study))
+    return _module(study, "words", kinds).sentence(finding_of(study, kinds))
 
 
-def caveats_of(study: Study) -> list[str]:
-    name = study.table.get("kind", "")
-    if name not in KINDS:
+def caveats_of(study: Study, kinds: Mapping[str, Kind] = KINDS) -> list[str]:
+    if study.table.get("kind", "") not in kinds:
         return [*study.finding.get("missing", ()), *study.finding["caveats"]]
-    return _module(name, "words").caveats(finding_of(study))
+    return _module(study, "words", kinds).caveats(finding_of(study, kinds))
 
 
-def page_of(study: Study, folder: Path) -> Page | None:
+def page_of(study: Study, folder: Path, kinds: Mapping[str, Kind] = KINDS) -> Page | None:
     """The page of a study, to be written into `folder`; None for a kind that has no row here."""
-    name = study.table.get("kind", "")
-    return _module(name, "page").page(study, finding_of(study), folder) if name in KINDS else None
+    if study.table.get("kind", "") not in kinds:
+        return None
+    return _module(study, "page", kinds).page(study, finding_of(study, kinds), folder)
 
 
-def _module(kind: str, part: str) -> Any:
-    return import_module(f"convoy.studies.{kind}.{part}")
+def _module(study: Study, part: str, kinds: Mapping[str, Kind]) -> Any:
+    name = study.table["kind"]
+    return import_module(f"{kinds[name].package}.{name}.{part}")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from enum import Enum
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from convoy.experiments.measure_words import Measure, measure
-from convoy.prediction import Verdict, prediction_interval
+from convoy.experiments.measure_words import Shown, Value, shown
+from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
+from convoy.prediction import prediction_interval
 from convoy.reporting.content import shortened
 from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, Look
 from convoy.reporting.quantities import compact
@@ -20,14 +20,6 @@ from convoy.stats import Estimate
 ROW_INCHES = 0.62
 EFFECT_INCHES = 0.5
 OFFSET = 0.14  # of the two protocols from the middle of a row, in rows
-
-
-class EffectVerdict(Enum):
-    CHANGED = "changed"
-    INCONCLUSIVE = Verdict.INCONCLUSIVE.value
-    UNCHANGED = "no change"  # the same bits, or the same count
-    NO_INTERVAL = "no interval"
-    NO_VERDICT = "no verdict"
 
 
 class Span(NamedTuple):
@@ -47,7 +39,7 @@ class Row(NamedTuple):
 
 
 class MeasuredNumbers(NamedTuple):
-    measure: Measure
+    measure: Shown
     rows: tuple[Row, ...]
 
 
@@ -56,52 +48,48 @@ class Effect(NamedTuple):
 
     name: str
     span: Span
-    verdict: EffectVerdict
+    verdict: FaultVerdict
 
 
 class EffectNumbers(NamedTuple):
-    measure: Measure  # the accuracies of several parts share a group
+    measure: Shown  # the accuracies of several parts share a group
     effects: tuple[Effect, ...]  # largest first
 
 
-def span_of(value: float | Mapping[str, Any] | None, scale: float) -> Span | None:
-    """From an estimate in a finding, or a number without an interval."""
+def span_of(value: Value | None, scale: float) -> Span | None:
+    """From an estimate, or a number without an interval."""
     if value is None:
         return None
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Estimate):
         return Span(*3 * (scale * value,))
-    estimate = Estimate.from_json(value)
-    low = estimate.mean if estimate.low is None else estimate.low
-    high = estimate.mean if estimate.high is None else estimate.high
-    return Span(scale * estimate.mean, scale * low, scale * high)
+    low = value.mean if value.low is None else value.low
+    high = value.mean if value.high is None else value.high
+    return Span(scale * value.mean, scale * low, scale * high)
 
 
-def measured_numbers(models: Sequence[Mapping[str, Any]], name: str) -> MeasuredNumbers | None:
+def measured_numbers(models: Sequence[ModelResult], name: str) -> MeasuredNumbers | None:
     """One row per model with this measure; None if no model has it."""
-    metric = measure(name)
-    rows = []
+    metric = shown(name)
+    scale, rows = metric.unit.scale, []
     for model in models:
-        spans = [span_of((model[protocol] or {}).get(name), metric.scale) for protocol in ("as_published", "corrected")]
-        published = model["published"].get(name)
+        spans = [span_of(side.values.get(name), scale) for side in (model.as_published, model.corrected)]
+        published = model.published.get(name)
         if any(spans):
-            prediction = _prediction((model["as_published"] or {}).get(name), metric.scale)
-            published = None if published is None else metric.scale * published
-            rows.append(Row(model["label"], published, spans[0], spans[1], prediction))
+            prediction = _prediction(model.as_published.values.get(name), scale)
+            stroke = scale * published if isinstance(published, float) else None
+            rows.append(Row(model.label, stroke, spans[0], spans[1], prediction))
     return MeasuredNumbers(metric, tuple(rows)) if rows else None
 
 
-def _prediction(value: float | Mapping[str, Any] | None, scale: float) -> Span | None:
-    if not isinstance(value, Mapping):
+def _prediction(runs: Value | None, scale: float) -> Span | None:
+    if not isinstance(runs, Estimate) or runs.interval != "t" or runs.n < 2:
         return None
-    runs = Estimate.from_json(value)
-    if runs.interval != "t" or runs.n < 2:
-        return None
-    return span_of(prediction_interval(runs).as_json(), scale)
+    return span_of(prediction_interval(runs), scale)
 
 
 def draw_measured(axes: Axes, numbers: MeasuredNumbers, look: Look) -> None:
     """An accuracy is a mark with an interval, other measures are bars. Above: as published; below: corrected."""
-    bars = numbers.measure.unit != "%"
+    bars = not numbers.measure.is_accuracy
     _limit(axes, numbers, bars)
     names = shortened([row.label for row in numbers.rows], 34)
     for place, (row, name) in enumerate(zip(numbers.rows, names, strict=True)):
@@ -120,8 +108,8 @@ def draw_measured(axes: Axes, numbers: MeasuredNumbers, look: Look) -> None:
     axes.set_yticks([])
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
-    unit = f" ({numbers.measure.unit})" if numbers.measure.unit else ""
-    axes.set_xlabel(f"{numbers.measure.phrase}{unit}")
+    unit = f" ({numbers.measure.unit.of_value})" if numbers.measure.unit.of_value else ""
+    axes.set_xlabel(f"{numbers.measure.words}{unit}")
 
 
 def _draw_mark(axes: Axes, span: Span, y: float, label: str, look: Look, *, hollow: bool) -> None:
@@ -165,47 +153,36 @@ def measured_caption(panels: Sequence[MeasuredNumbers]) -> str:
         sentences.append("Only as published." if protocols == {"as_published"} else "Only corrected.")
     if any(row.published is not None for row in rows):
         sentences.append("Vertical stroke: published value.")
-    accuracy = any(numbers.measure.unit == "%" for numbers in panels)
+    accuracy = any(numbers.measure.is_accuracy for numbers in panels)
     if accuracy:
         sentences.append("Pale bars: 95 % intervals; the axis of an accuracy does not begin at 0.")
-    if any(row.prediction is not None for numbers in panels for row in numbers.rows if numbers.measure.unit == "%"):
+    if any(row.prediction is not None for numbers in panels for row in numbers.rows if numbers.measure.is_accuracy):
         sentences.append("Thin line: 95 % prediction interval for one more run as published.")
     return " ".join(sentences)
 
 
-def effect_numbers(faults: Sequence[Mapping[str, Any]], *, withheld: bool = False) -> list[EffectNumbers]:
+def effect_numbers(faults: Sequence[FaultResult]) -> list[EffectNumbers]:
     """Faults with a measured effect, largest first: one group for all accuracies, then one per other measure."""
     groups: dict[str, list[tuple[str, Effect]]] = {}
     for fault in faults:
-        metric = measure(fault["measure"])
-        span = span_of(fault["effect"], metric.scale)
+        metric = shown(fault.measure)
+        span = span_of(fault.effect, metric.unit.scale)
         if span is not None:
-            effect_verdict = verdict(fault)
-            if effect_verdict is EffectVerdict.UNCHANGED:  # an interval would only be the grain of the measure
+            if fault.same_bits:  # an interval would only be the grain of the measure
                 span = Span(0.0, 0.0, 0.0)
-            effect_verdict = EffectVerdict.NO_VERDICT if withheld else effect_verdict
-            effect = Effect(fault["name"].replace("_", " "), span, effect_verdict)
-            groups.setdefault(metric.unit or fault["measure"], []).append((fault["measure"], effect))
+            effect = Effect(fault.title, span, fault.verdict)
+            groups.setdefault("accuracy" if metric.is_accuracy else fault.measure, []).append((fault.measure, effect))
     numbers = []
     for group in groups.values():
         group.sort(key=lambda pair: -abs(pair[1].span.mean))
         commonest = Counter(name for name, _ in group).most_common(1)[0][0]
-        metric, effects = measure(commonest), [effect for _, effect in group]
+        metric, effects = shown(commonest), [effect for _, effect in group]
         if len({name for name, _ in group}) > 1:
-            metric = metric._replace(name="accuracy")
+            metric = metric._replace(words="accuracy")
             parts = [name.removesuffix("_accuracy").replace("_", " ") for name, _ in group]
             effects = [e._replace(name=f"{e.name} ({part})") for part, e in zip(parts, effects, strict=True)]
         numbers.append(EffectNumbers(metric, tuple(effects)))
-    return sorted(numbers, key=lambda each: each.measure.unit != "%")
-
-
-def verdict(fault: Mapping[str, Any]) -> EffectVerdict:
-    effect = fault["effect"]
-    if fault["moved"]:
-        return EffectVerdict.CHANGED
-    if effect["mean"] == 0 and fault["p"] is None:  # the same bits or the same count: nothing to test
-        return EffectVerdict.UNCHANGED
-    return EffectVerdict.NO_INTERVAL if effect["low"] is None else EffectVerdict.INCONCLUSIVE
+    return sorted(numbers, key=lambda each: not each.measure.is_accuracy)
 
 
 def draw_effects(axes: Axes, numbers: EffectNumbers) -> None:
@@ -217,13 +194,13 @@ def draw_effects(axes: Axes, numbers: EffectNumbers) -> None:
     across = axes.get_yaxis_transform()
     backed = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}  # hides the line at 0 behind the text
     for place, (effect, name) in enumerate(zip(effects, shortened([e.name for e in effects], 34), strict=True)):
-        span, colour = effect.span, HEAT if effect.verdict is EffectVerdict.CHANGED else MUTED
+        span, colour = effect.span, HEAT if effect.verdict is FaultVerdict.CHANGED else MUTED
         axes.plot((span.low, span.high), (place, place), color=colour, alpha=0.4, linewidth=6, solid_capstyle="butt")
         axes.plot(span.mean, place, "o", color=colour, markersize=6.5, markeredgewidth=0, clip_on=False)
         axes.text(0, place - 0.24, name, transform=across, va="bottom", bbox=backed)
-        text = numbers.measure.parts(span.mean / numbers.measure.scale, signed=True)[0]
-        has_number = effect.verdict in (EffectVerdict.CHANGED, EffectVerdict.NO_VERDICT)
-        text = text if has_number else effect.verdict.value
+        has_number = effect.verdict in (FaultVerdict.CHANGED, FaultVerdict.WITHHELD)
+        number = numbers.measure.parts(span.mean / numbers.measure.unit.scale, signed=True)[0]
+        text = number if has_number else effect.verdict.value
         axes.text(1, place - 0.24, text, transform=across, va="bottom", ha="right", color=MUTED, bbox=backed)
     axes.set_ylim(len(effects) - 0.5, -0.8)
     axes.set_yticks([])
@@ -234,15 +211,16 @@ def draw_effects(axes: Axes, numbers: EffectNumbers) -> None:
         axes.xaxis.set_major_formatter(
             FuncFormatter(lambda value, _: f"{'−' if value < 0 else ''}{compact(abs(value))}")
         )
-    unit = f" ({numbers.measure.difference_unit})" if numbers.measure.difference_unit else ""
-    axes.set_xlabel(f"{numbers.measure.phrase}, with − without{unit}")
+    unit = f" ({numbers.measure.unit.of_difference})" if numbers.measure.unit.of_difference else ""
+    axes.set_xlabel(f"{numbers.measure.words}, with − without{unit}")
 
 
 def effects_caption(panels: Sequence[EffectNumbers]) -> str:
     verdicts = {effect.verdict for numbers in panels for effect in numbers.effects}
     marks = "Dot: mean difference; bar: 95 % interval"
-    if EffectVerdict.NO_VERDICT in verdicts:
-        return f"{marks}. No verdict."
-    if EffectVerdict.NO_INTERVAL in verdicts:
+    if FaultVerdict.WITHHELD in verdicts:
+        counted = verdicts & {FaultVerdict.CHANGED, FaultVerdict.NO_CHANGE}
+        return f"{marks}. No verdict{', except on counted numbers' if counted else ''}."
+    if FaultVerdict.NO_INTERVAL in verdicts:
         marks += "; no interval: one run against the others, or one pair of runs"
     return f"{marks}. Coloured: the fault changed the number; grey: inconclusive or no change."

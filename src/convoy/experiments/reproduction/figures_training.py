@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from matplotlib.axes import Axes
 
+from convoy.experiments.experiment import Side
 from convoy.reporting import ticks
 from convoy.reporting.figures_curves import TRAINING_VALUES, Curve, Metrics, curve_numbers, label_by_epoch
 from convoy.reporting.palette import INK, PAPER, Look
@@ -31,7 +32,7 @@ class PublishedCurve(NamedTuple):
 
 
 def lines(
-    metrics: Mapping[str, Mapping[str, Sequence[Metrics]]], quantity: Literal["loss", "accuracy"]
+    metrics: Mapping[Side, Mapping[str, Sequence[Metrics]]], quantity: Literal["loss", "accuracy"]
 ) -> tuple[Line, ...]:
     """`metrics`: protocol -> label -> epochs of its runs."""
     all_lines: list[Line] = []

@@ -1,6 +1,6 @@
 """The page of a reproduced experiment: published and measured numbers, and the effects of protocol faults.
 
-It is made from finding.json and profile.json (the layers of the networks) of the study and from its run folders.
+It is made from the finding, from profile.json (the layers of the networks) of the study and from its run folders.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from convoy.experiments.experiment import SIDES, Side
+from convoy.experiments.measures import MEASURES
 from convoy.experiments.reproduction import figures as figures_
 from convoy.experiments.reproduction import figures_training as protocols_
 from convoy.experiments.reproduction import page_tables as tables_
+from convoy.experiments.reproduction import words
+from convoy.experiments.reproduction.finding import ModelResult, Reproduction
 from convoy.experiments.reproduction.page_claims import claims
 from convoy.experiments.reproduction.page_parts import part_sections
-from convoy.experiments.reproduction.page_quick import quick_try, without_untrained
-from convoy.experiments.reproduction.page_tables import PROTOCOLS
+from convoy.experiments.reproduction.page_quick import quick_try
+from convoy.experiments.reproduction.words import PROTOCOLS
 from convoy.files import read_json
-from convoy.prediction import verdicts_withheld, withheld_from
 from convoy.reporting import figures_losses as losses_
 from convoy.reporting import profile_page, sections
 from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table
@@ -32,15 +35,16 @@ MANY_NETWORKS = 2  # with more, the layer tables are collapsed
 
 
 @dataclass(frozen=True)
-class Reproduction:
+class Results:
     """A finding and its runs."""
 
-    finding: Mapping[str, Any]
-    by_protocol: Mapping[str, Mapping[str, list[Reading]]]  # protocol -> label -> runs that exist
+    finding: Reproduction
+    models: tuple[ModelResult, ...]  # see _shown_models
+    by_protocol: Mapping[Side, Mapping[str, list[Reading]]]  # protocol -> label -> runs that exist
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return tuple(model["label"] for model in self.finding["models"])
+        return tuple(model.label for model in self.models)
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -65,58 +69,65 @@ def named(label: str, protocol: str) -> str:
     return f"{label}, {PROTOCOLS[protocol]}"
 
 
-def reproduction_page(study: Study, folder: Path) -> Page:
+def page(study: Study, finding: Reproduction, folder: Path) -> Page:
     """Raises ValueError if the finding names a run that is not in the study."""
-    reproduction = read_reproduction(study)
-    finding, groups = reproduction.finding, reproduction.groups
+    results = read_results(study, finding)
+    groups = results.groups
     page_sections: list[Section | None] = [
-        quick_try(finding.get("quick_try")),
+        quick_try(finding.choice),
         _faults(finding),
-        claims(finding["claims"]),
-        _comparison(reproduction),
-        _training(reproduction),
-        *_errors(reproduction),
-        *part_sections(study, finding["parts"], folder),
-        _networks(study, reproduction),
-        _data(reproduction),
+        claims(finding.claims, words.changes(finding.asked)),
+        _comparison(results),
+        _training(results),
+        *_errors(results),
+        *part_sections(study, finding.parts, folder),
+        _networks(study, results),
+        _data(results),
         _setup(study, groups, folder),
     ]
+    machines = tables_.Machines(finding.hardware, _machine(groups))
     return Page(
-        kicker=sections.kicker("Reproduction", finding["experiment"], every(groups)),
-        title=finding["title"],
-        sentence=finding["sentence"],
-        caveats=(
-            *chance_levels(every(groups), "test"),
-            *finding["missing"],
-            *finding["caveats"],
-        ),
-        tables=tables_.result_tables(
-            finding["models"], finding.get("hardware") or "", _machine(groups), withheld_from(finding)
-        ),
+        kicker=sections.kicker("Reproduction", finding.experiment, every(groups)),
+        title=finding.title,
+        sentence=words.sentence(finding),
+        caveats=(*chance_levels(every(groups), "test"), *words.caveats(finding)),
+        tables=tables_.result_tables(results.models, machines, finding.withheld),
         sections=tuple(section for section in page_sections if section),
-        labels=reproduction.labels,
-        aliases=reproduction.aliases,
+        labels=results.labels,
+        aliases=results.aliases,
     )
 
 
-def read_reproduction(study: Study) -> Reproduction:
-    finding = study.finding
-    models = [
-        {**model, "label": model["label"]} for model in without_untrained(finding["models"], finding.get("quick_try"))
-    ]
+def read_results(study: Study, finding: Reproduction) -> Results:
+    models = _shown_models(finding)
     runs = {member.run.name: member for member in study.members}
-    by_protocol: dict[str, dict[str, list[Reading]]] = {}
-    for model in models:
-        for protocol in PROTOCOLS:
-            for name in model["runs"].get(protocol) or ():
+    by_protocol: dict[Side, dict[str, list[Reading]]] = {}
+    for protocol in SIDES:
+        for model in models:
+            for name in model.side(protocol).runs:
                 if name not in runs:
                     raise ValueError(
                         f"{study.path / 'finding.json'} names the run {name!r}, which is not in study.toml"
                     )
-                reading = Reading(model["label"], runs[name].seed, runs[name].run, finding.get("class_names", {}))
-                by_protocol.setdefault(protocol, {}).setdefault(model["label"], []).append(reading)
-    ordered = {protocol: by_protocol[protocol] for protocol in PROTOCOLS if protocol in by_protocol}
-    return Reproduction({**finding, "models": models}, ordered)
+                reading = Reading(model.label, runs[name].seed, runs[name].run, finding.class_names)
+                by_protocol.setdefault(protocol, {}).setdefault(model.label, []).append(reading)
+    return Results(finding, models, by_protocol)
+
+
+def _shown_models(finding: Reproduction) -> tuple[ModelResult, ...]:
+    """Networks that a quick try skipped keep only counted published values, such as parameters."""
+    left_out = finding.choice.left_out if finding.choice is not None else ()
+    skipped = {each.name for each in left_out if each.part == "models"}
+    return tuple(
+        replace(model, published={name: value for name, value in model.published.items() if _is_counted(name)})
+        if model.label in skipped and not model.runs
+        else model
+        for model in finding.models
+    )
+
+
+def _is_counted(name: str) -> bool:
+    return name in MEASURES and MEASURES[name].exact
 
 
 def _machine(groups: Groups) -> str:
@@ -129,13 +140,11 @@ def _machine(groups: Groups) -> str:
     return "; ".join(machines) if machines else "no machine: no run was trained"
 
 
-def _faults(finding: Mapping[str, Any]) -> Section | None:
-    faults = finding["faults"]
-    if not faults:
+def _faults(finding: Reproduction) -> Section | None:
+    if not finding.faults:
         return None
     blocks: list[Block] = []
-    withheld = verdicts_withheld(finding)
-    numbers = figures_.effect_numbers(faults, withheld=withheld is not None)
+    numbers = figures_.effect_numbers(finding.faults)
     if numbers:
         panels = tuple(
             Panel(
@@ -148,14 +157,14 @@ def _faults(finding: Mapping[str, Any]) -> Section | None:
             for each in numbers
         )
         blocks.append(Chart("faults", "Effects", panels, figures_.effects_caption(numbers)))
-    descriptions, effects = tables_.faults_tables(faults, withheld)
+    descriptions, effects = tables_.faults_tables(finding.faults, finding.withheld)
     return Section("Effect of each protocol fault", (descriptions, *blocks, effects))
 
 
-def _comparison(reproduction: Reproduction) -> Section | None:
+def _comparison(results: Results) -> Section | None:
     """Charts of accuracy, time and parameters, and the table of costs."""
-    models = reproduction.finding["models"]
-    times = {name for model in models for name in model["published"]} & {"total_seconds"} or {"train_seconds"}
+    models = results.models
+    times = {name for model in models for name in model.published} & {"total_seconds"} or {"train_seconds"}
     names = ("test_accuracy", *times, "parameters")
     numbers = [each for name in names if (each := figures_.measured_numbers(models, name))]
     blocks: list[Block] = []
@@ -163,51 +172,51 @@ def _comparison(reproduction: Reproduction) -> Section | None:
         height = 0.65 + figures_.ROW_INCHES * (len(models) + 0.3)
         panels = tuple(
             Panel(
-                each.measure.title, partial(figures_.draw_measured, numbers=each, look=reproduction.look),
+                each.measure.title, partial(figures_.draw_measured, numbers=each, look=results.look),
                 height=height + 0.3, left=0.15, top=0.4,
             )
             for each in numbers
         )  # fmt: skip
         blocks.append(Chart("comparison", "Accuracy and cost", panels, figures_.measured_caption(numbers)))
-    costs = tables_.costs_table(reproduction.groups)
+    costs = tables_.costs_table(results.groups)
     blocks += [costs] if costs else []
     return Section("Published and measured", tuple(blocks)) if blocks else None
 
 
-def _training(reproduction: Reproduction) -> Section | None:
+def _training(results: Results) -> Section | None:
     metrics = {
         protocol: {label: [r.metrics for r in group if r.metrics] for label, group in by_label.items()}
-        for protocol, by_label in reproduction.by_protocol.items()
+        for protocol, by_label in results.by_protocol.items()
     }
     if not any(runs for by_label in metrics.values() for runs in by_label.values()):
         return None
-    blocks: list[Block] = [_curves(reproduction, metrics)]
-    losses = _losses(reproduction)
+    blocks: list[Block] = [_curves(results, metrics)]
+    losses = _losses(results)
     blocks += [losses] if losses else []
-    if len(reproduction.labels) == 1:
-        blocks += _epoch_tables(reproduction)
+    if len(results.labels) == 1:
+        blocks += _epoch_tables(results)
     return Section("Training", tuple(blocks))
 
 
-def _curves(reproduction: Reproduction, metrics: Mapping[str, Mapping[str, Sequence[Any]]]) -> Chart:
+def _curves(results: Results, metrics: Mapping[Side, Mapping[str, Sequence[Any]]]) -> Chart:
     """One model: all parts in the same axes, to show overfitting; several models: a row of panels per part."""
     loss, accuracy = protocols_.lines(metrics, "loss"), protocols_.lines(metrics, "accuracy")
-    single = len(reproduction.labels) == 1
-    published = protocols_.published_curves(reproduction.finding["models"][0]["published"]) if single else ()
+    single = len(results.labels) == 1
+    published = protocols_.published_curves(results.models[0].published) if single else ()
     roles = [role for role in protocols_.ROLES if any(line.role == role for line in accuracy)]
     panels = []
     for group in [roles] if single else [[role] for role in roles]:
         for quantity, all_lines in (("loss", loss), ("accuracy", accuracy)):
             draw = partial(
                 _draw_curves, lines=[line for line in all_lines if line.role in group], all_lines=all_lines,
-                quantity=quantity, look=reproduction.look, published=published if quantity == "accuracy" else (),
+                quantity=quantity, look=results.look, published=published if quantity == "accuracy" else (),
             )  # fmt: skip
             panels.append(Panel((quantity if single else f"{group[0]}: {quantity}").capitalize(), draw))
-    styles = ["as published dashed, corrected solid" if len(reproduction.by_protocol) == 2 else ""]
+    styles = ["as published dashed, corrected solid" if len(results.by_protocol) == 2 else ""]
     styles += ["training thin, held out thick" + ", test with crosses" * ("test" in roles)] if single else []
     if any(line.role == "held out" and line.curve.part == "test" for line in accuracy):
         styles.append("held out: validation, or the test set if a fault selects on it")
-    legend = tuple(label for label in reproduction.labels if any(line.curve.label == label for line in accuracy))
+    legend = tuple(label for label in results.labels if any(line.curve.label == label for line in accuracy))
     return Chart(
         "training_curve", "Loss and accuracy by epoch", tuple(panels), protocols_.lines_caption(accuracy, published),
         legend=legend, line_legend="; ".join(filter(None, styles)),
@@ -219,14 +228,14 @@ def _draw_curves(axes: Any, *, lines: Any, all_lines: Any, quantity: Any, look: 
     protocols_.frame(axes, all_lines, quantity, published)
 
 
-def _losses(reproduction: Reproduction) -> Chart | None:
+def _losses(results: Results) -> Chart | None:
     """The smoothed loss by step, one panel per protocol."""
     panels, labels, captions = [], [], {}
-    for protocol, by_label in reproduction.by_protocol.items():
+    for protocol, by_label in results.by_protocol.items():
         runs = {label: [(reading.run.steps, reading.metrics) for reading in group] for label, group in by_label.items()}
         numbers = losses_.loss_numbers(runs)
         if numbers is not None:
-            draw = partial(losses_.draw_losses, numbers=numbers, axis="step", look=reproduction.look)
+            draw = partial(losses_.draw_losses, numbers=numbers, axis="step", look=results.look)
             panels.append(Panel(PROTOCOLS[protocol].capitalize(), draw))
             captions[protocol] = losses_.losses_caption(numbers, "step")
             labels += [line.label for line in numbers.lines]
@@ -239,31 +248,31 @@ def _losses(reproduction: Reproduction) -> Chart | None:
     return Chart("training_loss", "Training loss by step, smoothed", tuple(panels), caption, legend=legend)
 
 
-def _epoch_tables(reproduction: Reproduction) -> list[Table]:
-    published = reproduction.finding["models"][0]["published"]
+def _epoch_tables(results: Results) -> list[Table]:
+    published = results.models[0].published
     tables = []
-    for protocol, by_label in reproduction.by_protocol.items():
-        first = by_label[reproduction.labels[0]][0]
+    for protocol, by_label in results.by_protocol.items():
+        first = by_label[results.labels[0]][0]
         title = f"Epochs, {PROTOCOLS[protocol]} (seed {first.seed})"
         table = tables_.epochs_table(first, published if protocol == "as_published" else {}, title)
         tables += [table] if table else []
     return tables
 
 
-def _errors(reproduction: Reproduction) -> list[Section | None]:
+def _errors(results: Results) -> list[Section | None]:
     """Confusion matrices and predictions, one section per protocol. Figures of the second have its name appended."""
     error_sections: list[Section | None] = []
-    readings = every(reproduction.groups)
+    readings = every(results.groups)
     part = next((part for part in PARTS if any(part in reading.scores for reading in readings)), "")
-    for protocol, by_label in reproduction.by_protocol.items() if part else ():
-        section = sections.errors(by_label, part, reproduction.look, tiles=TILES * (1 + (len(by_label) == 1)))
+    for protocol, by_label in results.by_protocol.items() if part else ():
+        section = sections.errors(by_label, part, results.look, tiles=TILES * (1 + (len(by_label) == 1)))
         if section is not None:
             blocks = [_with_origin(block) for block in section.blocks if getattr(block, "name", "") != "hardest"]
             if not any(isinstance(block, Gallery) for block in blocks):
                 blocks.append(Prose("No images of predictions: archived runs do not hold them."))
             if error_sections:
                 blocks = [_renamed(block, protocol) for block in blocks]
-            title = section.title if len(reproduction.by_protocol) == 1 else f"{section.title}: {PROTOCOLS[protocol]}"
+            title = section.title if len(results.by_protocol) == 1 else f"{section.title}: {PROTOCOLS[protocol]}"
             error_sections.append(Section(title, tuple(blocks)))
     return error_sections
 
@@ -278,7 +287,7 @@ def _renamed(block: Block, protocol: str) -> Block:
     return replace(block, name=f"{block.name}-{protocol}") if isinstance(block, Chart | Gallery) else block
 
 
-def _networks(study: Study, reproduction: Reproduction) -> Section | None:
+def _networks(study: Study, results: Results) -> Section | None:
     """Architectures and layers from profile.json."""
     path = study.path / "profile.json"
     if not path.is_file():
@@ -286,7 +295,7 @@ def _networks(study: Study, reproduction: Reproduction) -> Section | None:
     profiles = read_json(path, "profiles")["profiles"]
     blocks: list[Block] = []
     if len(profiles) > 1:
-        blocks += profile_page.cost_comparison(profiles, reproduction.look).blocks
+        blocks += profile_page.cost_comparison(profiles, results.look).blocks
     blocks += profile_page.pictures(profiles)
     tables = [table for profile in profiles for table in profile_page.layer_tables(profile, named=True)]
     if len(profiles) > MANY_NETWORKS:
@@ -299,13 +308,13 @@ def _networks(study: Study, reproduction: Reproduction) -> Section | None:
     return Section("Networks", (*first, *blocks))
 
 
-def _data(reproduction: Reproduction) -> Section | None:
+def _data(results: Results) -> Section | None:
     """With many groups, the filters of one protocol, so that all models are shown."""
-    groups = reproduction.groups
+    groups = results.groups
     if not groups:
         return None
     if len(groups) > sections.MAX_STRIPS:
-        protocol, by_label = next(iter(reproduction.by_protocol.items()))
+        protocol, by_label = next(iter(results.by_protocol.items()))
         groups = {named(label, protocol): groups[named(label, protocol)] for label in by_label}
     section = sections.data(groups)
     if any(isinstance(block, Gallery) for block in section.blocks):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from convoy.experiments import claim_words
+from convoy.experiments.verdicts import JudgedClaim
 from convoy.prediction import Verdict
 from convoy.reporting.content import Cell, Column, Section, Table
 from convoy.reporting.quantities import listed
@@ -21,44 +22,37 @@ EXPLAINED = (
 )
 
 
-def claims(judged: Sequence[Mapping[str, Any]]) -> Section | None:
-    """The section of `claims` in a finding; None without claims."""
+def claims(judged: Sequence[JudgedClaim], changes: str) -> Section | None:
+    """None without claims. `changes`: what the command changed in every run."""
     if not judged:
         return None
+    scales = [claim_words.reduced(claim, changes) for claim in judged]
     columns = (
         Column("Claim", numeric=False),
         Column("Verdict", numeric=False),
         Column("Measured", numeric=False),
         Column("n", "seeds"),
-        *((Column("Reduced to", numeric=False),) if any(claim["reduced"] for claim in judged) else ()),
+        *((Column("Reduced to", numeric=False),) if any(scales) else ()),
     )
-    rows = tuple(_row(claim, reduced=len(columns) == 5) for claim in judged)
+    rows = tuple(
+        (*_cells(claim), *((Cell(scale),) if any(scales) else ())) for claim, scale in zip(judged, scales, strict=True)
+    )
     return Section("Claims of the report", (Table(columns, rows, f"{summary(judged)} {EXPLAINED}"),))
 
 
-def summary(judged: Sequence[Mapping[str, Any]]) -> str:
+def summary(judged: Sequence[JudgedClaim]) -> str:
     """ "Of 10 claims 4 hold, 3 do not hold and 3 are inconclusive." """
     if len(judged) == 1:
-        return f"The one claim {VERBS[Verdict(judged[0]['verdict'])][0]}."
-    counts = {verdict: sum(claim["verdict"] == verdict for claim in judged) for verdict in VERBS}
+        return f"The one claim {VERBS[judged[0].verdict][0]}."
+    counts = {verdict: sum(claim.verdict is verdict for claim in judged) for verdict in VERBS}
     parts = [f"{n} {VERBS[verdict][n > 1]}" for verdict, n in counts.items() if n]
     return f"Of {len(judged)} claims {listed(parts)}."
 
 
-def _row(claim: Mapping[str, Any], *, reduced: bool) -> tuple[Cell, ...]:
-    verdict = claim["verdict"]
-    cells = (
-        Cell(claim["sentence"]),
-        Cell(verdict.replace(" ", "\u00a0"), bold=verdict != Verdict.INCONCLUSIVE),
-        Cell(claim["words"]),
-        Cell(_seeds(claim)),
+def _cells(claim: JudgedClaim) -> tuple[Cell, ...]:
+    return (
+        Cell(claim.sentence),
+        Cell(claim.verdict.replace(" ", "\u00a0"), bold=claim.verdict is not Verdict.INCONCLUSIVE),
+        Cell(claim_words.words(claim)),
+        Cell(str(claim.n) if claim.n else ""),
     )
-    return (*cells, Cell(claim["reduced"] or "")) if reduced else cells
-
-
-def _seeds(claim: Mapping[str, Any]) -> str:
-    """n of the judged quantity; empty if it was counted or not measured."""
-    compared = claim.get("difference") or claim.get("ratio") or claim["a"]
-    if not isinstance(compared, Mapping):
-        return ""
-    return "1" if compared["interval"] == "wilson" else str(compared["n"])

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from convoy.experiments.reproduction.page_tables import PROTOCOLS
+from convoy.experiments.reproduction.finding import PartResult
+from convoy.experiments.reproduction.words import part_sentence, part_title
 from convoy.reporting.content import Chart, Page, Prose, Scene3D, Section, Table
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
 from convoy.runs import Study
 from convoy.studies import kinds
 
-TITLES = {"crossval": "Cross-validation", "search": "Search", "landscape": "Loss landscape"}
 # Figures of the published reports: name on the page of the study -> name in the published report.
 FIGURES = {
     "crossval": {"cv_accuracy": "cv_accuracy"},
@@ -26,26 +25,24 @@ FIGURES = {
 }
 
 
-def part_sections(study: Study, parts: Sequence[Mapping[str, Any]], folder: Path) -> list[Section]:
+def part_sections(study: Study, parts: Sequence[PartResult], folder: Path) -> list[Section]:
     sections = []
     name_counts: Counter[str] = Counter()
     for part in parts:
-        side = PROTOCOLS.get(part.get("side") or "")
-        title, sentence = TITLES.get(part["kind"], part["kind"].capitalize()), part["sentence"]
-        title += f", {side}" if side else ""
-        path = study.path / part["study"]
+        title, path = part_title(part), study.path / part.study
         if not (path / "finding.json").is_file():
-            missing = f"{sentence}. The study {path.name} is missing."
+            sentence = part_sentence(part)
+            missing = f"{sentence[:1].upper()}{sentence[1:]}. The study {path.name} is missing."
             sections.append(Section(title, (Prose(missing),)))
             continue
         page = study_page(Study(path), folder, kinds.page_of)
         figures = []
-        for figure in main_figures(page, part["kind"]):
-            figure = replace(figure, name=f"{figure.name}_as_published") if side == "as published" else figure
+        for figure in main_figures(page, part.kind):
+            figure = replace(figure, name=f"{figure.name}_as_published") if part.side == "as_published" else figure
             name_counts[figure.name] += 1
             count = name_counts[figure.name]  # with two cross-validations, file names must differ
             figures.append(replace(figure, name=f"{figure.name}-{count}") if count > 1 else figure)
-        link = Prose(f"{sentence}.", report_link(path, folder), "Full report")
+        link = Prose(f"{page.sentence}.", report_link(path, folder), "Full report")
         caveats = " ".join(f"{_capitalized(caveat)}." for caveat in page.caveats)
         caveat_blocks = [Prose(caveats)] if caveats else []
         sections.append(Section(title, (link, *caveat_blocks, *figures, *map(_unmarked, page.tables))))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from convoy.experiments.measure_words import Measure, measure
-from convoy.experiments.reproduction.figures import EffectVerdict, verdict
+from convoy.experiments.experiment import SIDES
+from convoy.experiments.measure_words import Shown, Value, mean_of, shown
+from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
+from convoy.experiments.reproduction.words import fault_words
 from convoy.prediction import Agreement, Reason, Verdict, compare_published
 from convoy.recipe.faults import Fault
 from convoy.reporting.content import Cell, Column, Table
@@ -17,7 +20,6 @@ from convoy.reporting.tables import flops_cell, flops_note
 from convoy.run_contents import Cost
 from convoy.stats import Estimate
 
-PROTOCOLS = {"as_published": "as published", "corrected": "corrected"}
 FIRST = ("test_accuracy", "validation_accuracy", "train_seconds", "total_seconds", "parameters")
 ALWAYS = ("test_accuracy",)  # shown even if not published
 MANY_EPOCHS = 12
@@ -32,52 +34,56 @@ TWO_RUNS = (
 )
 OVER_IMAGES = "Ranges: 95 % intervals over images (Wilson), one seed."
 PAIRED = "Difference: as published minus corrected, paired by seed."
-Model = Mapping[str, Any]  # an entry of finding["models"]
 
 
-def measures_of(models: Sequence[Model]) -> list[Measure]:
+@dataclass(frozen=True)
+class Machines:
+    """Named under the tables of times."""
+
+    published: str  # "": not named by the report
+    measured: str
+
+
+def measures_of(models: Sequence[ModelResult]) -> list[Shown]:
     """Measures published as one number, and the test accuracy if measured."""
-    names = {name for model in models for name, value in model["published"].items() if not isinstance(value, list)}
-    names |= {name for name in ALWAYS if any(name in (model[p] or {}) for model in models for p in PROTOCOLS)}
+    names = {name for model in models for name, value in model.published.items() if not isinstance(value, list)}
+    names |= {name for name in ALWAYS if any(name in model.side(side).values for model in models for side in SIDES)}
     order = [*(name for name in FIRST if name in names), *sorted(names - set(FIRST))]
-    return [measure(name) for name in order]
+    return [shown(name) for name in order]
 
 
-def result_tables(
-    models: Sequence[Model], hardware: str, measured_on: str, withheld: Reason | None
-) -> tuple[Table, ...]:
+def result_tables(models: Sequence[ModelResult], machines: Machines, withheld: Reason | None) -> tuple[Table, ...]:
     """One table per measure, one row per model. `withheld`: reason why published numbers are not compared."""
-    return tuple(_result_table(models, metric, hardware, measured_on, withheld) for metric in measures_of(models))
+    return tuple(_result_table(models, metric, machines, withheld) for metric in measures_of(models))
 
 
-def _result_table(
-    models: Sequence[Model], metric: Measure, hardware: str, measured_on: str, withheld: Reason | None
-) -> Table:
+def _result_table(models: Sequence[ModelResult], metric: Shown, machines: Machines, withheld: Reason | None) -> Table:
     columns = (
         Column("Model", numeric=False),
-        Column("Published", metric.unit),
-        Column("As published", f"measured{metric.unit and f', {metric.unit}'}"),
-        Column("Corrected", f"measured{metric.unit and f', {metric.unit}'}"),
-        Column("Difference", metric.difference_unit),
+        Column("Published", metric.unit.of_value),
+        Column("As published", metric.heading("measured")),
+        Column("Corrected", metric.heading("measured")),
+        Column("Difference", metric.unit.of_difference),
         *(() if metric.exact else (Column("n", "seeds"),)),
         Column("Published vs. measured", numeric=False),
     )
     rows, agreements = [], []
     for model in models:
-        values = [(model[protocol] or {}).get(metric.name) for protocol in PROTOCOLS]
-        published = model["published"].get(metric.name)
+        values = [model.side(side).values.get(metric.name) for side in SIDES]
+        number = model.published.get(metric.name)
+        published = None if isinstance(number, list) else number
         if published is None and values == [None, None]:
             continue
         agreement = agreement_of(metric, published, values[0], withheld)
         agreements.append(agreement)
         miscounted = (
-            metric.exact and published is not None and values[0] is not None and _mean_of(values[0]) != published
+            metric.exact and published is not None and values[0] is not None and mean_of(values[0]) != published
         )
         # No mark for one run: with another seed the difference may be anything.
         bold = miscounted or agreement.beyond is not None
         rows.append(
             (
-                Cell(model["label"], model=model["label"]),
+                Cell(model.label, model=model.label),
                 Cell("" if published is None else metric.number(published)),
                 *(Cell(*metric.parts(value)) for value in values),
                 _difference(model, metric, values),
@@ -85,35 +91,31 @@ def _result_table(
                 Cell(against_published(metric, published, values[0], agreement), bold=bold),
             )
         )
-    return Table(columns, tuple(rows), _note(models, metric, hardware, measured_on, agreements), metric.title)
+    return Table(columns, tuple(rows), _note(models, metric, machines, agreements), metric.title)
 
 
-def agreement_of(
-    metric: Measure, published: float | None, value: float | Mapping[str, Any] | None, withheld: Reason | None
-) -> Agreement:
+def agreement_of(metric: Shown, published: float | None, value: Value | None, withheld: Reason | None) -> Agreement:
     """Not compared for counts and times: these are not estimates of the same quantity."""
-    if metric.exact or metric.machine_dependent or (value is not None and not isinstance(value, Mapping)):
+    if metric.exact or metric.of_machine or isinstance(value, float):
         return Agreement(Verdict.NOT_COMPARED)
-    return compare_published(published, None if value is None else Estimate.from_json(value), withheld)
+    return compare_published(published, value, withheld)
 
 
-def against_published(
-    metric: Measure, published: float | None, value: float | Mapping[str, Any] | None, agreement: Agreement
-) -> str:
+def against_published(metric: Shown, published: float | None, value: Value | None, agreement: Agreement) -> str:
     """How a published value compares with the value measured under the published protocol."""
     if published is None:
         return "not published"
     if value is None:
         return "not measured as published"
-    mean = _mean_of(value)
+    mean = mean_of(value)
     if metric.exact:
         return _counted(published, mean)
-    if metric.machine_dependent:
+    if metric.of_machine:
         return _times(published, mean) if metric.name != "images_per_second" else _times(mean, published)
     side = "above" if published > mean else "below"
     difference = f"{metric.unsigned_difference(published - mean)} {side}"
     if agreement.reason is not None or agreement.interval is None:
-        return f"{difference}; no verdict: {(agreement.reason or Reason.NO_INTERVAL).value}"
+        return f"{difference}; no verdict: {agreement.reason or Reason.NO_INTERVAL}"
     if agreement.interval.interval == "newcombe":
         if agreement.verdict is Verdict.INSIDE:
             return "within the image noise of two runs"
@@ -124,12 +126,7 @@ def against_published(
     return f"outside: {metric.unsigned_difference(agreement.beyond)} {side} {interval}"
 
 
-def _mean_of(value: Any) -> float:
-    """The mean of an estimate in a finding, or the number itself."""
-    return value["mean"] if isinstance(value, Mapping) else value
-
-
-def _ends(metric: Measure, interval: Estimate) -> str:
+def _ends(metric: Shown, interval: Estimate) -> str:
     return f"{metric.number(interval.low or 0.0)} to {metric.number(interval.high or 0.0)}"
 
 
@@ -144,50 +141,49 @@ def _times(published: float, measured: float) -> str:
     return f"{plain(ratio)} times as long" if ratio >= 1 else f"{plain(1 / ratio)} times as fast"
 
 
-def _difference(model: Model, metric: Measure, values: Sequence[Any]) -> Cell:
-    runs = model["runs"]
-    if runs.get("as_published") and runs.get("as_published") == runs.get("corrected"):
+def _difference(model: ModelResult, metric: Shown, values: Sequence[Value | None]) -> Cell:
+    if model.as_published.runs and model.as_published.runs == model.corrected.runs:
         return Cell("the same runs")
-    difference = (model.get("difference") or {}).get(metric.name)
-    if difference is None and metric.exact and None not in values:
-        difference = values[0] - values[1]
+    difference: Value | None = model.difference.get(metric.name)
+    first, second = values
+    if difference is None and metric.exact and first is not None and second is not None:
+        difference = mean_of(first) - mean_of(second)
     return Cell(*metric.parts(difference, signed=True))
 
 
-def _seeds(model: Model) -> str:
-    counts = [len(model["runs"].get(protocol) or ()) for protocol in PROTOCOLS]
+def _seeds(model: ModelResult) -> str:
+    counts = [len(model.side(side).runs) for side in SIDES]
     distinct_counts = [str(count) for count in dict.fromkeys(counts) if count]
     return " and ".join(distinct_counts)
 
 
-def _note(
-    models: Sequence[Model], metric: Measure, hardware: str, measured_on: str, agreements: Sequence[Agreement]
-) -> str:
-    values = [(model[protocol] or {}).get(metric.name) for model in models for protocol in PROTOCOLS]
-    kinds = {value["interval"] for value in values if isinstance(value, Mapping) and value["low"] is not None}
+def _note(models: Sequence[ModelResult], metric: Shown, machines: Machines, agreements: Sequence[Agreement]) -> str:
+    values = [model.side(side).values.get(metric.name) for model in models for side in SIDES]
+    kinds = {value.interval for value in values if isinstance(value, Estimate) and value.low is not None}
     sentences = []
-    if metric.machine_dependent:
-        sentences.append(f"Published on {hardware}." if hardware else "The published hardware is not named.")
-        sentences.append(f"Measured on {measured_on}: compare the models, not the machines.")
+    if metric.of_machine:
+        published = f"Published on {machines.published}." if machines.published else ""
+        sentences.append(published or "The published hardware is not named.")
+        sentences.append(f"Measured on {machines.measured}: compare the models, not the machines.")
         sentences += ["Includes the passes over validation and test images."] if metric.name == "total_seconds" else []
     sentences += [OVER_SEEDS] if "t" in kinds else []
     sentences += [OVER_IMAGES] if "wilson" in kinds else []
     compared = {agreement.interval.interval for agreement in agreements if agreement.interval is not None}
     sentences += [PREDICTED] if "prediction" in compared else []
     sentences += [TWO_RUNS] if "newcombe" in compared else []
-    sentences += [PAIRED] if any(metric.name in (model.get("difference") or {}) for model in models) else []
+    sentences += [PAIRED] if any(metric.name in model.difference for model in models) else []
     return " ".join(sentences)
 
 
-def faults_tables(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) -> tuple[Table, Table]:
+def faults_tables(faults: Sequence[FaultResult], withheld: Reason | None) -> tuple[Table, Table]:
     """Descriptions of the faults; and their effects, largest first, accuracies before other measures."""
-    descriptions = {_named(fault): fault["sentence"] for fault in faults}
+    descriptions = {fault.title: fault.description for fault in faults}
     columns = (Column("Fault", numeric=False), Column("Description", numeric=False))
     rows = tuple((Cell(name), Cell(description)) for name, description in descriptions.items())
     return Table(columns, rows), _effects_table(faults, withheld)
 
 
-def _effects_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None) -> Table:
+def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Table:
     columns = (
         Column("Fault", numeric=False),
         Column("Without"),
@@ -196,25 +192,25 @@ def _effects_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None)
         Column("p, corrected"),
         Column("Verdict", numeric=False),
     )
-    order = sorted(faults, key=lambda fault: (measure(fault["measure"]).unit != "%", -_size(fault["effect"])))
+    order = sorted(
+        faults,
+        key=lambda fault: (not shown(fault.measure).is_accuracy, -abs(fault.effect.mean if fault.effect else 0.0)),
+    )
     rows = []
     for fault in order:
-        metric = measure(fault["measure"])
+        metric = shown(fault.measure)
+        number, interval = metric.parts(fault.effect, signed=True)
         rows.append(
             (
-                Cell(
-                    _named(fault),
-                    f"{metric.phrase}{metric.unit and f', {metric.unit}'}",
-                    bold=bool(fault["moved"]) and withheld is None,
-                ),
-                Cell(*metric.parts(fault["without"])),
-                Cell(*metric.parts(fault["with"])),
-                _effect(fault, metric),
-                Cell("" if fault["p_holm"] is None else p_value(fault["p_holm"])),
-                Cell(fault["words"]),
+                Cell(fault.title, metric.heading(metric.words), bold=fault.verdict is FaultVerdict.CHANGED),
+                Cell(*metric.parts(fault.without)),
+                Cell(*metric.parts(fault.with_)),
+                Cell(number, "" if fault.same_bits else interval),
+                Cell("" if fault.p_holm is None else p_value(fault.p_holm)),
+                Cell(fault_words(fault, withheld)),
             )
         )
-    unpaired = any(not fault.get("paired", True) for fault in faults)
+    unpaired = any(not fault.paired for fault in faults)
     note = (
         "Effect: with the fault minus without, all else equal, paired (usually by seed); 95 % intervals. p: paired t "
         "test; corrected for all tested rows (Holm). "
@@ -222,21 +218,6 @@ def _effects_table(faults: Sequence[Mapping[str, Any]], withheld: Reason | None)
         f"{' “Not paired”: interval and test are Welch’s.' if unpaired else ''}"
     )
     return Table(columns, tuple(rows), note, "Effects in numbers")
-
-
-def _named(fault: Mapping[str, Any]) -> str:
-    return fault["name"].replace("_", " ")
-
-
-def _effect(fault: Mapping[str, Any], metric: Measure) -> Cell:
-    if fault["effect"] is None:
-        return Cell("")
-    number, interval = metric.parts(fault["effect"], signed=True)
-    return Cell(number, "" if verdict(fault) is EffectVerdict.UNCHANGED else interval)
-
-
-def _size(effect: float | Mapping[str, Any] | None) -> float:
-    return 0.0 if effect is None else abs(effect["mean"] if isinstance(effect, Mapping) else effect)
 
 
 def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> Table | None:

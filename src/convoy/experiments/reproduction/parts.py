@@ -1,33 +1,27 @@
-"""Parts of a reproduction: the studies within an experiment, its claims, networks and data."""
+"""The studies within an experiment, and the digests by which an earlier one is found."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
+import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from convoy.data.cache import cache_folder
-from convoy.data.sources import pack_tensors
-from convoy.evaluation import profile as profiling
-from convoy.experiments import claims
-from convoy.experiments.experiment import SIDES, Arguments, Crossval, Experiment, Landscape, Part, Search, label_of
-from convoy.files import read_json, write_json
-from convoy.prediction import Reason, Verdict
-from convoy.recipe import Override, Recipe
-from convoy.runs import Member, Run, Study, Workspace, model_label
-from convoy.studies import landscape
+from convoy.experiments.experiment import Arguments, Crossval, Landscape, Part, Search, Side, label_of
+from convoy.experiments.reproduction.finding import PartResult
+from convoy.recipe import Recipe
+from convoy.runs import Run, Study, Workspace, model_label
+from convoy.stats import Estimate
+from convoy.studies import kinds, landscape
 from convoy.studies.crossval import run as crossval
 from convoy.studies.landscape_design import Design
 from convoy.studies.session import Session, Show
 from convoy.studies.train_all import Entry
-from convoy.training import optimizers
-from convoy.training.device import device_of
 from convoy.training.plan import plan_all
 from convoy.training.revisions import TRAINING_REVISION
 
@@ -35,8 +29,8 @@ Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # takes the nam
 Named = Sequence[tuple[str, Recipe]]
 
 
-def study_of(recipes: Named, asked: Arguments, session: Session, *, side: str | None, stage: Stage) -> Study | None:
-    """None if interrupted; the same call resumes it. `side` is one of experiment.SIDES."""
+def study_of(recipes: Named, asked: Arguments, session: Session, *, side: Side | None, stage: Stage) -> Study | None:
+    """None if interrupted; the same call resumes it."""
     label = f"{model_label(recipes[0][1])} as published" if side == "as_published" else None
     if isinstance(asked, Search):
         return _search((label, recipes[0][1]), asked, session, stage)
@@ -105,118 +99,12 @@ def finished_runs(entries: Sequence[Entry], out: Path) -> list[Run | None]:
     return [run if run is not None and run.finished else None for run in found]
 
 
-class Claims:
-    """The claims of an experiment and their verdicts.
-
-    `asked` names what the overrides reduce further, such as "100 images". `withheld`: why trained ones have no verdict.
-    """
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        overrides: Sequence[Override],
-        *,
-        seeds: int | None,
-        full_size: bool,
-        withheld: Reason | None,
-        asked: str,
-    ) -> None:
-        self._asked, self._withheld = asked, withheld
-        self._checks = [
-            claims.check(claim, full_size=full_size, overrides=overrides, seeds=seeds, folder=experiment.folder)
-            for claim in experiment.claim
-        ]
-
-    @property
-    def inputs(self) -> list[Any]:
-        """Everything but the data that decides the verdicts."""
-        return [
-            [
-                each.claim.model_dump(mode="json"),
-                {name: side.canonical() for name, side in each.sides.items()},
-                each.seeds,
-            ]
-            for each in self._checks
-        ]
-
-    @property
-    def entries(self) -> list[Entry]:
-        return [entry for check in self._checks for entry in check.entries]
-
-    def verdicts(self, runs: Sequence[Run | None]) -> list[dict[str, Any]]:
-        """Verdicts on the claims whose runs are all finished; `runs` are in the order of `entries`."""
-        waiting = iter(runs)
-        found = []
-        for check in self._checks:
-            own = [(entry, next(waiting)) for entry in check.entries]
-            members = [Member(entry.label, entry.recipe.seed, run) for entry, run in own if run is not None]
-            if len(members) == len(own):
-                found.append(self._reduced(claims.judge(check, members), trained=bool(own)))
-        return found
-
-    def _reduced(self, verdict: dict[str, Any], *, trained: bool) -> dict[str, Any]:
-        if not self._asked or not trained:
-            return verdict
-        own = f"{verdict['reduced']}; further reduced to" if verdict["reduced"] else "only"
-        verdict |= {"reduced": f"{own} {self._asked}"}
-        if self._withheld is None:
-            return verdict
-        words = f"{verdict['words']}; no verdict ({self._withheld})"
-        return verdict | {"verdict": Verdict.INCONCLUSIVE.value, "words": words}
+def result_of(part: Part, study: Study, recipes: Named, *, relative_to: Study, digest: str) -> PartResult:
+    path = Path(os.path.relpath(study.path, relative_to.path)).as_posix()
+    labels = tuple(label if part.kind == "landscape" else model_label(recipe) for label, recipe in recipes)
+    return PartResult(part.kind, part.side, path, digest, labels, _accuracy(study, part.kind))
 
 
-def counted(
-    experiment: Experiment,
-    recipes: Mapping[str, Recipe],
-    known_by: Mapping[str, str],
-    path: Path,
-    *,
-    from_data: bool,
-    quick: bool = False,
-) -> dict[str, dict[str, int]]:
-    """The parameters of each network, by label and side.
-
-    Counted once and stored at `path`, a profile.json, with a profile of each network. `known_by` are the recipes'
-    fingerprints.
-    """
-    sides = {
-        model.label: {side: name for side in SIDES if (name := getattr(model, side))} for model in experiment.model
-    }
-    key = digest([[label, side, known_by[n]] for label, names in sides.items() for side, n in names.items()], from_data)
-    known = read_json(path, "profiles") if path.is_file() else {}
-    if known.get("key") == key:
-        return dict(known["parameters"])
-    found, parameters = [], {}
-    for label, names in sides.items():
-        subjects = {
-            side: profiling.subject_of(label, recipes[name], image=None, classes=None, from_data=from_data)
-            for side, name in names.items()
-        }
-        parameters[label] = {side: profiling.parameters_of(subject) for side, subject in subjects.items()}
-        shown = next(iter(subjects.values()))
-        kept = optimizers.state_per_parameter(shown.recipe.optim, ema_decay=shown.recipe.train.ema_decay)
-        found.append(profiling.profile(shown, device_of(shown.recipe), state_per_parameter=kept, quick=quick).as_json())
-    write_json(path, {"key": key, "profiles": found, "parameters": parameters})
-    return parameters
-
-
-def data_name(experiment: Experiment, asked: str | None) -> str | None:
-    """The data.name override: `asked`, or a folder of tensor files, which is created; None: the recipes' own.
-
-    Raises DataError if the data are not available.
-    """
-    if asked is None and experiment.as_tensors:
-        return f"{experiment.data}={as_tensors(experiment.data)}"
-    return asked
-
-
-def as_tensors(name: str) -> Path:
-    """The folder of a data set's four tensor files in the cache, created if it does not exist."""
-    folder = cache_folder() / "tensors" / name
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))  # so that the rename is atomic
-        pack_tensors(name, temporary)
-        with suppress(OSError):  # another process was faster
-            temporary.rename(folder)
-    return folder
+def _accuracy(study: Study, kind: str) -> Estimate | None:
+    """Of all folds, or of the winner of a search."""
+    return None if kind == "landscape" else kinds.finding_of(study).accuracy

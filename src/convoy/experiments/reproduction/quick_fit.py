@@ -12,17 +12,17 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 
 from convoy.data.sources import load
-from convoy.experiments.experiment import Experiment, Fault, Part
+from convoy.experiments.experiment import Experiment, Fault, Part, Side
 from convoy.experiments.measures import find
-from convoy.experiments.quick import SCHEMA, Choice, LeftOut, Reason, Shares, Size, makespan
-from convoy.experiments.reproduction import parts as reproduce_parts
-from convoy.experiments.reproduction import workload
+from convoy.experiments.quick import SCHEMA, Choice, LeftOut, LeftOutBecause, Shares, Size, makespan
+from convoy.experiments.reproduction import parts, workload
 from convoy.experiments.reproduction.scope import Scope
 from convoy.files import read_json, write_json
 from convoy.process import cores
@@ -42,13 +42,13 @@ def chosen(scope: Scope, path: Path, *, again: bool) -> Choice:
     """The choice stored at `path` for this experiment and these settings; otherwise made now and stored."""
     table = scope.experiment.model_dump(mode="json", exclude={"folder"})
     settings = scope.settings
-    key = reproduce_parts.digest(table, settings.protocol, scope.seeds, settings.models, settings.only, settings.set)
+    key = parts.digest(table, settings.protocol, scope.seeds, settings.models, settings.only, settings.set)
     if path.is_file() and not again:
-        stored = read_json(path, "key", "version")
-        if stored["key"] == key and stored["version"] == SCHEMA:
-            return Choice.model_validate(stored)
+        stored = read_json(path)
+        if (stored.get("key"), stored.get("schema")) == (key, SCHEMA):
+            return TypeAdapter(Choice).validate_python(stored)
     found = _Fit(scope).choose(key)
-    write_json(path, found.model_dump(mode="json"))
+    write_json(path, asdict(found))
     return found
 
 
@@ -91,14 +91,18 @@ class _Fit:
             faults = [fault.name for fault in experiment.fault if self._fault(fault)]
             studies = [at for at, study in enumerate(experiment.study) if self._study(study)]
             claims = self._claims()
-        machine = describe(torch.device("cpu"), Recipe())["cpu"]
-        return choice.model_copy(
-            update={
-                "sizes": {name: size for name, size in sizes.items() if name in self.networks},
-                "cpu": machine, "seconds": round(self._elapsed(), 1), "models": models, "faults": tuple(faults),
-                "claims": claims, "studies": tuple(studies), "left_out": tuple(self.left_out), "decided": True,
-            }
-        )  # fmt: skip
+        return replace(
+            choice,
+            sizes={name: size for name, size in sizes.items() if name in self.networks},
+            cpu=describe(torch.device("cpu"), Recipe())["cpu"],
+            seconds=round(self._elapsed(), 1),
+            models=models,
+            faults=tuple(faults),
+            claims=claims,
+            studies=tuple(studies),
+            left_out=tuple(self.left_out),
+            decided=True,
+        )
 
     # ---- sizes ----
 
@@ -127,7 +131,7 @@ class _Fit:
     # ---- what fits ----
 
     def _models(self) -> dict[str, tuple[str, ...]]:
-        entries: dict[str, dict[str, list[Recipe]]] = {}
+        entries: dict[str, dict[Side, list[Recipe]]] = {}
         for (label, side, _), entry in self.scope.models(chosen=True).items():
             entries.setdefault(label, {}).setdefault(side, []).append(entry.recipe)
         found: dict[str, tuple[str, ...]] = {}
@@ -139,7 +143,7 @@ class _Fit:
                     speed = self.times.pace(recipes[0]).train
                     self._leave(
                         LeftOut(
-                            part="models", name=label, side=side, reason=Reason.TIME,
+                            part="models", name=label, side=side, reason=LeftOutBecause.TIME,
                             seconds=self._sum(recipes), images_per_second=speed,
                         )
                     )  # fmt: skip
@@ -147,7 +151,7 @@ class _Fit:
 
     def _fault(self, fault: Fault) -> bool:
         if fault.of_one_seed and (fault.against is not None or self.scope.count(fault.pairs) < 2):
-            return self._leave(LeftOut(part="faults", name=fault.name, reason=Reason.SEEDS))
+            return self._leave(LeftOut(part="faults", name=fault.name, reason=LeftOutBecause.SEEDS))
         recipes = [entry.recipe for pair in self.scope.pairs(fault) for entry in pair if entry is not None]
         return self._take("faults", recipes) or self._leave(self._late("faults", fault.name, recipes))
 
@@ -166,7 +170,7 @@ class _Fit:
         exact = [claim.id for claim in self.experiment.claim if find(claim.measure).exact]
         for claim in self.experiment.claim:
             if claim.id not in exact:
-                self._leave(LeftOut(part="claims", name=claim.id, reason=Reason.NO_VERDICT))
+                self._leave(LeftOut(part="claims", name=claim.id, reason=LeftOutBecause.NO_VERDICT))
         return tuple(exact)
 
     def _sum(self, recipes: Sequence[Recipe]) -> float:
@@ -190,7 +194,7 @@ class _Fit:
         return sum(START_SECONDS + makespan(each, self.workers) for each in self.parts.values() if each)
 
     def _late(self, part: str, name: str, recipes: Sequence[Recipe]) -> LeftOut:
-        return LeftOut(part=part, name=name, reason=Reason.TIME, seconds=self._sum(recipes))
+        return LeftOut(part=part, name=name, reason=LeftOutBecause.TIME, seconds=self._sum(recipes))
 
     def _leave(self, left_out: LeftOut) -> bool:
         self.left_out.append(left_out)

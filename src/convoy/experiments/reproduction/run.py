@@ -6,27 +6,25 @@ an interrupted call leaves a report; the same call then trains the rest and ends
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from convoy import archive as archives
 from convoy.data import DataError
 from convoy.data.sources import load
-from convoy.experiments.experiment import PARTS, SIDES, Experiment, Part, Settings
+from convoy.experiments import verdicts
+from convoy.experiments.experiment import PARTS, Experiment, Part, Settings, Side
 from convoy.experiments.measures import MEASURES
-from convoy.experiments.reproduction import finding as findings
-from convoy.experiments.reproduction import parts as reproduce_parts
-from convoy.experiments.reproduction import quick_fit
+from convoy.experiments.reproduction import data, finding, networks, parts, quick_fit
+from convoy.experiments.reproduction.finding import Asked, Measured, ModelResult, Reproduction
 from convoy.experiments.reproduction.parts import Stage
 from convoy.experiments.reproduction.scope import Scope
-from convoy.files import write_json
 from convoy.runs import Member, Run, Study, Workspace
-from convoy.studies import kinds
+from convoy.studies import findings
 from convoy.studies.session import RetrainOnce, Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training.run_one import Event
@@ -70,20 +68,20 @@ class _Reproduction:
         self.session = replace(session, fresh=RetrainOnce() if session.fresh else False)
         self.out, self.stage, self.say = Path(session.out), stage, say
         self.scope = Scope(experiment, settings)  # its data_name is set once the data are found
-        self.lacking: str | None = None  # why the data are missing
+        self.no_data = ""  # why the data are not available
         self.members: dict[str, Member] = {}  # by the run's name
-        self.parts: list[Study] = []
-        self.earlier: dict[str, Any] = {}  # the finding of an earlier call
+        self.studies: list[Study] = []  # within the experiment
+        self.earlier: dict[str, str] = {}  # the studies that an earlier call found, by digest
         self.unfinished: set[str] = set()  # parts that were started, in this call or an earlier one
         if archive is not None and Path(archive).is_dir():
             archives.adopt(archive, self.out)
 
     def run(self) -> Reproduced:
-        self.lacking = self._lacking_data()
-        if self.settings.fits_itself and not self.lacking:
+        self._find_data()
+        if self.settings.fits_itself and not self.no_data:
             self._fit()
         self.finding = self._begun()
-        wanted = [part for part in PARTS if part in self.settings.only and self._has(part) and not self.lacking]
+        wanted = [part for part in PARTS if part in self.settings.only and self._has(part) and not self.no_data]
         self.unfinished |= {*wanted}
         self._write()
         for part in wanted:
@@ -91,8 +89,8 @@ class _Reproduction:
             self.unfinished -= {part} if finished else set()
             self._write()
             if not finished:
-                return Reproduced(self.study, self.parts, False)
-        return Reproduced(self.study, self.parts, True)
+                return Reproduced(self.study, self.studies, False)
+        return Reproduced(self.study, self.studies, True)
 
     def _fit(self) -> None:
         """Reduces the experiment to what fits in the time of a quick try."""
@@ -124,14 +122,17 @@ class _Reproduction:
         chosen, others = self.scope.models(chosen=True), self.scope.models(chosen=False)
         runs, finished = self._train("models", list(chosen.values()))
         other_entries = list(others.values())
-        runs += self._remember(other_entries, reproduce_parts.finished_runs(other_entries, self.out))
-        found: dict[str, dict[str, dict[int, Run]]] = {}
+        runs += self._remember(other_entries, parts.finished_runs(other_entries, self.out))
+        found: dict[str, dict[Side, dict[int, Run]]] = {}
         for (label, side, seed), run in zip([*chosen, *others], runs, strict=True):
             if run is not None:
                 found.setdefault(label, {}).setdefault(side, {})[seed] = run
-        rows = [findings.model_row(model, found.get(model.label, {})) for model in self.experiment.model]
-        self.finding["models"] = self._with_counts(rows)
+        self.finding = replace(self.finding, models=self._model_results(found))
         return finished
+
+    def _model_results(self, found: Mapping[str, Mapping[Side, Mapping[int, Run]]]) -> tuple[ModelResult, ...]:
+        results = [finding.model_result(model, found.get(model.label, {})) for model in self.experiment.model]
+        return tuple(map(self._with_counts, results))
 
     def _faults(self) -> bool:
         pairs = [(fault, *sides) for fault in self.experiment.fault for sides in self.scope.pairs(fault)]
@@ -139,55 +140,55 @@ class _Reproduction:
         runs, finished = self._train("faults", entries)
         waiting = iter(runs)
         trained = [(fault, next(waiting), None if with_ is None else next(waiting)) for fault, _, with_ in pairs]
-        rows = []
+        results = []
         for fault in self.experiment.fault:
             own = [pair[1:] for pair in trained if pair[0] is fault]
             alone = fault.of_one_seed and fault.against is None
             complete = [(a, b) for a, b in own if a is not None and (b is not None or alone)]
             if complete:
                 without_runs, with_runs = [a for a, _ in complete], [b for _, b in complete if b is not None]
-                rows += [
-                    findings.fault_row(fault, measure, without_runs, with_runs, withheld=self.scope.withheld)
-                    for measure in fault.measure
-                ]
-        findings.correct_together(rows, withheld=self.scope.withheld)
-        self.finding["faults"] = rows
+                results += [finding.fault_result(fault, measure, without_runs, with_runs) for measure in fault.measure]
+        self.finding = replace(self.finding, faults=tuple(finding.judge(results, self.scope.withheld)))
         return finished
 
     def _claims(self) -> bool:
-        judged = self.scope.claims
-        runs, finished = self._train("claims", judged.entries)
-        self.finding["claims"] = judged.verdicts(runs)
+        """Judges those whose runs are all finished."""
+        checks = self.scope.claims
+        entries = [Entry(trial.label, trial.recipe) for check in checks for trial in check.trials]
+        runs, finished = self._train("claims", entries)
+        waiting, judged = iter(runs), []
+        for check in checks:
+            own = [run for _ in check.trials if (run := next(waiting)) is not None]
+            if len(own) == len(check.trials):
+                counts = networks.claim_counts(check)
+                judged.append(verdicts.judge(check, own, counts, withheld=self.scope.withheld))
+        self.finding = replace(self.finding, claims=tuple(judged))
         return finished
 
     def _studies(self, kind: str) -> bool:
         self.say(f"{self.experiment.name}: {kind}")
-        earlier = {found["digest"]: found for found in self.earlier.get("parts", ())}
-        done = [found for found in self.finding["parts"] if found["kind"] != kind]
+        done = [found for found in self.finding.parts if found.kind != kind]
         for part in self.scope.studies:
             if part.kind != kind:
                 continue
-            recipes = self.scope.recipes_of(part)
+            recipes, digest = self.scope.recipes_of(part), self._digest_of(part)
             asked = part.asked(quick=self.settings.quick)
-            digest = self._digest_of(part)
-            study = self._known(earlier.get(digest)) or reproduce_parts.study_of(
+            study = self._known(digest) or parts.study_of(
                 recipes, asked, self.session, side=part.side, stage=self.stage
             )
             if study is None:
                 return False
             self._keep_study(study)
-            path = Path(os.path.relpath(study.path, self.study.path)).as_posix()
-            about = {"kind": kind, "side": part.side, "study": path}
-            done.append({**about, "sentence": kinds.sentence_of(study), "digest": digest})
-            self.finding["parts"] = done
+            done.append(parts.result_of(part, study, recipes, relative_to=self.study, digest=digest))
+            self.finding = replace(self.finding, parts=tuple(done))
         return True
 
     def _digest_of(self, part: Part) -> str:
-        return reproduce_parts.part_digest(part, self.fingerprints, quick=self.settings.quick)
+        return parts.part_digest(part, self.fingerprints, quick=self.settings.quick)
 
-    def _known(self, found: dict[str, Any] | None) -> Study | None:
+    def _known(self, digest: str) -> Study | None:
         """The earlier study, if its runs are archived: without weights it cannot be computed again."""
-        path = self.study.path / found["study"] if found is not None else None
+        path = self.study.path / self.earlier[digest] if digest in self.earlier else None
         if path is None or not (path / "study.toml").is_file() or self.session.fresh:
             return None
         study = Study(path)
@@ -228,7 +229,7 @@ class _Reproduction:
             archives.keep(run, self.archive, measured=measured)
 
     def _keep_study(self, study: Study) -> None:
-        self.parts.append(study)
+        self.studies.append(study)
         if self.archive is not None:
             for member in study.members:
                 self._keep(member.run)
@@ -236,119 +237,117 @@ class _Reproduction:
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        return reproduce_parts.fingerprints(self.scope.recipes, from_data=not self.lacking)
+        return parts.fingerprints(self.scope.recipes, from_data=not self.no_data)
 
     # ---- data ----
 
-    def _lacking_data(self) -> str | None:
-        """The message if the data are not on this machine; downloads nothing."""
+    def _find_data(self) -> None:
+        """Downloads nothing."""
         try:
-            name = reproduce_parts.data_name(self.experiment, self.settings.data)
+            name = data.data_name(self.experiment, self.settings.data)
             load(name or self.experiment.data)
         except DataError as error:
-            return f"Nothing was trained, because the data are not available: {error}"
-        self.scope = replace(self.scope, data_name=name)
-        return None
+            self.no_data = str(error)
+        else:
+            self.scope = replace(self.scope, data_name=name)
 
     # ---- the finding ----
 
-    def _begun(self) -> dict[str, Any]:
+    def _begun(self) -> Reproduction:
         """An empty finding, or with the parts that an earlier call with the same settings has finished."""
-        experiment, settings = self.experiment, self.settings
-        asked = {
-            "protocol": settings.protocol,
-            "seeds": self.scope.seeds,
-            "limit": self.settings.limit,
-            "epochs": self.scope.epochs,
-            "full_size": settings.full_size,
-            "digest": self._digest(),
-        }
-        quick = self.scope.quick
-        tried = None if quick is None else quick.model_dump(mode="json", include={"cpu", "cores", "sizes", "left_out"})
-        finding = {
-            "kind": "reproduction", "experiment": experiment.name, "title": experiment.title, "about": experiment.about,
-            "hardware": experiment.hardware, "class_names": experiment.class_names,
-            "sentence": "", "caveats": [], "quick": settings.quick,
-            "protocol": settings.protocol, "asked": asked, "missing": [], "models": [], "faults": [], "claims": [],
-            "parts": [], "quick_try": tried,
-        }  # fmt: skip
-        if (self.folder / "finding.json").is_file() and not self.session.fresh:
-            earlier = Study(self.folder)
-            self.earlier = earlier.finding
+        experiment, scope, settings = self.experiment, self.scope, self.settings
+        asked = Asked(
+            settings.protocol, scope.seeds, settings.quick, settings.limit, scope.epochs, settings.full_size,
+            settings.set, scope.withheld, self._digest(),
+        )  # fmt: skip
+        begun = Reproduction(
+            experiment.name, experiment.title, experiment.about, experiment.hardware, experiment.class_names,
+            experiment.notes, asked, scope.quick, self.no_data,
+        )  # fmt: skip
+        if not (self.folder / "finding.json").is_file() or self.session.fresh:
+            return begun
+        study = Study(self.folder)
+        self.earlier = {part["digest"]: part["study"] for part in study.finding.get("parts", ())}
+        with suppress(ValueError):  # of another version: everything is computed again
+            earlier = findings.read(study, Reproduction)
             made = {self._digest_of(part) for part in experiment.study}
-            finding["parts"] = [found for found in self.earlier.get("parts", ()) if found["digest"] in made]
-            if self.earlier.get("asked") == asked:
-                with suppress(ValueError):  # a run was deleted: its rows are computed again
-                    self.members = {member.run.name: member for member in earlier.members}
-                    finding |= {key: self.earlier[key] for key in ("models", "faults", "claims")}
-                    self.unfinished = {*self.earlier.get("unfinished", ())}
-        return finding
+            begun = replace(begun, parts=tuple(part for part in earlier.parts if part.digest in made))
+            if earlier.asked == asked:
+                self.members = {member.run.name: member for member in study.members}  # ValueError: a run was deleted
+                self.unfinished = {*earlier.unfinished}
+                return replace(begun, models=earlier.models, faults=earlier.faults, claims=earlier.claims)
+        return begun
 
     def _digest(self) -> str:
         """Hash of everything that decides the numbers: the experiment, its recipes with their data, the device."""
         table = self.experiment.model_dump(mode="json", exclude={"folder"})
-        return reproduce_parts.digest(table, self.fingerprints, self.scope.claims.inputs, self.settings.device)
+        claims = [
+            [
+                check.claim.model_dump(mode="json"),
+                {side: recipe.canonical() for side, recipe in check.sides.items()},
+                check.seeds,
+            ]
+            for check in self.scope.claims
+        ]
+        return parts.digest(table, self.fingerprints, claims, self.settings.device)
 
     @property
     def folder(self) -> Path:
         return self.out / "studies" / self.settings.name(self.experiment.name)
 
     def _write(self) -> None:
-        finding = self.finding
-        finding["models"] = finding["models"] or self._with_counts(
-            [findings.model_row(model, {}) for model in self.experiment.model]
-        )
+        if not self.finding.models:
+            self.finding = replace(self.finding, models=self._model_results({}))
         left = [part for part in PARTS if self._has(part) and not self._is_there(part)]
         left += [label for label in self._untrained() if "models" not in left]
-        finding["unfinished"] = sorted(self.unfinished)
-        finding["missing"] = [self.lacking] if self.lacking else [f"Not run yet: {', '.join(left)}"] if left else []
-        finding["sentence"] = findings.sentence(finding)
-        finding["caveats"] = findings.caveats(finding, self.scope.reductions, self.settings.set, self.experiment.notes)
+        self.finding = replace(self.finding, left=tuple(left), unfinished=tuple(sorted(self.unfinished)))
         table = {"kind": "reproduction", "command": self.session.command}
         self.study = Workspace(self.out).write_study(self.folder.name, table, self.members.values())
-        write_json(self.study.path / "finding.json", finding)
+        findings.write(self.study, self.finding)
         if self.archive is not None:
             archives.keep_study(self.study, self.archive)
 
     def _untrained(self) -> list[str]:
         """Models that lack a run under a chosen protocol."""
-        rows = {row["label"]: row for row in self.finding["models"]}
+        results = {result.label: result for result in self.finding.models}
         lacking = [
             model.label
             for model in self.experiment.model
             for side in self.scope.sides(model)
-            if len(rows[model.label]["runs"][side]) < self.scope.count(model.seeds)
+            if len(results[model.label].side(side).runs) < self.scope.count(model.seeds)
         ]
         return [*dict.fromkeys(lacking)]
 
     def _is_there(self, part: str) -> bool:
-        finding = self.finding
         if part in self.unfinished:
             return False
-        if part == "models":
-            return any(row["runs"][side] for row in finding["models"] for side in SIDES)
-        if part in ("faults", "claims"):
-            return bool(finding[part])
-        return any(found["kind"] == part for found in finding["parts"])
+        match part:
+            case "models":
+                return any(model.runs for model in self.finding.models)
+            case "faults":
+                return bool(self.finding.faults)
+            case "claims":
+                return bool(self.finding.claims)
+        return any(found.kind == part for found in self.finding.parts)
 
     # ---- networks, which need no data ----
 
-    def _with_counts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Adds parameters to models that were not trained, to compare them with the published count."""
-        for row in rows:
-            for side in self.settings.sides:
-                if row[side] is None and (count := self.counted[row["label"]].get(side)) is not None:
-                    row[side] = {"parameters": count}
-        return rows
+    def _with_counts(self, result: ModelResult) -> ModelResult:
+        """Adds parameters to a model that was not trained, to compare them with the published count."""
+        for side in self.settings.sides:
+            if not result.side(side).values and (count := self.counted[result.label].get(side)) is not None:
+                counted = Measured(result.side(side).runs, {"parameters": float(count)})
+                published = side == "as_published"
+                result = replace(result, as_published=counted) if published else replace(result, corrected=counted)
+        return result
 
     @cached_property
-    def counted(self) -> dict[str, dict[str, int]]:
-        path, from_data = self.folder / "profile.json", not self.lacking
-        return reproduce_parts.counted(
+    def counted(self) -> dict[str, dict[Side, int]]:
+        return networks.counted(
             self.experiment,
             self.scope.recipes,
             self.fingerprints,
-            path,
-            from_data=from_data,
+            self.folder / "profile.json",
+            from_data=not self.no_data,
             quick=self.settings.quick,
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from convoy.experiments.experiment import Experiment, Fault, Model, Part, Settings, label_of
+from convoy.experiments.claims import Check, check
+from convoy.experiments.experiment import Experiment, Fault, Model, Part, Settings, Side, label_of
 from convoy.experiments.quick import Choice
-from convoy.experiments.reproduction import parts as reproduce_parts
-from convoy.prediction import Reason, no_verdict
+from convoy.prediction import Reason
 from convoy.recipe import Override, Recipe
 from convoy.studies.train_all import Entry
 
@@ -22,10 +22,19 @@ class Scope:
     data_name: str | None = None
     quick: Choice | None = None
 
-    @property
+    @cached_property
     def withheld(self) -> Reason | None:
-        """Why there is no verdict on faults and claims; None if there is."""
-        return no_verdict(quick=self.settings.quick, limit=self.settings.limit)
+        """Why published numbers, faults and claims have no verdict; None if they have."""
+        if self.settings.quick:
+            return Reason.QUICK_TRY
+        if self.settings.limit:
+            return Reason.REDUCED
+        if self.epochs is None:
+            return None
+        own = [self.experiment.recipe(name, []).train.epochs for name in self.experiment.recipe_names]
+        if any(self.epochs < each for each in own):
+            return Reason.REDUCED
+        return Reason.LONGER if any(self.epochs > each for each in own) else None
 
     @property
     def epochs(self) -> int | None:
@@ -57,7 +66,7 @@ class Scope:
             return 0
         return self.seeds or own or self.experiment.seeds
 
-    def models(self, *, chosen: bool) -> dict[tuple[str, str, int], Entry]:
+    def models(self, *, chosen: bool) -> dict[tuple[str, Side, int], Entry]:
         """By model, side and seed: the models to train (`chosen`), or the others, whose finished runs are reported."""
         labels = self.settings.models or [model.label for model in self.experiment.model]
         return {
@@ -68,7 +77,7 @@ class Scope:
             for recipe in self._seeded(getattr(model, side), self.count(model.seeds))
         }
 
-    def sides(self, model: Model) -> list[str]:
+    def sides(self, model: Model) -> list[Side]:
         """The protocols that a model is trained under."""
         return [side for side in self.settings.sides if getattr(model, side) is not None and self._fits(model, side)]
 
@@ -98,20 +107,12 @@ class Scope:
         return pairs
 
     @cached_property
-    def claims(self) -> reproduce_parts.Claims:
-        return reproduce_parts.Claims(
-            self.experiment,
-            self.overrides,
-            seeds=self.seeds,
-            full_size=self.settings.full_size,
-            withheld=self.withheld,
-            asked=" and ".join([*self.reductions, *(f"{path} = {value}" for path, value in self.settings.set)]),
-        )
-
-    @property
-    def reductions(self) -> list[str]:
-        images = [f"{self.settings.limit:,} images"] if self.settings.limit else []
-        return images + ([f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"] if self.epochs else [])
+    def claims(self) -> list[Check]:
+        full_size, folder = self.settings.full_size, self.experiment.folder
+        return [
+            check(claim, full_size=full_size, overrides=self.overrides, seeds=self.seeds, folder=folder)
+            for claim in self.experiment.claim
+        ]
 
     @property
     def studies(self) -> list[Part]:

@@ -50,7 +50,7 @@ def jobs(scope: Scope, parts: Sequence[str]) -> list[Job]:
                 pairs = [pair for fault in scope.experiment.fault for pair in scope.pairs(fault)]
                 entries = [entry for pair in pairs for entry in pair if entry is not None]
             case "claims":
-                entries = scope.claims.entries
+                entries = [Entry(trial.label, trial.recipe) for check in scope.claims for trial in check.trials]
             case _:
                 found += [job for study in scope.studies if study.kind == part for job in of_study(scope, study)]
                 continue

@@ -1,0 +1,67 @@
+"""What is counted from networks without training them: parameters and FLOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from convoy.evaluation import cost
+from convoy.evaluation import profile as profiling
+from convoy.experiments.claims import Check
+from convoy.experiments.experiment import SIDES, Experiment, Side
+from convoy.experiments.measures import find
+from convoy.experiments.reproduction.parts import digest
+from convoy.files import read_json, write_json
+from convoy.recipe import Recipe
+from convoy.training import optimizers
+from convoy.training.device import device_of
+from convoy.training.plan import plan
+
+
+def claim_counts(check: Check) -> dict[str, float]:
+    """The measure of each side's untrained network; empty for a claim that needs training."""
+    if not find(check.claim.measure).exact:
+        return {}
+    found = {}
+    for side, recipe in check.sides.items():
+        made = plan(recipe)
+        shape = (made.prepared.in_chans, made.prepared.image_size, made.prepared.image_size)
+        flops = cost.flops_per_image(made.network, shape)
+        counts = {"parameters": cost.parameters(made.network), "flops_per_image": flops, "macs_per_image": flops // 2}
+        found[side] = float(counts[check.claim.measure])
+    return found
+
+
+def counted(
+    experiment: Experiment,
+    recipes: Mapping[str, Recipe],
+    known_by: Mapping[str, str],
+    path: Path,
+    *,
+    from_data: bool,
+    quick: bool = False,
+) -> dict[str, dict[Side, int]]:
+    """The parameters of each network, by label and side.
+
+    Counted once and stored at `path`, a profile.json, with a profile of each network. `known_by` are the recipes'
+    fingerprints.
+    """
+    sides = {
+        model.label: {side: name for side in SIDES if (name := getattr(model, side))} for model in experiment.model
+    }
+    key = digest([[label, side, known_by[n]] for label, names in sides.items() for side, n in names.items()], from_data)
+    known = read_json(path, "profiles") if path.is_file() else {}
+    if known.get("key") == key:
+        return dict(known["parameters"])
+    found, parameters = [], dict[str, dict[Side, int]]()
+    for label, names in sides.items():
+        subjects = {
+            side: profiling.subject_of(label, recipes[name], image=None, classes=None, from_data=from_data)
+            for side, name in names.items()
+        }
+        parameters[label] = {side: profiling.parameters_of(subject) for side, subject in subjects.items()}
+        shown = next(iter(subjects.values()))
+        kept = optimizers.state_per_parameter(shown.recipe.optim, ema_decay=shown.recipe.train.ema_decay)
+        found.append(profiling.profile(shown, device_of(shown.recipe), state_per_parameter=kept, quick=quick).as_json())
+    write_json(path, {"key": key, "profiles": found, "parameters": parameters})
+    return parameters

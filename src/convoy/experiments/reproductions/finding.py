@@ -1,0 +1,26 @@
+"""The finding of several reproductions: theirs, and what was not run yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from convoy.experiments.reproduction.finding import Reproduction
+
+
+@dataclass(frozen=True)
+class Entry:
+    experiment: str
+    study: str = ""  # its folder, relative to that of this study
+    finding: Reproduction | None = None  # None: not run yet
+
+
+@dataclass(frozen=True)
+class Reproductions:
+    experiments: tuple[Entry, ...]
+    kind: Literal["reproductions"] = "reproductions"
+    schema: int = 1
+
+    @property
+    def findings(self) -> list[Reproduction]:
+        return [entry.finding for entry in self.experiments if entry.finding is not None]
