@@ -26,7 +26,7 @@ class Status:
     state: str  # running, interrupted, pruned, finished
     fingerprint: str
     reason: str = ""  # why it ended
-    diverged: bool = False
+    diverged: bool = False  # ended because the loss or the gradient stayed infinite or NaN
     label: str = ""
     seed: int = 0
     flags: Sequence[str] = ()  # sentences that every output of the run shows

@@ -118,11 +118,6 @@ class Run:
         return (self.path / "status.json").is_file() and self.state == "finished"
 
     @property
-    def diverged(self) -> bool:
-        """Whether it was ended because the loss or the gradient stayed infinite or NaN."""
-        return self.status.diverged
-
-    @property
     def is_archived(self) -> bool:
         """Whether the folder is an archived run, without weights, logits and images (convoy.archive)."""
         return self.finished and not (self.path / "best.safetensors").is_file()
@@ -260,6 +255,11 @@ class Member:
     label: str
     seed: int
     run: Run
+
+
+def digest_of(members: Iterable[Member]) -> str:
+    """Eight hexadecimal digits, different for studies of different runs."""
+    return hashlib.sha256("".join(member.run.status.fingerprint for member in members).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

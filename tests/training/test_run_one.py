@@ -419,7 +419,7 @@ def test_divergence_stops_the_run_and_is_said(tiny: Make, tmp_path: Path) -> Non
     events = list(run_one.run_one(recipe, tmp_path))
     assert any("diverged" in event.text for event in events)
     run = Run(Path(events[-1].values["run"]))
-    assert run.diverged
+    assert run.status.diverged
     assert len(run.metrics) < 50
 
 

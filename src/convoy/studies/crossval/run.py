@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import numpy as np
 from convoy.data import prepare
 from convoy.files import write_arrays
 from convoy.recipe import Recipe
-from convoy.runs import Member, Study, Workspace, file_name, model_label
+from convoy.runs import Member, Study, Workspace, digest_of, file_name, model_label
 from convoy.studies import findings
 from convoy.studies.crossval.finding import conclude, fold_label
 from convoy.studies.session import Session
@@ -86,5 +85,4 @@ def out_of_fold(members: Sequence[Member]) -> dict[str, np.ndarray]:
 
 
 def _name(label: str, folds: int, repeats: int, members: Sequence[Member]) -> str:
-    digest = hashlib.sha256("".join(member.run.status.fingerprint for member in members).encode()).hexdigest()
-    return f"crossval-{file_name(label)}-{folds}{f'x{repeats}' if repeats > 1 else ''}-{digest[:8]}"
+    return f"crossval-{file_name(label)}-{folds}{f'x{repeats}' if repeats > 1 else ''}-{digest_of(members)}"

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
-from convoy.reporting.palette import INK, MODELS, MUTED
+from convoy.reporting.palette import INK, MODELS, MUTED, PAPER
 from convoy.studies.lr_range.finding import LrRangeFinding
 
 
@@ -18,12 +18,14 @@ def draw(axes: Axes, finding: LrRangeFinding) -> None:
     first, least = curve.smoothed[0], min(curve.smoothed)
     margin = 0.15 * max(first - least, 1e-3)
     axes.set_ylim(max(0.0, least - margin), first + 3 * margin)  # the loss after divergence would compress the rest
-    marks = ((finding.steepest_lr, "steepest", (10, 2)), (finding.lowest_loss_lr, "lowest", (-14, 14)))
-    for rate, word, offset in marks:
+    for rate, word in ((finding.steepest_lr, "steepest"), (finding.lowest_loss_lr, "lowest")):
         if rate is not None:
             place = float(np.interp(np.log(rate), np.log(curve.lr), curve.smoothed))
             axes.plot([rate], [place], "o", color=INK, markersize=5)
-            axes.annotate(f"{word}: {rate:.2g}", (rate, place), offset, textcoords="offset points", fontsize=9)
+            axes.annotate(  # to the left: there the curve is above
+                f"{word}: {rate:.2g}", (rate, place), (-8, -3), textcoords="offset points", fontsize=9, ha="right",
+                bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            )  # fmt: skip
     if finding.diverges_lr is not None:
         axes.axvline(finding.diverges_lr, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
     axes.set_xlabel("learning rate")
@@ -32,7 +34,7 @@ def draw(axes: Axes, finding: LrRangeFinding) -> None:
 
 
 def caption(finding: LrRangeFinding) -> str:
-    end = "The loss does not rise again, so a higher rate may work too."
+    end = "The loss does not rise by half of its decrease again: a higher rate may work too."
     if finding.lowest_loss_lr is None:
         end = "The loss does not decrease."
     elif finding.diverges_lr is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 
 from convoy.data.batches import steps_per_epoch
 from convoy.recipe import Recipe
-from convoy.runs import Member, Run, Study, Workspace, model_label
+from convoy.runs import Member, Run, Study, Workspace, digest_of, model_label
 from convoy.studies import findings
 from convoy.studies.execute import execute
 from convoy.studies.lr_range.finding import FEWEST_STEPS, conclude
@@ -25,11 +24,10 @@ def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> S
     if event.values["state"] != "finished":
         return None
     trained = Run(Path(event.values["run"]))
-    label = model_label(recipe)
-    name = f"lr-range-{label}-{hashlib.sha256(trained.status.fingerprint.encode()).hexdigest()[:8]}"
-    table = {"kind": "lr_range", "command": session.command}
-    study = Workspace(session.out).write_study(name, table, [Member(label, rising.seed, trained)])
-    findings.write(study, conclude(label, trained))
+    members = [Member(model_label(recipe), rising.seed, trained)]
+    name = f"lr-range-{members[0].label}-{digest_of(members)}"
+    study = Workspace(session.out).write_study(name, {"kind": "lr_range", "command": session.command}, members)
+    findings.write(study, conclude(members[0].label, trained))
     return study
 
 

@@ -237,7 +237,7 @@ class _Training:
 
     def _ended(self, position: int, run: Run) -> Ended:
         if run.finished:
-            state = State.DIVERGED if run.diverged else State.FINISHED
+            state = State.DIVERGED if run.status.diverged else State.FINISHED
         else:
             state = State.PRUNED if run.state == "pruned" else State.INTERRUPTED
         accuracies = [line[self._accuracy] for line in run.metrics]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
 from convoy.recipe import Recipe
-from convoy.runs import Member, Study, Workspace, model_label
+from convoy.runs import Member, Study, Workspace, digest_of, model_label
 from convoy.studies import findings
 from convoy.studies.seeds.finding import SeedsFinding, Source, conclude
 from convoy.studies.session import Session
@@ -55,8 +54,7 @@ def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[f
     members = train_all(entries, session, distinct=False)
     if members is None:
         return None
-    digest = hashlib.sha256("".join(member.run.status.fingerprint for member in members).encode()).hexdigest()
-    name = f"seeds-{model_label(recipe)}-{digest[:8]}"
+    name = f"seeds-{model_label(recipe)}-{digest_of(members)}"
     study = Workspace(session.out).write_study(name, {"kind": "seeds", "command": session.command}, members)
     findings.write(study, find(members, differences=differences))
     return study
