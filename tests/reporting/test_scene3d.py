@@ -66,11 +66,12 @@ def test_names_cannot_end_the_script_or_become_markup() -> None:
 
 
 def test_points_are_coloured_by_height_and_a_labelled_one_stands_out() -> None:
-    points, best = plotly_figure(SCATTER)["traces"]
+    points, best, *stems = plotly_figure(SCATTER)["traces"]
 
     assert points["marker"]["color"] == [90, 98, 95]
     assert best["marker"]["color"].startswith("#")
     assert (points["showlegend"], best["showlegend"]) == (False, True)
+    assert stems[0]["z"][:6] == [90, 90, None, 90, 98, None]  # as in the static image
 
 
 def test_logarithmic_axis_has_its_few_values_as_ticks_in_plain_digits() -> None:
@@ -104,3 +105,4 @@ def test_searched_values_have_the_ticks_where_they_are_few_and_not_crowded() -> 
 
     assert ticks(0.0, 0.1, 0.2, 0.5) == ["0", "0.1", "0.2", "0.5"]
     assert ticks(0.0, 0.01, 0.5) is None
+    assert ticks(0.12345, 0.5, 0.9) is None

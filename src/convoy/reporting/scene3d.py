@@ -65,7 +65,9 @@ def plotly_json(block: Scene3D) -> str:
         | _plotly_ticks(block, place)
         for place, (name, title, log) in enumerate(zip("xyz", block.axes, block.log, strict=True))
     }
-    figure = {"traces": [_plotly_trace(block, place) for place in range(len(block.traces))], "axes": axes}
+    stems = [_plotly_stems(trace, _ground(block)) for trace in block.traces if isinstance(trace, Points3D)]
+    traces = [_plotly_trace(block, place) for place in range(len(block.traces))]
+    figure = {"traces": [*traces, *stems], "axes": axes}
     # "</script>" inside a name must not close the element.
     return json.dumps(figure, allow_nan=False).replace("<", "\\u003c")
 
@@ -90,6 +92,29 @@ def _plotly_trace(block: Scene3D, place: int) -> dict[str, Any]:
     heights = {"color": spec["z"], "colorscale": SCALE.capitalize(), "size": 5}
     marker = {"color": _colour(block, place), "size": 7} if _is_marked(trace) else heights
     return spec | {"mode": "markers", "marker": marker}
+
+
+def _plotly_stems(trace: Points3D, ground: float) -> dict[str, Any]:
+    """A stem marks the position of a point on the ground."""
+    ends = zip(_finite(trace.x), _finite(trace.y), _finite(trace.z), strict=True)
+    x, y, z = zip(
+        *((along, across, end) for along, across, height in ends for end in (ground, height, None)), strict=True
+    )
+    line = {"color": RULE, "width": 2}
+    return {
+        "type": "scatter3d",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "z": z,
+        "line": line,
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
+
+
+def _ground(block: Scene3D) -> float:
+    return min(float(np.nanmin(trace.z)) for trace in block.traces if isinstance(trace, Points3D))
 
 
 def _plotly_ticks(block: Scene3D, place: int) -> dict[str, Any]:
@@ -137,9 +162,8 @@ def _draw(axes: Axes3D, block: Scene3D, place: int) -> None:
         colour = _colour(block, place)
         axes.plot(x, y, z, "o-", color=colour, markersize=3, linewidth=1.6, label=trace.label or None, zorder=10)
     else:
-        ground = min(float(np.nanmin(other.z)) for other in block.traces if isinstance(other, Points3D))
-        foot = math.log10(ground) if block.log[2] else ground
-        for across, along, height in zip(x, y, z, strict=True):  # a stem marks the position of a point on the ground
+        foot = math.log10(_ground(block)) if block.log[2] else _ground(block)
+        for across, along, height in zip(x, y, z, strict=True):
             axes.plot((across, across), (along, along), (foot, height), color=RULE, linewidth=0.7)
         marked = {"color": _colour(block, place), "s": 60, "edgecolors": INK} if _is_marked(trace) else {}
         axes.scatter(
@@ -166,7 +190,10 @@ def _marks(block: Scene3D, place: int) -> list[float] | None:
     positions = np.log10(values) if block.log[place] else values
     has_room = len(values) > 1 and np.diff(positions).min() >= CLOSEST * np.ptp(positions)
     has_points_only = place < 2 and all(isinstance(trace, Points3D) for trace in block.traces)
-    if (has_points_only and has_room and len(values) <= MOST_TICKS) or (block.log[place] and len(values) <= FEW):
+    are_round = all(float(f"{value:.2g}") == value for value in values)
+    if are_round and (
+        (has_points_only and has_room and len(values) <= MOST_TICKS) or (block.log[place] and len(values) <= FEW)
+    ):
         return list(values.tolist())
     return ticks.round_numbers(values[0], values[-1]) if block.log[place] else None
 

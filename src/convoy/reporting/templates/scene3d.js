@@ -14,6 +14,7 @@
         scene, margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)", legend: { x: 0, y: 1 },
         font: { family: style.getPropertyValue("--font"), size: 12, color: ink },
       };
+      for (const stems of traces.filter((trace) => trace.mode === "lines")) stems.line.color = rule;
       figure.classList.add("live");
       // The wheel scrolls the page, not the scene.
       Plotly.react(figure.querySelector(".interactive"), traces, layout, { responsive: true, displayModeBar: false, scrollZoom: false });

@@ -4,53 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
-
-from convoy.reporting import ticks
 from convoy.reporting.figures_curves import TRAINING_VALUES, CurveNumbers
-from convoy.reporting.palette import INK, MUTED, Look
-from convoy.stats import Estimate
+from convoy.reporting.palette import Look
+from convoy.reporting.rows import Row, Rows, Value, span_of
 from convoy.studies.crossval.finding import CrossvalFinding
 
 
-def draw(axes: Axes, finding: CrossvalFinding, look: Look, lines: Sequence[str]) -> None:
+def folds(finding: CrossvalFinding, look: Look, lines: Sequence[str]) -> Rows:
     """`lines`: the label of each fold's curve, whose colour and mark it has."""
-    corrected, naive = _percent(finding.accuracy), _percent(finding.naive)
-    intervals = [_percent(row.accuracy) for row in finding.rows]
-    low, high = min(corrected[0], *(ends[0] for ends in intervals)), max(corrected[1], *(ends[1] for ends in intervals))
-    margin = 0.06 * max(high - low, 0.5)
-    axes.set_ylim(max(0.0, low - margin), min(100.0, high + margin))
-    axes.set_xlim(0.4, finding.folds + 0.6)
-    axes.axhspan(*corrected, color=MUTED, alpha=0.16, linewidth=0)
-    axes.axhline(100 * finding.accuracy.mean, color=INK, linewidth=1.4)
-    for edge in naive:
-        axes.axhline(edge, color=INK, linewidth=1, linestyle=(0, (2, 2)))
-    for row, interval, label in zip(finding.rows, intervals, lines, strict=True):
-        place = row.fold + 1 + 0.6 * ((row.repeat + 0.5) / finding.repeats - 0.5)
-        axes.plot((place, place), interval, color=look.colour(label), alpha=0.45, linewidth=2.5)
-        axes.plot(
-            place, 100 * row.accuracy.mean, look.mark(label), color=look.colour(label), markersize=7,
-            markeredgewidth=0, clip_on=False,
-        )  # fmt: skip
-    if finding.folds <= 12:
-        axes.set_xticks(range(1, finding.folds + 1))
-    else:
-        ticks.integers(axes.xaxis, 10)
-    axes.grid(False, axis="x")
-    axes.set_xlabel("scored fold")
-    axes.set_ylabel("accuracy (%)")
-
-
-def _percent(estimate: Estimate) -> tuple[float, float]:
-    assert estimate.low is not None
-    assert estimate.high is not None
-    return 100 * estimate.low, 100 * estimate.high
+    values: dict[int, list[Value]] = {}
+    for row, label in zip(finding.rows, lines, strict=True):
+        values.setdefault(row.fold, []).append(Value.of(row.accuracy, look.colour(label), look.mark(label)))
+    return Rows(
+        tuple(Row(str(fold + 1), tuple(repeats)) for fold, repeats in sorted(values.items())),
+        "accuracy of the scored fold",
+        "%",
+        line=100 * finding.accuracy.mean,
+        band=span_of(finding.accuracy),
+        dashed=span_of(finding.naive) or (),
+    )
 
 
 def caption(finding: CrossvalFinding) -> str:
-    repeats = ", repeats next to each other" if finding.repeats > 1 else ""
+    repeats = ", repeats below each other" if finding.repeats > 1 else ""
     return (
-        f"Marks: folds (n = {finding.folds}{repeats}) with 95 % intervals over their images. Line: mean; band: its "
+        f"Rows: folds (n = {finding.folds}{repeats}); marks: 95 % intervals over their images. Line: mean; band: its "
         "corrected 95 % interval; dashed: the plain t interval, too narrow because folds share training images. "
         "The axis does not begin at 0."
     )

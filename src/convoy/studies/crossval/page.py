@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import sections, tables
-from convoy.reporting.content import Block, Cell, Chart, Column, Gallery, Page, Panel, Section, Strip, Table, Tile
+from convoy.reporting.content import Block, Cell, Chart, Column, Gallery, Page, Section, Strip, Table, Tile
 from convoy.reporting.figures_images import prediction_tiles
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import plain
@@ -32,7 +31,7 @@ def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
     look = Look(labels)
     line_of = {reading.label: label for label, group in curves.items() for reading in group}
     lines = [line_of[reading.label] for reading in readings]
-    panel = Panel("", partial(figures.draw, finding=finding, look=look, lines=lines), height=3.6, top=0.12)
+    panel = figures.folds(finding, look, lines).panel()
     chart = Chart("cv_accuracy", "Accuracy", (panel,), figures.caption(finding))
     page_sections = [
         Section("Accuracy by fold", (chart, _folds(finding, readings, folder, lines))),

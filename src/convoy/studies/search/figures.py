@@ -14,6 +14,7 @@ from convoy.reporting import ticks
 from convoy.reporting.content import Points3D, Scene3D, short
 from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, RULE
 from convoy.reporting.quantities import listed
+from convoy.reporting.rows import Row, Rows, Value
 from convoy.studies.search.finding import Importance, SearchFinding, State, Trial
 from convoy.studies.search.words import basis_of
 
@@ -197,17 +198,10 @@ def _draw_trials(axes: Axes, positions: Sequence[float], finding: SearchFinding)
     axes.set_ylabel(f"{finding.method.scored_on} accuracy (%)")
 
 
-def draw_importance(axes: Axes, shares: Mapping[str, float]) -> None:
-    axes.set_xlim(0, 100)
-    axes.set_ylim(len(shares) - 0.35, -0.75)
-    across = axes.get_yaxis_transform()
-    for place, (path, share) in enumerate(shares.items()):
-        axes.barh(place, 100 * share, height=0.3, color=BLUE)
-        axes.text(0, place - 0.22, word(path), transform=across, va="bottom")
-        axes.text(1, place - 0.22, f"{100 * share:.0f} %", transform=across, va="bottom", ha="right", color=MUTED)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("share of the accuracy's variance (%)")
+def importance_rows(importance: Importance) -> Rows:
+    shares = {word(path): 100 * share for path, share in importance.shares.items()}
+    rows = (Row(name, (Value(share, colour=BLUE),), f"{share:.0f} %") for name, share in shares.items())
+    return Rows(tuple(rows), "share of the accuracy's variance", "%", bars=True)
 
 
 def importance_caption(importance: Importance) -> str:

@@ -77,8 +77,7 @@ def _heat_chart(heat: figures.HeatNumbers) -> Chart:
 
 
 def _importance_chart(importance: Importance) -> Chart:
-    draw = partial(figures.draw_importance, shares=importance.shares)
-    panel = Panel("", draw, 0.7 + 0.5 * len(importance.shares), left=0.15, bottom=0.6, top=0.05)
+    panel = figures.importance_rows(importance).panel()
     return Chart("importance", "Hyperparameter importance", (panel,), figures.importance_caption(importance))
 
 
