@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 from measure import in_turn, ratio, serve, ways, write_result
 
+from convoy.events import EpochEnded
 from convoy.recipe import Recipe
 from convoy.runs import Run
 from convoy.training import run_one as runner
@@ -46,7 +47,7 @@ def begin(folder: Path) -> None:
     """Trains the run except its last epoch."""
     runner.denormals_as_zero = nullcontext
     for event in runner.run_one(recipe_on(1), folder, test=False, until=EPOCHS):
-        if event.kind == "epoch":
+        if isinstance(event, EpochEnded):
             print(event.text, file=sys.stderr)
 
 
@@ -58,7 +59,7 @@ def last_epoch(way: str, threads: int, begun: Path) -> Callable[[], float]:
         with TemporaryDirectory() as folder:
             shutil.copytree(begun, folder, dirs_exist_ok=True)
             *_, end = runner.run_one(recipe_on(threads), folder, test=False)
-            run = Run(Path(end.values["run"]))
+            run = Run(end.run)
             before, last = (epoch["train_seconds"] for epoch in run.metrics[-2:])
             return float(run.data.counts["train"] / (last - before))
 

@@ -14,6 +14,7 @@ import json
 from itertools import product
 from pathlib import Path
 
+from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.runs import Run
 from convoy.studies.execute import execute
@@ -44,8 +45,8 @@ def main() -> None:
     order = sorted(range(len(points())), key=lambda place: -points()[place][0])
     runs: dict[int, Run] = {}
     for place, event in execute((recipe(*points()[place]) for place in order), out, test=False):
-        if event.kind == "end":
-            runs[order[place]] = Run(Path(event.values["run"]))
+        if isinstance(event, Ended):
+            runs[order[place]] = Run(event.run)
             print(f"{len(runs)} of {len(order)}: batch size and rate {points()[order[place]]}", flush=True)
     correct = [[line["validation_correct"] for line in runs[place].metrics] for place in range(len(points()))]
     first = runs[0]

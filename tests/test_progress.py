@@ -1,28 +1,17 @@
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from pathlib import Path
 
 import pytest
 
+from convoy.events import Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.progress import Display
+from convoy.run_contents import RunState
 
-
-class Event(NamedTuple):
-    kind: str
-    text: str
-    values: dict[str, Any]
-
-
-PROGRESS = {
-    "epoch": 1,
-    "epochs": 2,
-    "images": 50,
-    "total": 200,
-    "loss": None,
-    "accuracy": 0.5,
-    "images_per_second": 1234.5,
-    "batches_per_second": 9.87,
-}
+PROGRESS = Progress(
+    epoch=1, epochs=2, images=50, total=200, loss=None, accuracy=0.5, images_per_second=1234.5, batches_per_second=9.87
+)
+END = Ended("run folder: x [y]", Path("x"), RunState.FINISHED)
 
 
 def shown(names: list[str], events: list[tuple[int, Event]], capsys: pytest.CaptureFixture[str]) -> str:
@@ -33,7 +22,7 @@ def shown(names: list[str], events: list[tuple[int, Event]], capsys: pytest.Capt
 
 
 def test_one_run_says_every_line(capsys: pytest.CaptureFixture[str]) -> None:
-    events = [(0, Event(kind, f"a line of {kind} [x]", {})) for kind in ("start", "note", "epoch", "end")]
+    events = [(0, event) for event in (Started("training"), Note("a note [x]"), EpochEnded("epoch 1/2", 1, 0.5), END)]
     out = shown(["lenet"], events, capsys)
     assert out.splitlines() == [event.text for _, event in events]
 
@@ -41,17 +30,17 @@ def test_one_run_says_every_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_of_several_runs_each_line_names_its_run_and_a_common_note_comes_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    events = [(position, Event("note", "quick try", {})) for position in (0, 1)]
-    events += [(1, Event("epoch", "epoch 1/2", {})), (1, Event("end", "run folder: x", {}))]
+    events: list[tuple[int, Event]] = [(position, Note("quick try")) for position in (0, 1)]
+    events += [(1, EpochEnded("epoch 1/2", 1, 0.5)), (1, END)]
     out = shown(["a", "b"], events, capsys)
-    assert out.splitlines() == ["a: quick try", "b: epoch 1/2", "b: run folder: x"]
+    assert out.splitlines() == ["a: quick try", "b: epoch 1/2", f"b: {END.text}"]
 
 
 def test_terminal_gets_bars_with_numbers(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TERM", "xterm")
-    out = shown(["a", "b"], [(0, Event("progress", "", PROGRESS))], capsys)
+    out = shown(["a", "b"], [(0, PROGRESS)], capsys)
     assert "epoch 1/2" in out
     assert "loss not finite" in out
     assert "1,234 images/s  9.9 batches/s" in out

@@ -15,10 +15,10 @@ import convoy
 from convoy import api, archive
 from convoy.counts import recount
 from convoy.evaluation.load import network_of
+from convoy.events import Control
 from convoy.files import write_json
 from convoy.recipe import Recipe
 from convoy.runs import Run
-from convoy.training.events import Control
 from convoy.training.run_one import run_one
 
 Make = Callable[..., Recipe]
@@ -146,7 +146,7 @@ def test_an_empty_recipe_is_refused_and_does_not_become_the_defaults(call: Call,
 def test_an_unfinished_run_gets_back_the_recipe_that_it_is_trained_with(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("train.epochs", 3))
     events = run_one(recipe, tmp_path, control=lambda: Control.PAUSE)
-    run = Run(Path(list(events)[-1].values["run"]))
+    run = Run(list(events)[-1].run)
     (run.path / "recipe.toml").write_text("")
     finished = api.train(recipe, out=tmp_path, show=False)
     assert tomllib.loads((finished.path / "recipe.toml").read_text()) == recipe.as_table()
@@ -236,7 +236,7 @@ def test_the_archived_results_agree_with_their_predictions() -> None:
 def test_steps_that_are_missing_where_a_run_goes_on_are_named(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("train.epochs", 3))
     events = run_one(recipe, tmp_path, control=lambda: Control.PAUSE)
-    run = Run(Path(list(events)[-1].values["run"]))
+    run = Run(list(events)[-1].run)
     (run.path / "steps.npz").unlink()
     with pytest.raises(ValueError, match=r"steps.npz .*--fresh"):
         api.train(recipe, out=tmp_path, show=False)

@@ -19,8 +19,10 @@ from convoy.api_arguments import (
     weights_target,
     with_labels,
 )
+from convoy.events import Control, Ended
 from convoy.process import interruptible
 from convoy.recipe import Override, Recipe, check_once
+from convoy.run_contents import RunState
 from convoy.runs import DEFAULT_OUT, Run, Study, command_line, file_name, model_label
 
 
@@ -56,11 +58,10 @@ def train(
     `test=False` does not open the test set. Raises ValueError for an invalid recipe, before anything is written, and
     Stopped after Ctrl-C.
     """
-    from convoy.training.run_one import Control, run_one
+    from convoy.training.run_one import run_one
 
     flags = {"epochs": epochs, "seed": seed, "limit": limit, "device": device, "init": weights_file(init, out)}
     resolved = resolve_recipe(recipe, model=model, data=data, set=set, **flags)
-    values: dict[str, Any] = {}
     with interruptible() as interrupted, display([model_label(resolved)], show, to_stderr) as show_event:
 
         def control() -> Control:
@@ -68,10 +69,9 @@ def train(
 
         for event in run_one(resolved, out, fresh=fresh, test=test, control=control):
             show_event(0, event)
-            values = event.values
-    if values["state"] != "finished":
+    if not (isinstance(event, Ended) and event.state is RunState.FINISHED):
         raise Stopped(resume_hint(fresh=fresh))
-    return Run(Path(values["run"]))
+    return Run(event.run)
 
 
 def compare(

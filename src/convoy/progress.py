@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 
-
-class Event(Protocol):
-    """An event of a run (training.run_one): its kind, its line of text, its numbers."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def values(self) -> dict[str, Any]: ...
+from convoy.events import Ended, EpochEnded, Event, Note, Progress, Started
 
 
 class _Console(Console):
@@ -34,7 +25,7 @@ class Display:
     def __init__(self, names: Sequence[str], *, to_stderr: bool = False) -> None:
         self._names = list(names)
         self._console = _Console(stderr=to_stderr, highlight=False, soft_wrap=True)
-        self._bars: Progress | None = None
+        self._bars: Bars | None = None
         self._tasks: dict[int, TaskID] = {}
         self._overall: TaskID | None = None
         self._evaluation: TaskID | None = None
@@ -42,7 +33,7 @@ class Display:
 
     def __enter__(self) -> Display:
         if self._console.is_terminal:
-            self._bars = Progress(
+            self._bars = Bars(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),
                 TextColumn("{task.fields[numbers]}"),
@@ -72,14 +63,14 @@ class Display:
             self._evaluation = None
 
     def show(self, position: int, event: Event) -> None:
-        if event.text and self._is_new(event):
+        if not isinstance(event, Progress) and self._is_new(event):
             prefix = f"{self._names[position]}: " if len(self._names) > 1 else ""
             self._console.print(prefix + event.text, markup=False)
         if self._bars is None:
             return
-        if event.kind == "progress":
-            self._advance(self._bars, position, event.values)
-        elif event.kind == "end":
+        if isinstance(event, Progress):
+            self._advance(self._bars, position, event)
+        elif isinstance(event, Ended):
             task = self._tasks.pop(position, None)
             if task is not None:
                 self._bars.remove_task(task)
@@ -88,22 +79,22 @@ class Display:
                 done = int(self._bars.tasks[0].completed)
                 self._bars.update(self._overall, numbers=f"{done}/{len(self._names)}")
 
-    def _is_new(self, event: Event) -> bool:
+    def _is_new(self, event: Started | EpochEnded | Note | Ended) -> bool:
         """With several runs, omits lines that the bars show or another run has printed; log.txt has them."""
-        if len(self._names) == 1 or event.kind == "end":
+        if len(self._names) == 1 or isinstance(event, Ended):
             return True
-        if event.kind == "note":
+        if isinstance(event, Note):
             is_new = event.text not in self._printed_notes
             self._printed_notes.add(event.text)
             return is_new
-        return event.kind == "epoch" and self._bars is None
+        return isinstance(event, EpochEnded) and self._bars is None
 
-    def _advance(self, bars: Progress, position: int, values: dict[str, Any]) -> None:
-        loss = "not finite" if values["loss"] is None else f"{values['loss']:.4f}"
+    def _advance(self, bars: Bars, position: int, event: Progress) -> None:
+        loss = "not finite" if event.loss is None else f"{event.loss:.4f}"
         numbers = (
-            f"epoch {values['epoch']}/{values['epochs']}  loss {loss}  accuracy {values['accuracy']:.1%}"
-            f"  {values['images_per_second']:,.0f} images/s  {values['batches_per_second']:,.1f} batches/s"
+            f"epoch {event.epoch}/{event.epochs}  loss {loss}  accuracy {event.accuracy:.1%}"
+            f"  {event.images_per_second:,.0f} images/s  {event.batches_per_second:,.1f} batches/s"
         )
         if position not in self._tasks:
-            self._tasks[position] = bars.add_task(self._names[position], total=values["total"], numbers=numbers)
-        bars.update(self._tasks[position], completed=values["images"], numbers=numbers)
+            self._tasks[position] = bars.add_task(self._names[position], total=event.total, numbers=numbers)
+        bars.update(self._tasks[position], completed=event.images, numbers=numbers)

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    PRUNED = "pruned"
+    FINISHED = "finished"
+
+
+class StopReason(StrEnum):
+    """Why a finished run ended."""
+
+    EPOCHS = "epochs"  # all were done
+    TARGET = "target"
+    PATIENCE = "patience"
+    TIME = "time"
+    DIVERGED = "diverged"
 
 
 def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
@@ -23,10 +41,10 @@ def required(kind: type) -> list[str]:
 class Status:
     """status.json."""
 
-    state: str  # running, interrupted, pruned, finished
+    state: str  # a RunState
     fingerprint: str
-    reason: str = ""  # why it ended
-    diverged: bool = False  # ended because the loss or the gradient stayed infinite or NaN
+    reason: str = ""  # why it ended, as a sentence
+    stopped: str | None = None  # why it finished, a StopReason; None for runs of older versions
     label: str = ""
     seed: int = 0
     flags: Sequence[str] = ()  # sentences that every output of the run shows
@@ -36,6 +54,11 @@ class Status:
     files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by name
     bits: Mapping[str, str] = field(default_factory=dict)  # of an archived run: SHA-256 of its curves and predictions
     measured: Mapping[str, float] = field(default_factory=dict)  # of an archived run: numbers from its full curves
+
+    @property
+    def diverged(self) -> bool:
+        """Ended because the loss or the gradient stayed infinite or NaN."""
+        return self.stopped == StopReason.DIVERGED
 
 
 @dataclass(frozen=True)

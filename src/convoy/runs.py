@@ -30,7 +30,7 @@ from convoy import run_files
 from convoy.files import append_line, read_arrays, read_json, write_bytes, write_json
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
-from convoy.run_contents import Cost, RunData, Score, Status, from_table, required, score_of
+from convoy.run_contents import Cost, RunData, RunState, Score, Status, StopReason, from_table, required, score_of
 
 DEFAULT_OUT = Path("convoy-runs")
 
@@ -79,7 +79,7 @@ class Run:
 
     def finish(self, **values: object) -> None:
         """Marks the run as finished and records the SHA-256 of its files."""
-        self.write_status(state="finished", **values, files=self._hashes())
+        self.write_status(state=RunState.FINISHED, **values, files=self._hashes())
 
     def _hashes(self) -> dict[str, str]:
         return run_files.result_hashes(self.path) | {"recipe.toml": run_files.sha256_of(self.file("recipe.toml"))}
@@ -99,10 +99,19 @@ class Run:
         self.write_status(**values, files=files)
 
     @property
-    def state(self) -> str:
-        """running, interrupted, pruned or finished. A killed run is interrupted, although status.json says running."""
+    def state(self) -> RunState:
+        """A killed run is interrupted, although status.json says running."""
         state = self.status.state
-        return "interrupted" if state == "running" and not self._is_locked() else state
+        if state not in list(RunState):
+            raise ValueError(f"{self.path / 'status.json'} is damaged: unknown state {state!r}")
+        is_killed = state == RunState.RUNNING and not self._is_locked()
+        return RunState.INTERRUPTED if is_killed else RunState(state)
+
+    @property
+    def stopped(self) -> StopReason | None:
+        """Why a finished run ended; None for runs of older versions."""
+        reason = self.status.stopped
+        return None if reason is None else StopReason(reason)
 
     def _is_locked(self) -> bool:
         try:
@@ -115,7 +124,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return (self.path / "status.json").is_file() and self.state == "finished"
+        return (self.path / "status.json").is_file() and self.state is RunState.FINISHED
 
     @property
     def is_archived(self) -> bool:
@@ -218,7 +227,7 @@ class Run:
 
     def clear(self) -> None:
         """Deletes all results, to train the same recipe from scratch."""
-        self._forget_results(state="running", reason="")
+        self._forget_results(state=RunState.RUNNING, reason="", stopped=None)
         for name in ("scores.json", "cost.json", "metrics.jsonl", "log.txt", "environment.json"):
             (self.path / name).unlink(missing_ok=True)
         for path in (*self.path.glob("*.npz"), *self.path.glob("*.safetensors")):
@@ -348,7 +357,7 @@ class Workspace:
         name = "-".join([file_name(model_label(recipe)), *kinds, f"s{recipe.seed}", digest[:12]])
         path = self.folder("runs", name)
         content = recipe.to_toml().encode()
-        status = {"state": "running", "reason": "", "fingerprint": digest, "files": _recipe_hash(content)}
+        status = {"state": RunState.RUNNING, "reason": "", "fingerprint": digest, "files": _recipe_hash(content)}
         write_json(path / "status.json", status)
         write_bytes(path / "recipe.toml", content)
         return Run(path)

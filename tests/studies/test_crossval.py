@@ -19,6 +19,7 @@ from convoy.data import load, prepare
 from convoy.data.batches import Normaliser
 from convoy.evaluation.load import network_of
 from convoy.evaluation.predict import predict
+from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.reporting import pages
 from convoy.reporting.reading import of_study
@@ -192,7 +193,7 @@ def test_interrupted_study_trains_no_finished_fold_twice_and_finds_the_same(tiny
     session = Session(
         tmp_path / "a",
         interrupted=lambda: len(ends) == 1,
-        show=lambda position, event: ends.extend([position] * (event.kind == "end")),
+        show=lambda position, event: ends.extend([position] * (isinstance(event, Ended))),
     )
     stopped = crossval(recipe, session, folds=3, repeats=1)
     assert stopped is None
@@ -213,7 +214,7 @@ def test_study_done_again_trains_nothing(study: Study) -> None:
     cached: list[bool] = []
     session = Session(
         study.path.parents[1],
-        show=lambda position, event: cached.extend([event.values.get("cached")] * (event.kind == "end")),
+        show=lambda position, event: cached.extend([event.cached] * (isinstance(event, Ended))),
     )
     recipe = study.members[0].run.recipe.override({"data.split.fold": 0})
     again = crossval(recipe, session, folds=3, repeats=2)

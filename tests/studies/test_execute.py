@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
 from convoy.studies.execute import execute
@@ -19,7 +20,7 @@ Make = Callable[..., Recipe]
 
 def ended(recipes: list[Recipe], out: Path, **options: object) -> dict[int, Run]:
     events = execute(recipes, out, **options)  # type: ignore[arg-type]
-    return {position: Run(Path(event.values["run"])) for position, event in events if event.kind == "end"}
+    return {position: Run(event.run) for position, event in events if isinstance(event, Ended)}
 
 
 def test_workers_give_the_bits_of_this_process(tiny: Make, tmp_path: Path) -> None:
@@ -44,7 +45,8 @@ def test_recipes_are_taken_lazily(tiny: Make, tmp_path: Path) -> None:
     ends: list[str] = []
     events = execute(recipes(), tmp_path, where="processes", interrupted=lambda: bool(ends))
     for _, event in events:
-        ends += [event.text] * (event.kind == "end")
+        if isinstance(event, Ended):
+            ends.append(event.text)
     assert len(taken) <= 6
 
 
@@ -53,13 +55,14 @@ def test_interrupted_study_is_resumed(tiny: Make, tmp_path: Path) -> None:
     ends: list[str] = []
     events = execute(recipes, tmp_path, where="processes", interrupted=lambda: bool(ends))
     for _, event in events:
-        ends += [event.text] * (event.kind == "end")
+        if isinstance(event, Ended):
+            ends.append(event.text)
     finished = {run.name: run.status.steps for run in Workspace(tmp_path).runs() if run.finished}
     assert 1 <= len(finished) < 4
     cached = []
     for _, event in execute(recipes, tmp_path, where="processes"):
-        if event.kind == "end":
-            cached.append(event.values["cached"])
+        if isinstance(event, Ended):
+            cached.append(event.cached)
     assert cached.count(True) >= len(finished)
     assert all(run.finished for run in Workspace(tmp_path).runs())
 
@@ -87,7 +90,7 @@ def test_script_without_a_main_guard_is_not_run_again(stripes: Path, net: Path, 
         f"named = [('model.name', {str(net) + ':Tiny'!r}), ('data.name', {str(stripes)!r}), ('train.epochs', 1)]\n"
         "base = Recipe.load('defaults/images', named)\n"
         "recipes = [base.override({'seed': seed}) for seed in (1, 2)]\n"
-        "ends = [event for _, event in execute(recipes, 'out', where='processes') if event.kind == 'end']\n"
+        "ends = [event for _, event in execute(recipes, 'out', where='processes') if type(event).__name__ == 'Ended']\n"
         "print(len(ends), 'runs')\n"
     )
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -99,12 +102,12 @@ def test_run_saves_itself_when_the_parent_is_killed(stripes: Path, net: Path, tm
         "from convoy.recipe import Recipe\nfrom convoy.studies.execute import execute\n"
         f"named = [('model.name', {str(net) + ':Tiny'!r}), ('data.name', {str(stripes)!r}), ('train.epochs', 100000)]\n"
         "base = Recipe.load('defaults/images', named)\n"
-        "for _, event in execute([base], 'out', where='processes'):\n    print(event.kind, flush=True)\n"
+        "for _, event in execute([base], 'out', where='processes'):\n    print(type(event).__name__, flush=True)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     for line in parent.stdout:
-        if line.strip() == "epoch":
+        if line.strip() == "EpochEnded":
             break
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()

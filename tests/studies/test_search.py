@@ -18,6 +18,7 @@ from scipy.stats import t as student
 from tests.conftest import NET
 
 from convoy import api
+from convoy.events import Ended, EpochEnded
 from convoy.recipe import Recipe
 from convoy.runs import Run, Study, Workspace
 from convoy.studies import kinds
@@ -125,8 +126,8 @@ def test_search_done_again_trains_nothing_and_finds_the_same(study: Study, base:
     searched(question(base), study.path.parents[1], show=lambda position, event: told.append(event))
 
     assert finding_of(study) == before
-    assert all(event.values["cached"] for event in told if event.kind == "end")
-    assert not any(event.kind == "epoch" for event in told)
+    assert all(event.cached for event in told if isinstance(event, Ended))
+    assert not any(isinstance(event, EpochEnded) for event in told)
 
 
 def test_winner_is_a_recipe_that_trains(study: Study) -> None:
@@ -139,7 +140,7 @@ def test_winner_is_a_recipe_that_trains(study: Study) -> None:
 def interruptions(after: int) -> tuple[Callable[[], bool], Callable[..., None]]:
     """Says yes once so many epochs have been shown."""
     epochs: list[int] = []
-    return lambda: len(epochs) >= after, lambda position, event: epochs.extend([1] * (event.kind == "epoch"))
+    return lambda: len(epochs) >= after, lambda position, event: epochs.extend([1] * (isinstance(event, EpochEnded)))
 
 
 @pytest.mark.parametrize("after", [1, 10, 16])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from convoy.events import EpochEnded, Progress
 from convoy.recipe import Recipe
 from convoy.training.denormals import denormals_as_zero, flushes_denormals
 from convoy.training.run_one import run_one
@@ -58,7 +59,7 @@ def test_a_caller_that_has_set_the_mode_keeps_it() -> None:
 
 
 def test_a_run_trains_so_and_leaves_the_mode_as_it_was(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
-    during = [flushes_denormals() for event in run_one(tiny(), tmp_path) if event.kind in ("progress", "epoch")]
+    during = [flushes_denormals() for event in run_one(tiny(), tmp_path) if isinstance(event, Progress | EpochEnded)]
     assert during
     assert all(during)
     assert not flushes_denormals()

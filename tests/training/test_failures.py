@@ -11,13 +11,14 @@ import pytest
 
 from convoy import files
 from convoy.checkpoint import load_checkpoint
+from convoy.events import Control, Ended, EpochEnded, Note
 from convoy.recipe import Recipe
+from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training import failures, loop, run_one
 from convoy.training.autosave import Autosave
-from convoy.training.events import Control
 from convoy.training.plan import plan
 
 Make = Callable[..., Recipe]
@@ -25,7 +26,7 @@ Make = Callable[..., Recipe]
 
 def finish(recipe: Recipe, out: Path, **options: Any) -> Run:
     events = list(run_one.run_one(recipe, out, **options))
-    return Run(Path(events[-1].values["run"]))
+    return Run(events[-1].run)
 
 
 def only_run(out: Path) -> Run:
@@ -156,7 +157,7 @@ def test_a_run_that_another_process_trains_is_waited_for_and_then_found(
 ) -> None:
     monkeypatch.setattr(run_one, "WAITING_SECONDS", 0.05)
     first = run_one.run_one(tiny(), tmp_path)
-    while next(first).kind != "epoch":
+    while not isinstance(next(first), EpochEnded):
         pass
     second = run_one.run_one(tiny(), tmp_path)
     assert "another process" in next(second).text
@@ -164,7 +165,7 @@ def test_a_run_that_another_process_trains_is_waited_for_and_then_found(
 
     events = list(second)
 
-    assert events[-1].values["cached"]
+    assert events[-1].cached
     assert len(only_run(tmp_path).metrics) == 2
 
 
@@ -173,7 +174,7 @@ def test_a_run_that_another_process_was_interrupted_in_is_taken_over(
 ) -> None:
     monkeypatch.setattr(run_one, "WAITING_SECONDS", 0.05)
     first = run_one.run_one(tiny(), tmp_path)
-    while next(first).kind != "epoch":
+    while not isinstance(next(first), EpochEnded):
         pass
     second = run_one.run_one(tiny(), tmp_path)
     next(second)
@@ -182,7 +183,7 @@ def test_a_run_that_another_process_was_interrupted_in_is_taken_over(
     events = list(second)
 
     assert events[0].text.startswith("resuming")
-    assert events[-1].values == {"run": str(only_run(tmp_path).path), "state": "finished", "cached": False}
+    assert events[-1] == Ended(events[-1].text, only_run(tmp_path).path, RunState.FINISHED)
 
 
 def test_waiting_for_another_process_can_be_interrupted(
@@ -195,8 +196,8 @@ def test_waiting_for_another_process_can_be_interrupted(
 
     events = list(run_one.run_one(tiny(), tmp_path, control=lambda: next(answers)))
 
-    assert [event.kind for event in events] == ["note", "end"]
-    assert events[-1].values["state"] == "interrupted"
+    assert [type(event) for event in events] == [Note, Ended]
+    assert events[-1].state == "interrupted"
     first.close()
 
 

@@ -16,13 +16,14 @@ import torch
 from convoy.checkpoint import load_weights
 from convoy.data.imageset import ImageSet
 from convoy.evaluation import losses
+from convoy.events import Control
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
+from convoy.run_contents import StopReason
 from convoy.runs import Run
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training import loop, run_one
-from convoy.training.events import Control
 from convoy.training.faults import check, flags
 from convoy.training.plan import plan
 from convoy.training.scoring import score_part
@@ -62,7 +63,7 @@ def quick(stripes: Path, faults: tuple[str, ...], epochs: int = 2, more: tuple[t
 
 
 def finished(recipe: Recipe, out: Path) -> Run:
-    return Run(Path(list(run_one.run_one(recipe, out))[-1].values["run"]))
+    return Run(list(run_one.run_one(recipe, out))[-1].run)
 
 
 def weights(run: Run) -> dict[str, bytes]:
@@ -257,6 +258,7 @@ def test_patience_off_by_one_trains_an_epoch_longer_and_reports_the_patience_set
     sound, faulty = train(epochs=40, more=patient), train("patience_off_by_one", epochs=40, more=patient)
     assert sound.status.epochs == sound.status.best_epoch + 2
     assert faulty.status.epochs == faulty.status.best_epoch + 3
+    assert faulty.stopped is StopReason.PATIENCE
     assert "for 2 epochs" in faulty.status.reason
     assert lines(faulty)[: len(sound.metrics)] == lines(sound)
 

@@ -13,10 +13,10 @@ from torch import nn
 
 from convoy.checkpoint import load_weights
 from convoy.evaluation import losses
+from convoy.events import Control
 from convoy.recipe import SGD, CrossEntropy, Recipe, Train
 from convoy.runs import Run
 from convoy.training import loop, run_one
-from convoy.training.events import Control
 from convoy.training.learner import Learner
 from convoy.training.probe import STEP_SIZES, StepProbe, measure
 
@@ -25,7 +25,7 @@ Make = Callable[..., Recipe]
 
 def finish(recipe: Recipe, out: Path, **options: Any) -> Run:
     events = list(run_one.run_one(recipe, out, test=False, **options))
-    return Run(Path(events[-1].values["run"]))
+    return Run(events[-1].run)
 
 
 def digest(path: Path) -> str:

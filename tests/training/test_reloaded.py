@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from convoy import archive
+from convoy.events import Control, Note
 from convoy.recipe import Recipe
 from convoy.reporting import write_report
 from convoy.runs import Run, Workspace
 from convoy.training import loop, run_one
-from convoy.training.events import Control
 from convoy.training.finished import finished_run
 from convoy.training.ledger import Ledger
 from convoy.training.plan import plan
@@ -39,7 +39,7 @@ def edit(net: Path, body: str) -> None:
 
 def finish(recipe: Recipe, out: Path, **options: Any) -> tuple[Run, list[str]]:
     events = list(run_one.run_one(recipe, out, **options))
-    return Run(Path(events[-1].values["run"])), [event.text for event in events if event.kind == "note"]
+    return Run(events[-1].run), [event.text for event in events if isinstance(event, Note)]
 
 
 def is_flagged(run: Run) -> bool:
@@ -148,7 +148,7 @@ def test_found_says_the_flags_of_a_run(tiny: Make, net: Path, tmp_path: Path) ->
     edit(net, NAN)
     run, _ = finish(tiny(), tmp_path / "out")
     events = list(finished_run(run, plan(tiny()), Workspace(tmp_path / "out"), test=True))
-    assert any("not finite" in event.text for event in events)
+    assert any("not finite" in event.text for event in events if isinstance(event, Note))
 
 
 def test_a_run_at_chance_level_says_so_also_when_it_is_found_again(tiny: Make, tmp_path: Path) -> None:

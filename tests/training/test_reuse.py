@@ -12,12 +12,13 @@ import pytest
 
 from convoy import archive
 from convoy.checkpoint import load_weights
+from convoy.events import EpochEnded, Event
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace
 from convoy.training import finish
 from convoy.training.plan import plan
-from convoy.training.run_one import Event, run_one
+from convoy.training.run_one import run_one
 
 Make = Callable[..., Recipe]
 
@@ -30,11 +31,11 @@ def faulty(tiny: Make, *faults: str) -> Recipe:
 
 
 def ended(events: list[Event]) -> Run:
-    return Run(Path(events[-1].values["run"]))
+    return Run(events[-1].run)
 
 
 def trained(events: list[Event]) -> bool:
-    return any(event.kind == "epoch" for event in events)
+    return any(isinstance(event, EpochEnded) for event in events)
 
 
 def told(run: Run) -> dict[str, Any]:

@@ -15,14 +15,13 @@ import torch
 
 from convoy import models
 from convoy.checkpoint import load_weights
+from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started, from_json, to_json
 from convoy.recipe import Recipe
-from convoy.run_contents import Score
+from convoy.run_contents import Score, StopReason
 from convoy.runs import Run, Workspace
 from convoy.training import loop, run_one, scoring
 from convoy.training.autosave import Autosave
-from convoy.training.events import Control
 from convoy.training.plan import plan
-from convoy.training.run_one import Event
 from convoy.training.scoring import score_part
 
 Make = Callable[..., Recipe]
@@ -30,7 +29,7 @@ Make = Callable[..., Recipe]
 
 def finish(recipe: Recipe, out: Path, **options: Any) -> Run:
     events = list(run_one.run_one(recipe, out, **options))
-    return Run(Path(events[-1].values["run"]))
+    return Run(events[-1].run)
 
 
 def pause_after(records: int) -> Callable[[], Control]:
@@ -206,7 +205,7 @@ def test_a_fresh_run_that_is_stopped_says_how_it_goes_on(tiny: Make, tmp_path: P
 def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_on(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_step: None
 ) -> None:
-    monkeypatch.setattr(run_one.stopping, "diverged", lambda ledger: "diverged" if ledger.step >= 3 else None)
+    monkeypatch.setattr(run_one.stopping, "diverged", lambda ledger: StopReason.DIVERGED if ledger.step >= 3 else None)
 
     def killed(*args: object) -> None:
         raise KeyboardInterrupt
@@ -221,7 +220,7 @@ def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_o
     again = finish(tiny(), tmp_path)
 
     assert len(again.steps["loss"]) == steps
-    assert again.status.reason == "diverged"
+    assert again.stopped is StopReason.DIVERGED
 
 
 def test_a_run_that_another_process_finished_meanwhile_is_found(
@@ -245,7 +244,7 @@ def test_best_weights_go_back_with_the_checkpoint(tiny: Make, tmp_path: Path, ev
     kept = best.read_bytes()
     best.write_bytes(b"an epoch after the checkpoint left this")
     events = run_one.run_one(tiny(("train.epochs", 4)), tmp_path)
-    assert next(events).kind == "start"
+    assert isinstance(next(events), Started)
     assert load_weights(best).keys()
     assert best.read_bytes() == kept
     events.close()
@@ -254,7 +253,7 @@ def test_best_weights_go_back_with_the_checkpoint(tiny: Make, tmp_path: Path, ev
 def test_closing_the_generator_saves_the_run(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny()
     events = run_one.run_one(recipe, tmp_path)
-    while next(events).kind != "epoch":
+    while not isinstance(next(events), EpochEnded):
         pass
     events.close()
     (run,) = Workspace(tmp_path).runs()
@@ -265,7 +264,7 @@ def test_closing_the_generator_saves_the_run(tiny: Make, tmp_path: Path) -> None
 def test_run_closed_at_the_end_of_an_epoch_has_that_epoch_whole(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny()
     events = run_one.run_one(recipe, tmp_path)
-    while (event := next(events)).kind != "progress" or event.values["images"] % 480:
+    while not isinstance(event := next(events), Progress) or event.images % 480:
         pass
     events.close()
     assert bits(finish(recipe, tmp_path)) == bits(finish(recipe, tmp_path / "other"))
@@ -348,8 +347,8 @@ def test_finished_run_is_found_and_not_trained_again(tiny: Make, tmp_path: Path)
     run = finish(tiny(), tmp_path)
     before = (run.path / "metrics.jsonl").stat().st_mtime_ns
     events = list(run_one.run_one(tiny(), tmp_path))
-    assert [event.kind for event in events] == ["end"]
-    assert events[0].values["cached"]
+    assert [type(event) for event in events] == [Ended]
+    assert events[0].cached
     assert (run.path / "metrics.jsonl").stat().st_mtime_ns == before
     finish(tiny(), tmp_path, fresh=True)
     assert (run.path / "metrics.jsonl").stat().st_mtime_ns > before
@@ -381,8 +380,8 @@ def test_test_set_stays_shut_where_that_is_asked_and_is_opened_once_later(tiny: 
 
 def test_fault_that_selects_on_the_test_set_is_flagged_everywhere(tiny: Make, tmp_path: Path) -> None:
     events = list(run_one.run_one(tiny(("protocol.faults", ["selection_on_test"])), tmp_path))
-    run = Run(Path(events[-1].values["run"]))
-    assert any("selection_on_test" in event.text for event in events)
+    run = Run(events[-1].run)
+    assert any("selection_on_test" in event.text for event in events if isinstance(event, Note))
     assert any("selection_on_test" in flag for flag in run.status.flags)
     assert run.data.selection == "test"
     assert "test_accuracy" in run.metrics[0]
@@ -395,7 +394,7 @@ def test_patience_counts_epochs_without_a_better_validation_accuracy(tiny: Make,
     best = run.status.best_epoch
     assert len(lines) == best + 2 < 40
     assert [line["epoch"] for line in lines if line["best"]][-1] == best
-    assert "for 2 epochs" in run.status.reason
+    assert run.stopped is StopReason.PATIENCE
 
 
 def test_target_accuracy_stops_at_the_first_epoch_that_reaches_it(tiny: Make, tmp_path: Path) -> None:
@@ -417,9 +416,9 @@ def test_seconds_stop_a_run_inside_an_epoch_and_it_is_scored(tiny: Make, tmp_pat
 def test_divergence_stops_the_run_and_is_said(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("optim.name", "sgd"), ("optim.lr", 3e38), ("optim.momentum", 0.0), ("train.epochs", 50))
     events = list(run_one.run_one(recipe, tmp_path))
-    assert any("diverged" in event.text for event in events)
-    run = Run(Path(events[-1].values["run"]))
-    assert run.status.diverged
+    assert any("diverged" in event.text for event in events if isinstance(event, Note))
+    run = Run(events[-1].run)
+    assert run.stopped is StopReason.DIVERGED
     assert len(run.metrics) < 50
 
 
@@ -451,13 +450,13 @@ def test_recipe_that_cannot_be_trained_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_progress_never_passes_the_total_and_every_event_is_json(tiny: Make, tmp_path: Path) -> None:
+def test_progress_never_passes_the_total_and_every_event_survives_json(tiny: Make, tmp_path: Path) -> None:
     events: list[Event] = list(run_one.run_one(tiny(), tmp_path))
-    json.dumps([event._asdict() for event in events], allow_nan=False)
-    progress = [event.values for event in events if event.kind == "progress"]
-    assert progress[-1]["images"] == progress[-1]["total"] == 960
-    assert all(values["batches_per_second"] * 60 == pytest.approx(values["images_per_second"]) for values in progress)
-    assert np.all(np.diff([values["images"] for values in progress]) > 0)
+    assert [from_json(to_json(event)) for event in events] == events
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert progress[-1].images == progress[-1].total == 960
+    assert all(event.batches_per_second * 60 == pytest.approx(event.images_per_second) for event in progress)
+    assert np.all(np.diff([event.images for event in progress]) > 0)
 
 
 @pytest.mark.parametrize("precision", ["float64", "bfloat16"])

@@ -85,7 +85,7 @@ def test_a_worker_process_gives_a_run_begun_with_two_threads_the_bits_of_an_unbr
     unbroken = finish(recipe, tmp_path / "unbroken")
     finish(recipe, tmp_path / "broken", control=pause_after(5))
     *_, (_, end) = execute([recipe], tmp_path / "broken", where="processes")
-    resumed = Run(Path(end.values["run"]))
+    resumed = Run(end.run)
     assert resumed.environment["threads"] == 2
     assert (resumed.path / "best.safetensors").read_bytes() == (unbroken.path / "best.safetensors").read_bytes()
 

@@ -18,12 +18,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from convoy.events import Control, Ended, EpochEnded, Event, Failed, OpenTest, from_json
 from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import command_line
-from convoy.training.run_one import Control, Event, OpenTest, run_one
+from convoy.training.run_one import run_one
 
-Prune = Callable[[int, Event], bool]
+Prune = Callable[[int, EpochEnded], bool]
 Where = Literal["here", "processes"]
 
 # A worker starts in about 2.5 s (import of torch, data). With fewer training images in total, about three seconds of
@@ -82,14 +83,14 @@ def _here(
             return Control.PRUNE if pruned else Control.CONTINUE  # noqa: B023 (called within this turn)
 
         for event in run_one(recipe, out, fresh=fresh, test=test, until=until, control=control):
-            pruned = pruned or (event.kind == "epoch" and prune(position, event))
+            pruned = pruned or (isinstance(event, EpochEnded) and prune(position, event))
             yield position, event
         if interrupted():
             return
 
 
 class _Worker:
-    def __init__(self, events: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
+    def __init__(self, events: queue.Queue[tuple[_Worker, Event | Failed | None]]) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CONVOY_COMMAND": command_line()}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "convoy.studies.worker"],
@@ -107,7 +108,7 @@ class _Worker:
     def _listen(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self._events.put((self, json.loads(line)))
+            self._events.put((self, from_json(line)))
         self._events.put((self, None))
 
     def send(self, message: dict[str, Any]) -> None:
@@ -121,7 +122,7 @@ class WorkerPool:
     """Worker processes and the position of the recipe that each one trains."""
 
     def __init__(self, size: int, out: str | Path, *, fresh: bool, test: OpenTest, until: int | None) -> None:
-        self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+        self._events: queue.Queue[tuple[_Worker, Event | Failed | None]] = queue.Queue()
         self._size = size
         self._workers: list[_Worker] = []
         self._job = {"out": str(out), "fresh": fresh, "test": test, "until": until}
@@ -157,10 +158,10 @@ class WorkerPool:
             position = worker.position
             event = self._understand(worker, message)
             if event is not None and position is not None:
-                if event.kind == "epoch" and prune(position, event):
+                if isinstance(event, EpochEnded) and prune(position, event):
                     worker.send({"control": Control.PRUNE})
                 yield position, event
-            if event is None or event.kind == "end":
+            if event is None or isinstance(event, Ended):
                 # After the caller has seen the end, because a search chooses its next recipe by it.
                 self._give(worker, recipes)
         if self._failure is not None:
@@ -175,19 +176,19 @@ class WorkerPool:
         worker.position, recipe = job
         worker.send({"recipe": recipe.as_table(), **self._job})
 
-    def _understand(self, worker: _Worker, message: dict[str, Any] | None) -> Event | None:
+    def _understand(self, worker: _Worker, message: Event | Failed | None) -> Event | None:
         """The event of a message; None if the worker failed or died."""
         if message is None:
             if worker.position is not None:
                 code = worker.process.wait()
                 self._failure = f"a worker process died (exit code {code}); the same command resumes its run"
             return None
-        if message["kind"] == "error":
-            if message["values"].get("bug"):
-                raise RuntimeError(f"in a worker process: {message['text']}")
-            self._failure = message["text"]
+        if isinstance(message, Failed):
+            if message.is_bug:
+                raise RuntimeError(f"in a worker process: {message.text}")
+            self._failure = message.text
             return None
-        return Event(message["kind"], message["text"], message["values"])
+        return message
 
     def _stop_all(self) -> None:
         for worker in self._workers:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from convoy.data.batches import steps_per_epoch
+from convoy.events import Note
 from convoy.files import write_arrays, write_json
 from convoy.recipe.faults import Fault
 from convoy.runs import Member, Run, Study, Workspace
@@ -24,7 +25,6 @@ from convoy.studies.surface import Kind, Scene, Spec, surface
 from convoy.studies.train_all import Entry, check_named, train_all
 from convoy.training import faults
 from convoy.training.plan import Plan, plan, plan_all
-from convoy.training.run_one import Event
 
 LOOKS = 100  # probes along the step, spread over a run; each costs five passes, which is little in a long run
 KINDS: tuple[Kind, ...] = ("line", "plane", "path")
@@ -134,7 +134,7 @@ def _surfaces(
 
 
 def _tell(show: Show, position: int, label: str, text: str) -> None:
-    show(position, Event("note", f"{label}: {text}", {}))
+    show(position, Note(f"{label}: {text}"))
 
 
 def _name(recipes: Named, members: Sequence[Member]) -> str:

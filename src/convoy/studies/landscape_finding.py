@@ -153,7 +153,7 @@ def _sentence(found: Sequence[Landscape], pairs: Sequence[dict[str, Any]], lrs: 
 def _left_out_steps(found: Sequence[Landscape]) -> str:
     """How many steps the widths cover, if steps with a loss that is not finite were left out; else ""."""
     runs = [run for each in found for group in each.runs for run in group]
-    diverged = sum(run.status.reason.startswith("diverged") for run in runs)
+    diverged = sum(run.status.diverged for run in runs)
     curves = [curves for each in found for curves in each.curves]
     if not diverged and all(np.isfinite(each.loss).all() for each in curves):
         return ""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from convoy.events import Event, OpenTest
 from convoy.runs import command_line
-from convoy.training.events import Event, OpenTest
 
 Show = Callable[[int, Event], None]  # takes a run's position among those trained together
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from convoy.evaluation import cost
+from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
+from convoy.run_contents import RunState
 from convoy.runs import Member, Run
 from convoy.studies.execute import choose, execute
 from convoy.studies.session import RetrainOnce, Session
@@ -72,9 +73,9 @@ def train_all(entries: Sequence[Entry], session: Session, *, distinct: bool = Tr
         events = execute(recipes, session.out, where=where, fresh=again, test=test, interrupted=session.interrupted)
         for place, event in events:
             session.show(some[place], event)
-            if event.kind == "end" and event.values["state"] == "finished":
+            if isinstance(event, Ended) and event.state is RunState.FINISHED:
                 job = jobs[some[place]]
-                runs[job.fingerprint] = Run(Path(event.values["run"]))
+                runs[job.fingerprint] = Run(event.run)
                 done.add(job.fingerprint)
     if len(runs) < len(first_of):
         return None

@@ -5,7 +5,7 @@ main guard work. The thread count is set in the environment before torch is load
 ends, and the run in progress is saved.
 
     in:   {"recipe": {...}, "out": "...", "fresh": false, "test": true, "until": 3}  |  {"control": "pause" or "prune"}
-    out:  {"kind": "progress", "text": "", "values": {...}}  |  {"kind": "error", "text": "one line", ...}
+    out:  an event of convoy.events, or {"event": "Failed", "text": "one line", "is_bug": false}
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import threading
 import traceback
 from typing import Any, TextIO
 
-from convoy.training.events import Control
+from convoy.events import Control, Event, Failed, to_json
 
 
 def main() -> None:
@@ -68,19 +68,19 @@ def _work(job: dict[str, Any], inbox: Inbox, answers: TextIO) -> None:
         recipe = Recipe.model_validate(job["recipe"])
         options = {key: job[key] for key in ("fresh", "test", "until")}
         for event in run_one(recipe, job["out"], **options, control=inbox.control):
-            _answer(answers, event._asdict())
+            _answer(answers, event)
     except (ValueError, OSError) as error:
-        _answer(answers, {"kind": "error", "text": str(error), "values": {}})
+        _answer(answers, Failed(str(error)))
     except MemoryError:
         text = "out of memory: use a smaller batch, network or image, or fewer cores (taskset)"
-        _answer(answers, {"kind": "error", "text": text, "values": {}})
+        _answer(answers, Failed(text))
     except Exception as error:
         traceback.print_exc()
-        _answer(answers, {"kind": "error", "text": f"{type(error).__name__}: {error}", "values": {"bug": True}})
+        _answer(answers, Failed(f"{type(error).__name__}: {error}", is_bug=True))
 
 
-def _answer(answers: TextIO, message: dict[str, Any]) -> None:
-    answers.write(json.dumps(message) + "\n")
+def _answer(answers: TextIO, message: Event | Failed) -> None:
+    answers.write(to_json(message) + "\n")
     answers.flush()
 
 

@@ -12,6 +12,7 @@ from convoy.checkpoint import saved_step
 from convoy.models import user
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
+from convoy.run_contents import RunState
 from convoy.runs import Run
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -66,4 +67,4 @@ class Failures:
     def _interrupted(self, reason: str) -> None:
         with suppress(OSError, ValueError):
             if not self._run.finished:
-                self._run.write_status(state="interrupted", reason=reason)
+                self._run.write_status(state=RunState.INTERRUPTED, reason=reason)

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 
 from convoy.counts import recount
+from convoy.events import Ended, Event, Note
+from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace
 from convoy.training import finish, lines, reuse
-from convoy.training.events import Event
 from convoy.training.plan import Plan
 
 
@@ -23,17 +24,16 @@ def finished_run(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> 
             opened = finish.open_test(run, ready, module, workspace, epoch=epoch)
             seconds = (run.cost.total_seconds or 0.0) + time.perf_counter() - begun
             run.update("cost.json", total_seconds=seconds)
-        yield Event("note", opened, {})
+        yield Note(opened)
     scores, differences = recount(run)
     for note in (*map(str, differences), *run.status.flags, *lines.chance_levels(run)):
-        yield Event("note", note, {})
-    values = {"run": str(run.path), "state": "finished", "cached": True}
-    yield Event("end", f"already trained: {run.path}{lines.accuracies(scores)}", values)
+        yield Note(note)
+    text = f"already trained: {run.path}{lines.accuracies(scores)}"
+    yield Ended(text, run.path, RunState.FINISHED, cached=True)
 
 
 def run_from_twin(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
     for text in reuse.score(run, ready, twin, workspace, test=test):
         run.log(text)
-        yield Event("note", text, {})
-    values = {"run": str(run.path), "state": "finished", "cached": False}
-    yield Event("end", f"run folder: {run.path}", values)
+        yield Note(text)
+    yield Ended(f"run folder: {run.path}", run.path, RunState.FINISHED)

@@ -65,7 +65,7 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
     if "train" in twin.stated_scores:
         run.write_score("train", twin.stated_scores["train"])
     run.finish(
-        diverged=status.diverged,
+        stopped=status.stopped,
         reason=status.reason,
         epochs=status.epochs,
         steps=status.steps,

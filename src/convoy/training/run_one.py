@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,16 +21,17 @@ from convoy.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches
 from convoy.evaluation.cost import PeakMemory
+from convoy.events import Control, Ended, EpochEnded, Event, Note, OpenTest, Progress, Started
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
+from convoy.run_contents import RunState, StopReason
 from convoy.runs import Run, Workspace, model_label
 from convoy.training import faults, finish, finished, lines, reloaded, reuse, stopping
 from convoy.training.autosave import Autosave
 from convoy.training.denormals import denormals_as_zero
 from convoy.training.device import precision_notes
 from convoy.training.environment import describe
-from convoy.training.events import Control, Event, OpenTest
 from convoy.training.failures import Failures
 from convoy.training.ledger import Ledger
 from convoy.training.loop import Record, train
@@ -58,8 +59,8 @@ def run_one(
 
     `control` is called at every record: on PAUSE the run saves itself and ends, to be resumed later; on PRUNE it ends
     permanently, unless it is requested again. With `until` it is pruned after exactly that many epochs, even if the
-    caller answers late. The last event's values hold `run` (the folder) and `state`. Raises ValueError, before anything
-    is written: the recipe cannot be trained.
+    caller answers late. The last event is `Ended`. Raises ValueError, before anything is written: the recipe cannot be
+    trained.
     """
     ready = plan(recipe)
     if test is not True:
@@ -77,11 +78,11 @@ def run_one(
     recipe = ready.recipe
     run = workspace.open_run(recipe, ready.fingerprint)
     if (lock := run.lock()) is None:
-        yield Event("note", f"{run.path} is being trained by another process; waiting for it", {})
+        yield Note(f"{run.path} is being trained by another process; waiting for it")
         while (lock := run.lock()) is None:
             if control() is not Control.CONTINUE:
-                values = {"run": str(run.path), "state": "interrupted"}
-                yield Event("end", "stopped while waiting for another process; repeat the command to continue", values)
+                text = "stopped while waiting for another process; repeat the command to continue"
+                yield Ended(text, run.path, RunState.INTERRUPTED)
                 return
             time.sleep(WAITING_SECONDS)
     try:
@@ -138,9 +139,9 @@ class _Training:
             self._keep_on_path(0)
         self.selection = Selection(self.run, self.ready, self.workspace, resumed=resumed)
         self._describe(before)
-        yield self._say("start", lines.start(self.ready, self.device, resumed), total=self._total_images())
+        yield self._say(Started(lines.start(self.ready, self.device, resumed)))
         for note in (*self.flags, *precision_notes(self.recipe), *self.ready.prepared.notes, *self.ready.start_notes):
-            yield self._say("note", note)
+            yield self._say(Note(note))
         self.begun = time.perf_counter() - self.ledger.total_seconds
         self.autosave = Autosave(time.perf_counter())
         reason = self._stopped_before()
@@ -149,7 +150,7 @@ class _Training:
                 self.failures.check_folder()
                 self._add(record)
                 self._update_total_seconds()
-                progress = Event("progress", "", self._progress(record))
+                progress = self._progress(record)
                 # Complete the step before the caller can close this generator, which saves the run.
                 ended = self._end_epoch(record) if record.epoch_ended else None
                 yield progress
@@ -164,26 +165,26 @@ class _Training:
                     break
                 if (answer := control()) is not Control.CONTINUE:
                     text = self._interrupt() if answer is Control.PAUSE else self._prune()
-                    yield self._say("end", text, run=str(self.run.path), state=self.run.state)
+                    yield self._say(Ended(text, self.run.path, self.run.state))
                     return
                 if self.autosave.due(time.perf_counter()):
                     self._save()
                 self.memory.trim()
             if reason is None and until is not None and until < epochs:
-                yield self._say("end", self._prune(), run=str(self.run.path), state=self.run.state)
+                yield self._say(Ended(self._prune(), self.run.path, RunState.PRUNED))
                 return
             self._save()
         except GeneratorExit:
             self._interrupt()
             raise
-        reason = reason or (f"all {epochs} epochs done" if epochs > 1 else "1 epoch done")
+        reason = reason or StopReason.EPOCHS
         if self.ledger.skipped_in_a_row:
             last = self.ledger.skipped_in_a_row
             flag = f"the last {f'{last} steps were' if last > 1 else 'step was'} not finite and skipped"
             self.flags.append(flag)
             self.run.write_status(flags=self.flags)
-            yield self._say("note", flag)
-        yield self._say("note", f"stopped: {reason}")
+            yield self._say(Note(flag))
+        yield self._say(Note(f"stopped: {lines.stopped(reason, self.recipe, self.ledger)}"))
         yield from self._finish(reason, test=test)
 
     def _records(self, epochs: int) -> Iterator[Record]:
@@ -199,7 +200,7 @@ class _Training:
             probe=self.probe,
         )
 
-    def _stopped_before(self) -> str | None:
+    def _stopped_before(self) -> StopReason | None:
         """The stop rule that a resumed run had already met, if it was interrupted in its last evaluation."""
         metrics, reason = self.run.metrics, stopping.diverged(self.ledger)
         if metrics and self.ledger.step == metrics[-1]["step"]:
@@ -233,7 +234,8 @@ class _Training:
         self._keep_on_path(epoch)
         ledger.begin_epoch()
         self.run.append_metrics(line)
-        return self._say("epoch", lines.epoch(line, self.recipe.train.epochs, self.ready.selection), **line)
+        text = lines.epoch(line, self.recipe.train.epochs, self.ready.selection)
+        return self._say(EpochEnded(text, epoch, line.get(f"{self.ready.selection}_accuracy")))
 
     def _keep_best(self) -> None:
         weights = self.learner.network.state_dict()
@@ -244,7 +246,7 @@ class _Training:
         if self.recipe.probe.keep_weights:
             save_weights(self.run.path / "weights" / f"epoch-{epoch:05}.safetensors", self.learner.network.state_dict())
 
-    def _finish(self, reason: str, *, test: bool) -> Iterator[Event]:
+    def _finish(self, reason: StopReason, *, test: bool) -> Iterator[Event]:
         run, ready, ledger = self.run, self.ready, self.ledger
         self.failures.check_folder()
         flags, outputs = run.status.flags, None
@@ -258,10 +260,10 @@ class _Training:
         module = ready.network_with(run.file("best.safetensors"))
         finish.score_held_out(run, ready, module, kept_epoch)
         if ready.prepared.fold is not None:
-            yield self._say("note", lines.held_out(run.scores["fold"]))
+            yield self._say(Note(lines.held_out(run.scores["fold"])))
         finish.save_arrays(run, module, {} if self.probe is None else self.probe.arrays)
         if test and ready.prepared.test is not None:
-            yield self._say("note", finish.open_test(run, ready, module, self.workspace, epoch=kept_epoch))
+            yield self._say(Note(finish.open_test(run, ready, module, self.workspace, epoch=kept_epoch)))
         if outputs is not None:
             difference = reloaded.difference(outputs, reloaded.outputs(ready, module, kept_epoch))
         else:
@@ -270,18 +272,17 @@ class _Training:
             finish.add_flag(run, difference.sentence)
         for note in (*run.status.flags, *lines.chance_levels(run)):
             if note not in flags:
-                yield self._say("note", note)
+                yield self._say(Note(note))
         self._update_total_seconds()
         finish.measure_cost(run, ready, module, asdict(ledger), self.peak.bytes())
         run.write_score("train", score_training(ready, module))  # last: not part of the run's cost
         self.failures.check_folder()
         steps, best_epoch = ledger.step, ledger.best_epoch
-        diverged = stopping.diverged(ledger) is not None
-        run.finish(reason=reason, diverged=diverged, epochs=len(run.metrics), steps=steps, best_epoch=best_epoch)
+        text = lines.stopped(reason, self.recipe, ledger)
+        run.finish(reason=text, stopped=reason, epochs=len(run.metrics), steps=steps, best_epoch=best_epoch)
         # No longer needed; with the optimizer's state they are several times the size of the weights.
         shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
-        values = {"run": str(run.path), "state": "finished", "cached": False}
-        yield self._say("end", f"run folder: {run.path}", **values)
+        yield self._say(Ended(f"run folder: {run.path}", run.path, RunState.FINISHED))
 
     def _resume(self) -> bool:
         """Loads the newest valid checkpoint and truncates the logs to it; False if there is none."""
@@ -320,14 +321,14 @@ class _Training:
 
     def _interrupt(self) -> str:
         self._save()
-        self.run.write_status(state="interrupted", reason=f"stopped at step {self.ledger.step}")
+        self.run.write_status(state=RunState.INTERRUPTED, reason=f"stopped at step {self.ledger.step}")
         without = " without --fresh" if self.fresh else ""
         return f"stopped at step {self.ledger.step:,} and saved; repeat the command{without} to resume"
 
     def _prune(self) -> str:
         self._save()
         reason = f"pruned at epoch {len(self.run.metrics)}"
-        self.run.write_status(state="pruned", reason=reason)
+        self.run.write_status(state=RunState.PRUNED, reason=reason)
         return reason
 
     def _describe(self, before: Mapping[str, Any]) -> None:
@@ -339,26 +340,22 @@ class _Training:
         write_json(run.path / "data.json", finish.describe_data(ready, self.selection.openings))
         finish.copy_code(run, ready)
         label, seed = model_label(ready.recipe), ready.recipe.seed
-        run.write_status(state="running", reason="", label=label, seed=seed, flags=self.flags)
+        run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=self.flags)
 
-    def _total_images(self) -> int:
-        return self.batches.images_per_epoch * self.recipe.train.epochs
+    def _progress(self, record: Record) -> Progress:
+        epochs, per_epoch = self.recipe.train.epochs, self.batches.images_per_epoch
+        loss, seconds = float(record.loss.mean()), max(record.seconds, 1e-9)
+        return Progress(
+            epoch=record.epoch + 1,
+            epochs=epochs,
+            images=record.epoch * per_epoch + (self.ledger.epoch_images or per_epoch),
+            total=epochs * per_epoch,
+            loss=loss if math.isfinite(loss) else None,
+            accuracy=record.correct / record.images,
+            images_per_second=record.images / seconds,
+            batches_per_second=len(record.loss) / seconds,
+        )
 
-    def _progress(self, record: Record) -> dict[str, Any]:
-        ledger = self.ledger
-        loss = float(record.loss.mean())
-        return {
-            "epoch": record.epoch + 1,
-            "epochs": self.recipe.train.epochs,
-            "images": record.epoch * self.batches.images_per_epoch
-            + (ledger.epoch_images or self.batches.images_per_epoch),
-            "total": self._total_images(),
-            "loss": loss if math.isfinite(loss) else None,
-            "accuracy": record.correct / record.images,
-            "images_per_second": record.images / max(record.seconds, 1e-9),
-            "batches_per_second": len(record.loss) / max(record.seconds, 1e-9),
-        }
-
-    def _say(self, kind: Literal["start", "epoch", "note", "end"], text: str, **values: Any) -> Event:
-        self.run.log(text)
-        return Event(kind, text, values)
+    def _say(self, event: Started | EpochEnded | Note | Ended) -> Event:
+        self.run.log(event.text)
+        return event

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from convoy import archive as archives
 from convoy.data import DataError
 from convoy.data.sources import load
+from convoy.events import Ended, Event
 from convoy.experiments import verdicts
 from convoy.experiments.experiment import PARTS, Experiment, Part, Settings, Side
 from convoy.experiments.measures import MEASURES
@@ -23,11 +24,11 @@ from convoy.experiments.reproduction import data, finding, networks, parts, quic
 from convoy.experiments.reproduction.finding import Asked, Measured, ModelResult, Reproduction
 from convoy.experiments.reproduction.parts import Stage
 from convoy.experiments.reproduction.scope import Scope
+from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings
 from convoy.studies.session import RetrainOnce, Session
 from convoy.studies.train_all import Entry, train_all
-from convoy.training.run_one import Event
 
 OF_EVERY_STEP = ("gain_while_rising",)  # measures of every step; stored when a run is archived, which thins its curves
 
@@ -207,8 +208,8 @@ class _Reproduction:
 
             def on_event(position: int, event: Event) -> None:
                 show(position, event)
-                if event.kind == "end" and event.values["state"] == "finished":
-                    ended[position] = Run(Path(event.values["run"]))
+                if isinstance(event, Ended) and event.state is RunState.FINISHED:
+                    ended[position] = Run(event.run)
                     self._keep(ended[position])
 
             members = train_all(entries, replace(self.session, show=on_event), distinct=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from convoy.data.batches import steps_per_epoch
+from convoy.events import Ended
 from convoy.recipe import Recipe
+from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace, digest_of, model_label
 from convoy.studies import findings
 from convoy.studies.execute import execute
@@ -21,9 +22,9 @@ def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> S
     fresh, interrupted = bool(session.fresh), session.interrupted
     for _, event in execute([rising], session.out, where="here", fresh=fresh, test=False, interrupted=interrupted):
         session.show(0, event)
-    if event.values["state"] != "finished":
+    if not (isinstance(event, Ended) and event.state is RunState.FINISHED):
         return None
-    trained = Run(Path(event.values["run"]))
+    trained = Run(event.run)
     members = [Member(model_label(recipe), rising.seed, trained)]
     name = f"lr-range-{members[0].label}-{digest_of(members)}"
     study = Workspace(session.out).write_study(name, {"kind": "lr_range", "command": session.command}, members)

@@ -16,10 +16,13 @@ import filelock
 import optuna
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from convoy.events import Ended as RunEnded
+from convoy.events import EpochEnded, Event
 from convoy.files import write_bytes
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.registry import unknown
+from convoy.run_contents import RunState
 from convoy.runs import Run, Study, Workspace, file_name, model_label
 from convoy.studies import findings
 from convoy.studies.execute import Where, choose, execute
@@ -33,7 +36,6 @@ from convoy.studies.session import Session, Show
 from convoy.studies.train_all import Entry, train_all
 from convoy.training import faults
 from convoy.training.plan import Plan, plan_all
-from convoy.training.run_one import Event
 
 WINNER = "winner.toml"
 
@@ -218,8 +220,8 @@ class _Training:
     def __call__(
         self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
     ) -> Iterator[Ended]:
-        def should_prune(position: int, event: Event) -> bool:
-            return prune is not None and prune(position, event.values["epoch"], event.values[self._accuracy])
+        def should_prune(position: int, event: EpochEnded) -> bool:
+            return prune is not None and event.accuracy is not None and prune(position, event.epoch, event.accuracy)
 
         events = execute(
             recipes,
@@ -232,14 +234,14 @@ class _Training:
         )
         for position, event in events:
             self._show(shown_from + position, event)
-            if event.kind == "end":
-                yield self._ended(position, Run(Path(event.values["run"])))
+            if isinstance(event, RunEnded):
+                yield self._ended(position, Run(event.run))
 
     def _ended(self, position: int, run: Run) -> Ended:
         if run.finished:
             state = State.DIVERGED if run.status.diverged else State.FINISHED
         else:
-            state = State.PRUNED if run.state == "pruned" else State.INTERRUPTED
+            state = State.PRUNED if run.state is RunState.PRUNED else State.INTERRUPTED
         accuracies = [line[self._accuracy] for line in run.metrics]
         return Ended(position, state, accuracies, str(run.path.resolve()))
 
