@@ -76,7 +76,8 @@ def fake_study(
     name: str = "compare",
 ) -> Study:
     """A study with its runs, study.toml and finding.json; the label is the model's key."""
-    from convoy.studies.compare_finding import conclude
+    from convoy.studies import findings
+    from convoy.studies.compare.finding import conclude
 
     members = [
         Member(label, seed, fake_run(out, label, model, seed=seed, setting=setting))
@@ -84,8 +85,8 @@ def fake_study(
         for seed in seeds
     ]
     command = f"convoy compare {' '.join(models)} --data mnist --seeds {len(seeds)}"
-    study = Workspace(out).write_study(name, {"kind": "comparison", "command": command}, members)
-    write_json(study.path / "finding.json", conclude(members))
+    study = Workspace(out).write_study(name, {"kind": "compare", "command": command}, members)
+    findings.write(study, conclude(members))
     return study
 
 

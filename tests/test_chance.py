@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from tests.fake_runs import fake_run
 
+from convoy.api import report
 from convoy.chance import Kind, at_chance, sentences
 from convoy.evaluation.scores import score
 from convoy.files import write_arrays, write_json
-from convoy.reporting import write_report
 from convoy.run_contents import Score, score_of
 from convoy.runs import Member, Workspace
-from convoy.studies.compare_finding import conclude
+from convoy.studies import findings, kinds
+from convoy.studies.compare.finding import conclude
 
 DIGITS = tuple(str(digit) for digit in range(10))
 
@@ -104,15 +105,11 @@ def test_the_first_screen_of_a_report_names_a_network_at_chance_level(tmp_path: 
     write_json(bad.path / "scores.json", {"test": stated(labels, np.ones(1000, int))})
     write_arrays(bad.path / "predictions.npz", {"test_labels": labels, "test_predicted": np.ones(1000, int)})
     members = [Member("lenet", 42, bad), Member("two_conv_cnn", 42, good)]
-    study = Workspace(tmp_path).write_study("compare", {"kind": "comparison"}, members)
-    finding = conclude(members)
-    sentence = "lenet predicts class 1 for every test image: it has not learned"
-    assert finding["caveats"][0] == sentence
-    older = {**finding, "caveats": finding["caveats"][1:]}
-    for each, writes in ((study, finding), (study, older), (bad, None)):
-        if writes is not None:
-            write_json(study.path / "finding.json", writes)
-        page = write_report(each).read_text()
+    study = Workspace(tmp_path).write_study("compare", {"kind": "compare", "command": "convoy compare"}, members)
+    findings.write(study, conclude(members))
+    assert kinds.caveats_of(study)[0] == "lenet predicts class 1 for every test image: it has not learned"
+    for each in (study, bad):
+        page = report(each).read_text()
         first_screen = page[: page.index("<h2")]
         assert first_screen.count("predicts class 1 for every test image") == 1
-    assert "it has not learned" not in write_report(good).read_text()
+    assert "it has not learned" not in report(good).read_text()

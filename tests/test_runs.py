@@ -68,7 +68,7 @@ def test_openings_of_a_test_set_are_counted_per_data_hash(tmp_path: Path) -> Non
 def test_study_finds_its_runs_again_after_the_workspace_has_moved(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "before")
     run = workspace.open_run(RECIPE, digest_of())
-    workspace.write_study("compare/lenet", {"kind": "comparison"}, [Member("lenet", 42, run)])
+    workspace.write_study("compare/lenet", {"kind": "compare"}, [Member("lenet", 42, run)])
     (tmp_path / "before").rename(tmp_path / "after")
     (study,) = Workspace(tmp_path / "after").studies()
     assert study.members[0].label == "lenet"
@@ -97,7 +97,7 @@ def test_part_of_a_name_ends_where_a_word_ends(tmp_path: Path) -> None:
     seven = workspace.open_run(RECIPE.override({"seed": 7}), digest_of(data="f"))
     assert locate("lenet-s7", tmp_path) == seven
     assert locate("s70", tmp_path) == seventy
-    workspace.write_study("compare-lenet-s70", {"kind": "comparison"}, [])
+    workspace.write_study("compare-lenet-s70", {"kind": "compare"}, [])
     assert locate("s7", tmp_path) == seven
 
 
@@ -110,7 +110,7 @@ def test_nested_too_deeply_is_damaged(tmp_path: Path, name: str) -> None:
 
 
 def test_a_study_nested_too_deeply_is_damaged(tmp_path: Path) -> None:
-    study = Workspace(tmp_path).write_study("s", {"kind": "comparison"}, [])
+    study = Workspace(tmp_path).write_study("s", {"kind": "compare"}, [])
     (study.path / "study.toml").write_text("a = " + 3000 * "[" + 3000 * "]")
     with pytest.raises(ValueError, match=r"study.toml is damaged"):
         study.table  # noqa: B018 (it reads)

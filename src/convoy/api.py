@@ -98,8 +98,7 @@ def compare(
     combination of values, `{"model.options.norm": ["batch", "none"]}`. Raises ValueError for an invalid recipe, before
     anything is written, and Stopped after Ctrl-C.
     """
-    from convoy.studies import ablation
-    from convoy.studies import compare as comparison
+    from convoy.studies.compare import ablation, run
     from convoy.studies.session import Session
 
     flags: dict[str, Any] = {
@@ -113,11 +112,11 @@ def compare(
     pairs = recipes.items() if isinstance(recipes, Mapping) else with_labels(recipes)
     named = [(label, resolve_recipe(recipe, model=None, data=data, set=set, **flags)) for label, recipe in pairs]
     design, named = ablation.combine(named, vary) if vary else (None, named)
-    entries = comparison.with_seeds(named, seeds)
+    entries = run.with_seeds(named, seeds)
     names = [f"{entry.label} seed {entry.recipe.seed}" for entry in entries]
     with interruptible() as interrupted, display(names, show, to_stderr) as show_event:
         session = Session(out, fresh=fresh, test=test, interrupted=interrupted, show=show_event)
-        study = comparison.compare(entries, session, design=design)
+        study = run.run(entries, session, design=design)
     return finished_study(study, fresh=fresh)
 
 
@@ -166,6 +165,19 @@ def report(target: Run | Study | str | Path, *, out: str | Path = DEFAULT_OUT) -
     except OSError as error:
         where = f"{error.filename or subject.path}: {error.strerror or error}"
         raise ValueError(f"{where}; the results are kept; for the report run: convoy report {subject.path}") from error
+
+
+def finding(study: Study | str | Path, *, out: str | Path = DEFAULT_OUT) -> Any:
+    """What a study concludes: the dataclass of its kind, such as `convoy.studies.compare.finding.CompareFinding`.
+
+    Raises ValueError for the finding of another version, or a damaged one.
+    """
+    from convoy.experiments import kinds
+
+    subject = study if isinstance(study, Study) else locate(study, out)
+    if not isinstance(subject, Study):
+        raise ValueError(f"expected a study, got the run {subject.name}")
+    return kinds.finding_of(subject)
 
 
 class Profiled(NamedTuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 
@@ -18,7 +18,7 @@ OTHERS = 20  # images of other classes: a network that recognises one in seven o
 MARGIN = 0.2  # of the way from chance to 100 %: if the interval reaches further, the network may have learned
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     ONE_CLASS = "one_class"  # every image gets the same predicted class
     GUESSES = "guesses"  # the accuracy is that of guesses
 
@@ -69,11 +69,15 @@ def sentence(name: str, part: str, result: AtChance) -> str:
 
 
 def sentences(scores: Sequence[tuple[str, int, Score]], part: str) -> list[str]:
-    """One sentence per label and kind, from (label, seed, score of the part); lists the seeds if only some are."""
-    labels = list(dict.fromkeys(label for label, _, _ in scores))
+    """From (label, seed, score of the part)."""
+    return in_words([(label, seed, at_chance(score)) for label, seed, score in scores], part)
+
+
+def in_words(results: Sequence[tuple[str, int, AtChance | None]], part: str) -> list[str]:
+    """One sentence per label and kind, from (label, seed, result); lists the seeds if only some are at chance."""
     lines = []
-    for label in labels:
-        group = [(seed, at_chance(score)) for name, seed, score in scores if name == label]
+    for label in dict.fromkeys(label for label, _, _ in results):
+        group = [(seed, result) for name, seed, result in results if name == label]
         kinds = dict.fromkeys((result.kind, result.predicted) for _, result in group if result is not None)
         for kind in kinds:
             same = [(seed, result) for seed, result in group if result and (result.kind, result.predicted) == kind]

@@ -40,6 +40,13 @@ def study_of(workspace: Workspace, kind: str) -> Study:
     return next(study for study in workspace.studies() if study.table["kind"] == kind)
 
 
+def without_costs(finding: Any) -> Any:
+    """Seconds and bytes are measured again when a run is trained again."""
+    if isinstance(finding, dict):
+        return {name: without_costs(value) for name, value in finding.items() if name != "cost"}
+    return [without_costs(each) for each in finding] if isinstance(finding, list) else finding
+
+
 @contextmanager
 def changed(study: Study, values: dict[str, Any]) -> Iterator[None]:
     """The study with other values in its finding.json, which is restored."""
@@ -126,4 +133,5 @@ def test_interrupted_study_ends_with_the_finding_of_an_unbroken_one(kind: str, w
                 break
     assert not list(tmp_path.glob("studies/*/finding.json"))
     main(command(kind, tmp_path))
-    assert study_of(Workspace(tmp_path), kind).finding == study_of(workspace, kind).finding
+    first, second = (without_costs(study_of(out, kind).finding) for out in (Workspace(tmp_path), workspace))
+    assert first == second

@@ -17,12 +17,6 @@ from convoy.files import write_arrays
 from convoy.reporting import draw_gallery, write_report
 from convoy.reporting.canvas import save_chart
 from convoy.reporting.content import Chart, Panel, shortened
-from convoy.reporting.figures_accuracy import (
-    accuracy_numbers,
-    cost_bars,
-    cost_caption,
-    cost_numbers,
-)
 from convoy.reporting.figures_classes import (
     balance_caption,
     balance_numbers,
@@ -38,74 +32,9 @@ from convoy.reporting.figures_curves import (
 )
 from convoy.reporting.figures_images import faint_filters, filter_tiles, mosaic, sample_strips
 from convoy.reporting.figures_losses import loss_numbers, losses_caption
-from convoy.reporting.figures_profile import cost_bars_caption
 from convoy.reporting.palette import MODELS, SCREEN, Look
 from convoy.reporting.quantities import compact, plain
 from convoy.run_contents import ClassScore, Score
-from convoy.stats import t_interval
-
-
-def row(label, accuracies, seconds=10.0, parameters=1000):
-    return {
-        "label": label,
-        "accuracy": t_interval(accuracies).as_json(),
-        "train_seconds": t_interval([seconds, seconds]).as_json(),
-        "parameters": parameters,
-    }
-
-
-FINDING = {
-    "metric": "test accuracy",
-    "rows": [
-        row("low", [0.90, 0.92], 5.0, 100),
-        row("high", [0.97, 0.99], 50.0, 900),
-        row("slow", [0.95, 0.95], 90.0, 500),
-    ],
-}
-
-
-def test_bars_are_sorted_by_mean_in_percent():
-    numbers = accuracy_numbers(FINDING, {"low": [0.90, 0.92], "high": [0.97, 0.99], "slow": [0.95, 0.95]})
-    assert [bar.label for bar in numbers.bars] == ["high", "slow", "low"]
-    assert numbers.bars[0].mean == pytest.approx(98)
-    assert numbers.bars[2].points == pytest.approx((90, 92))
-
-
-def test_cost_numbers_know_the_pareto_front():
-    assert cost_numbers(FINDING, "train_seconds").best == ("low", "high")
-    assert set(cost_numbers(FINDING, "parameters").best) == {"low", "high", "slow"}
-
-
-def test_cost_caption_names_the_pareto_front():
-    assert "low; high." in cost_caption([cost_numbers(FINDING, "train_seconds")])
-
-
-def test_equal_costs_have_no_pareto_front():
-    rows = [{**row, "parameters": 1000} for row in FINDING["rows"]]
-    equal = cost_numbers({**FINDING, "rows": rows}, "parameters")
-    assert "all models: parameters" in cost_caption([equal])
-    assert "same parameters" in cost_bars_caption([cost_bars({**FINDING, "rows": rows}, "parameters")])
-
-
-def test_cost_of_a_single_model_makes_no_figure():
-    assert cost_numbers({**FINDING, "rows": FINDING["rows"][:1]}, "parameters") is None
-
-
-def test_costs_with_the_same_front_share_a_sentence():
-    rows = [{**row, "flops_per_image": 7 * row["parameters"]} for row in FINDING["rows"]]
-    panels = [cost_numbers({**FINDING, "rows": rows}, cost) for cost in ("parameters", "flops_per_image")]
-    assert "parameters and FLOPs per image): low; slow; high." in cost_caption(panels)
-
-
-def test_cost_bars_are_sorted_by_accuracy_and_have_intervals():
-    numbers = cost_bars(FINDING, "train_seconds")
-    assert (numbers.labels, numbers.values) == (("high", "slow", "low"), (50.0, 90.0, 5.0))
-    assert numbers.spans[0] == pytest.approx((50.0, 50.0))
-    assert cost_bars_caption([numbers]).startswith("slow has 18.0 times")
-
-
-def test_bars_of_a_cost_of_a_single_model_make_no_figure():
-    assert cost_bars({**FINDING, "rows": FINDING["rows"][:1]}, "parameters") is None
 
 
 def lines(accuracies, part="validation"):

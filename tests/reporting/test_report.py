@@ -12,18 +12,20 @@ from markdown_it import MarkdownIt
 from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 from tests.reporting.parsed import Page
 
+from convoy.api import report as write_report
 from convoy.archive import keep
 from convoy.experiments.reproduction.page_tables import costs_table, epochs_table
 from convoy.files import write_json
-from convoy.reporting import write_report
+from convoy.reporting import write_report as write_to
 from convoy.reporting.content import Chart, Table
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import of_run
-from convoy.reporting.tables import comparison_table, cost_table
+from convoy.reporting.tables import cost_table
 from convoy.runs import Member, Run, Study, Workspace
-from convoy.studies import kinds
-from convoy.studies.compare_finding import conclude
+from convoy.studies import findings, kinds
+from convoy.studies.compare.finding import conclude
+from convoy.studies.compare.tables import models as models_table
 
 TWO = {"lenet": FakeModel(0.98), "two_conv_cnn": FakeModel(0.99, 421_642, 34.0)}
 
@@ -55,7 +57,7 @@ def run(tmp_path_factory) -> Run:
 
 
 def test_sentence_comes_before_the_table_and_the_table_before_any_figure(study, html):
-    sentence = html.index(study.finding["sentence"].split(" (")[0])
+    sentence = html.index(kinds.sentence_of(study).split(" (")[0])
     assert sentence < html.index("<table") < html.index("<figure")
 
 
@@ -99,10 +101,10 @@ def test_each_run_is_named_and_linked_to_its_folder(study, html):
 
 
 def test_table_shows_means_with_intervals_and_units(study, html):
-    row = study.finding["rows"][0]
+    row = kinds.finding_of(study).rows[0]
     text = Page(html).text
-    assert f"{100 * row['accuracy']['mean']:.2f}" in text
-    assert f"{row['parameters']:,}" in text
+    assert f"{100 * row.accuracy.mean:.2f}" in text
+    assert f"{row.cost.parameters:,}" in text
     for unit in ("images/s", "ms/image", "MiB", "per image"):
         assert unit in text
 
@@ -123,11 +125,11 @@ def notes_and_flops(table: Table) -> tuple[str, list[str]]:
 
 
 def test_macs_that_a_run_gives_out_as_flops_are_marked(tmp_path):
-    finding = fake_study(tmp_path, TWO, seeds=(1,)).finding
+    finding = kinds.finding_of(fake_study(tmp_path, TWO, seeds=(1,)))
     faulty = fake_run(tmp_path, "lenet", TWO["lenet"], seed=1, setting=Setting(faults=("macs_as_flops",)))
     sound = fake_run(tmp_path, "two_conv_cnn", TWO["two_conv_cnn"], seed=1)
     groups = {run.label: [of_run(run)] for run in (faulty, sound)}
-    for table in (comparison_table(finding, groups), costs_table(groups)):
+    for table in (models_table(finding, groups), costs_table(groups)):
         note, marks = notes_and_flops(table)
         assert "macs_as_flops" in note
         assert sorted(marks) == ["", "MACs"]
@@ -137,14 +139,15 @@ def test_macs_that_a_run_gives_out_as_flops_are_marked(tmp_path):
 def test_latency_is_shown_with_quartiles_and_of_an_older_run_without(tmp_path):
     study = fake_study(tmp_path, TWO, seeds=(1,))
     run = study.members[0].run
-    row = next(row for row in study.finding["rows"] if row["label"] == run.label)
     tables = {}
     for age, quartiles in {"older": {}, "new": {"ms_per_image_quartiles": [0.2041, 0.2334]}}.items():
         write_json(run.path / "cost.json", {**asdict(run.cost), "ms_per_image": 0.21, **quartiles})
-        latency = {**row["ms_per_image"], "mean": 0.21}
-        finding = {**study.finding, "rows": [{**row, "ms_per_image": latency, **quartiles}]}
         groups = {run.label: [of_run(run)]}
-        made = (comparison_table(finding, groups), costs_table(groups), cost_table(groups[run.label][0]))
+        made = (
+            models_table(conclude(study.members[:1]), groups),
+            costs_table(groups),
+            cost_table(groups[run.label][0]),
+        )
         tables[age] = [" ".join(f"{cell.text} {cell.note}" for cell in table.rows[0]) for table in made]
     assert all("0.204 to 0.233" in text for text in tables["new"])
     assert not any(" to " in text for text in tables["older"])
@@ -169,8 +172,8 @@ def test_markdown_links_figures_that_are_there(study):
 
 def test_markdown_has_the_same_sentence_and_rows(study):
     text = (study.path / "report.md").read_text()
-    assert study.finding["sentence"] in text
-    assert all(f"| {row['label']} |" in text for row in study.finding["rows"])
+    assert kinds.sentence_of(study) in text
+    assert all(f"| {row.label} |" in text for row in kinds.finding_of(study).rows)
 
 
 def test_charts_are_files_in_png_and_svg(study):
@@ -204,7 +207,7 @@ def test_the_page_of_a_run_begins_with_its_accuracy(run):
 
 
 def test_a_report_is_written_to_the_given_folder(run, tmp_path):
-    path = write_report(run, tmp_path / "elsewhere")
+    path = write_to(run, tmp_path / "elsewhere")
     assert path == tmp_path / "elsewhere" / "report.html"
     assert (tmp_path / "elsewhere" / "figures" / "curves.png").is_file()
 
@@ -267,18 +270,12 @@ def charts(study: Study) -> dict[str, Chart]:
     return {block.name: block for block in blocks if isinstance(block, Chart)}
 
 
-def test_a_finding_without_mcnemar_tests_is_still_reported(tmp_path):
-    study = fake_study(tmp_path, TWO, seeds=(1, 2))
-    write_json(study.path / "finding.json", {key: value for key, value in study.finding.items() if key != "mcnemar"})
-    assert charts(study).keys() > set(STABLE)
-
-
 def test_archived_runs_are_compared_like_complete_ones(tmp_path):
     """Archived runs have no gallery and filters, and only some steps."""
     complete = fake_study(tmp_path, TWO, seeds=(1, 2), setting=Setting(epochs=8))
     members = [Member(member.label, member.seed, keep(member.run, tmp_path / "archive")) for member in complete.members]
-    slim = Workspace(tmp_path).write_study("slim", {"kind": "comparison", "command": "convoy compare"}, members)
-    write_json(slim.path / "finding.json", conclude(members))
+    slim = Workspace(tmp_path).write_study("slim", {"kind": "compare", "command": "convoy compare"}, members)
+    findings.write(slim, conclude(members))
     assert slim.finding == complete.finding
     assert charts(slim).keys() > set(STABLE)
     assert "up to 20 steps" in charts(slim)["train_loss_smoothed"].caption
@@ -349,9 +346,10 @@ def test_missing_files_are_named_in_one_line(tmp_path):
 
 def test_another_kind_of_study_is_refused(tmp_path):
     study = fake_study(tmp_path, TWO, seeds=(42,))
-    write_json(study.path / "finding.json", {"kind": "horoscope"})
-    with pytest.raises(ValueError, match=r"comparison, .*'horoscope'"):
-        write_report(study)
+    other = Workspace(tmp_path).write_study("other", {"kind": "horoscope"}, study.members)
+    write_json(other.path / "finding.json", {"kind": "horoscope"})
+    with pytest.raises(ValueError, match="'horoscope'"):
+        write_report(other)
 
 
 @pytest.mark.usefixtures("page_alone")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from convoy import api
 from convoy.cli.main import main
 from convoy.files import write_json
 from convoy.recipe import Recipe, parse_values
-from convoy.reporting import write_report
 from convoy.reporting.canvas import save_chart
 from convoy.runs import Member, Study
-from convoy.studies.ablation import Design, combine, conclude
+from convoy.studies import kinds
+from convoy.studies.compare.ablation import Ablation, Design, Effect, combine, conclude
+from convoy.studies.compare.finding import conclude as compare
+from convoy.studies.compare.words import caveats, sentence
 
 BASE = Recipe.load("defaults/mnist")
 NORMS, BATCHES = ("batch", "none"), ("64", "128")
@@ -44,19 +46,19 @@ def additive(norm: str, size: str, seed: int) -> float:
     return 0.9 + 0.02 * (norm == "batch") + 0.01 * (size == "64") + 0.003 * seed + 0.0004 * seed * (norm == "batch")
 
 
-def effect(finding: Mapping[str, Any], key: str) -> dict[str, Any]:
-    (found,) = [each for each in finding["effects"] if each["key"] == key]
-    return found
+def effect(finding: Ablation, key: str) -> Effect:
+    (effect,) = [each for each in finding.effects if each.key == key]
+    return effect
 
 
 def test_a_quick_try_has_effects_and_no_verdict(tmp_path: Path) -> None:
     found = members(tmp_path, additive)
     for member in found:
         member.run.update("data.json", limit=100)
-    quick = conclude(DESIGN, found, "test")
-    assert "norm: batch is 2.0" in quick["sentence"]
-    assert "no verdict" in quick["sentence"]
-    assert "beats" not in quick["sentence"]
+    text = sentence(compare(found, DESIGN))
+    assert "norm: batch is 2.0" in text
+    assert "no verdict" in text
+    assert "beats" not in text
 
 
 def test_every_combination_has_a_label_that_names_what_varies() -> None:
@@ -143,22 +145,34 @@ def test_a_key_without_values_is_refused(text: str) -> None:
 def test_an_effect_is_averaged_over_the_other_keys_and_paired_by_seed(tmp_path: Path) -> None:
     finding = conclude(DESIGN, members(tmp_path, additive), "test")
     norm = effect(finding, "norm")
-    assert norm["difference"]["mean"] == pytest.approx(0.0204)
-    assert norm["difference"]["n"] == 3
-    assert norm["difference"]["sd"] == pytest.approx(0.0004)  # the 0.003 a seed, common to both, is gone
-    assert norm["distinguishable"]
-    assert effect(finding, "batch_size")["difference"]["mean"] == pytest.approx(0.01)
+    assert norm.difference.mean == pytest.approx(0.0204)
+    assert norm.difference.n == 3
+    assert norm.difference.sd == pytest.approx(0.0004)  # the 0.003 a seed, common to both, is gone
+    assert norm.significant
+    assert effect(finding, "batch_size").difference.mean == pytest.approx(0.01)
 
 
 def test_p_values_are_corrected_over_all_effects(tmp_path: Path) -> None:
-    effects = conclude(DESIGN, members(tmp_path, additive), "test")["effects"]
-    smallest, largest = sorted(effects, key=lambda each: each["p"])
-    assert smallest["p_holm"] == pytest.approx(2 * smallest["p"])
-    assert largest["p_holm"] == pytest.approx(max(largest["p"], smallest["p_holm"]))
+    effects = conclude(DESIGN, members(tmp_path, additive), "test").effects
+    smallest, largest = sorted(effects, key=lambda each: each.p or 0)
+    assert smallest.p_holm == pytest.approx(2 * smallest.p)
+    assert largest.p_holm == pytest.approx(max(largest.p, smallest.p_holm))
+
+
+def test_an_effect_that_only_holm_withdraws_says_so_where_it_stands(tmp_path: Path) -> None:
+    def noisy(norm: str, size: str, seed: int) -> float:
+        return 0.9 + (0.002 + 0.001 * seed) * (norm == "batch") + 0.004 * (seed == 1) * (size == "64")
+
+    finding = compare(members(tmp_path, noisy), DESIGN)
+    assert finding.ablation is not None
+    norm = effect(finding.ablation, "norm")
+    assert norm.difference.excludes(0)
+    assert not norm.significant
+    assert f"{norm.difference.points()}, but p = " in sentence(finding)
 
 
 def test_the_sentence_names_the_better_value_of_each_key(tmp_path: Path) -> None:
-    assert conclude(DESIGN, members(tmp_path, additive), "test")["sentence"] == (
+    assert sentence(compare(members(tmp_path, additive), DESIGN)) == (
         "norm: batch beats none by 2.04 ± 0.10 points; batch_size: 64 beats 128 by 1.000 ± 0.007 points "
         "(test accuracy, n = 3 seeds, each averaged over the others)"
     )
@@ -168,36 +182,36 @@ def test_keys_that_interact_are_a_caveat(tmp_path: Path) -> None:
     def crossed(norm: str, size: str, seed: int) -> float:
         return additive(norm, size, seed) + 0.05 * (norm == "batch" and size == "64")
 
-    finding = conclude(DESIGN, members(tmp_path, crossed), "test")
-    (interaction,) = finding["interactions"]
-    assert interaction["difference"]["mean"] == pytest.approx(0.05)
-    assert interaction["distinguishable"]
-    (caveat,) = finding["caveats"]
-    assert "+7.0 points at batch_size = 64 and +2.0 points at batch_size = 128" in caveat
+    finding = compare(members(tmp_path, crossed), DESIGN)
+    assert finding.ablation is not None
+    (interaction,) = finding.ablation.interactions
+    assert interaction.difference.mean == pytest.approx(0.05)
+    assert interaction.significant
+    assert "+7.0 points at batch_size = 64 and +2.0 points at batch_size = 128" in caveats(finding)[-1]
 
 
 def test_keys_that_do_not_interact_have_another(tmp_path: Path) -> None:
-    finding = conclude(DESIGN, members(tmp_path, additive), "test")
-    assert not any(each["distinguishable"] for each in finding["interactions"])
-    (caveat,) = finding["caveats"]
-    assert "neither shown nor excluded" in caveat
+    finding = compare(members(tmp_path, additive), DESIGN)
+    assert finding.ablation is not None
+    assert not any(each.significant for each in finding.ablation.interactions)
+    assert "neither shown nor excluded" in caveats(finding)[-1]
 
 
 def test_one_seed_has_effects_without_interval_or_verdict(tmp_path: Path) -> None:
-    finding = conclude(DESIGN, members(tmp_path, additive, seeds=1), "test")
-    norm = effect(finding, "norm")
-    assert norm["difference"]["low"] is norm["p"] is norm["p_holm"] is None
-    assert not norm["distinguishable"]
-    assert "norm: batch is 2.00 points above none" in finding["sentence"]
-    assert "one seed" in finding["sentence"]
+    finding = compare(members(tmp_path, additive, seeds=1), DESIGN)
+    assert finding.ablation is not None
+    norm = effect(finding.ablation, "norm")
+    assert norm.difference.low is norm.p is norm.p_holm is None
+    assert not norm.significant
+    assert "norm: batch is 2.00 points above none" in sentence(finding)
+    assert "one seed" in sentence(finding)
 
 
 def test_a_seed_without_a_score_at_some_combination_is_left_out(tmp_path: Path) -> None:
     trained = members(tmp_path, additive)
     write_json(trained[0].run.path / "scores.json", {})
     finding = conclude(DESIGN, trained, "test")
-    assert finding["seeds"] == [1, 2]
-    assert finding["caveats"][-1].startswith("Effects are over 2 of 3 seeds")
+    assert (finding.seeds, finding.trained) == ((1, 2), 3)
 
 
 @pytest.fixture(scope="module")
@@ -209,18 +223,17 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def test_an_ablation_is_a_comparison_with_effects(study: Study) -> None:
-    finding = study.finding
-    assert finding["kind"] == "comparison"
-    assert len(finding["rows"]) == 4
-    assert [each["key"] for each in finding["ablation"]["effects"]] == ["norm", "batch_size"]
-    assert finding["sentence"].startswith("norm: ")
+    finding = kinds.finding_of(study)
+    assert len(finding.rows) == 4
+    assert [each.key for each in finding.ablation.effects] == ["norm", "batch_size"]
+    assert kinds.sentence_of(study).startswith("norm: ")
     assert study.name.startswith("compare-two_conv_cnn-norm-batch_size-")
 
 
 @pytest.mark.usefixtures("words_alone")
 def test_its_page_shows_the_effects(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convoy.reporting.canvas.save_chart", lambda *of: of[0].name == "effects" and save_chart(*of))
-    page = write_report(study)
+    page = api.report(study)
     assert "Interactions" in page.read_text()
     assert (study.path / "figures" / "effects.png").stat().st_size > 5_000
     assert "| norm | " in (study.path / "report.md").read_text()

@@ -93,7 +93,7 @@ def compare(
 ) -> None:
     """Train several recipes with several seeds each, and report which is better and by how much.
 
-    Example: `convoy compare lenet two_conv_cnn fast_mnist_cnn --data mnist --seeds 3`
+    Example: `convoy compare lenet two_conv_cnn --data mnist --epochs 3 --seeds 3`
 
     Parameters
     ----------

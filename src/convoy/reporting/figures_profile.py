@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-from convoy.reporting.content import shortened
-from convoy.reporting.palette import INK, MUTED, Look
+from convoy.reporting.palette import Look
 from convoy.reporting.quantities import compact, listed, plain
 from convoy.reporting.rows import Row, Rows, Value
 
-BAR_INCHES = 0.52
 COSTS = {"parameters": "", "FLOPs per image": "", "latency of one image": "ms"}
 
 
@@ -45,28 +40,6 @@ def cost_rows(numbers: CostBars, look: Look) -> Rows:
         for place, (label, value, span) in enumerate(zip(numbers.labels, numbers.values, spans, strict=True))
     )
     return Rows(tuple(rows), numbers.cost, numbers.unit, bars=True, counts=True)
-
-
-def draw_cost_bars(axes: Axes, numbers: CostBars, look: Look) -> None:
-    """Linear from 0: a bar twice as long means twice the cost."""
-    longest = max(*numbers.values, 1e-9)
-    ends = [min(span[1], 1.25 * longest) for span in numbers.spans if span]  # an interval of two seeds may be very wide
-    axes.set_xlim(0, 1.02 * max([longest, *ends]))
-    axes.set_ylim(len(numbers.values) - 0.35, -0.75)
-    names = shortened(numbers.labels, 34)
-    across = axes.get_yaxis_transform()
-    for place, (label, name) in enumerate(zip(numbers.labels, names, strict=True)):
-        axes.barh(place, numbers.values[place], height=0.3, color=look.colour(label))
-        span = numbers.spans[place] if numbers.spans else None
-        if span:
-            axes.plot((max(0, span[0]), span[1]), (place, place), color=INK, linewidth=1)
-        axes.text(0, place - 0.22, name, transform=across, va="bottom")
-        axes.text(1, place - 0.22, numbers.text(place), transform=across, va="bottom", ha="right", color=MUTED)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value) if value else "0"))
-    axes.set_xlabel(f"{numbers.cost}{f' ({numbers.unit})' if numbers.unit else ''}")
 
 
 def cost_bars_caption(panels: Sequence[CostBars]) -> str:

@@ -12,7 +12,6 @@ from convoy.recipe import faults
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections, tables
-from convoy.reporting.comparison_page import comparison_page
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.landscape_page import landscape_page
 from convoy.reporting.palette import MODELS, Look
@@ -122,6 +121,5 @@ def _run_caveats(reading: Reading, part: str) -> list[str]:
 
 
 STUDIES: dict[str, Callable[[Study, Path], Page]] = {
-    "comparison": comparison_page,
     "landscape": landscape_page,
 }

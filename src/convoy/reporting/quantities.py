@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from convoy.stats import Estimate
 
@@ -29,12 +28,9 @@ def plain(value: float) -> str:
     return f"{value:,.{_digits(value)}f}"
 
 
-def cost_parts(estimate: Mapping[str, Any] | None) -> tuple[str, str]:
+def cost_parts(cost: Estimate | None) -> tuple[str, str]:
     """A cost's mean and "± half-width", with the digits of the mean; ("", "") if not measured."""
-    if estimate is None:
-        return "", ""
-    value = Estimate.from_json(estimate)
-    return value.parts(digits=_digits(value.mean))
+    return ("", "") if cost is None else cost.parts(digits=_digits(cost.mean))
 
 
 def quartile_range(median: float, quartiles: Sequence[float] | None) -> str:

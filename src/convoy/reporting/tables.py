@@ -4,175 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from convoy.prediction import Verdict
 from convoy.recipe.faults import Fault
 from convoy.reporting.content import Cell, Column, Table
 from convoy.reporting.figures_classes import Confused
-from convoy.reporting.quantities import MIB, compact, cost_parts, p_value, plain, quartile_range
+from convoy.reporting.quantities import MIB, compact, plain, quartile_range
 from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
 from convoy.run_contents import Score
-from convoy.stats import Estimate, wilson
+from convoy.stats import wilson
 
-MANY_PAIRS = 12
 MANY_CLASSES = 25
-OVER_SEEDS = (
-    "n: seeds. ±: half-width of the 95 % interval over seeds (Student's t), which does not cover the choice of images."
-)
-OVER_IMAGES = "For n = 1, the range is the 95 % interval over images (Wilson)."
-BOLD = (
-    "Bold: significantly different from every other model ({}, Holm's correction, 5 % level). "
-    "Nothing bold: no such model."
-)
-NO_BOLD = "No best model: this needs a common seed or, better, several."
-QUICK = "Fewer images: no best model."
-QUARTILES = "Inference: median and quartiles of up to 50 passes of one image on one thread, averaged over seeds."
-THREADS = "Runs trained in parallel had one thread each."
-
-
-def comparison_table(finding: Mapping[str, Any], groups: Groups) -> Table:
-    """One row per model, highest mean first."""
-    columns = (
-        Column("Model", numeric=False),
-        Column(str(finding["metric"]).capitalize(), "%"),
-        Column("n", "seeds"),
-        Column("Training", "s"),
-        Column("Training speed", "images/s"),
-        Column("Parameters"),
-        Column("FLOPs", "per image"),
-        Column("Inference", "ms/image"),
-        Column("Peak memory", "MiB"),
-    )
-    ranked = sorted(finding["rows"], key=lambda row: -row["accuracy"]["mean"])
-    kinds = {row["accuracy"]["interval"] for row in ranked}
-    note = [OVER_SEEDS] if "t" in kinds else []
-    note += [OVER_IMAGES] if "wilson" in kinds else []
-    if len(ranked) > 1:
-        alone = all(len(row["seeds"]) == 1 for row in ranked)
-        test = "exact McNemar test over the images" if alone else "paired t test over common seeds"
-        if finding.get("quick"):
-            note.append(QUICK)
-        else:
-            note.append(BOLD.format(test) if finding.get("mcnemar" if alone else "pairs") else NO_BOLD)
-    note += [QUARTILES] if any(row.get("ms_per_image_quartiles") for row in ranked) else []
-    note += [THREADS] if len(every(groups)) > 1 else []
-    note.append(flops_note(every(groups)))
-    return Table(columns, tuple(_comparison_row(row, groups[row["label"]][0]) for row in ranked), " ".join(note))
-
-
-def _comparison_row(row: Mapping[str, Any], reading: Reading) -> tuple[Cell, ...]:
-    accuracy = Cell(*Estimate.from_json(row["accuracy"]).parts(scale=100), bold=row["best"])
-    return (
-        Cell(row["label"], bold=row["best"], model=row["label"]),
-        accuracy,
-        Cell(str(len(row["seeds"]))),
-        *(Cell(*cost_parts(row[name])) for name in ("train_seconds", "images_per_second")),
-        Cell(_count(row["parameters"])),
-        flops_cell(row["flops_per_image"], reading),
-        _latency_cell(row),
-        Cell(_mebibytes(row["peak_memory_bytes"])),
-    )
-
-
-def _latency_cell(row: Mapping[str, Any]) -> Cell:
-    """With quartiles over passes; an older finding has the interval over seeds."""
-    quartiles, (number, interval) = row.get("ms_per_image_quartiles"), cost_parts(row["ms_per_image"])
-    return Cell(number, quartile_range(row["ms_per_image"]["mean"], quartiles) if quartiles else interval)
-
-
-def pairs_table(finding: Mapping[str, Any]) -> Table:
-    columns = (
-        Column("Pair", numeric=False),
-        Column("Difference", "points"),
-        Column("n", "seeds"),
-        Column("p"),
-        Column("p, corrected"),
-        Column("Verdict", numeric=False),
-    )
-    pairs = sorted(finding["pairs"], key=lambda pair: pair["p_holm"])
-    note = "Paired t test over the common seeds of two models; p corrected for all pairs (Holm)."
-    if len(pairs) > MANY_PAIRS:
-        leader = max(finding["rows"], key=lambda row: row["accuracy"]["mean"])["label"]
-        note += f" Shown: pairs with {leader}; all {len(pairs)} are in finding.json."
-        pairs = [pair for pair in pairs if leader in (pair["a"], pair["b"])]
-    rows = []
-    for pair in pairs:
-        estimate = Estimate.from_json(pair["difference"])
-        a, b = pair["a"], pair["b"]
-        if estimate.mean < 0:
-            a, b, estimate = b, a, _mirrored(estimate)
-        rows.append(
-            (
-                Cell(f"{a} − {b}"),
-                Cell(*estimate.parts(scale=100)),
-                Cell(str(estimate.n)),
-                Cell(p_value(pair["p"])),
-                Cell(p_value(pair["p_holm"])),
-                Cell(verdict_of(pair, finding)),
-            )
-        )
-    return Table(columns, tuple(rows), note, "Differences between models")
-
-
-def mcnemar_table(finding: Mapping[str, Any]) -> Table:
-    """One row per pair and seed; the model with more correct images is first."""
-    tests = sorted(finding["mcnemar"], key=lambda test: test["p_holm"])
-    seeds = len({test["seed"] for test in tests}) > 1
-    images = f"{tests[0]['difference']['n']:,}"
-    note = f"Exact McNemar test of two networks trained with the same seed, on the same {images} images"
-    if len(tests) > 1:
-        note += f"; p corrected for all {len(tests)} tests (Holm)"
-    note += ". Ranges: 95 % intervals over images (Bonett and Price). They do not cover other seeds."
-    if len(tests) > MANY_PAIRS:
-        leader = max(finding["rows"], key=lambda row: row["accuracy"]["mean"])["label"]
-        note += f" Shown: pairs with {leader}; all {len(tests)} tests are in finding.json."
-        tests = [test for test in tests if leader in (test["a"], test["b"])]
-    columns = (
-        Column("Pair", numeric=False),
-        *([Column("Seed")] if seeds else []),
-        Column("Correct", "first only"),
-        Column("Correct", "second only"),
-        Column("Difference", "points"),
-        Column("p"),
-        Column("p, corrected"),
-        Column("Verdict", numeric=False),
-    )
-    rows = []
-    for test in tests:
-        estimate = Estimate.from_json(test["difference"])
-        a, b, only_a, only_b = test["a"], test["b"], test["only_a"], test["only_b"]
-        if only_a < only_b:
-            a, b, only_a, only_b, estimate = b, a, only_b, only_a, _mirrored(estimate)
-        rows.append(
-            (
-                Cell(f"{a} − {b}"),
-                *([Cell(str(test["seed"]))] if seeds else []),
-                Cell(f"{only_a:,}"),
-                Cell(f"{only_b:,}"),
-                Cell(*estimate.parts(scale=100)),
-                Cell(p_value(test["p"])),
-                Cell(p_value(test["p_holm"])),
-                Cell(verdict_of(test, finding)),
-            )
-        )
-    folded = f"All {len(rows)} tests" if len(rows) > MANY_PAIRS else ""
-    return Table(columns, tuple(rows), note, "Differences on the same images", folded)
-
-
-def _mirrored(estimate: Estimate) -> Estimate:
-    low, high = -(estimate.high or 0), -(estimate.low or 0)
-    return replace(estimate, mean=-estimate.mean, low=low, high=high)
-
-
-def verdict_of(pair: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
-    """The verdict of a test between two models or values."""
-    if finding.get("quick"):
-        return "none (fewer images)"
-    return "significant" if pair["distinguishable"] else Verdict.INCONCLUSIVE.value
 
 
 def scores_table(reading: Reading) -> Table:

@@ -29,6 +29,7 @@ class Kind:
 
 
 KINDS = {
+    "compare": Kind("CompareFinding", "compare lenet two_conv_cnn --data mnist --epochs 3 --seeds 3"),
     "crossval": Kind("CrossvalFinding", "crossval lenet --data mnist --folds 5 --epochs 3"),
     "lr_range": Kind("LrRangeFinding", "lr-range lenet --data mnist --from 1e-5 --to 1"),
     "search": Kind(

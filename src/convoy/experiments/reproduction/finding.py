@@ -30,7 +30,7 @@ from convoy.stats import (
     welch,
     wilson,
 )
-from convoy.studies.compare_images import compare_images
+from convoy.studies.compare.images import Untested, compare_images
 from convoy.studies.crossval.finding import sizes
 
 ALWAYS = ("test_accuracy", "train_seconds", "parameters")  # measured for every model
@@ -97,7 +97,7 @@ class Ranking:
     difference: Estimate | None  # of the test accuracies, paired; None if a run lacks it
     pairs: int  # of runs that were tested on the same images
     differing: int  # of these, significantly (exact McNemar, Holm)
-    untested: tuple[str, ...]  # why other pairs were not
+    untested: tuple[Untested, ...]  # other pairs
 
 
 @dataclass(frozen=True)
@@ -317,8 +317,8 @@ def _ranking(first: str, second: str, base: Sequence[Run], against: Sequence[Run
     both = {label_of(first): base, label_of(second): against}
     groups = {label: [Member(label, run.recipe.seed, run) for run in runs] for label, runs in both.items()}
     tests, untested = compare_images(groups, "test")
-    differing = sum(test["distinguishable"] for test in tests)
-    return Ranking(label_of(first), label_of(second), difference, len(tests), differing, tuple(untested))
+    differing = sum(test.significant for test in tests)
+    return Ranking(label_of(first), label_of(second), difference, len(tests), differing, untested)
 
 
 def judge(results: Sequence[FaultResult], withheld: Reason | None) -> list[FaultResult]:

@@ -19,6 +19,7 @@ from convoy.experiments.reproduction.finding import (
 )
 from convoy.prediction import CLAIM_VERDICTS, Agreement, Reason, Verdict, compare_published
 from convoy.stats import Estimate
+from convoy.studies.compare import words as compare_words
 
 QUICK = "Quick try: few images, epochs and seeds. It shows that everything runs; its numbers are not evidence"
 PROTOCOLS = {"as_published": "as published", "corrected": "corrected"}
@@ -194,7 +195,7 @@ def _ranking(ranking: Ranking, unit: str) -> str:
     if ranking.pairs:
         pairs = f"{ranking.differing} of {ranking.pairs} pairs of runs"
         clauses.append(f"on the same test images {pairs} differ significantly (exact McNemar, Holm)")
-    return "; ".join([*clauses, *ranking.untested])
+    return "; ".join([*clauses, *map(compare_words.untested, ranking.untested)])
 
 
 def _pairs(count: int, fault: FaultResult) -> str:

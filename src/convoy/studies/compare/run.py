@@ -1,16 +1,15 @@
-"""The comparison of several recipes over several seeds: which is better, and by how much?"""
+"""Trains several recipes over several seeds."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
-from convoy.files import write_json
 from convoy.recipe import Recipe
 from convoy.runs import Member, Study, Workspace
-from convoy.studies import ablation
-from convoy.studies.compare_finding import conclude
+from convoy.studies import findings
+from convoy.studies.compare.ablation import Design
+from convoy.studies.compare.finding import conclude
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, check_named, train_all
 
@@ -28,7 +27,7 @@ def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]
     ]
 
 
-def compare(entries: Sequence[Entry], session: Session, *, design: ablation.Design | None = None) -> Study | None:
+def run(entries: Sequence[Entry], session: Session, *, design: Design | None = None) -> Study | None:
     """Trains the missing runs and writes the finding; None if interrupted, the same call resumes it.
 
     `design`: the varied keys of an ablation. All recipes are checked before training: raises ValueError for one that
@@ -38,22 +37,12 @@ def compare(entries: Sequence[Entry], session: Session, *, design: ablation.Desi
     if members is None:
         return None
     name = _name(members, design)
-    table = {"kind": "comparison", "command": session.command}
-    study = Workspace(session.out).write_study(name, table, members)
-    write_json(study.path / "finding.json", _finding(members, design))
+    study = Workspace(session.out).write_study(name, {"kind": "compare", "command": session.command}, members)
+    findings.write(study, conclude(members, design))
     return study
 
 
-def _finding(members: Sequence[Member], design: ablation.Design | None) -> dict[str, Any]:
-    finding = conclude(members)
-    if design is None:
-        return finding
-    effects = ablation.conclude(design, members, finding["part"])
-    caveats = [*finding["caveats"], *effects.pop("caveats")]
-    return {**finding, "sentence": effects.pop("sentence"), "caveats": caveats, "ablation": effects}
-
-
-def _name(members: Sequence[Member], design: ablation.Design | None) -> str:
+def _name(members: Sequence[Member], design: Design | None) -> str:
     labels = list(dict.fromkeys(member.label for member in members))
     if design is not None:
         labels = [*dict.fromkeys(label.partition(",")[0] for label in labels), *design.keys]

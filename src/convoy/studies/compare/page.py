@@ -2,94 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from convoy.reporting import figures_accuracy as accuracy_
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import figures_losses as losses_
 from convoy.reporting import figures_profile as bars_
-from convoy.reporting import sections, tables
-from convoy.reporting.ablation_section import ablation
+from convoy.reporting import sections
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import listed
-from convoy.reporting.reading import Groups, chance_levels, distinct, every, of_study, scored
+from convoy.reporting.reading import Groups, every, of_study, scored
 from convoy.runs import Study
+from convoy.studies.compare import figures, tables, words
+from convoy.studies.compare.ablation import Ablation
+from convoy.studies.compare.finding import CompareFinding
 
 TILES = 12
 MAX_LINES = len(MODELS)  # models in one chart of curves, so that colours are unique
 MAX_LINE_PAIRS = 6  # if each model has a solid and a dashed line
 
 
-def comparison_page(study: Study, folder: Path) -> Page:
-    finding = study.finding
+def page(study: Study, finding: CompareFinding, folder: Path) -> Page:
     groups = of_study(study)
-    means = {row["label"]: row["accuracy"]["mean"] for row in finding["rows"]}
+    means = {row.label: row.accuracy.mean for row in finding.rows}
     ranked = dict(sorted(groups.items(), key=lambda item: -means.get(item[0], -1.0)))
     # Colours follow the order of the command. With more models than colours, the best models get unique ones.
     labels = tuple(groups if len(groups) <= MAX_LINES else ranked)
     look = Look(labels)
     readings = every(groups)
     page_sections: list[Section | None] = [
-        ablation(finding),
+        _ablation(finding, finding.ablation) if finding.ablation and finding.ablation.effects else None,
         _accuracy_and_cost(finding, ranked, look),
         _training(ranked, look),
-        sections.errors(ranked, finding["part"], look, tiles=TILES),
+        sections.errors(ranked, finding.part, look, tiles=TILES),
         sections.data(ranked),
+        sections.setup(groups, folder, [study.table["command"]]),
     ]
-    command = study.table.get("command")
-    commands = [command] if command else distinct(r.environment["command"] for r in readings)
     return Page(
         kicker=sections.kicker("Comparison", study.name, readings),
         title=f"{_subject(finding, list(groups))} on {readings[0].data.name}",
-        sentence=finding["sentence"],
-        caveats=tuple(dict.fromkeys((*chance_levels(readings, finding["part"]), *finding["caveats"]))),
-        tables=(tables.comparison_table(finding, groups),),
-        sections=(*(section for section in page_sections if section), sections.setup(groups, folder, commands)),
+        sentence=words.sentence(finding),
+        caveats=tuple(words.caveats(finding)),
+        tables=(tables.models(finding, groups),),
+        sections=tuple(section for section in page_sections if section),
         labels=labels,
     )
 
 
-def _subject(finding: Mapping[str, Any], labels: Sequence[str]) -> str:
-    keys = distinct(effect["key"] for effect in finding.get("ablation", {}).get("effects", ()))
-    if keys:
-        return f"Ablation of {listed(keys)}"
+def _subject(finding: CompareFinding, labels: Sequence[str]) -> str:
+    if finding.ablation and finding.ablation.effects:
+        return f"Ablation of {listed(finding.ablation.keys)}"
     return listed(labels) if len(labels) <= 4 else f"{len(labels)} models"
 
 
-def _accuracy_and_cost(finding: dict[str, Any], groups: Groups, look: Look) -> Section:
-    part = finding["part"]
+def _ablation(finding: CompareFinding, ablation: Ablation) -> Section:
+    panel = figures.effect_rows(finding, ablation).panel()
+    chart = Chart("effects", "Effects", (panel,), figures.effects_caption(finding, ablation))
+    blocks: list[Block] = [chart, tables.effects(finding, ablation), tables.averages(finding, ablation)]
+    blocks += [tables.interactions(finding, ablation)] if ablation.interactions else []
+    return Section("Ablation", tuple(blocks))
+
+
+def _accuracy_and_cost(finding: CompareFinding, groups: Groups, look: Look) -> Section:
     by_seed = {
-        label: [reading.scores[part].accuracy for reading in group] for label, group in scored(groups, part).items()
+        label: [reading.scores[finding.part].accuracy for reading in group]
+        for label, group in scored(groups, finding.part).items()
     }
-    numbers = accuracy_.accuracy_numbers(finding, by_seed)
-    height = 0.65 + accuracy_.BAR_INCHES * (len(numbers.bars) + 0.2)
-    bars = Panel("", partial(accuracy_.draw_accuracy, numbers=numbers, look=look), height=height, left=0.15, top=0.05)
-    blocks: list[Block] = [Chart("accuracy_bars", "Accuracy", (bars,), accuracy_.accuracy_caption(numbers))]
-    blocks += [tables.pairs_table(finding)] if finding["pairs"] else []
-    blocks += [tables.mcnemar_table(finding)] if finding.get("mcnemar") else []
-    costs = [each for cost in accuracy_.COSTS if (each := accuracy_.cost_numbers(finding, cost))]
+    rows = figures.accuracy_rows(finding, by_seed, look)
+    blocks: list[Block] = [Chart("accuracy_bars", "Accuracy", (rows.panel(),), figures.accuracy_caption(finding))]
+    blocks += [tables.pairs(finding)] if finding.pairs else []
+    blocks += [tables.mcnemar(finding)] if finding.mcnemar else []
+    costs = [each for cost in figures.COSTS if (each := figures.cost_numbers(finding, cost))]
     if costs:
-        blocks.append(_pareto(costs, tuple(bar.label for bar in numbers.bars), look))
-    for name, cost in (("time_bars", "train_seconds"), ("parameter_bars", "parameters")):
-        costly = accuracy_.cost_bars(finding, cost)
+        blocks.append(_pareto(costs, tuple(row.name for row in rows.rows), look))
+    for name, cost in (("time_bars", figures.TRAINING_TIME), ("parameter_bars", figures.PARAMETERS)):
+        costly = figures.cost_bars(finding, cost)
         if costly:
-            draw = partial(bars_.draw_cost_bars, numbers=costly, look=look)
-            height = 0.65 + bars_.BAR_INCHES * (len(costly.labels) + 0.2)
-            panel = Panel("", draw, height=height, left=0.15, top=0.05)
-            blocks.append(Chart(name, accuracy_.title(cost), (panel,), bars_.cost_bars_caption([costly])))
+            panel = bars_.cost_rows(costly, look).panel()
+            blocks.append(Chart(name, cost.title, (panel,), bars_.cost_bars_caption([costly])))
     return Section("Accuracy and cost" if costs else "Accuracy", tuple(blocks))
 
 
-def _pareto(costs: list[accuracy_.CostNumbers], legend: tuple[str, ...], look: Look) -> Chart:
-    panels = tuple(
-        Panel(accuracy_.title(cost.cost), partial(accuracy_.draw_cost, numbers=cost, look=look)) for cost in costs
-    )
-    return Chart("pareto", "Accuracy against cost", panels, accuracy_.cost_caption(costs), legend=legend)
+def _pareto(costs: Sequence[figures.CostNumbers], legend: tuple[str, ...], look: Look) -> Chart:
+    panels = tuple(Panel(cost.cost.title, partial(figures.draw_cost, numbers=cost, look=look)) for cost in costs)
+    return Chart("pareto", "Accuracy against cost", panels, figures.cost_caption(costs), legend=legend)
 
 
 def _training(groups: Groups, look: Look) -> Section | None:

@@ -1,0 +1,227 @@
+"""The ablation: recipes at every combination of some values, and the effect of each value on the accuracy.
+
+The effect of a key is the difference between two of its values, averaged over all combinations of the other keys. It is
+paired by seed, which removes what a seed has in common for all combinations. n counts seeds, because the combinations
+are not a random sample (Student's paired t test, corrected over all effects by Holm's method).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from math import sqrt
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from convoy.recipe import Override, Recipe
+from convoy.registry import is_user_class
+from convoy.runs import Member
+from convoy.stats import Estimate, paired_t, t_interval
+from convoy.studies.compare.pair import Pair, corrected
+
+LONGEST_VALUE = 28  # characters of a value in a label
+RECIPE = "recipe"  # the key for several recipes
+Levels = tuple[str, ...]  # the text of a value for each key
+
+
+@dataclass(frozen=True)
+class Design:
+    """Short names of the varied keys, their values as text, and the values of each label."""
+
+    keys: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]
+    levels: Mapping[str, Levels]
+
+
+@dataclass(frozen=True)
+class Effect(Pair):
+    """Two values of a key, each averaged over all values of the other keys."""
+
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Interaction(Pair):
+    """How much the difference between two values of `key` depends on the value of `other`, which is `a` or `b`."""
+
+    key: str = ""
+    other: str = ""
+    between: tuple[str, str] = ("", "")  # values of `key`
+    effects: tuple[float, float] = (0.0, 0.0)  # their difference at `a` and at `b`
+
+
+@dataclass(frozen=True)
+class Average:
+    """One value of a key, averaged over all values of the other keys."""
+
+    key: str
+    value: str
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class Ablation:
+    keys: tuple[str, ...]
+    seeds: tuple[int, ...]  # with a score at every combination
+    trained: int  # seeds
+    effects: tuple[Effect, ...]  # all pairs of values of each key
+    interactions: tuple[Interaction, ...]
+    averages: tuple[Average, ...]
+
+
+def combine(
+    recipes: Sequence[tuple[str, Recipe]], varied: Mapping[str, Sequence[Any]] | Sequence[tuple[str, Sequence[Any]]]
+) -> tuple[Design, list[tuple[str, Recipe]]]:
+    """Every combination of the values for each recipe, labelled "lenet, norm = none, batch_size = 64".
+
+    Raises ValueError for an unknown or repeated key, an invalid or repeated value, or fewer than two values.
+    """
+    vary = list(varied.items() if isinstance(varied, Mapping) else varied)
+    paths = [path for path, _ in vary]
+    for path, values in vary:
+        _check(path, values, paths)
+    names = _short_names(paths)
+    texts = [_distinct([_text(value) for value in values]) for _, values in vary]
+    points: list[tuple[str, Recipe]] = []
+    levels: dict[str, Levels] = {}
+    for label, recipe in recipes:
+        for chosen in product(*(range(len(values)) for _, values in vary)):
+            level = tuple(text[place] for text, place in zip(texts, chosen, strict=True))
+            name = ", ".join([label, *(f"{key} = {text}" for key, text in zip(names, level, strict=True))])
+            overrides: list[Override] = [(path, values[i]) for (path, values), i in zip(vary, chosen, strict=True)]
+            points.append((name, recipe.override(overrides)))
+            levels[name] = (label, *level) if len(recipes) > 1 else level
+    if len(recipes) > 1:
+        names, texts = [RECIPE, *names], [[label for label, _ in recipes], *texts]
+    return Design(tuple(names), tuple(tuple(text) for text in texts), levels), points
+
+
+def _check(path: str, values: Sequence[Any], paths: Sequence[str]) -> None:
+    if not path or not all(path.split(".")):
+        raise ValueError(f"expected a key to vary as in model.options.norm, got {path!r}")
+    if paths.count(path) > 1:
+        raise ValueError(f"{path} is given twice")
+    if path == "seed":
+        raise ValueError("seed cannot be varied: every combination is trained with all `seeds`")
+    if isinstance(values, str) or len(values) < 2:
+        raise ValueError(f"{path} = {values!r}: expected two values or more")
+    for place, value in enumerate(values):
+        if any(value == other and type(value) is type(other) for other in values[:place]):
+            raise ValueError(f"{path}: {_text(value)} is given twice")
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+    """The shortest distinct end of each path; "optim" for optim.name.
+
+    A seed keeps its section, as in "split.seed", because labels are shown next to the run's seed.
+    """
+    parts = [path.removesuffix(".name").split(".") for path in paths]
+    names = []
+    for own in parts:
+        count = 2 if own[-1] == "seed" else 1
+        while count < len(own) and sum(other[-count:] == own[-count:] for other in parts) > 1:
+            count += 1
+        names.append(".".join(own[-count:]))
+    return names
+
+
+def _text(value: Any) -> str:
+    """The text of a value in a label."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        name = [str(value["name"])] if "name" in value else []
+        return " ".join(name + [f"{key} {_text(each)}" for key, each in value.items() if key != "name"])
+    if isinstance(value, list | tuple):
+        return " + ".join(map(_text, value)) or "none"
+    text = " ".join(str(value).split())
+    return text.rpartition(":")[2] if is_user_class(text) else Path(text).name if "/" in text else text
+
+
+def _distinct(texts: Sequence[str]) -> list[str]:
+    short = [text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1].rstrip() + "…" for text in texts]
+    return [text if short.count(text) == 1 else f"{text} ({place})" for place, text in enumerate(short, start=1)]
+
+
+def conclude(design: Design, members: Sequence[Member], part: str) -> Ablation:
+    """The effect of each value on the accuracy of a part. Seeds without a score at some combination are left out."""
+    table = _Accuracies.of(design, members, part)
+    return Ablation(
+        keys=design.keys,
+        seeds=table.seeds,
+        trained=len({member.seed for member in members}),
+        effects=corrected(_effects(design, table)),
+        interactions=corrected(_interactions(design, table)),
+        averages=tuple(_averages(design, table)),
+    )
+
+
+@dataclass(frozen=True)
+class _Accuracies:
+    design: Design
+    cells: Mapping[Levels, Mapping[int, float]]  # combination -> seed -> accuracy
+    seeds: tuple[int, ...]  # that every combination has
+    grain: float  # between two possible accuracies
+
+    @classmethod
+    def of(cls, design: Design, members: Sequence[Member], part: str) -> _Accuracies:
+        cells: dict[Levels, dict[int, float]] = {levels: {} for levels in design.levels.values()}
+        images = 1
+        for member in members:
+            score = member.run.scores.get(part)
+            if score is not None:
+                cells[design.levels[member.label]][member.seed] = score.accuracy
+                images = max(images, score.n)
+        return cls(design, cells, tuple(sorted(set.intersection(*map(set, cells.values())))), 1 / images)
+
+    def means(self, fixed: Mapping[int, str]) -> tuple[list[float], float]:
+        """By seed, averaged over all combinations with these values, and the grain of such a mean."""
+        keys = enumerate(self.design.values)
+        some = list(product(*([fixed[key]] if key in fixed else values for key, values in keys)))
+        return [fmean(self.cells[cell][seed] for cell in some) for seed in self.seeds], self.grain / sqrt(len(some))
+
+
+def _effects(design: Design, table: _Accuracies) -> list[Effect]:
+    effects = []
+    for key, values in enumerate(design.values):
+        for a, b in combinations(values, 2):
+            (first, grain), (second, _) = table.means({key: a}), table.means({key: b})
+            if first:
+                effects.append(Effect(a, b, *_tested(first, second, grain), key=design.keys[key]))
+    return effects
+
+
+def _interactions(design: Design, table: _Accuracies) -> list[Interaction]:
+    if len(table.seeds) < 2:
+        return []
+    interactions = []
+    for key, other in combinations(range(len(design.keys)), 2):
+        for between, at in product(combinations(design.values[key], 2), combinations(design.values[other], 2)):
+            sides, grain = [], 0.0
+            for level in at:
+                (first, grain), (second, _) = (table.means({key: value, other: level}) for value in between)
+                sides.append([x - y for x, y in zip(first, second, strict=True)])
+            # Rounding contributes twice the variance of a single difference.
+            tested = _tested(sides[0], sides[1], sqrt(2) * grain)
+            names, effects = (design.keys[key], design.keys[other]), (fmean(sides[0]), fmean(sides[1]))
+            interactions.append(Interaction(*at, *tested, None, *names, between, effects))
+    return interactions
+
+
+def _tested(a: Sequence[float], b: Sequence[float], grain: float) -> tuple[Estimate, float | None]:
+    """Paired by seed; a single one has no p value."""
+    return (t_interval([a[0] - b[0]]), None) if len(a) < 2 else paired_t(a, b, step=grain)
+
+
+def _averages(design: Design, table: _Accuracies) -> list[Average]:
+    averages = []
+    for key, values in enumerate(design.values):
+        for value in values:
+            means, grain = table.means({key: value})
+            if means:
+                averages.append(Average(design.keys[key], value, t_interval(means, step=grain)))
+    return averages

@@ -1,0 +1,240 @@
+"""The finding of a comparison: estimates per model, and tests between models.
+
+Two models are paired by their common seeds, with the same split and order of batches (Student's paired t test), and
+corrected for the number of pairs (Holm 1979). Tests over images are added; if each model has one seed, they decide.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+from statistics import fmean
+from typing import Any, Literal
+
+from convoy import run_contents
+from convoy.chance import AtChance, at_chance
+from convoy.recipe.faults import Fault
+from convoy.runs import Member
+from convoy.stats import Estimate, paired_t, t_interval, wilson
+from convoy.studies.compare import ablation
+from convoy.studies.compare.ablation import Ablation, Design
+from convoy.studies.compare.images import ImagePair, Untested, compare_images
+from convoy.studies.compare.pair import Pair, between, corrected
+
+Part = Literal["test", "validation"]
+Groups = Mapping[str, Sequence[Member]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Over the runs of a model; None where no run has it."""
+
+    train_seconds: Estimate | None
+    images_per_second: Estimate | None
+    ms_per_image: Estimate | None
+    ms_per_image_quartiles: tuple[float, float] | None  # over passes, mean over the seeds
+    parameters: int | None
+    flops_per_image: int | None
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Row:
+    label: str
+    seeds: tuple[int, ...]
+    runs: tuple[str, ...]
+    accuracy: Estimate  # over the seeds; of a single one over the images
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag of some runs; without labels of all runs."""
+
+    text: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run without a score on the part."""
+
+    label: str
+    seed: int
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class NotLearned:
+    label: str
+    seed: int
+    result: AtChance
+
+
+class Mixed(StrEnum):
+    """What differs between the runs although it should not."""
+
+    DATA = "data"
+    SPLITS = "splits"
+
+
+@dataclass(frozen=True)
+class CompareFinding:
+    part: Part  # whose accuracies these are
+    rows: tuple[Row, ...]  # in the order of the labels
+    pairs: tuple[Pair, ...]  # over common seeds, of which there are at least two
+    mcnemar: tuple[ImagePair, ...]  # over images, for each common seed
+    untested: tuple[Untested, ...]
+    ablation: Ablation | None
+    reduced: bool  # trained or scored on fewer images: no verdicts
+    flags: tuple[Flag, ...]
+    faults: tuple[Fault, ...]
+    not_learned: tuple[NotLearned, ...]
+    left_out: tuple[LeftOut, ...]
+    mixed: Mixed | None
+    openings: int  # of the test part in this workspace, when the last run was scored
+    kind: Literal["compare"] = "compare"
+    schema: int = 1
+
+    @property
+    def metric(self) -> str:
+        return f"{self.part} accuracy"
+
+    @property
+    def ranked(self) -> list[Row]:
+        """Highest mean first."""
+        return sorted(self.rows, key=lambda row: -row.accuracy.mean)
+
+    @property
+    def single_seeds(self) -> bool:
+        return all(len(row.seeds) == 1 for row in self.rows)
+
+    @property
+    def tests(self) -> Sequence[Pair]:
+        """The tests that decide: over seeds, or over images if each model has one seed."""
+        return self.mcnemar if self.single_seeds else self.pairs
+
+    @property
+    def best(self) -> str | None:
+        """The model that is significantly better than every other one."""
+        first, *others = self.ranked
+        against = [between(self.tests, first.label, other.label) for other in others]
+        clear = bool(others) and all(pair is not None and pair.significant for pair in against)
+        return first.label if clear and not self.reduced else None
+
+
+def conclude(members: Sequence[Member], design: Design | None = None) -> CompareFinding:
+    """From the folders of runs; `design`: the varied keys of an ablation.
+
+    Raises ValueError if no run has a test or validation score.
+    """
+    part = _part(members)
+    scored = [member for member in members if part in member.run.scores]
+    groups: defaultdict[str, list[Member]] = defaultdict(list)
+    for member in scored:
+        groups[member.label].append(member)
+    tests, untested = compare_images(groups, part)
+    results = [(member, at_chance(member.run.scores[part])) for member in scored]
+    return CompareFinding(
+        part=part,
+        rows=tuple(_row(label, group, part) for label, group in groups.items()),
+        pairs=_pairs(groups, part),
+        mcnemar=tests,
+        untested=untested,
+        ablation=None if design is None else ablation.conclude(design, members, part),
+        reduced=any(member.run.data.limit for member in members),
+        flags=_flags(members),
+        faults=tuple(sorted({fault for member in members for fault in member.run.recipe.protocol.faults})),
+        not_learned=tuple(NotLearned(member.label, member.seed, result) for member, result in results if result),
+        left_out=tuple(_left_out(member) for member in members if member not in scored),
+        mixed=_mixed(scored),
+        openings=max((member.run.data.test_openings for member in scored), default=0),
+    )
+
+
+def _part(members: Sequence[Member]) -> Part:
+    """The part that most runs have a score on; the test part if equal."""
+    parts: tuple[Part, Part] = ("test", "validation")
+    counts = Counter(part for member in members for part in parts if part in member.run.scores)
+    if not counts:
+        raise ValueError(
+            f"none of the {len(members)} runs has a test or validation score: "
+            "set data.split.validation above 0 or leave the test set open"
+        )
+    return max(parts, key=lambda part: counts[part])
+
+
+def _row(label: str, group: Sequence[Member], part: Part) -> Row:
+    scores = [member.run.scores[part] for member in group]
+    if len(group) == 1:
+        accuracy = wilson(scores[0].correct, scores[0].n)
+    else:
+        accuracy = t_interval([score.accuracy for score in scores], step=1 / scores[0].n)
+    return Row(
+        label=label,
+        seeds=tuple(member.seed for member in group),
+        runs=tuple(member.run.name for member in group),
+        accuracy=accuracy,
+        cost=_cost([member.run.cost for member in group]),
+    )
+
+
+def _cost(costs: Sequence[run_contents.Cost]) -> Cost:
+    def values(name: str) -> list[Any]:
+        return [value for cost in costs if (value := getattr(cost, name)) is not None]
+
+    def mean(name: str) -> Estimate | None:
+        return t_interval(values(name)) if values(name) else None
+
+    quartiles = values("ms_per_image_quartiles")
+    lower, upper = map(fmean, zip(*quartiles, strict=True)) if quartiles else (0.0, 0.0)
+    return Cost(
+        train_seconds=mean("train_seconds"),
+        images_per_second=mean("images_per_second"),
+        ms_per_image=mean("ms_per_image"),
+        ms_per_image_quartiles=(lower, upper) if len(quartiles) == len(costs) else None,
+        parameters=costs[0].parameters,
+        flops_per_image=costs[0].flops_per_image,
+        peak_memory_bytes=max(values("peak_memory_bytes"), default=None),
+    )
+
+
+def _pairs(groups: Groups, part: Part) -> tuple[Pair, ...]:
+    """All pairs of labels with two common seeds or more."""
+    scores = {label: {member.seed: member.run.scores[part] for member in group} for label, group in groups.items()}
+    pairs = []
+    for a, b in combinations(groups, 2):
+        seeds = sorted(scores[a].keys() & scores[b].keys())
+        if len(seeds) < 2:
+            continue
+        sides = [[scores[label][seed].accuracy for seed in seeds] for label in (a, b)]
+        test = paired_t(*sides, step=1 / scores[a][seeds[0]].n)
+        pairs.append(Pair(a, b, test.difference, test.p))
+    return corrected(pairs)
+
+
+def _flags(members: Sequence[Member]) -> tuple[Flag, ...]:
+    flagged: defaultdict[str, list[str]] = defaultdict(list)
+    for member in members:
+        for flag in member.run.status.flags:
+            flagged[flag].append(member.label)
+    return tuple(
+        Flag(text, () if len(labels) == len(members) else tuple(dict.fromkeys(labels)))
+        for text, labels in flagged.items()
+    )
+
+
+def _left_out(member: Member) -> LeftOut:
+    status = member.run.status
+    return LeftOut(member.label, member.seed, status.state, status.reason)
+
+
+def _mixed(scored: Sequence[Member]) -> Mixed | None:
+    for mixed, key in ((Mixed.DATA, "data_hash"), (Mixed.SPLITS, "split_hash")):
+        if len({getattr(member.run.data, key) for member in scored}) > 1:
+            return mixed
+    return None

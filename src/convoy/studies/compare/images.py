@@ -1,0 +1,119 @@
+"""Exact McNemar tests between networks that were trained with the same seed and scored on the same images.
+
+The test compares two trained networks over images and does not cover other seeds, as the paired t test over seeds does
+not cover other images. Each common seed is a separate test: a majority vote over seeds would test ensembles, and adding
+the counts of seeds would count an image several times, although errors of seeds are correlated. All tests, over pairs
+and seeds, are corrected together (Holm 1979): the probability of any false difference is at most 5 %.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import combinations
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from convoy.recipe.faults import Fault
+from convoy.runs import Member
+from convoy.stats import mcnemar
+from convoy.studies.compare.pair import Pair, corrected
+
+
+class Reason(StrEnum):
+    """Why a test over images is missing."""
+
+    UNKEPT = "unkept"  # the predictions were not stored
+    UNLIKE = "unlike"  # the stored predictions do not match the accuracy
+    REDRAWN = "redrawn"  # the validation images differ between epochs
+    OTHER_IMAGES = "other_images"
+    UNKNOWN_IMAGES = "unknown_images"  # the splits differ, and an older run did not store its images
+
+
+@dataclass(frozen=True)
+class ImagePair(Pair):
+    """Two networks of one seed; the difference is over images."""
+
+    seed: int = 0
+    only_a: int = 0  # images that only a classifies correctly
+    only_b: int = 0
+
+    def exchanged(self) -> Self:
+        return replace(super().exchanged(), only_a=self.only_b, only_b=self.only_a)
+
+
+@dataclass(frozen=True)
+class Untested:
+    """Labels that have no test, or pairs of labels."""
+
+    reason: Reason
+    labels: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+
+
+class Answers(NamedTuple):
+    data: str  # hash of all images
+    split: str
+    part: str | None  # hash of the images in the part; None if a run did not store it
+    labels: np.ndarray  # int64 [N]
+    right: np.ndarray  # bool [N]
+
+
+def compare_images(
+    groups: Mapping[str, Sequence[Member]], part: str
+) -> tuple[tuple[ImagePair, ...], tuple[Untested, ...]]:
+    """A test for each pair of labels and each common seed, and the missing tests."""
+    answers: defaultdict[str, dict[int, Answers]] = defaultdict(dict)
+    missing: defaultdict[Reason, dict[str, None]] = defaultdict(dict)  # labels, in order
+    for label, group in groups.items():
+        for member in group:
+            read = _answers(member, part)
+            if isinstance(read, Reason):
+                missing[read][label] = None
+            else:
+                answers[label][member.seed] = read
+    tests: list[ImagePair] = []
+    untested: defaultdict[Reason, dict[tuple[str, str], None]] = defaultdict(dict)  # pairs, in order
+    for a, b in combinations(groups, 2):
+        for seed in sorted(answers[a].keys() & answers[b].keys()):
+            first, second = answers[a][seed], answers[b][seed]
+            if (reason := _obstacle(first, second)) is None:
+                test = mcnemar(first.right, second.right)
+                tests.append(ImagePair(a, b, test.difference, test.p, None, seed, test.only_a, test.only_b))
+            else:
+                untested[reason][a, b] = None
+    return corrected(tests), (
+        *(Untested(reason, labels=tuple(labels)) for reason, labels in missing.items()),
+        *(Untested(reason, pairs=tuple(pairs)) for reason, pairs in untested.items()),
+    )
+
+
+def _answers(member: Member, part: str) -> Answers | Reason:
+    if part == "validation" and Fault.RESPLIT_EVERY_EPOCH in member.run.recipe.protocol.faults:
+        return Reason.REDRAWN
+    try:
+        labels, predicted = member.run.predicted(part)
+    except ValueError:
+        return Reason.UNKEPT
+    right = labels == predicted
+    if int(right.sum()) != member.run.scores[part].correct:
+        return Reason.UNLIKE
+    data = member.run.data
+    return Answers(data.data_hash, data.split_hash, data.parts_hash.get(part), labels, right)
+
+
+def _obstacle(a: Answers, b: Answers) -> Reason | None:
+    """Why two networks cannot be compared image by image; None if they were scored on the same images.
+
+    Equal labels are not enough: if images are sorted by class, all stratified splits have the same labels.
+    """
+    if a.data != b.data or not np.array_equal(a.labels, b.labels):
+        return Reason.OTHER_IMAGES
+    if a.split == b.split:
+        return None
+    if a.part is None or b.part is None:
+        return Reason.UNKNOWN_IMAGES
+    return None if a.part == b.part else Reason.OTHER_IMAGES

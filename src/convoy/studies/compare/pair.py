@@ -1,0 +1,51 @@
+"""The tested difference of two labels, and the correction over all tests of one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self, TypeVar
+
+from convoy.stats import Estimate, distinguishable, holm
+
+
+@dataclass(frozen=True)
+class Pair:
+    a: str
+    b: str
+    difference: Estimate  # a - b
+    p: float | None  # two-sided; None for one seed
+    p_holm: float | None = None  # corrected for all tests of its kind
+
+    @property
+    def significant(self) -> bool:
+        return self.p_holm is not None and distinguishable(self.p_holm)
+
+    @property
+    def only_uncorrected(self) -> bool:
+        """Whether the correction made a significant difference inconclusive: its interval excludes 0."""
+        return self.p is not None and distinguishable(self.p) and not self.significant
+
+    def exchanged(self) -> Self:
+        return replace(self, a=self.b, b=self.a, difference=-self.difference)
+
+    def upwards(self) -> Self:
+        """With the higher side first."""
+        return self.exchanged() if self.difference.mean < 0 else self
+
+
+Tested = TypeVar("Tested", bound=Pair)
+
+
+def corrected(pairs: Sequence[Tested]) -> tuple[Tested, ...]:
+    """With Holm's correction over all of them; unchanged if there is one without a p value."""
+    ps = [pair.p for pair in pairs if pair.p is not None]
+    if len(ps) < len(pairs):
+        return tuple(pairs)
+    return tuple(replace(pair, p_holm=p) for pair, p in zip(pairs, holm(ps), strict=True))
+
+
+def between(pairs: Sequence[Tested], a: str, b: str) -> Tested | None:
+    """The pair of two labels, with the difference a - b; None without a test."""
+    found = (pair for pair in pairs if {pair.a, pair.b} == {a, b})
+    return next((pair if pair.a == a else pair.exchanged() for pair in found), None)
