@@ -6,20 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-
 from convoy.experiments.measure_words import Shown, Value, shown
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
 from convoy.prediction import prediction_interval
-from convoy.reporting.content import shortened
-from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, Look
-from convoy.reporting.quantities import compact
+from convoy.reporting import rows
+from convoy.reporting.palette import HEAT, MUTED, Look
 from convoy.stats import Estimate
-
-ROW_INCHES = 0.62
-EFFECT_INCHES = 0.5
-OFFSET = 0.14  # of the two protocols from the middle of a row, in rows
 
 
 class Span(NamedTuple):
@@ -70,15 +62,15 @@ def span_of(value: Value | None, scale: float) -> Span | None:
 def measured_numbers(models: Sequence[ModelResult], name: str) -> MeasuredNumbers | None:
     """One row per model with this measure; None if no model has it."""
     metric = shown(name)
-    scale, rows = metric.unit.scale, []
+    scale, models_rows = metric.unit.scale, []
     for model in models:
         spans = [span_of(side.values.get(name), scale) for side in (model.as_published, model.corrected)]
         published = model.published.get(name)
         if any(spans):
             prediction = _prediction(model.as_published.values.get(name), scale)
             stroke = scale * published if isinstance(published, float) else None
-            rows.append(Row(model.label, stroke, spans[0], spans[1], prediction))
-    return MeasuredNumbers(metric, tuple(rows)) if rows else None
+            models_rows.append(Row(model.label, stroke, spans[0], spans[1], prediction))
+    return MeasuredNumbers(metric, tuple(models_rows)) if models_rows else None
 
 
 def _prediction(runs: Value | None, scale: float) -> Span | None:
@@ -87,71 +79,48 @@ def _prediction(runs: Value | None, scale: float) -> Span | None:
     return span_of(prediction_interval(runs), scale)
 
 
-def draw_measured(axes: Axes, numbers: MeasuredNumbers, look: Look) -> None:
+def measured_rows(numbers: MeasuredNumbers, look: Look) -> rows.Rows:
     """An accuracy is a mark with an interval, other measures are bars. Above: as published; below: corrected."""
-    bars = not numbers.measure.is_accuracy
-    _limit(axes, numbers, bars)
-    names = shortened([row.label for row in numbers.rows], 34)
-    for place, (row, name) in enumerate(zip(numbers.rows, names, strict=True)):
-        both = row.as_published is not None and row.corrected is not None
-        for span, side in ((row.as_published, -OFFSET), (row.corrected, OFFSET)):
-            if span is not None:
-                y = place + (side if both else 0.0)
-                (_draw_bar if bars else _draw_mark)(axes, span, y, row.label, look, hollow=side < 0)
-        if row.prediction is not None and not bars:
-            y = place - (OFFSET if both else 0.0)
-            axes.plot((row.prediction.low, row.prediction.high), (y, y), color=look.colour(row.label), linewidth=1)
-        if row.published is not None:
-            axes.plot((row.published,) * 2, (place - 0.3, place + 0.3), color=INK, linewidth=2, solid_capstyle="butt")
-        axes.text(0, place - 0.34, name, transform=axes.get_yaxis_transform(), va="bottom")
-    axes.set_ylim(len(numbers.rows) - 0.55, -0.85)
-    axes.set_yticks([])
-    axes.grid(False, axis="y")
-    axes.spines["left"].set_visible(False)
-    unit = f" ({numbers.measure.unit.of_value})" if numbers.measure.unit.of_value else ""
-    axes.set_xlabel(f"{numbers.measure.words}{unit}")
+    metric = numbers.measure
+
+    def value(span: Span, row: Row, *, published: bool) -> rows.Value:
+        prediction = row.prediction if published and metric.is_accuracy else None
+        return rows.Value(
+            span.mean,
+            _ends(span),
+            look.colour(row.label),
+            look.mark(row.label),
+            hollow=published,
+            prediction=prediction and (prediction.low, prediction.high),
+        )
+
+    def charted(row: Row) -> rows.Row:
+        sides = ((row.as_published, True), (row.corrected, False))
+        values = tuple(value(span, row, published=published) for span, published in sides if span is not None)
+        return rows.Row(row.label, values, reference=row.published)
+
+    return rows.Rows(
+        tuple(map(charted, numbers.rows)),
+        metric.words,
+        metric.unit.of_value,
+        bars=not metric.is_accuracy,
+        counts=not metric.is_accuracy,
+    )
 
 
-def _draw_mark(axes: Axes, span: Span, y: float, label: str, look: Look, *, hollow: bool) -> None:
-    colour = look.colour(label)
-    axes.plot((span.low, span.high), (y, y), color=colour, alpha=0.35, linewidth=6, solid_capstyle="butt")
-    axes.plot(
-        span.mean, y, look.mark(label), color=colour, markersize=6.5, markeredgewidth=1.5, clip_on=False,
-        markerfacecolor=PAPER if hollow else colour,
-    )  # fmt: skip
-
-
-def _draw_bar(axes: Axes, span: Span, y: float, label: str, look: Look, *, hollow: bool) -> None:
-    colour = look.colour(label)
-    axes.barh(y, span.mean, height=0.24, linewidth=1.2, edgecolor=colour, facecolor=PAPER if hollow else colour)
-    if span.high > span.low:
-        axes.plot((max(0.0, span.low), span.high), (y, y), color=INK, linewidth=1)
-
-
-def _limit(axes: Axes, numbers: MeasuredNumbers, bars: bool) -> None:
-    spans = [span for row in numbers.rows for span in (row.as_published, row.corrected) if span is not None]
-    spans += [row.prediction for row in numbers.rows if row.prediction is not None and not bars]
-    published = [row.published for row in numbers.rows if row.published is not None]
-    highest = max([*published, *(span.high for span in spans)])
-    if bars:
-        axes.set_xlim(0, 1.04 * highest)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value) if value else "0"))
-        return
-    lowest = min([*published, *(span.low for span in spans)])
-    room = max(0.05, 0.06 * (highest - lowest))
-    axes.set_xlim(max(-1.0, lowest - room), min(100.0 + min(room, 1.0), highest + room))
+def _ends(span: Span) -> tuple[float, float] | None:
+    return (span.low, span.high) if span.high > span.low else None
 
 
 def measured_caption(panels: Sequence[MeasuredNumbers]) -> str:
     sentences = []
-    rows = [row for numbers in panels for row in numbers.rows]
-    protocols = {protocol for row in rows for protocol in ("as_published", "corrected") if getattr(row, protocol)}
+    drawn = [row for numbers in panels for row in numbers.rows]
+    protocols = {protocol for row in drawn for protocol in ("as_published", "corrected") if getattr(row, protocol)}
     if len(protocols) == 2:
         sentences.append("Hollow, above: as published; filled, below: corrected.")
     else:
         sentences.append("Only as published." if protocols == {"as_published"} else "Only corrected.")
-    if any(row.published is not None for row in rows):
+    if any(row.published is not None for row in drawn):
         sentences.append("Vertical stroke: published value.")
     accuracy = any(numbers.measure.is_accuracy for numbers in panels)
     if accuracy:
@@ -185,34 +154,23 @@ def effect_numbers(faults: Sequence[FaultResult]) -> list[EffectNumbers]:
     return sorted(numbers, key=lambda each: not each.measure.is_accuracy)
 
 
-def draw_effects(axes: Axes, numbers: EffectNumbers) -> None:
-    effects = numbers.effects
-    low, high = min(0.0, *(e.span.low for e in effects)), max(0.0, *(e.span.high for e in effects))
-    room = 0.05 * (high - low) or 0.05
-    axes.set_xlim(low - room, high + room)
-    axes.axvline(0, color=MUTED, linewidth=0.8)
-    across = axes.get_yaxis_transform()
-    backed = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}  # hides the line at 0 behind the text
-    for place, (effect, name) in enumerate(zip(effects, shortened([e.name for e in effects], 34), strict=True)):
+def effect_rows(numbers: EffectNumbers) -> rows.Rows:
+    metric = numbers.measure
+
+    def charted(effect: Effect) -> rows.Row:
         span, colour = effect.span, HEAT if effect.verdict is FaultVerdict.CHANGED else MUTED
-        axes.plot((span.low, span.high), (place, place), color=colour, alpha=0.4, linewidth=6, solid_capstyle="butt")
-        axes.plot(span.mean, place, "o", color=colour, markersize=6.5, markeredgewidth=0, clip_on=False)
-        axes.text(0, place - 0.24, name, transform=across, va="bottom", bbox=backed)
         has_number = effect.verdict in (FaultVerdict.CHANGED, FaultVerdict.WITHHELD)
-        number = numbers.measure.parts(span.mean / numbers.measure.unit.scale, signed=True)[0]
+        number = metric.parts(span.mean / metric.unit.scale, signed=True)[0]
         text = number if has_number else effect.verdict.value
-        axes.text(1, place - 0.24, text, transform=across, va="bottom", ha="right", color=MUTED, bbox=backed)
-    axes.set_ylim(len(effects) - 0.5, -0.8)
-    axes.set_yticks([])
-    axes.grid(False, axis="y")
-    axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    if numbers.measure.exact:
-        axes.xaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{'−' if value < 0 else ''}{compact(abs(value))}")
-        )
-    unit = f" ({numbers.measure.unit.of_difference})" if numbers.measure.unit.of_difference else ""
-    axes.set_xlabel(f"{numbers.measure.words}, with − without{unit}")
+        return rows.Row(effect.name, (rows.Value(span.mean, _ends(span), colour, "o"),), text)
+
+    return rows.Rows(
+        tuple(map(charted, numbers.effects)),
+        f"{metric.words}, with − without",
+        metric.unit.of_difference,
+        line=0.0,
+        counts=metric.exact,
+    )
 
 
 def effects_caption(panels: Sequence[EffectNumbers]) -> str:

@@ -147,14 +147,7 @@ def _faults(finding: Reproduction) -> Section | None:
     numbers = figures_.effect_numbers(finding.faults)
     if numbers:
         panels = tuple(
-            Panel(
-                each.measure.title if len(numbers) > 1 else "",
-                partial(figures_.draw_effects, numbers=each),
-                height=0.75 + figures_.EFFECT_INCHES * (len(each.effects) + 0.3) + 0.3 * (len(numbers) > 1),
-                left=0.15,
-                top=0.35 if len(numbers) > 1 else 0.05,
-            )
-            for each in numbers
+            figures_.effect_rows(each).panel(each.measure.title if len(numbers) > 1 else "") for each in numbers
         )
         blocks.append(Chart("faults", "Effects", panels, figures_.effects_caption(numbers)))
     descriptions, effects = tables_.faults_tables(finding.faults, finding.withheld)
@@ -169,14 +162,7 @@ def _comparison(results: Results) -> Section | None:
     numbers = [each for name in names if (each := figures_.measured_numbers(models, name))]
     blocks: list[Block] = []
     if numbers:
-        height = 0.65 + figures_.ROW_INCHES * (len(models) + 0.3)
-        panels = tuple(
-            Panel(
-                each.measure.title, partial(figures_.draw_measured, numbers=each, look=results.look),
-                height=height + 0.3, left=0.15, top=0.4,
-            )
-            for each in numbers
-        )  # fmt: skip
+        panels = tuple(figures_.measured_rows(each, results.look).panel(each.measure.title) for each in numbers)
         blocks.append(Chart("comparison", "Accuracy and cost", panels, figures_.measured_caption(numbers)))
     costs = tables_.costs_table(results.groups)
     blocks += [costs] if costs else []
