@@ -16,10 +16,10 @@ from tests.conftest import Call
 from tests.fake_runs import fake_run
 
 import convoy
-from convoy.cli.app import OUT, print_finding
+from convoy.cli.studies import print_finding
 from convoy.files import write_json
 from convoy.recipe import Recipe
-from convoy.runs import DEFAULT_OUT, Workspace
+from convoy.runs import Workspace
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_train_test_predict_report_and_list_hang_together(call: Call, quick: lis
     (run,) = Workspace("convoy-runs").runs()
     assert (run.path / "log.txt").read_text().count("epoch 1/1") == 1
 
-    code, out, _ = call("test", run.name, "--samples", 9, "--out", "predictions.png")
+    code, out, _ = call("test", run.name, "--samples", 9, "--save", "predictions.png")
     assert code == 0
     assert f"{run.scores['test'].accuracy:.2%}" in out
     assert Image.open("predictions.png").width > 300
@@ -360,10 +360,6 @@ def test_every_command_has_help_with_an_example(call: Call) -> None:
         code, out, _ = call(*command, "--help")
         assert code == 0
         assert "Example:" in out, command
-
-
-def test_default_folder_of_commands_is_that_of_the_functions() -> None:
-    assert OUT == DEFAULT_OUT
 
 
 def test_help_does_not_import_torch() -> None:

@@ -29,8 +29,8 @@ def test_no_opening_of_the_test_set_is_counted(call: Call, stripes: Path) -> Non
     assert not Path("convoy-runs/test_openings.json").exists()
 
 
-def test_json_is_one_object_and_the_page_goes_to_out(call: Call, stripes: Path) -> None:
-    code, out, _ = call("data", "show", f"bars={stripes}", "--size", 8, "--out", "sheet", "--json")
+def test_json_is_one_object_and_the_page_goes_to_save(call: Call, stripes: Path) -> None:
+    code, out, _ = call("data", "show", f"bars={stripes}", "--size", 8, "--save", "sheet", "--json")
 
     answer = json.loads(out)
     assert code == 0
@@ -71,7 +71,7 @@ def test_from_python_the_facts_come_with_the_page(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(60) % 2)
     shares: list[float] = []
 
-    sheet = convoy.data_sheet(str(tmp_path / "set.npz"), out=tmp_path / "sheet", progress=shares.append)
+    sheet = convoy.data_sheet(str(tmp_path / "set.npz"), save=tmp_path / "sheet", progress=shares.append)
 
     assert sheet.page == tmp_path / "sheet" / "data-sheet.html"
     assert sheet.facts["parts"]["train"]["images"] == 60

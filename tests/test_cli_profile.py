@@ -56,7 +56,7 @@ def test_profile_prints_layers_and_totals_and_ends_with_its_page(call: Call) -> 
 
 
 def test_page_asks_nothing_from_outside_and_its_pictures_are_xml(call: Call) -> None:
-    call("lenet", "mnist_resnet", "--out", "page")
+    call("lenet", "mnist_resnet", "--save", "page")
     html = Path("page/profile.html").read_text()
     assert "http:" not in html
     assert "https:" not in html
@@ -89,7 +89,7 @@ def test_recipe_brings_its_data_and_its_batch_size(call: Call) -> None:
 
 
 def test_python_function_returns_what_the_command_writes(tmp_path: Path) -> None:
-    profiled = convoy.profile("lenet", input="3x32x32", classes=7, out=tmp_path)
+    profiled = convoy.profile("lenet", input="3x32x32", classes=7, save=tmp_path)
     stored = json.loads((tmp_path / "profile.json").read_text())
     assert profiled.page == tmp_path / "profile.html"
     assert stored["profiles"] == json.loads(json.dumps(profiled.profiles))
@@ -97,7 +97,7 @@ def test_python_function_returns_what_the_command_writes(tmp_path: Path) -> None
 
 
 def test_published_flaw_and_unused_parameters_are_reported(call: Call) -> None:
-    _, out, _ = call("mnist_resnet_published", "--out", "page")
+    _, out, _ = call("mnist_resnet_published", "--save", "page")
     assert "published flaw: a convolution 32->128" in out
     assert "37,120 parameters are not used" in Path("page/profile.md").read_text()
 

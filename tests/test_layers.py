@@ -22,6 +22,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "convoy"
 # Who may import whom. A layer is a file or a folder directly under the package; within it, imports are free.
 BASE = {
     "registry",
+    "options",
     "randomness",
     "process",
     "cpu",
@@ -40,6 +41,7 @@ BASE = {
 LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
     "registry": set(),
+    "options": {"registry"},
     "randomness": set(),
     "process": set(),
     "cpu": set(),
@@ -51,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "prediction": {"stats"},
     "run_files": {"files"},
     "run_contents": set(),
-    "runs": {"files", "run_contents", "run_files", "recipe", "stats", "registry"},
+    "runs": {"files", "run_contents", "run_files", "recipe", "stats", "registry", "options"},
     "counts": {"run_contents", "runs"},
     "events": {"run_contents"},
     "archive": {"files", "run_files", "runs", "recipe", "registry"},
@@ -76,9 +78,7 @@ ALLOWED: dict[str, set[str]] = {
     "experiments": LEARNING | {"training", "archive", "reporting", "studies"},
     "reporting": {"files", "run_contents", "runs", "counts", "stats", "prediction", "chance", "recipe", "text"},
     "progress": {"events", "runs", "recipe", "text"},
-    "api_arguments": {"recipe", "registry", "runs"},
-    "api": LEARNING | {"training", "studies", "experiments", "reporting", "progress", "exporting", "api_arguments"},
-    "api_studies": LEARNING | {"training", "studies", "experiments", "reporting", "progress", "api", "api_arguments"},
+    "api": LEARNING | {"training", "studies", "experiments", "reporting", "progress", "exporting", "options"},
     "cli": LEARNING
     | {
         "training",
@@ -87,11 +87,10 @@ ALLOWED: dict[str, set[str]] = {
         "reporting",
         "progress",
         "api",
-        "api_arguments",
-        "api_studies",
+        "options",
         "__init__",
     },
-    "__init__": {"api", "api_studies", "recipe", "runs", "process"},
+    "__init__": {"api", "recipe", "runs", "process"},
 }
 WITHOUT_TORCH = (*sorted(BASE), "archive", "reporting", "progress")
 

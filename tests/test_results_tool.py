@@ -41,8 +41,9 @@ arguments = { folds = 2 }
 """
 WITHOUT_FIGURES = """
 import sys
-from convoy import api_studies, cli
-api_studies.report = lambda study: study.path / "report.html"
+from convoy import cli
+from convoy.api import experiments
+experiments.report = lambda study: study.path / "report.html"
 cli.main(sys.argv[1:])
 """
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from convoy.api_arguments import locate
+from convoy.api.arguments import locate
 from convoy.recipe import Recipe, fingerprint
 from convoy.runs import Member, Run, Workspace
 

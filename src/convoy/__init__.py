@@ -12,18 +12,23 @@ if TYPE_CHECKING:
         DataSheet,
         Prediction,
         Stopped,
+        check_claim,
         compare,
+        crossval,
         data_sheet,
         export,
         finding,
+        landscape,
         lr_range,
         predict,
         profile,
         report,
+        reproduce,
+        search,
+        seeds,
         test,
         train,
     )
-    from convoy.api_studies import check_claim, crossval, landscape, reproduce, search, seeds
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study, Workspace
 
@@ -53,12 +58,6 @@ __all__ = [
     "train",
 ]
 _HOMES = dict.fromkeys(__all__, "convoy.api") | {
-    "check_claim": "convoy.api_studies",
-    "landscape": "convoy.api_studies",
-    "reproduce": "convoy.api_studies",
-    "search": "convoy.api_studies",
-    "seeds": "convoy.api_studies",
-    "crossval": "convoy.api_studies",
     "Recipe": "convoy.recipe",
     "Run": "convoy.runs",
     "Study": "convoy.runs",

@@ -28,11 +28,10 @@ import tomli_w
 
 from convoy import run_files
 from convoy.files import append_line, read_arrays, read_json, write_bytes, write_json
+from convoy.options import DEFAULT_OUT
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 from convoy.run_contents import Cost, RunData, RunState, Score, Status, StopReason, from_table, required, score_of
-
-DEFAULT_OUT = Path("convoy-runs")
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,9 @@ class Run:
     @property
     def label(self) -> str:
         return model_label(self.recipe)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @property
     def status(self) -> Status:

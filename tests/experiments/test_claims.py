@@ -11,7 +11,7 @@ import pytest
 from tests.fake_runs import fake_run
 
 from convoy import models
-from convoy.api_studies import check_claim
+from convoy.api import check_claim
 from convoy.experiments.claim_words import reduced, words
 from convoy.experiments.claims import Claim, check, read
 from convoy.experiments.reproduction.networks import claim_counts

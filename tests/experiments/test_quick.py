@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from convoy import api_studies
+from convoy import api
 from convoy.api import report as write_report
 from convoy.experiments import kinds
 from convoy.experiments.quick import makespan
@@ -97,12 +97,12 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(quick_fit.pace, "measure", measure)
     monkeypatch.setattr(quick_fit, "cores", lambda: 2)
-    monkeypatch.setattr(api_studies, "report", lambda study: study.path / "report.html")
+    monkeypatch.setattr(api.experiments, "report", lambda study: study.path / "report.html")
     return names
 
 
 def again(experiment: Path, **options: Any) -> Study:
-    return api_studies.reproduce(experiment, quick=True, out=experiment.parent / "out", show=False, **options)
+    return api.reproduce(experiment, quick=True, out=experiment.parent / "out", show=False, **options)
 
 
 def left_out(study: Study) -> dict[str, str]:

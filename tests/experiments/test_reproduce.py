@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from convoy import api, api_studies
+from convoy import api
 from convoy import archive as archives
 from convoy.experiments import kinds
 from convoy.experiments.experiment import Settings
@@ -117,8 +117,8 @@ def again(experiment: Path | str, out: Path, *, drawn: bool = False, **options: 
     """Figures take most of the time of so small an experiment: they are drawn where a test looks at them."""
     with pytest.MonkeyPatch.context() as patch:
         if not drawn:
-            patch.setattr(api_studies, "report", lambda study: study.path / "report.html")
-        return api_studies.reproduce(experiment, out=out, show=False, **options)
+            patch.setattr(api.experiments, "report", lambda study: study.path / "report.html")
+        return api.reproduce(experiment, out=out, show=False, **options)
 
 
 def found(study: Study) -> Reproduction:
@@ -247,7 +247,7 @@ def test_stopped_it_leaves_a_report_and_resumed_it_ends_with_the_same_finding(
     experiment: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(api_studies, "interruptible", stopping_after(count))
+        patch.setattr(api.experiments, "interruptible", stopping_after(count))
         with pytest.raises(api.Stopped, match=r"run the same command again .*html"):
             again(experiment, tmp_path, drawn=count > 3)
     stopped = Study(tmp_path / "studies" / complete.name)
@@ -369,7 +369,7 @@ def test_a_part_that_was_stopped_half_way_is_named_until_it_is_finished(
     experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(api_studies, "interruptible", stopping_after(7))
+        patch.setattr(api.experiments, "interruptible", stopping_after(7))
         with pytest.raises(api.Stopped):
             again(experiment, tmp_path, only=["faults"])
     (folder,) = (tmp_path / "studies").iterdir()

@@ -55,9 +55,9 @@ def test_without_images_to_score_nothing_is_trained(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("runs/*"))
 
 
-def test_differences_are_fractions(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        convoy.seeds("lenet", limit=100, differences=[0.5, 2.0], out=tmp_path, show=False)
+def test_a_difference_is_in_points(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="between 0 and 100"):
+        convoy.seeds("lenet", limit=100, difference=[0.5, 100.0], out=tmp_path, show=False)
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,23 @@
-"""The command table's root, and the options that commands share."""
+"""The command table's root, and how a public function becomes a command."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter, Token, convert
 
-if TYPE_CHECKING:
-    from convoy.runs import Study
+from convoy import api
+from convoy.options import ARGUMENTS, Option, options_of, positional_of
+
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 HELP = """Train, compare and explain convolutional networks on small images.
 
@@ -42,35 +46,59 @@ app = App(
 data_app = App(name="data", help="Data sets: show, get, add, pack, clean.")
 app.command(data_app)
 
-Overrides = Annotated[Sequence[tuple[str, Any]], Parameter(parse=False)]
-Out = Annotated[Path, Parameter(help="Folder that holds runs and studies.")]
-Data = Annotated[str | None, Parameter(help="A data set's name, a path, NAME=PATH, or hf:owner/name.")]
-Limit = Annotated[int | None, Parameter(help="Use only this many images, for a quick try; every output says so.")]
-Epochs = Annotated[int | None, Parameter(help="Passes over the training images.")]
-Seed = Annotated[int | None, Parameter(help="Seed of initialisation, batch order, augmentation and dropout.")]
-Device = Annotated[str | None, Parameter(help="auto, cpu, cuda or cuda:N.")]
-Init = Annotated[
-    str | None, Parameter(help="Start from the weights of this run or file; a head that does not fit is reinitialised.")
-]
-Fresh = Annotated[bool, Parameter(negative="", help="Train from scratch, even if a run with this fingerprint exists.")]
-Test = Annotated[bool, Parameter(help="Score the test set once, at the end.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
-TrustCode = Annotated[bool, Parameter(negative="", help="Execute the model code stored in somebody else's run folder.")]
-OUT = Path("convoy-runs")  # equals runs.DEFAULT_OUT (tested); importing that module would double the time of --help
+Out = Annotated[Path, Parameter(help=options_of(api.report)["out"].flag.help)]
+Call = partial[Any]  # a public function with the given arguments
+Body = Callable[[Call, bool], None]
+
+
+def command(function: Callable[..., Any], name: str = "", parent: App = app) -> Callable[[Body], Body]:
+    """Makes a command of a public function, with its arguments, its options as flags and its docstring as help.
+
+    The decorated body gets the call to make, and whether to print JSON; it makes the call and prints its result.
+    """
+    arguments = positional_of(function)
+    kept = len(arguments) - 1 if "Sequence" in str(arguments[-1].annotation) else None  # the others are one argument
+
+    def register(body: Body) -> Body:
+        def run(*args: Any, as_json: bool = False, **given: Any) -> None:
+            bound = args if kept is None else (*args[:kept], args[kept:])
+            body(partial(function, *bound, **given), as_json)
+
+        parameters = [_argument(each, several=place == kept) for place, each in enumerate(arguments)]
+        parameters += [
+            _flag(name, option) for name, option in options_of(function).items() if option.flag.name is not None
+        ]
+        parameters.append(inspect.Parameter("as_json", KEYWORD, default=False, annotation=Json))
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {}
+        run.__doc__ = inspect.unwrap(function).__doc__
+        parent.command(run, name=name or function.__name__.replace("_", "-"))
+        return body
+
+    return register
+
+
+def _argument(parameter: inspect.Parameter, *, several: bool) -> inspect.Parameter:
+    annotation: Any = Annotated[str, Parameter(help=ARGUMENTS[parameter.name])]
+    if parameter.default is None:
+        annotation = annotation | None
+    if several:
+        return inspect.Parameter(parameter.name, inspect.Parameter.VAR_POSITIONAL, annotation=annotation)
+    return parameter.replace(annotation=annotation)
+
+
+def _flag(name: str, option: Option) -> inspect.Parameter:
+    parameter = Parameter(
+        name=option.flag.name or None,
+        help=option.flag.help,
+        negative=None if option.default is True else "",
+        show_default=option.shows_default,
+        allow_leading_hyphen=option.type == Sequence[float] | str,  # "-1,2" is not a flag
+    )
+    annotation = Annotated[option.read_as, parameter]  # type: ignore[name-defined]
+    return inspect.Parameter(name, KEYWORD, default=option.default, annotation=annotation)
 
 
 def print_json(value: object) -> None:
     print(json.dumps(value, default=str), file=sys.__stdout__, flush=True)
-
-
-def print_finding(study: Study, page: Path, *, as_json: bool) -> None:
-    """The last output of a study's command: its finding, its caveats and the path of its report."""
-    if as_json:
-        print_json({"study": str(study.path), "report": str(page), "finding": study.finding})
-        return
-    from convoy.experiments import kinds
-
-    print(kinds.sentence_of(study))
-    for caveat in kinds.caveats_of(study):
-        print(f"- {caveat}")
-    print(page)

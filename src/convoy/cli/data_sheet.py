@@ -5,35 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from convoy.cli.app import Json, data_app, print_json
+from convoy import api
+from convoy.cli.app import Call, command, data_app, print_json
 
 
-@data_app.command(name="show")
-def show(
-    name: str,
-    *,
-    size: Annotated[int | None, Parameter(help="Resize each image to this many pixels a side.")] = None,
-    out: Annotated[Path | None, Parameter(help="Folder of the page. Default: convoy-runs/data/NAME-HASH.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Inspect a data set without training: samples, classes, pixel statistics, duplicate images.
-
-    Example: `convoy data show mnist`
-
-    Parameters
-    ----------
-    name
-        A data set's name, a path, or NAME=PATH.
-    """
-    from convoy import api
-
+@command(api.data_sheet, "show", data_app)
+def show(call: Call, as_json: bool) -> None:
     with _progress_bar() as progress:
-        sheet = api.data_sheet(name, size=size, out=out, progress=progress)
+        sheet = call(progress=progress)
     if as_json:
         print_json({"page": sheet.page, **sheet.facts})
         return

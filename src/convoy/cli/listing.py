@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from convoy.cli.app import OUT, Json, Out, app, print_json
+from convoy.cli.app import Json, Out, app, print_json
+from convoy.options import DEFAULT_OUT
 
 if TYPE_CHECKING:
     from convoy.runs import Run, Study
@@ -14,7 +15,7 @@ Kind = Literal["models", "data", "recipes", "experiments", "runs", "studies"]
 
 
 @app.command(name="list")
-def list_things(kind: Kind, *, out: Out = OUT, as_json: Json = False) -> None:
+def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """List models, data sets, recipes, experiments, runs or studies. --json adds the licence and source of a data set.
 
     Example: `convoy list models`

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
-from convoy.cli import crossval, data, data_sheet, landscape, listing, profile, reproduce, runs, search, studies  # noqa: F401 (importing them registers their commands)
+from convoy.cli import data, data_sheet, listing, profile, runs, studies  # noqa: F401 (registers their commands)
 from convoy.cli.app import app
 from convoy.cli.encoding import replace_unencodable
 
@@ -23,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     replace_unencodable()
     try:
         overrides, tokens = split_overrides(sys.argv[1:] if arguments is None else arguments)
-        command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
-        if "overrides" in ignored:
-            bound.arguments["overrides"] = overrides
+        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        if overrides and "set" in bound.signature.parameters:
+            bound.arguments["set"] = overrides
         elif overrides:
             raise ValueError(f"--{overrides[0][0]} sets a recipe's key, but this command takes no recipe")
         # With --json, stdout holds the JSON object only; what a user's network prints goes to stderr.

@@ -4,49 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
-from convoy.cli.app import Data, Device, Json, Overrides, app, print_json
+from convoy import api
+from convoy.cli.app import Call, command, print_json
 
 MAX_CONSOLE_LAYERS = 60  # of a deeper network, the console lists blocks instead
 
 
-@app.command
-def profile(
-    *models: str,
-    data: Data = None,
-    image: Annotated[
-        str | None, Parameter(name="--input", help="Image shape as channels x height x width: 1x28x28.")
-    ] = None,
-    classes: Annotated[int | None, Parameter(help="Number of classes, if no data set gives it.")] = None,
-    device: Device = None,
-    out: Annotated[Path | None, Parameter(help="Folder of the page. Default: convoy-runs/profiles/MODELS.")] = None,
-    as_json: Json = False,
-    overrides: Overrides = (),
-) -> None:
-    """Profile networks layer by layer: parameters, FLOPs, memory, latency and a diagram of the architecture.
-
-    Example: `convoy profile lenet two_conv_cnn --data mnist`
-
-    Parameters
-    ----------
-    models
-        Models' names, your own classes as net.py:Class, or recipes' names or .toml files.
-    """
-    from convoy import api
-
-    show = (lambda profile: None) if as_json else _show
-    profiled = api.profile(
-        *models, data=data, input=image, classes=classes, device=device, set=overrides, out=out, each=show
-    )
+@command(api.profile)
+def profile(call: Call, as_json: bool) -> None:
+    profiled = call() if as_json else call(each=_show)
     if as_json:
         profiles = [{key: value for key, value in profile.items() if key != "calls"} for profile in profiled.profiles]
         print_json({"page": str(profiled.page), "profiles": profiles})
         return
-    if len(models) > 1:
+    if len(call.args) > 1:
         print_table([_summary(profile) for profile in profiled.profiles])
     print(profiled.page)
 

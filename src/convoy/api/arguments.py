@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from convoy.options import DEFAULT_OUT
 from convoy.recipe import Override, Recipe, builtin_names, check_once, resolve
 from convoy.registry import labels_of
-from convoy.runs import DEFAULT_OUT, Run, Study, Workspace
+from convoy.runs import Run, Study, Workspace
 
 WEIGHTS = (".safetensors", ".pth", ".pt")
+PATHS = {"epochs": "train.epochs", "seed": "seed", "limit": "data.limit", "device": "compute.device"}  # by option
 
 
 def locate(argument: str | Path, out: str | Path = DEFAULT_OUT) -> Run | Study:
@@ -42,8 +44,8 @@ def _is_part(text: str, candidate: Run | Study) -> bool:
     return re.search(f"(^|-){re.escape(text)}({end})", candidate.name) is not None
 
 
-def resolve_recipe(recipe: Recipe | str | Path | None, *, model: str | None, data: str | None, **flags: Any) -> Recipe:
-    overrides = overrides_of(**flags)
+def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) -> Recipe:
+    overrides, model, data = overrides_of(options), options.get("model"), options.get("data")
     argument = None if recipe is None or _is_recipe(recipe) else str(recipe)
     asked = [("model.name", argument), ("model.name", model), ("data.name", data)]
     check_once([*((path, value) for path, value in asked if value is not None), *overrides])
@@ -55,21 +57,49 @@ def resolve_recipe(recipe: Recipe | str | Path | None, *, model: str | None, dat
     return resolve(None if recipe is None else str(recipe), data=data, overrides=overrides)
 
 
-def overrides_of(
-    *,
-    set: Mapping[str, Any] | Sequence[Override],  # noqa: A002
-    epochs: int | None = None,
-    seed: int | None = None,
-    limit: int | None = None,
-    device: str | None = None,
-    init: str | None = None,
-) -> list[Override]:
-    flags = {"train.epochs": epochs, "seed": seed, "data.limit": limit, "compute.device": device, "model.init": init}
-    pairs = list(set.items()) if isinstance(set, Mapping) else list(set)
-    pairs = [(path, _absolute(value) if path == "model.init" else value) for path, value in pairs]
+def named_recipes(
+    recipes: Sequence[Recipe | str | Path] | Mapping[str, Recipe | str | Path], options: Mapping[str, Any]
+) -> list[tuple[str, Recipe]]:
+    """Each with its label in reports."""
+    pairs = recipes.items() if isinstance(recipes, Mapping) else with_labels(recipes)
+    return [(label, recipe_of(recipe, options)) for label, recipe in pairs]
+
+
+def overrides_of(options: Mapping[str, Any]) -> list[Override]:
+    """What the options set in a recipe. Raises ValueError for a key that is set twice."""
+    flags = {path: options.get(name) for name, path in PATHS.items()}
+    flags["model.init"] = weights_file(options.get("init"), options.get("out", DEFAULT_OUT))
+    pairs = [(path, _absolute(value) if path == "model.init" else value) for path, value in _pairs(options["set"])]
     overrides = [(path, value) for path, value in flags.items() if value is not None] + pairs
     check_once(overrides)
     return overrides
+
+
+def check_left_out(options: Mapping[str, Any], paths: tuple[str, ...], study: str, instead: str) -> None:
+    """Raises ValueError for a key that the study sets itself; `paths` are their beginnings."""
+    for path, _ in _pairs(options["set"]):
+        if path.startswith(paths):
+            raise ValueError(f"{study} sets {path} itself; {instead}")
+
+
+def _pairs(set: Mapping[str, Any] | Sequence[Override]) -> list[Override]:  # noqa: A002
+    return list(set.items()) if isinstance(set, Mapping) else list(set)
+
+
+def parts_of(text: Sequence[str] | str) -> list[str]:
+    """Of a comma-separated text."""
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else list(text)
+
+
+def numbers(name: str, values: Sequence[float] | str) -> list[float]:
+    """Of a comma-separated text. Raises ValueError for a part that is not a number."""
+    found = []
+    for part in values.split(",") if isinstance(values, str) else values:
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise ValueError(f"{name} = {values}: expected numbers such as 1e-3,2e-3,1e-4, got {part!r}") from None
+    return found
 
 
 def _absolute(weights: Any) -> Any:
@@ -82,9 +112,9 @@ def _is_recipe(argument: Recipe | str | Path) -> bool:
     return isinstance(argument, Recipe) or str(argument).endswith(".toml") or str(argument) in builtin_names()
 
 
-def names_data(model: Recipe | str | Path, set: Mapping[str, Any] | Sequence[Override]) -> bool:  # noqa: A002
+def names_data(model: Recipe | str | Path, options: Mapping[str, Any]) -> bool:
     """Whether the argument determines the data: it is a recipe, or a key of `data` is set."""
-    return _is_recipe(model) or any(path.startswith("data.") for path, _ in overrides_of(set=set))
+    return _is_recipe(model) or any(path.startswith("data.") for path, _ in _pairs(options["set"]))
 
 
 def with_labels(recipes: Sequence[Recipe | str | Path]) -> list[tuple[str, Recipe | str | Path]]:

@@ -1,0 +1,89 @@
+"""Functions that describe networks and data sets without training."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+
+from convoy.options import DataSheetOptions, ProfileOptions, takes_options
+
+if TYPE_CHECKING:
+    from convoy.recipe import Recipe
+
+
+class Profiled(NamedTuple):
+    profiles: list[dict[str, Any]]  # as in profile.json
+    page: Path
+
+
+@takes_options
+def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> Profiled:
+    """Profile networks layer by layer: parameters, FLOPs, memory, latency and a diagram of the architecture.
+
+    The image shape is that of `data`, or else `input`, or a recipe's data, or the model's publication.
+
+    Example: `convoy profile lenet two_conv_cnn --data mnist`
+    """
+    from convoy.api.arguments import names_data, recipe_of, with_labels
+    from convoy.evaluation import profile as profiling
+    from convoy.reporting.profile_page import write_profile
+    from convoy.runs import file_name
+    from convoy.training import environment, optimizers
+    from convoy.training.device import device_of
+
+    image, data = options["input"], options["data"]
+    if not models:
+        raise ValueError("a profile needs at least one model: a name, a net.py:Class or a recipe")
+    if data is not None and image is not None:
+        raise ValueError(f"expected either input or data, got input = {image!r} and data = {data!r}")
+    subjects: dict[str, Any] = {}
+    for label, model in with_labels(models):
+        if label in subjects:
+            raise ValueError(f"model {label!r} is given twice")
+        recipe = recipe_of(model, options)
+        subjects[label] = profiling.subject_of(
+            label,
+            recipe,
+            image=image,
+            classes=options["classes"],
+            from_data=data is not None or names_data(model, options),
+        )
+    profiles = []
+    for subject in subjects.values():
+        recipe = subject.recipe
+        state = optimizers.state_per_parameter(recipe.optim, ema_decay=recipe.train.ema_decay)
+        profiles.append(profiling.profile(subject, device_of(recipe), state_per_parameter=state).as_json())
+        options["each"](profiles[-1])
+    more = f"-and-{len(subjects) - 4}-more" if len(subjects) > 4 else ""
+    name = file_name("-".join(list(subjects)[:4])[:100] + more)
+    folder = Path(options["save"] or Path(options["out"], "profiles", name))
+    return Profiled(profiles, write_profile(profiles, environment.describe(device_of(recipe), recipe), folder))
+
+
+class DataSheet(NamedTuple):
+    facts: dict[str, Any]  # as in data-sheet.json
+    page: Path
+
+
+@takes_options
+def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> DataSheet:
+    """Inspect a data set without training: samples, classes, pixel statistics, duplicate images.
+
+    Reads the test images, which does not count as opening the test set.
+
+    Example: `convoy data show mnist`
+    """
+    from convoy.api.arguments import recipe_of
+    from convoy.data.sheet import make_sheet
+    from convoy.reporting.data_sheet import write_data_sheet
+    from convoy.runs import command_line, file_name
+
+    size = {} if options["size"] is None else {"data.size": options["size"]}
+    spec = recipe_of(None, {"data": name, "set": size}).data
+    sheet = make_sheet(spec.name, spec.size, options["progress"])
+    label = f"{file_name(sheet.facts['name'])}-{sheet.facts['content_hash'][:12]}"
+    folder = Path(options["save"] or Path(options["out"], "data", label))
+    provenance = {"convoy": version("convoy-ml"), "date": time.strftime("%Y-%m-%d %H:%M:%S"), "command": command_line()}
+    return DataSheet(sheet.facts, write_data_sheet(sheet.facts, sheet.arrays, provenance, folder))

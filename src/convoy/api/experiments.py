@@ -1,0 +1,115 @@
+"""Functions that reproduce published experiments and test claims."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from convoy.api.runs import report
+from convoy.api.session import Stopped, display, resume_hint, session_of
+from convoy.experiments.reproduction.options import ReproduceOptions
+from convoy.options import ClaimOptions, takes_options
+from convoy.process import interruptible
+from convoy.registry import unknown
+
+if TYPE_CHECKING:
+    from convoy.experiments.verdicts import JudgedClaim
+    from convoy.runs import Study
+
+ALL = "all"
+
+
+@takes_options
+def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> Study:
+    """Reproduce a published experiment: its models, the effect of each protocol fault, its claims and its studies.
+
+    After an interruption, it reports the finished parts; run the same command again to continue.
+
+    Example: `convoy reproduce tensor-mnist --quick`
+    """
+    from convoy.api.arguments import overrides_of, parts_of
+    from convoy.experiments import experiment as published
+    from convoy.experiments.experiment import PARTS, Settings
+    from convoy.experiments.reproduction.run import reproduce
+    from convoy.experiments.reproductions import run as reproduce_all
+    from convoy.runs import command_line
+    from convoy.studies.session import Session
+
+    only, models, data = parts_of(options["only"]), parts_of(options["models"]), options["data"]
+    for part in only:
+        if part not in PARTS:
+            raise unknown("part", part, PARTS, "an experiment")
+    seeds, limit, epochs = options["seeds"], options["limit"], options["epochs"]
+    for name, count in (("seeds", seeds), ("limit", limit), ("epochs", epochs)):
+        if count is not None and count < 1:
+            raise ValueError(f"{name} = {count}: must be at least 1")
+    chosen = tuple(part for part in PARTS if part in only) or PARTS
+    names = published.names() if experiment == ALL else [str(experiment)]
+    experiments = [published.load(name) for name in names]
+    for label in models:
+        labels = [model.label for each in experiments for model in each.model]
+        if label not in labels:
+            raise unknown("model", label, labels, str(experiment))
+    if data is not None and data.partition("=")[0] not in [each.data for each in experiments]:
+        accepted = " or ".join(dict.fromkeys(f"{each.data}=PATH" for each in experiments))
+        raise ValueError(f"data = {data!r}: {experiment} takes {accepted}")
+    settings = Settings(
+        options["protocol"], seeds, options["quick"], limit, epochs, chosen, tuple(models), options["full_size"], None,
+        options["device"], tuple(overrides_of({"set": options["set"]})),
+    )  # fmt: skip
+    studies: dict[str, Study] = {}
+    with interruptible() as interrupted:
+        for each in experiments:
+            own_data = data if data is not None and data.partition("=")[0] == each.data else None
+            study, parts, finished = reproduce(
+                each,
+                replace(settings, data=own_data),
+                Session(options["out"], fresh=options["fresh"], interrupted=interrupted),
+                archive=options["archive"],
+                stage=partial(display, show=options["show"]),
+                say=partial(_say, show=options["show"]),
+            )
+            for reported in [*parts, study]:
+                page = report(reported)
+            studies[each.name] = study
+            if not finished:
+                break
+        if experiment == ALL:
+            waiting = [each.name for each in experiments if each.name not in studies]
+            name = settings.name(ALL)
+            study = reproduce_all.gather(studies, waiting, options["out"], name=name, command=command_line())
+            page = report(study)
+    if not finished:
+        raise Stopped(f"{resume_hint(options)}; report of the finished parts: {page}")
+    return study
+
+
+def _say(text: str, *, show: bool | str) -> None:
+    if show:
+        print(text, file=sys.stderr if show == "stderr" else None, flush=True)
+
+
+@takes_options
+def check_claim(claim: Any, **options: Unpack[ClaimOptions]) -> JudgedClaim:
+    """Test whether a claim holds, does not hold, or is inconclusive; returns its verdict and its numbers."""
+    from convoy.api.arguments import overrides_of
+    from convoy.experiments import claims
+    from convoy.experiments.reproduction.networks import claim_counts
+    from convoy.experiments.verdicts import judge
+    from convoy.studies.train_all import Entry, train_all
+
+    ready = claims.check(
+        claims.read(claim),
+        full_size=options["full_size"],
+        overrides=overrides_of({"set": options["set"]}),
+        seeds=options["seeds"],
+    )
+    entries = [Entry(trial.label, trial.recipe) for trial in ready.trials]
+    with session_of([f"{entry.label}, seed {entry.recipe.seed}" for entry in entries], options) as session:
+        members = train_all(entries, session)
+    if members is None:
+        raise Stopped(resume_hint(options))
+    return judge(ready, [member.run for member in members], claim_counts(ready))

@@ -1,0 +1,140 @@
+"""Functions of single runs: train, test, predict, export, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+
+from convoy.api.session import Stopped, display, resume_hint, session_of
+from convoy.options import ExportOptions, PredictOptions, ReportOptions, ScoreOptions, TrainOptions, takes_options
+
+if TYPE_CHECKING:
+    from convoy.recipe import Recipe
+    from convoy.runs import Run, Study
+
+
+@takes_options
+def train(recipe: Recipe | str | Path | None = None, **options: Unpack[TrainOptions]) -> Run:
+    """Train one recipe, score it and write a run folder.
+
+    A finished run of the same recipe is reused, an unfinished one resumed.
+
+    Example: `convoy train lenet --data mnist --epochs 5`
+    """
+    from convoy.api.arguments import recipe_of
+    from convoy.events import Control, Ended
+    from convoy.run_contents import RunState
+    from convoy.runs import Run, model_label
+    from convoy.training.run_one import run_one
+
+    resolved = recipe_of(recipe, options)
+    with session_of([model_label(resolved)], options) as session:
+
+        def control() -> Control:
+            return Control.PAUSE if session.interrupted() else Control.CONTINUE
+
+        for event in run_one(resolved, session.out, fresh=options["fresh"], test=session.test, control=control):
+            session.show(0, event)
+    if not (isinstance(event, Ended) and event.state is RunState.FINISHED):
+        raise Stopped(resume_hint(options))
+    return Run(event.run)
+
+
+@takes_options
+def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> dict[str, Any]:
+    """Score saved weights on a test set and draw a gallery of predictions.
+
+    The opening of the test set is counted in the run's workspace, or in `out`. Returns the scores as in scores.json,
+    plus `openings`, `data` and `weights`.
+
+    Example: `convoy test weights.pth --model lenet --data mnist --samples 40 --save predictions.png`
+    """
+    from convoy.api.arguments import overrides_of, weights_target
+    from convoy.evaluation.saved import score_saved
+
+    samples, picture = options["samples"], options["save"]
+    if samples < 1:
+        raise ValueError(f"samples = {samples}: a gallery needs at least one image")
+    target = weights_target(weights, options["out"])
+    with display([str(weights)], show=options["show"] and "stderr"):
+        result = score_saved(
+            target,
+            model=options["model"],
+            data=options["data"],
+            overrides=overrides_of(options),
+            out=Path(options["out"]),
+            trust_code=options["trust_code"],
+        )
+    if picture is not None:
+        from convoy.reporting import draw_gallery
+
+        draw_gallery(*result.gallery(samples), Path(picture))
+    return result.scores
+
+
+class Prediction(NamedTuple):
+    path: str
+    predicted: str
+    confidence: float  # the softmax of the logits, 0 to 1
+
+
+@takes_options
+def predict(run: Run | str | Path, images: Sequence[str | Path], **options: Unpack[PredictOptions]) -> list[Prediction]:
+    """Classify images with a trained network.
+
+    Example: `convoy predict lenet-s42 image.png folder/`
+    """
+    import numpy as np
+    import torch
+
+    from convoy.api.arguments import find_run
+    from convoy.data import read_images
+    from convoy.data.batches import Normaliser
+    from convoy.evaluation.load import network_of
+    from convoy.evaluation.predict import predict as evaluate
+    from convoy.evaluation.scores import NO_CLASS, predicted_classes, probabilities
+
+    trained = find_run(run, options["out"])
+    data = trained.data
+    paths, pixels = read_images([Path(path) for path in images], size=data.image_size, in_chans=data.in_chans)
+    module = network_of(trained, trust_code=options["trust_code"])
+    normaliser = Normaliser(tuple(data.mean), tuple(data.std), torch.device("cpu"), torch.float32)
+    logits = evaluate(module, pixels, normaliser)
+    likely = np.nan_to_num(probabilities(logits))
+    return [
+        Prediction(str(path), "no class" if place == NO_CLASS else data.classes[place], float(row[place]))
+        for path, row, place in zip(paths, likely, predicted_classes(logits), strict=True)
+    ]
+
+
+@takes_options
+def export(run: Run | str | Path, *names: str | Path, **options: Unpack[ExportOptions]) -> list[Path]:
+    """Export a run's weights or logs for other tools, to the file names you give.
+
+    Example: `convoy export lenet-s42 --to pth lenet.pth`
+    """
+    from convoy import exporting
+    from convoy.api.arguments import find_run
+
+    paths = [Path(name) for name in names]
+    return exporting.export(find_run(run, options["out"]), paths, to=options["to"], overwrite=options["overwrite"])
+
+
+@takes_options
+def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -> Path:
+    """Rewrite report.html, report.md and the figures of a run or a study.
+
+    Example: `convoy report compare-lenet-two_conv_cnn`
+    """
+    from convoy.api.arguments import locate
+    from convoy.experiments import kinds
+    from convoy.reporting import write_report
+    from convoy.runs import Run, Study
+
+    subject = target if isinstance(target, Run | Study) else locate(target, options["out"])
+    try:
+        return write_report(subject, page_of=kinds.page_of)
+    except OSError as error:
+        where = f"{error.filename or subject.path}: {error.strerror or error}"
+        raise ValueError(f"{where}; the results are kept; for the report run: convoy report {subject.path}") from error

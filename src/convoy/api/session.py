@@ -1,0 +1,58 @@
+"""Runs of a public function: interruptible and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from convoy.process import interruptible
+
+if TYPE_CHECKING:
+    from convoy.runs import Study
+    from convoy.studies.session import Session, Show
+
+
+class Stopped(KeyboardInterrupt):
+    """An interrupted command whose state was saved; the message says how to continue."""
+
+
+@contextmanager
+def session_of(names: Sequence[str], options: Mapping[str, Any]) -> Iterator[Session]:
+    """For runs with these names, interruptible and shown."""
+    from convoy.studies.session import Session
+
+    with interruptible() as interrupted, display(names, show=options["show"]) as show:
+        yield Session(
+            options["out"],
+            fresh=options.get("fresh", False),
+            test=options.get("test", True),
+            interrupted=interrupted,
+            show=show,
+        )
+
+
+@contextmanager
+def display(names: Sequence[str], *, show: bool | str) -> Iterator[Show]:
+    """Yields a function that prints an event of the run at a position in `names`, if `show`."""
+    from convoy.progress import Display
+
+    if not show:
+        yield lambda position, event: None
+        return
+    from convoy.evaluation.predict import watched
+
+    with Display(names, to_stderr=show == "stderr") as display, watched(display.show_evaluation):
+        yield display.show
+
+
+def finished(study: Study | None, options: Mapping[str, Any]) -> Study:
+    """Raises Stopped if the study was interrupted."""
+    if study is None:
+        raise Stopped(resume_hint(options))
+    return study
+
+
+def resume_hint(options: Mapping[str, Any]) -> str:
+    without = " without --fresh" if options.get("fresh") else ""
+    return f"stopped and saved; run the same command again{without} to continue"

@@ -1,0 +1,278 @@
+"""The options of the public functions and of the commands.
+
+Each option is declared once, in the TypedDict of its function: its type, its meaning and its default. mypy checks
+callers, `takes_options` fills in the defaults and refuses unknown names, and the command line makes its flags of them.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from os import PathLike
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    Required,
+    TypedDict,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from convoy.registry import unknown
+
+DEFAULT_OUT = Path("convoy-runs")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+_RECIPES = "recipes' names or .toml files, or your own classes as net.py:Class"
+ARGUMENTS = {  # what the positional arguments mean
+    "recipe": "A model's name, a recipe's name or .toml file, or your own class as net.py:Class. Default: lenet.",
+    "recipes": f"Models' names, {_RECIPES}.",
+    "models": f"Models' names, {_RECIPES}.",
+    "experiment": "course-mnist, cifar-course, resnet-mnist, classics-mnist, tensor-mnist, all, or the path of an "
+    "experiment.toml.",
+    "claim": "A table as in a claims.toml, or a Claim.",
+    "study": "A study, its folder, or its name or part of it.",
+    "target": "A run or study folder, or its name or part of it.",
+    "run": "A run folder, or its name or part of it.",
+    "weights": "A run folder or its name, or a .safetensors / .pth file.",
+    "images": "Image files or folders of images.",
+    "names": "File names: one for pth; one or two for logs, the second for the test accuracy at each new best epoch.",
+    "name": "A data set's name, a path, or NAME=PATH.",
+}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """What an option means. `name`: its flag, if that differs from the option; None for an option of Python only."""
+
+    help: str
+    default: Any = None
+    name: str | None = ""
+
+
+@dataclass(frozen=True)
+class Option:
+    type: Any  # as annotated, without Required and Annotated
+    flag: Flag
+    required: bool
+
+    @property
+    def default(self) -> Any:
+        return inspect.Parameter.empty if self.required else self.flag.default
+
+    @property
+    def shows_default(self) -> bool:
+        return not self.required and self.flag.default not in (None, (), "", False)
+
+    @property
+    def meaning(self) -> str:
+        return f"{self.flag.help} Default: {self.flag.default}." if self.shows_default else self.flag.help
+
+    @property
+    def read_as(self) -> Any:
+        """The type on the command line: one path or text, or several texts, where Python takes several types."""
+        if not isinstance(self.type, UnionType):
+            return self.type
+        members = [member for member in get_args(self.type) if member is not NoneType]
+        chosen = next((each for each in (Path, str) if each in members), members[0] if len(members) == 1 else None)
+        return Sequence[str] if chosen is None else chosen | None
+
+
+def options_of(function: Callable[..., Any]) -> dict[str, Option]:
+    """The options that a function takes as `**options: Unpack[...]`; its own ones before those of all trainings."""
+    function = inspect.unwrap(function)
+    (table,) = get_args(eval(function.__annotations__["options"], function.__globals__))
+    found = {name: _option(hint) for name, hint in get_type_hints(table, include_extras=True).items()}
+    return dict(sorted(found.items(), key=lambda item: item[0] in RunOptions.__annotations__))
+
+
+def _option(hint: Any) -> Option:
+    required = get_origin(hint) is Required
+    type_, flag = get_args(get_args(hint)[0] if required else hint)
+    return Option(type_, flag, required)
+
+
+def takes_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Calls the function with all of its options, and lists them in its signature and its docstring.
+
+    Raises TypeError for an unknown or missing option.
+    """
+    options = options_of(function)
+    defaults = {name: option.flag.default for name, option in options.items() if not option.required}
+
+    @wraps(function)
+    def complete(*args: P.args, **given: P.kwargs) -> R:
+        for name in given.keys() - options.keys():
+            raise TypeError(str(unknown("option", name, options, f"{function.__name__}()")))
+        if lacking := [name for name, option in options.items() if option.required and name not in given]:
+            raise TypeError(f"{function.__name__}() needs {', '.join(lacking)}")
+        return function(*args, **(defaults | given))
+
+    positional = positional_of(function)
+    keywords = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=option.type)
+        for name, option in options.items()
+    ]
+    complete.__signature__ = inspect.Signature([*positional, *keywords])  # type: ignore[attr-defined]
+    meanings = {each.name: ARGUMENTS[each.name] for each in positional}
+    meanings |= {name: option.meaning for name, option in options.items()}
+    listed = "\n".join(f"    {name}\n        {meaning}" for name, meaning in meanings.items())
+    complete.__doc__ = f"{function.__doc__}\n    Parameters\n    ----------\n{listed}\n    "
+    return complete
+
+
+def positional_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    return list(inspect.signature(inspect.unwrap(function)).parameters.values())[:-1]
+
+
+Data = Annotated[str | None, Flag("A data set's name, a path, NAME=PATH, or hf:owner/name.")]
+Limit = Annotated[int | None, Flag("Use only this many images, for a quick try; every output says so.")]
+Device = Annotated[str | None, Flag("auto, cpu, cuda or cuda:N.")]
+Set = Annotated[
+    Mapping[str, Any] | Sequence[tuple[str, Any]],
+    Flag("Set a key of the recipe, as in optim.lr=0.01. Also `--KEY VALUE`, as in `--optim.lr 0.01`.", ()),
+]
+Out = Annotated[str | Path, Flag("Folder that holds runs and studies.", str(DEFAULT_OUT))]
+Show = Annotated[bool | Literal["stderr"], Flag('Print the progress; "stderr": to standard error.', True, name=None)]
+Epochs = Annotated[int | None, Flag("Passes over the training images.")]
+Init = Annotated[
+    str | PathLike[str] | None,
+    Flag("Start from the weights of this run or file; a head that does not fit is reinitialised."),
+]
+Fresh = Annotated[bool, Flag("Train from scratch, even if a run with this fingerprint exists.", False)]
+Test = Annotated[bool, Flag("Score the test set once, at the end.", True)]
+Model = Annotated[str | None, Flag("The model, where the recipe is for another one.", name=None)]
+TrustCode = Annotated[bool, Flag("Execute the model code stored in somebody else's run folder.", False)]
+
+
+class RunOptions(TypedDict, total=False):
+    """What every training takes."""
+
+    data: Data
+    seed: Annotated[int | None, Flag("Seed of initialisation, batch order, augmentation and dropout.")]
+    limit: Limit
+    device: Device
+    set: Set
+    out: Out
+    show: Show
+
+
+class TrainOptions(RunOptions, total=False):
+    epochs: Epochs
+    init: Init
+    fresh: Fresh
+    test: Test
+    model: Model
+
+
+class LandscapeOptions(RunOptions, total=False):
+    lrs: Required[
+        Annotated[
+            Sequence[float] | str,
+            Flag(
+                "Two or more learning rates, as in 1e-3,1e-4, one run each; the loss band spans their losses. The run "
+                "at the recipe's own rate, or else at the first of these, is measured in detail."
+            ),
+        ]
+    ]
+    seeds: Annotated[int, Flag("Repeat everything with this many seeds: seed, seed + 1, and so on.", 1)]
+    surfaces: Annotated[
+        bool,
+        Flag(
+            "Compute the loss around the trained weights: along a line, in a plane, and in the plane of the training "
+            "path.",
+            True,
+        ),
+    ]
+    surface_images: Annotated[int, Flag("Number of training images used for the surfaces.", 1000)]
+    resolution: Annotated[int, Flag("Points along each side of a plane.", 25)]
+    cut: Annotated[
+        Literal["all", "each"],
+        Flag(
+            "Where the drawn bands end: all at the shortest run, or each at the shortest run of its recipe, as in "
+            "published figures.",
+            "all",
+        ),
+    ]
+    own_seeds: Annotated[
+        bool, Flag("Use a different seed at each rate, instead of the same initial weights and batches.", False)
+    ]
+    looks: Annotated[bool, Flag("Measure loss and gradient along the update step, at one learning rate.", True)]
+    epochs: Epochs
+    fresh: Fresh
+
+
+class ClaimOptions(TypedDict, total=False):
+    full_size: Annotated[bool, Flag("Test at the published scale, not at the claim's reduced one.", False)]
+    seeds: Annotated[int | None, Flag("Runs per recipe. Default: the claim's.")]
+    set: Set
+    out: Out
+    fresh: Fresh
+    show: Show
+
+
+class ProfileOptions(TypedDict, total=False):
+    input: Annotated[str | None, Flag("Image shape as channels x height x width: 1x28x28.")]
+    classes: Annotated[int | None, Flag("Number of classes, if no data set gives it.")]
+    save: Annotated[str | Path | None, Flag("Folder of the page. Default: OUT/profiles/MODELS.")]
+    each: Annotated[
+        Callable[[dict[str, Any]], None], Flag("Called with each finished profile.", lambda profile: None, name=None)
+    ]
+    data: Data
+    device: Device
+    set: Set
+    out: Out
+
+
+class DataSheetOptions(TypedDict, total=False):
+    size: Annotated[int | None, Flag("Resize each image to this many pixels a side.")]
+    save: Annotated[str | Path | None, Flag("Folder of the page. Default: OUT/data/NAME-HASH.")]
+    progress: Annotated[
+        Callable[[float], None],
+        Flag("Called with the finished share of the search for duplicates.", lambda share: None, name=None),
+    ]
+    out: Out
+
+
+class ScoreOptions(TypedDict, total=False):
+    model: Annotated[str | None, Flag("The model of the weights. Not needed for a run.")]
+    samples: Annotated[int, Flag("Images in the gallery.", 40)]
+    save: Annotated[str | Path | None, Flag("PNG file of the gallery. Default: no gallery.")]
+    data: Data
+    limit: Limit
+    set: Set
+    trust_code: TrustCode
+    out: Out
+    show: Show
+
+
+class PredictOptions(TypedDict, total=False):
+    trust_code: TrustCode
+    out: Out
+
+
+class ExportOptions(TypedDict, total=False):
+    to: Required[
+        Annotated[
+            str,
+            Flag(
+                'pth: the best weights as a state dict saved by torch.save. logs: one line per epoch, "001 0.12345 '
+                '0.98765 0.23456 0.97654" (epoch, training loss and accuracy, validation loss and accuracy).'
+            ),
+        ]
+    ]
+    overwrite: Annotated[bool, Flag("Replace existing files.", False)]
+    out: Out
+
+
+class ReportOptions(TypedDict, total=False):
+    out: Out
