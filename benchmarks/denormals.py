@@ -23,7 +23,7 @@ from measure import in_turn, ratio, serve, ways, write_result
 from convoy.events import EpochEnded
 from convoy.recipe import Recipe
 from convoy.runs import Run
-from convoy.training import run_one as runner
+from convoy.training.run import run_one as runner
 
 EPOCHS = 8
 WAYS = ("as they are", "taken for zero")

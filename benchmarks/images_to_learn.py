@@ -15,7 +15,7 @@ from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches
 from convoy.evaluation.predict import predict
 from convoy.recipe import Recipe
-from convoy.training.plan import plan
+from convoy.training.run.plan import plan
 
 SCORED = 1000
 GROWTH = 1.1  # growth of the number of images between two scores

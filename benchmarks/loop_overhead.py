@@ -30,8 +30,8 @@ def bare(model: str, steps: int = STEPS) -> Callable[[], float]:
 
     from convoy.models import MODELS, create
     from convoy.recipe import AdamW
-    from convoy.training.memory import MemoryRetention
-    from convoy.training.optimizers import build
+    from convoy.training.machine.memory import MemoryRetention
+    from convoy.training.step.optimizers import build
 
     MemoryRetention()
     network = create(model, in_chans=1, num_classes=10, image_size=28).train()

@@ -100,7 +100,7 @@ def conditions() -> dict[str, Any]:
     import torch
 
     from convoy.recipe import Recipe
-    from convoy.training.environment import describe
+    from convoy.training.machine.environment import describe
 
     described = describe(torch.device("cpu"), Recipe())
     return {

@@ -18,8 +18,8 @@ from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.runs import Run
 from convoy.studies.execute import execute
-from convoy.training import environment
-from convoy.training.device import device_of
+from convoy.training.machine import environment
+from convoy.training.machine.device import device_of
 
 BATCH_SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256)
 LEARNING_RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)

@@ -1,7 +1,8 @@
 """The defaults of recipes and models, written down: a fingerprint leaves them out, so a run found again relies on them.
 
-Where one of these tests fails because a default was meant to change, raise a revision (convoy.training.revisions), the
-model's own for one of its options, and write the file again: `python -m tests.test_defaults`.
+Where one of these tests fails because a default was meant to change, raise a revision
+(convoy.training.run.revisions), the model's own for one of its options, and write the file again:
+`python -m tests.test_defaults`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from convoy import models
 from convoy.models import MODELS
 from convoy.recipe import sections
-from convoy.training.revisions import RULES, TRAINING_REVISION
+from convoy.training.run.revisions import RULES, TRAINING_REVISION
 
 WRITTEN = Path(__file__).with_name("defaults.json")
 

@@ -192,6 +192,18 @@ def test_base_layers_and_reporting_never_reach_torch() -> None:
     assert ways_to_torch(PACKAGE, WITHOUT_TORCH) == []
 
 
+def test_the_parts_of_training_import_downwards() -> None:
+    """The step and the machine know neither each other nor the run; the run uses both."""
+    start = "convoy.training."
+    parts = [
+        (found.module.removeprefix(start).partition(".")[0], found.target.removeprefix(start).partition(".")[0])
+        for found in all_imports(PACKAGE)
+        if found.module.startswith(start) and found.target.startswith(start)
+    ]
+
+    assert {pair for pair in parts if pair[0] != pair[1]} == {("run", "step"), ("run", "machine")}
+
+
 def test_of_a_study_only_its_run_reaches_torch() -> None:
     """By role of a file: a report is written and a finding read without torch."""
     reached = {way.partition(" -> ")[0] for way in ways_to_torch(PACKAGE, ("studies",))}

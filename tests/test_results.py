@@ -10,7 +10,7 @@ import pytest
 from convoy.experiments import kinds
 from convoy.reporting.pages import study_page
 from convoy.runs import Run, Study
-from convoy.training.plan import plan
+from convoy.training.run.plan import plan
 
 KEPT = Path(__file__).parents[1] / "docs" / "results" / "runs"
 LARGEST_RUN = 40 * 1024  # bytes

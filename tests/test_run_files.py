@@ -19,7 +19,7 @@ from convoy.events import Control
 from convoy.files import write_json
 from convoy.recipe import Recipe
 from convoy.runs import Run
-from convoy.training.run_one import run_one
+from convoy.training.run.run_one import run_one
 
 Make = Callable[..., Recipe]
 Call = Callable[..., tuple[int, str, str]]

@@ -17,7 +17,7 @@ from convoy.checkpoint import load_weights
 from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches, Normaliser
 from convoy.recipe import Recipe
-from convoy.training.plan import plan
+from convoy.training.run.plan import plan
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

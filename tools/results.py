@@ -125,7 +125,7 @@ def _machine() -> str:
     import torch
 
     from convoy.recipe import Recipe
-    from convoy.training.environment import describe
+    from convoy.training.machine.environment import describe
 
     return str(describe(torch.device("cpu"), Recipe())["cpu"])
 

@@ -11,7 +11,7 @@ from convoy.experiments import claims
 from convoy.experiments import experiment as experiments
 from convoy.experiments.experiment import Experiment, Fault, Model
 from convoy.recipe import Recipe, builtin_names
-from convoy.training.plan import plan
+from convoy.training.run.plan import plan
 
 FEW = [("data.limit", 200), ("train.batch_size", 16)]
 FOUND = {name: experiments.load(name) for name in experiments.names()}

@@ -15,7 +15,7 @@ from convoy.evaluation.profile import activation_bytes, profile, subject_of
 from convoy.evaluation.trace import Call, Trace, trace
 from convoy.models import MODELS, create
 from convoy.recipe import SGD, AdamW, Recipe, RMSprop, resolve
-from convoy.training.optimizers import state_per_parameter
+from convoy.training.step.optimizers import state_per_parameter
 
 
 def traced(module: nn.Module, *shape: int) -> Trace:

@@ -13,8 +13,8 @@ from convoy.experiments import kinds
 from convoy.experiments.quick import makespan
 from convoy.experiments.reproduction import quick_fit
 from convoy.runs import Study, Workspace
-from convoy.training.pace import Pace
-from convoy.training.plan import Plan
+from convoy.training.run.pace import Pace
+from convoy.training.run.plan import Plan
 
 SMALL = """
 about = "A small network on small digits"

@@ -8,8 +8,8 @@ from convoy.experiments import experiment as experiments
 from convoy.experiments.experiment import Settings
 from convoy.experiments.reproduction import workload
 from convoy.experiments.reproduction.scope import Scope
-from convoy.training import pace
-from convoy.training.plan import plan
+from convoy.training.run import pace
+from convoy.training.run.plan import plan
 
 
 def scope(name: str, **asked: object) -> Scope:

@@ -17,7 +17,7 @@ import convoy
 from convoy.evaluation.load import network_of
 from convoy.models import create, default_options
 from convoy.recipe import Recipe
-from convoy.training.plan import plan
+from convoy.training.run.plan import plan
 
 
 class Little(nn.Module):

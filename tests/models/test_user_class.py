@@ -12,7 +12,7 @@ import torch
 from convoy.models import create, default_options
 from convoy.models.user import load_class, source_files
 from convoy.recipe import Recipe
-from convoy.training.plan import plan
+from convoy.training.run.plan import plan
 
 NET = """\
 from torch import nn

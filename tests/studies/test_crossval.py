@@ -31,7 +31,7 @@ from convoy.studies.crossval.run import entries_of
 from convoy.studies.crossval.run import run as crossval
 from convoy.studies.crossval.words import caveats, sentence, shortened
 from convoy.studies.session import Session
-from convoy.training.plan import plan
+from convoy.training.run.plan import plan
 
 Make = Callable[..., Recipe]
 

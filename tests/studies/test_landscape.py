@@ -20,7 +20,7 @@ from convoy.studies.landscape import landscape
 from convoy.studies.landscape_design import Design
 from convoy.studies.session import Session
 from convoy.studies.surface import LINE_POINTS, Scene, Spec, filter_normalised, training_path
-from convoy.training.plan import plan
+from convoy.training.run.plan import plan
 
 LRS = (0.02, 0.002)
 SPEC = Spec(images=60, resolution=5)

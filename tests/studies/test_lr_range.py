@@ -14,7 +14,7 @@ from convoy.studies.kinds import finding_of
 from convoy.studies.lr_range.finding import FEWEST_STEPS
 from convoy.studies.lr_range.run import run as lr_range
 from convoy.studies.session import Session
-from convoy.training.schedules import Horizon, lr_factor
+from convoy.training.step.schedules import Horizon, lr_factor
 
 Make = Callable[..., Recipe]
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from convoy.training.autosave import Autosave
+from convoy.training.machine.autosave import Autosave
 
 
 def test_a_checkpoint_is_due_ten_seconds_after_the_start_and_after_the_last() -> None:

@@ -11,8 +11,8 @@ import torch
 
 from convoy.events import EpochEnded, Progress
 from convoy.recipe import Recipe
-from convoy.training.denormals import denormals_as_zero, flushes_denormals
-from convoy.training.run_one import run_one
+from convoy.training.machine.denormals import denormals_as_zero, flushes_denormals
+from convoy.training.run.run_one import run_one
 
 DENORMAL = 1e-39
 

@@ -17,9 +17,10 @@ from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
-from convoy.training import failures, loop, run_one
-from convoy.training.autosave import Autosave
-from convoy.training.plan import plan
+from convoy.training.machine.autosave import Autosave
+from convoy.training.run import failures, run_one
+from convoy.training.run.plan import plan
+from convoy.training.step import loop
 
 Make = Callable[..., Recipe]
 

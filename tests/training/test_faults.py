@@ -23,10 +23,11 @@ from convoy.run_contents import StopReason
 from convoy.runs import Run
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
-from convoy.training import loop, run_one
-from convoy.training.faults import check, flags
-from convoy.training.plan import plan
-from convoy.training.scoring import score_part
+from convoy.training.run import run_one
+from convoy.training.run.faults import check, flags
+from convoy.training.run.plan import plan
+from convoy.training.run.scoring import score_part
+from convoy.training.step import loop
 
 Make = Callable[..., Recipe]
 Train = Callable[..., Run]

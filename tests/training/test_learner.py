@@ -11,8 +11,8 @@ from convoy.checkpoint import load_checkpoint, save_checkpoint
 from convoy.evaluation import losses
 from convoy.evaluation.predict import evaluating
 from convoy.recipe import SGD, Adam, AdamW, Model, OptimBase, RMSprop, Train
-from convoy.training.learner import Learner
-from convoy.training.start import init_and_freeze
+from convoy.training.run.start import init_and_freeze
+from convoy.training.step.learner import Learner
 
 OPTIMIZERS = [SGD(), SGD(momentum=0.0), Adam(), AdamW(), RMSprop(), RMSprop(momentum=0.9)]
 

@@ -5,8 +5,8 @@ from torch import nn
 
 from convoy.evaluation import losses
 from convoy.recipe import Adam, CrossEntropy
-from convoy.training.learner import Learner
-from convoy.training.loop import Record, train
+from convoy.training.step.learner import Learner
+from convoy.training.step.loop import Record, train
 
 
 class Eight:

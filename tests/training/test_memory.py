@@ -9,7 +9,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="malloc of glibc
 
 COUNT_FAULTS = """
 import resource, torch
-from convoy.training.memory import MemoryRetention
+from convoy.training.machine.memory import MemoryRetention
 MemoryRetention()
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def use(): return len([torch.ones(20 << 20, dtype=torch.uint8) for _ in range(12)])
@@ -20,7 +20,7 @@ print(faults() - before)
 """
 PILE_UP = """
 import torch
-from convoy.training import memory
+from convoy.training.machine import memory
 memory.ROOM_BYTES = 100 << 20
 retention = memory.MemoryRetention()
 trims = [retention.trim()]

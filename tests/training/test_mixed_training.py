@@ -11,8 +11,9 @@ import torch
 from tests.training.test_run_one import bits, finish, pause_after
 
 from convoy.recipe import Recipe
-from convoy.training import loop, run_one
-from convoy.training.plan import plan
+from convoy.training.run import run_one
+from convoy.training.run.plan import plan
+from convoy.training.step import loop
 
 Make = Callable[..., Recipe]
 ALL_TOOLS: list[tuple[str, Any]] = [

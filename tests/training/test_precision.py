@@ -8,8 +8,8 @@ from tests.training.test_run_one import finish
 
 from convoy import cpu
 from convoy.recipe import Recipe
-from convoy.training.device import precision_notes
-from convoy.training.plan import plan
+from convoy.training.machine.device import precision_notes
+from convoy.training.run.plan import plan
 
 Make = Callable[..., Recipe]
 CPU = ("compute.device", "cpu")

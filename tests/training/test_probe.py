@@ -16,9 +16,10 @@ from convoy.evaluation import losses
 from convoy.events import Control
 from convoy.recipe import SGD, CrossEntropy, Recipe, Train
 from convoy.runs import Run
-from convoy.training import loop, run_one
-from convoy.training.learner import Learner
-from convoy.training.probe import STEP_SIZES, StepProbe, measure
+from convoy.training.run import run_one
+from convoy.training.step import loop
+from convoy.training.step.learner import Learner
+from convoy.training.step.probe import STEP_SIZES, StepProbe, measure
 
 Make = Callable[..., Recipe]
 

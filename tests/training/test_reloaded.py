@@ -13,11 +13,12 @@ from convoy.events import Control, Note
 from convoy.recipe import Recipe
 from convoy.reporting import write_report
 from convoy.runs import Run, Workspace
-from convoy.training import loop, run_one
-from convoy.training.finished import finished_run
-from convoy.training.ledger import Ledger
-from convoy.training.plan import plan
-from convoy.training.reloaded import ReloadDifference, difference
+from convoy.training.run import run_one
+from convoy.training.run.finished import finished_run
+from convoy.training.run.ledger import Ledger
+from convoy.training.run.plan import plan
+from convoy.training.run.reloaded import ReloadDifference, difference
+from convoy.training.step import loop
 
 Make = Callable[..., Recipe]
 # State that training changes and that no state_dict knows: a scale of the input.

@@ -16,9 +16,9 @@ from convoy.events import EpochEnded, Event
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace
-from convoy.training import finish
-from convoy.training.plan import plan
-from convoy.training.run_one import run_one
+from convoy.training.run import finish
+from convoy.training.run.plan import plan
+from convoy.training.run.run_one import run_one
 
 Make = Callable[..., Recipe]
 

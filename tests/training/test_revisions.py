@@ -13,9 +13,9 @@ from convoy import archive
 from convoy.models import MODELS
 from convoy.recipe import Recipe
 from convoy.runs import Workspace
-from convoy.training import revisions
-from convoy.training.ledger import Ledger
-from convoy.training.plan import plan
+from convoy.training.run import revisions
+from convoy.training.run.ledger import Ledger
+from convoy.training.run.plan import plan
 
 KEPT = Path(__file__).parents[2] / "docs" / "results" / "runs"
 ONE_EPOCH = {"train.epochs": 1}

@@ -19,10 +19,11 @@ from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Sta
 from convoy.recipe import Recipe
 from convoy.run_contents import Score, StopReason
 from convoy.runs import Run, Workspace
-from convoy.training import loop, run_one, scoring
-from convoy.training.autosave import Autosave
-from convoy.training.plan import plan
-from convoy.training.scoring import score_part
+from convoy.training.machine.autosave import Autosave
+from convoy.training.run import run_one, scoring
+from convoy.training.run.plan import plan
+from convoy.training.run.scoring import score_part
+from convoy.training.step import loop
 
 Make = Callable[..., Recipe]
 
@@ -313,8 +314,8 @@ def test_time_in_all_has_every_pass_over_validation_and_test_images(
         time.sleep(pause)
         return score_part(*args, **named)
 
-    monkeypatch.setattr("convoy.training.finish.score_part", score_slowly)
-    monkeypatch.setattr("convoy.training.selection.score_part", score_slowly)
+    monkeypatch.setattr("convoy.training.run.finish.score_part", score_slowly)
+    monkeypatch.setattr("convoy.training.run.selection.score_part", score_slowly)
     if until is not None:
         list(run_one.run_one(tiny(), tmp_path, until=until))  # stopped after its first epoch, then gone on with
     cost = finish(tiny(), tmp_path).cost

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from convoy.recipe import Constant, Cosine, OneCycle, Plateau, ScheduleBase, Step
-from convoy.training.schedules import Horizon, lr_factor, plateau_drops
+from convoy.training.step.schedules import Horizon, lr_factor, plateau_drops
 
 HORIZON = Horizon(steps_per_epoch=10, epochs=6)
 

@@ -15,8 +15,10 @@ from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import Run
 from convoy.studies.execute import execute
-from convoy.training import loop, run_one, threads
-from convoy.training.threads import fix_threads
+from convoy.training.machine import threads
+from convoy.training.machine.threads import fix_threads
+from convoy.training.run import run_one
+from convoy.training.step import loop
 
 Make = Callable[..., Recipe]
 AUTO = ("compute.threads", "auto")

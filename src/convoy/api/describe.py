@@ -30,8 +30,9 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
     from convoy.evaluation import profile as profiling
     from convoy.reporting.profile_page import write_profile
     from convoy.runs import file_name
-    from convoy.training import environment, optimizers
-    from convoy.training.device import device_of
+    from convoy.training.machine import environment
+    from convoy.training.machine.device import device_of
+    from convoy.training.step import optimizers
 
     image, data = options["input"], options["data"]
     if not models:

@@ -26,7 +26,7 @@ def train(recipe: Recipe | str | Path | None = None, **options: Unpack[TrainOpti
     from convoy.events import Control, Ended
     from convoy.run_contents import RunState
     from convoy.runs import Run, model_label
-    from convoy.training.run_one import run_one
+    from convoy.training.run.run_one import run_one
 
     resolved = recipe_of(recipe, options)
     with session_of([model_label(resolved)], options) as session:

@@ -139,7 +139,7 @@ class Recipe(Section):
         """The part of the recipe that the fingerprint covers: all that affects the result.
 
         Data and code have hashes of their own. Defaults are omitted, so that adding a key does not change existing
-        fingerprints; changing a default requires a new revision (convoy.training.revisions).
+        fingerprints; changing a default requires a new revision (convoy.training.run.revisions).
         """
         table = non_default_values(self)
         for path in ("about", "expected", "data.name", "compute.device", "compute.threads", "model.init"):

@@ -13,7 +13,7 @@ from typing import Self
 
 
 class Need(Enum):
-    """What a fault needs to have an effect; convoy.training.faults checks it and says what is missing."""
+    """What a fault needs to have an effect; convoy.training.run.faults checks it and says what is missing."""
 
     NO_FOLDS = auto()
     TEST_SET = auto()

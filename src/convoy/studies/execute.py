@@ -22,7 +22,7 @@ from convoy.events import Control, Ended, EpochEnded, Event, Failed, OpenTest, f
 from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import command_line
-from convoy.training.run_one import run_one
+from convoy.training.run.run_one import run_one
 
 Prune = Callable[[int, EpochEnded], bool]
 Where = Literal["here", "processes"]

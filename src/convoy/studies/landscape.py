@@ -23,8 +23,8 @@ from convoy.studies.landscape_finding import Landscape, conclude
 from convoy.studies.session import Session, Show
 from convoy.studies.surface import Kind, Scene, Spec, surface
 from convoy.studies.train_all import Entry, check_named, train_all
-from convoy.training import faults
-from convoy.training.plan import Plan, plan, plan_all
+from convoy.training.run import faults
+from convoy.training.run.plan import Plan, plan, plan_all
 
 LOOKS = 100  # probes along the step, spread over a run; each costs five passes, which is little in a long run
 KINDS: tuple[Kind, ...] = ("line", "plane", "path")

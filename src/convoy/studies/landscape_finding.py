@@ -15,7 +15,7 @@ from convoy.stats import Estimate, t_interval
 from convoy.studies import loss_band
 from convoy.studies.landscape_design import Design
 from convoy.studies.loss_band import EARLY_STEPS, MEASURES, Curves, Ratio
-from convoy.training.probe import STEP_SIZES
+from convoy.training.step.probe import STEP_SIZES
 
 NO_VERDICT = {Verdict.ONE_SEED: "one seed", Verdict.REDUCED: "fewer images"}
 SMOOTHNESS = ("loss_variation", "gradient_change", "beta")  # of one probe along the step; lower is smoother

@@ -22,7 +22,7 @@ from convoy.evaluation.predict import predict
 from convoy.files import read_arrays, write_arrays
 from convoy.randomness import derive_seed
 from convoy.runs import Run
-from convoy.training.plan import Plan
+from convoy.training.run.plan import Plan
 
 LINE_POINTS = 51
 REACH = 1.0  # along a random direction, whose filters have the norms of the network's

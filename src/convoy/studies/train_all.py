@@ -13,8 +13,8 @@ from convoy.run_contents import RunState
 from convoy.runs import Member, Run
 from convoy.studies.execute import choose, execute
 from convoy.studies.session import RetrainOnce, Session
-from convoy.training import faults
-from convoy.training.plan import plan_all
+from convoy.training.run import faults
+from convoy.training.run.plan import plan_all
 
 
 class Entry(NamedTuple):

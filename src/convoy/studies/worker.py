@@ -62,7 +62,7 @@ class Inbox:
 
 def _work(job: dict[str, Any], inbox: Inbox, answers: TextIO) -> None:
     from convoy.recipe import Recipe
-    from convoy.training.run_one import run_one
+    from convoy.training.run.run_one import run_one
 
     try:
         recipe = Recipe.model_validate(job["recipe"])

@@ -13,9 +13,9 @@ from convoy.experiments.measures import find
 from convoy.experiments.reproduction.parts import digest
 from convoy.files import read_json, write_json
 from convoy.recipe import Recipe
-from convoy.training import optimizers
-from convoy.training.device import device_of
-from convoy.training.plan import plan
+from convoy.training.machine.device import device_of
+from convoy.training.run.plan import plan
+from convoy.training.step import optimizers
 
 
 def claim_counts(check: Check) -> dict[str, float]:

@@ -22,8 +22,8 @@ from convoy.studies.crossval import run as crossval
 from convoy.studies.landscape_design import Design
 from convoy.studies.session import Session, Show
 from convoy.studies.train_all import Entry
-from convoy.training.plan import plan_all
-from convoy.training.revisions import TRAINING_REVISION
+from convoy.training.run.plan import plan_all
+from convoy.training.run.revisions import TRAINING_REVISION
 
 Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # takes the names of the runs trained together
 Named = Sequence[tuple[str, Recipe]]

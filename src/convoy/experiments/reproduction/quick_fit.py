@@ -27,9 +27,9 @@ from convoy.experiments.reproduction.scope import Scope
 from convoy.files import read_json, write_json
 from convoy.process import cores
 from convoy.recipe import Recipe
-from convoy.training import pace
-from convoy.training.environment import describe
-from convoy.training.plan import plan
+from convoy.training.machine.environment import describe
+from convoy.training.run import pace
+from convoy.training.run.plan import plan
 
 MARGIN = 1.5  # times the measured number of images to learn
 CHEAP_IMAGES, CHEAP_SHARE = 30_000, 0.1  # a network gets these images if they take at most this share

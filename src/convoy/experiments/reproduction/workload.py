@@ -13,8 +13,8 @@ from convoy.recipe import Recipe
 from convoy.studies import landscape
 from convoy.studies.crossval import run as crossval
 from convoy.studies.train_all import Entry
-from convoy.training import pace
-from convoy.training.plan import Plan, plan_all
+from convoy.training.run import pace
+from convoy.training.run.plan import Plan, plan_all
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from convoy.studies import findings
 from convoy.studies.execute import execute
 from convoy.studies.lr_range.finding import FEWEST_STEPS, conclude
 from convoy.studies.session import Session
-from convoy.training.plan import plan
+from convoy.training.run.plan import plan
 
 
 def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> Study | None:

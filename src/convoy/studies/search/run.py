@@ -34,8 +34,8 @@ from convoy.studies.search.space import Range, Space
 from convoy.studies.search.words import text_of
 from convoy.studies.session import Session, Show
 from convoy.studies.train_all import Entry, train_all
-from convoy.training import faults
-from convoy.training.plan import Plan, plan_all
+from convoy.training.run import faults
+from convoy.training.run.plan import Plan, plan_all
 
 WINNER = "winner.toml"
 

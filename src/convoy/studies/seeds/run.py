@@ -11,7 +11,7 @@ from convoy.studies import findings
 from convoy.studies.seeds.finding import SeedsFinding, Source, conclude
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
-from convoy.training.plan import plan
+from convoy.training.run.plan import plan
 
 
 def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:

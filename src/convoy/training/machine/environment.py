@@ -15,8 +15,7 @@ from convoy.models import external
 from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import command_line
-from convoy.training.device import with_precision
-from convoy.training.revisions import TRAINING_REVISION
+from convoy.training.machine.device import with_precision
 
 # The keys that the exact weights of a run depend on, with their names in a sentence.
 BITS_DEPEND_ON = {"torch": "version of torch", "cpu": "processor", "threads": "thread count"}
@@ -38,7 +37,6 @@ def describe(device: torch.device, recipe: Recipe, before: Mapping[str, Any] | N
         "precision": with_precision(recipe).compute.precision,
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
         "command": command_line(),
-        "training_revision": TRAINING_REVISION,
     }
     changes = [
         {"key": key, "before": before[key], "after": environment[key]}

@@ -25,11 +25,11 @@ from convoy.models import external, user
 from convoy.recipe import Data, Plateau, Recipe, fingerprint
 from convoy.recipe.faults import Fault
 from convoy.registry import is_external, is_user_class
-from convoy.training import faults
-from convoy.training.device import device_of, with_precision
-from convoy.training.learner import Learner
-from convoy.training.revisions import TRAINING_REVISION, revisions
-from convoy.training.start import build, init_and_freeze
+from convoy.training.machine.device import device_of, with_precision
+from convoy.training.run import faults
+from convoy.training.run.revisions import TRAINING_REVISION, revisions
+from convoy.training.run.start import build, init_and_freeze
+from convoy.training.step.learner import Learner
 
 
 @dataclass(frozen=True)

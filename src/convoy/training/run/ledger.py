@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convoy.recipe.faults import Fault
-from convoy.training.loop import Record
+from convoy.training.step.loop import Record
 
 
 @dataclass

@@ -9,8 +9,8 @@ from convoy.counts import recount
 from convoy.events import Ended, Event, Note
 from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace
-from convoy.training import finish, lines, reuse
-from convoy.training.plan import Plan
+from convoy.training.run import finish, lines, reuse
+from convoy.training.run.plan import Plan
 
 
 def finished_run(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:

@@ -20,9 +20,9 @@ from convoy.models.run_code import RunCode
 from convoy.randomness import derive_seed
 from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace
-from convoy.training import lines
-from convoy.training.plan import Plan
-from convoy.training.scoring import Scored, score_part
+from convoy.training.run import lines
+from convoy.training.run.plan import Plan
+from convoy.training.run.scoring import Scored, score_part
 
 GALLERY_IMAGES = 40
 SAMPLES_PER_CLASS = 10

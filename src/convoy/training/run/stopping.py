@@ -7,7 +7,7 @@ from collections.abc import Collection
 from convoy.recipe import Stop
 from convoy.recipe.faults import Fault
 from convoy.run_contents import StopReason
-from convoy.training.ledger import Ledger
+from convoy.training.run.ledger import Ledger
 
 DIVERGED_AFTER = 20  # skipped steps in a row
 

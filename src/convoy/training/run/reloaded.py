@@ -8,8 +8,8 @@ import numpy as np
 from torch import nn
 
 from convoy.runs import Run
-from convoy.training.plan import Plan
-from convoy.training.scoring import score_part
+from convoy.training.run.plan import Plan
+from convoy.training.run.scoring import score_part
 
 IMAGES = 256  # of the part that selects the best epoch; their outputs are computed anyway
 TRAINING_IMAGES = 64  # if no part selects an epoch; they need an extra pass

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from convoy.randomness import derive_seed
-from convoy.training.learner import Learner
+from convoy.training.step.learner import Learner
 
 # Multiples of the gradient. The paper uses at most 0.4, where a VGG without norms already does worse.
 STEP_SIZES = (0.05, 0.1, 0.2, 0.4)

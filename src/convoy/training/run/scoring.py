@@ -18,7 +18,7 @@ from convoy.evaluation.predict import BATCH, predict
 from convoy.evaluation.scores import predicted_classes, probabilities, sampled_classes, score
 from convoy.randomness import derive_seed
 from convoy.recipe.faults import Fault
-from convoy.training.plan import Plan
+from convoy.training.run.plan import Plan
 
 SAMPLE = 10_000  # training images that are scored at the end of a run
 

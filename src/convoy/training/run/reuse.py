@@ -12,9 +12,9 @@ from dataclasses import replace
 from convoy.files import write_json
 from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace, model_label
-from convoy.training import finish, lines
-from convoy.training.faults import scored_images
-from convoy.training.plan import Plan
+from convoy.training.run import finish, lines
+from convoy.training.run.faults import scored_images
+from convoy.training.run.plan import Plan
 
 COPIED_FILES = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")
 

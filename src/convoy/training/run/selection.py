@@ -10,10 +10,10 @@ from torch import nn
 from convoy.data.imageset import ImageSet
 from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace
-from convoy.training import reloaded
-from convoy.training.ledger import Ledger
-from convoy.training.plan import Plan
-from convoy.training.scoring import Scored, score_part
+from convoy.training.run import reloaded
+from convoy.training.run.ledger import Ledger
+from convoy.training.run.plan import Plan
+from convoy.training.run.scoring import Scored, score_part
 
 
 class Selection:

@@ -17,9 +17,9 @@ from torch.nn.utils import clip_grads_with_norm_
 
 from convoy.evaluation.losses import Loss
 from convoy.recipe import OptimBase, Train
-from convoy.training import optimizers
-from convoy.training.average import WeightAverage
-from convoy.training.update import Update
+from convoy.training.step import optimizers
+from convoy.training.step.average import WeightAverage
+from convoy.training.step.update import Update
 
 
 class StepOutcome(NamedTuple):

@@ -27,21 +27,22 @@ from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.run_contents import RunState, StopReason
 from convoy.runs import Run, Workspace, model_label
-from convoy.training import faults, finish, finished, lines, reloaded, reuse, stopping
-from convoy.training.autosave import Autosave
-from convoy.training.denormals import denormals_as_zero
-from convoy.training.device import precision_notes
-from convoy.training.environment import describe
-from convoy.training.failures import Failures
-from convoy.training.ledger import Ledger
-from convoy.training.loop import Record, train
-from convoy.training.memory import MemoryRetention
-from convoy.training.plan import Plan, plan
-from convoy.training.probe import StepProbe
-from convoy.training.schedules import horizon_of, lr_factor
-from convoy.training.scoring import score_training
-from convoy.training.selection import Selection
-from convoy.training.threads import fix_threads, restored_threads
+from convoy.training.machine.autosave import Autosave
+from convoy.training.machine.denormals import denormals_as_zero
+from convoy.training.machine.device import precision_notes
+from convoy.training.machine.environment import describe
+from convoy.training.machine.memory import MemoryRetention
+from convoy.training.machine.threads import fix_threads, restored_threads
+from convoy.training.run import faults, finish, finished, lines, reloaded, reuse, stopping
+from convoy.training.run.failures import Failures
+from convoy.training.run.ledger import Ledger
+from convoy.training.run.plan import Plan, plan
+from convoy.training.run.revisions import TRAINING_REVISION
+from convoy.training.run.scoring import score_training
+from convoy.training.run.selection import Selection
+from convoy.training.step.loop import Record, train
+from convoy.training.step.probe import StepProbe
+from convoy.training.step.schedules import horizon_of, lr_factor
 
 WAITING_SECONDS = 0.5  # between two checks whether another process still trains the run
 
@@ -334,7 +335,7 @@ class _Training:
     def _describe(self, before: Mapping[str, Any]) -> None:
         """`before`: the previous environment of a resumed run, otherwise empty."""
         run, ready = self.run, self.ready
-        environment = describe(self.device, ready.recipe, before)
+        environment = describe(self.device, ready.recipe, before) | {"training_revision": TRAINING_REVISION}
         self.flags = [*ready.flags, *lines.resumed_elsewhere(environment["resumed_with"])]
         write_json(run.path / "environment.json", environment)
         write_json(run.path / "data.json", finish.describe_data(ready, self.selection.openings))

@@ -17,8 +17,8 @@ from convoy.evaluation import cost
 from convoy.evaluation.predict import predict
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
-from convoy.training.plan import Plan
-from convoy.training.scoring import SAMPLE
+from convoy.training.run.plan import Plan
+from convoy.training.run.scoring import SAMPLE
 
 Clock = Callable[[], float]  # seconds
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from convoy.randomness import derive_seed
-from convoy.training.learner import Learner, StepOutcome
+from convoy.training.step.learner import Learner, StepOutcome
 
 Probe = Callable[[Learner, torch.Tensor, torch.Tensor], None]
 

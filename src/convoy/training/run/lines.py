@@ -12,9 +12,9 @@ from convoy.evaluation import cost
 from convoy.recipe import Recipe
 from convoy.run_contents import Score, StopReason
 from convoy.runs import Run, model_label
-from convoy.training.environment import BITS_DEPEND_ON
-from convoy.training.ledger import Ledger
-from convoy.training.plan import Plan
+from convoy.training.machine.environment import BITS_DEPEND_ON
+from convoy.training.run.ledger import Ledger
+from convoy.training.run.plan import Plan
 
 
 def start(ready: Plan, device: torch.device, resumed: bool) -> str:
