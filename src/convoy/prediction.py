@@ -38,13 +38,13 @@ CLAIM_VERDICTS = (Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.INCONCLUSIVE)
 class Reason(StrEnum):
     """Why the numbers are shown without a verdict."""
 
-    NOT_PUBLISHED = "not published"
-    NOT_MEASURED = "not measured"
-    QUICK_TRY = "quick try"
-    REDUCED = "fewer images or epochs than published"
-    LONGER = "more epochs than published"
-    NO_INTERVAL = "a single run, and the number has no interval over images"
-    NO_SPREAD = "all runs are equal, and the resolution of the number is unknown"
+    NOT_PUBLISHED = "not_published"
+    NOT_MEASURED = "not_measured"
+    QUICK_TRY = "quick_try"
+    REDUCED = "reduced"  # fewer images or epochs than published
+    LONGER = "longer"  # more epochs than published
+    NO_INTERVAL = "no_interval"  # a single run, and the number has no interval over images
+    NO_SPREAD = "no_spread"  # all runs are equal, and the resolution of the number is unknown
 
 
 @dataclass(frozen=True)

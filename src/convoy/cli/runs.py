@@ -7,6 +7,7 @@ from dataclasses import asdict
 from convoy import api
 from convoy.cli.app import Call, command, print_json
 from convoy.options import DEFAULT_OUT
+from convoy.recipe.faults import limited
 
 
 @command(api.train)
@@ -23,7 +24,7 @@ def test(call: Call, as_json: bool) -> None:
         print_json({**scores, "gallery": picture})
         return
     if scores["limit"] is not None:
-        print(f"limited to {scores['limit']:,} images: not evidence")
+        print(limited(scores["limit"]))
     print(f"{scores['weights']} on {scores['data']}: test accuracy {scores['accuracy']:.2%}", end=" ")
     print(f"({scores['correct']:,}/{scores['n']:,}); test set opened {scores['openings']} time(s) in this workspace")
     if count := scores.get("not_finite"):

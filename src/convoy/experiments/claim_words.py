@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convoy.experiments.measure_words import NO_UNIT, UNITS, Value
 from convoy.experiments.measures import Kind, find, words_of
+from convoy.experiments.reason_words import REASONS
 from convoy.experiments.verdicts import Inconclusive, JudgedClaim
 from convoy.stats import Estimate, digits_for
 
@@ -27,7 +28,7 @@ def words(claim: JudgedClaim) -> str:
         sentence += ". One seed has no interval"
     if claim.why is Inconclusive.INTERVAL:
         sentence += ". The 95 % interval contains that limit"
-    return f"{sentence}; no verdict ({claim.withheld})" if claim.withheld else sentence
+    return f"{sentence}; no verdict ({REASONS[claim.withheld]})" if claim.withheld else sentence
 
 
 def reduced(claim: JudgedClaim, further: str) -> str:

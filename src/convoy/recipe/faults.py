@@ -120,6 +120,10 @@ class Fault(StrEnum):
         return f"fault {self}: {self.row.sentence}"
 
 
+def limited(images: int) -> str:
+    return f"limited to {images:,} images: not evidence"
+
+
 def missing_flags(faults: Iterable[Fault], sentences: Collection[str]) -> list[str]:
     """The flags of the faults that the sentences do not mention yet."""
     return [fault.flag for fault in faults if not any(f"fault {fault}:" in sentence for sentence in sentences)]

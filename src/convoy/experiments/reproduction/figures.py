@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from convoy.experiments.measure_words import Shown, Value, shown
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
+from convoy.experiments.reproduction.words import VERDICTS
 from convoy.prediction import prediction_interval
 from convoy.reporting import rows
 from convoy.reporting.palette import HEAT, MUTED, Look
@@ -161,7 +162,7 @@ def effect_rows(numbers: EffectNumbers) -> rows.Rows:
         span, colour = effect.span, HEAT if effect.verdict is FaultVerdict.CHANGED else MUTED
         has_number = effect.verdict in (FaultVerdict.CHANGED, FaultVerdict.WITHHELD)
         number = metric.parts(span.mean / metric.unit.scale, signed=True)[0]
-        text = number if has_number else effect.verdict.value
+        text = number if has_number else VERDICTS[effect.verdict]
         return rows.Row(effect.name, (rows.Value(span.mean, _ends(span), colour, "o"),), text)
 
     return rows.Rows(

@@ -62,11 +62,11 @@ class ModelResult:
 
 class FaultVerdict(StrEnum):
     CHANGED = "changed"
-    NO_CHANGE = "no change"  # the same bits, or the same count
+    NO_CHANGE = "no_change"  # the same bits, or the same count
     INCONCLUSIVE = "inconclusive"
-    NO_INTERVAL = "no interval"  # one pair of runs, or one run against the others
-    NOT_MEASURED = "not measured"
-    WITHHELD = "no verdict"  # see Asked.withheld
+    NO_INTERVAL = "no_interval"  # one pair of runs, or one run against the others
+    NOT_MEASURED = "not_measured"
+    WITHHELD = "withheld"  # see Asked.withheld
 
 
 class Lacking(StrEnum):

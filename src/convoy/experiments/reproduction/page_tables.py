@@ -9,6 +9,7 @@ from typing import Any
 
 from convoy.experiments.experiment import SIDES
 from convoy.experiments.measure_words import Shown, Value, mean_of, shown
+from convoy.experiments.reason_words import REASONS
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
 from convoy.experiments.reproduction.words import fault_words
 from convoy.prediction import Agreement, Reason, Verdict, compare_published
@@ -115,7 +116,7 @@ def against_published(metric: Shown, published: float | None, value: Value | Non
     side = "above" if published > mean else "below"
     difference = f"{metric.unsigned_difference(published - mean)} {side}"
     if agreement.reason is not None or agreement.interval is None:
-        return f"{difference}; no verdict: {agreement.reason or Reason.NO_INTERVAL}"
+        return f"{difference}; no verdict: {REASONS[agreement.reason or Reason.NO_INTERVAL]}"
     if agreement.interval.interval == "newcombe":
         if agreement.verdict is Verdict.INSIDE:
             return "within the image noise of two runs"
@@ -214,7 +215,7 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
     note = (
         "Effect: with the fault minus without, all else equal, paired (usually by seed); 95 % intervals. p: paired t "
         "test; corrected for all tested rows (Holm). "
-        f"{f'No verdict ({withheld}).' if withheld else 'Bold: the fault changed the number.'}"
+        f"{f'No verdict ({REASONS[withheld]}).' if withheld else 'Bold: the fault changed the number.'}"
         f"{' “Not paired”: interval and test are Welch’s.' if unpaired else ''}"
     )
     return Table(columns, tuple(rows), note, "Effects in numbers")

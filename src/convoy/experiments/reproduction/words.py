@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from convoy.experiments.measure_words import mean_of, shown
 from convoy.experiments.measures import MEASURES
+from convoy.experiments.reason_words import REASONS
 from convoy.experiments.reproduction.finding import (
     Asked,
     FaultResult,
@@ -23,6 +24,14 @@ from convoy.studies.compare import words as compare_words
 
 QUICK = "Quick try: few images, epochs and seeds. It shows that everything runs; its numbers are not evidence"
 PROTOCOLS = {"as_published": "as published", "corrected": "corrected"}
+VERDICTS = {
+    FaultVerdict.CHANGED: "changed",
+    FaultVerdict.NO_CHANGE: "no change",
+    FaultVerdict.INCONCLUSIVE: "inconclusive",
+    FaultVerdict.NO_INTERVAL: "no interval",
+    FaultVerdict.NOT_MEASURED: "not measured",
+    FaultVerdict.WITHHELD: "no verdict",
+}
 STUDIES = {"crossval": "Cross-validation", "search": "Search", "landscape": "Loss landscape"}
 
 
@@ -41,7 +50,7 @@ def sentence(finding: Reproduction) -> str:
             counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in CLAIM_VERDICTS]
             clauses.append(f"verdicts on {len(verdicts)} claims: {', '.join(counts)}")
     clauses = clauses or [part_sentence(part) for part in finding.parts] or ["nothing was measured yet"]
-    text = "; ".join([f"no evidence ({finding.withheld})", *clauses] if finding.withheld else clauses)
+    text = "; ".join([f"no evidence ({REASONS[finding.withheld]})", *clauses] if finding.withheld else clauses)
     return text[:1].upper() + text[1:]
 
 
@@ -50,7 +59,7 @@ def caveats(finding: Reproduction) -> list[str]:
     asked, scale = finding.asked, _scale(finding.asked)
     texts = missing(finding)
     texts += [QUICK] if asked.quick else []
-    why = f": {asked.withheld}" if asked.withheld and not asked.quick else ""
+    why = f": {REASONS[asked.withheld]}" if asked.withheld and not asked.quick else ""
     texts += [f"{scale} in every run{why}"] if scale else []
     texts += [f"Changed in every run: {path} = {value}" for path, value in asked.changed]
     if any(model.as_published.runs for model in finding.models):
@@ -94,7 +103,7 @@ def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) ->
         return (
             f"as published, the models reach {_plain(low, 'test_accuracy')} ({lowest}) to "
             f"{_plain(high, 'test_accuracy')} ({highest}) test accuracy; the published ones are not compared "
-            f"({withheld})"
+            f"({REASONS[withheld]})"
         )
     if compared:
         return _agreements([(label, agreement) for label, _, _, agreement in compared])
@@ -109,7 +118,7 @@ def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) ->
 def _agreement(agreement: Agreement) -> str:
     """The predicate to "the published test accuracy"."""
     if agreement.reason is not None:
-        return f"is not compared ({agreement.reason})"
+        return f"is not compared ({REASONS[agreement.reason]})"
     assert agreement.interval is not None
     assert agreement.difference is not None
     side = agreement.verdict.value
@@ -166,13 +175,13 @@ def fault_words(fault: FaultResult, withheld: Reason | None) -> str:
         return f"changes the {name} by {_number(effect.mean, fault.measure)}"
     change = _number(effect.mean, fault.measure)
     if effect.half_width is None:
-        why = f"no verdict ({withheld})" if withheld else "without an interval: inconclusive"
+        why = f"no verdict ({REASONS[withheld]})" if withheld else "without an interval: inconclusive"
         return f"{change} {name} in one pair of runs, {why}"
     half = _number(effect.half_width, fault.measure, signed=False)
     p = f"p = {_p(fault.p_holm)}" if fault.p_holm is not None else ""
     basis = ", ".join(filter(None, [f"{change.removesuffix(' points')} ± {half}", f"n = {_pairs(effect.n, fault)}", p]))
     if withheld:
-        return f"{name}: {basis}; no verdict ({withheld})"
+        return f"{name}: {basis}; no verdict ({REASONS[withheld]})"
     unknown = "; these archived runs do not record whether any bit changed" if fault.same_bits is None else ""
     verb = "moved" if fault.verdict is FaultVerdict.CHANGED else "inconclusive effect on"
     return f"{verb} the {name}: {basis}{unknown}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convoy.experiments.measure_words import shown
+from convoy.experiments.reason_words import REASONS
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import FaultVerdict, Reproduction
 from convoy.experiments.reproductions.finding import Reproductions
@@ -21,7 +22,7 @@ def sentence(finding: Reproductions) -> str:
     for reason in dict.fromkeys(each.withheld for each in found if each.withheld is not None):
         names = [each.experiment for each in found if each.withheld is reason]
         of = f" of {listed(names)}" if len(names) < len(found) else ""
-        clauses.append(f"no verdict on faults or claims{of} ({reason})")
+        clauses.append(f"no verdict on faults or claims{of} ({REASONS[reason]})")
     return "; ".join([complete, *clauses])
 
 
@@ -41,7 +42,7 @@ def caveats(finding: Reproductions) -> list[str]:
 
 def largest_effect(finding: Reproduction) -> str:
     if finding.withheld is not None:
-        return f"no verdict ({finding.withheld})"
+        return f"no verdict ({REASONS[finding.withheld]})"
     worst = finding.largest_effect
     if worst is None:
         return "no effect on an accuracy shown" if finding.faults else "none measured"

@@ -23,7 +23,7 @@ from convoy.data.resplit import Resplit
 from convoy.evaluation import losses
 from convoy.models import external, user
 from convoy.recipe import Data, Plateau, Recipe, fingerprint
-from convoy.recipe.faults import Fault
+from convoy.recipe.faults import Fault, limited
 from convoy.registry import is_external, is_user_class
 from convoy.training.machine.device import device_of, with_precision
 from convoy.training.run import faults
@@ -87,7 +87,7 @@ class Plan:
         flags = faults.flags(self.recipe, self.prepared)
         flags += [f"published flaw: {flaw}" for flaw in getattr(self.network, "flaws", ())]
         if self.prepared.limit is not None:
-            flags.insert(0, f"limited to {self.prepared.limit:,} images: not evidence")
+            flags.insert(0, limited(self.prepared.limit))
         return flags
 
     @property
