@@ -72,15 +72,18 @@ ALLOWED: dict[str, set[str]] = {
         "stats",
         "randomness",
     },
+    "profiling": {"registry", "recipe", "models", "data", "evaluation", "files", "reporting"},
     "exporting": {"runs", "files", "checkpoint", "registry"},
     "training": LEARNING,
     "studies": LEARNING | {"training", "archive", "reporting"},
-    "experiments": LEARNING | {"training", "archive", "reporting", "studies"},
+    "experiments": LEARNING | {"profiling", "training", "archive", "reporting", "studies"},
     "reporting": {"files", "run_contents", "runs", "counts", "stats", "prediction", "chance", "recipe", "text"},
     "progress": {"events", "runs", "recipe", "text"},
-    "api": LEARNING | {"training", "studies", "experiments", "reporting", "progress", "exporting", "options"},
+    "api": LEARNING
+    | {"profiling", "training", "studies", "experiments", "reporting", "progress", "exporting", "options"},
     "cli": LEARNING
     | {
+        "profiling",
         "training",
         "studies",
         "experiments",
@@ -213,6 +216,12 @@ def test_of_a_study_only_its_run_reaches_torch() -> None:
     assert names
     assert "convoy.studies.seeds.run" in reached
     assert reached.isdisjoint([*names, "convoy.studies.kinds", "convoy.studies.findings"])
+
+
+def test_of_profiling_only_measure_reaches_torch() -> None:
+    reached = {way.partition(" -> ")[0] for way in ways_to_torch(PACKAGE, ("profiling",))}
+
+    assert reached == {"convoy.profiling.measure"}
 
 
 def test_of_the_experiments_findings_and_pages_never_reach_torch() -> None:

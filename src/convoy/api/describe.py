@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 from convoy.options import DataSheetOptions, ProfileOptions, takes_options
 
 if TYPE_CHECKING:
+    from convoy.profiling.result import Profile
     from convoy.recipe import Recipe
 
 
 class Profiled(NamedTuple):
-    profiles: list[dict[str, Any]]  # as in profile.json
+    profiles: list[Profile]
     page: Path
 
 
@@ -27,8 +28,8 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
     Example: `convoy profile lenet two_conv_cnn --data mnist`
     """
     from convoy.api.arguments import names_data, recipe_of, with_labels
-    from convoy.evaluation import profile as profiling
-    from convoy.reporting.profile_page import write_profile
+    from convoy.profiling import measure
+    from convoy.profiling.page import write_profile
     from convoy.runs import file_name
     from convoy.training.machine import environment
     from convoy.training.machine.device import device_of
@@ -44,7 +45,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
         if label in subjects:
             raise ValueError(f"model {label!r} is given twice")
         recipe = recipe_of(model, options)
-        subjects[label] = profiling.subject_of(
+        subjects[label] = measure.subject_of(
             label,
             recipe,
             image=image,
@@ -55,7 +56,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
     for subject in subjects.values():
         recipe = subject.recipe
         state = optimizers.state_per_parameter(recipe.optim, ema_decay=recipe.train.ema_decay)
-        profiles.append(profiling.profile(subject, device_of(recipe), state_per_parameter=state).as_json())
+        profiles.append(measure.profile(subject, device_of(recipe), state_per_parameter=state))
         options["each"](profiles[-1])
     more = f"-and-{len(subjects) - 4}-more" if len(subjects) > 4 else ""
     name = file_name("-".join(list(subjects)[:4])[:100] + more)

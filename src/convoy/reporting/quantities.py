@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from convoy.stats import Estimate
 
@@ -52,12 +52,3 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 def _digits(value: float) -> int:
     size = abs(value)
     return 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
-
-
-def sizes(table: Mapping[str, int]) -> str:
-    """The size totals of a profile in one line."""
-    image, outputs, parameters, total = (plain(table[k] / MIB) for k in ("input", "outputs", "parameters", "total"))
-    return (
-        f"Sizes for one image in float32: input {image} MiB, activations (outputs of these layers) {outputs} MiB, "
-        f"parameters {parameters} MiB; total {total} MiB"
-    )

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from convoy.evaluation import cost
-from convoy.evaluation import profile as profiling
 from convoy.experiments.claims import Check
 from convoy.experiments.experiment import SIDES, Experiment, Side
 from convoy.experiments.measures import find
 from convoy.experiments.reproduction.parts import digest
 from convoy.files import read_json, write_json
+from convoy.profiling import measure
 from convoy.recipe import Recipe
 from convoy.training.machine.device import device_of
 from convoy.training.run.plan import plan
@@ -56,12 +56,12 @@ def counted(
     found, parameters = [], dict[str, dict[Side, int]]()
     for label, names in sides.items():
         subjects = {
-            side: profiling.subject_of(label, recipes[name], image=None, classes=None, from_data=from_data)
+            side: measure.subject_of(label, recipes[name], image=None, classes=None, from_data=from_data)
             for side, name in names.items()
         }
-        parameters[label] = {side: profiling.parameters_of(subject) for side, subject in subjects.items()}
+        parameters[label] = {side: measure.parameters_of(subject) for side, subject in subjects.items()}
         shown = next(iter(subjects.values()))
         kept = optimizers.state_per_parameter(shown.recipe.optim, ema_decay=shown.recipe.train.ema_decay)
-        found.append(profiling.profile(shown, device_of(shown.recipe), state_per_parameter=kept, quick=quick).as_json())
+        found.append(measure.profile(shown, device_of(shown.recipe), state_per_parameter=kept, quick=quick).as_json())
     write_json(path, {"key": key, "profiles": found, "parameters": parameters})
     return parameters

@@ -23,8 +23,10 @@ from convoy.experiments.reproduction.page_parts import part_sections
 from convoy.experiments.reproduction.page_quick import quick_try
 from convoy.experiments.reproduction.words import PROTOCOLS
 from convoy.files import read_json
+from convoy.profiling import page as profile_page
+from convoy.profiling.result import Profile
 from convoy.reporting import figures_losses as losses_
-from convoy.reporting import profile_page, sections
+from convoy.reporting import sections
 from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import PARTS, Groups, Reading, chance_levels, distinct, every
@@ -278,7 +280,7 @@ def _networks(study: Study, results: Results) -> Section | None:
     path = study.path / "profile.json"
     if not path.is_file():
         return None
-    profiles = read_json(path, "profiles")["profiles"]
+    profiles = [Profile.from_json(table) for table in read_json(path, "profiles")["profiles"]]
     blocks: list[Block] = []
     if len(profiles) > 1:
         blocks += profile_page.cost_comparison(profiles, results.look).blocks
@@ -289,7 +291,7 @@ def _networks(study: Study, results: Results) -> Section | None:
             replace(table, collapsed_title=table.collapsed_title or f"{len(table.rows) - 1} layers") for table in tables
         ]
     blocks += tables
-    flaws = [f"{profile['label']}: {flaw}" for profile in profiles for flaw in profile["flaws"]]
+    flaws = [f"{profile.label}: {flaw}" for profile in profiles for flaw in profile.flaws]
     first = [Prose(f"Published flaws of the networks: {'; '.join(flaws)}.")] if flaws else []
     return Section("Networks", (*first, *blocks))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
-from convoy.reporting.figures_profile import CostBars
+from convoy.reporting.cost_bars import CostBars
 from convoy.reporting.palette import MODELS, MUTED, PAPER, Look
 from convoy.reporting.quantities import listed
 from convoy.reporting.rows import Row, Rows, Value, limits

@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from convoy.reporting import cost_bars as bars_
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import figures_losses as losses_
-from convoy.reporting import figures_profile as bars_
 from convoy.reporting import sections
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look

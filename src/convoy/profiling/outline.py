@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
-Call = Mapping[str, Any]  # as convoy.evaluation.trace writes it
+from convoy.profiling.result import Call
+
 ENTRY = -1  # in the inputs of a box: the input of the level
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 JOINING = ("norm", "activation", "dropout")
@@ -83,7 +83,7 @@ def rows_of(boxes: Iterable[Box]) -> Iterator[Box]:
 
 class _Reader:
     def __init__(self, root: Call) -> None:
-        self._classes = Counter(call["kind"] for call in _walk(root) if call["calls"])
+        self._classes = Counter(call.kind for call in root.walk() if call.calls)
         self._weighted = _weighted(root)
         self._block_calls: dict[int, bool] = {}  # number of a call -> whether it is a block
 
@@ -99,69 +99,63 @@ class _Reader:
 
     def _items(self, call: Call) -> Iterator[Call]:
         """Layers, operations and blocks, in order; chains are expanded."""
-        for inner in call["calls"]:
-            if inner["calls"] and not self._is_block(inner):
+        for inner in call.calls:
+            if inner.calls and not self._is_block(inner):
                 yield from self._items(inner)
             else:
                 yield inner
 
     def _is_block(self, call: Call) -> bool:
-        if call["number"] not in self._block_calls:
-            self._block_calls[call["number"]] = self._has_block_structure(call)
-        return self._block_calls[call["number"]]
+        if call.number not in self._block_calls:
+            self._block_calls[call.number] = self._has_block_structure(call)
+        return self._block_calls[call.number]
 
     def _has_block_structure(self, call: Call) -> bool:
         is_chain = all(box.inputs == {place - 1} for place, box in enumerate(self._level(call)))
         if is_chain:
-            recurs = call["kind"] not in CONTAINERS and self._classes[call["kind"]] > 1
+            recurs = call.kind not in CONTAINERS and self._classes[call.kind] > 1
             return recurs and _weighted(call) > 1
         # A wrapper of the entire network is expanded although it branches: its blocks are more informative.
-        inner = sum(self._is_block(part) for part in _walk(call) if part["calls"] and part is not call)
+        inner = sum(self._is_block(part) for part in call.walk() if part.calls and part is not call)
         return not (inner > 1 and _weighted(call) > 0.6 * self._weighted)
 
     def _box(self, call: Call, places: Mapping[int, int]) -> Box:
         own = set(_numbers(call))
-        read = {number for part in _walk(call) for number in part["inputs"]} - own
+        read = {number for part in call.walk() for number in part.inputs} - own
         box = Box(
-            role=call["role"],
+            role=call.role,
             title=_title(call),
             notes=tuple(_notes(call)),
-            output=tuple(call["output"]),
-            parameters=sum(part["parameters"] for part in _walk(call)),
-            flops=sum(part["flops"] for part in _walk(call)),
+            output=tuple(call.output),
+            parameters=sum(part.parameters for part in call.walk()),
+            flops=sum(part.flops for part in call.walk()),
             inputs=frozenset(places.get(number, ENTRY) for number in read),
-            name=call["name"] or "",
+            name=call.name or "",
         )
-        if call["calls"]:
-            return replace(box, role="block", title=call["kind"], notes=(), inside=self.boxes(call))
+        if call.calls:
+            return replace(box, role="block", title=call.kind, notes=(), inside=self.boxes(call))
         return box
 
 
-def _walk(call: Call) -> Iterator[Call]:
-    yield call
-    for inner in call["calls"]:
-        yield from _walk(inner)
-
-
 def _numbers(call: Call) -> Iterator[int]:
-    return (part["number"] for part in _walk(call))
+    return (part.number for part in call.walk())
 
 
 def _weighted(call: Call) -> int:
-    return sum(part["role"] in ("conv", "linear", "attention") for part in _walk(call) if not part["calls"])
+    return sum(part.role in ("conv", "linear", "attention") for part in call.walk() if not part.calls)
 
 
 def _title(call: Call) -> str:
-    kind: str = call["kind"]
-    name, role, settings = NAMES.get(kind, kind), call["role"], call["settings"].split(", ")
-    output = call["output"]
+    kind: str = call.kind
+    name, role, settings = NAMES.get(kind, kind), call.role, call.settings.split(", ")
+    output = call.output
     match role:
         case "conv" if output:
             return f"{settings[0]} conv, {output[0]}"
         case "linear" if output:
             return f"linear, {output[-1]:,}"
         case "pool":
-            how = next((word for word in ("max", "sum") if word in call["kind"].lower()), "average")
+            how = next((word for word in ("max", "sum") if word in call.kind.lower()), "average")
             if settings[0] == "to 1×1":
                 return f"global {how} pool"
             return f"{how} pool {settings[0]}".strip()
@@ -170,16 +164,16 @@ def _title(call: Call) -> str:
         case "dropout":
             return f"{name} {settings[0]}".strip()
         case "attention":
-            return f"{name}, {call['settings']}"
+            return f"{name}, {call.settings}"
     return name
 
 
 def _notes(call: Call) -> Iterator[str]:
-    if call["role"] in ("conv", "pool"):
-        yield from call["settings"].split(", ")[1:]
-    if "Transpose" in call["kind"]:
+    if call.role in ("conv", "pool"):
+        yield from call.settings.split(", ")[1:]
+    if "Transpose" in call.kind:
         yield "transposed"
-    if call["reused"]:
+    if call.reused:
         yield "reused weights"
 
 

@@ -14,10 +14,11 @@ from tests.conftest import Call
 
 import convoy
 from convoy.evaluation import cost
-from convoy.evaluation import profile as profiling
 from convoy.evaluation.trace import trace
 from convoy.models import MODELS, create
-from convoy.reporting.architecture import draw
+from convoy.profiling import measure
+from convoy.profiling.architecture import draw
+from convoy.profiling.result import Call as PassCall
 
 TWICE = """
 from torch import nn
@@ -39,7 +40,7 @@ class Twice(nn.Module):
 def call(call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
     """The command `profile`, measuring little."""
     monkeypatch.setattr(cost, "LATENCY_SECONDS", 0.02)
-    monkeypatch.setattr(profiling, "LARGE_BATCH", 4)
+    monkeypatch.setattr(measure, "LARGE_BATCH", 4)
     return partial(call, "profile")
 
 
@@ -92,7 +93,7 @@ def test_python_function_returns_what_the_command_writes(tmp_path: Path) -> None
     profiled = convoy.profile("lenet", input="3x32x32", classes=7, save=tmp_path)
     stored = json.loads((tmp_path / "profile.json").read_text())
     assert profiled.page == tmp_path / "profile.html"
-    assert stored["profiles"] == json.loads(json.dumps(profiled.profiles))
+    assert stored["profiles"] == json.loads(json.dumps([profile.as_json() for profile in profiled.profiles]))
     assert stored["profiles"][0]["input"] == [3, 32, 32]
 
 
@@ -145,8 +146,8 @@ def test_every_family_of_models_has_a_picture_that_fits_a_page(name: str) -> Non
     with torch.device("meta"):
         module = create(name, in_chans=3, num_classes=10, image_size=32)
     found = trace(module, torch.zeros(1, 3, 32, 32, device="meta"))
-    facts = {"label": name, "input": [3, 32, 32], "parameters": cost.parameters(module), "unreached": found.unreached}
-    picture = draw({**facts, "calls": found.root.as_json()})
+    root, unreached = PassCall.from_json(found.root.as_json()), sum(found.unreached.values())
+    picture = draw(name, (3, 32, 32), root, parameters=cost.parameters(module), unreached=unreached)
     _, _, width, height = map(float, ElementTree.fromstring(picture.svg).attrib["viewBox"].split())
     assert width <= 1250
     assert height <= 1500

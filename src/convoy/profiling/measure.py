@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from convoy.data import load
 from convoy.evaluation.cost import Milliseconds, parameters, timed_passes
 from convoy.evaluation.trace import Trace, trace
 from convoy.models import user
+from convoy.profiling.result import Activations, Call, Latency, Layer, Profile, TrainingMemory
 from convoy.recipe import LARGEST_IMAGE, Recipe
 from convoy.registry import is_user_class
 
@@ -47,114 +47,6 @@ class Subject(NamedTuple):
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.in_chans, self.image_size, self.image_size
-
-
-class Layer(NamedTuple):
-    """A row of the layer table: one call, for one image."""
-
-    name: str
-    kind: str
-    output: tuple[int, ...]
-    parameters: int  # those not used by an earlier layer
-    flops: int
-    note: str = ""
-
-
-class Sizes(NamedTuple):
-    """Bytes (4 per number) of one image, of all outputs in the layer table, and of the parameters."""
-
-    input: int
-    outputs: int
-    parameters: int
-
-    @property
-    def total(self) -> int:
-        return self.input + self.outputs + self.parameters
-
-
-class TrainingMemory(NamedTuple):
-    """Computed bytes of training with one batch."""
-
-    batch_size: int
-    parameters: int
-    gradients: int  # of trained parameters
-    kept: int  # optimizer state
-    activations: int
-
-    @property
-    def total(self) -> int:
-        return self.parameters + self.gradients + self.kept + self.activations
-
-
-class Latency(NamedTuple):
-    batch_size: int
-    ms: float  # median of a pass
-    lower_ms: float  # quartiles
-    upper_ms: float
-    passes: int
-
-    @property
-    def images_per_second(self) -> float:
-        return 1000 * self.batch_size / self.ms
-
-
-class Activations(NamedTuple):
-    """Bytes that autograd keeps for the backward pass: a fixed part, and a part per image."""
-
-    fixed: int
-    per_image: int
-
-    def of(self, batch_size: int) -> int:
-        return self.fixed + batch_size * self.per_image
-
-
-@dataclass(frozen=True)
-class Profile:
-    subject: Subject
-    trace: Trace
-    parameters: int
-    activations: Activations
-    training: TrainingMemory
-    latencies: tuple[Latency, ...]
-    device: str
-    threads: int
-    flaws: tuple[str, ...]
-
-    @property
-    def flops_per_image(self) -> int:
-        return sum(call.flops for call in self.trace.root.walk())
-
-    @property
-    def layers(self) -> list[Layer]:
-        return list(_layers(self.trace))
-
-    @property
-    def sizes(self) -> Sizes:
-        outputs = sum(math.prod(layer.output) for layer in self.layers if layer.output)
-        return Sizes(*(4 * count for count in (math.prod(self.subject.shape), outputs, self.parameters)))
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "label": self.subject.label,
-            "model": self.subject.recipe.model.name,
-            "options": self.subject.recipe.model.options,
-            "input": list(self.subject.shape),
-            "classes": self.subject.classes,
-            "parameters": self.parameters,
-            "flops_per_image": self.flops_per_image,
-            "macs_per_image": self.flops_per_image // 2,
-            "size_bytes": {**self.sizes._asdict(), "total": self.sizes.total},
-            "activation_bytes": self.activations._asdict(),
-            "training_bytes": {**self.training._asdict(), "total": self.training.total},
-            "optimizer": self.subject.recipe.optim.name,
-            "latency": [{**each._asdict(), "images_per_second": each.images_per_second} for each in self.latencies],
-            "device": self.device,
-            "threads": self.threads,
-            "flaws": list(self.flaws),
-            "layers": [layer._asdict() for layer in self.layers],
-            "unreached": self.trace.unreached,
-            "calls": self.trace.root.as_json(),
-        }
 
 
 def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | None, from_data: bool) -> Subject:
@@ -223,23 +115,31 @@ def profile(subject: Subject, device: torch.device, *, state_per_parameter: int,
         latencies = _latencies(module, subject.shape, device, QUICK_SECONDS if quick else None)
     weights = list(module.parameters())
     trained = sum(weight.nbytes for weight in weights if weight.requires_grad)
-    batch_size = subject.recipe.train.batch_size
+    recipe, batch_size = subject.recipe, subject.recipe.train.batch_size
     return Profile(
-        subject,
-        network_trace,
-        parameters(module),
-        activations,
-        TrainingMemory(
+        label=subject.label,
+        model=recipe.model.name,
+        options=recipe.model.options,
+        input=subject.shape,
+        classes=subject.classes,
+        parameters=parameters(module),
+        flops_per_image=sum(call.flops for call in network_trace.root.walk()),
+        activations=activations,
+        training=TrainingMemory(
             batch_size,
             sum(weight.nbytes for weight in weights),
             trained,
             state_per_parameter * trained,
-            activations.of(math.ceil(batch_size / subject.recipe.train.accumulate)),
+            activations.of(math.ceil(batch_size / recipe.train.accumulate)),
         ),
-        latencies,
-        str(device),
-        torch.get_num_threads(),
-        tuple(getattr(module, "flaws", ())),
+        optimizer=recipe.optim.name,
+        latencies=latencies,
+        device=str(device),
+        threads=torch.get_num_threads(),
+        flaws=tuple(getattr(module, "flaws", ())),
+        layers=tuple(layers_of(network_trace)),
+        unreached=network_trace.unreached,
+        calls=Call.from_json(network_trace.root.as_json()),
     )
 
 
@@ -300,7 +200,7 @@ def _user_errors(name: str) -> Iterator[None]:
         raise
 
 
-def _layers(network_trace: Trace) -> Iterator[Layer]:
+def layers_of(network_trace: Trace) -> Iterator[Layer]:
     for call in network_trace.root.walk():
         kind, role, settings, operation = call.described
         name = call.name or network_trace.root.described.kind

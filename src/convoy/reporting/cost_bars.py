@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import compact, listed, plain
 from convoy.reporting.rows import Row, Rows, Value
-
-COSTS = {"parameters": "", "FLOPs per image": "", "latency of one image": "ms"}
 
 
 class CostBars(NamedTuple):
@@ -21,16 +19,6 @@ class CostBars(NamedTuple):
 
     def text(self, index: int) -> str:
         return f"{plain(self.values[index])} {self.unit}" if self.unit else compact(self.values[index])
-
-
-def cost_bars(profiles: Sequence[Mapping[str, Any]]) -> tuple[CostBars, ...]:
-    """One set for each of COSTS, in the order of the profiles."""
-    labels = tuple(profile["label"] for profile in profiles)
-    rows = [(p["parameters"], p["flops_per_image"], p["latency"][0]["ms"]) for p in profiles]
-    return tuple(
-        CostBars(cost, unit, labels, tuple(map(float, values)))
-        for (cost, unit), values in zip(COSTS.items(), zip(*rows, strict=True), strict=True)
-    )
 
 
 def cost_rows(numbers: CostBars, look: Look) -> Rows:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from convoy.files import write_json
-from convoy.reporting import architecture, render
-from convoy.reporting import figures_profile as bars_
+from convoy.profiling import architecture
+from convoy.profiling.outline import Box, outline, rows_of
+from convoy.profiling.result import Profile
+from convoy.reporting import cost_bars as bars_
+from convoy.reporting import render
 from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Page, Section, Table
-from convoy.reporting.outline import Box, outline, rows_of
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, sizes, with_unit
+from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, with_unit
 from convoy.reporting.tables import facts_table
 
 MAX_LAYERS = 40  # with more, a table of blocks comes first
@@ -34,17 +36,22 @@ LATENCY = (
     "Median (and quartiles for one image) of up to 50 passes in evaluation mode, none started after 2 s, after up to "
     "3 warm-up passes; from tensor to logits, without decoding and normalisation"
 )
-Profile = Mapping[str, Any]  # as convoy.evaluation.profile writes it, with the calls of a forward pass
+COSTS: dict[str, tuple[str, Callable[[Profile], float]]] = {
+    "parameters": ("", lambda profile: profile.parameters),
+    "FLOPs per image": ("", lambda profile: profile.flops_per_image),
+    "latency of one image": ("ms", lambda profile: profile.latencies[0].ms),
+}
 
 
 def write_profile(profiles: Sequence[Profile], environment: Mapping[str, Any], folder: Path) -> Path:
     """Writes profile.html, profile.md, profile.json and figures/; returns the path of profile.html."""
-    write_json(folder / "profile.json", {"profiles": list(profiles), "environment": dict(environment)})
+    tables = [profile.as_json() for profile in profiles]
+    write_json(folder / "profile.json", {"profiles": tables, "environment": dict(environment)})
     return render.write(profile_page(profiles, environment), folder, "profile")
 
 
 def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) -> Page:
-    labels = tuple(profile["label"] for profile in profiles)
+    labels = tuple(profile.label for profile in profiles)
     sections = [
         cost_comparison(profiles, Look(labels)) if len(profiles) > 1 else None,
         Section("Architecture", tuple(pictures(profiles))),
@@ -64,31 +71,29 @@ def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) ->
 
 def _sentence(profiles: Sequence[Profile]) -> str:
     sentences = [
-        f"{p['label']} has {p['parameters']:,} parameters and needs {with_unit(p['flops_per_image'], 'FLOPs')}"
-        for p in profiles
+        f"{p.label} has {p.parameters:,} parameters and needs {with_unit(p.flops_per_image, 'FLOPs')}" for p in profiles
     ]
     if len(profiles) == 1:
-        return f"{sentences[0]} for an image of {_by(profiles[0]['input'])}"
-    low, high = (choose(profiles, key=lambda p: p["flops_per_image"]) for choose in (min, max))
-    if not low["flops_per_image"]:
+        return f"{sentences[0]} for an image of {_by(profiles[0].input)}"
+    low, high = (choose(profiles, key=lambda p: p.flops_per_image) for choose in (min, max))
+    if not low.flops_per_image:
         return "; ".join(sentences)
-    flops, parameters = (plain(high[key] / low[key]) for key in ("flops_per_image", "parameters"))
+    flops, parameters = plain(high.flops_per_image / low.flops_per_image), plain(high.parameters / low.parameters)
     return (
-        f"{high['label']} needs {flops} times the FLOPs per image of {low['label']} and has {parameters} "
-        "times its parameters"
+        f"{high.label} needs {flops} times the FLOPs per image of {low.label} and has {parameters} times its parameters"
     )
 
 
 def _caveats(profiles: Sequence[Profile]) -> list[str]:
     named = len(profiles) > 1
     caveats = []
-    if len({tuple(profile["input"]) for profile in profiles}) > 1:
+    if len({profile.input for profile in profiles}) > 1:
         caveats.append("The networks have different input sizes: FLOPs, memory and times are not directly comparable")
     for profile in profiles:
-        who = f"{profile['label']}: " if named else ""
-        caveats += [f"{who}published flaw: {flaw}" for flaw in profile["flaws"]]
-        if profile["unreached"]:
-            count, names = sum(profile["unreached"].values()), listed([*profile["unreached"]][:4])
+        who = f"{profile.label}: " if named else ""
+        caveats += [f"{who}published flaw: {flaw}" for flaw in profile.flaws]
+        if profile.unreached:
+            count, names = sum(profile.unreached.values()), listed([*profile.unreached][:4])
             caveats.append(f"{who}{count:,} parameters are not used in a forward pass in evaluation mode ({names})")
     return caveats
 
@@ -107,25 +112,29 @@ def _summary(profiles: Sequence[Profile]) -> Table:
     )
     rows = []
     for p in profiles:
-        single, many = p["latency"]
+        single, many = p.latencies
         rows.append(
             (
-                Cell(p["label"], model=p["label"]),
-                Cell(_by(p["input"])),
-                Cell(f"{p['parameters']:,}"),
-                Cell(compact(p["flops_per_image"])),
-                Cell(compact(p["macs_per_image"])),
-                Cell(plain(p["activation_bytes"]["per_image"] / MIB)),
-                Cell(plain(p["training_bytes"]["total"] / MIB), f"batch {p['training_bytes']['batch_size']}"),
-                Cell(plain(single["ms"]), quartile_range(single["ms"], (single["lower_ms"], single["upper_ms"]))),
-                Cell(plain(many["images_per_second"]), f"batch {many['batch_size']}"),
+                Cell(p.label, model=p.label),
+                Cell(_by(p.input)),
+                Cell(f"{p.parameters:,}"),
+                Cell(compact(p.flops_per_image)),
+                Cell(compact(p.macs_per_image)),
+                Cell(plain(p.activations.per_image / MIB)),
+                Cell(plain(p.training.total / MIB), f"batch {p.training.batch_size}"),
+                Cell(plain(single.ms), quartile_range(single.ms, (single.lower_ms, single.upper_ms))),
+                Cell(plain(many.images_per_second), f"batch {many.batch_size}"),
             )
         )
     return Table(columns, tuple(rows), COUNTED)
 
 
 def cost_comparison(profiles: Sequence[Profile], look: Look) -> Section:
-    panels = bars_.cost_bars(profiles)
+    labels = tuple(profile.label for profile in profiles)
+    panels = [
+        bars_.CostBars(cost, unit, labels, tuple(float(value(profile)) for profile in profiles))
+        for cost, (unit, value) in COSTS.items()
+    ]
     axes_panels = tuple(bars_.cost_rows(numbers, look).panel() for numbers in panels)
     return Section("Comparison", (Chart("cost", "Cost", axes_panels, bars_.cost_bars_caption(panels)),))
 
@@ -135,43 +144,46 @@ def pictures(profiles: Sequence[Profile]) -> list[Block]:
     blocks: list[Block] = []
     explained: set[str] = set()
     for number, profile in enumerate(profiles, start=1):
-        picture = architecture.draw(profile)
+        unreached = sum(profile.unreached.values())
+        picture = architecture.draw(
+            profile.label, profile.input, profile.calls, parameters=profile.parameters, unreached=unreached
+        )
         name = f"architecture-{number}" if len(profiles) > 1 else "architecture"
         caption = " ".join([picture.finding, *(sentence for sentence in picture.reading if sentence not in explained)])
-        blocks.append(Drawing(name, profile["label"], picture.svg, picture.width, caption))
+        blocks.append(Drawing(name, profile.label, picture.svg, picture.width, caption))
         explained |= set(picture.reading)
     return blocks
 
 
 def layer_tables(profile: Profile, named: bool) -> list[Table]:
     """One table of all layers; for a deep network a table of blocks and a collapsed table of all layers."""
-    title, rows = profile["label"] if named else "", profile["layers"]
-    has_notes = any(row["note"] for row in rows)
+    title, rows = profile.label if named else "", profile.layers
+    has_notes = any(row.note for row in rows)
     columns = (Column("Layer", numeric=False), Column("Kind", numeric=False), *NUMBERS)
     lines = [
         (
-            Cell(row["name"]),
-            Cell(row["kind"]),
-            *_numbers(row["output"], row["parameters"], row["flops"], profile),
-            *((Cell(row["note"]),) if has_notes else ()),
+            Cell(row.name),
+            Cell(row.kind),
+            *_numbers(row.output, row.parameters, row.flops, profile),
+            *((Cell(row.note),) if has_notes else ()),
         )
         for row in rows
     ]
     total = (
-        *(Cell(text, bold=True) for text in ("total", "", "", f"{profile['parameters']:,}", "")),
-        *(Cell(text, bold=True) for text in (f"{profile['flops_per_image']:,}", "")),
+        *(Cell(text, bold=True) for text in ("total", "", "", f"{profile.parameters:,}", "")),
+        *(Cell(text, bold=True) for text in (f"{profile.flops_per_image:,}", "")),
     )
     all_layers = Table(
         (*columns, *((Column("Note", numeric=False),) if has_notes else ())),
         (*lines, (*total, *((Cell(""),) if has_notes else ()))),
-        note=f"{sizes(profile['size_bytes'])}.",
+        note=f"{profile.sizes.text}.",
         title=title,
     )
     if len(rows) <= MAX_LAYERS:
         return [all_layers]
     blocks = Table(
         columns,
-        (*(_block_row(box, profile) for box in rows_of(outline(profile["calls"]))), total),
+        (*(_block_row(box, profile) for box in rows_of(outline(profile.calls))), total),
         all_layers.note,
         title,
     )
@@ -181,7 +193,7 @@ def layer_tables(profile: Profile, named: bool) -> list[Table]:
 def _numbers(output: Sequence[int], parameters: int, flops: int, profile: Profile) -> tuple[Cell, ...]:
     shares = [
         Cell(f"{100 * part / total:.1f}" if part and total else "")
-        for part, total in ((parameters, profile["parameters"]), (flops, profile["flops_per_image"]))
+        for part, total in ((parameters, profile.parameters), (flops, profile.flops_per_image))
     ]
     counts = [Cell(f"{count:,}" if count else "") for count in (parameters, flops)]
     return Cell(_by(output)), counts[0], shares[0], counts[1], shares[1]
@@ -194,9 +206,9 @@ def _block_row(box: Box, profile: Profile) -> tuple[Cell, ...]:
 
 
 def _measures(profiles: Sequence[Profile]) -> Table:
-    inputs = dict.fromkeys(f"{_by(p['input'])}, {p['classes']} classes" for p in profiles)
-    passes = dict.fromkeys(f"{each['passes']} of batch {each['batch_size']}" for p in profiles for each in p["latency"])
-    optimizers = dict.fromkeys(p["optimizer"] for p in profiles)
+    inputs = dict.fromkeys(f"{_by(p.input)}, {p.classes} classes" for p in profiles)
+    passes = dict.fromkeys(f"{each.passes} of batch {each.batch_size}" for p in profiles for each in p.latencies)
+    optimizers = dict.fromkeys(p.optimizer for p in profiles)
     facts = [
         ("Images", "; ".join(inputs)),
         ("Activations", SAVED),
@@ -210,7 +222,7 @@ def _environment(profile: Profile, environment: Mapping[str, Any]) -> Table:
     facts = [
         ("Device", str(environment["device"])),
         ("Processor", f"{environment['cpu']}, {environment['cores']} cores"),
-        ("Threads", str(profile["threads"])),
+        ("Threads", str(profile.threads)),
         ("PyTorch", str(environment["torch"])),
         ("Python", str(environment["python"])),
         ("Platform", str(environment["platform"])),

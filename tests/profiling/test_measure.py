@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import astuple
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from convoy.evaluation import profile as profiling
 from convoy.evaluation.cost import flops_per_image, parameters
-from convoy.evaluation.profile import activation_bytes, profile, subject_of
 from convoy.evaluation.trace import Call, Trace, trace
 from convoy.models import MODELS, create
+from convoy.profiling import measure
+from convoy.profiling.measure import activation_bytes, profile, subject_of
 from convoy.recipe import SGD, AdamW, Recipe, RMSprop, resolve
 from convoy.training.step.optimizers import state_per_parameter
 
@@ -185,7 +186,7 @@ def test_activations_of_lenet_counted_by_hand() -> None:
 def test_activations_counted_without_numbers_are_those_of_a_real_pass(name: str) -> None:
     module = create(name, in_chans=1, num_classes=10, image_size=28)
     counted = activation_bytes(module, (1, 28, 28)).of(5)
-    assert counted == profiling._saved_bytes(deepcopy(module), (1, 28, 28), 5)
+    assert counted == measure._saved_bytes(deepcopy(module), (1, 28, 28), 5)
 
 
 class Asking(nn.Module):
@@ -224,7 +225,7 @@ def test_training_memory_is_the_sum_of_its_parts() -> None:
 
 
 def test_batch_shrinks_until_a_pass_is_short_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiling, "LONGEST_PASS", 0.0)
+    monkeypatch.setattr(measure, "LONGEST_PASS", 0.0)
     single, many = profile(made(), torch.device("cpu"), state_per_parameter=2).latencies
     assert (single.batch_size, many.batch_size) == (1, 1)
     assert single.passes > 0
@@ -260,5 +261,5 @@ def test_size_totals_are_those_of_the_layer_table() -> None:
     subject = subject_of("lenet", Recipe.load("defaults/mnist"), image=None, classes=None, from_data=False)
     found = profile(subject, torch.device("cpu"), state_per_parameter=2)
     outputs = 3456 + 2 * 864 + 1024 + 2 * 256 + 256 + 2 * 120 + 2 * 84 + 10
-    assert found.sizes == (4 * 28 * 28, 4 * outputs, 4 * 44_426)
+    assert astuple(found.sizes) == (4 * 28 * 28, 4 * outputs, 4 * 44_426)
     assert found.as_json()["size_bytes"]["total"] == 4 * (28 * 28 + outputs + 44_426)

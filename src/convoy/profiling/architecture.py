@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from string import ascii_lowercase
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from convoy.reporting.architecture_block import draw_block
-from convoy.reporting.outline import ENTRY, Box, blocks, outline, rows_of
+from convoy.profiling.architecture_block import draw_block
+from convoy.profiling.outline import ENTRY, Box, blocks, outline, rows_of
+from convoy.profiling.result import Call, Shape
+from convoy.profiling.svg import Surface, fitted, lines_of, width_of
 from convoy.reporting.palette import MODELS, MUTED, WASH
-from convoy.reporting.svg import Surface, fitted, lines_of, width_of
 
 SIZE, NOTE = 12.5, 11.0
 ROW, LINE, BELOW = 27.0, 14.0, 17.0  # heights of a layer, of its second line, and of the gap below
@@ -35,22 +36,20 @@ class Picture(NamedTuple):
     reading: tuple[str, ...]  # sentences on how to read it, shared by several pictures
 
 
-def draw(profile: Mapping[str, Any]) -> Picture:
-    """The picture of a profile in profile.json."""
-    drawing = _Drawing(profile)
+def draw(label: str, image: Shape, root: Call, *, parameters: int, unreached: int) -> Picture:
+    """The picture of a network, from the calls of a pass; `unreached`: the parameters that no call uses."""
+    drawing = _Drawing(image, root, parameters, unreached)
     surface = Surface()
     end = drawing.layers(surface)
     drawing.blocks(surface, surface.right + BETWEEN, end)
-    label = profile["label"]
     svg = surface.svg(f"The architecture of {label}")
     return Picture(svg, round(surface.right + 1), drawing.finding(label), tuple(drawing.reading()))
 
 
 class _Drawing:
-    def __init__(self, profile: Mapping[str, Any]) -> None:
-        self._boxes = outline(profile["calls"])
-        self._image = tuple(profile["input"])
-        self._total, self._unreached = profile["parameters"], sum(profile["unreached"].values())
+    def __init__(self, image: Shape, root: Call, parameters: int, unreached: int) -> None:
+        self._boxes = outline(root)
+        self._image, self._total, self._unreached = image, parameters, unreached
         self._kinds = blocks(self._boxes)
         self._letters = dict(zip(list(self._kinds)[:MAX_KINDS], ascii_lowercase, strict=False))
         titles = dict.fromkeys(kind[0].title for kind in self._kinds.values())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from convoy.reporting.outline import ENTRY, Box
+from convoy.profiling.outline import ENTRY, Box
+from convoy.profiling.svg import Point, Surface, fitted, lines_of, width_of
 from convoy.reporting.palette import MUTED
-from convoy.reporting.svg import Point, Surface, fitted, lines_of, width_of
 
 SIZE, NOTE = 12.0, 10.5
 ROW_GAP, COLUMN_GAP, LANE = 22.0, 16.0, 13.0  # LANE: between shortcuts

@@ -9,10 +9,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from convoy.reporting.architecture import draw, places_of
-from convoy.reporting.architecture_block import _Layout, draw_block
-from convoy.reporting.outline import ENTRY, Box, blocks, outline
-from convoy.reporting.svg import fitted, width_of
+from convoy.profiling.architecture import Picture, places_of
+from convoy.profiling.architecture import draw as draw_network
+from convoy.profiling.architecture_block import _Layout, draw_block
+from convoy.profiling.outline import ENTRY, Box, blocks
+from convoy.profiling.outline import outline as outline_of
+from convoy.profiling.result import Call as Typed
+from convoy.profiling.svg import fitted, width_of
 
 Call = dict[str, Any]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -73,6 +76,18 @@ def profile(calls: Sequence[Call], **facts: Any) -> dict[str, Any]:
         return call["parameters"] + sum(map(parameters, call["calls"]))
 
     return {"label": "net", "input": [1, 8, 8], "parameters": parameters(root), "unreached": {}, "calls": root} | facts
+
+
+def outline(root: Call) -> tuple[Box, ...]:
+    return outline_of(Typed.from_json(root))
+
+
+def draw(table: dict[str, Any]) -> Picture:
+    unreached = sum(table["unreached"].values())
+    root = Typed.from_json(table["calls"])
+    return draw_network(
+        table["label"], tuple(table["input"]), root, parameters=table["parameters"], unreached=unreached
+    )
 
 
 def titles(calls: Sequence[Call]) -> list[str]:
