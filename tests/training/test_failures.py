@@ -18,7 +18,7 @@ from convoy.runs import Run, Workspace
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training.machine.autosave import Autosave
-from convoy.training.run import failures, run_one
+from convoy.training.run import failures, run_one, training
 from convoy.training.run.plan import plan
 from convoy.training.step import loop
 
@@ -38,7 +38,7 @@ def only_run(out: Path) -> Run:
 @pytest.fixture
 def saved_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     original = loop.train
-    monkeypatch.setattr(run_one, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
     monkeypatch.setattr(Autosave, "due", lambda autosave, now: True)
 
 

@@ -23,7 +23,7 @@ from convoy.run_contents import StopReason
 from convoy.runs import Run
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
-from convoy.training.run import run_one
+from convoy.training.run import run_one, training
 from convoy.training.run.faults import check, flags
 from convoy.training.run.plan import plan
 from convoy.training.run.scoring import score_part
@@ -312,7 +312,7 @@ def test_resplit_run_that_was_interrupted_has_the_bits_of_one_that_was_not(
     stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = loop.train
-    monkeypatch.setattr(run_one, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
     recipe = quick(stripes, ("resplit_every_epoch",), epochs=4)
     unbroken = finished(recipe, tmp_path / "unbroken")
     asked = count(1)

@@ -11,7 +11,7 @@ import torch
 from tests.training.test_run_one import bits, finish, pause_after
 
 from convoy.recipe import Recipe
-from convoy.training.run import run_one
+from convoy.training.run import training
 from convoy.training.run.plan import plan
 from convoy.training.step import loop
 
@@ -43,7 +43,7 @@ def test_run_with_all_tools_that_was_interrupted_equals_the_unbroken_one_to_the_
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = loop.train
-    monkeypatch.setattr(run_one, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
     recipe = tiny(*ALL_TOOLS)
     whole = finish(recipe, tmp_path / "whole")
     assert finish(recipe, tmp_path / "broken", control=pause_after(11)).state == "interrupted"

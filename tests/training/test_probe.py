@@ -16,7 +16,7 @@ from convoy.evaluation import losses
 from convoy.events import Control
 from convoy.recipe import SGD, CrossEntropy, Recipe, Train
 from convoy.runs import Run
-from convoy.training.run import run_one
+from convoy.training.run import run_one, training
 from convoy.training.step import loop
 from convoy.training.step.learner import Learner
 from convoy.training.step.probe import STEP_SIZES, StepProbe, measure
@@ -67,7 +67,7 @@ def test_an_interrupted_probed_run_ends_with_the_same_looks(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = loop.train
-    monkeypatch.setattr(run_one, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
     recipe = tiny(("probe.every_steps", 3), ("probe.keep_weights", True), ("model.options.drop_rate", 0.3))
     whole = finish(recipe, tmp_path / "whole")
     asked = count(1)

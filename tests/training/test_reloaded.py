@@ -13,7 +13,7 @@ from convoy.events import Control, Note
 from convoy.recipe import Recipe
 from convoy.reporting import write_report
 from convoy.runs import Run, Workspace
-from convoy.training.run import run_one
+from convoy.training.run import run_one, training
 from convoy.training.run.finished import finished_run
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import plan
@@ -91,7 +91,7 @@ def test_a_run_that_goes_on_after_its_best_epoch_still_has_what_to_compare(
 ) -> None:
     edit(net, OUTSIDE)
     original, looks = loop.train, count(1)
-    monkeypatch.setattr(run_one, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
     select = Ledger.select
     monkeypatch.setattr(Ledger, "select", lambda ledger, epoch, *rest: epoch == 1 and select(ledger, epoch, *rest))
     recipe = tiny()

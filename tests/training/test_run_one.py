@@ -20,7 +20,7 @@ from convoy.recipe import Recipe
 from convoy.run_contents import Score, StopReason
 from convoy.runs import Run, Workspace
 from convoy.training.machine.autosave import Autosave
-from convoy.training.run import run_one, scoring
+from convoy.training.run import run_one, scoring, state, training
 from convoy.training.run.plan import plan
 from convoy.training.run.scoring import score_part
 from convoy.training.step import loop
@@ -42,7 +42,7 @@ def pause_after(records: int) -> Callable[[], Control]:
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record at every update, so that a test can stop a run at any of them."""
     original = loop.train
-    monkeypatch.setattr(run_one, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
 
 
 def bits(run: Run) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
     whole = finish(recipe, tmp_path / "whole")
 
     def killed(step: int) -> Callable[..., None]:
-        original = run_one.save_checkpoint
+        original = state.save_checkpoint
 
         def save(folder: Path, at: int, state: object) -> None:
             if at == step:
@@ -192,7 +192,7 @@ def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
 
     for step in (5, 9, 16):
         with monkeypatch.context() as patch:
-            patch.setattr(run_one, "save_checkpoint", killed(step))
+            patch.setattr(state, "save_checkpoint", killed(step))
             with pytest.raises(KeyboardInterrupt):
                 finish(recipe, tmp_path / "broken")
     assert bits(finish(recipe, tmp_path / "broken")) == bits(whole)
@@ -206,13 +206,13 @@ def test_a_fresh_run_that_is_stopped_says_how_it_goes_on(tiny: Make, tmp_path: P
 def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_on(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_step: None
 ) -> None:
-    monkeypatch.setattr(run_one.stopping, "diverged", lambda ledger: StopReason.DIVERGED if ledger.step >= 3 else None)
+    monkeypatch.setattr(training.stopping, "diverged", lambda ledger: StopReason.DIVERGED if ledger.step >= 3 else None)
 
     def killed(*args: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_one.finish, "score_held_out", killed)
+        patch.setattr(training.finish, "score_held_out", killed)
         with pytest.raises(KeyboardInterrupt):
             finish(tiny(), tmp_path)
     (folder,) = (tmp_path / "runs").iterdir()

@@ -17,7 +17,7 @@ from convoy.runs import Run
 from convoy.studies.execute import execute
 from convoy.training.machine import threads
 from convoy.training.machine.threads import fix_threads
-from convoy.training.run import run_one
+from convoy.training.run import training
 from convoy.training.step import loop
 
 Make = Callable[..., Recipe]
@@ -35,7 +35,7 @@ def _one_thread_of_two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _record_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_one, "train", lambda *args, **named: loop.train(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(training, "train", lambda *args, **named: loop.train(*args, **named, record_seconds=0.0))
 
 
 @pytest.mark.parametrize(

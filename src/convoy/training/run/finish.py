@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from convoy.checkpoint import save_weights
 from convoy.data.batches import steps_per_epoch
 from convoy.data.imageset import ImageSet
 from convoy.evaluation import cost
+from convoy.evaluation.cost import PeakMemory
 from convoy.evaluation.explain import first_layer_filters
 from convoy.evaluation.load import remember_code
 from convoy.evaluation.scores import hardest, probabilities
@@ -19,13 +22,55 @@ from convoy.files import write_arrays, write_json
 from convoy.models.run_code import RunCode
 from convoy.randomness import derive_seed
 from convoy.recipe.faults import Fault
+from convoy.run_contents import StopReason
 from convoy.runs import Run, Workspace
-from convoy.training.run import lines
+from convoy.training.run import lines, reloaded
 from convoy.training.run.plan import Plan
-from convoy.training.run.scoring import Scored, score_part
+from convoy.training.run.scoring import Scored, score_part, score_training
+from convoy.training.run.state import TrainingState
 
 GALLERY_IMAGES = 40
 SAMPLES_PER_CLASS = 10
+
+
+def score_and_describe(state: TrainingState, workspace: Workspace, peak: PeakMemory, *, test: bool) -> Iterator[str]:
+    """Scores the kept weights as reloaded from their file, and measures costs; yields console lines."""
+    run, ready, ledger = state.run, state.ready, state.ledger
+    flags = run.status.flags
+    kept = kept_epoch(ready, ledger.best_epoch, ledger.step)
+    keeps_last = keeps_the_last(ready, ledger.best_epoch)
+    if keeps_last:
+        state.keep_best()
+    elif ledger.best_epoch < len(run.metrics):
+        save_weights(run.path / "last.safetensors", state.learner.network.state_dict())
+    not_selected = ready.selection is None or keeps_last
+    outputs = reloaded.outputs(ready, state.learner.network, kept) if not_selected else None
+    module = ready.network_with(run.file("best.safetensors"))
+    score_held_out(run, ready, module, kept)
+    if ready.prepared.fold is not None:
+        yield lines.held_out(run.scores["fold"])
+    save_arrays(run, module, {} if state.probe is None else state.probe.arrays)
+    if test and ready.prepared.test is not None:
+        yield open_test(run, ready, module, workspace, epoch=kept)
+    if outputs is not None:
+        difference = reloaded.difference(outputs, reloaded.outputs(ready, module, kept))
+    else:
+        difference = reloaded.since_selection(run, ready, state.best_outputs)
+    if difference is not None:
+        add_flag(run, difference.sentence)
+    yield from (note for note in (*run.status.flags, *lines.chance_levels(run)) if note not in flags)
+    state.update_total_seconds()
+    measure_cost(run, ready, module, asdict(ledger), peak.bytes())
+    run.write_score("train", score_training(ready, module))  # last: not part of the run's cost
+
+
+def close(state: TrainingState, reason: StopReason) -> None:
+    run, ledger = state.run, state.ledger
+    text = lines.stopped(reason, state.ready.recipe, ledger)
+    epochs = len(run.metrics)
+    run.finish(reason=text, stopped=reason, epochs=epochs, steps=ledger.step, best_epoch=ledger.best_epoch)
+    # No longer needed; with the optimizer's state they are several times the size of the weights.
+    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
 
 
 def keeps_the_last(ready: Plan, best_epoch: int) -> bool:

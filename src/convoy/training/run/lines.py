@@ -77,6 +77,13 @@ def stopped(reason: StopReason, recipe: Recipe, ledger: Ledger) -> str:
             return f"diverged: loss or gradient was not finite in {steps} steps in a row, which were skipped"
 
 
+def skipped_last(ledger: Ledger) -> str:
+    """A flag if the last steps were skipped; else ""."""
+    last = ledger.skipped_in_a_row
+    steps = f"{last} steps were" if last > 1 else "step was"
+    return f"the last {steps} not finite and skipped" if last else ""
+
+
 def opened(score: Score, opening: int) -> str:
     counts = f"{score.correct:,}/{score.n:,}"
     return f"test accuracy {score.accuracy:.2%} ({counts}); test set opened {_count(opening, 'time')} in this workspace"

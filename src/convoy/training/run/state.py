@@ -1,0 +1,85 @@
+"""A training in progress: the learner, totals and curves so far, the best weights; saved in checkpoints."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import numpy as np
+import torch
+
+from convoy.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from convoy.files import write_arrays
+from convoy.runs import Run
+from convoy.training.run.ledger import Ledger
+from convoy.training.run.plan import Plan
+from convoy.training.step.loop import Record
+from convoy.training.step.probe import StepProbe
+
+
+class TrainingState:
+    def __init__(self, run: Run, ready: Plan) -> None:
+        self.run, self.ready = run, ready
+        self.learner = ready.learner()
+        self.ledger = Ledger()
+        self.steps: dict[str, list[np.ndarray]] = {"loss": [], "lr": [], "grad_norm": []}
+        every, seed = ready.recipe.probe.every_steps, ready.recipe.seed
+        self.probe = StepProbe(every, seed) if every else None
+        self.best: dict[str, torch.Tensor] = {}  # the weights of the ledger's best epoch; empty in the first
+        self.best_outputs: np.ndarray | None = None  # their outputs for the first selection images
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        self._begun = time.perf_counter() - self.ledger.total_seconds
+
+    def update_total_seconds(self) -> None:
+        """Includes evaluations and the time before a resume."""
+        self.ledger.total_seconds = time.perf_counter() - self._begun
+
+    def add(self, record: Record) -> None:
+        self.ledger.add(record)
+        self.steps["loss"].append(record.loss)
+        self.steps["grad_norm"].append(record.grad_norm)
+        self.steps["lr"].append(record.lr_factor * np.float32(self.ready.recipe.optim.lr))
+        self.update_total_seconds()
+
+    def keep_best(self) -> None:
+        weights = self.learner.network.state_dict()
+        self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
+        save_weights(self.run.path / "best.safetensors", self.best)
+
+    def keep_on_path(self, epoch: int) -> None:
+        if self.ready.recipe.probe.keep_weights:
+            save_weights(self.run.path / "weights" / f"epoch-{epoch:05}.safetensors", self.learner.network.state_dict())
+
+    def save(self) -> None:
+        self.update_total_seconds()
+        steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
+        write_arrays(self.run.path / "steps.npz", steps)
+        outputs = None if self.best_outputs is None else torch.from_numpy(self.best_outputs)
+        state = {"learner": self.learner.state(), "ledger": asdict(self.ledger), "best": self.best, "outputs": outputs}
+        if self.probe is not None:
+            state["probe"] = self.probe.state()
+        save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state)
+
+    def resume(self, steps_per_epoch: int) -> bool:
+        """Loads the newest valid checkpoint and truncates the logs to it; False if there is none."""
+        state = load_checkpoint(self.run.path / "checkpoints")
+        if state is None:
+            self.run.cut_metrics(0)
+            return False
+        self.learner.load(state["learner"])
+        self.best = state["best"]
+        self.best_outputs = None if (outputs := state.get("outputs")) is None else outputs.numpy()
+        if self.best:  # epochs after the checkpoint may have written other weights
+            save_weights(self.run.path / "best.safetensors", self.best)
+        self.ledger = Ledger(**state["ledger"])
+        if self.probe is not None:
+            self.probe.load(state["probe"])
+        self.run.cut_metrics(self.ledger.step // steps_per_epoch)
+        steps = self.run.steps
+        if any(len(steps.get(name, ())) < self.ledger.step for name in self.steps):
+            hint = "delete the folder or use --fresh to train it again"
+            raise ValueError(f"{self.run.path / 'steps.npz'} has fewer steps than the checkpoint; {hint}")
+        self.steps = {name: [values[: self.ledger.step]] for name, values in steps.items()}
+        return True

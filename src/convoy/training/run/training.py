@@ -1,0 +1,203 @@
+"""Trains one run: calls the loop, and handles stop rules, checkpoints and the log."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from convoy.data.augment import build as build_augmentation
+from convoy.data.batches import Batches
+from convoy.evaluation.cost import PeakMemory
+from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started
+from convoy.files import write_json
+from convoy.run_contents import RunState, StopReason
+from convoy.runs import Run, Workspace, model_label
+from convoy.training.machine.autosave import Autosave
+from convoy.training.machine.device import precision_notes
+from convoy.training.machine.environment import describe
+from convoy.training.machine.memory import MemoryRetention
+from convoy.training.machine.threads import fix_threads
+from convoy.training.run import finish, lines, stopping
+from convoy.training.run.failures import Failures
+from convoy.training.run.plan import Plan
+from convoy.training.run.revisions import TRAINING_REVISION
+from convoy.training.run.selection import Selection
+from convoy.training.run.state import TrainingState
+from convoy.training.step.loop import Record, train
+from convoy.training.step.schedules import horizon_of, lr_factor
+
+
+class Training:
+    def __init__(self, run: Run, ready: Plan, workspace: Workspace, failures: Failures, *, fresh: bool) -> None:
+        self.run, self.ready, self.workspace, self.failures, self.fresh = run, ready, workspace, failures, fresh
+        recipe = self.recipe = ready.recipe
+        self.memory = MemoryRetention()
+        self.peak = PeakMemory(ready.device)
+        on_gpu = ready.device.type == "cuda"
+        torch.use_deterministic_algorithms(recipe.compute.deterministic and on_gpu, warn_only=True)
+        self.state = TrainingState(run, ready)
+        self.batches = Batches(
+            ready.prepared.train if ready.resplit is None else ready.resplit,
+            batch_size=recipe.train.batch_size,
+            seed=recipe.seed,
+            normaliser=ready.normaliser,
+            augmentation=build_augmentation(recipe.data.augment),
+            sampling=recipe.data.sampling,
+        )
+
+    def events(self, *, test: bool, until: int | None, control: Callable[[], Control]) -> Iterator[Event]:
+        yield from self._start()
+        epochs = self.recipe.train.epochs
+        reason = self._stopped_before()
+        try:
+            for record in self._records(min(epochs, until or epochs)) if reason is None else ():
+                self.failures.check_folder()
+                self.state.add(record)
+                progress = self._progress(record)
+                # Complete the step before the caller can close this generator, which saves the run.
+                ended = self._end_epoch(record) if record.epoch_ended else None
+                yield progress
+                if ended is not None:
+                    yield ended
+                reason = self._reason_to_stop(None if ended is None else ended.epoch)
+                if reason:
+                    break
+                if (answer := control()) is not Control.CONTINUE:
+                    yield self._interrupt() if answer is Control.PAUSE else self._prune()
+                    return
+                if self.autosave.due(time.perf_counter()):
+                    self._save()
+                self.memory.trim()
+            if reason is None and until is not None and until < epochs:
+                yield self._prune()
+                return
+            self._save()
+        except GeneratorExit:
+            self._interrupt()
+            raise
+        yield from self._finish(reason or StopReason.EPOCHS, test=test)
+
+    def _start(self) -> Iterator[Event]:
+        """Resumes from a checkpoint if there is one, and describes the run in its folder."""
+        run, ready, state = self.run, self.ready, self.state
+        resumed = state.resume(self.batches.steps_per_epoch)
+        before = run.environment if resumed else {}
+        fix_threads(self.recipe.compute.threads, started_with=before.get("threads"))
+        if state.ledger.step == 0:
+            state.keep_on_path(0)
+        self.selection = Selection(run, ready, self.workspace, resumed=resumed)
+        environment = describe(ready.device, ready.recipe, before) | {"training_revision": TRAINING_REVISION}
+        write_json(run.path / "environment.json", environment)
+        write_json(run.path / "data.json", finish.describe_data(ready, self.selection.openings))
+        finish.copy_code(run, ready)
+        flags = [*ready.flags, *lines.resumed_elsewhere(environment["resumed_with"])]
+        label, seed = model_label(ready.recipe), ready.recipe.seed
+        run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=flags)
+        yield self._say(Started(lines.start(ready, ready.device, resumed)))
+        for note in (*flags, *precision_notes(self.recipe), *ready.prepared.notes, *ready.start_notes):
+            yield self._say(Note(note))
+        state.start_clock()
+        self.autosave = Autosave(time.perf_counter())
+
+    def _records(self, epochs: int) -> Iterator[Record]:
+        spec, ledger = self.recipe.schedule, self.state.ledger
+        horizon = horizon_of(self.batches.steps_per_epoch, self.recipe.train.epochs, self.recipe.protocol.faults)
+        return train(
+            self.state.learner,
+            self.batches,
+            lambda step: lr_factor(spec, step, horizon, ledger.selection_losses),
+            seed=self.recipe.seed,
+            epochs=epochs,
+            start=ledger.step,
+            probe=self.state.probe,
+        )
+
+    def _stopped_before(self) -> StopReason | None:
+        """The stop rule that a resumed run had already met, if it was interrupted in its last evaluation."""
+        metrics = self.run.metrics
+        ended = metrics[-1]["epoch"] if metrics and self.state.ledger.step == metrics[-1]["step"] else None
+        return self._reason_to_stop(ended)
+
+    def _reason_to_stop(self, ended_epoch: int | None) -> StopReason | None:
+        """`ended_epoch`, from 1: if an epoch has just ended."""
+        stop, ledger = self.recipe.stop, self.state.ledger
+        reason = stopping.diverged(ledger)
+        if ended_epoch is not None:
+            reason = reason or stopping.at_epoch_end(stop, ledger, ended_epoch, self.recipe.protocol.faults)
+        return reason or stopping.out_of_time(stop, ledger)
+
+    def _end_epoch(self, record: Record) -> EpochEnded:
+        """Scores the selection part, saves the weights if they are the best, writes the epoch's line."""
+        state, ledger, epoch = self.state, self.state.ledger, record.epoch + 1
+        line: dict[str, Any] = {
+            "epoch": epoch,
+            "step": record.step,
+            "lr": float(record.lr_factor[-1]) * self.recipe.optim.lr,
+            **ledger.epoch_line(self.batches.steps_per_epoch, self.recipe.protocol.faults),
+            "best": True,
+            **self.selection.end_epoch(state.learner.network, ledger, epoch),
+        }
+        if line["best"]:
+            state.keep_best()
+            state.best_outputs = self.selection.outputs
+        state.keep_on_path(epoch)
+        ledger.begin_epoch()
+        self.run.append_metrics(line)
+        text = lines.epoch(line, self.recipe.train.epochs, self.ready.selection)
+        self.run.log(text)
+        return EpochEnded(text, epoch, line.get(f"{self.ready.selection}_accuracy"))
+
+    def _finish(self, reason: StopReason, *, test: bool) -> Iterator[Event]:
+        self.failures.check_folder()
+        ledger = self.state.ledger
+        if flag := lines.skipped_last(ledger):
+            finish.add_flag(self.run, flag)
+            yield self._say(Note(flag))
+        yield self._say(Note(f"stopped: {lines.stopped(reason, self.recipe, ledger)}"))
+        for note in finish.score_and_describe(self.state, self.workspace, self.peak, test=test):
+            yield self._say(Note(note))
+        self.failures.check_folder()
+        finish.close(self.state, reason)
+        yield self._say(Ended(f"run folder: {self.run.path}", self.run.path, RunState.FINISHED))
+
+    def _save(self) -> None:
+        begun = time.perf_counter()
+        self.failures.check_folder()
+        self.state.save()
+        self.autosave.saved(begun, time.perf_counter())
+
+    def _interrupt(self) -> Event:
+        self._save()
+        step = self.state.ledger.step
+        self.run.write_status(state=RunState.INTERRUPTED, reason=f"stopped at step {step}")
+        without = " without --fresh" if self.fresh else ""
+        text = f"stopped at step {step:,} and saved; repeat the command{without} to resume"
+        return self._say(Ended(text, self.run.path, RunState.INTERRUPTED))
+
+    def _prune(self) -> Event:
+        self._save()
+        reason = f"pruned at epoch {len(self.run.metrics)}"
+        self.run.write_status(state=RunState.PRUNED, reason=reason)
+        return self._say(Ended(reason, self.run.path, RunState.PRUNED))
+
+    def _progress(self, record: Record) -> Progress:
+        epochs, per_epoch = self.recipe.train.epochs, self.batches.images_per_epoch
+        loss, seconds = float(record.loss.mean()), max(record.seconds, 1e-9)
+        return Progress(
+            epoch=record.epoch + 1,
+            epochs=epochs,
+            images=record.epoch * per_epoch + (self.state.ledger.epoch_images or per_epoch),
+            total=epochs * per_epoch,
+            loss=loss if math.isfinite(loss) else None,
+            accuracy=record.correct / record.images,
+            images_per_second=record.images / seconds,
+            batches_per_second=len(record.loss) / seconds,
+        )
+
+    def _say(self, event: Started | Note | Ended) -> Event:
+        self.run.log(event.text)
+        return event
