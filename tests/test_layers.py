@@ -72,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
         "stats",
         "randomness",
     },
+    "datasheet": {"data", "files", "reporting"},
     "profiling": {"registry", "recipe", "models", "data", "evaluation", "files", "reporting"},
     "exporting": {"runs", "files", "checkpoint", "registry"},
     "training": LEARNING,
@@ -80,10 +81,11 @@ ALLOWED: dict[str, set[str]] = {
     "reporting": {"files", "run_contents", "runs", "counts", "stats", "prediction", "chance", "recipe", "text"},
     "progress": {"events", "runs", "recipe", "text"},
     "api": LEARNING
-    | {"profiling", "training", "studies", "experiments", "reporting", "progress", "exporting", "options"},
+    | {"profiling", "datasheet", "training", "studies", "experiments", "reporting", "progress", "exporting", "options"},
     "cli": LEARNING
     | {
         "profiling",
+        "datasheet",
         "training",
         "studies",
         "experiments",
@@ -218,10 +220,11 @@ def test_of_a_study_only_its_run_reaches_torch() -> None:
     assert reached.isdisjoint([*names, "convoy.studies.kinds", "convoy.studies.findings"])
 
 
-def test_of_profiling_only_measure_reaches_torch() -> None:
-    reached = {way.partition(" -> ")[0] for way in ways_to_torch(PACKAGE, ("profiling",))}
+@pytest.mark.parametrize("package", ["profiling", "datasheet"])
+def test_of_a_description_only_measure_reaches_torch(package: str) -> None:
+    reached = {way.partition(" -> ")[0] for way in ways_to_torch(PACKAGE, (package,))}
 
-    assert reached == {"convoy.profiling.measure"}
+    assert reached == {f"convoy.{package}.measure"}
 
 
 def test_of_the_experiments_findings_and_pages_never_reach_torch() -> None:

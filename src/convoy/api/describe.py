@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 from convoy.options import DataSheetOptions, ProfileOptions, takes_options
 
 if TYPE_CHECKING:
+    from convoy.datasheet.facts import Facts
     from convoy.profiling.result import Profile
     from convoy.recipe import Recipe
 
@@ -65,7 +66,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
 
 
 class DataSheet(NamedTuple):
-    facts: dict[str, Any]  # as in data-sheet.json
+    facts: Facts
     page: Path
 
 
@@ -78,14 +79,15 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
     Example: `convoy data show mnist`
     """
     from convoy.api.arguments import recipe_of
-    from convoy.data.sheet import make_sheet
-    from convoy.reporting.data_sheet import write_data_sheet
+    from convoy.datasheet.facts import Made
+    from convoy.datasheet.measure import make_sheet
+    from convoy.datasheet.page import write_data_sheet
     from convoy.runs import command_line, file_name
 
     size = {} if options["size"] is None else {"data.size": options["size"]}
     spec = recipe_of(None, {"data": name, "set": size}).data
     sheet = make_sheet(spec.name, spec.size, options["progress"])
-    label = f"{file_name(sheet.facts['name'])}-{sheet.facts['content_hash'][:12]}"
+    label = f"{file_name(sheet.facts.name)}-{sheet.facts.content_hash[:12]}"
     folder = Path(options["save"] or Path(options["out"], "data", label))
-    provenance = {"convoy": version("convoy-ml"), "date": time.strftime("%Y-%m-%d %H:%M:%S"), "command": command_line()}
-    return DataSheet(sheet.facts, write_data_sheet(sheet.facts, sheet.arrays, provenance, folder))
+    made = Made(version("convoy-ml"), time.strftime("%Y-%m-%d %H:%M:%S"), command_line())
+    return DataSheet(sheet.facts, write_data_sheet(sheet.facts, sheet.arrays, made, folder))

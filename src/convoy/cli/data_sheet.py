@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from convoy import api
 from convoy.cli.app import Call, command, data_app, print_json
@@ -15,11 +16,11 @@ def show(call: Call, as_json: bool) -> None:
     with _progress_bar() as progress:
         sheet = call(progress=progress)
     if as_json:
-        print_json({"page": sheet.page, **sheet.facts})
+        print_json({"page": sheet.page, **asdict(sheet.facts)})
         return
-    from convoy.reporting import data_sheet_words as words
+    from convoy.datasheet import words
 
-    print(f"{sheet.facts['name']}: {words.sentence(sheet.facts)}")
+    print(f"{sheet.facts.name}: {words.sentence(sheet.facts)}")
     for caveat in words.caveats(sheet.facts):
         print(f"- {caveat}")
     for rows in (words.parts_rows(sheet.facts), words.duplicates_rows(sheet.facts)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from convoy.data import DataError
-from convoy.data.sheet import Sheet, make_sheet
+from convoy.datasheet.facts import PairCount
+from convoy.datasheet.measure import Sheet, make_sheet
 
 
 def noise(count: int, side: int = 8, channels: int = 1) -> np.ndarray:
@@ -32,20 +34,20 @@ def test_parts_tell_their_images_classes_and_levels(sheet_of: Any) -> None:
     x_train, x_test = noise(8, channels=3), noise(3, channels=3)
     sheet = sheet_of(x_train=x_train, y_train=[0, 0, 0, 1] * 2, x_test=x_test, y_test=[1, 1, 1])
 
-    train, test = sheet.facts["parts"]["train"], sheet.facts["parts"]["test"]
-    assert (train["images"], train["per_class"], test["per_class"]) == (8, [6, 2], [0, 3])
-    assert train["mean"] == pytest.approx(x_train.mean(axis=(0, 2, 3)) / 255)
-    assert test["std"] == pytest.approx(x_test.std(axis=(0, 2, 3)) / 255)
+    train, test = sheet.facts.parts["train"], sheet.facts.parts["test"]
+    assert (train.images, train.per_class, test.per_class) == (8, (6, 2), (0, 3))
+    assert train.mean == pytest.approx(x_train.mean(axis=(0, 2, 3)) / 255)
+    assert test.std == pytest.approx(x_test.std(axis=(0, 2, 3)) / 255)
     assert sheet.arrays["levels_train"].sum(axis=1).tolist() == [8 * 64] * 3
-    assert (sheet.facts["channels"], sheet.facts["size"]) == (3, 8)
+    assert (sheet.facts.channels, sheet.facts.size) == (3, 8)
 
 
 @pytest.mark.parametrize(
     ("labels", "evenness"), [([0, 1] * 4, 1.0), ([0] * 6 + [1, 2], 0.6696), ([0] * 3 + [2] * 3 + [1] * 2, 0.9851)]
 )
 def test_evenness_is_the_entropy_of_the_classes(sheet_of: Any, labels: list[int], evenness: float) -> None:
-    train = sheet_of(x_train=noise(8), y_train=labels).facts["parts"]["train"]
-    assert train["evenness"] == pytest.approx(evenness, abs=1e-4)
+    train = sheet_of(x_train=noise(8), y_train=labels).facts.parts["train"]
+    assert train.evenness == pytest.approx(evenness, abs=1e-4)
 
 
 def test_copies_are_counted_within_parts_and_between_them_with_their_labels(sheet_of: Any) -> None:
@@ -54,13 +56,13 @@ def test_copies_are_counted_within_parts_and_between_them_with_their_labels(shee
     y_train, y_val, y_test = np.arange(10) % 2, np.array([0, 0, 1, 0, 1, 1]), np.array([0, 1, 0, 1, 0])
     sheet = sheet_of(x_train=x_train, y_train=y_train, x_val=x_val, y_val=y_val, x_test=x_test, y_test=y_test)
 
-    rows = {tuple(row["parts"]): row for row in sheet.facts["duplicates"]["between"]}
+    rows = {row.parts: row for row in sheet.facts.duplicates.between}
 
-    assert rows["train", "train"]["same_pixels"] == {"pairs": 1, "labels_differ": 0}
-    assert rows["train", "validation"]["same_pixels"] == {"pairs": 1, "labels_differ": 0}
-    assert rows["train", "test"]["same_pixels"] == {"pairs": 2, "labels_differ": 1}
-    assert (rows["train", "train"]["images"], rows["train", "test"]["images"]) == (2, 2)
-    assert rows["test", "test"]["same_pixels"]["pairs"] == 0
+    assert rows["train", "train"].same_pixels == PairCount(1, 0)
+    assert rows["train", "validation"].same_pixels == PairCount(1, 0)
+    assert rows["train", "test"].same_pixels == PairCount(2, 1)
+    assert (rows["train", "train"].images, rows["train", "test"].images) == (2, 2)
+    assert rows["test", "test"].same_pixels.pairs == 0
     assert sheet.arrays["pairs_part"].tolist() == [[0, 0], [0, 1], [0, 2], [0, 2]]
     assert sheet.arrays["pairs_index"].tolist() == [[1, 7], [1, 2], [1, 3], [1, 4]]
 
@@ -106,25 +108,25 @@ def test_large_images_are_pictured_reduced(sheet_of: Any) -> None:
 
 
 def test_the_sheet_has_the_catalogue_entry_of_a_named_set_only(sheet_of: Any) -> None:
-    about = make_sheet("digits").facts["about"]
-    assert about["licence"] == "CC BY 4.0"
-    assert sheet_of(x_train=noise(4), y_train=[0, 1, 0, 1]).facts["about"] is None
+    about = make_sheet("digits").facts.about
+    assert about.licence == "CC BY 4.0"
+    assert sheet_of(x_train=noise(4), y_train=[0, 1, 0, 1]).facts.about is None
 
 
 def test_facts_are_fit_for_json(sheet_of: Any) -> None:
     facts = sheet_of(x_train=noise(60), y_train=np.arange(60) % 3).facts
-    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
-    assert facts["duplicates"]["same_picture_searched"] is True
+    assert json.loads(json.dumps(asdict(facts), allow_nan=False))["size"] == facts.size
+    assert facts.duplicates.same_picture_searched is True
 
 
 def test_a_channel_of_one_level_is_no_fault(sheet_of: Any) -> None:
     black = np.zeros((4, 1, 8, 8), np.uint8)
-    train = sheet_of(x_train=black, y_train=[0, 1, 0, 1]).facts["parts"]["train"]
-    assert (train["mean"], train["std"]) == ([0.0], [0.0])
+    train = sheet_of(x_train=black, y_train=[0, 1, 0, 1]).facts.parts["train"]
+    assert (train.mean, train.std) == ((0.0,), (0.0,))
 
 
 def test_a_size_resizes_and_an_unknown_path_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", x_train=noise(4, side=16), y_train=[0, 1, 0, 1])
-    assert make_sheet(str(tmp_path / "set.npz"), size=8).facts["size"] == 8
+    assert make_sheet(str(tmp_path / "set.npz"), size=8).facts.size == 8
     with pytest.raises(DataError, match="nothing.npz: does not exist"):
         make_sheet(str(tmp_path / "nothing.npz"))

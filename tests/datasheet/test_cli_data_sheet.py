@@ -74,5 +74,5 @@ def test_from_python_the_facts_come_with_the_page(tmp_path: Path) -> None:
     sheet = convoy.data_sheet(str(tmp_path / "set.npz"), save=tmp_path / "sheet", progress=shares.append)
 
     assert sheet.page == tmp_path / "sheet" / "data-sheet.html"
-    assert sheet.facts["parts"]["train"]["images"] == 60
+    assert sheet.facts.parts["train"].images == 60
     assert shares == [1.0]

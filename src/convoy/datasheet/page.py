@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from convoy.datasheet import figures as levels_
+from convoy.datasheet import words
+from convoy.datasheet.facts import Facts, Made
 from convoy.files import write_bytes, write_json
-from convoy.reporting import data_sheet_words as words
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_images as images_
-from convoy.reporting import figures_levels as levels_
 from convoy.reporting import render
 from convoy.reporting.content import (
     Block,
@@ -34,25 +35,22 @@ from convoy.reporting.tables import facts_table
 
 MANY_CLASSES = 25  # with as many, the table of classes is collapsed
 MAX_PICTURED_CLASSES = 100
-Facts = Mapping[str, Any]  # as convoy.data.sheet makes them
 Arrays = Mapping[str, np.ndarray]
 
 
-def write_data_sheet(facts: Facts, arrays: Arrays, made: Facts, folder: Path) -> Path:
+def write_data_sheet(facts: Facts, arrays: Arrays, made: Made, folder: Path) -> Path:
     """Writes data-sheet.html, .md and .json, duplicates.csv and figures/; returns the path of data-sheet.html."""
-    write_json(folder / "data-sheet.json", {**facts, "made": dict(made)})
+    write_json(folder / "data-sheet.json", {**asdict(facts), "made": asdict(made)})
     write_bytes(folder / "duplicates.csv", _all_pairs(facts, arrays).encode())
     return render.write(data_sheet_page(facts, arrays, made), folder, "data-sheet")
 
 
-def data_sheet_page(facts: Facts, arrays: Arrays, made: Facts) -> Page:
-    classes = facts["classes"]
-    origin = [
-        (title, str(made[key])) for key, title in (("convoy", "Convoy"), ("date", "Date"), ("command", "Command"))
-    ]
+def data_sheet_page(facts: Facts, arrays: Arrays, made: Made) -> Page:
+    classes = facts.classes
+    origin = [("Convoy", made.convoy), ("Date", made.date), ("Command", made.command)]
     return Page(
         kicker="Data sheet · of all images, including test images; nothing is trained",
-        title=facts["name"],
+        title=facts.name,
         sentence=words.sentence(facts),
         caveats=tuple(words.caveats(facts)),
         tables=(_table(words.parts_rows(facts), words.PARTS_NOTE),),
@@ -101,11 +99,11 @@ def _pictures(arrays: Arrays, classes: Sequence[str]) -> list[Block]:
 
 def _numbers(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Block]:
     balance = classes_.balance_numbers(
-        {part: part_facts["per_class"] for part, part_facts in facts["parts"].items()}, classes
+        {part: part_facts.per_class for part, part_facts in facts.parts.items()}, classes
     )
     longest = max(map(len, classes_.class_names(classes)))
     bars = Panel("", partial(classes_.draw_balance, numbers=balance), height=3.2, bottom=0.3 + 0.085 * longest)
-    levels = levels_.level_numbers({part: arrays[f"levels_{part}"] for part in facts["parts"]})
+    levels = levels_.level_numbers({part: arrays[f"levels_{part}"] for part in facts.parts})
     lines = Panel("", partial(levels_.draw_levels, numbers=levels), height=3.2)
     rows = words.classes_rows(facts)
     return [
@@ -119,12 +117,12 @@ def _duplicates(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Bl
     blocks: list[Block] = [_table(words.duplicates_rows(facts), words.DUPLICATES_NOTE)]
     pairs = {key: arrays[f"pairs_{key}"][arrays["pictured"]] for key in ("kind", "part", "index", "label")}
     differ = pairs["label"][:, 0] != pairs["label"][:, 1]
-    parts = list(facts["parts"])
+    parts = list(facts.parts)
     rows = words.between_parts_first(facts)
     groups = [("pairs-two-labels", "Pairs with different labels", rows, differ)]
     for row in rows:
-        here = ~differ & (pairs["part"] == [parts.index(part) for part in row["parts"]]).all(axis=1)
-        groups.append(("-".join(["pairs", *row["parts"]]), f"Pairs {words.between(*row['parts'])}", [row], here))
+        here = ~differ & (pairs["part"] == [parts.index(part) for part in row.parts]).all(axis=1)
+        groups.append(("-".join(["pairs", *row.parts]), f"Pairs {words.between(*row.parts)}", [row], here))
     for name, title, of_rows, mask in groups:
         places = np.flatnonzero(mask).tolist()
         if places:
@@ -153,7 +151,7 @@ def _pair(
 
 
 def _all_pairs(facts: Facts, arrays: Arrays) -> str:
-    parts, classes = list(facts["parts"]), facts["classes"]
+    parts, classes = list(facts.parts), facts.classes
     file = StringIO()
     table = csv.writer(file, lineterminator="\n")
     table.writerow(["kind", "part", "index", "class", "other_part", "other_index", "other_class", "distance"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from itertools import combinations_with_replacement
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from convoy.data.catalogue import DATA_SETS
 from convoy.data.duplicates import FEWEST, Duplicates, find_duplicates
 from convoy.data.imageset import DataSet
 from convoy.data.sources import load
+from convoy.datasheet import facts as facts_
+from convoy.datasheet.facts import About, Between, Facts, PairCount, Part
 
 _SAMPLES_PER_CLASS = 8
 _PICTURED_PAIRS = 12  # with two labels, and between any two parts
@@ -31,7 +33,7 @@ class Sheet(NamedTuple):
     pictured [Q], pictured_images [Q, 2, C, H, H]: the pairs that have pictures
     """
 
-    facts: dict[str, Any]  # JSON values; fractions, pixels in 0..1
+    facts: Facts
     arrays: dict[str, np.ndarray]
 
 
@@ -53,20 +55,20 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
     levels = {part.name: _levels(part.images) for part in parts}
     duplicates = find_duplicates([part.images for part in parts], progress)
     pairs = _pairs(duplicates, parts)
-    facts = {
-        "name": dataset.name,
-        "about": _about(dataset.name),
-        "classes": list(classes),
-        "channels": dataset.train.channels,
-        "size": dataset.train.size,
-        "content_hash": dataset.content_hash,
-        "notes": list(dataset.notes),
-        "parts": {part.name: _part_facts(part, levels[part.name], len(classes)) for part in parts},
-        "duplicates": {
-            "same_picture_searched": sum(len(part.images) for part in parts) - len(duplicates.same_pixels) >= FEWEST,
-            "between": _between(pairs, [part.name for part in parts]),
-        },
-    }
+    facts = Facts(
+        name=dataset.name,
+        about=_about(dataset.name),
+        classes=tuple(classes),
+        channels=dataset.train.channels,
+        size=dataset.train.size,
+        content_hash=dataset.content_hash,
+        notes=tuple(dataset.notes),
+        parts={part.name: _part_facts(part, levels[part.name], len(classes)) for part in parts},
+        duplicates=facts_.Duplicates(
+            sum(len(part.images) for part in parts) - len(duplicates.same_pixels) >= FEWEST,
+            tuple(_between(pairs, [part.name for part in parts])),
+        ),
+    )
     pictured = _pictured(pairs)
     arrays = {
         **_samples(parts[0], len(classes)),
@@ -92,11 +94,11 @@ def _parts(dataset: DataSet) -> Iterator[_Part]:
         yield _Part("test", dataset.test.images, dataset.test.labels)
 
 
-def _about(name: str) -> dict[str, str] | None:
+def _about(name: str) -> About | None:
     if name not in DATA_SETS:
         return None
     entry = DATA_SETS[name]
-    return {key: getattr(entry, key) for key in ("summary", "licence", "citation", "homepage")}
+    return About(entry.summary, entry.licence, entry.citation, entry.homepage)
 
 
 def _levels(images: np.ndarray) -> np.ndarray:
@@ -107,20 +109,19 @@ def _levels(images: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _part_facts(part: _Part, levels: np.ndarray, n_classes: int) -> dict[str, Any]:
-    """Evenness is the Shannon entropy of the class shares divided by its maximum (Pielou 1966): 1 if all are equal."""
+def _part_facts(part: _Part, levels: np.ndarray, n_classes: int) -> Part:
     per_class = np.bincount(part.labels, minlength=n_classes)
     shares = per_class[per_class > 0] / len(part.labels)
     pixels = levels.sum(axis=1)
     mean = levels @ np.arange(256) / pixels
     variance = levels @ np.arange(256) ** 2 / pixels - mean**2
-    return {
-        "images": len(part.labels),
-        "per_class": per_class.tolist(),
-        "evenness": max(0.0, float(-(shares * np.log(shares)).sum() / math.log(n_classes))),
-        "mean": (mean / 255).tolist(),
-        "std": (np.sqrt(np.maximum(variance, 0)) / 255).tolist(),
-    }
+    return Part(
+        images=len(part.labels),
+        per_class=tuple(per_class.tolist()),
+        evenness=max(0.0, float(-(shares * np.log(shares)).sum() / math.log(n_classes))),
+        mean=tuple((mean / 255).tolist()),
+        std=tuple((np.sqrt(np.maximum(variance, 0)) / 255).tolist()),
+    )
 
 
 def _pairs(duplicates: Duplicates, parts: list[_Part]) -> dict[str, np.ndarray]:
@@ -136,19 +137,16 @@ def _pairs(duplicates: Duplicates, parts: list[_Part]) -> dict[str, np.ndarray]:
     }
 
 
-def _between(pairs: dict[str, np.ndarray], names: list[str]) -> list[dict[str, Any]]:
-    """Counts of pairs within a part or between two; `images` counts distinct images of the later part."""
-    rows = []
+def _between(pairs: dict[str, np.ndarray], names: list[str]) -> Iterator[Between]:
     for first, second in combinations_with_replacement(range(len(names)), 2):
         here = (pairs["part"] == (first, second)).all(axis=1)
         differ = here & (pairs["label"][:, 0] != pairs["label"][:, 1])
         concerned = pairs["index"][here] if first == second else pairs["index"][here, 1]
-        counts = {
-            kind: {"pairs": int((here & of_kind).sum()), "labels_differ": int((differ & of_kind).sum())}
-            for kind, of_kind in (("same_pixels", pairs["kind"] == 0), ("same_picture", pairs["kind"] == 1))
-        }
-        rows.append({"parts": [names[first], names[second]], **counts, "images": len(np.unique(concerned))})
-    return rows
+        pixels, picture = (
+            PairCount(int((here & of_kind).sum()), int((differ & of_kind).sum()))
+            for of_kind in (pairs["kind"] == 0, pairs["kind"] == 1)
+        )
+        yield Between((names[first], names[second]), pixels, picture, len(np.unique(concerned)))
 
 
 def _pictured(pairs: dict[str, np.ndarray]) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from convoy.datasheet.facts import Between, Facts
 from convoy.reporting.quantities import listed
 
 UNBALANCED = 1.5  # the largest class over the smallest
@@ -21,21 +21,20 @@ DUPLICATES_NOTE = (
 )
 READ = "read for this sheet; it does not train or select anything, so it does not count as an opening"
 _PARTS = {"train": "training", "validation": "validation", "test": "test"}
-Facts = Mapping[str, Any]
 
 
 def sentence(facts: Facts) -> str:
     """Size of the data set, and how many test images are also among the training images."""
-    counts = {part: part_facts["images"] for part, part_facts in facts["parts"].items()}
-    depth = {1: "grey", 3: "colour"}[facts["channels"]]
-    summary = f"{sum(counts.values()):,} images of {len(facts['classes']):,} classes, {_pixels(facts)}, {depth}"
+    counts = {part: part_facts.images for part, part_facts in facts.parts.items()}
+    depth = {1: "grey", 3: "colour"}[facts.channels]
+    summary = f"{sum(counts.values()):,} images of {len(facts.classes):,} classes, {_pixels(facts)}, {depth}"
     if "test" not in counts:
-        twins = _row(facts, "train", "train")["images"]
+        twins = facts.duplicates.of("train", "train").images
         if not twins:
             return f"{summary}; no exact or near duplicates"
         share = f"{twins:,} of the {counts['train']:,} training images ({_percent(twins, counts['train'])} %)"
         return f"{summary}; {share} have an exact or near duplicate"
-    shared = _row(facts, "train", "test")["images"]
+    shared = facts.duplicates.of("train", "test").images
     if not shared:
         return f"{summary}; no test image has an exact or near duplicate among the training images"
     share = f"{shared:,} of the {counts['test']:,} test images ({_percent(shared, counts['test'])} %)"
@@ -44,29 +43,29 @@ def sentence(facts: Facts) -> str:
 
 def caveats(facts: Facts) -> list[str]:
     sentences = []
-    rows = facts["duplicates"]["between"]
-    differ = {kind: sum(row[kind]["labels_differ"] for row in rows) for kind in ("same_pixels", "same_picture")}
+    rows = facts.duplicates.between
+    differ = {kind: sum(getattr(row, kind).labels_differ for row in rows) for kind in ("same_pixels", "same_picture")}
     kinds = [f"{count:,} with the {kind.replace('_', ' ')}" for kind, count in differ.items() if count]
     if kinds:
         sentences.append(f"Pairs with different labels: {listed(kinds)}; one label is wrong, or the picture shows both")
-    if "test" not in facts["parts"]:
+    if "test" not in facts.parts:
         sentences.append(
             "The data set has no test set: a recipe splits one from the training images, and duplicates can end up on "
             "both sides"
         )
-    if not facts["duplicates"]["same_picture_searched"]:
+    if not facts.duplicates.same_picture_searched:
         sentences.append("Too few images to search for the same picture: only identical pixels were searched")
-    return sentences + _caveats_of_classes(facts) + [note[:1].upper() + note[1:] for note in facts["notes"]]
+    return sentences + _caveats_of_classes(facts) + [note[:1].upper() + note[1:] for note in facts.notes]
 
 
 def _caveats_of_classes(facts: Facts) -> list[str]:
     sentences = []
-    classes = facts["classes"]
-    for part, part_facts in facts["parts"].items():
-        missing = [name for name, count in zip(classes, part_facts["per_class"], strict=True) if not count]
+    classes = facts.classes
+    for part, part_facts in facts.parts.items():
+        missing = [name for name, count in zip(classes, part_facts.per_class, strict=True) if not count]
         if missing:
             sentences.append(f"The {_PARTS[part]} set has no image of {_some(missing)}")
-    counts = facts["parts"]["train"]["per_class"]
+    counts = facts.parts["train"].per_class
     few = [f"{name} ({count:,})" for name, count in zip(classes, counts, strict=True) if 0 < count < TOO_FEW]
     if few:
         sentences.append(
@@ -85,25 +84,25 @@ def parts_rows(facts: Facts) -> list[dict[str, str]]:
     return [
         {
             "Part": _PARTS[part],
-            "Images": f"{part_facts['images']:,}",
-            "Fewest (per class)": f"{min(part_facts['per_class']):,}",
-            "Most (per class)": f"{max(part_facts['per_class']):,}",
-            "Evenness (at most 1)": f"{part_facts['evenness']:.4f}",
-            "Mean (0 to 1)": "  ".join(f"{value:.4f}" for value in part_facts["mean"]),
-            "Std (0 to 1)": "  ".join(f"{value:.4f}" for value in part_facts["std"]),
+            "Images": f"{part_facts.images:,}",
+            "Fewest (per class)": f"{min(part_facts.per_class):,}",
+            "Most (per class)": f"{max(part_facts.per_class):,}",
+            "Evenness (at most 1)": f"{part_facts.evenness:.4f}",
+            "Mean (0 to 1)": "  ".join(f"{value:.4f}" for value in part_facts.mean),
+            "Std (0 to 1)": "  ".join(f"{value:.4f}" for value in part_facts.std),
         }
-        for part, part_facts in facts["parts"].items()
+        for part, part_facts in facts.parts.items()
     ]
 
 
 def classes_rows(facts: Facts) -> list[dict[str, str]]:
     rows = []
-    for place, name in enumerate(facts["classes"]):
+    for place, name in enumerate(facts.classes):
         row = {"Class": name}
-        for part, part_facts in facts["parts"].items():
-            count = part_facts["per_class"][place]
+        for part, part_facts in facts.parts.items():
+            count = part_facts.per_class[place]
             row[_PARTS[part].capitalize()] = f"{count:,}"
-            row[f"of {_PARTS[part]} (%)"] = _percent(count, part_facts["images"])
+            row[f"of {_PARTS[part]} (%)"] = _percent(count, part_facts.images)
         rows.append(row)
     return rows
 
@@ -112,61 +111,52 @@ def duplicates_rows(facts: Facts) -> list[dict[str, str]]:
     """One row per pair of parts and per part."""
     return [
         {
-            "Where": between(*row["parts"]),
-            "Same pixels (pairs)": f"{row['same_pixels']['pairs']:,}",
-            "Different labels (of them)": f"{row['same_pixels']['labels_differ']:,}",
-            "Same picture (pairs)": f"{row['same_picture']['pairs']:,}",
-            "Different labels (of these)": f"{row['same_picture']['labels_differ']:,}",
-            "Images": f"{row['images']:,}",
-            "Share (%)": _percent(row["images"], facts["parts"][row["parts"][1]]["images"]),
+            "Where": between(*row.parts),
+            "Same pixels (pairs)": f"{row.same_pixels.pairs:,}",
+            "Different labels (of them)": f"{row.same_pixels.labels_differ:,}",
+            "Same picture (pairs)": f"{row.same_picture.pairs:,}",
+            "Different labels (of these)": f"{row.same_picture.labels_differ:,}",
+            "Images": f"{row.images:,}",
+            "Share (%)": _percent(row.images, facts.parts[row.parts[1]].images),
         }
         for row in between_parts_first(facts)
     ]
 
 
-def between_parts_first(facts: Facts) -> list[Facts]:
+def between_parts_first(facts: Facts) -> list[Between]:
     """Duplicates between parts, then within a part."""
-    return sorted(facts["duplicates"]["between"], key=lambda row: row["parts"][0] == row["parts"][1])
+    return sorted(facts.duplicates.between, key=lambda row: row.parts[0] == row.parts[1])
 
 
 def between(first: str, second: str) -> str:
     return f"within {_PARTS[first]}" if first == second else f"between {_PARTS[first]} and {_PARTS[second]}"
 
 
-def pairs_caption(rows: Sequence[Facts], count: int, *, two_labels: bool) -> str:
-    """`rows`: those of facts["duplicates"]["between"] whose pairs are shown, with different labels or with the same."""
+def pairs_caption(rows: Sequence[Between], count: int, *, two_labels: bool) -> str:
+    """`rows`: those of Duplicates.between whose pairs are shown, with different labels or with the same."""
     same, similar = (
-        sum(
-            row[kind]["labels_differ"] if two_labels else row[kind]["pairs"] - row[kind]["labels_differ"]
-            for row in rows
-        )
-        for kind in ("same_pixels", "same_picture")
+        sum(each.labels_differ if two_labels else each.pairs - each.labels_differ for each in counts)
+        for counts in ([row.same_pixels for row in rows], [row.same_picture for row in rows])
     )
     number = f"{count} of {same + similar:,}" if count < same + similar else f"{count}"
     order = "same pixels first, then the most similar" if same and similar else "same pixels"
-    parts = rows[0]["parts"]
+    parts = rows[0].parts
     left = "" if two_labels or parts[0] == parts[1] else f"; left: the {_PARTS[parts[0]]} image"
     return f"{number} {'pair' if number == '1' else 'pairs'}, {order if same else 'most similar first'}{left}."
 
 
 def about(facts: Facts) -> list[tuple[str, str]]:
-    description = facts["about"] or {}
+    named = facts.about
+    description = (named.summary, named.licence, named.citation, named.homepage) if named else ("",) * 4
     return [
-        ("Content", description.get("summary", "")),
-        ("Licence", description.get("licence", "")),
-        ("Source", description.get("citation", "")),
-        ("Home page", description.get("homepage", "")),
-        ("SHA-256 of the data", facts["content_hash"]),
-        ("Test set", READ if "test" in facts["parts"] else ""),
+        *zip(("Content", "Licence", "Source", "Home page"), description, strict=True),
+        ("SHA-256 of the data", facts.content_hash),
+        ("Test set", READ if "test" in facts.parts else ""),
     ]
 
 
-def _row(facts: Facts, first: str, second: str) -> Facts:
-    return next(row for row in facts["duplicates"]["between"] if row["parts"] == [first, second])
-
-
 def _pixels(facts: Facts) -> str:
-    return f"{facts['size']} × {facts['size']} pixels"
+    return f"{facts.size} × {facts.size} pixels"
 
 
 def _percent(count: int, total: int) -> str:

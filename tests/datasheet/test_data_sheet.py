@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,25 @@ import numpy as np
 import pytest
 from tests.reporting.parsed import Page
 
-from convoy.reporting import data_sheet_words as words
+from convoy.datasheet import words
+from convoy.datasheet.facts import About, Between, Duplicates, Facts, Made, PairCount, Part
+from convoy.datasheet.figures import level_numbers, levels_caption
+from convoy.datasheet.page import write_data_sheet
 from convoy.reporting.content import Strip, Tile
-from convoy.reporting.data_sheet import write_data_sheet
 from convoy.reporting.figures_images import mosaic
-from convoy.reporting.figures_levels import level_numbers, levels_caption
 
-MADE = {"convoy": "0.1.0", "date": "2026-11-22 10:00:00", "command": "convoy data show pets"}
+MADE = Made("0.1.0", "2026-11-22 10:00:00", "convoy data show pets")
 Pair = tuple[int, tuple[int, int], tuple[int, int], tuple[int, int]]  # kind, parts, indices, labels
 
 
-def a_row(first: str, second: str, pairs: list[Pair], parts: list[str]) -> dict[str, Any]:
+def a_row(first: str, second: str, pairs: list[Pair], parts: list[str]) -> Between:
     here = [pair for pair in pairs if [parts[part] for part in pair[1]] == [first, second]]
-    row: dict[str, Any] = {"parts": [first, second]}
-    for kind, name in enumerate(("same_pixels", "same_picture")):
+    counts = []
+    for kind in (0, 1):
         of_kind = [labels for each, _, _, labels in here if each == kind]
-        row[name] = {"pairs": len(of_kind), "labels_differ": sum(a != b for a, b in of_kind)}
+        counts.append(PairCount(len(of_kind), sum(a != b for a, b in of_kind)))
     affected = {index for _, _, indices, _ in here for index in (indices if first == second else indices[1:])}
-    return row | {"images": len(affected)}
+    return Between((first, second), *counts, len(affected))
 
 
 def a_sheet(
@@ -38,35 +40,29 @@ def a_sheet(
     classes: list[str] | None = None,
     channels: int = 1,
     **changed: Any,
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+) -> tuple[Facts, dict[str, np.ndarray]]:
     pairs = pairs or []
     per_class = per_class or {"train": [40, 40], "test": [10, 10]}
     parts = list(per_class)
     draw = np.random.default_rng(0)
     count = len(next(iter(per_class.values())))
-    facts = {
-        "name": "pets",
-        "about": None,
-        "classes": classes or [f"class {place}" for place in range(count)],
-        "channels": channels,
-        "size": 8,
-        "content_hash": "d1" * 32,
-        "notes": [],
-        "parts": {
-            part: {
-                "images": sum(counts),
-                "per_class": counts,
-                "evenness": 1.0,
-                "mean": [0.25] * channels,
-                "std": [0.5] * channels,
-            }
+    facts = Facts(
+        name="pets",
+        about=None,
+        classes=tuple(classes or [f"class {place}" for place in range(count)]),
+        channels=channels,
+        size=8,
+        content_hash="d1" * 32,
+        notes=(),
+        parts={
+            part: Part(sum(counts), tuple(counts), 1.0, (0.25,) * channels, (0.5,) * channels)
             for part, counts in per_class.items()
         },
-        "duplicates": {
-            "same_picture_searched": True,
-            "between": [a_row(a, b, pairs, parts) for place, a in enumerate(parts) for b in parts[place:]],
-        },
-    } | changed
+        duplicates=Duplicates(
+            True, tuple(a_row(a, b, pairs, parts) for place, a in enumerate(parts) for b in parts[place:])
+        ),
+    )
+    facts = replace(facts, **changed)
     fields = list(zip(*pairs, strict=True)) if pairs else [[], [], [], []]
     arrays = {
         "samples_images": draw.integers(0, 256, (2 * count, channels, 8, 8), dtype=np.uint8),
@@ -130,7 +126,7 @@ def test_problems_of_a_data_set_are_caveats(changed: dict[str, Any], part: str) 
 
 def test_too_few_images_for_similar_pictures_are_a_caveat(tmp_path: Path) -> None:
     facts, _ = a_sheet()
-    facts["duplicates"]["same_picture_searched"] = False
+    facts = replace(facts, duplicates=replace(facts.duplicates, same_picture_searched=False))
     assert "only identical pixels" in words.caveats(facts)[0]
 
 
@@ -157,14 +153,14 @@ def test_duplicates_csv_holds_all_pairs(tmp_path: Path) -> None:
 
 
 def test_captions_count_the_pairs_that_are_shown() -> None:
-    rows = a_sheet(LEAK)[0]["duplicates"]["between"]
-    between = next(row for row in rows if row["parts"] == ["train", "test"])
+    duplicates = a_sheet(LEAK)[0].duplicates
+    rows, between = duplicates.between, duplicates.of("train", "test")
     assert words.pairs_caption([between], 1, two_labels=False).startswith("1 pair, same pixels;")
     assert words.pairs_caption(rows, 1, two_labels=True).startswith("1 pair, most similar")
 
 
 def test_page_loads_no_external_resources(tmp_path: Path) -> None:
-    about = {"summary": "pets", "licence": "CC0", "citation": "Doe 2020", "homepage": "https://example.org/pets"}
+    about = About("pets", "CC0", "Doe 2020", "https://example.org/pets")
     page = page_of(tmp_path, LEAK, about=about)
 
     outside = re.compile(r"https?:")
