@@ -210,9 +210,9 @@ def test_the_parts_of_training_import_downwards() -> None:
 
 
 def test_of_a_study_only_its_run_reaches_torch() -> None:
-    """By role of a file: a report is written and a finding read without torch."""
+    """By role of a file: a report is written and a finding read without torch. Only run.py imports surface.py."""
     reached = {way.partition(" -> ")[0] for way in ways_to_torch(PACKAGE, ("studies",))}
-    parts = [path for path in PACKAGE.glob("studies/*/*.py") if path.stem not in ("run", "__init__")]
+    parts = [path for path in PACKAGE.glob("studies/*/*.py") if path.stem not in ("run", "surface", "__init__")]
     names = [".".join(("convoy", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in parts]
 
     assert names

@@ -174,43 +174,6 @@ class TrainOptions(RunOptions, total=False):
     model: Model
 
 
-class LandscapeOptions(RunOptions, total=False):
-    lrs: Required[
-        Annotated[
-            Sequence[float] | str,
-            Flag(
-                "Two or more learning rates, as in 1e-3,1e-4, one run each; the loss band spans their losses. The run "
-                "at the recipe's own rate, or else at the first of these, is measured in detail."
-            ),
-        ]
-    ]
-    seeds: Annotated[int, Flag("Repeat everything with this many seeds: seed, seed + 1, and so on.", 1)]
-    surfaces: Annotated[
-        bool,
-        Flag(
-            "Compute the loss around the trained weights: along a line, in a plane, and in the plane of the training "
-            "path.",
-            True,
-        ),
-    ]
-    surface_images: Annotated[int, Flag("Number of training images used for the surfaces.", 1000)]
-    resolution: Annotated[int, Flag("Points along each side of a plane.", 25)]
-    cut: Annotated[
-        Literal["all", "each"],
-        Flag(
-            "Where the drawn bands end: all at the shortest run, or each at the shortest run of its recipe, as in "
-            "published figures.",
-            "all",
-        ),
-    ]
-    own_seeds: Annotated[
-        bool, Flag("Use a different seed at each rate, instead of the same initial weights and batches.", False)
-    ]
-    looks: Annotated[bool, Flag("Measure loss and gradient along the update step, at one learning rate.", True)]
-    epochs: Epochs
-    fresh: Fresh
-
-
 class ClaimOptions(TypedDict, total=False):
     full_size: Annotated[bool, Flag("Test at the published scale, not at the claim's reduced one.", False)]
     seeds: Annotated[int | None, Flag("Runs per recipe. Default: the claim's.")]

@@ -14,7 +14,7 @@ from convoy.stats import Estimate, t_quantile, wilson_ends
 
 
 class Verdict(StrEnum):
-    """INCONCLUSIVE is shared by claims, effects of faults, comparisons and loss bands."""
+    """INCONCLUSIVE is shared by claims, effects of faults and comparisons."""
 
     INCONCLUSIVE = "inconclusive"
     # A published number against the measured ones
@@ -25,11 +25,6 @@ class Verdict(StrEnum):
     # A claim
     HOLDS = "holds"
     DOES_NOT_HOLD = "does not hold"
-    # The width of one loss band against another
-    NARROWER = "narrower"
-    WIDER = "wider"
-    ONE_SEED = "one_seed"
-    REDUCED = "reduced"
 
 
 CLAIM_VERDICTS = (Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.INCONCLUSIVE)

@@ -10,16 +10,19 @@ import pytest
 import torch
 from torch import nn
 
+from convoy.api import report
 from convoy.checkpoint import load_weights
 from convoy.cli.main import main
 from convoy.files import read_arrays
 from convoy.recipe import Recipe
-from convoy.reporting import write_report
 from convoy.runs import Study
-from convoy.studies.landscape import landscape
-from convoy.studies.landscape_design import Design
+from convoy.studies.kinds import caveats_of, finding_of, sentence_of
+from convoy.studies.landscape.band import Measure, Verdict
+from convoy.studies.landscape.design import Design, Spec
+from convoy.studies.landscape.finding import LandscapeFinding, Span
+from convoy.studies.landscape.run import run as landscape
+from convoy.studies.landscape.surface import LINE_POINTS, Scene, filter_normalised, training_path
 from convoy.studies.session import Session
-from convoy.studies.surface import LINE_POINTS, Scene, Spec, filter_normalised, training_path
 from convoy.training.run.plan import plan
 
 LRS = (0.02, 0.002)
@@ -84,21 +87,21 @@ def made(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_finding_has_widths_their_ratio_and_smoothness(made: Made) -> None:
-    finding = made.study.finding
-    assert finding["kind"] == "landscape"
-    assert [recipe["label"] for recipe in finding["recipes"]] == ["plain", "norm"]
-    plain, norm = (recipe["widths"]["loss"]["all"] for recipe in finding["recipes"])
-    (between,) = finding["pairs"]
-    ratio = between["ratios"]["loss"]["all"]
-    assert ratio["ratio"] == pytest.approx(norm["mean"] / plain["mean"])
-    assert plain["low"] is None
-    assert ratio["verdict"] == "reduced"
-    assert between["narrower"] is None
-    assert "narrower" not in finding["sentence"]
-    assert all(recipe["smoothness"]["beta"]["mean"] > 0 for recipe in finding["recipes"])
-    assert "loss band" in finding["sentence"]
-    assert any(caveat.startswith("One seed") for caveat in finding["caveats"])
-    assert any("700 images" in caveat for caveat in finding["caveats"])
+    finding: LandscapeFinding = finding_of(made.study)
+    assert [recipe.label for recipe in finding.recipes] == ["plain", "norm"]
+    plain, norm = (recipe.widths[Measure.LOSS][Span.ALL] for recipe in finding.recipes)
+    (between,) = finding.pairs
+    found = between.ratios[Measure.LOSS][Span.ALL]
+    assert plain is not None
+    assert norm is not None
+    assert found.ratio is not None
+    assert found.ratio.mean == pytest.approx(norm.mean / plain.mean)
+    assert plain.low is None
+    assert (found.verdict, between.narrower) == (Verdict.REDUCED, None)
+    assert "narrower" not in sentence_of(made.study)
+    assert all(recipe.smoothness.beta is not None for recipe in finding.recipes)
+    assert (finding.seeds, finding.steps.left_out, finding.step_sizes[0] > 0) == (1, 0, True)
+    assert any("700 images" in caveat for caveat in caveats_of(made.study))
 
 
 def test_test_set_stays_closed(made: Made) -> None:
@@ -113,8 +116,7 @@ def test_band_spans_the_losses_of_all_rates(made: Made) -> None:
 
 
 def test_page_has_the_band_the_looks_and_the_surfaces(made: Made) -> None:
-    page = write_report(made.study).read_text()
-    assert made.study.finding["sentence"].split(":")[0] in page
+    assert sentence_of(made.study).split(":")[0] in report(made.study).read_text()
     figures = made.study.path / "figures"
     for name in ("loss_band", "along_the_step", "line", "surface", "surface_1", "path", "path_2"):
         assert (figures / f"{name}.png").stat().st_size > 5_000, name
@@ -154,13 +156,11 @@ def test_interrupted_at_any_point_it_ends_with_the_same_finding_and_no_point_twi
 def test_surfaces_can_be_left_out_and_one_recipe_has_no_comparison(make: Make, tmp_path: Path) -> None:
     study = landscape([("norm", make())], Session(tmp_path), Design(LRS, 2), surfaces=None)
     assert study is not None
-    finding = study.finding
-    assert finding["pairs"] == []
-    assert finding["seeds"] == 2
-    assert finding["recipes"][0]["surfaces"] == []
-    assert "differs by" in finding["sentence"]
+    finding = finding_of(study)
+    assert (finding.pairs, finding.seeds, finding.recipes[0].surfaces) == ((), 2, ())
+    assert "differs by" in sentence_of(study)
     assert not list(tmp_path.glob("runs/*/weights"))
-    assert "Along the step" in write_report(study).read_text()
+    assert "Along the step" in report(study).read_text()
 
 
 def test_runs_that_stopped_early_cut_the_band_with_a_caveat(make: Make, tmp_path: Path) -> None:
@@ -168,8 +168,9 @@ def test_runs_that_stopped_early_cut_the_band_with_a_caveat(make: Make, tmp_path
     study = landscape([("norm", stopping)], Session(tmp_path), Design((0.02, 1e-6)), surfaces=None)
     assert study is not None
     lengths = [member.run.status.steps for member in study.members]
-    assert study.finding["steps"] == min(lengths) < max(lengths)
-    assert any("cut to" in caveat for caveat in study.finding["caveats"])
+    steps = finding_of(study).steps
+    assert steps.cut == min(lengths) < max(lengths) == steps.longest
+    assert any("cut to" in caveat for caveat in caveats_of(study))
 
 
 def test_each_band_ends_at_its_shortest_run_and_widths_compare_the_steps_of_all(make: Make, tmp_path: Path) -> None:
@@ -177,13 +178,13 @@ def test_each_band_ends_at_its_shortest_run_and_widths_compare_the_steps_of_all(
     recipes = [("short", short), ("long", long)]
     study = landscape(recipes, Session(tmp_path), Design(LRS, cut="each", looks=False), surfaces=None)
     assert study is not None
-    arrays, finding = read_arrays(study.path / "landscape.npz"), study.finding
+    arrays, finding = read_arrays(study.path / "landscape.npz"), finding_of(study)
     assert len(arrays["1_step"]) == 2 * len(arrays["0_step"])
-    assert [recipe["steps"] for recipe in finding["recipes"]] == [finding["steps"], 2 * finding["steps"]]
-    assert finding["recipes"][0]["looks"] == 0
-    assert finding["pairs"][0]["ratios"]["loss"]["all"] is not None
-    assert any("of its recipe" in caveat for caveat in finding["caveats"])
-    assert write_report(study).is_file()
+    assert [recipe.steps for recipe in finding.recipes] == [finding.steps.cut, 2 * finding.steps.cut]
+    assert finding.recipes[0].looks == 0
+    assert finding.pairs[0].ratios[Measure.LOSS][Span.ALL].ratio is not None
+    assert finding.cut == "each"
+    assert report(study).is_file()
 
 
 def test_runs_with_own_seeds_differ_in_weights_and_form_one_band(make: Make, tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_runs_with_own_seeds_differ_in_weights_and_form_one_band(make: Make, tmp
     study = landscape([("a", make()), ("b", make(norm=False))], Session(tmp_path), design, surfaces=None)
     assert study is not None
     assert [member.seed for member in study.members] == [42, 43, 44, 45]
-    assert study.finding["seeds"] == 1
+    assert finding_of(study).seeds == 1
     losses = np.stack([m.run.steps["loss"] for m in study.members if m.label == "b"])
     assert read_arrays(study.path / "landscape.npz")["1_low"] == pytest.approx(losses.min(0))
 
@@ -276,14 +277,15 @@ def test_one_epoch_has_no_path(make: Make, tmp_path: Path) -> None:
     short = make(**{"train.epochs": 1})
     study = landscape([("norm", short)], Session(tmp_path), Design(LRS), surfaces=SPEC)
     assert study is not None
-    assert study.finding["recipes"][0]["surfaces"] == ["line", "plane"]
-    assert any("two epochs" in caveat for caveat in study.finding["caveats"])
+    assert finding_of(study).recipes[0].surfaces == ("line", "plane")
+    assert any("two epochs" in caveat for caveat in caveats_of(study))
 
 
 def test_skipped_steps_are_named_in_the_sentence_and_drawn_as_gaps(make: Make, tmp_path: Path) -> None:
     options = {"optim.name": "sgd", "train.epochs": 2, "data.limit": 200}
     study = landscape([("net", make(norm=False, **options))], Session(tmp_path), Design((1e15, 0.02)), surfaces=None)
     assert study is not None
-    sentence = study.finding["sentence"]
-    assert "a loss was not finite" in sentence or "of 2 runs diverged" in sentence
-    assert write_report(study).is_file()
+    steps = finding_of(study).steps
+    assert steps.left_out > 0 or steps.diverged > 0
+    assert f"over only {steps.finite} of {steps.longest} steps" in sentence_of(study)
+    assert report(study).is_file()

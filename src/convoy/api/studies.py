@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from convoy.api.session import finished, session_of
-from convoy.options import LandscapeOptions, ReportOptions, takes_options
+from convoy.options import ReportOptions, takes_options
 from convoy.studies.compare.options import CompareOptions
 from convoy.studies.crossval.options import CrossvalOptions
+from convoy.studies.landscape.options import LandscapeOptions
 from convoy.studies.lr_range.options import LrRangeOptions
 from convoy.studies.search.options import SearchOptions
 from convoy.studies.seeds.options import SeedsOptions
@@ -94,13 +95,12 @@ def landscape(
     The finding compares the widths of the recipes' loss bands. The test set is opened only for a recipe with the fault
     selection_on_test.
 
-    Example: `convoy landscape vgg_a vgg_a_bn --data cifar10 --lrs 1e-3,2e-3,1e-4,5e-4`
+    Example: `convoy landscape lenet two_conv_cnn --data mnist --lrs 1e-3,1e-2 --epochs 3 --resolution 9`
     """
     from convoy.api.arguments import named_recipes, numbers, overrides_of
     from convoy.recipe import check_once
-    from convoy.studies import landscape as study_of
-    from convoy.studies.landscape_design import Design
-    from convoy.studies.surface import Spec
+    from convoy.studies.landscape.design import Design, Spec
+    from convoy.studies.landscape.run import run
 
     lrs, overrides = numbers("lrs", options["lrs"]), overrides_of(options)
     # optim.lr may be one of `lrs`, to select the rate measured in detail; any other value would be ignored.
@@ -109,7 +109,7 @@ def landscape(
     spec = Spec(options["surface_images"], options["resolution"]) if options["surfaces"] else None
     design = Design(lrs, options["seeds"], options["cut"], options["own_seeds"], options["looks"])
     with session_of(design.names(named), options) as session:
-        return finished(study_of.landscape(named, session, design, surfaces=spec), options)
+        return finished(run(named, session, design, surfaces=spec), options)
 
 
 @takes_options

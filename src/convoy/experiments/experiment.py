@@ -22,7 +22,7 @@ from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import Count, Section
 from convoy.registry import unknown
 from convoy.runs import file_name
-from convoy.studies.landscape_design import Cut
+from convoy.studies.landscape.design import Cut
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]
 PARTS = ("models", "faults", "claims", "crossval", "search", "landscape")

@@ -13,7 +13,6 @@ from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections, tables
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
-from convoy.reporting.landscape_page import landscape_page
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.reading import PARTS, Reading, chance_levels, of_run
 from convoy.runs import Run, Study
@@ -29,10 +28,7 @@ def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page
     """
     page = page_of(study, folder)
     if page is None:
-        kind = str(study.finding.get("kind"))
-        if kind not in STUDIES:
-            raise ValueError(f"{study.path}: expected a study of kind {', '.join(STUDIES)}; found {kind!r}")
-        page = STUDIES[kind](study, folder)
+        raise ValueError(f"{study.path}: unknown kind of study {study.table.get('kind')!r}")
     differences = [str(each) for member in study.members for each in recount(member.run).differences]
     return replace(page, caveats=(*differences, *page.caveats))
 
@@ -118,8 +114,3 @@ def _run_caveats(reading: Reading, part: str) -> list[str]:
             "if choices were made after seeing it, its accuracy is too high"
         )
     return caveats
-
-
-STUDIES: dict[str, Callable[[Study, Path], Page]] = {
-    "landscape": landscape_page,
-}

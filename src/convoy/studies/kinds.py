@@ -31,6 +31,10 @@ class Kind:
 KINDS = {
     "compare": Kind("CompareFinding", "compare lenet two_conv_cnn --data mnist --epochs 3 --seeds 3"),
     "crossval": Kind("CrossvalFinding", "crossval lenet --data mnist --folds 5 --epochs 3"),
+    "landscape": Kind(
+        "LandscapeFinding",
+        "landscape lenet two_conv_cnn --data mnist --lrs 1e-3,1e-2 --epochs 3 --resolution 9",
+    ),
     "lr_range": Kind("LrRangeFinding", "lr-range lenet --data mnist --from 1e-5 --to 1"),
     "search": Kind(
         "SearchFinding",

@@ -17,9 +17,10 @@ from convoy.experiments.reproduction.finding import PartResult
 from convoy.recipe import Recipe
 from convoy.runs import Run, Study, Workspace, model_label
 from convoy.stats import Estimate
-from convoy.studies import kinds, landscape
+from convoy.studies import kinds
 from convoy.studies.crossval import run as crossval
-from convoy.studies.landscape_design import Design
+from convoy.studies.landscape import run as landscape
+from convoy.studies.landscape.design import Design, Spec
 from convoy.studies.session import Session, Show
 from convoy.studies.train_all import Entry
 from convoy.training.run.plan import plan_all
@@ -60,12 +61,10 @@ def _search(named: tuple[str | None, Recipe], asked: Search, session: Session, s
 
 
 def _landscape(recipes: Named, asked: Landscape, session: Session, stage: Stage) -> Study | None:
-    from convoy.studies.surface import Spec
-
     surfaces = Spec(**asked.surfaces.model_dump()) if asked.surfaces else None if asked.surfaces is False else Spec()
     design = design_of(asked)
     with stage(design.names(recipes)) as show:
-        return landscape.landscape(recipes, replace(session, show=show), design, surfaces=surfaces)
+        return landscape.run(recipes, replace(session, show=show), design, surfaces=surfaces)
 
 
 def design_of(asked: Landscape) -> Design:

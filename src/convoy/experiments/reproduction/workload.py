@@ -10,8 +10,8 @@ from convoy.experiments.experiment import Crossval, Part, Search
 from convoy.experiments.reproduction.parts import design_of
 from convoy.experiments.reproduction.scope import Scope
 from convoy.recipe import Recipe
-from convoy.studies import landscape
 from convoy.studies.crossval import run as crossval
+from convoy.studies.landscape import run as landscape
 from convoy.studies.train_all import Entry
 from convoy.training.run import pace
 from convoy.training.run.plan import Plan, plan_all

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convoy.reporting import figures_landscape as land_
-from convoy.reporting.figures_landscape import CAP, LEAST, MAX_POINTS
+from convoy.studies.landscape import figures as land_
+from convoy.studies.landscape.figures import CAP, LEAST, MAX_POINTS
 
 
 def band_of(low, high):

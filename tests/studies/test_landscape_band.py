@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convoy.studies import loss_band
-from convoy.studies.landscape_finding import Landscape
-from convoy.studies.loss_band import Curves, Verdict
+from convoy.studies.landscape import band
+from convoy.studies.landscape.band import Curves, Measure, Verdict
+from convoy.studies.landscape.finding import Landscape
 
 
 def curves(*losses: np.ndarray) -> Curves:
@@ -17,8 +17,8 @@ def noise(seed: int, steps: int = 400) -> np.ndarray:
 
 
 def test_width_is_the_greatest_less_the_least_loss() -> None:
-    assert loss_band.width(
-        curves(np.array([1.0, 2.0]), np.array([3.0, 2.5]), np.array([2.0, 0.5])), "loss"
+    assert band.width(
+        curves(np.array([1.0, 2.0]), np.array([3.0, 2.5]), np.array([2.0, 0.5])), Measure.LOSS
     ).tolist() == [
         2.0,
         2.0,
@@ -27,13 +27,13 @@ def test_width_is_the_greatest_less_the_least_loss() -> None:
 
 def test_width_of_the_logarithm_is_of_the_factor_between_the_losses() -> None:
     flat = curves(np.full(60, 0.1), np.full(60, 0.4))
-    assert loss_band.width(flat, "log_loss") == pytest.approx(np.full(60, np.log(4)))
+    assert band.width(flat, Measure.LOG) == pytest.approx(np.full(60, np.log(4)))
 
 
 def test_smoothing_takes_noise_out_of_the_width_and_leaves_a_constant_alone() -> None:
-    assert loss_band.smoothed(np.full((1, 80), 3.0)) == pytest.approx(np.full((1, 80), 3.0))
+    assert band.smoothed(np.full((1, 80), 3.0)) == pytest.approx(np.full((1, 80), 3.0))
     noisy = curves(noise(0), noise(1))
-    assert loss_band.width(noisy, "smoothed_loss").mean() < 0.3 * loss_band.width(noisy, "loss").mean()
+    assert band.width(noisy, Measure.SMOOTHED).mean() < 0.3 * band.width(noisy, Measure.LOSS).mean()
 
 
 def test_a_window_over_thinned_points_spans_as_many_steps() -> None:
@@ -42,54 +42,51 @@ def test_a_window_over_thinned_points_spans_as_many_steps() -> None:
     jump = Curves(step, np.where(step < 600, 0.0, 1.0)[None])
 
     assert jump.spacing == 12
-    smeared = (lambda loss: ((loss > 0) & (loss < 1)).sum())(loss_band.smoothed(jump.loss, jump.spacing))
-    assert smeared * jump.spacing <= loss_band.WINDOW
+    smeared = (lambda loss: ((loss > 0) & (loss < 1)).sum())(band.smoothed(jump.loss, jump.spacing))
+    assert smeared * jump.spacing <= band.WINDOW
 
 
 def test_a_step_without_a_finite_loss_counts_in_no_width() -> None:
     low, high = np.ones(60), np.full(60, 2.0)
     high[7] = np.nan
-    found = loss_band.width(curves(low, high), "loss")
+    found = band.width(curves(low, high), Measure.LOSS)
     assert np.isnan(found).nonzero()[0].tolist() == [7]
-    estimate = loss_band.mean_width([found])
+    estimate = band.mean_width([found])
     assert estimate is not None
     assert (estimate.mean, estimate.low, estimate.high) == (1.0, None, None)
 
 
 @pytest.mark.parametrize("factor", [0.01, 0.5, 2.0])
 def test_one_seed_has_a_ratio_and_no_verdict(factor: float) -> None:
-    found = loss_band.ratio([factor * noise(0)], [noise(0)])
-    assert found is not None
-    assert (found.ratio, found.low, found.high) == (pytest.approx(factor), None, None)
-    assert found.verdict(reduced=False) is Verdict.ONE_SEED
+    found = band.ratio([factor * noise(0)], [noise(0)], reduced=False)
+    assert found.ratio is not None
+    assert (found.ratio.mean, found.ratio.low) == (pytest.approx(factor), None)
+    assert found.verdict is Verdict.ONE_SEED
 
 
 def test_several_seeds_have_a_verdict_unless_the_study_is_reduced() -> None:
     wide, narrow = [noise(s) for s in range(3)], [0.5 * noise(s + 9) for s in range(3)]
-    narrower, wider = loss_band.ratio(narrow, wide), loss_band.ratio(wide, narrow)
-    assert narrower is not None
-    assert wider is not None
-    assert (narrower.verdict(reduced=False), wider.verdict(reduced=False)) == (Verdict.NARROWER, Verdict.WIDER)
-    assert narrower.verdict(reduced=True) is Verdict.REDUCED
+    verdicts = [band.ratio(*sides, reduced=False).verdict for sides in ((narrow, wide), (wide, narrow))]
+    assert verdicts == [Verdict.NARROWER, Verdict.WIDER]
+    assert band.ratio(narrow, wide, reduced=True).verdict is Verdict.REDUCED
 
 
 def test_bands_of_one_law_are_seldom_distinguished_over_seeds() -> None:
     ratios = [
-        loss_band.ratio([noise(8 * s + n) for n in range(4)], [noise(8 * s + n + 4) for n in range(4)])
+        band.ratio([noise(8 * s + n) for n in range(4)], [noise(8 * s + n + 4) for n in range(4)], reduced=False)
         for s in range(80)
     ]
-    verdicts = [found.verdict(reduced=False) for found in ratios if found is not None]
-    assert sum(verdict is not Verdict.INCONCLUSIVE for verdict in verdicts) <= 12  # 4 of 80 are expected
+    assert sum(found.verdict is not Verdict.INCONCLUSIVE for found in ratios) <= 12  # 4 of 80 are expected
 
 
 def test_several_seeds_give_an_interval_over_seeds() -> None:
     wide, narrow = [noise(s) for s in range(3)], [0.5 * noise(s + 9) for s in range(3)]
-    found = loss_band.ratio(narrow, wide)
+    found = band.ratio(narrow, wide, reduced=False).ratio
     assert found is not None
     assert found.n == 3
     assert found.low is not None
-    assert found.low < found.ratio < 1
-    assert found.ratio == pytest.approx(0.5, abs=0.05)
+    assert found.low < found.mean < 1
+    assert found.mean == pytest.approx(0.5, abs=0.05)
 
 
 class Fake:
@@ -100,14 +97,14 @@ class Fake:
 def test_runs_are_cut_to_the_shortest_and_read_where_an_archived_one_has_points() -> None:
     full = Fake(loss=np.arange(11, dtype=np.float32))
     archived = Fake(loss=np.array([0, 4, 8], np.float32), step=np.array([0, 4, 8]))
-    (found,) = loss_band.aligned([[full, archived]])  # type: ignore[list-item]
+    (found,) = band.aligned([[full, archived]])  # type: ignore[list-item]
     assert found.step.tolist() == [1, 5, 9]
     assert found.loss.tolist() == [[0, 4, 8], [0, 4, 8]]
-    (cut,) = loss_band.aligned([[full, Fake(loss=np.zeros(3, np.float32))]])  # type: ignore[list-item]
+    (cut,) = band.aligned([[full, Fake(loss=np.zeros(3, np.float32))]])  # type: ignore[list-item]
     assert cut.step.tolist() == [1, 2, 3]
 
 
 def test_early_widths_go_as_far_as_the_given_step() -> None:
     archived = Curves(np.array([1, 3, 5, 7]), np.array([[1.0, 1, 1, 1], [2, 3, 4, 5]]))
-    (found,) = Landscape("net", [], [], [archived], [archived], {}).widths("loss", 5)
+    (found,) = Landscape("net", [], [], [archived], [archived], {}).widths(Measure.LOSS, 5)
     assert found.tolist() == [1, 2, 3]

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from convoy.recipe import Recipe
 
 Cut = Literal["all", "each"]
+Kind = Literal["line", "plane", "path"]  # of a surface
 Named = Sequence[tuple[str, Recipe]]
 
 
@@ -55,3 +56,16 @@ class Design(NamedTuple):
     def own_rate(self, recipe: Recipe) -> float:
         """The rate of the probed run: the recipe's, or the first if that is not among the rates."""
         return recipe.optim.lr if recipe.optim.lr in self.lrs else self.lrs[0]
+
+
+class Spec(NamedTuple):
+    """The surfaces around the weights."""
+
+    images: int = 1000  # of the training part, the same for every network of the same data
+    resolution: int = 25  # points per side
+
+    def check(self) -> None:
+        if self.images < 1:
+            raise ValueError(f"surface images = {self.images}: expected 1 or more")
+        if not 3 <= self.resolution <= 501:
+            raise ValueError(f"resolution = {self.resolution}: expected 3 to 501 points per side")

@@ -1,4 +1,4 @@
-"""The loss landscape: how the loss depends on the learning rate, along the step, and around the weights."""
+"""Trains recipes at several learning rates and computes surfaces around the weights."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ import numpy as np
 
 from convoy.data.batches import steps_per_epoch
 from convoy.events import Note
-from convoy.files import write_arrays, write_json
+from convoy.files import write_arrays
 from convoy.recipe.faults import Fault
 from convoy.runs import Member, Run, Study, Workspace
-from convoy.studies import loss_band
-from convoy.studies.landscape_design import Design, Named
-from convoy.studies.landscape_finding import Landscape, conclude
+from convoy.studies import findings
+from convoy.studies.landscape import band
+from convoy.studies.landscape.design import Design, Kind, Named, Spec
+from convoy.studies.landscape.finding import Landscape, conclude
+from convoy.studies.landscape.surface import Scene, surface
 from convoy.studies.session import Session, Show
-from convoy.studies.surface import Kind, Scene, Spec, surface
 from convoy.studies.train_all import Entry, check_named, train_all
 from convoy.training.run import faults
 from convoy.training.run.plan import Plan, plan, plan_all
+from convoy.training.step.probe import STEP_SIZES
 
 LOOKS = 100  # probes along the step, spread over a run; each costs five passes, which is little in a long run
 KINDS: tuple[Kind, ...] = ("line", "plane", "path")
 
 
-def landscape(
+def run(
     recipes: Named,
     session: Session,
     design: Design,
@@ -64,12 +66,13 @@ def landscape(
             return None
         each.surfaces.update(about)
     write_arrays(study.path / "landscape.npz", _arrays(found))
-    write_json(study.path / "finding.json", conclude(found, design, surfaces.images if surfaces else 0))
+    images = surfaces.images if surfaces else 0
+    findings.write(study, conclude(found, design, images=images, step_sizes=STEP_SIZES))
     return study
 
 
 def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry]:
-    """In the order of recipe, rate, seed. Raises ValueError as `landscape` does."""
+    """In the order of recipe, rate, seed. Raises ValueError as `run` does."""
     check_named(recipes, design.seeds, "landscape")
     design.check()
     if surfaces is not None:
@@ -97,20 +100,20 @@ def _gathered(recipes: Named, members: Sequence[Member], design: Design) -> list
     runs: dict[str, list[list[Run]]] = {label: [[] for _ in range(design.seeds)] for label, _ in recipes}
     for setting, member in zip(design.settings(recipes), members, strict=True):
         runs[setting.label][setting.repeat].append(member.run)
-    cut = iter(loss_band.aligned([group for groups in runs.values() for group in groups]))
+    cut = iter(band.aligned([group for groups in runs.values() for group in groups]))
     found = []
     for label, recipe in recipes:
         groups, rate = runs[label], design.own_rate(recipe)
         probed = [next(run for run in group if run.recipe.optim.lr == rate) for group in groups]
         curves = list(islice(cut, len(groups)))
-        drawn = loss_band.aligned(groups) if design.cut == "each" else curves
+        drawn = band.aligned(groups) if design.cut == "each" else curves
         found.append(Landscape(label, groups, probed, curves, drawn, {}))
     return found
 
 
 def _surfaces(
     run: Run, folder: Path, spec: Spec, interrupted: Callable[[], bool], tell: Callable[[str], None]
-) -> dict[str, dict[str, np.ndarray]] | None:
+) -> dict[Kind, dict[str, np.ndarray]] | None:
     """The surfaces around a run's weights, by kind, if they can be computed; None if interrupted."""
     if run.is_archived:
         return {}
@@ -123,7 +126,7 @@ def _surfaces(
         tell(f"the loss around the kept weights, on {min(spec.images, len(ready.prepared.train)):,} training images")
         return Scene(run, ready, spec.images)
 
-    found: dict[str, dict[str, np.ndarray]] = {}
+    found: dict[Kind, dict[str, np.ndarray]] = {}
     for kind in KINDS:
         arrays = surface(kind, run, scene, folder, spec, interrupted=interrupted, tell=tell)
         if arrays is None:
@@ -149,8 +152,8 @@ def _arrays(found: Sequence[Landscape]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for number, each in enumerate(found):
         curves = each.drawn[0]
-        low, high = loss_band.edges(curves.loss)
-        smooth_low, smooth_high = loss_band.edges(loss_band.smoothed(curves.loss, curves.spacing))
+        low, high = band.edges(curves.loss)
+        smooth_low, smooth_high = band.edges(band.smoothed(curves.loss, curves.spacing))
         kept = {"step": curves.step, "low": low, "high": high, "smooth_low": smooth_low, "smooth_high": smooth_high}
         kept |= {name: values for name, values in each.probed[0].arrays.items() if name.startswith("probe_")}
         for kind, about in each.surfaces.items():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from convoy.files import read_arrays
-from convoy.reporting import figures_landscape as land_
 from convoy.reporting import sections
 from convoy.reporting.content import (
     Block,
@@ -31,37 +29,39 @@ from convoy.reporting.quantities import listed, plain
 from convoy.reporting.reading import Groups, every, of_study
 from convoy.runs import Study
 from convoy.stats import Estimate
+from convoy.studies.landscape import figures as land_
+from convoy.studies.landscape import words
+from convoy.studies.landscape.band import Measure, Ratio, Verdict
+from convoy.studies.landscape.finding import Band, LandscapeFinding, Span
 
 Arrays = dict[str, dict[str, np.ndarray]]
 MEASURES = {
-    "loss": "Loss",
-    "smoothed_loss": "Smoothed loss",
-    "log_loss": "Log of the smoothed loss",
+    Measure.LOSS: "Loss",
+    Measure.SMOOTHED: "Smoothed loss",
+    Measure.LOG: "Log of the smoothed loss",
 }
-SPANS = {"all": "all steps", "early": "first {:,} steps"}
 SURFACE_HEIGHT = 4.1  # inches
 
 
-def landscape_page(study: Study, folder: Path) -> Page:
-    groups, finding = of_study(study), study.finding
-    recipes = {recipe["label"]: recipe for recipe in finding["recipes"]}
-    arrays = _arrays(study, list(recipes))
+def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
+    groups, recipes = of_study(study), [each.label for each in finding.recipes]
+    arrays = _arrays(study, recipes)
     labels = _coloured(groups)
     look = Look(labels)
     readings = every(groups)
-    first_tables = [_widths_table(finding, recipes), *([_ratios_table(finding)] if finding["pairs"] else [])]
+    first_tables = [_widths_table(finding), *([_ratios_table(finding)] if finding.pairs else [])]
     page_sections: list[Section | None] = [
-        _bands(finding, recipes, arrays, look, readings[0].seed),
-        _along_the_step(recipes, arrays, look),
+        _bands(finding, arrays, look, readings[0].seed),
+        _along_the_step(finding, arrays, look),
         _around_the_weights(finding, arrays, look),
-        Section("Training", tuple(block for block in [sections.curves(_probed_runs(groups, recipes), look)] if block)),
+        Section("Training", tuple(block for block in [sections.curves(_probed_runs(groups, finding), look)] if block)),
         sections.setup(groups, folder, [study.table["command"]]),
     ]
     return Page(
         kicker=sections.kicker("Landscape", study.name, readings),
-        title=f"Loss landscape: {listed(list(recipes))} on {readings[0].data.name}",
-        sentence=finding["sentence"],
-        caveats=tuple(finding["caveats"]),
+        title=f"Loss landscape: {listed(recipes)} on {readings[0].data.name}",
+        sentence=words.sentence(finding),
+        caveats=tuple(words.caveats(finding)),
         tables=tuple(first_tables),
         sections=tuple(section for section in page_sections if section and section.blocks),
         labels=labels,
@@ -85,30 +85,30 @@ def _coloured(groups: Groups) -> tuple[str, ...]:
     return tuple(groups)
 
 
-def _probed_runs(groups: Groups, recipes: Mapping[str, Any]) -> Groups:
+def _probed_runs(groups: Groups, finding: LandscapeFinding) -> Groups:
     """The runs at one learning rate, for the curves by epoch: over all rates these would be a band too."""
     return {
-        label: [reading for reading in group if reading.recipe.optim.lr == recipes[label]["lr"]]
-        for label, group in groups.items()
+        each.label: [reading for reading in groups[each.label] if reading.recipe.optim.lr == each.lr]
+        for each in finding.recipes
     }
 
 
-def _bands(finding: Mapping[str, Any], recipes: Mapping[str, Any], arrays: Arrays, look: Look, seed: int) -> Section:
-    early = finding["early_steps"]
+def _bands(finding: LandscapeFinding, arrays: Arrays, look: Look, seed: int) -> Section:
+    early = finding.early_steps
     bands = land_.band_numbers(arrays, smooth=False)
     draw = partial(land_.draw_bands, look=look, title="training loss", early=early)
     smooth = partial(draw, bands=land_.band_numbers(arrays, smooth=True))
-    seeds = f"seed {seed}" if not finding.get("own_seeds") else "a different seed for each run"
+    seeds = f"seed {seed}" if not finding.own_seeds else "a different seed for each run"
     panels = (
         Panel("Raw", partial(draw, bands=bands, linear=True), height=3.3),
         Panel("Smoothed", smooth, height=3.3),
     )
-    caption = land_.band_caption(bands, finding["lrs"], seeds, early, finding["window"])
-    chart = Chart("loss_band", "Range of the loss over learning rates", panels, caption, legend=tuple(recipes))
+    caption = land_.band_caption(bands, finding.lrs, seeds, early, finding.window)
+    chart = Chart("loss_band", "Range of the loss over learning rates", panels, caption, legend=tuple(arrays))
     return Section("Loss band over learning rates", (chart,))
 
 
-def _along_the_step(recipes: Mapping[str, Any], arrays: Arrays, look: Look) -> Section | None:
+def _along_the_step(finding: LandscapeFinding, arrays: Arrays, look: Look) -> Section | None:
     probes = land_.probe_numbers(arrays)
     if not probes["loss"]:
         return None
@@ -121,23 +121,19 @@ def _along_the_step(recipes: Mapping[str, Any], arrays: Arrays, look: Look) -> S
         Panel(heading, partial(land_.draw_bands, bands=probes[name], look=look, title=axis), height=3.0)
         for name, (heading, axis) in titles.items()
     )
-    rates = {label: recipe["lr"] for label, recipe in recipes.items() if recipe["looks"]}
-    caption = land_.probe_caption(probes, rates, _step_sizes(recipes))
+    rates = {each.label: each.lr for each in finding.recipes if each.looks}
+    caption = land_.probe_caption(probes, rates, finding.step_sizes)
     return Section(
         "Along the step",
         (
             Chart("along_the_step", "Loss and gradient along the step", panels, caption, legend=tuple(rates)),
-            _smoothness_table(recipes),
+            _smoothness_table(finding.recipes),
         ),
     )
 
 
-def _step_sizes(recipes: Mapping[str, Any]) -> list[float]:
-    return next(recipe["step_sizes"] for recipe in recipes.values() if recipe["looks"])
-
-
-def _around_the_weights(finding: Mapping[str, Any], arrays: Arrays, look: Look) -> Section | None:
-    images = finding["images"]
+def _around_the_weights(finding: LandscapeFinding, arrays: Arrays, look: Look) -> Section | None:
+    images = finding.images
     lines, planes, paths = (
         {label: numbers for label, held in arrays.items() if (numbers := land_.surface_numbers(held, kind))}
         for kind in ("line", "plane", "path")
@@ -157,7 +153,7 @@ def _around_the_weights(finding: Mapping[str, Any], arrays: Arrays, look: Look) 
 
 
 def _surface_blocks(
-    name: str, title: str, surfaces: Mapping[str, land_.SurfaceNumbers], images: int
+    name: str, title: str, surfaces: dict[str, land_.SurfaceNumbers], images: int
 ) -> list[Chart | Scene3D]:
     panels = tuple(
         Panel(label, partial(land_.draw_surface, numbers=numbers), height=SURFACE_HEIGHT, left=0.85)
@@ -191,92 +187,90 @@ def _path_traces(numbers: land_.SurfaceNumbers) -> tuple[Path3D, Points3D]:
     )
 
 
-def _widths_table(finding: Mapping[str, Any], recipes: Mapping[str, Any]) -> Table:
+def _widths_table(finding: LandscapeFinding) -> Table:
     spans = _spans(finding)
     columns = [Column("Model", numeric=False)]
     columns += [Column(f"{title}, {span}") for title in MEASURES.values() for span in spans.values()]
     rows = [
         (
-            Cell(label, model=label),
-            *(_estimate(recipe["widths"][measure][span]) for measure in MEASURES for span in spans),
+            Cell(each.label, model=each.label),
+            *(_estimate(each.widths[measure][span]) for measure in MEASURES for span in spans),
         )
-        for label, recipe in recipes.items()
+        for each in finding.recipes
     ]
     return Table(
         tuple(columns),
         tuple(rows),
         f"Maximum minus minimum of the loss over the learning rates, averaged over steps. {_over(finding)} "
-        f"Smoothed: mean over {finding['window']} steps of each run.",
+        f"Smoothed: mean over {finding.window} steps of each run.",
         "Band width",
     )
 
 
-def _ratios_table(finding: Mapping[str, Any]) -> Table:
+def _ratios_table(finding: LandscapeFinding) -> Table:
     spans = _spans(finding)
     rows = []
-    for pair in finding["pairs"]:
+    for pair in finding.pairs:
         for measure, title in MEASURES.items():
-            cells = [_ratio(pair["ratios"][measure][span], finding) for span in spans]
-            verdict = _verdict(pair["ratios"][measure]["all"], finding)
-            rows.append((Cell(f"{pair['b']} over {pair['a']}"), Cell(title), *cells, Cell(verdict)))
+            ratios = pair.ratios[measure]
+            verdict = _verdict(ratios[Span.ALL], finding)
+            cells = (_ratio(ratios[span].ratio) for span in spans)
+            rows.append((Cell(f"{pair.b} over {pair.a}"), Cell(title), *cells, Cell(verdict)))
     columns = (
         Column("Models", numeric=False),
         Column("Quantity", numeric=False),
         *(Column(span.capitalize()) for span in spans.values()),
         Column("The first band is", numeric=False),
     )
-    return Table(columns, tuple(rows), f"{_over(finding)}", "Ratio of band widths")
+    return Table(columns, tuple(rows), _over(finding), "Ratio of band widths")
 
 
-def _verdict(ratio: Mapping[str, Any] | None, finding: Mapping[str, Any]) -> str:
-    """No verdict from one seed, also for findings of older versions."""
-    if finding["seeds"] == 1:
+def _verdict(ratio: Ratio, finding: LandscapeFinding) -> str:
+    if finding.seeds == 1:
         return "one seed: no verdict"
-    verdict = "inconclusive" if ratio is None else str(ratio["verdict"])
-    return "none (fewer images)" if verdict in ("reduced", "quick_try") else verdict
+    return "none (fewer images)" if ratio.verdict is Verdict.REDUCED else ratio.verdict.value
 
 
-def _smoothness_table(recipes: Mapping[str, Any]) -> Table:
-    names = {
-        "loss_variation": "Range of the loss",
-        "gradient_change": "Maximum gradient distance",
-        "beta": "Effective beta-smoothness",
-    }
+def _smoothness_table(recipes: Sequence[Band]) -> Table:
+    columns = (
+        Column("Model", numeric=False),
+        Column("Range of the loss"),
+        Column("Maximum gradient distance"),
+        Column("Effective beta-smoothness"),
+        Column("Probes", "per run"),
+    )
     rows = [
         (
-            Cell(label, model=label),
-            *(_estimate(recipe["smoothness"][name]) for name in names),
-            Cell(f"{recipe['looks']:,}"),
+            Cell(each.label, model=each.label),
+            _estimate(each.smoothness.loss_variation),
+            _estimate(each.smoothness.gradient_change),
+            _estimate(each.smoothness.beta),
+            Cell(f"{each.looks:,}"),
         )
-        for label, recipe in recipes.items()
+        for each in recipes
     ]
-    columns = (Column("Model", numeric=False), *map(Column, names.values()), Column("Probes", "per run"))
     note = "Medians over the probes of a run; for several seeds their mean with its 95 % interval (Student's t)."
     return Table(columns, tuple(rows), note)
 
 
-def _spans(finding: Mapping[str, Any]) -> dict[str, str]:
-    early = finding["early_steps"]
-    return {"all": SPANS["all"]} | ({"early": SPANS["early"].format(early)} if early else {})
+def _spans(finding: LandscapeFinding) -> dict[Span, str]:
+    early = finding.early_steps
+    return {Span.ALL: "all steps"} | ({Span.EARLY: f"first {early:,} steps"} if early else {})
 
 
-def _over(finding: Mapping[str, Any]) -> str:
-    if finding["seeds"] > 1:
-        return f"95 % intervals over {finding['seeds']} seeds (Student's t)."
+def _over(finding: LandscapeFinding) -> str:
+    if finding.seeds > 1:
+        return f"95 % intervals over {finding.seeds} seeds (Student's t)."
     return "One seed: no interval and no verdict."
 
 
-def _estimate(table: Mapping[str, Any] | None) -> Cell:
-    if table is None:
+def _estimate(value: Estimate | None) -> Cell:
+    if value is None:
         return Cell("not finite")
-    value = Estimate.from_json(table)
-    if value.low is None or value.high is None or value.interval != "t":  # older findings: over blocks of steps
-        return Cell(plain(value.mean))
-    return Cell(plain(value.mean), f"{plain(value.low)} to {plain(value.high)}")
+    return Cell(plain(value.mean), " to ".join(map(plain, value.span)) if value.n > 1 else "")
 
 
-def _ratio(table: Mapping[str, Any] | None, finding: Mapping[str, Any]) -> Cell:
-    if table is None:
+def _ratio(ratio: Estimate | None) -> Cell:
+    if ratio is None:
         return Cell("unknown")
-    has_interval = table["low"] is not None and finding["seeds"] > 1
-    return Cell(f"{table['ratio']:.2f}", f"{table['low']:.2f} to {table['high']:.2f}" if has_interval else "")
+    return Cell(f"{ratio.mean:.2f}", ratio.ends() if ratio.n > 1 else "")

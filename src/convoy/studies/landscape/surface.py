@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from convoy.evaluation.predict import predict
 from convoy.files import read_arrays, write_arrays
 from convoy.randomness import derive_seed
 from convoy.runs import Run
+from convoy.studies.landscape.design import Kind, Spec
 from convoy.training.run.plan import Plan
 
 LINE_POINTS = 51
@@ -31,18 +32,6 @@ MOST_EPOCHS = 50  # on a path: one parameter of all epochs is in memory at once
 REPORT_SECONDS = 5.0  # between two progress messages
 
 Direction = list[torch.Tensor]
-Kind = Literal["line", "plane", "path"]
-
-
-class Spec(NamedTuple):
-    images: int = 1000  # of the training part, the same for every network of the same data
-    resolution: int = 25  # points per side
-
-    def check(self) -> None:
-        if self.images < 1:
-            raise ValueError(f"surface images = {self.images}: expected 1 or more")
-        if not 3 <= self.resolution <= 501:
-            raise ValueError(f"resolution = {self.resolution}: expected 3 to 501 points per side")
 
 
 class Path2D(NamedTuple):

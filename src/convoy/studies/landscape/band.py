@@ -6,20 +6,35 @@ https://arxiv.org/abs/1805.11604; the width tests its claim.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 
-from convoy.prediction import Verdict
 from convoy.runs import Run
 from convoy.stats import Estimate, t_interval
 
 WINDOW = 25  # steps; the loss of a single batch is noisy
 LEAST_LOSS = 1e-7  # smaller values are rounding errors of float32, and so would be their logarithm
 EARLY_STEPS = 4000  # where the published bands differ most
-MEASURES = ("loss", "smoothed_loss", "log_loss")  # the last: the logarithm of the smoothed one
+
+
+class Measure(StrEnum):
+    LOSS = "loss"
+    SMOOTHED = "smoothed_loss"
+    LOG = "log_loss"  # the logarithm of the smoothed one
+
+
+class Verdict(StrEnum):
+    """The width of one band against another."""
+
+    NARROWER = "narrower"
+    WIDER = "wider"
+    INCONCLUSIVE = "inconclusive"
+    ONE_SEED = "one_seed"
+    REDUCED = "reduced"  # fewer images
 
 
 class Curves(NamedTuple):
@@ -34,23 +49,12 @@ class Curves(NamedTuple):
         return float(np.diff(self.step).mean()) if len(self.step) > 1 else 1.0
 
 
-class Ratio(NamedTuple):
-    """Width of one band over another; one seed has no interval."""
+@dataclass(frozen=True)
+class Ratio:
+    """Width of one band over another, over seeds; None if one has no width."""
 
-    ratio: float
-    low: float | None
-    high: float | None
-    n: int  # seeds
-
-    def verdict(self, *, reduced: bool) -> Verdict:
-        """Of the first band against the second."""
-        if reduced:
-            return Verdict.REDUCED
-        if self.low is None or self.high is None:
-            return Verdict.ONE_SEED
-        if self.low <= 1 <= self.high:
-            return Verdict.INCONCLUSIVE
-        return Verdict.NARROWER if self.high < 1 else Verdict.WIDER
+    ratio: Estimate | None
+    verdict: Verdict  # of the first band against the second
 
 
 def aligned(runs: Sequence[Sequence[Run]]) -> list[Curves]:
@@ -75,10 +79,10 @@ def edges(loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(finite, loss.min(0), np.nan), np.where(finite, loss.max(0), np.nan)
 
 
-def width(curves: Curves, measure: str) -> np.ndarray:
+def width(curves: Curves, measure: Measure) -> np.ndarray:
     """Width of the band at each step, float64 [T]; NaN if a loss is not finite."""
-    low, high = edges(curves.loss if measure == "loss" else smoothed(curves.loss, curves.spacing))
-    if measure == "log_loss":
+    low, high = edges(curves.loss if measure is Measure.LOSS else smoothed(curves.loss, curves.spacing))
+    if measure is Measure.LOG:
         low, high = (np.log(np.maximum(edge, LEAST_LOSS)) for edge in (low, high))
     return np.where(np.isfinite(curves.loss).all(0), high - low, np.nan)
 
@@ -106,8 +110,8 @@ def mean_width(widths: Sequence[np.ndarray]) -> Estimate | None:
     return t_interval([float(values.mean()) for values in finite])
 
 
-def ratio(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> Ratio | None:
-    """Mean width of the first band over that of the second, from widths [T] of each seed; None if one has no width.
+def ratio(first: Sequence[np.ndarray], second: Sequence[np.ndarray], *, reduced: bool) -> Ratio:
+    """Mean width of the first band over that of the second, from widths [T] of each seed.
 
     The interval is the t interval of the logarithm, paired by seed, because runs of one seed see the same batches.
     """
@@ -116,7 +120,14 @@ def ratio(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> Ratio | 
         known = np.isfinite(a) & np.isfinite(b)
         pairs.append(np.stack([a[known], b[known]]))
     if not all(pair.shape[1] and (pair.mean(1) > 0).all() for pair in pairs):
-        return None
-    estimate = t_interval([float(np.log(pair[0].mean() / pair[1].mean())) for pair in pairs])
-    low, high = (None if end is None else math.exp(end) for end in (estimate.low, estimate.high))
-    return Ratio(math.exp(estimate.mean), low, high, len(pairs))
+        return Ratio(None, Verdict.INCONCLUSIVE)
+    estimate = t_interval([float(np.log(pair[0].mean() / pair[1].mean())) for pair in pairs]).exp()
+    return Ratio(estimate, Verdict.REDUCED if reduced else _verdict(estimate))
+
+
+def _verdict(estimate: Estimate) -> Verdict:
+    if estimate.low is None:
+        return Verdict.ONE_SEED
+    if not estimate.excludes(1):
+        return Verdict.INCONCLUSIVE
+    return Verdict.NARROWER if estimate.mean < 1 else Verdict.WIDER

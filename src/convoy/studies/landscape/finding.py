@@ -1,0 +1,205 @@
+"""The finding of a landscape: width of each loss band, ratios of the widths, smoothness along the step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from convoy.runs import Run
+from convoy.stats import Estimate, t_interval
+from convoy.studies.landscape import band
+from convoy.studies.landscape.band import EARLY_STEPS, WINDOW, Curves, Measure, Ratio, Verdict
+from convoy.studies.landscape.design import Cut, Design, Kind
+
+
+class Span(StrEnum):
+    """The steps that a width is averaged over."""
+
+    ALL = "all"
+    EARLY = "early"  # the first EARLY_STEPS, if there are more
+
+
+@dataclass(frozen=True)
+class Smoothness:
+    """Along the step; lower is smoother. None if not probed, or if most probes met a loss that is not finite."""
+
+    loss_variation: Estimate | None = None
+    gradient_change: Estimate | None = None
+    beta: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Band:
+    """Of one recipe."""
+
+    label: str
+    lr: float  # of the probed run
+    run: str
+    steps: int  # of the drawn band
+    widths: dict[Measure, dict[Span, Estimate | None]]  # None: no step had a finite loss at every rate
+    smoothness: Smoothness
+    looks: int  # probes
+    surfaces: tuple[Kind, ...]
+    explained: tuple[float, ...]  # shares of the variance of the training path
+
+
+@dataclass(frozen=True)
+class BandPair:
+    a: str
+    b: str
+    ratios: dict[Measure, dict[Span, Ratio]]  # width of b over a
+
+    @property
+    def narrower(self) -> str | None:
+        verdict = self.ratios[Measure.LOSS][Span.ALL].verdict
+        return self.b if verdict is Verdict.NARROWER else self.a if verdict is Verdict.WIDER else None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Of the runs, and those that the widths cover."""
+
+    runs: int
+    diverged: int  # runs
+    shortest: int
+    longest: int
+    cut: int  # runs that have more steps than the shortest are cut to it
+    stopped_early: int  # runs with fewer steps than the longest
+    finite: int  # steps with a finite loss at every rate, in the band that has fewest
+    left_out: int  # recorded steps with a loss that is not finite, over all bands
+
+
+@dataclass(frozen=True)
+class LandscapeFinding:
+    lrs: tuple[float, ...]
+    seeds: int
+    own_seeds: bool
+    cut: Cut
+    steps: Steps
+    early_steps: int | None
+    window: int  # steps, of the smoothed loss
+    images: int  # of a surface; 0 without surfaces
+    step_sizes: tuple[float, ...]  # of the probes along the step
+    reduced: bool  # trained on fewer images: no verdicts
+    archived: bool  # some runs have no weights and only some of their steps
+    flags: tuple[str, ...]
+    recipes: tuple[Band, ...]
+    pairs: tuple[BandPair, ...]
+    kind: Literal["landscape"] = "landscape"
+    schema: int = 1
+
+
+class Landscape(NamedTuple):
+    """The results of one recipe."""
+
+    label: str
+    runs: list[list[Run]]  # per seed, one per learning rate
+    probed: list[Run]  # per seed, the probed run
+    curves: list[Curves]  # per seed, all of the same length
+    drawn: list[Curves]  # in the figure, perhaps up to the recipe's own shortest run
+    surfaces: dict[Kind, dict[str, np.ndarray]]  # of the first seed
+
+    @property
+    def probed_run(self) -> Run:
+        return self.probed[0]
+
+    def widths(self, measure: Measure, steps: int | None) -> list[np.ndarray]:
+        return [
+            band.width(curves, measure)[: None if steps is None else np.searchsorted(curves.step, steps, "right")]
+            for curves in self.curves
+        ]
+
+
+def conclude(
+    results: Sequence[Landscape], design: Design, *, images: int, step_sizes: Sequence[float]
+) -> LandscapeFinding:
+    """`images`: number of images of a surface, 0 without surfaces. `step_sizes`: of the probes along the step."""
+    runs = [run for each in results for group in each.runs for run in group]
+    cut = int(results[0].curves[0].step[-1])
+    spans: dict[Span, int | None] = {Span.ALL: None} | ({Span.EARLY: EARLY_STEPS} if cut > EARLY_STEPS else {})
+    reduced = any(run.data.limit for run in runs)
+    return LandscapeFinding(
+        lrs=tuple(design.lrs),
+        seeds=len(results[0].runs),
+        own_seeds=design.own_seeds,
+        cut=design.cut,
+        steps=_steps(results, runs, cut),
+        early_steps=EARLY_STEPS if Span.EARLY in spans else None,
+        window=WINDOW,
+        images=min([images, *(each.probed_run.data.counts["train"] for each in results)]),
+        step_sizes=tuple(step_sizes),
+        reduced=reduced,
+        archived=any(run.is_archived for run in runs),
+        flags=tuple(dict.fromkeys(flag for run in runs for flag in run.status.flags)),
+        recipes=tuple(_band(each, spans) for each in results),
+        pairs=tuple(_pair(a, b, spans, reduced=reduced) for a, b in combinations(results, 2)),
+    )
+
+
+def _steps(results: Sequence[Landscape], runs: Sequence[Run], cut: int) -> Steps:
+    lengths = [run.status.steps for run in runs]
+    finite = [(np.isfinite(curves.loss).all(0), curves.spacing) for each in results for curves in each.curves]
+    return Steps(
+        runs=len(runs),
+        diverged=sum(run.status.diverged for run in runs),
+        shortest=min(lengths),
+        longest=max(lengths),
+        cut=cut,
+        stopped_early=sum(length < max(lengths) for length in lengths),
+        finite=min(round(int(steps.sum()) * spacing) for steps, spacing in finite),
+        left_out=sum(int((~steps).sum()) for steps, _ in finite),
+    )
+
+
+def _band(each: Landscape, spans: dict[Span, int | None]) -> Band:
+    run = each.probed_run
+    return Band(
+        label=each.label,
+        lr=run.recipe.optim.lr,
+        run=run.name,
+        steps=int(each.drawn[0].step[-1]),
+        widths={
+            measure: {span: band.mean_width(each.widths(measure, steps)) for span, steps in spans.items()}
+            for measure in Measure
+        },
+        smoothness=smoothness(each.probed),
+        looks=len(run.arrays.get("probe_step", ())),
+        surfaces=tuple(each.surfaces),
+        explained=tuple(float(share) for share in each.surfaces.get("path", {}).get("explained", ())),
+    )
+
+
+def _pair(a: Landscape, b: Landscape, spans: dict[Span, int | None], *, reduced: bool) -> BandPair:
+    ratios = {
+        measure: {
+            span: band.ratio(b.widths(measure, steps), a.widths(measure, steps), reduced=reduced)
+            for span, steps in spans.items()
+        }
+        for measure in Measure
+    }
+    return BandPair(a.label, b.label, ratios)
+
+
+def smoothness(runs: Sequence[Run]) -> Smoothness:
+    """Mean over seeds of each run's median over probes; medians, because single probes may meet a diverging loss."""
+    medians: list[tuple[float, ...]] = []
+    for run in runs:
+        arrays = run.arrays
+        if "probe_loss" not in arrays:
+            return Smoothness()
+        loss = arrays["probe_loss"].astype(np.float64)
+        variation = np.where(np.isfinite(loss).all(1), loss.max(1) - loss.min(1), np.inf)
+        probes = variation, arrays["probe_gradient_change"].max(1), arrays["probe_beta"]
+        medians.append(tuple(map(_median, probes)))
+    return Smoothness(
+        *(t_interval(values) if np.isfinite(values).all() else None for values in zip(*medians, strict=True))
+    )
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(np.where(np.isfinite(values), values.astype(np.float64), np.inf)))
