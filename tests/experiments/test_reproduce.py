@@ -21,6 +21,7 @@ from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, R
 from convoy.prediction import Reason, Verdict
 from convoy.runs import Run, Study, Workspace
 from convoy.stats import Estimate
+from convoy.studies import findings
 
 RECIPE = """
 about = "A small network on small digits"
@@ -185,6 +186,12 @@ def test_claims_have_a_verdict_and_parts_their_own_study(complete: Study) -> Non
     assert finding.complete
 
 
+def test_finding_comes_back_from_its_file_as_it_was(complete: Study) -> None:
+    finding, written = found(complete), complete.finding
+    findings.write(complete, finding)
+    assert complete.finding == written
+
+
 def test_runs_that_several_parts_need_are_trained_once(complete: Study) -> None:
     """Published, corrected, one of the faults (the other two share it), a claim's other side: 2 seeds each; 2 folds."""
     assert len(runs_in(complete)) == 2 + 2 + 4 + 2 + 2
@@ -193,7 +200,7 @@ def test_runs_that_several_parts_need_are_trained_once(complete: Study) -> None:
 def test_the_report_shows_title_notes_and_faults(complete: Study) -> None:
     page = (complete.path / "report.html").read_text()
 
-    for expected in ("Small digits", "The report has a note", "moved nothing"):
+    for expected in ("Small digits", "The report has a note", "bit-identical"):
         assert expected in page
 
 

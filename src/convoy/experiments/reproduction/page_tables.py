@@ -190,6 +190,7 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
         Column("Without"),
         Column("With"),
         Column("Effect"),
+        Column("n", "pairs"),
         Column("p, corrected"),
         Column("Verdict", numeric=False),
     )
@@ -207,18 +208,24 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
                 Cell(*metric.parts(fault.without)),
                 Cell(*metric.parts(fault.with_)),
                 Cell(number, "" if fault.same_bits else interval),
+                _pairs(fault),
                 Cell("" if fault.p_holm is None else p_value(fault.p_holm)),
-                Cell(fault_words(fault, withheld)),
+                Cell(fault_words(fault)),
             )
         )
     unpaired = any(not fault.paired for fault in faults)
     note = (
-        "Effect: with the fault minus without, all else equal, paired (usually by seed); 95 % intervals. p: paired t "
-        "test; corrected for all tested rows (Holm). "
+        "Effect: with the fault minus without, all else equal, paired (by seed unless n names something else); 95 % "
+        "intervals. p: paired t test; corrected for all tested rows (Holm). "
         f"{f'No verdict ({REASONS[withheld]}).' if withheld else 'Bold: the fault changed the number.'}"
         f"{' “Not paired”: interval and test are Welch’s.' if unpaired else ''}"
     )
     return Table(columns, tuple(rows), note, "Effects in numbers")
+
+
+def _pairs(fault: FaultResult) -> Cell:
+    n = fault.spreads[0].n if fault.spreads else 0 if fault.effect is None else fault.effect.n
+    return Cell(str(n) if n else "", "" if fault.over == "seed" or not n else f"{fault.over}s")
 
 
 def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> Table | None:

@@ -42,7 +42,7 @@ def sentence(finding: Reproduction) -> str:
         worst = finding.largest_effect
         if worst is not None and worst.effect is not None:
             effect = _number(worst.effect.mean, worst.measure)
-            clauses.append(f"the fault {worst.title} moved the {_name(worst.measure)} most ({effect})")
+            clauses.append(f"the fault {worst.title} moved the {MEASURES[worst.measure].words} most ({effect})")
         elif finding.faults:
             clauses.append("no fault moved an accuracy significantly")
         if finding.claims:
@@ -154,37 +154,26 @@ def _agreements(compared: Sequence[tuple[str, Agreement]]) -> str:
 # ---- faults ----
 
 
-def fault_words(fault: FaultResult, withheld: Reason | None) -> str:
-    name, effect = _name(fault.measure), fault.effect
-    if fault.lacking is Lacking.MEASURE:
-        return f"{name} was not measured"
-    if fault.lacking is Lacking.MACHINES:
-        return f"{name}: the runs were measured on several machines"
-    if fault.lacking is Lacking.SEEDS:
-        return f"the effect of training with one {fault.over} needs two {fault.over}s or more"
-    assert effect is not None
+def fault_words(fault: FaultResult) -> str:
+    """The verdict, without the numbers of the effect."""
+    match fault.lacking:
+        case Lacking.MEASURE:
+            return "a run lacks the measure"
+        case Lacking.MACHINES:
+            return "the runs were measured on several machines"
+        case Lacking.SEEDS:
+            return f"the effect of training with one {fault.over} needs two {fault.over}s or more"
     if fault.spreads:
-        ranking = "" if fault.ranking is None or withheld else f"; {_ranking(fault.ranking, fault.over)}"
         several = len(fault.spreads) > 1
-        return "; ".join(_spread(spread, fault, several) for spread in fault.spreads) + ranking
-    if fault.same_bits:
-        return f"{'' if withheld else 'moved nothing: '}bit-identical runs in {_pairs(effect.n, fault)}"
-    if MEASURES[fault.measure].exact:
-        if fault.verdict is FaultVerdict.NO_CHANGE:
-            return f"does not change the {name}"
-        return f"changes the {name} by {_number(effect.mean, fault.measure)}"
-    change = _number(effect.mean, fault.measure)
-    if effect.half_width is None:
-        why = f"no verdict ({REASONS[withheld]})" if withheld else "without an interval: inconclusive"
-        return f"{change} {name} in one pair of runs, {why}"
-    half = _number(effect.half_width, fault.measure, signed=False)
-    p = f"p = {_p(fault.p_holm)}" if fault.p_holm is not None else ""
-    basis = ", ".join(filter(None, [f"{change.removesuffix(' points')} ± {half}", f"n = {_pairs(effect.n, fault)}", p]))
-    if withheld:
-        return f"{name}: {basis}; no verdict ({REASONS[withheld]})"
-    unknown = "; these archived runs do not record whether any bit changed" if fault.same_bits is None else ""
-    verb = "moved" if fault.verdict is FaultVerdict.CHANGED else "inconclusive effect on"
-    return f"{verb} the {name}: {basis}{unknown}"
+        texts = [_spread(spread, fault, several) for spread in fault.spreads]
+        if fault.ranking is not None and fault.verdict is not FaultVerdict.WITHHELD:
+            texts.append(_ranking(fault.ranking, fault.over))
+        return "; ".join(texts)
+    texts = [VERDICTS[fault.verdict]]
+    texts += ["bit-identical runs"] if fault.same_bits else []
+    texts += ["these archived runs do not record whether any bit changed"] if fault.same_bits is None else []
+    texts += [] if fault.paired else ["not paired, because the fault creates other folds"]
+    return "; ".join(texts)
 
 
 def _spread(spread: Spread, fault: FaultResult, several: bool) -> str:
@@ -192,7 +181,7 @@ def _spread(spread: Spread, fault: FaultResult, several: bool) -> str:
     sd = _number(spread.sd, fault.measure, signed=False)
     return (
         f"single runs{f' of {spread.label}' if several else ''} range from {lowest} to {highest} "
-        f"{_name(fault.measure)} (standard deviation {sd} over {spread.n} {fault.over}s)"
+        f"{MEASURES[fault.measure].words} (standard deviation {sd} over {spread.n} {fault.over}s)"
     )
 
 
@@ -205,13 +194,6 @@ def _ranking(ranking: Ranking, unit: str) -> str:
         pairs = f"{ranking.differing} of {ranking.pairs} pairs of runs"
         clauses.append(f"on the same test images {pairs} differ significantly (exact McNemar, Holm)")
     return "; ".join([*clauses, *map(compare_words.untested, ranking.untested)])
-
-
-def _pairs(count: int, fault: FaultResult) -> str:
-    if not fault.paired:
-        return f"{count} {fault.over}s per side, not paired because the fault creates other folds"
-    unit = "" if fault.over == "seed" else f" of {fault.over}s"
-    return f"{count} pair{'s' if count != 1 else ''}{unit}"
 
 
 # ---- studies within the experiment ----
@@ -230,10 +212,6 @@ def part_sentence(part: PartResult) -> str:
 # ---- numbers ----
 
 
-def _name(measure: str) -> str:
-    return MEASURES[measure].words
-
-
 def _number(value: float, measure: str, *, signed: bool = True) -> str:
     """A difference in its unit: "+0.43 points"."""
     sign = "+" if signed else ""
@@ -244,7 +222,3 @@ def _number(value: float, measure: str, *, signed: bool = True) -> str:
 
 def _plain(value: float, measure: str) -> str:
     return f"{100 * value:.2f} %" if shown(measure).is_accuracy else f"{value:.3g}"
-
-
-def _p(p: float) -> str:
-    return f"{p:.2g}" if p >= 0.0001 else "below 0.0001"
