@@ -91,10 +91,3 @@ def test_clean_removes_decoded_copies_and_leaves_downloads(call: Call, files: li
     assert json.loads(call("data", "clean", "--all", "--json")[1])["entries"] == 1
     assert list((tmp_path / "cache" / "data").iterdir()) == []
     assert call("data", "get", "kmnist")[0] == 0
-
-
-@pytest.mark.parametrize("command", ["get", "add", "clean"])
-def test_help_has_an_example(call: Call, command: str) -> None:
-    code, out, _ = call("data", command, "--help")
-    assert code == 0
-    assert "Example:" in out

@@ -62,10 +62,6 @@ def test_bad_input_is_one_line_and_nothing_written(call: Call, tmp_path: Path, a
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_has_an_example(call: Call) -> None:
-    assert "Example:" in call("data", "show", "--help")[1]
-
-
 def test_from_python_the_facts_come_with_the_page(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(60) % 2)

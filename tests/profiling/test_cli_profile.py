@@ -151,9 +151,3 @@ def test_every_family_of_models_has_a_picture_that_fits_a_page(name: str) -> Non
     _, _, width, height = map(float, ElementTree.fromstring(picture.svg).attrib["viewBox"].split())
     assert width <= 1250
     assert height <= 1500
-
-
-def test_help_has_an_example(call: Call) -> None:
-    code, out, _ = call("--help")
-    assert code == 0
-    assert "Example:" in out

@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -102,3 +102,23 @@ def _flag(name: str, option: Option) -> inspect.Parameter:
 
 def print_json(value: object) -> None:
     print(json.dumps(value, default=str), file=sys.__stdout__, flush=True)
+
+
+def print_table(rows: Sequence[Mapping[str, str]], texts: Container[str]) -> None:
+    """A rich table on a terminal, aligned text elsewhere; the columns `texts` are left-aligned."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in rows[0]:
+            table.add_column(name, justify="left" if name in texts else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row.values())
+        Console(markup=False, emoji=False, highlight=False).print(table)
+        return
+    lines = [dict(zip(rows[0], rows[0], strict=True)), *rows]
+    widths = {name: max(len(line[name]) for line in lines) for name in rows[0]}
+    for line in lines:
+        cells = (f"{text:{'<' if name in texts else '>'}{widths[name]}}" for name, text in line.items())
+        print("  ".join(cells).rstrip())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
 from convoy import api
-from convoy.cli.app import Call, command, data_app, print_json
+from convoy.cli.app import Call, command, data_app, print_json, print_table
 
 
 @command(api.data_sheet, "show", data_app)
@@ -25,7 +25,7 @@ def show(call: Call, as_json: bool) -> None:
         print(f"- {caveat}")
     for rows in (words.parts_rows(sheet.facts), words.duplicates_rows(sheet.facts)):
         print()
-        _print_table(rows)
+        print_table(rows, texts=[*rows[0]][:1])
     print()
     for title, fact in words.about(sheet.facts):
         if fact:
@@ -45,12 +45,3 @@ def _progress_bar() -> Iterator[Callable[[float], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("looking for duplicates", total=1.0)
         yield lambda share: bar.update(task, completed=share)
-
-
-def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
-    """The first column is left-aligned, the others right-aligned."""
-    lines = [dict(zip(rows[0], rows[0], strict=True)), *rows]
-    widths = {title: max(len(line[title]) for line in lines) for title in rows[0]}
-    for line in lines:
-        first, *others = ((line[title], width) for title, width in widths.items())
-        print("  ".join([f"{first[0]:<{first[1]}}", *(f"{text:>{width}}" for text, width in others)]))

@@ -55,8 +55,6 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]
 
     Raises ValueError for a key without a value.
     """
-    from convoy.recipe import parse_override
-
     overrides: list[Override] = []
     rest: list[str] = []
     waiting = list(arguments)
@@ -77,6 +75,8 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]
             if not waiting or waiting[0].startswith("--"):
                 raise ValueError(f"{token} needs a value")
             value = waiting.pop(0)
+        from convoy.recipe import parse_override  # takes as long to import as all the rest
+
         overrides.append(parse_override(name.removeprefix("--"), value))
     return overrides, rest
 

@@ -1,0 +1,74 @@
+"""Options are declared once: for the keywords of a function, its signature, and the flags and help of its command."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convoy import api
+from convoy.cli.app import app, data_app
+from convoy.cli.main import main
+from convoy.options import ARGUMENTS, options_of, positional_of
+
+FUNCTIONS = {name: value for name in api.__all__ if inspect.isfunction(value := getattr(api, name))}
+COMMANDS = {name.replace("_", "-"): function for name, function in FUNCTIONS.items()}
+COMMANDS["data show"] = COMMANDS.pop("data-sheet")
+WITHOUT_COMMAND = {"check-claim", "finding"}
+NAMES = [
+    *(name for name in app if not name.startswith("-") and name != "data"),
+    *(f"data {name}" for name in data_app if not name.startswith("-")),
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_each_option_has_a_meaning_and_is_in_the_signature_with_its_default(function: Callable[..., Any]) -> None:
+    options, parameters = options_of(function), inspect.signature(function).parameters
+    assert all(option.flag.help.endswith(".") for option in options.values())
+    assert {name: parameters[name].default for name in options} == {n: o.default for n, o in options.items()}
+    for parameter in positional_of(function):
+        assert ARGUMENTS[parameter.name] in (function.__doc__ or "")
+
+
+def test_each_function_is_a_command() -> None:
+    assert COMMANDS.keys() - WITHOUT_COMMAND <= {*NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_shows_an_example_and_each_option_with_its_meaning(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*name.split(), "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"Example: convoy {name} " in text or f"Example: convoy {name} ╭" in text
+    for option_name, option in options_of(COMMANDS[name]).items() if name in COMMANDS else ():
+        if option.flag.name is not None:
+            assert (option.flag.name or f"--{option_name.replace('_', '-')}") in text
+            assert option.flag.help.replace("`", "")[:40] in text
+
+
+def test_unknown_option_is_named_with_the_closest_one() -> None:
+    with pytest.raises(TypeError, match=r"'epcohs' in train\(\); did you mean 'epochs'"):
+        api.train("lenet", epcohs=2)  # type: ignore[call-arg]
+
+
+def test_missing_option_is_named() -> None:
+    with pytest.raises(TypeError, match="lrs"):
+        api.landscape(["lenet"])  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "read_as"),
+    [
+        (api.train, "epochs", int | None),
+        (api.train, "init", str | None),
+        (api.train, "fresh", bool),
+        (api.train, "out", Path | None),
+        (api.search, "grid", Sequence[str]),
+        (api.seeds, "difference", Sequence[float]),
+        (api.landscape, "lrs", str | None),
+    ],
+)
+def test_command_line_reads_one_type(function: Callable[..., Any], name: str, read_as: Any) -> None:
+    assert options_of(function)[name].read_as == read_as
