@@ -225,7 +225,7 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
 
 def _pairs(fault: FaultResult) -> Cell:
     n = fault.spreads[0].n if fault.spreads else 0 if fault.effect is None else fault.effect.n
-    return Cell(str(n) if n else "", "" if fault.over == "seed" or not n else f"{fault.over}s")
+    return Cell(str(n) if n else "", f"{fault.over}s" if n and (fault.spreads or fault.over != "seed") else "")
 
 
 def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> Table | None:

@@ -169,7 +169,7 @@ def fault_words(fault: FaultResult) -> str:
         if fault.ranking is not None and fault.verdict is not FaultVerdict.WITHHELD:
             texts.append(_ranking(fault.ranking, fault.over))
         return "; ".join(texts)
-    texts = [VERDICTS[fault.verdict]]
+    texts = [] if fault.same_bits and fault.verdict is FaultVerdict.WITHHELD else [VERDICTS[fault.verdict]]
     texts += ["bit-identical runs"] if fault.same_bits else []
     texts += ["these archived runs do not record whether any bit changed"] if fault.same_bits is None else []
     texts += [] if fault.paired else ["not paired, because the fault creates other folds"]

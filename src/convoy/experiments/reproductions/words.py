@@ -9,7 +9,7 @@ from convoy.experiments.reason_words import REASONS
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import FaultVerdict, Reproduction
 from convoy.experiments.reproductions.finding import Reproductions
-from convoy.prediction import Verdict
+from convoy.prediction import Reason, Verdict
 from convoy.reporting.quantities import listed
 
 
@@ -19,10 +19,15 @@ def sentence(finding: Reproductions) -> str:
     complete = f"{sum(each.complete for each in found)} of {len(finding.experiments)} experiments reproduced completely"
     judged = [each for each in found if each.withheld is None]
     clauses = [_verdicts(judged)] if judged else []
-    for reason in dict.fromkeys(each.withheld for each in found if each.withheld is not None):
-        names = [each.experiment for each in found if each.withheld is reason]
-        of = f" of {listed(names)}" if len(names) < len(found) else ""
-        clauses.append(f"no verdict on faults or claims{of} ({REASONS[reason]})")
+    names: dict[Reason, list[str]] = {}
+    for each in found:
+        if each.withheld is not None:
+            names.setdefault(each.withheld, []).append(each.experiment)
+    if len(names) == 1 and not judged:
+        clauses.append(f"no verdict on faults or claims ({REASONS[next(iter(names))]})")
+    elif names:
+        groups = [f"{listed(group)} ({REASONS[reason]})" for reason, group in names.items()]
+        clauses.append(f"no verdict on faults or claims of {'; '.join(groups)}")
     return "; ".join([complete, *clauses])
 
 
