@@ -16,7 +16,6 @@ from tests.conftest import Call
 from tests.fake_runs import fake_run
 
 import convoy
-from convoy.cli.studies import print_finding
 from convoy.files import write_json
 from convoy.recipe import Recipe
 from convoy.runs import Workspace
@@ -444,14 +443,6 @@ def test_public_names_are_all_there_and_load_lazily() -> None:
         assert getattr(convoy, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         convoy.nonsense  # noqa: B018
-
-
-def test_missing_parts_of_a_study_precede_its_caveats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    study = Workspace(tmp_path).write_study("s", {"kind": "reproduction"}, [])
-    finding = {"sentence": "So.", "missing": ["cifar10 is not here"], "caveats": ["One seed"]}
-    (study.path / "finding.json").write_text(json.dumps(finding))
-    print_finding(study, Path("report.html"), as_json=False)
-    assert capsys.readouterr().out == "So.\n- cifar10 is not here\n- One seed\nreport.html\n"
 
 
 def test_ctrl_c_while_the_commands_are_loaded_is_one_line(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from convoy.reporting.figures_profile import cost_bars_caption
+from convoy.reporting.cost_bars import cost_bars_caption
 from convoy.reporting.palette import Look
 from convoy.stats import t_interval
 from convoy.studies.compare.figures import COSTS, accuracy_rows, cost_bars, cost_caption, cost_numbers

@@ -214,7 +214,7 @@ def test_study_done_again_trains_nothing(study: Study) -> None:
     cached: list[bool] = []
     session = Session(
         study.path.parents[1],
-        show=lambda position, event: cached.extend([event.cached] * (isinstance(event, Ended))),
+        show=lambda position, event: cached.extend([event.cached] if isinstance(event, Ended) else []),
     )
     recipe = study.members[0].run.recipe.override({"data.split.fold": 0})
     again = crossval(recipe, session, folds=3, repeats=2)

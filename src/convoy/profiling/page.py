@@ -10,10 +10,10 @@ from typing import Any
 from convoy.files import write_json
 from convoy.profiling import architecture
 from convoy.profiling.outline import Box, outline, rows_of
-from convoy.profiling.result import Profile
+from convoy.profiling.result import Latency, Profile
 from convoy.reporting import cost_bars as bars_
 from convoy.reporting import render
-from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Page, Section, Table
+from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Field, Page, Section, Table, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, with_unit
 from convoy.reporting.tables import facts_table
@@ -99,34 +99,28 @@ def _caveats(profiles: Sequence[Profile]) -> list[str]:
 
 
 def _summary(profiles: Sequence[Profile]) -> Table:
-    columns = (
-        Column("Model", numeric=False),
-        Column("Images"),
-        Column("Parameters"),
-        Column("FLOPs", "per image"),
-        Column("MACs", "per image"),
-        Column("Activations", "MiB per image"),
-        Column("Training", "MiB, computed"),
-        Column("Latency", "ms, one image"),
-        Column("Throughput", "images/s"),
-    )
-    rows = []
-    for p in profiles:
-        single, many = p.latencies
-        rows.append(
-            (
-                Cell(p.label, model=p.label),
-                Cell(_by(p.input)),
-                Cell(f"{p.parameters:,}"),
-                Cell(compact(p.flops_per_image)),
-                Cell(compact(p.macs_per_image)),
-                Cell(plain(p.activations.per_image / MIB)),
-                Cell(plain(p.training.total / MIB), f"batch {p.training.batch_size}"),
-                Cell(plain(single.ms), quartile_range(single.ms, (single.lower_ms, single.upper_ms))),
-                Cell(plain(many.images_per_second), f"batch {many.batch_size}"),
-            )
-        )
-    return Table(columns, tuple(rows), COUNTED)
+    fields: list[Field[Profile]] = [
+        Field("Model", lambda p: Cell(p.label, model=p.label), numeric=False),
+        Field("Images", lambda p: _by(p.input)),
+        Field("Parameters", lambda p: f"{p.parameters:,}"),
+        Field("FLOPs", lambda p: compact(p.flops_per_image), "per image"),
+        Field("MACs", lambda p: compact(p.macs_per_image), "per image"),
+        Field("Activations", lambda p: plain(p.activations.per_image / MIB), "MiB per image"),
+        Field(
+            "Training", lambda p: Cell(plain(p.training.total / MIB), f"batch {p.training.batch_size}"), "MiB, computed"
+        ),
+        Field("Latency", lambda p: _latency(p.latencies[0]), "ms, one image"),
+        Field("Throughput", lambda p: _throughput(p.latencies[1]), "images/s"),
+    ]
+    return table_of(fields, profiles, COUNTED)
+
+
+def _latency(single: Latency) -> Cell:
+    return Cell(plain(single.ms), quartile_range(single.ms, (single.lower_ms, single.upper_ms)))
+
+
+def _throughput(many: Latency) -> Cell:
+    return Cell(plain(many.images_per_second), f"batch {many.batch_size}")
 
 
 def cost_comparison(profiles: Sequence[Profile], look: Look) -> Section:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
@@ -66,6 +66,31 @@ class Table:
     note: str = ""
     title: str = ""
     collapsed_title: str = ""  # a long table is collapsed under this line
+
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Field(Generic[Row]):
+    """A column of a table with one row per object: its title, and how an object becomes a cell."""
+
+    title: str
+    of: Callable[[Row], Cell | str]
+    unit: str = ""
+    numeric: bool = True
+
+
+def table_of(
+    fields: Sequence[Field[Row]], rows: Iterable[Row], note: str = "", title: str = "", collapsed_title: str = ""
+) -> Table:
+    def cell(field: Field[Row], row: Row) -> Cell:
+        content = field.of(row)
+        return Cell(content) if isinstance(content, str) else content
+
+    columns = tuple(Column(field.title, field.unit, field.numeric) for field in fields)
+    cells = tuple(tuple(cell(field, row) for field in fields) for row in rows)
+    return Table(columns, cells, note, title, collapsed_title)
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 from convoy.recipe.faults import Fault
-from convoy.reporting.content import Cell, Column, Table
+from convoy.reporting.content import Cell, Column, Field, Table, table_of
 from convoy.reporting.figures_classes import Confused
 from convoy.reporting.quantities import MIB, compact, plain, quartile_range
 from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
-from convoy.run_contents import Score
+from convoy.run_contents import ClassScore, Cost, Score
 from convoy.stats import wilson
 
 MANY_CLASSES = 25
@@ -20,51 +21,44 @@ MANY_CLASSES = 25
 
 def scores_table(reading: Reading) -> Table:
     """The scores of a run, one row per part."""
-    scores = [(part, reading.scores[part]) for part in PARTS if part in reading.scores]
-    tops = sorted({k for _, score in scores for k in score.top_k}, key=int)
-    columns = (
-        Column("Part", numeric=False),
-        Column("Accuracy", "%"),
-        Column("Correct", "images"),
-        *(Column(f"Top {k}", "%") for k in tops),
-        Column("Loss"),
-        Column("Macro F1"),
-        Column("MCC"),
-    )
-    rows = []
-    for part, score in scores:
-        estimate = wilson(score.correct, score.n)
-        rows.append(
-            (
-                Cell(part),
-                Cell(*estimate.parts(scale=100)),
-                Cell(f"{score.correct:,}", f"of {score.n:,}"),
-                *(Cell(f"{100 * score.top_k[k]:.2f}" if k in score.top_k else "") for k in tops),
-                *(Cell("" if value is None else f"{value:.4f}") for value in (score.loss, score.macro_f1, score.mcc)),
-            )
-        )
+    scores = {part: reading.scores[part] for part in PARTS if part in reading.scores}
+    tops = sorted({k for score in scores.values() for k in score.top_k}, key=int)
+    fields: list[Field[tuple[str, Score]]] = [
+        Field("Part", lambda row: row[0], numeric=False),
+        Field("Accuracy", lambda row: Cell(*wilson(row[1].correct, row[1].n).parts(scale=100)), "%"),
+        Field("Correct", lambda row: Cell(f"{row[1].correct:,}", f"of {row[1].n:,}"), "images"),
+        *(Field(f"Top {k}", partial(_top, k=k), "%") for k in tops),
+        Field("Loss", lambda row: _four(row[1].loss)),
+        Field("Macro F1", lambda row: _four(row[1].macro_f1)),
+        Field("MCC", lambda row: _four(row[1].mcc)),
+    ]
     note = "Ranges: 95 % intervals over images (Wilson). Loss: of the recipe, mean over images."
-    return Table(columns, tuple(rows), note)
+    return table_of(fields, scores.items(), note)
+
+
+def _top(row: tuple[str, Score], k: str) -> str:
+    return f"{100 * row[1].top_k[k]:.2f}" if k in row[1].top_k else ""
+
+
+def _four(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def cost_table(reading: Reading) -> Table:
     cost = reading.cost
-    entries = (
-        ("Training", "s", _plain(cost.train_seconds)),
-        ("Total", "s", _plain(cost.total_seconds)),
-        ("Training speed", "images/s", _plain(cost.images_per_second)),
-        ("Parameters", "", _count(cost.parameters)),
-        ("MACs" if _reports_macs(reading) else "FLOPs", "per image", _compact(cost.flops_per_image)),
-        ("Inference", "ms/image", _plain(cost.ms_per_image)),
-        ("Quartiles", "ms/image", quartile_range(cost.ms_per_image or 0, cost.ms_per_image_quartiles)),
-        ("Peak memory", "MiB", _mebibytes(cost.peak_memory_bytes)),
-    )
-    present = [entry for entry in entries if entry[2]]
-    return Table(
-        tuple(Column(title, unit) for title, unit, _ in present),
-        (tuple(Cell(text) for _, _, text in present),),
-        flops_note([reading]),
-    )
+    fields: list[Field[Cost]] = [
+        Field("Training", lambda cost: _plain(cost.train_seconds), "s"),
+        Field("Total", lambda cost: _plain(cost.total_seconds), "s"),
+        Field("Training speed", lambda cost: _plain(cost.images_per_second), "images/s"),
+        Field("Parameters", lambda cost: "" if cost.parameters is None else f"{cost.parameters:,}"),
+        Field("MACs" if _reports_macs(reading) else "FLOPs", lambda cost: _compact(cost.flops_per_image), "per image"),
+        Field("Inference", lambda cost: _plain(cost.ms_per_image), "ms/image"),
+        Field(
+            "Quartiles", lambda cost: quartile_range(cost.ms_per_image or 0, cost.ms_per_image_quartiles), "ms/image"
+        ),
+        Field("Peak memory", lambda cost: _mebibytes(cost.peak_memory_bytes), "MiB"),
+    ]
+    return table_of([field for field in fields if field.of(cost)], [cost], flops_note([reading]))
 
 
 def flops_cell(value: float | None, reading: Reading) -> Cell:
@@ -89,15 +83,13 @@ def confused_table(pairs: Mapping[str, Sequence[Confused]]) -> Table:
     """The most confused pairs: one row per pair for one model, one row per model for several."""
     title = "Most confused pairs"
     if len(pairs) == 1:
-        columns = (
-            Column("True class", numeric=False), Column("Predicted class", numeric=False), Column("Images"),
-            Column("Share of the class", "%"),
-        )  # fmt: skip
-        rows = [
-            (Cell(pair.true), Cell(pair.predicted), Cell(f"{pair.images:,}"), Cell(f"{pair.percent:.2f}"))
-            for pair in next(iter(pairs.values()))
+        fields: list[Field[Confused]] = [
+            Field("True class", lambda pair: pair.true, numeric=False),
+            Field("Predicted class", lambda pair: pair.predicted, numeric=False),
+            Field("Images", lambda pair: f"{pair.images:,}"),
+            Field("Share of the class", lambda pair: f"{pair.percent:.2f}", "%"),
         ]
-        return Table(columns, tuple(rows), title=title)
+        return table_of(fields, next(iter(pairs.values())), title=title)
     most = max(map(len, pairs.values()))
     ranks = tuple(Column(name, numeric=False) for name in ("First", "Second", "Third", "Fourth", "Fifth")[:most])
     lines = []
@@ -114,60 +106,53 @@ def class_table(score: Score) -> Table:
     if len(entries) > MANY_CLASSES:
         note = f"The {MANY_CLASSES} classes with the lowest F1; all {len(entries)} are in scores.json."
         entries = sorted(entries, key=lambda entry: entry.f1)[:MANY_CLASSES]
-    columns = (
-        Column("Class", numeric=False),
-        Column("Precision", "%"),
-        Column("Recall", "%"),
-        Column("F1", "%"),
-        Column("Images"),
-    )
-    rows = tuple(
-        (
-            Cell(entry.name),
-            *(Cell(f"{100 * share:.2f}") for share in (entry.precision, entry.recall, entry.f1)),
-            Cell(f"{entry.n:,}"),
-        )
-        for entry in entries
-    )
-    return Table(columns, rows, note, "Scores by class")
+    fields: list[Field[ClassScore]] = [
+        Field("Class", lambda entry: entry.name, numeric=False),
+        Field("Precision", lambda entry: f"{100 * entry.precision:.2f}", "%"),
+        Field("Recall", lambda entry: f"{100 * entry.recall:.2f}", "%"),
+        Field("F1", lambda entry: f"{100 * entry.f1:.2f}", "%"),
+        Field("Images", lambda entry: f"{entry.n:,}"),
+    ]
+    return table_of(fields, entries, note, "Scores by class")
 
 
 def runs_table(groups: Groups, folder: Path) -> Table:
     """One row per run, with a link relative to the folder of the report."""
-    parts = [part for part in PARTS if any(part in reading.scores for reading in every(groups))]
-    endings = distinct(_ending(reading) for reading in every(groups))
-    columns = (
-        Column("Model", numeric=False),
-        Column("Seed"),
-        *(Column(f"{part.capitalize()} accuracy", "%") for part in parts),
-        Column("Best epoch", "of epochs"),
-        Column("Training", "s"),
-        *((Column("Ended", numeric=False),) if len(endings) > 1 else ()),
-        Column("Run folder", numeric=False),
-    )
-    rows = tuple(_run_row(reading, parts, folder, ended=len(endings) > 1) for reading in every(groups))
+    readings = every(groups)
+    parts = [part for part in PARTS if any(part in reading.scores for reading in readings)]
+    endings = distinct(map(_ending, readings))
+    fields: list[Field[Reading]] = [
+        Field("Model", lambda reading: Cell(reading.label, model=reading.label), numeric=False),
+        Field("Seed", lambda reading: str(reading.seed)),
+        *(Field(f"{part.capitalize()} accuracy", partial(_accuracy, part=part), "%") for part in parts),
+        Field("Best epoch", best_epoch_cell, "of epochs"),
+        Field("Training", lambda reading: _plain(reading.cost.train_seconds), "s"),
+        *((Field("Ended", _ending, numeric=False),) if len(endings) > 1 else ()),
+        Field("Run folder", partial(run_cell, folder=folder), numeric=False),
+    ]
     note = "The run folders hold all scores, curves, predictions and weights."
     if len(endings) == 1:
         note = f"End of every run: {endings[0]}. {note}"
-    return Table(columns, rows, note, "Runs" if len(rows) > 1 else "Run")
+    return table_of(fields, readings, note, "Runs" if len(readings) > 1 else "Run")
 
 
 def _ending(reading: Reading) -> str:
     return reading.status.reason or reading.status.state
 
 
-def _run_row(reading: Reading, parts: Sequence[str], folder: Path, *, ended: bool) -> tuple[Cell, ...]:
-    status, path = reading.status, reading.run.path
-    best, epochs = status.best_epoch, status.epochs
-    return (
-        Cell(reading.label, model=reading.label),
-        Cell(str(reading.seed)),
-        *(Cell(f"{100 * reading.scores[p].accuracy:.2f}" if p in reading.scores else "") for p in parts),
-        Cell(str(best or ""), f"of {epochs}" if epochs else ""),
-        Cell(_plain(reading.cost.train_seconds)),
-        *((Cell(_ending(reading)),) if ended else ()),
-        Cell(path.name, link=quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/"))),
-    )
+def _accuracy(reading: Reading, part: str) -> str:
+    return f"{100 * reading.scores[part].accuracy:.2f}" if part in reading.scores else ""
+
+
+def best_epoch_cell(reading: Reading) -> Cell:
+    status = reading.status
+    return Cell(str(status.best_epoch or ""), f"of {status.epochs}" if status.epochs else "")
+
+
+def run_cell(reading: Reading, folder: Path) -> Cell:
+    """With a link relative to the folder of the report."""
+    path = reading.run.path
+    return Cell(path.name, link=quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/")))
 
 
 def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
@@ -179,10 +164,6 @@ def _arrow(pair: Confused) -> str:
     """Short names stay on one line."""
     text = f"{pair.true} → {pair.predicted}"
     return text.replace(" ", "\u00a0") if len(text) <= 14 else text
-
-
-def _count(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
 
 
 def _compact(value: float | None) -> str:

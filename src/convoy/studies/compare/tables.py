@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from convoy.prediction import Verdict
-from convoy.reporting.content import Cell, Column, Table
+from convoy.reporting.content import Cell, Field, Table, table_of
 from convoy.reporting.quantities import MIB, cost_parts, p_value, plain, quartile_range
-from convoy.reporting.reading import Groups, Reading, every
+from convoy.reporting.reading import Groups, every
 from convoy.reporting.tables import flops_cell, flops_note
-from convoy.studies.compare.ablation import Ablation, Interaction
+from convoy.studies.compare.ablation import Ablation, Average, Effect, Interaction
 from convoy.studies.compare.finding import CompareFinding, Row
+from convoy.studies.compare.images import ImagePair
 from convoy.studies.compare.pair import Pair
 
 MANY_PAIRS = 12
@@ -38,22 +39,26 @@ AVERAGES = (
 INTERACTIONS = (
     "If this is not zero, the effect of one key depends on the value of the other, and its average hides this."
 )
-TESTED = (Column("p"), Column("p, corrected"), Column("Verdict", numeric=False))
 
 
 def models(finding: CompareFinding, groups: Groups) -> Table:
     """One row per model, highest mean first."""
-    columns = (
-        Column("Model", numeric=False),
-        Column(finding.metric.capitalize(), "%"),
-        Column("n", "seeds"),
-        Column("Training", "s"),
-        Column("Training speed", "images/s"),
-        Column("Parameters"),
-        Column("FLOPs", "per image"),
-        Column("Inference", "ms/image"),
-        Column("Peak memory", "MiB"),
-    )
+    best = finding.best
+    fields: list[Field[Row]] = [
+        Field("Model", lambda row: Cell(row.label, bold=row.label == best, model=row.label), numeric=False),
+        Field(
+            finding.metric.capitalize(),
+            lambda row: Cell(*row.accuracy.parts(scale=100), bold=row.label == best),
+            "%",
+        ),
+        Field("n", lambda row: str(len(row.seeds)), "seeds"),
+        Field("Training", lambda row: Cell(*cost_parts(row.cost.train_seconds)), "s"),
+        Field("Training speed", lambda row: Cell(*cost_parts(row.cost.images_per_second)), "images/s"),
+        Field("Parameters", lambda row: "" if row.cost.parameters is None else f"{row.cost.parameters:,}"),
+        Field("FLOPs", lambda row: flops_cell(row.cost.flops_per_image, groups[row.label][0]), "per image"),
+        Field("Inference", _latency, "ms/image"),
+        Field("Peak memory", _peak_memory, "MiB"),
+    ]
     over_images = {row.accuracy.over_images for row in finding.rows}
     note = [OVER_SEEDS] if False in over_images else []
     note += [OVER_IMAGES] if True in over_images else []
@@ -63,46 +68,35 @@ def models(finding: CompareFinding, groups: Groups) -> Table:
     note += [QUARTILES] if any(row.cost.ms_per_image_quartiles for row in finding.rows) else []
     note += [THREADS] if len(every(groups)) > 1 else []
     note.append(flops_note(every(groups)))
-    rows = tuple(_model(row, groups[row.label][0], best=row.label == finding.best) for row in finding.ranked)
-    return Table(columns, rows, " ".join(note))
+    return table_of(fields, finding.ranked, " ".join(note))
 
 
-def _model(row: Row, reading: Reading, *, best: bool) -> tuple[Cell, ...]:
+def _latency(row: Row) -> Cell:
     cost = row.cost
     latency, interval = cost_parts(cost.ms_per_image)
     if cost.ms_per_image is not None and cost.ms_per_image_quartiles is not None:
         interval = quartile_range(cost.ms_per_image.mean, cost.ms_per_image_quartiles)
-    return (
-        Cell(row.label, bold=best, model=row.label),
-        Cell(*row.accuracy.parts(scale=100), bold=best),
-        Cell(str(len(row.seeds))),
-        Cell(*cost_parts(cost.train_seconds)),
-        Cell(*cost_parts(cost.images_per_second)),
-        Cell("" if cost.parameters is None else f"{cost.parameters:,}"),
-        flops_cell(cost.flops_per_image, reading),
-        Cell(latency, interval),
-        Cell("" if cost.peak_memory_bytes is None else plain(cost.peak_memory_bytes / MIB)),
-    )
+    return Cell(latency, interval)
+
+
+def _peak_memory(row: Row) -> str:
+    peak = row.cost.peak_memory_bytes
+    return "" if peak is None else plain(peak / MIB)
 
 
 def pairs(finding: CompareFinding) -> Table:
-    columns = (Column("Pair", numeric=False), Column("Difference", "points"), Column("n", "seeds"), *TESTED)
     note = "Paired t test over the common seeds of two models; p corrected for all pairs (Holm)."
     shown = sorted(finding.pairs, key=lambda pair: pair.p_holm or 0)
     if len(shown) > MANY_PAIRS:
         leader = finding.ranked[0].label
         note += f" Shown: pairs with {leader}; all {len(shown)} are in finding.json."
         shown = [pair for pair in shown if leader in (pair.a, pair.b)]
-    rows = [
-        (
-            Cell(f"{pair.a} − {pair.b}"),
-            Cell(*pair.difference.parts(scale=100)),
-            Cell(str(pair.difference.n)),
-            *_tested(pair, finding),
-        )
-        for pair in (pair.upwards() for pair in shown)
+    fields: list[Field[Pair]] = [
+        Field("Pair", lambda pair: f"{pair.a} − {pair.b}", numeric=False),
+        *_difference(),
+        *_tested(finding),
     ]
-    return Table(columns, tuple(rows), note, "Differences between models")
+    return table_of(fields, [pair.upwards() for pair in shown], note, "Differences between models")
 
 
 def mcnemar(finding: CompareFinding) -> Table:
@@ -118,27 +112,16 @@ def mcnemar(finding: CompareFinding) -> Table:
         leader = finding.ranked[0].label
         note += f" Shown: pairs with {leader}; all {len(shown)} tests are in finding.json."
         shown = [test for test in shown if leader in (test.a, test.b)]
-    columns = (
-        Column("Pair", numeric=False),
-        *([Column("Seed")] if several else []),
-        Column("Correct", "first only"),
-        Column("Correct", "second only"),
-        Column("Difference", "points"),
-        *TESTED,
-    )
-    rows = [
-        (
-            Cell(f"{test.a} − {test.b}"),
-            *([Cell(str(test.seed))] if several else []),
-            Cell(f"{test.only_a:,}"),
-            Cell(f"{test.only_b:,}"),
-            Cell(*test.difference.parts(scale=100)),
-            *_tested(test, finding),
-        )
-        for test in (test.upwards() for test in shown)
+    fields: list[Field[ImagePair]] = [
+        Field("Pair", lambda test: f"{test.a} − {test.b}", numeric=False),
+        *([Field("Seed", lambda test: str(test.seed))] if several else []),
+        Field("Correct", lambda test: f"{test.only_a:,}", "first only"),
+        Field("Correct", lambda test: f"{test.only_b:,}", "second only"),
+        _difference()[0],
+        *_tested(finding),
     ]
-    folded = f"All {len(rows)} tests" if len(rows) > MANY_PAIRS else ""
-    return Table(columns, tuple(rows), note, "Differences on the same images", folded)
+    folded = f"All {len(shown)} tests" if len(shown) > MANY_PAIRS else ""
+    return table_of(fields, [test.upwards() for test in shown], note, "Differences on the same images", folded)
 
 
 def _for_all(count: int, what: str) -> str:
@@ -146,55 +129,35 @@ def _for_all(count: int, what: str) -> str:
 
 
 def effects(finding: CompareFinding, ablation: Ablation) -> Table:
-    columns = (
-        Column("Key", numeric=False),
-        Column("Difference between", numeric=False),
-        Column("Difference", "points"),
-        Column("n", "seeds"),
-        *TESTED,
-    )
-    rows = [
-        (
-            Cell(effect.key),
-            Cell(f"{effect.a} − {effect.b}"),
-            Cell(*effect.difference.parts(scale=100)),
-            Cell(str(effect.difference.n)),
-            *_tested(effect, finding),
-        )
-        for effect in (effect.upwards() for effect in ablation.effects)
+    fields: list[Field[Effect]] = [
+        Field("Key", lambda effect: effect.key, numeric=False),
+        Field("Difference between", lambda effect: f"{effect.a} − {effect.b}", numeric=False),
+        *_difference(),
+        *_tested(finding),
     ]
-    return Table(columns, tuple(rows), EFFECTS, "Effects")
+    return table_of(fields, [effect.upwards() for effect in ablation.effects], EFFECTS, "Effects")
 
 
 def averages(finding: CompareFinding, ablation: Ablation) -> Table:
-    columns = (Column("Key", numeric=False), Column("Value", numeric=False), Column(finding.metric.capitalize(), "%"))
-    rows = tuple(
-        (Cell(each.key), Cell(each.value), Cell(*each.accuracy.parts(scale=100))) for each in ablation.averages
-    )
-    return Table(columns, rows, AVERAGES, "Mean accuracy of each value")
+    fields: list[Field[Average]] = [
+        Field("Key", lambda each: each.key, numeric=False),
+        Field("Value", lambda each: each.value, numeric=False),
+        Field(finding.metric.capitalize(), lambda each: Cell(*each.accuracy.parts(scale=100)), "%"),
+    ]
+    return table_of(fields, ablation.averages, AVERAGES, "Mean accuracy of each value")
 
 
 def interactions(finding: CompareFinding, ablation: Ablation) -> Table:
-    columns = (
-        Column("Difference between", numeric=False),
-        Column("Depends on", numeric=False),
-        Column("Difference of differences", "points"),
-        Column("n", "seeds"),
-        *TESTED,
-    )
-    rows = [
-        (
-            Cell(f"{each.key}: {each.between[0]} − {each.between[1]}"),
-            Cell(_depends_on(each)),
-            Cell(*each.difference.parts(scale=100)),
-            Cell(str(each.difference.n)),
-            *_tested(each, finding),
-        )
-        for each in ablation.interactions
+    fields: list[Field[Interaction]] = [
+        Field("Difference between", lambda each: f"{each.key}: {each.between[0]} − {each.between[1]}", numeric=False),
+        Field("Depends on", _depends_on, numeric=False),
+        *_difference("Difference of differences"),
+        *_tested(finding),
     ]
     significant = sum(each.significant for each in ablation.interactions)
-    title = f"{len(rows)} interactions" + ("" if finding.reduced else f", {significant or 'none'} significant")
-    return Table(columns, tuple(rows), INTERACTIONS, "Interactions", collapsed_title=title)
+    title = f"{len(ablation.interactions)} interactions"
+    title += "" if finding.reduced else f", {significant or 'none'} significant"
+    return table_of(fields, ablation.interactions, INTERACTIONS, "Interactions", title)
 
 
 def _depends_on(each: Interaction) -> str:
@@ -202,13 +165,23 @@ def _depends_on(each: Interaction) -> str:
     return f"{each.other}: {at_a} at {each.a}, {at_b} at {each.b}"
 
 
-def _tested(pair: Pair, finding: CompareFinding) -> Sequence[Cell]:
-    """The cells of TESTED."""
-    ps = ["" if p is None else p_value(p) for p in (pair.p, pair.p_holm)]
-    if pair.p is None:
-        verdict = "one seed"
-    elif finding.reduced:
-        verdict = "none (fewer images)"
-    else:
-        verdict = "significant" if pair.significant else Verdict.INCONCLUSIVE.value
-    return *map(Cell, ps), Cell(verdict)
+def _difference(title: str = "Difference") -> list[Field[Any]]:
+    return [
+        Field(title, lambda pair: Cell(*pair.difference.parts(scale=100)), "points"),
+        Field("n", lambda pair: str(pair.difference.n), "seeds"),
+    ]
+
+
+def _tested(finding: CompareFinding) -> list[Field[Any]]:
+    def verdict(pair: Pair) -> str:
+        if pair.p is None:
+            return "one seed"
+        if finding.reduced:
+            return "none (fewer images)"
+        return "significant" if pair.significant else Verdict.INCONCLUSIVE.value
+
+    return [
+        Field("p", lambda pair: "" if pair.p is None else p_value(pair.p)),
+        Field("p, corrected", lambda pair: "" if pair.p_holm is None else p_value(pair.p_holm)),
+        Field("Verdict", verdict, numeric=False),
+    ]

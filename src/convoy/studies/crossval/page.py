@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import sections, tables
-from convoy.reporting.content import Block, Cell, Chart, Column, Gallery, Page, Section, Strip, Table, Tile
+from convoy.reporting.content import (
+    Block,
+    Cell,
+    Chart,
+    Column,
+    Field,
+    Gallery,
+    Page,
+    Section,
+    Strip,
+    Table,
+    Tile,
+    table_of,
+)
 from convoy.reporting.figures_images import prediction_tiles
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import plain
 from convoy.reporting.reading import Groups, Reading, every, of_study
 from convoy.runs import Study
 from convoy.studies.crossval import figures, words
-from convoy.studies.crossval.finding import CrossvalFinding, Fold
+from convoy.studies.crossval.finding import CrossvalFinding
 
 HARDEST = 24
 
@@ -77,38 +88,22 @@ def _summary(finding: CrossvalFinding) -> Table:
 
 def _folds(finding: CrossvalFinding, readings: Sequence[Reading], folder: Path, lines: Sequence[str]) -> Table:
     """One row per fold. `lines`: the label of each fold's curve."""
-    repeated = finding.repeats > 1
-    columns = (
-        Column("Fold", numeric=False),
-        *((Column("Repeat"),) if repeated else ()),
-        Column("Seed"),
-        Column("Accuracy", "%"),
-        Column("Correct", "images"),
-        Column("Trained on", "images"),
-        Column("Inner validation", "images"),
-        Column("Best epoch", "of epochs"),
-        Column("Training", "s"),
-        Column("Run folder", numeric=False),
-    )
-
-    def cells(row: Fold, reading: Reading, line: str) -> tuple[Cell, ...]:
-        path = os.path.relpath(reading.run.path.resolve(), folder.resolve()).replace(os.sep, "/")
-        status, score, seconds = reading.status, reading.scores["fold"], reading.cost.train_seconds
-        return (
-            Cell(f"{row.fold + 1} of {finding.folds}", model=line),
-            *([Cell(str(row.repeat + 1))] if repeated else []),
-            Cell(str(row.seed)),
-            Cell(*row.accuracy.parts(scale=100)),
-            Cell(f"{score.correct:,}", f"of {score.n:,}"),
-            Cell(f"{reading.data.counts['train']:,}"),
-            Cell(f"{row.validation_images:,}"),
-            Cell(str(status.best_epoch or ""), f"of {status.epochs}" if status.epochs else ""),
-            Cell("" if seconds is None else plain(seconds)),
-            Cell(reading.run.name, link=quote(path)),
-        )
-
-    rows = tuple(map(cells, finding.rows, readings, lines))
-    return Table(columns, rows, "Ranges: 95 % intervals over the images of a fold (Wilson).", "Folds")
+    scores = [reading.scores["fold"] for reading in readings]
+    seconds = [reading.cost.train_seconds for reading in readings]
+    fields: list[Field[int]] = [
+        Field("Fold", lambda i: Cell(f"{finding.rows[i].fold + 1} of {finding.folds}", model=lines[i]), numeric=False),
+        *([Field("Repeat", lambda i: str(finding.rows[i].repeat + 1))] if finding.repeats > 1 else []),
+        Field("Seed", lambda i: str(finding.rows[i].seed)),
+        Field("Accuracy", lambda i: Cell(*finding.rows[i].accuracy.parts(scale=100)), "%"),
+        Field("Correct", lambda i: Cell(f"{scores[i].correct:,}", f"of {scores[i].n:,}"), "images"),
+        Field("Trained on", lambda i: f"{readings[i].data.counts['train']:,}", "images"),
+        Field("Inner validation", lambda i: f"{finding.rows[i].validation_images:,}", "images"),
+        Field("Best epoch", lambda i: tables.best_epoch_cell(readings[i]), "of epochs"),
+        Field("Training", lambda i: "" if (value := seconds[i]) is None else plain(value), "s"),
+        Field("Run folder", lambda i: tables.run_cell(readings[i], folder), numeric=False),
+    ]
+    note = "Ranges: 95 % intervals over the images of a fold (Wilson)."
+    return table_of(fields, range(len(readings)), note, "Folds")
 
 
 def curve_groups(groups: Groups) -> dict[str, list[Reading]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from convoy.reporting import sections
-from convoy.reporting.content import Cell, Chart, Column, Page, Section, Table
+from convoy.reporting.content import Cell, Chart, Field, Page, Section, Table, table_of
 from convoy.reporting.reading import chance_levels, every, of_study
 from convoy.runs import Study
 from convoy.studies.seeds import figures, words
-from convoy.studies.seeds.finding import SeedsFinding, Spread
+from convoy.studies.seeds.finding import Needed, SeedsFinding, Spread
 
 
 def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
@@ -36,45 +36,30 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
 
 
 def _spreads(finding: SeedsFinding) -> Table:
-    columns = (
-        Column("drawn again", numeric=False),
-        Column("mean", "%"),
-        Column("standard deviation", "points"),
-        Column("lowest", "%"),
-        Column("highest", "%"),
-        Column("n", "seeds"),
-    )
-
-    def row(spread: Spread) -> tuple[Cell, ...]:
-        return (
-            Cell(words.source_name(spread.source)),
-            Cell(f"{100 * spread.mean:.2f}"),
-            Cell(f"{100 * spread.sd:.2f}", note=f"{100 * spread.sd_low:.2f}–{100 * spread.sd_high:.2f}"),
-            Cell(f"{100 * min(spread.accuracies):.2f}"),
-            Cell(f"{100 * max(spread.accuracies):.2f}"),
-            Cell(str(len(spread.accuracies))),
-        )
-
+    fields: list[Field[Spread]] = [
+        Field("drawn again", lambda spread: words.source_name(spread.source), numeric=False),
+        Field("mean", lambda spread: f"{100 * spread.mean:.2f}", "%"),
+        Field("standard deviation", _sd, "points"),
+        Field("lowest", lambda spread: f"{100 * min(spread.accuracies):.2f}", "%"),
+        Field("highest", lambda spread: f"{100 * max(spread.accuracies):.2f}", "%"),
+        Field("n", lambda spread: str(len(spread.accuracies)), "seeds"),
+    ]
     note = (
         "Each row draws one source again and keeps the seeds of the others. After the standard deviation: its 95 % "
         f"interval (chi-squared). For comparison: other {finding.part} images, {finding.images:,} of them, change one "
         f"accuracy with a standard deviation of {100 * finding.image_sd:.2f} points (binomial)."
     )
-    return Table(columns, tuple(map(row, finding.spreads)), note=note, title="Spread")
+    return table_of(fields, finding.spreads, note, "Spread")
+
+
+def _sd(spread: Spread) -> Cell:
+    return Cell(f"{100 * spread.sd:.2f}", note=f"{100 * spread.sd_low:.2f}–{100 * spread.sd_high:.2f}")
 
 
 def _needed(finding: SeedsFinding) -> Table:
-    columns = (
-        Column("difference of two models", "points"),
-        Column("seeds per model"),
-        Column("at the upper end of the interval"),
-    )
-    rows = tuple(
-        (
-            Cell(f"{100 * each.difference:g}"),
-            Cell(words.seeds_text(each.seeds)),
-            Cell(words.seeds_text(each.seeds_at_high)),
-        )
-        for each in finding.needed
-    )
-    return Table(columns, rows, title="Seeds that a comparison needs")
+    fields: list[Field[Needed]] = [
+        Field("difference of two models", lambda needed: f"{100 * needed.difference:g}", "points"),
+        Field("seeds per model", lambda needed: words.seeds_text(needed.seeds)),
+        Field("at the upper end of the interval", lambda needed: words.seeds_text(needed.seeds_at_high)),
+    ]
+    return table_of(fields, finding.needed, title="Seeds that a comparison needs")
