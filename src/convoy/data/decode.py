@@ -8,7 +8,6 @@ of CPU time in total). They are started by subprocess, so that the user's script
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import math
 import os
@@ -16,24 +15,21 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import SimpleQueue
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from convoy.data.image_folder import usual_size
+from convoy.data.decode_images import FORMATS, Decoded, decode_chunk
+from convoy.data.image_sizes import usual_side
 from convoy.data.imageset import DataError
 from convoy.process import cores
-from convoy.recipe import LARGEST_IMAGE
 
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 _CHUNK = 250  # images per request
-_Decoded = tuple[np.ndarray, list[tuple[int, int]]]  # uint8 (N, 3, H, H), and the files' own (width, height)
 _AllDecoded = tuple[np.ndarray, Counter[tuple[int, int]]]
-_SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
 def decode_files(paths: Sequence[str], size: int | None) -> _AllDecoded:
@@ -52,69 +48,11 @@ def at_usual_size(
 
     This saves a separate pass over the headers. In the rare case of a wrong guess, the files are decoded again.
     """
-    guess = size or _usual_size(some_sizes)
+    guess = size or usual_side(some_sizes)
     pixels, sizes = decode_all(guess)
-    if size is None and _usual_size(sizes) != guess:
-        pixels, sizes = decode_all(_usual_size(sizes))
+    if size is None and usual_side(sizes) != guess:
+        pixels, sizes = decode_all(usual_side(sizes))
     return pixels, sizes
-
-
-def decode_chunk(paths: Sequence[str], size: int) -> _Decoded:
-    return decode_contents(((path, _content(path)) for path in paths), len(paths), size)
-
-
-def decode_contents(contents: Iterable[tuple[str, bytes]], count: int, size: int) -> _Decoded:
-    """The images of `count` files, given by name and content. Raises DataError with the name."""
-    pixels = np.empty((count, size, size, 3), np.uint8)
-    sizes = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's warnings about unusual but readable files
-        for index, (name, content) in enumerate(contents):
-            image, original_size = _upright(name, content, size)
-            sizes.append(original_size)
-            if image.size != (size, size):
-                image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-            pixels[index] = np.asarray(image)
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), sizes
-
-
-def _content(path: str) -> bytes:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read as an image: {error.strerror}") from None
-
-
-def _upright(path: str, data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
-    """The file as an RGB image, rotated according to EXIF, on a white background; and its original size."""
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-        is_sixteen_bit = image.mode in _SIXTEEN_BIT_MODES or (image.format == "PNG" and data[24] == 16)
-        if not is_sixteen_bit:
-            width, height = image.size
-            # Decode a JPEG at 1/2, 1/4 or 1/8 of its size, if that is at least twice the target size.
-            image.draft(image.mode, (2 * size, 2 * size))
-            drafted = image.size
-            ImageOps.exif_transpose(image, in_place=True)
-            if image.size != drafted:
-                width, height = height, width
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
-            return image.convert("RGB"), (width, height)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read as an image: {_reason(error)}") from None
-    except Exception as error:  # a malicious file can make a decoder raise anything
-        raise DataError(f"{path}: cannot be read as an image: {error}") from None
-    raise DataError(f"{path}: expected an 8-bit image, got 16 or more bits per channel")
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return f"it is not one of {', '.join(FORMATS)}"
-    return error.strerror or str(error)
 
 
 def _sizes_of_some(paths: Sequence[str]) -> Counter[tuple[int, int]]:
@@ -128,16 +66,6 @@ def _sizes_of_some(paths: Sequence[str]) -> Counter[tuple[int, int]]:
     return sizes
 
 
-def _usual_size(sizes: Counter[tuple[int, int]]) -> int:
-    """The shorter side of the most frequent size."""
-    if not sizes:
-        return 32
-    shorter = min(usual_size(sizes))
-    if shorter > LARGEST_IMAGE:
-        raise DataError(f"most images have sides of {shorter} pixels or more: set data.size to at most {LARGEST_IMAGE}")
-    return shorter
-
-
 def _decode_all(paths: Sequence[str], size: int) -> _AllDecoded:
     pixels = np.empty((len(paths), 3, size, size), np.uint8)
     sizes: Counter[tuple[int, int]] = Counter()
@@ -148,7 +76,7 @@ def _decode_all(paths: Sequence[str], size: int) -> _AllDecoded:
     if seconds > 4:
         print(f"decoding {len(paths):,} images; next time they are read from the cache", file=sys.stderr, flush=True)
     with ExitStack() as stack:
-        idle: SimpleQueue[Callable[[Sequence[str], int], _Decoded]] = SimpleQueue()
+        idle: SimpleQueue[Callable[[Sequence[str], int], Decoded]] = SimpleQueue()
         for _ in range(workers):
             idle.put(stack.enter_context(_Worker()).decode)
         if not workers:
@@ -198,7 +126,7 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate()
 
-    def decode(self, paths: Sequence[str], size: int) -> _Decoded:
+    def decode(self, paths: Sequence[str], size: int) -> Decoded:
         requests, replies = self._process.stdin, self._process.stdout
         assert requests is not None
         assert replies is not None

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Any
 
-from convoy.data.decode import decode_chunk
+from convoy.data.decode_images import decode_chunk
 from convoy.data.imageset import DataError
 
 

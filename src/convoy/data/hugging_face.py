@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from convoy.data import cache
-from convoy.data.image_folder import assemble, note_on_sizes
+from convoy.data.image_folder import assemble
+from convoy.data.image_sizes import note_on_sizes
 from convoy.data.imageset import DataError, DataSet
 
 PREFIX = "hf:"
@@ -86,7 +87,8 @@ def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[dict[s
 
 
 def _read(name: str, parts: Mapping[str, Any], size: int | None, notes: tuple[str, ...]) -> DataSet:
-    from convoy.data.decode import at_usual_size, decode_contents
+    from convoy.data.decode import at_usual_size
+    from convoy.data.decode_images import decode_contents
 
     lengths = {part: len(split) for part, split in parts.items()}
 
@@ -125,7 +127,7 @@ def _contents(rows: list[dict[str, Any] | None], where: str, start: int) -> Iter
 def _sizes_of_some(split: Any) -> Counter[tuple[int, int]]:
     from PIL import Image
 
-    from convoy.data.decode import FORMATS
+    from convoy.data.decode_images import FORMATS
 
     sizes: Counter[tuple[int, int]] = Counter()
     for row in split[:: max(1, len(split) // 64)]["image"]:

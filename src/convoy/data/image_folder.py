@@ -13,6 +13,7 @@ from random import Random
 
 import numpy as np
 
+from convoy.data.image_sizes import note_on_sizes
 from convoy.data.imageset import DataError, DataSet, ImageSet
 
 _PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
@@ -216,19 +217,3 @@ def _note_on_files(ignored: Counter[str]) -> tuple[str, ...]:
         return ()
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in ignored.most_common(4))
     return (f"ignored, not {_READ} images: {kinds}",)
-
-
-def usual_size(sizes: Counter[tuple[int, int]]) -> tuple[int, int]:
-    """The most frequent size; the smaller one in a tie."""
-    return min(sizes.items(), key=lambda item: (-item[1], item[0]))[0]
-
-
-def note_on_sizes(sizes: Counter[tuple[int, int]], side: int, *, is_chosen: bool) -> tuple[str, ...]:
-    if is_chosen or set(sizes) == {(side, side)}:
-        return ()
-    width, height = usual_size(sizes)
-    count = sizes[width, height]
-    share = f"{width} x {height}, the size of {count:,} of the {sum(sizes.values()):,} images"
-    return (
-        f"images were resized to {side} x {side} pixels, from the most frequent size ({share}); data.size sets another",
-    )
