@@ -31,7 +31,7 @@ from convoy.files import append_line, read_arrays, read_json, write_bytes, write
 from convoy.options import DEFAULT_OUT
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
-from convoy.run_contents import Cost, RunData, RunState, Score, Status, StopReason, from_table, required, score_of
+from convoy.run_contents import Cost, RunData, RunState, Score, Status, from_table, required, score_of
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,6 @@ class Run:
             raise ValueError(f"{self.path / 'status.json'} is damaged: unknown state {state!r}")
         is_killed = state == RunState.RUNNING and not self._is_locked()
         return RunState.INTERRUPTED if is_killed else RunState(state)
-
-    @property
-    def stopped(self) -> StopReason | None:
-        """Why a finished run ended; None for runs of older versions."""
-        reason = self.status.stopped
-        return None if reason is None else StopReason(reason)
 
     def _is_locked(self) -> bool:
         try:

@@ -259,7 +259,7 @@ def test_patience_off_by_one_trains_an_epoch_longer_and_reports_the_patience_set
     sound, faulty = train(epochs=40, more=patient), train("patience_off_by_one", epochs=40, more=patient)
     assert sound.status.epochs == sound.status.best_epoch + 2
     assert faulty.status.epochs == faulty.status.best_epoch + 3
-    assert faulty.stopped is StopReason.PATIENCE
+    assert faulty.status.stopped == StopReason.PATIENCE
     assert "for 2 epochs" in faulty.status.reason
     assert lines(faulty)[: len(sound.metrics)] == lines(sound)
 

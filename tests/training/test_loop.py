@@ -27,9 +27,8 @@ def a_learner() -> Learner:
 
 
 def run(learner: Learner, start: int = 0, epochs: int = 2, record_seconds: float = 60.0) -> list[Record]:
-    return list(
-        train(learner, Eight(), lambda step: 1.0, seed=3, epochs=epochs, start=start, record_seconds=record_seconds)
-    )
+    steps = range(start, epochs * Eight.steps_per_epoch)
+    return list(train(learner, Eight(), lambda step: 1.0, seed=3, steps=steps, record_seconds=record_seconds))
 
 
 def test_every_update_and_image_is_in_one_record() -> None:
@@ -49,7 +48,7 @@ def test_training_from_a_later_update_equals_the_unbroken_run() -> None:
     whole = a_learner()
     run(whole)
     broken = a_learner()
-    for record in train(broken, Eight(), lambda step: 1.0, seed=3, epochs=2, record_seconds=0.0):
+    for record in train(broken, Eight(), lambda step: 1.0, seed=3, steps=range(10), record_seconds=0.0):
         if record.step == 7:
             break
     again = a_learner()
@@ -68,7 +67,7 @@ def test_learning_rate_is_the_factor_times_the_recipes() -> None:
             Eight(),
             lambda step: 0.5**step,
             seed=3,
-            epochs=1,
+            steps=range(5),
             probe=lambda each, x, y: seen.append(learner.optimizer.param_groups[0]["lr"]),
         )
     )

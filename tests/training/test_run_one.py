@@ -221,7 +221,7 @@ def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_o
     again = finish(tiny(), tmp_path)
 
     assert len(again.steps["loss"]) == steps
-    assert again.stopped is StopReason.DIVERGED
+    assert again.status.stopped == StopReason.DIVERGED
 
 
 def test_a_run_that_another_process_finished_meanwhile_is_found(
@@ -395,7 +395,7 @@ def test_patience_counts_epochs_without_a_better_validation_accuracy(tiny: Make,
     best = run.status.best_epoch
     assert len(lines) == best + 2 < 40
     assert [line["epoch"] for line in lines if line["best"]][-1] == best
-    assert run.stopped is StopReason.PATIENCE
+    assert run.status.stopped == StopReason.PATIENCE
 
 
 def test_target_accuracy_stops_at_the_first_epoch_that_reaches_it(tiny: Make, tmp_path: Path) -> None:
@@ -419,7 +419,7 @@ def test_divergence_stops_the_run_and_is_said(tiny: Make, tmp_path: Path) -> Non
     events = list(run_one.run_one(recipe, tmp_path))
     assert any("diverged" in event.text for event in events if isinstance(event, Note))
     run = Run(events[-1].run)
-    assert run.stopped is StopReason.DIVERGED
+    assert run.status.stopped == StopReason.DIVERGED
     assert len(run.metrics) < 50
 
 

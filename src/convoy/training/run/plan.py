@@ -117,17 +117,17 @@ class Plan:
 
         It is `network` itself. A class from outside is built again: it may have state that the file lacks.
         """
-        module = build(self.recipe, self.prepared) if self.is_from_outside else self.network
+        is_outside = is_from_outside(self.recipe.model.name)
+        module = build(self.recipe, self.prepared) if is_outside else self.network
         module.to(self.device, self.dtype)
         for parameter in module.parameters():  # training may have made them channels-last, which rounds differently
             parameter.data = torch.empty_like(parameter, memory_format=torch.contiguous_format)
         load_into(module, weights)
         return module.eval()
 
-    @property
-    def is_from_outside(self) -> bool:
-        name = self.recipe.model.name
-        return is_user_class(name) or is_external(name)
+
+def is_from_outside(model: str) -> bool:
+    return is_user_class(model) or is_external(model)
 
 
 def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
@@ -162,7 +162,7 @@ def _tried(recipe: Recipe, prepared: Prepared) -> nn.Module:
     with warnings.catch_warnings():  # a layer without weights is an error below
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
         module = build(recipe, prepared)
-    is_ours = not (is_user_class(name) or is_external(name))
+    is_ours = not is_from_outside(name)
     if is_ours and batch_size > 1:
         return module
     init_and_freeze(module, recipe.model)

@@ -111,8 +111,7 @@ class Training:
             self.batches,
             lambda step: lr_factor(spec, step, horizon, ledger.selection_losses),
             seed=self.recipe.seed,
-            epochs=epochs,
-            start=ledger.step,
+            steps=range(ledger.step, epochs * self.batches.steps_per_epoch),
             probe=self.state.probe,
         )
 

@@ -47,18 +47,17 @@ def train(
     lr_factor: Callable[[int], float],
     *,
     seed: int,
-    epochs: int,
-    start: int = 0,
+    steps: range,
     probe: Probe | None = None,
     record_seconds: float = 0.5,
 ) -> Iterator[Record]:
-    """Trains from step `start` to the end of the last epoch. Calls `lr_factor` once per step."""
+    """Trains these steps of the run, counted from 0 over all epochs. Calls `lr_factor` once per step."""
     steps_per_epoch = batches.steps_per_epoch
     outcomes: list[StepOutcome] = []
     factors: list[float] = []
     images = 0
     begun = time.perf_counter()
-    for done in range(start, epochs * steps_per_epoch):
+    for done in steps:
         epoch, step = divmod(done, steps_per_epoch)
         # Dropout uses the default generator; seeding it takes about a microsecond.
         dropout_seed = derive_seed(seed, "dropout", epoch, step)
