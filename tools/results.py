@@ -138,7 +138,7 @@ def finished_in(runs: Path) -> dict[str, Run | None]:
         if not path.parent.name.startswith(".") and run.finished:
             finished[run.status.fingerprint] = run
     for path in sorted(runs.parent.glob("studies/reproduce-*/finding.json")):
-        finished |= {part["digest"]: None for part in Study(path.parent).finding.get("parts", ())}
+        finished |= {part["digest"]: None for part in Study(path.parent).finding_json.get("parts", ())}
     return finished
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         crossval,
         data_sheet,
         export,
-        finding,
         landscape,
         lr_range,
         predict,
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
         test,
         train,
     )
+    from convoy.api.study import Study, Workspace
     from convoy.recipe import Recipe
-    from convoy.runs import Run, Study, Workspace
+    from convoy.runs import Run
 
 __all__ = [
     "DataSheet",
@@ -45,7 +45,6 @@ __all__ = [
     "crossval",
     "data_sheet",
     "export",
-    "finding",
     "landscape",
     "lr_range",
     "predict",
@@ -60,8 +59,8 @@ __all__ = [
 _HOMES = dict.fromkeys(__all__, "convoy.api") | {
     "Recipe": "convoy.recipe",
     "Run": "convoy.runs",
-    "Study": "convoy.runs",
-    "Workspace": "convoy.runs",
+    "Study": "convoy.api.study",
+    "Workspace": "convoy.api.study",
 }
 
 

@@ -295,7 +295,8 @@ class Study:
         return (self.path / "finding.json").is_file()
 
     @property
-    def finding(self) -> dict[str, Any]:
+    def finding_json(self) -> dict[str, Any]:
+        """What finding.json holds; convoy.studies.kinds knows its type."""
         return read_json(self.path / "finding.json")
 
     @property

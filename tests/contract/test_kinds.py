@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import convoy
 from convoy import api
 from convoy.cli.main import main
 from convoy.runs import Study, Workspace
@@ -51,7 +52,7 @@ def without_costs(finding: Any) -> Any:
 def changed(study: Study, values: dict[str, Any]) -> Iterator[None]:
     """The study with other values in its finding.json, which is restored."""
     path, before = study.path / "finding.json", (study.path / "finding.json").read_bytes()
-    path.write_text(json.dumps({**study.finding, **values}))
+    path.write_text(json.dumps({**study.finding_json, **values}))
     try:
         yield
     finally:
@@ -69,7 +70,7 @@ def test_command_ends_with_the_path_of_its_report(kind: str, workspace: Workspac
 @every_kind
 def test_json_output_is_one_object_with_the_finding(kind: str, workspace: Workspace, capfd) -> None:
     main([*command(kind, workspace.path), "--json"])
-    assert json.loads(capfd.readouterr().out)["finding"] == study_of(workspace, kind).finding
+    assert json.loads(capfd.readouterr().out)["finding"] == study_of(workspace, kind).finding_json
 
 
 @every_kind
@@ -84,9 +85,9 @@ def test_finding_comes_back_from_its_file_as_it_was(kind: str, workspace: Worksp
     finding = kinds.finding_of(study)
     assert is_dataclass(finding)
     assert finding.kind == kind
-    written = study.finding
+    written = study.finding_json
     findings.write(study, finding)
-    assert study.finding == written == json.loads(json.dumps(asdict(finding)))
+    assert study.finding_json == written == json.loads(json.dumps(asdict(finding)))
 
 
 @every_kind
@@ -133,5 +134,12 @@ def test_interrupted_study_ends_with_the_finding_of_an_unbroken_one(kind: str, w
                 break
     assert not list(tmp_path.glob("studies/*/finding.json"))
     main(command(kind, tmp_path))
-    first, second = (without_costs(study_of(out, kind).finding) for out in (Workspace(tmp_path), workspace))
+    first, second = (without_costs(study_of(out, kind).finding_json) for out in (Workspace(tmp_path), workspace))
     assert first == second
+
+
+@every_kind
+def test_study_of_the_python_interface_has_the_typed_finding(kind: str, workspace: Workspace) -> None:
+    study = study_of(workspace, kind)
+    (again,) = [each for each in convoy.Workspace(workspace.path).studies() if each.name == study.name]
+    assert again.finding == convoy.Study(study.path).finding == kinds.finding_of(study)

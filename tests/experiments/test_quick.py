@@ -142,7 +142,7 @@ def test_called_again_it_times_nothing_and_finds_the_same_runs(
     second = again(experiment, only=["models", "faults"])
 
     assert not timed
-    assert second.finding == first.finding
+    assert second.finding_json == first.finding_json
     assert len(list(Workspace(experiment.parent / "out").runs())) == 2
 
 

@@ -187,9 +187,9 @@ def test_claims_have_a_verdict_and_parts_their_own_study(complete: Study) -> Non
 
 
 def test_finding_comes_back_from_its_file_as_it_was(complete: Study) -> None:
-    finding, written = found(complete), complete.finding
+    finding, written = found(complete), complete.finding_json
     findings.write(complete, finding)
-    assert complete.finding == written
+    assert complete.finding_json == written
 
 
 def test_runs_that_several_parts_need_are_trained_once(complete: Study) -> None:
@@ -209,12 +209,12 @@ def test_the_markdown_of_the_report_has_no_bold_that_is_empty(complete: Study) -
 
 
 def test_done_again_it_trains_nothing_and_finds_the_same(experiment: Path, complete: Study) -> None:
-    before, runs = complete.finding, runs_in(complete)
+    before, runs = complete.finding_json, runs_in(complete)
     openings = (complete.path.parents[1] / "test_openings.json").read_text()
 
     study = again(experiment, complete.path.parents[1])
 
-    assert study.finding == before
+    assert study.finding_json == before
     assert runs_in(study) == runs
     assert (study.path.parents[1] / "test_openings.json").read_text() == openings
 
@@ -225,7 +225,7 @@ def test_from_the_archive_nothing_is_trained_and_the_same_is_found(
     study = again(experiment, tmp_path, archive=archive)
 
     for part in ("models", "faults", "claims", "parts"):
-        assert study.finding[part] == complete.finding[part], part
+        assert study.finding_json[part] == complete.finding_json[part], part
     assert all(run.is_archived for run in Workspace(tmp_path).runs())
     assert not (tmp_path / "test_openings.json").exists()
 
@@ -266,7 +266,7 @@ def test_stopped_it_leaves_a_report_and_resumed_it_ends_with_the_same_finding(
     assert (stopped.path / "report.html").is_file() == (count > 3)
     assert found(study).complete
     for part in ("faults", "claims", "parts"):
-        assert timeless(study.finding[part]) == timeless(complete.finding[part]), part
+        assert timeless(study.finding_json[part]) == timeless(complete.finding_json[part]), part
 
 
 def timeless(value: Any) -> Any:

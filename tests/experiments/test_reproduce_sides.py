@@ -94,7 +94,7 @@ def test_each_side_of_a_study_has_a_finding_and_a_folder_of_its_own(both: Study)
     published, corrected = part(both, "crossval", "as_published"), part(both, "crossval", "corrected")
     assert "as_published" in published.name
     assert "as_published" not in corrected.name
-    assert published.finding["label"] != corrected.finding["label"]
+    assert published.finding_json["label"] != corrected.finding_json["label"]
 
 
 def test_a_protocol_that_is_asked_for_alone_runs_its_side_alone(experiment: Path, both: Study) -> None:
@@ -112,7 +112,7 @@ def test_cross_validation_as_published_trains_on_all_other_folds_and_scores_the_
         assert run.data.counts["train"] + run.data.counts["fold"] == 300
         assert run.status.best_epoch == run.status.epochs == 2
         assert not any("fold_accuracy" in line or "validation_accuracy" in line for line in run.metrics)
-    assert not part(both, "crossval", "as_published").finding["stratified"]
+    assert not part(both, "crossval", "as_published").finding_json["stratified"]
 
 
 def test_overrides_of_a_study_hold_for_its_recipes_and_yield_to_those_of_the_command(
@@ -127,7 +127,7 @@ def test_landscape_as_published_is_selected_on_the_test_set_and_counts_it(both: 
     published, corrected = part(both, "landscape", "as_published"), part(both, "landscape", "corrected")
     assert all(member.run.data.test_openings > 0 for member in published.members)
     assert all(member.run.data.test_openings == 0 for member in corrected.members)
-    assert any("selection_on_test" in caveat for caveat in published.finding["caveats"])
+    assert any("selection_on_test" in caveat for caveat in published.finding_json["caveats"])
 
 
 def test_page_names_the_protocol_of_each_study_and_of_its_figures(both: Study) -> None:

@@ -276,7 +276,7 @@ def test_archived_runs_are_compared_like_complete_ones(tmp_path):
     members = [Member(member.label, member.seed, keep(member.run, tmp_path / "archive")) for member in complete.members]
     slim = Workspace(tmp_path).write_study("slim", {"kind": "compare", "command": "convoy compare"}, members)
     findings.write(slim, conclude(members))
-    assert slim.finding == complete.finding
+    assert slim.finding_json == complete.finding_json
     assert charts(slim).keys() > set(STABLE)
     assert "up to 20 steps" in charts(slim)["train_loss_smoothed"].caption
 

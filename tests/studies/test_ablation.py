@@ -240,11 +240,11 @@ def test_its_page_shows_the_effects(study: Study, monkeypatch: pytest.MonkeyPatc
 
 
 def test_done_again_it_trains_nothing_and_concludes_the_same(study: Study) -> None:
-    before, out = study.finding, study.path.parents[1]
+    before, out = study.finding_json, study.path.parents[1]
     varied = {"model.options.norm": ["batch", "none"], "train.batch_size": [32, 128]}
     times = {run: (run / "metrics.jsonl").stat().st_mtime_ns for run in (out / "runs").iterdir()}
     again = api.compare(["two_conv_cnn"], vary=varied, data="digits", epochs=1, limit=200, seeds=2, out=out, show=False)
-    assert again.finding == before
+    assert again.finding_json == before
     assert {run: (run / "metrics.jsonl").stat().st_mtime_ns for run in (out / "runs").iterdir()} == times
 
 

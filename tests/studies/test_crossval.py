@@ -205,12 +205,12 @@ def test_interrupted_study_trains_no_finished_fold_twice_and_finds_the_same(tiny
     resumed, complete = validated(recipe, tmp_path / "a"), validated(recipe, tmp_path / "b")
 
     assert weights.stat().st_mtime_ns == written
-    assert resumed.finding == complete.finding
+    assert resumed.finding_json == complete.finding_json
     assert all(np.array_equal(values, oof_of(complete)[name]) for name, values in oof_of(resumed).items())
 
 
 def test_study_done_again_trains_nothing(study: Study) -> None:
-    before = study.finding, oof_of(study)
+    before = study.finding_json, oof_of(study)
     cached: list[bool] = []
     session = Session(
         study.path.parents[1],
@@ -221,7 +221,7 @@ def test_study_done_again_trains_nothing(study: Study) -> None:
     assert again is not None
     assert cached == [True] * 6
     assert again.path == study.path
-    assert again.finding == before[0]
+    assert again.finding_json == before[0]
     assert all(np.array_equal(values, before[1][name]) for name, values in oof_of(again).items())
 
 
@@ -230,7 +230,7 @@ def test_archived_folds_are_found_and_reported(study: Study, tmp_path: Path) -> 
         archive.keep(member.run, tmp_path / "kept")
     archive.adopt(tmp_path / "kept", tmp_path / "out")
     slim = validated(study.members[0].run.recipe, tmp_path / "out", repeats=2)
-    assert slim.finding == study.finding
+    assert slim.finding_json == study.finding_json
     oof = oof_of(slim)
     assert "logits" not in oof
     assert all(np.array_equal(values, oof_of(study)[name]) for name, values in oof.items())

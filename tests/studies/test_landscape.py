@@ -149,7 +149,7 @@ def test_interrupted_at_any_point_it_ends_with_the_same_finding_and_no_point_twi
         if study is not None:
             break
     assert study is not None
-    assert study.finding == made.study.finding
+    assert study.finding_json == made.study.finding_json
     assert next(losses) == 2 * (LINE_POINTS + 2 * SPEC.resolution**2)
 
 

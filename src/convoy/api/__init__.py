@@ -8,7 +8,7 @@ from convoy.api.describe import DataSheet, Profiled, data_sheet, profile
 from convoy.api.experiments import check_claim, reproduce
 from convoy.api.runs import Prediction, export, predict, report, test, train
 from convoy.api.session import Stopped
-from convoy.api.studies import compare, crossval, finding, landscape, lr_range, search, seeds
+from convoy.api.studies import compare, crossval, landscape, lr_range, search, seeds
 
 __all__ = [
     "DataSheet",
@@ -20,7 +20,6 @@ __all__ = [
     "crossval",
     "data_sheet",
     "export",
-    "finding",
     "landscape",
     "lr_range",
     "predict",

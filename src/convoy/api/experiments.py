@@ -16,8 +16,9 @@ from convoy.process import interruptible
 from convoy.registry import unknown
 
 if TYPE_CHECKING:
+    from convoy import runs
+    from convoy.api.study import Study
     from convoy.experiments.verdicts import JudgedClaim
-    from convoy.runs import Study
 
 ALL = "all"
 
@@ -31,6 +32,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     Example: `convoy reproduce tensor-mnist --quick`
     """
     from convoy.api.arguments import overrides_of, parts_of
+    from convoy.api.study import Study
     from convoy.experiments import experiment as published
     from convoy.experiments.experiment import PARTS, Settings
     from convoy.experiments.reproduction.run import reproduce
@@ -60,7 +62,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
         options["protocol"], seeds, options["quick"], limit, epochs, chosen, tuple(models), options["full_size"], None,
         options["device"], tuple(overrides_of({"set": options["set"]})),
     )  # fmt: skip
-    studies: dict[str, Study] = {}
+    studies: dict[str, runs.Study] = {}
     with interruptible() as interrupted:
         for each in experiments:
             own_data = data if data is not None and data.partition("=")[0] == each.data else None
@@ -84,7 +86,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
             page = report(study)
     if not finished:
         raise Stopped(f"{resume_hint(options)}; report of the finished parts: {page}")
-    return study
+    return Study(study.path)
 
 
 def _say(text: str, *, show: bool | str) -> None:

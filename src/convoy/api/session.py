@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from convoy.process import interruptible
 
 if TYPE_CHECKING:
-    from convoy.runs import Study
+    from convoy import runs
+    from convoy.api.study import Study
     from convoy.studies.session import Session, Show
 
 
@@ -46,11 +47,13 @@ def display(names: Sequence[str], *, show: bool | str) -> Iterator[Show]:
         yield display.show
 
 
-def finished(study: Study | None, options: Mapping[str, Any]) -> Study:
+def finished(study: runs.Study | None, options: Mapping[str, Any]) -> Study:
     """Raises Stopped if the study was interrupted."""
     if study is None:
         raise Stopped(resume_hint(options))
-    return study
+    from convoy.api.study import Study
+
+    return Study(study.path)
 
 
 def resume_hint(options: Mapping[str, Any]) -> str:

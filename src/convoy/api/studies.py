@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from convoy.api.session import finished, session_of
-from convoy.options import ReportOptions, takes_options
+from convoy.options import takes_options
 from convoy.studies.compare.options import CompareOptions
 from convoy.studies.crossval.options import CrossvalOptions
 from convoy.studies.landscape.options import LandscapeOptions
@@ -16,8 +16,8 @@ from convoy.studies.search.options import SearchOptions
 from convoy.studies.seeds.options import SeedsOptions
 
 if TYPE_CHECKING:
+    from convoy.api.study import Study
     from convoy.recipe import Recipe
-    from convoy.runs import Study
 
 
 @takes_options
@@ -160,19 +160,3 @@ def seeds(recipe: Recipe | str | Path | None = None, **options: Unpack[SeedsOpti
     differences = [points / 100 for points in options["difference"]]
     with session_of(names, options) as session:
         return finished(run(resolved, session, seeds=options["seeds"], differences=differences), options)
-
-
-@takes_options
-def finding(study: Study | str | Path, **options: Unpack[ReportOptions]) -> Any:
-    """What a study concludes: the dataclass of its kind, such as `convoy.studies.compare.finding.CompareFinding`.
-
-    Raises ValueError for the finding of another version, or a damaged one.
-    """
-    from convoy.api.arguments import locate
-    from convoy.experiments import kinds
-    from convoy.runs import Study
-
-    subject = study if isinstance(study, Study) else locate(study, options["out"])
-    if not isinstance(subject, Study):
-        raise ValueError(f"expected a study, got the run {subject.name}")
-    return kinds.finding_of(subject)

@@ -21,7 +21,7 @@ def run_study(call: Call, as_json: bool) -> None:
 def print_finding(study: Study, page: Path, *, as_json: bool) -> None:
     """The last output of a study's command: its finding, its caveats and the path of its report."""
     if as_json:
-        print_json({"study": str(study.path), "report": str(page), "finding": study.finding})
+        print_json({"study": str(study.path), "report": str(page), "finding": study.finding_json})
         return
     from convoy.experiments import kinds
 

@@ -21,7 +21,7 @@ def write(study: Study, finding: Any) -> None:
 
 def read(study: Study, kind: type[Finding]) -> Finding:
     """Raises ValueError for a finding of another kind, of another version, or damaged."""
-    table, expected = study.finding, {field: getattr(kind, field) for field in ("kind", "schema")}
+    table, expected = study.finding_json, {field: getattr(kind, field) for field in ("kind", "schema")}
     for field, value in expected.items():
         if table.get(field) != value:
             raise ValueError(f"{study.path / 'finding.json'}: expected {field} {value!r}, found {table.get(field)!r}")

@@ -45,30 +45,26 @@ KINDS = {
 
 
 def finding_of(study: Study, kinds: Mapping[str, Kind] = KINDS) -> Any:
-    """The typed finding. Raises ValueError: another version, damaged."""
-    kind = kinds[study.table["kind"]]
-    return findings.read(study, getattr(_module(study, "finding", kinds), kind.finding))
+    """The typed finding. Raises ValueError: unknown kind, another version, damaged."""
+    module, kind = _module(study, "finding", kinds), kinds[study.table["kind"]]
+    return findings.read(study, getattr(module, kind.finding))
 
 
 def sentence_of(study: Study, kinds: Mapping[str, Kind] = KINDS) -> str:
-    if study.table.get("kind", "") not in kinds:
-        return study.finding.get("sentence", "")
     return _module(study, "words", kinds).sentence(finding_of(study, kinds))
 
 
 def caveats_of(study: Study, kinds: Mapping[str, Kind] = KINDS) -> list[str]:
-    if study.table.get("kind", "") not in kinds:
-        return [*study.finding.get("missing", ()), *study.finding["caveats"]]
     return _module(study, "words", kinds).caveats(finding_of(study, kinds))
 
 
-def page_of(study: Study, folder: Path, kinds: Mapping[str, Kind] = KINDS) -> Page | None:
-    """The page of a study, to be written into `folder`; None for a kind that has no row here."""
-    if study.table.get("kind", "") not in kinds:
-        return None
+def page_of(study: Study, folder: Path, kinds: Mapping[str, Kind] = KINDS) -> Page:
+    """The page of a study, to be written into `folder`."""
     return _module(study, "page", kinds).page(study, finding_of(study, kinds), folder)
 
 
 def _module(study: Study, part: str, kinds: Mapping[str, Kind]) -> Any:
-    name = study.table["kind"]
+    name = study.table.get("kind", "")
+    if name not in kinds:
+        raise ValueError(f"{study.path}: expected a study of kind {', '.join(kinds)}; found {name!r}")
     return import_module(f"{kinds[name].package}.{name}.{part}")

@@ -268,7 +268,7 @@ class _Reproduction:
         if not (self.folder / "finding.json").is_file() or self.session.fresh:
             return begun
         study = Study(self.folder)
-        self.earlier = {part["digest"]: part["study"] for part in study.finding.get("parts", ())}
+        self.earlier = {part["digest"]: part["study"] for part in study.finding_json.get("parts", ())}
         with suppress(ValueError):  # of another version: everything is computed again
             earlier = findings.read(study, Reproduction)
             made = {self._digest_of(part) for part in experiment.study}
