@@ -9,6 +9,7 @@ those from the first to the last step, with resident data.
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from tempfile import TemporaryDirectory
 
 from measure import write_result
@@ -38,8 +39,8 @@ def train(seeds: int) -> None:
         lines,
         {
             "recipe": RECIPE,
-            "test_accuracy": {**accuracy.as_json(), "values": accuracies},
-            "train_seconds": {**duration.as_json(), "values": seconds},
+            "test_accuracy": {**asdict(accuracy), "values": accuracies},
+            "train_seconds": {**asdict(duration), "values": seconds},
         },
     )
 

@@ -6,7 +6,6 @@ corrected t: its values are worked out from the definition.
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -298,12 +297,6 @@ def test_folds_that_agree_to_the_grain_prove_no_more_than_the_grain_lets_them() 
 def test_welch_needs_two_values_on_each_side() -> None:
     with pytest.raises(ValueError, match="at least two values .*1 and 2"):
         welch([0.9], [0.8, 0.9])
-
-
-@given(st.lists(values, min_size=1, max_size=5))
-def test_estimate_comes_back_from_json(sample):
-    estimate = t_interval(sample)
-    assert Estimate.from_json(json.loads(json.dumps(estimate.as_json()))) == estimate
 
 
 @pytest.mark.parametrize(

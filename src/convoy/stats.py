@@ -6,10 +6,10 @@ Uses scipy.special, imported late, because scipy.stats takes 0.9 s to import.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean, stdev
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -72,13 +72,6 @@ class Estimate:
         """The ratio with the sides exchanged."""
         low, high = (None if end is None else 1 / end for end in (self.high, self.low))
         return replace(self, mean=1 / self.mean, low=low, high=high)
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> Estimate:
-        return cls(**{name: table[name] for name in cls.__dataclass_fields__})
 
     def text(self, unit: str = "%", *, scale: float | None = None, digits: int = 2) -> str:
         """ "99.12 ± 0.21 % (n = 3)"; over images "98.20 % (97.92–98.44, 10,000 images)"; one value "12.30 s (n = 1)".

@@ -10,7 +10,7 @@ from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.run_contents import RunState
-from convoy.runs import Member, Run
+from convoy.runs import Member, Run, digest_of
 from convoy.studies.execute import choose, execute
 from convoy.studies.session import RetrainOnce, Session
 from convoy.training.run import faults
@@ -32,6 +32,12 @@ def check_named(recipes: Sequence[tuple[str, Recipe]], seeds: int, study: str) -
     for label in labels:
         if labels.count(label) > 1:
             raise ValueError(f"{label!r} occurs twice in the {study}")
+
+
+def study_name(kind: str, labels: Sequence[str], members: Sequence[Member]) -> str:
+    """The name of a study's folder."""
+    more = f"-and-{len(labels) - 4}-more" if len(labels) > 4 else ""
+    return f"{kind}-{'-'.join(labels[:4])}{more}-{digest_of(members)}"
 
 
 class _Job(NamedTuple):

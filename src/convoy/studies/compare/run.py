@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from convoy.recipe import Recipe
@@ -11,7 +10,7 @@ from convoy.studies import findings
 from convoy.studies.compare.ablation import Design
 from convoy.studies.compare.finding import conclude
 from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, check_named, train_all
+from convoy.studies.train_all import Entry, check_named, study_name, train_all
 
 
 def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]:
@@ -46,6 +45,4 @@ def _name(members: Sequence[Member], design: Design | None) -> str:
     labels = list(dict.fromkeys(member.label for member in members))
     if design is not None:
         labels = [*dict.fromkeys(label.partition(",")[0] for label in labels), *design.keys]
-    shown = "-".join(labels[:4]) + (f"-and-{len(labels) - 4}-more" if len(labels) > 4 else "")
-    digest = hashlib.sha256("".join(member.run.status.fingerprint for member in members).encode()).hexdigest()
-    return f"compare-{shown}-{digest[:8]}"
+    return study_name("compare", labels, members)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -23,7 +22,7 @@ from convoy.studies.landscape.design import Design, Kind, Named, Spec
 from convoy.studies.landscape.finding import Landscape, conclude
 from convoy.studies.landscape.surface import Scene, surface
 from convoy.studies.session import Session, Show
-from convoy.studies.train_all import Entry, check_named, train_all
+from convoy.studies.train_all import Entry, check_named, study_name, train_all
 from convoy.training.run import faults
 from convoy.training.run.plan import Plan, plan, plan_all
 from convoy.training.step.probe import STEP_SIZES
@@ -49,8 +48,9 @@ def run(
     members = train_all(entries, replace(session, test="by fault"))
     if members is None:
         return None
+    name = study_name("landscape", [label for label, _ in recipes], members)
     table = {"kind": "landscape", "command": session.command}
-    study = Workspace(session.out).write_study(_name(recipes, members), table, members)
+    study = Workspace(session.out).write_study(name, table, members)
     found = _gathered(recipes, members, design)
     for each in found if surfaces is not None else ():
         assert surfaces is not None
@@ -138,13 +138,6 @@ def _surfaces(
 
 def _tell(show: Show, position: int, label: str, text: str) -> None:
     show(position, Note(f"{label}: {text}"))
-
-
-def _name(recipes: Named, members: Sequence[Member]) -> str:
-    labels = [label for label, _ in recipes]
-    shown = "-".join(labels[:4]) + (f"-and-{len(labels) - 4}-more" if len(labels) > 4 else "")
-    digest = hashlib.sha256("".join(member.run.status.fingerprint for member in members).encode()).hexdigest()
-    return f"landscape-{shown}-{digest[:8]}"
 
 
 def _arrays(found: Sequence[Landscape]) -> dict[str, np.ndarray]:

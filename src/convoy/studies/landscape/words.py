@@ -48,7 +48,9 @@ def _times(ratio: Estimate | None, *, flipped: bool) -> str:
     if ratio is None:
         return "an unknown number of"
     ratio = ratio.inverse() if flipped else ratio
-    return f"{ratio.mean:.2f}" if ratio.low is None else f"{ratio.mean:.2f} (95 % interval {ratio.ends()})"
+    digits = 2 if ratio.mean >= 0.1 else 4
+    interval = "" if ratio.low is None else f" (95 % interval {ratio.ends(digits=digits)})"
+    return f"{ratio.mean:.{digits}f}{interval}"
 
 
 def _left_out_steps(finding: LandscapeFinding) -> str:
