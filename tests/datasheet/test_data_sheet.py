@@ -13,7 +13,7 @@ import pytest
 from tests.reporting.parsed import Page
 
 from convoy.datasheet import words
-from convoy.datasheet.facts import About, Between, Duplicates, Facts, Made, PairCount, Part
+from convoy.datasheet.facts import About, Arrays, Between, Duplicates, Facts, Made, PairCount, Pairs, Part
 from convoy.datasheet.figures import level_numbers, levels_caption
 from convoy.datasheet.page import write_data_sheet
 from convoy.reporting.content import Strip, Tile
@@ -40,7 +40,7 @@ def a_sheet(
     classes: list[str] | None = None,
     channels: int = 1,
     **changed: Any,
-) -> tuple[Facts, dict[str, np.ndarray]]:
+) -> tuple[Facts, Arrays]:
     pairs = pairs or []
     per_class = per_class or {"train": [40, 40], "test": [10, 10]}
     parts = list(per_class)
@@ -64,21 +64,17 @@ def a_sheet(
     )
     facts = replace(facts, **changed)
     fields = list(zip(*pairs, strict=True)) if pairs else [[], [], [], []]
-    arrays = {
-        "samples_images": draw.integers(0, 256, (2 * count, channels, 8, 8), dtype=np.uint8),
-        "samples_labels": np.repeat(np.arange(count), 2),
-        "means_images": draw.integers(0, 256, (count, channels, 8, 8), dtype=np.uint8),
-        "means_labels": np.arange(count),
-        **{f"levels_{part}": draw.integers(1, 99, (channels, 256)) for part in parts},
-        "pairs_kind": np.array(fields[0], np.int64),
-        **{
-            f"pairs_{key}": np.array(values, np.int64).reshape(-1, 2)
-            for key, values in zip(("part", "index", "label"), fields[1:], strict=True)
-        },
-        "pairs_distance": np.linspace(0, 0.5, len(pairs)),
-        "pictured": np.arange(len(pairs)),
-        "pictured_images": draw.integers(0, 256, (len(pairs), 2, channels, 8, 8), dtype=np.uint8),
-    }
+    part, index, label = (np.array(values, np.int64).reshape(-1, 2) for values in fields[1:])
+    arrays = Arrays(
+        samples_images=draw.integers(0, 256, (2 * count, channels, 8, 8), dtype=np.uint8),
+        samples_labels=np.repeat(np.arange(count), 2),
+        means_images=draw.integers(0, 256, (count, channels, 8, 8), dtype=np.uint8),
+        means_labels=np.arange(count),
+        levels={part: draw.integers(1, 99, (channels, 256)) for part in parts},
+        pairs=Pairs(np.array(fields[0], np.int64), part, index, label, np.linspace(0, 0.5, len(pairs))),
+        pictured=np.arange(len(pairs)),
+        pictured_images=draw.integers(0, 256, (len(pairs), 2, channels, 8, 8), dtype=np.uint8),
+    )
     return facts, arrays
 
 

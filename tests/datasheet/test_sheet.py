@@ -38,7 +38,7 @@ def test_parts_tell_their_images_classes_and_levels(sheet_of: Any) -> None:
     assert (train.images, train.per_class, test.per_class) == (8, (6, 2), (0, 3))
     assert train.mean == pytest.approx(x_train.mean(axis=(0, 2, 3)) / 255)
     assert test.std == pytest.approx(x_test.std(axis=(0, 2, 3)) / 255)
-    assert sheet.arrays["levels_train"].sum(axis=1).tolist() == [8 * 64] * 3
+    assert sheet.arrays.levels["train"].sum(axis=1).tolist() == [8 * 64] * 3
     assert (sheet.facts.channels, sheet.facts.size) == (3, 8)
 
 
@@ -63,8 +63,8 @@ def test_copies_are_counted_within_parts_and_between_them_with_their_labels(shee
     assert rows["train", "test"].same_pixels == PairCount(2, 1)
     assert (rows["train", "train"].images, rows["train", "test"].images) == (2, 2)
     assert rows["test", "test"].same_pixels.pairs == 0
-    assert sheet.arrays["pairs_part"].tolist() == [[0, 0], [0, 1], [0, 2], [0, 2]]
-    assert sheet.arrays["pairs_index"].tolist() == [[1, 7], [1, 2], [1, 3], [1, 4]]
+    assert sheet.arrays.pairs.part.tolist() == [[0, 0], [0, 1], [0, 2], [0, 2]]
+    assert sheet.arrays.pairs.index.tolist() == [[1, 7], [1, 2], [1, 3], [1, 4]]
 
 
 def test_pairs_are_pictured_by_their_own_images(sheet_of: Any) -> None:
@@ -72,8 +72,8 @@ def test_pairs_are_pictured_by_their_own_images(sheet_of: Any) -> None:
     x_test[3] = x_train[1]
     sheet = sheet_of(x_train=x_train, y_train=np.arange(10) % 2, x_test=x_test, y_test=np.arange(5) % 2)
 
-    assert sheet.arrays["pictured"].tolist() == [0]
-    assert (sheet.arrays["pictured_images"][0] == x_train[1]).all()
+    assert sheet.arrays.pictured.tolist() == [0]
+    assert (sheet.arrays.pictured_images[0] == x_train[1]).all()
 
 
 def test_of_many_pairs_those_with_two_labels_are_pictured_too(sheet_of: Any) -> None:
@@ -83,28 +83,28 @@ def test_of_many_pairs_those_with_two_labels_are_pictured_too(sheet_of: Any) -> 
 
     arrays = sheet_of(x_train=x_train, y_train=y_train).arrays
 
-    assert len(arrays["pairs_kind"]) == 40
-    assert len(arrays["pictured"]) == 13
-    assert 39 in arrays["pictured"]
+    assert len(arrays.pairs.kind) == 40
+    assert len(arrays.pictured) == 13
+    assert 39 in arrays.pictured
 
 
 def test_samples_and_means_are_of_every_class_that_has_images(sheet_of: Any) -> None:
     x_train = noise(21)
     sheet = sheet_of(x_train=x_train, y_train=[0] * 20 + [2], class_names=["a", "b", "c"])
 
-    assert sheet.arrays["samples_labels"].tolist() == [0] * 8 + [2]
-    assert sheet.arrays["means_labels"].tolist() == [0, 2]
-    assert (sheet.arrays["means_images"][0] == np.rint(x_train[:20].mean(axis=0))).all()
-    assert (sheet.arrays["means_images"][1] == x_train[20]).all()
+    assert sheet.arrays.samples_labels.tolist() == [0] * 8 + [2]
+    assert sheet.arrays.means_labels.tolist() == [0, 2]
+    assert (sheet.arrays.means_images[0] == np.rint(x_train[:20].mean(axis=0))).all()
+    assert (sheet.arrays.means_images[1] == x_train[20]).all()
 
 
 def test_large_images_are_pictured_reduced(sheet_of: Any) -> None:
     x_train = noise(4, side=200)
     arrays = sheet_of(x_train=x_train, y_train=[0, 1, 0, 1]).arrays
 
-    assert arrays["samples_images"].shape == (4, 1, 66, 66)
+    assert arrays.samples_images.shape == (4, 1, 66, 66)
     whole = x_train[1::2, 0, :198, :198].astype(float)
-    assert arrays["means_images"][1].mean() == pytest.approx(whole.mean(), abs=1)
+    assert arrays.means_images[1].mean() == pytest.approx(whole.mean(), abs=1)
 
 
 def test_the_sheet_has_the_catalogue_entry_of_a_named_set_only(sheet_of: Any) -> None:

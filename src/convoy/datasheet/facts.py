@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class About:
@@ -70,3 +72,37 @@ class Made:
     convoy: str  # version
     date: str
     command: str
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """P pairs of duplicates, the closest first."""
+
+    kind: np.ndarray  # int64 [P]: 0 for the same pixels, 1 for the same picture
+    part: np.ndarray  # int64 [P, 2], as index and label
+    index: np.ndarray  # of the image in its part
+    label: np.ndarray
+    distance: np.ndarray  # float32 [P]: 0, or the distance in data.duplicates
+
+    @property
+    def labels_differ(self) -> np.ndarray:
+        return self.label[:, 0] != self.label[:, 1]
+
+    def take(self, places: np.ndarray) -> Pairs:
+        return Pairs(
+            self.kind[places], self.part[places], self.index[places], self.label[places], self.distance[places]
+        )
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Pictures are uint8 [N, C, H, H]."""
+
+    samples_images: np.ndarray  # some images of each class
+    samples_labels: np.ndarray
+    means_images: np.ndarray  # the mean image of each class
+    means_labels: np.ndarray
+    levels: Mapping[str, np.ndarray]  # by part, int64 [C, 256]: number of pixels with each level
+    pairs: Pairs
+    pictured: np.ndarray  # int64 [Q]: the pairs that have pictures
+    pictured_images: np.ndarray  # [Q, 2, C, H, H]

@@ -14,7 +14,7 @@ from convoy.data.duplicates import FEWEST, Duplicates, find_duplicates
 from convoy.data.imageset import DataSet
 from convoy.data.sources import load
 from convoy.datasheet import facts as facts_
-from convoy.datasheet.facts import About, Between, Facts, PairCount, Part
+from convoy.datasheet.facts import About, Arrays, Between, Facts, PairCount, Pairs, Part
 
 _SAMPLES_PER_CLASS = 8
 _PICTURED_PAIRS = 12  # with two labels, and between any two parts
@@ -23,18 +23,8 @@ _CHUNK = 1000  # images
 
 
 class Sheet(NamedTuple):
-    """`arrays` holds pictures (uint8) and numbers (int64):
-
-    samples_images, samples_labels, means_images, means_labels: some images of each class, and its mean image
-    levels_<part> [C, 256]: number of pixels with each level
-    pairs_kind [P]: for each pair of duplicates 0 for the same pixels, 1 for the same picture, the closest first
-    pairs_part, pairs_index, pairs_label [P, 2]: the part, the index of the image in it, the class
-    pairs_distance [P], float32: 0, or the distance in duplicates.Duplicates
-    pictured [Q], pictured_images [Q, 2, C, H, H]: the pairs that have pictures
-    """
-
     facts: Facts
-    arrays: dict[str, np.ndarray]
+    arrays: Arrays
 
 
 class _Part(NamedTuple):
@@ -70,14 +60,9 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
         ),
     )
     pictured = _pictured(pairs)
-    arrays = {
-        **_samples(parts[0], len(classes)),
-        **_means(parts[0], len(classes)),
-        **{f"levels_{part}": counts for part, counts in levels.items()},
-        **{f"pairs_{key}": values for key, values in pairs.items()},
-        "pictured": pictured,
-        "pictured_images": _pictures(parts, pairs["part"][pictured], pairs["index"][pictured]),
-    }
+    images = _pictures(parts, pairs.part[pictured], pairs.index[pictured])
+    samples, means = _samples(parts[0], len(classes)), _means(parts[0], len(classes))
+    arrays = Arrays(*samples, *means, levels=levels, pairs=pairs, pictured=pictured, pictured_images=images)
     return Sheet(facts, arrays)
 
 
@@ -124,35 +109,35 @@ def _part_facts(part: _Part, levels: np.ndarray, n_classes: int) -> Part:
     )
 
 
-def _pairs(duplicates: Duplicates, parts: list[_Part]) -> dict[str, np.ndarray]:
+def _pairs(duplicates: Duplicates, parts: list[_Part]) -> Pairs:
     places = np.concatenate([duplicates.same_pixels, duplicates.same_picture])
     starts = np.cumsum([0, *(len(part.labels) for part in parts)])
     part = np.searchsorted(starts, places, side="right") - 1
-    return {
-        "kind": np.repeat([0, 1], [len(duplicates.same_pixels), len(duplicates.same_picture)]),
-        "part": part,
-        "index": places - starts[part],
-        "label": np.concatenate([part.labels for part in parts])[places],
-        "distance": np.concatenate([np.zeros(len(duplicates.same_pixels), np.float32), duplicates.distances]),
-    }
+    return Pairs(
+        kind=np.repeat([0, 1], [len(duplicates.same_pixels), len(duplicates.same_picture)]),
+        part=part,
+        index=places - starts[part],
+        label=np.concatenate([part.labels for part in parts])[places],
+        distance=np.concatenate([np.zeros(len(duplicates.same_pixels), np.float32), duplicates.distances]),
+    )
 
 
-def _between(pairs: dict[str, np.ndarray], names: list[str]) -> Iterator[Between]:
+def _between(pairs: Pairs, names: list[str]) -> Iterator[Between]:
     for first, second in combinations_with_replacement(range(len(names)), 2):
-        here = (pairs["part"] == (first, second)).all(axis=1)
-        differ = here & (pairs["label"][:, 0] != pairs["label"][:, 1])
-        concerned = pairs["index"][here] if first == second else pairs["index"][here, 1]
+        here = (pairs.part == (first, second)).all(axis=1)
+        differ = here & (pairs.labels_differ)
+        concerned = pairs.index[here] if first == second else pairs.index[here, 1]
         pixels, picture = (
             PairCount(int((here & of_kind).sum()), int((differ & of_kind).sum()))
-            for of_kind in (pairs["kind"] == 0, pairs["kind"] == 1)
+            for of_kind in (pairs.kind == 0, pairs.kind == 1)
         )
         yield Between((names[first], names[second]), pixels, picture, len(np.unique(concerned)))
 
 
-def _pictured(pairs: dict[str, np.ndarray]) -> np.ndarray:
+def _pictured(pairs: Pairs) -> np.ndarray:
     """The first pairs with two labels, and the first between any two parts."""
-    differ = pairs["label"][:, 0] != pairs["label"][:, 1]
-    groups = np.where(differ, -1, pairs["part"] @ (3, 1))
+    differ = pairs.labels_differ
+    groups = np.where(differ, -1, pairs.part @ (3, 1))
     chosen = [np.flatnonzero(groups == group)[:_PICTURED_PAIRS] for group in np.unique(groups)]
     return np.concatenate([np.empty(0, np.int64), *chosen])
 
@@ -165,15 +150,15 @@ def _pictures(parts: list[_Part], part: np.ndarray, index: np.ndarray) -> np.nda
     return pictures.reshape(-1, 2, *pictures.shape[1:])
 
 
-def _samples(part: _Part, n_classes: int) -> dict[str, np.ndarray]:
+def _samples(part: _Part, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Random images of each class, in the order of the classes."""
     order = np.random.RandomState(0).permutation(len(part.labels))
     labels = part.labels[order]
     places = np.concatenate([order[labels == label][:_SAMPLES_PER_CLASS] for label in range(n_classes)])
-    return {"samples_images": _reduced(part.images[places]), "samples_labels": part.labels[places]}
+    return _reduced(part.images[places]), part.labels[places]
 
 
-def _means(part: _Part, n_classes: int) -> dict[str, np.ndarray]:
+def _means(part: _Part, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """The mean image of each class that has images."""
     labels, means = [], []
     for label in range(n_classes):
@@ -182,7 +167,7 @@ def _means(part: _Part, n_classes: int) -> dict[str, np.ndarray]:
         if len(places):
             labels.append(label)
             means.append(sum(part.images[chunk].sum(axis=0, dtype=np.int64) for chunk in chunks) / len(places))
-    return {"means_images": _reduced(np.rint(np.stack(means)).astype(np.uint8)), "means_labels": np.array(labels)}
+    return _reduced(np.rint(np.stack(means)).astype(np.uint8)), np.array(labels)
 
 
 def _reduced(images: np.ndarray) -> np.ndarray:

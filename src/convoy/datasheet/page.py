@@ -13,7 +13,7 @@ import numpy as np
 
 from convoy.datasheet import figures as levels_
 from convoy.datasheet import words
-from convoy.datasheet.facts import Facts, Made
+from convoy.datasheet.facts import Arrays, Facts, Made, Pairs
 from convoy.files import write_bytes, write_json
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_images as images_
@@ -35,7 +35,6 @@ from convoy.reporting.tables import facts_table
 
 MANY_CLASSES = 25  # with as many, the table of classes is collapsed
 MAX_PICTURED_CLASSES = 100
-Arrays = Mapping[str, np.ndarray]
 
 
 def write_data_sheet(facts: Facts, arrays: Arrays, made: Made, folder: Path) -> Path:
@@ -74,16 +73,15 @@ def _table(rows: Sequence[Mapping[str, str]], note: str = "", collapsed_title: s
 def _pictures(arrays: Arrays, classes: Sequence[str]) -> list[Block]:
     pictured = classes[:MAX_PICTURED_CLASSES]
     cut = f" Shown: the first {len(pictured)} of {len(classes)} classes." if len(pictured) < len(classes) else ""
-    samples = images_.sample_strips(arrays, pictured)
+    in_shown = arrays.samples_labels < len(pictured)
+    gallery = {"samples_images": arrays.samples_images[in_shown], "samples_labels": arrays.samples_labels[in_shown]}
+    samples = images_.sample_strips(gallery, pictured)
     titles_left = len(samples) > 1
     caption = f"Random training images, {'one row' if titles_left else 'one'} per class. "
-    in_shown = arrays["samples_labels"] < len(pictured)
-    caption += images_.brightness(
-        {key: arrays[key][in_shown] for key in ("samples_images", "samples_labels")}, pictured
-    )
+    caption += images_.brightness(gallery, pictured)
     means = tuple(
         Tile(image, classes[label], alt=f"the mean of {classes[label]}")
-        for image, label in zip(arrays["means_images"], arrays["means_labels"].tolist(), strict=True)
+        for image, label in zip(arrays.means_images, arrays.means_labels.tolist(), strict=True)
         if label < len(pictured)
     )
     return [
@@ -103,7 +101,7 @@ def _numbers(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Block
     )
     longest = max(map(len, classes_.class_names(classes)))
     bars = Panel("", partial(classes_.draw_balance, numbers=balance), height=3.2, bottom=0.3 + 0.085 * longest)
-    levels = levels_.level_numbers({part: arrays[f"levels_{part}"] for part in facts.parts})
+    levels = levels_.level_numbers(arrays.levels)
     lines = Panel("", partial(levels_.draw_levels, numbers=levels), height=3.2)
     rows = words.classes_rows(facts)
     return [
@@ -115,37 +113,35 @@ def _numbers(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Block
 
 def _duplicates(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Block]:
     blocks: list[Block] = [_table(words.duplicates_rows(facts), words.DUPLICATES_NOTE)]
-    pairs = {key: arrays[f"pairs_{key}"][arrays["pictured"]] for key in ("kind", "part", "index", "label")}
-    differ = pairs["label"][:, 0] != pairs["label"][:, 1]
+    pairs = arrays.pairs.take(arrays.pictured)
+    differ = pairs.labels_differ
     parts = list(facts.parts)
     rows = words.between_parts_first(facts)
     groups = [("pairs-two-labels", "Pairs with different labels", rows, differ)]
     for row in rows:
-        here = ~differ & (pairs["part"] == [parts.index(part) for part in row.parts]).all(axis=1)
+        here = ~differ & (pairs.part == [parts.index(part) for part in row.parts]).all(axis=1)
         groups.append(("-".join(["pairs", *row.parts]), f"Pairs {words.between(*row.parts)}", [row], here))
     for name, title, of_rows, mask in groups:
         places = np.flatnonzero(mask).tolist()
         if places:
-            tiles = tuple(_pair(arrays["pictured_images"][place], pairs, place, classes, parts) for place in places)
+            tiles = tuple(_pair(arrays.pictured_images[place], pairs, place, classes, parts) for place in places)
             caption = words.pairs_caption(of_rows, len(tiles), two_labels=name == "pairs-two-labels")
             blocks.append(Gallery(name, title, (Strip("", tiles),), caption))
     return blocks
 
 
-def _pair(
-    images: np.ndarray, pairs: Mapping[str, np.ndarray], place: int, classes: Sequence[str], parts: Sequence[str]
-) -> Tile:
+def _pair(images: np.ndarray, pairs: Pairs, place: int, classes: Sequence[str], parts: Sequence[str]) -> Tile:
     """Both images next to each other."""
     picture = images_.mosaic([Tile(image) for image in images], gap=max(1, images.shape[2] // 14))
-    names = [classes[label] for label in pairs["label"][place]]
+    names = [classes[label] for label in pairs.label[place]]
     sources = [
         f"{parts[part]} {index} ({name})"
-        for part, index, name in zip(pairs["part"][place], pairs["index"][place], names, strict=True)
+        for part, index, name in zip(pairs.part[place], pairs.index[place], names, strict=True)
     ]
     return Tile(
         picture.transpose(2, 0, 1),
         " | ".join(dict.fromkeys(names)),
-        "same pixels" if pairs["kind"][place] == 0 else "",
+        "same pixels" if pairs.kind[place] == 0 else "",
         alt=" and ".join(sources),
     )
 
@@ -155,7 +151,8 @@ def _all_pairs(facts: Facts, arrays: Arrays) -> str:
     file = StringIO()
     table = csv.writer(file, lineterminator="\n")
     table.writerow(["kind", "part", "index", "class", "other_part", "other_index", "other_class", "distance"])
-    columns = (arrays[f"pairs_{key}"].tolist() for key in ("kind", "part", "index", "label", "distance"))
+    pairs = arrays.pairs
+    columns = (each.tolist() for each in (pairs.kind, pairs.part, pairs.index, pairs.label, pairs.distance))
     for kind, part, index, label, distance in zip(*columns, strict=True):
         sides = [value for side in (0, 1) for value in (parts[part[side]], index[side], classes[label[side]])]
         table.writerow([("same pixels", "same picture")[kind], *sides, f"{distance:.3f}"])

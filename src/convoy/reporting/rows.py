@@ -17,7 +17,7 @@ ROW, DENSE_ROW, BETWEEN = 0.52, 0.27, 0.17  # inches: of a row, of one with its 
 ABOVE, BELOW = 0.37, 0.2  # inches: of the middle of the first row, of the last
 LABELS = 0.6  # inches below the axes
 LEFT_NAME = 12  # letters: names that are longer, or have a number, are above their row
-LONGEST_NAME, BESIDE_TEXT = 44, 34  # letters
+LONGEST_NAME, BESIDE_TEXT = 44, 38  # letters
 
 Span = tuple[float, float]
 

@@ -155,7 +155,7 @@ def interactions(finding: CompareFinding, ablation: Ablation) -> Table:
         *_tested(finding),
     ]
     significant = sum(each.significant for each in ablation.interactions)
-    title = f"{len(ablation.interactions)} interactions"
+    title = f"{len(ablation.interactions)} interaction{'s' * (len(ablation.interactions) != 1)}"
     title += "" if finding.reduced else f", {significant or 'none'} significant"
     return table_of(fields, ablation.interactions, INTERACTIONS, "Interactions", title)
 
