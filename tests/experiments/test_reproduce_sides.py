@@ -127,7 +127,7 @@ def test_landscape_as_published_is_selected_on_the_test_set_and_counts_it(both: 
     published, corrected = part(both, "landscape", "as_published"), part(both, "landscape", "corrected")
     assert all(member.run.data.test_openings > 0 for member in published.members)
     assert all(member.run.data.test_openings == 0 for member in corrected.members)
-    assert any("selection_on_test" in caveat for caveat in published.finding_json["caveats"])
+    assert any("selection_on_test" in caveat for caveat in kinds.caveats_of(published))
 
 
 def test_page_names_the_protocol_of_each_study_and_of_its_figures(both: Study) -> None:
