@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from convoy.data.duplicates import find_duplicates
-from convoy.data.sheet import make_sheet
 from convoy.data.sources import load
-from convoy.reporting.data_sheet_words import duplicates_rows
+from convoy.datasheet.measure import make_sheet
+from convoy.datasheet.words import duplicates_rows
 
 SEARCHED, CHANGED = 20_000, 200
 Change = Callable[[Image.Image], Image.Image]

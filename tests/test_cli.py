@@ -19,6 +19,8 @@ import convoy
 from convoy.files import write_json
 from convoy.recipe import Recipe
 from convoy.runs import Workspace
+from convoy.studies import findings
+from convoy.studies.seeds.finding import Source, conclude
 
 
 @pytest.fixture
@@ -103,18 +105,20 @@ def test_runs_scored_on_different_parts_are_listed_together(call: Call) -> None:
 
 def test_studies_are_listed_with_what_they_found(call: Call) -> None:
     workspace = Workspace("convoy-runs")
-    for name, kind in (("broken", "compare"), ("stopped", "search"), ("whole", "other")):
-        workspace.write_study(name, {"kind": kind}, [])
-    write_json(Path("convoy-runs/studies/whole/finding.json"), {"sentence": "lenet reaches 98 %"})
+    for name, kind in (("broken", "compare"), ("stopped", "search"), ("complete", "seeds")):
+        study = workspace.write_study(name, {"kind": kind}, [])
+    accuracies = dict.fromkeys(Source, (0.97, 0.98))
+    scored = {"label": "lenet", "data": "mnist", "part": "test", "images": 100, "differences": ()}
+    findings.write(study, conclude(accuracies, **scored))
     Path("convoy-runs/studies/broken/study.toml").write_text("kind =")
 
     code, out, _ = call("list", "studies")
 
-    broken, stopped, whole = out.splitlines()
+    broken, complete, stopped = out.splitlines()
     assert code == 0
     assert "study.toml is damaged" in broken
     assert stopped.split()[:2] == ["stopped", "search"]
-    assert whole.endswith("lenet reaches 98 %")
+    assert "lenet on mnist reaches 97.00 to 98.00 %" in complete
 
 
 def test_experiments_are_listed_by_the_name_that_reproduce_takes(call: Call) -> None:

@@ -143,14 +143,15 @@ class Profile:
         return Sizes(*(4 * count for count in (math.prod(self.input), outputs, self.parameters)))
 
     def as_json(self) -> dict[str, Any]:
-        table = asdict(self)
-        table["macs_per_image"] = self.macs_per_image
-        table["size_bytes"] = asdict(self.sizes) | {"total": self.sizes.total}
-        table["activation_bytes"] = table.pop("activations")
-        table["training_bytes"] = table.pop("training") | {"total": self.training.total}
-        del table["latencies"]
-        table["latency"] = [asdict(each) | {"images_per_second": each.images_per_second} for each in self.latencies]
-        return table
+        nested = ("activations", "training", "latencies")
+        return {
+            **{name: value for name, value in asdict(self).items() if name not in nested},
+            "macs_per_image": self.macs_per_image,
+            "size_bytes": asdict(self.sizes) | {"total": self.sizes.total},
+            "activation_bytes": asdict(self.activations),
+            "training_bytes": asdict(self.training) | {"total": self.training.total},
+            "latency": [asdict(each) | {"images_per_second": each.images_per_second} for each in self.latencies],
+        }
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> Profile:
