@@ -183,27 +183,6 @@ class ClaimOptions(TypedDict, total=False):
     show: Show
 
 
-class ProfileOptions(TypedDict, total=False):
-    input: Annotated[str | None, Flag("Image shape as channels x height x width: 1x28x28.")]
-    classes: Annotated[int | None, Flag("Number of classes, if no data set gives it.")]
-    save: Annotated[str | Path | None, Flag("Folder of the page. Default: OUT/profiles/MODELS.")]
-    each: Annotated[Callable[[Any], None], Flag("Called with each finished profile.", lambda profile: None, name=None)]
-    data: Data
-    device: Device
-    set: Set
-    out: Out
-
-
-class DataSheetOptions(TypedDict, total=False):
-    size: Annotated[int | None, Flag("Resize each image to this many pixels a side.")]
-    save: Annotated[str | Path | None, Flag("Folder of the page. Default: OUT/data/NAME-HASH.")]
-    progress: Annotated[
-        Callable[[float], None],
-        Flag("Called with the finished share of the search for duplicates.", lambda share: None, name=None),
-    ]
-    out: Out
-
-
 class ScoreOptions(TypedDict, total=False):
     model: Annotated[str | None, Flag("The model of the weights. Not needed for a run.")]
     samples: Annotated[int, Flag("Images in the gallery.", 40)]

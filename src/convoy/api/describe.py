@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
-from convoy.options import DataSheetOptions, ProfileOptions, takes_options
+from convoy.datasheet.options import DataSheetOptions
+from convoy.options import takes_options
+from convoy.profiling.options import ProfileOptions
 
 if TYPE_CHECKING:
     from convoy.datasheet.facts import Facts
@@ -78,6 +79,8 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
 
     Example: `convoy data show mnist`
     """
+    from importlib.metadata import version
+
     from convoy.api.arguments import recipe_of
     from convoy.datasheet.facts import Made
     from convoy.datasheet.measure import make_sheet

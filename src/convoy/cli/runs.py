@@ -7,7 +7,6 @@ from dataclasses import asdict
 from convoy import api
 from convoy.cli.app import Call, command, print_json
 from convoy.options import DEFAULT_OUT
-from convoy.recipe.faults import limited
 
 
 @command(api.train)
@@ -19,6 +18,8 @@ def train(call: Call, as_json: bool) -> None:
 
 @command(api.test)
 def test(call: Call, as_json: bool) -> None:
+    from convoy.recipe.faults import limited
+
     scores, picture = call(), call.keywords.get("save")
     if as_json:
         print_json({**scores, "gallery": picture})

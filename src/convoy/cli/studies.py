@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from convoy import api
 from convoy.cli.app import Call, command, print_json
+from convoy.studies.kinds import KINDS
 
 if TYPE_CHECKING:
     from convoy.runs import Study
@@ -31,5 +32,5 @@ def print_finding(study: Study, page: Path, *, as_json: bool) -> None:
     print(page)
 
 
-for function in (api.compare, api.crossval, api.search, api.seeds, api.lr_range, api.landscape, api.reproduce):
-    command(function)(run_study)
+for name in (*KINDS, "reproduce"):
+    command(getattr(api, name))(run_study)

@@ -8,8 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convoy.studies import findings
-
 if TYPE_CHECKING:
     from convoy.reporting.content import Page
     from convoy.runs import Study
@@ -17,8 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """A folder of `package`, of whose modules these never reach torch:
+    """A folder of `package`; the row's name is that of its public function, and so of its command.
 
+    These of its modules never reach torch: options.py (the keywords of the function, the flags of the command),
     finding.py (the type of the finding), words.py (`sentence` and `caveats` of a finding) and page.py (`page` of study,
     finding and folder).
     """
@@ -46,6 +45,8 @@ KINDS = {
 
 def finding_of(study: Study, kinds: Mapping[str, Kind] = KINDS) -> Any:
     """The typed finding. Raises ValueError: unknown kind, another version, damaged."""
+    from convoy.studies import findings  # pydantic is not needed for --help
+
     module, kind = _module(study, "finding", kinds), kinds[study.table["kind"]]
     return findings.read(study, getattr(module, kind.finding))
 

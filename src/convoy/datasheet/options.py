@@ -1,0 +1,17 @@
+"""The options of `convoy data show`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypedDict
+
+from convoy.options import Flag, Out
+
+
+class DataSheetOptions(TypedDict, total=False):
+    size: Annotated[int | None, Flag("Resize each image to this many pixels a side.")]
+    save: Annotated[str | Path | None, Flag("Folder of the page. Default: OUT/data/NAME-HASH.")]
+    progress: Annotated[
+        Callable[[float], None],
+        Flag("Called with the finished share of the search for duplicates.", lambda share: None, name=None),
+    ]
+    out: Out
