@@ -135,8 +135,7 @@ class Run:
     @property
     def train_score(self) -> Score | None:
         """The score of the kept weights on a sample of the training images; None for runs of older versions."""
-        score = self._scores().get("train")
-        return None if score is None else score_of(score)
+        return score_of(scores["train"]) if "train" in (scores := self._scores()) else None
 
     def write_score(self, part: str, score: Mapping[str, Any]) -> None:
         write_json(self.path / "scores.json", {**self._scores(), part: score})
@@ -156,8 +155,7 @@ class Run:
 
     @property
     def cost(self) -> Cost:
-        path = self.file("cost.json")
-        return from_table(Cost, read_json(path) if path.is_file() else {})
+        return from_table(Cost, read_json(path) if (path := self.file("cost.json")).is_file() else {})
 
     @property
     def data(self) -> RunData:
@@ -208,12 +206,6 @@ class Run:
     def arrays(self) -> dict[str, np.ndarray]:
         return read_arrays(self.file("arrays.npz"))
 
-    def as_json(self) -> dict[str, Any]:
-        """status.json, scores.json and cost.json together."""
-        scores = {part: score for part, score in self._scores().items() if part != "train"}
-        status, cost = (read_json(self.file(name)) for name in ("status.json", "cost.json"))
-        return {"run": str(self.path), **status, "scores": scores, "cost": cost}
-
     def lock(self) -> filelock.BaseFileLock | None:
         """A lock to hold while training; None if another process trains this run."""
         try:
@@ -245,12 +237,11 @@ class Run:
 
     def update(self, name: str, **values: object) -> None:
         """Replaces values in one of its JSON files."""
-        write_json(self.path / name, {**read_json(self.file(name)), **values})
+        path = self.file(name)
+        write_json(path, {**(read_json(path) if path.is_file() else {}), **values})
 
     def write_status(self, **values: object) -> None:
-        path = self.path / "status.json"
-        old = read_json(path) if path.is_file() else {}
-        write_json(path, {**old, **values})
+        self.update("status.json", **values)
 
 
 @dataclass(frozen=True)
@@ -369,16 +360,14 @@ class Workspace:
         """Counts this run's opening of the data's test part; returns the number of openings so far."""
         self.path.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self.path / ".test_openings.lock", timeout=30):
-            path = self.path / "test_openings.json"
-            ledger = read_json(path) if path.is_file() else {}
+            ledger = read_json(path) if (path := self.path / "test_openings.json").is_file() else {}
             ledger.setdefault(data_hash, []).append(run)
             write_json(path, ledger)
             return len(ledger[data_hash])
 
     def openings_by(self, runs: Collection[str]) -> int:
         """How often the named runs opened a test part."""
-        path = self.path / "test_openings.json"
-        ledger = read_json(path) if path.is_file() else {}
+        ledger = read_json(path) if (path := self.path / "test_openings.json").is_file() else {}
         return sum(run in runs for opened_by in ledger.values() for run in opened_by)
 
 

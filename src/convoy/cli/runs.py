@@ -13,7 +13,11 @@ from convoy.options import DEFAULT_OUT
 def train(call: Call, as_json: bool) -> None:
     run = call(show="stderr" if as_json else True)
     if as_json:
-        print_json(run.as_json())
+        from convoy.files import read_json
+
+        status, scores, cost = (read_json(run.file(f"{name}.json")) for name in ("status", "scores", "cost"))
+        scores.pop("train", None)
+        print_json({"run": str(run.path), **status, "scores": scores, "cost": cost})
 
 
 @command(api.test)
