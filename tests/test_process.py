@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from convoy.process import interruptible
+from convoy.process import command_line, interruptible
 
 ENDLESS = """
 from torch import nn
@@ -57,3 +57,10 @@ def test_one_signal_ends_a_network_that_is_never_built(stripes: Path, tmp_path: 
     finally:
         process.kill()
     assert (process.returncode, errors) == (130, "stopped\n")
+
+
+@pytest.mark.parametrize("program", ["/bin/convoy", "/lib/convoy/cli/__main__.py"])
+def test_reported_command_can_be_pasted_into_a_shell(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONVOY_COMMAND", raising=False)
+    monkeypatch.setattr("sys.argv", [program, "train", "my nets/net.py:Net", "--epochs", "1"])
+    assert command_line() == "convoy train 'my nets/net.py:Net' --epochs 1"

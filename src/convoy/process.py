@@ -1,13 +1,15 @@
-"""The process: available cores, OpenMP spinning, interruption by signals."""
+"""The process: its command, available cores, OpenMP spinning, interruption by signals."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 def cores() -> int:
@@ -59,3 +61,10 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def command_line() -> str:
+    """The command line to repeat this command; a worker process reports that of its parent."""
+    program = Path(sys.argv[0] or "python")
+    name = "convoy" if program.parts[-3:] == ("convoy", "cli", "__main__.py") else program.name
+    return os.environ.get("CONVOY_COMMAND") or shlex.join([name, *sys.argv[1:]])

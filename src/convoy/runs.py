@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -383,11 +382,6 @@ def _restore_recipe(run: Run, recipe: Recipe) -> None:
 
 def _recipe_hash(content: bytes) -> dict[str, str]:
     return {"recipe.toml": hashlib.sha256(content).hexdigest()}
-
-
-def command_line() -> str:
-    """The command line to repeat this command; a worker process reports that of its parent."""
-    return os.environ.get("CONVOY_COMMAND") or " ".join([Path(sys.argv[0] or "python").name, *sys.argv[1:]])
 
 
 def model_label(recipe: Recipe) -> str:

@@ -85,7 +85,8 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
     from convoy.datasheet.facts import Made
     from convoy.datasheet.measure import make_sheet
     from convoy.datasheet.page import write_data_sheet
-    from convoy.runs import command_line, file_name
+    from convoy.process import command_line
+    from convoy.runs import file_name
 
     size = {} if options["size"] is None else {"data.size": options["size"]}
     spec = recipe_of(None, {"data": name, "set": size}).data

@@ -37,7 +37,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     from convoy.experiments.experiment import PARTS, Settings
     from convoy.experiments.reproduction.run import reproduce
     from convoy.experiments.reproductions import run as reproduce_all
-    from convoy.runs import command_line
+    from convoy.process import command_line
     from convoy.studies.session import Session
 
     only, models, data = parts_of(options["only"]), parts_of(options["models"]), options["data"]

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from convoy.events import Control, Ended, EpochEnded, Event, Failed, OpenTest, from_json
-from convoy.process import cores
+from convoy.process import command_line, cores
 from convoy.recipe import Recipe
-from convoy.runs import command_line
 from convoy.training.run.run_one import run_one
 
 Prune = Callable[[int, EpochEnded], bool]

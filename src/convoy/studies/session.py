@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convoy.events import Event, OpenTest
-from convoy.runs import command_line
+from convoy.process import command_line
 
 Show = Callable[[int, Event], None]  # takes a run's position among those trained together
 

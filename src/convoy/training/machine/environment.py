@@ -12,9 +12,8 @@ import torch
 
 from convoy import cpu
 from convoy.models import external
-from convoy.process import cores
+from convoy.process import command_line, cores
 from convoy.recipe import Recipe
-from convoy.runs import command_line
 from convoy.training.machine.device import with_precision
 
 # The keys that the exact weights of a run depend on, with their names in a sentence.
