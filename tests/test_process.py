@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -25,23 +24,23 @@ class Endless(nn.Module):
 
 def test_a_signal_acts_at_once_before_anyone_listens() -> None:
     with pytest.raises(KeyboardInterrupt), interruptible():
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_only_noted_by_who_listens(number: int) -> None:
     with interruptible() as interrupted:
         assert not interrupted()
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert interrupted()
 
 
 def test_a_second_signal_stops_at_once() -> None:
     with interruptible() as interrupted:
         interrupted()
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
