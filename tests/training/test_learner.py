@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -10,14 +11,15 @@ from torch import nn
 from convoy.checkpoint import load_checkpoint, save_checkpoint
 from convoy.evaluation import losses
 from convoy.evaluation.predict import evaluating
-from convoy.recipe import SGD, Adam, AdamW, Model, OptimBase, RMSprop, Train
+from convoy.recipe import SGD, Adam, AdamW, Model, RMSprop, Train
+from convoy.recipe.sections import Optim
 from convoy.training.run.start import init_and_freeze
 from convoy.training.step.learner import Learner
 
-OPTIMIZERS = [SGD(), SGD(momentum=0.0), Adam(), AdamW(), RMSprop(), RMSprop(momentum=0.9)]
+OPTIMIZERS = [*(kind() for kind in get_args(get_args(Optim)[0])), SGD(momentum=0.0), RMSprop(momentum=0.9)]
 
 
-def learner_with(optim: OptimBase, clip_norm: float = 0.0, dtype: torch.dtype = torch.float32) -> Learner:
+def learner_with(optim: Optim, clip_norm: float = 0.0, dtype: torch.dtype = torch.float32) -> Learner:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
     return Learner(module.to(dtype), optim, losses.squared_error, Train(clip_norm=clip_norm))
@@ -57,7 +59,7 @@ def test_average_does_not_count_an_update_that_was_left_out() -> None:
 
 @pytest.mark.parametrize("on_host", [True, False])
 @pytest.mark.parametrize("optim", OPTIMIZERS, ids=repr)
-def test_update_that_is_not_finite_leaves_no_trace(optim: OptimBase, on_host: bool) -> None:
+def test_update_that_is_not_finite_leaves_no_trace(optim: Optim, on_host: bool) -> None:
     clean, hit = learner_with(optim), learner_with(optim)
     hit._on_host = on_host  # the way of a GPU works on any device
     x, y = batch(9)
@@ -72,7 +74,7 @@ def test_update_that_is_not_finite_leaves_no_trace(optim: OptimBase, on_host: bo
 
 
 @pytest.mark.parametrize("optim", OPTIMIZERS, ids=repr)
-def test_update_equals_torch_written_out(optim: OptimBase) -> None:
+def test_update_equals_torch_written_out(optim: Optim) -> None:
     """In float64: the bias in front of the batch norm has a gradient of rounding noise, which in float32 is as large as
     Adam's epsilon and becomes a full step whose sign depends on the processor."""
     learner, plain = learner_with(optim, dtype=torch.float64), learner_with(optim, dtype=torch.float64).module
@@ -178,7 +180,7 @@ def test_frozen_part_keeps_weights_and_running_statistics_after_scoring_too() ->
 
 
 @pytest.mark.parametrize("optim", [SGD(), Adam(), RMSprop()], ids=repr)
-def test_channels_last_weights_go_on_from_a_checkpoint_to_the_bit(optim: OptimBase, tmp_path: Path) -> None:
+def test_channels_last_weights_go_on_from_a_checkpoint_to_the_bit(optim: Optim, tmp_path: Path) -> None:
     def fresh() -> Learner:
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4 * 16, 3))

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import tomli_w
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -30,12 +30,13 @@ from convoy.recipe.sections import (
     Expected,
     Model,
     OneCycle,
-    OptimBase,
+    Optim,
     Plateau,
     Probe,
     Protocol,
     Range,
     RMSprop,
+    Schedule,
     ScheduleBase,
     Section,
     Seed,
@@ -62,7 +63,6 @@ __all__ = [
     "Expected",
     "Model",
     "OneCycle",
-    "OptimBase",
     "Override",
     "Plateau",
     "Probe",
@@ -91,8 +91,8 @@ class Recipe(Section):
     model: Model = Model()
     data: Data = Data()
     train: Train = Train()
-    optim: Annotated[SGD | Adam | AdamW | RMSprop, Field(discriminator="name")] = AdamW()
-    schedule: Annotated[Constant | Step | Cosine | OneCycle | Plateau | Range, Field(discriminator="name")] = Constant()
+    optim: Optim = AdamW()
+    schedule: Schedule = Constant()
     stop: Stop = Stop()
     compute: Compute = Compute()
     protocol: Protocol = Protocol()

@@ -196,6 +196,9 @@ class RMSprop(OptimBase):
     eps: Positive = 1e-8
 
 
+Optim = Annotated[SGD | Adam | AdamW | RMSprop, Field(discriminator="name")]
+
+
 class ScheduleBase(Section):
     warmup_epochs: NonNegative = 0.0  # linear increase from 0 at each step, before the schedule starts
 
@@ -239,6 +242,9 @@ class Range(ScheduleBase):
 
     name: Literal["range"] = "range"
     start_factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 1e-6
+
+
+Schedule = Annotated[Constant | Step | Cosine | OneCycle | Plateau | Range, Field(discriminator="name")]
 
 
 class Stop(Section):

@@ -6,7 +6,7 @@ import math
 
 from convoy.data.batches import steps_per_epoch
 from convoy.events import Ended
-from convoy.recipe import Recipe
+from convoy.recipe import Recipe, Stop
 from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace, digest_of, model_label
 from convoy.studies import findings
@@ -41,7 +41,7 @@ def _rising(recipe: Recipe, lowest: float, highest: float) -> Recipe:
             "optim.lr": highest,
             "schedule": {"name": "range", "start_factor": lowest / highest, "warmup_epochs": 0.0},
             "protocol.faults": [],  # no selection, and the test set stays closed
-            "stop": {"patience_epochs": 0, "target_accuracy": 0.0, "max_seconds": 0.0},
+            "stop": Stop().model_dump(),
             "train.epochs": 1,
         }
     )

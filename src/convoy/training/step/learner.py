@@ -16,7 +16,8 @@ from torch import nn
 from torch.nn.utils import clip_grads_with_norm_
 
 from convoy.evaluation.losses import Loss
-from convoy.recipe import OptimBase, Train
+from convoy.recipe import Train
+from convoy.recipe.sections import Optim
 from convoy.training.step import optimizers
 from convoy.training.step.average import WeightAverage
 from convoy.training.step.update import Update
@@ -37,7 +38,7 @@ class Learner:
     def __init__(
         self,
         module: nn.Module,
-        optim: OptimBase,
+        optim: Optim,
         loss: Loss,
         train: Train = Train(),  # noqa: B008 (frozen)
         *,
@@ -54,8 +55,8 @@ class Learner:
         self._statistics = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
         self._step_optimizer = Update(self.optimizer)
         self._average = WeightAverage(module, train.ema_decay) if train.ema_decay else None
-        # RMSprop has no fused kernel that can skip a step on the device.
-        self._fused = not isinstance(self.optimizer, torch.optim.RMSprop)
+        # Only a fused kernel can skip a step on the device; RMSprop has none.
+        self._fused = bool(self.optimizer.defaults.get("fused"))
         module.train()
         for norm in frozen_norms(module):
             norm.eval()

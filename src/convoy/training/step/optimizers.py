@@ -6,15 +6,15 @@ three can skip a step on the device (`found_inf`) without the host reading the l
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from torch import nn
 
-from convoy.recipe import SGD, Adam, AdamW, OptimBase, RMSprop
+from convoy.recipe import sections
 
 
-def build(spec: OptimBase, module: nn.Module) -> torch.optim.Optimizer:
+def build(spec: sections.Optim, module: nn.Module) -> torch.optim.Optimizer:
     """One-dimensional tensors (norm weights, biases) have no weight decay unless the recipe says so."""
     groups: list[dict[str, Any]] = [
         {"params": [], "weight_decay": spec.weight_decay},
@@ -25,22 +25,22 @@ def build(spec: OptimBase, module: nn.Module) -> torch.optim.Optimizer:
             groups[parameter.ndim <= 1 and not spec.decay_norms_and_biases]["params"].append(parameter)
     groups = [group for group in groups if group["params"]]
     match spec:
-        case SGD():
+        case sections.SGD():
             optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
             if spec.momentum:  # torch leaves them uninitialised if the first step is skipped
                 for parameter in (parameter for group in groups for parameter in group["params"]):
                     optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             return optimizer
-        case Adam():
+        case sections.Adam():
             return torch.optim.Adam(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
-        case AdamW():
+        case sections.AdamW():
             return torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
-        case RMSprop():
+        case sections.RMSprop():
             return torch.optim.RMSprop(groups, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
-    raise AssertionError(spec)
+    assert_never(spec)
 
 
-def state_per_parameter(spec: OptimBase, *, ema_decay: float = 0.0) -> int:
+def state_per_parameter(spec: sections.Optim, *, ema_decay: float = 0.0) -> int:
     """Numbers of optimizer state per weight: none, one (momentum) or two (Adam); one more for a moving average."""
     probe = nn.Linear(8, 8, bias=False)
     optimizer = build(spec, probe)
