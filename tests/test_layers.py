@@ -79,7 +79,7 @@ ALLOWED: dict[str, set[str]] = {
     "studies": LEARNING | {"training", "archive", "reporting"},
     "experiments": LEARNING | {"profiling", "training", "archive", "reporting", "studies"},
     "reporting": {"files", "run_contents", "runs", "counts", "stats", "prediction", "chance", "recipe", "text"},
-    "progress": {"events", "runs", "recipe", "text"},
+    "progress": {"events", "text"},
     "api": LEARNING
     | {"profiling", "datasheet", "training", "studies", "experiments", "reporting", "progress", "exporting", "options"},
     "cli": LEARNING

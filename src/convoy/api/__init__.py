@@ -1,4 +1,4 @@
-"""The public functions; each command of the command line calls one of them, and its --help is their docstring.
+"""The public functions; a command of the same name calls each, and its --help is their docstring.
 
 Their options are declared in TypedDicts (convoy.options). They raise ValueError for invalid arguments, before anything
 is written, and Stopped after Ctrl-C. Importing them loads little, so that --help is fast.
