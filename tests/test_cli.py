@@ -16,6 +16,7 @@ from tests.conftest import Call
 from tests.fake_runs import fake_run
 
 import convoy
+from convoy import api
 from convoy.files import write_json
 from convoy.recipe import Recipe
 from convoy.runs import Workspace
@@ -445,6 +446,7 @@ def test_fine_tuning_twice_by_the_same_part_of_a_name_finds_the_run(call: Call, 
 def test_public_names_are_all_there_and_load_lazily() -> None:
     for name in convoy.__all__:
         assert getattr(convoy, name) is not None
+    assert set(api.__all__) <= set(convoy.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         convoy.nonsense  # noqa: B018
 

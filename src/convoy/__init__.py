@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from convoy.api import (
         DataSheet,
         Prediction,
+        Profiled,
         Stopped,
         check_claim,
         compare,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DataSheet",
     "Prediction",
+    "Profiled",
     "Recipe",
     "Run",
     "Stopped",

@@ -90,6 +90,7 @@ class Option:
 def options_of(function: Callable[..., Any]) -> dict[str, Option]:
     """The options that a function takes as `**options: Unpack[...]`; its own ones before those of all trainings."""
     function = inspect.unwrap(function)
+    # Only this annotation of our own function: the others may name what is imported for type checkers alone.
     (table,) = get_args(eval(function.__annotations__["options"], function.__globals__))
     found = {name: _option(hint) for name, hint in get_type_hints(table, include_extras=True).items()}
     return dict(sorted(found.items(), key=lambda item: item[0] in RunOptions.__annotations__))

@@ -207,7 +207,7 @@ def test_the_page_of_a_run_begins_with_its_accuracy(run):
 
 
 def test_a_report_is_written_to_the_given_folder(run, tmp_path):
-    path = write_to(run, tmp_path / "elsewhere")
+    path = write_to(run, tmp_path / "elsewhere", page_of=kinds.page_of)
     assert path == tmp_path / "elsewhere" / "report.html"
     assert (tmp_path / "elsewhere" / "figures" / "curves.png").is_file()
 

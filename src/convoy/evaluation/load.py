@@ -1,4 +1,4 @@
-"""Loads a trained network from a run folder."""
+"""The network of a recipe, and the trained network of a run folder."""
 
 from __future__ import annotations
 
@@ -10,10 +10,23 @@ from torch import nn
 from convoy import models
 from convoy.checkpoint import load_into
 from convoy.data.cache import cache_folder
+from convoy.data.prepare import Prepared
 from convoy.models import user
 from convoy.models.run_code import RunCode
+from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 from convoy.runs import Run
+
+
+def untrained(recipe: Recipe, prepared: Prepared) -> nn.Module:
+    """The recipe's network for these data, with initial weights from torch's current random state."""
+    return models.create(
+        recipe.model.name,
+        in_chans=prepared.in_chans,
+        num_classes=len(prepared.classes),
+        image_size=prepared.image_size,
+        options=recipe.model.options,
+    )
 
 
 def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:

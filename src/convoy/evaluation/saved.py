@@ -9,15 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from convoy import models
 from convoy.checkpoint import load_into
 from convoy.data import Prepared, prepare
 from convoy.data.batches import Normaliser
 from convoy.evaluation import losses
-from convoy.evaluation.load import network_of
+from convoy.evaluation.load import network_of, untrained
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import predicted_classes, probabilities, score
-from convoy.recipe import Override, Recipe, resolve
+from convoy.recipe import Override, resolve
 from convoy.runs import Run, Workspace
 
 TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that a test of a run may change
@@ -74,7 +73,7 @@ def score_saved(
             raise ValueError(f"{target}: a file of weights needs the name of its network; use --model")
         recipe = resolve(model, data=data, overrides=overrides)
         prepared = prepare(recipe.data)
-        module = _network(recipe, prepared)
+        module = untrained(recipe, prepared)
         load_into(module, target)
         mean, std = prepared.mean, prepared.std
     if prepared.test is None:
@@ -94,16 +93,6 @@ def score_saved(
         images.labels,
         logits,
         prepared.classes,
-    )
-
-
-def _network(recipe: Recipe, prepared: Prepared) -> torch.nn.Module:
-    return models.create(
-        recipe.model.name,
-        in_chans=prepared.in_chans,
-        num_classes=len(prepared.classes),
-        image_size=prepared.image_size,
-        options=recipe.model.options,
     )
 
 

@@ -17,12 +17,12 @@ def write_report(
     target: Run | Study,
     folder: Path | None = None,
     *,
-    page_of: Callable[[Study, Path], Page | None] = lambda study, folder: None,
+    page_of: Callable[[Study, Path], Page],
 ) -> Path:
     """Writes report.html, report.md and figures/ into `folder`, by default the folder of the run or study.
 
-    `page_of` makes the page of a kind of study that this package does not know, or returns None. Returns the path of
-    report.html. Raises ValueError if files of the run or study are missing or damaged.
+    `page_of` makes the page of a study, whose kinds this package does not know. Returns the path of report.html. Raises
+    ValueError if files of the run or study are missing or damaged.
     """
     from convoy.reporting import pages, render
     from convoy.runs import Study

@@ -21,14 +21,12 @@ from convoy.stats import wilson
 TILES = 24
 
 
-def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page | None]) -> Page:
+def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page]) -> Page:
     """`page_of` is that of `reporting.write_report`.
 
     Raises ValueError: finding.json or a run is missing, the study has no runs, or its kind is unknown.
     """
     page = page_of(study, folder)
-    if page is None:
-        raise ValueError(f"{study.path}: unknown kind of study {study.table.get('kind')!r}")
     differences = [str(each) for member in study.members for each in recount(member.run).differences]
     return replace(page, caveats=(*differences, *page.caveats))
 

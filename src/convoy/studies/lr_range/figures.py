@@ -34,7 +34,7 @@ def draw(axes: Axes, finding: LrRangeFinding) -> None:
 
 
 def caption(finding: LrRangeFinding) -> str:
-    end = "The loss does not rise by half of its decrease again: a higher rate may work too."
+    end = "The loss does not rise again by half of its decrease: a higher rate may also work."
     if finding.lowest_loss_lr is None:
         end = "The loss does not decrease."
     elif finding.diverges_lr is not None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from convoy import models
 from convoy.checkpoint import check_names, load_weights
 from convoy.data import Prepared
+from convoy.evaluation.load import untrained
 from convoy.randomness import derive_seed
 from convoy.recipe import Model, Recipe
 from convoy.registry import unknown
@@ -21,13 +21,7 @@ def build(recipe: Recipe, prepared: Prepared) -> nn.Module:
     seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "initialisation"))
-        return models.create(
-            recipe.model.name,
-            in_chans=prepared.in_chans,
-            num_classes=len(prepared.classes),
-            image_size=prepared.image_size,
-            options=recipe.model.options,
-        )
+        return untrained(recipe, prepared)
 
 
 def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
