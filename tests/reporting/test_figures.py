@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tests.fake_runs import fake_run, mnist
 
+from convoy.api import report
 from convoy.files import write_arrays
-from convoy.reporting import draw_gallery, write_report
+from convoy.reporting import draw_gallery
 from convoy.reporting.canvas import save_chart
 from convoy.reporting.content import Chart, Panel, shortened
 from convoy.reporting.figures_classes import (
@@ -255,7 +256,7 @@ def test_a_report_shows_all_64_filters_of_a_first_layer(tmp_path: Path) -> None:
     filters = np.random.default_rng(0).normal(0, 0.1, (64, 3, 7, 7)).astype(np.float32)
     write_arrays(run.path / "arrays.npz", {"first_layer_filters": filters})
 
-    page = write_report(run)
+    page = report(run)
 
     assert "filter 64" in page.read_text()
     assert "64 filters of 7 × 7" in page.with_suffix(".md").read_text()

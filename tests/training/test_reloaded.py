@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from convoy import archive
+from convoy.api import report
 from convoy.events import Control, Note
 from convoy.recipe import Recipe
-from convoy.reporting import write_report
 from convoy.runs import Run, Workspace
 from convoy.training.run import run_one, training
 from convoy.training.run.finished import finished_run
@@ -134,7 +134,7 @@ def test_a_test_set_that_is_opened_later_is_flagged_too(
     finish(tiny(), tmp_path / "out", test=False)
     run, notes = finish(tiny(), tmp_path / "out")
     assert any("30 of 150 test images" in note for note in notes)
-    page = write_report(run).read_text()
+    page = report(run).read_text()
     assert "NaN" in page[: page.index("<h2")]
 
 
