@@ -17,14 +17,7 @@ class RunState(StrEnum):
     FINISHED = "finished"
 
 
-class StopReason(StrEnum):
-    """Why a finished run ended."""
-
-    EPOCHS = "epochs"  # all were done
-    TARGET = "target"
-    PATIENCE = "patience"
-    TIME = "time"
-    DIVERGED = "diverged"
+DIVERGED = "diverged"  # the name of a stop rule
 
 
 def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
@@ -44,7 +37,7 @@ class Status:
     state: str  # a RunState
     fingerprint: str
     reason: str = ""  # why it ended, as a sentence
-    stopped: str | None = None  # why it finished, a StopReason; None for runs of older versions
+    stopped: str | None = None  # the name of a stop rule, or "epochs"; None for runs of older versions
     label: str = ""
     seed: int = 0
     flags: Sequence[str] = ()  # sentences that every output of the run shows
@@ -58,7 +51,7 @@ class Status:
     @property
     def diverged(self) -> bool:
         """Ended because the loss or the gradient stayed infinite or NaN."""
-        return self.stopped == StopReason.DIVERGED
+        return self.stopped == DIVERGED
 
 
 @dataclass(frozen=True)

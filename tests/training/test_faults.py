@@ -19,7 +19,6 @@ from convoy.evaluation import losses
 from convoy.events import Control
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
-from convoy.run_contents import StopReason
 from convoy.runs import Run
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
@@ -259,7 +258,7 @@ def test_patience_off_by_one_trains_an_epoch_longer_and_reports_the_patience_set
     sound, faulty = train(epochs=40, more=patient), train("patience_off_by_one", epochs=40, more=patient)
     assert sound.status.epochs == sound.status.best_epoch + 2
     assert faulty.status.epochs == faulty.status.best_epoch + 3
-    assert faulty.status.stopped == StopReason.PATIENCE
+    assert faulty.status.stopped == "patience"
     assert "for 2 epochs" in faulty.status.reason
     assert lines(faulty)[: len(sound.metrics)] == lines(sound)
 

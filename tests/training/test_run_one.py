@@ -16,11 +16,11 @@ import torch
 from convoy import models
 from convoy.checkpoint import load_weights
 from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started, from_json, to_json
-from convoy.recipe import Recipe
-from convoy.run_contents import Score, StopReason
+from convoy.recipe import Recipe, Stop
+from convoy.run_contents import DIVERGED, Score
 from convoy.runs import Run, Workspace
 from convoy.training.machine.autosave import Autosave
-from convoy.training.run import run_one, scoring, state, training
+from convoy.training.run import run_one, scoring, state, stopping, training
 from convoy.training.run.plan import plan
 from convoy.training.run.scoring import score_part
 from convoy.training.step import loop
@@ -206,7 +206,8 @@ def test_a_fresh_run_that_is_stopped_says_how_it_goes_on(tiny: Make, tmp_path: P
 def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_on(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_step: None
 ) -> None:
-    monkeypatch.setattr(training.stopping, "diverged", lambda ledger: StopReason.DIVERGED if ledger.step >= 3 else None)
+    diverged = stopping.StopRule(DIVERGED, lambda seen: seen.ledger.step >= 3, lambda seen: "")
+    monkeypatch.setattr(stopping, "RULES", (diverged,))
 
     def killed(*args: object) -> None:
         raise KeyboardInterrupt
@@ -221,7 +222,7 @@ def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_o
     again = finish(tiny(), tmp_path)
 
     assert len(again.steps["loss"]) == steps
-    assert again.status.stopped == StopReason.DIVERGED
+    assert again.status.stopped == DIVERGED
 
 
 def test_a_run_that_another_process_finished_meanwhile_is_found(
@@ -395,7 +396,11 @@ def test_patience_counts_epochs_without_a_better_validation_accuracy(tiny: Make,
     best = run.status.best_epoch
     assert len(lines) == best + 2 < 40
     assert [line["epoch"] for line in lines if line["best"]][-1] == best
-    assert run.status.stopped == StopReason.PATIENCE
+    assert run.status.stopped == "patience"
+
+
+def test_each_field_of_stop_has_a_rule() -> None:
+    assert {rule.field for rule in stopping.RULES if rule.field} == set(Stop.model_fields)
 
 
 def test_target_accuracy_stops_at_the_first_epoch_that_reaches_it(tiny: Make, tmp_path: Path) -> None:
@@ -419,7 +424,7 @@ def test_divergence_stops_the_run_and_is_said(tiny: Make, tmp_path: Path) -> Non
     events = list(run_one.run_one(recipe, tmp_path))
     assert any("diverged" in event.text for event in events if isinstance(event, Note))
     run = Run(events[-1].run)
-    assert run.status.stopped == StopReason.DIVERGED
+    assert run.status.stopped == DIVERGED
     assert len(run.metrics) < 50
 
 

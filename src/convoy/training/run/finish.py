@@ -22,12 +22,12 @@ from convoy.files import write_arrays, write_json
 from convoy.models.run_code import RunCode
 from convoy.randomness import derive_seed
 from convoy.recipe.faults import Fault
-from convoy.run_contents import StopReason
 from convoy.runs import Run, Workspace
 from convoy.training.run import lines, reloaded
 from convoy.training.run.plan import Plan
 from convoy.training.run.scoring import Scored, score_part, score_training
 from convoy.training.run.state import TrainingState
+from convoy.training.run.stopping import StopRule
 
 GALLERY_IMAGES = 40
 SAMPLES_PER_CLASS = 10
@@ -64,11 +64,10 @@ def score_and_describe(state: TrainingState, workspace: Workspace, peak: PeakMem
     run.write_score("train", score_training(ready, module))  # last: not part of the run's cost
 
 
-def close(state: TrainingState, reason: StopReason) -> None:
+def close(state: TrainingState, rule: StopRule, sentence: str) -> None:
     run, ledger = state.run, state.ledger
-    text = lines.stopped(reason, state.ready.recipe, ledger)
     epochs = len(run.metrics)
-    run.finish(reason=text, stopped=reason, epochs=epochs, steps=ledger.step, best_epoch=ledger.best_epoch)
+    run.finish(reason=sentence, stopped=rule.name, epochs=epochs, steps=ledger.step, best_epoch=ledger.best_epoch)
     # No longer needed; with the optimizer's state they are several times the size of the weights.
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
 

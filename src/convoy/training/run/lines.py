@@ -9,8 +9,7 @@ import torch
 
 from convoy import chance
 from convoy.evaluation import cost
-from convoy.recipe import Recipe
-from convoy.run_contents import Score, StopReason
+from convoy.run_contents import Score
 from convoy.runs import Run, model_label
 from convoy.training.machine.environment import BITS_DEPEND_ON
 from convoy.training.run.ledger import Ledger
@@ -59,22 +58,6 @@ def _part(line: Mapping[str, Any], part: str) -> str:
     loss = line[f"{part}_loss"]
     shown = "not finite" if loss is None else f"{loss:.4f}"
     return f"{part} loss {shown}, {line[f'{part}_accuracy']:.2%} ({counts})"
-
-
-def stopped(reason: StopReason, recipe: Recipe, ledger: Ledger) -> str:
-    match reason:
-        case StopReason.EPOCHS:
-            epochs = recipe.train.epochs
-            return f"all {epochs} epochs done" if epochs > 1 else "1 epoch done"
-        case StopReason.TARGET:
-            return f"accuracy {ledger.best_accuracy:.2%} reached the target {recipe.stop.target_accuracy:.2%}"
-        case StopReason.PATIENCE:
-            return f"no higher accuracy for {recipe.stop.patience_epochs} epochs (best: epoch {ledger.best_epoch})"
-        case StopReason.TIME:
-            return f"stop.max_seconds = {recipe.stop.max_seconds:g} reached"
-        case StopReason.DIVERGED:
-            steps = ledger.skipped_in_a_row
-            return f"diverged: loss or gradient was not finite in {steps} steps in a row, which were skipped"
 
 
 def skipped_last(ledger: Ledger) -> str:

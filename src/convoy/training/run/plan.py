@@ -26,7 +26,7 @@ from convoy.recipe import Data, Plateau, Recipe, fingerprint
 from convoy.recipe.faults import Fault, limited
 from convoy.registry import is_external, is_user_class
 from convoy.training.machine.device import device_of, with_precision
-from convoy.training.run import faults
+from convoy.training.run import faults, stopping
 from convoy.training.run.revisions import TRAINING_REVISION, revisions
 from convoy.training.run.start import build, init_and_freeze
 from convoy.training.step.learner import Learner
@@ -208,11 +208,7 @@ def _check_tensors(name: str, module: nn.Module) -> None:
 
 def _check_selection(recipe: Recipe, prepared: Prepared) -> None:
     if faults.selection(recipe, prepared) is None:
-        in_use = {
-            "stop.patience_epochs": recipe.stop.patience_epochs,
-            "stop.target_accuracy": recipe.stop.target_accuracy,
-            "schedule.name = 'plateau'": isinstance(recipe.schedule, Plateau),
-        }
-        for key, used in in_use.items():
-            if used:
-                raise ValueError(f"{key} needs a validation part, but data.split.validation is 0")
+        keys = [f"stop.{rule.field}" for rule in stopping.active(recipe) if rule.needs_selection]
+        keys += ["schedule.name = 'plateau'"] * isinstance(recipe.schedule, Plateau)
+        if keys:
+            raise ValueError(f"{keys[0]} needs a validation part, but data.split.validation is 0")

@@ -14,19 +14,21 @@ from convoy.data.batches import Batches
 from convoy.evaluation.cost import PeakMemory
 from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.files import write_json
-from convoy.run_contents import RunState, StopReason
+from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace, model_label
+from convoy.text import gettext as _
 from convoy.training.machine.autosave import Autosave
 from convoy.training.machine.device import precision_notes
 from convoy.training.machine.environment import describe
 from convoy.training.machine.memory import MemoryRetention
 from convoy.training.machine.threads import fix_threads
-from convoy.training.run import finish, lines, stopping
+from convoy.training.run import finish, lines
 from convoy.training.run.failures import Failures
 from convoy.training.run.plan import Plan
 from convoy.training.run.revisions import TRAINING_REVISION
 from convoy.training.run.selection import Selection
 from convoy.training.run.state import TrainingState
+from convoy.training.run.stopping import ALL_EPOCHS, Seen, StopRule, first_met
 from convoy.training.step.loop import Record, train
 from convoy.training.step.schedules import horizon_of, lr_factor
 
@@ -52,9 +54,9 @@ class Training:
     def events(self, *, test: bool, until: int | None, control: Callable[[], Control]) -> Iterator[Event]:
         yield from self._start()
         epochs = self.recipe.train.epochs
-        reason = self._stopped_before()
+        rule = self._stopped_before()
         try:
-            for record in self._records(min(epochs, until or epochs)) if reason is None else ():
+            for record in self._records(min(epochs, until or epochs)) if rule is None else ():
                 self.failures.check_folder()
                 self.state.add(record)
                 progress = self._progress(record)
@@ -63,8 +65,8 @@ class Training:
                 yield progress
                 if ended is not None:
                     yield ended
-                reason = self._reason_to_stop(None if ended is None else ended.epoch)
-                if reason:
+                rule = first_met(self._seen(None if ended is None else ended.epoch))
+                if rule is not None:
                     break
                 if (answer := control()) is not Control.CONTINUE:
                     yield self._interrupt() if answer is Control.PAUSE else self._prune()
@@ -72,14 +74,14 @@ class Training:
                 if self.autosave.due(time.perf_counter()):
                     self._save()
                 self.memory.trim()
-            if reason is None and until is not None and until < epochs:
+            if rule is None and until is not None and until < epochs:
                 yield self._prune()
                 return
             self._save()
         except GeneratorExit:
             self._interrupt()
             raise
-        yield from self._finish(reason or StopReason.EPOCHS, test=test)
+        yield from self._finish(rule or ALL_EPOCHS, test=test)
 
     def _start(self) -> Iterator[Event]:
         """Resumes from a checkpoint if there is one, and describes the run in its folder."""
@@ -115,19 +117,14 @@ class Training:
             probe=self.state.probe,
         )
 
-    def _stopped_before(self) -> StopReason | None:
+    def _stopped_before(self) -> StopRule | None:
         """The stop rule that a resumed run had already met, if it was interrupted in its last evaluation."""
         metrics = self.run.metrics
         ended = metrics[-1]["epoch"] if metrics and self.state.ledger.step == metrics[-1]["step"] else None
-        return self._reason_to_stop(ended)
+        return first_met(self._seen(ended))
 
-    def _reason_to_stop(self, ended_epoch: int | None) -> StopReason | None:
-        """`ended_epoch`, from 1: if an epoch has just ended."""
-        stop, ledger = self.recipe.stop, self.state.ledger
-        reason = stopping.diverged(ledger)
-        if ended_epoch is not None:
-            reason = reason or stopping.at_epoch_end(stop, ledger, ended_epoch, self.recipe.protocol.faults)
-        return reason or stopping.out_of_time(stop, ledger)
+    def _seen(self, ended_epoch: int | None = None) -> Seen:
+        return Seen(self.recipe, self.state.ledger, ended_epoch)
 
     def _end_epoch(self, record: Record) -> EpochEnded:
         """Scores the selection part, saves the weights if they are the best, writes the epoch's line."""
@@ -150,17 +147,18 @@ class Training:
         self.run.log(text)
         return EpochEnded(text, epoch, line.get(f"{self.ready.selection}_accuracy"))
 
-    def _finish(self, reason: StopReason, *, test: bool) -> Iterator[Event]:
+    def _finish(self, rule: StopRule, *, test: bool) -> Iterator[Event]:
         self.failures.check_folder()
         ledger = self.state.ledger
         if flag := lines.skipped_last(ledger):
             finish.add_flag(self.run, flag)
             yield self._say(Note(flag))
-        yield self._say(Note(f"stopped: {lines.stopped(reason, self.recipe, ledger)}"))
+        sentence = rule.sentence(self._seen())
+        yield self._say(Note(_("stopped: {reason}", reason=sentence)))
         for note in finish.score_and_describe(self.state, self.workspace, self.peak, test=test):
             yield self._say(Note(note))
         self.failures.check_folder()
-        finish.close(self.state, reason)
+        finish.close(self.state, rule, sentence)
         yield self._say(Ended(f"run folder: {self.run.path}", self.run.path, RunState.FINISHED))
 
     def _save(self) -> None:
