@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 from pathlib import Path
@@ -37,7 +39,9 @@ def plotly_figure(block: Scene3D) -> dict:
 def test_page_with_3d_figures_embeds_plotly_once_and_loads_nothing(tmp_path: Path) -> None:
     html = render.write(page(SCATTER, SURFACE), tmp_path).read_text()
 
-    assert html.count("* plotly.js v") == 1
+    assert html.count('id="plotly"') == 1
+    assert b"plotly.js v" in gzip.decompress(base64.b64decode(scene3d.library()))[:200]
+    assert len(html) < 3_000_000
     assert html.count('class="single scene3d"') == 2
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', html.replace(scene3d.library(), ""))
 

@@ -6,13 +6,12 @@ Matplotlib has no logarithmic 3D axes: a value is drawn at its logarithm, and th
 from __future__ import annotations
 
 import base64
+import gzip
 import json
-import math
-from collections.abc import Sequence
+from functools import cache
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -30,15 +29,17 @@ VIEW = (22, -58)  # elevation and azimuth of the static image, degrees
 STATIC_DPI = 130  # of the image in a page, shown in print only
 FEW = 5  # values of a logarithmic axis that each get a tick, however close they are
 MOST_TICKS = 8  # of an axis whose points have few values: each gets a tick
+MOST_STATIC_TICKS = 4  # of an axis of the static image; with more, their labels overlap
 CLOSEST = 1 / 14  # share of such an axis between two ticks
 MOST_FACETS = 60  # of a static surface, along each axis
 
 
+@cache
 def library() -> str:
-    """plotly.js, 4.8 MB; once per page, and only in pages with a 3D figure."""
+    """plotly.js as gzip in base64, 2.0 instead of 4.8 MB; once per page, and only in pages with a 3D figure."""
     from plotly.offline import get_plotlyjs
 
-    return str(get_plotlyjs())
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
 def save_scene(block: Scene3D, folder: Path) -> None:
@@ -60,54 +61,55 @@ def static_uri(block: Scene3D) -> str:
 
 def plotly_json(block: Scene3D) -> str:
     """Traces and axes for plotly. The page sets the colours of text and grid."""
-    axes = {
-        f"{name}axis": {"title": {"text": _text(title)}, "type": "log" if log else "linear"}
-        | _plotly_ticks(block, place)
-        for place, (name, title, log) in enumerate(zip("xyz", block.axes, block.log, strict=True))
-    }
-    stems = [_plotly_stems(trace, _ground(block)) for trace in block.traces if isinstance(trace, Points3D)]
+    axes = {f"{name}axis": _plotly_axis(block, place) for place, name in enumerate("xyz")}
     traces = [_plotly_trace(block, place) for place in range(len(block.traces))]
-    figure = {"traces": [*traces, *stems], "axes": axes}
+    stems = [_plotly_stems(trace, _ground(block)) for trace in block.traces if isinstance(trace, Points3D)]
     # "</script>" inside a name must not close the element.
-    return json.dumps(figure, allow_nan=False).replace("<", "\\u003c")
+    return json.dumps({"traces": [*traces, *stems], "axes": axes}, allow_nan=False).replace("<", "\\u003c")
 
 
-def _plotly_trace(block: Scene3D, place: int) -> dict[str, Any]:
+def _plotly_axis(block: Scene3D, place: int) -> dict[str, object]:
+    axis: dict[str, object] = {
+        "title": {"text": _text(block.axes[place])},
+        "type": "log" if block.log[place] else "linear",
+    }
+    marks = _marks(block, place)
+    if marks is None:
+        return axis
+    # Plain digits: plotly would write 0.0001 as 100μ.
+    return axis | {"tickmode": "array", "tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}
+
+
+def _plotly_trace(block: Scene3D, place: int) -> dict[str, object]:
     trace = block.traces[place]
-    spec: dict[str, Any] = {name: _finite(getattr(trace, name)) for name in "xyz"}
+    data: dict[str, object] = {name: _finite(getattr(trace, name)) for name in "xyz"}
     if isinstance(trace, Surface3D):
-        heights = np.log10(trace.z) if block.log[2] else trace.z
-        coloured = {"surfacecolor": _finite(heights), "colorscale": SCALE.capitalize(), "showscale": False}
-        return spec | {"type": "surface"} | coloured
-    spec |= {"type": "scatter3d", "name": _text(trace.label), "showlegend": bool(trace.label)}
+        heights = _finite(np.log10(trace.z) if block.log[2] else trace.z)
+        scale = {"colorscale": SCALE.capitalize(), "showscale": False}
+        return {"type": "surface", **data, "surfacecolor": heights, **scale}
+    data |= {"type": "scatter3d", "name": _text(trace.label), "showlegend": bool(trace.label)}
     if isinstance(trace, Path3D):
-        colour = _colour(block, place)
-        return spec | {
-            "mode": "lines+markers",
-            "line": {"color": colour, "width": 4},
-            "marker": {"color": colour, "size": 3},
-        }
+        colour = {"color": _colour(block, place)}
+        return data | {"mode": "lines+markers", "line": colour | {"width": 4}, "marker": colour | {"size": 3}}
     if trace.text:
-        spec |= {"text": [_text(text) for text in trace.text], "hoverinfo": "text"}
-    heights = {"color": spec["z"], "colorscale": SCALE.capitalize(), "size": 5}
-    marker = {"color": _colour(block, place), "size": 7} if _is_marked(trace) else heights
-    return spec | {"mode": "markers", "marker": marker}
+        data |= {"text": [_text(text) for text in trace.text], "hoverinfo": "text"}
+    heights = {"color": data["z"], "colorscale": SCALE.capitalize(), "size": 5}
+    return data | {
+        "mode": "markers",
+        "marker": {"color": _colour(block, place), "size": 7} if _is_marked(trace) else heights,
+    }
 
 
-def _plotly_stems(trace: Points3D, ground: float) -> dict[str, Any]:
+def _plotly_stems(trace: Points3D, ground: float) -> dict[str, object]:
     """A stem marks the position of a point on the ground."""
-    ends = zip(_finite(trace.x), _finite(trace.y), _finite(trace.z), strict=True)
-    x, y, z = zip(
-        *((along, across, end) for along, across, height in ends for end in (ground, height, None)), strict=True
-    )
-    line = {"color": RULE, "width": 2}
+    count = len(trace.z)
+    z = np.column_stack([np.full(count, ground), trace.z, np.full(count, np.nan)]).ravel()
+    ends = {"x": np.repeat(trace.x, 3), "y": np.repeat(trace.y, 3), "z": z}
+    line = {"mode": "lines", "line": {"color": RULE, "width": 2}}
     return {
         "type": "scatter3d",
-        "mode": "lines",
-        "x": x,
-        "y": y,
-        "z": z,
-        "line": line,
+        **{name: _finite(values) for name, values in ends.items()},
+        **line,
         "showlegend": False,
         "hoverinfo": "skip",
     }
@@ -115,14 +117,6 @@ def _plotly_stems(trace: Points3D, ground: float) -> dict[str, Any]:
 
 def _ground(block: Scene3D) -> float:
     return min(float(np.nanmin(trace.z)) for trace in block.traces if isinstance(trace, Points3D))
-
-
-def _plotly_ticks(block: Scene3D, place: int) -> dict[str, Any]:
-    """Plain digits: plotly would write 0.0001 as 100μ."""
-    marks = _marks(block, place)
-    if marks is None:
-        return {}
-    return {"tickmode": "array", "tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}
 
 
 def _static_figure(block: Scene3D) -> Figure:
@@ -133,12 +127,15 @@ def _static_figure(block: Scene3D) -> Figure:
     for place, (name, title) in enumerate(zip("xyz", block.axes, strict=True)):
         axis = getattr(axes, f"{name}axis")
         axis.set_label_text(title)
-        axis.labelpad = 8
         marks = _marks(block, place)
         if marks is not None:
-            axis.set_ticks(np.log10(marks) if block.log[place] else marks, [f"{mark:g}" for mark in marks])
-            axis.set_tick_params(labelsize=8 if len(marks) <= FEW else 7)
+            marks = marks[:: -(-len(marks) // MOST_STATIC_TICKS)]
+            names = [f"{mark:g}" for mark in marks]
+            axis.set_ticks(np.log10(marks) if block.log[place] else marks, names)
+            axis.set_tick_params(labelsize=8)
+            axis.labelpad = 4 + (2.3 if name == "y" else 1.5) * max(map(len, names))
         else:
+            axis.labelpad = 8
             axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axis.set_pane_color((0, 0, 0, 0))
         axis._axinfo["grid"].update(color=RULE, linewidth=0.6)  # matplotlib has no public API for this
@@ -162,7 +159,7 @@ def _draw(axes: Axes3D, block: Scene3D, place: int) -> None:
         colour = _colour(block, place)
         axes.plot(x, y, z, "o-", color=colour, markersize=3, linewidth=1.6, label=trace.label or None, zorder=10)
     else:
-        foot = math.log10(_ground(block)) if block.log[2] else _ground(block)
+        foot = np.log10(_ground(block)) if block.log[2] else _ground(block)
         for across, along, height in zip(x, y, z, strict=True):
             axes.plot((across, across), (along, along), (foot, height), color=RULE, linewidth=0.7)
         marked = {"color": _colour(block, place), "s": 60, "edgecolors": INK} if _is_marked(trace) else {}
@@ -203,8 +200,9 @@ def _text(text: str) -> str:
     return escape(readable(text))
 
 
-def _finite(values: np.ndarray | Sequence[float]) -> Any:
+def _finite(values: np.ndarray) -> object:
     """As lists; a value that is not finite becomes None, JSON's null."""
-    if isinstance(values, np.ndarray) and values.ndim == 2:
-        return [_finite(row) for row in values]
-    return [float(value) if math.isfinite(value) else None for value in values]
+    values = np.asarray(values, float)
+    listed = values.astype(object)
+    listed[~np.isfinite(values)] = None
+    return listed.tolist()

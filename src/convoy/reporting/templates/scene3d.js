@@ -1,6 +1,10 @@
-// Replaces each static image by an interactive plotly scene in the page's colours. Without WebGL the image stays.
-(() => {
-  if (!document.createElement("canvas").getContext("webgl")) return;
+// Replaces each static image by an interactive plotly scene in the page's colours. Without WebGL or gzip the image stays.
+(async () => {
+  if (!document.createElement("canvas").getContext("webgl") || !window.DecompressionStream) return;
+  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (letter) => letter.charCodeAt(0));
+  const library = document.createElement("script");
+  library.textContent = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  document.head.append(library);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const draw = () => {
     const style = getComputedStyle(document.documentElement);
