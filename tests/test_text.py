@@ -27,6 +27,7 @@ def calls() -> Iterator[tuple[str, ast.Call, int]]:
             for node in ast.walk(tree)
             if isinstance(node, ast.ImportFrom) and node.module == "convoy.text"
             for alias in node.names
+            if alias.name in ("gettext", "ngettext")
         }
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:

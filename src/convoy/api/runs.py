@@ -67,7 +67,7 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> dict[str
             trust_code=options["trust_code"],
         )
     if picture is not None:
-        from convoy.reporting import draw_gallery
+        from convoy.reporting.figures_images import draw_gallery
 
         draw_gallery(*result.gallery(samples), Path(picture))
     return result.scores

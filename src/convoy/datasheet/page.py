@@ -78,7 +78,6 @@ def _pictures(arrays: Arrays, classes: Sequence[str]) -> list[Block]:
     samples = images_.sample_strips(gallery, pictured)
     titles_left = len(samples) > 1
     caption = f"Random training images, {'one row' if titles_left else 'one'} per class. "
-    caption += images_.brightness(gallery, pictured)
     means = tuple(
         Tile(image, classes[label], alt=f"the mean of {classes[label]}")
         for image, label in zip(arrays.means_images, arrays.means_labels.tolist(), strict=True)

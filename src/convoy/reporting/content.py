@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
+from convoy.text import gettext as _
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 
 
-NO_NAME = "(no name)"
-
-
 def readable(text: str) -> str:
     """One line without characters that are invalid in HTML or SVG. Renderers apply it to all text; pages need not."""
-    return text if _UNSAFE.search(text) is None else _UNSAFE.sub(" ", text).strip() or NO_NAME
+    return text if _UNSAFE.search(text) is None else _UNSAFE.sub(" ", text).strip() or no_name()
+
+
+def no_name() -> str:
+    return _("(no name)")
 
 
 def short(text: str, length: int) -> str:

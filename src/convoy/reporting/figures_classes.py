@@ -16,6 +16,7 @@ from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, WASH
 from convoy.reporting.rows import Row, Rows, Value
 from convoy.run_contents import Score
 from convoy.stats import Estimate, wilson
+from convoy.text import gettext as _
 
 MANY_CLASSES = 20  # with more, a matrix is an image without numbers, and charts show only the lowest
 NAME_LENGTH = 12
@@ -100,8 +101,8 @@ def draw_confusion(axes: Axes, numbers: ConfusionNumbers, scale: float) -> None:
     axes.set_xticks(ticks, names, rotation=90 if wide else 0)
     axes.set_yticks(ticks, names)
     axes.tick_params(length=0)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
+    axes.set_xlabel(_("predicted class"))
+    axes.set_ylabel(_("true class"))
 
 
 def _draw_cells(axes: Axes, numbers: ConfusionNumbers, depth: np.ndarray) -> None:
@@ -130,19 +131,19 @@ def _draw_as_image(axes: Axes, depth: np.ndarray) -> None:
 
 
 def confusion_caption(panels: Sequence[ConfusionNumbers]) -> str:
+    many = len(panels[0].classes) > MANY_CLASSES
     runs = max(numbers.runs for numbers in panels)
-    summed = f", summed over {runs} seeds" if runs > 1 else ""
-    cells = (
-        f"Coloured cells: misclassified images{summed}; grey: diagonal"
-        if len(panels[0].classes) > MANY_CLASSES
-        else f"Coloured cells: number of misclassified images{summed}; grey: recall (%)"
-    )
-    scale = ", same scale for all panels" if len(panels) > 1 else ""
-    return f"{cells}. Colour scale: square root of the share of the true class{scale}."
-
-
-def confusion_scale(panels: Sequence[ConfusionNumbers]) -> float:
-    return max(float(numbers.errors.max()) for numbers in panels)
+    sentences = [
+        _("Coloured cells: misclassified images; grey: diagonal.")
+        if many
+        else _("Coloured cells: number of misclassified images; grey: recall (%)."),
+        _("Colour scale: square root of the share of the true class, the same for all panels.")
+        if len(panels) > 1
+        else _("Colour scale: square root of the share of the true class."),
+    ]
+    if runs > 1:
+        sentences.append(_("Sums over {runs} seeds.", runs=runs))
+    return " ".join(sentences)
 
 
 def recalls(score: Score) -> dict[str, Estimate]:
@@ -162,14 +163,16 @@ def recall_rows(recalls: Mapping[str, Estimate]) -> Rows:
             Row(name, (Value.of(estimate, MODELS[0][0], "o"),))
             for name, estimate in zip(class_names(list(lowest)), lowest.values(), strict=True)
         ),
-        "recall",
+        _("recall"),
         "%",
     )
 
 
 def recall_caption(classes: int) -> str:
-    cut = f" Shown: the {MANY_CLASSES} lowest of {classes} classes." if classes > MANY_CLASSES else ""
-    return f"Marks: recall; bars: 95 % intervals over the images of the class (Wilson).{cut}"
+    caption = _("Marks: recall; bars: 95 % intervals over the images of the class (Wilson).")
+    if classes <= MANY_CLASSES:
+        return caption
+    return caption + " " + _("Shown: the {shown} lowest of {classes} classes.", shown=MANY_CLASSES, classes=classes)
 
 
 def balance_numbers(per_class: Mapping[str, Sequence[int]], classes: Sequence[str]) -> BalanceNumbers:
@@ -201,7 +204,7 @@ def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
     axes.tick_params(axis="x", length=0)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(False, axis="x")
-    axes.set_ylabel("share of the part (%)")
+    axes.set_ylabel(_("share of the part (%)"))
     handles, labels = axes.get_legend_handles_labels()
     order = [labels.index(part) for part in numbers.counts]
     axes.legend(
@@ -214,12 +217,13 @@ def balance_caption(numbers: BalanceNumbers) -> str:
     part = "train" if "train" in numbers.counts else next(iter(numbers.counts))
     counts = np.array(numbers.counts[part])
     least, most = int(counts.argmin()), int(counts.argmax())
-    ratio = counts[most] / max(1, counts[least])
-    name = "training" if part == "train" else part
-    if counts[least] == counts[most]:
-        return f"The classes of the {name} set are balanced: {counts[most]:,} images of each."
-    verdict = "balanced" if ratio < 1.05 else "nearly balanced" if ratio < 1.5 else "unbalanced"
-    return (
-        f"The classes of the {name} set are {verdict}: from {counts[least]:,} images "
-        f"({numbers.classes[least]}) to {counts[most]:,} ({numbers.classes[most]}), a ratio of {ratio:.2f}."
+    return _(
+        "Share of each class by part. Images per class in {part}: {least:,} ({rarest}) to {most:,} ({commonest}), "
+        "a ratio of {ratio:.2f}.",
+        part=part,
+        least=counts[least],
+        rarest=numbers.classes[least],
+        most=counts[most],
+        commonest=numbers.classes[most],
+        ratio=counts[most] / max(1, counts[least]),
     )

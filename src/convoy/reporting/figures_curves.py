@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter
 
 from convoy.reporting import ticks
 from convoy.reporting.palette import MUTED, Look
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
-CUT = " Runs of one model with different lengths are drawn up to the shortest."
-TRAINING_VALUES = "Training values are recorded during the epoch, with augmentation and dropout."
 Metrics = Sequence[Mapping[str, Any]]
 
 
@@ -75,11 +75,20 @@ def selected_accuracy(runs: Mapping[str, Sequence[Metrics]]) -> CurveNumbers | N
 
 
 def selected_caption(numbers: CurveNumbers) -> str:
-    return f"{seeds_caption(numbers.seeds)}{CUT if numbers.cut else ''} The axis does not begin at 0."
+    return " ".join([*seeds_sentences(numbers.seeds, cut=numbers.cut), _("The axis does not begin at 0.")])
 
 
-def seeds_caption(seeds: int) -> str:
-    return f"Lines: means; bands: range over up to {seeds} seeds." if seeds > 1 else "Lines: one seed."
+def seeds_sentences(seeds: int, *, cut: bool) -> list[str]:
+    """For a caption: what lines and bands are; `cut`: runs of one model have different lengths."""
+    lines = _("Lines: means; bands: range over up to {seeds} seeds.", seeds=seeds) if seeds > 1 else ""
+    return [
+        lines or _("Lines: one seed."),
+        *([_("Runs of one model with different lengths are drawn up to the shortest.")] if cut else []),
+    ]
+
+
+def training_values() -> str:
+    return _("Training values are recorded during the epoch, with augmentation and dropout.")
 
 
 def label_by_epoch(axes: Axes, longest: int, quantity: Literal["loss", "accuracy"]) -> None:
@@ -89,8 +98,8 @@ def label_by_epoch(axes: Axes, longest: int, quantity: Literal["loss", "accuracy
         ticks.integers(axes.xaxis, 8)
     else:
         axes.set_xticks([1])
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss" if quantity == "loss" else "accuracy (%)")
+    axes.set_xlabel(_("epoch"))
+    axes.set_ylabel(_("loss") if quantity == "loss" else _("accuracy (%)"))
 
 
 def draw_curves(axes: Axes, numbers: CurveNumbers, look: Look) -> None:
@@ -117,11 +126,11 @@ def draw_curves(axes: Axes, numbers: CurveNumbers, look: Look) -> None:
 
 def curves_caption(accuracy: CurveNumbers) -> str:
     selected = {curve.part for curve in accuracy.curves} - {"train"}
-    sentences = [seeds_caption(accuracy.seeds) + (CUT if accuracy.cut else ""), TRAINING_VALUES]
+    sentences = [*seeds_sentences(accuracy.seeds, cut=accuracy.cut), training_values()]
     if not selected:
-        sentences.append("There is no validation set, so overfitting is not visible.")
+        sentences.append(_("There is no validation set, so overfitting is not visible."))
     if "test" in selected:
-        sentences.append("The test set selected the epoch: a named fault.")
+        sentences.append(_("The test set selected the epoch: a named fault."))
     return " ".join(sentences)
 
 
@@ -150,19 +159,23 @@ def draw_step_loss(axes: Axes, numbers: StepNumbers, colour: str) -> None:
     axes.plot(numbers.at, numbers.loss, color=colour, linewidth=1.8)
     if numbers.raw.min() > 0 and numbers.loss.max() > 20 * numbers.loss.min():
         ticks.logarithmic(axes, "y", 0.85 * float(numbers.raw.min()), 1.15 * float(numbers.raw.max()))
-    axes.set_xlabel("step")
-    axes.set_ylabel("training loss")
+    axes.set_xlabel(_("step"))
+    axes.set_ylabel(_("training loss"))
     ticks.integers(axes.xaxis, 5)
 
 
 def draw_step_lr(axes: Axes, numbers: StepNumbers) -> None:
     axes.plot(numbers.at, numbers.lr, color=MUTED, linewidth=1.8)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("step")
-    axes.set_ylabel("learning rate")
+    axes.set_xlabel(_("step"))
+    axes.set_ylabel(_("learning rate"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ticks.integers(axes.xaxis, 5)
 
 
 def steps_caption(numbers: StepNumbers) -> str:
-    return f"Thin: single batches; thick: mean over {numbers.window} step{'s' if numbers.window > 1 else ''}."
+    return ngettext(
+        "Thin: single batches; thick: mean over {n} step.",
+        "Thin: single batches; thick: mean over {n} steps.",
+        numbers.window,
+    )

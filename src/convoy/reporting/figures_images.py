@@ -16,6 +16,7 @@ from PIL import Image
 from convoy.reporting import canvas
 from convoy.reporting.content import Gallery, Strip, Tile, short
 from convoy.reporting.palette import INK, MUTED, WRONG
+from convoy.text import gettext as _
 
 SAMPLES_PER_CLASS = 8
 MANY_CLASSES = 12  # with more, one sample per class
@@ -31,6 +32,11 @@ def draw_gallery(
     classes: Sequence[str],
     path: Path,
 ) -> None:
+    """Writes images with their predicted classes to a .png or .svg file. Wrong ones are red, with the true class.
+
+    `images` are uint8 [N, C, H, W] with 1 or 3 channels, `labels` (or None) and `predicted` class indices [N],
+    `confidence` fractions [N]. Raises ValueError for another suffix, or without images.
+    """
     if len(images) == 0:
         raise ValueError("a gallery needs at least one image, got none")
     if path.suffix.lower() not in (".png", ".svg"):
@@ -60,12 +66,14 @@ def prediction_tiles(
 ) -> tuple[Tile, ...]:
     tiles = []
     for place, image in enumerate(images):
-        name = classes[int(predicted[place])] if predicted[place] >= 0 else "no class"
+        name = classes[int(predicted[place])] if predicted[place] >= 0 else _("no class")
         true = classes[int(labels[place])] if labels is not None else name
         percent = f"{100 * float(confidence[place]):.0f} %"
-        alt = f"predicted {name} with {percent}" + (f", is {true}" if labels is not None else "")
+        alt = _("predicted {name} with {percent}", name=name, percent=percent)
+        if labels is not None:
+            alt = _("predicted {name} with {percent}, is {true}", name=name, percent=percent, true=true)
         if index is not None:
-            alt = f"image {int(index[place])}: {alt}"
+            alt = _("image {number}: {description}", number=int(index[place]), description=alt)
         tiles.append(Tile(image, name, percent, true if true != name else "", alt))
     return tuple(tiles)
 
@@ -103,7 +111,11 @@ def filter_tiles(filters: np.ndarray, most: int) -> tuple[Tile, ...]:
         kernel = weights if weights.shape[0] in (1, 3) else weights.mean(0, keepdims=True)
         kernel = np.nan_to_num(kernel.astype(np.float64))
         largest = max(float(np.abs(kernel).max()), 1e-12)
-        tiles.append(Tile(np.round(127.5 + 127.5 * kernel / largest).astype(np.uint8), alt=f"filter {number + 1}"))
+        tiles.append(
+            Tile(
+                np.round(127.5 + 127.5 * kernel / largest).astype(np.uint8), alt=_("filter {number}", number=number + 1)
+            )
+        )
     return tuple(tiles)
 
 
@@ -111,17 +123,6 @@ def faint_filters(filters: np.ndarray) -> int:
     """The number of filters whose largest weight is below a tenth of the largest in the layer."""
     largest = np.abs(np.nan_to_num(filters)).reshape(len(filters), -1).max(1)
     return int((largest < 0.1 * largest.max()).sum())
-
-
-def brightness(gallery: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:
-    """A sentence on the brightest and darkest class of the samples, in percent of white."""
-    images, labels = gallery["samples_images"], gallery["samples_labels"]
-    means = {place: 100 * float(images[labels == place].mean()) / 255 for place in np.unique(labels).tolist()}
-    dark, bright = min(means, key=lambda c: means[c]), max(means, key=lambda c: means[c])
-    return (
-        f"Mean brightness of these samples: highest for {classes[bright]} ({means[bright]:.0f} % of white), "
-        f"lowest for {classes[dark]} ({means[dark]:.0f} %)."
-    )
 
 
 def mosaic(tiles: Sequence[Tile], gap: int, columns: int = 0) -> np.ndarray:
@@ -189,4 +190,4 @@ def _draw_tile(axes: Axes, tile: Tile, x: float, y: float, width: float) -> None
         text = f"{short(tile.name, letters - 5)} {tile.confidence}" if tile.confidence else short(tile.name, letters)
         axes.text(x, y + TILE + 0.13, text, fontsize=7, color=WRONG if tile.true_class else MUTED)
     if tile.true_class:
-        axes.text(x, y + TILE + 0.26, f"is {short(tile.true_class, 11)}", fontsize=7, color=INK)
+        axes.text(x, y + TILE + 0.26, _("is {name}", name=short(tile.true_class, 11)), fontsize=7, color=INK)

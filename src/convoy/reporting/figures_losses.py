@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
-from convoy.reporting.figures_curves import CUT, Metrics
+from convoy.reporting.figures_curves import Metrics, seeds_sentences
 from convoy.reporting.palette import Look
+from convoy.text import gettext as _
 
 WINDOW = 10  # steps
 POINTS = 300  # of a line
@@ -76,7 +77,7 @@ def _seconds(step: np.ndarray, metrics: Metrics) -> np.ndarray | None:
 
 
 def draw_losses(axes: Axes, numbers: LossNumbers, axis: Axis, look: Look) -> None:
-    lines = [(line, at) for line in numbers.lines if (at := _along(line, axis)) is not None]
+    lines = [(line, at) for line in numbers.lines if (at := getattr(line, axis)) is not None]
     for line, at in lines:
         colour = look.colour(line.label)
         if numbers.seeds > 1:
@@ -87,20 +88,18 @@ def draw_losses(axes: Axes, numbers: LossNumbers, axis: Axis, look: Look) -> Non
     if low > 0 and high > 20 * low:
         ticks.logarithmic(axes, "y", 0.85 * low, 1.15 * high)
     axes.set_xlim(left=0)
-    axes.set_xlabel("step" if axis == "step" else "seconds of training")
-    axes.set_ylabel("training loss")
+    axes.set_xlabel(_("step") if axis == "step" else _("seconds of training"))
+    axes.set_ylabel(_("training loss"))
     ticks.integers(axes.xaxis, 5)
 
 
 def losses_caption(numbers: LossNumbers, axis: Axis) -> str:
-    window = f"Means over {WINDOW} steps"
     if numbers.window > WINDOW:
-        window += f" (an archived run keeps only some steps: up to {numbers.window} steps)"
-    sentences = [f"{window}; a mark ends each line."]
-    sentences += [f"Bands: range over up to {numbers.seeds} seeds."] if numbers.seeds > 1 else []
-    sentences += ["Seconds of training passes only, on the machine of each run."] if axis == "seconds" else []
-    return " ".join(sentences) + (CUT if numbers.cut else "")
-
-
-def _along(line: LossLine, axis: Axis) -> Any:
-    return line.step if axis == "step" else line.seconds
+        means = _("Means over up to {window} steps, since archived runs keep only some.", window=numbers.window)
+    else:
+        means = _("Means over {window} steps.", window=WINDOW)
+    sentences = [means, _("A mark ends each line.")]
+    sentences += seeds_sentences(numbers.seeds, cut=numbers.cut)
+    if axis == "seconds":
+        sentences.append(_("Seconds of training passes only, on the machine of each run."))
+    return " ".join(sentences)

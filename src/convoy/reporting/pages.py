@@ -15,8 +15,10 @@ from convoy.reporting import sections, tables
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.reading import PARTS, Reading, chance_levels, of_run
+from convoy.reporting.words import accuracy_name
 from convoy.runs import Run, Study
 from convoy.stats import wilson
+from convoy.text import gettext as _
 
 TILES = 24
 
@@ -46,8 +48,8 @@ def run_page(run: Run, folder: Path) -> Page:
         (tables.cost_table(reading),) if reading.cost.parameters is not None else ()
     )
     return Page(
-        kicker=sections.kicker("Run", run.name, [reading]),
-        title=f"{reading.label} on {reading.data.name}, seed {reading.seed}",
+        kicker=sections.kicker(_("Run"), run.name, [reading]),
+        title=_("{label} on {data}, seed {seed}", label=reading.label, data=reading.data.name, seed=reading.seed),
         sentence=_run_sentence(reading, part),
         caveats=tuple(_run_caveats(reading, part)),
         tables=first_tables,
@@ -62,11 +64,11 @@ def _training(reading: Reading, look: Look) -> Section | None:
     steps = curves_.step_numbers(reading.run.steps)
     if steps:
         panels = (
-            Panel("Loss", partial(curves_.draw_step_loss, numbers=steps, colour=MODELS[0][0]), height=2.9),
-            Panel("Learning rate", partial(curves_.draw_step_lr, numbers=steps), height=2.9),
+            Panel(_("Loss"), partial(curves_.draw_step_loss, numbers=steps, colour=MODELS[0][0]), height=2.9),
+            Panel(_("Learning rate"), partial(curves_.draw_step_lr, numbers=steps), height=2.9),
         )
-        blocks.append(Chart("steps", "Loss and learning rate by step", panels, curves_.steps_caption(steps)))
-    return Section("Training", tuple(blocks)) if blocks else None
+        blocks.append(Chart("steps", _("Loss and learning rate by step"), panels, curves_.steps_caption(steps)))
+    return Section(_("Training"), tuple(blocks)) if blocks else None
 
 
 def _errors_of_run(reading: Reading, part: str, look: Look) -> Section | None:
@@ -76,24 +78,33 @@ def _errors_of_run(reading: Reading, part: str, look: Look) -> Section | None:
         return section
     recalls = classes_.recalls(score)
     panel = classes_.recall_rows(recalls).panel()
-    chart = Chart("recall", "Recall by class", (panel,), classes_.recall_caption(len(recalls)))
+    chart = Chart("recall", _("Recall by class"), (panel,), classes_.recall_caption(len(recalls)))
     return Section(section.title, (chart, *section.blocks, tables.class_table(score)))
 
 
 def _run_sentence(reading: Reading, part: str) -> str:
-    label = reading.label
+    label, status = reading.label, reading.status
     if part:
         score = reading.scores[part]
-        estimate = wilson(score.correct, score.n)
-        low, high = 100 * (estimate.low or 0), 100 * (estimate.high or 0)
-        return (
-            f"{label} reaches {100 * estimate.mean:.2f} % {part} accuracy "
-            f"(95 % interval over the {estimate.n:,} images: {low:.2f} to {high:.2f} %)"
+        low, high = wilson(score.correct, score.n).span
+        return _(
+            "{label} reaches {mean:.2f} % {accuracy} (95 % interval over the {n:,} images: {low:.2f} to {high:.2f} %)",
+            label=label,
+            mean=100 * score.correct / score.n,
+            accuracy=accuracy_name(part),
+            n=score.n,
+            low=100 * low,
+            high=100 * high,
         )
-    if reading.status.state != "finished":
-        why = reading.status.reason or "still running"
-        return f"{label} is not finished ({reading.status.state}: {why}); no accuracy is reported"
-    return f"{label} was trained without held-out images; no accuracy is reported"
+    if status.state != "finished":
+        reason = status.reason or _("still running")
+        return _(
+            "{label} is not finished ({state}: {reason}); no accuracy is reported",
+            label=label,
+            state=status.state,
+            reason=reason,
+        )
+    return _("{label} was trained without held-out images; no accuracy is reported", label=label)
 
 
 def _run_caveats(reading: Reading, part: str) -> list[str]:
@@ -102,13 +113,16 @@ def _run_caveats(reading: Reading, part: str) -> list[str]:
     caveats += reading.status.flags
     caveats += faults.missing_flags(reading.recipe.protocol.faults, caveats)
     if part:
-        caveats.append("One seed: the interval is over images and does not cover other seeds")
+        caveats.append(_("One seed: the interval is over images and does not cover other seeds"))
     if part == "validation" and reading.data.selection == "validation":
-        caveats.append("Validation accuracy also selected the best epoch; on new images it would be slightly lower")
+        caveats.append(_("Validation accuracy also selected the best epoch; on new images it would be slightly lower"))
     openings = reading.data.test_openings
     if part == "test" and openings > 1:
         caveats.append(
-            f"The test set was opened {openings} times in this workspace, including this run; "
-            "if choices were made after seeing it, its accuracy is too high"
+            _(
+                "The test set was opened {n} times in this workspace, including this run; if choices were made after "
+                "seeing it, its accuracy is too high",
+                n=openings,
+            )
         )
     return caveats

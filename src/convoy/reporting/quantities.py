@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from convoy.stats import Estimate
+from convoy.text import gettext as _
 
 MIB = 2**20
 
@@ -38,15 +40,20 @@ def quartile_range(median: float, quartiles: Sequence[float] | None) -> str:
     if quartiles is None:
         return ""
     lower, upper = (f"{value:,.{_digits(median)}f}" for value in quartiles)
-    return f"{lower} to {upper}"
+    return _("{lower} to {upper}", lower=lower, upper=upper)
 
 
 def p_value(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
-def listed(words: Sequence[str], last: str = "and") -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+def listed(words: Sequence[str], last: Literal["and", "or"] = "and") -> str:
+    if len(words) == 1:
+        return words[0]
+    others = ", ".join(words[:-1])
+    if last == "or":
+        return _("{others} or {last}", others=others, last=words[-1])
+    return _("{others} and {last}", others=others, last=words[-1])
 
 
 def _digits(value: float) -> int:

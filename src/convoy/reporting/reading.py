@@ -12,12 +12,11 @@ import numpy as np
 from convoy import chance
 from convoy.counts import Recount, ScoreDifference, recount
 from convoy.recipe import Recipe
-from convoy.reporting.content import NO_NAME
+from convoy.reporting.content import no_name
 from convoy.run_contents import Cost, RunData, Score, Status
-from convoy.runs import Member, Run, Study
+from convoy.runs import Run, Study
 
 PARTS = ("test", "fold", "validation")
-PART_NAMES = {"test": "test set", "fold": "fold", "validation": "validation set"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Reading:
         return replace(score, per_class=[replace(row, name=self._shown(row.name)) for row in score.per_class])
 
     def _shown(self, name: str) -> str:
-        return self.class_names.get(name, name) or NO_NAME
+        return self.class_names.get(name, name) or no_name()
 
     @property
     def differences(self) -> tuple[ScoreDifference, ...]:
@@ -89,15 +88,11 @@ def of_run(run: Run) -> Reading:
 def of_study(study: Study) -> dict[str, list[Reading]]:
     """Label -> runs, in the order of the study. Raises ValueError for a study without runs."""
     groups: dict[str, list[Reading]] = {}
-    for reading in map(_of_member, study.members):
-        groups.setdefault(reading.label, []).append(reading)
+    for member in study.members:
+        groups.setdefault(member.label, []).append(Reading(member.label, member.seed, member.run))
     if not groups:
         raise ValueError(f"{study.path / 'study.toml'} has no runs, so there is nothing to report")
     return groups
-
-
-def _of_member(member: Member) -> Reading:
-    return Reading(member.label, member.seed, member.run)
 
 
 def every(groups: Groups) -> list[Reading]:

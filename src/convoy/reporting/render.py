@@ -14,6 +14,8 @@ from convoy.files import write_bytes
 from convoy.reporting import canvas, palette, scene3d
 from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Scene3D, Strip, readable
 from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
+from convoy.text import gettext as _
+from convoy.text import page_language
 
 FIGURES = (Chart, Gallery, Drawing, Scene3D)  # numbered blocks
 
@@ -43,7 +45,10 @@ def html(page: Page) -> str:
     template = _environment().get_template("report.html.j2")
     return template.render(
         page=page,
-        numbers=_figure_numbers(page),
+        language=page_language(),
+        figure_title=_figure_titles(page).__getitem__,
+        true_class=lambda tile: _("is {name}", name=tile.true_class),
+        samples_alt=lambda strip: _("samples of the class {name}", name=strip.title),
         light=Markup(palette.variables(dark=False)),
         dark=Markup(palette.variables(dark=True)),
         kind=_kind,
@@ -64,7 +69,7 @@ def markdown(page: Page) -> str:
     environment = _environment().overlay(autoescape=False, finalize=_markdown_cell)
     text = environment.get_template("report.md.j2").render(
         page=page,
-        numbers=_figure_numbers(page),
+        figure_title=_figure_titles(page).__getitem__,
         kind=_kind,
         raw=_Raw,
         fence=_fence,
@@ -87,9 +92,10 @@ def _environment() -> Environment:
     )
 
 
-def _figure_numbers(page: Page) -> dict[str, int]:
-    figures = [b for section in page.sections for b in section.blocks if isinstance(b, FIGURES)]
-    return {figure.name: number for number, figure in enumerate(figures, start=1)}
+def _figure_titles(page: Page) -> dict[str, str]:
+    """ "Figure 1." by the name of a block."""
+    figures = [block for section in page.sections for block in section.blocks if isinstance(block, FIGURES)]
+    return {figure.name: _("Figure {n}.", n=number) for number, figure in enumerate(figures, start=1)}
 
 
 def _has_scene(page: Page) -> bool:

@@ -11,26 +11,17 @@ from typing import Any
 
 import tomli_w
 
-from convoy.recipe import SplitSpec
 from convoy.reporting import canvas, tables
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import figures_images as images_
-from convoy.reporting.content import (
-    Block,
-    Cell,
-    Chart,
-    Code,
-    Column,
-    Gallery,
-    Panel,
-    Section,
-    Strip,
-    Table,
-)
+from convoy.reporting.content import Block, Cell, Chart, Code, Field, Gallery, Panel, Section, Strip, Table, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed
-from convoy.reporting.reading import PART_NAMES, Groups, Reading, distinct, every, scored
+from convoy.reporting.reading import Groups, Reading, distinct, every, scored
+from convoy.reporting.words import part_name
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
 MAX_STRIPS = 6  # models whose images are shown
 MAX_CONFUSIONS = 10  # with more models only the best MAX_STRIPS matrices are drawn
@@ -59,13 +50,15 @@ def curves(
     loss, accuracy = (curves_.curve_numbers(lines, quantity) for quantity in ("loss", "accuracy"))
     panels = tuple(
         Panel(title, partial(curves_.draw_curves, numbers=numbers, look=look))
-        for title, numbers in (("Loss", loss), ("Accuracy", accuracy))
+        for title, numbers in ((_("Loss"), loss), (_("Accuracy"), accuracy))
     )
     solid = next((curve.part for curve in accuracy.curves if curve.part != "train"), "")
-    line_legend = f"training dashed, {held_out or solid} solid" if solid else "training, dashed"
+    line_legend = (
+        _("training dashed, {part} solid", part=held_out or part_name(solid)) if solid else _("training, dashed")
+    )
     return Chart(
         "curves",
-        "Loss and accuracy by epoch",
+        _("Loss and accuracy by epoch"),
         panels,
         caption(accuracy),
         legend=tuple(lines),
@@ -90,30 +83,30 @@ def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | No
         panels if len(panels) <= MAX_CONFUSIONS else panels[:MAX_STRIPS], named=len(with_confusion) > 1
     )
     if len(chart.panels) < len(panels):
-        shown = f"Shown: the best {len(chart.panels)} of {len(panels)} models; the next table has all."
+        shown = _(
+            "Shown: the best {n} of {total} models; the next table has all.", n=len(chart.panels), total=len(panels)
+        )
         chart = replace(chart, caption=f"{chart.caption} {shown}")
     blocks: list[Block] = [chart]
     confused = {numbers.label: numbers.worst(CONFUSED_PAIRS) for numbers in panels}
     if any(confused.values()):
         blocks.append(tables.confused_table(confused))
     firsts = [group[0] for group in with_confusion.values()]
-    predictions = _gallery(firsts, "predictions", tiles)
-    if predictions:
-        blocks.append(
-            Gallery(
-                "predictions", "Predictions", predictions, _predictions_caption(predictions, _of_first_seed(groups))
-            )
-        )
-    hardest = _gallery(firsts, "hardest", tiles)
-    if hardest:
-        blocks.append(
-            Gallery("hardest", "Hardest images", hardest, _hardest_caption(hardest, part, _of_first_seed(groups)))
-        )
-    return Section("Errors", tuple(blocks))
+    notes = [_("Red: a wrong prediction, with the true class below. %: confidence.")]
+    notes += [_("First seed of each model.")] if len(every(groups)) > 1 else []
+    notes += [_("Shown: the best {n} models.", n=MAX_STRIPS)] if len(groups) > MAX_STRIPS else []
+    for name, title, caption in (
+        ("predictions", _("Predictions"), _("Random images.")),
+        ("hardest", _("Hardest images"), _("The images with the highest loss (part: {part}).", part=part_name(part))),
+    ):
+        strips = _strips(firsts, name, tiles)
+        if strips:
+            blocks.append(Gallery(name, title, strips, " ".join([caption, *notes])))
+    return Section(_("Errors"), tuple(blocks))
 
 
 def confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool) -> Chart:
-    scale = classes_.confusion_scale(panels)
+    scale = max(float(numbers.errors.max()) for numbers in panels)
     longest = max(map(len, classes_.class_names(panels[0].classes)))
     left = 0.55 + 0.085 * longest
     many = longest * len(panels[0].classes) > 45 or len(panels[0].classes) > classes_.MANY_CLASSES
@@ -133,45 +126,20 @@ def confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool)
     )
     return Chart(
         "confusion",
-        "Confusion matrix" if len(panels) == 1 else "Confusion matrices",
+        _("Confusion matrix") if len(panels) == 1 else _("Confusion matrices"),
         matrices,
         classes_.confusion_caption(panels),
     )
 
 
-def _gallery(firsts: Sequence[Reading], name: str, tiles: int) -> tuple[Strip, ...]:
+def _strips(firsts: Sequence[Reading], name: str, tiles: int) -> tuple[Strip, ...]:
     strips = []
     for reading in firsts[:MAX_STRIPS]:
         strip_tiles = images_.gallery_tiles(reading.gallery, name, reading.classes, tiles)
         if strip_tiles:
-            title = f"{reading.label}, seed {reading.seed}" if len(firsts) > 1 else ""
+            title = _("{label}, seed {seed}", label=reading.label, seed=reading.seed) if len(firsts) > 1 else ""
             strips.append(Strip(title, strip_tiles, model=reading.label))
     return tuple(strips)
-
-
-def _of_first_seed(groups: Groups) -> str:
-    cut = f" Shown: the best {MAX_STRIPS} models." if len(groups) > MAX_STRIPS else ""
-    return f" First seed of each model.{cut}" if len(every(groups)) > 1 else ""
-
-
-def _hardest_caption(strips: Sequence[Strip], part: str, which: str) -> str:
-    tiles = [tile for strip in strips for tile in strip.tiles]
-    wrong = sum(bool(tile.true_class) for tile in tiles)
-    return (
-        f"The {len(tiles)} images of the {PART_NAMES[part]} with the highest loss; {wrong} are misclassified. "
-        f"Red: a wrong prediction, with the true class below. %: confidence.{which}"
-    )
-
-
-def _predictions_caption(strips: Sequence[Strip], which: str) -> str:
-    counts = []
-    for strip in strips:
-        correct = sum(not tile.true_class for tile in strip.tiles)
-        counts.append(f"{correct} of {len(strip.tiles)}{f' ({strip.model})' if len(strips) > 1 else ''}")
-    return (
-        f"Random images; correct: {listed(counts)}. Red: a wrong prediction, with the true class below. "
-        f"%: confidence.{which}"
-    )
 
 
 def data(groups: Groups) -> Section:
@@ -181,26 +149,27 @@ def data(groups: Groups) -> Section:
     samples = images_.sample_strips(first.gallery, first.classes)
     if samples:
         titles_left = len(samples) > 1
-        count = sum(len(strip.tiles) for strip in samples)
-        layout = "one row per class" if titles_left else "one per class"
         table = first.data
-        depth = {1: "grey", 3: "colour"}.get(table.in_chans, f"{table.in_chans} channels")
-        size = f"{table.image_size} × {table.image_size} pixels"
-        caption = f"{count} images of {table.name}, {layout}: {size}, {depth}. "
+        caption = _(
+            "{n} images of {data}: {size} × {size} pixels, {channels}.",
+            n=sum(len(strip.tiles) for strip in samples),
+            data=table.name,
+            size=table.image_size,
+            channels={1: _("grey"), 3: _("colour")}.get(table.in_chans) or _("{n} channels", n=table.in_chans),
+        )
         pictured = len(set(first.gallery["samples_labels"].tolist()))
         if pictured < len(first.classes):
-            caption += f"{pictured} of {len(first.classes)} classes are shown. "
-        caption += images_.brightness(first.gallery, first.classes)
-        blocks.append(Gallery("samples", "Samples", samples, caption, titles_left=titles_left))
+            caption += " " + _("{n} of {total} classes are shown.", n=pictured, total=len(first.classes))
+        blocks.append(Gallery("samples", _("Samples"), samples, caption, titles_left=titles_left))
     balance = classes_.balance_numbers(first.data.per_class, first.classes)
     if balance.counts:
         longest = max(map(len, classes_.class_names(balance.classes)))
         panel = Panel("", partial(classes_.draw_balance, numbers=balance), height=3.2, bottom=0.3 + 0.085 * longest)
-        blocks.append(Chart("balance", "Class balance", (panel,), classes_.balance_caption(balance)))
+        blocks.append(Chart("balance", _("Class balance"), (panel,), classes_.balance_caption(balance)))
     filters = _filters(groups)
     if filters:
         blocks.append(filters)
-    return Section("Data", tuple(blocks))
+    return Section(_("Data"), tuple(blocks))
 
 
 def _filters(groups: Groups) -> Gallery | None:
@@ -209,20 +178,24 @@ def _filters(groups: Groups) -> Gallery | None:
         weights = group[0].run.arrays.get("first_layer_filters")
         if weights is not None and weights.ndim == 4 and len(weights):
             strips.append(Strip(label if len(groups) > 1 else "", images_.filter_tiles(weights, FILTERS), model=label))
-            count, _, height, width = weights.shape
-            count_text = f"{FILTERS} of {count}" if count > FILTERS else str(count)
+            count, height, width = weights.shape[0], *weights.shape[2:]
             faint = images_.faint_filters(weights)
-            shapes.append((label, f"{count_text} filters of {height} × {width} ({faint} faint)"))
+            shapes.append(
+                _("{n} filters of {height} × {width} ({faint} faint)", n=count, height=height, width=width, faint=faint)
+            )
     if not strips:
         return None
-    texts = distinct(text for _, text in shapes)
+    texts = distinct(shapes)
     if len(texts) > 1:
-        texts = [f"{label} {text}" for label, text in shapes]
-    caption = (
-        f"First convolution: {listed(texts)}. Faint: the largest weight is below a tenth of the "
-        "layer's largest. Grey: 0; white and black: plus and minus the largest weight of the filter."
-    )
-    return Gallery("filters", "First-layer filters", tuple(strips), caption)
+        texts = [f"{strip.model}: {shape}" for strip, shape in zip(strips, shapes, strict=True)]
+    sentences = [
+        _("First convolution: {filters}.", filters="; ".join(texts)),
+        _("Faint: the largest weight is below a tenth of the layer's largest."),
+        _("Grey: 0; white and black: plus and minus the largest weight of the filter."),
+    ]
+    if max(len(strip.tiles) for strip in strips) == FILTERS:
+        sentences.append(_("Shown: at most {n} filters.", n=FILTERS))
+    return Gallery("filters", _("First-layer filters"), tuple(strips), " ".join(sentences))
 
 
 def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
@@ -231,50 +204,59 @@ def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
     first = readings[0]
     blocks: list[Block] = [
         tables.runs_table(groups, folder),
-        Code("\n".join(commands), "Command" if len(commands) == 1 else "Commands"),
-        tables.facts_table("Data", _data_facts(readings)),
-        tables.facts_table("Environment", _environment_facts(readings)),
+        Code("\n".join(commands), _("Command") if len(commands) == 1 else _("Commands")),
+        tables.facts_table(_("Data"), _data_facts(readings)),
+        tables.facts_table(_("Environment"), _environment_facts(readings)),
     ]
-    title = "Recipe" if len(readings) == 1 else f"Recipe of {first.label}, seed {first.seed}"
+    title = _("Recipe")
+    if len(readings) > 1:
+        title = _("Recipe of {label}, seed {seed}", label=first.label, seed=first.seed)
     blocks.append(Code(_toml(first), title, columns=True))
     if len(readings) > 1:
         blocks.append(_recipe_differences(groups))
-    return Section("Setup and runs", tuple(blocks))
+    return Section(_("Setup and runs"), tuple(blocks))
 
 
 def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
     first, split = readings[0].data, readings[0].recipe.data.split
-    counts = ", ".join(f"{part} {count:,}" for part, count in first.counts.items() if count)
+    counts = ", ".join(f"{part_name(part)} {count:,}" for part, count in first.counts.items() if count)
     mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (first.mean, first.std))
     openings = max((reading.data.test_openings for reading in readings), default=0)
+    strata = _("stratified") if split.stratified else _("not stratified")
     return [
-        ("Data set", str(first.name)),
-        ("Images", counts + (f" (limited to {first.limit:,})" if first.limit else "")),
-        ("Classes", f"{len(first.classes)}"),
+        (_("Data set"), str(first.name)),
+        (_("Images"), counts),
+        (_("Limited to"), f"{first.limit:,}" if first.limit else ""),
+        (_("Classes"), f"{len(first.classes)}"),
+        (_("Folds of the training images"), f"{split.folds or ''}"),
         (
-            "Split",
-            f"{_folds(split)}validation {split.validation:g}, seed {split.seed}, "
-            f"{'' if split.stratified else 'not '}stratified"
-            f"{'' if split.group_by is None else f', grouped by {split.group_by}'}",
+            _("Split"),
+            _("validation {share:g}, seed {seed}, {strata}", share=split.validation, seed=split.seed, strata=strata),
         ),
-        ("Normalisation", f"mean {mean}; standard deviation {std} (pixels in 0 to 1)"),
-        ("Best epoch selected on", first.selection or "none: the last epoch is kept"),
-        ("Test set opened", f"{openings} times in this workspace so far" if openings != 1 else "once"),
-        ("SHA-256 of the data", "; ".join(distinct(r.data.data_hash for r in readings))),
-        ("SHA-256 of the split", "; ".join(distinct(r.data.split_hash for r in readings))),
-        ("Notes", "; ".join(first.notes)),
+        (_("Grouped by"), split.group_by or ""),
+        (
+            _("Normalisation"),
+            _("mean {mean}; standard deviation {std} (pixels in 0 to 1)", mean=mean, std=std),
+        ),
+        (
+            _("Best epoch selected on"),
+            part_name(first.selection) if first.selection else _("none: the last epoch is kept"),
+        ),
+        (
+            _("Test set opened"),
+            ngettext("once in this workspace so far", "{n} times in this workspace so far", openings),
+        ),
+        (_("SHA-256 of the data"), "; ".join(distinct(r.data.data_hash for r in readings))),
+        (_("SHA-256 of the split"), "; ".join(distinct(r.data.split_hash for r in readings))),
+        (_("Notes"), "; ".join(first.notes)),
     ]
-
-
-def _folds(split: SplitSpec) -> str:
-    return f"{split.folds} folds of the training images; of the remaining images: " if split.folds else ""
 
 
 def _environment_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
     names = {
-        "convoy": "Convoy", "training_revision": "Training revision", "torch": "PyTorch", "python": "Python",
-        "platform": "Platform", "cpu": "Processor", "cores": "Cores", "threads": "Threads", "device": "Device",
-        "date": "Date",
+        "convoy": "Convoy", "training_revision": _("Training revision"), "torch": "PyTorch", "python": "Python",
+        "platform": _("Platform"), "cpu": _("Processor"), "cores": _("Cores"), "threads": _("Threads"),
+        "device": _("Device"), "date": _("Date"),
     }  # fmt: skip
     environments = [reading.environment for reading in readings]
     facts = []
@@ -296,18 +278,22 @@ def _toml(reading: Reading) -> str:
 
 def _recipe_differences(groups: Groups) -> Table:
     base = _flat(every(groups)[0].recipe.as_table())
-    rows = []
-    for label, group in groups.items():
-        differences = []
-        tables_ = [_flat(reading.recipe.as_table()) for reading in group]
-        for key in sorted({key for table in tables_ for key in table} | set(base)):
-            values = distinct(table.get(key, "absent") for table in tables_)
-            if key != "seed" and not key.startswith(("about", "expected")) and values != [base.get(key, "absent")]:
-                differences.append(f"{key} = {' or '.join(values)}")
-        seeds = ", ".join(str(reading.seed) for reading in group)
-        rows.append((Cell(label, model=label), Cell("; ".join(differences) or "none"), Cell(seeds)))
-    columns = (Column("Model", numeric=False), Column("Differences from this recipe", numeric=False), Column("Seeds"))
-    return Table(columns, tuple(rows), title="Other recipes")
+    fields: list[Field[tuple[str, list[Reading]]]] = [
+        Field(_("Model"), lambda row: Cell(row[0], model=row[0]), numeric=False),
+        Field(_("Differences from this recipe"), lambda row: _differences(row[1], base), numeric=False),
+        Field(_("Seeds"), lambda row: ", ".join(str(reading.seed) for reading in row[1])),
+    ]
+    return table_of(fields, groups.items(), title=_("Other recipes"))
+
+
+def _differences(group: Sequence[Reading], base: Mapping[str, str]) -> str:
+    texts = []
+    recipes = [_flat(reading.recipe.as_table()) for reading in group]
+    for key in sorted({key for recipe in recipes for key in recipe} | set(base)):
+        values = distinct(recipe.get(key, _("absent")) for recipe in recipes)
+        if key != "seed" and not key.startswith(("about", "expected")) and values != [base.get(key, _("absent"))]:
+            texts.append(f"{key} = {listed(values, 'or')}")
+    return "; ".join(texts) or _("none")
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

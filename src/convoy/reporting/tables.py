@@ -13,8 +13,10 @@ from convoy.reporting.content import Cell, Column, Field, Table, table_of
 from convoy.reporting.figures_classes import Confused
 from convoy.reporting.quantities import MIB, compact, plain, quartile_range
 from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
+from convoy.reporting.words import accuracy_title, part_name
 from convoy.run_contents import ClassScore, Cost, Score
 from convoy.stats import wilson
+from convoy.text import gettext as _
 
 MANY_CLASSES = 25
 
@@ -24,15 +26,15 @@ def scores_table(reading: Reading) -> Table:
     scores = {part: reading.scores[part] for part in PARTS if part in reading.scores}
     tops = sorted({k for score in scores.values() for k in score.top_k}, key=int)
     fields: list[Field[tuple[str, Score]]] = [
-        Field("Part", lambda row: row[0], numeric=False),
-        Field("Accuracy", lambda row: Cell(*wilson(row[1].correct, row[1].n).parts(scale=100)), "%"),
-        Field("Correct", lambda row: Cell(f"{row[1].correct:,}", f"of {row[1].n:,}"), "images"),
-        *(Field(f"Top {k}", partial(_top, k=k), "%") for k in tops),
-        Field("Loss", lambda row: _four(row[1].loss)),
-        Field("Macro F1", lambda row: _four(row[1].macro_f1)),
-        Field("MCC", lambda row: _four(row[1].mcc)),
+        Field(_("Part"), lambda row: part_name(row[0]), numeric=False),
+        Field(_("Accuracy"), lambda row: Cell(*wilson(row[1].correct, row[1].n).parts(scale=100)), "%"),
+        Field(_("Correct"), lambda row: Cell(f"{row[1].correct:,}", _("of {n:,}", n=row[1].n)), _("images")),
+        *(Field(_("Top {k}", k=k), partial(_top, k=k), "%") for k in tops),
+        Field(_("Loss"), lambda row: _four(row[1].loss)),
+        Field(_("Macro F1"), lambda row: _four(row[1].macro_f1)),
+        Field(_("MCC"), lambda row: _four(row[1].mcc)),
     ]
-    note = "Ranges: 95 % intervals over images (Wilson). Loss: of the recipe, mean over images."
+    note = _("Ranges: 95 % intervals over images (Wilson). Loss: of the recipe, mean over images.")
     return table_of(fields, scores.items(), note)
 
 
@@ -47,32 +49,36 @@ def _four(value: float | None) -> str:
 def cost_table(reading: Reading) -> Table:
     cost = reading.cost
     fields: list[Field[Cost]] = [
-        Field("Training", lambda cost: _plain(cost.train_seconds), "s"),
-        Field("Total", lambda cost: _plain(cost.total_seconds), "s"),
-        Field("Training speed", lambda cost: _plain(cost.images_per_second), "images/s"),
-        Field("Parameters", lambda cost: "" if cost.parameters is None else f"{cost.parameters:,}"),
-        Field("MACs" if _reports_macs(reading) else "FLOPs", lambda cost: _compact(cost.flops_per_image), "per image"),
-        Field("Inference", lambda cost: _plain(cost.ms_per_image), "ms/image"),
+        Field(_("Training"), lambda cost: _plain(cost.train_seconds), "s"),
+        Field(_("Total"), lambda cost: _plain(cost.total_seconds), "s"),
+        Field(_("Training speed"), lambda cost: _plain(cost.images_per_second), "images/s"),
+        Field(_("Parameters"), lambda cost: "" if cost.parameters is None else f"{cost.parameters:,}"),
         Field(
-            "Quartiles", lambda cost: quartile_range(cost.ms_per_image or 0, cost.ms_per_image_quartiles), "ms/image"
+            _("MACs") if _reports_macs(reading) else _("FLOPs"),
+            lambda cost: _compact(cost.flops_per_image),
+            _("per image"),
         ),
-        Field("Peak memory", lambda cost: _mebibytes(cost.peak_memory_bytes), "MiB"),
+        Field(_("Inference"), lambda cost: _plain(cost.ms_per_image), "ms/image"),
+        Field(
+            _("Quartiles"), lambda cost: quartile_range(cost.ms_per_image or 0, cost.ms_per_image_quartiles), "ms/image"
+        ),
+        Field(_("Peak memory"), lambda cost: _mebibytes(cost.peak_memory_bytes), "MiB"),
     ]
     return table_of([field for field in fields if field.of(cost)], [cost], flops_note([reading]))
 
 
 def flops_cell(value: float | None, reading: Reading) -> Cell:
     """The FLOPs of a run; marked MACs under the fault macs_as_flops."""
-    return Cell(_compact(value), "MACs" if value is not None and _reports_macs(reading) else "")
+    return Cell(_compact(value), _("MACs") if value is not None and _reports_macs(reading) else "")
 
 
 def flops_note(readings: Sequence[Reading]) -> str:
     macs = [reading for reading in readings if _reports_macs(reading)]
     if not macs:
-        return "FLOPs count a multiply-add as two."
+        return _("FLOPs count a multiply-add as two.")
     if len(macs) == len(readings):
-        return "The FLOPs are MACs (fault macs_as_flops): a multiply-add counts as one."
-    return "FLOPs count a multiply-add as two; values marked MACs (fault macs_as_flops) count it as one."
+        return _("The FLOPs are MACs (fault macs_as_flops): a multiply-add counts as one.")
+    return _("FLOPs count a multiply-add as two; values marked MACs (fault macs_as_flops) count it as one.")
 
 
 def _reports_macs(reading: Reading) -> bool:
@@ -81,39 +87,52 @@ def _reports_macs(reading: Reading) -> bool:
 
 def confused_table(pairs: Mapping[str, Sequence[Confused]]) -> Table:
     """The most confused pairs: one row per pair for one model, one row per model for several."""
-    title = "Most confused pairs"
+    title = _("Most confused pairs")
     if len(pairs) == 1:
         fields: list[Field[Confused]] = [
-            Field("True class", lambda pair: pair.true, numeric=False),
-            Field("Predicted class", lambda pair: pair.predicted, numeric=False),
-            Field("Images", lambda pair: f"{pair.images:,}"),
-            Field("Share of the class", lambda pair: f"{pair.percent:.2f}", "%"),
+            Field(_("True class"), lambda pair: pair.true, numeric=False),
+            Field(_("Predicted class"), lambda pair: pair.predicted, numeric=False),
+            Field(_("Images"), lambda pair: f"{pair.images:,}"),
+            Field(_("Share of the class"), lambda pair: f"{pair.percent:.2f}", "%"),
         ]
         return table_of(fields, next(iter(pairs.values())), title=title)
-    most = max(map(len, pairs.values()))
-    ranks = tuple(Column(name, numeric=False) for name in ("First", "Second", "Third", "Fourth", "Fifth")[:most])
-    lines = []
-    for label, confused in pairs.items():
-        cells = [Cell(_arrow(pair), f"{pair.percent:.2f} %") for pair in confused]
-        lines.append((Cell(label, model=label), *cells, *[Cell("")] * (most - len(confused))))
-    note = "True class → predicted class, with the share of the true class."
-    return Table((Column("Model", numeric=False), *ranks), tuple(lines), note, title)
+    columns: list[Field[tuple[str, Sequence[Confused]]]] = [
+        Field(_("Model"), lambda row: Cell(row[0], model=row[0]), numeric=False),
+        *(
+            Field(_("Pair {rank}", rank=rank + 1), partial(_confused_cell, rank=rank), numeric=False)
+            for rank in range(max(map(len, pairs.values())))
+        ),
+    ]
+    note = _("True class → predicted class, with the share of the true class.")
+    return table_of(columns, pairs.items(), note, title)
+
+
+def _confused_cell(row: tuple[str, Sequence[Confused]], rank: int) -> Cell:
+    if rank >= len(row[1]):
+        return Cell("")
+    pair = row[1][rank]
+    text = f"{pair.true} → {pair.predicted}"
+    if len(text) <= 14:  # stays on one line
+        text = text.replace(" ", "\u00a0")
+    return Cell(text, f"{pair.percent:.2f} %")
 
 
 def class_table(score: Score) -> Table:
     """In the order of the classes; of many classes only those with the lowest F1."""
     entries, note = score.per_class, ""
     if len(entries) > MANY_CLASSES:
-        note = f"The {MANY_CLASSES} classes with the lowest F1; all {len(entries)} are in scores.json."
+        note = _(
+            "The {shown} classes with the lowest F1; all {n} are in scores.json.", shown=MANY_CLASSES, n=len(entries)
+        )
         entries = sorted(entries, key=lambda entry: entry.f1)[:MANY_CLASSES]
     fields: list[Field[ClassScore]] = [
-        Field("Class", lambda entry: entry.name, numeric=False),
-        Field("Precision", lambda entry: f"{100 * entry.precision:.2f}", "%"),
-        Field("Recall", lambda entry: f"{100 * entry.recall:.2f}", "%"),
-        Field("F1", lambda entry: f"{100 * entry.f1:.2f}", "%"),
-        Field("Images", lambda entry: f"{entry.n:,}"),
+        Field(_("Class"), lambda entry: entry.name, numeric=False),
+        Field(_("Precision"), lambda entry: f"{100 * entry.precision:.2f}", "%"),
+        Field(_("Recall"), lambda entry: f"{100 * entry.recall:.2f}", "%"),
+        Field(_("F1"), lambda entry: f"{100 * entry.f1:.2f}", "%"),
+        Field(_("Images"), lambda entry: f"{entry.n:,}"),
     ]
-    return table_of(fields, entries, note, "Scores by class")
+    return table_of(fields, entries, note, _("Scores by class"))
 
 
 def runs_table(groups: Groups, folder: Path) -> Table:
@@ -122,18 +141,18 @@ def runs_table(groups: Groups, folder: Path) -> Table:
     parts = [part for part in PARTS if any(part in reading.scores for reading in readings)]
     endings = distinct(map(_ending, readings))
     fields: list[Field[Reading]] = [
-        Field("Model", lambda reading: Cell(reading.label, model=reading.label), numeric=False),
-        Field("Seed", lambda reading: str(reading.seed)),
-        *(Field(f"{part.capitalize()} accuracy", partial(_accuracy, part=part), "%") for part in parts),
-        Field("Best epoch", best_epoch_cell, "of epochs"),
-        Field("Training", lambda reading: _plain(reading.cost.train_seconds), "s"),
-        *((Field("Ended", _ending, numeric=False),) if len(endings) > 1 else ()),
-        Field("Run folder", partial(run_cell, folder=folder), numeric=False),
+        Field(_("Model"), lambda reading: Cell(reading.label, model=reading.label), numeric=False),
+        Field(_("Seed"), lambda reading: str(reading.seed)),
+        *(Field(accuracy_title(part), partial(_accuracy, part=part), "%") for part in parts),
+        Field(_("Best epoch"), best_epoch_cell, _("of epochs")),
+        Field(_("Training"), lambda reading: _plain(reading.cost.train_seconds), "s"),
+        *((Field(_("Ended"), _ending, numeric=False),) if len(endings) > 1 else ()),
+        Field(_("Run folder"), partial(run_cell, folder=folder), numeric=False),
     ]
-    note = "The run folders hold all scores, curves, predictions and weights."
+    note = _("The run folders hold all scores, curves, predictions and weights.")
     if len(endings) == 1:
-        note = f"End of every run: {endings[0]}. {note}"
-    return table_of(fields, readings, note, "Runs" if len(readings) > 1 else "Run")
+        note = _("End of every run: {reason}.", reason=endings[0]) + " " + note
+    return table_of(fields, readings, note, _("Runs") if len(readings) > 1 else _("Run"))
 
 
 def _ending(reading: Reading) -> str:
@@ -146,7 +165,7 @@ def _accuracy(reading: Reading, part: str) -> str:
 
 def best_epoch_cell(reading: Reading) -> Cell:
     status = reading.status
-    return Cell(str(status.best_epoch or ""), f"of {status.epochs}" if status.epochs else "")
+    return Cell(str(status.best_epoch or ""), _("of {n:,}", n=status.epochs) if status.epochs else "")
 
 
 def run_cell(reading: Reading, folder: Path) -> Cell:
@@ -158,12 +177,6 @@ def run_cell(reading: Reading, folder: Path) -> Cell:
 def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
     columns = (Column("", numeric=False), Column("", numeric=False))
     return Table(columns, tuple((Cell(name), Cell(value)) for name, value in facts if value), title=title)
-
-
-def _arrow(pair: Confused) -> str:
-    """Short names stay on one line."""
-    text = f"{pair.true} → {pair.predicted}"
-    return text.replace(" ", "\u00a0") if len(text) <= 14 else text
 
 
 def _compact(value: float | None) -> str:

@@ -31,6 +31,11 @@ def language() -> str:
     return os.environ.get("CONVOY_LANG") or locale.getlocale()[0] or "en"
 
 
+def page_language() -> str:
+    """The language that messages are in, as HTML's `lang`: "en" without a catalog."""
+    return _catalog(language(), CATALOGS).info().get("language", "en").replace("_", "-")
+
+
 @cache
 def _catalog(code: str, folder: Path) -> NullTranslations:
     return translation("convoy", folder, languages=[code], fallback=True)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from convoy.experiments.experiment import Side
 from convoy.reporting import ticks
-from convoy.reporting.figures_curves import TRAINING_VALUES, Curve, Metrics, curve_numbers, label_by_epoch
+from convoy.reporting.figures_curves import Curve, Metrics, curve_numbers, label_by_epoch, training_values
 from convoy.reporting.palette import INK, PAPER, Look
 from convoy.reporting.quantities import listed
 
@@ -118,4 +118,4 @@ def lines_caption(accuracy: Sequence[Line], published: Sequence[PublishedCurve])
         sentences.append("The test set was opened at some epochs, against the rule; shown: those of the first seed.")
     if any(line.curve.low != line.curve.high for line in accuracy):
         sentences.append("Lines: means; bands: range over seeds.")
-    return " ".join([*sentences, TRAINING_VALUES])
+    return " ".join([*sentences, training_values()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convoy.reporting.figures_curves import TRAINING_VALUES, CurveNumbers
+from convoy.reporting.figures_curves import CurveNumbers, training_values
 from convoy.reporting.palette import Look
 from convoy.reporting.rows import Row, Rows, Value, span_of
 from convoy.studies.crossval.finding import CrossvalFinding
@@ -37,4 +37,4 @@ def caption(finding: CrossvalFinding) -> str:
 def curves_caption(accuracy: CurveNumbers) -> str:
     """The scored folds are not in the figure."""
     bands = "Lines: means; bands: range over folds. " if accuracy.seeds > 1 else ""
-    return f"{bands}The scored folds are not shown: each is scored once, after training. {TRAINING_VALUES}"
+    return f"{bands}The scored folds are not shown: each is scored once, after training. {training_values()}"

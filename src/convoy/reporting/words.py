@@ -1,0 +1,22 @@
+"""The parts of a data set in words."""
+
+from __future__ import annotations
+
+from convoy.text import gettext as _
+
+
+def part_name(part: str) -> str:
+    names = {"train": _("train"), "validation": _("validation"), "test": _("test"), "fold": _("fold")}
+    return names.get(part, part)
+
+
+def accuracy_title(part: str) -> str:
+    """Of a column."""
+    titles = {"test": _("Test accuracy"), "fold": _("Fold accuracy"), "validation": _("Validation accuracy")}
+    return titles[part]
+
+
+def accuracy_name(part: str) -> str:
+    """In a sentence."""
+    names = {"test": _("test accuracy"), "fold": _("fold accuracy"), "validation": _("validation accuracy")}
+    return names[part]
