@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from convoy import api
 from convoy.cli.app import Call, command, data_app, print_json, print_table
+from convoy.text import gettext as _
 
 
 @command(api.data_sheet, "show", data_app)
@@ -43,5 +44,5 @@ def _progress_bar() -> Iterator[Callable[[float], None]]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("looking for duplicates", total=1.0)
+        task = bar.add_task(_("looking for duplicates"), total=1.0)
         yield lambda share: bar.update(task, completed=share)

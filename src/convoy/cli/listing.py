@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from convoy.cli.app import Json, Out, app, print_json
 from convoy.options import DEFAULT_OUT
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy.runs import Run, Study
@@ -30,7 +31,7 @@ def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) ->
         print_json({kind: rows})
         return
     if not rows:
-        print(f"no {kind} in {out}")
+        print(_("no {kind} in {out}", kind=kind, out=out))
     rows = [{key: value for key, value in row.items() if key not in _TOO_LONG_FOR_A_LINE} for row in rows]
     widths = {key: max(len(str(row[key])) for row in rows) for key in rows[0]} if rows else {}
     for row in rows:
@@ -100,7 +101,7 @@ def _study_row(study: Study) -> dict[str, Any]:
     """A damaged study gets a row, too."""
     from convoy.experiments import kinds
 
-    row: dict[str, Any] = {"name": study.name, "kind": None, "sentence": "not finished: run its command again"}
+    row: dict[str, Any] = {"name": study.name, "kind": None, "sentence": _("not finished: run its command again")}
     try:
         row["kind"] = study.table.get("kind")
         if not study.has_found:

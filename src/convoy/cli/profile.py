@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from convoy import api
 from convoy.cli.app import Call, command, print_json, print_table
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy.profiling.result import Profile
@@ -35,6 +36,6 @@ def _show(profile: Profile) -> None:
 
     print(words.heading(profile))
     if len(profile.layers) > words.MAX_LAYERS:
-        print(f"{len(profile.layers)} layers, listed by block; the page lists each layer")
+        print(_("{n} layers, listed by block; the page lists each layer", n=len(profile.layers)))
     print_table(words.layers(profile), TEXTS)
     print("\n".join([*words.totals(profile), ""]))

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from convoy import api
 from convoy.cli.app import Call, command, print_json
 from convoy.options import DEFAULT_OUT
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
 
 @command(api.train)
@@ -30,10 +32,25 @@ def test(call: Call, as_json: bool) -> None:
         return
     if scores["limit"] is not None:
         print(limited(scores["limit"]))
-    print(f"{scores['weights']} on {scores['data']}: test accuracy {scores['accuracy']:.2%}", end=" ")
-    print(f"({scores['correct']:,}/{scores['n']:,}); test set opened {scores['openings']} time(s) in this workspace")
+    print(
+        ngettext(
+            "{weights} on {data}: test accuracy {accuracy:.2%} ({correct:,}/{images:,}); test set opened once in this "
+            "workspace",
+            "{weights} on {data}: test accuracy {accuracy:.2%} ({correct:,}/{images:,}); test set opened {n} times in "
+            "this workspace",
+            scores["openings"],
+            **{key: scores[key] for key in ("weights", "data", "accuracy", "correct")},
+            images=scores["n"],
+        )
+    )
     if count := scores.get("not_finite"):
-        print(f"of {scores['n']:,} images, {count:,} have outputs that are not finite; those with NaN count as wrong")
+        print(
+            _(
+                "of {n:,} images, {count:,} have outputs that are not finite; those with NaN count as wrong",
+                n=scores["n"],
+                count=count,
+            )
+        )
     if picture is not None:
         print(picture)
 
