@@ -36,9 +36,9 @@ def test_an_estimate_is_shown_in_percent() -> None:
 
 
 def test_rows_with_long_names_or_numbers_are_higher_and_named_above() -> None:
-    short, long = rows(Value(1)), Rows((Row("a name of some length", (Value(1),)),), "accuracy")
+    short, long = rows(Value(1)), Rows((Row("a long name, over 12", (Value(1),)),), "accuracy")
     axes = Figure().add_subplot()
     draw(axes, long)
     assert short.names_left
     assert short.panel().height < long.panel().height
-    assert [text.get_text() for text in axes.texts] == ["a name of some length"]
+    assert [text.get_text() for text in axes.texts] == ["a long name, over 12"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from convoy.cli.app import Json, Out, app, print_json
 from convoy.options import DEFAULT_OUT
@@ -26,98 +27,85 @@ def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) ->
     kind
         What to list.
     """
-    rows = _ROWS[kind](out)
+    rows = [dict(zip(COLUMNS[kind], row, strict=True)) for row in _rows(kind, out)]
     if as_json:
         print_json({kind: rows})
         return
     if not rows:
         print(_("no {kind} in {out}", kind=kind, out=out))
-    rows = [{key: value for key, value in row.items() if key not in _TOO_LONG_FOR_A_LINE} for row in rows]
-    widths = {key: max(len(str(row[key])) for row in rows) for key in rows[0]} if rows else {}
-    for row in rows:
-        print("  ".join(f"{'' if value is None else value!s:<{widths[key]}}" for key, value in row.items()).rstrip())
+        return
+    shown = [name for name in COLUMNS[kind] if name not in TOO_LONG_FOR_A_LINE]
+    lines = [["" if row[name] is None else str(row[name]) for name in shown] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _model_rows(out: Path) -> list[dict[str, Any]]:
-    from convoy.models import MODELS
-
-    return [{"name": name, "parameters": MODELS[name].parameters, "summary": MODELS[name].summary} for name in MODELS]
-
-
-def _data_rows(out: Path) -> list[dict[str, Any]]:
-    from convoy.data import DATA_SETS, whereabouts
-
-    return [
-        {
-            "name": name,
-            "where": whereabouts(name),
-            "images": " + ".join(f"{count:,}" for count in entry.counts),
-            "summary": entry.summary,
-            "classes": entry.classes,
-            "licence": entry.licence,
-            "citation": entry.citation,
-            "homepage": entry.homepage,
-        }
-        for name, entry in ((name, DATA_SETS[name]) for name in DATA_SETS)
-    ]
+PARTS = ("validation", "fold", "test")
+COLUMNS: dict[Kind, tuple[str, ...]] = {
+    "models": ("name", "parameters", "summary"),
+    "data": ("name", "where", "images", "summary", "classes", "licence", "citation", "homepage"),
+    "recipes": ("name", "about"),
+    "experiments": ("name", "data", "title"),
+    "runs": ("name", "state", *PARTS, "flags"),
+    "studies": ("name", "kind", "sentence"),
+}
+TOO_LONG_FOR_A_LINE = ("classes", "licence", "citation", "homepage")
 
 
-def _recipe_rows(out: Path) -> list[dict[str, Any]]:
-    from convoy.recipe import Recipe, builtin_names
+def _rows(kind: Kind, out: Path) -> Iterator[tuple[object, ...]]:
+    """The values of COLUMNS."""
+    match kind:
+        case "models":
+            from convoy.models import MODELS
 
-    return [{"name": name, "about": Recipe.load(name).about} for name in builtin_names()]
+            for name in MODELS:
+                yield name, MODELS[name].parameters, MODELS[name].summary
+        case "data":
+            from convoy.data import DATA_SETS, whereabouts
+
+            for name in DATA_SETS:
+                entry = DATA_SETS[name]
+                images = " + ".join(f"{count:,}" for count in entry.counts)
+                about = entry.licence, entry.citation, entry.homepage
+                yield name, whereabouts(name), images, entry.summary, entry.classes, *about
+        case "recipes":
+            from convoy.recipe import Recipe, builtin_names
+
+            for name in builtin_names():
+                yield name, Recipe.load(name).about
+        case "experiments":
+            from convoy.experiments import experiment
+
+            for each in map(experiment.load, experiment.names()):
+                yield each.name, each.data, each.title
+        case "runs":
+            from convoy.runs import Workspace
+
+            yield from map(_run_row, Workspace(out).runs())
+        case "studies":
+            from convoy.runs import Workspace
+
+            yield from map(_study_row, Workspace(out).studies())
 
 
-def _experiment_rows(out: Path) -> list[dict[str, Any]]:
-    from convoy.experiments import experiment
-
-    experiments = [experiment.load(name) for name in experiment.names()]
-    return [{"name": each.name, "data": each.data, "title": each.title} for each in experiments]
-
-
-def _run_rows(out: Path) -> list[dict[str, Any]]:
-    from convoy.runs import Workspace
-
-    return [_run_row(run) for run in Workspace(out).runs()]
-
-
-def _run_row(run: Run) -> dict[str, Any]:
+def _run_row(run: Run) -> tuple[object, ...]:
     """A damaged run gets a row, too."""
-    row: dict[str, Any] = {"name": run.name, "state": "damaged", **dict.fromkeys(_PARTS), "flags": None}
     try:
-        scores = {part: f"{score.accuracy:.2%}" for part, score in run.scores.items()}
-        return row | {"state": run.state, **scores, "flags": "; ".join(run.status.flags)}
+        accuracies = {part: f"{score.accuracy:.2%}" for part, score in run.scores.items()}
+        return run.name, run.state, *(accuracies.get(part) for part in PARTS), "; ".join(run.status.flags)
     except ValueError as error:
-        return row | {"flags": str(error)}
+        return run.name, "damaged", *(None for part in PARTS), str(error)
 
 
-def _study_rows(out: Path) -> list[dict[str, Any]]:
-    from convoy.runs import Workspace
-
-    return [_study_row(study) for study in Workspace(out).studies()]
-
-
-def _study_row(study: Study) -> dict[str, Any]:
+def _study_row(study: Study) -> tuple[object, ...]:
     """A damaged study gets a row, too."""
     from convoy.experiments import kinds
 
-    row: dict[str, Any] = {"name": study.name, "kind": None, "sentence": _("not finished: run its command again")}
+    kind: object = None
     try:
-        row["kind"] = study.table.get("kind")
-        if not study.has_found:
-            return row
-        return row | {"sentence": kinds.sentence_of(study)}
+        kind = study.table.get("kind")
+        sentence = kinds.sentence_of(study) if study.has_found else _("not finished: run its command again")
     except ValueError as error:
-        return row | {"sentence": str(error)}
-
-
-_PARTS = ("validation", "fold", "test")
-_TOO_LONG_FOR_A_LINE = ("classes", "licence", "citation", "homepage")
-_ROWS = {
-    "models": _model_rows,
-    "data": _data_rows,
-    "recipes": _recipe_rows,
-    "experiments": _experiment_rows,
-    "runs": _run_rows,
-    "studies": _study_rows,
-}
+        sentence = str(error)
+    return study.name, kind, sentence

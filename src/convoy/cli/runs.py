@@ -39,7 +39,10 @@ def test(call: Call, as_json: bool) -> None:
             "{weights} on {data}: test accuracy {accuracy:.2%} ({correct:,}/{images:,}); test set opened {n} times in "
             "this workspace",
             scores["openings"],
-            **{key: scores[key] for key in ("weights", "data", "accuracy", "correct")},
+            weights=scores["weights"],
+            data=scores["data"],
+            accuracy=scores["accuracy"],
+            correct=scores["correct"],
             images=scores["n"],
         )
     )
