@@ -11,7 +11,7 @@ from torch import nn
 
 from convoy.evaluation.cost import parameters
 from convoy.models import create
-from convoy.models._blocks import InvertedResidual, StochasticDepth, init_fan_out, scaled_channels, stem_strides
+from convoy.models._blocks import InvertedResidual, StochasticDepth, Style, init_fan_out, scaled_channels, stem_strides
 from convoy.models.shufflenet_v2 import ShuffleBlock, shuffled
 from convoy.models.squeezenet import Fire
 
@@ -205,7 +205,7 @@ def test_shuffling_takes_the_halves_by_turns() -> None:
 
 def test_half_of_the_channels_pass_a_shuffle_block_untouched() -> None:
     images = torch.randn(2, 8, 5, 5)
-    assert torch.equal(ShuffleBlock(8, 8, "batch", "relu")(images)[:, ::2], images[:, :4])
+    assert torch.equal(ShuffleBlock(8, 8, Style("batch", "relu"))(images)[:, ::2], images[:, :4])
 
 
 def test_bypass_of_squeezenet_stands_beside_every_second_fire_module() -> None:

@@ -38,7 +38,7 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     if run.is_archived:
         raise ValueError(f"{run.path} was archived without weights; train its recipe.toml to get them")
     name, data = run.recipe.model.name, run.data
-    geometry = {"in_chans": data.in_chans, "num_classes": len(data.classes), "image_size": data.image_size}
+    geometry = models.Geometry(data.in_chans, len(data.classes), data.image_size)
     options = run.recipe.model.options
     if is_user_class(name):
         code = RunCode.read(run.path / "code")
@@ -46,7 +46,7 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
             raise ValueError(f"{run.path / 'code'} contains code from elsewhere; review it, then use --trust-code")
         module = user.create(f"{run.path / 'code' / _entry(run)}", geometry, options, code)
     else:
-        module = models.create(name, **geometry, options=options)
+        module = models.create(name, **geometry._asdict(), options=options)
     load_into(module, run.file("best.safetensors"))
     return module.eval()
 

@@ -41,10 +41,10 @@ from convoy.models import (  # noqa: F401
     wide_kernel_cnn,
     wide_resnet,
 )
-from convoy.models.entry import MODELS, ModelEntry, Option, defaults_of
+from convoy.models.entry import MODELS, Geometry, ModelEntry, Option, defaults_of
 from convoy.registry import is_external, is_user_class, unknown
 
-__all__ = ["MODELS", "ModelEntry", "create", "default_options"]
+__all__ = ["MODELS", "Geometry", "ModelEntry", "create", "default_options"]
 
 
 def create(
@@ -56,7 +56,7 @@ def create(
     known errors of the published network. Raises ValueError: unknown name or option, a value out of range, images too
     small, an error in a user's file or another library.
     """
-    geometry = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    geometry = Geometry(in_chans, num_classes, image_size)
     options = dict(options or {})
     if is_user_class(name):
         return user.create(name, geometry, options)
@@ -69,7 +69,7 @@ def create(
         )
     for option, value in options.items():
         _check_option(entry, option, value)
-    return entry.factory(**geometry, **(dict(entry.options) | options))
+    return entry.factory(geometry, **(dict(entry.options) | options))
 
 
 def default_options(name: str) -> dict[str, Option]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.functional import dropout, interpolate
 
 from convoy.registry import unknown
 
+Key = TypeVar("Key")
 Choice = TypeVar("Choice")
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -33,25 +35,27 @@ NORMS = ("batch", "group", "none")
 MONOTONIC = ("relu", "leaky_relu", "elu", "tanh", "sigmoid")
 
 
-def choice(option: str, word: str, allowed: Mapping[str, Choice]) -> Choice:
-    """The value of `word` in `allowed`. Raises ValueError: unknown word."""
-    if word not in allowed:
-        raise unknown(option, word, allowed, "model.options")
-    return allowed[word]
+def choice(option: str, value: Key, allowed: Mapping[Key, Choice]) -> Choice:
+    """The entry of `value` in `allowed`. Raises ValueError: unknown word, or a number that is not allowed."""
+    if value in allowed:
+        return allowed[value]
+    if isinstance(value, str):
+        raise unknown(option, value, map(str, allowed), "model.options")
+    raise ValueError(f"{option} = {value} in model.options: expected one of {', '.join(map(str, allowed))}")
 
 
 def activation(word: str) -> nn.Module:
     return choice("activation", word, ACTIVATIONS)()
 
 
-def norm(word: str, channels: int) -> nn.Module:
+def norm(word: str, channels: int, epsilon: float = 1e-5) -> nn.Module:
     """BatchNorm, GroupNorm (Wu & He 2018, arXiv 1803.08494: 32 groups, or fewer if they do not divide), or none.
 
-    A convolution before it needs `bias=needs_bias(word)`.
+    `epsilon` is that of a BatchNorm. A convolution before it has a bias only without a norm, see Style.conv.
     """
     match word:
         case "batch":
-            return nn.BatchNorm2d(channels)
+            return nn.BatchNorm2d(channels, epsilon)
         case "group":
             return nn.GroupNorm(math.gcd(32, channels), channels)
         case "none":
@@ -59,13 +63,43 @@ def norm(word: str, channels: int) -> nn.Module:
     raise unknown("norm", word, NORMS, "model.options")
 
 
-def needs_bias(norm_word: str) -> bool:
-    return norm_word == "none"
+@dataclass(frozen=True)
+class Style:
+    """The norm and the activation of a network's layers. A convolution keeps the size of the map at stride 1."""
+
+    norm: str
+    activation: str
+    epsilon: float = field(default=1e-5, kw_only=True)  # of batch norms
+
+    def conv(self, in_chans: int, out_chans: int, kernel: int, stride: int = 1, *, groups: int = 1) -> nn.Conv2d:
+        """With a bias only if no norm follows."""
+        bias = self.norm == "none"
+        return nn.Conv2d(in_chans, out_chans, kernel, stride, padding=kernel // 2, groups=groups, bias=bias)
+
+    def conv_norm(
+        self, in_chans: int, out_chans: int, kernel: int, stride: int = 1, *, groups: int = 1
+    ) -> nn.Sequential:
+        conv = self.conv(in_chans, out_chans, kernel, stride, groups=groups)
+        return nn.Sequential(conv, self.norm_of(out_chans))
+
+    def conv_norm_act(
+        self, in_chans: int, out_chans: int, kernel: int, stride: int = 1, *, groups: int = 1
+    ) -> nn.Sequential:
+        return self.conv_norm(in_chans, out_chans, kernel, stride, groups=groups).append(self.act())
+
+    def norm_of(self, channels: int) -> nn.Module:
+        return norm(self.norm, channels, self.epsilon)
+
+    def act(self) -> nn.Module:
+        return activation(self.activation)
+
+    def norm_act(self, channels: int) -> nn.Sequential:
+        return nn.Sequential(self.norm_of(channels), self.act())
 
 
-def pool(word: str, kernel: int, stride: int | None = None, padding: int = 0, *, ceil_mode: bool = False) -> nn.Module:
+def make_pool(word: str, kernel: int, stride: int | None = None, *, ceil_mode: bool = False) -> nn.Module:
     """`ceil_mode` keeps the last row of an odd map: five halvings of 28 pixels give 1 instead of 0."""
-    return choice("pool", word, POOLS)(kernel, stride, padding, ceil_mode=ceil_mode)
+    return choice("pool", word, POOLS)(kernel, stride, ceil_mode=ceil_mode)
 
 
 def activation_and_pool(
@@ -74,7 +108,7 @@ def activation_and_pool(
     """The end of a stage. Max pooling comes before a monotonic activation: same result, fewer values to activate (a
     quarter for stride 2).
     """
-    act, pooling = activation(activation_word), pool(pool_word, kernel, stride, ceil_mode=ceil_mode)
+    act, pooling = activation(activation_word), make_pool(pool_word, kernel, stride, ceil_mode=ceil_mode)
     return (pooling, act) if pool_word == "max" and activation_word in MONOTONIC else (act, pooling)
 
 
@@ -85,14 +119,35 @@ def checked_rate(option: str, rate: float) -> float:
     return rate
 
 
+def checked_count(option: str, count: int) -> int:
+    """Raises ValueError: below 1."""
+    if count < 1:
+        raise ValueError(f"{option} = {count} in model.options: expected at least 1")
+    return count
+
+
+def checked_factor(option: str, factor: float) -> float:
+    """Raises ValueError: not above 0 and finite."""
+    if not 0 < factor < math.inf:
+        raise ValueError(f"{option} = {factor} in model.options: expected above 0")
+    return factor
+
+
+def blocks_of_stage(depth: int, layers: int, others: int) -> int:
+    """The n of a `depth` of `layers` * n + `others`: blocks of each stage. Raises ValueError: another depth."""
+    blocks, rest = divmod(depth - others, layers)
+    if blocks < 1 or rest:
+        depths = ", ".join(str(layers * n + others) for n in (1, 2, 3))
+        raise ValueError(f"depth = {depth} in model.options: expected {layers}n + {others}: {depths}, ...")
+    return blocks
+
+
 class Upsample(nn.Module):
     """Bilinear upsampling by an integer factor, as in classics-mnist."""
 
     def __init__(self, factor: int) -> None:
         super().__init__()
-        if factor < 1:
-            raise ValueError(f"upsample = {factor} in model.options: expected at least 1")
-        self.factor = factor
+        self.factor = checked_count("upsample", factor)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.factor == 1:
@@ -147,24 +202,6 @@ def attention(word: str, channels: int, reduction: int = 16) -> nn.Module:
     raise unknown("attention", word, ("none", "se", "cbam"), "model.options")
 
 
-def conv_norm_act(
-    in_chans: int,
-    out_chans: int,
-    kernel: int,
-    stride: int = 1,
-    *,
-    norm_word: str,
-    act: str | None,
-    groups: int = 1,
-    padding: int | None = None,
-) -> nn.Sequential:
-    """Convolution, norm and optional activation. The default padding keeps the size at stride 1."""
-    padding = kernel // 2 if padding is None else padding
-    conv = nn.Conv2d(in_chans, out_chans, kernel, stride, padding, groups=groups, bias=needs_bias(norm_word))
-    layers = nn.Sequential(conv, norm(norm_word, out_chans))
-    return layers.append(activation(act)) if act else layers
-
-
 class StochasticDepth(nn.Module):
     """Randomly drops a branch per image and rescales the others (Huang et al. 2016, arXiv 1603.09382)."""
 
@@ -187,27 +224,24 @@ class InvertedResidual(nn.Module):
 
     def __init__(
         self,
-        in_chans: int,
-        out_chans: int,
-        *,
-        hidden: int,
+        widths: tuple[int, int, int],  # input, hidden, output
         kernel: int,
         stride: int,
-        norm_word: str,
-        act: str,
+        style: Style,
         gate: nn.Module | None = None,
+        *,
         drop_path: float = 0.0,
         residual: bool = True,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
+        in_chans, hidden, out_chans = widths
+        self.branch = nn.Sequential()
         if hidden != in_chans:
-            layers.append(conv_norm_act(in_chans, hidden, 1, norm_word=norm_word, act=act))
-        layers.append(conv_norm_act(hidden, hidden, kernel, stride, groups=hidden, norm_word=norm_word, act=act))
+            self.branch.append(style.conv_norm_act(in_chans, hidden, 1))
+        self.branch.append(style.conv_norm_act(hidden, hidden, kernel, stride, groups=hidden))
         if gate is not None:
-            layers.append(gate)
-        layers.append(conv_norm_act(hidden, out_chans, 1, norm_word=norm_word, act=None))
-        self.branch = nn.Sequential(*layers)
+            self.branch.append(gate)
+        self.branch.append(style.conv_norm(hidden, out_chans, 1))
         self.drop_path = StochasticDepth(drop_path)
         self.residual = residual and stride == 1 and in_chans == out_chans
 
@@ -218,9 +252,7 @@ class InvertedResidual(nn.Module):
 
 def scaled_channels(channels: int, factor: float) -> int:
     """Channels times `width_mult`, rounded to a multiple of 8 as in MobileNet. Raises ValueError: factor not > 0."""
-    if not 0 < factor < math.inf:
-        raise ValueError(f"width_mult = {factor} in model.options: expected above 0")
-    wanted = channels * factor
+    wanted = channels * checked_factor("width_mult", factor)
     nearest = max(8, int(wanted + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * wanted else nearest + 8
 
@@ -270,8 +302,7 @@ def init_fan_out(network: nn.Module) -> None:
             nn.init.normal_(part.weight, std=math.sqrt(2 / links))
         elif isinstance(part, nn.Linear):
             nn.init.normal_(part.weight, std=0.01)
-        if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
-            nn.init.zeros_(part.bias)
+    zero_biases(network)
 
 
 def init_glorot(network: nn.Module) -> None:
@@ -279,8 +310,13 @@ def init_glorot(network: nn.Module) -> None:
     for part in network.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             nn.init.xavier_normal_(part.weight)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
+    zero_biases(network)
+
+
+def zero_biases(network: nn.Module) -> None:
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
 
 
 def init_default(network: nn.Module) -> None:

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import register
+from convoy.models.entry import Geometry, Network, register
 
 SOURCE = "https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks"
 WIDTHS = {
@@ -52,14 +52,10 @@ HIDDEN = 4096
     revision=2,
     smallest_image=4,
 )
-class AlexNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class AlexNet(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,
+        data: Geometry,
         *,
         widths: str = "half",
         stem: str = "small",
@@ -72,19 +68,19 @@ class AlexNet(nn.Module):
         kernel, stride, pooling, largest = _blocks.choice("stem", stem, STEMS)
         rate = _blocks.checked_rate("drop_rate", drop_rate)
         self.upsample = _blocks.Upsample(upsample)
-        side = ((image_size * upsample + 4 - kernel) // stride + 1) // 8
+        side = ((data.image_size * upsample + 4 - kernel) // stride + 1) // 8
         if side < 1:
             least = 7 * stride + kernel - 4
             raise ValueError(
-                f"upsample = {upsample} in model.options: images of {image_size} pixels become "
-                f"{image_size * upsample}, and stem = {stem!r} needs at least {least}"
+                f"upsample = {upsample} in model.options: images of {data.image_size} pixels become "
+                f"{data.image_size * upsample}, and stem = {stem!r} needs at least {least}"
             )
 
         def activation_and_pool() -> tuple[nn.Module, nn.Module]:
             return _blocks.activation_and_pool(activation, "max", pooling, 2, ceil_mode=pooling == 3)
 
         self.features = nn.Sequential(
-            nn.Conv2d(in_chans, first, kernel, stride, padding=2), *activation_and_pool(),
+            nn.Conv2d(data.in_chans, first, kernel, stride, padding=2), *activation_and_pool(),
             nn.Conv2d(first, second, 5, padding=2), *activation_and_pool(),
             nn.Conv2d(second, third, 3, padding=1), _blocks.activation(activation),
             nn.Conv2d(third, fourth, 3, padding=1), _blocks.activation(activation),
@@ -97,7 +93,7 @@ class AlexNet(nn.Module):
             nn.Flatten(),
             nn.Dropout(rate), nn.Linear(fifth * side * side, HIDDEN), _blocks.activation(activation),
             nn.Dropout(rate), nn.Linear(HIDDEN, HIDDEN), _blocks.activation(activation),
-            nn.Linear(HIDDEN, num_classes),
+            nn.Linear(HIDDEN, data.num_classes),
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

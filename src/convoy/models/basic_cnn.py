@@ -8,11 +8,10 @@ With a norm the biases stay, so that the option `norm` changes nothing else.
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import register
+from convoy.models.entry import Geometry, Network, register
 
 WIDTHS = (32, 64, 128)
 HIDDEN = 512
@@ -27,23 +26,13 @@ HIDDEN = 512
     counted_at=(3, 10, 32),
     smallest_image=8,
 )
-class BasicCNN(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class BasicCNN(Network):
     def __init__(
-        self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,
-        *,
-        norm: str = "none",
-        activation: str = "relu",
-        pool: str = "max",
-        drop_rate: float = 0.0,
+        self, data: Geometry, *, norm: str = "none", activation: str = "relu", pool: str = "max", drop_rate: float = 0.0
     ) -> None:
         super().__init__()
         self.features = nn.Sequential()
-        width = in_chans
+        width = data.in_chans
         for channels in WIDTHS:
             self.features.extend(
                 [
@@ -53,13 +42,10 @@ class BasicCNN(nn.Module):
                 ]
             )
             width = channels
-        side = image_size // 8
+        side = data.image_size // 8
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(width * side * side, HIDDEN), _blocks.activation(activation),
             nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)),
-            nn.Linear(HIDDEN, num_classes),
+            nn.Linear(HIDDEN, data.num_classes),
         )  # fmt: skip
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)

@@ -10,12 +10,14 @@ so use `norm = "none"` with at most 32 layers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from convoy.models._blocks import activation, attention, choice, conv_norm_act, init_fan_out
-from convoy.models.entry import register
+from convoy.models._blocks import Style, attention, blocks_of_stage, choice, init_fan_out
+from convoy.models.entry import Geometry, StemAndBlocks, register
 
 WIDTHS = (16, 32, 64)
 SHORTCUTS = {"pad": False, "projection": True}  # whether a shortcut across a change of shape has weights
@@ -34,48 +36,38 @@ class PadShortcut(nn.Module):
         return pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra_chans))
 
 
+@dataclass(frozen=True)
+class BlockStyle(Style):
+    projects: bool
+    residual: bool
+    attention: str
+
+
 class BasicBlock(nn.Module):
-    def __init__(
-        self,
-        in_chans: int,
-        channels: int,
-        stride: int,
-        *,
-        projects: bool,
-        residual: bool,
-        norm_word: str,
-        act: str,
-        attention_word: str,
-    ) -> None:
+    def __init__(self, in_chans: int, channels: int, stride: int, style: BlockStyle) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            conv_norm_act(in_chans, channels, 3, stride, norm_word=norm_word, act=act),
-            conv_norm_act(channels, channels, 3, norm_word=norm_word, act=None),
-            attention(attention_word, channels),
+            style.conv_norm_act(in_chans, channels, 3, stride),
+            style.conv_norm(channels, channels, 3),
+            attention(style.attention, channels),
         )
-        self.residual = residual
+        self.residual = style.residual
         self.shortcut: nn.Module = nn.Identity()
-        if residual and in_chans != channels:
-            self.shortcut = (
-                conv_norm_act(in_chans, channels, 1, stride, norm_word=norm_word, act=None)
-                if projects
-                else PadShortcut(channels - in_chans, stride)
-            )
-        self.activation = activation(act)
+        if style.residual and in_chans != channels:
+            projects = style.projects
+            extra = channels - in_chans
+            self.shortcut = style.conv_norm(in_chans, channels, 1, stride) if projects else PadShortcut(extra, stride)
+        self.activation = style.act()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.branch(x)  # (N, channels, H/stride, W/stride)
         return self.activation(y + self.shortcut(x) if self.residual else y)
 
 
-class CifarResNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class CifarResNet(StemAndBlocks):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         depth: int = 20,
         shortcut: str = "pad",
@@ -85,34 +77,16 @@ class CifarResNet(nn.Module):
         attention: str = "none",
     ) -> None:
         super().__init__()
-        if depth < 8 or depth % 6 != 2:
-            raise ValueError(
-                f"depth = {depth} in model.options: expected 6n + 2, with n blocks a stage: 8, 14, 20, ..."
-            )
-        projects = choice("shortcut", shortcut, SHORTCUTS)
-        self.stem = conv_norm_act(in_chans, WIDTHS[0], 3, norm_word=norm, act=activation)
-        self.blocks = nn.Sequential()
+        style = BlockStyle(norm, activation, choice("shortcut", shortcut, SHORTCUTS), residual, attention)
         width = WIDTHS[0]
+        self.stem = style.conv_norm_act(data.in_chans, width, 3)
+        self.blocks = nn.Sequential()
         for channels in WIDTHS:
-            for _ in range((depth - 2) // 6):
-                block = BasicBlock(
-                    width,
-                    channels,
-                    stride=1 if channels == width else 2,
-                    projects=projects,
-                    residual=residual,
-                    norm_word=norm,
-                    act=activation,
-                    attention_word=attention,
-                )
-                self.blocks.append(block)
+            for _ in range(blocks_of_stage(depth, 6, 2)):
+                self.blocks.append(BasicBlock(width, channels, 1 if channels == width else 2, style))
                 width = channels
-        self.head = nn.Linear(width, num_classes)
+        self.head = nn.Linear(width, data.num_classes)
         init_fan_out(self)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.blocks(self.stem(x))  # (N, 64, H/4, W/4)
-        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
 
 
 for depth, parameters in PARAMETERS.items():

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn.functional import layer_norm, pad
 
-from convoy.models._blocks import StochasticDepth, activation, checked_rate, choice
-from convoy.models.entry import register
+from convoy.models._blocks import StochasticDepth, activation, checked_count, checked_rate, choice, zero_biases
+from convoy.models.entry import Geometry, Network, register
 
 EXPANSION = 4
 EPSILON = 1e-6  # of all norms
@@ -70,27 +70,22 @@ class Block(nn.Module):
         return x + self.drop_path(self.branch(x) * self.scale[:, None, None])
 
 
-class ConvNeXt(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class ConvNeXt(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         width: int = 48,
         stem: str = "small",
         activation: str = "gelu",
         layer_scale: float = 1e-6,
-        drop_path_rate: float = 0.0,  # it grows to this from 0 at the first block
+        drop_path_rate: float = 0.0,
         drop_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        if width < 1:
-            raise ValueError(f"width = {width} in model.options: expected at least 1")
+        checked_count("width", width)
         last = checked_rate("drop_path_rate", drop_path_rate) / (sum(DEPTHS) - 1)
-        self.features = nn.Sequential(Patches(in_chans, width, choice("stem", stem, STEMS)), ChannelNorm(width))
+        self.features = nn.Sequential(Patches(data.in_chans, width, choice("stem", stem, STEMS)), ChannelNorm(width))
         blocks = 0
         for stage, depth in enumerate(DEPTHS):
             if stage > 0:
@@ -100,12 +95,11 @@ class ConvNeXt(nn.Module):
                 self.features.append(Block(width, activation, layer_scale, last * blocks))
                 blocks += 1
         self.norm = nn.LayerNorm(width, EPSILON)
-        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, num_classes))
+        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, data.num_classes))
         for part in self.modules():
             if isinstance(part, nn.Conv2d | nn.Linear):
                 nn.init.normal_(part.weight, std=0.02)
-            if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
-                nn.init.zeros_(part.bias)
+        zero_biases(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(x)  # (N, 8 * width, 2, 2) from 28 pixels

@@ -16,16 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from convoy.models._blocks import (
-    STEMS,
-    activation,
-    checked_rate,
-    choice,
-    conv_norm_act,
-    needs_bias,
-    norm,
-)
-from convoy.models.entry import register
+from convoy.models._blocks import STEMS, Style, blocks_of_stage, checked_count, checked_rate, choice, zero_biases
+from convoy.models.entry import Geometry, StemAndBlocks, register
 
 SOURCE = "https://arxiv.org/abs/1608.06993"
 BOTTLENECK = 4  # channels between a layer's two convolutions, in growths
@@ -46,25 +38,15 @@ PLANS = {
 
 
 @dataclass(frozen=True)
-class Style:
-    """Settings of all layers of a network."""
-
+class LayerStyle(Style):
     growth: int
     drop_rate: float
-    norm: str
-    activation: str
-
-    def conv(self, in_chans: int, out_chans: int, kernel: int) -> nn.Conv2d:
-        return nn.Conv2d(in_chans, out_chans, kernel, padding=kernel // 2, bias=needs_bias(self.norm))
-
-    def norm_act(self, channels: int) -> nn.Sequential:
-        return nn.Sequential(norm(self.norm, channels), activation(self.activation))
 
 
 class DenseLayer(nn.Module):
     """Appends `growth` maps to its input."""
 
-    def __init__(self, in_chans: int, style: Style) -> None:
+    def __init__(self, in_chans: int, style: LayerStyle) -> None:
         super().__init__()
         hidden = BOTTLENECK * style.growth
         self.branch = nn.Sequential(
@@ -85,11 +67,10 @@ def init_fan_in(network: nn.Module) -> None:
     for part in network.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
-        if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
-            nn.init.zeros_(part.bias)
+    zero_biases(network)
 
 
-def trunk(in_chans: int, layers: tuple[int, ...], style: Style) -> tuple[nn.Sequential, int]:
+def trunk(in_chans: int, layers: tuple[int, ...], style: LayerStyle) -> tuple[nn.Sequential, int]:
     """Dense blocks with transitions (half the channels, half the size) between them, and the last activation."""
     parts = nn.Sequential()
     width = in_chans
@@ -104,14 +85,10 @@ def trunk(in_chans: int, layers: tuple[int, ...], style: Style) -> tuple[nn.Sequ
     return parts.append(style.norm_act(width)), width
 
 
-class DenseNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class DenseNet(StemAndBlocks):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         depth: int = 121,
         stem: str = "small",
@@ -120,20 +97,15 @@ class DenseNet(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        if depth not in PLANS:
-            raise ValueError(f"depth = {depth} in model.options: expected one of {', '.join(map(str, PLANS))}")
-        style = Style(GROWTH, checked_rate("drop_rate", drop_rate), norm, activation)
+        style = LayerStyle(norm, activation, GROWTH, checked_rate("drop_rate", drop_rate))
         kernel, stride, pools = choice("stem", stem, STEMS)
-        self.stem = conv_norm_act(in_chans, STEM, kernel, stride, norm_word=norm, act=activation)
+        layers = choice("depth", depth, PLANS).layers
+        self.stem = style.conv_norm_act(data.in_chans, STEM, kernel, stride)
         if pools:
             self.stem.append(nn.MaxPool2d(3, 2, padding=1))
-        self.blocks, width = trunk(STEM, PLANS[depth].layers, style)
-        self.head = nn.Linear(width, num_classes)
+        self.blocks, width = trunk(STEM, layers, style)
+        self.head = nn.Linear(width, data.num_classes)
         init_fan_in(self)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.blocks(self.stem(x))  # (N, width, h, w)
-        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
 
 
 @register(
@@ -144,14 +116,10 @@ class DenseNet(nn.Module):
     counted_at=(3, 10, 32),
     smallest_image=4,
 )
-class CifarDenseNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class CifarDenseNet(StemAndBlocks):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         depth: int = 100,
         growth: int = 12,
@@ -160,21 +128,12 @@ class CifarDenseNet(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        if depth < 10 or depth % 6 != 4:
-            raise ValueError(
-                f"depth = {depth} in model.options: expected 6n + 4, with n layers a block: 10, 16, 22, ..."
-            )
-        if growth < 1:
-            raise ValueError(f"growth = {growth} in model.options: expected at least 1")
-        style = Style(growth, checked_rate("drop_rate", drop_rate), norm, activation)
-        self.stem = style.conv(in_chans, 2 * growth, 3)
-        self.blocks, width = trunk(2 * growth, ((depth - 4) // 6,) * 3, style)
-        self.head = nn.Linear(width, num_classes)
+        layers = (blocks_of_stage(depth, 6, 4),) * 3
+        style = LayerStyle(norm, activation, checked_count("growth", growth), checked_rate("drop_rate", drop_rate))
+        self.stem = style.conv(data.in_chans, 2 * growth, 3)
+        self.blocks, width = trunk(2 * growth, layers, style)
+        self.head = nn.Linear(width, data.num_classes)
         init_fan_in(self)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.blocks(self.stem(x))  # (N, width, H/4, W/4)
-        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
 
 
 for depth, plan in PLANS.items():

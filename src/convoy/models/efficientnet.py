@@ -18,14 +18,15 @@ from convoy.models._blocks import (
     ACTIVATIONS,
     InvertedResidual,
     SqueezeExcitation,
+    Style,
+    checked_factor,
     checked_rate,
     choice,
-    conv_norm_act,
     init_for_norm,
     scaled_channels,
     stem_strides,
 )
-from convoy.models.entry import register
+from convoy.models.entry import Geometry, Network, register
 
 STEM = 32
 STAGES = (  # expansion, kernel, channels, blocks, stride of the first: the paper's table 1
@@ -47,52 +48,39 @@ STAGES = (  # expansion, kernel, channels, blocks, stride of the first: the pape
     counted_at=(3, 1000, 224),
     smallest_image=8,
 )
-class EfficientNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class EfficientNet(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         width_mult: float = 1.0,
         depth_mult: float = 1.0,
         drop_rate: float = 0.2,
-        drop_path_rate: float = 0.2,  # it grows to this from 0 at the first block
+        drop_path_rate: float = 0.2,
         norm: str = "batch",
         activation: str = "silu",
         stem: str = "small",
     ) -> None:
         super().__init__()
         checked_rate("drop_path_rate", drop_path_rate)
-        if not 0 < depth_mult < math.inf:
-            raise ValueError(f"depth_mult = {depth_mult} in model.options: expected above 0")
+        checked_factor("depth_mult", depth_mult)
         stem_stride, *strides = stem_strides(stem, [2, *(stride for *_, stride in STAGES)])
         total = sum(math.ceil(blocks * depth_mult) for *_, blocks, _ in STAGES)
         inner = choice("activation", activation, ACTIVATIONS)
+        style = Style(norm, activation)
         width = scaled_channels(STEM, width_mult)
-        self.features = nn.Sequential(conv_norm_act(in_chans, width, 3, stem_stride, norm_word=norm, act=activation))
+        self.features = nn.Sequential(style.conv_norm_act(data.in_chans, width, 3, stem_stride))
         for (expansion, kernel, channels, blocks, _), first_stride in zip(STAGES, strides, strict=True):
-            out_chans = scaled_channels(channels, width_mult)
             for place in range(math.ceil(blocks * depth_mult)):
-                hidden = width * expansion
-                block = InvertedResidual(
-                    width,
-                    out_chans,
-                    hidden=hidden,
-                    kernel=kernel,
-                    stride=first_stride if place == 0 else 1,
-                    norm_word=norm,
-                    act=activation,
-                    gate=SqueezeExcitation(hidden, max(1, width // 4), inner=inner),
-                    drop_path=drop_path_rate * (len(self.features) - 1) / total,
-                )
-                self.features.append(block)
-                width = out_chans
-        self.features.append(conv_norm_act(width, 4 * width, 1, norm_word=norm, act=activation))
+                widths = (width, width * expansion, scaled_channels(channels, width_mult))
+                gate = SqueezeExcitation(width * expansion, max(1, width // 4), inner=inner)
+                stride = first_stride if place == 0 else 1
+                drop_path = drop_path_rate * (len(self.features) - 1) / total  # grows from 0 at the first block
+                self.features.append(InvertedResidual(widths, kernel, stride, style, gate, drop_path=drop_path))
+                width = widths[-1]
+        self.features.append(style.conv_norm_act(width, 4 * width, 1))
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
-        self.head = nn.Linear(4 * width, num_classes)
+        self.head = nn.Linear(4 * width, data.num_classes)
         init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -16,17 +16,12 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from convoy.models.entry import GEOMETRY, Option
+from convoy.models.entry import Geometry, Option, one_line, output_for_two_images
 from convoy.registry import is_external, unknown
 
-SIZE_WORDS = {"timm": "img_size", "torchvision": "image_size"}  # the library's word for GEOMETRY's image_size
-WEIGHT_OPTIONS = (
-    "weights",
-    "pretrained",
-    "pretrained_cfg",
-    "pretrained_cfg_overlay",
-    "checkpoint_path",
-)  # all load something
+SIZE_WORDS = {"timm": "img_size", "torchvision": "image_size"}  # the library's word for Geometry.image_size
+# Options that load something.
+WEIGHT_OPTIONS = ("weights", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path")
 SHARE_LEFT_OUT = 0.05  # of an image's side
 PRESETS: dict[str, dict[str, Option]] = {
     "torchvision:googlenet": {"aux_logits": False, "init_weights": True},
@@ -34,7 +29,7 @@ PRESETS: dict[str, dict[str, Option]] = {
 }
 
 
-def create(spec: str, geometry: Mapping[str, int], options: Mapping[str, Option]) -> nn.Module:
+def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.Module:
     """Builds the network and checks it on a batch of two black images.
 
     Raises ValueError: the library or the network is missing; it rejects an option; the network does not run on these
@@ -43,7 +38,7 @@ def create(spec: str, geometry: Mapping[str, int], options: Mapping[str, Option]
     library, name = _parts(spec)
     package = _package(library, spec)
     for option in options:
-        if option in (*GEOMETRY, SIZE_WORDS[library]):
+        if option in (*Geometry._fields, SIZE_WORDS[library]):
             raise ValueError(f"{option} in model.options of {spec}: cannot be set, because it comes from the data")
         if option in WEIGHT_OPTIONS:
             raise ValueError(f"{option} in model.options of {spec}: cannot be set, because weights start random")
@@ -53,9 +48,9 @@ def create(spec: str, geometry: Mapping[str, int], options: Mapping[str, Option]
         module = _build(library, package, name, geometry, default_options(spec) | dict(options))
     except Exception as error:
         settings = ", ".join(f"{key} = {value!r}" for key, value in options.items()) or "none"
-        raise ValueError(f"{spec} cannot be built (model.options: {settings}): {_one_line(error)}") from None
+        raise ValueError(f"{spec} cannot be built (model.options: {settings}): {one_line(error)}") from None
     _check_output(spec, module, geometry)
-    _check_patches(spec, module, geometry["image_size"])
+    _check_patches(spec, module, geometry.image_size)
     module.flaws = ()  # type: ignore[assignment]
     return module
 
@@ -75,7 +70,7 @@ def versions(name: str) -> dict[str, str]:
 
 def failure(spec: str, error: BaseException) -> ValueError:
     """An error of the network in training mode, in one line."""
-    return ValueError(f"{spec} cannot be trained: {_one_line(error)}")
+    return ValueError(f"{spec} cannot be trained: {one_line(error)}")
 
 
 def _parts(spec: str) -> tuple[str, str]:
@@ -89,7 +84,7 @@ def _package(library: str, spec: str) -> ModuleType:
     except ImportError as error:
         raise ValueError(f"{spec} needs {library}: pip install 'convoy-ml[zoo]' ({error})") from None
     except Exception as error:  # torchvision for another torch raises RuntimeError
-        raise ValueError(f"{library} is not compatible with torch {torch.__version__}: {_one_line(error)}") from None
+        raise ValueError(f"{library} is not compatible with torch {torch.__version__}: {one_line(error)}") from None
 
 
 def _names(library: str, package: ModuleType) -> list[str]:
@@ -100,15 +95,15 @@ def _names(library: str, package: ModuleType) -> list[str]:
 
 
 def _build(
-    library: str, package: ModuleType, name: str, geometry: Mapping[str, int], options: Mapping[str, Option]
+    library: str, package: ModuleType, name: str, geometry: Geometry, options: Mapping[str, Option]
 ) -> nn.Module:
-    classes, in_chans = geometry["num_classes"], geometry["in_chans"]
+    in_chans, classes, image_size = geometry
     make: Callable[..., nn.Module]
     if library == "timm":
         make = partial(package.create_model, name, pretrained=False, in_chans=in_chans, num_classes=classes, **options)
     else:
         make = partial(package.models.get_model, name, weights=None, num_classes=classes, **options)
-    module = _sized(make, SIZE_WORDS[library], geometry["image_size"])
+    module = _sized(make, SIZE_WORDS[library], image_size)
     if library == "torchvision":
         _take_channels(module, in_chans)
     return module
@@ -132,17 +127,12 @@ def _take_channels(module: nn.Module, in_chans: int) -> None:
     first.in_channels = in_chans
 
 
-def _check_output(spec: str, module: nn.Module, geometry: Mapping[str, int]) -> None:
-    """One pass in evaluation mode; restores torch's generator."""
-    size, classes = geometry["image_size"], geometry["num_classes"]
-    images = torch.zeros(2, geometry["in_chans"], size, size)
+def _check_output(spec: str, module: nn.Module, geometry: Geometry) -> None:
+    in_chans, classes, size = geometry
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            output = module.eval()(images)
+        output = output_for_two_images(module, geometry)
     except Exception as error:
-        shape = "x".join(map(str, images.shape[1:]))
-        raise ValueError(f"{spec} does not run on images of {shape}: {_one_line(error)}") from None
-    module.train()
+        raise ValueError(f"{spec} does not run on images of {in_chans}x{size}x{size}: {one_line(error)}") from None
     if not isinstance(output, torch.Tensor) or output.shape != (2, classes):
         actual = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise ValueError(f"{spec}: expected output [2, {classes}] for 2 images and {classes} classes, got {actual}")
@@ -165,7 +155,3 @@ def _check_patches(spec: str, module: nn.Module, image_size: int) -> None:
 
 def _first_convolution(module: nn.Module) -> nn.Conv2d | None:
     return next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"

@@ -13,10 +13,9 @@ label smoothing 99.06 %; strided convolutions instead of pooling stay below 99.0
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
-from convoy.models.entry import register
+from convoy.models.entry import Geometry, Network, register
 
 WIDTHS = (16, 32, 64)
 
@@ -28,20 +27,15 @@ WIDTHS = (16, 32, 64)
     parameters=29_434,
     smallest_image=20,
 )
-class FastMnistCNN(nn.Module):
-    flaws: tuple[str, ...] = ()
-
-    def __init__(self, in_chans: int = 1, num_classes: int = 10, image_size: int = 28) -> None:
+class FastMnistCNN(Network):
+    def __init__(self, data: Geometry) -> None:
         super().__init__()
         first, second, third = WIDTHS
-        side = ((image_size - 4) // 2 - 2) // 2 - 2
+        side = ((data.image_size - 4) // 2 - 2) // 2 - 2
         # No biases: the norm after each convolution would subtract them.
         self.features = nn.Sequential(
-            nn.Conv2d(in_chans, first, 5, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(first), nn.ReLU(),
+            nn.Conv2d(data.in_chans, first, 5, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(first), nn.ReLU(),
             nn.Conv2d(first, second, 3, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(second), nn.ReLU(),
             nn.Conv2d(second, third, 3, bias=False), nn.BatchNorm2d(third), nn.ReLU(),
         )  # fmt: skip
-        self.head = nn.Sequential(nn.Flatten(), nn.Linear(third * side * side, num_classes))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(third * side * side, data.num_classes))

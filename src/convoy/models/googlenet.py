@@ -11,13 +11,11 @@ Initial weights: torch's default, as in the experiment; the paper does not speci
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import nn
 
-from convoy.models._blocks import Upsample, checked_rate, choice, conv_norm_act
-from convoy.models.entry import register
+from convoy.models._blocks import Style, Upsample, checked_rate, choice
+from convoy.models.entry import Geometry, Network, register
 
 EPSILON = 1e-3  # of batch norm, in Inception networks since the first that had one
 
@@ -37,9 +35,9 @@ TORCHVISION_KERNELS = (3, 3, 3, 2)  # of the four poolings that halve the map
 
 
 class Inception(nn.Module):
-    def __init__(self, in_chans: int, widths: tuple[int, ...], largest_kernel: int, norm_word: str, act: str) -> None:
+    def __init__(self, in_chans: int, widths: tuple[int, ...], largest_kernel: int, style: Style) -> None:
         super().__init__()
-        conv = partial(conv_norm_act, norm_word=norm_word, act=act)
+        conv = style.conv_norm_act
         one, three_in, three, five_in, five, pooled = widths
         self.branch1 = conv(in_chans, one, 1)
         self.branch2 = nn.Sequential(conv(in_chans, three_in, 1), conv(three_in, three, 3))
@@ -63,14 +61,10 @@ LEAST_SIDE = 15  # pixels for the paper's stem and torchvision's poolings, with 
     revision=2,
     smallest_image=8,
 )
-class GoogLeNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class GoogLeNet(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         stem: str = "paper",
         upsample: int = 2,
@@ -81,19 +75,20 @@ class GoogLeNet(nn.Module):
         largest_kernel: int = 5,
     ) -> None:
         super().__init__()
-        if largest_kernel not in (3, 5):
-            raise ValueError(f"largest_kernel = {largest_kernel} in model.options of googlenet: expected 3 or 5")
+        largest = choice("largest_kernel", largest_kernel, {3: 3, 5: 5})
         kernel, stride = choice("stem", stem, {"small": (3, 1), "paper": (7, 2)})
         halvings = choice("pools", pools, {"padded": padded, "torchvision": as_in_torchvision})()
-        if (stem, pools) == ("paper", "torchvision") and image_size * upsample < LEAST_SIDE:
+        side = data.image_size * upsample
+        if (stem, pools) == ("paper", "torchvision") and side < LEAST_SIDE:
             raise ValueError(
-                f"upsample = {upsample} in model.options: images of {image_size} pixels become "
-                f"{image_size * upsample}, and stem = 'paper' with pools = 'torchvision' needs at least {LEAST_SIDE}"
+                f"upsample = {upsample} in model.options: images of {data.image_size} pixels become {side}, "
+                f"and stem = 'paper' with pools = 'torchvision' needs at least {LEAST_SIDE}"
             )
-        conv = partial(conv_norm_act, norm_word=norm, act=activation)
+        style = Style(norm, activation, epsilon=EPSILON)
+        conv = style.conv_norm_act
         self.stem = nn.Sequential(
             Upsample(upsample),
-            conv(in_chans, 64, kernel, stride),
+            conv(data.in_chans, 64, kernel, stride),
             halvings[0] if stem == "paper" else nn.Identity(),
             conv(64, 64, 1),
             conv(64, 192, 3),
@@ -103,13 +98,10 @@ class GoogLeNet(nn.Module):
         for pooling, modules in zip(halvings[1:], STAGES, strict=True):
             self.features.append(pooling)
             for widths in modules:
-                module = Inception(width, widths, largest_kernel, norm, activation)
+                module = Inception(width, widths, largest, style)
                 self.features.append(module)
                 width = module.out_chans
-        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, num_classes))
-        for part in self.modules():
-            if isinstance(part, nn.BatchNorm2d):
-                part.eps = EPSILON
+        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, data.num_classes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(self.stem(x))  # (N, 1024, 2, 2) from 28 pixels

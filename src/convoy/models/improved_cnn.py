@@ -8,11 +8,10 @@ published parameter count includes them. The size of the head follows from the i
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import register
+from convoy.models.entry import Geometry, Network, register
 
 STAGES = ((64, 128), (256, 256), (512, 512))  # channels of the convolutions before each pooling
 HIDDEN = 1024
@@ -27,14 +26,10 @@ HIDDEN = 1024
     counted_at=(3, 10, 32),
     smallest_image=8,
 )
-class ImprovedCNN(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class ImprovedCNN(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,
+        data: Geometry,
         *,
         norm: str = "batch",
         activation: str = "relu",
@@ -43,7 +38,7 @@ class ImprovedCNN(nn.Module):
     ) -> None:
         super().__init__()
         self.features = nn.Sequential()
-        width = in_chans
+        width = data.in_chans
         for first, second in STAGES:
             self.features.extend(
                 [
@@ -56,14 +51,11 @@ class ImprovedCNN(nn.Module):
                 ]
             )
             width = second
-        side = image_size // 8
+        side = data.image_size // 8
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(width * side * side, HIDDEN),
             nn.BatchNorm1d(HIDDEN) if norm == "batch" else _blocks.norm(norm, HIDDEN), _blocks.activation(activation),
             nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)),
-            nn.Linear(HIDDEN, num_classes),
+            nn.Linear(HIDDEN, data.num_classes),
         )  # fmt: skip
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)

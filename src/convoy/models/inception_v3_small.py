@@ -15,8 +15,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from convoy.models._blocks import activation, checked_rate, needs_bias, norm
-from convoy.models.entry import register
+from convoy.models._blocks import Style, checked_rate
+from convoy.models.entry import AveragingNetwork, Geometry, register
 
 STEM = 96
 # Channels of the 1x1 and of the 3x3 branch of a module; a single number: the 3x3 branch of a downsampling, whose other
@@ -28,15 +28,13 @@ STEPS: tuple[tuple[int, int] | int, ...] = (
 )  # fmt: skip
 
 
-def conv_module(
-    in_chans: int, out_chans: int, kernel: tuple[int, int], norm_word: str, act: str, stride: int = 1
-) -> nn.Sequential:
+def conv_module(style: Style, in_chans: int, out_chans: int, kernel: tuple[int, int], stride: int = 1) -> nn.Sequential:
     padding = (kernel[0] // 2, kernel[1] // 2)
-    conv = nn.Conv2d(in_chans, out_chans, kernel, stride, padding, bias=needs_bias(norm_word))
-    normed = norm(norm_word, out_chans)
+    conv = nn.Conv2d(in_chans, out_chans, kernel, stride, padding, bias=style.norm == "none")
+    normed = style.norm_of(out_chans)
     if isinstance(normed, nn.BatchNorm2d):
         normed.register_parameter("weight", None)
-    return nn.Sequential(conv, normed, activation(act))
+    return nn.Sequential(conv, normed, style.act())
 
 
 class Branches(nn.ModuleList):
@@ -54,14 +52,10 @@ class Branches(nn.ModuleList):
     counted_at=(3, 10, 28),
     smallest_image=8,
 )
-class InceptionV3Small(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class InceptionV3Small(AveragingNetwork):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         norm: str = "batch",
         activation: str = "relu",
@@ -69,14 +63,14 @@ class InceptionV3Small(nn.Module):
         factorised: bool = False,
     ) -> None:
         super().__init__()
-        conv = partial(conv_module, norm_word=norm, act=activation)
+        conv = partial(conv_module, Style(norm, activation))
 
         def three(in_chans: int, out_chans: int) -> nn.Sequential:
             if factorised:
                 return nn.Sequential(conv(in_chans, out_chans, (1, 3)), conv(out_chans, out_chans, (3, 1)))
             return conv(in_chans, out_chans, (3, 3))
 
-        self.features = nn.Sequential(conv(in_chans, STEM, (3, 3)))
+        self.features = nn.Sequential(conv(data.in_chans, STEM, (3, 3)))
         width = STEM
         for step in STEPS:
             if isinstance(step, int):
@@ -86,8 +80,4 @@ class InceptionV3Small(nn.Module):
             else:
                 self.features.append(Branches([conv(width, step[0], (1, 1)), three(width, step[1])]))
                 width = sum(step)
-        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, num_classes))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.features(x)  # (N, 336, H/4, W/4), rounded up
-        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
+        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, data.num_classes))

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 from torch import nn
 
 from convoy.models._blocks import activation as make_activation
 from convoy.models._blocks import activation_and_pool
-from convoy.models.entry import register
+from convoy.models.entry import Geometry, Network, register
 
 
 @register(
@@ -26,31 +25,18 @@ from convoy.models.entry import register
     macs=281_640,
     smallest_image=16,
 )
-class LeNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
-    def __init__(
-        self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,
-        *,
-        activation: str = "sigmoid",
-        pool: str = "max",
-    ) -> None:
+class LeNet(Network):
+    def __init__(self, data: Geometry, *, activation: str = "sigmoid", pool: str = "max") -> None:
         super().__init__()
         act = partial(make_activation, activation)
-        side = ((image_size - 4) // 2 - 4) // 2
+        side = ((data.image_size - 4) // 2 - 4) // 2
         self.features = nn.Sequential(
-            nn.Conv2d(in_chans, 6, 5), *activation_and_pool(activation, pool, 2),
+            nn.Conv2d(data.in_chans, 6, 5), *activation_and_pool(activation, pool, 2),
             nn.Conv2d(6, 16, 5), *activation_and_pool(activation, pool, 2),
         )  # fmt: skip
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(16 * side * side, 120), act(),
             nn.Linear(120, 84), act(),
-            nn.Linear(84, num_classes),
+            nn.Linear(84, data.num_classes),
         )  # fmt: skip
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)

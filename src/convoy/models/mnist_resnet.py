@@ -8,39 +8,35 @@ is an option.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
-from convoy.models._blocks import activation as make_activation
-from convoy.models._blocks import checked_rate, choice, conv_norm_act
-from convoy.models.entry import register
+from convoy.models._blocks import Style, checked_rate, choice
+from convoy.models.entry import Geometry, Network, register
 
 SOURCE = "https://arxiv.org/abs/1512.03385"
 STAGES = ((128, 1), (256, 2), (512, 2))  # channels, stride of the first block
 DROP_PLACES = {"shortcut": (True, False), "head": (False, True), "both": (True, True)}  # in the shortcuts, in the head
 
 
+@dataclass(frozen=True)
+class BlockStyle(Style):
+    residual: bool
+    drop_rate: float  # in the projections
+
+
 class ResidualBlock(nn.Module):
-    def __init__(
-        self,
-        in_chans: int,
-        out_chans: int,
-        stride: int,
-        *,
-        norm_word: str,
-        act: str,
-        residual: bool,
-        drop_rate: float,
-    ) -> None:
+    def __init__(self, in_chans: int, out_chans: int, stride: int, style: BlockStyle) -> None:
         super().__init__()
-        self.conv1 = conv_norm_act(in_chans, out_chans, 3, stride, norm_word=norm_word, act=None)
-        self.conv2 = conv_norm_act(out_chans, out_chans, 3, norm_word=norm_word, act=None)
-        self.residual = residual
+        self.conv1 = style.conv_norm(in_chans, out_chans, 3, stride)
+        self.conv2 = style.conv_norm(out_chans, out_chans, 3)
+        self.residual = style.residual
         self.shortcut: nn.Module = nn.Identity()
-        if residual and (stride != 1 or in_chans != out_chans):
-            projection = conv_norm_act(in_chans, out_chans, 1, stride, norm_word=norm_word, act=None)
-            self.shortcut = projection.append(nn.Dropout(drop_rate))
-        self.activation = make_activation(act)
+        if style.residual and (stride != 1 or in_chans != out_chans):
+            self.shortcut = style.conv_norm(in_chans, out_chans, 1, stride).append(nn.Dropout(style.drop_rate))
+        self.activation = style.act()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.conv2(self.activation(self.conv1(x)))
@@ -64,14 +60,10 @@ class ResidualBlock(nn.Module):
     macs=1_201_243_648,
     smallest_image=4,
 )
-class MnistResNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class MnistResNet(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         drop_rate: float = 0.1,
         drop_place: str = "shortcut",
@@ -83,26 +75,18 @@ class MnistResNet(nn.Module):
         super().__init__()
         rate = checked_rate("drop_rate", drop_rate)
         in_shortcut, in_head = choice("drop_place", drop_place, DROP_PLACES)
-        self.stem = conv_norm_act(in_chans, 32, 3, norm_word=norm, act=activation)
+        style = BlockStyle(norm, activation, residual, rate if in_shortcut else 0.0)
+        self.stem = style.conv_norm_act(data.in_chans, 32, 3)
         self.blocks = nn.Sequential()
         width = 32
         for channels, first_stride in STAGES:
             for stride in (first_stride, 1):
-                block = ResidualBlock(
-                    width,
-                    channels,
-                    stride,
-                    norm_word=norm,
-                    act=activation,
-                    residual=residual,
-                    drop_rate=rate if in_shortcut else 0.0,
-                )
-                self.blocks.append(block)
+                self.blocks.append(ResidualBlock(width, channels, stride, style))
                 width = channels
         self.dropout = nn.Dropout(rate if in_head else 0.0)
-        self.head = nn.Linear(width, num_classes)
+        self.head = nn.Linear(width, data.num_classes)
         if unused_layer:
-            self.unused = conv_norm_act(32, 128, 3, norm_word=norm, act=None)
+            self.unused = style.conv_norm(32, 128, 3)
             count = sum(parameter.numel() for parameter in self.unused.parameters())
             self.flaws = (f"a convolution 32->128 is built and never used: {count:,} parameters with its norm",)
 

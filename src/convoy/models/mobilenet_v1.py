@@ -9,21 +9,21 @@ first two of five downsampling steps. Initial weights are torch's default.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
-from convoy.models._blocks import Upsample, checked_rate, conv_norm_act, init_for_norm, scaled_channels, stem_strides
-from convoy.models.entry import register
+from convoy.models._blocks import Style, Upsample, checked_rate, init_for_norm, scaled_channels, stem_strides
+from convoy.models.entry import Geometry, Network, register
 
 WIDTHS = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)  # the first full convolution, then 13 separated ones
 STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 
 
-def separable(in_chans: int, out_chans: int, stride: int, norm_word: str, act: str) -> nn.Sequential:
-    return nn.Sequential(
-        conv_norm_act(in_chans, in_chans, 3, stride, groups=in_chans, norm_word=norm_word, act=act),
-        conv_norm_act(in_chans, out_chans, 1, norm_word=norm_word, act=act),
-    )
+def separable(in_chans: int, out_chans: int, stride: int, style: Style) -> nn.Sequential:
+    depthwise = style.conv_norm_act(in_chans, in_chans, 3, stride, groups=in_chans)
+    return nn.Sequential(depthwise, style.conv_norm_act(in_chans, out_chans, 1))
 
 
 @register(
@@ -34,14 +34,10 @@ def separable(in_chans: int, out_chans: int, stride: int, norm_word: str, act: s
     macs=42_030_208,
     smallest_image=16,
 )
-class MobileNetV1(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class MobileNetV1(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         width_mult: float = 1.0,
         upsample: int = 2,
@@ -54,11 +50,12 @@ class MobileNetV1(nn.Module):
         widths = [scaled_channels(width, width_mult) for width in WIDTHS]
         strides = stem_strides(stem, STRIDES)
         self.upsample = Upsample(upsample)
-        self.features = nn.Sequential(conv_norm_act(in_chans, widths[0], 3, strides[0], norm_word=norm, act=activation))
-        for before, width, stride in zip(widths, widths[1:], strides[1:], strict=False):
-            self.features.append(separable(before, width, stride, norm, activation))
+        style = Style(norm, activation)
+        self.features = nn.Sequential(style.conv_norm_act(data.in_chans, widths[0], 3, strides[0]))
+        for (before, width), stride in zip(pairwise(widths), strides[1:], strict=True):
+            self.features.append(separable(before, width, stride, style))
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
-        self.head = nn.Linear(widths[-1], num_classes)
+        self.head = nn.Linear(widths[-1], data.num_classes)
         init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

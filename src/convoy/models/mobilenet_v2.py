@@ -13,13 +13,13 @@ from torch import nn
 
 from convoy.models._blocks import (
     InvertedResidual,
+    Style,
     checked_rate,
-    conv_norm_act,
     init_for_norm,
     scaled_channels,
     stem_strides,
 )
-from convoy.models.entry import register
+from convoy.models.entry import Geometry, Network, register
 
 STEM, LAST = 32, 1280
 STAGES = (  # expansion, channels, blocks, stride of the first: the paper's table 2
@@ -41,14 +41,10 @@ STAGES = (  # expansion, channels, blocks, stride of the first: the paper's tabl
     counted_at=(3, 1000, 224),
     smallest_image=8,
 )
-class MobileNetV2(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class MobileNetV2(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         width_mult: float = 1.0,
         drop_rate: float = 0.2,
@@ -60,26 +56,18 @@ class MobileNetV2(nn.Module):
         super().__init__()
         stem_stride, *strides = stem_strides(stem, [2, *(stride for *_, stride in STAGES)])
         width = scaled_channels(STEM, width_mult)
-        self.features = nn.Sequential(conv_norm_act(in_chans, width, 3, stem_stride, norm_word=norm, act=activation))
+        style = Style(norm, activation)
+        self.features = nn.Sequential(style.conv_norm_act(data.in_chans, width, 3, stem_stride))
         for (expansion, channels, blocks, _), first_stride in zip(STAGES, strides, strict=True):
-            out_chans = scaled_channels(channels, width_mult)
             for place in range(blocks):
-                block = InvertedResidual(
-                    width,
-                    out_chans,
-                    hidden=width * expansion,
-                    kernel=3,
-                    stride=first_stride if place == 0 else 1,
-                    norm_word=norm,
-                    act=activation,
-                    residual=residual,
-                )
-                self.features.append(block)
-                width = out_chans
+                widths = (width, width * expansion, scaled_channels(channels, width_mult))
+                stride = first_stride if place == 0 else 1
+                self.features.append(InvertedResidual(widths, 3, stride, style, residual=residual))
+                width = widths[-1]
         last = scaled_channels(LAST, max(1.0, width_mult))  # narrow networks keep the paper's last layer
-        self.features.append(conv_norm_act(width, last, 1, norm_word=norm, act=activation))
+        self.features.append(style.conv_norm_act(width, last, 1))
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
-        self.head = nn.Linear(last, num_classes)
+        self.head = nn.Linear(last, data.num_classes)
         init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -8,23 +8,22 @@ initial weights are torch's default.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
 from convoy.models._blocks import (
-    ACTIVATIONS,
     InvertedResidual,
     SqueezeExcitation,
+    Style,
     checked_rate,
     choice,
-    conv_norm_act,
     init_for_norm,
     scaled_channels,
     stem_strides,
 )
-from convoy.models.entry import register
+from convoy.models.entry import AveragingNetwork, Geometry, register
 
 SOURCE = "https://arxiv.org/abs/1905.02244"
 STEM = 16
@@ -73,34 +72,13 @@ SMALL = (  # its table 2
 )
 # fmt: on
 VARIANTS = {"large": (LARGE, 1280), "small": (SMALL, 1024)}  # blocks, width of the first linear layer
+PARAMETERS = {"large": 5_483_032, "small": 2_542_856}
 
 
-@register(
-    "mobilenet_v3_large",
-    summary="searched inverted residuals with gates and hard swish, the large one",
-    source=SOURCE,
-    parameters=5_483_032,
-    counted_at=(3, 1000, 224),
-    smallest_image=8,
-    presets={"variant": "large"},
-)
-@register(
-    "mobilenet_v3_small",
-    summary="searched inverted residuals with gates and hard swish, the small one",
-    source=SOURCE,
-    parameters=2_542_856,
-    counted_at=(3, 1000, 224),
-    smallest_image=8,
-    presets={"variant": "small"},
-)
-class MobileNetV3(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class MobileNetV3(AveragingNetwork):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         variant: str = "large",
         width_mult: float = 1.0,
@@ -113,35 +91,34 @@ class MobileNetV3(nn.Module):
         rows, head_width = choice("variant", variant, VARIANTS)
         stem_stride, *strides = stem_strides(stem, [2, *(row.stride for row in rows)])
         width = scaled_channels(STEM, width_mult)
-        self.features = nn.Sequential(conv_norm_act(in_chans, width, 3, stem_stride, norm_word=norm, act=activation))
+        style = Style(norm, activation, epsilon=NORM_EPS)
+        relu = replace(style, activation="relu")
+        self.features = nn.Sequential(style.conv_norm_act(data.in_chans, width, 3, stem_stride))
         for row, stride in zip(rows, strides, strict=True):
             hidden, out_chans = scaled_channels(row.hidden, width_mult), scaled_channels(row.channels, width_mult)
             gate = SqueezeExcitation(hidden, scaled_channels(hidden // 4, 1.0), gate=nn.Hardsigmoid)
-            block = InvertedResidual(
-                width,
-                out_chans,
-                hidden=hidden,
-                kernel=row.kernel,
-                stride=stride,
-                norm_word=norm,
-                act=activation if row.hard_swish else "relu",
-                gate=gate if row.gated else None,
-            )
-            self.features.append(block)
+            block_style = style if row.hard_swish else relu
+            widths = (width, hidden, out_chans)
+            self.features.append(InvertedResidual(widths, row.kernel, stride, block_style, gate if row.gated else None))
             width = out_chans
-        self.features.append(conv_norm_act(width, 6 * width, 1, norm_word=norm, act=activation))
+        self.features.append(style.conv_norm_act(width, 6 * width, 1))
         head_width = scaled_channels(head_width, width_mult)
         self.head = nn.Sequential(
             nn.Linear(6 * width, head_width),
-            choice("activation", activation, ACTIVATIONS)(),
+            style.act(),
             nn.Dropout(checked_rate("drop_rate", drop_rate)),
-            nn.Linear(head_width, num_classes),
+            nn.Linear(head_width, data.num_classes),
         )
         init_for_norm(self, norm)
-        for part in self.modules():
-            if isinstance(part, nn.BatchNorm2d):
-                part.eps = NORM_EPS
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.features(x)  # (N, 6 * width, H/8, W/8)
-        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
+
+for variant, parameters in PARAMETERS.items():
+    register(
+        f"mobilenet_v3_{variant}",
+        summary=f"searched inverted residuals with gates and hard swish, the {variant} one",
+        source=SOURCE,
+        parameters=parameters,
+        counted_at=(3, 1000, 224),
+        smallest_image=8,
+        presets={"variant": variant},
+    )(MobileNetV3)

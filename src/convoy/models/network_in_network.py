@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convoy.models import _blocks
-from convoy.models.entry import register
+from convoy.models._blocks import Style, checked_rate, init_fan_out, make_pool
+from convoy.models.entry import Geometry, Network, register
 
 # A row is a block: kernel of the first convolution, and the widths of it and of the two of 1x1 behind it. The last
 # width of all is the number of classes.
@@ -27,32 +27,22 @@ POOLS = ("max", "average")  # behind the first two blocks, 3x3 with stride 2
     counted_at=(3, 10, 32),
     smallest_image=8,
 )
-class NetworkInNetwork(nn.Module):
-    flaws: tuple[str, ...] = ()
-
-    def __init__(
-        self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the mean over the map makes the weights independent of it
-        *,
-        norm: str = "none",
-        activation: str = "relu",
-        drop_rate: float = 0.5,
-    ) -> None:
+class NetworkInNetwork(Network):
+    def __init__(self, data: Geometry, *, norm: str = "none", activation: str = "relu", drop_rate: float = 0.5) -> None:
         super().__init__()
+        style = Style(norm, activation)
         self.features = nn.Sequential()
-        width = in_chans
+        width = data.in_chans
         for place, (kernel, widths) in enumerate(BLOCKS):
             for layer, channels in enumerate(widths):
                 size = 1 if layer else kernel
-                self.features.append(_blocks.conv_norm_act(width, channels, size, norm_word=norm, act=activation))
+                self.features.append(style.conv_norm_act(width, channels, size))
                 width = channels
             if place < len(POOLS):
-                self.features.append(_blocks.pool(POOLS[place], 3, 2, ceil_mode=True))
-                self.features.append(nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)))
-        self.head = nn.Conv2d(width, num_classes, 1)
-        _blocks.init_fan_out(self)
+                self.features.append(make_pool(POOLS[place], 3, 2, ceil_mode=True))
+                self.features.append(nn.Dropout(checked_rate("drop_rate", drop_rate)))
+        self.head = nn.Conv2d(width, data.num_classes, 1)
+        init_fan_out(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(x)).mean(dim=(2, 3))  # (N, classes)

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from convoy.models._blocks import STEMS, activation, choice, init_fan_out, needs_bias, norm
-from convoy.models.entry import register
+from convoy.models._blocks import STEMS, Style, blocks_of_stage, choice, init_fan_out
+from convoy.models.entry import Geometry, StemAndBlocks, register
 
 SOURCE = "https://arxiv.org/abs/1603.05027"
 WIDTHS, CIFAR_WIDTHS = (64, 128, 256, 512), (16, 32, 64)
@@ -38,19 +38,9 @@ PLANS = {
 
 
 @dataclass(frozen=True)
-class Style:
-    """Settings of all blocks of a network."""
-
+class BlockStyle(Style):
     bottleneck: bool
     residual: bool
-    norm: str
-    activation: str
-
-    def conv(self, in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-        return nn.Conv2d(in_chans, out_chans, kernel, stride, padding=kernel // 2, bias=needs_bias(self.norm))
-
-    def norm_act(self, channels: int) -> nn.Sequential:
-        return nn.Sequential(norm(self.norm, channels), activation(self.activation))
 
     def width(self, channels: int) -> int:
         """Output channels of a block."""
@@ -60,7 +50,9 @@ class Style:
 class PreActBlock(nn.Module):
     """A shortcut reads the activated map where it has weights (or if asked to), and else the map itself."""
 
-    def __init__(self, in_chans: int, channels: int, stride: int, style: Style, *, activated_shortcut: bool) -> None:
+    def __init__(
+        self, in_chans: int, channels: int, stride: int, style: BlockStyle, *, activated_shortcut: bool
+    ) -> None:
         super().__init__()
         out_chans = style.width(channels)
         self.activate = style.norm_act(in_chans)
@@ -90,7 +82,7 @@ class PreActBlock(nn.Module):
 
 
 def trunk(
-    in_chans: int, widths: tuple[int, ...], blocks: tuple[int, ...], style: Style, *, activates_first: bool
+    in_chans: int, widths: tuple[int, ...], blocks: tuple[int, ...], style: BlockStyle, *, activates_first: bool
 ) -> nn.Sequential:
     """All blocks and the last activation; each width except the first starts by halving the map."""
     layers = nn.Sequential()
@@ -104,14 +96,10 @@ def trunk(
     return layers.append(style.norm_act(width))
 
 
-class PreActResNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class PreActResNet(StemAndBlocks):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         depth: int = 18,
         stem: str = "small",
@@ -120,20 +108,15 @@ class PreActResNet(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        if depth not in PLANS:
-            raise ValueError(f"depth = {depth} in model.options: expected one of {', '.join(map(str, PLANS))}")
-        style = Style(PLANS[depth].bottleneck, residual, norm, activation)
+        plan = choice("depth", depth, PLANS)
+        style = BlockStyle(norm, activation, plan.bottleneck, residual)
         kernel, stride, pools = choice("stem", stem, STEMS)
-        self.stem = nn.Sequential(style.conv(in_chans, WIDTHS[0], kernel, stride))
+        self.stem = nn.Sequential(style.conv(data.in_chans, WIDTHS[0], kernel, stride))
         if pools:
             self.stem.append(nn.MaxPool2d(3, 2, padding=1))
-        self.blocks = trunk(WIDTHS[0], WIDTHS, PLANS[depth].blocks, style, activates_first=False)
-        self.head = nn.Linear(style.width(WIDTHS[-1]), num_classes)
+        self.blocks = trunk(WIDTHS[0], WIDTHS, plan.blocks, style, activates_first=False)
+        self.head = nn.Linear(style.width(WIDTHS[-1]), data.num_classes)
         init_fan_out(self)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.blocks(self.stem(x))  # (N, width, h, w)
-        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
 
 
 @register(
@@ -153,14 +136,10 @@ class PreActResNet(nn.Module):
     counted_at=(3, 10, 32),
     smallest_image=4,
 )
-class CifarPreActResNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class CifarPreActResNet(StemAndBlocks):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         depth: int = 110,
         bottleneck: bool = False,
@@ -169,20 +148,12 @@ class CifarPreActResNet(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        layers = 9 if bottleneck else 6  # of one block in each of the three stages
-        if depth < layers + 2 or depth % layers != 2:
-            kind = "with bottleneck" if bottleneck else "without bottleneck"
-            raise ValueError(f"depth = {depth} in model.options: {kind} expected {layers}n + 2, n blocks a stage")
-        style = Style(bottleneck, residual, norm, activation)
-        blocks = (depth // layers,) * len(CIFAR_WIDTHS)
-        self.stem = style.conv(in_chans, CIFAR_WIDTHS[0], 3)
+        style = BlockStyle(norm, activation, bottleneck, residual)
+        blocks = (blocks_of_stage(depth, 9 if bottleneck else 6, 2),) * len(CIFAR_WIDTHS)
+        self.stem = style.conv(data.in_chans, CIFAR_WIDTHS[0], 3)
         self.blocks = trunk(CIFAR_WIDTHS[0], CIFAR_WIDTHS, blocks, style, activates_first=True)
-        self.head = nn.Linear(style.width(CIFAR_WIDTHS[-1]), num_classes)
+        self.head = nn.Linear(style.width(CIFAR_WIDTHS[-1]), data.num_classes)
         init_fan_out(self)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.blocks(self.stem(x))  # (N, width, H/4, W/4)
-        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
 
 
 for depth, plan in PLANS.items():

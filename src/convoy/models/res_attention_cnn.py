@@ -21,7 +21,7 @@ from torch import nn
 
 from convoy.models import _blocks
 from convoy.models._flaws import softmax_before_loss
-from convoy.models.entry import register
+from convoy.models.entry import Geometry, Network, register
 
 SOURCE = "https://arxiv.org/abs/1807.06521"
 REDUCTION = 4  # the attention's bottleneck: 128 -> 32 -> 128
@@ -73,24 +73,20 @@ class TwoBranchAttention(nn.Module):
     revision=2,
     smallest_image=8,
 )
-class ResAttentionCNN(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class ResAttentionCNN(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         norm: str = "batch",
-        attention: str = "two_branch",  # or none, se, cbam
+        attention: str = "two_branch",
         attention_after_pooling: bool = False,
         drop_rate: float = 0.3,
         softmax_output: bool = False,
     ) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(in_chans, 32, 7, padding=3), nn.ReLU(), _blocks.norm(norm, 32), nn.MaxPool2d(2),
+            nn.Conv2d(data.in_chans, 32, 7, padding=3), nn.ReLU(), _blocks.norm(norm, 32), nn.MaxPool2d(2),
             ResidualBlock(32, 64), nn.MaxPool2d(2),
             nn.Conv2d(64, 64, (1, 3), padding=(0, 1), groups=64), nn.Conv2d(64, 64, (3, 1), padding=(1, 0), groups=64),
             ResidualBlock(64, 128), nn.MaxPool2d(2),
@@ -105,13 +101,13 @@ class ResAttentionCNN(nn.Module):
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(128, 1024), nn.ReLU(), nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)),
-            nn.Linear(1024, num_classes),
+            nn.Linear(1024, data.num_classes),
         )  # fmt: skip
         if attention_after_pooling and attention in ("two_branch", "cbam"):
             self.flaws = ("attention on a 1x1 map: its average and its maximum branch see the same numbers",)
         if softmax_output:
             self.head.append(nn.Softmax(dim=-1))
-            self.flaws = (*self.flaws, softmax_before_loss(num_classes))
+            self.flaws = (*self.flaws, softmax_before_loss(data.num_classes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.neck(self.features(x)))  # (N, C, H, W) -> (N, classes)

@@ -11,28 +11,24 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convoy.models import _blocks
-from convoy.models.entry import register
+from convoy.models._blocks import Style, checked_rate, make_pool
+from convoy.models.entry import Geometry, Network, register
 
 STAGES = ((64, 1), (128, 2), (256, 2))  # channels, stride of the first of two blocks
 
 
 class ResidualBlock(nn.Module):
-    def __init__(
-        self, in_chans: int, out_chans: int, stride: int, *, norm: str, activation: str, residual: bool
-    ) -> None:
+    def __init__(self, in_chans: int, out_chans: int, stride: int, style: Style, *, residual: bool) -> None:
         super().__init__()
-        bias = _blocks.needs_bias(norm)
         self.residual = residual
-        self.conv1 = nn.Conv2d(in_chans, out_chans, 3, stride, padding=1, bias=bias)
-        self.norm1 = _blocks.norm(norm, out_chans)
-        self.conv2 = nn.Conv2d(out_chans, out_chans, 3, padding=1, bias=bias)
-        self.norm2 = _blocks.norm(norm, out_chans)
-        self.activation = _blocks.activation(activation)
+        self.conv1 = style.conv(in_chans, out_chans, 3, stride)
+        self.norm1 = style.norm_of(out_chans)
+        self.conv2 = style.conv(out_chans, out_chans, 3)
+        self.norm2 = style.norm_of(out_chans)
+        self.activation = style.act()
         self.shortcut: nn.Module = nn.Identity()
         if residual and (stride != 1 or in_chans != out_chans):
-            projection = nn.Conv2d(in_chans, out_chans, 1, stride, bias=bias)
-            self.shortcut = nn.Sequential(projection, _blocks.norm(norm, out_chans))
+            self.shortcut = style.conv_norm(in_chans, out_chans, 1, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.norm2(self.conv2(self.activation(self.norm1(self.conv1(x)))))
@@ -48,14 +44,10 @@ class ResidualBlock(nn.Module):
     counted_at=(3, 10, 32),
     smallest_image=4,
 )
-class ResidualCNN(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class ResidualCNN(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,
+        data: Geometry,
         *,
         norm: str = "batch",
         activation: str = "relu",
@@ -64,22 +56,19 @@ class ResidualCNN(nn.Module):
         drop_rate: float = 0.0,
     ) -> None:
         super().__init__()
+        style = Style(norm, activation)
         width = STAGES[0][0]
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_chans, width, 3, padding=1, bias=_blocks.needs_bias(norm)),
-            _blocks.norm(norm, width), _blocks.activation(activation),
-        )  # fmt: skip
+        self.stem = style.conv_norm_act(data.in_chans, width, 3)
         self.blocks = nn.Sequential()
         for channels, stride in STAGES:
-            for in_width, step in ((width, stride), (channels, 1)):
-                block = ResidualBlock(in_width, channels, step, norm=norm, activation=activation, residual=residual)
-                self.blocks.append(block)
+            self.blocks.append(ResidualBlock(width, channels, stride, style, residual=residual))
+            self.blocks.append(ResidualBlock(channels, channels, 1, style, residual=residual))
             width = channels
-        side = -(-image_size // 8)  # two strides and the pooling, each rounded up: 4 for 28 pixels as for 32
+        side = -(-data.image_size // 8)  # two strides and the pooling, each rounded up: 4 for 28 pixels as for 32
         self.head = nn.Sequential(
-            _blocks.pool(pool, 2, ceil_mode=True), nn.Flatten(),
-            nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)),
-            nn.Linear(width * side * side, num_classes),
+            make_pool(pool, 2, ceil_mode=True), nn.Flatten(),
+            nn.Dropout(checked_rate("drop_rate", drop_rate)),
+            nn.Linear(width * side * side, data.num_classes),
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

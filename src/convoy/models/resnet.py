@@ -24,17 +24,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from convoy.models._blocks import (
-    INITS,
-    STEMS,
-    Upsample,
-    activation,
-    attention,
-    checked_rate,
-    choice,
-    conv_norm_act,
-)
-from convoy.models.entry import Option, register
+from convoy.models._blocks import INITS, STEMS, Style, Upsample, attention, checked_rate, choice
+from convoy.models.entry import Geometry, Network, register
 
 RESNET = "https://arxiv.org/abs/1512.03385"
 SQUEEZE_EXCITATION = "https://arxiv.org/abs/1709.01507"
@@ -46,106 +37,51 @@ SHORTCUTS = {"projection": False, "shared": True}  # whether a shortcut shares i
 
 
 class Plan(NamedTuple):
+    parameters: int
+    counted_at: tuple[int, int, int]
     blocks: tuple[int, int, int, int]  # of each width
     bottleneck: bool
 
 
-PLANS = {
-    18: Plan((2, 2, 2, 2), bottleneck=False),
-    34: Plan((3, 4, 6, 3), bottleneck=False),
-    50: Plan((3, 4, 6, 3), bottleneck=True),
-    101: Plan((3, 4, 23, 3), bottleneck=True),
-    152: Plan((3, 8, 36, 3), bottleneck=True),
-}
 MNIST, IMAGENET = (1, 10, 28), (3, 1000, 224)
-
-
-class Variant(NamedTuple):
-    parameters: int
-    counted_at: tuple[int, int, int]
-    presets: dict[str, Option]
-    summary: str
-    source: str = RESNET
-    smallest_image: int = 8
-    macs: int | None = None
-    revision: int = 1
-
-
-VARIANTS = {
-    "resnet18": Variant(11_175_370, MNIST, {"depth": 18}, "ResNet-18, blocks of two 3x3 convolutions"),
-    "resnet34": Variant(21_797_672, IMAGENET, {"depth": 34}, "ResNet-34, blocks of two 3x3 convolutions"),
-    "resnet50": Variant(25_557_032, IMAGENET, {"depth": 50}, "ResNet-50, bottleneck blocks"),
-    "resnet101": Variant(44_549_160, IMAGENET, {"depth": 101}, "ResNet-101, bottleneck blocks"),
-    "resnet152": Variant(60_192_808, IMAGENET, {"depth": 152}, "ResNet-152, bottleneck blocks"),
-    "resnet18_shared": Variant(
-        11_001_546,
-        MNIST,
-        {"depth": 18, "shortcut": "shared", "stem": "paper", "upsample": 2, "drop_rate": 0.5, "init": "default"},
-        "the classics experiment's ResNet-18: shortcuts share their block's first convolution",
-        smallest_image=16,
-        macs=135_763_968,
-        revision=2,
-    ),
-    "se_resnet18": Variant(
-        11_778_592,
-        IMAGENET,
-        {"depth": 18, "attention": "se"},
-        "ResNet-18 with a gate over channels in each block",
-        SQUEEZE_EXCITATION,
-    ),
-    "se_resnet50": Variant(
-        28_088_024,
-        IMAGENET,
-        {"depth": 50, "attention": "se"},
-        "ResNet-50 with a gate over channels in each block",
-        SQUEEZE_EXCITATION,
-    ),
-    "cbam_resnet18": Variant(
-        11_777_336,
-        IMAGENET,
-        {"depth": 18, "attention": "cbam"},
-        "ResNet-18 with gates over channels and over places in each block",
-        CBAM,
-    ),
-    "cbam_resnet50": Variant(
-        28_073_544,
-        IMAGENET,
-        {"depth": 50, "attention": "cbam"},
-        "ResNet-50 with gates over channels and over places in each block",
-        CBAM,
-    ),
+PLANS = {
+    18: Plan(11_175_370, MNIST, (2, 2, 2, 2), bottleneck=False),
+    34: Plan(21_797_672, IMAGENET, (3, 4, 6, 3), bottleneck=False),
+    50: Plan(25_557_032, IMAGENET, (3, 4, 6, 3), bottleneck=True),
+    101: Plan(44_549_160, IMAGENET, (3, 4, 23, 3), bottleneck=True),
+    152: Plan(60_192_808, IMAGENET, (3, 8, 36, 3), bottleneck=True),
 }
+GATED = (  # attention, depth, parameters, source, what each block has
+    ("se", 18, 11_778_592, SQUEEZE_EXCITATION, "a gate over channels"),
+    ("se", 50, 28_088_024, SQUEEZE_EXCITATION, "a gate over channels"),
+    ("cbam", 18, 11_777_336, CBAM, "gates over channels and over places"),
+    ("cbam", 50, 28_073_544, CBAM, "gates over channels and over places"),
+)
 
 
 @dataclass(frozen=True)
-class Style:
-    """Settings of all blocks of a network."""
-
+class BlockStyle(Style):
     bottleneck: bool
     shares: bool
     residual: bool
-    norm: str
-    activation: str
     attention: str
 
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1, with a shortcut."""
 
-    def __init__(self, in_chans: int, channels: int, stride: int, style: Style) -> None:
+    def __init__(self, in_chans: int, channels: int, stride: int, style: BlockStyle) -> None:
         super().__init__()
         out_chans = channels * EXPANSION if style.bottleneck else channels
-        norm_word, act = style.norm, style.activation
         if style.bottleneck:
             self.branch = nn.Sequential(
-                *conv_norm_act(in_chans, channels, 1, norm_word=norm_word, act=act),
-                *conv_norm_act(channels, channels, 3, stride, norm_word=norm_word, act=act),
-                *conv_norm_act(channels, out_chans, 1, norm_word=norm_word, act=None),
+                *style.conv_norm_act(in_chans, channels, 1),
+                *style.conv_norm_act(channels, channels, 3, stride),
+                *style.conv_norm(channels, out_chans, 1),
             )
         else:
             self.branch = nn.Sequential(
-                *conv_norm_act(in_chans, channels, 3, stride, norm_word=norm_word, act=act),
-                *conv_norm_act(channels, out_chans, 3, norm_word=norm_word, act=None),
+                *style.conv_norm_act(in_chans, channels, 3, stride), *style.conv_norm(channels, out_chans, 3)
             )
         self.attention = attention(style.attention, out_chans)
         self.residual = style.residual
@@ -153,8 +89,8 @@ class ResidualBlock(nn.Module):
         self.shares = style.residual and style.shares and changes_shape
         self.shortcut: nn.Module = nn.Identity()
         if style.residual and changes_shape and not style.shares:
-            self.shortcut = conv_norm_act(in_chans, out_chans, 1, stride, norm_word=norm_word, act=None)
-        self.activation = activation(act)
+            self.shortcut = style.conv_norm(in_chans, out_chans, 1, stride)
+        self.activation = style.act()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.attention(self.branch(x))  # (N, out, H/stride, W/stride)
@@ -165,14 +101,10 @@ class ResidualBlock(nn.Module):
         return self.activation(y)
 
 
-class ResNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class ResNet(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         depth: int = 18,
         stem: str = "small",
@@ -186,27 +118,27 @@ class ResNet(nn.Module):
         init: str = "he",
     ) -> None:
         super().__init__()
-        blocks, bottleneck = planned(depth)
+        plan = choice("depth", depth, PLANS)
         shares = choice("shortcut", shortcut, SHORTCUTS)
-        if shares and bottleneck:
+        if shares and plan.bottleneck:
             raise ValueError(
                 f"shortcut = 'shared' in model.options: only blocks of depth 18 and 34 can, not of {depth}"
             )
-        style = Style(bottleneck, shares, residual, norm, activation, attention)
+        style = BlockStyle(norm, activation, plan.bottleneck, shares, residual, attention)
         kernel, stride, pools = choice("stem", stem, STEMS)
         self.upsample = Upsample(upsample)
-        self.stem = conv_norm_act(in_chans, WIDTHS[0], kernel, stride, norm_word=norm, act=activation)
+        self.stem = style.conv_norm_act(data.in_chans, WIDTHS[0], kernel, stride)
         if pools:
             self.stem.append(nn.MaxPool2d(3, 2, padding=1))
         self.blocks = nn.Sequential()
         width = WIDTHS[0]
-        for stage, (channels, count) in enumerate(zip(WIDTHS, blocks, strict=True)):
+        for stage, (channels, count) in enumerate(zip(WIDTHS, plan.blocks, strict=True)):
             for place in range(count):
                 halves = stage > 0 and place == 0
                 self.blocks.append(ResidualBlock(width, channels, 2 if halves else 1, style))
-                width = channels * EXPANSION if bottleneck else channels
+                width = channels * EXPANSION if plan.bottleneck else channels
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
-        self.head = nn.Linear(width, num_classes)
+        self.head = nn.Linear(width, data.num_classes)
         choice("init", init, INITS)(self)
         if any(block.shares for block in self.blocks):
             self.flaws = (
@@ -219,21 +151,33 @@ class ResNet(nn.Module):
         return self.head(self.dropout(x.mean(dim=(2, 3))))  # (N, classes)
 
 
-def planned(depth: int) -> Plan:
-    if depth not in PLANS:
-        raise ValueError(f"depth = {depth} in model.options: expected one of {', '.join(map(str, PLANS))}")
-    return PLANS[depth]
-
-
-for name, variant in VARIANTS.items():
+for depth, plan in PLANS.items():
     register(
-        name,
-        summary=variant.summary,
-        source=variant.source,
-        parameters=variant.parameters,
-        macs=variant.macs,
-        revision=variant.revision,
-        smallest_image=variant.smallest_image,
-        counted_at=variant.counted_at,
-        presets=variant.presets,
+        f"resnet{depth}",
+        summary=f"ResNet-{depth}, {'bottleneck blocks' if plan.bottleneck else 'blocks of two 3x3 convolutions'}",
+        source=RESNET,
+        parameters=plan.parameters,
+        counted_at=plan.counted_at,
+        smallest_image=8,
+        presets={"depth": depth},
     )(ResNet)
+for gate, depth, parameters, source, gates in GATED:
+    register(
+        f"{gate}_resnet{depth}",
+        summary=f"ResNet-{depth} with {gates} in each block",
+        source=source,
+        parameters=parameters,
+        counted_at=IMAGENET,
+        smallest_image=8,
+        presets={"depth": depth, "attention": gate},
+    )(ResNet)
+register(
+    "resnet18_shared",
+    summary="the classics experiment's ResNet-18: shortcuts share their block's first convolution",
+    source=RESNET,
+    parameters=11_001_546,
+    macs=135_763_968,
+    revision=2,
+    smallest_image=16,
+    presets={"shortcut": "shared", "stem": "paper", "upsample": 2, "drop_rate": 0.5, "init": "default"},
+)(ResNet)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convoy.models._blocks import choice, conv_norm_act, init_for_norm
-from convoy.models.entry import register
+from convoy.models._blocks import Style, choice, init_for_norm
+from convoy.models.entry import AveragingNetwork, Geometry, register
 
 SOURCE = "https://arxiv.org/abs/1807.11164"
 STEM = 24
@@ -36,19 +36,19 @@ def shuffled(x: torch.Tensor) -> torch.Tensor:
 class ShuffleBlock(nn.Module):
     """`in_chans` != `out_chans`: halves the maps, and both branches see all channels."""
 
-    def __init__(self, in_chans: int, out_chans: int, norm_word: str, act: str) -> None:
+    def __init__(self, in_chans: int, out_chans: int, style: Style) -> None:
         super().__init__()
         half = out_chans // 2
         self.splits = in_chans == out_chans
         stride = 1 if self.splits else 2
         self.passing = nn.Identity() if self.splits else nn.Sequential(
-            conv_norm_act(in_chans, in_chans, 3, stride, groups=in_chans, norm_word=norm_word, act=None),
-            conv_norm_act(in_chans, half, 1, norm_word=norm_word, act=act),
+            style.conv_norm(in_chans, in_chans, 3, stride, groups=in_chans),
+            style.conv_norm_act(in_chans, half, 1),
         )  # fmt: skip
         self.branch = nn.Sequential(
-            conv_norm_act(half if self.splits else in_chans, half, 1, norm_word=norm_word, act=act),
-            conv_norm_act(half, half, 3, stride, groups=half, norm_word=norm_word, act=None),
-            conv_norm_act(half, half, 1, norm_word=norm_word, act=act),
+            style.conv_norm_act(half if self.splits else in_chans, half, 1),
+            style.conv_norm(half, half, 3, stride, groups=half),
+            style.conv_norm_act(half, half, 1),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -56,14 +56,10 @@ class ShuffleBlock(nn.Module):
         return shuffled(torch.cat([self.passing(left), self.branch(right)], dim=1))
 
 
-class ShuffleNetV2(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class ShuffleNetV2(AveragingNetwork):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         width_mult: float = 1.0,
         norm: str = "batch",
@@ -71,24 +67,18 @@ class ShuffleNetV2(nn.Module):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        if width_mult not in WIDTHS:
-            allowed = ", ".join(map(str, WIDTHS))
-            raise ValueError(f"width_mult = {width_mult} in model.options: expected one of {allowed}")
-        *widths, last = WIDTHS[width_mult]
+        *widths, last = choice("width_mult", width_mult, WIDTHS)
         stride, pool = choice("stem", stem, {"small": (1, nn.Identity()), "paper": (2, nn.MaxPool2d(3, 2, padding=1))})
-        self.features = nn.Sequential(conv_norm_act(in_chans, STEM, 3, stride, norm_word=norm, act=activation), pool)
+        style = Style(norm, activation)
+        self.features = nn.Sequential(style.conv_norm_act(data.in_chans, STEM, 3, stride), pool)
         before = STEM
         for width, blocks in zip(widths, BLOCKS, strict=True):
-            self.features.append(ShuffleBlock(before, width, norm, activation))
-            self.features.extend(ShuffleBlock(width, width, norm, activation) for _ in range(blocks - 1))
+            self.features.append(ShuffleBlock(before, width, style))
+            self.features.extend(ShuffleBlock(width, width, style) for _ in range(blocks - 1))
             before = width
-        self.features.append(conv_norm_act(before, last, 1, norm_word=norm, act=activation))
-        self.head = nn.Linear(last, num_classes)
+        self.features.append(style.conv_norm_act(before, last, 1))
+        self.head = nn.Linear(last, data.num_classes)
         init_for_norm(self, norm)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.features(x)  # (N, 1024 or 2048, H/8, W/8)
-        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
 
 
 for _width_mult, _parameters in PARAMETERS.items():

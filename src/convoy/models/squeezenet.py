@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from convoy.models._blocks import checked_rate, choice, conv_norm_act
-from convoy.models.entry import register
+from convoy.models._blocks import Style, checked_rate, choice, zero_biases
+from convoy.models.entry import Geometry, Network, register
 
 
 class Version(NamedTuple):
@@ -25,21 +25,26 @@ class Version(NamedTuple):
     kernel: int
     pooled: tuple[int, ...]  # the fire modules after a pooling
     smallest_for_paper_stem: int  # pixels: its convolution has no padding
+    parameters: int  # with three input channels and 1,000 classes
+    summary: str
 
 
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))  # squeezed, expanded
-VERSIONS = {"1.0": Version(96, 7, (0, 3, 7), 21), "1.1": Version(64, 3, (0, 2, 4), 17)}
+VERSIONS = {
+    "1.0": Version(96, 7, (0, 3, 7), 21, 1_248_424, "squeezed channels before 3x3 convolutions, no linear layer"),
+    "1.1": Version(
+        64, 3, (0, 2, 4), 17, 1_235_496, "SqueezeNet at less than half the work: earlier pools, a 3x3 first kernel"
+    ),
+}
 SOURCE = "https://arxiv.org/abs/1602.07360"
 
 
 class Fire(nn.Module):
-    def __init__(
-        self, in_chans: int, squeezed: int, expanded: int, *, residual: bool, norm_word: str, act: str
-    ) -> None:
+    def __init__(self, in_chans: int, squeezed: int, expanded: int, style: Style, *, residual: bool) -> None:
         super().__init__()
-        self.squeeze = conv_norm_act(in_chans, squeezed, 1, norm_word=norm_word, act=act)
-        self.expand1 = conv_norm_act(squeezed, expanded, 1, norm_word=norm_word, act=act)
-        self.expand3 = conv_norm_act(squeezed, expanded, 3, norm_word=norm_word, act=act)
+        self.squeeze = style.conv_norm_act(in_chans, squeezed, 1)
+        self.expand1 = style.conv_norm_act(squeezed, expanded, 1)
+        self.expand3 = style.conv_norm_act(squeezed, expanded, 3)
         self.residual = residual and in_chans == 2 * expanded  # every second one
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -48,32 +53,10 @@ class Fire(nn.Module):
         return x + y if self.residual else y
 
 
-@register(
-    "squeezenet1_0",
-    summary="squeezed channels before 3x3 convolutions, no linear layer",
-    source=SOURCE,
-    parameters=1_248_424,
-    counted_at=(3, 1000, 224),
-    smallest_image=8,
-    presets={"version": "1.0"},
-)
-@register(
-    "squeezenet1_1",
-    summary="SqueezeNet at less than half the work: earlier pools, a 3x3 first kernel",
-    source=SOURCE,
-    parameters=1_235_496,
-    counted_at=(3, 1000, 224),
-    smallest_image=8,
-    presets={"version": "1.1"},
-)
-class SqueezeNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class SqueezeNet(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,
+        data: Geometry,
         *,
         version: str = "1.1",
         drop_rate: float = 0.5,
@@ -84,30 +67,43 @@ class SqueezeNet(nn.Module):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        width, kernel, pooled, smallest = choice("version", version, VERSIONS)
-        stride, padding = choice("stem", stem, {"small": (1, kernel // 2), "paper": (2, 0)})
-        if stem == "paper" and image_size < smallest:
-            raise ValueError(f"images of {image_size} pixels are too small for stem = 'paper': at least {smallest}")
-        self.features = nn.Sequential(
-            conv_norm_act(in_chans, width, kernel, stride, padding=padding, norm_word=norm, act=activation)
-        )
+        plan = choice("version", version, VERSIONS)
+        width, smallest = plan.width, plan.smallest_for_paper_stem
+        stride, padding = choice("stem", stem, {"small": (1, plan.kernel // 2), "paper": (2, 0)})
+        if stem == "paper" and data.image_size < smallest:
+            raise ValueError(
+                f"images of {data.image_size} pixels are too small for stem = 'paper': at least {smallest}"
+            )
+        style = Style(norm, activation)
+        first = nn.Conv2d(data.in_chans, width, plan.kernel, stride, padding, bias=norm == "none")
+        self.features = nn.Sequential(nn.Sequential(first, *style.norm_act(width)))
         for place, (squeezed, expanded) in enumerate(FIRES):
-            if place in pooled:
+            if place in plan.pooled:
                 self.features.append(nn.MaxPool2d(3, 2, ceil_mode=True))
-            fire = Fire(width, squeezed, expanded, residual=residual, norm_word=norm, act=activation)
-            self.features.append(fire)
+            self.features.append(Fire(width, squeezed, expanded, style, residual=residual))
             width = 2 * expanded
-        last = nn.Conv2d(width, num_classes, 1)
+        last = nn.Conv2d(width, data.num_classes, 1)
         self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), last)
         if relu_output:
             self.head.append(nn.ReLU())
         for part in self.modules():
             if isinstance(part, nn.Conv2d):
                 nn.init.kaiming_uniform_(part.weight)
-                if part.bias is not None:
-                    nn.init.zeros_(part.bias)
+        zero_biases(self)
         nn.init.normal_(last.weight, std=0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.head(self.features(x))  # (N, classes, H/8, W/8)
         return x.mean(dim=(2, 3))  # (N, classes)
+
+
+for version, plan in VERSIONS.items():
+    register(
+        f"squeezenet{version.replace('.', '_')}",
+        summary=plan.summary,
+        source=SOURCE,
+        parameters=plan.parameters,
+        counted_at=(3, 1000, 224),
+        smallest_image=8,
+        presets={"version": version},
+    )(SqueezeNet)

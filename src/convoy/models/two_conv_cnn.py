@@ -13,7 +13,7 @@ from torch import nn
 
 from convoy.models import _blocks
 from convoy.models._flaws import softmax_before_loss
-from convoy.models.entry import register
+from convoy.models.entry import Geometry, Network, register
 
 SOURCE = "http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf"
 
@@ -35,14 +35,10 @@ SOURCE = "http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf"
     macs=1_709_512,
     smallest_image=4,
 )
-class TwoConvCNN(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class TwoConvCNN(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,
+        data: Geometry,
         *,
         norm: str = "batch",
         activation: str = "relu",
@@ -50,10 +46,10 @@ class TwoConvCNN(nn.Module):
         softmax_output: bool = False,
     ) -> None:
         super().__init__()
-        side = image_size // 4
+        side = data.image_size // 4
         self.features = nn.Sequential(
             # With biases even before a norm, as in the report.
-            nn.Conv2d(in_chans, 16, 3, padding=1), _blocks.norm(norm, 16),
+            nn.Conv2d(data.in_chans, 16, 3, padding=1), _blocks.norm(norm, 16),
             *_blocks.activation_and_pool(activation, pool, 2),
             nn.Conv2d(16, 32, 3, padding=1), _blocks.norm(norm, 32),
             *_blocks.activation_and_pool(activation, pool, 2),
@@ -62,11 +58,11 @@ class TwoConvCNN(nn.Module):
             nn.Flatten(),
             nn.Linear(32 * side * side, 392), _blocks.activation(activation),
             nn.Linear(392, 196), _blocks.activation(activation),
-            nn.Linear(196, num_classes),
+            nn.Linear(196, data.num_classes),
         )  # fmt: skip
         if softmax_output:
             self.head.append(nn.Softmax(dim=-1))
-            self.flaws = (softmax_before_loss(num_classes),)
+            self.flaws = (softmax_before_loss(data.num_classes),)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, classes); a single image (C, H, W), as the report feeds it, -> (classes)."""

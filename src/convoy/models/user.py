@@ -24,7 +24,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from convoy.models.entry import GEOMETRY, Option
+from convoy.models.entry import Geometry, Option, one_line, output_for_two_images
 from convoy.models.run_code import RunCode, RunCodeImporter
 from convoy.registry import is_user_class, unknown
 
@@ -52,9 +52,7 @@ def load_class(spec: str, code: RunCode | None = None) -> type[nn.Module]:
     return network_class
 
 
-def create(
-    spec: str, geometry: Mapping[str, int], options: Mapping[str, Option], code: RunCode | None = None
-) -> nn.Module:
+def create(spec: str, geometry: Geometry, options: Mapping[str, Option], code: RunCode | None = None) -> nn.Module:
     """Builds the network and checks it on a batch of two black images. With `code`, only its bytes are imported.
 
     `__init__` gets the options and those of in_chans, num_classes, image_size in its signature (all for **kwargs).
@@ -246,7 +244,7 @@ def _module_files(folder: Path, parts: list[str]) -> set[Path]:
 
 
 def _arguments(
-    path: Path, factory: type[nn.Module], geometry: Mapping[str, int], options: Mapping[str, Option]
+    path: Path, factory: type[nn.Module], geometry: Geometry, options: Mapping[str, Option]
 ) -> dict[str, Option]:
     if factory.__init__ is nn.Module.__init__:
         named, takes_all = set(), False  # torch declares **kwargs there, and refuses them
@@ -255,13 +253,15 @@ def _arguments(
         named = {parameter.name for parameter in parameters if parameter.kind not in VARIADIC}
         takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
     for option in options:
-        if option in GEOMETRY:
+        if option in Geometry._fields:
             raise ValueError(
                 f"{option} in model.options of {factory.__name__}: cannot be set, because it comes from the data"
             )
         if option not in named and not takes_all:
-            raise unknown("option", option, named - set(GEOMETRY), f"model.options of {path}:{factory.__name__}")
-    return {key: value for key, value in geometry.items() if takes_all or key in named} | dict(options)
+            raise unknown(
+                "option", option, named - set(Geometry._fields), f"model.options of {path}:{factory.__name__}"
+            )
+    return {key: value for key, value in geometry._asdict().items() if takes_all or key in named} | dict(options)
 
 
 def _build(path: Path, factory: type[nn.Module], arguments: Mapping[str, Option]) -> nn.Module:
@@ -272,18 +272,14 @@ def _build(path: Path, factory: type[nn.Module], arguments: Mapping[str, Option]
         raise _failure(path, error, _place(path, factory, factory.__init__), what) from None
 
 
-def _check_output(path: Path, module: nn.Module, geometry: Mapping[str, int]) -> None:
-    """One pass in evaluation mode, which also initialises lazy layers; restores torch's generator."""
-    size, classes = geometry["image_size"], geometry["num_classes"]
-    images = torch.zeros(2, geometry["in_chans"], size, size)
+def _check_output(path: Path, module: nn.Module, geometry: Geometry) -> None:
+    """One pass in evaluation mode, which also initialises lazy layers."""
+    in_chans, classes, size = geometry
     place, name = _place(path, type(module), type(module).forward), f"{type(module).__name__}.forward"
-    mode = module.training
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            output = module.eval()(images)
+        output = output_for_two_images(module, geometry)
     except (Exception, SystemExit) as error:
-        raise _failure(path, error, place, f"{name} on images of {list(images.shape)}: ") from None
-    module.train(mode)
+        raise _failure(path, error, place, f"{name} on images of {[2, in_chans, size, size]}: ") from None
     if not isinstance(output, torch.Tensor):
         raise ValueError(f"{place}: {name}: expected a tensor of logits, got {type(output).__name__}")
     if output.shape != (2, classes):
@@ -309,8 +305,7 @@ def _failure(path: Path, error: BaseException, place: str, what: str = "") -> Va
     if isinstance(error, SyntaxError) and error.filename:
         return ValueError(f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}")
     place = next(reversed(_own_places(path, error)), place)
-    message = next(iter(str(error).splitlines()), "")
-    return ValueError(f"{place}: {what}{type(error).__name__}: {message}")
+    return ValueError(f"{place}: {what}{one_line(error)}")
 
 
 def _own_places(path: Path, error: BaseException) -> list[str]:

@@ -17,12 +17,10 @@ equal vgg11 and vgg11_bn.
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import register
-from convoy.registry import unknown
+from convoy.models.entry import Geometry, Network, register
 
 SOURCE = "https://arxiv.org/abs/1409.1556"
 WIDTHS = (64, 128, 256, 512, 512)
@@ -42,14 +40,10 @@ VARIANTS = (  # name, depth, norm, dropout, init, parameters with ten classes of
 )
 
 
-class VGG(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class VGG(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,
+        data: Geometry,
         *,
         depth: int = 11,
         norm: str = "none",
@@ -60,30 +54,25 @@ class VGG(nn.Module):
         init: str = "he",
     ) -> None:
         super().__init__()
-        if depth not in CONVOLUTIONS:
-            raise unknown("depth", str(depth), map(str, CONVOLUTIONS), "model.options")
         hidden = _blocks.choice("head", head, HIDDEN)
         rate = _blocks.checked_rate("drop_rate", drop_rate)
         self.features = nn.Sequential()
-        width = in_chans
-        for channels, convolutions in zip(WIDTHS, CONVOLUTIONS[depth], strict=True):
+        width = data.in_chans
+        for channels, convolutions in zip(WIDTHS, _blocks.choice("depth", depth, CONVOLUTIONS), strict=True):
             for _ in range(convolutions - 1):
                 self.features.extend([*convolution(width, channels, norm), _blocks.activation(activation)])
                 width = channels
             self.features.extend(convolution(width, channels, norm))
             self.features.extend(_blocks.activation_and_pool(activation, pool, 2, ceil_mode=True))
             width = channels
-        side = -(-image_size // 32) if head == "paper" else 1
+        side = -(-data.image_size // 32) if head == "paper" else 1
         self.head = nn.Sequential(
             nn.AdaptiveAvgPool2d(1) if head == "small" else nn.Identity(), nn.Flatten(),
             nn.Linear(width * side * side, hidden), _blocks.activation(activation), nn.Dropout(rate),
             nn.Linear(hidden, hidden), _blocks.activation(activation), nn.Dropout(rate),
-            nn.Linear(hidden, num_classes),
+            nn.Linear(hidden, data.num_classes),
         )  # fmt: skip
         _blocks.choice("init", init, _blocks.INITS)(self)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)
 
 
 def convolution(in_chans: int, out_chans: int, norm: str) -> list[nn.Module]:

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from convoy.models._blocks import StochasticDepth, activation, checked_rate, choice
-from convoy.models.entry import register
+from convoy.models._blocks import StochasticDepth, activation, checked_count, checked_rate, choice
+from convoy.models.entry import Geometry, Network, register
 
 EXPANSION = 4
 EPSILON = 1e-6  # of all norms
@@ -62,14 +62,10 @@ class Block(nn.Module):
     counted_at=(3, 10, 32),
     smallest_image=8,
 )
-class VisionTransformer(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class VisionTransformer(Network):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,
+        data: Geometry,
         *,
         patch: int = 4,
         width: int = 192,
@@ -78,26 +74,25 @@ class VisionTransformer(nn.Module):
         readout: str = "class",
         activation: str = "gelu",
         drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,  # it grows to this from 0 at the first block
+        drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
         for option, value in (("patch", patch), ("width", width), ("depth", depth), ("heads", heads)):
-            if value < 1:
-                raise ValueError(f"{option} = {value} in model.options of vit_tiny: expected at least 1")
+            checked_count(option, value)
         if width % heads:
             raise ValueError(f"width = {width} in model.options of vit_tiny: expected a multiple of heads = {heads}")
         rate = checked_rate("drop_rate", drop_rate)
         last = checked_rate("drop_path_rate", drop_path_rate) / max(1, depth - 1)
         has_class = choice("readout", readout, {"class": True, "mean": False})
-        self.padding = -image_size % patch
-        tokens = ((image_size + self.padding) // patch) ** 2
+        self.padding = -data.image_size % patch
+        tokens = ((data.image_size + self.padding) // patch) ** 2
         self.class_token = nn.Parameter(torch.randn(1, 1, width) * 1e-6) if has_class else None
         self.positions = nn.Parameter(torch.randn(1, tokens + has_class, width) * 0.02)
-        self.patches = nn.Conv2d(in_chans, width, patch, patch)
+        self.patches = nn.Conv2d(data.in_chans, width, patch, patch)
         self.drop = nn.Dropout(rate)
         self.blocks = nn.Sequential(*[Block(width, heads, activation, rate, last * i) for i in range(depth)])
         self.norm = nn.LayerNorm(width, EPSILON)
-        self.head = nn.Linear(width, num_classes)
+        self.head = nn.Linear(width, data.num_classes)
         for part in self.modules():
             if isinstance(part, nn.Linear):
                 nn.init.normal_(part.weight, std=0.02)

@@ -9,11 +9,10 @@ quarter of the values is processed.
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from convoy.models._flaws import softmax_before_loss
-from convoy.models.entry import register
+from convoy.models.entry import Geometry, Network, register
 
 
 @register(
@@ -24,34 +23,21 @@ from convoy.models.entry import register
     macs=14_486_016,
     smallest_image=4,
 )
-class WideKernelCNN(nn.Module):
-    flaws: tuple[str, ...] = ()
-
-    def __init__(
-        self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,
-        *,
-        keep_prob: float = 0.7,
-        softmax_output: bool = False,
-    ) -> None:
+class WideKernelCNN(Network):
+    def __init__(self, data: Geometry, *, keep_prob: float = 0.7, softmax_output: bool = False) -> None:
         super().__init__()
         if not 0 < keep_prob <= 1:
             raise ValueError(f"keep_prob = {keep_prob} in model.options of wide_kernel_cnn: expected in (0, 1]")
-        side = image_size // 4
+        side = data.image_size // 4
         self.features = nn.Sequential(
-            nn.Conv2d(in_chans, 32, 7, padding=3), nn.MaxPool2d(2), nn.ReLU(),
+            nn.Conv2d(data.in_chans, 32, 7, padding=3), nn.MaxPool2d(2), nn.ReLU(),
             nn.Conv2d(32, 64, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
         )  # fmt: skip
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(64 * side * side, 1024), nn.ReLU(), nn.Dropout(1 - keep_prob),
-            nn.Linear(1024, num_classes),
+            nn.Linear(1024, data.num_classes),
         )  # fmt: skip
         if softmax_output:
             self.head.append(nn.Softmax(dim=-1))
-            self.flaws = (softmax_before_loss(num_classes),)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(x))  # (N, C, H, W) -> (N, classes)
+            self.flaws = (softmax_before_loss(data.num_classes),)

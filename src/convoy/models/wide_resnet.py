@@ -8,44 +8,37 @@ Differs from the paper: nothing by default. `drop_rate` is the paper's dropout b
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
-from convoy.models._blocks import activation, checked_rate, init_fan_out, needs_bias, norm
-from convoy.models.entry import register
+from convoy.models._blocks import Style, blocks_of_stage, checked_count, checked_rate, init_fan_out
+from convoy.models.entry import Geometry, StemAndBlocks, register
 
 WIDTHS = (16, 32, 64)  # times the factor
 PARAMETERS = {(16, 8): 10_961_370, (28, 10): 36_479_194, (40, 4): 8_949_210}  # by depth and factor
 
 
-def norm_act(channels: int, norm_word: str, act: str) -> nn.Sequential:
-    return nn.Sequential(norm(norm_word, channels), activation(act))
+@dataclass(frozen=True)
+class BlockStyle(Style):
+    drop_rate: float
+    residual: bool
 
 
 class WideBlock(nn.Module):
     """Two 3x3 convolutions, each after norm and activation; a projection reads the activated map."""
 
-    def __init__(
-        self,
-        in_chans: int,
-        channels: int,
-        stride: int,
-        *,
-        drop_rate: float,
-        residual: bool,
-        norm_word: str,
-        act: str,
-    ) -> None:
+    def __init__(self, in_chans: int, channels: int, stride: int, style: BlockStyle) -> None:
         super().__init__()
-        bias = needs_bias(norm_word)
-        self.activate = norm_act(in_chans, norm_word, act)
+        self.activate = style.norm_act(in_chans)
         self.branch = nn.Sequential(
-            nn.Conv2d(in_chans, channels, 3, stride, padding=1, bias=bias), norm_act(channels, norm_word, act),
-            nn.Dropout(drop_rate), nn.Conv2d(channels, channels, 3, padding=1, bias=bias),
+            style.conv(in_chans, channels, 3, stride), style.norm_act(channels),
+            nn.Dropout(style.drop_rate), style.conv(channels, channels, 3),
         )  # fmt: skip
-        self.residual = residual
-        projects = residual and in_chans != channels
-        self.projection = nn.Conv2d(in_chans, channels, 1, stride, bias=bias) if projects else None
+        self.residual = style.residual
+        projects = style.residual and in_chans != channels
+        self.projection = style.conv(in_chans, channels, 1, stride) if projects else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         activated = self.activate(x)
@@ -55,14 +48,10 @@ class WideBlock(nn.Module):
         return y + (x if self.projection is None else self.projection(activated))
 
 
-class WideResNet(nn.Module):
-    flaws: tuple[str, ...] = ()
-
+class WideResNet(StemAndBlocks):
     def __init__(
         self,
-        in_chans: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,  # the global average pool makes the weights independent of it
+        data: Geometry,
         *,
         depth: int = 16,
         widen_factor: int = 8,
@@ -72,31 +61,17 @@ class WideResNet(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        if depth < 10 or depth % 6 != 4:
-            raise ValueError(
-                f"depth = {depth} in model.options: expected 6n + 4, with n blocks a stage: 10, 16, 22, ..."
-            )
-        if widen_factor < 1:
-            raise ValueError(f"widen_factor = {widen_factor} in model.options: expected at least 1")
-        checked_rate("drop_rate", drop_rate)
+        blocks, factor = blocks_of_stage(depth, 6, 4), checked_count("widen_factor", widen_factor)
+        style = BlockStyle(norm, activation, checked_rate("drop_rate", drop_rate), residual)
         width = WIDTHS[0]
-        self.stem = nn.Conv2d(in_chans, width, 3, padding=1, bias=needs_bias(norm))
+        self.stem = style.conv(data.in_chans, width, 3)
         self.blocks = nn.Sequential()
-        for stage, channels in enumerate(factor * widen_factor for factor in WIDTHS):
-            for place in range((depth - 4) // 6):
-                block = WideBlock(
-                    width,
-                    channels,
-                    stride=2 if stage > 0 and place == 0 else 1,
-                    drop_rate=drop_rate,
-                    residual=residual,
-                    norm_word=norm,
-                    act=activation,
-                )
-                self.blocks.append(block)
+        for stage, channels in enumerate(factor * each for each in WIDTHS):
+            for place in range(blocks):
+                self.blocks.append(WideBlock(width, channels, 2 if stage > 0 and place == 0 else 1, style))
                 width = channels
-        self.activate = norm_act(width, norm, activation)
-        self.head = nn.Linear(width, num_classes)
+        self.activate = style.norm_act(width)
+        self.head = nn.Linear(width, data.num_classes)
         init_fan_out(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
