@@ -83,7 +83,7 @@ def test_stochastic_depth_grows_from_0_at_the_first_block_and_rests_in_evaluatio
     ("name", "options", "message"),
     [
         ("vit_tiny", {"width": 100}, "width = 100 in model.options of vit_tiny: expected a multiple of heads = 3"),
-        ("vit_tiny", {"depth": 0}, "depth = 0 in model.options of vit_tiny: expected at least 1"),
+        ("vit_tiny", {"depth": 0}, "depth = 0 in model.options: expected at least 1"),
         ("vit_tiny", {"readout": "clas"}, "unknown readout 'clas' in model.options; did you mean 'class'"),
         ("convnext_femto", {"width": 0}, "width = 0 in model.options: expected at least 1"),
         ("convnext_femto", {"drop_path_rate": 1.0}, r"drop_path_rate = 1.0 in model.options: .*\[0, 1\)"),

@@ -265,7 +265,7 @@ def test_one_tower_at_224_pixels_has_imagenet_s_count() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vgg16", {"depth": 12}, "unknown depth '12' in model.options; known: 11, 13, 16, 19"),
+        ("vgg16", {"depth": 12}, "depth = 12 in model.options: expected one of 11, 13, 16, 19"),
         ("vgg16", {"head": "large"}, "unknown head 'large' in model.options; known: paper, small"),
         ("vgg16", {"init": "He"}, "unknown init 'He' in model.options; known: default, glorot, he"),
         ("alexnet", {"widths": "full"}, "unknown widths 'full' in model.options"),

@@ -138,7 +138,7 @@ def blocks_of_stage(depth: int, layers: int, others: int) -> int:
     blocks, rest = divmod(depth - others, layers)
     if blocks < 1 or rest:
         depths = ", ".join(str(layers * n + others) for n in (1, 2, 3))
-        raise ValueError(f"depth = {depth} in model.options: expected {layers}n + {others}: {depths}, ...")
+        raise ValueError(f"depth = {depth} in model.options: expected {layers}n + {others}, with n >= 1: {depths}, ...")
     return blocks
 
 
