@@ -60,7 +60,7 @@ def last_epoch(way: str, threads: int, begun: Path) -> Callable[[], float]:
             shutil.copytree(begun, folder, dirs_exist_ok=True)
             *_, end = runner.run_one(recipe_on(threads), folder, test=False)
             run = Run(end.run)
-            before, last = (epoch["train_seconds"] for epoch in run.metrics[-2:])
+            before, last = (epoch.train_seconds for epoch in run.metrics[-2:])
             return float(run.data.counts["train"] / (last - before))
 
     return measure_round

@@ -48,7 +48,7 @@ def main() -> None:
         if isinstance(event, Ended):
             runs[order[place]] = Run(event.run)
             print(f"{len(runs)} of {len(order)}: batch size and rate {points()[order[place]]}", flush=True)
-    correct = [[line["validation_correct"] for line in runs[place].metrics] for place in range(len(points()))]
+    correct = [[epoch.validation.correct for epoch in runs[place].metrics] for place in range(len(points()))]
     first = runs[0]
     table = {
         "about": "validation images named rightly, by point and epoch",

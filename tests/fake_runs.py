@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -19,6 +19,7 @@ import numpy as np
 from convoy.counts import counted
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe, fingerprint
+from convoy.run_contents import EpochMetrics, PartScore
 from convoy.runs import Member, Run, Study, Workspace
 
 DIGITS = tuple(str(digit) for digit in range(10))
@@ -116,13 +117,13 @@ def fake_run(
     write_arrays(run.path / "predictions.npz", _predictions(confusions, seed))
     write_json(run.path / "cost.json", _cost(model, setting, random))
     final = scores.get("validation", {}).get("accuracy")
-    lines = _metrics(model, final, setting, random)
-    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    write_arrays(run.path / "steps.npz", _steps(lines[-1]["step"], random))
+    metrics = _metrics(model, final, setting, random)
+    write_metrics(run, metrics)
+    write_arrays(run.path / "steps.npz", _steps(metrics[-1].step, random))
     _write_pictures(run, model, setting, random)
     run.write_status(
         state="finished", reason=f"all {setting.epochs} epochs done", label=label, seed=seed, epochs=setting.epochs,
-        steps=lines[-1]["step"], best_epoch=setting.epochs, flags=list(setting.flags),
+        steps=metrics[-1].step, best_epoch=setting.epochs, flags=list(setting.flags),
     )  # fmt: skip
     return run
 
@@ -208,9 +209,9 @@ def _cost(model: FakeModel, setting: Setting, random: np.random.Generator) -> di
 
 def _metrics(
     model: FakeModel, final: float | None, setting: Setting, random: np.random.Generator
-) -> list[dict[str, Any]]:
+) -> list[EpochMetrics]:
     """Curves that rise to the final accuracy; the part that selects is test under the fault of that name."""
-    lines = []
+    metrics = []
     steps_per_epoch = -(-setting.counts["train"] // 128)
     part = "test" if setting.faults else "validation"
     total = setting.counts.get(part, 0)
@@ -218,21 +219,35 @@ def _metrics(
         gap = 0.12 * np.exp(-1.1 * epoch) * random.uniform(0.9, 1.1)
         train = min(1.0, model.accuracy - gap + 0.004 * epoch / setting.epochs)
         seconds = model.train_seconds * epoch / setting.epochs
-        line = {
-            "epoch": epoch, "step": epoch * steps_per_epoch, "lr": 1e-3 * (1 - epoch / (setting.epochs + 1)),
-            "train_loss": 3.2 * (1 - train), "train_accuracy": train,
-            "train_correct": round(train * setting.counts["train"]), "train_total": setting.counts["train"],
-            "grad_norm": 1.5 / epoch, "skipped": 0, "train_seconds": seconds, "total_seconds": 1.2 * seconds,
-            "images_per_second": setting.counts["train"] * setting.epochs / model.train_seconds, "best": True,
-        }  # fmt: skip
+        scores = {"train": part_score(train, 3.2 * (1 - train), setting.counts["train"])}
         if total and final is not None:
             accuracy = final - gap / 2 * (epoch < setting.epochs)
-            line |= {
-                f"{part}_loss": 3.2 * (1 - accuracy), f"{part}_accuracy": accuracy,
-                f"{part}_correct": round(accuracy * total), f"{part}_total": total,
-            }  # fmt: skip
-        lines.append(line)
-    return lines
+            scores[part] = part_score(accuracy, 3.2 * (1 - accuracy), total)
+        metrics.append(
+            EpochMetrics(
+                epoch=epoch, step=epoch * steps_per_epoch, lr=1e-3 * (1 - epoch / (setting.epochs + 1)),
+                grad_norm=1.5 / epoch, skipped=0, train_seconds=seconds, total_seconds=1.2 * seconds,
+                images_per_second=setting.counts["train"] * setting.epochs / model.train_seconds, best=True, **scores,
+            )
+        )  # fmt: skip
+    return metrics
+
+
+def part_score(accuracy: float, loss: float | None = 1.0, total: int = 100) -> PartScore:
+    return PartScore(loss, accuracy, round(accuracy * total), total)
+
+
+def epoch_metrics(epoch: int = 1, *, step: int = 1, seconds: float = 1.0, **scores: PartScore) -> EpochMetrics:
+    """`scores` by part; default for train: 0.9."""
+    scores = {"train": part_score(0.9)} | scores
+    return EpochMetrics(
+        epoch=epoch, step=step, lr=0.1, grad_norm=1.0, skipped=0, train_seconds=seconds, total_seconds=seconds,
+        images_per_second=100.0, best=True, **scores,
+    )  # fmt: skip
+
+
+def write_metrics(run: Run, metrics: Iterable[EpochMetrics]) -> None:
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(each.as_line()) + "\n" for each in metrics))
 
 
 def _steps(steps: int, random: np.random.Generator) -> dict[str, np.ndarray]:

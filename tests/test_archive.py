@@ -167,7 +167,7 @@ def test_an_archived_run_of_mnist_is_smaller_than_40_kilobytes(trained: Run, tmp
     for path in trained.path.glob("*.json*"):
         (run.path / path.name).write_bytes(path.read_bytes())
     run.write_status(files={})
-    (run.path / "metrics.jsonl").write_text(30 * (json.dumps(trained.metrics[0]) + "\n"))
+    (run.path / "metrics.jsonl").write_text(30 * (json.dumps(trained.metrics[0].as_line()) + "\n"))
     labels = {part: draw.integers(0, 10, count) for part, count in (("validation", 12_000), ("test", 10_000))}
     logits = {f"{part}_logits": np.eye(10, dtype=np.float32)[values] for part, values in labels.items()}
     np.savez(run.path / "predictions.npz", **logits, **{f"{part}_labels": values for part, values in labels.items()})

@@ -396,7 +396,7 @@ def test_ctrl_c_saves_the_run_and_the_same_command_goes_on(quick: list[str], tmp
     for run in Workspace(tmp_path / "convoy-runs").runs():
         assert run.state == "interrupted"
         assert "resuming Tiny" in (run.path / "log.txt").read_text()
-        assert [line["epoch"] for line in run.metrics] == list(range(1, len(run.metrics) + 1))
+        assert [line.epoch for line in run.metrics] == list(range(1, len(run.metrics) + 1))
         assert len(run.metrics) >= epochs[run.name]
 
 

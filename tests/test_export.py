@@ -64,13 +64,13 @@ def test_logs_have_a_line_for_each_epoch_and_for_each_new_best(train: Train, tmp
     assert len(lines) == 3
     for number, (text, line) in enumerate(zip(lines, run.metrics, strict=True), start=1):
         assert re.fullmatch(rf"00{number}( \d+\.\d{{5}}){{4}}", text)
-        columns = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-        assert [float(value) for value in text.split()[1:]] == pytest.approx([line[c] for c in columns], abs=1e-5)
+        values = (line.train.loss, line.train.accuracy, line.validation.loss, line.validation.accuracy)
+        assert [float(value) for value in text.split()[1:]] == pytest.approx(values, abs=1e-5)
 
     first, *lines = bests.read_text().splitlines()
     assert first == "0 0"
-    opened = [line for line in run.metrics if line["best"]]
-    assert lines == [f"{line['epoch']:03d} {line['test_accuracy']:.5f}" for line in opened]
+    opened = [line for line in run.metrics if line.best]
+    assert lines == [f"{line.epoch:03d} {line.test.accuracy:.5f}" for line in opened]
 
 
 def test_the_log_of_the_epochs_needs_no_test_set(train: Train, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.fake_runs import epoch_metrics
 
 from convoy.events import Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.progress import Display
@@ -11,6 +12,7 @@ from convoy.run_contents import RunState
 PROGRESS = Progress(
     epoch=1, epochs=2, images=50, total=200, loss=None, accuracy=0.5, images_per_second=1234.5, batches_per_second=9.87
 )
+EPOCH = EpochEnded("epoch 1/2", epoch_metrics())
 END = Ended("run folder: x [y]", Path("x"), RunState.FINISHED)
 
 
@@ -22,7 +24,9 @@ def shown(names: list[str], events: list[tuple[int, Event]], capsys: pytest.Capt
 
 
 def test_one_run_says_every_line(capsys: pytest.CaptureFixture[str]) -> None:
-    events = [(0, event) for event in (Started("training"), Note("a note [x]"), EpochEnded("epoch 1/2", 1, 0.5), END)]
+    events = [
+        (0, event) for event in (Started("training"), Note("a note [x]"), EpochEnded("epoch 1/2", epoch_metrics()), END)
+    ]
     out = shown(["lenet"], events, capsys)
     assert out.splitlines() == [event.text for _, event in events]
 
@@ -31,7 +35,7 @@ def test_of_several_runs_each_line_names_its_run_and_a_common_note_comes_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     events: list[tuple[int, Event]] = [(position, Note("quick try")) for position in (0, 1)]
-    events += [(1, EpochEnded("epoch 1/2", 1, 0.5)), (1, END)]
+    events += [(1, EPOCH), (1, END)]
     out = shown(["a", "b"], events, capsys)
     assert out.splitlines() == ["a: quick try", "b: epoch 1/2", f"b: {END.text}"]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.fake_runs import epoch_metrics
 
 from convoy.api.arguments import locate
 from convoy.recipe import Recipe, fingerprint
@@ -39,9 +40,9 @@ def test_run_is_found_by_its_full_fingerprint(tmp_path: Path) -> None:
 def test_metrics_are_cut_back_to_the_epochs_that_a_checkpoint_knows(tmp_path: Path) -> None:
     run = Workspace(tmp_path).open_run(RECIPE, digest_of())
     for epoch in (1, 2, 3):
-        run.append_metrics({"epoch": epoch})
+        run.append_metrics(epoch_metrics(epoch))
     run.cut_metrics(2)
-    assert [line["epoch"] for line in run.metrics] == [1, 2]
+    assert [line.epoch for line in run.metrics] == [1, 2]
 
 
 def test_run_that_is_being_trained_cannot_be_trained_by_another(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> No
     for name in JSON_FILES:
         if (run.path / name).is_file():
             write_bytes(target / name, _compact(_without_paths(read_json(run.file(name)))).encode())
-    write_bytes(target / "metrics.jsonl", "".join(_line(epoch) for epoch in run.metrics).encode())
+    write_bytes(target / "metrics.jsonl", "".join(_line(epoch.as_line()) for epoch in run.metrics).encode())
     probes = {name: values for name, values in run.arrays.items() if name != "first_layer_filters"}
     files = {"predictions.npz": _classes(run), "steps.npz": thinned(run.steps), "arrays.npz": probes}
     for name, arrays in files.items():
@@ -248,8 +248,8 @@ def _classes(run: Run) -> dict[str, np.ndarray]:
     return archived
 
 
-def _line(epoch: Mapping[str, Any]) -> str:
-    return _compact({key: float(f"{v:.{DIGITS}g}") if isinstance(v, float) else v for key, v in epoch.items()})
+def _line(line: Mapping[str, float | None]) -> str:
+    return _compact({key: float(f"{v:.{DIGITS}g}") if isinstance(v, float) else v for key, v in line.items()})
 
 
 def _compact(table: Mapping[str, Any]) -> str:

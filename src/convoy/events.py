@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from convoy.run_contents import RunState
+from convoy.run_contents import EpochMetrics, RunState
 
 OpenTest = bool | Literal["by fault"]  # by fault: only if the recipe has the fault selection_on_test
 
@@ -43,8 +43,7 @@ class Progress:
 @dataclass(frozen=True)
 class EpochEnded:
     text: str
-    epoch: int  # from 1
-    accuracy: float | None  # of the part that selects the best epoch
+    metrics: EpochMetrics
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -83,6 +83,58 @@ def score_of(table: Mapping[str, Any]) -> Score:
     keys = ("class", "precision", "recall", "f1", "n")
     rows = tuple(ClassScore(*(row[key] for key in keys)) for row in table.get("per_class", ()))
     return from_table(Score, {**table, "per_class": rows})
+
+
+@dataclass(frozen=True)
+class PartScore:
+    """Of one part in one epoch."""
+
+    loss: float | None  # None: not finite
+    accuracy: float
+    correct: int
+    total: int
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """A line of metrics.jsonl. The values of `train` are recorded during the epoch."""
+
+    epoch: int  # from 1
+    step: int  # steps of the run so far
+    lr: float  # of the last step
+    train: PartScore
+    grad_norm: float | None  # mean over the epoch's steps that were not skipped; None: all were
+    skipped: int  # steps
+    train_seconds: float  # of the run so far; total_seconds with evaluations
+    total_seconds: float
+    images_per_second: float
+    best: bool  # on the part that selects the best epoch
+    validation: PartScore | None = None  # None: not scored in this epoch
+    test: PartScore | None = None
+
+    def of(self, part: str) -> PartScore | None:
+        """The score of "train", "validation" or "test"."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[part]
+
+    def as_line(self) -> dict[str, float | None]:
+        """Without nested tables: `train_loss`, `validation_accuracy`, ..."""
+        line: dict[str, float | None] = {}
+        for name, value in asdict(self).items():
+            if isinstance(value, dict):
+                line |= {f"{name}_{key}": inner for key, inner in value.items()}
+            elif name not in ("validation", "test"):
+                line[name] = value
+        return line
+
+
+def epoch_of(line: Mapping[str, Any]) -> EpochMetrics:
+    keys = ("loss", "accuracy", "correct", "total")
+    parts = {
+        part: PartScore(*(line[f"{part}_{key}"] for key in keys))
+        for part in ("train", "validation", "test")
+        if f"{part}_accuracy" in line
+    }
+    return from_table(EpochMetrics, {**line, **parts})
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,18 @@ from convoy.files import append_line, read_arrays, read_json, write_bytes, write
 from convoy.options import DEFAULT_OUT
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
-from convoy.run_contents import Cost, RunData, RunState, Score, Status, from_table, required, score_of
+from convoy.run_contents import (
+    Cost,
+    EpochMetrics,
+    RunData,
+    RunState,
+    Score,
+    Status,
+    epoch_of,
+    from_table,
+    required,
+    score_of,
+)
 
 
 @dataclass(frozen=True)
@@ -165,13 +176,13 @@ class Run:
         return read_json(self.file("environment.json"), "torch", "cpu", "threads", "date", "command")
 
     @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """One dictionary per finished epoch."""
+    def metrics(self) -> list[EpochMetrics]:
+        """Of the finished epochs."""
         path = self.file("metrics.jsonl")
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
         try:
-            return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may leave half a line
-        except (ValueError, RecursionError) as error:
+            return [epoch_of(json.loads(line)) for line in lines if line.endswith("\n")]  # a kill may leave half a line
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged: {error}; delete the folder to train it again") from None
 
     @property
@@ -225,8 +236,8 @@ class Run:
     def log(self, text: str) -> None:
         append_line(self.path / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
 
-    def append_metrics(self, line: Mapping[str, Any]) -> None:
-        append_line(self.path / "metrics.jsonl", json.dumps(line, allow_nan=False))
+    def append_metrics(self, epoch: EpochMetrics) -> None:
+        append_line(self.path / "metrics.jsonl", json.dumps(epoch.as_line(), allow_nan=False))
 
     def cut_metrics(self, epochs: int) -> None:
         """Keeps the first `epochs` epochs: those that the checkpoint covers from which a run resumes."""

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.fake_runs import fake_run
+from tests.fake_runs import epoch_metrics, fake_run, part_score, write_metrics
 
 from convoy.experiments.measures import MEASURES, SWEEPS, check_settings, comparable, words_of
 from convoy.files import write_arrays, write_json
@@ -14,8 +14,7 @@ from convoy.runs import Run
 
 
 def with_curve(run: Run, accuracies: list[float], part: str = "validation") -> Run:
-    lines = [{"epoch": epoch, f"{part}_accuracy": value} for epoch, value in enumerate(accuracies, start=1)]
-    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_metrics(run, [epoch_metrics(n, **{part: part_score(value)}) for n, value in enumerate(accuracies, start=1)])
     return run
 
 
@@ -66,9 +65,8 @@ def test_the_largest_drop_is_one_of_the_test_accuracy(run: Run) -> None:
 
 def test_a_drop_needs_the_test_accuracy_of_every_epoch(run: Run) -> None:
     with_curve(run, [0.5, 0.8, 0.7], "test")
-    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    del lines[1]["test_accuracy"]
-    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    first, second, third = run.metrics
+    write_metrics(run, [first, replace(second, test=None), third])
     assert MEASURES["largest_drop"](run) is None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.fake_runs import FakeModel, Setting, fake_run
+from tests.fake_runs import FakeModel, Setting, epoch_metrics, fake_run, part_score, write_metrics
 
 from convoy.archive import keep
 from convoy.experiments.experiment import Fault, Model
@@ -56,8 +56,7 @@ def finding_of(*models: ModelResult, withheld: Reason | None = None) -> Reproduc
 
 def test_the_best_of_all_epochs_of_one_run_has_an_interval_over_images(tmp_path: Path) -> None:
     run = fake_run(tmp_path)
-    lines = [{"epoch": epoch, "test_accuracy": right / 10_000} for epoch, right in ((1, 9_800), (2, 9_750))]
-    (run.path / "metrics.jsonl").write_text("".join(f"{line}\n".replace("'", '"') for line in lines))
+    write_metrics(run, [epoch_metrics(epoch, test=part_score(a)) for epoch, a in ((1, 0.98), (2, 0.975))])
     model = Model(
         label="net", corrected="lenet", published={"test_accuracy": 0.98},
         told_as={"test_accuracy": "best_test_accuracy"},

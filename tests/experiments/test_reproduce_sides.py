@@ -111,7 +111,7 @@ def test_cross_validation_as_published_trains_on_all_other_folds_and_scores_the_
         assert run.data.counts.get("validation", 0) == 0
         assert run.data.counts["train"] + run.data.counts["fold"] == 300
         assert run.status.best_epoch == run.status.epochs == 2
-        assert not any("fold_accuracy" in line or "validation_accuracy" in line for line in run.metrics)
+        assert all(each.validation is each.test is None for each in run.metrics)
     assert not part(both, "crossval", "as_published").finding_json["stratified"]
 
 

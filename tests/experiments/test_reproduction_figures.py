@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from tests.fake_runs import epoch_metrics, part_score
 
 from convoy.experiments.measure_words import shown
 from convoy.experiments.reproduction.figures import effect_numbers, effects_caption, measured_caption, measured_numbers
@@ -45,8 +48,8 @@ def fault(name, effects, *, measure="test_accuracy", verdict=FaultVerdict.CHANGE
 
 def epochs(part, accuracies, *, train=(0.5, 0.9)):
     return [
-        {"train_loss": 1.0, "train_accuracy": t, f"{part}_loss": 1.0, f"{part}_accuracy": accuracy}
-        for t, accuracy in zip(train, accuracies, strict=True)
+        epoch_metrics(n, train=part_score(t), **{part: part_score(accuracy)})
+        for n, (t, accuracy) in enumerate(zip(train, accuracies, strict=True), start=1)
     ]
 
 
@@ -243,8 +246,8 @@ def test_a_test_set_that_selects_is_held_out():
 
 
 def test_openings_of_the_test_set_are_shown_at_their_epochs():
-    table = [{"epoch": n, **line} for n, line in enumerate(epochs("validation", (0.4, 0.8, 0.7), train=(0, 0, 0)), 1)]
-    table[1] |= {"test_loss": 1.0, "test_accuracy": 0.75}
+    table = epochs("validation", (0.4, 0.8, 0.7), train=(0, 0, 0))
+    table[1] = replace(table[1], test=part_score(0.75))
     drawn = lines({"corrected": {"a": [table]}}, "accuracy")
     (line,) = [line for line in drawn if line.curve.part == "test"]
     assert (line.role, line.epochs, line.curve.mean) == ("test", (2,), (75.0,))
@@ -257,7 +260,7 @@ def test_published_epochs_are_read_part_by_part():
 
 def test_a_loss_that_was_not_finite_leaves_the_axes_to_the_others():
     run = epochs("validation", (0.5, 0.9))
-    run[0]["validation_loss"] = None
+    run[0] = replace(run[0], validation=part_score(0.5, None))
     axes = Figure().add_subplot()
 
     frame(axes, lines({"corrected": {"net": [run]}}, "loss"), "loss")

@@ -140,7 +140,7 @@ def test_every_figure_of_the_report_is_a_file(study):
 
 def test_epochs_have_rows_with_correct_images_and_published_accuracies(text, runs):
     line = runs["as_published"][0].metrics[1]
-    assert f"({line['test_correct']} / {line['test_total']})" in text
+    assert f"({line.test.correct} / {line.test.total})" in text
     table = text[text.index("Epochs, as published") : text.index("Epochs, corrected")]
     assert "40.00" in table
     assert "45.00" in table  # of an epoch that this run does not have

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
-from tests.fake_runs import fake_run, mnist
+from tests.fake_runs import epoch_metrics, fake_run, mnist, part_score
 
 from convoy.api import report
 from convoy.files import write_arrays
@@ -39,8 +39,8 @@ from convoy.run_contents import ClassScore, Score
 
 def lines(accuracies, part="validation"):
     return [
-        {"train_accuracy": a + 0.01, "train_loss": 1 - a, f"{part}_accuracy": a, f"{part}_loss": 1 - a}
-        for a in accuracies
+        epoch_metrics(epoch, train=part_score(a + 0.01, 1 - a), **{part: part_score(a, 1 - a)})
+        for epoch, a in enumerate(accuracies, start=1)
     ]
 
 
@@ -63,8 +63,8 @@ def test_curves_caption_names_the_fault_of_selecting_on_the_test_part():
 
 
 def test_a_test_set_opened_next_to_validation_selects_no_epoch():
-    lines = [{"train_accuracy": 0.9, "validation_accuracy": 0.8 + 0.01 * e, "test_accuracy": 0.85} for e in range(3)]
-    numbers = curve_numbers({"lenet": [lines]}, "accuracy")
+    metrics = [epoch_metrics(e, validation=part_score(0.8 + 0.01 * e), test=part_score(0.85)) for e in range(1, 4)]
+    numbers = curve_numbers({"lenet": [metrics]}, "accuracy")
     assert [curve.part for curve in numbers.curves] == ["train", "validation"]
     assert "named fault" not in curves_caption(numbers)
 
@@ -89,11 +89,11 @@ def test_selected_accuracy_is_that_of_the_part_that_selected_the_epoch():
 
 
 def test_runs_without_selection_have_no_selected_accuracy():
-    assert selected_accuracy({"a": [[{"train_accuracy": 0.9, "train_loss": 1.0}]]}) is None
+    assert selected_accuracy({"a": [[epoch_metrics()]]}) is None
 
 
 def epochs(*ends):
-    return [{"step": step, "train_seconds": seconds} for step, seconds in ends]
+    return [epoch_metrics(step=step, seconds=seconds) for step, seconds in ends]
 
 
 def test_smoothed_losses_are_means_over_ten_steps_with_the_range_over_seeds():
@@ -239,7 +239,7 @@ def test_plain_numbers_have_at_least_three_digits(value, text):
 
 
 def test_a_loss_that_was_not_finite_is_a_gap() -> None:
-    metrics = [{"train_loss": 0.5}, {"train_loss": None}]
+    metrics = [epoch_metrics(n, train=part_score(0.9, loss)) for n, loss in enumerate((0.5, None), start=1)]
     numbers = curve_numbers({"net": [metrics]}, "loss")
     assert np.isnan(numbers.curves[0].mean[1])
     axes = Figure().subplots()

@@ -102,10 +102,10 @@ def test_epochs_are_chosen_and_images_normalised_without_the_scored_fold(study: 
         data, prepared = member.run.data, prepare(member.run.recipe.data)
         assert data.selection == "validation"
         assert data.counts == {"train": 160, "validation": 40, "fold": 100, "test": 150}
-        assert {line["validation_total"] for line in member.run.metrics} == {40}
+        assert {line.validation.total for line in member.run.metrics} == {40}
         assert data.mean == pytest.approx([prepared.train.images.mean() / 255])
-        best = max(member.run.metrics, key=lambda line: (line["validation_accuracy"], -line["validation_loss"]))
-        assert member.run.status.best_epoch == best["epoch"]
+        best = max(member.run.metrics, key=lambda line: (line.validation.accuracy, -line.validation.loss))
+        assert member.run.status.best_epoch == best.epoch
 
 
 def test_test_set_stays_closed(study: Study, tiny: Make, tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ def test_a_recipe_whose_fault_selects_on_the_test_set_has_its_trials_scored_ther
     assert finding.scored_accuracy == finding.accuracy
     for trial in finding.trials:
         run = Run(study.path / trial.run)
-        assert trial.accuracy == max(line["test_accuracy"] for line in run.metrics)
+        assert trial.accuracy == max(line.test.accuracy for line in run.metrics)
         assert "validation" not in run.scores
     (names,) = json.loads((tmp_path / "test_openings.json").read_text()).values()
     trials = [Path(trial.run).name for trial in finding.trials]

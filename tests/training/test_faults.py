@@ -71,9 +71,10 @@ def weights(run: Run) -> dict[str, bytes]:
 
 
 def lines(run: Run, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """What a run says of its epochs; seconds may differ, and what a test names."""
+    """The metrics of the epochs without times and what a test names."""
     left_out = ("seconds", "images_per_second", *without)
-    return [{key: value for key, value in line.items() if not key.endswith(left_out)} for line in run.metrics]
+    tables = [each.as_line() for each in run.metrics]
+    return [{key: value for key, value in line.items() if not key.endswith(left_out)} for line in tables]
 
 
 def same_training(one: Run, other: Run) -> bool:
@@ -134,8 +135,8 @@ def test_loss_divided_twice_moves_the_losses_told_and_neither_training_nor_accur
     assert lines(faulty, without=told) == lines(sound, without=told)
     for line, true in zip(faulty.metrics, sound.metrics, strict=True):
         updates = len(sound.steps["loss"]) / len(sound.metrics)
-        assert line["train_loss"] == pytest.approx(true["train_loss"] * updates / true["train_total"])
-        assert line["validation_loss"] == pytest.approx(true["validation_loss"] / 40)  # one batch of 40 images
+        assert line.train.loss == pytest.approx(true.train.loss * updates / true.train.total)
+        assert line.validation.loss == pytest.approx(true.validation.loss / 40)  # one batch of 40 images
     for part, scores in faulty.scores.items():
         assert replace(scores, loss=0) == replace(sound.scores[part], loss=0)
         assert 0 < scores.loss < sound.scores[part].loss / 30
@@ -178,8 +179,8 @@ def test_last_weights_are_those_of_the_last_epoch_and_are_scored(train: Train) -
     sound, faulty = train(epochs=6, more=swinging), train("last_weights", epochs=6, more=swinging)
     assert sound.status.best_epoch == faulty.status.best_epoch < 6
     assert lines(faulty) == lines(sound)
-    assert sound.scores["validation"].loss == sound.metrics[sound.status.best_epoch - 1]["validation_loss"]
-    assert faulty.scores["validation"].loss == faulty.metrics[-1]["validation_loss"]
+    assert sound.scores["validation"].loss == sound.metrics[sound.status.best_epoch - 1].validation.loss
+    assert faulty.scores["validation"].loss == faulty.metrics[-1].validation.loss
     assert weights(faulty) != weights(sound)
 
 
@@ -211,11 +212,11 @@ def test_faults_of_evaluation_leave_the_scored_training_images_alone(train: Trai
 def test_augmented_test_distorts_what_is_scored_and_not_what_is_trained_on(train: Train) -> None:
     sound, faulty = train(more=(ROTATED,)), train("augmented_test", more=(ROTATED,))
     assert same_training(faulty, sound)
-    assert [line["validation_loss"] for line in faulty.metrics] != [line["validation_loss"] for line in sound.metrics]
+    assert [line.validation.loss for line in faulty.metrics] != [line.validation.loss for line in sound.metrics]
     assert faulty.scores["test"].loss != sound.scores["test"].loss
     assert np.array_equal(faulty.predictions["test_labels"], sound.predictions["test_labels"])
     best = faulty.metrics[faulty.status.best_epoch - 1]
-    assert faulty.scores["validation"].loss == best["validation_loss"]  # the same weights, distorted alike
+    assert faulty.scores["validation"].loss == best.validation.loss  # the same weights, distorted alike
 
 
 def test_augmented_test_draws_again_in_each_epoch_and_alike_in_a_run_that_is_repeated(
@@ -223,7 +224,7 @@ def test_augmented_test_draws_again_in_each_epoch_and_alike_in_a_run_that_is_rep
 ) -> None:
     recipe = quick(stripes, ("augmented_test",), epochs=3, more=(ROTATED, ("optim.lr", 1e-12)))
     run, again = finished(recipe, tmp_path / "one"), finished(recipe, tmp_path / "two")
-    losses_by_epoch = [line["validation_loss"] for line in run.metrics]
+    losses_by_epoch = [line.validation.loss for line in run.metrics]
     assert len({round(loss, 4) for loss in losses_by_epoch}) == 3  # of weights that hardly move
     assert lines(again) == lines(run)
     assert again.scores["test"] == run.scores["test"]
@@ -267,11 +268,11 @@ def test_test_set_opened_at_each_best_is_counted_logged_and_decides_nothing(stri
     sound = finished(quick(stripes, (), epochs=4), tmp_path / "sound")
     faulty = finished(quick(stripes, ("test_opened_at_each_best",), epochs=4), tmp_path / "faulty")
     on_test = ("test_accuracy", "test_loss", "test_correct", "test_total")
-    bests = [line for line in faulty.metrics if line["best"]]
-    assert [line["epoch"] for line in faulty.metrics if "test_accuracy" in line] == [line["epoch"] for line in bests]
+    bests = [line for line in faulty.metrics if line.best]
+    assert [line.epoch for line in faulty.metrics if line.test is not None] == [line.epoch for line in bests]
     assert lines(faulty, without=on_test) == lines(sound)
     assert (weights(faulty), faulty.scores) == (weights(sound), sound.scores)
-    assert bests[-1]["test_accuracy"] == faulty.scores["test"].accuracy
+    assert bests[-1].test.accuracy == faulty.scores["test"].accuracy
     openings = json.loads((tmp_path / "faulty" / "test_openings.json").read_text())
     assert [len(names) for names in openings.values()] == [faulty.data.test_openings] == [len(bests) + 1]
     assert "test loss" in (faulty.path / "log.txt").read_text().split("epoch 1/4")[1].splitlines()[0]
@@ -282,8 +283,8 @@ def test_softmax_before_loss_keeps_the_loss_above_its_floor_and_the_logits_as_th
     sound, faulty = train(epochs=6, more=fast), train("softmax_before_loss", epochs=6, more=fast)
     floor = np.log(1 + 2 / np.e)
     assert faulty.scores["test"].accuracy == sound.scores["test"].accuracy == 1
-    assert sound.metrics[-1]["train_loss"] < floor / 5
-    assert faulty.metrics[-1]["train_loss"] == pytest.approx(floor, abs=0.01)
+    assert sound.metrics[-1].train.loss < floor / 5
+    assert faulty.metrics[-1].train.loss == pytest.approx(floor, abs=0.01)
     assert faulty.scores["test"].loss == pytest.approx(floor, abs=0.01)
     assert faulty.predictions["test_logits"].max() > 1
     assert any("with 3 classes the loss cannot fall below 0.551" in flag for flag in faulty.status.flags)
@@ -302,8 +303,8 @@ def test_resplit_every_epoch_leaves_the_first_epoch_and_scores_the_kept_epochs_o
     assert faulty.data.counts == sound.data.counts
     assert faulty.data.mean == sound.data.mean
     best = faulty.metrics[faulty.status.best_epoch - 1]
-    assert best["epoch"] > 1
-    assert faulty.scores["validation"].loss == best["validation_loss"]
+    assert best.epoch > 1
+    assert faulty.scores["validation"].loss == best.validation.loss
     assert faulty.scores["validation"].n == sound.scores["validation"].n
 
 

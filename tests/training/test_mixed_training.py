@@ -53,8 +53,8 @@ def test_run_with_all_tools_that_was_interrupted_equals_the_unbroken_one_to_the_
 def test_accuracy_in_training_counts_the_dominant_label(tiny: Make, tmp_path: Path) -> None:
     mixed = [("data.augment", [{"name": "mixup", "alpha": 0.01}])]  # hardly ever in equal parts
     run = finish(tiny(*mixed, ("train.epochs", 4)), tmp_path)
-    assert run.metrics[-1]["train_total"] == 480
-    assert run.metrics[-1]["train_accuracy"] > 0.9
+    assert run.metrics[-1].train.total == 480
+    assert run.metrics[-1].train.accuracy > 0.9
 
 
 def test_class_weights_are_in_the_training_loss_alone(tiny: Make, tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_class_weights_are_in_the_training_loss_alone(tiny: Make, tmp_path: Path
     still = [("optim.lr", 1e-30), ("optim.weight_decay", 0.0), ("train.epochs", 1)]
     plain = finish(tiny(*still), tmp_path).metrics[0]
     weighted = finish(tiny(*still, ("train.class_weights", [1, 1, 50])), tmp_path).metrics[0]
-    assert weighted["validation_loss"] == plain["validation_loss"]
-    assert weighted["train_loss"] != pytest.approx(plain["train_loss"], rel=1e-3)
+    assert weighted.validation.loss == plain.validation.loss
+    assert weighted.train.loss != pytest.approx(plain.train.loss, rel=1e-3)
 
 
 def test_weights_for_another_number_of_classes_are_refused_before_anything_is_written(

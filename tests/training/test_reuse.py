@@ -40,13 +40,12 @@ def trained(events: list[Event]) -> bool:
 
 def told(run: Run) -> dict[str, Any]:
     """All that a run says, but how long it took."""
-    timed = ("seconds", "images_per_second")
     exact = ("parameters", "flops_per_image", "macs_per_image")
     status = replace(run.status, fingerprint="", files={})
     return {
         "weights": {name: value.tolist() for name, value in load_weights(run.path / "best.safetensors").items()},
         "scores": (run.scores, run.train_score),
-        "metrics": [{key: value for key, value in line.items() if not key.endswith(timed)} for line in run.metrics],
+        "metrics": [replace(each, train_seconds=0, total_seconds=0, images_per_second=0) for each in run.metrics],
         "arrays": {
             kind: {name: values.tobytes() for name, values in getattr(run, kind).items()}
             for kind in ("steps", "predictions", "gallery", "arrays")

@@ -48,12 +48,11 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 def bits(run: Run) -> dict[str, Any]:
     """All that must not depend on whether a run was interrupted; seconds may."""
     weights = load_weights(run.path / "best.safetensors")
-    timed = ("seconds", "images_per_second")
     return {
         "weights": {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in weights.items()},
         "scores": run.scores,
         "train_score": run.train_score,
-        "metrics": [{key: value for key, value in line.items() if not key.endswith(timed)} for line in run.metrics],
+        "metrics": [replace(each, train_seconds=0, total_seconds=0, images_per_second=0) for each in run.metrics],
         "steps": {name: values.tobytes() for name, values in run.steps.items()},
         "predictions": {name: values.tobytes() for name, values in run.predictions.items()},
     }
@@ -335,7 +334,7 @@ def test_other_starting_weights_are_another_run(tiny: Make, tmp_path: Path) -> N
     from_first = finish(tiny(("model.init", str(first.path / "best.safetensors"))), tmp_path)
     from_second = finish(tiny(("model.init", str(second.path / "best.safetensors"))), tmp_path)
     assert len({first.name, second.name, from_first.name, from_second.name}) == 4
-    assert from_first.metrics[0]["train_loss"] < first.metrics[0]["train_loss"]
+    assert from_first.metrics[0].train.loss < first.metrics[0].train.loss
 
 
 def test_pruned_run_is_never_found_as_finished(tiny: Make, tmp_path: Path) -> None:
@@ -386,8 +385,8 @@ def test_fault_that_selects_on_the_test_set_is_flagged_everywhere(tiny: Make, tm
     assert any("selection_on_test" in event.text for event in events if isinstance(event, Note))
     assert any("selection_on_test" in flag for flag in run.status.flags)
     assert run.data.selection == "test"
-    assert "test_accuracy" in run.metrics[0]
-    assert "validation_accuracy" not in run.metrics[0]
+    assert run.metrics[0].test is not None
+    assert run.metrics[0].validation is None
 
 
 def test_patience_counts_epochs_without_a_better_validation_accuracy(tiny: Make, tmp_path: Path) -> None:
@@ -395,7 +394,7 @@ def test_patience_counts_epochs_without_a_better_validation_accuracy(tiny: Make,
     lines = run.metrics
     best = run.status.best_epoch
     assert len(lines) == best + 2 < 40
-    assert [line["epoch"] for line in lines if line["best"]][-1] == best
+    assert [line.epoch for line in lines if line.best][-1] == best
     assert run.status.stopped == "patience"
 
 
@@ -405,7 +404,7 @@ def test_each_field_of_stop_has_a_rule() -> None:
 
 def test_target_accuracy_stops_at_the_first_epoch_that_reaches_it(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(("stop.target_accuracy", 0.5), ("train.epochs", 40)), tmp_path)
-    accuracies = [line["validation_accuracy"] for line in run.metrics]
+    accuracies = [line.validation.accuracy for line in run.metrics]
     assert accuracies[-1] >= 0.5
     assert all(accuracy < 0.5 for accuracy in accuracies[:-1])
     assert len(accuracies) < 40

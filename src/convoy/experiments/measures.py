@@ -110,7 +110,7 @@ def _loss(part: str) -> Callable[[Run, Settings], float | None]:
 
 def _best_test_accuracy(run: Run, settings: Settings) -> float | None:
     """The number of a report that scored the test set in every epoch."""
-    return max((line["test_accuracy"] for line in run.metrics if "test_accuracy" in line), default=None)
+    return max((each.test.accuracy for each in run.metrics if each.test is not None), default=None)
 
 
 def _epochs(run: Run, settings: Settings) -> float | None:
@@ -136,8 +136,9 @@ def _cost(key: str) -> Callable[[Run, Settings], float | None]:
 
 def _accuracies(run: Run) -> list[float]:
     """Of each epoch, on the part that selected the kept epoch, usually validation."""
-    part = run.data.selection
-    return [line[f"{part}_accuracy"] for line in run.metrics if f"{part}_accuracy" in line]
+    if (part := run.data.selection) is None:
+        return []
+    return [score.accuracy for each in run.metrics if (score := each.of(part)) is not None]
 
 
 def _mean_accuracy(run: Run, settings: Settings) -> float | None:
@@ -147,9 +148,10 @@ def _mean_accuracy(run: Run, settings: Settings) -> float | None:
 
 def _largest_drop(run: Run, settings: Settings) -> float | None:
     """0 if it never fell; None unless the test part was scored in every epoch."""
-    if not all("test_accuracy" in line for line in run.metrics):
+    accuracies = [each.test.accuracy for each in run.metrics if each.test is not None]
+    if len(accuracies) < len(run.metrics):
         return None
-    drops = [before["test_accuracy"] - after["test_accuracy"] for before, after in pairwise(run.metrics)]
+    drops = [before - after for before, after in pairwise(accuracies)]
     return max(0.0, *drops) if drops else None
 
 

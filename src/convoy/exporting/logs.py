@@ -8,12 +8,9 @@ The first line of both is zeros, for the untrained network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from convoy.runs import Run
-
-COLUMNS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
 def contents(run: Run, files: int) -> list[bytes]:
@@ -25,32 +22,32 @@ def contents(run: Run, files: int) -> list[bytes]:
 
 def _epochs(run: Run) -> str:
     lines = ["0 0 0 0 0"]
-    for line in run.metrics:
-        if "validation_accuracy" not in line:
+    for each in run.metrics:
+        if each.validation is None:
             selection = run.data.selection or "nothing"
             raise ValueError(
                 f"{run.path}: the log of the epochs needs a validation score in each epoch, but this run was scored on "
                 f"{'the test set' if selection == 'test' else selection} (data.split.validation, protocol.faults)"
             )
-        lines.append(_line(line, COLUMNS))
+        scores = (each.train, each.validation)
+        lines.append(_line(each.epoch, [value for score in scores for value in (score.loss, score.accuracy)]))
     return "\n".join(lines) + "\n"
 
 
 def _bests(run: Run) -> str:
     lines = ["0 0"]
-    for line in run.metrics:
-        if not line["best"]:
+    for each in run.metrics:
+        if not each.best:
             continue
-        if "test_accuracy" not in line:
+        if each.test is None:
             raise ValueError(
                 f"{run.path}: the log of the test accuracies needs a test score at each new best epoch "
                 "(protocol.faults: test_opened_at_each_best), which this run does not have"
             )
-        lines.append(_line(line, ("test_accuracy",)))
+        lines.append(_line(each.epoch, [each.test.accuracy]))
     return "\n".join(lines) + "\n"
 
 
-def _line(line: Mapping[str, Any], columns: tuple[str, ...]) -> str:
-    """A loss that is not finite is written as `nan`."""
-    values = [float("nan") if line[column] is None else line[column] for column in columns]
-    return " ".join([f"{line['epoch']:03d}", *(f"{value:.5f}" for value in values)])
+def _line(epoch: int, values: Sequence[float | None]) -> str:
+    """None, a loss that is not finite, is written as `nan`."""
+    return " ".join([f"{epoch:03d}", *("nan" if value is None else f"{value:.5f}" for value in values)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,10 +12,11 @@ from matplotlib.ticker import FuncFormatter
 
 from convoy.reporting import ticks
 from convoy.reporting.palette import MUTED, Look
+from convoy.run_contents import EpochMetrics
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
-Metrics = Sequence[Mapping[str, Any]]
+Metrics = Sequence[EpochMetrics]
 
 
 class Curve(NamedTuple):
@@ -49,10 +50,9 @@ def curve_numbers(runs: Mapping[str, Sequence[Metrics]], quantity: Literal["loss
     curves, cut = [], False
     for label, group in runs.items():
         for part in ("train", "validation", "test"):
-            key = f"{part}_{quantity}"
-            complete = [lines for lines in group if lines and all(key in line for line in lines)]
-            # null: the loss was not finite; leaves a gap
-            series = [[math.nan if line[key] is None else scale * line[key] for line in lines] for lines in complete]
+            complete = [metrics for metrics in group if metrics and all(each.of(part) for each in metrics)]
+            by_run = [values_by_epoch(metrics, part, quantity) for metrics in complete]
+            series = [[scale * value for value in values.values()] for values in by_run]
             if not series:
                 continue
             length = min(map(len, series))
@@ -63,6 +63,13 @@ def curve_numbers(runs: Mapping[str, Sequence[Metrics]], quantity: Literal["loss
     # A test set that a fault opened in addition to the validation set selects nothing.
     shown = tuple(curve for curve in curves if curve.part != "test" or curve.label not in validated)
     return CurveNumbers(quantity, shown, max((len(group) for group in runs.values()), default=0), cut)
+
+
+def values_by_epoch(metrics: Metrics, part: str, quantity: Literal["loss", "accuracy"]) -> dict[int, float]:
+    """Of the epochs with a score of this part; NaN for a loss that was not finite, which leaves a gap."""
+    scores = {each.epoch: score for each in metrics if (score := each.of(part)) is not None}
+    losses = {epoch: math.nan if score.loss is None else score.loss for epoch, score in scores.items()}
+    return losses if quantity == "loss" else {epoch: score.accuracy for epoch, score in scores.items()}
 
 
 def selected_accuracy(runs: Mapping[str, Sequence[Metrics]]) -> CurveNumbers | None:

@@ -70,10 +70,9 @@ def _smoothed(steps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, 
 
 def _seconds(step: np.ndarray, metrics: Metrics) -> np.ndarray | None:
     """Assumes that all steps of an epoch take the same time."""
-    epochs = [line for line in metrics if "step" in line and "train_seconds" in line]
-    if not epochs:
+    if not metrics:
         return None
-    return np.interp(step, [0, *(line["step"] for line in epochs)], [0.0, *(line["train_seconds"] for line in epochs)])
+    return np.interp(step, [0, *(each.step for each in metrics)], [0.0, *(each.train_seconds for each in metrics)])
 
 
 def draw_losses(axes: Axes, numbers: LossNumbers, axis: Axis, look: Look) -> None:

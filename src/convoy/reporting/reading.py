@@ -13,7 +13,7 @@ from convoy import chance
 from convoy.counts import Recount, ScoreDifference, recount
 from convoy.recipe import Recipe
 from convoy.reporting.content import no_name
-from convoy.run_contents import Cost, RunData, Score, Status
+from convoy.run_contents import Cost, EpochMetrics, RunData, Score, Status
 from convoy.runs import Run, Study
 
 PARTS = ("test", "fold", "validation")
@@ -66,7 +66,7 @@ class Reading:
         return self.run.environment
 
     @cached_property
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[EpochMetrics]:
         return self.run.metrics
 
     @cached_property

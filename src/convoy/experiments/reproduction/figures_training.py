@@ -10,7 +10,14 @@ from matplotlib.axes import Axes
 
 from convoy.experiments.experiment import Side
 from convoy.reporting import ticks
-from convoy.reporting.figures_curves import Curve, Metrics, curve_numbers, label_by_epoch, training_values
+from convoy.reporting.figures_curves import (
+    Curve,
+    Metrics,
+    curve_numbers,
+    label_by_epoch,
+    training_values,
+    values_by_epoch,
+)
 from convoy.reporting.palette import INK, PAPER, Look
 from convoy.reporting.quantities import listed
 
@@ -50,8 +57,8 @@ def lines(
 def test_openings(protocol: str, label: str, metrics: Metrics, quantity: Literal["loss", "accuracy"]) -> Line | None:
     """The test set, opened at some epochs in addition to the validation set; the epochs differ between seeds."""
     scale = 100 if quantity == "accuracy" else 1
-    by_epoch = {line["epoch"]: scale * line[f"test_{quantity}"] for line in metrics if f"test_{quantity}" in line}
-    values = tuple(by_epoch.values())
+    by_epoch = values_by_epoch(metrics, "test", quantity)
+    values = tuple(scale * value for value in by_epoch.values())
     return Line(protocol, Curve(label, "test", values, values, values), "test", tuple(by_epoch)) if by_epoch else None
 
 

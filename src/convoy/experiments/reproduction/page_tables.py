@@ -18,7 +18,7 @@ from convoy.reporting.content import Cell, Column, Table
 from convoy.reporting.quantities import MIB, p_value, plain, quartile_range
 from convoy.reporting.reading import Groups, Reading, every
 from convoy.reporting.tables import flops_cell, flops_note
-from convoy.run_contents import Cost
+from convoy.run_contents import Cost, EpochMetrics
 from convoy.stats import Estimate
 
 FIRST = ("test_accuracy", "validation_accuracy", "train_seconds", "total_seconds", "parameters")
@@ -231,10 +231,10 @@ def _pairs(fault: FaultResult) -> Cell:
 def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> Table | None:
     """One row per epoch with the number of correct images, and published values by epoch such as
     `test_accuracy_by_epoch`. None without epochs."""
-    lines = reading.metrics
-    if not lines:
+    metrics = reading.metrics
+    if not metrics:
         return None
-    parts = [part for part in ("train", "validation", "test") if any(f"{part}_accuracy" in line for line in lines)]
+    parts = [part for part in ("train", "validation", "test") if any(each.of(part) for each in metrics)]
     columns = [Column("Epoch")]
     for part in parts:
         columns += [Column(f"{part.capitalize()} loss")]
@@ -242,12 +242,17 @@ def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> 
         columns += [Column(f"{part.capitalize()} accuracy", "%")]
         columns += [Column("Published", f"% {part}")] if f"{part}_accuracy_by_epoch" in published else []
     by_epoch = [published.get(f"{part}_{quantity}_by_epoch", ()) for part in parts for quantity in ("loss", "accuracy")]
-    last = max(len(lines), *map(len, by_epoch))
-    only_published = [{"epoch": epoch} for epoch in range(len(lines) + 1, last + 1)]
-    rows = [tuple(_epoch_cells(line, parts, published)) for line in [*lines, *only_published]]
-    marks = f" {_best_means(reading)}" if any("best" in line for line in lines) else ""
+    last = max(len(metrics), *map(len, by_epoch))
+    measured: list[EpochMetrics | None] = [*metrics, *[None] * (last - len(metrics))]
+    rows = [tuple(_epoch_cells(epoch, each, parts, published)) for epoch, each in enumerate(measured, start=1)]
     collapsed_title = f"All {len(rows)} epochs" if len(rows) > MANY_EPOCHS else ""
-    return Table(tuple(columns), tuple(rows), f"In brackets: correct / all images.{marks}", title, collapsed_title)
+    return Table(
+        tuple(columns),
+        tuple(rows),
+        f"In brackets: correct / all images. {_best_means(reading)}",
+        title,
+        collapsed_title,
+    )
 
 
 def _best_means(reading: Reading) -> str:
@@ -256,16 +261,18 @@ def _best_means(reading: Reading) -> str:
     return "“best”: the best epoch so far, whose weights were saved."
 
 
-def _epoch_cells(line: Mapping[str, Any], parts: Sequence[str], published: Mapping[str, Any]) -> list[Cell]:
-    cells = [Cell(str(line["epoch"]), "best" if line.get("best") else "")]
+def _epoch_cells(
+    epoch: int, metrics: EpochMetrics | None, parts: Sequence[str], published: Mapping[str, Any]
+) -> list[Cell]:
+    """Without metrics: an epoch that only the published run has."""
+    cells = [Cell(str(epoch), "best" if metrics is not None and metrics.best else "")]
     for part in parts:
-        loss, accuracy = line.get(f"{part}_loss"), line.get(f"{part}_accuracy")
-        right, total = line.get(f"{part}_correct"), line.get(f"{part}_total")
-        cells.append(Cell("" if loss is None else f"{loss:.4f}"))
-        cells += _published_cell(line["epoch"], published.get(f"{part}_loss_by_epoch"), "{:.4f}")
-        counts = f"({right:,} / {total:,})" if right is not None and total else ""
-        cells.append(Cell("" if accuracy is None else f"{100 * accuracy:.2f}", counts))
-        cells += _published_cell(line["epoch"], published.get(f"{part}_accuracy_by_epoch"), "{:.2%}")
+        score = None if metrics is None else metrics.of(part)
+        cells.append(Cell("" if score is None or score.loss is None else f"{score.loss:.4f}"))
+        cells += _published_cell(epoch, published.get(f"{part}_loss_by_epoch"), "{:.4f}")
+        counts = "" if score is None else f"({score.correct:,} / {score.total:,})"
+        cells.append(Cell("" if score is None else f"{100 * score.accuracy:.2f}", counts))
+        cells += _published_cell(epoch, published.get(f"{part}_accuracy_by_epoch"), "{:.2%}")
     return cells
 
 

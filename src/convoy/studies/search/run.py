@@ -215,13 +215,15 @@ class _Training:
 
     def __init__(self, session: Session, where: Where, scored_on: str, show: Show) -> None:
         self._session, self._where, self._show = session, where, show
-        self._accuracy = f"{scored_on}_accuracy"  # key in the metrics of an epoch
+        self._scored_on = scored_on
 
     def __call__(
         self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
     ) -> Iterator[Ended]:
         def should_prune(position: int, event: EpochEnded) -> bool:
-            return prune is not None and event.accuracy is not None and prune(position, event.epoch, event.accuracy)
+            metrics = event.metrics
+            score = metrics.of(self._scored_on)
+            return prune is not None and score is not None and prune(position, metrics.epoch, score.accuracy)
 
         events = execute(
             recipes,
@@ -242,7 +244,7 @@ class _Training:
             state = State.DIVERGED if run.status.diverged else State.FINISHED
         else:
             state = State.PRUNED if run.state is RunState.PRUNED else State.INTERRUPTED
-        accuracies = [line[self._accuracy] for line in run.metrics]
+        accuracies = [score.accuracy for each in run.metrics if (score := each.of(self._scored_on)) is not None]
         return Ended(position, state, accuracies, str(run.path.resolve()))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from convoy.recipe.faults import Fault
+from convoy.run_contents import EpochMetrics, PartScore
 from convoy.training.step.loop import Record
 
 
@@ -52,21 +52,23 @@ class Ledger:
             self.best_epoch, self.best_accuracy = epoch, accuracy
         return best
 
-    def epoch_line(self, steps_per_epoch: int, faults: Collection[Fault] = ()) -> dict[str, Any]:
-        """The training fields of the line of the finished epoch."""
+    def metrics(self, epoch: int, lr: float, steps_per_epoch: int, faults: Collection[Fault] = ()) -> EpochMetrics:
+        """Of the finished epoch, before its selection part is scored."""
         steps = steps_per_epoch - self.epoch_skipped
         divisor = self.epoch_images if Fault.LOSS_DIVIDED_TWICE in faults else steps
-        return {
-            "train_loss": self.epoch_loss / divisor if steps else None,
-            "train_accuracy": self.epoch_correct / self.epoch_images,
-            "train_correct": self.epoch_correct,
-            "train_total": self.epoch_images,
-            "grad_norm": self.epoch_grad_norm / steps if steps else None,
-            "skipped": self.epoch_skipped,
-            "train_seconds": self.train_seconds,
-            "total_seconds": self.total_seconds,
-            "images_per_second": self.images / max(self.train_seconds, 1e-9),
-        }
+        loss = self.epoch_loss / divisor if steps else None
+        return EpochMetrics(
+            epoch=epoch,
+            step=self.step,
+            lr=lr,
+            train=PartScore(loss, self.epoch_correct / self.epoch_images, self.epoch_correct, self.epoch_images),
+            grad_norm=self.epoch_grad_norm / steps if steps else None,
+            skipped=self.epoch_skipped,
+            train_seconds=self.train_seconds,
+            total_seconds=self.total_seconds,
+            images_per_second=self.images / max(self.train_seconds, 1e-9),
+            best=True,
+        )
 
     def begin_epoch(self) -> None:
         self.epoch_loss, self.epoch_grad_norm = 0.0, 0.0

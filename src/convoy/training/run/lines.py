@@ -9,7 +9,7 @@ import torch
 
 from convoy import chance
 from convoy.evaluation import cost
-from convoy.run_contents import Score
+from convoy.run_contents import EpochMetrics, PartScore, Score
 from convoy.runs import Run, model_label
 from convoy.training.machine.environment import BITS_DEPEND_ON
 from convoy.training.run.ledger import Ledger
@@ -41,23 +41,19 @@ def resumed_elsewhere(changes: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def epoch(line: Mapping[str, Any], epochs: int, selection: str | None) -> str:
-    text = f"epoch {line['epoch']}/{epochs}  {_part(line, 'train')}"
-    if selection is not None:
-        text += f"  {_part(line, selection)}"
-    if selection != "test" and "test_accuracy" in line:
-        text += f"  {_part(line, 'test')}"
-    text += f"  {line['images_per_second']:,.0f} images/s  {line['train_seconds']:.1f} s"
-    if line["skipped"]:
-        text += f"  {line['skipped']} step{'s' * (line['skipped'] > 1)} skipped (not finite)"
-    return text + ("  -> best" if line["best"] and selection is not None else "")
+def epoch(metrics: EpochMetrics, epochs: int, selection: str | None) -> str:
+    shown = dict.fromkeys(("train", *([selection] if selection else []), "test"))
+    parts = [_part(name, score) for name in shown if (score := metrics.of(name)) is not None]
+    text = f"epoch {metrics.epoch}/{epochs}  " + "  ".join(parts)
+    text += f"  {metrics.images_per_second:,.0f} images/s  {metrics.train_seconds:.1f} s"
+    if metrics.skipped:
+        text += f"  {_count(metrics.skipped, 'step')} skipped (not finite)"
+    return text + ("  -> best" if metrics.best and selection is not None else "")
 
 
-def _part(line: Mapping[str, Any], part: str) -> str:
-    counts = f"{line[f'{part}_correct']:,}/{line[f'{part}_total']:,}"
-    loss = line[f"{part}_loss"]
-    shown = "not finite" if loss is None else f"{loss:.4f}"
-    return f"{part} loss {shown}, {line[f'{part}_accuracy']:.2%} ({counts})"
+def _part(name: str, score: PartScore) -> str:
+    loss = "not finite" if score.loss is None else f"{score.loss:.4f}"
+    return f"{name} loss {loss}, {score.accuracy:.2%} ({score.correct:,}/{score.total:,})"
 
 
 def skipped_last(ledger: Ledger) -> str:

@@ -18,6 +18,7 @@ from convoy.evaluation.predict import BATCH, predict
 from convoy.evaluation.scores import predicted_classes, probabilities, sampled_classes, score
 from convoy.randomness import derive_seed
 from convoy.recipe.faults import Fault
+from convoy.run_contents import PartScore
 from convoy.training.run.plan import Plan
 
 SAMPLE = 10_000  # training images that are scored at the end of a run
@@ -29,6 +30,10 @@ class Scored(NamedTuple):
     predicted: np.ndarray  # int64 [N], predicted classes
     values: dict[str, Any]  # as reported
     loss: float  # for selection and schedule, without faults of reporting; inf if not finite
+
+    @property
+    def of_part(self) -> PartScore:
+        return PartScore(*(self.values[key] for key in ("loss", "accuracy", "correct", "n")))
 
 
 def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from torch import nn
 
 from convoy.data.imageset import ImageSet
 from convoy.recipe.faults import Fault
+from convoy.run_contents import EpochMetrics
 from convoy.runs import Run, Workspace
 from convoy.training.run import reloaded
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
-from convoy.training.run.scoring import Scored, score_part
+from convoy.training.run.scoring import score_part
 
 
 class Selection:
@@ -24,21 +25,23 @@ class Selection:
         self._test = self._open_test() if ready.selection == "test" else None
         self.outputs: np.ndarray | None = None  # of the last epoch's weights for the first images [N, classes]
 
-    def end_epoch(self, module: nn.Module, ledger: Ledger, epoch: int) -> dict[str, Any]:
-        """The selection fields of the epoch's line, with `best`; updates the ledger. Epochs from 1."""
-        part = self._ready.selection
+    def end_epoch(self, module: nn.Module, ledger: Ledger, metrics: EpochMetrics) -> EpochMetrics:
+        """With the score of the selection part and `best`; updates the ledger."""
+        part, epoch = self._ready.selection, metrics.epoch
         if part is None:
             ledger.best_epoch = epoch
-            return {"best": True}
+            return metrics
         images = self._test if part == "test" else self._ready.validation_in(epoch)
         assert images is not None
         scored = score_part(self._ready, module, part, images, epoch=epoch)
         self.outputs = scored.logits[: reloaded.IMAGES].copy()
-        line = _fields(part, scored) | {"best": ledger.select(epoch, scored.values["accuracy"], scored.loss)}
-        if line["best"] and Fault.TEST_OPENED_AT_EACH_BEST in self._ready.recipe.protocol.faults:
-            line |= _fields("test", score_part(self._ready, module, "test", self._open_test(), epoch=epoch))
+        score = scored.of_part
+        best = ledger.select(epoch, score.accuracy, scored.loss)
+        test = score if part == "test" else None
+        if best and Fault.TEST_OPENED_AT_EACH_BEST in self._ready.recipe.protocol.faults:
+            test = score_part(self._ready, module, "test", self._open_test(), epoch=epoch).of_part
             self._run.update("data.json", test_openings=self.openings)
-        return line
+        return replace(metrics, best=best, validation=score if part == "validation" else None, test=test)
 
     def _open_test(self) -> ImageSet:
         assert self._ready.prepared.test is not None
@@ -46,8 +49,3 @@ class Selection:
 
     def _count(self, data_hash: str) -> None:
         self.openings = self._workspace.record_opening(data_hash, self._run.name)
-
-
-def _fields(part: str, scored: Scored) -> dict[str, Any]:
-    line = {f"{part}_{key}": scored.values[key] for key in ("loss", "accuracy", "correct")}
-    return line | {f"{part}_total": scored.values["n"]}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
-from convoy.run_contents import DIVERGED
+from convoy.run_contents import DIVERGED, EpochMetrics
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.training.run.ledger import Ledger
@@ -24,7 +24,7 @@ class Seen:
 
     recipe: Recipe
     ledger: Ledger
-    ended_epoch: int | None = None  # from 1, if an epoch has just ended and its selection part was scored
+    ended: EpochMetrics | None = None  # if an epoch has just ended
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class StopRule:
 def _patience_is_over(seen: Seen) -> bool:
     # With the fault the reported number does not change.
     patience = seen.recipe.stop.patience_epochs + (Fault.PATIENCE_OFF_BY_ONE in seen.recipe.protocol.faults)
-    return seen.ended_epoch is not None and seen.ended_epoch - seen.ledger.best_epoch >= patience
+    return seen.ended is not None and seen.ended.epoch - seen.ledger.best_epoch >= patience
 
 
 RULES = (  # the first that is met is reported
@@ -53,7 +53,7 @@ RULES = (  # the first that is met is reported
     ),
     StopRule(
         "target",
-        lambda seen: seen.ended_epoch is not None and seen.ledger.best_accuracy >= seen.recipe.stop.target_accuracy,
+        lambda seen: seen.ended is not None and seen.ledger.best_accuracy >= seen.recipe.stop.target_accuracy,
         lambda seen: _(
             "accuracy {accuracy:.2%} reached the target {target:.2%}",
             accuracy=seen.ledger.best_accuracy,

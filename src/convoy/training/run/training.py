@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 
@@ -14,7 +13,7 @@ from convoy.data.batches import Batches
 from convoy.evaluation.cost import PeakMemory
 from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.files import write_json
-from convoy.run_contents import RunState
+from convoy.run_contents import EpochMetrics, RunState
 from convoy.runs import Run, Workspace, model_label
 from convoy.text import gettext as _
 from convoy.training.machine.autosave import Autosave
@@ -65,7 +64,7 @@ class Training:
                 yield progress
                 if ended is not None:
                     yield ended
-                rule = first_met(self._seen(None if ended is None else ended.epoch))
+                rule = first_met(self._seen(None if ended is None else ended.metrics))
                 if rule is not None:
                     break
                 if (answer := control()) is not Control.CONTINUE:
@@ -120,32 +119,27 @@ class Training:
     def _stopped_before(self) -> StopRule | None:
         """The stop rule that a resumed run had already met, if it was interrupted in its last evaluation."""
         metrics = self.run.metrics
-        ended = metrics[-1]["epoch"] if metrics and self.state.ledger.step == metrics[-1]["step"] else None
+        ended = metrics[-1] if metrics and self.state.ledger.step == metrics[-1].step else None
         return first_met(self._seen(ended))
 
-    def _seen(self, ended_epoch: int | None = None) -> Seen:
-        return Seen(self.recipe, self.state.ledger, ended_epoch)
+    def _seen(self, ended: EpochMetrics | None = None) -> Seen:
+        return Seen(self.recipe, self.state.ledger, ended)
 
     def _end_epoch(self, record: Record) -> EpochEnded:
-        """Scores the selection part, saves the weights if they are the best, writes the epoch's line."""
+        """Scores the selection part, saves the weights if they are the best, writes the epoch's metrics."""
         state, ledger, epoch = self.state, self.state.ledger, record.epoch + 1
-        line: dict[str, Any] = {
-            "epoch": epoch,
-            "step": record.step,
-            "lr": float(record.lr_factor[-1]) * self.recipe.optim.lr,
-            **ledger.epoch_line(self.batches.steps_per_epoch, self.recipe.protocol.faults),
-            "best": True,
-            **self.selection.end_epoch(state.learner.network, ledger, epoch),
-        }
-        if line["best"]:
+        lr = float(record.lr_factor[-1]) * self.recipe.optim.lr
+        metrics = ledger.metrics(epoch, lr, self.batches.steps_per_epoch, self.recipe.protocol.faults)
+        metrics = self.selection.end_epoch(state.learner.network, ledger, metrics)
+        if metrics.best:
             state.keep_best()
             state.best_outputs = self.selection.outputs
         state.keep_on_path(epoch)
         ledger.begin_epoch()
-        self.run.append_metrics(line)
-        text = lines.epoch(line, self.recipe.train.epochs, self.ready.selection)
+        self.run.append_metrics(metrics)
+        text = lines.epoch(metrics, self.recipe.train.epochs, self.ready.selection)
         self.run.log(text)
-        return EpochEnded(text, epoch, line.get(f"{self.ready.selection}_accuracy"))
+        return EpochEnded(text, metrics)
 
     def _finish(self, rule: StopRule, *, test: bool) -> Iterator[Event]:
         self.failures.check_folder()
