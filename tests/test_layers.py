@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "recipe": {"registry"},
     "stats": set(),
     "text": set(),
-    "chance": {"run_contents", "stats"},
+    "chance": {"run_contents", "stats", "text"},
     "prediction": {"stats"},
     "run_files": {"files"},
     "run_contents": set(),

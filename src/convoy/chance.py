@@ -13,6 +13,8 @@ import numpy as np
 
 from convoy.run_contents import Score
 from convoy.stats import wilson
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
 OTHERS = 20  # images of other classes: a network that recognises one in seven of them misses all with p < 0.05
 MARGIN = 0.2  # of the way from chance to 100 %: if the interval reaches further, the network may have learned
@@ -61,10 +63,19 @@ def at_chance(score: Score) -> AtChance | None:
 def sentence(name: str, part: str, result: AtChance) -> str:
     """`name` is a model's label, with its seed if there are several runs."""
     if result.kind is Kind.ONE_CLASS:
-        return f"{name} predicts class {result.predicted} for every {part} image: it has not learned"
-    return (
-        f"{name} is at chance level: {100 * result.accuracy:.2f} % {part} accuracy; guesses that ignore the image "
-        f"reach {100 * result.chance:.2f} %"
+        return _(
+            "{name} predicts class {predicted} for every {part} image: it has not learned",
+            name=name,
+            predicted=result.predicted,
+            part=part,
+        )
+    return _(
+        "{name} is at chance level: {accuracy:.2f} % {part} accuracy; guesses that ignore the image "
+        "reach {chance:.2f} %",
+        name=name,
+        accuracy=100 * result.accuracy,
+        part=part,
+        chance=100 * result.chance,
     )
 
 
@@ -76,12 +87,16 @@ def sentences(scores: Sequence[tuple[str, int, Score]], part: str) -> list[str]:
 def in_words(results: Sequence[tuple[str, int, AtChance | None]], part: str) -> list[str]:
     """One sentence per label and kind, from (label, seed, result); lists the seeds if only some are at chance."""
     lines = []
-    for label in dict.fromkeys(label for label, _, _ in results):
+    for label in dict.fromkeys(label for label, *_rest in results):
         group = [(seed, result) for name, seed, result in results if name == label]
-        kinds = dict.fromkeys((result.kind, result.predicted) for _, result in group if result is not None)
+        kinds = dict.fromkeys((result.kind, result.predicted) for _seed, result in group if result is not None)
         for kind in kinds:
             same = [(seed, result) for seed, result in group if result and (result.kind, result.predicted) == kind]
-            seeds = ", ".join(str(seed) for seed, _ in same)
-            some = f" (seed{'s' * (len(same) > 1)} {seeds})" if len(same) < len(group) else ""
-            lines.append(sentence(label + some, part, same[0][1]))
+            seeds = ", ".join(str(seed) for seed, _result in same)
+            name = label
+            if len(same) < len(group):
+                name = ngettext(
+                    "{label} (seed {seeds})", "{label} (seeds {seeds})", len(same), label=label, seeds=seeds
+                )
+            lines.append(sentence(name, part, same[0][1]))
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -30,9 +30,9 @@ def scores_table(reading: Reading) -> Table:
         Field(_("Accuracy"), lambda row: Cell(*wilson(row[1].correct, row[1].n).parts(scale=100)), "%"),
         Field(_("Correct"), lambda row: Cell(f"{row[1].correct:,}", _("of {n:,}", n=row[1].n)), _("images")),
         *(Field(_("Top {k}", k=k), partial(_top, k=k), "%") for k in tops),
-        Field(_("Loss"), lambda row: _four(row[1].loss)),
-        Field(_("Macro F1"), lambda row: _four(row[1].macro_f1)),
-        Field(_("MCC"), lambda row: _four(row[1].mcc)),
+        Field(_("Loss"), lambda row: _text(row[1].loss, "{:.4f}".format)),
+        Field(_("Macro F1"), lambda row: _text(row[1].macro_f1, "{:.4f}".format)),
+        Field(_("MCC"), lambda row: _text(row[1].mcc, "{:.4f}".format)),
     ]
     note = _("Ranges: 95 % intervals over images (Wilson). Loss: of the recipe, mean over images.")
     return table_of(fields, scores.items(), note)
@@ -42,34 +42,30 @@ def _top(row: tuple[str, Score], k: str) -> str:
     return f"{100 * row[1].top_k[k]:.2f}" if k in row[1].top_k else ""
 
 
-def _four(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
 def cost_table(reading: Reading) -> Table:
     cost = reading.cost
     fields: list[Field[Cost]] = [
-        Field(_("Training"), lambda cost: _plain(cost.train_seconds), "s"),
-        Field(_("Total"), lambda cost: _plain(cost.total_seconds), "s"),
-        Field(_("Training speed"), lambda cost: _plain(cost.images_per_second), "images/s"),
+        Field(_("Training"), lambda cost: _text(cost.train_seconds, plain), "s"),
+        Field(_("Total"), lambda cost: _text(cost.total_seconds, plain), "s"),
+        Field(_("Training speed"), lambda cost: _text(cost.images_per_second, plain), "images/s"),
         Field(_("Parameters"), lambda cost: "" if cost.parameters is None else f"{cost.parameters:,}"),
         Field(
             _("MACs") if _reports_macs(reading) else _("FLOPs"),
-            lambda cost: _compact(cost.flops_per_image),
+            lambda cost: _text(cost.flops_per_image, compact),
             _("per image"),
         ),
-        Field(_("Inference"), lambda cost: _plain(cost.ms_per_image), "ms/image"),
+        Field(_("Inference"), lambda cost: _text(cost.ms_per_image, plain), "ms/image"),
         Field(
             _("Quartiles"), lambda cost: quartile_range(cost.ms_per_image or 0, cost.ms_per_image_quartiles), "ms/image"
         ),
-        Field(_("Peak memory"), lambda cost: _mebibytes(cost.peak_memory_bytes), "MiB"),
+        Field(_("Peak memory"), lambda cost: _text(cost.peak_memory_bytes, lambda size: plain(size / MIB)), "MiB"),
     ]
     return table_of([field for field in fields if field.of(cost)], [cost], flops_note([reading]))
 
 
 def flops_cell(value: float | None, reading: Reading) -> Cell:
     """The FLOPs of a run; marked MACs under the fault macs_as_flops."""
-    return Cell(_compact(value), _("MACs") if value is not None and _reports_macs(reading) else "")
+    return Cell(_text(value, compact), _("MACs") if value is not None and _reports_macs(reading) else "")
 
 
 def flops_note(readings: Sequence[Reading]) -> str:
@@ -145,7 +141,7 @@ def runs_table(groups: Groups, folder: Path) -> Table:
         Field(_("Seed"), lambda reading: str(reading.seed)),
         *(Field(accuracy_title(part), partial(_accuracy, part=part), "%") for part in parts),
         Field(_("Best epoch"), best_epoch_cell, _("of epochs")),
-        Field(_("Training"), lambda reading: _plain(reading.cost.train_seconds), "s"),
+        Field(_("Training"), lambda reading: _text(reading.cost.train_seconds, plain), "s"),
         *((Field(_("Ended"), _ending, numeric=False),) if len(endings) > 1 else ()),
         Field(_("Run folder"), partial(run_cell, folder=folder), numeric=False),
     ]
@@ -179,13 +175,5 @@ def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
     return Table(columns, tuple((Cell(name), Cell(value)) for name, value in facts if value), title=title)
 
 
-def _compact(value: float | None) -> str:
-    return "" if value is None else compact(value)
-
-
-def _plain(value: float | None) -> str:
-    return "" if value is None else plain(value)
-
-
-def _mebibytes(value: float | None) -> str:
-    return "" if value is None else plain(value / MIB)
+def _text(value: float | None, written: Callable[[float], str]) -> str:
+    return "" if value is None else written(value)
