@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "run_files": {"files"},
     "run_contents": set(),
     "runs": {"files", "run_contents", "run_files", "recipe", "stats", "registry", "options"},
-    "counts": {"run_contents", "runs"},
+    "counts": {"run_contents", "runs", "text"},
     "events": {"run_contents"},
     "archive": {"files", "run_files", "runs", "recipe", "registry"},
     "models": {"registry"},

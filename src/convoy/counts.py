@@ -11,6 +11,7 @@ import numpy as np
 
 from convoy.run_contents import Score, score_of
 from convoy.runs import Run
+from convoy.text import gettext as _
 
 MOST_CONFUSED = 10
 NO_CLASS = -1
@@ -48,11 +49,23 @@ class ScoreDifference:
     counted: Any
 
     def __str__(self) -> str:
-        where = f"scores.json of {self.run} and its predictions differ in {self.score} on the {self.part} part"
         if isinstance(self.counted, list):
-            return f"{where}; the value from the predictions is reported"
-        values = f"scores.json has {_number(self.stated)}, the predictions give {_number(self.counted)}"
-        return f"{where}: {values}, which is reported"
+            return _(
+                "scores.json of {run} and its predictions differ in {score} on the {part} part; the value from the "
+                "predictions is reported",
+                run=self.run,
+                score=self.score,
+                part=self.part,
+            )
+        return _(
+            "scores.json of {run} and its predictions differ in {score} on the {part} part: scores.json has {stated}, "
+            "the predictions give {counted}, which is reported",
+            run=self.run,
+            score=self.score,
+            part=self.part,
+            stated=_number(self.stated),
+            counted=_number(self.counted),
+        )
 
 
 class Recount(NamedTuple):

@@ -237,3 +237,7 @@ class Page:
     sections: tuple[Section, ...]
     labels: tuple[str, ...]  # of the models; the position decides the colour
     aliases: Mapping[str, str] = field(default_factory=dict)  # other name of a model -> label whose colour it has
+
+    @property
+    def blocks(self) -> list[Block]:
+        return [block for section in self.sections for block in section.blocks]

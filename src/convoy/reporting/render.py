@@ -25,15 +25,15 @@ def write(page: Page, folder: Path, name: str = "report") -> Path:
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     look = palette.Look(page.labels, page.aliases)
-    for section in page.sections:
-        for block in section.blocks:
-            if isinstance(block, Chart):
+    for block in page.blocks:
+        match block:
+            case Chart():
                 canvas.save_chart(block, block.look or look, figures)
-            elif isinstance(block, Gallery):
+            case Gallery():
                 save_gallery(block, figures)
-            elif isinstance(block, Scene3D):
+            case Scene3D():
                 scene3d.save_scene(block, figures)
-            elif isinstance(block, Drawing):
+            case Drawing():
                 write_bytes(figures / f"{block.name}.svg", block.svg.encode())
     write_bytes(folder / f"{name}.md", markdown(page).encode())
     write_bytes(folder / f"{name}.html", html(page).encode())
@@ -61,7 +61,7 @@ def html(page: Page) -> str:
         strip_uri=_strip_uri,
         static_image=scene3d.static_uri,
         plotly_json=lambda block: Markup(scene3d.plotly_json(block)),
-        plotly=Markup(scene3d.library()) if _has_scene(page) else "",
+        plotly=Markup(scene3d.library()) if any(isinstance(block, Scene3D) for block in page.blocks) else "",
     )
 
 
@@ -94,12 +94,8 @@ def _environment() -> Environment:
 
 def _figure_titles(page: Page) -> dict[str, str]:
     """ "Figure 1." by the name of a block."""
-    figures = [block for section in page.sections for block in section.blocks if isinstance(block, FIGURES)]
+    figures = [block for block in page.blocks if isinstance(block, FIGURES)]
     return {figure.name: _("Figure {n}.", n=number) for number, figure in enumerate(figures, start=1)}
-
-
-def _has_scene(page: Page) -> bool:
-    return any(isinstance(block, Scene3D) for section in page.sections for block in section.blocks)
 
 
 def _kind(block: object) -> str:
