@@ -8,57 +8,13 @@ from typing import TYPE_CHECKING, Any
 from convoy.process import limit_spinning
 
 if TYPE_CHECKING:
-    from convoy.api import (
-        DataSheet,
-        Prediction,
-        Profiled,
-        Stopped,
-        check_claim,
-        compare,
-        crossval,
-        data_sheet,
-        export,
-        landscape,
-        lr_range,
-        predict,
-        profile,
-        report,
-        reproduce,
-        search,
-        seeds,
-        test,
-        train,
-    )
-    from convoy.api.study import Study, Workspace
-    from convoy.recipe import Recipe
-    from convoy.runs import Run
+    from convoy.api import *  # noqa: F403
+    from convoy.api.study import Study as Study
+    from convoy.api.study import Workspace as Workspace
+    from convoy.recipe import Recipe as Recipe
+    from convoy.runs import Run as Run
 
-__all__ = [
-    "DataSheet",
-    "Prediction",
-    "Profiled",
-    "Recipe",
-    "Run",
-    "Stopped",
-    "Study",
-    "Workspace",
-    "check_claim",
-    "compare",
-    "crossval",
-    "data_sheet",
-    "export",
-    "landscape",
-    "lr_range",
-    "predict",
-    "profile",
-    "report",
-    "reproduce",
-    "search",
-    "seeds",
-    "test",
-    "train",
-]
-_HOMES = dict.fromkeys(__all__, "convoy.api") | {
+_TYPES = {
     "Recipe": "convoy.recipe",
     "Run": "convoy.runs",
     "Study": "convoy.api.study",
@@ -70,10 +26,15 @@ limit_spinning()
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    """The public names are those of convoy.api, imported on first use, and these types."""
+    if name in _TYPES:
+        return getattr(import_module(_TYPES[name]), name)
+    if name == "__all__":
+        return __dir__()
+    if name.startswith("_") or name not in __dir__():
         raise AttributeError(f"module 'convoy' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module("convoy.api"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*import_module("convoy.api").__all__, *_TYPES])

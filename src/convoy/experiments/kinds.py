@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from convoy import experiments
 from convoy.studies import kinds
-from convoy.studies.kinds import Kind
 
-PACKAGE = "convoy.experiments"
-KINDS = {
-    **kinds.KINDS,
-    "reproduction": Kind("Reproduction", "reproduce tensor-mnist --quick --only models", PACKAGE),
-    "reproductions": Kind("Reproductions", "reproduce all --quick --only models", PACKAGE),
-}
+KINDS = kinds.KINDS | kinds.folders_of(experiments)
 
 finding_of = partial(kinds.finding_of, kinds=KINDS)
 sentence_of = partial(kinds.sentence_of, kinds=KINDS)

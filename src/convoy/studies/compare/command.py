@@ -1,0 +1,39 @@
+"""The public function of `convoy compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from convoy.api.session import finished, session_of
+from convoy.options import takes_options
+from convoy.studies.compare.options import CompareOptions
+
+if TYPE_CHECKING:
+    from convoy.api.study import Study
+    from convoy.recipe import Recipe
+
+
+@takes_options
+def compare(
+    recipes: Sequence[Recipe | str | Path] | Mapping[str, Recipe | str | Path], **options: Unpack[CompareOptions]
+) -> Study:
+    """Train several recipes with several seeds each, and report which is better and by how much.
+
+    Example: `convoy compare lenet two_conv_cnn --data mnist --epochs 3 --seeds 3`
+    """
+    from convoy.api.arguments import named_recipes, overrides_of
+    from convoy.recipe import check_once, parse_values
+    from convoy.studies.compare import ablation
+    from convoy.studies.compare.run import run, with_seeds
+
+    vary = options["vary"]
+    pairs = vary.items() if isinstance(vary, Mapping) else vary
+    varied = [parse_values(pair) if isinstance(pair, str) else pair for pair in pairs]
+    check_once(overrides_of(options), dict(varied))
+    named = named_recipes(recipes, options)
+    design, named = ablation.combine(named, varied) if varied else (None, named)
+    entries = with_seeds(named, options["seeds"])
+    with session_of([f"{entry.label} seed {entry.recipe.seed}" for entry in entries], options) as session:
+        return finished(run(entries, session, design=design), options)

@@ -1,0 +1,36 @@
+"""The public function of `convoy crossval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from convoy.api.session import finished, session_of
+from convoy.options import takes_options
+from convoy.studies.crossval.options import CrossvalOptions
+
+if TYPE_CHECKING:
+    from convoy.api.study import Study
+    from convoy.recipe import Recipe
+
+
+@takes_options
+def crossval(recipe: Recipe | str | Path | None = None, **options: Unpack[CrossvalOptions]) -> Study:
+    """Cross-validate a recipe: score each training image with a network not trained on it. The test set is not used.
+
+    The study's folder holds oof.npz, the out-of-fold predictions of all training images.
+
+    Example: `convoy crossval lenet --data mnist --folds 5 --epochs 3`
+    """
+    from convoy.api.arguments import check_left_out, recipe_of
+    from convoy.studies.crossval.run import entries_of, run
+
+    own = ("data.split.folds", "data.split.fold", "data.split.repeat")
+    check_left_out(options, own, "a cross-validation", "set folds and repeats instead")
+    resolved = recipe_of(recipe, options)
+    if options["group_by"] is not None:
+        resolved = resolved.override({"data.split.group_by": options["group_by"]})
+    folds, repeats = options["folds"], options["repeats"]
+    names = [entry.label for entry in entries_of(resolved, folds, repeats)]
+    with session_of(names, options) as session:
+        return finished(run(resolved, session, folds=folds, repeats=repeats), options)

@@ -1,0 +1,41 @@
+"""The public function of `convoy landscape`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from convoy.api.session import finished, session_of
+from convoy.options import takes_options
+from convoy.studies.landscape.options import LandscapeOptions
+
+if TYPE_CHECKING:
+    from convoy.api.study import Study
+    from convoy.recipe import Recipe
+
+
+@takes_options
+def landscape(
+    recipes: Sequence[Recipe | str | Path] | Mapping[str, Recipe | str | Path], **options: Unpack[LandscapeOptions]
+) -> Study:
+    """Measure the loss landscape: over learning rates, along the update step and around the trained weights.
+
+    The finding compares the widths of the recipes' loss bands. The test set is opened only for a recipe with the fault
+    selection_on_test.
+
+    Example: `convoy landscape lenet two_conv_cnn --data mnist --lrs 1e-3,1e-2 --epochs 3 --resolution 9`
+    """
+    from convoy.api.arguments import named_recipes, numbers, overrides_of
+    from convoy.recipe import check_once
+    from convoy.studies.landscape.design import Design, Spec
+    from convoy.studies.landscape.run import run
+
+    lrs, overrides = numbers("lrs", options["lrs"]), overrides_of(options)
+    # optim.lr may be one of `lrs`, to select the rate measured in detail; any other value would be ignored.
+    check_once(overrides, ["optim.lr"] if dict(overrides).get("optim.lr") not in lrs else [])
+    named = named_recipes(recipes, options)
+    spec = Spec(options["surface_images"], options["resolution"]) if options["surfaces"] else None
+    design = Design(lrs, options["seeds"], options["cut"], options["own_seeds"], options["looks"])
+    with session_of(design.names(named), options) as session:
+        return finished(run(named, session, design, surfaces=spec), options)

@@ -1,0 +1,34 @@
+"""The public function of `convoy lr-range`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from convoy.api.session import finished, session_of
+from convoy.options import takes_options
+from convoy.studies.lr_range.options import LrRangeOptions
+
+if TYPE_CHECKING:
+    from convoy.api.study import Study
+    from convoy.recipe import Recipe
+
+
+@takes_options
+def lr_range(recipe: Recipe | str | Path | None = None, **options: Unpack[LrRangeOptions]) -> Study:
+    """Find a range of useful learning rates: one short run whose rate rises at each step.
+
+    The finding has the rates at which the training loss fell fastest, was lowest, and diverged. The test set is not
+    used.
+
+    Example: `convoy lr-range lenet --data mnist --from 1e-5 --to 1`
+    """
+    from convoy.api.arguments import check_left_out, recipe_of
+    from convoy.runs import model_label
+    from convoy.studies.lr_range.run import run
+
+    own = ("optim.lr", "schedule", "stop", "train.epochs")
+    check_left_out(options, own, "a range test", "set its lowest and highest rate (--from, --to) instead")
+    resolved = recipe_of(recipe, options)
+    with session_of([model_label(resolved)], options) as session:
+        return finished(run(resolved, session, lowest=options["lowest"], highest=options["highest"]), options)

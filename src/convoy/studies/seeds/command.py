@@ -1,0 +1,35 @@
+"""The public function of `convoy seeds`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from convoy.api.session import finished, session_of
+from convoy.options import takes_options
+from convoy.studies.seeds.options import SeedsOptions
+
+if TYPE_CHECKING:
+    from convoy.api.study import Study
+    from convoy.recipe import Recipe
+
+
+@takes_options
+def seeds(recipe: Recipe | str | Path | None = None, **options: Unpack[SeedsOptions]) -> Study:
+    """Measure how much of an accuracy is luck: initial weights, order of the images, split of the data.
+
+    Each source is drawn again while the others keep their seeds, then all three together: 4 * (seeds - 1) + 1 runs.
+    The report has the standard deviation of each and the seeds that a comparison of two models needs.
+
+    Example: `convoy seeds lenet --data mnist --epochs 1 --seeds 3`
+    """
+    from convoy.api.arguments import recipe_of
+    from convoy.studies.seeds.run import entries_of, run
+
+    if bad := [points for points in options["difference"] if not 0 < points < 100]:
+        raise ValueError(f"difference = {bad[0]:g}: expected points of accuracy, between 0 and 100")
+    resolved = recipe_of(recipe, options)
+    names = [f"{entry.label} seed {entry.recipe.seed}" for entry in entries_of(resolved, options["seeds"])]
+    differences = [points / 100 for points in options["difference"]]
+    with session_of(names, options) as session:
+        return finished(run(resolved, session, seeds=options["seeds"], differences=differences), options)
