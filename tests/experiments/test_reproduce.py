@@ -414,7 +414,7 @@ def test_quick_says_first_that_it_is_no_evidence(experiment: Path, tmp_path: Pat
     assert study.name == "reproduce-" + experiment.parent.name + "-quick-seeds1"
     assert found(study).withheld is Reason.QUICK_TRY
     assert kinds.sentence_of(study).startswith("No evidence (quick try)")
-    assert words.QUICK in kinds.caveats_of(study)
+    assert words.quick_caveat() in kinds.caveats_of(study)
 
 
 def test_a_quick_try_decides_no_claim(experiment: Path, tmp_path: Path) -> None:

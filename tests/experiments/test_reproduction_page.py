@@ -17,7 +17,7 @@ from convoy import archive
 from convoy.api import report as write_report
 from convoy.experiments import kinds
 from convoy.experiments.experiment import SIDES, Side
-from convoy.experiments.reason_words import REASONS
+from convoy.experiments.reason_words import reason_text
 from convoy.experiments.reproduction.finding import (
     Asked,
     FaultResult,
@@ -220,7 +220,7 @@ def test_experiments_without_verdicts_are_named_by_reason(runs, tmp_path):
         asked = replace(ASKED, withheld=withheld)
         studies[name] = changed(reproduction(tmp_path / name, runs), experiment=name, asked=asked)
     sentence = kinds.sentence_of(gather(studies, [], tmp_path, name="all", command=""))
-    for words in ("1 of 1 tests of faults", "quick (quick try)", f"short ({REASONS[Reason.REDUCED]})"):
+    for words in ("1 of 1 tests of faults", "quick (quick try)", f"short ({reason_text(Reason.REDUCED)})"):
         assert words in sentence
 
 

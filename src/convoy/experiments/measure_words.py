@@ -4,11 +4,50 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from convoy.experiments.measures import MEASURES, Kind
-from convoy.reporting.quantities import compact, plain
+from convoy.experiments.measures import MEASURES, NONE, Kind, Settings
+from convoy.experiments.verdicts import Value
+from convoy.reporting.quantities import compact, listed, plain
 from convoy.stats import Estimate
+from convoy.text import gettext as _
 
-Value = Estimate | float  # a counted number has no interval
+
+def words_of(name: str, settings: Settings = NONE) -> str:
+    """The name of a measure within a sentence."""
+    classes = listed(settings.get("classes") or [""])
+    names = {
+        "test_accuracy": _("test accuracy"),
+        "validation_accuracy": _("validation accuracy"),
+        "fold_accuracy": _("accuracy on the fold"),
+        "best_test_accuracy": _("best test accuracy of all epochs"),
+        "test_loss": _("test loss"),
+        "epochs": _("epochs trained"),
+        "parameters": _("parameters"),
+        "flops_per_image": _("FLOPs per image"),
+        "macs_per_image": _("multiply-adds per image"),
+        "train_seconds": _("training time"),
+        "total_seconds": _("total time"),
+        "images_per_second": _("training images per second"),
+        "mean_accuracy": _("validation accuracy averaged over the epochs"),
+        "largest_drop": _("largest drop of the test accuracy between two epochs"),
+        "fluctuation": _("fluctuation of the validation accuracy"),
+        "epochs_to": _("epochs to a validation accuracy of {accuracy}", accuracy=settings.get("accuracy")),
+        "generalisation_gap": _("loss on held-out images minus loss on training images"),
+        "recall_lead": _("lowest recall of {classes} minus the mean of the others", classes=classes),
+        "confusion_lead": _("images confused between {classes} minus those of the worst other pair", classes=classes),
+        "gain_while_rising": _("extra fall of the loss per step while the rate rises"),
+        "highest_that_trains": _("highest value that trains"),
+    }
+    return names[name]
+
+
+def why_none(name: str) -> str:
+    """Why a finished run may lack a measure; "" if none of its own."""
+    reasons = {
+        "largest_drop": _("one epoch, or the test set was not scored in every epoch"),
+        "generalisation_gap": _("a loss is not finite, or the run did not score its training images"),
+        "highest_that_trains": _("no value is clearly above chance, or one was not scored"),
+    }
+    return reasons.get(name, "")
 
 
 class Unit(NamedTuple):
@@ -19,13 +58,15 @@ class Unit(NamedTuple):
     of_difference: str
 
 
-NO_UNIT = Unit(1.0, "", "")
-UNITS: dict[Kind, Unit] = {
-    "fraction": Unit(100.0, "%", "points"),
-    "points": Unit(100.0, "points", "points"),
-    "seconds": Unit(1.0, "s", "s"),
-    "epochs": Unit(1.0, "", "epochs"),
-}
+def unit_of(kind: Kind) -> Unit:
+    points = _("points")
+    units = {
+        "fraction": Unit(100.0, "%", points),
+        "points": Unit(100.0, points, points),
+        "seconds": Unit(1.0, "s", "s"),
+        "epochs": Unit(1.0, "", _("epochs")),
+    }
+    return units.get(kind, Unit(1.0, "", ""))
 
 
 class Shown(NamedTuple):
@@ -41,7 +82,7 @@ class Shown(NamedTuple):
 
     @property
     def unit(self) -> Unit:
-        return UNITS.get(self.kind, NO_UNIT)
+        return unit_of(self.kind)
 
     @property
     def is_accuracy(self) -> bool:
@@ -59,7 +100,7 @@ class Shown(NamedTuple):
         if self.exact:
             return f"{'-' if value < 0 else ''}{compact(abs(value))}"
         value *= self.unit.scale
-        return f"{value:,.2f}" if self.unit.of_difference == "points" else plain(value)
+        return f"{value:,.2f}" if self.unit.scale == 100 else plain(value)
 
     def parts(self, value: Value | None, *, signed: bool = False) -> tuple[str, str]:
         """A number, and its interval if it is an estimate; ("", "") if not measured."""
@@ -83,7 +124,7 @@ class Shown(NamedTuple):
 def shown(name: str) -> Shown:
     """A measure of single runs."""
     measure = MEASURES[name]
-    return Shown(name, measure.words, measure.kind, measure.exact, measure.of_machine)
+    return Shown(name, words_of(name), measure.kind, measure.exact, measure.of_machine)
 
 
 def mean_of(value: Value) -> float:

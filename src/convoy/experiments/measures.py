@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from convoy.registry import Registry, unknown
+from convoy.registry import unknown
 from convoy.runs import Run
 from convoy.stats import wilson
 
@@ -36,14 +36,12 @@ def _no_grain(run: Run) -> float:
 class Measure:
     """A number of one run: `MEASURES["test_accuracy"](run)`."""
 
-    words: str  # "{setting}" is replaced by the claim's setting
     kind: Kind
     of: Callable[[Run, Settings], float | None]
     setting: tuple[str, type] | None = None  # the setting that a claim must give, and its type
     grain: Callable[[Run], float] = _no_grain  # the step between two possible values
     exact: bool = False  # counted from the network, without training
     of_machine: bool = False  # compared only between runs of one machine, see `comparable`
-    why_none: str = ""  # why a finished run may lack it
 
     def __call__(self, run: Run, settings: Settings = NONE) -> float | None:
         return self.of(run, settings)
@@ -53,13 +51,11 @@ class Measure:
 class Sweep:
     """One of the values that several runs differ in, such as the highest rate that trains."""
 
-    words: str
     of: Callable[[Tried, Settings], float | None]
     setting: tuple[str, type] | None = None
     kind: Kind = "rate"
     exact: bool = False
     of_machine: bool = False
-    why_none: str = ""
 
     def __call__(self, tried: Tried, settings: Settings = NONE) -> float | None:
         return self.of(tried, settings)
@@ -71,11 +67,6 @@ def find(name: str) -> Measure | Sweep:
     if name not in MEASURES:
         raise unknown("measure", name, [*MEASURES, *SWEEPS])
     return MEASURES[name]
-
-
-def words_of(name: str, settings: Settings) -> str:
-    texts = {key: " and ".join(value) if isinstance(value, list) else value for key, value in settings.items()}
-    return find(name).words.format(**texts)
 
 
 def comparable(runs: Iterable[Run]) -> bool:
@@ -100,12 +91,8 @@ def check_settings(name: str, settings: Settings) -> None:
         raise ValueError(f"{key} = {value!r}: measure {name} expects {expected}")
 
 
-def _accuracy(part: str) -> Callable[[Run, Settings], float | None]:
-    return lambda run, settings: _scored(run, part, "accuracy")
-
-
-def _loss(part: str) -> Callable[[Run, Settings], float | None]:
-    return lambda run, settings: _scored(run, part, "loss")
+def _score(part: str, key: str) -> Callable[[Run, Settings], float | None]:
+    return lambda run, settings: _scored(run, part, key)
 
 
 def _best_test_accuracy(run: Run, settings: Settings) -> float | None:
@@ -281,70 +268,26 @@ def _one_epoch(run: Run) -> float:
     return 1.0
 
 
-MEASURES: Registry[Measure] = Registry("measure")
-SWEEPS: Registry[Sweep] = Registry("measure")
-for name, measure in {
-    "test_accuracy": Measure("test accuracy", "fraction", _accuracy("test"), grain=_one_image("test")),
-    "validation_accuracy": Measure(
-        "validation accuracy", "fraction", _accuracy("validation"), grain=_one_image("validation")
-    ),
-    "fold_accuracy": Measure("accuracy on the fold", "fraction", _accuracy("fold"), grain=_one_image("fold")),
-    "best_test_accuracy": Measure(
-        "best test accuracy of all epochs", "fraction", _best_test_accuracy, grain=_one_image("test")
-    ),
-    "test_loss": Measure("test loss", "number", _loss("test")),
-    "epochs": Measure("epochs trained", "epochs", _epochs, grain=_one_epoch),
-    "parameters": Measure("parameters", "count", _cost("parameters"), exact=True),
-    "flops_per_image": Measure("FLOPs per image", "count", _cost("flops_per_image"), exact=True),
-    "macs_per_image": Measure("multiply-adds per image", "count", _cost("macs_per_image"), exact=True),
-    "train_seconds": Measure("training time", "seconds", _cost("train_seconds"), of_machine=True),
-    "total_seconds": Measure("total time", "seconds", _cost("total_seconds"), of_machine=True),
-    "images_per_second": Measure("training images per second", "number", _cost("images_per_second"), of_machine=True),
-    "mean_accuracy": Measure(
-        "validation accuracy averaged over the epochs", "fraction", _mean_accuracy, grain=_one_image("validation")
-    ),
-    "largest_drop": Measure(
-        "largest drop of the test accuracy between two epochs",
-        "points",
-        _largest_drop,
-        grain=_one_image("test"),
-        why_none="one epoch, or the test set was not scored in every epoch",
-    ),
-    "fluctuation": Measure(
-        "fluctuation of the validation accuracy", "points", _fluctuation, grain=_one_image("validation")
-    ),
-    "epochs_to": Measure(
-        "epochs to a validation accuracy of {accuracy}", "epochs", _epochs_to, ("accuracy", float), grain=_one_epoch
-    ),
-    "generalisation_gap": Measure(
-        "loss on held-out images minus loss on training images",
-        "number",
-        _generalisation_gap,
-        why_none="a loss is not finite, or the run did not score its training images",
-    ),
-    "recall_lead": Measure(
-        "lowest recall of {classes} minus the mean of the others",
-        "points",
-        _recall_lead,
-        ("classes", list),
-        grain=_one_image("test"),
-    ),
-    "confusion_lead": Measure(
-        "images confused between {classes} minus those of the worst other pair",
-        "points",
-        _confusion_lead,
-        ("classes", list),
-        grain=_one_image("test"),
-    ),
-    "gain_while_rising": Measure("extra fall of the loss per step while the rate rises", "number", _gain_while_rising),
-}.items():
-    MEASURES.add(name, measure)
-SWEEPS.add(
-    "highest_that_trains",
-    Sweep(
-        "highest value that trains",
-        _highest_that_trains,
-        ("within", float),
-        why_none="no value is clearly above chance, or one was not scored",
-    ),
-)
+MEASURES: dict[str, Measure] = {
+    "test_accuracy": Measure("fraction", _score("test", "accuracy"), grain=_one_image("test")),
+    "validation_accuracy": Measure("fraction", _score("validation", "accuracy"), grain=_one_image("validation")),
+    "fold_accuracy": Measure("fraction", _score("fold", "accuracy"), grain=_one_image("fold")),
+    "best_test_accuracy": Measure("fraction", _best_test_accuracy, grain=_one_image("test")),
+    "test_loss": Measure("number", _score("test", "loss")),
+    "epochs": Measure("epochs", _epochs, grain=_one_epoch),
+    "parameters": Measure("count", _cost("parameters"), exact=True),
+    "flops_per_image": Measure("count", _cost("flops_per_image"), exact=True),
+    "macs_per_image": Measure("count", _cost("macs_per_image"), exact=True),
+    "train_seconds": Measure("seconds", _cost("train_seconds"), of_machine=True),
+    "total_seconds": Measure("seconds", _cost("total_seconds"), of_machine=True),
+    "images_per_second": Measure("number", _cost("images_per_second"), of_machine=True),
+    "mean_accuracy": Measure("fraction", _mean_accuracy, grain=_one_image("validation")),
+    "largest_drop": Measure("points", _largest_drop, grain=_one_image("test")),
+    "fluctuation": Measure("points", _fluctuation, grain=_one_image("validation")),
+    "epochs_to": Measure("epochs", _epochs_to, ("accuracy", float), grain=_one_epoch),
+    "generalisation_gap": Measure("number", _generalisation_gap),
+    "recall_lead": Measure("points", _recall_lead, ("classes", list), grain=_one_image("test")),
+    "confusion_lead": Measure("points", _confusion_lead, ("classes", list), grain=_one_image("test")),
+    "gain_while_rising": Measure("number", _gain_while_rising),
+}
+SWEEPS: dict[str, Sweep] = {"highest_that_trains": Sweep(_highest_that_trains, ("within", float))}

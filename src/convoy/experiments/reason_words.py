@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from convoy.prediction import Reason
+from convoy.text import gettext as _
 
-REASONS = {
-    Reason.NOT_PUBLISHED: "not published",
-    Reason.NOT_MEASURED: "not measured",
-    Reason.QUICK_TRY: "quick try",
-    Reason.REDUCED: "fewer images or epochs than published",
-    Reason.LONGER: "more epochs than published",
-    Reason.NO_INTERVAL: "a single run, and the number has no interval over images",
-    Reason.NO_SPREAD: "all runs are equal, and the resolution of the number is unknown",
-}
+
+def reason_text(reason: Reason) -> str:
+    texts = {
+        Reason.NOT_PUBLISHED: _("not published"),
+        Reason.NOT_MEASURED: _("not measured"),
+        Reason.QUICK_TRY: _("quick try"),
+        Reason.REDUCED: _("fewer images or epochs than published"),
+        Reason.LONGER: _("more epochs than published"),
+        Reason.NO_INTERVAL: _("a single run, and the number has no interval over images"),
+        Reason.NO_SPREAD: _("all runs are equal, and the resolution of the number is unknown"),
+    }
+    return texts[reason]

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from convoy.experiments.measure_words import Shown, Value, shown
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
-from convoy.experiments.reproduction.words import VERDICTS
+from convoy.experiments.reproduction.words import fault_verdict
 from convoy.prediction import prediction_interval
 from convoy.reporting import rows
 from convoy.reporting.palette import HEAT, MUTED, Look
 from convoy.stats import Estimate
+from convoy.text import gettext as _
 
 
 class Span(NamedTuple):
@@ -118,16 +119,16 @@ def measured_caption(panels: Sequence[MeasuredNumbers]) -> str:
     drawn = [row for numbers in panels for row in numbers.rows]
     protocols = {protocol for row in drawn for protocol in ("as_published", "corrected") if getattr(row, protocol)}
     if len(protocols) == 2:
-        sentences.append("Hollow, above: as published; filled, below: corrected.")
+        sentences.append(_("Hollow, above: as published; filled, below: corrected."))
     else:
-        sentences.append("Only as published." if protocols == {"as_published"} else "Only corrected.")
+        sentences.append(_("Only as published.") if protocols == {"as_published"} else _("Only corrected."))
     if any(row.published is not None for row in drawn):
-        sentences.append("Vertical stroke: published value.")
+        sentences.append(_("Vertical stroke: published value."))
     accuracy = any(numbers.measure.is_accuracy for numbers in panels)
     if accuracy:
-        sentences.append("Pale bars: 95 % intervals; the axis of an accuracy does not begin at 0.")
+        sentences.append(_("Pale bars: 95 % intervals; the axis of an accuracy does not begin at 0."))
     if any(row.prediction is not None for numbers in panels for row in numbers.rows if numbers.measure.is_accuracy):
-        sentences.append("Thin line: 95 % prediction interval for one more run as published.")
+        sentences.append(_("Thin line: 95 % prediction interval for one more run as published."))
     return " ".join(sentences)
 
 
@@ -148,7 +149,7 @@ def effect_numbers(faults: Sequence[FaultResult]) -> list[EffectNumbers]:
         commonest = Counter(name for name, _ in group).most_common(1)[0][0]
         metric, effects = shown(commonest), [effect for _, effect in group]
         if len({name for name, _ in group}) > 1:
-            metric = metric._replace(words="accuracy")
+            metric = metric._replace(words=_("accuracy"))
             parts = [name.removesuffix("_accuracy").replace("_", " ") for name, _ in group]
             effects = [e._replace(name=f"{e.name} ({part})") for part, e in zip(parts, effects, strict=True)]
         numbers.append(EffectNumbers(metric, tuple(effects)))
@@ -162,12 +163,12 @@ def effect_rows(numbers: EffectNumbers) -> rows.Rows:
         span, colour = effect.span, HEAT if effect.verdict is FaultVerdict.CHANGED else MUTED
         has_number = effect.verdict in (FaultVerdict.CHANGED, FaultVerdict.WITHHELD)
         number = metric.parts(span.mean / metric.unit.scale, signed=True)[0]
-        text = number if has_number else VERDICTS[effect.verdict]
+        text = number if has_number else fault_verdict(effect.verdict)
         return rows.Row(effect.name, (rows.Value(span.mean, _ends(span), colour, "o"),), text)
 
     return rows.Rows(
         tuple(map(charted, numbers.effects)),
-        f"{metric.words}, with − without",
+        _("{measure}, with − without", measure=metric.words),
         metric.unit.of_difference,
         line=0.0,
         counts=metric.exact,
@@ -176,10 +177,12 @@ def effect_rows(numbers: EffectNumbers) -> rows.Rows:
 
 def effects_caption(panels: Sequence[EffectNumbers]) -> str:
     verdicts = {effect.verdict for numbers in panels for effect in numbers.effects}
-    marks = "Dot: mean difference; bar: 95 % interval"
+    sentences = [_("Dot: mean difference; bar: 95 % interval.")]
     if FaultVerdict.WITHHELD in verdicts:
         counted = verdicts & {FaultVerdict.CHANGED, FaultVerdict.NO_CHANGE}
-        return f"{marks}. No verdict{', except on counted numbers' if counted else ''}."
-    if FaultVerdict.NO_INTERVAL in verdicts:
-        marks += "; no interval: one run against the others, or one pair of runs"
-    return f"{marks}. Coloured: the fault changed the number; grey: inconclusive or no change."
+        sentences.append(_("No verdict, except on counted numbers.") if counted else _("No verdict."))
+    else:
+        if FaultVerdict.NO_INTERVAL in verdicts:
+            sentences.append(_("No interval: one run against the others, or one pair of runs."))
+        sentences.append(_("Coloured: the fault changed the number; grey: inconclusive or no change."))
+    return " ".join(sentences)

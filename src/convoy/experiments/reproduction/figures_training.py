@@ -20,6 +20,8 @@ from convoy.reporting.figures_curves import (
 )
 from convoy.reporting.palette import INK, PAPER, Look
 from convoy.reporting.quantities import listed
+from convoy.reporting.words import part_name
+from convoy.text import gettext as _
 
 STYLES = {"as_published": (0, (4, 2.2)), "corrected": "-"}
 PARTS = ("train", "validation", "test")
@@ -120,9 +122,10 @@ def frame(
 def lines_caption(accuracy: Sequence[Line], published: Sequence[PublishedCurve]) -> str:
     sentences = []
     if published:
-        sentences.append(f"Hollow diamonds: published ({listed([curve.part for curve in published])}).")
+        parts = listed([part_name(curve.part) for curve in published])
+        sentences.append(_("Hollow diamonds: published ({parts}).", parts=parts))
     if any(line.role == "test" for line in accuracy):
-        sentences.append("The test set was opened at some epochs, against the rule; shown: those of the first seed.")
+        sentences.append(_("The test set was opened at some epochs, against the rule; shown: those of the first seed."))
     if any(line.curve.low != line.curve.high for line in accuracy):
-        sentences.append("Lines: means; bands: range over seeds.")
+        sentences.append(_("Lines: means; bands: range over seeds."))
     return " ".join([*sentences, training_values()])

@@ -21,7 +21,7 @@ from convoy.experiments.reproduction.finding import ModelResult, Reproduction
 from convoy.experiments.reproduction.page_claims import claims
 from convoy.experiments.reproduction.page_parts import part_sections
 from convoy.experiments.reproduction.page_quick import quick_try
-from convoy.experiments.reproduction.words import PROTOCOLS
+from convoy.experiments.reproduction.words import protocol_name
 from convoy.files import read_json
 from convoy.profiling import page as profile_page
 from convoy.profiling.result import Profile
@@ -31,6 +31,8 @@ from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, 
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import PARTS, Groups, Reading, chance_levels, distinct, every
 from convoy.runs import Study
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
 TILES = 12
 MANY_NETWORKS = 2  # with more, the layer tables are collapsed
@@ -50,7 +52,7 @@ class Results:
 
     @property
     def aliases(self) -> dict[str, str]:
-        return {named(label, protocol): label for label in self.labels for protocol in PROTOCOLS}
+        return {named(label, protocol): label for label in self.labels for protocol in SIDES}
 
     @property
     def look(self) -> Look:
@@ -67,8 +69,8 @@ class Results:
         }
 
 
-def named(label: str, protocol: str) -> str:
-    return f"{label}, {PROTOCOLS[protocol]}"
+def named(label: str, protocol: Side) -> str:
+    return f"{label}, {protocol_name(protocol)}"
 
 
 def page(study: Study, finding: Reproduction, folder: Path) -> Page:
@@ -89,7 +91,7 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
     ]
     machines = tables_.Machines(finding.hardware, _machine(groups))
     return Page(
-        kicker=sections.kicker("Reproduction", finding.experiment, every(groups)),
+        kicker=sections.kicker(_("Reproduction"), finding.experiment, every(groups)),
         title=finding.title,
         sentence=words.sentence(finding),
         caveats=(*chance_levels(every(groups), "test"), *words.caveats(finding)),
@@ -135,11 +137,15 @@ def _is_counted(name: str) -> bool:
 def _machine(groups: Groups) -> str:
     environments = [reading.environment for reading in every(groups)]
     machines = distinct(
-        f"{table['cpu'] if table.get('device', 'cpu') == 'cpu' else table['device']}"
-        f", {table['threads']} thread{'s' if table['threads'] != 1 else ''}"
+        ngettext(
+            "{machine}, {n} thread",
+            "{machine}, {n} threads",
+            table["threads"],
+            machine=table["cpu"] if table.get("device", "cpu") == "cpu" else table["device"],
+        )
         for table in environments
     )
-    return "; ".join(machines) if machines else "no machine: no run was trained"
+    return "; ".join(machines) if machines else _("no machine: no run was trained")
 
 
 def _faults(finding: Reproduction) -> Section | None:
@@ -151,9 +157,9 @@ def _faults(finding: Reproduction) -> Section | None:
         panels = tuple(
             figures_.effect_rows(each).panel(each.measure.title if len(numbers) > 1 else "") for each in numbers
         )
-        blocks.append(Chart("faults", "Effects", panels, figures_.effects_caption(numbers)))
+        blocks.append(Chart("faults", _("Effects"), panels, figures_.effects_caption(numbers)))
     descriptions, effects = tables_.faults_tables(finding.faults, finding.withheld)
-    return Section("Effect of each protocol fault", (descriptions, *blocks, effects))
+    return Section(_("Effect of each protocol fault"), (descriptions, *blocks, effects))
 
 
 def _comparison(results: Results) -> Section | None:
@@ -165,10 +171,10 @@ def _comparison(results: Results) -> Section | None:
     blocks: list[Block] = []
     if numbers:
         panels = tuple(figures_.measured_rows(each, results.look).panel(each.measure.title) for each in numbers)
-        blocks.append(Chart("comparison", "Accuracy and cost", panels, figures_.measured_caption(numbers)))
+        blocks.append(Chart("comparison", _("Accuracy and cost"), panels, figures_.measured_caption(numbers)))
     costs = tables_.costs_table(results.groups)
     blocks += [costs] if costs else []
-    return Section("Published and measured", tuple(blocks)) if blocks else None
+    return Section(_("Published and measured"), tuple(blocks)) if blocks else None
 
 
 def _training(results: Results) -> Section | None:
@@ -183,7 +189,7 @@ def _training(results: Results) -> Section | None:
     blocks += [losses] if losses else []
     if len(results.labels) == 1:
         blocks += _epoch_tables(results)
-    return Section("Training", tuple(blocks))
+    return Section(_("Training"), tuple(blocks))
 
 
 def _curves(results: Results, metrics: Mapping[Side, Mapping[str, Sequence[Any]]]) -> Chart:
@@ -199,16 +205,23 @@ def _curves(results: Results, metrics: Mapping[Side, Mapping[str, Sequence[Any]]
                 _draw_curves, lines=[line for line in all_lines if line.role in group], all_lines=all_lines,
                 quantity=quantity, look=results.look, published=published if quantity == "accuracy" else (),
             )  # fmt: skip
-            panels.append(Panel((quantity if single else f"{group[0]}: {quantity}").capitalize(), draw))
-    styles = ["as published dashed, corrected solid" if len(results.by_protocol) == 2 else ""]
-    styles += ["training thin, held out thick" + ", test with crosses" * ("test" in roles)] if single else []
+            panels.append(Panel(_panel_title(quantity, "" if single else group[0]), draw))
+    styles = [_("as published dashed, corrected solid")] if len(results.by_protocol) == 2 else []
+    styles += [_("training thin, held out thick")] if single else []
+    styles += [_("test with crosses")] if single and "test" in roles else []
     if any(line.role == "held out" and line.curve.part == "test" for line in accuracy):
-        styles.append("held out: validation, or the test set if a fault selects on it")
+        styles.append(_("held out: validation, or the test set if a fault selects on it"))
     legend = tuple(label for label in results.labels if any(line.curve.label == label for line in accuracy))
     return Chart(
-        "training_curve", "Loss and accuracy by epoch", tuple(panels), protocols_.lines_caption(accuracy, published),
-        legend=legend, line_legend="; ".join(filter(None, styles)),
+        "training_curve", _("Loss and accuracy by epoch"), tuple(panels), protocols_.lines_caption(accuracy, published),
+        legend=legend, line_legend="; ".join(styles),
     )  # fmt: skip
+
+
+def _panel_title(quantity: str, role: str) -> str:
+    title = _("Loss") if quantity == "loss" else _("Accuracy")
+    roles = {"training": _("Training"), "held out": _("Held out"), "test": _("Test")}
+    return f"{roles[role]}: {title.lower()}" if role else title
 
 
 def _draw_curves(axes: Any, *, lines: Any, all_lines: Any, quantity: Any, look: Look, published: Any) -> None:
@@ -224,7 +237,7 @@ def _losses(results: Results) -> Chart | None:
         numbers = losses_.loss_numbers(runs)
         if numbers is not None:
             draw = partial(losses_.draw_losses, numbers=numbers, axis="step", look=results.look)
-            panels.append(Panel(PROTOCOLS[protocol].capitalize(), draw))
+            panels.append(Panel(protocol_name(protocol).capitalize(), draw))
             captions[protocol] = losses_.losses_caption(numbers, "step")
             labels += [line.label for line in numbers.lines]
     if not panels:
@@ -232,8 +245,8 @@ def _losses(results: Results) -> Chart | None:
     legend = tuple(dict.fromkeys(labels))
     caption = next(iter(captions.values()))
     if len(set(captions.values())) > 1:
-        caption = " ".join(f"{PROTOCOLS[protocol].capitalize()}: {text}" for protocol, text in captions.items())
-    return Chart("training_loss", "Training loss by step, smoothed", tuple(panels), caption, legend=legend)
+        caption = " ".join(f"{protocol_name(protocol).capitalize()}: {text}" for protocol, text in captions.items())
+    return Chart("training_loss", _("Training loss by step, smoothed"), tuple(panels), caption, legend=legend)
 
 
 def _epoch_tables(results: Results) -> list[Table]:
@@ -241,7 +254,7 @@ def _epoch_tables(results: Results) -> list[Table]:
     tables = []
     for protocol, by_label in results.by_protocol.items():
         first = by_label[results.labels[0]][0]
-        title = f"Epochs, {PROTOCOLS[protocol]} (seed {first.seed})"
+        title = _("Epochs, {protocol} (seed {seed})", protocol=protocol_name(protocol), seed=first.seed)
         table = tables_.epochs_table(first, published if protocol == "as_published" else {}, title)
         tables += [table] if table else []
     return tables
@@ -257,17 +270,17 @@ def _errors(results: Results) -> list[Section | None]:
         if section is not None:
             blocks = [_with_origin(block) for block in section.blocks if getattr(block, "name", "") != "hardest"]
             if not any(isinstance(block, Gallery) for block in blocks):
-                blocks.append(Prose("No images of predictions: archived runs do not hold them."))
+                blocks.append(Prose(_("No images of predictions: archived runs do not hold them.")))
             if error_sections:
                 blocks = [_renamed(block, protocol) for block in blocks]
-            title = section.title if len(results.by_protocol) == 1 else f"{section.title}: {PROTOCOLS[protocol]}"
+            title = section.title if len(results.by_protocol) == 1 else f"{section.title}: {protocol_name(protocol)}"
             error_sections.append(Section(title, tuple(blocks)))
     return error_sections
 
 
 def _with_origin(block: Block) -> Block:
     if isinstance(block, Gallery):
-        return replace(block, caption=f"{block.caption} Predicted with the weights in best.safetensors.")
+        return replace(block, caption=f"{block.caption} {_('Predicted with the weights in best.safetensors.')}")
     return block
 
 
@@ -288,12 +301,13 @@ def _networks(study: Study, results: Results) -> Section | None:
     tables = [table for profile in profiles for table in profile_page.layer_tables(profile, named=True)]
     if len(profiles) > MANY_NETWORKS:
         tables = [
-            replace(table, collapsed_title=table.collapsed_title or f"{len(table.rows) - 1} layers") for table in tables
+            replace(table, collapsed_title=table.collapsed_title or _("{n} layers", n=len(table.rows) - 1))
+            for table in tables
         ]
     blocks += tables
-    flaws = [f"{profile.label}: {flaw}" for profile in profiles for flaw in profile.flaws]
-    first = [Prose(f"Published flaws of the networks: {'; '.join(flaws)}.")] if flaws else []
-    return Section("Networks", (*first, *blocks))
+    flaws = "; ".join(f"{profile.label}: {flaw}" for profile in profiles for flaw in profile.flaws)
+    first = [Prose(_("Published flaws of the networks: {flaws}.", flaws=flaws))] if flaws else []
+    return Section(_("Networks"), (*first, *blocks))
 
 
 def _data(results: Results) -> Section | None:
@@ -307,7 +321,7 @@ def _data(results: Results) -> Section | None:
     section = sections.data(groups)
     if any(isinstance(block, Gallery) for block in section.blocks):
         return section
-    note = "No sample images and first-layer filters: archived runs do not hold them."
+    note = _("No sample images and first-layer filters: archived runs do not hold them.")
     return Section(section.title, (Prose(note), *section.blocks))
 
 

@@ -16,6 +16,7 @@ from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
 from convoy.runs import Study
 from convoy.studies import kinds
+from convoy.text import gettext as _
 
 # Figures of the published reports: name on the page of the study -> name in the published report.
 FIGURES = {
@@ -31,9 +32,8 @@ def part_sections(study: Study, parts: Sequence[PartResult], folder: Path) -> li
     for part in parts:
         title, path = part_title(part), study.path / part.study
         if not (path / "finding.json").is_file():
-            sentence = part_sentence(part)
-            missing = f"{sentence[:1].upper()}{sentence[1:]}. The study {path.name} is missing."
-            sections.append(Section(title, (Prose(missing),)))
+            missing = _("The study {name} is missing.", name=path.name)
+            sections.append(Section(title, (Prose(f"{_capitalized(part_sentence(part))}. {missing}"),)))
             continue
         page = study_page(Study(path), folder, kinds.page_of)
         figures = []
@@ -42,7 +42,7 @@ def part_sections(study: Study, parts: Sequence[PartResult], folder: Path) -> li
             name_counts[figure.name] += 1
             count = name_counts[figure.name]  # with two cross-validations, file names must differ
             figures.append(replace(figure, name=f"{figure.name}-{count}") if count > 1 else figure)
-        link = Prose(f"{page.sentence}.", report_link(path, folder), "Full report")
+        link = Prose(f"{page.sentence}.", report_link(path, folder), _("Full report"))
         caveats = " ".join(f"{_capitalized(caveat)}." for caveat in page.caveats)
         caveat_blocks = [Prose(caveats)] if caveats else []
         sections.append(Section(title, (link, *caveat_blocks, *figures, *map(_unmarked, page.tables))))

@@ -2,61 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from convoy.experiments.quick import Choice, LeftOut, LeftOutBecause
-from convoy.experiments.reproduction.words import PROTOCOLS
-from convoy.reporting.content import Cell, Column, Section, Table
+from convoy.experiments.quick import Choice, LeftOut, LeftOutBecause, Size
+from convoy.experiments.reproduction.words import protocol_name
+from convoy.reporting.content import Field, Section, table_of
 from convoy.reporting.quantities import plain
-
-REASONS = {
-    LeftOutBecause.SEEDS: "compares seeds; a quick try has one",
-    LeftOutBecause.NO_VERDICT: "a quick try judges no claim by training",
-}
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
 
 def quick_try(choice: Choice | None) -> Section | None:
     if choice is None:
         return None
-    machine = f"{choice.cpu}, {choice.cores} core{'s' if choice.cores > 1 else ''}"
     tables = []
     if choice.sizes:
-        columns = (Column("Network", numeric=False), Column("Training images"), Column("Epochs"))
-        rows = tuple(
-            (Cell(name), Cell(f"{size.images:,}"), Cell(str(size.epochs))) for name, size in choice.sizes.items()
-        )
-        note = (
+        trained: list[Field[tuple[str, Size]]] = [
+            Field(_("Network"), lambda row: row[0], numeric=False),
+            Field(_("Training images"), lambda row: f"{row[1].images:,}"),
+            Field(_("Epochs"), lambda row: str(row[1].epochs)),
+        ]
+        note = _(
             "From a timing of each network on this machine: 1.5 times the training images (over all epochs) that it "
             "was measured to need to learn; more if that takes almost no time."
         )
-        tables.append(Table(columns, rows, note, "Trained networks"))
+        tables.append(table_of(trained, choice.sizes.items(), note, _("Trained networks")))
     if choice.left_out:
-        tables.append(_left_out(choice.left_out, machine))
-    return Section("Quick try", tuple(tables)) if tables else None
-
-
-def _left_out(skipped: Sequence[LeftOut], machine: str) -> Table:
-    columns = (
-        Column("Part", numeric=False),
-        Column("Skipped", numeric=False),
-        Column("Reason", numeric=False),
-        Column("Training speed", "images/s"),
-    )
-    rows = tuple(
-        (
-            Cell(each.part),
-            Cell(f"{each.name}, {PROTOCOLS[each.side]}" if each.side else each.name),
-            Cell(_reason(each)),
-            Cell("" if each.images_per_second is None else plain(each.images_per_second)),
+        skipped: list[Field[LeftOut]] = [
+            Field(_("Part"), lambda each: each.part, numeric=False),
+            Field(_("Skipped"), _skipped, numeric=False),
+            Field(_("Reason"), _reason, numeric=False),
+            Field(
+                _("Training speed"),
+                lambda each: "" if each.images_per_second is None else plain(each.images_per_second),
+                "images/s",
+            ),
+        ]
+        note = ngettext(
+            "Times and speeds of one thread: {cpu}, {n} core.",
+            "Times and speeds of one thread: {cpu}, {n} cores.",
+            choice.cores,
+            cpu=choice.cpu,
         )
-        for each in skipped
-    )
-    return Table(columns, rows, f"Times and speeds of one thread: {machine}.", "Skipped")
+        tables.append(table_of(skipped, choice.left_out, note, _("Skipped")))
+    return Section(_("Quick try"), tuple(tables)) if tables else None
+
+
+def _skipped(left_out: LeftOut) -> str:
+    return f"{left_out.name}, {protocol_name(left_out.side)}" if left_out.side else left_out.name
 
 
 def _reason(left_out: LeftOut) -> str:
-    if left_out.seconds is None:
-        return REASONS[left_out.reason]
-    minutes = left_out.seconds / 60
-    duration = f"{minutes:.0f} minutes" if minutes >= 1.5 else "at least a minute"
-    return f"needs about {duration} on this machine" + ("; timed only" if left_out.part == "models" else "")
+    if left_out.reason is LeftOutBecause.SEEDS:
+        return _("compares seeds; a quick try has one")
+    if left_out.reason is LeftOutBecause.NO_VERDICT:
+        return _("a quick try judges no claim by training")
+    minutes = (left_out.seconds or 0.0) / 60
+    if minutes >= 1.5:
+        text = _("needs about {minutes:.0f} minutes on this machine", minutes=minutes)
+    else:
+        text = _("needs about at least a minute on this machine")
+    return "; ".join([text, _("timed only")]) if left_out.part == "models" else text

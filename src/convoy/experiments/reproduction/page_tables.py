@@ -5,36 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from convoy.experiments.experiment import SIDES
-from convoy.experiments.measure_words import Shown, Value, mean_of, shown
-from convoy.experiments.reason_words import REASONS
+from convoy.experiments.measure_words import Shown, mean_of, shown
+from convoy.experiments.reason_words import reason_text
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
-from convoy.experiments.reproduction.words import fault_words
+from convoy.experiments.reproduction.words import fault_words, unit_name
+from convoy.experiments.verdicts import Value
 from convoy.prediction import Agreement, Reason, Verdict, compare_published
 from convoy.recipe.faults import Fault
-from convoy.reporting.content import Cell, Column, Table
-from convoy.reporting.quantities import MIB, p_value, plain, quartile_range
+from convoy.reporting.content import Cell, Field, Table, table_of
+from convoy.reporting.quantities import MIB, listed, p_value, plain, quartile_range
 from convoy.reporting.reading import Groups, Reading, every
 from convoy.reporting.tables import flops_cell, flops_note
+from convoy.reporting.words import part_name
 from convoy.run_contents import Cost, EpochMetrics
 from convoy.stats import Estimate
+from convoy.text import gettext as _
 
 FIRST = ("test_accuracy", "validation_accuracy", "train_seconds", "total_seconds", "parameters")
 ALWAYS = ("test_accuracy",)  # shown even if not published
 MANY_EPOCHS = 12
-OVER_SEEDS = "±: half-width of the 95 % interval of the mean over seeds (Student's t)."
-PREDICTED = (
-    "The published value is a single run, so it is compared with the 95 % prediction interval for one more run, "
-    "mean ± t sd √(1 + 1/n), over seeds on the same test images. Runs scored on other images vary more."
-)
-TWO_RUNS = (
-    "One seed: the 95 % interval of the difference of two independent proportions (Newcombe) covers the images of both "
-    "runs, but no other seeds."
-)
-OVER_IMAGES = "Ranges: 95 % intervals over images (Wilson), one seed."
-PAIRED = "Difference: as published minus corrected, paired by seed."
 
 
 @dataclass(frozen=True)
@@ -43,6 +35,15 @@ class Machines:
 
     published: str  # "": not named by the report
     measured: str
+
+
+class Compared(NamedTuple):
+    """A model's published value, and those measured as published and corrected."""
+
+    model: ModelResult
+    published: float | None
+    values: tuple[Value | None, ...]
+    agreement: Agreement
 
 
 def measures_of(models: Sequence[ModelResult]) -> list[Shown]:
@@ -59,40 +60,40 @@ def result_tables(models: Sequence[ModelResult], machines: Machines, withheld: R
 
 
 def _result_table(models: Sequence[ModelResult], metric: Shown, machines: Machines, withheld: Reason | None) -> Table:
-    columns = (
-        Column("Model", numeric=False),
-        Column("Published", metric.unit.of_value),
-        Column("As published", metric.heading("measured")),
-        Column("Corrected", metric.heading("measured")),
-        Column("Difference", metric.unit.of_difference),
-        *(() if metric.exact else (Column("n", "seeds"),)),
-        Column("Published vs. measured", numeric=False),
-    )
-    rows, agreements = [], []
-    for model in models:
-        values = [model.side(side).values.get(metric.name) for side in SIDES]
-        number = model.published.get(metric.name)
-        published = None if isinstance(number, list) else number
-        if published is None and values == [None, None]:
-            continue
-        agreement = agreement_of(metric, published, values[0], withheld)
-        agreements.append(agreement)
-        miscounted = (
-            metric.exact and published is not None and values[0] is not None and mean_of(values[0]) != published
-        )
-        # No mark for one run: with another seed the difference may be anything.
-        bold = miscounted or agreement.beyond is not None
-        rows.append(
-            (
-                Cell(model.label, model=model.label),
-                Cell("" if published is None else metric.number(published)),
-                *(Cell(*metric.parts(value)) for value in values),
-                _difference(model, metric, values),
-                *(() if metric.exact else (Cell(_seeds(model)),)),
-                Cell(against_published(metric, published, values[0], agreement), bold=bold),
-            )
-        )
-    return Table(columns, tuple(rows), _note(models, metric, machines, agreements), metric.title)
+    measured = metric.heading(_("measured"))
+    fields: list[Field[Compared]] = [
+        Field(_("Model"), lambda row: Cell(row.model.label, model=row.model.label), numeric=False),
+        Field(
+            _("Published"),
+            lambda row: "" if row.published is None else metric.number(row.published),
+            metric.unit.of_value,
+        ),
+        Field(_("As published"), lambda row: Cell(*metric.parts(row.values[0])), measured),
+        Field(_("Corrected"), lambda row: Cell(*metric.parts(row.values[1])), measured),
+        Field(_("Difference"), lambda row: _difference(row, metric), metric.unit.of_difference),
+        *([] if metric.exact else [Field[Compared]("n", lambda row: _seeds(row.model), _("seeds"))]),
+        Field(_("Published vs. measured"), lambda row: _agreement_cell(row, metric), numeric=False),
+    ]
+    rows = [row for model in models if (row := _compared(model, metric, withheld)) is not None]
+    return table_of(fields, rows, _note(models, metric, machines, rows), metric.title)
+
+
+def _compared(model: ModelResult, metric: Shown, withheld: Reason | None) -> Compared | None:
+    """None if the measure was neither published nor measured."""
+    values = tuple(model.side(side).values.get(metric.name) for side in SIDES)
+    number = model.published.get(metric.name)
+    published = None if isinstance(number, list) else number
+    if published is None and values == (None, None):
+        return None
+    return Compared(model, published, values, agreement_of(metric, published, values[0], withheld))
+
+
+def _agreement_cell(row: Compared, metric: Shown) -> Cell:
+    """Bold if the numbers differ; not for one run, because with another seed the difference may be anything."""
+    value = row.values[0]
+    miscounted = metric.exact and None not in (row.published, value) and mean_of(value or 0.0) != row.published
+    text = against_published(metric, row.published, value, row.agreement)
+    return Cell(text, bold=miscounted or row.agreement.beyond is not None)
 
 
 def agreement_of(metric: Shown, published: float | None, value: Value | None, withheld: Reason | None) -> Agreement:
@@ -105,48 +106,56 @@ def agreement_of(metric: Shown, published: float | None, value: Value | None, wi
 def against_published(metric: Shown, published: float | None, value: Value | None, agreement: Agreement) -> str:
     """How a published value compares with the value measured under the published protocol."""
     if published is None:
-        return "not published"
+        return _("not published")
     if value is None:
-        return "not measured as published"
+        return _("not measured as published")
     mean = mean_of(value)
     if metric.exact:
         return _counted(published, mean)
     if metric.of_machine:
         return _times(published, mean) if metric.name != "images_per_second" else _times(mean, published)
-    side = "above" if published > mean else "below"
-    difference = f"{metric.unsigned_difference(published - mean)} {side}"
+    difference = _apart(metric.unsigned_difference(published - mean), above=published > mean)
     if agreement.reason is not None or agreement.interval is None:
-        return f"{difference}; no verdict: {REASONS[agreement.reason or Reason.NO_INTERVAL]}"
+        reason = reason_text(agreement.reason or Reason.NO_INTERVAL)
+        return _("{difference}; no verdict: {reason}", difference=difference, reason=reason)
     if agreement.interval.interval == "newcombe":
         if agreement.verdict is Verdict.INSIDE:
-            return "within the image noise of two runs"
-        return f"{difference}, more than the image noise of two runs; other seeds were not run"
-    interval = f"the prediction interval ({_ends(metric, agreement.interval)})"
+            return _("within the image noise of two runs")
+        return _("{difference}, more than the image noise of two runs; other seeds were not run", difference=difference)
+    low, high = (metric.number(end or 0.0) for end in (agreement.interval.low, agreement.interval.high))
+    interval = _("the prediction interval ({low} to {high})", low=low, high=high)
     if agreement.beyond is None:
-        return f"inside {interval}"
-    return f"outside: {metric.unsigned_difference(agreement.beyond)} {side} {interval}"
+        return _("inside {interval}", interval=interval)
+    beyond = _apart(metric.unsigned_difference(agreement.beyond), above=published > mean)
+    return _("outside: {difference} {interval}", difference=beyond, interval=interval)
 
 
-def _ends(metric: Shown, interval: Estimate) -> str:
-    return f"{metric.number(interval.low or 0.0)} to {metric.number(interval.high or 0.0)}"
+def _apart(difference: str, *, above: bool) -> str:
+    if above:
+        return _("{difference} above", difference=difference)
+    return _("{difference} below", difference=difference)
 
 
 def _counted(published: float, counted: float) -> str:
     if counted == published:
-        return "the same"
-    return f"{abs(published - counted):,.0f} {'more' if published > counted else 'fewer'} than counted"
+        return _("the same")
+    if published > counted:
+        return _("{n:,.0f} more than counted", n=published - counted)
+    return _("{n:,.0f} fewer than counted", n=counted - published)
 
 
 def _times(published: float, measured: float) -> str:
     ratio = published / measured
-    return f"{plain(ratio)} times as long" if ratio >= 1 else f"{plain(1 / ratio)} times as fast"
+    if ratio >= 1:
+        return _("{ratio} times as long", ratio=plain(ratio))
+    return _("{ratio} times as fast", ratio=plain(1 / ratio))
 
 
-def _difference(model: ModelResult, metric: Shown, values: Sequence[Value | None]) -> Cell:
+def _difference(row: Compared, metric: Shown) -> Cell:
+    model, (first, second) = row.model, row.values
     if model.as_published.runs and model.as_published.runs == model.corrected.runs:
-        return Cell("the same runs")
+        return Cell(_("the same runs"))
     difference: Value | None = model.difference.get(metric.name)
-    first, second = values
     if difference is None and metric.exact and first is not None and second is not None:
         difference = mean_of(first) - mean_of(second)
     return Cell(*metric.parts(difference, signed=True))
@@ -154,78 +163,98 @@ def _difference(model: ModelResult, metric: Shown, values: Sequence[Value | None
 
 def _seeds(model: ModelResult) -> str:
     counts = [len(model.side(side).runs) for side in SIDES]
-    distinct_counts = [str(count) for count in dict.fromkeys(counts) if count]
-    return " and ".join(distinct_counts)
+    return listed([str(count) for count in dict.fromkeys(counts) if count] or [""])
 
 
-def _note(models: Sequence[ModelResult], metric: Shown, machines: Machines, agreements: Sequence[Agreement]) -> str:
+def _note(models: Sequence[ModelResult], metric: Shown, machines: Machines, rows: Sequence[Compared]) -> str:
     values = [model.side(side).values.get(metric.name) for model in models for side in SIDES]
     kinds = {value.interval for value in values if isinstance(value, Estimate) and value.low is not None}
+    compared = {row.agreement.interval.interval for row in rows if row.agreement.interval is not None}
     sentences = []
     if metric.of_machine:
-        published = f"Published on {machines.published}." if machines.published else ""
-        sentences.append(published or "The published hardware is not named.")
-        sentences.append(f"Measured on {machines.measured}: compare the models, not the machines.")
-        sentences += ["Includes the passes over validation and test images."] if metric.name == "total_seconds" else []
-    sentences += [OVER_SEEDS] if "t" in kinds else []
-    sentences += [OVER_IMAGES] if "wilson" in kinds else []
-    compared = {agreement.interval.interval for agreement in agreements if agreement.interval is not None}
-    sentences += [PREDICTED] if "prediction" in compared else []
-    sentences += [TWO_RUNS] if "newcombe" in compared else []
-    sentences += [PAIRED] if any(metric.name in model.difference for model in models) else []
+        if machines.published:
+            sentences.append(_("Published on {machine}.", machine=machines.published))
+        else:
+            sentences.append(_("The published hardware is not named."))
+        sentences.append(_("Measured on {machine}: compare the models, not the machines.", machine=machines.measured))
+    if metric.name == "total_seconds":
+        sentences.append(_("Includes the passes over validation and test images."))
+    if "t" in kinds:
+        sentences.append(_("±: half-width of the 95 % interval of the mean over seeds (Student's t)."))
+    if "wilson" in kinds:
+        sentences.append(_("Ranges: 95 % intervals over images (Wilson), one seed."))
+    if "prediction" in compared:
+        sentences.append(
+            _(
+                "The published value is a single run, so it is compared with the 95 % prediction interval for one "
+                "more run, mean ± t sd √(1 + 1/n), over seeds on the same test images. Runs scored on other images "
+                "vary more."
+            )
+        )
+    if "newcombe" in compared:
+        sentences.append(
+            _(
+                "One seed: the 95 % interval of the difference of two independent proportions (Newcombe) covers the "
+                "images of both runs, but no other seeds."
+            )
+        )
+    if any(metric.name in model.difference for model in models):
+        sentences.append(_("Difference: as published minus corrected, paired by seed."))
     return " ".join(sentences)
 
 
 def faults_tables(faults: Sequence[FaultResult], withheld: Reason | None) -> tuple[Table, Table]:
     """Descriptions of the faults; and their effects, largest first, accuracies before other measures."""
+    fields: list[Field[tuple[str, str]]] = [
+        Field(_("Fault"), lambda row: row[0], numeric=False),
+        Field(_("Description"), lambda row: row[1], numeric=False),
+    ]
     descriptions = {fault.title: fault.description for fault in faults}
-    columns = (Column("Fault", numeric=False), Column("Description", numeric=False))
-    rows = tuple((Cell(name), Cell(description)) for name, description in descriptions.items())
-    return Table(columns, rows), _effects_table(faults, withheld)
+    return table_of(fields, descriptions.items()), _effects_table(faults, withheld)
 
 
 def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Table:
-    columns = (
-        Column("Fault", numeric=False),
-        Column("Without"),
-        Column("With"),
-        Column("Effect"),
-        Column("n", "pairs"),
-        Column("p, corrected"),
-        Column("Verdict", numeric=False),
-    )
+    fields: list[Field[FaultResult]] = [
+        Field(_("Fault"), _fault, numeric=False),
+        Field(_("Without"), lambda fault: Cell(*shown(fault.measure).parts(fault.without))),
+        Field(_("With"), lambda fault: Cell(*shown(fault.measure).parts(fault.with_))),
+        Field(_("Effect"), _effect),
+        Field("n", _pairs, _("pairs")),
+        Field(_("p, corrected"), lambda fault: "" if fault.p_holm is None else p_value(fault.p_holm)),
+        Field(_("Verdict"), fault_words, numeric=False),
+    ]
     order = sorted(
         faults,
         key=lambda fault: (not shown(fault.measure).is_accuracy, -abs(fault.effect.mean if fault.effect else 0.0)),
     )
-    rows = []
-    for fault in order:
-        metric = shown(fault.measure)
-        number, interval = metric.parts(fault.effect, signed=True)
-        rows.append(
-            (
-                Cell(fault.title, metric.heading(metric.words), bold=fault.verdict is FaultVerdict.CHANGED),
-                Cell(*metric.parts(fault.without)),
-                Cell(*metric.parts(fault.with_)),
-                Cell(number, "" if fault.same_bits else interval),
-                _pairs(fault),
-                Cell("" if fault.p_holm is None else p_value(fault.p_holm)),
-                Cell(fault_words(fault)),
-            )
+    sentences = [
+        _(
+            "Effect: with the fault minus without, all else equal, paired (by seed unless n names something else); "
+            "95 % intervals. p: paired t test; corrected for all tested rows (Holm)."
         )
-    unpaired = any(not fault.paired for fault in faults)
-    note = (
-        "Effect: with the fault minus without, all else equal, paired (by seed unless n names something else); 95 % "
-        "intervals. p: paired t test; corrected for all tested rows (Holm). "
-        f"{f'No verdict ({REASONS[withheld]}).' if withheld else 'Bold: the fault changed the number.'}"
-        f"{' “Not paired”: interval and test are Welch’s.' if unpaired else ''}"
-    )
-    return Table(columns, tuple(rows), note, "Effects in numbers")
+    ]
+    if withheld:
+        sentences.append(_("No verdict ({reason}).", reason=reason_text(withheld)))
+    else:
+        sentences.append(_("Bold: the fault changed the number."))
+    if any(not fault.paired for fault in faults):
+        sentences.append(_("“Not paired”: interval and test are Welch’s."))
+    return table_of(fields, order, " ".join(sentences), _("Effects in numbers"))
+
+
+def _fault(fault: FaultResult) -> Cell:
+    metric = shown(fault.measure)
+    return Cell(fault.title, metric.heading(metric.words), bold=fault.verdict is FaultVerdict.CHANGED)
+
+
+def _effect(fault: FaultResult) -> Cell:
+    number, interval = shown(fault.measure).parts(fault.effect, signed=True)
+    return Cell(number, "" if fault.same_bits else interval)
 
 
 def _pairs(fault: FaultResult) -> Cell:
     n = fault.spreads[0].n if fault.spreads else 0 if fault.effect is None else fault.effect.n
-    return Cell(str(n) if n else "", f"{fault.over}s" if n and (fault.spreads or fault.over != "seed") else "")
+    return Cell(str(n) if n else "", unit_name(fault.over) if n and (fault.spreads or fault.over != "seed") else "")
 
 
 def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> Table | None:
@@ -235,85 +264,96 @@ def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> 
     if not metrics:
         return None
     parts = [part for part in ("train", "validation", "test") if any(each.of(part) for each in metrics)]
-    columns = [Column("Epoch")]
+    fields = [Field[EpochRow](_("Epoch"), _epoch)]
+    longest = len(metrics)
     for part in parts:
-        columns += [Column(f"{part.capitalize()} loss")]
-        columns += [Column("Published", f"{part} loss")] if f"{part}_loss_by_epoch" in published else []
-        columns += [Column(f"{part.capitalize()} accuracy", "%")]
-        columns += [Column("Published", f"% {part}")] if f"{part}_accuracy_by_epoch" in published else []
-    by_epoch = [published.get(f"{part}_{quantity}_by_epoch", ()) for part in parts for quantity in ("loss", "accuracy")]
-    last = max(len(metrics), *map(len, by_epoch))
-    measured: list[EpochMetrics | None] = [*metrics, *[None] * (last - len(metrics))]
-    rows = [tuple(_epoch_cells(epoch, each, parts, published)) for epoch, each in enumerate(measured, start=1)]
-    collapsed_title = f"All {len(rows)} epochs" if len(rows) > MANY_EPOCHS else ""
-    return Table(
-        tuple(columns),
-        tuple(rows),
-        f"In brackets: correct / all images. {_best_means(reading)}",
-        title,
-        collapsed_title,
-    )
+        for quantity, scale, form in (("loss", 1, ".4f"), ("accuracy", 100, ".2f")):
+            fields.append(_measured_field(part, quantity))
+            values = published.get(f"{part}_{quantity}_by_epoch")
+            if values is not None:
+                longest = max(longest, len(values))
+                fields.append(_published_field(part, quantity, [f"{scale * value:{form}}" for value in values]))
+    missing = [None] * (longest - len(metrics))
+    rows = [EpochRow(epoch, each) for epoch, each in enumerate([*metrics, *missing], start=1)]
+    sentences = [_("In brackets: correct / all images.")]
+    if any(each.best for each in metrics):
+        sentences.append(_best_means(reading))
+    collapsed_title = _("All {n} epochs", n=len(rows)) if len(rows) > MANY_EPOCHS else ""
+    return table_of(fields, rows, " ".join(sentences), title, collapsed_title)
+
+
+class EpochRow(NamedTuple):
+    epoch: int
+    metrics: EpochMetrics | None  # None: an epoch that only the published run has
+
+
+def _epoch(row: EpochRow) -> Cell:
+    return Cell(str(row.epoch), _("best") if row.metrics is not None and row.metrics.best else "")
+
+
+def _measured_field(part: str, quantity: str) -> Field[EpochRow]:
+    def loss(row: EpochRow) -> Cell:
+        score = None if row.metrics is None else row.metrics.of(part)
+        return Cell("" if score is None or score.loss is None else f"{score.loss:.4f}")
+
+    def accuracy(row: EpochRow) -> Cell:
+        score = None if row.metrics is None else row.metrics.of(part)
+        return (
+            Cell("") if score is None else Cell(f"{100 * score.accuracy:.2f}", f"({score.correct:,} / {score.total:,})")
+        )
+
+    name = part_name(part).capitalize()
+    if quantity == "loss":
+        return Field(_("{part} loss", part=name), loss)
+    return Field(_("{part} accuracy", part=name), accuracy, "%")
+
+
+def _published_field(part: str, quantity: str, texts: Sequence[str]) -> Field[EpochRow]:
+    def cell(row: EpochRow) -> str:
+        return texts[row.epoch - 1] if row.epoch <= len(texts) else ""
+
+    name = part_name(part)
+    return Field(_("Published"), cell, _("{part} loss", part=name) if quantity == "loss" else f"% {name}")
 
 
 def _best_means(reading: Reading) -> str:
     if Fault.LAST_WEIGHTS in reading.recipe.protocol.faults:
-        return "“best”: the best epoch so far; but the weights of the last epoch were saved (fault last_weights)."
-    return "“best”: the best epoch so far, whose weights were saved."
+        return _("“best”: the best epoch so far; but the weights of the last epoch were saved (fault last_weights).")
+    return _("“best”: the best epoch so far, whose weights were saved.")
 
 
-def _epoch_cells(
-    epoch: int, metrics: EpochMetrics | None, parts: Sequence[str], published: Mapping[str, Any]
-) -> list[Cell]:
-    """Without metrics: an epoch that only the published run has."""
-    cells = [Cell(str(epoch), "best" if metrics is not None and metrics.best else "")]
-    for part in parts:
-        score = None if metrics is None else metrics.of(part)
-        cells.append(Cell("" if score is None or score.loss is None else f"{score.loss:.4f}"))
-        cells += _published_cell(epoch, published.get(f"{part}_loss_by_epoch"), "{:.4f}")
-        counts = "" if score is None else f"({score.correct:,} / {score.total:,})"
-        cells.append(Cell("" if score is None else f"{100 * score.accuracy:.2f}", counts))
-        cells += _published_cell(epoch, published.get(f"{part}_accuracy_by_epoch"), "{:.2%}")
-    return cells
+class Costs(NamedTuple):
+    """Of the runs of a model under one protocol; never empty."""
 
-
-def _published_cell(epoch: int, published: Sequence[float] | None, form: str) -> list[Cell]:
-    if published is None:
-        return []
-    return [Cell(form.format(published[epoch - 1]).removesuffix("%") if epoch <= len(published) else "")]
+    label: str
+    first: Reading
+    costs: list[Cost]
 
 
 def costs_table(groups: Groups) -> Table | None:
     """Means over seeds, one row per model and protocol; None if no cost was measured."""
-    columns = (
-        Column("Model", numeric=False),
-        Column("Training", "s"),
-        Column("Total", "s"),
-        Column("Training speed", "images/s"),
-        Column("Parameters"),
-        Column("FLOPs", "per image"),
-        Column("Inference", "ms/image"),
-        Column("Peak memory", "MiB"),
-    )
-    rows = []
-    for label, group in groups.items():
-        costs = [reading.cost for reading in group if reading.cost.parameters is not None]
-        if costs:
-            peak = max((cost.peak_memory_bytes for cost in costs if cost.peak_memory_bytes), default=None)
-            rows.append(
-                (
-                    Cell(label, model=label),
-                    *(_mean(costs, key) for key in ("train_seconds", "total_seconds", "images_per_second")),
-                    Cell(f"{costs[0].parameters:,}"),
-                    flops_cell(costs[0].flops_per_image, group[0]),
-                    Cell(_mean(costs, "ms_per_image").text, _quartiles(costs)),
-                    Cell("" if peak is None else plain(peak / MIB)),
-                )
-            )
-    note = (
+    measured = {
+        label: [reading.cost for reading in group if reading.cost.parameters is not None]
+        for label, group in groups.items()
+    }
+    rows = [Costs(label, groups[label][0], costs) for label, costs in measured.items() if costs]
+    if not rows:
+        return None
+    fields: list[Field[Costs]] = [
+        Field(_("Model"), lambda row: Cell(row.label, model=row.label), numeric=False),
+        Field(_("Training"), lambda row: _mean(row.costs, "train_seconds"), "s"),
+        Field(_("Total"), lambda row: _mean(row.costs, "total_seconds"), "s"),
+        Field(_("Training speed"), lambda row: _mean(row.costs, "images_per_second"), "images/s"),
+        Field(_("Parameters"), lambda row: f"{row.costs[0].parameters:,}"),
+        Field(_("FLOPs"), lambda row: flops_cell(row.costs[0].flops_per_image, row.first), _("per image")),
+        Field(_("Inference"), lambda row: Cell(_mean(row.costs, "ms_per_image"), _quartiles(row.costs)), "ms/image"),
+        Field(_("Peak memory"), lambda row: _peak(row.costs), "MiB"),
+    ]
+    note = _(
         "Means over seeds; memory: maximum. Inference: median and quartiles of one image on one thread. Total: with "
         "the passes over validation and test images."
     )
-    return Table(columns, tuple(rows), f"{note} {flops_note(every(groups))}", "Cost") if rows else None
+    return table_of(fields, rows, f"{note} {flops_note(every(groups))}", _("Cost"))
 
 
 def _quartiles(costs: Sequence[Cost]) -> str:
@@ -325,6 +365,11 @@ def _quartiles(costs: Sequence[Cost]) -> str:
     return quartile_range(median, [fmean(values) for values in zip(*quartiles, strict=True)])
 
 
-def _mean(costs: Sequence[Cost], key: str) -> Cell:
+def _mean(costs: Sequence[Cost], key: str) -> str:
     values = [value for cost in costs if (value := getattr(cost, key)) is not None]
-    return Cell(plain(fmean(values)) if values else "")
+    return plain(fmean(values)) if values else ""
+
+
+def _peak(costs: Sequence[Cost]) -> str:
+    peaks = [cost.peak_memory_bytes for cost in costs if cost.peak_memory_bytes]
+    return plain(max(peaks) / MIB) if peaks else ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convoy.experiments.measure_words import mean_of, shown
+from convoy.experiments.claim_words import verdict_name
+from convoy.experiments.experiment import Side
+from convoy.experiments.measure_words import mean_of, shown, words_of
 from convoy.experiments.measures import MEASURES
-from convoy.experiments.reason_words import REASONS
+from convoy.experiments.reason_words import reason_text
 from convoy.experiments.reproduction.finding import (
     Asked,
     FaultResult,
@@ -19,20 +21,31 @@ from convoy.experiments.reproduction.finding import (
     Spread,
 )
 from convoy.prediction import CLAIM_VERDICTS, Agreement, Reason, Verdict, compare_published
+from convoy.reporting.quantities import listed
 from convoy.stats import Estimate
 from convoy.studies.compare import words as compare_words
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
-QUICK = "Quick try: few images, epochs and seeds. It shows that everything runs; its numbers are not evidence"
-PROTOCOLS = {"as_published": "as published", "corrected": "corrected"}
-VERDICTS = {
-    FaultVerdict.CHANGED: "changed",
-    FaultVerdict.NO_CHANGE: "no change",
-    FaultVerdict.INCONCLUSIVE: "inconclusive",
-    FaultVerdict.NO_INTERVAL: "no interval",
-    FaultVerdict.NOT_MEASURED: "not measured",
-    FaultVerdict.WITHHELD: "no verdict",
-}
-STUDIES = {"crossval": "Cross-validation", "search": "Search", "landscape": "Loss landscape"}
+
+def quick_caveat() -> str:
+    return _("Quick try: few images, epochs and seeds. It shows that everything runs; its numbers are not evidence")
+
+
+def protocol_name(side: Side) -> str:
+    return _("as published") if side == "as_published" else _("corrected")
+
+
+def fault_verdict(verdict: FaultVerdict) -> str:
+    names = {
+        FaultVerdict.CHANGED: _("changed"),
+        FaultVerdict.NO_CHANGE: _("no change"),
+        FaultVerdict.INCONCLUSIVE: _("inconclusive"),
+        FaultVerdict.NO_INTERVAL: _("no interval"),
+        FaultVerdict.NOT_MEASURED: _("not measured"),
+        FaultVerdict.WITHHELD: _("no verdict"),
+    }
+    return names[verdict]
 
 
 def sentence(finding: Reproduction) -> str:
@@ -41,16 +54,23 @@ def sentence(finding: Reproduction) -> str:
     if finding.withheld is None:
         worst = finding.largest_effect
         if worst is not None and worst.effect is not None:
-            effect = _number(worst.effect.mean, worst.measure)
-            clauses.append(f"the fault {worst.title} moved the {MEASURES[worst.measure].words} most ({effect})")
+            clauses.append(
+                _(
+                    "the fault {fault} moved the {measure} most ({effect})",
+                    fault=worst.title,
+                    measure=words_of(worst.measure),
+                    effect=_number(worst.effect.mean, worst.measure),
+                )
+            )
         elif finding.faults:
-            clauses.append("no fault moved an accuracy significantly")
+            clauses.append(_("no fault moved an accuracy significantly"))
         if finding.claims:
             verdicts = [claim.verdict for claim in finding.claims]
-            counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in CLAIM_VERDICTS]
-            clauses.append(f"verdicts on {len(verdicts)} claims: {', '.join(counts)}")
-    clauses = clauses or [part_sentence(part) for part in finding.parts] or ["nothing was measured yet"]
-    text = "; ".join([f"no evidence ({REASONS[finding.withheld]})", *clauses] if finding.withheld else clauses)
+            counts = ", ".join(f"{verdicts.count(verdict)} {verdict_name(verdict)}" for verdict in CLAIM_VERDICTS)
+            clauses.append(_("verdicts on {n} claims: {counts}", n=len(verdicts), counts=counts))
+    clauses = clauses or [part_sentence(part) for part in finding.parts] or [_("nothing was measured yet")]
+    first = [_("no evidence ({reason})", reason=reason_text(finding.withheld))] if finding.withheld else []
+    text = "; ".join([*first, *clauses])
     return text[:1].upper() + text[1:]
 
 
@@ -58,30 +78,37 @@ def caveats(finding: Reproduction) -> list[str]:
     """First what is missing."""
     asked, scale = finding.asked, _scale(finding.asked)
     texts = missing(finding)
-    texts += [QUICK] if asked.quick else []
-    why = f": {REASONS[asked.withheld]}" if asked.withheld and not asked.quick else ""
-    texts += [f"{scale} in every run{why}"] if scale else []
-    texts += [f"Changed in every run: {path} = {value}" for path, value in asked.changed]
+    texts += [quick_caveat()] if asked.quick else []
+    if scale and asked.withheld and not asked.quick:
+        texts.append(_("{scale} in every run: {reason}", scale=scale, reason=reason_text(asked.withheld)))
+    elif scale:
+        texts.append(_("{scale} in every run", scale=scale))
+    texts += [_("Changed in every run: {key} = {value}", key=path, value=value) for path, value in asked.changed]
     if any(model.as_published.runs for model in finding.models):
-        texts.append("Numbers as published include the report's faults: they measure the report, not the networks")
+        texts.append(_("Numbers as published include the report's faults: they measure the report, not the networks"))
     return [*texts, *finding.notes]
 
 
 def missing(finding: Reproduction) -> list[str]:
     if finding.no_data:
-        return [f"Nothing was trained, because the data are not available: {finding.no_data}"]
-    return [f"Not run yet: {', '.join(finding.left)}"] if finding.left else []
+        return [_("Nothing was trained, because the data are not available: {reason}", reason=finding.no_data)]
+    return [_("Not run yet: {parts}", parts=", ".join(finding.left))] if finding.left else []
 
 
 def changes(asked: Asked) -> str:
     """What the command changed in every run: "100 images and train.batch_size = 100"."""
-    return " and ".join(filter(None, [_scale(asked), *(f"{path} = {value}" for path, value in asked.changed)]))
+    return _joined([_scale(asked), *(f"{path} = {value}" for path, value in asked.changed)])
 
 
 def _scale(asked: Asked) -> str:
-    images = f"{asked.limit:,} images" if asked.limit else ""
-    epochs = f"{asked.epochs} epoch{'s' if asked.epochs > 1 else ''}" if asked.epochs else ""
-    return " and ".join(filter(None, (images, epochs)))
+    images = ngettext("{n:,} image", "{n:,} images", asked.limit) if asked.limit else ""
+    epochs = ngettext("{n} epoch", "{n} epochs", asked.epochs) if asked.epochs else ""
+    return _joined([images, epochs])
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Those that are not empty, joined by "and"."""
+    return listed([text for text in texts if text] or [""])
 
 
 # ---- models ----
@@ -96,117 +123,188 @@ def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) ->
             compared.append((model.label, published, measured, compare_published(published, measured, withheld)))
     if len(compared) == 1:
         ((label, published, measured, agreement),) = compared
-        reached = f"as published, {label} reaches {_plain(measured.mean, 'test_accuracy')} test accuracy"
-        return f"{reached}; the published {_plain(published, 'test_accuracy')} {_agreement(agreement)}"
+        reached = _(
+            "as published, {label} reaches {accuracy} test accuracy", label=label, accuracy=_accuracy(measured.mean)
+        )
+        return f"{reached}; {_agreement(_accuracy(published), agreement)}"
     if compared and withheld is not None:
-        (low, lowest), *_, (high, highest) = sorted((measured.mean, label) for label, _, measured, _ in compared)
-        return (
-            f"as published, the models reach {_plain(low, 'test_accuracy')} ({lowest}) to "
-            f"{_plain(high, 'test_accuracy')} ({highest}) test accuracy; the published ones are not compared "
-            f"({REASONS[withheld]})"
+        (low, lowest), *_others, (high, highest) = sorted(
+            (measured.mean, label) for label, _p, measured, _a in compared
+        )
+        return _(
+            "as published, the models reach {low} ({lowest}) to {high} ({highest}) test accuracy; the published ones "
+            "are not compared ({reason})",
+            low=_accuracy(low),
+            lowest=lowest,
+            high=_accuracy(high),
+            highest=highest,
+            reason=reason_text(withheld),
         )
     if compared:
-        return _agreements([(label, agreement) for label, _, _, agreement in compared])
+        return _agreements([(label, agreement) for label, _p, _m, agreement in compared])
     known = [(model.corrected.values or model.as_published.values, model.label) for model in models]
     accuracies = [(mean_of(values["test_accuracy"]), label) for values, label in known if "test_accuracy" in values]
     if not accuracies:
         return ""
     best, label = max(accuracies)
-    return f"{'highest ' if len(accuracies) > 1 else ''}test accuracy {_plain(best, 'test_accuracy')} ({label})"
+    if len(accuracies) == 1:
+        return _("test accuracy {accuracy} ({label})", accuracy=_accuracy(best), label=label)
+    return _("highest test accuracy {accuracy} ({label})", accuracy=_accuracy(best), label=label)
 
 
-def _agreement(agreement: Agreement) -> str:
-    """The predicate to "the published test accuracy"."""
+def _agreement(published: str, agreement: Agreement) -> str:
+    """How one published test accuracy compares with the runs."""
     if agreement.reason is not None:
-        return f"is not compared ({REASONS[agreement.reason]})"
+        return _(
+            "the published {accuracy} is not compared ({reason})",
+            accuracy=published,
+            reason=reason_text(agreement.reason),
+        )
     assert agreement.interval is not None
     assert agreement.difference is not None
-    side = agreement.verdict.value
+    above = agreement.verdict is Verdict.ABOVE
     if agreement.interval.interval == "newcombe":
         if agreement.verdict is Verdict.INSIDE:
-            return "agrees with it within the image noise of two runs"
+            return _("the published {accuracy} agrees with it within the image noise of two runs", accuracy=published)
         distance = _number(abs(agreement.difference), "test_accuracy", signed=False)
-        return f"is {distance} {side} it, more than the image noise of two runs; other seeds were not run"
-    low, high = (_plain(end or 0.0, "test_accuracy") for end in (agreement.interval.low, agreement.interval.high))
-    interval = f"the prediction interval for one more run ({low} to {high}, n = {agreement.interval.n} seeds)"
+        if above:
+            text = _("the published {accuracy} is {distance} above it", accuracy=published, distance=distance)
+        else:
+            text = _("the published {accuracy} is {distance} below it", accuracy=published, distance=distance)
+        return _("{text}, more than the image noise of two runs; other seeds were not run", text=text)
+    interval = _(
+        "the prediction interval for one more run ({low} to {high}, n = {n} seeds)",
+        low=_accuracy(agreement.interval.low or 0.0),
+        high=_accuracy(agreement.interval.high or 0.0),
+        n=agreement.interval.n,
+    )
     if agreement.beyond is None:
-        return f"is inside {interval}"
-    return f"is {_number(agreement.beyond, 'test_accuracy', signed=False)} {side} {interval}"
+        return _("the published {accuracy} is inside {interval}", accuracy=published, interval=interval)
+    distance = _number(agreement.beyond, "test_accuracy", signed=False)
+    if above:
+        return _(
+            "the published {accuracy} is {distance} above {interval}",
+            accuracy=published,
+            distance=distance,
+            interval=interval,
+        )
+    return _(
+        "the published {accuracy} is {distance} below {interval}",
+        accuracy=published,
+        distance=distance,
+        interval=interval,
+    )
 
 
 def _agreements(compared: Sequence[tuple[str, Agreement]]) -> str:
-    counts = []
-    for verdict, words in (
-        (Verdict.INSIDE, "in agreement with the runs"),
-        (Verdict.ABOVE, "above"),
-        (Verdict.BELOW, "below"),
-        (Verdict.NOT_COMPARED, "not compared"),
-    ):
-        labels = [label for label, agreement in compared if agreement.verdict is verdict]
-        if labels:
-            counts.append(f"{len(labels)} {'is' if len(labels) == 1 else 'are'} {words} ({', '.join(labels)})")
-    kinds = {agreement.interval.interval for _, agreement in compared if agreement.interval is not None}
-    basis = {"prediction": "prediction intervals over seeds", "newcombe": "the image noise of two runs"}
-    by = f", by {' and '.join(words for kind, words in basis.items() if kind in kinds)}" if kinds else ""
-    return f"of {len(compared)} published test accuracies, {' and '.join(counts)}{by}"
+    by_verdict = {verdict: [label for label, a in compared if a.verdict is verdict] for verdict in Verdict}
+    counts = [_count(verdict, labels) for verdict, labels in by_verdict.items() if labels]
+    kinds = {agreement.interval.interval for _label, agreement in compared if agreement.interval is not None}
+    bases = [_("prediction intervals over seeds")] if "prediction" in kinds else []
+    bases += [_("the image noise of two runs")] if "newcombe" in kinds else []
+    text = _("of {n} published test accuracies, {counts}", n=len(compared), counts=listed(counts))
+    return _("{text}, by {bases}", text=text, bases=listed(bases)) if bases else text
+
+
+def _count(verdict: Verdict, labels: Sequence[str]) -> str:
+    n, names = len(labels), ", ".join(labels)
+    match verdict:
+        case Verdict.INSIDE:
+            return ngettext(
+                "{n} is in agreement with the runs ({names})",
+                "{n} are in agreement with the runs ({names})",
+                n,
+                names=names,
+            )
+        case Verdict.ABOVE:
+            return ngettext("{n} is above ({names})", "{n} are above ({names})", n, names=names)
+        case Verdict.BELOW:
+            return ngettext("{n} is below ({names})", "{n} are below ({names})", n, names=names)
+    return ngettext("{n} is not compared ({names})", "{n} are not compared ({names})", n, names=names)
 
 
 # ---- faults ----
+
+
+def unit_name(over: str) -> str:
+    """Of what the runs of a fault differ in, in the plural."""
+    return {"seed": _("seeds"), "fold": _("folds")}.get(over, over)
 
 
 def fault_words(fault: FaultResult) -> str:
     """The verdict, without the numbers of the effect."""
     match fault.lacking:
         case Lacking.MEASURE:
-            return "a run lacks the measure"
+            return _("a run lacks the measure")
         case Lacking.MACHINES:
-            return "the runs were measured on several machines"
+            return _("the runs were measured on several machines")
         case Lacking.SEEDS:
-            return f"the effect of training with one {fault.over} needs two {fault.over}s or more"
+            return _("the effect of training once needs at least two {units}", units=unit_name(fault.over))
     if fault.spreads:
-        several = len(fault.spreads) > 1
-        texts = [_spread(spread, fault, several) for spread in fault.spreads]
+        texts = [_spread(spread, fault) for spread in fault.spreads]
         if fault.ranking is not None and fault.verdict is not FaultVerdict.WITHHELD:
-            texts.append(_ranking(fault.ranking, fault.over))
+            texts += _ranking(fault.ranking)
         return "; ".join(texts)
-    texts = [] if fault.same_bits and fault.verdict is FaultVerdict.WITHHELD else [VERDICTS[fault.verdict]]
-    texts += ["bit-identical runs"] if fault.same_bits else []
-    texts += ["these archived runs do not record whether any bit changed"] if fault.same_bits is None else []
-    texts += [] if fault.paired else ["not paired, because the fault creates other folds"]
+    texts = [] if fault.same_bits and fault.verdict is FaultVerdict.WITHHELD else [fault_verdict(fault.verdict)]
+    texts += [_("bit-identical runs")] if fault.same_bits else []
+    texts += [_("these archived runs do not record whether any bit changed")] if fault.same_bits is None else []
+    texts += [] if fault.paired else [_("not paired, because the fault creates other folds")]
     return "; ".join(texts)
 
 
-def _spread(spread: Spread, fault: FaultResult, several: bool) -> str:
-    lowest, highest = (_plain(end, fault.measure) for end in (spread.lowest, spread.highest))
-    sd = _number(spread.sd, fault.measure, signed=False)
-    return (
-        f"single runs{f' of {spread.label}' if several else ''} range from {lowest} to {highest} "
-        f"{MEASURES[fault.measure].words} (standard deviation {sd} over {spread.n} {fault.over}s)"
+def _spread(spread: Spread, fault: FaultResult) -> str:
+    return _(
+        "single runs of {label} range from {lowest} to {highest} {measure} (standard deviation {sd} over {n} {units})",
+        label=spread.label,
+        lowest=_plain(spread.lowest, fault.measure),
+        highest=_plain(spread.highest, fault.measure),
+        measure=words_of(fault.measure),
+        sd=_number(spread.sd, fault.measure, signed=False),
+        n=spread.n,
+        units=unit_name(fault.over),
     )
 
 
-def _ranking(ranking: Ranking, unit: str) -> str:
+def _ranking(ranking: Ranking) -> list[str]:
     clauses = []
     if (difference := ranking.difference) is not None:
-        pair = f"{ranking.first} minus {ranking.second}, {unit} by {unit}"
-        clauses.append(f"{pair}: {difference.points()} (n = {difference.n})")
+        clauses.append(
+            _(
+                "{first} minus {second}, paired: {difference} (n = {n})",
+                first=ranking.first,
+                second=ranking.second,
+                difference=difference.points(),
+                n=difference.n,
+            )
+        )
     if ranking.pairs:
-        pairs = f"{ranking.differing} of {ranking.pairs} pairs of runs"
-        clauses.append(f"on the same test images {pairs} differ significantly (exact McNemar, Holm)")
-    return "; ".join([*clauses, *map(compare_words.untested, ranking.untested)])
+        clauses.append(
+            _(
+                "on the same test images {differing} of {pairs} pairs of runs differ significantly (exact McNemar, "
+                "Holm)",
+                differing=ranking.differing,
+                pairs=ranking.pairs,
+            )
+        )
+    return [*clauses, *map(compare_words.untested, ranking.untested)]
 
 
 # ---- studies within the experiment ----
 
 
+def _study_name(part: PartResult) -> str:
+    names = {"crossval": _("Cross-validation"), "search": _("Search"), "landscape": _("Loss landscape")}
+    return names[part.kind]
+
+
 def part_title(part: PartResult) -> str:
-    return f"{STUDIES[part.kind]}, {PROTOCOLS[part.side]}" if part.side else STUDIES[part.kind]
+    return f"{_study_name(part)}, {protocol_name(part.side)}" if part.side else _study_name(part)
 
 
 def part_sentence(part: PartResult) -> str:
-    side = f" {PROTOCOLS[part.side]}" if part.side else ""
-    text = f"{STUDIES[part.kind].lower()} of {', '.join(part.labels)}{side}"
-    return text if part.accuracy is None else f"{text}: accuracy {part.accuracy.text()}"
+    text = _("{study} of {labels}", study=_study_name(part).lower(), labels=", ".join(part.labels))
+    text = f"{text} {protocol_name(part.side)}" if part.side else text
+    return text if part.accuracy is None else _("{text}: accuracy {accuracy}", text=text, accuracy=part.accuracy.text())
 
 
 # ---- numbers ----
@@ -216,8 +314,12 @@ def _number(value: float, measure: str, *, signed: bool = True) -> str:
     """A difference in its unit: "+0.43 points"."""
     sign = "+" if signed else ""
     if shown(measure).is_accuracy:
-        return f"{100 * value:{sign}.2f} points"
+        return f"{100 * value:{sign}.2f} {shown(measure).unit.of_difference}"
     return f"{value:{sign},.0f}" if MEASURES[measure].exact else f"{value:{sign}.3g}"
+
+
+def _accuracy(value: float) -> str:
+    return _plain(value, "test_accuracy")
 
 
 def _plain(value: float, measure: str) -> str:

@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+from convoy.experiments.claim_words import verdict_name
 from convoy.experiments.reproduction.page_parts import report_link
 from convoy.experiments.reproduction.words import sentence as sentence_of_one
 from convoy.experiments.reproductions import words
 from convoy.experiments.reproductions.finding import Entry, Reproductions
-from convoy.prediction import CLAIM_VERDICTS
-from convoy.reporting.content import Cell, Code, Column, Page, Section, Table
+from convoy.prediction import CLAIM_VERDICTS, Verdict
+from convoy.reporting.content import Cell, Code, Field, Page, Section, table_of
 from convoy.runs import Study
+from convoy.text import gettext as _
 
 
 def page(study: Study, finding: Reproductions, folder: Path) -> Page:
-    columns = (
-        Column("Experiment", numeric=False),
-        Column("Result", numeric=False),
-        Column("Largest effect of a fault", numeric=False),
-        *(Column(verdict.capitalize(), "claims") for verdict in CLAIM_VERDICTS),
-    )
-    rows = tuple(_row(entry, study, folder) for entry in finding.experiments)
+    def name(entry: Entry) -> Cell:
+        path = study.path / entry.study
+        return Cell(entry.experiment, link=report_link(path, folder) if entry.finding and path.is_dir() else "")
+
+    fields: list[Field[Entry]] = [
+        Field(_("Experiment"), name, numeric=False),
+        Field(_("Result"), _result, numeric=False),
+        Field(_("Largest effect of a fault"), _largest_effect, numeric=False),
+        *(
+            Field(verdict_name(verdict).capitalize(), partial(_count, verdict=verdict), _("claims"))
+            for verdict in CLAIM_VERDICTS
+        ),
+    ]
     return Page(
-        kicker=f"Reproductions · {study.name}",
-        title=f"Reproduction of {len(rows)} published experiments",
+        kicker=_("Reproductions · {study}", study=study.name),
+        title=_("Reproduction of {n} published experiments", n=len(finding.experiments)),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
-        tables=(Table(columns, rows),),
-        sections=(Section("Setup", (Code(study.table["command"], "Command"),)),),
+        tables=(table_of(fields, finding.experiments),),
+        sections=(Section(_("Setup"), (Code(study.table["command"], _("Command")),)),),
         labels=(),
     )
 
 
-def _row(entry: Entry, study: Study, folder: Path) -> tuple[Cell, ...]:
-    if entry.finding is None:
-        return (Cell(entry.experiment), Cell("Not run yet"), *[Cell("")] * (1 + len(CLAIM_VERDICTS)))
-    path = study.path / entry.study
-    link = report_link(path, folder) if path.is_dir() else ""
-    verdicts = [claim.verdict for claim in entry.finding.claims]
-    return (
-        Cell(entry.experiment, link=link),
-        Cell(sentence_of_one(entry.finding)),
-        Cell(words.largest_effect(entry.finding)),
-        *(Cell(str(verdicts.count(verdict))) for verdict in CLAIM_VERDICTS),
-    )
+def _result(entry: Entry) -> str:
+    return _("Not run yet") if entry.finding is None else sentence_of_one(entry.finding)
+
+
+def _largest_effect(entry: Entry) -> str:
+    return "" if entry.finding is None else words.largest_effect(entry.finding)
+
+
+def _count(entry: Entry, verdict: Verdict) -> str:
+    return "" if entry.finding is None else str(sum(claim.verdict is verdict for claim in entry.finding.claims))
