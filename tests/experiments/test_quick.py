@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.experiments.small_digits import RECIPE, write
 
 from convoy import api
 from convoy.api import report as write_report
@@ -16,19 +17,6 @@ from convoy.runs import Study, Workspace
 from convoy.training.run.pace import Pace
 from convoy.training.run.plan import Plan
 
-SMALL = """
-about = "A small network on small digits"
-[model]
-name = "two_conv_cnn"
-[data]
-name = "digits"
-split = { validation = 0.2 }
-[train]
-epochs = 9
-batch_size = 64
-[compute]
-threads = 1
-"""
 LARGE = 'extends = "small.toml"\n[model]\nname = "basic_cnn"\n'
 EXPERIMENT = """
 title = "Small digits"
@@ -80,9 +68,7 @@ basic_cnn = 400
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
-    for name, text in (("small", SMALL), ("large", LARGE), ("experiment", EXPERIMENT)):
-        (tmp_path / f"{name}.toml").write_text(text)
-    return tmp_path / "experiment.toml"
+    return write(tmp_path, small=RECIPE, large=LARGE, experiment=EXPERIMENT)
 
 
 @pytest.fixture

@@ -10,120 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.experiments.small_digits import EXPERIMENT, PUBLISHED, again, found
 
 from convoy import api
 from convoy import archive as archives
 from convoy.experiments import kinds
-from convoy.experiments.experiment import Settings
+from convoy.experiments.experiment import Settings, load
 from convoy.experiments.measure_words import mean_of
 from convoy.experiments.reproduction import words
-from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, Reproduction
+from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict
+from convoy.experiments.reproduction.scope import Scope
 from convoy.prediction import Reason, Verdict
 from convoy.runs import Run, Study, Workspace
 from convoy.stats import Estimate
 from convoy.studies import findings
-
-RECIPE = """
-about = "A small network on small digits"
-[model]
-name = "two_conv_cnn"
-[data]
-name = "digits"
-split = { validation = 0.2 }
-limit = 300
-[train]
-epochs = 2
-batch_size = 64
-[optim]
-lr = 1e-3
-[compute]
-threads = 1
-"""
-PUBLISHED = """
-about = "The same with its faults"
-extends = "corrected.toml"
-[protocol]
-faults = ["softmax_before_loss", "test_opened_at_each_best"]
-"""
-EXPERIMENT = """
-title = "Small digits"
-about = "For tests"
-data = "digits"
-seeds = 2
-notes = ["The report has a note"]
-
-[[model]]
-label = "net"
-as_published = "published.toml"
-corrected = "corrected.toml"
-published = { test_accuracy = 0.99, parameters = 1234 }
-
-[[model]]
-label = "larger"
-corrected = "corrected.toml"
-seeds = 0
-
-[[fault]]
-name = "softmax_before_loss"
-sentence = "Softmax before the loss"
-base = "corrected.toml"
-faults = ["softmax_before_loss"]
-
-[[fault]]
-name = "test_opened_at_each_best"
-sentence = "The test set is opened often"
-base = "corrected.toml"
-faults = ["test_opened_at_each_best"]
-
-[[fault]]
-name = "one_seed"
-sentence = "One seed"
-base = "corrected.toml"
-
-[[claim]]
-id = "norm"
-sentence = "The norm helps"
-measure = "test_accuracy"
-a = { label = "with", recipe = "corrected.toml" }
-b = { label = "without", recipe = "corrected.toml", set = { "model.options.norm" = "none" } }
-relation = "above"
-seeds = 2
-
-[[study]]
-kind = "crossval"
-recipes = "corrected.toml"
-arguments = { folds = 2 }
-"""
-
-
-@pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("small-digits")
-    for name, text in (("corrected", RECIPE), ("published", PUBLISHED), ("experiment", EXPERIMENT)):
-        (folder / f"{name}.toml").write_text(text)
-    return folder / "experiment.toml"
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("results") / "runs"
-
-
-@pytest.fixture(scope="module")
-def complete(experiment: Path, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return again(experiment, tmp_path_factory.mktemp("out"), archive=archive, drawn=True)
-
-
-def again(experiment: Path | str, out: Path, *, drawn: bool = False, **options: Any) -> Study:
-    """Figures take most of the time of so small an experiment: they are drawn where a test looks at them."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not drawn:
-            patch.setattr(api.experiments, "report", lambda study: study.path / "report.html")
-        return api.reproduce(experiment, out=out, show=False, **options)
-
-
-def found(study: Study) -> Reproduction:
-    return kinds.finding_of(study)
 
 
 def fault(study: Study, name: str) -> FaultResult:
@@ -208,11 +108,11 @@ def test_the_markdown_of_the_report_has_no_bold_that_is_empty(complete: Study) -
     assert "****" not in (complete.path / "report.md").read_text()
 
 
-def test_done_again_it_trains_nothing_and_finds_the_same(experiment: Path, complete: Study) -> None:
+def test_done_again_it_trains_nothing_and_finds_the_same(small_digits: Path, complete: Study) -> None:
     before, runs = complete.finding_json, runs_in(complete)
     openings = (complete.path.parents[1] / "test_openings.json").read_text()
 
-    study = again(experiment, complete.path.parents[1])
+    study = again(small_digits, complete.path.parents[1])
 
     assert study.finding_json == before
     assert runs_in(study) == runs
@@ -220,9 +120,9 @@ def test_done_again_it_trains_nothing_and_finds_the_same(experiment: Path, compl
 
 
 def test_from_the_archive_nothing_is_trained_and_the_same_is_found(
-    experiment: Path, archive: Path, complete: Study, tmp_path: Path
+    small_digits: Path, archive: Path, complete: Study, tmp_path: Path
 ) -> None:
-    study = again(experiment, tmp_path, archive=archive)
+    study = again(small_digits, tmp_path, archive=archive)
 
     for part in ("models", "faults", "claims", "parts"):
         assert study.finding_json[part] == complete.finding_json[part], part
@@ -251,16 +151,16 @@ def stopping_after(count: int) -> Callable[[], Any]:
 
 @pytest.mark.parametrize("count", [3, 25])
 def test_stopped_it_leaves_a_report_and_resumed_it_ends_with_the_same_finding(
-    experiment: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+    small_digits: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(api.experiments, "interruptible", stopping_after(count))
         with pytest.raises(api.Stopped, match=r"run the same command again .*html"):
-            again(experiment, tmp_path, drawn=count > 3)
+            again(small_digits, tmp_path, drawn=count > 3)
     stopped = Study(tmp_path / "studies" / complete.name)
     left = found(stopped).left
 
-    study = again(experiment, tmp_path)
+    study = again(small_digits, tmp_path)
 
     assert left
     assert (stopped.path / "report.html").is_file() == (count > 3)
@@ -275,16 +175,16 @@ def timeless(value: Any) -> Any:
     return [timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
-def test_only_the_parts_asked_for_are_run_and_the_others_named(experiment: Path, tmp_path: Path) -> None:
-    study = again(experiment, tmp_path, only=["claims"], seeds=1)
+def test_only_the_parts_asked_for_are_run_and_the_others_named(small_digits: Path, trained: Path) -> None:
+    study = again(small_digits, trained, only=["claims"], seeds=1)
 
     assert found(study).claims
     assert found(study).left == ("models", "faults", "crossval")
 
 
-def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(experiment: Path, tmp_path: Path) -> None:
+def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(small_digits: Path, tmp_path: Path) -> None:
     folder = tmp_path / "two"
-    shutil.copytree(experiment.parent, folder)
+    shutil.copytree(small_digits.parent, folder)
     (folder / "larger.toml").write_text('extends = "corrected.toml"\n[train]\nbatch_size = 32\n')
     second = '[[model]]\nlabel = "larger"\ncorrected = "larger.toml"\nseeds = 1\n'
     text = EXPERIMENT.replace('[[model]]\nlabel = "larger"\ncorrected = "corrected.toml"\nseeds = 0\n', second)
@@ -300,30 +200,30 @@ def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(exper
     assert found(both).left == ("faults", "claims", "crossval")
 
 
-def test_parts_run_one_after_the_other_come_together_in_one_finding(experiment: Path, tmp_path: Path) -> None:
-    again(experiment, tmp_path, only=["claims"], seeds=1)
+def test_parts_run_one_after_the_other_come_together_in_one_finding(small_digits: Path, trained: Path) -> None:
+    again(small_digits, trained, only=["claims"], seeds=1)
 
-    study = again(experiment, tmp_path, only=["models"], seeds=1)
+    study = again(small_digits, trained, only=["models"], seeds=1)
 
     assert found(study).claims
     assert found(study).models[0].corrected.runs
 
 
 def test_what_an_earlier_call_found_is_dropped_when_a_recipe_has_changed_since(
-    experiment: Path, tmp_path: Path
+    small_digits: Path, tmp_path: Path, trained: Path
 ) -> None:
-    changed = Path(shutil.copytree(experiment.parent, tmp_path / experiment.parent.name)) / experiment.name
-    again(changed, tmp_path / "out", only=["claims"], seeds=1)
+    changed = Path(shutil.copytree(small_digits.parent, tmp_path / small_digits.parent.name)) / small_digits.name
+    again(changed, trained, only=["claims"], seeds=1)
     (changed.parent / "published.toml").write_text(PUBLISHED + "[optim]\nlr = 2e-3\n")
 
-    study = again(changed, tmp_path / "out", only=["models"], seeds=1)
+    study = again(changed, trained, only=["models"], seeds=1)
 
     assert found(study).claims == ()
     assert found(study).left == ("faults", "claims", "crossval")
 
 
 def test_a_part_is_computed_again_from_full_runs_and_kept_for_archived_ones(
-    experiment: Path, archive: Path, complete: Study, tmp_path: Path
+    small_digits: Path, archive: Path, complete: Study, tmp_path: Path
 ) -> None:
     part = found(complete).parts[0].study
     made = json.loads((complete.path / part / "finding.json").read_text())
@@ -335,7 +235,7 @@ def test_a_part_is_computed_again_from_full_runs_and_kept_for_archived_ones(
         path = folder / "studies" / complete.name / part / "finding.json"
         path.write_text(json.dumps({**made, "accuracy": {**made["accuracy"], "mean": 0.123}}))
 
-        study = again(experiment, folder, only=["crossval"])
+        study = again(small_digits, folder, only=["crossval"])
 
         accuracy = found(study).parts[0].accuracy
         assert accuracy is not None
@@ -343,27 +243,26 @@ def test_a_part_is_computed_again_from_full_runs_and_kept_for_archived_ones(
 
 
 def test_fresh_trains_a_run_that_several_parts_share_once(
-    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_digits: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    again(experiment, tmp_path, only=["models"], seeds=1)
     cleared: list[str] = []
     monkeypatch.setattr(Run, "clear", lambda run, clear=Run.clear: (cleared.append(run.name), clear(run)))
 
-    study = again(experiment, tmp_path, only=["models", "faults", "claims"], seeds=1, fresh=True)
+    study = again(small_digits, trained, only=["models", "faults", "claims"], seeds=1, fresh=True)
 
-    assert sorted(cleared) == sorted(runs_in(study))
+    assert sorted(cleared) == sorted(member.run.name for member in study.members)
 
 
-def test_a_key_that_is_set_holds_for_every_run_and_is_named(experiment: Path, tmp_path: Path) -> None:
-    study = again(experiment, tmp_path, only=["models", "claims"], set={"train.batch_size": 100}, seeds=1)
+def test_a_key_that_is_set_holds_for_every_run_and_is_named(small_digits: Path, tmp_path: Path) -> None:
+    study = again(small_digits, tmp_path, only=["models", "claims"], set={"train.batch_size": 100}, seeds=1)
     assert {member.run.recipe.train.batch_size for member in study.members} == {100}
-    assert study.name == f"reproduce-{experiment.parent.name}-seeds1-batch_size-100"
+    assert study.name == f"reproduce-{small_digits.parent.name}-seeds1-batch_size-100"
     assert found(study).asked.changed == (("train.batch_size", 100),)
     assert words.changes(found(study).asked) == "train.batch_size = 100"
 
 
-def test_what_a_claim_is_about_stays_whatever_is_set(experiment: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(experiment.parent, tmp_path / "small"))
+def test_what_a_claim_is_about_stays_whatever_is_set(small_digits: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(small_digits.parent, tmp_path / "small"))
     text = EXPERIMENT.replace('"model.options.norm" = "none"', '"train.batch_size" = 32')
     (folder / "experiment.toml").write_text(text)
 
@@ -373,52 +272,52 @@ def test_what_a_claim_is_about_stays_whatever_is_set(experiment: Path, tmp_path:
 
 
 def test_a_part_that_was_stopped_half_way_is_named_until_it_is_finished(
-    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(api.experiments, "interruptible", stopping_after(7))
         with pytest.raises(api.Stopped):
-            again(experiment, tmp_path, only=["faults"])
+            again(small_digits, tmp_path, only=["faults"])
     (folder,) = (tmp_path / "studies").iterdir()
     assert 0 < len(found(Study(folder)).faults) < 3
 
-    study = again(experiment, tmp_path, only=["claims"])
+    study = again(small_digits, tmp_path, only=["claims"])
     assert found(study).left == ("models", "faults", "crossval")
 
-    study = again(experiment, tmp_path, only=["faults"])
+    study = again(small_digits, tmp_path, only=["faults"])
     assert found(study).left == ("models", "crossval")
 
 
-def test_a_deleted_run_is_retrained(experiment: Path, tmp_path: Path) -> None:
-    first = again(experiment, tmp_path, only=["models"], seeds=1)
+def test_a_deleted_run_is_retrained(small_digits: Path, trained: Path) -> None:
+    first = again(small_digits, trained, only=["models"], seeds=1)
     shutil.rmtree(first.members[0].run.path)
 
-    study = again(experiment, tmp_path, only=["models"], seeds=1)
+    study = again(small_digits, trained, only=["models"], seeds=1)
 
     assert [member.run.name for member in study.members] == [member.run.name for member in first.members]
 
 
-def test_each_protocol_has_the_parameters_of_its_own_network(experiment: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(experiment.parent, tmp_path / "small"))
+def test_each_protocol_has_the_parameters_of_its_own_network(small_digits: Path, tmp_path: Path, trained: Path) -> None:
+    folder = Path(shutil.copytree(small_digits.parent, tmp_path / "small"))
     (folder / "published.toml").write_text('extends = "corrected.toml"\n[model.options]\nnorm = "none"\n')
 
-    model = found(again(folder / "experiment.toml", tmp_path, only=["crossval"], epochs=1)).models[0]
+    model = found(again(folder / "experiment.toml", trained, only=["crossval"])).models[0]
 
     published, corrected = (mean_of(side.values["parameters"]) for side in (model.as_published, model.corrected))
     assert corrected - published == 2 * (16 + 32)  # of two batch norms
 
 
-def test_quick_says_first_that_it_is_no_evidence(experiment: Path, tmp_path: Path) -> None:
-    study = again(experiment, tmp_path, quick=True, seeds=1, only=["models"])
+def test_quick_says_first_that_it_is_no_evidence(small_digits: Path, tmp_path: Path) -> None:
+    study = again(small_digits, tmp_path, quick=True, seeds=1, limit=100, only=["models"])
 
-    assert study.name == "reproduce-" + experiment.parent.name + "-quick-seeds1"
+    assert study.name == "reproduce-" + small_digits.parent.name + "-quick-seeds1-limit100"
     assert found(study).withheld is Reason.QUICK_TRY
     assert kinds.sentence_of(study).startswith("No evidence (quick try)")
     assert words.quick_caveat() in kinds.caveats_of(study)
 
 
-def test_a_quick_try_decides_no_claim(experiment: Path, tmp_path: Path) -> None:
-    study = again(experiment, tmp_path, quick=True, limit=200, only=["claims"])
+def test_a_quick_try_decides_no_claim(small_digits: Path, tmp_path: Path) -> None:
+    study = again(small_digits, tmp_path, quick=True, limit=100, only=["claims"])
 
     trained = [claim for claim in found(study).claims if claim.runs]
     assert trained
@@ -426,20 +325,14 @@ def test_a_quick_try_decides_no_claim(experiment: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("epochs", "withheld"), [(1, Reason.REDUCED), (2, None), (3, Reason.LONGER)])
-def test_other_epochs_than_published_have_no_verdict(
-    experiment: Path, tmp_path: Path, epochs: int, withheld: Reason | None
-) -> None:
-    study = again(experiment, tmp_path, epochs=epochs, seeds=2, only=["faults"])
-
-    assert found(study).withheld is withheld
-    verdicts = {result.verdict for result in found(study).faults}
-    assert (verdicts == {FaultVerdict.WITHHELD}) == (withheld is not None)
+def test_other_epochs_than_published_have_no_verdict(small_digits: Path, epochs: int, withheld: Reason | None) -> None:
+    assert Scope(load(str(small_digits)), Settings(epochs=epochs)).withheld is withheld
 
 
 def test_all_experiments_come_under_one_roof(
-    experiment: Path, archive: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_digits: Path, archive: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convoy.experiments.experiment.names", lambda: [str(experiment)])
+    monkeypatch.setattr("convoy.experiments.experiment.names", lambda: [str(small_digits)])
 
     study = again("all", tmp_path, archive=archive)
 

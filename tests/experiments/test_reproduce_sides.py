@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.experiments.test_reproduce import RECIPE, again
+from tests.experiments.small_digits import RECIPE, again, write
 
 from convoy.api import report as write_report
 from convoy.experiments import kinds
@@ -67,10 +67,7 @@ arguments = { lrs = [1e-3, 1e-4], surfaces = false }
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sides")
-    texts = {"corrected": RECIPE, "folds-published": PUBLISHED, "tested": TESTED, "experiment": EXPERIMENT}
-    for name, text in texts.items():
-        (folder / f"{name}.toml").write_text(text)
-    return folder / "experiment.toml"
+    return write(folder, corrected=RECIPE, folds_published=PUBLISHED, tested=TESTED, experiment=EXPERIMENT)
 
 
 @pytest.fixture(scope="module")
