@@ -25,23 +25,12 @@ import filelock
 import numpy as np
 import tomli_w
 
-from convoy import run_files
+from convoy import run_contents, run_files
 from convoy.files import append_line, read_arrays, read_json, write_bytes, write_json
 from convoy.options import DEFAULT_OUT
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
-from convoy.run_contents import (
-    Cost,
-    EpochMetrics,
-    RunData,
-    RunState,
-    Score,
-    Status,
-    epoch_of,
-    from_table,
-    required,
-    score_of,
-)
+from convoy.run_contents import Cost, EpochMetrics, RunData, RunState, Score, Status
 
 
 @dataclass(frozen=True)
@@ -74,7 +63,7 @@ class Run:
 
     @property
     def status(self) -> Status:
-        return from_table(Status, self._read("status.json", *required(Status)))
+        return run_contents.from_table(Status, self._read("status.json", *run_contents.required(Status)))
 
     def _read(self, name: str, *keys: str) -> dict[str, Any]:
         try:
@@ -140,12 +129,12 @@ class Run:
     @property
     def scores(self) -> dict[str, Score]:
         """The scores of each part held out from training: validation, fold, test."""
-        return {part: score_of(score) for part, score in self._scores().items() if part != "train"}
+        return {part: run_contents.score_of(score) for part, score in self._scores().items() if part != "train"}
 
     @property
     def train_score(self) -> Score | None:
         """The score of the kept weights on a sample of the training images; None for runs of older versions."""
-        return score_of(scores["train"]) if "train" in (scores := self._scores()) else None
+        return run_contents.score_of(scores["train"]) if "train" in (scores := self._scores()) else None
 
     def write_score(self, part: str, score: Mapping[str, Any]) -> None:
         write_json(self.path / "scores.json", {**self._scores(), part: score})
@@ -165,11 +154,11 @@ class Run:
 
     @property
     def cost(self) -> Cost:
-        return from_table(Cost, read_json(path) if (path := self.file("cost.json")).is_file() else {})
+        return run_contents.from_table(Cost, read_json(path) if (path := self.file("cost.json")).is_file() else {})
 
     @property
     def data(self) -> RunData:
-        return from_table(RunData, read_json(self.file("data.json"), *required(RunData)))
+        return run_contents.from_table(RunData, read_json(self.file("data.json"), *run_contents.required(RunData)))
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -181,7 +170,9 @@ class Run:
         path = self.file("metrics.jsonl")
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
         try:
-            return [epoch_of(json.loads(line)) for line in lines if line.endswith("\n")]  # a kill may leave half a line
+            return [
+                run_contents.epoch_of(json.loads(line)) for line in lines if line.endswith("\n")
+            ]  # a kill may leave half a line
         except (ValueError, RecursionError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged: {error}; delete the folder to train it again") from None
 
