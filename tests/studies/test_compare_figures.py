@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from convoy.reporting.cost_bars import cost_bars_caption
 from convoy.reporting.palette import Look
 from convoy.stats import t_interval
 from convoy.studies.compare.figures import COSTS, accuracy_rows, cost_bars, cost_caption, cost_numbers
@@ -47,7 +46,6 @@ def test_cost_numbers_know_the_pareto_front():
 
 def test_equal_costs_have_no_pareto_front():
     assert "all models: parameters" in cost_caption([cost_numbers(EQUAL, PARAMETERS)])
-    assert "same parameters" in cost_bars_caption([cost_bars(EQUAL, PARAMETERS)])
 
 
 def test_costs_with_the_same_front_share_a_sentence():

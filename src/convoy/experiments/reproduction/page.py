@@ -280,7 +280,8 @@ def _errors(results: Results) -> list[Section | None]:
 
 def _with_origin(block: Block) -> Block:
     if isinstance(block, Gallery):
-        return replace(block, caption=f"{block.caption} {_('Predicted with the weights in best.safetensors.')}")
+        origin = _("Predicted with the weights in best.safetensors.")
+        return replace(block, caption=f"{block.caption} {origin}")
     return block
 
 

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.experiments.small_digits import EXPERIMENT, PUBLISHED, RECIPE, again, write
+
+from convoy.runs import Study
+
+
+@pytest.fixture(scope="session")
+def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of an experiment.toml."""
+    folder = tmp_path_factory.mktemp("small-digits")
+    return write(folder, corrected=RECIPE, published=PUBLISHED, experiment=EXPERIMENT)
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results") / "runs"
+
+
+@pytest.fixture(scope="session")
+def complete(small_digits: Path, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return again(small_digits, tmp_path_factory.mktemp("out"), archive=archive, drawn=True)
+
+
+@pytest.fixture
+def trained(complete: Study, tmp_path: Path) -> Path:
+    """A workspace with the finished runs of `complete` and no study. Files are written atomically: links are safe."""
+    out = tmp_path / "trained"
+    shutil.copytree(complete.path.parents[1] / "runs", out / "runs", copy_function=os.link)
+    return out
