@@ -97,12 +97,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "__init__": {"api", "recipe", "runs", "process"},
 }
-NEAR_TORCH = (
-    "run",
-    "surface",
-    "command",
-    "__init__",
-)  # of a kind of study; command.py imports run.py when it is called
+NEAR_TORCH = ("run", "surface", "command", "__init__")  # of a kind of study; command.py imports run.py when called
 WITHOUT_TORCH = (*sorted(BASE), "archive", "reporting", "progress")
 
 
@@ -256,6 +251,15 @@ def test_importing_it_in_a_fresh_interpreter_does_not_load_torch(layers: tuple[s
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (answer.stdout, answer.stderr) == ("False\n", "")
+
+
+def test_a_module_taken_from_the_root_does_not_load_the_api() -> None:
+    """The root's public names are looked up in the api, but not those of modules."""
+    code = "import convoy, sys; from convoy import runs; print('convoy.api' in sys.modules, callable(convoy.search))"
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (answer.stdout, answer.stderr) == ("False True\n", "")
 
 
 @pytest.mark.parametrize(

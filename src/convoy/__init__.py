@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from convoy.process import limit_spinning
@@ -31,7 +32,8 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_TYPES[name]), name)
     if name == "__all__":
         return __dir__()
-    if name.startswith("_") or name not in __dir__():
+    # `from convoy import runs` asks for a module's name first, and must not load the layers above that module.
+    if name.startswith("_") or find_spec(f"convoy.{name}") or name not in __dir__():
         raise AttributeError(f"module 'convoy' has no attribute {name!r}")
     return getattr(import_module("convoy.api"), name)
 

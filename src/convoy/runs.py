@@ -170,9 +170,8 @@ class Run:
         path = self.file("metrics.jsonl")
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
         try:
-            return [
-                run_contents.epoch_of(json.loads(line)) for line in lines if line.endswith("\n")
-            ]  # a kill may leave half a line
+            complete = [line for line in lines if line.endswith("\n")]  # a kill may leave half a line
+            return [run_contents.epoch_of(json.loads(line)) for line in complete]
         except (ValueError, RecursionError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged: {error}; delete the folder to train it again") from None
 

@@ -95,6 +95,13 @@ def test_finding_of_another_version_or_kind_is_one_clear_error(kind: str, change
         kinds.finding_of(study)
 
 
+@pytest.mark.parametrize("line", ["", 'kind = "other"'])
+def test_study_without_a_known_kind_is_one_clear_error(line: str, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(line)
+    with pytest.raises(ValueError, match="expected a study of kind compare"):
+        kinds.finding_of(Study(tmp_path))
+
+
 @every_kind
 def test_damaged_finding_names_the_field(kind: str, workspace: Workspace) -> None:
     study = study_of(workspace, kind)

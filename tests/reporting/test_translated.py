@@ -21,7 +21,6 @@ from convoy.studies import kinds
 
 MODELS = {"lenet": FakeModel(0.98), "vgg": FakeModel(0.99)}
 NAMES = {"Example CPU"}
-NOT_CONVERTED = ("compare",)  # kinds of study whose pages still have texts outside the catalog
 
 
 class Texts(HTMLParser):
@@ -77,15 +76,15 @@ def compare_page(folder: Path) -> Page:
     return pages.study_page(study, study.path, kinds.page_of)
 
 
-@pytest.mark.parametrize("page", [run_page, compare_page], ids=["run", "compare"])
+NOT_CONVERTED = pytest.mark.xfail(strict=True, reason="this page still has texts outside the catalog")
+
+
+@pytest.mark.parametrize("page", [run_page, pytest.param(compare_page, marks=NOT_CONVERTED)])
 def test_every_text_of_a_page_is_a_message(
-    page: Callable[[Path], Page], catalogs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-) -> None:  # fmt: skip
+    page: Callable[[Path], Page], catalogs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(text, "CATALOGS", catalogs)
     monkeypatch.setenv("CONVOY_LANG", "xx")
     html = render.html(page(tmp_path))
     assert '<html lang="de">' in html
-    if request.node.callspec.id in NOT_CONVERTED:
-        pytest.xfail(f"{len(untranslated(html))} texts of this page are not yet messages")
     assert untranslated(html) <= NAMES

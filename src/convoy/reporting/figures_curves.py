@@ -87,11 +87,11 @@ def selected_caption(numbers: CurveNumbers) -> str:
 
 def seeds_sentences(seeds: int, *, cut: bool) -> list[str]:
     """For a caption: what lines and bands are; `cut`: runs of one model have different lengths."""
-    lines = _("Lines: means; bands: range over up to {seeds} seeds.", seeds=seeds) if seeds > 1 else ""
-    return [
-        lines or _("Lines: one seed."),
-        *([_("Runs of one model with different lengths are drawn up to the shortest.")] if cut else []),
-    ]
+    several = _("Lines: means; bands: range over up to {seeds} seeds.", seeds=seeds)
+    sentences = [several if seeds > 1 else _("Lines: one seed.")]
+    if cut:
+        sentences.append(_("Runs of one model with different lengths are drawn up to the shortest."))
+    return sentences
 
 
 def training_values() -> str:

@@ -36,8 +36,9 @@ def finding_of(study: Study, kinds: Mapping[str, str] = KINDS) -> Any:
     """The typed finding. Raises ValueError: unknown kind, another version, damaged."""
     from convoy.studies import findings  # pydantic is not needed for --help
 
-    kind, names = study.table["kind"], vars(_module(study, "finding", kinds)).values()
-    return findings.read(study, next(each for each in names if getattr(each, "kind", None) == kind))
+    module = _module(study, "finding", kinds)
+    types = [each for each in vars(module).values() if getattr(each, "kind", None) == study.table["kind"]]
+    return findings.read(study, types[0])
 
 
 def sentence_of(study: Study, kinds: Mapping[str, str] = KINDS) -> str:

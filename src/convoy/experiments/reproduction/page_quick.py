@@ -59,5 +59,5 @@ def _reason(left_out: LeftOut) -> str:
     if minutes >= 1.5:
         text = _("needs about {minutes:.0f} minutes on this machine", minutes=minutes)
     else:
-        text = _("needs about at least a minute on this machine")
+        text = _("needs a minute or more on this machine")
     return "; ".join([text, _("timed only")]) if left_out.part == "models" else text
