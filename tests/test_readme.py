@@ -91,6 +91,20 @@ def test_options_of_every_command_shown_exist(line: str) -> None:
     assert not overrides or "set" in bound.signature.parameters
 
 
+def test_python_examples_agree_with_the_types_of_the_functions(tmp_path: Path) -> None:
+    for page in (ROOT / "README.md", *PAGES):
+        for number, block in enumerate(blocks_of(page.read_text(encoding="utf-8"))):
+            if block.language == "python" and "import convoy\n" in block.text:
+                (tmp_path / f"{page.stem.replace('-', '_')}_{number}.py").write_text(block.text, encoding="utf-8")
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text('import convoy\n\nconvoy.train("lenet", epochs="two").scores["test"].no_score\n', encoding="utf-8")
+    mypy = [sys.executable, "-m", "mypy", "--cache-dir", str(ROOT / ".mypy_cache"), "--no-pretty"]
+    done = subprocess.run([*mypy, *map(str, tmp_path.iterdir())], cwd=ROOT, capture_output=True, text=True, check=False)
+    errors = set(re.findall(r"(\w+\.py):\d+: error: .*\[(.+)\]", done.stdout))
+
+    assert errors == {("wrong.py", "arg-type"), ("wrong.py", "attr-defined")}, done.stdout
+
+
 def test_named_make_targets_exist() -> None:
     named = {
         name for page in (README, *map(Path.read_text, PAGES)) for name in re.findall(r"(?:`|\$ )make (\w+)", page)
