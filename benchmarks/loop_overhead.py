@@ -29,7 +29,7 @@ def bare(model: str, steps: int = STEPS) -> Callable[[], float]:
     import torch.nn.functional as F
 
     from convoy.models import MODELS, create
-    from convoy.recipe import AdamW
+    from convoy.recipe.sections import AdamW
     from convoy.training.machine.memory import MemoryRetention
     from convoy.training.step.optimizers import build
 

@@ -13,6 +13,7 @@ import pytest
 
 import convoy
 from convoy import api, archive
+from convoy.checkpoint import save_checkpoint
 from convoy.counts import recount
 from convoy.evaluation.load import network_of
 from convoy.events import Control
@@ -240,6 +241,16 @@ def test_steps_that_are_missing_where_a_run_goes_on_are_named(tiny: Make, tmp_pa
     (run.path / "steps.npz").unlink()
     with pytest.raises(ValueError, match=r"steps.npz .*--fresh"):
         api.train(recipe, out=tmp_path, show=False)
+    assert api.train(recipe, out=tmp_path, show=False, fresh=True).finished
+
+
+def test_checkpoint_of_another_format_is_answered_in_one_line(tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny(("train.epochs", 3))
+    run = Run([*run_one(recipe, tmp_path, control=lambda: Control.PAUSE)][-1].run)
+    save_checkpoint(run.path / "checkpoints", 10**6, {"members": [], "ledger": {}})
+    with pytest.raises(ValueError, match=r"checkpoints: .*'learner'.*--fresh") as caught:
+        api.train(recipe, out=tmp_path, show=False)
+    assert "\n" not in str(caught.value)
     assert api.train(recipe, out=tmp_path, show=False, fresh=True).finished
 
 

@@ -21,10 +21,10 @@ class Verdict(StrEnum):
     INSIDE = "inside"
     ABOVE = "above"
     BELOW = "below"
-    NOT_COMPARED = "not compared"
+    NOT_COMPARED = "not_compared"
     # A claim
     HOLDS = "holds"
-    DOES_NOT_HOLD = "does not hold"
+    DOES_NOT_HOLD = "does_not_hold"
 
 
 CLAIM_VERDICTS = (Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.INCONCLUSIVE)

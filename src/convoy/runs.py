@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,6 +70,11 @@ class Run:
             return read_json(self.path / name, *keys)
         except ValueError as error:
             raise ValueError(f"{error}; delete the folder to train it again") from None
+
+    @property
+    def flags(self) -> Sequence[str]:
+        """Sentences that every output of the run shows; if it recorded none, those of its recipe's faults."""
+        return self.status.flags or [fault.flag for fault in self.recipe.protocol.faults]
 
     def file(self, name: str) -> Path:
         """The path of one of its files. Raises ValueError if the file has changed since the run wrote it."""

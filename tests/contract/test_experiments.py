@@ -10,7 +10,8 @@ import pytest
 from convoy.experiments import claims
 from convoy.experiments import experiment as experiments
 from convoy.experiments.experiment import Experiment, Fault, Model
-from convoy.recipe import Recipe, builtin_names
+from convoy.recipe import Recipe
+from convoy.recipe.files import builtin_names
 from convoy.training.run.plan import plan
 
 FEW = [("data.limit", 200), ("train.batch_size", 16)]

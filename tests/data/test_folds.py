@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, Str
 from convoy.data.folds import deal_groups, deal_images
 from convoy.data.imageset import DataError, DataSet, ImageSet
 from convoy.data.splits import Split, limit_split, make_folds, make_split
-from convoy.recipe import SplitSpec
+from convoy.recipe.sections import SplitSpec
 
 many_labels = st.builds(
     lambda counts, seed: np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts)),

@@ -10,7 +10,7 @@ from PIL import Image
 from convoy.data import DataError, load, prepare
 from convoy.data.groups import groups_of
 from convoy.data.imageset import DataSet, ImageSet
-from convoy.recipe import Data
+from convoy.recipe.sections import Data
 
 
 @pytest.fixture

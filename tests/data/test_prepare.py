@@ -7,7 +7,7 @@ import pytest
 
 from convoy.data import DataError, Prepared, prepare
 from convoy.data.prepare import channel_statistics
-from convoy.recipe import Data
+from convoy.recipe.sections import Data
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from convoy.data.augment import build
 from convoy.data.batches import Batches, Normaliser
 from convoy.data.imageset import ImageSet
 from convoy.data.resplit import Resplit
-from convoy.recipe import SplitSpec
+from convoy.recipe.sections import SplitSpec
 
 
 def numbered(first: int, count: int) -> ImageSet:

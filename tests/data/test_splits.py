@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from convoy.data.imageset import DataError, DataSet, ImageSet
 from convoy.data.splits import Split, limit_split, make_split, stratified_sample
-from convoy.recipe import SplitSpec
+from convoy.recipe.sections import SplitSpec
 
 
 def images(labels: np.ndarray) -> ImageSet:

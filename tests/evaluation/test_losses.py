@@ -8,7 +8,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from convoy.evaluation import losses
-from convoy.recipe import CrossEntropy, SquaredError, Train
+from convoy.recipe.sections import CrossEntropy, SquaredError, Train
 
 LOGITS = torch.randn(12, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(12) % 4

@@ -15,7 +15,8 @@ from convoy.evaluation.trace import Call, Trace, trace
 from convoy.models import MODELS, create
 from convoy.profiling import measure
 from convoy.profiling.measure import activation_bytes, profile, subject_of
-from convoy.recipe import SGD, AdamW, Recipe, RMSprop, resolve
+from convoy.recipe import Recipe, resolve
+from convoy.recipe.sections import SGD, AdamW, RMSprop
 from convoy.training.step.optimizers import state_per_parameter
 
 

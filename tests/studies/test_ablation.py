@@ -11,7 +11,8 @@ from tests.fake_runs import fake_run
 from convoy import api
 from convoy.cli.main import main
 from convoy.files import write_json
-from convoy.recipe import Recipe, parse_values
+from convoy.recipe import Recipe
+from convoy.recipe.files import parse_values
 from convoy.reporting.canvas import save_chart
 from convoy.runs import Member, Study
 from convoy.studies import kinds

@@ -7,6 +7,7 @@ import pytest
 from tests.fake_runs import DEFAULT, FakeModel, Setting, fake_run
 
 from convoy.files import write_arrays, write_json
+from convoy.recipe.faults import Fault
 from convoy.runs import Member, Run
 from convoy.studies.compare.finding import Flag, LeftOut, Mixed, conclude
 from convoy.studies.compare.images import Reason, Untested
@@ -275,7 +276,7 @@ def test_a_flag_of_some_runs_names_their_model(tmp_path):
 
 def test_a_fault_is_a_caveat(tmp_path):
     finding = conclude(members(tmp_path, CLEAR, Setting(faults=("selection_on_test",))))
-    assert finding.faults == ("selection_on_test",)
+    assert finding.flags == (Flag(Fault.SELECTION_ON_TEST.flag, ()),)
     assert any("selection_on_test" in caveat for caveat in caveats(finding))
 
 

@@ -20,7 +20,7 @@ def row(label, accuracies, seconds, parameters, flops=None):
 
 
 def finding(*rows):
-    return CompareFinding("test", rows, (), (), (), None, False, (), (), (), (), None, 0)
+    return CompareFinding("test", rows, (), (), (), None, False, (), (), (), None, 0)
 
 
 ROWS = (

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from convoy import api
-from convoy.recipe import Range, Recipe
+from convoy.recipe import Recipe
+from convoy.recipe.sections import Range
 from convoy.runs import Workspace
 from convoy.studies.kinds import finding_of
 from convoy.studies.lr_range.finding import FEWEST_STEPS

@@ -11,8 +11,7 @@ from torch import nn
 from convoy.checkpoint import load_checkpoint, save_checkpoint
 from convoy.evaluation import losses
 from convoy.evaluation.predict import evaluating
-from convoy.recipe import SGD, Adam, AdamW, Model, RMSprop, Train
-from convoy.recipe.sections import Optim
+from convoy.recipe.sections import SGD, Adam, AdamW, Model, Optim, RMSprop, Train
 from convoy.training.run.start import init_and_freeze
 from convoy.training.step.learner import Learner
 
@@ -119,7 +118,7 @@ def test_norms_and_biases_carry_no_weight_decay_unless_asked() -> None:
 
 
 def test_cross_entropy_smooths_and_squared_error_is_against_one_hot() -> None:
-    from convoy.recipe import CrossEntropy
+    from convoy.recipe.sections import CrossEntropy
 
     logits, labels = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
     plain = losses.build(CrossEntropy())(logits, labels)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from convoy.evaluation import losses
-from convoy.recipe import Adam, CrossEntropy
+from convoy.recipe.sections import Adam, CrossEntropy
 from convoy.training.step.learner import Learner
 from convoy.training.step.loop import Record, train
 

@@ -14,7 +14,8 @@ from torch import nn
 from convoy.checkpoint import load_weights
 from convoy.evaluation import losses
 from convoy.events import Control
-from convoy.recipe import SGD, CrossEntropy, Recipe, Train
+from convoy.recipe import Recipe
+from convoy.recipe.sections import SGD, CrossEntropy, Train
 from convoy.runs import Run
 from convoy.training.run import run_one, training
 from convoy.training.step import loop

@@ -16,7 +16,8 @@ import torch
 from convoy import models
 from convoy.checkpoint import load_weights
 from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started, from_json, to_json
-from convoy.recipe import Recipe, Stop
+from convoy.recipe import Recipe
+from convoy.recipe.sections import Stop
 from convoy.run_contents import DIVERGED, Score
 from convoy.runs import Run, Workspace
 from convoy.training.machine.autosave import Autosave

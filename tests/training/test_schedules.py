@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from convoy.recipe import Constant, Cosine, OneCycle, Plateau, ScheduleBase, Step
+from convoy.recipe.sections import Constant, Cosine, OneCycle, Plateau, ScheduleBase, Step
 from convoy.training.step.schedules import Horizon, lr_factor, plateau_drops
 
 HORIZON = Horizon(steps_per_epoch=10, epochs=6)

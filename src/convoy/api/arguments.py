@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from convoy.options import DEFAULT_OUT
-from convoy.recipe import Override, Recipe, builtin_names, check_once, resolve
+from convoy.recipe import Recipe, resolve
+from convoy.recipe.files import Override, builtin_names, check_once
 from convoy.registry import labels_of
 from convoy.runs import Run, Study, Workspace
 

@@ -70,7 +70,8 @@ def _rows(kind: Kind, out: Path) -> Iterator[tuple[object, ...]]:
                 about = entry.licence, entry.citation, entry.homepage
                 yield name, whereabouts(name), images, entry.summary, entry.classes, *about
         case "recipes":
-            from convoy.recipe import Recipe, builtin_names
+            from convoy.recipe import Recipe
+            from convoy.recipe.files import builtin_names
 
             for name in builtin_names():
                 yield name, Recipe.load(name).about

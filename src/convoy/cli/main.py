@@ -15,7 +15,7 @@ from convoy.cli.app import app
 from convoy.cli.encoding import replace_unencodable
 
 if TYPE_CHECKING:
-    from convoy.recipe import Override
+    from convoy.recipe.files import Override
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,7 +75,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]
             if not waiting or waiting[0].startswith("--"):
                 raise ValueError(f"{token} needs a value")
             value = waiting.pop(0)
-        from convoy.recipe import parse_override  # takes as long to import as all the rest
+        from convoy.recipe.files import parse_override  # takes as long to import as all the rest
 
         overrides.append(parse_override(name.removeprefix("--"), value))
     return overrides, rest

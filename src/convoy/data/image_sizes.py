@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from convoy.data.imageset import DataError
-from convoy.recipe import LARGEST_IMAGE
+from convoy.recipe.sections import LARGEST_IMAGE
 
 
 def usual_side(sizes: Counter[tuple[int, int]]) -> int:

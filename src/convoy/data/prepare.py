@@ -12,7 +12,7 @@ from convoy.data.groups import groups_of
 from convoy.data.imageset import DataError, DataSet, ImageSet, SealedTest
 from convoy.data.sources import load
 from convoy.data.splits import Split, limit_split, make_folds, make_split
-from convoy.recipe import Data
+from convoy.recipe.sections import Data
 
 
 @dataclass(frozen=True, eq=False)

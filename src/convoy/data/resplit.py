@@ -7,7 +7,7 @@ import numpy as np
 from convoy.data.imageset import ImageSet
 from convoy.data.splits import stratified_sample
 from convoy.randomness import derive_seed
-from convoy.recipe import SplitSpec
+from convoy.recipe.sections import SplitSpec
 
 
 class Resplit:

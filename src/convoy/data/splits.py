@@ -11,7 +11,7 @@ import numpy as np
 from convoy.data.folds import deal_groups, deal_images
 from convoy.data.imageset import DataError, DataSet
 from convoy.randomness import derive_seed
-from convoy.recipe import SplitSpec
+from convoy.recipe.sections import SplitSpec
 
 
 @dataclass(frozen=True, eq=False)

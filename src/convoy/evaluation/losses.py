@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 import torch.nn.functional as F
 
-from convoy.recipe import CrossEntropy, SquaredError, Train
 from convoy.recipe.faults import Fault
+from convoy.recipe.sections import CrossEntropy, SquaredError, Train
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

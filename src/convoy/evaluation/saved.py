@@ -16,7 +16,8 @@ from convoy.evaluation import losses
 from convoy.evaluation.load import network_of, untrained
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import predicted_classes, probabilities, score
-from convoy.recipe import Override, resolve
+from convoy.recipe import resolve
+from convoy.recipe.files import Override
 from convoy.runs import Run, Workspace
 
 TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that a test of a run may change

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, ValidationError, model_validator
 
 from convoy.experiments.measures import SWEEPS, check_settings, find
-from convoy.recipe import Override, Recipe, resolve
+from convoy.recipe import Recipe, resolve
+from convoy.recipe.files import Override
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import NonNegative, Section
 

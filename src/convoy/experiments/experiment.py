@@ -16,8 +16,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from convoy.experiments.claims import Claim
 from convoy.experiments.measures import MEASURES
-from convoy.recipe import Override, Recipe
-from convoy.recipe.files import CLAIMS, EXPERIMENT
+from convoy.recipe import Recipe
+from convoy.recipe.files import CLAIMS, EXPERIMENT, Override
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import Count, Section
 from convoy.registry import unknown

@@ -18,7 +18,8 @@ from convoy.evaluation.cost import Milliseconds, parameters, timed_passes
 from convoy.evaluation.trace import Trace, trace
 from convoy.models import user
 from convoy.profiling.result import Activations, Call, Latency, Layer, Profile, TrainingMemory
-from convoy.recipe import LARGEST_IMAGE, Recipe
+from convoy.recipe import Recipe
+from convoy.recipe.sections import LARGEST_IMAGE
 from convoy.registry import is_user_class
 
 LARGE_BATCH = 128

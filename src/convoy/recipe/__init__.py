@@ -13,91 +13,27 @@ from pathlib import Path
 from typing import Any, Self
 
 import tomli_w
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
-from convoy.recipe.files import Override, apply, builtin_names, check_once, parse_override, parse_values, read_chain
+from convoy.recipe import sections
+from convoy.recipe.files import Override, apply, builtin_names, read_chain
 from convoy.recipe.problems import first_problem
-from convoy.recipe.sections import (
-    LARGEST_IMAGE,
-    SGD,
-    Adam,
-    AdamW,
-    Compute,
-    Constant,
-    Cosine,
-    CrossEntropy,
-    Data,
-    Expected,
-    Model,
-    OneCycle,
-    Optim,
-    Plateau,
-    Probe,
-    Protocol,
-    Range,
-    RMSprop,
-    Schedule,
-    ScheduleBase,
-    Section,
-    Seed,
-    SplitSpec,
-    SquaredError,
-    Step,
-    Stop,
-    Train,
-    non_default_values,
-    with_default_name,
-)
+from convoy.recipe.sections import Section, non_default_values, with_default_name
 from convoy.registry import is_external, is_user_class, unknown
-
-__all__ = [
-    "LARGEST_IMAGE",
-    "SGD",
-    "Adam",
-    "AdamW",
-    "Compute",
-    "Constant",
-    "Cosine",
-    "CrossEntropy",
-    "Data",
-    "Expected",
-    "Model",
-    "OneCycle",
-    "Override",
-    "Plateau",
-    "Probe",
-    "Protocol",
-    "RMSprop",
-    "Range",
-    "Recipe",
-    "ScheduleBase",
-    "SplitSpec",
-    "SquaredError",
-    "Step",
-    "Stop",
-    "Train",
-    "builtin_names",
-    "check_once",
-    "fingerprint",
-    "parse_override",
-    "parse_values",
-    "resolve",
-]
 
 
 class Recipe(Section):
     about: str = ""
-    seed: Seed = 42
-    model: Model = Model()
-    data: Data = Data()
-    train: Train = Train()
-    optim: Optim = AdamW()
-    schedule: Schedule = Constant()
-    stop: Stop = Stop()
-    compute: Compute = Compute()
-    protocol: Protocol = Protocol()
-    probe: Probe = Probe()
-    expected: dict[str, Expected] = Field(default_factory=dict)
+    seed: sections.Seed = 42
+    model: sections.Model = sections.Model()
+    data: sections.Data = sections.Data()
+    train: sections.Train = sections.Train()
+    optim: sections.Optim = sections.AdamW()
+    schedule: sections.Schedule = sections.Constant()
+    stop: sections.Stop = sections.Stop()
+    compute: sections.Compute = sections.Compute()
+    protocol: sections.Protocol = sections.Protocol()
+    probe: sections.Probe = sections.Probe()
 
     @field_validator("optim", "schedule", mode="before")
     @classmethod
@@ -142,7 +78,7 @@ class Recipe(Section):
         fingerprints; changing a default requires a new revision (convoy.training.run.revisions).
         """
         table = non_default_values(self)
-        for path in ("about", "expected", "data.name", "compute.device", "compute.threads", "model.init"):
+        for path in ("about", "data.name", "compute.device", "compute.threads", "model.init"):
             section, _, key = path.rpartition(".")
             (table.get(section, {}) if section else table).pop(key, None)
         table.get("data", {}).get("split", {}).pop("group_by", None)  # the hash of the split covers it

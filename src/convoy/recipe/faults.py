@@ -6,7 +6,6 @@ of the mistake. Nothing else in the recipe changes. Code asks `Fault.NAME in rec
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Self
@@ -122,8 +121,3 @@ class Fault(StrEnum):
 
 def limited(images: int) -> str:
     return f"limited to {images:,} images: not evidence"
-
-
-def missing_flags(faults: Iterable[Fault], sentences: Collection[str]) -> list[str]:
-    """The flags of the faults that the sentences do not mention yet."""
-    return [fault.flag for fault in faults if not any(f"fault {fault}:" in sentence for sentence in sentences)]

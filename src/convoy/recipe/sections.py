@@ -290,13 +290,3 @@ class Probe(Section):
 
     every_steps: Count = 0  # steps between two measurements along the update; 0: off
     keep_weights: bool = False  # save the weights of each epoch in weights/: the training path
-
-
-class Expected(Section):
-    """A measured score; not inherited through `extends`, not part of the fingerprint."""
-
-    mean: Annotated[float, NUMBER]
-    sd: NonNegative
-    n: Annotated[int, NUMBER, Field(ge=1)]
-    hardware: str
-    date: str

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from convoy.counts import recount
-from convoy.recipe import faults
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections, tables
@@ -110,8 +109,7 @@ def _run_sentence(reading: Reading, part: str) -> str:
 def _run_caveats(reading: Reading, part: str) -> list[str]:
     caveats = [str(difference) for difference in reading.differences]
     caveats += chance_levels([reading], part) if part else []
-    caveats += reading.status.flags
-    caveats += faults.missing_flags(reading.recipe.protocol.faults, caveats)
+    caveats += reading.run.flags
     if part:
         caveats.append(_("One seed: the interval is over images and does not cover other seeds"))
     if part == "validation" and reading.data.selection == "validation":

@@ -270,9 +270,7 @@ def _environment_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
 
 def _toml(reading: Reading) -> str:
     """The complete recipe, with short lists on one line."""
-    table = reading.recipe.as_table()
-    del table["expected"]
-    text = tomli_w.dumps(table).strip()
+    text = reading.recipe.to_toml().strip()
     return re.sub(r"\[\n([^\[\]{}]*?),?\n\]", lambda m: f"[{' '.join(m.group(1).split())}]", text)
 
 
@@ -291,7 +289,7 @@ def _differences(group: Sequence[Reading], base: Mapping[str, str]) -> str:
     recipes = [_flat(reading.recipe.as_table()) for reading in group]
     for key in sorted({key for recipe in recipes for key in recipe} | set(base)):
         values = distinct(recipe.get(key, _("absent")) for recipe in recipes)
-        if key != "seed" and not key.startswith(("about", "expected")) and values != [base.get(key, _("absent"))]:
+        if key != "seed" and not key.startswith("about") and values != [base.get(key, _("absent"))]:
             texts.append(f"{key} = {listed(values, 'or')}")
     return "; ".join(texts) or _("none")
 

@@ -9,7 +9,8 @@ from convoy.experiments.claims import Check, check
 from convoy.experiments.experiment import Experiment, Fault, Model, Part, Settings, Side, label_of
 from convoy.experiments.quick import Choice
 from convoy.prediction import Reason
-from convoy.recipe import Override, Recipe
+from convoy.recipe import Recipe
+from convoy.recipe.files import Override
 from convoy.studies.train_all import Entry
 
 

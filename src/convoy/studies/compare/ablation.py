@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from convoy.recipe import Override, Recipe
+from convoy.recipe import Recipe
+from convoy.recipe.files import Override
 from convoy.registry import is_user_class
 from convoy.runs import Member
 from convoy.stats import Estimate, paired_t, t_interval

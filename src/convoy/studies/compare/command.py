@@ -24,7 +24,7 @@ def compare(
     Example: `convoy compare lenet two_conv_cnn --data mnist --epochs 3 --seeds 3`
     """
     from convoy.api.arguments import named_recipes, overrides_of
-    from convoy.recipe import check_once, parse_values
+    from convoy.recipe.files import check_once, parse_values
     from convoy.studies.compare import ablation
     from convoy.studies.compare.run import run, with_seeds
 

@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 from convoy import run_contents
 from convoy.chance import AtChance, at_chance
-from convoy.recipe.faults import Fault
 from convoy.runs import Member
 from convoy.stats import Estimate, paired_t, t_interval, wilson
 from convoy.studies.compare import ablation
@@ -92,7 +91,6 @@ class CompareFinding:
     ablation: Ablation | None
     reduced: bool  # trained or scored on fewer images: no verdicts
     flags: tuple[Flag, ...]
-    faults: tuple[Fault, ...]
     not_learned: tuple[NotLearned, ...]
     left_out: tuple[LeftOut, ...]
     mixed: Mixed | None
@@ -148,7 +146,6 @@ def conclude(members: Sequence[Member], design: Design | None = None) -> Compare
         ablation=None if design is None else ablation.conclude(design, members, part),
         reduced=any(member.run.data.limit for member in members),
         flags=_flags(members),
-        faults=tuple(sorted({fault for member in members for fault in member.run.recipe.protocol.faults})),
         not_learned=tuple(NotLearned(member.label, member.seed, result) for member, result in results if result),
         left_out=tuple(_left_out(member) for member in members if member not in scored),
         mixed=_mixed(scored),
@@ -220,7 +217,7 @@ def _pairs(groups: Groups, part: Part) -> tuple[Pair, ...]:
 def _flags(members: Sequence[Member]) -> tuple[Flag, ...]:
     flagged: defaultdict[str, list[str]] = defaultdict(list)
     for member in members:
-        for flag in member.run.status.flags:
+        for flag in member.run.flags:
             flagged[flag].append(member.label)
     return tuple(
         Flag(text, () if len(labels) == len(members) else tuple(dict.fromkeys(labels)))

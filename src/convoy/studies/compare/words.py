@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convoy import chance
-from convoy.recipe import faults
 from convoy.reporting.quantities import listed
 from convoy.stats import digits_for
 from convoy.studies.compare.ablation import Ablation, Effect, Interaction
@@ -168,10 +167,8 @@ def caveats(finding: CompareFinding) -> list[str]:
     """Most important first."""
     results = {(each.label, each.seed): each.result for each in finding.not_learned}
     runs = [(row.label, seed, results.get((row.label, seed))) for row in finding.rows for seed in row.seeds]
-    flags = [flag.text for flag in finding.flags]
     texts = chance.in_words(runs, finding.part)
     texts += [f"{listed(flag.labels)}: {flag.text}" if flag.labels else flag.text for flag in finding.flags]
-    texts += faults.missing_flags(finding.faults, flags)
     texts += [_left_out(run, finding.part) for run in finding.left_out]
     if finding.mixed is not None:
         different = "data" if finding.mixed is Mixed.DATA else "splits"

@@ -27,7 +27,7 @@ def landscape(
     Example: `convoy landscape lenet two_conv_cnn --data mnist --lrs 1e-3,1e-2 --epochs 3 --resolution 9`
     """
     from convoy.api.arguments import named_recipes, numbers, overrides_of
-    from convoy.recipe import check_once
+    from convoy.recipe.files import check_once
     from convoy.studies.landscape.design import Design, Spec
     from convoy.studies.landscape.run import run
 

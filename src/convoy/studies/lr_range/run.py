@@ -6,7 +6,8 @@ import math
 
 from convoy.data.batches import steps_per_epoch
 from convoy.events import Ended
-from convoy.recipe import Recipe, Stop
+from convoy.recipe import Recipe
+from convoy.recipe.sections import Stop
 from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace, digest_of, model_label
 from convoy.studies import findings

@@ -25,7 +25,7 @@ def search(recipe: Recipe | str | Path | None = None, **options: Unpack[SearchOp
     Example: `convoy search lenet --data mnist --epochs 3 --grid train.batch_size=32,64 --grid optim.lr=1e-4,1e-3`
     """
     from convoy.api.arguments import overrides_of, recipe_of
-    from convoy.recipe import check_once
+    from convoy.recipe.files import check_once
     from convoy.studies.search import run as searching
     from convoy.studies.search.space import Space, axes_of
 

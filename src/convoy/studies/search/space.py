@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from convoy.recipe import Override, Recipe, parse_override, parse_values
+from convoy.recipe import Recipe
+from convoy.recipe.files import Override, parse_override, parse_values
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -12,8 +12,9 @@ from convoy import models
 from convoy.data import Prepared
 from convoy.data.augment import build as build_augmentation
 from convoy.models._flaws import floor_of_loss
-from convoy.recipe import Cosine, CrossEntropy, Recipe, Step
+from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault, Need
+from convoy.recipe.sections import Cosine, CrossEntropy, Step
 
 
 def check_test_closed(recipe: Recipe, allowed: Collection[Fault] = ()) -> None:

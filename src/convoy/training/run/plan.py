@@ -22,8 +22,9 @@ from convoy.data.imageset import ImageSet
 from convoy.data.resplit import Resplit
 from convoy.evaluation import losses
 from convoy.models import external, user
-from convoy.recipe import Data, Plateau, Recipe, fingerprint
+from convoy.recipe import Recipe, fingerprint
 from convoy.recipe.faults import Fault, limited
+from convoy.recipe.sections import Data, Plateau
 from convoy.registry import is_external, is_user_class
 from convoy.training.machine.device import device_of, with_precision
 from convoy.training.run import faults, stopping

@@ -12,7 +12,8 @@ from convoy.checkpoint import check_names, load_weights
 from convoy.data import Prepared
 from convoy.evaluation.load import untrained
 from convoy.randomness import derive_seed
-from convoy.recipe import Model, Recipe
+from convoy.recipe import Recipe
+from convoy.recipe.sections import Model
 from convoy.registry import unknown
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,23 +65,32 @@ class TrainingState:
         save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state)
 
     def resume(self, steps_per_epoch: int) -> bool:
-        """Loads the newest valid checkpoint and truncates the logs to it; False if there is none."""
-        state = load_checkpoint(self.run.path / "checkpoints")
-        if state is None:
-            self.run.cut_metrics(0)
-            return False
-        self.learner.load(state["learner"])
-        self.best = state["best"]
-        self.best_outputs = None if (outputs := state.get("outputs")) is None else outputs.numpy()
+        """Loads the newest valid checkpoint and truncates the logs to it; False if there is none.
+
+        Raises ValueError: a checkpoint of another format, too few steps in steps.npz.
+        """
+        folder, hint = self.run.path / "checkpoints", "use --fresh to train the run from scratch"
+        try:
+            state = load_checkpoint(folder)
+            if state is None:
+                self.run.cut_metrics(0)
+                return False
+            self._load(state)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder}: the checkpoint has another format ({error}); {hint}") from None
         if self.best:  # epochs after the checkpoint may have written other weights
             save_weights(self.run.path / "best.safetensors", self.best)
-        self.ledger = Ledger(**state["ledger"])
-        if self.probe is not None:
-            self.probe.load(state["probe"])
         self.run.cut_metrics(self.ledger.step // steps_per_epoch)
         steps = self.run.steps
         if any(len(steps.get(name, ())) < self.ledger.step for name in self.steps):
-            hint = "delete the folder or use --fresh to train it again"
             raise ValueError(f"{self.run.path / 'steps.npz'} has fewer steps than the checkpoint; {hint}")
         self.steps = {name: [values[: self.ledger.step]] for name, values in steps.items()}
         return True
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        self.learner.load(state["learner"])
+        self.best = state["best"]
+        self.best_outputs = None if (outputs := state["outputs"]) is None else outputs.numpy()
+        self.ledger = Ledger(**state["ledger"])
+        if self.probe is not None:
+            self.probe.load(state["probe"])

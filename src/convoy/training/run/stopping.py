@@ -1,6 +1,6 @@
 """The stop rules: why a run ends before its last epoch. One row of RULES each, and the only list of them.
 
-A rule that can be configured has a field in `convoy.recipe.Stop`, where 0 means off; the row names it.
+A rule that can be configured has a field in `convoy.recipe.sections.Stop`, where 0 means off; the row names it.
 """
 
 from __future__ import annotations

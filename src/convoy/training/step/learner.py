@@ -16,8 +16,7 @@ from torch import nn
 from torch.nn.utils import clip_grads_with_norm_
 
 from convoy.evaluation.losses import Loss
-from convoy.recipe import Train
-from convoy.recipe.sections import Optim
+from convoy.recipe.sections import Optim, Train
 from convoy.training.step import optimizers
 from convoy.training.step.average import WeightAverage
 from convoy.training.step.update import Update

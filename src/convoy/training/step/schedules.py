@@ -9,8 +9,8 @@ import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from convoy.recipe import Constant, Cosine, OneCycle, Plateau, Range, ScheduleBase, Step
 from convoy.recipe.faults import Fault
+from convoy.recipe.sections import Constant, Cosine, OneCycle, Plateau, Range, ScheduleBase, Step
 
 THRESHOLD = 1e-4  # fraction by which a loss must fall to end a plateau (torch's default)
 
