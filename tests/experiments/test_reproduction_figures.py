@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from tests.fake_runs import epoch_metrics, part_score
 
 from convoy.experiments.measure_words import shown
-from convoy.experiments.reproduction.figures import effect_numbers, effects_caption, measured_caption, measured_numbers
+from convoy.experiments.reproduction.figures import effect_rows, effects_caption, measured_caption, measured_rows
 from convoy.experiments.reproduction.figures_training import frame, lines, published_curves
 from convoy.experiments.reproduction.finding import (
     Asked,
@@ -147,13 +147,12 @@ def test_only_what_is_outside_the_prediction_interval_is_bold():
 def test_the_chart_has_the_prediction_interval_of_several_runs_as_published():
     several, one = t_interval([0.984, 0.985, 0.986]), wilson(9850, 10_000)
     models = [model(str(n), as_published={"test_accuracy": value}) for n, value in enumerate((several, one))]
-    numbers = measured_numbers(models, "test_accuracy")
-    assert numbers is not None
-    first, second = (row.prediction for row in numbers.rows)
-    assert first is not None
-    assert (first.low, first.high) == pytest.approx((98.0, 99.0), abs=0.01)
+    chart = measured_rows(models, "test_accuracy", Look(("0", "1")))
+    assert chart is not None
+    first, second = (row.values[0].prediction for row in chart.rows)
+    assert first == pytest.approx((98.0, 99.0), abs=0.01)
     assert second is None
-    assert "prediction interval" in measured_caption([numbers])
+    assert "prediction interval" in measured_caption([chart])
 
 
 def test_measures_are_those_that_were_published_as_one_number_and_the_test_accuracy():
@@ -168,18 +167,16 @@ def test_models_with_a_measure_have_a_row_in_its_unit():
         model("lenet", published={"test_accuracy": 0.9744}, as_published={"test_accuracy": estimate}),
         model("untrained", published={"test_accuracy": 0.99}),
     ]
-    numbers = measured_numbers(models, "test_accuracy")
-    assert numbers is not None
-    (row,) = numbers.rows
-    assert row.label == "lenet"
-    assert row.published == pytest.approx(97.44)
-    assert row.as_published is not None
-    assert row.as_published.mean == pytest.approx(98.0)
-    assert row.corrected is None
+    chart = measured_rows(models, "test_accuracy", Look(("lenet", "untrained")))
+    assert chart is not None
+    (row,) = chart.rows
+    assert row.name == "lenet"
+    assert row.reference == pytest.approx(97.44)
+    assert [(value.value, value.hollow) for value in row.values] == [(pytest.approx(98.0), True)]
 
 
 def test_no_model_with_a_measure_makes_no_chart():
-    assert measured_numbers([model("lenet", published={"test_accuracy": 0.97})], "test_accuracy") is None
+    assert measured_rows([model("lenet", published={"test_accuracy": 0.97})], "test_accuracy", Look(())) is None
 
 
 def test_faults_are_sorted_by_effect_with_accuracies_first():
@@ -189,29 +186,32 @@ def test_faults_are_sorted_by_effect_with_accuracies_first():
         fault("sampled_labels", [-0.012, -0.013]),
         fault("resplit_every_epoch", [0.004, 0.005], measure="validation_accuracy"),
     ]
-    accuracies, losses = effect_numbers(faults)
-    assert [effect.name for effect in accuracies.effects] == [
+    accuracies, losses = effect_rows(faults).items()
+    assert accuracies[0] == "Accuracy"
+    assert [row.name for row in accuracies[1].rows] == [
         "sampled labels (test)",
         "resplit every epoch (validation)",
         "selection on test (test)",
     ]
-    assert accuracies.measure.words == "accuracy"
-    assert accuracies.effects[0].span.mean == pytest.approx(-1.25)
-    assert losses.measure.name == "test_loss"
+    assert accuracies[1].rows[0].values[0].value == pytest.approx(-1.25)
+    assert losses[0] == shown("test_loss").title
 
 
 def test_effect_of_the_same_bits_has_no_interval_and_one_that_only_averages_to_zero_has():
     same, other = fault("same", [0.0, 0.0], same_bits=True), fault("other", [0.01, -0.01])
-    first, second = effect_numbers([same, other])[0].effects
-    assert first.span == (0, 0, 0)
-    assert second.span.low < 0 < second.span.high
+    (chart,) = effect_rows([same, other]).values()
+    first, second = (row.values[0] for row in chart.rows)
+    assert (first.value, first.span) == (0, None)
+    assert second.span is not None
+    assert second.span[0] < 0 < second.span[1]
 
 
 def test_faults_without_a_verdict_have_numbers():
-    numbers = effect_numbers([fault("sampled_labels", [-0.012, -0.013], verdict=FaultVerdict.WITHHELD)])
-    assert numbers[0].effects[0].span.mean == pytest.approx(-1.25)
-    assert "No verdict" in effects_caption(numbers)
-    assert "changed" not in effects_caption(numbers)
+    withheld = fault("sampled_labels", [-0.012, -0.013], verdict=FaultVerdict.WITHHELD)
+    (chart,) = effect_rows([withheld]).values()
+    assert chart.rows[0].values[0].value == pytest.approx(-1.25)
+    assert "No verdict" in effects_caption({withheld.verdict})
+    assert "changed" not in effects_caption({withheld.verdict})
 
 
 def finding_of(*faults, withheld=None):

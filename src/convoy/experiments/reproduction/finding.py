@@ -124,6 +124,11 @@ class FaultResult:
     def title(self) -> str:
         return self.name.replace("_", " ")
 
+    @property
+    def size(self) -> float:
+        """Of the effect, without its sign; 0 if it was not measured."""
+        return 0.0 if self.effect is None else abs(self.effect.mean)
+
 
 @dataclass(frozen=True)
 class PartResult:
@@ -188,7 +193,7 @@ class Reproduction:
             for fault in self.faults
             if fault.verdict is FaultVerdict.CHANGED and MEASURES[fault.measure].kind == "fraction"
         ]
-        return max(changed, key=lambda fault: abs(fault.effect.mean if fault.effect else 0.0), default=None)
+        return max(changed, key=lambda fault: fault.size, default=None)
 
 
 def measured(runs: Sequence[Run], measure: str) -> Value | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from convoy.experiments.experiment import SIDES, Side
+from convoy.experiments.measure_words import shown
 from convoy.experiments.measures import MEASURES
 from convoy.experiments.reproduction import figures as figures_
 from convoy.experiments.reproduction import figures_training as protocols_
@@ -152,12 +153,10 @@ def _faults(finding: Reproduction) -> Section | None:
     if not finding.faults:
         return None
     blocks: list[Block] = []
-    numbers = figures_.effect_numbers(finding.faults)
-    if numbers:
-        panels = tuple(
-            figures_.effect_rows(each).panel(each.measure.title if len(numbers) > 1 else "") for each in numbers
-        )
-        blocks.append(Chart("faults", _("Effects"), panels, figures_.effects_caption(numbers)))
+    if charts := figures_.effect_rows(finding.faults):
+        panels = tuple(chart.panel(title if len(charts) > 1 else "") for title, chart in charts.items())
+        caption = figures_.effects_caption({fault.verdict for fault in finding.faults if fault.effect is not None})
+        blocks.append(Chart("faults", _("Effects"), panels, caption))
     descriptions, effects = tables_.faults_tables(finding.faults, finding.withheld)
     return Section(_("Effect of each protocol fault"), (descriptions, *blocks, effects))
 
@@ -167,11 +166,15 @@ def _comparison(results: Results) -> Section | None:
     models = results.models
     times = {name for model in models for name in model.published} & {"total_seconds"} or {"train_seconds"}
     names = ("test_accuracy", *times, "parameters")
-    numbers = [each for name in names if (each := figures_.measured_numbers(models, name))]
+    charts = {
+        shown(name).title: chart for name in names if (chart := figures_.measured_rows(models, name, results.look))
+    }
     blocks: list[Block] = []
-    if numbers:
-        panels = tuple(figures_.measured_rows(each, results.look).panel(each.measure.title) for each in numbers)
-        blocks.append(Chart("comparison", _("Accuracy and cost"), panels, figures_.measured_caption(numbers)))
+    if charts:
+        panels = tuple(chart.panel(title) for title, chart in charts.items())
+        blocks.append(
+            Chart("comparison", _("Accuracy and cost"), panels, figures_.measured_caption([*charts.values()]))
+        )
     costs = tables_.costs_table(results.groups)
     blocks += [costs] if costs else []
     return Section(_("Published and measured"), tuple(blocks)) if blocks else None

@@ -223,10 +223,7 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
         Field(_("p, corrected"), lambda fault: "" if fault.p_holm is None else p_value(fault.p_holm)),
         Field(_("Verdict"), fault_words, numeric=False),
     ]
-    order = sorted(
-        faults,
-        key=lambda fault: (not shown(fault.measure).is_accuracy, -abs(fault.effect.mean if fault.effect else 0.0)),
-    )
+    order = sorted(faults, key=lambda fault: (not shown(fault.measure).is_accuracy, -fault.size))
     sentences = [
         _(
             "Effect: with the fault minus without, all else equal, paired (by seed unless n names something else); "
