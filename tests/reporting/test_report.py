@@ -261,7 +261,7 @@ def test_the_page_of_a_quick_comparison_has_no_verdict(tmp_path, seeds):
 def test_common_seeds_are_tested_over_images_and_over_seeds(html):
     text = Page(html).text
     assert "between models" in text
-    assert "all 6 tests" in text
+    assert "Exact McNemar test" in text
 
 
 def charts(study: Study) -> dict[str, Chart]:

@@ -76,10 +76,7 @@ def compare_page(folder: Path) -> Page:
     return pages.study_page(study, study.path, kinds.page_of)
 
 
-NOT_CONVERTED = pytest.mark.xfail(strict=True, reason="this page still has texts outside the catalog")
-
-
-@pytest.mark.parametrize("page", [run_page, pytest.param(compare_page, marks=NOT_CONVERTED)])
+@pytest.mark.parametrize("page", [run_page, compare_page])
 def test_every_text_of_a_page_is_a_message(
     page: Callable[[Path], Page], catalogs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,10 +8,17 @@ import pytest
 
 from convoy.reporting.palette import Look
 from convoy.stats import t_interval
-from convoy.studies.compare.figures import COSTS, accuracy_rows, cost_bars, cost_caption, cost_numbers
+from convoy.studies.compare.figures import (
+    accuracy_caption,
+    accuracy_rows,
+    cost_bars,
+    cost_caption,
+    cost_kinds,
+    cost_numbers,
+)
 from convoy.studies.compare.finding import CompareFinding, Cost, Row
 
-SECONDS, PARAMETERS, FLOPS, _ = COSTS
+SECONDS, PARAMETERS, FLOPS, _ = cost_kinds()
 
 
 def row(label, accuracies, seconds, parameters, flops=None):
@@ -39,18 +46,26 @@ def test_bars_are_sorted_by_mean_in_percent():
     assert rows[2].values[0].points == pytest.approx((90, 92))
 
 
+def test_seeds_that_diverged_are_crossed():
+    found = finding(replace(ROWS[0], diverged=(2,)), ROWS[1])
+    high, low = accuracy_rows(found, {"low": [0.90, 0.92], "high": [0.97, 0.99]}, Look(("low", "high"))).rows
+    assert (high.values[0].crossed, low.values[0].crossed) == ((), (92.0,))
+    assert "diverged" in accuracy_caption(found)
+    assert "diverged" not in accuracy_caption(finding(*ROWS))
+
+
 def test_cost_numbers_know_the_pareto_front():
     assert cost_numbers(finding(*ROWS), SECONDS).best == ("low", "high")
     assert cost_numbers(finding(*ROWS), PARAMETERS).best == ("low", "slow", "high")
 
 
 def test_equal_costs_have_no_pareto_front():
-    assert "all models: parameters" in cost_caption([cost_numbers(EQUAL, PARAMETERS)])
+    assert "all models: Parameters" in cost_caption([cost_numbers(EQUAL, PARAMETERS)])
 
 
 def test_costs_with_the_same_front_share_a_sentence():
     panels = [cost_numbers(finding(*ROWS), cost) for cost in (PARAMETERS, FLOPS)]
-    assert "parameters and FLOPs per image): low; slow; high." in cost_caption(panels)
+    assert cost_caption(panels).count("low; slow; high") == 1
 
 
 def test_cost_bars_are_sorted_by_accuracy_and_have_intervals():

@@ -47,7 +47,10 @@ def p_value(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
-def listed(words: Sequence[str], last: Literal["and", "or"] = "and") -> str:
+def listed(words: Sequence[str], last: Literal["and", "or"] = "and", *, most: int = 0) -> str:
+    """ "a, b and c"; with `most`, further ones are counted: "a, b and 7 more"."""
+    if most and len(words) > most:
+        words = [*words[:most], _("{n} more", n=len(words) - most)]
     if len(words) == 1:
         return words[0]
     others = ", ".join(words[:-1])

@@ -11,38 +11,33 @@ from matplotlib.axes import Axes
 from convoy.reporting import ticks
 from convoy.reporting.cost_bars import CostBars
 from convoy.reporting.palette import MODELS, MUTED, PAPER, Look
-from convoy.reporting.quantities import listed
 from convoy.reporting.rows import Row, Rows, Value, limits
+from convoy.reporting.words import accuracy_name
 from convoy.stats import Estimate
 from convoy.studies.compare.ablation import Ablation, Effect
 from convoy.studies.compare.finding import CompareFinding
 from convoy.studies.compare.finding import Row as ModelRow
+from convoy.text import gettext as _
 
 MAX_EFFECTS = 24  # in the chart; the table has all
 
 
 class CostKind(NamedTuple):
-    name: str
+    title: str
     unit: str
     of: Callable[[ModelRow], Estimate | float | None]
 
-    @property
-    def title(self) -> str:
-        return self.name[0].upper() + self.name[1:]
 
-
-TRAINING_TIME = CostKind("training time", "s", lambda row: row.cost.train_seconds)
-PARAMETERS = CostKind("parameters", "", lambda row: row.cost.parameters)
-COSTS = (
-    TRAINING_TIME,
-    PARAMETERS,
-    CostKind("FLOPs per image", "", lambda row: row.cost.flops_per_image),
-    CostKind("inference of one image", "ms", lambda row: row.cost.ms_per_image),
-)
+def cost_kinds() -> list[CostKind]:
+    return [
+        CostKind(_("Training time"), "s", lambda row: row.cost.train_seconds),
+        CostKind(_("Parameters"), "", lambda row: row.cost.parameters),
+        CostKind(_("FLOPs per image"), "", lambda row: row.cost.flops_per_image),
+        CostKind(_("Inference of one image"), "ms", lambda row: row.cost.ms_per_image),
+    ]
 
 
 class CostNumbers(NamedTuple):
-    metric: str
     cost: CostKind
     accuracies: Mapping[str, Value]  # in percent, by label
     values: Mapping[str, float]  # of the cost
@@ -50,14 +45,15 @@ class CostNumbers(NamedTuple):
 
 
 def accuracy_rows(finding: CompareFinding, by_seed: Mapping[str, Sequence[float]], look: Look) -> Rows:
-    """From the highest mean down. `by_seed`: label -> accuracies as fractions."""
+    """From the highest mean down. `by_seed`: label -> accuracies as fractions, in the order of the row's seeds."""
 
     def row(model: ModelRow) -> Row:
         value = Value.of(model.accuracy, look.colour(model.label), look.mark(model.label))
         points = tuple(100 * accuracy for accuracy in by_seed[model.label])
-        return Row(model.label, (replace(value, points=points),), f"{value.value:.2f} %")
+        crossed = tuple(point for seed, point in zip(model.seeds, points, strict=True) if seed in model.diverged)
+        return Row(model.label, (replace(value, points=points, crossed=crossed),), f"{value.value:.2f} %")
 
-    return Rows(tuple(map(row, finding.ranked)), finding.metric, "%")
+    return Rows(tuple(map(row, finding.ranked)), accuracy_name(finding.part), "%")
 
 
 def effects(finding: CompareFinding, ablation: Ablation) -> list[Effect]:
@@ -74,22 +70,29 @@ def effect_rows(finding: CompareFinding, ablation: Ablation) -> Rows:
         return Row(f"{effect.key}: {effect.a} − {effect.b}", (value,), f"{value.value:+.2f}")
 
     rows = tuple(map(row, effects(finding, ablation)))
-    return Rows(rows, f"{finding.metric}, difference", "points", line=0.0)
+    return Rows(rows, _("difference of {metric}", metric=accuracy_name(finding.part)), _("points"), line=0.0)
 
 
 def accuracy_caption(finding: CompareFinding) -> str:
-    over = "images, from one seed" if finding.single_seeds else "seeds"
-    return f"Stroke: mean; bar: 95 % interval over {over}; small marks: single seeds. The axis does not begin at 0."
+    sentences = [
+        _("Stroke: mean; bar: 95 % interval over images, from one seed.")
+        if finding.single_seeds
+        else _("Stroke: mean; bar: 95 % interval over seeds; small marks: single seeds.")
+    ]
+    sentences += [_("Crosses: seeds that diverged.")] if any(row.diverged for row in finding.rows) else []
+    return " ".join([*sentences, _("The axis does not begin at 0.")])
 
 
 def effects_caption(finding: CompareFinding, ablation: Ablation) -> str:
-    interval = "bar: 95 % interval over seeds" if len(ablation.seeds) > 1 else "one seed, so there is no interval"
-    marks = f"Stroke: mean difference; {interval}"
-    if finding.reduced:
-        return f"Fewer images: no verdict. {marks}."
-    shown = effects(finding, ablation)
-    count = sum(effect.significant for effect in shown)
-    return f"Significant: {count} of {len(shown)} effects. {marks}; grey: inconclusive."
+    sentences = [
+        _("Stroke: mean difference; bar: 95 % interval over seeds.")
+        if len(ablation.seeds) > 1
+        else _("Stroke: difference; one seed, so there is no interval.")
+    ]
+    sentences.append(_("Fewer images: no verdict.") if finding.reduced else _("Grey: inconclusive."))
+    if len(ablation.effects) > MAX_EFFECTS:
+        sentences.append(_("Shown: {n} of {total} effects.", n=MAX_EFFECTS, total=len(ablation.effects)))
+    return " ".join(sentences)
 
 
 def cost_numbers(finding: CompareFinding, cost: CostKind) -> CostNumbers | None:
@@ -104,7 +107,7 @@ def cost_numbers(finding: CompareFinding, cost: CostKind) -> CostNumbers | None:
         return min(cheaper, better) >= 0 < max(cheaper, better)
 
     best = [label for label in accuracies if not any(dominates(other, label) for other in accuracies)]
-    return CostNumbers(finding.metric, cost, accuracies, values, tuple(sorted(best, key=lambda label: values[label])))
+    return CostNumbers(cost, accuracies, values, tuple(sorted(best, key=lambda label: values[label])))
 
 
 def _mean(value: Estimate | float) -> float:
@@ -117,10 +120,10 @@ def cost_bars(finding: CompareFinding, cost: CostKind) -> CostBars | None:
     if len(values) < 2:
         return None
     spans = [value.span if isinstance(value, Estimate) and value.n > 1 else None for value in values.values()]
-    return CostBars(cost.name, cost.unit, tuple(values), tuple(map(_mean, values.values())), tuple(spans))
+    return CostBars(cost.title, cost.unit, tuple(values), tuple(map(_mean, values.values())), tuple(spans))
 
 
-def draw_cost(axes: Axes, numbers: CostNumbers, look: Look) -> None:
+def draw_cost(axes: Axes, numbers: CostNumbers, part: str, look: Look) -> None:
     accuracies, values = numbers.accuracies, numbers.values
     low, high = limits(Rows(tuple(Row(label, (value,)) for label, value in accuracies.items()), "", "%"))
     axes.set_ylim(low, high)
@@ -139,9 +142,9 @@ def draw_cost(axes: Axes, numbers: CostNumbers, look: Look) -> None:
             cost, accuracy.value, look.mark(label), color=colour, markersize=8, markeredgewidth=1.4,
             markerfacecolor=colour if label in numbers.best else PAPER, clip_on=False,
         )  # fmt: skip
-    unit = f" ({numbers.cost.unit})" if numbers.cost.unit else ""
-    axes.set_xlabel(f"{numbers.cost.name}{unit}, logarithmic")
-    axes.set_ylabel(f"{numbers.metric} (%)")
+    quantity = f"{numbers.cost.title} ({numbers.cost.unit})" if numbers.cost.unit else numbers.cost.title
+    axes.set_xlabel(_("{quantity}, logarithmic", quantity=quantity))
+    axes.set_ylabel(f"{accuracy_name(part)} (%)")
 
 
 def cost_caption(panels: Sequence[CostNumbers]) -> str:
@@ -150,11 +153,13 @@ def cost_caption(panels: Sequence[CostNumbers]) -> str:
     equal = []
     for numbers in panels:
         if len({numbers.values[label] for label in numbers.accuracies}) == 1:
-            equal.append(numbers.cost.name)
+            equal.append(numbers.cost.title)
         else:
-            by_front.setdefault(numbers.best, []).append(numbers.cost.name)
-    sentences = [f"Pareto front ({listed(costs)}): {'; '.join(front)}." for front, costs in by_front.items()]
-    if equal:
-        sentences.append(f"Equal for all models: {listed(equal)}.")
-    hollow = "; hollow: not on it" if any(len(numbers.best) < len(numbers.accuracies) for numbers in panels) else ""
-    return " ".join([*sentences, f"Grey line: Pareto front{hollow}. Vertical lines: 95 % intervals of the accuracy."])
+            by_front.setdefault(numbers.best, []).append(numbers.cost.title)
+    sentences = [
+        _("Pareto front ({costs}): {models}.", costs=", ".join(costs), models="; ".join(front))
+        for front, costs in by_front.items()
+    ]
+    sentences += [_("Equal for all models: {costs}.", costs=", ".join(equal))] if equal else []
+    sentences.append(_("Grey line: Pareto front; hollow: not on it. Vertical lines: 95 % intervals of the accuracy."))
+    return " ".join(sentences)

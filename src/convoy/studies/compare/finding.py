@@ -47,6 +47,7 @@ class Row:
     runs: tuple[str, ...]
     accuracy: Estimate  # over the seeds; of a single one over the images
     cost: Cost
+    diverged: tuple[int, ...] = ()  # seeds
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,6 @@ class CompareFinding:
     openings: int  # of the test part in this workspace, when the last run was scored
     kind: Literal["compare"] = "compare"
     schema: int = 1
-
-    @property
-    def metric(self) -> str:
-        return f"{self.part} accuracy"
 
     @property
     def ranked(self) -> list[Row]:
@@ -177,6 +174,7 @@ def _row(label: str, group: Sequence[Member], part: Part) -> Row:
         runs=tuple(member.run.name for member in group),
         accuracy=accuracy,
         cost=_cost([member.run.cost for member in group]),
+        diverged=tuple(member.seed for member in group if member.run.status.diverged),
     )
 
 
