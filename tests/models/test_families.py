@@ -10,9 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from convoy.evaluation.cost import parameters
-from convoy.models import create, default_options
-from convoy.models.entry import register
-from convoy.models.lenet import LeNet
+from convoy.models import MODELS, create, default_options
 
 
 def made(name: str, image_size: int = 28, **options: Any) -> torch.nn.Module:
@@ -110,4 +108,4 @@ def test_wrong_option_or_name_is_answered_in_one_line(name: str, options: dict[s
 
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="model 'lenet' is registered twice"):
-        register("lenet", summary="", source="", parameters=0, smallest_image=1)(LeNet)
+        MODELS.add("lenet", MODELS["lenet"])

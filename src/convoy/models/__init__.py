@@ -1,47 +1,16 @@
-"""The models: one file per family, all built by `create`.
+"""The models: one file per family and one row per model in `catalogue`, all built by `create`.
 
 `create` also builds a user's class ("path/to/net.py:MyNet") and networks of two libraries ("timm:NAME",
 "torchvision:NAME").
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import nn
 
-from convoy.models import (  # noqa: F401
-    alexnet,
-    basic_cnn,
-    cifar_resnet,
-    convnext,
-    densenet,
-    efficientnet,
-    external,
-    fast_mnist_cnn,
-    googlenet,
-    improved_cnn,
-    inception_v3_small,
-    lenet,
-    mnist_resnet,
-    mobilenet_v1,
-    mobilenet_v2,
-    mobilenet_v3,
-    network_in_network,
-    preact_resnet,
-    res_attention_cnn,
-    residual_cnn,
-    resnet,
-    shufflenet_v2,
-    squeezenet,
-    two_conv_cnn,
-    user,
-    vgg,
-    vit,
-    wide_kernel_cnn,
-    wide_resnet,
-)
-from convoy.models.entry import MODELS, Geometry, ModelEntry, Option, defaults_of
+from convoy.models import external, user
+from convoy.models.catalogue import MODELS
+from convoy.models.entry import Geometry, ModelEntry, Option, defaults_of
 from convoy.registry import is_external, is_user_class, unknown
 
 __all__ = ["MODELS", "Geometry", "ModelEntry", "create", "default_options"]
@@ -69,14 +38,14 @@ def create(
         )
     for option, value in options.items():
         _check_option(entry, option, value)
-    return entry.factory(geometry, **(dict(entry.options) | options))
+    return entry.factory(geometry, **(entry.options | options))
 
 
 def default_options(name: str) -> dict[str, Option]:
     """All options of a model with their defaults, for the fingerprint."""
     if is_user_class(name):
         return defaults_of(user.load_class(name))
-    return external.default_options(name) if is_external(name) else dict(MODELS[name].options)
+    return external.default_options(name) if is_external(name) else MODELS[name].options
 
 
 def _check_option(entry: ModelEntry, option: str, value: Option) -> None:

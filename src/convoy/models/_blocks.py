@@ -3,10 +3,8 @@
 Options have the same names in every family: `activation`, `norm`, `pool`, `attention`, `drop_rate`, `upsample`.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -32,6 +30,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 POOLS: dict[str, type[nn.MaxPool2d | nn.AvgPool2d]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 NORMS = ("batch", "group", "none")
+RESNET_BLOCKS = {  # depth -> blocks of each stage
+    18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
+}  # fmt: skip
 MONOTONIC = ("relu", "leaky_relu", "elu", "tanh", "sigmoid")
 
 
@@ -140,6 +141,18 @@ def blocks_of_stage(depth: int, layers: int, others: int) -> int:
         depths = ", ".join(str(layers * n + others) for n in (1, 2, 3))
         raise ValueError(f"depth = {depth} in model.options: expected {layers}n + {others}, with n >= 1: {depths}, ...")
     return blocks
+
+
+def residual_stages(
+    in_chans: int, widths: Sequence[int], counts: Sequence[int], expansion: int = 1
+) -> Iterator[tuple[int, int, int]]:
+    """Input channels, channels and stride of each block: stages of `counts` blocks, of which all but the first halve
+    the map. A block has `expansion` times its channels as output.
+    """
+    for stage, (channels, count) in enumerate(zip(widths, counts, strict=True)):
+        for place in range(count):
+            yield in_chans, channels, 2 if stage > 0 and place == 0 else 1
+            in_chans = channels * expansion
 
 
 class Upsample(nn.Module):

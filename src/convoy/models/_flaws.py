@@ -1,7 +1,5 @@
 """The sentence for a flaw of several published networks."""
 
-from __future__ import annotations
-
 import math
 
 

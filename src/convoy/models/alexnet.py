@@ -15,15 +15,12 @@ first and the second linear layer. A last map larger than 7x7 or 6x6 is averaged
 linear layer, which holds most of the weights, does not grow with the image; a smaller map is used as it is.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
-SOURCE = "https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks"
 WIDTHS = {
     "half": (48, 128, 192, 192, 128),
     "paper": (96, 256, 384, 384, 256),
@@ -33,29 +30,10 @@ STEMS = {"small": (5, 1, 2, 7), "paper": (11, 4, 3, 6)}  # kernel, stride, pooli
 HIDDEN = 4096
 
 
-@register(
-    "alexnet_large",
-    summary="AlexNet with the paper's widths and stem, images enlarged eight times",
-    source=SOURCE,
-    parameters=58_299_082,
-    macs=1_060_924_256,
-    revision=2,
-    smallest_image=5,
-    presets={"widths": "paper", "stem": "paper", "upsample": 8},
-)
-@register(
-    "alexnet",
-    summary="AlexNet of half the widths with a 5x5 stem, images enlarged twice",
-    source=SOURCE,
-    parameters=43_446_122,
-    macs=318_426_112,
-    revision=2,
-    smallest_image=4,
-)
 class AlexNet(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         widths: str = "half",
         stem: str = "small",
@@ -68,19 +46,19 @@ class AlexNet(Network):
         kernel, stride, pooling, largest = _blocks.choice("stem", stem, STEMS)
         rate = _blocks.checked_rate("drop_rate", drop_rate)
         self.upsample = _blocks.Upsample(upsample)
-        side = ((data.image_size * upsample + 4 - kernel) // stride + 1) // 8
+        side = ((geometry.image_size * upsample + 4 - kernel) // stride + 1) // 8
         if side < 1:
             least = 7 * stride + kernel - 4
             raise ValueError(
-                f"upsample = {upsample} in model.options: images of {data.image_size} pixels become "
-                f"{data.image_size * upsample}, and stem = {stem!r} needs at least {least}"
+                f"upsample = {upsample} in model.options: images of {geometry.image_size} pixels become "
+                f"{geometry.image_size * upsample}, and stem = {stem!r} needs at least {least}"
             )
 
         def activation_and_pool() -> tuple[nn.Module, nn.Module]:
             return _blocks.activation_and_pool(activation, "max", pooling, 2, ceil_mode=pooling == 3)
 
         self.features = nn.Sequential(
-            nn.Conv2d(data.in_chans, first, kernel, stride, padding=2), *activation_and_pool(),
+            nn.Conv2d(geometry.in_chans, first, kernel, stride, padding=2), *activation_and_pool(),
             nn.Conv2d(first, second, 5, padding=2), *activation_and_pool(),
             nn.Conv2d(second, third, 3, padding=1), _blocks.activation(activation),
             nn.Conv2d(third, fourth, 3, padding=1), _blocks.activation(activation),
@@ -93,7 +71,7 @@ class AlexNet(Network):
             nn.Flatten(),
             nn.Dropout(rate), nn.Linear(fifth * side * side, HIDDEN), _blocks.activation(activation),
             nn.Dropout(rate), nn.Linear(HIDDEN, HIDDEN), _blocks.activation(activation),
-            nn.Linear(HIDDEN, data.num_classes),
+            nn.Linear(HIDDEN, geometry.num_classes),
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

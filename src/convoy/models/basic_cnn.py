@@ -6,33 +6,28 @@ Differs from the paper: three layers of 3x3 kernels, ReLU and max pooling. The s
 With a norm the biases stay, so that the option `norm` changes nothing else.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 WIDTHS = (32, 64, 128)
 HIDDEN = 512
 
 
-@register(
-    "basic_cnn",
-    summary="three 3x3 convolutions with a pooling after each, one hidden layer of 512",
-    source="https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
-    parameters=1_147_466,
-    macs=11_375_616,
-    counted_at=(3, 10, 32),
-    smallest_image=8,
-)
 class BasicCNN(Network):
     def __init__(
-        self, data: Geometry, *, norm: str = "none", activation: str = "relu", pool: str = "max", drop_rate: float = 0.0
+        self,
+        geometry: Geometry,
+        *,
+        norm: str = "none",
+        activation: str = "relu",
+        pool: str = "max",
+        drop_rate: float = 0.0,
     ) -> None:
         super().__init__()
         self.features = nn.Sequential()
-        width = data.in_chans
+        width = geometry.in_chans
         for channels in WIDTHS:
             self.features.extend(
                 [
@@ -42,10 +37,10 @@ class BasicCNN(Network):
                 ]
             )
             width = channels
-        side = data.image_size // 8
+        side = geometry.image_size // 8
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(width * side * side, HIDDEN), _blocks.activation(activation),
             nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)),
-            nn.Linear(HIDDEN, data.num_classes),
+            nn.Linear(HIDDEN, geometry.num_classes),
         )  # fmt: skip

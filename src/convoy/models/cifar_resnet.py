@@ -8,20 +8,17 @@ zero channels, without parameters (the paper's option A); `shortcut = "projectio
 so use `norm = "none"` with at most 32 layers.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from convoy.models._blocks import Style, attention, blocks_of_stage, choice, init_fan_out
-from convoy.models.entry import Geometry, StemAndBlocks, register
+from convoy.models._blocks import Style, attention, blocks_of_stage, choice, init_fan_out, residual_stages
+from convoy.models.entry import Geometry, StemAndBlocks
 
 WIDTHS = (16, 32, 64)
 SHORTCUTS = {"pad": False, "projection": True}  # whether a shortcut across a change of shape has weights
-PARAMETERS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962}  # by depth
 
 
 class PadShortcut(nn.Module):
@@ -67,7 +64,7 @@ class BasicBlock(nn.Module):
 class CifarResNet(StemAndBlocks):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         depth: int = 20,
         shortcut: str = "pad",
@@ -78,24 +75,8 @@ class CifarResNet(StemAndBlocks):
     ) -> None:
         super().__init__()
         style = BlockStyle(norm, activation, choice("shortcut", shortcut, SHORTCUTS), residual, attention)
-        width = WIDTHS[0]
-        self.stem = style.conv_norm_act(data.in_chans, width, 3)
-        self.blocks = nn.Sequential()
-        for channels in WIDTHS:
-            for _ in range(blocks_of_stage(depth, 6, 2)):
-                self.blocks.append(BasicBlock(width, channels, 1 if channels == width else 2, style))
-                width = channels
-        self.head = nn.Linear(width, data.num_classes)
+        self.stem = style.conv_norm_act(geometry.in_chans, WIDTHS[0], 3)
+        shapes = residual_stages(WIDTHS[0], WIDTHS, [blocks_of_stage(depth, 6, 2)] * len(WIDTHS))
+        self.blocks = nn.Sequential(*(BasicBlock(*shape, style) for shape in shapes))
+        self.head = nn.Linear(WIDTHS[-1], geometry.num_classes)
         init_fan_out(self)
-
-
-for depth, parameters in PARAMETERS.items():
-    register(
-        f"cifar_resnet{depth}",
-        summary=f"ResNet-{depth} for CIFAR: stages of 16, 32 and 64 channels, shortcuts without weights",
-        source="https://arxiv.org/abs/1512.03385",
-        parameters=parameters,
-        counted_at=(3, 10, 32),
-        smallest_image=4,
-        presets={"depth": depth},
-    )(CifarResNet)

@@ -8,23 +8,17 @@ authors' code.
 Initialisation as in the paper: normal weights with standard deviation 0.02, biases zero, branches scaled by 1e-6.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 from torch.nn.functional import layer_norm, pad
 
 from convoy.models._blocks import StochasticDepth, activation, checked_count, checked_rate, choice, zero_biases
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 EXPANSION = 4
 EPSILON = 1e-6  # of all norms
 DEPTHS = (2, 2, 6, 2)  # blocks of a stage; its channels are twice those of the stage before
 STEMS = {"small": 2, "paper": 4}  # the side of a patch
-VARIANTS = (  # name, channels of the first stage, parameters with ten classes of colour images
-    ("convnext_atto", 40, 3_376_290),
-    ("convnext_femto", 48, 4_834_906),
-)
 
 
 class ChannelNorm(nn.Module):
@@ -73,7 +67,7 @@ class Block(nn.Module):
 class ConvNeXt(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         width: int = 48,
         stem: str = "small",
@@ -85,7 +79,9 @@ class ConvNeXt(Network):
         super().__init__()
         checked_count("width", width)
         last = checked_rate("drop_path_rate", drop_path_rate) / (sum(DEPTHS) - 1)
-        self.features = nn.Sequential(Patches(data.in_chans, width, choice("stem", stem, STEMS)), ChannelNorm(width))
+        self.features = nn.Sequential(
+            Patches(geometry.in_chans, width, choice("stem", stem, STEMS)), ChannelNorm(width)
+        )
         blocks = 0
         for stage, depth in enumerate(DEPTHS):
             if stage > 0:
@@ -95,7 +91,9 @@ class ConvNeXt(Network):
                 self.features.append(Block(width, activation, layer_scale, last * blocks))
                 blocks += 1
         self.norm = nn.LayerNorm(width, EPSILON)
-        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, data.num_classes))
+        self.head = nn.Sequential(
+            nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, geometry.num_classes)
+        )
         for part in self.modules():
             if isinstance(part, nn.Conv2d | nn.Linear):
                 nn.init.normal_(part.weight, std=0.02)
@@ -104,15 +102,3 @@ class ConvNeXt(Network):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(x)  # (N, 8 * width, 2, 2) from 28 pixels
         return self.head(self.norm(x.mean(dim=(2, 3))))  # (N, classes)
-
-
-for name, width, parameters in VARIANTS:
-    register(
-        name,
-        summary=f"depthwise 7x7 blocks, {width} to {8 * width} channels",
-        source="https://arxiv.org/abs/2201.03545",
-        parameters=parameters,
-        counted_at=(3, 10, 32),
-        smallest_image=8,
-        presets={"width": width},
-    )(ConvNeXt)

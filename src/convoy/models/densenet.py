@@ -8,33 +8,20 @@ Differs from the paper: the stem of `densenet121`, `169` and `201` keeps the siz
 after the 3x3 convolution of each layer, as in torchvision; in the paper, after all convolutions except the first.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from convoy.models._blocks import STEMS, Style, blocks_of_stage, checked_count, checked_rate, choice, zero_biases
-from convoy.models.entry import Geometry, StemAndBlocks, register
+from convoy.models.entry import Geometry, StemAndBlocks
 
-SOURCE = "https://arxiv.org/abs/1608.06993"
 BOTTLENECK = 4  # channels between a layer's two convolutions, in growths
 STEM = 64  # channels of the ImageNet form
 GROWTH = 32  # channels that a layer of the ImageNet form adds
 
 
-class Plan(NamedTuple):
-    parameters: int  # with three input channels and 1,000 classes
-    layers: tuple[int, int, int, int]  # of each dense block
-
-
-PLANS = {
-    121: Plan(7_978_856, (6, 12, 24, 16)),
-    169: Plan(14_149_480, (6, 12, 32, 32)),
-    201: Plan(20_013_928, (6, 12, 48, 32)),
-}
+LAYERS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}  # depth -> layers of each dense block
 
 
 @dataclass(frozen=True)
@@ -88,7 +75,7 @@ def trunk(in_chans: int, layers: tuple[int, ...], style: LayerStyle) -> tuple[nn
 class DenseNet(StemAndBlocks):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         depth: int = 121,
         stem: str = "small",
@@ -99,27 +86,19 @@ class DenseNet(StemAndBlocks):
         super().__init__()
         style = LayerStyle(norm, activation, GROWTH, checked_rate("drop_rate", drop_rate))
         kernel, stride, pools = choice("stem", stem, STEMS)
-        layers = choice("depth", depth, PLANS).layers
-        self.stem = style.conv_norm_act(data.in_chans, STEM, kernel, stride)
+        layers = choice("depth", depth, LAYERS)
+        self.stem = style.conv_norm_act(geometry.in_chans, STEM, kernel, stride)
         if pools:
             self.stem.append(nn.MaxPool2d(3, 2, padding=1))
         self.blocks, width = trunk(STEM, layers, style)
-        self.head = nn.Linear(width, data.num_classes)
+        self.head = nn.Linear(width, geometry.num_classes)
         init_fan_in(self)
 
 
-@register(
-    "densenet_bc_100_12",
-    summary="DenseNet-BC for CIFAR, depth 100, growth 12",
-    source=SOURCE,
-    parameters=769_162,
-    counted_at=(3, 10, 32),
-    smallest_image=4,
-)
 class CifarDenseNet(StemAndBlocks):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         depth: int = 100,
         growth: int = 12,
@@ -130,19 +109,7 @@ class CifarDenseNet(StemAndBlocks):
         super().__init__()
         layers = (blocks_of_stage(depth, 6, 4),) * 3
         style = LayerStyle(norm, activation, checked_count("growth", growth), checked_rate("drop_rate", drop_rate))
-        self.stem = style.conv(data.in_chans, 2 * growth, 3)
+        self.stem = style.conv(geometry.in_chans, 2 * growth, 3)
         self.blocks, width = trunk(2 * growth, layers, style)
-        self.head = nn.Linear(width, data.num_classes)
+        self.head = nn.Linear(width, geometry.num_classes)
         init_fan_in(self)
-
-
-for depth, plan in PLANS.items():
-    register(
-        f"densenet{depth}",
-        summary=f"DenseNet-{depth}, bottleneck layers that add 32 maps each",
-        source=SOURCE,
-        parameters=plan.parameters,
-        counted_at=(3, 1000, 224),
-        smallest_image=8,
-        presets={"depth": depth},
-    )(DenseNet)

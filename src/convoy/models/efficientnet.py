@@ -7,8 +7,6 @@ statistics of the norms have momentum 0.1 instead of 0.01, because a training he
 initial weights are torch's default.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -26,7 +24,7 @@ from convoy.models._blocks import (
     scaled_channels,
     stem_strides,
 )
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 STEM = 32
 STAGES = (  # expansion, kernel, channels, blocks, stride of the first: the paper's table 1
@@ -40,18 +38,10 @@ STAGES = (  # expansion, kernel, channels, blocks, stride of the first: the pape
 )
 
 
-@register(
-    "efficientnet_b0",
-    summary="gated inverted residuals with stochastic depth",
-    source="https://arxiv.org/abs/1905.11946",
-    parameters=5_288_548,
-    counted_at=(3, 1000, 224),
-    smallest_image=8,
-)
 class EfficientNet(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         width_mult: float = 1.0,
         depth_mult: float = 1.0,
@@ -69,7 +59,7 @@ class EfficientNet(Network):
         inner = choice("activation", activation, ACTIVATIONS)
         style = Style(norm, activation)
         width = scaled_channels(STEM, width_mult)
-        self.features = nn.Sequential(style.conv_norm_act(data.in_chans, width, 3, stem_stride))
+        self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, width, 3, stem_stride))
         for (expansion, kernel, channels, blocks, _), first_stride in zip(STAGES, strides, strict=True):
             for place in range(math.ceil(blocks * depth_mult)):
                 widths = (width, width * expansion, scaled_channels(channels, width_mult))
@@ -80,7 +70,7 @@ class EfficientNet(Network):
                 width = widths[-1]
         self.features.append(style.conv_norm_act(width, 4 * width, 1))
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
-        self.head = nn.Linear(4 * width, data.num_classes)
+        self.head = nn.Linear(4 * width, geometry.num_classes)
         init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,24 +1,14 @@
-"""Registry entries of models, the decorator that adds them, and the base classes of the families.
-
-A family is one file with the class and its facts in `@register`, and an import in `convoy.models`. A variant is one
-more `register` line with other option values (`presets`); for many variants use a table and a loop.
-"""
-
-from __future__ import annotations
+"""What a row of the catalogue holds, and the base classes of the families."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from convoy.registry import Registry
-
 Option = bool | int | float | str
-
-ModuleClass = TypeVar("ModuleClass", bound=type[nn.Module])
 
 
 class Geometry(NamedTuple):
@@ -27,6 +17,9 @@ class Geometry(NamedTuple):
     in_chans: int
     num_classes: int
     image_size: int  # pixels of the side
+
+
+MNIST, CIFAR, IMAGENET = Geometry(1, 10, 28), Geometry(3, 10, 32), Geometry(3, 1000, 224)
 
 
 class Network(nn.Module):
@@ -61,34 +54,22 @@ class StemAndBlocks(Network):
         return self.head(x.mean(dim=(2, 3)))  # (N, classes)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ModelEntry:
     name: str
-    factory: Callable[..., nn.Module]
-    options: Mapping[str, Option]  # name -> default, including the presets of a variant
     summary: str  # one line for `convoy list models`
-    source: str  # URL of the paper or report
+    factory: type[nn.Module]
+    counted_at: Geometry  # of the paper's or report's data
     parameters: int  # at `counted_at`; pinned by the contract test
     smallest_image: int  # pixels; below this a feature map would be empty
-    counted_at: tuple[int, int, int] = (1, 10, 28)  # in_chans, num_classes, image_size of the paper's or report's data
     macs: int | None = None  # multiply-adds per image, also pinned; only for the networks of the five experiments
     revision: int = 1  # increased if computation, initial weights or defaults change, so that runs are retrained
+    presets: Mapping[str, Option] = field(default_factory=dict)  # the options of a variant
 
-
-MODELS: Registry[ModelEntry] = Registry("model")
-
-
-def register(
-    name: str, *, presets: Mapping[str, Option] | None = None, **facts: Any
-) -> Callable[[ModuleClass], ModuleClass]:
-    """Adds a class to MODELS; `facts` are the fields of ModelEntry from `summary` on."""
-
-    def add(factory: ModuleClass) -> ModuleClass:
-        options = defaults_of(factory) | dict(presets or {})
-        MODELS.add(name, ModelEntry(name=name, factory=factory, options=options, **facts))
-        return factory
-
-    return add
+    @property
+    def options(self) -> dict[str, Option]:
+        """Name -> default."""
+        return defaults_of(self.factory) | dict(self.presets)
 
 
 def defaults_of(factory: type[nn.Module]) -> dict[str, Option]:

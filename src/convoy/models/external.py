@@ -6,8 +6,6 @@ networks have three input channels; for other data the first convolution's weigh
 are removed, because a loss here has one input.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Mapping
 from functools import partial

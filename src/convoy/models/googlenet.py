@@ -9,13 +9,11 @@ Inception's own), `pools = "torchvision"` (without padding, the last one 2x2), `
 Initial weights: torch's default, as in the experiment; the paper does not specify any.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 
 from convoy.models._blocks import Style, Upsample, checked_rate, choice
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 EPSILON = 1e-3  # of batch norm, in Inception networks since the first that had one
 
@@ -52,19 +50,10 @@ class Inception(nn.Module):
 LEAST_SIDE = 15  # pixels for the paper's stem and torchvision's poolings, with fewer of which a map vanishes
 
 
-@register(
-    "googlenet",
-    summary="Inception v1 without norm and auxiliary heads, on images of twice the side",
-    source="https://arxiv.org/abs/1409.4842",
-    parameters=5_977_530,
-    macs=106_796_544,
-    revision=2,
-    smallest_image=8,
-)
 class GoogLeNet(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         stem: str = "paper",
         upsample: int = 2,
@@ -78,17 +67,17 @@ class GoogLeNet(Network):
         largest = choice("largest_kernel", largest_kernel, {3: 3, 5: 5})
         kernel, stride = choice("stem", stem, {"small": (3, 1), "paper": (7, 2)})
         halvings = choice("pools", pools, {"padded": padded, "torchvision": as_in_torchvision})()
-        side = data.image_size * upsample
+        side = geometry.image_size * upsample
         if (stem, pools) == ("paper", "torchvision") and side < LEAST_SIDE:
             raise ValueError(
-                f"upsample = {upsample} in model.options: images of {data.image_size} pixels become {side}, "
+                f"upsample = {upsample} in model.options: images of {geometry.image_size} pixels become {side}, "
                 f"and stem = 'paper' with pools = 'torchvision' needs at least {LEAST_SIDE}"
             )
         style = Style(norm, activation, epsilon=EPSILON)
         conv = style.conv_norm_act
         self.stem = nn.Sequential(
             Upsample(upsample),
-            conv(data.in_chans, 64, kernel, stride),
+            conv(geometry.in_chans, 64, kernel, stride),
             halvings[0] if stem == "paper" else nn.Identity(),
             conv(64, 64, 1),
             conv(64, 192, 3),
@@ -101,7 +90,9 @@ class GoogLeNet(Network):
                 module = Inception(width, widths, largest, style)
                 self.features.append(module)
                 width = module.out_chans
-        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, data.num_classes))
+        self.head = nn.Sequential(
+            nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, geometry.num_classes)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(self.stem(x))  # (N, 1024, 2, 2) from 28 pixels

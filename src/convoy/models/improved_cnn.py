@@ -6,30 +6,19 @@ Differs from the paper: the convolutions have biases, although the batch norm su
 published parameter count includes them. The size of the head follows from the image.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 STAGES = ((64, 128), (256, 256), (512, 512))  # channels of the convolutions before each pooling
 HIDDEN = 1024
 
 
-@register(
-    "improved_cnn",
-    summary="six 3x3 convolutions in three stages, batch norm, a hidden layer of 1,024, dropout",
-    source="https://arxiv.org/abs/1502.03167",
-    parameters=12_906_250,
-    macs=538_650_624,
-    counted_at=(3, 10, 32),
-    smallest_image=8,
-)
 class ImprovedCNN(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         norm: str = "batch",
         activation: str = "relu",
@@ -38,7 +27,7 @@ class ImprovedCNN(Network):
     ) -> None:
         super().__init__()
         self.features = nn.Sequential()
-        width = data.in_chans
+        width = geometry.in_chans
         for first, second in STAGES:
             self.features.extend(
                 [
@@ -51,11 +40,11 @@ class ImprovedCNN(Network):
                 ]
             )
             width = second
-        side = data.image_size // 8
+        side = geometry.image_size // 8
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(width * side * side, HIDDEN),
             nn.BatchNorm1d(HIDDEN) if norm == "batch" else _blocks.norm(norm, HIDDEN), _blocks.activation(activation),
             nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)),
-            nn.Linear(HIDDEN, data.num_classes),
+            nn.Linear(HIDDEN, geometry.num_classes),
         )  # fmt: skip

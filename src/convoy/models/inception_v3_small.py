@@ -8,15 +8,13 @@ sides. Batch norm has a bias and no scale: the published 1,649,402 parameters ar
 3x3.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch
 from torch import nn
 
 from convoy.models._blocks import Style, checked_rate
-from convoy.models.entry import AveragingNetwork, Geometry, register
+from convoy.models.entry import AveragingNetwork, Geometry
 
 STEM = 96
 # Channels of the 1x1 and of the 3x3 branch of a module; a single number: the 3x3 branch of a downsampling, whose other
@@ -44,18 +42,10 @@ class Branches(nn.ModuleList):
         return torch.cat([branch(x) for branch in self], dim=1)
 
 
-@register(
-    "inception_v3_small",
-    summary="small Inception for CIFAR-10: modules of a 1x1 and a 3x3 branch",
-    source="https://arxiv.org/abs/1611.03530",
-    parameters=1_649_402,
-    counted_at=(3, 10, 28),
-    smallest_image=8,
-)
 class InceptionV3Small(AveragingNetwork):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         norm: str = "batch",
         activation: str = "relu",
@@ -70,7 +60,7 @@ class InceptionV3Small(AveragingNetwork):
                 return nn.Sequential(conv(in_chans, out_chans, (1, 3)), conv(out_chans, out_chans, (3, 1)))
             return conv(in_chans, out_chans, (3, 3))
 
-        self.features = nn.Sequential(conv(data.in_chans, STEM, (3, 3)))
+        self.features = nn.Sequential(conv(geometry.in_chans, STEM, (3, 3)))
         width = STEM
         for step in STEPS:
             if isinstance(step, int):
@@ -80,4 +70,6 @@ class InceptionV3Small(AveragingNetwork):
             else:
                 self.features.append(Branches([conv(width, step[0], (1, 1)), three(width, step[1])]))
                 width = sum(step)
-        self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, data.num_classes))
+        self.head = nn.Sequential(
+            nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, geometry.num_classes)
+        )

@@ -6,37 +6,27 @@ Differs from the paper: 28x28 input without padding, max pooling, every map of t
 the first, a plain linear output, and sigmoid instead of a scaled tanh.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from torch import nn
 
 from convoy.models._blocks import activation as make_activation
 from convoy.models._blocks import activation_and_pool
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 
-@register(
-    "lenet",
-    summary="LeNet-5 with max pooling and sigmoid",
-    source="http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf",
-    parameters=44_426,
-    macs=281_640,
-    smallest_image=16,
-)
 class LeNet(Network):
-    def __init__(self, data: Geometry, *, activation: str = "sigmoid", pool: str = "max") -> None:
+    def __init__(self, geometry: Geometry, *, activation: str = "sigmoid", pool: str = "max") -> None:
         super().__init__()
         act = partial(make_activation, activation)
-        side = ((data.image_size - 4) // 2 - 4) // 2
+        side = ((geometry.image_size - 4) // 2 - 4) // 2
         self.features = nn.Sequential(
-            nn.Conv2d(data.in_chans, 6, 5), *activation_and_pool(activation, pool, 2),
+            nn.Conv2d(geometry.in_chans, 6, 5), *activation_and_pool(activation, pool, 2),
             nn.Conv2d(6, 16, 5), *activation_and_pool(activation, pool, 2),
         )  # fmt: skip
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(16 * side * side, 120), act(),
             nn.Linear(120, 84), act(),
-            nn.Linear(84, data.num_classes),
+            nn.Linear(84, geometry.num_classes),
         )  # fmt: skip

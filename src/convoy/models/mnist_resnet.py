@@ -6,18 +6,15 @@ of each projection shortcut. The report's network also contains a convolution th
 is an option.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from convoy.models._blocks import Style, checked_rate, choice
-from convoy.models.entry import Geometry, Network, register
+from convoy.models._blocks import Style, checked_rate, choice, residual_stages
+from convoy.models.entry import Geometry, Network
 
-SOURCE = "https://arxiv.org/abs/1512.03385"
-STAGES = ((128, 1), (256, 2), (512, 2))  # channels, stride of the first block
+STEM, WIDTHS = 32, (128, 256, 512)
 DROP_PLACES = {"shortcut": (True, False), "head": (False, True), "both": (True, True)}  # in the shortcuts, in the head
 
 
@@ -43,27 +40,10 @@ class ResidualBlock(nn.Module):
         return self.activation(y + self.shortcut(x) if self.residual else y)
 
 
-@register(
-    "mnist_resnet_published",
-    summary="mnist_resnet as its report has it: with a layer that is never used",
-    source=SOURCE,
-    parameters=11_020_650,
-    macs=1_201_243_648,
-    smallest_image=4,
-    presets={"unused_layer": True},
-)
-@register(
-    "mnist_resnet",
-    summary="light ResNet: stages of 128, 256 and 512 channels, dropout in the shortcuts",
-    source=SOURCE,
-    parameters=10_983_530,
-    macs=1_201_243_648,
-    smallest_image=4,
-)
 class MnistResNet(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         drop_rate: float = 0.1,
         drop_place: str = "shortcut",
@@ -76,15 +56,11 @@ class MnistResNet(Network):
         rate = checked_rate("drop_rate", drop_rate)
         in_shortcut, in_head = choice("drop_place", drop_place, DROP_PLACES)
         style = BlockStyle(norm, activation, residual, rate if in_shortcut else 0.0)
-        self.stem = style.conv_norm_act(data.in_chans, 32, 3)
-        self.blocks = nn.Sequential()
-        width = 32
-        for channels, first_stride in STAGES:
-            for stride in (first_stride, 1):
-                self.blocks.append(ResidualBlock(width, channels, stride, style))
-                width = channels
+        self.stem = style.conv_norm_act(geometry.in_chans, STEM, 3)
+        shapes = residual_stages(STEM, WIDTHS, [2] * len(WIDTHS))
+        self.blocks = nn.Sequential(*(ResidualBlock(*shape, style) for shape in shapes))
         self.dropout = nn.Dropout(rate if in_head else 0.0)
-        self.head = nn.Linear(width, data.num_classes)
+        self.head = nn.Linear(WIDTHS[-1], geometry.num_classes)
         if unused_layer:
             self.unused = style.conv_norm(32, 128, 3)
             count = sum(parameter.numel() for parameter in self.unused.parameters())

@@ -7,15 +7,13 @@ dropout of 0.5 comes before the linear layer. `upsample = 1` with `stem = "small
 first two of five downsampling steps. Initial weights are torch's default.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch
 from torch import nn
 
 from convoy.models._blocks import Style, Upsample, checked_rate, init_for_norm, scaled_channels, stem_strides
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 WIDTHS = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)  # the first full convolution, then 13 separated ones
 STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
@@ -26,18 +24,10 @@ def separable(in_chans: int, out_chans: int, stride: int, style: Style) -> nn.Se
     return nn.Sequential(depthwise, style.conv_norm_act(in_chans, out_chans, 1))
 
 
-@register(
-    "mobilenet_v1",
-    summary="depthwise separable convolutions; images enlarged by two, dropout",
-    source="https://arxiv.org/abs/1704.04861",
-    parameters=3_216_650,
-    macs=42_030_208,
-    smallest_image=16,
-)
 class MobileNetV1(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         width_mult: float = 1.0,
         upsample: int = 2,
@@ -51,11 +41,11 @@ class MobileNetV1(Network):
         strides = stem_strides(stem, STRIDES)
         self.upsample = Upsample(upsample)
         style = Style(norm, activation)
-        self.features = nn.Sequential(style.conv_norm_act(data.in_chans, widths[0], 3, strides[0]))
+        self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, widths[0], 3, strides[0]))
         for (before, width), stride in zip(pairwise(widths), strides[1:], strict=True):
             self.features.append(separable(before, width, stride, style))
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
-        self.head = nn.Linear(widths[-1], data.num_classes)
+        self.head = nn.Linear(widths[-1], geometry.num_classes)
         init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,6 @@ Differs from the paper: the first two of five downsampling steps are skipped unl
 are torch's default.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 
@@ -19,7 +17,7 @@ from convoy.models._blocks import (
     scaled_channels,
     stem_strides,
 )
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 STEM, LAST = 32, 1280
 STAGES = (  # expansion, channels, blocks, stride of the first: the paper's table 2
@@ -33,18 +31,10 @@ STAGES = (  # expansion, channels, blocks, stride of the first: the paper's tabl
 )
 
 
-@register(
-    "mobilenet_v2",
-    summary="inverted residuals with linear bottlenecks",
-    source="https://arxiv.org/abs/1801.04381",
-    parameters=3_504_872,
-    counted_at=(3, 1000, 224),
-    smallest_image=8,
-)
 class MobileNetV2(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         width_mult: float = 1.0,
         drop_rate: float = 0.2,
@@ -57,7 +47,7 @@ class MobileNetV2(Network):
         stem_stride, *strides = stem_strides(stem, [2, *(stride for *_, stride in STAGES)])
         width = scaled_channels(STEM, width_mult)
         style = Style(norm, activation)
-        self.features = nn.Sequential(style.conv_norm_act(data.in_chans, width, 3, stem_stride))
+        self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, width, 3, stem_stride))
         for (expansion, channels, blocks, _), first_stride in zip(STAGES, strides, strict=True):
             for place in range(blocks):
                 widths = (width, width * expansion, scaled_channels(channels, width_mult))
@@ -67,7 +57,7 @@ class MobileNetV2(Network):
         last = scaled_channels(LAST, max(1.0, width_mult))  # narrow networks keep the paper's last layer
         self.features.append(style.conv_norm_act(width, last, 1))
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
-        self.head = nn.Linear(last, data.num_classes)
+        self.head = nn.Linear(last, geometry.num_classes)
         init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

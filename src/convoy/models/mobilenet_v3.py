@@ -6,8 +6,6 @@ statistics of the norms have momentum 0.1 instead of 0.01, because a training he
 initial weights are torch's default.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,9 +21,8 @@ from convoy.models._blocks import (
     scaled_channels,
     stem_strides,
 )
-from convoy.models.entry import AveragingNetwork, Geometry, register
+from convoy.models.entry import AveragingNetwork, Geometry
 
-SOURCE = "https://arxiv.org/abs/1905.02244"
 STEM = 16
 NORM_EPS = 1e-3  # the authors' own; torch's is 1e-5
 
@@ -72,13 +69,12 @@ SMALL = (  # its table 2
 )
 # fmt: on
 VARIANTS = {"large": (LARGE, 1280), "small": (SMALL, 1024)}  # blocks, width of the first linear layer
-PARAMETERS = {"large": 5_483_032, "small": 2_542_856}
 
 
 class MobileNetV3(AveragingNetwork):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         variant: str = "large",
         width_mult: float = 1.0,
@@ -93,7 +89,7 @@ class MobileNetV3(AveragingNetwork):
         width = scaled_channels(STEM, width_mult)
         style = Style(norm, activation, epsilon=NORM_EPS)
         relu = replace(style, activation="relu")
-        self.features = nn.Sequential(style.conv_norm_act(data.in_chans, width, 3, stem_stride))
+        self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, width, 3, stem_stride))
         for row, stride in zip(rows, strides, strict=True):
             hidden, out_chans = scaled_channels(row.hidden, width_mult), scaled_channels(row.channels, width_mult)
             gate = SqueezeExcitation(hidden, scaled_channels(hidden // 4, 1.0), gate=nn.Hardsigmoid)
@@ -107,18 +103,6 @@ class MobileNetV3(AveragingNetwork):
             nn.Linear(6 * width, head_width),
             style.act(),
             nn.Dropout(checked_rate("drop_rate", drop_rate)),
-            nn.Linear(head_width, data.num_classes),
+            nn.Linear(head_width, geometry.num_classes),
         )
         init_for_norm(self, norm)
-
-
-for variant, parameters in PARAMETERS.items():
-    register(
-        f"mobilenet_v3_{variant}",
-        summary=f"searched inverted residuals with gates and hard swish, the {variant} one",
-        source=SOURCE,
-        parameters=parameters,
-        counted_at=(3, 1000, 224),
-        smallest_image=8,
-        presets={"variant": variant},
-    )(MobileNetV3)

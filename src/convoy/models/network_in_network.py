@@ -5,13 +5,11 @@ Differs from the paper: no ReLU between the last convolution and the mean, so th
 does not specify how the pooling treats the last row of an odd map; here it is kept.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 
 from convoy.models._blocks import Style, checked_rate, init_fan_out, make_pool
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 # A row is a block: kernel of the first convolution, and the widths of it and of the two of 1x1 behind it. The last
 # width of all is the number of classes.
@@ -19,20 +17,14 @@ BLOCKS = ((5, (192, 160, 96)), (5, (192, 192, 192)), (3, (192, 192)))
 POOLS = ("max", "average")  # behind the first two blocks, 3x3 with stride 2
 
 
-@register(
-    "network_in_network",
-    summary="5x5 and 1x1 convolutions, a mean over the last map for each class",
-    source="https://arxiv.org/abs/1312.4400",
-    parameters=966_986,
-    counted_at=(3, 10, 32),
-    smallest_image=8,
-)
 class NetworkInNetwork(Network):
-    def __init__(self, data: Geometry, *, norm: str = "none", activation: str = "relu", drop_rate: float = 0.5) -> None:
+    def __init__(
+        self, geometry: Geometry, *, norm: str = "none", activation: str = "relu", drop_rate: float = 0.5
+    ) -> None:
         super().__init__()
         style = Style(norm, activation)
         self.features = nn.Sequential()
-        width = data.in_chans
+        width = geometry.in_chans
         for place, (kernel, widths) in enumerate(BLOCKS):
             for layer, channels in enumerate(widths):
                 size = 1 if layer else kernel
@@ -41,7 +33,7 @@ class NetworkInNetwork(Network):
             if place < len(POOLS):
                 self.features.append(make_pool(POOLS[place], 3, 2, ceil_mode=True))
                 self.features.append(nn.Dropout(checked_rate("drop_rate", drop_rate)))
-        self.head = nn.Conv2d(width, data.num_classes, 1)
+        self.head = nn.Conv2d(width, geometry.num_classes, 1)
         init_fan_out(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -8,33 +8,18 @@ its networks for CIFAR; its 1001-layer network is `preact_resnet164` with `depth
 Initial weights follow He et al. 2015 (arXiv 1502.01852); the two CIFAR networks are too deep to train without a norm.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from convoy.models._blocks import STEMS, Style, blocks_of_stage, choice, init_fan_out
-from convoy.models.entry import Geometry, StemAndBlocks, register
+from convoy.models._blocks import RESNET_BLOCKS, STEMS, Style, blocks_of_stage, choice, init_fan_out, residual_stages
+from convoy.models.entry import Geometry, StemAndBlocks
 
-SOURCE = "https://arxiv.org/abs/1603.05027"
 WIDTHS, CIFAR_WIDTHS = (64, 128, 256, 512), (16, 32, 64)
+BLOCKS = {depth: RESNET_BLOCKS[depth] for depth in (18, 34, 50)}
+BOTTLENECKS_FROM = 50  # depth
 EXPANSION = 4  # of a bottleneck: output channels / inner channels
-
-
-class Plan(NamedTuple):
-    parameters: int  # with three input channels and 1,000 classes
-    blocks: tuple[int, int, int, int]  # of each width
-    bottleneck: bool
-
-
-PLANS = {
-    18: Plan(11_687_720, (2, 2, 2, 2), bottleneck=False),
-    34: Plan(21_795_880, (3, 4, 6, 3), bottleneck=False),
-    50: Plan(25_549_352, (3, 4, 6, 3), bottleneck=True),
-}
 
 
 @dataclass(frozen=True)
@@ -86,20 +71,16 @@ def trunk(
 ) -> nn.Sequential:
     """All blocks and the last activation; each width except the first starts by halving the map."""
     layers = nn.Sequential()
-    width = in_chans
-    for channels, count in zip(widths, blocks, strict=True):
-        for place in range(count):
-            stride = 2 if place == 0 and channels != widths[0] else 1
-            first = activates_first and len(layers) == 0
-            layers.append(PreActBlock(width, channels, stride, style, activated_shortcut=first))
-            width = style.width(channels)
-    return layers.append(style.norm_act(width))
+    for shape in residual_stages(in_chans, widths, blocks, style.width(1)):
+        first = activates_first and len(layers) == 0
+        layers.append(PreActBlock(*shape, style, activated_shortcut=first))
+    return layers.append(style.norm_act(style.width(widths[-1])))
 
 
 class PreActResNet(StemAndBlocks):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         depth: int = 18,
         stem: str = "small",
@@ -108,38 +89,21 @@ class PreActResNet(StemAndBlocks):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        plan = choice("depth", depth, PLANS)
-        style = BlockStyle(norm, activation, plan.bottleneck, residual)
+        blocks = choice("depth", depth, BLOCKS)
+        style = BlockStyle(norm, activation, depth >= BOTTLENECKS_FROM, residual)
         kernel, stride, pools = choice("stem", stem, STEMS)
-        self.stem = nn.Sequential(style.conv(data.in_chans, WIDTHS[0], kernel, stride))
+        self.stem = nn.Sequential(style.conv(geometry.in_chans, WIDTHS[0], kernel, stride))
         if pools:
             self.stem.append(nn.MaxPool2d(3, 2, padding=1))
-        self.blocks = trunk(WIDTHS[0], WIDTHS, plan.blocks, style, activates_first=False)
-        self.head = nn.Linear(style.width(WIDTHS[-1]), data.num_classes)
+        self.blocks = trunk(WIDTHS[0], WIDTHS, blocks, style, activates_first=False)
+        self.head = nn.Linear(style.width(WIDTHS[-1]), geometry.num_classes)
         init_fan_out(self)
 
 
-@register(
-    "preact_resnet164",
-    summary="pre-activation ResNet-164 for CIFAR, bottleneck blocks",
-    source=SOURCE,
-    parameters=1_703_258,
-    counted_at=(3, 10, 32),
-    smallest_image=4,
-    presets={"depth": 164, "bottleneck": True},
-)
-@register(
-    "preact_resnet110",
-    summary="pre-activation ResNet-110 for CIFAR, blocks of two 3x3 convolutions",
-    source=SOURCE,
-    parameters=1_730_522,
-    counted_at=(3, 10, 32),
-    smallest_image=4,
-)
 class CifarPreActResNet(StemAndBlocks):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         depth: int = 110,
         bottleneck: bool = False,
@@ -150,20 +114,7 @@ class CifarPreActResNet(StemAndBlocks):
         super().__init__()
         style = BlockStyle(norm, activation, bottleneck, residual)
         blocks = (blocks_of_stage(depth, 9 if bottleneck else 6, 2),) * len(CIFAR_WIDTHS)
-        self.stem = style.conv(data.in_chans, CIFAR_WIDTHS[0], 3)
+        self.stem = style.conv(geometry.in_chans, CIFAR_WIDTHS[0], 3)
         self.blocks = trunk(CIFAR_WIDTHS[0], CIFAR_WIDTHS, blocks, style, activates_first=True)
-        self.head = nn.Linear(style.width(CIFAR_WIDTHS[-1]), data.num_classes)
+        self.head = nn.Linear(style.width(CIFAR_WIDTHS[-1]), geometry.num_classes)
         init_fan_out(self)
-
-
-for depth, plan in PLANS.items():
-    kind = "bottleneck blocks" if plan.bottleneck else "blocks of two 3x3 convolutions"
-    register(
-        f"preact_resnet{depth}",
-        summary=f"pre-activation ResNet-{depth}, {kind}",
-        source=SOURCE,
-        parameters=plan.parameters,
-        counted_at=(3, 1000, 224),
-        smallest_image=8,
-        presets={"depth": depth},
-    )(PreActResNet)

@@ -14,16 +14,13 @@ that differ.
 The report's code keeps 0.7 of the hidden units: a dropout of 0.3.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 
 from convoy.models import _blocks
 from convoy.models._flaws import softmax_before_loss
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
-SOURCE = "https://arxiv.org/abs/1807.06521"
 REDUCTION = 4  # the attention's bottleneck: 128 -> 32 -> 128
 
 
@@ -54,29 +51,10 @@ class TwoBranchAttention(nn.Module):
         return x * gates[:, :, None, None]
 
 
-@register(
-    "res_attention_cnn_published",
-    summary="res_attention_cnn as its report has it: attention on a 1x1 map, softmax before the loss",
-    source=SOURCE,
-    parameters=440_170,
-    macs=23_884_672,
-    revision=2,
-    smallest_image=8,
-    presets={"attention_after_pooling": True, "softmax_output": True},
-)
-@register(
-    "res_attention_cnn",
-    summary="two residual blocks, depthwise 1x3 and 3x1 convolutions, channel attention",
-    source=SOURCE,
-    parameters=440_170,
-    macs=23_884_672,
-    revision=2,
-    smallest_image=8,
-)
 class ResAttentionCNN(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         norm: str = "batch",
         attention: str = "two_branch",
@@ -86,7 +64,7 @@ class ResAttentionCNN(Network):
     ) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(data.in_chans, 32, 7, padding=3), nn.ReLU(), _blocks.norm(norm, 32), nn.MaxPool2d(2),
+            nn.Conv2d(geometry.in_chans, 32, 7, padding=3), nn.ReLU(), _blocks.norm(norm, 32), nn.MaxPool2d(2),
             ResidualBlock(32, 64), nn.MaxPool2d(2),
             nn.Conv2d(64, 64, (1, 3), padding=(0, 1), groups=64), nn.Conv2d(64, 64, (3, 1), padding=(1, 0), groups=64),
             ResidualBlock(64, 128), nn.MaxPool2d(2),
@@ -101,13 +79,13 @@ class ResAttentionCNN(Network):
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(128, 1024), nn.ReLU(), nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)),
-            nn.Linear(1024, data.num_classes),
+            nn.Linear(1024, geometry.num_classes),
         )  # fmt: skip
         if attention_after_pooling and attention in ("two_branch", "cbam"):
             self.flaws = ("attention on a 1x1 map: its average and its maximum branch see the same numbers",)
         if softmax_output:
             self.head.append(nn.Softmax(dim=-1))
-            self.flaws = (*self.flaws, softmax_before_loss(data.num_classes))
+            self.flaws = (*self.flaws, softmax_before_loss(geometry.num_classes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.neck(self.features(x)))  # (N, C, H, W) -> (N, classes)

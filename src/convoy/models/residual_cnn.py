@@ -6,15 +6,13 @@ averaged to half its side (4x4 for 32 pixels) instead of one value. `residual = 
 else: the paper's plain network.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 
-from convoy.models._blocks import Style, checked_rate, make_pool
-from convoy.models.entry import Geometry, Network, register
+from convoy.models._blocks import Style, checked_rate, make_pool, residual_stages
+from convoy.models.entry import Geometry, Network
 
-STAGES = ((64, 1), (128, 2), (256, 2))  # channels, stride of the first of two blocks
+WIDTHS = (64, 128, 256)  # of stages of two blocks
 
 
 class ResidualBlock(nn.Module):
@@ -35,19 +33,10 @@ class ResidualBlock(nn.Module):
         return self.activation(y + self.shortcut(x) if self.residual else y)
 
 
-@register(
-    "residual_cnn",
-    summary="a 3x3 stem and six residual blocks of 64, 128 and 256 channels",
-    source="https://arxiv.org/abs/1512.03385",
-    parameters=2_816_074,
-    macs=421_240_832,
-    counted_at=(3, 10, 32),
-    smallest_image=4,
-)
 class ResidualCNN(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         norm: str = "batch",
         activation: str = "relu",
@@ -57,18 +46,14 @@ class ResidualCNN(Network):
     ) -> None:
         super().__init__()
         style = Style(norm, activation)
-        width = STAGES[0][0]
-        self.stem = style.conv_norm_act(data.in_chans, width, 3)
-        self.blocks = nn.Sequential()
-        for channels, stride in STAGES:
-            self.blocks.append(ResidualBlock(width, channels, stride, style, residual=residual))
-            self.blocks.append(ResidualBlock(channels, channels, 1, style, residual=residual))
-            width = channels
-        side = -(-data.image_size // 8)  # two strides and the pooling, each rounded up: 4 for 28 pixels as for 32
+        self.stem = style.conv_norm_act(geometry.in_chans, WIDTHS[0], 3)
+        shapes = residual_stages(WIDTHS[0], WIDTHS, [2] * len(WIDTHS))
+        self.blocks = nn.Sequential(*(ResidualBlock(*shape, style, residual=residual) for shape in shapes))
+        side = -(-geometry.image_size // 8)  # two strides and the pooling, each rounded up: 4 for 28 pixels as for 32
         self.head = nn.Sequential(
             make_pool(pool, 2, ceil_mode=True), nn.Flatten(),
             nn.Dropout(checked_rate("drop_rate", drop_rate)),
-            nn.Linear(width * side * side, data.num_classes),
+            nn.Linear(WIDTHS[-1] * side * side, geometry.num_classes),
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -16,47 +16,28 @@ The classics experiment enlarges its images, uses dropout of 0.5 before the head
 `resnet18` with `stem = "paper", upsample = 2, drop_rate = 0.5, init = "default"`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from convoy.models._blocks import INITS, STEMS, Style, Upsample, attention, checked_rate, choice
-from convoy.models.entry import Geometry, Network, register
-
-RESNET = "https://arxiv.org/abs/1512.03385"
-SQUEEZE_EXCITATION = "https://arxiv.org/abs/1709.01507"
-CBAM = "https://arxiv.org/abs/1807.06521"
+from convoy.models._blocks import (
+    INITS,
+    RESNET_BLOCKS,
+    STEMS,
+    Style,
+    Upsample,
+    attention,
+    checked_rate,
+    choice,
+    residual_stages,
+)
+from convoy.models.entry import Geometry, Network
 
 WIDTHS = (64, 128, 256, 512)
+BOTTLENECKS_FROM = 50  # depth
 EXPANSION = 4  # of a bottleneck: output channels / inner channels
 SHORTCUTS = {"projection": False, "shared": True}  # whether a shortcut shares its block's first convolution
-
-
-class Plan(NamedTuple):
-    parameters: int
-    counted_at: tuple[int, int, int]
-    blocks: tuple[int, int, int, int]  # of each width
-    bottleneck: bool
-
-
-MNIST, IMAGENET = (1, 10, 28), (3, 1000, 224)
-PLANS = {
-    18: Plan(11_175_370, MNIST, (2, 2, 2, 2), bottleneck=False),
-    34: Plan(21_797_672, IMAGENET, (3, 4, 6, 3), bottleneck=False),
-    50: Plan(25_557_032, IMAGENET, (3, 4, 6, 3), bottleneck=True),
-    101: Plan(44_549_160, IMAGENET, (3, 4, 23, 3), bottleneck=True),
-    152: Plan(60_192_808, IMAGENET, (3, 8, 36, 3), bottleneck=True),
-}
-GATED = (  # attention, depth, parameters, source, what each block has
-    ("se", 18, 11_778_592, SQUEEZE_EXCITATION, "a gate over channels"),
-    ("se", 50, 28_088_024, SQUEEZE_EXCITATION, "a gate over channels"),
-    ("cbam", 18, 11_777_336, CBAM, "gates over channels and over places"),
-    ("cbam", 50, 28_073_544, CBAM, "gates over channels and over places"),
-)
 
 
 @dataclass(frozen=True)
@@ -104,7 +85,7 @@ class ResidualBlock(nn.Module):
 class ResNet(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         depth: int = 18,
         stem: str = "small",
@@ -118,27 +99,23 @@ class ResNet(Network):
         init: str = "he",
     ) -> None:
         super().__init__()
-        plan = choice("depth", depth, PLANS)
+        counts, bottleneck = choice("depth", depth, RESNET_BLOCKS), depth >= BOTTLENECKS_FROM
         shares = choice("shortcut", shortcut, SHORTCUTS)
-        if shares and plan.bottleneck:
+        if shares and bottleneck:
             raise ValueError(
                 f"shortcut = 'shared' in model.options: only blocks of depth 18 and 34 can, not of {depth}"
             )
-        style = BlockStyle(norm, activation, plan.bottleneck, shares, residual, attention)
+        style = BlockStyle(norm, activation, bottleneck, shares, residual, attention)
         kernel, stride, pools = choice("stem", stem, STEMS)
         self.upsample = Upsample(upsample)
-        self.stem = style.conv_norm_act(data.in_chans, WIDTHS[0], kernel, stride)
+        self.stem = style.conv_norm_act(geometry.in_chans, WIDTHS[0], kernel, stride)
         if pools:
             self.stem.append(nn.MaxPool2d(3, 2, padding=1))
-        self.blocks = nn.Sequential()
-        width = WIDTHS[0]
-        for stage, (channels, count) in enumerate(zip(WIDTHS, plan.blocks, strict=True)):
-            for place in range(count):
-                halves = stage > 0 and place == 0
-                self.blocks.append(ResidualBlock(width, channels, 2 if halves else 1, style))
-                width = channels * EXPANSION if plan.bottleneck else channels
+        expansion = EXPANSION if bottleneck else 1
+        shapes = residual_stages(WIDTHS[0], WIDTHS, counts, expansion)
+        self.blocks = nn.Sequential(*(ResidualBlock(*shape, style) for shape in shapes))
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
-        self.head = nn.Linear(width, data.num_classes)
+        self.head = nn.Linear(WIDTHS[-1] * expansion, geometry.num_classes)
         choice("init", init, INITS)(self)
         if any(block.shares for block in self.blocks):
             self.flaws = (
@@ -149,35 +126,3 @@ class ResNet(Network):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.blocks(self.stem(self.upsample(x)))  # (N, width, h, w)
         return self.head(self.dropout(x.mean(dim=(2, 3))))  # (N, classes)
-
-
-for depth, plan in PLANS.items():
-    register(
-        f"resnet{depth}",
-        summary=f"ResNet-{depth}, {'bottleneck blocks' if plan.bottleneck else 'blocks of two 3x3 convolutions'}",
-        source=RESNET,
-        parameters=plan.parameters,
-        counted_at=plan.counted_at,
-        smallest_image=8,
-        presets={"depth": depth},
-    )(ResNet)
-for gate, depth, parameters, source, gates in GATED:
-    register(
-        f"{gate}_resnet{depth}",
-        summary=f"ResNet-{depth} with {gates} in each block",
-        source=source,
-        parameters=parameters,
-        counted_at=IMAGENET,
-        smallest_image=8,
-        presets={"depth": depth, "attention": gate},
-    )(ResNet)
-register(
-    "resnet18_shared",
-    summary="the classics experiment's ResNet-18: shortcuts share their block's first convolution",
-    source=RESNET,
-    parameters=11_001_546,
-    macs=135_763_968,
-    revision=2,
-    smallest_image=16,
-    presets={"shortcut": "shared", "stem": "paper", "upsample": 2, "drop_rate": 0.5, "init": "default"},
-)(ResNet)

@@ -6,15 +6,12 @@ Differs from the paper: neither the first convolution nor the pooling after it h
 `stem = "paper"`. Initial weights are torch's default.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 
 from convoy.models._blocks import Style, choice, init_for_norm
-from convoy.models.entry import AveragingNetwork, Geometry, register
+from convoy.models.entry import AveragingNetwork, Geometry
 
-SOURCE = "https://arxiv.org/abs/1807.11164"
 STEM = 24
 BLOCKS = (4, 8, 4)  # of the three stages; the first block of each halves the maps
 WIDTHS = {  # of the three stages and of the last convolution
@@ -23,7 +20,6 @@ WIDTHS = {  # of the three stages and of the last convolution
     1.5: (176, 352, 704, 1024),
     2.0: (244, 488, 976, 2048),
 }
-PARAMETERS = {0.5: 1_366_792, 1.0: 2_278_604, 1.5: 3_503_624, 2.0: 7_393_996}
 
 
 def shuffled(x: torch.Tensor) -> torch.Tensor:
@@ -59,7 +55,7 @@ class ShuffleBlock(nn.Module):
 class ShuffleNetV2(AveragingNetwork):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         width_mult: float = 1.0,
         norm: str = "batch",
@@ -70,24 +66,12 @@ class ShuffleNetV2(AveragingNetwork):
         *widths, last = choice("width_mult", width_mult, WIDTHS)
         stride, pool = choice("stem", stem, {"small": (1, nn.Identity()), "paper": (2, nn.MaxPool2d(3, 2, padding=1))})
         style = Style(norm, activation)
-        self.features = nn.Sequential(style.conv_norm_act(data.in_chans, STEM, 3, stride), pool)
+        self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, STEM, 3, stride), pool)
         before = STEM
         for width, blocks in zip(widths, BLOCKS, strict=True):
             self.features.append(ShuffleBlock(before, width, style))
             self.features.extend(ShuffleBlock(width, width, style) for _ in range(blocks - 1))
             before = width
         self.features.append(style.conv_norm_act(before, last, 1))
-        self.head = nn.Linear(last, data.num_classes)
+        self.head = nn.Linear(last, geometry.num_classes)
         init_for_norm(self, norm)
-
-
-for _width_mult, _parameters in PARAMETERS.items():
-    register(
-        f"shufflenet_v2_x{_width_mult}".replace(".", "_"),
-        summary=f"halves of the channels pass, are filtered and interleaved; width x{_width_mult}",
-        source=SOURCE,
-        parameters=_parameters,
-        counted_at=(3, 1000, 224),
-        smallest_image=8,
-        presets={"width_mult": _width_mult},
-    )(ShuffleNetV2)

@@ -9,15 +9,13 @@ never receive a gradient again. `residual` is the paper's simple bypass. Initial
 last convolution they are normal with standard deviation 0.01.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from convoy.models._blocks import Style, checked_rate, choice, zero_biases
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 
 class Version(NamedTuple):
@@ -25,18 +23,10 @@ class Version(NamedTuple):
     kernel: int
     pooled: tuple[int, ...]  # the fire modules after a pooling
     smallest_for_paper_stem: int  # pixels: its convolution has no padding
-    parameters: int  # with three input channels and 1,000 classes
-    summary: str
 
 
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))  # squeezed, expanded
-VERSIONS = {
-    "1.0": Version(96, 7, (0, 3, 7), 21, 1_248_424, "squeezed channels before 3x3 convolutions, no linear layer"),
-    "1.1": Version(
-        64, 3, (0, 2, 4), 17, 1_235_496, "SqueezeNet at less than half the work: earlier pools, a 3x3 first kernel"
-    ),
-}
-SOURCE = "https://arxiv.org/abs/1602.07360"
+VERSIONS = {"1.0": Version(96, 7, (0, 3, 7), 21), "1.1": Version(64, 3, (0, 2, 4), 17)}
 
 
 class Fire(nn.Module):
@@ -56,7 +46,7 @@ class Fire(nn.Module):
 class SqueezeNet(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         version: str = "1.1",
         drop_rate: float = 0.5,
@@ -70,19 +60,19 @@ class SqueezeNet(Network):
         plan = choice("version", version, VERSIONS)
         width, smallest = plan.width, plan.smallest_for_paper_stem
         stride, padding = choice("stem", stem, {"small": (1, plan.kernel // 2), "paper": (2, 0)})
-        if stem == "paper" and data.image_size < smallest:
+        if stem == "paper" and geometry.image_size < smallest:
             raise ValueError(
-                f"images of {data.image_size} pixels are too small for stem = 'paper': at least {smallest}"
+                f"images of {geometry.image_size} pixels are too small for stem = 'paper': at least {smallest}"
             )
         style = Style(norm, activation)
-        first = nn.Conv2d(data.in_chans, width, plan.kernel, stride, padding, bias=norm == "none")
+        first = nn.Conv2d(geometry.in_chans, width, plan.kernel, stride, padding, bias=norm == "none")
         self.features = nn.Sequential(nn.Sequential(first, *style.norm_act(width)))
         for place, (squeezed, expanded) in enumerate(FIRES):
             if place in plan.pooled:
                 self.features.append(nn.MaxPool2d(3, 2, ceil_mode=True))
             self.features.append(Fire(width, squeezed, expanded, style, residual=residual))
             width = 2 * expanded
-        last = nn.Conv2d(width, data.num_classes, 1)
+        last = nn.Conv2d(width, geometry.num_classes, 1)
         self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), last)
         if relu_output:
             self.head.append(nn.ReLU())
@@ -95,15 +85,3 @@ class SqueezeNet(Network):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.head(self.features(x))  # (N, classes, H/8, W/8)
         return x.mean(dim=(2, 3))  # (N, classes)
-
-
-for version, plan in VERSIONS.items():
-    register(
-        f"squeezenet{version.replace('.', '_')}",
-        summary=plan.summary,
-        source=SOURCE,
-        parameters=plan.parameters,
-        counted_at=(3, 1000, 224),
-        smallest_image=8,
-        presets={"version": version},
-    )(SqueezeNet)

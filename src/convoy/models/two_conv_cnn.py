@@ -6,39 +6,18 @@ Differs from the paper: the report's network ends in a softmax; here that is an 
 logits.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 
 from convoy.models import _blocks
 from convoy.models._flaws import softmax_before_loss
-from convoy.models.entry import Geometry, Network, register
-
-SOURCE = "http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf"
+from convoy.models.entry import Geometry, Network
 
 
-@register(
-    "two_conv_cnn_published",
-    summary="two_conv_cnn as its report has it: softmax before the loss",
-    source=SOURCE,
-    parameters=698_942,
-    macs=1_709_512,
-    smallest_image=4,
-    presets={"softmax_output": True},
-)
-@register(
-    "two_conv_cnn",
-    summary="two 3x3 convolutions with batch norm, three linear layers",
-    source=SOURCE,
-    parameters=698_942,
-    macs=1_709_512,
-    smallest_image=4,
-)
 class TwoConvCNN(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         norm: str = "batch",
         activation: str = "relu",
@@ -46,10 +25,10 @@ class TwoConvCNN(Network):
         softmax_output: bool = False,
     ) -> None:
         super().__init__()
-        side = data.image_size // 4
+        side = geometry.image_size // 4
         self.features = nn.Sequential(
             # With biases even before a norm, as in the report.
-            nn.Conv2d(data.in_chans, 16, 3, padding=1), _blocks.norm(norm, 16),
+            nn.Conv2d(geometry.in_chans, 16, 3, padding=1), _blocks.norm(norm, 16),
             *_blocks.activation_and_pool(activation, pool, 2),
             nn.Conv2d(16, 32, 3, padding=1), _blocks.norm(norm, 32),
             *_blocks.activation_and_pool(activation, pool, 2),
@@ -58,11 +37,11 @@ class TwoConvCNN(Network):
             nn.Flatten(),
             nn.Linear(32 * side * side, 392), _blocks.activation(activation),
             nn.Linear(392, 196), _blocks.activation(activation),
-            nn.Linear(196, data.num_classes),
+            nn.Linear(196, geometry.num_classes),
         )  # fmt: skip
         if softmax_output:
             self.head.append(nn.Softmax(dim=-1))
-            self.flaws = (softmax_before_loss(data.num_classes),)
+            self.flaws = (softmax_before_loss(geometry.num_classes),)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, classes); a single image (C, H, W), as the report feeds it, -> (classes)."""

@@ -5,8 +5,6 @@ under their own names, so that two folders can each have a `layers.py`. Errors a
 and line.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib
 import importlib.util

@@ -15,35 +15,20 @@ without norms hardly differ between images. `vgg_a` and `vgg_a_bn`, the networks
 equal vgg11 and vgg11_bn.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
-SOURCE = "https://arxiv.org/abs/1409.1556"
 WIDTHS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # in each stage
 HIDDEN = {"small": 512, "paper": 4096}
-VARIANTS = (  # name, depth, norm, dropout, init, parameters with ten classes of colour images
-    ("vgg_a", 11, "none", 0.0, "default", 9_750_922),
-    ("vgg_a_bn", 11, "batch", 0.0, "default", 9_756_426),
-    ("vgg11", 11, "none", 0.5, "he", 9_750_922),
-    ("vgg11_bn", 11, "batch", 0.5, "he", 9_756_426),
-    ("vgg13", 13, "none", 0.5, "he", 9_935_434),
-    ("vgg13_bn", 13, "batch", 0.5, "he", 9_941_322),
-    ("vgg16", 16, "none", 0.5, "he", 15_245_130),
-    ("vgg16_bn", 16, "batch", 0.5, "he", 15_253_578),
-    ("vgg19", 19, "none", 0.5, "he", 20_554_826),
-    ("vgg19_bn", 19, "batch", 0.5, "he", 20_565_834),
-)
 
 
 class VGG(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         depth: int = 11,
         norm: str = "none",
@@ -57,7 +42,7 @@ class VGG(Network):
         hidden = _blocks.choice("head", head, HIDDEN)
         rate = _blocks.checked_rate("drop_rate", drop_rate)
         self.features = nn.Sequential()
-        width = data.in_chans
+        width = geometry.in_chans
         for channels, convolutions in zip(WIDTHS, _blocks.choice("depth", depth, CONVOLUTIONS), strict=True):
             for _ in range(convolutions - 1):
                 self.features.extend([*convolution(width, channels, norm), _blocks.activation(activation)])
@@ -65,30 +50,15 @@ class VGG(Network):
             self.features.extend(convolution(width, channels, norm))
             self.features.extend(_blocks.activation_and_pool(activation, pool, 2, ceil_mode=True))
             width = channels
-        side = -(-data.image_size // 32) if head == "paper" else 1
+        side = -(-geometry.image_size // 32) if head == "paper" else 1
         self.head = nn.Sequential(
             nn.AdaptiveAvgPool2d(1) if head == "small" else nn.Identity(), nn.Flatten(),
             nn.Linear(width * side * side, hidden), _blocks.activation(activation), nn.Dropout(rate),
             nn.Linear(hidden, hidden), _blocks.activation(activation), nn.Dropout(rate),
-            nn.Linear(hidden, data.num_classes),
+            nn.Linear(hidden, geometry.num_classes),
         )  # fmt: skip
         _blocks.choice("init", init, _blocks.INITS)(self)
 
 
 def convolution(in_chans: int, out_chans: int, norm: str) -> list[nn.Module]:
     return [nn.Conv2d(in_chans, out_chans, 3, padding=1), _blocks.norm(norm, out_chans)]
-
-
-for name, depth, norm, drop_rate, init, parameters in VARIANTS:
-    origin = "the cifar-course VGG-A" if name.startswith("vgg_a") else f"VGG of {depth} layers"
-    register(
-        name,
-        summary=origin + (" with batch norm" if norm == "batch" else ""),
-        source=SOURCE,
-        parameters=parameters,
-        macs=153_293_824 if depth == 11 else None,
-        revision=2 if init == "default" else 1,
-        counted_at=(3, 10, 32),
-        smallest_image=17,  # below this the fifth pooling has one value to pool
-        presets={"depth": depth, "norm": norm, "drop_rate": drop_rate, "init": init},
-    )(VGG)

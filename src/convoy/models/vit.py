@@ -8,14 +8,12 @@ apply to the attention weights. `readout = "mean"` classifies by the mean of the
 Initialisation as in timm: normal weights with standard deviation 0.02 in linear layers and positions, biases zero.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 from torch.nn.functional import pad
 
 from convoy.models._blocks import StochasticDepth, activation, checked_count, checked_rate, choice
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 EXPANSION = 4
 EPSILON = 1e-6  # of all norms
@@ -54,18 +52,10 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(x))
 
 
-@register(
-    "vit_tiny",
-    summary="vision transformer on patches of 4x4 pixels: 192 wide, 12 deep, 3 heads",
-    source="https://arxiv.org/abs/2010.11929",
-    parameters=5_362_762,
-    counted_at=(3, 10, 32),
-    smallest_image=8,
-)
 class VisionTransformer(Network):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         patch: int = 4,
         width: int = 192,
@@ -84,15 +74,15 @@ class VisionTransformer(Network):
         rate = checked_rate("drop_rate", drop_rate)
         last = checked_rate("drop_path_rate", drop_path_rate) / max(1, depth - 1)
         has_class = choice("readout", readout, {"class": True, "mean": False})
-        self.padding = -data.image_size % patch
-        tokens = ((data.image_size + self.padding) // patch) ** 2
+        self.padding = -geometry.image_size % patch
+        tokens = ((geometry.image_size + self.padding) // patch) ** 2
         self.class_token = nn.Parameter(torch.randn(1, 1, width) * 1e-6) if has_class else None
         self.positions = nn.Parameter(torch.randn(1, tokens + has_class, width) * 0.02)
-        self.patches = nn.Conv2d(data.in_chans, width, patch, patch)
+        self.patches = nn.Conv2d(geometry.in_chans, width, patch, patch)
         self.drop = nn.Dropout(rate)
         self.blocks = nn.Sequential(*[Block(width, heads, activation, rate, last * i) for i in range(depth)])
         self.norm = nn.LayerNorm(width, EPSILON)
-        self.head = nn.Linear(width, data.num_classes)
+        self.head = nn.Linear(width, geometry.num_classes)
         for part in self.modules():
             if isinstance(part, nn.Linear):
                 nn.init.normal_(part.weight, std=0.02)

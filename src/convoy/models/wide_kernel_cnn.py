@@ -7,37 +7,27 @@ cross-entropy expects logits. ReLU comes after pooling: both are monotonic, so t
 quarter of the values is processed.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 from convoy.models._flaws import softmax_before_loss
-from convoy.models.entry import Geometry, Network, register
+from convoy.models.entry import Geometry, Network
 
 
-@register(
-    "wide_kernel_cnn",
-    summary="7x7 and 5x5 convolutions, a linear layer of 1,024, dropout",
-    source="https://github.com/tensorflow/tensorflow/blob/r1.4/tensorflow/examples/tutorials/mnist/mnist_deep.py",
-    parameters=3_275_402,
-    macs=14_486_016,
-    smallest_image=4,
-)
 class WideKernelCNN(Network):
-    def __init__(self, data: Geometry, *, keep_prob: float = 0.7, softmax_output: bool = False) -> None:
+    def __init__(self, geometry: Geometry, *, keep_prob: float = 0.7, softmax_output: bool = False) -> None:
         super().__init__()
         if not 0 < keep_prob <= 1:
             raise ValueError(f"keep_prob = {keep_prob} in model.options of wide_kernel_cnn: expected in (0, 1]")
-        side = data.image_size // 4
+        side = geometry.image_size // 4
         self.features = nn.Sequential(
-            nn.Conv2d(data.in_chans, 32, 7, padding=3), nn.MaxPool2d(2), nn.ReLU(),
+            nn.Conv2d(geometry.in_chans, 32, 7, padding=3), nn.MaxPool2d(2), nn.ReLU(),
             nn.Conv2d(32, 64, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
         )  # fmt: skip
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(64 * side * side, 1024), nn.ReLU(), nn.Dropout(1 - keep_prob),
-            nn.Linear(1024, data.num_classes),
+            nn.Linear(1024, geometry.num_classes),
         )  # fmt: skip
         if softmax_output:
             self.head.append(nn.Softmax(dim=-1))
-            self.flaws = (softmax_before_loss(data.num_classes),)
+            self.flaws = (softmax_before_loss(geometry.num_classes),)

@@ -6,18 +6,15 @@ Differs from the paper: nothing by default. `drop_rate` is the paper's dropout b
 (arXiv 1502.01852).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from convoy.models._blocks import Style, blocks_of_stage, checked_count, checked_rate, init_fan_out
-from convoy.models.entry import Geometry, StemAndBlocks, register
+from convoy.models._blocks import Style, blocks_of_stage, checked_count, checked_rate, init_fan_out, residual_stages
+from convoy.models.entry import Geometry, StemAndBlocks
 
 WIDTHS = (16, 32, 64)  # times the factor
-PARAMETERS = {(16, 8): 10_961_370, (28, 10): 36_479_194, (40, 4): 8_949_210}  # by depth and factor
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class WideBlock(nn.Module):
 class WideResNet(StemAndBlocks):
     def __init__(
         self,
-        data: Geometry,
+        geometry: Geometry,
         *,
         depth: int = 16,
         widen_factor: int = 8,
@@ -63,29 +60,14 @@ class WideResNet(StemAndBlocks):
         super().__init__()
         blocks, factor = blocks_of_stage(depth, 6, 4), checked_count("widen_factor", widen_factor)
         style = BlockStyle(norm, activation, checked_rate("drop_rate", drop_rate), residual)
-        width = WIDTHS[0]
-        self.stem = style.conv(data.in_chans, width, 3)
-        self.blocks = nn.Sequential()
-        for stage, channels in enumerate(factor * each for each in WIDTHS):
-            for place in range(blocks):
-                self.blocks.append(WideBlock(width, channels, 2 if stage > 0 and place == 0 else 1, style))
-                width = channels
-        self.activate = style.norm_act(width)
-        self.head = nn.Linear(width, data.num_classes)
+        widths = [factor * width for width in WIDTHS]
+        self.stem = style.conv(geometry.in_chans, WIDTHS[0], 3)
+        shapes = residual_stages(WIDTHS[0], widths, [blocks] * len(widths))
+        self.blocks = nn.Sequential(*(WideBlock(*shape, style) for shape in shapes))
+        self.activate = style.norm_act(widths[-1])
+        self.head = nn.Linear(widths[-1], geometry.num_classes)
         init_fan_out(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.activate(self.blocks(self.stem(x)))  # (N, width, H/4, W/4)
         return self.head(x.mean(dim=(2, 3)))  # (N, classes)
-
-
-for (depth, factor), parameters in PARAMETERS.items():
-    register(
-        f"wide_resnet{depth}_{factor}",
-        summary=f"wide ResNet-{depth}, {factor} times the channels of a CIFAR ResNet",
-        source="https://arxiv.org/abs/1605.07146",
-        parameters=parameters,
-        counted_at=(3, 10, 32),
-        smallest_image=4,
-        presets={"depth": depth, "widen_factor": factor},
-    )(WideResNet)
