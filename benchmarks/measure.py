@@ -104,9 +104,9 @@ def conditions() -> dict[str, Any]:
 
     described = describe(torch.device("cpu"), Recipe())
     return {
-        "date": described["date"],
+        "date": described.date,
         "command": f"python benchmarks/{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}",
-        **{key: described[key] for key in ("cpu", "cores", "platform", "python")},
+        **{key: getattr(described, key) for key in ("cpu", "cores", "platform", "python")},
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def main() -> None:
         "epochs": EPOCHS,
         "points": [{"train.batch_size": batch_size, "optim.lr": lr} for batch_size, lr in points()],
         "correct": correct,
-        "environment": environment.describe(device_of(first.recipe), first.recipe),
+        "environment": asdict(environment.describe(device_of(first.recipe), first.recipe)),
     }
     (FOLDER / "search_table.json").write_text(json.dumps(table) + "\n")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -146,9 +146,9 @@ def _confusion(accuracy: float, setting: Setting, part: str, random: np.random.G
 
 def _scores(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     true, predicted = np.divmod(np.repeat(np.arange(confusion.size), confusion.reshape(-1)), len(classes))
-    scores = counted(true, predicted, classes)
-    accuracy = scores["accuracy"]
-    return {**scores, "loss": 3.2 * (1 - accuracy), "top_k": {"3": min(1.0, accuracy + 0.007)}}
+    score = counted(true, predicted, classes)
+    top_k = {"3": min(1.0, score.accuracy + 0.007)}
+    return replace(score, loss=3.2 * (1 - score.accuracy), top_k=top_k).as_table()
 
 
 def _predictions(confusions: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -126,9 +127,9 @@ def test_no_path_of_this_machine_goes_into_the_archive(tiny: Make, tmp_path: Pat
 def test_a_retrained_run_replaces_the_archived_one(trained: Run, tmp_path: Path) -> None:
     slim = kept(trained, tmp_path)
     slim.write_status(files={})
-    write_json(slim.path / "environment.json", {**slim.environment, "date": "2000-01-01 00:00:00"})
+    write_json(slim.path / "environment.json", {**asdict(slim.environment), "date": "2000-01-01 00:00:00"})
 
-    assert kept(trained, tmp_path).environment["date"] == trained.environment["date"]
+    assert kept(trained, tmp_path).environment.date == trained.environment.date
 
 
 def test_an_archived_run_says_that_it_has_no_weights(trained: Run, tmp_path: Path) -> None:

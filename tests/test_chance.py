@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from convoy.api import report
 from convoy.chance import Kind, at_chance, sentences
 from convoy.evaluation.scores import score
 from convoy.files import write_arrays, write_json
-from convoy.run_contents import Score, score_of
+from convoy.run_contents import Score
 from convoy.runs import Member, Workspace
 from convoy.studies import findings, kinds
 from convoy.studies.compare.finding import conclude
@@ -21,11 +20,6 @@ DIGITS = tuple(str(digit) for digit in range(10))
 
 
 def scored(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...] = DIGITS) -> Score:
-    return score_of(stated(labels, predicted, classes))
-
-
-def stated(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...] = DIGITS) -> dict[str, Any]:
-    """As scores.json has it."""
     return score(np.eye(len(classes), dtype=np.float32)[predicted], labels, classes)
 
 
@@ -77,7 +71,7 @@ def test_a_network_below_the_majority_share_that_finds_the_rare_class_has_learne
 
 def test_no_image_with_a_class_says_nothing() -> None:
     nothing = score(np.full((50, 10), np.nan, np.float32), np.arange(50) % 10, DIGITS)
-    assert at_chance(score_of(nothing)) is None
+    assert at_chance(nothing) is None
     assert at_chance(Score(accuracy=0.1, correct=5, n=50)) is None
 
 
@@ -102,7 +96,7 @@ def test_of_several_seeds_those_at_chance_are_named() -> None:
 def test_the_first_screen_of_a_report_names_a_network_at_chance_level(tmp_path: Path) -> None:
     bad, good = fake_run(tmp_path, "lenet"), fake_run(tmp_path, "two_conv_cnn")
     labels = np.arange(1000) % 10
-    write_json(bad.path / "scores.json", {"test": stated(labels, np.ones(1000, int))})
+    write_json(bad.path / "scores.json", {"test": scored(labels, np.ones(1000, int)).as_table()})
     write_arrays(bad.path / "predictions.npz", {"test_labels": labels, "test_predicted": np.ones(1000, int)})
     members = [Member("lenet", 42, bad), Member("two_conv_cnn", 42, good)]
     study = Workspace(tmp_path).write_study("compare", {"kind": "compare", "command": "convoy compare"}, members)

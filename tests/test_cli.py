@@ -415,7 +415,7 @@ def test_python_functions_do_what_the_commands_do(quick: list[str], stripes: Pat
     assert run.scores["test"].n == 150
     again = convoy.train(recipe, **options)  # type: ignore[arg-type]
     assert again.path == run.path
-    assert convoy.test(run, out=tmp_path)["accuracy"] == run.scores["test"].accuracy
+    assert convoy.test(run, out=tmp_path).score.accuracy == run.scores["test"].accuracy
 
 
 def test_recipes_of_one_model_are_compared_under_names_of_their_own(

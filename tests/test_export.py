@@ -51,8 +51,8 @@ def test_exported_weights_score_as_the_run_does(train: Train, tmp_path: Path) ->
     run = train()
     convoy.export(run, tmp_path / "w.pth", to="pth")
     options = {"data": run.recipe.data.name, "limit": 200, "out": tmp_path}
-    scores = convoy.test(tmp_path / "w.pth", model="two_conv_cnn", **options)  # type: ignore[arg-type]
-    assert scores["correct"] == run.scores["test"].correct
+    tested = convoy.test(tmp_path / "w.pth", model="two_conv_cnn", **options)  # type: ignore[arg-type]
+    assert tested.score.correct == run.scores["test"].correct
 
 
 def test_logs_have_a_line_for_each_epoch_and_for_each_new_best(train: Train, tmp_path: Path) -> None:

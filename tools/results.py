@@ -127,7 +127,7 @@ def _machine() -> str:
     from convoy.recipe import Recipe
     from convoy.training.machine.environment import describe
 
-    return str(describe(torch.device("cpu"), Recipe())["cpu"])
+    return describe(torch.device("cpu"), Recipe()).cpu
 
 
 def finished_in(runs: Path) -> dict[str, Run | None]:
@@ -179,8 +179,8 @@ def _measured_on(runs: Sequence[Run]) -> str:
     environments = [run.environment for run in runs]
     parts = []
     for key in ("cpu", "precision"):
-        parts += [", ".join(dict.fromkeys(str(table[key]) for table in environments))]
-    days = sorted({str(table["date"])[:10] for table in environments})
+        parts += [", ".join(dict.fromkeys(str(getattr(each, key)) for each in environments))]
+    days = sorted({each.date[:10] for each in environments})
     parts.append(days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}")
     seeds = sorted({run.recipe.seed for run in runs})
     parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}")

@@ -184,7 +184,7 @@ def _is_archived(target: Path, source: Run, measured: Mapping[str, float]) -> bo
     if not (target / "recipe.toml").is_file() or not Run(target).finished:
         return False
     archived = Run(target)
-    same_date = archived.environment.get("date") == source.environment.get("date")
+    same_date = archived.environment.date == source.environment.date
     has_measured = archived.status.measured.keys() >= measured.keys()
     has_bits = source.is_archived or bool(archived.status.bits)
     return same_date and has_measured and has_bits and archived.scores.keys() >= source.scores.keys()

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from convoy.run_contents import Score, score_of
+from convoy.run_contents import ClassScore, Score
 from convoy.runs import Run
 from convoy.text import gettext as _
 
-MOST_CONFUSED = 10
 NO_CLASS = -1
+COUNTED = ("accuracy", "correct", "n", "per_class", "macro_f1", "mcc", "confusion")
 
 
-def counted(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+def counted(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Score:
     """Scores of predicted classes [N] against labels [N], as fractions. NO_CLASS counts as wrong.
 
     per_class: 0 for a class without predictions or images. mcc: Matthews correlation for several classes (Gorodkin
@@ -26,16 +26,15 @@ def counted(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -
     confusion = confusion_matrix(labels, predicted, len(classes))
     correct = int(confusion.trace())
     per_class = _per_class(confusion, np.bincount(labels, minlength=len(classes)), classes)
-    return {
-        "accuracy": correct / len(labels),
-        "correct": correct,
-        "n": len(labels),
-        "per_class": per_class,
-        "macro_f1": sum(row["f1"] for row in per_class) / len(per_class),
-        "mcc": _mcc(confusion),
-        "confusion": confusion.tolist(),
-        "most_confused": _most_confused(confusion, classes),
-    }
+    return Score(
+        accuracy=correct / len(labels),
+        correct=correct,
+        n=len(labels),
+        per_class=per_class,
+        macro_f1=sum(row.f1 for row in per_class) / len(per_class),
+        mcc=_mcc(confusion),
+        confusion=confusion.tolist(),
+    )
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class ScoreDifference:
     counted: Any
 
     def __str__(self) -> str:
-        if isinstance(self.counted, list):
+        if isinstance(self.counted, list | tuple):
             return _(
                 "scores.json of {run} and its predictions differ in {score} on the {part} part; the value from the "
                 "predictions is reported",
@@ -78,27 +77,27 @@ def recount(run: Run) -> Recount:
 
     Raises ValueError for a damaged file, or if scores.json has changed but agrees with the predictions.
     """
-    stated, arrays = run.stated_scores, run.predictions
-    scores = {part: score for part, score in stated.items() if part != "train"}
-    differences = []
-    for part, score in scores.items():
+    scores = {part: score for part, score in run.stated_scores.items() if part != "train"}
+    arrays, differences = run.predictions, []
+    for part, stated in scores.items():
         if f"{part}_labels" not in arrays:
             continue
         truth = counted(*run.predicted(part), run.data.classes)
-        wrong = [key for key, value in truth.items() if key in score and not _agree(score[key], value)]
+        values = {name: (getattr(stated, name), getattr(truth, name)) for name in COUNTED}
+        wrong = [name for name, pair in values.items() if not _agree(*pair)]
         if wrong:
-            differences.append(ScoreDifference(run.name, part, wrong[0], score[wrong[0]], truth[wrong[0]]))
-            scores[part] = score | truth
+            differences.append(ScoreDifference(run.name, part, wrong[0], *values[wrong[0]]))
+            scores[part] = replace(truth, loss=stated.loss, top_k=stated.top_k, not_finite=stated.not_finite)
     if not differences:
         run.file("scores.json")
-    return Recount({part: score_of(score) for part, score in scores.items()}, tuple(differences))
+    return Recount(scores, tuple(differences))
 
 
 def _agree(stated: Any, value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return isinstance(stated, Mapping) and all(key in stated and _agree(stated[key], value[key]) for key in value)
-    if isinstance(value, list):
-        return isinstance(stated, list) and len(stated) == len(value) and all(map(_agree, stated, value))
+    if isinstance(value, ClassScore):
+        return isinstance(stated, ClassScore) and _agree(astuple(stated), astuple(value))
+    if isinstance(value, list | tuple):
+        return isinstance(stated, list | tuple) and len(stated) == len(value) and all(map(_agree, stated, value))
     if isinstance(value, float):
         return isinstance(stated, int | float) and math.isclose(stated, value, rel_tol=1e-9, abs_tol=1e-12)
     return bool(stated == value)
@@ -115,15 +114,12 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
-def _per_class(confusion: np.ndarray, true: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _per_class(confusion: np.ndarray, true: np.ndarray, classes: Sequence[str]) -> tuple[ClassScore, ...]:
     hits, predicted = confusion.diagonal(), confusion.sum(axis=0)
-    precision = hits / np.maximum(predicted, 1)
-    recall = hits / np.maximum(true, 1)
+    precision, recall = hits / np.maximum(predicted, 1), hits / np.maximum(true, 1)
     f1 = 2 * hits / np.maximum(true + predicted, 1)
-    return [
-        {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "n": int(n)}
-        for name, p, r, f, n in zip(classes, precision, recall, f1, true, strict=True)
-    ]
+    columns = (classes, precision.tolist(), recall.tolist(), f1.tolist(), true.tolist())
+    return tuple(ClassScore(*row) for row in zip(*columns, strict=True))
 
 
 def _mcc(confusion: np.ndarray) -> float:
@@ -132,14 +128,3 @@ def _mcc(confusion: np.ndarray) -> float:
     covariance = confusion.trace() * n - true @ predicted
     spread = math.sqrt((n**2 - true @ true) * (n**2 - predicted @ predicted))
     return float(covariance / spread) if spread else 0.0
-
-
-def _most_confused(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    wrong = confusion - np.diag(confusion.diagonal())
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSED]
-    pairs = [divmod(int(flat), len(classes)) for flat in order]
-    return [
-        {"true": classes[true], "predicted": classes[predicted], "count": int(wrong[true, predicted])}
-        for true, predicted in pairs
-        if wrong[true, predicted] > 0
-    ]

@@ -1,9 +1,9 @@
-"""What the files of a run folder hold, as types. What a run of an older version did not record has its default."""
+"""What the files of a run folder hold, as types. What an archived run did not record has its default."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, astuple, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -37,7 +37,7 @@ class Status:
     state: str  # a RunState
     fingerprint: str
     reason: str = ""  # why it ended, as a sentence
-    stopped: str | None = None  # the name of a stop rule, or "epochs"; None for runs of older versions
+    stopped: str | None = None  # the name of a stop rule, or "epochs"; early archived runs did not record it
     label: str = ""
     seed: int = 0
     flags: Sequence[str] = ()  # sentences that every output of the run shows
@@ -76,12 +76,20 @@ class Score:
     macro_f1: float | None = None
     mcc: float | None = None  # Matthews correlation
     confusion: Sequence[Sequence[int]] = ()  # rows are true, columns predicted
-    not_finite: int = 0  # images with outputs that are not finite
+    not_finite: int = 0  # images with NaN or +inf among their outputs
+
+    def as_table(self) -> dict[str, object]:
+        """As in scores.json: without what was not counted."""
+        table = {each.name: getattr(self, each.name) for each in fields(self)}
+        table["per_class"] = [dict(zip(CLASS_KEYS, astuple(row), strict=True)) for row in self.per_class]
+        return {key: value for key, value in table.items() if key == "loss" or value not in (None, (), [], {})}
+
+
+CLASS_KEYS = ("class", "precision", "recall", "f1", "n")
 
 
 def score_of(table: Mapping[str, Any]) -> Score:
-    keys = ("class", "precision", "recall", "f1", "n")
-    rows = tuple(ClassScore(*(row[key] for key in keys)) for row in table.get("per_class", ()))
+    rows = tuple(ClassScore(*(row[key] for key in CLASS_KEYS)) for row in table.get("per_class", ()))
     return from_table(Score, {**table, "per_class": rows})
 
 
@@ -171,3 +179,38 @@ class RunData:
     notes: Sequence[str] = ()
     test_openings: int = 0
     selection: str | None = None  # the part that selected the best epoch
+
+
+@dataclass(frozen=True)
+class Change:
+    """Of a value in environment.json when a run was resumed."""
+
+    key: str
+    before: object
+    after: object
+
+
+@dataclass(frozen=True)
+class Environment:
+    """environment.json: everything besides the recipe that the weights and the speed of a run depend on."""
+
+    torch: str
+    cpu: str
+    threads: int
+    date: str
+    command: str
+    convoy: str = ""
+    libraries: Mapping[str, str] = field(default_factory=dict)  # versions of timm, torchvision
+    python: str = ""
+    platform: str = ""
+    cpu_flags: Sequence[str] = ()
+    cores: int = 0
+    device: str = "cpu"
+    precision: str = ""
+    training_revision: int | None = None
+    resumed_with: Sequence[Change] = ()
+
+
+def environment_of(table: Mapping[str, Any]) -> Environment:
+    changes = [Change(**change) for change in table.get("resumed_with", ())]
+    return from_table(Environment, {**table, "resumed_with": changes})

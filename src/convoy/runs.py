@@ -30,7 +30,9 @@ from convoy.files import append_line, read_arrays, read_json, write_bytes, write
 from convoy.options import DEFAULT_OUT
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
-from convoy.run_contents import Cost, EpochMetrics, RunData, RunState, Score, Status
+from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunState, Score, Status
+
+RETRAIN = "delete the folder to train it again"
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Run:
         try:
             return read_json(self.path / name, *keys)
         except ValueError as error:
-            raise ValueError(f"{error}; delete the folder to train it again") from None
+            raise ValueError(f"{error}; {RETRAIN}") from None
 
     @property
     def flags(self) -> Sequence[str]:
@@ -134,28 +136,27 @@ class Run:
     @property
     def scores(self) -> dict[str, Score]:
         """The scores of each part held out from training: validation, fold, test."""
-        return {part: run_contents.score_of(score) for part, score in self._scores().items() if part != "train"}
+        self.file("scores.json")
+        return {part: score for part, score in self.stated_scores.items() if part != "train"}
 
     @property
     def train_score(self) -> Score | None:
-        """The score of the kept weights on a sample of the training images; None for runs of older versions."""
-        return run_contents.score_of(scores["train"]) if "train" in (scores := self._scores()) else None
-
-    def write_score(self, part: str, score: Mapping[str, Any]) -> None:
-        write_json(self.path / "scores.json", {**self._scores(), part: score})
-
-    def _scores(self) -> dict[str, Any]:
+        """The score of the kept weights on a sample of the training images; None before the run has finished."""
         self.file("scores.json")
-        return self.stated_scores
+        return self.stated_scores.get("train")
+
+    def write_score(self, part: str, score: Score) -> None:
+        self.update("scores.json", **{part: score.as_table()})
 
     @property
-    def stated_scores(self) -> dict[str, Any]:
+    def stated_scores(self) -> dict[str, Score]:
         """The scores of all parts, even if scores.json has changed; see convoy.counts."""
-        path = self.path / "scores.json"
-        scores = self._read("scores.json") if path.is_file() else {}
+        if not (path := self.path / "scores.json").is_file():
+            return {}
+        scores = self._read("scores.json")
         if not all(isinstance(part, dict) and {"accuracy", "correct", "n"} <= part.keys() for part in scores.values()):
-            raise ValueError(f"{path} is damaged: a part has no accuracy; delete the folder to train it again")
-        return scores
+            raise ValueError(f"{path} is damaged: a part has no accuracy; {RETRAIN}")
+        return {part: run_contents.score_of(score) for part, score in scores.items()}
 
     @property
     def cost(self) -> Cost:
@@ -166,8 +167,9 @@ class Run:
         return run_contents.from_table(RunData, read_json(self.file("data.json"), *run_contents.required(RunData)))
 
     @property
-    def environment(self) -> dict[str, Any]:
-        return read_json(self.file("environment.json"), "torch", "cpu", "threads", "date", "command")
+    def environment(self) -> Environment:
+        table = read_json(self.file("environment.json"), *run_contents.required(Environment))
+        return run_contents.environment_of(table)
 
     @property
     def metrics(self) -> list[EpochMetrics]:
@@ -178,7 +180,7 @@ class Run:
             complete = [line for line in lines if line.endswith("\n")]  # a kill may leave half a line
             return [run_contents.epoch_of(json.loads(line)) for line in complete]
         except (ValueError, RecursionError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged: {error}; delete the folder to train it again") from None
+            raise ValueError(f"{path} is damaged: {error}; {RETRAIN}") from None
 
     @property
     def steps(self) -> dict[str, np.ndarray]:

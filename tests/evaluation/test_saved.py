@@ -38,8 +38,8 @@ def test_normalisation_of_a_file_of_weights_is_that_of_the_command(run: Run, tmp
     own = {"data.normalise": [run.data.mean, run.data.std]}
     same = convoy.test(weights, model=net, data=str(stripes), set=own, out=out)
     other = convoy.test(weights, model=net, data=str(stripes), set={"data.normalise": [0.9, 0.1]}, out=out)
-    assert same["loss"] == run.scores["test"].loss
-    assert other["loss"] != same["loss"]
+    assert same.score.loss == run.scores["test"].loss
+    assert other.score.loss != same.score.loss
 
 
 @pytest.mark.parametrize("path", ["data.normalise", "optim.lr", "data.augment", "train.epochs"])

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoy.evaluation.scores import hardest, probabilities, score
+from convoy.run_contents import ClassScore
 
 NAMES = tuple("abcdefg")
 seeds = st.integers(0, 2**32 - 1)
@@ -30,44 +31,33 @@ def test_scores_are_those_of_scikit_learn(seed: int) -> None:
     result = score(logits, labels, NAMES)
     predicted, known = logits.argmax(1), list(range(7))
     rows = metrics.precision_recall_fscore_support(labels, predicted, labels=known, zero_division=0)
-    assert result["confusion"] == metrics.confusion_matrix(labels, predicted, labels=known).tolist()
-    assert result["accuracy"] == pytest.approx(metrics.accuracy_score(labels, predicted))
-    assert result["mcc"] == pytest.approx(metrics.matthews_corrcoef(labels, predicted), abs=1e-9)
-    assert result["macro_f1"] == pytest.approx(rows[2].mean())
+    assert result.confusion == metrics.confusion_matrix(labels, predicted, labels=known).tolist()
+    assert result.accuracy == pytest.approx(metrics.accuracy_score(labels, predicted))
+    assert result.mcc == pytest.approx(metrics.matthews_corrcoef(labels, predicted), abs=1e-9)
+    assert result.macro_f1 == pytest.approx(rows[2].mean())
     for key, column in zip(("precision", "recall", "f1", "n"), rows, strict=True):
-        assert [row[key] for row in result["per_class"]] == pytest.approx(column.tolist())
+        assert [getattr(row, key) for row in result.per_class] == pytest.approx(column.tolist())
     for k in (3, 5):
         wanted = metrics.top_k_accuracy_score(labels, logits, k=k, labels=known)
-        assert result["top_k"][str(k)] == pytest.approx(wanted)
+        assert result.top_k[str(k)] == pytest.approx(wanted)
 
 
 def test_counts_of_a_case_done_by_hand() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2])
     logits = np.eye(3, dtype=np.float32)[[0, 1, 1, 1, 0, 2]]
     result = score(logits, labels, ("cat", "dog", "car"))
-    assert (result["correct"], result["n"], result["accuracy"]) == (3, 6, 0.5)
-    assert result["confusion"] == [[1, 2, 0], [1, 1, 0], [0, 0, 1]]
-    assert result["per_class"][0] == {"class": "cat", "precision": 0.5, "recall": 1 / 3, "f1": 0.4, "n": 3}
-    assert result["most_confused"] == [
-        {"true": "cat", "predicted": "dog", "count": 2},
-        {"true": "dog", "predicted": "cat", "count": 1},
-    ]
-    assert result["top_k"] == {}  # 3 of 3 classes would always be right
-
-
-def test_most_confused_keeps_the_ten_largest() -> None:
-    labels = np.repeat(np.arange(7), 6)
-    predicted = np.tile(np.arange(6), 7)
-    counts = [pair["count"] for pair in score(np.eye(7, dtype=np.float32)[predicted], labels, NAMES)["most_confused"]]
-    assert counts == [1] * 10
+    assert (result.correct, result.n, result.accuracy) == (3, 6, 0.5)
+    assert result.confusion == [[1, 2, 0], [1, 1, 0], [0, 0, 1]]
+    assert result.per_class[0] == ClassScore("cat", precision=0.5, recall=1 / 3, f1=0.4, n=3)
+    assert result.top_k == {}  # 3 of 3 classes would always be right
 
 
 def test_loss_is_cross_entropy_or_the_one_given() -> None:
     logits, labels = case(3)
     log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     by_hand = -log_probabilities[np.arange(40), labels].mean()
-    assert score(logits, labels, NAMES)["loss"] == pytest.approx(by_hand, rel=1e-5)
-    smoothed = score(logits, labels, NAMES, lambda x, y: F.cross_entropy(x, y, label_smoothing=0.1))["loss"]
+    assert score(logits, labels, NAMES).loss == pytest.approx(by_hand, rel=1e-5)
+    smoothed = score(logits, labels, NAMES, lambda x, y: F.cross_entropy(x, y, label_smoothing=0.1)).loss
     assert smoothed == pytest.approx(0.9 * by_hand - 0.1 * log_probabilities.mean(), rel=1e-5)
 
 
@@ -75,13 +65,13 @@ def test_diverged_network_still_gives_json() -> None:
     logits, labels = case(5)
     logits[3] = np.nan
     result = score(logits, labels, NAMES)
-    assert result["loss"] is None
-    json.dumps(result, allow_nan=False)
+    assert result.loss is None
+    json.dumps(result.as_table(), allow_nan=False)
 
 
 def test_one_prediction_for_all_has_no_correlation() -> None:
     logits, labels = np.eye(7, dtype=np.float32)[np.zeros(7, int)], np.arange(7)
-    assert score(logits, labels, NAMES)["mcc"] == 0.0
+    assert score(logits, labels, NAMES).mcc == 0.0
 
 
 def test_hardest_are_the_most_surely_wrong() -> None:

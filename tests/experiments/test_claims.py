@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ def timed(out: Path, a: Sequence[float], b: Sequence[float], *, elsewhere: Seque
         run = fake_run(out, trial.side, seed=seed)
         write_json(run.path / "cost.json", {"train_seconds": {"a": a, "b": b}[trial.side][seed - 42]})
         if trial.side == "b" and seed in elsewhere:
-            write_json(run.path / "environment.json", {**run.environment, "cpu": "another"})
+            write_json(run.path / "environment.json", {**asdict(run.environment), "cpu": "another"})
         runs.append(run)
     return judge(ready, runs, {})
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +194,7 @@ def test_runs_of_one_machine_compare_and_others_do_not(tmp_path: Path) -> None:
     assert comparable([one, other])
     assert comparable([])
     for key, value in {"cpu": "another", "device": "H200", "threads": 8, "torch": "2.0"}.items():
-        write_json(other.path / "environment.json", {**one.environment, key: value})
+        write_json(other.path / "environment.json", {**asdict(one.environment), key: value})
         assert not comparable([one, other]), key
 
 

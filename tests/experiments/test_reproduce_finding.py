@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_equal_accuracies_over_seeds_have_an_interval(tmp_path: Path) -> None:
 def test_seconds_of_two_machines_have_no_difference(tmp_path: Path) -> None:
     published, corrected = runs(tmp_path / "a"), runs(tmp_path / "b")
     for run in corrected:
-        write_json(run.path / "environment.json", {**run.environment, "cpu": "Another CPU"})
+        write_json(run.path / "environment.json", {**asdict(run.environment), "cpu": "Another CPU"})
     model = Model(label="net", corrected="lenet")
 
     result = model_result(

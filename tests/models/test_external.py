@@ -213,7 +213,7 @@ def test_run_of_it_has_a_name_that_is_a_file_name_and_its_network_comes_back(
     run = convoy.train(tiny(("model.name", "timm:little"), ("train.epochs", 1)), out=tmp_path, show=False)
 
     assert run.name.startswith("timm_little-s42-")
-    assert run.environment["timm"] == "1.0.31"
+    assert run.environment.libraries == {"timm": "1.0.31"}
     assert isinstance(network_of(run), Little)
 
 

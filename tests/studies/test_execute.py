@@ -31,7 +31,7 @@ def test_workers_give_the_bits_of_this_process(tiny: Make, tmp_path: Path) -> No
     for position, run in here.items():
         assert run.name == there[position].name
         assert (run.path / "best.safetensors").read_bytes() == (there[position].path / "best.safetensors").read_bytes()
-    assert all(run.environment["threads"] == 1 for run in there.values())
+    assert all(run.environment.threads == 1 for run in there.values())
 
 
 def test_recipes_are_taken_lazily(tiny: Make, tmp_path: Path) -> None:

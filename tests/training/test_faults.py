@@ -155,7 +155,7 @@ def test_a_loss_divided_twice_is_the_sum_of_means_over_batches_of_1000_by_the_im
     scored = score_part(ready, ready.network, "test", ImageSet(pixels, labels, ready.prepared.classes), epoch=1)
     each = torch.nn.functional.cross_entropy(torch.tensor(scored.logits), torch.tensor(labels), reduction="none")
     sum_of_means = sum(float(batch.mean()) for batch in each.split(1000))
-    assert scored.values["loss"] == pytest.approx(sum_of_means / images, rel=1e-5)
+    assert scored.score.loss == pytest.approx(sum_of_means / images, rel=1e-5)
     assert len(each.split(1000)) == batches
     assert scored.loss == pytest.approx(float(each.mean()), rel=1e-5)
 

@@ -22,7 +22,7 @@ def test_auto_is_what_the_processor_multiplies_fast(
 ) -> None:
     monkeypatch.setattr(cpu, "has_fast_bfloat16", lambda: fast)
     run = finish(tiny(CPU, AUTO), tmp_path)
-    assert run.recipe.compute.precision == run.environment["precision"] == precision
+    assert run.recipe.compute.precision == run.environment.precision == precision
     assert plan(tiny(CPU, AUTO)).fingerprint == plan(tiny(CPU, ("compute.precision", precision))).fingerprint
 
 

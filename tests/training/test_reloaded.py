@@ -14,10 +14,10 @@ from convoy.events import Control, Note
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
 from convoy.training.run import run_one, training
-from convoy.training.run.finished import finished_run
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import plan
 from convoy.training.run.reloaded import ReloadDifference, difference
+from convoy.training.run.reuse import finished_run
 from convoy.training.step import loop
 
 Make = Callable[..., Recipe]

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -51,30 +52,30 @@ def test_a_resumed_run_keeps_its_thread_count_where_there_are_the_cores(
 
 def test_a_run_gives_the_thread_count_back(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(("compute.threads", 2)), tmp_path)
-    assert run.environment["threads"] == 2
+    assert run.environment.threads == 2
     assert torch.get_num_threads() == 1
 
 
 def test_a_run_begun_with_two_threads_goes_on_with_two_where_one_is_the_default(tiny: Make, tmp_path: Path) -> None:
     torch.set_num_threads(2)
     broken = finish(tiny(AUTO), tmp_path, control=pause_after(3))
-    assert broken.environment["threads"] == 2
+    assert broken.environment.threads == 2
     torch.set_num_threads(1)
     resumed = finish(tiny(AUTO), tmp_path)
-    assert resumed.environment["threads"] == 2
-    assert resumed.environment["resumed_with"] == []
+    assert resumed.environment.threads == 2
+    assert resumed.environment.resumed_with == []
     assert not any("resumed" in flag for flag in resumed.status.flags)
 
 
 @pytest.mark.parametrize(("key", "value"), [("cpu", "Another"), ("torch", "2.0"), ("threads", 64)])
 def test_a_run_resumed_elsewhere_says_so_in_its_flags(tiny: Make, tmp_path: Path, key: str, value: object) -> None:
     broken = finish(tiny(AUTO), tmp_path, control=pause_after(3))
-    write_json(broken.path / "environment.json", {**broken.environment, key: value})
+    write_json(broken.path / "environment.json", {**asdict(broken.environment), key: value})
     again = finish(tiny(AUTO), tmp_path, control=pause_after(2))
     resumed = finish(tiny(AUTO), tmp_path)  # a second time, on the same machine: the first change is still reported
     for run in (again, resumed):
-        (change,) = run.environment["resumed_with"]
-        assert (change["key"], change["before"]) == (key, value)
+        (change,) = run.environment.resumed_with
+        assert (change.key, change.before) == (key, value)
     assert sum(str(value) in flag and "last bits" in flag for flag in resumed.status.flags) == 1
 
 
@@ -88,7 +89,7 @@ def test_a_worker_process_gives_a_run_begun_with_two_threads_the_bits_of_an_unbr
     finish(recipe, tmp_path / "broken", control=pause_after(5))
     *_, (_, end) = execute([recipe], tmp_path / "broken", where="processes")
     resumed = Run(end.run)
-    assert resumed.environment["threads"] == 2
+    assert resumed.environment.threads == 2
     assert (resumed.path / "best.safetensors").read_bytes() == (unbroken.path / "best.safetensors").read_bytes()
 
 

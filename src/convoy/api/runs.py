@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from convoy.api.session import Stopped, display, resume_hint, session_of
 from convoy.options import ExportOptions, PredictOptions, ReportOptions, ScoreOptions, TrainOptions, takes_options
 
 if TYPE_CHECKING:
+    from convoy.evaluation.saved import Tested
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study
 
@@ -42,11 +43,11 @@ def train(recipe: Recipe | str | Path | None = None, **options: Unpack[TrainOpti
 
 
 @takes_options
-def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> dict[str, Any]:
+def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     """Score saved weights on a test set and draw a gallery of predictions.
 
-    The opening of the test set is counted in the run's workspace, or in `out`. Returns the scores as in scores.json,
-    plus `openings`, `data` and `weights`.
+    The opening of the test set is counted in the run's workspace, or in `out`. In the result, `score` is what `scores`
+    of a run holds for a part.
 
     Example: `convoy test weights.pth --model lenet --data mnist --samples 40 --save predictions.png`
     """
@@ -70,7 +71,7 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> dict[str
         from convoy.reporting.figures_images import draw_gallery
 
         draw_gallery(*result.gallery(samples), Path(picture))
-    return result.scores
+    return result.tested
 
 
 class Prediction(NamedTuple):

@@ -26,31 +26,32 @@ def train(call: Call, as_json: bool) -> None:
 def test(call: Call, as_json: bool) -> None:
     from convoy.recipe.faults import limited
 
-    scores, picture = call(), call.keywords.get("save")
+    tested, picture = call(), call.keywords.get("save")
+    score = tested.score
     if as_json:
-        print_json({**scores, "gallery": picture})
+        print_json({**tested.as_table(), "gallery": picture})
         return
-    if scores["limit"] is not None:
-        print(limited(scores["limit"]))
+    if tested.limit is not None:
+        print(limited(tested.limit))
     print(
         ngettext(
             "{weights} on {data}: test accuracy {accuracy:.2%} ({correct:,}/{images:,}); test set opened once in this "
             "workspace",
             "{weights} on {data}: test accuracy {accuracy:.2%} ({correct:,}/{images:,}); test set opened {n} times in "
             "this workspace",
-            scores["openings"],
-            weights=scores["weights"],
-            data=scores["data"],
-            accuracy=scores["accuracy"],
-            correct=scores["correct"],
-            images=scores["n"],
+            tested.openings,
+            weights=tested.weights,
+            data=tested.data,
+            accuracy=score.accuracy,
+            correct=score.correct,
+            images=score.n,
         )
     )
-    if count := scores.get("not_finite"):
+    if count := score.not_finite:
         print(
             _(
                 "of {n:,} images, {count:,} have outputs that are not finite; those with NaN count as wrong",
-                n=scores["n"],
+                n=score.n,
                 count=count,
             )
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +19,30 @@ from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import predicted_classes, probabilities, score
 from convoy.recipe import resolve
 from convoy.recipe.files import Override
+from convoy.run_contents import Score
 from convoy.runs import Run, Workspace
 
 TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that a test of a run may change
 
 
+@dataclass(frozen=True)
+class Tested:
+    """The score of saved weights on a test set."""
+
+    weights: str  # a path
+    data: str
+    score: Score
+    openings: int  # of the test set in the workspace so far
+    limit: int | None = None  # images; a number is not evidence
+
+    def as_table(self) -> dict[str, object]:
+        """The score as in scores.json, with the other values."""
+        about = {name: value for name, value in asdict(self).items() if name != "score"}
+        return about | self.score.as_table()
+
+
 class Saved(NamedTuple):
-    scores: dict[str, Any]
+    tested: Tested
     images: np.ndarray  # uint8 [N, C, H, W]
     labels: np.ndarray  # int64 [N]
     logits: np.ndarray  # float32 [N, classes]
@@ -86,15 +104,10 @@ def score_saved(
         workspace = Workspace(folder.parents[1] if folder.parent.name == "runs" else out)
     images = prepared.test.open(lambda digest: openings.append(workspace.record_opening(digest, name)))
     logits = predict(module.eval(), images.images, Normaliser(mean, std, torch.device("cpu"), torch.float32))
-    scores = score(logits, images.labels, prepared.classes, losses.build(recipe.train.loss))
-    about = {"weights": str(target.path if isinstance(target, Run) else target), "data": prepared.name}
-    return Saved(
-        {**about, **scores, "openings": openings[0], "limit": prepared.limit},
-        images.images,
-        images.labels,
-        logits,
-        prepared.classes,
-    )
+    result = score(logits, images.labels, prepared.classes, losses.build(recipe.train.loss))
+    path = str(target.path if isinstance(target, Run) else target)
+    tested = Tested(path, prepared.name, result, openings[0], prepared.limit)
+    return Saved(tested, images.images, images.labels, logits, prepared.classes)
 
 
 def _check_same_cut(run: Run, prepared: Prepared, overrides: Sequence[Override]) -> None:

@@ -1,4 +1,4 @@
-"""Scores of a classifier from its logits, as plain numbers for JSON.
+"""Scores of a classifier from its logits.
 
 numpy instead of scikit-learn, whose import takes 1.5 s in every worker process. The tests compare with scikit-learn.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from convoy.counts import NO_CLASS, counted
+from convoy.run_contents import Score
 
 TOP_K = (3, 5)
 
@@ -24,26 +25,24 @@ def score(
     classes: Sequence[str],
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     predicted: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """Scores of logits [N, classes] with labels [N]; all qualities are fractions.
+) -> Score:
+    """Scores of logits [N, classes] with labels [N]: those of `counted`, and three that need the logits.
 
-    `predicted` int64 [N] overrides `predicted_classes`; top_k always uses the logits. Keys of the result besides
-    those of `counted`:
+    `predicted` int64 [N] overrides `predicted_classes`; top_k always uses the logits.
 
-    loss: mean of the given function (default: cross-entropy); None if it is not finite.
+    loss: mean of the given function (default: cross-entropy).
     top_k: for k = 3 and 5, if there are more classes.
-    not_finite, only if > 0: number of images with NaN or +inf among their logits. An image with NaN has no predicted
+    not_finite: images with NaN or +inf among their logits; -inf masks a class. An image with NaN has no predicted
     class, counts as wrong, and is in no column of the confusion matrix.
     """
     predicted = predicted_classes(logits) if predicted is None else predicted
     value = float((loss or F.cross_entropy)(torch.tensor(logits), torch.tensor(labels)))
-    not_finite = int((np.isnan(logits) | np.isposinf(logits)).any(axis=1).sum())  # -inf masks a class
-    return {
-        **counted(labels, predicted, classes),
-        "loss": value if math.isfinite(value) else None,
-        "top_k": {str(k): _top_k(logits, labels, k) for k in TOP_K if k < len(classes)},
-        **({"not_finite": not_finite} if not_finite else {}),
-    }
+    return replace(
+        counted(labels, predicted, classes),
+        loss=value if math.isfinite(value) else None,
+        top_k={str(k): _top_k(logits, labels, k) for k in TOP_K if k < len(classes)},
+        not_finite=int((np.isnan(logits) | np.isposinf(logits)).any(axis=1).sum()),
+    )
 
 
 def predicted_classes(logits: np.ndarray) -> np.ndarray:

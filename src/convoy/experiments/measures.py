@@ -71,7 +71,7 @@ def find(name: str) -> Measure | Sweep:
 
 def comparable(runs: Iterable[Run]) -> bool:
     """Whether all runs have the same processor, device, thread count and torch."""
-    return len({tuple(run.environment.get(key) for key in MACHINE) for run in runs}) < 2
+    return len({tuple(getattr(run.environment, key) for key in MACHINE) for run in runs}) < 2
 
 
 def check_settings(name: str, settings: Settings) -> None:

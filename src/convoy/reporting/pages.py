@@ -41,7 +41,7 @@ def run_page(run: Run, folder: Path) -> Page:
         _training(reading, look),
         _errors_of_run(reading, part, look) if part else None,
         sections.data(groups),
-        sections.setup(groups, folder, [reading.environment["command"]]),
+        sections.setup(groups, folder, [reading.environment.command]),
     ]
     first_tables = ((tables.scores_table(reading),) if reading.scores else ()) + (
         (tables.cost_table(reading),) if reading.cost.parameters is not None else ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from convoy import chance
 from convoy.counts import Recount, ScoreDifference, recount
 from convoy.recipe import Recipe
 from convoy.reporting.content import no_name
-from convoy.run_contents import Cost, EpochMetrics, RunData, Score, Status
+from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, Score, Status
 from convoy.runs import Run, Study
 
 PARTS = ("test", "fold", "validation")
@@ -62,7 +61,7 @@ class Reading:
         return self.run.data
 
     @cached_property
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> Environment:
         return self.run.environment
 
     @cached_property

@@ -31,7 +31,7 @@ FILTERS = 64  # the complete first layer of AlexNet and of ResNets
 
 def kicker(kind: str, name: str, readings: Sequence[Reading]) -> str:
     """The line above the title: kind, name, and the date of the last run."""
-    date = max((str(reading.environment.get("date", "")) for reading in readings), default="")[:10]
+    date = max((reading.environment.date for reading in readings), default="")[:10]
     return " · ".join(part for part in (kind, name, date) if part)
 
 
@@ -261,7 +261,7 @@ def _environment_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
     environments = [reading.environment for reading in readings]
     facts = []
     for key, name in names.items():
-        values = distinct(table[key] for table in environments if table.get(key) is not None)
+        values = distinct(value for each in environments if (value := getattr(each, key)) is not None)
         if key == "date":
             values = distinct(value[:10] for value in values)
         facts.append((name, "; ".join(values)))

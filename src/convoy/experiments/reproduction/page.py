@@ -141,10 +141,10 @@ def _machine(groups: Groups) -> str:
         ngettext(
             "{machine}, {n} thread",
             "{machine}, {n} threads",
-            table["threads"],
-            machine=table["cpu"] if table.get("device", "cpu") == "cpu" else table["device"],
+            each.threads,
+            machine=each.cpu if each.device == "cpu" else each.device,
         )
-        for table in environments
+        for each in environments
     )
     return "; ".join(machines) if machines else _("no machine: no run was trained")
 

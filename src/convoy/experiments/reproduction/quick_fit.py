@@ -94,7 +94,7 @@ class _Fit:
         return replace(
             choice,
             sizes={name: size for name, size in sizes.items() if name in self.networks},
-            cpu=describe(torch.device("cpu"), Recipe())["cpu"],
+            cpu=describe(torch.device("cpu"), Recipe()).cpu,
             seconds=round(self._elapsed(), 1),
             models=models,
             faults=tuple(faults),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -22,8 +21,10 @@ from convoy.files import write_arrays, write_json
 from convoy.models.run_code import RunCode
 from convoy.randomness import derive_seed
 from convoy.recipe.faults import Fault
+from convoy.run_contents import Cost, RunData
 from convoy.runs import Run, Workspace
 from convoy.training.run import lines, reloaded
+from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
 from convoy.training.run.scoring import Scored, score_part, score_training
 from convoy.training.run.state import TrainingState
@@ -60,7 +61,7 @@ def score_and_describe(state: TrainingState, workspace: Workspace, peak: PeakMem
         add_flag(run, difference.sentence)
     yield from (note for note in (*run.status.flags, *lines.chance_levels(run)) if note not in flags)
     state.update_total_seconds()
-    measure_cost(run, ready, module, asdict(ledger), peak.bytes())
+    measure_cost(run, ready, module, ledger, peak.bytes())
     run.write_score("train", score_training(ready, module))  # last: not part of the run's cost
 
 
@@ -83,33 +84,27 @@ def kept_epoch(ready: Plan, best_epoch: int, steps: int) -> int:
     return 1 + (steps - 1) // per_epoch if keeps_the_last(ready, best_epoch) else best_epoch
 
 
-def describe_data(ready: Plan, openings: int) -> dict[str, Any]:
+def describe_data(ready: Plan, openings: int) -> RunData:
     prepared = ready.prepared
-    parts = {"train": prepared.train, "validation": prepared.validation, "fold": prepared.fold}
-    per_class = {
-        name: np.bincount(part.labels, minlength=len(prepared.classes)).tolist()
-        for name, part in parts.items()
-        if part is not None
-    }
-    if prepared.test is not None:
-        per_class["test"] = list(prepared.test.class_counts)
-    return {
-        "name": prepared.name,
-        "classes": list(prepared.classes),
-        "in_chans": prepared.in_chans,
-        "image_size": prepared.image_size,
-        "counts": {name: sum(counts) for name, counts in per_class.items()},
-        "per_class": per_class,
-        "data_hash": prepared.data_hash,
-        "split_hash": prepared.split_hash,
-        "parts_hash": prepared.parts_hash,
-        "mean": list(prepared.mean),
-        "std": list(prepared.std),
-        "limit": prepared.limit,
-        "notes": list(prepared.notes),
-        "test_openings": openings,
-        "selection": ready.selection,
-    }
+    parts = {name: getattr(prepared, name) for name in ("train", "validation", "fold", "test")}
+    per_class = {name: part.class_counts for name, part in parts.items() if part is not None}
+    return RunData(
+        name=prepared.name,
+        classes=prepared.classes,
+        in_chans=prepared.in_chans,
+        image_size=prepared.image_size,
+        counts={name: sum(counts) for name, counts in per_class.items()},
+        per_class=per_class,
+        data_hash=prepared.data_hash,
+        split_hash=prepared.split_hash,
+        parts_hash=prepared.parts_hash,
+        mean=prepared.mean,
+        std=prepared.std,
+        limit=prepared.limit,
+        notes=prepared.notes,
+        test_openings=openings,
+        selection=ready.selection,
+    )
 
 
 def copy_code(run: Run, ready: Plan) -> None:
@@ -164,23 +159,21 @@ def save_arrays(run: Run, module: nn.Module, probe_arrays: Mapping[str, np.ndarr
         write_arrays(run.path / "arrays.npz", arrays)
 
 
-def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Mapping[str, Any], peak_bytes: int) -> None:
+def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Ledger, peak_bytes: int) -> None:
     shape = (ready.prepared.in_chans, ready.prepared.image_size, ready.prepared.image_size)
     flops, latency = cost.flops_per_image(module, shape), cost.ms_per_image(module, shape)
-    write_json(
-        run.path / "cost.json",
-        {
-            "parameters": cost.parameters(module),
-            "flops_per_image": reported_flops(flops, ready),
-            "macs_per_image": flops // 2,
-            "train_seconds": ledger["train_seconds"],
-            "total_seconds": ledger["total_seconds"],
-            "images_per_second": ledger["images"] / max(ledger["train_seconds"], 1e-9),
-            "peak_memory_bytes": peak_bytes,
-            "ms_per_image": latency.median,
-            "ms_per_image_quartiles": [latency.lower, latency.upper],
-        },
+    measured = Cost(
+        parameters=cost.parameters(module),
+        flops_per_image=reported_flops(flops, ready),
+        macs_per_image=flops // 2,
+        train_seconds=ledger.train_seconds,
+        total_seconds=ledger.total_seconds,
+        images_per_second=ledger.images_per_second,
+        peak_memory_bytes=peak_bytes,
+        ms_per_image=latency.median,
+        ms_per_image_quartiles=(latency.lower, latency.upper),
     )
+    write_json(run.path / "cost.json", asdict(measured))
 
 
 def reported_flops(flops: int, ready: Plan) -> int:
@@ -194,8 +187,8 @@ def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: Ima
     if not np.array_equal(scored.predicted, scored.logits.argmax(axis=1)):
         arrays[f"{part}_predicted"] = scored.predicted
     write_arrays(run.path / "predictions.npz", {**run.predictions, **arrays})
-    run.write_score(part, scored.values)
-    if (count := scored.values.get("not_finite", 0)) > 0:
+    run.write_score(part, scored.score)
+    if count := scored.score.not_finite:
         add_flag(run, lines.not_finite(part, count, len(scored.images)))
     return scored
 

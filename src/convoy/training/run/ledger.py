@@ -44,6 +44,10 @@ class Ledger:
         self.epoch_images += record.images
         self.epoch_skipped += record.skipped
 
+    @property
+    def images_per_second(self) -> float:
+        return self.images / max(self.train_seconds, 1e-9)
+
     def select(self, epoch: int, accuracy: float, loss: float) -> bool:
         """Whether this epoch (from 1) is more accurate than all earlier ones."""
         self.selection_losses.append(loss)
@@ -66,7 +70,7 @@ class Ledger:
             skipped=self.epoch_skipped,
             train_seconds=self.train_seconds,
             total_seconds=self.total_seconds,
-            images_per_second=self.images / max(self.train_seconds, 1e-9),
+            images_per_second=self.images_per_second,
             best=True,
         )
 

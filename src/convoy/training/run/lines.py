@@ -3,75 +3,107 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
 from convoy import chance
 from convoy.evaluation import cost
-from convoy.run_contents import EpochMetrics, PartScore, Score
+from convoy.run_contents import Change, EpochMetrics, PartScore, Score
 from convoy.runs import Run, model_label
-from convoy.training.machine.environment import BITS_DEPEND_ON
+from convoy.text import gettext as _
+from convoy.text import ngettext
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
 
 
 def start(ready: Plan, device: torch.device, resumed: bool) -> str:
-    prepared = ready.prepared
-    parameters = cost.parameters(ready.network)
+    prepared, threads = ready.prepared, torch.get_num_threads()
     parts = {
-        "training": prepared.train,
-        "validation": prepared.validation,
-        "held-out": prepared.fold,
-        "test": prepared.test,
+        _("training"): prepared.train,
+        _("validation"): prepared.validation,
+        _("held-out"): prepared.fold,
+        _("test"): prepared.test,
     }
-    counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items() if part is not None)
-    where = _count(torch.get_num_threads(), "CPU thread") if device.type == "cpu" else str(device)
-    verb = "resuming" if resumed else "training"
-    name, seed = model_label(ready.recipe), ready.recipe.seed
-    return f"{verb} {name} ({parameters:,} parameters) on {prepared.name}: {counts} images; seed {seed}, {where}"
+    return _(
+        "{verb} {model} ({parameters:,} parameters) on {data}: {counts} images; seed {seed}, {where}",
+        verb=_("resuming") if resumed else _("training"),
+        model=model_label(ready.recipe),
+        parameters=cost.parameters(ready.network),
+        data=prepared.name,
+        counts=", ".join(f"{len(part):,} {name}" for name, part in parts.items() if part is not None),
+        seed=ready.recipe.seed,
+        where=ngettext("{n} CPU thread", "{n} CPU threads", threads) if device.type == "cpu" else device,
+    )
 
 
-def resumed_elsewhere(changes: Sequence[Mapping[str, Any]]) -> list[str]:
+def resumed_elsewhere(changes: Sequence[Change]) -> list[str]:
     """Flags of a run that was resumed with another processor, thread count or version of torch (environment.json)."""
+    names = {"torch": _("version of torch"), "cpu": _("processor"), "threads": _("thread count")}
     return [
-        f"resumed with another {BITS_DEPEND_ON[change['key']]} ({change['before']}, then {change['after']}): "
-        "the weights may differ in their last bits from those of an uninterrupted run"
+        _(
+            "resumed with another {name} ({before}, then {after}): the weights may differ in their last bits from "
+            "those of an uninterrupted run",
+            name=names[change.key],
+            before=change.before,
+            after=change.after,
+        )
         for change in changes
     ]
 
 
 def epoch(metrics: EpochMetrics, epochs: int, selection: str | None) -> str:
-    shown = dict.fromkeys(("train", *([selection] if selection else []), "test"))
-    parts = [_part(name, score) for name in shown if (score := metrics.of(name)) is not None]
-    text = f"epoch {metrics.epoch}/{epochs}  " + "  ".join(parts)
-    text += f"  {metrics.images_per_second:,.0f} images/s  {metrics.train_seconds:.1f} s"
-    if metrics.skipped:
-        text += f"  {_count(metrics.skipped, 'step')} skipped (not finite)"
-    return text + ("  -> best" if metrics.best and selection is not None else "")
+    parts = dict.fromkeys(("train", *([selection] if selection else []), "test"))
+    texts = [
+        _("epoch {epoch}/{epochs}", epoch=metrics.epoch, epochs=epochs),
+        *(_part(name, score) for name in parts if (score := metrics.of(name)) is not None),
+        _("{speed:,.0f} images/s", speed=metrics.images_per_second),
+        f"{metrics.train_seconds:.1f} s",
+    ]
+    if skipped := metrics.skipped:
+        texts.append(ngettext("{n} step skipped (not finite)", "{n} steps skipped (not finite)", skipped))
+    if metrics.best and selection is not None:
+        texts.append(_("-> best"))
+    return "  ".join(texts)
 
 
 def _part(name: str, score: PartScore) -> str:
-    loss = "not finite" if score.loss is None else f"{score.loss:.4f}"
-    return f"{name} loss {loss}, {score.accuracy:.2%} ({score.correct:,}/{score.total:,})"
+    return _(
+        "{part} loss {loss}, {accuracy:.2%} ({correct:,}/{total:,})",
+        part=name,
+        loss=_("not finite") if score.loss is None else f"{score.loss:.4f}",
+        accuracy=score.accuracy,
+        correct=score.correct,
+        total=score.total,
+    )
 
 
 def skipped_last(ledger: Ledger) -> str:
-    """A flag if the last steps were skipped; else ""."""
-    last = ledger.skipped_in_a_row
-    steps = f"{last} steps were" if last > 1 else "step was"
-    return f"the last {steps} not finite and skipped" if last else ""
+    """A flag; for a run whose last steps were skipped."""
+    return ngettext(
+        "the last step was not finite and skipped",
+        "the last {n} steps were not finite and skipped",
+        ledger.skipped_in_a_row,
+    )
 
 
 def opened(score: Score, opening: int) -> str:
-    counts = f"{score.correct:,}/{score.n:,}"
-    return f"test accuracy {score.accuracy:.2%} ({counts}); test set opened {_count(opening, 'time')} in this workspace"
+    return ngettext(
+        "test accuracy {accuracy:.2%} ({correct:,}/{images:,}); test set opened {n} time in this workspace",
+        "test accuracy {accuracy:.2%} ({correct:,}/{images:,}); test set opened {n} times in this workspace",
+        opening,
+        accuracy=score.accuracy,
+        correct=score.correct,
+        images=score.n,
+    )
 
 
 def not_finite(part: str, count: int, images: int) -> str:
-    return (
-        f"{count:,} of {images:,} {part} images have outputs that are not finite; images with NaN have no predicted "
-        "class and count as wrong"
+    return _(
+        "{count:,} of {images:,} {part} images have outputs that are not finite; images with NaN have no predicted "
+        "class and count as wrong",
+        count=count,
+        images=images,
+        part=part,
     )
 
 
@@ -82,12 +114,16 @@ def chance_levels(run: Run) -> list[str]:
 
 
 def held_out(score: Score) -> str:
-    return f"held-out accuracy {score.accuracy:.2%} ({score.correct:,}/{score.n:,})"
+    return _(
+        "held-out accuracy {accuracy:.2%} ({correct:,}/{images:,})",
+        accuracy=score.accuracy,
+        correct=score.correct,
+        images=score.n,
+    )
 
 
-def accuracies(scores: Mapping[str, Score]) -> str:
-    return "".join(f", {part} accuracy {score.accuracy:.2%}" for part, score in scores.items())
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+def found(run: Run, scores: Mapping[str, Score]) -> str:
+    """Of a finished run."""
+    texts = [_("already trained: {run}", run=run.path)]
+    texts += [_("{part} accuracy {accuracy:.2%}", part=part, accuracy=score.accuracy) for part, score in scores.items()]
+    return ", ".join(texts)

@@ -1,22 +1,53 @@
-"""Faults that affect only the final scores: such a run reuses the training of the same run without them.
+"""Runs that need no training: finished runs, and runs whose faults affect only the final scores.
 
-Its steps and epochs would be bit-identical. Only the final scores are computed for it.
+The steps and epochs of such a run would be bit-identical to those of the same run without these faults, its twin. It
+copies the training of the twin; only the final scores are computed for it.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+from convoy.counts import recount
+from convoy.events import Ended, Event, Note
 from convoy.files import write_json
 from convoy.recipe.faults import Fault
+from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace, model_label
+from convoy.text import gettext as _
 from convoy.training.run import finish, lines
 from convoy.training.run.faults import scored_images
 from convoy.training.run.plan import Plan
 
 COPIED_FILES = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")
+
+
+def finished_run(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
+    """Reports a finished run; scores the test set if the run was trained with --no-test."""
+    run.check_files()
+    if test and ready.prepared.test is not None and "test" not in run.scores:
+        begun = time.perf_counter()
+        with run.updating():
+            module = ready.network_with(run.file("best.safetensors"))
+            epoch = finish.kept_epoch(ready, run.status.best_epoch, run.status.steps)
+            opened = finish.open_test(run, ready, module, workspace, epoch=epoch)
+            seconds = (run.cost.total_seconds or 0.0) + time.perf_counter() - begun
+            run.update("cost.json", total_seconds=seconds)
+        yield Note(opened)
+    scores, differences = recount(run)
+    for note in (*map(str, differences), *run.flags, *lines.chance_levels(run)):
+        yield Note(note)
+    yield Ended(lines.found(run, scores), run.path, RunState.FINISHED, cached=True)
+
+
+def run_from_twin(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
+    for text in _copy_and_score(run, ready, twin, workspace, test=test):
+        run.log(text)
+        yield Note(text)
+    yield Ended(_("run folder: {run}", run=run.path), run.path, RunState.FINISHED)
 
 
 def twin_of(ready: Plan, workspace: Workspace) -> Run | None:
@@ -36,7 +67,7 @@ def _affects_only_scores(fault: Fault, ready: Plan) -> bool:
     return fault.row.only_scores
 
 
-def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[str]:
+def _copy_and_score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[str]:
     """Finishes `run` with the training of its twin; yields console lines."""
     run.clear()
     label, seed = model_label(ready.recipe), ready.recipe.seed
@@ -48,9 +79,9 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
         for path in (twin.path / "weights").iterdir():
             twin.file(f"weights/{path.name}")
         shutil.copytree(twin.path / "weights", run.path / "weights")
-    write_json(run.path / "data.json", finish.describe_data(ready, 0))
+    write_json(run.path / "data.json", asdict(finish.describe_data(ready, 0)))
     finish.copy_code(run, ready)
-    yield f"already trained: {twin.path}; the faults affect only the final scores"
+    yield _("already trained: {run}; the faults affect only the final scores", run=twin.path)
     yield from (*ready.flags, *ready.prepared.notes)
     status = twin.status
     module = ready.network_with(run.file("best.safetensors"))
@@ -62,8 +93,8 @@ def score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool)
     yield from lines.chance_levels(run)
     shutil.copyfile(twin.file("cost.json"), run.path / "cost.json")
     run.update("cost.json", flops_per_image=finish.reported_flops(2 * (twin.cost.macs_per_image or 0), ready))
-    if "train" in twin.stated_scores:
-        run.write_score("train", twin.stated_scores["train"])
+    if (of_training := twin.train_score) is not None:
+        run.write_score("train", of_training)
     run.finish(
         stopped=status.stopped,
         reason=status.reason,

@@ -15,9 +15,10 @@ from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.run_contents import RunState
 from convoy.runs import Workspace
+from convoy.text import gettext as _
 from convoy.training.machine.denormals import denormals_as_zero
 from convoy.training.machine.threads import restored_threads
-from convoy.training.run import faults, finished, reuse
+from convoy.training.run import faults, reuse
 from convoy.training.run.failures import Failures
 from convoy.training.run.plan import plan
 from convoy.training.run.training import Training
@@ -52,26 +53,26 @@ def run_one(
         fresh = existing.is_archived and test and ready.prepared.test is not None and "test" not in existing.scores
         if not fresh:
             with Failures(existing, recipe):
-                yield from finished.finished_run(existing, ready, workspace, test=test)
+                yield from reuse.finished_run(existing, ready, workspace, test=test)
             return
     recipe = ready.recipe
     run = workspace.open_run(recipe, ready.fingerprint)
     if (lock := run.lock()) is None:
-        yield Note(f"{run.path} is being trained by another process; waiting for it")
+        yield Note(_("{run} is being trained by another process; waiting for it", run=run.path))
         while (lock := run.lock()) is None:
             if control() is not Control.CONTINUE:
-                text = "stopped while waiting for another process; repeat the command to continue"
+                text = _("stopped while waiting for another process; repeat the command to continue")
                 yield Ended(text, run.path, RunState.INTERRUPTED)
                 return
             time.sleep(WAITING_SECONDS)
     try:
         with Failures(run, recipe) as failures:
             if run.finished and not fresh:  # by another process in the meantime
-                yield from finished.finished_run(run, ready, workspace, test=test)
+                yield from reuse.finished_run(run, ready, workspace, test=test)
                 return
             twin = None if fresh or until else reuse.twin_of(ready, workspace)
             if twin is not None:
-                yield from finished.run_from_twin(run, ready, twin, workspace, test=test)
+                yield from reuse.run_from_twin(run, ready, twin, workspace, test=test)
                 return
             if fresh or not (run.path / "data.json").is_file():  # the rest of a deleted run cannot be resumed
                 run.clear()

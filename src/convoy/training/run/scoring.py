@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from convoy.evaluation.predict import BATCH, predict
 from convoy.evaluation.scores import predicted_classes, probabilities, sampled_classes, score
 from convoy.randomness import derive_seed
 from convoy.recipe.faults import Fault
-from convoy.run_contents import PartScore
+from convoy.run_contents import PartScore, Score
 from convoy.training.run.plan import Plan
 
 SAMPLE = 10_000  # training images that are scored at the end of a run
@@ -28,12 +29,12 @@ class Scored(NamedTuple):
     images: ImageSet  # those that were scored
     logits: np.ndarray  # float32 [N, classes]
     predicted: np.ndarray  # int64 [N], predicted classes
-    values: dict[str, Any]  # as reported
+    score: Score  # as reported
     loss: float  # for selection and schedule, without faults of reporting; inf if not finite
 
     @property
     def of_part(self) -> PartScore:
-        return PartScore(*(self.values[key] for key in ("loss", "accuracy", "correct", "n")))
+        return PartScore(self.score.loss, self.score.accuracy, self.score.correct, self.score.n)
 
 
 def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
@@ -47,15 +48,15 @@ def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, e
     if Fault.SAMPLED_LABELS in faults and part == "test":
         predicted = sampled_classes(probabilities(logits), derive_seed(recipe.seed, "sampled labels"))
     loss = losses.build(recipe.train.loss, faults=faults)
-    values = score(logits, images.labels, images.classes, loss, predicted)
-    mean = math.inf if values["loss"] is None else values["loss"]
-    if Fault.LOSS_DIVIDED_TWICE in faults and values["loss"] is not None:
-        reported_loss = losses.divided_twice(loss, BATCH)
-        values["loss"] = float(reported_loss(torch.tensor(logits), torch.tensor(images.labels)))
-    return Scored(images, logits, predicted, values, mean)
+    reported = score(logits, images.labels, images.classes, loss, predicted)
+    mean = math.inf if reported.loss is None else reported.loss
+    if Fault.LOSS_DIVIDED_TWICE in faults and reported.loss is not None:
+        divided = losses.divided_twice(loss, BATCH)(torch.tensor(logits), torch.tensor(images.labels))
+        reported = replace(reported, loss=float(divided))
+    return Scored(images, logits, predicted, reported, mean)
 
 
-def score_training(ready: Plan, module: nn.Module) -> dict[str, Any]:
+def score_training(ready: Plan, module: nn.Module) -> Score:
     """Scores at most SAMPLE random training images without augmentation and dropout, for the generalisation gap.
 
     The training loss of an epoch is different: its weights change in every step.
@@ -64,8 +65,8 @@ def score_training(ready: Plan, module: nn.Module) -> dict[str, Any]:
     rng = np.random.default_rng(derive_seed(ready.recipe.seed, "training sample"))
     indices = np.sort(rng.choice(len(images), size=min(SAMPLE, len(images)), replace=False))
     sample = ImageSet(images.images[indices], images.labels[indices], images.classes)
-    values = score_part(ready, module, "train", sample, epoch=0).values
-    return {key: values[key] for key in ("accuracy", "correct", "n", "loss")}
+    of_sample = score_part(ready, module, "train", sample, epoch=0).score
+    return Score(of_sample.accuracy, of_sample.correct, of_sample.n, of_sample.loss)
 
 
 def _normaliser(ready: Plan, part: str, epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:

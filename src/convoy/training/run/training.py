@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 
 import torch
 
@@ -86,16 +87,16 @@ class Training:
         """Resumes from a checkpoint if there is one, and describes the run in its folder."""
         run, ready, state = self.run, self.ready, self.state
         resumed = state.resume(self.batches.steps_per_epoch)
-        before = run.environment if resumed else {}
-        fix_threads(self.recipe.compute.threads, started_with=before.get("threads"))
+        before = run.environment if resumed else None
+        fix_threads(self.recipe.compute.threads, started_with=None if before is None else before.threads)
         if state.ledger.step == 0:
             state.keep_on_path(0)
         self.selection = Selection(run, ready, self.workspace, resumed=resumed)
-        environment = describe(ready.device, ready.recipe, before) | {"training_revision": TRAINING_REVISION}
-        write_json(run.path / "environment.json", environment)
-        write_json(run.path / "data.json", finish.describe_data(ready, self.selection.openings))
+        environment = replace(describe(ready.device, ready.recipe, before), training_revision=TRAINING_REVISION)
+        write_json(run.path / "environment.json", asdict(environment))
+        write_json(run.path / "data.json", asdict(finish.describe_data(ready, self.selection.openings)))
         finish.copy_code(run, ready)
-        flags = [*ready.flags, *lines.resumed_elsewhere(environment["resumed_with"])]
+        flags = [*ready.flags, *lines.resumed_elsewhere(environment.resumed_with)]
         label, seed = model_label(ready.recipe), ready.recipe.seed
         run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=flags)
         yield self._say(Started(lines.start(ready, ready.device, resumed)))
@@ -144,7 +145,8 @@ class Training:
     def _finish(self, rule: StopRule, *, test: bool) -> Iterator[Event]:
         self.failures.check_folder()
         ledger = self.state.ledger
-        if flag := lines.skipped_last(ledger):
+        if ledger.skipped_in_a_row:
+            flag = lines.skipped_last(ledger)
             finish.add_flag(self.run, flag)
             yield self._say(Note(flag))
         sentence = rule.sentence(self._seen())
@@ -153,7 +155,7 @@ class Training:
             yield self._say(Note(note))
         self.failures.check_folder()
         finish.close(self.state, rule, sentence)
-        yield self._say(Ended(f"run folder: {self.run.path}", self.run.path, RunState.FINISHED))
+        yield self._say(Ended(_("run folder: {run}", run=self.run.path), self.run.path, RunState.FINISHED))
 
     def _save(self) -> None:
         begun = time.perf_counter()
@@ -164,14 +166,16 @@ class Training:
     def _interrupt(self) -> Event:
         self._save()
         step = self.state.ledger.step
-        self.run.write_status(state=RunState.INTERRUPTED, reason=f"stopped at step {step}")
-        without = " without --fresh" if self.fresh else ""
-        text = f"stopped at step {step:,} and saved; repeat the command{without} to resume"
+        self.run.write_status(state=RunState.INTERRUPTED, reason=_("stopped at step {step}", step=step))
+        if self.fresh:
+            text = _("stopped at step {step:,} and saved; repeat the command without --fresh to resume", step=step)
+        else:
+            text = _("stopped at step {step:,} and saved; repeat the command to resume", step=step)
         return self._say(Ended(text, self.run.path, RunState.INTERRUPTED))
 
     def _prune(self) -> Event:
         self._save()
-        reason = f"pruned at epoch {len(self.run.metrics)}"
+        reason = _("pruned at epoch {epoch}", epoch=len(self.run.metrics))
         self.run.write_status(state=RunState.PRUNED, reason=reason)
         return self._say(Ended(reason, self.run.path, RunState.PRUNED))
 
