@@ -92,8 +92,15 @@ def fake_study(
 
 
 def fake_run(
-    out: Path, label: str = "lenet", model: FakeModel | None = None, *, seed: int = 42, setting: Setting = DEFAULT
+    out: Path,
+    label: str = "lenet",
+    model: FakeModel | None = None,
+    *,
+    seed: int = 42,
+    setting: Setting = DEFAULT,
+    changes: Mapping[str, Any] | None = None,
 ) -> Run:
+    """`changes`: further keys of the recipe."""
     model = model or FakeModel()
     random = np.random.default_rng([seed, *label.encode()])
     recipe = Recipe.load("defaults/mnist").override(
@@ -103,6 +110,7 @@ def fake_run(
             "train.epochs": setting.epochs,
             "protocol.faults": list(setting.faults),
             **({"data.limit": setting.limit} if setting.limit else {}),
+            **(changes or {}),
         }
     )
     digest = fingerprint(recipe, options={}, hashes={"data": "d" * 64, "setting": str(setting)}, training_revision=1)
@@ -173,7 +181,7 @@ def _environment(label: str) -> dict[str, Any]:
 
 def _data(setting: Setting) -> dict[str, Any]:
     k = len(setting.classes)
-    counts = {part: setting.counts.get(part, 0) for part in ("train", "validation", "test")}
+    counts = {"validation": 0, "test": 0, **setting.counts}
     tilt = 1 + 0.1 * np.sin(np.arange(k))
     return {
         "name": "mnist",

@@ -5,19 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from babel.messages import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
-from tests.fake_runs import FakeModel, fake_run, fake_study
+from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 
 import convoy
 from convoy import text
 from convoy.reporting import pages, render
 from convoy.reporting.content import Page
-from convoy.studies import kinds
+from convoy.runs import Member, Workspace
+from convoy.studies import findings, kinds
+from convoy.studies.compare import finding as compare_finding
+from convoy.studies.compare.ablation import Design
+from convoy.studies.crossval import finding as crossval_finding
+from convoy.studies.crossval.finding import fold_label
+from convoy.studies.seeds.finding import Source
+from convoy.studies.seeds.run import find as seeds_find
 
 MODELS = {"lenet": FakeModel(0.98), "vgg": FakeModel(0.99)}
 NAMES = {"Example CPU"}
@@ -76,7 +85,37 @@ def compare_page(folder: Path) -> Page:
     return pages.study_page(study, study.path, kinds.page_of)
 
 
-@pytest.mark.parametrize("page", [run_page, compare_page])
+def ablation_page(folder: Path) -> Page:
+    levels = {f"{label}, {size}": (label, str(size)) for label in MODELS for size in (32, 64)}
+    members = [
+        Member(label, seed, fake_run(folder, levels[label][0], seed=seed)) for label in levels for seed in (1, 2)
+    ]
+    finding = compare_finding.conclude(members, Design(("recipe", "size"), (tuple(MODELS), ("32", "64")), levels))
+    return page_of(folder, members, finding)
+
+
+def crossval_page(folder: Path) -> Page:
+    setting = Setting(counts={"train": 600, "validation": 100, "fold": 300}, scored=("validation", "fold"))
+    members = []
+    for repeat, fold in product((0, 1), (0, 1, 2)):
+        split = {"data.split.folds": 3, "data.split.fold": fold, "data.split.repeat": repeat}
+        run = fake_run(folder, seed=repeat, setting=setting, changes=split)
+        members.append(Member(fold_label(fold, 3, repeat, 2), repeat, run))
+    return page_of(folder, members, crossval_finding.conclude("lenet", members))
+
+
+def seeds_page(folder: Path) -> Page:
+    members = [Member(source, seed, fake_run(folder, seed=seed)) for source in Source for seed in (1, 2)]
+    return page_of(folder, members, seeds_find(members, differences=(0.002,)))
+
+
+def page_of(folder: Path, members: list[Member], finding: Any) -> Page:
+    study = Workspace(folder).write_study("study", {"kind": finding.kind, "command": "convoy"}, members)
+    findings.write(study, finding)
+    return pages.study_page(study, study.path, kinds.page_of)
+
+
+@pytest.mark.parametrize("page", [run_page, compare_page, ablation_page, crossval_page, seeds_page])
 def test_every_text_of_a_page_is_a_message(
     page: Callable[[Path], Page], catalogs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

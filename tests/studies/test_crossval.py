@@ -22,14 +22,16 @@ from convoy.evaluation.predict import predict
 from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.reporting import pages
+from convoy.reporting.palette import Look
 from convoy.reporting.reading import of_study
 from convoy.runs import Study, Workspace
 from convoy.studies import kinds
+from convoy.studies.crossval import figures
 from convoy.studies.crossval import page as crossval_page
 from convoy.studies.crossval.finding import CrossvalFinding
 from convoy.studies.crossval.run import entries_of
 from convoy.studies.crossval.run import run as crossval
-from convoy.studies.crossval.words import caveats, sentence, shortened
+from convoy.studies.crossval.words import caveats, sentence
 from convoy.studies.session import Session
 from convoy.training.run.plan import plan
 
@@ -164,8 +166,8 @@ def test_out_of_fold_accuracy_is_that_of_all_images_of_a_repeat(study: Study) ->
 def test_mean_of_folds_and_share_of_images_are_named_and_one_number_is_printed_once(
     study: Study, tiny: Make, tmp_path: Path
 ) -> None:
-    assert "3 folds x 2 repeats" in sentence(finding_of(study))
-    assert "first repeat, " in sentence(finding_of(study))
+    assert "3 folds, 2 repeats" in sentence(finding_of(study))
+    assert "first repeat" in sentence(finding_of(study))
     equal = finding_of(validated(tiny(("train.epochs", 1)), tmp_path, folds=2))
     assert len({row.accuracy.n for row in equal.rows}) == 1
     assert "are correct" not in sentence(equal)
@@ -264,7 +266,7 @@ def test_what_the_study_decides_cannot_be_set(stripes: Path, tmp_path: Path) -> 
 def test_page_shows_each_fold_and_the_interval(study: Study) -> None:
     page = api.report(study).read_text()
     markdown = (study.path / "report.md").read_text()
-    assert "3 folds × 2 repeats" in page
+    assert "3 folds × 2" in page
     for member in study.members:
         assert f"{100 * member.run.scores['fold'].accuracy:.2f}" in markdown
         assert member.run.name in markdown
@@ -284,7 +286,7 @@ def test_page_of_more_folds_than_colours_draws_a_line_a_repeat(study: Study, mon
 def test_run_of_a_fold_has_a_page_of_its_own(study: Study, tmp_path: Path) -> None:
     run = study.members[0].run
     page = pages.run_page(run, tmp_path)
-    assert f"reaches {100 * run.scores['fold'].accuracy:.2f} % fold accuracy" in page.sentence
+    assert f"{100 * run.scores['fold'].accuracy:.2f} %" in page.sentence
 
 
 def test_command_groups_the_images_of_a_folder_by_their_paths(
@@ -313,9 +315,12 @@ def test_command_groups_the_images_of_a_folder_by_their_paths(
     assert Path(printed["report"]).is_file()
 
 
-def test_a_note_of_many_folds_names_a_few() -> None:
-    labels = [f"fold {number} of 9" for number in range(1, 8)]
-    assert shortened(labels) == "fold 1 of 9, fold 2 of 9, fold 3 of 9, fold 4 of 9 and 3 more"
+def test_a_note_of_many_folds_names_a_few(study: Study) -> None:
+    finding = finding_of(study)
+    rows = [replace(row, flags=("odd",) if row.repeat == 0 or row.fold < 2 else ()) for row in finding.rows]
+    (note,) = [caveat for caveat in caveats(replace(finding, rows=tuple(rows))) if caveat.endswith("odd")]
+    assert note.count("fold") == 4
+    assert "1 more" in note
 
 
 def test_equal_folds_have_no_spread(tiny: Make, tmp_path: Path) -> None:
@@ -327,6 +332,16 @@ def test_equal_folds_have_no_spread(tiny: Make, tmp_path: Path) -> None:
 
 def test_class_without_an_image_in_a_fold_is_named(study: Study) -> None:
     finding = finding_of(study)
-    first = replace(finding.rows[0], missing_classes=("1",))
-    notes = [caveat for caveat in caveats(replace(finding, rows=(first, *finding.rows[1:]))) if "no image" in caveat]
-    assert notes == ["fold 1 of 3, repeat 1: the scored fold has no image of 1 class: 1"]
+    first = replace(finding.rows[0], missing_classes=("odd",))
+    (note,) = [caveat for caveat in caveats(replace(finding, rows=(first, *finding.rows[1:]))) if "odd" in caveat]
+    assert note.startswith("fold 1 of 3, repeat 1: ")
+
+
+def test_run_that_diverged_is_marked(study: Study) -> None:
+    finding = finding_of(study)
+    assert not any(row.diverged for row in finding.rows)
+    first = replace(finding.rows[0], diverged=True)
+    labels = [member.label for member in study.members]
+    rows = figures.folds(replace(finding, rows=(first, *finding.rows[1:])), Look(tuple(labels)), labels).rows
+    crossed = [value.crossed for row in rows for value in row.values]
+    assert crossed == [(100 * first.accuracy.mean,), (), (), (), (), ()]

@@ -32,7 +32,7 @@ class Value:
     mark: str = "|"  # a stroke, or a mark of matplotlib
     hollow: bool = False
     points: tuple[float, ...] = ()  # of which the value is the mean
-    crossed: tuple[float, ...] = ()  # those of the points that are marked: runs that diverged
+    crossed: tuple[float, ...] = ()  # runs that diverged
     prediction: Span | None = None  # a thin line
 
     @classmethod
@@ -157,7 +157,6 @@ def _draw_mark(axes: Axes, value: Value, y: float, shown: Span) -> None:
     if value.points:
         mark = "o" if value.mark == "|" else value.mark
         axes.plot(value.points, [y] * len(value.points), mark, color=colour, markersize=5, markeredgewidth=0)
-        axes.plot(value.crossed, [y] * len(value.crossed), "x", color=INK, markersize=7, markeredgewidth=1.5)
     if value.points or value.mark == "|":
         axes.plot((value.value,) * 2, (y - 0.09, y + 0.09), color=colour, linewidth=2.5, solid_capstyle="butt")
     else:  # not clipped: a mark at 100 % would be cut in half
@@ -165,6 +164,7 @@ def _draw_mark(axes: Axes, value: Value, y: float, shown: Span) -> None:
             value.value, y, value.mark, color=colour, markersize=6.5, markeredgewidth=1.5, clip_on=False,
             markerfacecolor=PAPER if value.hollow else colour,
         )  # fmt: skip
+    axes.plot(value.crossed, [y] * len(value.crossed), "x", color=INK, markersize=7, markeredgewidth=1.5)
 
 
 def _draw_bar(axes: Axes, value: Value, y: float, shown: Span) -> None:

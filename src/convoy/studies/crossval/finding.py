@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from convoy.run_contents import Score
 from convoy.runs import Member, Run
 from convoy.stats import Estimate, nadeau_bengio, t_interval, wilson
+
+FOLD = "fold"  # the part that a network is scored on
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Fold:
     validation_images: int  # of the other folds, which selected the epoch
     missing_classes: tuple[str, ...]  # without an image in this fold
     flags: tuple[str, ...]  # of the run
+    diverged: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,24 +58,22 @@ def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
     rows = tuple(map(_fold, members))
     accuracies = [row.accuracy.mean for row in rows]
     seen, scored = sizes(runs)
-    repeats = sorted({row.repeat for row in rows})
-    correct = [(member.run.recipe.data.split.repeat, member.run.scores["fold"]) for member in members]
+    by_repeat: dict[int, list[Score]] = {}
+    for run in runs:
+        by_repeat.setdefault(run.recipe.data.split.repeat, []).append(run.scores[FOLD])
     return CrossvalFinding(
         label=label,
         data=runs[0].data.name,
         folds=recipe.data.split.folds,
-        repeats=len(repeats),
+        repeats=len(by_repeat),
         stratified=recipe.data.split.stratified,
         grouped=recipe.data.split.group_by is not None,
         from_weights=recipe.model.init is not None,
         accuracy=nadeau_bengio(accuracies, seen, scored, step=1 / scored),
         naive=t_interval(accuracies, step=1 / scored),
         out_of_fold=tuple(
-            wilson(
-                sum(score.correct for of, score in correct if of == repeat),
-                sum(score.n for of, score in correct if of == repeat),
-            )
-            for repeat in repeats
+            wilson(sum(score.correct for score in scores), sum(score.n for score in scores))
+            for _repeat, scores in sorted(by_repeat.items())
         ),
         rows=rows,
     )
@@ -79,16 +81,14 @@ def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
 
 def sizes(runs: Sequence[Run]) -> tuple[float, float]:
     """Mean number of images that a fold's network has seen and was scored on, for Nadeau and Bengio."""
-    counts = [run.data.counts for run in runs]
     # Validation images selected the epoch, so they count as seen.
-    seen = fmean(each["train"] + each.get("validation", 0) for each in counts)
-    return seen, fmean(run.scores["fold"].n for run in runs)
+    seen = fmean(sum(run.data.counts.get(part, 0) for part in ("train", "validation")) for run in runs)
+    return seen, fmean(run.scores[FOLD].n for run in runs)
 
 
 def _fold(member: Member) -> Fold:
     run, split = member.run, member.run.recipe.data.split
-    score, data = run.scores["fold"], run.data
-    counts = data.per_class
+    score, data = run.scores[FOLD], run.data
     return Fold(
         fold=split.fold,
         repeat=split.repeat,
@@ -99,9 +99,10 @@ def _fold(member: Member) -> Fold:
         missing_classes=tuple(
             name
             for index, name in enumerate(data.classes)
-            if counts["fold"][index] == 0 and any(part[index] for part in counts.values())
+            if data.per_class[FOLD][index] == 0 and any(counts[index] for counts in data.per_class.values())
         ),
         flags=tuple(run.status.flags),
+        diverged=run.status.diverged,
     )
 
 

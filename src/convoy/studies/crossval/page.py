@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import sections, tables
-from convoy.reporting.content import (
-    Block,
-    Cell,
-    Chart,
-    Column,
-    Field,
-    Gallery,
-    Page,
-    Section,
-    Strip,
-    Table,
-    Tile,
-    table_of,
-)
+from convoy.reporting.content import Block, Cell, Chart, Field, Gallery, Page, Section, Strip, Table, Tile, table_of
 from convoy.reporting.figures_images import prediction_tiles
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import plain
 from convoy.reporting.reading import Groups, Reading, every, of_study
+from convoy.run_contents import Score
 from convoy.runs import Study
+from convoy.stats import Estimate
 from convoy.studies.crossval import figures, words
-from convoy.studies.crossval.finding import CrossvalFinding
+from convoy.studies.crossval.finding import FOLD, CrossvalFinding, Fold
+from convoy.text import gettext as _
 
 HARDEST = 24
 
@@ -43,67 +34,73 @@ def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
     line_of = {reading.label: label for label, group in curves.items() for reading in group}
     lines = [line_of[reading.label] for reading in readings]
     panel = figures.folds(finding, look, lines).panel()
-    chart = Chart("cv_accuracy", "Accuracy", (panel,), figures.caption(finding))
+    chart = Chart("cv_accuracy", _("Accuracy"), (panel,), figures.caption(finding))
     page_sections = [
-        Section("Accuracy by fold", (chart, _folds(finding, readings, folder, lines))),
+        Section(_("Accuracy by fold"), (chart, _folds(finding, readings, folder, lines))),
         _training(curves, look),
         _errors(finding, readings),
+        sections.data(groups),
+        sections.setup(groups, folder, [study.table["command"]]),
     ]
-    repeats = f" × {finding.repeats} repeats" if finding.repeats > 1 else ""
+    title = _("{label} on {data}: {n} folds", label=finding.label, data=finding.data, n=finding.folds)
     return Page(
-        kicker=sections.kicker("Cross-validation", study.name, readings),
-        title=f"{finding.label} on {finding.data}: {finding.folds} folds{repeats}",
+        kicker=sections.kicker(_("Cross-validation"), study.name, readings),
+        title=f"{title} × {finding.repeats}" if finding.repeats > 1 else title,
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(_summary(finding),),
-        sections=(
-            *(section for section in page_sections if section),
-            sections.data(groups),
-            sections.setup(groups, folder, [study.table["command"]]),
-        ),
+        sections=tuple(section for section in page_sections if section),
         labels=labels,
     )
 
 
 def _summary(finding: CrossvalFinding) -> Table:
     """The mean over folds with both intervals, and the accuracy over all images."""
-    corrected, naive = finding.accuracy, finding.naive
-    columns = (Column("", numeric=False), Column("Accuracy", "%"), Column("Spread", "sd, points"), Column("n"))
-    spread, n = Cell(f"{100 * (corrected.sd or 0):.2f}"), Cell(str(corrected.n), "folds")
-    mean, plain_mean = Cell(*corrected.parts(scale=100), bold=True), Cell(*naive.parts(scale=100))
     rows = [
-        (Cell("Mean over folds, corrected interval", bold=True), mean, spread, n),
-        (Cell("Mean over folds, plain t interval (too narrow)"), plain_mean, spread, n),
+        (_("Mean over folds, corrected interval"), finding.accuracy),
+        (_("Mean over folds, plain t interval (too narrow)"), finding.naive),
     ]
     for repeat, images in enumerate(finding.out_of_fold, start=1):
-        name = "All images, out of fold" + (f", repeat {repeat}" if finding.repeats > 1 else "")
-        rows.append((Cell(name), Cell(*images.parts(scale=100)), Cell(""), Cell(f"{images.n:,}", "images")))
-    note = (
+        name = _("All images, out of fold")
+        rows.append((_("{name}, repeat {n}", name=name, n=repeat) if finding.repeats > 1 else name, images))
+    fields: list[Field[tuple[str, Estimate]]] = [
+        Field("", lambda row: Cell(row[0], bold=row is rows[0]), numeric=False),
+        Field(_("Accuracy"), lambda row: Cell(*row[1].parts(scale=100), bold=row is rows[0]), "%"),
+        Field(_("Spread"), lambda row: "" if row[1].sd is None else f"{100 * row[1].sd:.2f}", _("sd, points")),
+        Field("n", lambda row: Cell(f"{row[1].n:,}", _("images") if row[1].over_images else _("folds"))),
+    ]
+    note = _(
         "±: half-width of the 95 % interval. Corrected: for the training images that folds share (Nadeau and Bengio "
         "2003). All images: each is classified by the network that was not trained on it; range: 95 % interval over "
         "images (Wilson). oof.npz in the study folder holds the predictions."
     )
-    return Table(columns, tuple(rows), note)
+    return table_of(fields, rows, note)
 
 
 def _folds(finding: CrossvalFinding, readings: Sequence[Reading], folder: Path, lines: Sequence[str]) -> Table:
     """One row per fold. `lines`: the label of each fold's curve."""
-    scores = [reading.scores["fold"] for reading in readings]
-    seconds = [reading.cost.train_seconds for reading in readings]
-    fields: list[Field[int]] = [
-        Field("Fold", lambda i: Cell(f"{finding.rows[i].fold + 1} of {finding.folds}", model=lines[i]), numeric=False),
-        *([Field("Repeat", lambda i: str(finding.rows[i].repeat + 1))] if finding.repeats > 1 else []),
-        Field("Seed", lambda i: str(finding.rows[i].seed)),
-        Field("Accuracy", lambda i: Cell(*finding.rows[i].accuracy.parts(scale=100)), "%"),
-        Field("Correct", lambda i: Cell(f"{scores[i].correct:,}", f"of {scores[i].n:,}"), "images"),
-        Field("Trained on", lambda i: f"{readings[i].data.counts['train']:,}", "images"),
-        Field("Inner validation", lambda i: f"{finding.rows[i].validation_images:,}", "images"),
-        Field("Best epoch", lambda i: tables.best_epoch_cell(readings[i]), "of epochs"),
-        Field("Training", lambda i: "" if (value := seconds[i]) is None else plain(value), "s"),
-        Field("Run folder", lambda i: tables.run_cell(readings[i], folder), numeric=False),
+    rows = list(zip(finding.rows, readings, lines, strict=True))
+    fields: list[Field[tuple[Fold, Reading, str]]] = [
+        Field(
+            _("Fold"),
+            lambda row: Cell(_("{n} of {folds}", n=row[0].fold + 1, folds=finding.folds), model=row[2]),
+            numeric=False,
+        ),
+        *([Field(_("Repeat"), lambda row: str(row[0].repeat + 1))] if finding.repeats > 1 else []),
+        Field(_("Seed"), lambda row: str(row[0].seed)),
+        Field(_("Accuracy"), lambda row: Cell(*row[0].accuracy.parts(scale=100)), "%"),
+        Field(_("Correct"), lambda row: _correct(row[1].scores[FOLD]), _("images")),
+        Field(_("Trained on"), lambda row: f"{row[1].data.counts['train']:,}", _("images")),
+        Field(_("Inner validation"), lambda row: f"{row[0].validation_images:,}", _("images")),
+        Field(_("Best epoch"), lambda row: tables.best_epoch_cell(row[1]), _("of epochs")),
+        Field(_("Training"), lambda row: "" if (value := row[1].cost.train_seconds) is None else plain(value), "s"),
+        Field(_("Run folder"), lambda row: tables.run_cell(row[1], folder), numeric=False),
     ]
-    note = "Ranges: 95 % intervals over the images of a fold (Wilson)."
-    return table_of(fields, range(len(readings)), note, "Folds")
+    return table_of(fields, rows, _("Ranges: 95 % intervals over the images of a fold (Wilson)."), _("Folds"))
+
+
+def _correct(score: Score) -> Cell:
+    return Cell(f"{score.correct:,}", _("of {n:,}", n=score.n))
 
 
 def curve_groups(groups: Groups) -> dict[str, list[Reading]]:
@@ -113,56 +110,70 @@ def curve_groups(groups: Groups) -> dict[str, list[Reading]]:
         return dict(groups)
     lines: dict[str, list[Reading]] = {}
     for reading in readings:
-        lines.setdefault(f"repeat {reading.recipe.data.split.repeat + 1}", []).append(reading)
+        lines.setdefault(_("repeat {n}", n=reading.recipe.data.split.repeat + 1), []).append(reading)
     return lines
 
 
 def _training(curves: Groups, look: Look) -> Section | None:
-    chart = sections.curves(curves, look, held_out="inner validation", caption=figures.curves_caption)
-    return None if chart is None else Section("Training", (chart,))
+    chart = sections.curves(curves, look, held_out=_("inner validation"), caption=figures.curves_caption)
+    return None if chart is None else Section(_("Training"), (chart,))
 
 
 def _errors(finding: CrossvalFinding, readings: Sequence[Reading]) -> Section | None:
     """Out-of-fold confusion matrix, most confused pairs, hardest images of all folds."""
-    scores = [reading.scores["fold"] for reading in readings]
+    scores = [reading.scores[FOLD] for reading in readings]
     if not all(score.confusion for score in scores):
         return None
     numbers = classes_.confusion_numbers(finding.label, readings[0].classes, scores)
     numbers = numbers._replace(runs=1)  # each image is counted once
-    chart = sections.confusion_chart([numbers], named=False)
-    blocks: list[Block] = [chart]
-    worst = numbers.worst(sections.CONFUSED_PAIRS)
-    if worst:
+    blocks: list[Block] = [sections.confusion_chart([numbers], named=False)]
+    if worst := numbers.worst(sections.CONFUSED_PAIRS):
         blocks.append(tables.confused_table({finding.label: worst}))
-    tiles = hardest(readings)
-    if tiles:
-        wrong = sum(bool(tile.true_class) for tile in tiles)
-        caption = (
-            f"The {len(tiles)} images with the highest out-of-fold loss; {wrong} are misclassified. Red: a wrong "
-            "prediction, with the true class below."
+    if tiles := hardest(readings):
+        caption = _(
+            "The {n} images with the highest out-of-fold loss; {wrong} are misclassified. Red: a wrong prediction, "
+            "with the true class below.",
+            n=len(tiles),
+            wrong=sum(bool(tile.true_class) for tile in tiles),
         )
-        blocks.append(Gallery("hardest", "Hardest images", (Strip("", tiles),), caption))
-    return Section("Out-of-fold errors", tuple(blocks))
+        blocks.append(Gallery("hardest", _("Hardest images"), (Strip("", tiles),), caption))
+    return Section(_("Out-of-fold errors"), tuple(blocks))
+
+
+class _Hardest(NamedTuple):
+    """Arrays with one element per image."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    loss: np.ndarray
+    places: np.ndarray  # among the training images
+
+    @classmethod
+    def of(cls, reading: Reading) -> _Hardest | None:
+        """None if the run does not hold them."""
+        gallery, arrays = reading.gallery, reading.run.predictions
+        logits, index = (arrays.get(f"{FOLD}_{name}") for name in ("logits", "index"))
+        if logits is None or index is None or "hardest_images" not in gallery:
+            return None
+        keys = ("images", "labels", "predicted", "confidence", "index")
+        images, labels, predicted, confidence, shown = (gallery[f"hardest_{key}"] for key in keys)
+        logits = logits[shown].astype(np.float64)
+        highest = logits.max(axis=1)
+        total = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
+        loss = np.nan_to_num(total - logits[np.arange(len(labels)), labels], nan=np.inf)
+        return cls(images, labels, predicted, confidence, loss, index[shown])
 
 
 def hardest(readings: Sequence[Reading]) -> tuple[Tile, ...]:
     """The images of all folds with the highest cross-entropy, each once; empty if the runs hold no images."""
-    keys = ("images", "labels", "predicted", "confidence")
-    folds: list[dict[str, np.ndarray]] = []
-    for reading in readings:
-        gallery, predictions = reading.gallery, reading.run.predictions
-        if "hardest_images" not in gallery or "fold_logits" not in predictions:
-            return ()
-        places, labels = gallery["hardest_index"], gallery["hardest_labels"]
-        logits = predictions["fold_logits"][places].astype(np.float64)
-        highest = logits.max(axis=1)
-        total = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
-        loss = np.nan_to_num(total - logits[np.arange(len(labels)), labels], nan=np.inf)
-        arrays = {key: gallery[f"hardest_{key}"] for key in keys}
-        folds.append({**arrays, "loss": loss, "index": predictions["fold_index"][places]})
-    joined = {name: np.concatenate([arrays[name] for arrays in folds]) for name in folds[0]}
-    order = np.argsort(-joined["loss"], kind="stable")
-    _, firsts = np.unique(joined["index"][order], return_index=True)  # an image can be hard in several repeats
+    folds = [fold for reading in readings if (fold := _Hardest.of(reading))]
+    if len(folds) < len(readings):
+        return ()
+    joined = _Hardest(*map(np.concatenate, zip(*folds, strict=True)))
+    order = np.argsort(-joined.loss, kind="stable")
+    _values, firsts = np.unique(joined.places[order], return_index=True)  # an image can be hard in several repeats
     chosen = order[np.sort(firsts)[:HARDEST]]
-    images, labels, predicted, confidence, index = (joined[name][chosen] for name in (*keys, "index"))
-    return prediction_tiles(images, labels, predicted, confidence, readings[0].classes, index)
+    images, labels, predicted, confidence, _loss, places = (array[chosen] for array in joined)
+    return prediction_tiles(images, labels, predicted, confidence, readings[0].classes, places)

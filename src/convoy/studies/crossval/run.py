@@ -12,7 +12,7 @@ from convoy.files import write_arrays
 from convoy.recipe import Recipe
 from convoy.runs import Member, Study, Workspace, digest_of, file_name, model_label
 from convoy.studies import findings
-from convoy.studies.crossval.finding import conclude, fold_label
+from convoy.studies.crossval.finding import FOLD, conclude, fold_label
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 
@@ -66,21 +66,25 @@ def out_of_fold(members: Sequence[Member]) -> dict[str, np.ndarray]:
     repeat, fold (both from 0), index (of the image among the training images), labels, predicted: int64 [M]; logits:
     float32 [M, classes], if all runs have them.
     """
-    parts = []
+    parts: list[dict[str, np.ndarray]] = []
     for member in members:
-        labels, predicted = member.run.predicted("fold")
-        arrays, split = member.run.predictions, member.run.recipe.data.split
+        labels, predicted = member.run.predicted(FOLD)
+        split, arrays = member.run.recipe.data.split, member.run.predictions
+        index, logits = (arrays.get(f"{FOLD}_{name}") for name in ("index", "logits"))
+        assert index is not None
+        repeat, fold = (np.full(len(labels), number) for number in (split.repeat, split.fold))
         part = {
-            "repeat": np.full(len(labels), split.repeat),
-            "fold": np.full(len(labels), split.fold),
-            "index": arrays["fold_index"].astype(np.int64),
+            "repeat": repeat,
+            "fold": fold,
+            "index": index.astype(np.int64),
             "labels": labels,
             "predicted": predicted,
         }
-        parts.append(part | ({"logits": arrays["fold_logits"]} if "fold_logits" in arrays else {}))
+        parts.append(part if logits is None else {**part, "logits": logits})
     shared = [name for name in parts[0] if all(name in part for part in parts)]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in shared}
-    order = np.lexsort((joined["index"], joined["repeat"]))
+    repeats, indices = (joined[name] for name in ("repeat", "index"))
+    order = np.lexsort((indices, repeats))
     return {name: values[order] for name, values in joined.items()}
 
 

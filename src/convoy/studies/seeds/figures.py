@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from convoy.reporting.palette import MODELS
 from convoy.reporting.rows import Row, Rows, Value
+from convoy.reporting.words import accuracy_name
 from convoy.studies.seeds.finding import SeedsFinding, Spread
-from convoy.studies.seeds.words import part_name, source_name
+from convoy.studies.seeds.words import source_name
+from convoy.text import gettext as _
 
 
 def spreads(finding: SeedsFinding) -> Rows:
-    return Rows(tuple(map(_row, finding.spreads)), part_name(finding), "%")
+    return Rows(tuple(map(_row, finding.spreads)), accuracy_name(finding.part), "%")
 
 
 def _row(spread: Spread) -> Row:
@@ -21,4 +23,4 @@ def _row(spread: Spread) -> Row:
 
 def caption(finding: SeedsFinding) -> str:
     n = len(finding.spreads[0].accuracies)
-    return f"Points: runs, n = {n} per row. Stroke: mean. Bar: one standard deviation to either side."
+    return _("Points: runs, n = {n} per row. Stroke: mean. Bar: one standard deviation to either side.", n=n)

@@ -7,27 +7,27 @@ from pathlib import Path
 from convoy.reporting import sections
 from convoy.reporting.content import Cell, Chart, Field, Page, Section, Table, table_of
 from convoy.reporting.reading import chance_levels, every, of_study
+from convoy.reporting.words import part_name
 from convoy.runs import Study
 from convoy.studies.seeds import figures, words
 from convoy.studies.seeds.finding import Needed, SeedsFinding, Spread
+from convoy.text import gettext as _
 
 
 def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     groups = of_study(study)
     readings = next(iter(groups.values()))
-    spreads = figures.spreads(finding).panel()
-    chart = Chart("spreads", "Accuracy by what is drawn again", (spreads,), figures.caption(finding))
+    chart = Chart(
+        "spreads", _("Accuracy by what is drawn again"), (figures.spreads(finding).panel(),), figures.caption(finding)
+    )
     return Page(
-        kicker=sections.kicker("Seeds", study.name, readings),
-        title=f"How much of the accuracy of {finding.label} on {finding.data} is luck?",
+        kicker=sections.kicker(_("Seeds"), study.name, readings),
+        title=_("How much of the accuracy of {label} on {data} is luck?", label=finding.label, data=finding.data),
         sentence=words.sentence(finding),
-        caveats=(
-            *chance_levels(every(groups), finding.part),
-            *words.caveats(finding),
-        ),
+        caveats=(*chance_levels(every(groups), finding.part), *words.caveats(finding)),
         tables=(_spreads(finding), _needed(finding)),
         sections=(
-            Section("Spread", (chart,)),
+            Section(_("Spread"), (chart,)),
             sections.data(groups),
             sections.setup(groups, folder, [study.table["command"]]),
         ),
@@ -37,19 +37,22 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
 
 def _spreads(finding: SeedsFinding) -> Table:
     fields: list[Field[Spread]] = [
-        Field("drawn again", lambda spread: words.source_name(spread.source), numeric=False),
-        Field("mean", lambda spread: f"{100 * spread.mean:.2f}", "%"),
-        Field("standard deviation", _sd, "points"),
-        Field("lowest", lambda spread: f"{100 * min(spread.accuracies):.2f}", "%"),
-        Field("highest", lambda spread: f"{100 * max(spread.accuracies):.2f}", "%"),
-        Field("n", lambda spread: str(len(spread.accuracies)), "seeds"),
+        Field(_("Drawn again"), lambda spread: words.source_name(spread.source), numeric=False),
+        Field(_("Mean"), lambda spread: f"{100 * spread.mean:.2f}", "%"),
+        Field(_("Standard deviation"), _sd, _("points")),
+        Field(_("Lowest"), lambda spread: f"{100 * min(spread.accuracies):.2f}", "%"),
+        Field(_("Highest"), lambda spread: f"{100 * max(spread.accuracies):.2f}", "%"),
+        Field("n", lambda spread: str(len(spread.accuracies)), _("seeds")),
     ]
-    note = (
+    note = _(
         "Each row draws one source again and keeps the seeds of the others. After the standard deviation: its 95 % "
-        f"interval (chi-squared). For comparison: other {finding.part} images, {finding.images:,} of them, change one "
-        f"accuracy with a standard deviation of {100 * finding.image_sd:.2f} points (binomial)."
+        "interval (chi-squared). For comparison: other {part} images, {n:,} of them, change one accuracy with a "
+        "standard deviation of {sd:.2f} points (binomial).",
+        part=part_name(finding.part),
+        n=finding.images,
+        sd=100 * finding.image_sd,
     )
-    return table_of(fields, finding.spreads, note, "Spread")
+    return table_of(fields, finding.spreads, note, _("Spread"))
 
 
 def _sd(spread: Spread) -> Cell:
@@ -58,8 +61,8 @@ def _sd(spread: Spread) -> Cell:
 
 def _needed(finding: SeedsFinding) -> Table:
     fields: list[Field[Needed]] = [
-        Field("difference of two models", lambda needed: f"{100 * needed.difference:g}", "points"),
-        Field("seeds per model", lambda needed: words.seeds_text(needed.seeds)),
-        Field("at the upper end of the interval", lambda needed: words.seeds_text(needed.seeds_at_high)),
+        Field(_("Difference of two models"), lambda needed: f"{100 * needed.difference:g}", _("points")),
+        Field(_("Seeds per model"), lambda needed: words.seeds_text(needed.seeds)),
+        Field(_("At the upper end of the interval"), lambda needed: words.seeds_text(needed.seeds_at_high)),
     ]
-    return table_of(fields, finding.needed, title="Seeds that a comparison needs")
+    return table_of(fields, finding.needed, title=_("Seeds that a comparison needs"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convoy.reporting.words import accuracy_name
 from convoy.studies.seeds.finding import MOST_SEEDS, POWER, SeedsFinding, Source
 from convoy.text import gettext as _
 
@@ -16,33 +17,25 @@ def source_name(source: Source) -> str:
     return names[source]
 
 
-def part_name(finding: SeedsFinding) -> str:
-    return _("test accuracy") if finding.part == "test" else _("validation accuracy")
-
-
 def sentence(finding: SeedsFinding) -> str:
     spread = finding.of(Source.ALL)
     low, high, n = min(spread.accuracies), max(spread.accuracies), len(spread.accuracies)
+    study = _("{n} seeds of {label} on {data}", n=n, label=finding.label, data=finding.data)
     if low == high:
         return _(
-            "All {n} seeds of {label} on {data} reach {low:.2f} % {accuracy}: {images:,} images show no difference "
-            "between them",
-            n=n,
-            label=finding.label,
-            data=finding.data,
+            "{study} reach {low:.2f} % {metric} each: {images:,} images show no difference between them",
+            study=study,
             low=100 * low,
-            accuracy=part_name(finding),
+            metric=accuracy_name(finding.part),
             images=finding.images,
         )
     return _(
-        "With {n} seeds, {label} on {data} reaches {low:.2f} to {high:.2f} % {accuracy}: a standard deviation of "
-        "{sd:.2f} points (95 % interval {sd_low:.2f} to {sd_high:.2f})",
-        n=n,
-        label=finding.label,
-        data=finding.data,
+        "{study} reach {low:.2f} to {high:.2f} % {metric}: a standard deviation of {sd:.2f} points (95 % interval "
+        "{sd_low:.2f} to {sd_high:.2f})",
+        study=study,
         low=100 * low,
         high=100 * high,
-        accuracy=part_name(finding),
+        metric=accuracy_name(finding.part),
         sd=100 * spread.sd,
         sd_low=100 * spread.sd_low,
         sd_high=100 * spread.sd_high,
