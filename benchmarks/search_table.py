@@ -19,6 +19,7 @@ from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.runs import Run
 from convoy.studies.execute import execute
+from convoy.studies.session import Session
 from convoy.training.machine import environment
 from convoy.training.machine.device import device_of
 
@@ -45,7 +46,7 @@ def main() -> None:
     # The largest batches first: if this is stopped early, most of the table exists.
     order = sorted(range(len(points())), key=lambda place: -points()[place][0])
     runs: dict[int, Run] = {}
-    for place, event in execute((recipe(*points()[place]) for place in order), out, test=False):
+    for place, event in execute((recipe(*points()[place]) for place in order), Session(out, test=False)):
         if isinstance(event, Ended):
             runs[order[place]] = Run(event.run)
             print(f"{len(runs)} of {len(order)}: batch size and rate {points()[order[place]]}", flush=True)

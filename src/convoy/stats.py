@@ -170,12 +170,12 @@ def t_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
     """
     if not values or not all(math.isfinite(value) for value in values):
         raise ValueError(f"expected finite values for an estimate, got {list(values)}")
-    mean = fmean(values)
-    if len(values) == 1:
+    n, mean = len(values), fmean(values)
+    if n == 1:
         return Estimate(mean=mean, sd=None, n=1, low=None, high=None, interval="t")
     sd = stdev(values)
-    half = t_quantile(len(values) - 1) * max(sd, step / math.sqrt(12)) / math.sqrt(len(values))
-    return Estimate(mean=mean, sd=sd, n=len(values), low=mean - half, high=mean + half, interval="t")
+    half = t_quantile(n - 1) * max(sd, step / math.sqrt(12)) / math.sqrt(n)
+    return Estimate(mean=mean, sd=sd, n=n, low=mean - half, high=mean + half, interval="t")
 
 
 def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> PairedTest:
@@ -185,14 +185,9 @@ def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> Pa
     would make anything significant, so the test uses at least the spread of rounding two values to the resolution,
     step / sqrt(6). Raises ValueError for different lengths or fewer than two pairs.
     """
-    if len(a) != len(b) or len(a) < 2:
-        raise ValueError(f"expected at least two pairs for a paired test, got {len(a)} and {len(b)} values")
-    differences = [x - y for x, y in zip(a, b, strict=True)]
-    n, mean, sd = len(differences), fmean(differences), stdev(differences)
-    error = max(sd, step / math.sqrt(6)) / math.sqrt(n)
-    half = t_quantile(n - 1) * error
-    estimate = Estimate(mean=mean, sd=sd, n=n, low=mean - half, high=mean + half, interval="t")
-    return PairedTest(estimate, _p_of_t(mean, error, n - 1))
+    differences = _differences(a, b)
+    n, sd = len(differences), stdev(differences)
+    return _tested(fmean(differences), max(sd, step / math.sqrt(6)) / math.sqrt(n), n - 1, sd, n, "t")
 
 
 def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step: float = 0.0) -> PairedTest:
@@ -205,13 +200,25 @@ def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step:
     if min(len(a), len(b)) < 2:
         raise ValueError(f"expected at least two values on each side for Welch's test, got {len(a)} and {len(b)}")
     errors = [max(stdev(values) ** 2, step**2 / 12) * (1 / len(values) + overlap) for values in (a, b)]
-    mean, error = fmean(a) - fmean(b), math.sqrt(sum(errors))
     shares = sum(each**2 / (len(values) - 1) for each, values in zip(errors, (a, b), strict=True))
     freedom = sum(errors) ** 2 / shares if shares > 0 else len(a) + len(b) - 2
-    half = t_quantile(freedom) * error
     interval: Interval = "corrected_t" if overlap else "t"
-    estimate = Estimate(mean, None, min(len(a), len(b)), mean - half, mean + half, interval)
-    return PairedTest(estimate, _p_of_t(mean, error, freedom))
+    return _tested(fmean(a) - fmean(b), math.sqrt(sum(errors)), freedom, None, min(len(a), len(b)), interval)
+
+
+def _differences(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    if len(a) != len(b) or len(a) < 2:
+        raise ValueError(f"expected at least two pairs for a paired test, got {len(a)} and {len(b)} values")
+    return [x - y for x, y in zip(a, b, strict=True)]
+
+
+def _tested(mean: float, error: float, freedom: float, sd: float | None, n: int, interval: Interval) -> PairedTest:
+    """A mean with this standard error, against 0; p is 0 or 1 if the error is 0."""
+    from scipy.special import stdtr
+
+    half = t_quantile(freedom) * error
+    p = min(1.0, 2 * float(stdtr(freedom, -abs(mean / error)))) if error else float(mean == 0)
+    return PairedTest(Estimate(mean, sd, n, mean - half, mean + half, interval), p)
 
 
 def mcnemar(a_right: npt.ArrayLike, b_right: npt.ArrayLike) -> McNemar:
@@ -245,38 +252,37 @@ def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
     return McNemar(Estimate(mean=mean, sd=None, n=n, low=low, high=high, interval="bonett_price"), p, only_a, only_b)
 
 
-def nadeau_bengio(values: npt.ArrayLike, n_train: float, n_test: float, *, step: float = 0.0) -> Estimate:
+def nadeau_bengio(values: Sequence[float], n_train: float, n_test: float, *, step: float = 0.0) -> Estimate:
     """The interval of a mean over resampled splits (folds x repeats), or of a mean of paired differences over them.
 
     The training parts of two splits share images, so that their scores are correlated and the ordinary t interval is
     too narrow. Nadeau and Bengio (Machine Learning 52, 2003) increase the variance of the mean from sd²/J to
     sd² (1/J + n_test/n_train) for J random splits; Bouckaert and Frank (PAKDD 2004) apply this to repeated
     cross-validation, for whose disjoint folds it is conservative. `n_train` and `n_test` are images of one split
-    (means, if folds differ by one). `step` is the resolution of the values: the interval uses at least the spread of
-    rounding a value to it, step / sqrt(12). Raises ValueError for fewer than two values, a value that is not finite, or
-    an invalid split.
+    (means, if folds differ by one). `step`: as in `t_interval`. Raises ValueError for fewer than two values, a value
+    that is not finite, or an invalid split.
     """
-    scores = _several(values, "the corrected interval").tolist()
-    if not (math.isfinite(n_train) and math.isfinite(n_test) and n_train > 0 and n_test > 0):
-        raise ValueError(f"expected images to train and to test on, got {n_train} and {n_test}")
-    mean, sd = fmean(scores), stdev(scores)
-    spread = max(sd, step / math.sqrt(12))
-    half = t_quantile(len(scores) - 1) * spread * math.sqrt(1 / len(scores) + n_test / n_train)
-    return Estimate(mean=mean, sd=sd, n=len(scores), low=mean - half, high=mean + half, interval="corrected_t")
+    plain = t_interval(list(values))
+    if plain.sd is None:
+        raise ValueError("expected at least two values for the corrected interval, got 1")
+    half = t_quantile(plain.n - 1) * max(plain.sd, step / math.sqrt(12)) * _widening(plain.n, n_train, n_test)
+    return replace(plain, low=plain.mean - half, high=plain.mean + half, interval="corrected_t")
 
 
 def nadeau_bengio_test(
-    a: npt.ArrayLike, b: npt.ArrayLike, n_train: float, n_test: float, *, step: float = 0.0
+    a: Sequence[float], b: Sequence[float], n_train: float, n_test: float, *, step: float = 0.0
 ) -> PairedTest:
     """The corrected resampled t test of a - b, paired by split. `step`: the resolution of a and b."""
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.shape != second.shape:
-        raise ValueError(f"expected pairs for a paired test, got {first.size} and {second.size} values")
-    step *= math.sqrt(2)  # both are rounded
-    difference = nadeau_bengio(first - second, n_train, n_test, step=step)
-    assert difference.sd is not None
-    error = max(difference.sd, step / math.sqrt(12)) * math.sqrt(1 / difference.n + n_test / n_train)
-    return PairedTest(difference, _p_of_t(difference.mean, error, difference.n - 1))
+    differences = _differences(a, b)
+    n, sd = len(differences), stdev(differences)
+    error = max(sd, step * math.sqrt(2) / math.sqrt(12)) * _widening(n, n_train, n_test)
+    return _tested(fmean(differences), error, n - 1, sd, n, "corrected_t")
+
+
+def _widening(n: int, n_train: float, n_test: float) -> float:
+    if not (0 < n_train < math.inf and 0 < n_test < math.inf):
+        raise ValueError(f"expected images to train and to test on, got {n_train} and {n_test}")
+    return math.sqrt(1 / n + n_test / n_train)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -301,28 +307,6 @@ def digits_for(half_width: float) -> int:
     exponent = math.floor(math.log10(half_width))
     leading = half_width / 10**exponent
     return min(4, max(0, -exponent + (1 if leading < 1.95 else 0)))
-
-
-def _several(values: npt.ArrayLike, what: str) -> np.ndarray:
-    """float64 [N], N >= 2, all finite."""
-    several = np.asarray(values, dtype=np.float64)
-    if several.ndim != 1 or several.size < 2:
-        raise ValueError(f"expected at least two values in one row for {what}, got shape {several.shape}")
-    bad = np.flatnonzero(~np.isfinite(several))
-    if bad.size:
-        raise ValueError(
-            f"expected finite values for {what}; number {bad[0] + 1} of {several.size} is {several[bad[0]]}"
-        )
-    return several
-
-
-def _p_of_t(mean: float, error: float, freedom: float) -> float:
-    """Two-sided p; 0 or 1 if the error is 0."""
-    if error == 0:
-        return 1.0 if mean == 0 else 0.0
-    from scipy.special import stdtr
-
-    return min(1.0, 2 * float(stdtr(freedom, -abs(mean / error))))
 
 
 def t_quantile(freedom: float) -> float:

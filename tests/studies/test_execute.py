@@ -14,12 +14,13 @@ from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
 from convoy.studies.execute import execute
+from convoy.studies.session import Session
 
 Make = Callable[..., Recipe]
 
 
 def ended(recipes: list[Recipe], out: Path, **options: object) -> dict[int, Run]:
-    events = execute(recipes, out, **options)  # type: ignore[arg-type]
+    events = execute(recipes, Session(out), **options)  # type: ignore[arg-type]
     return {position: Run(event.run) for position, event in events if isinstance(event, Ended)}
 
 
@@ -43,7 +44,7 @@ def test_recipes_are_taken_lazily(tiny: Make, tmp_path: Path) -> None:
             yield tiny(("seed", seed), ("train.epochs", 1))
 
     ends: list[str] = []
-    events = execute(recipes(), tmp_path, where="processes", interrupted=lambda: bool(ends))
+    events = execute(recipes(), Session(tmp_path, interrupted=lambda: bool(ends)), where="processes")
     for _, event in events:
         if isinstance(event, Ended):
             ends.append(event.text)
@@ -53,14 +54,14 @@ def test_recipes_are_taken_lazily(tiny: Make, tmp_path: Path) -> None:
 def test_interrupted_study_is_resumed(tiny: Make, tmp_path: Path) -> None:
     recipes = [tiny(("seed", seed), ("train.epochs", 6)) for seed in (1, 2, 3, 4)]
     ends: list[str] = []
-    events = execute(recipes, tmp_path, where="processes", interrupted=lambda: bool(ends))
+    events = execute(recipes, Session(tmp_path, interrupted=lambda: bool(ends)), where="processes")
     for _, event in events:
         if isinstance(event, Ended):
             ends.append(event.text)
     finished = {run.name: run.status.steps for run in Workspace(tmp_path).runs() if run.finished}
     assert 1 <= len(finished) < 4
     cached = []
-    for _, event in execute(recipes, tmp_path, where="processes"):
+    for _, event in execute(recipes, Session(tmp_path), where="processes"):
         if isinstance(event, Ended):
             cached.append(event.cached)
     assert cached.count(True) >= len(finished)
@@ -87,10 +88,11 @@ def test_script_without_a_main_guard_is_not_run_again(stripes: Path, net: Path, 
         "print('imported')\n"
         "from convoy.recipe import Recipe\n"
         "from convoy.studies.execute import execute\n"
+        "from convoy.studies.session import Session\n"
         f"named = [('model.name', {str(net) + ':Tiny'!r}), ('data.name', {str(stripes)!r}), ('train.epochs', 1)]\n"
         "base = Recipe.load('defaults/images', named)\n"
         "recipes = [base.override({'seed': seed}) for seed in (1, 2)]\n"
-        "ends = [event for _, event in execute(recipes, 'out', where='processes') if type(event).__name__ == 'Ended']\n"
+        "ends = [event for _, event in execute(recipes, Session('out')) if type(event).__name__ == 'Ended']\n"
         "print(len(ends), 'runs')\n"
     )
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -100,9 +102,10 @@ def test_script_without_a_main_guard_is_not_run_again(stripes: Path, net: Path, 
 def test_run_saves_itself_when_the_parent_is_killed(stripes: Path, net: Path, tmp_path: Path) -> None:
     code = (
         "from convoy.recipe import Recipe\nfrom convoy.studies.execute import execute\n"
+        "from convoy.studies.session import Session\n"
         f"named = [('model.name', {str(net) + ':Tiny'!r}), ('data.name', {str(stripes)!r}), ('train.epochs', 100000)]\n"
         "base = Recipe.load('defaults/images', named)\n"
-        "for _, event in execute([base], 'out', where='processes'):\n    print(type(event).__name__, flush=True)\n"
+        "for _, event in execute([base], Session('out')):\n    print(type(event).__name__, flush=True)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

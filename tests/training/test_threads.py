@@ -16,6 +16,7 @@ from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.runs import Run
 from convoy.studies.execute import execute
+from convoy.studies.session import Session
 from convoy.training.machine import threads
 from convoy.training.machine.threads import fix_threads
 from convoy.training.run import training
@@ -87,7 +88,7 @@ def test_a_worker_process_gives_a_run_begun_with_two_threads_the_bits_of_an_unbr
     recipe = tiny(AUTO, ("model.name", "lenet"), ("data.size", 28))
     unbroken = finish(recipe, tmp_path / "unbroken")
     finish(recipe, tmp_path / "broken", control=pause_after(5))
-    *_, (_, end) = execute([recipe], tmp_path / "broken", where="processes")
+    *_, (_, end) = execute([recipe], Session(tmp_path / "broken"), where="processes")
     resumed = Run(end.run)
     assert resumed.environment.threads == 2
     assert (resumed.path / "best.safetensors").read_bytes() == (unbroken.path / "best.safetensors").read_bytes()

@@ -15,12 +15,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal
 
-from convoy.events import Control, Ended, EpochEnded, Event, Failed, OpenTest, from_json
+from convoy.events import Control, Ended, EpochEnded, Event, Failed, from_json
 from convoy.process import command_line, cores
 from convoy.recipe import Recipe
+from convoy.studies.session import Session
 from convoy.training.run.run_one import run_one
 
 Prune = Callable[[int, EpochEnded], bool]
@@ -41,54 +41,43 @@ def choose(recipes: list[Recipe], images: int) -> Where:
 
 def execute(
     recipes: Iterable[Recipe],
-    out: str | Path,
+    session: Session,
     *,
     where: Where = "processes",
-    fresh: bool = False,
-    test: OpenTest = True,
     until: int | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
     prune: Prune = lambda position, event: False,
 ) -> Iterator[tuple[int, Event]]:
     """Runs a lazy iterable of recipes and yields (position, event) as they arrive.
 
     A run ends as "pruned at epoch n" if `prune` returns True after an epoch, or after `until` epochs; it does not count
-    as finished, and a later call resumes it. When `interrupted` returns True, the runs in progress are saved and the
+    as finished, and a later call resumes it. When the session is interrupted, the runs in progress are saved and the
     iterator ends. If a recipe fails, raises ValueError after saving the runs in progress.
     """
-    if where == "here":
-        yield from _here(recipes, out, fresh=fresh, test=test, until=until, interrupted=interrupted, prune=prune)
-        return
-    with WorkerPool(cores(), out, fresh=fresh, test=test, until=until) as pool:
-        yield from pool.run(enumerate(recipes), interrupted, prune)
+    return (_here if where == "here" else _in_workers)(enumerate(recipes), session, until, prune)
 
 
 def _here(
-    recipes: Iterable[Recipe],
-    out: str | Path,
-    *,
-    fresh: bool,
-    test: OpenTest,
-    until: int | None,
-    interrupted: Callable[[], bool],
-    prune: Prune,
+    jobs: Iterator[tuple[int, Recipe]], session: Session, until: int | None, prune: Prune
 ) -> Iterator[tuple[int, Event]]:
-    for position, recipe in enumerate(recipes):
+    for position, recipe in jobs:
         pruned = False
 
         def control() -> Control:
-            if interrupted():
+            if session.interrupted():
                 return Control.PAUSE
             return Control.PRUNE if pruned else Control.CONTINUE  # noqa: B023 (called within this turn)
 
-        for event in run_one(recipe, out, fresh=fresh, test=test, until=until, control=control):
+        fresh = bool(session.fresh)
+        for event in run_one(recipe, session.out, fresh=fresh, test=session.test, until=until, control=control):
             pruned = pruned or (isinstance(event, EpochEnded) and prune(position, event))
             yield position, event
-        if interrupted():
+        if session.interrupted():
             return
 
 
 class _Worker:
+    """A worker process, and the position of the recipe that it trains."""
+
     def __init__(self, events: queue.Queue[tuple[_Worker, Event | Failed | None]]) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CONVOY_COMMAND": command_line()}
         self.process = subprocess.Popen(
@@ -105,6 +94,7 @@ class _Worker:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
+        """The last message is None."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._events.put((self, from_json(line)))
@@ -116,80 +106,58 @@ class _Worker:
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
+    def close(self) -> None:
+        """Closes its input: it saves its run and ends."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
 
-class WorkerPool:
-    """Worker processes and the position of the recipe that each one trains."""
 
-    def __init__(self, size: int, out: str | Path, *, fresh: bool, test: OpenTest, until: int | None) -> None:
-        self._events: queue.Queue[tuple[_Worker, Event | Failed | None]] = queue.Queue()
-        self._size = size
-        self._workers: list[_Worker] = []
-        self._job = {"out": str(out), "fresh": fresh, "test": test, "until": until}
-        self._failure: str | None = None
+def _in_workers(
+    jobs: Iterator[tuple[int, Recipe]], session: Session, until: int | None, prune: Prune
+) -> Iterator[tuple[int, Event]]:
+    events: queue.Queue[tuple[_Worker, Event | Failed | None]] = queue.Queue()
+    options = {"out": str(session.out), "fresh": bool(session.fresh), "test": session.test, "until": until}
+    workers: list[_Worker] = []
+    failure, stopping = "", False
 
-    def __enter__(self) -> WorkerPool:
-        return self
+    def give(worker: _Worker, job: tuple[int, Recipe] | None) -> None:
+        worker.position = None
+        if job is not None:
+            worker.position, recipe = job
+            worker.send({"recipe": recipe.as_table(), **options})
 
-    def __exit__(self, *exception: object) -> None:
-        """A worker whose input is closed saves its run and ends."""
-        for worker in self._workers:
-            assert worker.process.stdin is not None
-            with suppress(BrokenPipeError):
-                worker.process.stdin.close()
-        for worker in self._workers:
-            worker.process.wait()
-
-    def run(
-        self, recipes: Iterator[tuple[int, Recipe]], interrupted: Callable[[], bool], prune: Prune
-    ) -> Iterator[tuple[int, Event]]:
-        for first in islice(recipes, self._size):
-            self._workers.append(_Worker(self._events))
-            self._hand(self._workers[-1], first)
-        stopping = False
-        while any(worker.position is not None for worker in self._workers):
-            if not stopping and (interrupted() or self._failure is not None):
-                stopping, recipes = True, iter(())
-                self._stop_all()
+    try:
+        for job in islice(jobs, cores()):
+            workers.append(_Worker(events))
+            give(workers[-1], job)
+        while busy := [worker for worker in workers if worker.position is not None]:
+            if not stopping and (session.interrupted() or failure):
+                stopping, jobs = True, iter(())
+                for worker in busy:
+                    worker.send({"control": Control.PAUSE})
             try:
-                worker, message = self._events.get(timeout=0.2)
+                worker, message = events.get(timeout=0.2)
             except queue.Empty:
                 continue
-            position = worker.position
-            event = self._understand(worker, message)
-            if event is not None and position is not None:
-                if isinstance(event, EpochEnded) and prune(position, event):
-                    worker.send({"control": Control.PRUNE})
-                yield position, event
-            if event is None or isinstance(event, Ended):
-                # After the caller has seen the end, because a search chooses its next recipe by it.
-                self._give(worker, recipes)
-        if self._failure is not None:
-            raise ValueError(self._failure)
-
-    def _give(self, worker: _Worker, recipes: Iterator[tuple[int, Recipe]]) -> None:
-        worker.position = None
-        if worker.process.poll() is None and (following := next(recipes, None)) is not None:
-            self._hand(worker, following)
-
-    def _hand(self, worker: _Worker, job: tuple[int, Recipe]) -> None:
-        worker.position, recipe = job
-        worker.send({"recipe": recipe.as_table(), **self._job})
-
-    def _understand(self, worker: _Worker, message: Event | Failed | None) -> Event | None:
-        """The event of a message; None if the worker failed or died."""
-        if message is None:
-            if worker.position is not None:
+            if message is None and worker.position is not None:
                 code = worker.process.wait()
-                self._failure = f"a worker process died (exit code {code}); the same command resumes its run"
-            return None
-        if isinstance(message, Failed):
-            if message.is_bug:
-                raise RuntimeError(f"in a worker process: {message.text}")
-            self._failure = message.text
-            return None
-        return message
-
-    def _stop_all(self) -> None:
-        for worker in self._workers:
-            if worker.position is not None:
-                worker.send({"control": Control.PAUSE})
+                failure = f"a worker process died (exit code {code}); the same command resumes its run"
+            elif isinstance(message, Failed):
+                if message.is_bug:
+                    raise RuntimeError(f"in a worker process: {message.text}")
+                failure = message.text
+            elif message is not None and worker.position is not None:
+                if isinstance(message, EpochEnded) and prune(worker.position, message):
+                    worker.send({"control": Control.PRUNE})
+                yield worker.position, message
+            if message is None or isinstance(message, Ended | Failed):
+                # After the caller has seen the end, because a search chooses its next recipe by it.
+                give(worker, next(jobs, None) if worker.process.poll() is None else None)
+    finally:
+        for worker in workers:
+            worker.close()
+        for worker in workers:
+            worker.process.wait()
+    if failure:
+        raise ValueError(failure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from convoy.evaluation import cost
@@ -76,8 +77,7 @@ def train_all(entries: Sequence[Entry], session: Session, *, distinct: bool = Tr
     runs: dict[str, Run] = {}
     for some, again in ((to_retrain, True), (found, False)):
         recipes = [jobs[position].recipe for position in some]
-        events = execute(recipes, session.out, where=where, fresh=again, test=test, interrupted=session.interrupted)
-        for place, event in events:
+        for place, event in execute(recipes, replace(session, fresh=again), where=where):
             session.show(some[place], event)
             if isinstance(event, Ended) and event.state is RunState.FINISHED:
                 job = jobs[some[place]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from convoy.data.batches import steps_per_epoch
 from convoy.events import Ended
@@ -20,8 +21,7 @@ from convoy.training.run.plan import plan
 def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> Study | None:
     """Runs the test; the test set stays closed. None if interrupted. Raises ValueError: recipe, rates."""
     rising = _rising(recipe, lowest, highest)
-    fresh, interrupted = bool(session.fresh), session.interrupted
-    for _, event in execute([rising], session.out, where="here", fresh=fresh, test=False, interrupted=interrupted):
+    for _, event in execute([rising], replace(session, test=False), where="here"):
         session.show(0, event)
     if not (isinstance(event, Ended) and event.state is RunState.FINISHED):
         return None

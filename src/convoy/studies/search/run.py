@@ -225,16 +225,8 @@ class _Training:
             score = metrics.of(self._scored_on)
             return prune is not None and score is not None and prune(position, metrics.epoch, score.accuracy)
 
-        events = execute(
-            recipes,
-            self._session.out,
-            where=self._where,
-            test="by fault",
-            until=until,
-            interrupted=self._session.interrupted,
-            prune=should_prune,
-        )
-        for position, event in events:
+        session = replace(self._session, fresh=False, test="by fault")
+        for position, event in execute(recipes, session, where=self._where, until=until, prune=should_prune):
             self._show(shown_from + position, event)
             if isinstance(event, RunEnded):
                 yield self._ended(position, Run(event.run))
