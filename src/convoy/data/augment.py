@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from convoy.data.augment_erasing import Cutout, Erase
@@ -21,10 +21,10 @@ from convoy.data.augment_geometric import Crop, Flip, Rotate, Scale, Shift, resa
 from convoy.data.augment_kinds import Geometric, Mixer, PixelTransform
 from convoy.data.augment_mixing import CutMix, MixUp, mix
 from convoy.data.augment_policies import RandAugment, TrivialAugment
-from convoy.registry import Registry, unknown
+from convoy.recipe.problems import first_problem
+from convoy.registry import Registry
 
-AUGMENTATIONS: Registry[type] = Registry("augmentation")
-for _name, _augmentation in {
+_CLASSES: dict[str, type[Geometric | PixelTransform | Mixer]] = {
     "crop": Crop,
     "flip": Flip,
     "rotate": Rotate,
@@ -36,15 +36,17 @@ for _name, _augmentation in {
     "erase": Erase,
     "mixup": MixUp,
     "cutmix": CutMix,
-}.items():
-    AUGMENTATIONS.add(_name, _augmentation)
+}
+AUGMENTATIONS: Registry[type[Geometric | PixelTransform | Mixer]] = Registry("augmentation")
+for _name, _class in _CLASSES.items():
+    AUGMENTATIONS.add(_name, _class)
 
 
 class Augmentation:
     def __init__(self, parts: Sequence[Geometric | PixelTransform | Mixer]) -> None:
         self.geometric = [part for part in parts if isinstance(part, Geometric)]
         self.mixers = [part for part in parts if isinstance(part, Mixer)]
-        self.pixel_transforms = [part for part in parts if not isinstance(part, Geometric | Mixer)]
+        self.pixel_transforms = [part for part in parts if isinstance(part, PixelTransform)]
         self._groups = _resampling_groups(self.geometric)
 
     @property
@@ -67,7 +69,7 @@ class Augmentation:
             composed = maps[0]
             for later in maps[1:]:
                 composed = composed @ later
-            is_nearest = all(part.interpolation == "nearest" for part in group)
+            is_nearest = all(part.is_exact or part.is_separate for part in group)
             x = resample(x, composed[:, :2], "nearest" if is_nearest else "bilinear")
         for transform in self.pixel_transforms:
             x = transform(x, next(columns), generator)
@@ -95,14 +97,9 @@ def build(specs: Sequence[Mapping[str, Any]]) -> Augmentation:
     """
     parts = []
     for spec in specs:
-        name = spec.get("name")
-        if not isinstance(name, str):
-            raise ValueError(f"data.augment: {dict(spec)!r} has no name; known: {', '.join(AUGMENTATIONS)}")
-        augmentation = AUGMENTATIONS[name]
-        arguments = {key: value for key, value in spec.items() if key != "name"}
-        keys = [field.name for field in fields(augmentation)]
-        for key in arguments:
-            if key not in keys:
-                raise unknown("key", key, keys, f"the augmentation {name}")
-        parts.append(augmentation(**arguments))
+        name, keys = str(spec["name"]), {key: value for key, value in spec.items() if key != "name"}
+        try:
+            parts.append(AUGMENTATIONS[name](**keys))
+        except ValidationError as error:
+            raise first_problem(AUGMENTATIONS[name], error, keys, f"the augmentation {name}", ()) from None
     return Augmentation(parts)

@@ -8,29 +8,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from convoy.data.augment_kinds import check_number, check_range, to_device_of
-from convoy.registry import unknown
+from convoy.data.augment_kinds import ASCENDING, PAIR, Fraction, Pixels, PixelTransform, to_device_of
 
-Fill = Literal["zero", "mean", "noise"]
+_Ratio = Annotated[float, Field(ge=0.01, le=100)]
 
 
-@dataclass(frozen=True)
-class Cutout:
+class Cutout(PixelTransform):
     """Blackens a square centred on a random pixel, clipped at the image's edge."""
 
-    size: int = 8  # side of the square in pixels
+    size: Pixels = 8  # side of the square
 
     draws: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        check_number("cutout", "size", self.size, integer=True, low=0, high=512)
 
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         side = x.shape[-1]
@@ -38,23 +32,15 @@ class Cutout:
         return x * outside(first, first + self.size, x)  # twice as fast as masked_fill with a broadcast mask
 
 
-@dataclass(frozen=True)
-class Erase:
+class Erase(PixelTransform):
     """Fills a rectangle inside the image with black, the image's mean colour, or noise."""
 
-    probability: float = 0.25
-    area: Sequence[float] = (0.02, 0.33)  # fraction of the image
-    aspect: Sequence[float] = (0.3, 3.3)  # height / width
-    fill: Fill = "noise"  # noise: each value uniform in 0..1
+    probability: Fraction = 0.25
+    area: Annotated[tuple[Fraction, Fraction], PAIR, ASCENDING] = (0.02, 0.33)  # fraction of the image
+    aspect: Annotated[tuple[_Ratio, _Ratio], PAIR, ASCENDING] = (0.3, 3.3)  # height / width
+    fill: Literal["zero", "mean", "noise"] = "noise"  # noise: each value uniform in 0..1
 
     draws: ClassVar[int] = 5
-
-    def __post_init__(self) -> None:
-        check_number("erase", "probability", self.probability, low=0, high=1)
-        check_range("erase", "area", self.area, low=0, high=1)
-        check_range("erase", "aspect", self.aspect, low=0.01, high=100)
-        if self.fill not in get_args(Fill):
-            raise unknown("fill", str(self.fill), get_args(Fill), "the augmentation erase")
 
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         erased = (uniform[:, 0] < self.probability).nonzero()[:, 0]

@@ -9,48 +9,39 @@ images (0.33 for 3 x 32 x 32 instead of 0.13).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from convoy.data.augment_kinds import Interpolation, check_number, check_range
+from convoy.data.augment_kinds import ASCENDING, PAIR, Fraction, Geometric, Pixels
+
+_Factor = Annotated[float, Field(ge=0.1, le=10)]
 
 
-@dataclass(frozen=True)
-class Crop:
+class Crop(Geometric):
     """Pads with black and crops to the original size at a random position (He et al. 2016, section 4.2)."""
 
-    padding: int = 4  # pixels per side
+    padding: Pixels = 4  # per side
 
     draws: ClassVar[int] = 2
-    interpolation: ClassVar[Interpolation] = "nearest"
-    is_separate: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_number("crop", "padding", self.padding, integer=True, low=0, high=512)
+    is_exact: ClassVar[bool] = True
 
     def maps(self, uniform: Tensor, side: int) -> Tensor:
         pixels = (uniform * (2 * self.padding + 1)).floor().clamp(max=2 * self.padding) - self.padding
         return translation(pixels * (2 / side))
 
 
-@dataclass(frozen=True)
-class Flip:
+class Flip(Geometric):
     """Flips horizontally."""
 
-    probability: float = 0.5
+    probability: Fraction = 0.5
 
     draws: ClassVar[int] = 1
-    interpolation: ClassVar[Interpolation] = "nearest"
-    is_separate: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_number("flip", "probability", self.probability, low=0, high=1)
+    is_exact: ClassVar[bool] = True
 
     def maps(self, uniform: Tensor, side: int) -> Tensor:
         maps = identity(len(uniform))
@@ -58,21 +49,13 @@ class Flip:
         return maps
 
 
-@dataclass(frozen=True)
-class Rotate:
+class Rotate(Geometric):
     """Rotates about the centre by an angle drawn uniformly from -degrees to degrees."""
 
-    degrees: float = 10.0
-    interpolation: Interpolation = "bilinear"  # nearest: separate resampling, as in torchvision's RandomRotation
+    degrees: Annotated[float, Field(ge=0, le=180)] = 10.0
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"  # nearest: as torchvision's RandomRotation
 
     draws: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        check_number("rotate", "degrees", self.degrees, low=0, high=180)
-        if self.interpolation not in ("bilinear", "nearest"):
-            raise ValueError(
-                f"augment rotate: interpolation = {self.interpolation!r}: expected 'bilinear' or 'nearest'"
-            )
 
     @property
     def is_separate(self) -> bool:
@@ -82,23 +65,13 @@ class Rotate:
         return rotation((uniform[:, 0] * 2 - 1) * math.radians(self.degrees))
 
 
-@dataclass(frozen=True)
-class Shift:
+class Shift(Geometric):
     """Shifts in x and in y, each drawn uniformly from -fraction to fraction of the side."""
 
-    fraction: float = 0.1
+    fraction: Fraction = 0.1
     whole_pixels: bool = False  # rounds to integers, with separate resampling, as in torchvision's RandomAffine
 
     draws: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        check_number("shift", "fraction", self.fraction, low=0, high=1)
-        if not isinstance(self.whole_pixels, bool):
-            raise ValueError(f"augment shift: whole_pixels = {self.whole_pixels!r}: expected true or false")
-
-    @property
-    def interpolation(self) -> Interpolation:
-        return "nearest" if self.whole_pixels else "bilinear"
 
     @property
     def is_separate(self) -> bool:
@@ -111,18 +84,12 @@ class Shift:
         return translation(offsets)
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(Geometric):
     """Scales about the centre by a factor drawn uniformly from `range`."""
 
-    range: Sequence[float] = (0.9, 1.1)
+    range: Annotated[tuple[_Factor, _Factor], PAIR, ASCENDING] = (0.9, 1.1)
 
     draws: ClassVar[int] = 1
-    interpolation: ClassVar[Interpolation] = "bilinear"
-    is_separate: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_range("scale", "range", self.range, low=0.1, high=10)
 
     def maps(self, uniform: Tensor, side: int) -> Tensor:
         low, high = self.range

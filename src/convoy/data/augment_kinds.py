@@ -1,35 +1,54 @@
-"""The three kinds of augmentations, and the checks of their keys.
+"""The three kinds of augmentations: base classes with the types of their keys.
 
-An augmentation is a frozen dataclass whose fields are the keys of a recipe's table. `draws` is the number of uniform
+The fields of an augmentation are the keys of a recipe's table, with their bounds. `draws` is the number of uniform
 random numbers that it needs per image. They are drawn for the full batch on the CPU, so that a generator gives the same
-draws on every device. The methods determine the kind.
+draws on every device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor
 
-Interpolation = Literal["nearest", "bilinear"]
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("expected two numbers, the lower one first")
+    return value[0], value[1]
 
 
-@runtime_checkable
-class Geometric(Protocol):
+def _ascending(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError("expected the lower number first")
+    return value
+
+
+ASCENDING = AfterValidator(_ascending)
+PAIR = BeforeValidator(_pair)
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Pixels = Annotated[int, Field(ge=0, le=512)]
+
+
+class _Augmentation(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Geometric(_Augmentation, ABC):
     """Moves the pixels of an image by an affine map."""
 
     draws: ClassVar[int]
-
-    @property
-    def interpolation(self) -> Interpolation:
-        """Nearest if it moves by integer numbers of pixels or was requested."""
+    is_exact: ClassVar[bool] = False  # moves by integer numbers of pixels
 
     @property
     def is_separate(self) -> bool:
-        """Whether it is resampled separately from the adjacent geometric augmentations."""
+        """Whether it has its own resampling, of the nearest pixels, as in torchvision."""
+        return False
 
+    @abstractmethod
     def maps(self, uniform: Tensor, side: int) -> Tensor:
         """From draws [B, draws] in 0..1: maps [B, 3, 3] from coordinates in the result to those in the image.
 
@@ -37,12 +56,14 @@ class Geometric(Protocol):
         """
 
 
-class PixelTransform(Protocol):
+class PixelTransform(_Augmentation, ABC):
     """Changes a single image in any other way."""
 
     @property
+    @abstractmethod
     def draws(self) -> int: ...
 
+    @abstractmethod
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         """Transforms x, float [B, C, H, H] in 0..1, with draws [B, draws] in 0..1.
 
@@ -57,34 +78,18 @@ class MixWeights(NamedTuple):
     label: Tensor  # [B] in 0..1, on the CPU
 
 
-@runtime_checkable
-class Mixer(Protocol):
+class Mixer(_Augmentation, ABC):
     """Mixes an image and its label with another of the batch."""
+
+    alpha: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    probability: Fraction = 1.0
 
     draws: ClassVar[int]
 
-    @property
-    def probability(self) -> float: ...
-
+    @abstractmethod
     def weights(self, uniform: Tensor, x: Tensor) -> MixWeights: ...
 
 
 def to_device_of(x: Tensor, draws: Tensor) -> Tensor:
     """Copies draws from the CPU to x's device without blocking the host."""
     return draws.to(x.device, non_blocking=True)
-
-
-def check_number(name: str, key: str, value: object, *, low: float, high: float, integer: bool = False) -> None:
-    kind = "an integer" if integer else "a number"
-    is_number = isinstance(value, int if integer else int | float) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high:  # type: ignore[operator]
-        raise ValueError(f"augment {name}: {key} = {value!r}: expected {kind} from {low:g} to {high:g}")
-
-
-def check_range(name: str, key: str, value: object, *, low: float, high: float) -> None:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
-        raise ValueError(f"augment {name}: {key} = {value!r}: expected two numbers, the lower one first")
-    for end in value:
-        check_number(name, key, end, low=low, high=high)
-    if value[0] > value[1]:
-        raise ValueError(f"augment {name}: {key} = {value!r}: expected the lower number first")

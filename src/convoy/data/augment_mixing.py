@@ -11,50 +11,36 @@ whether it applies.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from convoy.data.augment_erasing import outside
-from convoy.data.augment_kinds import Mixer, MixWeights, check_number, to_device_of
+from convoy.data.augment_kinds import Mixer, MixWeights, to_device_of
 
 QUANTILES = 4096
 
 
-@dataclass(frozen=True)
-class MixUp:
+class MixUp(Mixer):
     """The weight of the image, the same for all pixels, is drawn from Beta(alpha, alpha)."""
 
-    alpha: float = 0.2  # small: mostly one of the two images; 1: uniform
-    probability: float = 1.0
+    alpha: Annotated[float, Field(ge=0.01, le=100)] = 0.2  # small: mostly one of the two images; 1: uniform
 
     draws: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        check_number("mixup", "alpha", self.alpha, low=0.01, high=100)
-        check_number("mixup", "probability", self.probability, low=0, high=1)
 
     def weights(self, uniform: Tensor, x: Tensor) -> MixWeights:
         share = beta(uniform[:, 0], self.alpha)
         return MixWeights(to_device_of(x, share).to(x.dtype)[:, None, None, None], share)
 
 
-@dataclass(frozen=True)
-class CutMix:
+class CutMix(Mixer):
     """Replaces a rectangle, whose fraction of the area before clipping is drawn from Beta(alpha, alpha)."""
 
-    alpha: float = 1.0
-    probability: float = 1.0
-
     draws: ClassVar[int] = 3
-
-    def __post_init__(self) -> None:
-        check_number("cutmix", "alpha", self.alpha, low=0.01, high=100)
-        check_number("cutmix", "probability", self.probability, low=0, high=1)
 
     def weights(self, uniform: Tensor, x: Tensor) -> MixWeights:
         """The rectangle is a square centred on any pixel; the label's weight is the area that is not replaced."""

@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from convoy.data.augment_colours import COLOURS
 from convoy.data.augment_geometric import identity, resample, rotation, translation
-from convoy.data.augment_kinds import check_number, to_device_of
+from convoy.data.augment_kinds import PixelTransform, to_device_of
 
 STEPS = 30  # magnitudes are integers from 0 to this
 
@@ -80,16 +80,11 @@ WIDE = {
 }
 
 
-@dataclass(frozen=True)
-class RandAugment:
+class RandAugment(PixelTransform):
     """Applies `operations` random operations per image, all of the same magnitude, each with a random sign."""
 
-    operations: int = 2
-    magnitude: int = 9
-
-    def __post_init__(self) -> None:
-        check_number("rand_augment", "operations", self.operations, integer=True, low=1, high=16)
-        check_number("rand_augment", "magnitude", self.magnitude, integer=True, low=0, high=STEPS)
+    operations: Annotated[int, Field(ge=1, le=16)] = 2
+    magnitude: Annotated[int, Field(ge=0, le=STEPS)] = 9
 
     @property
     def draws(self) -> int:
@@ -105,8 +100,7 @@ class RandAugment:
         return x
 
 
-@dataclass(frozen=True)
-class TrivialAugment:
+class TrivialAugment(PixelTransform):
     """Applies one random operation per image, with a magnitude drawn uniformly from 0 to 30 and a random sign."""
 
     draws: ClassVar[int] = 3
