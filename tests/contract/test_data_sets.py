@@ -55,10 +55,10 @@ def test_content_hash_is_a_sha256_where_it_is_known(name: str) -> None:
 @every_set
 def test_members_have_an_md5_or_none_and_a_limit(name: str) -> None:
     for form in DATA_SETS[name].forms:
-        for member in form.layout.members:
-            assert member.most_bytes > 0
-            assert member.md5 is None or re.fullmatch(r"[0-9a-f]{32}", member.md5)
-            assert "/" not in member.name
+        assert form.most_bytes > 0
+        for member, md5 in form.layout.hashes.items():
+            assert md5 is None or re.fullmatch(r"[0-9a-f]{32}", md5)
+            assert "/" not in member
 
 
 @every_download
@@ -79,8 +79,7 @@ def test_every_file_has_a_mirror_and_a_hash(name: str, download: Download) -> No
 def test_downloads_are_in_a_supported_format(name: str, download: Download) -> None:
     files = {file.name for file in download.files}
     published = [
-        {form.layout.archive} if form.layout.archive else {member.name for member in form.layout.members}
-        for form in DATA_SETS[name].forms
+        {form.layout.archive} if form.layout.archive else set(form.layout.hashes) for form in DATA_SETS[name].forms
     ]
     idx = {f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")}
     assert files in (published or [idx])

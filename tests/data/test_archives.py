@@ -12,12 +12,12 @@ import pytest
 from tests.data.published import md5, tar_gz
 
 from convoy.data import DataError
-from convoy.data.archives import Layout, Member
+from convoy.data.archives import Layout
 
 CONTENTS = {"a.bin": b"first", "b.bin": b"second"}
-MEMBERS = tuple(Member(name, 10, md5(content)) for name, content in CONTENTS.items())
-TAR = Layout(MEMBERS, "set.tar.gz", "inner")
-ZIP = Layout(MEMBERS, "set.zip", "inner")
+HASHES = {name: md5(content) for name, content in CONTENTS.items()}
+TAR = Layout(HASHES, 10, "set.tar.gz", "inner")
+ZIP = Layout(HASHES, 10, "set.zip", "inner")
 
 
 def tar(folder: Path, **others: bytes) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from tests.data.published import expect, md5, python2_batch, random_images, tar_gz
 
 from convoy.data import DATA_SETS, DataError, load
-from convoy.data.cifar_files import binary_version, python_version
 from convoy.data.named import Form
+from convoy.data.published import read_cifar_binary
 
 IMAGES = random_images(60, 3, 32, 32)
 LABELS = np.arange(60) % 10
@@ -19,13 +20,13 @@ BATCHES = {
     for number in range(5)
 } | {"test_batch": python2_batch(IMAGES[50:], LABELS[50:])}
 
-BINARY_OF_10, BINARY_OF_100 = (DATA_SETS[name].forms[1] for name in ("cifar10", "cifar100"))
+(PYTHON_OF_10, BINARY_OF_10), (PYTHON_OF_100, BINARY_OF_100) = (DATA_SETS[n].forms for n in ("cifar10", "cifar100"))
 
 
 def with_hashes_of(batches: dict[str, bytes]) -> Form:
     hashes = {name: md5(content) for name, content in batches.items()}
     test = {"test_batch": hashes.pop("test_batch")}
-    return python_version("cifar-10-python.tar.gz", "cifar-10-batches-py", train=hashes, test=test, labels="labels")
+    return replace(PYTHON_OF_10, train=hashes, test=test)
 
 
 def archive(folder: Path, batches: dict[str, bytes]) -> Path:
@@ -85,10 +86,10 @@ def test_cifar100_has_the_fine_labels_in_both_versions(tmp_path: Path, monkeypat
     records = np.hstack([np.zeros((60, 1), np.uint8), fine[:, None].astype(np.uint8), IMAGES.reshape(60, -1)])
     (tmp_path / "train.bin").write_bytes(records[:50].tobytes())
     (tmp_path / "test.bin").write_bytes(records[50:].tobytes())
-    hashes = {"train": {"train": md5(train)}, "test": {"test": md5(test)}}
-    form = python_version("cifar-100-python.tar.gz", "cifar-100-python", **hashes, labels="fine_labels")
 
-    expect(monkeypatch, "cifar100", (50, 10), form)
+    expect(
+        monkeypatch, "cifar100", (50, 10), replace(PYTHON_OF_100, train={"train": md5(train)}, test={"test": md5(test)})
+    )
     from_python = load(f"cifar100={tmp_path / 'python'}")
     expect(monkeypatch, "cifar100", (50, 10), BINARY_OF_100)
     from_binary = load(f"cifar100={tmp_path}")
@@ -115,11 +116,14 @@ def test_a_missing_batch_is_named(tmp_path: Path) -> None:
     ("batch", "fault"),
     [
         (python2_batch(IMAGES[:9], LABELS[:9]), "the 50 train images of cifar10, got 49"),
-        (python2_batch(IMAGES[:10], LABELS[:9]), "data_batch_2: 9 labels for 10 images"),
-        (python2_batch(IMAGES[:10], LABELS[:10], "fine_labels"), "data_batch_2: expected 'labels' to be a list"),
+        (python2_batch(IMAGES[:10], LABELS[:9]), "49 labels for 50 images"),
+        (python2_batch(IMAGES[:10], LABELS[:10], "fine_labels"), "not in the published format: 'labels'"),
         (python2_batch(IMAGES[:10], LABELS[:10] + 90), "label 99 is out of range, expected 0 to 9"),
-        (b"\x80\x02}U\x04dataNs.", "data_batch_2: expected 'data' to be uint8 of shape (N, 3072), got NoneType"),
-        (b"\x80\x02cos\nsystem\nU\x04lsof\x85R.", "asks for os.system;"),
+        (b"\x80\x02}U\x04dataNs.", "not in the published format"),
+        (
+            b"\x80\x02cos\nsystem\nU\x04lsof\x85R.",
+            "data_batch_2: expected a pickle of plain data, but it asks for os.system",
+        ),
     ],
     ids=["too few", "counts differ", "other key", "label", "no array", "hostile"],
 )
@@ -133,7 +137,7 @@ def test_a_faulty_batch_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_truncated_binary_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    form = binary_version("none.tar.gz", "none", train=["a.bin"], test=["b.bin"])
+    form = Form(read_cifar_binary, train={"a.bin": None}, test={"b.bin": None})
     expect(monkeypatch, "cifar10", (1, 1), form)
     (tmp_path / "a.bin").write_bytes(bytes(3073))
     (tmp_path / "b.bin").write_bytes(bytes(3072))

@@ -15,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from convoy.data.arrays import from_arrays
+from convoy.data.arrays import Part, Parts, from_arrays
 from convoy.data.formats import (
     TENSOR_FILES,
     idx_files,
@@ -47,9 +47,13 @@ def some(count: int, side: int = 9) -> tuple[np.ndarray, np.ndarray]:
     return images, np.arange(count) % 3
 
 
+def part(count: int) -> Part:
+    return Part(*some(count), "i", "l")
+
+
 @pytest.fixture
 def dataset() -> DataSet:
-    return from_arrays("d", {"train": (*some(12), "i", "l"), "test": (*some(6), "i", "l")}, size=None)
+    return from_arrays("d", Parts(part(12), test=part(6)), size=None)
 
 
 def test_an_idx_folder_is_read_plain_and_packed(tmp_path: Path) -> None:
@@ -201,14 +205,14 @@ def test_tensor_files_hold_float_images_and_integer_labels(tmp_path: Path, datas
 
 
 def test_packing_keeps_no_validation_part_apart_and_says_so(tmp_path: Path) -> None:
-    parts = {part: (*some(12), "i", "l") for part in ("train", "validation", "test")}
+    parts = Parts(part(12), part(12), part(12))
     with pytest.raises(DataError, match="validation part"):
         write_tensors(from_arrays("d", parts, size=None), tmp_path)
 
 
 def test_packing_needs_a_test_part(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="test part"):
-        write_tensors(from_arrays("d", {"train": (*some(12), "i", "l")}, size=None), tmp_path)
+        write_tensors(from_arrays("d", Parts(part(12)), size=None), tmp_path)
 
 
 class Bomb:

@@ -11,7 +11,7 @@ import gzip
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
@@ -22,17 +22,11 @@ _MOST_HEADER_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
-class Member:
-    name: str
-    most_bytes: int
-    md5: str | None = None  # None: not published; the archive's hash covers the member
-
-
-@dataclass(frozen=True)
 class Layout:
     """Where the files of a set are: under `folder` in an archive, or as plain files."""
 
-    members: tuple[Member, ...]
+    hashes: Mapping[str, str | None]  # the MD5 of each file by name; None: not published
+    most_bytes: int  # of a file
     archive: str = ""  # file name; empty: the set is published as plain files
     folder: str = ""
 
@@ -43,15 +37,15 @@ class Layout:
         if self.archive and (place / self.archive).is_file():
             return place / self.archive
         for folder in (place, place / self.folder):
-            if all((folder / member.name).is_file() for member in self.members):
+            if all((folder / name).is_file() for name in self.hashes):
                 return folder
         return None
 
     def files(self, source: Path) -> list[Path]:
-        return [source] if source.is_file() else [source / member.name for member in self.members]
+        return [source] if source.is_file() else [source / name for name in self.hashes]
 
     def read(self, source: Path) -> dict[str, bytes]:
-        """The members' bytes by name, from the path that `find` returned. Raises DataError."""
+        """The bytes of each file by name, from the path that `find` returned. Raises DataError."""
         try:
             contents = dict(self._contents(source))
         except DataError:
@@ -60,40 +54,44 @@ class Layout:
             raise DataError(f"{source}: is damaged or truncated: {error}") from None  # RuntimeError: an encrypted .zip
         except OSError as error:  # gzip.BadGzipFile is one
             raise DataError(f"{error.filename or source}: cannot be read: {error.strerror or error}") from None
-        for member in self.members:
-            if member.name not in contents:
-                raise DataError(f"{source}: {member.name} is missing")
-            if member.md5 is not None and md5(contents[member.name], usedforsecurity=False).hexdigest() != member.md5:
-                raise DataError(f"{source}: {member.name} is not the published file (expected MD5 {member.md5})")
+        for name, expected in self.hashes.items():
+            if name not in contents:
+                raise DataError(f"{source}: {name} is missing")
+            if expected is not None and md5(contents[name], usedforsecurity=False).hexdigest() != expected:
+                raise DataError(f"{source}: {name} is not the published file (expected MD5 {expected})")
         return contents
 
     def _contents(self, source: Path) -> Iterator[tuple[str, bytes]]:
         if source.is_dir():
-            return _plain_files(source, self.members)
-        wanted = {f"{self.folder}/{member.name}": member for member in self.members}
-        return (_zip_members if source.suffix == ".zip" else _tar_members)(source, wanted)
+            for name in self.hashes:
+                self._check_length((source / name).stat().st_size, name, source)
+                yield name, (source / name).read_bytes()
+            return
+        wanted = {f"{self.folder}/{name}": name for name in self.hashes}
+        yield from (self._zip_members if source.suffix == ".zip" else self._tar_members)(source, wanted)
 
+    def _tar_members(self, path: Path, wanted: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_ShortHeaders) as archive:
+            for entry in archive:
+                if entry.isfile() and (name := wanted.pop(entry.name.removeprefix("./"), None)):
+                    self._check_length(entry.size, name, path)
+                    content = archive.extractfile(entry)
+                    assert content is not None
+                    yield name, content.read()
+                if not wanted:  # the rest may be gigabytes
+                    return
 
-def _plain_files(folder: Path, members: Sequence[Member]) -> Iterator[tuple[str, bytes]]:
-    for member in members:
-        path = folder / member.name
-        _check_length(path.stat().st_size, member, str(folder))
-        yield member.name, path.read_bytes()
+    def _zip_members(self, path: Path, wanted: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if name := wanted.get(entry.filename):
+                    self._check_length(entry.file_size, name, path)
+                    with archive.open(entry) as content:
+                        yield name, content.read(self.most_bytes)  # zipfile stops at file_size
 
-
-def _tar_members(path: Path, wanted: dict[str, Member]) -> Iterator[tuple[str, bytes]]:
-    missing = set(wanted)
-    with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_ShortHeaders) as archive:
-        for entry in archive:
-            name = entry.name.removeprefix("./")
-            if name in missing and entry.isfile():
-                _check_length(entry.size, wanted[name], str(path))
-                content = archive.extractfile(entry)
-                assert content is not None
-                yield wanted[name].name, content.read()
-                missing.remove(name)
-            if not missing:  # the rest may be gigabytes
-                return
+    def _check_length(self, size_bytes: int, name: str, where: Path) -> None:
+        if size_bytes > self.most_bytes:
+            raise DataError(f"{where}: {name} is too large: {size_bytes:,} bytes, at most {self.most_bytes:,}")
 
 
 class _ShortHeaders(tarfile.TarInfo):
@@ -105,18 +103,3 @@ class _ShortHeaders(tarfile.TarInfo):
         if entry.type not in tarfile.REGULAR_TYPES and entry.size > _MOST_HEADER_BYTES:
             raise tarfile.ReadError(f"a header claims {entry.size:,} bytes")
         return entry
-
-
-def _zip_members(path: Path, wanted: dict[str, Member]) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if entry.filename in wanted:
-                member = wanted[entry.filename]
-                _check_length(entry.file_size, member, str(path))
-                with archive.open(entry) as content:
-                    yield member.name, content.read(member.most_bytes)  # zipfile stops at file_size
-
-
-def _check_length(size_bytes: int, member: Member, where: str) -> None:
-    if size_bytes > member.most_bytes:
-        raise DataError(f"{where}: {member.name} is too large: {size_bytes:,} bytes, at most {member.most_bytes:,}")

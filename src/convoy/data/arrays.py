@@ -2,58 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from convoy.data.imageset import DataError, DataSet, ImageSet
 
-Part = tuple[np.ndarray, np.ndarray, str, str]  # images, labels, and the file of each, for messages
-
 _CHANNELS = (1, 3)
 _HALF_LEVEL = 0.5  # of 255: rounding error; a value farther out of range is an error
+_CHUNK = 1000  # images
 
 
-def from_arrays(
-    name: str, parts: Mapping[str, Part], *, size: int | None, classes: Sequence[str] | None = None
-) -> DataSet:
-    """A data set from "train" and, optionally, "validation" and "test".
+class Part(NamedTuple):
+    images: np.ndarray
+    labels: np.ndarray
+    where: str  # the file of the images, for messages
+    where_labels: str
+
+
+class Parts(NamedTuple):
+    train: Part
+    validation: Part | None = None
+    test: Part | None = None
+
+    def items(self) -> Iterator[tuple[str, Part]]:
+        return ((name, part) for name, part in self._asdict().items() if part is not None)
+
+
+def from_arrays(name: str, parts: Parts, *, size: int | None, classes: Sequence[str] | None = None) -> DataSet:
+    """A data set from arrays of its parts.
 
     Images are [N, H, W], [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, uint8 or numbers in 0..1 or 0..255; they
     are resized to `size` x `size` pixels, by default to their shorter side. Labels are integers from 0 (or from 1, if
     no class names are given). Raises DataError with the file.
     """
     notes: list[str] = []
-    images: dict[str, np.ndarray] = {}
-    labels: dict[str, np.ndarray] = {}
-    for part, (part_images, part_labels, where, where_labels) in parts.items():
-        images[part] = resize_and_crop(as_images(part_images, where), size, notes)
-        labels[part] = as_labels(part_labels, where_labels)
-        if len(labels[part]) != len(images[part]):
-            raise DataError(f"{where_labels}: {len(labels[part]):,} labels for {len(images[part]):,} images")
-        if images[part].shape[1:] != images["train"].shape[1:]:
-            shapes = " and ".join(" x ".join(map(str, images[other].shape[1:])) for other in ("train", part))
-            raise DataError(f"{where}: the parts have images of different shapes, {shapes}; set data.size")
-    lowest, names = _class_names(labels["train"], classes, parts["train"][3])
-    for part, part_labels in labels.items():
-        labels[part] = part_labels - lowest
-        outside = part_labels[(labels[part] < 0) | (labels[part] >= len(names))]
+    parts = Parts(**{label: _converted(part, size, notes) for label, part in parts.items()})
+    lowest, names = _class_names(parts.train, classes)
+    for _, part in parts.items():
+        if part.images.shape[1:] != parts.train.images.shape[1:]:
+            shapes = " and ".join(_shape(each.images[0]) for each in (parts.train, part))
+            raise DataError(f"{part.where}: the parts have images of different shapes, {shapes}; set data.size")
+        outside = part.labels[(part.labels < lowest) | (part.labels >= lowest + len(names))]
         if len(outside):
             expected = f"{lowest} to {lowest + len(names) - 1}"
-            raise DataError(f"{parts[part][3]}: label {outside[0]} is out of range, expected {expected}")
+            raise DataError(f"{part.where_labels}: label {outside[0]} is out of range, expected {expected}")
+    train, validation, test = (
+        None if part is None else ImageSet(part.images, part.labels - lowest, names) for part in parts
+    )
+    assert train is not None
     validation_indices = None
-    if "validation" in parts:
-        validation_indices = np.arange(len(images["train"]), len(images["train"]) + len(images["validation"]))
-        images["train"] = np.concatenate([images["train"], images["validation"]])
-        labels["train"] = np.concatenate([labels["train"], labels["validation"]])
-    test = ImageSet(images["test"], labels["test"], names) if "test" in parts else None
-    train = ImageSet(images["train"], labels["train"], names)
+    if validation is not None:
+        validation_indices = np.arange(len(train), len(train) + len(validation))
+        images = np.concatenate([train.images, validation.images])
+        train = ImageSet(images, np.concatenate([train.labels, validation.labels]), names)
     return DataSet(name, train, validation_indices, test, tuple(dict.fromkeys(notes)))
+
+
+def _converted(part: Part, size: int | None, notes: list[str]) -> Part:
+    """With images uint8 [N, C, size, size] and labels int64 [N]."""
+    images = resize_and_crop(as_images(part.images, part.where), size, notes)
+    labels = as_labels(part.labels, part.where_labels)
+    if len(labels) != len(images):
+        raise DataError(f"{part.where_labels}: {len(labels):,} labels for {len(images):,} images")
+    return part._replace(images=images, labels=labels)
+
+
+def _shape(values: np.ndarray) -> str:
+    return " x ".join(map(str, values.shape))
 
 
 def as_images(values: np.ndarray, where: str) -> np.ndarray:
     """uint8 [N, C, H, W]. Floats are rounded to 256 levels; the largest value decides between 0..1 and 0..255."""
-    shape = " x ".join(map(str, values.shape))
+    shape = _shape(values)
     if values.ndim == 3:
         values = values[:, None]  # (N, H, W) -> (N, 1, H, W)
     if values.ndim != 4:
@@ -81,9 +103,9 @@ def _as_levels(values: np.ndarray, where: str) -> np.ndarray:
             f"{where}: expected images in 0..1 or 0..255, not normalised, got values from {low:.4g} to {high:.4g}"
         )
     levels = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), 1000):  # in chunks: as float64 the images need eight times the memory
-        chunk = values[start : start + 1000].astype(np.float64) * scale
-        levels[start : start + 1000] = np.rint(chunk).clip(0, 255)
+    for start in range(0, len(values), _CHUNK):  # as float64 the images need eight times the memory
+        chunk = values[start : start + _CHUNK].astype(np.float64) * scale
+        levels[start : start + _CHUNK] = np.rint(chunk).clip(0, 255)
     return levels
 
 
@@ -92,16 +114,16 @@ def as_labels(values: np.ndarray, where: str) -> np.ndarray:
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1 or values.dtype.kind not in "ui":
-        shape = " x ".join(map(str, values.shape))
-        raise DataError(f"{where}: expected one integer label per image, got {values.dtype} of shape {shape}")
+        actual = f"{values.dtype} of shape {_shape(values)}"
+        raise DataError(f"{where}: expected one integer label per image, got {actual}")
     if len(values) and values.max() > np.iinfo(np.int64).max:
         raise DataError(f"{where}: label {values.max()} is out of range")
     return values.astype(np.int64)
 
 
-def _class_names(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> tuple[int, tuple[str, ...]]:
+def _class_names(train: Part, classes: Sequence[str] | None) -> tuple[int, tuple[str, ...]]:
     """The lowest label and the class names. Without given names, labels must not have gaps: finds stray labels."""
-    present = np.unique(labels)
+    present, where = np.unique(train.labels), train.where_labels
     lowest = int(present[0]) if classes is None and present[0] in (0, 1) else 0
     names = tuple(classes) if classes is not None else tuple(str(lowest + index) for index in range(len(present)))
     if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -137,8 +159,8 @@ def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
     from torch.nn.functional import interpolate
 
     resized = np.empty((*images.shape[:2], height, width), np.uint8)
-    for start in range(0, len(images), 1000):
-        chunk = torch.tensor(images[start : start + 1000])
+    for start in range(0, len(images), _CHUNK):
+        chunk = torch.tensor(images[start : start + _CHUNK])
         chunk = interpolate(chunk, (height, width), mode="bilinear", antialias=True)
-        resized[start : start + 1000] = chunk.numpy()
+        resized[start : start + _CHUNK] = chunk.numpy()
     return resized

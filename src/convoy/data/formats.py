@@ -11,14 +11,13 @@ import math
 import re
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from convoy.data.arrays import Part, from_arrays
-from convoy.data.imageset import DataError, DataSet
+from convoy.data.arrays import Part, Parts, from_arrays
+from convoy.data.imageset import DataError, DataSet, first_line
 from convoy.files import write_bytes
 
 TENSOR_FILES = ("train_data.pth", "train_labels.pth", "test_data.pth", "test_labels.pth")
@@ -28,6 +27,7 @@ _NPZ_KEYS = {  # names in Keras, names in MedMNIST
     "validation": (("x_val", "y_val"), ("val_images", "val_labels")),
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
 }
+_CLASS_NAMES = "class_names"
 _MAX_DEFLATE_RATIO = 1032
 
 
@@ -54,44 +54,37 @@ def idx_files(folder: Path) -> list[Path]:
     return [roles[role] for role in sorted(roles)]
 
 
+def _parts_of(paths: Sequence[Path], read: Callable[[Path], np.ndarray]) -> Parts:
+    """From the files of training images, training labels, test images and test labels; the last two may be missing."""
+    arrays = [read(path) for path in paths]
+    train, *test = (Part(arrays[n], arrays[n + 1], str(paths[n]), str(paths[n + 1])) for n in range(0, len(paths), 2))
+    return Parts(train, test=test[0] if test else None)
+
+
 def read_idx_folder(folder: Path, name: str, *, size: int | None, classes: Sequence[str] | None) -> DataSet:
-    files = idx_files(folder)
-    arrays = [read_idx(path) for path in files]
-    parts = {
-        part: (arrays[first], arrays[first + 1], str(files[first]), str(files[first + 1]))
-        for part, first in (("train", 0), ("test", 2))
-        if first < len(files)
-    }
-    return from_arrays(name, parts, size=size, classes=classes)
+    return from_arrays(name, _parts_of(idx_files(folder), read_idx), size=size, classes=classes)
 
 
 def read_idx(path: Path) -> np.ndarray:
     """Reads the uint8 array of an IDX file (http://yann.lecun.com/exdb/mnist), plain or gzipped."""
     try:
-        with open(path, "rb") as raw:
-            return _read_plain_or_gzip(raw, str(path), path.stat().st_size)
+        return read_idx_bytes(path.read_bytes(), str(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def read_idx_bytes(content: bytes, where: str) -> np.ndarray:
     """As `read_idx`, from a file's content."""
-    return _read_plain_or_gzip(io.BytesIO(content), where, len(content))
-
-
-def _read_plain_or_gzip(raw: BinaryIO, where: str, size_bytes: int) -> np.ndarray:
-    is_gzip = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    if not is_gzip:
-        return _read_idx(raw, where, size_bytes)
+    if not content.startswith(b"\x1f\x8b"):
+        return _read_idx(io.BytesIO(content), where, len(content))
     try:
-        with gzip.GzipFile(fileobj=raw) as unpacked:
-            return _read_idx(unpacked, where, size_bytes * _MAX_DEFLATE_RATIO)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
+            return _read_idx(unpacked, where, len(content) * _MAX_DEFLATE_RATIO)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{where}: damaged gzip file: {error}") from None
 
 
-def _read_idx(file: BinaryIO | gzip.GzipFile, where: str, size_bytes: int) -> np.ndarray:
+def _read_idx(file: io.BytesIO | gzip.GzipFile, where: str, size_bytes: int) -> np.ndarray:
     magic = file.read(4)
     if len(magic) < 4 or magic[:3] != b"\x00\x00\x08" or magic[3] not in (1, 3, 4):
         raise DataError(f"{where}: expected an IDX file of bytes, but it begins with {magic.hex(' ') or 'nothing'}")
@@ -111,33 +104,28 @@ def read_npz(path: Path, name: str, *, size: int | None, classes: Sequence[str] 
     """Reads x_train, y_train, x_test, y_test (x_val, y_val), or train_images, train_labels etc.; class_names."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            keys = set(file.files)
-            parts: dict[str, Part] = {}
-            for part, words in _NPZ_KEYS.items():
-                for images_key, labels_key in words:
-                    if images_key in keys and labels_key in keys:
-                        where = (f"{path}: {images_key}", f"{path}: {labels_key}")
-                        parts[part] = (file[images_key], file[labels_key], *where)
-            names = [str(name) for name in file["class_names"].tolist()] if "class_names" in keys else None
+            found = {
+                part: Part(file[images], file[labels], f"{path}: {images}", f"{path}: {labels}")
+                for part, keys in _NPZ_KEYS.items()
+                for images, labels in keys
+                if images in file.files and labels in file.files
+            }
+            listed = ", ".join(sorted(file.files)) or "nothing"
+            names = [str(name) for name in file[_CLASS_NAMES].tolist()] if _CLASS_NAMES in file.files else None
     except Exception as error:  # zip and numpy raise many types of errors
-        raise DataError(f"{path}: cannot be read as .npz: {_first_line(error)}") from None
-    if "train" not in parts:
-        listed = ", ".join(sorted(keys)) or "nothing"
+        raise DataError(f"{path}: cannot be read as .npz: {first_line(error)}") from None
+    if "train" not in found:
         raise DataError(f"{path}: expected x_train and y_train, or train_images and train_labels, got {listed}")
     if names is not None and classes is not None and names != list(classes):
         raise DataError(f"{path}: expected the class_names of {name}, in this order: {', '.join(classes[:12])}")
-    return from_arrays(name, parts, size=size, classes=classes if classes is not None else names)
+    return from_arrays(name, Parts(**found), size=size, classes=classes if classes is not None else names)
 
 
 def read_tensors(folder: Path, name: str, *, size: int | None, classes: Sequence[str] | None) -> DataSet:
     """Reads the four tensor files: images [N, 1 or 3, H, W], float in 0..1 or 0..255 or uint8, and integer labels."""
-    paths = [folder / file for file in TENSOR_FILES]
-    arrays = [read_tensor(path) for path in paths]
-    parts = {
-        "train": (arrays[0], arrays[1], str(paths[0]), str(paths[1])),
-        "test": (arrays[2], arrays[3], str(paths[2]), str(paths[3])),
-    }
-    return from_arrays(name, parts, size=size, classes=classes)
+    return from_arrays(
+        name, _parts_of([folder / file for file in TENSOR_FILES], read_tensor), size=size, classes=classes
+    )
 
 
 def read_tensor(path: Path) -> np.ndarray:
@@ -155,7 +143,7 @@ def read_tensor(path: Path) -> np.ndarray:
     except pickle.UnpicklingError:
         raise DataError(f"{path}: expected a tensor, but the file is damaged or holds other objects") from None
     except Exception as error:  # zip, tar and pickle readers raise many types of errors
-        raise DataError(f"{path}: cannot be read as a tensor file: {_first_line(error)}") from None
+        raise DataError(f"{path}: cannot be read as a tensor file: {first_line(error)}") from None
     if not isinstance(tensor, torch.Tensor):
         raise DataError(f"{path}: expected a tensor, got {type(tensor).__name__}")
     if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
@@ -187,7 +175,3 @@ def write_tensors(dataset: DataSet, folder: Path) -> list[Path]:
             except OSError as error:
                 raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
     return paths
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

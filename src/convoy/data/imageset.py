@@ -14,6 +14,11 @@ class DataError(ValueError):
     """A user's data cannot be used; the message is one line that names the file."""
 
 
+def first_line(error: Exception) -> str:
+    """Of the message of another package's error; the name of its type if it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """Square images, uint8 [N, C, H, H], with labels, int64 [N], that index `classes`.

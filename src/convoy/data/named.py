@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from convoy.data.archives import Layout
-from convoy.data.arrays import Part, from_arrays
-from convoy.data.imageset import DataError, DataSet
+from convoy.data.arrays import Part, Parts, from_arrays
+from convoy.data.imageset import DataError, DataSet, first_line
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,50 @@ class Installed:
     """Arrays included in another package."""
 
     package: str
-    read: Callable[[], Mapping[str, Part]]
+    read: Callable[[], Parts]
+
+
+class Content(NamedTuple):
+    """A published file."""
+
+    data: bytes
+    where: str  # its path, or its archive and name, for messages
 
 
 @dataclass(frozen=True)
 class Form:
-    """A published format: the layout of the files and their decoder.
+    """A published format: the files of both parts, by name with their MD5, and what reads the files of a part.
 
-    `decode` converts the files' bytes, by name, to the parts "train" and "test"; it gets the path for messages.
+    An MD5 is None if it is not published; the archive's hash covers the file.
     """
 
-    layout: Layout
-    decode: Callable[[Mapping[str, bytes], Path], Mapping[str, Part]]
+    read: Callable[[Sequence[Content]], Part]
+    train: Mapping[str, str | None]
+    test: Mapping[str, str | None]
+    archive: str = ""  # name of the archive; empty: published as plain files
+    folder: str = ""  # in the archive
+    most_bytes: int = 300_000_000  # of a file
+
+    @property
+    def layout(self) -> Layout:
+        return Layout({**self.train, **self.test}, self.most_bytes, self.archive, self.folder)
+
+    def parts(self, source: Path) -> Parts:
+        """The arrays of both parts, from the path that `layout.find` returned. Raises DataError."""
+        contents = self.layout.read(source)
+        prefix = f"{source}{os.sep}" if source.is_dir() else f"{source}: "
+        train, test = (
+            self._part([Content(contents[name], prefix + name) for name in names]) for names in (self.train, self.test)
+        )
+        return Parts(train, test=test)
+
+    def _part(self, files: Sequence[Content]) -> Part:
+        try:
+            return self.read(files)
+        except DataError:
+            raise
+        except Exception as error:  # the readers of other packages raise many types of errors
+            raise DataError(f"{files[0].where}: not in the published format: {first_line(error)}") from None
 
 
 @dataclass(frozen=True)
@@ -62,6 +96,7 @@ class NamedData:
     stores its hash in the cache, and `convoy data get` prints it.
     """
 
+    name: str
     summary: str
     classes: tuple[str, ...]
     counts: tuple[int, ...]  # training images, and test images if there is a test part
@@ -74,9 +109,9 @@ class NamedData:
     content_hash: str | None = None  # of the full set in its own size
 
 
-def from_published(name: str, entry: NamedData, parts: Mapping[str, Part], size: int | None) -> DataSet:
+def from_published(entry: NamedData, parts: Parts, size: int | None) -> DataSet:
     """The data set of decoded parts. Raises DataError for a wrong number of images."""
-    for (part, (images, _, where, _)), expected in zip(parts.items(), entry.counts, strict=True):
-        if len(images) != expected:
-            raise DataError(f"{where}: expected the {expected:,} {part} images of {name}, got {len(images):,}")
-    return from_arrays(name, parts, size=size, classes=entry.classes)
+    for (label, part), expected in zip(parts.items(), entry.counts, strict=True):
+        if (actual := len(part.images)) != expected:
+            raise DataError(f"{part.where}: expected the {expected:,} {label} images of {entry.name}, got {actual:,}")
+    return from_arrays(entry.name, parts, size=size, classes=entry.classes)

@@ -104,7 +104,7 @@ def _load_own(name: str, size: int | None) -> DataSet:
     match entry.origin:
         case Installed(package, read):
             key = cache.key_of(["installed", package, version(package), name, str(size)])
-            dataset = cache.remembered(key, lambda: from_published(name, entry, read(), size))
+            dataset = cache.remembered(key, lambda: from_published(entry, read(), size))
         case Packaged(folder):
             dataset = _read(folder(), name, size, entry)
         case Download() as download:
@@ -162,9 +162,7 @@ def _read_published(path: Path, name: str, size: int | None, entry: NamedData) -
     if form is None or source is None:
         return None
     key = cache.key_of(["published", name, str(size), *_stamps(form.layout.files(source))])
-    return cache.remembered(
-        key, lambda: from_published(name, entry, form.decode(form.layout.read(source), source), size)
-    )
+    return cache.remembered(key, lambda: from_published(entry, form.parts(source), size))
 
 
 def _stamps(files: Sequence[Path]) -> list[str]:
@@ -213,7 +211,7 @@ def _or_published(entry: NamedData | None) -> str:
     if entry is None or not entry.forms:
         return ""
     first = entry.forms[0].layout
-    return f", or the published {first.archive or ' and '.join(member.name for member in first.members)}"
+    return f", or the published {first.archive or ' and '.join(first.hashes)}"
 
 
 def pack_tensors(name: str, folder: str | Path) -> list[Path]:
