@@ -73,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
         "randomness",
     },
     "datasheet": {"options", "data", "files", "reporting"},
-    "profiling": {"options", "registry", "recipe", "models", "data", "evaluation", "files", "reporting"},
+    "profiling": {"options", "registry", "recipe", "models", "data", "evaluation", "files", "reporting", "text"},
     "exporting": {"runs", "files", "checkpoint", "registry"},
     "training": LEARNING,
     "studies": LEARNING | {"training", "archive", "reporting"},

@@ -10,11 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from convoy.evaluation.calls import Call
 from convoy.evaluation.cost import flops_per_image, parameters
-from convoy.evaluation.trace import Call, Trace, trace
+from convoy.evaluation.trace import Trace, trace
 from convoy.models import MODELS, create
 from convoy.profiling import measure
-from convoy.profiling.measure import activation_bytes, profile, subject_of
+from convoy.profiling.measure import activation_bytes, layers_of, profile, subject_of
+from convoy.profiling.result import LayerNote
 from convoy.recipe import Recipe, resolve
 from convoy.recipe.sections import SGD, AdamW, RMSprop
 from convoy.training.step.optimizers import state_per_parameter
@@ -124,7 +126,7 @@ def test_parameters_that_are_used_again_count_where_they_were_used_first() -> No
     assert (first.parameters, first.reused) == (10, 0)
     assert (again.parameters, again.reused) == (0, 10)
     assert (borrowed.parameters, borrowed.reused) == (0, 9)
-    assert borrowed.described.operation
+    assert borrowed.operation
     assert first.flops == again.flops == borrowed.flops == conv(8, 3, 1, 1)
 
 
@@ -146,7 +148,7 @@ class Branching(nn.Module):
 
 def test_a_call_reads_what_it_was_given_and_not_what_its_neighbour_handed_on() -> None:
     found = traced(Branching())
-    by_kind = {call.described.kind: call for call in calls(found)}
+    by_kind = {call.kind: call for call in calls(found)}
     assert by_kind["Dropout"].inputs == (by_kind["Conv2d"].number,)
     assert by_kind["Identity"].inputs == (0,)
     assert by_kind["add"].inputs == (by_kind["Dropout"].number, by_kind["Identity"].number)
@@ -157,6 +159,17 @@ def test_parameters_of_the_network_itself_and_those_that_nothing_reads_are_told_
     found = traced(Branching())
     assert found.root.parameters == 1
     assert found.unreached == {"spare": 16}
+
+
+def test_layer_table_marks_shared_own_and_unused_parameters() -> None:
+    assert [(layer.kind, layer.parameters, layer.note) for layer in layers_of(traced(Twice()))] == [
+        ("Conv2d 3×3", 10, LayerNote.NONE),
+        ("Conv2d 3×3", 0, LayerNote.SHARED),
+        ("conv2d() 3×3", 0, LayerNote.SHARED),
+    ]
+    notes = {layer.note: (layer.name, layer.parameters) for layer in layers_of(traced(Branching()))}
+    assert notes[LayerNote.OWN] == ("Branching", 1)
+    assert notes[LayerNote.UNUSED] == ("spare", 16)
 
 
 def test_activation_changed_in_place_is_what_the_next_layer_reads() -> None:
@@ -263,4 +276,4 @@ def test_size_totals_are_those_of_the_layer_table() -> None:
     found = profile(subject, torch.device("cpu"), state_per_parameter=2)
     outputs = 3456 + 2 * 864 + 1024 + 2 * 256 + 256 + 2 * 120 + 2 * 84 + 10
     assert astuple(found.sizes) == (4 * 28 * 28, 4 * outputs, 4 * 44_426)
-    assert found.as_json()["size_bytes"]["total"] == 4 * (28 * 28 + outputs + 44_426)
+    assert found.sizes.total == 4 * (28 * 28 + outputs + 44_426)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from babel.messages import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
@@ -17,6 +18,8 @@ from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 
 import convoy
 from convoy import text
+from convoy.profiling import measure, page
+from convoy.recipe import resolve
 from convoy.reporting import pages, render
 from convoy.reporting.content import Page
 from convoy.runs import Member, Workspace
@@ -29,7 +32,7 @@ from convoy.studies.seeds.finding import Source
 from convoy.studies.seeds.run import find as seeds_find
 
 MODELS = {"lenet": FakeModel(0.98), "vgg": FakeModel(0.99)}
-NAMES = {"Example CPU"}
+NAMES = {"Example CPU", "max pool", "global average pool"}
 
 
 class Texts(HTMLParser):
@@ -115,12 +118,24 @@ def page_of(folder: Path, members: list[Member], finding: Any) -> Page:
     return pages.study_page(study, study.path, kinds.page_of)
 
 
-@pytest.mark.parametrize("page", [run_page, compare_page, ablation_page, crossval_page, seeds_page])
+def profile_page(folder: Path) -> Page:
+    data = {"image": "1x28x28", "classes": 10, "from_data": False}
+    profiles = [
+        measure.profile(
+            measure.subject_of(name, resolve(name), **data), torch.device("cpu"), state_per_parameter=2, quick=True
+        )
+        for name in ("lenet", "preact_resnet50")
+    ]
+    names = ("device", "cpu", "cores", "torch", "python", "platform", "date", "command")
+    return page.profile_page(profiles, dict.fromkeys(names, "2026"))
+
+
+@pytest.mark.parametrize("make", [run_page, compare_page, ablation_page, crossval_page, seeds_page, profile_page])
 def test_every_text_of_a_page_is_a_message(
-    page: Callable[[Path], Page], catalogs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[Path], Page], catalogs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text, "CATALOGS", catalogs)
     monkeypatch.setenv("CONVOY_LANG", "xx")
-    html = render.html(page(tmp_path))
+    html = render.html(make(tmp_path))
     assert '<html lang="de">' in html
     assert untranslated(html) <= NAMES

@@ -6,36 +6,46 @@ from typing import TYPE_CHECKING
 
 from convoy import api
 from convoy.cli.app import Call, command, print_json, print_table
-from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy.profiling.result import Profile
-
-TEXTS = ("layer", "kind", "from", "layers", "model", "images")  # columns; the others hold numbers
+    from convoy.reporting.content import Table
 
 
 @command(api.profile)
 def profile(call: Call, as_json: bool) -> None:
     profiled = call() if as_json else call(each=_show)
-    if as_json:
-        profiles = [profile.as_json() for profile in profiled.profiles]
-        for table in profiles:
-            del table["calls"]
-        print_json({"page": str(profiled.page), "profiles": profiles})
-        return
-    from convoy.profiling import words
+    from convoy.profiling import page
+    from convoy.profiling.result import PROFILES
 
+    if as_json:
+        tables = PROFILES.dump_python(
+            profiled.profiles, mode="json", by_alias=True, exclude={"__all__": {"calls": True}}
+        )
+        print_json({"page": str(profiled.page), "profiles": tables})
+        return
     if len(profiled.profiles) > 1:
-        print_table([words.summary(profile) for profile in profiled.profiles], TEXTS)
+        _print(page.summary(profiled.profiles))
     print(profiled.page)
 
 
 def _show(profile: Profile) -> None:
     """Layers and totals of one network."""
-    from convoy.profiling import words
+    from convoy.profiling import page, words
 
-    print(words.heading(profile))
-    if len(profile.layers) > words.MAX_LAYERS:
-        print(_("{n} layers, listed by block; the page lists each layer", n=len(profile.layers)))
-    print_table(words.layers(profile), TEXTS)
+    print(f"{profile.label}: {words.images(profile)}")
+    _print(page.layer_tables(profile, named=False)[0])
     print("\n".join([*words.totals(profile), ""]))
+
+
+def _print(table: Table) -> None:
+    """Without columns that have only a unit, and without notes of numbers."""
+    columns = [(place, column) for place, column in enumerate(table.columns) if column.title]
+    rows = [
+        {
+            column.title: row[place].text if column.numeric else f"{row[place].text} {row[place].note}".strip()
+            for place, column in columns
+        }
+        for row in table.rows
+    ]
+    print_table(rows, [column.title for _, column in columns if not column.numeric])

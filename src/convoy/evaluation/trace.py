@@ -20,39 +20,13 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from convoy.evaluation.calls import Call
 from convoy.evaluation.cost import countable
 from convoy.evaluation.naming import Described, describe, describe_operation
 from convoy.evaluation.predict import evaluating
 
 Origin = frozenset[int | str]  # numbers of calls, names of parameters
 NOTHING: Origin = frozenset()
-
-
-@dataclass
-class Call:
-    """A call of a module, or an operation that a module runs itself. Sizes are for one image."""
-
-    number: int  # in order of start; 0 is the network's input
-    name: str  # as in the state dict; for an operation, that of its module
-    described: Described
-    output: tuple[int, ...] = ()  # without the batch; empty if not a tensor
-    inputs: tuple[int, ...] = ()  # numbers of the calls whose results it reads
-    parameters: int = 0  # those not used by an earlier call; with `calls`, without theirs
-    reused: int = 0  # parameters used by an earlier call
-    flops: int = 0  # 0 with `calls`, which have the FLOPs
-    calls: list[Call] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "number": self.number, "name": self.name, **self.described._asdict(), "output": list(self.output),
-            "inputs": list(self.inputs), "parameters": self.parameters, "reused": self.reused, "flops": self.flops,
-            "calls": [call.as_json() for call in self.calls],
-        }  # fmt: skip
-
-    def walk(self) -> Iterator[Call]:
-        yield self
-        for call in self.calls:
-            yield from call.walk()
 
 
 @dataclass
@@ -87,7 +61,7 @@ def trace(module: nn.Module, image: torch.Tensor) -> Trace:
 class _Recorder(TorchDispatchMode):
     def __init__(self, module: nn.Module, image: torch.Tensor) -> None:
         super().__init__()
-        self.root = Call(0, "", describe(module))
+        self.root = Call(0, "", *describe(module))
         self.counted: set[str] = set()
         self._sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
         self._origins = WeakTensorKeyDictionary()  # tensor -> Origin; strong references would take gigabytes
@@ -111,7 +85,7 @@ class _Recorder(TorchDispatchMode):
 
     def _enter(self, name: str, part: nn.Module, args: Any, kwargs: Any) -> None:
         inputs = _tensors((args, kwargs))
-        call = Call(self._number(), name, describe(part), inputs=self._calls_behind(inputs))
+        call = Call(self._number(), name, *describe(part), inputs=self._calls_behind(inputs))
         if self._open:
             self._open[-1].call.calls.append(call)
         else:
@@ -124,22 +98,21 @@ class _Recorder(TorchDispatchMode):
         call.output = _shape(tensors)
         direct = {f"{call.name}.{name}".lstrip(".") for name, _ in part.named_parameters(recurse=False)}
         direct &= self._sizes.keys()  # a shared tensor counts under its first name
-        inner = [child for child in call.calls if not child.described.operation]
+        inner = [child for child in call.calls if not child.operation]
         if inner or not self._open:
             self._take(call, (direct & ended.read) - self.counted)
             return None
         # It called no module: its operations become one call.
-        if call.described.role == "other" and len(call.calls) == 1:
-            only = call.calls[0].described
-            call.described = call.described._replace(role=only.role, settings=only.settings)
+        if call.role == "other" and len(call.calls) == 1:
+            call.role, call.settings = call.calls[0].role, call.calls[0].settings
         call.flops = sum(child.flops for child in call.calls)
         call.calls.clear()
         self.counted -= ended.taken
         self._take(call, direct | ended.read)
         if isinstance(output, torch.Tensor) and ended.versions.get(id(output)) == output._version:
             # Identity and dropout in evaluation return the same tensor: its other readers do not read this call.
-            if call.described.role == "other":
-                call.described = call.described._replace(role="identity")
+            if call.role == "other":
+                call.role = "identity"
             output = torch.ops.aten.alias(output)
             tensors = [output]
         for tensor in tensors:
@@ -177,7 +150,7 @@ class _Recorder(TorchDispatchMode):
         if described is None:
             return None
         name = self._open[-1].call.name
-        return Call(self._number(), name, described, _shape(outputs), self._calls_behind(inputs), flops=flops)
+        return Call(self._number(), name, *described, _shape(outputs), self._calls_behind(inputs), flops=flops)
 
     def _take(self, call: Call, names: set[str]) -> None:
         call.parameters = sum(self._sizes[name] for name in names - self.counted)

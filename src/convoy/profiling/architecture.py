@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from string import ascii_lowercase
 from typing import NamedTuple
 
+from convoy.evaluation.calls import Call
 from convoy.profiling.architecture_block import draw_block
 from convoy.profiling.outline import ENTRY, Box, blocks, outline, rows_of
-from convoy.profiling.result import Call, Shape
+from convoy.profiling.result import Shape
 from convoy.profiling.svg import Surface, fitted, lines_of, width_of
 from convoy.reporting.palette import MODELS, MUTED, WASH
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
 SIZE, NOTE = 12.5, 11.0
 ROW, LINE, BELOW = 27.0, 14.0, 17.0  # heights of a layer, of its second line, and of the gap below
@@ -32,7 +36,6 @@ BLOCKS = [MODELS[place][0] for place in (4, 6, 8, 9, 7, 5)]
 class Picture(NamedTuple):
     svg: str
     width: int
-    finding: str  # sentence: which layers have most parameters and FLOPs
     reading: tuple[str, ...]  # sentences on how to read it, shared by several pictures
 
 
@@ -42,8 +45,8 @@ def draw(label: str, image: Shape, root: Call, *, parameters: int, unreached: in
     surface = Surface()
     end = drawing.layers(surface)
     drawing.blocks(surface, surface.right + BETWEEN, end)
-    svg = surface.svg(f"The architecture of {label}")
-    return Picture(svg, round(surface.right + 1), drawing.finding(label), tuple(drawing.reading()))
+    svg = surface.svg(_("The architecture of {label}", label=label))
+    return Picture(svg, round(surface.right + 1), tuple(drawing.reading()))
 
 
 class _Drawing:
@@ -68,12 +71,12 @@ class _Drawing:
     def layers(self, surface: Surface) -> float:
         """Draws the layers from the top; returns the y of their end."""
         right = self._left + WIDTH + NUMBERS
-        surface.text(SHAPES, 12, "output", size=10.5, colour=MUTED)
-        surface.text(right, 12, "parameters", size=10.5, colour=MUTED, anchor="end")
+        surface.text(SHAPES, 12, _("output"), size=10.5, colour=MUTED)
+        surface.text(right, 12, _("parameters"), size=10.5, colour=MUTED, anchor="end")
         middle, y = self._left + WIDTH / 2, 38.0
         self._draw_shape(surface, y, self._image)
-        surface.rect(middle - 34, y - 11, 68, 22, MUTED, fill=0, edge=0.6)
-        surface.text(middle, y, "input", size=NOTE, colour=MUTED, anchor="middle")
+        surface.rect(middle - 34, y - 11, (68, 22), MUTED, fill=0, edge=0.6)
+        surface.text(middle, y, _("input"), size=NOTE, colour=MUTED, anchor="middle")
         ends: dict[int, tuple[float, float]] = {ENTRY: (y, y + 11)}  # y of middle and lower end of each box
         for place, box in enumerate(self._boxes):
             y = ends[place - 1][1] + BELOW
@@ -86,13 +89,13 @@ class _Drawing:
             points = [(start, ends[source][0]), (x, ends[source][0]), (x, ends[place][0])]
             surface.wire([*points, (self._edge(self._boxes[place]), ends[place][0])])
         y = ends[len(self._boxes) - 1][1]
-        for name, count in (("outside layers", self._outside), ("not used in a pass", self._unreached)):
+        for name, count in ((_("outside layers"), self._outside), (_("not used in a pass"), self._unreached)):
             if count:
                 y += BELOW + NOTE
                 surface.text(middle, y - NOTE / 2, name, size=NOTE, colour=MUTED, anchor="middle")
                 self._draw_parameters(surface, y - NOTE / 2, count, MUTED)
         surface.text(right, y + BELOW, f"{self._total:,}", size=NOTE, bold=True, anchor="end")
-        surface.text(right - NUMBERS, y + BELOW, "total", size=NOTE, colour=MUTED, anchor="end")
+        surface.text(right - NUMBERS, y + BELOW, _("total"), size=NOTE, colour=MUTED, anchor="end")
         return y + BELOW + 8
 
     def _draw_row(self, surface: Surface, box: Box, top: float) -> tuple[float, float]:
@@ -109,8 +112,8 @@ class _Drawing:
         below = [] if fits else lines_of(notes, NOTE, WIDTH - 24)
         height, colour = ROW + LINE * len(below), self._colour(box)
         for sheet in (2, 1) if box.repeats > 1 else ():
-            surface.rect(self._left + PILE * sheet, top + PILE * sheet, WIDTH, height, colour, fill=0.05, edge=0.5)
-        surface.rect(self._left, top, WIDTH, height, colour)
+            surface.rect(self._left + PILE * sheet, top + PILE * sheet, (WIDTH, height), colour, fill=0.05, edge=0.5)
+        surface.rect(self._left, top, (WIDTH, height), colour)
         surface.text(self._left + 12, top + ROW / 2, title, size=SIZE, bold=True)
         if times:  # separate, or it would seem to multiply the channels
             end = self._left + 18 + width_of(title, SIZE, bold=True)
@@ -129,7 +132,7 @@ class _Drawing:
             surface.circle(middle, top + 10, 10)
             surface.text(middle, top + 9.5, box.title, size=14, anchor="middle")
         else:
-            surface.rect(middle - 34, top, 68, 20, MUTED)
+            surface.rect(middle - 34, top, (68, 20), MUTED)
             surface.text(middle, top + 10, box.title, size=NOTE, anchor="middle")
         surface.text(middle + 40, top + 10, " · ".join(box.notes), size=NOTE, colour=MUTED)
         self._draw_shape(surface, top + 10, box.output)
@@ -157,7 +160,7 @@ class _Drawing:
             return
         right = self._left + WIDTH + NUMBERS
         surface.text(right, y, f"{count:,}", size=NOTE, anchor="end")
-        surface.rect(right + 7, y - 4, max(1.0, BARS * count / self._most), 8, colour, fill=0.75, edge=0, radius=1.5)
+        surface.rect(right + 7, y - 4, (max(1.0, BARS * count / self._most), 8), colour, fill=0.75, edge=0, radius=1.5)
 
     def _draw_shape(self, surface: Surface, y: float, shape: tuple[int, ...]) -> None:
         """Maps as a box whose front shows their size and whose depth shows their number (log); a vector as a bar."""
@@ -195,7 +198,7 @@ class _Drawing:
         title = fitted(f"({letter}) {boxes[0].title}", SIZE, room, bold=True)
         width = max(inside.right, width_of(title, SIZE, bold=True), width_of(fitted(where, 10.5, room), 10.5)) + 2 * PAD
         panel = Surface()
-        panel.rect(0, 0, width, inside.bottom + 58, WASH, fill=0.7, edge=0)
+        panel.rect(0, 0, (width, inside.bottom + 58), WASH, fill=0.7, edge=0)
         panel.text(PAD, 18, title, size=SIZE, bold=True)
         panel.text(PAD, 34, fitted(where, 10.5, room), size=10.5, colour=MUTED)
         panel.place(inside, (width - inside.right) / 2, 50)
@@ -205,34 +208,23 @@ class _Drawing:
         """The kinds of its members in order: "(a), then (b)"."""
         kinds = dict.fromkeys(member.topology for member in box.members or (box,))
         letters = [f"({self._letters[kind]})" for kind in kinds if kind in self._letters]
-        return ", then ".join(letters)
+        return reduce(lambda before, last: _("{before}, then {last}", before=before, last=last), letters or [""])
 
     def _colour(self, box: Box) -> str:
         return self._colours[box.title] if box.role == "block" else COLOURS.get(box.role, MUTED)
 
-    def finding(self, label: str) -> str:
-        rows = list(rows_of(self._boxes))
-        if not any(row.parameters for row in rows):
-            return f"No drawn layer of {label} has parameters."
-        most, dearest = (max(rows, key=lambda row: getattr(row, name)) for name in ("parameters", "flops"))
-        flops = sum(row.flops for row in rows)
-        share = f"{100 * most.parameters / self._total:.0f} % of the parameters of {label} are in {_name_of(most)}"
-        if not flops:
-            return f"{share}."
-        flops_share = f"{100 * dearest.flops / flops:.0f} % of the FLOPs"
-        return f"{share}, {flops_share} too." if dearest is most else f"{share}, {flops_share} in {_name_of(dearest)}."
-
     def reading(self) -> Iterator[str]:
-        yield "Left of a layer: its output (channels × height × width); right: its parameters."
+        yield _("Left of a layer: its output (channels × height × width); right: its parameters.")
         if any(box.repeats > 1 for box in self._boxes):
-            yield "×n: n in a row, parameters summed."
+            yield _("×n: n in a row, parameters summed.")
         if self._letters:
-            yield (
+            yield _(
                 "Each kind of block is drawn once, with the numbers of the first; "
                 "blocks of one kind differ only in widths and strides."
             )
         if len(self._kinds) > MAX_KINDS:
-            yield f"{len(self._kinds) - MAX_KINDS} more kinds are not drawn."
+            hidden = len(self._kinds) - MAX_KINDS
+            yield ngettext("{n} more kind is not drawn.", "{n} more kinds are not drawn.", hidden)
 
 
 def places_of(names: Sequence[str]) -> str:
@@ -240,7 +232,7 @@ def places_of(names: Sequence[str]) -> str:
     matches = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
     prefixes = {match[1] for match in matches if match}
     if len(names) == 1 or not all(matches) or len(prefixes) > 1:
-        return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        return names[0] if len(names) == 1 else _("{name} and {n} more", name=names[0], n=len(names) - 1)
     spans: list[list[int]] = []
     for number in (int(match[2]) for match in matches if match):
         if spans and number == spans[-1][1] + 1:
@@ -260,12 +252,6 @@ def _columns(panels: Sequence[Surface], bottom: float) -> tuple[list[tuple[float
         places.append((left, y))
         right, y = max(right, left + panel.right), y + panel.bottom + PAD
     return places, right
-
-
-def _name_of(box: Box) -> str:
-    times = f" ×{box.repeats}" if box.repeats > 1 else ""
-    size = f" ({'×'.join(map(str, box.output))})" if len(box.output) > 1 else ""
-    return f"“{box.title}{times}”{size}"
 
 
 def _skips(boxes: Sequence[Box]) -> dict[tuple[int, int], int]:

@@ -71,7 +71,7 @@ def _draw_cell(surface: Surface, cell: _Cell, colour: str) -> None:
         if cell.notes:  # on the left: shortcuts come from the right
             surface.text(cell.x - RADIUS - 5, cell.y, cell.notes[0], size=NOTE, colour=MUTED, anchor="end")
         return
-    surface.rect(cell.x - cell.width / 2, cell.top, cell.width, cell.height, colour)
+    surface.rect(cell.x - cell.width / 2, cell.top, (cell.width, cell.height), colour)
     surface.text(cell.x, cell.top + 12.5, cell.title, size=SIZE, anchor="middle", bold=True)
     for number, line in enumerate(cell.notes):
         surface.text(cell.x, cell.top + 26 + 13 * number, line, size=NOTE, colour=MUTED, anchor="middle")
@@ -122,7 +122,7 @@ class _Layout:
     def _cell(self, box: Box, continued: set[int]) -> _Cell:
         ranks = {source: -1 if source == ENTRY else self.cells[source].rank for source in box.inputs}
         main = max(sorted(ranks), key=lambda source: ranks[source], default=ENTRY)
-        title = fitted(f"{box.title} ×{box.repeats}" if box.repeats > 1 else box.title, SIZE, MAX_WIDTH - 20, bold=True)
+        title = fitted(box.text, SIZE, MAX_WIDTH - 20, bold=True)
         notes = lines_of(box.notes, NOTE, MAX_WIDTH - 20)
         if main in continued or (main == ENTRY and not box.inputs):
             column = 1 + max(cell.column for cell in self.cells)

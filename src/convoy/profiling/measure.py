@@ -17,7 +17,7 @@ from convoy.data import load
 from convoy.evaluation.cost import Milliseconds, parameters, timed_passes
 from convoy.evaluation.trace import Trace, trace
 from convoy.models import user
-from convoy.profiling.result import Activations, Call, Latency, Layer, Profile, TrainingMemory
+from convoy.profiling.result import Activations, Latency, Layer, LayerNote, Profile, TrainingMemory
 from convoy.recipe import Recipe
 from convoy.recipe.sections import LARGEST_IMAGE
 from convoy.registry import is_user_class
@@ -27,13 +27,8 @@ QUICK_SECONDS = 0.2
 LONGEST_PASS = 10.0  # seconds; the large batch is halved until its estimated time is shorter
 SMALL_BATCHES = (2, 4)  # activations are linear in the batch size, measured at these two
 DIGITS = (1, 10, 28)  # default channels, classes, pixels for a user's class
-SHOWN_OPERATIONS = (
-    "conv",
-    "linear",
-    "product",
-    "pool",
-    "resize",
-)  # in the layer table; others, such as `+` and relu(), are not
+# In the layer table; other operations, such as `+` and relu(), are not.
+SHOWN_OPERATIONS = ("conv", "linear", "product", "pool", "resize")
 
 
 class Subject(NamedTuple):
@@ -140,7 +135,7 @@ def profile(subject: Subject, device: torch.device, *, state_per_parameter: int,
         flaws=tuple(getattr(module, "flaws", ())),
         layers=tuple(layers_of(network_trace)),
         unreached=network_trace.unreached,
-        calls=Call.from_json(network_trace.root.as_json()),
+        calls=network_trace.root,
     )
 
 
@@ -203,16 +198,13 @@ def _user_errors(name: str) -> Iterator[None]:
 
 def layers_of(network_trace: Trace) -> Iterator[Layer]:
     for call in network_trace.root.walk():
-        kind, role, settings, operation = call.described
-        name = call.name or network_trace.root.described.kind
+        name = call.name or network_trace.root.kind
         if call.calls:
             if call.parameters:
-                yield Layer(name, "own parameters", (), call.parameters, 0)
-            continue
-        if operation and role not in SHOWN_OPERATIONS and kind != "concatenate":
-            continue
-        note = "shared weights" if call.reused else ""
-        title = f"{kind}()" if operation else kind
-        yield Layer(name, f"{title} {settings}".strip(), call.output, call.parameters, call.flops, note)
+                yield Layer(name, "", (), call.parameters, 0, LayerNote.OWN)
+        elif not call.operation or call.role in SHOWN_OPERATIONS or call.kind == "concatenate":
+            note = LayerNote.SHARED if call.reused else LayerNote.NONE
+            kind = f"{call.kind}()" if call.operation else call.kind
+            yield Layer(name, f"{kind} {call.settings}".strip(), call.output, call.parameters, call.flops, note)
     for name, count in network_trace.unreached.items():
-        yield Layer(name, "not used", (), count, 0, "unused in a forward pass in evaluation mode")
+        yield Layer(name, "", (), count, 0, LayerNote.UNUSED)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from convoy.profiling.result import Call
+from convoy.evaluation.calls import Call
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
 ENTRY = -1  # in the inputs of a box: the input of the level
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
@@ -45,6 +47,10 @@ class Box:
     inside: tuple[Box, ...] = ()
     repeats: int = 1
     members: tuple[Box, ...] = ()  # the boxes that it represents, if several
+
+    @property
+    def text(self) -> str:
+        return f"{self.title} ×{self.repeats}" if self.repeats > 1 else self.title
 
     @property
     def topology(self) -> tuple[object, ...]:
@@ -126,11 +132,11 @@ class _Reader:
             role=call.role,
             title=_title(call),
             notes=tuple(_notes(call)),
-            output=tuple(call.output),
+            output=call.output,
             parameters=sum(part.parameters for part in call.walk()),
             flops=sum(part.flops for part in call.walk()),
             inputs=frozenset(places.get(number, ENTRY) for number in read),
-            name=call.name or "",
+            name=call.name,
         )
         if call.calls:
             return replace(box, role="block", title=call.kind, notes=(), inside=self.boxes(call))
@@ -146,10 +152,8 @@ def _weighted(call: Call) -> int:
 
 
 def _title(call: Call) -> str:
-    kind: str = call.kind
-    name, role, settings = NAMES.get(kind, kind), call.role, call.settings.split(", ")
-    output = call.output
-    match role:
+    name, settings, output = NAMES.get(call.kind, call.kind), call.settings.split(", "), call.output
+    match call.role:
         case "conv" if output:
             return f"{settings[0]} conv, {output[0]}"
         case "linear" if output:
@@ -172,9 +176,9 @@ def _notes(call: Call) -> Iterator[str]:
     if call.role in ("conv", "pool"):
         yield from call.settings.split(", ")[1:]
     if "Transpose" in call.kind:
-        yield "transposed"
+        yield _("transposed")
     if call.reused:
-        yield "reused weights"
+        yield _("reused weights")
 
 
 def _anchored(boxes: Sequence[Box]) -> list[Box]:
@@ -304,7 +308,9 @@ def _period(boxes: Sequence[Box], start: int) -> Repetition:
 
 
 def _merged(boxes: Sequence[Box], repetitions: Sequence[Repetition]) -> tuple[Box, ...]:
-    moved = {place: new for new, (start, count, _) in enumerate(repetitions) for place in range(start, start + count)}
+    moved = {
+        place: new for new, (start, count, period) in enumerate(repetitions) for place in range(start, start + count)
+    }
     return tuple(
         _one(boxes[start : start + count], period, _moved(boxes[start : start + count], moved) - {new})
         for new, (start, count, period) in enumerate(repetitions)
@@ -344,7 +350,8 @@ def _shortened(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
     hidden = len(boxes) - FIRST_SHOWN - LAST_SHOWN
     spans += [(FIRST_SHOWN, hidden, 1), *((len(boxes) - place, 1, 1) for place in range(LAST_SHOWN, 0, -1))]
     merged = list(_merged(boxes, spans))
+    title = ngettext("{n} more layer", "{n} more layers", hidden)
     merged[FIRST_SHOWN] = replace(
-        merged[FIRST_SHOWN], role="more", title=f"{hidden} more layers", notes=(), repeats=1, inside=(), members=()
+        merged[FIRST_SHOWN], role="more", title=title, notes=(), repeats=1, inside=(), members=()
     )
     return tuple(merged)

@@ -2,135 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convoy.files import write_json
-from convoy.profiling import architecture
-from convoy.profiling.outline import Box, outline, rows_of
-from convoy.profiling.result import Latency, Profile
+from convoy.profiling import architecture, words
+from convoy.profiling.outline import outline, rows_of
+from convoy.profiling.result import PROFILES, Profile, Shape
 from convoy.reporting import cost_bars as bars_
 from convoy.reporting import render
-from convoy.reporting.content import Block, Cell, Chart, Column, Drawing, Field, Page, Section, Table, table_of
+from convoy.reporting.content import Block, Cell, Chart, Drawing, Field, Page, Section, Table, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, with_unit
 from convoy.reporting.tables import facts_table
+from convoy.text import gettext as _
 
 MAX_LAYERS = 40  # with more, a table of blocks comes first
-COUNTED = (
-    "FLOPs count a multiply-add as two, MACs as one. Convolutions and matrix products count; norms, activations, "
-    "pooling and resampling do not. Shared parameters are counted at their first use."
-)
-SAVED = (
-    "Tensors that autograd saves for the backward pass, including the images, each storage counted once; without "
-    "parameters, buffers and loss. Measured in training mode on the meta device of torch, as on a CPU in float32"
-)
-PEAK = (
-    "Computed as the sum of parameters, gradients, optimizer state and activations; without workspace of kernels and "
-    "allocator"
-)
-NUMBERS = (Column("Output"), Column("Parameters"), Column("", "%"), Column("FLOPs"), Column("", "%"))
-LATENCY = (
-    "Median (and quartiles for one image) of up to 50 passes in evaluation mode, none started after 2 s, after up to "
-    "3 warm-up passes; from tensor to logits, without decoding and normalisation"
-)
-COSTS: dict[str, tuple[str, Callable[[Profile], float]]] = {
-    "parameters": ("", lambda profile: profile.parameters),
-    "FLOPs per image": ("", lambda profile: profile.flops_per_image),
-    "latency of one image": ("ms", lambda profile: profile.latencies[0].ms),
-}
 
 
-def write_profile(profiles: Sequence[Profile], environment: Mapping[str, Any], folder: Path) -> Path:
+def write_profile(profiles: list[Profile], environment: Mapping[str, Any], folder: Path) -> Path:
     """Writes profile.html, profile.md, profile.json and figures/; returns the path of profile.html."""
-    tables = [profile.as_json() for profile in profiles]
+    tables = PROFILES.dump_python(profiles, mode="json", by_alias=True)
     write_json(folder / "profile.json", {"profiles": tables, "environment": dict(environment)})
     return render.write(profile_page(profiles, environment), folder, "profile")
 
 
 def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) -> Page:
     labels = tuple(profile.label for profile in profiles)
-    sections = [
-        cost_comparison(profiles, Look(labels)) if len(profiles) > 1 else None,
-        Section("Architecture", tuple(pictures(profiles))),
-        Section("Layers", tuple(table for profile in profiles for table in layer_tables(profile, len(profiles) > 1))),
-        Section("How it was measured", (_measures(profiles), _environment(profiles[0], environment))),
-    ]
+    several = len(profiles) > 1
+    tables = tuple(table for profile in profiles for table in layer_tables(profile, named=several))
     return Page(
-        kicker=f"Profile · {str(environment['date'])[:10]}",
-        title=listed(labels) if len(labels) <= 4 else f"{len(labels)} networks",
+        kicker=_("Profile · {date}", date=environment["date"][:10]),
+        title=listed(labels) if len(labels) <= 4 else _("{n} networks", n=len(labels)),
         sentence=_sentence(profiles),
         caveats=tuple(_caveats(profiles)),
-        tables=(_summary(profiles),),
-        sections=tuple(section for section in sections if section),
+        tables=(summary(profiles),),
+        sections=(
+            *((cost_comparison(profiles, Look(labels)),) if several else ()),
+            Section(_("Architecture"), tuple(pictures(profiles))),
+            Section(_("Layers"), tables),
+            Section(_("How it was measured"), (_definitions(profiles), _environment(profiles[0], environment))),
+        ),
         labels=labels,
     )
 
 
 def _sentence(profiles: Sequence[Profile]) -> str:
-    sentences = [
-        f"{p.label} has {p.parameters:,} parameters and needs {with_unit(p.flops_per_image, 'FLOPs')}" for p in profiles
-    ]
-    if len(profiles) == 1:
-        return f"{sentences[0]} for an image of {_by(profiles[0].input)}"
     low, high = (choose(profiles, key=lambda p: p.flops_per_image) for choose in (min, max))
-    if not low.flops_per_image:
-        return "; ".join(sentences)
-    flops, parameters = plain(high.flops_per_image / low.flops_per_image), plain(high.parameters / low.parameters)
-    return (
-        f"{high.label} needs {flops} times the FLOPs per image of {low.label} and has {parameters} times its parameters"
+    if len(profiles) > 1 and low.flops_per_image:
+        return _(
+            "{high} needs {flops} times the FLOPs per image of {low} and has {parameters} times its parameters",
+            high=high.label,
+            low=low.label,
+            flops=plain(high.flops_per_image / low.flops_per_image),
+            parameters=plain(high.parameters / low.parameters),
+        )
+    return _(
+        "{label} has {parameters:,} parameters and needs {flops} for an image of {shape}",
+        label=high.label,
+        parameters=high.parameters,
+        flops=with_unit(high.flops_per_image, "FLOPs"),
+        shape=words.size(high.input),
     )
 
 
-def _caveats(profiles: Sequence[Profile]) -> list[str]:
-    named = len(profiles) > 1
-    caveats = []
+def _caveats(profiles: Sequence[Profile]) -> Iterator[str]:
     if len({profile.input for profile in profiles}) > 1:
-        caveats.append("The networks have different input sizes: FLOPs, memory and times are not directly comparable")
+        yield _("The networks have different input sizes: FLOPs, memory and times are not directly comparable")
     for profile in profiles:
-        who = f"{profile.label}: " if named else ""
-        caveats += [f"{who}published flaw: {flaw}" for flaw in profile.flaws]
+        yield from words.flaws(profile)
         if profile.unreached:
-            count, names = sum(profile.unreached.values()), listed([*profile.unreached][:4])
-            caveats.append(f"{who}{count:,} parameters are not used in a forward pass in evaluation mode ({names})")
-    return caveats
+            yield _(
+                "{label}: {count:,} parameters are not used in a forward pass in evaluation mode ({names})",
+                label=profile.label,
+                count=sum(profile.unreached.values()),
+                names=listed([*profile.unreached][:4]),
+            )
 
 
-def _summary(profiles: Sequence[Profile]) -> Table:
+def summary(profiles: Sequence[Profile]) -> Table:
     fields: list[Field[Profile]] = [
-        Field("Model", lambda p: Cell(p.label, model=p.label), numeric=False),
-        Field("Images", lambda p: _by(p.input)),
-        Field("Parameters", lambda p: f"{p.parameters:,}"),
-        Field("FLOPs", lambda p: compact(p.flops_per_image), "per image"),
-        Field("MACs", lambda p: compact(p.macs_per_image), "per image"),
-        Field("Activations", lambda p: plain(p.activations.per_image / MIB), "MiB per image"),
+        Field(_("Model"), lambda p: Cell(p.label, model=p.label), numeric=False),
+        Field(_("Images"), lambda p: words.size(p.input)),
+        Field(_("Parameters"), lambda p: f"{p.parameters:,}"),
+        Field(_("FLOPs"), lambda p: compact(p.flops_per_image), _("per image")),
+        Field(_("MACs"), lambda p: compact(p.macs_per_image), _("per image")),
+        Field(_("Activations"), lambda p: plain(p.activations.per_image / MIB), _("MiB per image")),
         Field(
-            "Training", lambda p: Cell(plain(p.training.total / MIB), f"batch {p.training.batch_size}"), "MiB, computed"
+            _("Training"),
+            lambda p: Cell(plain(p.training.total / MIB), _("batch {n}", n=p.training.batch_size)),
+            _("MiB, computed"),
         ),
-        Field("Latency", lambda p: _latency(p.latencies[0]), "ms, one image"),
-        Field("Throughput", lambda p: _throughput(p.latencies[1]), "images/s"),
+        Field(
+            _("Latency"),
+            lambda p: Cell(plain(p.single.ms), quartile_range(p.single.ms, (p.single.lower_ms, p.single.upper_ms))),
+            _("ms, one image"),
+        ),
+        Field(
+            _("Throughput"),
+            lambda p: Cell(plain(p.batch.images_per_second), _("batch {n}", n=p.batch.batch_size)),
+            _("images/s"),
+        ),
     ]
-    return table_of(fields, profiles, COUNTED)
-
-
-def _latency(single: Latency) -> Cell:
-    return Cell(plain(single.ms), quartile_range(single.ms, (single.lower_ms, single.upper_ms)))
-
-
-def _throughput(many: Latency) -> Cell:
-    return Cell(plain(many.images_per_second), f"batch {many.batch_size}")
+    counted = _(
+        "FLOPs count a multiply-add as two, MACs as one. Convolutions and matrix products count; norms, activations, "
+        "pooling and resampling do not. Shared parameters are counted at their first use."
+    )
+    return table_of(fields, profiles, counted)
 
 
 def cost_comparison(profiles: Sequence[Profile], look: Look) -> Section:
     labels = tuple(profile.label for profile in profiles)
-    panels = [
-        bars_.CostBars(cost, unit, labels, tuple(float(value(profile)) for profile in profiles))
-        for cost, (unit, value) in COSTS.items()
-    ]
+    costs = (
+        (_("parameters"), "", [profile.parameters for profile in profiles]),
+        (_("FLOPs per image"), "", [profile.flops_per_image for profile in profiles]),
+        (_("latency of one image"), "ms", [profile.single.ms for profile in profiles]),
+    )
+    panels = [bars_.CostBars(name, unit, labels, tuple(map(float, values))) for name, unit, values in costs]
     axes_panels = tuple(bars_.cost_rows(numbers, look).panel() for numbers in panels)
-    return Section("Comparison", (Chart("cost", "Cost", axes_panels, bars_.cost_bars_caption(panels)),))
+    return Section(_("Comparison"), (Chart("cost", _("Cost"), axes_panels, bars_.cost_bars_caption(panels)),))
 
 
 def pictures(profiles: Sequence[Profile]) -> list[Block]:
@@ -138,93 +130,112 @@ def pictures(profiles: Sequence[Profile]) -> list[Block]:
     blocks: list[Block] = []
     explained: set[str] = set()
     for number, profile in enumerate(profiles, start=1):
-        unreached = sum(profile.unreached.values())
         picture = architecture.draw(
-            profile.label, profile.input, profile.calls, parameters=profile.parameters, unreached=unreached
+            profile.label,
+            profile.input,
+            profile.calls,
+            parameters=profile.parameters,
+            unreached=sum(profile.unreached.values()),
         )
         name = f"architecture-{number}" if len(profiles) > 1 else "architecture"
-        caption = " ".join([picture.finding, *(sentence for sentence in picture.reading if sentence not in explained)])
+        caption = " ".join(sentence for sentence in picture.reading if sentence not in explained)
         blocks.append(Drawing(name, profile.label, picture.svg, picture.width, caption))
         explained |= set(picture.reading)
     return blocks
 
 
+class _Line(NamedTuple):
+    """A row of a table of layers."""
+
+    name: str
+    kind: Cell
+    output: Shape
+    parameters: int
+    flops: int
+    note: str = ""
+
+
 def layer_tables(profile: Profile, named: bool) -> list[Table]:
     """One table of all layers; for a deep network a table of blocks and a collapsed table of all layers."""
-    title, rows = profile.label if named else "", profile.layers
-    has_notes = any(row.note for row in rows)
-    columns = (Column("Layer", numeric=False), Column("Kind", numeric=False), *NUMBERS)
-    lines = [
-        (
-            Cell(row.name),
-            Cell(row.kind),
-            *_numbers(row.output, row.parameters, row.flops, profile),
-            *((Cell(row.note),) if has_notes else ()),
-        )
-        for row in rows
+    layers = [
+        _Line(layer.name, Cell(words.kind(layer)), layer.output, layer.parameters, layer.flops, words.note(layer))
+        for layer in profile.layers
     ]
-    total = (
-        *(Cell(text, bold=True) for text in ("total", "", "", f"{profile.parameters:,}", "")),
-        *(Cell(text, bold=True) for text in (f"{profile.flops_per_image:,}", "")),
-    )
-    all_layers = Table(
-        (*columns, *((Column("Note", numeric=False),) if has_notes else ())),
-        (*lines, (*total, *((Cell(""),) if has_notes else ()))),
-        note=f"{profile.sizes.text}.",
-        title=title,
-    )
-    if len(rows) <= MAX_LAYERS:
-        return [all_layers]
-    blocks = Table(
-        columns,
-        (*(_block_row(box, profile) for box in rows_of(outline(profile.calls))), total),
-        all_layers.note,
-        title,
-    )
-    return [blocks, replace(all_layers, title="", note="", collapsed_title=f"All {len(rows)} layers")]
-
-
-def _numbers(output: Sequence[int], parameters: int, flops: int, profile: Profile) -> tuple[Cell, ...]:
-    shares = [
-        Cell(f"{100 * part / total:.1f}" if part and total else "")
-        for part, total in ((parameters, profile.parameters), (flops, profile.flops_per_image))
+    title, note = profile.label if named else "", f"{words.sizes(profile)}."
+    if len(layers) <= MAX_LAYERS:
+        return [replace(_layer_table(layers, profile), title=title, note=note)]
+    boxes = [
+        _Line(box.name, Cell(box.text, " · ".join(box.notes)), box.output, box.parameters, box.flops)
+        for box in rows_of(outline(profile.calls))
     ]
-    counts = [Cell(f"{count:,}" if count else "") for count in (parameters, flops)]
-    return Cell(_by(output)), counts[0], shares[0], counts[1], shares[1]
+    return [
+        replace(_layer_table(boxes, profile), title=title, note=note),
+        replace(_layer_table(layers, profile), collapsed_title=_("All {n} layers", n=len(layers))),
+    ]
 
 
-def _block_row(box: Box, profile: Profile) -> tuple[Cell, ...]:
-    title = f"{box.title} ×{box.repeats}" if box.repeats > 1 else box.title
-    numbers = _numbers(box.output, box.parameters, box.flops, profile)
-    return Cell(box.name), Cell(title, " · ".join(box.notes)), *numbers
+def _layer_table(lines: Sequence[_Line], profile: Profile) -> Table:
+    def share(part: int, complete: int) -> str:
+        return f"{100 * part / complete:.1f}" if part else ""
+
+    fields: list[Field[_Line]] = [
+        Field(_("Layer"), lambda line: line.name, numeric=False),
+        Field(_("Kind"), lambda line: line.kind, numeric=False),
+        Field(_("Output"), lambda line: words.size(line.output)),
+        Field(_("Parameters"), lambda line: f"{line.parameters:,}" if line.parameters else ""),
+        Field("", lambda line: share(line.parameters, profile.parameters), "%"),
+        Field(_("FLOPs"), lambda line: f"{line.flops:,}" if line.flops else ""),
+        Field("", lambda line: share(line.flops, profile.flops_per_image), "%"),
+    ]
+    if any(line.note for line in lines):
+        fields.append(Field(_("Note"), lambda line: line.note, numeric=False))
+    total = _Line(_("total"), Cell(""), (), profile.parameters, profile.flops_per_image)
+    table = table_of(fields, [*lines, total])
+    *rows, last = table.rows
+    return replace(table, rows=(*rows, tuple(replace(cell, bold=True) for cell in last)))
 
 
-def _measures(profiles: Sequence[Profile]) -> Table:
-    inputs = dict.fromkeys(f"{_by(p.input)}, {p.classes} classes" for p in profiles)
-    passes = dict.fromkeys(f"{each.passes} of batch {each.batch_size}" for p in profiles for each in p.latencies)
-    optimizers = dict.fromkeys(p.optimizer for p in profiles)
+def _definitions(profiles: Sequence[Profile]) -> Table:
+    passes = [
+        _("{passes} of batch {batch}", passes=latency.passes, batch=latency.batch_size)
+        for profile in profiles
+        for latency in profile.latencies
+    ]
     facts = [
-        ("Images", "; ".join(inputs)),
-        ("Activations", SAVED),
-        ("Training memory", f"{PEAK}. Optimizer: {', '.join(optimizers)}"),
-        ("Latency, throughput", f"{LATENCY}. Passes: {', '.join(passes)}"),
+        (_("Images"), "; ".join(dict.fromkeys(map(words.images, profiles)))),
+        (
+            _("Activations"),
+            _(
+                "Tensors that autograd saves for the backward pass, including the images, each storage counted once; "
+                "without parameters, buffers and loss. Measured in training mode on the meta device of torch, as on a "
+                "CPU in float32"
+            ),
+        ),
+        (
+            _("Training memory"),
+            _(
+                "Computed as the sum of parameters, gradients, optimizer state and activations; without workspace of "
+                "kernels and allocator. Optimizer: {optimizers}",
+                optimizers=", ".join(dict.fromkeys(profile.optimizer for profile in profiles)),
+            ),
+        ),
+        (
+            _("Latency, throughput"),
+            _(
+                "Median (and quartiles for one image) of up to 50 passes in evaluation mode, none started after 2 s, "
+                "after up to 3 warm-up passes; from tensor to logits, without decoding and normalisation. Passes: "
+                "{passes}",
+                passes=", ".join(dict.fromkeys(passes)),
+            ),
+        ),
     ]
-    return facts_table("Definitions", facts)
+    return facts_table(_("Definitions"), facts)
 
 
 def _environment(profile: Profile, environment: Mapping[str, Any]) -> Table:
-    facts = [
-        ("Device", str(environment["device"])),
-        ("Processor", f"{environment['cpu']}, {environment['cores']} cores"),
-        ("Threads", str(profile.threads)),
-        ("PyTorch", str(environment["torch"])),
-        ("Python", str(environment["python"])),
-        ("Platform", str(environment["platform"])),
-        ("Date", str(environment["date"])),
-        ("Command", environment["command"]),
-    ]
-    return facts_table("Environment", facts)
-
-
-def _by(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape))
+    names = {
+        "device": _("Device"), "cpu": _("Processor"), "cores": _("Cores"), "threads": _("Threads"), "torch": "PyTorch",
+        "python": "Python", "platform": _("Platform"), "date": _("Date"), "command": _("Command"),
+    }  # fmt: skip
+    values = {**environment, "threads": profile.threads}
+    return facts_table(_("Environment"), [(name, str(values[key])) for key, name in names.items()])

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
 
-from convoy.reporting.quantities import MIB, plain
+from pydantic import Field, TypeAdapter, computed_field
+
+from convoy.evaluation.calls import Call
 
 Shape = tuple[int, ...]  # of one image, or of an output for one image
 
 
-@dataclass(frozen=True)
-class Call:
-    """A call of a module in a forward pass, or an operation that a module runs itself; see convoy.evaluation.trace."""
-
-    number: int
-    name: str
-    kind: str
-    role: str
-    settings: str
-    operation: bool
-    output: Shape
-    inputs: tuple[int, ...]
-    parameters: int
-    reused: int
-    flops: int
-    calls: tuple[Call, ...] = ()
+class LayerNote(StrEnum):
+    NONE = ""
+    SHARED = "shared"  # its parameters are used by an earlier layer
+    OWN = "own"  # the row is of parameters that a module with layers uses itself
+    UNUSED = "unused"  # the row is of parameters that no pass uses
 
     @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> Call:
-        calls = tuple(map(cls.from_json, table["calls"]))
-        return cls(**{**table, "output": tuple(table["output"]), "inputs": tuple(table["inputs"]), "calls": calls})
-
-    def walk(self) -> Iterator[Call]:
-        yield self
-        for call in self.calls:
-            yield from call.walk()
+    def _missing_(cls, value: object) -> LayerNote:
+        """Of the sentences that older versions stored."""
+        return cls.SHARED if value == "shared weights" else cls.UNUSED
 
 
 @dataclass(frozen=True)
@@ -45,11 +32,11 @@ class Layer:
     """A row of the layer table: one call, for one image."""
 
     name: str
-    kind: str
+    kind: str  # class and settings; empty for a row that is only of parameters
     output: Shape
     parameters: int  # those not used by an earlier layer
     flops: int
-    note: str = ""
+    note: LayerNote = LayerNote.NONE
 
 
 @dataclass(frozen=True)
@@ -60,18 +47,10 @@ class Sizes:
     outputs: int
     parameters: int
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def total(self) -> int:
         return self.input + self.outputs + self.parameters
-
-    @property
-    def text(self) -> str:
-        values = (self.input, self.outputs, self.parameters, self.total)
-        image, outputs, parameters, total = (plain(value / MIB) for value in values)
-        return (
-            f"Sizes for one image in float32: input {image} MiB, activations (outputs of these layers) {outputs} MiB, "
-            f"parameters {parameters} MiB; total {total} MiB"
-        )
 
 
 @dataclass(frozen=True)
@@ -95,6 +74,7 @@ class TrainingMemory:
     kept: int  # optimizer state
     activations: int
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def total(self) -> int:
         return self.parameters + self.gradients + self.kept + self.activations
@@ -108,6 +88,7 @@ class Latency:
     upper_ms: float
     passes: int
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def images_per_second(self) -> float:
         return 1000 * self.batch_size / self.ms
@@ -122,10 +103,10 @@ class Profile:
     classes: int
     parameters: int
     flops_per_image: int
-    activations: Activations
-    training: TrainingMemory
+    activations: Annotated[Activations, Field(alias="activation_bytes")]
+    training: Annotated[TrainingMemory, Field(alias="training_bytes")]
     optimizer: str
-    latencies: tuple[Latency, Latency]  # of one image, of a large batch
+    latencies: Annotated[tuple[Latency, Latency], Field(alias="latency")]  # of one image, of a large batch
     device: str
     threads: int
     flaws: tuple[str, ...]  # published ones, that the model reproduces
@@ -134,40 +115,24 @@ class Profile:
     calls: Call
 
     @property
+    def single(self) -> Latency:
+        return self.latencies[0]
+
+    @property
+    def batch(self) -> Latency:
+        return self.latencies[1]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
     def macs_per_image(self) -> int:
         return self.flops_per_image // 2
 
+    @computed_field(alias="size_bytes")  # type: ignore[prop-decorator]
     @property
     def sizes(self) -> Sizes:
         outputs = sum(math.prod(layer.output) for layer in self.layers if layer.output)
         return Sizes(*(4 * count for count in (math.prod(self.input), outputs, self.parameters)))
 
-    def as_json(self) -> dict[str, Any]:
-        nested = ("activations", "training", "latencies")
-        return {
-            **{name: value for name, value in asdict(self).items() if name not in nested},
-            "macs_per_image": self.macs_per_image,
-            "size_bytes": asdict(self.sizes) | {"total": self.sizes.total},
-            "activation_bytes": asdict(self.activations),
-            "training_bytes": asdict(self.training) | {"total": self.training.total},
-            "latency": [asdict(each) | {"images_per_second": each.images_per_second} for each in self.latencies],
-        }
 
-    @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> Profile:
-        def typed(kind: Any, values: Mapping[str, Any]) -> Any:
-            return kind(**{name: values[name] for name in kind.__dataclass_fields__})
-
-        return typed(
-            cls,
-            {
-                **table,
-                "input": tuple(table["input"]),
-                "activations": typed(Activations, table["activation_bytes"]),
-                "training": typed(TrainingMemory, table["training_bytes"]),
-                "latencies": tuple(typed(Latency, each) for each in table["latency"]),
-                "flaws": tuple(table["flaws"]),
-                "layers": tuple(typed(Layer, {**each, "output": tuple(each["output"])}) for each in table["layers"]),
-                "calls": Call.from_json(table["calls"]),
-            },
-        )
+# The profiles of profile.json, with totals that a reader need not compute.
+PROFILES = TypeAdapter(list[Profile])

@@ -58,7 +58,7 @@ class Surface:
         y: float,
         text: str,
         *,
-        size: float = 12,
+        size: float,
         colour: str = INK,
         anchor: str = "start",
         bold: bool = False,
@@ -74,18 +74,10 @@ class Surface:
         self._reach(x + wide * {"start": 1.0, "middle": 0.5, "end": 0.0}[anchor], y + size)
 
     def rect(
-        self,
-        x: float,
-        y: float,
-        width: float,
-        height: float,
-        colour: str,
-        *,
-        fill: float = 0.14,
-        edge: float = 0.85,
-        radius: float = 5,
+        self, x: float, y: float, size: Point, colour: str, *, fill: float = 0.14, edge: float = 0.85, radius: float = 5
     ) -> None:
         """Opaque: the paper colour is below. `fill` and `edge` are opacities of `colour`."""
+        width, height = size
         shape = f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:g}"'
         self.parts.append(
             f'{shape} fill="{PAPER}"/>{shape} fill="{colour}" fill-opacity="{fill:g}" stroke="{colour}" '

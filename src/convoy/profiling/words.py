@@ -1,83 +1,84 @@
-"""What the console shows of a profile."""
+"""The sentences on a profile, of the console and of its page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from convoy.profiling.outline import outline, rows_of
-from convoy.profiling.result import Profile
-from convoy.reporting.quantities import MIB, compact, plain, quartile_range, with_unit
-
-MAX_LAYERS = 60  # of a deeper network, the console lists blocks instead
-
-
-def heading(profile: Profile) -> str:
-    return f"{profile.label}: images {_by(profile.input)}, {profile.classes} classes"
+from convoy.profiling.result import Layer, LayerNote, Profile
+from convoy.reporting.quantities import MIB, plain, quartile_range, with_unit
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
 
-def layers(profile: Profile) -> list[dict[str, str]]:
-    """A row per layer; of a deep network a row per block."""
-    if len(profile.layers) <= MAX_LAYERS:
-        return [
-            {
-                "layer": row.name,
-                "kind": row.kind + (f" ({row.note})" if row.note else ""),
-                **_numbers(row.output, row.parameters, row.flops),
-            }
-            for row in profile.layers
-        ]
-    return [
-        {
-            "from": box.name,
-            "layers": " · ".join((f"{box.title} ×{box.repeats}" if box.repeats > 1 else box.title, *box.notes)),
-            **_numbers(box.output, box.parameters, box.flops),
-        }
-        for box in rows_of(outline(profile.calls))
-    ]
+def size(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
 
 
-def _numbers(output: Sequence[int], parameters: int, flops: int) -> dict[str, str]:
-    counts = {"parameters": parameters, "FLOPs": flops}
-    return {"output": _by(output), **{name: f"{count:,}" if count else "" for name, count in counts.items()}}
+def kind(layer: Layer) -> str:
+    names = {LayerNote.OWN: _("own parameters"), LayerNote.UNUSED: _("not used")}
+    return layer.kind or names[layer.note]
 
 
-def totals(profile: Profile) -> list[str]:
-    memory, (single, many) = profile.training, profile.latencies
-    quartiles = quartile_range(single.ms, (single.lower_ms, single.upper_ms))
-    parts = {
-        "parameters": memory.parameters,
-        "gradients": memory.gradients,
-        profile.optimizer: memory.kept,
-        "activations": memory.activations,
+def note(layer: Layer) -> str:
+    notes = {
+        LayerNote.SHARED: _("shared weights"),
+        LayerNote.UNUSED: _("unused in a forward pass in evaluation mode"),
     }
-    summed = " + ".join(f"{name} {plain(size / MIB)}" for name, size in parts.items())
-    threads = "1 thread" if profile.threads == 1 else f"{profile.threads} threads"
-    where = f"the CPU, {threads}" if profile.device == "cpu" else profile.device
-    return [
-        profile.sizes.text,
-        f"{profile.parameters:,} parameters, {profile.flops_per_image:,} FLOPs per image "
-        f"(2 per multiply-add: {with_unit(profile.macs_per_image, 'MACs')}; no norms, activations, pooling)",
-        f"training memory, computed: {plain(memory.total / MIB)} MiB at batch {memory.batch_size} = {summed}",
-        f"latency: {plain(single.ms)} ms per image (quartiles {quartiles}); "
-        f"{plain(many.images_per_second)} images/s at batch {many.batch_size} "
-        f"(medians of {single.passes} and {many.passes} passes on {where})",
-        *(f"published flaw: {flaw}" for flaw in profile.flaws),
-    ]
+    return notes.get(layer.note, "")
 
 
-def summary(profile: Profile) -> dict[str, str]:
-    """Its row in the table of several networks."""
-    single, many = profile.latencies
-    return {
-        "model": profile.label,
-        "images": _by(profile.input),
-        "parameters": f"{profile.parameters:,}",
-        "FLOPs": compact(profile.flops_per_image),
-        "training MiB": plain(profile.training.total / MIB),
-        "ms": plain(single.ms),
-        "images/s": plain(many.images_per_second),
-    }
+def sizes(profile: Profile) -> str:
+    sizes = profile.sizes
+    return _(
+        "Sizes for one image in float32: input {image} MiB, activations (outputs of these layers) {outputs} MiB, "
+        "parameters {parameters} MiB; total {total} MiB",
+        image=plain(sizes.input / MIB),
+        outputs=plain(sizes.outputs / MIB),
+        parameters=plain(sizes.parameters / MIB),
+        total=plain(sizes.total / MIB),
+    )
 
 
-def _by(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
+def flaws(profile: Profile) -> list[str]:
+    return [_("{label}: published flaw: {flaw}", label=profile.label, flaw=flaw) for flaw in profile.flaws]
+
+
+def images(profile: Profile) -> str:
+    return _("images {shape}, {classes} classes", shape=size(profile.input), classes=profile.classes)
+
+
+def totals(profile: Profile) -> Iterator[str]:
+    """The lines below the layers on the console."""
+    memory, single, many = profile.training, profile.single, profile.batch
+    yield sizes(profile)
+    yield _(
+        "{parameters:,} parameters, {flops:,} FLOPs per image (2 per multiply-add: {macs}; no norms, activations, "
+        "pooling)",
+        parameters=profile.parameters,
+        flops=profile.flops_per_image,
+        macs=with_unit(profile.macs_per_image, "MACs"),
+    )
+    yield _(
+        "training memory, computed: {total} MiB at batch {batch} = parameters {parameters} + gradients {gradients} + "
+        "{optimizer} {state} + activations {activations}",
+        total=plain(memory.total / MIB),
+        batch=memory.batch_size,
+        parameters=plain(memory.parameters / MIB),
+        gradients=plain(memory.gradients / MIB),
+        optimizer=profile.optimizer,
+        state=plain(memory.kept / MIB),
+        activations=plain(memory.activations / MIB),
+    )
+    cpu = ngettext("the CPU, {n} thread", "the CPU, {n} threads", profile.threads)
+    yield _(
+        "latency: {ms} ms per image (quartiles {quartiles}); {speed} images/s at batch {batch} (medians of "
+        "{passes} and {batch_passes} passes on {device})",
+        ms=plain(single.ms),
+        quartiles=quartile_range(single.ms, (single.lower_ms, single.upper_ms)),
+        speed=plain(many.images_per_second),
+        batch=many.batch_size,
+        passes=single.passes,
+        batch_passes=many.passes,
+        device=cpu if profile.device == "cpu" else profile.device,
+    )
+    yield from flaws(profile)

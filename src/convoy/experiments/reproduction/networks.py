@@ -12,6 +12,7 @@ from convoy.experiments.measures import find
 from convoy.experiments.reproduction.parts import digest
 from convoy.files import read_json, write_json
 from convoy.profiling import measure
+from convoy.profiling.result import PROFILES
 from convoy.recipe import Recipe
 from convoy.training.machine.device import device_of
 from convoy.training.run.plan import plan
@@ -62,6 +63,7 @@ def counted(
         parameters[label] = {side: measure.parameters_of(subject) for side, subject in subjects.items()}
         shown = next(iter(subjects.values()))
         kept = optimizers.state_per_parameter(shown.recipe.optim, ema_decay=shown.recipe.train.ema_decay)
-        found.append(measure.profile(shown, device_of(shown.recipe), state_per_parameter=kept, quick=quick).as_json())
-    write_json(path, {"key": key, "profiles": found, "parameters": parameters})
+        found.append(measure.profile(shown, device_of(shown.recipe), state_per_parameter=kept, quick=quick))
+    profiles = PROFILES.dump_python(found, mode="json", by_alias=True)
+    write_json(path, {"key": key, "profiles": profiles, "parameters": parameters})
     return parameters

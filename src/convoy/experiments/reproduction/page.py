@@ -25,7 +25,7 @@ from convoy.experiments.reproduction.page_quick import quick_try
 from convoy.experiments.reproduction.words import protocol_name
 from convoy.files import read_json
 from convoy.profiling import page as profile_page
-from convoy.profiling.result import Profile
+from convoy.profiling.result import PROFILES
 from convoy.reporting import figures_losses as losses_
 from convoy.reporting import sections
 from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table
@@ -297,7 +297,7 @@ def _networks(study: Study, results: Results) -> Section | None:
     path = study.path / "profile.json"
     if not path.is_file():
         return None
-    profiles = [Profile.from_json(table) for table in read_json(path, "profiles")["profiles"]]
+    profiles = PROFILES.validate_python(read_json(path, "profiles")["profiles"])
     blocks: list[Block] = []
     if len(profiles) > 1:
         blocks += profile_page.cost_comparison(profiles, results.look).blocks
