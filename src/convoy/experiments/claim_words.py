@@ -1,14 +1,11 @@
-"""A judged claim in words: the measurement of both sides, their difference, and the claim."""
+"""Verdicts in words, and a judged claim: the measurement of both sides, their difference, and the claim."""
 
 from __future__ import annotations
 
-from convoy.experiments.measure_words import unit_of, why_none, words_of
-from convoy.experiments.measures import Kind, find
-from convoy.experiments.reason_words import reason_text
-from convoy.experiments.verdicts import Inconclusive, JudgedClaim, Value
-from convoy.prediction import Verdict
+from convoy.experiments.measure_words import Unit, joined, rate_parts, shown, why_none
+from convoy.experiments.verdicts import Inconclusive, JudgedClaim
+from convoy.prediction import Reason, Verdict
 from convoy.reporting.quantities import listed
-from convoy.stats import Estimate, digits_for
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
@@ -22,24 +19,43 @@ def verdict_name(verdict: Verdict) -> str:
     return names[verdict]
 
 
+def reason_text(reason: Reason) -> str:
+    """Why numbers are shown without a verdict."""
+    texts = {
+        Reason.NOT_PUBLISHED: _("not published"),
+        Reason.NOT_MEASURED: _("not measured"),
+        Reason.QUICK_TRY: _("quick try"),
+        Reason.REDUCED: _("fewer images or epochs than published"),
+        Reason.LONGER: _("more epochs than published"),
+        Reason.NO_INTERVAL: _("a single run, and the number has no interval over images"),
+        Reason.NO_SPREAD: _("all runs are equal, and the resolution of the number is unknown"),
+    }
+    return texts[reason]
+
+
 def words(claim: JudgedClaim) -> str:
     """The numbers behind the verdict; `verdict` itself is not repeated."""
     if claim.why is Inconclusive.FULL_SIZE_ONLY:
         return _("Not tried at this scale: {reason}", reason=claim.full_size_only)
-    kind, measure = find(claim.measure).kind, words_of(claim.measure, claim.settings)
-    measured = ", ".join(f"{side.label} {_value(side.value, kind)}" for side in claim.sides if side.value is not None)
+    metric = shown(claim.measure, claim.settings)
+    values = [f"{side.label} {metric.text(side.value)}" for side in claim.sides if side.value is not None]
+    clauses = [f"{metric.title}: {', '.join(values) or _('not measured')}"]
+    if claim.result is None:
+        clauses.append(_("nothing to compare"))
+    elif claim.quantity == "ratio":
+        clauses.append(_("ratio {number}", number=joined(claim.result, rate_parts(claim.result), "")))
+    elif claim.quantity == "difference":
+        clauses.append(_("difference {number}", number=metric.difference(claim.result, signed=False)))
     if claim.result is not None:
-        numbers = [f"{measure[:1].upper()}{measure[1:]}: {measured}", *_compared(claim, claim.result, kind)]
-        clauses = [f"{'; '.join(numbers)} ({_basis(claim.result)})", _("claimed: {claim}", claim=_claimed(claim, kind))]
-    elif measured:
-        clauses = [_("Nothing to compare of {measure}: {measured}", measure=measure, measured=measured)]
-    else:
-        clauses = [_("Nothing to compare of {measure}", measure=measure)]
-    sentences = ["; ".join([*clauses, *_left_out(claim)])]
-    sentences += [_("One seed has no interval")] if claim.why is Inconclusive.ONE_SEED else []
-    sentences += [_("The 95 % interval contains that limit")] if claim.why is Inconclusive.INTERVAL else []
-    withheld = [_("no verdict ({reason})", reason=reason_text(claim.withheld))] if claim.withheld else []
-    return "; ".join([". ".join(sentences), *withheld])
+        clauses.append(ngettext("{n} seed", "{n} seeds", claim.n) if claim.n else _("counted"))
+    clauses += [_claimed(claim, metric.unit), *_left_out(claim)]
+    if claim.why is Inconclusive.ONE_SEED:
+        clauses.append(_("one seed has no interval"))
+    elif claim.why is Inconclusive.INTERVAL:
+        clauses.append(_("the 95 % interval contains that limit"))
+    if claim.withheld is not None:
+        clauses.append(_("no verdict ({reason})", reason=reason_text(claim.withheld)))
+    return "; ".join(clauses)
 
 
 def reduced(claim: JudgedClaim, further: str) -> str:
@@ -71,59 +87,14 @@ def _left_out(claim: JudgedClaim) -> list[str]:
     return reasons
 
 
-def _value(found: Value, kind: Kind) -> str:
-    unit = unit_of(kind)
-    return f"{_number(found, unit.scale, kind)} {unit.of_value or unit.of_difference}".rstrip()
-
-
-def _compared(claim: JudgedClaim, result: Value, kind: Kind) -> list[str]:
-    unit = unit_of(kind)
-    match claim.quantity:
-        case "ratio":
-            return [_("ratio {number}", number=_number(result, 1.0, "rate"))]
-        case "difference":
-            number = f"{_number(result, unit.scale, kind)} {unit.of_difference}".rstrip()
-            return [_("difference {number}", number=number)]
-    return []
-
-
-def _number(found: Value, scale: float, kind: Kind) -> str:
-    if not isinstance(found, Estimate):
-        return _plain(scale * found, kind)
-    if found.low is None or found.high is None:
-        return _plain(scale * found.mean, kind)
-    if kind == "rate" or found.interval == "wilson":
-        mean, low, high = (_plain(scale * value, kind) for value in (found.mean, found.low, found.high))
-        return f"{mean} ({_range(low, high)})"
-    digits = digits_for(scale * (found.high - found.mean))
-    digits = max(2, digits) if kind in ("fraction", "points") else digits
-    return " ".join(found.parts(scale=scale, digits=digits))
-
-
-def _plain(value: float, kind: Kind) -> str:
-    if kind == "count":
-        return f"{value:,.0f}"
-    return f"{value:.2f}" if kind in ("fraction", "points") else f"{value:.3g}"
-
-
-def _range(low: str, high: str) -> str:
-    return _("{low} to {high}", low=low, high=high)
-
-
-def _basis(result: Value) -> str:
-    if not isinstance(result, Estimate):
-        return _("counted")
-    return _("n = {n} seeds", n=result.n) if result.n > 1 else _("one seed")
-
-
-def _claimed(claim: JudgedClaim, kind: Kind) -> str:
-    unit = unit_of(kind)
-    scale = 1.0 if claim.quantity == "ratio" else unit.scale
-    names = {"ratio": _("times"), "value": unit.of_value or unit.of_difference, "difference": unit.of_difference}
+def _claimed(claim: JudgedClaim, unit: Unit) -> str:
+    name = unit.of_value if claim.quantity == "value" else ""
+    name, scale = (_("times"), 1.0) if claim.quantity == "ratio" else (name or unit.of_difference, unit.scale)
     low, high = (f"{scale * end:.6g}" for end in (claim.limit - claim.margin, claim.limit + claim.margin))
-    limits = {
-        "about": _range(low, high),
-        "above": _("more than {limit}", limit=high),
-        "below": _("less than {limit}", limit=low),
-    }
-    return f"{limits[claim.relation]} {names[claim.quantity]}".rstrip()
+    upper = f"{high} {name}".rstrip()
+    match claim.relation:
+        case "about":
+            return _("claimed: {low} to {high}", low=low, high=upper)
+        case "above":
+            return _("claimed: more than {limit}", limit=upper)
+    return _("claimed: less than {limit}", limit=upper)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from convoy.experiments.measures import SWEEPS, check_settings, find
+from convoy.experiments.measures import MEASURES, Settings, check_settings, find
 from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import Override
 from convoy.recipe.problems import first_problem
@@ -66,13 +66,13 @@ class Claim(Section):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         check_settings(self.measure, self.settings)
+        several = find(self.measure).several
         if self.b is None and (self.value is None or self.quantity == "ratio"):
             raise ValueError(f"claim {self.id!r}: expected a side `b`, or a `value` to compare side `a` with")
-        if (self.measure in SWEEPS) != (len(self.over) == 1) or any(len(v) < 2 for v in self.over.values()):
-            raise ValueError(
-                f"claim {self.id!r}: `over` is one key with 2 values or more, only for {', '.join(SWEEPS)}"
-            )
-        if self.measure in SWEEPS and self.b is not None and self.quantity != "ratio":
+        if several != (len(self.over) == 1) or any(len(values) < 2 for values in self.over.values()):
+            names = ", ".join(name for name, measure in MEASURES.items() if measure.several)
+            raise ValueError(f"claim {self.id!r}: `over` is one key with 2 values or more, only for {names}")
+        if several and self.b is not None and self.quantity != "ratio":
             raise ValueError(f"claim {self.id!r}: {self.measure} needs quantity = 'ratio'")
         if any(value <= 0 for values in self.over.values() for value in values):
             raise ValueError(f"claim {self.id!r}: the values of `over` must be greater than 0")
@@ -81,7 +81,8 @@ class Claim(Section):
         return self
 
     @property
-    def shown_settings(self) -> dict[str, Any]:
+    def shown_settings(self) -> Settings:
+        """The settings with the class names of the report."""
         names = [self.class_names.get(name, name) for name in self.settings.get("classes", ())]
         return {**self.settings, "classes": names} if names else self.settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from convoy.experiments.measures import MEASURES, NONE, Kind, Settings
+from convoy.experiments.measures import MEASURES, NONE, Kind, Measure, Settings
 from convoy.experiments.verdicts import Value
 from convoy.reporting.quantities import compact, listed, plain
 from convoy.stats import Estimate
@@ -13,8 +13,9 @@ from convoy.text import gettext as _
 
 def words_of(name: str, settings: Settings = NONE) -> str:
     """The name of a measure within a sentence."""
-    classes = listed(settings.get("classes") or [""])
-    names = {
+    names = settings.get("classes")
+    classes = listed(names) if isinstance(names, list) else ""
+    labels = {
         "test_accuracy": _("test accuracy"),
         "validation_accuracy": _("validation accuracy"),
         "fold_accuracy": _("accuracy on the fold"),
@@ -37,7 +38,7 @@ def words_of(name: str, settings: Settings = NONE) -> str:
         "gain_while_rising": _("extra fall of the loss per step while the rate rises"),
         "highest_that_trains": _("highest value that trains"),
     }
-    return names[name]
+    return labels[name]
 
 
 def why_none(name: str) -> str:
@@ -72,9 +73,7 @@ def unit_of(kind: Kind) -> Unit:
 class Shown(NamedTuple):
     name: str  # of the measure, "test_accuracy"
     words: str  # within a sentence
-    kind: Kind
-    exact: bool = False  # counted: has no interval
-    of_machine: bool = False  # only ratios can be compared
+    measure: Measure
 
     @property
     def title(self) -> str:
@@ -82,11 +81,11 @@ class Shown(NamedTuple):
 
     @property
     def unit(self) -> Unit:
-        return unit_of(self.kind)
+        return unit_of(self.measure.kind)
 
     @property
     def is_accuracy(self) -> bool:
-        return self.kind == "fraction"
+        return self.measure.kind == "fraction"
 
     def heading(self, *words: str) -> str:
         """Words and the unit of a value, for the head of a column: "measured, %"."""
@@ -95,37 +94,58 @@ class Shown(NamedTuple):
     def number(self, value: float) -> str:
         if self.name == "parameters":
             return f"{value:,.0f}"
-        if self.kind == "epochs":
+        if self.measure.kind == "epochs":
             return f"{value:,.1f}".removesuffix(".0")
-        if self.exact:
+        if self.measure.exact:
             return f"{'-' if value < 0 else ''}{compact(abs(value))}"
         value *= self.unit.scale
-        return f"{value:,.2f}" if self.unit.scale == 100 else plain(value)
+        if self.unit.scale == 100:
+            return f"{value:,.2f}"
+        return plain(value) if abs(value) >= 0.01 or not value else f"{value:.2g}"
 
     def parts(self, value: Value | None, *, signed: bool = False) -> tuple[str, str]:
         """A number, and its interval if it is an estimate; ("", "") if not measured."""
         if value is None:
             return "", ""
+        if self.measure.kind == "rate":
+            return rate_parts(value)
         mean = mean_of(value)
         number, interval = self.number(mean), ""
-        if isinstance(value, Estimate) and not self.exact:
-            decimals = len(number.partition(".")[2])
+        if isinstance(value, Estimate) and not self.measure.exact:
+            decimals = min(3, len(number.partition(".")[2]))
             number, interval = value.parts(scale=self.unit.scale, digits=decimals)
         if signed:
             zero = not number.strip("-0.,")
             number = number.lstrip("-") if zero else f"{'+' if mean > 0 else '−'}{number.lstrip('-')}"
         return number, interval
 
-    def unsigned_difference(self, value: float) -> str:
-        """A difference with its unit, without sign: "0.43 points"."""
-        return f"{self.number(abs(value))} {self.unit.of_difference}".rstrip()
+    def text(self, value: Value) -> str:
+        """A value with its interval and unit: "98.20 ± 0.21 %"."""
+        return joined(value, self.parts(value), self.unit.of_value or self.unit.of_difference)
+
+    def difference(self, value: Value, *, signed: bool = True) -> str:
+        """A difference with its interval and unit: "+0.43 points"."""
+        return joined(value, self.parts(value, signed=signed), self.unit.of_difference)
 
 
-def shown(name: str) -> Shown:
-    """A measure of single runs."""
-    measure = MEASURES[name]
-    return Shown(name, words_of(name), measure.kind, measure.exact, measure.of_machine)
+def shown(name: str, settings: Settings = NONE) -> Shown:
+    return Shown(name, words_of(name, settings), MEASURES[name])
 
 
 def mean_of(value: Value) -> float:
     return value.mean if isinstance(value, Estimate) else value
+
+
+def rate_parts(value: Value) -> tuple[str, str]:
+    """As `Shown.parts`, for a rate or a ratio."""
+    low, high = value.span if isinstance(value, Estimate) else (value, value)
+    return f"{mean_of(value):.3g}", f"{low:.3g}–{high:.3g}" if high > low else ""
+
+
+def joined(value: Value, parts: tuple[str, str], unit: str) -> str:
+    """The `parts` of a value with its unit: "98.20 ± 0.21 %", "98.20 % (97.92–98.44)"."""
+    number, interval = parts
+    symmetric = isinstance(value, Estimate) and value.half_width is not None
+    return " ".join(
+        filter(None, (number, interval, unit) if symmetric else (number, unit, interval and f"({interval})"))
+    )

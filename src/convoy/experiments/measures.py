@@ -16,56 +16,45 @@ from typing import Any, Literal
 import numpy as np
 
 from convoy.registry import unknown
+from convoy.run_contents import Score
 from convoy.runs import Run
 from convoy.stats import wilson
 
 Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "rate"]  # points: percentage points
-Settings = Mapping[str, Any]
-Tried = Sequence[tuple[float, Run]]  # runs that differ in one value
+Settings = Mapping[str, int | float | list[str]]
 NONE: Settings = {}
+Tried = Sequence[tuple[float, Run]]  # runs that differ in one value
 MACHINE = ("cpu", "device", "threads", "torch")  # keys of environment.json that seconds depend on
 HELD_OUT = ("test", "fold", "validation")  # the first scored part measures the accuracy on new images
 ABOVE_CHANCE = 0.1  # share of the way from chance to 100 % that a trained network exceeds
 
 
-def _no_grain(run: Run) -> float:
-    return 0.0
-
-
 @dataclass(frozen=True)
 class Measure:
-    """A number of one run: `MEASURES["test_accuracy"](run)`."""
+    """A number of one run, `MEASURES["test_accuracy"](run)`, or of several that differ in one value."""
 
     kind: Kind
-    of: Callable[[Run, Settings], float | None]
+    of: Callable[..., float | None]  # takes the run or runs, and the value of the setting, if any
     setting: tuple[str, type] | None = None  # the setting that a claim must give, and its type
-    grain: Callable[[Run], float] = _no_grain  # the step between two possible values
+    images: str = ""  # the part whose images it counts
     exact: bool = False  # counted from the network, without training
     of_machine: bool = False  # compared only between runs of one machine, see `comparable`
+    several: bool = False  # takes runs that differ in one value, such as the highest rate that trains
 
-    def __call__(self, run: Run, settings: Settings = NONE) -> float | None:
-        return self.of(run, settings)
+    def __call__(self, runs: Run | Tried, settings: Settings = NONE) -> float | None:
+        return self.of(runs) if self.setting is None else self.of(runs, settings[self.setting[0]])
 
-
-@dataclass(frozen=True)
-class Sweep:
-    """One of the values that several runs differ in, such as the highest rate that trains."""
-
-    of: Callable[[Tried, Settings], float | None]
-    setting: tuple[str, type] | None = None
-    kind: Kind = "rate"
-    exact: bool = False
-    of_machine: bool = False
-
-    def __call__(self, tried: Tried, settings: Settings = NONE) -> float | None:
-        return self.of(tried, settings)
+    def grain(self, run: Run) -> float:
+        """The step between two possible values; 0 if there is none."""
+        if self.images:
+            images = _scored(run, self.images, "n")
+            return 1 / images if images else 0.0
+        return 1.0 if self.kind == "epochs" else 0.0
 
 
-def find(name: str) -> Measure | Sweep:
-    if name in SWEEPS:
-        return SWEEPS[name]
+def find(name: str) -> Measure:
     if name not in MEASURES:
-        raise unknown("measure", name, [*MEASURES, *SWEEPS])
+        raise unknown("measure", name, MEASURES)
     return MEASURES[name]
 
 
@@ -91,16 +80,16 @@ def check_settings(name: str, settings: Settings) -> None:
         raise ValueError(f"{key} = {value!r}: measure {name} expects {expected}")
 
 
-def _score(part: str, key: str) -> Callable[[Run, Settings], float | None]:
-    return lambda run, settings: _scored(run, part, key)
+def _score(part: str, key: str) -> Callable[[Run], float | None]:
+    return lambda run: _scored(run, part, key)
 
 
-def _best_test_accuracy(run: Run, settings: Settings) -> float | None:
+def _best_test_accuracy(run: Run) -> float | None:
     """The number of a report that scored the test set in every epoch."""
     return max((each.test.accuracy for each in run.metrics if each.test is not None), default=None)
 
 
-def _epochs(run: Run, settings: Settings) -> float | None:
+def _epochs(run: Run) -> float | None:
     return float(len(run.metrics)) or None
 
 
@@ -109,16 +98,8 @@ def _scored(run: Run, part: str, key: str) -> Any:
     return getattr(run.scores.get(part), key, None)
 
 
-def _one_image(part: str) -> Callable[[Run], float]:
-    def grain(run: Run) -> float:
-        images = _scored(run, part, "n")
-        return 1 / images if images else 0.0
-
-    return grain
-
-
-def _cost(key: str) -> Callable[[Run, Settings], float | None]:
-    return lambda run, settings: getattr(run.cost, key)
+def _cost(key: str) -> Callable[[Run], float | None]:
+    return lambda run: getattr(run.cost, key)
 
 
 def _accuracies(run: Run) -> list[float]:
@@ -128,12 +109,12 @@ def _accuracies(run: Run) -> list[float]:
     return [score.accuracy for each in run.metrics if (score := each.of(part)) is not None]
 
 
-def _mean_accuracy(run: Run, settings: Settings) -> float | None:
+def _mean_accuracy(run: Run) -> float | None:
     accuracies = _accuracies(run)
     return fmean(accuracies) if accuracies else None
 
 
-def _largest_drop(run: Run, settings: Settings) -> float | None:
+def _largest_drop(run: Run) -> float | None:
     """0 if it never fell; None unless the test part was scored in every epoch."""
     accuracies = [each.test.accuracy for each in run.metrics if each.test is not None]
     if len(accuracies) < len(run.metrics):
@@ -142,7 +123,7 @@ def _largest_drop(run: Run, settings: Settings) -> float | None:
     return max(0.0, *drops) if drops else None
 
 
-def _fluctuation(run: Run, settings: Settings) -> float | None:
+def _fluctuation(run: Run) -> float | None:
     """Mean distance of an epoch from the midpoint of its neighbours; 0 for a steady rise."""
     accuracies = _accuracies(run)
     bends = [
@@ -152,40 +133,40 @@ def _fluctuation(run: Run, settings: Settings) -> float | None:
     return fmean(bends) if bends else None
 
 
-def _epochs_to(run: Run, settings: Settings) -> float | None:
+def _epochs_to(run: Run, accuracy: float) -> float | None:
     """Trained epochs + 1 if never reached: a lower bound, so that a difference is not exaggerated."""
     accuracies = _accuracies(run)
-    reached = [epoch for epoch, accuracy in enumerate(accuracies, start=1) if accuracy >= settings["accuracy"]]
+    reached = [epoch for epoch, value in enumerate(accuracies, start=1) if value >= accuracy]
     return float(reached[0] if reached else len(accuracies) + 1) if accuracies else None
 
 
-def _generalisation_gap(run: Run, settings: Settings) -> float | None:
+def _generalisation_gap(run: Run) -> float | None:
     """Both losses use the kept weights, in evaluation mode, without augmentation."""
     part = next((part for part in HELD_OUT if part in run.scores), "")
     held_out, trained = _scored(run, part, "loss"), run.train_score and run.train_score.loss
     return None if held_out is None or trained is None else held_out - trained
 
 
-def _recall_lead(run: Run, settings: Settings) -> float | None:
+def _recall_lead(run: Run, classes: Sequence[str]) -> float | None:
     """The lowest recall of the named classes minus the mean recall of the others, on the test part."""
     score = run.scores.get("test")
     if score is None or not score.per_class:
         return None
     recalls = {row.name: row.recall for row in score.per_class}
-    named = [recalls[name] for name in _known(settings["classes"], recalls)]
-    others = [recall for name, recall in recalls.items() if name not in settings["classes"]]
+    named = [recalls[name] for name in _known(classes, recalls)]
+    others = [recall for name, recall in recalls.items() if name not in classes]
     return min(named) - fmean(others) if named and others else None
 
 
-def _confusion_lead(run: Run, settings: Settings) -> float | None:
+def _confusion_lead(run: Run, classes: Sequence[str]) -> float | None:
     """Share of images confused within the pair of classes, minus that of the worst other pair."""
     confusion = _scored(run, "test", "confusion")
     if not confusion:
         return None
     names = run.data.classes
-    pair = frozenset(_known(settings["classes"], names))
+    pair = frozenset(_known(classes, names))
     if len(pair) != 2:
-        raise ValueError(f"measure confusion_lead expects two classes, got {', '.join(settings['classes'])}")
+        raise ValueError(f"measure confusion_lead expects two classes, got {', '.join(classes)}")
     mistakes = {
         frozenset((names[i], names[j])): confusion[i][j] + confusion[j][i]
         for i, j in combinations(range(len(names)), 2)
@@ -201,7 +182,7 @@ def _known(classes: Sequence[str], names: Sequence[str] | Mapping[str, Any]) -> 
     return classes
 
 
-def _gain_while_rising(run: Run, settings: Settings) -> float | None:
+def _gain_while_rising(run: Run) -> float | None:
     """How much more a step lowers the training loss while the rate rises than while it falls.
 
     The loss falls faster early in training. The result is therefore the mean of two differences over full periods: from
@@ -214,9 +195,8 @@ def _gain_while_rising(run: Run, settings: Settings) -> float | None:
     if not steps:
         return None
     loss, lr = (steps[name].astype(np.float64) for name in ("loss", "lr"))
-    finite = np.isfinite(loss)
-    at = np.flatnonzero(finite)
-    loss, lr = loss[finite], lr[finite]
+    at = np.flatnonzero(np.isfinite(loss))
+    loss, lr = loss[at], lr[at]
     troughs = _troughs(lr)
     if len(troughs) < 2:
         return None
@@ -242,52 +222,51 @@ def _gain(loss: np.ndarray, lr: np.ndarray, at: np.ndarray, span: slice) -> floa
     return float(rising - falling)
 
 
-def _highest_that_trains(tried: Tried, settings: Settings) -> float | None:
+def _highest_that_trains(tried: Tried, within: float) -> float | None:
     """The highest value whose validation accuracy is at most `within` below the best.
 
     None if no network is clearly above chance.
     """
-    scores = {value: run.scores.get("validation") for value, run in tried}
-    known = {value: score for value, score in scores.items() if score is not None}
+    scores = [run.scores.get("validation") for _, run in tried]
+    known = [score for score in scores if score is not None]
     if len(known) < len(tried):
         return None
-    lowest = max(score.accuracy for score in known.values()) - settings["within"]
-    trained = {value for value, run in tried if _above_chance(run)}
-    return max((value for value in trained if known[value].accuracy >= lowest), default=None)
+    lowest = max(score.accuracy for score in known) - within
+    trained = [
+        value
+        for (value, run), score in zip(tried, known, strict=True)
+        if score.accuracy >= lowest and _above_chance(run, score)
+    ]
+    return max(trained, default=None)
 
 
-def _above_chance(run: Run) -> bool:
+def _above_chance(run: Run, score: Score) -> bool:
     """By the 95 % interval over the validation images. Chance is the share of the most frequent class."""
-    score, counts = run.scores["validation"], run.data.per_class["validation"]
+    counts = run.data.per_class["validation"]
     chance = max(counts) / sum(counts)
-    low = wilson(score.correct, score.n).low
-    return low is not None and low > chance + ABOVE_CHANCE * (1 - chance)
-
-
-def _one_epoch(run: Run) -> float:
-    return 1.0
+    return wilson(score.correct, score.n).span[0] > chance + ABOVE_CHANCE * (1 - chance)
 
 
 MEASURES: dict[str, Measure] = {
-    "test_accuracy": Measure("fraction", _score("test", "accuracy"), grain=_one_image("test")),
-    "validation_accuracy": Measure("fraction", _score("validation", "accuracy"), grain=_one_image("validation")),
-    "fold_accuracy": Measure("fraction", _score("fold", "accuracy"), grain=_one_image("fold")),
-    "best_test_accuracy": Measure("fraction", _best_test_accuracy, grain=_one_image("test")),
+    "test_accuracy": Measure("fraction", _score("test", "accuracy"), images="test"),
+    "validation_accuracy": Measure("fraction", _score("validation", "accuracy"), images="validation"),
+    "fold_accuracy": Measure("fraction", _score("fold", "accuracy"), images="fold"),
+    "best_test_accuracy": Measure("fraction", _best_test_accuracy, images="test"),
     "test_loss": Measure("number", _score("test", "loss")),
-    "epochs": Measure("epochs", _epochs, grain=_one_epoch),
+    "epochs": Measure("epochs", _epochs),
     "parameters": Measure("count", _cost("parameters"), exact=True),
     "flops_per_image": Measure("count", _cost("flops_per_image"), exact=True),
     "macs_per_image": Measure("count", _cost("macs_per_image"), exact=True),
     "train_seconds": Measure("seconds", _cost("train_seconds"), of_machine=True),
     "total_seconds": Measure("seconds", _cost("total_seconds"), of_machine=True),
     "images_per_second": Measure("number", _cost("images_per_second"), of_machine=True),
-    "mean_accuracy": Measure("fraction", _mean_accuracy, grain=_one_image("validation")),
-    "largest_drop": Measure("points", _largest_drop, grain=_one_image("test")),
-    "fluctuation": Measure("points", _fluctuation, grain=_one_image("validation")),
-    "epochs_to": Measure("epochs", _epochs_to, ("accuracy", float), grain=_one_epoch),
+    "mean_accuracy": Measure("fraction", _mean_accuracy, images="validation"),
+    "largest_drop": Measure("points", _largest_drop, images="test"),
+    "fluctuation": Measure("points", _fluctuation, images="validation"),
+    "epochs_to": Measure("epochs", _epochs_to, ("accuracy", float)),
     "generalisation_gap": Measure("number", _generalisation_gap),
-    "recall_lead": Measure("points", _recall_lead, ("classes", list), grain=_one_image("test")),
-    "confusion_lead": Measure("points", _confusion_lead, ("classes", list), grain=_one_image("test")),
+    "recall_lead": Measure("points", _recall_lead, ("classes", list), images="test"),
+    "confusion_lead": Measure("points", _confusion_lead, ("classes", list), images="test"),
     "gain_while_rising": Measure("number", _gain_while_rising),
+    "highest_that_trains": Measure("rate", _highest_that_trains, ("within", float), several=True),
 }
-SWEEPS: dict[str, Sweep] = {"highest_that_trains": Sweep(_highest_that_trains, ("within", float))}

@@ -13,10 +13,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from convoy.experiments.claims import Check, Relation
-from convoy.experiments.measures import Measure, comparable, find
+from convoy.experiments.measures import Settings, comparable, find
 from convoy.prediction import Reason, Verdict
 from convoy.runs import Run
 from convoy.stats import Estimate, paired_t, t_interval, wilson
@@ -46,7 +46,7 @@ class JudgedClaim:
     id: str
     sentence: str  # of the report
     measure: str
-    settings: dict[str, Any]  # of the measure, with the class names of the report
+    settings: Settings  # of the measure, with the class names of the report
     relation: Relation
     quantity: Literal["difference", "ratio", "value"]  # of the two sides; of a single side its value
     limit: float  # the number that the quantity is compared with
@@ -138,16 +138,13 @@ def verdict(relation: Relation, low: float, high: float, limit: float, margin: f
 def _measured(ready: Check, runs: Sequence[Run]) -> dict[str, Values]:
     """The measure of each side by seed, without seeds that lack it."""
     measure, settings = find(ready.claim.measure), ready.claim.settings
-    tried: dict[str, dict[int, list[tuple[float | None, Run]]]] = {side: {} for side in ready.sides}
+    tried: dict[str, dict[int, list[tuple[float, Run]]]] = {side: {} for side in ready.sides}
     for trial, run in zip(ready.trials, runs, strict=True):
-        tried[trial.side].setdefault(trial.recipe.seed, []).append((trial.tried, run))
+        tried[trial.side].setdefault(trial.recipe.seed, []).append((trial.tried or 0.0, run))
     found: dict[str, Values] = {side: {} for side in ready.sides}
     for side, by_seed in tried.items():
         for seed, group in by_seed.items():
-            if isinstance(measure, Measure):
-                value = measure(group[0][1], settings)
-            else:
-                value = measure([(float(each or 0), run) for each, run in group], settings)
+            value = measure(group if measure.several else group[0][1], settings)
             if value is not None and math.isfinite(value):
                 found[side][seed] = float(value)
     return found
@@ -196,7 +193,7 @@ def _quantity(
 def _grain(ready: Check, runs: Sequence[Run], by_ratio: bool) -> float:
     """The least step of the measure, in logarithms for ratios."""
     measure = find(ready.claim.measure)
-    if not isinstance(measure, Measure):
+    if measure.several:
         tried = sorted(math.log(value) for values in ready.claim.over.values() for value in values)
         return min(after - before for before, after in pairwise(tried))
     return 0.0 if by_ratio else measure.grain(runs[0])

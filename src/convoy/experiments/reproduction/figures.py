@@ -78,7 +78,7 @@ def effect_rows(faults: Sequence[FaultResult]) -> dict[str, Rows]:
             _("{measure}, with − without", measure=metric.words),
             metric.unit.of_difference,
             line=0.0,
-            counts=metric.exact,
+            counts=metric.measure.exact,
         )
     return charts
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from convoy.experiments.claim_words import reason_text
 from convoy.experiments.experiment import SIDES
 from convoy.experiments.measure_words import Shown, mean_of, shown
-from convoy.experiments.reason_words import reason_text
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
-from convoy.experiments.reproduction.words import fault_words, unit_name
+from convoy.experiments.reproduction.words import fault_words, published_text, unit_name
 from convoy.experiments.verdicts import Value
 from convoy.prediction import Agreement, Reason, Verdict, compare_published
 from convoy.recipe.faults import Fault
@@ -71,7 +71,7 @@ def _result_table(models: Sequence[ModelResult], metric: Shown, machines: Machin
         Field(_("As published"), lambda row: Cell(*metric.parts(row.values[0])), measured),
         Field(_("Corrected"), lambda row: Cell(*metric.parts(row.values[1])), measured),
         Field(_("Difference"), lambda row: _difference(row, metric), metric.unit.of_difference),
-        *([] if metric.exact else [Field[Compared]("n", lambda row: _seeds(row.model), _("seeds"))]),
+        *([] if metric.measure.exact else [Field[Compared]("n", lambda row: _seeds(row.model), _("seeds"))]),
         Field(_("Published vs. measured"), lambda row: _agreement_cell(row, metric), numeric=False),
     ]
     rows = [row for model in models if (row := _compared(model, metric, withheld)) is not None]
@@ -91,14 +91,14 @@ def _compared(model: ModelResult, metric: Shown, withheld: Reason | None) -> Com
 def _agreement_cell(row: Compared, metric: Shown) -> Cell:
     """Bold if the numbers differ; not for one run, because with another seed the difference may be anything."""
     value = row.values[0]
-    miscounted = metric.exact and None not in (row.published, value) and mean_of(value or 0.0) != row.published
+    miscounted = metric.measure.exact and None not in (row.published, value) and mean_of(value or 0.0) != row.published
     text = against_published(metric, row.published, value, row.agreement)
     return Cell(text, bold=miscounted or row.agreement.beyond is not None)
 
 
 def agreement_of(metric: Shown, published: float | None, value: Value | None, withheld: Reason | None) -> Agreement:
     """Not compared for counts and times: these are not estimates of the same quantity."""
-    if metric.exact or metric.of_machine or isinstance(value, float):
+    if metric.measure.exact or metric.measure.of_machine or isinstance(value, float):
         return Agreement(Verdict.NOT_COMPARED)
     return compare_published(published, value, withheld)
 
@@ -110,30 +110,11 @@ def against_published(metric: Shown, published: float | None, value: Value | Non
     if value is None:
         return _("not measured as published")
     mean = mean_of(value)
-    if metric.exact:
+    if metric.measure.exact:
         return _counted(published, mean)
-    if metric.of_machine:
+    if metric.measure.of_machine:
         return _times(published, mean) if metric.name != "images_per_second" else _times(mean, published)
-    difference = _apart(metric.unsigned_difference(published - mean), above=published > mean)
-    if agreement.reason is not None or agreement.interval is None:
-        reason = reason_text(agreement.reason or Reason.NO_INTERVAL)
-        return _("{difference}; no verdict: {reason}", difference=difference, reason=reason)
-    if agreement.interval.interval == "newcombe":
-        if agreement.verdict is Verdict.INSIDE:
-            return _("within the image noise of two runs")
-        return _("{difference}, more than the image noise of two runs; other seeds were not run", difference=difference)
-    low, high = (metric.number(end or 0.0) for end in (agreement.interval.low, agreement.interval.high))
-    interval = _("the prediction interval ({low} to {high})", low=low, high=high)
-    if agreement.beyond is None:
-        return _("inside {interval}", interval=interval)
-    beyond = _apart(metric.unsigned_difference(agreement.beyond), above=published > mean)
-    return _("outside: {difference} {interval}", difference=beyond, interval=interval)
-
-
-def _apart(difference: str, *, above: bool) -> str:
-    if above:
-        return _("{difference} above", difference=difference)
-    return _("{difference} below", difference=difference)
+    return published_text(metric, published, value, agreement)
 
 
 def _counted(published: float, counted: float) -> str:
@@ -156,7 +137,7 @@ def _difference(row: Compared, metric: Shown) -> Cell:
     if model.as_published.runs and model.as_published.runs == model.corrected.runs:
         return Cell(_("the same runs"))
     difference: Value | None = model.difference.get(metric.name)
-    if difference is None and metric.exact and first is not None and second is not None:
+    if difference is None and metric.measure.exact and first is not None and second is not None:
         difference = mean_of(first) - mean_of(second)
     return Cell(*metric.parts(difference, signed=True))
 
@@ -171,7 +152,7 @@ def _note(models: Sequence[ModelResult], metric: Shown, machines: Machines, rows
     kinds = {value.interval for value in values if isinstance(value, Estimate) and value.low is not None}
     compared = {row.agreement.interval.interval for row in rows if row.agreement.interval is not None}
     sentences = []
-    if metric.of_machine:
+    if metric.measure.of_machine:
         if machines.published:
             sentences.append(_("Published on {machine}.", machine=machines.published))
         else:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from convoy.experiments.claim_words import verdict_name
+from convoy.experiments.claim_words import reason_text, verdict_name
 from convoy.experiments.experiment import Side
-from convoy.experiments.measure_words import mean_of, shown, words_of
-from convoy.experiments.measures import MEASURES
-from convoy.experiments.reason_words import reason_text
+from convoy.experiments.measure_words import Shown, mean_of, shown, words_of
 from convoy.experiments.reproduction.finding import (
     Asked,
     FaultResult,
@@ -20,6 +19,7 @@ from convoy.experiments.reproduction.finding import (
     Reproduction,
     Spread,
 )
+from convoy.experiments.verdicts import Value
 from convoy.prediction import CLAIM_VERDICTS, Agreement, Reason, Verdict, compare_published
 from convoy.reporting.quantities import listed
 from convoy.stats import Estimate
@@ -59,7 +59,7 @@ def sentence(finding: Reproduction) -> str:
                     "the fault {fault} moved the {measure} most ({effect})",
                     fault=worst.title,
                     measure=words_of(worst.measure),
-                    effect=_number(worst.effect.mean, worst.measure),
+                    effect=shown(worst.measure).difference(worst.effect.mean),
                 )
             )
         elif finding.faults:
@@ -116,111 +116,84 @@ def _joined(texts: Sequence[str]) -> str:
 
 def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) -> str:
     """The published test accuracies against runs of the same protocol; "" if none was measured."""
-    compared: list[tuple[str, float, Estimate, Agreement]] = []
+    metric = shown("test_accuracy")
+    compared: list[tuple[str, float, Estimate]] = []
     for model in models:
-        measured, published = model.as_published.values.get("test_accuracy"), model.published.get("test_accuracy")
+        measured, published = model.as_published.values.get(metric.name), model.published.get(metric.name)
         if isinstance(measured, Estimate) and isinstance(published, float):
-            compared.append((model.label, published, measured, compare_published(published, measured, withheld)))
-    if len(compared) == 1:
-        ((label, published, measured, agreement),) = compared
-        reached = _(
-            "as published, {label} reaches {accuracy} test accuracy", label=label, accuracy=_accuracy(measured.mean)
-        )
-        return f"{reached}; {_agreement(_accuracy(published), agreement)}"
+            compared.append((model.label, published, measured))
+    agreements = [compare_published(published, measured, withheld) for _label, published, measured in compared]
     if compared and withheld is not None:
-        (low, lowest), *_others, (high, highest) = sorted(
-            (measured.mean, label) for label, _p, measured, _a in compared
-        )
+        (low, lowest), *_others = reached = sorted((measured.mean, label) for label, _p, measured in compared)
+        high, highest = reached[-1]
         return _(
-            "as published, the models reach {low} ({lowest}) to {high} ({highest}) test accuracy; the published ones "
-            "are not compared ({reason})",
-            low=_accuracy(low),
+            "as published, the test accuracy is {low} ({lowest}) to {high} ({highest}); published ones are not "
+            "compared ({reason})",
+            low=metric.text(low),
             lowest=lowest,
-            high=_accuracy(high),
+            high=metric.text(high),
             highest=highest,
             reason=reason_text(withheld),
         )
+    if len(compared) == 1:
+        ((label, published, measured),) = compared
+        return _(
+            "as published, {label} reaches {accuracy} test accuracy; published {published}: {comparison}",
+            label=label,
+            accuracy=metric.text(measured),
+            published=metric.text(published),
+            comparison=published_text(metric, published, measured, agreements[0]),
+        )
     if compared:
-        return _agreements([(label, agreement) for label, _p, _m, agreement in compared])
+        return _agreements([label for label, _p, _m in compared], agreements)
     known = [(model.corrected.values or model.as_published.values, model.label) for model in models]
-    accuracies = [(mean_of(values["test_accuracy"]), label) for values, label in known if "test_accuracy" in values]
+    accuracies = [(mean_of(values[metric.name]), label) for values, label in known if metric.name in values]
     if not accuracies:
         return ""
     best, label = max(accuracies)
     if len(accuracies) == 1:
-        return _("test accuracy {accuracy} ({label})", accuracy=_accuracy(best), label=label)
-    return _("highest test accuracy {accuracy} ({label})", accuracy=_accuracy(best), label=label)
+        return _("test accuracy {accuracy} ({label})", accuracy=metric.text(best), label=label)
+    return _("highest test accuracy {accuracy} ({label})", accuracy=metric.text(best), label=label)
 
 
-def _agreement(published: str, agreement: Agreement) -> str:
-    """How one published test accuracy compares with the runs."""
-    if agreement.reason is not None:
-        return _(
-            "the published {accuracy} is not compared ({reason})",
-            accuracy=published,
-            reason=reason_text(agreement.reason),
-        )
-    assert agreement.interval is not None
-    assert agreement.difference is not None
-    above = agreement.verdict is Verdict.ABOVE
-    if agreement.interval.interval == "newcombe":
+def published_text(metric: Shown, published: float, measured: Value, agreement: Agreement) -> str:
+    """How a published value compares with the estimate from runs under the published protocol."""
+    distance, interval = published - mean_of(measured), agreement.interval
+    if agreement.reason is not None or interval is None:
+        reason = reason_text(agreement.reason or Reason.NO_INTERVAL)
+        return _("{difference}; no verdict: {reason}", difference=metric.difference(distance), reason=reason)
+    if interval.interval == "newcombe":
         if agreement.verdict is Verdict.INSIDE:
-            return _("the published {accuracy} agrees with it within the image noise of two runs", accuracy=published)
-        distance = _number(abs(agreement.difference), "test_accuracy", signed=False)
-        if above:
-            text = _("the published {accuracy} is {distance} above it", accuracy=published, distance=distance)
-        else:
-            text = _("the published {accuracy} is {distance} below it", accuracy=published, distance=distance)
-        return _("{text}, more than the image noise of two runs; other seeds were not run", text=text)
-    interval = _(
-        "the prediction interval for one more run ({low} to {high}, n = {n} seeds)",
-        low=_accuracy(agreement.interval.low or 0.0),
-        high=_accuracy(agreement.interval.high or 0.0),
-        n=agreement.interval.n,
-    )
-    if agreement.beyond is None:
-        return _("the published {accuracy} is inside {interval}", accuracy=published, interval=interval)
-    distance = _number(agreement.beyond, "test_accuracy", signed=False)
-    if above:
+            return _("within the image noise of two runs")
         return _(
-            "the published {accuracy} is {distance} above {interval}",
-            accuracy=published,
-            distance=distance,
-            interval=interval,
+            "{difference}, more than the image noise of two runs; other seeds were not run",
+            difference=metric.difference(distance),
         )
-    return _(
-        "the published {accuracy} is {distance} below {interval}",
-        accuracy=published,
-        distance=distance,
-        interval=interval,
-    )
+    low, high = map(metric.number, interval.span)
+    if agreement.beyond is None:
+        return _("inside the prediction interval ({low} to {high})", low=low, high=high)
+    beyond = metric.difference(math.copysign(agreement.beyond, distance))
+    return _("outside the prediction interval ({low} to {high}) by {distance}", low=low, high=high, distance=beyond)
 
 
-def _agreements(compared: Sequence[tuple[str, Agreement]]) -> str:
-    by_verdict = {verdict: [label for label, a in compared if a.verdict is verdict] for verdict in Verdict}
-    counts = [_count(verdict, labels) for verdict, labels in by_verdict.items() if labels]
-    kinds = {agreement.interval.interval for _label, agreement in compared if agreement.interval is not None}
-    bases = [_("prediction intervals over seeds")] if "prediction" in kinds else []
-    bases += [_("the image noise of two runs")] if "newcombe" in kinds else []
-    text = _("of {n} published test accuracies, {counts}", n=len(compared), counts=listed(counts))
-    return _("{text}, by {bases}", text=text, bases=listed(bases)) if bases else text
-
-
-def _count(verdict: Verdict, labels: Sequence[str]) -> str:
-    n, names = len(labels), ", ".join(labels)
-    match verdict:
-        case Verdict.INSIDE:
-            return ngettext(
-                "{n} is in agreement with the runs ({names})",
-                "{n} are in agreement with the runs ({names})",
-                n,
-                names=names,
-            )
-        case Verdict.ABOVE:
-            return ngettext("{n} is above ({names})", "{n} are above ({names})", n, names=names)
-        case Verdict.BELOW:
-            return ngettext("{n} is below ({names})", "{n} are below ({names})", n, names=names)
-    return ngettext("{n} is not compared ({names})", "{n} are not compared ({names})", n, names=names)
+def _agreements(labels: Sequence[str], agreements: Sequence[Agreement]) -> str:
+    names = {
+        Verdict.INSIDE: _("in agreement with the runs"),
+        Verdict.ABOVE: _("above"),
+        Verdict.BELOW: _("below"),
+        Verdict.NOT_COMPARED: _("not compared"),
+    }
+    counts = []
+    for verdict, name in names.items():
+        if group := [
+            label for label, agreement in zip(labels, agreements, strict=True) if agreement.verdict is verdict
+        ]:
+            counts.append(f"{len(group)} {name} ({', '.join(group)})")
+    clauses = [_("of {n} published test accuracies: {counts}", n=len(labels), counts=", ".join(counts))]
+    kinds = {agreement.interval.interval for agreement in agreements if agreement.interval is not None}
+    clauses += [_("compared by prediction intervals over seeds")] if "prediction" in kinds else []
+    clauses += [_("compared by the image noise of two runs")] if "newcombe" in kinds else []
+    return "; ".join(clauses)
 
 
 # ---- faults ----
@@ -253,13 +226,14 @@ def fault_words(fault: FaultResult) -> str:
 
 
 def _spread(spread: Spread, fault: FaultResult) -> str:
+    metric = shown(fault.measure)
     return _(
         "single runs of {label} range from {lowest} to {highest} {measure} (standard deviation {sd} over {n} {units})",
         label=spread.label,
-        lowest=_plain(spread.lowest, fault.measure),
-        highest=_plain(spread.highest, fault.measure),
-        measure=words_of(fault.measure),
-        sd=_number(spread.sd, fault.measure, signed=False),
+        lowest=metric.text(spread.lowest),
+        highest=metric.text(spread.highest),
+        measure=metric.words,
+        sd=metric.difference(spread.sd, signed=False),
         n=spread.n,
         units=unit_name(fault.over),
     )
@@ -305,22 +279,3 @@ def part_sentence(part: PartResult) -> str:
     text = _("{study} of {labels}", study=_study_name(part).lower(), labels=", ".join(part.labels))
     text = f"{text} {protocol_name(part.side)}" if part.side else text
     return text if part.accuracy is None else _("{text}: accuracy {accuracy}", text=text, accuracy=part.accuracy.text())
-
-
-# ---- numbers ----
-
-
-def _number(value: float, measure: str, *, signed: bool = True) -> str:
-    """A difference in its unit: "+0.43 points"."""
-    sign = "+" if signed else ""
-    if shown(measure).is_accuracy:
-        return f"{100 * value:{sign}.2f} {shown(measure).unit.of_difference}"
-    return f"{value:{sign},.0f}" if MEASURES[measure].exact else f"{value:{sign}.3g}"
-
-
-def _accuracy(value: float) -> str:
-    return _plain(value, "test_accuracy")
-
-
-def _plain(value: float, measure: str) -> str:
-    return f"{100 * value:.2f} %" if shown(measure).is_accuracy else f"{value:.3g}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from convoy.experiments.claim_words import reason_text
 from convoy.experiments.measure_words import shown, words_of
-from convoy.experiments.reason_words import reason_text
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import FaultVerdict, Reproduction
 from convoy.experiments.reproductions.finding import Reproductions
