@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from convoy.experiments.claims import Claim
 from convoy.experiments.measures import MEASURES
@@ -40,30 +40,41 @@ DECIDED_SECTIONS = ("model.", "protocol.")
 LEARNS_AFTER = 20_000  # training images, for a network that was not measured
 
 
+def _measure(name: str) -> str:
+    known = [each for each in MEASURES if MEASURES[each].setting is None]
+    if name not in known:
+        raise unknown("measure", name, known)
+    return name
+
+
+def _by_epoch(name: str) -> str:
+    return name if name.endswith("_by_epoch") else _measure(name)
+
+
+MeasureName = Annotated[str, AfterValidator(_measure)]
+OneOrSeveral = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+
+
 class Model(Section):
     """A network under the report's protocol and under the corrected one."""
 
     label: str
     as_published: str | None = None  # a recipe's name
     corrected: str
-    published: dict[str, float | list[float]] = Field(
+    published: dict[Annotated[str, AfterValidator(_by_epoch)], float | list[float]] = Field(
         default_factory=dict
     )  # measure -> the number of the report; a list has one per epoch
-    told_as: dict[str, str] = Field(
+    told_as: dict[str, MeasureName] = Field(
         default_factory=dict
     )  # measure -> the measure of an as-published run that the report used instead
     seeds: Count | None = None  # None: the experiment's; 0: not trained, only its layers are counted
 
-    @field_validator("published", "told_as")
+    @field_validator("published")
     @classmethod
-    def _measures(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _lists_are_by_epoch(cls, value: dict[str, Any]) -> dict[str, Any]:
         for measure, entry in value.items():
-            if not measure.endswith("_by_epoch"):
-                _check_measure(measure)
-                if isinstance(entry, list):
-                    raise ValueError(f"{measure}: expected a number, got a list; for a list use test_accuracy_by_epoch")
-            if isinstance(entry, str):
-                _check_measure(entry)
+            if isinstance(entry, list) and measure in MEASURES:
+                raise ValueError(f"{measure}: expected a number, got a list; for a list use test_accuracy_by_epoch")
         return value
 
 
@@ -76,22 +87,10 @@ class Fault(Section):
     without: dict[str, Any] = Field(default_factory=dict)  # overrides of both sides
     set: dict[str, Any] = Field(default_factory=dict)  # overrides that cause the fault, such as a model option
     faults: tuple[str, ...] = ()  # names in protocol.faults
-    measure: tuple[str, ...] = ("test_accuracy",)
+    measure: Annotated[tuple[MeasureName, ...], OneOrSeveral] = ("test_accuracy",)
     against: str | None = None  # for a fault of one seed: the recipe that the report ranks below `base`
     over: str = "seed"  # the key that differs between pairs: an integer, such as data.split.fold
     pairs: Seeds | None = None  # None: the experiment's number of seeds
-
-    @field_validator("measure", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @field_validator("measure")
-    @classmethod
-    def _measures(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for measure in value:
-            _check_measure(measure)
-        return value
 
     @property
     def of_one_seed(self) -> bool:
@@ -166,7 +165,7 @@ class Part(Section):
     """A study within the experiment."""
 
     kind: Literal["crossval", "search", "landscape"]
-    recipes: Annotated[tuple[str, ...], Field(min_length=1)]
+    recipes: Annotated[tuple[str, ...], Field(min_length=1), OneOrSeveral]
     arguments: dict[str, Any] = Field(default_factory=dict)  # fields of ARGUMENTS[kind]
     quick: dict[str, Any] = Field(default_factory=dict)  # arguments that --quick changes
     side: Side | None = None  # None: both protocols
@@ -183,9 +182,9 @@ class Part(Section):
         try:
             return section.model_validate(table)
         except ValidationError as error:
-            missing = [str(each["loc"][-1]) for each in error.errors() if each["type"] == "missing"]
-            if missing:
-                raise ValueError(f"the study {self.kind} needs {missing[0]} among its arguments") from None
+            missing = next((name for name, field in section.model_fields.items() if field.is_required()), "")
+            if missing and missing not in table:
+                raise ValueError(f"the study {self.kind} needs {missing} among its arguments") from None
             raise first_problem(section, error, table, f"the arguments of the study {self.kind}", []) from None
 
     @model_validator(mode="after")
@@ -195,11 +194,6 @@ class Part(Section):
         if self.kind != "landscape" and len(self.recipes) != 1:
             raise ValueError(f"the study {self.kind} expects one recipe, got {len(self.recipes)}")
         return self
-
-    @field_validator("recipes", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
 
 class Quick(Section):
@@ -317,26 +311,17 @@ def load(name: str) -> Experiment:
         path = Path(str(resources.files("convoy") / "recipes" / name / EXPERIMENT))
     else:
         raise unknown("experiment", name, [*names(), "all"])
-    table = _read(path)
-    if (path.parent / CLAIMS).is_file():
-        table["claim"] = [*_read(path.parent / CLAIMS).get("claim", []), *table.get("claim", [])]
-    for claim in table.get("claim", []) if "class_names" in table else ():
-        claim.setdefault("class_names", table["class_names"])
+    table: dict[str, Any] = {"claim": []}
+    for file in filter(Path.is_file, (path.parent / CLAIMS, path)):
+        try:
+            read = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError(f"{file}: not valid TOML: {error}") from None
+        table |= read | {"claim": [*table["claim"], *read.get("claim", [])]}
+    for claim in table["claim"]:
+        claim.setdefault("class_names", table.get("class_names", {}))
     table |= {"name": path.resolve().parent.name, "folder": str(path.resolve().parent)}
     try:
         return Experiment.model_validate(table)
     except ValidationError as error:
         raise first_problem(Experiment, error, table, str(path), []) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid TOML: {error}") from None
-
-
-def _check_measure(name: str) -> None:
-    known = [each for each in MEASURES if MEASURES[each].setting is None]
-    if name not in known:
-        raise unknown("measure", name, known)

@@ -15,13 +15,14 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Literal
 
-from convoy.experiments.claims import Check, Relation
-from convoy.experiments.measures import Settings, comparable, find
+from convoy.experiments.claims import Check, Claim, Relation
+from convoy.experiments.measures import Measure, Settings, comparable, find
 from convoy.prediction import Reason, Verdict
 from convoy.runs import Run
 from convoy.stats import Estimate, paired_t, t_interval, wilson
 
 Values = dict[int, float]  # by seed
+Group = list[tuple[float, Run]]  # the runs of one side and seed, with their value of the claim's `over`
 Value = Estimate | float  # a counted number has no interval
 
 
@@ -71,22 +72,28 @@ def judge(
     ready: Check, runs: Sequence[Run], counts: Mapping[str, float], *, withheld: Reason | None = None
 ) -> JudgedClaim:
     """`runs` are in the order of `ready.trials`. `counts`: the counted measure of each side, see networks."""
-    claim, exact = ready.claim, find(ready.claim.measure).exact
-    values = (
-        {side: {recipe.seed: counts[side]} for side, recipe in ready.sides.items()} if exact else _measured(ready, runs)
-    )
-    excluded = _on_different_machines(ready, runs)
-    result = None if ready.full_size_only else _quantity(ready, values, runs, excluded)
+    claim, measure = ready.claim, find(ready.claim.measure)
+    groups: dict[str, dict[int, Group]] = {side: {} for side in ready.sides}
+    for trial, run in zip(ready.trials, runs, strict=True):
+        groups[trial.side].setdefault(trial.recipe.seed, []).append((trial.tried or 0.0, run))
+    values = [_values(measure, claim.settings, group) for group in groups.values()]
+    excluded: list[int] = []
+    if measure.exact:
+        values = [{recipe.seed: counts[side]} for side, recipe in ready.sides.items()]
+    elif measure.of_machine:
+        by_seed = zip(*(group.items() for group in groups.values()), strict=True)
+        excluded = [pair[0][0] for pair in by_seed if not comparable(run for _, group in pair for _, run in group)]
+    grain = _grain(claim, measure, runs)
+    result = None if ready.full_size_only else _quantity(claim, measure, values, grain, excluded)
     decided, why = _decide(ready, result)
-    if withheld is not None and runs:
-        decided = Verdict.INCONCLUSIVE
+    withheld = withheld if runs else None
     sides = [
         Side(
             getattr(claim, side).label,
-            _alone(ready, side, found, runs) if found else None,
-            len(found) < ready.seeds and not exact,
+            _alone(claim, found, groups[side], grain) if found else None,
+            len(found) < ready.seeds and not measure.exact,
         )
-        for side, found in values.items()
+        for side, found in zip(groups, values, strict=True)
     ]
     return JudgedClaim(
         id=claim.id,
@@ -99,13 +106,13 @@ def judge(
         margin=claim.margin,
         sides=tuple(sides),
         result=result,
-        verdict=decided,
+        verdict=decided if withheld is None else Verdict.INCONCLUSIVE,
         why=why,
         excluded=len(excluded),
         runs=tuple(dict.fromkeys(run.name for run in runs)),
         reduced=ready.reduced,
         full_size_only=ready.full_size_only,
-        withheld=withheld if runs else None,
+        withheld=withheld,
     )
 
 
@@ -135,88 +142,63 @@ def verdict(relation: Relation, low: float, high: float, limit: float, margin: f
     return Verdict.DOES_NOT_HOLD if high <= limit + margin else Verdict.INCONCLUSIVE
 
 
-def _measured(ready: Check, runs: Sequence[Run]) -> dict[str, Values]:
-    """The measure of each side by seed, without seeds that lack it."""
-    measure, settings = find(ready.claim.measure), ready.claim.settings
-    tried: dict[str, dict[int, list[tuple[float, Run]]]] = {side: {} for side in ready.sides}
-    for trial, run in zip(ready.trials, runs, strict=True):
-        tried[trial.side].setdefault(trial.recipe.seed, []).append((trial.tried or 0.0, run))
-    found: dict[str, Values] = {side: {} for side in ready.sides}
-    for side, by_seed in tried.items():
-        for seed, group in by_seed.items():
-            value = measure(group if measure.several else group[0][1], settings)
-            if value is not None and math.isfinite(value):
-                found[side][seed] = float(value)
-    return found
+def _values(measure: Measure, settings: Settings, by_seed: Mapping[int, Group]) -> Values:
+    """The measure of one side, without seeds that lack it."""
+    values = {seed: measure(group if measure.several else group[0][1], settings) for seed, group in by_seed.items()}
+    return {seed: float(value) for seed, value in values.items() if value is not None and math.isfinite(value)}
 
 
-def _on_different_machines(ready: Check, runs: Sequence[Run]) -> set[int]:
-    """The seeds whose runs are not comparable, for a measure that depends on the machine."""
-    if not find(ready.claim.measure).of_machine:
-        return set()
-    by_seed: dict[int, list[Run]] = {}
-    for trial, run in zip(ready.trials, runs, strict=True):
-        by_seed.setdefault(trial.recipe.seed, []).append(run)
-    return {seed for seed, group in by_seed.items() if not comparable(group)}
+def _grain(claim: Claim, measure: Measure, runs: Sequence[Run]) -> float:
+    """The least step of the measure; of tried values in logarithms."""
+    if measure.several:
+        tried = sorted(math.log(value) for values in claim.over.values() for value in values)
+        return min(after - before for before, after in pairwise(tried))
+    return measure.grain(runs[0]) if runs else 0.0
 
 
 def _quantity(
-    ready: Check, values: Mapping[str, Values], runs: Sequence[Run], excluded: Collection[int]
+    claim: Claim, measure: Measure, values: Sequence[Values], grain: float, excluded: Collection[int]
 ) -> Value | None:
     """The value compared with the limit: a, a - b or a / b. None if no seed has it on both sides.
 
     `excluded`: seeds to leave out.
     """
-    claim, measure = ready.claim, find(ready.claim.measure)
-    a, b = values["a"], values.get("b")
-    by_ratio = claim.quantity == "ratio" or measure.kind == "rate"
+    by_ratio, alone = claim.quantity == "ratio" or measure.several, len(values) == 1
     if measure.exact:
-        (one,), (other,) = a.values(), (b or {0: 0.0}).values()
-        return one if b is None else _ratio(one, other) if by_ratio else one - other
-    seeds = sorted((a.keys() & (a if b is None else b).keys()) - set(excluded))
+        numbers = [number for side in values for number in side.values()]
+        if alone:
+            return numbers[0]
+        one, other = numbers
+        return one - other if not by_ratio else one / other if other else None
+    seeds = sorted(set.intersection(*(set(side) for side in values)) - set(excluded))
     if not seeds:
         return None
-    first, second = [a[seed] for seed in seeds], [(b[seed] if b else 1.0 if by_ratio else 0.0) for seed in seeds]
+    sides = [[side[seed] for seed in seeds] for side in values]
+    if alone:
+        sides.append([1.0 if by_ratio else 0.0] * len(seeds))
     if by_ratio:
-        if min(*first, *second) <= 0:
+        if min(map(min, sides)) <= 0:
             return None
-        first, second = [[math.log(value) for value in side] for side in (first, second)]
+        sides = [[math.log(value) for value in side] for side in sides]
+    first, second = sides
     if len(seeds) == 1:
         found = t_interval([first[0] - second[0]])
     else:
-        step = _grain(ready, runs, by_ratio)
+        step = 0.0 if by_ratio and not measure.several else grain
         # paired_t expects two values rounded to the grain; a constant is not rounded.
-        found = paired_t(first, second, step=step if b else step / math.sqrt(2)).difference
+        found = paired_t(first, second, step=step / math.sqrt(2) if alone else step).difference
     return found.exp() if by_ratio else found
 
 
-def _grain(ready: Check, runs: Sequence[Run], by_ratio: bool) -> float:
-    """The least step of the measure, in logarithms for ratios."""
-    measure = find(ready.claim.measure)
-    if measure.several:
-        tried = sorted(math.log(value) for values in ready.claim.over.values() for value in values)
-        return min(after - before for before, after in pairwise(tried))
-    return 0.0 if by_ratio else measure.grain(runs[0])
-
-
-def _ratio(one: float, other: float) -> float | None:
-    return one / other if other else None
-
-
-def _alone(ready: Check, side: str, values: Values, runs: Sequence[Run]) -> Value:
+def _alone(claim: Claim, values: Values, by_seed: Mapping[int, Group], grain: float) -> Value:
     """One side's estimate: over seeds, or over images for one seed."""
-    measure, found = find(ready.claim.measure), list(values.values())
+    measure, found = find(claim.measure), list(values.values())
     if measure.exact:
         return found[0]
-    if len(found) > 1:
-        by_ratio = measure.kind == "rate"
-        step = _grain(ready, runs, by_ratio)
-        if by_ratio:
-            return t_interval([math.log(value) for value in found], step=step).exp()
-        return t_interval(found, step=step)
-    part = ready.claim.measure.removesuffix("_accuracy")
-    (seed,) = values
-    for trial, run in zip(ready.trials, runs, strict=True):
-        if (trial.side, trial.recipe.seed) == (side, seed) and part in run.scores:
-            return wilson(run.scores[part].correct, run.scores[part].n)
-    return t_interval(found)
+    if len(found) == 1:
+        (seed,) = values
+        score = by_seed[seed][0][1].scores.get(claim.measure.removesuffix("_accuracy"))
+        return t_interval(found) if score is None else wilson(score.correct, score.n)
+    if measure.several:
+        return t_interval([math.log(value) for value in found], step=grain).exp()
+    return t_interval(found, step=grain)

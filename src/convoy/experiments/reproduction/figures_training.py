@@ -35,47 +35,44 @@ class Line(NamedTuple):
     epochs: tuple[int, ...]  # of the curve's values
 
 
-class PublishedCurve(NamedTuple):
-    part: str
-    accuracy: tuple[float, ...]  # percent, over epochs 1, 2, ...
+class Curves(NamedTuple):
+    """Of one quantity, under all protocols."""
+
+    quantity: Literal["loss", "accuracy"]
+    lines: tuple[Line, ...]
+    published: Mapping[str, tuple[float, ...]]  # part -> accuracy in percent, over epochs 1, 2, ...
 
 
-def lines(
-    metrics: Mapping[Side, Mapping[str, Sequence[Metrics]]], quantity: Literal["loss", "accuracy"]
-) -> tuple[Line, ...]:
-    """`metrics`: protocol -> label -> epochs of its runs."""
-    all_lines: list[Line] = []
-    for protocol, runs in metrics.items():
-        curves = curve_numbers(runs, quantity).curves
-        validated = {curve.label for curve in curves if curve.part == "validation"}
-        for curve in curves:
-            role = "training" if curve.part == "train" else "held out"
-            all_lines.append(Line(protocol, curve, role, tuple(range(1, len(curve.mean) + 1))))
-        openings = [test_openings(protocol, label, runs[label][0], quantity) for label in runs if label in validated]
-        all_lines += [line for line in openings if line is not None]
-    return tuple(all_lines)
-
-
-def test_openings(protocol: str, label: str, metrics: Metrics, quantity: Literal["loss", "accuracy"]) -> Line | None:
-    """The test set, opened at some epochs in addition to the validation set; the epochs differ between seeds."""
+def curves(
+    metrics: Mapping[Side, Mapping[str, Sequence[Metrics]]],
+    quantity: Literal["loss", "accuracy"],
+    published: Mapping[str, object],
+) -> Curves:
+    """`metrics`: protocol -> label -> epochs of its runs. `published`: such as "test_accuracy_by_epoch" -> a list."""
+    lines: list[Line] = []
     scale = 100 if quantity == "accuracy" else 1
-    by_epoch = values_by_epoch(metrics, "test", quantity)
-    values = tuple(scale * value for value in by_epoch.values())
-    return Line(protocol, Curve(label, "test", values, values, values), "test", tuple(by_epoch)) if by_epoch else None
+    for protocol, runs in metrics.items():
+        found = curve_numbers(runs, quantity).curves
+        for curve in found:
+            role = "training" if curve.part == "train" else "held out"
+            lines.append(Line(protocol, curve, role, tuple(range(1, len(curve.mean) + 1))))
+        # The test set, opened at some epochs in addition to the validation set; the epochs differ between seeds.
+        for label in [curve.label for curve in found if curve.part == "validation"]:
+            by_epoch = values_by_epoch(runs[label][0], "test", quantity)
+            values = tuple(scale * value for value in by_epoch.values())
+            if values:
+                lines.append(Line(protocol, Curve(label, "test", values, values, values), "test", tuple(by_epoch)))
+    by_part = {part: published.get(f"{part}_{quantity}_by_epoch") for part in PARTS if quantity == "accuracy"}
+    points = {part: tuple(100 * v for v in values) for part, values in by_part.items() if isinstance(values, list)}
+    return Curves(quantity, tuple(lines), points)
 
 
-def published_curves(published: Mapping[str, object]) -> tuple[PublishedCurve, ...]:
-    """Published accuracies by epoch, such as "test_accuracy_by_epoch"."""
-    by_part = [(part, published.get(f"{part}_accuracy_by_epoch")) for part in PARTS]
-    return tuple(
-        PublishedCurve(part, tuple(100 * value for value in values))
-        for part, values in by_part
-        if isinstance(values, list)
-    )
+def draw(axes: Axes, curves: Curves, look: Look, roles: Sequence[str]) -> None:
+    """The lines of these roles. If they are several, training lines are thin and openings of the test set crosses.
 
-
-def draw_lines(axes: Axes, group: Sequence[Line], look: Look, published: Sequence[PublishedCurve] = ()) -> None:
-    """If several roles share the axes, training lines are thin and extra openings of the test set have crosses."""
+    The limits are those of all lines, so that the panels of a chart are comparable.
+    """
+    group = [line for line in curves.lines if line.role in roles]
     together = len({line.role for line in group}) > 1
     for line in group:
         curve, colour, style, epochs = line.curve, look.colour(line.curve.label), STYLES[line.protocol], line.epochs
@@ -90,42 +87,31 @@ def draw_lines(axes: Axes, group: Sequence[Line], look: Look, published: Sequenc
         )  # fmt: skip
         if thin and len(epochs) == 1:  # a line of one point is invisible
             axes.plot(epochs, curve.mean, "_", color=colour, markersize=12)
-    for points in published:
+    for part, accuracy in curves.published.items():
         axes.plot(
-            range(1, len(points.accuracy) + 1), points.accuracy, "D", color=INK, markerfacecolor=PAPER,
-            markersize=4 if points.part == "train" and together else 6, linestyle="none",
+            range(1, len(accuracy) + 1), accuracy, "D", color=INK, markerfacecolor=PAPER,
+            markersize=4 if part == "train" and together else 6, linestyle="none",
         )  # fmt: skip
-
-
-def frame(
-    axes: Axes,
-    all_lines: Sequence[Line],
-    quantity: Literal["loss", "accuracy"],
-    published: Sequence[PublishedCurve] = (),
-) -> None:
-    """Limits from all lines of a chart, so that its panels are comparable."""
-    longest = max(*(len(curve.accuracy) for curve in published), *(line.epochs[-1] for line in all_lines), 0)
-    values = [value for line in all_lines for value in (*line.curve.mean, *line.curve.low, *line.curve.high)]
-    values += [value for curve in published for value in curve.accuracy]
+    longest = max(*map(len, curves.published.values()), *(line.epochs[-1] for line in curves.lines), 0, 0)
+    values = [value for line in curves.lines for value in (*line.curve.mean, *line.curve.low, *line.curve.high)]
+    values += [value for accuracy in curves.published.values() for value in accuracy]
     values = [value for value in values if math.isfinite(value)] or [0.0]  # a loss that is not finite is a gap
-    if quantity == "loss" and min(values) > 0 and max(values) > 20 * min(values):
-        ticks.logarithmic(axes, "y", 0.85 * min(values), 1.15 * max(values))
-    elif quantity == "loss":
-        room = 0.05 * (max(values) - min(values)) or 0.05
-        axes.set_ylim(min(values) - room, max(values) + room)
+    low, high = min(values), max(values)
+    if curves.quantity == "loss" and low > 0 and high > 20 * low:
+        ticks.logarithmic(axes, "y", 0.85 * low, 1.15 * high)
     else:
-        room = max(0.2, 0.04 * (max(values) - min(values)))
-        axes.set_ylim(min(values) - room, max(values) + room)
-    label_by_epoch(axes, longest, quantity)
+        room = 0.05 * (high - low) or 0.05 if curves.quantity == "loss" else max(0.2, 0.04 * (high - low))
+        axes.set_ylim(low - room, high + room)
+    label_by_epoch(axes, longest, curves.quantity)
 
 
-def lines_caption(accuracy: Sequence[Line], published: Sequence[PublishedCurve]) -> str:
+def caption(accuracy: Curves) -> str:
     sentences = []
-    if published:
-        parts = listed([part_name(curve.part) for curve in published])
+    if accuracy.published:
+        parts = listed([part_name(part) for part in accuracy.published])
         sentences.append(_("Hollow diamonds: published ({parts}).", parts=parts))
-    if any(line.role == "test" for line in accuracy):
+    if any(line.role == "test" for line in accuracy.lines):
         sentences.append(_("The test set was opened at some epochs, against the rule; shown: those of the first seed."))
-    if any(line.curve.low != line.curve.high for line in accuracy):
+    if any(line.curve.low != line.curve.high for line in accuracy.lines):
         sentences.append(_("Lines: means; bands: range over seeds."))
     return " ".join([*sentences, training_values()])

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from convoy.experiments.experiment import SIDES, Side
 from convoy.experiments.measure_words import shown
@@ -29,6 +28,7 @@ from convoy.profiling.result import PROFILES
 from convoy.reporting import figures_losses as losses_
 from convoy.reporting import sections
 from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table
+from convoy.reporting.figures_curves import Metrics
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import PARTS, Groups, Reading, chance_levels, distinct, every
 from convoy.runs import Study
@@ -41,9 +41,8 @@ MANY_NETWORKS = 2  # with more, the layer tables are collapsed
 
 @dataclass(frozen=True)
 class Results:
-    """A finding and its runs."""
+    """The models of a finding and their runs."""
 
-    finding: Reproduction
     models: tuple[ModelResult, ...]  # see _shown_models
     by_protocol: Mapping[Side, Mapping[str, list[Reading]]]  # protocol -> label -> runs that exist
 
@@ -116,7 +115,7 @@ def read_results(study: Study, finding: Reproduction) -> Results:
                     )
                 reading = Reading(model.label, runs[name].seed, runs[name].run, finding.class_names)
                 by_protocol.setdefault(protocol, {}).setdefault(model.label, []).append(reading)
-    return Results(finding, models, by_protocol)
+    return Results(models, by_protocol)
 
 
 def _shown_models(finding: Reproduction) -> tuple[ModelResult, ...]:
@@ -195,29 +194,29 @@ def _training(results: Results) -> Section | None:
     return Section(_("Training"), tuple(blocks))
 
 
-def _curves(results: Results, metrics: Mapping[Side, Mapping[str, Sequence[Any]]]) -> Chart:
+def _curves(results: Results, metrics: Mapping[Side, Mapping[str, Sequence[Metrics]]]) -> Chart:
     """One model: all parts in the same axes, to show overfitting; several models: a row of panels per part."""
-    loss, accuracy = protocols_.lines(metrics, "loss"), protocols_.lines(metrics, "accuracy")
     single = len(results.labels) == 1
-    published = protocols_.published_curves(results.models[0].published) if single else ()
-    roles = [role for role in protocols_.ROLES if any(line.role == role for line in accuracy)]
-    panels = []
-    for group in [roles] if single else [[role] for role in roles]:
-        for quantity, all_lines in (("loss", loss), ("accuracy", accuracy)):
-            draw = partial(
-                _draw_curves, lines=[line for line in all_lines if line.role in group], all_lines=all_lines,
-                quantity=quantity, look=results.look, published=published if quantity == "accuracy" else (),
-            )  # fmt: skip
-            panels.append(Panel(_panel_title(quantity, "" if single else group[0]), draw))
+    published = results.models[0].published if single else {}
+    loss, accuracy = (protocols_.curves(metrics, quantity, published) for quantity in ("loss", "accuracy"))
+    roles = [role for role in protocols_.ROLES if any(line.role == role for line in accuracy.lines)]
+    panels = [
+        Panel(
+            _panel_title(curves.quantity, "" if single else group[0]),
+            partial(protocols_.draw, curves=curves, look=results.look, roles=group),
+        )
+        for group in ([roles] if single else [[role] for role in roles])
+        for curves in (loss, accuracy)
+    ]
     styles = [_("as published dashed, corrected solid")] if len(results.by_protocol) == 2 else []
     styles += [_("training thin, held out thick")] if single else []
     styles += [_("test with crosses")] if single and "test" in roles else []
-    if any(line.role == "held out" and line.curve.part == "test" for line in accuracy):
+    if any(line.role == "held out" and line.curve.part == "test" for line in accuracy.lines):
         styles.append(_("held out: validation, or the test set if a fault selects on it"))
-    legend = tuple(label for label in results.labels if any(line.curve.label == label for line in accuracy))
+    legend = tuple(label for label in results.labels if any(line.curve.label == label for line in accuracy.lines))
     return Chart(
-        "training_curve", _("Loss and accuracy by epoch"), tuple(panels), protocols_.lines_caption(accuracy, published),
-        legend=legend, line_legend="; ".join(styles),
+        "training_curve", _("Loss and accuracy by epoch"), tuple(panels), protocols_.caption(accuracy), legend=legend,
+        line_legend="; ".join(styles),
     )  # fmt: skip
 
 
@@ -225,11 +224,6 @@ def _panel_title(quantity: str, role: str) -> str:
     title = _("Loss") if quantity == "loss" else _("Accuracy")
     roles = {"training": _("Training"), "held out": _("Held out"), "test": _("Test")}
     return f"{roles[role]}: {title.lower()}" if role else title
-
-
-def _draw_curves(axes: Any, *, lines: Any, all_lines: Any, quantity: Any, look: Look, published: Any) -> None:
-    protocols_.draw_lines(axes, lines, look, published)
-    protocols_.frame(axes, all_lines, quantity, published)
 
 
 def _losses(results: Results) -> Chart | None:
@@ -245,10 +239,10 @@ def _losses(results: Results) -> Chart | None:
             labels += [line.label for line in numbers.lines]
     if not panels:
         return None
-    legend = tuple(dict.fromkeys(labels))
     caption = next(iter(captions.values()))
     if len(set(captions.values())) > 1:
         caption = " ".join(f"{protocol_name(protocol).capitalize()}: {text}" for protocol, text in captions.items())
+    legend = tuple(dict.fromkeys(labels))
     return Chart("training_loss", _("Training loss by step, smoothed"), tuple(panels), caption, legend=legend)
 
 
