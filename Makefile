@@ -65,7 +65,7 @@ bench: .venv/core  ## the benchmarks that need only Convoy; on a quiet machine
 	$(BIN)/python benchmarks/fast_mnist.py
 
 results: .venv/core  ## train the next missing results of docs/results in the background; CIFAR=FOLDER: CIFAR-10-JPEG
-	@$(BIN)/python tools/results.py --minutes $(MINUTES) --jobs $(JOBS) $(if $(CIFAR),--cifar "$(CIFAR)")
+	@$(BIN)/python -m tools.results --minutes $(MINUTES) --jobs $(JOBS) $(if $(CIFAR),--cifar "$(CIFAR)")
 
 docs: .venv/docs  ## build the documentation as HTML; warnings are errors
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tools import results
 
 from convoy.runs import Run
 
@@ -50,16 +50,10 @@ cli.main(sys.argv[1:])
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("results_tool", ROOT / "tools" / "results.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    module.NICE = 0
-    command_of = module.command_of
-    module.command_of = lambda *given: [sys.executable, "-c", WITHOUT_FIGURES, *command_of(*given)[3:]]
-    return module
+    results.NICE = 0
+    command_of = results.command_of
+    results.command_of = lambda *given: [sys.executable, "-c", WITHOUT_FIGURES, *command_of(*given)[3:]]
+    return results
 
 
 @pytest.fixture
@@ -96,11 +90,11 @@ def test_every_item_is_a_command_of_an_experiment_part_and_model_that_exist(tool
 
 
 def test_the_committed_table_is_that_of_the_committed_archive(tool: ModuleType) -> None:
-    results = ROOT / "docs" / "results"
-    items = tool.read_items(results / "items.toml")
-    made = tool.table(items, tool.read_status(results / "status.json"), tool.finished_in(results / "runs"))
+    folder = ROOT / "docs" / "results"
+    items = tool.read_items(folder / "items.toml")
+    made = tool.table(items, tool.read_status(folder / "status.json"), tool.finished_in(folder / "runs"))
 
-    assert made in (results / "status.md").read_text(encoding="utf-8"), "run: python tools/results.py --table"
+    assert made in (folder / "status.md").read_text(encoding="utf-8"), "run: python -m tools.results --table"
 
 
 def test_a_model_that_does_not_exist_is_refused_with_those_that_do(tool: ModuleType) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import os
 import shlex
 import shutil
@@ -20,19 +19,14 @@ import subprocess
 import sys
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import filelock
+from tools.items import STATUSES, Finished, Item, Need, Status, Stopwatch, estimate, read_items
 
-from convoy.cli.main import app, split_overrides
-from convoy.experiments import experiment as experiments
-from convoy.experiments.experiment import PARTS, Settings
 from convoy.files import write_bytes, write_json
 from convoy.process import interruptible
 from convoy.runs import Run, Study
@@ -44,93 +38,7 @@ SAVING_SECONDS = 180  # time for a run to save itself
 NICE = 19
 
 
-@dataclass(frozen=True)
-class Item:
-    name: str
-    command: str
-    about: str
-    share: float = 1.0
-    cifar: bool = False
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of `convoy reproduce`, parsed by its command line. Raises ValueError."""
-        overrides, tokens = split_overrides(shlex.split(self.command)[1:])
-        _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
-        return {**bound.arguments, "overrides": overrides}
-
-    @property
-    def experiment(self) -> experiments.Experiment:
-        return experiments.load(self.arguments["experiment"])
-
-    def settings(self, cifar: Path | None = None) -> Settings:
-        """Raises ValueError: a part or a model that the experiment does not have."""
-        arguments = self.arguments
-        listed = {name: tuple(filter(None, arguments.get(name, "").split(","))) for name in ("only", "models")}
-        allowed = {"only": PARTS, "models": [model.label for model in self.experiment.model]}
-        for name, values in listed.items():
-            if unknown := [value for value in values if value not in allowed[name]]:
-                raise ValueError(f"item {self.name!r}: expected one of {', '.join(allowed[name])}, got {unknown[0]!r}")
-        return Settings(
-            protocol=arguments.get("protocol", "both"),
-            seeds=arguments.get("seeds"),
-            limit=arguments.get("limit"),
-            epochs=arguments.get("epochs"),
-            only=listed["only"] or PARTS,
-            models=listed["models"],
-            full_size=arguments.get("full_size", False),
-            data=f"cifar10={cifar}" if self.cifar and cifar is not None else None,
-            set=tuple(arguments["overrides"]),
-        )
-
-
-def read_items(path: Path) -> list[Item]:
-    items = [Item(**table) for table in tomllib.loads(path.read_text(encoding="utf-8"))["item"]]
-    names = [item.name for item in items]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"{path}: two items are named {twice[0]!r}")
-    return items
-
-
-# ---- required and finished runs of an item ----
-
-
-def estimate(item: Item, cifar: Path | None, stopwatch: Any) -> dict[str, Any]:
-    """The runs and studies of an item by fingerprint, with seconds on one core of this machine."""
-    from convoy.experiments.reproduction import data, parts, workload
-    from convoy.experiments.reproduction.scope import Scope
-
-    settings, experiment = item.settings(cifar), item.experiment
-    scope = Scope(experiment, settings, data.data_name(experiment, settings.data))
-    models_only = [part for part in settings.only if part in ("models", "faults", "claims")]
-    runs = {
-        cost.fingerprint: {"label": cost.job.label, **_numbers(cost, item.share)}
-        for cost in workload.costs(workload.jobs(scope, models_only), stopwatch)
-    }
-    studies = [study for study in scope.studies if study.kind in settings.only]
-    known_by = parts.fingerprints(scope.recipes, from_data=True) if studies else {}
-    for study in studies:
-        costs = [_numbers(cost, item.share) for cost in workload.costs(workload.of_study(scope, study), stopwatch)]
-        total = {key: sum(cost[key] for cost in costs) for key in ("flops", "seconds")}
-        digest = parts.part_digest(study, known_by, quick=False)
-        runs[digest] = {"label": f"{study.kind}, {', '.join(study.recipes)}", **total}
-    return {"date": date.today().isoformat(), "machine": _machine(), "needs": runs}
-
-
-def _numbers(cost: Any, share: float) -> dict[str, float]:
-    return {"flops": float(f"{cost.flops * share:.3g}"), "seconds": round(cost.seconds * share, 1)}
-
-
-def _machine() -> str:
-    import torch
-
-    from convoy.recipe import Recipe
-    from convoy.training.machine.environment import describe
-
-    return describe(torch.device("cpu"), Recipe()).cpu
-
-
-def finished_in(runs: Path) -> dict[str, Run | None]:
+def finished_in(runs: Path) -> Finished:
     """Finished runs of a folder by fingerprint, and the studies next to it by digest."""
     finished: dict[str, Run | None] = {}
     for path in sorted(runs.glob("*/recipe.toml")):
@@ -142,32 +50,27 @@ def finished_in(runs: Path) -> dict[str, Run | None]:
     return finished
 
 
-def missing(needs: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: each for key, each in needs.items() if key not in there}
-
-
 # ---- the table ----
 
 
-def table(items: Sequence[Item], status: Mapping[str, Any], there: Mapping[str, Run | None]) -> str:
+def table(items: Sequence[Item], statuses: Mapping[str, Status], there: Finished) -> str:
     """Finished results, their machine, and the cost of the rest, as Markdown."""
     lines = [
         "| result | size | done | measured on | the rest: core hours | PFLOP |",
         "|---|---|---:|---|---:|---:|",
     ]
     for item in items:
-        known = status.get(item.name)
-        if known is None:
+        status = statuses.get(item.name)
+        if status is None:
             lines.append(f"| {item.name} | {item.about} | not estimated | | | |")
             continue
-        left = missing(known["needs"], there)
-        done = len(known["needs"]) - len(left)
-        runs = [run for key in known["needs"] if (run := there.get(key)) is not None]
-        hours, flops = (sum(each[key] for each in left.values()) for key in ("seconds", "flops"))
-        rest = (f"{hours / 3600:.1f}", f"{flops / 1e15:.2g}") if left else ("", "")
-        cells = [item.name, item.about, f"{done} of {len(known['needs'])}", _measured_on(runs), *rest]
-        lines.append(f"| {' | '.join(cells)} |")
-    machines = dict.fromkeys(f"{each['machine']}, {each['date']}" for each in status.values())
+        left = status.missing(there)
+        runs = [run for key in status.needs if (run := there.get(key)) is not None]
+        hours, petaflops = sum(n.seconds for n in left.values()) / 3600, sum(n.flops for n in left.values()) / 1e15
+        rest = (f"{hours:.1f}", f"{petaflops:.2g}") if left else ("", "")
+        done = f"{len(status.needs) - len(left)} of {len(status.needs)}"
+        lines.append(f"| {' | '.join([item.name, item.about, done, _measured_on(runs), *rest])} |")
+    machines = dict.fromkeys(f"{status.machine}, {status.date}" for status in statuses.values())
     basis = f"Core hours: from a timing of a few batches, one thread ({'; '.join(machines)})." if machines else ""
     return "\n".join([*lines, "", f"Runs, or studies of several runs, are counted. {basis}".strip()])
 
@@ -195,8 +98,8 @@ def write_table(path: Path, text: str) -> None:
     write_bytes(path, f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}".encode())
 
 
-def read_status(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+def read_status(path: Path) -> dict[str, Status]:
+    return STATUSES.validate_json(path.read_bytes()) if path.is_file() else {}
 
 
 # ---- running ----
@@ -329,25 +232,22 @@ class Session:
 
     def train(self, item: Item, cores: Sequence[int]) -> int | None:
         say(f"{item.name}: about {self.seconds_left(item) / 60:.0f} core minutes, {self.minutes_left:.0f} minutes left")
-        self.status[item.name]["begun"] = True
+        self.status[item.name] = replace(self.status[item.name], begun=True)
         command = command_of(item, self.asked.cifar, self.asked.archive, self.asked.out)
         return train(command, cores, 60 * self.minutes_left, self.stopping)
 
     def estimate_all(self) -> None:
-        from convoy.experiments.reproduction.workload import Stopwatch
-
         stopwatch = Stopwatch(time.thread_time)
         for item in self.items:
             if item.cifar and self.asked.cifar is None:
                 say(f"{item.name}: skipped, needs CIFAR=FOLDER")
                 continue
+            begun = item.name in self.status and self.status[item.name].begun
             try:
-                found = estimate(item, self.asked.cifar, stopwatch)
+                self.status[item.name] = estimate(item, self.asked.cifar, stopwatch, begun=begun)
             except ValueError as error:
                 say(f"{item.name}: skipped, {error}")
                 continue
-            begun = self.status.get(item.name, {}).get("begun", False)
-            self.status[item.name] = found | ({"begun": True} if begun else {})
             hours = self.seconds_left(item) / 3600
             say(f"{item.name}: " + (f"about {hours:.1f} core hours are missing" if self.left(item) else "done"))
             if self.stopping():
@@ -364,7 +264,7 @@ class Session:
         if self.minutes_left < 1:
             return None
         fits = [item for item in waiting if self.seconds_left(item) < 60 * self.minutes_left * self.asked.jobs]
-        begun = [item for item in waiting if self.status[item.name].get("begun")]
+        begun = [item for item in waiting if self.status[item.name].begun]
         first = min([*fits, *begun], key=self.items.index, default=None)
         return first or next(iter(waiting), None)
 
@@ -372,16 +272,16 @@ class Session:
     def minutes_left(self) -> float:
         return max(0.0, self.ends - time.monotonic()) / 60
 
-    def left(self, item: Item) -> dict[str, Any]:
-        return missing(self.status[item.name]["needs"], finished_in(self.asked.archive))
+    def left(self, item: Item, *others: Finished) -> dict[str, Need]:
+        return self.status[item.name].missing(finished_in(self.asked.archive), *others)
 
     def seconds_left(self, item: Item) -> float:
         """Finished runs that are not yet archived take no time."""
-        return sum(each["seconds"] for each in missing(self.left(item), finished_in(self.asked.out / "runs")).values())
+        return sum(need.seconds for need in self.left(item, finished_in(self.asked.out / "runs")).values())
 
     def write(self) -> None:
         known = {item.name: self.status[item.name] for item in self.items if item.name in self.status}
-        write_json(self.results / "status.json", known)
+        write_json(self.results / "status.json", STATUSES.dump_python(known, exclude_defaults=True))
         write_table(self.asked.page, table(self.items, known, finished_in(self.asked.archive)))
 
 

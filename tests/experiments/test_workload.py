@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tools import items
 
 from convoy.experiments import experiment as experiments
 from convoy.experiments.experiment import Settings
-from convoy.experiments.reproduction import workload
 from convoy.experiments.reproduction.scope import Scope
+from convoy.experiments.reproduction.workload import of_study
 from convoy.training.run import pace
 from convoy.training.run.plan import plan
 
@@ -18,8 +19,8 @@ def scope(name: str, **asked: object) -> Scope:
 
 def test_a_run_that_two_parts_need_is_counted_once() -> None:
     small = scope("course-mnist", seeds=1)
-    models = list(workload.costs(workload.jobs(small, ["models"]), workload.Stopwatch()))
-    both = list(workload.costs(workload.jobs(small, ["models", "models"]), workload.Stopwatch()))
+    models = list(items.costs(items.jobs(small, ["models"]), items.Stopwatch()))
+    both = list(items.costs(items.jobs(small, ["models", "models"]), items.Stopwatch()))
 
     assert len(models) == len({cost.fingerprint for cost in models})
     assert [cost.fingerprint for cost in both] == [cost.fingerprint for cost in models]
@@ -29,7 +30,7 @@ def test_halving_trains_a_part_of_the_epochs_of_a_search() -> None:
     """64 trials and 9 epochs: 64 to epoch 1, 22 to epoch 3, 8 to epoch 9."""
     small = scope("course-mnist")
     study = next(study for study in small.experiment.study if study.kind == "search")
-    trials = workload.of_study(small, study)[0]
+    trials = of_study(small, study)[0]
 
     assert trials.runs == 64
     assert trials.share * 64 * 9 == pytest.approx(64 * 1 + 22 * 2 + 8 * 6)

@@ -1,0 +1,178 @@
+"""The items of docs/results/items.toml: the runs that each needs, and their expected cost on this machine."""
+
+from __future__ import annotations
+
+import shlex
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from convoy.cli.main import app, split_overrides
+from convoy.experiments import experiment as experiments
+from convoy.experiments.experiment import PARTS, Settings
+from convoy.experiments.reproduction import parts
+from convoy.experiments.reproduction.data import data_name
+from convoy.experiments.reproduction.scope import Scope
+from convoy.experiments.reproduction.workload import Job, jobs_of, of_study
+from convoy.recipe import Recipe
+from convoy.recipe.files import Override
+from convoy.runs import Run
+from convoy.studies.train_all import Entry
+from convoy.training.machine.environment import describe
+from convoy.training.run import pace
+from convoy.training.run.plan import Plan, plan_all
+
+Finished = Mapping[str, Run | None]  # by fingerprint; None for a study, by digest
+
+
+@dataclass(frozen=True)
+class Item:
+    name: str
+    command: str
+    about: str
+    share: float = 1.0
+    cifar: bool = False
+
+    def _parsed(self) -> tuple[Mapping[str, Any], Sequence[Override]]:
+        """The arguments of `convoy reproduce`, parsed by its command line, and its overrides. Raises ValueError."""
+        overrides, tokens = split_overrides(shlex.split(self.command)[1:])
+        return app.parse_args(tokens, exit_on_error=False, print_error=False)[1].arguments, overrides
+
+    @property
+    def experiment(self) -> experiments.Experiment:
+        return experiments.load(self._parsed()[0]["experiment"])
+
+    def settings(self, cifar: Path | None = None) -> Settings:
+        """Raises ValueError: a part or a model that the experiment does not have."""
+        arguments, overrides = self._parsed()
+        listed = {name: tuple(filter(None, arguments.get(name, "").split(","))) for name in ("only", "models")}
+        allowed = {"only": PARTS, "models": [model.label for model in self.experiment.model]}
+        for name, values in listed.items():
+            if unknown := [value for value in values if value not in allowed[name]]:
+                raise ValueError(f"item {self.name!r}: expected one of {', '.join(allowed[name])}, got {unknown[0]!r}")
+        return Settings(
+            protocol=arguments.get("protocol", "both"),
+            seeds=arguments.get("seeds"),
+            limit=arguments.get("limit"),
+            epochs=arguments.get("epochs"),
+            only=listed["only"] or PARTS,
+            models=listed["models"],
+            full_size=arguments.get("full_size", False),
+            data=f"cifar10={cifar}" if self.cifar and cifar is not None else None,
+            set=tuple(overrides),
+        )
+
+
+def read_items(path: Path) -> list[Item]:
+    items = [Item(**table) for table in tomllib.loads(path.read_text(encoding="utf-8"))["item"]]
+    names = [item.name for item in items]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{path}: two items are named {twice[0]!r}")
+    return items
+
+
+@dataclass(frozen=True)
+class Need:
+    """A run, or a study of several runs."""
+
+    label: str
+    flops: float
+    seconds: float  # on one core
+
+
+@dataclass(frozen=True)
+class Status:
+    """Of an item, as stored in status.json."""
+
+    date: str  # of the estimate
+    machine: str
+    needs: dict[str, Need]  # by fingerprint, studies by digest
+    begun: bool = False
+
+    def missing(self, *finished: Finished) -> dict[str, Need]:
+        return {key: need for key, need in self.needs.items() if not any(key in each for each in finished)}
+
+
+STATUSES = TypeAdapter(dict[str, Status])
+
+
+def estimate(item: Item, cifar: Path | None, stopwatch: Stopwatch, *, begun: bool) -> Status:
+    """The runs and studies of an item, with seconds on one core of this machine."""
+    settings, experiment = item.settings(cifar), item.experiment
+    scope = Scope(experiment, settings, data_name(experiment, settings.data))
+    runs = costs(jobs(scope, settings.only), stopwatch)
+    needs = {cost.fingerprint: _need(cost.job.label, [cost], item.share) for cost in runs}
+    studies = [study for study in scope.studies if study.kind in settings.only]
+    known_by = parts.fingerprints(scope.recipes, from_data=True) if studies else {}
+    for study in studies:
+        digest = parts.part_digest(study, known_by, quick=False)
+        label = f"{study.kind}, {', '.join(study.recipes)}"
+        needs[digest] = _need(label, [*costs(of_study(scope, study), stopwatch)], item.share)
+    machine = describe(torch.device("cpu"), Recipe()).cpu
+    return Status(date.today().isoformat(), machine, needs, begun)
+
+
+def _need(label: str, costs: Sequence[Cost], share: float) -> Need:
+    flops = sum(float(f"{cost.flops * share:.3g}") for cost in costs)
+    return Need(label, flops, sum(round(cost.seconds * share, 1) for cost in costs))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Expected cost of a job, from the measured speed."""
+
+    job: Job
+    fingerprint: str
+    images: int  # training images times epochs
+    flops: float  # forward and backward
+    seconds: float  # on one thread
+
+
+def jobs(scope: Scope, parts: Sequence[str]) -> list[Job]:
+    """The single runs of the given parts: models, faults, claims. Several parts may need the same run."""
+    entries: list[Entry] = []
+    if "models" in parts:
+        entries += scope.models(chosen=True).values()
+    if "faults" in parts:
+        pairs = [pair for fault in scope.experiment.fault for pair in scope.pairs(fault)]
+        entries += [entry for pair in pairs for entry in pair if entry is not None]
+    if "claims" in parts:
+        entries += [Entry(trial.label, trial.recipe) for check in scope.claims for trial in check.trials]
+    return jobs_of(entries)
+
+
+class Stopwatch:
+    """Times each network once; networks with equal speed-relevant settings share the result."""
+
+    def __init__(self, clock: pace.Clock = time.perf_counter) -> None:
+        self._clock = clock
+        self._known: dict[str, pace.Pace] = {}
+
+    def pace(self, ready: Plan) -> pace.Pace:
+        recipe, prepared = ready.recipe, ready.prepared
+        parts = [recipe.model.model_dump_json(), recipe.train.batch_size, recipe.optim.name, recipe.compute.precision]
+        key = repr([*parts, recipe.data.augment, prepared.in_chans, prepared.image_size])
+        if key not in self._known:
+            self._known[key] = pace.measure(ready, self._clock)
+        return self._known[key]
+
+
+def costs(wanted: Sequence[Job], stopwatch: Stopwatch) -> Iterator[Cost]:
+    """Yields each run once. Raises ValueError for a recipe that cannot be trained."""
+    seen: set[str] = set()
+    for job, ready in zip(wanted, plan_all(job.recipe for job in wanted), strict=True):
+        if job.runs == 1 and ready.fingerprint in seen:
+            continue
+        seen.add(ready.fingerprint)
+        speed = stopwatch.pace(ready)
+        times = job.runs * job.share
+        images = round(pace.images_to_train(ready) * times)
+        flops = pace.FORWARD_AND_BACKWARD * speed.flops_per_image * images
+        yield Cost(job, ready.fingerprint, images, flops, pace.seconds(ready, speed) * times)
