@@ -267,7 +267,7 @@ def test_sizes_follow_the_most_frequent_one_and_a_note_says_so(folder: Path) -> 
 
 def test_a_wrong_guess_of_the_most_frequent_size_is_put_right(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guesses = decode.Counter({(14, 14): 1})
-    monkeypatch.setattr(decode, "_sizes_of_some", lambda paths: guesses)
+    monkeypatch.setattr(decode, "sizes_of", lambda paths: guesses)
     assert read(folder).train.size == 10
 
 

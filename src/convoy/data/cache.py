@@ -12,9 +12,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,17 @@ from convoy.data.imageset import DataSet, ImageSet
 LAYOUT = "1"  # raise when the format of an entry or the result of decoding changes
 ABANDONED_AFTER_SECONDS = 24 * 3600
 UNUSED_AFTER_SECONDS = 60 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """The content of entry.json."""
+
+    name: str
+    classes: Sequence[str]
+    notes: Sequence[str]
+    hashes: Mapping[str, str]  # of the parts train and test
+    has_validation: bool
 
 
 def cache_folder() -> Path:
@@ -57,22 +70,21 @@ def remembered(key: str, make: Callable[[], DataSet]) -> DataSet:
     return _read(entry) or dataset
 
 
-def _read(entry: Path) -> DataSet | None:
+def _read(folder: Path) -> DataSet | None:
     """None if the entry is missing or incomplete. Pixels are not hashed again, which would take longer than loading."""
     try:
-        facts = json.loads((entry / "entry.json").read_text(encoding="utf-8"))
-        classes = tuple(facts["classes"])
-        parts = {part: _read_part(entry, part, classes, known) for part, known in facts["hashes"].items()}
-        validation = np.load(entry / "validation.npy") if facts["has_validation"] else None
-        return DataSet(facts["name"], parts["train"], validation, parts.get("test"), tuple(facts["notes"]))
+        entry = _Entry(**json.loads((folder / "entry.json").read_text(encoding="utf-8")))
+        parts: dict[str, Any] = {part: _read_part(folder, part, entry) for part in entry.hashes}
+        validation = np.load(folder / "validation.npy") if entry.has_validation else None
+        return DataSet(entry.name, **parts, validation_indices=validation, notes=tuple(entry.notes))
     except (OSError, ValueError, KeyError, TypeError, EOFError, AssertionError, RecursionError):
         return None
 
 
-def _read_part(entry: Path, part: str, classes: tuple[str, ...], known_hash: str) -> ImageSet:
+def _read_part(folder: Path, part: str, entry: _Entry) -> ImageSet:
     # Copy-on-write, because torch warns about read-only arrays; the pages are still shared.
-    images = np.load(entry / f"{part}_images.npy", mmap_mode="c")
-    return ImageSet(images, np.load(entry / f"{part}_labels.npy"), classes, known_hash)
+    images = np.load(folder / f"{part}_images.npy", mmap_mode="c")
+    return ImageSet(images, np.load(folder / f"{part}_labels.npy"), tuple(entry.classes), entry.hashes[part])
 
 
 def _write(entry: Path, dataset: DataSet) -> None:
@@ -86,14 +98,14 @@ def _write(entry: Path, dataset: DataSet) -> None:
             np.save(temporary / f"{part}_labels.npy", images.labels)
         if dataset.validation_indices is not None:
             np.save(temporary / "validation.npy", dataset.validation_indices)
-        facts = {
-            "name": dataset.name,
-            "classes": dataset.train.classes,
-            "notes": dataset.notes,
-            "hashes": {part: images.content_hash for part, images in parts.items()},
-            "has_validation": dataset.validation_indices is not None,
-        }
-        (temporary / "entry.json").write_text(json.dumps(facts), encoding="utf-8")
+        contents = _Entry(
+            name=dataset.name,
+            classes=dataset.train.classes,
+            notes=dataset.notes,
+            hashes={part: images.content_hash for part, images in parts.items()},
+            has_validation=dataset.validation_indices is not None,
+        )
+        (temporary / "entry.json").write_text(json.dumps(asdict(contents)), encoding="utf-8")
         temporary.chmod(0o755)  # a cache may be shared
         if _read(entry) is None:  # another process may have been faster
             shutil.rmtree(entry, ignore_errors=True)

@@ -1,10 +1,20 @@
-"""Decodes image files to uint8 arrays of one size, one after another."""
+"""Decodes image files to uint8 arrays of one size, one after another.
+
+`python -m convoy.data.decode_images` is the worker process of `decode.decode_files`; it exits at the end of its input.
+A request is a line of JSON, a reply a line of JSON and the pixels' bytes.
+"""
 
 from __future__ import annotations
 
 import io
+import json
+import os
+import signal
+import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -12,7 +22,8 @@ from PIL import Image, ImageOps
 from convoy.data.imageset import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-Decoded = tuple[np.ndarray, list[tuple[int, int]]]  # uint8 (N, 3, H, H), and the files' own (width, height)
+Size = tuple[int, int]  # width, height
+Decoded = tuple[np.ndarray, list[Size]]  # uint8 (N, 3, H, H), and the files' own sizes
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -24,8 +35,7 @@ def decode_contents(contents: Iterable[tuple[str, bytes]], count: int, size: int
     """The images of `count` files, given by name and content. Raises DataError with the name."""
     pixels = np.empty((count, size, size, 3), np.uint8)
     sizes = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's warnings about unusual but readable files
+    with warnings.catch_warnings(action="ignore"):  # Pillow warns about unusual but readable files
         for index, (name, content) in enumerate(contents):
             image, original_size = _upright(name, content, size)
             sizes.append(original_size)
@@ -33,6 +43,18 @@ def decode_contents(contents: Iterable[tuple[str, bytes]], count: int, size: int
                 image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
             pixels[index] = np.asarray(image)
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), sizes
+
+
+def sizes_of(files: Iterable[str | BinaryIO]) -> Counter[Size]:
+    """The number of images of each size; reads only headers. Decoding reports unreadable files."""
+    sizes: Counter[Size] = Counter()
+    for file in files:
+        try:
+            with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
+                sizes[image.size] += 1
+        except Exception:
+            continue
+    return sizes
 
 
 def _content(path: str) -> bytes:
@@ -43,7 +65,7 @@ def _content(path: str) -> bytes:
         raise DataError(f"{path}: cannot be read as an image: {error.strerror}") from None
 
 
-def _upright(path: str, data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
+def _upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
     """The file as an RGB image, rotated according to EXIF, on a white background; and its original size."""
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -72,3 +94,27 @@ def _reason(error: OSError) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return f"it is not one of {', '.join(FORMATS)}"
     return error.strerror or str(error)
+
+
+def _work() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process group; the parent stops this process
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # keeps the output of libraries out of the replies
+    try:
+        for line in sys.stdin.buffer:
+            replies.writelines(_reply(*json.loads(line)))
+            replies.flush()
+    except BrokenPipeError:  # the parent was killed
+        os._exit(1)
+
+
+def _reply(paths: list[str], size: int) -> list[bytes]:
+    try:
+        pixels, sizes = decode_chunk(paths, size)
+    except DataError as error:
+        return [json.dumps(str(error)).encode() + b"\n"]
+    return [json.dumps(sizes).encode() + b"\n", pixels.tobytes()]
+
+
+if __name__ == "__main__":
+    _work()

@@ -10,19 +10,25 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from convoy.data import cache
-from convoy.data.image_folder import assemble
-from convoy.data.image_sizes import note_on_sizes
-from convoy.data.imageset import DataError, DataSet
+from convoy.data.image_folder import PART_NAMES, PARTS, assemble
+from convoy.data.imageset import DataError, DataSet, first_line
 
 PREFIX = "hf:"
 OLDEST = 4  # major version of `datasets`; older ones run scripts of a data set
-_PARTS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+_IMAGE, _LABEL, _TRAIN = "image", "label", "train"  # columns of the selected parts, and the split that a set must have
 _CHUNK = 250  # images
+
+
+class _Stored(NamedTuple):
+    """An image that `datasets` has not decoded: the content of its file, or its path."""
+
+    bytes: bytes | None = None
+    path: str | None = None
 
 
 def load(name: str, size: int | None) -> DataSet:
@@ -47,8 +53,7 @@ def load(name: str, size: int | None) -> DataSet:
     try:
         splits = datasets.load_dataset(f"{owner}/{set_name}" if rest else owner, configuration or None)
     except Exception as error:  # network, names and formats have various exceptions
-        line = next(iter(str(error).splitlines()), "no reason given")
-        raise DataError(f"{where}: cannot be loaded by datasets: {line}") from None
+        raise DataError(f"{where}: cannot be loaded by datasets: {first_line(error)}") from None
     parts, notes = _parts(splits, where, datasets)
     fingerprints = [f"{part} {split._fingerprint}" for part, split in parts.items()]
     import PIL
@@ -59,82 +64,74 @@ def load(name: str, size: int | None) -> DataSet:
 
 def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Train, validation and test, with only their image and label columns, and notes on ignored splits."""
-    if "train" not in splits:
+    if _TRAIN not in splits:
         raise DataError(f"{where}: expected a split 'train', got {', '.join(splits)}")
-    features = splits["train"].features
+    features = splits[_TRAIN].features
     images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
     labels = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     if len(images) != 1 or not labels:
         columns = ", ".join(f"{column} ({type(feature).__name__})" for column, feature in features.items())
         raise DataError(f"{where}: expected one Image column and a ClassLabel column, got {columns}")
-    label = "label" if "label" in labels else labels[0]
+    label = _LABEL if _LABEL in labels else labels[0]
     if len(features[label].names) < 2:
         raise DataError(f"{where}: expected at least two classes, got one")
     notes = [f"labels are from {label}, not from {', '.join(c for c in labels if c != label)}"] if labels[1:] else []
     parts: dict[str, Any] = {}
     for name, split in splits.items():
-        part = _PARTS.get(name)
+        part = PART_NAMES.get(name)
         if part is None or part in parts:
             notes.append(f"ignored: the split {name}")
         elif any(value is None or value < 0 for value in split[label][:]):  # -1: unpublished
             notes.append(f"ignored: the split {name}, which has images without labels")
         else:
-            renamed = split.select_columns([images[0], label]).rename_columns({images[0]: "image", label: "label"})
-            parts[part] = renamed.cast_column("image", datasets.Image(decode=False))
-    if "train" not in parts:
+            renamed = split.select_columns([images[0], label]).rename_columns({images[0]: _IMAGE, label: _LABEL})
+            parts[part] = renamed.cast_column(_IMAGE, datasets.Image(decode=False))
+    if _TRAIN not in parts:
         raise DataError(f"{where}: the split 'train' has images without labels")
-    return {part: parts[part] for part in ("train", "validation", "test") if part in parts}, tuple(notes)
+    return {part: parts[part] for part in PARTS if part in parts}, tuple(notes)
 
 
 def _read(name: str, parts: Mapping[str, Any], size: int | None, notes: tuple[str, ...]) -> DataSet:
-    from convoy.data.decode import at_usual_size
-    from convoy.data.decode_images import decode_contents
+    from convoy.data.decode import at_usual_size, sample
+    from convoy.data.decode_images import Size, decode_contents, sizes_of
 
     lengths = {part: len(split) for part, split in parts.items()}
+    chunks = [(part, start) for part, length in lengths.items() for start in range(0, length, _CHUNK)]
 
-    def decode_all(side: int) -> tuple[np.ndarray, Counter[tuple[int, int]]]:
+    def decode_all(side: int) -> tuple[np.ndarray, Counter[Size]]:
         pixels = np.empty((sum(lengths.values()), 3, side, side), np.uint8)
-        sizes: Counter[tuple[int, int]] = Counter()
-        done = 0
-        for part, split in parts.items():
-            for start in range(0, lengths[part], _CHUNK):
-                contents = _contents(split[start : start + _CHUNK]["image"], f"{PREFIX}{name}: {part}", start)
-                count = min(_CHUNK, lengths[part] - start)
-                pixels[done : done + count], chunk_sizes = decode_contents(contents, count, side)
-                sizes.update(chunk_sizes)
-                done += count
+        sizes: Counter[Size] = Counter()
+        for part, start in chunks:
+            images = _stored(parts[part], slice(start, start + _CHUNK))
+            contents = _contents(images, f"{PREFIX}{name}: {part}", start)
+            done = slice(sizes.total(), sizes.total() + len(images))
+            pixels[done], chunk_sizes = decode_contents(contents, len(images), side)
+            sizes.update(chunk_sizes)
         return pixels, sizes
 
-    pixels, sizes = at_usual_size(size, _sizes_of_some(parts["train"]), decode_all)
-    labels = np.concatenate([np.array(split["label"][:], np.int64) for split in parts.values()])
-    classes = tuple(parts["train"].features["label"].names)
-    notes += note_on_sizes(sizes, pixels.shape[-1], is_chosen=size is not None)
-    return assemble(name, classes, pixels, labels, lengths, notes)
+    train = parts[_TRAIN]
+    some = (
+        image.path if image.bytes is None else io.BytesIO(image.bytes) for image in _stored(train, sample(len(train)))
+    )
+    pixels, size_notes = at_usual_size(size, sizes_of(file for file in some if file is not None), decode_all)
+    labels = np.concatenate([np.array(split[_LABEL][:], np.int64) for split in parts.values()])
+    return assemble(name, tuple(train.features[_LABEL].names), pixels, labels, lengths, notes + size_notes)
 
 
-def _contents(rows: list[dict[str, Any] | None], where: str, start: int) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each image; for an image in a file, `datasets` gives the path."""
-    for number, row in enumerate(rows, start=start):
+def _stored(split: Any, places: slice) -> list[_Stored]:
+    return [_Stored() if image is None else _Stored(**image) for image in split[places][_IMAGE]]
+
+
+def _contents(images: list[_Stored], where: str, start: int) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each image."""
+    for number, image in enumerate(images, start=start):
         name = f"{where}, image {number}"
-        if row is None or (row["bytes"] is None and row["path"] is None):
+        if image.bytes is not None:
+            yield name, image.bytes
+        elif image.path is None:
             raise DataError(f"{name}: is missing")
-        try:
-            yield name, row["bytes"] if row["bytes"] is not None else Path(row["path"]).read_bytes()
-        except OSError as error:
-            raise DataError(f"{name}: {row['path']}: cannot be read: {error.strerror}") from None
-
-
-def _sizes_of_some(split: Any) -> Counter[tuple[int, int]]:
-    from PIL import Image
-
-    from convoy.data.decode_images import FORMATS
-
-    sizes: Counter[tuple[int, int]] = Counter()
-    for row in split[:: max(1, len(split) // 64)]["image"]:
-        try:
-            file = io.BytesIO(row["bytes"]) if row["bytes"] is not None else row["path"]
-            with Image.open(file, formats=FORMATS) as image:
-                sizes[image.size] += 1
-        except Exception:  # decoding reports the image
-            continue
-    return sizes
+        else:
+            try:
+                yield name, Path(image.path).read_bytes()
+            except OSError as error:
+                raise DataError(f"{name}: {image.path}: cannot be read: {error.strerror}") from None

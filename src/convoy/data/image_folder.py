@@ -13,10 +13,9 @@ from random import Random
 
 import numpy as np
 
-from convoy.data.image_sizes import note_on_sizes
 from convoy.data.imageset import DataError, DataSet, ImageSet
 
-_PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 PARTS = ("train", "validation", "test")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 SAMPLED_FILES = 64  # files whose content is read each time that a folder is listed
@@ -116,10 +115,8 @@ def read_folder(listing: Listing, name: str, size: int | None) -> DataSet:
     """Decodes all files; one channel if every image is grey, else three. Raises DataError with the file."""
     from convoy.data.decode import decode_files
 
-    pixels, sizes = decode_files(listing.paths, size)  # (N, 3, H, H)
-    labels = np.array(listing.labels, np.int64)
-    notes = note_on_sizes(sizes, pixels.shape[-1], is_chosen=size is not None)
-    return assemble(name, listing.classes, pixels, labels, listing.part_lengths, notes)
+    pixels, notes = decode_files(listing.paths, size)  # (N, 3, H, H)
+    return assemble(name, listing.classes, pixels, np.array(listing.labels, np.int64), listing.part_lengths, notes)
 
 
 def assemble(
@@ -180,7 +177,7 @@ def _parts(root: Path) -> dict[str, Path]:
     """
     folders: dict[str, list[Path]] = {}
     for folder in _folders(root):
-        folders.setdefault(_PART_NAMES.get(folder.name.lower(), ""), []).append(folder)
+        folders.setdefault(PART_NAMES.get(folder.name.lower(), ""), []).append(folder)
     if not any(_folders(folder) for folder in folders.get("train", ())):
         if len(folders) == 1 and any(_folders(folder) for folder in folders.get("test", ())):
             raise DataError(f"{root}: expected train/, got only the test part {folders['test'][0].name}/")
