@@ -18,7 +18,6 @@ from PIL import Image, ImageFilter
 from convoy.data.duplicates import find_duplicates
 from convoy.data.sources import load
 from convoy.datasheet.measure import make_sheet
-from convoy.datasheet.words import duplicates_rows
 
 SEARCHED, CHANGED = 20_000, 200
 Change = Callable[[Image.Image], Image.Image]
@@ -109,8 +108,8 @@ def main() -> None:
         wanted = zip(chosen.tolist(), range(len(images), len(images) + CHANGED), strict=True)
         print(f"| {what} | {sum(pair in pairs for pair in wanted)} |")
     print()
-    for row in duplicates_rows(make_sheet(name).facts):
-        print("; ".join(f"{title}: {value}" for title, value in row.items()))
+    for row in make_sheet(name).facts.duplicates.between:
+        print(f"{' and '.join(row.parts)}: {row.same_pixels}, {row.same_picture}, {row.images:,} images")
 
 
 if __name__ == "__main__":

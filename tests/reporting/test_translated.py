@@ -14,10 +14,12 @@ import torch
 from babel.messages import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
+from tests.datasheet.test_data_sheet import LEAK, MADE, a_sheet
 from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 
 import convoy
 from convoy import text
+from convoy.datasheet.page import data_sheet_page
 from convoy.profiling import measure, page
 from convoy.recipe import resolve
 from convoy.reporting import pages, render
@@ -32,7 +34,7 @@ from convoy.studies.seeds.finding import Source
 from convoy.studies.seeds.run import find as seeds_find
 
 MODELS = {"lenet": FakeModel(0.98), "vgg": FakeModel(0.99)}
-NAMES = {"Example CPU", "max pool", "global average pool"}
+NAMES = {"Example CPU", "max pool", "global average pool", MADE.command}
 
 
 class Texts(HTMLParser):
@@ -130,7 +132,14 @@ def profile_page(folder: Path) -> Page:
     return page.profile_page(profiles, dict.fromkeys(names, "2026"))
 
 
-@pytest.mark.parametrize("make", [run_page, compare_page, ablation_page, crossval_page, seeds_page, profile_page])
+def data_page(folder: Path) -> Page:
+    return data_sheet_page(*a_sheet(LEAK), MADE)
+
+
+PAGES = [run_page, compare_page, ablation_page, crossval_page, seeds_page, profile_page, data_page]
+
+
+@pytest.mark.parametrize("make", PAGES)
 def test_every_text_of_a_page_is_a_message(
     make: Callable[[Path], Page], catalogs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

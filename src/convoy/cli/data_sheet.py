@@ -24,9 +24,10 @@ def show(call: Call, as_json: bool) -> None:
     print(f"{sheet.facts.name}: {words.sentence(sheet.facts)}")
     for caveat in words.caveats(sheet.facts):
         print(f"- {caveat}")
-    for rows in (words.parts_rows(sheet.facts), words.duplicates_rows(sheet.facts)):
+    for table in (words.parts_table(sheet.facts), words.duplicates_table(sheet.facts)):
+        titles = [f"{column.title} ({column.unit})" if column.unit else column.title for column in table.columns]
         print()
-        print_table(rows, texts=[*rows[0]][:1])
+        print_table([dict(zip(titles, (cell.text for cell in row), strict=True)) for row in table.rows], titles[:1])
     print()
     for title, fact in words.about(sheet.facts):
         if fact:

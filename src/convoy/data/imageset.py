@@ -103,6 +103,20 @@ class DataSet:
     notes: tuple[str, ...] = ()  # for the user, on how the files were read
     paths: tuple[str, ...] | None = None  # training images' paths relative to the image folder; None: not from one
 
+    @property
+    def parts(self) -> dict[str, ImageSet]:
+        """The images of train (without validation), validation and test, as far as the data set has these parts."""
+        parts = {"train": self.train}
+        if self.validation_indices is not None:
+            others = np.setdiff1d(np.arange(len(self.train)), self.validation_indices)
+            parts = {"train": self.train.take(others), "validation": self.train.take(self.validation_indices)}
+        return parts if self.test is None else parts | {"test": self.test}
+
+    @property
+    def test_pool(self) -> ImageSet:
+        """The images that the test part of a split is taken from."""
+        return self.train if self.test is None else self.test
+
     @cached_property
     def content_hash(self) -> str:
         digest = sha256(self.train.content_hash.encode())

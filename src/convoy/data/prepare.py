@@ -62,7 +62,7 @@ def prepare(spec: Data) -> Prepared:
     dataset = load(spec.name, size=spec.size)
     split = _split(dataset, spec)
     train = dataset.train.take(split.train)
-    test = (dataset.train if dataset.test is None else dataset.test).take(split.test)
+    test = dataset.test_pool.take(split.test)
     mean, std = channel_statistics(train.images) if spec.normalise == "train" else _fixed(spec, train.channels)
     return Prepared(
         name=dataset.name,
@@ -92,7 +92,7 @@ def _missing_classes(dataset: DataSet, split: Split) -> tuple[str, ...]:
     """Notes on parts without images of a class: they reward a network that never predicts it."""
     notes = []
     labels = dataset.train.labels
-    all_labels = labels if dataset.test is None else np.concatenate([labels, dataset.test.labels])
+    all_labels = np.concatenate([labels, dataset.test_pool.labels])
     parts = {"training part": split.train, "validation part": split.validation, "scored fold": split.fold}
     for part, indices in parts.items():
         missing = np.setdiff1d(all_labels, labels[indices]) if len(indices) else ()

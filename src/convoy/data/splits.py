@@ -71,9 +71,10 @@ def make_folds(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = No
         pool = np.union1d(pool, dataset.validation_indices)
     labels = dataset.train.labels
     if limit is not None:
-        test_labels = labels if dataset.test is None else dataset.test.labels
         pool = stratified_sample(pool, labels, min(limit, len(pool)), derive_seed(spec.seed, "limit train"))
-        test = stratified_sample(test, test_labels, min(limit, len(test)), derive_seed(spec.seed, "limit test"))
+        test = stratified_sample(
+            test, dataset.test_pool.labels, min(limit, len(test)), derive_seed(spec.seed, "limit test")
+        )
     fold = pool[_deal(dataset, pool, spec, groups) == spec.fold]
     others = np.setdiff1d(pool, fold)
     train, validation = _cut(dataset, others, spec.validation, "validation", spec, groups)
@@ -93,7 +94,7 @@ def limit_split(dataset: DataSet, split: Split, limit: int, seed: int) -> Split:
     n_train = min(limit, n_pool) - n_validation
     if n_train < 1:
         raise DataError(f"data.limit = {limit}: no image left to train on, with {n_validation} for validation")
-    test_labels = labels if dataset.test is None else dataset.test.labels
+    test_labels = dataset.test_pool.labels
     return Split(
         stratified_sample(split.train, labels, n_train, derive_seed(seed, "limit train")),
         stratified_sample(split.validation, labels, n_validation, derive_seed(seed, "limit validation")),

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from convoy.reporting.palette import MODELS, MUTED
+from convoy.text import gettext as _
 
 BINS = 32
-_COLOURS = {1: {"grey": MUTED}, 3: {"red": MODELS[1][0], "green": MODELS[2][0], "blue": MODELS[0][0]}}
+_COLOURS = {1: (MUTED,), 3: (MODELS[1][0], MODELS[2][0], MODELS[0][0])}
 
 
 class LevelNumbers(NamedTuple):
@@ -34,16 +35,17 @@ def level_numbers(levels: Mapping[str, np.ndarray]) -> LevelNumbers:
 def draw_levels(axes: Axes, numbers: LevelNumbers) -> None:
     """Solid: training set; dashed: test set."""
     edges = np.linspace(0, 255, BINS + 1)
+    names = (_("red"), _("green"), _("blue"))
     for part, shares in numbers.shares.items():
         if part == "validation":
             continue
-        for (name, colour), share in zip(_COLOURS[len(shares)].items(), shares, strict=True):
+        for name, colour, share in zip(names, _COLOURS[len(shares)], shares, strict=False):
             dashes = "-" if part == "train" else (0, (2, 1.5))
             label = name if part == "train" else None
             axes.stairs(share, edges, baseline=None, color=colour, linestyle=dashes, linewidth=1.6, label=label)
     if numbers.uneven:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
         axes.tick_params(axis="y", which="minor", length=0)
     else:
         axes.set_ylim(bottom=0)
@@ -53,17 +55,12 @@ def draw_levels(axes: Axes, numbers: LevelNumbers) -> None:
         )
     axes.set_xlim(0, 255)
     axes.set_xticks([0, 64, 128, 192, 255])
-    axes.set_xlabel("pixel value")
-    axes.set_ylabel("share of pixels (%)")
+    axes.set_xlabel(_("pixel value"))
+    axes.set_ylabel(_("share of pixels (%)"))
 
 
-def levels_caption(numbers: LevelNumbers) -> str:
-    train = numbers.shares["train"]
-    black, white = train[:, 0].mean(), train[:, -1].mean()
-    caption = f"Of the training pixels, {black:.1f} % are black (0 to 7) and {white:.1f} % white (248 to 255)."
-    if "test" not in numbers.shares:
-        return caption
-    distance = np.abs(train - numbers.shares["test"]).sum(axis=1).max() / 2  # total variation
-    return (
-        f"{caption} Dashed: test set; {distance:.1f} % of its pixels would have to change to give the same histogram."
+def levels_caption() -> str:
+    return _(
+        "Share of the pixels of a channel in {bins} ranges of equal width. Solid: training set; dashed: test set.",
+        bins=BINS,
     )

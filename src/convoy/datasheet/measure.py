@@ -11,7 +11,7 @@ import numpy as np
 
 from convoy.data.catalogue import DATA_SETS
 from convoy.data.duplicates import FEWEST, Duplicates, find_duplicates
-from convoy.data.imageset import DataSet
+from convoy.data.imageset import ImageSet
 from convoy.data.sources import load
 from convoy.datasheet import facts as facts_
 from convoy.datasheet.facts import About, Arrays, Between, Facts, PairCount, Pairs, Part
@@ -27,12 +27,6 @@ class Sheet(NamedTuple):
     arrays: Arrays
 
 
-class _Part(NamedTuple):
-    name: str
-    images: np.ndarray  # uint8 [N, C, H, H]
-    labels: np.ndarray  # int64 [N]
-
-
 def make_sheet(name: str, size: int | None = None, progress: Callable[[float], None] = lambda share: None) -> Sheet:
     """The sheet of a data set that `load` accepts, including its test images.
 
@@ -40,43 +34,29 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
     unknown name.
     """
     dataset = load(name, size=size)
-    parts = list(_parts(dataset))
-    classes = dataset.train.classes
-    levels = {part.name: _levels(part.images) for part in parts}
-    duplicates = find_duplicates([part.images for part in parts], progress)
-    pairs = _pairs(duplicates, parts)
+    parts = dataset.parts
+    train = dataset.train
+    levels = {part: _levels(images.images) for part, images in parts.items()}
+    duplicates = find_duplicates([images.images for images in parts.values()], progress)
+    pairs = _pairs(duplicates, list(parts.values()))
     facts = Facts(
         name=dataset.name,
         about=_about(dataset.name),
-        classes=tuple(classes),
-        channels=dataset.train.channels,
-        size=dataset.train.size,
+        classes=train.classes,
+        channels=train.channels,
+        size=train.size,
         content_hash=dataset.content_hash,
-        notes=tuple(dataset.notes),
-        parts={part.name: _part_facts(part, levels[part.name], len(classes)) for part in parts},
+        notes=dataset.notes,
+        parts={part: _part_facts(images, levels[part]) for part, images in parts.items()},
         duplicates=facts_.Duplicates(
-            sum(len(part.images) for part in parts) - len(duplicates.same_pixels) >= FEWEST,
-            tuple(_between(pairs, [part.name for part in parts])),
+            sum(map(len, parts.values())) - len(duplicates.same_pixels) >= FEWEST, tuple(_between(pairs, list(parts)))
         ),
     )
     pictured = _pictured(pairs)
-    images = _pictures(parts, pairs.part[pictured], pairs.index[pictured])
-    samples, means = _samples(parts[0], len(classes)), _means(parts[0], len(classes))
+    images = _pictures(list(parts.values()), pairs.part[pictured], pairs.index[pictured])
+    samples, means = _samples(next(iter(parts.values()))), _means(next(iter(parts.values())))
     arrays = Arrays(*samples, *means, levels=levels, pairs=pairs, pictured=pictured, pictured_images=images)
     return Sheet(facts, arrays)
-
-
-def _parts(dataset: DataSet) -> Iterator[_Part]:
-    train, validation = dataset.train, dataset.validation_indices
-    if validation is None:
-        yield _Part("train", train.images, train.labels)
-    else:
-        own = train.take(np.setdiff1d(np.arange(len(train)), validation))
-        yield _Part("train", own.images, own.labels)
-        held_out = train.take(validation)
-        yield _Part("validation", held_out.images, held_out.labels)
-    if dataset.test is not None:
-        yield _Part("test", dataset.test.images, dataset.test.labels)
 
 
 def _about(name: str) -> About | None:
@@ -94,24 +74,24 @@ def _levels(images: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _part_facts(part: _Part, levels: np.ndarray, n_classes: int) -> Part:
-    per_class = np.bincount(part.labels, minlength=n_classes)
-    shares = per_class[per_class > 0] / len(part.labels)
+def _part_facts(part: ImageSet, levels: np.ndarray) -> Part:
+    per_class = np.array(part.class_counts)
+    shares = per_class[per_class > 0] / len(part)
     pixels = levels.sum(axis=1)
     mean = levels @ np.arange(256) / pixels
     variance = levels @ np.arange(256) ** 2 / pixels - mean**2
     return Part(
-        images=len(part.labels),
-        per_class=tuple(per_class.tolist()),
-        evenness=max(0.0, float(-(shares * np.log(shares)).sum() / math.log(n_classes))),
+        images=len(part),
+        per_class=tuple(part.class_counts),
+        evenness=max(0.0, float(-(shares * np.log(shares)).sum() / math.log(len(part.classes)))),
         mean=tuple((mean / 255).tolist()),
         std=tuple((np.sqrt(np.maximum(variance, 0)) / 255).tolist()),
     )
 
 
-def _pairs(duplicates: Duplicates, parts: list[_Part]) -> Pairs:
+def _pairs(duplicates: Duplicates, parts: list[ImageSet]) -> Pairs:
     places = np.concatenate([duplicates.same_pixels, duplicates.same_picture])
-    starts = np.cumsum([0, *(len(part.labels) for part in parts)])
+    starts = np.cumsum([0, *map(len, parts)])
     part = np.searchsorted(starts, places, side="right") - 1
     return Pairs(
         kind=np.repeat([0, 1], [len(duplicates.same_pixels), len(duplicates.same_picture)]),
@@ -142,7 +122,7 @@ def _pictured(pairs: Pairs) -> np.ndarray:
     return np.concatenate([np.empty(0, np.int64), *chosen])
 
 
-def _pictures(parts: list[_Part], part: np.ndarray, index: np.ndarray) -> np.ndarray:
+def _pictures(parts: list[ImageSet], part: np.ndarray, index: np.ndarray) -> np.ndarray:
     """uint8 [Q, 2, C, h, h]"""
     images = [parts[p].images[i] for p, i in zip(part.ravel(), index.ravel(), strict=True)]
     shape = parts[0].images.shape[1:]
@@ -150,18 +130,18 @@ def _pictures(parts: list[_Part], part: np.ndarray, index: np.ndarray) -> np.nda
     return pictures.reshape(-1, 2, *pictures.shape[1:])
 
 
-def _samples(part: _Part, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _samples(part: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """Random images of each class, in the order of the classes."""
-    order = np.random.RandomState(0).permutation(len(part.labels))
+    order = np.random.RandomState(0).permutation(len(part))
     labels = part.labels[order]
-    places = np.concatenate([order[labels == label][:_SAMPLES_PER_CLASS] for label in range(n_classes)])
+    places = np.concatenate([order[labels == label][:_SAMPLES_PER_CLASS] for label in range(len(part.classes))])
     return _reduced(part.images[places]), part.labels[places]
 
 
-def _means(part: _Part, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _means(part: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """The mean image of each class that has images."""
     labels, means = [], []
-    for label in range(n_classes):
+    for label in range(len(part.classes)):
         places = np.flatnonzero(part.labels == label)
         chunks = np.split(places, range(_CHUNK, len(places), _CHUNK))
         if len(places):

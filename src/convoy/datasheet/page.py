@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from io import StringIO
@@ -18,22 +18,10 @@ from convoy.files import write_bytes, write_json
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_images as images_
 from convoy.reporting import render
-from convoy.reporting.content import (
-    Block,
-    Cell,
-    Chart,
-    Column,
-    Gallery,
-    Page,
-    Panel,
-    Section,
-    Strip,
-    Table,
-    Tile,
-)
+from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Section, Strip, Tile
 from convoy.reporting.tables import facts_table
+from convoy.text import gettext as _
 
-MANY_CLASSES = 25  # with as many, the table of classes is collapsed
 MAX_PICTURED_CLASSES = 100
 
 
@@ -45,103 +33,83 @@ def write_data_sheet(facts: Facts, arrays: Arrays, made: Made, folder: Path) -> 
 
 
 def data_sheet_page(facts: Facts, arrays: Arrays, made: Made) -> Page:
-    classes = facts.classes
-    origin = [("Convoy", made.convoy), ("Date", made.date), ("Command", made.command)]
+    origin = [("Convoy", made.convoy), (_("Date"), made.date), (_("Command"), made.command)]
     return Page(
-        kicker="Data sheet · of all images, including test images; nothing is trained",
+        kicker=_("Data sheet · of all images, including test images; nothing is trained"),
         title=facts.name,
         sentence=words.sentence(facts),
         caveats=tuple(words.caveats(facts)),
-        tables=(_table(words.parts_rows(facts), words.PARTS_NOTE),),
+        tables=(words.parts_table(facts),),
         sections=(
-            Section("Images", tuple(_pictures(arrays, classes))),
-            Section("Classes and pixel values", tuple(_numbers(arrays, classes, facts))),
-            Section("Duplicates", tuple(_duplicates(arrays, classes, facts))),
-            Section("About", (facts_table("", [*words.about(facts), *origin]),)),
+            Section(_("Images"), _pictures(arrays, facts.classes)),
+            Section(_("Classes and pixel values"), _numbers(arrays, facts)),
+            Section(_("Duplicates"), (words.duplicates_table(facts), *_pairs(arrays, facts))),
+            Section(_("About"), (facts_table("", [*words.about(facts), *origin]),)),
         ),
         labels=(),
     )
 
 
-def _table(rows: Sequence[Mapping[str, str]], note: str = "", collapsed_title: str = "") -> Table:
-    """The first column is text, the others are numbers; a title may end with a unit in brackets."""
-    titles = [title.removesuffix(")").partition(" (") for title in rows[0]]
-    columns = tuple(Column(title, unit, numeric=index > 0) for index, (title, _, unit) in enumerate(titles))
-    return Table(columns, tuple(tuple(map(Cell, row.values())) for row in rows), note, collapsed_title=collapsed_title)
-
-
-def _pictures(arrays: Arrays, classes: Sequence[str]) -> list[Block]:
-    pictured = classes[:MAX_PICTURED_CLASSES]
-    cut = f" Shown: the first {len(pictured)} of {len(classes)} classes." if len(pictured) < len(classes) else ""
-    in_shown = arrays.samples_labels < len(pictured)
+def _pictures(arrays: Arrays, classes: Sequence[str]) -> tuple[Block, ...]:
+    shown, n = min(len(classes), MAX_PICTURED_CLASSES), len(classes)
+    in_shown = arrays.samples_labels < shown
     gallery = {"samples_images": arrays.samples_images[in_shown], "samples_labels": arrays.samples_labels[in_shown]}
-    samples = images_.sample_strips(gallery, pictured)
-    titles_left = len(samples) > 1
-    caption = f"Random training images, {'one row' if titles_left else 'one'} per class. "
+    samples = images_.sample_strips(gallery, classes[:shown])
     means = tuple(
-        Tile(image, classes[label], alt=f"the mean of {classes[label]}")
+        Tile(image, classes[label], alt=_("the mean of {name}", name=classes[label]))
         for image, label in zip(arrays.means_images, arrays.means_labels.tolist(), strict=True)
-        if label < len(pictured)
+        if label < shown
     )
-    return [
-        Gallery("samples", "Samples", samples, caption + cut, titles_left=titles_left),
-        Gallery(
-            "means",
-            "Mean images",
-            (Strip("", means),),
-            "Mean of all training images of each class: sharp where they agree, grey where they differ." + cut,
-        ),
-    ]
+    cut = [_("Shown: the first {shown} of {n} classes.", shown=shown, n=n)] if shown < n else []
+    of_samples = _("Random training images of each class.")
+    of_means = _("Mean of all training images of each class: sharp where they agree, grey where they differ.")
+    return (
+        Gallery("samples", _("Samples"), samples, " ".join([of_samples, *cut]), titles_left=len(samples) > 1),
+        Gallery("means", _("Mean images"), (Strip("", means),), " ".join([of_means, *cut])),
+    )
 
 
-def _numbers(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Block]:
-    balance = classes_.balance_numbers(
-        {part: part_facts.per_class for part, part_facts in facts.parts.items()}, classes
-    )
-    longest = max(map(len, classes_.class_names(classes)))
+def _numbers(arrays: Arrays, facts: Facts) -> tuple[Block, ...]:
+    balance = classes_.balance_numbers({name: part.per_class for name, part in facts.parts.items()}, facts.classes)
+    longest = max(map(len, classes_.class_names(facts.classes)))
     bars = Panel("", partial(classes_.draw_balance, numbers=balance), height=3.2, bottom=0.3 + 0.085 * longest)
-    levels = levels_.level_numbers(arrays.levels)
-    lines = Panel("", partial(levels_.draw_levels, numbers=levels), height=3.2)
-    rows = words.classes_rows(facts)
-    return [
-        Chart("balance", "Class balance", (bars,), classes_.balance_caption(balance)),
-        _table(rows, collapsed_title=f"All {len(rows)} classes" if len(rows) >= MANY_CLASSES else ""),
-        Chart("levels", "Pixel values", (lines,), levels_.levels_caption(levels)),
-    ]
+    lines = Panel("", partial(levels_.draw_levels, numbers=levels_.level_numbers(arrays.levels)), height=3.2)
+    return (
+        Chart("balance", _("Class balance"), (bars,), classes_.balance_caption(balance)),
+        words.classes_table(facts),
+        Chart("levels", _("Pixel values"), (lines,), levels_.levels_caption()),
+    )
 
 
-def _duplicates(arrays: Arrays, classes: Sequence[str], facts: Facts) -> list[Block]:
-    blocks: list[Block] = [_table(words.duplicates_rows(facts), words.DUPLICATES_NOTE)]
-    pairs = arrays.pairs.take(arrays.pictured)
-    differ = pairs.labels_differ
-    parts = list(facts.parts)
-    rows = words.between_parts_first(facts)
-    groups = [("pairs-two-labels", "Pairs with different labels", rows, differ)]
-    for row in rows:
-        here = ~differ & (pairs.part == [parts.index(part) for part in row.parts]).all(axis=1)
-        groups.append(("-".join(["pairs", *row.parts]), f"Pairs {words.between(*row.parts)}", [row], here))
-    for name, title, of_rows, mask in groups:
-        places = np.flatnonzero(mask).tolist()
-        if places:
-            tiles = tuple(_pair(arrays.pictured_images[place], pairs, place, classes, parts) for place in places)
-            caption = words.pairs_caption(of_rows, len(tiles), two_labels=name == "pairs-two-labels")
-            blocks.append(Gallery(name, title, (Strip("", tiles),), caption))
-    return blocks
+def _pairs(arrays: Arrays, facts: Facts) -> Iterator[Block]:
+    """Galleries of pairs with different labels, then of each two parts."""
+    pairs, parts = arrays.pairs, list(facts.parts)
+    groups = [("pairs-two-labels", _("Pairs with different labels"), pairs.labels_differ)]
+    for row in words.between_parts_first(facts):
+        here = ~pairs.labels_differ & (pairs.part == [parts.index(part) for part in row.parts]).all(axis=1)
+        title = _("Pairs: {where}", where=words.between(*row.parts))
+        groups.append(("-".join(["pairs", *row.parts]), title, here))
+    pictured = pairs.take(arrays.pictured)
+    for name, title, mask in groups:
+        tiles = tuple(
+            _pair(arrays.pictured_images[place], pictured, place, facts.classes, parts)
+            for place in np.flatnonzero(mask[arrays.pictured]).tolist()
+        )
+        if tiles:
+            yield Gallery(name, title, (Strip("", tiles),), words.pairs_caption(len(tiles), int(mask.sum())))
 
 
 def _pair(images: np.ndarray, pairs: Pairs, place: int, classes: Sequence[str], parts: Sequence[str]) -> Tile:
     """Both images next to each other."""
     picture = images_.mosaic([Tile(image) for image in images], gap=max(1, images.shape[2] // 14))
     names = [classes[label] for label in pairs.label[place]]
-    sources = [
-        f"{parts[part]} {index} ({name})"
-        for part, index, name in zip(pairs.part[place], pairs.index[place], names, strict=True)
-    ]
+    rows = zip(pairs.part[place], pairs.index[place], names, strict=True)
+    sources = [f"{words.part_name(parts[part])} {index} ({name})" for part, index, name in rows]
     return Tile(
         picture.transpose(2, 0, 1),
         " | ".join(dict.fromkeys(names)),
-        "same pixels" if pairs.kind[place] == 0 else "",
-        alt=" and ".join(sources),
+        _("same pixels") if pairs.kind[place] == 0 else "",
+        alt=" | ".join(sources),
     )
 
 

@@ -1,126 +1,165 @@
-"""Sentences and rows of a data sheet, shared by the page and the console."""
+"""Sentences and tables of a data sheet, shared by the page and the console."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from convoy.datasheet.facts import Between, Facts
+from convoy.datasheet.facts import About, Between, Facts, Part
+from convoy.reporting.content import Field, Table, table_of
 from convoy.reporting.quantities import listed
+from convoy.text import gettext as _
 
 UNBALANCED = 1.5  # the largest class over the smallest
 TOO_FEW = 5  # training images of a class
-PARTS_NOTE = (
-    "Fewest, most: images per class. Evenness: entropy of the class shares divided by its maximum; 1 for classes of "
-    "equal size. Mean and standard deviation of the pixels (0 to 1) per channel."
-)
-DUPLICATES_NOTE = (
-    "Same pixels: an image and each later copy of it. Same picture: two images more similar than chance explains in "
-    "this data set, for example saved, resized, lit or cropped differently. Some may only be very similar; mirrored or "
-    "shifted pictures are not found. Images: of the part named last, each counted once. All pairs are in "
-    "duplicates.csv; indices begin at 0."
-)
-READ = "read for this sheet; it does not train or select anything, so it does not count as an opening"
-_PARTS = {"train": "training", "validation": "validation", "test": "test"}
+MANY_CLASSES = 25  # with as many, the table of classes is collapsed
+MOST_NAMES = 8  # in a sentence
+
+
+def part_name(part: str) -> str:
+    return {"train": _("training"), "validation": _("validation"), "test": _("test")}[part]
 
 
 def sentence(facts: Facts) -> str:
     """Size of the data set, and how many test images are also among the training images."""
-    counts = {part: part_facts.images for part, part_facts in facts.parts.items()}
-    depth = {1: "grey", 3: "colour"}[facts.channels]
-    summary = f"{sum(counts.values()):,} images of {len(facts.classes):,} classes, {_pixels(facts)}, {depth}"
-    if "test" not in counts:
-        twins = facts.duplicates.of("train", "train").images
-        if not twins:
-            return f"{summary}; no exact or near duplicates"
-        share = f"{twins:,} of the {counts['train']:,} training images ({_percent(twins, counts['train'])} %)"
-        return f"{summary}; {share} have an exact or near duplicate"
-    shared = facts.duplicates.of("train", "test").images
-    if not shared:
-        return f"{summary}; no test image has an exact or near duplicate among the training images"
-    share = f"{shared:,} of the {counts['test']:,} test images ({_percent(shared, counts['test'])} %)"
-    return f"{summary}; {share} have an exact or near duplicate among the training images"
+    summary = _(
+        "{images:,} images of {classes:,} classes, {size} × {size} pixels, {colours}",
+        images=sum(part.images for part in facts.parts.values()),
+        classes=len(facts.classes),
+        size=facts.size,
+        colours=_("grey") if facts.channels == 1 else _("colour"),
+    )
+    has_test = "test" in facts.parts
+    part = "test" if has_test else "train"
+    twins, total = facts.duplicates.of("train", part).images, facts.parts[part].images
+    if has_test and twins:
+        duplicates = _(
+            "{twins:,} of the {total:,} test images ({percent} %) have an exact or near duplicate among the training "
+            "images",
+            twins=twins,
+            total=total,
+            percent=_percent(twins, total),
+        )
+    elif has_test:
+        duplicates = _("No test image has an exact or near duplicate among the training images")
+    elif twins:
+        duplicates = _(
+            "{twins:,} of the {total:,} training images ({percent} %) have an exact or near duplicate",
+            twins=twins,
+            total=total,
+            percent=_percent(twins, total),
+        )
+    else:
+        duplicates = _("No training image has an exact or near duplicate")
+    return f"{summary}. {duplicates}"
 
 
 def caveats(facts: Facts) -> list[str]:
-    sentences = []
+    texts = []
     rows = facts.duplicates.between
-    differ = {kind: sum(getattr(row, kind).labels_differ for row in rows) for kind in ("same_pixels", "same_picture")}
-    kinds = [f"{count:,} with the {kind.replace('_', ' ')}" for kind, count in differ.items() if count]
-    if kinds:
-        sentences.append(f"Pairs with different labels: {listed(kinds)}; one label is wrong, or the picture shows both")
+    pixels, picture = (
+        sum(row.same_pixels.labels_differ for row in rows),
+        sum(row.same_picture.labels_differ for row in rows),
+    )
+    if pixels or picture:
+        texts.append(
+            _(
+                "Pairs with different labels: {pixels:,} with the same pixels, {picture:,} with the same picture. One "
+                "label is wrong, or the picture shows both",
+                pixels=pixels,
+                picture=picture,
+            )
+        )
     if "test" not in facts.parts:
-        sentences.append(
-            "The data set has no test set: a recipe splits one from the training images, and duplicates can end up on "
-            "both sides"
+        texts.append(
+            _(
+                "The data set has no test set: a recipe splits one from the training images, and duplicates can end up "
+                "on both sides"
+            )
         )
     if not facts.duplicates.same_picture_searched:
-        sentences.append("Too few images to search for the same picture: only identical pixels were searched")
-    return sentences + _caveats_of_classes(facts) + [note[:1].upper() + note[1:] for note in facts.notes]
+        texts.append(_("Too few images to search for the same picture: only identical pixels were searched"))
+    return texts + _caveats_of_classes(facts) + [note[:1].upper() + note[1:] for note in facts.notes]
 
 
 def _caveats_of_classes(facts: Facts) -> list[str]:
-    sentences = []
-    classes = facts.classes
+    texts = []
     for part, part_facts in facts.parts.items():
-        missing = [name for name, count in zip(classes, part_facts.per_class, strict=True) if not count]
+        missing = [name for name, count in zip(facts.classes, part_facts.per_class, strict=True) if not count]
         if missing:
-            sentences.append(f"The {_PARTS[part]} set has no image of {_some(missing)}")
+            texts.append(_("The {part} set has no image of {names}", part=part_name(part), names=_some(missing)))
     counts = facts.parts["train"].per_class
-    few = [f"{name} ({count:,})" for name, count in zip(classes, counts, strict=True) if 0 < count < TOO_FEW]
+    few = [f"{name} ({count:,})" for name, count in zip(facts.classes, counts, strict=True) if 0 < count < TOO_FEW]
     if few:
-        sentences.append(
-            f"Fewer than {TOO_FEW} training images: {_some(few) if len(few) < len(classes) else 'every class'}"
-        )
+        texts.append(_("Fewer than {n} training images: {names}", n=TOO_FEW, names=_some(few)))
     largest, smallest = max(counts), min(count for count in counts if count)
     if largest >= UNBALANCED * smallest:
-        sentences.append(
-            f"The classes are unbalanced: from {smallest:,} to {largest:,} training images; always predicting the "
-            f"largest class is correct for {_percent(largest, sum(counts))} % of them"
+        texts.append(
+            _(
+                "The classes are unbalanced: from {smallest:,} to {largest:,} training images. Always predicting the "
+                "largest class is correct for {percent} % of them",
+                smallest=smallest,
+                largest=largest,
+                percent=_percent(largest, sum(counts)),
+            )
         )
-    return sentences
+    return texts
 
 
-def parts_rows(facts: Facts) -> list[dict[str, str]]:
-    return [
-        {
-            "Part": _PARTS[part],
-            "Images": f"{part_facts.images:,}",
-            "Fewest (per class)": f"{min(part_facts.per_class):,}",
-            "Most (per class)": f"{max(part_facts.per_class):,}",
-            "Evenness (at most 1)": f"{part_facts.evenness:.4f}",
-            "Mean (0 to 1)": "  ".join(f"{value:.4f}" for value in part_facts.mean),
-            "Std (0 to 1)": "  ".join(f"{value:.4f}" for value in part_facts.std),
-        }
-        for part, part_facts in facts.parts.items()
+def parts_table(facts: Facts) -> Table:
+    fields: list[Field[tuple[str, Part]]] = [
+        Field(_("Part"), lambda row: part_name(row[0]), numeric=False),
+        Field(_("Images"), lambda row: f"{row[1].images:,}"),
+        Field(_("Fewest"), lambda row: f"{min(row[1].per_class):,}", _("per class")),
+        Field(_("Most"), lambda row: f"{max(row[1].per_class):,}", _("per class")),
+        Field(_("Evenness"), lambda row: f"{row[1].evenness:.4f}", _("at most 1")),
+        Field(_("Mean"), lambda row: "  ".join(f"{value:.4f}" for value in row[1].mean), _("0 to 1")),
+        Field(_("Std"), lambda row: "  ".join(f"{value:.4f}" for value in row[1].std), _("0 to 1")),
     ]
+    note = _(
+        "Fewest, most: images per class. Evenness: entropy of the class shares divided by its maximum; 1 for classes "
+        "of equal size. Mean and standard deviation of the pixels (0 to 1) per channel."
+    )
+    return table_of(fields, facts.parts.items(), note)
 
 
-def classes_rows(facts: Facts) -> list[dict[str, str]]:
-    rows = []
-    for place, name in enumerate(facts.classes):
-        row = {"Class": name}
-        for part, part_facts in facts.parts.items():
-            count = part_facts.per_class[place]
-            row[_PARTS[part].capitalize()] = f"{count:,}"
-            row[f"of {_PARTS[part]} (%)"] = _percent(count, part_facts.images)
-        rows.append(row)
-    return rows
+def classes_table(facts: Facts) -> Table:
+    fields: list[Field[int]] = [Field(_("Class"), lambda place: facts.classes[place], numeric=False)]
+    for name, part in facts.parts.items():
+        fields += [
+            Field(part_name(name), partial(_count, part), _("images")),
+            Field(_("Share of {part}", part=part_name(name)), partial(_share, part), "%"),
+        ]
+    n = len(facts.classes)
+    return table_of(fields, range(n), collapsed_title=_("All {n} classes", n=n) if n >= MANY_CLASSES else "")
 
 
-def duplicates_rows(facts: Facts) -> list[dict[str, str]]:
+def _count(part: Part, place: int) -> str:
+    return f"{part.per_class[place]:,}"
+
+
+def _share(part: Part, place: int) -> str:
+    return _percent(part.per_class[place], part.images)
+
+
+def duplicates_table(facts: Facts) -> Table:
     """One row per pair of parts and per part."""
-    return [
-        {
-            "Where": between(*row.parts),
-            "Same pixels (pairs)": f"{row.same_pixels.pairs:,}",
-            "Different labels (of them)": f"{row.same_pixels.labels_differ:,}",
-            "Same picture (pairs)": f"{row.same_picture.pairs:,}",
-            "Different labels (of these)": f"{row.same_picture.labels_differ:,}",
-            "Images": f"{row.images:,}",
-            "Share (%)": _percent(row.images, facts.parts[row.parts[1]].images),
-        }
-        for row in between_parts_first(facts)
+    fields: list[Field[Between]] = [
+        Field(_("Where"), lambda row: between(*row.parts), numeric=False),
+        Field(_("Same pixels"), lambda row: f"{row.same_pixels.pairs:,}", _("pairs")),
+        Field(_("Same pixels, different labels"), lambda row: f"{row.same_pixels.labels_differ:,}", _("pairs")),
+        Field(_("Same picture"), lambda row: f"{row.same_picture.pairs:,}", _("pairs")),
+        Field(_("Same picture, different labels"), lambda row: f"{row.same_picture.labels_differ:,}", _("pairs")),
+        Field(_("Images"), lambda row: f"{row.images:,}"),
+        Field(_("Share"), lambda row: _percent(row.images, facts.parts[row.parts[1]].images), "%"),
     ]
+    note = _(
+        "Same pixels: an image and each later copy of it. Same picture: two images more similar than chance explains "
+        "in this data set, for example saved, resized, lit or cropped differently. Some may only be very similar; "
+        "mirrored or shifted pictures are not found. Images: of the part named last, each counted once. All pairs are "
+        "in duplicates.csv; indices begin at 0."
+    )
+    return table_of(fields, between_parts_first(facts), note)
 
 
 def between_parts_first(facts: Facts) -> list[Between]:
@@ -129,39 +168,39 @@ def between_parts_first(facts: Facts) -> list[Between]:
 
 
 def between(first: str, second: str) -> str:
-    return f"within {_PARTS[first]}" if first == second else f"between {_PARTS[first]} and {_PARTS[second]}"
+    if first == second:
+        return _("within {part}", part=part_name(first))
+    return _("between {first} and {second}", first=part_name(first), second=part_name(second))
 
 
-def pairs_caption(rows: Sequence[Between], count: int, *, two_labels: bool) -> str:
-    """`rows`: those of Duplicates.between whose pairs are shown, with different labels or with the same."""
-    same, similar = (
-        sum(each.labels_differ if two_labels else each.pairs - each.labels_differ for each in counts)
-        for counts in ([row.same_pixels for row in rows], [row.same_picture for row in rows])
+def pairs_caption(shown: int, pairs: int) -> str:
+    return _(
+        "{shown:,} of {n:,}: the same pixels first, then the most similar. Of a pair from two parts, the image of the "
+        "part named first is on the left.",
+        shown=shown,
+        n=pairs,
     )
-    number = f"{count} of {same + similar:,}" if count < same + similar else f"{count}"
-    order = "same pixels first, then the most similar" if same and similar else "same pixels"
-    parts = rows[0].parts
-    left = "" if two_labels or parts[0] == parts[1] else f"; left: the {_PARTS[parts[0]]} image"
-    return f"{number} {'pair' if number == '1' else 'pairs'}, {order if same else 'most similar first'}{left}."
 
 
 def about(facts: Facts) -> list[tuple[str, str]]:
-    named = facts.about
-    description = (named.summary, named.licence, named.citation, named.homepage) if named else ("",) * 4
+    named = facts.about or About("", "", "", "")
+    read = _("read for this sheet; it does not train or select anything, so it does not count as an opening")
     return [
-        *zip(("Content", "Licence", "Source", "Home page"), description, strict=True),
-        ("SHA-256 of the data", facts.content_hash),
-        ("Test set", READ if "test" in facts.parts else ""),
+        (_("Content"), named.summary),
+        (_("Licence"), named.licence),
+        (_("Source"), named.citation),
+        (_("Home page"), named.homepage),
+        (_("SHA-256 of the data"), facts.content_hash),
+        (_("Test set"), read if "test" in facts.parts else ""),
     ]
-
-
-def _pixels(facts: Facts) -> str:
-    return f"{facts.size} × {facts.size} pixels"
 
 
 def _percent(count: int, total: int) -> str:
     return f"{100 * count / total:.2f}"
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
-    return listed(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most:,} more"
+def _some(names: Sequence[str]) -> str:
+    if len(names) <= MOST_NAMES:
+        return listed(names)
+    first = ", ".join(names[:MOST_NAMES])
+    return _("{names} and {n:,} more", names=first, n=len(names) - MOST_NAMES)
