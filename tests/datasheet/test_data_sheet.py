@@ -152,8 +152,8 @@ def test_captions_count_the_pairs_that_are_shown(tmp_path: Path) -> None:
     facts, arrays = a_sheet([*LEAK, (1, (0, 1), (2, 7), (1, 1))])
     page = data_sheet_page(facts, replace(arrays, pictured=arrays.pictured[:3]), MADE)
     captions = {block.name: block.caption for block in page.blocks if isinstance(block, Gallery)}
-    assert captions["pairs-train-test"].startswith("1 of 2:")
-    assert captions["pairs-two-labels"].startswith("1 of 1:")
+    assert captions["pairs-train-test"].startswith("Shown: 1 of 2")
+    assert captions["pairs-two-labels"].startswith("Shown: 1 of 1")
 
 
 def test_page_loads_no_external_resources(tmp_path: Path) -> None:

@@ -175,8 +175,8 @@ def between(first: str, second: str) -> str:
 
 def pairs_caption(shown: int, pairs: int) -> str:
     return _(
-        "{shown:,} of {n:,}: the same pixels first, then the most similar. Of a pair from two parts, the image of the "
-        "part named first is on the left.",
+        "Shown: {shown:,} of {n:,} pairs, the same pixels first, then the most similar. Of a pair from two parts, the "
+        "image of the part named first is on the left.",
         shown=shown,
         n=pairs,
     )
