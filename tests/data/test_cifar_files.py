@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +12,8 @@ import pytest
 from tests.data.published import expect, md5, python2_batch, random_images, tar_gz
 
 from convoy.data import DATA_SETS, DataError, load
-from convoy.data.named import Form
-from convoy.data.published import read_cifar_binary
+from convoy.data.named import Content, Form
+from convoy.data.published import read_cifar_binary, read_cifar_python
 
 IMAGES = random_images(60, 3, 32, 32)
 LABELS = np.arange(60) % 10
@@ -27,6 +29,16 @@ def with_hashes_of(batches: dict[str, bytes]) -> Form:
     hashes = {name: md5(content) for name, content in batches.items()}
     test = {"test_batch": hashes.pop("test_batch")}
     return replace(PYTHON_OF_10, train=hashes, test=test)
+
+
+class Call:
+    """An object whose pickle requests a call."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (self.command,)
 
 
 def archive(folder: Path, batches: dict[str, bytes]) -> Path:
@@ -122,7 +134,7 @@ def test_a_missing_batch_is_named(tmp_path: Path) -> None:
         (b"\x80\x02}U\x04dataNs.", "not in the published format"),
         (
             b"\x80\x02cos\nsystem\nU\x04lsof\x85R.",
-            "data_batch_2: expected a pickle of plain data, but it asks for os.system",
+            "not in the published format: it asks for os.system",
         ),
     ],
     ids=["too few", "counts differ", "other key", "label", "no array", "hostile"],
@@ -134,6 +146,20 @@ def test_a_faulty_batch_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(DataError) as error:
         load(f"cifar10={tmp_path}")
     assert fault in str(error.value)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_pickled_call_is_refused_by_name_and_not_made(tmp_path: Path, protocol: int) -> None:
+    witness = tmp_path / "was_here"
+    content = pickle.dumps({"data": Call(f"touch {witness}")}, protocol)
+    with pytest.raises(pickle.UnpicklingError, match=r"asks for \w+\.system"):
+        read_cifar_python([Content(content, "data_batch_1")])
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize("form", [PYTHON_OF_10, PYTHON_OF_100])
+def test_no_pickle_is_read_whose_md5_is_not_published(form: Form) -> None:
+    assert all(form.layout.hashes.values())
 
 
 def test_a_truncated_binary_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

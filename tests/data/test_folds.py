@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-from convoy.data.folds import deal_groups, deal_images
 from convoy.data.imageset import DataError, DataSet, ImageSet
-from convoy.data.splits import Split, limit_split, make_folds, make_split
+from convoy.data.splits import Split, deal_groups, deal_images, limit_split, make_folds, make_split
 from convoy.recipe.sections import SplitSpec
 
 many_labels = st.builds(

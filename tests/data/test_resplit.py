@@ -7,7 +7,7 @@ import torch
 from convoy.data.augment import build
 from convoy.data.batches import Batches, Normaliser
 from convoy.data.imageset import ImageSet
-from convoy.data.resplit import Resplit
+from convoy.data.splits import Resplit
 from convoy.recipe.sections import SplitSpec
 
 

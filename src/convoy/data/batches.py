@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from convoy.data.augment import Augmentation
 from convoy.data.imageset import ImageSet
-from convoy.data.resplit import Resplit
+from convoy.data.splits import Resplit
 from convoy.randomness import derive_seed
 
 
@@ -79,8 +79,7 @@ class Batches:
         self._resplit = images if isinstance(images, Resplit) else None
         self.images_per_epoch = images.n_train if isinstance(images, Resplit) else len(images)
         images = images.pool if isinstance(images, Resplit) else images
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a read-only array is fine: nothing writes to it
+        with warnings.catch_warnings(action="ignore"):  # a read-only array is fine: nothing writes to it
             self._images = torch.from_numpy(images.images).to(normaliser.device)
             labels = torch.from_numpy(images.labels)
         self._labels = labels.to(normaliser.device)
@@ -125,27 +124,17 @@ class Batches:
         part = None if self._resplit is None else torch.from_numpy(self._resplit.train(epoch))
         if self._sampling == "balanced":
             labels = self._labels_on_host if part is None else self._labels_on_host[part]
-            order = _by_class(labels).draw(self.images_per_epoch, self._generator)
+            order = _balanced(labels, self.images_per_epoch, self._generator)
         else:
             order = torch.randperm(self.images_per_epoch, generator=self._generator)
         return order if part is None else part[order]
 
 
-class _ByClass(NamedTuple):
-    """Image indices sorted by class, for the classes that have images."""
-
-    images: Tensor  # int64 [N]
-    first: Tensor  # int64 [classes], index at which a class begins
-    counts: Tensor  # int64 [classes]
-
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Independent draws, int64 [count]: each class equally likely, then each image of that class."""
-        classes = torch.randint(len(self.counts), (count,), generator=generator)
-        within = torch.rand(count, generator=generator, dtype=torch.float64) * self.counts[classes]
-        return self.images[self.first[classes] + within.long()]
-
-
-def _by_class(labels: Tensor) -> _ByClass:
+def _balanced(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Independent draws, int64 [count]: each class that has images equally likely, then each image of that class."""
     counts = labels.bincount()
     counts = counts[counts > 0]
-    return _ByClass(labels.argsort(stable=True), counts.cumsum(0) - counts, counts)
+    first = counts.cumsum(0) - counts  # of the images sorted by class
+    classes = torch.randint(len(counts), (count,), generator=generator)
+    within = torch.rand(count, generator=generator, dtype=torch.float64) * counts[classes]
+    return labels.argsort(stable=True)[first[classes] + within.long()]

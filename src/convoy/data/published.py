@@ -8,7 +8,9 @@ from __future__ import annotations
 import bz2
 import io
 import os
+import pickle
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +18,23 @@ from convoy.data.arrays import Part, Parts
 from convoy.data.formats import read_idx_bytes
 from convoy.data.imageset import DataError
 from convoy.data.named import Content
-from convoy.data.pickled import read_pickled
 
 _CIFAR_BYTES = 3 * 32 * 32  # one colour plane after the other
+_OF_ARRAYS = {"numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype"}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Finds no callables but those of arrays. For files with a known MD5 only: a forged array could corrupt memory."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" not in _OF_ARRAYS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module, name)
 
 
 def read_cifar_python(files: Sequence[Content], *, labels: str = "labels") -> Part:
     """The "python version" of CIFAR (https://www.cs.toronto.edu/~kriz/cifar.html). `labels`: the key of the labels."""
-    batches = [read_pickled(file.data, file.where) for file in files]
+    batches = [_ArraysOnly(io.BytesIO(file.data), encoding="latin1").load() for file in files]
     images = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
     return _cifar(images, np.concatenate([np.array(batch[labels], np.int64) for batch in batches]), files)
 

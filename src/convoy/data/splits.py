@@ -1,15 +1,20 @@
-"""Seeded, stratified splits: index arrays with a hash."""
+"""Seeded, stratified splits: index arrays with a hash.
+
+Does not use scikit-learn: importing it takes every worker process a second or two, and a finished fold is found by the
+indices of its split, which must not depend on a library's version. The tests compare sizes and balance with those of
+scikit-learn's folds.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
 
-from convoy.data.folds import deal_groups, deal_images
-from convoy.data.imageset import DataError, DataSet
+from convoy.data.imageset import DataError, DataSet, ImageSet
 from convoy.randomness import derive_seed
 from convoy.recipe.sections import SplitSpec
 
@@ -103,10 +108,7 @@ def limit_split(dataset: DataSet, split: Split, limit: int, seed: int) -> Split:
 
 
 def stratified_sample(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` of the indices, sorted; the images of each class differ from its share by less than one.
-
-    Does not use scikit-learn, whose import takes a second in every process that prepares data.
-    """
+    """`count` of the indices, sorted; the images of each class differ from its share by less than one."""
     order = np.random.RandomState(seed).permutation(indices)  # RandomState's stream never changes
     classes, class_of, class_counts = np.unique(labels[order], return_inverse=True, return_counts=True)
     shares = count * class_counts / max(1, len(indices))
@@ -177,3 +179,77 @@ def _cut(
         )
     cut = stratified_sample(indices, labels, count, seed)
     return np.setdiff1d(indices, cut), cut
+
+
+def deal_images(labels: np.ndarray, folds: int, seed: int, *, stratified: bool) -> np.ndarray:
+    """int64 [N]: the fold of each image. Fold sizes differ by at most one; if stratified, also within each class."""
+    order = np.random.RandomState(seed).permutation(len(labels))  # RandomState's stream never changes
+    if stratified:
+        order = order[np.argsort(labels[order], kind="stable")]
+    fold = np.empty(len(labels), np.int64)
+    fold[order] = np.arange(len(labels)) % folds  # in turn; images of a class are consecutive
+    return fold
+
+
+def deal_groups(
+    labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int, *, stratified: bool
+) -> np.ndarray:
+    """int64 [N]: the part of each image. Groups stay together; each part gets about its share of the images, or, if
+    stratified, of each class.
+
+    Groups are assigned from the largest on (Graham 1969, Bounds on multiprocessing timing anomalies), each to the part
+    where it adds least to the sum over parts and classes of (the part's fraction of the class)^2 / (the part's share).
+    That sum is smallest if every part has its share of each class.
+    """
+    _, class_of = np.unique(labels if stratified else np.zeros_like(labels), return_inverse=True)
+    _, group_of = np.unique(groups, return_inverse=True)
+    images = np.zeros((group_of.max() + 1, class_of.max() + 1))  # (groups, classes)
+    np.add.at(images, (group_of, class_of), 1)
+    weights = images / images.sum(axis=0)  # fraction of the class: rare classes count as much as others
+    sizes = images.sum(axis=1)
+    order = np.random.RandomState(seed).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    share = np.asarray(shares)
+    held, held_images = np.zeros((len(share), weights.shape[1])), np.zeros(len(share))
+    part_of = np.empty(len(sizes), np.int64)
+    for group in order:
+        weight = weights[group]
+        growth = (2 * held + weight) @ weight / share
+        part = np.lexsort((held_images / share, growth))[0]  # ties: the emptiest, so that none stays empty
+        part_of[group] = part
+        held[part] += weight
+        held_images[part] += sizes[group]
+    return part_of[group_of]
+
+
+class Resplit:
+    """The fault resplit_every_epoch: training and validation images in one pool, split again in each epoch.
+
+    A pure function of the split's seed and the epoch, so that a resumed run has the parts of an uninterrupted one. The
+    first epoch has the run's own split.
+    """
+
+    def __init__(self, train: ImageSet, validation: ImageSet, spec: SplitSpec) -> None:
+        self.pool = ImageSet(
+            np.concatenate([train.images, validation.images]),
+            np.concatenate([train.labels, validation.labels]),
+            train.classes,
+        )
+        self.n_train = len(train)
+        self._spec = spec
+
+    def train(self, epoch: int) -> np.ndarray:
+        """Indices into the pool, int64 [n_train], sorted; epochs from 0."""
+        return np.setdiff1d(np.arange(len(self.pool)), self._validation(epoch))
+
+    def validation(self, epoch: int) -> ImageSet:
+        return self.pool.take(self._validation(epoch))
+
+    def _validation(self, epoch: int) -> np.ndarray:
+        everything = np.arange(len(self.pool))
+        if epoch == 0:
+            return everything[self.n_train :]
+        seed, count = derive_seed(self._spec.seed, "resplit", epoch), len(self.pool) - self.n_train
+        if self._spec.stratified:
+            return stratified_sample(everything, self.pool.labels, count, seed)
+        return np.sort(np.random.RandomState(seed).permutation(everything)[:count])

@@ -89,9 +89,7 @@ class Pairs:
         return self.label[:, 0] != self.label[:, 1]
 
     def take(self, places: np.ndarray) -> Pairs:
-        return Pairs(
-            self.kind[places], self.part[places], self.index[places], self.label[places], self.distance[places]
-        )
+        return Pairs(*(values[places] for values in (self.kind, self.part, self.index, self.label, self.distance)))
 
 
 @dataclass(frozen=True)

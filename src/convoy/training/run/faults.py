@@ -1,6 +1,6 @@
 """Checks what a recipe's faults need, and says how many images each affects.
 
-The faults are implemented next to what they change: scoring, selection, schedules, stopping, convoy.data.resplit,
+The faults are implemented next to what they change: scoring, selection, schedules, stopping, convoy.data.splits,
 evaluation.losses.
 """
 

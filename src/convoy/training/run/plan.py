@@ -19,7 +19,7 @@ from convoy.data import Prepared, prepare
 from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Normaliser
 from convoy.data.imageset import ImageSet
-from convoy.data.resplit import Resplit
+from convoy.data.splits import Resplit
 from convoy.evaluation import losses
 from convoy.models import external, user
 from convoy.recipe import Recipe, fingerprint
