@@ -159,19 +159,15 @@ def write_tensors(dataset: DataSet, folder: Path) -> list[Path]:
     """Writes four files, images float32 [N, C, H, W] in 0..1 and labels int64 [N]; returns their paths."""
     import torch
 
-    if dataset.test is None:
-        raise DataError(f"{dataset.name}: cannot write tensor files of a data set without a test part")
-    if dataset.validation_indices is not None:
-        raise DataError(f"{dataset.name}: cannot write tensor files of a data set with a validation part")
+    if dataset.test is None or dataset.validation_indices is not None:
+        part = "without a test part" if dataset.test is None else "with a validation part"
+        raise DataError(f"{dataset.name}: cannot write tensor files of a data set {part}")
     paths = [folder / file for file in TENSOR_FILES]
-    for part, (images_path, labels_path) in ((dataset.train, paths[:2]), (dataset.test, paths[2:])):
-        for path, tensor in (
-            (images_path, torch.from_numpy(part.images / np.float32(255))),
-            (labels_path, torch.tensor(part.labels)),
-        ):
-            torch.save(tensor, buffer := io.BytesIO())
-            try:
-                write_bytes(path, buffer.getvalue())
-            except OSError as error:
-                raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
+    arrays = (array for part in (dataset.train, dataset.test) for array in (part.images / np.float32(255), part.labels))
+    for path, array in zip(paths, arrays, strict=True):
+        torch.save(torch.tensor(array), buffer := io.BytesIO())
+        try:
+            write_bytes(path, buffer.getvalue())
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
     return paths

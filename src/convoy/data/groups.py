@@ -48,21 +48,17 @@ def _of_file(path: Path) -> np.ndarray:
     try:
         if path.suffix.lower() == ".npy":
             values = np.load(path, allow_pickle=False)
-            if values.ndim != 1:
-                raise DataError(f"{path}: expected one value per image, got an array of shape {values.shape}")
-            return values
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = (
-                list(csv.reader(file))
-                if path.suffix.lower() == ".csv"
-                else [[line] for line in file.read().split("\n")]
-            )
+        else:
+            lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
+            rows = list(csv.reader(lines)) if path.suffix.lower() == ".csv" else [[line] for line in lines]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({_KEY}): {error.strerror or error}") from None
     except (ValueError, csv.Error) as error:
-        raise error if isinstance(error, DataError) else DataError(f"{path}: cannot be read: {error}") from None
-    while rows and not "".join(rows[-1]).strip():  # empty lines at the end
-        rows.pop()
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    if path.suffix.lower() == ".npy":
+        if values.ndim != 1:
+            raise DataError(f"{path}: expected one value per image, got an array of shape {values.shape}")
+        return values
     for number, row in enumerate(rows, start=1):
         if len(row) != 1 or not row[0].strip():
             raise DataError(f"{path}, line {number}: expected one value, got {len(row) if ''.join(row).strip() else 0}")

@@ -135,7 +135,7 @@ def _provider(origin: Packaged | Installed | Download) -> str:
 def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> DataSet:
     classes = None if entry is None else entry.classes
     try:
-        if entry is not None and (published := _read_published(path, name, size, entry)) is not None:
+        if entry is not None and (published := _read_published(path, size, entry)) is not None:
             return published
         read: Callable[..., DataSet]
         if path.is_file():
@@ -155,13 +155,13 @@ def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> D
     return cache.remembered(key, lambda: read(path, name, size=size, classes=classes))
 
 
-def _read_published(path: Path, name: str, size: int | None, entry: NamedData) -> DataSet | None:
+def _read_published(path: Path, size: int | None, entry: NamedData) -> DataSet | None:
     """Reads the set from its published files; None if they are not at the path."""
-    candidates = ((form, form.layout.find(path)) for form in entry.forms)
-    form, source = next(((form, source) for form, source in candidates if source is not None), (None, None))
-    if form is None or source is None:
+    found = [(form, source) for form in entry.forms if (source := form.layout.find(path)) is not None]
+    if not found:
         return None
-    key = cache.key_of(["published", name, str(size), *_stamps(form.layout.files(source))])
+    form, source = found[0]
+    key = cache.key_of(["published", entry.name, str(size), *_stamps(form.layout.files(source))])
     return cache.remembered(key, lambda: from_published(entry, form.parts(source), size))
 
 
@@ -177,32 +177,27 @@ def _read_images(path: Path, name: str, size: int | None, entry: NamedData | Non
     except DataError as error:
         raise DataError(f"{error}{_or_published(entry)}") from None
     if entry is not None:
-        _check_not_test_alone(entry, listing, name, path)
-        listing = _in_order_of(entry, listing, name, path)
+        listing = _as_named(entry, listing, path)
     key = cache.key_of(["images", PIL.__version__, str(size), str(listing.classes), *listing.stamps])
     dataset = cache.remembered(key, lambda: image_folder.read_folder(listing, name, size))
     paths = listing.training_paths(path.resolve())
     return replace(dataset, notes=listing.notes + dataset.notes, paths=paths)
 
 
-def _check_not_test_alone(entry: NamedData, listing: image_folder.Listing, name: str, path: Path) -> None:
-    """Raises DataError for a folder of test images only, which would be split and trained on."""
+def _as_named(entry: NamedData, listing: image_folder.Listing, path: Path) -> image_folder.Listing:
+    """The listing with the set's class names and order instead of the folders' names in alphabetical order.
+
+    Raises DataError if the classes differ, and for a folder of test images only, which would be split and trained on.
+    """
     is_named_so = path.resolve().name.lower() == "test"
     if "test" not in listing.part_lengths and (is_named_so or (len(listing.paths),) == entry.counts[1:]):
         raise DataError(
-            f"{path}: looks like only the test part of {name} ({len(listing.paths):,} images, no train/); "
-            f"expected {name}=PATH with a folder that has train/ and test/"
+            f"{path}: looks like only the test part of {entry.name} ({len(listing.paths):,} images, no train/); "
+            f"expected {entry.name}=PATH with a folder that has train/ and test/"
         )
-
-
-def _in_order_of(entry: NamedData, listing: image_folder.Listing, name: str, path: Path) -> image_folder.Listing:
-    """The listing with the set's class names and order instead of the folders' names in alphabetical order.
-
-    Raises DataError if the classes differ.
-    """
     own_names = [entry.spellings.get(class_name, class_name) for class_name in listing.classes]
     if sorted(own_names) != sorted(entry.classes):
-        raise DataError(f"{path}: expected the classes of {name}, got {', '.join(listing.classes[:12])}")
+        raise DataError(f"{path}: expected the classes of {entry.name}, got {', '.join(listing.classes[:12])}")
     own_labels = [entry.classes.index(class_name) for class_name in own_names]
     return replace(listing, classes=entry.classes, labels=tuple(own_labels[label] for label in listing.labels))
 
