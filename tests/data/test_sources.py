@@ -218,7 +218,7 @@ def test_nothing_can_be_added_to_an_included_data_set(tmp_path: Path) -> None:
 def test_files_that_hold_something_else_than_the_pinned_content_are_refused(
     some_set: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = replace(DATA_SETS["mnist"], origin=Packaged(lambda: tmp_path))
+    entry = replace(DATA_SETS["mnist"], origin=Packaged("Convoy", lambda: tmp_path))
     monkeypatch.setitem(DATA_SETS._entries, "mnist", entry)
     with pytest.raises(DataError, match="mnist: .*Convoy.* got [0-9a-f]{64}"):
         load("mnist")

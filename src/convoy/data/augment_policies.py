@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
@@ -22,30 +23,22 @@ from pydantic import Field
 from torch import Tensor
 
 from convoy.data.augment_colours import COLOURS
-from convoy.data.augment_geometric import identity, resample, rotation, translation
+from convoy.data.augment_geometric import identity, resample, rotation
 from convoy.data.augment_kinds import PixelTransform, to_device_of
 
 STEPS = 30  # magnitudes are integers from 0 to this
 
 
-def shear_x(amount: Tensor, side: int) -> Tensor:
+def shear(amount: Tensor, side: int, *, axis: int) -> Tensor:
     maps = identity(len(amount))
-    maps[:, 0, 1] = maps[:, 0, 2] = amount
+    maps[:, axis, 1 - axis] = maps[:, axis, 2] = amount
     return maps
 
 
-def shear_y(amount: Tensor, side: int) -> Tensor:
-    maps = identity(len(amount))
-    maps[:, 1, 0] = maps[:, 1, 2] = amount
+def translate(pixels: Tensor, side: int, *, axis: int) -> Tensor:
+    maps = identity(len(pixels))
+    maps[:, axis, 2] = pixels * (2 / side)
     return maps
-
-
-def translate_x(pixels: Tensor, side: int) -> Tensor:
-    return translation(torch.stack([pixels, torch.zeros_like(pixels)], dim=1) * (2 / side))
-
-
-def translate_y(pixels: Tensor, side: int) -> Tensor:
-    return translation(torch.stack([torch.zeros_like(pixels), pixels], dim=1) * (2 / side))
 
 
 def rotate(degrees: Tensor, side: int) -> Tensor:
@@ -53,10 +46,10 @@ def rotate(degrees: Tensor, side: int) -> Tensor:
 
 
 MOVES: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "shear_x": shear_x,
-    "shear_y": shear_y,
-    "translate_x": translate_x,
-    "translate_y": translate_y,
+    "shear_x": partial(shear, axis=0),
+    "shear_y": partial(shear, axis=1),
+    "translate_x": partial(translate, axis=0),
+    "translate_y": partial(translate, axis=1),
     "rotate": rotate,
 }
 OPERATIONS = (*COLOURS, *MOVES)

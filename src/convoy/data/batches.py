@@ -116,18 +116,15 @@ class Batches:
     def _order_of(self, epoch: int) -> Tensor:
         if epoch != self._ordered_epoch:
             self._generator.manual_seed(derive_seed(self._seed, "order", epoch))
-            self._order = self._draw_order(epoch).to(self._images.device)
+            part = None if self._resplit is None else torch.from_numpy(self._resplit.train(epoch))
+            if self._sampling == "balanced":
+                labels = self._labels_on_host if part is None else self._labels_on_host[part]
+                order = _balanced(labels, self.images_per_epoch, self._generator)
+            else:
+                order = torch.randperm(self.images_per_epoch, generator=self._generator)
+            self._order = (order if part is None else part[order]).to(self._images.device)
             self._ordered_epoch = epoch
         return self._order
-
-    def _draw_order(self, epoch: int) -> Tensor:
-        part = None if self._resplit is None else torch.from_numpy(self._resplit.train(epoch))
-        if self._sampling == "balanced":
-            labels = self._labels_on_host if part is None else self._labels_on_host[part]
-            order = _balanced(labels, self.images_per_epoch, self._generator)
-        else:
-            order = torch.randperm(self.images_per_epoch, generator=self._generator)
-        return order if part is None else part[order]
 
 
 def _balanced(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -25,6 +25,7 @@ from convoy.data.decode_images import Decoded, Size, decode_chunk, sizes_of
 from convoy.data.imageset import DataError
 from convoy.process import cores
 from convoy.recipe.sections import LARGEST_IMAGE
+from convoy.text import gettext as _
 
 _CHUNK = 250  # images per request
 _SAMPLE = 64  # files, from which the usual size is guessed
@@ -85,10 +86,11 @@ def _decode_all(paths: Sequence[str], size: int) -> tuple[np.ndarray, Counter[Si
     is_worth_starting_processes = seconds > 0.6 and sys.executable  # to start them takes 0.3 s
     workers = min(cores(), len(starts)) if is_worth_starting_processes else 0
     if seconds > 4:
-        print(f"decoding {len(paths):,} images; next time they are read from the cache", file=sys.stderr, flush=True)
+        message = _("decoding {n:,} images; next time they are read from the cache", n=len(paths))
+        print(message, file=sys.stderr, flush=True)
     with ExitStack() as stack:
         idle: SimpleQueue[Callable[[Sequence[str], int], Decoded]] = SimpleQueue()
-        for _ in range(workers):
+        for _worker in range(workers):
             idle.put(stack.enter_context(_Worker()).decode)
         if not workers:
             idle.put(decode_chunk)

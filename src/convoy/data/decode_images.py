@@ -83,17 +83,12 @@ def _upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
                 white = Image.new("RGBA", image.size, "white")
                 image = Image.alpha_composite(white, image)
             return image.convert("RGB"), (width, height)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read as an image: {_reason(error)}") from None
     except Exception as error:  # a malicious file can make a decoder raise anything
-        raise DataError(f"{path}: cannot be read as an image: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = f"it is not one of {', '.join(FORMATS)}"
+        raise DataError(f"{path}: cannot be read as an image: {reason}") from None
     raise DataError(f"{path}: expected an 8-bit image, got 16 or more bits per channel")
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return f"it is not one of {', '.join(FORMATS)}"
-    return error.strerror or str(error)
 
 
 def _work() -> None:

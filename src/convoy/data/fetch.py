@@ -24,6 +24,7 @@ from pathlib import Path
 from convoy.data.cache import cache_folder
 from convoy.data.imageset import DataError
 from convoy.data.named import Download, RemoteFile
+from convoy.text import gettext as _
 
 SILENCE_SECONDS = 30.0  # timeout without a byte, and the interval over which the speed is measured
 SLOWEST_BYTES_PER_SECOND = 1000
@@ -84,7 +85,7 @@ def _lock(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"waiting for another process that downloads to {folder}", file=sys.stderr)
+            print(_("waiting for another process that downloads to {folder}", folder=folder), file=sys.stderr)
             lock.acquire()
         try:
             yield

@@ -67,7 +67,8 @@ def list_folder(root: Path) -> Listing:
             labels += [classes.index(class_name)] * len(files)
         part_lengths[part] = len(paths) - before
     stamps.append(_sampled_content(paths))
-    notes = _note_on_files(ignored)
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in ignored.most_common(4))
+    notes = (f"ignored, not {_READ} images: {kinds}",) if ignored else ()
     return Listing(classes, tuple(paths), tuple(labels), tuple(stamps), part_lengths, notes)
 
 
@@ -207,10 +208,3 @@ def _all_grey(pixels: np.ndarray) -> bool:
         bool((chunk == chunk[:, :1]).all())
         for chunk in (pixels[start : start + 1000] for start in range(0, len(pixels), 1000))
     )
-
-
-def _note_on_files(ignored: Counter[str]) -> tuple[str, ...]:
-    if not ignored:
-        return ()
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in ignored.most_common(4))
-    return (f"ignored, not {_READ} images: {kinds}",)

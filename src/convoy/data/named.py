@@ -31,14 +31,15 @@ class Download:
 
 @dataclass(frozen=True)
 class Packaged:
-    """Files included in Convoy, in any format that `load` reads."""
+    """Files included in a package, in any format that `load` reads."""
 
+    package: str
     folder: Callable[[], Path]
 
 
 @dataclass(frozen=True)
 class Installed:
-    """Arrays included in another package."""
+    """Arrays included in a package."""
 
     package: str
     read: Callable[[], Parts]

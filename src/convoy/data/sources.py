@@ -48,7 +48,7 @@ def add(name: str, paths: Sequence[Path]) -> DataSet | None:
     """Adds manually downloaded files of a registered set and loads it; returns None if files are still missing."""
     origin = DATA_SETS[name].origin
     if not isinstance(origin, Download):
-        raise DataError(f"{name}: nothing to add, it is included in {_provider(origin)}")
+        raise DataError(f"{name}: nothing to add, it is included in {origin.package}")
     fetch.add(name, origin, paths)
     return None if fetch.missing(origin) else _load_own(name, size=None)
 
@@ -105,7 +105,7 @@ def _load_own(name: str, size: int | None) -> DataSet:
         case Installed(package, read):
             key = cache.key_of(["installed", package, version(package), name, str(size)])
             dataset = cache.remembered(key, lambda: from_published(entry, read(), size))
-        case Packaged(folder):
+        case Packaged(_, folder):
             dataset = _read(folder(), name, size, entry)
         case Download() as download:
             if fetch.missing(download):
@@ -115,21 +115,12 @@ def _load_own(name: str, size: int | None) -> DataSet:
                 )
             dataset = _read(fetch.folder_of(download), name, size, entry)
     if size is None and entry.content_hash is not None and dataset.content_hash != entry.content_hash:
+        place = fetch.folder_of(entry.origin) if isinstance(entry.origin, Download) else entry.origin.package
         raise DataError(
-            f"{name}: the data in {_provider(entry.origin)} are not {name}: expected content hash "
-            f"{entry.content_hash}, got {dataset.content_hash}"
+            f"{name}: the data in {place} are not {name}: expected content hash {entry.content_hash}, got "
+            f"{dataset.content_hash}"
         )
     return dataset
-
-
-def _provider(origin: Packaged | Installed | Download) -> str:
-    match origin:
-        case Packaged():
-            return "Convoy"
-        case Installed(package):
-            return package
-        case Download():
-            return str(fetch.folder_of(origin))
 
 
 def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> DataSet:

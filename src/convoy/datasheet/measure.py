@@ -36,12 +36,13 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
     dataset = load(name, size=size)
     parts = dataset.parts
     train = dataset.train
+    entry = DATA_SETS[dataset.name] if dataset.name in DATA_SETS else None  # noqa: SIM401 (a Registry has no get)
     levels = {part: _levels(images.images) for part, images in parts.items()}
     duplicates = find_duplicates([images.images for images in parts.values()], progress)
     pairs = _pairs(duplicates, list(parts.values()))
     facts = Facts(
         name=dataset.name,
-        about=_about(dataset.name),
+        about=About(entry.summary, entry.licence, entry.citation, entry.homepage) if entry else None,
         classes=train.classes,
         channels=train.channels,
         size=train.size,
@@ -57,13 +58,6 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
     samples, means = _samples(next(iter(parts.values()))), _means(next(iter(parts.values())))
     arrays = Arrays(*samples, *means, levels=levels, pairs=pairs, pictured=pictured, pictured_images=images)
     return Sheet(facts, arrays)
-
-
-def _about(name: str) -> About | None:
-    if name not in DATA_SETS:
-        return None
-    entry = DATA_SETS[name]
-    return About(entry.summary, entry.licence, entry.citation, entry.homepage)
 
 
 def _levels(images: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from convoy.datasheet.facts import About, Between, Facts, Part
 from convoy.reporting.content import Field, Table, table_of
@@ -124,22 +123,21 @@ def parts_table(facts: Facts) -> Table:
 
 
 def classes_table(facts: Facts) -> Table:
+    def columns(name: str, part: Part) -> tuple[Field[int], Field[int]]:
+        return (
+            Field(part_name(name), lambda place: f"{part.per_class[place]:,}", _("images")),
+            Field(
+                _("Share of {part}", part=part_name(name)),
+                lambda place: _percent(part.per_class[place], part.images),
+                "%",
+            ),
+        )
+
     fields: list[Field[int]] = [Field(_("Class"), lambda place: facts.classes[place], numeric=False)]
     for name, part in facts.parts.items():
-        fields += [
-            Field(part_name(name), partial(_count, part), _("images")),
-            Field(_("Share of {part}", part=part_name(name)), partial(_share, part), "%"),
-        ]
+        fields += columns(name, part)
     n = len(facts.classes)
     return table_of(fields, range(n), collapsed_title=_("All {n} classes", n=n) if n >= MANY_CLASSES else "")
-
-
-def _count(part: Part, place: int) -> str:
-    return f"{part.per_class[place]:,}"
-
-
-def _share(part: Part, place: int) -> str:
-    return _percent(part.per_class[place], part.images)
 
 
 def duplicates_table(facts: Facts) -> Table:
