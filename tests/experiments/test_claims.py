@@ -12,11 +12,11 @@ from tests.fake_runs import fake_run
 
 from convoy import models
 from convoy.api import check_claim
-from convoy.experiments.claim_words import reduced, words
 from convoy.experiments.claims import Claim, check, read
 from convoy.experiments.reproduction.networks import claim_counts
-from convoy.experiments.reproduction.page_claims import claims as section
+from convoy.experiments.reproduction.page_sections import claims as section
 from convoy.experiments.verdicts import Inconclusive, JudgedClaim, judge, verdict
+from convoy.experiments.words import claim_words, reduced_to
 from convoy.files import write_json
 from convoy.prediction import Verdict
 
@@ -112,7 +112,7 @@ def test_a_clear_difference_holds_and_gives_its_numbers(tmp_path: Path) -> None:
         "3 seeds",
         "more than 0 points",
     ):
-        assert text in words(found)
+        assert text in claim_words(found)
     assert len(found.runs) == 6
 
 
@@ -212,7 +212,7 @@ def test_rates_that_all_fail_are_inconclusive_and_the_words_say_why(tmp_path: Pa
         runs.append(run)
     found = judge(ready, runs, {})
     assert (found.verdict, found.sides[1].value) == (Verdict.INCONCLUSIVE, None)
-    assert "clearly above chance" in words(found)
+    assert "clearly above chance" in claim_words(found)
 
 
 def test_a_ratio_has_an_interval_of_ratios(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_ratio_has_an_interval_of_ratios(tmp_path: Path) -> None:
     found = judged(tmp_path, table, {"a": [0.80, 0.82, 0.84], "b": [0.40, 0.41, 0.42]})
     assert found.verdict is Verdict.HOLDS
     assert found.result.mean == pytest.approx(2.0)
-    assert "1.9 to 2.1 times" in words(found)
+    assert "1.9 to 2.1 times" in claim_words(found)
 
 
 def test_a_ratio_to_zero_is_inconclusive(tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ def test_no_claims_have_no_section() -> None:
 
 def test_what_the_command_changed_further_reduces_a_trained_claim(tmp_path: Path) -> None:
     trained = judged(tmp_path, NORM | {"reduced": {"about": "100 images"}}, {"a": [0.95], "b": [0.90]})
-    assert "100 images" in reduced(trained, "1 epoch")
-    assert "1 epoch" in reduced(trained, "1 epoch")
-    assert reduced(trained, "") == "100 images"
-    assert reduced(replace(trained, runs=()), "1 epoch") == "100 images"
+    assert "100 images" in reduced_to(trained, "1 epoch")
+    assert "1 epoch" in reduced_to(trained, "1 epoch")
+    assert reduced_to(trained, "") == "100 images"
+    assert reduced_to(replace(trained, runs=()), "1 epoch") == "100 images"

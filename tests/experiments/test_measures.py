@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.fake_runs import epoch_metrics, fake_run, part_score, write_metrics
 
-from convoy.experiments.measure_words import words_of
 from convoy.experiments.measures import MEASURES, check_settings, comparable
+from convoy.experiments.words import words_of
 from convoy.files import write_arrays, write_json
 from convoy.runs import Run
 

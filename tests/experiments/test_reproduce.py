@@ -15,12 +15,11 @@ from tests.experiments.small_digits import EXPERIMENT, PUBLISHED, again, found
 from convoy import api
 from convoy import archive as archives
 from convoy.experiments import kinds
-from convoy.experiments.claim_words import reason_text
 from convoy.experiments.experiment import Settings, load
-from convoy.experiments.measure_words import mean_of
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict
 from convoy.experiments.reproduction.scope import Scope
+from convoy.experiments.words import mean_of, reason_text
 from convoy.prediction import Reason, Verdict
 from convoy.runs import Run, Study, Workspace
 from convoy.stats import Estimate

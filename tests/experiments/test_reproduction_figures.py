@@ -9,7 +9,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tests.fake_runs import epoch_metrics, part_score
 
-from convoy.experiments.measure_words import shown
 from convoy.experiments.reproduction.figures import effect_rows, effects_caption, measured_caption, measured_rows
 from convoy.experiments.reproduction.figures_training import ROLES, curves, draw
 from convoy.experiments.reproduction.finding import (
@@ -28,6 +27,7 @@ from convoy.experiments.reproduction.page_tables import (
     result_tables,
 )
 from convoy.experiments.reproductions.words import largest_effect
+from convoy.experiments.words import shown
 from convoy.prediction import Reason
 from convoy.reporting import canvas
 from convoy.reporting.content import Chart, Panel

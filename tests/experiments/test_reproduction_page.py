@@ -16,7 +16,6 @@ import convoy
 from convoy import archive
 from convoy.api import report as write_report
 from convoy.experiments import kinds
-from convoy.experiments.claim_words import reason_text
 from convoy.experiments.experiment import SIDES, Side
 from convoy.experiments.reproduction.finding import (
     Asked,
@@ -30,6 +29,7 @@ from convoy.experiments.reproduction.finding import (
 from convoy.experiments.reproductions.run import gather
 from convoy.experiments.verdicts import Inconclusive, JudgedClaim
 from convoy.experiments.verdicts import Side as JudgedSide
+from convoy.experiments.words import reason_text
 from convoy.prediction import Reason, Verdict
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.stats import paired_t, t_interval

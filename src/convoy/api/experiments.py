@@ -35,7 +35,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     from convoy.api.study import Study
     from convoy.experiments import experiment as published
     from convoy.experiments.experiment import PARTS, Settings
-    from convoy.experiments.reproduction.run import reproduce
+    from convoy.experiments.reproduction.run import Reproduction
     from convoy.experiments.reproductions import run as reproduce_all
     from convoy.process import command_line
     from convoy.studies.session import Session
@@ -66,14 +66,10 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     with interruptible() as interrupted:
         for each in experiments:
             own_data = data if data is not None and data.partition("=")[0] == each.data else None
-            study, parts, finished = reproduce(
-                each,
-                replace(settings, data=own_data),
-                Session(options["out"], fresh=options["fresh"], interrupted=interrupted),
-                archive=options["archive"],
-                stage=partial(display, show=options["show"]),
-                say=partial(_say, show=options["show"]),
-            )
+            session = Session(options["out"], fresh=options["fresh"], interrupted=interrupted)
+            stage, say = partial(display, show=options["show"]), partial(_say, show=options["show"])
+            own_settings = replace(settings, data=own_data)
+            study, parts, finished = Reproduction(each, own_settings, session, stage, options["archive"], say).run()
             for reported in [*parts, study]:
                 page = report(reported)
             studies[each.name] = study

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from convoy.experiments.measure_words import Shown, Value, mean_of, shown
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
 from convoy.experiments.reproduction.words import fault_verdict
+from convoy.experiments.words import Shown, Value, mean_of, shown
 from convoy.prediction import prediction_interval
 from convoy.reporting.palette import HEAT, MUTED, Look
 from convoy.reporting.rows import Row, Rows, span_of

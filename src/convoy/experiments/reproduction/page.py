@@ -11,17 +11,16 @@ from functools import partial
 from pathlib import Path
 
 from convoy.experiments.experiment import SIDES, Side
-from convoy.experiments.measure_words import shown
 from convoy.experiments.measures import MEASURES
 from convoy.experiments.reproduction import figures as figures_
 from convoy.experiments.reproduction import figures_training as protocols_
 from convoy.experiments.reproduction import page_tables as tables_
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import ModelResult, Reproduction
-from convoy.experiments.reproduction.page_claims import claims
 from convoy.experiments.reproduction.page_parts import part_sections
-from convoy.experiments.reproduction.page_quick import quick_try
+from convoy.experiments.reproduction.page_sections import claims, quick_try
 from convoy.experiments.reproduction.words import protocol_name
+from convoy.experiments.words import shown
 from convoy.files import read_json
 from convoy.profiling import page as profile_page
 from convoy.profiling.result import PROFILES

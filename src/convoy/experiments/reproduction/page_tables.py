@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from convoy.experiments.claim_words import reason_text
 from convoy.experiments.experiment import SIDES
-from convoy.experiments.measure_words import Shown, mean_of, shown
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
 from convoy.experiments.reproduction.words import fault_words, published_text, unit_name
 from convoy.experiments.verdicts import Value
+from convoy.experiments.words import Shown, mean_of, reason_text, shown
 from convoy.prediction import Agreement, Reason, Verdict, compare_published
 from convoy.recipe.faults import Fault
 from convoy.reporting.content import Cell, Field, Table, table_of

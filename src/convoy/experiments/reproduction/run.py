@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +18,11 @@ from convoy.data import DataError
 from convoy.data.sources import load
 from convoy.events import Ended, Event
 from convoy.experiments import verdicts
-from convoy.experiments.experiment import PARTS, Experiment, Part, Settings, Side
+from convoy.experiments.experiment import PARTS, SIDES, Experiment, Part, Settings, Side
 from convoy.experiments.measures import MEASURES
 from convoy.experiments.reproduction import data, finding, networks, parts, quick_fit
-from convoy.experiments.reproduction.finding import Asked, Measured, ModelResult, Reproduction
+from convoy.experiments.reproduction.finding import Asked, Measured, ModelResult
+from convoy.experiments.reproduction.finding import Reproduction as Finding
 from convoy.experiments.reproduction.parts import Stage
 from convoy.experiments.reproduction.scope import Scope
 from convoy.run_contents import RunState
@@ -39,43 +40,33 @@ class Reproduced(NamedTuple):
     finished: bool  # False: interrupted; the same call resumes it
 
 
-def reproduce(
-    experiment: Experiment,
-    settings: Settings,
-    session: Session,
-    *,
-    archive: str | Path | None = None,
-    stage: Stage,
-    say: Callable[[str], None] = lambda text: None,
-) -> Reproduced:
-    """Trains the missing runs. With `archive`, finished runs are read from that folder and archived there.
+@dataclass
+class Reproduction:
+    """Trains the missing runs of an experiment. With `archive`, finished runs are read from that folder and kept there.
 
-    The finding names data that are not on this machine as missing. Raises ValueError if a recipe cannot be trained.
+    The finding names data that are not on this machine as missing. `run` raises ValueError if a recipe cannot be
+    trained.
     """
-    return _Reproduction(experiment, settings, session, archive, stage, say).run()
 
+    experiment: Experiment
+    settings: Settings
+    session: Session
+    stage: Stage
+    archive: str | Path | None = None
+    say: Callable[[str], None] = lambda text: None
 
-class _Reproduction:
-    def __init__(
-        self,
-        experiment: Experiment,
-        settings: Settings,
-        session: Session,
-        archive: str | Path | None,
-        stage: Stage,
-        say: Callable[[str], None],
-    ) -> None:
-        self.experiment, self.settings, self.archive = experiment, settings, archive
-        self.session = replace(session, fresh=RetrainOnce() if session.fresh else False)
-        self.out, self.stage, self.say = Path(session.out), stage, say
-        self.scope = Scope(experiment, settings)  # its data_name is set once the data are found
+    def __post_init__(self) -> None:
+        self.session = replace(self.session, fresh=RetrainOnce() if self.session.fresh else False)
+        self.out = Path(self.session.out)
+        self.scope = Scope(self.experiment, self.settings)  # its data_name is set once the data are found
         self.no_data = ""  # why the data are not available
         self.members: dict[str, Member] = {}  # by the run's name
+        self.models: dict[tuple[str, Side, int], Run] = {}  # finished runs by label, side and seed
         self.studies: list[Study] = []  # within the experiment
         self.earlier: dict[str, str] = {}  # the studies that an earlier call found, by digest
         self.unfinished: set[str] = set()  # parts that were started, in this call or an earlier one
-        if archive is not None and Path(archive).is_dir():
-            archives.adopt(archive, self.out)
+        if self.archive is not None and Path(self.archive).is_dir():
+            archives.adopt(self.archive, self.out)
 
     def run(self) -> Reproduced:
         self._find_data()
@@ -85,13 +76,26 @@ class _Reproduction:
         wanted = [part for part in PARTS if part in self.settings.only and self._has(part) and not self.no_data]
         self.unfinished |= {*wanted}
         self._write()
-        for part in wanted:
-            finished = self._do(part)
-            self.unfinished -= {part} if finished else set()
+        finished = all(self._part(part) for part in wanted)
+        if "models" in wanted:  # again, because other parts train runs that count as runs of a model
+            self._report_models()
             self._write()
-            if not finished:
-                return Reproduced(self.study, self.studies, False)
-        return Reproduced(self.study, self.studies, True)
+        return Reproduced(self.study, self.studies, finished)
+
+    def _part(self, part: str) -> bool:
+        """Whether it is finished; False: interrupted."""
+        match part:
+            case "models":
+                finished = self._models()
+            case "faults":
+                finished = self._faults()
+            case "claims":
+                finished = self._claims()
+            case _:
+                finished = self._studies(part)
+        self.unfinished -= {part} if finished else set()
+        self._write()
+        return finished
 
     def _fit(self) -> None:
         """Reduces the experiment to what fits in the time of a quick try."""
@@ -99,16 +103,6 @@ class _Reproduction:
         quick = quick_fit.chosen(self.scope, self.folder / "quick.json", again=bool(self.session.fresh))
         self.experiment = quick_fit.reduced(self.experiment, quick)
         self.scope = replace(self.scope, experiment=self.experiment, quick=quick)
-
-    def _do(self, part: str) -> bool:
-        match part:
-            case "models":
-                return self._models()
-            case "faults":
-                return self._faults()
-            case "claims":
-                return self._claims()
-        return self._studies(part)
 
     def _has(self, part: str) -> bool:
         experiment = self.experiment
@@ -120,35 +114,38 @@ class _Reproduction:
     # ---- the parts ----
 
     def _models(self) -> bool:
-        chosen, others = self.scope.models(chosen=True), self.scope.models(chosen=False)
-        runs, finished = self._train("models", list(chosen.values()))
-        other_entries = list(others.values())
-        runs += self._remember(other_entries, parts.finished_runs(other_entries, self.out))
-        found: dict[str, dict[Side, dict[int, Run]]] = {}
-        for (label, side, seed), run in zip([*chosen, *others], runs, strict=True):
-            if run is not None:
-                found.setdefault(label, {}).setdefault(side, {})[seed] = run
-        self.finding = replace(self.finding, models=self._model_results(found))
+        chosen = self.scope.models(chosen=True)
+        runs, finished = self._train("models", [*chosen.values()])
+        self.models = {key: run for key, run in zip(chosen, runs, strict=True) if run is not None}
+        self._report_models()
         return finished
 
-    def _model_results(self, found: Mapping[str, Mapping[Side, Mapping[int, Run]]]) -> tuple[ModelResult, ...]:
-        results = [finding.model_result(model, found.get(model.label, {})) for model in self.experiment.model]
+    def _report_models(self) -> None:
+        """With the finished runs of models that are not to be trained."""
+        others = self.scope.models(chosen=False)
+        found = parts.finished_runs([*others.values()], self.out)
+        runs = self.models | {key: run for key, run in zip(others, found, strict=True) if run is not None}
+        self._remember([*others.values()], found)
+        self.finding = replace(self.finding, models=self._model_results(runs))
+
+    def _model_results(self, runs: Mapping[tuple[str, Side, int], Run]) -> tuple[ModelResult, ...]:
+        sides = {model.label: {side: dict[int, Run]() for side in SIDES} for model in self.experiment.model}
+        for (label, side, seed), run in runs.items():
+            sides[label][side][seed] = run
+        results = [finding.model_result(model, sides[model.label]) for model in self.experiment.model]
         return tuple(map(self._with_counts, results))
 
     def _faults(self) -> bool:
         pairs = [(fault, *sides) for fault in self.experiment.fault for sides in self.scope.pairs(fault)]
         entries = [entry for _, *sides in pairs for entry in sides if entry is not None]
         runs, finished = self._train("faults", entries)
-        waiting = iter(runs)
-        trained = [(fault, next(waiting), None if with_ is None else next(waiting)) for fault, _, with_ in pairs]
-        results = []
+        waiting, results = iter(runs), []
         for fault in self.experiment.fault:
-            own = [pair[1:] for pair in trained if pair[0] is fault]
-            alone = fault.of_one_seed and fault.against is None
-            complete = [(a, b) for a, b in own if a is not None and (b is not None or alone)]
+            trained = [[next(waiting) for side in sides if side is not None] for each, *sides in pairs if each is fault]
+            complete = [[run for run in pair if run is not None] for pair in trained if None not in pair]
             if complete:
-                without_runs, with_runs = [a for a, _ in complete], [b for _, b in complete if b is not None]
-                results += [finding.fault_result(fault, measure, without_runs, with_runs) for measure in fault.measure]
+                without, with_ = [pair[0] for pair in complete], [run for pair in complete for run in pair[1:]]
+                results += [finding.fault_result(fault, measure, without, with_) for measure in fault.measure]
         self.finding = replace(self.finding, faults=tuple(finding.judge(results, self.scope.withheld)))
         return finished
 
@@ -169,9 +166,7 @@ class _Reproduction:
     def _studies(self, kind: str) -> bool:
         self.say(f"{self.experiment.name}: {kind}")
         done = [found for found in self.finding.parts if found.kind != kind]
-        for part in self.scope.studies:
-            if part.kind != kind:
-                continue
+        for part in [part for part in self.scope.studies if part.kind == kind]:
             recipes, digest = self.scope.recipes_of(part), self._digest_of(part)
             asked = part.asked(quick=self.settings.quick)
             study = self._known(digest) or parts.study_of(
@@ -213,14 +208,16 @@ class _Reproduction:
                     self._keep(ended[position])
 
             members = train_all(entries, replace(self.session, show=on_event), distinct=False)
-        runs = [ended.get(place) for place in range(len(entries))] if members is None else [m.run for m in members]
-        return self._remember(entries, runs), members is not None
+        if members is not None:
+            ended = {place: member.run for place, member in enumerate(members)}
+        runs = [ended.get(place) for place in range(len(entries))]
+        self._remember(entries, runs)
+        return runs, members is not None
 
-    def _remember(self, entries: Sequence[Entry], runs: Sequence[Run | None]) -> list[Run | None]:
+    def _remember(self, entries: Sequence[Entry], runs: Sequence[Run | None]) -> None:
         for entry, run in zip(entries, runs, strict=True):
             if run is not None:
                 self.members.setdefault(run.name, Member(entry.label, entry.recipe.seed, run))
-        return list(runs)
 
     def _keep(self, run: Run) -> None:
         if self.archive is not None:
@@ -254,14 +251,14 @@ class _Reproduction:
 
     # ---- the finding ----
 
-    def _begun(self) -> Reproduction:
+    def _begun(self) -> Finding:
         """An empty finding, or with the parts that an earlier call with the same settings has finished."""
         experiment, scope, settings = self.experiment, self.scope, self.settings
         asked = Asked(
             settings.protocol, scope.seeds, settings.quick, settings.limit, scope.epochs, settings.full_size,
             settings.set, scope.withheld, self._digest(),
         )  # fmt: skip
-        begun = Reproduction(
+        begun = Finding(
             experiment.name, experiment.title, experiment.about, experiment.hardware, experiment.class_names,
             experiment.notes, asked, scope.quick, self.no_data,
         )  # fmt: skip
@@ -270,7 +267,7 @@ class _Reproduction:
         study = Study(self.folder)
         self.earlier = {part["digest"]: part["study"] for part in study.finding_json.get("parts", ())}
         with suppress(ValueError):  # of another version: everything is computed again
-            earlier = findings.read(study, Reproduction)
+            earlier = findings.read(study, Finding)
             made = {self._digest_of(part) for part in experiment.study}
             begun = replace(begun, parts=tuple(part for part in earlier.parts if part.digest in made))
             if earlier.asked == asked:
@@ -282,14 +279,10 @@ class _Reproduction:
     def _digest(self) -> str:
         """Hash of everything that decides the numbers: the experiment, its recipes with their data, the device."""
         table = self.experiment.model_dump(mode="json", exclude={"folder"})
-        claims = [
-            [
-                check.claim.model_dump(mode="json"),
-                {side: recipe.canonical() for side, recipe in check.sides.items()},
-                check.seeds,
-            ]
-            for check in self.scope.claims
-        ]
+        claims = []
+        for check in self.scope.claims:
+            sides = {side: recipe.canonical() for side, recipe in check.sides.items()}
+            claims.append([check.claim.model_dump(mode="json"), sides, check.seeds])
         return parts.digest(table, self.fingerprints, claims, self.settings.device)
 
     @property
@@ -310,26 +303,20 @@ class _Reproduction:
 
     def _untrained(self) -> list[str]:
         """Models that lack a run under a chosen protocol."""
-        results = {result.label: result for result in self.finding.models}
-        lacking = [
+        results = zip(self.experiment.model, self.finding.models, strict=True)
+        return [
             model.label
-            for model in self.experiment.model
-            for side in self.scope.sides(model)
-            if len(results[model.label].side(side).runs) < self.scope.count(model.seeds)
+            for model, result in results
+            if any(len(result.side(side).runs) < self.scope.count(model.seeds) for side in self.scope.sides(model))
         ]
-        return [*dict.fromkeys(lacking)]
 
     def _is_there(self, part: str) -> bool:
         if part in self.unfinished:
             return False
-        match part:
-            case "models":
-                return any(model.runs for model in self.finding.models)
-            case "faults":
-                return bool(self.finding.faults)
-            case "claims":
-                return bool(self.finding.claims)
-        return any(found.kind == part for found in self.finding.parts)
+        if part == "models":
+            return any(model.runs for model in self.finding.models)
+        made = {"faults": self.finding.faults, "claims": self.finding.claims}
+        return bool(made[part]) if part in made else any(found.kind == part for found in self.finding.parts)
 
     # ---- networks, which need no data ----
 

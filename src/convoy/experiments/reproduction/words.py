@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from convoy.experiments.claim_words import reason_text, verdict_name
 from convoy.experiments.experiment import Side
-from convoy.experiments.measure_words import Shown, mean_of, shown, words_of
 from convoy.experiments.reproduction.finding import (
     Asked,
     FaultResult,
@@ -20,6 +18,7 @@ from convoy.experiments.reproduction.finding import (
     Spread,
 )
 from convoy.experiments.verdicts import Value
+from convoy.experiments.words import Shown, mean_of, reason_text, shown, verdict_name, words_of
 from convoy.prediction import CLAIM_VERDICTS, Agreement, Reason, Verdict, compare_published
 from convoy.reporting.quantities import listed
 from convoy.stats import Estimate

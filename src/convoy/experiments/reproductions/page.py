@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from convoy.experiments.claim_words import verdict_name
 from convoy.experiments.reproduction.page_parts import report_link
 from convoy.experiments.reproduction.words import sentence as sentence_of_one
 from convoy.experiments.reproductions import words
 from convoy.experiments.reproductions.finding import Entry, Reproductions
+from convoy.experiments.words import verdict_name
 from convoy.prediction import CLAIM_VERDICTS, Verdict
 from convoy.reporting.content import Cell, Code, Field, Page, Section, table_of
 from convoy.runs import Study

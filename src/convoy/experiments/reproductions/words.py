@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convoy.experiments.claim_words import reason_text
-from convoy.experiments.measure_words import shown, words_of
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import FaultVerdict, Reproduction
 from convoy.experiments.reproductions.finding import Reproductions
+from convoy.experiments.words import reason_text, shown, words_of
 from convoy.prediction import Reason, Verdict
 from convoy.reporting.quantities import listed
 from convoy.text import gettext as _

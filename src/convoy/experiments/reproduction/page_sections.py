@@ -1,0 +1,111 @@
+"""Two sections of the page: the claims of the published report, and what a quick try trains and skips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convoy.experiments.quick import Choice, LeftOut, LeftOutBecause, Size
+from convoy.experiments.reproduction.words import protocol_name
+from convoy.experiments.verdicts import JudgedClaim
+from convoy.experiments.words import claim_words, reduced_to, verdict_name
+from convoy.prediction import CLAIM_VERDICTS, Verdict
+from convoy.reporting.content import Cell, Field, Section, table_of
+from convoy.reporting.quantities import listed, plain
+from convoy.text import gettext as _
+from convoy.text import ngettext
+
+
+def claims(judged: Sequence[JudgedClaim], changes: str) -> Section | None:
+    """None without claims. `changes`: what the command changed in every run."""
+    if not judged:
+        return None
+    fields: list[Field[JudgedClaim]] = [
+        Field(_("Claim"), lambda claim: claim.sentence, numeric=False),
+        Field(_("Verdict"), _verdict, numeric=False),
+        Field(_("Measured"), claim_words, numeric=False),
+        Field("n", lambda claim: str(claim.n) if claim.n else "", _("seeds")),
+    ]
+    if any(reduced_to(claim, changes) for claim in judged):
+        fields.append(Field(_("Reduced to"), lambda claim: reduced_to(claim, changes), numeric=False))
+    explained = _(
+        "Each claim is judged alone, by the 95 % interval of the quantity it compares, paired by seed. It holds if the "
+        "interval is entirely on its side of the limit, does not hold if it is entirely on the other side, and is "
+        "inconclusive if the interval contains the limit. Counts, such as parameters, need neither seeds nor interval."
+    )
+    return Section(_("Claims of the report"), (table_of(fields, judged, f"{summary(judged)} {explained}"),))
+
+
+def summary(judged: Sequence[JudgedClaim]) -> str:
+    """ "Of 10 claims 4 hold, 3 do not hold and 3 are inconclusive." """
+    counts = [_count(verdict, sum(claim.verdict is verdict for claim in judged)) for verdict in CLAIM_VERDICTS]
+    verdicts = listed([count for count in counts if count])
+    return ngettext("Of {n} claim {verdicts}.", "Of {n} claims {verdicts}.", len(judged), verdicts=verdicts)
+
+
+def _count(verdict: Verdict, n: int) -> str:
+    if not n:
+        return ""
+    match verdict:
+        case Verdict.HOLDS:
+            return ngettext("{n} holds", "{n} hold", n)
+        case Verdict.DOES_NOT_HOLD:
+            return ngettext("{n} does not hold", "{n} do not hold", n)
+    return ngettext("{n} is inconclusive", "{n} are inconclusive", n)
+
+
+def _verdict(claim: JudgedClaim) -> Cell:
+    text = verdict_name(claim.verdict).replace(" ", "\u00a0")
+    return Cell(text, bold=claim.verdict is not Verdict.INCONCLUSIVE)
+
+
+def quick_try(choice: Choice | None) -> Section | None:
+    if choice is None:
+        return None
+    tables = []
+    if choice.sizes:
+        trained: list[Field[tuple[str, Size]]] = [
+            Field(_("Network"), lambda row: row[0], numeric=False),
+            Field(_("Training images"), lambda row: f"{row[1].images:,}"),
+            Field(_("Epochs"), lambda row: str(row[1].epochs)),
+        ]
+        note = _(
+            "From a timing of each network on this machine: 1.5 times the training images (over all epochs) that it "
+            "was measured to need to learn; more if that takes almost no time."
+        )
+        tables.append(table_of(trained, choice.sizes.items(), note, _("Trained networks")))
+    if choice.left_out:
+        skipped: list[Field[LeftOut]] = [
+            Field(_("Part"), lambda each: each.part, numeric=False),
+            Field(_("Skipped"), _skipped, numeric=False),
+            Field(_("Reason"), _reason, numeric=False),
+            Field(
+                _("Training speed"),
+                lambda each: "" if each.images_per_second is None else plain(each.images_per_second),
+                "images/s",
+            ),
+        ]
+        note = ngettext(
+            "Times and speeds of one thread: {cpu}, {n} core.",
+            "Times and speeds of one thread: {cpu}, {n} cores.",
+            choice.cores,
+            cpu=choice.cpu,
+        )
+        tables.append(table_of(skipped, choice.left_out, note, _("Skipped")))
+    return Section(_("Quick try"), tuple(tables)) if tables else None
+
+
+def _skipped(left_out: LeftOut) -> str:
+    return f"{left_out.name}, {protocol_name(left_out.side)}" if left_out.side else left_out.name
+
+
+def _reason(left_out: LeftOut) -> str:
+    if left_out.reason is LeftOutBecause.SEEDS:
+        return _("compares seeds; a quick try has one")
+    if left_out.reason is LeftOutBecause.NO_VERDICT:
+        return _("a quick try judges no claim by training")
+    minutes = (left_out.seconds or 0.0) / 60
+    if minutes >= 1.5:
+        text = _("needs about {minutes:.0f} minutes on this machine", minutes=minutes)
+    else:
+        text = _("needs a minute or more on this machine")
+    return "; ".join([text, _("timed only")]) if left_out.part == "models" else text
