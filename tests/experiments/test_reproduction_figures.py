@@ -77,7 +77,7 @@ def test_differences_carry_a_sign_unless_they_round_to_zero(name, value, text):
 
 
 def words_of(metric, published, value, withheld=None):
-    return against_published(metric, published, value, agreement_of(metric, published, value, withheld))
+    return against_published(metric, published, value, agreement_of(metric, published, value, withheld)).text
 
 
 @pytest.mark.parametrize(

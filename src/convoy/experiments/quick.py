@@ -6,9 +6,9 @@ quick_fit chooses once and stores the choice next to the finding, so that the sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from convoy.recipe import Recipe
 
@@ -45,13 +45,13 @@ class Choice:
     key: str  # digest of the experiment and settings
     cpu: str
     cores: int
-    seconds: float  # expected time of the chosen runs
-    sizes: dict[str, Size]  # of the trained networks, by the model's registered name
-    models: dict[str, tuple[str, ...]]  # label of a trained network -> as_published, corrected, or both
-    faults: tuple[str, ...]
-    claims: tuple[str, ...]
-    studies: tuple[int, ...]  # positions in the experiment
-    left_out: tuple[LeftOut, ...]
+    seconds: float = 0.0  # expected time of the chosen runs
+    sizes: dict[str, Size] = field(default_factory=dict)  # of the trained networks, by the model's registered name
+    models: dict[str, tuple[str, ...]] = field(default_factory=dict)  # label of a trained network -> its protocols
+    faults: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    studies: tuple[int, ...] = ()  # positions in the experiment
+    left_out: tuple[LeftOut, ...] = ()
     decided: bool = True  # False: only the sizes are chosen so far
     schema: int = SCHEMA
 
@@ -62,14 +62,7 @@ class Choice:
         return recipe.override({"data.limit": size.limit, "train.epochs": size.epochs})
 
 
-class Shares(NamedTuple):
-    """Cumulative shares of the time: each part may use the time up to its share."""
-
-    models: float = 0.6
-    faults: float = 0.8
-    crossval: float = 1.0
-    search: float = 1.0
-    landscape: float = 1.0
+SHARES = {"models": 0.6, "faults": 0.8}  # of the time that is used up to and including this part; else all
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:

@@ -196,19 +196,23 @@ class Reproduction:
         return max(changed, key=lambda fault: fault.size, default=None)
 
 
-def measured(runs: Sequence[Run], measure: str) -> Value | None:
+def measured(runs: Sequence[Run], name: str) -> Value | None:
     """An estimate over the runs, or a number if it is exact.
 
     None if a run lacks it, or for seconds of several machines.
     """
-    values = values_of(runs, measure)
-    if values is None or not _may_compare(measure, runs):
+    values, measure = values_of(runs, name), MEASURES[name]
+    if values is None or not _may_compare(name, runs):
         return None
-    if MEASURES[measure].exact:
+    if measure.exact:
         return values[0]
-    if len(values) == 1 and (over_images := _over_images(values[0], runs[0], measure)) is not None:
-        return over_images
-    return t_interval(values, step=MEASURES[measure].grain(runs[0]))
+    grain = measure.grain(runs[0])
+    if len(values) == 1 and measure.kind == "fraction" and grain:
+        images = round(1 / grain)
+        correct = round(values[0] * images)
+        if abs(values[0] * images - correct) < 1e-6:  # not a mean over epochs
+            return wilson(correct, images)
+    return t_interval(values, step=grain)
 
 
 def values_of(runs: Sequence[Run], measure: str) -> list[float] | None:
@@ -217,43 +221,27 @@ def values_of(runs: Sequence[Run], measure: str) -> list[float] | None:
     return values if values and len(values) == len(runs) else None
 
 
-def _over_images(value: float, run: Run, measure: str) -> Estimate | None:
-    """The interval of one run's share of correct images; None for other measures, such as a mean over epochs."""
-    grain = MEASURES[measure].grain(run) if MEASURES[measure].kind == "fraction" else 0.0
-    images = round(1 / grain) if grain else 0
-    right = round(value * images)
-    return wilson(right, images) if images and abs(value * images - right) < 1e-6 else None
-
-
 def model_result(model: Model, runs: Mapping[Side, Mapping[int, Run]]) -> ModelResult:
     """`runs` by side, then by seed."""
-    measures = list(dict.fromkeys([*(name for name in model.published if name in MEASURES), *ALWAYS]))
-
-    def side(side: Side) -> Measured:
-        found = list(runs.get(side, {}).values())
-        values = {measure: measured(found, _measure_of(model, side, measure)) for measure in measures}
-        known = {measure: value for measure, value in values.items() if value is not None}
-        return Measured(tuple(run.name for run in found), known)
-
-    difference = _differences(model, runs, measures)
-    return ModelResult(model.label, dict(model.published), side("as_published"), side("corrected"), difference)
-
-
-def _measure_of(model: Model, side: Side, measure: str) -> str:
-    return model.told_as.get(measure, measure) if side == "as_published" else measure
-
-
-def _differences(model: Model, runs: Mapping[Side, Mapping[int, Run]], measures: Sequence[str]) -> dict[str, Estimate]:
     published, corrected = (runs.get(side, {}) for side in SIDES)
+    measures = dict.fromkeys([*(name for name in model.published if name in MEASURES), *ALWAYS])
     seeds = sorted(published.keys() & corrected.keys())
+    first, second = ([side[seed] for seed in seeds] for side in (published, corrected))
+    sides: list[dict[str, Value]] = [{}, {}]
     differences = {}
-    for measure in measures:
-        a = values_of([published[seed] for seed in seeds], _measure_of(model, "as_published", measure))
-        b = values_of([corrected[seed] for seed in seeds], measure)
-        runs_of_both = [side[seed] for side in (published, corrected) for seed in seeds]
-        if a and b and not MEASURES[measure].exact and _may_compare(measure, runs_of_both):
-            differences[measure] = _paired(a, b, MEASURES[measure].grain(corrected[seeds[0]]))[0]
-    return differences
+    for name in measures:
+        own = model.told_as.get(name, name)
+        for values, found, measure in zip(sides, (published, corrected), (own, name), strict=True):
+            if (value := measured([*found.values()], measure)) is not None:
+                values[name] = value
+        a, b = values_of(first, own), values_of(second, name)
+        if a and b and not MEASURES[name].exact and _may_compare(name, [*first, *second]):
+            differences[name] = _paired(a, b, MEASURES[name].grain(second[0]))[0]
+    as_published, as_corrected = (
+        Measured(tuple(run.name for run in found.values()), values)
+        for found, values in zip((published, corrected), sides, strict=True)
+    )
+    return ModelResult(model.label, dict(model.published), as_published, as_corrected, differences)
 
 
 def fault_result(fault: Fault, measure: str, without: Sequence[Run], with_: Sequence[Run]) -> FaultResult:
@@ -268,13 +256,15 @@ def fault_result(fault: Fault, measure: str, without: Sequence[Run], with_: Sequ
         return replace(result, lacking=Lacking.MEASURE)
     if not _may_compare(measure, [*without, *with_]):
         return replace(result, lacking=Lacking.MACHINES)
-    over_folds = fault.over == FOLD and len(a) > 1
     grain = MEASURES[measure].grain(without[0])
-    effect, p = _over_folds(fault, a, b, without, grain) if over_folds else _paired(a, b, grain)
-    sides = [
-        nadeau_bengio(each, *sizes(without), step=grain) if over_folds else t_interval(each, step=grain)
-        for each in (b, a)
-    ]
+    sides, (effect, p) = [t_interval(each, step=grain) for each in (b, a)], _paired(a, b, grain)
+    if fault.over == FOLD and len(a) > 1:  # training parts of folds share images: the t interval would be too narrow
+        n_train, n_test = sizes(without)
+        sides = [nadeau_bengio(each, n_train, n_test, step=grain) for each in (b, a)]
+        if fault.paired:
+            effect, p = nadeau_bengio_test(a, b, n_train, n_test, step=grain)
+        else:
+            effect, p = welch(a, b, overlap=n_test / n_train, step=grain)
     per_pair = [same_bits(*pair) for pair in zip(with_, without, strict=True)] if effect.mean == 0 else [False]
     same = False if False in per_pair else None if None in per_pair else True
     tested = not MEASURES[measure].exact and not same  # else there is no difference to test or to correct for
@@ -295,10 +285,14 @@ def _one_seed(result: FaultResult, fault: Fault, base: Sequence[Run], against: S
     values = values_of(base, measure)
     if values is None or len(values) < 2:
         return replace(result, lacking=Lacking.SEEDS)
-    spreads, ranking = [_spread(fault.base, values)], None
+    by_recipe, ranking = {fault.base: values}, None
     if (others := values_of(against, measure)) is not None and fault.against is not None:
-        spreads.append(_spread(fault.against, others))
+        by_recipe[fault.against] = others
         ranking = _ranking(fault.base, fault.against, base, against)
+    spreads = [
+        Spread(label_of(recipe), min(each), max(each), t_interval(each).sd or 0.0, len(each))
+        for recipe, each in by_recipe.items()
+    ]
     over, first = t_interval(values, step=MEASURES[measure].grain(base[0])), t_interval(values[:1])
     return replace(
         result,
@@ -309,10 +303,6 @@ def _one_seed(result: FaultResult, fault: Fault, base: Sequence[Run], against: S
         spreads=tuple(spreads),
         ranking=ranking,
     )
-
-
-def _spread(recipe: str, values: Sequence[float]) -> Spread:
-    return Spread(label_of(recipe), min(values), max(values), t_interval(values).sd or 0.0, len(values))
 
 
 def _ranking(first: str, second: str, base: Sequence[Run], against: Sequence[Run]) -> Ranking:
@@ -353,16 +343,6 @@ def _verdict(result: FaultResult, withheld: Reason | None) -> FaultVerdict:
 
 def _may_compare(measure: str, runs: Sequence[Run]) -> bool:
     return not MEASURES[measure].of_machine or comparable(runs)
-
-
-def _over_folds(
-    fault: Fault, a: Sequence[float], b: Sequence[float], runs: Sequence[Run], grain: float
-) -> tuple[Estimate, float]:
-    """Training parts of folds share images, so that the plain t interval would be too narrow."""
-    n_train, n_test = sizes(runs)
-    if fault.paired:
-        return nadeau_bengio_test(a, b, n_train, n_test, step=grain)
-    return welch(a, b, overlap=n_test / n_train, step=grain)
 
 
 def _paired(a: Sequence[float], b: Sequence[float], step: float) -> tuple[Estimate, float | None]:

@@ -86,7 +86,7 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
         *part_sections(study, finding.parts, folder),
         _networks(study, results),
         _data(results),
-        _setup(study, groups, folder),
+        sections.setup(groups, folder, [study.table["command"]]) if groups else None,
     ]
     machines = tables_.Machines(finding.hardware, _machine(groups))
     return Page(
@@ -121,16 +121,13 @@ def _shown_models(finding: Reproduction) -> tuple[ModelResult, ...]:
     """Networks that a quick try skipped keep only counted published values, such as parameters."""
     left_out = finding.choice.left_out if finding.choice is not None else ()
     skipped = {each.name for each in left_out if each.part == "models"}
+    exact = {name for name, measure in MEASURES.items() if measure.exact}
     return tuple(
-        replace(model, published={name: value for name, value in model.published.items() if _is_counted(name)})
+        replace(model, published={name: value for name, value in model.published.items() if name in exact})
         if model.label in skipped and not model.runs
         else model
         for model in finding.models
     )
-
-
-def _is_counted(name: str) -> bool:
-    return name in MEASURES and MEASURES[name].exact
 
 
 def _machine(groups: Groups) -> str:
@@ -263,26 +260,22 @@ def _errors(results: Results) -> list[Section | None]:
     part = next((part for part in PARTS if any(part in reading.scores for reading in readings)), "")
     for protocol, by_label in results.by_protocol.items() if part else ():
         section = sections.errors(by_label, part, results.look, tiles=TILES * (1 + (len(by_label) == 1)))
-        if section is not None:
-            blocks = [_with_origin(block) for block in section.blocks if getattr(block, "name", "") != "hardest"]
-            if not any(isinstance(block, Gallery) for block in blocks):
-                blocks.append(Prose(_("No images of predictions: archived runs do not hold them.")))
-            if error_sections:
-                blocks = [_renamed(block, protocol) for block in blocks]
-            title = section.title if len(results.by_protocol) == 1 else f"{section.title}: {protocol_name(protocol)}"
-            error_sections.append(Section(title, tuple(blocks)))
+        if section is None:
+            continue
+        blocks: list[Block] = []
+        for block in section.blocks:
+            if isinstance(block, Gallery):
+                origin = _("Predicted with the weights in best.safetensors.")
+                block = replace(block, caption=f"{block.caption} {origin}")
+            if isinstance(block, Chart | Gallery) and error_sections:
+                block = replace(block, name=f"{block.name}-{protocol}")
+            if not (isinstance(block, Gallery) and block.name.startswith("hardest")):
+                blocks.append(block)
+        if not any(isinstance(block, Gallery) for block in blocks):
+            blocks.append(Prose(_("No images of predictions: archived runs do not hold them.")))
+        title = section.title if len(results.by_protocol) == 1 else f"{section.title}: {protocol_name(protocol)}"
+        error_sections.append(Section(title, tuple(blocks)))
     return error_sections
-
-
-def _with_origin(block: Block) -> Block:
-    if isinstance(block, Gallery):
-        origin = _("Predicted with the weights in best.safetensors.")
-        return replace(block, caption=f"{block.caption} {origin}")
-    return block
-
-
-def _renamed(block: Block, protocol: str) -> Block:
-    return replace(block, name=f"{block.name}-{protocol}") if isinstance(block, Chart | Gallery) else block
 
 
 def _networks(study: Study, results: Results) -> Section | None:
@@ -291,20 +284,14 @@ def _networks(study: Study, results: Results) -> Section | None:
     if not path.is_file():
         return None
     profiles = PROFILES.validate_python(read_json(path, "profiles")["profiles"])
-    blocks: list[Block] = []
-    if len(profiles) > 1:
-        blocks += profile_page.cost_comparison(profiles, results.look).blocks
-    blocks += profile_page.pictures(profiles)
+    comparison = profile_page.cost_comparison(profiles, results.look).blocks if len(profiles) > 1 else ()
     tables = [table for profile in profiles for table in profile_page.layer_tables(profile, named=True)]
     if len(profiles) > MANY_NETWORKS:
-        tables = [
-            replace(table, collapsed_title=table.collapsed_title or _("{n} layers", n=len(table.rows) - 1))
-            for table in tables
-        ]
-    blocks += tables
+        titles = [table.collapsed_title or _("{n} layers", n=len(table.rows) - 1) for table in tables]
+        tables = [replace(table, collapsed_title=title) for table, title in zip(tables, titles, strict=True)]
     flaws = "; ".join(f"{profile.label}: {flaw}" for profile in profiles for flaw in profile.flaws)
     first = [Prose(_("Published flaws of the networks: {flaws}.", flaws=flaws))] if flaws else []
-    return Section(_("Networks"), (*first, *blocks))
+    return Section(_("Networks"), (*first, *comparison, *profile_page.pictures(profiles), *tables))
 
 
 def _data(results: Results) -> Section | None:
@@ -320,7 +307,3 @@ def _data(results: Results) -> Section | None:
         return section
     note = _("No sample images and first-layer filters: archived runs do not hold them.")
     return Section(section.title, (Prose(note), *section.blocks))
-
-
-def _setup(study: Study, groups: Groups, folder: Path) -> Section | None:
-    return sections.setup(groups, folder, [study.table["command"]]) if groups else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convoy.experiments.quick import Choice, LeftOut, LeftOutBecause, Size
-from convoy.experiments.reproduction.words import protocol_name
+from convoy.experiments.reproduction.words import part_name, protocol_name
 from convoy.experiments.verdicts import JudgedClaim
 from convoy.experiments.words import claim_words, reduced_to, verdict_name
 from convoy.prediction import CLAIM_VERDICTS, Verdict
@@ -75,7 +75,7 @@ def quick_try(choice: Choice | None) -> Section | None:
         tables.append(table_of(trained, choice.sizes.items(), note, _("Trained networks")))
     if choice.left_out:
         skipped: list[Field[LeftOut]] = [
-            Field(_("Part"), lambda each: each.part, numeric=False),
+            Field(_("Part"), lambda each: part_name(each.part), numeric=False),
             Field(_("Skipped"), _skipped, numeric=False),
             Field(_("Reason"), _reason, numeric=False),
             Field(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -71,7 +72,11 @@ def _result_table(models: Sequence[ModelResult], metric: Shown, machines: Machin
         Field(_("Corrected"), lambda row: Cell(*metric.parts(row.values[1])), measured),
         Field(_("Difference"), lambda row: _difference(row, metric), metric.unit.of_difference),
         *([] if metric.measure.exact else [Field[Compared]("n", lambda row: _seeds(row.model), _("seeds"))]),
-        Field(_("Published vs. measured"), lambda row: _agreement_cell(row, metric), numeric=False),
+        Field(
+            _("Published vs. measured"),
+            lambda row: against_published(metric, row.published, row.values[0], row.agreement),
+            numeric=False,
+        ),
     ]
     rows = [row for model in models if (row := _compared(model, metric, withheld)) is not None]
     return table_of(fields, rows, _note(models, metric, machines, rows), metric.title)
@@ -87,14 +92,6 @@ def _compared(model: ModelResult, metric: Shown, withheld: Reason | None) -> Com
     return Compared(model, published, values, agreement_of(metric, published, values[0], withheld))
 
 
-def _agreement_cell(row: Compared, metric: Shown) -> Cell:
-    """Bold if the numbers differ; not for one run, because with another seed the difference may be anything."""
-    value = row.values[0]
-    miscounted = metric.measure.exact and None not in (row.published, value) and mean_of(value or 0.0) != row.published
-    text = against_published(metric, row.published, value, row.agreement)
-    return Cell(text, bold=miscounted or row.agreement.beyond is not None)
-
-
 def agreement_of(metric: Shown, published: float | None, value: Value | None, withheld: Reason | None) -> Agreement:
     """Not compared for counts and times: these are not estimates of the same quantity."""
     if metric.measure.exact or metric.measure.of_machine or isinstance(value, float):
@@ -102,33 +99,28 @@ def agreement_of(metric: Shown, published: float | None, value: Value | None, wi
     return compare_published(published, value, withheld)
 
 
-def against_published(metric: Shown, published: float | None, value: Value | None, agreement: Agreement) -> str:
-    """How a published value compares with the value measured under the published protocol."""
+def against_published(metric: Shown, published: float | None, value: Value | None, agreement: Agreement) -> Cell:
+    """How a published value compares with the value measured under the published protocol. Bold if they differ.
+
+    One run is never bold: with another seed the difference may be anything.
+    """
     if published is None:
-        return _("not published")
+        return Cell(_("not published"))
     if value is None:
-        return _("not measured as published")
-    mean = mean_of(value)
+        return Cell(_("not measured as published"))
+    more = published - mean_of(value)
+    if metric.measure.exact and more:
+        text = _("{n:,.0f} more than counted", n=more) if more > 0 else _("{n:,.0f} fewer than counted", n=-more)
+        return Cell(text, bold=True)
     if metric.measure.exact:
-        return _counted(published, mean)
+        return Cell(_("the same"))
     if metric.measure.of_machine:
-        return _times(published, mean) if metric.name != "images_per_second" else _times(mean, published)
-    return published_text(metric, published, value, agreement)
-
-
-def _counted(published: float, counted: float) -> str:
-    if counted == published:
-        return _("the same")
-    if published > counted:
-        return _("{n:,.0f} more than counted", n=published - counted)
-    return _("{n:,.0f} fewer than counted", n=counted - published)
-
-
-def _times(published: float, measured: float) -> str:
-    ratio = published / measured
-    if ratio >= 1:
-        return _("{ratio} times as long", ratio=plain(ratio))
-    return _("{ratio} times as fast", ratio=plain(1 / ratio))
+        ratio = published / mean_of(value)
+        ratio = 1 / ratio if metric.name == "images_per_second" else ratio
+        if ratio < 1:
+            return Cell(_("{ratio} times as fast", ratio=plain(1 / ratio)))
+        return Cell(_("{ratio} times as long", ratio=plain(ratio)))
+    return Cell(published_text(metric, published, value, agreement), bold=agreement.beyond is not None)
 
 
 def _difference(row: Compared, metric: Shown) -> Cell:
@@ -240,21 +232,29 @@ def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> 
     metrics = reading.metrics
     if not metrics:
         return None
-    parts = [part for part in ("train", "validation", "test") if any(each.of(part) for each in metrics)]
     fields = [Field[EpochRow](_("Epoch"), _epoch)]
     longest = len(metrics)
-    for part in parts:
-        for quantity, scale, form in (("loss", 1, ".4f"), ("accuracy", 100, ".2f")):
-            fields.append(_measured_field(part, quantity))
+    for part in ("train", "validation", "test"):
+        if not any(each.of(part) for each in metrics):
+            continue
+        name = part_name(part)
+        loss, accuracy = _("{part} loss", part=name.capitalize()), _("{part} accuracy", part=name.capitalize())
+        for quantity, heading, unit in (("loss", loss, ""), ("accuracy", accuracy, "%")):
+            fields.append(Field(heading, partial(_epoch_score, part=part, quantity=quantity), unit))
             values = published.get(f"{part}_{quantity}_by_epoch")
             if values is not None:
                 longest = max(longest, len(values))
-                fields.append(_published_field(part, quantity, [f"{scale * value:{form}}" for value in values]))
-    missing = [None] * (longest - len(metrics))
-    rows = [EpochRow(epoch, each) for epoch, each in enumerate([*metrics, *missing], start=1)]
+                texts = [f"{100 * value:.2f}" if unit else f"{value:.4f}" for value in values]
+                under = f"% {name}" if unit else _("{part} loss", part=name)
+                fields.append(Field(_("Published"), partial(_published_epoch, texts=texts), under))
+    rows = [EpochRow(place + 1, metrics[place] if place < len(metrics) else None) for place in range(longest)]
     sentences = [_("In brackets: correct / all images.")]
-    if any(each.best for each in metrics):
-        sentences.append(_best_means(reading))
+    if any(each.best for each in metrics) and Fault.LAST_WEIGHTS in reading.recipe.protocol.faults:
+        sentences.append(
+            _("“best”: the best epoch so far; but the weights of the last epoch were saved (fault last_weights).")
+        )
+    elif any(each.best for each in metrics):
+        sentences.append(_("“best”: the best epoch so far, whose weights were saved."))
     collapsed_title = _("All {n} epochs", n=len(rows)) if len(rows) > MANY_EPOCHS else ""
     return table_of(fields, rows, " ".join(sentences), title, collapsed_title)
 
@@ -268,43 +268,25 @@ def _epoch(row: EpochRow) -> Cell:
     return Cell(str(row.epoch), _("best") if row.metrics is not None and row.metrics.best else "")
 
 
-def _measured_field(part: str, quantity: str) -> Field[EpochRow]:
-    def loss(row: EpochRow) -> Cell:
-        score = None if row.metrics is None else row.metrics.of(part)
-        return Cell("" if score is None or score.loss is None else f"{score.loss:.4f}")
-
-    def accuracy(row: EpochRow) -> Cell:
-        score = None if row.metrics is None else row.metrics.of(part)
-        return (
-            Cell("") if score is None else Cell(f"{100 * score.accuracy:.2f}", f"({score.correct:,} / {score.total:,})")
-        )
-
-    name = part_name(part).capitalize()
+def _epoch_score(row: EpochRow, part: str, quantity: str) -> Cell:
+    score = None if row.metrics is None else row.metrics.of(part)
+    if score is None:
+        return Cell("")
     if quantity == "loss":
-        return Field(_("{part} loss", part=name), loss)
-    return Field(_("{part} accuracy", part=name), accuracy, "%")
+        return Cell("" if score.loss is None else f"{score.loss:.4f}")
+    return Cell(f"{100 * score.accuracy:.2f}", f"({score.correct:,} / {score.total:,})")
 
 
-def _published_field(part: str, quantity: str, texts: Sequence[str]) -> Field[EpochRow]:
-    def cell(row: EpochRow) -> str:
-        return texts[row.epoch - 1] if row.epoch <= len(texts) else ""
-
-    name = part_name(part)
-    return Field(_("Published"), cell, _("{part} loss", part=name) if quantity == "loss" else f"% {name}")
-
-
-def _best_means(reading: Reading) -> str:
-    if Fault.LAST_WEIGHTS in reading.recipe.protocol.faults:
-        return _("“best”: the best epoch so far; but the weights of the last epoch were saved (fault last_weights).")
-    return _("“best”: the best epoch so far, whose weights were saved.")
+def _published_epoch(row: EpochRow, texts: Sequence[str]) -> str:
+    return texts[row.epoch - 1] if row.epoch <= len(texts) else ""
 
 
 class Costs(NamedTuple):
-    """Of the runs of a model under one protocol; never empty."""
+    """Of the runs of a model under one protocol: means over seeds; of the memory the maximum."""
 
     label: str
     first: Reading
-    costs: list[Cost]
+    mean: Cost
 
 
 def costs_table(groups: Groups) -> Table | None:
@@ -313,18 +295,18 @@ def costs_table(groups: Groups) -> Table | None:
         label: [reading.cost for reading in group if reading.cost.parameters is not None]
         for label, group in groups.items()
     }
-    rows = [Costs(label, groups[label][0], costs) for label, costs in measured.items() if costs]
+    rows = [Costs(label, groups[label][0], _mean(costs)) for label, costs in measured.items() if costs]
     if not rows:
         return None
     fields: list[Field[Costs]] = [
         Field(_("Model"), lambda row: Cell(row.label, model=row.label), numeric=False),
-        Field(_("Training"), lambda row: _mean(row.costs, "train_seconds"), "s"),
-        Field(_("Total"), lambda row: _mean(row.costs, "total_seconds"), "s"),
-        Field(_("Training speed"), lambda row: _mean(row.costs, "images_per_second"), "images/s"),
-        Field(_("Parameters"), lambda row: f"{row.costs[0].parameters:,}"),
-        Field(_("FLOPs"), lambda row: flops_cell(row.costs[0].flops_per_image, row.first), _("per image")),
-        Field(_("Inference"), lambda row: Cell(_mean(row.costs, "ms_per_image"), _quartiles(row.costs)), "ms/image"),
-        Field(_("Peak memory"), lambda row: _peak(row.costs), "MiB"),
+        Field(_("Training"), lambda row: _text(row.mean.train_seconds), "s"),
+        Field(_("Total"), lambda row: _text(row.mean.total_seconds), "s"),
+        Field(_("Training speed"), lambda row: _text(row.mean.images_per_second), "images/s"),
+        Field(_("Parameters"), lambda row: f"{row.mean.parameters:,}"),
+        Field(_("FLOPs"), lambda row: flops_cell(row.mean.flops_per_image, row.first), _("per image")),
+        Field(_("Inference"), lambda row: _latency(row.mean), "ms/image"),
+        Field(_("Peak memory"), lambda row: _text((row.mean.peak_memory_bytes or 0) / MIB or None), "MiB"),
     ]
     note = _(
         "Means over seeds; memory: maximum. Inference: median and quartiles of one image on one thread. Total: with "
@@ -333,20 +315,21 @@ def costs_table(groups: Groups) -> Table | None:
     return table_of(fields, rows, f"{note} {flops_note(every(groups))}", _("Cost"))
 
 
-def _quartiles(costs: Sequence[Cost]) -> str:
-    """Means over seeds; empty if a run has only the median."""
-    quartiles = [cost.ms_per_image_quartiles for cost in costs if cost.ms_per_image_quartiles]
-    if len(quartiles) < len(costs):
-        return ""
-    median = fmean(cost.ms_per_image or 0 for cost in costs)
-    return quartile_range(median, [fmean(values) for values in zip(*quartiles, strict=True)])
+def _mean(costs: Sequence[Cost]) -> Cost:
+    def values(name: str) -> list[Any]:
+        return [value for cost in costs if (value := getattr(cost, name)) is not None]
+
+    names = ("train_seconds", "total_seconds", "images_per_second", "ms_per_image")
+    means: dict[str, Any] = {name: fmean(values(name)) for name in names if values(name)}
+    quartiles = [fmean(ends) for ends in zip(*values("ms_per_image_quartiles"), strict=True)]
+    all_have = len(values("ms_per_image_quartiles")) == len(costs)
+    peak = max(values("peak_memory_bytes"), default=None)
+    return replace(costs[0], **means, peak_memory_bytes=peak, ms_per_image_quartiles=quartiles if all_have else None)
 
 
-def _mean(costs: Sequence[Cost], key: str) -> str:
-    values = [value for cost in costs if (value := getattr(cost, key)) is not None]
-    return plain(fmean(values)) if values else ""
+def _text(value: float | None) -> str:
+    return "" if value is None else plain(value)
 
 
-def _peak(costs: Sequence[Cost]) -> str:
-    peaks = [cost.peak_memory_bytes for cost in costs if cost.peak_memory_bytes]
-    return plain(max(peaks) / MIB) if peaks else ""
+def _latency(cost: Cost) -> Cell:
+    return Cell(_text(cost.ms_per_image), quartile_range(cost.ms_per_image or 0, cost.ms_per_image_quartiles))

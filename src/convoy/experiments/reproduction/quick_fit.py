@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from convoy.data.sources import load
 from convoy.experiments.experiment import Experiment, Fault, Part, Side
 from convoy.experiments.measures import find
-from convoy.experiments.quick import SCHEMA, Choice, LeftOut, LeftOutBecause, Shares, Size, makespan
+from convoy.experiments.quick import SCHEMA, SHARES, Choice, LeftOut, LeftOutBecause, Size, makespan
 from convoy.experiments.reproduction import parts, workload
 from convoy.experiments.reproduction.scope import Scope
 from convoy.files import read_json, write_json
@@ -54,17 +54,14 @@ def chosen(scope: Scope, path: Path, *, again: bool) -> Choice:
 
 def reduced(experiment: Experiment, choice: Choice) -> Experiment:
     """The experiment without what is left out; layers of untrained networks are still counted."""
-    return experiment.model_copy(
-        update={
-            "model": tuple(
-                model if model.label in choice.models else model.model_copy(update={"seeds": 0})
-                for model in experiment.model
-            ),
-            "fault": tuple(fault for fault in experiment.fault if fault.name in choice.faults),
-            "claim": tuple(claim for claim in experiment.claim if claim.id in choice.claims),
-            "study": tuple(experiment.study[position] for position in choice.studies),
-        }
-    )
+    trained = {model.label: {} if model.label in choice.models else {"seeds": 0} for model in experiment.model}
+    kept = {
+        "model": tuple(model.model_copy(update=trained[model.label]) for model in experiment.model),
+        "fault": tuple(fault for fault in experiment.fault if fault.name in choice.faults),
+        "claim": tuple(claim for claim in experiment.claim if claim.id in choice.claims),
+        "study": tuple(experiment.study[position] for position in choice.studies),
+    }
+    return experiment.model_copy(update=kept)
 
 
 class _Fit:
@@ -79,26 +76,24 @@ class _Fit:
         self.left_out: list[LeftOut] = []
 
     def choose(self, key: str) -> Choice:
-        experiment = self.experiment
+        experiment, cpu = self.experiment, describe(torch.device("cpu"), Recipe()).cpu
         with other_cores_busy(self.workers - 1):
             sizes = self._sizes()
-            choice = Choice(
-                key=key, cpu="", cores=self.workers, seconds=0, sizes=sizes, models={}, faults=(), claims=(),
-                studies=(), left_out=(), decided=False,
-            )  # fmt: skip
+            choice = Choice(key, cpu, self.workers, sizes=sizes, decided=False)
             self.scope = replace(self.scope, quick=choice)
             models = self._models()
             faults = [fault.name for fault in experiment.fault if self._fault(fault)]
             studies = [at for at, study in enumerate(experiment.study) if self._study(study)]
-            claims = self._claims()
+            exact = [claim.id for claim in experiment.claim if find(claim.measure).exact]
+            for name in [claim.id for claim in experiment.claim if claim.id not in exact]:
+                self._leave(LeftOut(part="claims", name=name, reason=LeftOutBecause.NO_VERDICT))
         return replace(
             choice,
             sizes={name: size for name, size in sizes.items() if name in self.networks},
-            cpu=describe(torch.device("cpu"), Recipe()).cpu,
             seconds=round(self._elapsed(), 1),
             models=models,
             faults=tuple(faults),
-            claims=claims,
+            claims=tuple(exact),
             studies=tuple(studies),
             left_out=tuple(self.left_out),
             decided=True,
@@ -110,10 +105,10 @@ class _Fit:
         """Of every network that may be trained, by registered name."""
         counted = [model for model in self.experiment.model if not self.scope.count(model.seeds)]
         names = {name for model in counted for name in (model.as_published, model.corrected)}
-        recipes = [recipe for name, recipe in self.scope.recipes.items() if name not in names]
         by_model: dict[str, list[Recipe]] = {}
-        for recipe in recipes:
-            by_model.setdefault(recipe.model.name, []).append(recipe)
+        for name, recipe in self.scope.recipes.items():
+            if name not in names:
+                by_model.setdefault(recipe.model.name, []).append(recipe)
         return {name: self._size(name, group) for name, group in by_model.items()}
 
     def _size(self, model: str, recipes: Sequence[Recipe]) -> Size:
@@ -141,12 +136,8 @@ class _Fit:
                     found[label] = (*found.get(label, ()), side)
                 else:
                     speed = self.times.pace(recipes[0]).train
-                    self._leave(
-                        LeftOut(
-                            part="models", name=label, side=side, reason=LeftOutBecause.TIME,
-                            seconds=self._sum(recipes), images_per_second=speed,
-                        )
-                    )  # fmt: skip
+                    late = self._late("models", label, recipes)
+                    self._leave(replace(late, side=side, images_per_second=speed))
         return found
 
     def _fault(self, fault: Fault) -> bool:
@@ -165,14 +156,6 @@ class _Fit:
         fits = self._take(study.kind, recipes, known=study.kind != "search")
         return fits or self._leave(self._late(study.kind, name, recipes))
 
-    def _claims(self) -> tuple[str, ...]:
-        """Only claims about counts."""
-        exact = [claim.id for claim in self.experiment.claim if find(claim.measure).exact]
-        for claim in self.experiment.claim:
-            if claim.id not in exact:
-                self._leave(LeftOut(part="claims", name=claim.id, reason=LeftOutBecause.NO_VERDICT))
-        return tuple(exact)
-
     def _sum(self, recipes: Sequence[Recipe]) -> float:
         return sum(self.times.seconds(recipe) for recipe in recipes)
 
@@ -182,7 +165,7 @@ class _Fit:
         new = [recipe for key, recipe in waiting.items() if key not in self.trained] if known else recipes
         before = self.parts.get(part, [])
         self.parts[part] = [*before, *(self.times.seconds(recipe) for recipe in new)]
-        share = getattr(Shares(), part) if self.trained else 1.0  # the first network may take all of the time
+        share = SHARES.get(part, 1.0) if self.trained else 1.0  # the first network may take all of the time
         if self._elapsed() > share * self.seconds:
             self.parts[part] = before
             return False

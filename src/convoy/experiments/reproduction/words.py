@@ -49,7 +49,7 @@ def fault_verdict(verdict: FaultVerdict) -> str:
 
 def sentence(finding: Reproduction) -> str:
     """The models against the published numbers, the largest effect of a fault, the verdicts on the claims."""
-    clauses = [agreement] if (agreement := _published_clause(finding.models, finding.withheld)) else []
+    clauses = [_published_clause(finding.models, finding.withheld)]
     if finding.withheld is None:
         worst = finding.largest_effect
         if worst is not None and worst.effect is not None:
@@ -67,15 +67,15 @@ def sentence(finding: Reproduction) -> str:
             verdicts = [claim.verdict for claim in finding.claims]
             counts = ", ".join(f"{verdicts.count(verdict)} {verdict_name(verdict)}" for verdict in CLAIM_VERDICTS)
             clauses.append(_("verdicts on {n} claims: {counts}", n=len(verdicts), counts=counts))
-    clauses = clauses or [part_sentence(part) for part in finding.parts] or [_("nothing was measured yet")]
+    clauses = list(filter(None, clauses)) or [part_sentence(part) for part in finding.parts]
     first = [_("no evidence ({reason})", reason=reason_text(finding.withheld))] if finding.withheld else []
-    text = "; ".join([*first, *clauses])
+    text = "; ".join([*first, *(clauses or [_("nothing was measured yet")])])
     return text[:1].upper() + text[1:]
 
 
 def caveats(finding: Reproduction) -> list[str]:
     """First what is missing."""
-    asked, scale = finding.asked, _scale(finding.asked)
+    asked, scale = finding.asked, listed(_scale(finding.asked) or [""])
     texts = missing(finding)
     texts += [quick_caveat()] if asked.quick else []
     if scale and asked.withheld and not asked.quick:
@@ -91,23 +91,17 @@ def caveats(finding: Reproduction) -> list[str]:
 def missing(finding: Reproduction) -> list[str]:
     if finding.no_data:
         return [_("Nothing was trained, because the data are not available: {reason}", reason=finding.no_data)]
-    return [_("Not run yet: {parts}", parts=", ".join(finding.left))] if finding.left else []
+    return [_("Not run yet: {parts}", parts=", ".join(map(part_name, finding.left)))] if finding.left else []
 
 
 def changes(asked: Asked) -> str:
     """What the command changed in every run: "100 images and train.batch_size = 100"."""
-    return _joined([_scale(asked), *(f"{path} = {value}" for path, value in asked.changed)])
+    return listed([*_scale(asked), *(f"{path} = {value}" for path, value in asked.changed)] or [""])
 
 
-def _scale(asked: Asked) -> str:
-    images = ngettext("{n:,} image", "{n:,} images", asked.limit) if asked.limit else ""
-    epochs = ngettext("{n} epoch", "{n} epochs", asked.epochs) if asked.epochs else ""
-    return _joined([images, epochs])
-
-
-def _joined(texts: Sequence[str]) -> str:
-    """Those that are not empty, joined by "and"."""
-    return listed([text for text in texts if text] or [""])
+def _scale(asked: Asked) -> list[str]:
+    images = [ngettext("{n:,} image", "{n:,} images", asked.limit)] if asked.limit else []
+    return images + ([ngettext("{n} epoch", "{n} epochs", asked.epochs)] if asked.epochs else [])
 
 
 # ---- models ----
@@ -265,16 +259,26 @@ def _ranking(ranking: Ranking) -> list[str]:
 # ---- studies within the experiment ----
 
 
-def _study_name(part: PartResult) -> str:
-    names = {"crossval": _("Cross-validation"), "search": _("Search"), "landscape": _("Loss landscape")}
-    return names[part.kind]
+def part_name(part: str) -> str:
+    """Of a part of the experiment, within a sentence; other names, such as those of models, are unchanged."""
+    names = {
+        "models": _("models"),
+        "faults": _("faults"),
+        "claims": _("claims"),
+        "crossval": _("cross-validation"),
+        "search": _("search"),
+        "landscape": _("loss landscape"),
+    }
+    return names.get(part, part)
 
 
 def part_title(part: PartResult) -> str:
-    return f"{_study_name(part)}, {protocol_name(part.side)}" if part.side else _study_name(part)
+    name = part_name(part.kind).capitalize()
+    return f"{name}, {protocol_name(part.side)}" if part.side else name
 
 
 def part_sentence(part: PartResult) -> str:
-    text = _("{study} of {labels}", study=_study_name(part).lower(), labels=", ".join(part.labels))
-    text = f"{text} {protocol_name(part.side)}" if part.side else text
-    return text if part.accuracy is None else _("{text}: accuracy {accuracy}", text=text, accuracy=part.accuracy.text())
+    text = _("{study} of {labels}", study=part_name(part.kind), labels=", ".join(part.labels))
+    text = f"{text} ({protocol_name(part.side)})" if part.side else text
+    accuracy = "" if part.accuracy is None else _("accuracy {accuracy}", accuracy=part.accuracy.text())
+    return f"{text}: {accuracy}" if accuracy else text
