@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from convoy.studies.landscape import figures as land_
-from convoy.studies.landscape.figures import CAP, LEAST, MAX_POINTS
+from convoy.studies.landscape import arrays, figures, words
+from convoy.studies.landscape.arrays import Drawn, Edges, Probes, Surface
+from convoy.studies.landscape.figures import LEAST, MAX_POINTS
+from convoy.studies.landscape.words import CAP
 
 
-def band_of(low, high):
-    step = np.arange(1, len(low) + 1)
-    arrays = {"net": {"step": step, "low": low, "high": high, "smooth_low": low, "smooth_high": high}}
-    return land_.band_numbers(arrays, smooth=False)[0]
+def band_of(low: np.ndarray, high: np.ndarray) -> figures.Band:
+    return figures.band("net", np.arange(1, len(low) + 1), low, high)
 
 
-def test_a_long_band_is_thinned_and_keeps_its_extremes():
+def test_a_long_band_is_thinned_and_keeps_its_extremes() -> None:
     low, high = np.ones(9 * MAX_POINTS), np.full(9 * MAX_POINTS, 2.0)
     low[4], high[-3] = 0.25, 7.0
     band = band_of(low, high)
@@ -24,52 +26,50 @@ def test_a_long_band_is_thinned_and_keeps_its_extremes():
     assert (band.at[0], band.at[-1]) == (5.0, 9 * MAX_POINTS - 4.0)
 
 
-def test_a_step_without_numbers_is_a_gap_and_an_infinite_loss_is_capped():
+def test_a_step_without_numbers_is_a_gap_and_an_infinite_loss_is_capped() -> None:
     band = band_of(np.array([1.0, np.nan, 1.0]), np.array([2.0, np.nan, np.inf]))
     assert np.isnan(band.low[1])
     assert band.high[2] == CAP
     assert band.capped
 
 
-def plane(loss, **more):
+def plane(loss: np.ndarray, *path: np.ndarray) -> Surface:
     side = np.linspace(-1, 1, len(loss))
-    return land_.surface_numbers({"path_x": side, "path_y": side, "path_loss": loss, **more}, "path")
+    return Surface(side, side, loss, *path)
 
 
-def test_losses_of_a_surface_are_capped_and_counted():
-    loss = np.array([[0.0, 1.0, 2.0], [1.0, np.inf, 3.0], [1.0, 1.0, 2 * CAP]])
-    numbers = plane(loss)
-    assert numbers.capped == 2
-    assert numbers.loss.max() == CAP
-    assert numbers.loss.min() == LEAST
-    assert "2 of 9 (net)" in land_.surface_caption({"net": numbers}, 100)
+def test_losses_of_a_surface_are_capped_and_counted() -> None:
+    surface = plane(np.array([[0.0, 1.0, 2.0], [1.0, np.inf, 3.0], [1.0, 1.0, 2 * CAP]]))
+    assert figures.drawn_loss(surface).max() == CAP
+    assert figures.drawn_loss(surface).min() == LEAST
+    assert "2 of 9 (net)" in words.surface_caption({"net": surface}, 100)
 
 
-def test_a_path_is_on_its_surface():
+def test_a_path_is_on_its_surface() -> None:
     side = np.linspace(-1, 1, 5)
     loss = np.exp(side[None] + 2 * side[:, None])  # even in its logarithm: interpolation is exact
     at = np.array([[-0.3, 0.2], [0.0, 0.0]])
-    numbers = plane(loss, path_at=at, path_epochs=np.array([0, 1]), path_explained=np.array([0.7, 0.2]))
-    assert numbers.heights(numbers.path) == pytest.approx(np.exp([0.1, 0.0]))
-    assert numbers.dense_path[0].tolist() == at[0].tolist()
-    assert numbers.dense_path[-1].tolist() == at[-1].tolist()
-    assert "90.0 % (net)" in land_.surface_caption({"net": numbers}, 100)
+    surface = plane(loss, at, np.array([0, 1]), np.array([0.7, 0.2]))
+    assert figures.heights(surface, at) == pytest.approx(np.exp([0.1, 0.0]))
+    assert figures.dense(at)[[0, -1]].tolist() == at.tolist()
+    assert "90.0 % (net)" in words.surface_caption({"net": surface}, 100)
 
 
-def test_arrays_that_are_missing_give_no_numbers():
-    assert land_.surface_numbers({}, "plane") is None
-    assert land_.probe_numbers({"net": {}}) == {"loss": [], "gradient": [], "beta": []}
+def test_a_probe_has_the_range_along_its_step() -> None:
+    loss = np.array([[1.0, 0.5, 3.0], [1.0, 0.9, 0.8]])
+    probes = Probes(np.array([5, 10]), loss, np.array([[0.1, 0.4], [0.2, 0.3]]), np.array([8.0, 6.0]))
+    (band,) = figures.probe_bands({"net": probes}, lambda each: each.loss)
+    assert band.low.tolist() == [0.5, 0.8]
+    assert band.high.tolist() == [3.0, 1.0]
 
 
-def test_a_probe_has_the_range_along_its_step():
-    kept = {
-        "probe_step": np.array([5, 10]),
-        "probe_loss": np.array([[1.0, 0.5, 3.0], [1.0, 0.9, 0.8]]),
-        "probe_gradient_change": np.array([[0.1, 0.4], [0.2, 0.3]]),
-        "probe_beta": np.array([8.0, 6.0]),
-    }
-    found = land_.probe_numbers({"net": kept})
-    assert found["loss"][0].low.tolist() == [0.5, 0.8]
-    assert found["loss"][0].high.tolist() == [3.0, 1.0]
-    assert found["gradient"][0].high.tolist() == [0.4, 0.3]
-    assert found["beta"][0].low.tolist() == [8.0, 6.0]
+def test_arrays_come_back_from_their_file(tmp_path: Path) -> None:
+    three = np.arange(3.0)
+    surface = plane(np.ones((3, 3)), np.ones((2, 2)), np.array([0, 1]), np.array([0.7, 0.2]))
+    full = Drawn(Edges(three, three, three, three, three), Probes(three, three, three, three), {"path": surface})
+    bare = Drawn(full.edges, None)
+    arrays.write(tmp_path / "a.npz", [full, bare])
+    found = arrays.read(tmp_path / "a.npz", ["full", "bare"])
+    assert found["full"].surfaces["path"].epochs.tolist() == [0, 1]
+    assert found["full"].probes.beta.tolist() == [0, 1, 2]
+    assert (found["bare"].probes, found["bare"].surfaces) == (None, {})

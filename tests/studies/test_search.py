@@ -23,7 +23,7 @@ from convoy.recipe import Recipe
 from convoy.runs import Run, Study, Workspace
 from convoy.studies import kinds
 from convoy.studies.search.finding import SearchFinding, State
-from convoy.studies.search.run import Search, asked
+from convoy.studies.search.run import Choices, Search, asked
 from convoy.studies.search.run import run as search
 from convoy.studies.search.space import Space, axes_of
 from convoy.studies.session import Session
@@ -46,9 +46,8 @@ def base(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     return Recipe.load("defaults/images", list(overrides.items()))
 
 
-def question(base: Recipe, *grid: str, **options: Any) -> Search:
-    chosen = {"trials": None, "sampler": None, "pruner": None, "seeds": 2} | options
-    return asked(base, Space(axes_of(grid or GRID, ())), **chosen)
+def question(base: Recipe, *grid: str, called: str | None = None, **options: Any) -> Search:
+    return asked(base, Space(axes_of(grid or GRID, ())), Choices(**({"seeds": 2} | options)), called=called)
 
 
 def searched(what: Search, out: Path, *, storage: str | None = None, **options: Any) -> Study:
@@ -73,7 +72,7 @@ def test_winner_is_retrained_with_fresh_seeds_and_reported_next_to_its_search_sc
     assert all(member.run.recipe.optim.lr == finding.best.params["optim.lr"] for member in study.members)
     accuracies = [member.run.scores["test"].accuracy for member in study.members]
     assert finding.accuracy.mean == pytest.approx(sum(accuracies) / 2)
-    assert f"{finding.best.accuracy:.2%} on validation" in kinds.caveats_of(study)[0]
+    assert f"{finding.best.accuracy:.2%}" in kinds.caveats_of(study)[0]
 
 
 def test_trials_that_may_be_as_good_are_those_within_the_difference_of_two_runs(study: Study) -> None:

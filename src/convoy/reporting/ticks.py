@@ -42,4 +42,4 @@ def round_numbers(low: float, high: float) -> list[float]:
         ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
         if len(ticks) >= 3:
             return ticks
-    return ticks or [low, high]
+    return ticks if len(ticks) > 1 else [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from convoy.experiments.experiment import Arguments, Crossval, Landscape, Part, Search, Side, label_of
 from convoy.experiments.reproduction.finding import PartResult
@@ -54,8 +53,8 @@ def _search(named: tuple[str | None, Recipe], asked: Search, session: Session, s
 
     space = Space(tuple(Values(path, tuple(values)) for path, values in asked.grid.items()))
     label, recipe = named
-    chosen: dict[str, Any] = {"trials": asked.trials, "sampler": asked.sampler, "pruner": asked.pruner}
-    wanted = searching.asked(recipe, space, **chosen, seeds=asked.seeds, called=label)
+    choices = searching.Choices(asked.trials, asked.sampler, asked.pruner, asked.seeds)
+    wanted = searching.asked(recipe, space, choices, called=label)
     with stage(wanted.names) as show:
         return searching.run(wanted, replace(session, show=show))
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from convoy.runs import Run
 from convoy.stats import Estimate, t_interval
+from convoy.studies.landscape.arrays import Edges
 
 WINDOW = 25  # steps; the loss of a single batch is noisy
 LEAST_LOSS = 1e-7  # smaller values are rounding errors of float32, and so would be their logarithm
@@ -77,6 +78,10 @@ def edges(loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Minimum and maximum [T] over the rates, from losses [rates, T]; NaN if a loss is not finite."""
     finite = np.isfinite(loss).all(0)
     return np.where(finite, loss.min(0), np.nan), np.where(finite, loss.max(0), np.nan)
+
+
+def edges_of(curves: Curves) -> Edges:
+    return Edges(curves.step, *edges(curves.loss), *edges(smoothed(curves.loss, curves.spacing)))
 
 
 def width(curves: Curves, measure: Measure) -> np.ndarray:

@@ -28,6 +28,7 @@ def landscape(
     """
     from convoy.api.arguments import named_recipes, numbers, overrides_of
     from convoy.recipe.files import check_once
+    from convoy.run_contents import from_table
     from convoy.studies.landscape.design import Design, Spec
     from convoy.studies.landscape.run import run
 
@@ -36,6 +37,6 @@ def landscape(
     check_once(overrides, ["optim.lr"] if dict(overrides).get("optim.lr") not in lrs else [])
     named = named_recipes(recipes, options)
     spec = Spec(options["surface_images"], options["resolution"]) if options["surfaces"] else None
-    design = Design(lrs, options["seeds"], options["cut"], options["own_seeds"], options["looks"])
+    design = from_table(Design, {**options, "lrs": lrs})
     with session_of(design.names(named), options) as session:
         return finished(run(named, session, design, surfaces=spec), options)

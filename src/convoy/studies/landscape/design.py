@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from convoy.recipe import Recipe
 
 Cut = Literal["all", "each"]
-Kind = Literal["line", "plane", "path"]  # of a surface
 Named = Sequence[tuple[str, Recipe]]
 
 
@@ -23,7 +23,8 @@ class Setting(NamedTuple):
     seed: int
 
 
-class Design(NamedTuple):
+@dataclass(frozen=True)
+class Design:
     lrs: Sequence[float]
     seeds: int = 1  # repeats of all runs
     cut: Cut = "all"  # drawn bands end at the shortest run of all recipes, or of each recipe

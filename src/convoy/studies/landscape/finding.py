@@ -13,8 +13,9 @@ import numpy as np
 from convoy.runs import Run
 from convoy.stats import Estimate, t_interval
 from convoy.studies.landscape import band
+from convoy.studies.landscape.arrays import Drawn, Kind, Probes
 from convoy.studies.landscape.band import EARLY_STEPS, WINDOW, Curves, Measure, Ratio, Verdict
-from convoy.studies.landscape.design import Cut, Design, Kind
+from convoy.studies.landscape.design import Cut, Design
 
 
 class Span(StrEnum):
@@ -101,8 +102,7 @@ class Landscape(NamedTuple):
     runs: list[list[Run]]  # per seed, one per learning rate
     probed: list[Run]  # per seed, the probed run
     curves: list[Curves]  # per seed, all of the same length
-    drawn: list[Curves]  # in the figure, perhaps up to the recipe's own shortest run
-    surfaces: dict[Kind, dict[str, np.ndarray]]  # of the first seed
+    figures: Drawn  # the band is perhaps up to the recipe's own shortest run
 
     @property
     def probed_run(self) -> Run:
@@ -157,20 +157,21 @@ def _steps(results: Sequence[Landscape], runs: Sequence[Run], cut: int) -> Steps
 
 
 def _band(each: Landscape, spans: dict[Span, int | None]) -> Band:
-    run = each.probed_run
+    run, surfaces = each.probed_run, each.figures.surfaces
+    path, probes = surfaces.get("path"), each.figures.probes
     return Band(
         label=each.label,
         lr=run.recipe.optim.lr,
         run=run.name,
-        steps=int(each.drawn[0].step[-1]),
+        steps=int(each.figures.edges.step[-1]),
         widths={
             measure: {span: band.mean_width(each.widths(measure, steps)) for span, steps in spans.items()}
             for measure in Measure
         },
         smoothness=smoothness(each.probed),
-        looks=len(run.arrays.get("probe_step", ())),
-        surfaces=tuple(each.surfaces),
-        explained=tuple(float(share) for share in each.surfaces.get("path", {}).get("explained", ())),
+        looks=len(probes.step) if probes else 0,
+        surfaces=tuple(surfaces),
+        explained=() if path is None or path.explained is None else tuple(path.explained.tolist()),
     )
 
 
@@ -189,13 +190,12 @@ def smoothness(runs: Sequence[Run]) -> Smoothness:
     """Mean over seeds of each run's median over probes; medians, because single probes may meet a diverging loss."""
     medians: list[tuple[float, ...]] = []
     for run in runs:
-        arrays = run.arrays
-        if "probe_loss" not in arrays:
+        probes = Probes.of(run.arrays)
+        if probes is None:
             return Smoothness()
-        loss = arrays["probe_loss"].astype(np.float64)
+        loss = probes.loss.astype(np.float64)
         variation = np.where(np.isfinite(loss).all(1), loss.max(1) - loss.min(1), np.inf)
-        probes = variation, arrays["probe_gradient_change"].max(1), arrays["probe_beta"]
-        medians.append(tuple(map(_median, probes)))
+        medians.append(tuple(map(_median, (variation, probes.gradient_change.max(1), probes.beta))))
     return Smoothness(
         *(t_interval(values) if np.isfinite(values).all() else None for values in zip(*medians, strict=True))
     )

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from convoy.files import read_arrays
 from convoy.reporting import sections
 from convoy.reporting.content import (
     Block,
     Cell,
     Chart,
-    Column,
+    Field,
     Page,
     Panel,
     Path3D,
@@ -23,58 +20,50 @@ from convoy.reporting.content import (
     Section,
     Surface3D,
     Table,
+    table_of,
 )
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed, plain
 from convoy.reporting.reading import Groups, every, of_study
 from convoy.runs import Study
 from convoy.stats import Estimate
-from convoy.studies.landscape import figures as land_
-from convoy.studies.landscape import words
-from convoy.studies.landscape.band import Measure, Ratio, Verdict
-from convoy.studies.landscape.finding import Band, LandscapeFinding, Span
+from convoy.studies.landscape import arrays, figures, words
+from convoy.studies.landscape.arrays import Drawn, Surface
+from convoy.studies.landscape.band import Measure
+from convoy.studies.landscape.finding import Band, BandPair, LandscapeFinding, Span
+from convoy.text import gettext as _
 
-Arrays = dict[str, dict[str, np.ndarray]]
-MEASURES = {
-    Measure.LOSS: "Loss",
-    Measure.SMOOTHED: "Smoothed loss",
-    Measure.LOG: "Log of the smoothed loss",
-}
 SURFACE_HEIGHT = 4.1  # inches
+Recipes = Mapping[str, Drawn]  # by label
 
 
 def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
     groups, recipes = of_study(study), [each.label for each in finding.recipes]
-    arrays = _arrays(study, recipes)
-    labels = _coloured(groups)
+    drawn = arrays.read(study.path / "landscape.npz", recipes)
+    labels, readings = _coloured(groups), every(groups)
     look = Look(labels)
-    readings = every(groups)
-    first_tables = [_widths_table(finding), *([_ratios_table(finding)] if finding.pairs else [])]
-    page_sections: list[Section | None] = [
-        _bands(finding, arrays, look, readings[0].seed),
-        _along_the_step(finding, arrays, look),
-        _around_the_weights(finding, arrays, look),
-        Section("Training", tuple(block for block in [sections.curves(_probed_runs(groups, finding), look)] if block)),
+    # At one learning rate: over all rates, the curves by epoch would be a band too.
+    at_one_rate = {
+        each.label: [reading for reading in groups[each.label] if reading.recipe.optim.lr == each.lr]
+        for each in finding.recipes
+    }
+    curves = sections.curves(at_one_rate, look)
+    page_sections = [
+        _bands(finding, drawn, look, readings[0].seed),
+        _along_the_step(finding, drawn, look),
+        _around_the_weights(finding, drawn, look),
+        Section(_("Training"), (curves,)) if curves else None,
         sections.setup(groups, folder, [study.table["command"]]),
     ]
     return Page(
-        kicker=sections.kicker("Landscape", study.name, readings),
-        title=f"Loss landscape: {listed(recipes)} on {readings[0].data.name}",
+        kicker=sections.kicker(_("Landscape"), study.name, readings),
+        title=_("Loss landscape: {recipes} on {data}", recipes=listed(recipes), data=readings[0].data.name),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
-        tables=tuple(first_tables),
-        sections=tuple(section for section in page_sections if section and section.blocks),
+        tables=(_widths_table(finding), *([_ratios_table(finding)] if finding.pairs else [])),
+        sections=tuple(section for section in page_sections if section),
         labels=labels,
     )
-
-
-def _arrays(study: Study, labels: Sequence[str]) -> Arrays:
-    """The arrays of landscape.npz by label."""
-    arrays: Arrays = {label: {} for label in labels}
-    for name, values in read_arrays(study.path / "landscape.npz").items():
-        number, _, rest = name.partition("_")
-        arrays[labels[int(number)]][rest] = values
-    return arrays
 
 
 def _coloured(groups: Groups) -> tuple[str, ...]:
@@ -85,192 +74,142 @@ def _coloured(groups: Groups) -> tuple[str, ...]:
     return tuple(groups)
 
 
-def _probed_runs(groups: Groups, finding: LandscapeFinding) -> Groups:
-    """The runs at one learning rate, for the curves by epoch: over all rates these would be a band too."""
-    return {
-        each.label: [reading for reading in groups[each.label] if reading.recipe.optim.lr == each.lr]
-        for each in finding.recipes
-    }
-
-
-def _bands(finding: LandscapeFinding, arrays: Arrays, look: Look, seed: int) -> Section:
-    early = finding.early_steps
-    bands = land_.band_numbers(arrays, smooth=False)
-    draw = partial(land_.draw_bands, look=look, title="training loss", early=early)
-    smooth = partial(draw, bands=land_.band_numbers(arrays, smooth=True))
-    seeds = f"seed {seed}" if not finding.own_seeds else "a different seed for each run"
+def _bands(finding: LandscapeFinding, drawn: Recipes, look: Look, seed: int) -> Section:
+    edges = {label: each.edges for label, each in drawn.items()}
+    raw = [figures.band(label, each.step, each.low, each.high) for label, each in edges.items()]
+    smooth = [figures.band(label, each.step, each.smooth_low, each.smooth_high) for label, each in edges.items()]
+    draw = partial(figures.draw_bands, look=look, title=_("training loss"), early=finding.early_steps)
     panels = (
-        Panel("Raw", partial(draw, bands=bands, linear=True), height=3.3),
-        Panel("Smoothed", smooth, height=3.3),
+        Panel(_("Raw"), partial(draw, bands=raw, linear=True), height=3.3),
+        Panel(_("Smoothed"), partial(draw, bands=smooth), height=3.3),
     )
-    caption = land_.band_caption(bands, finding.lrs, seeds, early, finding.window)
-    chart = Chart("loss_band", "Range of the loss over learning rates", panels, caption, legend=tuple(arrays))
-    return Section("Loss band over learning rates", (chart,))
+    points = max(len(band.at) for band in raw)
+    caption = words.band_caption(finding, seed, points if points == figures.MAX_POINTS else 0)
+    title = _("Range of the loss over learning rates")
+    chart = Chart("loss_band", title, panels, caption, legend=tuple(drawn))
+    return Section(_("Loss band over learning rates"), (chart,))
 
 
-def _along_the_step(finding: LandscapeFinding, arrays: Arrays, look: Look) -> Section | None:
-    probes = land_.probe_numbers(arrays)
-    if not probes["loss"]:
+def _along_the_step(finding: LandscapeFinding, drawn: Recipes, look: Look) -> Section | None:
+    probes = {label: each.probes for label, each in drawn.items() if each.probes}
+    if not probes:
         return None
-    titles = {
-        "loss": ("Loss", "loss along the step"),
-        "gradient": ("Gradient predictiveness", "gradient distance"),
-        "beta": ("Effective beta-smoothness", "gradient distance / step"),
-    }
-    panels = tuple(
-        Panel(heading, partial(land_.draw_bands, bands=probes[name], look=look, title=axis), height=3.0)
-        for name, (heading, axis) in titles.items()
-    )
-    rates = {each.label: each.lr for each in finding.recipes if each.looks}
-    caption = land_.probe_caption(probes, rates, finding.step_sizes)
-    return Section(
-        "Along the step",
-        (
-            Chart("along_the_step", "Loss and gradient along the step", panels, caption, legend=tuple(rates)),
-            _smoothness_table(finding.recipes),
+    loss = figures.probe_bands(probes, lambda each: each.loss)
+    change = figures.probe_bands(probes, lambda each: each.gradient_change)
+    beta = figures.probe_bands(probes, lambda each: each.beta[:, None])
+    draw = partial(figures.draw_bands, look=look)
+    panels = (
+        Panel(_("Loss"), partial(draw, bands=loss, title=_("loss along the step")), height=3.0),
+        Panel(_("Gradient predictiveness"), partial(draw, bands=change, title=_("gradient distance")), height=3.0),
+        Panel(
+            _("Effective beta-smoothness"), partial(draw, bands=beta, title=_("gradient distance / step")), height=3.0
         ),
     )
+    caption = words.probe_caption(finding, capped=any(band.capped for band in (*loss, *change, *beta)))
+    title = _("Loss and gradient along the step")
+    chart = Chart("along_the_step", title, panels, caption, legend=tuple(probes))
+    return Section(_("Along the step"), (chart, _smoothness_table(finding.recipes)))
 
 
-def _around_the_weights(finding: LandscapeFinding, arrays: Arrays, look: Look) -> Section | None:
-    images = finding.images
+def _around_the_weights(finding: LandscapeFinding, drawn: Recipes, look: Look) -> Section | None:
     lines, planes, paths = (
-        {label: numbers for label, held in arrays.items() if (numbers := land_.surface_numbers(held, kind))}
-        for kind in ("line", "plane", "path")
+        {label: each.surfaces[kind] for label, each in drawn.items() if kind in each.surfaces} for kind in arrays.KINDS
     )
     blocks: list[Block] = []
     if lines:
-        panel = Panel("", partial(land_.draw_lines, lines=lines, look=look), height=3.2, top=0.15)
-        caption = land_.line_caption(lines, images)
-        blocks.append(Chart("line", "Loss along a line", (panel,), caption, legend=tuple(lines)))
-    for name, title, surfaces in (
-        ("surface", "Loss around the weights", planes),
-        ("path", "Training path", paths),
-    ):
-        if surfaces:
-            blocks += _surface_blocks(name, title, surfaces, images)
-    return Section("Around the weights", tuple(blocks)) if blocks else None
+        panel = Panel("", partial(figures.draw_lines, lines=lines, look=look), height=3.2, top=0.15)
+        caption = words.line_caption(lines, finding.images)
+        blocks.append(Chart("line", _("Loss along a line"), (panel,), caption, legend=tuple(lines)))
+    if planes:
+        blocks += _surface_blocks("surface", _("Loss around the weights"), planes, finding.images)
+    if paths:
+        blocks += _surface_blocks("path", _("Training path"), paths, finding.images)
+    return Section(_("Around the weights"), tuple(blocks)) if blocks else None
 
 
-def _surface_blocks(
-    name: str, title: str, surfaces: dict[str, land_.SurfaceNumbers], images: int
-) -> list[Chart | Scene3D]:
+def _surface_blocks(name: str, title: str, surfaces: Mapping[str, Surface], images: int) -> list[Block]:
     panels = tuple(
-        Panel(label, partial(land_.draw_surface, numbers=numbers), height=SURFACE_HEIGHT, left=0.85)
-        for label, numbers in surfaces.items()
+        Panel(label, partial(figures.draw_surface, surface=surface), height=SURFACE_HEIGHT, left=0.85)
+        for label, surface in surfaces.items()
     )
-    blocks: list[Chart | Scene3D] = [Chart(name, title, panels, land_.surface_caption(surfaces, images))]
-    for number, (label, numbers) in enumerate(surfaces.items(), start=1):
-        traces: tuple[Surface3D | Path3D | Points3D, ...] = (Surface3D(numbers.x, numbers.y, numbers.loss),)
-        if len(numbers.path):
-            traces += _path_traces(numbers)
-        blocks.append(
-            Scene3D(
-                f"{name}_{number}",
-                f"{title}: {label}",
-                f"The same in 3D; drag to rotate.{land_.capped({label: numbers})}",
-                traces,
-                (*land_.axis_names(numbers, short=True), "training loss"),
-                (False, False, True),
-            )
-        )
+    blocks: list[Block] = [Chart(name, title, panels, words.surface_caption(surfaces, images))]
+    for number, (label, surface) in enumerate(surfaces.items(), start=1):
+        traces: list[Surface3D | Path3D | Points3D] = [Surface3D(surface.x, surface.y, figures.drawn_loss(surface))]
+        if surface.at is not None and surface.epochs is not None:
+            line, path, lift = figures.dense(surface.at), surface.at, figures.LIFT  # else the surface would hide them
+            epochs = tuple(map(figures.epoch_name, surface.epochs.tolist()))
+            heights = lift * figures.heights(surface, path)
+            traces += [
+                Path3D(line[:, 0], line[:, 1], lift * figures.heights(surface, line)),
+                Points3D(path[:, 0], path[:, 1], heights, epochs, _("epochs, slightly raised")),
+            ]
+        caption = " ".join([_("The same in 3D; drag to rotate."), words.scale_note({label: surface})])
+        axes = (*figures.axis_names(surface), _("training loss"))
+        scene = Scene3D(f"{name}_{number}", f"{title}: {label}", caption, tuple(traces), axes, (False, False, True))
+        blocks.append(scene)
     return blocks
 
 
-def _path_traces(numbers: land_.SurfaceNumbers) -> tuple[Path3D, Points3D]:
-    """Slightly above the surface, which would hide them."""
-    line, path = numbers.dense_path, numbers.path
-    names = tuple(f"epoch {epoch:.0f}" for epoch in numbers.epochs)
-    return (
-        Path3D(line[:, 0], line[:, 1], land_.LIFT * numbers.heights(line)),
-        Points3D(path[:, 0], path[:, 1], land_.LIFT * numbers.heights(path), names, "epochs, slightly raised"),
-    )
+def _spans(finding: LandscapeFinding) -> list[Span]:
+    return [Span.ALL, Span.EARLY] if finding.early_steps else [Span.ALL]
 
 
 def _widths_table(finding: LandscapeFinding) -> Table:
-    spans = _spans(finding)
-    columns = [Column("Model", numeric=False)]
-    columns += [Column(f"{title}, {span}") for title in MEASURES.values() for span in spans.values()]
-    rows = [
-        (
-            Cell(each.label, model=each.label),
-            *(_estimate(each.widths[measure][span]) for measure in MEASURES for span in spans),
-        )
-        for each in finding.recipes
+    def width(measure: Measure, span: Span) -> Field[Band]:
+        title = _("{measure}, {steps}", measure=words.measure_name(measure), steps=words.span_name(span, finding))
+        return Field(title, lambda each: _estimate(each.widths[measure][span]))
+
+    fields: list[Field[Band]] = [
+        Field(_("Model"), lambda each: Cell(each.label, model=each.label), numeric=False),
+        *(width(measure, span) for measure in Measure for span in _spans(finding)),
     ]
-    return Table(
-        tuple(columns),
-        tuple(rows),
-        f"Maximum minus minimum of the loss over the learning rates, averaged over steps. {_over(finding)} "
-        f"Smoothed: mean over {finding.window} steps of each run.",
-        "Band width",
-    )
+    texts = [
+        _("Maximum minus minimum of the loss over the learning rates, averaged over steps."),
+        words.intervals_note(finding),
+        _("Smoothed: mean over {n} steps of each run.", n=finding.window),
+    ]
+    return table_of(fields, finding.recipes, " ".join(texts), _("Band width"))
 
 
 def _ratios_table(finding: LandscapeFinding) -> Table:
-    spans = _spans(finding)
-    rows = []
-    for pair in finding.pairs:
-        for measure, title in MEASURES.items():
-            ratios = pair.ratios[measure]
-            verdict = _verdict(ratios[Span.ALL], finding)
-            cells = (_ratio(ratios[span].ratio) for span in spans)
-            rows.append((Cell(f"{pair.b} over {pair.a}"), Cell(title), *cells, Cell(verdict)))
-    columns = (
-        Column("Models", numeric=False),
-        Column("Quantity", numeric=False),
-        *(Column(span.capitalize()) for span in spans.values()),
-        Column("The first band is", numeric=False),
-    )
-    return Table(columns, tuple(rows), _over(finding), "Ratio of band widths")
+    def ratio(span: Span) -> Field[tuple[BandPair, Measure]]:
+        title = words.span_name(span, finding).capitalize()
+        return Field(title, lambda row: _ratio(row[0].ratios[row[1]][span].ratio))
 
-
-def _verdict(ratio: Ratio, finding: LandscapeFinding) -> str:
-    if finding.seeds == 1:
-        return "one seed: no verdict"
-    return "none (fewer images)" if ratio.verdict is Verdict.REDUCED else ratio.verdict.value
+    fields: list[Field[tuple[BandPair, Measure]]] = [
+        Field(_("Models"), lambda row: _("{a} over {b}", a=row[0].b, b=row[0].a), numeric=False),
+        Field(_("Quantity"), lambda row: words.measure_name(row[1]), numeric=False),
+        *map(ratio, _spans(finding)),
+        Field(
+            _("The first band is"),
+            lambda row: words.verdict_name(row[0].ratios[row[1]][Span.ALL].verdict),
+            numeric=False,
+        ),
+    ]
+    rows = [(pair, measure) for pair in finding.pairs for measure in Measure]
+    return table_of(fields, rows, words.intervals_note(finding), _("Ratio of band widths"))
 
 
 def _smoothness_table(recipes: Sequence[Band]) -> Table:
-    columns = (
-        Column("Model", numeric=False),
-        Column("Range of the loss"),
-        Column("Maximum gradient distance"),
-        Column("Effective beta-smoothness"),
-        Column("Probes", "per run"),
-    )
-    rows = [
-        (
-            Cell(each.label, model=each.label),
-            _estimate(each.smoothness.loss_variation),
-            _estimate(each.smoothness.gradient_change),
-            _estimate(each.smoothness.beta),
-            Cell(f"{each.looks:,}"),
-        )
-        for each in recipes
+    fields: list[Field[Band]] = [
+        Field(_("Model"), lambda each: Cell(each.label, model=each.label), numeric=False),
+        Field(_("Range of the loss"), lambda each: _estimate(each.smoothness.loss_variation)),
+        Field(_("Maximum gradient distance"), lambda each: _estimate(each.smoothness.gradient_change)),
+        Field(_("Effective beta-smoothness"), lambda each: _estimate(each.smoothness.beta)),
+        Field(_("Probes"), lambda each: f"{each.looks:,}", _("per run")),
     ]
-    note = "Medians over the probes of a run; for several seeds their mean with its 95 % interval (Student's t)."
-    return Table(columns, tuple(rows), note)
-
-
-def _spans(finding: LandscapeFinding) -> dict[Span, str]:
-    early = finding.early_steps
-    return {Span.ALL: "all steps"} | ({Span.EARLY: f"first {early:,} steps"} if early else {})
-
-
-def _over(finding: LandscapeFinding) -> str:
-    if finding.seeds > 1:
-        return f"95 % intervals over {finding.seeds} seeds (Student's t)."
-    return "One seed: no interval and no verdict."
+    note = _("Medians over the probes of a run; for several seeds their mean with its 95 % interval (Student's t).")
+    return table_of(fields, recipes, note)
 
 
 def _estimate(value: Estimate | None) -> Cell:
     if value is None:
-        return Cell("not finite")
-    return Cell(plain(value.mean), " to ".join(map(plain, value.span)) if value.n > 1 else "")
+        return Cell(_("not finite"))
+    low, high = map(plain, value.span)
+    return Cell(plain(value.mean), _("{lower} to {upper}", lower=low, upper=high) if value.n > 1 else "")
 
 
 def _ratio(ratio: Estimate | None) -> Cell:
     if ratio is None:
-        return Cell("unknown")
+        return Cell(_("unknown"))
     return Cell(f"{ratio.mean:.2f}", ratio.ends() if ratio.n > 1 else "")

@@ -21,8 +21,11 @@ from convoy.evaluation import losses
 from convoy.evaluation.predict import predict
 from convoy.files import read_arrays, write_arrays
 from convoy.randomness import derive_seed
+from convoy.run_contents import from_table
 from convoy.runs import Run
-from convoy.studies.landscape.design import Kind, Spec
+from convoy.studies.landscape.arrays import Kind, Surface
+from convoy.studies.landscape.design import Spec
+from convoy.text import gettext as _
 from convoy.training.run.plan import Plan
 
 LINE_POINTS = 51
@@ -101,7 +104,7 @@ def training_path(run: Run, scene: Scene) -> Path2D | None:
     ]
     if len(files) < 3:
         return None
-    names = [name for name, _ in scene.module.named_parameters()]
+    names = [name for name, _parameter in scene.module.named_parameters()]
 
     def stacks() -> Iterator[torch.Tensor]:
         return (_stack(files, name, kept) for name, kept in zip(names, scene.kept, strict=True))
@@ -141,52 +144,51 @@ def surface(
     scene: Callable[[], Scene],
     folder: Path,
     spec: Spec,
-    *,
-    interrupted: Callable[[], bool] = lambda: False,
-    tell: Callable[[str], None] = lambda text: None,
-) -> dict[str, np.ndarray] | None:
-    """x [M], y [N] and loss float64 [N, M], stored row by row in a file of `folder` and resumed from it.
+    interrupted: Callable[[], bool],
+    tell: Callable[[str], None],
+) -> Surface | None:
+    """Stored row by row in a file of `folder` and resumed from it; not complete if interrupted.
 
-    A path also has `at`, `epochs` and `explained`. A loss not computed yet is NaN, one that is not finite is infinity.
-    Empty for a path that does not span a plane; None if interrupted.
+    None for a path that does not span a plane.
     """
     settings = f"{kind} {spec.images} {LINE_POINTS if kind == 'line' else spec.resolution} "
     weights = run.file("best.safetensors").read_bytes()
     path = folder / f"{kind}-{hashlib.sha256(settings.encode() + weights).hexdigest()[:12]}.npz"
-    arrays = read_arrays(path)
-    if arrays and not np.isnan(arrays["loss"]).any():
-        return arrays
+    found = from_table(Surface, stored) if (stored := read_arrays(path)) else None
+    if found is not None and found.is_complete:
+        return found
     about = scene()
     walk = training_path(run, about) if kind == "path" else None
     if kind == "path" and walk is None:
-        return {}
+        return None
     directions = (
         walk.directions if walk else tuple(filter_normalised(about.module, derive_seed(s, "surface")) for s in (1, 2))
     )
-    arrays = arrays or _empty(kind, spec, walk)
-    begun, rows = time.monotonic(), np.flatnonzero(np.isnan(arrays["loss"]).any(1))
+    found = found or _empty(kind, spec, walk)
+    begun, rows = time.monotonic(), np.flatnonzero(np.isnan(found.loss).any(1))
     reported = begun
-    for done, row in enumerate(rows.tolist()):
-        losses = arrays["loss"][row]
+    for done, row in enumerate(rows.tolist(), start=1):
+        losses = found.loss[row]
         for column in np.flatnonzero(np.isnan(losses)):
             if interrupted():
-                write_arrays(path, arrays)
-                return None
-            losses[column] = about.loss_at(directions, (arrays["x"][column], arrays["y"][row]))
-        write_arrays(path, arrays)
-        if (now := time.monotonic()) - reported > REPORT_SECONDS and done + 1 < len(rows):
-            reported, left = now, (now - begun) / (done + 1) * (len(rows) - done - 1)
-            tell(f"{kind}: {done + 1} of {len(rows)} rows, about {left:,.0f} s left")
-    return arrays
+                write_arrays(path, found.arrays)
+                return found
+            losses[column] = about.loss_at(directions, (found.x[column], found.y[row]))
+        write_arrays(path, found.arrays)
+        if (now := time.monotonic()) - reported > REPORT_SECONDS and done < len(rows):
+            reported, left = now, (now - begun) / done * (len(rows) - done)
+            tell(
+                _("{kind}: {done} of {n} rows, about {left:,.0f} s left", kind=kind, done=done, n=len(rows), left=left)
+            )
+    return found
 
 
-def _empty(kind: Kind, spec: Spec, walk: Path2D | None) -> dict[str, np.ndarray]:
-    if walk is not None:
-        low, high = np.minimum(walk.at.min(0), 0), np.maximum(walk.at.max(0), 0)
-        margin = MARGIN * (high - low)
-        x, y = (np.linspace(a, b, spec.resolution) for a, b in zip(low - margin, high + margin, strict=True))
-        more = {"at": walk.at, "epochs": walk.epochs, "explained": walk.explained}
-    else:
+def _empty(kind: Kind, spec: Spec, walk: Path2D | None) -> Surface:
+    if walk is None:
         x = np.linspace(-REACH, REACH, LINE_POINTS if kind == "line" else spec.resolution)
-        y, more = np.zeros(1) if kind == "line" else x, {}
-    return {"x": x, "y": y, "loss": np.full((len(y), len(x)), np.nan), **more}
+        y = np.zeros(1) if kind == "line" else x
+        return Surface(x, y, np.full((len(y), len(x)), np.nan))
+    low, high = np.minimum(walk.at.min(0), 0), np.maximum(walk.at.max(0), 0)
+    margin = MARGIN * (high - low)
+    x, y = (np.linspace(a, b, spec.resolution) for a, b in zip(low - margin, high + margin, strict=True))
+    return Surface(x, y, np.full((len(y), len(x)), np.nan), walk.at, walk.epochs, walk.explained)

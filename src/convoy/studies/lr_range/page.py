@@ -1,37 +1,71 @@
-"""The page of a learning-rate range test."""
+"""The page of a learning-rate range test: the loss over the rate."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
 
-from convoy.reporting import sections
-from convoy.reporting.content import Cell, Chart, Column, Page, Panel, Section, Table
+import numpy as np
+from matplotlib.axes import Axes
+
+from convoy.reporting import sections, ticks
+from convoy.reporting.content import Chart, Field, Page, Panel, Section, table_of
+from convoy.reporting.palette import INK, MODELS, MUTED, PAPER
 from convoy.reporting.reading import every, of_study
 from convoy.runs import Study
-from convoy.studies.lr_range import figures, words
+from convoy.studies.lr_range import words
 from convoy.studies.lr_range.finding import LrRangeFinding
+from convoy.text import gettext as _
 
 
 def page(study: Study, finding: LrRangeFinding, folder: Path) -> Page:
     groups = of_study(study)
-    panel = Panel("", partial(figures.draw, finding=finding), height=3.4, top=0.15)
-    chart = Chart("lr_range", "Loss by learning rate", (panel,), figures.caption(finding))
-    rates = (
-        ("steepest decrease of the loss", finding.steepest_lr),
-        ("lowest loss", finding.lowest_loss_lr),
-        ("half of the decrease is lost", finding.diverges_lr),
-    )
-    rows = tuple((Cell(event), Cell("not reached" if rate is None else f"{rate:.2g}")) for event, rate in rates)
+    panel = Panel("", partial(draw, finding=finding), height=3.4, top=0.15)
+    chart = Chart("lr_range", _("Loss by learning rate"), (panel,), words.caption(finding))
+    rates = [
+        (_("steepest decrease of the loss"), finding.steepest_lr),
+        (_("lowest loss"), finding.lowest_loss_lr),
+        (_("half of the decrease is lost"), finding.diverges_lr),
+    ]
+    fields: list[Field[tuple[str, float | None]]] = [
+        Field("", lambda row: row[0], numeric=False),
+        Field(_("learning rate"), lambda row: _("not reached") if row[1] is None else f"{row[1]:.2g}"),
+    ]
     return Page(
-        kicker=sections.kicker("Learning-rate range test", study.name, every(groups)),
-        title=f"Learning-rate range test: {finding.label} on {finding.data}",
+        kicker=sections.kicker(_("Learning-rate range test"), study.name, every(groups)),
+        title=_("Learning-rate range test: {label} on {data}", label=finding.label, data=finding.data),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
-        tables=(Table((Column("", numeric=False), Column("learning rate")), rows),),
+        tables=(table_of(fields, rates),),
         sections=(
-            Section("Range test", (chart,)),
+            Section(_("Range test"), (chart,)),
             sections.setup(groups, folder, [study.table["command"]]),
         ),
         labels=tuple(groups),
     )
+
+
+def draw(axes: Axes, finding: LrRangeFinding) -> None:
+    curve, colour = finding.curve, MODELS[0][0]
+    axes.plot(curve.lr, curve.loss, color=colour, alpha=0.3, linewidth=0.7)
+    axes.plot(curve.lr, curve.smoothed, color=colour, linewidth=1.8)
+    axes.set_xscale("log")
+    first, least = curve.smoothed[0], min(curve.smoothed)
+    margin = 0.15 * max(first - least, 1e-3)
+    axes.set_ylim(max(0.0, least - margin), first + 3 * margin)  # the loss after divergence would compress the rest
+    for rate, name in (
+        (finding.steepest_lr, _("steepest: {lr:.2g}", lr=finding.steepest_lr or 0)),
+        (finding.lowest_loss_lr, _("lowest: {lr:.2g}", lr=finding.lowest_loss_lr or 0)),
+    ):
+        if rate is not None:
+            place = float(np.interp(np.log(rate), np.log(curve.lr), curve.smoothed))
+            axes.plot([rate], [place], "o", color=INK, markersize=5)
+            axes.annotate(  # to the left: there the curve is above
+                name, (rate, place), (-8, -3), textcoords="offset points", fontsize=9, ha="right",
+                bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            )  # fmt: skip
+    if finding.diverges_lr is not None:
+        axes.axvline(finding.diverges_lr, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+    axes.set_xlabel(_("learning rate"))
+    axes.set_ylabel(_("training loss"))
+    ticks.decades(axes.xaxis)

@@ -1,23 +1,41 @@
-"""The finding in words: its sentence and its caveats."""
+"""The finding in words: its sentence, its caveats and the caption of its figure."""
 
 from __future__ import annotations
 
 from convoy.studies.lr_range.finding import LrRangeFinding
+from convoy.text import gettext as _
 
 
 def sentence(finding: LrRangeFinding) -> str:
-    lr = finding.curve.lr
+    label, lr = finding.label, finding.curve.lr
     if finding.steepest_lr is None:
-        return (
-            f"{finding.label} learned nothing at any learning rate from {lr[0]:.2g} to {lr[-1]:.2g}: "
-            "the loss did not fall"
+        return _(
+            "{label} learned nothing at any learning rate from {first:.2g} to {last:.2g}: the loss did not fall",
+            label=label,
+            first=lr[0],
+            last=lr[-1],
         )
-    return (
-        f"The loss of {finding.label} on {finding.data} falls steepest at a learning rate of {finding.steepest_lr:.2g} "
-        f"and is lowest at {finding.lowest_loss_lr:.2g}"
+    return _(
+        "The loss of {label} on {data} falls steepest at a learning rate of {steepest:.2g} and is lowest at "
+        "{lowest:.2g}",
+        label=label,
+        data=finding.data,
+        steepest=finding.steepest_lr,
+        lowest=finding.lowest_loss_lr,
     )
 
 
 def caveats(finding: LrRangeFinding) -> list[str]:
-    single = "One run of one seed: a starting point for a search, not evidence that another rate is worse"
+    single = _("One run of one seed: a starting point for a search, not evidence that another rate is worse")
     return [single, *finding.flags]
+
+
+def caption(finding: LrRangeFinding) -> str:
+    if finding.lowest_loss_lr is None:
+        end = _("The loss does not decrease.")
+    elif finding.diverges_lr is not None:
+        end = _("Dashed: half of the decrease is lost.")
+    else:
+        end = _("The loss does not rise again by half of its decrease: a higher rate may also work.")
+    marks = _("Thin: single batches; thick: smoothed. Each step multiplies the rate by the same factor.")
+    return f"{marks} {end}"

@@ -26,18 +26,12 @@ def search(recipe: Recipe | str | Path | None = None, **options: Unpack[SearchOp
     """
     from convoy.api.arguments import overrides_of, recipe_of
     from convoy.recipe.files import check_once
+    from convoy.run_contents import from_table
     from convoy.studies.search import run as searching
     from convoy.studies.search.space import Space, axes_of
 
     space = Space(axes_of(options["grid"], options["range"]))
     check_once(overrides_of(options), space.paths)
-    asked = searching.asked(
-        recipe_of(recipe, options),
-        space,
-        trials=options["trials"],
-        sampler=options["sampler"],
-        pruner=options["pruner"],
-        seeds=options["seeds"],
-    )
+    asked = searching.asked(recipe_of(recipe, options), space, from_table(searching.Choices, options))
     with session_of(asked.names, options) as session:
         return finished(searching.run(asked, session, storage=options["storage"]), options)

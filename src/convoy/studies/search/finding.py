@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
 from convoy.prediction import difference_of_two_runs
-from convoy.runs import Member
-from convoy.stats import Estimate, t_interval, wilson
+from convoy.stats import Estimate
 from convoy.studies.search.space import Range, Values
 
 Part = Literal["validation", "test"]
@@ -121,38 +119,3 @@ class SearchFinding:
         """Trials that may be as good as the winner: their distance is within that of two single runs."""
         least = self.best.accuracy - (self.margin or 0)
         return tuple(trial for trial in self.trials if trial.number != self.winner and trial.accuracy >= least)
-
-
-def conclude(
-    method: Method,
-    space: Sequence[Values | Range],
-    trials: Sequence[Trial],
-    winner: int,
-    importance: Importance | None,
-    members: Sequence[Member],
-    test_openings: int,
-) -> SearchFinding:
-    """`members`: the runs of the winner with fresh seeds."""
-    part: Part = "test" if all("test" in member.run.scores for member in members) else "validation"
-    return SearchFinding(
-        label=members[0].label,
-        data=members[0].run.data.name,
-        method=method,
-        space=tuple(space),
-        trials=tuple(trials),
-        winner=winner,
-        seeds=tuple(member.seed for member in members),
-        part=part,
-        accuracy=_estimate(members, part),
-        scored_accuracy=_estimate(members, method.scored_on),
-        importance=importance,
-        test_openings=test_openings,
-        flags=tuple(dict.fromkeys(flag for member in members for flag in member.run.status.flags)),
-    )
-
-
-def _estimate(members: Sequence[Member], part: Part) -> Estimate:
-    scores = [member.run.scores[part] for member in members]
-    if len(scores) == 1:
-        return wilson(scores[0].correct, scores[0].n)
-    return t_interval([score.accuracy for score in scores], step=1 / scores[0].n)

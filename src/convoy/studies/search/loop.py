@@ -7,24 +7,24 @@ search is resumed by opening it.
 from __future__ import annotations
 
 import math
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from convoy.randomness import derive_seed
 from convoy.recipe import Recipe
 from convoy.studies.search import finding
-from convoy.studies.search.finding import Pruner, Sampler, State
-from convoy.studies.search.space import MOST_POINTS, Space
+from convoy.studies.search.finding import Importance, Pruner, Sampler, State
+from convoy.studies.search.space import MOST_POINTS, Point, Space
 
 FACTOR = 3  # halving and hyperband keep 1/FACTOR of the trials and train them FACTOR times as long
 DUPLICATES = 100  # repeated suggestions in a row until the search ends
+FEWEST_FINISHED = 10  # trials trained to the end; with fewer the importance uses all trials
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # Convoy reports the progress itself
 warnings.filterwarnings("ignore", category=ExperimentalWarning, module="optuna")
@@ -36,13 +36,11 @@ class Ended(NamedTuple):
     position: int
     state: State
     accuracies: list[float]  # on the scored part, one per trained epoch
-    run: str  # its folder
+    run: str  # the name of its folder
 
 
-class Prune(Protocol):
-    """Whether the trial at this position stops permanently after this epoch."""
-
-    def __call__(self, position: int, epoch: int, accuracy: float) -> bool: ...
+# Whether the trial at this position stops permanently after this epoch, at this accuracy.
+Prune = Callable[[int, int, float], bool]
 
 
 class Train(Protocol):
@@ -84,10 +82,10 @@ class Trials:
     ) -> None:
         self.study, self.space, self.base, self.owner = study, space, base, owner
         self.is_grid = count is None
-        sizes = [size for size in (count, space.size) if size is not None]
-        self.count = min(sizes)
+        self.count = min(size for size in (count, space.size) if size is not None)
         self._sampler = by
-        self._left_running = [frozen for frozen in self.known if self._is_ours(frozen)]
+        running = [frozen for frozen in self.known if frozen.state == TrialState.RUNNING]
+        self._left_running = [frozen for frozen in running if frozen.user_attrs.get("owner", "") == owner]
         if self.is_grid:
             self._lay_out_grid()
 
@@ -137,7 +135,7 @@ class Trials:
         """The trials in the order of `known`; their runs relative to `folder`, which is the study's."""
 
         def result(number: int, frozen: FrozenTrial) -> finding.Trial:
-            run = Path(frozen.user_attrs["run"])
+            run = f"../../runs/{run_name(frozen)}"
             pruned = frozen.state == TrialState.PRUNED
             return finding.Trial(
                 number=number,
@@ -145,13 +143,10 @@ class Trials:
                 accuracy=accuracy_of(frozen),
                 epochs=frozen.user_attrs["epochs"],
                 state=State.DIVERGED if has_diverged(frozen) else State.PRUNED if pruned else State.FINISHED,
-                run=os.path.relpath(run, folder.resolve()) if run.is_dir() else None,
+                run=run if (folder / run).is_dir() else None,
             )
 
         return [result(number, frozen) for number, frozen in enumerate(self.known, start=1)]
-
-    def _is_ours(self, frozen: FrozenTrial) -> bool:
-        return frozen.state == TrialState.RUNNING and frozen.user_attrs.get("owner", "") == self.owner
 
     def _lay_out_grid(self) -> None:
         there = {frozen.user_attrs.get("point") for frozen in self.study.get_trials(deepcopy=False)}
@@ -159,7 +154,7 @@ class Trials:
             if place not in there:
                 self.study.enqueue_trial(point, user_attrs={"point": place})
 
-    def _propose_untried(self, tried: Sequence[dict[str, Any]]) -> None:
+    def _propose_untried(self, tried: Sequence[Point]) -> None:
         """Enqueues a new point of a small grid, where samplers repeat themselves."""
         if self.space.size is None or self.space.size > MOST_POINTS or self.is_grid:
             return
@@ -272,7 +267,7 @@ def winner(study: optuna.Study) -> FrozenTrial:
     return max(sound, key=lambda frozen: (frozen.values[0], -frozen.number))
 
 
-def best_until(frozen: FrozenTrial, epoch: int) -> float:
+def best_until(frozen: FrozenTrial, epoch: float) -> float:
     """The best accuracy up to an epoch; -1 for a diverged trial."""
     if has_diverged(frozen):
         return -1.0
@@ -281,11 +276,35 @@ def best_until(frozen: FrozenTrial, epoch: int) -> float:
 
 def accuracy_of(frozen: FrozenTrial) -> float:
     """Of its best epoch; 0 for a diverged trial."""
-    return 0.0 if has_diverged(frozen) else max(frozen.intermediate_values.values(), default=0.0)
+    return max(0.0, best_until(frozen, math.inf))
 
 
 def has_diverged(frozen: FrozenTrial) -> bool:
     return bool(frozen.user_attrs.get("diverged"))
+
+
+def run_name(frozen: FrozenTrial) -> str:
+    """Storages of version 0.1.0 have the absolute path of the run."""
+    return Path(frozen.user_attrs.get("run", "")).name
+
+
+def importance_of(known: Sequence[FrozenTrial]) -> Importance | None:
+    """fANOVA over the trials that did not diverge; None if too few of them differ."""
+    sound = [frozen for frozen in known if not has_diverged(frozen)]
+    finished = [frozen for frozen in sound if frozen.state == TrialState.COMPLETE]
+    only_finished = len(finished) >= FEWEST_FINISHED
+    copies = [
+        create_trial(params=frozen.params, distributions=frozen.distributions, value=accuracy_of(frozen))
+        for frozen in (finished if only_finished else sound)
+    ]
+    varied = [path for path in copies[0].params if len({repr(copy.params[path]) for copy in copies}) > 1]
+    if len(varied) < 2 or len({copy.value for copy in copies}) < 2:
+        return None
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(copies)
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    shares = optuna.importance.get_param_importances(study, evaluator=evaluator, params=varied, normalize=False)
+    return Importance(dict(shares), len(copies), only_finished)
 
 
 def _now(trial: Trial) -> FrozenTrial:

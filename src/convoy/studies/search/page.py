@@ -6,15 +6,19 @@ from functools import partial
 from pathlib import Path
 
 from convoy.reporting import canvas, sections
-from convoy.reporting.content import Block, Cell, Chart, Code, Column, Page, Panel, Section, Table
+from convoy.reporting.content import Block, Cell, Chart, Code, Field, Page, Panel, Section, Table, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed
 from convoy.reporting.reading import of_study
+from convoy.reporting.words import accuracy_title
 from convoy.runs import Study
 from convoy.studies.search import figures, words
-from convoy.studies.search.finding import Importance, Pruner, SearchFinding, State, Trial
+from convoy.studies.search.finding import Pruner, SearchFinding, State, Trial
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
 TILES = 12
+LETTER = 0.085  # inches
 
 
 def page(study: Study, finding: SearchFinding, folder: Path) -> Page:
@@ -23,16 +27,17 @@ def page(study: Study, finding: SearchFinding, folder: Path) -> Page:
     look = Look([label])
     curves = sections.curves(groups, look)
     page_sections = [
-        Section("Trials", search_blocks(finding)),
-        Section("Winner, retrained", (curves,)) if curves else None,
+        Section(_("Trials"), search_blocks(finding)),
+        Section(_("Winner, retrained"), (curves,)) if curves else None,
         sections.errors(groups, finding.part, look, tiles=TILES),
         sections.data(groups),
         sections.setup(groups, folder, [study.table["command"]]),
     ]
-    keys = [figures.word(path) for path in finding.paths]
+    names = [words.key_name(path) for path in finding.paths]
+    keys = listed(names) if len(names) < 4 else _("{n} keys", n=len(names))
     return Page(
-        kicker=sections.kicker("Search", study.name, readings),
-        title=f"Search over {listed(keys) if len(keys) < 4 else f'{len(keys)} keys'}: {label} on {finding.data}",
+        kicker=sections.kicker(_("Search"), study.name, readings),
+        title=_("Search over {keys}: {label} on {data}", keys=keys, label=label, data=finding.data),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(_winner_table(finding),),
@@ -44,54 +49,68 @@ def page(study: Study, finding: SearchFinding, folder: Path) -> Page:
 def search_blocks(finding: SearchFinding) -> tuple[Block, ...]:
     """All figures of a search, the command that trains its winner, and the table of trials."""
     blocks: list[Block] = []
-    if scene := figures.scene(finding):
+    scene, heat = figures.scene(finding), figures.heat_numbers(finding)
+    if scene:
         blocks.append(scene)
-    if heat := figures.heat_numbers(finding):
-        blocks.append(_heat_chart(heat))
-    if len(finding.paths) == 1:
-        panel = Panel("", partial(figures.draw_one_key, finding=finding), top=0.1)
-        title, caption = f"Accuracy by {figures.word(finding.paths[0])}", figures.trials_caption(finding)
-        blocks.append(Chart("search_key", title, (panel,), caption))
-    if len(finding.paths) > 2:
-        panel = Panel("", partial(figures.draw_parallel, finding=finding), height=3.4, left=0.3, top=0.1)
-        blocks.append(Chart("parallel", "Parallel coordinates", (panel,), figures.parallel_caption(finding)))
+    if heat:
+        blocks.append(_heat_chart(heat, words.heat_caption(finding)))
+    if not (scene or heat):
+        panels = tuple(_key_panel(finding, path) for path in finding.paths)
+        blocks.append(Chart("search_keys", _("Accuracy by key"), panels, words.trials_caption(finding)))
     if finding.importance:
-        blocks.append(_importance_chart(finding.importance))
+        panel = figures.importance_rows(finding.importance).panel()
+        caption = words.importance_caption(finding.importance)
+        blocks.append(Chart("importance", _("Hyperparameter importance"), (panel,), caption))
     if finding.method.pruner is not Pruner.HALVING:  # halving begins all trials at once: there is no history
         panel = Panel("", partial(figures.draw_history, finding=finding), top=0.1)
-        blocks.append(Chart("search_history", "Optimization history", (panel,), figures.history_caption(finding)))
+        blocks.append(Chart("search_history", _("Optimization history"), (panel,), words.history_caption(finding)))
     blocks.append(_trials_table(finding))
-    blocks.append(Code("convoy train winner.toml", "Train the winner (recipe in this folder)"))
+    blocks.append(Code("convoy train winner.toml", _("Train the winner (recipe in this folder)")))
     return tuple(blocks)
 
 
-def _heat_chart(heat: figures.HeatNumbers) -> Chart:
-    left = 0.5 + 0.085 * max(len(figures.value_text(value)) for value in heat.rows)
-    bottom = 0.5 + (
-        0.085 * max(len(figures.value_text(value)) for value in heat.columns) if len(heat.columns) > 7 else 0.1
-    )
+def _key_panel(finding: SearchFinding, path: str) -> Panel:
+    values = figures.in_order(finding.column(path))
+    is_tall = figures.is_rotated(values) and not figures.is_numeric(values)
+    room = LETTER * max(map(len, figures.tick_names(values))) if is_tall else 0.0
+    draw = partial(figures.draw_key, finding=finding, path=path)
+    return Panel("", draw, height=3.2 + room, bottom=0.6 + room, top=0.1)
+
+
+def _heat_chart(heat: figures.HeatNumbers, caption: str) -> Chart:
+    longest_row, longest_column = (max(map(len, figures.tick_names(values))) for values in (heat.rows, heat.columns))
+    left = 0.5 + LETTER * longest_row
+    bottom = 0.5 + (LETTER * longest_column if figures.is_rotated(heat.columns) else 0.1)
     height = min((canvas.WIDTH - left) * len(heat.rows) / len(heat.columns), 4.6) + bottom
     panel = Panel("", partial(figures.draw_heat, numbers=heat), max(height, 1.6), left, bottom, top=0.05)
-    title = f"Accuracy by {figures.word(heat.x)} and {figures.word(heat.y)}, heat map"
-    return Chart("search_heat", title, (panel,), figures.heat_caption(heat))
-
-
-def _importance_chart(importance: Importance) -> Chart:
-    panel = figures.importance_rows(importance).panel()
-    return Chart("importance", "Hyperparameter importance", (panel,), figures.importance_caption(importance))
+    title = _("Accuracy (%) by {x} and {y}, heat map", x=words.key_name(heat.x), y=words.key_name(heat.y))
+    return Chart("search_heat", title, (panel,), caption)
 
 
 def _winner_table(finding: SearchFinding) -> Table:
     best, scored_on, seeds = finding.best, finding.method.scored_on, len(finding.seeds)
-    rows = [(path, figures.value_text(value)) for path, value in best.params.items()]
+    rows = [(path, words.value_text(value)) for path, value in best.params.items()]
     for part, estimate in {finding.part: finding.accuracy, scored_on: finding.scored_accuracy}.items():
-        rows.append((f"{part} accuracy, {seeds} fresh seed{'s' * (seeds > 1)}", estimate.text()))
+        name = ngettext(
+            "{accuracy}, {n} fresh seed", "{accuracy}, {n} fresh seeds", seeds, accuracy=accuracy_title(part)
+        )
+        rows.append((name, estimate.text()))
     rows += [
-        (f"{scored_on} accuracy in the search", f"{100 * best.accuracy:.2f} % (selected by it: too high)"),
-        ("epochs trained", f"{finding.epochs_trained:,} (without early stopping: {finding.epochs_asked:,})"),
-        ("method", words.method_text(finding)),
+        (
+            _("{accuracy} in the search", accuracy=accuracy_title(scored_on)),
+            _("{percent:.2f} % (selected by it: too high)", percent=100 * best.accuracy),
+        ),
+        (
+            _("Epochs trained"),
+            _("{n:,} (without early stopping: {all:,})", n=finding.epochs_trained, all=finding.epochs_asked),
+        ),
+        (_("Method"), words.method_text(finding)),
     ]
-    return Table((Column("", numeric=False), Column("")), tuple((Cell(a), Cell(b)) for a, b in rows))
+    fields: list[Field[tuple[str, str]]] = [
+        Field("", lambda row: row[0], numeric=False),
+        Field("", lambda row: row[1]),
+    ]
+    return table_of(fields, rows)
 
 
 def _trials_table(finding: SearchFinding) -> Table:
@@ -100,23 +119,22 @@ def _trials_table(finding: SearchFinding) -> Table:
     def rank(trial: Trial) -> tuple[bool, int, float, int]:
         return trial.state is not State.FINISHED, -trial.epochs, -trial.accuracy, trial.number
 
-    rows = tuple(
-        (
-            Cell(str(trial.number), bold=trial.number == finding.winner),
-            *(Cell(figures.value_text(trial.params[path])) for path in finding.paths),
-            Cell(f"{100 * trial.accuracy:.2f}"),
-            Cell(str(trial.epochs)),
-            Cell(words.STATES[trial.state]),
-            Cell(Path(trial.run).name if trial.run else "not here", link=trial.run or ""),
-        )
-        for trial in sorted(finding.trials, key=rank)
-    )
-    columns = (
-        Column("Trial"),
-        *map(Column, finding.paths),
-        Column(f"{finding.method.scored_on.capitalize()} accuracy", "%"),
-        Column("Epochs"),
-        Column("State", numeric=False),
-        Column("Run folder", numeric=False),
-    )
-    return Table(columns, rows, title="Trials", collapsed_title=f"All {len(rows)} trials, best first")
+    def value(path: str) -> Field[Trial]:
+        return Field(path, lambda trial: words.value_text(trial.params[path]))
+
+    def accuracy(trial: Trial) -> str:
+        return "×" if trial.state is State.DIVERGED else f"{100 * trial.accuracy:.2f}"
+
+    def run(trial: Trial) -> Cell:
+        return Cell(Path(trial.run).name, link=trial.run) if trial.run else Cell(_("not here"))
+
+    fields: list[Field[Trial]] = [
+        Field(_("Trial"), lambda trial: Cell(str(trial.number), bold=trial.number == finding.winner)),
+        *map(value, finding.paths),
+        Field(accuracy_title(finding.method.scored_on), accuracy, "%"),
+        Field(_("Epochs"), lambda trial: str(trial.epochs)),
+        Field(_("State"), lambda trial: words.state_name(trial.state), numeric=False),
+        Field(_("Run folder"), run, numeric=False),
+    ]
+    title = _("All {n} trials, best first", n=len(finding.trials))
+    return table_of(fields, sorted(finding.trials, key=rank), title=_("Trials"), collapsed_title=title)

@@ -7,7 +7,7 @@ import json
 import platform
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,22 +17,22 @@ import optuna
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from convoy.events import Ended as RunEnded
-from convoy.events import EpochEnded, Event
+from convoy.events import EpochEnded
 from convoy.files import write_bytes
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.registry import unknown
 from convoy.run_contents import RunState
-from convoy.runs import Run, Study, Workspace, file_name, model_label
+from convoy.runs import Member, Run, Study, Workspace, file_name, model_label
+from convoy.stats import Estimate, t_interval, wilson
 from convoy.studies import findings
 from convoy.studies.execute import Where, choose, execute
 from convoy.studies.search import loop
-from convoy.studies.search.finding import Method, Part, Pruner, Sampler, State, conclude
-from convoy.studies.search.importance import importance_of
+from convoy.studies.search.finding import Method, Part, Pruner, Sampler, SearchFinding, State
 from convoy.studies.search.loop import Ended, Prune, Trials
 from convoy.studies.search.space import Range, Space
 from convoy.studies.search.words import text_of
-from convoy.studies.session import Session, Show
+from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training.run import faults
 from convoy.training.run.plan import Plan, plan_all
@@ -116,29 +116,31 @@ class Search:
         return file_name(f"search-{self.label}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]}")
 
 
-def asked(
-    base: Recipe,
-    space: Space,
-    *,
-    trials: int | None,
-    sampler: str | None,
-    pruner: str | None,
-    seeds: int,
-    called: str | None = None,
-) -> Search:
+@dataclass(frozen=True)
+class Choices:
+    """How to search, as the options name it. None: the full grid, the default sampler, the default pruner."""
+
+    trials: int | None = None
+    sampler: str | None = None
+    pruner: str | None = None
+    seeds: int = 3
+
+
+def asked(base: Recipe, space: Space, choices: Choices, *, called: str | None = None) -> Search:
     """Fills in the defaults: halving with random order for a full grid, otherwise TPE with hyperband.
 
     Raises ValueError for an invalid search.
     """
+    trials, sampler, pruner = choices.trials, choices.sampler, choices.pruner
     if pruner is None:
         pruner = "none" if "train.epochs" in space.paths else "halving" if trials is None else "hyperband"
-    elif pruner not in (known := [each.value for each in Pruner]):
-        raise unknown("pruner", pruner, known)
     if sampler is None:
         sampler = "random" if pruner == "halving" or trials is None else "tpe"
-    elif sampler not in (known := [each.value for each in Sampler]):
-        raise unknown("sampler", sampler, known)
-    return Search(base, space, trials, Sampler(sampler), Pruner(pruner), seeds, called)
+    for what, name, kinds in (("pruner", pruner, Pruner), ("sampler", sampler, Sampler)):
+        known = [kind.value for kind in kinds]
+        if name not in known:
+            raise unknown(what, name, known)
+    return Search(base, space, trials, Sampler(sampler), Pruner(pruner), choices.seeds, called)
 
 
 def run(asked: Search, session: Session, *, storage: str | None = None) -> Study | None:
@@ -146,7 +148,9 @@ def run(asked: Search, session: Session, *, storage: str | None = None) -> Study
 
     None if interrupted; the same call resumes it. Raises ValueError for an invalid search, before writing anything.
     """
-    where, workspace = _choose(asked), Workspace(session.out)
+    images = len(asked.plans[0].prepared.train) * asked.base.train.epochs * asked.count
+    # By all trials, including finished ones: bits differ between a worker and this process.
+    where, workspace = choose([ready.recipe for ready in asked.plans], images), Workspace(session.out)
     if not session.test:
         faults.check_test_closed(asked.base)
     folder = workspace.folder("studies", asked.name)
@@ -163,71 +167,86 @@ def run(asked: Search, session: Session, *, storage: str | None = None) -> Study
         if asked.pruner is Pruner.HALVING and owners - {trials.owner}:
             raise ValueError("another process works on this search: halving compares all trials and cannot be shared")
         first = len(asked.names) - asked.seeds  # position of the winner's first run
-
-        def tell(position: int, event: Event) -> None:
-            """Trials beyond the count of this call are shown as the last one."""
-            session.show(min(position, first - 1), event)
-
-        def show_winner(position: int, event: Event) -> None:
-            session.show(first + position, event)
-
         train_trials = loop.halve if asked.pruner is Pruner.HALVING else loop.ask_in_turn
-        if not train_trials(trials, _Training(session, where, asked.scored_on, tell)) or session.interrupted():
+        # Trials beyond the count of this call are shown as the last one.
+        of_trials = replace(session, show=lambda position, event: session.show(min(position, first - 1), event))
+        if not train_trials(trials, _Training(of_trials, where, asked.scored_on)) or session.interrupted():
             return None
-        known = trials.known
-        if any(not frozen.state.is_finished() for frozen in known):
+        if any(not frozen.state.is_finished() for frozen in trials.known):
             raise ValueError("other processes train the last trials: the last process to end writes the finding")
-        best = loop.winner(trials.study)
-        winner = trials.recipe(best)
+        winner = trials.recipe(loop.winner(trials.study))
         entries = [Entry(asked.label, winner.override({"seed": seed})) for seed in asked.fresh_seeds]
-        members = train_all(entries, replace(session, fresh=False, show=show_winner))
+        of_winner = replace(session, fresh=False, show=lambda position, event: session.show(first + position, event))
+        members = train_all(entries, of_winner)
         if members is None:
             return None
         study = workspace.write_study(asked.name, {"kind": "search", "command": session.command}, members)
         about = f"{asked.base.about}; the winner of {asked.name}".removeprefix("; ")
         write_bytes(folder / WINNER, winner.override({"about": about}).to_toml().encode())
-        openings = workspace.openings_by({Path(frozen.user_attrs.get("run", "")).name for frozen in known})
-        method = Method(
-            requested=asked.count,
-            grid=asked.trials is None,
-            sampler=None if asked.trials is None else asked.sampler,
-            pruner=asked.pruner,
-            seed=asked.base.seed,
-            epochs=asked.base.train.epochs,
-            scored_on=asked.scored_on,
-            parallel=where == "processes",
-        )
-        number = next(number for number, frozen in enumerate(known, start=1) if frozen.number == best.number)
-        results, importance = trials.results(folder), importance_of(known)
-        finding = conclude(method, asked.space.axes, results, number, importance, members, openings)
-        findings.write(study, finding)
+        openings = workspace.openings_by({loop.run_name(frozen) for frozen in trials.known})
+        findings.write(study, _conclude(asked, trials, members, folder, where, openings))
         return study
 
 
-def _choose(asked: Search) -> Where:
-    """Decides by all trials, including finished ones: bits differ between a worker and this process."""
-    images = len(asked.plans[0].prepared.train) * asked.base.train.epochs * asked.count
-    return choose([ready.recipe for ready in asked.plans], images)
+def _conclude(
+    asked: Search, trials: Trials, members: Sequence[Member], folder: Path, where: Where, openings: int
+) -> SearchFinding:
+    """`members`: the runs of the winner with fresh seeds."""
+    best, known, runs = loop.winner(trials.study), trials.known, [member.run for member in members]
+    part: Part = "test" if all("test" in run.scores for run in runs) else "validation"
+    method = Method(
+        requested=asked.count,
+        grid=asked.trials is None,
+        sampler=None if asked.trials is None else asked.sampler,
+        pruner=asked.pruner,
+        seed=asked.base.seed,
+        epochs=asked.base.train.epochs,
+        scored_on=asked.scored_on,
+        parallel=where == "processes",
+    )
+    return SearchFinding(
+        label=asked.label,
+        data=runs[0].data.name,
+        method=method,
+        space=asked.space.axes,
+        trials=tuple(trials.results(folder)),
+        winner=1 + [frozen.number for frozen in known].index(best.number),
+        seeds=tuple(asked.fresh_seeds),
+        part=part,
+        accuracy=_estimate(runs, part),
+        scored_accuracy=_estimate(runs, asked.scored_on),
+        importance=loop.importance_of(known),
+        test_openings=openings,
+        flags=tuple(dict.fromkeys(flag for run in runs for flag in run.status.flags)),
+    )
 
 
+def _estimate(runs: Sequence[Run], part: Part) -> Estimate:
+    scores = [run.scores[part] for run in runs]
+    if len(scores) == 1:
+        return wilson(scores[0].correct, scores[0].n)
+    return t_interval([score.accuracy for score in scores], step=1 / scores[0].n)
+
+
+@dataclass(frozen=True)
 class _Training:
     """Trains for the loop, in OUT/runs; finished runs are found by their fingerprints."""
 
-    def __init__(self, session: Session, where: Where, scored_on: str, show: Show) -> None:
-        self._session, self._where, self._show = session, where, show
-        self._scored_on = scored_on
+    session: Session
+    where: Where
+    scored_on: Part
 
     def __call__(
         self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
     ) -> Iterator[Ended]:
         def should_prune(position: int, event: EpochEnded) -> bool:
             metrics = event.metrics
-            score = metrics.of(self._scored_on)
+            score = metrics.of(self.scored_on)
             return prune is not None and score is not None and prune(position, metrics.epoch, score.accuracy)
 
-        session = replace(self._session, fresh=False, test="by fault")
-        for position, event in execute(recipes, session, where=self._where, until=until, prune=should_prune):
-            self._show(shown_from + position, event)
+        session = replace(self.session, fresh=False, test="by fault")
+        for position, event in execute(recipes, session, where=self.where, until=until, prune=should_prune):
+            self.session.show(shown_from + position, event)
             if isinstance(event, RunEnded):
                 yield self._ended(position, Run(event.run))
 
@@ -236,37 +255,34 @@ class _Training:
             state = State.DIVERGED if run.status.diverged else State.FINISHED
         else:
             state = State.PRUNED if run.state is RunState.PRUNED else State.INTERRUPTED
-        accuracies = [score.accuracy for each in run.metrics if (score := each.of(self._scored_on)) is not None]
-        return Ended(position, state, accuracies, str(run.path.resolve()))
+        accuracies = [score.accuracy for each in run.metrics if (score := each.of(self.scored_on)) is not None]
+        return Ended(position, state, accuracies, run.name)
 
 
 def _open(asked: Search, folder: Path, url: str | None) -> optuna.Study:
     """The Optuna study of the trials. Raises ValueError if the storage cannot be reached."""
-    own = folder / "optuna.db" if url is None else None
-    url = url or f"sqlite:///{(folder / 'optuna.db').resolve()}"
-    attempts_left = 2
+    own, attempts_left = folder / "optuna.db", 2
     while True:
         try:
             return optuna.create_study(
-                storage=url,
+                storage=url or f"sqlite:///{own.resolve()}",
                 study_name=folder.name,
                 direction="maximize",
                 pruner=loop.pruner(asked.pruner, asked.base.train.epochs),
                 load_if_exists=True,
             )
         except (SQLAlchemyError, ImportError, RuntimeError) as error:
-            if not (isinstance(error, OperationalError) and attempts_left):
+            if isinstance(error, OperationalError) and attempts_left:
+                attempts_left -= 1
+                time.sleep(1)  # processes that start together all create the tables, and all but one fail
+                continue
+            message = str(error).partition("\n")[0] or type(error).__name__
+            if url is None:
+                text = f"{own} is damaged: {message}; it may be deleted, finished runs are found again"
+            else:
                 hidden = re.sub(r"//[^@/]*@", "//...@", url)  # hides a password
-                message = str(error).partition("\n")[0] or type(error).__name__
-                if own is not None:
-                    raise ValueError(
-                        f"{own} is damaged: {message}; it may be deleted, finished runs are found again"
-                    ) from None
-                raise ValueError(
-                    f"--storage {hidden}: {message}; expected a URL as in postgresql://host/name or sqlite:///path"
-                ) from None
-            attempts_left -= 1
-            time.sleep(1)  # processes that start together all create the tables, and all but one fail
+                text = f"--storage {hidden}: {message}; expected a URL as in postgresql://host/name or sqlite:///path"
+            raise ValueError(text) from None
 
 
 def _lock(folder: Path) -> filelock.BaseFileLock:
@@ -274,8 +290,8 @@ def _lock(folder: Path) -> filelock.BaseFileLock:
     lock = filelock.FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
+        return lock
     except filelock.Timeout:
         raise ValueError(
             f"{folder} is in use by another process; to share its search, give another --out and the same --storage"
         ) from None
-    return lock

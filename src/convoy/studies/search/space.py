@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -20,16 +21,12 @@ MOST_POINTS = 100_000  # of a full grid; all points are checked before training
 DECADE = 10.0  # a range with high >= DECADE * low is sampled logarithmically
 NOT_SEARCHED = {
     "seed": "the winner is retrained with fresh seeds",
-    "data.name": "accuracies on different images cannot be compared",
-    "data.limit": "accuracies on different images cannot be compared",
-    "data.split": "accuracies on different images cannot be compared",
     "protocol": "a search scores on the validation part only",
-    "probe": "it does not change the training",
-    "compute.device": "it does not change the training",
-    "compute.threads": "it does not change the training",
-    "about": "it does not change the training",
-    "expected": "it does not change the training",
+    **dict.fromkeys(("data.name", "data.limit", "data.split"), "accuracies on different images cannot be compared"),
+    **dict.fromkeys(("probe", "compute.device", "compute.threads", "about"), "it does not change the training"),
 }
+Stored = bool | int | float | str  # as Optuna stores a value: a list or a table as JSON
+Point = dict[str, Stored]  # by path
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,7 @@ class Values:
     def extremes(self) -> tuple[Any, ...]:
         return self.values
 
-    @property
-    def points(self) -> Sequence[Any] | None:
-        return self.values
-
-    def value(self, stored: Any) -> Any:
+    def value(self, stored: Stored) -> Any:
         return next(value for value in self.values if _stored(value) == stored)
 
 
@@ -94,11 +87,11 @@ class Range:
         return self.low, self.high
 
     @property
-    def points(self) -> Sequence[Any] | None:
+    def values(self) -> Sequence[int] | None:
         """None for a range of floats."""
         return range(int(self.low), int(self.high) + 1) if self.is_integer else None
 
-    def value(self, stored: Any) -> Any:
+    def value(self, stored: Stored) -> Any:
         return stored
 
 
@@ -124,9 +117,9 @@ class Space:
     @property
     def size(self) -> int | None:
         """Number of points; None with a range of floats."""
-        counts = [None if axis.points is None else len(axis.points) for axis in self.axes]
-        known = [count for count in counts if count is not None]
-        return math.prod(known) if len(known) == len(counts) else None
+        if any(axis.values is None for axis in self.axes):
+            return None
+        return math.prod(len(axis.values or ()) for axis in self.axes)
 
     @property
     def is_grid(self) -> bool:
@@ -136,16 +129,15 @@ class Space:
     def distributions(self) -> dict[str, BaseDistribution]:
         return {axis.path: axis.distribution for axis in self.axes}
 
-    def points(self, seed: int) -> list[dict[str, Any]]:
+    def points(self, seed: int) -> list[Point]:
         """All points in stored form, shuffled, so that ties do not favour one corner of the grid."""
-        assert self.size is not None
-        stored = [[_stored(value) for value in axis.points or ()] for axis in self.axes]
+        stored = [[_stored(value) for value in axis.values or ()] for axis in self.axes]
         grid = [dict(zip(self.paths, point, strict=True)) for point in product(*stored)]
         random.Random(seed).shuffle(grid)
         return grid
 
-    def overrides(self, stored: Mapping[str, Any]) -> list[Override]:
-        return [(axis.path, axis.value(stored[axis.path])) for axis in self.axes]
+    def overrides(self, point: Mapping[str, Stored]) -> list[Override]:
+        return [(axis.path, axis.value(point[axis.path])) for axis in self.axes]
 
     def check(self, base: Recipe) -> list[tuple[list[Override], Recipe]]:
         """Checks every point, with ranges at both ends, against the recipe; raises ValueError for an invalid one.
@@ -180,16 +172,11 @@ def axes_of(
 
 
 def _parse_range(text: str) -> tuple[str, tuple[float, float]]:
-    path, ends = _halves(text, "=", text)
-    low, high = _halves(ends, "..", text)
+    match = re.fullmatch(r"(.+?)=(.+?)\.\.(.+)", text)
+    if match is None:
+        raise ValueError(f"{text!r}: expected KEY=LOW..HIGH, as in optim.lr=1e-4..1e-1")
+    path, low, high = (part.strip() for part in match.groups())
     return path, (_number(path, low), _number(path, high))
-
-
-def _halves(text: str, mark: str, argument: str) -> tuple[str, str]:
-    before, _, after = text.partition(mark)
-    if not (before and after):
-        raise ValueError(f"{argument!r}: expected KEY=LOW..HIGH, as in optim.lr=1e-4..1e-1")
-    return before.strip(), after.strip()
 
 
 def _number(path: str, text: str) -> float:
@@ -199,6 +186,5 @@ def _number(path: str, text: str) -> float:
     return value
 
 
-def _stored(value: Any) -> Any:
-    """As Optuna stores it: a list or a table as JSON."""
+def _stored(value: Any) -> Stored:
     return value if isinstance(value, bool | int | float | str) else json.dumps(value)

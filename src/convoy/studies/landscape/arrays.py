@@ -1,0 +1,97 @@
+"""landscape.npz: what the figures of a landscape are drawn from, as `<number of the recipe>_<part>_<name>`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from convoy.files import read_arrays, write_arrays
+from convoy.run_contents import from_table
+
+Kind = Literal["line", "plane", "path"]  # of a surface
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The lowest and the highest loss over the rates at each step, all [T]; NaN where a loss is not finite."""
+
+    step: np.ndarray  # steps done
+    low: np.ndarray
+    high: np.ndarray
+    smooth_low: np.ndarray  # of the smoothed losses
+    smooth_high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What one run measured along its steps."""
+
+    step: np.ndarray  # [probes]
+    loss: np.ndarray  # [probes, 1 + sizes]
+    gradient_change: np.ndarray  # [probes, sizes]
+    beta: np.ndarray  # [probes]
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> Probes | None:
+        """From the arrays of a run; None if it was not probed."""
+        return from_table(cls, found) if (found := _part(arrays, "probe_")) else None
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The loss around the weights, at the origin. NaN: not computed yet; infinity: not finite."""
+
+    x: np.ndarray  # [M]
+    y: np.ndarray  # [N]
+    loss: np.ndarray  # float64 [N, M]
+    at: np.ndarray | None = None  # float64 [epochs, 2], the training path; None along random directions
+    epochs: np.ndarray | None = None  # int64 [epochs]; 0: before training
+    explained: np.ndarray | None = None  # float64 [2], shares of the variance of the path
+
+    @property
+    def is_complete(self) -> bool:
+        return not np.isnan(self.loss).any()
+
+    @property
+    def arrays(self) -> Arrays:
+        return {name: values for name, values in vars(self).items() if values is not None}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Of one recipe."""
+
+    edges: Edges
+    probes: Probes | None  # of the first seed
+    surfaces: dict[Kind, Surface] = field(default_factory=dict)  # of the first seed
+
+
+def write(path: Path, recipes: Iterable[Drawn]) -> None:
+    arrays: dict[str, np.ndarray] = {}
+    for number, each in enumerate(recipes):
+        parts: dict[str, Arrays] = {"": vars(each.edges), "probe_": vars(each.probes) if each.probes else {}}
+        parts |= {f"{kind}_": surface.arrays for kind, surface in each.surfaces.items()}
+        for prefix, part in parts.items():
+            arrays |= {f"{number}_{prefix}{name}": values for name, values in part.items()}
+    write_arrays(path, arrays)
+
+
+def read(path: Path, labels: Sequence[str]) -> dict[str, Drawn]:
+    """By label."""
+    arrays = read_arrays(path)
+    drawn = {}
+    for number, label in enumerate(labels):
+        own = _part(arrays, f"{number}_")
+        surfaces = {kind: from_table(Surface, found) for kind in KINDS if (found := _part(own, f"{kind}_"))}
+        drawn[label] = Drawn(from_table(Edges, own), Probes.of(own), surfaces)
+    return drawn
+
+
+def _part(arrays: Arrays, prefix: str) -> Arrays:
+    return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
