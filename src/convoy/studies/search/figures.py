@@ -17,6 +17,7 @@ from convoy.reporting.rows import Row, Rows, Value
 from convoy.reporting.words import accuracy_name
 from convoy.studies.search import words
 from convoy.studies.search.finding import Importance, SearchFinding, State, Trial
+from convoy.studies.search.space import is_number
 from convoy.text import gettext as _
 
 DECADE = 10.0  # an axis over a factor of 10 is logarithmic; so is one whose values double, such as 64, 128, 256
@@ -28,7 +29,7 @@ BLUE = MODELS[0][0]
 
 
 def is_numeric(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return all(map(is_number, values))
 
 
 def is_log(values: Sequence[Any]) -> bool:

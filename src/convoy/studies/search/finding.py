@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from convoy.prediction import difference_of_two_runs
 from convoy.stats import Estimate
-from convoy.studies.search.space import Range, Values
+from convoy.studies.search.space import Range, Values, is_number
 
 Part = Literal["validation", "test"]
 
@@ -119,3 +119,11 @@ class SearchFinding:
         """Trials that may be as good as the winner: their distance is within that of two single runs."""
         least = self.best.accuracy - (self.margin or 0)
         return tuple(trial for trial in self.trials if trial.number != self.winner and trial.accuracy >= least)
+
+    @property
+    def at_the_edge(self) -> list[str]:
+        """Keys whose winning value is the lowest or the highest number in the search."""
+        numeric = [axis for axis in self.space if len(axis.extremes) > 1 and all(map(is_number, axis.extremes))]
+        return [
+            axis.path for axis in numeric if self.best.params[axis.path] in (min(axis.extremes), max(axis.extremes))
+        ]

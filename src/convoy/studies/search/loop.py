@@ -180,7 +180,6 @@ def ask_in_turn(trials: Trials, train: Train) -> bool:
     False if interrupted.
     """
     asked: list[Trial] = []
-    best: dict[int, float] = {}
     goes_on = True
 
     def recipes() -> Iterator[Recipe]:
@@ -191,9 +190,8 @@ def ask_in_turn(trials: Trials, train: Train) -> bool:
     def prune(position: int, epoch: int, accuracy: float) -> bool:
         trial = asked[position]
         reported = _values(trial)
-        best[position] = max(accuracy, best.get(position, 0.0), *reported.values())
         if epoch not in reported:
-            trial.report(best[position], epoch)
+            trial.report(max([accuracy, *reported.values()]), epoch)
         return epoch < trials.base.train.epochs and trial.should_prune()
 
     done = sum(frozen.state.is_finished() for frozen in trials.known)

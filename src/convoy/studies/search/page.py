@@ -15,7 +15,6 @@ from convoy.runs import Study
 from convoy.studies.search import figures, words
 from convoy.studies.search.finding import Pruner, SearchFinding, State, Trial
 from convoy.text import gettext as _
-from convoy.text import ngettext
 
 TILES = 12
 LETTER = 0.085  # inches
@@ -88,12 +87,10 @@ def _heat_chart(heat: figures.HeatNumbers, caption: str) -> Chart:
 
 
 def _winner_table(finding: SearchFinding) -> Table:
-    best, scored_on, seeds = finding.best, finding.method.scored_on, len(finding.seeds)
+    best, scored_on = finding.best, finding.method.scored_on
     rows = [(path, words.value_text(value)) for path, value in best.params.items()]
     for part, estimate in {finding.part: finding.accuracy, scored_on: finding.scored_accuracy}.items():
-        name = ngettext(
-            "{accuracy}, {n} fresh seed", "{accuracy}, {n} fresh seeds", seeds, accuracy=accuracy_title(part)
-        )
+        name = _("{accuracy}, {seeds}", accuracy=accuracy_title(part), seeds=words.fresh_seeds(finding))
         rows.append((name, estimate.text()))
     rows += [
         (

@@ -181,10 +181,14 @@ def _parse_range(text: str) -> tuple[str, tuple[float, float]]:
 
 def _number(path: str, text: str) -> float:
     _, value = parse_override(path, text)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise ValueError(f"{path}: expected a number as an end of the range, got {text!r}")
     return value
 
 
 def _stored(value: Any) -> Stored:
     return value if isinstance(value, bool | int | float | str) else json.dumps(value)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

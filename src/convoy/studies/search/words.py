@@ -15,17 +15,15 @@ FEW_TRIALS = 30  # for an importance
 
 
 def sentence(finding: SearchFinding) -> str:
-    return ngettext(
-        "Of {trials} trials, {values} had the highest accuracy on {images} for {label} on {data}; retrained with a "
-        "fresh seed it reaches {accuracy} {part}",
-        "Of {trials} trials, {values} had the highest accuracy on {images} for {label} on {data}; retrained with {n} "
-        "fresh seeds it reaches {accuracy} {part}",
-        len(finding.seeds),
+    return _(
+        "Of {trials} trials, {values} had the highest accuracy on {images} for {label} on {data}; retrained with "
+        "{seeds} it reaches {accuracy} {part}",
         trials=len(finding.trials),
         values=text_of(finding.best.params),
         images=_images(finding),
         label=finding.label,
         data=finding.data,
+        seeds=fresh_seeds(finding),
         accuracy=finding.accuracy.text(),
         part=accuracy_name(finding.part),
     )
@@ -50,15 +48,20 @@ def state_name(state: State) -> str:
     return names[state]
 
 
+def fresh_seeds(finding: SearchFinding) -> str:
+    return ngettext("{n} fresh seed", "{n} fresh seeds", len(finding.seeds))
+
+
+def _images(finding: SearchFinding) -> str:
+    """The images that scored the trials."""
+    return _("the test set") if finding.method.scored_on == "test" else _("validation")
+
+
 def trial_text(trial: Trial) -> str:
     """The values, accuracy and epochs of a point of a figure."""
-    return ngettext(
-        "{values}: {accuracy}, {n} epoch",
-        "{values}: {accuracy}, {n} epochs",
-        trial.epochs,
-        values=listed([f"{key_name(path)} {value_text(value)}" for path, value in trial.params.items()]),
-        accuracy=_("diverged") if trial.state is State.DIVERGED else f"{100 * trial.accuracy:.2f} %",
-    )
+    values = listed([f"{key_name(path)} {value_text(value)}" for path, value in trial.params.items()])
+    accuracy = _("diverged") if trial.state is State.DIVERGED else f"{100 * trial.accuracy:.2f} %"
+    return _("{values}: {accuracy}, epochs trained: {n}", values=values, accuracy=accuracy, n=trial.epochs)
 
 
 def method_text(finding: SearchFinding) -> str:
@@ -72,64 +75,56 @@ def method_text(finding: SearchFinding) -> str:
     )
 
 
-def _images(finding: SearchFinding) -> str:
-    """The images that scored the trials."""
-    return _("the test set") if finding.method.scored_on == "test" else _("validation")
-
-
 def caveats(finding: SearchFinding) -> list[str]:
-    method, trials = finding.method, len(finding.trials)
+    method, trials, asked = finding.method, len(finding.trials), finding.method.requested
     texts = [*finding.flags]
     if method.scored_on == "test":
         texts.append(
             _(
-                "The trials are scored on the test set, which they opened {openings:,} times: it selected the winner "
-                "and each run's epoch, so that no accuracy here is on images without selection",
-                openings=finding.test_openings,
+                "The trials are scored on the test set, which they opened {n:,} times: it selected the winner and each "
+                "run's epoch, so that no accuracy here is on images without selection",
+                n=finding.test_openings,
             )
         )
-    texts += [
+    texts.append(
         _(
-            "In the search the winner had {accuracy:.2%} on {images}: as the best of {trials} trials on the same "
-            "images and with one seed, this tends to be too high",
+            "In the search the winner had {accuracy:.2%} on {images}: as the best of {n} trials on the same images and "
+            "with one seed, this tends to be too high",
             accuracy=finding.best.accuracy,
             images=_images(finding),
-            trials=trials,
-        ),
-        *_near(finding),
-        *_at_the_edge(finding),
-    ]
-    if (requested := method.requested) != trials:
+            n=trials,
+        )
+    )
+    if finding.margin is None:
+        texts.append(_("One fresh seed has no spread: how many other trials are as good as the winner is unknown"))
+    elif finding.near:
         texts.append(
             _(
-                "{requested} trials were requested: after {trials} the sampler found no new point",
-                requested=requested,
-                trials=trials,
-            )
-            if trials < requested
-            else _(
-                "{requested} trials were requested, but the search already had {trials}: all are included",
-                requested=requested,
-                trials=trials,
+                "Other trials that may be as good: {n}, within {margin:.2f} points of the winner on {images}. 95 % of "
+                "the differences of two single runs are smaller (t, from the spread of the {seeds})",
+                n=len(finding.near),
+                margin=100 * finding.margin,
+                images=_images(finding),
+                seeds=fresh_seeds(finding),
             )
         )
+    for key in finding.at_the_edge:
+        value = value_text(finding.best.params[key])
+        texts.append(_("{key} = {value} is at the edge of the search: the best may be outside", key=key, value=value))
+    if trials < asked:
+        texts.append(
+            _("{asked} trials were requested: after {n} the sampler found no new point", asked=asked, n=trials)
+        )
+    if trials > asked:
+        texts.append(_("{asked} trials were requested, the search already had {n}: all count", asked=asked, n=trials))
     if len(finding.seeds) == 1:
         texts.append(_("One fresh seed: the interval is over images and does not cover other seeds"))
     if finding.part == "validation":
         texts.append(_("The test set stayed closed: validation accuracy also selected the winner and each run's epoch"))
-    if early := finding.count(State.PRUNED):
-        texts.append(
-            _(
-                "{early} of {trials} trials were stopped early by {pruner}: a slow starter may be among them",
-                early=early,
-                trials=trials,
-                pruner=method.pruner,
-            )
-        )
-    if diverged := finding.count(State.DIVERGED):
-        texts.append(
-            ngettext("{n} trial diverged and could not win", "{n} trials diverged and could not win", diverged)
-        )
+    if n := finding.count(State.PRUNED):
+        texts.append(_("Stopped early by {by}: {n} trials. A slow starter may be among them", by=method.pruner, n=n))
+    if n := finding.count(State.DIVERGED):
+        texts.append(_("Diverged, and could not win: {n} of {trials} trials", n=n, trials=trials))
     order_matters = method.pruner in (Pruner.HYPERBAND, Pruner.MEDIAN) or method.sampler in (Sampler.TPE, Sampler.GP)
     if method.parallel and order_matters:
         texts.append(
@@ -141,46 +136,15 @@ def caveats(finding: SearchFinding) -> list[str]:
     return texts
 
 
-def _near(finding: SearchFinding) -> list[str]:
-    if finding.margin is None:
-        return [_("One fresh seed has no spread: how many other trials are as good as the winner is unknown")]
-    if not finding.near:
-        return []
-    return [
-        ngettext(
-            "{n} other trial is within {margin:.2f} points of the winner on {images} and may be as good: 95 % of the "
-            "differences of two single runs are smaller (t with {df} degrees of freedom, from the spread of the "
-            "{seeds} fresh seeds)",
-            "{n} other trials are within {margin:.2f} points of the winner on {images} and may be as good: 95 % of the "
-            "differences of two single runs are smaller (t with {df} degrees of freedom, from the spread of the "
-            "{seeds} fresh seeds)",
-            len(finding.near),
-            margin=100 * finding.margin,
-            images=_images(finding),
-            df=finding.scored_accuracy.n - 1,
-            seeds=finding.scored_accuracy.n,
-        )
-    ]
-
-
-def _at_the_edge(finding: SearchFinding) -> list[str]:
-    """Keys whose winning value is the lowest or the highest in the search."""
-    texts = []
-    for axis in finding.space:
-        key, value, ends = axis.path, finding.best.params[axis.path], axis.extremes
-        is_numeric = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
-        if is_numeric and len(ends) > 1 and value in (min(ends), max(ends)):
-            texts.append(
-                _("{key} = {value:g} is at the edge of the search: the best may be outside", key=key, value=value)
-            )
-    return texts
-
-
 # ---- captions ----
 
 
 def trials_caption(finding: SearchFinding) -> str:
-    return " ".join([_marks(finding), _("Circled: winner.")])
+    return _(
+        "Trials (n = {n}, one seed each) at their best epoch. Filled: trained to the end; hollow: stopped early; cross "
+        "at the lower edge: diverged. Circled: winner.",
+        n=len(finding.trials),
+    )
 
 
 def history_caption(finding: SearchFinding) -> str:
@@ -188,45 +152,28 @@ def history_caption(finding: SearchFinding) -> str:
 
 
 def scene_caption(finding: SearchFinding) -> str:
-    return " ".join([_marks(finding, in_3d=True), _("Drag to rotate (needs JavaScript).")])
-
-
-def _marks(finding: SearchFinding, *, in_3d: bool = False) -> str:
-    texts = [_("Marks: trials (n = {n}, one seed each) at their best epoch.", n=len(finding.trials))]
-    if early := finding.count(State.PRUNED):
-        texts.append(
-            _("Stopped early ({n}): at the accuracy reached until then.", n=early)
-            if in_3d
-            else _("Hollow: stopped early ({n}), at the accuracy reached until then.", n=early)
-        )
-    if diverged := finding.count(State.DIVERGED):
-        texts.append(
-            _("Diverged ({n}): at the lowest accuracy of the others.", n=diverged)
-            if in_3d
-            else _("Crosses at the lower edge: diverged ({n}).", n=diverged)
-        )
-    return " ".join(texts)
+    return _(
+        "Trials (n = {n}, one seed each) at their best epoch; diverged ones at the lowest accuracy of the others. "
+        "Drag to rotate (needs JavaScript).",
+        n=len(finding.trials),
+    )
 
 
 def heat_caption(finding: SearchFinding) -> str:
-    texts = [
-        _("Trials (n = {n}, one seed each) at their best epoch.", n=len(finding.trials)),
-        _("Framed: winner. Colour: log of the error, stronger is better."),
-    ]
-    if early := finding.count(State.PRUNED):
-        texts.append(_("Grey: stopped early ({n}), at the accuracy reached until then.", n=early))
-    if diverged := finding.count(State.DIVERGED):
-        texts.append(_("×: diverged ({n}).", n=diverged))
-    return " ".join(texts)
+    return _(
+        "Trials (n = {n}, one seed each) at their best epoch. Framed: winner. Colour: log of the error, stronger is "
+        "better; grey: stopped early; ×: diverged.",
+        n=len(finding.trials),
+    )
 
 
 def importance_caption(importance: Importance) -> str:
-    texts = [
-        _("fANOVA (Hutter, Hoos and Leyton-Brown 2014) in the searched range, without interactions between keys."),
-        _("Computed from {n} trials, trained to the end.", n=importance.trials)
-        if importance.only_finished
-        else _("Computed from {n} trials, at their last epoch.", n=importance.trials),
-    ]
-    if importance.trials < FEW_TRIALS:
-        texts.append(_("With so few trials this is a rough estimate."))
-    return " ".join(texts)
+    trials = _("trained to the end") if importance.only_finished else _("at their last epoch")
+    few = [_("With so few trials this is a rough estimate.")] if importance.trials < FEW_TRIALS else []
+    text = _(
+        "fANOVA (Hutter, Hoos and Leyton-Brown 2014) in the searched range, over {n} trials ({trials}), without "
+        "interactions between keys.",
+        n=importance.trials,
+        trials=trials,
+    )
+    return " ".join([text, *few])
