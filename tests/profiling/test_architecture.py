@@ -195,7 +195,8 @@ def test_picture_shows_shapes_counts_and_repeats() -> None:
 
 def test_parameters_outside_layers_are_listed_below() -> None:
     shown = texts(draw([Network().conv(8)], outside=7, unreached=5).svg)
-    assert shown[-6:] == ["outside layers", "7", "not used in a pass", "5", "812", "total"]
+    assert shown[-5::2] == ["7", "5", "total"]
+    assert shown[-2] == "812"
 
 
 def test_long_and_hostile_names_stay_inside_and_are_escaped() -> None:

@@ -13,27 +13,35 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tests.fake_runs import epoch_metrics, fake_run, mnist, part_score
 
-from convoy.api import report
 from convoy.files import write_arrays
 from convoy.reporting.canvas import save_chart
-from convoy.reporting.content import Chart, Panel, shortened
+from convoy.reporting.content import Chart, Gallery, Panel, shortened
 from convoy.reporting.figures_classes import (
     balance_caption,
     balance_numbers,
     confusion_numbers,
-    recalls,
 )
 from convoy.reporting.figures_curves import (
     curve_numbers,
     curves_caption,
     draw_curves,
+    loss_numbers,
+    losses_caption,
     selected_accuracy,
     step_numbers,
 )
-from convoy.reporting.figures_images import draw_gallery, faint_filters, filter_tiles, mosaic, sample_strips
-from convoy.reporting.figures_losses import loss_numbers, losses_caption
+from convoy.reporting.figures_images import (
+    draw_gallery,
+    filter_tiles,
+    mosaic,
+    prediction_tiles,
+    sample_strips,
+    save_gallery,
+)
+from convoy.reporting.pages import run_page
 from convoy.reporting.palette import MODELS, SCREEN, Look
 from convoy.reporting.quantities import compact, plain
+from convoy.reporting.tables import class_table
 from convoy.run_contents import ClassScore, Score
 
 
@@ -142,11 +150,13 @@ def test_confusions_add_up_over_seeds_and_rank_the_pairs():
     assert numbers.errors.max() == pytest.approx(0.5)
 
 
-def test_recall_is_sorted_from_the_lowest_with_intervals():
-    score = replace(CONFUSION, per_class=[ClassScore(name, 0, 0, 0, 10) for name in ("cat", "dog", "cow")])
-    numbers = recalls(score)
-    assert list(numbers) == ["cow", "cat", "dog"]
-    assert numbers["cow"].low < 0.4 < numbers["cow"].high
+def test_recall_has_an_interval_and_of_many_classes_the_lowest_are_shown():
+    rows = [ClassScore(name, 0, recall, 0, 10) for name, recall in (("cat", 0.8), ("dog", 1.0), ("cow", 0.4))]
+    table = class_table(replace(CONFUSION, per_class=rows))
+    assert [row[2].text for row in table.rows] == ["80.00", "100.00", "40.00"]
+    assert table.rows[2][2].note
+    many = [ClassScore(str(place), 0, 0, place / 100, 0) for place in range(100)]
+    assert [row[0].text for row in class_table(replace(CONFUSION, per_class=many)).rows] == [*map(str, range(25))]
 
 
 def test_balance_leaves_out_empty_parts_and_gives_the_ratio():
@@ -169,7 +179,6 @@ def test_filters_are_grey_around_zero_with_their_largest_weight_at_the_end():
     filters[0, 0, 0, 0], filters[1, 0, 1, 1] = -2.0, 0.1
     first = filter_tiles(filters, 8)[0].image
     assert (first[0, 0, 0], first[0, 2, 2]) == (0, 128)
-    assert faint_filters(filters) == 1
 
 
 def test_mosaic_sets_tiles_apart_by_transparent_pixels():
@@ -179,34 +188,31 @@ def test_mosaic_sets_tiles_apart_by_transparent_pixels():
     assert not picture[:, 28:30, 3].any()
 
 
-def gallery_input(count, channels=1):
-    images = np.repeat(mnist("t10k")[0][:count], channels, axis=1)
-    predicted = np.arange(count) % 10
-    return images, mnist("t10k")[1][:count].astype(int), predicted, np.full(count, 0.5)
+def gallery(count, channels=1, *, labelled=True):
+    images, labels = np.repeat(mnist("t10k")[0][:count], channels, axis=1), mnist("t10k")[1][:count].astype(int)
+    classes = [f"class {place}" for place in range(10)]
+    return prediction_tiles(images, labels if labelled else None, np.arange(count) % 10, np.full(count, 0.5), classes)
 
 
 @pytest.mark.parametrize(("count", "channels"), [(1, 1), (13, 1), (36, 3)])
 def test_gallery_is_wide_enough_for_its_images(tmp_path, count, channels):
-    images, labels, predicted, confidence = gallery_input(count, channels)
     path = tmp_path / "deep" / "predictions.png"
-    draw_gallery(images, labels, predicted, confidence, [str(place) for place in range(10)], path)
+    draw_gallery(gallery(count, channels), path)
     with Image.open(path) as picture:
         assert picture.width > 100 * min(count, 4)
 
 
 def test_gallery_without_labels_marks_nothing_as_wrong(tmp_path):
-    images, _, predicted, confidence = gallery_input(4)
     path = tmp_path / "predictions.svg"
-    draw_gallery(images, None, predicted, confidence, [f"class {place}" for place in range(10)], path)
+    draw_gallery(gallery(4, labelled=False), path)
     assert "is class" not in path.read_text()
 
 
 def test_gallery_refuses_another_format_and_no_images(tmp_path):
-    images, labels, predicted, confidence = gallery_input(2)
     with pytest.raises(ValueError, match=r"\.png or \.svg"):
-        draw_gallery(images, labels, predicted, confidence, ["a"] * 10, tmp_path / "x.gif")
+        draw_gallery(gallery(2), tmp_path / "x.gif")
     with pytest.raises(ValueError, match="at least one image"):
-        draw_gallery(images[:0], labels[:0], predicted[:0], confidence[:0], ["a"] * 10, tmp_path / "x.png")
+        draw_gallery((), tmp_path / "x.png")
 
 
 def test_all_colours_differ():
@@ -252,11 +258,14 @@ def test_a_report_shows_all_64_filters_of_a_first_layer(tmp_path: Path) -> None:
     filters = np.random.default_rng(0).normal(0, 0.1, (64, 3, 7, 7)).astype(np.float32)
     write_arrays(run.path / "arrays.npz", {"first_layer_filters": filters})
 
-    page = report(run)
+    (block,) = (
+        block for block in run_page(run, tmp_path).blocks if isinstance(block, Gallery) and block.name == "filters"
+    )
+    save_gallery(block, tmp_path)
 
-    assert "filter 64" in page.read_text()
-    assert "64 filters of 7 × 7" in page.with_suffix(".md").read_text()
-    picture = Image.open(run.path / "figures" / "filters.png")
+    assert [len(strip.tiles) for strip in block.strips] == [64]
+    assert "7 × 7" in block.strips[0].title
+    picture = Image.open(tmp_path / "filters.png")
     assert picture.height > picture.width / 3  # six rows of twelve
 
 

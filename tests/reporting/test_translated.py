@@ -126,7 +126,7 @@ def profile_page(folder: Path) -> Page:
         measure.profile(
             measure.subject_of(name, resolve(name), **data), torch.device("cpu"), state_per_parameter=2, quick=True
         )
-        for name in ("lenet", "preact_resnet50")
+        for name in ("lenet", "cifar_resnet20")
     ]
     names = ("device", "cpu", "cores", "torch", "python", "platform", "date", "command")
     return page.profile_page(profiles, dict.fromkeys(names, "2026"))

@@ -68,9 +68,9 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
             trust_code=options["trust_code"],
         )
     if picture is not None:
-        from convoy.reporting.figures_images import draw_gallery
+        from convoy.reporting.figures_images import draw_gallery, prediction_tiles
 
-        draw_gallery(*result.gallery(samples), Path(picture))
+        draw_gallery(prediction_tiles(*result.gallery(samples)), Path(picture))
     return result.tested
 
 

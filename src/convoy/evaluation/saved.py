@@ -49,7 +49,7 @@ class Saved(NamedTuple):
     classes: tuple[str, ...]
 
     def gallery(self, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-        """Random images with labels, predictions and confidences, for `draw_gallery`."""
+        """Random images with labels, predictions and confidences, for `prediction_tiles`."""
         count = min(samples, len(self.labels))
         chosen = np.sort(np.random.default_rng(0).choice(len(self.labels), size=count, replace=False))
         predicted, likely = predicted_classes(self.logits[chosen]), np.nan_to_num(probabilities(self.logits[chosen]))

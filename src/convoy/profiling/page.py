@@ -11,8 +11,8 @@ from convoy.files import write_json
 from convoy.profiling import architecture, words
 from convoy.profiling.outline import outline, rows_of
 from convoy.profiling.result import PROFILES, Profile, Shape
-from convoy.reporting import cost_bars as bars_
 from convoy.reporting import render
+from convoy.reporting import rows as rows_
 from convoy.reporting.content import Block, Cell, Chart, Drawing, Field, Page, Section, Table, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, with_unit
@@ -120,9 +120,9 @@ def cost_comparison(profiles: Sequence[Profile], look: Look) -> Section:
         (_("FLOPs per image"), "", [profile.flops_per_image for profile in profiles]),
         (_("latency of one image"), "ms", [profile.single.ms for profile in profiles]),
     )
-    panels = [bars_.CostBars(name, unit, labels, tuple(map(float, values))) for name, unit, values in costs]
-    axes_panels = tuple(bars_.cost_rows(numbers, look).panel() for numbers in panels)
-    return Section(_("Comparison"), (Chart("cost", _("Cost"), axes_panels, bars_.cost_bars_caption(panels)),))
+    panels = [rows_.CostBars(name, unit, labels, tuple(map(float, values))) for name, unit, values in costs]
+    axes_panels = tuple(rows_.cost_rows(numbers, look).panel() for numbers in panels)
+    return Section(_("Comparison"), (Chart("cost", _("Cost"), axes_panels, rows_.cost_bars_caption(panels)),))
 
 
 def pictures(profiles: Sequence[Profile]) -> list[Block]:

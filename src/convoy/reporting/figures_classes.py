@@ -1,4 +1,4 @@
-"""Confusion matrices, recall by class, class balance."""
+"""Confusion matrices and class balance."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from convoy.reporting.content import shortened
-from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, WASH
-from convoy.reporting.rows import Row, Rows, Value
+from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, WASH
+from convoy.reporting.words import part_name
 from convoy.run_contents import Score
-from convoy.stats import Estimate, wilson
 from convoy.text import gettext as _
 
-MANY_CLASSES = 20  # with more, a matrix is an image without numbers, and charts show only the lowest
+MANY_CLASSES = 20  # with more, a matrix is an image without numbers
 NAME_LENGTH = 12
 
 
@@ -146,40 +145,8 @@ def confusion_caption(panels: Sequence[ConfusionNumbers]) -> str:
     return " ".join(sentences)
 
 
-def recalls(score: Score) -> dict[str, Estimate]:
-    """Recall of each class with Wilson's interval, lowest first; without classes that have no images."""
-    estimates = {
-        entry.name: wilson(score.confusion[place][place], entry.n)
-        for place, entry in enumerate(score.per_class)
-        if entry.n
-    }
-    return dict(sorted(estimates.items(), key=lambda item: item[1].mean))
-
-
-def recall_rows(recalls: Mapping[str, Estimate]) -> Rows:
-    lowest = dict(list(recalls.items())[:MANY_CLASSES])
-    return Rows(
-        tuple(
-            Row(name, (Value.of(estimate, MODELS[0][0], "o"),))
-            for name, estimate in zip(class_names(list(lowest)), lowest.values(), strict=True)
-        ),
-        _("recall"),
-        "%",
-    )
-
-
-def recall_caption(classes: int) -> str:
-    caption = _("Marks: recall; bars: 95 % intervals over the images of the class (Wilson).")
-    if classes <= MANY_CLASSES:
-        return caption
-    return caption + " " + _("Shown: the {shown} lowest of {classes} classes.", shown=MANY_CLASSES, classes=classes)
-
-
 def balance_numbers(per_class: Mapping[str, Sequence[int]], classes: Sequence[str]) -> BalanceNumbers:
-    return BalanceNumbers(
-        tuple(classes),
-        {part: tuple(counts) for part, counts in per_class.items() if counts and sum(counts)},
-    )
+    return BalanceNumbers(tuple(classes), {part: tuple(counts) for part, counts in per_class.items() if any(counts)})
 
 
 def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
@@ -194,10 +161,11 @@ def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
     for part, counts in numbers.counts.items():
         share = 100 * np.array(counts) / sum(counts)
         if part == "train":
-            axes.bar(range(k), share, width=0.72, color=MUTED, alpha=0.3, label=part, linewidth=0)
+            axes.bar(range(k), share, width=0.72, color=MUTED, alpha=0.3, label=part_name(part), linewidth=0)
         else:
             mark, size, colour = marks[part]
-            axes.plot(range(k), share, mark, color=colour, markersize=size, label=part, markeredgewidth=1.4 * small)
+            label = part_name(part)
+            axes.plot(range(k), share, mark, color=colour, markersize=size, label=label, markeredgewidth=1.4 * small)
     step = 1 if k <= MANY_CLASSES else -(-k // 10)
     names = class_names(numbers.classes)[::step]
     axes.set_xticks(range(0, k, step), names, rotation=90 if max(map(len, names)) * len(names) > 40 else 0)
@@ -205,11 +173,9 @@ def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(False, axis="x")
     axes.set_ylabel(_("share of the part (%)"))
-    handles, labels = axes.get_legend_handles_labels()
-    order = [labels.index(part) for part in numbers.counts]
     axes.legend(
-        [handles[place] for place in order], list(numbers.counts), loc="lower right", bbox_to_anchor=(1.0, 1.0),
-        ncols=len(order), frameon=False, handlelength=1, columnspacing=1, handletextpad=0.5,
+        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(numbers.counts), frameon=False, handlelength=1,
+        columnspacing=1, handletextpad=0.5,
     )  # fmt: skip
 
 
@@ -220,7 +186,7 @@ def balance_caption(numbers: BalanceNumbers) -> str:
     return _(
         "Share of each class by part. Images per class in {part}: {least:,} ({rarest}) to {most:,} ({commonest}), "
         "a ratio of {ratio:.2f}.",
-        part=part,
+        part=part_name(part),
         least=counts[least],
         rarest=numbers.classes[least],
         most=counts[most],

@@ -1,4 +1,4 @@
-"""Training curves: loss and accuracy by epoch, loss and learning rate by step."""
+"""Training curves: loss and accuracy by epoch, loss and learning rate by step, losses of several models."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 
 Metrics = Sequence[EpochMetrics]
+Axis = Literal["step", "seconds"]
+WINDOW = 10  # steps over which the losses of several models are smoothed
+POINTS = 300  # of such a line
 
 
 class Curve(NamedTuple):
@@ -109,6 +112,11 @@ def label_by_epoch(axes: Axes, longest: int, quantity: Literal["loss", "accuracy
     axes.set_ylabel(_("loss") if quantity == "loss" else _("accuracy (%)"))
 
 
+def _logarithmic_if_wide(axes: Axes, low: float, high: float) -> None:
+    if low > 0 and high > 20 * low:
+        ticks.logarithmic(axes, "y", 0.85 * low, 1.15 * high)
+
+
 def draw_curves(axes: Axes, numbers: CurveNumbers, look: Look) -> None:
     longest = max((len(curve.mean) for curve in numbers.curves), default=1)
     for curve in numbers.curves:
@@ -122,8 +130,8 @@ def draw_curves(axes: Axes, numbers: CurveNumbers, look: Look) -> None:
         axes.plot(epochs, curve.mean, color=colour, linewidth=2, marker=mark, markersize=5, markeredgewidth=0)
     all_values = [value for curve in numbers.curves for value in (*curve.mean, *curve.low, *curve.high)]
     values = [value for value in all_values if math.isfinite(value)]
-    if numbers.quantity == "loss" and values and min(values) > 0 and max(values) > 20 * min(values):
-        ticks.logarithmic(axes, "y", 0.85 * min(values), 1.15 * max(values))
+    if numbers.quantity == "loss" and values:
+        _logarithmic_if_wide(axes, min(values), max(values))
     label_by_epoch(axes, longest, numbers.quantity)
     if longest == 1:
         for curve in numbers.curves:  # a dashed line of one point is invisible
@@ -164,8 +172,7 @@ def step_numbers(steps: Mapping[str, np.ndarray]) -> StepNumbers | None:
 def draw_step_loss(axes: Axes, numbers: StepNumbers, colour: str) -> None:
     axes.plot(numbers.at, numbers.raw, color=colour, alpha=0.3, linewidth=0.7)
     axes.plot(numbers.at, numbers.loss, color=colour, linewidth=1.8)
-    if numbers.raw.min() > 0 and numbers.loss.max() > 20 * numbers.loss.min():
-        ticks.logarithmic(axes, "y", 0.85 * float(numbers.raw.min()), 1.15 * float(numbers.raw.max()))
+    _logarithmic_if_wide(axes, float(numbers.raw.min()), float(numbers.raw.max()))
     axes.set_xlabel(_("step"))
     axes.set_ylabel(_("training loss"))
     ticks.integers(axes.xaxis, 5)
@@ -186,3 +193,91 @@ def steps_caption(numbers: StepNumbers) -> str:
         "Thin: single batches; thick: mean over {n} steps.",
         numbers.window,
     )
+
+
+# ---- loss by step and by second, of several models ----
+
+
+class LossLine(NamedTuple):
+    """Mean, minimum and maximum over seeds. All arrays are [N]."""
+
+    label: str
+    step: np.ndarray  # steps done
+    seconds: np.ndarray | None  # of training, mean over seeds; None if not recorded
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class LossNumbers(NamedTuple):
+    lines: tuple[LossLine, ...]
+    window: int  # steps that a point covers: more than WINDOW if an archived run keeps only some
+    seeds: int  # maximum over models
+    cut: bool  # runs of one model have different lengths: drawn up to the shortest
+
+
+def loss_numbers(runs: Mapping[str, Sequence[tuple[Mapping[str, np.ndarray], Metrics]]]) -> LossNumbers | None:
+    """`runs`: label -> steps and metrics of its runs. None if no label has enough steps."""
+    lines, windows, seeds, cut = [], [], [], False
+    for label, group in runs.items():
+        smoothed = [(smooth, metrics) for steps, metrics in group if (smooth := _smoothed(steps)) is not None]
+        if not smoothed:
+            continue
+        ends = [int(at[-1]) for (at, _, _), _ in smoothed]
+        first, last = max(at[0] for (at, _, _), _ in smoothed), min(ends)
+        step = np.unique(np.linspace(first, last, POINTS).round())
+        table = np.array([np.interp(step, at, loss) for (at, loss, _), _ in smoothed])  # (seeds, N)
+        clocks = [clock for _, metrics in smoothed if (clock := _seconds(step, metrics)) is not None]
+        seconds = np.mean(clocks, axis=0) if len(clocks) == len(smoothed) else None
+        lines.append(LossLine(label, step, seconds, table.mean(0), table.min(0), table.max(0)))
+        windows += [window for (_, _, window), _ in smoothed]
+        seeds.append(len(smoothed))
+        cut = cut or min(ends) < max(ends)
+    return LossNumbers(tuple(lines), max(windows), max(seeds), cut) if lines else None
+
+
+def _smoothed(steps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """Steps done, mean of the last WINDOW stored losses (those that are not finite are skipped), steps per window."""
+    loss = np.asarray(steps.get("loss", ()), dtype=np.float64)
+    done = np.asarray(steps.get("step", np.arange(len(loss)))) + 1
+    finite = np.isfinite(loss)
+    if finite.sum() <= WINDOW:
+        return None
+    sums = np.cumsum(np.concatenate([[0.0], loss[finite]]))
+    stride = max(1, round(float(done[-1]) / len(done)))
+    return done[finite][WINDOW - 1 :], (sums[WINDOW:] - sums[:-WINDOW]) / WINDOW, WINDOW * stride
+
+
+def _seconds(step: np.ndarray, metrics: Metrics) -> np.ndarray | None:
+    """Assumes that all steps of an epoch take the same time."""
+    if not metrics:
+        return None
+    return np.interp(step, [0, *(each.step for each in metrics)], [0.0, *(each.train_seconds for each in metrics)])
+
+
+def draw_losses(axes: Axes, numbers: LossNumbers, axis: Axis, look: Look) -> None:
+    lines = [(line, at) for line in numbers.lines if (at := getattr(line, axis)) is not None]
+    for line, at in lines:
+        colour = look.colour(line.label)
+        if numbers.seeds > 1:
+            axes.fill_between(at, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
+        axes.plot(at, line.mean, color=colour, linewidth=1.5)
+        axes.plot(at[-1], line.mean[-1], look.mark(line.label), color=colour, markersize=6, clip_on=False)
+    low, high = min(float(line.low.min()) for line, _ in lines), max(float(line.high.max()) for line, _ in lines)
+    _logarithmic_if_wide(axes, low, high)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(_("step") if axis == "step" else _("seconds of training"))
+    axes.set_ylabel(_("training loss"))
+    ticks.integers(axes.xaxis, 5)
+
+
+def losses_caption(numbers: LossNumbers, axis: Axis) -> str:
+    if numbers.window > WINDOW:
+        means = _("Means over up to {window} steps, since archived runs keep only some.", window=numbers.window)
+    else:
+        means = _("Means over {window} steps.", window=WINDOW)
+    sentences = [means, _("A mark ends each line.")]
+    sentences += seeds_sentences(numbers.seeds, cut=numbers.cut)
+    if axis == "seconds":
+        sentences.append(_("Seconds of training passes only, on the machine of each run."))
+    return " ".join(sentences)

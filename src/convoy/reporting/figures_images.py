@@ -24,28 +24,19 @@ COLUMNS = 12  # tiles per row of a figure file
 TILE = 0.74  # inches
 
 
-def draw_gallery(
-    images: np.ndarray,
-    labels: np.ndarray | None,
-    predicted: np.ndarray,
-    confidence: np.ndarray,
-    classes: Sequence[str],
-    path: Path,
-) -> None:
+def draw_gallery(tiles: Sequence[Tile], path: Path) -> None:
     """Writes images with their predicted classes to a .png or .svg file. Wrong ones are red, with the true class.
 
-    `images` are uint8 [N, C, H, W] with 1 or 3 channels, `labels` (or None) and `predicted` class indices [N],
-    `confidence` fractions [N]. Raises ValueError for another suffix, or without images.
+    Raises ValueError for another suffix, or without images.
     """
-    if len(images) == 0:
+    if not tiles:
         raise ValueError("a gallery needs at least one image, got none")
     if path.suffix.lower() not in (".png", ".svg"):
         raise ValueError(f"{str(path)!r}: expected the suffix .png or .svg")
-    tiles = prediction_tiles(images, labels, predicted, confidence, classes)
     columns = min(COLUMNS, max(1, math.ceil(math.sqrt(1.5 * len(tiles)))))
     path.parent.mkdir(parents=True, exist_ok=True)
     with canvas.style():
-        canvas.save(_figure([Strip("", tiles)], columns), path.with_suffix(path.suffix.lower()))
+        canvas.save(_figure([Strip("", tuple(tiles))], columns), path.with_suffix(path.suffix.lower()))
 
 
 def save_gallery(gallery: Gallery, folder: Path) -> None:
@@ -64,6 +55,9 @@ def prediction_tiles(
     classes: Sequence[str],
     index: np.ndarray | None = None,
 ) -> tuple[Tile, ...]:
+    """`images` are uint8 [N, C, H, W] with 1 or 3 channels, `labels` (or None) and `predicted` class indices [N], -1
+    for no class, `confidence` fractions [N], `index` numbers of the images [N] for the alternative text.
+    """
     tiles = []
     for place, image in enumerate(images):
         name = classes[int(predicted[place])] if predicted[place] >= 0 else _("no class")
@@ -111,18 +105,9 @@ def filter_tiles(filters: np.ndarray, most: int) -> tuple[Tile, ...]:
         kernel = weights if weights.shape[0] in (1, 3) else weights.mean(0, keepdims=True)
         kernel = np.nan_to_num(kernel.astype(np.float64))
         largest = max(float(np.abs(kernel).max()), 1e-12)
-        tiles.append(
-            Tile(
-                np.round(127.5 + 127.5 * kernel / largest).astype(np.uint8), alt=_("filter {number}", number=number + 1)
-            )
-        )
+        pixels = np.round(127.5 + 127.5 * kernel / largest).astype(np.uint8)
+        tiles.append(Tile(pixels, alt=_("filter {number}", number=number + 1)))
     return tuple(tiles)
-
-
-def faint_filters(filters: np.ndarray) -> int:
-    """The number of filters whose largest weight is below a tenth of the largest in the layer."""
-    largest = np.abs(np.nan_to_num(filters)).reshape(len(filters), -1).max(1)
-    return int((largest < 0.1 * largest.max()).sum())
 
 
 def mosaic(tiles: Sequence[Tile], gap: int, columns: int = 0) -> np.ndarray:

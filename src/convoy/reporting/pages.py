@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from convoy.counts import recount
-from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections, tables
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
@@ -75,10 +74,7 @@ def _errors_of_run(reading: Reading, part: str, look: Look) -> Section | None:
     score = reading.scores[part]
     if section is None or not score.per_class:
         return section
-    recalls = classes_.recalls(score)
-    panel = classes_.recall_rows(recalls).panel()
-    chart = Chart("recall", _("Recall by class"), (panel,), classes_.recall_caption(len(recalls)))
-    return Section(section.title, (chart, *section.blocks, tables.class_table(score)))
+    return replace(section, blocks=(*section.blocks, tables.class_table(score)))
 
 
 def _run_sentence(reading: Reading, part: str) -> str:

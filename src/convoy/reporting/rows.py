@@ -1,17 +1,20 @@
-"""A chart of rows: values with their intervals, as marks or as bars from 0."""
+"""Charts of rows: values with their intervals, as marks or as bars from 0."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from convoy.reporting.content import Panel, shortened
-from convoy.reporting.palette import INK, MUTED, PAPER
-from convoy.reporting.quantities import compact
+from convoy.reporting.palette import INK, MUTED, PAPER, Look
+from convoy.reporting.quantities import compact, plain
 from convoy.stats import Estimate
+from convoy.text import gettext as _
 
 ROW, DENSE_ROW, BETWEEN = 0.52, 0.27, 0.17  # inches: of a row, of one with its name to the left, between its values
 ABOVE, BELOW = 0.37, 0.2  # inches: of the middle of the first row, of the last
@@ -182,5 +185,34 @@ def _draw_text(axes: Axes, name: str, text: str, y: float) -> None:
         axes.text(1, y, text, transform=across, va="bottom", ha="right", color=MUTED, bbox=backed)
 
 
-def _count(value: float, _: int | None = None) -> str:
+def _count(value: float, place: int | None = None) -> str:
     return f"{'−' if value < 0 else ''}{compact(abs(value))}" if value else "0"
+
+
+class CostBars(NamedTuple):
+    """The costs of networks, as bars."""
+
+    cost: str
+    unit: str
+    labels: tuple[str, ...]
+    values: tuple[float, ...]
+    spans: tuple[Span | None, ...] = ()  # 95 % intervals of values that are estimates
+
+
+def cost_rows(numbers: CostBars, look: Look) -> Rows:
+    spans = numbers.spans or (None,) * len(numbers.values)
+    rows = (
+        Row(
+            label,
+            (Value(value, span, look.colour(label)),),
+            f"{plain(value)} {numbers.unit}" if numbers.unit else compact(value),
+        )
+        for label, value, span in zip(numbers.labels, numbers.values, spans, strict=True)
+    )
+    return Rows(tuple(rows), numbers.cost, numbers.unit, bars=True, counts=True)
+
+
+def cost_bars_caption(panels: Sequence[CostBars]) -> str:
+    if any(any(numbers.spans) for numbers in panels):
+        return _("The axis begins at 0. Lines: 95 % intervals over seeds.")
+    return _("The axis begins at 0.")

@@ -24,7 +24,7 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 
 MAX_STRIPS = 6  # models whose images are shown
-MAX_CONFUSIONS = 10  # with more models only the best MAX_STRIPS matrices are drawn
+MAX_CONFUSIONS = 10  # confusion matrices
 CONFUSED_PAIRS = 5
 FILTERS = 64  # the complete first layer of AlexNet and of ResNets
 
@@ -79,13 +79,9 @@ def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | No
         classes_.confusion_numbers(label, group[0].classes, [r.scores[part] for r in group])
         for label, group in with_confusion.items()
     ]
-    chart = confusion_chart(
-        panels if len(panels) <= MAX_CONFUSIONS else panels[:MAX_STRIPS], named=len(with_confusion) > 1
-    )
-    if len(chart.panels) < len(panels):
-        shown = _(
-            "Shown: the best {n} of {total} models; the next table has all.", n=len(chart.panels), total=len(panels)
-        )
+    chart = confusion_chart(panels[:MAX_CONFUSIONS], named=len(panels) > 1)
+    if len(panels) > MAX_CONFUSIONS:
+        shown = _("Shown: the best {n} of {total} models; the next table has all.", n=MAX_CONFUSIONS, total=len(panels))
         chart = replace(chart, caption=f"{chart.caption} {shown}")
     blocks: list[Block] = [chart]
     confused = {numbers.label: numbers.worst(CONFUSED_PAIRS) for numbers in panels}
@@ -173,29 +169,25 @@ def data(groups: Groups) -> Section:
 
 
 def _filters(groups: Groups) -> Gallery | None:
-    strips, shapes = [], []
-    for label, group in list(groups.items())[:MAX_STRIPS]:
-        weights = group[0].run.arrays.get("first_layer_filters")
-        if weights is not None and weights.ndim == 4 and len(weights):
-            strips.append(Strip(label if len(groups) > 1 else "", images_.filter_tiles(weights, FILTERS), model=label))
-            count, height, width = weights.shape[0], *weights.shape[2:]
-            faint = images_.faint_filters(weights)
-            shapes.append(
-                _("{n} filters of {height} × {width} ({faint} faint)", n=count, height=height, width=width, faint=faint)
-            )
+    strips = tuple(
+        Strip(
+            _("{label}: {height} × {width}", label=label, height=weights.shape[2], width=weights.shape[3]),
+            images_.filter_tiles(weights, FILTERS),
+            model=label,
+        )
+        for label, group in list(groups.items())[:MAX_STRIPS]
+        if (weights := group[0].run.arrays.get("first_layer_filters")) is not None
+        and weights.ndim == 4
+        and len(weights)
+    )
     if not strips:
         return None
-    texts = distinct(shapes)
-    if len(texts) > 1:
-        texts = [f"{strip.model}: {shape}" for strip, shape in zip(strips, shapes, strict=True)]
-    sentences = [
-        _("First convolution: {filters}.", filters="; ".join(texts)),
-        _("Faint: the largest weight is below a tenth of the layer's largest."),
-        _("Grey: 0; white and black: plus and minus the largest weight of the filter."),
-    ]
-    if max(len(strip.tiles) for strip in strips) == FILTERS:
-        sentences.append(_("Shown: at most {n} filters.", n=FILTERS))
-    return Gallery("filters", _("First-layer filters"), tuple(strips), " ".join(sentences))
+    caption = _(
+        "The first convolution, at most {n} filters. Grey: 0; white and black: plus and minus the largest weight of "
+        "the filter.",
+        n=FILTERS,
+    )
+    return Gallery("filters", _("First-layer filters"), strips, caption)
 
 
 def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:

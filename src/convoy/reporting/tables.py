@@ -82,49 +82,32 @@ def _reports_macs(reading: Reading) -> bool:
 
 
 def confused_table(pairs: Mapping[str, Sequence[Confused]]) -> Table:
-    """The most confused pairs: one row per pair for one model, one row per model for several."""
-    title = _("Most confused pairs")
-    if len(pairs) == 1:
-        fields: list[Field[Confused]] = [
-            Field(_("True class"), lambda pair: pair.true, numeric=False),
-            Field(_("Predicted class"), lambda pair: pair.predicted, numeric=False),
-            Field(_("Images"), lambda pair: f"{pair.images:,}"),
-            Field(_("Share of the class"), lambda pair: f"{pair.percent:.2f}", "%"),
-        ]
-        return table_of(fields, next(iter(pairs.values())), title=title)
-    columns: list[Field[tuple[str, Sequence[Confused]]]] = [
+    """The most confused pairs of each model, one row per pair."""
+    fields: list[Field[tuple[str, Confused]]] = [
         Field(_("Model"), lambda row: Cell(row[0], model=row[0]), numeric=False),
-        *(
-            Field(_("Pair {rank}", rank=rank + 1), partial(_confused_cell, rank=rank), numeric=False)
-            for rank in range(max(map(len, pairs.values())))
-        ),
+        Field(_("True class"), lambda row: row[1].true, numeric=False),
+        Field(_("Predicted class"), lambda row: row[1].predicted, numeric=False),
+        Field(_("Images"), lambda row: f"{row[1].images:,}"),
+        Field(_("Share of the class"), lambda row: f"{row[1].percent:.2f}", "%"),
     ]
-    note = _("True class → predicted class, with the share of the true class.")
-    return table_of(columns, pairs.items(), note, title)
-
-
-def _confused_cell(row: tuple[str, Sequence[Confused]], rank: int) -> Cell:
-    if rank >= len(row[1]):
-        return Cell("")
-    pair = row[1][rank]
-    text = f"{pair.true} → {pair.predicted}"
-    if len(text) <= 14:  # stays on one line
-        text = text.replace(" ", "\u00a0")
-    return Cell(text, f"{pair.percent:.2f} %")
+    rows = [(label, pair) for label, group in pairs.items() for pair in group]
+    return table_of(fields if len(pairs) > 1 else fields[1:], rows, title=_("Most confused pairs"))
 
 
 def class_table(score: Score) -> Table:
     """In the order of the classes; of many classes only those with the lowest F1."""
-    entries, note = score.per_class, ""
+
+    def recall(entry: ClassScore) -> Cell:
+        return Cell(*wilson(round(entry.recall * entry.n), entry.n).parts(scale=100)) if entry.n else Cell("")
+
+    entries, note = score.per_class, _("Ranges: 95 % intervals over the images of the class (Wilson).")
     if len(entries) > MANY_CLASSES:
-        note = _(
-            "The {shown} classes with the lowest F1; all {n} are in scores.json.", shown=MANY_CLASSES, n=len(entries)
-        )
-        entries = sorted(entries, key=lambda entry: entry.f1)[:MANY_CLASSES]
+        lowest = _("Shown: the {n} classes with the lowest F1; scores.json has all.", n=MANY_CLASSES)
+        entries, note = sorted(entries, key=lambda entry: entry.f1)[:MANY_CLASSES], f"{lowest} {note}"
     fields: list[Field[ClassScore]] = [
         Field(_("Class"), lambda entry: entry.name, numeric=False),
         Field(_("Precision"), lambda entry: f"{100 * entry.precision:.2f}", "%"),
-        Field(_("Recall"), lambda entry: f"{100 * entry.recall:.2f}", "%"),
+        Field(_("Recall"), recall, "%"),
         Field(_("F1"), lambda entry: f"{100 * entry.f1:.2f}", "%"),
         Field(_("Images"), lambda entry: f"{entry.n:,}"),
     ]

@@ -24,7 +24,7 @@ from convoy.experiments.words import shown
 from convoy.files import read_json
 from convoy.profiling import page as profile_page
 from convoy.profiling.result import PROFILES
-from convoy.reporting import figures_losses as losses_
+from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections
 from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table
 from convoy.reporting.figures_curves import Metrics
@@ -227,11 +227,11 @@ def _losses(results: Results) -> Chart | None:
     panels, labels, captions = [], [], {}
     for protocol, by_label in results.by_protocol.items():
         runs = {label: [(reading.run.steps, reading.metrics) for reading in group] for label, group in by_label.items()}
-        numbers = losses_.loss_numbers(runs)
+        numbers = curves_.loss_numbers(runs)
         if numbers is not None:
-            draw = partial(losses_.draw_losses, numbers=numbers, axis="step", look=results.look)
+            draw = partial(curves_.draw_losses, numbers=numbers, axis="step", look=results.look)
             panels.append(Panel(protocol_name(protocol).capitalize(), draw))
-            captions[protocol] = losses_.losses_caption(numbers, "step")
+            captions[protocol] = curves_.losses_caption(numbers, "step")
             labels += [line.label for line in numbers.lines]
     if not panels:
         return None

@@ -9,9 +9,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
-from convoy.reporting.cost_bars import CostBars
 from convoy.reporting.palette import MODELS, MUTED, PAPER, Look
-from convoy.reporting.rows import Row, Rows, Value, limits
+from convoy.reporting.rows import CostBars, Row, Rows, Value, limits
 from convoy.reporting.words import accuracy_name
 from convoy.stats import Estimate
 from convoy.studies.compare.ablation import Ablation, Effect

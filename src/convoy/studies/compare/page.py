@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convoy.reporting import cost_bars as bars_
 from convoy.reporting import figures_curves as curves_
-from convoy.reporting import figures_losses as losses_
+from convoy.reporting import rows as rows_
 from convoy.reporting import sections
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
@@ -88,8 +87,8 @@ def _accuracy_and_cost(finding: CompareFinding, groups: Groups, look: Look) -> S
         blocks.append(Chart("pareto", _("Accuracy against cost"), panels, figures.cost_caption(costs), legend=legend))
     for name, cost in zip(("time_bars", "parameter_bars"), figures.cost_kinds(), strict=False):
         if bars := figures.cost_bars(finding, cost):
-            panel = bars_.cost_rows(bars, look).panel()
-            blocks.append(Chart(name, cost.title, (panel,), bars_.cost_bars_caption([bars])))
+            panel = rows_.cost_rows(bars, look).panel()
+            blocks.append(Chart(name, cost.title, (panel,), rows_.cost_bars_caption([bars])))
     return Section(_("Accuracy and cost") if costs else _("Accuracy"), tuple(blocks))
 
 
@@ -122,10 +121,10 @@ def _selected_accuracy(groups: Groups, look: Look) -> Chart | None:
 
 
 def _losses(groups: Groups, look: Look) -> list[Chart]:
-    numbers = losses_.loss_numbers({label: [(r.run.steps, r.metrics) for r in g] for label, g in groups.items()})
+    numbers = curves_.loss_numbers({label: [(r.run.steps, r.metrics) for r in g] for label, g in groups.items()})
     if numbers is None:
         return []
-    axes: list[tuple[str, str, losses_.Axis]] = [("train_loss_smoothed", _("Training loss by step"), "step")]
+    axes: list[tuple[str, str, curves_.Axis]] = [("train_loss_smoothed", _("Training loss by step"), "step")]
     if any(line.seconds is not None for line in numbers.lines):
         axes.append(("loss_by_seconds", _("Training loss by time"), "seconds"))
     legend = [line.label for line in numbers.lines]
@@ -133,8 +132,8 @@ def _losses(groups: Groups, look: Look) -> list[Chart]:
         _lines(
             name,
             title,
-            partial(losses_.draw_losses, numbers=numbers, axis=axis, look=look),
-            losses_.losses_caption(numbers, axis),
+            partial(curves_.draw_losses, numbers=numbers, axis=axis, look=look),
+            curves_.losses_caption(numbers, axis),
             legend,
         )
         for name, title, axis in axes
