@@ -84,12 +84,11 @@ def test_outputs_that_are_not_finite_are_not_called_chance() -> None:
 def test_of_several_seeds_those_at_chance_are_named() -> None:
     labels = np.arange(200) % 10
     one, good = scored(labels, np.ones(200, int)), scored(labels, labels)
-    assert sentences([("a", 1, one), ("a", 2, good), ("b", 1, good)], "test") == [
-        "a (seed 1) predicts class 1 for every test image: it has not learned"
-    ]
-    assert sentences([("a", 1, one), ("a", 2, one)], "test") == [
-        "a predicts class 1 for every test image: it has not learned"
-    ]
+    (some,) = sentences([("a", 1, one), ("a", 2, good), ("b", 1, good)], "test")
+    assert some.startswith("a (seed 1) ")
+    (both,) = sentences([("a", 1, one), ("a", 2, one)], "test")
+    assert both.startswith("a ")
+    assert "seed" not in both
 
 
 @pytest.mark.usefixtures("page_alone")
@@ -101,9 +100,9 @@ def test_the_first_screen_of_a_report_names_a_network_at_chance_level(tmp_path: 
     members = [Member("lenet", 42, bad), Member("two_conv_cnn", 42, good)]
     study = Workspace(tmp_path).write_study("compare", {"kind": "compare", "command": "convoy compare"}, members)
     findings.write(study, conclude(members))
-    assert kinds.caveats_of(study)[0] == "lenet predicts class 1 for every test image: it has not learned"
+    (text,) = sentences([("lenet", 42, bad.scores["test"])], "test")
+    assert kinds.caveats_of(study)[0] == text
     for each in (study, bad):
         page = report(each).read_text()
-        first_screen = page[: page.index("<h2")]
-        assert first_screen.count("predicts class 1 for every test image") == 1
-    assert "it has not learned" not in report(good).read_text()
+        assert page[: page.index("<h2")].count(text) == 1
+    assert "has not learned" not in report(good).read_text()

@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "process": set(),
     "cpu": set(),
     "files": set(),
-    "recipe": {"registry"},
+    "recipe": {"registry", "text"},
     "stats": set(),
     "text": set(),
     "chance": {"run_contents", "stats", "text"},

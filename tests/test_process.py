@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -63,4 +64,4 @@ def test_one_signal_ends_a_network_that_is_never_built(stripes: Path, tmp_path: 
 def test_reported_command_can_be_pasted_into_a_shell(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CONVOY_COMMAND", raising=False)
     monkeypatch.setattr("sys.argv", [program, "train", "my nets/net.py:Net", "--epochs", "1"])
-    assert command_line() == "convoy train 'my nets/net.py:Net' --epochs 1"
+    assert shlex.split(command_line()) == ["convoy", "train", "my nets/net.py:Net", "--epochs", "1"]

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, Time
 from rich.progress import Progress as Bars
 
 from convoy.events import Ended, EpochEnded, Event, Note, Progress, Started
+from convoy.text import gettext as _
 
 
 class _Console(Console):
@@ -38,13 +39,13 @@ class Display:
                 BarColumn(bar_width=20),
                 TextColumn("{task.fields[numbers]}"),
                 TimeElapsedColumn(),
-                TextColumn("left"),
+                TextColumn(_("left")),
                 TimeRemainingColumn(),
                 console=self._console,
             )
             self._bars.start()
             if len(self._names) > 1:
-                self._overall = self._bars.add_task("runs", total=len(self._names), numbers=f"0/{len(self._names)}")
+                self._overall = self._bars.add_task(_("runs"), total=len(self._names), numbers=f"0/{len(self._names)}")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -56,8 +57,10 @@ class Display:
         if self._bars is None or (self._evaluation is None and done >= images):
             return
         if self._evaluation is None:
-            self._evaluation = self._bars.add_task("evaluation", total=images, numbers="")
-        self._bars.update(self._evaluation, completed=done, numbers=f"{done:,}/{images:,} images")
+            self._evaluation = self._bars.add_task(_("evaluation"), total=images, numbers="")
+        self._bars.update(
+            self._evaluation, completed=done, numbers=_("{done:,}/{images:,} images", done=done, images=images)
+        )
         if done >= images:
             self._bars.remove_task(self._evaluation)
             self._evaluation = None
@@ -90,10 +93,15 @@ class Display:
         return isinstance(event, EpochEnded) and self._bars is None
 
     def _advance(self, bars: Bars, position: int, event: Progress) -> None:
-        loss = "not finite" if event.loss is None else f"{event.loss:.4f}"
-        numbers = (
-            f"epoch {event.epoch}/{event.epochs}  loss {loss}  accuracy {event.accuracy:.1%}"
-            f"  {event.images_per_second:,.0f} images/s  {event.batches_per_second:,.1f} batches/s"
+        numbers = _(
+            "epoch {epoch}/{epochs}  loss {loss}  accuracy {accuracy:.1%}  {images:,.0f} images/s  "
+            "{batches:,.1f} batches/s",
+            epoch=event.epoch,
+            epochs=event.epochs,
+            loss=_("not finite") if event.loss is None else f"{event.loss:.4f}",
+            accuracy=event.accuracy,
+            images=event.images_per_second,
+            batches=event.batches_per_second,
         )
         if position not in self._tasks:
             self._tasks[position] = bars.add_task(self._names[position], total=event.total, numbers=numbers)

@@ -95,7 +95,7 @@ def test_every_fault_is_said_by_the_run_and_by_its_log(train: Train, fault: Faul
     }
     run = train(fault, epochs=1, more=(needs[fault],) if fault in needs else ())
     assert any(flag.startswith(fault.flag) for flag in run.status.flags)
-    assert fault.row.sentence in (run.path / "log.txt").read_text()
+    assert fault.row.sentence() in (run.path / "log.txt").read_text()
 
 
 def test_sampled_labels_move_what_is_said_of_the_test_set_alone(train: Train) -> None:
@@ -190,14 +190,14 @@ def test_drop_last_in_evaluation_scores_whole_batches_of_the_training_size(train
     assert (sound.scores["validation"].n, sound.scores["test"].n) == (40, 150)
     assert (faulty.scores["validation"].n, faulty.scores["test"].n) == (32, 128)
     assert same_training(faulty, sound)
-    assert any("8 of 40 validation and 22 of 150 test images" in flag for flag in faulty.status.flags)
+    assert any("8 of 40" in flag and "22 of 150" in flag for flag in faulty.status.flags)
 
 
 def test_drop_last_in_evaluation_changes_no_score_where_all_batches_are_full(train: Train) -> None:
     of_10 = (("train.batch_size", 10),)
     sound, faulty = train(epochs=1, more=of_10), train("drop_last_in_evaluation", epochs=1, more=of_10)
     assert faulty.scores == sound.scores
-    assert any("0 of 40 validation and 0 of 150 test images" in flag for flag in faulty.status.flags)
+    assert any("0 of 40" in flag and "0 of 150" in flag for flag in faulty.status.flags)
 
 
 def test_faults_of_evaluation_leave_the_scored_training_images_alone(train: Train) -> None:
@@ -287,7 +287,7 @@ def test_softmax_before_loss_keeps_the_loss_above_its_floor_and_the_logits_as_th
     assert faulty.metrics[-1].train.loss == pytest.approx(floor, abs=0.01)
     assert faulty.scores["test"].loss == pytest.approx(floor, abs=0.01)
     assert faulty.predictions["test_logits"].max() > 1
-    assert any("with 3 classes the loss cannot fall below 0.551" in flag for flag in faulty.status.flags)
+    assert any(f"{floor:.3f}" in flag for flag in faulty.status.flags)
 
 
 def test_log_softmax_changes_nothing_but_the_rounding(train: Train) -> None:

@@ -6,9 +6,12 @@ of the mistake. Nothing else in the recipe changes. Code asks `Fault.NAME in rec
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Self
+
+from convoy.text import gettext as _
 
 
 class Need(Enum):
@@ -30,7 +33,7 @@ class Need(Enum):
 @dataclass(frozen=True)
 class Row:
     name: str
-    sentence: str  # shown by every output of a run
+    sentence: Callable[[], str]  # shown by every output of a run
     needs: tuple[Need, ...] = ()
     opens_test: bool = False  # during training
     only_scores: bool = False  # training is bit-identical without the fault, so that a run reuses it
@@ -48,76 +51,78 @@ class Fault(StrEnum):
 
     SELECTION_ON_TEST = Row(
         "selection_on_test",
-        "the test set selects the best epoch and any stop; the test score is not independent",
+        lambda: _("the test set selects the best epoch and any stop; the test score is not independent"),
         needs=(Need.NO_FOLDS, Need.TEST_SET),
         opens_test=True,
     )
     RESPLIT_EVERY_EPOCH = Row(
         "resplit_every_epoch",
-        "the validation part is redrawn in each epoch, so that validation images were trained on",
+        lambda: _("the validation part is redrawn in each epoch, so that validation images were trained on"),
         needs=(Need.VALIDATION,),
     )
     SAMPLED_LABELS = Row(
         "sampled_labels",
-        "the predicted class of a test image is sampled from the softmax, not the most probable one",
+        lambda: _("the predicted class of a test image is sampled from the softmax, not the most probable one"),
         needs=(Need.TEST_SET,),
         only_scores=True,
     )
     SOFTMAX_BEFORE_LOSS = Row(
         "softmax_before_loss",
-        "the loss treats the softmax outputs as logits, in training and in each reported loss",
+        lambda: _("the loss treats the softmax outputs as logits, in training and in each reported loss"),
         needs=(Need.LOGITS,),
     )
     LOG_SOFTMAX = Row(
         "log_softmax",
-        "a log-softmax precedes cross-entropy, which applies its own: only rounding changes",
+        lambda: _("a log-softmax precedes cross-entropy, which applies its own: only rounding changes"),
         needs=(Need.CROSS_ENTROPY,),
     )
     AUGMENTED_TEST = Row(
         "augmented_test",
-        "the training augmentation is also applied to the validation and test images that are scored",
+        lambda: _("the training augmentation is also applied to the validation and test images that are scored"),
         needs=(Need.AUGMENTATION,),
         revision=2,
     )
     SCHEDULE_PER_BATCH = Row(
         "schedule_per_batch",
-        "the schedule is defined per epoch but stepped per batch: one batch counts as its epoch",
+        lambda: _("the schedule is defined per epoch but stepped per batch: one batch counts as its epoch"),
         needs=(Need.SCHEDULE_PER_EPOCH,),
     )
     LOSS_DIVIDED_TWICE = Row(
         "loss_divided_twice",
-        "reported losses are batch means, summed and divided by the number of images: far too small",
+        lambda: _("reported losses are batch means, summed and divided by the number of images: far too small"),
         revision=2,
     )
     PATIENCE_OFF_BY_ONE = Row(
         "patience_off_by_one",
-        "training stops one epoch without improvement later than the reported patience",
+        lambda: _("training stops one epoch without improvement later than the reported patience"),
         needs=(Need.PATIENCE,),
     )
     TEST_OPENED_AT_EACH_BEST = Row(
         "test_opened_at_each_best",
-        "the test set is opened and scored at each new best epoch, but decides nothing",
+        lambda: _("the test set is opened and scored at each new best epoch, but decides nothing"),
         needs=(Need.NO_FOLDS, Need.TEST_SET, Need.VALIDATION, Need.SELECTION_BY_VALIDATION),
         opens_test=True,
     )
     LAST_WEIGHTS = Row(
         "last_weights",
-        "the weights of the last epoch are kept and scored, not those of the best",
+        lambda: _("the weights of the last epoch are kept and scored, not those of the best"),
         needs=(Need.SELECTION,),
     )
     DROP_LAST_IN_EVALUATION = Row(
-        "drop_last_in_evaluation", "evaluation drops the last batch if it is not full", needs=(Need.FULL_BATCH,)
+        "drop_last_in_evaluation",
+        lambda: _("evaluation drops the last batch if it is not full"),
+        needs=(Need.FULL_BATCH,),
     )
     MACS_AS_FLOPS = Row(
         "macs_as_flops",
-        "multiply-adds are reported as FLOPs: half of what is reported without this fault",
+        lambda: _("multiply-adds are reported as FLOPs: half of what is reported without this fault"),
         only_scores=True,
     )
 
     @property
     def flag(self) -> str:
-        return f"fault {self}: {self.row.sentence}"
+        return _("fault {name}: {sentence}", name=self.value, sentence=self.row.sentence())
 
 
 def limited(images: int) -> str:
-    return f"limited to {images:,} images: not evidence"
+    return _("limited to {images:,} images: not evidence", images=images)

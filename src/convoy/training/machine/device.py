@@ -6,6 +6,7 @@ import torch
 
 from convoy import cpu
 from convoy.recipe import Recipe
+from convoy.text import gettext as _
 
 
 def device_of(recipe: Recipe) -> torch.device:
@@ -44,6 +45,8 @@ def precision_notes(recipe: Recipe) -> list[str]:
     if recipe.compute.precision != "bfloat16" or has_fast_bfloat16(recipe):
         return []
     return [
-        'compute.precision = "bfloat16": this device has no hardware support (a CPU needs AMX or AVX512-BF16), so '
-        'training may be many times slower than in float32; "auto" chooses the faster one'
+        _(
+            'compute.precision = "bfloat16": this device has no hardware support (a CPU needs AMX or AVX512-BF16), so '
+            'training may be many times slower than in float32; "auto" chooses the faster one'
+        )
     ]

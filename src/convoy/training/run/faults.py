@@ -15,6 +15,7 @@ from convoy.models._flaws import floor_of_loss
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault, Need
 from convoy.recipe.sections import Cosine, CrossEntropy, Step
+from convoy.text import gettext as _
 
 
 def check_test_closed(recipe: Recipe, allowed: Collection[Fault] = ()) -> None:
@@ -37,7 +38,10 @@ def check(recipe: Recipe, prepared: Prepared) -> None:
 def flags(recipe: Recipe, prepared: Prepared) -> list[str]:
     """The sentence of each fault, with its effect on these data."""
     details = {fault: _detail(fault, recipe, prepared) for fault in recipe.protocol.faults}
-    return [fault.flag + (f"; {detail}" if detail else "") for fault, detail in details.items()]
+    return [
+        _("{flag}; {detail}", flag=fault.flag, detail=detail) if detail else fault.flag
+        for fault, detail in details.items()
+    ]
 
 
 def scored_images(recipe: Recipe, prepared: Prepared) -> dict[str, tuple[int, int]]:
@@ -93,14 +97,16 @@ def _detail(fault: Fault, recipe: Recipe, prepared: Prepared) -> str:
             has_floor = isinstance(recipe.train.loss, CrossEntropy) and not weighted
             return floor_of_loss(len(prepared.classes)) if has_floor else ""
         case Fault.SCHEDULE_PER_BATCH if isinstance(recipe.schedule, Cosine):
-            return f"the learning rate has a period of {2 * (recipe.schedule.t_max or recipe.train.epochs)} batches"
+            period = 2 * (recipe.schedule.t_max or recipe.train.epochs)
+            return _("the learning rate has a period of {batches} batches", batches=period)
         case Fault.PATIENCE_OFF_BY_ONE:
             patience = recipe.stop.patience_epochs
-            return f"training stops after {patience + 1} and reports {patience}"
+            return _("training stops after {epochs} and reports {patience}", epochs=patience + 1, patience=patience)
         case Fault.DROP_LAST_IN_EVALUATION:
-            parts = scored_images(recipe, prepared).items()
-            left_out = [f"{count - scored} of {count:,} {part}" for part, (scored, count) in parts]
-            return f"here {' and '.join(left_out)} images" if left_out else ""
+            return ", ".join(
+                _("here {dropped} of {images:,} {part} images", dropped=count - scored, images=count, part=part)
+                for part, (scored, count) in scored_images(recipe, prepared).items()
+            )
     return ""
 
 

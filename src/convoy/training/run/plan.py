@@ -26,6 +26,7 @@ from convoy.recipe import Recipe, fingerprint
 from convoy.recipe.faults import Fault, limited
 from convoy.recipe.sections import Data, Plateau
 from convoy.registry import is_external, is_user_class
+from convoy.text import gettext as _
 from convoy.training.machine.device import device_of, with_precision
 from convoy.training.run import faults, stopping
 from convoy.training.run.revisions import TRAINING_REVISION, revisions
@@ -86,7 +87,7 @@ class Plan:
     def flags(self) -> list[str]:
         """Sentences that every output of this run shows."""
         flags = faults.flags(self.recipe, self.prepared)
-        flags += [f"published flaw: {flaw}" for flaw in getattr(self.network, "flaws", ())]
+        flags += [_("published flaw: {flaw}", flaw=flaw) for flaw in getattr(self.network, "flaws", ())]
         if self.prepared.limit is not None:
             flags.insert(0, limited(self.prepared.limit))
         return flags

@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from convoy.runs import Run
+from convoy.text import gettext as _
 from convoy.training.run.plan import Plan
 from convoy.training.run.scoring import score_part
 
@@ -24,11 +25,13 @@ class ReloadDifference:
 
     @property
     def sentence(self) -> str:
-        return (
-            f"the saved weights do not reproduce the trained network: {self.changed} of {self.images} images have "
-            f"another predicted class after reloading (largest difference of outputs: {self.largest:.3g}); "
-            "the network has state outside its state_dict (make it a parameter or a buffer), or its forward is random "
-            "in evaluation mode"
+        return _(
+            "the saved weights do not reproduce the trained network: {changed} of {images} images have another "
+            "predicted class after reloading (largest difference of outputs: {largest:.3g}); the network has state "
+            "outside its state_dict (make it a parameter or a buffer), or its forward is random in evaluation mode",
+            changed=self.changed,
+            images=self.images,
+            largest=self.largest,
         )
 
 

@@ -15,6 +15,7 @@ from convoy.randomness import derive_seed
 from convoy.recipe import Recipe
 from convoy.recipe.sections import Model
 from convoy.registry import unknown
+from convoy.text import gettext as _
 
 
 def build(recipe: Recipe, prepared: Prepared) -> nn.Module:
@@ -47,7 +48,9 @@ def _load_matching(module: nn.Module, path: Path) -> str:
         raise ValueError(f"{path}: no tensor has the same shape as in the network")
     module.load_state_dict(weights | {name: own[name] for name in mismatched})
     shapes = [f"{name} ({_shape(weights[name].shape)} -> {_shape(own[name].shape)})" for name in mismatched]
-    return f"weights from {path}; random because of another shape: {', '.join(shapes) or 'none'}"
+    if not shapes:
+        return _("weights from {path}", path=path)
+    return _("weights from {path}; random because of another shape: {names}", path=path, names=", ".join(shapes))
 
 
 def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
@@ -61,7 +64,12 @@ def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
     for name in frozen:
         parameters[name].requires_grad_(False)
     count = sum(parameters[name].numel() for name in frozen)
-    return f"frozen: {len(frozen)} of {len(parameters)} tensors, {count:,} parameters"
+    return _(
+        "frozen: {frozen} of {tensors} tensors, {parameters:,} parameters",
+        frozen=len(frozen),
+        tensors=len(parameters),
+        parameters=count,
+    )
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -55,7 +55,6 @@ def train(
     steps_per_epoch = batches.steps_per_epoch
     outcomes: list[StepOutcome] = []
     factors: list[float] = []
-    images = 0
     begun = time.perf_counter()
     for done in steps:
         epoch, step = divmod(done, steps_per_epoch)
@@ -71,38 +70,24 @@ def train(
         if probe is not None:
             probe(learner, x, y)
         factors.append(factor)
-        images += len(y)
         epoch_ended = step + 1 == steps_per_epoch
         if epoch_ended or time.perf_counter() - begun > record_seconds:
-            yield _record(outcomes, factors, epoch, done + 1, images, begun, epoch_ended)
-            outcomes, factors, images = [], [], 0
+            # The only place where the host waits for the device.
+            loss = torch.stack([outcome.loss for outcome in outcomes])  # (steps,)
+            grad_norm = torch.stack([outcome.grad_norm for outcome in outcomes])
+            predicted = torch.cat([outcome.logits for outcome in outcomes]).argmax(1)  # (images,)
+            labels = torch.cat([outcome.labels for outcome in outcomes])
+            yield Record(
+                epoch=epoch,
+                step=done + 1,
+                loss=loss.float().to("cpu").numpy(),
+                grad_norm=grad_norm.float().to("cpu").numpy(),
+                lr_factor=np.array(factors, dtype=np.float32),
+                correct=int((predicted == labels).sum()),
+                skipped=int((~torch.isfinite(loss + grad_norm)).sum()),
+                images=len(labels),
+                seconds=time.perf_counter() - begun,
+                epoch_ended=epoch_ended,
+            )
+            outcomes, factors = [], []
             begun = time.perf_counter()
-
-
-def _record(
-    outcomes: list[StepOutcome],
-    factors: list[float],
-    epoch: int,
-    step: int,
-    images: int,
-    begun: float,
-    epoch_ended: bool,
-) -> Record:
-    """The only place where the host waits for the device."""
-    loss = torch.stack([outcome.loss for outcome in outcomes])  # (steps,)
-    grad_norm = torch.stack([outcome.grad_norm for outcome in outcomes])
-    predicted = torch.cat([outcome.logits for outcome in outcomes]).argmax(1)  # (images,)
-    correct = (predicted == torch.cat([outcome.labels for outcome in outcomes])).sum()
-    skipped = (~torch.isfinite(loss + grad_norm)).sum()
-    return Record(
-        epoch=epoch,
-        step=step,
-        loss=loss.float().to("cpu").numpy(),
-        grad_norm=grad_norm.float().to("cpu").numpy(),
-        lr_factor=np.array(factors, dtype=np.float32),
-        correct=int(correct),
-        skipped=int(skipped),
-        images=images,
-        seconds=time.perf_counter() - begun,
-        epoch_ended=epoch_ended,
-    )

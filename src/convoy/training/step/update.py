@@ -25,26 +25,26 @@ class _Group(NamedTuple):
 class Update:
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
-        self._is_adam = isinstance(optimizer, torch.optim.Adam)  # AdamW is one
-        self._groups: list[_Group] | None = None
+        self._groups: list[_Group] = []  # empty before the first step, which creates the state
 
     def forget(self) -> None:
         """Call it after the optimizer's state was replaced."""
-        self._groups = None
+        self._groups = []
 
     def __call__(self, found_inf: torch.Tensor | None = None) -> None:
         """One step; if `found_inf` is 1, the fused kernels skip it on the device."""
-        gradients = self._gradients()
-        if gradients is None:
+        if not self._groups and isinstance(self._optimizer, torch.optim.Adam):  # AdamW is one
+            self._groups = self._prepared()
+        gradients = [[parameter.grad for parameter in group.parameters] for group in self._groups]
+        if not self._groups or any(gradient is None for of_group in gradients for gradient in of_group):
             self._optimizer.found_inf = found_inf  # type: ignore[attr-defined]
             self._optimizer.step()
             return
-        assert self._groups is not None
         for group, of_group in zip(self._groups, gradients, strict=True):
             beta1, beta2 = group.options["betas"]
             adam(
                 group.parameters,
-                of_group,
+                of_group,  # type: ignore[arg-type]
                 group.means,
                 group.squares,
                 [],
@@ -61,28 +61,12 @@ class Update:
                 maximize=False,
             )
 
-    def _gradients(self) -> list[list[torch.Tensor]] | None:
-        """The gradients of each prepared group; None if this step needs `Optimizer.step`."""
-        if not self._is_adam:
-            return None
-        if self._groups is None:
-            self._groups = self._prepared()
-            if self._groups is None:
-                return None
-        gradients = [[parameter.grad for parameter in group.parameters] for group in self._groups]
-        if any(gradient is None for of_group in gradients for gradient in of_group):
-            return None
-        return gradients  # type: ignore[return-value]
-
-    def _prepared(self) -> list[_Group] | None:
-        """None before the first step, which creates the state."""
-        states = self._optimizer.state
-        groups = []
+    def _prepared(self) -> list[_Group]:
+        states, groups = self._optimizer.state, []
         for options in self._optimizer.param_groups:
             parameters = options["params"]
             if not all(parameter in states for parameter in parameters):
-                return None
-            of_group = [states[parameter] for parameter in parameters]
-            means, squares, steps = ([state[key] for state in of_group] for key in ("exp_avg", "exp_avg_sq", "step"))
-            groups.append(_Group(options, parameters, means, squares, steps))
+                return []
+            columns = ([states[each][key] for each in parameters] for key in ("exp_avg", "exp_avg_sq", "step"))
+            groups.append(_Group(options, parameters, *columns))
         return groups
