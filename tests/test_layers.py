@@ -52,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "chance": {"run_contents", "stats", "text"},
     "prediction": {"stats"},
     "run_files": {"files"},
-    "run_contents": set(),
+    "run_contents": {"files"},
     "runs": {"files", "run_contents", "run_files", "recipe", "stats", "registry", "options"},
     "counts": {"run_contents", "runs", "text"},
     "events": {"run_contents"},

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, astuple, dataclass, field, fields
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, TypeVar
+
+from convoy.files import read_json
 
 T = TypeVar("T")
 
@@ -20,14 +23,20 @@ class RunState(StrEnum):
 DIVERGED = "diverged"  # the name of a stop rule
 
 
+def read(kind: type[T], path: Path) -> T:
+    """The object in a JSON file. Raises ValueError, with the file's name, if a value without a default is missing."""
+    required = [
+        each.name
+        for each in fields(kind)  # type: ignore[arg-type]
+        if each.default is MISSING and each.default_factory is MISSING
+    ]
+    return from_table(kind, read_json(path, *required))
+
+
 def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
     """An object of one of these classes; keys that it does not name are left out."""
     names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in table.items() if name in names})
-
-
-def required(kind: type) -> list[str]:
-    return [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
 
 
 @dataclass(frozen=True)
@@ -210,7 +219,6 @@ class Environment:
     training_revision: int | None = None
     resumed_with: Sequence[Change] = ()
 
-
-def environment_of(table: Mapping[str, Any]) -> Environment:
-    changes = [Change(**change) for change in table.get("resumed_with", ())]
-    return from_table(Environment, {**table, "resumed_with": changes})
+    def __post_init__(self) -> None:
+        changes = [Change(**each) if isinstance(each, dict) else each for each in self.resumed_with]
+        object.__setattr__(self, "resumed_with", changes)

@@ -32,7 +32,14 @@ from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunState, Score, Status
 
-RETRAIN = "delete the folder to train it again"
+
+@contextmanager
+def _retrain(prefix: str = "") -> Iterator[None]:
+    """Completes the message about a damaged file."""
+    try:
+        yield
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise ValueError(f"{prefix}{error}; delete the folder to train it again") from None
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,8 @@ class Run:
 
     @property
     def status(self) -> Status:
-        return run_contents.from_table(Status, self._read("status.json", *run_contents.required(Status)))
-
-    def _read(self, name: str, *keys: str) -> dict[str, Any]:
-        try:
-            return read_json(self.path / name, *keys)
-        except ValueError as error:
-            raise ValueError(f"{error}; {RETRAIN}") from None
+        with _retrain():
+            return run_contents.read(Status, self.path / "status.json")
 
     @property
     def flags(self) -> Sequence[str]:
@@ -151,36 +153,33 @@ class Run:
     @property
     def stated_scores(self) -> dict[str, Score]:
         """The scores of all parts, even if scores.json has changed; see convoy.counts."""
-        if not (path := self.path / "scores.json").is_file():
-            return {}
-        scores = self._read("scores.json")
-        if not all(isinstance(part, dict) and {"accuracy", "correct", "n"} <= part.keys() for part in scores.values()):
-            raise ValueError(f"{path} is damaged: a part has no accuracy; {RETRAIN}")
+        path = self.path / "scores.json"
+        with _retrain():
+            scores = read_json(path) if path.is_file() else {}
+            if not all(isinstance(part, dict) and {"accuracy", "correct", "n"} <= {*part} for part in scores.values()):
+                raise ValueError(f"{path} is damaged: a part has no accuracy")
         return {part: run_contents.score_of(score) for part, score in scores.items()}
 
     @property
     def cost(self) -> Cost:
-        return run_contents.from_table(Cost, read_json(path) if (path := self.file("cost.json")).is_file() else {})
+        return run_contents.read(Cost, path) if (path := self.file("cost.json")).is_file() else Cost()
 
     @property
     def data(self) -> RunData:
-        return run_contents.from_table(RunData, read_json(self.file("data.json"), *run_contents.required(RunData)))
+        return run_contents.read(RunData, self.file("data.json"))
 
     @property
     def environment(self) -> Environment:
-        table = read_json(self.file("environment.json"), *run_contents.required(Environment))
-        return run_contents.environment_of(table)
+        return run_contents.read(Environment, self.file("environment.json"))
 
     @property
     def metrics(self) -> list[EpochMetrics]:
         """Of the finished epochs."""
         path = self.file("metrics.jsonl")
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-        try:
-            complete = [line for line in lines if line.endswith("\n")]  # a kill may leave half a line
+        complete = [line for line in lines if line.endswith("\n")]  # a kill may leave half a line
+        with _retrain(f"{path} is damaged: "):
             return [run_contents.epoch_of(json.loads(line)) for line in complete]
-        except (ValueError, RecursionError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged: {error}; {RETRAIN}") from None
 
     @property
     def steps(self) -> dict[str, np.ndarray]:
@@ -341,9 +340,14 @@ class Workspace:
 
     def open_run(self, recipe: Recipe, digest: str) -> Run:
         """The run folder of this fingerprint, created if necessary."""
-        existing = self.find(digest)
-        if existing is not None:
-            _restore_recipe(existing, recipe)
+        content = recipe.to_toml().encode()
+        recipe_hash = {"recipe.toml": hashlib.sha256(content).hexdigest()}
+        if (existing := self.find(digest)) is not None:
+            try:
+                existing.file("recipe.toml")
+            except ValueError:  # it has changed: the run is trained with the recipe that was asked for
+                existing.write_status(files=run_files.recorded(existing.path) | recipe_hash)
+                write_bytes(existing.path / "recipe.toml", content)
             return existing
         # A fine-tuned run and a range test get another name, so that "lenet-s42" refers to the ordinary run only.
         kinds = ["tuned"] * (recipe.model.init is not None) + ["range"] * (recipe.schedule.name == "range")
@@ -351,8 +355,7 @@ class Workspace:
             kinds += [f"f{split.fold + 1}of{split.folds}" + (f"r{split.repeat + 1}" if split.repeat else "")]
         name = "-".join([file_name(model_label(recipe)), *kinds, f"s{recipe.seed}", digest[:12]])
         path = self.folder("runs", name)
-        content = recipe.to_toml().encode()
-        status = {"state": RunState.RUNNING, "reason": "", "fingerprint": digest, "files": _recipe_hash(content)}
+        status = {"state": RunState.RUNNING, "reason": "", "fingerprint": digest, "files": recipe_hash}
         write_json(path / "status.json", status)
         write_bytes(path / "recipe.toml", content)
         return Run(path)
@@ -367,29 +370,18 @@ class Workspace:
         """Counts this run's opening of the data's test part; returns the number of openings so far."""
         self.path.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self.path / ".test_openings.lock", timeout=30):
-            ledger = read_json(path) if (path := self.path / "test_openings.json").is_file() else {}
-            ledger.setdefault(data_hash, []).append(run)
-            write_json(path, ledger)
-            return len(ledger[data_hash])
+            openings = self._openings()
+            openings.setdefault(data_hash, []).append(run)
+            write_json(self.path / "test_openings.json", openings)
+            return len(openings[data_hash])
 
     def openings_by(self, runs: Collection[str]) -> int:
         """How often the named runs opened a test part."""
-        ledger = read_json(path) if (path := self.path / "test_openings.json").is_file() else {}
-        return sum(run in runs for opened_by in ledger.values() for run in opened_by)
+        return sum(run in runs for opened_by in self._openings().values() for run in opened_by)
 
-
-def _restore_recipe(run: Run, recipe: Recipe) -> None:
-    """Rewrites recipe.toml if it has changed, before the run is trained."""
-    try:
-        run.file("recipe.toml")
-    except ValueError:
-        content = recipe.to_toml().encode()
-        run.write_status(files=run_files.recorded(run.path) | _recipe_hash(content))
-        write_bytes(run.path / "recipe.toml", content)
-
-
-def _recipe_hash(content: bytes) -> dict[str, str]:
-    return {"recipe.toml": hashlib.sha256(content).hexdigest()}
+    def _openings(self) -> dict[str, list[str]]:
+        """Names of runs by the hash of the data that they opened."""
+        return read_json(path) if (path := self.path / "test_openings.json").is_file() else {}
 
 
 def model_label(recipe: Recipe) -> str:
