@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomli_w
 
 from convoy.files import read_json, write_bytes
 from convoy.recipe import Recipe
@@ -58,21 +57,25 @@ def keep(run: Run, folder: str | Path, *, measured: Mapping[str, float] | None =
 
 
 def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> None:
-    recipe = tomli_w.dumps(_portable(run)).encode()
+    recipe = _portable(run).to_toml().encode()
     write_bytes(target / "recipe.toml", recipe)
     for name in JSON_FILES:
         if (run.path / name).is_file():
             write_bytes(target / name, _compact(_without_paths(read_json(run.file(name)))).encode())
-    write_bytes(target / "metrics.jsonl", "".join(_line(epoch.as_line()) for epoch in run.metrics).encode())
+    epochs = [
+        {key: float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value for key, value in line.items()}
+        for line in (epoch.as_line() for epoch in run.metrics)
+    ]
+    write_bytes(target / "metrics.jsonl", "".join(map(_compact, epochs)).encode())
     probes = {name: values for name, values in run.arrays.items() if name != "first_layer_filters"}
-    files = {"predictions.npz": _classes(run), "steps.npz": thinned(run.steps), "arrays.npz": probes}
-    for name, arrays in files.items():
+    contents = {"predictions.npz": _classes(run), "steps.npz": thinned(run.steps), "arrays.npz": probes}
+    for name, arrays in contents.items():
         if arrays:
             write_bytes(target / name, _compressed(arrays))
     added = {"bits": bits(run), "measured": dict(run.status.measured if run.is_archived else measured)}
     stated = _without_paths(read_json(run.path / "status.json"))
-    status = {**stated, **{key: value for key, value in added.items() if value}}
-    status["files"] = result_hashes(target) | {"recipe.toml": hashlib.sha256(recipe).hexdigest()}
+    files = result_hashes(target) | {"recipe.toml": hashlib.sha256(recipe).hexdigest()}
+    status = {**stated, **{key: value for key, value in added.items() if value}, "files": files}
     write_bytes(target / "status.json", _compact(status).encode())
 
 
@@ -190,19 +193,16 @@ def _is_archived(target: Path, source: Run, measured: Mapping[str, float]) -> bo
     return same_date and has_measured and has_bits and archived.scores.keys() >= source.scores.keys()
 
 
-def _portable(run: Run) -> dict[str, Any]:
+def _portable(run: Run) -> Recipe:
     """The recipe with names instead of this machine's paths, which the fingerprint does not cover."""
-    recipe: Recipe = run.recipe
-    table = recipe.as_table()
-    if "/" in recipe.data.name and not recipe.data.name.startswith("hf:"):
-        table["data"]["name"] = run.data.name
-    if recipe.data.split.group_by is not None:
-        table["data"]["split"]["group_by"] = _without_folders(recipe.data.split.group_by)
-    if is_user_class(recipe.model.name):
-        table["model"]["name"] = Path(recipe.model.name).name
-    if recipe.model.init is not None:
-        table["model"]["init"] = Path(recipe.model.init).name
-    return table
+    recipe, data, model = run.recipe, run.recipe.data, run.recipe.model
+    is_path = "/" in data.name and not data.name.startswith("hf:")
+    group_by, init = data.split.group_by, model.init
+    split = data.split.model_copy(update={"group_by": group_by and _without_folders(group_by)})
+    data = data.model_copy(update={"name": run.data.name if is_path else data.name, "split": split})
+    name = Path(model.name).name if is_user_class(model.name) else model.name
+    model = model.model_copy(update={"name": name, "init": init and Path(init).name})
+    return recipe.model_copy(update={"data": data, "model": model})
 
 
 def _without_folders(text: str) -> str:
@@ -246,10 +246,6 @@ def _classes(run: Run) -> dict[str, np.ndarray]:
         else:  # the indices of a fold's images
             archived[name] = values.astype(np.int32) if np.issubdtype(values.dtype, np.integer) else values
     return archived
-
-
-def _line(line: Mapping[str, float | None]) -> str:
-    return _compact({key: float(f"{v:.{DIGITS}g}") if isinstance(v, float) else v for key, v in line.items()})
 
 
 def _compact(table: Mapping[str, Any]) -> str:

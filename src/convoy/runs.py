@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -299,10 +300,10 @@ class Study:
     @property
     def members(self) -> list[Member]:
         """Raises ValueError if a run is missing."""
-        entries = self.table.get("runs", [])
-        if missing := [entry["run"] for entry in entries if not (self.path / entry["run"]).is_dir()]:
+        entries = [itemgetter("label", "seed", "run")(entry) for entry in self.table.get("runs", [])]
+        if missing := [run for _label, _seed, run in entries if not (self.path / run).is_dir()]:
             raise ValueError(f"run {Path(missing[0]).name} of {self.path} is missing: run the study's command again")
-        return [Member(entry["label"], entry["seed"], Run(self.path / entry["run"])) for entry in entries]
+        return [Member(label, seed, Run(self.path / run)) for label, seed, run in entries]
 
 
 class Workspace:

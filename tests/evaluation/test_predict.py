@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from convoy.evaluation.explain import first_layer_filters
 from convoy.evaluation.predict import predict, watched
+from convoy.training.run.finish import first_layer_filters
 
 
 def to_unit(x: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from convoy.checkpoint import load_checkpoint, save_checkpoint
 from convoy.evaluation import losses
 from convoy.evaluation.predict import evaluating
 from convoy.recipe.sections import SGD, Adam, AdamW, Model, Optim, RMSprop, Train
-from convoy.training.run.start import init_and_freeze
+from convoy.training.run.plan import init_and_freeze
 from convoy.training.step.learner import Learner
 
 OPTIMIZERS = [*(kind() for kind in get_args(get_args(Optim)[0])), SGD(momentum=0.0), RMSprop(momentum=0.9)]
@@ -190,7 +190,7 @@ def test_channels_last_weights_go_on_from_a_checkpoint_to_the_bit(optim: Optim, 
     save_checkpoint(tmp_path, 1, {"learner": unbroken.state()})
     state = load_checkpoint(tmp_path)
     assert state is not None
-    resumed.load(state["learner"])
+    resumed.load(**state["learner"])
     for learner in (unbroken, resumed):
         learner.step(*batch(1))
     assert all(torch.equal(value, weights(unbroken)[name]) for name, value in weights(resumed).items())

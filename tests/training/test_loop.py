@@ -52,7 +52,7 @@ def test_training_from_a_later_update_equals_the_unbroken_run() -> None:
         if record.step == 7:
             break
     again = a_learner()
-    again.load(broken.state())
+    again.load(**broken.state())
     run(again, start=7)
     for ours, theirs in zip(whole.module.parameters(), again.module.parameters(), strict=True):
         assert torch.equal(ours, theirs)

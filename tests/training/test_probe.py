@@ -141,6 +141,6 @@ def test_a_probe_goes_on_counting_where_it_was() -> None:
     for _ in range(3):
         probe(learner, x, y)
     again = StepProbe(2, seed=0)
-    again.load(probe.state())
+    again.load(**probe.state())
     again(learner, x, y)
     assert again.arrays["probe_step"].tolist() == [2, 4]

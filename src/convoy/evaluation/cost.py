@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,7 +101,8 @@ class PeakMemory:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         elif sys.platform == "linux":
-            _restart_high_water_mark()
+            with suppress(OSError):  # a read-only /proc: the peak then counts from the start of the process
+                Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # man 5 proc
 
     def bytes(self) -> int:
         if self._device.type == "cuda":
@@ -119,13 +120,6 @@ def _high_water_mark() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
-
-
-def _restart_high_water_mark() -> None:
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # man 5 proc
-    except OSError:  # a container may mount /proc read-only; the peak then counts from the start of the process
-        return
 
 
 def _blank(module: nn.Module, shape: tuple[int, int, int]) -> torch.Tensor:

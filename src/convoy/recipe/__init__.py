@@ -83,8 +83,8 @@ class Recipe(Section):
             (table.get(section, {}) if section else table).pop(key, None)
         table.get("data", {}).get("split", {}).pop("group_by", None)  # the hash of the split covers it
         name = self.model.name
-        table["model"] = table.get("model", {}) | {"name": name.rpartition(":")[2] if is_user_class(name) else name}
-        return {key: value for key, value in table.items() if value != {}}
+        model = table.get("model", {}) | {"name": name.rpartition(":")[2] if is_user_class(name) else name}
+        return {key: value for key, value in {**table, "model": model}.items() if value != {}}
 
     @classmethod
     def _validate(cls, table: dict[str, Any], origin: str, overrides: Sequence[Override]) -> Recipe:
@@ -127,8 +127,7 @@ def fingerprint(
     `revisions`: those above 1 of the model and of the rules that apply to this run.
     """
     table = recipe.canonical()
-    table["model"]["options"] = dict(options)
+    table |= {"model": table.get("model", {}) | {"options": dict(options)}}
     covered = {"recipe": table, "hashes": dict(hashes), "training_revision": training_revision}
-    if revisions:
-        covered["revisions"] = dict(revisions)
+    covered |= {"revisions": dict(revisions)} if revisions else {}
     return hashlib.sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

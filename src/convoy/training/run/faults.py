@@ -59,6 +59,7 @@ def selection(recipe: Recipe, prepared: Prepared) -> str | None:
 
 
 def _problem(need: Need, recipe: Recipe, prepared: Prepared) -> str | None:
+    model, schedule = recipe.model.name, recipe.schedule
     match need:
         case Need.NO_FOLDS if prepared.fold is not None:
             return "opens the test set, which stays closed with data.split.folds"
@@ -72,17 +73,18 @@ def _problem(need: Need, recipe: Recipe, prepared: Prepared) -> str | None:
             return "needs a part that selects the best epoch; with data.split.validation = 0 the last is kept anyway"
         case Need.PATIENCE if not recipe.stop.patience_epochs:
             return "needs stop.patience_epochs, which is 0 (off)"
-        case Need.LOGITS if _ends_in_softmax(recipe):
-            return f"needs logits from {recipe.model.name}; set model.options.softmax_output = false"
+        case Need.LOGITS if (models.default_options(model) | recipe.model.options).get("softmax_output") is True:
+            return f"needs logits from {model}; set model.options.softmax_output = false"
         case Need.CROSS_ENTROPY if not isinstance(recipe.train.loss, CrossEntropy):
             return f"needs cross-entropy, but train.loss is {recipe.train.loss.name}"
         case Need.AUGMENTATION:
             augmentation = build_augmentation(recipe.data.augment)
             if not (augmentation.geometric or augmentation.pixel_transforms):
                 return "needs an augmentation other than mixing in data.augment"
-        case Need.SCHEDULE_PER_EPOCH if not _changes_per_epoch(recipe):
-            schedule = "cosine with per = 'step'" if isinstance(recipe.schedule, Cosine) else recipe.schedule.name
-            return f"needs a schedule per epoch: step, or cosine with per = 'epoch'; not {schedule}"
+        case Need.SCHEDULE_PER_EPOCH if isinstance(schedule, Cosine) and schedule.per == "step":
+            return "needs a schedule per epoch: step, or cosine with per = 'epoch'; not cosine with per = 'step'"
+        case Need.SCHEDULE_PER_EPOCH if not isinstance(schedule, Step | Cosine):
+            return f"needs a schedule per epoch: step, or cosine with per = 'epoch'; not {schedule.name}"
         case Need.FULL_BATCH:
             for part, (scored, count) in scored_images(recipe, prepared).items():
                 if scored == 0:
@@ -103,17 +105,9 @@ def _detail(fault: Fault, recipe: Recipe, prepared: Prepared) -> str:
             patience = recipe.stop.patience_epochs
             return _("training stops after {epochs} and reports {patience}", epochs=patience + 1, patience=patience)
         case Fault.DROP_LAST_IN_EVALUATION:
-            return ", ".join(
-                _("here {dropped} of {images:,} {part} images", dropped=count - scored, images=count, part=part)
+            counts = [
+                _("{dropped} of {images:,} {part} images", dropped=count - scored, images=count, part=part)
                 for part, (scored, count) in scored_images(recipe, prepared).items()
-            )
+            ]
+            return _("here {counts}", counts=", ".join(counts)) if counts else ""
     return ""
-
-
-def _ends_in_softmax(recipe: Recipe) -> bool:
-    return (models.default_options(recipe.model.name) | recipe.model.options).get("softmax_output") is True
-
-
-def _changes_per_epoch(recipe: Recipe) -> bool:
-    schedule = recipe.schedule
-    return isinstance(schedule, Step) or (isinstance(schedule, Cosine) and schedule.per == "epoch")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import numpy as np
@@ -14,7 +14,6 @@ from convoy.data.batches import steps_per_epoch
 from convoy.data.imageset import ImageSet
 from convoy.evaluation import cost
 from convoy.evaluation.cost import PeakMemory
-from convoy.evaluation.explain import first_layer_filters
 from convoy.evaluation.load import remember_code
 from convoy.evaluation.scores import hardest, probabilities
 from convoy.files import write_arrays, write_json
@@ -48,9 +47,13 @@ def score_and_describe(state: TrainingState, workspace: Workspace, peak: PeakMem
     outputs = reloaded.outputs(ready, state.learner.network, kept) if not_selected else None
     module = ready.network_with(run.file("best.safetensors"))
     score_held_out(run, ready, module, kept)
-    if ready.prepared.fold is not None:
-        yield lines.held_out(run.scores["fold"])
-    save_arrays(run, module, {} if state.probe is None else state.probe.arrays)
+    if (held_out := run.scores.get("fold")) is not None:
+        yield lines.held_out(held_out)
+    arrays = {} if state.probe is None else state.probe.arrays
+    if (filters := first_layer_filters(module)) is not None:
+        arrays = arrays | {"first_layer_filters": filters}
+    if arrays:
+        write_arrays(run.path / "arrays.npz", arrays)
     if test and ready.prepared.test is not None:
         yield open_test(run, ready, module, workspace, epoch=kept)
     if outputs is not None:
@@ -146,17 +149,16 @@ def open_test(run: Run, ready: Plan, module: nn.Module, workspace: Workspace, *,
     assert test is not None
     openings: list[int] = []
     images = test.open(lambda digest: openings.append(workspace.record_opening(digest, run.name)))
-    _keep_gallery(run, _score_part(run, ready, module, "test", images, epoch=epoch), ready.recipe.seed)
+    scored = _score_part(run, ready, module, "test", images, epoch=epoch)
+    _keep_gallery(run, scored, ready.recipe.seed)
     run.update("data.json", test_openings=openings[0])
-    return lines.opened(run.scores["test"], openings[0])
+    return lines.opened(scored.score, openings[0])
 
 
-def save_arrays(run: Run, module: nn.Module, probe_arrays: Mapping[str, np.ndarray]) -> None:
-    """Saves the first layer's filters and the arrays of a probe."""
-    filters = first_layer_filters(module)
-    arrays = {**probe_arrays} if filters is None else {**probe_arrays, "first_layer_filters": filters}
-    if arrays:
-        write_arrays(run.path / "arrays.npz", arrays)
+def first_layer_filters(module: nn.Module) -> np.ndarray | None:
+    """Weights float32 [F, C, h, w] of the convolution that was constructed first; None if there is none."""
+    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
+    return None if first is None else first.weight.detach().float().cpu().contiguous().numpy().copy()
 
 
 def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Ledger, peak_bytes: int) -> None:

@@ -67,14 +67,12 @@ def epoch(metrics: EpochMetrics, epochs: int, selection: str | None) -> str:
 
 
 def _part(name: str, score: PartScore) -> str:
-    return _(
-        "{part} loss {loss}, {accuracy:.2%} ({correct:,}/{total:,})",
-        part=name,
-        loss=_("not finite") if score.loss is None else f"{score.loss:.4f}",
-        accuracy=score.accuracy,
-        correct=score.correct,
-        total=score.total,
-    )
+    loss = _("not finite") if score.loss is None else f"{score.loss:.4f}"
+    return _("{part} loss {loss}, {accuracy}", part=name, loss=loss, accuracy=_share(score.correct, score.total))
+
+
+def _share(correct: int, images: int) -> str:
+    return f"{correct / images:.2%} ({correct:,}/{images:,})"
 
 
 def skipped_last(ledger: Ledger) -> str:
@@ -88,13 +86,15 @@ def skipped_last(ledger: Ledger) -> str:
 
 def opened(score: Score, opening: int) -> str:
     return ngettext(
-        "test accuracy {accuracy:.2%} ({correct:,}/{images:,}); test set opened {n} time in this workspace",
-        "test accuracy {accuracy:.2%} ({correct:,}/{images:,}); test set opened {n} times in this workspace",
+        "test accuracy {accuracy}; test set opened {n} time in this workspace",
+        "test accuracy {accuracy}; test set opened {n} times in this workspace",
         opening,
-        accuracy=score.accuracy,
-        correct=score.correct,
-        images=score.n,
+        accuracy=_share(score.correct, score.n),
     )
+
+
+def held_out(score: Score) -> str:
+    return _("held-out accuracy {accuracy}", accuracy=_share(score.correct, score.n))
 
 
 def not_finite(part: str, count: int, images: int) -> str:
@@ -111,15 +111,6 @@ def chance_levels(run: Run) -> list[str]:
     """Sentences about a run at chance level on the part scored last; empty if it has learned."""
     part = next((part for part in ("test", "fold", "validation") if part in run.scores), None)
     return [] if part is None else chance.sentences([(run.label, run.recipe.seed, run.scores[part])], part)
-
-
-def held_out(score: Score) -> str:
-    return _(
-        "held-out accuracy {accuracy:.2%} ({correct:,}/{images:,})",
-        accuracy=score.accuracy,
-        correct=score.correct,
-        images=score.n,
-    )
 
 
 def found(run: Run, scores: Mapping[str, Score]) -> str:

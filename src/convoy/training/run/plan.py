@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,24 @@ import torch
 from torch import nn
 
 from convoy import models
-from convoy.checkpoint import load_into
+from convoy.checkpoint import check_names, load_into, load_weights
 from convoy.data import Prepared, prepare
 from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Normaliser
 from convoy.data.imageset import ImageSet
 from convoy.data.splits import Resplit
 from convoy.evaluation import losses
+from convoy.evaluation.load import untrained
 from convoy.models import external, user
+from convoy.randomness import derive_seed
 from convoy.recipe import Recipe, fingerprint
 from convoy.recipe.faults import Fault, limited
-from convoy.recipe.sections import Data, Plateau
-from convoy.registry import is_external, is_user_class
+from convoy.recipe.sections import Data, Model, Plateau
+from convoy.registry import is_external, is_user_class, unknown
 from convoy.text import gettext as _
 from convoy.training.machine.device import device_of, with_precision
 from convoy.training.run import faults, stopping
 from convoy.training.run.revisions import TRAINING_REVISION, revisions
-from convoy.training.run.start import build, init_and_freeze
 from convoy.training.step.learner import Learner
 
 
@@ -50,8 +52,8 @@ class Plan:
         parts += [" ".join(library).encode() for library in external.versions(self.recipe.model.name).items()]
         code = hashlib.sha256(b"\0".join(parts)).hexdigest()
         hashes = {"data": self.prepared.data_hash, "split": self.prepared.split_hash, "code": code}
-        if self.recipe.model.init is not None:
-            hashes["init"] = hashlib.sha256(Path(self.recipe.model.init).read_bytes()).hexdigest()
+        if (init := self.recipe.model.init) is not None:
+            hashes |= {"init": hashlib.sha256(Path(init).read_bytes()).hexdigest()}
         defaults = models.default_options(self.recipe.model.name)
         changed = {name: value for name, value in self.options.items() if value != defaults.get(name)}
         return fingerprint(
@@ -143,7 +145,11 @@ def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
     sources = tuple(user.source_files(name)) if is_user_class(name) else ()
     weights = losses.class_weights(recipe.train, prepared.train.class_counts)
     faults.check(recipe, prepared)
-    _check_selection(recipe, prepared)
+    if faults.selection(recipe, prepared) is None:
+        keys = [f"stop.{rule.field}" for rule in stopping.active(recipe) if rule.needs_selection]
+        keys += ["schedule.name = 'plateau'"] * isinstance(recipe.schedule, Plateau)
+        if keys:
+            raise ValueError(f"{keys[0]} needs a validation part, but data.split.validation is 0")
     network = _tried(recipe, prepared)
     notes = init_and_freeze(network, recipe.model)
     return Plan(recipe, prepared, options, sources, weights, network, tuple(notes))
@@ -208,9 +214,62 @@ def _check_tensors(name: str, module: nn.Module) -> None:
             )
 
 
-def _check_selection(recipe: Recipe, prepared: Prepared) -> None:
-    if faults.selection(recipe, prepared) is None:
-        keys = [f"stop.{rule.field}" for rule in stopping.active(recipe) if rule.needs_selection]
-        keys += ["schedule.name = 'plateau'"] * isinstance(recipe.schedule, Plateau)
-        if keys:
-            raise ValueError(f"{keys[0]} needs a validation part, but data.split.validation is 0")
+# ---- the network at the start: initialised, with weights of another run, with frozen parameters ----
+
+
+def build(recipe: Recipe, prepared: Prepared) -> nn.Module:
+    """A new network, initialised from `model.seed` (default: the recipe's seed); on the CPU, float32."""
+    seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "initialisation"))
+        return untrained(recipe, prepared)
+
+
+def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
+    """Applies `model.init` and `model.freeze` in place. Returns sentences about loaded and frozen weights.
+
+    Raises ValueError: weights of another network, a pattern without a match, nothing left to train.
+    """
+    notes = []
+    if spec.init is not None:
+        notes.append(_load_matching(module, Path(spec.init)))
+    if spec.freeze:
+        notes.append(_freeze(module, spec.freeze))
+    return notes
+
+
+def _load_matching(module: nn.Module, path: Path) -> str:
+    """Loads every tensor with the same shape; others, such as a head for other classes, stay random."""
+    weights, own = load_weights(path), module.state_dict()
+    check_names(path, weights, own)
+    mismatched = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]
+    if not any(tensor.ndim > 1 and name not in mismatched for name, tensor in own.items()):
+        raise ValueError(f"{path}: no tensor has the same shape as in the network")
+    module.load_state_dict(weights | {name: own[name] for name in mismatched})
+    shapes = [f"{name} ({_shape(weights[name].shape)} -> {_shape(own[name].shape)})" for name in mismatched]
+    if not shapes:
+        return _("weights from {path}", path=path)
+    return _("weights from {path}; random because of another shape: {names}", path=path, names=", ".join(shapes))
+
+
+def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
+    parameters = dict(module.named_parameters())
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in parameters):
+            raise unknown("parameter pattern", pattern, parameters, "model.freeze")
+    frozen = [name for name in parameters if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    if len(frozen) == len(parameters):
+        raise ValueError(f"model.freeze = {list(patterns)}: freezes all parameters, so nothing is left to train")
+    for name in frozen:
+        parameters[name].requires_grad_(False)
+    count = sum(parameters[name].numel() for name in frozen)
+    return _(
+        "frozen: {frozen} of {tensors} tensors, {parameters:,} parameters",
+        frozen=len(frozen),
+        tensors=len(parameters),
+        parameters=count,
+    )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

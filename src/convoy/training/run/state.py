@@ -40,9 +40,9 @@ class TrainingState:
 
     def add(self, record: Record) -> None:
         self.ledger.add(record)
-        self.steps["loss"].append(record.loss)
-        self.steps["grad_norm"].append(record.grad_norm)
-        self.steps["lr"].append(record.lr_factor * np.float32(self.ready.recipe.optim.lr))
+        lr = record.lr_factor * np.float32(self.ready.recipe.optim.lr)
+        for name, values in {"loss": record.loss, "lr": lr, "grad_norm": record.grad_norm}.items():
+            self.steps[name].append(values)
         self.update_total_seconds()
 
     def keep_best(self) -> None:
@@ -60,8 +60,7 @@ class TrainingState:
         write_arrays(self.run.path / "steps.npz", steps)
         outputs = None if self.best_outputs is None else torch.from_numpy(self.best_outputs)
         state = {"learner": self.learner.state(), "ledger": asdict(self.ledger), "best": self.best, "outputs": outputs}
-        if self.probe is not None:
-            state["probe"] = self.probe.state()
+        state |= {} if self.probe is None else {"probe": self.probe.state()}
         save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state)
 
     def resume(self, steps_per_epoch: int) -> bool:
@@ -75,9 +74,9 @@ class TrainingState:
             if state is None:
                 self.run.cut_metrics(0)
                 return False
-            self._load(state)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{folder}: the checkpoint has another format ({error}); {hint}") from None
+            self._load(**state)
+        except (KeyError, TypeError):
+            raise ValueError(f"{folder}: the checkpoint has the format of another version; {hint}") from None
         if self.best:  # epochs after the checkpoint may have written other weights
             save_weights(self.run.path / "best.safetensors", self.best)
         self.run.cut_metrics(self.ledger.step // steps_per_epoch)
@@ -87,10 +86,16 @@ class TrainingState:
         self.steps = {name: [values[: self.ledger.step]] for name, values in steps.items()}
         return True
 
-    def _load(self, state: Mapping[str, Any]) -> None:
-        self.learner.load(state["learner"])
-        self.best = state["best"]
-        self.best_outputs = None if (outputs := state["outputs"]) is None else outputs.numpy()
-        self.ledger = Ledger(**state["ledger"])
+    def _load(
+        self,
+        learner: Mapping[str, Any],
+        ledger: Mapping[str, Any],
+        best: dict[str, torch.Tensor],
+        outputs: torch.Tensor | None,
+        probe: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.learner.load(**learner)
+        self.ledger, self.best = Ledger(**ledger), best
+        self.best_outputs = None if outputs is None else outputs.numpy()
         if self.probe is not None:
-            self.probe.load(state["probe"])
+            self.probe.load(**probe or {})

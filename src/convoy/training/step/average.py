@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import nn
@@ -33,9 +32,9 @@ class WeightAverage:
         for own, source in self._counters:
             own.copy_(source)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         return {"module": self.module.state_dict(), "updates": self._updates}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        self.module.load_state_dict(state["module"])
-        self._updates = state["updates"]
+    def load(self, module: Mapping[str, torch.Tensor], updates: int) -> None:
+        self.module.load_state_dict(module)
+        self._updates = updates

@@ -144,17 +144,19 @@ class Learner:
             sums = [old if new is None else old + new for old, new in zip(sums, gradients, strict=True)]
         return total, sums
 
-    def state(self) -> dict[str, Any]:
-        state = {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
+    def state(self) -> dict[str, object]:
+        state: dict[str, object] = {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
         return state if self._average is None else state | {"average": self._average.state()}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
+    def load(
+        self, module: Mapping[str, torch.Tensor], optimizer: dict[str, Any], average: Mapping[str, Any] | None = None
+    ) -> None:
+        self.module.load_state_dict(module)
+        self.optimizer.load_state_dict(optimizer)
         _match_memory_format(self.optimizer)
         self._step_optimizer.forget()
         if self._average is not None:
-            self._average.load(state["average"])
+            self._average.load(**average or {})
 
 
 def frozen_norms(module: nn.Module) -> list[nn.Module]:

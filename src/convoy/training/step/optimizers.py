@@ -6,7 +6,7 @@ three can skip a step on the device (`found_inf`) without the host reading the l
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from typing import assert_never
 
 import torch
 from torch import nn
@@ -16,19 +16,18 @@ from convoy.recipe import sections
 
 def build(spec: sections.Optim, module: nn.Module) -> torch.optim.Optimizer:
     """One-dimensional tensors (norm weights, biases) have no weight decay unless the recipe says so."""
-    groups: list[dict[str, Any]] = [
-        {"params": [], "weight_decay": spec.weight_decay},
-        {"params": [], "weight_decay": 0.0},
-    ]
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for parameter in module.parameters():
         if parameter.requires_grad:
-            groups[parameter.ndim <= 1 and not spec.decay_norms_and_biases]["params"].append(parameter)
-    groups = [group for group in groups if group["params"]]
+            (others if parameter.ndim <= 1 and not spec.decay_norms_and_biases else decayed).append(parameter)
+    pairs = ((decayed, spec.weight_decay), (others, 0.0))
+    groups = [{"params": parameters, "weight_decay": decay} for parameters, decay in pairs if parameters]
     match spec:
         case sections.SGD():
             optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
             if spec.momentum:  # torch leaves them uninitialised if the first step is skipped
-                for parameter in (parameter for group in groups for parameter in group["params"]):
+                for parameter in (*decayed, *others):
                     optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             return optimizer
         case sections.Adam():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,12 +46,12 @@ class StepProbe:
         """The arrays of `measure`, stacked, with `probe_step`: the number of steps before each."""
         return {name: np.stack(rows) for name, rows in self._rows.items()}
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         return {"step": self.step, "rows": {name: torch.from_numpy(rows) for name, rows in self.arrays.items()}}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        self.step = state["step"]
-        self._rows = {name: list(rows.numpy()) for name, rows in state["rows"].items()}
+    def load(self, step: int, rows: Mapping[str, torch.Tensor]) -> None:
+        self.step = step
+        self._rows = {name: list(values.numpy()) for name, values in rows.items()}
 
 
 def measure(learner: Learner, x: torch.Tensor, y: torch.Tensor, seed: int) -> Arrays:

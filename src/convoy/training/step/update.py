@@ -8,10 +8,13 @@ optimizer's own, so that its state_dict stays correct.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
 from torch.optim.adam import adam
+
+OPTIONS = itemgetter("betas", "lr", "weight_decay", "eps", "decoupled_weight_decay")
 
 
 class _Group(NamedTuple):
@@ -41,7 +44,7 @@ class Update:
             self._optimizer.step()
             return
         for group, of_group in zip(self._groups, gradients, strict=True):
-            beta1, beta2 = group.options["betas"]
+            (beta1, beta2), lr, weight_decay, eps, decoupled = OPTIONS(group.options)
             adam(
                 group.parameters,
                 of_group,  # type: ignore[arg-type]
@@ -51,13 +54,13 @@ class Update:
                 group.steps,
                 fused=True,
                 found_inf=found_inf,
-                decoupled_weight_decay=group.options["decoupled_weight_decay"],
+                decoupled_weight_decay=decoupled,
                 amsgrad=False,
                 beta1=beta1,
                 beta2=beta2,
-                lr=group.options["lr"],
-                weight_decay=group.options["weight_decay"],
-                eps=group.options["eps"],
+                lr=lr,
+                weight_decay=weight_decay,
+                eps=eps,
                 maximize=False,
             )
 
