@@ -125,7 +125,6 @@ def _emnist(split: str, content: str, classes: tuple[str, ...], counts: tuple[in
         counts=counts,
         origin=_EMNIST_FILES,
         homepage="https://www.nist.gov/itl/products-and-services/emnist-dataset",
-        licence="not stated",
         citation="Cohen, Afshar, Tapson, van Schaik 2017, EMNIST, arXiv 1702.05373",
         forms=(
             Form(read, files("train", ".gz"), files("test", ".gz"), "gzip.zip", "gzip", most_bytes=500_000_000),
@@ -159,7 +158,6 @@ _CIFAR10 = NamedData(
         ("cifar-10-python.tar.gz", 170_498_071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"),
     ),
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
-    licence="not stated",
     citation=_CIFAR_CITATION,
     forms=(
         Form(
@@ -209,7 +207,6 @@ _CIFAR100 = NamedData(
         ("cifar-100-python.tar.gz", 169_001_437, "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"),
     ),
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
-    licence="not stated",
     citation=_CIFAR_CITATION,
     forms=(
         Form(
@@ -262,7 +259,6 @@ _STL10 = NamedData(
         ("stl10_binary.tar.gz", 2_640_397_119, "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866"),
     ),
     homepage="https://cs.stanford.edu/~acoates/stl10",
-    licence="not stated",
     citation="Coates, Lee, Ng 2011, An analysis of single-layer networks in unsupervised feature learning",
     forms=(
         Form(
@@ -292,7 +288,6 @@ _USPS = NamedData(
         ("usps.t.bz2", None, "a9c0164e797d60142a50604917f0baa604f326e9a689698763793fa5d12ffc4e"),
     ),
     homepage="https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html#usps",
-    licence="not stated",
     citation="Hull 1994, A database for handwritten text recognition research",
     forms=(
         Form(

@@ -103,8 +103,8 @@ class NamedData:
     counts: tuple[int, ...]  # training images, and test images if there is a test part
     origin: Packaged | Installed | Download
     homepage: str
-    licence: str  # as stated by the authors
     citation: str
+    licence: str = "not stated"  # by the authors
     forms: tuple[Form, ...] = ()  # besides those that `load` reads of any set
     spellings: Mapping[str, str] = field(default_factory=dict)  # other names of classes -> the name here
     content_hash: str | None = None  # of the full set in its own size
