@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,11 @@ PREFIX = "hf:"
 OLDEST = 4  # major version of `datasets`; older ones run scripts of a data set
 _IMAGE, _LABEL, _TRAIN = "image", "label", "train"  # columns of the selected parts, and the split that a set must have
 _CHUNK = 250  # images
+
+
+class _Part(NamedTuple):
+    name: str
+    rows: Any  # datasets.Dataset with the columns image and label
 
 
 class _Stored(NamedTuple):
@@ -55,14 +60,14 @@ def load(name: str, size: int | None) -> DataSet:
     except Exception as error:  # network, names and formats have various exceptions
         raise DataError(f"{where}: cannot be loaded by datasets: {first_line(error)}") from None
     parts, notes = _parts(splits, where, datasets)
-    fingerprints = [f"{part} {split._fingerprint}" for part, split in parts.items()]
+    fingerprints = [f"{part.name} {part.rows._fingerprint}" for part in parts]
     import PIL
 
     key = cache.key_of(["hub", PIL.__version__, str(size), *notes, *fingerprints])
     return cache.remembered(key, lambda: _read(name, parts, size, notes))
 
 
-def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[list[_Part], tuple[str, ...]]:
     """Train, validation and test, with only their image and label columns, and notes on ignored splits."""
     if _TRAIN not in splits:
         raise DataError(f"{where}: expected a split 'train', got {', '.join(splits)}")
@@ -88,38 +93,37 @@ def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[dict[s
             parts[part] = renamed.cast_column(_IMAGE, datasets.Image(decode=False))
     if _TRAIN not in parts:
         raise DataError(f"{where}: the split 'train' has images without labels")
-    return {part: parts[part] for part in PARTS if part in parts}, tuple(notes)
+    return [_Part(part, parts[part]) for part in PARTS if part in parts], tuple(notes)
 
 
-def _read(name: str, parts: Mapping[str, Any], size: int | None, notes: tuple[str, ...]) -> DataSet:
+def _read(name: str, parts: Sequence[_Part], size: int | None, notes: tuple[str, ...]) -> DataSet:
     from convoy.data.decode import at_usual_size, sample
     from convoy.data.decode_images import Size, decode_contents, sizes_of
 
-    lengths = {part: len(split) for part, split in parts.items()}
-    chunks = [(part, start) for part, length in lengths.items() for start in range(0, length, _CHUNK)]
+    lengths = {part.name: len(part.rows) for part in parts}
+    chunks = [(part, start) for part in parts for start in range(0, len(part.rows), _CHUNK)]
 
     def decode_all(side: int) -> tuple[np.ndarray, Counter[Size]]:
         pixels = np.empty((sum(lengths.values()), 3, side, side), np.uint8)
         sizes: Counter[Size] = Counter()
         for part, start in chunks:
-            images = _stored(parts[part], slice(start, start + _CHUNK))
-            contents = _contents(images, f"{PREFIX}{name}: {part}", start)
+            images = _stored(part.rows, slice(start, start + _CHUNK))
+            contents = _contents(images, f"{PREFIX}{name}: {part.name}", start)
             done = slice(sizes.total(), sizes.total() + len(images))
             pixels[done], chunk_sizes = decode_contents(contents, len(images), side)
             sizes.update(chunk_sizes)
         return pixels, sizes
 
-    train = parts[_TRAIN]
-    some = (
-        image.path if image.bytes is None else io.BytesIO(image.bytes) for image in _stored(train, sample(len(train)))
-    )
-    pixels, size_notes = at_usual_size(size, sizes_of(file for file in some if file is not None), decode_all)
-    labels = np.concatenate([np.array(split[_LABEL][:], np.int64) for split in parts.values()])
+    train = parts[0].rows
+    some = _stored(train, sample(len(train)))
+    some_sizes = sizes_of(io.BytesIO(each.bytes) if each.bytes is not None else each.path or "" for each in some)
+    pixels, size_notes = at_usual_size(size, some_sizes, decode_all)
+    labels = np.concatenate([np.array(part.rows[_LABEL][:], np.int64) for part in parts])
     return assemble(name, tuple(train.features[_LABEL].names), pixels, labels, lengths, notes + size_notes)
 
 
-def _stored(split: Any, places: slice) -> list[_Stored]:
-    return [_Stored() if image is None else _Stored(**image) for image in split[places][_IMAGE]]
+def _stored(rows: Any, places: slice) -> list[_Stored]:
+    return [_Stored() if image is None else _Stored(**image) for image in rows[places][_IMAGE]]
 
 
 def _contents(images: list[_Stored], where: str, start: int) -> Iterator[tuple[str, bytes]]:
