@@ -65,7 +65,7 @@ def test_each_image_is_scored_in_exactly_one_fold_and_in_no_other_part_of_its_sp
 def test_stratified_folds_are_within_one_image_of_each_other_in_all_and_in_each_class(
     labels: np.ndarray, folds: int, seed: int
 ) -> None:
-    fold = deal_images(labels, folds, seed, stratified=True)
+    fold = deal_images(labels, folds, seed)
     counts = np.array([np.bincount(labels[fold == k], minlength=labels.max() + 1) for k in range(folds)])
 
     assert np.ptp(counts, axis=0).max() <= 1
@@ -80,7 +80,7 @@ def test_no_group_is_in_two_folds_and_no_fold_is_empty(
     groups = of_a_size(seed, n_groups, labels)
     if len(np.unique(groups)) < folds:
         return
-    fold = deal_groups(labels, groups, [1 / folds] * folds, seed, stratified=stratified)
+    fold = deal_groups(labels if stratified else 0 * labels, groups, [1 / folds] * folds, seed)
 
     assert all(len(np.unique(fold[groups == group])) == 1 for group in np.unique(groups))
     assert np.bincount(fold, minlength=folds).min() > 0
@@ -113,13 +113,13 @@ def test_grouped_splits_without_folds_keep_groups_together_too() -> None:
 def test_plain_folds_have_the_sizes_of_k_fold(n: int) -> None:
     labels = np.zeros(n, int)
     theirs = [len(test) for _, test in KFold(5).split(labels)]
-    assert sorted(np.bincount(deal_images(labels, 5, 0, stratified=False))) == sorted(theirs)
+    assert sorted(np.bincount(deal_images(labels, 5, 0))) == sorted(theirs)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_stratified_folds_hold_as_many_of_each_class_as_those_of_stratified_k_fold(seed: int) -> None:
     labels = np.random.default_rng(seed).choice(4, 333, p=[0.5, 0.3, 0.15, 0.05])
-    ours = deal_images(labels, 5, seed, stratified=True)
+    ours = deal_images(labels, 5, seed)
     theirs = StratifiedKFold(5, shuffle=True, random_state=seed).split(labels, labels)
     for counts in zip(
         *(sorted(map(tuple, table)) for table in (
@@ -135,7 +135,7 @@ def test_stratified_folds_hold_as_many_of_each_class_as_those_of_stratified_k_fo
 def test_grouped_folds_have_the_sizes_of_group_k_fold(seed: int) -> None:
     labels = np.zeros(500, int)
     groups = of_a_size(seed, 37, labels)
-    ours = deal_groups(labels, groups, [0.2] * 5, seed, stratified=False)
+    ours = deal_groups(labels, groups, [0.2] * 5, seed)
     theirs = [len(test) for _, test in GroupKFold(5).split(labels, labels, groups)]
     assert sorted(np.bincount(ours)) == sorted(theirs)
 
@@ -151,7 +151,7 @@ def test_stratified_groups_are_balanced_as_well_as_by_stratified_group_k_fold() 
         draw = np.random.default_rng(seed)
         labels = draw.choice(4, 600, p=[0.5, 0.3, 0.15, 0.05])
         groups = draw.integers(0, 60, 600)
-        fold = deal_groups(labels, groups, [0.2] * 5, seed, stratified=True)
+        fold = deal_groups(labels, groups, [0.2] * 5, seed)
         ours.append(worst(labels, [np.flatnonzero(fold == k) for k in range(5)]))
         split = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(labels, labels, groups)
         theirs.append(worst(labels, [test for _, test in split]))

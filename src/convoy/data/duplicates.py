@@ -11,15 +11,7 @@ The same pixels are found by their hash, the same picture by a distance that is 
    ten such data sets (as in Desolneux, Moisan and Morel 2000, Meaningful alignments), and if their distance is at most
    0.6 times the distance of either to the 30th image of its sample.
 
-A fixed threshold on a distance or a correlation does not work: with a correlation above 0.97, CIFAR-10 has 61 pairs,
-nearly all of them correct, and MNIST has 6,534, of ones by different writers.
-
-Results (November 2026; for the detected changes of a picture see benchmarks/duplicates.py). CIFAR-10 as JPEG files:
-1,446 pairs, none with two labels; 283 test images, 2.8 %, have a duplicate among the training images. Barz and Denzler
-(2020, Do we train on test data? Purging CIFAR of near-duplicates, arXiv 1902.00423) report 3.25 %, judged by eye among
-the nearest in a network's features. At least 141 of the 283 are on their published list of 286. Of the other 142,
-compared by eye with their duplicates, about three show something else. MNIST: 17 pairs, all within the training images,
-apparently by the same writers, with strokes of equal width.
+docs/guides/data-sheet.md has the results, and why a fixed threshold does not work.
 """
 
 from __future__ import annotations

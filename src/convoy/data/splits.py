@@ -121,6 +121,11 @@ def stratified_sample(indices: np.ndarray, labels: np.ndarray, count: int, seed:
     return np.sort(order[np.concatenate(chosen)]) if chosen else indices[:0]
 
 
+def _strata(labels: np.ndarray, spec: SplitSpec) -> np.ndarray:
+    """The labels that a split is stratified by: one for all images if it is not."""
+    return labels if spec.stratified else np.zeros_like(labels)
+
+
 def _set_test_aside(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """The remaining training images and the test part: the data set's own, or split off from the training images."""
     pool = np.arange(len(dataset.train))
@@ -133,16 +138,16 @@ def _set_test_aside(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None
 
 def _deal(dataset: DataSet, pool: np.ndarray, spec: SplitSpec, groups: np.ndarray | None) -> np.ndarray:
     """int64 [len(pool)]: the fold of each image."""
-    labels, seed = dataset.train.labels[pool], derive_seed(spec.seed, f"folds of repeat {spec.repeat}")
+    labels, seed = _strata(dataset.train.labels, spec)[pool], derive_seed(spec.seed, f"folds of repeat {spec.repeat}")
     where = f"{dataset.name}: data.split.folds = {spec.folds}"
     if groups is None:
         if len(pool) < spec.folds:
             raise DataError(f"{where} and {len(pool)} images: more folds than images")
-        return deal_images(labels, spec.folds, seed, stratified=spec.stratified)
+        return deal_images(labels, spec.folds, seed)
     n_groups = len(np.unique(groups[pool]))
     if n_groups < spec.folds:
         raise DataError(f"{where} and {n_groups} groups by {spec.group_by!r}: more folds than groups")
-    return deal_groups(labels, groups[pool], [1 / spec.folds] * spec.folds, seed, stratified=spec.stratified)
+    return deal_groups(labels, groups[pool], [1 / spec.folds] * spec.folds, seed)
 
 
 def _cut(
@@ -159,17 +164,13 @@ def _cut(
             f"choose a {'larger' if count < 1 else 'smaller'} --data.split.{part}"
         )
     seed = derive_seed(spec.seed, f"split {part}")
-    labels = dataset.train.labels
+    labels = _strata(dataset.train.labels, spec)
     if groups is not None:
-        shares = (1 - fraction, fraction)
-        is_cut = deal_groups(labels[indices], groups[indices], shares, seed, stratified=spec.stratified) == 1
+        is_cut = deal_groups(labels[indices], groups[indices], (1 - fraction, fraction), seed) == 1
         if not 0 < is_cut.sum() < len(indices):
             n_groups = len(np.unique(groups[indices]))
             raise DataError(f"{where}: their {n_groups} groups by {spec.group_by!r} are too few or too large to split")
         return indices[~is_cut], indices[is_cut]
-    if not spec.stratified:
-        cut = np.sort(np.random.RandomState(seed).permutation(indices)[:count])
-        return np.setdiff1d(indices, cut), cut
     n_classes = len(np.unique(labels[indices]))
     if min(count, len(indices) - count) < n_classes:
         smaller = min(count, len(indices) - count)
@@ -181,27 +182,23 @@ def _cut(
     return np.setdiff1d(indices, cut), cut
 
 
-def deal_images(labels: np.ndarray, folds: int, seed: int, *, stratified: bool) -> np.ndarray:
-    """int64 [N]: the fold of each image. Fold sizes differ by at most one; if stratified, also within each class."""
+def deal_images(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """int64 [N]: the fold of each image. Fold sizes differ by at most one, also within each class."""
     order = np.random.RandomState(seed).permutation(len(labels))  # RandomState's stream never changes
-    if stratified:
-        order = order[np.argsort(labels[order], kind="stable")]
+    order = order[np.argsort(labels[order], kind="stable")]
     fold = np.empty(len(labels), np.int64)
     fold[order] = np.arange(len(labels)) % folds  # in turn; images of a class are consecutive
     return fold
 
 
-def deal_groups(
-    labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int, *, stratified: bool
-) -> np.ndarray:
-    """int64 [N]: the part of each image. Groups stay together; each part gets about its share of the images, or, if
-    stratified, of each class.
+def deal_groups(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
+    """int64 [N]: the part of each image. Groups stay together; each part gets about its share of each class.
 
     Groups are assigned from the largest on (Graham 1969, Bounds on multiprocessing timing anomalies), each to the part
     where it adds least to the sum over parts and classes of (the part's fraction of the class)^2 / (the part's share).
     That sum is smallest if every part has its share of each class.
     """
-    _, class_of = np.unique(labels if stratified else np.zeros_like(labels), return_inverse=True)
+    _, class_of = np.unique(labels, return_inverse=True)
     _, group_of = np.unique(groups, return_inverse=True)
     images = np.zeros((group_of.max() + 1, class_of.max() + 1))  # (groups, classes)
     np.add.at(images, (group_of, class_of), 1)
@@ -250,6 +247,4 @@ class Resplit:
         if epoch == 0:
             return everything[self.n_train :]
         seed, count = derive_seed(self._spec.seed, "resplit", epoch), len(self.pool) - self.n_train
-        if self._spec.stratified:
-            return stratified_sample(everything, self.pool.labels, count, seed)
-        return np.sort(np.random.RandomState(seed).permutation(everything)[:count])
+        return stratified_sample(everything, _strata(self.pool.labels, self._spec), count, seed)
