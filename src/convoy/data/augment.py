@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -47,7 +48,12 @@ class Augmentation:
         self.geometric = [part for part in parts if isinstance(part, Geometric)]
         self.mixers = [part for part in parts if isinstance(part, Mixer)]
         self.pixel_transforms = [part for part in parts if isinstance(part, PixelTransform)]
-        self._groups = _resampling_groups(self.geometric)
+        self._resamplings: list[list[Geometric]] = []
+        for part in self.geometric:
+            if self._resamplings and not (part.is_separate or self._resamplings[-1][-1].is_separate):
+                self._resamplings[-1].append(part)
+            else:
+                self._resamplings.append([part])
 
     @property
     def is_identity(self) -> bool:
@@ -63,12 +69,10 @@ class Augmentation:
             return x
         draws = [part.draws for part in self.geometric] + [part.draws for part in self.pixel_transforms]
         columns = iter(torch.rand(len(x), sum(draws), generator=generator).split(draws, dim=1))
-        for group in self._groups:
+        for group in self._resamplings:
             # The small matrices are multiplied on the CPU; a GPU would launch a kernel for each operation.
             maps = [part.maps(next(columns), x.shape[-1]) for part in group]
-            composed = maps[0]
-            for later in maps[1:]:
-                composed = composed @ later
+            composed = reduce(torch.matmul, maps)
             is_nearest = all(part.is_exact or part.is_separate for part in group)
             x = resample(x, composed[:, :2], "nearest" if is_nearest else "bilinear")
         for transform in self.pixel_transforms:
@@ -78,16 +82,6 @@ class Augmentation:
     def mix(self, x: Tensor, labels: Tensor, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images and labels int64 [B]; if the recipe mixes images, returns labels as probabilities [B, classes]."""
         return mix(self.mixers, x, labels, classes, generator) if self.mixers else (x, labels)
-
-
-def _resampling_groups(parts: Sequence[Geometric]) -> list[list[Geometric]]:
-    groups: list[list[Geometric]] = []
-    for part in parts:
-        if groups and not part.is_separate and not groups[-1][-1].is_separate:
-            groups[-1].append(part)
-        else:
-            groups.append([part])
-    return groups
 
 
 def build(specs: Sequence[Mapping[str, Any]]) -> Augmentation:

@@ -38,11 +38,7 @@ class Normaliser:
 def augmented(normaliser: Normaliser, augmentation: Augmentation, seed: int) -> Callable[[Tensor], Tensor]:
     """A normaliser of uint8 batches that augments first, without mixing; for the fault augmented_test."""
     generator = torch.Generator().manual_seed(seed)
-
-    def distort(x: Tensor) -> Tensor:
-        return normaliser(augmentation(_fractions(x.to(normaliser.device), normaliser.dtype), generator))
-
-    return distort
+    return lambda x: normaliser(augmentation(_fractions(x.to(normaliser.device), normaliser.dtype), generator))
 
 
 def _fractions(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -12,9 +12,9 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy as np
 from convoy.data.cache import cache_folder
 from convoy.data.duplicates import REVISION, find_duplicates
 from convoy.data.imageset import DataError, DataSet, ImageSet
+from convoy.files import write_bytes
 from convoy.recipe.files import GROUP_FILES
 
 DUPLICATES = "duplicates"
@@ -102,8 +103,6 @@ def _of_duplicates(train: ImageSet) -> np.ndarray:
     graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(train), len(train)))
     groups = connected_components(graph, directed=False)[1].astype(np.int64)
     with suppress(OSError):  # a cache that cannot be written
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        temporary = cached.with_name(f"{os.getpid()}.{cached.name}")
-        np.save(temporary, groups)
-        temporary.replace(cached)
+        np.save(buffer := BytesIO(), groups)
+        write_bytes(cached, buffer.getvalue())
     return groups
