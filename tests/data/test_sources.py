@@ -17,7 +17,7 @@ from tests.data.published import idx_gz, random_images
 
 from convoy.data import DATA_SETS, DataError, add, get, load, missing_files, pack_tensors, whereabouts
 from convoy.data.catalogue import packaged
-from convoy.data.named import Download, Packaged, RemoteFile
+from convoy.data.named import Download, Included, RemoteFile
 
 MD5_OF_THE_ORIGINALS = {
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
@@ -218,9 +218,14 @@ def test_nothing_can_be_added_to_an_included_data_set(tmp_path: Path) -> None:
 def test_files_that_hold_something_else_than_the_pinned_content_are_refused(
     some_set: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = replace(DATA_SETS["mnist"], origin=Packaged("Convoy", lambda: tmp_path))
-    monkeypatch.setitem(DATA_SETS._entries, "mnist", entry)
-    with pytest.raises(DataError, match="mnist: .*Convoy.* got [0-9a-f]{64}"):
+    entry = DATA_SETS["mnist"]
+    assert isinstance(entry.origin, Included)
+    parts = entry.origin.read()
+    other = parts._replace(
+        test=parts.train._replace(images=parts.train.images[:10_000], labels=parts.train.labels[:10_000])
+    )
+    monkeypatch.setitem(DATA_SETS._entries, "mnist", replace(entry, origin=Included("torch", lambda: other)))
+    with pytest.raises(DataError, match="mnist: .*torch.* got [0-9a-f]{64}"):
         load("mnist")
 
 

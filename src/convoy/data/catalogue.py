@@ -12,7 +12,8 @@ from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase, digits
 
 from convoy.data import published
-from convoy.data.named import Download, Form, Installed, NamedData, Packaged, RemoteFile
+from convoy.data.formats import read_idx_parts
+from convoy.data.named import Download, Form, Included, NamedData, RemoteFile
 from convoy.registry import Registry
 
 DATA_SETS: Registry[NamedData] = Registry("data set")
@@ -36,7 +37,7 @@ _MNIST = NamedData(
     summary="handwritten digits, 28 x 28 grey",
     classes=tuple(digits),
     counts=(60_000, 10_000),
-    origin=Packaged("Convoy", lambda: packaged("mnist")),
+    origin=Included("convoy-ml", lambda: read_idx_parts(packaged("mnist"))),
     homepage="http://yann.lecun.com/exdb/mnist",
     licence="CC BY-SA 3.0",
     citation="LeCun, Bottou, Bengio, Haffner 1998, Gradient-based learning applied to document recognition",
@@ -47,7 +48,7 @@ _DIGITS = NamedData(
     summary="handwritten digits, 8 x 8 grey in 17 levels, no test part; comes with scikit-learn",
     classes=tuple(digits),
     counts=(1_797,),
-    origin=Installed("scikit-learn", published.read_digits),
+    origin=Included("scikit-learn", published.read_digits),
     homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
     licence="CC BY 4.0",
     citation="Alpaydin, Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository",

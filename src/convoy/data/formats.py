@@ -62,7 +62,11 @@ def _parts_of(paths: Sequence[Path], read: Callable[[Path], np.ndarray]) -> Part
 
 
 def read_idx_folder(folder: Path, name: str, *, size: int | None, classes: Sequence[str] | None) -> DataSet:
-    return from_arrays(name, _parts_of(idx_files(folder), read_idx), size=size, classes=classes)
+    return from_arrays(name, read_idx_parts(folder), size=size, classes=classes)
+
+
+def read_idx_parts(folder: Path) -> Parts:
+    return _parts_of(idx_files(folder), read_idx)
 
 
 def read_idx(path: Path) -> np.ndarray:

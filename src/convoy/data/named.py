@@ -30,16 +30,8 @@ class Download:
 
 
 @dataclass(frozen=True)
-class Packaged:
-    """Files included in a package, in any format that `load` reads."""
-
-    package: str
-    folder: Callable[[], Path]
-
-
-@dataclass(frozen=True)
-class Installed:
-    """Arrays included in a package."""
+class Included:
+    """Arrays included in a Python package."""
 
     package: str
     read: Callable[[], Parts]
@@ -101,7 +93,7 @@ class NamedData:
     summary: str
     classes: tuple[str, ...]
     counts: tuple[int, ...]  # training images, and test images if there is a test part
-    origin: Packaged | Installed | Download
+    origin: Included | Download
     homepage: str
     citation: str
     licence: str = "not stated"  # by the authors

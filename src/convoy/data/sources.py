@@ -12,7 +12,7 @@ from typing import Literal
 from convoy.data import cache, fetch, formats, hugging_face, image_folder
 from convoy.data.catalogue import DATA_SETS
 from convoy.data.imageset import DataError, DataSet
-from convoy.data.named import Download, Installed, NamedData, Packaged, from_published
+from convoy.data.named import Download, NamedData, from_published
 from convoy.registry import unknown
 
 
@@ -101,21 +101,18 @@ def _in_convoy_data(name: str) -> Path | None:
 def _load_own(name: str, size: int | None) -> DataSet:
     """Loads a registered set from its origin in the catalogue."""
     entry = DATA_SETS[name]
-    match entry.origin:
-        case Installed(package, read):
-            key = cache.key_of(["installed", package, version(package), name, str(size)])
-            dataset = cache.remembered(key, lambda: from_published(entry, read(), size))
-        case Packaged(_, folder):
-            dataset = _read(folder(), name, size, entry)
-        case Download() as download:
-            if fetch.missing(download):
-                raise DataError(
-                    f"{name}: not on this machine; download it by `convoy data get {name}`, or give its folder as "
-                    f"{name}=PATH"
-                )
-            dataset = _read(fetch.folder_of(download), name, size, entry)
+    if isinstance(origin := entry.origin, Download):
+        if fetch.missing(origin):
+            raise DataError(
+                f"{name}: not on this machine; download it by `convoy data get {name}`, or give its folder: {name}=PATH"
+            )
+        place = str(fetch.folder_of(origin))
+        dataset = _read(Path(place), name, size, entry)
+    else:
+        place = origin.package
+        key = cache.key_of(["installed", place, version(place), name, str(size)])
+        dataset = cache.remembered(key, lambda: from_published(entry, origin.read(), size))
     if size is None and entry.content_hash is not None and dataset.content_hash != entry.content_hash:
-        place = fetch.folder_of(entry.origin) if isinstance(entry.origin, Download) else entry.origin.package
         raise DataError(
             f"{name}: the data in {place} are not {name}: expected content hash {entry.content_hash}, got "
             f"{dataset.content_hash}"
