@@ -18,8 +18,7 @@ from convoy.cli.main import app, split_overrides
 from convoy.experiments import experiment as experiments
 from convoy.experiments.experiment import PARTS, Settings
 from convoy.experiments.reproduction import parts
-from convoy.experiments.reproduction.data import data_name
-from convoy.experiments.reproduction.scope import Scope
+from convoy.experiments.reproduction.scope import Scope, data_name
 from convoy.experiments.reproduction.workload import Job, jobs_of, of_study
 from convoy.recipe import Recipe
 from convoy.recipe.files import Override

@@ -22,8 +22,6 @@ Relation = Literal["above", "below", "about"]
 
 
 class Side(Section):
-    """One side of a comparison."""
-
     label: Words
     recipe: Words
     set: dict[str, Any] = Field(default_factory=dict)
@@ -39,8 +37,8 @@ class Reduction(Section):
     set: dict[str, Any] = Field(default_factory=dict)
 
     def overrides(self) -> list[Override]:
-        flags = {"data.limit": self.limit, "train.epochs": self.epochs}
-        return [*((path, value) for path, value in flags.items() if value is not None), *self.set.items()]
+        flags = [("data.limit", self.limit), ("train.epochs", self.epochs)]
+        return [*((path, value) for path, value in flags if value is not None), *self.set.items()]
 
 
 class Claim(Section):
@@ -55,9 +53,8 @@ class Claim(Section):
     relation: Relation
     value: float | None = None  # the limit of the quantity, or of `a`; None: 0 for a difference, 1 for a ratio
     margin: NonNegative = 0.0
-    over: dict[str, list[float]] = Field(
-        default_factory=dict
-    )  # one key -> the values to train on each side, for a measure of several runs
+    # One key -> the values to train on each side, for a measure of several runs.
+    over: dict[str, list[float]] = Field(default_factory=dict)
     seeds: Seeds = 3
     set: dict[str, Any] = Field(default_factory=dict)  # overrides of both sides, at every scale
     reduced: Reduction | None = None
@@ -149,6 +146,7 @@ def check(
 
     Paths of recipe files are relative to `folder`. Raises ValueError for an unknown recipe or key.
     """
+    exact = find(claim.measure).exact
     reduction = None if full_size else claim.reduced
     own = [*claim.set.items(), *(reduction.overrides() if reduction else ()), *overrides]
 
@@ -158,7 +156,6 @@ def check(
         return resolve(name, overrides=[*own, *side.set.items()])
 
     sides = {name: recipe(side) for name, side in (("a", claim.a), ("b", claim.b)) if side is not None}
-    count = seeds or (reduction.seeds if reduction and reduction.seeds else claim.seeds)
-    exact = find(claim.measure).exact
+    count = seeds or (reduction and reduction.seeds) or claim.seeds
     full_size_only = "" if full_size or exact else claim.full_size_only
     return Check(claim, sides, count, reduction.about if reduction and not exact else "", full_size_only)

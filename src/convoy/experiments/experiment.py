@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from convoy.experiments.claims import Claim
 from convoy.experiments.measures import MEASURES
@@ -61,21 +61,18 @@ class Model(Section):
     label: str
     as_published: str | None = None  # a recipe's name
     corrected: str
-    published: dict[Annotated[str, AfterValidator(_by_epoch)], float | list[float]] = Field(
-        default_factory=dict
-    )  # measure -> the number of the report; a list has one per epoch
-    told_as: dict[str, MeasureName] = Field(
-        default_factory=dict
-    )  # measure -> the measure of an as-published run that the report used instead
+    # Measure -> the number of the report; a list has one per epoch.
+    published: dict[Annotated[str, AfterValidator(_by_epoch)], float | list[float]] = Field(default_factory=dict)
+    # Measure -> the measure of an as-published run that the report used instead.
+    told_as: dict[str, MeasureName] = Field(default_factory=dict)
     seeds: Count | None = None  # None: the experiment's; 0: not trained, only its layers are counted
 
-    @field_validator("published")
-    @classmethod
-    def _lists_are_by_epoch(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for measure, entry in value.items():
+    @model_validator(mode="after")
+    def _lists_are_by_epoch(self) -> Self:
+        for measure, entry in self.published.items():
             if isinstance(entry, list) and measure in MEASURES:
                 raise ValueError(f"{measure}: expected a number, got a list; for a list use test_accuracy_by_epoch")
-        return value
+        return self
 
 
 class Fault(Section):
@@ -101,11 +98,6 @@ class Fault(Section):
     def paired(self) -> bool:
         """Whether both sides have the same folds; not if the fault creates other folds."""
         return self.over != FOLD or not any(key.startswith(SPLIT) for key in self.set)
-
-    @property
-    def unit(self) -> str:
-        """The word for what the runs of a side differ in: "seed", "fold"."""
-        return self.over.rpartition(".")[2]
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -201,9 +193,8 @@ class Quick(Section):
 
     seconds: Annotated[float, Field(gt=0)] = 90.0  # of training, on all cores
     seeds: Seeds = 1
-    learns_after: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default_factory=dict
-    )  # a model's registered name -> training images until it has learned, as measured
+    # A model's registered name -> training images until it has learned, as measured.
+    learns_after: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
 
     def images_to_learn(self, model: str) -> int:
         return self.learns_after.get(model, LEARNS_AFTER)
@@ -274,9 +265,8 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         for what, names in (("model", [m.label for m in self.model]), ("claim", [c.id for c in self.claim])):
-            twice = next((name for name in names if names.count(name) > 1), None)
-            if twice is not None:
-                raise ValueError(f"{what} {twice!r} occurs twice")
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise ValueError(f"{what} {twice[0]!r} occurs twice")
         return self
 
     @property
@@ -311,16 +301,17 @@ def load(name: str) -> Experiment:
         path = Path(str(resources.files("convoy") / "recipes" / name / EXPERIMENT))
     else:
         raise unknown("experiment", name, [*names(), "all"])
-    table: dict[str, Any] = {"claim": []}
+    table: dict[str, Any] = {"name": path.resolve().parent.name, "folder": str(path.resolve().parent)}
+    claims: list[dict[str, Any]] = []
     for file in filter(Path.is_file, (path.parent / CLAIMS, path)):
         try:
             read = tomllib.loads(file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{file}: not valid TOML: {error}") from None
-        table |= read | {"claim": [*table["claim"], *read.get("claim", [])]}
-    for claim in table["claim"]:
-        claim.setdefault("class_names", table.get("class_names", {}))
-    table |= {"name": path.resolve().parent.name, "folder": str(path.resolve().parent)}
+        claims += read.pop("claim", [])
+        table = read | table
+    names_of_classes = table.get("class_names", {})
+    table |= {"claim": [{"class_names": names_of_classes, **claim} for claim in claims]}
     try:
         return Experiment.model_validate(table)
     except ValidationError as error:

@@ -18,7 +18,7 @@ import numpy as np
 from convoy.registry import unknown
 from convoy.run_contents import Score
 from convoy.runs import Run
-from convoy.stats import wilson
+from convoy.stats import Estimate, t_interval, wilson
 
 Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "rate"]  # points: percentage points
 Settings = Mapping[str, int | float | list[str]]
@@ -56,6 +56,17 @@ def find(name: str) -> Measure:
     if name not in MEASURES:
         raise unknown("measure", name, MEASURES)
     return MEASURES[name]
+
+
+def over_runs(measure: Measure, values: Sequence[float], run: Run) -> Estimate:
+    """Over seeds; the share of correct images of one `run` over its images."""
+    grain = measure.grain(run)
+    if len(values) == 1 and measure.kind == "fraction" and grain:
+        images = round(1 / grain)
+        correct = round(values[0] * images)
+        if abs(values[0] * images - correct) < 1e-6:  # not a mean over epochs
+            return wilson(correct, images)
+    return t_interval(values, step=grain)
 
 
 def comparable(runs: Iterable[Run]) -> bool:

@@ -16,10 +16,10 @@ from itertools import pairwise
 from typing import Literal
 
 from convoy.experiments.claims import Check, Claim, Relation
-from convoy.experiments.measures import Measure, Settings, comparable, find
+from convoy.experiments.measures import Measure, Settings, comparable, find, over_runs
 from convoy.prediction import Reason, Verdict
 from convoy.runs import Run
-from convoy.stats import Estimate, paired_t, t_interval, wilson
+from convoy.stats import Estimate, paired_t, t_interval
 
 Values = dict[int, float]  # by seed
 Group = list[tuple[float, Run]]  # the runs of one side and seed, with their value of the claim's `over`
@@ -195,10 +195,6 @@ def _alone(claim: Claim, values: Values, by_seed: Mapping[int, Group], grain: fl
     measure, found = find(claim.measure), list(values.values())
     if measure.exact:
         return found[0]
-    if len(found) == 1:
-        (seed,) = values
-        score = by_seed[seed][0][1].scores.get(claim.measure.removesuffix("_accuracy"))
-        return t_interval(found) if score is None else wilson(score.correct, score.n)
-    if measure.several:
+    if measure.several and len(found) > 1:
         return t_interval([math.log(value) for value in found], step=grain).exp()
-    return t_interval(found, step=grain)
+    return over_runs(measure, found, by_seed[next(iter(values))][0][1])

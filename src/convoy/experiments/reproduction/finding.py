@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from convoy.archive import bits
 from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, label_of
-from convoy.experiments.measures import MEASURES, comparable
+from convoy.experiments.measures import MEASURES, comparable, over_runs
 from convoy.experiments.quick import Choice
 from convoy.experiments.verdicts import JudgedClaim, Value
 from convoy.prediction import Reason
@@ -28,7 +28,6 @@ from convoy.stats import (
     paired_t,
     t_interval,
     welch,
-    wilson,
 )
 from convoy.studies.compare.images import Untested, compare_images
 from convoy.studies.crossval.finding import sizes
@@ -206,13 +205,7 @@ def measured(runs: Sequence[Run], name: str) -> Value | None:
         return None
     if measure.exact:
         return values[0]
-    grain = measure.grain(runs[0])
-    if len(values) == 1 and measure.kind == "fraction" and grain:
-        images = round(1 / grain)
-        correct = round(values[0] * images)
-        if abs(values[0] * images - correct) < 1e-6:  # not a mean over epochs
-            return wilson(correct, images)
-    return t_interval(values, step=grain)
+    return over_runs(measure, values, runs[0])
 
 
 def values_of(runs: Sequence[Run], measure: str) -> list[float] | None:
@@ -246,9 +239,8 @@ def model_result(model: Model, runs: Mapping[Side, Mapping[int, Run]]) -> ModelR
 
 def fault_result(fault: Fault, measure: str, without: Sequence[Run], with_: Sequence[Run]) -> FaultResult:
     """The effect of one fault on one measure; `without[i]` and `with_[i]` are a pair. `judge` gives its verdict."""
-    result = FaultResult(
-        fault.name, fault.sentence, measure, fault.unit, fault.paired, verdict=FaultVerdict.NOT_MEASURED
-    )
+    over, verdict = fault.over.rpartition(".")[2], FaultVerdict.NOT_MEASURED
+    result = FaultResult(fault.name, fault.sentence, measure, over, fault.paired, verdict)
     if fault.of_one_seed:
         return _one_seed(result, fault, without, with_)
     a, b = values_of(with_, measure), values_of(without, measure)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from convoy.evaluation import cost
 from convoy.experiments.claims import Check
-from convoy.experiments.experiment import SIDES, Experiment, Side
+from convoy.experiments.experiment import SIDES, Side
 from convoy.experiments.measures import find
 from convoy.experiments.reproduction.parts import digest
+from convoy.experiments.reproduction.scope import Scope
 from convoy.files import read_json, write_json
 from convoy.profiling import measure
 from convoy.profiling.result import PROFILES
-from convoy.recipe import Recipe
 from convoy.training.machine.device import device_of
 from convoy.training.run.plan import plan
 from convoy.training.step import optimizers
@@ -33,22 +33,15 @@ def claim_counts(check: Check) -> dict[str, float]:
     return found
 
 
-def counted(
-    experiment: Experiment,
-    recipes: Mapping[str, Recipe],
-    known_by: Mapping[str, str],
-    path: Path,
-    *,
-    from_data: bool,
-    quick: bool = False,
-) -> dict[str, dict[Side, int]]:
+def counted(scope: Scope, known_by: Mapping[str, str], path: Path, *, from_data: bool) -> dict[str, dict[Side, int]]:
     """The parameters of each network, by label and side.
 
     Counted once and stored at `path`, a profile.json, with a profile of each network. `known_by` are the recipes'
     fingerprints.
     """
     sides = {
-        model.label: {side: name for side in SIDES if (name := getattr(model, side))} for model in experiment.model
+        model.label: {side: name for side in SIDES if (name := getattr(model, side))}
+        for model in scope.experiment.model
     }
     key = digest([[label, side, known_by[n]] for label, names in sides.items() for side, n in names.items()], from_data)
     known = read_json(path, "profiles") if path.is_file() else {}
@@ -57,12 +50,13 @@ def counted(
     found, parameters = [], dict[str, dict[Side, int]]()
     for label, names in sides.items():
         subjects = {
-            side: measure.subject_of(label, recipes[name], image=None, classes=None, from_data=from_data)
+            side: measure.subject_of(label, scope.recipes[name], image=None, classes=None, from_data=from_data)
             for side, name in names.items()
         }
         parameters[label] = {side: measure.parameters_of(subject) for side, subject in subjects.items()}
         shown = next(iter(subjects.values()))
         kept = optimizers.state_per_parameter(shown.recipe.optim, ema_decay=shown.recipe.train.ema_decay)
+        quick = scope.settings.quick
         found.append(measure.profile(shown, device_of(shown.recipe), state_per_parameter=kept, quick=quick))
     profiles = PROFILES.dump_python(found, mode="json", by_alias=True)
     write_json(path, {"key": key, "profiles": profiles, "parameters": parameters})

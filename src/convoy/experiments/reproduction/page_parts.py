@@ -38,27 +38,24 @@ def part_sections(study: Study, parts: Sequence[PartResult], folder: Path) -> li
         page = study_page(Study(path), folder, kinds.page_of)
         figures = []
         for figure in main_figures(page, part.kind):
-            figure = replace(figure, name=f"{figure.name}_as_published") if part.side == "as_published" else figure
-            name_counts[figure.name] += 1
-            count = name_counts[figure.name]  # with two cross-validations, file names must differ
-            figures.append(replace(figure, name=f"{figure.name}-{count}") if count > 1 else figure)
+            name = f"{figure.name}_as_published" if part.side == "as_published" else figure.name
+            name_counts[name] += 1
+            count = name_counts[name]  # with two cross-validations, file names must differ
+            figures.append(replace(figure, name=f"{name}-{count}" if count > 1 else name))
         link = Prose(f"{page.sentence}.", report_link(path, folder), _("Full report"))
-        caveats = " ".join(f"{_capitalized(caveat)}." for caveat in page.caveats)
-        caveat_blocks = [Prose(caveats)] if caveats else []
-        sections.append(Section(title, (link, *caveat_blocks, *figures, *map(_unmarked, page.tables))))
+        caveats = [Prose(" ".join(f"{_capitalized(caveat)}." for caveat in page.caveats))] if page.caveats else []
+        sections.append(Section(title, (link, *caveats, *figures, *map(_unmarked, page.tables))))
     return sections
 
 
 def main_figures(page: Page, kind: str) -> list[Chart | Scene3D]:
     """Figures with a published name, or else the first figure. They keep the colours of the page."""
     look = Look(page.labels, page.aliases)
-    figures: list[Chart | Scene3D] = []
-    for section in page.sections:
-        for block in section.blocks:
-            if isinstance(block, Chart):
-                figures.append(replace(block, look=look))
-            elif isinstance(block, Scene3D):
-                figures.append(block)
+    figures = [
+        replace(block, look=look) if isinstance(block, Chart) else block
+        for block in page.blocks
+        if isinstance(block, Chart | Scene3D)
+    ]
     names = FIGURES.get(kind, {})
     return [replace(figure, name=names[figure.name]) for figure in figures if figure.name in names] or figures[:1]
 

@@ -10,7 +10,7 @@ from convoy.experiments.verdicts import JudgedClaim
 from convoy.experiments.words import claim_words, reduced_to, verdict_name
 from convoy.prediction import CLAIM_VERDICTS, Verdict
 from convoy.reporting.content import Cell, Field, Section, table_of
-from convoy.reporting.quantities import listed, plain
+from convoy.reporting.quantities import plain
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
@@ -36,21 +36,10 @@ def claims(judged: Sequence[JudgedClaim], changes: str) -> Section | None:
 
 
 def summary(judged: Sequence[JudgedClaim]) -> str:
-    """ "Of 10 claims 4 hold, 3 do not hold and 3 are inconclusive." """
-    counts = [_count(verdict, sum(claim.verdict is verdict for claim in judged)) for verdict in CLAIM_VERDICTS]
-    verdicts = listed([count for count in counts if count])
-    return ngettext("Of {n} claim {verdicts}.", "Of {n} claims {verdicts}.", len(judged), verdicts=verdicts)
-
-
-def _count(verdict: Verdict, n: int) -> str:
-    if not n:
-        return ""
-    match verdict:
-        case Verdict.HOLDS:
-            return ngettext("{n} holds", "{n} hold", n)
-        case Verdict.DOES_NOT_HOLD:
-            return ngettext("{n} does not hold", "{n} do not hold", n)
-    return ngettext("{n} is inconclusive", "{n} are inconclusive", n)
+    """ "10 claims (holds: 4, does not hold: 3, inconclusive: 3)." """
+    verdicts = [claim.verdict for claim in judged]
+    counts = [f"{verdict_name(each)}: {verdicts.count(each)}" for each in CLAIM_VERDICTS if each in verdicts]
+    return ngettext("{n} claim ({verdicts}).", "{n} claims ({verdicts}).", len(judged), verdicts=", ".join(counts))
 
 
 def _verdict(claim: JudgedClaim) -> Cell:

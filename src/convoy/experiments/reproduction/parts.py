@@ -14,14 +14,12 @@ from pathlib import Path
 from convoy.experiments.experiment import Arguments, Crossval, Landscape, Part, Search, Side, label_of
 from convoy.experiments.reproduction.finding import PartResult
 from convoy.recipe import Recipe
-from convoy.runs import Run, Study, Workspace, model_label
-from convoy.stats import Estimate
+from convoy.runs import Study, model_label
 from convoy.studies import kinds
 from convoy.studies.crossval import run as crossval
 from convoy.studies.landscape import run as landscape
 from convoy.studies.landscape.design import Design, Spec
 from convoy.studies.session import Session, Show
-from convoy.studies.train_all import Entry
 from convoy.training.run.plan import plan_all
 from convoy.training.run.revisions import TRAINING_REVISION
 
@@ -31,39 +29,29 @@ Named = Sequence[tuple[str, Recipe]]
 
 def study_of(recipes: Named, asked: Arguments, session: Session, *, side: Side | None, stage: Stage) -> Study | None:
     """None if interrupted; the same call resumes it."""
-    label = f"{model_label(recipes[0][1])} as published" if side == "as_published" else None
+    recipe = recipes[0][1]
+    label = f"{model_label(recipe)} as published" if side == "as_published" else None
     if isinstance(asked, Search):
-        return _search((label, recipes[0][1]), asked, session, stage)
+        return _search(recipe, asked, session, label=label, stage=stage)
     if isinstance(asked, Crossval):
-        return _crossval((label, recipes[0][1]), asked, session, stage)
-    return _landscape(recipes, asked, session, stage)
-
-
-def _crossval(named: tuple[str | None, Recipe], asked: Crossval, session: Session, stage: Stage) -> Study | None:
-    label, recipe = named
-    names = [entry.label for entry in crossval.entries_of(recipe, asked.folds, asked.repeats)]
-    with stage(names) as show:
-        shown = replace(session, show=show)
-        return crossval.run(recipe, shown, folds=asked.folds, repeats=asked.repeats, label=label)
-
-
-def _search(named: tuple[str | None, Recipe], asked: Search, session: Session, stage: Stage) -> Study | None:
-    from convoy.studies.search import run as searching  # Optuna takes half a second to import
-    from convoy.studies.search.space import Space, Values
-
-    space = Space(tuple(Values(path, tuple(values)) for path, values in asked.grid.items()))
-    label, recipe = named
-    choices = searching.Choices(asked.trials, asked.sampler, asked.pruner, asked.seeds)
-    wanted = searching.asked(recipe, space, choices, called=label)
-    with stage(wanted.names) as show:
-        return searching.run(wanted, replace(session, show=show))
-
-
-def _landscape(recipes: Named, asked: Landscape, session: Session, stage: Stage) -> Study | None:
+        with stage([entry.label for entry in crossval.entries_of(recipe, asked.folds, asked.repeats)]) as show:
+            shown = replace(session, show=show)
+            return crossval.run(recipe, shown, folds=asked.folds, repeats=asked.repeats, label=label)
     surfaces = Spec(**asked.surfaces.model_dump()) if asked.surfaces else None if asked.surfaces is False else Spec()
     design = design_of(asked)
     with stage(design.names(recipes)) as show:
         return landscape.run(recipes, replace(session, show=show), design, surfaces=surfaces)
+
+
+def _search(recipe: Recipe, asked: Search, session: Session, *, label: str | None, stage: Stage) -> Study | None:
+    from convoy.studies.search import run as searching  # Optuna takes half a second to import
+    from convoy.studies.search.space import Space, Values
+
+    space = Space(tuple(Values(path, tuple(values)) for path, values in asked.grid.items()))
+    choices = searching.Choices(asked.trials, asked.sampler, asked.pruner, asked.seeds)
+    wanted = searching.asked(recipe, space, choices, called=label)
+    with stage(wanted.names) as show:
+        return searching.run(wanted, replace(session, show=show))
 
 
 def design_of(asked: Landscape) -> Design:
@@ -91,18 +79,8 @@ def part_digest(part: Part, known_by: Mapping[str, str], *, quick: bool) -> str:
     return digest(part.kind, named, part.asked(quick=quick).model_dump(mode="json"), *more)
 
 
-def finished_runs(entries: Sequence[Entry], out: Path) -> list[Run | None]:
-    """The finished run of each recipe in OUT, or None."""
-    found = (Workspace(out).find(ready.fingerprint) for ready in plan_all(entry.recipe for entry in entries))
-    return [run if run is not None and run.finished else None for run in found]
-
-
 def result_of(part: Part, study: Study, recipes: Named, *, relative_to: Study, digest: str) -> PartResult:
     path = Path(os.path.relpath(study.path, relative_to.path)).as_posix()
     labels = tuple(label if part.kind == "landscape" else model_label(recipe) for label, recipe in recipes)
-    return PartResult(part.kind, part.side, path, digest, labels, _accuracy(study, part.kind))
-
-
-def _accuracy(study: Study, kind: str) -> Estimate | None:
-    """Of all folds, or of the winner of a search."""
-    return None if kind == "landscape" else kinds.finding_of(study).accuracy
+    accuracy = None if part.kind == "landscape" else kinds.finding_of(study).accuracy
+    return PartResult(part.kind, part.side, path, digest, labels, accuracy)

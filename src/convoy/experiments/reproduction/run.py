@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from convoy import archive as archives
 from convoy.data import DataError
@@ -20,16 +20,17 @@ from convoy.events import Ended, Event
 from convoy.experiments import verdicts
 from convoy.experiments.experiment import PARTS, SIDES, Experiment, Part, Settings, Side
 from convoy.experiments.measures import MEASURES
-from convoy.experiments.reproduction import data, finding, networks, parts, quick_fit
+from convoy.experiments.reproduction import finding, networks, parts, quick_fit
 from convoy.experiments.reproduction.finding import Asked, Measured, ModelResult
 from convoy.experiments.reproduction.finding import Reproduction as Finding
 from convoy.experiments.reproduction.parts import Stage
-from convoy.experiments.reproduction.scope import Scope
+from convoy.experiments.reproduction.scope import Scope, data_name
 from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings
 from convoy.studies.session import RetrainOnce, Session
 from convoy.studies.train_all import Entry, train_all
+from convoy.training.run.plan import plan_all
 
 OF_EVERY_STEP = ("gain_while_rising",)  # measures of every step; stored when a run is archived, which thins its curves
 
@@ -105,11 +106,9 @@ class Reproduction:
         self.scope = replace(self.scope, experiment=self.experiment, quick=quick)
 
     def _has(self, part: str) -> bool:
-        experiment = self.experiment
-        if part in ("crossval", "search", "landscape"):
-            return any(study.kind == part for study in self.scope.studies)
-        trained = [model for model in experiment.model if self.scope.count(model.seeds) and self.scope.sides(model)]
-        return bool({"models": trained, "faults": experiment.fault, "claims": experiment.claim}[part])
+        trained = any(self.scope.count(model.seeds) and self.scope.sides(model) for model in self.experiment.model)
+        parts = {"models": trained, "faults": bool(self.experiment.fault), "claims": bool(self.experiment.claim)}
+        return parts.get(part, False) or any(study.kind == part for study in self.scope.studies)
 
     # ---- the parts ----
 
@@ -123,7 +122,9 @@ class Reproduction:
     def _report_models(self) -> None:
         """With the finished runs of models that are not to be trained."""
         others = self.scope.models(chosen=False)
-        found = parts.finished_runs([*others.values()], self.out)
+        plans = plan_all(entry.recipe for entry in others.values())
+        known = [Workspace(self.out).find(ready.fingerprint) for ready in plans]
+        found = [run if run is not None and run.finished else None for run in known]
         runs = self.models | {key: run for key, run in zip(others, found, strict=True) if run is not None}
         self._remember([*others.values()], found)
         self.finding = replace(self.finding, models=self._model_results(runs))
@@ -169,12 +170,15 @@ class Reproduction:
         for part in [part for part in self.scope.studies if part.kind == kind]:
             recipes, digest = self.scope.recipes_of(part), self._digest_of(part)
             asked = part.asked(quick=self.settings.quick)
-            study = self._known(digest) or parts.study_of(
-                recipes, asked, self.session, side=part.side, stage=self.stage
-            )
+            study = self._known(digest)
+            study = study or parts.study_of(recipes, asked, self.session, side=part.side, stage=self.stage)
             if study is None:
                 return False
-            self._keep_study(study)
+            self.studies.append(study)
+            if self.archive is not None:
+                for member in study.members:
+                    self._keep(member.run)
+                archives.keep_study(study, self.archive)
             done.append(parts.result_of(part, study, recipes, relative_to=self.study, digest=digest))
             self.finding = replace(self.finding, parts=tuple(done))
         return True
@@ -226,13 +230,6 @@ class Reproduction:
             measured = {name: value for name, value in values.items() if value is not None}
             archives.keep(run, self.archive, measured=measured)
 
-    def _keep_study(self, study: Study) -> None:
-        self.studies.append(study)
-        if self.archive is not None:
-            for member in study.members:
-                self._keep(member.run)
-            archives.keep_study(study, self.archive)
-
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         return parts.fingerprints(self.scope.recipes, from_data=not self.no_data)
@@ -242,7 +239,7 @@ class Reproduction:
     def _find_data(self) -> None:
         """Downloads nothing."""
         try:
-            name = data.data_name(self.experiment, self.settings.data)
+            name = data_name(self.experiment, self.settings.data)
             load(name or self.experiment.data)
         except DataError as error:
             self.no_data = str(error)
@@ -292,31 +289,26 @@ class Reproduction:
     def _write(self) -> None:
         if not self.finding.models:
             self.finding = replace(self.finding, models=self._model_results({}))
-        left = [part for part in PARTS if self._has(part) and not self._is_there(part)]
-        left += [label for label in self._untrained() if "models" not in left]
-        self.finding = replace(self.finding, left=tuple(left), unfinished=tuple(sorted(self.unfinished)))
+        self.finding = replace(self.finding, left=tuple(self._left()), unfinished=tuple(sorted(self.unfinished)))
         table = {"kind": "reproduction", "command": self.session.command}
         self.study = Workspace(self.out).write_study(self.folder.name, table, self.members.values())
         findings.write(self.study, self.finding)
         if self.archive is not None:
             archives.keep_study(self.study, self.archive)
 
-    def _untrained(self) -> list[str]:
-        """Models that lack a run under a chosen protocol."""
-        results = zip(self.experiment.model, self.finding.models, strict=True)
-        return [
-            model.label
-            for model, result in results
-            if any(len(result.side(side).runs) < self.scope.count(model.seeds) for side in self.scope.sides(model))
-        ]
-
-    def _is_there(self, part: str) -> bool:
-        if part in self.unfinished:
-            return False
-        if part == "models":
-            return any(model.runs for model in self.finding.models)
-        made = {"faults": self.finding.faults, "claims": self.finding.claims}
-        return bool(made[part]) if part in made else any(found.kind == part for found in self.finding.parts)
+    def _left(self) -> list[str]:
+        """Parts that were not run, and models that lack a run under a chosen protocol."""
+        models, scope = self.finding.models, self.scope
+        made = {"faults"} if self.finding.faults else set()
+        made |= {"claims"} if self.finding.claims else set()
+        made |= {"models"} if any(model.runs for model in models) else set()
+        made |= {found.kind for found in self.finding.parts}
+        left = [part for part in PARTS if self._has(part) and part not in made - self.unfinished]
+        if "models" not in left:
+            for model, result in zip(self.experiment.model, models, strict=True):
+                if any(len(result.side(side).runs) < scope.count(model.seeds) for side in scope.sides(model)):
+                    left.append(model.label)
+        return left
 
     # ---- networks, which need no data ----
 
@@ -324,18 +316,11 @@ class Reproduction:
         """Adds parameters to a model that was not trained, to compare them with the published count."""
         for side in self.settings.sides:
             if not result.side(side).values and (count := self.counted[result.label].get(side)) is not None:
-                counted = Measured(result.side(side).runs, {"parameters": float(count)})
-                published = side == "as_published"
-                result = replace(result, as_published=counted) if published else replace(result, corrected=counted)
+                own: dict[str, Any] = {side: Measured(result.side(side).runs, {"parameters": float(count)})}
+                result = replace(result, **own)
         return result
 
     @cached_property
     def counted(self) -> dict[str, dict[Side, int]]:
-        return networks.counted(
-            self.experiment,
-            self.scope.recipes,
-            self.fingerprints,
-            self.folder / "profile.json",
-            from_data=not self.no_data,
-            quick=self.settings.quick,
-        )
+        path = self.folder / "profile.json"
+        return networks.counted(self.scope, self.fingerprints, path, from_data=not self.no_data)

@@ -1,12 +1,17 @@
-"""Which recipes a reproduction trains, part by part. Trains nothing and reads no data."""
+"""Which recipes a reproduction trains, part by part, and on which data. Trains nothing."""
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+from convoy.data.cache import cache_folder
+from convoy.data.sources import pack_tensors
 from convoy.experiments.claims import Check, check
-from convoy.experiments.experiment import Experiment, Fault, Model, Part, Settings, Side, label_of
+from convoy.experiments.experiment import SIDES, Experiment, Fault, Model, Part, Settings, Side, label_of
 from convoy.experiments.quick import Choice
 from convoy.prediction import Reason
 from convoy.recipe import Recipe
@@ -70,24 +75,20 @@ class Scope:
     def models(self, *, chosen: bool) -> dict[tuple[str, Side, int], Entry]:
         """By model, side and seed: the models to train (`chosen`), or the others, whose finished runs are reported."""
         labels = self.settings.models or [model.label for model in self.experiment.model]
-        return {
-            (model.label, side, recipe.seed): Entry(f"{model.label}, {side.replace('_', ' ')}", recipe)
-            for model in self.experiment.model
-            if (model.label in labels) == chosen
-            for side in self.sides(model)
-            for recipe in self._seeded(getattr(model, side), self.count(model.seeds))
-        }
+        entries = {}
+        for model in [model for model in self.experiment.model if (model.label in labels) == chosen]:
+            for side in self.sides(model):
+                first = self.recipe(getattr(model, side))
+                for seed in range(first.seed, first.seed + self.count(model.seeds)):
+                    label = f"{model.label}, {side.replace('_', ' ')}"
+                    entries[model.label, side, seed] = Entry(label, first.override({"seed": seed}))
+        return entries
 
     def sides(self, model: Model) -> list[Side]:
         """The protocols that a model is trained under."""
-        return [side for side in self.settings.sides if getattr(model, side) is not None and self._fits(model, side)]
-
-    def _fits(self, model: Model, side: str) -> bool:
-        return self.quick is None or not self.quick.decided or side in self.quick.models.get(model.label, ())
-
-    def _seeded(self, name: str, count: int) -> list[Recipe]:
-        recipe = self.recipe(name)
-        return [recipe.override({"seed": recipe.seed + offset}) for offset in range(count)]
+        decided = self.quick if self.quick is not None and self.quick.decided else None
+        fit = SIDES if decided is None else decided.models.get(model.label, ())
+        return [side for side in self.settings.sides if getattr(model, side) is not None and side in fit]
 
     def pairs(self, fault: Fault) -> list[tuple[Entry, Entry | None]]:
         """The recipe without and with the fault, at each value of `over`.
@@ -125,3 +126,20 @@ class Scope:
         overrides = [*part.set.items(), *self.overrides]
         recipes = [(label_of(name), self.experiment.recipe(name, overrides)) for name in part.recipes]
         return recipes if self.quick is None else [(label, self.quick.sized(recipe)) for label, recipe in recipes]
+
+
+def data_name(experiment: Experiment, asked: str | None) -> str | None:
+    """The data.name override: `asked`, or a folder of tensor files, created in the cache; None: the recipes' own.
+
+    Raises DataError if the data are not available.
+    """
+    if asked is not None or not experiment.as_tensors:
+        return asked
+    folder = cache_folder() / "tensors" / experiment.data
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))  # the rename is atomic
+        pack_tensors(experiment.data, temporary)
+        with suppress(OSError):  # another process was faster
+            temporary.rename(folder)
+    return f"{experiment.data}={folder}"

@@ -116,19 +116,7 @@ def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) ->
         if isinstance(measured, Estimate) and isinstance(published, float):
             compared.append((model.label, published, measured))
     agreements = [compare_published(published, measured, withheld) for _label, published, measured in compared]
-    if compared and withheld is not None:
-        (low, lowest), *_others = reached = sorted((measured.mean, label) for label, _p, measured in compared)
-        high, highest = reached[-1]
-        return _(
-            "as published, the test accuracy is {low} ({lowest}) to {high} ({highest}); published ones are not "
-            "compared ({reason})",
-            low=metric.text(low),
-            lowest=lowest,
-            high=metric.text(high),
-            highest=highest,
-            reason=reason_text(withheld),
-        )
-    if len(compared) == 1:
+    if withheld is None and len(compared) == 1:
         ((label, published, measured),) = compared
         return _(
             "as published, {label} reaches {accuracy} test accuracy; published {published}: {comparison}",
@@ -137,7 +125,7 @@ def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) ->
             published=metric.text(published),
             comparison=published_text(metric, published, measured, agreements[0]),
         )
-    if compared:
+    if withheld is None and compared:
         return _agreements([label for label, _p, _m in compared], agreements)
     known = [(model.corrected.values or model.as_published.values, model.label) for model in models]
     accuracies = [(mean_of(values[metric.name]), label) for values, label in known if metric.name in values]
