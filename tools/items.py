@@ -18,8 +18,8 @@ from convoy.cli.main import app, split_overrides
 from convoy.experiments import experiment as experiments
 from convoy.experiments.experiment import PARTS, Settings
 from convoy.experiments.reproduction import parts
+from convoy.experiments.reproduction.parts import Job, jobs_of, jobs_of_study
 from convoy.experiments.reproduction.scope import Scope, data_name
-from convoy.experiments.reproduction.workload import Job, jobs_of, of_study
 from convoy.recipe import Recipe
 from convoy.recipe.files import Override
 from convoy.runs import Run
@@ -113,7 +113,7 @@ def estimate(item: Item, cifar: Path | None, stopwatch: Stopwatch, *, begun: boo
     for study in studies:
         digest = parts.part_digest(study, known_by, quick=False)
         label = f"{study.kind}, {', '.join(study.recipes)}"
-        needs[digest] = _need(label, [*costs(of_study(scope, study), stopwatch)], item.share)
+        needs[digest] = _need(label, [*costs(jobs_of_study(scope, study), stopwatch)], item.share)
     machine = describe(torch.device("cpu"), Recipe()).cpu
     return Status(date.today().isoformat(), machine, needs, begun)
 

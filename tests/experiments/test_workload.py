@@ -7,8 +7,8 @@ from tools import items
 
 from convoy.experiments import experiment as experiments
 from convoy.experiments.experiment import Settings
+from convoy.experiments.reproduction.parts import jobs_of_study
 from convoy.experiments.reproduction.scope import Scope
-from convoy.experiments.reproduction.workload import of_study
 from convoy.training.run import pace
 from convoy.training.run.plan import plan
 
@@ -30,7 +30,7 @@ def test_halving_trains_a_part_of_the_epochs_of_a_search() -> None:
     """64 trials and 9 epochs: 64 to epoch 1, 22 to epoch 3, 8 to epoch 9."""
     small = scope("course-mnist")
     study = next(study for study in small.experiment.study if study.kind == "search")
-    trials = of_study(small, study)[0]
+    trials = jobs_of_study(small, study)[0]
 
     assert trials.runs == 64
     assert trials.share * 64 * 9 == pytest.approx(64 * 1 + 22 * 2 + 8 * 6)

@@ -17,8 +17,7 @@ from convoy.experiments.reproduction import figures_training as protocols_
 from convoy.experiments.reproduction import page_tables as tables_
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import ModelResult, Reproduction
-from convoy.experiments.reproduction.page_parts import part_sections
-from convoy.experiments.reproduction.page_sections import claims, quick_try
+from convoy.experiments.reproduction.page_sections import claims, part_sections, quick_try
 from convoy.experiments.reproduction.words import protocol_name
 from convoy.experiments.words import shown
 from convoy.files import read_json

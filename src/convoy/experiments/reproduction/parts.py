@@ -1,18 +1,20 @@
-"""The studies within an experiment, and the digests by which an earlier one is found."""
+"""The studies within an experiment: their runs, and the digests by which an earlier one is found."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from convoy.experiments.experiment import Arguments, Crossval, Landscape, Part, Search, Side, label_of
 from convoy.experiments.reproduction.finding import PartResult
+from convoy.experiments.reproduction.scope import Scope
 from convoy.recipe import Recipe
 from convoy.runs import Study, model_label
 from convoy.studies import kinds
@@ -20,6 +22,7 @@ from convoy.studies.crossval import run as crossval
 from convoy.studies.landscape import run as landscape
 from convoy.studies.landscape.design import Design, Spec
 from convoy.studies.session import Session, Show
+from convoy.studies.train_all import Entry
 from convoy.training.run.plan import plan_all
 from convoy.training.run.revisions import TRAINING_REVISION
 
@@ -84,3 +87,51 @@ def result_of(part: Part, study: Study, recipes: Named, *, relative_to: Study, d
     labels = tuple(label if part.kind == "landscape" else model_label(recipe) for label, recipe in recipes)
     accuracy = None if part.kind == "landscape" else kinds.finding_of(study).accuracy
     return PartResult(part.kind, part.side, path, digest, labels, accuracy)
+
+
+# ---- their runs ----
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, or all trials of a search."""
+
+    label: str
+    recipe: Recipe
+    runs: int = 1
+    share: float = 1.0  # of the epochs that is trained; successive halving stops some runs early
+
+
+def jobs_of_study(scope: Scope, study: Part) -> list[Job]:
+    """The runs of one of the experiment's studies."""
+    asked = study.asked(quick=scope.settings.quick)
+    recipes = scope.recipes_of(study)
+    label, recipe = recipes[0]
+    if isinstance(asked, Crossval):
+        entries = crossval.entries_of(recipe, asked.folds, asked.repeats)
+        return jobs_of([Entry(f"{label}, {entry.label}", entry.recipe) for entry in entries])
+    if isinstance(asked, Search):
+        return _of_search(label, recipe, asked)
+    return jobs_of(landscape.planned(recipes, design_of(asked), None))
+
+
+def _of_search(label: str, recipe: Recipe, asked: Search) -> list[Job]:
+    from convoy.studies.search.loop import rungs  # Optuna
+
+    points = math.prod(map(len, asked.grid.values()))
+    trials, epochs = min(asked.trials or points, points), recipe.train.epochs
+    share = 1.0
+    if asked.pruner != "none":
+        climbed = rungs(trials, epochs)
+        starts = [0, *(rung.until for rung in climbed)]
+        trained = sum(rung.trials * (rung.until - start) for rung, start in zip(climbed, starts, strict=False))
+        share = trained / (trials * epochs)
+    fresh = [recipe.override({"seed": recipe.seed + 1 + offset}) for offset in range(asked.seeds)]
+    return [
+        Job(f"{label}, {trials} trials", recipe, trials, share),
+        *(Job(f"{label}, winner", each) for each in fresh),
+    ]
+
+
+def jobs_of(entries: Iterable[Entry]) -> list[Job]:
+    return [Job(f"{entry.label}, seed {entry.recipe.seed}", entry.recipe) for entry in entries]

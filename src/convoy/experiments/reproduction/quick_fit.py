@@ -22,7 +22,7 @@ from convoy.data.sources import load
 from convoy.experiments.experiment import Experiment, Fault, Part, Side
 from convoy.experiments.measures import find
 from convoy.experiments.quick import SCHEMA, SHARES, Choice, LeftOut, LeftOutBecause, Size, makespan
-from convoy.experiments.reproduction import parts, workload
+from convoy.experiments.reproduction import parts
 from convoy.experiments.reproduction.scope import Scope
 from convoy.files import read_json, write_json
 from convoy.process import cores
@@ -149,7 +149,7 @@ class _Fit:
     def _study(self, study: Part) -> bool:
         if study not in self.scope.studies:  # of the other protocol
             return False
-        jobs = workload.of_study(self.scope, study)
+        jobs = parts.jobs_of_study(self.scope, study)
         recipes = [job.recipe for job in jobs for _ in range(math.ceil(job.runs * job.share))]
         name = ", ".join(study.recipes)
         # The trials of a search are one recipe here, although they differ: none counts as trained already.

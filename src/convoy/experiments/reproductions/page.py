@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from convoy.experiments.reproduction.page_parts import report_link
+from convoy.experiments.reproduction.page_sections import report_link
 from convoy.experiments.reproduction.words import sentence as sentence_of_one
 from convoy.experiments.reproductions import words
 from convoy.experiments.reproductions.finding import Entry, Reproductions
@@ -23,8 +23,16 @@ def page(study: Study, finding: Reproductions, folder: Path) -> Page:
 
     fields: list[Field[Entry]] = [
         Field(_("Experiment"), name, numeric=False),
-        Field(_("Result"), _result, numeric=False),
-        Field(_("Largest effect of a fault"), _largest_effect, numeric=False),
+        Field(
+            _("Result"),
+            lambda entry: _("Not run yet") if entry.finding is None else sentence_of_one(entry.finding),
+            numeric=False,
+        ),
+        Field(
+            _("Largest effect of a fault"),
+            lambda entry: "" if entry.finding is None else words.largest_effect(entry.finding),
+            numeric=False,
+        ),
         *(
             Field(verdict_name(verdict).capitalize(), partial(_count, verdict=verdict), _("claims"))
             for verdict in CLAIM_VERDICTS
@@ -39,14 +47,6 @@ def page(study: Study, finding: Reproductions, folder: Path) -> Page:
         sections=(Section(_("Setup"), (Code(study.table["command"], _("Command")),)),),
         labels=(),
     )
-
-
-def _result(entry: Entry) -> str:
-    return _("Not run yet") if entry.finding is None else sentence_of_one(entry.finding)
-
-
-def _largest_effect(entry: Entry) -> str:
-    return "" if entry.finding is None else words.largest_effect(entry.finding)
 
 
 def _count(entry: Entry, verdict: Verdict) -> str:
