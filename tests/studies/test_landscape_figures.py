@@ -30,7 +30,6 @@ def test_a_step_without_numbers_is_a_gap_and_an_infinite_loss_is_capped() -> Non
     band = band_of(np.array([1.0, np.nan, 1.0]), np.array([2.0, np.nan, np.inf]))
     assert np.isnan(band.low[1])
     assert band.high[2] == CAP
-    assert band.capped
 
 
 def plane(loss: np.ndarray, *path: np.ndarray) -> Surface:

@@ -27,19 +27,17 @@ class Band(NamedTuple):
     at: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    capped: bool  # some values are not finite
 
 
 def band(label: str, at: np.ndarray, low: np.ndarray, high: np.ndarray) -> Band:
     """Bins keep minimum and maximum of their steps. Infinite values become CAP; a step without a number is a gap."""
-    capped = bool(np.isinf(high).any())
     low, high = (np.where(np.isinf(edge), CAP, edge.astype(np.float64)) for edge in (low, high))
     bins = np.array_split(np.arange(len(at)), min(len(at), MAX_POINTS))
     with_numbers = [bin_[~np.isnan(low[bin_])] for bin_ in bins]
     middle = np.array([at[bin_].mean() for bin_ in bins])
     lows = np.array([low[bin_].min() if len(bin_) else np.nan for bin_ in with_numbers])
     highs = np.array([high[bin_].max() if len(bin_) else np.nan for bin_ in with_numbers])
-    return Band(label, middle, lows, highs, capped)
+    return Band(label, middle, lows, highs)
 
 
 def probe_bands(probes: Mapping[str, Probes], values: Callable[[Probes], np.ndarray]) -> list[Band]:

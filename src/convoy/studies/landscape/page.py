@@ -49,7 +49,7 @@ def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
     }
     curves = sections.curves(at_one_rate, look)
     page_sections = [
-        _bands(finding, drawn, look, readings[0].seed),
+        _bands(finding, drawn, look),
         _along_the_step(finding, drawn, look),
         _around_the_weights(finding, drawn, look),
         Section(_("Training"), (curves,)) if curves else None,
@@ -74,7 +74,7 @@ def _coloured(groups: Groups) -> tuple[str, ...]:
     return tuple(groups)
 
 
-def _bands(finding: LandscapeFinding, drawn: Recipes, look: Look, seed: int) -> Section:
+def _bands(finding: LandscapeFinding, drawn: Recipes, look: Look) -> Section:
     edges = {label: each.edges for label, each in drawn.items()}
     raw = [figures.band(label, each.step, each.low, each.high) for label, each in edges.items()]
     smooth = [figures.band(label, each.step, each.smooth_low, each.smooth_high) for label, each in edges.items()]
@@ -84,7 +84,7 @@ def _bands(finding: LandscapeFinding, drawn: Recipes, look: Look, seed: int) -> 
         Panel(_("Smoothed"), partial(draw, bands=smooth), height=3.3),
     )
     points = max(len(band.at) for band in raw)
-    caption = words.band_caption(finding, seed, points if points == figures.MAX_POINTS else 0)
+    caption = words.band_caption(finding, points if points == figures.MAX_POINTS else None)
     title = _("Range of the loss over learning rates")
     chart = Chart("loss_band", title, panels, caption, legend=tuple(drawn))
     return Section(_("Loss band over learning rates"), (chart,))
@@ -105,7 +105,7 @@ def _along_the_step(finding: LandscapeFinding, drawn: Recipes, look: Look) -> Se
             _("Effective beta-smoothness"), partial(draw, bands=beta, title=_("gradient distance / step")), height=3.0
         ),
     )
-    caption = words.probe_caption(finding, capped=any(band.capped for band in (*loss, *change, *beta)))
+    caption = words.probe_caption(finding)
     title = _("Loss and gradient along the step")
     chart = Chart("along_the_step", title, panels, caption, legend=tuple(probes))
     return Section(_("Along the step"), (chart, _smoothness_table(finding.recipes)))
@@ -118,7 +118,7 @@ def _around_the_weights(finding: LandscapeFinding, drawn: Recipes, look: Look) -
     blocks: list[Block] = []
     if lines:
         panel = Panel("", partial(figures.draw_lines, lines=lines, look=look), height=3.2, top=0.15)
-        caption = words.line_caption(lines, finding.images)
+        caption = words.surface_caption(lines, finding.images)
         blocks.append(Chart("line", _("Loss along a line"), (panel,), caption, legend=tuple(lines)))
     if planes:
         blocks += _surface_blocks("surface", _("Loss around the weights"), planes, finding.images)
