@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from convoy.recipe import Recipe
+from convoy.text import gettext as _
 
 Cut = Literal["all", "each"]
 Named = Sequence[tuple[str, Recipe]]
@@ -52,7 +53,10 @@ class Design:
                     number += 1
 
     def names(self, recipes: Named) -> list[str]:
-        return [f"{each.label} at {each.lr:g}, seed {each.seed}" for each in self.settings(recipes)]
+        return [
+            _("{label} at {lr:g}, seed {seed}", label=each.label, lr=each.lr, seed=each.seed)
+            for each in self.settings(recipes)
+        ]
 
     def own_rate(self, recipe: Recipe) -> float:
         """The rate of the probed run: the recipe's, or the first if that is not among the rates."""

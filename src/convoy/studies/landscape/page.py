@@ -174,7 +174,7 @@ def _widths_table(finding: LandscapeFinding) -> Table:
 def _ratios_table(finding: LandscapeFinding) -> Table:
     def ratio(span: Span) -> Field[tuple[BandPair, Measure]]:
         title = words.span_name(span, finding).capitalize()
-        return Field(title, lambda row: _ratio(row[0].ratios[row[1]][span].ratio))
+        return Field(title, lambda row: _estimate(row[0].ratios[row[1]][span].ratio))
 
     fields: list[Field[tuple[BandPair, Measure]]] = [
         Field(_("Models"), lambda row: _("{a} over {b}", a=row[0].b, b=row[0].a), numeric=False),
@@ -204,12 +204,6 @@ def _smoothness_table(recipes: Sequence[Band]) -> Table:
 
 def _estimate(value: Estimate | None) -> Cell:
     if value is None:
-        return Cell(_("not finite"))
+        return Cell(_("unknown"))
     low, high = map(plain, value.span)
     return Cell(plain(value.mean), _("{lower} to {upper}", lower=low, upper=high) if value.n > 1 else "")
-
-
-def _ratio(ratio: Estimate | None) -> Cell:
-    if ratio is None:
-        return Cell(_("unknown"))
-    return Cell(f"{ratio.mean:.2f}", ratio.ends() if ratio.n > 1 else "")

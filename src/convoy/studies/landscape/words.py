@@ -168,8 +168,8 @@ def probe_caption(finding: LandscapeFinding) -> str:
         "The weights after a step ({rates}) are moved against the gradient of its batch, by {first:g} to {last:g} "
         "times the gradient. Loss: minimum and maximum along the move. Gradient predictiveness: distance of the "
         "gradients from the first one. Effective beta-smoothness: maximum of that distance divided by the distance "
-        "moved. Lower and narrower is smoother (Santurkar et al. 2018, figure 4). Values that are not finite are drawn at "
-        "{cap:g}.",
+        "moved. Lower and narrower is smoother (Santurkar et al. 2018, figure 4). Values that are not finite are "
+        "drawn at {cap:g}.",
         rates=", ".join(f"{each.label}: {each.lr:g}" for each in finding.recipes if each.looks),
         first=finding.step_sizes[0],
         last=finding.step_sizes[-1],

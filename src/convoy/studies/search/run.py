@@ -34,6 +34,7 @@ from convoy.studies.search.space import Range, Space
 from convoy.studies.search.words import text_of
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
+from convoy.text import gettext as _
 from convoy.training.run import faults
 from convoy.training.run.plan import Plan, plan_all
 
@@ -82,11 +83,11 @@ class Search:
     @property
     def names(self) -> list[str]:
         """Names of all runs, in the order of their positions in the progress display."""
-        winners = [f"winner, seed {seed}" for seed in self.fresh_seeds]
+        winners = [_("winner, seed {seed}", seed=seed) for seed in self.fresh_seeds]
         if self.pruner is not Pruner.HALVING:
-            return [*(f"trial {number} of {self.count}" for number in range(1, self.count + 1)), *winners]
+            return [*(_("trial {i} of {n}", i=i, n=self.count) for i in range(1, self.count + 1)), *winners]
         climbed = loop.rungs(self.count, self.base.train.epochs)
-        tried = [f"to epoch {r.until}: {number} of {r.trials}" for r in climbed for number in range(1, r.trials + 1)]
+        tried = [_("to epoch {e}: {i} of {n}", e=e, i=i, n=n) for e, n in climbed for i in range(1, n + 1)]
         return [*tried, *winners]
 
     @property
@@ -98,7 +99,7 @@ class Search:
         """Plans of recipes that together contain every value. Raises ValueError if one cannot be trained."""
         points, plans = self.space.check(self.base), []
         try:
-            for ready in plan_all(recipe for _, recipe in points):
+            for ready in plan_all(recipe for _point, recipe in points):
                 plans.append(ready)
         except ValueError as error:
             raise ValueError(f"at {text_of(dict(points[len(plans)][0]))}: {error}") from error
