@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convoy.reporting.ticks import round_numbers
 from convoy.studies.landscape import arrays, figures, words
 from convoy.studies.landscape.arrays import Drawn, Edges, Probes, Surface
 from convoy.studies.landscape.figures import LEAST, MAX_POINTS
@@ -30,6 +31,13 @@ def test_a_step_without_numbers_is_a_gap_and_an_infinite_loss_is_capped() -> Non
     band = band_of(np.array([1.0, np.nan, 1.0]), np.array([2.0, np.nan, np.inf]))
     assert np.isnan(band.low[1])
     assert band.high[2] == CAP
+
+
+@pytest.mark.parametrize(("low", "high"), [(6.1, 9.6), (2.2, 2.4), (0.93, 1.04), (0.02, 5.0), (1e-12, 1e3)])
+def test_a_logarithmic_axis_has_two_ticks_at_least_and_not_many(low: float, high: float) -> None:
+    ticks = round_numbers(low, high)
+    assert 2 <= len(ticks) <= 8
+    assert low <= min(ticks) < max(ticks) <= high
 
 
 def plane(loss: np.ndarray, *path: np.ndarray) -> Surface:

@@ -49,7 +49,6 @@ def draw(axes: Axes, finding: LrRangeFinding) -> None:
     curve, colour = finding.curve, MODELS[0][0]
     axes.plot(curve.lr, curve.loss, color=colour, alpha=0.3, linewidth=0.7)
     axes.plot(curve.lr, curve.smoothed, color=colour, linewidth=1.8)
-    axes.set_xscale("log")
     first, least = curve.smoothed[0], min(curve.smoothed)
     margin = 0.15 * max(first - least, 1e-3)
     axes.set_ylim(max(0.0, least - margin), first + 3 * margin)  # the loss after divergence would compress the rest
@@ -68,4 +67,5 @@ def draw(axes: Axes, finding: LrRangeFinding) -> None:
         axes.axvline(finding.diverges_lr, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
     axes.set_xlabel(_("learning rate"))
     axes.set_ylabel(_("training loss"))
-    ticks.decades(axes.xaxis)
+    margin = (curve.lr[-1] / curve.lr[0]) ** 0.04
+    ticks.logarithmic(axes, "x", curve.lr[0] / margin, curve.lr[-1] * margin)

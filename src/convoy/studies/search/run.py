@@ -31,7 +31,6 @@ from convoy.studies.search import loop
 from convoy.studies.search.finding import Method, Part, Pruner, Sampler, SearchFinding, State
 from convoy.studies.search.loop import Ended, Prune, Trials
 from convoy.studies.search.space import Range, Space
-from convoy.studies.search.words import text_of
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.text import gettext as _
@@ -102,7 +101,8 @@ class Search:
             for ready in plan_all(recipe for _point, recipe in points):
                 plans.append(ready)
         except ValueError as error:
-            raise ValueError(f"at {text_of(dict(points[len(plans)][0]))}: {error}") from error
+            at = " and ".join(f"{path} = {value}" for path, value in points[len(plans)][0])
+            raise ValueError(f"at {at}: {error}") from error
         if plans[0].selection is None:
             raise ValueError("data.split.validation = 0: a search needs a validation part to score its trials")
         faults.check_test_closed(self.base, allowed=(Fault.SELECTION_ON_TEST,))
