@@ -139,32 +139,28 @@ def caveats(finding: SearchFinding) -> list[str]:
 # ---- captions ----
 
 
+def _trials(finding: SearchFinding) -> str:
+    return _("Trials (n = {n}, one seed each) at their best epoch.", n=len(finding.trials))
+
+
 def trials_caption(finding: SearchFinding) -> str:
-    return _(
-        "Trials (n = {n}, one seed each) at their best epoch. Filled: trained to the end; hollow: stopped early; cross "
-        "at the lower edge: diverged. Circled: winner.",
-        n=len(finding.trials),
-    )
+    marks = _("Filled: trained to the end; hollow: stopped early; cross at the lower edge: diverged. Circled: winner.")
+    return f"{_trials(finding)} {marks}"
 
 
 def history_caption(finding: SearchFinding) -> str:
-    return " ".join([trials_caption(finding), _("Line: best fully trained trial so far.")])
+    line = _("Line: best fully trained trial so far.")
+    return f"{trials_caption(finding)} {line}"
 
 
 def scene_caption(finding: SearchFinding) -> str:
-    return _(
-        "Trials (n = {n}, one seed each) at their best epoch; diverged ones at the lowest accuracy of the others. "
-        "Drag to rotate (needs JavaScript).",
-        n=len(finding.trials),
-    )
+    marks = _("Diverged ones are at the lowest accuracy of the others. Drag to rotate (needs JavaScript).")
+    return f"{_trials(finding)} {marks}"
 
 
 def heat_caption(finding: SearchFinding) -> str:
-    return _(
-        "Trials (n = {n}, one seed each) at their best epoch. Framed: winner. Colour: log of the error, stronger is "
-        "better; grey: stopped early; ×: diverged.",
-        n=len(finding.trials),
-    )
+    marks = _("Framed: winner. Colour: log of the error, stronger is better; grey: stopped early; ×: diverged.")
+    return f"{_trials(finding)} {marks}"
 
 
 def importance_caption(importance: Importance) -> str:
