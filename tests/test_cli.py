@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.conftest import Call
+from tests.data.photographed_digits import photograph
 from tests.fake_runs import fake_run
 
 import convoy
@@ -59,6 +60,26 @@ def test_train_test_predict_report_and_list_hang_together(call: Call, quick: lis
 
     code, out, _ = call("list", "runs", "--json")
     assert json.loads(out)["runs"][0]["name"] == run.name
+
+
+def test_predict_finds_the_digit_in_a_photograph_and_says_where(call: Call, tmp_path: Path) -> None:
+    call("train", "lenet", "--data", "mnist", "--limit", 100, "--epochs", 1)
+    (run,) = Workspace("convoy-runs").runs()
+    photograph(3, np.random.default_rng(0)).save("three.png")
+
+    code, out, err = call("predict", run.name, "three.png")
+    assert code == 0, err
+    assert len(out.splitlines()) == 3  # the flag of a limited run, the prediction, where the digit is
+
+    found = json.loads(call("predict", run.name, "three.png", "--json")[1])["predictions"][0]["ink"]
+    (prediction,) = convoy.predict(run, "three.png")
+    assert prediction.ink is not None
+    assert prediction.ink._asdict() == found
+    assert f"{found['right'] - found['left']} x {found['bottom'] - found['top']}" in out
+
+    code, out, _ = call("predict", run.name, "three.png", "--raw")
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert convoy.predict(run, "three.png", raw=True)[0].ink is None
 
 
 def test_compare_ends_with_the_path_of_a_report(call: Call, quick: list[str]) -> None:

@@ -197,6 +197,14 @@ class ScoreOptions(TypedDict, total=False):
 
 
 class PredictOptions(TypedDict, total=False):
+    raw: Annotated[
+        bool,
+        Flag(
+            "Read the images as they are. By default a network trained on MNIST finds the character in a photograph, "
+            "which is then inverted if it is dark, scaled and centred as in MNIST.",
+            False,
+        ),
+    ]
     trust_code: TrustCode
     out: Out
 

@@ -10,6 +10,7 @@ from convoy.api.session import Stopped, display, resume_hint, session_of
 from convoy.options import ExportOptions, PredictOptions, ReportOptions, ScoreOptions, TrainOptions, takes_options
 
 if TYPE_CHECKING:
+    from convoy.data.photo import Ink
     from convoy.evaluation.saved import Tested
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study
@@ -78,11 +79,17 @@ class Prediction(NamedTuple):
     path: str
     predicted: str
     confidence: float  # the softmax of the logits, 0 to 1
+    ink: Ink | None  # what was found in a photograph of a character; None for an image that was read as it is
 
 
 @takes_options
-def predict(run: Run | str | Path, images: Sequence[str | Path], **options: Unpack[PredictOptions]) -> list[Prediction]:
-    """Classify images with a trained network.
+def predict(
+    run: Run | str | Path, images: str | Path | Sequence[str | Path], **options: Unpack[PredictOptions]
+) -> list[Prediction]:
+    """Classify images with a trained network: files, or folders of files.
+
+    A network that was trained on MNIST or EMNIST also reads photographs of one handwritten character: dark or light
+    ink of any size and place, also in uneven light.
 
     Example: `convoy predict lenet-s42 image.png folder/`
     """
@@ -90,22 +97,28 @@ def predict(run: Run | str | Path, images: Sequence[str | Path], **options: Unpa
     import torch
 
     from convoy.api.arguments import find_run
-    from convoy.data import read_images
+    from convoy.data import DATA_SETS, read_images
     from convoy.data.batches import Normaliser
+    from convoy.data.photo import read_characters
     from convoy.evaluation.load import network_of
     from convoy.evaluation.predict import predict as evaluate
     from convoy.evaluation.scores import NO_CLASS, predicted_classes, probabilities
 
     trained = find_run(run, options["out"])
-    data = trained.data
-    paths, pixels = read_images([Path(path) for path in images], size=data.image_size, in_chans=data.in_chans)
+    data, images = trained.data, [images] if isinstance(images, str | Path) else images
+    inks: Sequence[Ink | None]
+    if data.name in DATA_SETS and DATA_SETS[data.name].ink and not options["raw"]:
+        paths, pixels, inks = read_characters(images, data.image_size)
+    else:
+        paths, pixels = read_images(images, size=data.image_size, in_chans=data.in_chans)
+        inks = [None] * len(paths)
     module = network_of(trained, trust_code=options["trust_code"])
     normaliser = Normaliser(tuple(data.mean), tuple(data.std), torch.device("cpu"), torch.float32)
     logits = evaluate(module, pixels, normaliser)
     likely = np.nan_to_num(probabilities(logits))
     return [
-        Prediction(str(path), "no class" if place == NO_CLASS else data.classes[place], float(row[place]))
-        for path, row, place in zip(paths, likely, predicted_classes(logits), strict=True)
+        Prediction(str(path), "no class" if place == NO_CLASS else data.classes[place], float(row[place]), ink)
+        for path, row, place, ink in zip(paths, likely, predicted_classes(logits), inks, strict=True)
     ]
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from convoy import api
 from convoy.cli.app import Call, command, print_json
 from convoy.options import DEFAULT_OUT
 from convoy.text import gettext as _
 from convoy.text import ngettext
+
+if TYPE_CHECKING:
+    from convoy.data.photo import Ink
 
 
 @command(api.train)
@@ -69,12 +73,34 @@ def predict(call: Call, as_json: bool) -> None:
     flags = find_run(name, call.keywords.get("out", DEFAULT_OUT)).status.flags
     predictions = call()
     if as_json:
-        print_json({"predictions": [prediction._asdict() for prediction in predictions], "flags": flags})
+        rows = [{**each._asdict(), "ink": each.ink and each.ink._asdict()} for each in predictions]
+        print_json({"predictions": rows, "flags": flags})
         return
     for flag in flags:
         print(flag)
     for prediction in predictions:
         print(f"{prediction.path}: {prediction.predicted} ({prediction.confidence:.1%})")
+        if prediction.ink is not None:
+            print(f"  {_ink(prediction.ink)}")
+
+
+def _ink(ink: Ink) -> str:
+    width, height = ink.right - ink.left, ink.bottom - ink.top
+    if ink.dark:
+        return _(
+            "photograph: dark ink, {width} x {height} pixels from ({x}, {y}), inverted, scaled and centred as in MNIST",
+            width=width,
+            height=height,
+            x=ink.left,
+            y=ink.top,
+        )
+    return _(
+        "photograph: light ink, {width} x {height} pixels from ({x}, {y}), scaled and centred as in MNIST",
+        width=width,
+        height=height,
+        x=ink.left,
+        y=ink.top,
+    )
 
 
 @command(api.export)

@@ -28,7 +28,7 @@ _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
 def decode_chunk(paths: Sequence[str], size: int) -> Decoded:
-    return decode_contents(((path, _content(path)) for path in paths), len(paths), size)
+    return decode_contents(((path, read_content(path)) for path in paths), len(paths), size)
 
 
 def decode_contents(contents: Iterable[tuple[str, bytes]], count: int, size: int) -> Decoded:
@@ -37,7 +37,7 @@ def decode_contents(contents: Iterable[tuple[str, bytes]], count: int, size: int
     sizes = []
     with warnings.catch_warnings(action="ignore"):  # Pillow warns about unusual but readable files
         for index, (name, content) in enumerate(contents):
-            image, original_size = _upright(name, content, size)
+            image, original_size = open_upright(name, content, size)
             sizes.append(original_size)
             if image.size != (size, size):
                 image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
@@ -57,7 +57,7 @@ def sizes_of(files: Iterable[str | BinaryIO]) -> Counter[Size]:
     return sizes
 
 
-def _content(path: str) -> bytes:
+def read_content(path: str) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
@@ -65,14 +65,16 @@ def _content(path: str) -> bytes:
         raise DataError(f"{path}: cannot be read as an image: {error.strerror}") from None
 
 
-def _upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
-    """The file as an RGB image, rotated according to EXIF, on a white background; and its original size."""
+def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
+    """The file as an RGB image, rotated according to EXIF, on a white background; and its original size.
+
+    A JPEG is decoded at a fraction of its size that is at least twice `size`. Raises DataError.
+    """
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         is_sixteen_bit = image.mode in _SIXTEEN_BIT_MODES or (image.format == "PNG" and data[24] == 16)
         if not is_sixteen_bit:
             width, height = image.size
-            # Decode a JPEG at 1/2, 1/4 or 1/8 of its size, if that is at least twice the target size.
             image.draft(image.mode, (2 * size, 2 * size))
             drafted = image.size
             ImageOps.exif_transpose(image, in_place=True)

@@ -146,9 +146,7 @@ def read_images(paths: Iterable[str | Path], size: int, in_chans: int) -> tuple[
     """
     from convoy.data.decode import decode_files
 
-    files = _image_files(paths)
-    if not files:
-        raise DataError("no images given")
+    files = image_files(paths)
     pixels, _ = decode_files([str(path) for path in files], size)  # (N, 3, H, H)
     if in_chans == 3:
         return files, pixels
@@ -156,7 +154,8 @@ def read_images(paths: Iterable[str | Path], size: int, in_chans: int) -> tuple[
     return files, np.rint(luma).astype(np.uint8)[:, None]
 
 
-def _image_files(paths: Iterable[str | Path]) -> list[Path]:
+def image_files(paths: Iterable[str | Path]) -> list[Path]:
+    """The given files and the images directly in the given folders. Raises DataError if there are none."""
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -168,6 +167,8 @@ def _image_files(paths: Iterable[str | Path]) -> list[Path]:
             files.append(path)
         else:
             raise DataError(f"{path}: does not exist")
+    if not files:
+        raise DataError("no images given")
     return files
 
 

@@ -100,6 +100,7 @@ class NamedData:
     forms: tuple[Form, ...] = ()  # besides those that `load` reads of any set
     spellings: Mapping[str, str] = field(default_factory=dict)  # other names of classes -> the name here
     content_hash: str | None = None  # of the full set in its own size
+    ink: bool = False  # white ink on black, as in MNIST: see photo
 
 
 def from_published(entry: NamedData, parts: Parts, size: int | None) -> DataSet:

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageOps
+from scipy import ndimage
+from tests.data.photographed_digits import photograph, photographs
+
+from convoy.data import DataError, load
+from convoy.data.photo import find_ink, read_characters
+
+
+@pytest.fixture(scope="module")
+def five() -> Image.Image:
+    return photograph(5, np.random.default_rng(4))
+
+
+def test_digits_in_photographs_resemble_those_of_mnist() -> None:
+    mnist = load("mnist").train
+    known = mnist.images[::6].reshape(-1, 28 * 28).astype(np.float32)
+    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    digits, images = zip(*photographs(40, seed=0), strict=True)
+    found = np.stack([find_ink(image)[0] for image in images]).reshape(40, -1).astype(np.float32)
+
+    nearest = mnist.labels[::6][np.argmax(found @ known.T, axis=1)]
+
+    assert np.sum(nearest == digits) >= 36
+
+
+def test_a_digit_is_as_large_as_in_mnist_and_centred_by_mass() -> None:
+    for _, image in photographs(20, seed=1):
+        pixels, ink = find_ink(image)
+        rows, columns = np.nonzero(pixels)
+
+        assert max(np.ptp(rows), np.ptp(columns)) + 1 in (19, 20)
+        assert np.allclose(ndimage.center_of_mass(pixels), 13.5, atol=0.6)
+        assert pixels.max() > 200
+        assert ink.dark
+
+
+def test_light_ink_on_a_dark_ground(five: Image.Image) -> None:
+    expected, dark_ink = find_ink(five)
+
+    pixels, ink = find_ink(ImageOps.invert(five))
+
+    assert dark_ink.dark
+    assert ink == dark_ink._replace(dark=False)
+    assert np.abs(pixels.astype(int) - expected).max() <= 1
+
+
+def test_dirt_and_the_edge_of_the_table_are_not_ink(five: Image.Image) -> None:
+    expected = find_ink(five)[1]
+    dirty = five.copy()
+    draw = ImageDraw.Draw(dirty)
+    draw.rectangle((0, 0, 8, dirty.height), fill=10)
+    draw.ellipse((dirty.width - 20, 10, dirty.width - 16, 14), fill=20)
+
+    ink = find_ink(dirty)[1]
+
+    assert np.abs(np.array(ink[1:]) - expected[1:]).max() <= 4
+
+
+def test_an_image_of_mnist_is_not_changed(tmp_path: Path) -> None:
+    digit = load("mnist").test.images[0, 0]
+    Image.fromarray(digit).save(tmp_path / "white_on_black.png")
+    Image.fromarray(255 - digit).save(tmp_path / "black_on_white.png")
+
+    files, pixels, inks = read_characters([tmp_path], 28)
+
+    assert [file.name for file in files] == ["black_on_white.png", "white_on_black.png"]
+    assert inks[1] is None
+    assert np.array_equal(pixels[1, 0], digit)
+    assert inks[0] is not None
+    assert inks[0].dark
+    rows, columns = np.nonzero(digit > 127)
+    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert np.abs(np.subtract(inks[0][1:], box)).max() <= 1
+
+
+def test_characters_get_the_size_of_the_network(tmp_path: Path, five: Image.Image) -> None:
+    five.save(tmp_path / "five.jpg", quality=95)
+
+    _, pixels, inks = read_characters([tmp_path / "five.jpg"], 56)
+
+    assert pixels.shape == (1, 1, 56, 56)
+    assert inks[0] is not None
+    assert np.abs(np.array(inks[0][1:]) - find_ink(five)[1][1:]).max() <= 8
+
+
+def test_a_rotated_photograph_of_a_phone_is_turned_upright(tmp_path: Path, five: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: shown rotated by 270 degrees
+    five.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "phone.jpg", exif=exif, quality=95)
+
+    pixels = read_characters([tmp_path], 28)[1][0, 0]
+
+    assert np.corrcoef(pixels.ravel(), find_ink(five)[0].ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (300, 200)])
+def test_blank_paper_has_no_ink(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("L", size, 200).save(tmp_path / "blank.png")
+
+    with pytest.raises(DataError, match=r"blank\.png: no ink found"):
+        read_characters([tmp_path], 28)
