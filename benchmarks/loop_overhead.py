@@ -28,17 +28,15 @@ def bare(model: str, steps: int = STEPS) -> Callable[[], float]:
     import torch
     import torch.nn.functional as F
 
-    from convoy.models import MODELS, create
+    from convoy.models import create
     from convoy.recipe.sections import AdamW
     from convoy.training.machine.memory import MemoryRetention
     from convoy.training.step.optimizers import build
 
     MemoryRetention()
-    network = create(model, in_chans=1, num_classes=10, image_size=28).train()
+    network = create(model, in_chans=1, num_classes=10, image_size=28).train().to(memory_format=torch.channels_last)
     x, y = torch.randn(BATCH_SIZE, 1, 28, 28), torch.randint(10, (BATCH_SIZE,))
-    if MODELS[model].channels_last:
-        network.to(memory_format=torch.channels_last)
-        x = x.to(memory_format=torch.channels_last)
+    x = x.to(memory_format=torch.channels_last)
     optimizer = build(AdamW(), network)
 
     def measure_round() -> float:

@@ -50,6 +50,12 @@ ARGUMENTS = {  # what the positional arguments mean
 }
 
 
+_FORMATS = (
+    'pth: the best weights as a state dict saved by torch.save. logs: one line per epoch, "001 0.12345 0.98765 0.23456 '
+    '0.97654" (epoch, training loss and accuracy, validation loss and accuracy).'
+)
+
+
 @dataclass(frozen=True)
 class Flag:
     """What an option means. `name`: its flag, if that differs from the option; None for an option of Python only."""
@@ -210,15 +216,7 @@ class PredictOptions(TypedDict, total=False):
 
 
 class ExportOptions(TypedDict, total=False):
-    to: Required[
-        Annotated[
-            str,
-            Flag(
-                'pth: the best weights as a state dict saved by torch.save. logs: one line per epoch, "001 0.12345 '
-                '0.98765 0.23456 0.97654" (epoch, training loss and accuracy, validation loss and accuracy).'
-            ),
-        ]
-    ]
+    to: Required[Annotated[str, Flag(_FORMATS)]]
     overwrite: Annotated[bool, Flag("Replace existing files.", False)]
     out: Out
 

@@ -1,7 +1,5 @@
 """Name lookup with helpful errors: one `Registry` for each kind of thing that a recipe can name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path

@@ -11,9 +11,12 @@ import torch.nn.functional as F
 from convoy.evaluation.cost import flops_per_image, parameters
 from convoy.models import MODELS, create, default_options
 
-INPUTS = ((1, 28), (3, 32), (3, 64))  # channels, pixels
-
 every_model = pytest.mark.parametrize("name", list(MODELS))
+by_size = sorted(MODELS, key=lambda name: MODELS[name].parameters, reverse=True)
+# The smallest model of each class and set of options, because sizes of one network differ in the number of blocks only.
+every_kind = pytest.mark.parametrize(
+    "name", {(MODELS[name].factory, *sorted(MODELS[name].presets)): name for name in by_size}.values()
+)
 
 
 def made(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int = 10) -> torch.nn.Module:
@@ -21,8 +24,8 @@ def made(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int = 
     return create(name, in_chans=in_chans, num_classes=num_classes, image_size=image_size)
 
 
-@every_model
-@pytest.mark.parametrize(("in_chans", "size"), INPUTS)
+@every_kind
+@pytest.mark.parametrize(("in_chans", "size"), [(1, 28), (3, 32), (3, 64)])  # channels, pixels
 def test_images_become_logits(name: str, in_chans: int, size: int) -> None:
     module = made(name, in_chans, size, num_classes=7)
     assert module(torch.randn(2, in_chans, size, size)).shape == (2, 7)
@@ -60,7 +63,7 @@ def test_every_parameter_gets_a_gradient_unless_a_flaw_says_never_used(name: str
     assert bool(idle) == any("never used" in flaw for flaw in module.flaws), idle
 
 
-@every_model
+@every_kind
 def test_state_of_one_makes_another_the_same(name: str) -> None:
     first, second = made(name), create(name, in_chans=1, num_classes=10, image_size=28)
     images = torch.randn(2, 1, 28, 28)
@@ -68,7 +71,7 @@ def test_state_of_one_makes_another_the_same(name: str) -> None:
     assert torch.equal(first.eval()(images), second.eval()(images))
 
 
-@every_model
+@every_kind
 def test_same_seed_same_weights(name: str) -> None:
     pairs = zip(made(name).state_dict().values(), made(name).state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)

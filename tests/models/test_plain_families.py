@@ -197,7 +197,8 @@ def test_flaws_of_res_attention_cnn_are_declared() -> None:
 
 
 def test_network_without_attention_and_softmax_has_no_flaw_to_declare() -> None:
-    assert made("res_attention_cnn_published", attention="none", softmax_output=False).flaws == ()
+    module = made("res_attention_cnn_published", attention="none", softmax_output=False)
+    assert module.flaws == ()
 
 
 def test_res_attention_cnn_pools_three_times_before_it_averages() -> None:

@@ -77,18 +77,12 @@ def test_update_equals_torch_written_out(optim: Optim) -> None:
     """In float64: the bias in front of the batch norm has a gradient of rounding noise, which in float32 is as large as
     Adam's epsilon and becomes a full step whose sign depends on the processor."""
     learner, plain = learner_with(optim, dtype=torch.float64), learner_with(optim, dtype=torch.float64).module
-    by_name = {
-        "sgd": torch.optim.SGD,
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "rmsprop": torch.optim.RMSprop,
-    }
     options = optim.model_dump(exclude={"name", "decay_norms_and_biases", "weight_decay"})
     groups = [
         {"params": [p for p in plain.parameters() if p.ndim > 1], "weight_decay": optim.weight_decay},
         {"params": [p for p in plain.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimizer = by_name[optim.name](groups, **options)  # type: ignore[attr-defined]
+    optimizer = getattr(torch.optim, type(optim).__name__)(groups, **options)
     for seed in range(4):
         x, y = batch(seed)
         x = x.double()

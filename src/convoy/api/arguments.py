@@ -87,6 +87,11 @@ def _pairs(set: Mapping[str, Any] | Sequence[Override]) -> list[Override]:  # no
     return list(set.items()) if isinstance(set, Mapping) else list(set)
 
 
+def folder_of(options: Mapping[str, Any], *parts: str) -> Path:
+    """The folder of a page: what the user chose, or a part of `out`."""
+    return Path(options["save"] or Path(options["out"], *parts))
+
+
 def parts_of(text: Sequence[str] | str) -> list[str]:
     """Of a comma-separated text."""
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else list(text)

@@ -30,7 +30,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
 
     Example: `convoy profile lenet two_conv_cnn --data mnist`
     """
-    from convoy.api.arguments import names_data, recipe_of, with_labels
+    from convoy.api.arguments import folder_of, names_data, recipe_of, with_labels
     from convoy.profiling import measure
     from convoy.profiling.page import write_profile
     from convoy.runs import file_name
@@ -63,7 +63,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
         options["each"](profiles[-1])
     more = f"-and-{len(subjects) - 4}-more" if len(subjects) > 4 else ""
     name = file_name("-".join(list(subjects)[:4])[:100] + more)
-    folder = Path(options["save"] or Path(options["out"], "profiles", name))
+    folder = folder_of(options, "profiles", name)
     return Profiled(profiles, write_profile(profiles, asdict(environment.describe(device_of(recipe), recipe)), folder))
 
 
@@ -82,17 +82,17 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
     """
     from importlib.metadata import version
 
-    from convoy.api.arguments import recipe_of
+    from convoy.api.arguments import folder_of, recipe_of
     from convoy.datasheet.facts import Made
     from convoy.datasheet.measure import make_sheet
     from convoy.datasheet.page import write_data_sheet
     from convoy.process import command_line
     from convoy.runs import file_name
 
-    size = {} if options["size"] is None else {"data.size": options["size"]}
-    spec = recipe_of(None, {"data": name, "set": size}).data
+    size = options["size"]
+    spec = recipe_of(None, {"data": name, "set": {} if size is None else {"data.size": size}}).data
     sheet = make_sheet(spec.name, spec.size, options["progress"])
     label = f"{file_name(sheet.facts.name)}-{sheet.facts.content_hash[:12]}"
-    folder = Path(options["save"] or Path(options["out"], "data", label))
+    folder = folder_of(options, "data", label)
     made = Made(version("convoy-ml"), time.strftime("%Y-%m-%d %H:%M:%S"), command_line())
     return DataSheet(sheet.facts, write_data_sheet(sheet.facts, sheet.arrays, made, folder))

@@ -40,34 +40,33 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     from convoy.process import command_line
     from convoy.studies.session import Session
 
-    only, models, data = parts_of(options["only"]), parts_of(options["models"]), options["data"]
+    only, data, out, show = parts_of(options["only"]), options["data"], options["out"], options["show"]
     for part in only:
         if part not in PARTS:
             raise unknown("part", part, PARTS, "an experiment")
-    seeds, limit, epochs = options["seeds"], options["limit"], options["epochs"]
-    for name, count in (("seeds", seeds), ("limit", limit), ("epochs", epochs)):
-        if count is not None and count < 1:
-            raise ValueError(f"{name} = {count}: must be at least 1")
+    given: dict[str, Any] = {key: value for key, value in options.items() if key in Settings.__dataclass_fields__}
+    for name in ("seeds", "limit", "epochs"):
+        if given[name] is not None and given[name] < 1:
+            raise ValueError(f"{name} = {given[name]}: must be at least 1")
     chosen = tuple(part for part in PARTS if part in only) or PARTS
+    overrides = tuple(overrides_of({"set": options["set"]}))
+    given |= {"only": chosen, "models": tuple(parts_of(options["models"])), "data": None, "set": overrides}
+    settings = Settings(**given)
     names = published.names() if experiment == ALL else [str(experiment)]
     experiments = [published.load(name) for name in names]
-    for label in models:
+    for label in settings.models:
         labels = [model.label for each in experiments for model in each.model]
         if label not in labels:
             raise unknown("model", label, labels, str(experiment))
     if data is not None and data.partition("=")[0] not in [each.data for each in experiments]:
         accepted = " or ".join(dict.fromkeys(f"{each.data}=PATH" for each in experiments))
         raise ValueError(f"data = {data!r}: {experiment} takes {accepted}")
-    settings = Settings(
-        options["protocol"], seeds, options["quick"], limit, epochs, chosen, tuple(models), options["full_size"], None,
-        options["device"], tuple(overrides_of({"set": options["set"]})),
-    )  # fmt: skip
     studies: dict[str, runs.Study] = {}
     with interruptible() as interrupted:
         for each in experiments:
             own_data = data if data is not None and data.partition("=")[0] == each.data else None
-            session = Session(options["out"], fresh=options["fresh"], interrupted=interrupted)
-            stage, say = partial(display, show=options["show"]), partial(_say, show=options["show"])
+            session = Session(out, fresh=options["fresh"], interrupted=interrupted)
+            stage, say = partial(display, show=show), partial(_say, show=show)
             own_settings = replace(settings, data=own_data)
             study, parts, finished = Reproduction(each, own_settings, session, stage, options["archive"], say).run()
             for reported in [*parts, study]:
@@ -78,7 +77,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
         if experiment == ALL:
             waiting = [each.name for each in experiments if each.name not in studies]
             name = settings.name(ALL)
-            study = reproduce_all.gather(studies, waiting, options["out"], name=name, command=command_line())
+            study = reproduce_all.gather(studies, waiting, out, name=name, command=command_line())
             page = report(study)
     if not finished:
         raise Stopped(f"{resume_hint(options)}; report of the finished parts: {page}")

@@ -1,7 +1,5 @@
 """The command table's root, and how a public function becomes a command."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import re

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from convoy.cli.app import Json, data_app, print_json
+from convoy.text import gettext as _
+from convoy.text import ngettext
 
 if TYPE_CHECKING:
     from convoy.data import DataSet
@@ -46,7 +48,7 @@ def add(name: Name, files: list[Path], *, as_json: Json = False) -> None:
     elif as_json:
         print_json({"name": name, "missing": missing_files(name)})
     else:
-        print(f"{name}: added; still missing: {', '.join(missing_files(name))}")
+        print(_("{name}: added; still missing: {files}", name=name, files=", ".join(missing_files(name))))
 
 
 @data_app.command(name="clean")
@@ -66,25 +68,34 @@ def clean(*, everything: Annotated[bool, Parameter(name="--all", negative="")] =
     if as_json:
         print_json({"folder": cache.cache_folder(), "entries": entries, "bytes": size_bytes})
     else:
-        print(f"removed {entries} decoded data sets, {size_bytes / 1e6:,.0f} MB, from {cache.cache_folder()}")
+        print(
+            ngettext(
+                "removed {n} decoded data set, {megabytes:,.0f} MB, from {folder}",
+                "removed {n} decoded data sets, {megabytes:,.0f} MB, from {folder}",
+                entries,
+                megabytes=size_bytes / 1e6,
+                folder=cache.cache_folder(),
+            )
+        )
 
 
 def _show(dataset: DataSet, *, as_json: bool) -> None:
-    parts = {"train": dataset.train} | ({} if dataset.test is None else {"test": dataset.test})
-    facts: dict[str, Any] = {
-        "name": dataset.name,
-        "images": {part: len(images) for part, images in parts.items()},
-        "shape": dataset.train.images.shape[1:],
-        "classes": len(dataset.train.classes),
-        "content_hash": dataset.content_hash,
-    }
+    name, content_hash, classes = dataset.name, dataset.content_hash, len(dataset.train.classes)
+    shape = dataset.train.images.shape[1:]
+    counts = {"train": len(dataset.train)} | ({} if dataset.test is None else {"test": len(dataset.test)})
     if as_json:
-        print_json(facts)
+        print_json({"name": name, "images": counts, "shape": shape, "classes": classes, "content_hash": content_hash})
         return
-    counts = " + ".join(f"{count:,}" for count in facts["images"].values())
-    shape = " x ".join(map(str, facts["shape"]))
     print(
-        f"{dataset.name}: {counts} images of {shape}, {facts['classes']} classes; content hash {dataset.content_hash}"
+        ngettext(
+            "{name}: {images} images of {shape}, {n} class; content hash {content_hash}",
+            "{name}: {images} images of {shape}, {n} classes; content hash {content_hash}",
+            classes,
+            name=name,
+            images=" + ".join(f"{count:,}" for count in counts.values()),
+            shape=" x ".join(map(str, shape)),
+            content_hash=content_hash,
+        )
     )
 
 

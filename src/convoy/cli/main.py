@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Sequence
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
-from convoy.cli import data, data_sheet, listing, profile, runs, studies  # noqa: F401 (registers their commands)
+from convoy.cli import data, data_sheet, listing, profile, runs  # noqa: F401 (registers their commands)
 from convoy.cli.app import app
-from convoy.cli.encoding import replace_unencodable
 
 if TYPE_CHECKING:
     from convoy.recipe.files import Override
+
+SPELLED_OUT = {"±": "+/-", "−": "-", "–": "-", "×": "x", "·": "-", "…": "...", "→": "->", "²": "^2", "\u00a0": " "}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -79,6 +81,22 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]
 
         overrides.append(parse_override(name.removeprefix("--"), value))
     return overrides, rest
+
+
+def replace_unencodable() -> None:
+    """Makes stdout and stderr replace characters that they cannot encode: "±" by "+/-", others by their code."""
+    codecs.register_error("convoy", _spelled_out)
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="convoy")
+
+
+def _spelled_out(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    replaced = (SPELLED_OUT.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in text)
+    return "".join(replaced), error.end
 
 
 def _is_out_of_memory(error: Exception) -> bool:

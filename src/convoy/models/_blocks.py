@@ -4,9 +4,9 @@ Options have the same names in every family: `activation`, `norm`, `pool`, `atte
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -29,8 +29,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
 }
 POOLS: dict[str, type[nn.MaxPool2d | nn.AvgPool2d]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
-NORMS = ("batch", "group", "none")
-RESNET_BLOCKS = {  # depth -> blocks of each stage
+NORMS: dict[str, Callable[[int, float], nn.Module]] = {  # of channels and the epsilon of a BatchNorm
+    "batch": nn.BatchNorm2d,
+    "group": lambda channels, epsilon: nn.GroupNorm(math.gcd(32, channels), channels),
+    "none": nn.Identity,
+}
+RESNET_BLOCKS = {  # depth -> blocks of each stage; bottlenecks from depth 50 on
     18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
 }  # fmt: skip
 MONOTONIC = ("relu", "leaky_relu", "elu", "tanh", "sigmoid")
@@ -54,23 +58,25 @@ def norm(word: str, channels: int, epsilon: float = 1e-5) -> nn.Module:
 
     `epsilon` is that of a BatchNorm. A convolution before it has a bias only without a norm, see Style.conv.
     """
-    match word:
-        case "batch":
-            return nn.BatchNorm2d(channels, epsilon)
-        case "group":
-            return nn.GroupNorm(math.gcd(32, channels), channels)
-        case "none":
-            return nn.Identity()
-    raise unknown("norm", word, NORMS, "model.options")
+    return choice("norm", word, NORMS)(channels, epsilon)
 
 
 @dataclass(frozen=True)
 class Style:
-    """The norm and the activation of a network's layers. A convolution keeps the size of the map at stride 1."""
+    """What the blocks of a network have in common. A convolution keeps the size of the map at stride 1."""
 
     norm: str
     activation: str
     epsilon: float = field(default=1e-5, kw_only=True)  # of batch norms
+    residual: bool = field(default=True, kw_only=True)  # False: blocks without shortcuts
+    drop_rate: float = field(default=0.0, kw_only=True)  # of the dropout in a block
+    attention: str = field(default="none", kw_only=True)  # at the end of a block
+    bottleneck: bool = field(default=False, kw_only=True)  # blocks of 1x1, 3x3 and 1x1 convolutions
+
+    @property
+    def expansion(self) -> int:
+        """Output channels / inner channels of a residual block."""
+        return 4 if self.bottleneck else 1
 
     def conv(self, in_chans: int, out_chans: int, kernel: int, stride: int = 1, *, groups: int = 1) -> nn.Conv2d:
         """With a bias only if no norm follows."""
@@ -111,6 +117,24 @@ def activation_and_pool(
     """
     act, pooling = activation(activation_word), make_pool(pool_word, kernel, stride, ceil_mode=ceil_mode)
     return (pooling, act) if pool_word == "max" and activation_word in MONOTONIC else (act, pooling)
+
+
+def conv_stages(
+    in_chans: int, stages: Sequence[Sequence[int]], style: Style, pool: str, *, ceil_mode: bool = False
+) -> nn.Sequential:
+    """Stages of 3x3 convolutions with these channels, each with bias, norm and activation; a 2x2 pooling ends a stage.
+
+    The bias stays with a norm, so that the option `norm` changes nothing else.
+    """
+    layers = nn.Sequential()
+    for *inner, last in stages:
+        for channels in inner:
+            layers.extend([nn.Conv2d(in_chans, channels, 3, padding=1), *style.norm_act(channels)])
+            in_chans = channels
+        layers.extend([nn.Conv2d(in_chans, last, 3, padding=1), style.norm_of(last)])
+        layers.extend(activation_and_pool(style.activation, pool, 2, ceil_mode=ceil_mode))
+        in_chans = last
+    return layers
 
 
 def checked_rate(option: str, rate: float) -> float:
@@ -204,15 +228,9 @@ class ConvolutionalAttention(nn.Module):
 
 def attention(word: str, channels: int, reduction: int = 16) -> nn.Module:
     """Attention of a block: none, se or cbam."""
-    hidden = max(1, channels // reduction)
-    match word:
-        case "none":
-            return nn.Identity()
-        case "se":
-            return SqueezeExcitation(channels, hidden)
-        case "cbam":
-            return ConvolutionalAttention(channels, hidden)
-    raise unknown("attention", word, ("none", "se", "cbam"), "model.options")
+    kinds: dict[str, Callable[[int, int], nn.Module]]
+    kinds = {"none": nn.Identity, "se": SqueezeExcitation, "cbam": ConvolutionalAttention}
+    return choice("attention", word, kinds)(channels, max(1, channels // reduction))
 
 
 class StochasticDepth(nn.Module):
@@ -244,7 +262,6 @@ class InvertedResidual(nn.Module):
         gate: nn.Module | None = None,
         *,
         drop_path: float = 0.0,
-        residual: bool = True,
     ) -> None:
         super().__init__()
         in_chans, hidden, out_chans = widths
@@ -256,7 +273,7 @@ class InvertedResidual(nn.Module):
             self.branch.append(gate)
         self.branch.append(style.conv_norm(hidden, out_chans, 1))
         self.drop_path = StochasticDepth(drop_path)
-        self.residual = residual and stride == 1 and in_chans == out_chans
+        self.residual = style.residual and stride == 1 and in_chans == out_chans
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.branch(x)  # (N, out, H/stride, W/stride)
@@ -281,14 +298,15 @@ def stem_strides(stem: str, paper: Sequence[int]) -> list[int]:
     return [1 if place in halvings[:left_out] else stride for place, stride in enumerate(paper)]
 
 
-class Stem(NamedTuple):
-    kernel: int
-    stride: int
-    pools: bool  # 3x3, stride 2
-
-
-# For networks with a 7x7 convolution of stride 2 and a pooling; "small" has weights of the same shape.
-STEMS = {"small": Stem(7, 1, False), "3x3": Stem(3, 1, False), "paper": Stem(7, 2, True)}
+def imagenet_stem(
+    word: str, in_chans: int, out_chans: int, conv: Callable[[int, int, int, int], nn.Sequential]
+) -> nn.Sequential:
+    """A 7x7 convolution of stride 2 and a pooling ("paper"), or a convolution that keeps the size: "3x3", or "small"
+    with weights of the paper's shape. `conv` takes input and output channels, kernel and stride.
+    """
+    kernel, stride, pools = choice("stem", word, {"small": (7, 1, False), "3x3": (3, 1, False), "paper": (7, 2, True)})
+    stem = conv(in_chans, out_chans, kernel, stride)
+    return stem.append(nn.MaxPool2d(3, 2, padding=1)) if pools else stem
 
 
 def init_for_norm(network: nn.Module, norm_word: str) -> None:
@@ -320,9 +338,14 @@ def init_fan_out(network: nn.Module) -> None:
 
 def init_glorot(network: nn.Module) -> None:
     """Normal weights with variance 2 / (fan in + fan out), biases 0 (Glorot and Bengio 2010)."""
+    init_weights(network, nn.init.xavier_normal_)
+
+
+def init_weights(network: nn.Module, draw: Callable[[torch.Tensor], object]) -> None:
+    """Draws the weights of convolutions and linear layers in place; biases 0."""
     for part in network.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
-            nn.init.xavier_normal_(part.weight)
+            draw(part.weight)
     zero_biases(network)
 
 

@@ -4,7 +4,7 @@ A family is one file, whose docstring has the URL of its paper or report.
 """
 
 from convoy.models.alexnet import AlexNet
-from convoy.models.basic_cnn import BasicCNN
+from convoy.models.cifar_course import BasicCNN, ImprovedCNN
 from convoy.models.cifar_resnet import CifarResNet
 from convoy.models.convnext import ConvNeXt
 from convoy.models.densenet import CifarDenseNet, DenseNet
@@ -12,7 +12,6 @@ from convoy.models.efficientnet import EfficientNet
 from convoy.models.entry import CIFAR, IMAGENET, MNIST, Geometry, ModelEntry
 from convoy.models.fast_mnist_cnn import FastMnistCNN
 from convoy.models.googlenet import GoogLeNet
-from convoy.models.improved_cnn import ImprovedCNN
 from convoy.models.inception_v3_small import InceptionV3Small
 from convoy.models.lenet import LeNet
 from convoy.models.mnist_resnet import MnistResNet

@@ -8,8 +8,6 @@ zero channels, without parameters (the paper's option A); `shortcut = "projectio
 so use `norm = "none"` with at most 32 layers.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 from torch.nn.functional import pad
@@ -33,15 +31,8 @@ class PadShortcut(nn.Module):
         return pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra_chans))
 
 
-@dataclass(frozen=True)
-class BlockStyle(Style):
-    projects: bool
-    residual: bool
-    attention: str
-
-
 class BasicBlock(nn.Module):
-    def __init__(self, in_chans: int, channels: int, stride: int, style: BlockStyle) -> None:
+    def __init__(self, in_chans: int, channels: int, stride: int, style: Style, *, projects: bool) -> None:
         super().__init__()
         self.branch = nn.Sequential(
             style.conv_norm_act(in_chans, channels, 3, stride),
@@ -51,7 +42,6 @@ class BasicBlock(nn.Module):
         self.residual = style.residual
         self.shortcut: nn.Module = nn.Identity()
         if style.residual and in_chans != channels:
-            projects = style.projects
             extra = channels - in_chans
             self.shortcut = style.conv_norm(in_chans, channels, 1, stride) if projects else PadShortcut(extra, stride)
         self.activation = style.act()
@@ -74,9 +64,10 @@ class CifarResNet(StemAndBlocks):
         attention: str = "none",
     ) -> None:
         super().__init__()
-        style = BlockStyle(norm, activation, choice("shortcut", shortcut, SHORTCUTS), residual, attention)
+        style = Style(norm, activation, residual=residual, attention=attention)
+        projects = choice("shortcut", shortcut, SHORTCUTS)
         self.stem = style.conv_norm_act(geometry.in_chans, WIDTHS[0], 3)
         shapes = residual_stages(WIDTHS[0], WIDTHS, [blocks_of_stage(depth, 6, 2)] * len(WIDTHS))
-        self.blocks = nn.Sequential(*(BasicBlock(*shape, style) for shape in shapes))
+        self.blocks = nn.Sequential(*(BasicBlock(*shape, style, projects=projects) for shape in shapes))
         self.head = nn.Linear(WIDTHS[-1], geometry.num_classes)
         init_fan_out(self)

@@ -8,11 +8,13 @@ authors' code.
 Initialisation as in the paper: normal weights with standard deviation 0.02, biases zero, branches scaled by 1e-6.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn.functional import layer_norm, pad
 
-from convoy.models._blocks import StochasticDepth, activation, checked_count, checked_rate, choice, zero_biases
+from convoy.models._blocks import StochasticDepth, activation, checked_count, checked_rate, choice, init_weights
 from convoy.models.entry import Geometry, Network
 
 EXPANSION = 4
@@ -94,10 +96,7 @@ class ConvNeXt(Network):
         self.head = nn.Sequential(
             nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, geometry.num_classes)
         )
-        for part in self.modules():
-            if isinstance(part, nn.Conv2d | nn.Linear):
-                nn.init.normal_(part.weight, std=0.02)
-        zero_biases(self)
+        init_weights(self, partial(nn.init.normal_, std=0.02))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(x)  # (N, 8 * width, 2, 2) from 28 pixels

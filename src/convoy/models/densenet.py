@@ -8,12 +8,10 @@ Differs from the paper: the stem of `densenet121`, `169` and `201` keeps the siz
 after the 3x3 convolution of each layer, as in torchvision; in the paper, after all convolutions except the first.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
-from convoy.models._blocks import STEMS, Style, blocks_of_stage, checked_count, checked_rate, choice, zero_biases
+from convoy.models import _blocks
 from convoy.models.entry import Geometry, StemAndBlocks
 
 BOTTLENECK = 4  # channels between a layer's two convolutions, in growths
@@ -24,21 +22,15 @@ GROWTH = 32  # channels that a layer of the ImageNet form adds
 LAYERS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}  # depth -> layers of each dense block
 
 
-@dataclass(frozen=True)
-class LayerStyle(Style):
-    growth: int
-    drop_rate: float
-
-
 class DenseLayer(nn.Module):
     """Appends `growth` maps to its input."""
 
-    def __init__(self, in_chans: int, style: LayerStyle) -> None:
+    def __init__(self, in_chans: int, growth: int, style: _blocks.Style) -> None:
         super().__init__()
-        hidden = BOTTLENECK * style.growth
+        hidden = BOTTLENECK * growth
         self.branch = nn.Sequential(
             style.norm_act(in_chans), style.conv(in_chans, hidden, 1),
-            style.norm_act(hidden), style.conv(hidden, style.growth, 3),
+            style.norm_act(hidden), style.conv(hidden, growth, 3),
             nn.Dropout(style.drop_rate),
         )  # fmt: skip
 
@@ -54,10 +46,10 @@ def init_fan_in(network: nn.Module) -> None:
     for part in network.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
-    zero_biases(network)
+    _blocks.zero_biases(network)
 
 
-def trunk(in_chans: int, layers: tuple[int, ...], style: LayerStyle) -> tuple[nn.Sequential, int]:
+def trunk(in_chans: int, layers: tuple[int, ...], growth: int, style: _blocks.Style) -> tuple[nn.Sequential, int]:
     """Dense blocks with transitions (half the channels, half the size) between them, and the last activation."""
     parts = nn.Sequential()
     width = in_chans
@@ -67,8 +59,8 @@ def trunk(in_chans: int, layers: tuple[int, ...], style: LayerStyle) -> tuple[nn
             parts.append(nn.AvgPool2d(2, ceil_mode=True))
             width //= 2
         for _ in range(count):
-            parts.append(DenseLayer(width, style))
-            width += style.growth
+            parts.append(DenseLayer(width, growth, style))
+            width += growth
     return parts.append(style.norm_act(width)), width
 
 
@@ -84,13 +76,10 @@ class DenseNet(StemAndBlocks):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        style = LayerStyle(norm, activation, GROWTH, checked_rate("drop_rate", drop_rate))
-        kernel, stride, pools = choice("stem", stem, STEMS)
-        layers = choice("depth", depth, LAYERS)
-        self.stem = style.conv_norm_act(geometry.in_chans, STEM, kernel, stride)
-        if pools:
-            self.stem.append(nn.MaxPool2d(3, 2, padding=1))
-        self.blocks, width = trunk(STEM, layers, style)
+        style = _blocks.Style(norm, activation, drop_rate=_blocks.checked_rate("drop_rate", drop_rate))
+        layers = _blocks.choice("depth", depth, LAYERS)
+        self.stem = _blocks.imagenet_stem(stem, geometry.in_chans, STEM, style.conv_norm_act)
+        self.blocks, width = trunk(STEM, layers, GROWTH, style)
         self.head = nn.Linear(width, geometry.num_classes)
         init_fan_in(self)
 
@@ -107,9 +96,10 @@ class CifarDenseNet(StemAndBlocks):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        layers = (blocks_of_stage(depth, 6, 4),) * 3
-        style = LayerStyle(norm, activation, checked_count("growth", growth), checked_rate("drop_rate", drop_rate))
+        _blocks.checked_count("growth", growth)
+        layers = (_blocks.blocks_of_stage(depth, 6, 4),) * 3
+        style = _blocks.Style(norm, activation, drop_rate=_blocks.checked_rate("drop_rate", drop_rate))
         self.stem = style.conv(geometry.in_chans, 2 * growth, 3)
-        self.blocks, width = trunk(2 * growth, layers, style)
+        self.blocks, width = trunk(2 * growth, layers, growth, style)
         self.head = nn.Linear(width, geometry.num_classes)
         init_fan_in(self)

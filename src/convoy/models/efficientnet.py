@@ -12,18 +12,7 @@ import math
 import torch
 from torch import nn
 
-from convoy.models._blocks import (
-    ACTIVATIONS,
-    InvertedResidual,
-    SqueezeExcitation,
-    Style,
-    checked_factor,
-    checked_rate,
-    choice,
-    init_for_norm,
-    scaled_channels,
-    stem_strides,
-)
+from convoy.models import _blocks
 from convoy.models.entry import Geometry, Network
 
 STEM = 32
@@ -52,26 +41,26 @@ class EfficientNet(Network):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        checked_rate("drop_path_rate", drop_path_rate)
-        checked_factor("depth_mult", depth_mult)
-        stem_stride, *strides = stem_strides(stem, [2, *(stride for *_, stride in STAGES)])
+        _blocks.checked_rate("drop_path_rate", drop_path_rate)
+        _blocks.checked_factor("depth_mult", depth_mult)
+        stem_stride, *strides = _blocks.stem_strides(stem, [2, *(stride for *_, stride in STAGES)])
         total = sum(math.ceil(blocks * depth_mult) for *_, blocks, _ in STAGES)
-        inner = choice("activation", activation, ACTIVATIONS)
-        style = Style(norm, activation)
-        width = scaled_channels(STEM, width_mult)
+        inner = _blocks.choice("activation", activation, _blocks.ACTIVATIONS)
+        style = _blocks.Style(norm, activation)
+        width = _blocks.scaled_channels(STEM, width_mult)
         self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, width, 3, stem_stride))
         for (expansion, kernel, channels, blocks, _), first_stride in zip(STAGES, strides, strict=True):
             for place in range(math.ceil(blocks * depth_mult)):
-                widths = (width, width * expansion, scaled_channels(channels, width_mult))
-                gate = SqueezeExcitation(width * expansion, max(1, width // 4), inner=inner)
+                widths = (width, width * expansion, _blocks.scaled_channels(channels, width_mult))
+                gate = _blocks.SqueezeExcitation(width * expansion, max(1, width // 4), inner=inner)
                 stride = first_stride if place == 0 else 1
                 drop_path = drop_path_rate * (len(self.features) - 1) / total  # grows from 0 at the first block
-                self.features.append(InvertedResidual(widths, kernel, stride, style, gate, drop_path=drop_path))
+                self.features.append(_blocks.InvertedResidual(widths, kernel, stride, style, gate, drop_path=drop_path))
                 width = widths[-1]
         self.features.append(style.conv_norm_act(width, 4 * width, 1))
-        self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
+        self.dropout = nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate))
         self.head = nn.Linear(4 * width, geometry.num_classes)
-        init_for_norm(self, norm)
+        _blocks.init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(x)  # (N, 1280, H/8, W/8)

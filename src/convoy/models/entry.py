@@ -1,6 +1,7 @@
 """What a row of the catalogue holds, and the base classes of the families."""
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -34,6 +35,18 @@ class Network(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(x))
+
+    def end_in_softmax(self, num_classes: int) -> None:
+        """The flaw of several published networks."""
+        assert isinstance(self.head, nn.Sequential)
+        self.head.append(nn.Softmax(dim=-1))
+        self.flaws = (*self.flaws, f"softmax output before cross-entropy: {floor_of_loss(num_classes)}")
+
+
+def floor_of_loss(num_classes: int) -> str:
+    """The minimum of cross-entropy with probabilities as logits: log(1 + (classes - 1) / e), for one-hot outputs."""
+    floor = math.log1p((num_classes - 1) / math.e)
+    return f"with {num_classes} classes the loss cannot fall below {floor:.3f}"
 
 
 class AveragingNetwork(Network):
@@ -82,13 +95,20 @@ def defaults_of(factory: type[nn.Module]) -> dict[str, Option]:
     }
 
 
-def output_for_two_images(module: nn.Module, geometry: Geometry) -> object:
-    """One pass over black images in evaluation mode; restores the mode and torch's generator."""
-    mode = module.training
+def error_of_output(module: nn.Module, geometry: Geometry) -> str:
+    """Passes two black images in evaluation mode, which also initialises lazy layers; "" if it returns their logits.
+
+    Restores the mode and torch's generator. Raises what the network raises.
+    """
+    mode, expected = module.training, [2, geometry.num_classes]
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         output = module.eval()(torch.zeros(2, geometry.in_chans, geometry.image_size, geometry.image_size))
     module.train(mode)
-    return output
+    if not isinstance(output, torch.Tensor):
+        return f"expected a tensor of logits, got {type(output).__name__}"
+    if list(output.shape) != expected:
+        return f"expected {expected} for 2 images and {geometry.num_classes} classes, got {list(output.shape)}"
+    return "" if output.is_floating_point() else f"expected floating point, got {output.dtype}"
 
 
 def one_line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from convoy.models.entry import Geometry, Option, one_line, output_for_two_images
+from convoy.models.entry import Geometry, Option, error_of_output, one_line
 from convoy.registry import is_external, unknown
 
 SIZE_WORDS = {"timm": "img_size", "torchvision": "image_size"}  # the library's word for Geometry.image_size
@@ -33,14 +33,16 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
     Raises ValueError: the library or the network is missing; it rejects an option; the network does not run on these
     images, or would ignore a part of them; the output is not [2, num_classes].
     """
-    library, name = _parts(spec)
+    library, _, name = spec.partition(":")
     package = _package(library, spec)
     for option in options:
         if option in (*Geometry._fields, SIZE_WORDS[library]):
             raise ValueError(f"{option} in model.options of {spec}: cannot be set, because it comes from the data")
         if option in WEIGHT_OPTIONS:
             raise ValueError(f"{option} in model.options of {spec}: cannot be set, because weights start random")
-    if name not in (names := _names(library, package)):
+    # torchvision also has detectors and others; the classifiers are those of its package `models`.
+    names = package.list_models() if library == "timm" else package.models.list_models(module=package.models)
+    if name not in names:
         raise unknown("model", name, names, library)
     try:
         module = _build(library, package, name, geometry, default_options(spec) | dict(options))
@@ -62,18 +64,13 @@ def versions(name: str) -> dict[str, str]:
     """The library of a model and its version, without the build suffix; empty for other models."""
     if not is_external(name):
         return {}
-    library, _ = _parts(name)
+    library = name.partition(":")[0]
     return {library: str(_package(library, name).__version__).partition("+")[0]}
 
 
 def failure(spec: str, error: BaseException) -> ValueError:
     """An error of the network in training mode, in one line."""
     return ValueError(f"{spec} cannot be trained: {one_line(error)}")
-
-
-def _parts(spec: str) -> tuple[str, str]:
-    library, _, name = spec.partition(":")
-    return library, name
 
 
 def _package(library: str, spec: str) -> ModuleType:
@@ -83,13 +80,6 @@ def _package(library: str, spec: str) -> ModuleType:
         raise ValueError(f"{spec} needs {library}: pip install 'convoy-ml[zoo]' ({error})") from None
     except Exception as error:  # torchvision for another torch raises RuntimeError
         raise ValueError(f"{library} is not compatible with torch {torch.__version__}: {one_line(error)}") from None
-
-
-def _names(library: str, package: ModuleType) -> list[str]:
-    """The classifiers; torchvision also lists detectors and others."""
-    if library == "torchvision":
-        return list(package.models.list_models(module=package.models))
-    return list(package.list_models())
 
 
 def _build(
@@ -103,7 +93,11 @@ def _build(
         make = partial(package.models.get_model, name, weights=None, num_classes=classes, **options)
     module = _sized(make, SIZE_WORDS[library], image_size)
     if library == "torchvision":
-        _take_channels(module, in_chans)
+        first = _first_convolution(module)
+        assert first is not None
+        channels = torch.arange(in_chans) % first.in_channels
+        first.weight = nn.Parameter(first.weight.detach()[:, channels])  # (out, in_chans, H, W)
+        first.in_channels = in_chans
     return module
 
 
@@ -117,23 +111,14 @@ def _sized(make: Callable[..., nn.Module], word: str, image_size: int) -> nn.Mod
         return make()
 
 
-def _take_channels(module: nn.Module, in_chans: int) -> None:
-    first = _first_convolution(module)
-    assert first is not None
-    channels = torch.arange(in_chans) % first.in_channels
-    first.weight = nn.Parameter(first.weight.detach()[:, channels])  # (out, in_chans, H, W)
-    first.in_channels = in_chans
-
-
 def _check_output(spec: str, module: nn.Module, geometry: Geometry) -> None:
-    in_chans, classes, size = geometry
+    in_chans, _, size = geometry
     try:
-        output = output_for_two_images(module, geometry)
+        problem = error_of_output(module, geometry)
     except Exception as error:
         raise ValueError(f"{spec} does not run on images of {in_chans}x{size}x{size}: {one_line(error)}") from None
-    if not isinstance(output, torch.Tensor) or output.shape != (2, classes):
-        actual = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise ValueError(f"{spec}: expected output [2, {classes}] for 2 images and {classes} classes, got {actual}")
+    if problem:
+        raise ValueError(f"{spec}: {problem}")
 
 
 def _check_patches(spec: str, module: nn.Module, image_size: int) -> None:

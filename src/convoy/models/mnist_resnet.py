@@ -6,8 +6,6 @@ of each projection shortcut. The report's network also contains a convolution th
 is an option.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
@@ -18,14 +16,8 @@ STEM, WIDTHS = 32, (128, 256, 512)
 DROP_PLACES = {"shortcut": (True, False), "head": (False, True), "both": (True, True)}  # in the shortcuts, in the head
 
 
-@dataclass(frozen=True)
-class BlockStyle(Style):
-    residual: bool
-    drop_rate: float  # in the projections
-
-
 class ResidualBlock(nn.Module):
-    def __init__(self, in_chans: int, out_chans: int, stride: int, style: BlockStyle) -> None:
+    def __init__(self, in_chans: int, out_chans: int, stride: int, style: Style) -> None:
         super().__init__()
         self.conv1 = style.conv_norm(in_chans, out_chans, 3, stride)
         self.conv2 = style.conv_norm(out_chans, out_chans, 3)
@@ -55,7 +47,7 @@ class MnistResNet(Network):
         super().__init__()
         rate = checked_rate("drop_rate", drop_rate)
         in_shortcut, in_head = choice("drop_place", drop_place, DROP_PLACES)
-        style = BlockStyle(norm, activation, residual, rate if in_shortcut else 0.0)
+        style = Style(norm, activation, residual=residual, drop_rate=rate if in_shortcut else 0.0)
         self.stem = style.conv_norm_act(geometry.in_chans, STEM, 3)
         shapes = residual_stages(STEM, WIDTHS, [2] * len(WIDTHS))
         self.blocks = nn.Sequential(*(ResidualBlock(*shape, style) for shape in shapes))

@@ -9,14 +9,7 @@ are torch's default.
 import torch
 from torch import nn
 
-from convoy.models._blocks import (
-    InvertedResidual,
-    Style,
-    checked_rate,
-    init_for_norm,
-    scaled_channels,
-    stem_strides,
-)
+from convoy.models import _blocks
 from convoy.models.entry import Geometry, Network
 
 STEM, LAST = 32, 1280
@@ -44,21 +37,21 @@ class MobileNetV2(Network):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        stem_stride, *strides = stem_strides(stem, [2, *(stride for *_, stride in STAGES)])
-        width = scaled_channels(STEM, width_mult)
-        style = Style(norm, activation)
+        stem_stride, *strides = _blocks.stem_strides(stem, [2, *(stride for *_, stride in STAGES)])
+        width = _blocks.scaled_channels(STEM, width_mult)
+        style = _blocks.Style(norm, activation, residual=residual)
         self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, width, 3, stem_stride))
         for (expansion, channels, blocks, _), first_stride in zip(STAGES, strides, strict=True):
             for place in range(blocks):
-                widths = (width, width * expansion, scaled_channels(channels, width_mult))
+                widths = (width, width * expansion, _blocks.scaled_channels(channels, width_mult))
                 stride = first_stride if place == 0 else 1
-                self.features.append(InvertedResidual(widths, 3, stride, style, residual=residual))
+                self.features.append(_blocks.InvertedResidual(widths, 3, stride, style))
                 width = widths[-1]
-        last = scaled_channels(LAST, max(1.0, width_mult))  # narrow networks keep the paper's last layer
+        last = _blocks.scaled_channels(LAST, max(1.0, width_mult))  # narrow networks keep the paper's last layer
         self.features.append(style.conv_norm_act(width, last, 1))
-        self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
+        self.dropout = nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate))
         self.head = nn.Linear(last, geometry.num_classes)
-        init_for_norm(self, norm)
+        _blocks.init_for_norm(self, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(x)  # (N, 1280, H/8, W/8)

@@ -7,20 +7,12 @@ initial weights are torch's default.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from torch import nn
 
-from convoy.models._blocks import (
-    InvertedResidual,
-    SqueezeExcitation,
-    Style,
-    checked_rate,
-    choice,
-    init_for_norm,
-    scaled_channels,
-    stem_strides,
-)
+from convoy.models import _blocks
 from convoy.models.entry import AveragingNetwork, Geometry
 
 STEM = 16
@@ -84,25 +76,26 @@ class MobileNetV3(AveragingNetwork):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        rows, head_width = choice("variant", variant, VARIANTS)
-        stem_stride, *strides = stem_strides(stem, [2, *(row.stride for row in rows)])
-        width = scaled_channels(STEM, width_mult)
-        style = Style(norm, activation, epsilon=NORM_EPS)
+        rows, head_width = _blocks.choice("variant", variant, VARIANTS)
+        stem_stride, *strides = _blocks.stem_strides(stem, [2, *(row.stride for row in rows)])
+        scaled = partial(_blocks.scaled_channels, factor=width_mult)
+        width = scaled(STEM)
+        style = _blocks.Style(norm, activation, epsilon=NORM_EPS)
         relu = replace(style, activation="relu")
         self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, width, 3, stem_stride))
         for row, stride in zip(rows, strides, strict=True):
-            hidden, out_chans = scaled_channels(row.hidden, width_mult), scaled_channels(row.channels, width_mult)
-            gate = SqueezeExcitation(hidden, scaled_channels(hidden // 4, 1.0), gate=nn.Hardsigmoid)
-            block_style = style if row.hard_swish else relu
-            widths = (width, hidden, out_chans)
-            self.features.append(InvertedResidual(widths, row.kernel, stride, block_style, gate if row.gated else None))
-            width = out_chans
+            hidden = scaled(row.hidden)
+            widths = (width, hidden, scaled(row.channels))
+            gate = _blocks.SqueezeExcitation(hidden, _blocks.scaled_channels(hidden // 4, 1.0), gate=nn.Hardsigmoid)
+            block_style, own_gate = style if row.hard_swish else relu, gate if row.gated else None
+            self.features.append(_blocks.InvertedResidual(widths, row.kernel, stride, block_style, own_gate))
+            width = widths[-1]
         self.features.append(style.conv_norm_act(width, 6 * width, 1))
-        head_width = scaled_channels(head_width, width_mult)
+        head_width = scaled(head_width)
         self.head = nn.Sequential(
             nn.Linear(6 * width, head_width),
             style.act(),
-            nn.Dropout(checked_rate("drop_rate", drop_rate)),
+            nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate)),
             nn.Linear(head_width, geometry.num_classes),
         )
-        init_for_norm(self, norm)
+        _blocks.init_for_norm(self, norm)

@@ -8,38 +8,24 @@ its networks for CIFAR; its 1001-layer network is `preact_resnet164` with `depth
 Initial weights follow He et al. 2015 (arXiv 1502.01852); the two CIFAR networks are too deep to train without a norm.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
-from convoy.models._blocks import RESNET_BLOCKS, STEMS, Style, blocks_of_stage, choice, init_fan_out, residual_stages
+from convoy.models import _blocks
 from convoy.models.entry import Geometry, StemAndBlocks
 
 WIDTHS, CIFAR_WIDTHS = (64, 128, 256, 512), (16, 32, 64)
-BLOCKS = {depth: RESNET_BLOCKS[depth] for depth in (18, 34, 50)}
-BOTTLENECKS_FROM = 50  # depth
-EXPANSION = 4  # of a bottleneck: output channels / inner channels
-
-
-@dataclass(frozen=True)
-class BlockStyle(Style):
-    bottleneck: bool
-    residual: bool
-
-    def width(self, channels: int) -> int:
-        """Output channels of a block."""
-        return channels * EXPANSION if self.bottleneck else channels
+BLOCKS = {depth: _blocks.RESNET_BLOCKS[depth] for depth in (18, 34, 50)}
 
 
 class PreActBlock(nn.Module):
     """A shortcut reads the activated map where it has weights (or if asked to), and else the map itself."""
 
     def __init__(
-        self, in_chans: int, channels: int, stride: int, style: BlockStyle, *, activated_shortcut: bool
+        self, in_chans: int, channels: int, stride: int, style: _blocks.Style, *, activated_shortcut: bool
     ) -> None:
         super().__init__()
-        out_chans = style.width(channels)
+        out_chans = channels * style.expansion
         self.activate = style.norm_act(in_chans)
         if style.bottleneck:
             self.branch = nn.Sequential(
@@ -67,14 +53,14 @@ class PreActBlock(nn.Module):
 
 
 def trunk(
-    in_chans: int, widths: tuple[int, ...], blocks: tuple[int, ...], style: BlockStyle, *, activates_first: bool
+    in_chans: int, widths: tuple[int, ...], blocks: tuple[int, ...], style: _blocks.Style, *, activates_first: bool
 ) -> nn.Sequential:
     """All blocks and the last activation; each width except the first starts by halving the map."""
     layers = nn.Sequential()
-    for shape in residual_stages(in_chans, widths, blocks, style.width(1)):
+    for shape in _blocks.residual_stages(in_chans, widths, blocks, style.expansion):
         first = activates_first and len(layers) == 0
         layers.append(PreActBlock(*shape, style, activated_shortcut=first))
-    return layers.append(style.norm_act(style.width(widths[-1])))
+    return layers.append(style.norm_act(widths[-1] * style.expansion))
 
 
 class PreActResNet(StemAndBlocks):
@@ -89,15 +75,14 @@ class PreActResNet(StemAndBlocks):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        blocks = choice("depth", depth, BLOCKS)
-        style = BlockStyle(norm, activation, depth >= BOTTLENECKS_FROM, residual)
-        kernel, stride, pools = choice("stem", stem, STEMS)
-        self.stem = nn.Sequential(style.conv(geometry.in_chans, WIDTHS[0], kernel, stride))
-        if pools:
-            self.stem.append(nn.MaxPool2d(3, 2, padding=1))
+        blocks = _blocks.choice("depth", depth, BLOCKS)
+        style = _blocks.Style(norm, activation, residual=residual, bottleneck=depth >= 50)
+        self.stem = _blocks.imagenet_stem(
+            stem, geometry.in_chans, WIDTHS[0], lambda *shape: nn.Sequential(style.conv(*shape))
+        )
         self.blocks = trunk(WIDTHS[0], WIDTHS, blocks, style, activates_first=False)
-        self.head = nn.Linear(style.width(WIDTHS[-1]), geometry.num_classes)
-        init_fan_out(self)
+        self.head = nn.Linear(WIDTHS[-1] * style.expansion, geometry.num_classes)
+        _blocks.init_fan_out(self)
 
 
 class CifarPreActResNet(StemAndBlocks):
@@ -112,9 +97,9 @@ class CifarPreActResNet(StemAndBlocks):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        style = BlockStyle(norm, activation, bottleneck, residual)
-        blocks = (blocks_of_stage(depth, 9 if bottleneck else 6, 2),) * len(CIFAR_WIDTHS)
+        style = _blocks.Style(norm, activation, residual=residual, bottleneck=bottleneck)
+        blocks = (_blocks.blocks_of_stage(depth, 9 if bottleneck else 6, 2),) * len(CIFAR_WIDTHS)
         self.stem = style.conv(geometry.in_chans, CIFAR_WIDTHS[0], 3)
         self.blocks = trunk(CIFAR_WIDTHS[0], CIFAR_WIDTHS, blocks, style, activates_first=True)
-        self.head = nn.Linear(style.width(CIFAR_WIDTHS[-1]), geometry.num_classes)
-        init_fan_out(self)
+        self.head = nn.Linear(CIFAR_WIDTHS[-1] * style.expansion, geometry.num_classes)
+        _blocks.init_fan_out(self)

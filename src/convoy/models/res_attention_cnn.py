@@ -18,7 +18,6 @@ import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models._flaws import softmax_before_loss
 from convoy.models.entry import Geometry, Network
 
 REDUCTION = 4  # the attention's bottleneck: 128 -> 32 -> 128
@@ -84,8 +83,7 @@ class ResAttentionCNN(Network):
         if attention_after_pooling and attention in ("two_branch", "cbam"):
             self.flaws = ("attention on a 1x1 map: its average and its maximum branch see the same numbers",)
         if softmax_output:
-            self.head.append(nn.Softmax(dim=-1))
-            self.flaws = (*self.flaws, softmax_before_loss(geometry.num_classes))
+            self.end_in_softmax(geometry.num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.neck(self.features(x)))  # (N, C, H, W) -> (N, classes)

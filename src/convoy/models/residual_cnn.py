@@ -16,16 +16,16 @@ WIDTHS = (64, 128, 256)  # of stages of two blocks
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, in_chans: int, out_chans: int, stride: int, style: Style, *, residual: bool) -> None:
+    def __init__(self, in_chans: int, out_chans: int, stride: int, style: Style) -> None:
         super().__init__()
-        self.residual = residual
+        self.residual = style.residual
         self.conv1 = style.conv(in_chans, out_chans, 3, stride)
         self.norm1 = style.norm_of(out_chans)
         self.conv2 = style.conv(out_chans, out_chans, 3)
         self.norm2 = style.norm_of(out_chans)
         self.activation = style.act()
         self.shortcut: nn.Module = nn.Identity()
-        if residual and (stride != 1 or in_chans != out_chans):
+        if style.residual and (stride != 1 or in_chans != out_chans):
             self.shortcut = style.conv_norm(in_chans, out_chans, 1, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -45,10 +45,10 @@ class ResidualCNN(Network):
         drop_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        style = Style(norm, activation)
+        style = Style(norm, activation, residual=residual)
         self.stem = style.conv_norm_act(geometry.in_chans, WIDTHS[0], 3)
         shapes = residual_stages(WIDTHS[0], WIDTHS, [2] * len(WIDTHS))
-        self.blocks = nn.Sequential(*(ResidualBlock(*shape, style, residual=residual) for shape in shapes))
+        self.blocks = nn.Sequential(*(ResidualBlock(*shape, style) for shape in shapes))
         side = -(-geometry.image_size // 8)  # two strides and the pooling, each rounded up: 4 for 28 pixels as for 32
         self.head = nn.Sequential(
             make_pool(pool, 2, ceil_mode=True), nn.Flatten(),

@@ -16,44 +16,22 @@ The classics experiment enlarges its images, uses dropout of 0.5 before the head
 `resnet18` with `stem = "paper", upsample = 2, drop_rate = 0.5, init = "default"`.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
-from convoy.models._blocks import (
-    INITS,
-    RESNET_BLOCKS,
-    STEMS,
-    Style,
-    Upsample,
-    attention,
-    checked_rate,
-    choice,
-    residual_stages,
-)
+from convoy.models import _blocks
 from convoy.models.entry import Geometry, Network
 
 WIDTHS = (64, 128, 256, 512)
-BOTTLENECKS_FROM = 50  # depth
-EXPANSION = 4  # of a bottleneck: output channels / inner channels
 SHORTCUTS = {"projection": False, "shared": True}  # whether a shortcut shares its block's first convolution
-
-
-@dataclass(frozen=True)
-class BlockStyle(Style):
-    bottleneck: bool
-    shares: bool
-    residual: bool
-    attention: str
 
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1, with a shortcut."""
 
-    def __init__(self, in_chans: int, channels: int, stride: int, style: BlockStyle) -> None:
+    def __init__(self, in_chans: int, channels: int, stride: int, style: _blocks.Style, *, shares: bool) -> None:
         super().__init__()
-        out_chans = channels * EXPANSION if style.bottleneck else channels
+        out_chans = channels * style.expansion
         if style.bottleneck:
             self.branch = nn.Sequential(
                 *style.conv_norm_act(in_chans, channels, 1),
@@ -64,12 +42,12 @@ class ResidualBlock(nn.Module):
             self.branch = nn.Sequential(
                 *style.conv_norm_act(in_chans, channels, 3, stride), *style.conv_norm(channels, out_chans, 3)
             )
-        self.attention = attention(style.attention, out_chans)
+        self.attention = _blocks.attention(style.attention, out_chans)
         self.residual = style.residual
         changes_shape = stride != 1 or in_chans != out_chans
-        self.shares = style.residual and style.shares and changes_shape
+        self.shares = style.residual and shares and changes_shape
         self.shortcut: nn.Module = nn.Identity()
-        if style.residual and changes_shape and not style.shares:
+        if style.residual and changes_shape and not shares:
             self.shortcut = style.conv_norm(in_chans, out_chans, 1, stride)
         self.activation = style.act()
 
@@ -99,24 +77,20 @@ class ResNet(Network):
         init: str = "he",
     ) -> None:
         super().__init__()
-        counts, bottleneck = choice("depth", depth, RESNET_BLOCKS), depth >= BOTTLENECKS_FROM
-        shares = choice("shortcut", shortcut, SHORTCUTS)
+        counts, bottleneck = _blocks.choice("depth", depth, _blocks.RESNET_BLOCKS), depth >= 50
+        shares = _blocks.choice("shortcut", shortcut, SHORTCUTS)
         if shares and bottleneck:
             raise ValueError(
                 f"shortcut = 'shared' in model.options: only blocks of depth 18 and 34 can, not of {depth}"
             )
-        style = BlockStyle(norm, activation, bottleneck, shares, residual, attention)
-        kernel, stride, pools = choice("stem", stem, STEMS)
-        self.upsample = Upsample(upsample)
-        self.stem = style.conv_norm_act(geometry.in_chans, WIDTHS[0], kernel, stride)
-        if pools:
-            self.stem.append(nn.MaxPool2d(3, 2, padding=1))
-        expansion = EXPANSION if bottleneck else 1
-        shapes = residual_stages(WIDTHS[0], WIDTHS, counts, expansion)
-        self.blocks = nn.Sequential(*(ResidualBlock(*shape, style) for shape in shapes))
-        self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
-        self.head = nn.Linear(WIDTHS[-1] * expansion, geometry.num_classes)
-        choice("init", init, INITS)(self)
+        style = _blocks.Style(norm, activation, residual=residual, attention=attention, bottleneck=bottleneck)
+        self.upsample = _blocks.Upsample(upsample)
+        self.stem = _blocks.imagenet_stem(stem, geometry.in_chans, WIDTHS[0], style.conv_norm_act)
+        shapes = _blocks.residual_stages(WIDTHS[0], WIDTHS, counts, style.expansion)
+        self.blocks = nn.Sequential(*(ResidualBlock(*shape, style, shares=shares) for shape in shapes))
+        self.dropout = nn.Dropout(_blocks.checked_rate("drop_rate", drop_rate))
+        self.head = nn.Linear(WIDTHS[-1] * style.expansion, geometry.num_classes)
+        _blocks.choice("init", init, _blocks.INITS)(self)
         if any(block.shares for block in self.blocks):
             self.flaws = (
                 "the shortcut of each block that halves the map borrows the block's first convolution, without a norm, "

@@ -9,24 +9,16 @@ never receive a gradient again. `residual` is the paper's simple bypass. Initial
 last convolution they are normal with standard deviation 0.01.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import nn
 
-from convoy.models._blocks import Style, checked_rate, choice, zero_biases
+from convoy.models._blocks import Style, checked_rate, choice, init_weights
 from convoy.models.entry import Geometry, Network
 
-
-class Version(NamedTuple):
-    width: int  # of the first convolution
-    kernel: int
-    pooled: tuple[int, ...]  # the fire modules after a pooling
-    smallest_for_paper_stem: int  # pixels: its convolution has no padding
-
-
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))  # squeezed, expanded
-VERSIONS = {"1.0": Version(96, 7, (0, 3, 7), 21), "1.1": Version(64, 3, (0, 2, 4), 17)}
+# Width and kernel of the first convolution, the fire modules after a pooling, and the smallest image in pixels for the
+# paper's stem, whose convolution has no padding.
+VERSIONS = {"1.0": (96, 7, (0, 3, 7), 21), "1.1": (64, 3, (0, 2, 4), 17)}
 
 
 class Fire(nn.Module):
@@ -57,18 +49,17 @@ class SqueezeNet(Network):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        plan = choice("version", version, VERSIONS)
-        width, smallest = plan.width, plan.smallest_for_paper_stem
-        stride, padding = choice("stem", stem, {"small": (1, plan.kernel // 2), "paper": (2, 0)})
+        width, kernel, pooled, smallest = choice("version", version, VERSIONS)
+        stride, padding = choice("stem", stem, {"small": (1, kernel // 2), "paper": (2, 0)})
         if stem == "paper" and geometry.image_size < smallest:
             raise ValueError(
                 f"images of {geometry.image_size} pixels are too small for stem = 'paper': at least {smallest}"
             )
         style = Style(norm, activation)
-        first = nn.Conv2d(geometry.in_chans, width, plan.kernel, stride, padding, bias=norm == "none")
+        first = nn.Conv2d(geometry.in_chans, width, kernel, stride, padding, bias=norm == "none")
         self.features = nn.Sequential(nn.Sequential(first, *style.norm_act(width)))
         for place, (squeezed, expanded) in enumerate(FIRES):
-            if place in plan.pooled:
+            if place in pooled:
                 self.features.append(nn.MaxPool2d(3, 2, ceil_mode=True))
             self.features.append(Fire(width, squeezed, expanded, style, residual=residual))
             width = 2 * expanded
@@ -76,10 +67,7 @@ class SqueezeNet(Network):
         self.head = nn.Sequential(nn.Dropout(checked_rate("drop_rate", drop_rate)), last)
         if relu_output:
             self.head.append(nn.ReLU())
-        for part in self.modules():
-            if isinstance(part, nn.Conv2d):
-                nn.init.kaiming_uniform_(part.weight)
-        zero_biases(self)
+        init_weights(self, nn.init.kaiming_uniform_)
         nn.init.normal_(last.weight, std=0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models._flaws import softmax_before_loss
 from convoy.models.entry import Geometry, Network
 
 
@@ -26,13 +25,8 @@ class TwoConvCNN(Network):
     ) -> None:
         super().__init__()
         side = geometry.image_size // 4
-        self.features = nn.Sequential(
-            # With biases even before a norm, as in the report.
-            nn.Conv2d(geometry.in_chans, 16, 3, padding=1), _blocks.norm(norm, 16),
-            *_blocks.activation_and_pool(activation, pool, 2),
-            nn.Conv2d(16, 32, 3, padding=1), _blocks.norm(norm, 32),
-            *_blocks.activation_and_pool(activation, pool, 2),
-        )  # fmt: skip
+        # With biases even before a norm, as in the report.
+        self.features = _blocks.conv_stages(geometry.in_chans, ((16,), (32,)), _blocks.Style(norm, activation), pool)
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(32 * side * side, 392), _blocks.activation(activation),
@@ -40,8 +34,7 @@ class TwoConvCNN(Network):
             nn.Linear(196, geometry.num_classes),
         )  # fmt: skip
         if softmax_output:
-            self.head.append(nn.Softmax(dim=-1))
-            self.flaws = (softmax_before_loss(geometry.num_classes),)
+            self.end_in_softmax(geometry.num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, classes); a single image (C, H, W), as the report feeds it, -> (classes)."""

@@ -19,10 +19,9 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-import torch
 from torch import nn
 
-from convoy.models.entry import Geometry, Option, one_line, output_for_two_images
+from convoy.models.entry import Geometry, Option, error_of_output, one_line
 from convoy.models.run_code import RunCode, RunCodeImporter
 from convoy.registry import is_user_class, unknown
 
@@ -39,15 +38,17 @@ def load_class(spec: str, code: RunCode | None = None) -> type[nn.Module]:
     """Loads the class "path/to/net.py:MyNet". Raises ValueError: see `create`."""
     path, class_name = _locate(spec)
     module = _execute(path) if code is None else _execute_run_code(path, code)
-    own = [name for name, value in vars(module).items() if _is_network(value) and value.__module__ == module.__name__]
-    if class_name not in vars(module):
-        if not own:
-            raise ValueError(f"{path}: no class {class_name!r} and no other torch.nn.Module")
-        raise unknown("class", class_name, own, str(path))
-    network_class = vars(module)[class_name]
-    if not _is_network(network_class):
+    values = vars(module)
+    networks = {
+        name: value for name, value in values.items() if isinstance(value, type) and issubclass(value, nn.Module)
+    }
+    if class_name in networks:
+        return networks[class_name]
+    if class_name in values:
         raise ValueError(f"{path}: expected {class_name} to be a subclass of torch.nn.Module")
-    return network_class
+    if own := [name for name, value in networks.items() if value.__module__ == module.__name__]:
+        raise unknown("class", class_name, own, str(path))
+    raise ValueError(f"{path}: no class {class_name!r} and no other torch.nn.Module")
 
 
 def create(spec: str, geometry: Geometry, options: Mapping[str, Option], code: RunCode | None = None) -> nn.Module:
@@ -95,10 +96,6 @@ def _locate(spec: str) -> tuple[Path, str]:
     return path, class_name
 
 
-def _is_network(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, nn.Module)
-
-
 # ---- executing a file on its own ----
 
 
@@ -106,8 +103,8 @@ def _execute(path: Path) -> ModuleType:
     """Executes the file as a submodule of its own package, so that `from .layers import X` works without clashes."""
     name = _own_package(path, [str(path.parent)])
     spec = importlib.util.spec_from_file_location(name, path)
-    locals_ = {_top_level(file, path.parent) for file in source_files(str(path))}
-    with _set_aside(locals_), _folder_importable(path.parent):
+    local_names = {file.relative_to(path.parent).parts[0].removesuffix(".py") for file in source_files(str(path))}
+    with _set_aside(local_names), _folder_importable(path.parent):
         return _run_module(path, spec)
 
 
@@ -151,8 +148,8 @@ def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
 @contextmanager
 def _set_aside(local_names: set[str]) -> Iterator[None]:
     """Removes loaded modules with the name of a local module, except installed ones, and restores them at the end."""
-    removed = {key: value for key, value in sys.modules.items() if key.split(".")[0] in local_names}
-    removed = {key: value for key, value in removed.items() if not _is_installed(value)}
+    named = {key: value for key, value in sys.modules.items() if key.split(".")[0] in local_names}
+    removed = {key: value for key, value in named.items() if (file := _origin(value)) and not _in_library(file)}
     for key in removed:
         del sys.modules[key]
     try:
@@ -176,7 +173,13 @@ def _folder_importable(folder: Path) -> Iterator[None]:
         sys.dont_write_bytecode = writes_bytecode
         sys.path.remove(str(folder))
         for key in set(sys.modules) - before:
-            if not key.startswith("convoy_user_") and _is_local(sys.modules[key], folder):
+            origin = _origin(sys.modules[key])
+            if (
+                not key.startswith("convoy_user_")
+                and origin
+                and origin.is_relative_to(folder)
+                and not _in_library(origin)
+            ):
                 del sys.modules[key]
 
 
@@ -187,22 +190,8 @@ def _origin(module: ModuleType) -> Path | None:
     return next((Path(entry) for entry in getattr(module, "__path__", ())), None)
 
 
-def _is_installed(module: ModuleType) -> bool:
-    origin = _origin(module)
-    return origin is None or _in_library(origin)
-
-
 def _in_library(file: Path) -> bool:
     return any(file.is_relative_to(root) for root in INSTALLED)
-
-
-def _is_local(module: ModuleType, folder: Path) -> bool:
-    origin = _origin(module)
-    return origin is not None and origin.is_relative_to(folder) and not _is_installed(module)
-
-
-def _top_level(file: Path, folder: Path) -> str:
-    return file.relative_to(folder).parts[0].removesuffix(".py")
 
 
 # ---- imports, read from the source ----
@@ -244,12 +233,10 @@ def _module_files(folder: Path, parts: list[str]) -> set[Path]:
 def _arguments(
     path: Path, factory: type[nn.Module], geometry: Geometry, options: Mapping[str, Option]
 ) -> dict[str, Option]:
-    if factory.__init__ is nn.Module.__init__:
-        named, takes_all = set(), False  # torch declares **kwargs there, and refuses them
-    else:
-        parameters = list(inspect.signature(factory).parameters.values())
-        named = {parameter.name for parameter in parameters if parameter.kind not in VARIADIC}
-        takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    has_init = factory.__init__ is not nn.Module.__init__  # torch declares **kwargs there, and refuses them
+    parameters = inspect.signature(factory).parameters.values() if has_init else ()
+    named = {parameter.name for parameter in parameters if parameter.kind not in VARIADIC}
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
     for option in options:
         if option in Geometry._fields:
             raise ValueError(
@@ -271,20 +258,14 @@ def _build(path: Path, factory: type[nn.Module], arguments: Mapping[str, Option]
 
 
 def _check_output(path: Path, module: nn.Module, geometry: Geometry) -> None:
-    """One pass in evaluation mode, which also initialises lazy layers."""
-    in_chans, classes, size = geometry
     place, name = _place(path, type(module), type(module).forward), f"{type(module).__name__}.forward"
     try:
-        output = output_for_two_images(module, geometry)
+        problem = error_of_output(module, geometry)
     except (Exception, SystemExit) as error:
-        raise _failure(path, error, place, f"{name} on images of {[2, in_chans, size, size]}: ") from None
-    if not isinstance(output, torch.Tensor):
-        raise ValueError(f"{place}: {name}: expected a tensor of logits, got {type(output).__name__}")
-    if output.shape != (2, classes):
-        shape = list(output.shape)
-        raise ValueError(f"{place}: {name}: expected [2, {classes}] for 2 images and {classes} classes, got {shape}")
-    if not output.is_floating_point():
-        raise ValueError(f"{place}: {name}: expected floating point, got {output.dtype}")
+        shape = [2, geometry.in_chans, geometry.image_size, geometry.image_size]
+        raise _failure(path, error, place, f"{name} on images of {shape}: ") from None
+    if problem:
+        raise ValueError(f"{place}: {name}: {problem}")
 
 
 def failed_in(spec: str, error: BaseException) -> bool:

@@ -41,24 +41,15 @@ class VGG(Network):
         super().__init__()
         hidden = _blocks.choice("head", head, HIDDEN)
         rate = _blocks.checked_rate("drop_rate", drop_rate)
-        self.features = nn.Sequential()
-        width = geometry.in_chans
-        for channels, convolutions in zip(WIDTHS, _blocks.choice("depth", depth, CONVOLUTIONS), strict=True):
-            for _ in range(convolutions - 1):
-                self.features.extend([*convolution(width, channels, norm), _blocks.activation(activation)])
-                width = channels
-            self.features.extend(convolution(width, channels, norm))
-            self.features.extend(_blocks.activation_and_pool(activation, pool, 2, ceil_mode=True))
-            width = channels
+        counts = _blocks.choice("depth", depth, CONVOLUTIONS)
+        stages = [[width] * count for width, count in zip(WIDTHS, counts, strict=True)]
+        style = _blocks.Style(norm, activation)
+        self.features = _blocks.conv_stages(geometry.in_chans, stages, style, pool, ceil_mode=True)
         side = -(-geometry.image_size // 32) if head == "paper" else 1
         self.head = nn.Sequential(
             nn.AdaptiveAvgPool2d(1) if head == "small" else nn.Identity(), nn.Flatten(),
-            nn.Linear(width * side * side, hidden), _blocks.activation(activation), nn.Dropout(rate),
+            nn.Linear(WIDTHS[-1] * side * side, hidden), _blocks.activation(activation), nn.Dropout(rate),
             nn.Linear(hidden, hidden), _blocks.activation(activation), nn.Dropout(rate),
             nn.Linear(hidden, geometry.num_classes),
         )  # fmt: skip
         _blocks.choice("init", init, _blocks.INITS)(self)
-
-
-def convolution(in_chans: int, out_chans: int, norm: str) -> list[nn.Module]:
-    return [nn.Conv2d(in_chans, out_chans, 3, padding=1), _blocks.norm(norm, out_chans)]

@@ -9,7 +9,6 @@ quarter of the values is processed.
 
 from torch import nn
 
-from convoy.models._flaws import softmax_before_loss
 from convoy.models.entry import Geometry, Network
 
 
@@ -29,5 +28,4 @@ class WideKernelCNN(Network):
             nn.Linear(1024, geometry.num_classes),
         )  # fmt: skip
         if softmax_output:
-            self.head.append(nn.Softmax(dim=-1))
-            self.flaws = (softmax_before_loss(geometry.num_classes),)
+            self.end_in_softmax(geometry.num_classes)

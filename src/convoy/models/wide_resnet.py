@@ -6,8 +6,6 @@ Differs from the paper: nothing by default. `drop_rate` is the paper's dropout b
 (arXiv 1502.01852).
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
@@ -17,16 +15,10 @@ from convoy.models.entry import Geometry, StemAndBlocks
 WIDTHS = (16, 32, 64)  # times the factor
 
 
-@dataclass(frozen=True)
-class BlockStyle(Style):
-    drop_rate: float
-    residual: bool
-
-
 class WideBlock(nn.Module):
     """Two 3x3 convolutions, each after norm and activation; a projection reads the activated map."""
 
-    def __init__(self, in_chans: int, channels: int, stride: int, style: BlockStyle) -> None:
+    def __init__(self, in_chans: int, channels: int, stride: int, style: Style) -> None:
         super().__init__()
         self.activate = style.norm_act(in_chans)
         self.branch = nn.Sequential(
@@ -59,7 +51,7 @@ class WideResNet(StemAndBlocks):
     ) -> None:
         super().__init__()
         blocks, factor = blocks_of_stage(depth, 6, 4), checked_count("widen_factor", widen_factor)
-        style = BlockStyle(norm, activation, checked_rate("drop_rate", drop_rate), residual)
+        style = Style(norm, activation, residual=residual, drop_rate=checked_rate("drop_rate", drop_rate))
         widths = [factor * width for width in WIDTHS]
         self.stem = style.conv(geometry.in_chans, WIDTHS[0], 3)
         shapes = residual_stages(WIDTHS[0], widths, [blocks] * len(widths))

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from convoy import models
 from convoy.data import Prepared
 from convoy.data.augment import build as build_augmentation
-from convoy.models._flaws import floor_of_loss
+from convoy.models.entry import floor_of_loss
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault, Need
 from convoy.recipe.sections import Cosine, CrossEntropy, Step

@@ -2,7 +2,7 @@
 
 A revision starts at 1, which is not part of a fingerprint. Increase it in the commit that changes the results:
 
-    of a model   `revision` in its `@register`: its computation, initial weights, or option defaults
+    of a model   `revision` in its row of convoy.models.catalogue: its computation, initial weights, or option defaults
     of a fault   its row in convoy.recipe.faults
     of a rule    RULES below: a decision in the training code, and the plans that it affects
     of all       TRAINING_REVISION
