@@ -72,7 +72,7 @@ def test_errors_are_one_line(call: Call, files: list[Path], command: tuple[str, 
     assert err.count("\n") == 1
 
 
-def test_the_list_says_which_sets_are_here(call: Call, files: list[Path]) -> None:
+def test_the_list_shows_which_sets_are_here(call: Call, files: list[Path]) -> None:
     def whereabouts() -> dict[str, str]:
         return {row["name"]: row["where"] for row in json.loads(call("list", "data", "--json")[1])["data"]}
 

@@ -51,7 +51,7 @@ def test_channels_last_keep_their_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         (np.zeros((5, 784)), "got 5 x 784"),
         (np.zeros((5, 4, 9, 9)), "1 or 3 channels"),
@@ -65,8 +65,8 @@ def test_channels_last_keep_their_pixels() -> None:
         (np.full((5, 9, 9), "a"), "expected numbers"),
     ],
 )
-def test_invalid_images_are_an_error_with_their_file(values: np.ndarray, says: str) -> None:
-    with pytest.raises(DataError, match=f"^here: .*{says}"):
+def test_invalid_images_are_an_error_with_their_file(values: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=f"^here: .*{message}"):
         as_images(values, "here")
 
 
@@ -102,7 +102,7 @@ def test_labels_from_1_keep_their_numbers_as_class_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "classes", "says"),
+    ("train", "test", "classes", "message"),
     [
         ([0, 1, 3], [0], None, "label 3 is out of range"),
         ([0, -1, 1], [0], None, "label -1 is out of range"),
@@ -112,9 +112,9 @@ def test_labels_from_1_keep_their_numbers_as_class_names() -> None:
     ],
 )
 def test_a_label_out_of_range_is_named(
-    train: list[int], test: list[int], classes: tuple[str] | None, says: str
+    train: list[int], test: list[int], classes: tuple[str] | None, message: str
 ) -> None:
-    with pytest.raises(DataError, match=f"^labels.npy: .*{says}"):
+    with pytest.raises(DataError, match=f"^labels.npy: .*{message}"):
         from_arrays("d", Parts(part(train), test=part(test)), size=None, classes=classes)
 
 
@@ -132,7 +132,7 @@ def test_parts_of_different_size_need_a_size() -> None:
     assert from_arrays("d", parts, size=9).train.images.shape == (2, 1, 9, 9)
 
 
-def test_wide_images_are_cropped_to_the_middle_and_a_note_says_so() -> None:
+def test_wide_images_are_cropped_to_the_middle_with_a_note() -> None:
     images = np.zeros((2, 8, 12), np.uint8)
     images[:, :, 2:10] = 200
     dataset = from_arrays("d", Parts(Part(images, np.array([0, 1]), "i", "l")), size=None)

@@ -302,7 +302,7 @@ def test_without_specs_nothing_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "says"),
+    ("spec", "message"),
     [
         ({"name": "rotat"}, "unknown augmentation 'rotat'; did you mean 'rotate'"),
         ({"name": "rotate", "degree": 3}, "unknown key 'degree' in the augmentation rotate; did you mean 'degrees'"),
@@ -326,6 +326,6 @@ def test_without_specs_nothing_is_done() -> None:
         ({"name": "erase", "fill": 0}, "fill = 0 in the augmentation erase: expected 'zero', 'mean' or 'noise'"),
     ],
 )
-def test_a_wrong_table_is_an_error_with_the_allowed_values(spec: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_a_wrong_table_is_an_error_with_the_allowed_values(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         build([spec])

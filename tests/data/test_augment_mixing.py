@@ -61,7 +61,7 @@ def test_cutmix_takes_one_rectangle_from_the_image_before_it() -> None:
     assert (rows * columns).max() > SIDE**2 / 2
 
 
-def test_rectangles_lie_all_over_the_image() -> None:
+def test_rectangles_are_all_over_the_image() -> None:
     images = torch.arange(N).float().view(N, 1, 1, 1).expand(N, 1, SIDE, SIDE)
     foreign = mixed({"name": "cutmix"}, x=images)[0] != images
     assert foreign.float().mean(dim=0).min() > 0.05
@@ -89,13 +89,13 @@ def test_of_two_mixers_each_image_draws_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "says"),
+    ("spec", "message"),
     [
         ({"name": "mixup", "alpha": 0}, "alpha = 0 in the augmentation mixup: .* 0.01"),
         ({"name": "cutmix", "probability": 2}, "probability = 2 in the augmentation cutmix: .* 1"),
         ({"name": "mix_up"}, "unknown augmentation 'mix_up'; did you mean 'mixup'"),
     ],
 )
-def test_a_wrong_table_is_an_error_with_the_allowed_values(spec: dict[str, object], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_a_wrong_table_is_an_error_with_the_allowed_values(spec: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         build([spec])

@@ -94,7 +94,7 @@ def test_labels_under_the_name_of_images_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "message"),
     [
         (lambda raw: b"", "IDX file of bytes, .*begins with nothing"),
         (lambda raw: b"\x89PNG" + raw[4:], "IDX file of bytes, .*begins with 89 50 4e 47"),
@@ -106,10 +106,10 @@ def test_labels_under_the_name_of_images_are_refused(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_a_damaged_idx_file_is_named(tmp_path: Path, damage: Change, says: str, pack: Change) -> None:
+def test_a_damaged_idx_file_is_named(tmp_path: Path, damage: Change, message: str, pack: Change) -> None:
     path = tmp_path / "x"
     path.write_bytes(pack(damage(idx_bytes(some(5)[0]))))
-    with pytest.raises(DataError, match=f"^{path}: .*{says}"):
+    with pytest.raises(DataError, match=f"^{path}: .*{message}"):
         read_idx(path)
 
 
@@ -204,7 +204,7 @@ def test_tensor_files_hold_float_images_and_integer_labels(tmp_path: Path, datas
     assert (labels.dtype, tuple(labels.shape)) == (torch.int64, (12,))
 
 
-def test_packing_keeps_no_validation_part_apart_and_says_so(tmp_path: Path) -> None:
+def test_packing_a_validation_part_is_refused(tmp_path: Path) -> None:
     parts = Parts(part(12), part(12), part(12))
     with pytest.raises(DataError, match="validation part"):
         write_tensors(from_arrays("d", parts, size=None), tmp_path)
@@ -232,7 +232,7 @@ def test_a_pth_that_holds_code_is_refused_and_not_run(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ({"weight": torch.zeros(3)}, "expected a tensor, got dict"),
         (torch.zeros(3).to_sparse(), "dense tensor"),
@@ -240,9 +240,9 @@ def test_a_pth_that_holds_code_is_refused_and_not_run(tmp_path: Path, monkeypatc
         (torch.zeros(1).expand(10**9, 1, 28, 28), "too short for a tensor"),
     ],
 )
-def test_a_pth_that_holds_no_plain_tensor_is_refused(tmp_path: Path, content: object, says: str) -> None:
+def test_a_pth_that_holds_no_plain_tensor_is_refused(tmp_path: Path, content: object, message: str) -> None:
     torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(DataError, match=rf"a\.pth: .*{says}"):
+    with pytest.raises(DataError, match=rf"a\.pth: .*{message}"):
         read_tensor(tmp_path / "a.pth")
 
 

@@ -254,7 +254,7 @@ def test_a_test_class_that_training_lacks_is_named(folder: Path, tmp_path: Path)
         list_folder(tmp_path / "parts")
 
 
-def test_sizes_follow_the_most_frequent_one_and_a_note_says_so(folder: Path) -> None:
+def test_sizes_follow_the_most_frequent_one_with_a_note(folder: Path) -> None:
     image(folder / "cat" / "wide.png", size=(40, 20))
 
     dataset = read(folder)

@@ -75,7 +75,7 @@ def test_a_path_is_named_after_its_last_part(tmp_path: Path, image_folder: Path)
     assert load(str(image_folder)).name == "pets"
 
 
-def test_a_named_set_may_lie_elsewhere(tmp_path: Path) -> None:
+def test_a_named_set_may_be_elsewhere(tmp_path: Path) -> None:
     mnist = load(f"mnist={npz(tmp_path / 'digits.npz')}")
     assert (mnist.name, len(mnist.train)) == ("mnist", 40)
 
@@ -94,7 +94,7 @@ def test_class_names_of_a_named_set_must_be_in_its_order(tmp_path: Path) -> None
         load(f"mnist={tmp_path / 'backwards.npz'}")
 
 
-def test_convoy_data_says_where_named_sets_lie(
+def test_convoy_data_is_the_folder_of_named_sets(
     tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     npz(tmp_path / "mnist.npz")

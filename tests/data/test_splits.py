@@ -118,7 +118,7 @@ def test_no_validation_part_is_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_images", "spec", "says"),
+    ("n_images", "spec", "message"),
     [
         (4, SplitSpec(validation=0.1), "leaves 4 to train on and 0 for validation: too few images"),
         (
@@ -133,8 +133,8 @@ def test_no_validation_part_is_allowed() -> None:
         ),
     ],
 )
-def test_too_few_images_are_an_error(n_images: int, spec: SplitSpec, says: str) -> None:
-    with pytest.raises(DataError, match=f"^d: data.split.validation = .* of {n_images} images {says}"):
+def test_too_few_images_are_an_error(n_images: int, spec: SplitSpec, message: str) -> None:
+    with pytest.raises(DataError, match=f"^d: data.split.validation = .* of {n_images} images {message}"):
         make_split(dataset(np.arange(n_images) % 4, n_test=4), spec)
 
 
@@ -144,6 +144,6 @@ def test_a_limit_of_one_image_leaves_nothing_to_train_on() -> None:
         limit_split(data, make_split(data, SplitSpec()), 1, 0)
 
 
-def test_the_hash_tells_parts_apart() -> None:
+def test_the_hash_depends_on_the_part_of_an_image() -> None:
     a, b, empty = np.array([0, 1]), np.array([2]), np.array([], np.int64)
     assert len({Split(a, b, empty).hash, Split(b, a, empty).hash, Split(a, empty, b).hash}) == 3

@@ -12,7 +12,7 @@ from tests.conftest import Call
 import convoy
 
 
-def test_console_and_page_tell_the_same_numbers(call: Call, stripes: Path) -> None:
+def test_console_and_page_have_the_same_numbers(call: Call, stripes: Path) -> None:
     code, out, err = call("data", "show", stripes)
 
     assert (code, err) == (0, "")
@@ -38,13 +38,13 @@ def test_json_is_one_object_and_the_page_goes_to_save(call: Call, stripes: Path)
     assert Path(answer["page"]) in Path("sheet").iterdir()
 
 
-def test_sheets_of_two_sets_of_one_name_lie_apart(call: Call, stripes: Path) -> None:
+def test_sheets_of_two_sets_of_one_name_have_two_folders(call: Call, stripes: Path) -> None:
     pages = {call("data", "show", stripes, "--size", size)[1].splitlines()[-1] for size in (8, 10)}
     assert len(pages) == 2
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["mnits"], "did you mean 'mnist'"),
         (["nowhere.npz"], "nowhere.npz: does not exist"),
@@ -54,10 +54,12 @@ def test_sheets_of_two_sets_of_one_name_lie_apart(call: Call, stripes: Path) -> 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_line_and_nothing_written(call: Call, tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_bad_input_is_one_line_and_nothing_written(
+    call: Call, tmp_path: Path, arguments: list[str], message: str
+) -> None:
     code, out, err = call("data", "show", *arguments)
     assert (code, out) == (2, "")
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -30,7 +30,7 @@ def sheet_of(tmp_path: Path) -> Any:
     return make
 
 
-def test_parts_tell_their_images_classes_and_levels(sheet_of: Any) -> None:
+def test_parts_have_their_images_classes_and_levels(sheet_of: Any) -> None:
     x_train, x_test = noise(8, channels=3), noise(3, channels=3)
     sheet = sheet_of(x_train=x_train, y_train=[0, 0, 0, 1] * 2, x_test=x_test, y_test=[1, 1, 1])
 
