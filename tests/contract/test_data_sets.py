@@ -56,7 +56,7 @@ def test_content_hash_is_a_sha256_where_it_is_known(name: str) -> None:
 def test_members_have_an_md5_or_none_and_a_limit(name: str) -> None:
     for form in DATA_SETS[name].forms:
         assert form.most_bytes > 0
-        for member, md5 in form.layout.hashes.items():
+        for member, md5 in form.hashes.items():
             assert md5 is None or re.fullmatch(r"[0-9a-f]{32}", md5)
             assert "/" not in member
 
@@ -78,9 +78,7 @@ def test_every_file_has_a_mirror_and_a_hash(name: str, download: Download) -> No
 @every_download
 def test_downloads_are_in_a_supported_format(name: str, download: Download) -> None:
     files = {file.name for file in download.files}
-    published = [
-        {form.layout.archive} if form.layout.archive else set(form.layout.hashes) for form in DATA_SETS[name].forms
-    ]
+    published = [{form.archive} if form.archive else set(form.hashes) for form in DATA_SETS[name].forms]
     idx = {f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")}
     assert files in (published or [idx])
 

@@ -16,8 +16,8 @@ from convoy.data.archives import Layout
 
 CONTENTS = {"a.bin": b"first", "b.bin": b"second"}
 HASHES = {name: md5(content) for name, content in CONTENTS.items()}
-TAR = Layout(HASHES, 10, "set.tar.gz", "inner")
-ZIP = Layout(HASHES, 10, "set.zip", "inner")
+TAR = Layout(HASHES, {}, "set.tar.gz", "inner", most_bytes=10)
+ZIP = Layout(HASHES, {}, "set.zip", "inner", most_bytes=10)
 
 
 def tar(folder: Path, **others: bytes) -> Path:

@@ -159,11 +159,11 @@ def test_a_pickled_call_is_refused_by_name_and_not_made(tmp_path: Path, protocol
 
 @pytest.mark.parametrize("form", [PYTHON_OF_10, PYTHON_OF_100])
 def test_no_pickle_is_read_whose_md5_is_not_published(form: Form) -> None:
-    assert all(form.layout.hashes.values())
+    assert all(form.hashes.values())
 
 
 def test_a_truncated_binary_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    form = Form(read_cifar_binary, train={"a.bin": None}, test={"b.bin": None})
+    form = Form(train={"a.bin": None}, test={"b.bin": None}, read_part=read_cifar_binary)
     expect(monkeypatch, "cifar10", (1, 1), form)
     (tmp_path / "a.bin").write_bytes(bytes(3073))
     (tmp_path / "b.bin").write_bytes(bytes(3072))

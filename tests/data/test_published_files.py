@@ -165,7 +165,7 @@ def test_stl10_is_written_by_column(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_truncated_stl10_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in DATA_SETS["stl10"].forms[0].layout.hashes:
+    for name in DATA_SETS["stl10"].forms[0].hashes:
         (tmp_path / name).write_bytes(bytes(1000))
     with pytest.raises(DataError, match=r"train_X\.bin is not the published file"):
         load(f"stl10={tmp_path}")

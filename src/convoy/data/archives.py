@@ -23,12 +23,20 @@ _MOST_HEADER_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the files of a set are: under `folder` in an archive, or as plain files."""
+    """Where the files of a set are: under `folder` in an archive, or as plain files.
 
-    hashes: Mapping[str, str | None]  # the MD5 of each file by name; None: not published
-    most_bytes: int  # of a file
+    Each file name has its MD5; None: not published, the archive's hash covers the file.
+    """
+
+    train: Mapping[str, str | None]
+    test: Mapping[str, str | None]
     archive: str = ""  # file name; empty: the set is published as plain files
     folder: str = ""
+    most_bytes: int = 300_000_000  # of a file
+
+    @property
+    def hashes(self) -> dict[str, str | None]:
+        return {**self.train, **self.test}
 
     def find(self, place: Path) -> Path | None:
         """The archive, or the folder with all members, at or in `place`; None if there is neither."""

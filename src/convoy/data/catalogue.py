@@ -130,8 +130,8 @@ def _emnist(split: str, content: str, classes: tuple[str, ...], counts: tuple[in
         citation="Cohen, Afshar, Tapson, van Schaik 2017, EMNIST, arXiv 1702.05373",
         ink=True,
         forms=(
-            Form(read, files("train", ".gz"), files("test", ".gz"), "gzip.zip", "gzip", most_bytes=500_000_000),
-            Form(read, files("train", ""), files("test", ""), most_bytes=500_000_000),
+            Form(files("train", ".gz"), files("test", ".gz"), "gzip.zip", "gzip", 500_000_000, read_part=read),
+            Form(files("train", ""), files("test", ""), most_bytes=500_000_000, read_part=read),
         ),
     )
 
@@ -164,7 +164,7 @@ _CIFAR10 = NamedData(
     citation=_CIFAR_CITATION,
     forms=(
         Form(
-            published.read_cifar_python,
+            read_part=published.read_cifar_python,
             train={
                 "data_batch_1": "c99cafc152244af753f735de768cd75f",
                 "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -177,7 +177,7 @@ _CIFAR10 = NamedData(
             folder="cifar-10-batches-py",
         ),
         Form(
-            published.read_cifar_binary,
+            read_part=published.read_cifar_binary,
             train=dict.fromkeys(f"data_batch_{number}.bin" for number in range(1, 6)),
             test={"test_batch.bin": None},
             archive="cifar-10-binary.tar.gz",
@@ -213,14 +213,14 @@ _CIFAR100 = NamedData(
     citation=_CIFAR_CITATION,
     forms=(
         Form(
-            partial(published.read_cifar_python, labels="fine_labels"),
+            read_part=partial(published.read_cifar_python, labels="fine_labels"),
             train={"train": "16019d7e3df5f24257cddd939b257f8d"},
             test={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
             archive="cifar-100-python.tar.gz",
             folder="cifar-100-python",
         ),
         Form(
-            partial(published.read_cifar_binary, label_bytes=2),
+            read_part=partial(published.read_cifar_binary, label_bytes=2),
             train={"train.bin": None},
             test={"test.bin": None},
             archive="cifar-100-binary.tar.gz",
@@ -245,7 +245,7 @@ _SVHN = NamedData(
     citation="Netzer, Wang, Coates, Bissacco, Wu, Ng 2011, Reading digits in natural images",
     forms=(
         Form(
-            published.read_svhn,
+            read_part=published.read_svhn,
             train={"train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373"},
             test={"test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"},
         ),
@@ -265,7 +265,7 @@ _STL10 = NamedData(
     citation="Coates, Lee, Ng 2011, An analysis of single-layer networks in unsupervised feature learning",
     forms=(
         Form(
-            published.read_stl10,
+            read_part=published.read_stl10,
             train={
                 "train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
                 "train_y.bin": "5a34089d4802c674881badbb80307741",
@@ -294,7 +294,7 @@ _USPS = NamedData(
     citation="Hull 1994, A database for handwritten text recognition research",
     forms=(
         Form(
-            published.read_usps,
+            read_part=published.read_usps,
             train={"usps.bz2": "ec16c51db3855ca6c91edd34d0e9b197"},
             test={"usps.t.bz2": "8ea070ee2aca1ac39742fdd1ef5ed118"},
         ),

@@ -44,27 +44,15 @@ class Content(NamedTuple):
     where: str  # its path, or its archive and name, for messages
 
 
-@dataclass(frozen=True)
-class Form:
-    """A published format: the files of both parts, by name with their MD5, and what reads the files of a part.
+@dataclass(frozen=True, kw_only=True)
+class Form(Layout):
+    """A published format: a layout, and what reads the files of a part."""
 
-    An MD5 is None if it is not published; the archive's hash covers the file.
-    """
-
-    read: Callable[[Sequence[Content]], Part]
-    train: Mapping[str, str | None]
-    test: Mapping[str, str | None]
-    archive: str = ""  # name of the archive; empty: published as plain files
-    folder: str = ""  # in the archive
-    most_bytes: int = 300_000_000  # of a file
-
-    @property
-    def layout(self) -> Layout:
-        return Layout({**self.train, **self.test}, self.most_bytes, self.archive, self.folder)
+    read_part: Callable[[Sequence[Content]], Part]
 
     def parts(self, source: Path) -> Parts:
-        """The arrays of both parts, from the path that `layout.find` returned. Raises DataError."""
-        contents = self.layout.read(source)
+        """The arrays of both parts, from the path that `find` returned. Raises DataError."""
+        contents = self.read(source)
         prefix = f"{source}{os.sep}" if source.is_dir() else f"{source}: "
         train, test = (
             self._part([Content(contents[name], prefix + name) for name in names]) for names in (self.train, self.test)
@@ -73,7 +61,7 @@ class Form:
 
     def _part(self, files: Sequence[Content]) -> Part:
         try:
-            return self.read(files)
+            return self.read_part(files)
         except DataError:
             raise
         except Exception as error:  # the readers of other packages raise many types of errors

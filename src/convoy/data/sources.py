@@ -145,11 +145,11 @@ def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> D
 
 def _read_published(path: Path, size: int | None, entry: NamedData) -> DataSet | None:
     """Reads the set from its published files; None if they are not at the path."""
-    found = [(form, source) for form in entry.forms if (source := form.layout.find(path)) is not None]
+    found = [(form, source) for form in entry.forms if (source := form.find(path)) is not None]
     if not found:
         return None
     form, source = found[0]
-    key = cache.key_of(["published", entry.name, str(size), *_stamps(form.layout.files(source))])
+    key = cache.key_of(["published", entry.name, str(size), *_stamps(form.files(source))])
     return cache.remembered(key, lambda: from_published(entry, form.parts(source), size))
 
 
@@ -193,7 +193,7 @@ def _as_named(entry: NamedData, listing: image_folder.Listing, path: Path) -> im
 def _or_published(entry: NamedData | None) -> str:
     if entry is None or not entry.forms:
         return ""
-    first = entry.forms[0].layout
+    first = entry.forms[0]
     return f", or the published {first.archive or ' and '.join(first.hashes)}"
 
 
