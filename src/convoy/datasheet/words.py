@@ -28,28 +28,22 @@ def sentence(facts: Facts) -> str:
         size=facts.size,
         colours=_("grey") if facts.channels == 1 else _("colour"),
     )
-    has_test = "test" in facts.parts
-    part = "test" if has_test else "train"
+    part = "test" if "test" in facts.parts else "train"
     twins, total = facts.duplicates.of("train", part).images, facts.parts[part].images
-    if has_test and twins:
+    if part == "test":
         duplicates = _(
-            "{twins:,} of the {total:,} test images ({percent} %) have an exact or near duplicate among the training "
-            "images",
-            twins=twins,
-            total=total,
-            percent=_percent(twins, total),
-        )
-    elif has_test:
-        duplicates = _("No test image has an exact or near duplicate among the training images")
-    elif twins:
-        duplicates = _(
-            "{twins:,} of the {total:,} training images ({percent} %) have an exact or near duplicate",
-            twins=twins,
+            "Test images with an exact or near duplicate among the training images: {n:,} of {total:,} ({percent} %)",
+            n=twins,
             total=total,
             percent=_percent(twins, total),
         )
     else:
-        duplicates = _("No training image has an exact or near duplicate")
+        duplicates = _(
+            "Training images with an exact or near duplicate: {n:,} of {total:,} ({percent} %)",
+            n=twins,
+            total=total,
+            percent=_percent(twins, total),
+        )
     return f"{summary}. {duplicates}"
 
 
