@@ -83,14 +83,12 @@ def _lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
         try:
-            lock.acquire(timeout=0)
+            held = lock.acquire(timeout=0)
         except Timeout:
             print(_("waiting for another process that downloads to {folder}", folder=folder), file=sys.stderr)
-            lock.acquire()
-        try:
+            held = lock.acquire()
+        with held:
             yield
-        finally:
-            lock.release()
     except OSError as error:
         raise DataError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from None
 
