@@ -140,8 +140,7 @@ def jobs(scope: Scope, parts: Sequence[str]) -> list[Job]:
     if "models" in parts:
         entries += scope.models(chosen=True).values()
     if "faults" in parts:
-        pairs = [pair for fault in scope.experiment.fault for pair in scope.pairs(fault)]
-        entries += [entry for pair in pairs for entry in pair if entry is not None]
+        entries += [entry for fault in scope.experiment.fault for pair in scope.pairs(fault) for entry in pair]
     if "claims" in parts:
         entries += [Entry(trial.label, trial.recipe) for check in scope.claims for trial in check.trials]
     return jobs_of(entries)

@@ -200,6 +200,18 @@ def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(small
     assert found(both).left == ("faults", "claims", "crossval")
 
 
+def test_runs_of_claims_that_are_those_of_a_model_are_reported_by_the_first_call(
+    small_digits: Path, tmp_path: Path
+) -> None:
+    asked = {"only": ["models", "claims"], "models": ["larger"], "seeds": 1, "limit": 100, "epochs": 1}
+
+    first = again(small_digits, tmp_path, **asked).finding_json
+    study = again(small_digits, tmp_path, **asked)
+
+    assert [len(model.runs) for model in found(study).models] == [1, 0]
+    assert study.finding_json == first
+
+
 def test_parts_run_one_after_the_other_come_together_in_one_finding(small_digits: Path, trained: Path) -> None:
     again(small_digits, trained, only=["claims"], seeds=1)
 

@@ -100,10 +100,6 @@ def _best_test_accuracy(run: Run) -> float | None:
     return max((each.test.accuracy for each in run.metrics if each.test is not None), default=None)
 
 
-def _epochs(run: Run) -> float | None:
-    return float(len(run.metrics)) or None
-
-
 def _scored(run: Run, part: str, key: str) -> Any:
     """None if the part was not scored or lacks this score."""
     return getattr(run.scores.get(part), key, None)
@@ -264,7 +260,7 @@ MEASURES: dict[str, Measure] = {
     "fold_accuracy": Measure("fraction", _score("fold", "accuracy"), images="fold"),
     "best_test_accuracy": Measure("fraction", _best_test_accuracy, images="test"),
     "test_loss": Measure("number", _score("test", "loss")),
-    "epochs": Measure("epochs", _epochs),
+    "epochs": Measure("epochs", lambda run: float(len(run.metrics)) or None),
     "parameters": Measure("count", _cost("parameters"), exact=True),
     "flops_per_image": Measure("count", _cost("flops_per_image"), exact=True),
     "macs_per_image": Measure("count", _cost("macs_per_image"), exact=True),

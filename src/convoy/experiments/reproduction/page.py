@@ -108,9 +108,8 @@ def read_results(study: Study, finding: Reproduction) -> Results:
         for model in models:
             for name in model.side(protocol).runs:
                 if name not in runs:
-                    raise ValueError(
-                        f"{study.path / 'finding.json'} names the run {name!r}, which is not in study.toml"
-                    )
+                    path = study.path / "finding.json"
+                    raise ValueError(f"{path} names the run {name!r}, which is not in study.toml")
                 reading = Reading(model.label, runs[name].seed, runs[name].run, finding.class_names)
                 by_protocol.setdefault(protocol, {}).setdefault(model.label, []).append(reading)
     return Results(models, by_protocol)
@@ -130,16 +129,11 @@ def _shown_models(finding: Reproduction) -> tuple[ModelResult, ...]:
 
 
 def _machine(groups: Groups) -> str:
-    environments = [reading.environment for reading in every(groups)]
-    machines = distinct(
-        ngettext(
-            "{machine}, {n} thread",
-            "{machine}, {n} threads",
-            each.threads,
-            machine=each.cpu if each.device == "cpu" else each.device,
-        )
-        for each in environments
-    )
+    texts = []
+    for environment in [reading.environment for reading in every(groups)]:
+        name = environment.cpu if environment.device == "cpu" else environment.device
+        texts.append(ngettext("{machine}, {n} thread", "{machine}, {n} threads", environment.threads, machine=name))
+    machines = distinct(texts)
     return "; ".join(machines) if machines else _("no machine: no run was trained")
 
 
@@ -160,15 +154,13 @@ def _comparison(results: Results) -> Section | None:
     models = results.models
     times = {name for model in models for name in model.published} & {"total_seconds"} or {"train_seconds"}
     names = ("test_accuracy", *times, "parameters")
-    charts = {
-        shown(name).title: chart for name in names if (chart := figures_.measured_rows(models, name, results.look))
-    }
+    found = {shown(name).title: figures_.measured_rows(models, name, results.look) for name in names}
+    charts = {title: chart for title, chart in found.items() if chart is not None}
     blocks: list[Block] = []
     if charts:
         panels = tuple(chart.panel(title) for title, chart in charts.items())
-        blocks.append(
-            Chart("comparison", _("Accuracy and cost"), panels, figures_.measured_caption([*charts.values()]))
-        )
+        caption = figures_.measured_caption([*charts.values()])
+        blocks.append(Chart("comparison", _("Accuracy and cost"), panels, caption))
     costs = tables_.costs_table(results.groups)
     blocks += [costs] if costs else []
     return Section(_("Published and measured"), tuple(blocks)) if blocks else None

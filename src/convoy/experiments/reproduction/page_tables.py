@@ -63,11 +63,7 @@ def _result_table(models: Sequence[ModelResult], metric: Shown, machines: Machin
     measured = metric.heading(_("measured"))
     fields: list[Field[Compared]] = [
         Field(_("Model"), lambda row: Cell(row.model.label, model=row.model.label), numeric=False),
-        Field(
-            _("Published"),
-            lambda row: "" if row.published is None else metric.number(row.published),
-            metric.unit.of_value,
-        ),
+        Field(_("Published"), lambda row: metric.parts(row.published)[0], metric.unit.of_value),
         Field(_("As published"), lambda row: Cell(*metric.parts(row.values[0])), measured),
         Field(_("Corrected"), lambda row: Cell(*metric.parts(row.values[1])), measured),
         Field(_("Difference"), lambda row: _difference(row, metric), metric.unit.of_difference),

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter
@@ -85,8 +86,8 @@ class _Fit:
             faults = [fault.name for fault in experiment.fault if self._fault(fault)]
             studies = [at for at, study in enumerate(experiment.study) if self._study(study)]
             exact = [claim.id for claim in experiment.claim if find(claim.measure).exact]
-            for name in [claim.id for claim in experiment.claim if claim.id not in exact]:
-                self._leave(LeftOut(part="claims", name=name, reason=LeftOutBecause.NO_VERDICT))
+            trained = [claim.id for claim in experiment.claim if claim.id not in exact]
+            self.left_out += [LeftOut("claims", name, LeftOutBecause.NO_VERDICT) for name in trained]
         return replace(
             choice,
             sizes={name: size for name, size in sizes.items() if name in self.networks},
@@ -136,25 +137,24 @@ class _Fit:
                     found[label] = (*found.get(label, ()), side)
                 else:
                     speed = self.times.pace(recipes[0]).train
-                    late = self._late("models", label, recipes)
-                    self._leave(replace(late, side=side, images_per_second=speed))
+                    self._late("models", label, recipes, side=side, images_per_second=speed)
         return found
 
     def _fault(self, fault: Fault) -> bool:
         if fault.of_one_seed and (fault.against is not None or self.scope.count(fault.pairs) < 2):
-            return self._leave(LeftOut(part="faults", name=fault.name, reason=LeftOutBecause.SEEDS))
-        recipes = [entry.recipe for pair in self.scope.pairs(fault) for entry in pair if entry is not None]
-        return self._take("faults", recipes) or self._leave(self._late("faults", fault.name, recipes))
+            self.left_out.append(LeftOut("faults", fault.name, LeftOutBecause.SEEDS))
+            return False
+        recipes = [entry.recipe for pair in self.scope.pairs(fault) for entry in pair]
+        return self._take("faults", recipes) or self._late("faults", fault.name, recipes)
 
     def _study(self, study: Part) -> bool:
         if study not in self.scope.studies:  # of the other protocol
             return False
         jobs = parts.jobs_of_study(self.scope, study)
         recipes = [job.recipe for job in jobs for _ in range(math.ceil(job.runs * job.share))]
-        name = ", ".join(study.recipes)
         # The trials of a search are one recipe here, although they differ: none counts as trained already.
         fits = self._take(study.kind, recipes, known=study.kind != "search")
-        return fits or self._leave(self._late(study.kind, name, recipes))
+        return fits or self._late(study.kind, ", ".join(study.recipes), recipes)
 
     def _sum(self, recipes: Sequence[Recipe]) -> float:
         return sum(self.times.seconds(recipe) for recipe in recipes)
@@ -176,11 +176,9 @@ class _Fit:
     def _elapsed(self) -> float:
         return sum(START_SECONDS + makespan(each, self.workers) for each in self.parts.values() if each)
 
-    def _late(self, part: str, name: str, recipes: Sequence[Recipe]) -> LeftOut:
-        return LeftOut(part=part, name=name, reason=LeftOutBecause.TIME, seconds=self._sum(recipes))
-
-    def _leave(self, left_out: LeftOut) -> bool:
-        self.left_out.append(left_out)
+    def _late(self, part: str, name: str, recipes: Sequence[Recipe], **more: Any) -> bool:
+        """Leaves out what needs too much time; False."""
+        self.left_out.append(LeftOut(part, name, LeftOutBecause.TIME, seconds=self._sum(recipes), **more))
         return False
 
 

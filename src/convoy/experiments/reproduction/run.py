@@ -137,12 +137,11 @@ class Reproduction:
         return tuple(map(self._with_counts, results))
 
     def _faults(self) -> bool:
-        pairs = [(fault, *sides) for fault in self.experiment.fault for sides in self.scope.pairs(fault)]
-        entries = [entry for _, *sides in pairs for entry in sides if entry is not None]
-        runs, finished = self._train("faults", entries)
+        pairs = [self.scope.pairs(fault) for fault in self.experiment.fault]
+        runs, finished = self._train("faults", [entry for own in pairs for pair in own for entry in pair])
         waiting, results = iter(runs), []
-        for fault in self.experiment.fault:
-            trained = [[next(waiting) for side in sides if side is not None] for each, *sides in pairs if each is fault]
+        for fault, own in zip(self.experiment.fault, pairs, strict=True):
+            trained = [[next(waiting) for _ in pair] for pair in own]
             complete = [[run for run in pair if run is not None] for pair in trained if None not in pair]
             if complete:
                 without, with_ = [pair[0] for pair in complete], [run for pair in complete for run in pair[1:]]

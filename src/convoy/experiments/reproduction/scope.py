@@ -90,23 +90,23 @@ class Scope:
         fit = SIDES if decided is None else decided.models.get(model.label, ())
         return [side for side in self.settings.sides if getattr(model, side) is not None and side in fit]
 
-    def pairs(self, fault: Fault) -> list[tuple[Entry, Entry | None]]:
+    def pairs(self, fault: Fault) -> list[tuple[Entry, ...]]:
         """The recipe without and with the fault, at each value of `over`.
 
         For a fault of one seed the second is the recipe of `against`, if any.
         """
-        base = self.recipe(fault.base)
+        without, with_ = fault.sides(self.recipe(fault.base))
         count = fault.pairs if fault.over != "seed" and fault.pairs else self.count(fault.pairs)
-        without, with_ = fault.sides(base)
-        against = fault.against and label_of(fault.against)
-        second = with_ if not fault.of_one_seed else self.recipe(fault.against) if fault.against else None
-        pairs = []
-        for step in range(count):
-            at = {fault.over: fault.first(without) + step}
-            first = Entry(f"{fault.name}, without", without.override(at))
-            other = None if second is None else Entry(f"{fault.name}, {against or 'with'}", second.override(at))
-            pairs.append((first, other))
-        return pairs
+        sides = [("without", without)]
+        if fault.against:
+            sides.append((label_of(fault.against), self.recipe(fault.against)))
+        elif not fault.of_one_seed:
+            sides.append(("with", with_))
+        values = [fault.first(without) + step for step in range(count)]
+        return [
+            tuple(Entry(f"{fault.name}, {name}", recipe.override({fault.over: value})) for name, recipe in sides)
+            for value in values
+        ]
 
     @cached_property
     def claims(self) -> list[Check]:

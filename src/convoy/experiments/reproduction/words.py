@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from convoy.experiments.experiment import Side
 from convoy.experiments.reproduction.finding import (
@@ -110,23 +110,20 @@ def _scale(asked: Asked) -> list[str]:
 def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) -> str:
     """The published test accuracies against runs of the same protocol; "" if none was measured."""
     metric = shown("test_accuracy")
-    compared: list[tuple[str, float, Estimate]] = []
-    for model in models:
+    agreements = {}
+    for model in models if withheld is None else ():
         measured, published = model.as_published.values.get(metric.name), model.published.get(metric.name)
         if isinstance(measured, Estimate) and isinstance(published, float):
-            compared.append((model.label, published, measured))
-    agreements = [compare_published(published, measured, withheld) for _label, published, measured in compared]
-    if withheld is None and len(compared) == 1:
-        ((label, published, measured),) = compared
-        return _(
-            "as published, {label} reaches {accuracy} test accuracy; published {published}: {comparison}",
-            label=label,
-            accuracy=metric.text(measured),
-            published=metric.text(published),
-            comparison=published_text(metric, published, measured, agreements[0]),
-        )
-    if withheld is None and compared:
-        return _agreements([label for label, _p, _m in compared], agreements)
+            agreements[model.label] = agreement = compare_published(published, measured)
+            only = _(
+                "as published, {label} reaches {accuracy} test accuracy; published {published}: {comparison}",
+                label=model.label,
+                accuracy=metric.text(measured),
+                published=metric.text(published),
+                comparison=published_text(metric, published, measured, agreement),
+            )
+    if agreements:
+        return only if len(agreements) == 1 else _agreements(agreements)
     known = [(model.corrected.values or model.as_published.values, model.label) for model in models]
     accuracies = [(mean_of(values[metric.name]), label) for values, label in known if metric.name in values]
     if not accuracies:
@@ -157,7 +154,8 @@ def published_text(metric: Shown, published: float, measured: Value, agreement: 
     return _("outside the prediction interval ({low} to {high}) by {distance}", low=low, high=high, distance=beyond)
 
 
-def _agreements(labels: Sequence[str], agreements: Sequence[Agreement]) -> str:
+def _agreements(agreements: Mapping[str, Agreement]) -> str:
+    """`agreements`: by the model's label."""
     names = {
         Verdict.INSIDE: _("in agreement with the runs"),
         Verdict.ABOVE: _("above"),
@@ -166,12 +164,10 @@ def _agreements(labels: Sequence[str], agreements: Sequence[Agreement]) -> str:
     }
     counts = []
     for verdict, name in names.items():
-        if group := [
-            label for label, agreement in zip(labels, agreements, strict=True) if agreement.verdict is verdict
-        ]:
-            counts.append(f"{len(group)} {name} ({', '.join(group)})")
-    clauses = [_("of {n} published test accuracies: {counts}", n=len(labels), counts=", ".join(counts))]
-    kinds = {agreement.interval.interval for agreement in agreements if agreement.interval is not None}
+        if labels := [label for label, agreement in agreements.items() if agreement.verdict is verdict]:
+            counts.append(f"{len(labels)} {name} ({', '.join(labels)})")
+    clauses = [_("of {n} published test accuracies: {counts}", n=len(agreements), counts=", ".join(counts))]
+    kinds = {agreement.interval.interval for agreement in agreements.values() if agreement.interval is not None}
     clauses += [_("compared by prediction intervals over seeds")] if "prediction" in kinds else []
     clauses += [_("compared by the image noise of two runs")] if "newcombe" in kinds else []
     return "; ".join(clauses)
