@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,20 @@ def test_help_shows_an_example_and_each_option_with_its_meaning(name: str, capsy
 def test_unknown_option_is_named_with_the_closest_one() -> None:
     with pytest.raises(TypeError, match=r"'epcohs' in train\(\); did you mean 'epochs'"):
         api.train("lenet", epcohs=2)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_a_picture_is_not_the_folder_of_runs(function: Callable[..., Any], tmp_path: Path) -> None:
+    assert "out" in options_of(function)
+    with pytest.raises(ValueError, match=r"figure\.png: expected a folder"):
+        function(out=tmp_path / "figure.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_documentation_of_the_python_interface_has_each_function() -> None:
+    page = Path(__file__).parents[1] / "docs" / "api.md"
+    documented = set(re.findall(r"autofunction:: convoy\.api\.(\w+)", page.read_text(encoding="utf-8")))
+    assert documented == FUNCTIONS.keys()
 
 
 def test_missing_option_is_named() -> None:

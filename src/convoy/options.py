@@ -27,6 +27,7 @@ from typing import (
 from convoy.registry import unknown
 
 DEFAULT_OUT = Path("convoy-runs")
+FILES = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".html", ".md")  # pictures and pages
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -111,7 +112,7 @@ def _option(hint: Any) -> Option:
 def takes_options(function: Callable[P, R]) -> Callable[P, R]:
     """Calls the function with all of its options, and lists them in its signature and its docstring.
 
-    Raises TypeError for an unknown or missing option.
+    Raises TypeError for an unknown or missing option, ValueError if `out` is the name of a picture or page.
     """
     options = options_of(function)
     defaults = {name: option.flag.default for name, option in options.items() if not option.required}
@@ -120,6 +121,8 @@ def takes_options(function: Callable[P, R]) -> Callable[P, R]:
     def complete(*args: P.args, **given: P.kwargs) -> R:
         for name in given.keys() - options.keys():
             raise TypeError(str(unknown("option", name, options, f"{function.__name__}()")))
+        if Path(str(given.get("out", ""))).suffix.lower() in FILES:
+            raise ValueError(f"--out {given['out']}: expected a folder for runs and studies, got the name of a file")
         if lacking := [name for name, option in options.items() if option.required and name not in given]:
             raise TypeError(f"{function.__name__}() needs {', '.join(lacking)}")
         return function(*args, **(defaults | given))
