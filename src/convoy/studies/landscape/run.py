@@ -48,10 +48,9 @@ def run(
     table = {"kind": "landscape", "command": session.command}
     study = Workspace(session.out).write_study(name, table, members)
     found = _gathered(recipes, members, design)
-    for each in found if surfaces else ():
-        assert surfaces is not None
+    for each in found:
         position = [member.run.path for member in members].index(each.probed_run.path)
-        if not _add_surfaces(each, study.path / "surfaces", surfaces, session, position):
+        if surfaces is not None and not _add_surfaces(each, study.path / "surfaces", surfaces, session, position):
             return None
     arrays.write(study.path / "landscape.npz", [each.figures for each in found])
     images = surfaces.images if surfaces else 0
@@ -117,8 +116,8 @@ def _add_surfaces(each: Landscape, folder: Path, spec: Spec, session: Session, p
 
     for kind in arrays.KINDS if not run.is_archived else ():
         found = surface(kind, run, scene, folder, spec, session.interrupted, tell)
-        if found is not None and not found.is_complete:
-            return False
         if found is not None:
             each.figures.surfaces[kind] = found
+            if not found.is_complete:
+                return False
     return True

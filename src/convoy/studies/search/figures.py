@@ -17,10 +17,9 @@ from convoy.reporting.rows import Row, Rows, Value
 from convoy.reporting.words import accuracy_name
 from convoy.studies.search import words
 from convoy.studies.search.finding import Importance, SearchFinding, State, Trial
-from convoy.studies.search.space import is_number
+from convoy.studies.search.space import DECADE, is_number
 from convoy.text import gettext as _
 
-DECADE = 10.0  # an axis over a factor of 10 is logarithmic; so is one whose values double, such as 64, 128, 256
 MAX_CELLS = 400  # of a heat map
 MAX_LABELLED_COLUMNS = 12  # of a heat map whose cells have numbers
 LONGEST_VALUE = 16  # letters of a value at an axis
@@ -33,7 +32,7 @@ def is_numeric(values: Sequence[Any]) -> bool:
 
 
 def is_log(values: Sequence[Any]) -> bool:
-    """Whether the values are more evenly spaced in their logarithm."""
+    """Whether the values span a decade, or double, as in 64, 128, 256."""
     distinct = sorted(set(values)) if is_numeric(values) else []
     if len(distinct) < 3 or distinct[0] <= 0:
         return False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 MOST_POINTS = 100_000  # of a full grid; all points are checked before training
-DECADE = 10.0  # a range with high >= DECADE * low is sampled logarithmically
+DECADE = 10.0  # a range with high >= DECADE * low is sampled logarithmically, and an axis over it is logarithmic
 NOT_SEARCHED = {
     "seed": "the winner is retrained with fresh seeds",
     "protocol": "a search scores on the validation part only",
