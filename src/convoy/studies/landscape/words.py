@@ -15,11 +15,7 @@ CAP = 100.0  # of a drawn loss: far above the loss of guessing, ln(classes)
 
 
 def measure_name(measure: Measure) -> str:
-    names = {
-        Measure.LOSS: _("Loss"),
-        Measure.SMOOTHED: _("Smoothed loss"),
-        Measure.LOG: _("Log of the smoothed loss"),
-    }
+    names = {Measure.LOSS: _("Loss"), Measure.SMOOTHED: _("Smoothed loss"), Measure.LOG: _("Log of the smoothed loss")}
     return names[measure]
 
 

@@ -37,10 +37,7 @@ def page(study: Study, finding: LrRangeFinding, folder: Path) -> Page:
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(table_of(fields, rates),),
-        sections=(
-            Section(_("Range test"), (chart,)),
-            sections.setup(groups, folder, [study.table["command"]]),
-        ),
+        sections=(Section(_("Range test"), (chart,)), sections.setup(groups, folder, [study.table["command"]])),
         labels=tuple(groups),
     )
 

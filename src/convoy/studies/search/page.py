@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from convoy.reporting import canvas, sections
+from convoy.reporting import canvas, sections, tables
 from convoy.reporting.content import Block, Cell, Chart, Code, Field, Page, Panel, Section, Table, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed
@@ -103,11 +103,7 @@ def _winner_table(finding: SearchFinding) -> Table:
         ),
         (_("Method"), words.method_text(finding)),
     ]
-    fields: list[Field[tuple[str, str]]] = [
-        Field("", lambda row: row[0], numeric=False),
-        Field("", lambda row: row[1]),
-    ]
-    return table_of(fields, rows)
+    return tables.facts_table("", rows)
 
 
 def _trials_table(finding: SearchFinding) -> Table:
