@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from convoy.reporting.quantities import listed
 from convoy.stats import Estimate
@@ -35,52 +35,48 @@ def verdict_name(verdict: Verdict) -> str:
 
 
 def sentence(finding: LandscapeFinding) -> str:
-    texts, steps = _of_bands(finding), finding.steps
+    return "; ".join(_clauses(finding))
+
+
+def _clauses(finding: LandscapeFinding) -> Iterator[str]:
+    steps, rates = finding.steps, _("learning rates {low:g} to {high:g}", low=min(finding.lrs), high=max(finding.lrs))
+    widths = {each.label: each.widths[Measure.LOSS][Span.ALL] for each in finding.recipes}
+    known = {label: width.mean for label, width in widths.items() if width is not None}
+    if not known:
+        yield _("At {rates} no step had a finite loss in every run: no band can be measured", rates=rates)
+    elif len(known) == 1:
+        yield _(
+            "Over {rates} the loss of {label} differs by {mean:.3g} on average over {steps:,} steps",
+            rates=rates,
+            label=next(iter(known)),
+            mean=next(iter(known.values())),
+            steps=steps.finite,
+        )
+    else:
+        narrow, *_others, wide = sorted(known, key=known.__getitem__)  # two labels, even if both widths are equal
+        pair = next(pair for pair in finding.pairs if {pair.a, pair.b} == {narrow, wide})
+        if pair.narrower == wide:  # over the steps that both bands have
+            narrow, wide = wide, narrow
+        ratios = {span: _ratio(each.ratio, flipped=pair.b == wide) for span, each in pair.ratios[Measure.LOSS].items()}
+        verdict = Verdict.NARROWER if pair.narrower else pair.ratios[Measure.LOSS][Span.ALL].verdict
+        yield _(
+            "Over {rates} the width of the loss band of {narrow} divided by that of {wide} is {ratio}: {verdict}",
+            rates=rates,
+            narrow=narrow,
+            wide=wide,
+            ratio=ratios[Span.ALL],
+            verdict=verdict_name(verdict),
+        )
+        if Span.EARLY in ratios:
+            yield _("in the first {n:,} steps it is {ratio}", n=finding.early_steps, ratio=ratios[Span.EARLY])
     if steps.diverged or steps.left_out:
-        text = _(
+        yield _(
             "the widths cover only {finite:,} of {longest:,} steps ({diverged} of {runs} runs diverged)",
             finite=steps.finite,
             longest=steps.longest,
             diverged=steps.diverged,
             runs=steps.runs,
         )
-        texts.append(text)
-    return "; ".join(texts)
-
-
-def _of_bands(finding: LandscapeFinding) -> list[str]:
-    rates = _("learning rates {low:g} to {high:g}", low=min(finding.lrs), high=max(finding.lrs))
-    widths = {each.label: each.widths[Measure.LOSS][Span.ALL] for each in finding.recipes}
-    known = {label: width.mean for label, width in widths.items() if width is not None}
-    if not known:
-        return [_("At {rates} no step had a finite loss in every run: no band can be measured", rates=rates)]
-    if len(known) == 1:
-        text = _(
-            "Over {rates} the loss of {label} differs by {mean:.3g} on average over {steps:,} steps",
-            rates=rates,
-            label=next(iter(known)),
-            mean=next(iter(known.values())),
-            steps=finding.steps.finite,
-        )
-        return [text]
-    narrow, *_others, wide = sorted(known, key=known.__getitem__)  # two labels, even if both widths are equal
-    pair = next(pair for pair in finding.pairs if {pair.a, pair.b} == {narrow, wide})
-    if pair.narrower == wide:  # over the steps that both bands have
-        narrow, wide = wide, narrow
-    ratios = pair.ratios[Measure.LOSS]
-    verdict = Verdict.NARROWER if pair.narrower else ratios[Span.ALL].verdict
-    text = _(
-        "Over {rates} the width of the loss band of {narrow} divided by that of {wide} is {ratio}: {verdict}",
-        rates=rates,
-        narrow=narrow,
-        wide=wide,
-        ratio=_ratio(ratios[Span.ALL].ratio, flipped=pair.b == wide),
-        verdict=verdict_name(verdict),
-    )
-    if Span.EARLY not in ratios:
-        return [text]
-    early = _ratio(ratios[Span.EARLY].ratio, flipped=pair.b == wide)
-    return [text, _("in the first {n:,} steps it is {ratio}", n=finding.early_steps, ratio=early)]
 
 
 def _ratio(ratio: Estimate | None, *, flipped: bool) -> str:
@@ -93,25 +89,26 @@ def _ratio(ratio: Estimate | None, *, flipped: bool) -> str:
 
 
 def caveats(finding: LandscapeFinding) -> list[str]:
-    texts, steps = list(finding.flags), finding.steps
+    return [*finding.flags, *_caveats(finding)]
+
+
+def _caveats(finding: LandscapeFinding) -> Iterator[str]:
+    steps = finding.steps
     drawn = [each.surfaces for each in finding.recipes if each.surfaces]
     if finding.seeds == 1:
-        texts.append(
-            _("One seed: how much the widths differ between seeds is unknown, so it has no interval and no verdict")
-        )
+        yield _("One seed: how much the widths differ between seeds is unknown, so it has no interval and no verdict")
     for pair in finding.pairs:
         loss, log = (pair.ratios[measure][Span.ALL].verdict for measure in (Measure.LOSS, Measure.LOG))
         if {loss, log} == {Verdict.NARROWER, Verdict.WIDER}:
-            text = _(
+            yield _(
                 "The result depends on the scale. For the logarithm of the loss the band of {a}, against that of {b}, "
                 "is {verdict}",
                 a=pair.b,
                 b=pair.a,
                 verdict=verdict_name(log),
             )
-            texts.append(text)
     if steps.longest > steps.cut:
-        text = _(
+        yield _(
             "Runs of {shortest:,} to {longest:,} steps ({n} of {runs} stopped early): all are cut to {cut:,}",
             shortest=steps.shortest,
             longest=steps.longest,
@@ -119,22 +116,20 @@ def caveats(finding: LandscapeFinding) -> list[str]:
             runs=steps.runs,
             cut=steps.cut,
         )
-        texts.append(text)
     if n := steps.left_out:
-        texts.append(_("Steps with a loss that is not finite would widen the band: {n:,} are left out", n=n))
+        yield _("Steps with a loss that is not finite would widen the band: {n:,} are left out", n=n)
     if finding.archived:
-        texts.append(_("Archived runs keep only some of the steps, and no weights, which a surface needs"))
+        yield _("Archived runs keep only some of the steps, and no weights, which a surface needs")
     if drawn:
         n = finding.images
-        texts.append(_("Surfaces are slices of a very high-dimensional space, on {n:,} images, of one seed", n=n))
+        yield _("Surfaces are slices of a very high-dimensional space, on {n:,} images, of one seed", n=n)
     if any("path" not in surfaces for surfaces in drawn):
-        texts.append(_("A training path needs two epochs or more and weights that do not move along a straight line"))
+        yield _("A training path needs two epochs or more and weights that do not move along a straight line")
     if finding.cut == "each":
         ends = ", ".join(_("{label} at {n:,} steps", label=each.label, n=each.steps) for each in finding.recipes)
-        texts.append(_("In the figure each band ends at the shortest run of its recipe: {ends}", ends=ends))
+        yield _("In the figure each band ends at the shortest run of its recipe: {ends}", ends=ends)
     if finding.own_seeds:
-        texts.append(_("Each run has its own seed: the bands include differences of initial weights and batches"))
-    return texts
+        yield _("Each run has its own seed: the bands include differences of initial weights and batches")
 
 
 def intervals_note(finding: LandscapeFinding) -> str:

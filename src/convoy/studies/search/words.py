@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from convoy.reporting.quantities import listed
@@ -76,64 +76,56 @@ def method_text(finding: SearchFinding) -> str:
 
 
 def caveats(finding: SearchFinding) -> list[str]:
+    return [*finding.flags, *_caveats(finding)]
+
+
+def _caveats(finding: SearchFinding) -> Iterator[str]:
     method, trials, asked = finding.method, len(finding.trials), finding.method.requested
-    texts = [*finding.flags]
     if method.scored_on == "test":
-        texts.append(
-            _(
-                "The trials are scored on the test set, which they opened {n:,} times: it selected the winner and each "
-                "run's epoch, so that no accuracy here is on images without selection",
-                n=finding.test_openings,
-            )
+        yield _(
+            "The trials are scored on the test set, which they opened {n:,} times: it selected the winner and each "
+            "run's epoch, so that no accuracy here is on images without selection",
+            n=finding.test_openings,
         )
-    texts.append(
-        _(
-            "In the search the winner had {accuracy:.2%} on {images}: as the best of {n} trials on the same images and "
-            "with one seed, this tends to be too high",
-            accuracy=finding.best.accuracy,
-            images=_images(finding),
-            n=trials,
-        )
+    yield _(
+        "In the search the winner had {accuracy:.2%} on {images}: as the best of {n} trials on the same images and "
+        "with one seed, this tends to be too high",
+        accuracy=finding.best.accuracy,
+        images=_images(finding),
+        n=trials,
     )
     if finding.margin is None:
-        texts.append(_("One fresh seed has no spread: how many other trials are as good as the winner is unknown"))
+        yield _("One fresh seed has no spread: how many other trials are as good as the winner is unknown")
     elif finding.near:
-        texts.append(
-            _(
-                "Other trials that may be as good: {n}, within {margin:.2f} points of the winner on {images}. 95 % of "
-                "the differences of two single runs are smaller (t, from the spread of the {seeds})",
-                n=len(finding.near),
-                margin=100 * finding.margin,
-                images=_images(finding),
-                seeds=fresh_seeds(finding),
-            )
+        yield _(
+            "Other trials that may be as good: {n}, within {margin:.2f} points of the winner on {images}. 95 % of the "
+            "differences of two single runs are smaller (t, from the spread of the {seeds})",
+            n=len(finding.near),
+            margin=100 * finding.margin,
+            images=_images(finding),
+            seeds=fresh_seeds(finding),
         )
     for key in finding.at_the_edge:
         value = value_text(finding.best.params[key])
-        texts.append(_("{key} = {value} is at the edge of the search: the best may be outside", key=key, value=value))
+        yield _("{key} = {value} is at the edge of the search: the best may be outside", key=key, value=value)
     if trials < asked:
-        texts.append(
-            _("{asked} trials were requested: after {n} the sampler found no new point", asked=asked, n=trials)
-        )
+        yield _("{asked} trials were requested: after {n} the sampler found no new point", asked=asked, n=trials)
     if trials > asked:
-        texts.append(_("{asked} trials were requested, the search already had {n}: all count", asked=asked, n=trials))
+        yield _("{asked} trials were requested, the search already had {n}: all count", asked=asked, n=trials)
     if len(finding.seeds) == 1:
-        texts.append(_("One fresh seed: the interval is over images and does not cover other seeds"))
+        yield _("One fresh seed: the interval is over images and does not cover other seeds")
     if finding.part == "validation":
-        texts.append(_("The test set stayed closed: validation accuracy also selected the winner and each run's epoch"))
+        yield _("The test set stayed closed: validation accuracy also selected the winner and each run's epoch")
     if n := finding.count(State.PRUNED):
-        texts.append(_("Stopped early by {by}: {n} trials. A slow starter may be among them", by=method.pruner, n=n))
+        yield _("Stopped early by {by}: {n} trials. A slow starter may be among them", by=method.pruner, n=n)
     if n := finding.count(State.DIVERGED):
-        texts.append(_("Diverged, and could not win: {n} of {trials} trials", n=n, trials=trials))
+        yield _("Diverged, and could not win: {n} of {trials} trials", n=n, trials=trials)
     order_matters = method.pruner in (Pruner.HYPERBAND, Pruner.MEDIAN) or method.sampler in (Sampler.TPE, Sampler.GP)
     if method.parallel and order_matters:
-        texts.append(
-            _(
-                "Several trials were trained in parallel, and their order of completion affected which points were "
-                "tried or stopped: the same search may give another result"
-            )
+        yield _(
+            "Several trials were trained in parallel, and their order of completion affected which points were tried "
+            "or stopped: the same search may give another result"
         )
-    return texts
 
 
 # ---- captions ----
