@@ -24,6 +24,7 @@ from convoy.profiling import measure, page
 from convoy.recipe import resolve
 from convoy.reporting import pages, render
 from convoy.reporting.content import Page
+from convoy.run_contents import Environment
 from convoy.runs import Member, Workspace
 from convoy.studies import findings, kinds
 from convoy.studies.compare import finding as compare_finding
@@ -128,8 +129,7 @@ def profile_page(folder: Path) -> Page:
         )
         for name in ("lenet", "cifar_resnet20")
     ]
-    names = ("device", "cpu", "cores", "torch", "python", "platform", "date", "command")
-    return page.profile_page(profiles, dict.fromkeys(names, "2026"))
+    return page.profile_page(profiles, Environment(torch="2.13", cpu="CPU", threads=1, date="2026", command="convoy"))
 
 
 def data_page(folder: Path) -> Page:

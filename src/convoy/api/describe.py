@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
@@ -64,7 +63,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
     more = f"-and-{len(subjects) - 4}-more" if len(subjects) > 4 else ""
     name = file_name("-".join(list(subjects)[:4])[:100] + more)
     folder = folder_of(options, "profiles", name)
-    return Profiled(profiles, write_profile(profiles, asdict(environment.describe(device_of(recipe), recipe)), folder))
+    return Profiled(profiles, write_profile(profiles, environment.describe(device_of(recipe), recipe), folder))
 
 
 class DataSheet(NamedTuple):

@@ -39,7 +39,7 @@ def _show(profile: Profile) -> None:
 
 
 def _print(table: Table) -> None:
-    """Without columns that have only a unit, and without notes of numbers."""
+    """Without columns that have only a unit, and without notes of numbers; units are below the titles."""
     columns = [(place, column) for place, column in enumerate(table.columns) if column.title]
     rows = [
         {
@@ -48,4 +48,5 @@ def _print(table: Table) -> None:
         }
         for row in table.rows
     ]
-    print_table(rows, [column.title for _, column in columns if not column.numeric])
+    units = {column.title: column.unit for _, column in columns}
+    print_table([units, *rows] if any(units.values()) else rows, [c.title for _, c in columns if not c.numeric])

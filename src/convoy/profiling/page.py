@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from convoy.files import write_json
 from convoy.profiling import architecture, words
@@ -13,28 +13,29 @@ from convoy.profiling.outline import outline, rows_of
 from convoy.profiling.result import PROFILES, Profile, Shape
 from convoy.reporting import render
 from convoy.reporting import rows as rows_
-from convoy.reporting.content import Block, Cell, Chart, Drawing, Field, Page, Section, Table, table_of
+from convoy.reporting.content import Block, Cell, Chart, Code, Drawing, Field, Page, Section, Table, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, with_unit
-from convoy.reporting.tables import facts_table
+from convoy.reporting.tables import environment_table, facts_table
+from convoy.run_contents import Environment
 from convoy.text import gettext as _
 
 MAX_LAYERS = 40  # with more, a table of blocks comes first
 
 
-def write_profile(profiles: list[Profile], environment: Mapping[str, Any], folder: Path) -> Path:
+def write_profile(profiles: list[Profile], environment: Environment, folder: Path) -> Path:
     """Writes profile.html, profile.md, profile.json and figures/; returns the path of profile.html."""
     tables = PROFILES.dump_python(profiles, mode="json", by_alias=True)
-    write_json(folder / "profile.json", {"profiles": tables, "environment": dict(environment)})
+    write_json(folder / "profile.json", {"profiles": tables, "environment": asdict(environment)})
     return render.write(profile_page(profiles, environment), folder, "profile")
 
 
-def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) -> Page:
+def profile_page(profiles: Sequence[Profile], environment: Environment) -> Page:
     labels = tuple(profile.label for profile in profiles)
     several = len(profiles) > 1
     tables = tuple(table for profile in profiles for table in layer_tables(profile, named=several))
     return Page(
-        kicker=_("Profile · {date}", date=environment["date"][:10]),
+        kicker=_("Profile · {date}", date=environment.date[:10]),
         title=listed(labels) if len(labels) <= 4 else _("{n} networks", n=len(labels)),
         sentence=_sentence(profiles),
         caveats=tuple(_caveats(profiles)),
@@ -43,7 +44,14 @@ def profile_page(profiles: Sequence[Profile], environment: Mapping[str, Any]) ->
             *((cost_comparison(profiles, Look(labels)),) if several else ()),
             Section(_("Architecture"), tuple(pictures(profiles))),
             Section(_("Layers"), tables),
-            Section(_("How it was measured"), (_definitions(profiles), _environment(profiles[0], environment))),
+            Section(
+                _("How it was measured"),
+                (
+                    _definitions(profiles),
+                    environment_table([replace(environment, threads=profiles[0].threads, training_revision=None)]),
+                    Code(environment.command, _("Command")),
+                ),
+            ),
         ),
         labels=labels,
     )
@@ -138,8 +146,11 @@ def pictures(profiles: Sequence[Profile]) -> list[Block]:
             unreached=sum(profile.unreached.values()),
         )
         name = f"architecture-{number}" if len(profiles) > 1 else "architecture"
-        caption = " ".join(sentence for sentence in picture.reading if sentence not in explained)
-        blocks.append(Drawing(name, profile.label, picture.svg, picture.width, caption))
+        size = _(
+            "For images of {shape} and {classes} classes.", shape=words.size(profile.input), classes=profile.classes
+        )
+        caption = [size, *(sentence for sentence in picture.reading if sentence not in explained)]
+        blocks.append(Drawing(name, profile.label, picture.svg, picture.width, " ".join(caption)))
         explained |= set(picture.reading)
     return blocks
 
@@ -230,12 +241,3 @@ def _definitions(profiles: Sequence[Profile]) -> Table:
         ),
     ]
     return facts_table(_("Definitions"), facts)
-
-
-def _environment(profile: Profile, environment: Mapping[str, Any]) -> Table:
-    names = {
-        "device": _("Device"), "cpu": _("Processor"), "cores": _("Cores"), "threads": _("Threads"), "torch": "PyTorch",
-        "python": "Python", "platform": _("Platform"), "date": _("Date"), "command": _("Command"),
-    }  # fmt: skip
-    values = {**environment, "threads": profile.threads}
-    return facts_table(_("Environment"), [(name, str(values[key])) for key, name in names.items()])

@@ -198,7 +198,7 @@ def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
         tables.runs_table(groups, folder),
         Code("\n".join(commands), _("Command") if len(commands) == 1 else _("Commands")),
         tables.facts_table(_("Data"), _data_facts(readings)),
-        tables.facts_table(_("Environment"), _environment_facts(readings)),
+        tables.environment_table([reading.environment for reading in readings]),
     ]
     title = _("Recipe")
     if len(readings) > 1:
@@ -242,22 +242,6 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
         (_("SHA-256 of the split"), "; ".join(distinct(r.data.split_hash for r in readings))),
         (_("Notes"), "; ".join(first.notes)),
     ]
-
-
-def _environment_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
-    names = {
-        "convoy": "Convoy", "training_revision": _("Training revision"), "torch": "PyTorch", "python": "Python",
-        "platform": _("Platform"), "cpu": _("Processor"), "cores": _("Cores"), "threads": _("Threads"),
-        "device": _("Device"), "date": _("Date"),
-    }  # fmt: skip
-    environments = [reading.environment for reading in readings]
-    facts = []
-    for key, name in names.items():
-        values = distinct(value for each in environments if (value := getattr(each, key)) is not None)
-        if key == "date":
-            values = distinct(value[:10] for value in values)
-        facts.append((name, "; ".join(values)))
-    return facts
 
 
 def _toml(reading: Reading) -> str:

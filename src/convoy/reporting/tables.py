@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from convoy.reporting.figures_classes import Confused
 from convoy.reporting.quantities import MIB, compact, plain, quartile_range
 from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
 from convoy.reporting.words import accuracy_title, part_name
-from convoy.run_contents import ClassScore, Cost, Score
+from convoy.run_contents import ClassScore, Cost, Environment, Score
 from convoy.stats import wilson
 from convoy.text import gettext as _
 
@@ -156,6 +157,20 @@ def run_cell(reading: Reading, folder: Path) -> Cell:
 def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
     columns = (Column("", numeric=False), Column("", numeric=False))
     return Table(columns, tuple((Cell(name), Cell(value)) for name, value in facts if value), title=title)
+
+
+def environment_table(environments: Sequence[Environment]) -> Table:
+    """The distinct values of each fact."""
+    names = {
+        "convoy": "Convoy", "training_revision": _("Training revision"), "torch": "PyTorch", "python": "Python",
+        "platform": _("Platform"), "cpu": _("Processor"), "cores": _("Cores"), "threads": _("Threads"),
+        "device": _("Device"), "date": _("Date"),
+    }  # fmt: skip
+    rows = [replace(environment, date=environment.date[:10]) for environment in environments]
+    facts = {
+        name: distinct(value for row in rows if (value := getattr(row, key)) is not None) for key, name in names.items()
+    }
+    return facts_table(_("Environment"), [(name, "; ".join(values)) for name, values in facts.items()])
 
 
 def _text(value: float | None, written: Callable[[float], str]) -> str:
