@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -55,22 +55,6 @@ class Cell:
     model: str = ""  # label of the model whose mark precedes the text
 
 
-@dataclass(frozen=True)
-class Column:
-    title: str
-    unit: str = ""
-    numeric: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    note: str = ""
-    title: str = ""
-    collapsed_title: str = ""  # a long table is collapsed under this line
-
-
 Row = TypeVar("Row")
 
 
@@ -84,16 +68,21 @@ class Field(Generic[Row]):
     numeric: bool = True
 
 
+@dataclass(frozen=True)
+class Table:
+    columns: tuple[Field[Any], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    title: str = ""
+    collapsed_title: str = ""  # a long table is collapsed under this line
+
+
 def table_of(
     fields: Sequence[Field[Row]], rows: Iterable[Row], note: str = "", title: str = "", collapsed_title: str = ""
 ) -> Table:
-    def cell(field: Field[Row], row: Row) -> Cell:
-        content = field.of(row)
-        return Cell(content) if isinstance(content, str) else content
-
-    columns = tuple(Column(field.title, field.unit, field.numeric) for field in fields)
-    cells = tuple(tuple(cell(field, row) for field in fields) for row in rows)
-    return Table(columns, cells, note, title, collapsed_title)
+    contents = ([field.of(row) for field in fields] for row in rows)
+    cells = (tuple(Cell(each) if isinstance(each, str) else each for each in row) for row in contents)
+    return Table(tuple(fields), tuple(cells), note, title, collapsed_title)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from convoy.recipe.faults import Fault
-from convoy.reporting.content import Cell, Column, Field, Table, table_of
+from convoy.reporting.content import Cell, Field, Table, table_of
 from convoy.reporting.figures_classes import Confused
 from convoy.reporting.quantities import MIB, compact, plain, quartile_range
 from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
@@ -155,8 +155,12 @@ def run_cell(reading: Reading, folder: Path) -> Cell:
 
 
 def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
-    columns = (Column("", numeric=False), Column("", numeric=False))
-    return Table(columns, tuple((Cell(name), Cell(value)) for name, value in facts if value), title=title)
+    """Names and values; without empty values."""
+    fields: list[Field[tuple[str, str]]] = [
+        Field("", lambda fact: fact[0], numeric=False),
+        Field("", lambda fact: fact[1], numeric=False),
+    ]
+    return table_of(fields, [fact for fact in facts if fact[1]], title=title)
 
 
 def environment_table(environments: Sequence[Environment]) -> Table:
