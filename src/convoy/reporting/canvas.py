@@ -85,12 +85,12 @@ def save_chart(chart: Chart, look: Look, folder: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
+    """As .svg or .png; to be called in `style()`."""
     if path.suffix == ".svg":
         path.write_text(_svg(figure), encoding="utf-8")
     else:
-        with style():
-            make_readable(figure)
-            FigureCanvasAgg(figure).print_figure(path, dpi=DPI, facecolor=PAPER)
+        make_readable(figure)
+        FigureCanvasAgg(figure).print_figure(path, dpi=DPI, facecolor=PAPER)
 
 
 def make_readable(figure: Figure) -> None:
@@ -176,10 +176,8 @@ def _draw_legend(figure: Figure, labels: Sequence[str], look: Look, columns: int
 
 def _svg(figure: Figure) -> str:
     file = StringIO()
-    with style():
-        make_readable(figure)
-        empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        FigureCanvasSVG(figure).print_svg(file, metadata=empty)
+    make_readable(figure)
+    FigureCanvasSVG(figure).print_svg(file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return file.getvalue()
 
 

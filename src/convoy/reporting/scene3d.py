@@ -69,10 +69,8 @@ def plotly_json(block: Scene3D) -> str:
 
 
 def _plotly_axis(block: Scene3D, place: int) -> dict[str, object]:
-    axis: dict[str, object] = {
-        "title": {"text": _text(block.axes[place])},
-        "type": "log" if block.log[place] else "linear",
-    }
+    kind = "log" if block.log[place] else "linear"
+    axis: dict[str, object] = {"title": {"text": _text(block.axes[place])}, "type": kind}
     marks = _marks(block, place)
     if marks is None:
         return axis
@@ -104,15 +102,9 @@ def _plotly_stems(trace: Points3D, ground: float) -> dict[str, object]:
     """A stem marks the position of a point on the ground."""
     count = len(trace.z)
     z = np.column_stack([np.full(count, ground), trace.z, np.full(count, np.nan)]).ravel()
-    ends = {"x": np.repeat(trace.x, 3), "y": np.repeat(trace.y, 3), "z": z}
-    line = {"mode": "lines", "line": {"color": RULE, "width": 2}}
-    return {
-        "type": "scatter3d",
-        **{name: _finite(values) for name, values in ends.items()},
-        **line,
-        "showlegend": False,
-        "hoverinfo": "skip",
-    }
+    ends = {"x": _finite(np.repeat(trace.x, 3)), "y": _finite(np.repeat(trace.y, 3)), "z": _finite(z)}
+    line = {"mode": "lines", "line": {"color": RULE, "width": 2}, "showlegend": False, "hoverinfo": "skip"}
+    return {"type": "scatter3d", **ends, **line}
 
 
 def _ground(block: Scene3D) -> float:
