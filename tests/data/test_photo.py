@@ -64,12 +64,12 @@ def test_dirt_and_the_edge_of_the_table_are_not_ink(five: Image.Image) -> None:
 
 def test_an_image_of_mnist_is_not_changed(tmp_path: Path) -> None:
     digit = load("mnist").test.images[0, 0]
-    Image.fromarray(digit).save(tmp_path / "white_on_black.png")
-    Image.fromarray(255 - digit).save(tmp_path / "black_on_white.png")
+    Image.fromarray(digit).save(tmp_path / "prepared.png")
+    Image.fromarray(255 - digit).save(tmp_path / "inverted.png")
 
     files, pixels, inks = read_characters([tmp_path], 28)
 
-    assert [file.name for file in files] == ["black_on_white.png", "white_on_black.png"]
+    assert [file.name for file in files] == ["inverted.png", "prepared.png"]
     assert inks[1] is None
     assert np.array_equal(pixels[1, 0], digit)
     assert inks[0] is not None

@@ -14,6 +14,7 @@ from convoy.evaluation.predict import evaluating
 from convoy.recipe.sections import SGD, Adam, AdamW, Model, Optim, RMSprop, Train
 from convoy.training.run.plan import init_and_freeze
 from convoy.training.step.learner import Learner
+from convoy.training.step.optimizers import Fused
 
 OPTIMIZERS = [*(kind() for kind in get_args(get_args(Optim)[0])), SGD(momentum=0.0), RMSprop(momentum=0.9)]
 
@@ -107,8 +108,8 @@ def test_clipping_bounds_the_update_and_reports_the_norm_before_it() -> None:
 def test_norms_and_biases_carry_no_weight_decay_unless_asked() -> None:
     for asked, decayed in ((False, 2), (True, 6)):
         learner = learner_with(AdamW(weight_decay=0.1, decay_norms_and_biases=asked))
-        groups = learner.optimizer.param_groups
-        assert sum(len(group["params"]) for group in groups if group["weight_decay"]) == decayed
+        assert isinstance(learner.optimizer, Fused)
+        assert sum(len(group.parameters) for group in learner.optimizer.groups if group.weight_decay) == decayed
 
 
 def test_cross_entropy_smooths_and_squared_error_is_against_one_hot() -> None:

@@ -68,7 +68,7 @@ def test_learning_rate_is_the_factor_times_the_recipes() -> None:
             lambda step: 0.5**step,
             seed=3,
             steps=range(5),
-            probe=lambda each, x, y: seen.append(learner.optimizer.param_groups[0]["lr"]),
+            probe=lambda each, x, y: seen.append(learner.optimizer.lr),
         )
     )
     assert seen == [1e-3 * 0.5**step for step in range(5)]

@@ -15,13 +15,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convoy.evaluation.calls import Call
-from convoy.evaluation.cost import countable
+from convoy.evaluation.cost import DispatchMode, countable, flops_of_call
 from convoy.evaluation.naming import Described, describe, describe_operation
 from convoy.evaluation.predict import evaluating
 
@@ -58,7 +56,7 @@ def trace(module: nn.Module, image: torch.Tensor) -> Trace:
     return Trace(recorder.root, holders)
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(DispatchMode):
     def __init__(self, module: nn.Module, image: torch.Tensor) -> None:
         super().__init__()
         self.root = Call(0, "", *describe(module))
@@ -143,7 +141,7 @@ class _Recorder(TorchDispatchMode):
     def _operation(self, packet: Any, args: Any, kwargs: Any, result: Any) -> Call | None:
         inputs, outputs = _tensors((args, kwargs)), _tensors(result)
         sources = {calls for tensor in inputs if (calls := self._calls_behind([tensor]))}
-        flops = flop_registry[packet](*args, **kwargs, out_val=result) if packet in flop_registry else 0
+        flops = flops_of_call(packet, args, kwargs, result)
         described = describe_operation(packet, args, inputs, outputs, streams=len(sources)) if sources else None
         if flops and described is None:
             described = Described(packet.__name__, "product", operation=True)

@@ -40,7 +40,8 @@ class Training:
         self.memory = MemoryRetention()
         self.peak = PeakMemory(ready.device)
         on_gpu = ready.device.type == "cuda"
-        torch.use_deterministic_algorithms(recipe.compute.deterministic and on_gpu, warn_only=True)
+        # Unlike use_deterministic_algorithms, this does not import the compiler.
+        torch.set_deterministic_debug_mode("warn" if recipe.compute.deterministic and on_gpu else "default")
         self.state = TrainingState(run, ready)
         self.batches = Batches(
             ready.prepared.train if ready.resplit is None else ready.resplit,

@@ -19,7 +19,6 @@ from convoy.evaluation.losses import Loss
 from convoy.recipe.sections import Optim, Train
 from convoy.training.step import optimizers
 from convoy.training.step.average import WeightAverage
-from convoy.training.step.update import Update
 
 
 class StepOutcome(NamedTuple):
@@ -52,10 +51,7 @@ class Learner:
         self._lr = optim.lr
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._statistics = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-        self._step_optimizer = Update(self.optimizer)
         self._average = WeightAverage(module, train.ema_decay) if train.ema_decay else None
-        # Only a fused kernel can skip a step on the device; RMSprop has none.
-        self._fused = bool(self.optimizer.defaults.get("fused"))
         module.train()
         for norm in frozen_norms(module):
             norm.eval()
@@ -66,8 +62,7 @@ class Learner:
         return self.module if self._average is None else self._average.module
 
     def set_lr_factor(self, factor: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._lr * factor
+        self.optimizer.lr = self._lr * factor
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> StepOutcome:
         """One update. If loss or gradient is not finite it is skipped, and running statistics are restored."""
@@ -92,7 +87,7 @@ class Learner:
         if not self._on_host:
             self._update_on_device(total, statistics)
         elif math.isfinite(total.item()):
-            self._step_optimizer()
+            self.optimizer.step()
             if self._average is not None:
                 self._average.update()
         else:
@@ -111,26 +106,9 @@ class Learner:
         skipped = (~torch.isfinite(total)).float()
         for buffer, old in zip(self._statistics, statistics, strict=True):
             torch.where(skipped > 0, old, buffer, out=buffer)
-        if self._fused:
-            self._step_optimizer(skipped)
-        else:
-            self._step_and_restore(skipped)
+        self.optimizer.step(skipped)
         if self._average is not None:
             self._average.update()
-
-    def _step_and_restore(self, skipped: torch.Tensor) -> None:
-        """For an optimizer whose kernels cannot skip a step."""
-        tensors = [tensor for state in self.optimizer.state.values() for tensor in state.values()] + self.parameters
-        values = [tensor.detach().clone() for tensor in tensors]
-        fresh = not self.optimizer.state
-        self.optimizer.step()
-        with torch.no_grad():
-            for tensor, value in zip(tensors, values, strict=True):
-                tensor.copy_(torch.where(skipped > 0, value, tensor))
-            if fresh:  # the first step created the state, which starts from zeros
-                for state in self.optimizer.state.values():
-                    for tensor in state.values():
-                        tensor.copy_(torch.where(skipped > 0, torch.zeros_like(tensor), tensor))
 
     def gradient(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The training loss of a batch and its gradients for `parameters`; `.grad` does not change."""
@@ -153,8 +131,6 @@ class Learner:
     ) -> None:
         self.module.load_state_dict(module)
         self.optimizer.load_state_dict(optimizer)
-        _match_memory_format(self.optimizer)
-        self._step_optimizer.forget()
         if self._average is not None:
             self._average.load(**average or {})
 
@@ -168,18 +144,6 @@ def frozen_norms(module: nn.Module) -> list[nn.Module]:
         and [parameter.requires_grad for parameter in part.parameters(recurse=False)]
         and not any(parameter.requires_grad for parameter in part.parameters(recurse=False))
     ]
-
-
-def _match_memory_format(optimizer: torch.optim.Optimizer) -> None:
-    """Gives a loaded state the memory format of the weights.
-
-    A loaded state is contiguous. The fused kernels pair elements by their place in memory: with channels-last weights
-    they would assign the moments to the wrong elements.
-    """
-    for parameter, state in optimizer.state.items():
-        for key, value in state.items():
-            if torch.is_tensor(value) and value.shape == parameter.shape:
-                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:

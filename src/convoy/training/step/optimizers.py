@@ -1,42 +1,201 @@
 """Optimizers by the recipe's name.
 
-SGD, Adam and AdamW are torch's fused versions: on the CPU, one kernel updates all parameters of two_conv_cnn, and all
-three can skip a step on the device (`found_inf`) without the host reading the loss.
+SGD, Adam and AdamW are torch's fused kernels, called through its functional interface: one kernel updates all
+parameters of a group, and skips a step on the device (`found_inf`) without the host reading the loss. Two reasons not
+to construct `torch.optim.Adam`: it imports torch's compiler, which takes longer than a short training, and each of its
+steps looks up the state parameter by parameter, which for LeNet's 10 tensors takes longer than the kernel.
 """
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, assert_never
 
 import torch
 from torch import nn
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from convoy.recipe import sections
 
 
-def build(spec: sections.Optim, module: nn.Module) -> torch.optim.Optimizer:
+class Optimizer(Protocol):
+    lr: float
+
+    def step(self, skipped: torch.Tensor | None = None) -> None:
+        """Updates the parameters that have a gradient. If `skipped` (scalar, on the device) is 1, changes nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """In the layout of torch: `state[parameter's number][name]`."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class Kernel(Protocol):
+    """An update of one group in place."""
+
+    def __call__(
+        self,
+        parameters: list[torch.Tensor],
+        gradients: list[torch.Tensor],
+        state: list[list[torch.Tensor]],
+        *,
+        lr: float,
+        weight_decay: float,
+        found_inf: torch.Tensor | None,
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Group:
+    parameters: list[torch.Tensor]
+    weight_decay: float
+    state: dict[str, list[torch.Tensor]]  # by name, one tensor per parameter
+
+
+class Fused:
+    """An optimizer whose kernel can skip a step on the device."""
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, names: tuple[str, ...], kernel: Kernel) -> None:
+        """`names` of the state: `step` is a count, all others have the shape of the parameter."""
+        self.lr = lr
+        self.groups = [
+            Group(group["params"], group["weight_decay"], {name: _zeros(name, group["params"]) for name in names})
+            for group in groups
+        ]
+        self._kernel = kernel
+
+    def step(self, skipped: torch.Tensor | None = None) -> None:
+        for group in self.groups:
+            parameters, state = group.parameters, list(group.state.values())
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            if len(gradients) < len(parameters):
+                used = [number for number, parameter in enumerate(parameters) if parameter.grad is not None]
+                parameters, *state = ([tensors[number] for number in used] for tensors in (parameters, *state))
+            self._kernel(parameters, gradients, state, lr=self.lr, weight_decay=group.weight_decay, found_inf=skipped)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": dict(enumerate(self._states()))}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for number, tensors in enumerate(self._states()):
+            for name, tensor in tensors.items():
+                if number in state["state"]:  # torch has none of a parameter without a gradient
+                    tensor.copy_(state["state"][number][name])
+
+    def _states(self) -> list[dict[str, torch.Tensor]]:
+        return [
+            {name: tensors[number] for name, tensors in group.state.items()}
+            for group in self.groups
+            for number in range(len(group.parameters))
+        ]
+
+
+def _zeros(name: str, parameters: list[torch.Tensor]) -> list[torch.Tensor]:
+    if name == "step":
+        return [torch.zeros((), device=parameter.device) for parameter in parameters]
+    return [torch.zeros_like(parameter, requires_grad=False) for parameter in parameters]
+
+
+class Plain:
+    """An optimizer of torch without a fused kernel. To skip a step on the device, it is taken and reverted."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+
+    @property
+    def lr(self) -> float:
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+
+    def step(self, skipped: torch.Tensor | None = None) -> None:
+        if skipped is None:
+            self._optimizer.step()
+            return
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        tensors = parameters + self._state()
+        values = [tensor.detach().clone() for tensor in tensors]
+        self._optimizer.step()
+        with torch.no_grad():
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor.copy_(torch.where(skipped > 0, value, tensor))
+            if len(tensors) == len(parameters):  # the first step created the state, which starts from zeros
+                for tensor in self._state():
+                    tensor.copy_(torch.where(skipped > 0, torch.zeros_like(tensor), tensor))
+
+    def _state(self) -> list[torch.Tensor]:
+        return [tensor for state in self._optimizer.state.values() for tensor in state.values()]
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._optimizer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._optimizer.load_state_dict(dict(state))
+
+
+def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
     """One-dimensional tensors (norm weights, biases) have no weight decay unless the recipe says so."""
-    decayed: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
+    groups: list[dict[str, Any]] = [
+        {"params": [], "weight_decay": spec.weight_decay},
+        {"params": [], "weight_decay": 0.0},
+    ]
     for parameter in module.parameters():
         if parameter.requires_grad:
-            (others if parameter.ndim <= 1 and not spec.decay_norms_and_biases else decayed).append(parameter)
-    pairs = ((decayed, spec.weight_decay), (others, 0.0))
-    groups = [{"params": parameters, "weight_decay": decay} for parameters, decay in pairs if parameters]
+            groups[parameter.ndim <= 1 and not spec.decay_norms_and_biases]["params"].append(parameter)
+    groups = [group for group in groups if group["params"]]
     match spec:
         case sections.SGD():
-            optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
-            if spec.momentum:  # torch leaves them uninitialised if the first step is skipped
-                for parameter in (*decayed, *others):
-                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-            return optimizer
-        case sections.Adam():
-            return torch.optim.Adam(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
-        case sections.AdamW():
-            return torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
+            names = ("momentum_buffer",) if spec.momentum else ()
+            return Fused(groups, spec.lr, names, partial(_sgd, momentum=spec.momentum, nesterov=spec.nesterov))
+        case sections.Adam() | sections.AdamW():
+            decoupled = isinstance(spec, sections.AdamW)
+            kernel = partial(_adam, betas=spec.betas, eps=spec.eps, decoupled=decoupled)
+            return Fused(groups, spec.lr, ("step", "exp_avg", "exp_avg_sq"), kernel)
         case sections.RMSprop():
-            return torch.optim.RMSprop(groups, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
+            return Plain(
+                torch.optim.RMSprop(groups, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
+            )
     assert_never(spec)
+
+
+def _sgd(
+    parameters: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    state: list[list[torch.Tensor]],
+    *,
+    momentum: float,
+    nesterov: bool,
+    **options: Any,
+) -> None:
+    # The first step adds the gradient to a momentum of zero.
+    buffers: list[torch.Tensor | None] = [*state[0]] if state else [None] * len(parameters)
+    sgd(
+        parameters, gradients, buffers, fused=True, momentum=momentum, nesterov=nesterov, dampening=0, maximize=False,
+        **options,
+    )  # fmt: skip
+
+
+def _adam(
+    parameters: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    state: list[list[torch.Tensor]],
+    *,
+    betas: tuple[float, float],
+    eps: float,
+    decoupled: bool,
+    **options: Any,
+) -> None:
+    steps, means, squares = state
+    adam(
+        parameters, gradients, means, squares, [], steps, fused=True, amsgrad=False, maximize=False,
+        beta1=betas[0], beta2=betas[1], eps=eps, decoupled_weight_decay=decoupled, **options,
+    )  # fmt: skip
 
 
 def state_per_parameter(spec: sections.Optim, *, ema_decay: float = 0.0) -> int:
@@ -45,5 +204,5 @@ def state_per_parameter(spec: sections.Optim, *, ema_decay: float = 0.0) -> int:
     optimizer = build(spec, probe)
     probe.weight.grad = torch.zeros_like(probe.weight)
     optimizer.step()
-    state = [value for value in optimizer.state[probe.weight].values() if isinstance(value, torch.Tensor)]
+    state = [value for value in optimizer.state_dict()["state"][0].values() if isinstance(value, torch.Tensor)]
     return sum(value.numel() for value in state) // probe.weight.numel() + (ema_decay > 0)
