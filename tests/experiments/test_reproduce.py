@@ -50,6 +50,7 @@ def test_a_model_that_is_not_trained_has_its_parameters_counted(complete: Study)
 
     assert counted.runs == ()
     assert counted.corrected.values == {"parameters": trained.corrected.values["parameters"]}
+    assert type(counted.corrected.values["parameters"]) is type(trained.corrected.values["parameters"]) is int
 
 
 def test_a_fault_that_changes_no_bit_moved_nothing(complete: Study) -> None:

@@ -23,7 +23,7 @@ from convoy.stats import Estimate, paired_t, t_interval
 
 Values = dict[int, float]  # by seed
 Group = list[tuple[float, Run]]  # the runs of one side and seed, with their value of the claim's `over`
-Value = Estimate | float  # a counted number has no interval
+Value = Estimate | int | float  # a counted number has no interval; older findings have it as a float
 
 
 class Inconclusive(StrEnum):

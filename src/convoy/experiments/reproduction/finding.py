@@ -210,7 +210,7 @@ def measured(runs: Sequence[Run], name: str) -> Value | None:
 
 def values_of(runs: Sequence[Run], measure: str) -> list[float] | None:
     """One value per run; None without runs, or if a run lacks the measure."""
-    values = [float(value) for run in runs if (value := MEASURES[measure](run)) is not None]
+    values = [value for run in runs if (value := MEASURES[measure](run)) is not None]
     return values if values and len(values) == len(runs) else None
 
 

@@ -90,7 +90,7 @@ def _compared(model: ModelResult, metric: Shown, withheld: Reason | None) -> Com
 
 def agreement_of(metric: Shown, published: float | None, value: Value | None, withheld: Reason | None) -> Agreement:
     """Not compared for counts and times: these are not estimates of the same quantity."""
-    if metric.measure.exact or metric.measure.of_machine or isinstance(value, float):
+    if metric.measure.exact or metric.measure.of_machine or isinstance(value, int | float):
         return Agreement(Verdict.NOT_COMPARED)
     return compare_published(published, value, withheld)
 

@@ -315,7 +315,7 @@ class Reproduction:
         """Adds parameters to a model that was not trained, to compare them with the published count."""
         for side in self.settings.sides:
             if not result.side(side).values and (count := self.counted[result.label].get(side)) is not None:
-                own: dict[str, Any] = {side: Measured(result.side(side).runs, {"parameters": float(count)})}
+                own: dict[str, Any] = {side: Measured(result.side(side).runs, {"parameters": count})}
                 result = replace(result, **own)
         return result
 
