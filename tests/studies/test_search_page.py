@@ -95,7 +95,7 @@ def test_figures_follow_the_number_of_keys_and_the_pruner() -> None:
 
     assert names(one, importance=None) == ["search_keys"]
     assert names(TWO) == ["search_3d", "search_heat", "importance"]
-    assert names(three, pruner=Pruner.NONE) == ["search_keys", "importance", "search_history"]
+    assert names(three, pruner=Pruner.NONE) == ["parallel", "search_keys", "importance", "search_history"]
 
 
 def test_keys_that_are_not_numeric_have_no_3d_figure() -> None:

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from convoy.reporting import ticks
 from convoy.reporting.content import Points3D, Scene3D, shortened
-from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER
+from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, RULE
 from convoy.reporting.rows import Row, Rows, Value
 from convoy.reporting.words import accuracy_name
 from convoy.studies.search import words
@@ -112,9 +112,7 @@ def heat_numbers(finding: SearchFinding) -> HeatNumbers | None:
 
 
 def draw_heat(axes: Axes, numbers: HeatNumbers) -> None:
-    # From 0 (worst) to 1 (best), linear in the logarithm of the error, so that good trials differ visibly.
-    error = np.log(np.maximum(100 - numbers.percent, 0.01))
-    depth = (np.nanmax(error) - error) / max(np.nanmax(error) - np.nanmin(error), 1e-9)
+    depth = _depth(numbers.percent)
     rows, columns = numbers.percent.shape
     size = 9 if columns <= 6 else 7.5 if columns <= 9 else 6
     for (row, column), state in np.ndenumerate(numbers.states):
@@ -155,6 +153,58 @@ def draw_key(axes: Axes, finding: SearchFinding, path: str) -> None:
         axes.set_xlim(-0.5, len(names) - 0.5)
     _draw_trials(axes, values if is_numeric(values) else [names.index(value) for value in values], finding)
     axes.set_xlabel(words.key_name(path))
+
+
+def _depth(percent: np.ndarray) -> np.ndarray:
+    """From 0 (worst) to 1 (best), linear in the logarithm of the error, so that good trials differ visibly."""
+    error = np.log(np.maximum(100 - percent, 0.01))
+    return np.asarray((np.nanmax(error) - error) / max(np.nanmax(error) - np.nanmin(error), 1e-9))
+
+
+def draw_parallel(axes: Axes, finding: SearchFinding) -> None:
+    """One line per trial through its values (parallel coordinates), without those that diverged."""
+    trials = [trial for trial in finding.trials if trial.state is not State.DIVERGED]
+    depth = _depth(np.array([100 * trial.accuracy for trial in trials]))
+    columns = [_Scale(finding.column(path)) for path in finding.paths]
+    places = range(len(columns))
+    for number in np.argsort(depth):
+        trial = trials[number]
+        heights = [scale(trial.params[path]) for scale, path in zip(columns, finding.paths, strict=True)]
+        if trial is finding.best:
+            axes.plot(places, heights, color=INK, linewidth=2, marker="o", markersize=5, zorder=3)
+            continue
+        colour = HEAT if trial.state is State.FINISHED else MUTED
+        axes.plot(places, heights, color=colour, alpha=0.08 + 0.7 * float(depth[number]) ** 2, linewidth=1)
+    for place, scale in enumerate(columns):
+        axes.axvline(place, color=RULE, linewidth=0.8)
+        values = scale.values if len(scale.values) <= 4 else (scale.values[0], scale.values[-1])
+        is_last = place == len(columns) - 1
+        for value, name in zip(values, tick_names(values), strict=True):
+            axes.annotate(
+                name, (place, scale(value)), (-4 if is_last else 4, 6), textcoords="offset points", fontsize=8,
+                color=MUTED, ha="right" if is_last else "left",
+            )  # fmt: skip
+    axes.set_xticks(places, shortened([words.key_name(path) for path in finding.paths], LONGEST_VALUE))
+    axes.set_yticks([])
+    axes.set_ylim(-0.06, 1.1)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+
+
+class _Scale:
+    """From values of a key to 0..1, in the logarithm if that is more even; names by order."""
+
+    def __init__(self, column: Sequence[Any]) -> None:
+        self.values = in_order(column)
+        self._log, self._numeric = is_log(column), is_numeric(column)
+        low, high = self._position(self.values[0]), self._position(self.values[-1])
+        self._low, self._range = low, max(high - low, 1e-12)
+
+    def __call__(self, value: Any) -> float:
+        return (self._position(value) - self._low) / self._range
+
+    def _position(self, value: Any) -> float:
+        return math.log(value) if self._log else float(value) if self._numeric else self.values.index(value)
 
 
 def best_so_far(finding: SearchFinding) -> list[float]:

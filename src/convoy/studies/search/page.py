@@ -53,6 +53,10 @@ def search_blocks(finding: SearchFinding) -> tuple[Block, ...]:
         blocks.append(scene)
     if heat:
         blocks.append(_heat_chart(heat, words.heat_caption(finding)))
+    if len(finding.paths) > 2:
+        panel = Panel("", partial(figures.draw_parallel, finding=finding), height=3.4, left=0.3, top=0.1)
+        title = _("Parallel coordinates of all keys")
+        blocks.append(Chart("parallel", title, (panel,), words.parallel_caption(finding)))
     if not (scene or heat):
         panels = tuple(_key_panel(finding, path) for path in finding.paths)
         blocks.append(Chart("search_keys", _("Accuracy by key"), panels, words.trials_caption(finding)))

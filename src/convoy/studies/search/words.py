@@ -155,6 +155,11 @@ def heat_caption(finding: SearchFinding) -> str:
     return f"{_trials(finding)} {marks}"
 
 
+def parallel_caption(finding: SearchFinding) -> str:
+    marks = _("A line per trial. Black: winner; stronger colour: higher accuracy; grey: stopped early.")
+    return f"{_trials(finding)} {marks}"
+
+
 def importance_caption(importance: Importance) -> str:
     trials = _("trained to the end") if importance.only_finished else _("at their last epoch")
     few = [_("With so few trials this is a rough estimate.")] if importance.trials < FEW_TRIALS else []
