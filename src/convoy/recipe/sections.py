@@ -92,15 +92,10 @@ class Data(Section):
 
     @field_validator("augment", mode="before")
     @classmethod
-    def _is_list(cls, value: Any) -> Any:
+    def _tables_with_names(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise ValueError('expected a list of tables, such as [{name = "flip"}]')
-        return value
-
-    @field_validator("augment")
-    @classmethod
-    def _named(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        if any("name" not in entry for entry in value):
+        if any(isinstance(entry, dict) and "name" not in entry for entry in value):
             raise ValueError("each augmentation needs a name")
         return value
 

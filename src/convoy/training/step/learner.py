@@ -127,7 +127,10 @@ class Learner:
         return state if self._average is None else state | {"average": self._average.state()}
 
     def load(
-        self, module: Mapping[str, torch.Tensor], optimizer: dict[str, Any], average: Mapping[str, Any] | None = None
+        self,
+        module: Mapping[str, torch.Tensor],
+        optimizer: optimizers.OptimizerState,
+        average: Mapping[str, Any] | None = None,
     ) -> None:
         self.module.load_state_dict(module)
         self.optimizer.load_state_dict(optimizer)

@@ -8,10 +8,9 @@ steps looks up the state parameter by parameter, which for LeNet's 10 tensors ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, assert_never
+from typing import Any, NotRequired, Protocol, TypedDict, assert_never
 
 import torch
 from torch import nn
@@ -21,16 +20,22 @@ from torch.optim.sgd import sgd
 from convoy.recipe import sections
 
 
+class OptimizerState(TypedDict):
+    """The layout of torch's `state_dict`."""
+
+    state: dict[int, dict[str, torch.Tensor]]  # by the number of the parameter, then by name
+    param_groups: NotRequired[list[dict[str, Any]]]
+
+
 class Optimizer(Protocol):
     lr: float
 
     def step(self, skipped: torch.Tensor | None = None) -> None:
         """Updates the parameters that have a gradient. If `skipped` (scalar, on the device) is 1, changes nothing."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """In the layout of torch: `state[parameter's number][name]`."""
+    def state_dict(self) -> OptimizerState: ...
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    def load_state_dict(self, state: OptimizerState) -> None: ...
 
 
 class Kernel(Protocol):
@@ -76,10 +81,10 @@ class Fused:
                 parameters, *state = ([tensors[number] for number in used] for tensors in (parameters, *state))
             self._kernel(parameters, gradients, state, lr=self.lr, weight_decay=group.weight_decay, found_inf=skipped)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> OptimizerState:
         return {"state": dict(enumerate(self._states()))}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: OptimizerState) -> None:
         for number, tensors in enumerate(self._states()):
             for name, tensor in tensors.items():
                 if number in state["state"]:  # torch has none of a parameter without a gradient
@@ -132,11 +137,11 @@ class Plain:
     def _state(self) -> list[torch.Tensor]:
         return [tensor for state in self._optimizer.state.values() for tensor in state.values()]
 
-    def state_dict(self) -> dict[str, Any]:
-        return self._optimizer.state_dict()
+    def state_dict(self) -> OptimizerState:
+        return OptimizerState(**self._optimizer.state_dict())  # type: ignore[typeddict-item]
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._optimizer.load_state_dict(dict(state))
+    def load_state_dict(self, state: OptimizerState) -> None:
+        self._optimizer.load_state_dict({**state})
 
 
 def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
