@@ -63,5 +63,5 @@ def test_one_signal_ends_a_network_that_is_never_built(stripes: Path, tmp_path: 
 @pytest.mark.parametrize("program", ["/bin/convoy", "/lib/convoy/cli/__main__.py"])
 def test_reported_command_can_be_pasted_into_a_shell(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CONVOY_COMMAND", raising=False)
-    monkeypatch.setattr("sys.argv", [program, "train", "my nets/net.py:Net", "--epochs", "1"])
-    assert shlex.split(command_line()) == ["convoy", "train", "my nets/net.py:Net", "--epochs", "1"]
+    monkeypatch.setattr("sys.argv", [program, "train", "a b.py:Net", "--epochs", "1"])
+    assert shlex.split(command_line()) == ["convoy", "train", "a b.py:Net", "--epochs", "1"]

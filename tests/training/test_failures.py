@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 
 from convoy import files
 from convoy.checkpoint import load_checkpoint
-from convoy.events import Control, Ended, EpochEnded, Note
+from convoy.events import Control, Ended, EpochEnded, Event, Note
 from convoy.recipe import Recipe
 from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace
@@ -153,15 +153,21 @@ def test_what_a_deletion_left_of_a_run_does_not_keep_it_from_being_trained(tiny:
     assert len(again.metrics) == 2
 
 
-def test_a_run_that_another_process_trains_is_waited_for_and_then_found(
-    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def two(tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Iterator[Event], Iterator[Event]]:
+    """A run after its first epoch, and the same run in another process, which waits for it."""
     monkeypatch.setattr(run_one, "WAITING_SECONDS", 0.05)
-    first = run_one.run_one(tiny(), tmp_path)
+    first, second = (run_one.run_one(tiny(), tmp_path) for _ in range(2))
     while not isinstance(next(first), EpochEnded):
         pass
-    second = run_one.run_one(tiny(), tmp_path)
     assert "another process" in next(second).text
+    return first, second
+
+
+def test_a_run_that_another_process_trains_is_waited_for_and_then_found(
+    two: tuple[Iterator[Event], Iterator[Event]], tmp_path: Path
+) -> None:
+    first, second = two
     list(first)  # the first process ends its run
 
     events = list(second)
@@ -171,14 +177,9 @@ def test_a_run_that_another_process_trains_is_waited_for_and_then_found(
 
 
 def test_a_run_that_another_process_was_interrupted_in_is_taken_over(
-    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two: tuple[Iterator[Event], Iterator[Event]], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(run_one, "WAITING_SECONDS", 0.05)
-    first = run_one.run_one(tiny(), tmp_path)
-    while not isinstance(next(first), EpochEnded):
-        pass
-    second = run_one.run_one(tiny(), tmp_path)
-    next(second)
+    first, second = two
     first.close()
 
     events = list(second)

@@ -14,6 +14,7 @@ from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 from convoy.run_contents import RunState
 from convoy.runs import Run
+from convoy.text import gettext as _
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -37,7 +38,7 @@ class Failures:
         self._recipe_file.close()
         may_be_user_error = is_user_class(self._model) and isinstance(error, Exception | SystemExit)
         if may_be_user_error and error is not None and user.failed_in(self._model, error):
-            self._interrupted("its network failed")
+            self._interrupted(_("its network failed"))
             raise user.failure(self._model, error) from error
         if deleted and isinstance(error, OSError | ValueError):
             text = f"{self._run.path} was deleted while it was in use; repeat the command to train it again"
