@@ -88,19 +88,25 @@ def countable() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Limits torch to one thread on the CPU, and restores its thread count."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def ms_per_image(module: nn.Module, shape: tuple[int, int, int]) -> Milliseconds:
     """Latency of one image (batch size 1) on the module's device, after a warm-up.
 
     From input tensor to logits, without decoding, normalisation and the copy to the device. On a CPU with one thread,
     so that the number does not depend on how many runs share the cores.
     """
-    threads = torch.get_num_threads()
-    image = _blank(module, shape)
-    torch.set_num_threads(1)
-    try:
-        return Milliseconds.of(timed_passes(module, image))
-    finally:
-        torch.set_num_threads(threads)
+    return Milliseconds.of(timed_passes(module, _blank(module, shape)))
 
 
 def timed_passes(module: nn.Module, images: torch.Tensor, longest: float | None = None) -> list[float]:

@@ -39,22 +39,14 @@ class Pace:
     flops_per_image: int  # forward pass
 
 
+@cost.one_thread()
+@torch.random.fork_rng(devices=[])
 def measure(ready: Plan, clock: Clock = time.perf_counter) -> Pace:
     """Times training steps and evaluation on one thread, in about a second or less on a quiet machine.
 
     With `time.thread_time` as the clock, other load on the machine does not count. For an expensive network, the timed
     steps have fewer images than a batch; the optimizer is counted once per batch.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return _measure(ready, clock)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _measure(ready: Plan, clock: Clock) -> Pace:
     recipe, prepared, learner = ready.recipe, ready.prepared, ready.learner()
     flops = cost.flops_per_image(learner.module, (prepared.in_chans, prepared.image_size, prepared.image_size))
     affordable = max(FEWEST_IMAGES, int(TIMED_FLOPS / max(1, FORWARD_AND_BACKWARD * flops)))
