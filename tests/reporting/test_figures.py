@@ -84,6 +84,7 @@ def test_steps_are_smoothed_without_skipped_steps():
     assert numbers.window == 20
     assert len(numbers.at) == 600
     assert numbers.loss == pytest.approx(np.ones(600))
+    assert (numbers.at[0], numbers.at[-1]) == (1, 1000)
 
 
 @pytest.mark.parametrize("loss", [[], [1.0], [np.nan, np.nan]])

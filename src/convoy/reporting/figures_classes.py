@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -158,14 +158,14 @@ def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
         "fold": ("+", 7 * small, INK),
         "test": ("x", 6 * small, INK),
     }
+    handles: list[Any] = []
     for part, counts in numbers.counts.items():
         share = 100 * np.array(counts) / sum(counts)
         if part == "train":
-            axes.bar(range(k), share, width=0.72, color=MUTED, alpha=0.3, label=part_name(part), linewidth=0)
+            handles.append(axes.bar(range(k), share, width=0.72, color=MUTED, alpha=0.3, linewidth=0))
         else:
             mark, size, colour = marks[part]
-            label = part_name(part)
-            axes.plot(range(k), share, mark, color=colour, markersize=size, label=label, markeredgewidth=1.4 * small)
+            handles += axes.plot(range(k), share, mark, color=colour, markersize=size, markeredgewidth=1.4 * small)
     step = 1 if k <= MANY_CLASSES else -(-k // 10)
     names = class_names(numbers.classes)[::step]
     axes.set_xticks(range(0, k, step), names, rotation=90 if max(map(len, names)) * len(names) > 40 else 0)
@@ -174,8 +174,8 @@ def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
     axes.grid(False, axis="x")
     axes.set_ylabel(_("share of the part (%)"))
     axes.legend(
-        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(numbers.counts), frameon=False, handlelength=1,
-        columnspacing=1, handletextpad=0.5,
+        handles, list(map(part_name, numbers.counts)), loc="lower right", bbox_to_anchor=(1.0, 1.0),
+        ncols=len(numbers.counts), frameon=False, handlelength=1, columnspacing=1, handletextpad=0.5,
     )  # fmt: skip
 
 

@@ -150,15 +150,23 @@ def curves_caption(accuracy: CurveNumbers) -> str:
 
 
 def step_numbers(steps: Mapping[str, np.ndarray]) -> StepNumbers | None:
-    """At most 600 points, without losses that are not finite (of skipped steps)."""
-    smoothed = _smoothed(steps, max(1, len(steps.get("loss", ())) // 50))
-    if smoothed is None:
+    """At most 600 points; a loss that is not finite (a skipped step) is interpolated."""
+    if not steps or len(steps["loss"]) < 2:
         return None
-    step, loss, window = smoothed
-    finite = np.flatnonzero(np.isfinite(steps["loss"]))[-len(step) :]
-    at = np.unique(np.linspace(0, len(step) - 1, min(len(step), 600)).astype(int))
-    raw, lr = (steps[name].astype(np.float64)[finite[at]] for name in ("loss", "lr"))
-    return StepNumbers(loss[at], raw, lr, step[at], window)
+    loss = steps["loss"].astype(np.float64)
+    finite = np.isfinite(loss)
+    if not finite.any():
+        return None
+    filled = np.interp(np.arange(len(loss)), np.flatnonzero(finite), loss[finite])
+    window = max(1, len(loss) // 50)
+    sums = np.cumsum(np.concatenate([[0.0], filled]))
+    ends = np.arange(1, len(loss) + 1)
+    starts = np.maximum(0, ends - window)
+    smooth = (sums[ends] - sums[starts]) / (ends - starts)
+    at = np.unique(np.linspace(0, len(loss) - 1, min(len(loss), 600)).astype(int))
+    step = steps.get("step", np.arange(len(loss)))  # an archived run keeps only some steps
+    each = max(1, round((int(step[-1]) + 1) / len(loss)))
+    return StepNumbers(smooth[at], filled[at], steps["lr"].astype(np.float64)[at], step[at] + 1, window * each)
 
 
 def draw_step_loss(axes: Axes, numbers: StepNumbers, colour: str) -> None:
@@ -212,7 +220,7 @@ def loss_numbers(runs: Mapping[str, Sequence[tuple[Mapping[str, np.ndarray], Met
     """`runs`: label -> steps and metrics of its runs. None if no label has enough steps."""
     lines, windows, seeds, cut = [], [], [], False
     for label, group in runs.items():
-        smoothed = [(smooth, metrics) for steps, metrics in group if (smooth := _smoothed(steps, WINDOW)) is not None]
+        smoothed = [(smooth, metrics) for steps, metrics in group if (smooth := _smoothed(steps)) is not None]
         if not smoothed:
             continue
         ends = [int(at[-1]) for (at, _, _), _ in smoothed]
@@ -228,16 +236,16 @@ def loss_numbers(runs: Mapping[str, Sequence[tuple[Mapping[str, np.ndarray], Met
     return LossNumbers(tuple(lines), max(windows), max(seeds), cut) if lines else None
 
 
-def _smoothed(steps: Mapping[str, np.ndarray], window: int) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """Steps done, mean of the last `window` stored losses, steps per window; not finite losses are skipped."""
+def _smoothed(steps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """Steps done, mean of the last WINDOW stored losses (those that are not finite are skipped), steps per window."""
     loss = np.asarray(steps.get("loss", ()), dtype=np.float64)
-    done = np.asarray(steps.get("step", np.arange(len(loss)))) + 1  # an archived run keeps only some steps
+    done = np.asarray(steps.get("step", np.arange(len(loss)))) + 1
     finite = np.isfinite(loss)
-    if finite.sum() <= window:
+    if finite.sum() <= WINDOW:
         return None
     sums = np.cumsum(np.concatenate([[0.0], loss[finite]]))
     stride = max(1, round(float(done[-1]) / len(done)))
-    return done[finite][window - 1 :], (sums[window:] - sums[:-window]) / window, window * stride
+    return done[finite][WINDOW - 1 :], (sums[WINDOW:] - sums[:-WINDOW]) / WINDOW, WINDOW * stride
 
 
 def _seconds(step: np.ndarray, metrics: Metrics) -> np.ndarray | None:
