@@ -79,6 +79,7 @@ def test_another_model_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
         (("train.clip_norm", False), r"train.clip_norm = False: expected a number"),
         (("compute.threads", True), r"compute.threads = True: expected a number"),
         (("optim.betas", [0.9, True]), r"optim.betas.1 = True: expected a number"),
+        (("optim.betas", [0.9]), r"optim\.betas"),
         (("data.normalise", [True, 0.5]), r"data.normalise = "),
     ],
 )

@@ -27,7 +27,7 @@ def first_problem(
             path.append(str(part))
             if isinstance(section, type) and issubclass(section, BaseModel):
                 keys = list(section.model_fields)
-        elif isinstance(node, list | tuple) and isinstance(part, int):
+        elif isinstance(node, list | tuple) and isinstance(part, int) and part < len(node):
             node = node[part]
             path.append(str(part))
     dotted = ".".join(path)
