@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,7 +16,6 @@ from convoy.api import report as write_report
 from convoy.archive import keep
 from convoy.experiments.reproduction.page_tables import costs_table, epochs_table
 from convoy.files import write_json
-from convoy.recipe import resolve
 from convoy.reporting import write_report as write_to
 from convoy.reporting.canvas import inline_panels
 from convoy.reporting.content import Chart, Table
@@ -24,13 +23,10 @@ from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import of_run
 from convoy.reporting.tables import cost_table
-from convoy.reporting.words import ending
-from convoy.run_contents import Status
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings, kinds
 from convoy.studies.compare.finding import conclude
 from convoy.studies.compare.tables import models as models_table
-from convoy.training.run.stopping import ALL_EPOCHS, RULES
 
 TWO = {"lenet": FakeModel(0.98), "two_conv_cnn": FakeModel(0.99, 421_642, 34.0)}
 
@@ -248,13 +244,6 @@ def test_a_run_that_is_not_finished_reports_no_accuracy(tmp_path):
     text = Page(write_report(run).read_text()).text
     assert "stopped at step 7" in text
     assert "no accuracy" in text
-
-
-@pytest.mark.parametrize("rule", [*RULES, ALL_EPOCHS], ids=lambda rule: rule.name)
-def test_the_end_of_a_run_follows_from_the_name_of_its_stop_rule(rule):
-    status = Status("finished", "", reason="stored", stopped=rule.name)
-    assert ending(status, resolve("lenet")) != "stored"
-    assert ending(replace(status, stopped=None), resolve("lenet")) == "stored"
 
 
 @pytest.mark.usefixtures("words_alone")

@@ -14,7 +14,7 @@ from convoy.reporting.content import Cell, Field, Table, table_of
 from convoy.reporting.figures_classes import Confused
 from convoy.reporting.quantities import MIB, compact, plain, quartile_range
 from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
-from convoy.reporting.words import accuracy_title, ending, part_name
+from convoy.reporting.words import accuracy_title, part_name
 from convoy.run_contents import ClassScore, Cost, Environment, Score
 from convoy.stats import wilson
 from convoy.text import gettext as _
@@ -136,7 +136,7 @@ def runs_table(groups: Groups, folder: Path) -> Table:
 
 
 def _ending(reading: Reading) -> str:
-    return ending(reading.status, reading.recipe)
+    return reading.status.reason or reading.status.state
 
 
 def _accuracy(reading: Reading, part: str) -> str:
