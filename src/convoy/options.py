@@ -95,7 +95,7 @@ class Option:
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Option]:
-    """The options that a function takes as `**options: Unpack[...]`; its own ones before those of all trainings."""
+    """The options that a function takes as `**options: Unpack[...]`; its own before the shared ones."""
     function = inspect.unwrap(function)
     # Only this annotation of our own function: the others may name what is imported for type checkers alone.
     (table,) = get_args(eval(function.__annotations__["options"], function.__globals__))

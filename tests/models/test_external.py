@@ -186,7 +186,7 @@ def test_option_that_the_data_decide(timm: ModuleType, option: str) -> None:
 
 @pytest.mark.parametrize("option", ["pretrained", "checkpoint_path"])
 def test_option_that_loads_weights(timm: ModuleType, option: str) -> None:
-    assert refusal("timm:little", **{option: "x"}).endswith("weights start random")
+    assert refusal("timm:little", **{option: "x"}).endswith("randomly initialised")
 
 
 def test_network_that_does_not_run_on_the_size(timm: ModuleType) -> None:

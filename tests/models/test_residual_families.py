@@ -220,7 +220,7 @@ def test_without_norm_each_convolution_has_a_bias(name: str) -> None:
     ("name", "options", "message"),
     [
         ("resnet18", {"depth": 19}, "depth = 19 in model.options: expected one of 18, 34, 50, 101, 152"),
-        ("resnet50", {"shortcut": "shared"}, "shortcut = 'shared' .* only blocks of depth 18 and 34 can, not of 50"),
+        ("resnet50", {"shortcut": "shared"}, "shortcut = 'shared' .* expected depth 18 or 34, got 50"),
         ("resnet18", {"shortcut": "sharde"}, "unknown shortcut 'sharde' .* did you mean 'shared'"),
         ("resnet18", {"stem": "papers"}, "unknown stem 'papers' in model.options; did you mean 'paper'"),
         ("resnet18", {"attention": "seb"}, "unknown attention 'seb' .* did you mean 'se'"),

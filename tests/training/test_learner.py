@@ -14,7 +14,7 @@ from convoy.evaluation.predict import evaluating
 from convoy.recipe.sections import SGD, Adam, AdamW, Model, Optim, RMSprop, Train
 from convoy.training.run.plan import init_and_freeze
 from convoy.training.step.learner import Learner
-from convoy.training.step.optimizers import Fused
+from convoy.training.step.optimizers import Fused, Plain
 
 OPTIMIZERS = [*(kind() for kind in get_args(get_args(Optim)[0])), SGD(momentum=0.0), RMSprop(momentum=0.9)]
 
@@ -71,6 +71,16 @@ def test_update_that_is_not_finite_leaves_no_trace(optim: Optim, on_host: bool) 
             assert not hit.step(x * torch.nan, y).loss.isfinite()
     for name, value in weights(clean).items():
         assert torch.equal(value, weights(hit)[name]), name
+
+
+def test_state_that_does_not_start_from_zero_survives_a_skipped_first_step() -> None:
+    clean, hit = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    for parameter, skips in ((clean, (0.0, 0.0)), (hit, (1.0, 0.0, 0.0))):
+        optimizer = Plain(torch.optim.NAdam([parameter], lr=0.1))
+        for skipped in skips:
+            parameter.grad = torch.full((3,), float("nan") if skipped else 0.5)
+            optimizer.step(torch.tensor(skipped))
+    assert torch.equal(clean, hit)
 
 
 @pytest.mark.parametrize("optim", OPTIMIZERS, ids=repr)

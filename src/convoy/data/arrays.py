@@ -9,6 +9,7 @@ import numpy as np
 
 from convoy.data.imageset import DataError, DataSet, ImageSet
 
+LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, as Pillow's mode L
 _CHANNELS = (1, 3)
 _HALF_LEVEL = 0.5  # of 255: rounding error; a value farther out of range is an error
 _CHUNK = 1000  # images

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, as Pillow's mode L
+from convoy.data.arrays import LUMINANCE
 
 
 def unchanged(x: Tensor, amount: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def key_of(parts: Iterable[str]) -> str:
 
 
 def remembered(key: str, make: Callable[[], DataSet]) -> DataSet:
-    """Returns the data set of this key from the cache; otherwise calls `make` and caches its result.
+    """Calls `make` only if the cache has no valid entry for the key, and stores the result.
 
     A damaged entry is replaced. If the cache cannot be written (read-only, disk full), the data stay in memory.
     """

@@ -137,12 +137,12 @@ def _emnist(split: str, content: str, classes: tuple[str, ...], counts: tuple[in
 
 
 _EMNIST = (
-    _emnist("byclass", "digits, capital and small letters", _ALL_CHARACTERS, (697_932, 116_323)),
-    _emnist("bymerge", "digits and letters, cases merged that look alike", _CASES_MERGED, (697_932, 116_323)),
-    _emnist("balanced", "digits and letters as in bymerge, all equally many", _CASES_MERGED, (112_800, 18_800)),
-    _emnist("letters", "letters, both cases as one", tuple(ascii_lowercase), (124_800, 20_800)),
+    _emnist("byclass", "digits, upper- and lowercase letters", _ALL_CHARACTERS, (697_932, 116_323)),
+    _emnist("bymerge", "digits and letters, look-alike cases merged", _CASES_MERGED, (697_932, 116_323)),
+    _emnist("balanced", "digits and letters as in bymerge, balanced classes", _CASES_MERGED, (112_800, 18_800)),
+    _emnist("letters", "letters, both cases merged", tuple(ascii_lowercase), (124_800, 20_800)),
     _emnist("digits", "digits", tuple(digits), (240_000, 40_000)),
-    _emnist("mnist", "digits, as many as MNIST has", tuple(digits), (60_000, 10_000)),
+    _emnist("mnist", "digits, same size as MNIST", tuple(digits), (60_000, 10_000)),
 )
 
 _CIFAR_CITATION = "Krizhevsky 2009, Learning multiple layers of features from tiny images"
@@ -231,7 +231,7 @@ _CIFAR100 = NamedData(
 
 _SVHN = NamedData(
     name="svhn",
-    summary="digits of house numbers, 32 x 32 colour, without the 531,131 extra images",
+    summary="digits from house numbers, 32 x 32 colour, without the 531,131 extra images",
     classes=tuple(digits),
     counts=(73_257, 26_032),
     origin=_download(
@@ -281,7 +281,7 @@ _STL10 = NamedData(
 )
 _USPS = NamedData(
     name="usps",
-    summary="handwritten digits of envelopes, 16 x 16 grey",
+    summary="handwritten digits from envelopes, 16 x 16 grey",
     classes=tuple(digits),
     counts=(7_291, 2_007),
     origin=_download(

@@ -13,6 +13,7 @@ from random import Random
 
 import numpy as np
 
+from convoy.data.arrays import LUMINANCE
 from convoy.data.imageset import DataError, DataSet, ImageSet
 
 PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
@@ -150,7 +151,7 @@ def read_images(paths: Iterable[str | Path], size: int, in_chans: int) -> tuple[
     pixels, _ = decode_files([str(path) for path in files], size)  # (N, 3, H, H)
     if in_chans == 3:
         return files, pixels
-    luma = np.tensordot(pixels, np.array([0.299, 0.587, 0.114], np.float32), axes=(1, 0))  # (N, H, H)
+    luma = np.tensordot(pixels, np.array(LUMINANCE, np.float32), axes=(1, 0))  # (N, H, H)
     return files, np.rint(luma).astype(np.uint8)[:, None]
 
 

@@ -64,7 +64,7 @@ def _read(file: Path, size: int) -> tuple[np.ndarray, Ink | None]:
 
 
 def find_ink(image: Image.Image) -> tuple[np.ndarray, Ink]:
-    """The character in a photograph of one, uint8 [28, 28], and its place. Raises DataError if there is no ink.
+    """The character (uint8 [28, 28]) in a photograph of a single one, and its box. Raises DataError without ink.
 
     Shadows that are wider than a stroke do not count as ink. Ink is separated from paper by Otsu's threshold (1979) and
     keeps its grey edges.

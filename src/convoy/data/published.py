@@ -24,7 +24,7 @@ _OF_ARRAYS = {"numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtyp
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Finds no callables but those of arrays. For files with a known MD5 only: a forged array could corrupt memory."""
+    """Allows only NumPy's array constructors. For files with a known MD5 only: a forged array could corrupt memory."""
 
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in _OF_ARRAYS:
@@ -40,7 +40,7 @@ def read_cifar_python(files: Sequence[Content], *, labels: str = "labels") -> Pa
 
 
 def read_cifar_binary(files: Sequence[Content], *, label_bytes: int = 1) -> Part:
-    """The "binary version": `label_bytes` precede an image, the last one is the class, in CIFAR-100 the fine class."""
+    """The "binary version". `label_bytes` bytes precede each image; the last is the class, for CIFAR-100 the fine."""
     length = label_bytes + _CIFAR_BYTES
     for file in files:
         if len(file.data) % length:
@@ -80,7 +80,7 @@ def read_svhn(files: Sequence[Content]) -> Part:
 
 
 def read_usps(files: Sequence[Content]) -> Part:
-    """Lines of LIBSVM, `label index:value ...`: the digit plus 1 and 16 x 16 values from -1 to 1, compressed by bzip2.
+    """LIBSVM lines, `label index:value ...`: the digit plus 1 and 16 x 16 values from -1 to 1, compressed by bzip2.
 
     https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets
     """

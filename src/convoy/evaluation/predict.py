@@ -1,4 +1,4 @@
-"""Evaluation: the logits of all scores."""
+"""Computes the logits that scores are based on."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from convoy.runs import Run
 
 class Format(NamedTuple):
     files: tuple[str, ...]  # description of each file
-    required: int  # the first files, which need a name
+    required: int  # how many of the files must be named
     contents: Callable[[Run, int], list[bytes]]  # (run, number of files) -> contents. Raises ValueError
 
 

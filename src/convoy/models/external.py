@@ -3,7 +3,7 @@
 Weights are random: nothing is downloaded. `model.options` are passed to the library as keyword arguments; channels,
 classes and, for networks built for one size (vision transformers), the image size come from the data. torchvision's
 networks have three input channels; for other data the first convolution's weights are cut or repeated. Auxiliary heads
-are removed, because a loss here has one input.
+are removed, because the losses take one output.
 """
 
 import importlib
@@ -39,7 +39,9 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
         if option in (*Geometry._fields, SIZE_WORDS[library]):
             raise ValueError(f"{option} in model.options of {spec}: cannot be set, because it comes from the data")
         if option in WEIGHT_OPTIONS:
-            raise ValueError(f"{option} in model.options of {spec}: cannot be set, because weights start random")
+            raise ValueError(
+                f"{option} in model.options of {spec}: cannot be set, because weights are randomly initialised"
+            )
     # torchvision also has detectors and others; the classifiers are those of its package `models`.
     names = package.list_models() if library == "timm" else package.models.list_models(module=package.models)
     if name not in names:
@@ -56,7 +58,7 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
 
 
 def default_options(spec: str) -> dict[str, Option]:
-    """Differences from the library's defaults, which its version in the fingerprint covers."""
+    """Our overrides. The library's own defaults are covered by its version in the fingerprint."""
     return dict(PRESETS.get(spec, {}))
 
 

@@ -54,7 +54,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.attention(self.branch(x))  # (N, out, H/stride, W/stride)
         if self.shares:
-            y = y + self.branch[0](x)  # the convolution without its norm, run again as in the report
+            y = y + self.branch[0](x)  # the convolution without its norm, run again as in the classics-mnist report
         elif self.residual:
             y = y + self.shortcut(x)
         return self.activation(y)
@@ -80,9 +80,7 @@ class ResNet(Network):
         counts, bottleneck = _blocks.choice("depth", depth, _blocks.RESNET_BLOCKS), depth >= 50
         shares = _blocks.choice("shortcut", shortcut, SHORTCUTS)
         if shares and bottleneck:
-            raise ValueError(
-                f"shortcut = 'shared' in model.options: only blocks of depth 18 and 34 can, not of {depth}"
-            )
+            raise ValueError(f"shortcut = 'shared' in model.options: expected depth 18 or 34, got {depth}")
         style = _blocks.Style(norm, activation, residual=residual, attention=attention, bottleneck=bottleneck)
         self.upsample = _blocks.Upsample(upsample)
         self.stem = _blocks.imagenet_stem(stem, geometry.in_chans, WIDTHS[0], style.conv_norm_act)

@@ -99,7 +99,7 @@ class _Drawing:
         return y + BELOW + 8
 
     def _draw_row(self, surface: Surface, box: Box, top: float) -> tuple[float, float]:
-        """Returns the y of its middle and of its lower end."""
+        """Draws one layer, or a block as one box. Returns the y of the middle and of the lower end."""
         if box.role == "merge":
             return self._draw_merge(surface, box, top)
         times = f"×{box.repeats}" if box.repeats > 1 else ""
@@ -185,9 +185,11 @@ class _Drawing:
         """Draws each kind once, in columns as high as the layers, or higher if the page would be too wide."""
         panels = [self._panel(kind, letter) for kind, letter in self._letters.items()]
         bottom = max([bottom, *(panel.bottom for panel in panels)])
-        while (places := _columns(panels, bottom))[1] > MAX_WIDTH - left and any(x for x, _ in places[0]):
+        places, width = _columns(panels, bottom)
+        while width > MAX_WIDTH - left and any(x for x, _y in places):
             bottom *= 1.1
-        for panel, (x, y) in zip(panels, places[0], strict=True):
+            places, width = _columns(panels, bottom)
+        for panel, (x, y) in zip(panels, places, strict=True):
             surface.place(panel, left + x, y)
 
     def _panel(self, kind: tuple[object, ...], letter: str) -> Surface:
@@ -255,7 +257,7 @@ def _columns(panels: Sequence[Surface], bottom: float) -> tuple[list[tuple[float
 
 
 def _skips(boxes: Sequence[Box]) -> dict[tuple[int, int], int]:
-    """Edges that skip boxes -> lane: short ones inside, no overlaps."""
+    """Edges that skip boxes -> lane. Shorter skips get inner lanes; lanes do not overlap."""
     edges = [(source, place) for place, box in enumerate(boxes) for source in box.inputs if source != place - 1]
     lanes: dict[tuple[int, int], int] = {}
     for source, place in sorted(edges, key=lambda edge: edge[1] - edge[0]):

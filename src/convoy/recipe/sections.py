@@ -50,7 +50,7 @@ def non_default_values(section: Section) -> dict[str, Any]:
 class Model(Section):
     name: str = "lenet"  # a registered name, "path/to/net.py:Class", "timm:NAME" or "torchvision:NAME"
     options: dict[str, bool | int | float | str] = {}
-    init: Annotated[str, Field(min_length=1)] | None = None  # weights file to start from; its hash counts
+    init: Annotated[str, Field(min_length=1)] | None = None  # weights file to start from; its hash is fingerprinted
     seed: Seed | None = None  # of the initial weights only; None: the recipe's seed
     freeze: tuple[str, ...] = ()  # parameters that are not trained, as name patterns such as "features.*"
 
@@ -284,4 +284,4 @@ class Probe(Section):
     """Measurements of the loss landscape during a run; they do not affect the training."""
 
     every_steps: Count = 0  # steps between two measurements along the update; 0: off
-    keep_weights: bool = False  # save the weights of each epoch in weights/: the training path
+    keep_weights: bool = False  # save the weights of each epoch in weights/, to plot the training path

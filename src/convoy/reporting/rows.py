@@ -16,8 +16,11 @@ from convoy.reporting.quantities import compact, plain
 from convoy.stats import Estimate
 from convoy.text import gettext as _
 
-ROW, DENSE_ROW, BETWEEN = 0.52, 0.27, 0.17  # inches: of a row, of one with its name to the left, between its values
-ABOVE, BELOW = 0.37, 0.2  # inches: of the middle of the first row, of the last
+# Inches:
+ROW = 0.52  # height of a row whose name is above it
+DENSE_ROW = 0.27  # height of a row with its name to the left
+BETWEEN = 0.17  # between two values of a row
+ABOVE, BELOW = 0.37, 0.2  # from the middle of the first row to the top, of the last to the bottom
 LABELS = 0.6  # inches below the axes
 LEFT_NAME = 12  # letters: names that are longer, or have a number, are above their row
 LONGEST_NAME, BESIDE_TEXT = 44, 38  # letters
@@ -27,7 +30,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Value:
-    """In the unit of the axis."""
+    """A value with its interval, in the unit of the axis."""
 
     value: float
     span: Span | None = None  # its interval: pale, or a line in a bar
@@ -68,7 +71,7 @@ class Rows:
 
     @property
     def room(self) -> float:
-        """Inches of a row's values but the first."""
+        """Extra height of a row for the values after the first, in inches."""
         return BETWEEN * (max(len(row.values) for row in self.rows) - 1)
 
     @property

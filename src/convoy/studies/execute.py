@@ -142,7 +142,7 @@ def _in_workers(
                 continue
             if message is None and worker.position is not None:
                 code = worker.process.wait()
-                failure = f"a worker process died (exit code {code}); the same command resumes its run"
+                failure = f"a worker process died (exit code {code}); run the same command again to resume"
             elif isinstance(message, Failed):
                 if message.is_bug:
                     raise RuntimeError(f"in a worker process: {message.text}")
@@ -152,7 +152,7 @@ def _in_workers(
                     worker.send({"control": Control.PRUNE})
                 yield worker.position, message
             if message is None or isinstance(message, Ended | Failed):
-                # After the caller has seen the end, because a search chooses its next recipe by it.
+                # Only after the caller has handled the end: a search needs it to choose the next recipe.
                 give(worker, next(jobs, None) if worker.process.poll() is None else None)
     finally:
         for worker in workers:

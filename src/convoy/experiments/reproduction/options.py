@@ -20,7 +20,8 @@ class ReproduceOptions(TypedDict, total=False):
     quick: Annotated[
         bool,
         Flag(
-            "A demonstration in a few minutes: each network's speed is timed to limit the images. Not evidence.", False
+            "A demonstration in a few minutes: images are limited to what each network can train on. Not evidence.",
+            False,
         ),
     ]
     only: Annotated[

@@ -45,14 +45,14 @@ class Row:
     label: str
     seeds: tuple[int, ...]
     runs: tuple[str, ...]
-    accuracy: Estimate  # over the seeds; of a single one over the images
+    accuracy: Estimate  # over seeds; with one seed, over images
     cost: Cost
     diverged: tuple[int, ...] = ()  # seeds
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag of some runs; without labels of all runs."""
+    """`labels` is empty if all runs have it."""
 
     text: str
     labels: tuple[str, ...]

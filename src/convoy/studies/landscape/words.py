@@ -96,13 +96,13 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
     steps = finding.steps
     drawn = [each.surfaces for each in finding.recipes if each.surfaces]
     if finding.seeds == 1:
-        yield _("One seed: how much the widths differ between seeds is unknown, so it has no interval and no verdict")
+        yield _("One seed: how much the widths differ between seeds is unknown: no interval and no verdict")
     for pair in finding.pairs:
         loss, log = (pair.ratios[measure][Span.ALL].verdict for measure in (Measure.LOSS, Measure.LOG))
         if {loss, log} == {Verdict.NARROWER, Verdict.WIDER}:
             yield _(
-                "The result depends on the scale. For the logarithm of the loss the band of {a}, against that of {b}, "
-                "is {verdict}",
+                "The result depends on the scale. For the logarithm of the loss the band of {a} "
+                "compared with that of {b} is {verdict}",
                 a=pair.b,
                 b=pair.a,
                 verdict=verdict_name(log),

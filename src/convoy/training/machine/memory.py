@@ -33,7 +33,7 @@ class MemoryRetention:
             self._libc.malloc_trim(0)  # left over from an earlier run in this process
 
     def trim(self) -> bool:
-        """Returns freed memory to the system if the process is above its limit. Whether it did."""
+        """Returns freed memory to the system if the process is above its limit. Returns whether it did."""
         if self._libc is None:
             return False
         resident = resident_bytes()

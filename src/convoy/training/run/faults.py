@@ -7,6 +7,7 @@ evaluation.losses.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import assert_never
 
 from convoy import models
 from convoy.data import Prepared
@@ -60,36 +61,51 @@ def selection(recipe: Recipe, prepared: Prepared) -> str | None:
 
 def _problem(need: Need, recipe: Recipe, prepared: Prepared) -> str | None:
     model, schedule = recipe.model.name, recipe.schedule
+    problem = None
     match need:
-        case Need.NO_FOLDS if prepared.fold is not None:
-            return "opens the test set, which stays closed with data.split.folds"
-        case Need.TEST_SET if prepared.test is None:
-            return "needs a test set, which the data do not have"
-        case Need.VALIDATION if prepared.validation is None:
-            return "needs a validation part, but data.split.validation is 0"
-        case Need.SELECTION_BY_VALIDATION if Fault.SELECTION_ON_TEST in recipe.protocol.faults:
-            return "has no effect with selection_on_test, which scores the test set in every epoch"
-        case Need.SELECTION if selection(recipe, prepared) is None:
-            return "needs a part that selects the best epoch; with data.split.validation = 0 the last is kept anyway"
-        case Need.PATIENCE if not recipe.stop.patience_epochs:
-            return "needs stop.patience_epochs, which is 0 (off)"
-        case Need.LOGITS if (models.default_options(model) | recipe.model.options).get("softmax_output") is True:
-            return f"needs logits from {model}; set model.options.softmax_output = false"
-        case Need.CROSS_ENTROPY if not isinstance(recipe.train.loss, CrossEntropy):
-            return f"needs cross-entropy, but train.loss is {recipe.train.loss.name}"
+        case Need.NO_FOLDS:
+            if prepared.fold is not None:
+                problem = "opens the test set, which stays closed with data.split.folds"
+        case Need.TEST_SET:
+            if prepared.test is None:
+                problem = "needs a test set, which the data do not have"
+        case Need.VALIDATION:
+            if prepared.validation is None:
+                problem = "needs a validation part, but data.split.validation is 0"
+        case Need.SELECTION_BY_VALIDATION:
+            if Fault.SELECTION_ON_TEST in recipe.protocol.faults:
+                problem = "has no effect with selection_on_test, which scores the test set in every epoch"
+        case Need.SELECTION:
+            if selection(recipe, prepared) is None:
+                problem = (
+                    "needs a part that selects the best epoch; with data.split.validation = 0 the last is kept anyway"
+                )
+        case Need.PATIENCE:
+            if not recipe.stop.patience_epochs:
+                problem = "needs stop.patience_epochs, which is 0 (off)"
+        case Need.LOGITS:
+            if (models.default_options(model) | recipe.model.options).get("softmax_output") is True:
+                problem = f"needs logits from {model}; set model.options.softmax_output = false"
+        case Need.CROSS_ENTROPY:
+            if not isinstance(recipe.train.loss, CrossEntropy):
+                problem = f"needs cross-entropy, but train.loss is {recipe.train.loss.name}"
         case Need.AUGMENTATION:
             augmentation = build_augmentation(recipe.data.augment)
             if not (augmentation.geometric or augmentation.pixel_transforms):
-                return "needs an augmentation other than mixing in data.augment"
-        case Need.SCHEDULE_PER_EPOCH if isinstance(schedule, Cosine) and schedule.per == "step":
-            return "needs a schedule per epoch: step, or cosine with per = 'epoch'; not cosine with per = 'step'"
-        case Need.SCHEDULE_PER_EPOCH if not isinstance(schedule, Step | Cosine):
-            return f"needs a schedule per epoch: step, or cosine with per = 'epoch'; not {schedule.name}"
+                problem = "needs an augmentation other than mixing in data.augment"
+        case Need.SCHEDULE_PER_EPOCH:
+            per_step = isinstance(schedule, Cosine) and schedule.per == "step"
+            if per_step or not isinstance(schedule, Step | Cosine):
+                name = "cosine with per = 'step'" if per_step else schedule.name
+                problem = f"needs a schedule per epoch: step, or cosine with per = 'epoch'; not {name}"
         case Need.FULL_BATCH:
             for part, (scored, count) in scored_images(recipe, prepared).items():
                 if scored == 0:
-                    return f"drops all {count:,} {part} images, because train.batch_size is {recipe.train.batch_size}"
-    return None
+                    batch_size = recipe.train.batch_size
+                    return f"drops all {count:,} {part} images, because train.batch_size is {batch_size}"
+        case _:
+            assert_never(need)
+    return problem
 
 
 def _detail(fault: Fault, recipe: Recipe, prepared: Prepared) -> str:

@@ -57,7 +57,7 @@ def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, e
 
 
 def score_training(ready: Plan, module: nn.Module) -> Score:
-    """Scores at most SAMPLE random training images without augmentation and dropout, for the generalisation gap.
+    """Scores at most SAMPLE random training images, without augmentation or dropout, for the generalisation gap.
 
     The training loss of an epoch is different: its weights change in every step.
     """

@@ -124,18 +124,14 @@ class Plain:
             self._optimizer.step()
             return
         parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        tensors = parameters + self._state()
+        tensors = parameters + [each for state in self._optimizer.state.values() for each in state.values()]
         values = [tensor.detach().clone() for tensor in tensors]
         self._optimizer.step()
         with torch.no_grad():
             for tensor, value in zip(tensors, values, strict=True):
                 tensor.copy_(torch.where(skipped > 0, value, tensor))
-            if len(tensors) == len(parameters):  # the first step created the state, which starts from zeros
-                for tensor in self._state():
-                    tensor.copy_(torch.where(skipped > 0, torch.zeros_like(tensor), tensor))
-
-    def _state(self) -> list[torch.Tensor]:
-        return [tensor for state in self._optimizer.state.values() for tensor in state.values()]
+        if len(tensors) == len(parameters) and skipped > 0:  # the step created the state: the only wait for the device
+            self._optimizer.state.clear()
 
     def state_dict(self) -> OptimizerState:
         return OptimizerState(**self._optimizer.state_dict())  # type: ignore[typeddict-item]
