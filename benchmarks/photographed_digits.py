@@ -3,7 +3,7 @@
 The photographs are simulated from pen strokes (tests/data/photographed_digits.py), 10 sets of 40. Raw images are
 only scaled and cropped to the network's size.
 
-    convoy train defaults/fast-mnist --out WORKSPACE
+    convoy train fast-mnist --out WORKSPACE
     python -m benchmarks.photographed_digits WORKSPACE
 """
 

@@ -143,6 +143,15 @@ def test_studies_are_listed_with_what_they_found(call: Call) -> None:
     assert "97.00 to 98.00 %" in complete
 
 
+def test_recipes_are_listed_with_the_short_names_that_commands_take(call: Call) -> None:
+    recipes = json.loads(call("list", "recipes", "--json")[1])["recipes"]
+    short = {row["name"]: row["short_name"] for row in recipes}
+
+    assert short["defaults/fast-mnist"] == "fast-mnist"
+    assert short["classics-mnist/lenet"] is None  # a model's name
+    assert short["tensor-mnist/corrected"] is None  # resnet-mnist has one, too
+
+
 def test_experiments_are_listed_by_the_name_that_reproduce_takes(call: Call) -> None:
     names = [line.split()[0] for line in call("list", "experiments")[1].splitlines()]
     assert names == ["cifar-course", "classics-mnist", "course-mnist", "resnet-mnist", "tensor-mnist"]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convoy.api.arguments import named_recipes
 from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import builtin_names, parse_override, parse_values
 from convoy.recipe.sections import SGD, AdamW, CrossEntropy
@@ -95,6 +96,16 @@ def test_argument_is_a_file_a_class_a_recipe_or_a_model_in_this_order(tmp_path: 
     assert resolve("tensor-mnist/corrected").model.name == "two_conv_cnn"
     assert resolve("two_conv_cnn") == Recipe.load("defaults/mnist", [("model.name", "two_conv_cnn")])
     assert resolve("lenet", data="photos/").train.epochs == Recipe.load("defaults/images").train.epochs
+
+
+def test_the_last_part_of_a_recipes_name_is_enough_if_it_is_unique_and_no_model_has_it() -> None:
+    labelled = named_recipes(["fast-mnist", "defaults/fast-mnist", "lenet"], {"set": {}})
+
+    assert [label for label, _ in labelled] == ["defaults/fast-mnist", "defaults/fast-mnist", "lenet"]
+    assert labelled[0][1] == labelled[1][1] == Recipe.load("defaults/fast-mnist") == Recipe.load("fast-mnist")
+    assert labelled[2][1] == resolve("lenet") != Recipe.load("classics-mnist/lenet")
+    with pytest.raises(ValueError, match="'corrected'.*resnet-mnist/corrected, tensor-mnist/corrected"):
+        named_recipes(["corrected"], {"set": {}})
 
 
 def test_named_data_at_a_path_take_the_recipe_of_the_name() -> None:

@@ -23,6 +23,8 @@ print(*(name for name in sys.argv[1].split() if name in sys.modules))
     [
         (SLOW, "train lenet --data mnist --epochs 1 --limit 100"),
         (SLOW, "train lenet --data mnist --epochs 1 --limit 100 --optim.name sgd"),
+        (("torch", "matplotlib", "pydantic"), "list models"),
+        (("torch", "matplotlib"), "list recipes"),
     ],
 )
 def test_a_command_does_not_import_what_it_does_not_need(slow: tuple[str, ...], command: str, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from convoy.models import MODELS
 from convoy.options import DEFAULT_OUT
 from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import Override, builtin_names, check_once
+from convoy.recipe.files import full_name as full_name_of_recipe
 from convoy.registry import labels_of
 from convoy.runs import Run, Study, Workspace
 
@@ -55,7 +57,16 @@ def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) ->
         return recipe.override([pair for pair in named if pair[1] is not None] + overrides)
     if model is not None:
         overrides = [("model.name", model), *overrides]
-    return resolve(None if recipe is None else str(recipe), data=data, overrides=overrides)
+    return resolve(None if recipe is None else full_name(recipe), data=data, overrides=overrides)
+
+
+def full_name(argument: str | Path) -> str:
+    """The full name of a built-in recipe, "defaults/fast-mnist" for "fast-mnist"; a model's name is not a short one.
+
+    Raises ValueError if several recipes have this short name.
+    """
+    name = str(argument)
+    return name if name in MODELS else full_name_of_recipe(name)
 
 
 def named_recipes(
@@ -115,7 +126,7 @@ def _absolute(weights: Any) -> Any:
 
 def _is_recipe(argument: Recipe | str | Path) -> bool:
     """False for a model's name."""
-    return isinstance(argument, Recipe) or str(argument).endswith(".toml") or str(argument) in builtin_names()
+    return isinstance(argument, Recipe) or (name := full_name(argument)).endswith(".toml") or name in builtin_names()
 
 
 def names_data(model: Recipe | str | Path, options: Mapping[str, Any]) -> bool:
@@ -125,7 +136,7 @@ def names_data(model: Recipe | str | Path, options: Mapping[str, Any]) -> bool:
 
 def with_labels(recipes: Sequence[Recipe | str | Path]) -> list[tuple[str, Recipe | str | Path]]:
     """Pairs each with its label in reports."""
-    names = [recipe.model.name if isinstance(recipe, Recipe) else str(recipe) for recipe in recipes]
+    names = [recipe.model.name if isinstance(recipe, Recipe) else full_name(recipe) for recipe in recipes]
     return list(zip(labels_of(names), recipes, strict=True))
 
 

@@ -52,17 +52,17 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
 
     Example: `convoy test weights.pth --model lenet --data mnist --samples 40 --save predictions.png`
     """
-    from convoy.api.arguments import overrides_of, weights_target
+    from convoy.api.arguments import full_name, overrides_of, weights_target
     from convoy.evaluation.saved import score_saved
 
-    samples, picture = options["samples"], options["save"]
+    samples, picture, model = options["samples"], options["save"], options["model"]
     if samples < 1:
         raise ValueError(f"samples = {samples}: a gallery needs at least one image")
     target = weights_target(weights, options["out"])
     with display([str(weights)], show=options["show"] and "stderr"):
         result = score_saved(
             target,
-            model=options["model"],
+            model=None if model is None else full_name(model),
             data=options["data"],
             overrides=overrides_of(options),
             out=Path(options["out"]),

@@ -45,7 +45,7 @@ PARTS = ("validation", "fold", "test")
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     "models": ("name", "parameters", "summary"),
     "data": ("name", "where", "images", "summary", "classes", "licence", "citation", "homepage"),
-    "recipes": ("name", "about"),
+    "recipes": ("name", "short_name", "about"),
     "experiments": ("name", "data", "title"),
     "runs": ("name", "state", *PARTS, "flags"),
     "studies": ("name", "kind", "sentence"),
@@ -73,8 +73,8 @@ def _rows(kind: Kind, out: Path) -> Iterator[tuple[object, ...]]:
             from convoy.recipe import Recipe
             from convoy.recipe.files import builtin_names
 
-            for name in builtin_names():
-                yield name, Recipe.load(name).about
+            for name in (names := builtin_names()):
+                yield name, _short_name(name, names), Recipe.load(name).about
         case "experiments":
             from convoy.experiments import experiment
 
@@ -88,6 +88,15 @@ def _rows(kind: Kind, out: Path) -> Iterator[tuple[object, ...]]:
             from convoy.runs import Workspace
 
             yield from map(_study_row, Workspace(out).studies())
+
+
+def _short_name(recipe: str, recipes: list[str]) -> str | None:
+    """The last part of the name, if it names this recipe."""
+    from convoy.models import MODELS
+
+    last = recipe.rpartition("/")[2]
+    is_unique = [name for name in recipes if name.endswith(f"/{last}")] == [recipe]
+    return last if is_unique and last not in MODELS else None
 
 
 def _run_row(run: Run) -> tuple[object, ...]:

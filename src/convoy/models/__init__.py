@@ -4,14 +4,17 @@
 "torchvision:NAME").
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from torch import nn
-
-from convoy.models import external, user
 from convoy.models.catalogue import MODELS
 from convoy.models.entry import Geometry, ModelEntry, Option, defaults_of
 from convoy.registry import is_external, is_user_class, unknown
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["MODELS", "Geometry", "ModelEntry", "create", "default_options"]
 
@@ -28,8 +31,12 @@ def create(
     geometry = Geometry(in_chans, num_classes, image_size)
     options = dict(options or {})
     if is_user_class(name):
+        from convoy.models import user
+
         return user.create(name, geometry, options)
     if is_external(name):
+        from convoy.models import external
+
         return external.create(name, geometry, options)
     entry = MODELS[name]
     if image_size < entry.smallest_image:
@@ -44,8 +51,14 @@ def create(
 def default_options(name: str) -> dict[str, Option]:
     """All options of a model with their defaults, for the fingerprint."""
     if is_user_class(name):
+        from convoy.models import user
+
         return defaults_of(user.load_class(name))
-    return external.default_options(name) if is_external(name) else MODELS[name].options
+    if is_external(name):
+        from convoy.models import external
+
+        return external.default_options(name)
+    return MODELS[name].options
 
 
 def _check_option(entry: ModelEntry, option: str, value: Option) -> None:

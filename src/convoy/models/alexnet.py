@@ -19,7 +19,8 @@ import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 WIDTHS = {
     "half": (48, 128, 192, 192, 128),

@@ -11,7 +11,8 @@ published parameter count includes them. The size of the head follows from the i
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 
 class BasicCNN(Network):

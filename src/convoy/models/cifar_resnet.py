@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn.functional import pad
 
 from convoy.models._blocks import Style, attention, blocks_of_stage, choice, init_fan_out, residual_stages
-from convoy.models.entry import Geometry, StemAndBlocks
+from convoy.models.entry import Geometry
+from convoy.models.network import StemAndBlocks
 
 WIDTHS = (16, 32, 64)
 SHORTCUTS = {"pad": False, "projection": True}  # whether a shortcut across a change of shape has weights

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import Geometry, StemAndBlocks
+from convoy.models.entry import Geometry
+from convoy.models.network import StemAndBlocks
 
 BOTTLENECK = 4  # channels between a layer's two convolutions, in growths
 STEM = 64  # channels of the ImageNet form

@@ -14,7 +14,8 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from convoy.models.entry import Geometry, Option, error_of_output, one_line
+from convoy.models.entry import Geometry, Option, one_line
+from convoy.models.network import error_of_output
 from convoy.registry import is_external, unknown
 
 SIZE_WORDS = {"timm": "img_size", "torchvision": "image_size"}  # the library's word for Geometry.image_size

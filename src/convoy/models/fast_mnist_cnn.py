@@ -13,7 +13,8 @@ label smoothing 99.06 %; strided convolutions instead of pooling stay below 99.0
 
 from torch import nn
 
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 WIDTHS = (16, 32, 64)
 

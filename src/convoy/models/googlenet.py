@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from convoy.models._blocks import Style, Upsample, checked_rate, choice
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 EPSILON = 1e-3  # of batch norm, in Inception networks since the first that had one
 

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from convoy.models._blocks import Style, checked_rate
-from convoy.models.entry import AveragingNetwork, Geometry
+from convoy.models.entry import Geometry
+from convoy.models.network import AveragingNetwork
 
 STEM = 96
 # Channels of the 1x1 and of the 3x3 branch of a module; a single number: the 3x3 branch of a downsampling, whose other

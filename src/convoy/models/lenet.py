@@ -12,7 +12,8 @@ from torch import nn
 
 from convoy.models._blocks import activation as make_activation
 from convoy.models._blocks import activation_and_pool
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 
 class LeNet(Network):

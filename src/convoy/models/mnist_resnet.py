@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from convoy.models._blocks import Style, checked_rate, choice, residual_stages
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 STEM, WIDTHS = 32, (128, 256, 512)
 DROP_PLACES = {"shortcut": (True, False), "head": (False, True), "both": (True, True)}  # in the shortcuts, in the head

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from convoy.models._blocks import Style, Upsample, checked_rate, init_for_norm, scaled_channels, stem_strides
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 WIDTHS = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)  # the first full convolution, then 13 separated ones
 STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 STEM, LAST = 32, 1280
 STAGES = (  # expansion, channels, blocks, stride of the first: the paper's table 2

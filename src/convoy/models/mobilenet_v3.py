@@ -13,7 +13,8 @@ from typing import NamedTuple
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import AveragingNetwork, Geometry
+from convoy.models.entry import Geometry
+from convoy.models.network import AveragingNetwork
 
 STEM = 16
 NORM_EPS = 1e-3  # the authors' own; torch's is 1e-5

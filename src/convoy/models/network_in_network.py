@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from convoy.models._blocks import Style, checked_rate, init_fan_out, make_pool
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 # A row is a block: kernel of the first convolution, and the widths of it and of the two of 1x1 behind it. The last
 # width of all is the number of classes.

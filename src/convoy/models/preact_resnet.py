@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import Geometry, StemAndBlocks
+from convoy.models.entry import Geometry
+from convoy.models.network import StemAndBlocks
 
 WIDTHS, CIFAR_WIDTHS = (64, 128, 256, 512), (16, 32, 64)
 BLOCKS = {depth: _blocks.RESNET_BLOCKS[depth] for depth in (18, 34, 50)}

@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 REDUCTION = 4  # the attention's bottleneck: 128 -> 32 -> 128
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from convoy.models._blocks import Style, checked_rate, make_pool, residual_stages
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 WIDTHS = (64, 128, 256)  # of stages of two blocks
 

@@ -20,7 +20,8 @@ import torch
 from torch import nn
 
 from convoy.models import _blocks
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 WIDTHS = (64, 128, 256, 512)
 SHORTCUTS = {"projection": False, "shared": True}  # whether a shortcut shares its block's first convolution

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from convoy.models._blocks import Style, choice, init_for_norm
-from convoy.models.entry import AveragingNetwork, Geometry
+from convoy.models.entry import Geometry
+from convoy.models.network import AveragingNetwork
 
 STEM = 24
 BLOCKS = (4, 8, 4)  # of the three stages; the first block of each halves the maps

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from convoy.models._blocks import Style, checked_rate, choice, init_weights
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))  # squeezed, expanded
 # Width and kernel of the first convolution, the fire modules after a pooling, and the smallest image in pixels for the

@@ -21,7 +21,8 @@ from types import ModuleType
 
 from torch import nn
 
-from convoy.models.entry import Geometry, Option, error_of_output, one_line
+from convoy.models.entry import Geometry, Option, one_line
+from convoy.models.network import error_of_output
 from convoy.models.run_code import RunCode, RunCodeImporter
 from convoy.registry import is_user_class, unknown
 

@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn.functional import pad
 
 from convoy.models._blocks import StochasticDepth, activation, checked_count, checked_rate, choice
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 EXPANSION = 4
 EPSILON = 1e-6  # of all norms

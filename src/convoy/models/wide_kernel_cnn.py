@@ -9,7 +9,8 @@ quarter of the values is processed.
 
 from torch import nn
 
-from convoy.models.entry import Geometry, Network
+from convoy.models.entry import Geometry
+from convoy.models.network import Network
 
 
 class WideKernelCNN(Network):

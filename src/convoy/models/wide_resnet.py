@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from convoy.models._blocks import Style, blocks_of_stage, checked_count, checked_rate, init_fan_out, residual_stages
-from convoy.models.entry import Geometry, StemAndBlocks
+from convoy.models.entry import Geometry
+from convoy.models.network import StemAndBlocks
 
 WIDTHS = (16, 32, 64)  # times the factor
 

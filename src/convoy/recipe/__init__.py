@@ -51,7 +51,9 @@ class Recipe(Section):
 
     @classmethod
     def load(cls, name: str | Path, overrides: Iterable[Override] = ()) -> Recipe:
-        """Loads a built-in recipe ("defaults/mnist") or a TOML file and merges its `extends` and the overrides.
+        """Loads a built-in recipe or a TOML file and merges its `extends` and the overrides.
+
+        The last part of a built-in recipe's name is enough if no other has it: "fast-mnist" is "defaults/fast-mnist".
 
         Raises ValueError for an unknown name or key, circular `extends` or a value out of range.
         """

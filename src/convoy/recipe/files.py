@@ -21,6 +21,18 @@ def builtin_names() -> list[str]:
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in files)
 
 
+def full_name(name: str) -> str:
+    """The full name of a built-in recipe from its last part, if that is unique: "fast-mnist" is "defaults/fast-mnist".
+
+    Any other name is returned as it is. Raises ValueError if several recipes end in it.
+    """
+    names = builtin_names()
+    fitting = [each for each in names if each.rpartition("/")[2] == name]
+    if len(fitting) > 1 and name not in names:
+        raise ValueError(f"recipe {name!r} is ambiguous; expected one of {', '.join(fitting)}")
+    return fitting[0] if fitting and name not in names else name
+
+
 def parse_override(path: str, text: str) -> Override:
     """An override from the command line: its value is parsed as TOML if possible, otherwise a string."""
     try:
@@ -83,9 +95,10 @@ def _find(name: str, relative_to: Path) -> Path:
         if not path.is_file():
             raise ValueError(f"recipe file {str(path)!r} does not exist")
         return path.resolve()
-    if name not in builtin_names():
+    full = full_name(name)
+    if full not in builtin_names():
         raise unknown("recipe", name, builtin_names())
-    return Path(str(resources.files("convoy") / "recipes" / f"{name}.toml"))
+    return Path(str(resources.files("convoy") / "recipes" / f"{full}.toml"))
 
 
 def _anchor_paths(table: dict[str, Any], folder: Path) -> None:

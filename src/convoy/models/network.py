@@ -1,0 +1,60 @@
+"""The base classes of the families, and the check of what a network returns."""
+
+import torch
+from torch import nn
+
+from convoy.models.entry import Geometry, floor_of_loss
+
+
+class Network(nn.Module):
+    """Base of the families: images (N, in_chans, image_size, image_size) to logits (N, num_classes).
+
+    Its `forward` is that of a plain network. With a global average pool the weights do not depend on the image size.
+    """
+
+    flaws: tuple[str, ...] = ()
+    features: nn.Module
+    head: nn.Module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x))
+
+    def end_in_softmax(self, num_classes: int) -> None:
+        """The flaw of several published networks."""
+        assert isinstance(self.head, nn.Sequential)
+        self.head.append(nn.Softmax(dim=-1))
+        self.flaws = (*self.flaws, f"softmax output before cross-entropy: {floor_of_loss(num_classes)}")
+
+
+class AveragingNetwork(Network):
+    """The head reads the mean of the last map."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x).mean(dim=(2, 3)))  # (N, width, h, w) -> (N, width) -> (N, classes)
+
+
+class StemAndBlocks(Network):
+    """A stem, blocks, and a head that reads the mean of the last map."""
+
+    stem: nn.Module
+    blocks: nn.Module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.blocks(self.stem(x))  # (N, width, h, w)
+        return self.head(x.mean(dim=(2, 3)))  # (N, classes)
+
+
+def error_of_output(module: nn.Module, geometry: Geometry) -> str:
+    """Passes two black images in evaluation mode, which also initialises lazy layers; "" if it returns their logits.
+
+    Restores the mode and torch's generator. Raises what the network raises.
+    """
+    mode, expected = module.training, [2, geometry.num_classes]
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        output = module.eval()(torch.zeros(2, geometry.in_chans, geometry.image_size, geometry.image_size))
+    module.train(mode)
+    if not isinstance(output, torch.Tensor):
+        return f"expected a tensor of logits, got {type(output).__name__}"
+    if list(output.shape) != expected:
+        return f"expected {expected} for 2 images and {geometry.num_classes} classes, got {list(output.shape)}"
+    return "" if output.is_floating_point() else f"expected floating point, got {output.dtype}"
