@@ -157,6 +157,41 @@ def test_experiments_are_listed_by_the_name_that_reproduce_takes(call: Call) -> 
     assert names == ["cifar-course", "classics-mnist", "course-mnist", "resnet-mnist", "tensor-mnist"]
 
 
+def test_commands_that_read_take_the_newest_run_of_a_name_and_a_test_of_the_sealed_set_does_not(
+    call: Call, quick: list[str]
+) -> None:
+    for seed in (2, 1):
+        call("train", *quick, "--seed", seed)
+    one, two = Workspace("convoy-runs").runs()
+    Image.fromarray(np.zeros((12, 12), np.uint8)).save("black.png")
+    for command in (["predict", "Tiny", "black.png"], ["report", "Tiny"], ["export", "Tiny", "--to", "pth", "a.pth"]):
+        code, out, err = call(*command)
+        assert code == 0, err
+        assert one.name in err
+        assert two.name not in err + out
+    for command in (["test", "Tiny"], ["train", *quick, "--init", "Tiny"]):
+        code, _, err = call(*command)
+        assert code == 2
+        assert err.index(one.name) < err.index(two.name)
+
+
+def test_short_flags_set_the_keys_of_a_recipe(call: Call, quick: list[str]) -> None:
+    short = ["--batch-size", 60, "--optimizer", "adam", "--weight-decay", "0.1", "--no-augment"]
+    code, _, err = call("train", *quick, *short)
+    assert code == 0, err
+    (run,) = Workspace("convoy-runs").runs()
+    recipe = run.recipe
+    assert (recipe.train.batch_size, recipe.optim.name, recipe.optim.weight_decay) == (60, "adam", 0.1)
+    assert recipe.data.augment == ()
+    model, *rest = quick
+    keys = {"train.batch_size": 60, "optim.name": "adam", "optim.weight_decay": 0.1, "data.augment": "[]"}
+    call("train", model, *rest, *(part for key, value in keys.items() for part in (f"--{key}", value)))
+    assert [each.name for each in Workspace("convoy-runs").runs()] == [run.name]
+    code, _, err = call("compare", model, *rest[:-4], "--lr", 0.01, "--compute.threads", 1, *short, "--seeds", 1)
+    assert code == 0, err
+    assert [each.name for each in Workspace("convoy-runs").runs()] == [run.name]
+
+
 @pytest.mark.parametrize("kind", ["runs", "studies"])
 def test_an_empty_list_says_so(call: Call, kind: str) -> None:
     assert call("list", kind, "--out", "nowhere")[:2] == (0, f"no {kind} in nowhere\n")
@@ -289,6 +324,24 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
         (["train", "lenet", "--data.augment", "mixup"], "data.augment = 'mixup'"),
         (["train", "lenet", "--train.class_weights", "1,2"], "a list"),
         (["train", "lenet", "--init", ""], "init is empty"),
+        (["train", "lenet", "--lr", "fast"], "--lr"),
+        (["train", "lenet", "--lr", "-1"], "optim.lr = -1"),
+        (["train", "lenet", "--lr", "1", "--lr", "2"], "--lr specified multiple times"),
+        (["train", "lenet", "--lr", "1", "--optim.lr", "2"], "optim.lr is set twice: to 1.0 and to 2"),
+        (["train", "lenet", "--batch-size", "2.5"], "--batch-size: expected an integer, got '2.5'"),
+        (["train", "lenet", "--optimizer", "adamm"], "did you mean 'adam'"),
+        (["train", "lenet", "--no-augment", "--data.augment", "[]"], "data.augment is set twice"),
+        (["lr-range", "lenet", "--lr", "0.1"], "sets optim.lr itself"),
+        (["search", "lenet", "--grid", "optim.lr=1,2", "--lr", "3"], "optim.lr is both set and varied"),
+        (["train", "lenet", "--learning_rate", "1"], "use --lr"),
+        (["compare", "lenet", "--bs=64"], "use --batch-size"),
+        (["train", "lenet", "--momentum", "0.9"], "use --optim.momentum"),
+        (["profile", "lenet", "--optimizer", "sgd"], "use --optim.name"),
+        (["train", "lenet", "--gpu"], "--device cuda"),
+        (["train", "lenet", "--resume"], "--fresh"),
+        (["train", "lenet", "-v"], "log.txt"),
+        (["train", "lenet", "--epocs", "3"], "--epochs"),
+        (["report", "nothing", "--gpu"], "--gpu"),
         (["train", "lenet", "--init", __file__], ".safetensors"),
         (["train", "lenet", "--limit", "60", "--out", __file__], "--out "),
         (["train", "mobilenet_v2", "--limit", "60", "--model.options.width_mult", "1e12"], "out of memory"),

@@ -12,8 +12,10 @@ import pytest
 
 from convoy import api
 from convoy.cli.app import app, data_app
+from convoy.cli.guesses import _WORDS
 from convoy.cli.main import main
-from convoy.options import ARGUMENTS, options_of, positional_of
+from convoy.options import ARGUMENTS, KEYS, options_of, positional_of
+from convoy.recipe import Recipe
 
 FUNCTIONS = {name: value for name in api.__all__ if inspect.isfunction(value := getattr(api, name))}
 COMMANDS = {name.replace("_", "-"): function for name, function in FUNCTIONS.items()}
@@ -47,6 +49,15 @@ def test_help_shows_an_example_and_each_option_with_its_meaning(name: str, capsy
         if option.flag.name is not None:
             assert (option.flag.name or f"--{option_name.replace('_', '-')}") in text
             assert option.flag.help.replace("`", "")[:40] in text
+
+
+def test_keys_of_flags_and_of_guesses_are_keys_of_recipes() -> None:
+    recipe = Recipe().override({"optim.name": "sgd"})
+    for key in {*KEYS.values(), *_WORDS} - {"model.options.drop_rate"}:  # of some models
+        section: Any = recipe
+        for name in key.partition(" ")[0].split("."):
+            assert hasattr(section, name), key
+            section = getattr(section, name)
 
 
 def test_unknown_option_is_named_with_the_closest_one() -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from tests.fake_runs import epoch_metrics
 
-from convoy.api.arguments import locate
+from convoy.api.arguments import AmbiguousNameError, find_run, locate
 from convoy.recipe import Recipe, fingerprint
 from convoy.runs import Member, Run, Workspace
 
@@ -84,8 +85,14 @@ def test_locate_takes_a_path_a_name_or_a_part_that_fits_once(tmp_path: Path) -> 
     assert locate(second.name, tmp_path) == second
     assert locate("lenet-s7", tmp_path) == second
     assert locate(second.name[-12:-6], tmp_path) == second
-    with pytest.raises(ValueError, match="fits 2 runs and studies"):
-        locate("lenet", tmp_path)
+    for newest, other in ((first, second), (second, first)):
+        os.utime(other.path / "status.json", (1, 1))
+        os.utime(newest.path / "status.json", (2, 2))
+        with pytest.raises(AmbiguousNameError, match=f"fits 2 .*: {newest.name}, {other.name}$") as caught:
+            locate("lenet", tmp_path)
+        assert caught.value.newest == newest
+    workspace.write_study("compare-lenet-s42", {"kind": "compare"}, [])
+    assert find_run("lenet-s42", tmp_path) == first
     with pytest.raises(ValueError, match="no run or study 'vgg'"):
         locate("vgg", tmp_path)
 

@@ -59,11 +59,15 @@ _FORMATS = (
 
 @dataclass(frozen=True)
 class Flag:
-    """What an option means. `name`: its flag, if that differs from the option; None for an option of Python only."""
+    """What an option means. `name`: its flag, if that differs from the option; None for an option of Python only.
+
+    `key`: the recipe's key that it sets.
+    """
 
     help: str
     default: Any = None
     name: str | None = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,12 @@ class Option:
         return not self.required and self.flag.default not in (None, (), "", False)
 
     @property
+    def help(self) -> str:
+        return f"{self.flag.help} Sets {self.flag.key}." if self.flag.key else self.flag.help
+
+    @property
     def meaning(self) -> str:
-        return f"{self.flag.help} Default: {self.flag.default}." if self.shows_default else self.flag.help
+        return f"{self.help} Default: {self.flag.default}." if self.shows_default else self.help
 
     @property
     def read_as(self) -> Any:
@@ -145,15 +153,17 @@ def positional_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 Data = Annotated[str | None, Flag("A data set's name, a path, NAME=PATH, or hf:owner/name.")]
-Limit = Annotated[int | None, Flag("Use only this many images, for a quick try; every output says so.")]
-Device = Annotated[str | None, Flag("auto, cpu, cuda or cuda:N.")]
+Limit = Annotated[
+    int | None, Flag("Use only this many images, for a quick try; every output says so.", key="data.limit")
+]
+Device = Annotated[str | None, Flag("auto, cpu, cuda or cuda:N.", key="compute.device")]
 Set = Annotated[
     Mapping[str, Any] | Sequence[tuple[str, Any]],
     Flag("Set a key of the recipe, as in optim.lr=0.01. Also `--KEY VALUE`, as in `--optim.lr 0.01`.", ()),
 ]
 Out = Annotated[str | Path, Flag("Folder that holds runs and studies.", str(DEFAULT_OUT))]
 Show = Annotated[bool | Literal["stderr"], Flag('Print the progress; "stderr": to standard error.', True, name=None)]
-Epochs = Annotated[int | None, Flag("Passes over the training images.")]
+Epochs = Annotated[int | None, Flag("Passes over the training images.", key="train.epochs")]
 Init = Annotated[
     str | PathLike[str] | None,
     Flag("Start from the weights of this run or file; a head that does not fit is reinitialised."),
@@ -168,8 +178,13 @@ class RunOptions(TypedDict, total=False):
     """What every training takes."""
 
     data: Data
-    seed: Annotated[int | None, Flag("Seed of initialisation, batch order, augmentation and dropout.")]
+    seed: Annotated[int | None, Flag("Seed of initialisation, batch order, augmentation and dropout.", key="seed")]
     limit: Limit
+    lr: Annotated[float | None, Flag("Learning rate.", key="optim.lr")]
+    batch_size: Annotated[int | None, Flag("Images per step.", key="train.batch_size")]
+    optimizer: Annotated[str | None, Flag("sgd, adam, adamw or rmsprop.", key="optim.name")]
+    weight_decay: Annotated[float | None, Flag("Weight decay.", key="optim.weight_decay")]
+    augment: Annotated[bool, Flag("Change the training images at random, as the recipe says.", True)]
     device: Device
     set: Set
     out: Out
@@ -182,6 +197,14 @@ class TrainOptions(RunOptions, total=False):
     fresh: Fresh
     test: Test
     model: Model
+
+
+KEYS = {  # of a recipe, by the option that sets them
+    name: flag.key
+    for name, hint in TrainOptions.__annotations__.items()
+    for flag in getattr(hint, "__metadata__", ())
+    if flag.key
+}
 
 
 class ClaimOptions(TypedDict, total=False):

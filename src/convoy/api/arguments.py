@@ -8,38 +8,53 @@ from pathlib import Path
 from typing import Any
 
 from convoy.models import MODELS
-from convoy.options import DEFAULT_OUT
+from convoy.options import DEFAULT_OUT, KEYS
 from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import Override, builtin_names, check_once
 from convoy.recipe.files import full_name as full_name_of_recipe
 from convoy.registry import labels_of
 from convoy.runs import Run, Study, Workspace
 
+MARKERS: dict[type[Run] | type[Study], str] = {Run: "recipe.toml", Study: "study.toml"}
 WEIGHTS = (".safetensors", ".pth", ".pt")
-PATHS = {"epochs": "train.epochs", "seed": "seed", "limit": "data.limit", "device": "compute.device"}  # by option
 
 
-def locate(argument: str | Path, out: str | Path = DEFAULT_OUT) -> Run | Study:
+class AmbiguousNameError(ValueError):
+    """A name that fits several runs and studies, newest first."""
+
+    def __init__(self, argument: str, fitting: Sequence[Run | Study], workspace: Path) -> None:
+        self.newest, self.count = fitting[0], len(fitting)
+        names = ", ".join(candidate.name for candidate in fitting[:6]) + ", ..." * (len(fitting) > 6)
+        super().__init__(f"{argument!r} fits {len(fitting)} runs and studies in {workspace}, newest first: {names}")
+
+
+def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] | None = None) -> Run | Study:
     """Finds a run or study by its path, or in OUT by its name or a part of it that fits only one.
 
-    A part is one or more words between hyphens. A run's last word, its fingerprint, may be abbreviated.
-    Raises ValueError if nothing fits or several do.
+    A part is one or more words between hyphens. A run's last word, its fingerprint, may be abbreviated. If both fit,
+    `kind` is preferred. Raises ValueError if nothing fits, AmbiguousNameError if several do.
     """
     path = Path(argument)
-    for kind in (Run, Study):
-        marker = "recipe.toml" if kind is Run else "study.toml"
+    for each, marker in MARKERS.items():
         if (path / marker).is_file():
-            return kind(path)
+            return each(path)
     workspace = Workspace(out)
     candidates: list[Run | Study] = [*workspace.runs(), *workspace.studies()]
     exact = [candidate for candidate in candidates if candidate.name == str(argument)]
     fitting = exact or [candidate for candidate in candidates if _is_part(str(argument), candidate)]
+    if kind is not None:
+        fitting = [candidate for candidate in fitting if isinstance(candidate, kind)] or fitting
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
         raise ValueError(f"no run or study {str(argument)!r}, neither at this path nor in {workspace.path}")
-    names = ", ".join(candidate.name for candidate in fitting[:6])
-    raise ValueError(f"{str(argument)!r} fits {len(fitting)} runs and studies in {workspace.path}: {names}")
+    raise AmbiguousNameError(str(argument), sorted(fitting, key=_changed, reverse=True), workspace.path)
+
+
+def _changed(candidate: Run | Study) -> float:
+    """When it was last trained; a run's recipe.toml stays as it was."""
+    path = candidate.path / ("status.json" if isinstance(candidate, Run) else MARKERS[Study])
+    return path.stat().st_mtime if path.is_file() else 0.0
 
 
 def _is_part(text: str, candidate: Run | Study) -> bool:
@@ -79,7 +94,8 @@ def named_recipes(
 
 def overrides_of(options: Mapping[str, Any]) -> list[Override]:
     """What the options set in a recipe. Raises ValueError for a key that is set twice."""
-    flags = {path: options.get(name) for name, path in PATHS.items()}
+    flags = {path: options.get(name) for name, path in KEYS.items()}
+    flags["data.augment"] = None if options.get("augment", True) else []
     flags["model.init"] = weights_file(options.get("init"), options.get("out", DEFAULT_OUT))
     pairs = [(path, _absolute(value) if path == "model.init" else value) for path, value in _pairs(options["set"])]
     overrides = [(path, value) for path, value in flags.items() if value is not None] + pairs
@@ -89,7 +105,7 @@ def overrides_of(options: Mapping[str, Any]) -> list[Override]:
 
 def check_left_out(options: Mapping[str, Any], paths: tuple[str, ...], study: str, instead: str) -> None:
     """Raises ValueError for a key that the study sets itself; `paths` are their beginnings."""
-    for path, _ in _pairs(options["set"]):
+    for path, _ in overrides_of(options):
         if path.startswith(paths):
             raise ValueError(f"{study} sets {path} itself; {instead}")
 
@@ -142,7 +158,7 @@ def with_labels(recipes: Sequence[Recipe | str | Path]) -> list[tuple[str, Recip
 
 def find_run(run: Run | str | Path, out: str | Path) -> Run:
     """Raises ValueError if no run fits, several do, or a study does."""
-    target = run if isinstance(run, Run) else locate(run, out)
+    target = run if isinstance(run, Run) else locate(run, out, Run)
     if isinstance(target, Study):
         names = ", ".join(member.run.name for member in target.members[:4])
         raise ValueError(f"expected a run, but {str(run)!r} is a study; its runs: {names}")

@@ -89,7 +89,7 @@ def _argument(parameter: inspect.Parameter, *, several: bool) -> inspect.Paramet
 def _flag(name: str, option: Option) -> inspect.Parameter:
     parameter = Parameter(
         name=option.flag.name or None,
-        help=option.flag.help,
+        help=option.help,
         negative=None if option.default is True else "",
         show_default=option.shows_default,
         allow_leading_hyphen=option.type == Sequence[float] | str,  # "-1,2" is not a flag

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-from cyclopts import CycloptsError, UnusedCliTokensError
+from cyclopts import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from convoy.cli import data, data_sheet, listing, profile, runs  # noqa: F401 (registers their commands)
 from convoy.cli.app import app
+from convoy.cli.guesses import advice
 
 if TYPE_CHECKING:
     from convoy.recipe.files import Override
@@ -36,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UnusedCliTokensError as error:
         unexpected = ", ".join(repr(token) for token in error.unused_tokens or ())
         _fail(f"unexpected argument {unexpected}: --help lists what this command takes")
+    except UnknownOptionError as error:
+        flag = str(error.token.keyword or error.token.value)
+        hint = advice(flag, {name for argument in error.argument_collection for name in argument.names})
+        _fail(f"unknown option {flag}: {hint}" if hint else str(error))
     except CycloptsError as error:
         _fail(" ".join(str(error).split()))
     except BrokenPipeError:  # for example `| head`

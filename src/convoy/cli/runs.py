@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from convoy import api
 from convoy.cli.app import Call, command, print_json
@@ -14,6 +18,30 @@ from convoy.text import ngettext
 
 if TYPE_CHECKING:
     from convoy.data.photo import Ink
+
+T = TypeVar("T")
+
+
+def _with_newest(call: Call, find: Callable[[str, Path], T]) -> tuple[Call, T]:
+    """The call with the run or study that its first argument names; of several, the newest, which is printed."""
+    from convoy.api.arguments import AmbiguousNameError
+
+    name, *rest = call.args
+    out = call.keywords.get("out", DEFAULT_OUT)
+    try:
+        target = find(name, out)
+    except AmbiguousNameError as error:
+        target = find(str(error.newest.path), out)
+        print(
+            _(
+                "{name} fits {count} runs and studies: using the newest, {newest}; for another, give more of its name",
+                name=name,
+                count=error.count,
+                newest=error.newest.name,
+            ),
+            file=sys.stderr,
+        )
+    return partial(call.func, target, *rest, **call.keywords), target
 
 
 @command(api.train)
@@ -68,10 +96,10 @@ def test(call: Call, as_json: bool) -> None:
 def predict(call: Call, as_json: bool) -> None:
     from convoy.api.arguments import find_run
 
-    name, images = call.args
-    if not images:
+    if not call.args[1]:
         raise ValueError("expected an image or a folder of images after the run")
-    flags = find_run(name, call.keywords.get("out", DEFAULT_OUT)).status.flags
+    call, run = _with_newest(call, find_run)
+    flags = run.status.flags
     predictions = call()
     if as_json:
         rows = [{**each._asdict(), "ink": each.ink and each.ink._asdict()} for each in predictions]
@@ -106,7 +134,9 @@ def _ink(ink: Ink) -> str:
 
 @command(api.export)
 def export(call: Call, as_json: bool) -> None:
-    written = [str(path) for path in call()]
+    from convoy.api.arguments import find_run
+
+    written = [str(path) for path in _with_newest(call, find_run)[0]()]
     if as_json:
         print_json({"files": written})
     else:
@@ -119,8 +149,8 @@ def report(call: Call, as_json: bool) -> None:
     from convoy.counts import recount
     from convoy.runs import Run
 
+    call, subject = _with_newest(call, locate)
     page = call()
-    subject = locate(page.parent)
     runs = [subject] if isinstance(subject, Run) else [member.run for member in subject.members]
     differences = [difference for run in runs for difference in recount(run).differences]
     if as_json:

@@ -1,0 +1,69 @@
+"""Flags of other tools that people try first: the error says what the flag is called here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from convoy.options import KEYS
+
+_WORDS = {  # by the recipe's key
+    "optim.lr": "learning-rate eta",
+    "optim.name": "opt optim optimiser",
+    "optim.weight_decay": "wd decay l2",
+    "optim.momentum": "momentum",
+    "train.batch_size": "b bs batch batchsize",
+    "train.epochs": "e epoch n-epochs num-epochs max-epochs",
+    "train.loss.label_smoothing": "label-smoothing",
+    "train.clip_norm": "clip clip-grad clip-grad-norm grad-clip clip-norm",
+    "train.accumulate": "accumulate grad-accum gradient-accumulation-steps",
+    "train.ema_decay": "ema ema-decay",
+    "schedule.name": "scheduler sched schedule lr-scheduler lr-schedule",
+    "schedule.warmup_epochs": "warmup warmup-epochs",
+    "stop.patience_epochs": "patience early-stopping early-stop",
+    "data.augment": "augmentation augmentations aug transforms",
+    "data.augment '[]'": "no-augment no-aug no-augmentation",
+    "data.name": "d dataset data-dir data-path",
+    "data.size": "size image-size img-size imgsz resize",
+    "data.split.validation": "val-split validation-split val-fraction",
+    "model.options.drop_rate": "dropout drop-rate drop",
+    "model.freeze": "freeze",
+    "model.init": "weights pretrained checkpoint load",
+    "compute.precision": "amp fp16 bf16 half mixed-precision precision",
+    "compute.threads": "threads num-threads",
+    "compute.deterministic": "deterministic",
+    "seed": "random-seed random-state manual-seed",
+}
+_SENTENCES = {
+    "a network is the first argument, without a flag": "model-name arch architecture net network",
+    "--device cuda or cuda:N selects a GPU; by default it is used if there is one": "gpu gpus cuda use-gpu use-cuda",
+    "--device cpu selects the processor": "cpu no-cuda no-gpu",
+    "the images are in memory, so that no worker loads them; --compute.threads sets the threads": (
+        "workers num-workers nw j"
+    ),
+    "the same command continues an unfinished run; --fresh trains from scratch": "resume continue restart resume-from",
+    "--fresh trains from scratch": "force overwrite from-scratch",
+    "a run is named by its model, seed and fingerprint; --out chooses the folder of all runs": "name run-name exp-name",
+    "--out chooses the folder of all runs": "output output-dir o log-dir logdir save-dir project",
+    "progress is always printed, and kept in log.txt of the run folder; --json prints the result only": (
+        "verbose v verbosity quiet q silent log-interval print-freq"
+    ),
+}
+_KEYS = {word: key for key, words in _WORDS.items() for word in words.split()}
+_ADVICE = {word: sentence for sentence, words in _SENTENCES.items() for word in words.split()}
+_FLAGS = {key: name for name, key in KEYS.items()} | {
+    "data.name": "data",
+    "model.init": "init",
+    "data.augment '[]'": "no-augment",
+}
+
+
+def advice(flag: str, flags: Collection[str]) -> str:
+    """What to use instead of an unknown flag, in a command with these flags; "" if it is no common guess."""
+    word = flag.partition("=")[0].lstrip("-").replace("_", "-").lower()
+    key = _KEYS.get(word) or KEYS.get(word.replace("-", "_"), "")
+    own = f"--{_FLAGS.get(key, '').replace('_', '-')}"
+    if own in flags:
+        return f"use {own}"
+    if "--set" not in flags:
+        return ""
+    return f"use --{key}" if key else _ADVICE.get(word, "")
