@@ -33,9 +33,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-_RECIPES = "recipes' names or .toml files, or your own classes as net.py:Class"
+_RECIPES = "recipes' names or .toml files, or your own networks as net.py or net.py:Net"
 ARGUMENTS = {  # what the positional arguments mean
-    "recipe": "A model's name, a recipe's name or .toml file, or your own class as net.py:Class. Default: lenet.",
+    "recipe": "A model's name, a recipe's name or .toml file, or your own network as net.py or net.py:Net. Default: "
+    "lenet.",
     "recipes": f"Models' names, {_RECIPES}.",
     "models": f"Models' names, {_RECIPES}.",
     "experiment": "course-mnist, cifar-course, resnet-mnist, classics-mnist, tensor-mnist, all, or the path of an "

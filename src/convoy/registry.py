@@ -23,7 +23,7 @@ def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> V
 
 
 def is_user_class(name: str) -> bool:
-    """Whether a model's name refers to a class in a file, "path/to/net.py:MyNet"."""
+    """Whether a model's name refers to a class or function in a file, "path/to/net.py:MyNet"."""
     return ".py:" in name
 
 

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
+import convoy
+from convoy.checkpoint import load_weights
+from convoy.events import Control
 from convoy.models import create, default_options
-from convoy.models.user import load_class, source_files
+from convoy.models.user import load_factory, only_factory, source_files
 from convoy.recipe import Recipe
+from convoy.runs import Run
 from convoy.training.run.plan import plan
+from convoy.training.run.run_one import run_one
 
 NET = """\
 from torch import nn
@@ -25,6 +31,13 @@ class MyNet(nn.Module):
 
     def forward(self, x):
         return self.head(x.flatten(1))
+"""
+
+FACTORY = """\
+from torch import nn
+
+def make_net(num_classes, image_size, width=8):
+    return nn.Sequential(nn.Flatten(), nn.Linear(image_size * image_size, num_classes), nn.Hardtanh(-width, width))
 """
 
 NO_INIT = """\
@@ -83,7 +96,7 @@ def test_check_leaves_the_generator_where_init_left_it(write: Write) -> None:
     made(path)
     after_create = torch.rand(1)
     torch.manual_seed(1)
-    load_class(f"{path}:MyNet")(5, 8)
+    load_factory(f"{path}:MyNet")(5, 8)
     assert torch.equal(after_create, torch.rand(1))
 
 
@@ -158,6 +171,54 @@ def test_source_files_are_the_file_and_its_local_imports(write: Write) -> None:
     ]
 
 
+def test_file_with_one_network_needs_no_name(write: Write) -> None:
+    private = "class _Block(nn.Module): pass\n"
+    helpers = "from torch.nn import Linear\ndef helper(): pass\nOther = MyNet\n"
+    assert only_factory(str(path := write())) == f"{path}:MyNet"
+    assert only_factory(str(path := write(NET + private + helpers.replace("Other = MyNet\n", "")))) == f"{path}:MyNet"
+    assert only_factory(str(path := write(FACTORY + private))) == f"{path}:make_net"
+    assert only_factory(str(path := write(FACTORY + "def _helper(): pass\ndef main(): pass\n"))) == f"{path}:make_net"
+
+
+def test_function_that_returns_a_network_is_as_good_as_its_class(write: Write) -> None:
+    path = write(NET + FACTORY)
+    assert default_options(f"{path}:make_net") == {"width": 8}
+    torch.manual_seed(1)
+    first = made(path)
+    torch.manual_seed(1)
+    second = made(path, "make_net", width=16)
+    assert torch.equal(first.head.weight, second[1].weight)
+    assert second[2].max_val == 16
+
+
+def test_run_of_a_function_has_the_bits_of_the_class_and_resumes(tiny: Callable[..., Recipe], net: Path) -> None:
+    net.write_text(net.read_text() + "\ndef make(in_chans, num_classes, image_size):\n    return nn.Sequential(")
+    net.write_text(net.read_text() + "Tiny(in_chans, num_classes, image_size))\n")
+    out = net.parent
+    *_, end = run_one(tiny(), out)
+    by_class = Run(end.run)
+    recipe = tiny(("model.name", f"{net}:make"))
+    *_, end = run_one(recipe, out, control=lambda: Control.PAUSE)
+    paused = Run(end.run)
+    assert not paused.finished
+    *_, end = run_one(recipe, out)
+    run = Run(end.run)
+    assert run.path == paused.path != by_class.path
+    assert run.scores == by_class.scores
+    weights = load_weights(run.path / "best.safetensors")
+    for name, tensor in load_weights(by_class.path / "best.safetensors").items():
+        assert torch.equal(weights[f"0.{name}"], tensor)
+    assert convoy.test(run, show=False).score.accuracy == run.scores["test"].accuracy
+
+    Image.new("L", (12, 12)).save(out / "black.png")
+    assert convoy.predict(run, out / "black.png")[0].predicted in run.data.classes
+    assert Path(convoy.report(run)).is_file()
+
+    net.write_text(net.read_text() + "# edited\n")
+    *_, end = run_one(recipe, out)
+    assert Run(end.run).path != run.path
+
+
 # ---- what is refused, in one line with file and line ----
 
 
@@ -178,14 +239,16 @@ def test_class_name_missing(write: Write) -> None:
         ("x = 1\0\n", ""),
         ("import torhc\n" + NET, ":1: ModuleNotFoundError: .*'torhc'"),
         ("import sys\nsys.exit('bye')\n", ":2: SystemExit: bye"),
-        ("x = 1\n", ": no class 'MyNet'"),
         ("class MyNet: pass\n", ": .* MyNet .* subclass of torch.nn.Module"),
         (NO_INIT, ":3: MyNet has no parameters to train"),
         (NET.replace("self.width = width", "raise OSError('two\\nlines')"), r":7: MyNet\.__init__: OSError: two$"),
         (NET.replace("width=8", "width"), r":4: MyNet\.__init__: TypeError: "),
         (NET.replace("flatten(1)", "flatten(0)"), rf":10: {ON_IMAGES}RuntimeError: "),
         (NET.replace("def forward", "def froward"), f":3: {ON_IMAGES}NotImplementedError"),
-        (NET + "from convoy.models import user\nuser.load_class(__file__ + ':MyNet')\n", ":12: ValueError: .*__main__"),
+        (
+            NET + "from convoy.models import user\nuser.load_factory(__file__ + ':MyNet')\n",
+            ":12: ValueError: .*__main__",
+        ),
     ],
 )
 def test_error_in_the_file_is_one_line_with_its_place(write: Write, text: str, message: str) -> None:
@@ -193,6 +256,46 @@ def test_error_in_the_file_is_one_line_with_its_place(write: Write, text: str, m
     with pytest.raises(ValueError, match=f"^{path}{message}") as caught:
         made(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", ": .* none$"),
+        ("def main(): 1 / 0\n", ": .* none$"),
+        ("net = 1\n", ": .* none$"),
+        (NET + NET.replace("MyNet", "Other"), r": .*MyNet, Other; .*:Other$"),
+        (FACTORY + FACTORY.replace("make_net", "make"), r": .*make_net, make; .*:make$"),
+        ("class Broken(\n", ":1: SyntaxError: "),
+    ],
+)
+def test_file_without_exactly_one_network_lists_them(write: Write, text: str, message: str) -> None:
+    path = write(text)
+    with pytest.raises(ValueError, match=f"^{path}{message}"):
+        only_factory(str(path))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return [1]", ":3: .* got list$"),
+        ("pass", ":3: .* got NoneType$"),
+        ("1 / 0", ":4: make_net: ZeroDivisionError"),
+        ("return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))", r":3: Sequential\.forward: expected \[2, 5\]"),
+        ("return nn.Sequential(nn.Flatten(), nn.Linear(7, 5))", r":3: Sequential\.forward on .*: RuntimeError"),
+    ],
+)
+def test_function_that_returns_no_usable_network(write: Write, body: str, message: str) -> None:
+    path = write(FACTORY.partition("    return")[0] + f"    {body}\n")
+    with pytest.raises(ValueError, match=f"^{path}{message}") as caught:
+        made(path, "make_net")
+    assert "\n" not in str(caught.value)
+
+
+def test_function_with_parameters_that_nothing_gives(write: Write) -> None:
+    path = write(FACTORY.replace("width=8", "width"))
+    with pytest.raises(ValueError, match=f"^{path}:3: make_net: TypeError: .*'width'"):
+        made(path, "make_net")
 
 
 def test_error_in_a_local_module_names_that_module(write: Write) -> None:
@@ -203,7 +306,7 @@ def test_error_in_a_local_module_names_that_module(write: Write) -> None:
 
 def test_class_absent_names_the_close_one(write: Write) -> None:
     path = write()
-    with pytest.raises(ValueError, match=f"^unknown class 'MyNett' in {path}; did you mean 'MyNet'"):
+    with pytest.raises(ValueError, match=f"^unknown class or function 'MyNett' in {path}; did you mean 'MyNet'"):
         made(path, "MyNett")
 
 
@@ -211,7 +314,7 @@ def test_class_absent_names_the_close_one(write: Write) -> None:
     ("options", "message"),
     [
         ({"widht": 3}, r"unknown option 'widht' in model\.options of .*net\.py:MyNet; did you mean 'width'\?$"),
-        ({"image_size": 3}, r"image_size in model\.options of MyNet: .* the data"),
+        ({"image_size": 3}, r"image_size in model\.options of .*net\.py:MyNet: .* the data"),
     ],
 )
 def test_wrong_option(write: Write, options: dict[str, int], message: str) -> None:

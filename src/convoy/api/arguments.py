@@ -69,18 +69,25 @@ def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) ->
     check_once([*((path, value) for path, value in asked if value is not None), *overrides])
     if isinstance(recipe, Recipe):
         named = [("model.name", model), ("data.name", data)]
-        return recipe.override([pair for pair in named if pair[1] is not None] + overrides)
-    if model is not None:
-        overrides = [("model.name", model), *overrides]
-    return resolve(None if recipe is None else full_name(recipe), data=data, overrides=overrides)
+        resolved = recipe.override([pair for pair in named if pair[1] is not None] + overrides)
+    else:
+        named = [("model.name", model)] if model is not None else []
+        resolved = resolve(None if recipe is None else full_name(recipe), data=data, overrides=[*named, *overrides])
+    name = resolved.model.name
+    return resolved.override({"model.name": full_name(name)}) if name.endswith(".py") else resolved
 
 
 def full_name(argument: str | Path) -> str:
-    """The full name of a built-in recipe, "defaults/fast-mnist" for "fast-mnist"; a model's name is not a short one.
+    """ "defaults/fast-mnist" for a built-in recipe's name "fast-mnist", "net.py:Net" for a file "net.py".
 
-    Raises ValueError if several recipes have this short name.
+    A model's name is not a recipe's short one. Raises ValueError if several recipes have this short name, or the file
+    several networks.
     """
     name = str(argument)
+    if name.endswith(".py"):
+        from convoy.models.user import only_factory
+
+        return only_factory(name)
     return name if name in MODELS else full_name_of_recipe(name)
 
 

@@ -39,7 +39,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
 
     image, data = options["input"], options["data"]
     if not models:
-        raise ValueError("a profile needs at least one model: a name, a net.py:Class or a recipe")
+        raise ValueError("a profile needs at least one model: a name, a net.py or a recipe")
     if data is not None and image is not None:
         raise ValueError(f"expected either input or data, got input = {image!r} and data = {data!r}")
     subjects: dict[str, Any] = {}

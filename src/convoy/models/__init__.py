@@ -1,7 +1,7 @@
 """The models: one file per family and one row per model in `catalogue`, all built by `create`.
 
-`create` also builds a user's class ("path/to/net.py:MyNet") and networks of two libraries ("timm:NAME",
-"torchvision:NAME").
+`create` also builds a user's network ("path/to/net.py:MyNet", a class or a function) and networks of two libraries
+("timm:NAME", "torchvision:NAME").
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def default_options(name: str) -> dict[str, Option]:
     if is_user_class(name):
         from convoy.models import user
 
-        return defaults_of(user.load_class(name))
+        return defaults_of(user.load_factory(name))
     if is_external(name):
         from convoy.models import external
 

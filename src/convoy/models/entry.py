@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
@@ -56,7 +56,7 @@ class ModelEntry:
         return defaults_of(self.factory) | dict(self.presets)
 
 
-def defaults_of(factory: type[nn.Module]) -> dict[str, Option]:
+def defaults_of(factory: Callable[..., object]) -> dict[str, Option]:
     """Option names and defaults from the signature, without types that a recipe cannot hold."""
     parameters = inspect.signature(factory).parameters.values()
     return {

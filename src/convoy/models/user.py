@@ -1,4 +1,4 @@
-"""A user's own network, "path/to/net.py:MyNet".
+"""A user's own network, "path/to/net.py:MyNet": a class, or a function that returns a network.
 
 The file and its local modules are executed at each load, so that edits take effect. They are not kept in `sys.modules`
 under their own names, so that two folders can each have a `layers.py`. Errors are a one-line ValueError with file
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 from torch import nn
 
@@ -32,39 +32,66 @@ INSTALLED = (
     *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 )
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+EXPECTED = "a subclass of torch.nn.Module or a function that returns a network"
+Factory = type[nn.Module] | FunctionType
 _loading: set[Path] = set()
 
 
-def load_class(spec: str, code: RunCode | None = None) -> type[nn.Module]:
-    """Loads the class "path/to/net.py:MyNet". Raises ValueError: see `create`."""
-    path, class_name = _locate(spec)
+def load_factory(spec: str, code: RunCode | None = None) -> Factory:
+    """Loads the class or function "path/to/net.py:MyNet". Raises ValueError: see `create`."""
+    path, name = _locate(spec)
     module = _execute(path) if code is None else _execute_run_code(path, code)
-    values = vars(module)
-    networks = {
-        name: value for name, value in values.items() if isinstance(value, type) and issubclass(value, nn.Module)
+    value = vars(module).get(name)
+    if value is None:
+        raise unknown("class or function", name, _factories(module), str(path))
+    if not (_is_network_class(value) or isinstance(value, FunctionType)):
+        raise ValueError(f"{path}: expected {name} to be {EXPECTED}")
+    return value
+
+
+def only_factory(file: str) -> str:
+    """ "path/to/net.py:MyNet" for "path/to/net.py": its only class of a network or, without classes, its only function.
+
+    Names with an underscore do not count, nor does `main`. Raises ValueError if there are several or none.
+    """
+    path = _existing(file, file)
+    names = _factories(_execute(path))
+    if len(names) == 1:
+        return f"{file}:{names[0]}"
+    if not names:
+        raise ValueError(f"{path}: expected {EXPECTED}, found none")
+    raise ValueError(f"{path}: expected one network, found {', '.join(names)}; name one, as in {file}:{names[-1]}")
+
+
+def _factories(module: ModuleType) -> list[str]:
+    """The names of the classes of networks that the file defines or, without any, of its functions."""
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
     }
-    if class_name in networks:
-        return networks[class_name]
-    if class_name in values:
-        raise ValueError(f"{path}: expected {class_name} to be a subclass of torch.nn.Module")
-    if own := [name for name, value in networks.items() if value.__module__ == module.__name__]:
-        raise unknown("class", class_name, own, str(path))
-    raise ValueError(f"{path}: no class {class_name!r} and no other torch.nn.Module")
+    classes = [name for name, value in own.items() if _is_network_class(value)]
+    return classes or [name for name, value in own.items() if isinstance(value, FunctionType) and name != "main"]
+
+
+def _is_network_class(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, nn.Module)
 
 
 def create(spec: str, geometry: Geometry, options: Mapping[str, Option], code: RunCode | None = None) -> nn.Module:
     """Builds the network and checks it on a batch of two black images. With `code`, only its bytes are imported.
 
-    `__init__` gets the options and those of in_chans, num_classes, image_size in its signature (all for **kwargs).
-    Raises ValueError: the file is missing or fails; the class is missing or not a network; an option is unknown;
-    `__init__` or `forward` raises; the output is not [2, num_classes] in floating point.
+    `__init__`, or the function, gets the options and those of in_chans, num_classes, image_size in its signature (all
+    for **kwargs). Raises ValueError: the file is missing or fails; the class or function is missing or none of a
+    network; an option is unknown; `__init__`, the function or `forward` raises; the output is not [2, num_classes] in
+    floating point.
     """
-    factory = load_class(spec, code)
-    path, class_name = _locate(spec)
-    module = _build(path, factory, _arguments(path, factory, geometry, options))
-    _check_output(path, module, geometry)
+    factory = load_factory(spec, code)
+    path, name = _locate(spec)
+    module = _build(path, name, factory, _arguments(f"{path}:{name}", factory, geometry, options))
+    _check_output(path, factory, module, geometry)
     if not list(module.parameters()):
-        raise ValueError(f"{_place(path, factory)}: {class_name} has no parameters to train")
+        raise ValueError(f"{_place(path, factory)}: {name} has no parameters to train")
     if not hasattr(module, "flaws"):
         module.flaws = ()  # type: ignore[assignment]
     return module
@@ -88,13 +115,16 @@ def source_files(spec: str) -> list[Path]:
 
 
 def _locate(spec: str) -> tuple[Path, str]:
-    file, _, class_name = spec.rpartition(":")
-    path = Path(file).resolve()
-    if not class_name.isidentifier():
+    file, _, name = spec.rpartition(":")
+    if not name.isidentifier():
         raise ValueError(f"model {spec!r}: expected path/to/net.py:MyNet")
-    if not path.is_file():
+    return _existing(file, spec), name
+
+
+def _existing(file: str, spec: str) -> Path:
+    if not Path(file).is_file():
         raise ValueError(f"file {file!r} of model {spec!r} does not exist")
-    return path, class_name
+    return Path(file).resolve()
 
 
 # ---- executing a file on its own ----
@@ -231,35 +261,35 @@ def _module_files(folder: Path, parts: list[str]) -> set[Path]:
 # ---- building and checking ----
 
 
-def _arguments(
-    path: Path, factory: type[nn.Module], geometry: Geometry, options: Mapping[str, Option]
-) -> dict[str, Option]:
-    has_init = factory.__init__ is not nn.Module.__init__  # torch declares **kwargs there, and refuses them
-    parameters = inspect.signature(factory).parameters.values() if has_init else ()
+def _arguments(spec: str, factory: Factory, geometry: Geometry, options: Mapping[str, Option]) -> dict[str, Option]:
+    # torch declares **kwargs in nn.Module.__init__, and refuses them.
+    is_torchs = isinstance(factory, type) and factory.__init__ is nn.Module.__init__
+    parameters = () if is_torchs else inspect.signature(factory).parameters.values()
     named = {parameter.name for parameter in parameters if parameter.kind not in VARIADIC}
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
     for option in options:
         if option in Geometry._fields:
-            raise ValueError(
-                f"{option} in model.options of {factory.__name__}: cannot be set, because it comes from the data"
-            )
+            raise ValueError(f"{option} in model.options of {spec}: cannot be set, because it comes from the data")
         if option not in named and not takes_all:
-            raise unknown(
-                "option", option, named - set(Geometry._fields), f"model.options of {path}:{factory.__name__}"
-            )
+            raise unknown("option", option, named - set(Geometry._fields), f"model.options of {spec}")
     return {key: value for key, value in geometry._asdict().items() if takes_all or key in named} | dict(options)
 
 
-def _build(path: Path, factory: type[nn.Module], arguments: Mapping[str, Option]) -> nn.Module:
+def _build(path: Path, name: str, factory: Factory, arguments: Mapping[str, Option]) -> nn.Module:
+    method = factory.__init__ if isinstance(factory, type) else factory
     try:
-        return factory(**arguments)
+        module = factory(**arguments)
     except (Exception, SystemExit) as error:
-        what = f"{factory.__name__}.__init__: "
-        raise _failure(path, error, _place(path, factory, factory.__init__), what) from None
+        what = f"{name}.__init__: " if isinstance(factory, type) else f"{name}: "
+        raise _failure(path, error, _place(path, method, factory), what) from None
+    if not isinstance(module, nn.Module):
+        kind = type(module).__name__
+        raise ValueError(f"{_place(path, factory)}: expected {name} to return a torch.nn.Module, got {kind}")
+    return module
 
 
-def _check_output(path: Path, module: nn.Module, geometry: Geometry) -> None:
-    place, name = _place(path, type(module), type(module).forward), f"{type(module).__name__}.forward"
+def _check_output(path: Path, factory: Factory, module: nn.Module, geometry: Geometry) -> None:
+    place, name = _place(path, type(module).forward, type(module), factory), f"{type(module).__name__}.forward"
     try:
         problem = error_of_output(module, geometry)
     except (Exception, SystemExit) as error:
@@ -294,12 +324,16 @@ def _own_places(path: Path, error: BaseException) -> list[str]:
     return [f"{file}:{line}" for file, line in frames if file.is_relative_to(path.parent) and not _in_library(file)]
 
 
-def _place(path: Path, factory: type[nn.Module], method: object = None) -> str:
-    """ "net.py:12": the place of the method, or of the class if it inherits the method from torch."""
-    code = getattr(method, "__code__", None)
-    if code is not None and not _in_library(Path(code.co_filename)):
-        return f"{code.co_filename}:{code.co_firstlineno}"
-    try:
-        return f"{inspect.getsourcefile(factory)}:{inspect.getsourcelines(factory)[1]}"
-    except (OSError, TypeError):
-        return str(path)
+def _place(path: Path, *parts: object) -> str:
+    """ "net.py:12": where the first of these functions and classes is defined that no library defines."""
+    for part in parts:
+        if (code := getattr(part, "__code__", None)) is not None:
+            file, line = code.co_filename, code.co_firstlineno
+        else:
+            try:
+                file, line = inspect.getsourcefile(part), inspect.getsourcelines(part)[1]  # type: ignore[arg-type]
+            except (OSError, TypeError):
+                continue
+        if not _in_library(Path(file)):
+            return f"{file}:{line}"
+    return str(path)

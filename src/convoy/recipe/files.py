@@ -113,6 +113,8 @@ def _anchor_paths(table: dict[str, Any], folder: Path) -> None:
         if isinstance(name, str) and is_user_class(name):
             file, _, class_name = name.rpartition(":")
             model["name"] = f"{anchored(file)}:{class_name}"
+        elif isinstance(name, str) and name.endswith(".py"):
+            model["name"] = anchored(name)
         if isinstance(init, str):
             model["init"] = anchored(init)
     if isinstance(data, dict) and isinstance(data.get("name"), str):
