@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -122,7 +124,9 @@ def test_runs_scored_on_different_parts_are_listed_together(call: Call) -> None:
     )
     code, out, _ = call("list", "runs")
     assert code == 0
-    assert out.splitlines()[1].count("50.00%") == 2  # the training accuracy is not listed
+    header, _, scored_on_both = out.splitlines()
+    assert header.split() == ["name", "state", "validation", "fold", "test"]  # no run has a flag
+    assert scored_on_both.count("50.00%") == 2  # the training accuracy is not listed
 
 
 def test_studies_are_listed_with_what_they_found(call: Call) -> None:
@@ -136,8 +140,9 @@ def test_studies_are_listed_with_what_they_found(call: Call) -> None:
 
     code, out, _ = call("list", "studies")
 
-    broken, complete, stopped = out.splitlines()
+    header, broken, complete, stopped = out.splitlines()
     assert code == 0
+    assert header.split() == ["name", "kind", "sentence"]
     assert "study.toml" in broken
     assert stopped.split()[:2] == ["stopped", "search"]
     assert "97.00 to 98.00 %" in complete
@@ -153,7 +158,7 @@ def test_recipes_are_listed_with_the_short_names_that_commands_take(call: Call) 
 
 
 def test_experiments_are_listed_by_the_name_that_reproduce_takes(call: Call) -> None:
-    names = [line.split()[0] for line in call("list", "experiments")[1].splitlines()]
+    names = [line.split()[0] for line in call("list", "experiments")[1].splitlines()[1:]]
     assert names == ["cifar-course", "classics-mnist", "course-mnist", "resnet-mnist", "tensor-mnist"]
 
 
@@ -471,9 +476,9 @@ def test_ctrl_c_saves_the_run_and_the_same_command_goes_on(quick: list[str], tmp
     quick[quick.index("--epochs") + 1] = "4000"
     seeds = ["--seeds", "2"] if verb == "compare" else []
     command = [sys.executable, "-m", "convoy.cli", verb, *quick, *seeds]
-    lines, code = interrupt_when(command, tmp_path, "epoch 3/")
+    lines, code = interrupt_when([*command, "--fresh"], tmp_path, "epoch 3/")
     assert code == 130
-    assert "same command" in lines[-1]
+    assert shlex.split(lines[-1].partition(": ")[2]) == ["convoy", *command[3:]]
     assert not any("Traceback" in line for line in lines)
     epochs = {run.name: len(run.metrics) for run in Workspace(tmp_path / "convoy-runs").runs()}
     interrupt_when(command, tmp_path, "epoch ")
@@ -539,3 +544,31 @@ def test_ctrl_c_while_the_commands_are_loaded_is_one_line(tmp_path: Path) -> Non
     (tmp_path / "cyclopts.py").write_text("raise KeyboardInterrupt")
     result = subprocess.run([sys.executable, "-m", "convoy.cli"], cwd=tmp_path, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (130, "stopped\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_lines_on_a_terminal_fit_into_80_columns(quick: list[str], tmp_path: Path) -> None:
+    import pty
+
+    for name in ("lenet", "a-model-with-a-long-name"):
+        fake_run(tmp_path / "convoy-runs", name)
+    commands = (["train", *quick], ["test", "Tiny-s42"], ["list", "runs"], ["list", "data"], ["profile", "lenet"])
+    for command in commands:
+        ours, theirs = pty.openpty()
+        environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
+        line = [sys.executable, "-m", "convoy.cli", *command]
+        process = subprocess.Popen(line, cwd=tmp_path, stdout=theirs, stderr=theirs, env=environment)
+        os.close(theirs)
+        output = b""
+        while True:
+            try:
+                part = os.read(ours, 1 << 16)
+            except OSError:  # how Linux ends a pseudo-terminal
+                break
+            if not part:
+                break
+            output += part
+        os.close(ours)
+        assert process.wait(timeout=60) == 0, output
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode())
+        assert max(map(len, re.split("[\r\n]+", text))) <= 80, command

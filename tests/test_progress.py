@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,20 @@ def test_terminal_gets_bars_with_numbers(capsys: pytest.CaptureFixture[str], mon
     assert "epoch 1/2" in out
     assert "loss not finite" in out
     assert "1,234 images/s  9.9 batches/s" in out
+
+
+def test_lines_of_a_terminal_fit_into_it_and_those_of_a_file_are_not_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = [(0, Note("words and words " * 20)), (0, PROGRESS), (1, PROGRESS)]
+    assert len(shown(["fast_mnist_cnn seed 42", "b"], long, capsys).splitlines()) == 1
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    out = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown(["fast_mnist_cnn seed 42", "b"], long, capsys))
+    lines = re.split("[\r\n]+", out)
+    assert max(map(len, lines)) <= 80
+    assert any("epoch 1/2" in line and "loss not finite" in line and "\u2026" not in line for line in lines)
 
 
 def evaluated(names: list[str], capsys: pytest.CaptureFixture[str], *calls: tuple[int, int]) -> str:

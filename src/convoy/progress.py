@@ -12,6 +12,8 @@ from rich.progress import Progress as Bars
 from convoy.events import Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.text import gettext as _
 
+WIDE = 120  # columns of a terminal from which on the bars also show the speed
+
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
@@ -25,7 +27,8 @@ class Display:
 
     def __init__(self, names: Sequence[str], *, to_stderr: bool = False) -> None:
         self._names = list(names)
-        self._console = _Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+        self._console = _Console(stderr=to_stderr, highlight=False)
+        self._wide = not self._console.is_terminal or self._console.width >= WIDE
         self._bars: Bars | None = None
         self._tasks: dict[int, TaskID] = {}
         self._overall: TaskID | None = None
@@ -36,10 +39,10 @@ class Display:
         if self._console.is_terminal:
             self._bars = Bars(
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=20 if self._wide else 6),
                 TextColumn("{task.fields[numbers]}"),
                 TimeElapsedColumn(),
-                TextColumn(_("left")),
+                *([TextColumn(_("left"))] if self._wide else []),
                 TimeRemainingColumn(),
                 console=self._console,
             )
@@ -68,7 +71,8 @@ class Display:
     def show(self, position: int, event: Event) -> None:
         if not isinstance(event, Progress) and self._is_new(event):
             prefix = f"{self._names[position]}: " if len(self._names) > 1 else ""
-            self._console.print(prefix + event.text, markup=False)
+            # Wrapped on a terminal only: elsewhere each event is one line.
+            self._console.print(prefix + event.text, markup=False, soft_wrap=self._bars is None)
         if self._bars is None:
             return
         if isinstance(event, Progress):
@@ -93,16 +97,17 @@ class Display:
         return isinstance(event, EpochEnded) and self._bars is None
 
     def _advance(self, bars: Bars, position: int, event: Progress) -> None:
-        numbers = _(
-            "epoch {epoch}/{epochs}  loss {loss}  accuracy {accuracy:.1%}  {images:,.0f} images/s  "
-            "{batches:,.1f} batches/s",
-            epoch=event.epoch,
-            epochs=event.epochs,
-            loss=_("not finite") if event.loss is None else f"{event.loss:.4f}",
-            accuracy=event.accuracy,
-            images=event.images_per_second,
-            batches=event.batches_per_second,
-        )
+        texts = [
+            _("epoch {epoch}/{epochs}", epoch=event.epoch, epochs=event.epochs),
+            _("loss {loss}", loss=_("not finite") if event.loss is None else f"{event.loss:.4f}"),
+            f"{event.accuracy:.1%}",
+        ]
+        if self._wide:
+            texts += [
+                _("{images:,.0f} images/s", images=event.images_per_second),
+                _("{batches:,.1f} batches/s", batches=event.batches_per_second),
+            ]
+        numbers = "  ".join(texts)
         if position not in self._tasks:
             self._tasks[position] = bars.add_task(self._names[position], total=event.total, numbers=numbers)
         bars.update(self._tasks[position], completed=event.images, numbers=numbers)

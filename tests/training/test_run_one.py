@@ -191,11 +191,6 @@ def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
     assert bits(finish(recipe, tmp_path / "broken")) == bits(whole)
 
 
-def test_a_fresh_run_that_is_stopped_says_how_it_goes_on(tiny: Make, tmp_path: Path, every_step: None) -> None:
-    events = list(run_one.run_one(tiny(), tmp_path, fresh=True, control=pause_after(3)))
-    assert "without --fresh" in events[-1].text
-
-
 def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_on(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_step: None
 ) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from convoy.process import interruptible
+from convoy.process import command_line, interruptible
 
 if TYPE_CHECKING:
     from convoy import runs
@@ -57,5 +58,11 @@ def finished(study: runs.Study | None, options: Mapping[str, Any]) -> Study:
 
 
 def resume_hint(options: Mapping[str, Any]) -> str:
+    """What to type next: the command itself, if it was `convoy`."""
+    program, *words = shlex.split(command_line())
+    if program.removesuffix(".exe") == "convoy":
+        return (
+            f"stopped and saved; to continue: {shlex.join(['convoy', *(word for word in words if word != '--fresh')])}"
+        )
     without = " without --fresh" if options.get("fresh") else ""
     return f"stopped and saved; run the same command again{without} to continue"

@@ -3,12 +3,14 @@
 import inspect
 import json
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter, Token, convert
 
@@ -102,6 +104,13 @@ def print_json(value: object) -> None:
     print(json.dumps(value, default=str), file=sys.__stdout__, flush=True)
 
 
+def say(text: str) -> None:
+    """Prints a sentence, wrapped at words on a terminal."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    lines = [text] if len(text) <= width or not width else textwrap.wrap(text, width, break_on_hyphens=False)
+    print("\n".join(lines))
+
+
 def print_table(rows: Sequence[Mapping[str, str]], texts: Container[str]) -> None:
     """A rich table on a terminal, aligned text elsewhere; the columns `texts` are left-aligned."""
     if sys.stdout.isatty():
@@ -109,8 +118,9 @@ def print_table(rows: Sequence[Mapping[str, str]], texts: Container[str]) -> Non
         from rich.table import Table
 
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for name in rows[0]:
-            table.add_column(name, justify="left" if name in texts else "right", overflow="fold")
+        for place, name in enumerate(rows[0]):
+            justify: Literal["left", "right"] = "left" if name in texts else "right"
+            table.add_column(name, justify=justify, overflow="fold", no_wrap=place == 0)
         for row in rows:
             table.add_row(*row.values())
         Console(markup=False, emoji=False, highlight=False).print(table)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from convoy.cli.app import Json, Out, app, print_json
+from convoy.cli.app import Json, Out, app, print_json, print_table
 from convoy.options import DEFAULT_OUT
 from convoy.text import gettext as _
 
@@ -34,11 +34,8 @@ def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) ->
     if not rows:
         print(_("no {kind} in {out}", kind=kind, out=out))
         return
-    shown = [name for name in COLUMNS[kind] if name not in TOO_LONG_FOR_A_LINE]
-    lines = [["" if row[name] is None else str(row[name]) for name in shown] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip())
+    shown = [name for name in COLUMNS[kind] if name not in TOO_LONG_FOR_A_LINE and any(row[name] for row in rows)]
+    print_table([{name: "" if row[name] is None else str(row[name]) for name in shown} for row in rows], shown)
 
 
 PARTS = ("validation", "fold", "test")

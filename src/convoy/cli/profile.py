@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convoy import api
-from convoy.cli.app import Call, command, print_json, print_table
+from convoy.cli.app import Call, command, print_json, print_table, say
 
 if TYPE_CHECKING:
     from convoy.profiling.result import Profile
@@ -35,7 +35,8 @@ def _show(profile: Profile) -> None:
 
     print(f"{profile.label}: {words.images(profile)}")
     _print(page.layer_tables(profile, named=False)[0])
-    print("\n".join([*words.totals(profile), ""]))
+    for total in (*words.totals(profile), ""):
+        say(total)
 
 
 def _print(table: Table) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from convoy import api
-from convoy.cli.app import Call, command, print_json
+from convoy.cli.app import Call, command, print_json, say
 from convoy.options import DEFAULT_OUT
 from convoy.studies.kinds import KINDS
 from convoy.text import gettext as _
@@ -65,8 +65,8 @@ def test(call: Call, as_json: bool) -> None:
         print_json({**tested.as_table(), "gallery": picture})
         return
     if tested.limit is not None:
-        print(limited(tested.limit))
-    print(
+        say(limited(tested.limit))
+    say(
         ngettext(
             "{weights} on {data}: test accuracy {accuracy:.2%} ({correct:,}/{images:,}); test set opened once in this "
             "workspace",
@@ -81,7 +81,7 @@ def test(call: Call, as_json: bool) -> None:
         )
     )
     if count := score.not_finite:
-        print(
+        say(
             _(
                 "of {n:,} images, {count:,} have outputs that are not finite; those with NaN count as wrong",
                 n=score.n,
@@ -106,11 +106,11 @@ def predict(call: Call, as_json: bool) -> None:
         print_json({"predictions": rows, "flags": flags})
         return
     for flag in flags:
-        print(flag)
+        say(flag)
     for prediction in predictions:
         print(f"{prediction.path}: {prediction.predicted} ({prediction.confidence:.1%})")
         if prediction.ink is not None:
-            print(f"  {_ink(prediction.ink)}")
+            say(f"  {_ink(prediction.ink)}")
 
 
 def _ink(ink: Ink) -> str:
@@ -157,7 +157,7 @@ def report(call: Call, as_json: bool) -> None:
         print_json({"report": str(page), "differences": [asdict(difference) for difference in differences]})
         return
     for difference in differences:
-        print(difference)
+        say(str(difference))
     print(page)
 
 
@@ -170,9 +170,9 @@ def run_study(call: Call, as_json: bool) -> None:
         return
     from convoy.experiments import kinds
 
-    print(kinds.sentence_of(study))
+    say(kinds.sentence_of(study))
     for caveat in kinds.caveats_of(study):
-        print(f"- {caveat}")
+        say(f"- {caveat}")
     print(page)
 
 

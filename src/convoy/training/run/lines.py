@@ -56,19 +56,18 @@ def epoch(metrics: EpochMetrics, epochs: int, selection: str | None) -> str:
     texts = [
         _("epoch {epoch}/{epochs}", epoch=metrics.epoch, epochs=epochs),
         *(_part(name, score) for name in parts if (score := metrics.of(name)) is not None),
-        _("{speed:,.0f} images/s", speed=metrics.images_per_second),
         f"{metrics.train_seconds:.1f} s",
     ]
     if skipped := metrics.skipped:
         texts.append(ngettext("{n} step skipped (not finite)", "{n} steps skipped (not finite)", skipped))
     if metrics.best and selection is not None:
-        texts.append(_("-> best"))
+        texts.append(_("best"))
     return "  ".join(texts)
 
 
 def _part(name: str, score: PartScore) -> str:
     loss = _("not finite") if score.loss is None else f"{score.loss:.4f}"
-    return _("{part} loss {loss}, {accuracy}", part=name, loss=loss, accuracy=_share(score.correct, score.total))
+    return _("{part} loss {loss} {accuracy:.2%}", part=name, loss=loss, accuracy=score.correct / score.total)
 
 
 def _share(correct: int, images: int) -> str:

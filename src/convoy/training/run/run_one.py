@@ -77,7 +77,7 @@ def run_one(
             if fresh or not (run.path / "data.json").is_file():  # the rest of a deleted run cannot be resumed
                 run.clear()
             with denormals_as_zero(), restored_threads():
-                training = Training(run, ready, workspace, failures, fresh=fresh)
+                training = Training(run, ready, workspace, failures)
                 yield from training.events(test=test, until=until, control=control)
     finally:
         lock.release()

@@ -34,8 +34,8 @@ from convoy.training.step.schedules import horizon_of, lr_factor
 
 
 class Training:
-    def __init__(self, run: Run, ready: Plan, workspace: Workspace, failures: Failures, *, fresh: bool) -> None:
-        self.run, self.ready, self.workspace, self.failures, self.fresh = run, ready, workspace, failures, fresh
+    def __init__(self, run: Run, ready: Plan, workspace: Workspace, failures: Failures) -> None:
+        self.run, self.ready, self.workspace, self.failures = run, ready, workspace, failures
         recipe = self.recipe = ready.recipe
         self.memory = MemoryRetention()
         self.peak = PeakMemory(ready.device)
@@ -168,11 +168,7 @@ class Training:
         self._save()
         step = self.state.ledger.step
         self.run.write_status(state=RunState.INTERRUPTED, reason=_("stopped at step {step}", step=step))
-        if self.fresh:
-            text = _("stopped at step {step:,} and saved; repeat the command without --fresh to resume", step=step)
-        else:
-            text = _("stopped at step {step:,} and saved; repeat the command to resume", step=step)
-        return self._say(Ended(text, self.run.path, RunState.INTERRUPTED))
+        return self._say(Ended(_("stopped at step {step:,} and saved", step=step), self.run.path, RunState.INTERRUPTED))
 
     def _prune(self) -> Event:
         self._save()
