@@ -1,18 +1,22 @@
 """Sphinx: Markdown pages by MyST, the theme furo. `make docs` builds them."""
 
+import sys
 from importlib import metadata
+from pathlib import Path
 
 project = "Convoy"
 author = "The Convoy authors"
 copyright = f"2026, {author}"  # noqa: A001 (Sphinx's name)
+sys.path.insert(0, str(Path(__file__).parent))  # for the extension "reference"
 release = metadata.version("convoy-ml")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 add_module_names = False
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 90
 autodoc_member_order = "bysource"
 default_role = "code"
 

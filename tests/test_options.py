@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,12 +70,6 @@ def test_a_picture_is_not_the_folder_of_runs(function: Callable[..., Any], tmp_p
     with pytest.raises(ValueError, match=r"figure\.png: expected a folder"):
         function(out=tmp_path / "figure.png")
     assert not list(tmp_path.iterdir())
-
-
-def test_documentation_of_the_python_interface_has_each_function() -> None:
-    page = Path(__file__).parents[1] / "docs" / "api.md"
-    documented = set(re.findall(r"autofunction:: convoy\.api\.(\w+)", page.read_text(encoding="utf-8")))
-    assert documented == FUNCTIONS.keys()
 
 
 def test_missing_option_is_named() -> None:

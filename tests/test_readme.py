@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from tests.test_reference import FUNCTIONS, examples_of
 
 from convoy import cli
 from convoy.cli.app import app
@@ -96,6 +97,8 @@ def test_python_examples_agree_with_the_types_of_the_functions(tmp_path: Path) -
         for number, block in enumerate(blocks_of(page.read_text(encoding="utf-8"))):
             if block.language == "python" and "import convoy\n" in block.text:
                 (tmp_path / f"{page.stem.replace('-', '_')}_{number}.py").write_text(block.text, encoding="utf-8")
+    for name in FUNCTIONS:
+        (tmp_path / f"docstring_of_{name}.py").write_text(f"import convoy\n\n{examples_of(name)}", encoding="utf-8")
     wrong = tmp_path / "wrong.py"
     wrong.write_text('import convoy\n\nconvoy.train("lenet", epochs="two").scores["test"].no_score\n', encoding="utf-8")
     mypy = [sys.executable, "-m", "mypy", "--cache-dir", str(ROOT / ".mypy_cache"), "--no-pretty"]

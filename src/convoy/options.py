@@ -57,6 +57,12 @@ _FORMATS = (
     '0.97654" (epoch, training loss and accuracy, validation loss and accuracy).'
 )
 
+_RAISED = {
+    "ValueError": "An argument is invalid, or data are missing; before anything is written.",
+    "TypeError": "An option is unknown.",
+}
+_STOPPED = "Ctrl-C was pressed; the state is saved, and the same call resumes."
+
 
 @dataclass(frozen=True)
 class Flag:
@@ -144,9 +150,18 @@ def takes_options(function: Callable[P, R]) -> Callable[P, R]:
     complete.__signature__ = inspect.Signature([*positional, *keywords])  # type: ignore[attr-defined]
     meanings = {each.name: ARGUMENTS[each.name] for each in positional}
     meanings |= {name: option.meaning for name, option in options.items()}
-    listed = "\n".join(f"    {name}\n        {meaning}" for name, meaning in meanings.items())
-    complete.__doc__ = f"{function.__doc__}\n    Parameters\n    ----------\n{listed}\n    "
+    raised = _RAISED | ({"Stopped": _STOPPED} if "fresh" in options else {})
+    text, returns, result = (function.__doc__ or "").partition("    Returns\n")
+    result, examples, lines = result.partition("    Examples\n")
+    parts = [text.rstrip(), _listed("Parameters", meanings), returns + result.rstrip(), _listed("Raises", raised)]
+    complete.__doc__ = "\n\n".join(part for part in [*parts, examples + lines] if part)
     return complete
+
+
+def _listed(title: str, meanings: Mapping[str, str]) -> str:
+    """A section of a docstring in numpy's form."""
+    lines = "\n".join(f"    {name}\n        {meaning}" for name, meaning in meanings.items())
+    return f"    {title}\n    {'-' * len(title)}\n{lines}"
 
 
 def positional_of(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -28,6 +28,16 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
     The image shape is that of `data`, or else `input`, or a recipe's data, or the model's publication.
 
     Example: `convoy profile lenet two_conv_cnn --data mnist`
+
+    Returns
+    -------
+    Profiled
+        The profile of each network, and the path of the page.
+
+    Examples
+    --------
+    >>> profiles, page = convoy.profile("lenet", "two_conv_cnn", data="mnist")
+    >>> flops = [profile.flops_per_image for profile in profiles]
     """
     from convoy.api.arguments import folder_of, names_data, recipe_of, with_labels
     from convoy.profiling import measure
@@ -78,6 +88,16 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
     Reads the test images, which does not count as opening the test set.
 
     Example: `convoy data show mnist`
+
+    Returns
+    -------
+    DataSheet
+        The facts of the page, and its path.
+
+    Examples
+    --------
+    >>> facts, page = convoy.data_sheet("digits")
+    >>> print(facts.content_hash, facts.parts["train"].images)
     """
     from importlib.metadata import version
 

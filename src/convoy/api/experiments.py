@@ -30,6 +30,15 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     After an interruption, it reports the finished parts; run the same command again to continue.
 
     Example: `convoy reproduce tensor-mnist --quick`
+
+    Returns
+    -------
+    Study
+        Its finding is a ReproductionFinding; of all experiments, a ReproductionsFinding.
+
+    Examples
+    --------
+    >>> study = convoy.reproduce("classics-mnist", only="models", models="lenet", seeds=1, limit=500, epochs=1)
     """
     from convoy.api.arguments import overrides_of, parts_of
     from convoy.api.study import Study
@@ -91,7 +100,26 @@ def _say(text: str, *, show: bool | str) -> None:
 
 @takes_options
 def check_claim(claim: Any, **options: Unpack[ClaimOptions]) -> JudgedClaim:
-    """Test whether a claim holds, does not hold, or is inconclusive; returns its verdict and its numbers."""
+    """Test whether a claim holds, does not hold, or is inconclusive; returns its verdict and its numbers.
+
+    Returns
+    -------
+    JudgedClaim
+        The verdict, and the values of both sides of the claim.
+
+    Examples
+    --------
+    >>> claim = {
+    ...     "id": "norm-helps",
+    ...     "sentence": "Batch norm increases the accuracy",
+    ...     "measure": "test_accuracy",
+    ...     "a": {"label": "with", "recipe": "two_conv_cnn"},
+    ...     "b": {"label": "without", "recipe": "two_conv_cnn", "set": {"model.options.norm": "none"}},
+    ...     "relation": "above",
+    ... }
+    >>> judged = convoy.check_claim(claim, seeds=2, set={"data.limit": 500, "train.epochs": 1})
+    >>> print(judged.verdict, judged.result)
+    """
     from convoy.api.arguments import overrides_of
     from convoy.experiments import claims
     from convoy.experiments.reproduction.networks import claim_counts

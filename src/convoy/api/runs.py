@@ -23,6 +23,16 @@ def train(recipe: Recipe | str | Path | None = None, **options: Unpack[TrainOpti
     A finished run of the same recipe is reused, an unfinished one resumed.
 
     Example: `convoy train lenet --data mnist --epochs 5`
+
+    Returns
+    -------
+    Run
+        The finished run: scores, cost, predictions, and the path of its folder.
+
+    Examples
+    --------
+    >>> run = convoy.train("lenet", epochs=1, limit=500)
+    >>> accuracy = run.scores["test"].accuracy  # a fraction
     """
     from convoy.api.arguments import recipe_of
     from convoy.events import Control, Ended
@@ -51,6 +61,17 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     of a run holds for a part.
 
     Example: `convoy test weights.pth --model lenet --data mnist --samples 40 --save predictions.png`
+
+    Returns
+    -------
+    Tested
+        The score, and how often the test set has been opened in the workspace.
+
+    Examples
+    --------
+    >>> run = convoy.train("lenet", epochs=1, limit=500)
+    >>> tested = convoy.test(run, save="gallery.png")
+    >>> correct = tested.score.correct
     """
     from convoy.api.arguments import full_name, overrides_of, weights_target
     from convoy.evaluation.saved import score_saved
@@ -92,6 +113,17 @@ def predict(
     ink of any size and place, also in uneven light.
 
     Example: `convoy predict lenet-s42 image.png folder/`
+
+    Returns
+    -------
+    list of Prediction
+        For each image its path, the predicted class and the softmax of that class.
+
+    Examples
+    --------
+    >>> run = convoy.train("lenet", epochs=1, limit=500)
+    >>> for path, predicted, confidence, ink in convoy.predict(run, "digits/"):
+    ...     print(path, predicted, f"{confidence:.1%}")
     """
     import numpy as np
     import torch
@@ -127,6 +159,16 @@ def export(run: Run | str | Path, *names: str | Path, **options: Unpack[ExportOp
     """Export a run's weights or logs for other tools, to the file names you give.
 
     Example: `convoy export lenet-s42 --to pth lenet.pth`
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
+
+    Examples
+    --------
+    >>> run = convoy.train("lenet", epochs=1, limit=500)
+    >>> (path,) = convoy.export(run, "lenet.pth", to="pth")  # torch.load(path, weights_only=True)
     """
     from convoy import exporting
     from convoy.api.arguments import find_run
@@ -140,6 +182,16 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
     """Rewrite report.html, report.md and the figures of a run or a study.
 
     Example: `convoy report compare-lenet-two_conv_cnn`
+
+    Returns
+    -------
+    Path
+        The page, report.html; report.md is next to it.
+
+    Examples
+    --------
+    >>> run = convoy.train("lenet", epochs=1, limit=500)
+    >>> page = convoy.report(run)
     """
     from convoy.api.arguments import locate
     from convoy.experiments import kinds

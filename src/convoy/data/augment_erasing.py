@@ -35,7 +35,7 @@ class Cutout(PixelTransform):
 class Erase(PixelTransform):
     """Fills a rectangle inside the image with black, the image's mean colour, or noise."""
 
-    probability: Fraction = 0.25
+    probability: Fraction = 0.25  # of an image to be changed
     area: Annotated[tuple[Fraction, Fraction], PAIR, ASCENDING] = (0.02, 0.33)  # fraction of the image
     aspect: Annotated[tuple[_Ratio, _Ratio], PAIR, ASCENDING] = (0.3, 3.3)  # height / width
     fill: Literal["zero", "mean", "noise"] = "noise"  # noise: each value uniform in 0..1

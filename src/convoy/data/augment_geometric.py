@@ -38,7 +38,7 @@ class Crop(Geometric):
 class Flip(Geometric):
     """Flips horizontally."""
 
-    probability: Fraction = 0.5
+    probability: Fraction = 0.5  # of an image to be flipped
 
     draws: ClassVar[int] = 1
     is_exact: ClassVar[bool] = True
@@ -52,7 +52,7 @@ class Flip(Geometric):
 class Rotate(Geometric):
     """Rotates about the centre by an angle drawn uniformly from -degrees to degrees."""
 
-    degrees: Annotated[float, Field(ge=0, le=180)] = 10.0
+    degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # largest angle
     interpolation: Literal["bilinear", "nearest"] = "bilinear"  # nearest: as torchvision's RandomRotation
 
     draws: ClassVar[int] = 1
@@ -68,7 +68,7 @@ class Rotate(Geometric):
 class Shift(Geometric):
     """Shifts in x and in y, each drawn uniformly from -fraction to fraction of the side."""
 
-    fraction: Fraction = 0.1
+    fraction: Fraction = 0.1  # of the side
     whole_pixels: bool = False  # rounds to integers, with separate resampling, as in torchvision's RandomAffine
 
     draws: ClassVar[int] = 2
@@ -87,7 +87,7 @@ class Shift(Geometric):
 class Scale(Geometric):
     """Scales about the centre by a factor drawn uniformly from `range`."""
 
-    range: Annotated[tuple[_Factor, _Factor], PAIR, ASCENDING] = (0.9, 1.1)
+    range: Annotated[tuple[_Factor, _Factor], PAIR, ASCENDING] = (0.9, 1.1)  # lowest and highest factor
 
     draws: ClassVar[int] = 1
 

@@ -76,8 +76,8 @@ WIDE = {
 class RandAugment(PixelTransform):
     """Applies `operations` random operations per image, all of the same magnitude, each with a random sign."""
 
-    operations: Annotated[int, Field(ge=1, le=16)] = 2
-    magnitude: Annotated[int, Field(ge=0, le=STEPS)] = 9
+    operations: Annotated[int, Field(ge=1, le=16)] = 2  # per image
+    magnitude: Annotated[int, Field(ge=0, le=STEPS)] = 9  # of each operation
 
     @property
     def draws(self) -> int:

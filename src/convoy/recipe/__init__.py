@@ -23,8 +23,8 @@ from convoy.registry import is_external, is_user_class, unknown
 
 
 class Recipe(Section):
-    about: str = ""
-    seed: sections.Seed = 42
+    about: str = ""  # a description, shown by `convoy list recipes`; not part of the fingerprint
+    seed: sections.Seed = 42  # of initial weights, batch order, augmentation and dropout
     model: sections.Model = sections.Model()
     data: sections.Data = sections.Data()
     train: sections.Train = sections.Train()

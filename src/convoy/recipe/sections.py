@@ -49,9 +49,9 @@ def non_default_values(section: Section) -> dict[str, Any]:
 
 class Model(Section):
     name: str = "lenet"  # a registered name, "path/to/net.py:Class", "timm:NAME" or "torchvision:NAME"
-    options: dict[str, bool | int | float | str] = {}
+    options: dict[str, bool | int | float | str] = {}  # keyword arguments of the model, such as norm or activation
     init: Annotated[str, Field(min_length=1)] | None = None  # weights file to start from; its hash is fingerprinted
-    seed: Seed | None = None  # of the initial weights only; None: the recipe's seed
+    seed: Seed | None = None  # of the initial weights only; by default the recipe's seed
     freeze: tuple[str, ...] = ()  # parameters that are not trained, as name patterns such as "features.*"
 
     @field_validator("freeze", mode="before")
@@ -61,14 +61,14 @@ class Model(Section):
 
 
 class SplitSpec(Section):
-    validation: Fraction = 0.2  # fraction of the training images; ignored if the data have a validation part
+    validation: Fraction = 0.2  # fraction of the training images; unused if the data have a validation part
     test: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.2  # used only if the data have no test part
-    seed: Seed = 42
-    stratified: bool = True
-    folds: Count = 0  # number of folds of the training images, one of them held out and scored; 0: off
+    seed: Seed = 42  # of the split; it does not change with the seed of the run
+    stratified: bool = True  # each part has the classes in the same proportions
+    folds: Count = 0  # number of folds of the training images, one of which is held out and scored; 0: off
     fold: Count = 0  # index of the held-out fold
     repeat: Count = 0  # each repeat draws different folds
-    group_by: Annotated[str, Field(min_length=1)] | None = None  # keeps groups in one part; see convoy.data.groups
+    group_by: Annotated[str, Field(min_length=1)] | None = None  # keeps the images of a group in one part
 
     @model_validator(mode="after")
     def _fold_of_folds(self) -> Self:
@@ -83,12 +83,15 @@ class SplitSpec(Section):
 
 class Data(Section):
     name: Annotated[str, Field(min_length=1)] = "mnist"  # a named data set or a path
-    size: Annotated[int, NUMBER, Field(ge=8, le=LARGEST_IMAGE)] | None = None  # pixels per side; None: the data's own
+    size: Annotated[int, NUMBER, Field(ge=8, le=LARGEST_IMAGE)] | None = (
+        None  # pixels per side; default: the most frequent
+    )
     limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # number of images, for a quick try; every output says so
     split: SplitSpec = SplitSpec()
+    # "train": by mean and standard deviation of the training images; or [mean, std], each also a list by channel
     normalise: Literal["train"] | tuple[Level | tuple[Level, ...], Level | tuple[Level, ...]] = "train"
-    augment: tuple[dict[str, Any], ...] = ()  # names and keys are checked by convoy.data.augment
-    sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: with replacement, each class equally likely
+    augment: tuple[dict[str, Any], ...] = ()  # tables, each with a name
+    sampling: Literal["shuffle", "balanced"] = "shuffle"  # "balanced" draws with replacement, each class equally likely
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -111,7 +114,7 @@ class Data(Section):
 
 class CrossEntropy(Section):
     name: Literal["cross_entropy"] = "cross_entropy"
-    label_smoothing: Fraction = 0.0
+    label_smoothing: Fraction = 0.0  # probability that is spread evenly over all classes
 
 
 class SquaredError(Section):
@@ -128,13 +131,13 @@ def with_default_name(section: type[BaseModel], value: Any, info: ValidationInfo
 
 
 class Train(Section):
-    epochs: Annotated[int, NUMBER, Field(ge=1, le=100_000)] = 5
-    batch_size: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 128
+    epochs: Annotated[int, NUMBER, Field(ge=1, le=100_000)] = 5  # passes over the training images
+    batch_size: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 128  # images per optimizer step
     loss: Annotated[CrossEntropy | SquaredError, Field(discriminator="name")] = CrossEntropy()
     class_weights: Literal["none", "balanced"] | tuple[Positive, ...] = "none"  # in the training loss only
     clip_norm: NonNegative = 0.0  # maximum gradient norm; 0: no clipping
     accumulate: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 1  # parts of a batch, processed in turn to save memory
-    ema_decay: Fraction = 0.0  # of a moving average of the weights; the averaged weights are scored. 0: off
+    ema_decay: Fraction = 0.0  # decay of a moving average of the weights, which is then scored; 0: off
 
     @model_validator(mode="after")
     def _parts_of_a_batch(self) -> Self:
@@ -159,36 +162,36 @@ class Train(Section):
 
 
 class OptimBase(Section):
-    lr: Positive = 1e-3
-    weight_decay: NonNegative = 0.0
-    decay_norms_and_biases: bool = False
+    lr: Positive = 1e-3  # the learning rate; a schedule multiplies it by a factor
+    weight_decay: NonNegative = 0.0  # L2 penalty
+    decay_norms_and_biases: bool = False  # also decay normalisation layers and biases
 
 
 class SGD(OptimBase):
     name: Literal["sgd"] = "sgd"
-    lr: Positive = 1e-2
-    momentum: Fraction = 0.9
-    nesterov: bool = False
+    lr: Positive = 1e-2  # the learning rate; a schedule multiplies it by a factor
+    momentum: Fraction = 0.9  # 0: off
+    nesterov: bool = False  # Nesterov momentum
 
 
 class Adam(OptimBase):
     name: Literal["adam"] = "adam"
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    eps: Positive = 1e-8
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)  # decay of the averages of the gradient and of its square
+    eps: Positive = 1e-8  # added to the denominator
 
 
 class AdamW(OptimBase):
     name: Literal["adamw"] = "adamw"
-    weight_decay: NonNegative = 0.01
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    eps: Positive = 1e-8
+    weight_decay: NonNegative = 0.01  # decoupled from the gradient
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)  # decay of the averages of the gradient and of its square
+    eps: Positive = 1e-8  # added to the denominator
 
 
 class RMSprop(OptimBase):
     name: Literal["rmsprop"] = "rmsprop"
-    alpha: Fraction = 0.99
-    momentum: Fraction = 0.0
-    eps: Positive = 1e-8
+    alpha: Fraction = 0.99  # decay of the average of the squared gradient
+    momentum: Fraction = 0.0  # 0: off
+    eps: Positive = 1e-8  # added to the denominator
 
 
 Optim = Annotated[SGD | Adam | AdamW | RMSprop, Field(discriminator="name")]
@@ -204,17 +207,17 @@ class Constant(ScheduleBase):
 
 class Step(ScheduleBase):
     name: Literal["step"] = "step"
-    every_epochs: Positive = 1.0
-    factor: Annotated[float, NUMBER, Field(gt=0, le=1)] = 0.1
+    every_epochs: Positive = 1.0  # epochs between two reductions
+    factor: Annotated[float, NUMBER, Field(gt=0, le=1)] = 0.1  # of each reduction
 
 
 class Cosine(ScheduleBase):
     name: Literal["cosine"] = "cosine"
-    per: Literal["epoch", "step"] = "epoch"
+    per: Literal["epoch", "step"] = "epoch"  # when the rate changes
     t_max: Annotated[int, NUMBER, Field(ge=1)] | None = (
-        None  # half a period, in units of `per`; None: the full run. After t_max the rate rises again
+        None  # half a period, in units of `per`, after which the rate rises again; by default the full run
     )
-    min_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = 0.0
+    min_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = 0.0  # lowest rate as a fraction of optim.lr
 
 
 class OneCycle(ScheduleBase):
@@ -222,21 +225,21 @@ class OneCycle(ScheduleBase):
     rise: Annotated[float, NUMBER, Field(gt=0, lt=1)] = (
         0.3  # fraction of the run during which the rate rises to optim.lr
     )
-    start_factor: Annotated[float, NUMBER, Field(gt=0, le=1)] = 0.04
-    end_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = 4e-6
+    start_factor: Annotated[float, NUMBER, Field(gt=0, le=1)] = 0.04  # first rate as a fraction of optim.lr
+    end_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = 4e-6  # last rate as a fraction of optim.lr
 
 
 class Plateau(ScheduleBase):
     name: Literal["plateau"] = "plateau"
-    patience_epochs: Count = 3
-    factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.1
+    patience_epochs: Count = 3  # epochs without a lower validation loss that are tolerated
+    factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.1  # of each reduction
 
 
 class Range(ScheduleBase):
     """The range test (Smith 2017): the rate rises log-linearly to optim.lr over the full run."""
 
     name: Literal["range"] = "range"
-    start_factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 1e-6
+    start_factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 1e-6  # first rate as a fraction of optim.lr
 
 
 Schedule = Annotated[Constant | Step | Cosine | OneCycle | Plateau | Range, Field(discriminator="name")]
@@ -245,18 +248,19 @@ Schedule = Annotated[Constant | Step | Cosine | OneCycle | Plateau | Range, Fiel
 class Stop(Section):
     patience_epochs: Count = 0  # stop after this many epochs without a better validation accuracy; 0: off
     target_accuracy: Annotated[float, NUMBER, Field(ge=0, le=1)] = 0.0  # validation accuracy at which to stop; 0: off
-    max_seconds: NonNegative = 0.0  # training time; 0: off
+    max_seconds: NonNegative = 0.0  # training time after which to stop; 0: off
 
 
 class Compute(Section):
-    device: str = "auto"
-    precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"  # auto: bfloat16 if it is fast
-    deterministic: bool = True
+    device: str = "auto"  # "auto", "cpu", "cuda" or "cuda:N"
+    precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"  # "auto": bfloat16 if it is fast
+    deterministic: bool = True  # only algorithms that give the same bits each time
+    # of the CPU; "auto": all cores, in a worker process one
     threads: Annotated[int, NUMBER, Field(ge=1)] | Literal["auto"] = "auto"
 
 
 class Protocol(Section):
-    faults: tuple[Fault, ...] = ()  # in any order
+    faults: tuple[Fault, ...] = ()  # names of protocol faults, in any order
 
     @field_validator("faults", mode="before")
     @classmethod

@@ -22,6 +22,17 @@ def compare(
     """Train several recipes with several seeds each, and report which is better and by how much.
 
     Example: `convoy compare lenet two_conv_cnn --data mnist --epochs 3 --seeds 3`
+
+    Returns
+    -------
+    Study
+        Its finding is a CompareFinding.
+
+    Examples
+    --------
+    >>> study = convoy.compare(["lenet", "two_conv_cnn"], seeds=2, epochs=1, limit=500)
+    >>> best = study.finding.ranked[0]
+    >>> print(best.label, best.accuracy.mean, best.accuracy.half_width)
     """
     from convoy.api.arguments import named_recipes, overrides_of
     from convoy.recipe.files import check_once, parse_values

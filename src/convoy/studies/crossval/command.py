@@ -21,6 +21,16 @@ def crossval(recipe: Recipe | str | Path | None = None, **options: Unpack[Crossv
     The study's folder holds oof.npz, the out-of-fold predictions of all training images.
 
     Example: `convoy crossval lenet --data mnist --folds 5 --epochs 3`
+
+    Returns
+    -------
+    Study
+        Its finding is a CrossvalFinding.
+
+    Examples
+    --------
+    >>> study = convoy.crossval("lenet", folds=2, epochs=1, limit=500)
+    >>> print(study.finding.accuracy.mean)
     """
     from convoy.api.arguments import check_left_out, recipe_of
     from convoy.studies.crossval.run import entries_of, run

@@ -25,6 +25,16 @@ def landscape(
     selection_on_test.
 
     Example: `convoy landscape lenet two_conv_cnn --data mnist --lrs 1e-3,1e-2 --epochs 3 --resolution 9`
+
+    Returns
+    -------
+    Study
+        Its finding is a LandscapeFinding.
+
+    Examples
+    --------
+    >>> study = convoy.landscape(["lenet"], lrs=[1e-3, 1e-2], epochs=1, limit=500, surfaces=False)
+    >>> band = study.finding.recipes[0]
     """
     from convoy.api.arguments import named_recipes, numbers, overrides_of
     from convoy.recipe.files import check_once

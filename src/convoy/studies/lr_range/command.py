@@ -22,6 +22,16 @@ def lr_range(recipe: Recipe | str | Path | None = None, **options: Unpack[LrRang
     used.
 
     Example: `convoy lr-range lenet --data mnist --from 1e-5 --to 1`
+
+    Returns
+    -------
+    Study
+        Its finding is a LrRangeFinding.
+
+    Examples
+    --------
+    >>> study = convoy.lr_range("lenet", lowest=1e-5, highest=1.0, limit=500)
+    >>> print(study.finding.steepest_lr)
     """
     from convoy.api.arguments import check_left_out, recipe_of
     from convoy.runs import model_label

@@ -23,6 +23,16 @@ def search(recipe: Recipe | str | Path | None = None, **options: Unpack[SearchOp
     each opening is counted.
 
     Example: `convoy search lenet --data mnist --epochs 3 --grid train.batch_size=32,64 --grid optim.lr=1e-4,1e-3`
+
+    Returns
+    -------
+    Study
+        Its finding is a SearchFinding.
+
+    Examples
+    --------
+    >>> study = convoy.search("lenet", grid={"optim.lr": [1e-3, 1e-2]}, epochs=1, limit=500)
+    >>> print(study.finding.best, study.finding.accuracy.mean)
     """
     from convoy.api.arguments import overrides_of, recipe_of
     from convoy.recipe.files import check_once

@@ -22,6 +22,16 @@ def seeds(recipe: Recipe | str | Path | None = None, **options: Unpack[SeedsOpti
     The report has the standard deviation of each and the seeds that a comparison of two models needs.
 
     Example: `convoy seeds lenet --data mnist --epochs 1 --seeds 3`
+
+    Returns
+    -------
+    Study
+        Its finding is a SeedsFinding.
+
+    Examples
+    --------
+    >>> study = convoy.seeds("lenet", seeds=2, epochs=1, limit=500)
+    >>> spreads = {spread.source: spread.sd for spread in study.finding.spreads}
     """
     from convoy.api.arguments import recipe_of
     from convoy.studies.seeds.run import entries_of, run

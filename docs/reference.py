@@ -1,0 +1,321 @@
+"""The generated parts of docs/reference/: commands, recipe keys, models, functions and result types.
+
+A Sphinx extension. When a page is read, `<!-- generated: NAME -->` is replaced by the Markdown of GENERATORS[NAME], so
+that the references follow the source and nothing generated is stored. Descriptions of keys and fields are the comments
+in the source: after the field on its line, or on the lines above it.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import sys
+import textwrap
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel
+
+from convoy import api, run_contents, stats
+from convoy.cli import main  # noqa: F401 (registers the commands)
+from convoy.cli.app import app
+from convoy.evaluation.saved import Tested
+from convoy.experiments.kinds import KINDS
+from convoy.experiments.verdicts import JudgedClaim
+from convoy.models import MODELS
+from convoy.models.entry import ModelEntry, defaults_of
+from convoy.recipe import Recipe
+from convoy.recipe.files import builtin_names
+from convoy.runs import Run
+
+RESULTS = Path(__file__).parent / "results" / "runs"
+MARK = re.compile(r"<!-- generated: (\w+) -->")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], aligned: str = "") -> str:
+    """A Markdown table; `aligned` has a character for each column, "r" for numbers."""
+    rules = ["---:" if kind == "r" else "---" for kind in aligned.ljust(len(head))]
+    lines = [head, rules, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+# ---- commands ----
+
+
+def commands() -> str:
+    """cyclopts' own documentation of the app, without its title, its table of contents and values that say nothing."""
+    text = app.generate_docs(output_format="markdown", heading_level=1)
+    text = text[text.index("## convoy ") :]
+    text = re.sub(r"`([A-Z_]+), --[^`]*`", r"`\1`", text)  # arguments are shown in --help by place only
+    return text.replace(" *[default: False]*", "").replace(" **[required]**", " *Required.*")
+
+
+# ---- recipe keys ----
+
+
+@cache
+def comments_of(kind: type) -> dict[str, str]:
+    """Field name -> the comment after it, or the comments in the lines above it; base classes included."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__.startswith("convoy."):
+            lines = textwrap.dedent(inspect.getsource(base)).splitlines()
+            (body,) = (node.body for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.ClassDef))
+            for node in body:
+                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                    found[node.target.id] = _comment(lines, node.lineno - 1, node.end_lineno or node.lineno)
+    return found
+
+
+def _comment(lines: Sequence[str], first: int, last: int) -> str:
+    start = first
+    while start and lines[start - 1].strip().startswith("# "):
+        start -= 1
+    above = [line.strip().removeprefix("# ") for line in lines[start:first]]
+    text = " ".join([*above, *(line.partition("  # ")[2] for line in lines[first:last] if "  # " in line)])
+    return text[:1].upper() + text[1:]
+
+
+def type_of(schema: dict[str, Any]) -> str:
+    """A JSON schema in words: "integer, at least 1"."""
+    if "anyOf" in schema:
+        return " or ".join(type_of(each) for each in schema["anyOf"] if each.get("type") != "null")
+    if "const" in schema:
+        return f"`{json.dumps(schema['const'])}`"
+    if "enum" in schema:
+        return ", ".join(f"`{json.dumps(each)}`" for each in schema["enum"])
+    if schema.get("$ref", "").endswith("/Fault"):
+        return "name of a fault"
+    if "prefixItems" in schema:
+        return f"[{', '.join(map(type_of, schema['prefixItems']))}]"
+    if schema.get("type") == "array":
+        return f"list: {type_of(schema['items'])}" if schema.get("items") else "list"
+    kind = {"object": "table", "string": "text"}.get(schema.get("type", ""), schema.get("type", "any"))
+    words = {"at least": ("ge", "minimum"), "above": ("gt", "exclusiveMinimum")}
+    words |= {"at most": ("le", "maximum"), "below": ("lt", "exclusiveMaximum")}
+    bounds = [f"{word} {schema[key]:,}" for word, keys in words.items() for key in keys if key in schema]
+    return ", ".join([kind, *(bound for bound in bounds if bound != f"below {2**63:,}")])
+
+
+def _keys(kind: type[BaseModel]) -> str:
+    """The table of a section; sections within it have their own."""
+    properties = kind.model_json_schema()["properties"]
+    rows = []
+    for key, schema in properties.items():
+        default = schema.get("default")
+        if "$ref" not in schema and "discriminator" not in schema and not (key == "name" and "const" in schema):
+            shown = "" if default is None else f"`{json.dumps(default)}`"
+            rows.append((f"`{key}`", type_of(schema), shown, comments_of(kind)[key]))
+    return table(("key", "type", "default", "meaning"), rows) if rows else ""
+
+
+def _sections(kind: type[BaseModel], path: str = "") -> Iterator[tuple[str, list[type[BaseModel]]]]:
+    """The path of each section, with its model; several, if a `name` in it selects one."""
+    yield path, [kind]
+    for key, field in kind.model_fields.items():
+        union = isinstance(field.annotation, UnionType) or "Union" in str(get_origin(field.annotation))
+        kinds = [*(get_args(field.annotation) if union else [field.annotation])]
+        below = f"{path}.{key}".lstrip(".")
+        if len(kinds) == 1 and inspect.isclass(kinds[0]) and issubclass(kinds[0], BaseModel):
+            yield from _sections(kinds[0], below)
+        elif all(inspect.isclass(each) and issubclass(each, BaseModel) for each in kinds):
+            yield below, kinds
+
+
+def recipe_keys() -> str:
+    parts = []
+    for path, kinds in _sections(Recipe):
+        parts.append(f"## {f'[{path}]' if path else 'Top level'}\n")
+        for kind in kinds:
+            if len(kinds) > 1:
+                default = " (the default)" if kind is type(_at(path)) else ""
+                parts.append(f'### {path}.name = "{kind.model_fields["name"].default}"{default}\n')
+            parts += [f"{_prose(kind)}\n", _keys(kind)]
+    return "\n".join(parts)
+
+
+def _at(path: str) -> Any:
+    value: Any = Recipe()
+    for key in path.split("."):
+        value = getattr(value, key)
+    return value
+
+
+def augmentations() -> str:
+    from convoy.data.augment import AUGMENTATIONS
+
+    kinds = [(name, AUGMENTATIONS[name]) for name in AUGMENTATIONS]
+    return "\n".join(f'### name = "{name}"\n\n{_prose(kind)}\n\n{_keys(kind)}' for name, kind in kinds)
+
+
+def _prose(documented: Any) -> str:
+    """A docstring of our own as Markdown, with its URLs as links."""
+    text = inspect.cleandoc(vars(documented).get("__doc__") or "")
+    if "\n" not in text and text.startswith(f"{documented.__name__.rpartition('.')[2]}("):
+        return ""  # the signature that a dataclass gets
+    text = re.sub(r"(?:arXiv |https://arxiv.org/abs/)(\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
+    return re.sub(r"(?<!\()https?://[^\s),]*[^\s),.]", r"<\g<0>>", text)
+
+
+# ---- models ----
+
+
+def models() -> str:
+    families: dict[str, list[ModelEntry]] = {}
+    for name in MODELS:
+        families.setdefault(MODELS[name].defined_in.partition(".")[0], []).append(MODELS[name])
+    scores = measured()
+    parts = []
+    for family, entries in families.items():
+        module = import_module(f"convoy.models.{family}")
+        rows = [(f"`{each.name}`", f"{each.parameters:,}", _geometry(each), each.summary) for each in entries]
+        parts += [f"## {family}\n", f"{_prose(module)}\n"]
+        parts.append(table(("model", "parameters", "for", "description"), rows, " r"))
+        names = {each.name for each in entries}
+        if own := [row for name, row in scores if name in names]:
+            parts += ["Measured:\n", table(("recipe", "data", "epochs", "test accuracy (%)", "sd", "n"), own, "  rrrr")]
+        for factory in dict.fromkeys(each.factory for each in entries):
+            parts.append(_options([each for each in entries if each.factory is factory]))
+    return "\n".join(parts)
+
+
+def _geometry(entry: ModelEntry) -> str:
+    shape = entry.counted_at
+    return f"{shape.in_chans}x{shape.image_size}x{shape.image_size}, {shape.num_classes:,} classes"
+
+
+def _options(entries: Sequence[ModelEntry]) -> str:
+    """The options of one class, with the values of its variants."""
+    named = "Options" if len(entries) == 1 else f"Options of {', '.join(f'`{each.name}`' for each in entries)}"
+    rows = []
+    for option, default in defaults_of(entries[0].factory).items():
+        other = [f"`{each.name}`: `{json.dumps(each.presets[option])}`" for each in entries if option in each.presets]
+        rows.append((f"`{option}`", f"`{json.dumps(default)}`", ", ".join(other)))
+    return f"{named}:\n\n{table(('option', 'default', 'variants'), rows)}" if rows else ""
+
+
+def measured() -> list[tuple[str, tuple[str, ...]]]:
+    """Model -> recipe, data, epochs, and the test accuracy of the archived runs of that recipe over their seeds."""
+    recipes = {_identity(recipe): name for name in builtin_names() for recipe in [Recipe.load(name)]}
+    found: dict[tuple[str, ...], list[float]] = {}
+    steps: dict[tuple[str, ...], float] = {}
+    for path in sorted(RESULTS.glob("*/recipe.toml")):
+        run = Run(path.parent)
+        name = recipes.get(_identity(run.recipe))
+        if name and (score := run.scores.get("test")):
+            limit = run.recipe.data.limit
+            data = f"{run.recipe.data.name}, {limit:,} images" if limit else run.recipe.data.name
+            group = (run.recipe.model.name, f"`{name}`", data, str(run.recipe.train.epochs))
+            found.setdefault(group, []).append(score.accuracy)
+            steps[group] = 1 / score.n
+    rows = []
+    for group, values in sorted(found.items()):
+        estimate = stats.t_interval(values, step=steps[group])
+        half, sd = estimate.half_width, estimate.sd
+        mean = f"{100 * estimate.mean:.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
+        rows.append((group[0], (*group[1:], mean, "" if sd is None else f"{100 * sd:.2f}", str(len(values)))))
+    return rows
+
+
+def _identity(recipe: Recipe) -> str:
+    """What two runs of one recipe share: all but seed, scale and precision."""
+    same = {"seed": 0, "data.limit": 1, "train.epochs": 100_000, "compute.precision": "auto"}
+    return json.dumps(recipe.override(same).canonical(), sort_keys=True)
+
+
+# ---- the Python interface ----
+
+
+def functions() -> str:
+    found = {name: value for name in api.__all__ if inspect.isfunction(value := getattr(api, name))}
+    rows = [(f"[`{name}`](#convoy.{name})", (value.__doc__ or "").partition("\n")[0]) for name, value in found.items()]
+    blocks = [f"```{{eval-rst}}\n.. autofunction:: convoy.{name}\n```\n" for name in found]
+    return "\n".join([table(("function", "what it does"), rows), *blocks])
+
+
+def result_types() -> str:
+    """The types that functions return, those of findings, and those of their fields."""
+    roots = [getattr(api, name) for name in ("DataSheet", "Prediction", "Profiled")]
+    roots += [run_contents.Score, run_contents.Cost, run_contents.EpochMetrics, run_contents.RunData]
+    roots += [run_contents.Environment, run_contents.Status, Tested, JudgedClaim]
+    findings = [import_module(f"{KINDS[name]}.finding") for name in sorted(KINDS)]
+    roots += [value for module in findings for name, value in vars(module).items() if name.endswith("Finding")]
+    every = {name: value for module in _loaded() for name, value in vars(module).items() if _is_ours(value)}
+    waiting, parts = list(dict.fromkeys(roots)), {}
+    while waiting:
+        kind = waiting.pop(0)
+        hints = get_type_hints(kind, localns=ChainMap(vars(sys.modules[kind.__module__]), every))
+        inner = [each for hint in hints.values() for each in _types_in(hint)]
+        waiting += [each for each in dict.fromkeys(inner) if each not in {*parts, *waiting, Run}]
+        parts[kind] = _fields(kind, hints)
+    return "\n".join(parts.values())
+
+
+def _loaded() -> list[ModuleType]:
+    """Our modules, with those that the others import for type checkers only."""
+    for name in ("data.photo", "datasheet.facts", "profiling.result"):
+        import_module(f"convoy.{name}")
+    return [module for name, module in sys.modules.items() if name.startswith("convoy.")]
+
+
+def _fields(kind: type, hints: dict[str, Any]) -> str:
+    comments = comments_of(kind)
+    if issubclass(kind, Enum):
+        rows = [(f"`{each.name}`", f"`{json.dumps(each.value)}`", comments.get(each.name, "")) for each in kind]
+        return f"## {kind.__name__}\n\n{_prose(kind)}\n\n{table(('name', 'value', 'meaning'), rows)}"
+    rows = [(f"`{name}`", f"`{_type_name(hint)}`", comments.get(name, "")) for name, hint in hints.items()]
+    for name, value in vars(kind).items():
+        if isinstance(value, property) and name[0] != "_":
+            returned = value.fget.__annotations__.get("return", "") if value.fget else ""
+            rows.append((f"`{name}`", f"`{_type_name(returned)}`", " ".join((value.__doc__ or "").split())))
+    return f"## {kind.__name__}\n\n{_prose(kind)}\n\n{table(('field', 'type', 'meaning'), rows)}"
+
+
+def _type_name(hint: Any) -> str:
+    name = hint.__name__ if inspect.isclass(hint) and not get_args(hint) else str(hint)
+    name = re.sub(r"typing\.Annotated\[(\w[^,]*), .*", r"\1", name)
+    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z])", "", name)
+
+
+def _is_ours(value: Any) -> bool:
+    return inspect.isclass(value) and value.__module__.startswith("convoy.")
+
+
+def _types_in(hint: Any) -> Iterator[type]:
+    if _is_ours(hint):
+        yield hint
+    for inner in get_args(hint):
+        yield from _types_in(inner)
+
+
+GENERATORS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "recipe_keys": recipe_keys,
+    "augmentations": augmentations,
+    "models": models,
+    "functions": functions,
+    "result_types": result_types,
+}
+
+
+def _fill(_app: Any, _page: str, source: list[str]) -> None:
+    source[0] = MARK.sub(lambda mark: GENERATORS[mark[1]](), source[0])
+
+
+def _outdated(_app: Any, environment: Any, *_: Any) -> list[str]:
+    """The generated pages are always read again: their sources are not files that Sphinx watches."""
+    return [page for page in environment.found_docs if MARK.search(Path(environment.doc2path(page)).read_text("utf-8"))]
+
+
+def setup(app: Any) -> dict[str, bool]:
+    app.connect("source-read", _fill)
+    app.connect("env-get-outdated", _outdated)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,128 @@
+"""The generated references have every command, option, key, model and public name; the examples of functions run."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import convoy
+from convoy import api
+from convoy.cli.app import app, data_app
+from convoy.data.augment import AUGMENTATIONS
+from convoy.models import MODELS
+from convoy.options import options_of, positional_of
+from convoy.recipe import Recipe
+from convoy.recipe.faults import Fault
+
+DOCS = Path(__file__).parents[1] / "docs"
+sys.path.insert(0, str(DOCS))
+import reference  # noqa: E402
+
+FUNCTIONS = {name: value for name in api.__all__ if inspect.isfunction(value := getattr(api, name))}
+
+
+def examples_of(name: str) -> str:
+    examples = doctest.DocTestParser().get_examples(FUNCTIONS[name].__doc__ or "")
+    return "".join(example.source for example in examples)
+
+
+def keys_of(table: dict[str, object], path: str = "") -> set[str]:
+    keys = set()
+    for key, value in table.items():
+        keys |= keys_of(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}"}
+    return keys
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, str]:
+    return {name: make() for name, make in reference.GENERATORS.items()}
+
+
+def test_each_generator_has_its_place_in_a_page() -> None:
+    pages = [path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md")]
+    assert sorted(mark for text in pages for mark in reference.MARK.findall(text)) == sorted(reference.GENERATORS)
+
+
+def test_commands_have_all_commands_and_options(page: dict[str, str]) -> None:
+    parts = dict(part.split("\n", 1) for part in page["commands"].split("## convoy ")[1:])
+    names = [name for name in app if not name.startswith("-")] + [f"data {n}" for n in data_app if n[0] != "-"]
+    assert {part.strip() for part in parts} == {*names}
+    for name, function in FUNCTIONS.items():
+        part = parts.get(name.replace("_", "-") if name != "data_sheet" else "data show", "")
+        for option, declared in options_of(function).items() if part else ():
+            if declared.flag.name is not None:
+                assert f"`{declared.flag.name or '--' + option.replace('_', '-')}" in part, (name, option)
+
+
+def test_recipe_keys_are_all_there_with_a_meaning(page: dict[str, str]) -> None:
+    sections = {}
+    for part in page["recipe_keys"].split("\n## ")[1:]:
+        title, _, text = part.partition("\n")
+        sections[title.strip("[]")] = text
+    sections[""] = page["recipe_keys"].partition("\n## ")[0]
+    for path in keys_of(Recipe().model_dump()):
+        section, _, key = path.rpartition(".")
+        chosen = key == "name" and section in ("optim", "schedule", "train.loss")
+        assert (f'{section}.name = "' if chosen else f"| `{key}` |") in sections[section], path
+
+
+def test_no_key_and_no_augmentation_lacks_a_meaning(page: dict[str, str]) -> None:
+    rows = [row for name in ("recipe_keys", "augmentations") for row in page[name].splitlines() if row[:3] == "| `"]
+    assert [row for row in rows if row.endswith("|  |")] == []
+    assert all(f'name = "{name}"' in page["augmentations"] for name in AUGMENTATIONS)
+
+
+def test_models_are_all_there_with_source_and_options(page: dict[str, str]) -> None:
+    for name in MODELS:
+        entry = MODELS[name]
+        assert f"| `{name}` | {entry.parameters:,} |" in page["models"]
+        assert all(f"| `{option}` |" in page["models"] for option in entry.options)
+    families = page["models"].split("\n## ")
+    assert len(families) == len({MODELS[name].defined_in.partition(".")[0] for name in MODELS})
+    assert all("https://" in family or "http://" in family for family in families)
+
+
+def test_measured_scores_are_those_of_the_archive(page: dict[str, str]) -> None:
+    """97.23 ± 0.17, sd 0.37, n = 20: as docs/results/reproductions.md has it."""
+    assert "| `classics-mnist/lenet` | mnist | 5 | 97.23 ± 0.17 | 0.37 | 20 |" in page["models"]
+
+
+def test_faults_are_all_in_their_guide() -> None:
+    guide = (DOCS / "guides" / "faults.md").read_text(encoding="utf-8")
+    assert all(f"| `{fault.value}` |" in guide for fault in Fault)
+
+
+def test_public_names_are_all_in_the_python_interface(page: dict[str, str]) -> None:
+    text = page["functions"] + page["result_types"] + (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
+    assert [name for name in dir(convoy) if f"convoy.{name}" not in text and f"## {name}\n" not in text] == []
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_docstring_has_parameters_result_errors_and_an_example(name: str) -> None:
+    text = FUNCTIONS[name].__doc__ or ""
+    assert [text.count(f"    {part}\n    ---") for part in ("Parameters", "Returns", "Raises", "Examples")] == [1] * 4
+    for parameter in [*(each.name for each in positional_of(FUNCTIONS[name])), *options_of(FUNCTIONS[name])]:
+        assert f"\n    {parameter}\n        " in text
+    assert f"convoy.{name}(" in examples_of(name)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with an image; the examples share its runs."""
+    folder = tmp_path_factory.mktemp("examples")
+    (folder / "digits").mkdir()
+    stroke = Image.new("L", (28, 28))
+    stroke.paste(255, (13, 4, 16, 24))
+    stroke.save(folder / "digits" / "one.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "reproduce"])  # it takes 50 s
+def test_example_runs(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    exec(compile(examples_of(name), name, "exec"), {"convoy": convoy})
