@@ -34,7 +34,9 @@ def points() -> list[tuple[int, float]]:
 
 
 def recipe(batch_size: int, lr: float) -> Recipe:
-    base = Recipe.load("defaults/mnist").override({"schedule": {"name": "constant"}})
+    base = Recipe.load("defaults/mnist").override(
+        {"schedule": {"name": "constant"}, "model.options.activation": "sigmoid"}
+    )
     changes = {"data.limit": 12_500, "train.epochs": EPOCHS, "train.batch_size": batch_size, "optim.lr": lr}
     return base.override(changes)
 
