@@ -21,4 +21,6 @@ autodoc_member_order = "bysource"
 default_role = "code"
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_title = f"Convoy {release}"

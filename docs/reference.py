@@ -51,11 +51,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], aligned: str = "")
 
 
 def commands() -> str:
-    """cyclopts' own documentation of the app, without its title, its table of contents and values that say nothing."""
+    """cyclopts' own documentation of the app, by name, without its table of contents and values that say nothing."""
     text = app.generate_docs(output_format="markdown", heading_level=1)
-    text = text[text.index("## convoy ") :]
     text = re.sub(r"`([A-Z_]+), --[^`]*`", r"`\1`", text)  # arguments are shown in --help by place only
-    return text.replace(" *[default: False]*", "").replace(" **[required]**", " *Required.*")
+    text = text.replace(" *[default: False]*", "").replace(" **[required]**", " *Required.*")
+    return "".join(sorted(re.split(r"^(?=## convoy )", text, flags=re.MULTILINE)[1:]))
 
 
 # ---- recipe keys ----
@@ -113,8 +113,8 @@ def _keys(kind: type[BaseModel]) -> str:
         default = schema.get("default")
         if "$ref" not in schema and "discriminator" not in schema and not (key == "name" and "const" in schema):
             shown = "" if default is None else f"`{json.dumps(default)}`"
-            rows.append((f"`{key}`", type_of(schema), shown, comments_of(kind)[key]))
-    return table(("key", "type", "default", "meaning"), rows) if rows else ""
+            rows.append((f"`{key}`", comments_of(kind)[key], type_of(schema), shown))
+    return table(("key", "meaning", "type", "default"), rows) if rows else ""
 
 
 def _sections(kind: type[BaseModel], path: str = "") -> Iterator[tuple[str, list[type[BaseModel]]]]:
@@ -175,31 +175,36 @@ def models() -> str:
     scores = measured()
     parts = []
     for family, entries in families.items():
-        module = import_module(f"convoy.models.{family}")
-        rows = [(f"`{each.name}`", f"{each.parameters:,}", _geometry(each), each.summary) for each in entries]
-        parts += [f"## {family}\n", f"{_prose(module)}\n"]
-        parts.append(table(("model", "parameters", "for", "description"), rows, " r"))
+        rows = [(f"`{each.name}`", each.summary, f"{each.parameters:,}", _geometry(each)) for each in entries]
+        prose = _prose(import_module(f"convoy.models.{family}"))
+        prose = re.sub(r"\n(?=Papers?: |Source: |Differs from )", "\n\n", prose)
+        parts += [f"## {family}\n", f"{prose}\n"]
+        parts.append(table(("model", "description", "parameters", "for images of"), rows, "  r"))
         names = {each.name for each in entries}
         if own := [row for name, row in scores if name in names]:
             parts += ["Measured:\n", table(("recipe", "data", "epochs", "test accuracy (%)", "sd", "n"), own, "  rrrr")]
-        for factory in dict.fromkeys(each.factory for each in entries):
-            parts.append(_options([each for each in entries if each.factory is factory]))
+        factories = list(dict.fromkeys(each.factory for each in entries))
+        for factory in factories:
+            own_entries = [each for each in entries if each.factory is factory]
+            names = "" if len(factories) == 1 else f" of {', '.join(f'`{each.name}`' for each in own_entries)}"
+            parts.append(_options(own_entries, f"Options{names}:"))
     return "\n".join(parts)
 
 
 def _geometry(entry: ModelEntry) -> str:
     shape = entry.counted_at
-    return f"{shape.in_chans}x{shape.image_size}x{shape.image_size}, {shape.num_classes:,} classes"
+    return f"{shape.in_chans} x {shape.image_size} x {shape.image_size}, {shape.num_classes:,} classes"
 
 
-def _options(entries: Sequence[ModelEntry]) -> str:
+def _options(entries: Sequence[ModelEntry], title: str) -> str:
     """The options of one class, with the values of its variants."""
-    named = "Options" if len(entries) == 1 else f"Options of {', '.join(f'`{each.name}`' for each in entries)}"
     rows = []
     for option, default in defaults_of(entries[0].factory).items():
         other = [f"`{each.name}`: `{json.dumps(each.presets[option])}`" for each in entries if option in each.presets]
         rows.append((f"`{option}`", f"`{json.dumps(default)}`", ", ".join(other)))
-    return f"{named}:\n\n{table(('option', 'default', 'variants'), rows)}" if rows else ""
+    if not any(entry.presets for entry in entries):
+        rows = [row[:2] for row in rows]
+    return f"{title}\n\n{table(('option', 'default', 'in variants')[: len(rows[0])], rows)}" if rows else ""
 
 
 def measured() -> list[tuple[str, tuple[str, ...]]]:
@@ -276,7 +281,9 @@ def _fields(kind: type, hints: dict[str, Any]) -> str:
         if isinstance(value, property) and name[0] != "_":
             returned = value.fget.__annotations__.get("return", "") if value.fget else ""
             rows.append((f"`{name}`", f"`{_type_name(returned)}`", " ".join((value.__doc__ or "").split())))
-    return f"## {kind.__name__}\n\n{_prose(kind)}\n\n{table(('field', 'type', 'meaning'), rows)}"
+    if not any(meaning for *_, meaning in rows):
+        rows = [row[:2] for row in rows]
+    return f"## {kind.__name__}\n\n{_prose(kind)}\n\n{table(('field', 'type', 'meaning')[: len(rows[0])], rows)}"
 
 
 def _type_name(hint: Any) -> str:

@@ -76,13 +76,13 @@ class ClassScore:
 class Score:
     """Of one part. Qualities are fractions."""
 
-    accuracy: float
-    correct: int
-    n: int
+    accuracy: float  # correct / n
+    correct: int  # images
+    n: int  # images
     loss: float | None = None  # None: not finite
-    top_k: Mapping[str, float] = field(default_factory=dict)
-    per_class: Sequence[ClassScore] = ()
-    macro_f1: float | None = None
+    top_k: Mapping[str, float] = field(default_factory=dict)  # by k: share with the class among the k best
+    per_class: Sequence[ClassScore] = ()  # precision, recall and F1
+    macro_f1: float | None = None  # mean over the classes
     mcc: float | None = None  # Matthews correlation
     confusion: Sequence[Sequence[int]] = ()  # rows are true, columns predicted
     not_finite: int = 0  # images with NaN or +inf among their outputs
@@ -158,35 +158,35 @@ def epoch_of(line: Mapping[str, Any]) -> EpochMetrics:
 class Cost:
     """cost.json; all None before a run has finished."""
 
-    parameters: int | None = None
-    flops_per_image: int | None = None
-    macs_per_image: int | None = None
-    train_seconds: float | None = None
-    total_seconds: float | None = None
-    images_per_second: float | None = None
-    peak_memory_bytes: int | None = None
-    ms_per_image: float | None = None
-    ms_per_image_quartiles: Sequence[float] | None = None
+    parameters: int | None = None  # of the network
+    flops_per_image: int | None = None  # 2 per multiply-add
+    macs_per_image: int | None = None  # multiply-adds
+    train_seconds: float | None = None  # without evaluations
+    total_seconds: float | None = None  # with evaluations
+    images_per_second: float | None = None  # in training
+    peak_memory_bytes: int | None = None  # of the process, or of the GPU
+    ms_per_image: float | None = None  # median time of one image, alone
+    ms_per_image_quartiles: Sequence[float] | None = None  # lower and upper
 
 
 @dataclass(frozen=True)
 class RunData:
     """data.json."""
 
-    name: str
-    classes: Sequence[str]
-    in_chans: int
-    image_size: int
+    name: str  # of the data set
+    classes: Sequence[str]  # their names, in the order of the labels
+    in_chans: int  # 1 grey, 3 colour
+    image_size: int  # pixels per side
     counts: Mapping[str, int]  # images by part
     per_class: Mapping[str, Sequence[int]]  # by part
-    data_hash: str
-    split_hash: str
-    mean: Sequence[float]
-    std: Sequence[float]
-    parts_hash: Mapping[str, str] = field(default_factory=dict)
-    limit: int | None = None
-    notes: Sequence[str] = ()
-    test_openings: int = 0
+    data_hash: str  # of all images and labels
+    split_hash: str  # of the parts
+    mean: Sequence[float]  # by channel, of the normalisation
+    std: Sequence[float]  # by channel
+    parts_hash: Mapping[str, str] = field(default_factory=dict)  # by part: of the data and the positions of its images
+    limit: int | None = None  # images, if limited
+    notes: Sequence[str] = ()  # sentences on how the data were read
+    test_openings: int = 0  # of the test set in the workspace so far
     selection: str | None = None  # the part that selected the best epoch
 
 

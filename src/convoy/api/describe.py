@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class Profiled(NamedTuple):
-    profiles: list[Profile]
-    page: Path
+    profiles: list[Profile]  # in the order of the models
+    page: Path  # path of profile.html
 
 
 @takes_options
@@ -77,8 +77,8 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
 
 
 class DataSheet(NamedTuple):
-    facts: Facts
-    page: Path
+    facts: Facts  # what the page shows
+    page: Path  # path of data-sheet.html
 
 
 @takes_options

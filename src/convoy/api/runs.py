@@ -97,8 +97,8 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
 
 
 class Prediction(NamedTuple):
-    path: str
-    predicted: str
+    path: str  # of the image
+    predicted: str  # name of the class
     confidence: float  # the softmax of the logits, 0 to 1
     ink: Ink | None  # what was found in a photograph of a character; None for an image that was read as it is
 

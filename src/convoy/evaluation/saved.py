@@ -30,8 +30,8 @@ class Tested:
     """The score of saved weights on a test set."""
 
     weights: str  # a path
-    data: str
-    score: Score
+    data: str  # name of the data set
+    score: Score  # accuracy, confusion and more
     openings: int  # of the test set in the workspace so far
     limit: int | None = None  # images; a number is not evidence
 

@@ -44,18 +44,18 @@ class Side:
 
 @dataclass(frozen=True)
 class JudgedClaim:
-    id: str
+    id: str  # of the claim
     sentence: str  # of the report
-    measure: str
+    measure: str  # its name
     settings: Settings  # of the measure, with the class names of the report
     relation: Relation
     quantity: Literal["difference", "ratio", "value"]  # of the two sides; of a single side its value
     limit: float  # the number that the quantity is compared with
-    margin: float
-    sides: tuple[Side, ...]
+    margin: float  # required distance from the limit
+    sides: tuple[Side, ...]  # their labels and values
     result: Value | None  # the quantity
-    verdict: Verdict
-    why: Inconclusive | None
+    verdict: Verdict  # holds, does not hold, inconclusive
+    why: Inconclusive | None  # reason of an inconclusive verdict
     excluded: int  # seeds left out because their runs were measured on different machines
     runs: tuple[str, ...]  # their names
     reduced: str  # the reduced scale, as in claims.toml; "" at the published one

@@ -88,13 +88,13 @@ class CompareFinding:
     rows: tuple[Row, ...]  # in the order of the labels
     pairs: tuple[Pair, ...]  # over common seeds, of which there are at least two
     mcnemar: tuple[ImagePair, ...]  # over images, for each common seed
-    untested: tuple[Untested, ...]
-    ablation: Ablation | None
+    untested: tuple[Untested, ...]  # pairs without a test over images, and why
+    ablation: Ablation | None  # effects of the varied keys
     reduced: bool  # trained or scored on fewer images: no verdicts
-    flags: tuple[Flag, ...]
-    not_learned: tuple[NotLearned, ...]
-    left_out: tuple[LeftOut, ...]
-    mixed: Mixed | None
+    flags: tuple[Flag, ...]  # sentences on faults and limits, with the models
+    not_learned: tuple[NotLearned, ...]  # models at chance level
+    left_out: tuple[LeftOut, ...]  # runs without a score
+    mixed: Mixed | None  # a difference between the runs besides their recipes
     openings: int  # of the test part in this workspace, when the last run was scored
     kind: Literal["compare"] = "compare"
     schema: int = 1

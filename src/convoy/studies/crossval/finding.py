@@ -36,8 +36,8 @@ class Fold:
 
 @dataclass(frozen=True)
 class CrossvalFinding:
-    label: str
-    data: str
+    label: str  # of the recipe
+    data: str  # name of the data set
     folds: int
     repeats: int
     stratified: bool
@@ -46,7 +46,7 @@ class CrossvalFinding:
     accuracy: Estimate  # mean over all folds, with the corrected interval
     naive: Estimate  # the same mean with Student's t interval
     out_of_fold: tuple[Estimate, ...]  # by repeat: over all images
-    rows: tuple[Fold, ...]
+    rows: tuple[Fold, ...]  # one per fold and repeat
     kind: Literal["crossval"] = "crossval"
     schema: int = 1
 

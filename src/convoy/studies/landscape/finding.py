@@ -77,10 +77,10 @@ class Steps:
 
 @dataclass(frozen=True)
 class LandscapeFinding:
-    lrs: tuple[float, ...]
-    seeds: int
-    own_seeds: bool
-    cut: Cut
+    lrs: tuple[float, ...]  # learning rates
+    seeds: int  # number of repeats
+    own_seeds: bool  # each training had its own seed
+    cut: Cut  # where the bands end
     steps: Steps
     early_steps: int | None
     window: int  # steps, of the smoothed loss
@@ -88,9 +88,9 @@ class LandscapeFinding:
     step_sizes: tuple[float, ...]  # of the probes along the step
     reduced: bool  # trained on fewer images: no verdicts
     archived: bool  # some runs have no weights and only some of their steps
-    flags: tuple[str, ...]
-    recipes: tuple[Band, ...]
-    pairs: tuple[BandPair, ...]
+    flags: tuple[str, ...]  # of the runs
+    recipes: tuple[Band, ...]  # the band of each
+    pairs: tuple[BandPair, ...]  # ratios of the widths of two bands
     kind: Literal["landscape"] = "landscape"
     schema: int = 1
 

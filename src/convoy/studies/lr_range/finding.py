@@ -28,12 +28,12 @@ class Curve:
 class LrRangeFinding:
     """Rates are values of `optim.lr`; without a fall of the loss all three are None."""
 
-    label: str
-    data: str
-    steepest_lr: float | None
-    lowest_loss_lr: float | None
+    label: str  # of the recipe
+    data: str  # name of the data set
+    steepest_lr: float | None  # where the loss fell fastest
+    lowest_loss_lr: float | None  # where it was lowest
     diverges_lr: float | None  # half of the fall is lost again; None: not reached
-    curve: Curve
+    curve: Curve  # rate and loss by step
     flags: tuple[str, ...]  # of the run
     kind: Literal["lr_range"] = "lr_range"
     schema: int = 1

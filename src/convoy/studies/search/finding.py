@@ -70,11 +70,11 @@ class Importance:
 class SearchFinding:
     """Accuracies are fractions."""
 
-    label: str
-    data: str
-    method: Method
-    space: tuple[Values | Range, ...]
-    trials: tuple[Trial, ...]
+    label: str  # of the recipe
+    data: str  # name of the data set
+    method: Method  # sampler, pruner, number of trials
+    space: tuple[Values | Range, ...]  # the keys and their values or bounds
+    trials: tuple[Trial, ...]  # values and score of each
     winner: int  # the number of its trial
     seeds: tuple[int, ...]  # fresh ones, with which the winner was retrained
     part: Part  # whose images `accuracy` is on

@@ -57,12 +57,12 @@ class Needed:
 
 @dataclass(frozen=True)
 class SeedsFinding:
-    label: str
-    data: str
+    label: str  # of the recipe
+    data: str  # name of the data set
     part: Literal["test", "validation"]  # whose accuracies these are
     images: int  # of that part
-    spreads: tuple[Spread, ...]
-    needed: tuple[Needed, ...]
+    spreads: tuple[Spread, ...]  # one per source of chance
+    needed: tuple[Needed, ...]  # seeds that a comparison needs, by difference
     limit: int | None  # images that the data were limited to
     kind: Literal["seeds"] = "seeds"
     schema: int = 1
