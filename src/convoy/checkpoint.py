@@ -24,6 +24,7 @@ from convoy.files import write_bytes
 
 KEPT = 2  # checkpoints; the older one is the fallback if the newest is damaged
 TENSOR = "$tensor"
+WRAPPERS = ("module.", "_orig_mod.")
 
 
 def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
@@ -60,8 +61,8 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
 
 def load_into(module: torch.nn.Module, path: Path) -> None:
     """Loads a weights file into a network. Raises ValueError if names or shapes do not match."""
-    weights, expected = load_weights(path), module.state_dict()
-    check_names(path, weights, expected)
+    expected = module.state_dict()
+    weights = load_named(path, expected)
     for name, tensor in weights.items():
         if tensor.shape != expected[name].shape:
             raise ValueError(
@@ -70,12 +71,20 @@ def load_into(module: torch.nn.Module, path: Path) -> None:
     module.load_state_dict(weights)
 
 
-def check_names(path: Path, weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
-    """Raises ValueError if the names of the weights in a file differ from those of the network."""
+def load_named(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights in a file, by the names of a network. The prefixes of DataParallel and torch.compile are removed.
+
+    Raises ValueError if the names differ.
+    """
+    weights = load_weights(path)
+    for prefix in WRAPPERS:
+        if all(name.startswith(prefix) for name in weights) and not all(name.startswith(prefix) for name in expected):
+            weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     names = {"missing": sorted(expected.keys() - weights.keys()), "unknown": sorted(weights.keys() - expected.keys())}
     differences = [f"{len(those)} {kind} ({those[0]})" for kind, those in names.items() if those]
     if differences:
         raise ValueError(f"{path}: weights of another network: {', '.join(differences)}")
+    return weights
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> None:

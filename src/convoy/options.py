@@ -189,6 +189,15 @@ Test = Annotated[bool, Flag("Score the test set once, at the end.", True)]
 Model = Annotated[str | None, Flag("The model, where the recipe is for another one.", name=None)]
 TrustCode = Annotated[bool, Flag("Execute the model code stored in somebody else's run folder.", False)]
 
+Raw = Annotated[
+    bool,
+    Flag(
+        "Read the images as they are. By default a network trained on MNIST finds the character in a photograph, "
+        "which is then inverted if it is dark, scaled and centred as in MNIST.",
+        False,
+    ),
+]
+
 
 class RunOptions(TypedDict, total=False):
     """What every training takes."""
@@ -238,6 +247,16 @@ class ScoreOptions(TypedDict, total=False):
     save: Annotated[str | Path | None, Flag("PNG file of the gallery. Default: no gallery.")]
     data: Data
     limit: Limit
+    size: Annotated[int | None, Flag("Pixels per side, for weights without a recipe.")]
+    mean: Annotated[
+        Sequence[float] | str | None,
+        Flag(
+            "Mean of the pixels, in 0 to 1, with which weights without a recipe were trained: one value, or one per "
+            "channel, as in 0.5,0.5,0.5. Default: that of the training images."
+        ),
+    ]
+    std: Annotated[Sequence[float] | str | None, Flag("Standard deviation, like mean.")]
+    raw: Raw
     set: Set
     trust_code: TrustCode
     out: Out
@@ -245,14 +264,7 @@ class ScoreOptions(TypedDict, total=False):
 
 
 class PredictOptions(TypedDict, total=False):
-    raw: Annotated[
-        bool,
-        Flag(
-            "Read the images as they are. By default a network trained on MNIST finds the character in a photograph, "
-            "which is then inverted if it is dark, scaled and centred as in MNIST.",
-            False,
-        ),
-    ]
+    raw: Raw
     trust_code: TrustCode
     out: Out
 

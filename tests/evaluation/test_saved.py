@@ -7,9 +7,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from tests.data.photographed_digits import photograph
 
 import convoy
+from convoy.checkpoint import load_into, load_weights
+from convoy.data import load
 from convoy.files import read_json
 from convoy.recipe import Recipe
 from convoy.runs import Run
@@ -48,3 +54,101 @@ def test_a_run_is_tested_as_it_was_trained(run: Run, path: str) -> None:
     for target in (run, run.path / "best.safetensors"):
         with pytest.raises(ValueError, match=f"^{path}: .*data.limit"):
             convoy.test(target, set={path: values[path]})
+
+
+def folder_of(root: Path, images: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Path:
+    for place, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = root / names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0]).save(folder / f"{place:03}.png")
+    return root
+
+
+@pytest.fixture
+def photos(stripes: Path, tmp_path: Path) -> Path:
+    """The test images of `stripes` as files."""
+    test = load(str(stripes)).test
+    assert test is not None
+    return folder_of(tmp_path / "photos", test.images, test.labels, test.classes)
+
+
+@pytest.mark.parametrize("part", ["", "test"])
+def test_every_image_of_a_folder_without_a_training_part_is_scored(run: Run, photos: Path, part: str) -> None:
+    root = photos
+    if part:
+        shutil.move(photos, root := photos.parent / "own" / part)
+        root = root.parent
+    tested = convoy.test(run, data=str(root))
+    assert tested.data == root.name
+    assert (tested.score.n, tested.score.correct) == (150, run.scores["test"].correct)
+    assert tested.score.loss == run.scores["test"].loss
+    assert convoy.test(run, data=str(root), limit=30).score.n == 30
+
+
+def test_class_folders_are_matched_by_name_and_need_not_be_complete(run: Run, photos: Path) -> None:
+    shutil.rmtree(photos / run.data.classes[0])
+    tested = convoy.test(run, data=str(photos))
+    recalls = run.scores["test"].per_class
+    assert tested.score.n == 100
+    assert [each.recall for each in tested.score.per_class[1:]] == [each.recall for each in recalls[1:]]
+    (photos / "stranger").mkdir()
+    with pytest.raises(ValueError, match="unknown class 'stranger'"):
+        convoy.test(run, data=str(photos))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"), [({"data.split.seed": 3}, r"data\.split\.seed: "), ({"data.size": 16}, r"data\.size = 16: ")]
+)
+def test_keys_that_a_folder_does_not_take_are_refused(
+    run: Run, photos: Path, keys: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        convoy.test(run, data=str(photos), set=keys)
+
+
+def test_folder_that_a_run_was_trained_on_is_not_its_test_set(tiny: Make, photos: Path, tmp_path: Path) -> None:
+    run = convoy.train(tiny(("data.name", str(photos)), ("train.epochs", 1)), out=tmp_path / "out", show=False)
+    shutil.copytree(photos, copy := tmp_path / "copy")
+    for data in (photos, copy):
+        assert convoy.test(run, data=str(data)).score == run.scores["test"]
+    next((photos / run.data.classes[0]).iterdir()).unlink()
+    with pytest.raises(ValueError, match="may contain training images"):
+        convoy.test(run, data=str(photos))
+
+
+def test_photographs_of_digits_are_read_as_predict_reads_them(tmp_path: Path) -> None:
+    run = convoy.train("lenet", data="mnist", limit=100, epochs=1, out=tmp_path / "out", show=False)
+    (tmp_path / "photos" / "3").mkdir(parents=True)
+    for seed in range(4):
+        photograph(3, np.random.default_rng(seed)).save(tmp_path / "photos" / "3" / f"{seed}.png")
+    tested = convoy.test(run, data=str(tmp_path / "photos"))
+    predictions = convoy.predict(run, tmp_path / "photos" / "3", out=tmp_path / "out")
+    assert tested.photographs == 4
+    assert tested.score.correct == sum(each.predicted == "3" for each in predictions)
+    assert convoy.test(run, data=str(tmp_path / "photos"), raw=True).photographs == 0
+
+
+def test_weights_without_a_recipe_need_size_and_normalisation_on_a_folder(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    weights = load_weights(run.path / "best.safetensors")
+    torch.save({f"module.{name}": tensor for name, tensor in weights.items()}, tmp_path / "parallel.pth")
+    net, options = run.recipe.model.name, {"data": str(photos), "out": tmp_path / "out"}
+    mean, std = run.data.mean, run.data.std
+    with pytest.raises(ValueError, match="--size .* --mean .* --std"):
+        convoy.test(tmp_path / "parallel.pth", model=net, **options)
+    with pytest.raises(ValueError, match="both mean and std"):
+        convoy.test(tmp_path / "parallel.pth", model=net, size=12, mean=mean, **options)
+    tested = convoy.test(tmp_path / "parallel.pth", model=net, size=12, mean=mean, std=std, **options)
+    assert (tested.score.n, tested.score.loss) == (150, run.scores["test"].loss)
+    assert (tested.mean, tested.std) == (tuple(mean), tuple(std))
+
+
+def test_wrapper_of_a_network_is_kept_if_the_network_has_it(tmp_path: Path) -> None:
+    wrapped = torch.nn.DataParallel(torch.nn.Linear(2, 2))
+    torch.save(wrapped.state_dict(), tmp_path / "weights.pth")
+    for network in (torch.nn.Linear(2, 2), torch.nn.DataParallel(torch.nn.Linear(2, 2))):
+        load_into(network, tmp_path / "weights.pth")
+        assert torch.equal(next(network.parameters()), wrapped.module.weight)
+    with pytest.raises(ValueError, match="weights of another network"):
+        load_into(torch.nn.Linear(2, 2, bias=False), tmp_path / "weights.pth")

@@ -58,7 +58,7 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     """Score saved weights on a test set and draw a gallery of predictions.
 
     The opening of the test set is counted in the run's workspace, or in `out`. In the result, `score` is what `scores`
-    of a run holds for a part.
+    of a run holds for a part. An image folder without train/ is scored completely, or its test/ alone.
 
     Example: `convoy test weights.pth --model lenet --data mnist --samples 40 --save predictions.png`
 
@@ -73,21 +73,29 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     >>> tested = convoy.test(run, save="gallery.png")
     >>> correct = tested.score.correct
     """
-    from convoy.api.arguments import full_name, overrides_of, weights_target
+    from convoy.api.arguments import full_name, numbers, overrides_of, weights_target
     from convoy.evaluation.saved import score_saved
+    from convoy.recipe.files import check_once
 
     samples, picture, model = options["samples"], options["save"], options["model"]
     if samples < 1:
         raise ValueError(f"samples = {samples}: a gallery needs at least one image")
-    target = weights_target(weights, options["out"])
+    target, pairs = weights_target(weights, options["out"]), list(overrides_of(options))
+    if (mean := options["mean"]) is not None or options["std"] is not None:
+        if mean is None or options["std"] is None:
+            raise ValueError("a normalisation needs both mean and std")
+        pairs.append(("data.normalise", [numbers("mean", mean), numbers("std", options["std"])]))
+    overrides = pairs + ([("data.size", options["size"])] if options["size"] is not None else [])
+    check_once(overrides)
     with display([str(weights)], show=options["show"] and "stderr"):
         result = score_saved(
             target,
             model=None if model is None else full_name(model),
             data=options["data"],
-            overrides=overrides_of(options),
+            overrides=overrides,
             out=Path(options["out"]),
             trust_code=options["trust_code"],
+            raw=options["raw"],
         )
     if picture is not None:
         from convoy.reporting.figures_images import draw_gallery, prediction_tiles
@@ -129,21 +137,15 @@ def predict(
     import torch
 
     from convoy.api.arguments import find_run
-    from convoy.data import DATA_SETS, read_images
     from convoy.data.batches import Normaliser
-    from convoy.data.photo import read_characters
     from convoy.evaluation.load import network_of
     from convoy.evaluation.predict import predict as evaluate
+    from convoy.evaluation.saved import read_for
     from convoy.evaluation.scores import NO_CLASS, predicted_classes, probabilities
 
     trained = find_run(run, options["out"])
     data, images = trained.data, [images] if isinstance(images, str | Path) else images
-    inks: Sequence[Ink | None]
-    if data.name in DATA_SETS and DATA_SETS[data.name].ink and not options["raw"]:
-        paths, pixels, inks = read_characters(images, data.image_size)
-    else:
-        paths, pixels = read_images(images, size=data.image_size, in_chans=data.in_chans)
-        inks = [None] * len(paths)
+    paths, pixels, inks = read_for(data, images, raw=options["raw"])
     module = network_of(trained, trust_code=options["trust_code"])
     normaliser = Normaliser(tuple(data.mean), tuple(data.std), torch.device("cpu"), torch.float32)
     logits = evaluate(module, pixels, normaliser)

@@ -80,6 +80,24 @@ def test(call: Call, as_json: bool) -> None:
             images=score.n,
         )
     )
+    if count := tested.photographs:
+        say(
+            ngettext(
+                "{n} image is a photograph: inverted if dark, scaled and centred as in MNIST; --raw reads it as it is",
+                "{n} images are photographs: inverted if dark, scaled and centred as in MNIST; --raw reads them as "
+                "they are",
+                count,
+            )
+        )
+    if Path(tested.weights).is_file() and "mean" not in call.keywords:
+        say(
+            _(
+                "normalised with the mean {mean} and the standard deviation {std} of the training images; --mean and "
+                "--std set others",
+                mean=", ".join(f"{value:.4f}" for value in tested.mean),
+                std=", ".join(f"{value:.4f}" for value in tested.std),
+            )
+        )
     if count := score.not_finite:
         say(
             _(

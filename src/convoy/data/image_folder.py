@@ -15,6 +15,7 @@ import numpy as np
 
 from convoy.data.arrays import LUMINANCE
 from convoy.data.imageset import DataError, DataSet, ImageSet
+from convoy.registry import unknown
 
 PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 PARTS = ("train", "validation", "test")
@@ -43,7 +44,7 @@ class Listing:
 def list_folder(root: Path) -> Listing:
     """Raises DataError: no images, a class without images, a single class, test classes missing in training."""
     parts = _parts(root)
-    classes = _class_names(parts["train"])
+    classes = class_names(parts["train"])
     if len(classes) < 2:
         raise DataError(f"{parts['train']}: expected at least two class folders, got only {classes[0]}")
     paths: list[str] = []
@@ -55,7 +56,7 @@ def list_folder(root: Path) -> Listing:
         ignored["other folders"] = n_other
     for part, folder in parts.items():
         before = len(paths)
-        for class_name in _class_names(folder):
+        for class_name in class_names(folder):
             if class_name not in classes:
                 raise DataError(f"{folder / class_name}: this class has no folder in {parts['train']}")
             class_folder = folder / class_name
@@ -173,6 +174,41 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
     return files
 
 
+def folder_to_test(root: Path) -> Path | None:
+    """The folder of the class folders, if the image folder has no training part: its test part, or the root itself."""
+    folders = _folders(root)
+    if not folders or any(PART_NAMES.get(folder.name.lower()) == "train" and _folders(folder) for folder in folders):
+        return None
+    tests = (folder for folder in folders if PART_NAMES.get(folder.name.lower()) == "test" and _folders(folder))
+    return next(tests, root)
+
+
+def class_names(folder: Path) -> tuple[str, ...]:
+    """The names of its class folders, numbers in numerical order. Raises DataError if there are none."""
+    names = [path.name for path in _folders(folder)]
+    if not names:
+        raise DataError(f"{folder}: no class folders; expected <class>/<image>, or the same in train/, val/ and test/")
+    return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names))
+
+
+def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The images in class folders and their labels; not every class needs a folder.
+
+    Raises DataError without images, ValueError for a folder that is none of the classes.
+    """
+    paths: list[str] = []
+    labels: list[int] = []
+    for name in class_names(folder):
+        if name not in classes:
+            raise unknown("class", name, classes, str(folder))
+        files = list_images(folder / name, Counter())
+        paths += [str(folder / name / file) for file, _, _ in files]
+        labels += [classes.index(name)] * len(files)
+    if not paths:
+        raise DataError(f"{folder}: no {_READ} images in its class folders")
+    return paths, labels
+
+
 def _parts(root: Path) -> dict[str, Path]:
     """The folders of train, validation and test; without such folders, the root is the training part.
 
@@ -195,13 +231,6 @@ def _parts(root: Path) -> dict[str, Path]:
 def _folders(root: Path) -> list[Path]:
     with os.scandir(root) as entries:
         return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _class_names(folder: Path) -> tuple[str, ...]:
-    names = [path.name for path in _folders(folder)]
-    if not names:
-        raise DataError(f"{folder}: no class folders; expected <class>/<image>, or the same in train/, val/ and test/")
-    return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names))
 
 
 def _all_grey(pixels: np.ndarray) -> bool:

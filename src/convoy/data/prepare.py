@@ -63,7 +63,9 @@ def prepare(spec: Data) -> Prepared:
     split = _split(dataset, spec)
     train = dataset.train.take(split.train)
     test = dataset.test_pool.take(split.test)
-    mean, std = channel_statistics(train.images) if spec.normalise == "train" else _fixed(spec, train.channels)
+    mean, std = (
+        channel_statistics(train.images) if spec.normalise == "train" else fixed_statistics(spec, train.channels)
+    )
     return Prepared(
         name=dataset.name,
         train=train,
@@ -126,7 +128,8 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     return tuple(mean), tuple(math.sqrt(square) / n_pixels / 255 for square in spread)
 
 
-def _fixed(spec: Data, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def fixed_statistics(spec: Data, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of a recipe that gives the mean and the standard deviation."""
     assert spec.normalise != "train"
     constants = []
     for value in spec.normalise:

@@ -36,6 +36,13 @@ def load(name: str, *, size: int | None = None) -> DataSet:
     return replace(dataset, name=short)
 
 
+def folder_to_test(name: str) -> Path | None:
+    """The folder of the class folders of an image folder without a training part; None for other data."""
+    path = Path(name).expanduser()
+    is_other = name in DATA_SETS or not path.is_dir() or any((path / file).exists() for file in formats.TENSOR_FILES)
+    return None if is_other or formats.idx_files(path) else image_folder.folder_to_test(path.resolve())
+
+
 def get(name: str) -> DataSet:
     """Downloads the missing files of a registered set and loads it. Raises DataError."""
     origin = DATA_SETS[name].origin

@@ -10,7 +10,7 @@ from torch import nn
 from convoy import models
 from convoy.checkpoint import load_into
 from convoy.data.cache import cache_folder
-from convoy.data.prepare import Prepared
+from convoy.data.imageset import ImageSet
 from convoy.models import user
 from convoy.models.run_code import RunCode
 from convoy.recipe import Recipe
@@ -18,13 +18,13 @@ from convoy.registry import is_user_class
 from convoy.runs import Run
 
 
-def untrained(recipe: Recipe, prepared: Prepared) -> nn.Module:
-    """The recipe's network for these data, with initial weights from torch's current random state."""
+def untrained(recipe: Recipe, images: ImageSet) -> nn.Module:
+    """The recipe's network for such images, with initial weights from torch's current random state."""
     return models.create(
         recipe.model.name,
-        in_chans=prepared.in_chans,
-        num_classes=len(prepared.classes),
-        image_size=prepared.image_size,
+        in_chans=images.channels,
+        num_classes=len(images.classes),
+        image_size=images.size,
         options=recipe.model.options,
     )
 

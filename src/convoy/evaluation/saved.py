@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from convoy.checkpoint import load_into
-from convoy.data import Prepared, prepare
+from convoy.data import DATA_SETS, DataError, ImageSet, Prepared, SealedTest, load, prepare, read_images
 from convoy.data.batches import Normaliser
+from convoy.data.decode import decode_files
+from convoy.data.image_folder import assemble, class_names, labelled_files
+from convoy.data.prepare import fixed_statistics
+from convoy.data.sources import folder_to_test
+from convoy.data.splits import stratified_sample
 from convoy.evaluation import losses
 from convoy.evaluation.load import network_of, untrained
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import predicted_classes, probabilities, score
-from convoy.recipe import resolve
+from convoy.randomness import derive_seed
+from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import Override
-from convoy.run_contents import Score
+from convoy.recipe.sections import Data
+from convoy.run_contents import RunData, Score
 from convoy.runs import Run, Workspace
+
+if TYPE_CHECKING:
+    from convoy.data.photo import Ink
 
 TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that a test of a run may change
 
@@ -34,6 +45,9 @@ class Tested:
     score: Score  # accuracy, confusion and more
     openings: int  # of the test set in the workspace so far
     limit: int | None = None  # images; a number is not evidence
+    mean: tuple[float, ...] = ()  # per channel, of the normalisation
+    std: tuple[float, ...] = ()
+    photographs: int = 0  # of a character, converted to the form of MNIST
 
     def as_table(self) -> dict[str, object]:
         """The score as in scores.json, with the other values."""
@@ -56,6 +70,19 @@ class Saved(NamedTuple):
         return self.images[chosen], self.labels[chosen], predicted, likely.max(1), self.classes
 
 
+class _Subject(NamedTuple):
+    """A network and the sealed images to score it on."""
+
+    module: nn.Module
+    recipe: Recipe
+    name: str  # of the data
+    test: SealedTest
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    limit: int | None
+    photographs: int = 0
+
+
 def score_saved(
     target: Run | Path,
     *,
@@ -64,50 +91,144 @@ def score_saved(
     overrides: Sequence[Override],
     out: Path,
     trust_code: bool = False,
+    raw: bool = False,
 ) -> Saved:
     """Opens the test set of `data` (default for a run: its own data) and scores the network on it.
 
     A run has its own normalisation; for a file of weights it comes from the recipe that `model` and `data` resolve to.
-    The opening is counted in the workspace of the run, else in `out`.
+    Of an image folder without a training part every image is scored, or those in its test part: its class folders have
+    names of the run's classes, and the images are read as by `predict`. The opening is counted in the workspace of the
+    run, else in `out`.
     Raises ValueError: weights of another network, no test set, no `model` for a file of weights, an override that a run
-    does not allow.
+    does not allow, unknown classes, a folder for a file of weights without size or normalisation.
     """
     if isinstance(target, Run):
-        for path, _ in overrides:
-            if not path.startswith(TEST_KEYS):
-                raise ValueError(f"{path}: cannot be set for a test of a run; expected one of {', '.join(TEST_KEYS)}")
-        recipe, module = target.recipe, network_of(target, trust_code=trust_code)
-        if model is not None and model != recipe.model.name:
-            raise ValueError(f"--model {model}: {target.path} is a run of {recipe.model.name}")
-        named = [("data.name", data)] if data is not None else []
-        prepared = prepare(recipe.override([*named, *overrides]).data)
-        if data is None and prepared.test_is_cut:
-            _check_same_cut(target, prepared, overrides)
-        _check_fit(target, prepared)
-        mean, std = tuple(target.data.mean), tuple(target.data.std)
+        subject = _of_run(target, model, data, overrides, trust_code=trust_code, raw=raw)
     else:
-        if not target.is_file():
-            raise ValueError(f"weights file {str(target)!r} does not exist")
-        if model is None:
-            raise ValueError(f"{target}: a file of weights needs the name of its network; use --model")
-        recipe = resolve(model, data=data, overrides=overrides)
-        prepared = prepare(recipe.data)
-        module = untrained(recipe, prepared)
-        load_into(module, target)
-        mean, std = prepared.mean, prepared.std
-    if prepared.test is None:
-        raise ValueError(f"{prepared.name} has no test set")
+        subject = _of_file(target, model, data, overrides)
     openings: list[int] = []
     workspace, name = Workspace(out), str(target)
     if isinstance(target, Run):
         folder, name = target.path.resolve(), target.name
         workspace = Workspace(folder.parents[1] if folder.parent.name == "runs" else out)
-    images = prepared.test.open(lambda digest: openings.append(workspace.record_opening(digest, name)))
-    logits = predict(module.eval(), images.images, Normaliser(mean, std, torch.device("cpu"), torch.float32))
-    result = score(logits, images.labels, prepared.classes, losses.build(recipe.train.loss))
+    images = subject.test.open(lambda digest: openings.append(workspace.record_opening(digest, name)))
+    normaliser = Normaliser(subject.mean, subject.std, torch.device("cpu"), torch.float32)
+    logits = predict(subject.module.eval(), images.images, normaliser)
+    result = score(logits, images.labels, images.classes, losses.build(subject.recipe.train.loss))
     path = str(target.path if isinstance(target, Run) else target)
-    tested = Tested(path, prepared.name, result, openings[0], prepared.limit)
-    return Saved(tested, images.images, images.labels, logits, prepared.classes)
+    about = openings[0], subject.limit, subject.mean, subject.std, subject.photographs
+    tested = Tested(path, subject.name, result, *about)
+    return Saved(tested, images.images, images.labels, logits, images.classes)
+
+
+def _of_run(
+    run: Run, model: str | None, data: str | None, overrides: Sequence[Override], *, trust_code: bool, raw: bool
+) -> _Subject:
+    for path, _ in overrides:
+        if not path.startswith(TEST_KEYS):
+            raise ValueError(f"{path}: cannot be set for a test of a run; expected one of {', '.join(TEST_KEYS)}")
+    if model is not None and model != run.recipe.model.name:
+        raise ValueError(f"--model {model}: {run.path} is a run of {run.recipe.model.name}")
+    named = [("data.name", data)] if data is not None else []
+    spec = run.recipe.override([*named, *overrides]).data
+    module, mean, std = network_of(run, trust_code=trust_code), tuple(run.data.mean), tuple(run.data.std)
+    is_own = data is None or _is_data_of(run, data)
+    if not is_own and (folder := folder_to_test(spec.name)) is not None:
+        if spec.size not in (None, run.data.image_size):
+            raise ValueError(f"data.size = {spec.size}: {run.path} was trained on {run.data.image_size} pixels")
+        for path in dict(overrides):
+            if path.startswith("data.split"):
+                raise ValueError(f"{path}: {folder} has no training part to split from; every image is scored")
+        paths, labels = labelled_files(folder, run.data.classes)
+        _, pixels, inks = read_for(run.data, paths, raw=raw)
+        images = ImageSet(pixels, np.array(labels, np.int64), tuple(run.data.classes))
+        if "data.limit" in dict(overrides):  # not that of the training
+            images = _limited(images, spec)
+        photographs = sum(ink is not None for ink in inks)
+        name = _folder_name(spec)
+        return _Subject(module, run.recipe, name, SealedTest(images), mean, std, spec.limit, photographs)
+    prepared = prepare(spec)
+    if is_own and prepared.test_is_cut:
+        _check_same_cut(run, prepared, overrides)
+    _check_fit(run, prepared)
+    return _Subject(module, run.recipe, prepared.name, _test_of(prepared), mean, std, prepared.limit)
+
+
+def _of_file(path: Path, model: str | None, data: str | None, overrides: Sequence[Override]) -> _Subject:
+    if not path.is_file():
+        raise ValueError(f"weights file {str(path)!r} does not exist")
+    if model is None:
+        raise ValueError(f"{path}: a file of weights needs the name of its network; use --model")
+    recipe = resolve(model, data=data, overrides=overrides)
+    spec = recipe.data
+    if (folder := folder_to_test(spec.name)) is None:
+        prepared = prepare(spec)
+        module = untrained(recipe, prepared.train)
+        subject = _Subject(
+            module, recipe, prepared.name, _test_of(prepared), prepared.mean, prepared.std, prepared.limit
+        )
+    else:
+        if spec.size is None or spec.normalise == "train":
+            raise ValueError(
+                f"{path}: on a folder without a training part, weights without a recipe need the size and the "
+                "normalisation of their training, as in --size 28 --mean 0.1307 --std 0.3081 (of pixels in 0 to 1; "
+                "one value, or one per channel)"
+            )
+        paths, labels = labelled_files(folder, class_names(folder))
+        pixels, _ = decode_files(paths, spec.size)
+        name, n_train = _folder_name(spec), {"train": len(labels)}
+        everything = assemble(name, class_names(folder), pixels, np.array(labels, np.int64), n_train, ())
+        mean, std = fixed_statistics(spec, everything.train.channels)
+        images = _limited(everything.train, spec)
+        module = untrained(recipe, images)
+        subject = _Subject(module, recipe, name, SealedTest(images), mean, std, spec.limit)
+    load_into(subject.module, path)
+    return subject
+
+
+def read_for(
+    data: RunData, paths: Iterable[str | Path], *, raw: bool = False
+) -> tuple[list[Path], np.ndarray, Sequence[Ink | None]]:
+    """Image files and folders in the form of a run's data: uint8 [N, C, H, H], and the ink found in photographs.
+
+    For characters of MNIST and EMNIST, a photograph is inverted, scaled and centred, unless `raw`.
+    """
+    if data.name in DATA_SETS and DATA_SETS[data.name].ink and not raw:
+        from convoy.data.photo import read_characters
+
+        return read_characters(paths, data.image_size)
+    files, pixels = read_images(paths, size=data.image_size, in_chans=data.in_chans)
+    return files, pixels, [None] * len(files)
+
+
+def _is_data_of(run: Run, data: str) -> bool:
+    """Whether the run was trained on these data: at the same path, or with the same content."""
+    name = run.recipe.data.name
+    if name == data or Path(name).expanduser().resolve() == Path(data).expanduser().resolve():
+        return True
+    if folder_to_test(data) != Path(data).expanduser().resolve():
+        return False
+    try:
+        return load(data, size=run.recipe.data.size).content_hash == run.data.data_hash
+    except DataError:  # for example a single class: nothing that a run was trained on
+        return False
+
+
+def _limited(images: ImageSet, spec: Data) -> ImageSet:
+    if spec.limit is None or spec.limit >= len(images):
+        return images
+    seed = derive_seed(spec.split.seed, "limit test")
+    return images.take(stratified_sample(np.arange(len(images)), images.labels, spec.limit, seed))
+
+
+def _folder_name(spec: Data) -> str:
+    return Path(spec.name).expanduser().resolve().name
+
+
+def _test_of(prepared: Prepared) -> SealedTest:
+    if prepared.test is None:
+        raise ValueError(f"{prepared.name} has no test set")
+    return prepared.test
 
 
 def _check_same_cut(run: Run, prepared: Prepared, overrides: Sequence[Override]) -> None:

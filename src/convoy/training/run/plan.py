@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from convoy import models
-from convoy.checkpoint import check_names, load_into, load_weights
+from convoy.checkpoint import load_into, load_named
 from convoy.data import Prepared, prepare
 from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Normaliser
@@ -222,7 +222,7 @@ def build(recipe: Recipe, prepared: Prepared) -> nn.Module:
     seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "initialisation"))
-        return untrained(recipe, prepared)
+        return untrained(recipe, prepared.train)
 
 
 def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
@@ -240,8 +240,8 @@ def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
 
 def _load_matching(module: nn.Module, path: Path) -> str:
     """Loads every tensor with the same shape; others, such as a head for other classes, stay random."""
-    weights, own = load_weights(path), module.state_dict()
-    check_names(path, weights, own)
+    own = module.state_dict()
+    weights = load_named(path, own)
     mismatched = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]
     if not any(tensor.ndim > 1 and name not in mismatched for name, tensor in own.items()):
         raise ValueError(f"{path}: no tensor has the same shape as in the network")
