@@ -172,7 +172,7 @@ Data = Annotated[str | None, Flag("A data set's name, a path, NAME=PATH, or hf:o
 Limit = Annotated[
     int | None, Flag("Use only this many images, for a quick try; every output says so.", key="data.limit")
 ]
-Device = Annotated[str | None, Flag("auto, cpu, cuda or cuda:N.", key="compute.device")]
+Device = Annotated[str | None, Flag("auto, cpu, cuda, cuda:N or mps.", key="compute.device")]
 Set = Annotated[
     Mapping[str, Any] | Sequence[tuple[str, Any]],
     Flag("Set a key of the recipe, as in optim.lr=0.01. Also `--KEY VALUE`, as in `--optim.lr 0.01`.", ()),

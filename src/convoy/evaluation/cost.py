@@ -165,4 +165,6 @@ def _seconds(module: nn.Module, image: torch.Tensor) -> float:
     module(image)
     if image.is_cuda:
         torch.cuda.synchronize(image.device)
+    elif image.is_mps:
+        torch.mps.synchronize()
     return time.perf_counter() - start

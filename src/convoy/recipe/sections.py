@@ -252,7 +252,7 @@ class Stop(Section):
 
 
 class Compute(Section):
-    device: str = "auto"  # "auto", "cpu", "cuda" or "cuda:N"
+    device: str = "auto"  # "auto", "cpu", "cuda", "cuda:N" or "mps"
     precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"  # "auto": bfloat16 if it is fast
     deterministic: bool = True  # only algorithms that give the same bits each time
     # of the CPU; "auto": all cores, in a worker process one

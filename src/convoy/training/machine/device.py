@@ -15,11 +15,16 @@ def device_of(recipe: Recipe) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device: torch.device | None = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"compute.device = {name!r}: expected auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"compute.device = {name!r}: expected auto, cpu, cuda or cuda:N")
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"compute.device = {name!r}: expected auto, cpu, cuda, cuda:N or mps")
+    if device.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise ValueError("compute.device = 'mps': needs a Mac with Apple silicon; expected auto, cpu or cuda")
+        if recipe.compute.precision not in ("float32", "auto"):
+            raise ValueError(f"compute.precision = {recipe.compute.precision!r} with mps: expected float32")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"compute.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices")
     return device
@@ -37,11 +42,13 @@ def has_fast_bfloat16(recipe: Recipe) -> bool:
     if device.type == "cuda":
         with torch.cuda.device(device):
             return torch.cuda.is_bf16_supported(including_emulation=False)
-    return cpu.has_fast_bfloat16()
+    return device.type == "cpu" and cpu.has_fast_bfloat16()
 
 
 def precision_notes(recipe: Recipe) -> list[str]:
-    """A warning if the recipe uses bfloat16 on a device where it is slow."""
+    """Warnings: bfloat16 on a device where it is slow; mps, which is not tested."""
+    if device_of(recipe).type == "mps":
+        return [_("compute.device = mps is not tested: results may differ from run to run")]
     if recipe.compute.precision != "bfloat16" or has_fast_bfloat16(recipe):
         return []
     return [

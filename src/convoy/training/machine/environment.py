@@ -31,7 +31,7 @@ def describe(device: torch.device, recipe: Recipe, before: Environment | None = 
         cpu_flags=cpu.flags(),
         cores=cores(),
         threads=torch.get_num_threads(),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         precision=with_precision(recipe).compute.precision,
         date=time.strftime("%Y-%m-%d %H:%M:%S"),
         command=command_line(),

@@ -32,6 +32,7 @@ from convoy.registry import is_external, is_user_class, unknown
 from convoy.text import gettext as _
 from convoy.training.machine.device import device_of, with_precision
 from convoy.training.run import faults, stopping
+from convoy.training.run.first_batch import first_batch, try_step
 from convoy.training.run.revisions import TRAINING_REVISION, revisions
 from convoy.training.step.learner import Learner
 
@@ -45,6 +46,7 @@ class Plan:
     class_weights: torch.Tensor | None  # float64 [classes], for the training loss
     network: nn.Module  # with its starting weights, until `learner` trains it
     start_notes: tuple[str, ...]  # sentences about loaded and frozen weights
+    defects: tuple[str, ...] = ()  # sentences about a network from outside, from its first images
 
     @cached_property
     def fingerprint(self) -> str:
@@ -90,6 +92,7 @@ class Plan:
         """Sentences that every output of this run shows."""
         flags = faults.flags(self.recipe, self.prepared)
         flags += [_("published flaw: {flaw}", flaw=flaw) for flaw in getattr(self.network, "flaws", ())]
+        flags += self.defects
         if self.prepared.limit is not None:
             flags.insert(0, limited(self.prepared.limit))
         return flags
@@ -150,9 +153,9 @@ def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
         keys += ["schedule.name = 'plateau'"] * isinstance(recipe.schedule, Plateau)
         if keys:
             raise ValueError(f"{keys[0]} needs a validation part, but data.split.validation is 0")
-    network = _tried(recipe, prepared)
+    network, defects = _tried(recipe, prepared)
     notes = init_and_freeze(network, recipe.model)
-    return Plan(recipe, prepared, options, sources, weights, network, tuple(notes))
+    return Plan(recipe, prepared, options, sources, weights, network, tuple(notes), tuple(defects))
 
 
 def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
@@ -164,28 +167,22 @@ def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
         yield plan(recipe, prepared)
 
 
-def _tried(recipe: Recipe, prepared: Prepared) -> nn.Module:
-    """A new network. Classes from outside and batches of one image are first tested in a training pass."""
+def _tried(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, list[str]]:
+    """A new network, and its defects. Classes from outside and batches of one image are first tested in a step."""
     name, batch_size = recipe.model.name, min(recipe.train.batch_size, len(prepared.train))
     with warnings.catch_warnings():  # a layer without weights is an error below
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
         module = build(recipe, prepared)
     is_ours = not is_from_outside(name)
     if is_ours and batch_size > 1:
-        return module
+        return module, []
     init_and_freeze(module, recipe.model)
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(f"{name}: all parameters are frozen (requires_grad = False)")
     names = module.state_dict().keys()
-    count = min(2, batch_size)
-    images = torch.zeros(count, prepared.in_chans, prepared.image_size, prepared.image_size)
+    images, labels = first_batch(recipe, prepared)
     try:
-        with torch.random.fork_rng(devices=[]):
-            with torch.no_grad():
-                module.eval()(images[:1])  # a last batch and the latency measurement may have one image
-            logits = module.train()(images)
-        loss = losses.build(recipe.train.loss, faults=recipe.protocol.faults)
-        loss(logits, torch.zeros(count, dtype=torch.int64)).backward()
+        defects = try_step(module, recipe, images, labels)
     except (Exception, SystemExit) as error:
         if is_ours:  # the only possible error with one image
             hint = "batch norm needs more than one value per channel; use larger batches or --model.options.norm group"
@@ -197,7 +194,7 @@ def _tried(recipe: Recipe, prepared: Prepared) -> nn.Module:
             "create parameters and buffers in __init__"
         )
     _check_tensors(name, module)
-    return build(recipe, prepared)
+    return build(recipe, prepared), defects
 
 
 def _check_tensors(name: str, module: nn.Module) -> None:

@@ -1,0 +1,84 @@
+"""Defects that a network shows on its first images, before it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.test_run_one import finish
+from torch import nn
+
+from convoy.evaluation import losses
+from convoy.models import MODELS, create
+from convoy.recipe import Recipe
+from convoy.training.run.first_batch import are_probabilities, is_dead, try_step
+from convoy.training.run.plan import plan
+
+Make = Callable[..., Recipe]
+RETURNS = "return self.head(self.drop(self.body(x).flatten(1)))"
+BY_SIZE = sorted((MODELS[name] for name in MODELS), key=lambda entry: -entry.parameters)
+SMALLEST = {entry.factory: entry.name for entry in BY_SIZE}.values()  # the smallest of each class
+
+
+def changed(net: Path, line: str) -> None:
+    net.write_text(net.read_text().replace(RETURNS, line))
+
+
+def test_softmax_before_cross_entropy_is_a_flag_of_the_run(tiny: Make, net: Path, tmp_path: Path) -> None:
+    changed(net, f"{RETURNS}.softmax(1)")
+    run = finish(tiny(("train.epochs", 1)), tmp_path)
+    [flag] = run.status.flags
+    assert "0.551" in flag  # log(1 + 2 / e): the smallest loss with 3 classes
+
+
+def test_floor_of_the_loss_is_left_out_with_class_weights(tiny: Make, net: Path) -> None:
+    changed(net, f"{RETURNS}.softmax(1)")
+    [flag] = plan(tiny(("train.class_weights", "balanced"))).flags
+    assert "0.551" not in flag
+
+
+@pytest.mark.parametrize(
+    ("output", "loss"),
+    [("softmax(1)", "squared_error"), ("log_softmax(1)", "cross_entropy"), ("abs()", "cross_entropy")],
+)
+def test_other_outputs_have_no_flag(tiny: Make, net: Path, output: str, loss: str) -> None:
+    changed(net, f"{RETURNS}.{output}")
+    assert plan(tiny(("train.loss.name", loss))).flags == []
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "return self.head(self.body(x).flatten(1).clamp(min=1e9) * 0)",
+        "return self.head(self.body(x).flatten(1)).detach() + self.head.bias",
+    ],
+)
+def test_network_whose_weights_have_no_gradient_has_a_flag(tiny: Make, net: Path, output: str) -> None:
+    changed(net, output)
+    assert len(plan(tiny()).flags) == 1
+
+
+def test_head_of_zeros_learns_and_has_no_flag(tiny: Make, net: Path) -> None:
+    zeros = "        nn.init.zeros_(self.head.weight)\n        nn.init.zeros_(self.head.bias)\n"
+    net.write_text(net.read_text().replace("\n    def forward", f"{zeros}\n    def forward"))
+    assert plan(tiny()).flags == []
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_no_model_is_dead_and_only_a_declared_softmax_is_found(name: str) -> None:
+    size = max(32, MODELS[name].smallest_image)
+    torch.manual_seed(0)
+    module = create(name, in_chans=1, num_classes=10, image_size=size).eval()
+    x, y = torch.randn(4, 1, size, size), torch.tensor([0, 3, 5, 9])
+    assert are_probabilities(module(x).detach()) == any("softmax" in flaw for flaw in module.flaws)
+    losses.build(Recipe().train.loss)(module.train()(x), y).backward()
+    assert not is_dead(module)
+
+
+def test_step_leaves_the_generator_as_it_was(tiny: Make) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(16, 3))
+    state = torch.get_rng_state()
+    try_step(module, tiny(), torch.randn(4, 1, 4, 4, generator=torch.Generator()), torch.tensor([0, 1, 2, 0]))
+    assert torch.equal(torch.get_rng_state(), state)
