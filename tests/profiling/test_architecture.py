@@ -92,6 +92,15 @@ def resnet() -> list[Call]:
     return [stem, net.module("Sequential", [*stage, *wider], "blocks")]
 
 
+def test_the_picture_for_a_phone_needs_no_scaling_and_says_the_same() -> None:
+    picture = draw(resnet())
+    phone = ElementTree.fromstring(picture.narrow_svg)
+
+    assert float(phone.attrib["width"]) <= 390 - 2 * 16
+    assert min(float(text.attrib["font-size"]) for text in phone.iter(f"{SVG}text")) >= 10.5
+    assert set(texts(picture.svg)) == set(texts(picture.narrow_svg))
+
+
 def test_norm_and_activation_are_notes_of_their_layer() -> None:
     net = Network()
     calls = [net.conv(16), net.norm(16), net.call("relu", "activation", (16, 8, 8), operation=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +23,7 @@ from convoy.reporting.content import Chart, Table
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import of_run
-from convoy.reporting.tables import cost_table
+from convoy.reporting.tables import cost_table, runs_table
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings, kinds
 from convoy.studies.compare.finding import conclude
@@ -63,6 +64,29 @@ def run_report(run, tmp_path_factory) -> Path:
 def test_sentence_comes_before_the_table_and_the_table_before_any_figure(study, html):
     sentence = html.index(kinds.sentence_of(study).split(" (")[0])
     assert sentence < html.index("<table") < html.index("<figure")
+
+
+def test_small_figures_that_follow_each_other_share_a_row(html):
+    rows = [re.findall(r'<figure id="(.*?)"', row) for row in re.split('<div class="row (?:two|three)">', html)[1:]]
+
+    assert rows[0][:3] == ["accuracy_bars", "time_bars", "parameter_bars"]
+    assert rows[1][:3] == ["validation_accuracy", "train_loss_smoothed", "loss_by_seconds"]
+    assert rows[2][:2] == ["predictions", "hardest"]
+
+
+def test_the_page_of_a_comparison_is_below_2_mb(html):
+    assert len(html) < 2_000_000
+
+
+def test_runs_of_one_label_at_several_learning_rates_carry_their_rate(tmp_path):
+    runs = [fake_run(tmp_path, seed=seed, changes={"optim.lr": lr}) for seed, lr in ((1, 1e-3), (2, 1e-2))]
+    one, two = [of_run(run) for run in runs]
+    column = next(
+        field for field in runs_table({"lenet": [one, two]}, tmp_path).columns if field.title == "Learning rate"
+    )
+
+    assert [column.of(one), column.of(two)] == ["0.001", "0.01"]
+    assert "Learning rate" not in [field.title for field in runs_table({"lenet": [one]}, tmp_path).columns]
 
 
 def test_page_loads_no_external_resources(html):

@@ -43,7 +43,7 @@ def test_page_with_3d_figures_embeds_plotly_once_and_loads_nothing(tmp_path: Pat
     assert html.count('id="plotly"') == 1
     assert b"plotly.js v" in gzip.decompress(base64.b64decode(scene3d.library()))[:200]
     assert len(html) < 3_000_000
-    assert html.count('class="single scene3d"') == 2
+    assert re.findall('<figure id="(.*?)"', html.split('<div class="row two">')[1]) == ["scatter", "surface"]
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', html.replace(scene3d.library(), ""))
 
 
@@ -51,6 +51,18 @@ def test_page_without_3d_figures_does_not_embed_plotly(tmp_path: Path) -> None:
     html = render.write(page(Code("text")), tmp_path).read_text()
 
     assert len(html) < 50_000
+
+
+def test_the_hint_to_rotate_is_shown_on_a_live_page_only(tmp_path: Path) -> None:
+    html = render.write(page(SCATTER), tmp_path).read_text()
+    screen, print_ = html.split("@media print", 1)
+    hint = Html(html.split('<span class="hint">')[1].split("</span>")[0]).text
+
+    assert ".hint, .narrow { display: none; }" in screen
+    assert ".scene3d.live .hint { display: inline; }" in screen
+    assert re.search(r"\.scene3d \.hint \{ display: none !important; \}", print_)
+    assert hint
+    assert hint not in (tmp_path / "report.md").read_text()
 
 
 def test_static_images_are_in_the_page_in_markdown_and_in_the_folder(tmp_path: Path) -> None:

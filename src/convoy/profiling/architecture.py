@@ -26,6 +26,8 @@ LANE, BETWEEN, PAD = 9.0, 30.0, 14.0  # gaps between skips; between layers and b
 PILE = 3.0  # offset of the sheets of a repeated layer
 MAX_KINDS = 6
 MAX_WIDTH = 1120.0
+PHONE = 358.0  # a picture of this width needs no scaling on a phone
+NARROW_LAYERS, NARROW_NUMBERS = 80.0, 68.0  # there the sizes have no drawing, and the parameters no bars
 COLOURS = {
     "conv": MODELS[0][0], "linear": MODELS[1][0], "pool": MODELS[2][0], "resize": MODELS[2][0],
     "attention": MODELS[3][0], "product": MODELS[3][0],
@@ -36,21 +38,26 @@ BLOCKS = [MODELS[place][0] for place in (4, 6, 8, 9, 7, 5)]
 class Picture(NamedTuple):
     svg: str
     width: int
+    narrow_svg: str  # for a phone: narrow layers, and the blocks below them
     reading: tuple[str, ...]  # sentences on how to read it, shared by several pictures
 
 
 def draw(label: str, image: Shape, root: Call, *, parameters: int, unreached: int) -> Picture:
     """The picture of a network, from the calls of a pass; `unreached`: the parameters that no call uses."""
+    title = _("The architecture of {label}", label=label)
     drawing = _Drawing(image, root, parameters, unreached)
     surface = Surface()
     end = drawing.layers(surface)
     drawing.blocks(surface, surface.right + BETWEEN, end)
-    svg = surface.svg(_("The architecture of {label}", label=label))
-    return Picture(svg, round(surface.right + 1), tuple(drawing.reading()))
+    narrow = _Drawing(image, root, parameters, unreached, narrow=True)
+    phone = Surface()
+    narrow.blocks_below(phone, narrow.layers(phone) + BETWEEN)
+    return Picture(surface.svg(title), round(surface.right + 1), phone.svg(title), tuple(drawing.reading()))
 
 
 class _Drawing:
-    def __init__(self, image: Shape, root: Call, parameters: int, unreached: int) -> None:
+    def __init__(self, image: Shape, root: Call, parameters: int, unreached: int, *, narrow: bool = False) -> None:
+        self._narrow = narrow
         self._boxes = outline(root)
         self._image, self._total, self._unreached = image, parameters, unreached
         self._kinds = blocks(self._boxes)
@@ -64,16 +71,20 @@ class _Drawing:
         self._widest_map = max(shape[-1] for shape in shapes if len(shape) == 3)
         self._most_channels = max(shape[0] for shape in shapes if shape)
         self._skips = _skips(self._boxes)
-        self._left = LAYERS + LANE * (1 + max(self._skips.values())) if self._skips else LAYERS
+        self._left = NARROW_LAYERS if narrow else LAYERS
+        self._left += LANE * (1 + max(self._skips.values())) if self._skips else 0
+        self._shapes = 0.0 if narrow else SHAPES
+        self._numbers = NARROW_NUMBERS if narrow else NUMBERS
+        self._width = max(PHONE - self._left - NARROW_NUMBERS - 2, 150.0) if narrow else WIDTH
 
     # ---- the layers ----
 
     def layers(self, surface: Surface) -> float:
         """Draws the layers from the top; returns the y of their end."""
-        right = self._left + WIDTH + NUMBERS
-        surface.text(SHAPES, 12, _("output"), size=10.5, colour=MUTED)
+        right = self._left + self._width + self._numbers
+        surface.text(self._shapes, 12, _("output"), size=10.5, colour=MUTED)
         surface.text(right, 12, _("parameters"), size=10.5, colour=MUTED, anchor="end")
-        middle, y = self._left + WIDTH / 2, 38.0
+        middle, y = self._left + self._width / 2, 38.0
         self._draw_shape(surface, y, self._image)
         surface.rect(middle - 34, y - 11, (68, 22), MUTED, fill=0, edge=0.6)
         surface.text(middle, y, _("input"), size=NOTE, colour=MUTED, anchor="middle")
@@ -95,7 +106,7 @@ class _Drawing:
                 surface.text(middle, y - NOTE / 2, name, size=NOTE, colour=MUTED, anchor="middle")
                 self._draw_parameters(surface, y - NOTE / 2, count, MUTED)
         surface.text(right, y + BELOW, f"{self._total:,}", size=NOTE, bold=True, anchor="end")
-        surface.text(right - NUMBERS, y + BELOW, _("total"), size=NOTE, colour=MUTED, anchor="end")
+        surface.text(right - self._numbers, y + BELOW, _("total"), size=NOTE, colour=MUTED, anchor="end")
         return y + BELOW + 8
 
     def _draw_row(self, surface: Surface, box: Box, top: float) -> tuple[float, float]:
@@ -105,21 +116,25 @@ class _Drawing:
         times = f"×{box.repeats}" if box.repeats > 1 else ""
         letters = self._letters_of(box)
         notes = [*([letters] if letters else []), *box.notes]
-        title = fitted(box.title, SIZE, WIDTH - 30 - width_of(times, SIZE, bold=True), bold=True)
+        title = fitted(box.title, SIZE, self._width - 30 - width_of(times, SIZE, bold=True), bold=True)
         wide = width_of(title, SIZE, bold=True) + (6 + width_of(times, SIZE, bold=True) if times else 0)
-        same_line = lines_of(notes, NOTE, WIDTH - 34 - wide)
+        same_line = lines_of(notes, NOTE, self._width - 34 - wide)
         fits = len(same_line) <= 1 and (not notes or same_line[0] == " · ".join(notes))
-        below = [] if fits else lines_of(notes, NOTE, WIDTH - 24)
+        below = [] if fits else lines_of(notes, NOTE, self._width - 24)
         height, colour = ROW + LINE * len(below), self._colour(box)
         for sheet in (2, 1) if box.repeats > 1 else ():
-            surface.rect(self._left + PILE * sheet, top + PILE * sheet, (WIDTH, height), colour, fill=0.05, edge=0.5)
-        surface.rect(self._left, top, (WIDTH, height), colour)
+            surface.rect(
+                self._left + PILE * sheet, top + PILE * sheet, (self._width, height), colour, fill=0.05, edge=0.5
+            )
+        surface.rect(self._left, top, (self._width, height), colour)
         surface.text(self._left + 12, top + ROW / 2, title, size=SIZE, bold=True)
         if times:  # separate, or it would seem to multiply the channels
             end = self._left + 18 + width_of(title, SIZE, bold=True)
             surface.text(end, top + ROW / 2, times, size=SIZE, colour=MUTED, bold=True)
         if fits and same_line:
-            surface.text(self._left + WIDTH - 12, top + ROW / 2, same_line[0], size=NOTE, colour=MUTED, anchor="end")
+            surface.text(
+                self._left + self._width - 12, top + ROW / 2, same_line[0], size=NOTE, colour=MUTED, anchor="end"
+            )
         for number, line in enumerate(below):
             surface.text(self._left + 12, top + ROW + LINE * number + 2, line, size=NOTE, colour=MUTED)
         self._draw_shape(surface, top + height / 2, box.output)
@@ -127,7 +142,7 @@ class _Drawing:
         return top + height / 2, top + height + (2 * PILE if box.repeats > 1 else 0)
 
     def _draw_merge(self, surface: Surface, box: Box, top: float) -> tuple[float, float]:
-        middle = self._left + WIDTH / 2
+        middle = self._left + self._width / 2
         if len(box.title) == 1:
             surface.circle(middle, top + 10, 10)
             surface.text(middle, top + 9.5, box.title, size=14, anchor="middle")
@@ -142,10 +157,10 @@ class _Drawing:
         start, y = top, top
         for place, row in enumerate(box.inside):
             if place:
-                surface.wire([(self._left + WIDTH / 2, y), (self._left + WIDTH / 2, y + BELOW)])
+                surface.wire([(self._left + self._width / 2, y), (self._left + self._width / 2, y + BELOW)])
                 y += BELOW
             y = self._draw_row(surface, row, y)[1]
-        x = self._left + WIDTH + 5  # a bracket to the right
+        x = self._left + self._width + 5  # a bracket to the right
         surface.wire([(x, start), (x + 6, start), (x + 6, y), (x, y)], arrow=False)
         surface.text(x + 10, (start + y) / 2, f"×{box.repeats}", size=SIZE, bold=True)
         return (start + y) / 2, y
@@ -153,19 +168,21 @@ class _Drawing:
     def _edge(self, box: Box) -> float:
         if box.role != "merge":
             return self._left
-        return self._left + WIDTH / 2 - (10 if len(box.title) == 1 else 34)
+        return self._left + self._width / 2 - (10 if len(box.title) == 1 else 34)
 
     def _draw_parameters(self, surface: Surface, y: float, count: int, colour: str) -> None:
         if not count:
             return
-        right = self._left + WIDTH + NUMBERS
+        right = self._left + self._width + self._numbers
         surface.text(right, y, f"{count:,}", size=NOTE, anchor="end")
+        if self._narrow:
+            return
         surface.rect(right + 7, y - 4, (max(1.0, BARS * count / self._most), 8), colour, fill=0.75, edge=0, radius=1.5)
 
     def _draw_shape(self, surface: Surface, y: float, shape: tuple[int, ...]) -> None:
         """Maps as a box whose front shows their size and whose depth shows their number (log); a vector as a bar."""
-        surface.text(SHAPES, y, "×".join(map(str, shape)), size=NOTE, colour=MUTED)
-        if not shape:
+        surface.text(self._shapes, y, "×".join(map(str, shape)), size=NOTE, colour=MUTED)
+        if not shape or self._narrow:
             return
         depth = 1 + 13 * math.log2(shape[0]) / math.log2(max(2, self._most_channels))
         if len(shape) != 3:
@@ -191,6 +208,14 @@ class _Drawing:
             places, width = _columns(panels, bottom)
         for panel, (x, y) in zip(panels, places, strict=True):
             surface.place(panel, left + x, y)
+
+    def blocks_below(self, surface: Surface, top: float) -> None:
+        """Each kind once, below the layers and as wide as they are at most."""
+        for kind, letter in self._letters.items():
+            panel = self._panel(kind, letter)
+            scale = min(1.0, surface.right / panel.right)
+            surface.place(panel, 0, top, scale)
+            top += scale * panel.bottom + PAD
 
     def _panel(self, kind: tuple[object, ...], letter: str) -> Surface:
         boxes = self._kinds[kind]

@@ -150,7 +150,8 @@ def pictures(profiles: Sequence[Profile]) -> list[Block]:
             "For images of {shape} and {classes} classes.", shape=words.size(profile.input), classes=profile.classes
         )
         caption = [size, *(sentence for sentence in picture.reading if sentence not in explained)]
-        blocks.append(Drawing(name, profile.label, picture.svg, picture.width, " ".join(caption)))
+        drawing = Drawing(name, profile.label, picture.svg, picture.width, " ".join(caption), picture.narrow_svg)
+        blocks.append(drawing)
         explained |= set(picture.reading)
     return blocks
 

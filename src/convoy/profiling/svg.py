@@ -122,9 +122,10 @@ class Surface:
     def _reach(self, x: float, y: float) -> None:
         self.right, self.bottom = max(self.right, x), max(self.bottom, y)
 
-    def place(self, other: Surface, x: float, y: float) -> None:
-        self.parts.append(f'<g transform="translate({x:.1f} {y:.1f})">{"".join(other.parts)}</g>')
-        self._reach(x + other.right, y + other.bottom)
+    def place(self, other: Surface, x: float, y: float, scale: float = 1.0) -> None:
+        move = f"translate({x:.1f} {y:.1f})" + (f" scale({scale:.3f})" if scale != 1 else "")
+        self.parts.append(f'<g transform="{move}">{"".join(other.parts)}</g>')
+        self._reach(x + scale * other.right, y + scale * other.bottom)
 
     def svg(self, title: str) -> str:
         """The complete SVG file, on the paper colour."""

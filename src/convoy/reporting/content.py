@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -91,7 +92,7 @@ class Panel:
 
     title: str
     draw: Callable[[Axes], None]
-    height: float = 3.2
+    height: float = 2.5
     left: float = 0.75
     bottom: float = 0.6
     top: float = 0.4
@@ -165,6 +166,7 @@ class Drawing:
     svg: str
     width: int  # pixels; the maximum on a page
     caption: str
+    narrow_svg: str = ""  # the same on a phone
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,9 @@ class Scene3D:
     log: tuple[bool, bool, bool] = (False, False, False)
 
 
+HALF_PAGE = 560  # pixels; a drawing that is not wider shares its row with another
+
+
 Block = Table | Chart | Gallery | Code | Prose | Drawing | Scene3D
 
 
@@ -230,3 +235,28 @@ class Page:
     @property
     def blocks(self) -> list[Block]:
         return [block for section in self.sections for block in section.blocks]
+
+
+def in_rows(blocks: Sequence[Block]) -> list[tuple[Block, ...]]:
+    """Small figures that follow each other share a row, by two or three. Any other block has its own."""
+    rows: list[tuple[Block, ...]] = []
+    for small, group in groupby(blocks, _is_small):
+        waiting = list(group)
+        while waiting:
+            count = 1
+            if small:
+                by_three = not any(isinstance(each, Drawing | Scene3D) for each in waiting)
+                count = 3 if by_three and len(waiting) in (3, 5, 6) else 2
+            rows.append(tuple(waiting[:count]))
+            waiting = waiting[count:]
+    return rows
+
+
+def _is_small(block: Block) -> bool:
+    match block:
+        case Chart():
+            return len(block.panels) == 1
+        case Drawing():
+            return block.width <= HALF_PAGE
+        case _:
+            return isinstance(block, Gallery | Scene3D)

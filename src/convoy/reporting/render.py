@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from convoy.files import write_bytes
 from convoy.reporting import canvas, palette, scene3d
-from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Scene3D, Strip, readable
+from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Scene3D, Strip, in_rows, readable
 from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
 from convoy.text import gettext as _
 from convoy.text import page_language
@@ -56,6 +56,9 @@ def html(page: Page) -> str:
         breakable=_breakable,
         panels=lambda chart: [Markup(svg) for svg in canvas.inline_panels(chart, f"f-{chart.name}")],
         drawing=lambda block: Markup(canvas.for_page(block.svg, f"f-{block.name}", block.title)),
+        narrow_drawing=lambda block: Markup(canvas.for_page(block.narrow_svg, f"n-{block.name}", block.title)),
+        in_rows=in_rows,
+        hint=_("Drag to rotate."),
         mark=lambda label, chart=None: _mark((chart and chart.look) or look, label),
         uri=lambda tile: data_uri(tile.image),
         strip_uri=_strip_uri,

@@ -20,6 +20,7 @@ from convoy.stats import wilson
 from convoy.text import gettext as _
 
 MANY_CLASSES = 25
+MANY_ROWS = 8  # a table of runs or tests with more is collapsed
 
 
 def scores_table(reading: Reading) -> Table:
@@ -83,16 +84,21 @@ def _reports_macs(reading: Reading) -> bool:
 
 
 def confused_table(pairs: Mapping[str, Sequence[Confused]]) -> Table:
-    """The most confused pairs of each model, one row per pair."""
-    fields: list[Field[tuple[str, Confused]]] = [
-        Field(_("Model"), lambda row: Cell(row[0], model=row[0]), numeric=False),
-        Field(_("True class"), lambda row: row[1].true, numeric=False),
-        Field(_("Predicted class"), lambda row: row[1].predicted, numeric=False),
-        Field(_("Images"), lambda row: f"{row[1].images:,}"),
-        Field(_("Share of the class"), lambda row: f"{row[1].percent:.2f}", "%"),
+    """The most confused pairs of each model, one row per model."""
+
+    def pair(row: tuple[str, Sequence[Confused]], place: int) -> Cell:
+        if place >= len(row[1]):
+            return Cell("")
+        confused = row[1][place]
+        return Cell(f"{confused.true} → {confused.predicted}", f"{confused.images:,} ({confused.percent:.2f} %)")
+
+    most = max(map(len, pairs.values()))
+    fields: list[Field[tuple[str, Sequence[Confused]]]] = [
+        *((Field(_("Model"), lambda row: Cell(row[0], model=row[0]), numeric=False),) if len(pairs) > 1 else ()),
+        *(Field(f"{place + 1}.", partial(pair, place=place), numeric=False) for place in range(most)),
     ]
-    rows = [(label, pair) for label, group in pairs.items() for pair in group]
-    return table_of(fields if len(pairs) > 1 else fields[1:], rows, title=_("Most confused pairs"))
+    note = _("True class → predicted class, number of these images and their share of the true class.")
+    return table_of(fields, pairs.items(), note, _("Most confused pairs"))
 
 
 def class_table(score: Score) -> Table:
@@ -116,12 +122,14 @@ def class_table(score: Score) -> Table:
 
 
 def runs_table(groups: Groups, folder: Path) -> Table:
-    """One row per run, with a link relative to the folder of the report."""
+    """One row per run, with a link relative to the folder of the report; its rate if a label has runs of several."""
     readings = every(groups)
     parts = [part for part in PARTS if any(part in reading.scores for reading in readings)]
     endings = distinct(map(_ending, readings))
+    differ = any(len({reading.recipe.optim.lr for reading in group}) > 1 for group in groups.values())
     fields: list[Field[Reading]] = [
         Field(_("Model"), lambda reading: Cell(reading.label, model=reading.label), numeric=False),
+        *((Field(_("Learning rate"), lambda reading: f"{reading.recipe.optim.lr:g}"),) if differ else ()),
         Field(_("Seed"), lambda reading: str(reading.seed)),
         *(Field(accuracy_title(part), partial(_accuracy, part=part), "%") for part in parts),
         Field(_("Best epoch"), best_epoch_cell, _("of epochs")),
@@ -132,7 +140,8 @@ def runs_table(groups: Groups, folder: Path) -> Table:
     note = _("The run folders hold all scores, curves, predictions and weights.")
     if len(endings) == 1:
         note = _("End of every run: {reason}.", reason=endings[0]) + " " + note
-    return table_of(fields, readings, note, _("Runs") if len(readings) > 1 else _("Run"))
+    collapsed = _("All {n} runs", n=len(readings)) if len(readings) > MANY_ROWS else ""
+    return table_of(fields, readings, note, _("Runs") if len(readings) > 1 else _("Run"), collapsed)
 
 
 def _ending(reading: Reading) -> str:

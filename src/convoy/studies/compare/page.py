@@ -78,6 +78,10 @@ def _accuracy_and_cost(finding: CompareFinding, groups: Groups, look: Look) -> S
     }
     rows = figures.accuracy_rows(finding, by_seed, look)
     blocks: list[Block] = [Chart("accuracy_bars", _("Accuracy"), (rows.panel(),), figures.accuracy_caption(finding))]
+    for name, cost in zip(("time_bars", "parameter_bars"), figures.cost_kinds(), strict=False):
+        if bars := figures.cost_bars(finding, cost):
+            panel = rows_.cost_rows(bars, look).panel()
+            blocks.append(Chart(name, cost.title, (panel,), rows_.cost_bars_caption([bars])))
     blocks += [tables.pairs(finding)] if finding.pairs else []
     blocks += [tables.mcnemar(finding)] if finding.mcnemar else []
     if costs := [each for cost in figures.cost_kinds() if (each := figures.cost_numbers(finding, cost))]:
@@ -85,10 +89,6 @@ def _accuracy_and_cost(finding: CompareFinding, groups: Groups, look: Look) -> S
         panels = tuple(Panel(numbers.cost.title, partial(draw, numbers=numbers)) for numbers in costs)
         legend = tuple(row.name for row in rows.rows)
         blocks.append(Chart("pareto", _("Accuracy against cost"), panels, figures.cost_caption(costs), legend=legend))
-    for name, cost in zip(("time_bars", "parameter_bars"), figures.cost_kinds(), strict=False):
-        if bars := figures.cost_bars(finding, cost):
-            panel = rows_.cost_rows(bars, look).panel()
-            blocks.append(Chart(name, cost.title, (panel,), rows_.cost_bars_caption([bars])))
     return Section(_("Accuracy and cost") if costs else _("Accuracy"), tuple(blocks))
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from convoy.reporting.content import Cell, Field, Table, table_of
 from convoy.reporting.quantities import MIB, cost_parts, p_value, plain, quartile_range
 from convoy.reporting.reading import Groups, every
-from convoy.reporting.tables import flops_cell, flops_note
+from convoy.reporting.tables import MANY_ROWS, flops_cell, flops_note
 from convoy.reporting.words import accuracy_title
 from convoy.studies.compare.ablation import Ablation, Average, Effect, Interaction
 from convoy.studies.compare.finding import CompareFinding, Row
@@ -109,7 +109,7 @@ def _differences(
         leader = finding.ranked[0].label
         note += " " + _("Shown: pairs with {leader}; all {n} are in finding.json.", leader=leader, n=len(shown))
         shown = [test for test in shown if leader in (test.a, test.b)]
-    folded = _("All {n} tests", n=len(shown)) if len(shown) > MANY_PAIRS else ""
+    folded = _("All {n} tests", n=len(shown)) if len(shown) > MANY_ROWS else ""
     return table_of(fields, [test.upwards() for test in shown], note, title, folded)
 
 

@@ -143,7 +143,7 @@ def _surface_blocks(name: str, title: str, surfaces: Mapping[str, Surface], imag
                 Path3D(line[:, 0], line[:, 1], lift * figures.heights(surface, line)),
                 Points3D(path[:, 0], path[:, 1], heights, epochs, _("epochs, slightly raised")),
             ]
-        caption = " ".join([_("The same in 3D; drag to rotate."), words.scale_note({label: surface})])
+        caption = " ".join([_("The same in 3D."), words.scale_note({label: surface})])
         axes = (*figures.axis_names(surface), _("training loss"))
         scene = Scene3D(f"{name}_{number}", f"{title}: {label}", caption, tuple(traces), axes, (False, False, True))
         blocks.append(scene)
