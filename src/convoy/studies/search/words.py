@@ -146,7 +146,7 @@ def history_caption(finding: SearchFinding) -> str:
 
 
 def scene_caption(finding: SearchFinding) -> str:
-    marks = _("Diverged ones are at the lowest accuracy of the others. Drag to rotate (needs JavaScript).")
+    marks = _("Diverged ones are at the lowest accuracy of the others.")
     return f"{_trials(finding)} {marks}"
 
 
