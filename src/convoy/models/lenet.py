@@ -3,7 +3,7 @@
 Paper: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
 http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
 Differs from the paper: 28x28 input without padding, max pooling, every map of the second convolution reads all maps of
-the first, a plain linear output, and sigmoid instead of a scaled tanh.
+the first, a plain linear output, and ReLU instead of a scaled tanh.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ from convoy.models.network import Network
 
 
 class LeNet(Network):
-    def __init__(self, geometry: Geometry, *, activation: str = "sigmoid", pool: str = "max") -> None:
+    def __init__(self, geometry: Geometry, *, activation: str = "relu", pool: str = "max") -> None:
         super().__init__()
         act = partial(make_activation, activation)
         side = ((geometry.image_size - 4) // 2 - 4) // 2
