@@ -15,7 +15,7 @@ from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches
 from convoy.evaluation.predict import predict
 from convoy.recipe import Recipe
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 SCORED = 1000
 GROWTH = 1.1  # growth of the number of images between two scores
@@ -23,7 +23,7 @@ GROWTH = 1.1  # growth of the number of images between two scores
 
 def images_to_learn(recipe: Recipe, accuracy: float, most: int) -> int | None:
     """None if `most` images are not enough."""
-    ready = plan(recipe)
+    ready = plan_one(recipe)
     prepared, learner = ready.prepared, ready.learner()
     batches = Batches(
         prepared.train,

@@ -150,7 +150,7 @@ def test_thinned_steps_keep_both_ends_and_their_indices() -> None:
 
     thin = archive.thinned({"loss": loss, "lr": np.ones_like(loss)})
 
-    assert len(thin["loss"]) == len(thin["step"]) == archive.MOST_STEPS
+    assert len(thin["loss"]) == len(thin["step"]) == archive.MAX_STEPS
     assert (thin["step"][0], thin["step"][-1]) == (0, 29_999)
     np.testing.assert_allclose(thin["loss"], loss[thin["step"]], rtol=2.0**-archive.MANTISSA_BITS)
 

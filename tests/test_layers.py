@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "cpu": set(),
     "files": set(),
     "recipe": {"registry", "text"},
-    "stats": set(),
+    "stats": {"text"},
     "text": set(),
     "chance": {"run_contents", "stats", "text"},
     "prediction": {"stats"},

@@ -10,7 +10,7 @@ import pytest
 from convoy.experiments import kinds
 from convoy.reporting.pages import study_page
 from convoy.runs import Run, Study
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 KEPT = Path(__file__).parents[1] / "docs" / "results" / "runs"
 LARGEST_RUN = 40 * 1024  # bytes
@@ -32,7 +32,7 @@ def test_a_kept_study_still_has_a_page(folder: Path) -> None:
 
 @pytest.mark.parametrize("run", list(on_packaged_data()), ids=lambda run: run.name)
 def test_a_kept_run_has_the_fingerprint_of_its_recipe(run: Run) -> None:
-    assert plan(run.recipe).fingerprint == run.status.fingerprint
+    assert plan_one(run.recipe).fingerprint == run.status.fingerprint
 
 
 @pytest.mark.parametrize("folder", sorted(KEPT.glob("*/")), ids=lambda folder: folder.name)

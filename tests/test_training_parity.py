@@ -17,7 +17,7 @@ from convoy.checkpoint import load_weights
 from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches, Normaliser
 from convoy.recipe import Recipe
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -139,7 +139,7 @@ def test_from_the_same_weights_and_batches_both_sides_train_the_same_weights(
     run = convoy.train(asked, out=tmp_path / "out", device="cpu", show=False)
     trained = load_weights(run.path / "best.safetensors")
 
-    ready, module = plan(asked), load("plain_training")
+    ready, module = plan_one(asked), load("plain_training")
     net = getattr(module, network)().double()
     begun = ready.network.state_dict()
     net.load_state_dict(dict(zip(net.state_dict(), begun.values(), strict=True)))

@@ -32,9 +32,9 @@ from convoy.run_files import result_hashes
 from convoy.runs import Run, Study
 
 JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json")
-MOST_STEPS = 2000  # points per curve, as many as a figure is wide
-MANTISSA_BITS = 9  # of a float32's 23: precise enough for a curve, and halves the bytes
-LARGEST_ARRAYS = 300_000  # bytes of a study's .npz file; larger ones, as of a cross-validation, are omitted
+MAX_STEPS = 2000  # points per curve; a figure has no more pixels
+MANTISSA_BITS = 9  # of the 23 of a float32; precise enough for a curve, half the bytes
+MAX_ARRAYS_BYTES = 300_000  # larger .npz files of studies are omitted, such as that of a cross-validation
 LAYERS = "profile.json"  # layers of a study's networks: hundreds of kilobytes, recomputed in seconds
 DIGITS = 6  # significant digits of a number in metrics.jsonl
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/[^\s'\",;]+")
@@ -80,7 +80,7 @@ def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> No
 
 
 def bits(run: Run) -> dict[str, str]:
-    """SHA-256 of the values of all steps ("steps") and of the predicted classes of each scored part, by its name.
+    """Returns the SHA-256 of the values of all steps ("steps") and of the predicted classes of each scored part.
 
     Computed from the complete files; for an archived run, whose curves are thinned and rounded, read from status.json.
     Empty if they were not recorded.
@@ -96,19 +96,19 @@ def bits(run: Run) -> dict[str, str]:
 
 
 def keep_study(study: Study, folder: str | Path) -> None:
-    """Archives a study's tables and findings, without its report, next to its archived runs."""
+    """Archives a study without its report, next to its archived runs."""
     target = Path(folder).parent / "studies" / study.name
     for path in sorted(study.path.iterdir()):
         if path.name == LAYERS:
             continue
         if path.suffix in (".toml", ".json"):
             write_bytes(target / path.name, _without_folders(path.read_text(encoding="utf-8")).encode())
-        elif path.suffix == ".npz" and path.stat().st_size <= LARGEST_ARRAYS:
+        elif path.suffix == ".npz" and path.stat().st_size <= MAX_ARRAYS_BYTES:
             write_bytes(target / path.name, path.read_bytes())
 
 
 def adopt(folder: str | Path, out: str | Path) -> int:
-    """Copies archived runs into OUT/runs, and their studies, unless OUT has them finished; returns the number of runs.
+    """Copies archived runs and studies into OUT, except runs finished there. Returns the number of copied runs.
 
     Raises ValueError if the folder does not exist or its runs have weights.
     """
@@ -118,7 +118,7 @@ def adopt(folder: str | Path, out: str | Path) -> int:
     adopted = 0
     for recipe in sorted(Path(folder).glob("*/recipe.toml")):
         source, target = recipe.parent, Path(out) / "runs" / recipe.parent.name
-        if not source.name.startswith(".") and Run(source).finished:  # not one left by a killed process
+        if not source.name.startswith(".") and Run(source).finished:  # skips folders of killed processes
             adopted += _adopt_run(source, target)
     for finding in sorted(Path(folder).parent.glob("studies/*/finding.json")):
         target = Path(out) / "studies" / finding.parent.name
@@ -128,7 +128,7 @@ def adopt(folder: str | Path, out: str | Path) -> int:
 
 
 def _adopt_run(source: Path, target: Path) -> bool:
-    """False if the run is already finished or is being trained."""
+    """Returns False if the run is already finished or is being trained."""
     if not (target / "recipe.toml").is_file():
         _copy(source, target)
         return True
@@ -151,7 +151,7 @@ def _copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def _atomic_folder(target: Path) -> Iterator[Path]:
-    """Yields a temporary folder, renamed to `target` at the end: a killed process leaves no incomplete run there."""
+    """Yields a temporary folder and renames it to `target` at the end, so that no incomplete run is left there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".temporary-", dir=target.parent))
     try:
@@ -172,18 +172,18 @@ def _check_archive(folder: Path) -> None:
 
 
 def thinned(steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """At most MOST_STEPS evenly spaced steps, with the first and the last; `step` holds their indices."""
+    """Returns at most MAX_STEPS evenly spaced steps, with the first and the last. `step` contains their indices."""
     if not steps:
         return {}
     count = len(next(iter(steps.values())))
-    at = np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_STEPS)).round().astype(np.int32))
+    at = np.unique(np.linspace(0, max(count - 1, 0), min(count, MAX_STEPS)).round().astype(np.int32))
     indices = steps.get("step", np.arange(count, dtype=np.int32))
     curves = {name: _rounded(values[at]) for name, values in steps.items() if name != "step" and len(values) == count}
     return {**curves, "step": indices[at]}
 
 
 def _is_archived(target: Path, source: Run, measured: Mapping[str, float]) -> bool:
-    """False also if the run was retrained or has new scores since it was archived."""
+    """Returns False if the run is not archived, was retrained, or has new scores."""
     if not (target / "recipe.toml").is_file() or not Run(target).finished:
         return False
     archived = Run(target)
@@ -194,7 +194,7 @@ def _is_archived(target: Path, source: Run, measured: Mapping[str, float]) -> bo
 
 
 def _portable(run: Run) -> Recipe:
-    """The recipe with names instead of this machine's paths, which the fingerprint does not cover."""
+    """Returns the recipe with names instead of this machine's paths. The fingerprint does not cover these."""
     recipe, data, model = run.recipe, run.recipe.data, run.recipe.model
     is_path = "/" in data.name and not data.name.startswith("hf:")
     group_by, init = data.split.group_by, model.init
@@ -226,7 +226,7 @@ def _without_paths(value: Any) -> Any:
 
 
 def _classes(run: Run) -> dict[str, np.ndarray]:
-    """Labels and predicted classes of each scored part, in the smallest integer type, and the other small arrays.
+    """Returns labels and predicted classes of each scored part, in the smallest integer type, and other small arrays.
 
     The validation part is omitted if the run was also scored on a fold or the test part: only that one is compared
     image by image.
@@ -261,7 +261,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
 
 
 def _compressed(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """An .npz file compressed by LZMA: a tenth smaller than numpy's own, and np.load can read it."""
+    """Writes an .npz file with LZMA compression: a tenth smaller than numpy's, and np.load reads it."""
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as file:
         for name, values in arrays.items():

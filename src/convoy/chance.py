@@ -1,4 +1,4 @@
-"""Whether a network has learned anything: its accuracy against guesses that ignore the image.
+"""Detects networks that have not learned: compares the accuracy with guesses that ignore the image.
 
 `at_chance` needs only a confusion matrix, so that it works for runs of older versions, too.
 """
@@ -16,13 +16,13 @@ from convoy.stats import wilson
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
-OTHERS = 20  # images of other classes: a network that recognises one in seven of them misses all with p < 0.05
-MARGIN = 0.2  # of the way from chance to 100 %: if the interval reaches further, the network may have learned
+MIN_OTHERS = 20  # images of other classes; a network that recognises 1 in 7 misses all 20 with p < 0.05
+MARGIN = 0.2  # fraction of the distance from chance to 100 % that the interval may reach
 
 
 class Kind(StrEnum):
     ONE_CLASS = "one_class"  # every image gets the same predicted class
-    GUESSES = "guesses"  # the accuracy is that of guesses
+    GUESSES = "guesses"  # the accuracy equals that of guesses
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class AtChance:
 
 
 def at_chance(score: Score) -> AtChance | None:
-    """None if a network has learned something, or if there are too few images to conclude that it has not.
+    """Returns None if the network has learned something, or if there are too few images to exclude it.
 
     `score` is that of a part in scores.json. Chance is the accuracy of guesses that name each class as often as the
     network does: the sum over classes of the share of labels times the share of predictions, as in Cohen's kappa. It is
     1/K for K classes of equal size, and the majority share for a network that always predicts the largest class. A
     network is at chance if the 95 % Wilson interval of its accuracy includes chance and ends within MARGIN of it. A
-    network that predicts one class for all images is reported if at least OTHERS images belong to other classes.
+    network that predicts one class for all images is reported if at least MIN_OTHERS images belong to other classes.
     """
     confusion = np.asarray(score.confusion, dtype=np.int64)
     images = int(confusion.sum())
@@ -52,7 +52,7 @@ def at_chance(score: Score) -> AtChance | None:
     if np.count_nonzero(predicted) == 1:
         place = int(predicted.argmax())
         name = score.per_class[place].name
-        enough = images - int(true[place]) >= OTHERS
+        enough = images - int(true[place]) >= MIN_OTHERS
         return AtChance(Kind.ONE_CLASS, name, accuracy, chance, images) if enough else None
     low, high = wilson(int(confusion.trace()), images).span
     if low <= chance and high <= chance + MARGIN * (1 - chance):
@@ -80,7 +80,7 @@ def sentence(name: str, part: str, result: AtChance) -> str:
 
 
 def sentences(scores: Sequence[tuple[str, int, Score]], part: str) -> list[str]:
-    """From (label, seed, score of the part)."""
+    """Returns sentences on the networks at chance level. `scores`: label, seed and score of the part."""
     return in_words([(label, seed, at_chance(score)) for label, seed, score in scores], part)
 
 

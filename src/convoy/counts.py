@@ -18,7 +18,7 @@ COUNTED = ("accuracy", "correct", "n", "per_class", "macro_f1", "mcc", "confusio
 
 
 def counted(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Score:
-    """Scores of predicted classes [N] against labels [N], as fractions. NO_CLASS counts as wrong.
+    """Computes scores from labels [N] and predicted classes [N], as fractions. NO_CLASS counts as wrong.
 
     per_class: 0 for a class without predictions or images. mcc: Matthews correlation for several classes (Gorodkin
     2004), 0 if undefined.
@@ -108,7 +108,7 @@ def _number(value: Any) -> str:
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts int64 [classes, classes]: rows are true, columns predicted; NO_CLASS predictions are omitted."""
+    """Returns the confusion matrix, int64 [true class, predicted class], without NO_CLASS predictions."""
     named = (predicted >= 0) & (predicted < classes)  # an archive may hold NO_CLASS as an unsigned number
     labels, predicted = labels[named], predicted[named]
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)

@@ -42,9 +42,9 @@ ARGUMENTS = {  # what the positional arguments mean
     "experiment": "course-mnist, cifar-course, resnet-mnist, classics-mnist, tensor-mnist, all, or the path of an "
     "experiment.toml.",
     "claim": "A table as in a claims.toml, or a Claim.",
-    "study": "A study, its folder, or its name or part of it.",
-    "target": "A run or study folder, or its name or part of it.",
-    "run": "A run folder, or its name or part of it.",
+    "study": "A study, its folder, or its name or a part of the name.",
+    "target": "A run or study folder, or its name or a part of the name.",
+    "run": "A run folder, or its name or a part of the name.",
     "weights": "A run folder or its name, or a .safetensors / .pth file.",
     "images": "Image files or folders of images.",
     "names": "File names: one for pth; one or two for logs, the second for the test accuracy at each new best epoch.",
@@ -66,7 +66,7 @@ _STOPPED = "Ctrl-C was pressed; the state is saved, and the same call resumes."
 
 @dataclass(frozen=True)
 class Flag:
-    """What an option means. `name`: its flag, if that differs from the option; None for an option of Python only.
+    """Describes an option. `name` is its flag if that differs from the option, None if only Python has the option.
 
     `key`: the recipe's key that it sets.
     """
@@ -110,7 +110,7 @@ class Option:
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Option]:
-    """The options that a function takes as `**options: Unpack[...]`; its own before the shared ones."""
+    """Returns the options that a function takes as `**options: Unpack[...]`, its own before the shared ones."""
     function = inspect.unwrap(function)
     # Only this annotation of our own function: the others may name what is imported for type checkers alone.
     (table,) = get_args(eval(function.__annotations__["options"], function.__globals__))
@@ -177,7 +177,7 @@ Set = Annotated[
     Mapping[str, Any] | Sequence[tuple[str, Any]],
     Flag("Set a key of the recipe, as in optim.lr=0.01. Also `--KEY VALUE`, as in `--optim.lr 0.01`.", ()),
 ]
-Out = Annotated[str | Path, Flag("Folder that holds runs and studies.", str(DEFAULT_OUT))]
+Out = Annotated[str | Path, Flag("Folder of runs and studies.", str(DEFAULT_OUT))]
 Show = Annotated[bool | Literal["stderr"], Flag('Print the progress; "stderr": to standard error.', True, name=None)]
 Epochs = Annotated[int | None, Flag("Passes over the training images.", key="train.epochs")]
 Init = Annotated[
@@ -186,7 +186,7 @@ Init = Annotated[
 ]
 Fresh = Annotated[bool, Flag("Train from scratch, even if a run with this fingerprint exists.", False)]
 Test = Annotated[bool, Flag("Score the test set once, at the end.", True)]
-Model = Annotated[str | None, Flag("The model, where the recipe is for another one.", name=None)]
+Model = Annotated[str | None, Flag("The model, if not that of the recipe.", name=None)]
 TrustCode = Annotated[bool, Flag("Execute the model code stored in somebody else's run folder.", False)]
 
 Raw = Annotated[
@@ -200,7 +200,7 @@ Raw = Annotated[
 
 
 class RunOptions(TypedDict, total=False):
-    """What every training takes."""
+    """Options of each function that trains."""
 
     data: Data
     seed: Annotated[int | None, Flag("Seed of initialisation, batch order, augmentation and dropout.", key="seed")]
@@ -209,7 +209,7 @@ class RunOptions(TypedDict, total=False):
     batch_size: Annotated[int | None, Flag("Images per step.", key="train.batch_size")]
     optimizer: Annotated[str | None, Flag("sgd, adam, adamw or rmsprop.", key="optim.name")]
     weight_decay: Annotated[float | None, Flag("Weight decay.", key="optim.weight_decay")]
-    augment: Annotated[bool, Flag("Change the training images at random, as the recipe says.", True)]
+    augment: Annotated[bool, Flag("Augment the training images as set in the recipe.", True)]
     device: Device
     set: Set
     out: Out

@@ -1,4 +1,4 @@
-"""Whether a published number agrees with the measured runs.
+"""Tests whether a published number agrees with the measured runs.
 
 The published number is one more run, so it is compared with a prediction interval. A confidence interval is too narrow:
 it covers the mean of many runs, and most single runs are outside it.
@@ -14,10 +14,10 @@ from convoy.stats import Estimate, t_quantile, wilson_ends
 
 
 class Verdict(StrEnum):
-    """INCONCLUSIVE is shared by claims, effects of faults and comparisons."""
+    """Results of comparisons with published numbers, claims and tests of protocol faults."""
 
     INCONCLUSIVE = "inconclusive"
-    # A published number against the measured ones
+    # A published number compared with the measured runs
     INSIDE = "inside"
     ABOVE = "above"
     BELOW = "below"
@@ -31,7 +31,7 @@ CLAIM_VERDICTS = (Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.INCONCLUSIVE)
 
 
 class Reason(StrEnum):
-    """Why the numbers are shown without a verdict."""
+    """The reason why numbers are shown without a verdict."""
 
     NOT_PUBLISHED = "not_published"
     NOT_MEASURED = "not_measured"

@@ -1,4 +1,4 @@
-"""Console output of runs: progress bars on a terminal, and always the plain lines of log.txt."""
+"""Prints the progress of runs: the lines of log.txt and, on a terminal, progress bars."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDE = 120  # columns of a terminal from which on the bars also show the speed
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """The reader of the output has exited (`| head`); training continues without output."""
+        """Continues training without output after its reader has exited (`| head`)."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
@@ -56,7 +56,7 @@ class Display:
             self._bars.stop()
 
     def show_evaluation(self, done: int, images: int) -> None:
-        """A separate bar, on a terminal only, while an evaluation of several batches runs."""
+        """Shows a separate bar for an evaluation of several batches, on a terminal only."""
         if self._bars is None or (self._evaluation is None and done >= images):
             return
         if self._evaluation is None:
@@ -87,7 +87,7 @@ class Display:
                 self._bars.update(self._overall, numbers=f"{done}/{len(self._names)}")
 
     def _is_new(self, event: Started | EpochEnded | Note | Ended) -> bool:
-        """With several runs, omits lines that the bars show or another run has printed; log.txt has them."""
+        """Prints a line. With several runs, omits lines that the bars show or that another run has printed."""
         if len(self._names) == 1 or isinstance(event, Ended):
             return True
         if isinstance(event, Note):

@@ -36,7 +36,7 @@ from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunSta
 
 @contextmanager
 def _retrain(prefix: str = "") -> Iterator[None]:
-    """Completes the message about a damaged file."""
+    """Adds a prefix and advice to the message of an error about a damaged file."""
     try:
         yield
     except (ValueError, RecursionError, KeyError, TypeError) as error:
@@ -78,7 +78,7 @@ class Run:
 
     @property
     def flags(self) -> Sequence[str]:
-        """Sentences that every output of the run shows; if it recorded none, those of its recipe's faults."""
+        """Sentences that every output of the run shows; without recorded ones, those of the recipe's faults."""
         return self.status.flags or [fault.flag for fault in self.recipe.protocol.faults]
 
     def file(self, name: str) -> Path:
@@ -97,7 +97,7 @@ class Run:
 
     @contextmanager
     def updating(self) -> Iterator[None]:
-        """For writing into a finished run: checks its files before, and records their SHA-256 after."""
+        """Allows writing into a finished run: checks its files before, and records their SHA-256 afterwards."""
         self.check_files()
         self._forget_results()
         try:
@@ -111,7 +111,7 @@ class Run:
 
     @property
     def state(self) -> RunState:
-        """A killed run is interrupted, although status.json says running."""
+        """The state in status.json, except that a killed run is "interrupted", not "running"."""
         state = self.status.state
         if state not in list(RunState):
             raise ValueError(f"{self.path / 'status.json'} is damaged: unknown state {state!r}")
@@ -175,7 +175,7 @@ class Run:
 
     @property
     def metrics(self) -> list[EpochMetrics]:
-        """Of the finished epochs."""
+        """The metrics of the finished epochs."""
         path = self.file("metrics.jsonl")
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
         complete = [line for line in lines if line.endswith("\n")]  # a kill may leave half a line
@@ -214,7 +214,7 @@ class Run:
         return read_arrays(self.file("arrays.npz"))
 
     def lock(self) -> filelock.BaseFileLock | None:
-        """A lock to hold while training; None if another process trains this run."""
+        """Returns a lock to hold while training; None if another process is training this run."""
         try:
             return filelock.FileLock(self.path / ".lock", timeout=0).acquire().lock
         except filelock.Timeout:
@@ -237,13 +237,13 @@ class Run:
         append_line(self.path / "metrics.jsonl", json.dumps(epoch.as_line(), allow_nan=False))
 
     def cut_metrics(self, epochs: int) -> None:
-        """Keeps the first `epochs` epochs: those that the checkpoint covers from which a run resumes."""
+        """Deletes the metrics after the first `epochs`, which the checkpoint to resume from covers."""
         path = self.path / "metrics.jsonl"
         lines = path.read_bytes().splitlines(keepends=True)[:epochs] if path.is_file() else []
         write_bytes(path, b"".join(lines))
 
     def update(self, name: str, **values: object) -> None:
-        """Replaces values in one of its JSON files."""
+        """Replaces values in a JSON file of the run."""
         path = self.file(name)
         write_json(path, {**(read_json(path) if path.is_file() else {}), **values})
 
@@ -261,7 +261,7 @@ class Member:
 
 
 def digest_of(members: Iterable[Member]) -> str:
-    """Eight hexadecimal digits, different for studies of different runs."""
+    """Returns eight hexadecimal digits that identify a list of runs."""
     return hashlib.sha256("".join(member.run.status.fingerprint for member in members).encode()).hexdigest()[:8]
 
 
@@ -288,13 +288,17 @@ class Study:
             raise ValueError(f"{path} is damaged: {error}") from None
 
     @property
+    def command(self) -> str:
+        return str(self.table["command"])
+
+    @property
     def has_found(self) -> bool:
-        """False if it was stopped before its first finding."""
+        """False if the study was stopped before its first finding."""
         return (self.path / "finding.json").is_file()
 
     @property
     def finding_json(self) -> dict[str, Any]:
-        """What finding.json holds; convoy.studies.kinds knows its type."""
+        """The content of finding.json; `convoy.studies.kinds` converts it to its type."""
         return read_json(self.path / "finding.json")
 
     @property
@@ -315,7 +319,7 @@ class Workspace:
             raise ValueError(f"--out {out}: expected a folder for runs and studies, got a file")
 
     def folder(self, *parts: str) -> Path:
-        """A folder in the workspace, created if necessary. Raises ValueError if it cannot be created."""
+        """Returns a folder in the workspace. Creates it if necessary; raises ValueError if this fails."""
         try:
             (path := self.path.joinpath(*parts)).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -331,7 +335,7 @@ class Workspace:
             yield Study(path.parent)
 
     def find(self, digest: str) -> Run | None:
-        """The run with this fingerprint, finished or not."""
+        """Returns the run with this fingerprint, finished or not."""
         for path in self.path.glob(f"runs/*-{digest[:12]}"):
             if (path / "recipe.toml").is_file() and (path / "status.json").is_file():
                 run = Run(path)
@@ -340,13 +344,13 @@ class Workspace:
         return None
 
     def open_run(self, recipe: Recipe, digest: str) -> Run:
-        """The run folder of this fingerprint, created if necessary."""
+        """Returns the run with this fingerprint; creates its folder if necessary."""
         content = recipe.to_toml().encode()
         recipe_hash = {"recipe.toml": hashlib.sha256(content).hexdigest()}
         if (existing := self.find(digest)) is not None:
             try:
                 existing.file("recipe.toml")
-            except ValueError:  # it has changed: the run is trained with the recipe that was asked for
+            except ValueError:  # recipe.toml has changed: the run is trained with the given recipe
                 existing.write_status(files=run_files.recorded(existing.path) | recipe_hash)
                 write_bytes(existing.path / "recipe.toml", content)
             return existing
@@ -368,7 +372,7 @@ class Workspace:
         return Study(path)
 
     def record_opening(self, data_hash: str, run: str) -> int:
-        """Counts this run's opening of the data's test part; returns the number of openings so far."""
+        """Counts that this run opens the test set of the data; returns the number of openings so far."""
         self.path.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self.path / ".test_openings.lock", timeout=30):
             openings = self._openings()
@@ -377,16 +381,16 @@ class Workspace:
             return len(openings[data_hash])
 
     def openings_by(self, runs: Collection[str]) -> int:
-        """How often the named runs opened a test part."""
+        """Returns how often the named runs opened a test set."""
         return sum(run in runs for opened_by in self._openings().values() for run in opened_by)
 
     def _openings(self) -> dict[str, list[str]]:
-        """Names of runs by the hash of the data that they opened."""
+        """Returns names of runs by the hash of the data whose test set they opened."""
         return read_json(path) if (path := self.path / "test_openings.json").is_file() else {}
 
 
 def model_label(recipe: Recipe) -> str:
-    """The model's name in figures and folders; for a user's class, the class name."""
+    """Returns the model's name for figures and folders; for a user's class, the class name."""
     name = recipe.model.name
     return name.rpartition(":")[2] if is_user_class(name) else name
 

@@ -14,7 +14,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-LEVEL = 0.95  # of every interval
+from convoy.text import gettext as _
+
+LEVEL = 0.95  # confidence level of all intervals
 TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # quantiles at the ends of a two-sided interval
 Z = NormalDist().inv_cdf(TAILS[1])
 
@@ -47,7 +49,7 @@ class Estimate:
 
     @property
     def span(self) -> tuple[float, float]:
-        """The ends of the interval; without an interval twice the mean."""
+        """The ends of the interval; (mean, mean) without an interval."""
         return (self.mean, self.mean) if self.low is None or self.high is None else (self.low, self.high)
 
     @property
@@ -59,36 +61,40 @@ class Estimate:
         return self.low is not None and not self.span[0] <= value <= self.span[1]
 
     def __neg__(self) -> Estimate:
-        """The difference with the sides exchanged."""
+        """Returns the difference b - a of a difference a - b."""
         low, high = (None if end is None else -end for end in (self.high, self.low))
         return replace(self, mean=-self.mean, low=low, high=high)
 
     def exp(self) -> Estimate:
-        """The ratio whose logarithm this is, from Student's interval."""
+        """Returns the ratio, if this estimates its logarithm."""
         low, high = (None if end is None else math.exp(end) for end in (self.low, self.high))
         return Estimate(math.exp(self.mean), None, self.n, low, high, "log_t")
 
     def inverse(self) -> Estimate:
-        """The ratio with the sides exchanged."""
+        """Returns the ratio b / a of a ratio a / b."""
         low, high = (None if end is None else 1 / end for end in (self.high, self.low))
         return replace(self, mean=1 / self.mean, low=low, high=high)
 
     def text(self, unit: str = "%", *, scale: float | None = None, digits: int = 2) -> str:
-        """ "99.12 ± 0.21 % (n = 3)"; over images "98.20 % (97.92–98.44, 10,000 images)"; one value "12.30 s (n = 1)".
+        """Formats as "99.12 ± 0.21 % (n = 3)", over images as "98.20 % (97.92–98.44, 10,000 images)".
 
         The value is multiplied by `scale` (100 for the unit "%", else 1). "±" is always the 95 % half-width.
         """
         scale = scale if scale is not None else (100 if unit == "%" else 1)
         number, interval = self.parts(scale=scale, digits=digits, share=unit == "%")
         if self.over_images:
-            return f"{number} {unit} ({interval}, {self.n:,} images)"
-        scores = " folds" if self.interval == "corrected_t" else ""
-        return f"{number}{' ' + interval if interval else ''} {unit} (n = {self.n}{scores})"
+            return _(
+                "{number} {unit} ({interval}, {n:,} images)", number=number, unit=unit, interval=interval, n=self.n
+            )
+        value = f"{number} {interval} {unit}" if interval else f"{number} {unit}"
+        if self.interval == "corrected_t":
+            return _("{value} (n = {n} folds)", value=value, n=self.n)
+        return f"{value} (n = {self.n})"
 
     def parts(self, *, scale: float = 1, digits: int = 2, share: bool = False) -> tuple[str, str]:
-        """The number and its interval as two strings: ("99.12", "± 0.21") or ("98.20", "97.92–98.44").
+        """Returns the number and its interval as two strings: ("99.12", "± 0.21") or ("98.20", "97.92–98.44").
 
-        If the interval of a `share` exceeds 0 or 1, it is given by its clipped ends: "[91.20 to 100.00]".
+        If the interval of a `share` exceeds 0 or 1, its clipped ends are returned: "[91.20 to 100.00]".
         """
         half = (self.half_width or 0.0) * scale
         if half and half < 0.5 * 10**-digits:  # would be printed as ± 0.00
@@ -98,27 +104,30 @@ class Estimate:
             return number, ""
         if share and self.interval in SYMMETRIC and not 0 <= self.low <= self.high <= 1:
             low, high = (min(max(end, 0.0), 1.0) * scale for end in (self.low, self.high))
-            return number, f"[{low:,.{digits}f} to {high:,.{digits}f}]"
+            ends = _("{lower} to {upper}", lower=f"{low:,.{digits}f}", upper=f"{high:,.{digits}f}")
+            return number, f"[{ends}]"
         if self.interval in SYMMETRIC:
             return number, f"± {half:,.{digits}f}"
-        to = " to " if self.low < 0 else "–"  # a dash before a minus sign is hard to read
-        return number, f"{self.low * scale:,.{digits}f}{to}{self.high * scale:,.{digits}f}"
+        lower, upper = (f"{end * scale:,.{digits}f}" for end in (self.low, self.high))
+        # A dash before a minus sign is hard to read.
+        return number, _("{lower} to {upper}", lower=lower, upper=upper) if self.low < 0 else f"{lower}–{upper}"
 
     def ends(self, *, scale: float = 1, digits: int = 2) -> str:
-        """The ends of the interval as in a sentence: "97.93 to 98.45"; the mean alone without an interval."""
+        """Returns the ends of the interval for a sentence: "97.93 to 98.45"; without an interval, the mean."""
         low, high = (fixed(end * scale, digits) for end in self.span)
-        return f"{low} to {high}" if self.low is not None else low
+        return _("{lower} to {upper}", lower=low, upper=high) if self.low is not None else low
 
     def points(self) -> str:
-        """A difference of shares: "0.9 ± 0.2 points"; an asymmetric interval is given by its ends, in brackets."""
+        """Formats a difference of shares: "0.9 ± 0.2 points", or "0.90 points [0.70 to 1.20]" if asymmetric."""
         mean = 100 * self.mean
         if self.low is None or self.high is None:
-            return f"{mean:.2f} points"
+            return _("{number} points", number=f"{mean:.2f}")
         if self.half_width is None:
-            return f"{mean:.2f} points [{100 * self.low:.2f} to {100 * self.high:.2f}]"
+            low, high = f"{100 * self.low:.2f}", f"{100 * self.high:.2f}"
+            return _("{number} points [{lower} to {upper}]", number=f"{mean:.2f}", lower=low, upper=high)
         half = 100 * self.half_width
         digits = max(1, digits_for(half))
-        return f"{mean:.{digits}f} ± {half:.{digits}f} points"
+        return _("{number} points", number=f"{mean:.{digits}f} ± {half:.{digits}f}")
 
 
 class PairedTest(NamedTuple):
@@ -153,7 +162,7 @@ def wilson(correct: int, n: int) -> Estimate:
 
 
 def wilson_ends(share: float, n: int) -> tuple[float, float]:
-    """Low and high of Wilson's score interval of a share of n images."""
+    """Returns the ends of Wilson's score interval of a share of n images."""
     weight = 1 + Z * Z / n
     middle = (share + Z * Z / (2 * n)) / weight
     half = Z / weight * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
@@ -200,7 +209,7 @@ def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step:
     if min(len(a), len(b)) < 2:
         raise ValueError(f"expected at least two values on each side for Welch's test, got {len(a)} and {len(b)}")
     errors = [max(stdev(values) ** 2, step**2 / 12) * (1 / len(values) + overlap) for values in (a, b)]
-    shares = sum(each**2 / (len(values) - 1) for each, values in zip(errors, (a, b), strict=True))
+    shares = sum(error**2 / (len(values) - 1) for error, values in zip(errors, (a, b), strict=True))
     freedom = sum(errors) ** 2 / shares if shares > 0 else len(a) + len(b) - 2
     interval: Interval = "corrected_t" if overlap else "t"
     return _tested(fmean(a) - fmean(b), math.sqrt(sum(errors)), freedom, None, min(len(a), len(b)), interval)
@@ -213,7 +222,7 @@ def _differences(a: Sequence[float], b: Sequence[float]) -> list[float]:
 
 
 def _tested(mean: float, error: float, freedom: float, sd: float | None, n: int, interval: Interval) -> PairedTest:
-    """A mean with this standard error, against 0; p is 0 or 1 if the error is 0."""
+    """Tests whether a mean with this standard error differs from 0. If the error is 0, p is 0 or 1."""
     from scipy.special import stdtr
 
     half = t_quantile(freedom) * error
@@ -235,7 +244,7 @@ def mcnemar(a_right: npt.ArrayLike, b_right: npt.ArrayLike) -> McNemar:
 
 
 def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
-    """`mcnemar` from counts of n images. Under the null hypothesis, only_a is binomial: each such image is a coin toss.
+    """McNemar's exact test from counts of n images. Under the null hypothesis, only_a is binomial with probability 1/2.
 
     The interval of the difference is that of Bonett and Price (2012), one of those recommended by Fagerland, Lydersen
     and Laake (Statistics in Medicine 33, 2014). Close to the 5 % level it may disagree with the exact p.
@@ -253,7 +262,7 @@ def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
 
 
 def nadeau_bengio(values: Sequence[float], n_train: float, n_test: float, *, step: float = 0.0) -> Estimate:
-    """The interval of a mean over resampled splits (folds x repeats), or of a mean of paired differences over them.
+    """Corrected interval of a mean over resampled splits (folds x repeats), also for paired differences.
 
     The training parts of two splits share images, so that their scores are correlated and the ordinary t interval is
     too narrow. Nadeau and Bengio (Machine Learning 52, 2003) increase the variance of the mean from sd²/J to
@@ -272,7 +281,7 @@ def nadeau_bengio(values: Sequence[float], n_train: float, n_test: float, *, ste
 def nadeau_bengio_test(
     a: Sequence[float], b: Sequence[float], n_train: float, n_test: float, *, step: float = 0.0
 ) -> PairedTest:
-    """The corrected resampled t test of a - b, paired by split. `step`: the resolution of a and b."""
+    """Corrected resampled t test of a - b, paired by split. `step`: the resolution of a and b."""
     differences = _differences(a, b)
     n, sd = len(differences), stdev(differences)
     error = max(sd, step * math.sqrt(2) / math.sqrt(12)) * _widening(n, n_train, n_test)
@@ -301,7 +310,7 @@ def fixed(value: float, digits: int) -> str:
 
 
 def digits_for(half_width: float) -> int:
-    """Decimals (0 to 4) to show an uncertainty with one significant digit, or two if the first is 1."""
+    """Returns the decimals (0 to 4) that show an uncertainty with one significant digit, or two if the first is 1."""
     if half_width <= 0 or not math.isfinite(half_width):
         return 2
     exponent = math.floor(math.log10(half_width))

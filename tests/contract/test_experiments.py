@@ -12,7 +12,7 @@ from convoy.experiments import experiment as experiments
 from convoy.experiments.experiment import Experiment, Fault, Model
 from convoy.recipe import Recipe
 from convoy.recipe.files import builtin_names
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 FEW = [("data.limit", 200), ("train.batch_size", 16)]
 FOUND = {name: experiments.load(name) for name in experiments.names()}
@@ -43,7 +43,9 @@ def test_a_model_trains_under_both_protocols_and_only_the_published_one_has_faul
     found: Experiment, model: Model, data: dict[str, str]
 ) -> None:
     assert model.as_published is not None
-    published, corrected = (plan(few(found.recipe(name, []), data)) for name in (model.as_published, model.corrected))
+    published, corrected = (
+        plan_one(few(found.recipe(name, []), data)) for name in (model.as_published, model.corrected)
+    )
 
     assert published.recipe.protocol.faults
     assert not corrected.recipe.protocol.faults
@@ -60,7 +62,7 @@ def test_a_published_number_of_parameters_is_that_of_the_network(
 ) -> None:
     if "parameters" not in model.published:
         pytest.skip("none is published")
-    network = plan(few(found.recipe(model.corrected, []), data)).network
+    network = plan_one(few(found.recipe(model.corrected, []), data)).network
 
     assert sum(parameter.numel() for parameter in network.parameters()) == model.published["parameters"]
 
@@ -74,7 +76,7 @@ def test_a_fault_is_the_base_with_one_thing_changed(found: Experiment, fault: Fa
         assert without == with_
         return
     assert len(with_.protocol.faults) + bool(fault.set) == 1
-    sound, faulty = plan(few(without, data)), plan(few(with_, data))
+    sound, faulty = plan_one(few(without, data)), plan_one(few(with_, data))
     assert faulty.fingerprint != sound.fingerprint
 
 

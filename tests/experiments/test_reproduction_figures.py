@@ -205,9 +205,9 @@ def test_effect_of_the_same_bits_has_no_interval_and_one_that_only_averages_to_z
     same, other = fault("same", [0.0, 0.0], same_bits=True), fault("other", [0.01, -0.01])
     (chart,) = effect_rows([same, other]).values()
     first, second = (row.values[0] for row in chart.rows)
-    assert (first.value, first.span) == (0, None)
-    assert second.span is not None
-    assert second.span[0] < 0 < second.span[1]
+    assert (first.value, first.interval) == (0, None)
+    assert second.interval is not None
+    assert second.interval[0] < 0 < second.interval[1]
 
 
 def test_faults_without_a_verdict_have_numbers():

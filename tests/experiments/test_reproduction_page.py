@@ -175,7 +175,7 @@ def test_page_of_archived_runs_explains_why_it_has_no_images(runs, tmp_path):
     slim = {side: [archive.keep(run, tmp_path / "runs") for run in group] for side, group in runs.items()}
     study = reproduction(tmp_path, slim)
     html = write_report(study).read_text()
-    assert Page(html).text.count("do not hold") == 3
+    assert Page(html).text.count("do not contain") == 3
     assert 'id="samples"' not in html
 
 

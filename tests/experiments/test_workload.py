@@ -10,7 +10,7 @@ from convoy.experiments.experiment import Settings
 from convoy.experiments.reproduction.parts import jobs_of_study
 from convoy.experiments.reproduction.scope import Scope
 from convoy.training.run import pace
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 
 def scope(name: str, **asked: object) -> Scope:
@@ -38,7 +38,7 @@ def test_halving_trains_a_part_of_the_epochs_of_a_search() -> None:
 
 def test_the_seconds_of_a_run_grow_with_its_epochs_by_the_measured_pace() -> None:
     recipe = scope("tensor-mnist").recipe("tensor-mnist/corrected")
-    once, twice = (plan(recipe.override({"train.epochs": epochs})) for epochs in (1, 2))
+    once, twice = (plan_one(recipe.override({"train.epochs": epochs})) for epochs in (1, 2))
     speed = pace.Pace(train=10.0, evaluate=100.0, flops_per_image=1)
     trained, validated = len(once.prepared.train), len(once.prepared.validation or ())
 
@@ -47,7 +47,8 @@ def test_the_seconds_of_a_run_grow_with_its_epochs_by_the_measured_pace() -> Non
 
 def test_a_pace_is_measured_and_larger_networks_are_slower() -> None:
     small, large = (
-        pace.measure(plan(scope("classics-mnist").recipe(f"classics-mnist/{name}"))) for name in ("lenet", "googlenet")
+        pace.measure(plan_one(scope("classics-mnist").recipe(f"classics-mnist/{name}")))
+        for name in ("lenet", "googlenet")
     )
 
     assert large.train < small.train

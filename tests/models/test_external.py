@@ -18,7 +18,7 @@ import convoy
 from convoy.evaluation.load import network_of
 from convoy.models import create, default_options
 from convoy.recipe import Recipe
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 
 class Little(nn.Module):
@@ -227,7 +227,7 @@ def test_library_version_is_part_of_the_fingerprint_and_its_build_is_not(
     fingerprints = []
     for version in ("1.0.31", "1.0.31+cu130", "1.0.32"):
         timm.__version__ = version
-        fingerprints.append(plan(recipe).fingerprint)
+        fingerprints.append(plan_one(recipe).fingerprint)
     first, other_build, newer = fingerprints
     assert first == other_build != newer
 
@@ -236,4 +236,4 @@ def test_network_that_fails_in_training_mode_only_is_refused_before_anything_is_
     timm: ModuleType, tiny: Callable[..., Recipe]
 ) -> None:
     with pytest.raises(ValueError, match="^timm:two_heads cannot be trained: "):
-        plan(tiny(("model.name", "timm:two_heads")))
+        plan_one(tiny(("model.name", "timm:two_heads")))

@@ -17,7 +17,7 @@ from convoy.models import create, default_options
 from convoy.models.user import load_factory, only_factory, source_files
 from convoy.recipe import Recipe
 from convoy.runs import Run
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 from convoy.training.run.run_one import run_one
 
 NET = """\
@@ -356,4 +356,4 @@ def test_quantized_state_and_sparse_gradients_are_refused_before_training(
     if word == "sparse":
         text = text.replace("return self.head(", "return self.table((x[:, 0, 0, 0] > 0).long()) + self.head(")
     with pytest.raises(ValueError, match=word):
-        plan(tiny(("model.name", f"{write(text)}:MyNet")))
+        plan_one(tiny(("model.name", f"{write(text)}:MyNet")))

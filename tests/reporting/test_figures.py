@@ -62,19 +62,19 @@ def test_curves_are_means_over_seeds_with_their_extremes():
 def test_curves_of_unequal_length_are_cut_to_the_shortest():
     numbers = curve_numbers({"net": [lines([0.5, 0.7, 0.8]), lines([0.6])]}, "loss")
     assert [len(curve.mean) for curve in numbers.curves] == [1, 1]
-    assert numbers.cut
+    assert numbers.truncated
 
 
 def test_curves_caption_names_the_fault_of_selecting_on_the_test_part():
     caption = curves_caption(curve_numbers({"a": [lines([0.5, 0.7], "test")]}, "accuracy"))
-    assert "named fault" in caption
+    assert "Protocol fault" in caption
 
 
 def test_a_test_set_opened_next_to_validation_selects_no_epoch():
     metrics = [epoch_metrics(e, validation=part_score(0.8 + 0.01 * e), test=part_score(0.85)) for e in range(1, 4)]
     numbers = curve_numbers({"lenet": [metrics]}, "accuracy")
     assert [curve.part for curve in numbers.curves] == ["train", "validation"]
-    assert "named fault" not in curves_caption(numbers)
+    assert "Protocol fault" not in curves_caption(numbers)
 
 
 def test_steps_are_smoothed_without_skipped_steps():
@@ -123,7 +123,7 @@ def test_smoothed_losses_of_unequal_length_are_cut_to_the_shortest():
     runs = [({"loss": np.ones(count, np.float32)}, []) for count in (40, 100)]
     numbers = loss_numbers({"net": runs})
     assert numbers.lines[0].step[-1] == 40
-    assert numbers.cut
+    assert numbers.truncated
 
 
 def test_thinned_steps_keep_their_numbers_and_the_caption_says_so():
@@ -206,7 +206,7 @@ def test_gallery_is_wide_enough_for_its_images(tmp_path, count, channels):
 def test_gallery_without_labels_marks_nothing_as_wrong(tmp_path):
     path = tmp_path / "predictions.svg"
     draw_gallery(gallery(4, labelled=False), path)
-    assert "is class" not in path.read_text()
+    assert "true: class" not in path.read_text()
 
 
 def test_gallery_refuses_another_format_and_no_images(tmp_path):

@@ -22,7 +22,7 @@ from convoy.reporting.canvas import inline_panels
 from convoy.reporting.content import Chart, Table
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
-from convoy.reporting.reading import of_run
+from convoy.reporting.reading import read_run
 from convoy.reporting.tables import cost_table, runs_table
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings, kinds
@@ -80,7 +80,7 @@ def test_the_page_of_a_comparison_is_below_2_mb(html):
 
 def test_runs_of_one_label_at_several_learning_rates_carry_their_rate(tmp_path):
     runs = [fake_run(tmp_path, seed=seed, changes={"optim.lr": lr}) for seed, lr in ((1, 1e-3), (2, 1e-2))]
-    one, two = [of_run(run) for run in runs]
+    one, two = [read_run(run) for run in runs]
     column = next(
         field for field in runs_table({"lenet": [one, two]}, tmp_path).columns if field.title == "Learning rate"
     )
@@ -156,7 +156,7 @@ def test_macs_that_a_run_gives_out_as_flops_are_marked(tmp_path):
     finding = kinds.finding_of(fake_study(tmp_path, TWO, seeds=(1,)))
     faulty = fake_run(tmp_path, "lenet", TWO["lenet"], seed=1, setting=Setting(faults=("macs_as_flops",)))
     sound = fake_run(tmp_path, "two_conv_cnn", TWO["two_conv_cnn"], seed=1)
-    groups = {run.label: [of_run(run)] for run in (faulty, sound)}
+    groups = {run.label: [read_run(run)] for run in (faulty, sound)}
     for table in (models_table(finding, groups), costs_table(groups)):
         note, marks = notes_and_flops(table)
         assert "macs_as_flops" in note
@@ -170,7 +170,7 @@ def test_latency_is_shown_with_quartiles_and_of_an_older_run_without(tmp_path):
     tables = {}
     for age, quartiles in {"older": {}, "new": {"ms_per_image_quartiles": [0.2041, 0.2334]}}.items():
         write_json(run.path / "cost.json", {**asdict(run.cost), "ms_per_image": 0.21, **quartiles})
-        groups = {run.label: [of_run(run)]}
+        groups = {run.label: [read_run(run)]}
         made = (
             models_table(conclude(study.members[:1]), groups),
             costs_table(groups),
@@ -184,7 +184,9 @@ def test_latency_is_shown_with_quartiles_and_of_an_older_run_without(tmp_path):
 
 def test_note_on_the_best_epoch_names_the_fault_last_weights(tmp_path):
     marks = {
-        faults: epochs_table(of_run(fake_run(tmp_path / str(len(faults)), setting=Setting(faults=faults))), {}, "").note
+        faults: epochs_table(
+            read_run(fake_run(tmp_path / str(len(faults)), setting=Setting(faults=faults))), {}, ""
+        ).note
         for faults in ((), ("last_weights",))
     }
     assert "last_weights" not in marks[()]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from matplotlib.figure import Figure
 
-from convoy.reporting.rows import Row, Rows, Value, draw, limits
+from convoy.reporting.rows import ChartRow, RowChart, Value, draw, limits
 from convoy.stats import wilson
 
 
-def rows(*values: Value, **options: object) -> Rows:
-    return Rows(tuple(Row(str(place), (value,)) for place, value in enumerate(values)), "accuracy", **options)
+def rows(*values: Value, **options: object) -> RowChart:
+    return RowChart(tuple(ChartRow(str(place), (value,)) for place, value in enumerate(values)), "accuracy", **options)
 
 
 def test_percentages_stay_near_0_to_100() -> None:
@@ -32,11 +32,11 @@ def test_bars_begin_at_0_and_a_very_wide_interval_is_cut() -> None:
 def test_an_estimate_is_shown_in_percent() -> None:
     value = Value.of(wilson(9, 10))
     assert value.value == 90
-    assert value.span[0] < 90 < value.span[1]
+    assert value.interval[0] < 90 < value.interval[1]
 
 
 def test_rows_with_long_names_or_numbers_are_higher_and_named_above() -> None:
-    short, long = rows(Value(1)), Rows((Row("a long name, over 12", (Value(1),)),), "accuracy")
+    short, long = rows(Value(1)), RowChart((ChartRow("a long name, over 12", (Value(1),)),), "accuracy")
     axes = Figure().add_subplot()
     draw(axes, long)
     assert short.names_left

@@ -49,14 +49,14 @@ def test_bars_are_sorted_by_mean_in_percent():
 def test_seeds_that_diverged_are_crossed():
     found = finding(replace(ROWS[0], diverged=(2,)), ROWS[1])
     high, low = accuracy_rows(found, {"low": [0.90, 0.92], "high": [0.97, 0.99]}, Look(("low", "high"))).rows
-    assert (high.values[0].crossed, low.values[0].crossed) == ((), (92.0,))
+    assert (high.values[0].diverged, low.values[0].diverged) == ((), (92.0,))
     assert "diverged" in accuracy_caption(found)
     assert "diverged" not in accuracy_caption(finding(*ROWS))
 
 
 def test_cost_numbers_know_the_pareto_front():
-    assert cost_numbers(finding(*ROWS), SECONDS).best == ("low", "high")
-    assert cost_numbers(finding(*ROWS), PARAMETERS).best == ("low", "slow", "high")
+    assert cost_numbers(finding(*ROWS), SECONDS).pareto_front == ("low", "high")
+    assert cost_numbers(finding(*ROWS), PARAMETERS).pareto_front == ("low", "slow", "high")
 
 
 def test_equal_costs_have_no_pareto_front():
@@ -71,7 +71,7 @@ def test_costs_with_the_same_front_share_a_sentence():
 def test_cost_bars_are_sorted_by_accuracy_and_have_intervals():
     numbers = cost_bars(finding(*ROWS), SECONDS)
     assert (numbers.labels, numbers.values) == (("high", "slow", "low"), (50.0, 90.0, 5.0))
-    assert numbers.spans[0] == pytest.approx((50.0, 50.0))
+    assert numbers.intervals[0] == pytest.approx((50.0, 50.0))
 
 
 def test_cost_of_a_single_model_makes_no_figure():

@@ -23,7 +23,7 @@ from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.reporting import pages
 from convoy.reporting.palette import Look
-from convoy.reporting.reading import of_study
+from convoy.reporting.reading import read_study
 from convoy.runs import Study, Workspace
 from convoy.studies import kinds
 from convoy.studies.crossval import figures
@@ -33,7 +33,7 @@ from convoy.studies.crossval.run import entries_of
 from convoy.studies.crossval.run import run as crossval
 from convoy.studies.crossval.words import caveats, sentence
 from convoy.studies.session import Session
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 Make = Callable[..., Recipe]
 
@@ -124,7 +124,7 @@ def test_groups_count_by_the_split_that_comes_of_them_and_not_by_the_name_of_the
     for name, groups in files.items():
         np.save(tmp_path / name, groups)
     a, same, other = (
-        plan(tiny(("data.split", {"folds": 3, "group_by": str(tmp_path / name)}))).fingerprint for name in files
+        plan_one(tiny(("data.split", {"folds": 3, "group_by": str(tmp_path / name)}))).fingerprint for name in files
     )
     assert a == same != other
 
@@ -276,7 +276,7 @@ def test_page_shows_each_fold_and_the_interval(study: Study) -> None:
 
 
 def test_page_of_more_folds_than_colours_draws_a_line_a_repeat(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    groups = of_study(study)
+    groups = read_study(study)
     assert list(crossval_page.curve_groups(groups)) == [member.label for member in study.members]
     monkeypatch.setattr(crossval_page, "MODELS", crossval_page.MODELS[:5])
     lines = crossval_page.curve_groups(groups)
@@ -343,5 +343,5 @@ def test_run_that_diverged_is_marked(study: Study) -> None:
     first = replace(finding.rows[0], diverged=True)
     labels = [member.label for member in study.members]
     rows = figures.folds(replace(finding, rows=(first, *finding.rows[1:])), Look(tuple(labels)), labels).rows
-    crossed = [value.crossed for row in rows for value in row.values]
-    assert crossed == [(100 * first.accuracy.mean,), (), (), (), (), ()]
+    diverged = [value.diverged for row in rows for value in row.values]
+    assert diverged == [(100 * first.accuracy.mean,), (), (), (), (), ()]

@@ -24,7 +24,7 @@ from convoy.studies.landscape.finding import LandscapeFinding, Span
 from convoy.studies.landscape.run import run as landscape
 from convoy.studies.landscape.surface import LINE_POINTS, Scene, filter_normalised, training_path
 from convoy.studies.session import Session
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 LRS = (0.02, 0.002)
 NAMES = [each.name for each in fields(Design)]
@@ -241,7 +241,7 @@ def test_every_filter_of_a_direction_is_as_long_as_the_networks_and_biases_stay(
 
 def scene_of(made: Made, label: str) -> Scene:
     run = next(m.run for m in made.study.members if m.label == label and m.run.recipe.optim.lr == LRS[0])
-    return Scene(run, plan(run.recipe), SPEC.images)
+    return Scene(run, plan_one(run.recipe), SPEC.images)
 
 
 def test_the_centre_of_a_plane_is_the_loss_of_the_kept_weights(made: Made) -> None:

@@ -19,7 +19,7 @@ from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training.machine.autosave import Autosave
 from convoy.training.run import failures, run_one, training
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 from convoy.training.step import loop
 
 Make = Callable[..., Recipe]
@@ -226,7 +226,7 @@ def test_what_a_networks_forward_raises_in_training_is_one_line_and_the_run_is_i
     tiny: Make, net: Path, tmp_path: Path, statement: str
 ) -> None:
     source = net.read_text().replace("import torch\n", "import sys\n\nimport torch\n")
-    body = f"        if self.training and x.std() > 0:\n            {statement}\n        return"
+    body = f"        if self.training and len(x) > 8:\n            {statement}\n        return"
     net.write_text(source.replace("        return", body))
     line = source.splitlines().index("        return self.head(self.drop(self.body(x).flatten(1)))") + 2
 
@@ -257,7 +257,7 @@ def test_parameters_that_the_first_pass_creates_are_trained(tiny: Make, net: Pat
 
 
 def test_an_error_of_convoys_own_code_passes_through(tiny: Make, tmp_path: Path) -> None:
-    ready = plan(tiny())
+    ready = plan_one(tiny())
     run = Workspace(tmp_path).open_run(ready.recipe, ready.fingerprint)
     with pytest.raises(RuntimeError, match="ours"), failures.Failures(run, ready.recipe):
         raise RuntimeError("ours")

@@ -24,7 +24,7 @@ from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training.run import run_one, training
 from convoy.training.run.faults import check, flags
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 from convoy.training.run.scoring import score_part
 from convoy.training.step import loop
 
@@ -95,7 +95,7 @@ def test_every_fault_is_said_by_the_run_and_by_its_log(train: Train, fault: Faul
     }
     run = train(fault, epochs=1, more=(needs[fault],) if fault in needs else ())
     assert any(flag.startswith(fault.flag) for flag in run.status.flags)
-    assert fault.row.sentence() in (run.path / "log.txt").read_text()
+    assert fault.info.sentence() in (run.path / "log.txt").read_text()
 
 
 def test_sampled_labels_move_what_is_said_of_the_test_set_alone(train: Train) -> None:
@@ -146,7 +146,7 @@ def test_loss_divided_twice_moves_the_losses_told_and_neither_training_nor_accur
 def test_a_loss_divided_twice_is_the_sum_of_means_over_batches_of_1000_by_the_images(
     stripes: Path, images: int, batches: int
 ) -> None:
-    ready = plan(quick(stripes, ("loss_divided_twice",)))
+    ready = plan_one(quick(stripes, ("loss_divided_twice",)))
     draw = np.random.default_rng(0)
     pixels = draw.integers(
         0, 256, (images, ready.prepared.in_chans, ready.prepared.image_size, ready.prepared.image_size), np.uint8
@@ -235,10 +235,10 @@ def test_a_fault_that_was_corrected_trains_again_what_has_it_and_nothing_else(
 ) -> None:
     def fingerprints() -> list[str]:
         faults = ((), ("last_weights",), ("loss_divided_twice",))
-        return [plan(quick(stripes, each)).fingerprint for each in faults]
+        return [plan_one(quick(stripes, each)).fingerprint for each in faults]
 
     before = fingerprints()
-    monkeypatch.setattr(Fault.LOSS_DIVIDED_TWICE, "row", replace(Fault.LOSS_DIVIDED_TWICE.row, revision=99))
+    monkeypatch.setattr(Fault.LOSS_DIVIDED_TWICE, "info", replace(Fault.LOSS_DIVIDED_TWICE.info, revision=99))
     after = fingerprints()
     assert before[:2] == after[:2]
     assert before[2] != after[2]
@@ -337,8 +337,8 @@ def test_all_faults_that_agree_with_each_other_train_together(stripes: Path, tmp
 
 def test_faults_count_whatever_their_order(stripes: Path) -> None:
     one = quick(stripes, ("sampled_labels", "last_weights"))
-    assert plan(one).fingerprint == plan(quick(stripes, ("last_weights", "sampled_labels"))).fingerprint
-    assert plan(one).fingerprint != plan(quick(stripes, ())).fingerprint
+    assert plan_one(one).fingerprint == plan_one(quick(stripes, ("last_weights", "sampled_labels"))).fingerprint
+    assert plan_one(one).fingerprint != plan_one(quick(stripes, ())).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -363,21 +363,21 @@ def test_fault_without_a_meaning_in_its_recipe_is_refused_in_one_line(
     stripes: Path, faults: list[str], more: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        plan(quick(stripes, tuple(faults), more=tuple(more.items())))
+        plan_one(quick(stripes, tuple(faults), more=tuple(more.items())))
     assert str(caught.value).startswith(f"protocol.faults: {faults[0]} ")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("fault", ["sampled_labels", "selection_on_test", "test_opened_at_each_best"])
 def test_fault_of_the_test_set_needs_one(stripes: Path, fault: str) -> None:
-    ready = plan(quick(stripes, (fault,)))
+    ready = plan_one(quick(stripes, (fault,)))
     with pytest.raises(ValueError, match=f"{fault} needs a test set"):
         check(ready.recipe, replace(ready.prepared, test=None))
 
 
 def test_sentence_on_the_floor_of_the_loss_is_kept_to_where_it_holds(stripes: Path) -> None:
     weighed = (("train.class_weights", [1.0, 2.0, 3.0]),)
-    ready = plan(quick(stripes, ("softmax_before_loss",), more=weighed))
+    ready = plan_one(quick(stripes, ("softmax_before_loss",), more=weighed))
     assert "cannot fall below" not in flags(ready.recipe, ready.prepared)[0]
 
 

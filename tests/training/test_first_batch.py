@@ -14,7 +14,7 @@ from convoy.evaluation import losses
 from convoy.models import MODELS, create
 from convoy.recipe import Recipe
 from convoy.training.run.first_batch import are_probabilities, is_dead, try_step
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 Make = Callable[..., Recipe]
 RETURNS = "return self.head(self.drop(self.body(x).flatten(1)))"
@@ -35,7 +35,7 @@ def test_softmax_before_cross_entropy_is_a_flag_of_the_run(tiny: Make, net: Path
 
 def test_floor_of_the_loss_is_left_out_with_class_weights(tiny: Make, net: Path) -> None:
     changed(net, f"{RETURNS}.softmax(1)")
-    [flag] = plan(tiny(("train.class_weights", "balanced"))).flags
+    [flag] = plan_one(tiny(("train.class_weights", "balanced"))).flags
     assert "0.551" not in flag
 
 
@@ -45,7 +45,7 @@ def test_floor_of_the_loss_is_left_out_with_class_weights(tiny: Make, net: Path)
 )
 def test_other_outputs_have_no_flag(tiny: Make, net: Path, output: str, loss: str) -> None:
     changed(net, f"{RETURNS}.{output}")
-    assert plan(tiny(("train.loss.name", loss))).flags == []
+    assert plan_one(tiny(("train.loss.name", loss))).flags == []
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_other_outputs_have_no_flag(tiny: Make, net: Path, output: str, loss: st
 )
 def test_network_whose_weights_have_no_gradient_has_a_flag(tiny: Make, net: Path, output: str) -> None:
     changed(net, output)
-    assert len(plan(tiny()).flags) == 1
+    assert len(plan_one(tiny()).flags) == 1
 
 
 def test_head_of_zeros_learns_and_has_no_flag(tiny: Make, net: Path) -> None:
     zeros = "        nn.init.zeros_(self.head.weight)\n        nn.init.zeros_(self.head.bias)\n"
     net.write_text(net.read_text().replace("\n    def forward", f"{zeros}\n    def forward"))
-    assert plan(tiny()).flags == []
+    assert plan_one(tiny()).flags == []
 
 
 @pytest.mark.parametrize("name", SMALLEST)

@@ -14,7 +14,7 @@ from convoy.evaluation.predict import evaluating
 from convoy.recipe.sections import SGD, Adam, AdamW, Model, Optim, RMSprop, Train
 from convoy.training.run.plan import init_and_freeze
 from convoy.training.step.learner import Learner
-from convoy.training.step.optimizers import Fused, Plain
+from convoy.training.step.optimizers import FusedOptimizer, TorchOptimizer
 
 OPTIMIZERS = [*(kind() for kind in get_args(get_args(Optim)[0])), SGD(momentum=0.0), RMSprop(momentum=0.9)]
 
@@ -76,7 +76,7 @@ def test_update_that_is_not_finite_leaves_no_trace(optim: Optim, on_host: bool) 
 def test_state_that_does_not_start_from_zero_survives_a_skipped_first_step() -> None:
     clean, hit = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
     for parameter, skips in ((clean, (0.0, 0.0)), (hit, (1.0, 0.0, 0.0))):
-        optimizer = Plain(torch.optim.NAdam([parameter], lr=0.1))
+        optimizer = TorchOptimizer(torch.optim.NAdam([parameter], lr=0.1))
         for skipped in skips:
             parameter.grad = torch.full((3,), float("nan") if skipped else 0.5)
             optimizer.step(torch.tensor(skipped))
@@ -118,7 +118,7 @@ def test_clipping_bounds_the_update_and_reports_the_norm_before_it() -> None:
 def test_norms_and_biases_carry_no_weight_decay_unless_asked() -> None:
     for asked, decayed in ((False, 2), (True, 6)):
         learner = learner_with(AdamW(weight_decay=0.1, decay_norms_and_biases=asked))
-        assert isinstance(learner.optimizer, Fused)
+        assert isinstance(learner.optimizer, FusedOptimizer)
         assert sum(len(group.parameters) for group in learner.optimizer.groups if group.weight_decay) == decayed
 
 

@@ -12,7 +12,7 @@ from tests.training.test_run_one import bits, finish, pause_after
 
 from convoy.recipe import Recipe
 from convoy.training.run import training
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 from convoy.training.step import loop
 
 Make = Callable[..., Recipe]
@@ -75,6 +75,6 @@ def test_weights_for_another_number_of_classes_are_refused_before_anything_is_wr
 
 
 def test_balanced_weights_follow_the_training_part(tiny: Make) -> None:
-    weights = plan(tiny(("train.class_weights", "balanced"))).class_weights
+    weights = plan_one(tiny(("train.class_weights", "balanced"))).class_weights
     assert weights is not None
     assert torch.allclose(weights, torch.ones(3, dtype=torch.float64))

@@ -9,7 +9,7 @@ from tests.training.test_run_one import finish
 from convoy import cpu
 from convoy.recipe import Recipe
 from convoy.training.machine.device import precision_notes
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 Make = Callable[..., Recipe]
 CPU = ("compute.device", "cpu")
@@ -23,7 +23,7 @@ def test_auto_is_what_the_processor_multiplies_fast(
     monkeypatch.setattr(cpu, "has_fast_bfloat16", lambda: fast)
     run = finish(tiny(CPU, AUTO), tmp_path)
     assert run.recipe.compute.precision == run.environment.precision == precision
-    assert plan(tiny(CPU, AUTO)).fingerprint == plan(tiny(CPU, ("compute.precision", precision))).fingerprint
+    assert plan_one(tiny(CPU, AUTO)).fingerprint == plan_one(tiny(CPU, ("compute.precision", precision))).fingerprint
 
 
 def test_bfloat16_is_warned_of_only_where_it_is_slow(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:

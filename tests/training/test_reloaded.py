@@ -15,7 +15,7 @@ from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
 from convoy.training.run import run_one, training
 from convoy.training.run.ledger import Ledger
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 from convoy.training.run.reloaded import ReloadDifference, difference
 from convoy.training.run.reuse import finished_run
 from convoy.training.step import loop
@@ -148,7 +148,7 @@ def test_images_without_a_class_survive_an_archive(tiny: Make, net: Path, tmp_pa
 def test_found_says_the_flags_of_a_run(tiny: Make, net: Path, tmp_path: Path) -> None:
     edit(net, NAN)
     run, _ = finish(tiny(), tmp_path / "out")
-    events = list(finished_run(run, plan(tiny()), Workspace(tmp_path / "out"), test=True))
+    events = list(finished_run(run, plan_one(tiny()), Workspace(tmp_path / "out"), test=True))
     assert any("not finite" in event.text for event in events if isinstance(event, Note))
 
 

@@ -17,7 +17,7 @@ from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.runs import Run, Workspace
 from convoy.training.run import finish
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 from convoy.training.run.run_one import run_one
 
 Make = Callable[..., Recipe]
@@ -56,7 +56,9 @@ def told(run: Run) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("fault", [*(fault for fault in Fault if fault.row.only_scores), Fault.DROP_LAST_IN_EVALUATION])
+@pytest.mark.parametrize(
+    "fault", [*(fault for fault in Fault if fault.info.only_scores), Fault.DROP_LAST_IN_EVALUATION]
+)
 def test_it_says_what_it_would_have_said_had_it_been_trained(tiny: Make, tmp_path: Path, fault: str) -> None:
     list(run_one(faulty(tiny), tmp_path))
     events = list(run_one(faulty(tiny, fault), tmp_path))
@@ -138,4 +140,4 @@ def test_cut_off_half_way_it_is_made_anew(tiny: Make, tmp_path: Path) -> None:
 )
 def test_the_epoch_that_is_kept(tiny: Make, faults: tuple[str, ...], best: int, steps: int, kept: int) -> None:
     """480 images in batches of 30 are 16 updates an epoch."""
-    assert finish.kept_epoch(plan(faulty(tiny, *faults)), best, steps) == kept
+    assert finish.kept_epoch(plan_one(faulty(tiny, *faults)), best, steps) == kept

@@ -15,14 +15,14 @@ from convoy.recipe import Recipe
 from convoy.runs import Workspace
 from convoy.training.run import revisions
 from convoy.training.run.ledger import Ledger
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 KEPT = Path(__file__).parents[2] / "docs" / "results" / "runs"
 ONE_EPOCH = {"train.epochs": 1}
 
 
 def fingerprint(name: str, overrides: Mapping[str, Any]) -> str:
-    return plan(Recipe.load(name).override(overrides)).fingerprint
+    return plan_one(Recipe.load(name).override(overrides)).fingerprint
 
 
 def raise_model(patch: pytest.MonkeyPatch, name: str) -> None:

@@ -23,7 +23,7 @@ from convoy.run_contents import DIVERGED, Score
 from convoy.runs import Run, Workspace
 from convoy.training.machine.autosave import Autosave
 from convoy.training.run import run_one, scoring, state, stopping, training
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 from convoy.training.run.scoring import score_part
 from convoy.training.step import loop
 
@@ -96,7 +96,7 @@ AUGMENTED = [
 def test_training_images_are_scored_as_held_out_ones_are(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(*AUGMENTED)
     run = finish(recipe, tmp_path)
-    ready = plan(recipe)
+    ready = plan_one(recipe)
     images = ready.prepared.train
     shown = (images.images / np.float32(255) - ready.prepared.mean[0]) / ready.prepared.std[0]
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""What the arguments of the public functions mean: recipes, overrides, labels, runs and files of weights."""
+"""Resolves the arguments of the public functions: recipes, overrides, labels, runs and weights files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] 
 
 
 def _changed(candidate: Run | Study) -> float:
-    """When it was last trained; a run's recipe.toml stays as it was."""
+    """Returns when a run or study was last trained. The date of recipe.toml does not change."""
     path = candidate.path / ("status.json" if isinstance(candidate, Run) else MARKERS[Study])
     return path.stat().st_mtime if path.is_file() else 0.0
 
@@ -94,13 +94,13 @@ def full_name(argument: str | Path) -> str:
 def named_recipes(
     recipes: Sequence[Recipe | str | Path] | Mapping[str, Recipe | str | Path], options: Mapping[str, Any]
 ) -> list[tuple[str, Recipe]]:
-    """Each with its label in reports."""
+    """Returns the recipes with their labels in reports."""
     pairs = recipes.items() if isinstance(recipes, Mapping) else with_labels(recipes)
     return [(label, recipe_of(recipe, options)) for label, recipe in pairs]
 
 
 def overrides_of(options: Mapping[str, Any]) -> list[Override]:
-    """What the options set in a recipe. Raises ValueError for a key that is set twice."""
+    """Returns the overrides that the options set. Raises ValueError for a key that is set twice."""
     flags = {path: options.get(name) for name, path in KEYS.items()}
     flags["data.augment"] = None if options.get("augment", True) else []
     flags["model.init"] = weights_file(options.get("init"), options.get("out", DEFAULT_OUT))
@@ -111,7 +111,7 @@ def overrides_of(options: Mapping[str, Any]) -> list[Override]:
 
 
 def check_left_out(options: Mapping[str, Any], paths: tuple[str, ...], study: str, instead: str) -> None:
-    """Raises ValueError for a key that the study sets itself; `paths` are their beginnings."""
+    """Raises ValueError for a key that the study sets itself, which starts with one of `paths`."""
     for path, _ in overrides_of(options):
         if path.startswith(paths):
             raise ValueError(f"{study} sets {path} itself; {instead}")
@@ -122,17 +122,17 @@ def _pairs(set: Mapping[str, Any] | Sequence[Override]) -> list[Override]:  # no
 
 
 def folder_of(options: Mapping[str, Any], *parts: str) -> Path:
-    """The folder of a page: what the user chose, or a part of `out`."""
+    """Returns the folder of a page: the one that the user chose, or one in `out`."""
     return Path(options["save"] or Path(options["out"], *parts))
 
 
 def parts_of(text: Sequence[str] | str) -> list[str]:
-    """Of a comma-separated text."""
+    """Splits a comma-separated text."""
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else list(text)
 
 
 def numbers(name: str, values: Sequence[float] | str) -> list[float]:
-    """Of a comma-separated text. Raises ValueError for a part that is not a number."""
+    """Parses a comma-separated text. Raises ValueError for a part that is not a number."""
     found = []
     for part in values.split(",") if isinstance(values, str) else values:
         try:
@@ -143,17 +143,17 @@ def numbers(name: str, values: Sequence[float] | str) -> list[float]:
 
 
 def _absolute(weights: Any) -> Any:
-    """An existing file by its absolute path: a run's recipe is read relative to the run folder."""
+    """Makes the path of an existing file absolute, because a run's recipe is read relative to the run folder."""
     return str(Path(weights).resolve()) if isinstance(weights, str) and Path(weights).is_file() else weights
 
 
 def _is_recipe(argument: Recipe | str | Path) -> bool:
-    """False for a model's name."""
+    """Returns False for a model's name."""
     return isinstance(argument, Recipe) or (name := full_name(argument)).endswith(".toml") or name in builtin_names()
 
 
 def names_data(model: Recipe | str | Path, options: Mapping[str, Any]) -> bool:
-    """Whether the argument determines the data: it is a recipe, or a key of `data` is set."""
+    """Returns whether the data are determined: by a recipe, or by a key of `data` that is set."""
     return _is_recipe(model) or any(path.startswith("data.") for path, _ in _pairs(options["set"]))
 
 
@@ -173,7 +173,7 @@ def find_run(run: Run | str | Path, out: str | Path) -> Run:
 
 
 def weights_file(init: Run | str | Path | None, out: str | Path) -> str | None:
-    """The absolute path of the weights that a run, its name or a path refers to."""
+    """Returns the absolute path of the weights that a run, its name or a path refers to."""
     if init is None:
         return None
     if not isinstance(init, Run) and Path(init).is_file() and Path(init).suffix not in WEIGHTS:
@@ -185,7 +185,7 @@ def weights_file(init: Run | str | Path | None, out: str | Path) -> str | None:
 
 
 def weights_target(weights: Run | str | Path, out: str | Path) -> Run | Path:
-    """A weights file, or a run; best.safetensors in a run folder refers to the run."""
+    """Returns a weights file or a run. best.safetensors in a run folder refers to the run."""
     if isinstance(weights, Run):
         return weights
     path = Path(weights)

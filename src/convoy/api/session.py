@@ -1,4 +1,4 @@
-"""Runs of a public function: interruptible and shown."""
+"""Makes the runs of a public function interruptible and prints their progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def session_of(names: Sequence[str], options: Mapping[str, Any]) -> Iterator[Session]:
-    """For runs with these names, interruptible and shown."""
+    """Yields the session of interruptible runs with these names and prints their progress."""
     from convoy.studies.session import Session
 
     with interruptible() as interrupted, display(names, show=options["show"]) as show:

@@ -1,4 +1,4 @@
-"""Studies as the Python interface returns them: their findings have types."""
+"""Studies of the Python interface, which have typed findings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from convoy.experiments import kinds
 
 
 class Study(runs.Study):
-    """Several runs with one question, and what was concluded from them."""
+    """Several runs with one question, and the finding."""
 
     @property
     def finding(self) -> Any:
@@ -22,7 +22,7 @@ class Study(runs.Study):
 
 
 class Workspace(runs.Workspace):
-    """The folder OUT that holds runs and studies."""
+    """The folder OUT with runs and studies."""
 
     def studies(self) -> Iterator[Study]:
         return (Study(study.path) for study in super().studies())

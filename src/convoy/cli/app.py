@@ -1,4 +1,4 @@
-"""The command table's root, and how a public function becomes a command."""
+"""The root of the command line, and the decorator that makes a command of a public function."""
 
 import inspect
 import json
@@ -28,7 +28,7 @@ Example: `convoy compare lenet two_conv_cnn --data mnist --seeds 3`
 
 
 def _converted(type_: Any, tokens: Sequence[Token]) -> Any:
-    """cyclopts' own conversion, except that an integer option refuses "2.5": cyclopts would read it as 2."""
+    """Converts as cyclopts does, but refuses "2.5" for an integer, which cyclopts would read as 2."""
     for token in tokens:
         if type_ is int and not re.fullmatch(r"[+-]?\d+", token.value):
             raise ValueError(f"expected an integer, got {token.value!r}")

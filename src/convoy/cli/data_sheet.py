@@ -37,7 +37,7 @@ def show(call: Call, as_json: bool) -> None:
 
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[float], None]]:
-    """On a terminal only: the search for duplicates may take a minute."""
+    """Shows a progress bar on a terminal, because the search for duplicates may take a minute."""
     if not sys.stderr.isatty():
         yield lambda share: None
         return

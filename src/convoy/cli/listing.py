@@ -51,7 +51,7 @@ TOO_LONG_FOR_A_LINE = ("classes", "licence", "citation", "homepage")
 
 
 def _rows(kind: Kind, out: Path) -> Iterator[tuple[object, ...]]:
-    """The values of COLUMNS."""
+    """Returns the values of COLUMNS."""
     match kind:
         case "models":
             from convoy.models import MODELS
@@ -88,7 +88,7 @@ def _rows(kind: Kind, out: Path) -> Iterator[tuple[object, ...]]:
 
 
 def _short_name(recipe: str, recipes: list[str]) -> str | None:
-    """The last part of the name, if it names this recipe."""
+    """Returns the last part of the name if it identifies this recipe."""
     from convoy.models import MODELS
 
     last = recipe.rpartition("/")[2]
@@ -97,7 +97,7 @@ def _short_name(recipe: str, recipes: list[str]) -> str | None:
 
 
 def _run_row(run: Run) -> tuple[object, ...]:
-    """A damaged run gets a row, too."""
+    """Returns the row of a run, also of a damaged one."""
     try:
         accuracies = {part: f"{score.accuracy:.2%}" for part, score in run.scores.items()}
         return run.name, run.state, *(accuracies.get(part) for part in PARTS), "; ".join(run.status.flags)
@@ -106,7 +106,7 @@ def _run_row(run: Run) -> tuple[object, ...]:
 
 
 def _study_row(study: Study) -> tuple[object, ...]:
-    """A damaged study gets a row, too."""
+    """Returns the row of a study, also of a damaged one."""
     from convoy.experiments import kinds
 
     kind: object = None

@@ -30,7 +30,7 @@ def profile(call: Call, as_json: bool) -> None:
 
 
 def _show(profile: Profile) -> None:
-    """Layers and totals of one network."""
+    """Prints the layers and totals of one network."""
     from convoy.profiling import page, words
 
     print(f"{profile.label}: {words.images(profile)}")
@@ -40,7 +40,7 @@ def _show(profile: Profile) -> None:
 
 
 def _print(table: Table) -> None:
-    """Without columns that have only a unit, and without notes of numbers; units are below the titles."""
+    """Prints a table with units below the titles, without notes of numbers and columns that have only a unit."""
     columns = [(place, column) for place, column in enumerate(table.columns) if column.title]
     rows = [
         {

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def _with_newest(call: Call, find: Callable[[str, Path], T]) -> tuple[Call, T]:
-    """The call with the run or study that its first argument names; of several, the newest, which is printed."""
+    """Resolves the first argument to a run or study. If several fit, takes the newest and prints its name."""
     from convoy.api.arguments import AmbiguousNameError
 
     name, *rest = call.args

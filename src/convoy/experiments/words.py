@@ -1,4 +1,4 @@
-"""Measures, verdicts and judged claims in words: units, numbers in tables, figures and sentences."""
+"""Text of measures, verdicts and tested claims: names, units and numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from convoy.text import ngettext
 
 
 def words_of(name: str, settings: Settings = NONE) -> str:
-    """The name of a measure within a sentence."""
+    """Returns the name of a measure for use within a sentence."""
     names = settings.get("classes")
     classes = listed(names) if isinstance(names, list) else ""
     labels = {
@@ -38,13 +38,13 @@ def words_of(name: str, settings: Settings = NONE) -> str:
         "recall_lead": _("lowest recall of {classes} minus the mean of the others", classes=classes),
         "confusion_lead": _("images confused between {classes} minus those of the worst other pair", classes=classes),
         "gain_while_rising": _("extra fall of the loss per step while the rate rises"),
-        "highest_that_trains": _("highest value that trains"),
+        "highest_that_trains": _("highest value at which the network learns"),
     }
     return labels[name]
 
 
 def why_none(name: str) -> str:
-    """Why a finished run may lack a measure; "" if none of its own."""
+    """Returns why a finished run may have no value of the measure; "" if there is no special reason."""
     reasons = {
         "largest_drop": _("one epoch, or the test set was not scored in every epoch"),
         "generalisation_gap": _("a loss is not finite, or the run did not score its training images"),
@@ -166,7 +166,7 @@ def verdict_name(verdict: Verdict) -> str:
 
 
 def reason_text(reason: Reason) -> str:
-    """Why numbers are shown without a verdict."""
+    """Returns why numbers are shown without a verdict."""
     texts = {
         Reason.NOT_PUBLISHED: _("not published"),
         Reason.NOT_MEASURED: _("not measured"),
@@ -180,7 +180,7 @@ def reason_text(reason: Reason) -> str:
 
 
 def claim_words(claim: JudgedClaim) -> str:
-    """The numbers behind the verdict; `verdict` itself is not repeated."""
+    """Returns the numbers behind the verdict, without the verdict."""
     if claim.why is Inconclusive.FULL_SIZE_ONLY:
         return _("Not tried at this scale: {reason}", reason=claim.full_size_only)
     metric = shown(claim.measure, claim.settings)
@@ -214,11 +214,14 @@ def reduced_to(claim: JudgedClaim, further: str) -> str:
 
 
 def _left_out(claim: JudgedClaim) -> list[str]:
-    """Why some seeds were left out."""
+    """Returns why some seeds were left out."""
     reasons = []
     if lacking := [side.label for side in claim.sides if side.lacking and claim.runs]:
         text = ngettext(
-            "{sides} lacks it for some seed", "{sides} lack it for some seed", len(lacking), sides=listed(lacking)
+            "{sides} has no value for some seed",
+            "{sides} have no value for some seed",
+            len(lacking),
+            sides=listed(lacking),
         )
         why = why_none(claim.measure)
         reasons.append(f"{text} ({why})" if why else text)

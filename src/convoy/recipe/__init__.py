@@ -41,7 +41,7 @@ class Recipe(Section):
         return with_default_name(cls, value, info)
 
     @model_validator(mode="after")
-    def _warm_up_ends(self) -> Self:
+    def _check_warmup(self) -> Self:
         if self.schedule.warmup_epochs > self.train.epochs:
             raise ValueError(
                 f"schedule.warmup_epochs = {self.schedule.warmup_epochs:g} exceeds train.epochs = {self.train.epochs}: "
@@ -62,21 +62,21 @@ class Recipe(Section):
         return cls._validate(apply(table, overrides), origin, overrides)
 
     def override(self, overrides: Mapping[str, Any] | Iterable[Override]) -> Recipe:
-        """A validated copy with some keys changed: `recipe.override({"optim.lr": 0.01})`."""
+        """Returns a validated copy with some keys changed: `recipe.override({"optim.lr": 0.01})`."""
         pairs = list(overrides.items() if isinstance(overrides, Mapping) else overrides)
         return self._validate(apply(self.as_table(), pairs), "the recipe", pairs)
 
     def as_table(self) -> dict[str, Any]:
-        """All values in TOML types, defaults included; keys that are None are omitted."""
+        """Returns all values in TOML types, including defaults; omits keys that are None."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def to_toml(self) -> str:
         return tomli_w.dumps(self.as_table())
 
     def canonical(self) -> dict[str, Any]:
-        """The part of the recipe that the fingerprint covers: all that affects the result.
+        """Returns the part of the recipe that affects the result and that the fingerprint therefore covers.
 
-        Data and code have hashes of their own. Defaults are omitted, so that adding a key does not change existing
+        Data and code have their own hashes. Defaults are omitted, so that adding a key does not change existing
         fingerprints; changing a default requires a new revision (convoy.training.run.revisions).
         """
         table = non_default_values(self)
@@ -97,9 +97,9 @@ class Recipe(Section):
 
 
 def resolve(argument: str | None, *, data: str | None = None, overrides: Iterable[Override] = ()) -> Recipe:
-    """The recipe of a command's argument: a .toml file, a `path.py:Class`, a recipe's name or a model's name.
+    """Returns the recipe for a command-line argument: a .toml file, `path.py:Class` or the name of a recipe or model.
 
-    A model, or no argument, uses the default recipe of the data set (`defaults/<data>`, else `defaults/images`).
+    A model, or None, uses the default recipe of the data set (`defaults/<data>`, otherwise `defaults/images`).
     """
     overrides = list(overrides)
     builtin = builtin_names()
@@ -123,10 +123,11 @@ def fingerprint(
     training_revision: int,
     revisions: Mapping[str, int] | None = None,
 ) -> str:
-    """SHA-256 (hex) of everything that affects a run's result. A finished run with the same fingerprint is reused.
+    """Returns the SHA-256 (hex) of everything that affects a run's result. A finished run with the
+    same fingerprint is reused.
 
-    `options`: the model's options that differ from the defaults. `hashes`: of the data, the split and a user's code.
-    `revisions`: those above 1 of the model and of the rules that apply to this run.
+    `options`: model options that differ from their defaults. `hashes`: hashes of the data, the split and a user's code.
+    `revisions`: revisions above 1 of the model and of the rules that apply to this run.
     """
     table = recipe.canonical()
     table |= {"model": table.get("model", {}) | {"options": dict(options)}}

@@ -22,19 +22,19 @@ def builtin_names() -> list[str]:
 
 
 def full_name(name: str) -> str:
-    """The full name of a built-in recipe from its last part, if that is unique: "fast-mnist" is "defaults/fast-mnist".
+    """Completes a built-in recipe's name from its last part: "fast-mnist" becomes "defaults/fast-mnist".
 
-    Any other name is returned as it is. Raises ValueError if several recipes end in it.
+    Returns other names unchanged. Raises ValueError if several recipes have this last part.
     """
     names = builtin_names()
-    fitting = [each for each in names if each.rpartition("/")[2] == name]
-    if len(fitting) > 1 and name not in names:
-        raise ValueError(f"recipe {name!r} is ambiguous; expected one of {', '.join(fitting)}")
-    return fitting[0] if fitting and name not in names else name
+    matches = [full for full in names if full.rpartition("/")[2] == name]
+    if len(matches) > 1 and name not in names:
+        raise ValueError(f"recipe {name!r} is ambiguous; expected one of {', '.join(matches)}")
+    return matches[0] if matches and name not in names else name
 
 
 def parse_override(path: str, text: str) -> Override:
-    """An override from the command line: its value is parsed as TOML if possible, otherwise a string."""
+    """Parses an override from the command line. A value that is not valid TOML is a string."""
     try:
         return path, tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -42,7 +42,7 @@ def parse_override(path: str, text: str) -> Override:
 
 
 def check_once(overrides: Iterable[Override], varied: Iterable[str] = ()) -> None:
-    """Raises ValueError for a key that is set twice, or set and also varied by a study."""
+    """Raises ValueError if a key is set twice, or is set and also varied by a study."""
     values: dict[str, Any] = {}
     for path, value in overrides:
         if path in values:
@@ -54,9 +54,10 @@ def check_once(overrides: Iterable[Override], varied: Iterable[str] = ()) -> Non
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:
-    """The key and the values of `key=a,b,c`, each value parsed like that of an override.
+    """Parses `key=a,b,c` into the key and its values.
 
-    The list is parsed as TOML if possible, otherwise split at its commas. Raises ValueError without a key or values.
+    Parses the list as TOML if possible; otherwise splits it at commas and parses each value like an override. Raises
+    ValueError without a key or values.
     """
     path, _, listed = text.partition("=")
     if not (path.strip() and listed.strip()):
@@ -64,22 +65,22 @@ def parse_values(text: str) -> tuple[str, list[Any]]:
     try:
         values = tomllib.loads(f"values = [{listed}]")["values"]
     except (tomllib.TOMLDecodeError, RecursionError):
-        values = [parse_override(path, each.strip())[1] for each in listed.split(",")]
+        values = [parse_override(path, value.strip())[1] for value in listed.split(",")]
     return path.strip(), values
 
 
 def read_chain(name: str, relative_to: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:
     path = _find(name, relative_to)
     if path in seen:
-        circle = " -> ".join(step.stem for step in (*seen, path))
-        raise ValueError(f"{path}: circular extends: {circle}")
+        cycle = " -> ".join(file.stem for file in (*seen, path))
+        raise ValueError(f"{path}: circular extends: {cycle}")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
-    if table.get("expected") == {}:  # in archived runs
+    if table.get("expected") == {}:  # archived runs have this key
         del table["expected"]
-    _anchor_paths(table, path.parent)
+    _resolve_paths(table, path.parent)
     parent = table.pop("extends", None)
     if parent is not None:
         if not isinstance(parent, str):
@@ -101,8 +102,8 @@ def _find(name: str, relative_to: Path) -> Path:
     return Path(str(resources.files("convoy") / "recipes" / f"{full}.toml"))
 
 
-def _anchor_paths(table: dict[str, Any], folder: Path) -> None:
-    """Makes the paths in a recipe file, which are relative to that file, absolute."""
+def _resolve_paths(table: dict[str, Any], folder: Path) -> None:
+    """Makes paths that are relative to the recipe file absolute, in place."""
 
     def anchored(path: str) -> str:
         return str((folder / path).resolve()) if (folder / path).exists() else path
@@ -127,7 +128,7 @@ def _anchor_paths(table: dict[str, Any], folder: Path) -> None:
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Merges tables and replaces other values. A table with a different `name` drops the old keys, except in `data`."""
+    """Merges tables and replaces other values. A table whose `name` changes loses its old keys, except in `data`."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
@@ -140,7 +141,7 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply(table: dict[str, Any], overrides: Iterable[Override]) -> dict[str, Any]:
-    """Merges the overrides into the table, names first: an `optim.name` would drop an `optim.lr` set before it."""
+    """Merges the overrides into the table, names first: setting `optim.name` drops an earlier `optim.lr`."""
     ordered = sorted(overrides, key=lambda pair: not pair[0].endswith(".name"))
     for path, value in ordered:
         *sections, key = path.split(".")

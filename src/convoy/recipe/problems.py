@@ -1,4 +1,4 @@
-"""An invalid recipe's error in one line: the key, its value, the file, what is allowed, the closest match."""
+"""Describes an invalid recipe in one line: the key, its value, the file, what is allowed, the closest match."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convoy.registry import unknown
 def first_problem(
     root: type[BaseModel], error: ValidationError, table: dict[str, Any], origin: str, overrides: Sequence[str]
 ) -> ValueError:
-    """The first of pydantic's errors, in one line. `origin` is the file; a key of `overrides` is not from it."""
+    """Returns pydantic's first error in one line. It names the file `origin` unless an override has set the key."""
     problem = error.errors()[0]
     node: Any = table
     keys: list[str] = list(root.model_fields)
@@ -32,7 +32,7 @@ def first_problem(
             path.append(str(part))
     dotted = ".".join(path)
     prefix = f"{dotted}." if dotted else ""
-    if any(f"{each}.".startswith(prefix) or dotted.startswith(f"{each}.") for each in overrides):
+    if any(f"{key}.".startswith(prefix) or dotted.startswith(f"{key}.") for key in overrides):
         origin = ""
     if problem["type"] == "extra_forbidden":
         parent = ".".join(path[:-1])
@@ -42,7 +42,7 @@ def first_problem(
         name = node.get("name") if isinstance(node, Mapping) else node
         return unknown(f"{dotted}.name", str(name), allowed, origin)
     if problem["type"] == "literal_error" and isinstance(node, str):
-        takes_list = any(each["type"] == "tuple_type" for each in error.errors())
+        takes_list = any(other["type"] == "tuple_type" for other in error.errors())
         allowed = _literals(str(problem["ctx"]["expected"])) + ["a list"] * takes_list
         return unknown(dotted, node, allowed, origin)
     message = problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
@@ -58,7 +58,7 @@ def _literals(expected: str) -> list[str]:
 
 
 def _field_type(section: Any, key: str, value: Any) -> Any:
-    """The section class of a key; a union is resolved by its `name`. Other types are returned unchanged."""
+    """Returns the type of a key; selects the section of a union by `name`."""
     if not (isinstance(section, type) and issubclass(section, BaseModel)) or key not in section.model_fields:
         return None
     annotation: Any = section.model_fields[key].annotation

@@ -19,7 +19,7 @@ def _refuse_boolean(value: Any) -> Any:
     return value
 
 
-LARGEST_IMAGE = 512  # pixels a side
+LARGEST_IMAGE = 512  # pixels per side
 NUMBER = BeforeValidator(_refuse_boolean)  # pydantic would read true as 1
 Fraction = Annotated[float, NUMBER, Field(ge=0, lt=1)]
 Positive = Annotated[float, NUMBER, Field(gt=0, allow_inf_nan=False)]
@@ -34,7 +34,7 @@ class Section(BaseModel):
 
 
 def non_default_values(section: Section) -> dict[str, Any]:
-    """The values that differ from the defaults, in JSON types. A `name`, which selects the section, is always there."""
+    """Returns the values that differ from the defaults, in JSON types, and always `name`, which selects the section."""
     table = section.model_dump(mode="json", exclude_none=True)
     values = {}
     for key, field in type(section).model_fields.items():
@@ -51,12 +51,12 @@ class Model(Section):
     name: str = "lenet"  # a registered name, "path/to/net.py:Class", "timm:NAME" or "torchvision:NAME"
     options: dict[str, bool | int | float | str] = {}  # keyword arguments of the model, such as norm or activation
     init: Annotated[str, Field(min_length=1)] | None = None  # weights file to start from; its hash is fingerprinted
-    seed: Seed | None = None  # of the initial weights only; by default the recipe's seed
+    seed: Seed | None = None  # for the initial weights only; None: the recipe's seed
     freeze: tuple[str, ...] = ()  # parameters that are not trained, as name patterns such as "features.*"
 
     @field_validator("freeze", mode="before")
     @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
+    def _as_tuple(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
 
@@ -71,7 +71,7 @@ class SplitSpec(Section):
     group_by: Annotated[str, Field(min_length=1)] | None = None  # keeps the images of a group in one part
 
     @model_validator(mode="after")
-    def _fold_of_folds(self) -> Self:
+    def _check_fold(self) -> Self:
         if self.folds == 1:
             raise ValueError("data.split.folds = 1: expected 0 (no folds) or at least 2")
         if not self.folds and (self.fold or self.repeat):
@@ -86,7 +86,7 @@ class Data(Section):
     size: Annotated[int, NUMBER, Field(ge=8, le=LARGEST_IMAGE)] | None = (
         None  # pixels per side; default: the most frequent
     )
-    limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # number of images, for a quick try; every output says so
+    limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # number of images, for a quick try; all output reports it
     split: SplitSpec = SplitSpec()
     # "train": by mean and standard deviation of the training images; or [mean, std], each also a list by channel
     normalise: Literal["train"] | tuple[Level | tuple[Level, ...], Level | tuple[Level, ...]] = "train"
@@ -95,7 +95,7 @@ class Data(Section):
 
     @field_validator("augment", mode="before")
     @classmethod
-    def _tables_with_names(cls, value: Any) -> Any:
+    def _check_augmentations(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise ValueError('expected a list of tables, such as [{name = "flip"}]')
         if any(isinstance(entry, dict) and "name" not in entry for entry in value):
@@ -104,7 +104,7 @@ class Data(Section):
 
     @field_validator("normalise")
     @classmethod
-    def _spread_positive(cls, value: Any) -> Any:
+    def _check_deviations(cls, value: Any) -> Any:
         if value != "train":
             deviations = value[1] if isinstance(value[1], tuple) else (value[1],)
             if not all(math.isfinite(deviation) and deviation > 0 for deviation in deviations):
@@ -136,18 +136,20 @@ class Train(Section):
     loss: Annotated[CrossEntropy | SquaredError, Field(discriminator="name")] = CrossEntropy()
     class_weights: Literal["none", "balanced"] | tuple[Positive, ...] = "none"  # in the training loss only
     clip_norm: NonNegative = 0.0  # maximum gradient norm; 0: no clipping
-    accumulate: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 1  # parts of a batch, processed in turn to save memory
-    ema_decay: Fraction = 0.0  # decay of a moving average of the weights, which is then scored; 0: off
+    # Micro-batches per optimizer step, to save memory. The step uses batch_size images, each micro-batch
+    # batch_size / accumulate.
+    accumulate: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 1
+    ema_decay: Fraction = 0.0  # decay of a moving average of the weights, which is scored and saved; 0: off
 
     @model_validator(mode="after")
-    def _parts_of_a_batch(self) -> Self:
+    def _check_accumulate(self) -> Self:
         if self.accumulate > self.batch_size:
             raise ValueError(f"train.accumulate = {self.accumulate} exceeds train.batch_size = {self.batch_size}")
         return self
 
     @field_validator("class_weights", mode="before")
     @classmethod
-    def _above_zero(cls, value: Any) -> Any:
+    def _check_class_weights(cls, value: Any) -> Any:
         is_list = isinstance(value, list | tuple) and all(
             isinstance(weight, int | float) and 0 < weight < math.inf for weight in value
         )
@@ -198,7 +200,7 @@ Optim = Annotated[SGD | Adam | AdamW | RMSprop, Field(discriminator="name")]
 
 
 class ScheduleBase(Section):
-    warmup_epochs: NonNegative = 0.0  # linear increase from 0 at each step, before the schedule starts
+    warmup_epochs: NonNegative = 0.0  # linear increase from 0, updated in each step, before the schedule starts
 
 
 class Constant(ScheduleBase):
@@ -207,8 +209,8 @@ class Constant(ScheduleBase):
 
 class Step(ScheduleBase):
     name: Literal["step"] = "step"
-    every_epochs: Positive = 1.0  # epochs between two reductions
-    factor: Annotated[float, NUMBER, Field(gt=0, le=1)] = 0.1  # of each reduction
+    every_epochs: Positive = 1.0  # epochs between two reductions (torch: step_size)
+    factor: Annotated[float, NUMBER, Field(gt=0, le=1)] = 0.1  # multiplies the rate at each reduction (torch: gamma)
 
 
 class Cosine(ScheduleBase):
@@ -217,26 +219,30 @@ class Cosine(ScheduleBase):
     t_max: Annotated[int, NUMBER, Field(ge=1)] | None = (
         None  # half a period, in units of `per`, after which the rate rises again; by default the full run
     )
-    min_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = 0.0  # lowest rate as a fraction of optim.lr
+    min_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = (
+        0.0  # lowest rate as a fraction of optim.lr (torch: eta_min / lr)
+    )
 
 
 class OneCycle(ScheduleBase):
     name: Literal["one_cycle"] = "one_cycle"
     rise: Annotated[float, NUMBER, Field(gt=0, lt=1)] = (
-        0.3  # fraction of the run during which the rate rises to optim.lr
+        0.3  # fraction of the run in which the rate rises to optim.lr; torch: pct_start
     )
-    start_factor: Annotated[float, NUMBER, Field(gt=0, le=1)] = 0.04  # first rate as a fraction of optim.lr
-    end_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = 4e-6  # last rate as a fraction of optim.lr
+    # first rate as a fraction of optim.lr (torch: 1 / div_factor)
+    start_factor: Annotated[float, NUMBER, Field(gt=0, le=1)] = 0.04
+    # last rate as a fraction of optim.lr (torch: 1 / (div_factor * final_div_factor))
+    end_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = 4e-6
 
 
 class Plateau(ScheduleBase):
     name: Literal["plateau"] = "plateau"
     patience_epochs: Count = 3  # epochs without a lower validation loss that are tolerated
-    factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.1  # of each reduction
+    factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.1  # multiplies the rate at each reduction
 
 
 class Range(ScheduleBase):
-    """The range test (Smith 2017): the rate rises log-linearly to optim.lr over the full run."""
+    """Learning-rate range test (Smith 2017): the rate rises log-linearly to optim.lr over the full run."""
 
     name: Literal["range"] = "range"
     start_factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 1e-6  # first rate as a fraction of optim.lr
@@ -264,7 +270,7 @@ class Protocol(Section):
 
     @field_validator("faults", mode="before")
     @classmethod
-    def _known(cls, value: Any) -> Any:
+    def _check_names(cls, value: Any) -> Any:
         names = (value,) if isinstance(value, str) else value
         for fault in names if isinstance(names, list | tuple) else ():
             if not isinstance(fault, str):
@@ -272,10 +278,10 @@ class Protocol(Section):
             if names.count(fault) > 1:
                 raise ValueError(f"{fault!r} is given twice")
             if "," in fault:
-                listed = json.dumps([each.strip() for each in fault.split(",")])
+                listed = json.dumps([name.strip() for name in fault.split(",")])
                 raise ValueError(f"expected several faults in a list: '{listed}'")
             if fault not in list(Fault):
-                raise unknown("fault", fault, [each.value for each in Fault])
+                raise unknown("fault", fault, [known.value for known in Fault])
         return names
 
     @field_validator("faults")
@@ -287,5 +293,5 @@ class Protocol(Section):
 class Probe(Section):
     """Measurements of the loss landscape during a run; they do not affect the training."""
 
-    every_steps: Count = 0  # steps between two measurements along the update; 0: off
+    every_steps: Count = 0  # steps between two measurements along the gradient; 0: off
     keep_weights: bool = False  # save the weights of each epoch in weights/, to plot the training path

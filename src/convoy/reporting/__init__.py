@@ -1,4 +1,4 @@
-"""Reports from run folders: HTML, Markdown, figures. No torch."""
+"""Makes reports (HTML, Markdown, figures) from run folders, without torch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def write_report(
 ) -> Path:
     """Writes report.html, report.md and figures/ into `folder`, by default the folder of the run or study.
 
-    `page_of` makes the page of a study, whose kinds this package does not know. Returns the path of report.html. Raises
-    ValueError if files of the run or study are missing or damaged.
+    `page_of` makes the page of a study; this package does not depend on the kinds of study. Returns the path of
+    report.html. Raises ValueError if files of the run or study are missing or damaged.
     """
     from convoy.reporting import pages, render
     from convoy.runs import Study

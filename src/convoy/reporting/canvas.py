@@ -1,6 +1,6 @@
-"""Charts as files and as SVG inside a page. Matplotlib's object interface, no global state.
+"""Draws charts as files and as SVG inside a page, with matplotlib's object-oriented interface.
 
-The layout is fixed: constrained layout and tight boxes draw everything twice and took half of a report's time.
+Sizes are fixed: constrained layout and tight bounding boxes draw everything twice and took half of a report's time.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from matplotlib.text import Text
 from convoy.reporting.content import Chart, Panel, readable, short, shortened
 from convoy.reporting.palette import INK, MUTED, PAPER, RULE, Look, by_variable
 
-WIDTH = 4.4  # inches per panel: one per row on a phone, two on a screen; 10 pt text is readable on both
-RIGHT = 0.22
+WIDTH = 4.4  # inches per panel; 10 pt text is readable with one panel per row (phone) and with two (screen)
+RIGHT = 0.22  # right margin, inches
 LETTERS_PER_INCH = 12
 DPI = 200
 STYLE: Any = {
@@ -68,7 +68,7 @@ def inline_panels(chart: Chart, prefix: str) -> list[str]:
     for number, panel in enumerate(chart.panels):
         with style():
             figure = Figure(figsize=(WIDTH, panel.height))
-            _place(figure, panel, left=0.0, top=panel.height, size=(WIDTH, panel.height))
+            _add_panel(figure, panel, left=0.0, top=panel.height, size=(WIDTH, panel.height))
             svg = _svg(figure)
         panels.append(
             for_page(svg, f"{prefix}-{number}", f"{chart.title}: {panel.title}" if panel.title else chart.title)
@@ -77,7 +77,7 @@ def inline_panels(chart: Chart, prefix: str) -> list[str]:
 
 
 def save_chart(chart: Chart, look: Look, folder: Path) -> None:
-    """figures/<name>.png and .svg: all panels, two per row, with the legend below."""
+    """Writes figures/<name>.png and .svg: all panels, two per row, with the legend below."""
     with style():
         figure = _all_panels(chart, look)
         save(figure, folder / f"{chart.name}.svg")
@@ -85,7 +85,7 @@ def save_chart(chart: Chart, look: Look, folder: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As .svg or .png; to be called in `style()`."""
+    """Writes the figure as .svg or .png. Call it within `style()`."""
     if path.suffix == ".svg":
         path.write_text(_svg(figure), encoding="utf-8")
     else:
@@ -94,7 +94,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def make_readable(figure: Figure) -> None:
-    """Each text of the figure becomes one line without control characters."""
+    """Makes each text of the figure one line without control characters."""
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         names = [label.get_text() for label in axis.get_ticklabels()]
         if [*map(readable, names)] != names:
@@ -106,7 +106,7 @@ def make_readable(figure: Figure) -> None:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The rc parameters of a report; no warnings about glyphs that only the fonts of the page have."""
+    """Sets the rc parameters of a report and ignores warnings about glyphs that only the fonts of the page have."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         yield
@@ -125,17 +125,17 @@ def _all_panels(chart: Chart, look: Look) -> Figure:
     top = height
     for row, row_height in zip(rows, heights, strict=True):
         for column, panel in enumerate(row):
-            _place(figure, panel, left=column * WIDTH, top=top, size=(width, height))
+            _add_panel(figure, panel, left=column * WIDTH, top=top, size=(width, height))
         top -= row_height
-    for place, line in enumerate(reversed(line_legend)):
-        figure.text(0.2 / width, (0.12 + 0.24 * place) / height, line, color=MUTED)
+    for i, line in enumerate(reversed(line_legend)):
+        figure.text(0.2 / width, (0.12 + 0.24 * i) / height, line, color=MUTED)
     if chart.legend:
         bottom = (0.1 + 0.24 * len(line_legend)) / height
         _draw_legend(figure, chart.legend, look, legend_columns, (0.1 / width, bottom))
     return figure
 
 
-def _place(figure: Figure, panel: Panel, *, left: float, top: float, size: tuple[float, float]) -> None:
+def _add_panel(figure: Figure, panel: Panel, *, left: float, top: float, size: tuple[float, float]) -> None:
     width, height = size
     axes: Axes = figure.add_axes(
         (
@@ -147,7 +147,7 @@ def _place(figure: Figure, panel: Panel, *, left: float, top: float, size: tuple
     )
     panel.draw(axes)
     if panel.title:
-        # At the left edge of the panel, not of the axes: more room for a long name.
+        # At the left edge of the panel, not of the axes, to fit long names.
         axes.text(
             (0.1 - panel.left) / (WIDTH - panel.left - RIGHT),
             1 + 0.14 / (panel.height - panel.bottom - panel.top),
@@ -182,12 +182,12 @@ def _svg(figure: Figure) -> str:
 
 
 def for_page(svg: str, prefix: str, label: str) -> str:
-    """SVG for a page: no prologue, unique ids, font and colours of the page, any width. `label`: for screen readers."""
+    """Adapts an SVG to a page: unique ids, its font, colours and width. `label` is for screen readers."""
     body = svg[svg.index("<svg") :]
     box = re.search(r'viewBox="([^"]+)"', body)
     assert box is not None
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", body[body.index(">") + 1 :], flags=re.S)
-    # Inside tags only: the text between them is names, which stay as they are.
+    # Changes tags only, not the text between them.
     body = re.sub(r"<[^>]+>", lambda tag: _tag_for_page(tag.group(), prefix), body)
     return f'<svg viewBox="{box.group(1)}" role="img" aria-label="{escape(readable(label))}">{body}'
 

@@ -23,7 +23,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 
 
 def readable(text: str) -> str:
-    """One line without characters that are invalid in HTML or SVG. Renderers apply it to all text; pages need not."""
+    """Returns one line without characters that are invalid in HTML or SVG. The renderers apply it to all text."""
     return text if _UNSAFE.search(text) is None else _UNSAFE.sub(" ", text).strip() or no_name()
 
 
@@ -36,10 +36,10 @@ def short(text: str, length: int) -> str:
 
 
 def shortened(names: Sequence[str], length: int) -> list[str]:
-    """Names for a figure, each at most `length` long. Where truncated ends would be equal, the common prefix is cut."""
-    cut = [short(name, length) for name in names]
-    if len(set(cut)) == len(set(names)):
-        return cut
+    """Shortens names to at most `length` characters. If this makes names equal, it cuts their common prefix instead."""
+    truncated = [short(name, length) for name in names]
+    if len(set(truncated)) == len(set(names)):
+        return truncated
     common = len(os.path.commonprefix(list(names)))  # noqa: RUF071  by character, on purpose
     suffixes = [short("…" + name[common:], length) for name in names]
     if len(set(suffixes)) == len(set(names)):
@@ -50,21 +50,21 @@ def shortened(names: Sequence[str], length: int) -> list[str]:
 @dataclass(frozen=True)
 class Cell:
     text: str
-    note: str = ""  # the interval of the number, or a unit
+    note: str = ""  # after the text, in grey: an interval or a unit
     bold: bool = False
     link: str = ""  # relative: a folder, or another report.html
     model: str = ""  # label of the model whose mark precedes the text
 
 
-Row = TypeVar("Row")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Field(Generic[Row]):
-    """A column of a table with one row per object: its title, and how an object becomes a cell."""
+class Field(Generic[T]):
+    """A column of a table with one row per object. `of` makes the cell of an object."""
 
     title: str
-    of: Callable[[Row], Cell | str]
+    of: Callable[[T], Cell | str]
     unit: str = ""
     numeric: bool = True
 
@@ -75,14 +75,14 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     title: str = ""
-    collapsed_title: str = ""  # a long table is collapsed under this line
+    collapsed_title: str = ""  # if set, the page shows this line, which expands to the table
 
 
 def table_of(
-    fields: Sequence[Field[Row]], rows: Iterable[Row], note: str = "", title: str = "", collapsed_title: str = ""
+    fields: Sequence[Field[T]], rows: Iterable[T], note: str = "", title: str = "", collapsed_title: str = ""
 ) -> Table:
     contents = ([field.of(row) for field in fields] for row in rows)
-    cells = (tuple(Cell(each) if isinstance(each, str) else each for each in row) for row in contents)
+    cells = (tuple(Cell(content) if isinstance(content, str) else content for content in row) for row in contents)
     return Table(tuple(fields), tuple(cells), note, title, collapsed_title)
 
 
@@ -106,21 +106,21 @@ class Chart:
     caption: str
     legend: tuple[str, ...] = ()  # labels of models
     line_legend: str = ""  # what dashed and solid lines mean
-    look: Look | None = None  # of the page that the chart was made for, if it is shown on another
+    look: Look | None = None  # colours of the page that the chart was made for; None: of the page that shows it
 
 
 @dataclass(frozen=True)
 class Tile:
     image: np.ndarray  # uint8 [C, H, W]
-    name: str = ""  # the class, predicted or true
-    confidence: str = ""  # of the prediction, "98 %"
-    true_class: str = ""  # only where the prediction is wrong
+    name: str = ""  # class name: predicted, or true for a sample
+    confidence: str = ""  # such as "98 %"
+    true_class: str = ""  # set only if the prediction is wrong
     alt: str = ""  # alternative text
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Images under one heading: a model's predictions, a class's samples."""
+    """Images under one heading, such as the predictions of a model or the samples of a class."""
 
     title: str
     tiles: tuple[Tile, ...]
@@ -128,7 +128,7 @@ class Strip:
 
     @property
     def aspect(self) -> float:
-        """Width / height of the images, which have one shape. Of a pair it is about 2."""
+        """Width / height of the images, which all have one shape; about 2 for a pair of images."""
         return self.tiles[0].image.shape[2] / self.tiles[0].image.shape[1]
 
 
@@ -145,7 +145,7 @@ class Gallery:
 class Code:
     text: str
     title: str = ""
-    columns: bool = False  # many short lines, in two columns
+    columns: bool = False  # set in two columns, for many short lines
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Points3D:
 class Surface3D:
     x: np.ndarray  # [M]
     y: np.ndarray  # [N]
-    z: np.ndarray  # [N, M]; a gap where not finite
+    z: np.ndarray  # [N, M]; values that are not finite leave a gap
 
 
 @dataclass(frozen=True)
@@ -223,14 +223,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    kicker: str
+    kicker: str  # line above the title
     title: str
-    sentence: str
+    sentence: str  # the result in one sentence
     caveats: tuple[str, ...]
     tables: tuple[Table, ...]  # above all sections
     sections: tuple[Section, ...]
-    labels: tuple[str, ...]  # of the models; the position decides the colour
-    aliases: Mapping[str, str] = field(default_factory=dict)  # other name of a model -> label whose colour it has
+    labels: tuple[str, ...]  # of the models; the index decides the colour
+    aliases: Mapping[str, str] = field(default_factory=dict)  # other name of a model -> its label in `labels`
 
     @property
     def blocks(self) -> list[Block]:

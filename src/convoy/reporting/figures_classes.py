@@ -1,4 +1,4 @@
-"""Confusion matrices and class balance."""
+"""Figures of confusion matrices and class balance."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from convoy.reporting.words import part_name
 from convoy.run_contents import Score
 from convoy.text import gettext as _
 
-MANY_CLASSES = 20  # with more, a matrix is an image without numbers
-NAME_LENGTH = 12
+MANY_CLASSES = 20  # a matrix with more classes is drawn as an image without numbers
+NAME_LENGTH = 12  # characters
 
 
-class Confused(NamedTuple):
+class ConfusedPair(NamedTuple):
     true: str
     predicted: str
     images: int
@@ -40,7 +40,7 @@ class ConfusionNumbers(NamedTuple):
 
     @property
     def shares(self) -> np.ndarray:
-        """As fractions of the true class."""
+        """Counts as fractions of the true class."""
         return self.counts / np.maximum(1, self.counts.sum(1, keepdims=True))
 
     @property
@@ -48,12 +48,13 @@ class ConfusionNumbers(NamedTuple):
         """The shares with the diagonal (correct predictions) set to 0."""
         return self.shares * (1 - np.eye(len(self.classes)))
 
-    def worst(self, number: int) -> list[Confused]:
+    def worst(self, number: int) -> list[ConfusedPair]:
+        """Returns the class pairs with the most misclassified images."""
         wrong = self.counts * (1 - np.eye(len(self.classes), dtype=int))
         order = np.argsort(-wrong, axis=None, kind="stable")[:number]
-        cells = [divmod(int(place), len(self.classes)) for place in order]
+        cells = [divmod(int(index), len(self.classes)) for index in order]
         return [
-            Confused(self.classes[t], self.classes[p], int(wrong[t, p]), int(self.counts[t].sum()))
+            ConfusedPair(self.classes[t], self.classes[p], int(wrong[t, p]), int(self.counts[t].sum()))
             for t, p in cells
             if wrong[t, p]
         ]
@@ -65,20 +66,20 @@ class BalanceNumbers(NamedTuple):
 
 
 def class_names(classes: Sequence[str]) -> list[str]:
-    """Shortened for the axes of a figure."""
+    """Returns class names shortened for the axes of a figure."""
     return shortened(classes, NAME_LENGTH)
 
 
 def confusion_numbers(label: str, classes: Sequence[str], scores: Sequence[Score]) -> ConfusionNumbers:
-    """`scores`: of one part, one per run."""
+    """`scores` are those of one part, one per run."""
     counts = np.sum([np.array(score.confusion, dtype=int) for score in scores], axis=0)
     return ConfusionNumbers(label, tuple(classes), counts, len(scores))
 
 
 def draw_confusion(axes: Axes, numbers: ConfusionNumbers, scale: float) -> None:
-    """Errors as opacity of one colour, full at the share `scale`; the diagonal is grey.
+    """Draws errors in one colour, opaque at the share `scale`, and the diagonal in grey.
 
-    Opacity makes the same drawing correct on a light and on a dark page.
+    Opacity, because the same drawing is shown on light and dark pages.
     """
     k = len(numbers.classes)
     depth = np.sqrt(np.clip(numbers.errors / max(scale, 1e-9), 0, 1))  # square root: small errors stay visible
@@ -94,8 +95,7 @@ def draw_confusion(axes: Axes, numbers: ConfusionNumbers, scale: float) -> None:
         _draw_cells(axes, numbers, depth)
     step = 1 if k <= MANY_CLASSES else -(-k // 10)
     ticks = list(range(0, k, step))
-    every = class_names(numbers.classes)
-    names = [every[place] for place in ticks]
+    names = class_names(numbers.classes)[::step]
     wide = max(map(len, names)) * k > 45 or k > MANY_CLASSES
     axes.set_xticks(ticks, names, rotation=90 if wide else 0)
     axes.set_yticks(ticks, names)
@@ -120,7 +120,7 @@ def _draw_cells(axes: Axes, numbers: ConfusionNumbers, depth: np.ndarray) -> Non
 
 
 def _draw_as_image(axes: Axes, depth: np.ndarray) -> None:
-    """As one image: a hundred classes would be ten thousand shapes. A mid-tone is visible on dark pages too."""
+    """Draws one image, because 100 classes would be 10,000 shapes. The mid-tone is visible on light and dark pages."""
     k = len(depth)
     pixels = np.empty((k, k, 4))
     pixels[..., :3] = to_rgb("#d1691f")
@@ -150,7 +150,7 @@ def balance_numbers(per_class: Mapping[str, Sequence[int]], classes: Sequence[st
 
 
 def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
-    """Shares, not counts, so that parts of different size are comparable."""
+    """Draws shares, not counts, so that parts of different sizes are comparable."""
     k = len(numbers.classes)
     small = 1 if k <= 5 * MANY_CLASSES else 0.25
     marks = {

@@ -19,14 +19,14 @@ from convoy.text import ngettext
 Metrics = Sequence[EpochMetrics]
 Axis = Literal["step", "seconds"]
 WINDOW = 10  # steps over which the losses of several models are smoothed
-POINTS = 300  # of such a line
+POINTS = 300  # number of points of such a line
 
 
 class Curve(NamedTuple):
-    """Over epochs 1, 2, ...: mean, minimum and maximum over seeds."""
+    """Mean, minimum and maximum over seeds at epochs 1, 2, ..."""
 
     label: str
-    part: str  # train, validation, or test under the fault that selects on it
+    part: str  # train or validation; test, if a fault selects the epoch on it
     mean: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -36,47 +36,47 @@ class CurveNumbers(NamedTuple):
     quantity: Literal["loss", "accuracy"]  # accuracy in percent
     curves: tuple[Curve, ...]
     seeds: int  # maximum over models
-    cut: bool  # runs of one model have different lengths: drawn up to the shortest
+    truncated: bool  # whether runs of one model have different lengths and are drawn up to the shortest
 
 
 class StepNumbers(NamedTuple):
-    loss: np.ndarray  # of some steps, smoothed over `window` steps
-    raw: np.ndarray  # of the same steps, not smoothed
+    loss: np.ndarray  # smoothed over `window` steps
+    raw: np.ndarray  # not smoothed
     lr: np.ndarray
     at: np.ndarray  # step numbers
     window: int
 
 
 def curve_numbers(runs: Mapping[str, Sequence[Metrics]], quantity: Literal["loss", "accuracy"]) -> CurveNumbers:
-    """`runs`: label -> metrics of its runs."""
+    """`runs` maps labels to the metrics of their runs."""
     scale = 100 if quantity == "accuracy" else 1
-    curves, cut = [], False
+    curves, truncated = [], False
     for label, group in runs.items():
         for part in ("train", "validation", "test"):
-            complete = [metrics for metrics in group if metrics and all(each.of(part) for each in metrics)]
+            complete = [metrics for metrics in group if metrics and all(epoch.of(part) for epoch in metrics)]
             by_run = [values_by_epoch(metrics, part, quantity) for metrics in complete]
             series = [[scale * value for value in values.values()] for values in by_run]
             if not series:
                 continue
             length = min(map(len, series))
-            cut = cut or any(len(values) > length for values in series)
+            truncated = truncated or any(len(values) > length for values in series)
             table = np.array([values[:length] for values in series])  # (seeds, epochs)
             curves.append(Curve(label, part, *(tuple(v.tolist()) for v in (table.mean(0), table.min(0), table.max(0)))))
     validated = {curve.label for curve in curves if curve.part == "validation"}
     # A test set that a fault opened in addition to the validation set selects nothing.
     shown = tuple(curve for curve in curves if curve.part != "test" or curve.label not in validated)
-    return CurveNumbers(quantity, shown, max((len(group) for group in runs.values()), default=0), cut)
+    return CurveNumbers(quantity, shown, max((len(group) for group in runs.values()), default=0), truncated)
 
 
 def values_by_epoch(metrics: Metrics, part: str, quantity: Literal["loss", "accuracy"]) -> dict[int, float]:
-    """Of the epochs with a score of this part; NaN for a loss that was not finite, which leaves a gap."""
-    scores = {each.epoch: score for each in metrics if (score := each.of(part)) is not None}
+    """Returns the values of the epochs with a score of this part; NaN for a loss that was not finite."""
+    scores = {epoch.epoch: score for epoch in metrics if (score := epoch.of(part)) is not None}
     losses = {epoch: math.nan if score.loss is None else score.loss for epoch, score in scores.items()}
     return losses if quantity == "loss" else {epoch: score.accuracy for epoch, score in scores.items()}
 
 
 def selected_accuracy(runs: Mapping[str, Sequence[Metrics]]) -> CurveNumbers | None:
-    """Accuracy on the part that selected the epoch; None without such a part."""
+    """Returns the accuracy on the part that selected the best epoch; None without such a part."""
     numbers = curve_numbers(runs, "accuracy")
     parts = {curve.part for curve in numbers.curves} & {"validation", "test"}
     part = "validation" if "validation" in parts else "test"
@@ -85,25 +85,25 @@ def selected_accuracy(runs: Mapping[str, Sequence[Metrics]]) -> CurveNumbers | N
 
 
 def selected_caption(numbers: CurveNumbers) -> str:
-    return " ".join([*seeds_sentences(numbers.seeds, cut=numbers.cut), _("The axis does not begin at 0.")])
+    return " ".join([*seeds_sentences(numbers.seeds, truncated=numbers.truncated), _("The axis does not begin at 0.")])
 
 
-def seeds_sentences(seeds: int, *, cut: bool) -> list[str]:
-    """For a caption: what lines and bands are; `cut`: runs of one model have different lengths."""
-    several = _("Lines: means; bands: range over up to {seeds} seeds.", seeds=seeds)
+def seeds_sentences(seeds: int, *, truncated: bool) -> list[str]:
+    """Returns the sentences of a caption on lines and bands. `truncated`: see `CurveNumbers`."""
+    several = _("Lines: mean; bands: minimum to maximum over up to {seeds} seeds.", seeds=seeds)
     sentences = [several if seeds > 1 else _("Lines: one seed.")]
-    if cut:
-        sentences.append(_("Runs of one model with different lengths are drawn up to the shortest."))
+    if truncated:
+        sentences.append(_("Runs of one model that differ in length are drawn up to the end of the shortest."))
     return sentences
 
 
 def training_values() -> str:
-    return _("Training values are recorded during the epoch, with augmentation and dropout.")
+    return _("Training values are averaged during the epoch, with augmentation and dropout.")
 
 
 def label_by_epoch(axes: Axes, longest: int, quantity: Literal["loss", "accuracy"]) -> None:
-    room = min(0.9, 0.04 * longest) if longest > 1 else 0.5  # below 1: there is no epoch 0
-    axes.set_xlim(1 - room, longest + room)
+    margin = min(0.9, 0.04 * longest) if longest > 1 else 0.5  # below 1, because there is no epoch 0
+    axes.set_xlim(1 - margin, longest + margin)
     if longest > 1:
         ticks.integers(axes.xaxis, 8)
     else:
@@ -134,23 +134,23 @@ def draw_curves(axes: Axes, numbers: CurveNumbers, look: Look) -> None:
         _logarithmic_if_wide(axes, min(values), max(values))
     label_by_epoch(axes, longest, numbers.quantity)
     if longest == 1:
-        for curve in numbers.curves:  # a dashed line of one point is invisible
+        for curve in numbers.curves:  # because a dashed line with one point is invisible
             if curve.part == "train":
                 axes.plot([1], curve.mean, "_", color=look.colour(curve.label), markersize=14, markeredgewidth=1.6)
 
 
 def curves_caption(accuracy: CurveNumbers) -> str:
     selected = {curve.part for curve in accuracy.curves} - {"train"}
-    sentences = [*seeds_sentences(accuracy.seeds, cut=accuracy.cut), training_values()]
+    sentences = [*seeds_sentences(accuracy.seeds, truncated=accuracy.truncated), training_values()]
     if not selected:
         sentences.append(_("There is no validation set, so overfitting is not visible."))
     if "test" in selected:
-        sentences.append(_("The test set selected the epoch: a named fault."))
+        sentences.append(_("Protocol fault: the test set selected the best epoch."))
     return " ".join(sentences)
 
 
 def step_numbers(steps: Mapping[str, np.ndarray]) -> StepNumbers | None:
-    """At most 600 points; a loss that is not finite (a skipped step) is interpolated."""
+    """Returns at most 600 points. A loss that is not finite (of a skipped step) is interpolated."""
     if not steps or len(steps["loss"]) < 2:
         return None
     loss = steps["loss"].astype(np.float64)
@@ -165,8 +165,8 @@ def step_numbers(steps: Mapping[str, np.ndarray]) -> StepNumbers | None:
     smooth = (sums[ends] - sums[starts]) / (ends - starts)
     at = np.unique(np.linspace(0, len(loss) - 1, min(len(loss), 600)).astype(int))
     step = steps.get("step", np.arange(len(loss)))  # an archived run keeps only some steps
-    each = max(1, round((int(step[-1]) + 1) / len(loss)))
-    return StepNumbers(smooth[at], filled[at], steps["lr"].astype(np.float64)[at], step[at] + 1, window * each)
+    stride = max(1, round((int(step[-1]) + 1) / len(loss)))
+    return StepNumbers(smooth[at], filled[at], steps["lr"].astype(np.float64)[at], step[at] + 1, window * stride)
 
 
 def draw_step_loss(axes: Axes, numbers: StepNumbers, colour: str) -> None:
@@ -189,8 +189,8 @@ def draw_step_lr(axes: Axes, numbers: StepNumbers) -> None:
 
 def steps_caption(numbers: StepNumbers) -> str:
     return ngettext(
-        "Thin: single batches; thick: mean over {n} step.",
-        "Thin: single batches; thick: mean over {n} steps.",
+        "Thin: loss of single steps; thick: mean over {n} step.",
+        "Thin: loss of single steps; thick: mean over {n} steps.",
         numbers.window,
     )
 
@@ -202,7 +202,7 @@ class LossLine(NamedTuple):
     """Mean, minimum and maximum over seeds. All arrays are [N]."""
 
     label: str
-    step: np.ndarray  # steps done
+    step: np.ndarray  # number of completed steps
     seconds: np.ndarray | None  # of training, mean over seeds; None if not recorded
     mean: np.ndarray
     low: np.ndarray
@@ -211,14 +211,14 @@ class LossLine(NamedTuple):
 
 class LossNumbers(NamedTuple):
     lines: tuple[LossLine, ...]
-    window: int  # steps that a point covers: more than WINDOW if an archived run keeps only some
+    window: int  # steps per point; more than WINDOW if an archived run keeps only some steps
     seeds: int  # maximum over models
-    cut: bool  # runs of one model have different lengths: drawn up to the shortest
+    truncated: bool  # whether runs of one model have different lengths and are drawn up to the shortest
 
 
 def loss_numbers(runs: Mapping[str, Sequence[tuple[Mapping[str, np.ndarray], Metrics]]]) -> LossNumbers | None:
-    """`runs`: label -> steps and metrics of its runs. None if no label has enough steps."""
-    lines, windows, seeds, cut = [], [], [], False
+    """`runs` maps labels to the steps and metrics of their runs. Returns None if no label has enough steps."""
+    lines, windows, seeds, truncated = [], [], [], False
     for label, group in runs.items():
         smoothed = [(smooth, metrics) for steps, metrics in group if (smooth := _smoothed(steps)) is not None]
         if not smoothed:
@@ -232,12 +232,12 @@ def loss_numbers(runs: Mapping[str, Sequence[tuple[Mapping[str, np.ndarray], Met
         lines.append(LossLine(label, step, seconds, table.mean(0), table.min(0), table.max(0)))
         windows += [window for (_, _, window), _ in smoothed]
         seeds.append(len(smoothed))
-        cut = cut or min(ends) < max(ends)
-    return LossNumbers(tuple(lines), max(windows), max(seeds), cut) if lines else None
+        truncated = truncated or min(ends) < max(ends)
+    return LossNumbers(tuple(lines), max(windows), max(seeds), truncated) if lines else None
 
 
 def _smoothed(steps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """Steps done, mean of the last WINDOW stored losses (those that are not finite are skipped), steps per window."""
+    """Returns completed steps, mean of the last WINDOW stored losses that are finite, and steps per window."""
     loss = np.asarray(steps.get("loss", ()), dtype=np.float64)
     done = np.asarray(steps.get("step", np.arange(len(loss)))) + 1
     finite = np.isfinite(loss)
@@ -249,10 +249,10 @@ def _smoothed(steps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, 
 
 
 def _seconds(step: np.ndarray, metrics: Metrics) -> np.ndarray | None:
-    """Assumes that all steps of an epoch take the same time."""
+    """Returns the training seconds at each step, assuming that all steps of an epoch take the same time."""
     if not metrics:
         return None
-    return np.interp(step, [0, *(each.step for each in metrics)], [0.0, *(each.train_seconds for each in metrics)])
+    return np.interp(step, [0, *(m.step for m in metrics)], [0.0, *(m.train_seconds for m in metrics)])
 
 
 def draw_losses(axes: Axes, numbers: LossNumbers, axis: Axis, look: Look) -> None:
@@ -273,11 +273,14 @@ def draw_losses(axes: Axes, numbers: LossNumbers, axis: Axis, look: Look) -> Non
 
 def losses_caption(numbers: LossNumbers, axis: Axis) -> str:
     if numbers.window > WINDOW:
-        means = _("Means over up to {window} steps, since archived runs keep only some.", window=numbers.window)
+        means = _(
+            "Each point is the mean over up to {window} steps, because archived runs keep only some steps.",
+            window=numbers.window,
+        )
     else:
-        means = _("Means over {window} steps.", window=WINDOW)
-    sentences = [means, _("A mark ends each line.")]
-    sentences += seeds_sentences(numbers.seeds, cut=numbers.cut)
+        means = _("Each point is the mean over {window} steps.", window=WINDOW)
+    sentences = [means, _("A mark shows the end of each line.")]
+    sentences += seeds_sentences(numbers.seeds, truncated=numbers.truncated)
     if axis == "seconds":
-        sentences.append(_("Seconds of training passes only, on the machine of each run."))
+        sentences.append(_("Seconds: training without evaluation, on the machine of each run."))
     return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""Samples, predictions, hardest images and filters: as tiles for a page and as a figure file."""
+"""Samples, predictions, hardest images and filters, as tiles of a page and as figure files."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ TILE = 0.74  # inches
 
 
 def draw_gallery(tiles: Sequence[Tile], path: Path) -> None:
-    """Writes images with their predicted classes to a .png or .svg file. Wrong ones are red, with the true class.
+    """Writes images with their predicted classes to a .png or .svg file; wrong ones in red, with the true class.
 
-    Raises ValueError for another suffix, or without images.
+    Raises ValueError for another suffix or without images.
     """
     if not tiles:
         raise ValueError("a gallery needs at least one image, got none")
@@ -40,7 +40,7 @@ def draw_gallery(tiles: Sequence[Tile], path: Path) -> None:
 
 
 def save_gallery(gallery: Gallery, folder: Path) -> None:
-    """figures/<name>.png; an SVG would only wrap the same pixels."""
+    """Writes figures/<name>.png. An SVG would only contain the same pixels."""
     longest = max(len(strip.tiles) for strip in gallery.strips)
     columns = min(longest, round(COLUMNS / gallery.strips[0].aspect))
     with canvas.style():
@@ -59,49 +59,51 @@ def prediction_tiles(
     for no class, `confidence` fractions [N], `index` numbers of the images [N] for the alternative text.
     """
     tiles = []
-    for place, image in enumerate(images):
-        name = classes[int(predicted[place])] if predicted[place] >= 0 else _("no class")
-        true = classes[int(labels[place])] if labels is not None else name
-        percent = f"{100 * float(confidence[place]):.0f} %"
-        alt = _("predicted {name} with {percent}", name=name, percent=percent)
+    for i, image in enumerate(images):
+        name = classes[int(predicted[i])] if predicted[i] >= 0 else _("no class")
+        true = classes[int(labels[i])] if labels is not None else name
+        percent = f"{100 * float(confidence[i]):.0f} %"
+        alt = _("predicted {name}, confidence {percent}", name=name, percent=percent)
         if labels is not None:
-            alt = _("predicted {name} with {percent}, is {true}", name=name, percent=percent, true=true)
+            alt = _("predicted {name}, confidence {percent}, true class {true}", name=name, percent=percent, true=true)
         if index is not None:
-            alt = _("image {number}: {description}", number=int(index[place]), description=alt)
+            alt = _("image {number}: {description}", number=int(index[i]), description=alt)
         tiles.append(Tile(image, name, percent, true if true != name else "", alt))
     return tuple(tiles)
 
 
-def gallery_tiles(gallery: Mapping[str, np.ndarray], name: str, classes: Sequence[str], most: int) -> tuple[Tile, ...]:
-    """The tiles of "predictions" or "hardest" in the gallery of a run; empty if it has none."""
+def gallery_tiles(
+    gallery: Mapping[str, np.ndarray], name: str, classes: Sequence[str], max_tiles: int
+) -> tuple[Tile, ...]:
+    """Returns the tiles of "predictions" or "hardest" in the gallery of a run; empty if it has none."""
     if f"{name}_images" not in gallery:
         return ()
     keys = ("images", "labels", "predicted", "confidence")
-    images, labels, predicted, confidence = (gallery[f"{name}_{key}"][:most] for key in keys)
+    images, labels, predicted, confidence = (gallery[f"{name}_{key}"][:max_tiles] for key in keys)
     index = gallery.get(f"{name}_index")
     return prediction_tiles(images, labels, predicted, confidence, classes, index)
 
 
 def sample_strips(gallery: Mapping[str, np.ndarray], classes: Sequence[str]) -> tuple[Strip, ...]:
-    """One strip per class; with many classes a single strip with one sample per class."""
+    """Returns one strip per class; with many classes, a single strip with one sample per class."""
     if "samples_images" not in gallery:
         return ()
     images, labels = gallery["samples_images"], gallery["samples_labels"]
-    places = {place: np.flatnonzero(labels == place) for place in range(len(classes))}
+    by_class = {c: np.flatnonzero(labels == c) for c in range(len(classes))}
     if len(classes) > MANY_CLASSES:
-        tiles = [Tile(images[p[0]], classes[c], alt=classes[c]) for c, p in places.items() if len(p)]
+        tiles = [Tile(images[i[0]], classes[c], alt=classes[c]) for c, i in by_class.items() if len(i)]
         return (Strip("", tuple(tiles)),)
     return tuple(
-        Strip(classes[c], tuple(Tile(images[p], alt=classes[c]) for p in indices[:SAMPLES_PER_CLASS]))
-        for c, indices in places.items()
+        Strip(classes[c], tuple(Tile(images[i], alt=classes[c]) for i in indices[:SAMPLES_PER_CLASS]))
+        for c, indices in by_class.items()
         if len(indices)
     )
 
 
-def filter_tiles(filters: np.ndarray, most: int) -> tuple[Tile, ...]:
-    """float [F, C, h, w] to grey or RGB tiles, scaled per filter: the largest weight is white or black, 0 is grey."""
+def filter_tiles(filters: np.ndarray, max_tiles: int) -> tuple[Tile, ...]:
+    """Makes grey or RGB tiles of float filters [F, C, h, w]: 0 is grey, the largest weight of each white or black."""
     tiles = []
-    for number, weights in enumerate(filters[:most]):
+    for number, weights in enumerate(filters[:max_tiles]):
         kernel = weights if weights.shape[0] in (1, 3) else weights.mean(0, keepdims=True)
         kernel = np.nan_to_num(kernel.astype(np.float64))
         largest = max(float(np.abs(kernel).max()), 1e-12)
@@ -111,18 +113,18 @@ def filter_tiles(filters: np.ndarray, most: int) -> tuple[Tile, ...]:
 
 
 def mosaic(tiles: Sequence[Tile], gap: int, columns: int = 0) -> np.ndarray:
-    """The tiles in one row as uint8 [H, W, 4], `gap` transparent pixels apart, with room for `columns`."""
+    """Joins tiles to one row, uint8 [H, W, 4], `gap` transparent pixels apart and at least `columns` tiles wide."""
     height, width = tiles[0].image.shape[1:]
     picture = np.zeros((height, max(columns, len(tiles)) * (width + gap) - gap, 4), dtype=np.uint8)
-    for place, tile in enumerate(tiles):
-        left = place * (width + gap)
+    for i, tile in enumerate(tiles):
+        left = i * (width + gap)
         picture[:, left : left + width, :3] = _rgb(tile.image)
         picture[:, left : left + width, 3] = 255
     return picture
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """A data: URI of a PNG, from uint8 [C, H, W] (1, 3, or with opacity 4 channels) or [H, W, 4]."""
+    """Returns a data: URI of a PNG of uint8 [C, H, W] (1, 3, or with opacity 4 channels) or [H, W, 4]."""
     if pixels.shape[-1] == 4 and pixels.shape[0] not in (1, 3):
         picture = Image.fromarray(pixels, "RGBA")
     elif pixels.shape[0] == 1:
@@ -135,13 +137,13 @@ def data_uri(pixels: np.ndarray) -> str:
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
-    """[C, H, W] to [H, W, 3 or 4]; one channel is grey, a fourth is opacity; else the first channel is shown."""
+    """Converts [C, H, W] to [H, W, 3 or 4]. Unless C is 3 or 4 (RGB, with opacity), repeats the first channel."""
     channels = image if image.shape[0] in (3, 4) else np.repeat(image[:1], 3, axis=0)
     return channels.transpose(1, 2, 0)
 
 
 def _figure(strips: Sequence[Strip], columns: int, *, titles_left: bool = False) -> Figure:
-    """All strips, one below the other, each wrapped after `columns` tiles. The unit of the axes is inches."""
+    """Draws all strips below each other, wrapped after `columns` tiles. The unit of the axes is inches."""
     labelled = any(tile.name for strip in strips for tile in strip.tiles)
     wrong = any(tile.true_class for strip in strips for tile in strip.tiles)
     row_height = TILE + 0.08 + (0.15 if labelled else 0) + (0.15 if wrong else 0)
@@ -158,9 +160,9 @@ def _figure(strips: Sequence[Strip], columns: int, *, titles_left: bool = False)
             axes.text(0.1, top + head - 0.1, short(strip.title, 60), fontweight="bold", color=INK)
         elif titles_left:
             axes.text(left - 0.06, top + TILE / 2, short(strip.title, 13), ha="right", va="center")
-        for place, tile in enumerate(strip.tiles):
-            x = 0.1 + left + (place % columns) * (tile_width + 0.08)
-            _draw_tile(axes, tile, x, top + head + (place // columns) * row_height, tile_width)
+        for i, tile in enumerate(strip.tiles):
+            x = 0.1 + left + (i % columns) * (tile_width + 0.08)
+            _draw_tile(axes, tile, x, top + head + (i // columns) * row_height, tile_width)
         top += head + count * row_height
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
@@ -175,4 +177,4 @@ def _draw_tile(axes: Axes, tile: Tile, x: float, y: float, width: float) -> None
         text = f"{short(tile.name, letters - 5)} {tile.confidence}" if tile.confidence else short(tile.name, letters)
         axes.text(x, y + TILE + 0.13, text, fontsize=7, color=WRONG if tile.true_class else MUTED)
     if tile.true_class:
-        axes.text(x, y + TILE + 0.26, _("is {name}", name=short(tile.true_class, 11)), fontsize=7, color=INK)
+        axes.text(x, y + TILE + 0.26, _("true: {name}", name=short(tile.true_class, 11)), fontsize=7, color=INK)

@@ -1,4 +1,4 @@
-"""The page of a study and the page of a run."""
+"""Makes the page of a study and the page of a run."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections, tables
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
-from convoy.reporting.reading import PARTS, Reading, chance_levels, of_run
+from convoy.reporting.reading import PARTS, Reading, chance_levels, read_run
 from convoy.reporting.words import accuracy_name
 from convoy.runs import Run, Study
 from convoy.stats import wilson
 from convoy.text import gettext as _
 
-TILES = 24
+TILES = 24  # images per gallery
 
 
 def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page]) -> Page:
-    """`page_of` is that of `reporting.write_report`.
+    """Makes the page with `page_of` (see `write_report`) and adds scores that contradict the predictions as caveats.
 
-    Raises ValueError: finding.json or a run is missing, the study has no runs, or its kind is unknown.
+    Raises ValueError if finding.json or a run is missing, the study has no runs, or its kind is unknown.
     """
     page = page_of(study, folder)
-    differences = [str(each) for member in study.members for each in recount(member.run).differences]
+    differences = [str(difference) for member in study.members for difference in recount(member.run).differences]
     return replace(page, caveats=(*differences, *page.caveats))
 
 
 def run_page(run: Run, folder: Path) -> Page:
-    reading = of_run(run)
+    reading = read_run(run)
     groups = {reading.label: [reading]}
     look = Look([reading.label])
     part = next((part for part in PARTS if part in reading.scores), "")
@@ -107,15 +107,17 @@ def _run_caveats(reading: Reading, part: str) -> list[str]:
     caveats += chance_levels([reading], part) if part else []
     caveats += reading.run.flags
     if part:
-        caveats.append(_("One seed: the interval is over images and does not cover other seeds"))
+        caveats.append(_("One seed: the interval covers the sampling of images, not the variation between seeds"))
     if part == "validation" and reading.data.selection == "validation":
-        caveats.append(_("Validation accuracy also selected the best epoch; on new images it would be slightly lower"))
+        caveats.append(
+            _("The validation set also selected the best epoch; expect a slightly lower accuracy on new images")
+        )
     openings = reading.data.test_openings
     if part == "test" and openings > 1:
         caveats.append(
             _(
-                "The test set was opened {n} times in this workspace, including this run; if choices were made after "
-                "seeing it, its accuracy is too high",
+                "The test set was opened {n} times in this workspace, including this run; if choices were based on its "
+                "results, the test accuracy is too high",
                 n=openings,
             )
         )

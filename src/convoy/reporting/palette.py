@@ -1,7 +1,7 @@
-"""Colours and marks. A figure is drawn once, in the light colours; on a page each becomes a CSS variable.
+"""Colours and marks. A figure is drawn once, in light colours; a page replaces each by a CSS variable for dark mode.
 
-The light value identifies the variable, so all colours must differ. The colours of models are Okabe and Ito's (2008),
-then darker ones by Tol (2021); marks differ too, for greyscale prints.
+The light value identifies the variable, so all colours must differ. Models have the colours of Okabe and Ito (2008),
+then darker ones by Tol (2021), and different marks, for greyscale prints.
 """
 
 from __future__ import annotations
@@ -48,25 +48,25 @@ class Look:
     """The colour and mark of each model, the same in all figures of a report."""
 
     def __init__(self, labels: Sequence[str], aliases: Mapping[str, str] | None = None) -> None:
-        """`aliases`: other name -> label whose colour and mark it has."""
-        self._places = {label: place for place, label in enumerate(labels)}
-        self._places |= {name: self._places[label] for name, label in (aliases or {}).items()}
+        """`aliases` maps other names of models to labels, whose colour and mark they share."""
+        self._indices = {label: index for index, label in enumerate(labels)}
+        self._indices |= {name: self._indices[label] for name, label in (aliases or {}).items()}
 
     def colour(self, label: str) -> str:
-        return MODELS[self._places[label] % len(MODELS)][0]
+        return MODELS[self._indices[label] % len(MODELS)][0]
 
     def mark(self, label: str) -> str:
-        return MARKS[self._places[label] % len(MARKS)]
+        return MARKS[self._indices[label] % len(MARKS)]
 
 
 def variables(dark: bool) -> str:
-    """CSS declarations of all colours."""
-    pairs = [*SCREEN.items(), *((f"m{place}", values) for place, values in enumerate(MODELS))]
+    """Returns the CSS declarations of all colours."""
+    pairs = [*SCREEN.items(), *((f"m{index}", values) for index, values in enumerate(MODELS))]
     return " ".join(f"--{name}: {values[dark]};" for name, values in pairs)
 
 
 def by_variable() -> dict[str, str]:
-    """Light colour to CSS variable."""
+    """Maps each light colour to its CSS variable."""
     return {light: f"var(--{name})" for name, (light, _) in SCREEN.items()} | {
         light: f"var(--m{i})" for i, (light, _) in enumerate(MODELS)
     }

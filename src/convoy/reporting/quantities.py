@@ -1,4 +1,4 @@
-"""Number formats: enough digits to compare by, no more."""
+"""Number formats of the reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MIB = 2**20
 
 
 def compact(value: float) -> str:
-    """1234567 as "1.23 M": three digits and a magnitude."""
+    """Formats with three digits and a magnitude: 1234567 as "1.23 M"."""
     for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= 0.9995 * size:
             return f"{value / size:.3g}{letter}"
@@ -20,23 +20,23 @@ def compact(value: float) -> str:
 
 
 def with_unit(value: float, unit: str) -> str:
-    """1234567 FLOPs as "1.23 MFLOPs", 12 as "12 FLOPs"."""
+    """Formats with magnitude and unit: 1234567 as "1.23 MFLOPs", 12 as "12 FLOPs"."""
     text = compact(value)
     return f"{text}{unit}" if text[-1].isalpha() else f"{text} {unit}"
 
 
 def plain(value: float) -> str:
-    """At least three digits, with thousands separators: 12,346 or 12.3 or 0.123."""
+    """Formats with at least three digits and thousands separators: 12,346 or 12.3 or 0.123."""
     return f"{value:,.{_digits(value)}f}"
 
 
 def cost_parts(cost: Estimate | None) -> tuple[str, str]:
-    """A cost's mean and "± half-width", with the digits of the mean; ("", "") if not measured."""
+    """Returns the mean and "± half-width", both with the digits of the mean; ("", "") if not measured."""
     return ("", "") if cost is None else cost.parts(digits=_digits(cost.mean))
 
 
 def quartile_range(median: float, quartiles: Sequence[float] | None) -> str:
-    """ "0.204 to 0.233", with the digits of the median; empty if only the median is recorded."""
+    """Returns "0.204 to 0.233", with the digits of the median; empty if only the median is recorded."""
     if quartiles is None:
         return ""
     lower, upper = (f"{value:,.{_digits(median)}f}" for value in quartiles)
@@ -48,7 +48,7 @@ def p_value(p: float) -> str:
 
 
 def listed(words: Sequence[str], last: Literal["and", "or"] = "and", *, most: int = 0) -> str:
-    """ "a, b and c"; with `most`, further ones are counted: "a, b and 7 more"."""
+    """Joins words: "a, b and c". With `most`, only counts the rest: "a, b and 7 more"."""
     if most and len(words) > most:
         words = [*words[:most], _("{n} more", n=len(words) - most)]
     if len(words) == 1:

@@ -1,4 +1,4 @@
-"""The runs of a report. Each file is read once."""
+"""Reads the runs of a report."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ PARTS = ("test", "fold", "validation")
 
 @dataclass(frozen=True)
 class Reading:
+    """A run of a report. Each of its files is read once, on first use."""
+
     label: str
     seed: int
     run: Run
-    class_names: Mapping[str, str] = field(default_factory=dict)  # in the data -> as displayed
+    class_names: Mapping[str, str] = field(default_factory=dict)  # name in the data -> displayed name
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -35,13 +37,13 @@ class Reading:
 
     @cached_property
     def scores(self) -> dict[str, Score]:
-        """Scores that contradict the predictions of the run are recomputed; classes have their display names."""
+        """Scores by part, with display names of classes; recomputed where they contradict the run's predictions."""
         return {part: self._with_display_names(score) for part, score in self._recount.scores.items()}
 
     def _with_display_names(self, score: Score) -> Score:
-        return replace(score, per_class=[replace(row, name=self._shown(row.name)) for row in score.per_class])
+        return replace(score, per_class=[replace(row, name=self._display_name(row.name)) for row in score.per_class])
 
-    def _shown(self, name: str) -> str:
+    def _display_name(self, name: str) -> str:
         return self.class_names.get(name, name) or no_name()
 
     @property
@@ -74,18 +76,18 @@ class Reading:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return tuple(map(self._shown, self.data.classes))
+        return tuple(map(self._display_name, self.data.classes))
 
 
 Groups = Mapping[str, list[Reading]]
 
 
-def of_run(run: Run) -> Reading:
+def read_run(run: Run) -> Reading:
     return Reading(run.label, run.recipe.seed, run)
 
 
-def of_study(study: Study) -> dict[str, list[Reading]]:
-    """Label -> runs, in the order of the study. Raises ValueError for a study without runs."""
+def read_study(study: Study) -> dict[str, list[Reading]]:
+    """Returns the runs by label, in the order of the study. Raises ValueError for a study without runs."""
     groups: dict[str, list[Reading]] = {}
     for member in study.members:
         groups.setdefault(member.label, []).append(Reading(member.label, member.seed, member.run))
@@ -94,22 +96,22 @@ def of_study(study: Study) -> dict[str, list[Reading]]:
     return groups
 
 
-def every(groups: Groups) -> list[Reading]:
+def all_readings(groups: Groups) -> list[Reading]:
     return [reading for group in groups.values() for reading in group]
 
 
 def chance_levels(readings: Iterable[Reading], part: str) -> list[str]:
-    """A sentence for each model at chance level; computed from the scores, so that older runs have it too."""
+    """Returns a sentence for each model at chance level. Computed from the scores, because older runs have no flag."""
     scores = [(reading.label, reading.seed, reading.scores[part]) for reading in readings if part in reading.scores]
     return chance.sentences(scores, part)
 
 
-def scored(groups: Groups, part: str) -> dict[str, list[Reading]]:
-    """The runs with a score on this part, without empty labels."""
+def with_score(groups: Groups, part: str) -> dict[str, list[Reading]]:
+    """Returns the runs with a score on this part. Labels without such a run are left out."""
     scored_groups = {label: [reading for reading in group if part in reading.scores] for label, group in groups.items()}
     return {label: group for label, group in scored_groups.items() if group}
 
 
 def distinct(values: Iterable[object]) -> list[str]:
-    """Distinct values as text, in order of first appearance."""
+    """Returns distinct values as text, in order of first appearance."""
     return list(dict.fromkeys(str(value) for value in values))

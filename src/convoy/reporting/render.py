@@ -17,7 +17,7 @@ from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
 from convoy.text import gettext as _
 from convoy.text import page_language
 
-FIGURES = (Chart, Gallery, Drawing, Scene3D)  # numbered blocks
+FIGURES = (Chart, Gallery, Drawing, Scene3D)  # blocks with a figure number
 
 
 def write(page: Page, folder: Path, name: str = "report") -> Path:
@@ -47,7 +47,7 @@ def html(page: Page) -> str:
         page=page,
         language=page_language(),
         figure_title=_figure_titles(page).__getitem__,
-        true_class=lambda tile: _("is {name}", name=tile.true_class),
+        true_class=lambda tile: _("true: {name}", name=tile.true_class),
         samples_alt=lambda strip: _("samples of the class {name}", name=strip.title),
         light=Markup(palette.variables(dark=False)),
         dark=Markup(palette.variables(dark=True)),
@@ -96,7 +96,7 @@ def _environment() -> Environment:
 
 
 def _figure_titles(page: Page) -> dict[str, str]:
-    """ "Figure 1." by the name of a block."""
+    """Maps the name of a block to "Figure 1." etc."""
     figures = [block for block in page.blocks if isinstance(block, FIGURES)]
     return {figure.name: _("Figure {n}.", n=number) for number, figure in enumerate(figures, start=1)}
 
@@ -114,7 +114,7 @@ def _readable_lines(text: str) -> str:
 
 
 def _prose(text: str) -> Markup:
-    """No line break between a number and its unit or interval."""
+    """Prevents line breaks between a number and its unit or interval."""
     text = re.sub(r"(?<=\d) (?=%|±|points|s\b|seeds|images|of \d)|(?<=[±=]) (?=\d)", "\u00a0", text)
     return _breakable(text, longest=30)
 
@@ -136,19 +136,19 @@ def _mark(look: palette.Look, label: str) -> Markup:
 
 
 def _strip_uri(strip: Strip, gallery: Gallery) -> str:
-    """The samples of a class as one image: a page with a hundred small ones loads slowly. All rows are equally wide."""
-    columns = max(len(each.tiles) for each in gallery.strips)
+    """Joins the samples of a class to one image, because a page with many small ones loads slowly."""
+    columns = max(len(row.tiles) for row in gallery.strips)  # all images get the same width
     return data_uri(mosaic(strip.tiles, max(1, strip.tiles[0].image.shape[1] // 14), columns))
 
 
 class _Raw(str):
-    """Text that is Markdown already."""
+    """Text that is already Markdown."""
 
     __slots__ = ()
 
 
 def _markdown_cell(value: Any) -> Any:
-    """Escapes everything that the Markdown template prints: names cannot become markup, tables or HTML."""
+    """Escapes all that the Markdown template prints, so that names cannot become markup, tables or HTML."""
     if isinstance(value, _Raw) or not isinstance(value, str):
         return value
     text = re.sub(
@@ -169,12 +169,12 @@ def _cell_text(cell: Any) -> _Raw:
 
 
 def _markdown_link(link: str) -> _Raw:
-    """The Markdown of a page links to the Markdown of another page."""
+    """Changes a link to the HTML of a page into one to its Markdown."""
     return _Raw(re.sub(r"\.html$", ".md", link))
 
 
 def _fence(block: Code) -> _Raw:
-    """A fence longer than any run of backticks in the code."""
+    """Encloses code in a fence that is longer than any sequence of backticks in it."""
     text = _readable_lines(block.text)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)

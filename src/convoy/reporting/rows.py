@@ -1,4 +1,4 @@
-"""Charts of rows: values with their intervals, as marks or as bars from 0."""
+"""Horizontal charts with one row per name: values and their intervals, as marks or as bars from 0."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from convoy.stats import Estimate
 from convoy.text import gettext as _
 
 # Inches:
-ROW = 0.52  # height of a row whose name is above it
-DENSE_ROW = 0.27  # height of a row with its name to the left
-BETWEEN = 0.17  # between two values of a row
-ABOVE, BELOW = 0.37, 0.2  # from the middle of the first row to the top, of the last to the bottom
-LABELS = 0.6  # inches below the axes
-LEFT_NAME = 12  # letters: names that are longer, or have a number, are above their row
-LONGEST_NAME, BESIDE_TEXT = 44, 38  # letters
+ROW = 0.52  # row height if the name is above the values
+DENSE_ROW = 0.27  # row height if the name is to the left
+VALUE_GAP = 0.17  # between two values of a row
+ABOVE, BELOW = 0.37, 0.2  # margins above the middle of the first row and below the middle of the last
+LABELS = 0.6  # below the axes
+# Characters:
+MAX_LEFT_NAME = 12  # a chart with a longer name, or with text at the right, has the names above the values
+MAX_NAME, MAX_NAME_WITH_TEXT = 44, 38
 
-Span = tuple[float, float]
+Interval = tuple[float, float]  # low, high
 
 
 @dataclass(frozen=True)
@@ -33,59 +34,59 @@ class Value:
     """A value with its interval, in the unit of the axis."""
 
     value: float
-    span: Span | None = None  # its interval: pale, or a line in a bar
+    interval: Interval | None = None  # a pale band; a line if the value is a bar
     colour: str = MUTED
-    mark: str = "|"  # a stroke, or a mark of matplotlib
+    mark: str = "|"  # a vertical stroke, or a matplotlib marker
     hollow: bool = False
-    points: tuple[float, ...] = ()  # of which the value is the mean
-    crossed: tuple[float, ...] = ()  # runs that diverged
-    prediction: Span | None = None  # a thin line
+    points: tuple[float, ...] = ()  # the single results, if the value is their mean
+    diverged: tuple[float, ...] = ()  # results of diverged runs, drawn as crosses
+    prediction: Interval | None = None  # for one more run: a thin line
 
     @classmethod
     def of(cls, estimate: Estimate, colour: str = MUTED, mark: str = "|", *, scale: float = 100) -> Value:
-        return cls(scale * estimate.mean, span_of(estimate, scale), colour, mark)
+        return cls(scale * estimate.mean, interval_of(estimate, scale), colour, mark)
 
 
 @dataclass(frozen=True)
-class Row:
+class ChartRow:
     name: str
     values: tuple[Value, ...]  # from top to bottom
-    text: str = ""  # at the right
-    reference: float | None = None  # a published value: a vertical stroke
+    text: str = ""  # at the right end
+    reference: float | None = None  # published value, drawn as a vertical stroke
 
 
 @dataclass(frozen=True)
-class Rows:
-    rows: tuple[Row, ...]
+class RowChart:
+    rows: tuple[ChartRow, ...]
     quantity: str  # title of the axis
     unit: str = ""  # "%" keeps the axis between 0 and 100
     bars: bool = False
-    line: float | None = None  # through all rows: 0 of differences, a mean
-    band: Span | None = None  # around the line
-    dashed: tuple[float, ...] = ()
-    counts: bool = False  # ticks as 12 k
+    line: float | None = None  # vertical, through all rows: 0 for differences, or a mean
+    band: Interval | None = None  # around the line
+    dashed: tuple[float, ...] = ()  # vertical dashed lines through all rows
+    counts: bool = False  # tick labels such as "12 k"
 
     @property
     def names_left(self) -> bool:
-        return all(len(row.name) <= LEFT_NAME and not row.text for row in self.rows)
+        return all(len(row.name) <= MAX_LEFT_NAME and not row.text for row in self.rows)
 
     @property
-    def room(self) -> float:
+    def extra_height(self) -> float:
         """Extra height of a row for the values after the first, in inches."""
-        return BETWEEN * (max(len(row.values) for row in self.rows) - 1)
+        return VALUE_GAP * (max(len(row.values) for row in self.rows) - 1)
 
     @property
     def row_height(self) -> float:
-        return (DENSE_ROW if self.names_left else ROW) + self.room
+        return (DENSE_ROW if self.names_left else ROW) + self.extra_height
 
     @property
-    def first(self) -> float:
-        """The middle of the first row, in inches from the top."""
-        return (BELOW if self.names_left else ABOVE) + self.room / 2
+    def first_middle(self) -> float:
+        """Distance of the middle of the first row from the top, in inches."""
+        return (BELOW if self.names_left else ABOVE) + self.extra_height / 2
 
     @property
     def height(self) -> float:
-        return self.first + (len(self.rows) - 1) * self.row_height + BELOW + self.room / 2
+        return self.first_middle + (len(self.rows) - 1) * self.row_height + BELOW + self.extra_height / 2
 
     def panel(self, title: str = "") -> Panel:
         top = 0.4 if title else 0.05
@@ -93,19 +94,19 @@ class Rows:
         return Panel(title, partial(draw, chart=self), self.height + LABELS + top, left=left, bottom=LABELS, top=top)
 
 
-def span_of(estimate: Estimate, scale: float = 100) -> Span | None:
+def interval_of(estimate: Estimate, scale: float = 100) -> Interval | None:
     if estimate.low is None or estimate.high is None:
         return None
     return scale * estimate.low, scale * estimate.high
 
 
-def limits(chart: Rows) -> Span:
-    """Of the axis: bars begin at 0, percentages stay near 0 to 100, which a t interval can exceed."""
+def limits(chart: RowChart) -> Interval:
+    """Limits of the axis. Bars begin at 0; percentages stay near 0 to 100, which a t interval can exceed."""
     values = [value for row in chart.rows for value in row.values]
     singles = [value.value for value in values] + [point for value in values for point in value.points]
     singles += [row.reference for row in chart.rows if row.reference is not None]
     singles += [] if chart.line is None else [chart.line]
-    ends = [end for value in values for span in (value.span, value.prediction) if span for end in span]
+    ends = [end for value in values for ends in (value.interval, value.prediction) if ends for end in ends]
     if chart.bars:
         longest = max([*singles, 1e-9])
         return 0.0, 1.02 * max([longest, *(min(end, 1.25 * longest) for end in ends)])  # an interval can be very wide
@@ -118,7 +119,7 @@ def limits(chart: Rows) -> Span:
     return low - room, high + room
 
 
-def draw(axes: Axes, chart: Rows) -> None:
+def draw(axes: Axes, chart: RowChart) -> None:
     low, high = limits(chart)
     axes.set_xlim(low, high)
     axes.set_ylim(chart.height, 0)
@@ -126,20 +127,20 @@ def draw(axes: Axes, chart: Rows) -> None:
         axes.axvspan(*chart.band, color=MUTED, alpha=0.16, linewidth=0)
     if chart.line is not None:
         axes.axvline(chart.line, color=INK if chart.band else MUTED, linewidth=1.2 if chart.band else 0.8)
-    for place in chart.dashed:
-        axes.axvline(place, color=INK, linewidth=1, linestyle=(0, (2, 2)))
-    middles = [chart.first + place * chart.row_height for place in range(len(chart.rows))]
-    length = BESIDE_TEXT if any(row.text for row in chart.rows) else LONGEST_NAME
+    for x in chart.dashed:
+        axes.axvline(x, color=INK, linewidth=1, linestyle=(0, (2, 2)))
+    middles = [chart.first_middle + index * chart.row_height for index in range(len(chart.rows))]
+    length = MAX_NAME_WITH_TEXT if any(row.text for row in chart.rows) else MAX_NAME
     names = shortened([row.name for row in chart.rows], length)
     for row, name, middle in zip(chart.rows, names, middles, strict=True):
-        first = middle - BETWEEN * (len(row.values) - 1) / 2
-        for place, value in enumerate(row.values):
-            (_draw_bar if chart.bars else _draw_mark)(axes, value, first + BETWEEN * place, (low, high))
+        first_y = middle - VALUE_GAP * (len(row.values) - 1) / 2
+        for index, value in enumerate(row.values):
+            (_draw_bar if chart.bars else _draw_mark)(axes, value, first_y + VALUE_GAP * index, (low, high))
         if row.reference is not None:
-            ends = (first - 0.14, first + BETWEEN * (len(row.values) - 1) + 0.14)
+            ends = (first_y - 0.14, first_y + VALUE_GAP * (len(row.values) - 1) + 0.14)
             axes.plot((row.reference,) * 2, ends, color=INK, linewidth=2, solid_capstyle="butt")
         if not chart.names_left:
-            _draw_text(axes, name, row.text, first - 0.12)
+            _draw_text(axes, name, row.text, first_y - 0.12)
     if chart.names_left:
         axes.set_yticks(middles, names)
         axes.tick_params(axis="y", length=0)
@@ -153,11 +154,11 @@ def draw(axes: Axes, chart: Rows) -> None:
     axes.set_xlabel(f"{chart.quantity} ({chart.unit})" if chart.unit else chart.quantity)
 
 
-def _draw_mark(axes: Axes, value: Value, y: float, shown: Span) -> None:
+def _draw_mark(axes: Axes, value: Value, y: float, axis_limits: Interval) -> None:
     colour = value.colour
-    if value.span:
-        span = max(value.span[0], shown[0]), min(value.span[1], shown[1])
-        axes.plot(span, (y, y), color=colour, alpha=0.33, linewidth=8, solid_capstyle="butt")
+    if value.interval:
+        ends = max(value.interval[0], axis_limits[0]), min(value.interval[1], axis_limits[1])
+        axes.plot(ends, (y, y), color=colour, alpha=0.33, linewidth=8, solid_capstyle="butt")
     if value.prediction:
         axes.plot(value.prediction, (y, y), color=colour, linewidth=1)
     if value.points:
@@ -170,52 +171,52 @@ def _draw_mark(axes: Axes, value: Value, y: float, shown: Span) -> None:
             value.value, y, value.mark, color=colour, markersize=6.5, markeredgewidth=1.5, clip_on=False,
             markerfacecolor=PAPER if value.hollow else colour,
         )  # fmt: skip
-    axes.plot(value.crossed, [y] * len(value.crossed), "x", color=INK, markersize=7, markeredgewidth=1.5)
+    axes.plot(value.diverged, [y] * len(value.diverged), "x", color=INK, markersize=7, markeredgewidth=1.5)
 
 
-def _draw_bar(axes: Axes, value: Value, y: float, shown: Span) -> None:
+def _draw_bar(axes: Axes, value: Value, y: float, axis_limits: Interval) -> None:
     face = PAPER if value.hollow else value.colour
     axes.barh(y, value.value, height=0.15, linewidth=1.2, edgecolor=value.colour, facecolor=face)
-    if value.span:
-        axes.plot((max(shown[0], value.span[0]), value.span[1]), (y, y), color=INK, linewidth=1)
+    if value.interval:
+        axes.plot((max(axis_limits[0], value.interval[0]), value.interval[1]), (y, y), color=INK, linewidth=1)
 
 
 def _draw_text(axes: Axes, name: str, text: str, y: float) -> None:
-    """On the paper colour, which hides a line behind the text."""
+    """Draws name and text on the background colour, which hides a line behind them."""
     across, backed = axes.get_yaxis_transform(), {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
     axes.text(0, y, name, transform=across, va="bottom", bbox=backed)
     if text:
         axes.text(1, y, text, transform=across, va="bottom", ha="right", color=MUTED, bbox=backed)
 
 
-def _count(value: float, place: int | None = None) -> str:
+def _count(value: float, tick: int | None = None) -> str:
     return f"{'−' if value < 0 else ''}{compact(abs(value))}" if value else "0"
 
 
 class CostBars(NamedTuple):
-    """The costs of networks, as bars."""
+    """One cost of several networks, drawn as bars."""
 
     cost: str
     unit: str
     labels: tuple[str, ...]
     values: tuple[float, ...]
-    spans: tuple[Span | None, ...] = ()  # 95 % intervals of values that are estimates
+    intervals: tuple[Interval | None, ...] = ()  # 95 %; None for a value that is not an estimate
 
 
-def cost_rows(numbers: CostBars, look: Look) -> Rows:
-    spans = numbers.spans or (None,) * len(numbers.values)
+def cost_rows(numbers: CostBars, look: Look) -> RowChart:
+    intervals = numbers.intervals or (None,) * len(numbers.values)
     rows = (
-        Row(
+        ChartRow(
             label,
-            (Value(value, span, look.colour(label)),),
+            (Value(value, interval, look.colour(label)),),
             f"{plain(value)} {numbers.unit}" if numbers.unit else compact(value),
         )
-        for label, value, span in zip(numbers.labels, numbers.values, spans, strict=True)
+        for label, value, interval in zip(numbers.labels, numbers.values, intervals, strict=True)
     )
-    return Rows(tuple(rows), numbers.cost, numbers.unit, bars=True, counts=True)
+    return RowChart(tuple(rows), numbers.cost, numbers.unit, bars=True, counts=True)
 
 
 def cost_bars_caption(panels: Sequence[CostBars]) -> str:
-    if any(any(numbers.spans) for numbers in panels):
+    if any(any(numbers.intervals) for numbers in panels):
         return _("The axis begins at 0. Lines: 95 % intervals over seeds.")
     return _("The axis begins at 0.")

@@ -18,19 +18,19 @@ from convoy.reporting import figures_images as images_
 from convoy.reporting.content import Block, Cell, Chart, Code, Field, Gallery, Panel, Section, Strip, Table, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed
-from convoy.reporting.reading import Groups, Reading, distinct, every, scored
+from convoy.reporting.reading import Groups, Reading, all_readings, distinct, with_score
 from convoy.reporting.words import part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
-MAX_STRIPS = 6  # models whose images are shown
-MAX_CONFUSIONS = 10  # confusion matrices
+MAX_STRIPS = 6  # number of models whose images are shown
+MAX_CONFUSIONS = 10  # number of confusion matrices
 CONFUSED_PAIRS = 5
 FILTERS = 64  # the complete first layer of AlexNet and of ResNets
 
 
 def kicker(kind: str, name: str, readings: Sequence[Reading]) -> str:
-    """The line above the title: kind, name, and the date of the last run."""
+    """Returns the line above the title: kind, name, and the date of the last run."""
     date = max((reading.environment.date for reading in readings), default="")[:10]
     return " · ".join(part for part in (kind, name, date) if part)
 
@@ -42,7 +42,7 @@ def curves(
     held_out: str = "",
     caption: Callable[[curves_.CurveNumbers], str] = curves_.curves_caption,
 ) -> Chart | None:
-    """Loss and accuracy by epoch; None if no run finished an epoch. `held_out` names the solid line."""
+    """Makes the chart of loss and accuracy by epoch; None without a finished epoch. `held_out` names the solid line."""
     lines = {label: [r.metrics for r in group if r.metrics] for label, group in groups.items()}
     lines = {label: metrics for label, metrics in lines.items() if metrics}
     if not lines:
@@ -54,7 +54,7 @@ def curves(
     )
     solid = next((curve.part for curve in accuracy.curves if curve.part != "train"), "")
     line_legend = (
-        _("training dashed, {part} solid", part=held_out or part_name(solid)) if solid else _("training, dashed")
+        _("dashed: training, solid: {part}", part=held_out or part_name(solid)) if solid else _("dashed: training")
     )
     return Chart(
         "curves",
@@ -67,8 +67,8 @@ def curves(
 
 
 def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | None:
-    """Confusion matrices, most confused pairs, predictions, hardest images; None if there are no scores."""
-    with_confusion = scored(groups, part)
+    """Makes confusion matrices, most confused pairs, predictions and hardest images; None without scores."""
+    with_confusion = with_score(groups, part)
     with_confusion = {
         label: [r for r in group if r.scores[part].confusion and r.classes == group[0].classes]
         for label, group in with_confusion.items()
@@ -81,19 +81,21 @@ def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | No
     ]
     chart = confusion_chart(panels[:MAX_CONFUSIONS], named=len(panels) > 1)
     if len(panels) > MAX_CONFUSIONS:
-        shown = _("Shown: the best {n} of {total} models; the next table has all.", n=MAX_CONFUSIONS, total=len(panels))
+        shown = _(
+            "Shown: the best {n} of {total} models; the next table lists all.", n=MAX_CONFUSIONS, total=len(panels)
+        )
         chart = replace(chart, caption=f"{chart.caption} {shown}")
     blocks: list[Block] = [chart]
     confused = {numbers.label: numbers.worst(CONFUSED_PAIRS) for numbers in panels}
     if any(confused.values()):
         blocks.append(tables.confused_table(confused))
     firsts = [group[0] for group in with_confusion.values()]
-    notes = [_("Red: a wrong prediction, with the true class below. %: confidence.")]
-    notes += [_("First seed of each model.")] if len(every(groups)) > 1 else []
+    notes = [_("Red: wrong prediction, with the true class below. Percentages: confidence.")]
+    notes += [_("Predictions of the first seed of each model.")] if len(all_readings(groups)) > 1 else []
     notes += [_("Shown: the best {n} models.", n=MAX_STRIPS)] if len(groups) > MAX_STRIPS else []
     for name, title, caption in (
-        ("predictions", _("Predictions"), _("Random images.")),
-        ("hardest", _("Hardest images"), _("The images with the highest loss (part: {part}).", part=part_name(part))),
+        ("predictions", _("Predictions"), _("Randomly chosen images.")),
+        ("hardest", _("Hardest images"), _("Images with the highest loss ({part}).", part=part_name(part))),
     ):
         strips = _strips(firsts, name, tiles)
         if strips:
@@ -139,8 +141,8 @@ def _strips(firsts: Sequence[Reading], name: str, tiles: int) -> tuple[Strip, ..
 
 
 def data(groups: Groups) -> Section:
-    """Sample images, class balance, first-layer filters."""
-    first = every(groups)[0]
+    """Makes the section with sample images, class balance and first-layer filters."""
+    first = all_readings(groups)[0]
     blocks: list[Block] = []
     samples = images_.sample_strips(first.gallery, first.classes)
     if samples:
@@ -155,7 +157,7 @@ def data(groups: Groups) -> Section:
         )
         pictured = len(set(first.gallery["samples_labels"].tolist()))
         if pictured < len(first.classes):
-            caption += " " + _("{n} of {total} classes are shown.", n=pictured, total=len(first.classes))
+            caption += " " + _("Shown: {n} of {total} classes.", n=pictured, total=len(first.classes))
         blocks.append(Gallery("samples", _("Samples"), samples, caption, titles_left=titles_left))
     balance = classes_.balance_numbers(first.data.per_class, first.classes)
     if balance.counts:
@@ -183,16 +185,16 @@ def _filters(groups: Groups) -> Gallery | None:
     if not strips:
         return None
     caption = _(
-        "The first convolution, at most {n} filters. Grey: 0; white and black: plus and minus the largest weight of "
-        "the filter.",
+        "Weights of the first convolution, at most {n} filters. Grey: 0; white and black: plus and minus the largest "
+        "absolute weight of the filter.",
         n=FILTERS,
     )
     return Gallery("filters", _("First-layer filters"), strips, caption)
 
 
 def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
-    """Runs, command, data, environment and recipe: all that is needed to reproduce the page."""
-    readings = every(groups)
+    """Makes the section with all that is needed to reproduce the page: runs, command, data, environment, recipe."""
+    readings = all_readings(groups)
     first = readings[0]
     blocks: list[Block] = [
         tables.runs_table(groups, folder),
@@ -218,7 +220,7 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
     return [
         (_("Data set"), str(first.name)),
         (_("Images"), counts),
-        (_("Limited to"), f"{first.limit:,}" if first.limit else ""),
+        (_("Limited to images"), f"{first.limit:,}" if first.limit else ""),
         (_("Classes"), f"{len(first.classes)}"),
         (_("Folds of the training images"), f"{split.folds or ''}"),
         (
@@ -232,7 +234,7 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
         ),
         (
             _("Best epoch selected on"),
-            part_name(first.selection) if first.selection else _("none: the last epoch is kept"),
+            part_name(first.selection) if first.selection else _("none: the last epoch is used"),
         ),
         (
             _("Test set opened"),
@@ -245,13 +247,13 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
 
 
 def _toml(reading: Reading) -> str:
-    """The complete recipe, with short lists on one line."""
+    """Returns the complete recipe as TOML, with short lists on one line."""
     text = reading.recipe.to_toml().strip()
     return re.sub(r"\[\n([^\[\]{}]*?),?\n\]", lambda m: f"[{' '.join(m.group(1).split())}]", text)
 
 
 def _recipe_differences(groups: Groups) -> Table:
-    base = _flat(every(groups)[0].recipe.as_table())
+    base = _flat(all_readings(groups)[0].recipe.as_table())
     fields: list[Field[tuple[str, list[Reading]]]] = [
         Field(_("Model"), lambda row: Cell(row[0], model=row[0]), numeric=False),
         Field(_("Differences from this recipe"), lambda row: _differences(row[1], base), numeric=False),
@@ -271,7 +273,7 @@ def _differences(group: Sequence[Reading], base: Mapping[str, str]) -> str:
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted key -> value in TOML syntax."""
+    """Maps dotted keys to values in TOML syntax."""
     flat: dict[str, str] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The tables of a report. Units are in the column heads, numbers in the cells."""
+"""The tables of a report. Units are in the column titles."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from convoy.recipe.faults import Fault
 from convoy.reporting.content import Cell, Field, Table, table_of
-from convoy.reporting.figures_classes import Confused
+from convoy.reporting.figures_classes import ConfusedPair
 from convoy.reporting.quantities import MIB, compact, plain, quartile_range
-from convoy.reporting.reading import PARTS, Groups, Reading, distinct, every
+from convoy.reporting.reading import PARTS, Groups, Reading, all_readings, distinct
 from convoy.reporting.words import accuracy_title, part_name
 from convoy.run_contents import ClassScore, Cost, Environment, Score
 from convoy.stats import wilson
@@ -36,7 +36,7 @@ def scores_table(reading: Reading) -> Table:
         Field(_("Macro F1"), lambda row: _text(row[1].macro_f1, "{:.4f}".format)),
         Field(_("MCC"), lambda row: _text(row[1].mcc, "{:.4f}".format)),
     ]
-    note = _("Ranges: 95 % intervals over images (Wilson). Loss: of the recipe, mean over images.")
+    note = _("Ranges: 95 % intervals over images (Wilson). Loss: mean of the recipe's loss over images.")
     return table_of(fields, scores.items(), note)
 
 
@@ -66,7 +66,7 @@ def cost_table(reading: Reading) -> Table:
 
 
 def flops_cell(value: float | None, reading: Reading) -> Cell:
-    """The FLOPs of a run; marked MACs under the fault macs_as_flops."""
+    """The FLOPs of a run, marked as MACs if the run has the fault macs_as_flops."""
     return Cell(_text(value, compact), _("MACs") if value is not None and _reports_macs(reading) else "")
 
 
@@ -83,26 +83,26 @@ def _reports_macs(reading: Reading) -> bool:
     return Fault.MACS_AS_FLOPS in reading.recipe.protocol.faults
 
 
-def confused_table(pairs: Mapping[str, Sequence[Confused]]) -> Table:
+def confused_table(pairs: Mapping[str, Sequence[ConfusedPair]]) -> Table:
     """The most confused pairs of each model, one row per model."""
 
-    def pair(row: tuple[str, Sequence[Confused]], place: int) -> Cell:
-        if place >= len(row[1]):
+    def pair(row: tuple[str, Sequence[ConfusedPair]], index: int) -> Cell:
+        if index >= len(row[1]):
             return Cell("")
-        confused = row[1][place]
+        confused = row[1][index]
         return Cell(f"{confused.true} → {confused.predicted}", f"{confused.images:,} ({confused.percent:.2f} %)")
 
-    most = max(map(len, pairs.values()))
-    fields: list[Field[tuple[str, Sequence[Confused]]]] = [
+    columns = max(map(len, pairs.values()))
+    fields: list[Field[tuple[str, Sequence[ConfusedPair]]]] = [
         *((Field(_("Model"), lambda row: Cell(row[0], model=row[0]), numeric=False),) if len(pairs) > 1 else ()),
-        *(Field(f"{place + 1}.", partial(pair, place=place), numeric=False) for place in range(most)),
+        *(Field(f"{index + 1}.", partial(pair, index=index), numeric=False) for index in range(columns)),
     ]
     note = _("True class → predicted class, number of these images and their share of the true class.")
     return table_of(fields, pairs.items(), note, _("Most confused pairs"))
 
 
 def class_table(score: Score) -> Table:
-    """In the order of the classes; of many classes only those with the lowest F1."""
+    """Scores by class, in the order of the classes. With many classes, shows only those with the lowest F1."""
 
     def recall(entry: ClassScore) -> Cell:
         return Cell(*wilson(round(entry.recall * entry.n), entry.n).parts(scale=100)) if entry.n else Cell("")
@@ -122,8 +122,8 @@ def class_table(score: Score) -> Table:
 
 
 def runs_table(groups: Groups, folder: Path) -> Table:
-    """One row per run, with a link relative to the folder of the report; its rate if a label has runs of several."""
-    readings = every(groups)
+    """One row per run, with a link relative to `folder`, that of the report. Shows the rates if a label has several."""
+    readings = all_readings(groups)
     parts = [part for part in PARTS if any(part in reading.scores for reading in readings)]
     endings = distinct(map(_ending, readings))
     differ = any(len({reading.recipe.optim.lr for reading in group}) > 1 for group in groups.values())
@@ -134,12 +134,12 @@ def runs_table(groups: Groups, folder: Path) -> Table:
         *(Field(accuracy_title(part), partial(_accuracy, part=part), "%") for part in parts),
         Field(_("Best epoch"), best_epoch_cell, _("of epochs")),
         Field(_("Training"), lambda reading: _text(reading.cost.train_seconds, plain), "s"),
-        *((Field(_("Ended"), _ending, numeric=False),) if len(endings) > 1 else ()),
+        *((Field(_("Reason for ending"), _ending, numeric=False),) if len(endings) > 1 else ()),
         Field(_("Run folder"), partial(run_cell, folder=folder), numeric=False),
     ]
-    note = _("The run folders hold all scores, curves, predictions and weights.")
+    note = _("The run folders contain all scores, curves, predictions and weights.")
     if len(endings) == 1:
-        note = _("End of every run: {reason}.", reason=endings[0]) + " " + note
+        note = _("All runs ended for the same reason: {reason}.", reason=endings[0]) + " " + note
     collapsed = _("All {n} runs", n=len(readings)) if len(readings) > MANY_ROWS else ""
     return table_of(fields, readings, note, _("Runs") if len(readings) > 1 else _("Run"), collapsed)
 
@@ -158,13 +158,13 @@ def best_epoch_cell(reading: Reading) -> Cell:
 
 
 def run_cell(reading: Reading, folder: Path) -> Cell:
-    """With a link relative to the folder of the report."""
+    """The name of the run folder, with a link relative to `folder`, that of the report."""
     path = reading.run.path
     return Cell(path.name, link=quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/")))
 
 
 def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
-    """Names and values; without empty values."""
+    """Two columns, name and value; leaves out empty values."""
     fields: list[Field[tuple[str, str]]] = [
         Field("", lambda fact: fact[0], numeric=False),
         Field("", lambda fact: fact[1], numeric=False),
@@ -173,7 +173,7 @@ def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
 
 
 def environment_table(environments: Sequence[Environment]) -> Table:
-    """The distinct values of each fact."""
+    """One row per property of the environment, with its distinct values over all runs."""
     names = {
         "convoy": "Convoy", "training_revision": _("Training revision"), "torch": "PyTorch", "python": "Python",
         "platform": _("Platform"), "cpu": _("Processor"), "cores": _("Cores"), "threads": _("Threads"),
@@ -186,5 +186,5 @@ def environment_table(environments: Sequence[Environment]) -> Table:
     return facts_table(_("Environment"), [(name, "; ".join(values)) for name, values in facts.items()])
 
 
-def _text(value: float | None, written: Callable[[float], str]) -> str:
-    return "" if value is None else written(value)
+def _text(value: float | None, text_of: Callable[[float], str]) -> str:
+    return "" if value is None else text_of(value)

@@ -1,4 +1,4 @@
-"""Ticks at round numbers in plain digits, on logarithmic axes too."""
+"""Axis ticks at round numbers in plain digits, also on logarithmic axes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from convoy.reporting.quantities import compact
 
-MOST = 8  # on a logarithmic axis
+MAX_TICKS = 8  # on a logarithmic axis
 
 
 def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
@@ -24,16 +24,16 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -
     axis.set_tick_params(which="minor", length=0)
 
 
-def integers(axis: Axis, most: int) -> None:
-    axis.set_major_locator(MaxNLocator(most, integer=True))
+def integers(axis: Axis, max_ticks: int) -> None:
+    axis.set_major_locator(MaxNLocator(max_ticks, integer=True))
 
 
 def round_numbers(low: float, high: float) -> list[float]:
-    """Between two bounds above 0, for a logarithmic axis: two to MOST, at least three where possible."""
+    """Returns ticks between two bounds above 0 for a logarithmic axis: 2 to MAX_TICKS, at least 3 where possible."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
     for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)):
         ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
         if len(ticks) >= 3:
-            return ticks[:: 1 + (len(ticks) - 1) // MOST]
+            return ticks[:: 1 + (len(ticks) - 1) // MAX_TICKS]
     return ticks if len(ticks) > 1 else [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]

@@ -1,4 +1,4 @@
-"""The parts of a data set in words."""
+"""Names of the parts of a data set (train, validation, test, fold) for readers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ def part_name(part: str) -> str:
 
 
 def accuracy_title(part: str) -> str:
-    """Of a column."""
     titles = {"test": _("Test accuracy"), "fold": _("Fold accuracy"), "validation": _("Validation accuracy")}
     return titles[part]
 
 
 def accuracy_name(part: str) -> str:
-    """In a sentence."""
     names = {"test": _("test accuracy"), "fold": _("fold accuracy"), "validation": _("validation accuracy")}
     return names[part]

@@ -1,4 +1,4 @@
-"""Executes runs in this process or in worker processes; no other module decides which.
+"""Executes runs in this process or in worker processes, and is the only module that decides which.
 
 One run uses this process and all threads. Several runs use persistent worker processes, one per core with one thread
 each, which for small networks is faster than two threads in one process.
@@ -94,7 +94,7 @@ class _Worker:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        """The last message is None."""
+        """Reads messages until None, the last one."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._events.put((self, from_json(line)))
@@ -107,7 +107,7 @@ class _Worker:
             self.process.stdin.flush()
 
     def close(self) -> None:
-        """Closes its input: it saves its run and ends."""
+        """Closes the worker's input, so that it saves its run and ends."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.close()

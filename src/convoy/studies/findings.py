@@ -1,4 +1,4 @@
-"""Typed findings: a frozen dataclass to finding.json and back."""
+"""Writes and reads typed findings: frozen dataclasses as finding.json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write(study: Study, finding: Any) -> None:
 
 
 def read(study: Study, kind: type[Finding]) -> Finding:
-    """Raises ValueError for a finding of another kind, of another version, or damaged."""
+    """Reads a finding. Raises ValueError if it is damaged or of another kind or version."""
     table, expected = study.finding_json, {field: getattr(kind, field) for field in ("kind", "schema")}
     for field, value in expected.items():
         if table.get(field) != value:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def folders_of(package: ModuleType) -> dict[str, str]:
-    """Kind to the dotted name of its folder."""
+    """Maps each kind to the dotted name of its folder."""
     folders = [module.name for module in iter_modules(package.__path__) if module.ispkg]
     return {kind: f"{package.__name__}.{kind}" for kind in sorted(folders)}
 
@@ -33,7 +33,7 @@ KINDS = folders_of(studies)
 
 
 def finding_of(study: Study, kinds: Mapping[str, str] = KINDS) -> Any:
-    """The typed finding. Raises ValueError: unknown kind, another version, damaged."""
+    """Returns the typed finding. Raises ValueError for an unknown kind, another version or a damaged file."""
     from convoy.studies import findings  # pydantic is not needed for --help
 
     module = _module(study, "finding", kinds)
@@ -50,7 +50,7 @@ def caveats_of(study: Study, kinds: Mapping[str, str] = KINDS) -> list[str]:
 
 
 def page_of(study: Study, folder: Path, kinds: Mapping[str, str] = KINDS) -> Page:
-    """The page of a study, to be written into `folder`."""
+    """Makes the page of a study, to be written into `folder`."""
     return _module(study, "page", kinds).page(study, finding_of(study, kinds), folder)
 
 

@@ -1,4 +1,4 @@
-"""Trains a list of labelled recipes, each once; the first part of most studies."""
+"""Trains a list of labelled recipes, the first step of most studies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def study_name(kind: str, labels: Sequence[str], members: Sequence[Member]) -> s
 
 
 class _Job(NamedTuple):
-    """The small part of a plan; a plan itself holds a copy of the images."""
+    """The small part of a plan that is kept. A plan also contains a copy of the images."""
 
     recipe: Recipe
     fingerprint: str

@@ -10,13 +10,13 @@ from convoy.experiments.reproduction.words import fault_verdict
 from convoy.experiments.words import Shown, Value, mean_of, shown
 from convoy.prediction import prediction_interval
 from convoy.reporting.palette import HEAT, MUTED, Look
-from convoy.reporting.rows import Row, Rows, span_of
+from convoy.reporting.rows import ChartRow, RowChart, interval_of
 from convoy.reporting.rows import Value as Drawn
 from convoy.stats import Estimate
 from convoy.text import gettext as _
 
 
-def measured_rows(models: Sequence[ModelResult], name: str, look: Look) -> Rows | None:
+def measured_rows(models: Sequence[ModelResult], name: str, look: Look) -> RowChart | None:
     """One row per model with this measure. Above, hollow: as published; below: corrected. None if no model has it.
 
     An accuracy is a mark with an interval, other measures are bars.
@@ -27,9 +27,9 @@ def measured_rows(models: Sequence[ModelResult], name: str, look: Look) -> Rows 
     def drawn(value: Value, label: str, *, published: bool) -> Drawn:
         span = one_more = None
         if isinstance(value, Estimate):
-            span = span_of(value, scale)
+            span = interval_of(value, scale)
             if published and metric.is_accuracy and value.interval == "t" and value.n > 1:
-                one_more = span_of(prediction_interval(value), scale)
+                one_more = interval_of(prediction_interval(value), scale)
         colour, mark = look.colour(label), look.mark(label)
         return Drawn(scale * mean_of(value), span, colour, mark, hollow=published, prediction=one_more)
 
@@ -39,12 +39,12 @@ def measured_rows(models: Sequence[ModelResult], name: str, look: Look) -> Rows 
         if values := tuple(drawn(value, model.label, published=side) for value, side in sides if value is not None):
             published = model.published.get(name)
             reference = scale * published if isinstance(published, float) else None
-            rows.append(Row(model.label, values, reference=reference))
+            rows.append(ChartRow(model.label, values, reference=reference))
     bars = not metric.is_accuracy
-    return Rows(tuple(rows), metric.words, metric.unit.of_value, bars=bars, counts=bars) if rows else None
+    return RowChart(tuple(rows), metric.words, metric.unit.of_value, bars=bars, counts=bars) if rows else None
 
 
-def measured_caption(charts: Sequence[Rows]) -> str:
+def measured_caption(charts: Sequence[RowChart]) -> str:
     rows = [row for chart in charts for row in chart.rows]
     values = [value for row in rows for value in row.values]
     protocols = {value.hollow for value in values}
@@ -61,7 +61,7 @@ def measured_caption(charts: Sequence[Rows]) -> str:
     return " ".join(sentences)
 
 
-def effect_rows(faults: Sequence[FaultResult]) -> dict[str, Rows]:
+def effect_rows(faults: Sequence[FaultResult]) -> dict[str, RowChart]:
     """Measured effects by title: one chart of all accuracies, then one per other measure; largest effects first."""
     groups: dict[str, list[FaultResult]] = {}
     for fault in sorted(faults, key=lambda fault: (not shown(fault.measure).is_accuracy, -fault.size)):
@@ -73,7 +73,7 @@ def effect_rows(faults: Sequence[FaultResult]) -> dict[str, Rows]:
         metric = shown(commonest)
         if n < len(group):
             metric = metric._replace(words=_("accuracy"))
-        charts[metric.title] = Rows(
+        charts[metric.title] = RowChart(
             tuple(_effect_row(fault, metric, with_part=n < len(group)) for fault in group),
             _("{measure}, with − without", measure=metric.words),
             metric.unit.of_difference,
@@ -83,15 +83,15 @@ def effect_rows(faults: Sequence[FaultResult]) -> dict[str, Rows]:
     return charts
 
 
-def _effect_row(fault: FaultResult, metric: Shown, *, with_part: bool) -> Row:
+def _effect_row(fault: FaultResult, metric: Shown, *, with_part: bool) -> ChartRow:
     assert fault.effect is not None
     part = fault.measure.removesuffix("_accuracy").replace("_", " ")
     name = f"{fault.title} ({part})" if with_part else fault.title
     has_number = fault.verdict in (FaultVerdict.CHANGED, FaultVerdict.WITHHELD)
     text = metric.parts(fault.effect.mean, signed=True)[0] if has_number else fault_verdict(fault.verdict)
     scale, colour = metric.unit.scale, HEAT if fault.verdict is FaultVerdict.CHANGED else MUTED
-    span = None if fault.same_bits else span_of(fault.effect, scale)  # it would only be the grain of the measure
-    return Row(name, (Drawn(scale * fault.effect.mean, span, colour, "o"),), text)
+    span = None if fault.same_bits else interval_of(fault.effect, scale)  # it would only be the grain of the measure
+    return ChartRow(name, (Drawn(scale * fault.effect.mean, span, colour, "o"),), text)
 
 
 def effects_caption(verdicts: Collection[FaultVerdict]) -> str:

@@ -15,7 +15,7 @@ from convoy.files import read_json, write_json
 from convoy.profiling import measure
 from convoy.profiling.result import PROFILES
 from convoy.training.machine.device import device_of
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 from convoy.training.step import optimizers
 
 
@@ -25,7 +25,7 @@ def claim_counts(check: Check) -> dict[str, float]:
         return {}
     found = {}
     for side, recipe in check.sides.items():
-        made = plan(recipe)
+        made = plan_one(recipe)
         shape = (made.prepared.in_chans, made.prepared.image_size, made.prepared.image_size)
         flops = cost.flops_per_image(made.network, shape)
         counts = {"parameters": cost.parameters(made.network), "flops_per_image": flops, "macs_per_image": flops // 2}

@@ -28,7 +28,7 @@ from convoy.reporting import sections
 from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table
 from convoy.reporting.figures_curves import Metrics
 from convoy.reporting.palette import Look
-from convoy.reporting.reading import PARTS, Groups, Reading, chance_levels, distinct, every
+from convoy.reporting.reading import PARTS, Groups, Reading, all_readings, chance_levels, distinct
 from convoy.runs import Study
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -85,14 +85,14 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
         *part_sections(study, finding.parts, folder),
         _networks(study, results),
         _data(results),
-        sections.setup(groups, folder, [study.table["command"]]) if groups else None,
+        sections.setup(groups, folder, [study.command]) if groups else None,
     ]
     machines = tables_.Machines(finding.hardware, _machine(groups))
     return Page(
-        kicker=sections.kicker(_("Reproduction"), finding.experiment, every(groups)),
+        kicker=sections.kicker(_("Reproduction"), finding.experiment, all_readings(groups)),
         title=finding.title,
         sentence=words.sentence(finding),
-        caveats=(*chance_levels(every(groups), "test"), *words.caveats(finding)),
+        caveats=(*chance_levels(all_readings(groups), "test"), *words.caveats(finding)),
         tables=tables_.result_tables(results.models, machines, finding.withheld),
         sections=tuple(section for section in page_sections if section),
         labels=results.labels,
@@ -116,7 +116,7 @@ def read_results(study: Study, finding: Reproduction) -> Results:
 
 
 def _shown_models(finding: Reproduction) -> tuple[ModelResult, ...]:
-    """Networks that a quick try skipped keep only counted published values, such as parameters."""
+    """Keeps only counted published values, such as parameters, of networks that a quick try skipped."""
     left_out = finding.choice.left_out if finding.choice is not None else ()
     skipped = {each.name for each in left_out if each.part == "models"}
     exact = {name for name, measure in MEASURES.items() if measure.exact}
@@ -130,11 +130,11 @@ def _shown_models(finding: Reproduction) -> tuple[ModelResult, ...]:
 
 def _machine(groups: Groups) -> str:
     texts = []
-    for environment in [reading.environment for reading in every(groups)]:
+    for environment in [reading.environment for reading in all_readings(groups)]:
         name = environment.cpu if environment.device == "cpu" else environment.device
         texts.append(ngettext("{machine}, {n} thread", "{machine}, {n} threads", environment.threads, machine=name))
     machines = distinct(texts)
-    return "; ".join(machines) if machines else _("no machine: no run was trained")
+    return "; ".join(machines) if machines else _("no machine, because no run was trained")
 
 
 def _faults(finding: Reproduction) -> Section | None:
@@ -195,9 +195,9 @@ def _curves(results: Results, metrics: Mapping[Side, Mapping[str, Sequence[Metri
         for group in ([roles] if single else [[role] for role in roles])
         for curves in (loss, accuracy)
     ]
-    styles = [_("as published dashed, corrected solid")] if len(results.by_protocol) == 2 else []
-    styles += [_("training thin, held out thick")] if single else []
-    styles += [_("test with crosses")] if single and "test" in roles else []
+    styles = [_("dashed: as published, solid: corrected")] if len(results.by_protocol) == 2 else []
+    styles += [_("thin: training, thick: held out")] if single else []
+    styles += [_("crosses: test")] if single and "test" in roles else []
     if any(line.role == "held out" and line.curve.part == "test" for line in accuracy.lines):
         styles.append(_("held out: validation, or the test set if a fault selects on it"))
     legend = tuple(label for label in results.labels if any(line.curve.label == label for line in accuracy.lines))
@@ -247,7 +247,7 @@ def _epoch_tables(results: Results) -> list[Table]:
 def _errors(results: Results) -> list[Section | None]:
     """Confusion matrices and predictions, one section per protocol. Figures of the second have its name appended."""
     error_sections: list[Section | None] = []
-    readings = every(results.groups)
+    readings = all_readings(results.groups)
     part = next((part for part in PARTS if any(part in reading.scores for reading in readings)), "")
     for protocol, by_label in results.by_protocol.items() if part else ():
         section = sections.errors(by_label, part, results.look, tiles=TILES * (1 + (len(by_label) == 1)))
@@ -263,7 +263,7 @@ def _errors(results: Results) -> list[Section | None]:
             if not (isinstance(block, Gallery) and block.name.startswith("hardest")):
                 blocks.append(block)
         if not any(isinstance(block, Gallery) for block in blocks):
-            blocks.append(Prose(_("No images of predictions: archived runs do not hold them.")))
+            blocks.append(Prose(_("No images of predictions, because archived runs do not contain them.")))
         title = section.title if len(results.by_protocol) == 1 else f"{section.title}: {protocol_name(protocol)}"
         error_sections.append(Section(title, tuple(blocks)))
     return error_sections
@@ -286,7 +286,7 @@ def _networks(study: Study, results: Results) -> Section | None:
 
 
 def _data(results: Results) -> Section | None:
-    """With many groups, the filters of one protocol, so that all models are shown."""
+    """With many groups, shows the filters of one protocol, so that all models fit."""
     groups = results.groups
     if not groups:
         return None
@@ -296,5 +296,5 @@ def _data(results: Results) -> Section | None:
     section = sections.data(groups)
     if any(isinstance(block, Gallery) for block in section.blocks):
         return section
-    note = _("No sample images and first-layer filters: archived runs do not hold them.")
+    note = _("No sample images and first-layer filters, because archived runs do not contain them.")
     return Section(section.title, (Prose(note), *section.blocks))

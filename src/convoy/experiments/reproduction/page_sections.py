@@ -1,4 +1,4 @@
-"""Sections of the page: the claims of the report, what a quick try trains and skips, the studies within."""
+"""Sections of the page: claims of the report, networks of a quick try, studies that are parts of it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FIGURES = {
 
 
 def claims(judged: Sequence[JudgedClaim], changes: str) -> Section | None:
-    """None without claims. `changes`: what the command changed in every run."""
+    """Returns None without claims. `changes` names what the command changed in all runs."""
     if not judged:
         return None
     fields: list[Field[JudgedClaim]] = [
@@ -53,7 +53,7 @@ def claims(judged: Sequence[JudgedClaim], changes: str) -> Section | None:
 
 
 def summary(judged: Sequence[JudgedClaim]) -> str:
-    """ "10 claims (holds: 4, does not hold: 3, inconclusive: 3)." """
+    """Returns text such as "10 claims (holds: 4, does not hold: 3, inconclusive: 3)."."""
     verdicts = [claim.verdict for claim in judged]
     counts = [f"{verdict_name(each)}: {verdicts.count(each)}" for each in CLAIM_VERDICTS if each in verdicts]
     return ngettext("{n} claim ({verdicts}).", "{n} claims ({verdicts}).", len(judged), verdicts=", ".join(counts))
@@ -106,9 +106,9 @@ def _skipped(left_out: LeftOut) -> str:
 
 def _reason(left_out: LeftOut) -> str:
     if left_out.reason is LeftOutBecause.SEEDS:
-        return _("compares seeds; a quick try has one")
+        return _("compares seeds, but a quick try has only one")
     if left_out.reason is LeftOutBecause.NO_VERDICT:
-        return _("a quick try judges no claim by training")
+        return _("a quick try tests no claim that needs training")
     minutes = (left_out.seconds or 0.0) / 60
     if minutes >= 1.5:
         text = _("needs about {minutes:.0f} minutes on this machine", minutes=minutes)
@@ -140,7 +140,7 @@ def part_sections(study: Study, parts: Sequence[PartResult], folder: Path) -> li
 
 
 def main_figures(page: Page, kind: str) -> list[Chart | Scene3D]:
-    """Figures with a published name, or else the first figure. They keep the colours of the page."""
+    """Returns the figures with a published name, or else the first figure, in the colours of their page."""
     look = Look(page.labels, page.aliases)
     figures = [
         replace(block, look=look) if isinstance(block, Chart) else block
@@ -157,10 +157,10 @@ def _capitalized(sentence: str) -> str:
 
 
 def _unmarked(table: Table) -> Table:
-    """Without the marks of models, which belong to the other page."""
+    """Removes the marks of models, which belong to the other page."""
     return replace(table, rows=tuple(tuple(replace(cell, model="") for cell in row) for row in table.rows))
 
 
 def report_link(study: Path, folder: Path) -> str:
-    """Relative link from a report in `folder` to the report of a study."""
+    """Returns a relative link from a report in `folder` to the report of a study."""
     return quote(os.path.relpath(study.resolve() / "report.html", folder.resolve()).replace(os.sep, "/"))

@@ -17,7 +17,7 @@ from convoy.prediction import Agreement, Reason, Verdict, compare_published
 from convoy.recipe.faults import Fault
 from convoy.reporting.content import Cell, Field, Table, table_of
 from convoy.reporting.quantities import MIB, listed, p_value, plain, quartile_range
-from convoy.reporting.reading import Groups, Reading, every
+from convoy.reporting.reading import Groups, Reading, all_readings
 from convoy.reporting.tables import flops_cell, flops_note
 from convoy.reporting.words import part_name
 from convoy.run_contents import Cost, EpochMetrics
@@ -31,14 +31,14 @@ MANY_EPOCHS = 12
 
 @dataclass(frozen=True)
 class Machines:
-    """Named under the tables of times."""
+    """The machines named below the tables of times."""
 
     published: str  # "": not named by the report
     measured: str
 
 
 class Compared(NamedTuple):
-    """A model's published value, and those measured as published and corrected."""
+    """Values of a model: published, measured as published, measured corrected."""
 
     model: ModelResult
     published: float | None
@@ -47,7 +47,7 @@ class Compared(NamedTuple):
 
 
 def measures_of(models: Sequence[ModelResult]) -> list[Shown]:
-    """Measures published as one number, and the test accuracy if measured."""
+    """Returns the measures published as one number, and the test accuracy if measured."""
     names = {name for model in models for name, value in model.published.items() if not isinstance(value, list)}
     names |= {name for name in ALWAYS if any(name in model.side(side).values for model in models for side in SIDES)}
     order = [*(name for name in FIRST if name in names), *sorted(names - set(FIRST))]
@@ -55,7 +55,7 @@ def measures_of(models: Sequence[ModelResult]) -> list[Shown]:
 
 
 def result_tables(models: Sequence[ModelResult], machines: Machines, withheld: Reason | None) -> tuple[Table, ...]:
-    """One table per measure, one row per model. `withheld`: reason why published numbers are not compared."""
+    """Returns one table per measure with one row per model. `withheld`: why published numbers are not compared."""
     return tuple(_result_table(models, metric, machines, withheld) for metric in measures_of(models))
 
 
@@ -79,7 +79,7 @@ def _result_table(models: Sequence[ModelResult], metric: Shown, machines: Machin
 
 
 def _compared(model: ModelResult, metric: Shown, withheld: Reason | None) -> Compared | None:
-    """None if the measure was neither published nor measured."""
+    """Returns None if the measure was neither published nor measured."""
     values = tuple(model.side(side).values.get(metric.name) for side in SIDES)
     number = model.published.get(metric.name)
     published = None if isinstance(number, list) else number
@@ -96,7 +96,7 @@ def agreement_of(metric: Shown, published: float | None, value: Value | None, wi
 
 
 def against_published(metric: Shown, published: float | None, value: Value | None, agreement: Agreement) -> Cell:
-    """How a published value compares with the value measured under the published protocol. Bold if they differ.
+    """Compares a published value with the value measured under the published protocol. Bold if they differ.
 
     One run is never bold: with another seed the difference may be anything.
     """
@@ -172,7 +172,7 @@ def _note(models: Sequence[ModelResult], metric: Shown, machines: Machines, rows
 
 
 def faults_tables(faults: Sequence[FaultResult], withheld: Reason | None) -> tuple[Table, Table]:
-    """Descriptions of the faults; and their effects, largest first, accuracies before other measures."""
+    """Returns a table of descriptions and one of effects, largest first, accuracies before other measures."""
     fields: list[Field[tuple[str, str]]] = [
         Field(_("Fault"), lambda row: row[0], numeric=False),
         Field(_("Description"), lambda row: row[1], numeric=False),
@@ -278,7 +278,7 @@ def _published_epoch(row: EpochRow, texts: Sequence[str]) -> str:
 
 
 class Costs(NamedTuple):
-    """Of the runs of a model under one protocol: means over seeds; of the memory the maximum."""
+    """Costs of a model under one protocol: means over seeds, and the maximum of the memory."""
 
     label: str
     first: Reading
@@ -286,7 +286,7 @@ class Costs(NamedTuple):
 
 
 def costs_table(groups: Groups) -> Table | None:
-    """Means over seeds, one row per model and protocol; None if no cost was measured."""
+    """Table of mean costs, one row per model and protocol; None if no cost was measured."""
     measured = {
         label: [reading.cost for reading in group if reading.cost.parameters is not None]
         for label, group in groups.items()
@@ -308,7 +308,7 @@ def costs_table(groups: Groups) -> Table | None:
         "Means over seeds; memory: maximum. Inference: median and quartiles of one image on one thread. Total: with "
         "the passes over validation and test images."
     )
-    return table_of(fields, rows, f"{note} {flops_note(every(groups))}", _("Cost"))
+    return table_of(fields, rows, f"{note} {flops_note(all_readings(groups))}", _("Cost"))
 
 
 def _mean(costs: Sequence[Cost]) -> Cost:

@@ -30,7 +30,7 @@ from convoy.process import cores
 from convoy.recipe import Recipe
 from convoy.training.machine.environment import describe
 from convoy.training.run import pace
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 MARGIN = 1.5  # times the measured number of images to learn
 CHEAP_IMAGES, CHEAP_SHARE = 30_000, 0.1  # a network gets these images if they take at most this share
@@ -184,7 +184,7 @@ class _Fit:
 
 def _identity(recipe: Recipe) -> str:
     """Identifies a training; faults that only change the scoring share the weights."""
-    faults = [fault for fault in recipe.protocol.faults if not fault.row.only_scores]
+    faults = [fault for fault in recipe.protocol.faults if not fault.info.only_scores]
     return json.dumps(recipe.override({"protocol.faults": faults}).canonical(), sort_keys=True)
 
 
@@ -199,7 +199,7 @@ class _Times:
     def pace(self, recipe: Recipe) -> pace.Pace:
         key = recipe.model.name, recipe.data.size
         if key not in self._paces:
-            self._paces[key] = pace.measure(plan(recipe.override({"data.limit": None, "data.split.folds": 0})))
+            self._paces[key] = pace.measure(plan_one(recipe.override({"data.limit": None, "data.split.folds": 0})))
         return self._paces[key]
 
     def seconds(self, recipe: Recipe) -> float:

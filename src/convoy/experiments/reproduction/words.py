@@ -1,4 +1,4 @@
-"""The finding in words: its sentence, its caveats, the effect of each fault."""
+"""Text of the finding: sentence, caveats and the effect of each fault."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ from convoy.text import ngettext
 
 
 def quick_caveat() -> str:
-    return _("Quick try: few images, epochs and seeds. It shows that everything runs; its numbers are not evidence")
+    return _(
+        "Quick try with few images, epochs and seeds: it shows that everything runs, but its numbers are not evidence"
+    )
 
 
 def protocol_name(side: Side) -> str:
@@ -48,7 +50,7 @@ def fault_verdict(verdict: FaultVerdict) -> str:
 
 
 def sentence(finding: Reproduction) -> str:
-    """The models against the published numbers, the largest effect of a fault, the verdicts on the claims."""
+    """Compares with the published numbers; names the largest effect of a fault and the verdicts on claims."""
     clauses = [_published_clause(finding.models, finding.withheld)]
     if finding.withheld is None:
         worst = finding.largest_effect
@@ -74,7 +76,7 @@ def sentence(finding: Reproduction) -> str:
 
 
 def caveats(finding: Reproduction) -> list[str]:
-    """First what is missing."""
+    """Returns the caveats; missing results come first."""
     asked, scale = finding.asked, listed(_scale(finding.asked) or [""])
     texts = missing(finding)
     texts += [quick_caveat()] if asked.quick else []
@@ -84,7 +86,9 @@ def caveats(finding: Reproduction) -> list[str]:
         texts.append(_("{scale} in every run", scale=scale))
     texts += [_("Changed in every run: {key} = {value}", key=path, value=value) for path, value in asked.changed]
     if any(model.as_published.runs for model in finding.models):
-        texts.append(_("Numbers as published include the report's faults: they measure the report, not the networks"))
+        texts.append(
+            _("Numbers as published include the report's protocol faults, so they do not measure the networks")
+        )
     return [*texts, *finding.notes]
 
 
@@ -95,7 +99,7 @@ def missing(finding: Reproduction) -> list[str]:
 
 
 def changes(asked: Asked) -> str:
-    """What the command changed in every run: "100 images and train.batch_size = 100"."""
+    """Returns what the command changed in all runs, such as "100 images and train.batch_size = 100"."""
     return listed([*_scale(asked), *(f"{path} = {value}" for path, value in asked.changed)] or [""])
 
 
@@ -108,7 +112,7 @@ def _scale(asked: Asked) -> list[str]:
 
 
 def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) -> str:
-    """The published test accuracies against runs of the same protocol; "" if none was measured."""
+    """Compares the published test accuracies with runs of the same protocol; "" if none was measured."""
     metric = shown("test_accuracy")
     agreements = {}
     for model in models if withheld is None else ():
@@ -135,7 +139,7 @@ def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) ->
 
 
 def published_text(metric: Shown, published: float, measured: Value, agreement: Agreement) -> str:
-    """How a published value compares with the estimate from runs under the published protocol."""
+    """Compares a published value with the estimate from runs under the published protocol."""
     distance, interval = published - mean_of(measured), agreement.interval
     if agreement.reason is not None or interval is None:
         reason = reason_text(agreement.reason or Reason.NO_INTERVAL)
@@ -177,15 +181,15 @@ def _agreements(agreements: Mapping[str, Agreement]) -> str:
 
 
 def unit_name(over: str) -> str:
-    """Of what the runs of a fault differ in, in the plural."""
+    """Returns the unit over which a fault's runs are paired, in the plural."""
     return {"seed": _("seeds"), "fold": _("folds")}.get(over, over)
 
 
 def fault_words(fault: FaultResult) -> str:
-    """The verdict, without the numbers of the effect."""
+    """Returns the verdict without the numbers of the effect."""
     match fault.lacking:
         case Lacking.MEASURE:
-            return _("a run lacks the measure")
+            return _("a run has no value of the measure")
         case Lacking.MACHINES:
             return _("the runs were measured on several machines")
         case Lacking.SEEDS:

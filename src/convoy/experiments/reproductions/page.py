@@ -44,7 +44,7 @@ def page(study: Study, finding: Reproductions, folder: Path) -> Page:
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(table_of(fields, finding.experiments),),
-        sections=(Section(_("Setup"), (Code(study.table["command"], _("Command")),)),),
+        sections=(Section(_("Setup"), (Code(study.command, _("Command")),)),),
         labels=(),
     )
 

@@ -1,4 +1,4 @@
-"""Several reproductions in words."""
+"""Text of the finding of several reproductions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ablation: recipes at every combination of some values, and the effect of each value on the accuracy.
+"""Ablation: trains every combination of some values and estimates the effect of each value on the accuracy.
 
 The effect of a key is the difference between two of its values, averaged over all combinations of the other keys. It is
 paired by seed, which removes what a seed has in common for all combinations. n counts seeds, because the combinations
@@ -22,7 +22,7 @@ from convoy.runs import Member
 from convoy.stats import Estimate, paired_t, t_interval
 from convoy.studies.compare.pair import Pair, corrected
 
-LONGEST_VALUE = 28  # characters of a value in a label
+MAX_VALUE_LENGTH = 28  # characters of a value in a label
 RECIPE = "recipe"  # the key for several recipes
 Levels = tuple[str, ...]  # the text of a value for each key
 
@@ -65,8 +65,8 @@ class Average:
 @dataclass(frozen=True)
 class Ablation:
     keys: tuple[str, ...]
-    seeds: tuple[int, ...]  # with a score at every combination
-    trained: int  # seeds
+    seeds: tuple[int, ...]  # seeds with a score at every combination
+    trained: int  # number of trained seeds
     effects: tuple[Effect, ...]  # all pairs of values of each key
     interactions: tuple[Interaction, ...]
     averages: tuple[Average, ...]
@@ -75,7 +75,7 @@ class Ablation:
 def combine(
     recipes: Sequence[tuple[str, Recipe]], varied: Mapping[str, Sequence[Any]] | Sequence[tuple[str, Sequence[Any]]]
 ) -> tuple[Design, list[tuple[str, Recipe]]]:
-    """Every combination of the values for each recipe, labelled "lenet, norm = none, batch_size = 64".
+    """Makes a recipe for every combination of values, labelled "lenet, norm = none, batch_size = 64".
 
     Raises ValueError for an unknown or repeated key, an invalid or repeated value, or fewer than two values.
     """
@@ -89,7 +89,7 @@ def combine(
     levels: dict[str, Levels] = {}
     for label, recipe in recipes:
         for chosen in product(*(range(len(values)) for _, values in vary)):
-            level = tuple(text[place] for text, place in zip(texts, chosen, strict=True))
+            level = tuple(text[i] for text, i in zip(texts, chosen, strict=True))
             name = ", ".join([label, *(f"{key} = {text}" for key, text in zip(names, level, strict=True))])
             overrides: list[Override] = [(path, values[i]) for (path, values), i in zip(vary, chosen, strict=True)]
             points.append((name, recipe.override(overrides)))
@@ -108,13 +108,13 @@ def _check(path: str, values: Sequence[Any], paths: Sequence[str]) -> None:
         raise ValueError("seed cannot be varied: every combination is trained with all `seeds`")
     if isinstance(values, str) or len(values) < 2:
         raise ValueError(f"{path} = {values!r}: expected two values or more")
-    for place, value in enumerate(values):
-        if any(value == other and type(value) is type(other) for other in values[:place]):
+    for i, value in enumerate(values):
+        if any(value == other and type(value) is type(other) for other in values[:i]):
             raise ValueError(f"{path}: {_text(value)} is given twice")
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:
-    """The shortest distinct end of each path; "optim" for optim.name.
+    """Returns the shortest distinct end of each path, such as "optim" for optim.name.
 
     A seed keeps its section, as in "split.seed", because labels are shown next to the run's seed.
     """
@@ -136,7 +136,7 @@ def _text(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, Mapping):
         name = [str(value["name"])] if "name" in value else []
-        return " ".join(name + [f"{key} {_text(each)}" for key, each in value.items() if key != "name"])
+        return " ".join(name + [f"{key} {_text(item)}" for key, item in value.items() if key != "name"])
     if isinstance(value, list | tuple):
         return " + ".join(map(_text, value)) or "none"
     text = " ".join(str(value).split())
@@ -144,12 +144,12 @@ def _text(value: Any) -> str:
 
 
 def _distinct(texts: Sequence[str]) -> list[str]:
-    short = [text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1].rstrip() + "…" for text in texts]
-    return [text if short.count(text) == 1 else f"{text} ({place})" for place, text in enumerate(short, start=1)]
+    short = [text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1].rstrip() + "…" for text in texts]
+    return [text if short.count(text) == 1 else f"{text} ({number})" for number, text in enumerate(short, start=1)]
 
 
 def conclude(design: Design, members: Sequence[Member], part: str) -> Ablation:
-    """The effect of each value on the accuracy of a part. Seeds without a score at some combination are left out."""
+    """Estimates the effect of each value on the accuracy of a part, over seeds with a score at every combination."""
     table = _Accuracies.of(design, members, part)
     return Ablation(
         keys=design.keys,
@@ -165,8 +165,8 @@ def conclude(design: Design, members: Sequence[Member], part: str) -> Ablation:
 class _Accuracies:
     design: Design
     cells: Mapping[Levels, Mapping[int, float]]  # combination -> seed -> accuracy
-    seeds: tuple[int, ...]  # that every combination has
-    grain: float  # between two possible accuracies
+    seeds: tuple[int, ...]  # seeds with a score at every combination
+    resolution: float  # difference between two possible accuracies
 
     @classmethod
     def of(cls, design: Design, members: Sequence[Member], part: str) -> _Accuracies:
@@ -180,19 +180,21 @@ class _Accuracies:
         return cls(design, cells, tuple(sorted(set.intersection(*map(set, cells.values())))), 1 / images)
 
     def means(self, fixed: Mapping[int, str]) -> tuple[list[float], float]:
-        """By seed, averaged over all combinations with these values, and the grain of such a mean."""
+        """Returns the mean accuracy of each seed over cells with the `fixed` values, and the resolution of a mean."""
         keys = enumerate(self.design.values)
-        some = list(product(*([fixed[key]] if key in fixed else values for key, values in keys)))
-        return [fmean(self.cells[cell][seed] for cell in some) for seed in self.seeds], self.grain / sqrt(len(some))
+        cells = list(product(*([fixed[key]] if key in fixed else values for key, values in keys)))
+        return [fmean(self.cells[cell][seed] for cell in cells) for seed in self.seeds], self.resolution / sqrt(
+            len(cells)
+        )
 
 
 def _effects(design: Design, table: _Accuracies) -> list[Effect]:
     effects = []
     for key, values in enumerate(design.values):
         for a, b in combinations(values, 2):
-            (first, grain), (second, _) = table.means({key: a}), table.means({key: b})
+            (first, resolution), (second, _) = table.means({key: a}), table.means({key: b})
             if first:
-                effects.append(Effect(a, b, *_tested(first, second, grain), key=design.keys[key]))
+                effects.append(Effect(a, b, *_tested(first, second, resolution), key=design.keys[key]))
     return effects
 
 
@@ -202,27 +204,27 @@ def _interactions(design: Design, table: _Accuracies) -> list[Interaction]:
     interactions = []
     for key, other in combinations(range(len(design.keys)), 2):
         for between, at in product(combinations(design.values[key], 2), combinations(design.values[other], 2)):
-            sides, grain = [], 0.0
+            sides, resolution = [], 0.0
             for level in at:
-                (first, grain), (second, _) = (table.means({key: value, other: level}) for value in between)
+                (first, resolution), (second, _) = (table.means({key: value, other: level}) for value in between)
                 sides.append([x - y for x, y in zip(first, second, strict=True)])
             # Rounding contributes twice the variance of a single difference.
-            tested = _tested(sides[0], sides[1], sqrt(2) * grain)
+            tested = _tested(sides[0], sides[1], sqrt(2) * resolution)
             names, effects = (design.keys[key], design.keys[other]), (fmean(sides[0]), fmean(sides[1]))
             interactions.append(Interaction(*at, *tested, None, *names, between, effects))
     return interactions
 
 
-def _tested(a: Sequence[float], b: Sequence[float], grain: float) -> tuple[Estimate, float | None]:
-    """Paired by seed; a single one has no p value."""
-    return (t_interval([a[0] - b[0]]), None) if len(a) < 2 else paired_t(a, b, step=grain)
+def _tested(a: Sequence[float], b: Sequence[float], resolution: float) -> tuple[Estimate, float | None]:
+    """Tests a - b paired by seed; with a single seed, p is None."""
+    return (t_interval([a[0] - b[0]]), None) if len(a) < 2 else paired_t(a, b, step=resolution)
 
 
 def _averages(design: Design, table: _Accuracies) -> list[Average]:
     averages = []
     for key, values in enumerate(design.values):
         for value in values:
-            means, grain = table.means({key: value})
+            means, resolution = table.means({key: value})
             if means:
-                averages.append(Average(design.keys[key], value, t_interval(means, step=grain)))
+                averages.append(Average(design.keys[key], value, t_interval(means, step=resolution)))
     return averages

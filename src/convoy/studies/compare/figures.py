@@ -1,4 +1,4 @@
-"""Accuracies and effects as rows with intervals, and accuracy against cost."""
+"""Figures of accuracies and effects with intervals, and of accuracy versus cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from convoy.reporting import ticks
 from convoy.reporting.palette import MODELS, MUTED, PAPER, Look
-from convoy.reporting.rows import CostBars, Row, Rows, Value, limits
+from convoy.reporting.rows import ChartRow, CostBars, RowChart, Value, limits
 from convoy.reporting.words import accuracy_name
 from convoy.stats import Estimate
 from convoy.studies.compare.ablation import Ablation, Effect
@@ -40,36 +40,36 @@ class CostNumbers(NamedTuple):
     cost: CostKind
     accuracies: Mapping[str, Value]  # in percent, by label
     values: Mapping[str, float]  # of the cost
-    best: tuple[str, ...]  # labels on the Pareto front, by cost: no other model is as cheap and as accurate
+    pareto_front: tuple[str, ...]  # labels, cheapest first
 
 
-def accuracy_rows(finding: CompareFinding, by_seed: Mapping[str, Sequence[float]], look: Look) -> Rows:
-    """From the highest mean down. `by_seed`: label -> accuracies as fractions, in the order of the row's seeds."""
+def accuracy_rows(finding: CompareFinding, by_seed: Mapping[str, Sequence[float]], look: Look) -> RowChart:
+    """One row per model, highest mean first. `by_seed` has the accuracies as fractions, in the order of the seeds."""
 
-    def row(model: ModelRow) -> Row:
+    def row(model: ModelRow) -> ChartRow:
         value = Value.of(model.accuracy, look.colour(model.label), look.mark(model.label))
         points = tuple(100 * accuracy for accuracy in by_seed[model.label])
-        crossed = tuple(point for seed, point in zip(model.seeds, points, strict=True) if seed in model.diverged)
-        return Row(model.label, (replace(value, points=points, crossed=crossed),), f"{value.value:.2f} %")
+        diverged = tuple(point for seed, point in zip(model.seeds, points, strict=True) if seed in model.diverged)
+        return ChartRow(model.label, (replace(value, points=points, diverged=diverged),), f"{value.value:.2f} %")
 
-    return Rows(tuple(map(row, finding.ranked)), accuracy_name(finding.part), "%")
+    return RowChart(tuple(map(row, finding.ranked)), accuracy_name(finding.part), "%")
 
 
 def effects(finding: CompareFinding, ablation: Ablation) -> list[Effect]:
-    """In the order of the keys, with positive signs; of many effects the significant ones come first."""
-    shown = [effect.upwards() for effect in ablation.effects]
+    """Returns the effects with positive signs. With many, sorts significant ones first and leaves out the last."""
+    shown = [effect.higher_first() for effect in ablation.effects]
     if len(shown) > MAX_EFFECTS:
         shown.sort(key=lambda effect: (not effect.significant, -effect.difference.mean))
     return shown[:MAX_EFFECTS]
 
 
-def effect_rows(finding: CompareFinding, ablation: Ablation) -> Rows:
-    def row(effect: Effect) -> Row:
+def effect_rows(finding: CompareFinding, ablation: Ablation) -> RowChart:
+    def row(effect: Effect) -> ChartRow:
         value = Value.of(effect.difference, MODELS[0][0] if effect.significant and not finding.reduced else MUTED)
-        return Row(f"{effect.key}: {effect.a} − {effect.b}", (value,), f"{value.value:+.2f}")
+        return ChartRow(f"{effect.key}: {effect.a} − {effect.b}", (value,), f"{value.value:+.2f}")
 
     rows = tuple(map(row, effects(finding, ablation)))
-    return Rows(rows, _("difference of {metric}", metric=accuracy_name(finding.part)), _("points"), line=0.0)
+    return RowChart(rows, _("difference of {metric}", metric=accuracy_name(finding.part)), _("points"), line=0.0)
 
 
 def accuracy_caption(finding: CompareFinding) -> str:
@@ -95,7 +95,7 @@ def effects_caption(finding: CompareFinding, ablation: Ablation) -> str:
 
 
 def cost_numbers(finding: CompareFinding, cost: CostKind) -> CostNumbers | None:
-    """None if fewer than two models have this cost."""
+    """Returns None if fewer than two models have this cost."""
     values = {row.label: _mean(value) for row in finding.rows if (value := cost.of(row)) is not None}
     accuracies = {row.label: Value.of(row.accuracy) for row in finding.rows if values.get(row.label, 0) > 0}
     if len(accuracies) < 2:
@@ -114,32 +114,35 @@ def _mean(value: Estimate | float) -> float:
 
 
 def cost_bars(finding: CompareFinding, cost: CostKind) -> CostBars | None:
-    """The models with this cost, highest mean accuracy first; None if fewer than two."""
+    """Returns the models with this cost, highest mean accuracy first; None if fewer than two."""
     values = {row.label: value for row in finding.ranked if (value := cost.of(row)) is not None}
     if len(values) < 2:
         return None
-    spans = [value.span if isinstance(value, Estimate) and value.n > 1 else None for value in values.values()]
-    return CostBars(cost.title, cost.unit, tuple(values), tuple(map(_mean, values.values())), tuple(spans))
+    intervals = [value.span if isinstance(value, Estimate) and value.n > 1 else None for value in values.values()]
+    return CostBars(cost.title, cost.unit, tuple(values), tuple(map(_mean, values.values())), tuple(intervals))
 
 
 def draw_cost(axes: Axes, numbers: CostNumbers, part: str, look: Look) -> None:
     accuracies, values = numbers.accuracies, numbers.values
-    low, high = limits(Rows(tuple(Row(label, (value,)) for label, value in accuracies.items()), "", "%"))
+    low, high = limits(RowChart(tuple(ChartRow(label, (value,)) for label, value in accuracies.items()), "", "%"))
     axes.set_ylim(low, high)
     costs = [values[label] for label in accuracies]
-    room = max((max(costs) / min(costs)) ** 0.12, 1.15)
-    ticks.logarithmic(axes, "x", min(costs) / room, max(costs) * room)
-    front = [values[label] for label in numbers.best], [accuracies[label].value for label in numbers.best]
+    margin = max((max(costs) / min(costs)) ** 0.12, 1.15)
+    ticks.logarithmic(axes, "x", min(costs) / margin, max(costs) * margin)
+    front = (
+        [values[label] for label in numbers.pareto_front],
+        [accuracies[label].value for label in numbers.pareto_front],
+    )
     axes.step(*front, where="post", color=MUTED, linewidth=1, zorder=1)
     for label, accuracy in accuracies.items():
         colour, cost = look.colour(label), values[label]
-        if accuracy.span:
-            span = max(accuracy.span[0], low), min(accuracy.span[1], high)
-            axes.plot((cost, cost), span, color=colour, linewidth=2, alpha=0.5)
+        if accuracy.interval:
+            ends = max(accuracy.interval[0], low), min(accuracy.interval[1], high)
+            axes.plot((cost, cost), ends, color=colour, linewidth=2, alpha=0.5)
         # Not clipped: a mark at 100 % would be cut in half.
         axes.plot(
             cost, accuracy.value, look.mark(label), color=colour, markersize=8, markeredgewidth=1.4,
-            markerfacecolor=colour if label in numbers.best else PAPER, clip_on=False,
+            markerfacecolor=colour if label in numbers.pareto_front else PAPER, clip_on=False,
         )  # fmt: skip
     quantity = f"{numbers.cost.title} ({numbers.cost.unit})" if numbers.cost.unit else numbers.cost.title
     axes.set_xlabel(_("{quantity}, logarithmic", quantity=quantity))
@@ -154,11 +157,13 @@ def cost_caption(panels: Sequence[CostNumbers]) -> str:
         if len({numbers.values[label] for label in numbers.accuracies}) == 1:
             equal.append(numbers.cost.title)
         else:
-            by_front.setdefault(numbers.best, []).append(numbers.cost.title)
+            by_front.setdefault(numbers.pareto_front, []).append(numbers.cost.title)
     sentences = [
         _("Pareto front ({costs}): {models}.", costs=", ".join(costs), models="; ".join(front))
         for front, costs in by_front.items()
     ]
     sentences += [_("Equal for all models: {costs}.", costs=", ".join(equal))] if equal else []
-    sentences.append(_("Grey line: Pareto front; hollow: not on it. Vertical lines: 95 % intervals of the accuracy."))
+    sentences.append(
+        _("Grey line: Pareto front; hollow marks: models not on it. Vertical lines: 95 % intervals of the accuracy.")
+    )
     return " ".join(sentences)

@@ -29,7 +29,7 @@ Groups = Mapping[str, Sequence[Member]]
 
 @dataclass(frozen=True)
 class Cost:
-    """Over the runs of a model; None where no run has it."""
+    """Cost of a model, averaged over its runs; None if no run recorded it."""
 
     train_seconds: Estimate | None
     images_per_second: Estimate | None
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Flag:
-    """`labels` is empty if all runs have it."""
+    """A flag of runs. `labels` is empty if all runs have it."""
 
     text: str
     labels: tuple[str, ...]
@@ -60,7 +60,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run without a score on the part."""
+    """A run without a score on the compared part, which is left out."""
 
     label: str
     seed: int
@@ -101,7 +101,7 @@ class CompareFinding:
 
     @property
     def ranked(self) -> list[Row]:
-        """Highest mean first."""
+        """The rows, highest mean first."""
         return sorted(self.rows, key=lambda row: -row.accuracy.mean)
 
     @property
@@ -115,7 +115,7 @@ class CompareFinding:
 
     @property
     def best(self) -> str | None:
-        """The model that is significantly better than every other one."""
+        """The model that is significantly better than every other, or None."""
         first, *others = self.ranked
         against = [between(self.tests, first.label, other.label) for other in others]
         clear = bool(others) and all(pair is not None and pair.significant for pair in against)

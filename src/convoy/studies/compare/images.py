@@ -65,7 +65,7 @@ class Answers(NamedTuple):
 def compare_images(
     groups: Mapping[str, Sequence[Member]], part: str
 ) -> tuple[tuple[ImagePair, ...], tuple[Untested, ...]]:
-    """A test for each pair of labels and each common seed, and the missing tests."""
+    """Tests each pair of labels for each common seed. Returns the tests and the missing ones with their reasons."""
     answers: defaultdict[str, dict[int, Answers]] = defaultdict(dict)
     missing: defaultdict[Reason, dict[str, None]] = defaultdict(dict)  # labels, in order
     for label, group in groups.items():
@@ -106,7 +106,7 @@ def _answers(member: Member, part: str) -> Answers | Reason:
 
 
 def _obstacle(a: Answers, b: Answers) -> Reason | None:
-    """Why two networks cannot be compared image by image; None if they were scored on the same images.
+    """Returns why two networks cannot be compared image by image; None if they were scored on the same images.
 
     Equal labels are not enough: if images are sorted by class, all stratified splits have the same labels.
     """

@@ -14,7 +14,7 @@ from convoy.reporting import sections
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import listed
-from convoy.reporting.reading import Groups, every, of_study, scored
+from convoy.reporting.reading import Groups, all_readings, read_study, with_score
 from convoy.reporting.words import accuracy_title
 from convoy.runs import Study
 from convoy.studies.compare import figures, tables, words
@@ -31,20 +31,20 @@ MAX_LINE_PAIRS = 6  # if each model has a solid and a dashed line
 
 
 def page(study: Study, finding: CompareFinding, folder: Path) -> Page:
-    groups = of_study(study)
+    groups = read_study(study)
     means = {row.label: row.accuracy.mean for row in finding.rows}
     ranked = dict(sorted(groups.items(), key=lambda item: -means.get(item[0], -1.0)))
     # Colours follow the order of the command. With more models than colours, the best models get unique ones.
     labels = tuple(groups if len(groups) <= MAX_LINES else ranked)
     look = Look(labels)
-    readings = every(groups)
+    readings = all_readings(groups)
     page_sections = [
         _ablation(finding, finding.ablation) if finding.ablation and finding.ablation.effects else None,
         _accuracy_and_cost(finding, ranked, look),
         _training(ranked, look),
         sections.errors(ranked, finding.part, look, tiles=TILES),
         sections.data(ranked),
-        sections.setup(groups, folder, [study.table["command"]]),
+        sections.setup(groups, folder, [study.command]),
     ]
     return Page(
         kicker=sections.kicker(_("Comparison"), study.name, readings),
@@ -74,7 +74,7 @@ def _ablation(finding: CompareFinding, ablation: Ablation) -> Section:
 def _accuracy_and_cost(finding: CompareFinding, groups: Groups, look: Look) -> Section:
     by_seed = {
         label: [reading.scores[finding.part].accuracy for reading in group]
-        for label, group in scored(groups, finding.part).items()
+        for label, group in with_score(groups, finding.part).items()
     }
     rows = figures.accuracy_rows(finding, by_seed, look)
     blocks: list[Block] = [Chart("accuracy_bars", _("Accuracy"), (rows.panel(),), figures.accuracy_caption(finding))]
@@ -84,16 +84,16 @@ def _accuracy_and_cost(finding: CompareFinding, groups: Groups, look: Look) -> S
             blocks.append(Chart(name, cost.title, (panel,), rows_.cost_bars_caption([bars])))
     blocks += [tables.pairs(finding)] if finding.pairs else []
     blocks += [tables.mcnemar(finding)] if finding.mcnemar else []
-    if costs := [each for cost in figures.cost_kinds() if (each := figures.cost_numbers(finding, cost))]:
+    if costs := [numbers for cost in figures.cost_kinds() if (numbers := figures.cost_numbers(finding, cost))]:
         draw = partial(figures.draw_cost, part=finding.part, look=look)
         panels = tuple(Panel(numbers.cost.title, partial(draw, numbers=numbers)) for numbers in costs)
         legend = tuple(row.name for row in rows.rows)
-        blocks.append(Chart("pareto", _("Accuracy against cost"), panels, figures.cost_caption(costs), legend=legend))
+        blocks.append(Chart("pareto", _("Accuracy versus cost"), panels, figures.cost_caption(costs), legend=legend))
     return Section(_("Accuracy and cost") if costs else _("Accuracy"), tuple(blocks))
 
 
 def _training(groups: Groups, look: Look) -> Section | None:
-    """Curves by epoch, batch and second; of many models only the best."""
+    """Makes the curves by epoch, step and second. With many models, shows only the best."""
     pairs_of_lines, single_lines = (dict(list(groups.items())[:count]) for count in (MAX_LINE_PAIRS, MAX_LINES))
     charts = [(pairs_of_lines, sections.curves(pairs_of_lines, look))]
     charts += [
@@ -109,7 +109,7 @@ def _training(groups: Groups, look: Look) -> Section | None:
 
 
 def _selected_accuracy(groups: Groups, look: Look) -> Chart | None:
-    """Accuracy by epoch on the part that selected the epoch, all models in the same axes."""
+    """Draws accuracy by epoch on the part that selected the best epoch, all models in the same axes."""
     metrics = {label: [r.metrics for r in group if r.metrics] for label, group in groups.items()}
     numbers = curves_.selected_accuracy(metrics)
     if numbers is None:

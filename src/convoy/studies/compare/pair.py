@@ -29,8 +29,8 @@ class Pair:
     def exchanged(self) -> Self:
         return replace(self, a=self.b, b=self.a, difference=-self.difference)
 
-    def upwards(self) -> Self:
-        """With the higher side first."""
+    def higher_first(self) -> Self:
+        """Returns the pair with the higher side first."""
         return self.exchanged() if self.difference.mean < 0 else self
 
 
@@ -38,7 +38,7 @@ Tested = TypeVar("Tested", bound=Pair)
 
 
 def corrected(pairs: Sequence[Tested]) -> tuple[Tested, ...]:
-    """With Holm's correction over all of them; unchanged if there is one without a p value."""
+    """Applies Holm's correction over all pairs. Returns them unchanged if one has no p value."""
     ps = [pair.p for pair in pairs if pair.p is not None]
     if len(ps) < len(pairs):
         return tuple(pairs)
@@ -46,6 +46,6 @@ def corrected(pairs: Sequence[Tested]) -> tuple[Tested, ...]:
 
 
 def between(pairs: Sequence[Tested], a: str, b: str) -> Tested | None:
-    """The pair of two labels, with the difference a - b; None without a test."""
-    found = (pair for pair in pairs if {pair.a, pair.b} == {a, b})
-    return next((pair if pair.a == a else pair.exchanged() for pair in found), None)
+    """Returns the test of a - b from `pairs`; None if there is none."""
+    matches = (pair for pair in pairs if {pair.a, pair.b} == {a, b})
+    return next((pair if pair.a == a else pair.exchanged() for pair in matches), None)

@@ -14,7 +14,7 @@ from convoy.studies.train_all import Entry, check_named, study_name, train_all
 
 
 def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]:
-    """Each recipe with seed, seed + 1, ...; the split's seed is constant, so that all have the same images.
+    """Returns each recipe with seed, seed + 1, ... The split's seed is constant, so that all train on the same images.
 
     Raises ValueError without a recipe or seed, and for repeated labels.
     """
@@ -27,7 +27,7 @@ def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]
 
 
 def run(entries: Sequence[Entry], session: Session, *, design: Design | None = None) -> Study | None:
-    """Trains the missing runs and writes the finding; None if interrupted, the same call resumes it.
+    """Trains the missing runs and writes the finding. Returns None if interrupted; the same call resumes.
 
     `design`: the varied keys of an ablation. All recipes are checked before training: raises ValueError for one that
     cannot be trained.

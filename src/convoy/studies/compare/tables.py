@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from convoy.reporting.content import Cell, Field, Table, table_of
 from convoy.reporting.quantities import MIB, cost_parts, p_value, plain, quartile_range
-from convoy.reporting.reading import Groups, every
+from convoy.reporting.reading import Groups, all_readings
 from convoy.reporting.tables import MANY_ROWS, flops_cell, flops_note
 from convoy.reporting.words import accuracy_title
 from convoy.studies.compare.ablation import Ablation, Average, Effect, Interaction
@@ -51,16 +51,16 @@ def _notes(finding: CompareFinding, groups: Groups) -> list[str]:
     if True in over_images:
         notes.append(_("For n = 1, the range is the 95 % interval over images (Wilson)."))
     if finding.reduced:
-        notes.append(_("Fewer images: no best model."))
+        notes.append(_("No best model, because of fewer images."))
     elif finding.tests:
         notes.append(_("Bold: significantly different from every other model (Holm's correction, 5 % level)."))
     elif len(finding.rows) > 1:
-        notes.append(_("No best model: this needs a common seed or, better, several."))
+        notes.append(_("No best model: comparing needs common seeds, preferably several."))
     if any(row.cost.ms_per_image_quartiles for row in finding.rows):
         notes.append(_("Inference: median and quartiles over passes of one image on one thread, averaged over seeds."))
-    if len(every(groups)) > 1:
+    if len(all_readings(groups)) > 1:
         notes.append(_("Runs trained in parallel had one thread each."))
-    return [*notes, flops_note(every(groups))]
+    return [*notes, flops_note(all_readings(groups))]
 
 
 def _latency(row: Row) -> Cell:
@@ -103,14 +103,14 @@ def mcnemar(finding: CompareFinding) -> Table:
 def _differences(
     finding: CompareFinding, tests: Sequence[Tested], fields: Sequence[Field[Tested]], note: str, title: str
 ) -> Table:
-    """The most significant first; of many tests those of the model with the highest mean."""
+    """Sorts by p value. With many tests, shows only those of the model with the highest mean."""
     shown = sorted(tests, key=lambda test: test.p_holm or 0)
     if len(shown) > MANY_PAIRS:
-        leader = finding.ranked[0].label
-        note += " " + _("Shown: pairs with {leader}; all {n} are in finding.json.", leader=leader, n=len(shown))
-        shown = [test for test in shown if leader in (test.a, test.b)]
-    folded = _("All {n} tests", n=len(shown)) if len(shown) > MANY_ROWS else ""
-    return table_of(fields, [test.upwards() for test in shown], note, title, folded)
+        best = finding.ranked[0].label
+        note += " " + _("Shown: pairs with {best}; all {n} are in finding.json.", best=best, n=len(shown))
+        shown = [test for test in shown if best in (test.a, test.b)]
+    collapsed_title = _("All {n} tests", n=len(shown)) if len(shown) > MANY_ROWS else ""
+    return table_of(fields, [test.higher_first() for test in shown], note, title, collapsed_title)
 
 
 def effects(finding: CompareFinding, ablation: Ablation) -> Table:
@@ -125,7 +125,7 @@ def effects(finding: CompareFinding, ablation: Ablation) -> Table:
         _seeds(),
         *_tested(finding),
     ]
-    return table_of(fields, [effect.upwards() for effect in ablation.effects], note, _("Effects"))
+    return table_of(fields, [effect.higher_first() for effect in ablation.effects], note, _("Effects"))
 
 
 def averages(finding: CompareFinding, ablation: Ablation) -> Table:
@@ -134,32 +134,36 @@ def averages(finding: CompareFinding, ablation: Ablation) -> Table:
         "known more precisely than these intervals suggest."
     )
     fields: list[Field[Average]] = [
-        Field(_("Key"), lambda each: each.key, numeric=False),
-        Field(_("Value"), lambda each: each.value, numeric=False),
-        Field(accuracy_title(finding.part), lambda each: Cell(*each.accuracy.parts(scale=100)), "%"),
+        Field(_("Key"), lambda row: row.key, numeric=False),
+        Field(_("Value"), lambda row: row.value, numeric=False),
+        Field(accuracy_title(finding.part), lambda row: Cell(*row.accuracy.parts(scale=100)), "%"),
     ]
     return table_of(fields, ablation.averages, note, _("Mean accuracy of each value"))
 
 
 def interactions(finding: CompareFinding, ablation: Ablation) -> Table:
     note = _(
-        "If this is not zero, the effect of one key depends on the value of the other, and its average hides this."
+        "If the difference of differences is not 0, the effect of one key depends on the value of the other, and the "
+        "average effect hides this."
     )
     fields: list[Field[Interaction]] = [
-        Field(_("Key"), lambda each: each.key, numeric=False),
-        Field(_("Difference between"), lambda each: " − ".join(each.between), numeric=False),
+        Field(_("Key"), lambda row: row.key, numeric=False),
+        Field(_("Difference between"), lambda row: " − ".join(row.between), numeric=False),
         Field(_("Depends on"), _depends_on, numeric=False),
         _difference(_("Difference of differences")),
         _seeds(),
         *_tested(finding),
     ]
-    folded = ngettext("{n} interaction", "{n} interactions", len(ablation.interactions))
-    return table_of(fields, ablation.interactions, note, _("Interactions"), folded)
+    collapsed_title = ngettext("{n} interaction", "{n} interactions", len(ablation.interactions))
+    return table_of(fields, ablation.interactions, note, _("Interactions"), collapsed_title)
 
 
-def _depends_on(each: Interaction) -> str:
-    levels = [f"{100 * effect:+.2f} ({level})" for effect, level in zip(each.effects, (each.a, each.b), strict=True)]
-    return f"{each.other}: {', '.join(levels)}"
+def _depends_on(interaction: Interaction) -> str:
+    levels = [
+        f"{100 * effect:+.2f} ({level})"
+        for effect, level in zip(interaction.effects, (interaction.a, interaction.b), strict=True)
+    ]
+    return f"{interaction.other}: {', '.join(levels)}"
 
 
 def _pair() -> Field[Tested]:

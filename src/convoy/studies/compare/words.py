@@ -1,4 +1,4 @@
-"""The finding in words: its sentence and its caveats."""
+"""Text of the finding: its sentence and its caveats."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 
 FEW_SEEDS = 5
-NAMED = 3  # models that a sentence names; more are counted
+MAX_NAMED = 3  # a sentence names at most this many models and counts the others
 
 
 def sentence(finding: CompareFinding) -> str:
     if finding.ablation is not None:
-        return _of_ablation(finding, finding.ablation)
+        return _ablation_sentence(finding, finding.ablation)
     first, *others = finding.ranked
     if not others:
-        return _alone(first, finding)
+        return _single_model_sentence(first, finding)
     if finding.reduced:
         return _(
             "{metric}: {models} (fewer images, no verdict)",
@@ -50,38 +50,44 @@ def sentence(finding: CompareFinding) -> str:
 
 
 def _ranking(finding: CompareFinding) -> str:
-    return listed([f"{row.label} {row.accuracy.text()}" for row in finding.ranked], most=NAMED)
+    return listed([f"{row.label} {row.accuracy.text()}" for row in finding.ranked], most=MAX_NAMED)
 
 
-def _few(texts: Sequence[str]) -> str:
-    """Up to NAMED of them; of more the first and the last."""
-    if len(texts) <= NAMED:
+def _listed_shortly(texts: Sequence[str]) -> str:
+    """Lists up to MAX_NAMED texts; with more, only the first and the last."""
+    if len(texts) <= MAX_NAMED:
         return listed(texts)
     return _("{n} others, from {first} to {last}", n=len(texts), first=texts[0], last=texts[-1])
 
 
 def _clauses(first: str, pairs: Sequence[Pair], tests: Sequence[Pair]) -> list[str]:
-    """The highest mean against others: what is inconclusive, then what is significant."""
-    level = [f"{pair.b} ({_difference(pair, tests)})" for pair in pairs if not pair.significant]
-    beaten = [
+    """Compares the model with the highest mean with others: inconclusive differences, then significant ones."""
+    inconclusive = [f"{pair.b} ({_difference(pair, tests)})" for pair in pairs if not pair.significant]
+    worse = [
         _("{label} by {difference}", label=pair.b, difference=_difference(pair, tests))
         for pair in pairs
         if pair.significant
     ]
     clauses = (
-        [_("{first} is highest, but its lead over {others} is inconclusive", first=first, others=_few(level))]
-        if level
+        [
+            _(
+                "{first} is highest, but its lead over {others} is inconclusive",
+                first=first,
+                others=_listed_shortly(inconclusive),
+            )
+        ]
+        if inconclusive
         else []
     )
-    return clauses + ([_("{first} beats {others}", first=first, others=_few(beaten))] if beaten else [])
+    return clauses + ([_("{first} beats {others}", first=first, others=_listed_shortly(worse))] if worse else [])
 
 
 def _difference(pair: Pair, tests: Sequence[Pair]) -> str:
-    """With its p value if that is over images, or if only the correction made the difference inconclusive."""
+    """Adds the p value if the test is over images or if only the correction made the difference inconclusive."""
     points, p = pair.difference.points(), pair.p_holm or 0.0
     p_text = "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
     if pair.only_uncorrected:
-        return _("{difference}, but {p} when corrected for {n} tests", difference=points, p=p_text, n=len(tests))
+        return _("{difference}, but {p} after correction for {n} tests", difference=points, p=p_text, n=len(tests))
     return f"{points}, {p_text}" if pair.difference.over_images else points
 
 
@@ -99,7 +105,7 @@ def _basis(pairs: Sequence[Pair], finding: CompareFinding) -> str:
     return ", ".join(facts)
 
 
-def _alone(row: Row, finding: CompareFinding) -> str:
+def _single_model_sentence(row: Row, finding: CompareFinding) -> str:
     accuracy, metric = row.accuracy, accuracy_name(finding.part)
     if accuracy.over_images:
         return _(
@@ -121,46 +127,50 @@ def _alone(row: Row, finding: CompareFinding) -> str:
     )
 
 
-def _of_ablation(finding: CompareFinding, found: Ablation) -> str:
+def _ablation_sentence(finding: CompareFinding, ablation: Ablation) -> str:
     metric = accuracy_name(finding.part)
-    if not found.seeds:
+    if not ablation.seeds:
         return _("No seed has a score at every combination ({metric}): the effects are inconclusive", metric=metric)
-    basis = [metric, ngettext("{n} seed", "n = {n} seeds", len(found.seeds))]
-    basis += [_("each averaged over the others")] if len(found.keys) > 1 else []
+    basis = [metric, ngettext("{n} seed", "n = {n} seeds", len(ablation.seeds))]
+    basis += [_("each averaged over the others")] if len(ablation.keys) > 1 else []
     basis += [_("fewer images, no verdict")] if finding.reduced else []
-    clauses = [f"{key}: {', '.join(_about_key(key, found, reduced=finding.reduced))}" for key in found.keys]
+    clauses = [f"{key}: {', '.join(_about_key(key, ablation, reduced=finding.reduced))}" for key in ablation.keys]
     return f"{'; '.join(clauses)} ({', '.join(basis)})"
 
 
-def _about_key(key: str, found: Ablation, *, reduced: bool) -> list[str]:
-    """The value with the highest mean against all others."""
-    means = {each.value: each.accuracy.mean for each in found.averages if each.key == key}
-    best, own = max(means, key=lambda value: means[value]), [effect for effect in found.effects if effect.key == key]
+def _about_key(key: str, ablation: Ablation, *, reduced: bool) -> list[str]:
+    """Compares the value with the highest mean with the other values of the key."""
+    means = {average.value: average.accuracy.mean for average in ablation.averages if average.key == key}
+    best, own = max(means, key=lambda value: means[value]), [effect for effect in ablation.effects if effect.key == key]
     effects = [effect for value in means if (effect := between(own, best, value))]
     if not reduced and effects[0].p is not None:
-        return _clauses(best, effects, found.effects)
-    leads = [_("{difference} above {label}", difference=each.difference.points(), label=each.b) for each in effects]
+        return _clauses(best, effects, ablation.effects)
+    leads = [
+        _("{difference} above {label}", difference=effect.difference.points(), label=effect.b) for effect in effects
+    ]
     return [_("{first} is {leads}", first=best, leads=listed(leads))]
 
 
 def caveats(finding: CompareFinding) -> list[str]:
-    """Most important first."""
-    results = {(each.label, each.seed): each.result for each in finding.not_learned}
+    """Returns the caveats, most important first."""
+    results = {(run.label, run.seed): run.result for run in finding.not_learned}
     runs = [(row.label, seed, results.get((row.label, seed))) for row in finding.rows for seed in row.seeds]
     texts = chance.in_words(runs, finding.part)
     texts += [f"{listed(flag.labels)}: {flag.text}" if flag.labels else flag.text for flag in finding.flags]
     texts += [_left_out(run, finding.part) for run in finding.left_out]
     if finding.mixed is Mixed.DATA:
-        texts.append(_("The runs used different data: differences between models include this"))
+        texts.append(_("The runs used different data, which adds to the differences between models"))
     elif finding.mixed is Mixed.SPLITS:
-        texts.append(_("The runs used different splits: differences between models include this"))
+        texts.append(_("The runs used different splits, which adds to the differences between models"))
     if finding.part == "validation":
-        texts.append(_("Validation accuracy also selected the kept epoch: it is slightly too high for new images"))
+        texts.append(
+            _("The validation set also selected the best epoch; expect a slightly lower accuracy on new images")
+        )
     if finding.openings > len(runs):
         texts.append(
             _(
-                "The test part was opened {openings} times in this workspace, by more than these {runs} runs: choices "
-                "based on it make its accuracy too high",
+                "The test set was opened {openings} times in this workspace, not only by these {runs} runs; if choices "
+                "were based on its results, the test accuracies are too high",
                 openings=finding.openings,
                 runs=len(runs),
             )
@@ -186,45 +196,47 @@ def _about_seeds(finding: CompareFinding) -> str:
     counts, part = sorted({len(row.seeds) for row in finding.rows}), part_name(finding.part)
     if counts == [1]:
         return _(
-            "One seed per model: intervals and tests are over images and do not cover other seeds (one split and one "
-            "{part} part)",
+            "One seed per model: intervals and tests cover the sampling of images, not the variation between seeds "
+            "(one split, one {part} set)",
             part=part,
         )
     number = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     if counts[0] < FEW_SEEDS:
         return _(
-            "Only {n} seeds, one split and one {part} part: the intervals do not cover other images",
+            "Only {n} seeds, one split and one {part} set: the intervals do not cover other images",
             n=number,
             part=part,
         )
-    return _("{n} seeds, one split and one {part} part: the intervals do not cover other images", n=number, part=part)
+    return _("{n} seeds, one split and one {part} set: the intervals do not cover other images", n=number, part=part)
 
 
-def untested(each: Untested) -> str:
+def untested(missing: Untested) -> str:
     reasons = {
         Reason.UNKEPT: _("their predictions were not stored"),
         Reason.UNLIKE: _("their stored predictions do not match their accuracy"),
         Reason.REDRAWN: _("their validation images differ between epochs"),
         Reason.OTHER_IMAGES: _("they were not scored on the same images"),
-        Reason.UNKNOWN_IMAGES: _("the splits differ, and an older run did not store its images"),
+        Reason.UNKNOWN_IMAGES: _("their splits differ, and an older run did not record which images it was scored on"),
     }
-    names = listed(each.labels or [f"{a} − {b}" for a, b in each.pairs], most=NAMED)
-    return _("No McNemar test ({names}): {reason}", names=names, reason=reasons[each.reason])
+    names = listed(missing.labels or [f"{a} − {b}" for a, b in missing.pairs], most=MAX_NAMED)
+    return _("No McNemar test ({names}): {reason}", names=names, reason=reasons[missing.reason])
 
 
-def _about_keys(found: Ablation, *, reduced: bool) -> list[str]:
+def _about_keys(ablation: Ablation, *, reduced: bool) -> list[str]:
     texts = []
-    significant = [] if reduced else [each for each in found.interactions if each.significant]
+    significant = [] if reduced else [interaction for interaction in ablation.interactions if interaction.significant]
     if significant:
-        texts.append(_interaction(max(significant, key=lambda each: abs(each.difference.mean)), len(significant)))
-    elif len(found.keys) > 1 and len(found.seeds) > 1:
-        texts.append(_("An interaction of the keys is neither shown nor excluded by these data"))
-    if 0 < len(found.seeds) < found.trained:
+        texts.append(
+            _interaction(max(significant, key=lambda interaction: abs(interaction.difference.mean)), len(significant))
+        )
+    elif len(ablation.keys) > 1 and len(ablation.seeds) > 1:
+        texts.append(_("These data neither show nor exclude an interaction of the keys"))
+    if 0 < len(ablation.seeds) < ablation.trained:
         texts.append(
             _(
-                "Effects are over {n} of {trained} seeds: the others lack a score at some combination",
-                n=len(found.seeds),
-                trained=found.trained,
+                "The effects use {n} of {trained} seeds: the others have no score at some combination",
+                n=len(ablation.seeds),
+                trained=ablation.trained,
             )
         )
     return texts

@@ -52,7 +52,7 @@ class CrossvalFinding:
 
 
 def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
-    """From the folders of finished runs, one per fold and repeat."""
+    """Makes the finding from finished runs, one per fold and repeat."""
     runs = [member.run for member in members]
     recipe = runs[0].recipe
     rows = tuple(map(_fold, members))
@@ -80,7 +80,7 @@ def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
 
 
 def sizes(runs: Sequence[Run]) -> tuple[float, float]:
-    """Mean number of images that a fold's network has seen and was scored on, for Nadeau and Bengio."""
+    """Returns the mean numbers of images per fold for training and for scoring, for Nadeau and Bengio's interval."""
     # Validation images selected the epoch, so they count as seen.
     seen = fmean(sum(run.data.counts.get(part, 0) for part in ("train", "validation")) for run in runs)
     return seen, fmean(run.scores[FOLD].n for run in runs)

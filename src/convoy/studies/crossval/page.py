@@ -14,7 +14,7 @@ from convoy.reporting.content import Block, Cell, Chart, Field, Gallery, Page, S
 from convoy.reporting.figures_images import prediction_tiles
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import plain
-from convoy.reporting.reading import Groups, Reading, every, of_study
+from convoy.reporting.reading import Groups, Reading, all_readings, read_study
 from convoy.run_contents import Score
 from convoy.runs import Study
 from convoy.stats import Estimate
@@ -26,8 +26,8 @@ HARDEST = 24
 
 
 def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
-    groups = of_study(study)
-    readings = every(groups)  # in the order of finding.rows
+    groups = read_study(study)
+    readings = all_readings(groups)  # in the order of finding.rows
     curves = curve_groups(groups)
     labels = tuple(dict.fromkeys((*curves, *groups)))
     look = Look(labels)
@@ -40,7 +40,7 @@ def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
         _training(curves, look),
         _errors(finding, readings),
         sections.data(groups),
-        sections.setup(groups, folder, [study.table["command"]]),
+        sections.setup(groups, folder, [study.command]),
     ]
     title = _("{label} on {data}: {n} folds", label=finding.label, data=finding.data, n=finding.folds)
     return Page(
@@ -55,7 +55,7 @@ def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
 
 
 def _summary(finding: CrossvalFinding) -> Table:
-    """The mean over folds with both intervals, and the accuracy over all images."""
+    """Table of the mean over folds with both intervals, and of the accuracy over all images."""
     rows = [
         (_("Mean over folds, corrected interval"), finding.accuracy),
         (_("Mean over folds, plain t interval (too narrow)"), finding.naive),
@@ -78,7 +78,7 @@ def _summary(finding: CrossvalFinding) -> Table:
 
 
 def _folds(finding: CrossvalFinding, readings: Sequence[Reading], folder: Path, lines: Sequence[str]) -> Table:
-    """One row per fold. `lines`: the label of each fold's curve."""
+    """Table with one row per fold. `lines` are the labels of the folds' curves."""
     rows = list(zip(finding.rows, readings, lines, strict=True))
     fields: list[Field[tuple[Fold, Reading, str]]] = [
         Field(
@@ -104,8 +104,8 @@ def _correct(score: Score) -> Cell:
 
 
 def curve_groups(groups: Groups) -> dict[str, list[Reading]]:
-    """One curve per fold if there are enough colours, else one per repeat."""
-    readings = every(groups)
+    """Draws one curve per fold if there are enough colours, else one per repeat."""
+    readings = all_readings(groups)
     if len(readings) <= len(MODELS):
         return dict(groups)
     lines: dict[str, list[Reading]] = {}
@@ -120,7 +120,7 @@ def _training(curves: Groups, look: Look) -> Section | None:
 
 
 def _errors(finding: CrossvalFinding, readings: Sequence[Reading]) -> Section | None:
-    """Out-of-fold confusion matrix, most confused pairs, hardest images of all folds."""
+    """Makes the out-of-fold confusion matrix, most confused pairs and hardest images of all folds."""
     scores = [reading.scores[FOLD] for reading in readings]
     if not all(score.confusion for score in scores):
         return None
@@ -148,11 +148,11 @@ class _Hardest(NamedTuple):
     predicted: np.ndarray
     confidence: np.ndarray
     loss: np.ndarray
-    places: np.ndarray  # among the training images
+    indices: np.ndarray  # among the training images
 
     @classmethod
     def of(cls, reading: Reading) -> _Hardest | None:
-        """None if the run does not hold them."""
+        """Returns None if the run does not contain them."""
         gallery, arrays = reading.gallery, reading.run.predictions
         logits, index = (arrays.get(f"{FOLD}_{name}") for name in ("logits", "index"))
         if logits is None or index is None or "hardest_images" not in gallery:
@@ -167,13 +167,13 @@ class _Hardest(NamedTuple):
 
 
 def hardest(readings: Sequence[Reading]) -> tuple[Tile, ...]:
-    """The images of all folds with the highest cross-entropy, each once; empty if the runs hold no images."""
+    """Returns the images of all folds with the highest cross-entropy, without repetition; empty if none are stored."""
     folds = [fold for reading in readings if (fold := _Hardest.of(reading))]
     if len(folds) < len(readings):
         return ()
     joined = _Hardest(*map(np.concatenate, zip(*folds, strict=True)))
     order = np.argsort(-joined.loss, kind="stable")
-    _values, firsts = np.unique(joined.places[order], return_index=True)  # an image can be hard in several repeats
+    _values, firsts = np.unique(joined.indices[order], return_index=True)  # an image can be hard in several repeats
     chosen = order[np.sort(firsts)[:HARDEST]]
     images, labels, predicted, confidence, _loss, places = (array[chosen] for array in joined)
     return prediction_tiles(images, labels, predicted, confidence, readings[0].classes, places)

@@ -20,7 +20,7 @@ MANY_FOLDS = 100
 
 
 def run(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: str | None = None) -> Study | None:
-    """Trains the missing folds; None if interrupted, the same call resumes it.
+    """Trains the missing folds. Returns None if interrupted; the same call resumes.
 
     `label`: of the recipe, by default the name of its model. All folds are checked before training: raises ValueError
     for a recipe that cannot be trained and for impossible folds.
@@ -38,7 +38,7 @@ def run(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: st
 
 
 def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
-    """A recipe for each fold of each repeat; each repeat has other folds and another seed. Raises ValueError."""
+    """Makes a recipe for each fold of each repeat. Repeats differ in folds and seed. Raises ValueError."""
     if folds < 2 or repeats < 1:
         raise ValueError(f"expected 2 folds and 1 repeat or more, got {folds} and {repeats}")
     if folds > MANY_FOLDS:  # fails early if there are fewer images than folds
@@ -61,7 +61,7 @@ def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
 
 
 def out_of_fold(members: Sequence[Member]) -> dict[str, np.ndarray]:
-    """Predictions by the network that was not trained on an image: M = images x repeats, by repeat, then image.
+    """Predictions for each image by the network not trained on it: M = images x repeats, by repeat, then image.
 
     repeat, fold (both from 0), index (of the image among the training images), labels, predicted: int64 [M]; logits:
     float32 [M, classes], if all runs have them.

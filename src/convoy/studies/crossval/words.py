@@ -1,4 +1,4 @@
-"""The finding in words: its sentence and its caveats."""
+"""Text of the finding: its sentence and its caveats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 
 FEW_VALUES = 5
-MOST_NAMED = 4  # folds or classes that a note names
+MAX_NAMED = 4  # number of folds or classes that a note names
 MOST_NOTES = 6
 
 
@@ -39,7 +39,7 @@ def sentence(finding: CrossvalFinding) -> str:
 
 
 def caveats(finding: CrossvalFinding) -> list[str]:
-    """Most important first."""
+    """Returns the caveats, most important first."""
     texts = _notes(finding)
     if finding.from_weights:
         texts.append(
@@ -52,9 +52,9 @@ def caveats(finding: CrossvalFinding) -> list[str]:
         texts.append(_("The folds are not stratified: their class frequencies differ by chance"))
     texts.append(_about_interval(finding))
     if finding.repeats == 1:
-        texts.append(_("One seed and one split into folds: --repeats measures how much others differ"))
+        texts.append(_("One seed and one split into folds; use --repeats to measure how much others differ"))
     if finding.rows[0].validation_images == 0:
-        texts.append(_("No inner validation part: the last epoch of each fold was kept"))
+        texts.append(_("No inner validation set: the last epoch of each fold was used"))
     return texts
 
 
@@ -75,20 +75,20 @@ def _about_interval(finding: CrossvalFinding) -> str:
 
 
 def _notes(finding: CrossvalFinding) -> list[str]:
-    """Flags of the runs, and classes without an image in a fold; a note on some folds names them."""
+    """Returns flags of the runs and classes without an image in a fold, with the folds that they apply to."""
     folds: dict[str, list[str]] = {}
     for row in finding.rows:
-        missing = listed(row.missing_classes, most=MOST_NAMED) if row.missing_classes else ""
-        notes = [_("the scored fold has no image of some classes ({classes})", classes=missing)] if missing else []
+        missing = listed(row.missing_classes, most=MAX_NAMED) if row.missing_classes else ""
+        notes = [_("the scored fold has no images of some classes ({classes})", classes=missing)] if missing else []
         for note in (*row.flags, *notes):
             label = fold_label(row.fold, finding.folds, row.repeat, finding.repeats)
             folds.setdefault(note, []).append(label)
     texts = [
-        note if len(labels) == len(finding.rows) else f"{listed(labels, most=MOST_NAMED)}: {note}"
+        note if len(labels) == len(finding.rows) else f"{listed(labels, most=MAX_NAMED)}: {note}"
         for note, labels in folds.items()
     ]
     more = (
-        [_("{n} more notes on single folds, in their runs", n=len(texts) - MOST_NOTES)]
+        [_("{n} more notes on single folds; see their run folders", n=len(texts) - MOST_NOTES)]
         if len(texts) > MOST_NOTES
         else []
     )

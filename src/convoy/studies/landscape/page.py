@@ -24,7 +24,7 @@ from convoy.reporting.content import (
 )
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed, plain
-from convoy.reporting.reading import Groups, every, of_study
+from convoy.reporting.reading import Groups, all_readings, read_study
 from convoy.runs import Study
 from convoy.stats import Estimate
 from convoy.studies.landscape import arrays, figures, words
@@ -38,9 +38,9 @@ Recipes = Mapping[str, Drawn]  # by label
 
 
 def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
-    groups, recipes = of_study(study), [each.label for each in finding.recipes]
+    groups, recipes = read_study(study), [each.label for each in finding.recipes]
     drawn = arrays.read(study.path / "landscape.npz", recipes)
-    labels, readings = _coloured(groups), every(groups)
+    labels, readings = _coloured(groups), all_readings(groups)
     look = Look(labels)
     # At one learning rate: over all rates, the curves by epoch would be a band too.
     at_one_rate = {
@@ -53,7 +53,7 @@ def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
         _along_the_step(finding, drawn, look),
         _around_the_weights(finding, drawn, look),
         Section(_("Training"), (curves,)) if curves else None,
-        sections.setup(groups, folder, [study.table["command"]]),
+        sections.setup(groups, folder, [study.command]),
     ]
     return Page(
         kicker=sections.kicker(_("Landscape"), study.name, readings),

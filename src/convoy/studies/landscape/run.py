@@ -21,7 +21,7 @@ from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, check_named, study_name, train_all
 from convoy.text import gettext as _
 from convoy.training.run import faults
-from convoy.training.run.plan import plan, plan_all
+from convoy.training.run.plan import plan_all, plan_one
 from convoy.training.step.probe import STEP_SIZES
 
 LOOKS = 100  # probes along the step, spread over a run; each costs five passes, which is little in a long run
@@ -107,7 +107,7 @@ def _add_surfaces(each: Landscape, folder: Path, spec: Spec, session: Session, p
 
     @cache
     def scene() -> Scene:
-        ready = plan(run.recipe)
+        ready = plan_one(run.recipe)
         if ready.fingerprint != run.status.fingerprint:
             raise ValueError(f"{run.path}: recipe.toml, the data or the code changed after the run was trained")
         images = min(spec.images, len(ready.prepared.train))

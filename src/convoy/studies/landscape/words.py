@@ -1,4 +1,4 @@
-"""The finding in words: its sentence, its caveats, its names and its captions."""
+"""Text of the finding: sentence, caveats, names and captions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
     widths = {each.label: each.widths[Measure.LOSS][Span.ALL] for each in finding.recipes}
     known = {label: width.mean for label, width in widths.items() if width is not None}
     if not known:
-        yield _("At {rates} no step had a finite loss in every run: no band can be measured", rates=rates)
+        yield _("No band can be measured: at {rates}, no step had a finite loss in every run", rates=rates)
     elif len(known) == 1:
         yield _(
             "Over {rates} the loss of {label} differs by {mean:.3g} on average over {steps:,} steps",
@@ -96,7 +96,7 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
     steps = finding.steps
     drawn = [each.surfaces for each in finding.recipes if each.surfaces]
     if finding.seeds == 1:
-        yield _("One seed: how much the widths differ between seeds is unknown: no interval and no verdict")
+        yield _("One seed: there is no interval and no verdict, because the spread between seeds is unknown")
     for pair in finding.pairs:
         loss, log = (pair.ratios[measure][Span.ALL].verdict for measure in (Measure.LOSS, Measure.LOG))
         if {loss, log} == {Verdict.NARROWER, Verdict.WIDER}:
@@ -117,19 +117,19 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
             cut=steps.cut,
         )
     if n := steps.left_out:
-        yield _("Steps with a loss that is not finite would widen the band: {n:,} are left out", n=n)
+        yield _("{n:,} steps with a loss that is not finite are left out of the bands", n=n)
     if finding.archived:
-        yield _("Archived runs keep only some of the steps, and no weights, which a surface needs")
+        yield _("Archived runs keep only some steps and no weights, so there are no surfaces for them")
     if drawn:
         n = finding.images
-        yield _("Surfaces are slices of a very high-dimensional space, on {n:,} images, of one seed", n=n)
+        yield _("Surfaces show one seed, {n:,} images and only two of very many dimensions", n=n)
     if any("path" not in surfaces for surfaces in drawn):
-        yield _("A training path needs two epochs or more and weights that do not move along a straight line")
+        yield _("No training path: it needs at least two epochs and weights that do not move along a straight line")
     if finding.cut == "each":
         ends = ", ".join(_("{label} at {n:,} steps", label=each.label, n=each.steps) for each in finding.recipes)
-        yield _("In the figure each band ends at the shortest run of its recipe: {ends}", ends=ends)
+        yield _("In the figure, each band ends with the shortest run of its recipe: {ends}", ends=ends)
     if finding.own_seeds:
-        yield _("Each run has its own seed: the bands include differences of initial weights and batches")
+        yield _("Each run has its own seed, so the bands include differences of initial weights and batches")
 
 
 def intervals_note(finding: LandscapeFinding) -> str:
@@ -197,4 +197,8 @@ def scale_note(surfaces: Mapping[str, Surface]) -> str:
     if not counts:
         return _("Logarithmic scale of the loss.")
     counted = listed(counts)
-    return _("Logarithmic scale of the loss; points above {cap:g} are drawn there: {counts}.", cap=CAP, counts=counted)
+    return _(
+        "Logarithmic scale of the loss; points above {cap:g} are drawn at that value: {counts}.",
+        cap=CAP,
+        counts=counted,
+    )

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from convoy.reporting import sections, ticks
 from convoy.reporting.content import Chart, Field, Page, Panel, Section, table_of
 from convoy.reporting.palette import INK, MODELS, MUTED, PAPER
-from convoy.reporting.reading import every, of_study
+from convoy.reporting.reading import all_readings, read_study
 from convoy.runs import Study
 from convoy.studies.lr_range import words
 from convoy.studies.lr_range.finding import LrRangeFinding
@@ -19,7 +19,7 @@ from convoy.text import gettext as _
 
 
 def page(study: Study, finding: LrRangeFinding, folder: Path) -> Page:
-    groups = of_study(study)
+    groups = read_study(study)
     panel = Panel("", partial(draw, finding=finding), height=3.4, top=0.15)
     chart = Chart("lr_range", _("Loss by learning rate"), (panel,), words.caption(finding))
     rates = [
@@ -32,12 +32,12 @@ def page(study: Study, finding: LrRangeFinding, folder: Path) -> Page:
         Field(_("learning rate"), lambda row: _("not reached") if row[1] is None else f"{row[1]:.2g}"),
     ]
     return Page(
-        kicker=sections.kicker(_("Learning-rate range test"), study.name, every(groups)),
+        kicker=sections.kicker(_("Learning-rate range test"), study.name, all_readings(groups)),
         title=_("Learning-rate range test: {label} on {data}", label=finding.label, data=finding.data),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(table_of(fields, rates),),
-        sections=(Section(_("Range test"), (chart,)), sections.setup(groups, folder, [study.table["command"]])),
+        sections=(Section(_("Range test"), (chart,)), sections.setup(groups, folder, [study.command])),
         labels=tuple(groups),
     )
 

@@ -15,7 +15,7 @@ from convoy.studies import findings
 from convoy.studies.execute import execute
 from convoy.studies.lr_range.finding import FEWEST_STEPS, conclude
 from convoy.studies.session import Session
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 
 def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> Study | None:
@@ -46,5 +46,5 @@ def _rising(recipe: Recipe, lowest: float, highest: float) -> Recipe:
             "train.epochs": 1,
         }
     )
-    steps = steps_per_epoch(len(plan(rising).prepared.train), rising.train.batch_size)
+    steps = steps_per_epoch(len(plan_one(rising).prepared.train), rising.train.batch_size)
     return rising.override({"train.epochs": math.ceil(FEWEST_STEPS / steps)})

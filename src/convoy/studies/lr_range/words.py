@@ -1,4 +1,4 @@
-"""The finding in words: its sentence, its caveats and the caption of its figure."""
+"""Text of the finding: sentence, caveats and caption."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def caption(finding: LrRangeFinding) -> str:
     if finding.lowest_loss_lr is None:
         end = _("The loss does not decrease.")
     elif finding.diverges_lr is not None:
-        end = _("Dashed: half of the decrease is lost.")
+        end = _("Dashed: the loss has risen again by half of its decrease.")
     else:
         end = _("The loss does not rise again by half of its decrease: a higher rate may also work.")
-    marks = _("Thin: single batches; thick: smoothed. Each step multiplies the rate by the same factor.")
+    marks = _("Thin: loss of single steps; thick: smoothed. Each step multiplies the rate by the same factor.")
     return f"{marks} {end}"

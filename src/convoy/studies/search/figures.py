@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from convoy.reporting import ticks
 from convoy.reporting.content import Points3D, Scene3D, shortened
 from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, RULE
-from convoy.reporting.rows import Row, Rows, Value
+from convoy.reporting.rows import ChartRow, RowChart, Value
 from convoy.reporting.words import accuracy_name
 from convoy.studies.search import words
 from convoy.studies.search.finding import Importance, SearchFinding, State, Trial
@@ -235,7 +235,7 @@ def _draw_trials(axes: Axes, positions: Sequence[float], finding: SearchFinding)
     axes.set_ylabel(accuracy_axis(finding))
 
 
-def importance_rows(importance: Importance) -> Rows:
+def importance_rows(importance: Importance) -> RowChart:
     shares = {words.key_name(path): 100 * share for path, share in importance.shares.items()}
-    rows = (Row(name, (Value(share, colour=BLUE),), f"{share:.0f} %") for name, share in shares.items())
-    return Rows(tuple(rows), _("share of the accuracy's variance"), "%", bars=True)
+    rows = (ChartRow(name, (Value(share, colour=BLUE),), f"{share:.0f} %") for name, share in shares.items())
+    return RowChart(tuple(rows), _("share of the accuracy's variance"), "%", bars=True)

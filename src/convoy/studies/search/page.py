@@ -9,7 +9,7 @@ from convoy.reporting import canvas, sections, tables
 from convoy.reporting.content import Block, Cell, Chart, Code, Field, Page, Panel, Section, Table, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed
-from convoy.reporting.reading import of_study
+from convoy.reporting.reading import read_study
 from convoy.reporting.words import accuracy_title
 from convoy.runs import Study
 from convoy.studies.search import figures, words
@@ -21,7 +21,7 @@ LETTER = 0.085  # inches
 
 
 def page(study: Study, finding: SearchFinding, folder: Path) -> Page:
-    groups = of_study(study)
+    groups = read_study(study)
     ((label, readings),) = groups.items()
     look = Look([label])
     curves = sections.curves(groups, look)
@@ -30,7 +30,7 @@ def page(study: Study, finding: SearchFinding, folder: Path) -> Page:
         Section(_("Winner, retrained"), (curves,)) if curves else None,
         sections.errors(groups, finding.part, look, tiles=TILES),
         sections.data(groups),
-        sections.setup(groups, folder, [study.table["command"]]),
+        sections.setup(groups, folder, [study.command]),
     ]
     names = [words.key_name(path) for path in finding.paths]
     keys = listed(names) if len(names) < 4 else _("{n} keys", n=len(names))

@@ -1,4 +1,4 @@
-"""The finding in words: its sentence, its caveats, its names and its captions."""
+"""Text of the finding: sentence, caveats, names and captions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sentence(finding: SearchFinding) -> str:
 
 
 def text_of(params: Mapping[str, Any]) -> str:
-    """ "train.batch_size = 64 and optim.lr = 0.005" """
+    """Returns text such as "train.batch_size = 64 and optim.lr = 0.005"."""
     return listed([f"{path} = {value_text(value)}" for path, value in params.items()])
 
 
@@ -83,8 +83,8 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
     method, trials, asked = finding.method, len(finding.trials), finding.method.requested
     if method.scored_on == "test":
         yield _(
-            "The trials are scored on the test set, which they opened {n:,} times: it selected the winner and each "
-            "run's epoch, so that no accuracy here is on images without selection",
+            "The trials are scored on the test set, which they opened {n:,} times. It selected the winner and the best "
+            "epoch of each run, so that all accuracies here are too high",
             n=finding.test_openings,
         )
     yield _(
@@ -95,7 +95,7 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
         n=trials,
     )
     if finding.margin is None:
-        yield _("One fresh seed has no spread: how many other trials are as good as the winner is unknown")
+        yield _("One fresh seed has no spread, so it is unknown how many other trials are as good as the winner")
     elif finding.near:
         yield _(
             "Other trials that may be as good: {n}, within {margin:.2f} points of the winner on {images}. 95 % of the "
@@ -107,24 +107,28 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
         )
     for key in finding.at_the_edge:
         value = value_text(finding.best.params[key])
-        yield _("{key} = {value} is at the edge of the search: the best may be outside", key=key, value=value)
+        yield _(
+            "{key} = {value} is at the edge of the searched range: the best value may be outside", key=key, value=value
+        )
     if trials < asked:
-        yield _("{asked} trials were requested: after {n} the sampler found no new point", asked=asked, n=trials)
+        yield _("{asked} trials were requested, but after {n} the sampler found no new point", asked=asked, n=trials)
     if trials > asked:
-        yield _("{asked} trials were requested, the search already had {n}: all count", asked=asked, n=trials)
+        yield _("{asked} trials were requested, but the search already had {n}; all are used", asked=asked, n=trials)
     if len(finding.seeds) == 1:
-        yield _("One fresh seed: the interval is over images and does not cover other seeds")
+        yield _("One fresh seed: the interval covers the sampling of images, not the variation between seeds")
     if finding.part == "validation":
-        yield _("The test set stayed closed: validation accuracy also selected the winner and each run's epoch")
+        yield _("The test set was not used. The validation set also selected the winner and the best epoch of each run")
     if n := finding.count(State.PRUNED):
-        yield _("Stopped early by {by}: {n} trials. A slow starter may be among them", by=method.pruner, n=n)
+        yield _(
+            "{n} trials were stopped early by {by}; one that improves late may be among them", by=method.pruner, n=n
+        )
     if n := finding.count(State.DIVERGED):
-        yield _("Diverged, and could not win: {n} of {trials} trials", n=n, trials=trials)
+        yield _("{n} of {trials} trials diverged and could not win", n=n, trials=trials)
     order_matters = method.pruner in (Pruner.HYPERBAND, Pruner.MEDIAN) or method.sampler in (Sampler.TPE, Sampler.GP)
     if method.parallel and order_matters:
         yield _(
             "Several trials were trained in parallel, and their order of completion affected which points were tried "
-            "or stopped: the same search may give another result"
+            "or stopped; repeating the search may give another result"
         )
 
 
@@ -156,13 +160,13 @@ def heat_caption(finding: SearchFinding) -> str:
 
 
 def parallel_caption(finding: SearchFinding) -> str:
-    marks = _("A line per trial. Black: winner; stronger colour: higher accuracy; grey: stopped early.")
+    marks = _("One line per trial. Black: winner; stronger colour: higher accuracy; grey: stopped early.")
     return f"{_trials(finding)} {marks}"
 
 
 def importance_caption(importance: Importance) -> str:
     trials = _("trained to the end") if importance.only_finished else _("at their last epoch")
-    few = [_("With so few trials this is a rough estimate.")] if importance.trials < FEW_TRIALS else []
+    few = [_("With so few trials, this is a rough estimate.")] if importance.trials < FEW_TRIALS else []
     text = _(
         "fANOVA (Hutter, Hoos and Leyton-Brown 2014) in the searched range, over {n} trials ({trials}), without "
         "interactions between keys.",

@@ -16,7 +16,7 @@ from typing import Literal
 from convoy.stats import TAILS
 
 POWER = 0.8  # the probability of finding a difference that exists
-MOST_SEEDS = 10_000
+MAX_SEEDS = 10_000
 
 
 class Source(StrEnum):
@@ -47,7 +47,7 @@ class Spread:
 class Needed:
     """Seeds per model with which a two-sided t test at 5 % finds a difference of accuracies with a power of 80 %.
 
-    None: more than MOST_SEEDS.
+    None: more than MAX_SEEDS.
     """
 
     difference: float  # a fraction
@@ -116,10 +116,10 @@ def spread_of(source: Source, accuracies: Sequence[float]) -> Spread:
 
 
 def seeds_needed(difference: float, sd: float) -> int | None:
-    """Seeds per model for POWER, by the noncentral t distribution; None for more than MOST_SEEDS."""
-    if power_of(difference, sd, MOST_SEEDS) < POWER:
+    """Seeds per model for POWER, by the noncentral t distribution; None for more than MAX_SEEDS."""
+    if power_of(difference, sd, MAX_SEEDS) < POWER:
         return None
-    low, high = 1, MOST_SEEDS  # too few, enough
+    low, high = 1, MAX_SEEDS  # too few, enough
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power_of(difference, sd, middle) >= POWER else (middle, high)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from convoy.reporting import sections
 from convoy.reporting.content import Cell, Chart, Field, Page, Section, Table, table_of
-from convoy.reporting.reading import chance_levels, every, of_study
+from convoy.reporting.reading import all_readings, chance_levels, read_study
 from convoy.reporting.words import part_name
 from convoy.runs import Study
 from convoy.studies.seeds import figures, words
@@ -15,7 +15,7 @@ from convoy.text import gettext as _
 
 
 def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
-    groups = of_study(study)
+    groups = read_study(study)
     readings = next(iter(groups.values()))
     chart = Chart(
         "spreads", _("Accuracy by what is drawn again"), (figures.spreads(finding).panel(),), figures.caption(finding)
@@ -24,12 +24,12 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
         kicker=sections.kicker(_("Seeds"), study.name, readings),
         title=_("How much of the accuracy of {label} on {data} is luck?", label=finding.label, data=finding.data),
         sentence=words.sentence(finding),
-        caveats=(*chance_levels(every(groups), finding.part), *words.caveats(finding)),
+        caveats=(*chance_levels(all_readings(groups), finding.part), *words.caveats(finding)),
         tables=(_spreads(finding), _needed(finding)),
         sections=(
             Section(_("Spread"), (chart,)),
             sections.data(groups),
-            sections.setup(groups, folder, [study.table["command"]]),
+            sections.setup(groups, folder, [study.command]),
         ),
         labels=tuple(groups),
     )

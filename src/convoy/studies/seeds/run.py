@@ -11,7 +11,7 @@ from convoy.studies import findings
 from convoy.studies.seeds.finding import SeedsFinding, Source, conclude
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 
 
 def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
@@ -48,7 +48,7 @@ def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
 def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[float]) -> Study | None:
     """Trains the missing runs and writes the finding; None if interrupted. Raises ValueError: recipe, seeds."""
     entries = entries_of(recipe, seeds)
-    prepared = plan(recipe).prepared
+    prepared = plan_one(recipe).prepared
     if prepared.validation is None and (prepared.test is None or not session.test):
         raise ValueError("neither test nor validation images would be scored: set data.split.validation above 0")
     members = train_all(entries, session, distinct=False)

@@ -1,9 +1,9 @@
-"""The finding in words: its sentence and its caveats."""
+"""Text of the finding: its sentence and its caveats."""
 
 from __future__ import annotations
 
 from convoy.reporting.words import accuracy_name
-from convoy.studies.seeds.finding import MOST_SEEDS, POWER, SeedsFinding, Source
+from convoy.studies.seeds.finding import MAX_SEEDS, POWER, SeedsFinding, Source
 from convoy.text import gettext as _
 
 
@@ -45,8 +45,8 @@ def sentence(finding: SeedsFinding) -> str:
 def caveats(finding: SeedsFinding) -> list[str]:
     texts = [
         _(
-            "A standard deviation from {n} seeds is uncertain: see its interval. The three sources need not add up to "
-            "the total, because they act together",
+            "A standard deviation from {n} seeds is uncertain; see its interval. The three sources need not add up to "
+            "the total, because they interact",
             n=len(finding.of(Source.ALL).accuracies),
         ),
         _(
@@ -56,11 +56,11 @@ def caveats(finding: SeedsFinding) -> list[str]:
         ),
     ]
     if finding.part == "validation":
-        texts.append(_("Validation accuracy: another split also changes the images that are scored"))
+        texts.append(_("These are validation accuracies: another split also changes the scored images"))
     if finding.limit is not None:
-        texts.append(_("Limited to {limit:,} images: with more images the spread differs", limit=finding.limit))
+        texts.append(_("Limited to {limit:,} images; the spread is different with more images", limit=finding.limit))
     return texts
 
 
 def seeds_text(seeds: int | None) -> str:
-    return _("over {most:,}", most=MOST_SEEDS) if seeds is None else f"{seeds:,}"
+    return _("over {most:,}", most=MAX_SEEDS) if seeds is None else f"{seeds:,}"

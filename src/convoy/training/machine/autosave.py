@@ -1,4 +1,4 @@
-"""When to save a checkpoint: often enough that a kill loses little, rarely enough that saving costs little."""
+"""Decides when to save a checkpoint: often enough that a kill loses little, rarely enough that saving costs little."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ class Autosave:
     def due(self, now: float) -> bool:
         return now - self._saved_at > max(SECONDS, self._duration / SHARE)
 
-    def saved(self, begun: float, ended: float) -> None:
-        self._saved_at, self._duration = ended, ended - begun
+    def saved(self, started_at: float, ended: float) -> None:
+        self._saved_at, self._duration = ended, ended - started_at

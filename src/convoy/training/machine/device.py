@@ -1,4 +1,4 @@
-"""The device of a recipe, and its precision if `compute.precision` is "auto"."""
+"""Resolves the device of a recipe, and its precision if `compute.precision` is "auto"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from convoy.text import gettext as _
 
 
 def device_of(recipe: Recipe) -> torch.device:
-    """Raises ValueError: unknown or missing device."""
+    """Raises ValueError if the device is unknown or missing."""
     name = recipe.compute.device
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

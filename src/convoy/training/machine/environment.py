@@ -1,4 +1,4 @@
-"""The environment of a run: everything besides its recipe that its weights and its speed depend on."""
+"""The environment of a run: everything except the recipe that affects its weights and speed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convoy.recipe import Recipe
 from convoy.run_contents import Change, Environment
 from convoy.training.machine.device import with_precision
 
-BITS_DEPEND_ON = ("torch", "cpu", "threads")  # the exact weights of a run
+BITS_DEPEND_ON = ("torch", "cpu", "threads")  # the last bits of the weights
 
 
 def describe(device: torch.device, recipe: Recipe, before: Environment | None = None) -> Environment:

@@ -1,12 +1,12 @@
-"""Keeps freed memory in the process between two steps, and limits how much.
+"""Keeps freed memory in the process between training steps, up to a limit.
 
 glibc returns large freed blocks to the system at once. A training step allocates the same activations again and again,
 and each time their pages are mapped and cleared. With freed memory kept, the bare step of LeNet at batch 128 fell from
 6.8 to 4.9 ms and that of two_conv_cnn from 21.1 to 17.7 ms (medians of interleaved rounds, 2 threads, torch 2.13).
 
 An aligned allocation, as torch makes them, does not always reuse a suitable free block (glibc bug 30723), so the heap
-can grow although each step needs the same memory: a ResNet-18 that needs 1 GB held 16 after 1,875 steps. Memory above a
-limit is therefore returned to the system.
+can grow although each step needs the same memory: a ResNet-18 that needs 1 GB held 16 GB after 1,875 steps. Memory
+above a limit is therefore returned to the system.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class MemoryRetention:
         if self._libc is not None:
             self._libc.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
             self._libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-            self._libc.malloc_trim(0)  # left over from an earlier run in this process
+            self._libc.malloc_trim(0)  # memory of an earlier run in this process
 
     def trim(self) -> bool:
-        """Returns freed memory to the system if the process is above its limit. Returns whether it did."""
+        """Gives freed memory back to the system if the process is above its limit. Returns whether it did."""
         if self._libc is None:
             return False
         resident = resident_bytes()

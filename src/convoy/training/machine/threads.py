@@ -1,7 +1,7 @@
 """The thread count of a run: fixed when it starts, so that the same command gives the same weights.
 
-Another count adds the terms of a sum in another order and changes the last bits of the weights. Other load therefore
-never changes the count; `convoy.process.limit_spinning` limits how much a busy machine slows a run down.
+Another thread count sums in another order, which changes the last bits of the weights. The count therefore does not
+depend on other load; `convoy.process.limit_spinning` limits how much a busy machine slows a run down.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from convoy.process import cores
 def fix_threads(setting: int | Literal["auto"], *, started_with: int | None = None) -> int:
     """Sets torch's thread count for a run and returns it.
 
-    "auto" is the count that a resumed run was `started_with`, if this machine has as many cores; otherwise torch's own:
-    all cores that the process may use, one in a worker process.
+    "auto" uses the count that a resumed run was `started_with`, if this machine has as many cores; otherwise torch's
+    default: all cores that the process may use, one in a worker process.
     """
     count = torch.get_num_threads()
     if setting != "auto":
@@ -32,7 +32,7 @@ def fix_threads(setting: int | Literal["auto"], *, started_with: int | None = No
 
 @contextmanager
 def restored_threads() -> Iterator[None]:
-    """Gives the process its thread count back when a run ends."""
+    """Restores the process's thread count at the end of a run."""
     before = torch.get_num_threads()
     try:
         yield

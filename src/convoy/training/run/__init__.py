@@ -1,1 +1,1 @@
-"""A recipe becomes a run folder: plan, training, selection, scores."""
+"""Turns a recipe into a run folder: plan, training, selection, scores."""

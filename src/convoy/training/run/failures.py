@@ -48,7 +48,7 @@ class Failures:
             raise ValueError(self._line(error)) from error
 
     def check_folder(self) -> None:
-        """Raises FileNotFoundError: the folder was deleted, and the next write would create an incomplete one."""
+        """Raises FileNotFoundError if the folder was deleted: the next write would create an incomplete one."""
         if self._is_deleted():
             raise FileNotFoundError(errno.ENOENT, "deleted", str(self._run.path))
 
@@ -56,14 +56,14 @@ class Failures:
         return os.fstat(self._recipe_file.fileno()).st_nlink == 0
 
     def _line(self, error: OSError) -> str:
-        room = "free some disk space; " if error.errno in DISK_FULL else ""
+        advice = "free some disk space; " if error.errno in DISK_FULL else ""
         where = f"{error.filename or self._run.path}: {error.strerror or error}"
         if self._run.finished:
-            return f"{where}; {room}the trained weights are saved; repeat the command to continue"
+            return f"{where}; {advice}the trained weights are saved; repeat the command to continue"
         step = saved_step(self._run.path / "checkpoints")
         if step is None:
-            return f"{where}; {room}no checkpoint was saved yet; repeat the command to start again"
-        return f"{where}; {room}repeat the command to resume from the checkpoint of step {step:,}"
+            return f"{where}; {advice}no checkpoint was saved yet; repeat the command to start again"
+        return f"{where}; {advice}repeat the command to resume from the checkpoint of step {step:,}"
 
     def _interrupted(self, reason: str) -> None:
         with suppress(OSError, ValueError):

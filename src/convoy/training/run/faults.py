@@ -1,4 +1,4 @@
-"""Checks what a recipe's faults need, and says how many images each affects.
+"""Checks what a recipe's faults need, and describes their effect on its data.
 
 The faults are implemented next to what they change: scoring, selection, schedules, stopping, convoy.data.splits,
 evaluation.losses.
@@ -20,24 +20,24 @@ from convoy.text import gettext as _
 
 
 def check_test_closed(recipe: Recipe, allowed: Collection[Fault] = ()) -> None:
-    """Raises ValueError: a fault that opens the test set although it must stay closed."""
+    """Raises ValueError if a fault opens the test set, which must stay closed."""
     for fault in recipe.protocol.faults:
-        if fault.row.opens_test and fault not in allowed:
+        if fault.info.opens_test and fault not in allowed:
             raise ValueError(
                 f"protocol.faults: {fault} opens the test set, which stays closed with --no-test, search and landscape"
             )
 
 
 def check(recipe: Recipe, prepared: Prepared) -> None:
-    """Raises ValueError: a fault whose needs this recipe or its data do not meet."""
+    """Raises ValueError if this recipe or its data do not meet a fault's needs."""
     for fault in recipe.protocol.faults:
-        for need in fault.row.needs:
+        for need in fault.info.needs:
             if (problem := _problem(need, recipe, prepared)) is not None:
                 raise ValueError(f"protocol.faults: {fault} {problem}")
 
 
 def flags(recipe: Recipe, prepared: Prepared) -> list[str]:
-    """The sentence of each fault, with its effect on these data."""
+    """Returns a sentence for each fault, with its effect on these data."""
     details = {fault: _detail(fault, recipe, prepared) for fault in recipe.protocol.faults}
     return [
         _("{flag}; {detail}", flag=fault.flag, detail=detail) if detail else fault.flag
@@ -46,14 +46,14 @@ def flags(recipe: Recipe, prepared: Prepared) -> list[str]:
 
 
 def scored_images(recipe: Recipe, prepared: Prepared) -> dict[str, tuple[int, int]]:
-    """By part: the images that an evaluation without the incomplete last batch scores; all images."""
+    """Returns for each part the number of images in full batches and the number of all images."""
     parts = {"validation": prepared.validation, "fold": prepared.fold, "test": prepared.test}
     batch_size = recipe.train.batch_size
     return {name: (len(part) - len(part) % batch_size, len(part)) for name, part in parts.items() if part is not None}
 
 
 def selection(recipe: Recipe, prepared: Prepared) -> str | None:
-    """The part that selects the best epoch."""
+    """Returns the part that selects the best epoch."""
     if Fault.SELECTION_ON_TEST in recipe.protocol.faults:
         return "test"
     return "validation" if prepared.validation is not None else None

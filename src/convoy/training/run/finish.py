@@ -34,19 +34,19 @@ SAMPLES_PER_CLASS = 10
 
 
 def score_and_describe(state: TrainingState, workspace: Workspace, peak: PeakMemory, *, test: bool) -> Iterator[str]:
-    """Scores the kept weights as reloaded from their file, and measures costs; yields console lines."""
-    run, ready, ledger = state.run, state.ready, state.ledger
+    """Scores the kept weights, reloaded from their file, and measures costs. Yields console lines."""
+    run, plan, ledger = state.run, state.plan, state.ledger
     flags = run.status.flags
-    kept = kept_epoch(ready, ledger.best_epoch, ledger.step)
-    keeps_last = keeps_the_last(ready, ledger.best_epoch)
-    if keeps_last:
+    kept = kept_epoch(plan, ledger.best_epoch, ledger.step)
+    last_is_kept = keeps_last(plan, ledger.best_epoch)
+    if last_is_kept:
         state.keep_best()
     elif ledger.best_epoch < len(run.metrics):
         save_weights(run.path / "last.safetensors", state.learner.network.state_dict())
-    not_selected = ready.selection is None or keeps_last
-    outputs = reloaded.outputs(ready, state.learner.network, kept) if not_selected else None
-    module = ready.network_with(run.file("best.safetensors"))
-    score_held_out(run, ready, module, kept)
+    not_selected = plan.selection is None or last_is_kept
+    outputs = reloaded.outputs(plan, state.learner.network, kept) if not_selected else None
+    module = plan.network_with(run.file("best.safetensors"))
+    score_held_out(run, plan, module, kept)
     if (held_out := run.scores.get("fold")) is not None:
         yield lines.held_out(held_out)
     arrays = {} if state.probe is None else state.probe.arrays
@@ -54,41 +54,41 @@ def score_and_describe(state: TrainingState, workspace: Workspace, peak: PeakMem
         arrays = arrays | {"first_layer_filters": filters}
     if arrays:
         write_arrays(run.path / "arrays.npz", arrays)
-    if test and ready.prepared.test is not None:
-        yield open_test(run, ready, module, workspace, epoch=kept)
+    if test and plan.prepared.test is not None:
+        yield open_test(run, plan, module, workspace, epoch=kept)
     if outputs is not None:
-        difference = reloaded.difference(outputs, reloaded.outputs(ready, module, kept))
+        difference = reloaded.difference(outputs, reloaded.outputs(plan, module, kept))
     else:
-        difference = reloaded.since_selection(run, ready, state.best_outputs)
+        difference = reloaded.difference_since_selection(run, plan, state.best_outputs)
     if difference is not None:
         add_flag(run, difference.sentence)
     yield from (note for note in (*run.status.flags, *lines.chance_levels(run)) if note not in flags)
     state.update_total_seconds()
-    measure_cost(run, ready, module, ledger, peak.bytes())
-    run.write_score("train", score_training(ready, module))  # last: not part of the run's cost
+    measure_cost(run, plan, module, ledger, peak.bytes())
+    run.write_score("train", score_training(plan, module))  # last: not part of the run's cost
 
 
 def close(state: TrainingState, rule: StopRule, sentence: str) -> None:
     run, ledger = state.run, state.ledger
     epochs = len(run.metrics)
     run.finish(reason=sentence, stopped=rule.name, epochs=epochs, steps=ledger.step, best_epoch=ledger.best_epoch)
-    # No longer needed; with the optimizer's state they are several times the size of the weights.
+    # With the optimizer's state, checkpoints are several times the size of the weights.
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
 
 
-def keeps_the_last(ready: Plan, best_epoch: int) -> bool:
-    """Whether the last weights are kept: with the fault, or if training stopped within the first epoch."""
-    return best_epoch == 0 or Fault.LAST_WEIGHTS in ready.recipe.protocol.faults
+def keeps_last(plan: Plan, best_epoch: int) -> bool:
+    """Returns whether the last weights are kept: with a fault, or if training stopped in the first epoch."""
+    return best_epoch == 0 or Fault.LAST_WEIGHTS in plan.recipe.protocol.faults
 
 
-def kept_epoch(ready: Plan, best_epoch: int, steps: int) -> int:
-    """The epoch whose weights are kept, from 1."""
-    per_epoch = steps_per_epoch(len(ready.prepared.train), ready.recipe.train.batch_size)
-    return 1 + (steps - 1) // per_epoch if keeps_the_last(ready, best_epoch) else best_epoch
+def kept_epoch(plan: Plan, best_epoch: int, steps: int) -> int:
+    """Returns the epoch (from 1) whose weights are kept."""
+    per_epoch = steps_per_epoch(len(plan.prepared.train), plan.recipe.train.batch_size)
+    return 1 + (steps - 1) // per_epoch if keeps_last(plan, best_epoch) else best_epoch
 
 
-def describe_data(ready: Plan, openings: int) -> RunData:
-    prepared = ready.prepared
+def describe_data(plan: Plan, openings: int) -> RunData:
+    prepared = plan.prepared
     parts = {name: getattr(prepared, name) for name in ("train", "validation", "fold", "test")}
     per_class = {name: part.class_counts for name, part in parts.items() if part is not None}
     return RunData(
@@ -106,67 +106,67 @@ def describe_data(ready: Plan, openings: int) -> RunData:
         limit=prepared.limit,
         notes=prepared.notes,
         test_openings=openings,
-        selection=ready.selection,
+        selection=plan.selection,
     )
 
 
-def copy_code(run: Run, ready: Plan) -> None:
+def copy_code(run: Run, plan: Plan) -> None:
     """Copies a user's class and the local modules that it imports to code/."""
-    if not ready.sources:
+    if not plan.sources:
         return
     folder = run.path / "code"
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)
-    root = ready.sources[0].parent  # local modules are in this folder or below
-    files = {source.relative_to(root).as_posix(): source.read_bytes() for source in ready.sources}
+    root = plan.sources[0].parent  # local modules are in this folder or below
+    files = {source.relative_to(root).as_posix(): source.read_bytes() for source in plan.sources}
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     remember_code(run, RunCode(folder, files))
 
 
-def score_held_out(run: Run, ready: Plan, module: nn.Module, epoch: int) -> None:
-    """Scores the validation part of this epoch (from 1) and the fold; the gallery shows the fold if there is one.
+def score_held_out(run: Run, plan: Plan, module: nn.Module, epoch: int) -> None:
+    """Scores the validation part of this epoch (from 1) and the fold, which the gallery shows if there is one.
 
     These images were not trained on, except with the fault resplit_every_epoch.
     """
-    prepared = ready.prepared
+    prepared = plan.prepared
     samples = _samples(prepared.train)
     write_arrays(run.path / "gallery.npz", samples)
-    for part, images in (("validation", ready.validation_in(epoch)), ("fold", prepared.fold)):
+    for part, images in (("validation", plan.validation_in(epoch)), ("fold", prepared.fold)):
         if images is not None:
-            scored = _score_part(run, ready, module, part, images, epoch=epoch)
-            _keep_gallery(run, scored, ready.recipe.seed)
+            scored = _score_part(run, plan, module, part, images, epoch=epoch)
+            _save_gallery(run, scored, plan.recipe.seed)
     if prepared.fold is not None:
         index = prepared.split.fold[: len(scored.images)]
         write_arrays(run.path / "predictions.npz", {**run.predictions, "fold_index": index})
 
 
-def open_test(run: Run, ready: Plan, module: nn.Module, workspace: Workspace, *, epoch: int) -> str:
-    """Opens the test set, counts the opening, scores the weights of this epoch. Returns the console line."""
-    test = ready.prepared.test
+def open_test(run: Run, plan: Plan, module: nn.Module, workspace: Workspace, *, epoch: int) -> str:
+    """Opens the test set, counts the opening and scores the weights of this epoch. Returns the console line."""
+    test = plan.prepared.test
     assert test is not None
     openings: list[int] = []
     images = test.open(lambda digest: openings.append(workspace.record_opening(digest, run.name)))
-    scored = _score_part(run, ready, module, "test", images, epoch=epoch)
-    _keep_gallery(run, scored, ready.recipe.seed)
+    scored = _score_part(run, plan, module, "test", images, epoch=epoch)
+    _save_gallery(run, scored, plan.recipe.seed)
     run.update("data.json", test_openings=openings[0])
     return lines.opened(scored.score, openings[0])
 
 
 def first_layer_filters(module: nn.Module) -> np.ndarray | None:
-    """Weights float32 [F, C, h, w] of the convolution that was constructed first; None if there is none."""
+    """Returns the weights float32 [F, C, h, w] of the convolution constructed first; None if there is none."""
     first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
     return None if first is None else first.weight.detach().float().cpu().contiguous().numpy().copy()
 
 
-def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Ledger, peak_bytes: int) -> None:
-    shape = (ready.prepared.in_chans, ready.prepared.image_size, ready.prepared.image_size)
+def measure_cost(run: Run, plan: Plan, module: nn.Module, ledger: Ledger, peak_bytes: int) -> None:
+    shape = (plan.prepared.in_chans, plan.prepared.image_size, plan.prepared.image_size)
     flops, latency = cost.flops_per_image(module, shape), cost.ms_per_image(module, shape)
     measured = Cost(
         parameters=cost.parameters(module),
-        flops_per_image=reported_flops(flops, ready),
+        flops_per_image=reported_flops(flops, plan),
         macs_per_image=flops // 2,
         train_seconds=ledger.train_seconds,
         total_seconds=ledger.total_seconds,
@@ -178,13 +178,13 @@ def measure_cost(run: Run, ready: Plan, module: nn.Module, ledger: Ledger, peak_
     write_json(run.path / "cost.json", asdict(measured))
 
 
-def reported_flops(flops: int, ready: Plan) -> int:
-    return flops // 2 if Fault.MACS_AS_FLOPS in ready.recipe.protocol.faults else flops
+def reported_flops(flops: int, plan: Plan) -> int:
+    return flops // 2 if Fault.MACS_AS_FLOPS in plan.recipe.protocol.faults else flops
 
 
-def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
+def _score_part(run: Run, plan: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
     """Writes scores and predictions of a part, with the predicted classes if they are not the argmax of the logits."""
-    scored = score_part(ready, module, part, images, epoch=epoch)
+    scored = score_part(plan, module, part, images, epoch=epoch)
     arrays = {f"{part}_logits": scored.logits, f"{part}_labels": scored.images.labels}
     if not np.array_equal(scored.predicted, scored.logits.argmax(axis=1)):
         arrays[f"{part}_predicted"] = scored.predicted
@@ -196,18 +196,18 @@ def _score_part(run: Run, ready: Plan, module: nn.Module, part: str, images: Ima
 
 
 def add_flag(run: Run, flag: str) -> None:
-    """Adds a sentence that every output of this run shows."""
+    """Adds a sentence that all output of this run shows."""
     run.write_status(flags=[*(other for other in run.status.flags if other != flag), flag])
 
 
 def _samples(images: ImageSet) -> dict[str, np.ndarray]:
-    """The first training images of each class, at most ten."""
+    """Returns the first ten training images of each class, for at most 20 classes."""
     classes = range(min(len(images.classes), 20))
     indices = np.concatenate([np.flatnonzero(images.labels == index)[:SAMPLES_PER_CLASS] for index in classes])
     return {"samples_images": images.images[indices], "samples_labels": images.labels[indices]}
 
 
-def _keep_gallery(run: Run, scored: Scored, seed: int) -> None:
+def _save_gallery(run: Run, scored: Scored, seed: int) -> None:
     """Saves random images and the hardest images, with predictions."""
     images, predicted = scored.images, scored.predicted
     rng = np.random.default_rng(derive_seed(seed, "gallery"))

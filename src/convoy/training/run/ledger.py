@@ -49,7 +49,7 @@ class Ledger:
         return self.images / max(self.train_seconds, 1e-9)
 
     def select(self, epoch: int, accuracy: float, loss: float) -> bool:
-        """Whether this epoch (from 1) is more accurate than all earlier ones."""
+        """Records an epoch (from 1). Returns whether it is more accurate than all earlier ones."""
         self.selection_losses.append(loss)
         best = accuracy > self.best_accuracy
         if best:
@@ -57,7 +57,7 @@ class Ledger:
         return best
 
     def metrics(self, epoch: int, lr: float, steps_per_epoch: int, faults: Collection[Fault] = ()) -> EpochMetrics:
-        """Of the finished epoch, before its selection part is scored."""
+        """Returns the metrics of the finished epoch, before its selection part is scored."""
         steps = steps_per_epoch - self.epoch_skipped
         divisor = self.epoch_images if Fault.LOSS_DIVIDED_TWICE in faults else steps
         loss = self.epoch_loss / divisor if steps else None

@@ -1,4 +1,4 @@
-"""The lines of a run for the console and log.txt."""
+"""Text lines of a run for the console and log.txt."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
 
 
-def start(ready: Plan, device: torch.device, resumed: bool) -> str:
-    prepared, threads = ready.prepared, torch.get_num_threads()
+def start(plan: Plan, device: torch.device, resumed: bool) -> str:
+    prepared, threads = plan.prepared, torch.get_num_threads()
     parts = {
         _("training"): prepared.train,
         _("validation"): prepared.validation,
@@ -27,17 +27,17 @@ def start(ready: Plan, device: torch.device, resumed: bool) -> str:
     return _(
         "{verb} {model} ({parameters:,} parameters) on {data}: {counts} images; seed {seed}, {where}",
         verb=_("resuming") if resumed else _("training"),
-        model=model_label(ready.recipe),
-        parameters=cost.parameters(ready.network),
+        model=model_label(plan.recipe),
+        parameters=cost.parameters(plan.network),
         data=prepared.name,
         counts=", ".join(f"{len(part):,} {name}" for name, part in parts.items() if part is not None),
-        seed=ready.recipe.seed,
+        seed=plan.recipe.seed,
         where=ngettext("{n} CPU thread", "{n} CPU threads", threads) if device.type == "cpu" else device,
     )
 
 
 def resumed_elsewhere(changes: Sequence[Change]) -> list[str]:
-    """Flags of a run that was resumed with another processor, thread count or version of torch (environment.json)."""
+    """Returns the flags of a run resumed with another processor, thread count or version of torch."""
     names = {"torch": _("version of torch"), "cpu": _("processor"), "threads": _("thread count")}
     return [
         _(
@@ -75,10 +75,10 @@ def _share(correct: int, images: int) -> str:
 
 
 def skipped_last(ledger: Ledger) -> str:
-    """A flag; for a run whose last steps were skipped."""
+    """Returns the flag of a run whose last steps were skipped."""
     return ngettext(
-        "the last step was not finite and skipped",
-        "the last {n} steps were not finite and skipped",
+        "the last step was skipped because it was not finite",
+        "the last {n} steps were skipped because they were not finite",
         ledger.skipped_in_a_row,
     )
 
@@ -107,13 +107,12 @@ def not_finite(part: str, count: int, images: int) -> str:
 
 
 def chance_levels(run: Run) -> list[str]:
-    """Sentences about a run at chance level on the part scored last; empty if it has learned."""
+    """Returns sentences about a run at chance level on the part scored last; none if it has learned."""
     part = next((part for part in ("test", "fold", "validation") if part in run.scores), None)
     return [] if part is None else chance.sentences([(run.label, run.recipe.seed, run.scores[part])], part)
 
 
-def found(run: Run, scores: Mapping[str, Score]) -> str:
-    """Of a finished run."""
+def already_trained(run: Run, scores: Mapping[str, Score]) -> str:
     texts = [_("already trained: {run}", run=run.path)]
     texts += [_("{part} accuracy {accuracy:.2%}", part=part, accuracy=score.accuracy) for part, score in scores.items()]
     return ", ".join(texts)

@@ -1,4 +1,4 @@
-"""A plan: a recipe after all checks, with its data loaded and its network tested. Nothing is written before."""
+"""A plan: a recipe that passed all checks, with its data and its tested network. Making it writes nothing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Plan:
     options: dict[str, Any]  # of the model, including defaults
     sources: tuple[Path, ...]  # a user's .py first, then the local modules that it imports
     class_weights: torch.Tensor | None  # float64 [classes], for the training loss
-    network: nn.Module  # with its starting weights, until `learner` trains it
+    network: nn.Module  # has its initial weights until `learner` trains it
     start_notes: tuple[str, ...]  # sentences about loaded and frozen weights
     defects: tuple[str, ...] = ()  # sentences about a network from outside, from its first images
 
@@ -79,7 +79,7 @@ class Plan:
         return Resplit(self.prepared.train, self.prepared.validation, self.recipe.data.split)
 
     def validation_in(self, epoch: int) -> ImageSet | None:
-        """The validation part of an epoch (from 1); the same in all epochs without the fault resplit_every_epoch."""
+        """Returns the validation part of an epoch (from 1). It changes only with the fault resplit_every_epoch."""
         return self.prepared.validation if self.resplit is None else self.resplit.validation(epoch - 1)
 
     @property
@@ -89,7 +89,7 @@ class Plan:
 
     @cached_property
     def flags(self) -> list[str]:
-        """Sentences that every output of this run shows."""
+        """Sentences that all output of this run shows."""
         flags = faults.flags(self.recipe, self.prepared)
         flags += [_("published flaw: {flaw}", flaw=flaw) for flaw in getattr(self.network, "flaws", ())]
         flags += self.defects
@@ -110,7 +110,7 @@ class Plan:
         return Normaliser(self.prepared.mean, self.prepared.std, self.device, self.dtype)
 
     def learner(self) -> Learner:
-        """Trains `network`, on the recipe's device and with its precision."""
+        """Returns the learner of `network`, on the recipe's device and with its precision."""
         module = self.network.to(self.device, self.dtype)
         if self.channels_last and self.device.type == "cpu":
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -120,9 +120,9 @@ class Plan:
         return Learner(module, self.recipe.optim, loss, self.recipe.train, autocast=autocast)
 
     def network_with(self, weights: Path) -> nn.Module:
-        """The network with the weights of a file, in evaluation mode, as any reader of the file has it.
+        """Returns the network with the weights of a file, in evaluation mode.
 
-        It is `network` itself. A class from outside is built again: it may have state that the file lacks.
+        This is `network` itself. A class from outside is built again, because it may have state that the file lacks.
         """
         is_outside = is_from_outside(self.recipe.model.name)
         module = build(self.recipe, self.prepared) if is_outside else self.network
@@ -137,8 +137,8 @@ def is_from_outside(model: str) -> bool:
     return is_user_class(model) or is_external(model)
 
 
-def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
-    """Raises ValueError: the recipe cannot be trained."""
+def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
+    """Checks a recipe, loads its data and builds its network. Raises ValueError if it cannot be trained."""
     device_of(recipe)
     recipe = with_precision(recipe)
     build_augmentation(recipe.data.augment)
@@ -153,22 +153,22 @@ def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
         keys += ["schedule.name = 'plateau'"] * isinstance(recipe.schedule, Plateau)
         if keys:
             raise ValueError(f"{keys[0]} needs a validation part, but data.split.validation is 0")
-    network, defects = _tried(recipe, prepared)
+    network, defects = _build_tested(recipe, prepared)
     notes = init_and_freeze(network, recipe.model)
     return Plan(recipe, prepared, options, sources, weights, network, tuple(notes), tuple(defects))
 
 
 def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
-    """Plans one after another. Consecutive recipes share their data, which are then released: each fold is a copy."""
+    """Plans recipes one after another. Keeps the data only for the next recipe, because each fold is a copy."""
     spec: Data | None = None
     for recipe in recipes:
         if recipe.data != spec:
             spec, prepared = recipe.data, prepare(recipe.data)
-        yield plan(recipe, prepared)
+        yield plan_one(recipe, prepared)
 
 
-def _tried(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, list[str]]:
-    """A new network, and its defects. Classes from outside and batches of one image are first tested in a step."""
+def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, list[str]]:
+    """Builds a network and lists its defects. Classes from outside and batches of one image first train one step."""
     name, batch_size = recipe.model.name, min(recipe.train.batch_size, len(prepared.train))
     with warnings.catch_warnings():  # a layer without weights is an error below
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
@@ -184,7 +184,7 @@ def _tried(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, list[str]]:
     try:
         defects = try_step(module, recipe, images, labels)
     except (Exception, SystemExit) as error:
-        if is_ours:  # the only possible error with one image
+        if is_ours:  # with one image, this is the only possible error
             hint = "batch norm needs more than one value per channel; use larger batches or --model.options.norm group"
             raise ValueError(f"train.batch_size = {recipe.train.batch_size} with {name}: {hint}") from error
         raise (user if is_user_class(name) else external).failure(name, error) from None
@@ -198,7 +198,7 @@ def _tried(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, list[str]]:
 
 
 def _check_tensors(name: str, module: nn.Module) -> None:
-    """After a backward pass. Raises ValueError: a state that cannot be saved as weights, sparse gradients."""
+    """Raises ValueError for state that cannot be saved as weights and, after a backward pass, sparse gradients."""
     for key, value in module.state_dict().items():
         if not isinstance(value, torch.Tensor) or value.is_quantized:
             raise ValueError(
@@ -211,11 +211,11 @@ def _check_tensors(name: str, module: nn.Module) -> None:
             )
 
 
-# ---- the network at the start: initialised, with weights of another run, with frozen parameters ----
+# ---- the initial network: random weights, weights of another run, frozen parameters ----
 
 
 def build(recipe: Recipe, prepared: Prepared) -> nn.Module:
-    """A new network, initialised from `model.seed` (default: the recipe's seed); on the CPU, float32."""
+    """Builds a network on the CPU in float32, initialised from `model.seed` (default: the recipe's seed)."""
     seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "initialisation"))
@@ -225,7 +225,7 @@ def build(recipe: Recipe, prepared: Prepared) -> nn.Module:
 def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
     """Applies `model.init` and `model.freeze` in place. Returns sentences about loaded and frozen weights.
 
-    Raises ValueError: weights of another network, a pattern without a match, nothing left to train.
+    Raises ValueError for weights of another network, a pattern without a match, or no parameter left to train.
     """
     notes = []
     if spec.init is not None:
@@ -236,7 +236,7 @@ def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
 
 
 def _load_matching(module: nn.Module, path: Path) -> str:
-    """Loads every tensor with the same shape; others, such as a head for other classes, stay random."""
+    """Loads every tensor with the same shape. Others, such as a head for other classes, stay random."""
     own = module.state_dict()
     weights = load_named(path, own)
     mismatched = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]

@@ -12,16 +12,16 @@ from convoy.text import gettext as _
 from convoy.training.run.plan import Plan
 from convoy.training.run.scoring import score_part
 
-IMAGES = 256  # of the part that selects the best epoch; their outputs are computed anyway
-TRAINING_IMAGES = 64  # if no part selects an epoch; they need an extra pass
-TOLERANCE = 0.01  # of the largest output: more than rounding and memory layout change
+IMAGES = 256  # from the part that selects the best epoch, whose outputs are computed anyway
+TRAINING_IMAGES = 64  # if no part selects an epoch; needs an extra pass
+TOLERANCE = 0.01  # relative to the largest output; above the effect of rounding and memory layout
 
 
 @dataclass(frozen=True)
 class ReloadDifference:
     images: int
     changed: int  # images whose predicted class changed
-    largest: float  # difference of two outputs of the same image and class
+    largest: float  # largest difference of two outputs of the same image and class
 
     @property
     def sentence(self) -> str:
@@ -36,7 +36,7 @@ class ReloadDifference:
 
 
 def difference(trained: np.ndarray, reloaded: np.ndarray) -> ReloadDifference | None:
-    """Of outputs [N, classes] for the same images; None if they agree within TOLERANCE."""
+    """Compares outputs [N, classes] for the same images. Returns None if they agree within TOLERANCE."""
     finite = np.isfinite(trained) & np.isfinite(reloaded)
     gap = np.abs(np.where(finite, trained, 0) - np.where(finite, reloaded, 0))
     same = np.array_equal(np.isfinite(trained), np.isfinite(reloaded))
@@ -46,16 +46,16 @@ def difference(trained: np.ndarray, reloaded: np.ndarray) -> ReloadDifference | 
     return ReloadDifference(len(trained), changed, float(gap.max(initial=0)))
 
 
-def since_selection(run: Run, ready: Plan, trained: np.ndarray | None) -> ReloadDifference | None:
-    """Between the outputs that selected the saved epoch and the written predictions of the reloaded network.
+def difference_since_selection(run: Run, plan: Plan, trained: np.ndarray | None) -> ReloadDifference | None:
+    """Compares the outputs that selected the saved epoch with the saved predictions of the reloaded network.
 
-    Also None if either is missing.
+    Returns None also if either is missing.
     """
-    reloaded = run.predictions.get(f"{ready.selection}_logits")
+    reloaded = run.predictions.get(f"{plan.selection}_logits")
     return None if trained is None or reloaded is None else difference(trained, reloaded[: len(trained)])
 
 
-def outputs(ready: Plan, module: nn.Module, epoch: int) -> np.ndarray:
-    """Outputs of the first training images, float32 [N, classes]."""
-    images = ready.prepared.train.take(np.arange(min(TRAINING_IMAGES, len(ready.prepared.train))))
-    return score_part(ready, module, "train", images, epoch=epoch).logits
+def outputs(plan: Plan, module: nn.Module, epoch: int) -> np.ndarray:
+    """Returns the outputs for the first training images, float32 [N, classes]."""
+    images = plan.prepared.train.take(np.arange(min(TRAINING_IMAGES, len(plan.prepared.train))))
+    return score_part(plan, module, "train", images, epoch=epoch).logits

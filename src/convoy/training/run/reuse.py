@@ -1,7 +1,7 @@
 """Runs that need no training: finished runs, and runs whose faults affect only the final scores.
 
-The steps and epochs of such a run would be bit-identical to those of the same run without these faults, its twin. It
-copies the training of the twin; only the final scores are computed for it.
+The same run without these faults is its twin and has bit-identical steps and epochs. The run copies the twin's
+training and computes only the final scores.
 """
 
 from __future__ import annotations
@@ -25,53 +25,55 @@ from convoy.training.run.plan import Plan
 COPIED_FILES = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")
 
 
-def finished_run(run: Run, ready: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
-    """Reports a finished run; scores the test set if the run was trained with --no-test."""
+def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
+    """Reports a finished run. Scores the test set if the run was trained with --no-test."""
     run.check_files()
-    if test and ready.prepared.test is not None and "test" not in run.scores:
-        begun = time.perf_counter()
+    if test and plan.prepared.test is not None and "test" not in run.scores:
+        started_at = time.perf_counter()
         with run.updating():
-            module = ready.network_with(run.file("best.safetensors"))
-            epoch = finish.kept_epoch(ready, run.status.best_epoch, run.status.steps)
-            opened = finish.open_test(run, ready, module, workspace, epoch=epoch)
-            seconds = (run.cost.total_seconds or 0.0) + time.perf_counter() - begun
+            module = plan.network_with(run.file("best.safetensors"))
+            epoch = finish.kept_epoch(plan, run.status.best_epoch, run.status.steps)
+            opened = finish.open_test(run, plan, module, workspace, epoch=epoch)
+            seconds = (run.cost.total_seconds or 0.0) + time.perf_counter() - started_at
             run.update("cost.json", total_seconds=seconds)
         yield Note(opened)
     scores, differences = recount(run)
     for note in (*map(str, differences), *run.flags, *lines.chance_levels(run)):
         yield Note(note)
-    yield Ended(lines.found(run, scores), run.path, RunState.FINISHED, cached=True)
+    yield Ended(lines.already_trained(run, scores), run.path, RunState.FINISHED, cached=True)
 
 
-def run_from_twin(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
-    for text in _copy_and_score(run, ready, twin, workspace, test=test):
+def run_from_twin(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
+    for text in _copy_and_score(run, plan, twin, workspace, test=test):
         run.log(text)
         yield Note(text)
     yield Ended(_("run folder: {run}", run=run.path), run.path, RunState.FINISHED)
 
 
-def twin_of(ready: Plan, workspace: Workspace) -> Run | None:
-    """The finished run without those faults that still has its weights; None if there is none."""
-    faults = ready.recipe.protocol.faults
-    late = [fault for fault in faults if _affects_only_scores(fault, ready)]
-    if not late or any(fault.row.opens_test for fault in faults):  # scores of the test set during training differ too
+def twin_of(plan: Plan, workspace: Workspace) -> Run | None:
+    """Returns the finished run without those faults, if it still has its weights."""
+    faults = plan.recipe.protocol.faults
+    score_faults = [fault for fault in faults if _affects_only_scores(fault, plan)]
+    if not score_faults or any(
+        fault.info.opens_test for fault in faults
+    ):  # scores of the test set during training differ too
         return None
-    others = [fault for fault in faults if fault not in late]
-    twin = workspace.find(replace(ready, recipe=ready.recipe.override({"protocol.faults": others})).fingerprint)
+    others = [fault for fault in faults if fault not in score_faults]
+    twin = workspace.find(replace(plan, recipe=plan.recipe.override({"protocol.faults": others})).fingerprint)
     return twin if twin is not None and twin.finished and not twin.is_archived else None
 
 
-def _affects_only_scores(fault: Fault, ready: Plan) -> bool:
+def _affects_only_scores(fault: Fault, plan: Plan) -> bool:
     if fault is Fault.DROP_LAST_IN_EVALUATION:  # no effect if all batches are full
-        return all(scored == count for scored, count in scored_images(ready.recipe, ready.prepared).values())
-    return fault.row.only_scores
+        return all(scored == count for scored, count in scored_images(plan.recipe, plan.prepared).values())
+    return fault.info.only_scores
 
 
-def _copy_and_score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[str]:
-    """Finishes `run` with the training of its twin; yields console lines."""
+def _copy_and_score(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[str]:
+    """Finishes `run` with the training of its twin. Yields console lines."""
     run.clear()
-    label, seed = model_label(ready.recipe), ready.recipe.seed
-    run.write_status(label=label, seed=seed, flags=ready.flags)
+    label, seed = model_label(plan.recipe), plan.recipe.seed
+    run.write_status(label=label, seed=seed, flags=plan.flags)
     for name in COPIED_FILES:
         if (twin.path / name).is_file():
             shutil.copyfile(twin.file(name), run.path / name)
@@ -79,22 +81,22 @@ def _copy_and_score(run: Run, ready: Plan, twin: Run, workspace: Workspace, *, t
         for path in (twin.path / "weights").iterdir():
             twin.file(f"weights/{path.name}")
         shutil.copytree(twin.path / "weights", run.path / "weights")
-    write_json(run.path / "data.json", asdict(finish.describe_data(ready, 0)))
-    finish.copy_code(run, ready)
+    write_json(run.path / "data.json", asdict(finish.describe_data(plan, 0)))
+    finish.copy_code(run, plan)
     yield _("already trained: {run}; the faults affect only the final scores", run=twin.path)
-    yield from (*ready.flags, *ready.prepared.notes)
+    yield from (*plan.flags, *plan.prepared.notes)
     status = twin.status
-    module = ready.network_with(run.file("best.safetensors"))
-    epoch = finish.kept_epoch(ready, status.best_epoch, status.steps)
-    finish.score_held_out(run, ready, module, epoch)
-    if test and ready.prepared.test is not None:
-        yield finish.open_test(run, ready, module, workspace, epoch=epoch)
-    yield from (flag for flag in run.status.flags if flag not in ready.flags)
+    module = plan.network_with(run.file("best.safetensors"))
+    epoch = finish.kept_epoch(plan, status.best_epoch, status.steps)
+    finish.score_held_out(run, plan, module, epoch)
+    if test and plan.prepared.test is not None:
+        yield finish.open_test(run, plan, module, workspace, epoch=epoch)
+    yield from (flag for flag in run.status.flags if flag not in plan.flags)
     yield from lines.chance_levels(run)
     shutil.copyfile(twin.file("cost.json"), run.path / "cost.json")
-    run.update("cost.json", flops_per_image=finish.reported_flops(2 * (twin.cost.macs_per_image or 0), ready))
-    if (of_training := twin.train_score) is not None:
-        run.write_score("train", of_training)
+    run.update("cost.json", flops_per_image=finish.reported_flops(2 * (twin.cost.macs_per_image or 0), plan))
+    if (train_score := twin.train_score) is not None:
+        run.write_score("train", train_score)
     run.finish(
         stopped=status.stopped,
         reason=status.reason,

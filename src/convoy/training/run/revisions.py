@@ -1,10 +1,10 @@
-"""Revisions: if a change of code affects results, the fingerprints of exactly the affected runs change.
+"""Revisions change the fingerprints of those runs, and only those, whose results a code change affects.
 
 A revision starts at 1, which is not part of a fingerprint. Increase it in the commit that changes the results:
 
     of a model   `revision` in its row of convoy.models.catalogue: its computation, initial weights, or option defaults
     of a fault   its row in convoy.recipe.faults
-    of a rule    RULES below: a decision in the training code, and the plans that it affects
+    of a rule    RULES below: a decision in the training code, and the runs that it affects
     of all       TRAINING_REVISION
 """
 
@@ -34,9 +34,9 @@ RULES = {
 
 
 def revisions(recipe: Recipe, selection: str | None) -> dict[str, int]:
-    """The revisions above 1 that affect this run, for its fingerprint."""
+    """Returns the revisions above 1 that apply to this run, for its fingerprint."""
     name = recipe.model.name
     model = {"model": models.MODELS[name].revision} if name in models.MODELS else {}
     rules = {rule: revision for rule, (revision, applies) in RULES.items() if applies(recipe, selection)}
-    faults = {fault.value: fault.row.revision for fault in recipe.protocol.faults}
+    faults = {fault.value: fault.info.revision for fault in recipe.protocol.faults}
     return {key: revision for key, revision in (model | rules | faults).items() if revision > 1}

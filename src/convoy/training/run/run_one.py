@@ -1,7 +1,7 @@
-"""Finds or makes the run folder of a recipe: a finished run, one that reuses another's training, or a training.
+"""Runs a recipe: finds its finished run, copies the training of another run, or trains.
 
-`run_one` is a generator of events. If it is closed during training, it saves a checkpoint. The same recipe then resumes
-from there; a killed run resumes from its last checkpoint.
+`run_one` is a generator of events. If it is closed during training, it saves a checkpoint from which
+the same recipe resumes. A killed run resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from convoy.training.machine.denormals import denormals_as_zero
 from convoy.training.machine.threads import restored_threads
 from convoy.training.run import faults, reuse
 from convoy.training.run.failures import Failures
-from convoy.training.run.plan import plan
+from convoy.training.run.plan import plan_one
 from convoy.training.run.training import Training
 
 WAITING_SECONDS = 0.5  # between two checks whether another process still trains the run
@@ -35,28 +35,27 @@ def run_one(
     until: int | None = None,
     control: Callable[[], Control] = lambda: Control.CONTINUE,
 ) -> Iterator[Event]:
-    """Trains a recipe into OUT/runs, resumes its unfinished run, or finds its finished one.
+    """Trains a recipe in OUT/runs, resumes its unfinished run, or finds its finished one.
 
-    `control` is called at every record: on PAUSE the run saves itself and ends, to be resumed later; on PRUNE it ends
-    permanently, unless it is requested again. With `until` it is pruned after exactly that many epochs, even if the
-    caller answers late. The last event is `Ended`. Raises ValueError, before anything is written: the recipe cannot be
-    trained.
+    Calls `control` at every record. On PAUSE, the run saves itself and ends, to be resumed later. On PRUNE, it ends and
+    resumes only if requested. With `until`, it is pruned after exactly that many epochs, even if `control` asks for it
+    too late. The last event is `Ended`. Raises ValueError, before anything is written, if the recipe cannot be trained.
     """
-    ready = plan(recipe)
+    plan = plan_one(recipe)
     if test is not True:
         faults.check_test_closed(recipe, allowed=(Fault.SELECTION_ON_TEST,) if test == "by fault" else ())
-    test = test is True and ready.prepared.fold is None  # with folds the test set stays closed
+    test = test is True and plan.prepared.fold is None  # with folds the test set stays closed
     workspace = Workspace(out)
-    existing = workspace.find(ready.fingerprint)
+    existing = workspace.find(plan.fingerprint)
     if existing is not None and existing.finished and not fresh:
         # An archived run has no weights to score the test set with: retrain it.
-        fresh = existing.is_archived and test and ready.prepared.test is not None and "test" not in existing.scores
+        fresh = existing.is_archived and test and plan.prepared.test is not None and "test" not in existing.scores
         if not fresh:
             with Failures(existing, recipe):
-                yield from reuse.finished_run(existing, ready, workspace, test=test)
+                yield from reuse.finished_run(existing, plan, workspace, test=test)
             return
-    recipe = ready.recipe
-    run = workspace.open_run(recipe, ready.fingerprint)
+    recipe = plan.recipe
+    run = workspace.open_run(recipe, plan.fingerprint)
     if (lock := run.lock()) is None:
         yield Note(_("{run} is being trained by another process; waiting for it", run=run.path))
         while (lock := run.lock()) is None:
@@ -68,16 +67,16 @@ def run_one(
     try:
         with Failures(run, recipe) as failures:
             if run.finished and not fresh:  # by another process in the meantime
-                yield from reuse.finished_run(run, ready, workspace, test=test)
+                yield from reuse.finished_run(run, plan, workspace, test=test)
                 return
-            twin = None if fresh or until else reuse.twin_of(ready, workspace)
+            twin = None if fresh or until else reuse.twin_of(plan, workspace)
             if twin is not None:
-                yield from reuse.run_from_twin(run, ready, twin, workspace, test=test)
+                yield from reuse.run_from_twin(run, plan, twin, workspace, test=test)
                 return
             if fresh or not (run.path / "data.json").is_file():  # the rest of a deleted run cannot be resumed
                 run.clear()
             with denormals_as_zero(), restored_threads():
-                training = Training(run, ready, workspace, failures)
+                training = Training(run, plan, workspace, failures)
                 yield from training.events(test=test, until=until, control=control)
     finally:
         lock.release()

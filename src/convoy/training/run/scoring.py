@@ -26,24 +26,24 @@ SAMPLE = 10_000  # training images that are scored at the end of a run
 
 
 class Scored(NamedTuple):
-    images: ImageSet  # those that were scored
+    images: ImageSet  # without those that a fault drops
     logits: np.ndarray  # float32 [N, classes]
     predicted: np.ndarray  # int64 [N], predicted classes
     score: Score  # as reported
     loss: float  # for selection and schedule, without faults of reporting; inf if not finite
 
     @property
-    def of_part(self) -> PartScore:
+    def part_score(self) -> PartScore:
         return PartScore(self.score.loss, self.score.accuracy, self.score.correct, self.score.n)
 
 
-def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
-    """`epoch` (from 1) of the weights: the fault augmented_test uses it as a seed."""
-    recipe, faults = ready.recipe, ready.recipe.protocol.faults
+def score_part(plan: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
+    """Scores one part. `epoch` (from 1) of the weights is a seed for the fault augmented_test."""
+    recipe, faults = plan.recipe, plan.recipe.protocol.faults
     if Fault.DROP_LAST_IN_EVALUATION in faults and part != "train":
         count = len(images) - len(images) % recipe.train.batch_size
         images = ImageSet(images.images[:count], images.labels[:count], images.classes)
-    logits = predict(module, images.images, _normaliser(ready, part, epoch))
+    logits = predict(module, images.images, _normaliser(plan, part, epoch))
     predicted = predicted_classes(logits)
     if Fault.SAMPLED_LABELS in faults and part == "test":
         predicted = sampled_classes(probabilities(logits), derive_seed(recipe.seed, "sampled labels"))
@@ -56,21 +56,21 @@ def score_part(ready: Plan, module: nn.Module, part: str, images: ImageSet, *, e
     return Scored(images, logits, predicted, reported, mean)
 
 
-def score_training(ready: Plan, module: nn.Module) -> Score:
+def score_training(plan: Plan, module: nn.Module) -> Score:
     """Scores at most SAMPLE random training images, without augmentation or dropout, for the generalisation gap.
 
-    The training loss of an epoch is different: its weights change in every step.
+    The training loss of an epoch differs, because the weights change in every step.
     """
-    images = ready.prepared.train
-    rng = np.random.default_rng(derive_seed(ready.recipe.seed, "training sample"))
+    images = plan.prepared.train
+    rng = np.random.default_rng(derive_seed(plan.recipe.seed, "training sample"))
     indices = np.sort(rng.choice(len(images), size=min(SAMPLE, len(images)), replace=False))
     sample = ImageSet(images.images[indices], images.labels[indices], images.classes)
-    of_sample = score_part(ready, module, "train", sample, epoch=0).score
-    return Score(of_sample.accuracy, of_sample.correct, of_sample.n, of_sample.loss)
+    scored = score_part(plan, module, "train", sample, epoch=0).score
+    return Score(scored.accuracy, scored.correct, scored.n, scored.loss)
 
 
-def _normaliser(ready: Plan, part: str, epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    if Fault.AUGMENTED_TEST not in ready.recipe.protocol.faults or part == "train":
-        return ready.normaliser
-    augmentation = build_augmentation(ready.recipe.data.augment)
-    return augmented(ready.normaliser, augmentation, derive_seed(ready.recipe.seed, f"augment {part}", epoch))
+def _normaliser(plan: Plan, part: str, epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    if Fault.AUGMENTED_TEST not in plan.recipe.protocol.faults or part == "train":
+        return plan.normaliser
+    augmentation = build_augmentation(plan.recipe.data.augment)
+    return augmented(plan.normaliser, augmentation, derive_seed(plan.recipe.seed, f"augment {part}", epoch))

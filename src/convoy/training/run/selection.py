@@ -1,4 +1,4 @@
-"""Selects the best epoch by the validation part, or by the test set with a fault."""
+"""Selects the best epoch by the validation part or, with a fault, by the test set."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from convoy.training.run.scoring import score_part
 
 
 class Selection:
-    def __init__(self, run: Run, ready: Plan, workspace: Workspace, *, resumed: bool) -> None:
-        self._run, self._ready, self._workspace = run, ready, workspace
-        # Openings of the test set in this workspace when this run last opened it.
+    def __init__(self, run: Run, plan: Plan, workspace: Workspace, *, resumed: bool) -> None:
+        self._run, self._ready, self._workspace = run, plan, workspace
+        # How often the test set had been opened in this workspace when this run last opened it.
         self.openings = run.data.test_openings if resumed else 0
-        self._test = self._open_test() if ready.selection == "test" else None
-        self.outputs: np.ndarray | None = None  # of the last epoch's weights for the first images [N, classes]
+        self._test = self._open_test() if plan.selection == "test" else None
+        self.outputs: np.ndarray | None = None  # [N, classes], of the last epoch's weights for the first images
 
     def end_epoch(self, module: nn.Module, ledger: Ledger, metrics: EpochMetrics) -> EpochMetrics:
-        """With the score of the selection part and `best`; updates the ledger."""
+        """Returns the metrics with the score of the selection part and `best`. Updates the ledger."""
         part, epoch = self._ready.selection, metrics.epoch
         if part is None:
             ledger.best_epoch = epoch
@@ -35,11 +35,11 @@ class Selection:
         assert images is not None
         scored = score_part(self._ready, module, part, images, epoch=epoch)
         self.outputs = scored.logits[: reloaded.IMAGES].copy()
-        score = scored.of_part
+        score = scored.part_score
         best = ledger.select(epoch, score.accuracy, scored.loss)
         test = score if part == "test" else None
         if best and Fault.TEST_OPENED_AT_EACH_BEST in self._ready.recipe.protocol.faults:
-            test = score_part(self._ready, module, "test", self._open_test(), epoch=epoch).of_part
+            test = score_part(self._ready, module, "test", self._open_test(), epoch=epoch).part_score
             self._run.update("data.json", test_openings=self.openings)
         return replace(metrics, best=best, validation=score if part == "validation" else None, test=test)
 

@@ -1,4 +1,4 @@
-"""A training in progress: the learner, totals and curves so far, the best weights; saved in checkpoints."""
+"""The state of a run during training, saved in checkpoints: learner, totals, curves, best weights."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from convoy.training.step.probe import StepProbe
 
 
 class TrainingState:
-    def __init__(self, run: Run, ready: Plan) -> None:
-        self.run, self.ready = run, ready
-        self.learner = ready.learner()
+    def __init__(self, run: Run, plan: Plan) -> None:
+        self.run, self.plan = run, plan
+        self.learner = plan.learner()
         self.ledger = Ledger()
         self.steps: dict[str, list[np.ndarray]] = {"loss": [], "lr": [], "grad_norm": []}
-        every, seed = ready.recipe.probe.every_steps, ready.recipe.seed
-        self.probe = StepProbe(every, seed) if every else None
+        every_steps, seed = plan.recipe.probe.every_steps, plan.recipe.seed
+        self.probe = StepProbe(every_steps, seed) if every_steps else None
         self.best: dict[str, torch.Tensor] = {}  # the weights of the ledger's best epoch; empty in the first
-        self.best_outputs: np.ndarray | None = None  # their outputs for the first selection images
+        self.best_outputs: np.ndarray | None = None  # outputs of `best` for the first selection images
         self.start_clock()
 
     def start_clock(self) -> None:
-        self._begun = time.perf_counter() - self.ledger.total_seconds
+        self._started_at = time.perf_counter() - self.ledger.total_seconds
 
     def update_total_seconds(self) -> None:
         """Includes evaluations and the time before a resume."""
-        self.ledger.total_seconds = time.perf_counter() - self._begun
+        self.ledger.total_seconds = time.perf_counter() - self._started_at
 
     def add(self, record: Record) -> None:
         self.ledger.add(record)
-        lr = record.lr_factor * np.float32(self.ready.recipe.optim.lr)
+        lr = record.lr_factor * np.float32(self.plan.recipe.optim.lr)
         for name, values in {"loss": record.loss, "lr": lr, "grad_norm": record.grad_norm}.items():
             self.steps[name].append(values)
         self.update_total_seconds()
@@ -50,8 +50,8 @@ class TrainingState:
         self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
         save_weights(self.run.path / "best.safetensors", self.best)
 
-    def keep_on_path(self, epoch: int) -> None:
-        if self.ready.recipe.probe.keep_weights:
+    def save_epoch_weights(self, epoch: int) -> None:
+        if self.plan.recipe.probe.keep_weights:
             save_weights(self.run.path / "weights" / f"epoch-{epoch:05}.safetensors", self.learner.network.state_dict())
 
     def save(self) -> None:
@@ -64,9 +64,9 @@ class TrainingState:
         save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state)
 
     def resume(self, steps_per_epoch: int) -> bool:
-        """Loads the newest valid checkpoint and truncates the logs to it; False if there is none.
+        """Loads the newest valid checkpoint and truncates the logs to it. Returns False if there is none.
 
-        Raises ValueError: a checkpoint of another format, too few steps in steps.npz.
+        Raises ValueError if the checkpoint has another format or steps.npz has too few steps.
         """
         folder, hint = self.run.path / "checkpoints", "use --fresh to train the run from scratch"
         try:

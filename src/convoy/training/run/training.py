@@ -1,4 +1,4 @@
-"""Trains one run: calls the loop, and handles stop rules, checkpoints and the log."""
+"""Trains one run: calls the loop and handles stop rules, checkpoints and the log."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from convoy.training.run.plan import Plan
 from convoy.training.run.revisions import TRAINING_REVISION
 from convoy.training.run.selection import Selection
 from convoy.training.run.state import TrainingState
-from convoy.training.run.stopping import ALL_EPOCHS, Seen, StopRule, first_met
+from convoy.training.run.stopping import ALL_EPOCHS, StopContext, StopRule, first_met
 from convoy.training.step.loop import Record, train
 from convoy.training.step.schedules import horizon_of, lr_factor
 
 
 class Training:
-    def __init__(self, run: Run, ready: Plan, workspace: Workspace, failures: Failures) -> None:
-        self.run, self.ready, self.workspace, self.failures = run, ready, workspace, failures
-        recipe = self.recipe = ready.recipe
+    def __init__(self, run: Run, plan: Plan, workspace: Workspace, failures: Failures) -> None:
+        self.run, self.plan, self.workspace, self.failures = run, plan, workspace, failures
+        recipe = self.recipe = plan.recipe
         self.memory = MemoryRetention()
-        self.peak = PeakMemory(ready.device)
-        on_gpu = ready.device.type == "cuda"
+        self.peak = PeakMemory(plan.device)
+        on_gpu = plan.device.type == "cuda"
         # Unlike use_deterministic_algorithms, this does not import the compiler.
         torch.set_deterministic_debug_mode("warn" if recipe.compute.deterministic and on_gpu else "default")
-        self.state = TrainingState(run, ready)
+        self.state = TrainingState(run, plan)
         self.batches = Batches(
-            ready.prepared.train if ready.resplit is None else ready.resplit,
+            plan.prepared.train if plan.resplit is None else plan.resplit,
             batch_size=recipe.train.batch_size,
             seed=recipe.seed,
-            normaliser=ready.normaliser,
+            normaliser=plan.normaliser,
             augmentation=build_augmentation(recipe.data.augment),
             sampling=recipe.data.sampling,
         )
@@ -61,12 +61,12 @@ class Training:
                 self.failures.check_folder()
                 self.state.add(record)
                 progress = self._progress(record)
-                # Complete the step before the caller can close this generator, which saves the run.
+                # End the epoch before yielding: the caller may close this generator, which saves the run.
                 ended = self._end_epoch(record) if record.epoch_ended else None
                 yield progress
                 if ended is not None:
                     yield ended
-                rule = first_met(self._seen(None if ended is None else ended.metrics))
+                rule = first_met(self._context(None if ended is None else ended.metrics))
                 if rule is not None:
                     break
                 if (answer := control()) is not Control.CONTINUE:
@@ -85,24 +85,24 @@ class Training:
         yield from self._finish(rule or ALL_EPOCHS, test=test)
 
     def _start(self) -> Iterator[Event]:
-        """Resumes from a checkpoint if there is one, and describes the run in its folder."""
-        run, ready, state = self.run, self.ready, self.state
+        """Resumes from a checkpoint if there is one, and writes the description of the run to its folder."""
+        run, plan, state = self.run, self.plan, self.state
         resumed = state.resume(self.batches.steps_per_epoch)
         before = run.environment if resumed else None
         fix_threads(self.recipe.compute.threads, started_with=None if before is None else before.threads)
         if state.ledger.step == 0:
-            state.keep_on_path(0)
-        self.selection = Selection(run, ready, self.workspace, resumed=resumed)
-        environment = replace(describe(ready.device, ready.recipe, before), training_revision=TRAINING_REVISION)
+            state.save_epoch_weights(0)
+        self.selection = Selection(run, plan, self.workspace, resumed=resumed)
+        environment = replace(describe(plan.device, plan.recipe, before), training_revision=TRAINING_REVISION)
         write_json(run.path / "environment.json", asdict(environment))
-        write_json(run.path / "data.json", asdict(finish.describe_data(ready, self.selection.openings)))
-        finish.copy_code(run, ready)
-        flags = [*ready.flags, *lines.resumed_elsewhere(environment.resumed_with)]
-        label, seed = model_label(ready.recipe), ready.recipe.seed
+        write_json(run.path / "data.json", asdict(finish.describe_data(plan, self.selection.openings)))
+        finish.copy_code(run, plan)
+        flags = [*plan.flags, *lines.resumed_elsewhere(environment.resumed_with)]
+        label, seed = model_label(plan.recipe), plan.recipe.seed
         run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=flags)
-        yield self._say(Started(lines.start(ready, ready.device, resumed)))
-        for note in (*flags, *precision_notes(self.recipe), *ready.prepared.notes, *ready.start_notes):
-            yield self._say(Note(note))
+        yield self._log(Started(lines.start(plan, plan.device, resumed)))
+        for note in (*flags, *precision_notes(self.recipe), *plan.prepared.notes, *plan.start_notes):
+            yield self._log(Note(note))
         state.start_clock()
         self.autosave = Autosave(time.perf_counter())
 
@@ -119,13 +119,13 @@ class Training:
         )
 
     def _stopped_before(self) -> StopRule | None:
-        """The stop rule that a resumed run had already met, if it was interrupted in its last evaluation."""
+        """Returns the stop rule that a resumed run had already met, if it was interrupted in its last evaluation."""
         metrics = self.run.metrics
         ended = metrics[-1] if metrics and self.state.ledger.step == metrics[-1].step else None
-        return first_met(self._seen(ended))
+        return first_met(self._context(ended))
 
-    def _seen(self, ended: EpochMetrics | None = None) -> Seen:
-        return Seen(self.recipe, self.state.ledger, ended)
+    def _context(self, ended: EpochMetrics | None = None) -> StopContext:
+        return StopContext(self.recipe, self.state.ledger, ended)
 
     def _end_epoch(self, record: Record) -> EpochEnded:
         """Scores the selection part, saves the weights if they are the best, writes the epoch's metrics."""
@@ -136,10 +136,10 @@ class Training:
         if metrics.best:
             state.keep_best()
             state.best_outputs = self.selection.outputs
-        state.keep_on_path(epoch)
+        state.save_epoch_weights(epoch)
         ledger.begin_epoch()
         self.run.append_metrics(metrics)
-        text = lines.epoch(metrics, self.recipe.train.epochs, self.ready.selection)
+        text = lines.epoch(metrics, self.recipe.train.epochs, self.plan.selection)
         self.run.log(text)
         return EpochEnded(text, metrics)
 
@@ -149,32 +149,32 @@ class Training:
         if ledger.skipped_in_a_row:
             flag = lines.skipped_last(ledger)
             finish.add_flag(self.run, flag)
-            yield self._say(Note(flag))
-        sentence = rule.sentence(self._seen())
-        yield self._say(Note(_("stopped: {reason}", reason=sentence)))
+            yield self._log(Note(flag))
+        sentence = rule.sentence(self._context())
+        yield self._log(Note(_("stopped: {reason}", reason=sentence)))
         for note in finish.score_and_describe(self.state, self.workspace, self.peak, test=test):
-            yield self._say(Note(note))
+            yield self._log(Note(note))
         self.failures.check_folder()
         finish.close(self.state, rule, sentence)
-        yield self._say(Ended(_("run folder: {run}", run=self.run.path), self.run.path, RunState.FINISHED))
+        yield self._log(Ended(_("run folder: {run}", run=self.run.path), self.run.path, RunState.FINISHED))
 
     def _save(self) -> None:
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         self.failures.check_folder()
         self.state.save()
-        self.autosave.saved(begun, time.perf_counter())
+        self.autosave.saved(started_at, time.perf_counter())
 
     def _interrupt(self) -> Event:
         self._save()
         step = self.state.ledger.step
         self.run.write_status(state=RunState.INTERRUPTED, reason=_("stopped at step {step}", step=step))
-        return self._say(Ended(_("stopped at step {step:,} and saved", step=step), self.run.path, RunState.INTERRUPTED))
+        return self._log(Ended(_("stopped at step {step:,} and saved", step=step), self.run.path, RunState.INTERRUPTED))
 
     def _prune(self) -> Event:
         self._save()
         reason = _("pruned at epoch {epoch}", epoch=len(self.run.metrics))
         self.run.write_status(state=RunState.PRUNED, reason=reason)
-        return self._say(Ended(reason, self.run.path, RunState.PRUNED))
+        return self._log(Ended(reason, self.run.path, RunState.PRUNED))
 
     def _progress(self, record: Record) -> Progress:
         epochs, per_epoch = self.recipe.train.epochs, self.batches.images_per_epoch
@@ -190,6 +190,6 @@ class Training:
             batches_per_second=len(record.loss) / seconds,
         )
 
-    def _say(self, event: Started | Note | Ended) -> Event:
+    def _log(self, event: Started | Note | Ended) -> Event:
         self.run.log(event.text)
         return event

@@ -46,7 +46,7 @@ class Learner:
         self.optimizer = optimizers.build(optim, module)
         self._loss, self._train = loss, train
         device = next(module.parameters()).device
-        self._on_host = device.type == "cpu"  # reading a number does not wait
+        self._on_host = device.type == "cpu"  # where reading a scalar needs no synchronisation
         self._precision = partial(torch.autocast, device.type, torch.bfloat16) if autocast else nullcontext
         self._lr = optim.lr
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -65,17 +65,17 @@ class Learner:
         self.optimizer.lr = self._lr * factor
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> StepOutcome:
-        """One update. If loss or gradient is not finite it is skipped, and running statistics are restored."""
+        """Takes one optimizer step, or skips it and restores running statistics if loss or gradient is not finite."""
         statistics = [buffer.clone() for buffer in self._statistics]
         for parameter in self.parameters:
             parameter.grad = None  # like zero_grad, without its hooks
         losses, outputs = [], []
-        for part_x, part_y in self._parts(x, y):
+        for micro_x, micro_y in self._micro_batches(x, y):
             with self._precision():
-                logits = self.module(part_x)
-                loss = self._loss(logits, part_y)
-            if len(part_x) < len(x):
-                loss = loss * (len(part_x) / len(x))
+                logits = self.module(micro_x)
+                loss = self._loss(logits, micro_y)
+            if len(micro_x) < len(x):
+                loss = loss * (len(micro_x) / len(x))
             loss.backward()
             losses.append(loss.detach())
             outputs.append(logits.detach())
@@ -96,13 +96,13 @@ class Learner:
         labels = y if y.ndim == 1 else y.argmax(1)  # for a mixed image, the class with the larger weight
         return StepOutcome(loss, norm, torch.cat(outputs) if len(outputs) > 1 else outputs[0], labels)
 
-    def _parts(self, x: torch.Tensor, y: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The batch in `accumulate` parts; fewer if a part had a single image, which BatchNorm cannot train on."""
+    def _micro_batches(self, x: torch.Tensor, y: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Splits a batch into `accumulate` micro-batches, or fewer: BatchNorm cannot train on a single image."""
         count = min(self._train.accumulate, max(1, len(x) // 2))
         return [(x, y)] if count == 1 else list(zip(x.tensor_split(count), y.tensor_split(count), strict=True))
 
     def _update_on_device(self, total: torch.Tensor, statistics: list[torch.Tensor]) -> None:
-        """The update without waiting for the device; a moving average then moves towards unchanged weights."""
+        """Updates without waiting for the device. The moving average also moves after a skipped step."""
         skipped = (~torch.isfinite(total)).float()
         for buffer, old in zip(self._statistics, statistics, strict=True):
             torch.where(skipped > 0, old, buffer, out=buffer)
@@ -111,12 +111,12 @@ class Learner:
             self._average.update()
 
     def gradient(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The training loss of a batch and its gradients for `parameters`; `.grad` does not change."""
+        """Returns the training loss of a batch and its gradients for `parameters`. Does not change `.grad`."""
         total = torch.zeros((), device=x.device)
         sums = [torch.zeros_like(parameter) for parameter in self.parameters]
-        for part_x, part_y in self._parts(x, y):
+        for micro_x, micro_y in self._micro_batches(x, y):
             with self._precision():
-                loss = self._loss(self.module(part_x), part_y) * (len(part_x) / len(x))
+                loss = self._loss(self.module(micro_x), micro_y) * (len(micro_x) / len(x))
             gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
             total = total + loss.detach()
             sums = [old if new is None else old + new for old, new in zip(sums, gradients, strict=True)]
@@ -139,7 +139,7 @@ class Learner:
 
 
 def frozen_norms(module: nn.Module) -> list[nn.Module]:
-    """Layers with running statistics whose parameters are all frozen: they also keep their statistics."""
+    """Returns layers with running statistics whose parameters are all frozen; their statistics do not change either."""
     return [
         part
         for part in module.modules()
@@ -150,5 +150,5 @@ def frozen_norms(module: nn.Module) -> list[nn.Module]:
 
 
 def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:
-    """The norm of all gradients as one vector: 20 microseconds for LeNet; torch's get_total_norm takes 34."""
+    """Returns the norm of all gradients, in 20 microseconds for LeNet; torch's get_total_norm takes 34."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

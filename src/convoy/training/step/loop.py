@@ -1,7 +1,7 @@
-"""The training loop. It names no model and no data set, and does not wait for the device.
+"""The training loop. It does not depend on the model or the data set.
 
-It can start at any step of the run and yields a record about every half second and at the end of each epoch. Stop
-rules, scores, checkpoints and display belong to its caller.
+It can start at any step of the run and yields a record about every half second and at the end of each epoch. Only then
+does it wait for the device. The caller handles stop rules, scores, checkpoints and display.
 """
 
 from __future__ import annotations
@@ -51,43 +51,43 @@ def train(
     probe: Probe | None = None,
     record_seconds: float = 0.5,
 ) -> Iterator[Record]:
-    """Trains these steps of the run, counted from 0 over all epochs. Calls `lr_factor` once per step."""
+    """Trains `steps` of the run, counted from 0 over all epochs. Calls `lr_factor` once per step."""
     steps_per_epoch = batches.steps_per_epoch
     outcomes: list[StepOutcome] = []
     factors: list[float] = []
-    begun = time.perf_counter()
-    for done in steps:
-        epoch, step = divmod(done, steps_per_epoch)
+    started_at = time.perf_counter()
+    for run_step in steps:
+        epoch, step = divmod(run_step, steps_per_epoch)
         # Dropout uses the default generator; seeding it takes about a microsecond.
         dropout_seed = derive_seed(seed, "dropout", epoch, step)
         torch.default_generator.manual_seed(dropout_seed)
         x, y = batches.at(epoch, step)
         if x.is_cuda:
             torch.cuda.manual_seed(dropout_seed)
-        factor = lr_factor(done)
+        factor = lr_factor(run_step)
         learner.set_lr_factor(factor)
         outcomes.append(learner.step(x, y))
         if probe is not None:
             probe(learner, x, y)
         factors.append(factor)
         epoch_ended = step + 1 == steps_per_epoch
-        if epoch_ended or time.perf_counter() - begun > record_seconds:
-            # The only place where the host waits for the device.
+        if epoch_ended or time.perf_counter() - started_at > record_seconds:
+            # Only here does the host wait for the device.
             loss = torch.stack([outcome.loss for outcome in outcomes])  # (steps,)
             grad_norm = torch.stack([outcome.grad_norm for outcome in outcomes])
             predicted = torch.cat([outcome.logits for outcome in outcomes]).argmax(1)  # (images,)
             labels = torch.cat([outcome.labels for outcome in outcomes])
             yield Record(
                 epoch=epoch,
-                step=done + 1,
+                step=run_step + 1,
                 loss=loss.float().to("cpu").numpy(),
                 grad_norm=grad_norm.float().to("cpu").numpy(),
                 lr_factor=np.array(factors, dtype=np.float32),
                 correct=int((predicted == labels).sum()),
                 skipped=int((~torch.isfinite(loss + grad_norm)).sum()),
                 images=len(labels),
-                seconds=time.perf_counter() - begun,
+                seconds=time.perf_counter() - started_at,
                 epoch_ended=epoch_ended,
             )
             outcomes, factors = [], []
-            begun = time.perf_counter()
+            started_at = time.perf_counter()

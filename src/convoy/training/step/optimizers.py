@@ -1,9 +1,9 @@
-"""Optimizers by the recipe's name.
+"""Builds the optimizer of a recipe.
 
 SGD, Adam and AdamW are torch's fused kernels, called through its functional interface: one kernel updates all
-parameters of a group, and skips a step on the device (`found_inf`) without the host reading the loss. Two reasons not
-to construct `torch.optim.Adam`: it imports torch's compiler, which takes longer than a short training, and each of its
-steps looks up the state parameter by parameter, which for LeNet's 10 tensors takes longer than the kernel.
+parameters of a group, and skips a step on the device (`found_inf`) without the host reading the loss.
+`torch.optim.Adam` is not used for two reasons: importing torch's compiler takes longer than a short run,
+and each step looks up the state parameter by parameter, which for LeNet's 10 tensors takes longer than the kernel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from convoy.recipe import sections
 class OptimizerState(TypedDict):
     """The layout of torch's `state_dict`."""
 
-    state: dict[int, dict[str, torch.Tensor]]  # by the number of the parameter, then by name
+    state: dict[int, dict[str, torch.Tensor]]  # by parameter index, then by name
     param_groups: NotRequired[list[dict[str, Any]]]
 
 
@@ -31,7 +31,7 @@ class Optimizer(Protocol):
     lr: float
 
     def step(self, skipped: torch.Tensor | None = None) -> None:
-        """Updates the parameters that have a gradient. If `skipped` (scalar, on the device) is 1, changes nothing."""
+        """Updates the parameters that have a gradient, unless `skipped` (scalar, on the device) is 1."""
 
     def state_dict(self) -> OptimizerState: ...
 
@@ -39,7 +39,7 @@ class Optimizer(Protocol):
 
 
 class Kernel(Protocol):
-    """An update of one group in place."""
+    """Updates one parameter group in place."""
 
     def __call__(
         self,
@@ -60,11 +60,11 @@ class Group:
     state: dict[str, list[torch.Tensor]]  # by name, one tensor per parameter
 
 
-class Fused:
+class FusedOptimizer:
     """An optimizer whose kernel can skip a step on the device."""
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, names: tuple[str, ...], kernel: Kernel) -> None:
-        """`names` of the state: `step` is a count, all others have the shape of the parameter."""
+        """`names` are the state tensors: `step` is a scalar, the others have the shape of the parameter."""
         self.lr = lr
         self.groups = [
             Group(group["params"], group["weight_decay"], {name: _zeros(name, group["params"]) for name in names})
@@ -87,7 +87,7 @@ class Fused:
     def load_state_dict(self, state: OptimizerState) -> None:
         for number, tensors in enumerate(self._states()):
             for name, tensor in tensors.items():
-                if number in state["state"]:  # torch has none of a parameter without a gradient
+                if number in state["state"]:  # torch keeps no state for a parameter without a gradient
                     tensor.copy_(state["state"][number][name])
 
     def _states(self) -> list[dict[str, torch.Tensor]]:
@@ -104,8 +104,8 @@ def _zeros(name: str, parameters: list[torch.Tensor]) -> list[torch.Tensor]:
     return [torch.zeros_like(parameter, requires_grad=False) for parameter in parameters]
 
 
-class Plain:
-    """An optimizer of torch without a fused kernel. To skip a step on the device, it is taken and reverted."""
+class TorchOptimizer:
+    """A torch optimizer without a fused kernel. A skipped step is taken and reverted on the device."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
@@ -124,7 +124,7 @@ class Plain:
             self._optimizer.step()
             return
         parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        tensors = parameters + [each for state in self._optimizer.state.values() for each in state.values()]
+        tensors = parameters + [tensor for state in self._optimizer.state.values() for tensor in state.values()]
         values = [tensor.detach().clone() for tensor in tensors]
         self._optimizer.step()
         with torch.no_grad():
@@ -141,7 +141,7 @@ class Plain:
 
 
 def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
-    """One-dimensional tensors (norm weights, biases) have no weight decay unless the recipe says so."""
+    """One-dimensional tensors (norm weights, biases) have no weight decay unless `decay_norms_and_biases` is set."""
     groups: list[dict[str, Any]] = [
         {"params": [], "weight_decay": spec.weight_decay},
         {"params": [], "weight_decay": 0.0},
@@ -153,13 +153,13 @@ def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
     match spec:
         case sections.SGD():
             names = ("momentum_buffer",) if spec.momentum else ()
-            return Fused(groups, spec.lr, names, partial(_sgd, momentum=spec.momentum, nesterov=spec.nesterov))
+            return FusedOptimizer(groups, spec.lr, names, partial(_sgd, momentum=spec.momentum, nesterov=spec.nesterov))
         case sections.Adam() | sections.AdamW():
             decoupled = isinstance(spec, sections.AdamW)
             kernel = partial(_adam, betas=spec.betas, eps=spec.eps, decoupled=decoupled)
-            return Fused(groups, spec.lr, ("step", "exp_avg", "exp_avg_sq"), kernel)
+            return FusedOptimizer(groups, spec.lr, ("step", "exp_avg", "exp_avg_sq"), kernel)
         case sections.RMSprop():
-            return Plain(
+            return TorchOptimizer(
                 torch.optim.RMSprop(groups, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
             )
     assert_never(spec)
@@ -200,7 +200,7 @@ def _adam(
 
 
 def state_per_parameter(spec: sections.Optim, *, ema_decay: float = 0.0) -> int:
-    """Numbers of optimizer state per weight: none, one (momentum) or two (Adam); one more for a moving average."""
+    """Returns the number of state values per weight: 0, 1 (momentum) or 2 (Adam), plus 1 for a moving average."""
     probe = nn.Linear(8, 8, bias=False)
     optimizer = build(spec, probe)
     probe.weight.grad = torch.zeros_like(probe.weight)

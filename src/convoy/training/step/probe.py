@@ -15,17 +15,17 @@ import torch
 from convoy.randomness import derive_seed
 from convoy.training.step.learner import Learner
 
-# Multiples of the gradient. The paper uses at most 0.4, where a VGG without norms already does worse.
+# Multiples of the gradient. The paper uses at most 0.4, where a VGG without norm layers already gets worse.
 STEP_SIZES = (0.05, 0.1, 0.2, 0.4)
 
 Arrays = dict[str, np.ndarray]
 
 
 class StepProbe:
-    """The loop's probe: measures after every `every_steps`-th step.
+    """Measures loss and gradient after every `every_steps`-th step.
 
-    It uses the batch of that step, the weights after it, training mode, and the same dropout at every point. Weights,
-    buffers, gradients, optimizer and generators are restored, so that the training does not change by a bit.
+    Uses the batch of that step, the weights after it, training mode, and the same dropout at every point. Restores
+    weights, buffers, gradients, optimizer and generators, so that training is bit-identical with and without it.
     """
 
     def __init__(self, every_steps: int, seed: int) -> None:
@@ -43,7 +43,7 @@ class StepProbe:
 
     @property
     def arrays(self) -> Arrays:
-        """The arrays of `measure`, stacked, with `probe_step`: the number of steps before each."""
+        """The stacked results of `measure`, and `probe_step`: the number of steps before each."""
         return {name: np.stack(rows) for name, rows in self._rows.items()}
 
     def state(self) -> dict[str, object]:
@@ -55,9 +55,9 @@ class StepProbe:
 
 
 def measure(learner: Learner, x: torch.Tensor, y: torch.Tensor, seed: int) -> Arrays:
-    """Loss and gradient at the weights and at each of STEP_SIZES along the negative gradient.
+    """Measures loss and gradient at the weights and at each of STEP_SIZES along the negative gradient.
 
-    `probe_loss` float32 [1 + sizes]: the loss, first at the weights; its range is the paper's variation of the loss.
+    Returns `probe_loss` float32 [1 + sizes]: the loss, first at the weights; its range is the paper's loss variation.
     `probe_gradient_change` float32 [sizes]: l2 distance of the gradient from the first one (predictiveness).
     `probe_beta` float32: the maximum of gradient change / distance moved (effective beta-smoothness).
     """
@@ -73,9 +73,9 @@ def measure(learner: Learner, x: torch.Tensor, y: torch.Tensor, seed: int) -> Ar
                 for parameter, origin, slope in zip(parameters, start, gradient, strict=True):
                     parameter.copy_(origin - size * slope)
             torch.manual_seed(seed)
-            loss, there = learner.gradient(x, y)
+            loss, moved_gradient = learner.gradient(x, y)
             losses.append(loss)
-            changes.append(_length([b - a for a, b in zip(gradient, there, strict=True)]))
+            changes.append(_length([b - a for a, b in zip(gradient, moved_gradient, strict=True)]))
         distances = _length(gradient) * torch.tensor(STEP_SIZES, device=x.device)
     change = torch.stack(changes)
     arrays = {"loss": torch.stack(losses), "gradient_change": change, "beta": (change / distances).max()}

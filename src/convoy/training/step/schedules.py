@@ -1,6 +1,6 @@
 """The learning rate as a pure function of the step (and, for plateau, of the validation losses so far).
 
-Schedules have no state: a run that resumes at any step has the rates of an uninterrupted one.
+Schedules have no state: a resumed run has the same rates as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Horizon(NamedTuple):
 
 
 def horizon_of(steps_per_epoch: int, epochs: int, faults: Collection[Fault] = ()) -> Horizon:
-    """With the fault schedule_per_batch, an epoch of the schedule lasts one step."""
+    """Returns the length of the schedule. With the fault schedule_per_batch, its epochs have one step each."""
     return Horizon(1 if Fault.SCHEDULE_PER_BATCH in faults else steps_per_epoch, epochs)
 
 
 def lr_factor(spec: ScheduleBase, step: int, horizon: Horizon, losses: Sequence[float] = ()) -> float:
-    """The factor of optim.lr at `step` (from 0). `losses`: validation losses of the epochs before."""
+    """Returns the factor of optim.lr at `step` (from 0). `losses`: validation losses of the previous epochs."""
     warmup_steps = round(spec.warmup_epochs * horizon.steps_per_epoch)
     if step < warmup_steps:
         return (step + 1) / warmup_steps
@@ -54,7 +54,7 @@ def lr_factor(spec: ScheduleBase, step: int, horizon: Horizon, losses: Sequence[
 
 
 def _one_cycle(spec: OneCycle, progress: float) -> float:
-    """Two half cosines, up to the full rate and down (L. N. Smith and N. Topin 2018, arXiv 1708.07120)."""
+    """Rises to the full rate and falls, each as a half cosine (L. N. Smith and N. Topin 2018, arXiv 1708.07120)."""
     if progress < spec.rise:
         low, high, part = spec.start_factor, 1.0, progress / spec.rise
     else:
@@ -63,7 +63,7 @@ def _one_cycle(spec: OneCycle, progress: float) -> float:
 
 
 def plateau_drops(losses: Sequence[float], patience: int) -> int:
-    """How often the rate has dropped: after each `patience` + 1 epochs in a row without a lower loss."""
+    """Counts the drops of the rate: one after every `patience` + 1 epochs in a row without a lower loss."""
     best, bad, drops = math.inf, 0, 0
     for loss in losses:
         if loss < best * (1 - THRESHOLD):
