@@ -35,9 +35,9 @@ def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] 
     `kind` is preferred. Raises ValueError if nothing fits, AmbiguousNameError if several do.
     """
     path = Path(argument)
-    for each, marker in MARKERS.items():
+    for found, marker in MARKERS.items():
         if (path / marker).is_file():
-            return each(path)
+            return found(path)
     workspace = Workspace(out)
     candidates: list[Run | Study] = [*workspace.runs(), *workspace.studies()]
     exact = [candidate for candidate in candidates if candidate.name == str(argument)]
@@ -94,7 +94,6 @@ def full_name(argument: str | Path) -> str:
 def named_recipes(
     recipes: Sequence[Recipe | str | Path] | Mapping[str, Recipe | str | Path], options: Mapping[str, Any]
 ) -> list[tuple[str, Recipe]]:
-    """Returns the recipes with their labels in reports."""
     pairs = recipes.items() if isinstance(recipes, Mapping) else with_labels(recipes)
     return [(label, recipe_of(recipe, options)) for label, recipe in pairs]
 

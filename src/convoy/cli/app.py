@@ -118,9 +118,9 @@ def print_table(rows: Sequence[Mapping[str, str]], texts: Container[str]) -> Non
         from rich.table import Table
 
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for place, name in enumerate(rows[0]):
+        for index, name in enumerate(rows[0]):
             justify: Literal["left", "right"] = "left" if name in texts else "right"
-            table.add_column(name, justify=justify, overflow="fold", no_wrap=place == 0)
+            table.add_column(name, justify=justify, overflow="fold", no_wrap=index == 0)
         for row in rows:
             table.add_row(*row.values())
         Console(markup=False, emoji=False, highlight=False).print(table)

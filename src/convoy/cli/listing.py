@@ -70,8 +70,8 @@ def _rows(kind: Kind, out: Path) -> Iterator[tuple[object, ...]]:
             from convoy.recipe import Recipe
             from convoy.recipe.files import builtin_names
 
-            for name in (names := builtin_names()):
-                yield name, _short_name(name, names), Recipe.load(name).about
+            for name in builtin_names():
+                yield name, _short_name(name), Recipe.load(name).about
         case "experiments":
             from convoy.experiments import experiment
 
@@ -87,13 +87,15 @@ def _rows(kind: Kind, out: Path) -> Iterator[tuple[object, ...]]:
             yield from map(_study_row, Workspace(out).studies())
 
 
-def _short_name(recipe: str, recipes: list[str]) -> str | None:
+def _short_name(recipe: str) -> str | None:
     """Returns the last part of the name if it identifies this recipe."""
-    from convoy.models import MODELS
+    from convoy.api.arguments import full_name
 
     last = recipe.rpartition("/")[2]
-    is_unique = [name for name in recipes if name.endswith(f"/{last}")] == [recipe]
-    return last if is_unique and last not in MODELS else None
+    try:
+        return last if full_name(last) == recipe else None
+    except ValueError:  # several recipes have it
+        return None
 
 
 def _run_row(run: Run) -> tuple[object, ...]:

@@ -175,7 +175,7 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def folder_to_test(root: Path) -> Path | None:
-    """The folder of the class folders, if the image folder has no training part: its test part, or the root itself."""
+    """Returns the folder that contains the class folders if there is no training part: the test part, or the root."""
     folders = _folders(root)
     if not folders or any(PART_NAMES.get(folder.name.lower()) == "train" and _folders(folder) for folder in folders):
         return None
@@ -184,7 +184,7 @@ def folder_to_test(root: Path) -> Path | None:
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """The names of its class folders, numbers in numerical order. Raises DataError if there are none."""
+    """Returns the names of the class folders, numbers in numerical order. Raises DataError if there are none."""
     names = [path.name for path in _folders(folder)]
     if not names:
         raise DataError(f"{folder}: no class folders; expected <class>/<image>, or the same in train/, val/ and test/")
@@ -192,7 +192,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
 
 
 def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The images in class folders and their labels; not every class needs a folder.
+    """Returns the images in class folders and their labels. Not every class needs a folder.
 
     Raises DataError without images, ValueError for a folder that is none of the classes.
     """

@@ -129,7 +129,7 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
 
 
 def fixed_statistics(spec: Data, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Of a recipe that gives the mean and the standard deviation."""
+    """Returns mean and standard deviation by channel, from a recipe that gives them."""
     assert spec.normalise != "train"
     constants = []
     for value in spec.normalise:

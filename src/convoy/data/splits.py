@@ -76,10 +76,8 @@ def make_folds(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = No
         pool = np.union1d(pool, dataset.validation_indices)
     labels = dataset.train.labels
     if limit is not None:
-        pool = stratified_sample(pool, labels, min(limit, len(pool)), derive_seed(spec.seed, "limit train"))
-        test = stratified_sample(
-            test, dataset.test_pool.labels, min(limit, len(test)), derive_seed(spec.seed, "limit test")
-        )
+        pool = limit_part(pool, labels, limit, spec.seed, "train")
+        test = limit_part(test, dataset.test_pool.labels, limit, spec.seed, "test")
     fold = pool[_deal(dataset, pool, spec, groups) == spec.fold]
     others = np.setdiff1d(pool, fold)
     train, validation = _cut(dataset, others, spec.validation, "validation", spec, groups)
@@ -101,10 +99,15 @@ def limit_split(dataset: DataSet, split: Split, limit: int, seed: int) -> Split:
         raise DataError(f"data.limit = {limit}: no image left to train on, with {n_validation} for validation")
     test_labels = dataset.test_pool.labels
     return Split(
-        stratified_sample(split.train, labels, n_train, derive_seed(seed, "limit train")),
-        stratified_sample(split.validation, labels, n_validation, derive_seed(seed, "limit validation")),
-        stratified_sample(split.test, test_labels, min(limit, len(split.test)), derive_seed(seed, "limit test")),
+        limit_part(split.train, labels, n_train, seed, "train"),
+        limit_part(split.validation, labels, n_validation, seed, "validation"),
+        limit_part(split.test, test_labels, limit, seed, "test"),
     )
+
+
+def limit_part(indices: np.ndarray, labels: np.ndarray, limit: int, seed: int, part: str) -> np.ndarray:
+    """Draws at most `limit` of the indices of a part, stratified by the labels. `seed`: of the split."""
+    return stratified_sample(indices, labels, min(limit, len(indices)), derive_seed(seed, f"limit {part}"))
 
 
 def stratified_sample(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -18,12 +18,11 @@ from convoy.data.decode import decode_files
 from convoy.data.image_folder import assemble, class_names, labelled_files
 from convoy.data.prepare import fixed_statistics
 from convoy.data.sources import folder_to_test
-from convoy.data.splits import stratified_sample
+from convoy.data.splits import limit_part
 from convoy.evaluation import losses
 from convoy.evaluation.load import network_of, untrained
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import predicted_classes, probabilities, score
-from convoy.randomness import derive_seed
 from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import Override
 from convoy.recipe.sections import Data
@@ -96,9 +95,9 @@ def score_saved(
     """Opens the test set of `data` (default for a run: its own data) and scores the network on it.
 
     A run has its own normalisation; for a file of weights it comes from the recipe that `model` and `data` resolve to.
-    Of an image folder without a training part every image is scored, or those in its test part: its class folders have
-    names of the run's classes, and the images are read as by `predict`. The opening is counted in the workspace of the
-    run, else in `out`.
+    If an image folder has no training part, its test part is scored, or else every image. Its class folders are matched
+    to the run's classes by name, and the images are read as `predict` reads them. The opening is counted in the
+    workspace of the run, or in `out` for a file.
     Raises ValueError: weights of another network, no test set, no `model` for a file of weights, an override that a run
     does not allow, unknown classes, a folder for a file of weights without size or normalisation.
     """
@@ -215,10 +214,9 @@ def _is_data_of(run: Run, data: str) -> bool:
 
 
 def _limited(images: ImageSet, spec: Data) -> ImageSet:
-    if spec.limit is None or spec.limit >= len(images):
+    if spec.limit is None:
         return images
-    seed = derive_seed(spec.split.seed, "limit test")
-    return images.take(stratified_sample(np.arange(len(images)), images.labels, spec.limit, seed))
+    return images.take(limit_part(np.arange(len(images)), images.labels, spec.limit, spec.split.seed, "test"))
 
 
 def _folder_name(spec: Data) -> str:

@@ -26,7 +26,7 @@ def first_batch(recipe: Recipe, prepared: Prepared) -> tuple[torch.Tensor, torch
 
 
 def try_step(module: nn.Module, recipe: Recipe, x: torch.Tensor, y: torch.Tensor) -> list[str]:
-    """A forward and a backward pass, which leave gradients and statistics in the module. Returns sentences on defects.
+    """Runs a forward and a backward pass, which change gradients and statistics. Returns sentences about defects.
 
     Raises what the network raises.
     """
@@ -42,7 +42,7 @@ def try_step(module: nn.Module, recipe: Recipe, x: torch.Tensor, y: torch.Tensor
             "last softmax, so that the network returns logits"
         )
         if recipe.train.class_weights == "none":
-            text = _("{text} ({floor})", text=text, floor=floor_of_loss(logits.shape[1]))
+            text = f"{text} ({floor_of_loss(logits.shape[1])})"
         found.append(text)
     if is_dead(module):
         found.append(
