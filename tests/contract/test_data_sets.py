@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from convoy.data import DATA_SETS, DataError, load, whereabouts
+from convoy.data import DATA_SETS, DataError, availability, load
 from convoy.data.named import Download
 
 every_set = pytest.mark.parametrize("name", list(DATA_SETS))
@@ -54,9 +54,9 @@ def test_content_hash_is_a_sha256_where_it_is_known(name: str) -> None:
 
 @every_set
 def test_members_have_an_md5_or_none_and_a_limit(name: str) -> None:
-    for form in DATA_SETS[name].forms:
-        assert form.most_bytes > 0
-        for member, md5 in form.hashes.items():
+    for file_format in DATA_SETS[name].formats:
+        assert file_format.max_bytes > 0
+        for member, md5 in file_format.hashes.items():
             assert md5 is None or re.fullmatch(r"[0-9a-f]{32}", md5)
             assert "/" not in member
 
@@ -78,14 +78,15 @@ def test_every_file_has_a_mirror_and_a_hash(name: str, download: Download) -> No
 @every_download
 def test_downloads_are_in_a_supported_format(name: str, download: Download) -> None:
     files = {file.name for file in download.files}
-    published = [{form.archive} if form.archive else set(form.hashes) for form in DATA_SETS[name].forms]
+    formats = DATA_SETS[name].formats
+    published = [{archived.archive} if archived.archive else set(archived.hashes) for archived in formats]
     idx = {f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")}
     assert files in (published or [idx])
 
 
 @every_download
 def test_a_set_that_is_not_here_says_how_to_get_it(name: str, download: Download) -> None:
-    assert whereabouts(name) == "download"
+    assert availability(name) == "download"
     with pytest.raises(DataError, match=f"^{name}: .*`convoy data get {name}`"):
         load(name)
 
@@ -96,7 +97,7 @@ def test_included_data_sets_match_the_catalogue(name: str) -> None:
 
     dataset = load(name)
 
-    assert whereabouts(name) == "packaged"
+    assert availability(name) == "packaged"
     assert tuple(len(part) for part in (dataset.train, dataset.test) if part is not None) == entry.counts
     assert dataset.train.classes == entry.classes
     assert dataset.content_hash == entry.content_hash

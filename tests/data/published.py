@@ -15,17 +15,19 @@ import numpy as np
 import pytest
 
 from convoy.data import DATA_SETS
-from convoy.data.named import Form
+from convoy.data.named import FileFormat
 
 
 def random_images(count: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
-def expect(patch: pytest.MonkeyPatch, name: str, counts: tuple[int, ...], form: Form | None = None) -> None:
-    """The catalogue's entry with other counts of images, and optionally with the hashes of small files."""
+def expect(
+    patch: pytest.MonkeyPatch, name: str, counts: tuple[int, ...], file_format: FileFormat | None = None
+) -> None:
+    """Changes the catalogue's counts of images and, with `file_format`, the hashes of its files."""
     entry = replace(DATA_SETS[name], counts=counts)
-    patch.setitem(DATA_SETS._entries, name, entry if form is None else replace(entry, forms=(form,)))
+    patch.setitem(DATA_SETS._entries, name, entry if file_format is None else replace(entry, formats=(file_format,)))
 
 
 def tar_gz(path: Path, members: Mapping[str, bytes]) -> Path:
@@ -47,7 +49,7 @@ def idx_gz(values: np.ndarray) -> bytes:
 
 
 def python2_batch(images: np.ndarray, labels: np.ndarray, labels_key: str = "labels") -> bytes:
-    """A batch as cPickle of Python 2 wrote it, opcode by opcode; images [N, 3, 32, 32]."""
+    """A batch of images [N, 3, 32, 32] as Python 2's cPickle wrote it, opcode by opcode."""
 
     def text(value: str) -> bytes:
         return b"U" + bytes([len(value)]) + value.encode()

@@ -1,4 +1,4 @@
-"""Members are read from archives and folders by name; archives are not trusted."""
+"""Members are read by name from archives and folders; archives are not trusted."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from convoy.data.archives import Layout
 
 CONTENTS = {"a.bin": b"first", "b.bin": b"second"}
 HASHES = {name: md5(content) for name, content in CONTENTS.items()}
-TAR = Layout(HASHES, {}, "set.tar.gz", "inner", most_bytes=10)
-ZIP = Layout(HASHES, {}, "set.zip", "inner", most_bytes=10)
+TAR = Layout(HASHES, {}, "set.tar.gz", "inner", max_bytes=10)
+ZIP = Layout(HASHES, {}, "set.zip", "inner", max_bytes=10)
 
 
 def tar(folder: Path, **others: bytes) -> Path:
@@ -33,25 +33,25 @@ def zip_file(folder: Path) -> Path:
     return folder / "set.zip"
 
 
-def test_members_come_from_a_tar_file_without_extracting_it(tmp_path: Path) -> None:
-    tar(tmp_path, other=b"never looked at" * 1000)
-    found = TAR.find(tmp_path)
-    assert found == tmp_path / "set.tar.gz"
-    assert TAR.read(found) == CONTENTS
+def test_members_are_read_from_a_tar_file_without_extracting_it(tmp_path: Path) -> None:
+    tar(tmp_path, other=b"not read" * 1000)
+    source = TAR.find(tmp_path)
+    assert source == tmp_path / "set.tar.gz"
+    assert TAR.read(source) == CONTENTS
     assert [path.name for path in tmp_path.iterdir()] == ["set.tar.gz"]
 
 
-def test_an_archive_is_found_by_its_own_path_as_well(tmp_path: Path) -> None:
+def test_an_archive_is_also_found_by_its_own_path(tmp_path: Path) -> None:
     path = tar(tmp_path)
     assert TAR.find(path) == path
 
 
-def test_members_come_from_a_zip_file(tmp_path: Path) -> None:
+def test_members_are_read_from_a_zip_file(tmp_path: Path) -> None:
     assert ZIP.read(zip_file(tmp_path)) == CONTENTS
 
 
 @pytest.mark.parametrize("inner", ["", "inner"])
-def test_members_come_from_a_folder_into_which_they_were_extracted(tmp_path: Path, inner: str) -> None:
+def test_extracted_members_are_read_from_their_folder(tmp_path: Path, inner: str) -> None:
     folder = tmp_path / inner
     folder.mkdir(exist_ok=True)
     for name, content in CONTENTS.items():
@@ -62,26 +62,26 @@ def test_members_come_from_a_folder_into_which_they_were_extracted(tmp_path: Pat
     assert TAR.files(folder) == [folder / name for name in CONTENTS]
 
 
-def test_nothing_is_found_where_a_member_is_missing(tmp_path: Path) -> None:
+def test_a_folder_without_all_members_is_not_found(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"first")
     assert TAR.find(tmp_path) is None
 
 
-def test_a_member_that_the_archive_lacks_is_named(tmp_path: Path) -> None:
+def test_error_names_a_member_that_is_missing_in_the_archive(tmp_path: Path) -> None:
     path = tar_gz(tmp_path / "set.tar.gz", {"inner/a.bin": b"first", "elsewhere/b.bin": b"second"})
     with pytest.raises(DataError, match=r"set\.tar\.gz: b\.bin is missing$"):
         TAR.read(path)
 
 
-def test_a_member_that_is_not_the_published_one_is_named(tmp_path: Path) -> None:
+def test_error_names_a_member_that_is_not_the_published_file(tmp_path: Path) -> None:
     path = tar_gz(tmp_path / "set.tar.gz", {"inner/a.bin": b"first", "inner/b.bin": b"Second"})
     with pytest.raises(DataError, match=r"set\.tar\.gz: b\.bin is not the published file \(expected MD5"):
         TAR.read(path)
 
 
-def test_a_member_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+def test_a_member_above_the_size_limit_is_not_read(tmp_path: Path) -> None:
     path = tar_gz(tmp_path / "set.tar.gz", {"inner/a.bin": bytes(11), "inner/b.bin": b"second"})
-    with pytest.raises(DataError, match=r"set\.tar\.gz: a\.bin is too large: 11 bytes, at most 10"):
+    with pytest.raises(DataError, match=r"set\.tar\.gz: a\.bin: expected 10 bytes or less, got 11"):
         TAR.read(path)
 
 
@@ -96,7 +96,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
         TAR.read(tmp_path / "set.tar.gz")
 
 
-def test_a_header_of_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_header_of_gigabytes_is_rejected_before_it_is_read(tmp_path: Path) -> None:
     header = tarfile.TarInfo("inner/a.bin")
     header.type, header.size = tarfile.XHDTYPE, 1 << 32
     (tmp_path / "set.tar.gz").write_bytes(gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + bytes(5000)))
@@ -104,51 +104,51 @@ def test_a_header_of_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> N
         TAR.read(tmp_path / "set.tar.gz")
 
 
-@pytest.mark.parametrize("kept", [0.0, 0.3, 0.6, 0.9])
-def test_a_truncated_tar_file_is_named(tmp_path: Path, kept: float) -> None:
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.6, 0.9])
+def test_a_truncated_tar_file_is_an_error(tmp_path: Path, fraction: float) -> None:
     path = tar_gz(tmp_path / "set.tar.gz", {f"inner/{name}": bytes(range(9)) for name in ("x", *CONTENTS)})
     content = path.read_bytes()
-    path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(DataError, match=r"^\S+set\.tar\.gz: .*(is damaged or truncated|is missing)"):
+    path.write_bytes(content[: int(fraction * len(content))])
+    with pytest.raises(DataError, match=r"^\S+set\.tar\.gz: .*(damaged or truncated|is missing)"):
         TAR.read(path)
 
 
-def test_a_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "set.tar.gz").write_bytes(b"<!DOCTYPE html>")
     with pytest.raises(DataError, match=r"set\.tar\.gz: cannot be read: Not a gzipped file"):
         TAR.read(tmp_path / "set.tar.gz")
 
 
-def test_a_gzip_file_that_holds_no_tar_is_named(tmp_path: Path) -> None:
+def test_a_gzip_file_without_a_tar_file_in_it_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "set.tar.gz").write_bytes(gzip.compress(b"hello" * 1000))
-    with pytest.raises(DataError, match=r"set\.tar\.gz: is damaged or truncated"):
+    with pytest.raises(DataError, match=r"set\.tar\.gz: damaged or truncated"):
         TAR.read(tmp_path / "set.tar.gz")
 
 
-def test_a_truncated_zip_file_is_named(tmp_path: Path) -> None:
+def test_a_truncated_zip_file_is_an_error(tmp_path: Path) -> None:
     path = zip_file(tmp_path)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"set\.zip: is damaged or truncated: File is not a zip file"):
+    with pytest.raises(DataError, match=r"set\.zip: damaged or truncated: File is not a zip file"):
         ZIP.read(path)
 
 
-def test_a_damaged_member_of_a_zip_file_is_named(tmp_path: Path) -> None:
+def test_a_damaged_member_of_a_zip_file_is_an_error(tmp_path: Path) -> None:
     path = zip_file(tmp_path)
     content = bytearray(path.read_bytes())
     content[content.index(b"inner/a.bin") + len("inner/a.bin") + 2] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"set\.zip: is damaged or truncated"):
+    with pytest.raises(DataError, match=r"set\.zip: damaged or truncated"):
         ZIP.read(path)
 
 
-def test_an_encrypted_zip_file_is_named(tmp_path: Path) -> None:
+def test_an_encrypted_zip_file_is_an_error(tmp_path: Path) -> None:
     path = zip_file(tmp_path)
     content = path.read_bytes()
     stream = io.BytesIO(content)
     for signature, flags_at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        for place in [n for n in range(len(content)) if content.startswith(signature, n)]:
-            stream.seek(place + flags_at)
+        for offset in [n for n in range(len(content)) if content.startswith(signature, n)]:
+            stream.seek(offset + flags_at)
             stream.write(b"\x01")
     path.write_bytes(stream.getvalue())
-    with pytest.raises(DataError, match=r"set\.zip: is damaged or truncated: .*encrypted"):
+    with pytest.raises(DataError, match=r"set\.zip: damaged or truncated: .*encrypted"):
         ZIP.read(path)

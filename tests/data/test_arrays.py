@@ -21,18 +21,18 @@ def part(labels: list[int], side: int = 8) -> Part:
 
 @settings(deadline=None)
 @given(levels, st.sampled_from([np.float16, np.float32, np.float64]))
-def test_floats_from_0_to_1_come_back_as_the_levels_they_were_made_of(images: np.ndarray, dtype: type) -> None:
+def test_floats_from_0_to_1_are_converted_to_their_original_levels(images: np.ndarray, dtype: type) -> None:
     assert np.array_equal(as_images(images.astype(dtype) / dtype(255), "here"), images)
 
 
 @settings(deadline=None)
 @given(levels.filter(lambda images: images.max() > 1), st.sampled_from([np.float32, np.int64, np.uint16]))
-def test_numbers_from_0_to_255_come_back_as_levels(images: np.ndarray, dtype: type) -> None:
+def test_numbers_from_0_to_255_are_kept_as_levels(images: np.ndarray, dtype: type) -> None:
     assert np.array_equal(as_images(images.astype(dtype), "here"), images)
 
 
 @pytest.mark.parametrize(
-    ("shape", "becomes"),
+    ("shape", "expected"),
     [
         ((5, 9, 9), (5, 1, 9, 9)),
         ((5, 1, 9, 9), (5, 1, 9, 9)),
@@ -41,8 +41,8 @@ def test_numbers_from_0_to_255_come_back_as_levels(images: np.ndarray, dtype: ty
         ((5, 9, 9, 3), (5, 3, 9, 9)),
     ],
 )
-def test_channels_are_found_first_or_last(shape: tuple[int, ...], becomes: tuple[int, ...]) -> None:
-    assert as_images(np.zeros(shape, np.uint8), "here").shape == becomes
+def test_channels_may_be_first_or_last(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    assert as_images(np.zeros(shape, np.uint8), "here").shape == expected
 
 
 def test_channels_last_keep_their_pixels() -> None:
@@ -75,12 +75,12 @@ def test_a_value_out_of_range_by_less_than_half_a_level_is_rounded() -> None:
 
 
 @pytest.mark.parametrize("values", [np.zeros(5), np.zeros((5, 10), np.int64), np.array(["cat"])])
-def test_labels_that_are_not_one_integer_an_image_are_refused(values: np.ndarray) -> None:
+def test_labels_other_than_one_integer_per_image_are_an_error(values: np.ndarray) -> None:
     with pytest.raises(DataError, match="^here: .*integer"):
         as_labels(values, "here")
 
 
-def test_labels_in_a_column_are_taken() -> None:
+def test_labels_in_a_column_are_accepted() -> None:
     assert as_labels(np.array([[3], [1]], np.uint8), "here").tolist() == [3, 1]
 
 
@@ -111,14 +111,14 @@ def test_labels_from_1_keep_their_numbers_as_class_names() -> None:
         ([0, 0, 0], [0], None, "at least two classes"),
     ],
 )
-def test_a_label_out_of_range_is_named(
+def test_error_names_a_label_out_of_range(
     train: list[int], test: list[int], classes: tuple[str] | None, message: str
 ) -> None:
     with pytest.raises(DataError, match=f"^labels.npy: .*{message}"):
         from_arrays("d", Parts(part(train), test=part(test)), size=None, classes=classes)
 
 
-def test_counts_that_differ_are_named() -> None:
+def test_error_states_differing_counts_of_images_and_labels() -> None:
     train = part([0, 1, 0])
     with pytest.raises(DataError, match=r"^labels.npy: 2 labels for 3 images"):
         from_arrays("d", Parts(train._replace(labels=train.labels[:2])), size=None)
@@ -132,7 +132,7 @@ def test_parts_of_different_size_need_a_size() -> None:
     assert from_arrays("d", parts, size=9).train.images.shape == (2, 1, 9, 9)
 
 
-def test_wide_images_are_cropped_to_the_middle_with_a_note() -> None:
+def test_wide_images_are_cropped_to_the_centre_with_a_note() -> None:
     images = np.zeros((2, 8, 12), np.uint8)
     images[:, :, 2:10] = 200
     dataset = from_arrays("d", Parts(Part(images, np.array([0, 1]), "i", "l")), size=None)
@@ -142,7 +142,7 @@ def test_wide_images_are_cropped_to_the_middle_with_a_note() -> None:
     assert "12 x 8" in dataset.notes[0]
 
 
-def test_resizing_keeps_the_shorter_side_and_the_middle() -> None:
+def test_resizing_keeps_the_shorter_side_and_the_centre() -> None:
     images = np.zeros((2, 16, 32), np.uint8)
     images[:, :, 16:] = 200
     resized = from_arrays("d", Parts(Part(images, np.array([0, 1]), "i", "l")), size=8).train.images

@@ -158,7 +158,7 @@ def test_npz_may_name_its_classes(tmp_path: Path) -> None:
 def test_npz_that_names_a_class_twice_is_refused(tmp_path: Path) -> None:
     images, labels = some(12)
     np.savez(tmp_path / "a.npz", x_train=images, y_train=labels, class_names=np.array(["cat", "dog", "cat"]))
-    with pytest.raises(DataError, match="a.npz.*'cat' is given 2 times"):
+    with pytest.raises(DataError, match="a.npz.*'cat' 2 times"):
         read_npz(tmp_path / "a.npz", "a", size=None, classes=None)
 
 

@@ -1,4 +1,4 @@
-"""Sets of the Hugging Face Hub, with a fake of the package `datasets`."""
+"""Data sets of the Hugging Face Hub, with a fake `datasets` package."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Installs a fake `datasets` whose `load_dataset` returns these splits; returns the list of its calls."""
 
     def make(answer: Any) -> list[tuple[str, str | None]]:
-        asked: list[tuple[str, str | None]] = []
+        calls: list[tuple[str, str | None]] = []
 
         def load_dataset(path: str, name: str | None = None) -> Any:
-            asked.append((path, name))
+            calls.append((path, name))
             if isinstance(answer, Exception):
                 raise answer
             return answer
@@ -96,7 +96,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
         module.__version__ = "5.2.0"
         vars(module).update(load_dataset=load_dataset, Image=ImageFeature, ClassLabel=ClassLabel, Value=Value)
         monkeypatch.setitem(sys.modules, "datasets", module)
-        return asked
+        return calls
 
     return make
 
@@ -109,11 +109,11 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_columns_are_found_by_type_and_splits_by_name(install: Install) -> None:
     pixels = images(20, 8, 8, 3)
     parts = {"train": split(pixels[:10]), "validation": split(pixels[10:14]), "test": split(pixels[14:])}
-    asked = install({part: parts[part] for part in ("test", "train", "validation")})
+    calls = install({part: parts[part] for part in ("test", "train", "validation")})
 
     pets = load("hf:owner/pets")
 
-    assert asked == [("owner/pets", None)]
+    assert calls == [("owner/pets", None)]
     assert pets.name == "owner/pets"
     assert pets.train.classes == ("cat", "dog")
     assert pets.validation_indices is not None
@@ -124,13 +124,13 @@ def test_columns_are_found_by_type_and_splits_by_name(install: Install) -> None:
 
 
 def test_a_configuration_follows_the_name(install: Install) -> None:
-    asked = install({"train": split(images(4, 8, 8))})
+    calls = install({"train": split(images(4, 8, 8))})
     small = load("hf:owner/pets/small")
     assert small.test is None
-    assert asked == [("owner/pets", "small")]
+    assert calls == [("owner/pets", "small")]
 
 
-def test_sizes_are_brought_to_the_most_frequent_one(install: Install) -> None:
+def test_images_are_resized_to_the_most_frequent_size(install: Install) -> None:
     features = {"img": ImageFeature(), "label": ClassLabel(["cat", "dog"])}
     rows = [png(image) for shape in ((5, 9, 9), (2, 20, 12)) for image in images(*shape)]
     install({"train": Split({"img": rows, "label": [0, 1] * 3 + [0]}, features)})
@@ -140,7 +140,7 @@ def test_sizes_are_brought_to_the_most_frequent_one(install: Install) -> None:
     assert load("hf:owner/pets", size=16).train.size == 16
 
 
-def test_images_that_were_left_in_files_are_read_from_there(install: Install, tmp_path: Path) -> None:
+def test_images_stored_by_path_are_read(install: Install, tmp_path: Path) -> None:
     pixels = images(4, 8, 8)
     rows = []
     for number, image in enumerate(pixels):
@@ -150,7 +150,7 @@ def test_images_that_were_left_in_files_are_read_from_there(install: Install, tm
     assert np.array_equal(load("hf:owner/pets").train.images[:, 0], pixels)
 
 
-def test_the_second_time_comes_from_the_cache_until_the_fingerprint_changes(install: Install) -> None:
+def test_the_cache_is_used_until_the_fingerprint_changes(install: Install) -> None:
     install({"train": split(images(4, 8, 8))})
     first = load("hf:owner/pets")
     install({"train": split(images(6, 8, 8))})
@@ -175,7 +175,7 @@ def test_ignored_splits_are_noted(install: Install) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "fault"),
+    ("answer", "message"),
     [
         (RuntimeError("Couldn't reach 'owner/pets' on the Hub\nmore"), "cannot be loaded by datasets: Couldn't reach"),
         ({"all": split(images(4, 8, 8))}, "split 'train', got all"),
@@ -195,12 +195,12 @@ def test_ignored_splits_are_noted(install: Install) -> None:
             {"train": split(images(4, 8, 8), img=[{"bytes": None, "path": "none.png"}] * 4)},
             "train, image 0: none.png: cannot be read: No such file",
         ),
-        ({"train": split(images(4, 8, 8), img=[None] * 4)}, "train, image 0: is missing"),
+        ({"train": split(images(4, 8, 8), img=[None] * 4)}, "train, image 0: expected an image, got None"),
     ],
 )
-def test_unreadable_data_are_a_one_line_error(install: Install, answer: Any, fault: str) -> None:
+def test_unreadable_data_give_a_one_line_error(install: Install, answer: Any, message: str) -> None:
     install(answer)
-    with pytest.raises(DataError, match=f"^hf:owner/pets: .*{fault}") as error:
+    with pytest.raises(DataError, match=f"^hf:owner/pets: .*{message}") as error:
         load("hf:owner/pets")
     assert "\n" not in str(error.value)
 
@@ -211,6 +211,6 @@ def test_without_the_package_the_error_names_the_install_command(monkeypatch: py
         load("hf:owner/pets")
 
 
-def test_a_set_of_the_hub_needs_a_name() -> None:
+def test_a_hub_data_set_needs_a_name() -> None:
     with pytest.raises(DataError, match="hf:owner/name"):
         load("hf:")

@@ -85,7 +85,7 @@ def test_classes_named_by_numbers_are_in_the_order_of_the_numbers(tmp_path: Path
     assert list_folder(tmp_path).classes == ("0", "9", "10")
 
 
-def test_hidden_files_are_passed_over_and_others_are_noted(folder: Path) -> None:
+def test_hidden_files_are_skipped_and_other_files_noted(folder: Path) -> None:
     (folder / "cat" / ".DS_Store").write_bytes(b"")
     (folder / "cat" / "notes.txt").write_text("")
     (folder / "cat" / "film.gif").write_bytes(b"")
@@ -98,7 +98,7 @@ def test_hidden_files_are_passed_over_and_others_are_noted(folder: Path) -> None
     assert "1 .gif" in listing.notes[0]
 
 
-def test_an_image_of_the_same_size_and_time_changes_the_key_of_the_cache(folder: Path) -> None:
+def test_a_replaced_image_of_the_same_size_and_time_changes_the_cache_key(folder: Path) -> None:
     path = folder / "dog" / "1.png"
     before, times = list_folder(folder).stamps, path.stat()
     content = bytearray(path.read_bytes())
@@ -109,7 +109,7 @@ def test_an_image_of_the_same_size_and_time_changes_the_key_of_the_cache(folder:
     assert list_folder(folder).stamps != before
 
 
-def test_a_large_folder_is_sampled_at_both_ends_and_between(folder: Path) -> None:
+def test_a_large_folder_is_sampled_at_both_ends_and_in_between(folder: Path) -> None:
     for number in range(200):
         (folder / "cat" / f"x{number:03}.png").write_bytes(b"%d" % number)
     paths = list_folder(folder).paths
@@ -135,8 +135,8 @@ def test_links_to_images_and_to_class_folders_are_followed(folder: Path, tmp_pat
 @pytest.mark.parametrize("suffix", ["png", "JPG", "jpeg", "bmp", "webp"])
 def test_every_format_is_read(folder: Path, suffix: str) -> None:
     image(folder / "cat" / f"x.{suffix}")
-    found = read(folder).train.images[3]
-    assert np.abs(found[:, 5, 5].astype(int) - RED).max() <= 3
+    pixels = read(folder).train.images[3]
+    assert np.abs(pixels[:, 5, 5].astype(int) - RED).max() <= 3
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1"])
@@ -147,13 +147,13 @@ def test_images_that_are_all_grey_have_one_channel(tmp_path: Path, mode: str) ->
     assert read(tmp_path).train.images.shape == (4, 1, 10, 10)
 
 
-def test_one_coloured_image_makes_three_channels(tmp_path: Path) -> None:
+def test_one_colour_image_gives_all_three_channels(tmp_path: Path) -> None:
     image(tmp_path / "a" / "x.png", 9, mode="L")
     image(tmp_path / "b" / "x.png", RED)
     assert read(tmp_path).train.images[0, :, 0, 0].tolist() == [9, 9, 9]
 
 
-def test_transparency_is_put_over_white(folder: Path) -> None:
+def test_transparent_images_get_a_white_background(folder: Path) -> None:
     image(folder / "cat" / "a.png", (0, 0, 255, 0), mode="RGBA")
     palette = Image.new("P", (10, 10), 0)
     palette.putpalette([0, 0, 255, 255, 0, 0])
@@ -175,21 +175,21 @@ def test_cmyk_becomes_rgb(folder: Path) -> None:
     assert np.abs(read(folder).train.images[3, :, 5, 5].astype(int) - RED).max() <= 3
 
 
-def test_an_image_is_turned_as_its_exif_data_say(folder: Path) -> None:
+def test_an_image_is_rotated_according_to_exif(folder: Path) -> None:
     picture = Image.new("RGB", (10, 10), RED)
     picture.paste(GREEN, (0, 0, 10, 5))  # the upper half
     exif = picture.getexif()
     exif[0x0112] = 6  # rotate by 90 degrees clockwise: top becomes right
     picture.save(folder / "cat" / "a.png", exif=exif)
 
-    turned = read(folder).train.images[3]
+    rotated = read(folder).train.images[3]
 
-    assert turned[:, 5, 1].tolist() == list(RED)
-    assert turned[:, 5, 8].tolist() == list(GREEN)
+    assert rotated[:, 5, 1].tolist() == list(RED)
+    assert rotated[:, 5, 8].tolist() == list(GREEN)
 
 
 @pytest.mark.parametrize("mode", ["I;16", "RGB;16"])
-def test_sixteen_bits_a_channel_are_refused(folder: Path, mode: str) -> None:
+def test_sixteen_bits_per_channel_are_an_error(folder: Path, mode: str) -> None:
     path = folder / "cat" / "a.png"
     if mode == "I;16":
         Image.fromarray(np.full((10, 10), 40_000, np.uint16)).save(path)
@@ -202,8 +202,8 @@ def test_sixteen_bits_a_channel_are_refused(folder: Path, mode: str) -> None:
         read(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"this is no image", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
-def test_a_file_that_is_no_image_is_named(folder: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+def test_a_file_that_is_not_an_image_is_an_error(folder: Path, content: bytes) -> None:
     path = folder / "dog" / "bad.png"
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"^{path}: cannot be read as an image"):
@@ -211,7 +211,7 @@ def test_a_file_that_is_no_image_is_named(folder: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp"])
-def test_a_truncated_image_is_named(folder: Path, suffix: str) -> None:
+def test_a_truncated_image_is_an_error(folder: Path, suffix: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, {"jpg": "jpeg"}.get(suffix, suffix))
@@ -221,20 +221,20 @@ def test_a_truncated_image_is_named(folder: Path, suffix: str) -> None:
         read(folder)
 
 
-def test_a_broken_link_is_named(folder: Path) -> None:
+def test_a_broken_link_is_an_error(folder: Path) -> None:
     path = folder / "dog" / "gone.png"
     path.symlink_to(folder / "nowhere.png")
     with pytest.raises(DataError, match=f"^{path}: cannot be read: No such file"):
         list_folder(folder)
 
 
-def test_a_class_without_images_is_named(folder: Path) -> None:
+def test_a_class_without_images_is_an_error(folder: Path) -> None:
     (folder / "eel" / "deeper").mkdir(parents=True)
     with pytest.raises(DataError, match=f"^{folder / 'eel'}: no .* images"):
         list_folder(folder)
 
 
-def test_one_class_is_not_enough(folder: Path) -> None:
+def test_a_single_class_is_an_error(folder: Path) -> None:
     shutil.rmtree(folder / "dog")
     with pytest.raises(DataError, match=r"only cat"):
         list_folder(folder)
@@ -246,7 +246,7 @@ def test_a_folder_without_classes_is_an_error(tmp_path: Path) -> None:
         list_folder(tmp_path)
 
 
-def test_a_test_class_that_training_lacks_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_test_class_without_a_training_folder_is_an_error(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "parts" / "train")
     shutil.copytree(folder, tmp_path / "parts" / "test")
     image(tmp_path / "parts" / "test" / "eel" / "0.png")
@@ -254,7 +254,7 @@ def test_a_test_class_that_training_lacks_is_named(folder: Path, tmp_path: Path)
         list_folder(tmp_path / "parts")
 
 
-def test_sizes_follow_the_most_frequent_one_with_a_note(folder: Path) -> None:
+def test_images_are_resized_to_the_most_frequent_size_with_a_note(folder: Path) -> None:
     image(folder / "cat" / "wide.png", size=(40, 20))
 
     dataset = read(folder)
@@ -265,13 +265,13 @@ def test_sizes_follow_the_most_frequent_one_with_a_note(folder: Path) -> None:
     assert "data.size" in dataset.notes[0]
 
 
-def test_a_wrong_guess_of_the_most_frequent_size_is_put_right(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_guess_of_the_most_frequent_size_is_corrected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guesses = decode.Counter({(14, 14): 1})
     monkeypatch.setattr(decode, "sizes_of", lambda paths: guesses)
     assert read(folder).train.size == 10
 
 
-def test_a_given_size_resizes_the_shorter_side_and_keeps_the_middle(folder: Path) -> None:
+def test_size_resizes_the_shorter_side_and_keeps_the_centre(folder: Path) -> None:
     wide = Image.new("RGB", (60, 20), RED)
     wide.paste(GREEN, (20, 0, 40, 20))
     wide.save(folder / "cat" / "wide.png")
@@ -286,19 +286,19 @@ def test_a_given_size_resizes_the_shorter_side_and_keeps_the_middle(folder: Path
 def test_photos_need_a_size(tmp_path: Path) -> None:
     for name in "ab":
         image(tmp_path / name / "x.jpg", size=(800, 600))
-    with pytest.raises(DataError, match=r"600 pixels or more: set data\.size to at most 512"):
+    with pytest.raises(DataError, match=r"600 pixels or larger: set data\.size to at most 512"):
         read(tmp_path)
     assert read(tmp_path, size=16).train.size == 16
 
 
-def test_several_processes_decode_the_same_as_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_decode_the_same_pixels_as_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "_CHUNK", 2)
-    alone = read(folder, size=8)
+    expected = read(folder, size=8)
     monkeypatch.setattr(decode, "_expected_seconds", lambda paths: 1.0)
-    assert read(folder, size=8).content_hash == alone.content_hash
+    assert read(folder, size=8).content_hash == expected.content_hash
 
 
-def test_a_bad_image_is_named_when_processes_decode(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_report_the_first_unreadable_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "_CHUNK", 2)
     monkeypatch.setattr(decode, "_expected_seconds", lambda paths: 1.0)
     for name in ("cat/1.png", "dog/2.png"):
@@ -307,7 +307,7 @@ def test_a_bad_image_is_named_when_processes_decode(folder: Path, monkeypatch: p
         read(folder)
 
 
-def test_a_decoding_process_that_dies_is_an_error_and_no_hang(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crashed_decoding_process_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "_expected_seconds", lambda paths: 1.0)
     monkeypatch.setattr(sys, "executable", shutil.which("true"))
     with pytest.raises(DataError, match="crashed the decoding process"):
@@ -327,7 +327,7 @@ def test_processes_do_not_import_an_unguarded_script_again(folder: Path, tmp_pat
     assert (answer.stdout, answer.stderr) == ("imported\n6\n", "")
 
 
-def test_images_to_predict_are_files_and_folders_in_the_order_given(folder: Path, tmp_path: Path) -> None:
+def test_files_and_folders_are_read_in_the_given_order(folder: Path, tmp_path: Path) -> None:
     single = image(tmp_path / "one.jpg", (128, 128, 128), size=(30, 20))
 
     files, pixels = read_images([str(single), folder / "dog"], size=8, in_chans=3)
@@ -337,14 +337,14 @@ def test_images_to_predict_are_files_and_folders_in_the_order_given(folder: Path
     assert pixels[1:, :, 0, 0].tolist() == [list(GREEN)] * 3
 
 
-def test_colour_becomes_grey_for_a_network_of_one_channel(folder: Path) -> None:
+def test_colour_images_are_converted_to_grey_for_one_channel(folder: Path) -> None:
     _, pixels = read_images([folder / "dog"], size=10, in_chans=1)
     assert pixels.shape == (3, 1, 10, 10)
     assert set(pixels.ravel().tolist()) == {round(0.587 * 255)}
 
 
 @pytest.mark.parametrize("paths", [[], ["missing.png"], ["empty"]])
-def test_predicting_nothing_is_refused(tmp_path: Path, paths: list[str]) -> None:
+def test_paths_without_images_are_an_error(tmp_path: Path, paths: list[str]) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no .*images|does not exist"):
         read_images([tmp_path / path for path in paths], size=8, in_chans=1)

@@ -14,9 +14,9 @@ def test_the_hash_covers_shape_pixels_labels_and_class_names() -> None:
     brighter = ImageSet(one.images + np.uint8(1), one.labels, one.classes)
     relabelled = ImageSet(one.images, 1 - one.labels, one.classes)
 
-    hashes = [images(), images(5), images(classes=("a", "c")), brighter, relabelled]
+    variants = [images(), images(5), images(classes=("a", "c")), brighter, relabelled]
 
-    assert len({found.content_hash for found in hashes}) == 5
+    assert len({images.content_hash for images in variants}) == 5
     assert one.content_hash == images().content_hash
 
 
@@ -25,22 +25,22 @@ def test_the_hash_does_not_depend_on_the_layout_in_memory() -> None:
     assert ImageSet(np.asfortranarray(one.images), one.labels, one.classes).content_hash == one.content_hash
 
 
-def test_taking_some_takes_pixels_and_labels_in_that_order() -> None:
+def test_take_keeps_the_order_of_the_indices() -> None:
     taken = images().take(np.array([3, 0]))
     assert taken.images[:, 0, 0, 0].tolist() == [12, 0]
     assert taken.labels.tolist() == [1, 0]
 
 
-def test_taking_all_copies_nothing() -> None:
+def test_take_of_all_images_does_not_copy() -> None:
     one = images()
     assert one.take(np.arange(6)) is one
     assert one.take(np.arange(6)[::-1]) is not one
 
 
 def test_the_content_hash_covers_every_part() -> None:
-    whole = DataSet("d", images(), np.array([1]), images(4))
+    dataset = DataSet("d", images(), np.array([1]), images(4))
     others = [DataSet("d", images(), np.array([2]), images(4)), DataSet("d", images(), None, images(4))]
     others += [DataSet("d", images(), np.array([1]), None), DataSet("d", images(5), np.array([1]), images(4))]
 
-    assert whole.content_hash not in {other.content_hash for other in others}
-    assert whole.content_hash == DataSet("renamed", images(), np.array([1]), images(4)).content_hash
+    assert dataset.content_hash not in {other.content_hash for other in others}
+    assert dataset.content_hash == DataSet("renamed", images(), np.array([1]), images(4)).content_hash

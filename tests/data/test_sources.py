@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 from tests.data.published import idx_gz, random_images
 
-from convoy.data import DATA_SETS, DataError, add, get, load, missing_files, pack_tensors, whereabouts
+from convoy.data import DATA_SETS, DataError, add, availability, get, load, missing_files, pack_tensors
 from convoy.data.catalogue import packaged
 from convoy.data.named import Download, Included, RemoteFile
 
-MD5_OF_THE_ORIGINALS = {
+ORIGINAL_MD5 = {
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte.gz": "a25bea736e30d166cdddb491f175f624",
     "t10k-images-idx3-ubyte.gz": "2646ac647ad5339dbf082846283269ea",
@@ -43,13 +43,13 @@ def image_folder(tmp_path: Path) -> Iterator[Path]:
     return tmp_path / "pets"  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("name", MD5_OF_THE_ORIGINALS)
-def test_the_packaged_files_are_the_original_ones(name: str) -> None:
+@pytest.mark.parametrize("name", ORIGINAL_MD5)
+def test_packaged_files_are_the_originals(name: str) -> None:
     content = gzip.decompress((packaged("mnist") / name).read_bytes())
-    assert hashlib.md5(content).hexdigest() == MD5_OF_THE_ORIGINALS[name]
+    assert hashlib.md5(content).hexdigest() == ORIGINAL_MD5[name]
 
 
-def test_mnist_is_all_of_mnist() -> None:
+def test_packaged_mnist_is_complete() -> None:
     mnist = load("mnist")
 
     assert mnist.test is not None
@@ -59,7 +59,7 @@ def test_mnist_is_all_of_mnist() -> None:
     assert isinstance(mnist.train.images, np.memmap)
 
 
-def test_an_unknown_name_lists_the_close_ones() -> None:
+def test_an_unknown_name_gives_close_matches() -> None:
     with pytest.raises(ValueError, match="unknown data set or path 'mnits'; did you mean 'mnist'"):
         load("mnits")
 
@@ -70,31 +70,31 @@ def test_a_missing_path_is_an_error(name: str) -> None:
         load(name)
 
 
-def test_a_path_is_named_after_its_last_part(tmp_path: Path, image_folder: Path) -> None:
+def test_the_last_part_of_a_path_names_the_data_set(tmp_path: Path, image_folder: Path) -> None:
     assert load(str(npz(tmp_path / "digits.npz"))).name == "digits"
     assert load(str(image_folder)).name == "pets"
 
 
-def test_a_named_set_may_be_elsewhere(tmp_path: Path) -> None:
+def test_a_named_data_set_is_read_from_another_path(tmp_path: Path) -> None:
     mnist = load(f"mnist={npz(tmp_path / 'digits.npz')}")
     assert (mnist.name, len(mnist.train)) == ("mnist", 40)
 
 
-def test_a_named_set_elsewhere_must_have_its_classes(tmp_path: Path, image_folder: Path) -> None:
+def test_a_named_data_set_from_another_path_must_have_its_classes(tmp_path: Path, image_folder: Path) -> None:
     with pytest.raises(DataError, match=r"pets: .*mnist, got cat, dog"):
         load(f"mnist={image_folder}")
     with pytest.raises(DataError, match=r"letters.npz: y_train: label 10 is out of range, expected 0 to 9"):
         load(f"mnist={npz(tmp_path / 'letters.npz', classes=11)}")
 
 
-def test_class_names_of_a_named_set_must_be_in_its_order(tmp_path: Path) -> None:
+def test_class_names_of_a_named_data_set_must_be_in_its_order(tmp_path: Path) -> None:
     arrays = dict(np.load(npz(tmp_path / "digits.npz")))
     np.savez(tmp_path / "backwards.npz", **arrays, class_names=list("9876543210"))
     with pytest.raises(DataError, match=r"backwards\.npz: .*class_names of mnist.*0, 1, 2"):
         load(f"mnist={tmp_path / 'backwards.npz'}")
 
 
-def test_convoy_data_is_the_folder_of_named_sets(
+def test_named_data_sets_are_found_in_convoy_data(
     tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     npz(tmp_path / "mnist.npz")
@@ -114,32 +114,30 @@ def colour_folder(root: Path, classes: tuple[str, ...]) -> Path:
     return root
 
 
-OWN_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-SHORT_NAMES = ("plane", "car", *OWN_NAMES[2:])  # by alphabet in another order: bird, car, ..., plane, ship
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SHORT_NAMES = ("plane", "car", *NAMES[2:])  # another alphabetical order: bird, car, ..., plane, ship
 
 
-@pytest.mark.parametrize("classes", [OWN_NAMES, SHORT_NAMES], ids=["own", "short"])
-def test_an_image_folder_of_a_named_set_keeps_the_order_of_its_classes(
-    tmp_path: Path, classes: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("classes", [NAMES, SHORT_NAMES], ids=["full", "short"])
+def test_an_image_folder_of_a_named_data_set_has_its_order_of_classes(tmp_path: Path, classes: tuple[str, ...]) -> None:
     cifar10 = load(f"cifar10={colour_folder(tmp_path, classes)}")
 
     assert cifar10.test is not None
-    assert cifar10.train.classes == OWN_NAMES
+    assert cifar10.train.classes == NAMES
     for part in (cifar10.train, cifar10.test):
         assert part.images[:, 0, 0, 0].tolist() == part.labels.tolist()
 
 
-@pytest.mark.parametrize("given", ["test", "."], ids=["its classes", "their parent"])
-def test_a_named_set_is_not_read_from_its_test_part_alone(tmp_path: Path, given: str) -> None:
-    folder = colour_folder(tmp_path, OWN_NAMES)
+@pytest.mark.parametrize("path", ["test", "."], ids=["the test part", "its parent"])
+def test_a_named_data_set_with_only_its_test_part_is_an_error(tmp_path: Path, path: str) -> None:
+    folder = colour_folder(tmp_path, NAMES)
     shutil.rmtree(folder / "train")
-    with pytest.raises(DataError, match=f"{folder / given}: .*test part"):
-        load(f"cifar10={folder / given}")
+    with pytest.raises(DataError, match=f"{folder / path}: .*test part"):
+        load(f"cifar10={folder / path}")
 
 
-def test_as_many_images_as_the_test_part_of_a_named_set_has_are_that_part(tmp_path: Path) -> None:
-    folder = colour_folder(tmp_path, OWN_NAMES)
+def test_a_folder_with_as_many_images_as_the_test_part_is_an_error(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path, NAMES)
     small = replace(DATA_SETS["cifar10"], counts=(100, 20))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATA_SETS._entries, "cifar10", small)
@@ -147,20 +145,20 @@ def test_as_many_images_as_the_test_part_of_a_named_set_has_are_that_part(tmp_pa
             load(f"cifar10={folder / 'train'}")
 
 
-def test_a_folder_without_images_or_published_files_names_both(tmp_path: Path) -> None:
+def test_error_for_an_empty_folder_names_images_and_published_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no class folders; .*, or the published cifar-10-python\.tar\.gz$"):
         load(f"cifar10={tmp_path}")
 
 
-def test_a_file_that_is_no_published_one_names_those(tmp_path: Path) -> None:
+def test_error_for_another_file_names_the_published_files(tmp_path: Path) -> None:
     (tmp_path / "train.mat").write_text("")
     with pytest.raises(DataError, match=r"or the published train_32x32\.mat and test_32x32\.mat$"):
         load(f"svhn={tmp_path / 'train.mat'}")
 
 
 @pytest.fixture
-def some_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
-    """Fashion-MNIST of 20 images, without a server; the files by name."""
+def small_fashion_mnist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
+    """Makes the catalogue expect a Fashion-MNIST of 20 images, without a server; returns its files by name."""
     monkeypatch.setenv("CONVOY_CACHE", str(tmp_path / "cache"))
     files = {}
     for part, count in (("train", 20), ("t10k", 10)):
@@ -176,12 +174,12 @@ def some_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]
     return files
 
 
-def test_a_set_is_here_once_all_its_files_were_added(some_set: dict[str, Path]) -> None:
-    first, *others = some_set.values()
+def test_a_data_set_is_available_after_all_its_files_were_added(small_fashion_mnist: dict[str, Path]) -> None:
+    first, *others = small_fashion_mnist.values()
 
     assert add("fashion-mnist", [first]) is None
     assert missing_files("fashion-mnist") == [path.name for path in others]
-    assert whereabouts("fashion-mnist") == "download"
+    assert availability("fashion-mnist") == "download"
     with pytest.raises(DataError, match="`convoy data get fashion-mnist`"):
         load("fashion-mnist")
 
@@ -189,19 +187,19 @@ def test_a_set_is_here_once_all_its_files_were_added(some_set: dict[str, Path]) 
 
     assert added is not None
     assert added.content_hash == load("fashion-mnist").content_hash == get("fashion-mnist").content_hash
-    assert whereabouts("fashion-mnist") == "here"
+    assert availability("fashion-mnist") == "here"
 
 
-def test_a_set_under_convoy_data_is_here_and_not_fetched(
-    some_set: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_data_set_in_convoy_data_is_available_and_not_downloaded(
+    small_fashion_mnist: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     npz(tmp_path / "fashion-mnist.npz")
     monkeypatch.setenv("CONVOY_DATA", str(tmp_path))
-    assert whereabouts("fashion-mnist") == "here"
+    assert availability("fashion-mnist") == "here"
     assert len(get("fashion-mnist").train) == 40
 
 
-def test_a_set_that_cannot_be_fetched_names_the_command_for_files_fetched_by_hand(some_set: dict[str, Path]) -> None:
+def test_error_of_a_failed_download_names_the_command_that_adds_files(small_fashion_mnist: dict[str, Path]) -> None:
     with pytest.raises(
         DataError, match=r"127\.0\.0\.1:1/\S+: Connection refused; .* `convoy data add fashion-mnist FILE`"
     ):
@@ -215,8 +213,8 @@ def test_nothing_can_be_added_to_an_included_data_set(tmp_path: Path) -> None:
         add("digits", [tmp_path])
 
 
-def test_files_that_hold_something_else_than_the_pinned_content_are_refused(
-    some_set: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_data_with_another_content_hash_are_an_error(
+    small_fashion_mnist: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = DATA_SETS["mnist"]
     assert isinstance(entry.origin, Included)
@@ -245,39 +243,39 @@ def test_an_edited_image_is_decoded_again(image_folder: Path) -> None:
     assert after.content_hash != before.content_hash
 
 
-def test_notes_on_other_files_are_of_today(image_folder: Path) -> None:
+def test_notes_on_other_files_are_not_cached(image_folder: Path) -> None:
     (image_folder / "cat" / "notes.txt").write_text("")
     assert "1 .txt" in load(str(image_folder)).notes[0]
     (image_folder / "cat" / "notes.txt").unlink()
     assert load(str(image_folder)).notes == ()
 
 
-def test_a_size_is_part_of_the_key(tmp_path: Path) -> None:
+def test_the_size_is_part_of_the_cache_key(tmp_path: Path) -> None:
     path = str(npz(tmp_path / "digits.npz"))
     assert [load(path, size=size).train.size for size in (None, 12, None)] == [8, 12, 8]
 
 
-def test_packed_tensors_load_as_the_same_pixels(tmp_path: Path) -> None:
+def test_packed_tensors_load_with_the_same_pixels(tmp_path: Path) -> None:
     source = f"mnist={npz(tmp_path / 'digits.npz')}"
     pack_tensors(source, tmp_path / "tensors")
 
     assert load(f"mnist={tmp_path / 'tensors'}").content_hash == load(source).content_hash
 
 
-def test_a_missing_tensor_file_is_named(tmp_path: Path) -> None:
+def test_error_names_a_missing_tensor_file(tmp_path: Path) -> None:
     pack_tensors(str(npz(tmp_path / "digits.npz")), tmp_path / "tensors")
     (tmp_path / "tensors" / "test_data.pth").unlink()
     with pytest.raises(DataError, match=r"test_data\.pth: cannot be read: No such file"):
         load(str(tmp_path / "tensors"))
 
 
-def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_another_type_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("1,2")
     with pytest.raises(DataError, match=r"data\.csv: expected a folder or an \.npz file"):
         load(str(tmp_path / "data.csv"))
 
 
-def test_the_package_is_imported_without_torch() -> None:
+def test_importing_the_package_does_not_import_torch() -> None:
     code = "import sys, convoy.data; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert answer.stdout == "False\n"

@@ -59,13 +59,13 @@ def _rows(kind: Kind, out: Path) -> Iterator[tuple[object, ...]]:
             for name in MODELS:
                 yield name, MODELS[name].parameters, MODELS[name].summary
         case "data":
-            from convoy.data import DATA_SETS, whereabouts
+            from convoy.data import DATA_SETS, availability
 
             for name in DATA_SETS:
                 entry = DATA_SETS[name]
                 images = " + ".join(f"{count:,}" for count in entry.counts)
                 about = entry.licence, entry.citation, entry.homepage
-                yield name, whereabouts(name), images, entry.summary, entry.classes, *about
+                yield name, availability(name), images, entry.summary, entry.classes, *about
         case "recipes":
             from convoy.recipe import Recipe
             from convoy.recipe.files import builtin_names

@@ -1,13 +1,13 @@
-"""Data sets: loading by name or path, splitting, and batches on a device.
+"""Data sets: loading by name or path, splits, and batches on a device.
 
-`augment` and `batches` must be imported from their own modules, because they import torch.
+Import `augment` and `batches` from their modules: they import torch, this package does not.
 """
 
 from convoy.data.catalogue import DATA_SETS
 from convoy.data.image_folder import read_images
 from convoy.data.imageset import DataError, DataSet, ImageSet, SealedTest
 from convoy.data.prepare import Prepared, prepare
-from convoy.data.sources import add, get, load, missing_files, pack_tensors, whereabouts
+from convoy.data.sources import add, availability, get, load, missing_files, pack_tensors
 from convoy.data.splits import Split, make_split
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "SealedTest",
     "Split",
     "add",
+    "availability",
     "get",
     "load",
     "make_split",
@@ -26,5 +27,4 @@ __all__ = [
     "pack_tensors",
     "prepare",
     "read_images",
-    "whereabouts",
 ]

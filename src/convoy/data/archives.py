@@ -18,33 +18,33 @@ from pathlib import Path
 
 from convoy.data.imageset import DataError
 
-_MOST_HEADER_BYTES = 1_000_000
+_MAX_HEADER_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the files of a set are: under `folder` in an archive, or as plain files.
+    """The files of a data set: members of an archive under `folder`, or plain files.
 
-    Each file name has its MD5; None: not published, the archive's hash covers the file.
+    `train` and `test` map file names to MD5 hashes, or to None for a file that only the hash of the archive covers.
     """
 
     train: Mapping[str, str | None]
     test: Mapping[str, str | None]
-    archive: str = ""  # file name; empty: the set is published as plain files
+    archive: str = ""  # its file name; empty if the data set is published as plain files
     folder: str = ""
-    most_bytes: int = 300_000_000  # of a file
+    max_bytes: int = 300_000_000  # of a file
 
     @property
     def hashes(self) -> dict[str, str | None]:
         return {**self.train, **self.test}
 
-    def find(self, place: Path) -> Path | None:
-        """The archive, or the folder with all members, at or in `place`; None if there is neither."""
-        if place.name == self.archive and place.is_file():
-            return place
-        if self.archive and (place / self.archive).is_file():
-            return place / self.archive
-        for folder in (place, place / self.folder):
+    def find(self, path: Path) -> Path | None:
+        """Returns the archive or the folder with all files, which is `path` or directly in it; None without either."""
+        if path.name == self.archive and path.is_file():
+            return path
+        if self.archive and (path / self.archive).is_file():
+            return path / self.archive
+        for folder in (path, path / self.folder):
             if all((folder / name).is_file() for name in self.hashes):
                 return folder
         return None
@@ -53,13 +53,13 @@ class Layout:
         return [source] if source.is_file() else [source / name for name in self.hashes]
 
     def read(self, source: Path) -> dict[str, bytes]:
-        """The bytes of each file by name, from the path that `find` returned. Raises DataError."""
+        """Returns the bytes of each file by name. `source` is the path that `find` returned. Raises DataError."""
         try:
             contents = dict(self._contents(source))
         except DataError:
             raise
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-            raise DataError(f"{source}: is damaged or truncated: {error}") from None  # RuntimeError: an encrypted .zip
+            raise DataError(f"{source}: damaged or truncated: {error}") from None  # RuntimeError: an encrypted .zip
         except OSError as error:  # gzip.BadGzipFile is one
             raise DataError(f"{error.filename or source}: cannot be read: {error.strerror or error}") from None
         for name, expected in self.hashes.items():
@@ -75,39 +75,39 @@ class Layout:
                 self._check_length((source / name).stat().st_size, name, source)
                 yield name, (source / name).read_bytes()
             return
-        wanted = {f"{self.folder}/{name}": name for name in self.hashes}
-        yield from (self._zip_members if source.suffix == ".zip" else self._tar_members)(source, wanted)
+        names = {f"{self.folder}/{name}": name for name in self.hashes}  # by path in the archive
+        yield from (self._zip_members if source.suffix == ".zip" else self._tar_members)(source, names)
 
-    def _tar_members(self, path: Path, wanted: dict[str, str]) -> Iterator[tuple[str, bytes]]:
-        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_ShortHeaders) as archive:
+    def _tar_members(self, path: Path, names: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_LimitedHeader) as archive:
             for entry in archive:
-                if entry.isfile() and (name := wanted.pop(entry.name.removeprefix("./"), None)):
+                if entry.isfile() and (name := names.pop(entry.name.removeprefix("./"), None)):
                     self._check_length(entry.size, name, path)
                     content = archive.extractfile(entry)
                     assert content is not None
                     yield name, content.read()
-                if not wanted:  # the rest may be gigabytes
+                if not names:  # the rest of the archive may have gigabytes
                     return
 
-    def _zip_members(self, path: Path, wanted: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+    def _zip_members(self, path: Path, names: dict[str, str]) -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
-                if name := wanted.get(entry.filename):
+                if name := names.get(entry.filename):
                     self._check_length(entry.file_size, name, path)
                     with archive.open(entry) as content:
-                        yield name, content.read(self.most_bytes)  # zipfile stops at file_size
+                        yield name, content.read(self.max_bytes)  # zipfile stops at file_size
 
-    def _check_length(self, size_bytes: int, name: str, where: Path) -> None:
-        if size_bytes > self.most_bytes:
-            raise DataError(f"{where}: {name} is too large: {size_bytes:,} bytes, at most {self.most_bytes:,}")
+    def _check_length(self, size_bytes: int, name: str, source: Path) -> None:
+        if size_bytes > self.max_bytes:
+            raise DataError(f"{source}: {name}: expected {self.max_bytes:,} bytes or less, got {size_bytes:,}")
 
 
-class _ShortHeaders(tarfile.TarInfo):
-    """Limits the length of an extended header, which tarfile would read into memory completely."""
+class _LimitedHeader(tarfile.TarInfo):
+    """Rejects long extended headers, because tarfile reads an extended header into memory as a unit."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _ShortHeaders:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _LimitedHeader:
         entry = super().frombuf(buf, encoding, errors)
-        if entry.type not in tarfile.REGULAR_TYPES and entry.size > _MOST_HEADER_BYTES:
+        if entry.type not in tarfile.REGULAR_TYPES and entry.size > _MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header claims {entry.size:,} bytes")
         return entry

@@ -11,7 +11,7 @@ from convoy.data.imageset import DataError, DataSet, ImageSet
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, as Pillow's mode L
 _CHANNELS = (1, 3)
-_HALF_LEVEL = 0.5  # of 255: rounding error; a value farther out of range is an error
+_HALF_LEVEL = 0.5  # tolerated rounding error of a value out of range, in levels of 0..255
 _CHUNK = 1000  # images
 
 
@@ -32,18 +32,18 @@ class Parts(NamedTuple):
 
 
 def from_arrays(name: str, parts: Parts, *, size: int | None, classes: Sequence[str] | None = None) -> DataSet:
-    """A data set from arrays of its parts.
+    """Makes a data set from arrays of its parts.
 
-    Images are [N, H, W], [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, uint8 or numbers in 0..1 or 0..255; they
-    are resized to `size` x `size` pixels, by default to their shorter side. Labels are integers from 0 (or from 1, if
-    no class names are given). Raises DataError with the file.
+    Images are [N, H, W], [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, uint8 or numbers in 0..1 or 0..255. They
+    are resized to `size` x `size` pixels, by default to their shorter side. Labels are integers that start at 0 (or at
+    1, without `classes`). Raises DataError with the file.
     """
     notes: list[str] = []
     parts = Parts(**{label: _converted(part, size, notes) for label, part in parts.items()})
     lowest, names = _class_names(parts.train, classes)
     for _, part in parts.items():
         if part.images.shape[1:] != parts.train.images.shape[1:]:
-            shapes = " and ".join(_shape(each.images[0]) for each in (parts.train, part))
+            shapes = f"{_shape(parts.train.images[0])} and {_shape(part.images[0])}"
             raise DataError(f"{part.where}: the parts have images of different shapes, {shapes}; set data.size")
         outside = part.labels[(part.labels < lowest) | (part.labels >= lowest + len(names))]
         if len(outside):
@@ -62,7 +62,7 @@ def from_arrays(name: str, parts: Parts, *, size: int | None, classes: Sequence[
 
 
 def _converted(part: Part, size: int | None, notes: list[str]) -> Part:
-    """With images uint8 [N, C, size, size] and labels int64 [N]."""
+    """The part with images as uint8 [N, C, size, size] and labels as int64 [N]."""
     images = resize_and_crop(as_images(part.images, part.where), size, notes)
     labels = as_labels(part.labels, part.where_labels)
     if len(labels) != len(images):
@@ -75,7 +75,7 @@ def _shape(values: np.ndarray) -> str:
 
 
 def as_images(values: np.ndarray, where: str) -> np.ndarray:
-    """uint8 [N, C, H, W]. Floats are rounded to 256 levels; the largest value decides between 0..1 and 0..255."""
+    """Converts to uint8 [N, C, H, W]. Floats are rounded to 256 levels; a maximum of 1 or less means the range 0..1."""
     shape = _shape(values)
     if values.ndim == 3:
         values = values[:, None]  # (N, H, W) -> (N, 1, H, W)
@@ -111,7 +111,7 @@ def _as_levels(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def as_labels(values: np.ndarray, where: str) -> np.ndarray:
-    """int64 [N], from [N] or [N, 1] of an integer type."""
+    """Converts labels [N] or [N, 1] of an integer type to int64 [N]."""
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1 or values.dtype.kind not in "ui":
@@ -123,23 +123,23 @@ def as_labels(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def _class_names(train: Part, classes: Sequence[str] | None) -> tuple[int, tuple[str, ...]]:
-    """The lowest label and the class names. Without given names, labels must not have gaps: finds stray labels."""
-    present, where = np.unique(train.labels), train.where_labels
-    lowest = int(present[0]) if classes is None and present[0] in (0, 1) else 0
-    names = tuple(classes) if classes is not None else tuple(str(lowest + index) for index in range(len(present)))
+    """The lowest label and the class names. Without `classes`, labels with gaps are an error, as they may be wrong."""
+    labels, where = np.unique(train.labels), train.where_labels
+    lowest = int(labels[0]) if classes is None and labels[0] in (0, 1) else 0
+    names = tuple(classes) if classes is not None else tuple(str(lowest + index) for index in range(len(labels)))
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{where}: the class name {repeated[0]!r} is given {names.count(repeated[0])} times")
-    outside = present[(present < lowest) | (present >= lowest + len(names))]
+        raise DataError(f"{where}: expected unique class names, got {repeated[0]!r} {names.count(repeated[0])} times")
+    outside = labels[(labels < lowest) | (labels >= lowest + len(names))]
     if len(outside):
         expected = "labels from 0 without gaps" if classes is None else f"0 to {len(names) - 1}"
         raise DataError(f"{where}: label {outside[-1]} is out of range, expected {expected}")
-    if len(names) < 2 or len(present) < 2:
-        raise DataError(f"{where}: expected at least two classes, but all images are of class {present[0]}")
+    if len(names) < 2 or len(labels) < 2:
+        raise DataError(f"{where}: expected at least two classes, but all images have the label {labels[0]}")
     return lowest, names
 
 
 def resize_and_crop(images: np.ndarray, size: int | None, notes: list[str]) -> np.ndarray:
-    """uint8 [N, C, size, size]: resizes the shorter side (bilinear, anti-aliased) and crops the centre."""
+    """Resizes the shorter side (bilinear, anti-aliased) and crops the centre; returns uint8 [N, C, size, size]."""
     height, width = images.shape[2:]
     target = size if size is not None else min(height, width)
     if height == width == target:

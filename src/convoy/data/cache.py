@@ -1,7 +1,7 @@
 """The cache of decoded data sets: .npy files on disk, memory-mapped by every process that uses them.
 
 An entry is named by a hash of its sources, so that an edited image folder gets a new entry. Writing an entry removes
-those that were not used for a while; the modification time of an entry's folder is its last use.
+entries that have not been used for 60 days. The modification time of an entry's folder is the time of its last use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from convoy.data.imageset import DataSet, ImageSet
 
-LAYOUT = "1"  # raise when the format of an entry or the result of decoding changes
+FORMAT_VERSION = "1"  # raise when the format of an entry or the result of decoding changes
 ABANDONED_AFTER_SECONDS = 24 * 3600
 UNUSED_AFTER_SECONDS = 60 * 24 * 3600
 
@@ -48,11 +48,11 @@ def cache_folder() -> Path:
 
 
 def key_of(parts: Iterable[str]) -> str:
-    return sha256("\0".join([LAYOUT, *parts]).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return sha256("\0".join([FORMAT_VERSION, *parts]).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def remembered(key: str, make: Callable[[], DataSet]) -> DataSet:
-    """Calls `make` only if the cache has no valid entry for the key, and stores the result.
+def get_or_create(key: str, create: Callable[[], DataSet]) -> DataSet:
+    """Returns the cached data set; if there is no valid entry for the key, calls `create` and stores its result.
 
     A damaged entry is replaced. If the cache cannot be written (read-only, disk full), the data stay in memory.
     """
@@ -62,7 +62,7 @@ def remembered(key: str, make: Callable[[], DataSet]) -> DataSet:
         with contextlib.suppress(OSError):  # read-only cache
             os.utime(entry)
         return cached
-    dataset = make()
+    dataset = create()
     try:
         _write(entry, dataset)
     except OSError:
@@ -71,7 +71,7 @@ def remembered(key: str, make: Callable[[], DataSet]) -> DataSet:
 
 
 def _read(folder: Path) -> DataSet | None:
-    """None if the entry is missing or incomplete. Pixels are not hashed again, which would take longer than loading."""
+    """Returns None if the entry is missing or damaged. Pixels are not verified: hashing takes longer than loading."""
     try:
         entry = _Entry(**json.loads((folder / "entry.json").read_text(encoding="utf-8")))
         parts: dict[str, Any] = {part: _read_part(folder, part, entry) for part in entry.hashes}

@@ -1,6 +1,6 @@
 """The named data sets: descriptions, download locations and hashes.
 
-Sizes and SHA-256 are from TensorFlow Datasets and Keras, for USPS from torchvision; the MD5 of files in archives are
+Sizes and SHA-256 hashes are from TensorFlow Datasets and Keras (USPS: torchvision); MD5 hashes of files in archives are
 from torchvision. Mirrors need not be trusted, because the hash of each file is checked.
 """
 
@@ -13,7 +13,7 @@ from string import ascii_lowercase, ascii_uppercase, digits
 
 from convoy.data import published
 from convoy.data.formats import read_idx_parts
-from convoy.data.named import Download, Form, Included, NamedData, RemoteFile
+from convoy.data.named import Download, FileFormat, Included, NamedData, RemoteFile
 from convoy.registry import Registry
 
 DATA_SETS: Registry[NamedData] = Registry("data set")
@@ -24,7 +24,7 @@ def packaged(name: str) -> Path:
 
 
 def _download(folder: str, mirrors: tuple[str, ...], *files: tuple[str, int | None, str]) -> Download:
-    """`files`: name, bytes and SHA-256 of each."""
+    """`files`: (name, size in bytes, SHA-256) of each file."""
     remote = (
         RemoteFile(name, sha256, size_bytes, tuple(mirror + name for mirror in mirrors))
         for name, size_bytes, sha256 in files
@@ -129,9 +129,9 @@ def _emnist(split: str, content: str, classes: tuple[str, ...], counts: tuple[in
         homepage="https://www.nist.gov/itl/products-and-services/emnist-dataset",
         citation="Cohen, Afshar, Tapson, van Schaik 2017, EMNIST, arXiv 1702.05373",
         ink=True,
-        forms=(
-            Form(files("train", ".gz"), files("test", ".gz"), "gzip.zip", "gzip", 500_000_000, read_part=read),
-            Form(files("train", ""), files("test", ""), most_bytes=500_000_000, read_part=read),
+        formats=(
+            FileFormat(files("train", ".gz"), files("test", ".gz"), "gzip.zip", "gzip", 500_000_000, read_part=read),
+            FileFormat(files("train", ""), files("test", ""), max_bytes=500_000_000, read_part=read),
         ),
     )
 
@@ -162,8 +162,8 @@ _CIFAR10 = NamedData(
     ),
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
     citation=_CIFAR_CITATION,
-    forms=(
-        Form(
+    formats=(
+        FileFormat(
             read_part=published.read_cifar_python,
             train={
                 "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -176,7 +176,7 @@ _CIFAR10 = NamedData(
             archive="cifar-10-python.tar.gz",
             folder="cifar-10-batches-py",
         ),
-        Form(
+        FileFormat(
             read_part=published.read_cifar_binary,
             train=dict.fromkeys(f"data_batch_{number}.bin" for number in range(1, 6)),
             test={"test_batch.bin": None},
@@ -211,15 +211,15 @@ _CIFAR100 = NamedData(
     ),
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
     citation=_CIFAR_CITATION,
-    forms=(
-        Form(
+    formats=(
+        FileFormat(
             read_part=partial(published.read_cifar_python, labels="fine_labels"),
             train={"train": "16019d7e3df5f24257cddd939b257f8d"},
             test={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
             archive="cifar-100-python.tar.gz",
             folder="cifar-100-python",
         ),
-        Form(
+        FileFormat(
             read_part=partial(published.read_cifar_binary, label_bytes=2),
             train={"train.bin": None},
             test={"test.bin": None},
@@ -243,8 +243,8 @@ _SVHN = NamedData(
     homepage="http://ufldl.stanford.edu/housenumbers",
     licence="for non-commercial use",
     citation="Netzer, Wang, Coates, Bissacco, Wu, Ng 2011, Reading digits in natural images",
-    forms=(
-        Form(
+    formats=(
+        FileFormat(
             read_part=published.read_svhn,
             train={"train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373"},
             test={"test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"},
@@ -263,8 +263,8 @@ _STL10 = NamedData(
     ),
     homepage="https://cs.stanford.edu/~acoates/stl10",
     citation="Coates, Lee, Ng 2011, An analysis of single-layer networks in unsupervised feature learning",
-    forms=(
-        Form(
+    formats=(
+        FileFormat(
             read_part=published.read_stl10,
             train={
                 "train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
@@ -292,8 +292,8 @@ _USPS = NamedData(
     ),
     homepage="https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html#usps",
     citation="Hull 1994, A database for handwritten text recognition research",
-    forms=(
-        Form(
+    formats=(
+        FileFormat(
             read_part=published.read_usps,
             train={"usps.bz2": "ec16c51db3855ca6c91edd34d0e9b197"},
             test={"usps.t.bz2": "8ea070ee2aca1ac39742fdd1ef5ed118"},

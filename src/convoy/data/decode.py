@@ -1,8 +1,8 @@
 """Decodes image files to uint8 arrays of one size, in several processes if there are many files.
 
-Processes instead of threads, because most of the 0.13 ms for a 32 x 32 JPEG is Python code of Pillow under the global
-lock. 60,000 such files on 2 cores, with other work running: 12 s in one thread, 10 s in two, 8 s in two processes (9 s
-of CPU time in total). They are started by subprocess, so that the user's script or notebook is not imported.
+Processes are used instead of threads, because most of the 0.13 ms for a 32 x 32 JPEG is Python code of Pillow under the
+GIL. 60,000 such files on 2 cores, with other work running: 12 s in one thread, 10 s in two, 8 s in two processes (9 s
+of CPU time). The processes are started with subprocess, so that they do not import the user's script or notebook.
 """
 
 from __future__ import annotations
@@ -28,53 +28,53 @@ from convoy.recipe.sections import LARGEST_IMAGE
 from convoy.text import gettext as _
 
 _CHUNK = 250  # images per request
-_SAMPLE = 64  # files, from which the usual size is guessed
+_SAMPLE = 64  # files that are read first to guess the most frequent size
 
 
 def decode_files(paths: Sequence[str], size: int | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The images as uint8 [N, 3, size, size], and a note if they were resized to another size than `size`.
+    """Returns the images as uint8 [N, 3, size, size], and a note if the default size resizes some of them.
 
-    Resizes the shorter side to `size` and crops the centre. The default size is the shorter side of the most frequent
-    size. Raises DataError with the file: not a PNG, JPEG, BMP or WebP image, damaged, or 16 bits per channel.
+    Resizes the shorter side to `size` and crops the centre. The default is the shorter side of the most frequent size.
+    Raises DataError for a file that is not a PNG, JPEG, BMP or WebP image, is damaged, or has 16 bits per channel.
     """
-    return at_usual_size(size, sizes_of(paths[sample(len(paths))]), lambda side: _decode_all(paths, side))
+    return decode_to_size(size, sizes_of(paths[sample(len(paths))]), lambda side: _decode_all(paths, side))
 
 
 def sample(count: int) -> slice:
-    """Evenly spaced places of some of `count` images."""
+    """A slice of evenly spaced images, 64 to 127 of `count`; all if there are fewer."""
     return slice(None, None, max(1, count // _SAMPLE))
 
 
-def at_usual_size(
-    size: int | None, some_sizes: Counter[Size], decode_all: Callable[[int], tuple[np.ndarray, Counter[Size]]]
+def decode_to_size(
+    size: int | None, sampled_sizes: Counter[Size], decode_all: Callable[[int], tuple[np.ndarray, Counter[Size]]]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """As `decode_files`: calls `decode_all` with `size`, by default with the usual size, guessed from some images.
+    """Calls `decode_all` with the size in pixels; returns as `decode_files`.
 
-    This saves a separate pass over the headers. In the rare case of a wrong guess, the files are decoded again.
+    The default size is guessed from `sampled_sizes`, which saves a pass over all headers. In the rare case of a wrong
+    guess, the images are decoded again.
     """
-    side = size or _shorter(_usual(some_sizes))
+    side = size or _shorter_side(_most_frequent(sampled_sizes))
     pixels, sizes = decode_all(side)
-    usual = _usual(sizes)
-    if size is None and _shorter(usual) != side:
-        side = _shorter(usual)
+    width, height = _most_frequent(sizes)
+    if size is None and min(width, height) != side:
+        side = _shorter_side((width, height))
         pixels, sizes = decode_all(side)
     if size is not None or set(sizes) == {(side, side)}:
         return pixels, ()
-    most = f"{usual[0]} x {usual[1]}, the size of {sizes[usual]:,} of the {sizes.total():,} images"
     return pixels, (
-        f"images were resized to {side} x {side} pixels, from the most frequent size ({most}); data.size sets another",
+        f"images were resized to {side} x {side} pixels, from the most frequent size ({width} x {height}, the size of "
+        f"{sizes[width, height]:,} of the {sizes.total():,} images); data.size sets another",
     )
 
 
-def _usual(sizes: Counter[Size]) -> Size:
-    """The most frequent size; the smaller one in a tie."""
+def _most_frequent(sizes: Counter[Size]) -> Size:
+    """The smallest of the most frequent sizes."""
     return min(sizes, key=lambda size: (-sizes[size], size), default=(32, 32))
 
 
-def _shorter(size: Size) -> int:
+def _shorter_side(size: Size) -> int:
     if min(size) > LARGEST_IMAGE:
-        message = f"most images have sides of {min(size)} pixels or more: set data.size to at most {LARGEST_IMAGE}"
-        raise DataError(message)
+        raise DataError(f"most images are {min(size)} pixels or larger: set data.size to at most {LARGEST_IMAGE}")
     return min(size)
 
 
@@ -83,7 +83,7 @@ def _decode_all(paths: Sequence[str], size: int) -> tuple[np.ndarray, Counter[Si
     sizes: Counter[Size] = Counter()
     starts = range(0, len(paths), _CHUNK)
     seconds = _expected_seconds(paths)
-    is_worth_starting_processes = seconds > 0.6 and sys.executable  # to start them takes 0.3 s
+    is_worth_starting_processes = seconds > 0.6 and sys.executable  # their start takes 0.3 s
     workers = min(cores(), len(starts)) if is_worth_starting_processes else 0
     if seconds > 4:
         message = _("decoding {n:,} images; next time they are read from the cache", n=len(paths))
@@ -97,14 +97,14 @@ def _decode_all(paths: Sequence[str], size: int) -> tuple[np.ndarray, Counter[Si
 
         def decode(start: int) -> list[Size]:
             chunk = slice(start, start + _CHUNK)
-            decode_somewhere = idle.get()
+            decoder = idle.get()
             try:
-                pixels[chunk], chunk_sizes = decode_somewhere(paths[chunk], size)
+                pixels[chunk], chunk_sizes = decoder(paths[chunk], size)
             finally:
-                idle.put(decode_somewhere)
+                idle.put(decoder)
             return chunk_sizes
 
-        # The threads only wait for the processes. `map` keeps the order: of two bad files, the first is reported.
+        # The threads only wait for the processes. `map` keeps the order, so that the first unreadable file is reported.
         with ThreadPoolExecutor(workers or 1) as pool:
             try:
                 for chunk_sizes in pool.map(decode, starts):
@@ -117,10 +117,10 @@ def _decode_all(paths: Sequence[str], size: int) -> tuple[np.ndarray, Counter[Si
 
 
 def _expected_seconds(paths: Sequence[str]) -> float:
-    """With one process: about 0.13 ms per image and 30 ms per megabyte of JPEG."""
-    some = paths[sample(len(paths))]
-    bytes_each = sum(os.path.getsize(path) for path in some if os.path.exists(path)) / max(1, len(some))
-    return len(paths) * (0.00013 + bytes_each * 30e-9)
+    """In one process: about 0.13 ms per image and 30 ms per megabyte of JPEG."""
+    sampled = paths[sample(len(paths))]
+    mean_bytes = sum(os.path.getsize(path) for path in sampled if os.path.exists(path)) / max(1, len(sampled))
+    return len(paths) * (0.00013 + mean_bytes * 30e-9)
 
 
 class _Worker:

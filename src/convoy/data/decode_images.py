@@ -1,7 +1,7 @@
-"""Decodes image files to uint8 arrays of one size, one after another.
+"""Decodes image files to uint8 arrays of one size, in this process.
 
-`python -m convoy.data.decode_images` is the worker process of `decode.decode_files`; it exits at the end of its input.
-A request is a line of JSON, a reply a line of JSON and the pixels' bytes.
+`python -m convoy.data.decode_images` is the worker process of `decode.decode_files`. It exits at the end of its input.
+A request is a line of JSON; a reply is a line of JSON, followed by the bytes of the pixels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from convoy.data.imageset import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 Size = tuple[int, int]  # width, height
-Decoded = tuple[np.ndarray, list[Size]]  # uint8 (N, 3, H, H), and the files' own sizes
+Decoded = tuple[np.ndarray, list[Size]]  # uint8 [N, 3, H, H], and the original sizes
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -32,7 +32,7 @@ def decode_chunk(paths: Sequence[str], size: int) -> Decoded:
 
 
 def decode_contents(contents: Iterable[tuple[str, bytes]], count: int, size: int) -> Decoded:
-    """The images of `count` files, given by name and content. Raises DataError with the name."""
+    """Decodes `count` files, given by name and content. Raises DataError with the name."""
     pixels = np.empty((count, size, size, 3), np.uint8)
     sizes = []
     with warnings.catch_warnings(action="ignore"):  # Pillow warns about unusual but readable files
@@ -46,7 +46,7 @@ def decode_contents(contents: Iterable[tuple[str, bytes]], count: int, size: int
 
 
 def sizes_of(files: Iterable[str | BinaryIO]) -> Counter[Size]:
-    """The number of images of each size; reads only headers. Decoding reports unreadable files."""
+    """Counts the images of each size; reads only headers and skips unreadable files, which decoding reports."""
     sizes: Counter[Size] = Counter()
     for file in files:
         try:
@@ -66,9 +66,9 @@ def read_content(path: str) -> bytes:
 
 
 def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
-    """The file as an RGB image, rotated according to EXIF, on a white background; and its original size.
+    """Returns the image in RGB, rotated according to EXIF, on a white background; and its original size.
 
-    A JPEG is decoded at a fraction of its size that is at least twice `size`. Raises DataError.
+    A large JPEG is decoded at a reduced size, at least twice `size`. Raises DataError.
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -76,9 +76,9 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
         if not is_sixteen_bit:
             width, height = image.size
             image.draft(image.mode, (2 * size, 2 * size))
-            drafted = image.size
+            draft_size = image.size
             ImageOps.exif_transpose(image, in_place=True)
-            if image.size != drafted:
+            if image.size != draft_size:
                 width, height = height, width
             if image.has_transparency_data:
                 image = image.convert("RGBA")
@@ -93,7 +93,7 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
     raise DataError(f"{path}: expected an 8-bit image, got 16 or more bits per channel")
 
 
-def _work() -> None:
+def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process group; the parent stops this process
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # keeps the output of libraries out of the replies
@@ -114,4 +114,4 @@ def _reply(paths: list[str], size: int) -> list[bytes]:
 
 
 if __name__ == "__main__":
-    _work()
+    _serve()

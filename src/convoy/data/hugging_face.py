@@ -1,7 +1,7 @@
 """Image data sets of the Hugging Face Hub, loaded by the optional package `datasets`.
 
-Columns are found by their feature type, not by name. Convoy decodes the images, as those of an image folder, and caches
-the result under the fingerprints that `datasets` gives the splits.
+Columns are found by their feature type, not by name. Convoy decodes the images as it decodes an image folder. It caches
+the result by the fingerprints that `datasets` computes for the splits.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from convoy.data.image_folder import PART_NAMES, PARTS, assemble
 from convoy.data.imageset import DataError, DataSet, first_line
 
 PREFIX = "hf:"
-OLDEST = 4  # major version of `datasets`; older ones run scripts of a data set
-_IMAGE, _LABEL, _TRAIN = "image", "label", "train"  # columns of the selected parts, and the split that a set must have
+OLDEST = 4  # major version of `datasets`; older versions run the data set's scripts
+_IMAGE, _LABEL, _TRAIN = "image", "label", "train"  # columns of the selected parts; the required split
 _CHUNK = 250  # images
 
 
@@ -29,7 +29,7 @@ class _Part(NamedTuple):
     rows: Any  # datasets.Dataset with the columns image and label
 
 
-class _Stored(NamedTuple):
+class _EncodedImage(NamedTuple):
     """An image that `datasets` has not decoded: the content of its file, or its path."""
 
     bytes: bytes | None = None
@@ -37,9 +37,9 @@ class _Stored(NamedTuple):
 
 
 def load(name: str, size: int | None) -> DataSet:
-    """`name`: owner/name, or owner/name/configuration. `datasets` downloads the set unless its own cache has it.
+    """Loads owner/name or owner/name/configuration. `datasets` downloads the data set if it is not in its own cache.
 
-    Raises DataError: missing package or set, no column of images or labels, an unreadable image.
+    Raises DataError: missing package or data set, no column of images or labels, an unreadable image.
     """
     where = PREFIX + name
     if not name:
@@ -64,11 +64,11 @@ def load(name: str, size: int | None) -> DataSet:
     import PIL
 
     key = cache.key_of(["hub", PIL.__version__, str(size), *notes, *fingerprints])
-    return cache.remembered(key, lambda: _read(name, parts, size, notes))
+    return cache.get_or_create(key, lambda: _read(name, parts, size, notes))
 
 
 def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[list[_Part], tuple[str, ...]]:
-    """Train, validation and test, with only their image and label columns, and notes on ignored splits."""
+    """Returns train, validation and test with only their image and label columns, and notes on ignored splits."""
     if _TRAIN not in splits:
         raise DataError(f"{where}: expected a split 'train', got {', '.join(splits)}")
     features = splits[_TRAIN].features
@@ -86,7 +86,7 @@ def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[list[_
         part = PART_NAMES.get(name)
         if part is None or part in parts:
             notes.append(f"ignored: the split {name}")
-        elif any(value is None or value < 0 for value in split[label][:]):  # -1: unpublished
+        elif any(value is None or value < 0 for value in split[label][:]):  # -1: label not published
             notes.append(f"ignored: the split {name}, which has images without labels")
         else:
             renamed = split.select_columns([images[0], label]).rename_columns({images[0]: _IMAGE, label: _LABEL})
@@ -97,7 +97,7 @@ def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[list[_
 
 
 def _read(name: str, parts: Sequence[_Part], size: int | None, notes: tuple[str, ...]) -> DataSet:
-    from convoy.data.decode import at_usual_size, sample
+    from convoy.data.decode import decode_to_size, sample
     from convoy.data.decode_images import Size, decode_contents, sizes_of
 
     lengths = {part.name: len(part.rows) for part in parts}
@@ -107,33 +107,33 @@ def _read(name: str, parts: Sequence[_Part], size: int | None, notes: tuple[str,
         pixels = np.empty((sum(lengths.values()), 3, side, side), np.uint8)
         sizes: Counter[Size] = Counter()
         for part, start in chunks:
-            images = _stored(part.rows, slice(start, start + _CHUNK))
+            images = _encoded_images(part.rows, slice(start, start + _CHUNK))
             contents = _contents(images, f"{PREFIX}{name}: {part.name}", start)
-            done = slice(sizes.total(), sizes.total() + len(images))
-            pixels[done], chunk_sizes = decode_contents(contents, len(images), side)
+            chunk = slice(sizes.total(), sizes.total() + len(images))
+            pixels[chunk], chunk_sizes = decode_contents(contents, len(images), side)
             sizes.update(chunk_sizes)
         return pixels, sizes
 
     train = parts[0].rows
-    some = _stored(train, sample(len(train)))
-    some_sizes = sizes_of(io.BytesIO(each.bytes) if each.bytes is not None else each.path or "" for each in some)
-    pixels, size_notes = at_usual_size(size, some_sizes, decode_all)
+    images = _encoded_images(train, sample(len(train)))
+    sizes = sizes_of(io.BytesIO(image.bytes) if image.bytes is not None else image.path or "" for image in images)
+    pixels, size_notes = decode_to_size(size, sizes, decode_all)
     labels = np.concatenate([np.array(part.rows[_LABEL][:], np.int64) for part in parts])
     return assemble(name, tuple(train.features[_LABEL].names), pixels, labels, lengths, notes + size_notes)
 
 
-def _stored(rows: Any, places: slice) -> list[_Stored]:
-    return [_Stored() if image is None else _Stored(**image) for image in rows[places][_IMAGE]]
+def _encoded_images(rows: Any, selection: slice) -> list[_EncodedImage]:
+    return [_EncodedImage() if image is None else _EncodedImage(**image) for image in rows[selection][_IMAGE]]
 
 
-def _contents(images: list[_Stored], where: str, start: int) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each image."""
+def _contents(images: list[_EncodedImage], where: str, start: int) -> Iterator[tuple[str, bytes]]:
+    """Yields name and bytes of each image."""
     for number, image in enumerate(images, start=start):
         name = f"{where}, image {number}"
         if image.bytes is not None:
             yield name, image.bytes
         elif image.path is None:
-            raise DataError(f"{name}: is missing")
+            raise DataError(f"{name}: expected an image, got None")
         else:
             try:
                 yield name, Path(image.path).read_bytes()

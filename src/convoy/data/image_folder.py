@@ -21,7 +21,7 @@ PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "val
 PARTS = ("train", "validation", "test")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 SAMPLED_FILES = 64  # files whose content is read each time that a folder is listed
-_READ = "PNG, JPEG, BMP and WebP"
+_FORMAT_NAMES = "PNG, JPEG, BMP and WebP"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Listing:
 
 
 def list_folder(root: Path) -> Listing:
-    """Raises DataError: no images, a class without images, a single class, test classes missing in training."""
+    """Raises DataError: no images, a class without images, a single class, a test class missing in training."""
     parts = _parts(root)
     classes = class_names(parts["train"])
     if len(classes) < 2:
@@ -62,7 +62,7 @@ def list_folder(root: Path) -> Listing:
             class_folder = folder / class_name
             files = list_images(class_folder, ignored)
             if not files:
-                raise DataError(f"{class_folder}: no {_READ} images directly in the class folder")
+                raise DataError(f"{class_folder}: no {_FORMAT_NAMES} images directly in the class folder")
             prefix = f"{class_folder}{os.sep}"
             paths += [prefix + name for name, _, _ in files]
             stamps += [f"{prefix}{name}|{size_bytes}|{mtime_ns}" for name, size_bytes, mtime_ns in files]
@@ -70,7 +70,7 @@ def list_folder(root: Path) -> Listing:
         part_lengths[part] = len(paths) - before
     stamps.append(_sampled_content(paths))
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in ignored.most_common(4))
-    notes = (f"ignored, not {_READ} images: {kinds}",) if ignored else ()
+    notes = (f"ignored, not {_FORMAT_NAMES} images: {kinds}",) if ignored else ()
     return Listing(classes, tuple(paths), tuple(labels), tuple(stamps), part_lengths, notes)
 
 
@@ -79,19 +79,19 @@ def _sampled_content(paths: Sequence[str]) -> str:
 
     Detects images that were replaced by others of the same size and modification time.
     """
-    places = {0, len(paths) - 1, *Random(0).sample(range(len(paths)), min(SAMPLED_FILES, len(paths)))}
+    indices = {0, len(paths) - 1, *Random(0).sample(range(len(paths)), min(SAMPLED_FILES, len(paths)))}
     digest = sha256()
-    for place in sorted(places):
+    for index in sorted(indices):
         try:
-            content = Path(paths[place]).read_bytes()
+            content = Path(paths[index]).read_bytes()
         except OSError as error:
-            raise DataError(f"{paths[place]}: cannot be read: {error.strerror}") from None
+            raise DataError(f"{paths[index]}: cannot be read: {error.strerror}") from None
         digest.update(sha256(content).digest())
     return digest.hexdigest()
 
 
 def list_images(folder: Path, ignored: Counter[str]) -> list[tuple[str, int, int]]:
-    """(name, bytes, mtime in ns) of the images in a folder, by name; counts other files, except hidden ones."""
+    """Returns (name, bytes, mtime in ns) of the images, sorted by name; counts other visible files in `ignored`."""
     files = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -130,7 +130,7 @@ def assemble(
     part_lengths: Mapping[str, int],
     notes: tuple[str, ...],
 ) -> DataSet:
-    """A data set from images uint8 [N, 3, H, H] of train, then validation, then test; one channel if all are grey."""
+    """Makes a data set, with one channel if all images are grey, from uint8 [N, 3, H, H] of train, validation, test."""
     if _all_grey(pixels):
         pixels = np.ascontiguousarray(pixels[:, :1])
     n_pool = len(labels) - part_lengths.get("test", 0)
@@ -142,9 +142,10 @@ def assemble(
 
 
 def read_images(paths: Iterable[str | Path], size: int, in_chans: int) -> tuple[list[Path], np.ndarray]:
-    """The given files and the images directly in the given folders, with pixels uint8 [N, in_chans, size, size].
+    """Reads the given files and the images directly in the given folders, as for training.
 
-    Decoded as for training; converted to grey (ITU-R 601 luma) if `in_chans` is 1. Raises DataError.
+    Returns their paths and pixels, uint8 [N, in_chans, size, size], grey (ITU-R 601 luma) if `in_chans` is 1. Raises
+    DataError.
     """
     from convoy.data.decode import decode_files
 
@@ -163,7 +164,7 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
         if path.is_dir():
             images = list_images(path, Counter())
             if not images:
-                raise DataError(f"{path}: no {_READ} images in this folder")
+                raise DataError(f"{path}: no {_FORMAT_NAMES} images in this folder")
             files += [path / name for name, _, _ in images]
         elif path.exists():
             files.append(path)
@@ -175,7 +176,7 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def folder_to_test(root: Path) -> Path | None:
-    """Returns the folder that contains the class folders if there is no training part: the test part, or the root."""
+    """Returns the test part, or the root if it contains the class folders; None if there is a training part."""
     folders = _folders(root)
     if not folders or any(PART_NAMES.get(folder.name.lower()) == "train" and _folders(folder) for folder in folders):
         return None
@@ -192,9 +193,9 @@ def class_names(folder: Path) -> tuple[str, ...]:
 
 
 def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Returns the images in class folders and their labels. Not every class needs a folder.
+    """Returns the paths of the images in class folders, and their labels. A class may have no folder.
 
-    Raises DataError without images, ValueError for a folder that is none of the classes.
+    Raises DataError if there are no images, ValueError for a folder whose name is not a class.
     """
     paths: list[str] = []
     labels: list[int] = []
@@ -205,14 +206,14 @@ def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[str], lis
         paths += [str(folder / name / file) for file, _, _ in files]
         labels += [classes.index(name)] * len(files)
     if not paths:
-        raise DataError(f"{folder}: no {_READ} images in its class folders")
+        raise DataError(f"{folder}: no {_FORMAT_NAMES} images in its class folders")
     return paths, labels
 
 
 def _parts(root: Path) -> dict[str, Path]:
     """The folders of train, validation and test; without such folders, the root is the training part.
 
-    A folder "train" without subfolders is a class (of vehicles, perhaps), not a part.
+    A folder "train" without subfolders is a class, not a part.
     """
     folders: dict[str, list[Path]] = {}
     for folder in _folders(root):
@@ -234,7 +235,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _all_grey(pixels: np.ndarray) -> bool:
-    """In chunks of a thousand images, to stop at the first colour image."""
+    """Compares the channels in chunks of 1,000 images, so that colour images are detected early."""
     return all(
         bool((chunk == chunk[:, :1]).all())
         for chunk in (pixels[start : start + 1000] for start in range(0, len(pixels), 1000))

@@ -11,11 +11,11 @@ import numpy as np
 
 
 class DataError(ValueError):
-    """A user's data cannot be used; the message is one line that names the file."""
+    """Data that cannot be used; the message is one line that names the file."""
 
 
 def first_line(error: Exception) -> str:
-    """Of the message of another package's error; the name of its type if it has none."""
+    """The first line of another package's error message, or the name of the error's type if the message is empty."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
@@ -29,7 +29,7 @@ class ImageSet:
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
-    known_hash: str | None = None  # content_hash, if the cache has it
+    cached_hash: str | None = None  # content_hash, if the cache has it
 
     @cached_property
     def content_hash(self) -> str:
@@ -45,8 +45,8 @@ class ImageSet:
         assert self.images.shape[2] == self.images.shape[3], self.images.shape
         assert self.labels.dtype == np.int64, self.labels.dtype
         assert self.labels.shape == self.images.shape[:1], self.labels.shape
-        if self.known_hash is not None:
-            self.__dict__["content_hash"] = self.known_hash
+        if self.cached_hash is not None:
+            self.__dict__["content_hash"] = self.cached_hash
 
     def __len__(self) -> int:
         return len(self.images)
@@ -101,15 +101,15 @@ class DataSet:
     validation_indices: np.ndarray | None = None  # int64, into train
     test: ImageSet | None = None
     notes: tuple[str, ...] = ()  # for the user, on how the files were read
-    paths: tuple[str, ...] | None = None  # training images' paths relative to the image folder; None: not from one
+    paths: tuple[str, ...] | None = None  # of training images, relative to the image folder; None for other sources
 
     @property
     def parts(self) -> dict[str, ImageSet]:
-        """The images of train (without validation), validation and test, as far as the data set has these parts."""
+        """The images of train (without validation), validation and test; only the parts that the data set has."""
         parts = {"train": self.train}
         if self.validation_indices is not None:
-            others = np.setdiff1d(np.arange(len(self.train)), self.validation_indices)
-            parts = {"train": self.train.take(others), "validation": self.train.take(self.validation_indices)}
+            train_indices = np.setdiff1d(np.arange(len(self.train)), self.validation_indices)
+            parts = {"train": self.train.take(train_indices), "validation": self.train.take(self.validation_indices)}
         return parts if self.test is None else parts | {"test": self.test}
 
     @property

@@ -1,4 +1,4 @@
-"""The description of a named data set: origin, published file formats, counts, hashes."""
+"""Describes a named data set: its origin, published file formats, counts and hashes."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Content(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form(Layout):
-    """A published format: a layout, and what reads the files of a part."""
+class FileFormat(Layout):
+    """A published file format: its layout, and the function that reads the files of a part."""
 
     read_part: Callable[[Sequence[Content]], Part]
 
     def parts(self, source: Path) -> Parts:
-        """The arrays of both parts, from the path that `find` returned. Raises DataError."""
+        """Reads the arrays of both parts. `source` is the path that `find` returned. Raises DataError."""
         contents = self.read(source)
         prefix = f"{source}{os.sep}" if source.is_dir() else f"{source}: "
         train, test = (
@@ -72,9 +72,9 @@ class Form(Layout):
 class NamedData:
     """An entry of the catalogue.
 
-    Every file of a download is pinned by its SHA-256, members of archives by their published MD5. `content_hash` pins
-    the decoded data. It is None for sets that could not be downloaded where Convoy was written: then the first decoding
-    stores its hash in the cache, and `convoy data get` prints it.
+    Hashes pin every downloaded file (SHA-256), members of archives (their published MD5) and the decoded data
+    (`content_hash`). `content_hash` is None for data sets that could not be downloaded when the entry was written; then
+    `convoy data get` prints the hash of the decoded data.
     """
 
     name: str
@@ -85,14 +85,14 @@ class NamedData:
     homepage: str
     citation: str
     licence: str = "not stated"  # by the authors
-    forms: tuple[Form, ...] = ()  # besides those that `load` reads of any set
+    formats: tuple[FileFormat, ...] = ()  # in addition to those that `load` reads for any data set
     spellings: Mapping[str, str] = field(default_factory=dict)  # other names of classes -> the name here
-    content_hash: str | None = None  # of the full set in its own size
-    ink: bool = False  # white ink on black, as in MNIST: see photo
+    content_hash: str | None = None  # of the full data set in its original size
+    ink: bool = False  # white handwriting on black, as in MNIST: photographs are converted by `photo`
 
 
 def from_published(entry: NamedData, parts: Parts, size: int | None) -> DataSet:
-    """The data set of decoded parts. Raises DataError for a wrong number of images."""
+    """Makes the data set from decoded parts. Raises DataError for a wrong number of images."""
     for (label, part), expected in zip(parts.items(), entry.counts, strict=True):
         if (actual := len(part.images)) != expected:
             raise DataError(f"{part.where}: expected the {expected:,} {label} images of {entry.name}, got {actual:,}")

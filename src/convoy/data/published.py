@@ -1,6 +1,6 @@
 """Readers of the published files of named data sets. Each reads the files of one part, training or test.
 
-Files whose MD5 is in the catalogue are the published ones, so that their contents need no further checks here.
+Files with an MD5 hash in the catalogue are known to be the published ones; the readers do not validate their contents.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from convoy.data.imageset import DataError
 from convoy.data.named import Content
 
 _CIFAR_BYTES = 3 * 32 * 32  # one colour plane after the other
-_OF_ARRAYS = {"numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype"}
+_ARRAY_CONSTRUCTORS = {"numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype"}
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Allows only NumPy's array constructors. For files with a known MD5 only: a forged array could corrupt memory."""
+    """Allows only NumPy's array constructors. Only for files with a known MD5: a forged array could corrupt memory."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}" not in _OF_ARRAYS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        if f"{module}.{name}" not in _ARRAY_CONSTRUCTORS:
+            raise pickle.UnpicklingError(f"expected only arrays, got {module}.{name}")
         return super().find_class(module, name)
 
 
 def read_cifar_python(files: Sequence[Content], *, labels: str = "labels") -> Part:
-    """The "python version" of CIFAR (https://www.cs.toronto.edu/~kriz/cifar.html). `labels`: the key of the labels."""
+    """Reads the "python version" of CIFAR (https://www.cs.toronto.edu/~kriz/cifar.html); `labels` is a key."""
     batches = [_ArraysOnly(io.BytesIO(file.data), encoding="latin1").load() for file in files]
     images = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
     return _cifar(images, np.concatenate([np.array(batch[labels], np.int64) for batch in batches]), files)
 
 
 def read_cifar_binary(files: Sequence[Content], *, label_bytes: int = 1) -> Part:
-    """The "binary version". `label_bytes` bytes precede each image; the last is the class, for CIFAR-100 the fine."""
+    """Reads the "binary version". `label_bytes` bytes precede each image; the last one is the (fine) label."""
     length = label_bytes + _CIFAR_BYTES
     for file in files:
         if len(file.data) % length:
@@ -55,7 +55,7 @@ def _cifar(images: np.ndarray, labels: np.ndarray, files: Sequence[Content]) -> 
 
 
 def read_emnist(files: Sequence[Content], *, first_label: int = 0) -> Part:
-    """IDX files with transposed images (https://www.nist.gov/itl/products-and-services/emnist-dataset).
+    """Reads IDX files with transposed images (https://www.nist.gov/itl/products-and-services/emnist-dataset).
 
     `first_label`: the label of the first class (1 for letters).
     """
@@ -64,14 +64,14 @@ def read_emnist(files: Sequence[Content], *, first_label: int = 0) -> Part:
 
 
 def read_stl10(files: Sequence[Content]) -> Part:
-    """Bytes by image, colour plane and column (https://cs.stanford.edu/~acoates/stl10); labels from 1."""
+    """Reads uint8 images [N, C, W, H], stored by column (https://cs.stanford.edu/~acoates/stl10), and labels from 1."""
     images, labels = (np.frombuffer(file.data, np.uint8) for file in files)
     upright = images.reshape(-1, 3, 96, 96).swapaxes(2, 3)
     return Part(upright, labels.astype(np.int64) - 1, *(file.where for file in files))
 
 
 def read_svhn(files: Sequence[Content]) -> Part:
-    """A MATLAB file with images [H, W, C, N] and the digit 0 as class 10 (http://ufldl.stanford.edu/housenumbers)."""
+    """Reads a MATLAB file with images [H, W, C, N]; digit 0 is label 10 (http://ufldl.stanford.edu/housenumbers)."""
     from scipy.io import loadmat
 
     variables = loadmat(io.BytesIO(files[0].data), variable_names=["X", "y"])
@@ -80,7 +80,7 @@ def read_svhn(files: Sequence[Content]) -> Part:
 
 
 def read_usps(files: Sequence[Content]) -> Part:
-    """LIBSVM lines, `label index:value ...`: the digit plus 1 and 16 x 16 values from -1 to 1, compressed by bzip2.
+    """Reads LIBSVM lines compressed by bzip2: the digit plus 1, and 16 x 16 values from -1 to 1.
 
     https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets
     """
@@ -93,7 +93,7 @@ def read_usps(files: Sequence[Content]) -> Part:
 
 
 def read_digits() -> Parts:
-    """The 8 x 8 digits included in scikit-learn: the test part of a UCI set, 17 grey levels, not split into parts.
+    """Reads the digits of scikit-learn: the test part of a UCI data set, 8 x 8 pixels in 17 grey levels.
 
     https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits
     """

@@ -17,34 +17,34 @@ from convoy.registry import unknown
 
 
 def load(name: str, *, size: int | None = None) -> DataSet:
-    """Loads the data set of a registered name, a path, or `name=path`.
+    """Loads a data set by its registered name, its path, `name=path`, or `hf:owner/name` for the Hugging Face Hub.
 
-    A path is an .npz file or a folder of IDX files, images or the four tensor files; for a registered set it may be a
-    published archive or a folder with the published files. $CONVOY_DATA may be a folder with <name>/ or <name>.npz.
-    `hf:owner/name` is a set of the Hugging Face Hub. Images are resized to `size` pixels; None keeps the data's own
-    size. Only sets of the Hub are downloaded; for others use `get`. The data set is decoded once, then memory-mapped
-    from the cache. Raises DataError with the file, and ValueError for an unknown name.
+    A path is an .npz file or a folder of IDX files, images or the four tensor files; for a registered data set also a
+    published archive or a folder with the published files. A name is first looked up as <name>/ or <name>.npz in the
+    folder $CONVOY_DATA. Images are resized to `size` pixels; None keeps their size. Only data sets of the Hub are
+    downloaded; for others use `get`. The data set is decoded once, then memory-mapped from the cache. Raises DataError
+    with the file, and ValueError for an unknown name.
     """
     if name.startswith(hugging_face.PREFIX):
         return hugging_face.load(name.removeprefix(hugging_face.PREFIX), size)
-    short, place = _locate(name)
-    if place is None:
-        dataset = _load_own(short, size)
+    short_name, path = _locate(name)
+    if path is None:
+        dataset = _load_registered(short_name, size)
     else:
-        entry = DATA_SETS[short] if short in DATA_SETS else None  # noqa: SIM401 (a Registry has no get)
-        dataset = _read(place, short, size, entry)
-    return replace(dataset, name=short)
+        entry = DATA_SETS[short_name] if short_name in DATA_SETS else None  # noqa: SIM401 (a Registry has no get)
+        dataset = _read(path, short_name, size, entry)
+    return replace(dataset, name=short_name)
 
 
 def folder_to_test(name: str) -> Path | None:
-    """The folder of the class folders of an image folder without a training part; None for other data."""
+    """Returns the folder that contains the class folders if `name` is an image folder without a training part."""
     path = Path(name).expanduser()
     is_other = name in DATA_SETS or not path.is_dir() or any((path / file).exists() for file in formats.TENSOR_FILES)
     return None if is_other or formats.idx_files(path) else image_folder.folder_to_test(path.resolve())
 
 
 def get(name: str) -> DataSet:
-    """Downloads the missing files of a registered set and loads it. Raises DataError."""
+    """Downloads the missing files of a registered data set and loads it. Raises DataError."""
     origin = DATA_SETS[name].origin
     if isinstance(origin, Download) and _in_convoy_data(name) is None:
         fetch.fetch(name, origin)
@@ -52,38 +52,38 @@ def get(name: str) -> DataSet:
 
 
 def add(name: str, paths: Sequence[Path]) -> DataSet | None:
-    """Adds manually downloaded files of a registered set and loads it; returns None if files are still missing."""
+    """Adds manually downloaded files of a registered data set and loads it; returns None if files are still missing."""
     origin = DATA_SETS[name].origin
     if not isinstance(origin, Download):
         raise DataError(f"{name}: nothing to add, it is included in {origin.package}")
     fetch.add(name, origin, paths)
-    return None if fetch.missing(origin) else _load_own(name, size=None)
+    return None if fetch.missing(origin) else _load_registered(name, size=None)
 
 
 def missing_files(name: str) -> list[str]:
-    """The files of a registered set that are missing on this machine."""
+    """The files of a registered data set that are missing on this machine."""
     origin = DATA_SETS[name].origin
     return [file.name for file in fetch.missing(origin)] if isinstance(origin, Download) else []
 
 
-def whereabouts(name: str) -> Literal["packaged", "here", "download"]:
-    """Whether a registered set is included in a package, is on this machine, or must be downloaded."""
+def availability(name: str) -> Literal["packaged", "here", "download"]:
+    """Whether a registered data set is included in a package, is on this machine, or must be downloaded."""
     if not isinstance(DATA_SETS[name].origin, Download):
         return "packaged"
     return "download" if _in_convoy_data(name) is None and missing_files(name) else "here"
 
 
 def _locate(name: str) -> tuple[str, Path | None]:
-    """The data set's short name and path; a path of None refers to the catalogue.
+    """Returns the data set's short name and path; the path is None for the origin in the catalogue.
 
     Registered names have precedence over files of the same name.
     """
-    short, equals, given = name.partition("=")
-    if short and equals and not Path(name).exists():
-        path = Path(given).expanduser()
+    short_name, equals, path_text = name.partition("=")
+    if short_name and equals and not Path(name).exists():
+        path = Path(path_text).expanduser()
         if not path.exists():
-            raise DataError(f"{given}: does not exist (data {name!r})")
-        return short, path
+            raise DataError(f"{path_text}: does not exist (data {name!r})")
+        return short_name, path
     if os.sep not in name and name not in (".", ".."):
         location = _in_convoy_data(name)
         if location is not None or name in DATA_SETS:
@@ -105,23 +105,23 @@ def _in_convoy_data(name: str) -> Path | None:
     return next((path for path in (Path(folder) / name, Path(folder) / f"{name}.npz") if path.exists()), None)
 
 
-def _load_own(name: str, size: int | None) -> DataSet:
-    """Loads a registered set from its origin in the catalogue."""
+def _load_registered(name: str, size: int | None) -> DataSet:
+    """Loads a registered data set from its origin in the catalogue."""
     entry = DATA_SETS[name]
     if isinstance(origin := entry.origin, Download):
         if fetch.missing(origin):
             raise DataError(
                 f"{name}: not on this machine; download it by `convoy data get {name}`, or give its folder: {name}=PATH"
             )
-        place = str(fetch.folder_of(origin))
-        dataset = _read(Path(place), name, size, entry)
+        source = str(fetch.folder_of(origin))
+        dataset = _read(Path(source), name, size, entry)
     else:
-        place = origin.package
-        key = cache.key_of(["installed", place, version(place), name, str(size)])
-        dataset = cache.remembered(key, lambda: from_published(entry, origin.read(), size))
+        source = origin.package
+        key = cache.key_of(["installed", source, version(source), name, str(size)])
+        dataset = cache.get_or_create(key, lambda: from_published(entry, origin.read(), size))
     if size is None and entry.content_hash is not None and dataset.content_hash != entry.content_hash:
         raise DataError(
-            f"{name}: the data in {place} are not {name}: expected content hash {entry.content_hash}, got "
+            f"{name}: the data in {source} are not {name}: expected content hash {entry.content_hash}, got "
             f"{dataset.content_hash}"
         )
     return dataset
@@ -135,7 +135,7 @@ def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> D
         read: Callable[..., DataSet]
         if path.is_file():
             if path.suffix != ".npz":
-                raise DataError(f"{path}: expected a folder or an .npz file{_or_published(entry)}")
+                raise DataError(f"{path}: expected a folder or an .npz file{_published_hint(entry)}")
             read, files = formats.read_npz, [path]
         elif any((path / file).exists() for file in formats.TENSOR_FILES):
             read, files = formats.read_tensors, [path / file for file in formats.TENSOR_FILES]
@@ -147,17 +147,17 @@ def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> D
     except OSError as error:
         raise DataError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
     key = cache.key_of(["arrays", str(size), str(classes), *stamps])
-    return cache.remembered(key, lambda: read(path, name, size=size, classes=classes))
+    return cache.get_or_create(key, lambda: read(path, name, size=size, classes=classes))
 
 
 def _read_published(path: Path, size: int | None, entry: NamedData) -> DataSet | None:
-    """Reads the set from its published files; None if they are not at the path."""
-    found = [(form, source) for form in entry.forms if (source := form.find(path)) is not None]
-    if not found:
+    """Reads the data set from its published files; returns None if `path` does not have them."""
+    matches = ((file_format, source) for file_format in entry.formats if (source := file_format.find(path)) is not None)
+    if (match := next(matches, None)) is None:
         return None
-    form, source = found[0]
-    key = cache.key_of(["published", entry.name, str(size), *_stamps(form.files(source))])
-    return cache.remembered(key, lambda: from_published(entry, form.parts(source), size))
+    file_format, source = match
+    key = cache.key_of(["published", entry.name, str(size), *_stamps(file_format.files(source))])
+    return cache.get_or_create(key, lambda: from_published(entry, file_format.parts(source), size))
 
 
 def _stamps(files: Sequence[Path]) -> list[str]:
@@ -170,40 +170,43 @@ def _read_images(path: Path, name: str, size: int | None, entry: NamedData | Non
     try:
         listing = image_folder.list_folder(path.resolve())
     except DataError as error:
-        raise DataError(f"{error}{_or_published(entry)}") from None
+        raise DataError(f"{error}{_published_hint(entry)}") from None
     if entry is not None:
-        listing = _as_named(entry, listing, path)
+        listing = _with_registered_classes(entry, listing, path)
     key = cache.key_of(["images", PIL.__version__, str(size), str(listing.classes), *listing.stamps])
-    dataset = cache.remembered(key, lambda: image_folder.read_folder(listing, name, size))
+    dataset = cache.get_or_create(key, lambda: image_folder.read_folder(listing, name, size))
     paths = listing.training_paths(path.resolve())
     return replace(dataset, notes=listing.notes + dataset.notes, paths=paths)
 
 
-def _as_named(entry: NamedData, listing: image_folder.Listing, path: Path) -> image_folder.Listing:
-    """The listing with the set's class names and order instead of the folders' names in alphabetical order.
+def _with_registered_classes(entry: NamedData, listing: image_folder.Listing, path: Path) -> image_folder.Listing:
+    """Replaces the folder names, in alphabetical order, by the registered class names in their order.
 
-    Raises DataError if the classes differ, and for a folder of test images only, which would be split and trained on.
+    Raises DataError if the classes differ, or if the folder has only test images, which would be trained on.
     """
-    is_named_so = path.resolve().name.lower() == "test"
-    if "test" not in listing.part_lengths and (is_named_so or (len(listing.paths),) == entry.counts[1:]):
+    is_named_test = path.resolve().name.lower() == "test"
+    if "test" not in listing.part_lengths and (is_named_test or (len(listing.paths),) == entry.counts[1:]):
         raise DataError(
             f"{path}: looks like only the test part of {entry.name} ({len(listing.paths):,} images, no train/); "
             f"expected {entry.name}=PATH with a folder that has train/ and test/"
         )
-    own_names = [entry.spellings.get(class_name, class_name) for class_name in listing.classes]
-    if sorted(own_names) != sorted(entry.classes):
+    names = [entry.spellings.get(class_name, class_name) for class_name in listing.classes]
+    if sorted(names) != sorted(entry.classes):
         raise DataError(f"{path}: expected the classes of {entry.name}, got {', '.join(listing.classes[:12])}")
-    own_labels = [entry.classes.index(class_name) for class_name in own_names]
-    return replace(listing, classes=entry.classes, labels=tuple(own_labels[label] for label in listing.labels))
+    labels = [entry.classes.index(class_name) for class_name in names]
+    return replace(listing, classes=entry.classes, labels=tuple(labels[label] for label in listing.labels))
 
 
-def _or_published(entry: NamedData | None) -> str:
-    if entry is None or not entry.forms:
+def _published_hint(entry: NamedData | None) -> str:
+    if entry is None or not entry.formats:
         return ""
-    first = entry.forms[0]
-    return f", or the published {first.archive or ' and '.join(first.hashes)}"
+    file_format = entry.formats[0]
+    return f", or the published {file_format.archive or ' and '.join(file_format.hashes)}"
 
 
 def pack_tensors(name: str, folder: str | Path) -> list[Path]:
-    """Writes the named data set as the four tensor files and returns their paths. Raises DataError, ValueError."""
+    """Writes a data set, by any name that `load` accepts, as the four tensor files; returns their paths.
+
+    Raises DataError and ValueError as `load`, and DataError without a test part or with a validation part.
+    """
     return formats.write_tensors(load(name), Path(folder))
