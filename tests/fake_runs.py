@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from convoy.counts import counted
+from convoy.counts import count_scores
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe, fingerprint
 from convoy.run_contents import EpochMetrics, PartScore
@@ -154,7 +154,7 @@ def _confusion(accuracy: float, setting: Setting, part: str, random: np.random.G
 
 def _scores(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     true, predicted = np.divmod(np.repeat(np.arange(confusion.size), confusion.reshape(-1)), len(classes))
-    score = counted(true, predicted, classes)
+    score = count_scores(true, predicted, classes)
     top_k = {"3": min(1.0, score.accuracy + 0.007)}
     return replace(score, loss=3.2 * (1 - score.accuracy), top_k=top_k).as_table()
 

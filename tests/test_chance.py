@@ -23,65 +23,65 @@ def scored(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...] =
     return score(np.eye(len(classes), dtype=np.float32)[predicted], labels, classes)
 
 
-def part_right(images: int, classes: int, share: float, seed: int = 0) -> Score:
-    """Images of classes of equal size: a share is predicted correctly, the others are guessed."""
+def partly_guessed(images: int, classes: int, share: float, seed: int = 0) -> Score:
+    """For classes of equal size: a share of the images is predicted correctly, the others are guessed."""
     draw = np.random.default_rng(seed)
     labels = np.arange(images) % classes
     guesses = draw.integers(0, classes, images)
     return scored(labels, np.where(draw.random(images) < share, labels, guesses), DIGITS[:classes])
 
 
-def test_one_predicted_class_for_all_images_is_named() -> None:
+def test_one_predicted_class_for_all_images_is_reported_with_its_name() -> None:
     labels = np.arange(100) % 10
-    found = at_chance(scored(labels, np.full(100, 1)))
-    assert found is not None
-    assert (found.kind, found.predicted, found.accuracy, found.chance) == (Kind.ONE_CLASS, "1", 0.1, pytest.approx(0.1))
+    result = at_chance(scored(labels, np.full(100, 1)))
+    assert result is not None
+    assert (result.kind, result.predicted) == (Kind.ONE_CLASS, "1")
+    assert (result.accuracy, result.chance) == (0.1, pytest.approx(0.1))
 
 
-def test_one_predicted_class_is_reported_whatever_the_classes_sizes_are() -> None:
+def test_one_predicted_class_is_reported_for_unbalanced_classes() -> None:
     labels = np.repeat([0, 1], [970, 30])
     assert at_chance(scored(labels, np.zeros(1000, int), ("healthy", "ill"))) is not None
 
 
 @pytest.mark.parametrize(("images", "classes"), [(10_000, 10), (150, 3), (200, 2)])
 def test_guesses_are_at_chance_and_trained_networks_are_not(images: int, classes: int) -> None:
-    guesses = at_chance(part_right(images, classes, 0.0))
+    guesses = at_chance(partly_guessed(images, classes, 0.0))
     assert guesses is not None
     assert guesses.kind is Kind.GUESSES
     assert guesses.chance == pytest.approx(1 / classes, abs=1e-9)
-    assert at_chance(part_right(images, classes, 0.6)) is None
+    assert at_chance(partly_guessed(images, classes, 0.6)) is None
 
 
-def test_a_little_above_chance_is_above_chance_where_the_images_are_many() -> None:
-    assert at_chance(part_right(10_000, 10, 0.05)) is None
+def test_slightly_above_chance_on_many_images_is_above_chance() -> None:
+    assert at_chance(partly_guessed(10_000, 10, 0.05)) is None
 
 
 @pytest.mark.parametrize("images", [6, 20])
-def test_few_images_say_nothing(images: int) -> None:
-    assert at_chance(part_right(images, 10, 0.0)) is None
+def test_few_images_give_no_result(images: int) -> None:
+    assert at_chance(partly_guessed(images, 10, 0.0)) is None
     assert at_chance(scored(np.arange(images) % 2, np.zeros(images, int), ("a", "b"))) is None
 
 
-def test_a_network_below_the_majority_share_that_finds_the_rare_class_has_learned() -> None:
+def test_network_that_recognises_a_rare_class_has_learned_despite_its_low_accuracy() -> None:
     labels = np.repeat([0, 1], [900, 100])
     predicted = np.concatenate([np.repeat([0, 1], [765, 135]), np.repeat([1, 0], [85, 15])])
     assert (labels == predicted).mean() == 0.85
     assert at_chance(scored(labels, predicted, ("healthy", "ill"))) is None
 
 
-def test_no_image_with_a_class_says_nothing() -> None:
-    nothing = score(np.full((50, 10), np.nan, np.float32), np.arange(50) % 10, DIGITS)
-    assert at_chance(nothing) is None
+def test_a_score_without_predicted_classes_gives_no_result() -> None:
+    assert at_chance(score(np.full((50, 10), np.nan, np.float32), np.arange(50) % 10, DIGITS)) is None
     assert at_chance(Score(accuracy=0.1, correct=5, n=50)) is None
 
 
-def test_outputs_that_are_not_finite_are_not_called_chance() -> None:
+def test_outputs_that_are_not_finite_are_not_reported_as_chance() -> None:
     score = scored(np.arange(1000) % 10, np.full(1000, 1))
     assert at_chance(score) is not None
     assert at_chance(replace(score, not_finite=3)) is None
 
 
-def test_of_several_seeds_those_at_chance_are_named() -> None:
+def test_sentence_lists_the_seeds_at_chance_unless_all_are() -> None:
     labels = np.arange(200) % 10
     one, good = scored(labels, np.ones(200, int)), scored(labels, labels)
     (some,) = sentences([("a", 1, one), ("a", 2, good), ("b", 1, good)], "test")
@@ -92,7 +92,7 @@ def test_of_several_seeds_those_at_chance_are_named() -> None:
 
 
 @pytest.mark.usefixtures("page_alone")
-def test_the_first_screen_of_a_report_names_a_network_at_chance_level(tmp_path: Path) -> None:
+def test_the_top_of_a_report_names_a_network_at_chance_level(tmp_path: Path) -> None:
     bad, good = fake_run(tmp_path, "lenet"), fake_run(tmp_path, "two_conv_cnn")
     labels = np.arange(1000) % 10
     write_json(bad.path / "scores.json", {"test": scored(labels, np.ones(1000, int)).as_table()})
@@ -102,7 +102,7 @@ def test_the_first_screen_of_a_report_names_a_network_at_chance_level(tmp_path: 
     findings.write(study, conclude(members))
     (text,) = sentences([("lenet", 42, bad.scores["test"])], "test")
     assert kinds.caveats_of(study)[0] == text
-    for each in (study, bad):
-        page = report(each).read_text()
+    for target in (study, bad):
+        page = report(target).read_text()
         assert page[: page.index("<h2")].count(text) == 1
     assert "has not learned" not in report(good).read_text()

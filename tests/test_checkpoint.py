@@ -23,7 +23,7 @@ def state_of(step: int) -> dict[str, Any]:
     return {"step": step, "nested": [{0: torch.full((3,), float(step)), "scalar": 0.5}, None], "name": "x"}
 
 
-def test_weights_survive_a_round_trip_tied_and_channels_last_ones_too(tmp_path: Path) -> None:
+def test_tied_and_channels_last_weights_are_equal_after_a_round_trip(tmp_path: Path) -> None:
     module = Tied()
     checkpoint.save_weights(tmp_path / "w.safetensors", module.state_dict())
     loaded = checkpoint.load_weights(tmp_path / "w.safetensors")
@@ -31,7 +31,7 @@ def test_weights_survive_a_round_trip_tied_and_channels_last_ones_too(tmp_path: 
     assert all(torch.equal(value, loaded[name]) for name, value in module.state_dict().items())
 
 
-def test_state_tree_survives_a_round_trip(tmp_path: Path) -> None:
+def test_nested_state_is_equal_after_a_round_trip(tmp_path: Path) -> None:
     checkpoint.save_checkpoint(tmp_path, 7, state_of(7))
     loaded = checkpoint.load_checkpoint(tmp_path)
     assert loaded is not None
@@ -40,13 +40,13 @@ def test_state_tree_survives_a_round_trip(tmp_path: Path) -> None:
     assert loaded["nested"][1] is None
 
 
-def test_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+def test_only_the_two_newest_checkpoints_remain(tmp_path: Path) -> None:
     for step in (5, 10, 15):
         checkpoint.save_checkpoint(tmp_path, step, state_of(step))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "15"]
 
 
-def test_an_incomplete_checkpoint_does_not_count_as_one_of_the_two_kept(tmp_path: Path) -> None:
+def test_incomplete_checkpoints_are_deleted_first(tmp_path: Path) -> None:
     for step in (5, 10):
         checkpoint.save_checkpoint(tmp_path, step, state_of(step))
     (tmp_path / "10" / "manifest.json").unlink()
@@ -57,7 +57,7 @@ def test_an_incomplete_checkpoint_does_not_count_as_one_of_the_two_kept(tmp_path
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "no manifest", "half written", "not text"])
-def test_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, damage: str) -> None:
+def test_the_previous_checkpoint_is_loaded_if_the_newest_is_damaged(tmp_path: Path, damage: str) -> None:
     for step in (5, 10):
         checkpoint.save_checkpoint(tmp_path, step, state_of(step))
     tensors = tmp_path / "10" / "tensors.safetensors"
@@ -77,7 +77,7 @@ def test_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, da
     assert loaded["step"] == 5
 
 
-def test_disk_that_fills_up_while_saving_leaves_the_last_good_checkpoint(
+def test_a_full_disk_while_saving_leaves_the_previous_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint.save_checkpoint(tmp_path, 5, state_of(5))
@@ -95,7 +95,7 @@ def test_disk_that_fills_up_while_saving_leaves_the_last_good_checkpoint(
     assert loaded["step"] == 5
 
 
-def test_pth_of_tensors_loads_nested_under_state_dict_too(tmp_path: Path) -> None:
+def test_pth_file_may_nest_its_tensors_under_state_dict(tmp_path: Path) -> None:
     for name, content in {
         "plain.pth": {"w": torch.ones(2)},
         "nested.pth": {"state_dict": {"w": torch.ones(2)}, "epoch": 3},
@@ -113,7 +113,7 @@ class Evil:
     "name",
     ["code.pth", "bytes.pth", "module.pth", "text.pth", "empty.pth", "list.pth", "text.safetensors", "absent.pth"],
 )
-def test_file_that_is_no_state_dict_is_answered_in_one_line_and_runs_nothing(
+def test_file_without_a_state_dict_is_a_one_line_error_and_executes_no_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -136,7 +136,7 @@ def test_file_that_is_no_state_dict_is_answered_in_one_line_and_runs_nothing(
     assert not (tmp_path / "evil-was-here").exists()
 
 
-def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
+def test_error_about_weights_of_another_network_names_shapes_and_keys(tmp_path: Path) -> None:
     checkpoint.save_weights(tmp_path / "w.safetensors", nn.Linear(3, 2).state_dict())
     with pytest.raises(ValueError, match="\\[2, 4\\] for weight, got \\[2, 3\\]"):
         checkpoint.load_into(nn.Linear(4, 2), tmp_path / "w.safetensors")

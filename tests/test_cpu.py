@@ -13,7 +13,7 @@ ARM = "processor : 0\nFeatures : fp asimd bf16\n"
 
 
 @pytest.fixture(autouse=True)
-def _read_again() -> Iterator[None]:
+def _empty_cache() -> Iterator[None]:
     yield
     cpu.name.cache_clear()
     cpu.flags.cache_clear()
@@ -28,7 +28,7 @@ def _read_again() -> Iterator[None]:
         ("", (), False),
     ],
 )
-def test_flags_that_decide_the_precision(
+def test_flags_of_the_processor_determine_fast_bfloat16(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, flags: tuple[str, ...], fast: bool
 ) -> None:
     (tmp_path / "cpuinfo").write_text(text)

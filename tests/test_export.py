@@ -1,4 +1,4 @@
-"""A run's weights and logs as files for other tools."""
+"""Export of weights and logs for other tools."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ def train(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
     out = tmp_path_factory.mktemp("runs")
     shared = {"compute.threads": 1, "optim.lr": 0.003, "train.batch_size": 20}
 
-    def trained(*faults: str, **more: object) -> Run:
+    def train_run(*faults: str, **more: object) -> Run:
         options = {**shared, **more, "protocol.faults": list(faults)}
         return convoy.train(
             "defaults/images", model="two_conv_cnn", data=str(stripes), epochs=3, limit=200, out=out, set=options,
             show=False,
         )  # fmt: skip
 
-    return trained
+    return train_run
 
 
-def test_weights_are_a_state_dict_of_plain_tensors_under_exactly_the_name_given(train: Train, tmp_path: Path) -> None:
+def test_weights_are_exported_as_plain_tensors_under_the_exact_name(train: Train, tmp_path: Path) -> None:
     run = train()
     (path,) = convoy.export(run, tmp_path / "weights of mine", to="pth")
     assert path.name == "weights of mine"
     assert [file.name for file in tmp_path.iterdir()] == ["weights of mine"]
 
     loaded = torch.load(path, weights_only=True)
-    own = load_weights(run.path / "best.safetensors")
+    best = load_weights(run.path / "best.safetensors")
     assert all(type(tensor) is torch.Tensor for tensor in loaded.values())
-    assert all(torch.equal(loaded[name], own[name]) for name in own)
+    assert all(torch.equal(loaded[name], best[name]) for name in best)
     size = {"in_chans": run.data.in_chans, "num_classes": 3, "image_size": run.data.image_size}
     models.create("two_conv_cnn", **size, options=run.recipe.model.options).load_state_dict(loaded)
 
 
-def test_exported_weights_score_as_the_run_does(train: Train, tmp_path: Path) -> None:
+def test_exported_weights_have_the_score_of_the_run(train: Train, tmp_path: Path) -> None:
     run = train()
     convoy.export(run, tmp_path / "w.pth", to="pth")
     options = {"data": run.recipe.data.name, "limit": 200, "out": tmp_path}
@@ -55,7 +55,7 @@ def test_exported_weights_score_as_the_run_does(train: Train, tmp_path: Path) ->
     assert tested.score.correct == run.scores["test"].correct
 
 
-def test_logs_have_a_line_for_each_epoch_and_for_each_new_best(train: Train, tmp_path: Path) -> None:
+def test_logs_have_a_line_for_each_epoch_and_for_each_new_best_epoch(train: Train, tmp_path: Path) -> None:
     run = train("test_opened_at_each_best")
     epochs, bests = convoy.export(run, tmp_path / "log.txt", tmp_path / "test.txt", to="logs")
 
@@ -73,11 +73,11 @@ def test_logs_have_a_line_for_each_epoch_and_for_each_new_best(train: Train, tmp
     assert lines == [f"{line.epoch:03d} {line.test.accuracy:.5f}" for line in opened]
 
 
-def test_the_log_of_the_epochs_needs_no_test_set(train: Train, tmp_path: Path) -> None:
+def test_log_of_the_epochs_needs_no_test_scores(train: Train, tmp_path: Path) -> None:
     assert convoy.export(train(), tmp_path / "log.txt", to="logs") == [tmp_path / "log.txt"]
 
 
-def test_numbers_that_a_run_does_not_have_are_named_and_nothing_is_written(train: Train, tmp_path: Path) -> None:
+def test_error_names_missing_scores_and_no_file_is_written(train: Train, tmp_path: Path) -> None:
     names = (tmp_path / "log.txt", tmp_path / "test.txt")
     with pytest.raises(ValueError, match="test_opened_at_each_best"):
         convoy.export(train(), *names, to="logs")
@@ -88,7 +88,7 @@ def test_numbers_that_a_run_does_not_have_are_named_and_nothing_is_written(train
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_exists_is_replaced_only_where_asked(train: Train, tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_with_overwrite(train: Train, tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     path.write_text("mine")
     with pytest.raises(ValueError, match="overwrite"):
@@ -109,7 +109,7 @@ def test_a_file_that_exists_is_replaced_only_where_asked(train: Train, tmp_path:
         (["."], "pth", "folder"),
     ],
 )
-def test_an_impossible_export_is_a_one_line_error(
+def test_invalid_arguments_of_export_are_one_line_errors(
     call: Call, train: Train, tmp_path: Path, names: list[str], to: str, message: str
 ) -> None:
     code, _, err = call("export", str(train().path), "--to", to, *names)

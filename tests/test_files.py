@@ -8,7 +8,9 @@ import pytest
 from convoy import files
 
 
-def test_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_file_and_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.json"
     files.write_json(path, {"a": 1})
 
@@ -22,7 +24,7 @@ def test_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, m
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_damaged_json_is_named(tmp_path: Path) -> None:
+def test_error_about_damaged_json_contains_the_path(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text('{"a": ')
     with pytest.raises(ValueError, match=r"scores\.json is damaged"):
         files.read_json(tmp_path / "scores.json")

@@ -1,4 +1,4 @@
-"""Options are declared once: for the keywords of a function, its signature, and the flags and help of its command."""
+"""Options are declared once: they are keywords of a function, and flags of its command with their help."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
-def test_each_option_has_a_meaning_and_is_in_the_signature_with_its_default(function: Callable[..., Any]) -> None:
+def test_each_option_is_in_signature_and_docstring(function: Callable[..., Any]) -> None:
     options, parameters = options_of(function), inspect.signature(function).parameters
     assert all(option.flag.help.endswith(".") for option in options.values())
     assert {name: parameters[name].default for name in options} == {n: o.default for n, o in options.items()}
@@ -35,12 +35,12 @@ def test_each_option_has_a_meaning_and_is_in_the_signature_with_its_default(func
         assert ARGUMENTS[parameter.name] in (function.__doc__ or "")
 
 
-def test_each_function_is_a_command() -> None:
+def test_each_function_has_a_command() -> None:
     assert COMMANDS.keys() - WITHOUT_COMMAND <= {*NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_help_shows_an_example_and_each_option_with_its_meaning(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_an_example_and_describes_each_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     main([*name.split(), "--help"])
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert f"Example: convoy {name} " in text or f"Example: convoy {name} ╭" in text
@@ -50,35 +50,35 @@ def test_help_shows_an_example_and_each_option_with_its_meaning(name: str, capsy
             assert option.flag.help.replace("`", "")[:40] in text
 
 
-def test_keys_of_flags_and_of_guesses_are_keys_of_recipes() -> None:
+def test_keys_of_flags_and_guesses_are_recipe_keys() -> None:
     recipe = Recipe().override({"optim.name": "sgd"})
-    for key in {*KEYS.values(), *_WORDS} - {"model.options.drop_rate"}:  # of some models
+    for key in {*KEYS.values(), *_WORDS} - {"model.options.drop_rate"}:  # which only some models have
         section: Any = recipe
         for name in key.partition(" ")[0].split("."):
             assert hasattr(section, name), key
             section = getattr(section, name)
 
 
-def test_unknown_option_is_named_with_the_closest_one() -> None:
+def test_error_about_an_unknown_option_names_the_closest_one() -> None:
     with pytest.raises(TypeError, match=r"'epcohs' in train\(\); did you mean 'epochs'"):
         api.train("lenet", epcohs=2)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
-def test_a_picture_is_not_the_folder_of_runs(function: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_file_name_as_folder_of_runs_is_an_error(function: Callable[..., Any], tmp_path: Path) -> None:
     assert "out" in options_of(function)
     with pytest.raises(ValueError, match=r"figure\.png: expected a folder"):
         function(out=tmp_path / "figure.png")
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_option_is_named() -> None:
+def test_error_about_a_missing_option_names_it() -> None:
     with pytest.raises(TypeError, match="lrs"):
         api.landscape(["lenet"])  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
-    ("function", "name", "read_as"),
+    ("function", "name", "cli_type"),
     [
         (api.train, "epochs", int | None),
         (api.train, "init", str | None),
@@ -89,5 +89,5 @@ def test_missing_option_is_named() -> None:
         (api.landscape, "lrs", str | None),
     ],
 )
-def test_command_line_reads_one_type(function: Callable[..., Any], name: str, read_as: Any) -> None:
-    assert options_of(function)[name].read_as == read_as
+def test_command_line_has_one_type_per_option(function: Callable[..., Any], name: str, cli_type: Any) -> None:
+    assert options_of(function)[name].cli_type == cli_type

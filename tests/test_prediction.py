@@ -1,4 +1,4 @@
-"""The prediction interval and the comparison of two single runs, against scipy and against simulated truth."""
+"""The prediction interval and the comparison of two single runs, compared with scipy and with simulations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from convoy.prediction import (
 )
 from convoy.stats import Estimate, t_interval, wilson
 
-LENET = [0.9603, 0.9683, 0.9702, 0.9646, 0.9719]  # made up, with the mean and sd of five runs of LeNet
+LENET = [0.9603, 0.9683, 0.9702, 0.9646, 0.9719]  # synthetic, with the mean and sd of five runs of LeNet
 
 
 def estimate(mean: float, sd: float, n: int) -> Estimate:
@@ -26,7 +26,7 @@ def estimate(mean: float, sd: float, n: int) -> Estimate:
     return Estimate(mean, sd, n, mean - half, mean + half, "t")
 
 
-def test_published_lenet_is_inside_the_prediction_interval_although_outside_the_interval_of_the_mean() -> None:
+def test_published_lenet_is_inside_the_prediction_interval_but_not_the_interval_of_the_mean() -> None:
     runs = estimate(0.96706, 0.0042700117, 5)
     agreement = compare_published(0.9744, runs)
     assert runs.high is not None
@@ -46,20 +46,20 @@ def test_prediction_interval_agrees_with_scipy(runs: int) -> None:
 
 
 @pytest.mark.parametrize("runs", [2, 3, 5])
-def test_prediction_interval_contains_one_more_run_95_times_of_100(runs: int) -> None:
+def test_prediction_interval_covers_one_more_run_in_95_percent(runs: int) -> None:
     draws = np.random.default_rng(runs).normal(0.97, 0.004, (10_000, runs + 1)).tolist()
     verdicts = [compare_published(one_more, t_interval(values)).verdict for *values, one_more in draws]
     assert 0.94 <= np.mean([verdict is Verdict.INSIDE for verdict in verdicts]) <= 0.96
 
 
 @pytest.mark.parametrize("runs", [2, 3, 5])
-def test_two_single_runs_are_within_the_margin_of_their_difference_95_times_of_100(runs: int) -> None:
+def test_limit_covers_the_difference_of_two_runs_in_95_percent(runs: int) -> None:
     draws = np.random.default_rng(runs).normal(0.97, 0.004, (10_000, runs + 2)).tolist()
     within = [abs(a - b) <= difference_of_two_runs(t_interval(values)) for *values, a, b in draws]
     assert 0.94 <= np.mean(within) <= 0.96
 
 
-def test_equal_runs_have_the_grain_for_a_spread() -> None:
+def test_equal_runs_have_the_prediction_interval_of_rounding() -> None:
     step = 1 / 10_000
     by_estimate = prediction_interval(t_interval([0.98] * 3, step=step))
     by_step = prediction_interval(t_interval([0.98] * 3), step=step)
@@ -88,7 +88,7 @@ def test_difference_of_two_shares_agrees_with_the_published_example() -> None:
     assert (round(found.low or 0, 4), round(found.high or 0, 4)) == (0.0524, 0.3339)
 
 
-def test_two_runs_of_equal_share_agree_95_times_of_100() -> None:
+def test_two_runs_of_equal_accuracy_agree_in_95_percent() -> None:
     counts = np.random.default_rng(1).binomial(2000, 0.97, (10_000, 2)).tolist()
     verdicts = [compare_published(a / 2000, wilson(b, 2000)).verdict for a, b in counts]
     assert 0.94 <= np.mean([verdict is Verdict.INSIDE for verdict in verdicts]) <= 0.965
@@ -118,7 +118,7 @@ def test_a_number_that_is_not_compared_has_a_reason(
     assert (agreement.verdict, agreement.reason) == (Verdict.NOT_COMPARED, reason)
 
 
-def test_a_published_number_outside_says_how_far() -> None:
+def test_distance_of_a_published_number_from_the_prediction_interval() -> None:
     agreement = compare_published(0.9832, estimate(0.989, 0.000556776, 3))
     assert agreement.verdict is Verdict.BELOW
     assert agreement.beyond == pytest.approx(0.0030, abs=5e-5)
@@ -126,6 +126,6 @@ def test_a_published_number_outside_says_how_far() -> None:
 
 
 @pytest.mark.parametrize("measured", [t_interval([0.9]), wilson(9, 10)])
-def test_a_prediction_takes_several_runs(measured: Estimate) -> None:
+def test_prediction_interval_needs_several_runs(measured: Estimate) -> None:
     with pytest.raises(ValueError, match="2 runs or more"):
         prediction_interval(measured)

@@ -23,21 +23,21 @@ class Endless(nn.Module):
 """
 
 
-def test_a_signal_acts_at_once_before_anyone_listens() -> None:
+def test_a_signal_raises_keyboard_interrupt_before_the_first_check() -> None:
     with pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_only_noted_by_who_listens(number: int) -> None:
+def test_a_signal_is_only_recorded_after_the_first_check(number: int) -> None:
     with interruptible() as interrupted:
         assert not interrupted()
         signal.raise_signal(number)
         assert interrupted()
 
 
-def test_a_second_signal_stops_at_once() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # the background job of a shell ignores it
+def test_a_second_signal_raises_keyboard_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores SIGINT
     with interruptible() as interrupted:
         interrupted()
         signal.raise_signal(signal.SIGINT)
@@ -46,7 +46,7 @@ def test_a_second_signal_stops_at_once() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_ends_a_network_that_is_never_built(stripes: Path, tmp_path: Path, number: int) -> None:
+def test_one_signal_stops_a_network_whose_init_never_returns(stripes: Path, tmp_path: Path, number: int) -> None:
     (tmp_path / "net.py").write_text(ENDLESS)
     command = [sys.executable, "-m", "convoy.cli", "train", "net.py:Endless", "--data", str(stripes)]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

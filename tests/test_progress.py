@@ -17,55 +17,53 @@ EPOCH = EpochEnded("epoch 1/2", epoch_metrics())
 END = Ended("run folder: x [y]", Path("x"), RunState.FINISHED)
 
 
-def shown(names: list[str], events: list[tuple[int, Event]], capsys: pytest.CaptureFixture[str]) -> str:
+def output_of(names: list[str], events: list[tuple[int, Event]], capsys: pytest.CaptureFixture[str]) -> str:
     with Display(names) as display:
         for position, event in events:
             display.show(position, event)
     return capsys.readouterr().out
 
 
-def test_one_run_says_every_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_run_prints_the_text_of_each_event(capsys: pytest.CaptureFixture[str]) -> None:
     events = [
         (0, event) for event in (Started("training"), Note("a note [x]"), EpochEnded("epoch 1/2", epoch_metrics()), END)
     ]
-    out = shown(["lenet"], events, capsys)
+    out = output_of(["lenet"], events, capsys)
     assert out.splitlines() == [event.text for _, event in events]
 
 
-def test_of_several_runs_each_line_names_its_run_and_a_common_note_comes_once(
+def test_lines_of_several_runs_have_the_run_as_prefix_and_equal_notes_are_printed_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     events: list[tuple[int, Event]] = [(position, Note("quick try")) for position in (0, 1)]
     events += [(1, EPOCH), (1, END)]
-    out = shown(["a", "b"], events, capsys)
+    out = output_of(["a", "b"], events, capsys)
     assert out.splitlines() == ["a: quick try", "b: epoch 1/2", f"b: {END.text}"]
 
 
-def test_terminal_gets_bars_with_numbers(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_shows_bars_with_numbers(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TERM", "xterm")
-    out = shown(["a", "b"], [(0, PROGRESS)], capsys)
+    out = output_of(["a", "b"], [(0, PROGRESS)], capsys)
     assert "epoch 1/2" in out
     assert "loss not finite" in out
     assert "1,234 images/s  9.9 batches/s" in out
 
 
-def test_lines_of_a_terminal_fit_into_it_and_those_of_a_file_are_not_broken(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_wrap_on_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     long = [(0, Note("words and words " * 20)), (0, PROGRESS), (1, PROGRESS)]
-    assert len(shown(["fast_mnist_cnn seed 42", "b"], long, capsys).splitlines()) == 1
+    assert len(output_of(["fast_mnist_cnn seed 42", "b"], long, capsys).splitlines()) == 1
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
-    out = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown(["fast_mnist_cnn seed 42", "b"], long, capsys))
+    out = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output_of(["fast_mnist_cnn seed 42", "b"], long, capsys))
     lines = re.split("[\r\n]+", out)
     assert max(map(len, lines)) <= 80
     assert any("epoch 1/2" in line and "loss not finite" in line and "\u2026" not in line for line in lines)
 
 
-def evaluated(names: list[str], capsys: pytest.CaptureFixture[str], *calls: tuple[int, int]) -> str:
+def evaluation_output(names: list[str], capsys: pytest.CaptureFixture[str], *calls: tuple[int, int]) -> str:
     with Display(names) as display:
         for done, images in calls:
             display.show_evaluation(done, images)
@@ -74,14 +72,14 @@ def evaluated(names: list[str], capsys: pytest.CaptureFixture[str], *calls: tupl
     return capsys.readouterr().out
 
 
-def test_an_evaluation_of_several_batches_has_a_bar_on_a_terminal(
+def test_a_terminal_shows_a_bar_for_an_evaluation_of_several_batches(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert evaluated(["a"], capsys, (1000, 2000), (2000, 2000)) == ""
+    assert evaluation_output(["a"], capsys, (1000, 2000), (2000, 2000)) == ""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TERM", "xterm")
-    assert "evaluation" not in evaluated(["a"], capsys, (500, 500))
-    out = evaluated(["a"], capsys, (1000, 2000), (2000, 2000), (1000, 12_000))
+    assert "evaluation" not in evaluation_output(["a"], capsys, (500, 500))
+    out = evaluation_output(["a"], capsys, (1000, 2000), (2000, 2000), (1000, 12_000))
     assert "1,000/2,000 images" in out
     assert "1,000/12,000 images" in out

@@ -38,7 +38,7 @@ def test_run_is_found_by_its_full_fingerprint(tmp_path: Path) -> None:
     assert run.recipe == RECIPE
 
 
-def test_metrics_are_cut_back_to_the_epochs_that_a_checkpoint_knows(tmp_path: Path) -> None:
+def test_metrics_after_the_epochs_of_a_checkpoint_are_deleted(tmp_path: Path) -> None:
     run = Workspace(tmp_path).open_run(RECIPE, digest_of())
     for epoch in (1, 2, 3):
         run.append_metrics(epoch_metrics(epoch))
@@ -46,7 +46,7 @@ def test_metrics_are_cut_back_to_the_epochs_that_a_checkpoint_knows(tmp_path: Pa
     assert [line.epoch for line in run.metrics] == [1, 2]
 
 
-def test_run_that_is_being_trained_cannot_be_trained_by_another(tmp_path: Path) -> None:
+def test_only_one_process_can_lock_a_run(tmp_path: Path) -> None:
     run = Workspace(tmp_path).open_run(RECIPE, digest_of())
     lock = run.lock()
     assert run.lock() is None
@@ -54,7 +54,7 @@ def test_run_that_is_being_trained_cannot_be_trained_by_another(tmp_path: Path) 
     Run(run.path).lock().release()
 
 
-def test_run_that_was_killed_is_interrupted_and_one_in_training_is_running(tmp_path: Path) -> None:
+def test_a_killed_run_is_interrupted_and_a_locked_run_is_running(tmp_path: Path) -> None:
     run = Workspace(tmp_path).open_run(RECIPE, digest_of())
     assert run.state == "interrupted"
     lock = run.lock()
@@ -67,7 +67,7 @@ def test_openings_of_a_test_set_are_counted_per_data_hash(tmp_path: Path) -> Non
     assert [workspace.record_opening(data, "run") for data in ("a", "a", "b", "a")] == [1, 2, 1, 3]
 
 
-def test_study_finds_its_runs_again_after_the_workspace_has_moved(tmp_path: Path) -> None:
+def test_study_finds_its_runs_after_the_workspace_was_moved(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "before")
     run = workspace.open_run(RECIPE, digest_of())
     workspace.write_study("compare/lenet", {"kind": "compare"}, [Member("lenet", 42, run)])
@@ -77,7 +77,7 @@ def test_study_finds_its_runs_again_after_the_workspace_has_moved(tmp_path: Path
     assert study.members[0].run.recipe == RECIPE
 
 
-def test_locate_takes_a_path_a_name_or_a_part_that_fits_once(tmp_path: Path) -> None:
+def test_locate_takes_a_path_a_name_or_an_unambiguous_part_of_a_name(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     first = workspace.open_run(RECIPE, digest_of())
     second = workspace.open_run(RECIPE.override({"seed": 7}), digest_of(data="e"))
@@ -97,7 +97,7 @@ def test_locate_takes_a_path_a_name_or_a_part_that_fits_once(tmp_path: Path) -> 
         locate("vgg", tmp_path)
 
 
-def test_part_of_a_name_ends_where_a_word_ends(tmp_path: Path) -> None:
+def test_part_of_a_name_ends_at_a_hyphen(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     seventy = workspace.open_run(RECIPE.override({"seed": 70}), digest_of(data="e"))
     with pytest.raises(ValueError, match="no run or study 'lenet-s7'"):
@@ -110,21 +110,21 @@ def test_part_of_a_name_ends_where_a_word_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "data.json", "environment.json"])
-def test_nested_too_deeply_is_damaged(tmp_path: Path, name: str) -> None:
+def test_json_nested_too_deeply_is_reported_as_damaged(tmp_path: Path, name: str) -> None:
     run = Workspace(tmp_path).open_run(RECIPE, digest_of())
     (run.path / name).write_text(100_000 * "[" + "\n")
     with pytest.raises(ValueError, match=f"{name} is damaged"):
         getattr(run, name.partition(".")[0])
 
 
-def test_a_study_nested_too_deeply_is_damaged(tmp_path: Path) -> None:
+def test_toml_nested_too_deeply_is_reported_as_damaged(tmp_path: Path) -> None:
     study = Workspace(tmp_path).write_study("s", {"kind": "compare"}, [])
     (study.path / "study.toml").write_text("a = " + 3000 * "[" + 3000 * "]")
     with pytest.raises(ValueError, match=r"study.toml is damaged"):
         study.table  # noqa: B018 (it reads)
 
 
-def test_study_names_the_run_that_is_gone(tmp_path: Path) -> None:
+def test_error_about_a_missing_run_of_a_study_names_the_run(tmp_path: Path) -> None:
     run = Workspace(tmp_path).open_run(RECIPE, digest_of())
     study = Workspace(tmp_path).write_study("s", {"kind": "compare"}, [Member("lenet", 42, run)])
     run.path.rename(tmp_path / "elsewhere")
@@ -133,7 +133,7 @@ def test_study_names_the_run_that_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["status.json", "scores.json"])
-def test_a_damaged_file_of_a_run_says_what_to_do(tmp_path: Path, name: str) -> None:
+def test_error_about_a_damaged_file_of_a_run_advises_to_delete_the_folder(tmp_path: Path, name: str) -> None:
     run = Workspace(tmp_path).open_run(RECIPE, digest_of())
     (run.path / name).write_text("{")
     with pytest.raises(ValueError, match=rf"{name} is damaged.*; delete the folder to train it again"):

@@ -1,7 +1,7 @@
-"""Reference values: statsmodels 0.14 (wilson, holm) and scipy 1.17 (t), computed apart and pasted here in full.
+"""Reference values were computed with statsmodels 0.14 (wilson, holm) and scipy 1.17 (t).
 
-McNemar's: statsmodels 0.15.0, `mcnemar([[100, only_a], [only_b, 100]], exact=True).pvalue`. No library has the
-corrected t: its values are worked out from the definition.
+McNemar: statsmodels 0.15.0, `mcnemar([[100, only_a], [only_b, 100]], exact=True).pvalue`. No library has the corrected
+t test; its values are computed from the definition.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ def test_wilson_agrees_with_statsmodels(correct, n, low, high):
 
 
 @given(st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_share_and_stays_within_0_and_1(pair):
+def test_wilson_interval_contains_the_share_and_is_within_0_and_1(pair):
     estimate = wilson(*pair)
     assert 0 <= estimate.low <= estimate.mean <= estimate.high <= 1
 
 
 @given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_of_the_errors_mirrors_that_of_the_hits(pair):
+def test_wilson_interval_of_the_errors_mirrors_that_of_the_accuracy(pair):
     correct, n = pair
-    hits, errors = wilson(correct, n), wilson(n - correct, n)
-    assert hits.low == pytest.approx(1 - errors.high, abs=1e-9)
+    accuracy, errors = wilson(correct, n), wilson(n - correct, n)
+    assert accuracy.low == pytest.approx(1 - errors.high, abs=1e-9)
 
 
 @pytest.mark.parametrize(("correct", "n"), [(3, 2), (-1, 2), (0, 0)])
@@ -92,10 +92,10 @@ def test_t_interval_rejects_values_without_a_mean(sample):
 
 
 @given(st.lists(values, min_size=2, max_size=20), values)
-def test_t_interval_moves_with_its_values(sample, shift):
-    here, there = t_interval(sample), t_interval([value + shift for value in sample])
-    assert there.low == pytest.approx(here.low + shift, abs=1e-6)
-    assert there.high == pytest.approx(here.high + shift, abs=1e-6)
+def test_t_interval_shifts_with_its_values(sample, shift):
+    original, shifted = t_interval(sample), t_interval([value + shift for value in sample])
+    assert shifted.low == pytest.approx(original.low + shift, abs=1e-6)
+    assert shifted.high == pytest.approx(original.high + shift, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_paired_t_agrees_with_scipy(a, b, p, low, high):
 
 
 @given(st.lists(st.tuples(values, values), min_size=2, max_size=12))
-def test_paired_t_rejects_exactly_where_its_interval_leaves_out_zero(pairs):
+def test_paired_t_is_significant_exactly_if_its_interval_excludes_zero(pairs):
     a, b = zip(*pairs, strict=True)
     (difference, p), (mirrored, same_p) = paired_t(a, b), paired_t(b, a)
     assert p == pytest.approx(same_p)
@@ -127,17 +127,17 @@ def test_paired_t_rejects_exactly_where_its_interval_leaves_out_zero(pairs):
         assert (p < 0.05) == (not difference.low <= 0 <= difference.high)
 
 
-def test_differences_equal_to_the_grain_do_not_prove_without_bound():
+def test_p_of_equal_differences_is_limited_by_the_resolution():
     p = paired_t([0.9912, 0.9903], [0.9902, 0.9893], step=1e-4).p
     assert 0.01 < p < 0.05
 
 
-def test_values_without_any_difference_have_p_1():
+def test_equal_values_have_p_1():
     assert paired_t([0.5, 0.7], [0.5, 0.7]).p == 1.0
 
 
 @pytest.mark.parametrize(("a", "b"), [([0.9], [0.8]), ([0.9, 0.8], [0.9])])
-def test_paired_t_refuses_fewer_than_two_pairs(a, b):
+def test_paired_t_rejects_fewer_than_two_pairs(a, b):
     with pytest.raises(ValueError, match="at least two pairs"):
         paired_t(a, b)
 
@@ -156,7 +156,7 @@ def test_holm_agrees_with_statsmodels(ps, adjusted):
 
 
 @given(st.lists(probabilities, max_size=20))
-def test_holm_keeps_the_order_and_is_between_p_and_bonferroni(ps):
+def test_holm_preserves_the_order_and_is_between_p_and_bonferroni(ps):
     adjusted = holm(ps)
     for p, q in zip(ps, adjusted, strict=True):
         assert p <= q <= min(1.0, p * len(ps))
@@ -187,15 +187,15 @@ def test_exact_mcnemar_is_the_sum_of_the_two_tails(only_a, only_b):
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
-def test_mcnemar_of_images_is_that_of_their_counts_and_mirrors(pairs):
-    a, b = (np.array(right) for right in zip(*pairs, strict=True))
+def test_mcnemar_of_images_equals_that_of_counts_and_is_antisymmetric(pairs):
+    a, b = (np.array(correct) for correct in zip(*pairs, strict=True))
     test, mirrored = mcnemar(a, b), mcnemar(b, a)
     assert test == mcnemar_counts(int((a > b).sum()), int((b > a).sum()), len(a))
     assert test.difference.mean == pytest.approx(a.mean() - b.mean())
     assert (mirrored.p, mirrored.difference.low) == (test.p, pytest.approx(-test.difference.high))
 
 
-def test_the_interval_of_a_paired_difference_is_bonett_and_price_s():
+def test_mcnemar_has_the_interval_of_bonett_and_price():
     """By hand: shares 13/102 and 4/102, their difference 9/102, variance ((17 / 102) - (9 / 102)^2) / 102."""
     difference = mcnemar_counts(12, 3, 100).difference
     half = 1.959963984540054 * math.sqrt((17 / 102 - (9 / 102) ** 2) / 102)
@@ -204,7 +204,7 @@ def test_the_interval_of_a_paired_difference_is_bonett_and_price_s():
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "said"),
+    ("a", "b", "message"),
     [
         (np.ones(3), np.ones(3, bool), "two boolean arrays"),
         (np.ones(3, bool), np.ones(2, bool), r"got shapes \(3,\) and \(2,\)"),
@@ -212,18 +212,18 @@ def test_the_interval_of_a_paired_difference_is_bonett_and_price_s():
         (np.ones(0, bool), np.ones(0, bool), "counts"),
     ],
 )
-def test_mcnemar_rejects_arrays_that_are_not_booleans_of_the_same_images(a, b, said):
-    with pytest.raises(ValueError, match=said):
+def test_mcnemar_rejects_arrays_that_are_not_booleans_of_the_same_images(a, b, message):
+    with pytest.raises(ValueError, match=message):
         mcnemar(a, b)
 
 
-def test_mcnemar_refuses_more_differences_than_images():
+def test_mcnemar_rejects_more_differences_than_images():
     with pytest.raises(ValueError, match="7 and 5 of 10"):
         mcnemar_counts(7, 5, 10)
 
 
-def test_corrected_interval_is_wider_than_t_by_the_shared_training_images():
-    """Ten folds: sqrt(1/10 + 1/9) in place of sqrt(1/10)."""
+def test_corrected_interval_is_wider_than_the_t_interval():
+    """Ten folds: sqrt(1/10 + 1/9) instead of sqrt(1/10)."""
     scores = [0.981, 0.979, 0.984, 0.977, 0.980, 0.983, 0.978, 0.982, 0.979, 0.985]
     plain, corrected = t_interval(scores), nadeau_bengio(scores, 54_000, 6_000)
     assert (corrected.mean, corrected.sd, corrected.n) == (plain.mean, plain.sd, 10)
@@ -231,14 +231,14 @@ def test_corrected_interval_is_wider_than_t_by_the_shared_training_images():
 
 
 @given(st.lists(st.tuples(values, values), min_size=2, max_size=12))
-def test_corrected_test_rejects_exactly_where_its_interval_leaves_out_zero(pairs):
+def test_corrected_test_is_significant_exactly_if_its_interval_excludes_zero(pairs):
     a, b = zip(*pairs, strict=True)
     difference, p = nadeau_bengio_test(a, b, 90, 10)
     if abs(p - 0.05) > 1e-6:
         assert (p < 0.05) == (not difference.low <= 0 <= difference.high)
 
 
-def test_corrected_test_agrees_with_scipy_s_t_distribution():
+def test_corrected_test_agrees_with_the_t_distribution_of_scipy():
     a, b = [0.91, 0.93, 0.90, 0.94, 0.92], [0.90, 0.91, 0.91, 0.92, 0.90]
     differences = np.subtract(a, b)
     t = differences.mean() / math.sqrt(differences.var(ddof=1) * (1 / 5 + 1 / 4))
@@ -246,25 +246,25 @@ def test_corrected_test_agrees_with_scipy_s_t_distribution():
 
 
 @pytest.mark.parametrize(
-    ("scores", "n_train", "n_test", "said"),
+    ("scores", "n_train", "n_test", "message"),
     [
         ([0.9], 90, 10, "at least two values"),
         ([0.9, math.nan, 0.8], 90, 10, "finite values"),
-        ([0.9, 0.8], 0, 10, "to train and to test on"),
-        ([0.9, 0.8], 90, -1, "to train and to test on"),
+        ([0.9, 0.8], 0, 10, "n_train > 0"),
+        ([0.9, 0.8], 90, -1, "n_train > 0"),
     ],
 )
-def test_corrected_interval_rejects_invalid_folds(scores, n_train, n_test, said):
-    with pytest.raises(ValueError, match=said):
+def test_corrected_interval_rejects_invalid_folds(scores, n_train, n_test, message):
+    with pytest.raises(ValueError, match=message):
         nadeau_bengio(scores, n_train, n_test)
 
 
-def test_corrected_test_refuses_unequal_numbers_of_folds():
+def test_corrected_test_rejects_unequal_numbers_of_folds():
     with pytest.raises(ValueError, match="2 and 3 values"):
         nadeau_bengio_test([0.9, 0.8], [0.9, 0.8, 0.7], 90, 10)
 
 
-def test_welch_agrees_with_scipy_where_no_images_are_shared() -> None:
+def test_welch_agrees_with_scipy_without_overlap() -> None:
     a, b = [0.91, 0.93, 0.90, 0.95], [0.90, 0.88, 0.91]
     theirs = scipy_stats.ttest_ind(a, b, equal_var=False)
 
@@ -274,22 +274,22 @@ def test_welch_agrees_with_scipy_where_no_images_are_shared() -> None:
     assert (ours.difference.low, ours.difference.high) == pytest.approx(theirs.confidence_interval(), **EXACT)
 
 
-def test_welch_over_folds_is_wider_by_the_images_that_they_share() -> None:
+def test_welch_interval_over_folds_is_wider_because_of_their_overlap() -> None:
     a, b = [0.91, 0.93, 0.90, 0.95, 0.92], [0.90, 0.88, 0.91, 0.89, 0.93]
-    plain, shared = welch(a, b).difference, welch(a, b, overlap=1 / 4).difference
+    plain, corrected = welch(a, b).difference, welch(a, b, overlap=1 / 4).difference
 
-    assert (shared.half_width or 0) == pytest.approx((plain.half_width or 0) * math.sqrt((1 / 5 + 1 / 4) / (1 / 5)))
-    assert shared.interval == "corrected_t"
+    assert (corrected.half_width or 0) == pytest.approx((plain.half_width or 0) * math.sqrt((1 / 5 + 1 / 4) / (1 / 5)))
+    assert corrected.interval == "corrected_t"
 
 
-def test_folds_that_agree_to_the_grain_prove_no_more_than_the_grain_lets_them() -> None:
-    a, b, grain = [0.92] * 5, [0.90] * 5, 0.01
+def test_tests_of_equal_folds_use_the_standard_deviation_of_rounding() -> None:
+    a, b, step = [0.92] * 5, [0.90] * 5, 0.01
 
-    paired, apart = nadeau_bengio_test(a, b, 80, 20, step=grain), welch(a, b, overlap=1 / 4, step=grain)
+    paired, unpaired = nadeau_bengio_test(a, b, 80, 20, step=step), welch(a, b, overlap=1 / 4, step=step)
 
-    error = grain / math.sqrt(6) * math.sqrt(1 / 5 + 1 / 4)
+    error = step / math.sqrt(6) * math.sqrt(1 / 5 + 1 / 4)
     assert paired.p == pytest.approx(2 * scipy_stats.t.sf(0.02 / error, 4), **EXACT)
-    assert apart.p == pytest.approx(2 * scipy_stats.t.sf(0.02 / error, 8), **EXACT)
+    assert unpaired.p == pytest.approx(2 * scipy_stats.t.sf(0.02 / error, 8), **EXACT)
     assert (paired.difference.half_width or 0) == pytest.approx(scipy_stats.t.ppf(0.975, 4) * error, **EXACT)
 
 
@@ -308,27 +308,28 @@ def test_welch_needs_two_values_on_each_side() -> None:
         (Estimate(0.0017, None, 10_000, -0.0002, 0.0036, "bonett_price"), "0.17 % (-0.02 to 0.36, 10,000 images)"),
     ],
 )
-def test_accuracy_reads_as_percent_with_its_interval(estimate, text):
+def test_accuracy_is_formatted_in_percent_with_its_interval(estimate, text):
     assert estimate.text() == text
 
 
 @given(st.lists(st.integers(-300, 300).map(lambda n: n / 100), min_size=1, max_size=5))
-def test_exchanged_sides_mirror_a_difference_and_invert_a_ratio(logarithms):
-    forth, back = t_interval(logarithms), t_interval([-value for value in logarithms])
-    assert (-forth).span == pytest.approx(back.span)
-    assert forth.exp().inverse().span == pytest.approx(back.exp().span)
-    assert forth.excludes(0) == forth.exp().excludes(1) == (-forth).excludes(0)
-    assert forth.span == ((forth.mean, forth.mean) if len(logarithms) == 1 else (forth.low, forth.high))
+def test_negating_a_difference_inverts_its_ratio(logarithms):
+    a_minus_b, b_minus_a = t_interval(logarithms), t_interval([-value for value in logarithms])
+    assert (-a_minus_b).span == pytest.approx(b_minus_a.span)
+    assert a_minus_b.exp().inverse().span == pytest.approx(b_minus_a.exp().span)
+    assert a_minus_b.excludes(0) == a_minus_b.exp().excludes(1) == (-a_minus_b).excludes(0)
+    mean, ends = a_minus_b.mean, (a_minus_b.low, a_minus_b.high)
+    assert a_minus_b.span == ((mean, mean) if len(logarithms) == 1 else ends)
 
 
-def test_cost_reads_in_its_own_unit():
+def test_cost_is_formatted_with_its_unit():
     assert (
         Estimate(12345.6, 10.0, 3, 12320.8, 12370.4, "t").text("images/s", digits=0) == "12,346 ± 25 images/s (n = 3)"
     )
 
 
 @pytest.mark.parametrize(("half_width", "digits"), [(0.21, 1), (0.14, 2), (0.0951, 2), (0.196, 1), (4.2, 0), (12.0, 0)])
-def test_uncertainty_decides_the_digits(half_width, digits):
+def test_number_of_decimals_depends_on_the_half_width(half_width, digits):
     assert digits_for(half_width) == digits
 
 
@@ -339,11 +340,11 @@ def test_uncertainty_decides_the_digits(half_width, digits):
         (Estimate(0.04, 0.03, 2, -0.23, 0.31, "corrected_t"), "4.00 [0.00 to 31.00] % (n = 2 folds)"),
     ],
 )
-def test_an_accuracys_interval_ends_at_0_and_100_percent(estimate, text):
+def test_interval_of_an_accuracy_is_clipped_to_0_and_100_percent(estimate, text):
     assert estimate.text() == text
 
 
-def test_folds_that_agree_to_the_image_have_the_interval_of_rounding():
+def test_equal_folds_have_the_interval_of_rounding():
     estimate = nadeau_bengio([0.5, 0.5], 30, 30, step=1 / 30)
     assert estimate.sd == 0
     assert estimate.half_width == pytest.approx(12.7062 * (1 / 30) / math.sqrt(12) * math.sqrt(1.5), rel=1e-4)
@@ -353,19 +354,19 @@ def test_folds_that_agree_to_the_image_have_the_interval_of_rounding():
 def test_equal_accuracies_have_the_interval_of_rounding(seeds):
     step = 1 / 10_000
     estimate = t_interval([0.9821] * seeds, step=step)
-    freedom = scipy_stats.t.ppf(0.975, seeds - 1)
+    quantile = scipy_stats.t.ppf(0.975, seeds - 1)
     assert estimate.sd == 0
-    assert estimate.half_width == pytest.approx(freedom * step / math.sqrt(12 * seeds), rel=1e-9)
+    assert estimate.half_width == pytest.approx(quantile * step / math.sqrt(12 * seeds), rel=1e-9)
     assert "± 0.00 " not in estimate.text()
 
 
-def test_a_spread_above_the_grain_is_left_alone():
+def test_resolution_does_not_change_the_interval_of_a_larger_spread():
     sample = [0.9912, 0.9903, 0.9921]
     assert t_interval(sample, step=1 / 10_000) == t_interval(sample)
 
 
 @pytest.mark.parametrize("digits", [1, 2, 3])
-def test_one_number_computed_in_two_ways_is_printed_once(digits):
+def test_numbers_that_differ_by_a_rounding_error_have_the_same_text(digits):
     pooled = wilson(19_185, 20_000)
     of_folds = t_interval([3846 / 4000, 3860 / 4000, 3870 / 4000, 3804 / 4000, 3805 / 4000])
     assert pooled.mean != of_folds.mean

@@ -1,9 +1,9 @@
-"""Archives of runs that are small enough to commit: run folders without weights, logits and images.
+"""Archives runs in folders that are small enough to commit: without weights, logits and images.
 
-    ARCHIVE/<model>-s<seed>-<fingerprint>/   recipe, status, data, environment, metrics, scores and cost unchanged;
-                                             predictions.npz with classes instead of logits; steps.npz thinned;
-                                             status.json with `bits` and `measured`, computed from the complete files
-    ARCHIVE/../studies/<name>/               the findings of a study, next to the folder of the runs
+    ARCHIVE/<model>-s<seed>-<fingerprint>/   the files of a run, with two differences: predictions.npz has classes
+                                             instead of logits, steps.npz has at most MAX_STEPS steps; status.json also
+                                             has `bits` and `measured`, computed from the complete files
+    ARCHIVE/../studies/<name>/               study.toml and finding.json of a study
 
 An archived run in OUT is reused like any finished run. Commands that need its weights (`convoy test`, `convoy predict`)
 report that they are missing.
@@ -32,19 +32,19 @@ from convoy.run_files import result_hashes
 from convoy.runs import Run, Study
 
 JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json")
-MAX_STEPS = 2000  # points per curve; a figure has no more pixels
-MANTISSA_BITS = 9  # of the 23 of a float32; precise enough for a curve, half the bytes
+MAX_STEPS = 2000  # points per curve; a figure is not wider than this many pixels
+MANTISSA_BITS = 9  # of the 23 of a float32: precise enough for a curve, half the bytes
 MAX_ARRAYS_BYTES = 300_000  # larger .npz files of studies are omitted, such as that of a cross-validation
-LAYERS = "profile.json"  # layers of a study's networks: hundreds of kilobytes, recomputed in seconds
+LAYERS = "profile.json"  # omitted: hundreds of kilobytes, recomputed in seconds
 DIGITS = 6  # significant digits of a number in metrics.jsonl
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/[^\s'\",;]+")
 
 
-def keep(run: Run, folder: str | Path, *, measured: Mapping[str, float] | None = None) -> Run:
+def archive_run(run: Run, folder: str | Path, *, measured: Mapping[str, float] | None = None) -> Run:
     """Archives a finished run in `folder`, under the run's name, unless it is already there.
 
-    `measured` are numbers computed from every step, which the archive does not store. Absolute paths are cut to their
-    last part, so that no home directory is published. Raises ValueError for an unfinished run.
+    `measured` are numbers computed from all steps, which the archive does not store. Absolute paths are replaced by
+    their last part, so that no home directory is published. Raises ValueError for an unfinished run.
     """
     if not run.finished:
         raise ValueError(f"{run.path} is {run.state}: only finished runs are archived")
@@ -68,7 +68,7 @@ def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> No
     ]
     write_bytes(target / "metrics.jsonl", "".join(map(_compact, epochs)).encode())
     probes = {name: values for name, values in run.arrays.items() if name != "first_layer_filters"}
-    contents = {"predictions.npz": _classes(run), "steps.npz": thinned(run.steps), "arrays.npz": probes}
+    contents = {"predictions.npz": _classes(run), "steps.npz": thin_steps(run.steps), "arrays.npz": probes}
     for name, arrays in contents.items():
         if arrays:
             write_bytes(target / name, _compressed(arrays))
@@ -82,8 +82,7 @@ def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> No
 def bits(run: Run) -> dict[str, str]:
     """Returns the SHA-256 of the values of all steps ("steps") and of the predicted classes of each scored part.
 
-    Computed from the complete files; for an archived run, whose curves are thinned and rounded, read from status.json.
-    Empty if they were not recorded.
+    For an archived run, whose curves are thinned and rounded, they are read from status.json; empty if not recorded.
     """
     steps = run.steps
     if "step" in steps:
@@ -95,8 +94,8 @@ def bits(run: Run) -> dict[str, str]:
     return {"steps": _digest({name: values for name, values in steps.items() if "seconds" not in name}), **digests}
 
 
-def keep_study(study: Study, folder: str | Path) -> None:
-    """Archives a study without its report, next to its archived runs."""
+def archive_study(study: Study, folder: str | Path) -> None:
+    """Archives a study without its report, next to `folder`, which contains its archived runs."""
     target = Path(folder).parent / "studies" / study.name
     for path in sorted(study.path.iterdir()):
         if path.name == LAYERS:
@@ -107,28 +106,28 @@ def keep_study(study: Study, folder: str | Path) -> None:
             write_bytes(target / path.name, path.read_bytes())
 
 
-def adopt(folder: str | Path, out: str | Path) -> int:
+def restore(folder: str | Path, out: str | Path) -> int:
     """Copies archived runs and studies into OUT, except runs finished there. Returns the number of copied runs.
 
-    Raises ValueError if the folder does not exist or its runs have weights.
+    Raises ValueError if the folder does not exist or contains runs with weights.
     """
     if not Path(folder).is_dir():
         raise ValueError(f"--archive {folder}: expected an existing folder")
     _check_archive(Path(folder))
-    adopted = 0
+    copied = 0
     for recipe in sorted(Path(folder).glob("*/recipe.toml")):
         source, target = recipe.parent, Path(out) / "runs" / recipe.parent.name
         if not source.name.startswith(".") and Run(source).finished:  # skips folders of killed processes
-            adopted += _adopt_run(source, target)
+            copied += _restore_run(source, target)
     for finding in sorted(Path(folder).parent.glob("studies/*/finding.json")):
         target = Path(out) / "studies" / finding.parent.name
         if not (target / finding.name).is_file():
             _copy(finding.parent, target)
-    return adopted
+    return copied
 
 
-def _adopt_run(source: Path, target: Path) -> bool:
-    """Returns False if the run is already finished or is being trained."""
+def _restore_run(source: Path, target: Path) -> bool:
+    """Returns False if the run in OUT is finished or is being trained."""
     if not (target / "recipe.toml").is_file():
         _copy(source, target)
         return True
@@ -165,14 +164,14 @@ def _atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def _check_archive(folder: Path) -> None:
-    """Raises ValueError for a folder of complete runs: archiving into it would delete their weights."""
+    """Raises ValueError for a folder of complete runs, because archiving into it would delete their weights."""
     weights = next(folder.glob("*/best.safetensors"), None)
     if weights is not None:
         raise ValueError(f"--archive {folder}: expected archived runs only, but {weights.parent.name} has weights")
 
 
-def thinned(steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns at most MAX_STEPS evenly spaced steps, with the first and the last. `step` contains their indices."""
+def thin_steps(steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns at most MAX_STEPS evenly spaced steps, with the first and the last, and their indices as `step`."""
     if not steps:
         return {}
     count = len(next(iter(steps.values())))
@@ -183,7 +182,7 @@ def thinned(steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _is_archived(target: Path, source: Run, measured: Mapping[str, float]) -> bool:
-    """Returns False if the run is not archived, was retrained, or has new scores."""
+    """Returns False if the run is not archived, was retrained, or has additional scores."""
     if not (target / "recipe.toml").is_file() or not Run(target).finished:
         return False
     archived = Run(target)
@@ -194,7 +193,7 @@ def _is_archived(target: Path, source: Run, measured: Mapping[str, float]) -> bo
 
 
 def _portable(run: Run) -> Recipe:
-    """Returns the recipe with names instead of this machine's paths. The fingerprint does not cover these."""
+    """Returns the recipe with names instead of this machine's paths. The fingerprint does not include them."""
     recipe, data, model = run.recipe, run.recipe.data, run.recipe.model
     is_path = "/" in data.name and not data.name.startswith("hf:")
     group_by, init = data.split.group_by, model.init
@@ -228,8 +227,8 @@ def _without_paths(value: Any) -> Any:
 def _classes(run: Run) -> dict[str, np.ndarray]:
     """Returns labels and predicted classes of each scored part, in the smallest integer type, and other small arrays.
 
-    The validation part is omitted if the run was also scored on a fold or the test part: only that one is compared
-    image by image.
+    Omits the validation part if the run was also scored on a fold or the test part, because comparisons image by image
+    use only those.
     """
     arrays = run.predictions
     class_type = np.uint8 if len(run.data.classes) <= 256 else np.uint16
@@ -261,7 +260,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
 
 
 def _compressed(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Writes an .npz file with LZMA compression: a tenth smaller than numpy's, and np.load reads it."""
+    """Returns an .npz file with LZMA compression: a tenth smaller than numpy's, and np.load reads it."""
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as file:
         for name, values in arrays.items():

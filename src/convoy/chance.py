@@ -1,7 +1,4 @@
-"""Detects networks that have not learned: compares the accuracy with guesses that ignore the image.
-
-`at_chance` needs only a confusion matrix, so that it works for runs of older versions, too.
-"""
+"""Detects networks that have not learned: compares the accuracy with that of guesses that ignore the image."""
 
 from __future__ import annotations
 
@@ -17,12 +14,12 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 
 MIN_OTHERS = 20  # images of other classes; a network that recognises 1 in 7 misses all 20 with p < 0.05
-MARGIN = 0.2  # fraction of the distance from chance to 100 % that the interval may reach
+MARGIN = 0.2  # of the distance from chance to 100 %; the interval must end below this
 
 
 class Kind(StrEnum):
-    ONE_CLASS = "one_class"  # every image gets the same predicted class
-    GUESSES = "guesses"  # the accuracy equals that of guesses
+    ONE_CLASS = "one_class"  # all predictions are the same class
+    GUESSES = "guesses"  # the accuracy is that of guesses
 
 
 @dataclass(frozen=True)
@@ -35,13 +32,13 @@ class AtChance:
 
 
 def at_chance(score: Score) -> AtChance | None:
-    """Returns None if the network has learned something, or if there are too few images to exclude it.
+    """Returns None if the network has learned something, or if there are too few images to decide.
 
-    `score` is that of a part in scores.json. Chance is the accuracy of guesses that name each class as often as the
-    network does: the sum over classes of the share of labels times the share of predictions, as in Cohen's kappa. It is
-    1/K for K classes of equal size, and the majority share for a network that always predicts the largest class. A
-    network is at chance if the 95 % Wilson interval of its accuracy includes chance and ends within MARGIN of it. A
-    network that predicts one class for all images is reported if at least MIN_OTHERS images belong to other classes.
+    Chance is the accuracy of guesses that name each class as often as the network does: the sum over classes of the
+    share of labels times the share of predictions, as in Cohen's kappa. It is 1/K for K classes of equal size, and the
+    share of the largest class for a network that always predicts this class. A network is at chance if the 95 % Wilson
+    interval of its accuracy includes chance and ends within MARGIN of it. A network that predicts one class for all
+    images is reported if at least MIN_OTHERS images belong to other classes.
     """
     confusion = np.asarray(score.confusion, dtype=np.int64)
     images = int(confusion.sum())
@@ -50,9 +47,9 @@ def at_chance(score: Score) -> AtChance | None:
     true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     accuracy, chance = int(confusion.trace()) / images, float(true @ predicted) / images**2
     if np.count_nonzero(predicted) == 1:
-        place = int(predicted.argmax())
-        name = score.per_class[place].name
-        enough = images - int(true[place]) >= MIN_OTHERS
+        only = int(predicted.argmax())
+        name = score.per_class[only].name
+        enough = images - int(true[only]) >= MIN_OTHERS
         return AtChance(Kind.ONE_CLASS, name, accuracy, chance, images) if enough else None
     low, high = wilson(int(confusion.trace()), images).span
     if low <= chance and high <= chance + MARGIN * (1 - chance):
@@ -80,11 +77,11 @@ def sentence(name: str, part: str, result: AtChance) -> str:
 
 
 def sentences(scores: Sequence[tuple[str, int, Score]], part: str) -> list[str]:
-    """Returns sentences on the networks at chance level. `scores`: label, seed and score of the part."""
-    return in_words([(label, seed, at_chance(score)) for label, seed, score in scores], part)
+    """Returns the sentences about networks at chance level, from (label, seed, score on the part)."""
+    return sentences_of([(label, seed, at_chance(score)) for label, seed, score in scores], part)
 
 
-def in_words(results: Sequence[tuple[str, int, AtChance | None]], part: str) -> list[str]:
+def sentences_of(results: Sequence[tuple[str, int, AtChance | None]], part: str) -> list[str]:
     """One sentence per label and kind, from (label, seed, result); lists the seeds if only some are at chance."""
     lines = []
     for label in dict.fromkeys(label for label, *_rest in results):

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder `checkpoints/<step>/` with `tensors.safetensors`, `state.json` and `manifest.json`, which holds
 the SHA-256 of the other two and is written last. A killed process or a full disk leaves a folder without a valid
-manifest; loading skips it and uses the newest valid checkpoint.
+manifest, which is ignored: the newest valid checkpoint is loaded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors.torch import save
 
 from convoy.files import write_bytes
 
-KEPT = 2  # checkpoints; the older one is the fallback if the newest is damaged
+MAX_CHECKPOINTS = 2  # the older one is used if the newest is damaged
 TENSOR = "$tensor"
 WRAPPERS = ("module.", "_orig_mod.")
 
@@ -33,9 +33,9 @@ def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Loads a state dict from .safetensors, or from a .pth / .pt file that holds only tensors.
+    """Loads a state dict from a .safetensors file, or from a .pth / .pt file that contains only tensors.
 
-    Raises ValueError for a missing or damaged file, another format, or a pickle with other objects than tensors.
+    Raises ValueError for a missing or damaged file, another format, or a pickle of objects other than tensors.
     """
     if not path.is_file():
         raise ValueError(f"weights file {str(path)!r} does not exist")
@@ -45,7 +45,7 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
-            f"{path}: expected a state_dict, but the file is damaged or holds other objects than tensors; not loaded"
+            f"{path}: expected a state_dict, but the file is damaged or contains objects other than tensors; not loaded"
         ) from None
     except Exception as error:  # zip, tar and pickle readers fail in many ways
         raise ValueError(
@@ -72,23 +72,23 @@ def load_into(module: torch.nn.Module, path: Path) -> None:
 
 
 def load_named(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights in a file, by the names of a network. The prefixes of DataParallel and torch.compile are removed.
+    """Loads a state dict and removes the prefixes of DataParallel and torch.compile, unless `expected` has them.
 
-    Raises ValueError if the names differ.
+    Raises ValueError if the names differ from those of `expected`.
     """
     weights = load_weights(path)
     for prefix in WRAPPERS:
         if all(name.startswith(prefix) for name in weights) and not all(name.startswith(prefix) for name in expected):
             weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-    names = {"missing": sorted(expected.keys() - weights.keys()), "unknown": sorted(weights.keys() - expected.keys())}
-    differences = [f"{len(those)} {kind} ({those[0]})" for kind, those in names.items() if those]
+    by_kind = {"missing": sorted(expected.keys() - weights.keys()), "unknown": sorted(weights.keys() - expected.keys())}
+    differences = [f"{len(names)} {kind} ({names[0]})" for kind, names in by_kind.items() if names]
     if differences:
         raise ValueError(f"{path}: weights of another network: {', '.join(differences)}")
     return weights
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> None:
-    """Writes `folder/<step>/`; `state` is a tree of dicts and lists over tensors and JSON values."""
+    """Writes `folder/<step>/`. `state` is a tree of dicts and lists whose leaves are tensors and JSON values."""
     tensors: dict[str, torch.Tensor] = {}
     tree = _detach_tensors(state, "", tensors)
     target = folder / str(step)
@@ -102,7 +102,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> None:
     _flush_folder(target)
     complete = [path for path in _by_step(folder) if (path / "manifest.json").is_file()]
     for path in _by_step(folder):
-        if path not in complete[:KEPT]:
+        if path not in complete[:MAX_CHECKPOINTS]:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -116,7 +116,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 
 def saved_step(folder: Path) -> int | None:
-    """The step after which the newest valid checkpoint was saved, or None."""
+    """The step of the newest valid checkpoint, or None."""
     candidate = _newest_valid(folder)
     return None if candidate is None else int(candidate.name)
 
@@ -187,7 +187,7 @@ def _attach_tensors(node: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
 
 
 def _flush_folder(folder: Path) -> None:
-    """A rename is durable only after its folder is flushed."""
+    """Makes the renames in a folder durable."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,4 +1,4 @@
-"""Scores computed from labels and predicted classes, and their comparison with those in scores.json. No torch."""
+"""Computes scores from labels and predicted classes, and compares them with scores.json. No torch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from convoy.run_contents import ClassScore, Score
 from convoy.runs import Run
 from convoy.text import gettext as _
 
-NO_CLASS = -1
+NO_CLASS = -1  # the prediction for an image whose outputs contain NaN
 COUNTED = ("accuracy", "correct", "n", "per_class", "macro_f1", "mcc", "confusion")
 
 
-def counted(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Score:
-    """Computes scores from labels [N] and predicted classes [N], as fractions. NO_CLASS counts as wrong.
+def count_scores(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Score:
+    """Computes scores from labels and predicted classes, both int64 [N]. NO_CLASS counts as wrong.
 
-    per_class: 0 for a class without predictions or images. mcc: Matthews correlation for several classes (Gorodkin
+    per_class: 0 for a class without predictions or images. mcc: multiclass Matthews correlation coefficient (Gorodkin
     2004), 0 if undefined.
     """
     confusion = confusion_matrix(labels, predicted, len(classes))
@@ -39,7 +39,7 @@ def counted(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -
 
 @dataclass(frozen=True)
 class ScoreDifference:
-    """A score in scores.json that the run's own predictions contradict."""
+    """A score in scores.json that differs from the one computed from predictions.npz."""
 
     run: str
     part: str
@@ -68,28 +68,28 @@ class ScoreDifference:
 
 
 class Recount(NamedTuple):
-    scores: dict[str, Score]  # as Run.scores, but computed from the predictions where they differ
+    scores: dict[str, Score]  # of Run.scores, with those computed from the predictions where they differ
     differences: tuple[ScoreDifference, ...]  # the first of each part
 
 
 def recount(run: Run) -> Recount:
     """Compares a run's scores with its predictions.
 
-    Raises ValueError for a damaged file, or if scores.json has changed but agrees with the predictions.
+    Raises ValueError for a damaged file, and if scores.json has changed but agrees with the predictions.
     """
     scores = {part: score for part, score in run.stated_scores.items() if part != "train"}
     arrays, differences = run.predictions, []
     for part, stated in scores.items():
         if f"{part}_labels" not in arrays:
             continue
-        truth = counted(*run.predicted(part), run.data.classes)
-        values = {name: (getattr(stated, name), getattr(truth, name)) for name in COUNTED}
-        wrong = [name for name, pair in values.items() if not _agree(*pair)]
+        score = count_scores(*run.predicted(part), run.data.classes)
+        pairs = {name: (getattr(stated, name), getattr(score, name)) for name in COUNTED}
+        wrong = [name for name, pair in pairs.items() if not _agree(*pair)]
         if wrong:
-            differences.append(ScoreDifference(run.name, part, wrong[0], *values[wrong[0]]))
-            scores[part] = replace(truth, loss=stated.loss, top_k=stated.top_k, not_finite=stated.not_finite)
+            differences.append(ScoreDifference(run.name, part, wrong[0], *pairs[wrong[0]]))
+            scores[part] = replace(score, loss=stated.loss, top_k=stated.top_k, not_finite=stated.not_finite)
     if not differences:
-        run.file("scores.json")
+        run.check_file("scores.json")
     return Recount(scores, tuple(differences))
 
 
@@ -109,7 +109,7 @@ def _number(value: Any) -> str:
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Returns the confusion matrix, int64 [true class, predicted class], without NO_CLASS predictions."""
-    named = (predicted >= 0) & (predicted < classes)  # an archive may hold NO_CLASS as an unsigned number
+    named = (predicted >= 0) & (predicted < classes)  # an archive may store NO_CLASS as an unsigned integer
     labels, predicted = labels[named], predicted[named]
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 

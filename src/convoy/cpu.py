@@ -8,7 +8,7 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "bf16", "asimd")  # Linux names; the last two are ARM's
-FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}  # ARM's bf16 was not measured
+FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}  # without ARM's bf16, which was not measured
 
 
 @cache
@@ -18,13 +18,13 @@ def name() -> str:
 
 @cache
 def flags() -> tuple[str, ...]:
-    """The FLAGS that the processor has; empty if the system does not list them."""
+    """Returns the FLAGS that the processor has; empty if the system does not list them."""
     listed = {flag for key in ("flags", "Features") for line in _values(key) for flag in line.split()}
     return tuple(flag for flag in FLAGS if flag in listed)
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether bfloat16 is native; other processors convert each number, many times slower than float32."""
+    """Whether the processor computes in bfloat16. Others convert each number, which is much slower than float32."""
     return not FAST_BFLOAT16.isdisjoint(flags())
 
 
@@ -34,4 +34,4 @@ def _values(key: str) -> list[str]:
     except (OSError, UnicodeDecodeError):
         return []
     pairs = (line.partition(":") for line in lines)
-    return [value.strip() for found, _, value in pairs if found.strip() == key]
+    return [value.strip() for field, _, value in pairs if field.strip() == key]

@@ -1,4 +1,4 @@
-"""The events that a run yields, how its caller controls it, and their JSON for worker processes. No torch."""
+"""The events of a run, with their JSON for worker processes, and the caller's replies. No torch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pydantic import TypeAdapter
 
 from convoy.run_contents import EpochMetrics, RunState
 
-OpenTest = bool | Literal["by fault"]  # by fault: only if the recipe has the fault selection_on_test
+OpenTest = bool | Literal["by fault"]  # whether to score the test set; by fault: only with selection_on_test
 
 
 class Control(StrEnum):
-    """The caller's answer to each progress report."""
+    """The caller's reply to each progress event."""
 
     CONTINUE = "continue"
     PAUSE = "pause"  # save and end, to be resumed later
@@ -25,17 +25,17 @@ class Control(StrEnum):
 
 @dataclass(frozen=True)
 class Started:
-    text: str  # here and below: one line for the console and the log
+    text: str  # of each event: one line for the console and the log
 
 
 @dataclass(frozen=True)
 class Progress:
     epoch: int  # from 1
     epochs: int
-    images: int  # of the run so far
-    total: int  # images of the full run
-    loss: float | None  # mean since the last report; None if it is not finite
-    accuracy: float  # of the images since the last report
+    images: int  # trained on so far, in all epochs
+    total: int  # images of all epochs
+    loss: float | None  # mean since the last event; None if it is not finite
+    accuracy: float  # of the images since the last event
     images_per_second: float
     batches_per_second: float
 
@@ -61,7 +61,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Failed:
-    """From a worker process only: in this process, an exception."""
+    """An exception in a worker process."""
 
     text: str
     is_bug: bool = False
@@ -69,7 +69,7 @@ class Failed:
 
 Event = Started | Progress | EpochEnded | Note | Ended
 _TYPES: dict[str, TypeAdapter[Event | Failed]] = {
-    each.__name__: TypeAdapter(each) for each in (Started, Progress, EpochEnded, Note, Ended, Failed)
+    event.__name__: TypeAdapter(event) for event in (Started, Progress, EpochEnded, Note, Ended, Failed)
 }
 
 

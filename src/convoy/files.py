@@ -1,4 +1,4 @@
-"""Atomic file writes, and reads whose errors name the file. No pickle."""
+"""Atomic file writes, and reads whose error messages contain the path. No pickle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes atomically: to a temporary file, flushed to disk, then renamed."""
+    """Writes a file atomically: writes a temporary file, flushes it to disk and renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with errors_naming(path):
@@ -37,7 +37,7 @@ def append_line(path: Path, line: str) -> None:
 
 @contextmanager
 def errors_naming(path: Path) -> Iterator[None]:
-    """Adds the file's name to an OSError, which lacks it if the disk is full."""
+    """Adds the path to an OSError. Python omits it if the disk is full."""
     try:
         yield
     except OSError as error:
@@ -55,7 +55,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_json(path: Path, *keys: str) -> dict[str, Any]:
-    """Reads a JSON object. Raises ValueError, with the file's name, if it is not an object or lacks a key."""
+    """Reads a JSON object. Raises ValueError if the file is not an object with these keys."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -69,7 +69,7 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Empty if the file does not exist. Raises ValueError, with the file's name, if it is damaged."""
+    """Reads an .npz file; empty if it does not exist. Raises ValueError if it is damaged."""
     if not path.is_file():
         return {}
     try:

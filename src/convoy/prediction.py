@@ -1,7 +1,7 @@
 """Tests whether a published number agrees with the measured runs.
 
-The published number is one more run, so it is compared with a prediction interval. A confidence interval is too narrow:
-it covers the mean of many runs, and most single runs are outside it.
+The published number comes from one more run, so it is compared with a prediction interval. The confidence interval is
+too narrow: it is for the mean of many runs.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from convoy.stats import Estimate, t_quantile, wilson_ends
 
 
 class Verdict(StrEnum):
-    """Results of comparisons with published numbers, claims and tests of protocol faults."""
+    """The result of a comparison with published numbers, or of testing a claim or a protocol fault."""
 
     INCONCLUSIVE = "inconclusive"
-    # A published number compared with the measured runs
+    # A published number, compared with the measured runs
     INSIDE = "inside"
     ABOVE = "above"
     BELOW = "below"
@@ -31,7 +31,7 @@ CLAIM_VERDICTS = (Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.INCONCLUSIVE)
 
 
 class Reason(StrEnum):
-    """The reason why numbers are shown without a verdict."""
+    """Why numbers are shown without a verdict."""
 
     NOT_PUBLISHED = "not_published"
     NOT_MEASURED = "not_measured"
@@ -44,9 +44,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Agreement:
-    """`interval` is for one more run ("prediction") or for the difference published - measured ("newcombe").
+    """The comparison of a published number with the measured runs.
 
-    The first covers variation over seeds, on the same test images. The second covers variation over images, not seeds.
+    `interval` is for one more run ("prediction": variation over seeds, on the same test images) or for the difference
+    published - measured ("newcombe": variation over images, not seeds).
     """
 
     verdict: Verdict
@@ -60,7 +61,7 @@ class Agreement:
 
     @property
     def beyond(self) -> float | None:
-        """Distance of the published number from the prediction interval; None if inside or without an interval."""
+        """Distance of the published number from the prediction interval; None if it is inside."""
         if self.interval is None or self.interval.interval != "prediction" or self.difference is None:
             return None
         outside = abs(self.difference) - (self.interval.span[1] - self.interval.mean)
@@ -70,9 +71,9 @@ class Agreement:
 def prediction_interval(runs: Estimate, *, step: float = 0.0) -> Estimate:
     """The 95 % interval for one more run: mean ± t sd sqrt(1 + 1/n), from the `t_interval` of n runs.
 
-    `step` is the resolution as in `t_interval`, for an estimate computed without it. The interval covers seeds on the
-    same test images; a run scored on other images varies more. Raises ValueError for a single run, or an interval that
-    is not Student's.
+    `step` is that of `t_interval`, for an estimate computed without it. The interval is for other seeds and the same
+    test images; a run scored on other images varies more. Raises ValueError for a single run, or for another kind of
+    interval.
     """
     if runs.interval != "t" or runs.high is None or runs.n < 2:
         raise ValueError(
@@ -84,7 +85,7 @@ def prediction_interval(runs: Estimate, *, step: float = 0.0) -> Estimate:
 
 
 def difference_of_two_runs(runs: Estimate) -> float:
-    """Largest difference (95 %) between two runs with different seeds: t sd sqrt(2), from the `t_interval` of n runs.
+    """The 95 % limit of the difference of two runs with different seeds: t sd sqrt(2), from the `t_interval` of n runs.
 
     Raises ValueError as `prediction_interval` does.
     """
@@ -95,8 +96,8 @@ def difference_of_two_runs(runs: Estimate) -> float:
 def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
     """Newcombe's hybrid score interval (1998) of a - b, shares of n_a and n_b independent images.
 
-    Statistics in Medicine 17, method 10. For two networks on the same images it is conservative: images that are hard
-    for one are mostly hard for the other. Raises ValueError if these are not shares.
+    Statistics in Medicine 17, method 10. It is conservative for two networks on the same images, because images that
+    are hard for one are mostly hard for the other. Raises ValueError for invalid shares.
     """
     for share, n in ((a, n_a), (b, n_b)):
         if not (0 <= share <= 1 and n > 0):
@@ -108,9 +109,9 @@ def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
 
 
 def compare_published(published: float | None, measured: Estimate | None, withheld: Reason | None = None) -> Agreement:
-    """`withheld` is a reason to give no verdict, whatever the numbers.
+    """Compares a published number with the measured runs; gives no verdict if there is a reason, `withheld`.
 
-    With one measured run ("wilson"), both numbers are compared as shares of the same number of images.
+    One measured run ("wilson") is compared by shares: both numbers as shares of the same number of images.
     """
     if published is None:
         return Agreement(Verdict.NOT_COMPARED, Reason.NOT_PUBLISHED)
@@ -120,8 +121,8 @@ def compare_published(published: float | None, measured: Estimate | None, withhe
     if withheld is not None:
         return Agreement(Verdict.NOT_COMPARED, withheld, difference)
     if measured.interval == "wilson":
-        apart = difference_of_shares(published, measured.n, measured.mean, measured.n)
-        return Agreement(_verdict((-apart).span, 0.0), None, difference, apart)  # above 0: above
+        interval = difference_of_shares(published, measured.n, measured.mean, measured.n)
+        return Agreement(_verdict((-interval).span, 0.0), None, difference, interval)
     if measured.interval != "t" or measured.n < 2:
         return Agreement(Verdict.NOT_COMPARED, Reason.NO_INTERVAL, difference)
     if measured.low == measured.high:

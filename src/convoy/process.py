@@ -1,4 +1,4 @@
-"""The process: its command, available cores, OpenMP spinning, interruption by signals."""
+"""Properties of this process: available cores, OpenMP spinning, interruption by signals, command line."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def cores() -> int:
 
 
 def limit_spinning() -> None:
-    """Makes waiting OpenMP threads of torch release their core soon.
+    """Sets GOMP_SPINCOUNT, so that waiting OpenMP threads of torch soon release their core.
 
-    By default libgomp's threads spin for milliseconds. Next to another busy process, training with two threads then
-    waits for a thread that has no core (benchmarks/contention.py). libgomp reads the variable when it is loaded, so it
-    is not set if torch is already loaded or the user has set OMP_WAIT_POLICY. Other systems ignore it.
+    By default, libgomp's threads spin for milliseconds. Next to another busy process, training with two threads then
+    waits for a thread that has no core (benchmarks/contention.py). Does nothing if torch is loaded, because libgomp
+    reads the variable when it is loaded, or if the user has set OMP_WAIT_POLICY. Other OpenMP libraries ignore it.
     """
     if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -32,9 +32,9 @@ def limit_spinning() -> None:
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Yields a function that returns whether SIGINT (Ctrl-C) or SIGTERM was received.
 
-    Until that function is first called, there is nothing to save: a signal raises KeyboardInterrupt at once, even from
-    a network whose `__init__` never returns. After that, the first signal is only recorded, and a second one stops at
-    once.
+    Before the first call of that function there is nothing to save, so a signal raises KeyboardInterrupt immediately,
+    even in a network whose `__init__` never returns. Later, the first signal is only recorded, and a second signal
+    raises KeyboardInterrupt.
     """
     received, listening = threading.Event(), threading.Event()
 
@@ -48,10 +48,13 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     def on_signal(number: int, frame: object) -> None:
         received.set()
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        restore()
         if not listening.is_set():
             raise KeyboardInterrupt
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
@@ -59,12 +62,11 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     try:
         yield interrupted
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()
 
 
 def command_line() -> str:
-    """The command line to repeat this command; a worker process reports that of its parent."""
+    """Returns the command line that repeats this command; in a worker process, that of its parent process."""
     program = Path(sys.argv[0] or "python")
     name = "convoy" if program.parts[-3:] == ("convoy", "cli", "__main__.py") else program.name
     return os.environ.get("CONVOY_COMMAND") or shlex.join([name, *sys.argv[1:]])

@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 from convoy.events import Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.text import gettext as _
 
-WIDE = 120  # columns of a terminal from which on the bars also show the speed
+MIN_WIDTH_FOR_SPEED = 120  # columns of the terminal
 
 
 class _Console(Console):
@@ -28,7 +28,7 @@ class Display:
     def __init__(self, names: Sequence[str], *, to_stderr: bool = False) -> None:
         self._names = list(names)
         self._console = _Console(stderr=to_stderr, highlight=False)
-        self._wide = not self._console.is_terminal or self._console.width >= WIDE
+        self._wide = not self._console.is_terminal or self._console.width >= MIN_WIDTH_FOR_SPEED
         self._bars: Bars | None = None
         self._tasks: dict[int, TaskID] = {}
         self._overall: TaskID | None = None
@@ -69,7 +69,7 @@ class Display:
             self._evaluation = None
 
     def show(self, position: int, event: Event) -> None:
-        if not isinstance(event, Progress) and self._is_new(event):
+        if not isinstance(event, Progress) and self._prints(event):
             prefix = f"{self._names[position]}: " if len(self._names) > 1 else ""
             # Wrapped on a terminal only: elsewhere each event is one line.
             self._console.print(prefix + event.text, markup=False, soft_wrap=self._bars is None)
@@ -86,8 +86,8 @@ class Display:
                 done = int(self._bars.tasks[0].completed)
                 self._bars.update(self._overall, numbers=f"{done}/{len(self._names)}")
 
-    def _is_new(self, event: Started | EpochEnded | Note | Ended) -> bool:
-        """Prints a line. With several runs, omits lines that the bars show or that another run has printed."""
+    def _prints(self, event: Started | EpochEnded | Note | Ended) -> bool:
+        """With several runs, omits lines whose content the bars show, and notes that another run has printed."""
         if len(self._names) == 1 or isinstance(event, Ended):
             return True
         if isinstance(event, Note):

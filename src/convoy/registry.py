@@ -7,18 +7,18 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-LISTED = 100  # most names in an error message
+MAX_LISTED = 100  # names in an error message
 
 
 def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> ValueError:
-    """The error for an unknown name: the name, where it was found, close matches or else the allowed names."""
+    """Returns the error for an unknown name, with close matches or, if there are none, the allowed names."""
     names = sorted(allowed)
     place = f" in {where}" if where else ""
     close = get_close_matches(value, names, n=3, cutoff=0.6)
     if close:
         return ValueError(f"unknown {kind} {value!r}{place}; did you mean {' or '.join(map(repr, close))}?")
-    if len(names) > LISTED:
-        names = [*names[:LISTED], f"... ({len(names):,} in all)"]
+    if len(names) > MAX_LISTED:
+        names = [*names[:MAX_LISTED], f"... ({len(names):,} in total)"]
     return ValueError(f"unknown {kind} {value!r}{place}; known: {', '.join(names) or 'none'}")
 
 
@@ -35,8 +35,8 @@ def is_external(name: str) -> bool:
 def labels_of(names: Sequence[str]) -> list[str]:
     """The labels of models or recipes in figures: the class name of a class, the stem of a .toml file.
 
-    Equal labels of different files are prefixed by as much of the paths as makes them unique: "first:Net" and
-    "second:Net". A name given twice has one label.
+    Equal labels of different files are prefixed by the parts of the paths that make them unique: "first:Net" and
+    "second:Net".
     """
     return [_label(name, _depth(name, names)) for name in names]
 

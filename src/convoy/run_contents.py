@@ -1,4 +1,4 @@
-"""What the files of a run folder hold, as types. What an archived run did not record has its default."""
+"""Types of the files in a run folder. Values that an archived run did not record have their defaults."""
 
 from __future__ import annotations
 
@@ -24,18 +24,21 @@ DIVERGED = "diverged"  # the name of a stop rule
 
 
 def read(kind: type[T], path: Path) -> T:
-    """The object in a JSON file. Raises ValueError, with the file's name, if a value without a default is missing."""
+    """Reads an object of one of these classes from a JSON file.
+
+    Raises ValueError if the file is damaged or lacks a value that has no default.
+    """
     required = [
-        each.name
-        for each in fields(kind)  # type: ignore[arg-type]
-        if each.default is MISSING and each.default_factory is MISSING
+        key.name
+        for key in fields(kind)  # type: ignore[arg-type]
+        if key.default is MISSING and key.default_factory is MISSING
     ]
     return from_table(kind, read_json(path, *required))
 
 
 def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
-    """An object of one of these classes; keys that it does not name are left out."""
-    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    """Returns an object of one of these classes; ignores other keys."""
+    names = {key.name for key in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in table.items() if name in names})
 
 
@@ -45,21 +48,22 @@ class Status:
 
     state: str  # a RunState
     fingerprint: str
-    reason: str = ""  # why it ended, as a sentence
-    stopped: str | None = None  # the name of a stop rule, or "epochs"; early archived runs did not record it
+    reason: str = ""  # the sentence that says why the run ended
+    stopped: str | None = None  # the name of a stop rule, or "epochs"; None in early archived runs
     label: str = ""
     seed: int = 0
     flags: Sequence[str] = ()  # sentences that every output of the run shows
-    epochs: int = 0  # of a finished run
+    epochs: int = 0  # this and the next two: 0 before the run has finished
     steps: int = 0
     best_epoch: int = 0
     files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by name
-    bits: Mapping[str, str] = field(default_factory=dict)  # of an archived run: SHA-256 of its curves and predictions
-    measured: Mapping[str, float] = field(default_factory=dict)  # of an archived run: numbers from its full curves
+    # Of an archived run, computed before its curves were thinned:
+    bits: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of curves and predictions
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
-        """Ended because the loss or the gradient stayed infinite or NaN."""
+        """Whether the run ended because the loss or the gradient stayed infinite or NaN."""
         return self.stopped == DIVERGED
 
 
@@ -74,22 +78,22 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Score:
-    """Of one part. Qualities are fractions."""
+    """The score of a network on one part of the data. Accuracies, precisions, ... are fractions."""
 
     accuracy: float  # correct / n
     correct: int  # images
     n: int  # images
     loss: float | None = None  # None: not finite
-    top_k: Mapping[str, float] = field(default_factory=dict)  # by k: share with the class among the k best
-    per_class: Sequence[ClassScore] = ()  # precision, recall and F1
-    macro_f1: float | None = None  # mean over the classes
-    mcc: float | None = None  # Matthews correlation
-    confusion: Sequence[Sequence[int]] = ()  # rows are true, columns predicted
+    top_k: Mapping[str, float] = field(default_factory=dict)  # by k: top-k accuracy
+    per_class: Sequence[ClassScore] = ()
+    macro_f1: float | None = None  # mean F1 of the classes
+    mcc: float | None = None  # Matthews correlation coefficient
+    confusion: Sequence[Sequence[int]] = ()  # rows: true classes; columns: predicted classes
     not_finite: int = 0  # images with NaN or +inf among their outputs
 
     def as_table(self) -> dict[str, object]:
-        """As in scores.json: without what was not counted."""
-        table = {each.name: getattr(self, each.name) for each in fields(self)}
+        """Returns the table of scores.json, which omits values that were not computed."""
+        table = {key.name: getattr(self, key.name) for key in fields(self)}
         table["per_class"] = [dict(zip(CLASS_KEYS, astuple(row), strict=True)) for row in self.per_class]
         return {key: value for key, value in table.items() if key == "loss" or value not in (None, (), [], {})}
 
@@ -104,7 +108,7 @@ def score_of(table: Mapping[str, Any]) -> Score:
 
 @dataclass(frozen=True)
 class PartScore:
-    """Of one part in one epoch."""
+    """The score on one part of the data in one epoch."""
 
     loss: float | None  # None: not finite
     accuracy: float
@@ -114,27 +118,27 @@ class PartScore:
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """A line of metrics.jsonl. The values of `train` are recorded during the epoch."""
+    """A line of metrics.jsonl."""
 
     epoch: int  # from 1
-    step: int  # steps of the run so far
+    step: int  # steps since the start of the run
     lr: float  # of the last step
-    train: PartScore
-    grad_norm: float | None  # mean over the epoch's steps that were not skipped; None: all were
+    train: PartScore  # over the training batches of the epoch
+    grad_norm: float | None  # mean over the steps that were not skipped; None: all were skipped
     skipped: int  # steps
-    train_seconds: float  # of the run so far; total_seconds with evaluations
-    total_seconds: float
+    train_seconds: float  # since the start of the run, without evaluations
+    total_seconds: float  # with evaluations
     images_per_second: float
-    best: bool  # on the part that selects the best epoch
+    best: bool  # whether this is the best epoch so far
     validation: PartScore | None = None  # None: not scored in this epoch
     test: PartScore | None = None
 
     def of(self, part: str) -> PartScore | None:
-        """The score of "train", "validation" or "test"."""
+        """Returns the score on "train", "validation" or "test"."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[part]
 
     def as_line(self) -> dict[str, float | None]:
-        """Without nested tables: `train_loss`, `validation_accuracy`, ..."""
+        """Returns the values without nested tables: `train_loss`, `validation_accuracy`, ..."""
         line: dict[str, float | None] = {}
         for name, value in asdict(self).items():
             if isinstance(value, dict):
@@ -156,17 +160,17 @@ def epoch_of(line: Mapping[str, Any]) -> EpochMetrics:
 
 @dataclass(frozen=True)
 class Cost:
-    """cost.json; all None before a run has finished."""
+    """cost.json. All values are None before the run has finished."""
 
-    parameters: int | None = None  # of the network
+    parameters: int | None = None
     flops_per_image: int | None = None  # 2 per multiply-add
     macs_per_image: int | None = None  # multiply-adds
     train_seconds: float | None = None  # without evaluations
     total_seconds: float | None = None  # with evaluations
     images_per_second: float | None = None  # in training
     peak_memory_bytes: int | None = None  # of the process, or of the GPU
-    ms_per_image: float | None = None  # median time of one image, alone
-    ms_per_image_quartiles: Sequence[float] | None = None  # lower and upper
+    ms_per_image: float | None = None  # median latency at batch size 1
+    ms_per_image_quartiles: Sequence[float] | None = None  # (lower, upper)
 
 
 @dataclass(frozen=True)
@@ -175,24 +179,24 @@ class RunData:
 
     name: str  # of the data set
     classes: Sequence[str]  # their names, in the order of the labels
-    in_chans: int  # 1 grey, 3 colour
+    in_chans: int  # 1 for grey, 3 for colour images
     image_size: int  # pixels per side
-    counts: Mapping[str, int]  # images by part
-    per_class: Mapping[str, Sequence[int]]  # by part
+    counts: Mapping[str, int]  # number of images, by part
+    per_class: Mapping[str, Sequence[int]]  # number of images of each class, by part
     data_hash: str  # of all images and labels
-    split_hash: str  # of the parts
-    mean: Sequence[float]  # by channel, of the normalisation
-    std: Sequence[float]  # by channel
-    parts_hash: Mapping[str, str] = field(default_factory=dict)  # by part: of the data and the positions of its images
+    split_hash: str  # of the assignment of images to parts
+    mean: Sequence[float]  # of the normalisation, by channel
+    std: Sequence[float]  # of the normalisation, by channel
+    parts_hash: Mapping[str, str] = field(default_factory=dict)  # of data and indices, by part
     limit: int | None = None  # images, if limited
     notes: Sequence[str] = ()  # sentences on how the data were read
-    test_openings: int = 0  # of the test set in the workspace so far
+    test_openings: int = 0  # how often the test set was opened in the workspace
     selection: str | None = None  # the part that selected the best epoch
 
 
 @dataclass(frozen=True)
 class Change:
-    """Of a value in environment.json when a run was resumed."""
+    """A value of environment.json that was different when the run was resumed."""
 
     key: str
     before: object
@@ -201,7 +205,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Environment:
-    """environment.json: everything besides the recipe that the weights and the speed of a run depend on."""
+    """environment.json: what affects the weights and the speed of a run, except the recipe."""
 
     torch: str
     cpu: str
@@ -220,5 +224,5 @@ class Environment:
     resumed_with: Sequence[Change] = ()
 
     def __post_init__(self) -> None:
-        changes = [Change(**each) if isinstance(each, dict) else each for each in self.resumed_with]
+        changes = [Change(**change) if isinstance(change, dict) else change for change in self.resumed_with]
         object.__setattr__(self, "resumed_with", changes)

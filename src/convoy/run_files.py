@@ -1,9 +1,8 @@
-"""The files of a run folder and their SHA-256, as status.json records them. No torch."""
+"""SHA-256 of the files in a run folder, and their comparison with those in status.json. No torch."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,10 @@ def result_hashes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths)}
 
 
-def recorded(folder: Path) -> dict[str, str]:
-    """SHA-256 (hex) by file, from status.json: of recipe.toml, and of the result files of a finished run.
+def recorded_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 (hex) by file, from status.json: of recipe.toml and, for a finished run, of the result files.
 
-    Empty for a run of an older version.
+    Empty for a run of an older version. Raises ValueError if status.json is damaged.
     """
     path = folder / "status.json"
     files: Any = read_json(path).get("files", {}) if path.is_file() else {}
@@ -37,16 +36,15 @@ def recorded(folder: Path) -> dict[str, str]:
     return files
 
 
-def checked(folder: Path, name: str) -> Path:
-    """The path of a file in the run folder. Raises ValueError if the file has changed since the run wrote it."""
-    path, digest = folder / name, recorded(folder).get(name)
+def check(folder: Path, name: str) -> None:
+    """Raises ValueError if the file has changed since the run wrote it."""
+    path, digest = folder / name, recorded_hashes(folder).get(name)
     if digest is not None and path.is_file() and sha256_of(path) != digest:
         raise ValueError(f"{path} has changed since the run wrote it (its SHA-256 differs from status.json); {_ADVICE}")
-    return path
 
 
-def check_all(folder: Path, files: Mapping[str, str]) -> None:
-    """Raises ValueError for a changed file. The weights of single epochs are checked only when read."""
-    for name in files:
+def check_all(folder: Path) -> None:
+    """Raises ValueError for a changed file. The weights of single epochs are checked only when they are read."""
+    for name in recorded_hashes(folder):
         if not name.startswith("weights/"):
-            checked(folder, name)
+            check(folder, name)

@@ -1,6 +1,6 @@
-"""Run folders, study folders and the workspace that holds them: create, append, read, list, lock. No torch.
+"""Run folders, study folders and the workspace that contains them: create, append, read, list, lock. No torch.
 
-OUT/runs/<model>-s<seed>-<fingerprint>/    one run, each file named in docs/architecture.md
+OUT/runs/<model>-s<seed>-<fingerprint>/    one run; docs/architecture.md lists its files
 OUT/studies/<name>/                        study.toml, finding.json, report.html, report.md, figures/
 OUT/test_openings.json                     how often each data set's test part was opened
 """
@@ -35,8 +35,8 @@ from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunSta
 
 
 @contextmanager
-def _retrain(prefix: str = "") -> Iterator[None]:
-    """Adds a prefix and advice to the message of an error about a damaged file."""
+def _with_advice(prefix: str = "") -> Iterator[None]:
+    """Adds a prefix and advice to the error message for a damaged file."""
     try:
         yield
     except (ValueError, RecursionError, KeyError, TypeError) as error:
@@ -45,7 +45,7 @@ def _retrain(prefix: str = "") -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Run:
-    """One trained recipe, read from its folder. Scores are fractions; names of costs include the unit."""
+    """One training, read from its folder. Scores are fractions; names of costs include the unit."""
 
     path: Path
 
@@ -73,20 +73,25 @@ class Run:
 
     @property
     def status(self) -> Status:
-        with _retrain():
+        with _with_advice():
             return run_contents.read(Status, self.path / "status.json")
 
     @property
     def flags(self) -> Sequence[str]:
-        """Sentences that every output of the run shows; without recorded ones, those of the recipe's faults."""
+        """Sentences that every output of the run shows; if none are recorded, those of the recipe's faults."""
         return self.status.flags or [fault.flag for fault in self.recipe.protocol.faults]
 
     def file(self, name: str) -> Path:
-        """The path of one of its files. Raises ValueError if the file has changed since the run wrote it."""
-        return run_files.checked(self.path, name)
+        """Returns the path of one of its files, after `check_file`."""
+        self.check_file(name)
+        return self.path / name
+
+    def check_file(self, name: str) -> None:
+        """Raises ValueError if the file has changed since the run wrote it."""
+        run_files.check(self.path, name)
 
     def check_files(self) -> None:
-        run_files.check_all(self.path, run_files.recorded(self.path))
+        run_files.check_all(self.path)
 
     def finish(self, **values: object) -> None:
         """Marks the run as finished and records the SHA-256 of its files."""
@@ -97,7 +102,7 @@ class Run:
 
     @contextmanager
     def updating(self) -> Iterator[None]:
-        """Allows writing into a finished run: checks its files before, and records their SHA-256 afterwards."""
+        """Checks the files of a finished run, lets the caller write to them, and records their new SHA-256."""
         self.check_files()
         self._forget_results()
         try:
@@ -106,7 +111,8 @@ class Run:
             self.write_status(files=self._hashes())
 
     def _forget_results(self, **values: object) -> None:
-        files = {name: digest for name, digest in run_files.recorded(self.path).items() if name == "recipe.toml"}
+        hashes = run_files.recorded_hashes(self.path)
+        files = {name: digest for name, digest in hashes.items() if name == "recipe.toml"}
         self.write_status(**values, files=files)
 
     @property
@@ -138,14 +144,14 @@ class Run:
 
     @property
     def scores(self) -> dict[str, Score]:
-        """The scores of each part held out from training: validation, fold, test."""
-        self.file("scores.json")
+        """The scores on the parts held out from training: validation, fold, test."""
+        self.check_file("scores.json")
         return {part: score for part, score in self.stated_scores.items() if part != "train"}
 
     @property
     def train_score(self) -> Score | None:
-        """The score of the kept weights on a sample of the training images; None before the run has finished."""
-        self.file("scores.json")
+        """The score on a sample of the training images; None before the run has finished."""
+        self.check_file("scores.json")
         return self.stated_scores.get("train")
 
     def write_score(self, part: str, score: Score) -> None:
@@ -153,9 +159,9 @@ class Run:
 
     @property
     def stated_scores(self) -> dict[str, Score]:
-        """The scores of all parts, even if scores.json has changed; see convoy.counts."""
+        """The content of scores.json, even if it has changed since the run wrote it; see convoy.counts."""
         path = self.path / "scores.json"
-        with _retrain():
+        with _with_advice():
             scores = read_json(path) if path.is_file() else {}
             if not all(isinstance(part, dict) and {"accuracy", "correct", "n"} <= {*part} for part in scores.values()):
                 raise ValueError(f"{path} is damaged: a part has no accuracy")
@@ -178,13 +184,13 @@ class Run:
         """The metrics of the finished epochs."""
         path = self.file("metrics.jsonl")
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-        complete = [line for line in lines if line.endswith("\n")]  # a kill may leave half a line
-        with _retrain(f"{path} is damaged: "):
+        complete = [line for line in lines if line.endswith("\n")]  # a killed process may leave half a line
+        with _with_advice(f"{path} is damaged: "):
             return [run_contents.epoch_of(json.loads(line)) for line in complete]
 
     @property
     def steps(self) -> dict[str, np.ndarray]:
-        """float32 [steps] each: loss, lr, grad_norm."""
+        """loss, lr and grad_norm, float32 [steps] each."""
         return read_arrays(self.file("steps.npz"))
 
     @property
@@ -192,7 +198,7 @@ class Run:
         return read_arrays(self.file("predictions.npz"))
 
     def predicted(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and predicted classes of a part ("test", "validation"), int64 [N] each, in image order.
+        """Returns labels and predicted classes of a part ("test", "validation"), int64 [N] each, in image order.
 
         Raises ValueError if the run was not scored on that part.
         """
@@ -237,7 +243,7 @@ class Run:
         append_line(self.path / "metrics.jsonl", json.dumps(epoch.as_line(), allow_nan=False))
 
     def cut_metrics(self, epochs: int) -> None:
-        """Deletes the metrics after the first `epochs`, which the checkpoint to resume from covers."""
+        """Deletes the metrics of epochs after that of the checkpoint to resume from."""
         path = self.path / "metrics.jsonl"
         lines = path.read_bytes().splitlines(keepends=True)[:epochs] if path.is_file() else []
         write_bytes(path, b"".join(lines))
@@ -253,7 +259,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Member:
-    """A run in a study, with its label there and its seed."""
+    """A run of a study, with its label in the study and its seed."""
 
     label: str
     seed: int
@@ -292,8 +298,7 @@ class Study:
         return str(self.table["command"])
 
     @property
-    def has_found(self) -> bool:
-        """False if the study was stopped before its first finding."""
+    def has_finding(self) -> bool:
         return (self.path / "finding.json").is_file()
 
     @property
@@ -311,7 +316,7 @@ class Study:
 
 
 class Workspace:
-    """The folder OUT that holds runs and studies."""
+    """The folder OUT, which contains runs and studies."""
 
     def __init__(self, out: str | Path = DEFAULT_OUT) -> None:
         self.path = Path(out)
@@ -349,12 +354,12 @@ class Workspace:
         recipe_hash = {"recipe.toml": hashlib.sha256(content).hexdigest()}
         if (existing := self.find(digest)) is not None:
             try:
-                existing.file("recipe.toml")
+                existing.check_file("recipe.toml")
             except ValueError:  # recipe.toml has changed: the run is trained with the given recipe
-                existing.write_status(files=run_files.recorded(existing.path) | recipe_hash)
+                existing.write_status(files=run_files.recorded_hashes(existing.path) | recipe_hash)
                 write_bytes(existing.path / "recipe.toml", content)
             return existing
-        # A fine-tuned run and a range test get another name, so that "lenet-s42" refers to the ordinary run only.
+        # Fine-tuned runs and range tests have another name, so that "lenet-s42" refers to the ordinary run only.
         kinds = ["tuned"] * (recipe.model.init is not None) + ["range"] * (recipe.schedule.name == "range")
         if (split := recipe.data.split).folds:
             kinds += [f"f{split.fold + 1}of{split.folds}" + (f"r{split.repeat + 1}" if split.repeat else "")]
@@ -372,7 +377,7 @@ class Workspace:
         return Study(path)
 
     def record_opening(self, data_hash: str, run: str) -> int:
-        """Counts that this run opens the test set of the data; returns the number of openings so far."""
+        """Records that a run opens the test set of these data; returns how often it has been opened."""
         self.path.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self.path / ".test_openings.lock", timeout=30):
             openings = self._openings()
@@ -385,7 +390,7 @@ class Workspace:
         return sum(run in runs for opened_by in self._openings().values() for run in opened_by)
 
     def _openings(self) -> dict[str, list[str]]:
-        """Returns names of runs by the hash of the data whose test set they opened."""
+        """Returns the names of the runs that opened a test set, by hash of the data."""
         return read_json(path) if (path := self.path / "test_openings.json").is_file() else {}
 
 

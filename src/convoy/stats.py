@@ -1,6 +1,6 @@
 """Estimates, intervals, paired tests and corrections for multiple tests.
 
-Uses scipy.special, imported late, because scipy.stats takes 0.9 s to import.
+Functions import scipy.special when they are called; scipy.stats would take 0.9 s to import.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import numpy.typing as npt
 from convoy.text import gettext as _
 
 LEVEL = 0.95  # confidence level of all intervals
-TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # quantiles at the ends of a two-sided interval
+TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # quantiles of the ends of a two-sided interval
 Z = NormalDist().inv_cdf(TAILS[1])
 
-# The method of an interval, and what it is over: seeds (Student's t), folds (Nadeau and Bengio's corrected t), images
-# (Wilson for a share, Bonett and Price for the difference of two shares of the same images, Newcombe for that of two
-# independent shares). "prediction" is for one more run, not for the mean; "log_t" is Student's of the logarithm.
+# The method of an interval:
+#   over seeds: t (Student), log_t (Student's t of the logarithm), prediction (for one more run, not for the mean)
+#   over folds: corrected_t (Nadeau and Bengio)
+#   over images: wilson (for a share), bonett_price (for the difference of two shares of the same images), newcombe (for
+#   the difference of two independent shares)
 Interval = Literal["t", "log_t", "prediction", "corrected_t", "wilson", "bonett_price", "newcombe"]
 OVER_IMAGES = ("wilson", "bonett_price", "newcombe")
 SYMMETRIC = ("t", "prediction", "corrected_t")
@@ -30,9 +32,9 @@ SYMMETRIC = ("t", "prediction", "corrected_t")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean (of a ratio: the geometric mean) and its 95 % interval over `n` seeds, folds or images, see Interval.
+    """A mean (for ratios, the geometric mean) and its 95 % interval over `n` seeds, folds or images, see Interval.
 
-    For a single value ("t" with n = 1), sd, low and high are None. An interval over images has no sd.
+    For a single value ("t" with n = 1), sd, low and high are None. For an interval over images, sd is None.
     """
 
     mean: float
@@ -61,24 +63,24 @@ class Estimate:
         return self.low is not None and not self.span[0] <= value <= self.span[1]
 
     def __neg__(self) -> Estimate:
-        """Returns the difference b - a of a difference a - b."""
+        """Returns b - a, if this estimates a - b."""
         low, high = (None if end is None else -end for end in (self.high, self.low))
         return replace(self, mean=-self.mean, low=low, high=high)
 
     def exp(self) -> Estimate:
-        """Returns the ratio, if this estimates its logarithm."""
+        """Returns a ratio, if this estimates its logarithm."""
         low, high = (None if end is None else math.exp(end) for end in (self.low, self.high))
         return Estimate(math.exp(self.mean), None, self.n, low, high, "log_t")
 
     def inverse(self) -> Estimate:
-        """Returns the ratio b / a of a ratio a / b."""
+        """Returns b / a, if this estimates a / b."""
         low, high = (None if end is None else 1 / end for end in (self.high, self.low))
         return replace(self, mean=1 / self.mean, low=low, high=high)
 
     def text(self, unit: str = "%", *, scale: float | None = None, digits: int = 2) -> str:
-        """Formats as "99.12 ± 0.21 % (n = 3)", over images as "98.20 % (97.92–98.44, 10,000 images)".
+        """Formats as "99.12 ± 0.21 % (n = 3)", or over images as "98.20 % (97.92–98.44, 10,000 images)".
 
-        The value is multiplied by `scale` (100 for the unit "%", else 1). "±" is always the 95 % half-width.
+        `scale` multiplies the value (default: 100 for the unit "%", else 1). "±" is always the half-width.
         """
         scale = scale if scale is not None else (100 if unit == "%" else 1)
         number, interval = self.parts(scale=scale, digits=digits, share=unit == "%")
@@ -94,7 +96,7 @@ class Estimate:
     def parts(self, *, scale: float = 1, digits: int = 2, share: bool = False) -> tuple[str, str]:
         """Returns the number and its interval as two strings: ("99.12", "± 0.21") or ("98.20", "97.92–98.44").
 
-        If the interval of a `share` exceeds 0 or 1, its clipped ends are returned: "[91.20 to 100.00]".
+        The interval of a `share` is clipped to 0 and 1: "[91.20 to 100.00]".
         """
         half = (self.half_width or 0.0) * scale
         if half and half < 0.5 * 10**-digits:  # would be printed as ± 0.00
@@ -109,7 +111,6 @@ class Estimate:
         if self.interval in SYMMETRIC:
             return number, f"± {half:,.{digits}f}"
         lower, upper = (f"{end * scale:,.{digits}f}" for end in (self.low, self.high))
-        # A dash before a minus sign is hard to read.
         return number, _("{lower} to {upper}", lower=lower, upper=upper) if self.low < 0 else f"{lower}–{upper}"
 
     def ends(self, *, scale: float = 1, digits: int = 2) -> str:
@@ -136,23 +137,21 @@ class PairedTest(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    """Two networks on the same images; p depends on the images that only one classifies correctly."""
-
     difference: Estimate  # of the accuracies, a - b, over images
     p: float  # two-sided, exact
-    only_a: int
+    only_a: int  # images that only a classifies correctly
     only_b: int
 
 
-def distinguishable(p: float) -> bool:
-    """Whether a p value, corrected for multiple tests, is significant. False does not mean that the two are equal."""
+def is_significant(p: float) -> bool:
+    """Whether a p value, corrected for multiple tests, is significant. False does not mean that there is no effect."""
     return p < 1 - LEVEL
 
 
 def wilson(correct: int, n: int) -> Estimate:
     """Wilson's score interval (1927) of a proportion, `correct` of `n` images.
 
-    Raises ValueError if they are not a proportion.
+    Raises ValueError for invalid counts.
     """
     if not (0 <= correct <= n and n > 0):
         raise ValueError(f"expected 0 to n correct of n > 0 images, got {correct} of {n}")
@@ -166,16 +165,16 @@ def wilson_ends(share: float, n: int) -> tuple[float, float]:
     weight = 1 + Z * Z / n
     middle = (share + Z * Z / (2 * n)) / weight
     half = Z / weight * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    # At 0 and 1 the bound is the share itself; avoids rounding errors beyond it.
+    # At 0 and 1, that end is exactly the share; computed, it could be outside by a rounding error.
     return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
 
 
 def t_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
     """Student's t interval of the mean.
 
-    `step` is the resolution of the values (1 / images for an accuracy), because equal counts do not prove that the
-    spread is 0: the interval uses at least the spread of rounding to the resolution, step / sqrt(12). `sd` remains that
-    of the values. Raises ValueError without values, or for a value that is not finite.
+    `step` is the resolution of the values (1 / images for an accuracy). Equal counts do not prove that the spread is 0,
+    so the interval uses at least the standard deviation of rounding to the resolution, step / sqrt(12). `sd` is that of
+    the values. Raises ValueError if there are no values or a value is not finite.
     """
     if not values or not all(math.isfinite(value) for value in values):
         raise ValueError(f"expected finite values for an estimate, got {list(values)}")
@@ -188,31 +187,30 @@ def t_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
 
 
 def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> PairedTest:
-    """Student's paired t test of a - b, pair by pair (same seed).
+    """Student's paired t test of a - b; the values at one index have the same seed.
 
-    `step` is the resolution of the values (1 / images for an accuracy). Equal differences would have no spread, and
-    would make anything significant, so the test uses at least the spread of rounding two values to the resolution,
+    `step` is the resolution of the values (1 / images for an accuracy). Equal differences have no spread and would
+    always be significant, so the test uses at least the standard deviation of rounding two values to the resolution,
     step / sqrt(6). Raises ValueError for different lengths or fewer than two pairs.
     """
     differences = _differences(a, b)
     n, sd = len(differences), stdev(differences)
-    return _tested(fmean(differences), max(sd, step / math.sqrt(6)) / math.sqrt(n), n - 1, sd, n, "t")
+    return _t_test(fmean(differences), max(sd, step / math.sqrt(6)) / math.sqrt(n), n - 1, sd, n, "t")
 
 
 def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step: float = 0.0) -> PairedTest:
     """Welch's t test (1947) of the difference of the means, a - b, of unpaired values.
 
-    `overlap`: n_test / n_train if the values are those of folds; increases the variance of the mean (Nadeau and Bengio
-    2003). `step`: the resolution of the values; the test uses at least the spread of rounding a value to it. Raises
-    ValueError for fewer than two values in `a` or `b`.
+    `overlap` is n_test / n_train for values of folds, and increases the variance of the mean (Nadeau and Bengio 2003).
+    `step`: as in `t_interval`. Raises ValueError for fewer than two values in `a` or `b`.
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"expected at least two values on each side for Welch's test, got {len(a)} and {len(b)}")
     errors = [max(stdev(values) ** 2, step**2 / 12) * (1 / len(values) + overlap) for values in (a, b)]
     shares = sum(error**2 / (len(values) - 1) for error, values in zip(errors, (a, b), strict=True))
-    freedom = sum(errors) ** 2 / shares if shares > 0 else len(a) + len(b) - 2
+    df = sum(errors) ** 2 / shares if shares > 0 else len(a) + len(b) - 2
     interval: Interval = "corrected_t" if overlap else "t"
-    return _tested(fmean(a) - fmean(b), math.sqrt(sum(errors)), freedom, None, min(len(a), len(b)), interval)
+    return _t_test(fmean(a) - fmean(b), math.sqrt(sum(errors)), df, None, min(len(a), len(b)), interval)
 
 
 def _differences(a: Sequence[float], b: Sequence[float]) -> list[float]:
@@ -221,17 +219,17 @@ def _differences(a: Sequence[float], b: Sequence[float]) -> list[float]:
     return [x - y for x, y in zip(a, b, strict=True)]
 
 
-def _tested(mean: float, error: float, freedom: float, sd: float | None, n: int, interval: Interval) -> PairedTest:
+def _t_test(mean: float, error: float, df: float, sd: float | None, n: int, interval: Interval) -> PairedTest:
     """Tests whether a mean with this standard error differs from 0. If the error is 0, p is 0 or 1."""
     from scipy.special import stdtr
 
-    half = t_quantile(freedom) * error
-    p = min(1.0, 2 * float(stdtr(freedom, -abs(mean / error)))) if error else float(mean == 0)
+    half = t_quantile(df) * error
+    p = min(1.0, 2 * float(stdtr(df, -abs(mean / error)))) if error else float(mean == 0)
     return PairedTest(Estimate(mean, sd, n, mean - half, mean + half, interval), p)
 
 
 def mcnemar(a_right: npt.ArrayLike, b_right: npt.ArrayLike) -> McNemar:
-    """McNemar's exact test (1947) of two boolean arrays [N], true for correctly classified images.
+    """McNemar's exact test (1947) of two boolean arrays [N], True for correctly classified images.
 
     Raises ValueError if the arrays are empty, not boolean or of different lengths.
     """
@@ -246,8 +244,9 @@ def mcnemar(a_right: npt.ArrayLike, b_right: npt.ArrayLike) -> McNemar:
 def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
     """McNemar's exact test from counts of n images. Under the null hypothesis, only_a is binomial with probability 1/2.
 
-    The interval of the difference is that of Bonett and Price (2012), one of those recommended by Fagerland, Lydersen
-    and Laake (Statistics in Medicine 33, 2014). Close to the 5 % level it may disagree with the exact p.
+    The interval of the difference is that of Bonett and Price (2012), which Fagerland, Lydersen and Laake (Statistics
+    in Medicine 33, 2014) recommend. Close to the 5 % level it may disagree with the exact p. Raises ValueError for
+    invalid counts.
     """
     if not (only_a >= 0 and only_b >= 0 and n >= 1 and only_a + only_b <= n):
         raise ValueError(f"expected two counts of n images for McNemar's test, got {only_a} and {only_b} of {n}")
@@ -264,33 +263,33 @@ def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
 def nadeau_bengio(values: Sequence[float], n_train: float, n_test: float, *, step: float = 0.0) -> Estimate:
     """Corrected interval of a mean over resampled splits (folds x repeats), also for paired differences.
 
-    The training parts of two splits share images, so that their scores are correlated and the ordinary t interval is
-    too narrow. Nadeau and Bengio (Machine Learning 52, 2003) increase the variance of the mean from sd²/J to
-    sd² (1/J + n_test/n_train) for J random splits; Bouckaert and Frank (PAKDD 2004) apply this to repeated
-    cross-validation, for whose disjoint folds it is conservative. `n_train` and `n_test` are images of one split
-    (means, if folds differ by one). `step`: as in `t_interval`. Raises ValueError for fewer than two values, a value
-    that is not finite, or an invalid split.
+    The training parts of two splits share images, so their scores are correlated and the ordinary t interval is too
+    narrow. Nadeau and Bengio (Machine Learning 52, 2003) increase the variance of the mean from sd²/J to
+    sd² (1/J + n_test/n_train) for J random splits. Bouckaert and Frank (PAKDD 2004) apply this to repeated
+    cross-validation; for its disjoint folds, the interval is conservative. `n_train` and `n_test` are the images of one
+    split (the means, if folds differ by one image). `step`: as in `t_interval`. Raises ValueError for fewer than two
+    values, a value that is not finite, or an invalid split.
     """
     plain = t_interval(list(values))
     if plain.sd is None:
         raise ValueError("expected at least two values for the corrected interval, got 1")
-    half = t_quantile(plain.n - 1) * max(plain.sd, step / math.sqrt(12)) * _widening(plain.n, n_train, n_test)
+    half = t_quantile(plain.n - 1) * max(plain.sd, step / math.sqrt(12)) * _correction(plain.n, n_train, n_test)
     return replace(plain, low=plain.mean - half, high=plain.mean + half, interval="corrected_t")
 
 
 def nadeau_bengio_test(
     a: Sequence[float], b: Sequence[float], n_train: float, n_test: float, *, step: float = 0.0
 ) -> PairedTest:
-    """Corrected resampled t test of a - b, paired by split. `step`: the resolution of a and b."""
+    """Corrected resampled t test of a - b, paired by split. `step`: as in `paired_t`."""
     differences = _differences(a, b)
     n, sd = len(differences), stdev(differences)
-    error = max(sd, step * math.sqrt(2) / math.sqrt(12)) * _widening(n, n_train, n_test)
-    return _tested(fmean(differences), error, n - 1, sd, n, "corrected_t")
+    error = max(sd, step * math.sqrt(2) / math.sqrt(12)) * _correction(n, n_train, n_test)
+    return _t_test(fmean(differences), error, n - 1, sd, n, "corrected_t")
 
 
-def _widening(n: int, n_train: float, n_test: float) -> float:
+def _correction(n: int, n_train: float, n_test: float) -> float:
     if not (0 < n_train < math.inf and 0 < n_test < math.inf):
-        raise ValueError(f"expected images to train and to test on, got {n_train} and {n_test}")
+        raise ValueError(f"expected n_train > 0 and n_test > 0, got {n_train} and {n_test}")
     return math.sqrt(1 / n + n_test / n_train)
 
 
@@ -305,12 +304,12 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def fixed(value: float, digits: int) -> str:
-    """Formats with `digits` decimals. 95.92499999999999 and 95.92500000000001 (rounding errors) give the same text."""
+    """Formats with `digits` decimals, after removing rounding errors: 95.92499999999999 is formatted like 95.925."""
     return f"{round(value, 9):,.{digits}f}"
 
 
 def digits_for(half_width: float) -> int:
-    """Returns the decimals (0 to 4) that show an uncertainty with one significant digit, or two if the first is 1."""
+    """Returns the number of decimals (0 to 4) that shows one significant digit, or two if the first is 1."""
     if half_width <= 0 or not math.isfinite(half_width):
         return 2
     exponent = math.floor(math.log10(half_width))
@@ -318,7 +317,8 @@ def digits_for(half_width: float) -> int:
     return min(4, max(0, -exponent + (1 if leading < 1.95 else 0)))
 
 
-def t_quantile(freedom: float) -> float:
+def t_quantile(df: float) -> float:
+    """Returns the half-width of a 95 % interval in standard errors, for `df` degrees of freedom."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, (1 + LEVEL) / 2))
+    return float(stdtrit(df, (1 + LEVEL) / 2))

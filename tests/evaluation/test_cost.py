@@ -11,7 +11,7 @@ from convoy.evaluation.cost import Milliseconds, flops_per_image, ms_per_image, 
 from convoy.models import create
 
 
-def test_lenet_counted_by_hand() -> None:
+def test_flops_and_parameters_of_lenet_are_those_counted_by_hand() -> None:
     lenet = create("lenet", in_chans=1, num_classes=10, image_size=28)
     convolutions = 24 * 24 * 6 * (1 * 5 * 5) + 8 * 8 * 16 * (6 * 5 * 5)
     linear = 256 * 120 + 120 * 84 + 84 * 10
@@ -20,12 +20,12 @@ def test_lenet_counted_by_hand() -> None:
     assert parameters(lenet) == weights + 6 + 16 + 120 + 84 + 10
 
 
-def test_wide_kernel_cnn_has_the_multiply_adds_of_its_report() -> None:
+def test_wide_kernel_cnn_has_the_published_number_of_multiply_adds() -> None:
     network = create("wide_kernel_cnn", in_chans=1, num_classes=10, image_size=28)
     assert round(flops_per_image(network, (1, 28, 28)) / 2e6, 1) == 14.5
 
 
-def test_slower_network_takes_longer_and_is_left_as_it_was() -> None:
+def test_latency_of_a_larger_network_is_longer_and_measuring_changes_nothing() -> None:
     small = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
     large = nn.Sequential(nn.Conv2d(1, 64, 3), nn.Conv2d(64, 64, 3), nn.BatchNorm2d(64))
     threads = torch.get_num_threads()
@@ -35,18 +35,18 @@ def test_slower_network_takes_longer_and_is_left_as_it_was() -> None:
     assert torch.get_num_threads() == threads
 
 
-def test_quartiles_enclose_the_middle_half_of_the_passes() -> None:
+def test_median_and_quartiles_of_latencies() -> None:
     assert Milliseconds.of([0.004, 0.001, 0.005, 0.002, 0.003]) == pytest.approx((3, 2, 4))
     assert Milliseconds.of([0.001]) == pytest.approx((1, 1, 1))
 
 
-def test_peak_memory_sees_a_tensor_that_is_gone() -> None:
-    # In a process of its own: one that has trained keeps freed memory, and a tensor that fits into it adds nothing.
+def test_peak_memory_includes_a_freed_tensor() -> None:
+    # In a separate process: a process that has trained reuses freed memory for the tensor.
     code = (
         "import torch; from convoy.evaluation.cost import PeakMemory\n"
         "peak = PeakMemory(torch.device('cpu')); before = peak.bytes()\n"
         "torch.ones(40_000_000)\n"  # 160 MB
         "print(peak.bytes() - before)"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 120e6 < int(answer.stdout) < 250e6
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 120e6 < int(process.stdout) < 250e6

@@ -26,15 +26,15 @@ def module() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 3))
 
 
-def test_batches_do_not_show_in_the_logits(module: nn.Module, images: np.ndarray) -> None:
-    whole, cut = predict(module, images, to_unit), predict(module, images, to_unit, batch_size=7)
-    assert whole.shape == (25, 3)
-    assert whole.dtype == np.float32
-    np.testing.assert_allclose(whole, cut, atol=1e-5)
+def test_logits_do_not_depend_on_the_batch_size(module: nn.Module, images: np.ndarray) -> None:
+    one_batch, batches = predict(module, images, to_unit), predict(module, images, to_unit, batch_size=7)
+    assert one_batch.shape == (25, 3)
+    assert one_batch.dtype == np.float32
+    np.testing.assert_allclose(one_batch, batches, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", [True, False])
-def test_mode_and_statistics_stay(module: nn.Module, images: np.ndarray, mode: bool) -> None:
+def test_predicting_keeps_mode_and_statistics(module: nn.Module, images: np.ndarray, mode: bool) -> None:
     module.train(mode)
     before = module[1].running_mean.clone()
     first, second = predict(module, images, to_unit), predict(module, images, to_unit)
@@ -43,7 +43,7 @@ def test_mode_and_statistics_stay(module: nn.Module, images: np.ndarray, mode: b
     assert np.array_equal(first, second)  # no dropout
 
 
-def test_mode_comes_back_after_an_error(module: nn.Module, images: np.ndarray) -> None:
+def test_mode_is_restored_after_an_error(module: nn.Module, images: np.ndarray) -> None:
     module.train()
     with pytest.raises(RuntimeError):
         predict(module, images[:, :, :3], to_unit)
@@ -57,30 +57,30 @@ def test_read_only_memory_map_is_read_without_a_warning(module: nn.Module, image
     assert np.array_equal(predict(module, mapped, to_unit), predict(module, images, to_unit))
 
 
-def test_each_batch_is_told_to_who_watches(module: nn.Module, images: np.ndarray) -> None:
-    seen: list[tuple[int, int]] = []
+def test_watcher_is_called_after_each_batch(module: nn.Module, images: np.ndarray) -> None:
+    calls: list[tuple[int, int]] = []
     size = len(images) // 2 + 1
-    with watched(lambda done, count: seen.append((done, count))):
+    with watched(lambda done, count: calls.append((done, count))):
         predict(module, images, to_unit, batch_size=size)
     predict(module, images, to_unit, batch_size=size)
-    assert seen == [(size, len(images)), (len(images), len(images))]
+    assert calls == [(size, len(images)), (len(images), len(images))]
 
 
-def test_filters_are_those_of_the_first_convolution(module: nn.Module) -> None:
+def test_first_layer_filters_are_a_copy_of_the_first_convolution(module: nn.Module) -> None:
     filters = first_layer_filters(module.to(memory_format=torch.channels_last))
     assert filters is not None
     assert filters.shape == (4, 1, 3, 3)
     assert np.array_equal(filters, module[0].weight.detach().numpy())
     with torch.no_grad():
         module[0].weight.zero_()
-    assert filters.any()  # a copy
+    assert filters.any()
 
 
 def test_network_without_convolution_has_no_filters() -> None:
     assert first_layer_filters(nn.Linear(3, 3)) is None
 
 
-def test_of_large_images_fewer_are_taken_at_a_time() -> None:
+def test_batches_of_large_images_are_smaller() -> None:
     counts: list[int] = []
 
     class Counting(nn.Module):

@@ -1,4 +1,4 @@
-"""Saved weights on a test set: what may be set, and where the opening is counted."""
+"""Scores of saved weights: which keys can be set, how a folder is read, and where the opening is counted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(tiny: Make, tmp_path: Path) -> Run:
     return convoy.train(tiny(("train.epochs", 1)), out=tmp_path / "elsewhere", show=False)
 
 
-def test_an_opening_is_counted_in_the_workspace_of_the_run_under_its_name(call: Call, run: Run) -> None:
+def test_an_opening_is_counted_for_the_run_in_its_workspace(call: Call, run: Run) -> None:
     code, out, err = call("test", run.path, "--json")
     assert code == 0, err
     assert json.loads(out)["openings"] == 2
@@ -38,18 +38,18 @@ def test_an_opening_is_counted_in_the_workspace_of_the_run_under_its_name(call: 
     assert not Path("convoy-runs").exists()
 
 
-def test_normalisation_of_a_file_of_weights_is_that_of_the_command(run: Run, tmp_path: Path, stripes: Path) -> None:
+def test_normalisation_of_a_weights_file_can_be_set(run: Run, tmp_path: Path, stripes: Path) -> None:
     weights = shutil.copyfile(run.path / "best.safetensors", tmp_path / "weights.safetensors")
     net, out = run.recipe.model.name, tmp_path / "out"
-    own = {"data.normalise": [run.data.mean, run.data.std]}
-    same = convoy.test(weights, model=net, data=str(stripes), set=own, out=out)
+    normalise = {"data.normalise": [run.data.mean, run.data.std]}
+    same = convoy.test(weights, model=net, data=str(stripes), set=normalise, out=out)
     other = convoy.test(weights, model=net, data=str(stripes), set={"data.normalise": [0.9, 0.1]}, out=out)
     assert same.score.loss == run.scores["test"].loss
     assert other.score.loss != same.score.loss
 
 
 @pytest.mark.parametrize("path", ["data.normalise", "optim.lr", "data.augment", "train.epochs"])
-def test_a_run_is_tested_as_it_was_trained(run: Run, path: str) -> None:
+def test_settings_of_the_training_cannot_be_changed_in_a_test_of_a_run(run: Run, path: str) -> None:
     values = {"data.normalise": [0.5, 0.5], "optim.lr": 0.1, "data.augment": [], "train.epochs": 3}
     for target in (run, run.path / "best.safetensors"):
         with pytest.raises(ValueError, match=f"^{path}: .*data.limit"):
@@ -57,16 +57,16 @@ def test_a_run_is_tested_as_it_was_trained(run: Run, path: str) -> None:
 
 
 def folder_of(root: Path, images: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Path:
-    for place, (image, label) in enumerate(zip(images, labels, strict=True)):
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         folder = root / names[label]
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[0]).save(folder / f"{place:03}.png")
+        Image.fromarray(image[0]).save(folder / f"{number:03}.png")
     return root
 
 
 @pytest.fixture
 def photos(stripes: Path, tmp_path: Path) -> Path:
-    """The test images of `stripes` as files."""
+    """An image folder of the test images of `stripes`."""
     test = load(str(stripes)).test
     assert test is not None
     return folder_of(tmp_path / "photos", test.images, test.labels, test.classes)
@@ -76,7 +76,7 @@ def photos(stripes: Path, tmp_path: Path) -> Path:
 def test_every_image_of_a_folder_without_a_training_part_is_scored(run: Run, photos: Path, part: str) -> None:
     root = photos
     if part:
-        shutil.move(photos, root := photos.parent / "own" / part)
+        shutil.move(photos, root := photos.parent / "root" / part)
         root = root.parent
     tested = convoy.test(run, data=str(root))
     assert tested.data == root.name
@@ -85,28 +85,26 @@ def test_every_image_of_a_folder_without_a_training_part_is_scored(run: Run, pho
     assert convoy.test(run, data=str(root), limit=30).score.n == 30
 
 
-def test_class_folders_are_matched_by_name_and_need_not_be_complete(run: Run, photos: Path) -> None:
+def test_class_folders_are_matched_by_name_and_may_be_missing(run: Run, photos: Path) -> None:
     shutil.rmtree(photos / run.data.classes[0])
     tested = convoy.test(run, data=str(photos))
-    recalls = run.scores["test"].per_class
+    recalls, expected = ([row.recall for row in score.per_class[1:]] for score in (tested.score, run.scores["test"]))
     assert tested.score.n == 100
-    assert [each.recall for each in tested.score.per_class[1:]] == [each.recall for each in recalls[1:]]
-    (photos / "stranger").mkdir()
-    with pytest.raises(ValueError, match="unknown class 'stranger'"):
+    assert recalls == expected
+    (photos / "other").mkdir()
+    with pytest.raises(ValueError, match="unknown class 'other'"):
         convoy.test(run, data=str(photos))
 
 
 @pytest.mark.parametrize(
     ("keys", "message"), [({"data.split.seed": 3}, r"data\.split\.seed: "), ({"data.size": 16}, r"data\.size = 16: ")]
 )
-def test_keys_that_a_folder_does_not_take_are_refused(
-    run: Run, photos: Path, keys: dict[str, int], message: str
-) -> None:
+def test_keys_that_cannot_be_set_for_a_folder_raise(run: Run, photos: Path, keys: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         convoy.test(run, data=str(photos), set=keys)
 
 
-def test_folder_that_a_run_was_trained_on_is_not_its_test_set(tiny: Make, photos: Path, tmp_path: Path) -> None:
+def test_the_folder_of_the_training_is_not_scored_completely(tiny: Make, photos: Path, tmp_path: Path) -> None:
     run = convoy.train(tiny(("data.name", str(photos)), ("train.epochs", 1)), out=tmp_path / "out", show=False)
     shutil.copytree(photos, copy := tmp_path / "copy")
     for data in (photos, copy):
@@ -116,7 +114,7 @@ def test_folder_that_a_run_was_trained_on_is_not_its_test_set(tiny: Make, photos
         convoy.test(run, data=str(photos))
 
 
-def test_photographs_of_digits_are_read_as_predict_reads_them(tmp_path: Path) -> None:
+def test_photographs_of_digits_are_converted_as_in_predict(tmp_path: Path) -> None:
     run = convoy.train("lenet", data="mnist", limit=100, epochs=1, out=tmp_path / "out", show=False)
     (tmp_path / "photos" / "3").mkdir(parents=True)
     for seed in range(4):
@@ -124,7 +122,7 @@ def test_photographs_of_digits_are_read_as_predict_reads_them(tmp_path: Path) ->
     tested = convoy.test(run, data=str(tmp_path / "photos"))
     predictions = convoy.predict(run, tmp_path / "photos" / "3", out=tmp_path / "out")
     assert tested.photographs == 4
-    assert tested.score.correct == sum(each.predicted == "3" for each in predictions)
+    assert tested.score.correct == sum(prediction.predicted == "3" for prediction in predictions)
     assert convoy.test(run, data=str(tmp_path / "photos"), raw=True).photographs == 0
 
 
@@ -144,7 +142,7 @@ def test_weights_without_a_recipe_need_size_and_normalisation_on_a_folder(
     assert (tested.mean, tested.std) == (tuple(mean), tuple(std))
 
 
-def test_wrapper_of_a_network_is_kept_if_the_network_has_it(tmp_path: Path) -> None:
+def test_data_parallel_prefix_is_removed_unless_the_network_has_it(tmp_path: Path) -> None:
     wrapped = torch.nn.DataParallel(torch.nn.Linear(2, 2))
     torch.save(wrapped.state_dict(), tmp_path / "weights.pth")
     for network in (torch.nn.Linear(2, 2), torch.nn.DataParallel(torch.nn.Linear(2, 2))):

@@ -244,7 +244,7 @@ def test_a_part_is_computed_again_from_full_runs_and_kept_for_archived_ones(
         if folder.name == "complete":
             shutil.copytree(complete.path.parents[1], folder)
         else:
-            archives.adopt(archive, folder)
+            archives.restore(archive, folder)
         path = folder / "studies" / complete.name / part / "finding.json"
         path.write_text(json.dumps({**made, "accuracy": {**made["accuracy"], "mean": 0.123}}))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.fake_runs import FakeModel, Setting, epoch_metrics, fake_run, part_score, write_metrics
 
-from convoy.archive import keep
+from convoy.archive import archive_run
 from convoy.experiments.experiment import Fault, Model
 from convoy.experiments.reproduction.finding import (
     Asked,
@@ -198,7 +198,7 @@ def test_only_a_fault_of_one_seed_is_compared_with_another_recipe() -> None:
 
 def test_same_bits_is_unknown_for_runs_archived_without_them(tmp_path: Path) -> None:
     run, other = (fake_run(tmp_path / name, setting=Setting(epochs=2)) for name in "ab")
-    slim = keep(other, tmp_path / "archive")
+    slim = archive_run(other, tmp_path / "archive")
 
     assert same_bits(run, other)
     assert same_bits(run, slim)

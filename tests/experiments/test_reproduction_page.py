@@ -172,7 +172,7 @@ def test_every_run_is_linked_under_its_protocol(study, runs, text):
 
 @pytest.mark.usefixtures("words_alone")
 def test_page_of_archived_runs_explains_why_it_has_no_images(runs, tmp_path):
-    slim = {side: [archive.keep(run, tmp_path / "runs") for run in group] for side, group in runs.items()}
+    slim = {side: [archive.archive_run(run, tmp_path / "runs") for run in group] for side, group in runs.items()}
     study = reproduction(tmp_path, slim)
     html = write_report(study).read_text()
     assert Page(html).text.count("do not contain") == 3

@@ -14,7 +14,7 @@ from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 from tests.reporting.parsed import Page
 
 from convoy.api import report as write_report
-from convoy.archive import keep
+from convoy.archive import archive_run
 from convoy.experiments.reproduction.page_tables import costs_table, epochs_table
 from convoy.files import write_json
 from convoy.reporting import write_report as write_to
@@ -302,7 +302,9 @@ def charts(study: Study) -> dict[str, Chart]:
 def test_archived_runs_are_compared_like_complete_ones(tmp_path):
     """Archived runs have no gallery and filters, and only some steps."""
     complete = fake_study(tmp_path, TWO, seeds=(1, 2), setting=Setting(epochs=8))
-    members = [Member(member.label, member.seed, keep(member.run, tmp_path / "archive")) for member in complete.members]
+    members = [
+        Member(member.label, member.seed, archive_run(member.run, tmp_path / "archive")) for member in complete.members
+    ]
     slim = Workspace(tmp_path).write_study("slim", {"kind": "compare", "command": "convoy compare"}, members)
     findings.write(slim, conclude(members))
     assert slim.finding_json == complete.finding_json

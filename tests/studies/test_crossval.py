@@ -229,8 +229,8 @@ def test_study_done_again_trains_nothing(study: Study) -> None:
 
 def test_archived_folds_are_found_and_reported(study: Study, tmp_path: Path) -> None:
     for member in study.members:
-        archive.keep(member.run, tmp_path / "kept")
-    archive.adopt(tmp_path / "kept", tmp_path / "out")
+        archive.archive_run(member.run, tmp_path / "kept")
+    archive.restore(tmp_path / "kept", tmp_path / "out")
     slim = validated(study.members[0].run.recipe, tmp_path / "out", repeats=2)
     assert slim.finding_json == study.finding_json
     oof = oof_of(slim)

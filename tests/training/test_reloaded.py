@@ -141,7 +141,7 @@ def test_a_test_set_that_is_opened_later_is_flagged_too(
 def test_images_without_a_class_survive_an_archive(tiny: Make, net: Path, tmp_path: Path) -> None:
     edit(net, NAN)
     run, _ = finish(tiny(), tmp_path / "out")
-    slim = archive.keep(run, tmp_path / "archive")
+    slim = archive.archive_run(run, tmp_path / "archive")
     assert [values.tolist() for values in slim.predicted("test")] == [v.tolist() for v in run.predicted("test")]
 
 

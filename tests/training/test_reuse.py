@@ -111,8 +111,8 @@ def test_without_such_a_run_it_is_trained(
 
 def test_a_run_without_its_weights_is_of_no_use(tiny: Make, tmp_path: Path) -> None:
     run = ended(list(run_one(faulty(tiny), tmp_path / "whole")))
-    archive.keep(run, tmp_path / "archive")
-    archive.adopt(tmp_path / "archive", tmp_path / "out")
+    archive.archive_run(run, tmp_path / "archive")
+    archive.restore(tmp_path / "archive", tmp_path / "out")
     assert trained(list(run_one(faulty(tiny, "sampled_labels"), tmp_path / "out")))
 
 

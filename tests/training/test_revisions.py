@@ -91,7 +91,7 @@ def test_a_rule_s_revision_changes_fingerprints_only_where_the_rule_decides(monk
 def test_an_archived_run_is_found_by_its_recipe(
     name: str, overrides: dict[str, Any], folder: str, tmp_path: Path
 ) -> None:
-    assert archive.adopt(KEPT, tmp_path) > 0
+    assert archive.restore(KEPT, tmp_path) > 0
     run = Workspace(tmp_path).find(fingerprint(name, overrides))
     assert run is not None
     assert run.name == folder

@@ -96,7 +96,7 @@ def _flag(name: str, option: Option) -> inspect.Parameter:
         show_default=option.shows_default,
         allow_leading_hyphen=option.type == Sequence[float] | str,  # "-1,2" is not a flag
     )
-    annotation = Annotated[option.read_as, parameter]  # type: ignore[name-defined]
+    annotation = Annotated[option.cli_type, parameter]  # type: ignore[name-defined]
     return inspect.Parameter(name, KEYWORD, default=option.default, annotation=annotation)
 
 

@@ -14,8 +14,8 @@ from convoy.text import ngettext
 if TYPE_CHECKING:
     from convoy.data import DataSet
 
-Source = Annotated[str, Parameter(help="A data set's name, a path, or NAME=PATH.")]
-Name = Annotated[str, Parameter(help="A data set's name, as in `convoy list data`.")]
+Source = Annotated[str, Parameter(help="Name of a data set, a path, or NAME=PATH.")]
+Name = Annotated[str, Parameter(help="Name of a data set, as in `convoy list data`.")]
 
 
 @data_app.command(name="get")

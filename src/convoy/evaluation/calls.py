@@ -1,4 +1,4 @@
-"""A call in a forward pass, as `convoy.evaluation.trace` records it. No torch."""
+"""The calls of a forward pass, as recorded by `convoy.evaluation.trace`. No torch."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Call:
-    """A call of a module, or an operation that a module runs itself. Sizes are for one image."""
+    """A call of a module, or an operation that a module runs itself. Shapes and FLOPs are for one image."""
 
-    number: int  # in order of start; 0 is the network's input
-    name: str  # as in the state dict; for an operation, that of its module
-    kind: str  # these four: see convoy.evaluation.naming.Described
+    number: int  # in order of start; 0 is the input of the network
+    name: str  # of the module, as in the state dict; for an operation, that of the module which runs it
+    kind: str  # kind, role, settings and operation: see convoy.evaluation.naming.Described
     role: str
     settings: str = ""
     operation: bool = False
-    output: tuple[int, ...] = ()  # without the batch; empty if not a tensor
+    output: tuple[int, ...] = ()  # shape without the batch dimension; empty if the output is not a tensor
     inputs: tuple[int, ...] = ()  # numbers of the calls whose results it reads
-    parameters: int = 0  # those not used by an earlier call; with `calls`, without theirs
-    reused: int = 0  # parameters used by an earlier call
-    flops: int = 0  # 0 with `calls`, which have the FLOPs
+    parameters: int = 0  # those that neither an earlier call nor one of `calls` uses
+    reused: int = 0  # parameters that an earlier call uses
+    flops: int = 0  # 0 if it has `calls`, which have the FLOPs
     calls: list[Call] = field(default_factory=list)
 
     def walk(self) -> Iterator[Call]:
+        """Yields this call and all calls within it."""
         yield self
         for call in self.calls:
             yield from call.walk()

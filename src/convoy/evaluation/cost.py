@@ -36,17 +36,17 @@ class Milliseconds(NamedTuple):
 
 
 def parameters(module: nn.Module) -> int:
-    """Number of parameters, including those that forward never uses."""
+    """Number of parameters, including those that `forward` does not use."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def flops_per_image(module: nn.Module, shape: tuple[int, int, int]) -> int:
     """FLOPs of a forward pass of one image (C, H, W), counted by torch: 2 per multiply-add, so MACs are half.
 
-    Counts convolutions and matrix products; as usual, no norms, activations, pooling and resampling.
+    Counts convolutions and matrix products, but not norms, activations, pooling and resampling.
     """
     counter = _FlopCounter()
-    with evaluating(module), torch.no_grad(), countable(), counter:
+    with evaluating(module), torch.no_grad(), countable_attention(), counter:
         module(_blank(module, shape))
     return counter.flops
 
@@ -54,12 +54,12 @@ def flops_per_image(module: nn.Module, shape: tuple[int, int, int]) -> int:
 class DispatchMode(TorchDispatchMode):
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Asked by torch. By default the first call of a mode imports the compiler: longer than a count takes."""
+        """Called by torch. With True, the default, the first call of a mode imports the compiler, which is slow."""
         return False
 
 
 class _FlopCounter(DispatchMode):
-    """torch's FlopCounterMode without its table by module."""
+    """torch's FlopCounterMode without its table of modules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,8 +77,8 @@ def flops_of_call(packet: Any, args: Any, kwargs: Any, result: Any) -> int:
 
 
 @contextmanager
-def countable() -> Iterator[None]:
-    """Replaces fused attention by matrix products: torch does not count its fused CPU kernels."""
+def countable_attention() -> Iterator[None]:
+    """Replaces fused attention by matrix products, because torch does not count the FLOPs of its fused CPU kernels."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -90,7 +90,7 @@ def countable() -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Limits torch to one thread on the CPU, and restores its thread count."""
+    """Limits torch to one CPU thread, and restores its thread count."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -101,17 +101,19 @@ def one_thread() -> Iterator[None]:
 
 @one_thread()
 def ms_per_image(module: nn.Module, shape: tuple[int, int, int]) -> Milliseconds:
-    """Latency of one image (batch size 1) on the module's device, after a warm-up.
+    """Latency of one image (batch size 1) on the module's device, from input tensor to logits.
 
-    From input tensor to logits, without decoding, normalisation and the copy to the device. On a CPU with one thread,
-    so that the number does not depend on how many runs share the cores.
+    Excludes decoding, normalisation and the copy to the device. A CPU uses one thread, so that the latency does not
+    depend on how many runs share the cores.
     """
     return Milliseconds.of(timed_passes(module, _blank(module, shape)))
 
 
 def timed_passes(module: nn.Module, images: torch.Tensor, longest: float | None = None) -> list[float]:
-    """Seconds of each of up to 50 forward passes, after a warm-up of up to 3. No pass starts after `longest` seconds
-    (default 2)."""
+    """Seconds of each of up to 50 forward passes, after up to 3 warm-up passes.
+
+    No pass starts after `longest` seconds (default 2).
+    """
     seconds: list[float] = []
     with evaluating(module), torch.inference_mode():
         for passes in (WARM_UP, REPEATS):
@@ -125,7 +127,8 @@ class PeakMemory:
     """Peak memory in bytes since this object was created.
 
     On a CPU: the peak resident memory of the process. It includes Python, the loaded libraries (torch alone is 200 to
-    400 MB) and the resident data set. Only Linux can reset the peak; elsewhere it counts from the start of the process.
+    400 MB) and the resident part of the data set. Only Linux can reset the peak; elsewhere it is that since the start
+    of the process.
     On CUDA: the peak of torch's allocated tensors, without context, library workspace and other processes.
     """
 
@@ -134,7 +137,7 @@ class PeakMemory:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         elif sys.platform == "linux":
-            with suppress(OSError):  # a read-only /proc: the peak then counts from the start of the process
+            with suppress(OSError):  # with a read-only /proc, the peak is that since the start of the process
                 Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # man 5 proc
 
     def bytes(self) -> int:
@@ -147,7 +150,7 @@ class PeakMemory:
 
 
 def _high_water_mark() -> int:
-    """VmHWM. getrusage's peak is inherited: a worker would include the memory of its parent process."""
+    """VmHWM in bytes, or 0. Unlike the peak of getrusage, it does not include the memory of the parent process."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The network of a recipe, and the trained network of a run folder."""
+"""Builds the network of a recipe and loads the trained network of a run."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from convoy.registry import is_user_class
 from convoy.runs import Run
 
 
-def untrained(recipe: Recipe, images: ImageSet) -> nn.Module:
-    """The recipe's network for such images, with initial weights from torch's current random state."""
+def build_network(recipe: Recipe, images: ImageSet) -> nn.Module:
+    """The recipe's network for these images, with initial weights from torch's current random state."""
     return models.create(
         recipe.model.name,
         in_chans=images.channels,
@@ -32,8 +32,8 @@ def untrained(recipe: Recipe, images: ImageSet) -> nn.Module:
 def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     """The network of a run with its best weights, in evaluation mode.
 
-    A user's class is loaded from the copy in the run folder. Code that this machine has not trained with runs only with
-    `trust_code`. Raises ValueError otherwise, and for damaged weights.
+    A user's class is loaded from the copy in the run folder. Code that was not trained on this machine is executed only
+    with `trust_code`. Raises ValueError without it, and for missing or damaged weights.
     """
     if run.is_archived:
         raise ValueError(f"{run.path} was archived without weights; train its recipe.toml to get them")
@@ -54,7 +54,7 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
 def remember_code(run: Run, code: RunCode) -> None:
     """Marks the code of a run as trusted on this machine, if the cache is writable.
 
-    It covers the bytes of these files, the class and the options of the model, and nothing else in the run folder.
+    The mark is for the bytes of these files, the class and the options of the model.
     """
     try:
         folder = cache_folder() / "own-code"
@@ -73,6 +73,6 @@ def _mark(run: Run, code: RunCode) -> str:
 
 
 def _entry(run: Run) -> str:
-    """The file in code/ and the class in it: "net.py:MyNet"."""
+    """The file in code/ and its class: "net.py:MyNet"."""
     file, _, class_name = run.recipe.model.name.rpartition(":")
     return f"{Path(file).name}:{class_name}"

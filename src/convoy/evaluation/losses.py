@@ -1,4 +1,4 @@
-"""Losses by the recipe's name, from logits [B, classes] and labels to a scalar.
+"""The losses of recipes. A loss is a function of logits [B, classes] and labels that returns a scalar.
 
 Labels are int64 [B], or probabilities [B, classes] if an augmentation mixes images.
 """
@@ -19,7 +19,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 def build(
     spec: CrossEntropy | SquaredError, class_weights: torch.Tensor | None = None, faults: Collection[Fault] = ()
 ) -> Loss:
-    """`class_weights` [classes]: with the device and dtype of the loss."""
+    """Builds the loss with its faults. `class_weights` [classes] have the device and dtype of the logits."""
     loss = _of_logits(spec, class_weights)
     if Fault.LOG_SOFTMAX in faults:
         loss = _after(F.log_softmax, loss)
@@ -68,7 +68,7 @@ def class_weights(spec: Train, counts: Sequence[int]) -> torch.Tensor | None:
 
     "balanced" weights each class by its inverse frequency (King & Zeng 2001, "Logistic Regression in Rare Events
     Data"), so that all classes have the same total weight. A class without training images has weight 0.
-    Raises ValueError: a list of another length, a loss without weights.
+    Raises ValueError for a list of another length, and for a loss that does not support weights.
     """
     setting = spec.class_weights
     if setting == "none":

@@ -20,17 +20,17 @@ class Described(NamedTuple):
     kind: str  # the class of a module, the name of an operation
     role: Role
     settings: str = ""  # "5×5, stride 2"
-    operation: bool = False  # run by a module itself, not by a layer in it
+    operation: bool = False  # whether it is an operation in a module's own `forward`, such as F.relu or +
 
 
-# By the file of torch that defines a class or its torch base class.
+# The role of a class, by the torch file that defines it or its torch base class.
 ROLES_BY_FILE: dict[str, Role] = {
     "conv": "conv", "linear": "linear", "batchnorm": "norm", "instancenorm": "norm", "normalization": "norm",
     "activation": "activation", "dropout": "dropout", "pooling": "pool", "upsampling": "resize", "padding": "resize",
     "flatten": "reshape", "pixelshuffle": "reshape", "channelshuffle": "reshape", "fold": "reshape",
-    "container": "identity",  # only an empty container is a call of its own
+    "container": "identity",  # if it is empty; otherwise its layers are described
 }  # fmt: skip
-# torch's names of operations, without the trailing underscore of in-place versions. Others are not recorded.
+# By torch's name, without the trailing underscore of in-place operations. Other operations are not recorded.
 OPERATIONS: dict[str, tuple[str, Role]] = {
     "convolution": ("conv2d", "conv"), "addmm": ("linear", "linear"), "mm": ("matmul", "product"),
     "bmm": ("matmul", "product"), "baddbmm": ("matmul", "product"), "relu": ("relu", "activation"),
@@ -51,39 +51,39 @@ OPERATIONS: dict[str, tuple[str, Role]] = {
 REDUCTIONS = ("mean", "amax", "sum")  # pooling, if they reduce both spatial dimensions
 
 
-def describe(part: nn.Module) -> Described:
-    """A user's class without a torch base class has the role "other" until its calls are traced."""
-    kind = type(part).__name__
-    homes = (base.__module__.rpartition("torch.nn.modules.")[2] for base in type(part).__mro__)
-    role: Role = next((ROLES_BY_FILE[home] for home in homes if home in ROLES_BY_FILE), "other")
-    if isinstance(part, nn.MultiheadAttention):
-        return Described(kind, "attention", f"{part.num_heads} heads")
-    if isinstance(part, nn.Identity) or (isinstance(part, _DropoutNd) and part.p == 0):
+def describe(module: nn.Module) -> Described:
+    """Describes a module. A user's class that is not a subclass of a torch layer has the role "other"."""
+    kind = type(module).__name__
+    files = (base.__module__.rpartition("torch.nn.modules.")[2] for base in type(module).__mro__)
+    role: Role = next((ROLES_BY_FILE[file] for file in files if file in ROLES_BY_FILE), "other")
+    if isinstance(module, nn.MultiheadAttention):
+        return Described(kind, "attention", f"{module.num_heads} heads")
+    if isinstance(module, nn.Identity) or (isinstance(module, _DropoutNd) and module.p == 0):
         return Described(kind, "identity")
-    return Described(kind, role, _settings(part))
+    return Described(kind, role, _settings(module))
 
 
-def _settings(part: nn.Module) -> str:
-    match part:
+def _settings(module: nn.Module) -> str:
+    match module:
         case _ConvNd():
-            return _conv_settings(part.kernel_size, part.stride, part.dilation, part.groups, part.in_channels)
+            return _conv_settings(module.kernel_size, module.stride, module.dilation, module.groups, module.in_channels)
         case nn.GroupNorm():
-            return f"{part.num_groups} groups"
+            return f"{module.num_groups} groups"
         case nn.MaxPool2d() | nn.AvgPool2d():
-            return _pool_settings(part.kernel_size, part.stride)
+            return _pool_settings(module.kernel_size, module.stride)
         case nn.AdaptiveAvgPool2d() | nn.AdaptiveMaxPool2d():
-            return f"to {_sides(_pair(part.output_size))}"
+            return f"to {_sides(_pair(module.output_size))}"
         case _DropoutNd():
-            return f"{part.p:g}"
-        case nn.Upsample() if part.scale_factor is not None:
-            return f"×{_step(_pair(part.scale_factor))}"
+            return f"{module.p:g}"
+        case nn.Upsample() if module.scale_factor is not None:
+            return f"×{_step(_pair(module.scale_factor))}"
     return ""
 
 
 def describe_operation(
     packet: Any, args: Sequence[Any], inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], *, streams: int
 ) -> Described | None:
-    """None for operations that only move or rescale numbers. `streams`: number of calls whose results it reads."""
+    """Describes an operation; None if it only moves or rescales numbers. `streams`: number of calls that it reads."""
     name = packet.__name__.removesuffix("_")
     if name in REDUCTIONS:
         before, after = inputs[0].shape, outputs[0].shape
@@ -122,7 +122,7 @@ def _conv_settings(
 
 
 def _pool_settings(kernel: Any, stride: Any) -> str:
-    """Shows the stride if it is not the kernel size."""
+    """Includes the stride only if it differs from the kernel size."""
     kernel, stride = _pair(kernel), _pair(stride or kernel)
     return _sides(kernel) + (f", stride {_step(stride)}" if stride != kernel else "")
 

@@ -1,4 +1,4 @@
-"""Computes the logits that scores are based on."""
+"""Computes logits for scores and predictions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import nn
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Sets evaluation mode and restores the mode of each submodule: frozen norms stay in evaluation mode."""
-    modes = [(part, part.training) for part in module.modules()]
+    """Sets evaluation mode and then restores the mode of each submodule; frozen norms are always in evaluation mode."""
+    modes = [(submodule, submodule.training) for submodule in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        for part, mode in modes:
-            part.training = mode
+        for submodule, mode in modes:
+            submodule.training = mode
 
 
 Watcher = Callable[[int, int], None]  # images scored so far, total
@@ -38,7 +38,7 @@ def watched(watcher: Watcher) -> Iterator[None]:
 
 
 BATCH = 1000  # images
-SIDE = 32  # pixels; batches of larger images have as many pixels as BATCH images of this size
+SIDE = 32  # pixels per side; batches of larger images are smaller, so that they do not have more pixels
 
 
 def predict(
@@ -51,13 +51,13 @@ def predict(
     """Logits float32 [N, classes] of images uint8 [N, C, H, W], N >= 1.
 
     Uses evaluation mode and restores the module's mode. The normaliser converts a uint8 batch to the network's input,
-    with its device and dtype. `batch_size` is for images of up to SIDE pixels.
+    with its device and dtype. `batch_size` is that for images of up to SIDE x SIDE pixels.
     """
     batch_size = max(1, batch_size * SIDE**2 // max(SIDE, images.shape[-1]) ** 2)
     logits, watcher = [], _watcher.get()
     with evaluating(module), torch.inference_mode():
         for start in range(0, len(images), batch_size):
-            # A copy per batch: torch refuses to share a read-only memory map.
+            # torch.from_numpy warns about a read-only memory map, so each batch is copied.
             batch = torch.from_numpy(images[start : start + batch_size].copy())
             logits.append(module(normaliser(batch)).float().cpu().numpy())
             watcher(start + len(batch), len(images))

@@ -1,4 +1,4 @@
-"""Scores saved weights of a run or of another training loop."""
+"""Scores saved weights: those of a run, or a file from any other source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from convoy.data.prepare import fixed_statistics
 from convoy.data.sources import folder_to_test
 from convoy.data.splits import limit_part
 from convoy.evaluation import losses
-from convoy.evaluation.load import network_of, untrained
+from convoy.evaluation.load import build_network, network_of
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import predicted_classes, probabilities, score
 from convoy.recipe import Recipe, resolve
@@ -32,26 +32,26 @@ from convoy.runs import Run, Workspace
 if TYPE_CHECKING:
     from convoy.data.photo import Ink
 
-TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that a test of a run may change
+TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # that can be set in a test of a run
 
 
 @dataclass(frozen=True)
 class Tested:
     """The score of saved weights on a test set."""
 
-    weights: str  # a path
+    weights: str  # path
     data: str  # name of the data set
-    score: Score  # accuracy, confusion and more
-    openings: int  # of the test set in the workspace so far
-    limit: int | None = None  # images; a number is not evidence
-    mean: tuple[float, ...] = ()  # per channel, of the normalisation
+    score: Score
+    openings: int  # how often the test set was opened in the workspace
+    limit: int | None = None  # images, if limited
+    mean: tuple[float, ...] = ()  # of the normalisation, by channel
     std: tuple[float, ...] = ()
-    photographs: int = 0  # of a character, converted to the form of MNIST
+    photographs: int = 0  # number of photographs of characters that were converted to the format of MNIST
 
     def as_table(self) -> dict[str, object]:
-        """The score as in scores.json, with the other values."""
-        about = {name: value for name, value in asdict(self).items() if name != "score"}
-        return about | self.score.as_table()
+        """Returns the keys of the score as in scores.json and the other values as one table."""
+        others = {name: value for name, value in asdict(self).items() if name != "score"}
+        return others | self.score.as_table()
 
 
 class Saved(NamedTuple):
@@ -62,7 +62,7 @@ class Saved(NamedTuple):
     classes: tuple[str, ...]
 
     def gallery(self, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-        """Random images with labels, predictions and confidences, for `prediction_tiles`."""
+        """Random images, labels, predictions, confidences and the classes: the arguments of `prediction_tiles`."""
         count = min(samples, len(self.labels))
         chosen = np.sort(np.random.default_rng(0).choice(len(self.labels), size=count, replace=False))
         predicted, likely = predicted_classes(self.logits[chosen]), np.nan_to_num(probabilities(self.logits[chosen]))
@@ -70,7 +70,7 @@ class Saved(NamedTuple):
 
 
 class _Subject(NamedTuple):
-    """A network and the sealed images to score it on."""
+    """A network and the sealed test set to score it on."""
 
     module: nn.Module
     recipe: Recipe
@@ -94,12 +94,14 @@ def score_saved(
 ) -> Saved:
     """Opens the test set of `data` (default for a run: its own data) and scores the network on it.
 
-    A run has its own normalisation; for a file of weights it comes from the recipe that `model` and `data` resolve to.
-    If an image folder has no training part, its test part is scored, or else every image. Its class folders are matched
-    to the run's classes by name, and the images are read as `predict` reads them. The opening is counted in the
-    workspace of the run, or in `out` for a file.
-    Raises ValueError: weights of another network, no test set, no `model` for a file of weights, an override that a run
-    does not allow, unknown classes, a folder for a file of weights without size or normalisation.
+    The normalisation is that of the run, or for a weights file that of the recipe to which `model` and `data` resolve.
+    For an image folder without a training part, the test part is scored, or all images if it has none. Its class
+    folders are matched to the run's classes by name, and the images are read as in `predict`. The opening is counted in
+    the workspace of the run, or in `out` for a file.
+
+    Raises ValueError for weights of another network, data without a test set, a weights file without `model`, an
+    override that is not one of TEST_KEYS, unknown classes, and a folder for a weights file without size or
+    normalisation.
     """
     if isinstance(target, Run):
         subject = _of_run(target, model, data, overrides, trust_code=trust_code, raw=raw)
@@ -115,8 +117,8 @@ def score_saved(
     logits = predict(subject.module.eval(), images.images, normaliser)
     result = score(logits, images.labels, images.classes, losses.build(subject.recipe.train.loss))
     path = str(target.path if isinstance(target, Run) else target)
-    about = openings[0], subject.limit, subject.mean, subject.std, subject.photographs
-    tested = Tested(path, subject.name, result, *about)
+    others = openings[0], subject.limit, subject.mean, subject.std, subject.photographs
+    tested = Tested(path, subject.name, result, *others)
     return Saved(tested, images.images, images.labels, logits, images.classes)
 
 
@@ -141,7 +143,7 @@ def _of_run(
         paths, labels = labelled_files(folder, run.data.classes)
         _, pixels, inks = read_for(run.data, paths, raw=raw)
         images = ImageSet(pixels, np.array(labels, np.int64), tuple(run.data.classes))
-        if "data.limit" in dict(overrides):  # not that of the training
+        if "data.limit" in dict(overrides):  # ignores the limit of the training
             images = _limited(images, spec)
         photographs = sum(ink is not None for ink in inks)
         name = _folder_name(spec)
@@ -157,12 +159,12 @@ def _of_file(path: Path, model: str | None, data: str | None, overrides: Sequenc
     if not path.is_file():
         raise ValueError(f"weights file {str(path)!r} does not exist")
     if model is None:
-        raise ValueError(f"{path}: a file of weights needs the name of its network; use --model")
+        raise ValueError(f"{path}: a weights file needs the name of its network; use --model")
     recipe = resolve(model, data=data, overrides=overrides)
     spec = recipe.data
     if (folder := folder_to_test(spec.name)) is None:
         prepared = prepare(spec)
-        module = untrained(recipe, prepared.train)
+        module = build_network(recipe, prepared.train)
         subject = _Subject(
             module, recipe, prepared.name, _test_of(prepared), prepared.mean, prepared.std, prepared.limit
         )
@@ -176,10 +178,10 @@ def _of_file(path: Path, model: str | None, data: str | None, overrides: Sequenc
         paths, labels = labelled_files(folder, class_names(folder))
         pixels, _ = decode_files(paths, spec.size)
         name, n_train = _folder_name(spec), {"train": len(labels)}
-        everything = assemble(name, class_names(folder), pixels, np.array(labels, np.int64), n_train, ())
-        mean, std = fixed_statistics(spec, everything.train.channels)
-        images = _limited(everything.train, spec)
-        module = untrained(recipe, images)
+        dataset = assemble(name, class_names(folder), pixels, np.array(labels, np.int64), n_train, ())
+        mean, std = fixed_statistics(spec, dataset.train.channels)
+        images = _limited(dataset.train, spec)
+        module = build_network(recipe, images)
         subject = _Subject(module, recipe, name, SealedTest(images), mean, std, spec.limit)
     load_into(subject.module, path)
     return subject
@@ -188,9 +190,10 @@ def _of_file(path: Path, model: str | None, data: str | None, overrides: Sequenc
 def read_for(
     data: RunData, paths: Iterable[str | Path], *, raw: bool = False
 ) -> tuple[list[Path], np.ndarray, Sequence[Ink | None]]:
-    """Image files and folders in the form of a run's data: uint8 [N, C, H, H], and the ink found in photographs.
+    """Reads image files and folders in the format of a run's data.
 
-    For characters of MNIST and EMNIST, a photograph is inverted, scaled and centred, unless `raw`.
+    Returns the files, their images uint8 [N, C, H, H], and the ink found in photographs. For the characters of MNIST
+    and EMNIST, a photograph is inverted, scaled and centred, unless `raw`.
     """
     if data.name in DATA_SETS and DATA_SETS[data.name].ink and not raw:
         from convoy.data.photo import read_characters
@@ -201,7 +204,7 @@ def read_for(
 
 
 def _is_data_of(run: Run, data: str) -> bool:
-    """Whether the run was trained on these data: at the same path, or with the same content."""
+    """Whether the run was trained on these data: those at the same path, or with the same content."""
     name = run.recipe.data.name
     if name == data or Path(name).expanduser().resolve() == Path(data).expanduser().resolve():
         return True
@@ -209,7 +212,7 @@ def _is_data_of(run: Run, data: str) -> bool:
         return False
     try:
         return load(data, size=run.recipe.data.size).content_hash == run.data.data_hash
-    except DataError:  # for example a single class: nothing that a run was trained on
+    except DataError:  # no run can be trained on these data, for example because they have a single class
         return False
 
 
@@ -230,13 +233,13 @@ def _test_of(prepared: Prepared) -> SealedTest:
 
 
 def _check_same_cut(run: Run, prepared: Prepared, overrides: Sequence[Override]) -> None:
-    """Checks that a test part cut from the training images is that of the run."""
-    why = f"the split differs from that of {run.path}"
+    """Checks that a test part split from the training images is that of the run."""
+    reason = f"the split differs from that of {run.path}"
     if prepared.data_hash != run.data.data_hash:
-        why = f"{prepared.name} has changed since {run.path} was trained"
+        reason = f"{prepared.name} has changed since {run.path} was trained"
     elif not any(path.startswith("data.split") for path, _ in overrides):
         return
-    raise ValueError(f"{why}: the test part may contain training images of that run; test on other data with --data")
+    raise ValueError(f"{reason}: the test part may contain training images of that run; test on other data with --data")
 
 
 def _check_fit(run: Run, prepared: Prepared) -> None:

@@ -1,6 +1,6 @@
 """Scores of a classifier from its logits.
 
-numpy instead of scikit-learn, whose import takes 1.5 s in every worker process. The tests compare with scikit-learn.
+Uses numpy: scikit-learn would take 1.5 s to import in each worker process. The tests compare with scikit-learn.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from convoy.counts import NO_CLASS, counted
+from convoy.counts import NO_CLASS, count_scores
 from convoy.run_contents import Score
 
 TOP_K = (3, 5)
@@ -26,21 +26,22 @@ def score(
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     predicted: np.ndarray | None = None,
 ) -> Score:
-    """Scores of logits [N, classes] with labels [N]: those of `counted`, and three that need the logits.
-
-    `predicted` int64 [N] overrides `predicted_classes`; top_k always uses the logits.
+    """Scores of logits float32 [N, classes] with labels int64 [N]: those of `count_scores`, and three more.
 
     loss: mean of the given function (default: cross-entropy).
-    top_k: for k = 3 and 5, if there are more classes.
-    not_finite: images with NaN or +inf among their logits; -inf masks a class. An image with NaN has no predicted
+    top_k: for k = 3 and 5, if there are more classes; ties go to the lower class.
+    not_finite: images with NaN or +inf among their logits; -inf may mask a class. An image with NaN has no predicted
     class, counts as wrong, and is in no column of the confusion matrix.
+
+    `predicted` int64 [N] replaces `predicted_classes`, but not in top_k.
     """
     predicted = predicted_classes(logits) if predicted is None else predicted
     value = float((loss or F.cross_entropy)(torch.tensor(logits), torch.tensor(labels)))
+    best = np.argsort(-logits, axis=1, kind="stable")
     return replace(
-        counted(labels, predicted, classes),
+        count_scores(labels, predicted, classes),
         loss=value if math.isfinite(value) else None,
-        top_k={str(k): _top_k(logits, labels, k) for k in TOP_K if k < len(classes)},
+        top_k={str(k): float((best[:, :k] == labels[:, None]).any(axis=1).mean()) for k in TOP_K if k < len(classes)},
         not_finite=int((np.isnan(logits) | np.isposinf(logits)).any(axis=1).sum()),
     )
 
@@ -51,7 +52,7 @@ def predicted_classes(logits: np.ndarray) -> np.ndarray:
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Softmax over the classes, float64 [N, classes]; outputs of a network that ends in a softmax do not change."""
+    """Softmax over the classes, float64 [N, classes]; unchanged if the outputs already are probabilities."""
     values = outputs.astype(np.float64)
     if (values >= 0).all() and np.allclose(values.sum(axis=1), 1, rtol=0, atol=1e-4):
         return values
@@ -69,9 +70,3 @@ def hardest(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     """Indices of the `count` images with the highest cross-entropy, highest first; NaN counts as infinite."""
     losses = F.cross_entropy(torch.tensor(logits), torch.tensor(labels), reduction="none").numpy()
     return np.argsort(-np.nan_to_num(losses, nan=np.inf), kind="stable")[:count]
-
-
-def _top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Fraction of images whose class is among the k largest logits; ties go to the lower class."""
-    best = np.argsort(-logits, axis=1, kind="stable")[:, :k]
-    return float((best == labels[:, None]).any(axis=1).mean())

@@ -1,8 +1,8 @@
 """Records one forward pass: which module calls which, the data flow, and the cost of each call.
 
-Hooks record module calls; a dispatch mode records operations between them. The network needs no exportable graph:
-Python's control flow, `x.mean((2, 3))`, `+` and `F.conv2d` are recorded as they run. A module without calls of modules
-is one call with everything in it; `nn.MultiheadAttention`, for example, has the FLOPs of its products.
+Hooks record the calls of modules, a dispatch mode the operations between them. The network need not be exportable as a
+graph: control flow in Python, `x.mean((2, 3))`, `+` and `F.conv2d` are recorded when they run. A module that calls no
+other module is one call, which includes its operations; `nn.MultiheadAttention` has the FLOPs of its matrix products.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convoy.evaluation.calls import Call
-from convoy.evaluation.cost import DispatchMode, countable, flops_of_call
+from convoy.evaluation.cost import DispatchMode, countable_attention, flops_of_call
 from convoy.evaluation.naming import Described, describe, describe_operation
 from convoy.evaluation.predict import evaluating
 
-Origin = frozenset[int | str]  # numbers of calls, names of parameters
+Origin = frozenset[int | str]  # of a tensor: numbers of the calls and names of the parameters it was computed from
 NOTHING: Origin = frozenset()
 
 
@@ -33,27 +33,27 @@ class _Open:
 
     call: Call
     versions: dict[int, int]  # of its input tensors
-    read: set[str] = field(default_factory=set)  # parameters used by its operations
-    taken: set[str] = field(default_factory=set)  # those counted for its operations
+    read: set[str] = field(default_factory=set)  # parameters that its operations use
+    taken: set[str] = field(default_factory=set)  # parameters that are counted in its operations
 
 
 @dataclass(frozen=True)
 class Trace:
     root: Call
-    unreached: dict[str, int]  # number of unused parameters by module
+    unreached: dict[str, int]  # number of unused parameters, by module
 
 
 def trace(module: nn.Module, image: torch.Tensor) -> Trace:
-    """Records a pass of `image` (1, C, H, W) in evaluation mode; FLOPs of all calls add up to those of the network."""
+    """Records a pass of `image` (1, C, H, W) in evaluation mode. The FLOPs of the calls sum to those of the network."""
     recorder = _Recorder(module, image)
-    with evaluating(module), torch.no_grad(), countable(), recorder.hooked(module), recorder:
+    with evaluating(module), torch.no_grad(), countable_attention(), recorder.hooked(module), recorder:
         module(image)
-    holders: dict[str, int] = {}
+    unreached: dict[str, int] = {}
     for name, parameter in module.named_parameters():
         if name not in recorder.counted:
-            holder = name.rpartition(".")[0] or type(module).__name__
-            holders[holder] = holders.get(holder, 0) + parameter.numel()
-    return Trace(recorder.root, holders)
+            owner = name.rpartition(".")[0] or type(module).__name__
+            unreached[owner] = unreached.get(owner, 0) + parameter.numel()
+    return Trace(recorder.root, unreached)
 
 
 class _Recorder(DispatchMode):
@@ -72,43 +72,42 @@ class _Recorder(DispatchMode):
     @contextmanager
     def hooked(self, module: nn.Module) -> Iterator[None]:
         handles = []
-        for name, part in module.named_modules():
-            handles.append(part.register_forward_pre_hook(partial(self._enter, name), with_kwargs=True))
-            handles.append(part.register_forward_hook(self._leave, with_kwargs=True))
+        for name, submodule in module.named_modules():
+            handles.append(submodule.register_forward_pre_hook(partial(self._enter, name), with_kwargs=True))
+            handles.append(submodule.register_forward_hook(self._leave, with_kwargs=True))
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _enter(self, name: str, part: nn.Module, args: Any, kwargs: Any) -> None:
+    def _enter(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         inputs = _tensors((args, kwargs))
-        call = Call(self._number(), name, *describe(part), inputs=self._calls_behind(inputs))
+        call = Call(self._next_number(), name, *describe(module), inputs=self._sources(inputs))
         if self._open:
             self._open[-1].call.calls.append(call)
         else:
             self.root = call
         self._open.append(_Open(call, {id(tensor): tensor._version for tensor in inputs}))
 
-    def _leave(self, part: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
         ended = self._open.pop()
         call, tensors = ended.call, _tensors(output)
         call.output = _shape(tensors)
-        direct = {f"{call.name}.{name}".lstrip(".") for name, _ in part.named_parameters(recurse=False)}
-        direct &= self._sizes.keys()  # a shared tensor counts under its first name
-        inner = [child for child in call.calls if not child.operation]
-        if inner or not self._open:
-            self._take(call, (direct & ended.read) - self.counted)
+        own = {f"{call.name}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)}
+        own &= self._sizes.keys()  # a shared tensor counts under its first name
+        if not self._open or any(not child.operation for child in call.calls):
+            self._count_parameters(call, (own & ended.read) - self.counted)
             return None
-        # It called no module: its operations become one call.
+        # The module called no other module: its operations become one call.
         if call.role == "other" and len(call.calls) == 1:
             call.role, call.settings = call.calls[0].role, call.calls[0].settings
         call.flops = sum(child.flops for child in call.calls)
         call.calls.clear()
         self.counted -= ended.taken
-        self._take(call, direct | ended.read)
+        self._count_parameters(call, own | ended.read)
         if isinstance(output, torch.Tensor) and ended.versions.get(id(output)) == output._version:
-            # Identity and dropout in evaluation return the same tensor: its other readers do not read this call.
+            # Identity and dropout in evaluation mode return their input. An alias is not read by other readers of it.
             if call.role == "other":
                 call.role = "identity"
             output = torch.ops.aten.alias(output)
@@ -129,10 +128,10 @@ class _Recorder(DispatchMode):
         call = self._operation(func._overloadpacket, args, kwargs, result)
         if call is not None:
             self._open[-1].taken.update(weights - self.counted)
-            self._take(call, weights)
+            self._count_parameters(call, weights)
             self._open[-1].call.calls.append(call)
             origin = frozenset({call.number})
-        elif any(isinstance(part, int) for part in origin):
+        elif any(isinstance(source, int) for source in origin):
             origin -= weights  # x + position: the result is not a weight
         for tensor in outputs:
             self._origins[tensor] = origin
@@ -140,7 +139,7 @@ class _Recorder(DispatchMode):
 
     def _operation(self, packet: Any, args: Any, kwargs: Any, result: Any) -> Call | None:
         inputs, outputs = _tensors((args, kwargs)), _tensors(result)
-        sources = {calls for tensor in inputs if (calls := self._calls_behind([tensor]))}
+        sources = {calls for tensor in inputs if (calls := self._sources([tensor]))}
         flops = flops_of_call(packet, args, kwargs, result)
         described = describe_operation(packet, args, inputs, outputs, streams=len(sources)) if sources else None
         if flops and described is None:
@@ -148,18 +147,19 @@ class _Recorder(DispatchMode):
         if described is None:
             return None
         name = self._open[-1].call.name
-        return Call(self._number(), name, *described, _shape(outputs), self._calls_behind(inputs), flops=flops)
+        return Call(self._next_number(), name, *described, _shape(outputs), self._sources(inputs), flops=flops)
 
-    def _take(self, call: Call, names: set[str]) -> None:
+    def _count_parameters(self, call: Call, names: set[str]) -> None:
         call.parameters = sum(self._sizes[name] for name in names - self.counted)
         call.reused = sum(self._sizes[name] for name in names & self.counted)
         self.counted |= names
 
-    def _calls_behind(self, tensors: Iterable[torch.Tensor]) -> tuple[int, ...]:
-        origins = {part for tensor in tensors for part in self._origins.get(tensor, NOTHING)}
-        return tuple(sorted(part for part in origins if isinstance(part, int)))
+    def _sources(self, tensors: Iterable[torch.Tensor]) -> tuple[int, ...]:
+        """Returns the numbers of the calls that computed these tensors."""
+        sources = {source for tensor in tensors for source in self._origins.get(tensor, NOTHING)}
+        return tuple(sorted(source for source in sources if isinstance(source, int)))
 
-    def _number(self) -> int:
+    def _next_number(self) -> int:
         self._last += 1
         return self._last
 

@@ -25,16 +25,17 @@ FORMATS = {
 
 
 def export(run: Run, names: Sequence[Path], *, to: str, overwrite: bool) -> list[Path]:
-    """Writes the files of a format under exactly these names, after all checks.
+    """Writes the files of a format under exactly these names.
 
-    Raises ValueError: an unknown format, too few or too many names, an existing file, data that the run does not have.
+    Raises ValueError for an unknown format, too few or too many names, an existing file, and data that the run does not
+    have. All checks are made before the first file is written.
     """
     if to not in FORMATS:
         raise unknown("format", to, FORMATS)
-    chosen = FORMATS[to]
-    if not chosen.required <= len(names) <= len(chosen.files):
-        expected = ", then ".join(f"a file name for {file}" for file in chosen.files)
-        optional = " (optional)" * (chosen.required < len(chosen.files))
+    export_format = FORMATS[to]
+    if not export_format.required <= len(names) <= len(export_format.files):
+        expected = ", then ".join(f"a file name for {file}" for file in export_format.files)
+        optional = " (optional)" * (export_format.required < len(export_format.files))
         raise ValueError(f"--to {to}: expected {expected}{optional}; got {len(names)} names")
     for name in names:
         if names.count(name) > 1:
@@ -45,6 +46,6 @@ def export(run: Run, names: Sequence[Path], *, to: str, overwrite: bool) -> list
             raise ValueError(f"{name}: the folder {name.parent} does not exist")
         if name.exists() and not overwrite:
             raise ValueError(f"{name} already exists; use another name or --overwrite")
-    for name, content in zip(names, chosen.contents(run, len(names)), strict=True):
+    for name, content in zip(names, export_format.contents(run, len(names)), strict=True):
         write_bytes(name, content)
     return list(names)

@@ -1,9 +1,9 @@
-"""Plain text logs with numbers separated by spaces, in the format of the report tensor-mnist.
+"""Text logs of numbers separated by spaces, in the format of the report tensor-mnist.
 
-    epochs:  one line per epoch: epoch, training loss, training accuracy, validation loss, validation accuracy
-    bests:   one line per new best epoch: epoch, test accuracy
+    first file:   one line per epoch: epoch, training loss, training accuracy, validation loss, validation accuracy
+    second file:  one line per new best epoch: epoch, test accuracy
 
-The first line of both is zeros, for the untrained network.
+The first line of both has only zeros.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from convoy.runs import Run
 def contents(run: Run, files: int) -> list[bytes]:
     if not run.metrics:
         raise ValueError(f"{run.path} has no finished epoch")
-    texts = [_epochs(run), *([_bests(run)] if files > 1 else [])]
+    texts = [_epoch_log(run), *([_test_log(run)] if files > 1 else [])]
     return [text.encode() for text in texts]
 
 
-def _epochs(run: Run) -> str:
+def _epoch_log(run: Run) -> str:
     lines = ["0 0 0 0 0"]
-    for each in run.metrics:
-        if each.validation is None:
+    for epoch in run.metrics:
+        if epoch.validation is None:
             selection = run.data.selection or "nothing"
             raise ValueError(
                 f"{run.path}: the log of the epochs needs a validation score in each epoch, but this run was scored on "
                 f"{'the test set' if selection == 'test' else selection} (data.split.validation, protocol.faults)"
             )
-        scores = (each.train, each.validation)
-        lines.append(_line(each.epoch, [value for score in scores for value in (score.loss, score.accuracy)]))
+        scores = (epoch.train, epoch.validation)
+        lines.append(_line(epoch.epoch, [value for score in scores for value in (score.loss, score.accuracy)]))
     return "\n".join(lines) + "\n"
 
 
-def _bests(run: Run) -> str:
+def _test_log(run: Run) -> str:
     lines = ["0 0"]
-    for each in run.metrics:
-        if not each.best:
+    for epoch in run.metrics:
+        if not epoch.best:
             continue
-        if each.test is None:
+        if epoch.test is None:
             raise ValueError(
                 f"{run.path}: the log of the test accuracies needs a test score at each new best epoch "
                 "(protocol.faults: test_opened_at_each_best), which this run does not have"
             )
-        lines.append(_line(each.epoch, [each.test.accuracy]))
+        lines.append(_line(epoch.epoch, [epoch.test.accuracy]))
     return "\n".join(lines) + "\n"
 
 
 def _line(epoch: int, values: Sequence[float | None]) -> str:
-    """None, a loss that is not finite, is written as `nan`."""
+    """Writes None, a loss that is not finite, as `nan`."""
     return " ".join([f"{epoch:03d}", *("nan" if value is None else f"{value:.5f}" for value in values)])

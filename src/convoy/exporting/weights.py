@@ -1,4 +1,4 @@
-"""The best weights in the format of torch.save: a state dict of plain tensors, for weights_only=True."""
+"""The best weights as a state dict saved by torch.save, which torch.load reads with weights_only=True."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from convoy.prediction import Reason
 from convoy.runs import Member, Run
 from convoy.stats import (
     Estimate,
-    distinguishable,
     holm,
+    is_significant,
     nadeau_bengio,
     nadeau_bengio_test,
     paired_t,
@@ -329,7 +329,7 @@ def _verdict(result: FaultResult, withheld: Reason | None) -> FaultVerdict:
         return FaultVerdict.NO_CHANGE
     if result.effect.low is None:
         return FaultVerdict.NO_INTERVAL
-    changed = result.p_holm is not None and distinguishable(result.p_holm)
+    changed = result.p_holm is not None and is_significant(result.p_holm)
     return FaultVerdict.CHANGED if changed else FaultVerdict.INCONCLUSIVE
 
 

@@ -67,7 +67,7 @@ class Reproduction:
         self.earlier: dict[str, str] = {}  # the studies that an earlier call found, by digest
         self.unfinished: set[str] = set()  # parts that were started, in this call or an earlier one
         if self.archive is not None and Path(self.archive).is_dir():
-            archives.adopt(self.archive, self.out)
+            archives.restore(self.archive, self.out)
 
     def run(self) -> Reproduced:
         self._find_data()
@@ -177,7 +177,7 @@ class Reproduction:
             if self.archive is not None:
                 for member in study.members:
                     self._keep(member.run)
-                archives.keep_study(study, self.archive)
+                archives.archive_study(study, self.archive)
             done.append(parts.result_of(part, study, recipes, relative_to=self.study, digest=digest))
             self.finding = replace(self.finding, parts=tuple(done))
         return True
@@ -227,7 +227,7 @@ class Reproduction:
             asked = {claim.measure for claim in self.experiment.claim}.intersection(OF_EVERY_STEP)
             values = {} if run.is_archived else {name: MEASURES[name](run) for name in asked}
             measured = {name: value for name, value in values.items() if value is not None}
-            archives.keep(run, self.archive, measured=measured)
+            archives.archive_run(run, self.archive, measured=measured)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -293,7 +293,7 @@ class Reproduction:
         self.study = Workspace(self.out).write_study(self.folder.name, table, self.members.values())
         findings.write(self.study, self.finding)
         if self.archive is not None:
-            archives.keep_study(self.study, self.archive)
+            archives.archive_study(self.study, self.archive)
 
     def _left(self) -> list[str]:
         """Parts that were not run, and models that lack a run under a chosen protocol."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
-from convoy.stats import Estimate, distinguishable, holm
+from convoy.stats import Estimate, holm, is_significant
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Pair:
 
     @property
     def significant(self) -> bool:
-        return self.p_holm is not None and distinguishable(self.p_holm)
+        return self.p_holm is not None and is_significant(self.p_holm)
 
     @property
     def only_uncorrected(self) -> bool:
         """Whether the correction made a significant difference inconclusive: its interval excludes 0."""
-        return self.p is not None and distinguishable(self.p) and not self.significant
+        return self.p is not None and is_significant(self.p) and not self.significant
 
     def exchanged(self) -> Self:
         return replace(self, a=self.b, b=self.a, difference=-self.difference)

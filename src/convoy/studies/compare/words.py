@@ -155,7 +155,7 @@ def caveats(finding: CompareFinding) -> list[str]:
     """Returns the caveats, most important first."""
     results = {(run.label, run.seed): run.result for run in finding.not_learned}
     runs = [(row.label, seed, results.get((row.label, seed))) for row in finding.rows for seed in row.seeds]
-    texts = chance.in_words(runs, finding.part)
+    texts = chance.sentences_of(runs, finding.part)
     texts += [f"{listed(flag.labels)}: {flag.text}" if flag.labels else flag.text for flag in finding.flags]
     texts += [_left_out(run, finding.part) for run in finding.left_out]
     if finding.mixed is Mixed.DATA:

@@ -22,7 +22,7 @@ from convoy.data.batches import Normaliser
 from convoy.data.imageset import ImageSet
 from convoy.data.splits import Resplit
 from convoy.evaluation import losses
-from convoy.evaluation.load import untrained
+from convoy.evaluation.load import build_network
 from convoy.models import external, user
 from convoy.randomness import derive_seed
 from convoy.recipe import Recipe, fingerprint
@@ -219,7 +219,7 @@ def build(recipe: Recipe, prepared: Prepared) -> nn.Module:
     seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "initialisation"))
-        return untrained(recipe, prepared.train)
+        return build_network(recipe, prepared.train)
 
 
 def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:

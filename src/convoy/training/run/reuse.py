@@ -79,7 +79,7 @@ def _copy_and_score(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, te
             shutil.copyfile(twin.file(name), run.path / name)
     if (twin.path / "weights").is_dir():
         for path in (twin.path / "weights").iterdir():
-            twin.file(f"weights/{path.name}")
+            twin.check_file(f"weights/{path.name}")
         shutil.copytree(twin.path / "weights", run.path / "weights")
     write_json(run.path / "data.json", asdict(finish.describe_data(plan, 0)))
     finish.copy_code(run, plan)
