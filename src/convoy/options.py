@@ -228,6 +228,11 @@ KEYS = {  # recipe keys, by the option that sets them
 }
 
 
+def full_key(key: str) -> str:
+    """Returns "optim.lr" for the name "lr" or "batch-size" of a flag; other keys as they are."""
+    return KEYS.get(key.replace("-", "_"), key)
+
+
 class ClaimOptions(TypedDict, total=False):
     full_size: Annotated[bool, Flag("Test at the published scale, not at the claim's reduced one.", False)]
     seeds: Annotated[int | None, Flag("Runs per recipe. Default: that of the claim.")]

@@ -257,6 +257,7 @@ def test_done_again_it_trains_nothing_and_concludes_the_same(study: Study) -> No
         (["--vary", "model.options.nrm=batch,none"], "did you mean 'norm'"),
         (["--vary", "train.batch_size"], "expected a key and its values"),
         (["--vary", "train.batch_size=64,64"], "64 is given twice"),
+        (["--vary", "lr=1e-3,1e-2", "--optim.lr", "0.1"], "optim.lr is both set and varied"),
     ],
 )
 def test_every_combination_is_checked_before_one_is_trained(

@@ -24,6 +24,10 @@ def test_mappings_say_the_same_as_what_is_typed():
     assert Space(axes_of({"train.batch_size": [64, 128]}, {"optim.lr": (1e-4, 1e-1)})) == typed
 
 
+def test_the_name_of_a_flag_is_short_for_the_key_that_it_sets():
+    assert space("batch-size=64,128", ranges=("lr=1e-4..1e-1",)).paths == ["train.batch_size", "optim.lr"]
+
+
 @pytest.mark.parametrize(
     ("text", "log", "integer"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convoy.models import MODELS
-from convoy.options import DEFAULT_OUT, KEYS
+from convoy.options import DEFAULT_OUT, KEYS, full_key
 from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import Override, builtin_names, check_once
 from convoy.recipe.files import full_name as full_name_of_recipe
@@ -117,7 +117,7 @@ def check_left_out(options: Mapping[str, Any], paths: tuple[str, ...], study: st
 
 
 def _pairs(set: Mapping[str, Any] | Sequence[Override]) -> list[Override]:  # noqa: A002
-    return list(set.items()) if isinstance(set, Mapping) else list(set)
+    return [(full_key(path), value) for path, value in (set.items() if isinstance(set, Mapping) else set)]
 
 
 def folder_of(options: Mapping[str, Any], *parts: str) -> Path:

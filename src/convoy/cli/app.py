@@ -85,7 +85,7 @@ def _argument(parameter: inspect.Parameter, *, several: bool) -> inspect.Paramet
         annotation = annotation | None
     if several:
         return inspect.Parameter(parameter.name, inspect.Parameter.VAR_POSITIONAL, annotation=annotation)
-    return parameter.replace(annotation=annotation)
+    return parameter.replace(annotation=annotation, kind=inspect.Parameter.POSITIONAL_ONLY)
 
 
 def _flag(name: str, option: Option) -> inspect.Parameter:

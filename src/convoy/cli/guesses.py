@@ -35,7 +35,7 @@ _WORDS = {  # by the recipe's key
 }
 _SENTENCES = {
     "a network is the first argument, without a flag": "model-name arch architecture net network",
-    "--device cuda or cuda:N selects a GPU; by default it is used if there is one": "gpu gpus cuda use-gpu use-cuda",
+    "--device cuda, cuda:N or mps selects a GPU; cuda is the default where it exists": "gpu gpus cuda use-gpu use-cuda",
     "--device cpu selects the processor": "cpu no-cuda no-gpu",
     "the images are in memory, so that no worker loads them; --compute.threads sets the threads": (
         "workers num-workers nw j"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from convoy.api.session import finished, session_of
-from convoy.options import takes_options
+from convoy.options import full_key, takes_options
 from convoy.studies.compare.options import CompareOptions
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def compare(
 
     vary = options["vary"]
     pairs = vary.items() if isinstance(vary, Mapping) else vary
-    varied = [parse_values(pair) if isinstance(pair, str) else pair for pair in pairs]
+    parsed = [parse_values(pair) if isinstance(pair, str) else pair for pair in pairs]
+    varied = [(full_key(path), values) for path, values in parsed]
     check_once(overrides_of(options), dict(varied))
     named = named_recipes(recipes, options)
     design, named = ablation.combine(named, varied) if varied else (None, named)

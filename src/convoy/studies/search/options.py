@@ -9,13 +9,12 @@ from convoy.options import Epochs, Flag, Init, Model, RunOptions, Test
 class SearchOptions(RunOptions, total=False):
     grid: Annotated[
         Mapping[str, Sequence[Any]] | Sequence[str],
-        Flag("A key and its values, as in optim.lr=1e-4,1e-3. Each key once. Without trials, tries every point.", ()),
+        Flag("A key and its values, as in lr=1e-4,1e-3. Each key once. Without trials, tries every point.", ()),
     ]
     range: Annotated[
         Mapping[str, tuple[float, float]] | Sequence[str],
         Flag(
-            "A key and its bounds, as in optim.lr=1e-4..1e-1; needs trials. Log scale if the bounds span a decade or "
-            "more.",
+            "A key and its bounds, as in lr=1e-4..1e-1; needs trials. Log scale if the bounds span a decade or more.",
             (),
         ),
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from convoy.options import full_key
 from convoy.recipe import Recipe
 from convoy.recipe.files import Override, parse_override, parse_values
 
@@ -162,12 +163,12 @@ class Space:
 def axes_of(
     grid: Mapping[str, Sequence[Any]] | Sequence[str], ranges: Mapping[str, tuple[float, float]] | Sequence[str]
 ) -> tuple[Values | Range, ...]:
-    """Axes from mappings or from text as in "train.batch_size=64,128" and "optim.lr=1e-4..1e-1"."""
+    """Axes from mappings or from text as in "train.batch_size=64,128" and "lr=1e-4..1e-1"."""
     values = grid.items() if isinstance(grid, Mapping) else map(parse_values, grid)
     ends = ranges.items() if isinstance(ranges, Mapping) else map(_parse_range, ranges)
     return (
-        *(Values(path, tuple(listed)) for path, listed in values),
-        *(Range(path, low, high) for path, (low, high) in ends),
+        *(Values(full_key(path), tuple(listed)) for path, listed in values),
+        *(Range(full_key(path), low, high) for path, (low, high) in ends),
     )
 
 
