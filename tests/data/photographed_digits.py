@@ -1,4 +1,4 @@
-"""Photographs of handwritten digits, simulated: strokes of a pen on paper, in uneven light."""
+"""Simulated photographs of handwritten digits: pen strokes on paper, in uneven light."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def photographs(count: int, seed: int) -> list[tuple[int, Image.Image]]:
 
 
 def photograph(digit: int, draw: np.random.Generator) -> Image.Image:
-    """150 to 600 pixels a side; the size, place, rotation (up to 15 degrees), pen, light, blur and noise are random."""
+    """Draws 150 to 600 pixels per side, and size, position, rotation (up to 15 degrees), pen, light, blur and noise."""
     width, height = draw.integers(150, 600, 2)
     strokes = DIGITS[digit][draw.integers(len(DIGITS[digit]))]
     tall = min(width / 0.9, height) * draw.uniform(0.3, 0.75)
@@ -117,7 +117,7 @@ def photograph(digit: int, draw: np.random.Generator) -> Image.Image:
 
 
 def _curve(points: np.ndarray) -> np.ndarray:
-    """A Catmull-Rom curve through the points [M, 2], 60 steps between two of them."""
+    """A Catmull-Rom curve through the points [M, 2], with 60 steps between two points."""
     ends = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
     t = np.linspace(0, 1, 60)[:, None]
     pieces = [

@@ -14,9 +14,9 @@ from torch import Tensor
 from convoy.data.augment import AUGMENTATIONS, build
 from convoy.data.augment_geometric import resample, rotation, translation
 
-EVERY_ONE: list[dict[str, Any]] = [{"name": name} for name in AUGMENTATIONS]
+ALL: list[dict[str, Any]] = [{"name": name} for name in AUGMENTATIONS]
 GEOMETRIC: list[dict[str, Any]] = [{"name": name} for name in ("crop", "flip", "rotate", "scale", "shift")]
-sound = settings(deadline=None, max_examples=30)
+with_settings = settings(deadline=None, max_examples=30)
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.tuples(st.integers(1, 9), st.sampled_from([1, 3]), st.integers(4, 20)).map(lambda s: (*s, s[2]))
 
@@ -29,9 +29,9 @@ def augmented(x: Tensor, *specs: dict[str, Any], seed: int = 0) -> Tensor:
     return build(specs)(x, torch.Generator().manual_seed(seed))
 
 
-@sound
-@given(shapes, seeds, st.sampled_from([torch.float32, torch.float64, torch.bfloat16]), st.permutations(EVERY_ONE))
-def test_shape_type_and_range_are_kept(
+@with_settings
+@given(shapes, seeds, st.sampled_from([torch.float32, torch.float64, torch.bfloat16]), st.permutations(ALL))
+def test_shape_dtype_and_range_are_kept(
     shape: tuple[int, ...], seed: int, dtype: torch.dtype, specs: list[dict[str, Any]]
 ) -> None:
     x = augmented(batch(shape, seed, dtype), *specs, seed=seed)
@@ -41,7 +41,7 @@ def test_shape_type_and_range_are_kept(
     assert x.max() <= 1 + 1e-5
 
 
-@sound
+@with_settings
 @given(shapes, seeds)
 def test_zero_strength_changes_nothing(shape: tuple[int, ...], seed: int) -> None:
     x = batch(shape, seed)
@@ -56,31 +56,29 @@ def test_zero_strength_changes_nothing(shape: tuple[int, ...], seed: int) -> Non
     assert torch.allclose(augmented(x, *interpolated, seed=seed), x, atol=1e-5)
 
 
-@sound
-@given(seeds, st.permutations(EVERY_ONE), st.integers(1, 8))
-def test_an_image_is_drawn_for_by_its_place_and_not_by_its_companions(
-    seed: int, specs: list[dict[str, Any]], kept: int
+@with_settings
+@given(seeds, st.permutations(ALL), st.integers(1, 8))
+def test_draws_of_an_image_depend_on_its_position_and_not_on_other_images(
+    seed: int, specs: list[dict[str, Any]], count: int
 ) -> None:
     x = batch((8, 3, 12, 12), seed)
-    others = x.clone()
-    others[kept:] = 0.5
+    with_others = x.clone()
+    with_others[count:] = 0.5
 
-    together = augmented(x, *specs, seed=seed)[:kept]
+    expected = augmented(x, *specs, seed=seed)[:count]
 
-    assert torch.equal(together, augmented(others, *specs, seed=seed)[:kept])
+    assert torch.equal(augmented(with_others, *specs, seed=seed)[:count], expected)
 
 
-@sound
+@with_settings
 @given(seeds, st.permutations(GEOMETRIC), st.integers(1, 8))
-def test_the_first_images_of_a_batch_draw_as_a_smaller_batch_does(
-    seed: int, specs: list[dict[str, Any]], kept: int
-) -> None:
+def test_geometric_draws_do_not_depend_on_the_batch_size(seed: int, specs: list[dict[str, Any]], count: int) -> None:
     x = batch((8, 3, 12, 12), seed)
-    alone = augmented(x[:kept], *specs, seed=seed)
-    assert torch.allclose(augmented(x, *specs, seed=seed)[:kept], alone, atol=1e-6)
+    smaller = augmented(x[:count], *specs, seed=seed)
+    assert torch.allclose(augmented(x, *specs, seed=seed)[:count], smaller, atol=1e-6)
 
 
-@sound
+@with_settings
 @given(shapes, seeds)
 def test_flipping_twice_is_the_identity(shape: tuple[int, ...], seed: int) -> None:
     x = batch(shape, seed)
@@ -90,7 +88,7 @@ def test_flipping_twice_is_the_identity(shape: tuple[int, ...], seed: int) -> No
     assert torch.equal(augmented(x, flip, flip), x)
 
 
-@sound
+@with_settings
 @given(seeds, st.integers(0, 5))
 def test_a_crop_is_a_window_of_the_padded_image(seed: int, padding: int) -> None:
     x = batch((6, 3, 10, 10), seed)
@@ -102,7 +100,7 @@ def test_a_crop_is_a_window_of_the_padded_image(seed: int, padding: int) -> None
     assert same.any(dim=-1).any(dim=-1).all()
 
 
-def test_every_offset_of_a_crop_comes_up_equally_often() -> None:
+def test_every_offset_of_a_crop_is_equally_likely() -> None:
     x = torch.zeros(9000, 1, 9, 9)
     x[:, :, 4, 4] = 1
     rows = augmented(x, {"name": "crop", "padding": 1}).sum(dim=(0, 1))[3:6, 3:6]
@@ -116,13 +114,13 @@ def test_about_half_of_the_images_are_flipped() -> None:
     assert abs(augmented(x, {"name": "flip"})[:, 0, 0, 0].mean() - 0.5) < 0.04
 
 
-def test_a_rotation_turns_by_at_most_its_degrees_either_way() -> None:
+def test_a_rotation_is_by_at_most_its_degrees_in_either_direction() -> None:
     x = torch.zeros(500, 1, 41, 41)
     x[:, :, 20, 35] = 1  # 15 pixels to the right of the centre
-    places = (augmented(x, {"name": "rotate", "degrees": 30})[:, 0] + 1e-12).flatten(1)
-    places = places / places.sum(dim=1, keepdim=True)
-    down = (places * torch.arange(41).repeat_interleave(41)).sum(dim=1) - 20
-    across = (places * torch.arange(41).repeat(41)).sum(dim=1) - 20
+    weights = (augmented(x, {"name": "rotate", "degrees": 30})[:, 0] + 1e-12).flatten(1)
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    down = (weights * torch.arange(41).repeat_interleave(41)).sum(dim=1) - 20
+    across = (weights * torch.arange(41).repeat(41)).sum(dim=1) - 20
     degrees = torch.atan2(down, across) * 180 / math.pi
 
     assert degrees.abs().max() < 31
@@ -131,22 +129,22 @@ def test_a_rotation_turns_by_at_most_its_degrees_either_way() -> None:
     assert ((down**2 + across**2).sqrt() - 15).abs().max() < 0.3
 
 
-def test_a_shift_in_whole_pixels_moves_every_image_by_integers_of_every_size_up_to_its_fraction() -> None:
+def test_a_shift_by_whole_pixels_takes_every_integer_up_to_its_fraction() -> None:
     x = batch((600, 1, 28, 28), seed=3)
     shifted = augmented(x, {"name": "shift", "fraction": 0.1, "whole_pixels": True})  # 2.8 pixels, rounded
 
     windows = torch.nn.functional.pad(x, (3,) * 4).unfold(2, 28, 1).unfold(3, 28, 1)  # (B, C, y, x, 28, 28)
     same = (windows == shifted[:, :, None, None]).all(dim=-1).all(dim=-1)[:, 0]  # (B, y, x)
-    places = same.nonzero()
-    counts = torch.bincount(places[:, 1], minlength=7)
+    offsets = same.nonzero()
+    counts = torch.bincount(offsets[:, 1], minlength=7)
 
-    assert len(places) == 600
+    assert len(offsets) == 600
     assert counts.min() > 10
-    assert counts[0] < counts[1]  # the ends come up from 2.5 to 2.8 only
+    assert counts[0] < counts[1]  # only draws from 2.5 to 2.8 are rounded to 3
     assert counts[6] < counts[5]
 
 
-def test_nearest_rotation_invents_no_level_and_a_bilinear_one_does() -> None:
+def test_nearest_rotation_keeps_the_levels_and_bilinear_rotation_adds_some() -> None:
     x = (batch((50, 1, 28, 28)) > 0.5).float()
     rotate = {"name": "rotate", "degrees": 10}
 
@@ -154,7 +152,7 @@ def test_nearest_rotation_invents_no_level_and_a_bilinear_one_does() -> None:
     assert len(augmented(x, rotate).unique()) > 100
 
 
-def test_nearest_rotation_and_integer_shift_equal_pillow_to_the_pixel() -> None:
+def test_nearest_rotation_and_integer_shift_equal_pillows() -> None:
     x = (batch((60, 1, 28, 28)) * 255).round() / 255
     for image, degrees in zip(x, torch.linspace(-10, 10, 60).tolist(), strict=True):
         picture = Image.fromarray((image[0] * 255).round().to(torch.uint8).numpy())
@@ -169,21 +167,21 @@ def test_nearest_rotation_and_integer_shift_equal_pillow_to_the_pixel() -> None:
         assert torch.equal((shifted[0, 0] * 255).round(), torch.from_numpy(np.array(moved)).float())
 
 
-def test_rotation_then_shift_as_torchvision_applies_them_are_two_resamplings() -> None:
+def test_rotation_and_shift_as_in_torchvision_are_two_resamplings() -> None:
     x = batch((20, 1, 28, 28))
     rotate = {"name": "rotate", "degrees": 10, "interpolation": "nearest"}
     shift = {"name": "shift", "fraction": 0.1, "whole_pixels": True}
     both = build([rotate, shift])
     uniform = torch.rand(20, 3, generator=torch.Generator().manual_seed(5))
 
-    turned = resample(x, both.geometric[0].maps(uniform[:, :1], 28)[:, :2], "nearest")
-    twice = resample(turned, both.geometric[1].maps(uniform[:, 1:], 28)[:, :2], "nearest")
+    rotated = resample(x, both.geometric[0].maps(uniform[:, :1], 28)[:, :2], "nearest")
+    shifted = resample(rotated, both.geometric[1].maps(uniform[:, 1:], 28)[:, :2], "nearest")
 
-    assert torch.equal(both(x, torch.Generator().manual_seed(5)), twice)
-    assert (twice[:, :, 0] == 0).flatten(1).all(1).any()  # cut off and filled with black
+    assert torch.equal(both(x, torch.Generator().manual_seed(5)), shifted)
+    assert (shifted[:, :, 0] == 0).flatten(1).all(1).any()  # cut off and filled with black
 
 
-def test_a_shift_moves_by_at_most_its_fraction_of_the_side() -> None:
+def test_a_shift_is_by_at_most_its_fraction_of_the_side() -> None:
     x = torch.zeros(500, 1, 20, 20)
     x[:, :, 10, 10] = 1
     shifted = augmented(x, {"name": "shift", "fraction": 0.1})[:, 0]  # 2 pixels
@@ -194,7 +192,7 @@ def test_a_shift_moves_by_at_most_its_fraction_of_the_side() -> None:
     assert torch.allclose(shifted.sum(dim=(1, 2)), torch.ones(500), atol=1e-4)
 
 
-def test_scaling_by_two_enlarges_the_middle() -> None:
+def test_scaling_by_two_enlarges_the_centre() -> None:
     x = torch.zeros(1, 1, 8, 8)
     x[:, :, 2:6, 2:6] = 1
     assert augmented(x, {"name": "scale", "range": [2, 2]})[0, 0, 1:7, 1:7].min() > 0.99
@@ -205,26 +203,26 @@ def test_the_area_outside_the_image_is_black() -> None:
     assert (shifted.amin(dim=(1, 2, 3)) == 0).all()
 
 
-def test_geometric_augmentations_are_one_resampling_in_their_order() -> None:
+def test_geometric_augmentations_are_composed_in_order_into_one_resampling() -> None:
     x = batch((1, 1, 16, 16))
     turn = {"name": "rotate", "degrees": 180}
     maps = [part.maps(torch.full((1, part.draws), 0.75), 16) for part in build([turn, {"name": "shift"}]).geometric]
     corner = torch.tensor([0.0, 0.0, 1.0])
 
-    # A half-way draw of +-180 degrees turns by a right angle, so that the shift, made second, is turned with it.
+    # A draw of 0.75 from +-180 degrees rotates by 90 degrees, so that the shift, which is second, is rotated, too.
     assert torch.allclose((maps[0] @ maps[1] @ corner)[0, :2], torch.tensor([0.1, -0.1]), atol=1e-6)
     assert augmented(x, turn, {"name": "shift"}).shape == x.shape
 
 
-def test_moves_by_integer_pixels_keep_every_value_exactly() -> None:
+def test_augmentations_by_integer_pixels_keep_values_exactly() -> None:
     x = batch((32, 3, 32, 32))
     moved = augmented(x, {"name": "crop", "padding": 4}, {"name": "flip"}, {"name": "crop", "padding": 2})
     assert set(moved.unique().tolist()) <= {0.0, *x.unique().tolist()}
 
 
-@sound
+@with_settings
 @given(seeds, st.integers(1, 12))
-def test_cutout_blackens_one_square_that_reaches_at_most_over_the_edge(seed: int, size: int) -> None:
+def test_cutout_blackens_one_square_clipped_at_the_edge(seed: int, size: int) -> None:
     x = augmented(torch.ones(20, 3, 12, 12), {"name": "cutout", "size": size}, seed=seed)
     black = x[:, 0] == 0
     rows, columns = black.any(dim=2).sum(dim=1), black.any(dim=1).sum(dim=1)
@@ -242,7 +240,7 @@ def erased(**keys: Any) -> Tensor:
     return x[:, 0] < 1
 
 
-def test_erased_part_is_one_rectangle_of_the_area_and_aspect_that_were_asked() -> None:
+def test_the_erased_part_is_one_rectangle_with_the_given_area_and_aspect() -> None:
     black = erased(area=[0.1, 0.3], aspect=[0.5, 2.0])
     rows, columns = black.any(dim=2).sum(dim=1), black.any(dim=1).sum(dim=1)
     area, aspect = rows * columns / 400, rows / columns
@@ -259,12 +257,12 @@ def test_every_pixel_is_erased_in_some_image() -> None:
     assert erased(area=[1, 1], aspect=[1, 1]).all()
 
 
-def test_probability_is_of_an_image_to_be_erased() -> None:
+def test_probability_is_the_fraction_of_erased_images() -> None:
     assert abs(erased(probability=0.25).flatten(1).any(dim=1).float().mean() - 0.25) < 0.08
     assert not erased(probability=0).any()
 
 
-def test_erased_part_is_filled_with_the_mean_or_with_noise_and_the_rest_stays() -> None:
+def test_the_erased_part_is_filled_with_mean_or_noise_and_the_rest_is_unchanged() -> None:
     x = batch((50, 3, 16, 16))
     always = {"name": "erase", "probability": 1.0, "area": [0.2, 0.3]}
     zero, mean, noise = (augmented(x, {**always, "fill": fill}) for fill in ("zero", "mean", "noise"))
@@ -277,7 +275,7 @@ def test_erased_part_is_filled_with_the_mean_or_with_noise_and_the_rest_stays() 
     assert abs(noise[inside].std() - 12**-0.5) < 0.02
 
 
-def test_erasures_and_policies_follow_geometric_augmentations_in_order() -> None:
+def test_erasing_and_policies_are_applied_in_order_after_geometric_augmentations() -> None:
     x = torch.ones(50, 1, 12, 12)
     erase, turn = {"name": "erase", "probability": 1.0, "fill": "zero"}, {"name": "rotate", "degrees": 45}
     invert = {"name": "rand_augment", "magnitude": 30}
@@ -286,16 +284,16 @@ def test_erasures_and_policies_follow_geometric_augmentations_in_order() -> None
     assert not torch.equal(augmented(x, erase, invert), augmented(x, invert, erase))
 
 
-def test_all_tensors_follow_the_batch_to_its_device() -> None:
-    x = torch.empty(64, 3, 8, 8, device="meta")  # any other device: torch refuses to mix it with the CPU
+def test_all_tensors_are_moved_to_the_device_of_the_batch() -> None:
+    x = torch.empty(64, 3, 8, 8, device="meta")  # stands for any device: torch does not mix it with the CPU
     labels = torch.zeros(64, dtype=torch.int64, device="meta")
 
-    x, y = build(EVERY_ONE).mix(augmented(x, *EVERY_ONE), labels, 10, torch.Generator())
+    x, y = build(ALL).mix(augmented(x, *ALL), labels, 10, torch.Generator())
 
     assert (x.device.type, y.device.type) == ("meta", "meta")
 
 
-def test_without_specs_nothing_is_done() -> None:
+def test_without_specs_the_batch_is_returned_unchanged() -> None:
     x = batch((2, 1, 5, 5))
     assert build([]).is_identity
     assert augmented(x) is x
@@ -326,6 +324,6 @@ def test_without_specs_nothing_is_done() -> None:
         ({"name": "erase", "fill": 0}, "fill = 0 in the augmentation erase: expected 'zero', 'mean' or 'noise'"),
     ],
 )
-def test_a_wrong_table_is_an_error_with_the_allowed_values(spec: dict[str, Any], message: str) -> None:
+def test_an_invalid_table_is_an_error_with_the_allowed_values(spec: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build([spec])

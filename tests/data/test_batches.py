@@ -33,31 +33,31 @@ def batches(images: ImageSet, *, seed: int = 1, augment: bool = False, plain: bo
     )
 
 
-def order(found: Batches, epoch: int) -> list[int]:
+def order(loader: Batches, epoch: int) -> list[int]:
     """The order of the images, read from their index pixel."""
     return [
-        int(index) for step in range(found.steps_per_epoch) for index in found.at(epoch, step)[0][:, 0, 0, 0].round()
+        int(index) for step in range(loader.steps_per_epoch) for index in loader.at(epoch, step)[0][:, 0, 0, 0].round()
     ]
 
 
-def test_an_epoch_is_every_image_once_in_a_new_order(images: ImageSet) -> None:
-    found = batches(images, plain=True)
+def test_an_epoch_has_every_image_once_in_a_new_order(images: ImageSet) -> None:
+    loader = batches(images, plain=True)
 
-    assert sorted(order(found, 0)) == sorted(order(found, 1)) == list(range(N))
-    assert order(found, 0) != order(found, 1)
-    assert (found.images_per_epoch, found.steps_per_epoch) == (N, 4)
+    assert sorted(order(loader, 0)) == sorted(order(loader, 1)) == list(range(N))
+    assert order(loader, 0) != order(loader, 1)
+    assert (loader.images_per_epoch, loader.steps_per_epoch) == (N, 4)
 
 
 def test_the_last_batch_is_kept_and_smaller(images: ImageSet) -> None:
     assert [len(batches(images).at(0, step)[1]) for step in range(4)] == [16, 16, 16, 2]
 
 
-def test_a_single_image_left_over_joins_the_batch_before_it(images: ImageSet) -> None:
-    found = batches(images.take(np.arange(33)))
-    assert [len(found.at(0, step)[1]) for step in range(found.steps_per_epoch)] == [16, 17]
+def test_a_single_remaining_image_is_added_to_the_previous_batch(images: ImageSet) -> None:
+    loader = batches(images.take(np.arange(33)))
+    assert [len(loader.at(0, step)[1]) for step in range(loader.steps_per_epoch)] == [16, 17]
 
 
-def test_labels_go_with_their_images(images: ImageSet) -> None:
+def test_labels_match_their_images(images: ImageSet) -> None:
     x, y = batches(images, plain=True).at(3, 1)
     assert torch.equal(x[:, 0, 0, 0].round().long() % 5, y)
     assert y.dtype == torch.int64
@@ -77,11 +77,11 @@ def test_a_batch_depends_only_on_seed_epoch_and_step(images: ImageSet, augment: 
 
 def test_augmentation_differs_in_each_epoch(images: ImageSet) -> None:
     one = ImageSet(images.images[:1], images.labels[:1], images.classes)
-    found = batches(one, augment=True)
-    assert not torch.equal(found.at(0, 0)[0], found.at(1, 0)[0])
+    loader = batches(one, augment=True)
+    assert not torch.equal(loader.at(0, 0)[0], loader.at(1, 0)[0])
 
 
-def test_augmented_images_are_normalised_after_it_so_that_black_is_black(images: ImageSet) -> None:
+def test_images_are_normalised_after_augmentation(images: ImageSet) -> None:
     x, _ = batches(images, augment=True).at(0, 0)
     black = torch.tensor([-0.1 / 0.4, -0.2 / 0.5, -0.3 / 0.6])
     assert torch.allclose(x.amin(dim=(0, 2, 3)), black, atol=1e-5)
@@ -95,38 +95,38 @@ def test_augmented_images_are_normalised_after_it_so_that_black_is_black(images:
     ],
     ids=["plain", "augmented"],
 )
-def test_batches_of_a_seed_are_those_of_the_first_version(augment: list[dict[str, str]], digest: str) -> None:
+def test_batches_of_a_seed_have_not_changed_since_the_first_version(augment: list[dict[str, str]], digest: str) -> None:
     """A change here changes the results of recipes: TRAINING_REVISION must rise with it."""
     pixels = np.arange(N * 3 * 8 * 8).reshape(N, 3, 8, 8).astype(np.uint8)
-    found = Batches(
+    loader = Batches(
         ImageSet(pixels, np.arange(N) % 5, tuple("abcde")),
         batch_size=16,
         seed=1,
         normaliser=Normaliser((0.0,) * 3, (1 / 255,) * 3, CPU, torch.float32),
         augmentation=build(augment),
     )
-    seen = sha256()
-    for epoch, step in product(range(2), range(found.steps_per_epoch)):
-        x, y = found.at(epoch, step)
-        seen.update(x.round().byte().numpy().tobytes() + y.numpy().tobytes())
-    assert seen.hexdigest()[:16] == digest
+    hasher = sha256()
+    for epoch, step in product(range(2), range(loader.steps_per_epoch)):
+        x, y = loader.at(epoch, step)
+        hasher.update(x.round().byte().numpy().tobytes() + y.numpy().tobytes())
+    assert hasher.hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_mixed_labels_are_probabilities_of_the_type_that_is_trained_in(images: ImageSet, dtype: torch.dtype) -> None:
-    found = Batches(
+def test_mixed_labels_are_probabilities_of_the_training_dtype(images: ImageSet, dtype: torch.dtype) -> None:
+    loader = Batches(
         images,
         batch_size=16,
         seed=1,
         normaliser=Normaliser((0.0,) * 3, (1.0,) * 3, CPU, dtype),
         augmentation=build([{"name": "mixup", "alpha": 1.0}]),
     )
-    x, y = found.at(0, 1)
-    again, same = found.at(0, 1)
+    x, y = loader.at(0, 1)
+    repeated_x, repeated_y = loader.at(0, 1)
     assert (x.dtype, y.dtype, y.shape) == (dtype, dtype, (16, 5))
-    assert torch.equal(x, again)
-    assert torch.equal(y, same)
-    assert not torch.equal(y, found.at(1, 1)[1])
+    assert torch.equal(x, repeated_x)
+    assert torch.equal(y, repeated_y)
+    assert not torch.equal(y, loader.at(1, 1)[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -141,13 +141,13 @@ def test_the_normaliser_accepts_levels_and_fractions(dtype: torch.dtype) -> None
         assert torch.allclose(x.double(), expected, atol=tolerance, rtol=0)
 
 
-def test_the_normaliser_leaves_its_argument_alone() -> None:
+def test_the_normaliser_does_not_change_its_argument() -> None:
     x = torch.full((1, 1, 2, 2), 0.5)
     Normaliser((0.25,), (0.5,), CPU, torch.float32)(x)
     assert (x == 0.5).all()
 
 
-def test_read_only_images_are_taken_without_a_warning(images: ImageSet, recwarn: pytest.WarningsRecorder) -> None:
+def test_read_only_images_give_no_warning(images: ImageSet, recwarn: pytest.WarningsRecorder) -> None:
     images.images.flags.writeable = False
     batches(images).at(0, 0)
     assert len(recwarn) == 0

@@ -1,4 +1,4 @@
-"""Downloads against a local server that is slow, closes the connection, or sends something else."""
+"""Downloads from a local server that is slow, closes the connection, or sends something else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = b"\n<!-- moved -->\n<!DOCTYPE html><html><body>Please log in</body></html
 
 
 class Server:
-    """Answers each path by its behaviour and notes (path, first byte asked for)."""
+    """Answers each path with its behaviour and records (path, first requested byte)."""
 
     def __init__(self) -> None:
         self.behaviours: dict[str, Callable[[BaseHTTPRequestHandler, int], None]] = {}
@@ -31,8 +31,8 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-                start = int(asked[1]) if asked else 0
+                requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+                start = int(requested[1]) if requested else 0
                 server.requests.append((self.path, start))
                 with contextlib.suppress(ConnectionError):
                     server.behaviours[self.path](self, start)
@@ -60,7 +60,7 @@ def answer(request: BaseHTTPRequestHandler, content: bytes, start: int, *, lengt
     request.wfile.write(content)
 
 
-def whole(request: BaseHTTPRequestHandler, start: int) -> None:
+def complete(request: BaseHTTPRequestHandler, start: int) -> None:
     if start >= len(CONTENT):
         request.send_error(416)
     else:
@@ -71,23 +71,23 @@ def ignores_range(request: BaseHTTPRequestHandler, start: int) -> None:
     answer(request, CONTENT, 0)
 
 
-def cuts(after: int, *, times: int) -> Callable[[BaseHTTPRequestHandler, int], None]:
-    """Announces the full length and closes the connection after some bytes, the first few times."""
-    left = [times]
+def interrupts(after: int, *, times: int) -> Callable[[BaseHTTPRequestHandler, int], None]:
+    """Announces the full length but closes the connection after some bytes, the first few times."""
+    remaining = [times]
 
     def behaviour(request: BaseHTTPRequestHandler, start: int) -> None:
-        left[0] -= 1
+        remaining[0] -= 1
         rest = CONTENT[start:]
-        answer(request, rest[:after] if left[0] >= 0 else rest, start, length=len(rest))
+        answer(request, rest[:after] if remaining[0] >= 0 else rest, start, length=len(rest))
 
     return behaviour
 
 
-def promises_less(request: BaseHTTPRequestHandler, start: int) -> None:
+def announces_less(request: BaseHTTPRequestHandler, start: int) -> None:
     answer(request, CONTENT[start:], start, length=len(CONTENT) - start - (0 if start else 1000))
 
 
-def promises_more(request: BaseHTTPRequestHandler, start: int) -> None:
+def announces_more(request: BaseHTTPRequestHandler, start: int) -> None:
     if start:
         request.send_error(416)
     else:
@@ -98,15 +98,15 @@ def sends(content: bytes) -> Callable[[BaseHTTPRequestHandler, int], None]:
     return lambda request, start: answer(request, content, 0)
 
 
-def says(status: int) -> Callable[[BaseHTTPRequestHandler, int], None]:
+def fails_with(status: int) -> Callable[[BaseHTTPRequestHandler, int], None]:
     return lambda request, start: request.send_error(status)
 
 
-def is_silent(request: BaseHTTPRequestHandler, start: int) -> None:
+def never_answers(request: BaseHTTPRequestHandler, start: int) -> None:
     time.sleep(1)
 
 
-def drips(request: BaseHTTPRequestHandler, start: int) -> None:
+def sends_slowly(request: BaseHTTPRequestHandler, start: int) -> None:
     request.send_response(200)
     request.end_headers()
     for value in CONTENT[:40]:
@@ -125,7 +125,7 @@ def sends_another_range(request: BaseHTTPRequestHandler, start: int) -> None:
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     monkeypatch.setenv("CONVOY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(fetch, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.3)
     monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0.0)
     server = Server()
     yield server
@@ -153,7 +153,7 @@ def starts(server: Server) -> list[int]:
 
 @pytest.mark.parametrize("knows_size", [True, False])
 def test_a_complete_file_is_not_downloaded_again(server: Server, knows_size: bool) -> None:
-    download = one_file(server.url("/f", whole), knows_size=knows_size)
+    download = one_file(server.url("/f", complete), knows_size=knows_size)
 
     assert fetched(download) == fetched(download) == CONTENT
     assert starts(server) == [0]
@@ -161,37 +161,37 @@ def test_a_complete_file_is_not_downloaded_again(server: Server, knows_size: boo
 
 
 @pytest.mark.parametrize("knows_size", [True, False])
-def test_a_cut_download_goes_on_where_it_was_cut(server: Server, knows_size: bool) -> None:
-    download = one_file(server.url("/f", cuts(200_000, times=2)), knows_size=knows_size)
+def test_an_interrupted_download_is_resumed(server: Server, knows_size: bool) -> None:
+    download = one_file(server.url("/f", interrupts(200_000, times=2)), knows_size=knows_size)
 
     assert fetched(download) == CONTENT
     assert starts(server) == [0, 200_000, 400_000]
 
 
 def test_the_partial_file_of_an_earlier_attempt_is_resumed(server: Server) -> None:
-    download = one_file(server.url("/f", whole))
+    download = one_file(server.url("/f", complete))
     leave_partial(download, CONTENT[:300_000])
 
     assert fetched(download) == CONTENT
     assert starts(server) == [300_000]
 
 
-def test_another_mirror_goes_on_where_the_first_gave_up(server: Server) -> None:
-    download = one_file(server.url("/bad", cuts(50_000, times=99)), server.url("/good", whole))
+def test_the_next_mirror_resumes_the_partial_file(server: Server) -> None:
+    download = one_file(server.url("/bad", interrupts(50_000, times=99)), server.url("/good", complete))
 
     assert fetched(download) == CONTENT
     assert server.requests == [("/bad", 0), ("/bad", 50_000), ("/bad", 100_000), ("/good", 150_000)]
 
 
-def test_a_server_without_ranges_sends_all_of_it_again(server: Server) -> None:
+def test_a_server_without_ranges_sends_the_complete_file(server: Server) -> None:
     download = one_file(server.url("/f", ignores_range))
     leave_partial(download, b"x" * 300_000)
 
     assert fetched(download) == CONTENT
 
 
-def test_a_wrong_beginning_is_thrown_away_once_its_hash_is_known(server: Server) -> None:
-    download = one_file(server.url("/f", whole))
+def test_a_resumed_file_with_a_wrong_hash_is_downloaded_again(server: Server) -> None:
+    download = one_file(server.url("/f", complete))
     leave_partial(download, b"x" * 300_000)
 
     assert fetched(download) == CONTENT
@@ -200,54 +200,54 @@ def test_a_wrong_beginning_is_thrown_away_once_its_hash_is_known(server: Server)
 
 @pytest.mark.parametrize("size_bytes", [len(CONTENT), len(CONTENT) + 7])
 def test_a_wrong_file_that_is_too_long_to_resume_is_downloaded_again(server: Server, size_bytes: int) -> None:
-    download = one_file(server.url("/f", whole), knows_size=False)
+    download = one_file(server.url("/f", complete), knows_size=False)
     leave_partial(download, b"x" * size_bytes)
 
     assert fetched(download) == CONTENT
     assert starts(server) == [size_bytes, 0]
 
 
-def test_a_shorter_wrong_file_is_fetched_twice_and_then_the_next_mirror_is_asked(server: Server) -> None:
+def test_a_shorter_wrong_file_is_downloaded_twice_before_the_next_mirror_is_tried(server: Server) -> None:
     def short(request: BaseHTTPRequestHandler, start: int) -> None:
         if start:
             request.send_error(416)
         else:
             answer(request, b"x" * 600, 0)
 
-    download = one_file(server.url("/bad", short), server.url("/good", whole))
+    download = one_file(server.url("/bad", short), server.url("/good", complete))
 
     assert fetched(download) == CONTENT
     assert server.requests == [("/bad", 0), ("/bad", 600), ("/bad", 0), ("/bad", 600), ("/good", 0)]
 
 
-def test_a_length_that_promises_too_little_is_not_believed(server: Server) -> None:
-    download = one_file(server.url("/f", promises_less))
+def test_a_content_length_that_is_too_small_does_not_truncate_the_file(server: Server) -> None:
+    download = one_file(server.url("/f", announces_less))
 
     assert fetched(download) == CONTENT
     assert starts(server) == [0, 511_000]
 
 
 @pytest.mark.parametrize("knows_size", [True, False])
-def test_a_length_that_promises_too_much_does_not_spoil_the_file(server: Server, knows_size: bool) -> None:
-    assert fetched(one_file(server.url("/f", promises_more), knows_size=knows_size)) == CONTENT
+def test_a_content_length_that_is_too_large_is_ignored(server: Server, knows_size: bool) -> None:
+    assert fetched(one_file(server.url("/f", announces_more), knows_size=knows_size)) == CONTENT
 
 
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
-        (says(404), "HTTP 404 Not Found"),
-        (says(503), "HTTP 503 Service Unavailable"),
+        (fails_with(404), "HTTP 404 Not Found"),
+        (fails_with(503), "HTTP 503 Service Unavailable"),
         (sends(PAGE), "answered with an HTML page instead of the file"),
         (sends(CONTENT + b"x"), "sent more than the 512,000 bytes of the file"),
         (sends(CONTENT[:-1] + b"x"), r"sent another file of 512,000 bytes \(expected SHA-256 [0-9a-f]{12}\.\.\.\)"),
         (sends(b"short"), "ended after 5 of 512,000 bytes"),
-        (is_silent, r"no answer in 0\.3 s"),
-        (drips, r"too slow: \d+ bytes in 0 s"),
-        (cuts(1, times=99), "ended after 3 of 512,000 bytes"),
+        (never_answers, r"no answer in 0\.3 s"),
+        (sends_slowly, r"too slow: \d+ bytes in 0 s"),
+        (interrupts(1, times=99), "ended after 3 of 512,000 bytes"),
     ],
-    ids=["404", "503", "HTML", "too long", "other", "short", "silent", "slow", "cuts for ever"],
+    ids=["404", "503", "HTML", "too long", "other", "short", "no answer", "slow", "always interrupts"],
 )
-def test_the_next_mirror_is_tried_and_the_error_has_the_reasons(
+def test_the_next_mirror_is_tried_and_the_error_states_the_reasons(
     server: Server, behaviour: Callable[[BaseHTTPRequestHandler, int], None], reason: str
 ) -> None:
     bad = server.url("/bad", behaviour)
@@ -258,33 +258,33 @@ def test_the_next_mirror_is_tried_and_the_error_has_the_reasons(
     ):
         fetched(one_file(bad))
 
-    assert fetched(one_file(bad, server.url("/good", whole))) == CONTENT
+    assert fetched(one_file(bad, server.url("/good", complete))) == CONTENT
 
 
-def test_a_server_that_sends_another_range_is_left(server: Server) -> None:
+def test_a_server_that_sends_another_range_is_an_error(server: Server) -> None:
     bad = server.url("/bad", sends_another_range)
     leave_partial(one_file(bad), CONTENT[:1000])
-    with pytest.raises(DataError, match="was asked for bytes from 1,000 on"):
+    with pytest.raises(DataError, match="expected bytes from 1,000, got Content-Range 'bytes 0-511999/512000'"):
         fetched(one_file(bad))
 
 
 def test_a_login_page_does_not_delete_the_partial_file(server: Server) -> None:
-    download = one_file(server.url("/page", sends(PAGE)), server.url("/good", whole))
+    download = one_file(server.url("/page", sends(PAGE)), server.url("/good", complete))
     leave_partial(download, CONTENT[:300_000])
 
     assert fetched(download) == CONTENT
     assert server.requests == [("/page", 300_000), ("/good", 300_000)]
 
 
-def test_every_mirror_and_its_answer_is_named(server: Server) -> None:
-    urls = [server.url("/a", says(404)), "http://127.0.0.1:1/b", "http://no-such-host.invalid/c"]
+def test_error_states_every_mirror_and_its_answer(server: Server) -> None:
+    urls = [server.url("/a", fails_with(404)), "http://127.0.0.1:1/b", "http://no-such-host.invalid/c"]
     answers = rf"{urls[0]}: HTTP 404 Not Found; {urls[1]}: Connection refused; {urls[2]}: \S.*; .*convoy data add some"
     with pytest.raises(DataError, match=answers) as error:
         fetched(one_file(*urls))
     assert "\n" not in str(error.value)
 
 
-def test_a_failed_download_leaves_no_file_of_that_name(server: Server) -> None:
+def test_a_failed_download_leaves_no_file(server: Server) -> None:
     download = one_file(server.url("/f", sends(CONTENT[:-1] + b"x")))
     with pytest.raises(DataError):
         fetched(download)
@@ -292,10 +292,10 @@ def test_a_failed_download_leaves_no_file_of_that_name(server: Server) -> None:
     assert {path.name for path in fetch.folder_of(download).iterdir()} <= {".lock"}
 
 
-def test_a_folder_that_cannot_be_written_is_named(server: Server, tmp_path: Path) -> None:
+def test_error_names_a_folder_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
     with pytest.raises(DataError, match=r"cache/downloads/some: cannot be written: Not a directory"):
-        fetched(one_file(server.url("/f", whole)))
+        fetched(one_file(server.url("/f", complete)))
 
 
 def fetch_in_process(download: Download) -> bool:
@@ -305,7 +305,7 @@ def fetch_in_process(download: Download) -> bool:
 def test_two_processes_download_once(server: Server) -> None:
     def slowly(request: BaseHTTPRequestHandler, start: int) -> None:
         time.sleep(0.2)
-        whole(request, start)
+        complete(request, start)
 
     download = one_file(server.url("/f", slowly))
     with multiprocessing.get_context("fork").Pool(3) as pool:
@@ -314,7 +314,7 @@ def test_two_processes_download_once(server: Server) -> None:
     assert starts(server) == [0]
 
 
-def test_a_file_fetched_by_hand_is_known_by_its_hash(server: Server, tmp_path: Path) -> None:
+def test_a_manually_downloaded_file_is_identified_by_its_hash(server: Server, tmp_path: Path) -> None:
     (tmp_path / "from the browser (1)").write_bytes(CONTENT)
     download = one_file("http://127.0.0.1:1/f")
 
@@ -336,6 +336,6 @@ def test_another_file_is_not_added(server: Server, tmp_path: Path, content: byte
     assert {path.name for path in fetch.folder_of(download).iterdir()} <= {".lock"}
 
 
-def test_a_file_to_add_that_does_not_exist_is_named(server: Server, tmp_path: Path) -> None:
+def test_error_names_a_file_to_add_that_does_not_exist(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^\S+nothing\.bin: cannot be copied to \S+: No such file"):
         fetch.add("some", one_file("http://127.0.0.1:1/f"), [tmp_path / "nothing.bin"])

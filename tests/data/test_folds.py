@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
 from convoy.data.imageset import DataError, DataSet, ImageSet
-from convoy.data.splits import Split, deal_groups, deal_images, limit_split, make_folds, make_split
+from convoy.data.splits import Split, assign_groups, assign_images, limit_split, make_folds, make_split
 from convoy.recipe.sections import SplitSpec
 
 many_labels = st.builds(
@@ -22,7 +24,7 @@ labels_of_any_balance = st.builds(
     st.lists(st.integers(1, 40), min_size=2, max_size=6).filter(lambda counts: sum(counts) >= 10),
     st.integers(0, 99),
 )
-sound = settings(deadline=None, max_examples=60)
+with_settings = settings(deadline=None, max_examples=60)
 
 
 def images(labels: np.ndarray) -> ImageSet:
@@ -35,21 +37,21 @@ def dataset(labels: np.ndarray, *, n_test: int = 10, n_validation: int = 0) -> D
     return DataSet("d", images(labels), validation, images(labels[:n_test]) if n_test else None)
 
 
-def of_a_size(seed: int, n_groups: int, labels: np.ndarray) -> np.ndarray:
+def random_groups(seed: int, n_groups: int, labels: np.ndarray) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, n_groups, len(labels))
 
 
 def every_fold(
     data: DataSet, groups: np.ndarray | None = None, limit: int | None = None, **keys: object
 ) -> list[Split]:
-    spec = SplitSpec.model_validate({"folds": 5, **keys})
-    specs = [spec.model_copy(update={"fold": fold}) for fold in range(spec.folds)]
-    return [make_folds(data, each, groups, limit) for each in specs]
+    first = SplitSpec.model_validate({"folds": 5, **keys})
+    specs = [first.model_copy(update={"fold": fold}) for fold in range(first.folds)]
+    return [make_folds(data, spec, groups, limit) for spec in specs]
 
 
-@sound
+@with_settings
 @given(labels_of_any_balance, st.integers(2, 7), st.integers(0, 2**40), st.booleans())
-def test_each_image_is_scored_in_exactly_one_fold_and_in_no_other_part_of_its_split(
+def test_each_image_is_scored_in_one_fold_and_parts_are_disjoint(
     labels: np.ndarray, folds: int, seed: int, stratified: bool
 ) -> None:
     splits = every_fold(dataset(labels), folds=folds, seed=seed, stratified=stratified, validation=0)
@@ -60,45 +62,45 @@ def test_each_image_is_scored_in_exactly_one_fold_and_in_no_other_part_of_its_sp
         assert np.array_equal(np.sort(parts), np.arange(len(labels)))
 
 
-@sound
+@with_settings
 @given(labels_of_any_balance, st.integers(2, 7), st.integers(0, 2**32 - 1))
-def test_stratified_folds_are_within_one_image_of_each_other_in_all_and_in_each_class(
+def test_sizes_of_stratified_folds_differ_by_at_most_one_also_within_a_class(
     labels: np.ndarray, folds: int, seed: int
 ) -> None:
-    fold = deal_images(labels, folds, seed)
+    fold = assign_images(labels, folds, seed)
     counts = np.array([np.bincount(labels[fold == k], minlength=labels.max() + 1) for k in range(folds)])
 
     assert np.ptp(counts, axis=0).max() <= 1
     assert np.ptp(counts.sum(axis=1)) <= 1
 
 
-@sound
+@with_settings
 @given(labels_of_any_balance, st.integers(2, 5), st.integers(5, 30), st.integers(0, 2**32 - 1), st.booleans())
 def test_no_group_is_in_two_folds_and_no_fold_is_empty(
     labels: np.ndarray, folds: int, n_groups: int, seed: int, stratified: bool
 ) -> None:
-    groups = of_a_size(seed, n_groups, labels)
+    groups = random_groups(seed, n_groups, labels)
     if len(np.unique(groups)) < folds:
         return
-    fold = deal_groups(labels if stratified else 0 * labels, groups, [1 / folds] * folds, seed)
+    fold = assign_groups(labels if stratified else 0 * labels, groups, [1 / folds] * folds, seed)
 
     assert all(len(np.unique(fold[groups == group])) == 1 for group in np.unique(groups))
     assert np.bincount(fold, minlength=folds).min() > 0
 
 
-@sound
+@with_settings
 @given(many_labels, st.integers(0, 2**32 - 1))
 def test_no_group_is_in_two_parts_of_a_split(labels: np.ndarray, seed: int) -> None:
-    groups = of_a_size(seed, 40, labels)
+    groups = random_groups(seed, 40, labels)
     for split in every_fold(dataset(labels, n_test=0), groups, folds=2, validation=0.4, test=0.3, seed=seed):
         parts = [groups[part] for part in (split.train, split.validation, split.test, split.fold)]
-        shared = [np.intersect1d(a, b) for place, a in enumerate(parts) for b in parts[:place]]
+        shared = [np.intersect1d(a, b) for a, b in combinations(parts, 2)]
         assert not any(map(len, shared))
 
 
-def test_grouped_splits_without_folds_keep_groups_together_too() -> None:
+def test_a_grouped_split_without_folds_does_not_divide_groups() -> None:
     labels = np.arange(200) % 4
-    groups = of_a_size(0, 50, labels)
+    groups = random_groups(0, 50, labels)
 
     split = make_split(dataset(labels, n_test=0), SplitSpec(validation=0.25), groups)
 
@@ -113,13 +115,13 @@ def test_grouped_splits_without_folds_keep_groups_together_too() -> None:
 def test_plain_folds_have_the_sizes_of_k_fold(n: int) -> None:
     labels = np.zeros(n, int)
     theirs = [len(test) for _, test in KFold(5).split(labels)]
-    assert sorted(np.bincount(deal_images(labels, 5, 0))) == sorted(theirs)
+    assert sorted(np.bincount(assign_images(labels, 5, 0))) == sorted(theirs)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_stratified_folds_hold_as_many_of_each_class_as_those_of_stratified_k_fold(seed: int) -> None:
+def test_stratified_folds_have_the_class_counts_of_stratified_k_fold(seed: int) -> None:
     labels = np.random.default_rng(seed).choice(4, 333, p=[0.5, 0.3, 0.15, 0.05])
-    ours = deal_images(labels, 5, seed)
+    ours = assign_images(labels, 5, seed)
     theirs = StratifiedKFold(5, shuffle=True, random_state=seed).split(labels, labels)
     for counts in zip(
         *(sorted(map(tuple, table)) for table in (
@@ -134,8 +136,8 @@ def test_stratified_folds_hold_as_many_of_each_class_as_those_of_stratified_k_fo
 @pytest.mark.parametrize("seed", range(5))
 def test_grouped_folds_have_the_sizes_of_group_k_fold(seed: int) -> None:
     labels = np.zeros(500, int)
-    groups = of_a_size(seed, 37, labels)
-    ours = deal_groups(labels, groups, [0.2] * 5, seed)
+    groups = random_groups(seed, 37, labels)
+    ours = assign_groups(labels, groups, [0.2] * 5, seed)
     theirs = [len(test) for _, test in GroupKFold(5).split(labels, labels, groups)]
     assert sorted(np.bincount(ours)) == sorted(theirs)
 
@@ -151,7 +153,7 @@ def test_stratified_groups_are_balanced_as_well_as_by_stratified_group_k_fold() 
         draw = np.random.default_rng(seed)
         labels = draw.choice(4, 600, p=[0.5, 0.3, 0.15, 0.05])
         groups = draw.integers(0, 60, 600)
-        fold = deal_groups(labels, groups, [0.2] * 5, seed)
+        fold = assign_groups(labels, groups, [0.2] * 5, seed)
         ours.append(worst(labels, [np.flatnonzero(fold == k) for k in range(5)]))
         split = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(labels, labels, groups)
         theirs.append(worst(labels, [test for _, test in split]))
@@ -170,12 +172,12 @@ def test_folds_are_a_function_of_seed_and_repeat() -> None:
     assert len({first, other_seed, other_repeat}) == 3
 
 
-def test_the_scored_fold_counts_in_the_hash() -> None:
+def test_the_hash_includes_the_scored_fold() -> None:
     parts = [np.arange(3), np.arange(3, 5), np.arange(2)]
     assert Split(*parts).hash != Split(*parts, fold=np.array([5])).hash
 
 
-def test_a_limit_counts_before_the_folds_so_that_each_of_its_images_is_scored() -> None:
+def test_a_limit_is_applied_before_the_folds() -> None:
     splits = every_fold(dataset(np.arange(1000) % 4), limit=100)
 
     scored = np.concatenate([split.fold for split in splits])
@@ -185,7 +187,7 @@ def test_a_limit_counts_before_the_folds_so_that_each_of_its_images_is_scored() 
         assert set(split.train) | set(split.validation) | set(split.fold) == set(scored)
 
 
-def test_data_without_a_test_part_keep_the_one_that_training_without_folds_has() -> None:
+def test_the_split_off_test_part_is_the_same_with_and_without_folds() -> None:
     data = dataset(np.arange(200) % 4, n_test=0, n_validation=40)
     split = every_fold(data)[0]
 
@@ -193,12 +195,12 @@ def test_data_without_a_test_part_keep_the_one_that_training_without_folds_has()
     assert not np.intersect1d(split.test, np.concatenate([s.fold for s in every_fold(data)])).size
 
 
-def test_a_validation_part_of_the_data_is_scored_like_other_training_images() -> None:
+def test_the_data_sets_own_validation_images_are_scored() -> None:
     splits = every_fold(dataset(np.arange(100) % 4, n_validation=20))
     assert sum(len(split.fold) for split in splits) == 100
 
 
-def test_without_folds_no_fold_is_scored_and_the_hash_is_unchanged() -> None:
+def test_a_split_without_folds_has_no_fold_and_the_same_hash() -> None:
     split = make_split(dataset(np.arange(50) % 2), SplitSpec())
     assert len(split.fold) == 0
     assert split.hash == Split(split.train, split.validation, split.test).hash

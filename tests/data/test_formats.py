@@ -29,7 +29,7 @@ from convoy.data.formats import (
 from convoy.data.imageset import DataError, DataSet
 
 Change = Callable[[bytes], bytes]
-one_folder_is_enough = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+with_one_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -56,7 +56,7 @@ def dataset() -> DataSet:
     return from_arrays("d", Parts(part(12), test=part(6)), size=None)
 
 
-def test_an_idx_folder_is_read_plain_and_packed(tmp_path: Path) -> None:
+def test_an_idx_folder_may_mix_uncompressed_and_gzipped_files(tmp_path: Path) -> None:
     write_idx(tmp_path, *some(12))
     write_idx(tmp_path, *some(6), role="t10k")
 
@@ -72,21 +72,21 @@ def test_an_idx_folder_may_lack_the_test_part(tmp_path: Path) -> None:
     assert read_idx_folder(tmp_path, "d", size=None, classes=None).test is None
 
 
-def test_an_idx_folder_without_its_labels_is_refused(tmp_path: Path) -> None:
+def test_an_idx_folder_without_labels_is_an_error(tmp_path: Path) -> None:
     write_idx(tmp_path, *some(12))
     (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(DataError, match="training labels is missing"):
         idx_files(tmp_path)
 
 
-def test_two_idx_files_for_one_role_are_refused(tmp_path: Path) -> None:
+def test_two_idx_files_for_one_role_are_an_error(tmp_path: Path) -> None:
     write_idx(tmp_path, *some(12))
     (tmp_path / "emnist-letters-train-images-idx3-ubyte").write_bytes(b"")
     with pytest.raises(DataError, match="both emnist-letters-train-images-idx3-ubyte and train-images-idx3-ubyte"):
         idx_files(tmp_path)
 
 
-def test_labels_under_the_name_of_images_are_refused(tmp_path: Path) -> None:
+def test_labels_in_a_file_named_images_are_an_error(tmp_path: Path) -> None:
     images, labels = some(12)
     write_idx(tmp_path, labels, images)
     with pytest.raises(DataError, match="train-images-idx3-ubyte: .*shape .*, got 12"):
@@ -106,14 +106,14 @@ def test_labels_under_the_name_of_images_are_refused(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_a_damaged_idx_file_is_named(tmp_path: Path, damage: Change, message: str, pack: Change) -> None:
+def test_a_damaged_idx_file_is_an_error(tmp_path: Path, damage: Change, message: str, pack: Change) -> None:
     path = tmp_path / "x"
     path.write_bytes(pack(damage(idx_bytes(some(5)[0]))))
     with pytest.raises(DataError, match=f"^{path}: .*{message}"):
         read_idx(path)
 
 
-def test_a_bad_crc_is_found_although_all_pixels_are_there(tmp_path: Path) -> None:
+def test_a_wrong_crc_is_an_error_even_if_all_pixels_can_be_read(tmp_path: Path) -> None:
     packed = bytearray(gzip.compress(idx_bytes(some(5)[0])))
     packed[-6] ^= 1
     path = tmp_path / "x.gz"
@@ -122,9 +122,9 @@ def test_a_bad_crc_is_found_although_all_pixels_are_there(tmp_path: Path) -> Non
         read_idx(path)
 
 
-@one_folder_is_enough
+@with_one_folder
 @given(st.data())
-def test_no_corruption_of_an_idx_file_gives_anything_but_a_data_error(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_corrupted_idx_file_raises_nothing_but_data_error(tmp_path: Path, data: st.DataObject) -> None:
     raw = idx_bytes(some(4, side=5)[0])
     packed = bytearray(gzip.compress(raw) if data.draw(st.booleans()) else raw)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -136,7 +136,7 @@ def test_no_corruption_of_an_idx_file_gives_anything_but_a_data_error(tmp_path: 
 
 
 @pytest.mark.parametrize("words", [("x_{}", "y_{}"), ("{}_images", "{}_labels")])
-def test_npz_is_read_in_both_ways_of_naming(tmp_path: Path, words: tuple[str, str]) -> None:
+def test_npz_is_read_with_the_keys_of_keras_and_of_medmnist(tmp_path: Path, words: tuple[str, str]) -> None:
     keys = [word.format(part) for part in ("train", "val", "test") for word in words]
     np.savez(tmp_path / "a.npz", **dict(zip(keys, (*some(12), *some(3), *some(6)), strict=True)))
 
@@ -149,34 +149,34 @@ def test_npz_is_read_in_both_ways_of_naming(tmp_path: Path, words: tuple[str, st
     assert len(dataset.test) == 6
 
 
-def test_npz_may_name_its_classes(tmp_path: Path) -> None:
+def test_npz_may_have_class_names(tmp_path: Path) -> None:
     images, labels = some(12)
     np.savez(tmp_path / "a.npz", x_train=images, y_train=labels, class_names=np.array(["cat", "dog", "cow"]))
     assert read_npz(tmp_path / "a.npz", "a", size=None, classes=None).train.classes == ("cat", "dog", "cow")
 
 
-def test_npz_that_names_a_class_twice_is_refused(tmp_path: Path) -> None:
+def test_npz_with_a_repeated_class_name_is_an_error(tmp_path: Path) -> None:
     images, labels = some(12)
     np.savez(tmp_path / "a.npz", x_train=images, y_train=labels, class_names=np.array(["cat", "dog", "cat"]))
     with pytest.raises(DataError, match="a.npz.*'cat' 2 times"):
         read_npz(tmp_path / "a.npz", "a", size=None, classes=None)
 
 
-def test_npz_with_a_pickle_in_it_is_refused(tmp_path: Path) -> None:
+def test_npz_with_a_pickle_is_an_error(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x_train=some(3)[0], y_train=np.array([{}, {}, {}], dtype=object))
     with pytest.raises(DataError, match=r"a\.npz: cannot be read as \.npz: Object arrays"):
         read_npz(tmp_path / "a.npz", "a", size=None, classes=None)
 
 
-def test_npz_with_other_keys_is_an_error_with_the_expected_keys(tmp_path: Path) -> None:
+def test_error_for_other_npz_keys_states_the_expected_keys(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=some(3)[0])
     with pytest.raises(DataError, match="x_train and y_train, or train_images and train_labels, got x"):
         read_npz(tmp_path / "a.npz", "a", size=None, classes=None)
 
 
-@one_folder_is_enough
+@with_one_folder
 @given(st.integers(0, 10_000), st.integers(0, 255), st.integers(0, 10_000))
-def test_no_corruption_of_npz_gives_anything_but_a_data_error(tmp_path: Path, at: int, byte: int, keep: int) -> None:
+def test_a_corrupted_npz_file_raises_nothing_but_data_error(tmp_path: Path, at: int, byte: int, keep: int) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, x_train=some(6, side=5)[0], y_train=some(6)[1])
     raw = bytearray(buffer.getvalue())
@@ -187,16 +187,16 @@ def test_no_corruption_of_npz_gives_anything_but_a_data_error(tmp_path: Path, at
         read_npz(path, "a", size=None, classes=None)
 
 
-def test_tensor_files_come_back_as_they_were_written(tmp_path: Path, dataset: DataSet) -> None:
+def test_tensor_files_are_read_as_they_were_written(tmp_path: Path, dataset: DataSet) -> None:
     paths = write_tensors(dataset, tmp_path / "new" / "folder")
 
-    back = read_tensors(tmp_path / "new" / "folder", "d", size=None, classes=dataset.train.classes)
+    loaded = read_tensors(tmp_path / "new" / "folder", "d", size=None, classes=dataset.train.classes)
 
     assert [path.name for path in paths] == list(TENSOR_FILES)
-    assert back.content_hash == dataset.content_hash
+    assert loaded.content_hash == dataset.content_hash
 
 
-def test_tensor_files_hold_float_images_and_integer_labels(tmp_path: Path, dataset: DataSet) -> None:
+def test_tensor_files_have_float_images_and_integer_labels(tmp_path: Path, dataset: DataSet) -> None:
     write_tensors(dataset, tmp_path)
     images, labels = torch.load(tmp_path / "train_data.pth"), torch.load(tmp_path / "train_labels.pth")
 
@@ -204,31 +204,31 @@ def test_tensor_files_hold_float_images_and_integer_labels(tmp_path: Path, datas
     assert (labels.dtype, tuple(labels.shape)) == (torch.int64, (12,))
 
 
-def test_packing_a_validation_part_is_refused(tmp_path: Path) -> None:
+def test_packing_a_validation_part_is_an_error(tmp_path: Path) -> None:
     parts = Parts(part(12), part(12), part(12))
     with pytest.raises(DataError, match="validation part"):
         write_tensors(from_arrays("d", parts, size=None), tmp_path)
 
 
-def test_packing_needs_a_test_part(tmp_path: Path) -> None:
+def test_packing_without_a_test_part_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="test part"):
         write_tensors(from_arrays("d", Parts(part(12)), size=None), tmp_path)
 
 
-class Bomb:
+class MaliciousPickle:
     def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (Path("exploded"),)
+        return Path.touch, (Path("executed"),)
 
 
-def test_a_pth_that_holds_code_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pth_file_with_code_is_an_error_and_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save(Bomb(), "new.pth")
-    Path("old.pth").write_bytes(pickle.dumps(Bomb()))
+    torch.save(MaliciousPickle(), "new.pth")
+    Path("old.pth").write_bytes(pickle.dumps(MaliciousPickle()))
 
     for name in ("new.pth", "old.pth"):
         with pytest.raises(DataError, match=rf"{name}: .*damaged"):
             read_tensor(Path(name))
-    assert not Path("exploded").exists()
+    assert not Path("executed").exists()
 
 
 @pytest.mark.parametrize(
@@ -240,20 +240,20 @@ def test_a_pth_that_holds_code_is_refused_and_not_run(tmp_path: Path, monkeypatc
         (torch.zeros(1).expand(10**9, 1, 28, 28), "too short for a tensor"),
     ],
 )
-def test_a_pth_that_holds_no_plain_tensor_is_refused(tmp_path: Path, content: object, message: str) -> None:
+def test_a_pth_file_without_a_dense_tensor_is_an_error(tmp_path: Path, content: object, message: str) -> None:
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(DataError, match=rf"a\.pth: .*{message}"):
         read_tensor(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a tensor", b"PK\x03\x04 broken zip"])
-def test_a_pth_that_is_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_pth_file_of_another_format_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.pth: "):
         read_tensor(tmp_path / "a.pth")
 
 
-def test_a_truncated_pth_is_refused(tmp_path: Path, dataset: DataSet) -> None:
+def test_a_truncated_pth_file_is_an_error(tmp_path: Path, dataset: DataSet) -> None:
     path = write_tensors(dataset, tmp_path)[0]
     path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(DataError, match=r"train_data\.pth: "):
@@ -265,5 +265,5 @@ def test_bfloat16_tensors_are_read(tmp_path: Path) -> None:
     assert read_tensor(tmp_path / "a.pth").dtype == np.float32
 
 
-def test_the_written_files_are_zip_archives_that_any_torch_reads(tmp_path: Path, dataset: DataSet) -> None:
+def test_tensor_files_are_written_in_torchs_zip_format(tmp_path: Path, dataset: DataSet) -> None:
     assert all(zipfile.is_zipfile(path) for path in write_tensors(dataset, tmp_path))

@@ -41,7 +41,7 @@ def same(groups: np.ndarray | None, expected: list[int]) -> bool:
     return len(pairs) == len(set(expected)) == len(np.unique(groups))
 
 
-def test_nothing_is_grouped_by_nothing(six: DataSet) -> None:
+def test_without_group_by_there_are_no_groups(six: DataSet) -> None:
     assert groups_of(six, None) is None
 
 
@@ -49,22 +49,22 @@ def test_nothing_is_grouped_by_nothing(six: DataSet) -> None:
     ("name", "content"),
     [("who.txt", "ann\nbob\nann\nbob\ncy\nann\n"), ("who.csv", "patient\nann\nbob\nann\nbob\ncy\nann\n")],
 )
-def test_a_text_file_holds_a_group_a_line(six: DataSet, tmp_path: Path, name: str, content: str) -> None:
+def test_a_text_file_has_one_group_per_line(six: DataSet, tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     assert same(groups_of(six, str(tmp_path / name)), [0, 1, 0, 1, 2, 0])
 
 
-def test_an_array_holds_a_group_an_image(six: DataSet, tmp_path: Path) -> None:
+def test_an_array_has_one_group_per_image(six: DataSet, tmp_path: Path) -> None:
     np.save(tmp_path / "who.npy", np.array([7, 9, 7, 9, 8, 7]))
     assert same(groups_of(six, str(tmp_path / "who.npy")), [0, 1, 0, 1, 2, 0])
 
 
-def test_the_first_parentheses_of_an_expression_find_the_group_in_a_path(six: DataSet) -> None:
+def test_the_first_capture_group_of_a_regular_expression_is_the_group(six: DataSet) -> None:
     paths = ("a/p1_0.png", "a/p1_1.png", "a/p2_0.png", "b/p2_1.png", "b/p3_0.png", "b/p3_1.png")
     assert same(groups_of(replace(six, paths=paths), r"(p\d+)_(\d)"), [0, 0, 1, 1, 2, 2])
 
 
-def test_an_image_folder_keeps_the_paths_of_its_training_images_from_the_cache_too(scans: Path) -> None:
+def test_paths_of_training_images_are_known_with_and_without_cache(scans: Path) -> None:
     for _ in range(2):
         dataset = load(str(scans))
         assert dataset.paths is not None
@@ -73,7 +73,7 @@ def test_an_image_folder_keeps_the_paths_of_its_training_images_from_the_cache_t
         assert len(dataset.paths) == len(dataset.train) == 80
 
 
-def test_images_of_one_patient_are_trained_on_or_scored_and_never_both(scans: Path) -> None:
+def test_images_of_one_patient_are_all_in_one_part(scans: Path) -> None:
     dataset = load(str(scans))
     assert dataset.paths is not None
     patients = np.array([Path(path).name[:3] for path in dataset.paths])
@@ -81,13 +81,13 @@ def test_images_of_one_patient_are_trained_on_or_scored_and_never_both(scans: Pa
     for fold in range(4):
         split = {"folds": 4, "fold": fold, "group_by": r"/(\w\d+)_"}
         parts = prepare(Data.model_validate({"name": str(scans), "split": split})).split
-        held = [set(patients[part]) for part in (parts.train, parts.validation, parts.fold, parts.test)]
-        assert sum(map(len, held)) == len(set.union(*held)) == 16
+        in_part = [set(patients[indices]) for indices in (parts.train, parts.validation, parts.fold, parts.test)]
+        assert sum(map(len, in_part)) == len(set.union(*in_part)) == 16
         scored.append(parts.fold)
     assert len(np.unique(np.concatenate(scored))) == sum(map(len, scored))
 
 
-def test_duplicates_are_one_group_with_their_duplicates() -> None:
+def test_duplicates_are_in_one_group() -> None:
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (80, 1, 16, 16), dtype=np.uint8)
     pixels[[10, 20]] = pixels[5]
@@ -110,7 +110,9 @@ def test_duplicates_are_one_group_with_their_duplicates() -> None:
         ("a\na\nb\nb\nc\nc\nc\n", "7 values for the 6 training images of six"),  # not a header: one value too many
     ],
 )
-def test_a_file_that_fits_no_images_is_refused(six: DataSet, tmp_path: Path, content: str, message: str) -> None:
+def test_a_file_with_another_number_of_values_is_an_error(
+    six: DataSet, tmp_path: Path, content: str, message: str
+) -> None:
     (tmp_path / "who.csv").write_text(content)
     with pytest.raises(DataError, match=message):
         groups_of(six, str(tmp_path / "who.csv"))
@@ -130,12 +132,12 @@ def test_invalid_groups_are_an_error(six: DataSet, group_by: str, message: str) 
         groups_of(replace(six, paths=tuple(f"a/{number}.png" for number in range(6))), group_by)
 
 
-def test_data_without_file_names_take_a_file(six: DataSet) -> None:
+def test_a_regular_expression_for_data_without_file_names_is_an_error(six: DataSet) -> None:
     with pytest.raises(DataError, match="six has no file names"):
         groups_of(six, r"(p\d)")
 
 
-def test_an_array_of_objects_is_not_loaded(six: DataSet, tmp_path: Path) -> None:
+def test_an_array_of_objects_is_an_error(six: DataSet, tmp_path: Path) -> None:
     np.save(tmp_path / "who.npy", np.array([{}] * 6, dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="cannot be read"):
         groups_of(six, str(tmp_path / "who.npy"))

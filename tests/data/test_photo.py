@@ -19,17 +19,17 @@ def five() -> Image.Image:
 
 def test_digits_in_photographs_resemble_those_of_mnist() -> None:
     mnist = load("mnist").train
-    known = mnist.images[::6].reshape(-1, 28 * 28).astype(np.float32)
-    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    references = mnist.images[::6].reshape(-1, 28 * 28).astype(np.float32)
+    references /= np.linalg.norm(references, axis=1, keepdims=True)
     digits, images = zip(*photographs(40, seed=0), strict=True)
-    found = np.stack([find_ink(image)[0] for image in images]).reshape(40, -1).astype(np.float32)
+    characters = np.stack([find_ink(image)[0] for image in images]).reshape(40, -1).astype(np.float32)
 
-    nearest = mnist.labels[::6][np.argmax(found @ known.T, axis=1)]
+    nearest = mnist.labels[::6][np.argmax(characters @ references.T, axis=1)]
 
     assert np.sum(nearest == digits) >= 36
 
 
-def test_a_digit_is_as_large_as_in_mnist_and_centred_by_mass() -> None:
+def test_a_digit_has_the_size_and_centre_of_mass_of_mnist() -> None:
     for _, image in photographs(20, seed=1):
         pixels, ink = find_ink(image)
         rows, columns = np.nonzero(pixels)
@@ -40,7 +40,7 @@ def test_a_digit_is_as_large_as_in_mnist_and_centred_by_mass() -> None:
         assert ink.dark
 
 
-def test_light_ink_on_a_dark_ground(five: Image.Image) -> None:
+def test_light_ink_on_dark_paper_gives_the_same_image(five: Image.Image) -> None:
     expected, dark_ink = find_ink(five)
 
     pixels, ink = find_ink(ImageOps.invert(five))
@@ -79,7 +79,7 @@ def test_an_image_of_mnist_is_not_changed(tmp_path: Path) -> None:
     assert np.abs(np.subtract(inks[0][1:], box)).max() <= 1
 
 
-def test_characters_get_the_size_of_the_network(tmp_path: Path, five: Image.Image) -> None:
+def test_characters_are_resized_to_the_image_size_of_the_network(tmp_path: Path, five: Image.Image) -> None:
     five.save(tmp_path / "five.jpg", quality=95)
 
     _, pixels, inks = read_characters([tmp_path / "five.jpg"], 56)
@@ -89,7 +89,7 @@ def test_characters_get_the_size_of_the_network(tmp_path: Path, five: Image.Imag
     assert np.abs(np.array(inks[0][1:]) - find_ink(five)[1][1:]).max() <= 8
 
 
-def test_a_rotated_photograph_of_a_phone_is_turned_upright(tmp_path: Path, five: Image.Image) -> None:
+def test_a_photograph_is_rotated_according_to_exif(tmp_path: Path, five: Image.Image) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: shown rotated by 270 degrees
     five.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "phone.jpg", exif=exif, quality=95)
@@ -100,7 +100,7 @@ def test_a_rotated_photograph_of_a_phone_is_turned_upright(tmp_path: Path, five:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (300, 200)])
-def test_blank_paper_has_no_ink(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_blank_paper_is_an_error(tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("L", size, 200).save(tmp_path / "blank.png")
 
     with pytest.raises(DataError, match=r"blank\.png: no ink found"):

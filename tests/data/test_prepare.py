@@ -42,7 +42,7 @@ def test_a_class_without_training_images_is_reported(path: str, tmp_path: Path) 
     assert sum("training part" in " ".join(fold_notes) for fold_notes in notes) == 1
 
 
-def test_normalisation_is_of_the_training_part_alone(path: str) -> None:
+def test_normalisation_is_computed_from_the_training_part_only(path: str) -> None:
     data = prepared(path)
     assert np.allclose(data.mean, data.train.images.mean(axis=(0, 2, 3)) / 255, rtol=1e-12)
     assert np.allclose(data.std, data.train.images.std(axis=(0, 2, 3)) / 255, rtol=1e-12)
@@ -54,20 +54,20 @@ def test_statistics_are_exact_over_several_chunks() -> None:
     assert channel_statistics(images) == ((0.5,), (0.5,))
 
 
-def test_a_fixed_normalisation_counts_for_every_channel_or_one_by_one(path: str) -> None:
+def test_fixed_normalisation_is_for_all_channels_or_per_channel(path: str) -> None:
     assert prepared(path, normalise=[0.5, 0.25]).mean == (0.5, 0.5, 0.5)
     assert prepared(path, normalise=[[0.1, 0.2, 0.3], 0.25]).mean == (0.1, 0.2, 0.3)
     with pytest.raises(DataError, match="data.normalise has 2 values for the 3 channels"):
         prepared(path, normalise=[[0.1, 0.2], 0.25])
 
 
-def test_images_of_one_value_cannot_be_normalised(tmp_path: Path) -> None:
+def test_normalising_constant_images_is_an_error(tmp_path: Path) -> None:
     np.savez(tmp_path / "black.npz", x_train=np.zeros((30, 8, 8), np.uint8), y_train=np.arange(30) % 2)
     with pytest.raises(DataError, match="all training pixels of channel 0 "):
         prepared(str(tmp_path / "black.npz"))
 
 
-def test_a_limit_leaves_a_part_of_every_part(path: str) -> None:
+def test_a_limit_applies_to_every_part(path: str) -> None:
     data = prepared(path, limit=30, split={"validation": 0.2})
 
     assert data.validation is not None
@@ -76,13 +76,13 @@ def test_a_limit_leaves_a_part_of_every_part(path: str) -> None:
     assert data.train.class_counts == [8, 8, 8]
 
 
-def test_no_validation_part_is_none(path: str) -> None:
+def test_without_a_validation_part_it_is_none(path: str) -> None:
     data = prepared(path, split={"validation": 0})
     assert data.validation is None
     assert len(data.train) == 90
 
 
-def test_a_test_part_is_cut_where_the_data_bring_none(tmp_path: Path) -> None:
+def test_a_test_part_is_split_off_if_the_data_have_none(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (100, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "d.npz", x_train=images, y_train=np.arange(100) % 2)
 
@@ -93,7 +93,7 @@ def test_a_test_part_is_cut_where_the_data_bring_none(tmp_path: Path) -> None:
     assert (len(data.train), len(data.test)) == (63, 30)
 
 
-def test_an_opening_of_the_test_part_is_recorded_first(path: str) -> None:
+def test_opening_the_test_part_is_recorded(path: str) -> None:
     test = prepared(path).test
     assert test is not None
     records: list[str] = []
@@ -118,13 +118,13 @@ def test_the_hash_distinguishes_parts_of_sorted_images_with_equal_labels(tmp_pat
     assert all(first.parts_hash[part] != second.parts_hash[part] for part in ("validation", "test"))
 
 
-def test_the_test_part_that_the_data_bring_is_the_same_in_every_split(path: str) -> None:
+def test_the_data_sets_own_test_part_is_the_same_in_every_split(path: str) -> None:
     first, second = (prepared(path, split={"seed": seed}).parts_hash for seed in (1, 2))
     assert first["test"] == second["test"]
     assert first["validation"] != second["validation"]
 
 
-def test_hashes_follow_data_and_split(path: str) -> None:
+def test_hashes_depend_on_data_and_split(path: str) -> None:
     one, other = prepared(path), prepared(path, split={"seed": 1})
 
     assert one.data_hash == other.data_hash

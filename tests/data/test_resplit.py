@@ -25,13 +25,13 @@ def numbers(images: ImageSet) -> set[int]:
     return {int(number) for number in images.images.ravel()}
 
 
-def test_first_epoch_has_the_runs_own_split() -> None:
+def test_the_first_epoch_has_the_split_of_the_run() -> None:
     parts = resplit()
     assert parts.train(0).tolist() == list(range(90))
     assert numbers(parts.validation(0)) == set(range(90, 120))
 
 
-def test_parts_of_an_epoch_are_disjoint_and_together_all_images_in_the_same_counts() -> None:
+def test_parts_of_an_epoch_are_disjoint_cover_all_images_and_keep_their_sizes() -> None:
     parts = resplit()
     for epoch in range(5):
         held_out = numbers(parts.validation(epoch))
@@ -46,7 +46,7 @@ def test_validation_images_of_one_epoch_are_trained_on_in_another() -> None:
     assert numbers(parts.validation(3)) != numbers(parts.validation(4))
 
 
-def test_parts_depend_on_split_seed_and_epoch_alone() -> None:
+def test_parts_depend_only_on_split_seed_and_epoch() -> None:
     later, other = resplit(), resplit()
     for epoch in range(3):
         later.validation(epoch)
@@ -55,17 +55,17 @@ def test_parts_depend_on_split_seed_and_epoch_alone() -> None:
 
 
 @pytest.mark.parametrize("epoch", range(1, 4))
-def test_stratified_parts_have_the_shares_of_the_classes(epoch: int) -> None:
+def test_stratified_parts_have_the_class_shares_of_the_pool(epoch: int) -> None:
     assert resplit().validation(epoch).class_counts == [20, 10]
 
 
-def test_parts_that_are_not_stratified_are_drawn_uniformly() -> None:
+def test_parts_are_drawn_uniformly_without_stratification() -> None:
     counts = {tuple(resplit(stratified=False).validation(epoch).class_counts) for epoch in range(1, 12)}
     assert len(counts) > 1
 
 
 @pytest.mark.parametrize("sampling", ["shuffle", "balanced"])
-def test_batches_of_an_epoch_hold_no_image_of_its_validation_part(sampling: str) -> None:
+def test_batches_of_an_epoch_have_no_image_of_its_validation_part(sampling: str) -> None:
     parts = resplit()
     batches = Batches(
         parts,

@@ -29,14 +29,14 @@ def batches(images: ImageSet, **named: object) -> Batches:
     return Batches(images, normaliser=normaliser, augmentation=build([]), **options)  # type: ignore[arg-type]
 
 
-def epoch(found: Batches, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+def epoch(loader: Batches, number: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The indices of the images, in order, and their labels."""
-    parts = [found.at(number, step) for step in range(found.steps_per_epoch)]
+    parts = [loader.at(number, step) for step in range(loader.steps_per_epoch)]
     x, y = torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
     return (x[:, 0, 0, 0] * 256 + x[:, 0, 0, 1]).round().long(), y
 
 
-def test_balanced_epoch_has_as_many_draws_and_every_class_equally_often(skewed: ImageSet) -> None:
+def test_a_balanced_epoch_has_the_usual_length_and_every_class_equally_often(skewed: ImageSet) -> None:
     labels = torch.cat([epoch(batches(skewed), number)[1] for number in range(10)])
     counts = labels.bincount(minlength=4)
 
@@ -55,13 +55,13 @@ def test_images_of_a_class_are_drawn_equally_often_with_replacement(skewed: Imag
     assert len(epoch(batches(skewed), 0)[0].unique()) < len(skewed)
 
 
-def test_labels_go_with_their_images(skewed: ImageSet) -> None:
+def test_labels_match_their_images(skewed: ImageSet) -> None:
     drawn, labels = epoch(batches(skewed), 2)
     assert torch.equal(torch.from_numpy(skewed.labels)[drawn], labels)
 
 
 @pytest.mark.parametrize("sampling", ["shuffle", "balanced"])
-def test_order_is_a_function_of_seed_and_epoch_alone(skewed: ImageSet, sampling: str) -> None:
+def test_the_order_depends_only_on_seed_and_epoch(skewed: ImageSet, sampling: str) -> None:
     def order(number: int, **named: object) -> list[int]:
         return epoch(batches(skewed, sampling=sampling, **named), number)[0].tolist()
 
@@ -73,10 +73,10 @@ def test_order_is_a_function_of_seed_and_epoch_alone(skewed: ImageSet, sampling:
         assert other != order(2)
 
 
-def test_balanced_draws_stay_in_their_class_to_the_last_image() -> None:
+def test_balanced_draws_stay_within_their_class() -> None:
     labels = np.array([0, 1, 1, 1, 1, 1, 1])
     images = ImageSet(np.zeros((7, 1, 8, 8), np.uint8), labels, ("a", "b"))
-    found = batches(images, batch_size=7)
+    loader = batches(images, batch_size=7)
 
-    counts: Callable[[int], torch.Tensor] = lambda number: found.at(number, 0)[1].bincount(minlength=2)  # noqa: E731
+    counts: Callable[[int], torch.Tensor] = lambda number: loader.at(number, 0)[1].bincount(minlength=2)  # noqa: E731
     assert sum(counts(number) for number in range(300))[0] == pytest.approx(1050, abs=92)  # 4 standard deviations

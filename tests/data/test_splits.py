@@ -20,7 +20,7 @@ def dataset(labels: np.ndarray, *, n_test: int = 0, n_validation: int = 0) -> Da
     return DataSet("d", images(labels), validation, images(labels[:n_test]) if n_test else None)
 
 
-# Class counts of at least 20: large enough that every fraction below leaves each class an image in each part.
+# With at least 20 images per class, every fraction below leaves each class an image in each part.
 labels_of_any_balance = st.builds(
     lambda counts, seed: np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts)),
     st.lists(st.integers(20, 60), min_size=2, max_size=6),
@@ -33,23 +33,23 @@ specs = st.builds(
     seed=st.integers(0, 2**40),
     stratified=st.booleans(),
 )
-sound = settings(deadline=None, max_examples=60)
+with_settings = settings(deadline=None, max_examples=60)
 
 
-@sound
+@with_settings
 @given(labels_of_any_balance, specs, st.booleans())
-def test_the_parts_are_disjoint_and_together_all_of_the_pool(labels: np.ndarray, spec: SplitSpec, own: bool) -> None:
-    split = make_split(dataset(labels, n_test=20 if own else 0), spec)
+def test_the_parts_are_disjoint_and_cover_the_pool(labels: np.ndarray, spec: SplitSpec, has_test: bool) -> None:
+    split = make_split(dataset(labels, n_test=20 if has_test else 0), spec)
 
-    parts = [split.train, split.validation, *([] if own else [split.test])]
+    parts = [split.train, split.validation, *([] if has_test else [split.test])]
 
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels)))
-    assert own == (len(split.test) == 20 and np.array_equal(split.test, np.arange(20)))
+    assert has_test == (len(split.test) == 20 and np.array_equal(split.test, np.arange(20)))
 
 
-@sound
+@with_settings
 @given(labels_of_any_balance, specs)
-def test_a_stratified_part_is_within_one_image_of_each_class_share(labels: np.ndarray, spec: SplitSpec) -> None:
+def test_a_stratified_part_has_the_share_of_each_class_to_within_one_image(labels: np.ndarray, spec: SplitSpec) -> None:
     split = make_split(dataset(labels, n_test=20), spec.model_copy(update={"stratified": True}))
 
     n_validation = round(spec.validation * len(labels))
@@ -59,9 +59,9 @@ def test_a_stratified_part_is_within_one_image_of_each_class_share(labels: np.nd
     assert (np.abs(np.bincount(labels[split.validation], minlength=len(shares)) - shares) < 1).all()
 
 
-@sound
+@with_settings
 @given(labels_of_any_balance, specs)
-def test_the_seed_decides_the_split(labels: np.ndarray, spec: SplitSpec) -> None:
+def test_the_split_depends_on_the_seed(labels: np.ndarray, spec: SplitSpec) -> None:
     once, twice = make_split(dataset(labels), spec), make_split(dataset(labels), spec)
     other = make_split(dataset(labels), spec.model_copy(update={"seed": spec.seed + 1}))
 
@@ -69,33 +69,33 @@ def test_the_seed_decides_the_split(labels: np.ndarray, spec: SplitSpec) -> None
     assert once.hash != other.hash
 
 
-@sound
+@with_settings
 @given(labels_of_any_balance, specs, st.integers(10, 150))
 def test_a_limited_split_is_a_subset_of_the_full_one(labels: np.ndarray, spec: SplitSpec, limit: int) -> None:
     data = dataset(labels)
-    whole = make_split(data, spec)
-    limited = limit_split(data, whole, limit, spec.seed)
+    full = make_split(data, spec)
+    limited = limit_split(data, full, limit, spec.seed)
 
     for part in ("train", "validation", "test"):
-        assert set(getattr(limited, part)) <= set(getattr(whole, part))
-    assert len(limited.train) + len(limited.validation) == min(limit, len(whole.train) + len(whole.validation))
-    assert len(limited.test) == min(limit, len(whole.test))
+        assert set(getattr(limited, part)) <= set(getattr(full, part))
+    assert len(limited.train) + len(limited.validation) == min(limit, len(full.train) + len(full.validation))
+    assert len(limited.test) == min(limit, len(full.test))
 
 
-@sound
+@with_settings
 @given(labels_of_any_balance, st.floats(0, 1), st.integers(0, 99))
-def test_a_stratified_sample_has_its_count_and_no_image_twice(labels: np.ndarray, share: float, seed: int) -> None:
+def test_a_stratified_sample_has_the_given_size_and_no_image_twice(labels: np.ndarray, share: float, seed: int) -> None:
     count = int(share * len(labels))
     sample = stratified_sample(np.arange(len(labels)), labels, count, seed)
     assert len(sample) == len(set(sample)) == count
 
 
-def test_a_split_is_the_same_everywhere() -> None:
+def test_a_split_is_the_same_on_every_platform() -> None:
     split = make_split(dataset(np.arange(100) % 4), SplitSpec(validation=0.1, seed=42))
     assert split.validation.tolist() == [4, 19, 29, 45, 59, 70, 72, 86]
 
 
-def test_the_validation_part_that_the_data_bring_is_kept() -> None:
+def test_the_data_sets_own_validation_part_is_kept() -> None:
     split = make_split(dataset(np.arange(100) % 4, n_validation=30), SplitSpec(validation=0.5, test=0.2))
 
     assert split.validation.tolist() == list(range(30))
@@ -104,7 +104,7 @@ def test_the_validation_part_that_the_data_bring_is_kept() -> None:
     assert len(split.train) == 56
 
 
-def test_a_validation_part_of_the_data_that_cuts_a_group_is_refused() -> None:
+def test_a_validation_part_that_divides_a_group_is_an_error() -> None:
     data, spec = dataset(np.arange(100) % 4, n_validation=30), SplitSpec(test=0.2, group_by="who.csv")
 
     make_split(data, spec, np.arange(100) // 10)
@@ -138,7 +138,7 @@ def test_too_few_images_are_an_error(n_images: int, spec: SplitSpec, message: st
         make_split(dataset(np.arange(n_images) % 4, n_test=4), spec)
 
 
-def test_a_limit_of_one_image_leaves_nothing_to_train_on() -> None:
+def test_a_limit_of_one_image_is_an_error() -> None:
     data = dataset(np.arange(100) % 4)
     with pytest.raises(DataError, match=r"data\.limit = 1: "):
         limit_split(data, make_split(data, SplitSpec()), 1, 0)

@@ -1,9 +1,9 @@
-"""Batched augmentation, with separate random draws for each image.
+"""Batched augmentation, with separate random numbers for each image, in this order:
 
-1. All geometric augmentations of a recipe are composed into one affine map and applied in one resampling, so that no
-   image is blurred twice or cropped in between. Those with `is_separate` have their own resampling, as in torchvision.
-   The area outside an image is black.
-2. Policies and erasures, in the order of the recipe.
+1. All geometric augmentations of a recipe are composed into one affine map and applied in one resampling, so that an
+   image is not blurred twice and not cropped in between. Those with `is_separate` are resampled separately, as in
+   torchvision. The area outside an image is black.
+2. Policies and erasing, in the order of the recipe.
 3. Mixing with another image of the batch.
 """
 
@@ -80,7 +80,7 @@ class Augmentation:
         return x
 
     def mix(self, x: Tensor, labels: Tensor, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images and labels int64 [B]; if the recipe mixes images, returns labels as probabilities [B, classes]."""
+        """Mixes images and labels int64 [B] if the recipe has a mixer; labels are then probabilities [B, classes]."""
         return mix(self.mixers, x, labels, classes, generator) if self.mixers else (x, labels)
 
 

@@ -2,7 +2,7 @@
 
 - Cutout: DeVries & Taylor 2017, https://arxiv.org/abs/1708.04552.
 - Random erasing: Zhong et al. 2020, https://arxiv.org/abs/1708.04896. Differs from the paper: the aspect ratio is drawn
-  log-uniformly, as in torchvision and timm, and a rectangle that exceeds the image is clipped instead of redrawn.
+  log-uniformly, as in torchvision and timm, and a rectangle larger than the image is clipped instead of drawn again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Cutout(PixelTransform):
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         side = x.shape[-1]
         first = (to_device_of(x, uniform) * side).floor().clamp(max=side - 1) - self.size // 2  # (B, 2)
-        return x * outside(first, first + self.size, x)  # twice as fast as masked_fill with a broadcast mask
+        return x * outside_mask(first, first + self.size, x)  # twice as fast as masked_fill with a broadcast mask
 
 
 class Erase(PixelTransform):
@@ -45,13 +45,13 @@ class Erase(PixelTransform):
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         erased = (uniform[:, 0] < self.probability).nonzero()[:, 0]
         first, last = self._boxes(uniform[erased, 1:], x.shape[-1])
-        chosen = to_device_of(x, erased)
-        part = x.index_select(0, chosen)
-        unchanged = outside(to_device_of(x, first), to_device_of(x, last), x)
-        return x.index_copy(0, chosen, torch.where(unchanged > 0, part, self._filling(part, generator)))
+        indices = to_device_of(x, erased)
+        images = x.index_select(0, indices)
+        unchanged = outside_mask(to_device_of(x, first), to_device_of(x, last), x)
+        return x.index_copy(0, indices, torch.where(unchanged > 0, images, self._fill_values(images, generator)))
 
     def _boxes(self, uniform: Tensor, side: int) -> tuple[Tensor, Tensor]:
-        """Corners in pixels (y, x), [N, 2] each, from draws [N, 4]; at least one pixel, unless the area is 0."""
+        """Corners in pixels (y, x), [N, 2] each, from draws [N, 4]; at least one pixel unless the area is 0."""
         area = self.area[0] + (self.area[1] - self.area[0]) * uniform[:, 0]
         low, high = math.log(self.aspect[0]), math.log(self.aspect[1])
         stretch = torch.exp((low + (high - low) * uniform[:, 1]) / 2)
@@ -60,18 +60,18 @@ class Erase(PixelTransform):
         first = (uniform[:, 2:] * (side - sides + 1)).floor().minimum(side - sides)
         return first, first + sides
 
-    def _filling(self, part: Tensor, generator: torch.Generator) -> Tensor:
+    def _fill_values(self, images: Tensor, generator: torch.Generator) -> Tensor:
         if self.fill == "zero":
-            return torch.zeros_like(part)
+            return torch.zeros_like(images)
         if self.fill == "mean":
-            return part.mean(dim=(2, 3), keepdim=True).expand_as(part)
-        return to_device_of(part, torch.rand(part.shape, generator=generator)).to(part.dtype)
+            return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+        return to_device_of(images, torch.rand(images.shape, generator=generator)).to(images.dtype)
 
 
-def outside(first: Tensor, last: Tensor, x: Tensor) -> Tensor:
-    """Mask [B, 1, H, H] of x's type and device: 1 outside a rectangle, 0 inside.
+def outside_mask(first: Tensor, last: Tensor, x: Tensor) -> Tensor:
+    """Returns a mask [B, 1, H, H] of x's type and device: 1 outside a rectangle, 0 inside.
 
-    first, last: [B, 2] on x's device, the corners (y, x); `last` is exclusive.
+    first, last: the corners (y, x), [B, 2] on x's device; `last` is exclusive.
     """
     positions = torch.arange(x.shape[-1], device=x.device)
     is_outside = ((positions < first[..., None]) | (positions >= last[..., None])).to(x.dtype)  # (B, 2, H)

@@ -1,8 +1,7 @@
-"""The three kinds of augmentations: base classes with the types of their keys.
+"""The base classes of the three kinds of augmentations, and the types of their keys.
 
-The fields of an augmentation are the keys of a recipe's table, with their bounds. `draws` is the number of uniform
-random numbers that it needs per image. They are drawn for the full batch on the CPU, so that a generator gives the same
-draws on every device.
+The fields of an augmentation are the keys of its table in a recipe. `draws` is the number of uniform random numbers
+that it needs per image. They are drawn for the full batch on the CPU, so that they are the same on every device.
 """
 
 from __future__ import annotations
@@ -45,19 +44,19 @@ class Geometric(_Augmentation, ABC):
 
     @property
     def is_separate(self) -> bool:
-        """Whether it has its own resampling, of the nearest pixels, as in torchvision."""
+        """Whether it is resampled separately, from the nearest pixels, as in torchvision."""
         return False
 
     @abstractmethod
     def maps(self, uniform: Tensor, side: int) -> Tensor:
-        """From draws [B, draws] in 0..1: maps [B, 3, 3] from coordinates in the result to those in the image.
+        """Returns maps [B, 3, 3] from coordinates in the result to coordinates in the image of `side` pixels.
 
-        Coordinates run from -1 to 1 between the outer edges of an image of `side` pixels.
+        uniform: draws [B, draws] in 0..1. Coordinates range from -1 to 1 between the outer edges of an image.
         """
 
 
 class PixelTransform(_Augmentation, ABC):
-    """Changes a single image in any other way."""
+    """Changes each image in another way."""
 
     @property
     @abstractmethod
@@ -67,12 +66,12 @@ class PixelTransform(_Augmentation, ABC):
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         """Transforms x, float [B, C, H, H] in 0..1, with draws [B, draws] in 0..1.
 
-        The generator, on the CPU, is for draws per pixel, which few images of a batch need.
+        The generator, on the CPU, is for random numbers per pixel, which only a few images of a batch need.
         """
 
 
 class MixWeights(NamedTuple):
-    """The weights of an image when it is mixed with another."""
+    """The weights of an image that is mixed with another."""
 
     pixels: Tensor  # [B, 1, 1 or H, 1 or H] in 0..1, on the device of the images
     label: Tensor  # [B] in 0..1, on the CPU

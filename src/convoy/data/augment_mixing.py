@@ -1,11 +1,11 @@
 """Augmentations that mix an image and its label with another of the batch.
 
 - MixUp: Zhang et al. 2018, https://arxiv.org/abs/1710.09412: the weighted sum of both images.
-- CutMix: Yun et al. 2019, https://arxiv.org/abs/1905.04899: a rectangle of one image pasted into the other.
+- CutMix: Yun et al. 2019, https://arxiv.org/abs/1905.04899: a rectangle of one image is pasted into the other.
 
-An image's partner is the previous one in the (shuffled) batch. Differs from the papers: weight and rectangle are drawn
-per image instead of per batch. If a recipe has both, each image draws one of them with equal probability, and then
-whether it applies.
+An image is mixed with the previous one in the (shuffled) batch. Differs from the papers: weight and rectangle are drawn
+per image instead of per batch. If a recipe has both, one of them is drawn per image with equal probability, and then
+whether it is applied.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from convoy.data.augment_erasing import outside
+from convoy.data.augment_erasing import outside_mask
 from convoy.data.augment_kinds import Mixer, MixWeights, to_device_of
 
 QUANTILES = 4096
@@ -33,23 +33,23 @@ class MixUp(Mixer):
     draws: ClassVar[int] = 1
 
     def weights(self, uniform: Tensor, x: Tensor) -> MixWeights:
-        share = beta(uniform[:, 0], self.alpha)
-        return MixWeights(to_device_of(x, share).to(x.dtype)[:, None, None, None], share)
+        weight = beta(uniform[:, 0], self.alpha)
+        return MixWeights(to_device_of(x, weight).to(x.dtype)[:, None, None, None], weight)
 
 
 class CutMix(Mixer):
-    """Replaces a rectangle, whose fraction of the area before clipping is drawn from Beta(alpha, alpha)."""
+    """Replaces a rectangle. Its fraction of the area, before clipping, is drawn from Beta(alpha, alpha)."""
 
     draws: ClassVar[int] = 3
 
     def weights(self, uniform: Tensor, x: Tensor) -> MixWeights:
-        """The rectangle is a square centred on any pixel; the label's weight is the area that is not replaced."""
+        """The rectangle is a clipped square centred on any pixel; the label's weight is the area not replaced."""
         side = x.shape[-1]
         half = (side * beta(uniform[:, 0], self.alpha).sqrt()).floor().div(2, rounding_mode="floor")[:, None]
         centre = (uniform[:, 1:] * side).floor()
         first, last = (centre - half).clamp(0, side), (centre + half).clamp(0, side)
-        share = 1 - (last - first).prod(dim=1) / side**2
-        return MixWeights(outside(to_device_of(x, first), to_device_of(x, last), x), share)
+        label_weight = 1 - (last - first).prod(dim=1) / side**2
+        return MixWeights(outside_mask(to_device_of(x, first), to_device_of(x, last), x), label_weight)
 
 
 def mix(
@@ -74,7 +74,7 @@ def mix(
 
 
 def beta(uniform: Tensor, alpha: float) -> Tensor:
-    """Converts uniform draws to draws from Beta(alpha, alpha), by linear interpolation between 4,096 quantiles."""
+    """Converts uniform draws to draws from Beta(alpha, alpha) by linear interpolation between 4,096 quantiles."""
     position = uniform * QUANTILES
     low = position.floor().clamp(max=QUANTILES - 1).long()
     table = _quantiles(alpha)

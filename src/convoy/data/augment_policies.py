@@ -1,11 +1,11 @@
-"""Policies: each image draws an operation from a fixed set of 14, and its magnitude.
+"""Policies: random operations from a fixed set of 14, drawn per image.
 
-- RandAugment: Cubuk et al. 2020, https://arxiv.org/abs/1909.13719: several operations in turn, all of one given
-  magnitude.
-- TrivialAugment (Wide): Müller & Hutter 2021, https://arxiv.org/abs/2103.10158: one operation, of a random magnitude.
+- RandAugment: Cubuk et al. 2020, https://arxiv.org/abs/1909.13719: several operations in sequence, all with the same
+  fixed magnitude.
+- TrivialAugment (Wide): Müller & Hutter 2021, https://arxiv.org/abs/2103.10158: one operation with a random magnitude.
 
 A batch is sorted by operation, so that each operation runs once on its images; all geometric operations share one
-resampling. For colour operations see `augment_colours`. Shears keep the upper left corner fixed, as in Pillow.
+resampling. Colour operations are in `augment_colours`. Shears keep the upper left corner fixed, as in Pillow.
 
 Differs from the papers' code: geometric operations use bilinear interpolation, with black instead of grey outside the
 image; levels are not rounded to 8 bits after each operation. Magnitude 0 of `solarize` inverts nothing.
@@ -45,25 +45,25 @@ def rotate(degrees: Tensor, side: int) -> Tensor:
     return rotation(degrees * (math.pi / 180))
 
 
-MOVES: dict[str, Callable[[Tensor, int], Tensor]] = {
+GEOMETRIC: dict[str, Callable[[Tensor, int], Tensor]] = {
     "shear_x": partial(shear, axis=0),
     "shear_y": partial(shear, axis=1),
     "translate_x": partial(translate, axis=0),
     "translate_y": partial(translate, axis=1),
     "rotate": rotate,
 }
-OPERATIONS = (*COLOURS, *MOVES)
-SIGNED = ("brightness", "colour", "contrast", "sharpness", *MOVES)  # a random sign: weaker or stronger, left or right
+OPERATIONS = (*COLOURS, *GEOMETRIC)
+SIGNED = ("brightness", "colour", "contrast", "sharpness", *GEOMETRIC)  # applied with a random sign
 
-# The amount of each operation at magnitude 30; magnitude 0 changes nothing. Posterize: bits. Solarize: levels.
-GENTLE = {
+# The amount of each operation at magnitude 30: bits of posterize, levels of solarize. Magnitude 0 changes nothing.
+RAND_AUGMENT_AMOUNTS = {
     "posterize": 4.0,
     "solarize": 256.0,
     **dict.fromkeys(("brightness", "colour", "contrast", "sharpness"), 0.9),
     **dict.fromkeys(("shear_x", "shear_y"), 0.3),
     "rotate": 30.0,
 }
-WIDE = {
+TRIVIAL_AUGMENT_AMOUNTS = {
     "posterize": 6.0,
     "solarize": 256.0,
     **dict.fromkeys(("brightness", "colour", "contrast", "sharpness"), 0.99),
@@ -85,7 +85,7 @@ class RandAugment(PixelTransform):
 
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         # AutoAugment shifts images by up to 150 pixels; 331 is the image size that torchvision assumes.
-        largest = GENTLE | dict.fromkeys(("translate_x", "translate_y"), x.shape[-1] * 150 / 331)
+        largest = RAND_AUGMENT_AMOUNTS | dict.fromkeys(("translate_x", "translate_y"), x.shape[-1] * 150 / 331)
         strength = torch.full((len(x),), self.magnitude / STEPS)
         columns = uniform.unbind(dim=1)
         for operation, sign in zip(columns[::2], columns[1::2], strict=True):
@@ -100,7 +100,7 @@ class TrivialAugment(PixelTransform):
 
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         operation, sign, magnitude = uniform.unbind(dim=1)
-        return apply(x, operation, sign, _integers(magnitude, STEPS + 1) / STEPS, WIDE)
+        return apply(x, operation, sign, _integers(magnitude, STEPS + 1) / STEPS, TRIVIAL_AUGMENT_AMOUNTS)
 
 
 def apply(x: Tensor, operation: Tensor, sign: Tensor, strength: Tensor, largest: Mapping[str, float]) -> Tensor:
@@ -111,25 +111,20 @@ def apply(x: Tensor, operation: Tensor, sign: Tensor, strength: Tensor, largest:
     indices = _integers(operation, len(OPERATIONS)).long()
     order = indices.argsort(stable=True)
     counts = indices.bincount(minlength=len(OPERATIONS)).tolist()
-    amounts = _amounts(indices, sign, strength, largest)[order]
-
-    dtype = x.dtype if x.dtype == torch.float64 else torch.float32  # half precision does not resolve 256 levels
-    in_order = x.index_select(0, to_device_of(x, order)).to(dtype)
-    images = in_order.split(counts)
-    on_device = to_device_of(x, amounts).to(dtype)[:, None, None, None].split(counts)
-    results = [COLOURS[name](images[at], on_device[at]) for at, name in enumerate(COLOURS) if counts[at]]
-    n_moved = sum(counts[len(COLOURS) :])
-    if n_moved:
-        of_moves = amounts.split(counts)[len(COLOURS) :]
-        maps = torch.cat([MOVES[name](each, x.shape[-1]) for name, each in zip(MOVES, of_moves, strict=True)])
-        results.append(resample(in_order[len(x) - n_moved :], maps[:, :2], "bilinear"))
-    return torch.cat(results).index_select(0, to_device_of(x, order.argsort())).to(x.dtype)
-
-
-def _amounts(indices: Tensor, sign: Tensor, strength: Tensor, largest: Mapping[str, float]) -> Tensor:
     scale = torch.tensor([largest.get(name, 0.0) for name in OPERATIONS])[indices]
     is_signed = torch.tensor([name in SIGNED for name in OPERATIONS])[indices]
-    return torch.where(is_signed & (sign < 0.5), -strength, strength) * scale
+    amounts = (torch.where(is_signed & (sign < 0.5), -strength, strength) * scale)[order]
+    dtype = x.dtype if x.dtype == torch.float64 else torch.float32  # half precision does not resolve 256 levels
+    sorted_x = x.index_select(0, to_device_of(x, order)).to(dtype)
+    images = sorted_x.split(counts)
+    colour_amounts = to_device_of(x, amounts).to(dtype)[:, None, None, None].split(counts)
+    results = [COLOURS[name](images[i], colour_amounts[i]) for i, name in enumerate(COLOURS) if counts[i]]
+    n_geometric = sum(counts[len(COLOURS) :])
+    if n_geometric:
+        geometric_amounts = zip(GEOMETRIC, amounts.split(counts)[len(COLOURS) :], strict=True)
+        maps = torch.cat([GEOMETRIC[name](amount, x.shape[-1]) for name, amount in geometric_amounts])
+        results.append(resample(sorted_x[len(x) - n_geometric :], maps[:, :2], "bilinear"))
+    return torch.cat(results).index_select(0, to_device_of(x, order.argsort())).to(x.dtype)
 
 
 def _integers(uniform: Tensor, count: int) -> Tensor:

@@ -74,17 +74,16 @@ def _read(folder: Path) -> DataSet | None:
     """Returns None if the entry is missing or damaged. Pixels are not verified: hashing takes longer than loading."""
     try:
         entry = _Entry(**json.loads((folder / "entry.json").read_text(encoding="utf-8")))
-        parts: dict[str, Any] = {part: _read_part(folder, part, entry) for part in entry.hashes}
+        parts: dict[str, Any] = {}
+        for part, content_hash in entry.hashes.items():
+            # Copy-on-write, because torch warns about read-only arrays; processes still share the pages.
+            images = np.load(folder / f"{part}_images.npy", mmap_mode="c")
+            labels = np.load(folder / f"{part}_labels.npy")
+            parts[part] = ImageSet(images, labels, tuple(entry.classes), content_hash)
         validation = np.load(folder / "validation.npy") if entry.has_validation else None
         return DataSet(entry.name, **parts, validation_indices=validation, notes=tuple(entry.notes))
     except (OSError, ValueError, KeyError, TypeError, EOFError, AssertionError, RecursionError):
         return None
-
-
-def _read_part(folder: Path, part: str, entry: _Entry) -> ImageSet:
-    # Copy-on-write, because torch warns about read-only arrays; the pages are still shared.
-    images = np.load(folder / f"{part}_images.npy", mmap_mode="c")
-    return ImageSet(images, np.load(folder / f"{part}_labels.npy"), tuple(entry.classes), entry.hashes[part])
 
 
 def _write(entry: Path, dataset: DataSet) -> None:

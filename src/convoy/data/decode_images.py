@@ -99,18 +99,15 @@ def _serve() -> None:
     os.dup2(2, 1)  # keeps the output of libraries out of the replies
     try:
         for line in sys.stdin.buffer:
-            replies.writelines(_reply(*json.loads(line)))
+            try:
+                pixels, sizes = decode_chunk(*json.loads(line))
+                reply = [json.dumps(sizes).encode() + b"\n", pixels.tobytes()]
+            except DataError as error:
+                reply = [json.dumps(str(error)).encode() + b"\n"]
+            replies.writelines(reply)
             replies.flush()
     except BrokenPipeError:  # the parent was killed
         os._exit(1)
-
-
-def _reply(paths: list[str], size: int) -> list[bytes]:
-    try:
-        pixels, sizes = decode_chunk(paths, size)
-    except DataError as error:
-        return [json.dumps(str(error)).encode() + b"\n"]
-    return [json.dumps(sizes).encode() + b"\n", pixels.tobytes()]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Downloads the files of a named data set once per machine: several mirrors, resumed downloads, SHA-256 checks.
 
-Based on urllib, because pooch restarts an interrupted download from the beginning, and STL-10 has 2.6 GB. The received
-part is stored in a hidden file next to the destination, so that a later attempt, from any mirror, requests only the
-rest (HTTP Range, RFC 9110 section 14). If the hash of a resumed file is wrong, it is downloaded again from the
-beginning. Only a complete, checked file gets its final name, and it is not checked again.
+Uses urllib, because pooch restarts an interrupted download from the beginning, and STL-10 has 2.6 GB. The received part
+is stored in a hidden file next to the destination, so that a later attempt, from any mirror, requests only the rest
+(HTTP Range, RFC 9110 section 14). If the hash of a resumed file is wrong, it is downloaded again from the beginning.
+Only a complete file with the expected hash gets its final name; it is not checked again.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from convoy.data.imageset import DataError
 from convoy.data.named import Download, RemoteFile
 from convoy.text import gettext as _
 
-SILENCE_SECONDS = 30.0  # timeout without a byte, and the interval over which the speed is measured
-SLOWEST_BYTES_PER_SECOND = 1000
-CUTS_WITHOUT_ADVANCE = 3  # consecutive interruptions before trying the next mirror
+TIMEOUT_SECONDS = 30.0  # without a byte; also the interval over which the speed is measured
+MIN_BYTES_PER_SECOND = 1000
+MAX_INTERRUPTIONS = 3  # in a row with less than _PROGRESS_BYTES each, before the next mirror is tried
 PAUSE_SECONDS = 1.0  # after an interruption
-_ADVANCE_BYTES = 1 << 20
+_PROGRESS_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 18
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)", re.IGNORECASE | re.DOTALL)
 
-Advance = Callable[[int], None]  # called with the number of received bytes
+ShowProgress = Callable[[int], None]  # called with the number of received bytes
 
 
-class _CutError(Exception):
-    """The response ended early; the server may send the rest."""
+class _IncompleteError(Exception):
+    """The response ended early; the rest can be requested again."""
 
 
-class _RefusalError(Exception):
-    """This server does not provide the file."""
+class _MirrorError(Exception):
+    """This mirror does not provide the file."""
 
 
 def folder_of(download: Download) -> Path:
@@ -54,7 +54,7 @@ def missing(download: Download) -> list[RemoteFile]:
 
 
 def fetch(name: str, download: Download) -> Path:
-    """Downloads the missing files of a set; returns its folder. Raises DataError.
+    """Downloads the missing files of a data set; returns their folder. Raises DataError.
 
     Another process that needs the same files waits for this one.
     """
@@ -67,7 +67,7 @@ def fetch(name: str, download: Download) -> Path:
 
 
 def add(name: str, download: Download, paths: Sequence[Path]) -> Path:
-    """Copies manually downloaded files, identified by their hashes, into the folder of the set. Raises DataError."""
+    """Copies manually downloaded files, identified by hash, to the folder of the data set. Raises DataError."""
     folder = folder_of(download)
     with _lock(folder):
         for path in paths:
@@ -94,121 +94,123 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _fetch_file(name: str, file: RemoteFile, folder: Path) -> None:
-    refusals = []
+    problems = []
     for url in file.urls:
         try:
-            with _progress(file) as advance:
-                _from_mirror(url, file, folder, advance)
+            with _progress(file) as show_progress:
+                _from_mirror(url, file, folder, show_progress)
             return
-        except _RefusalError as refusal:
-            refusals.append(f"{url}: {refusal}")
+        except _MirrorError as error:
+            problems.append(f"{url}: {error}")
     raise DataError(
-        f"{name}: cannot download {file.name}: {'; '.join(refusals)}; download it yourself and run "
+        f"{name}: cannot download {file.name}: {'; '.join(problems)}; download it yourself and run "
         f"`convoy data add {name} FILE`"
     )
 
 
-def _from_mirror(url: str, file: RemoteFile, folder: Path, advance: Advance, *, again: bool = True) -> None:
-    """`again`: restart once if a file that was received in several parts has the wrong hash."""
+def _from_mirror(
+    url: str, file: RemoteFile, folder: Path, show_progress: ShowProgress, *, may_restart: bool = True
+) -> None:
+    """`may_restart`: a file that was received in several parts and has the wrong hash is downloaded once more."""
     partial = folder / f".{file.name}.part"
-    is_joined = partial.exists()
-    cuts = 0
+    is_resumed = partial.exists()
+    interruptions = 0
     while True:
         before = _size_bytes(partial)
         try:
-            _receive(url, file, partial, advance)
+            _receive(url, file, partial, show_progress)
             break
-        except _CutError as cut:
-            is_joined = True
-            cuts = 0 if _size_bytes(partial) >= before + _ADVANCE_BYTES else cuts + 1
-            if cuts == CUTS_WITHOUT_ADVANCE:
-                raise _RefusalError(str(cut)) from None
+        except _IncompleteError as error:
+            is_resumed = True
+            interruptions = 0 if _size_bytes(partial) >= before + _PROGRESS_BYTES else interruptions + 1
+            if interruptions == MAX_INTERRUPTIONS:
+                raise _MirrorError(str(error)) from None
             time.sleep(PAUSE_SECONDS)
     if _sha256(partial) == file.sha256:
         partial.replace(folder / file.name)
         return
     size_bytes = _size_bytes(partial)
     partial.unlink()
-    if not (is_joined and again):
-        raise _RefusalError(f"sent another file of {size_bytes:,} bytes (expected SHA-256 {file.sha256[:12]}...)")
-    _from_mirror(url, file, folder, advance, again=False)
+    if not (is_resumed and may_restart):
+        raise _MirrorError(f"sent another file of {size_bytes:,} bytes (expected SHA-256 {file.sha256[:12]}...)")
+    _from_mirror(url, file, folder, show_progress, may_restart=False)
 
 
-def _receive(url: str, file: RemoteFile, partial: Path, advance: Advance) -> None:
-    """Downloads the rest of a partial file. Raises _CutError, _RefusalError."""
+def _receive(url: str, file: RemoteFile, partial: Path, show_progress: ShowProgress) -> None:
+    """Downloads the rest of a partial file. Raises _IncompleteError, _MirrorError."""
     start = _size_bytes(partial)
     if start == file.size_bytes:
         return
-    response = _ask(url, start)
+    response = _request(url, start)
     if response is None:
         return
     with response:
         if response.status != 206:
             start = 0  # the server sends the complete file
-        elif not (response.headers["Content-Range"] or "").startswith(f"bytes {start}-"):
-            raise _RefusalError(f"was asked for bytes from {start:,} on, but sent others")
+        elif not (content_range := response.headers["Content-Range"] or "").startswith(f"bytes {start}-"):
+            raise _MirrorError(f"expected bytes from {start:,}, got Content-Range {content_range!r}")
         content_length = response.length
-        arrived = start
+        received = start
         chunks = _chunks(response)
         chunk = next(chunks, b"")
         if start == 0 and _HTML.match(chunk):
-            raise _RefusalError("answered with an HTML page instead of the file")
+            raise _MirrorError("answered with an HTML page instead of the file")
         with open(partial, "ab" if start else "wb") as out:
             while chunk:
                 out.write(chunk)
-                arrived += len(chunk)
-                advance(arrived)
-                if file.size_bytes is not None and arrived > file.size_bytes:
+                received += len(chunk)
+                show_progress(received)
+                if file.size_bytes is not None and received > file.size_bytes:
                     partial.unlink()
-                    raise _RefusalError(f"sent more than the {file.size_bytes:,} bytes of the file")
+                    raise _MirrorError(f"sent more than the {file.size_bytes:,} bytes of the file")
                 chunk = next(chunks, b"")
     expected = file.size_bytes if file.size_bytes is not None else start + (content_length or 0)
-    if arrived < expected:
-        raise _CutError(f"ended after {arrived:,} of {expected:,} bytes")
+    if received < expected:
+        raise _IncompleteError(f"ended after {received:,} of {expected:,} bytes")
 
 
-def _ask(url: str, start: int) -> http.client.HTTPResponse | None:
-    """The response to a request for the bytes from `start` on; None if the server has none.
+def _request(url: str, start: int) -> http.client.HTTPResponse | None:
+    """Requests the bytes from `start`. Returns None if the server has no more bytes.
 
-    The partial file is then complete, or not a part of the server's file; the hash decides.
+    The partial file is then complete, or it is not a part of the server's file; the hash check detects that.
     """
     headers = {"User-Agent": "convoy", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=SILENCE_SECONDS)
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and start:
             return None
-        raise _RefusalError(f"HTTP {error.code} {error.reason}") from None
+        raise _MirrorError(f"HTTP {error.code} {error.reason}") from None
     except (OSError, http.client.HTTPException) as error:
-        raise _RefusalError(_reason(error)) from None
+        raise _MirrorError(_reason(error)) from None
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yields bytes as they arrive. Raises _CutError if the connection breaks or is too slow."""
+    """Yields bytes as they arrive. Raises _IncompleteError if the connection breaks or is too slow."""
     window_start, window_bytes = time.monotonic(), 0
     while True:
         try:
-            chunk = response.read1(_CHUNK_BYTES)  # `read` would wait for all of it, however slow
+            chunk = response.read1(_CHUNK_BYTES)  # `read` would wait for the full chunk
         except (OSError, http.client.HTTPException) as error:
-            raise _CutError(_reason(error)) from None
+            raise _IncompleteError(_reason(error)) from None
         if not chunk:
             return
         yield chunk
         window_bytes += len(chunk)
         elapsed = time.monotonic() - window_start
-        if elapsed >= SILENCE_SECONDS:
-            if window_bytes < SLOWEST_BYTES_PER_SECOND * elapsed:
-                raise _CutError(f"too slow: {window_bytes:,} bytes in {elapsed:.0f} s")
+        if elapsed >= TIMEOUT_SECONDS:
+            if window_bytes < MIN_BYTES_PER_SECOND * elapsed:
+                raise _IncompleteError(f"too slow: {window_bytes:,} bytes in {elapsed:.0f} s")
             window_start, window_bytes = time.monotonic(), 0
 
 
 def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
-        return f"no answer in {SILENCE_SECONDS:g} s"
+        return f"no answer in {TIMEOUT_SECONDS:g} s"
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
@@ -240,10 +242,10 @@ def _sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _progress(file: RemoteFile) -> Iterator[Advance]:
+def _progress(file: RemoteFile) -> Iterator[ShowProgress]:
     """A progress bar on stderr, if that is a terminal."""
     if not os.isatty(2):
-        yield lambda arrived: None
+        yield lambda received: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -251,4 +253,4 @@ def _progress(file: RemoteFile) -> Iterator[Advance]:
     columns = (TextColumn(file.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(file.name, total=file.size_bytes)
-        yield lambda arrived: bar.update(task, completed=arrived)
+        yield lambda received: bar.update(task, completed=received)

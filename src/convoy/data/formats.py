@@ -1,4 +1,4 @@
-"""Reads arrays from a user's files: IDX, .npz and the four tensor files. The files are not trusted.
+"""Reads arrays from a user's files: IDX, .npz, and the four tensor files. The files are not trusted.
 
 Every error is a DataError that names the file.
 """
@@ -22,7 +22,7 @@ from convoy.files import write_bytes
 
 TENSOR_FILES = ("train_data.pth", "train_labels.pth", "test_data.pth", "test_labels.pth")
 _IDX_NAME = re.compile(r"(train|t10k|test)-(images|labels)[-.]idx\d-ubyte(\.gz)?$")
-_NPZ_KEYS = {  # names in Keras, names in MedMNIST
+_NPZ_KEYS = {  # keys of Keras, keys of MedMNIST
     "train": (("x_train", "y_train"), ("train_images", "train_labels")),
     "validation": (("x_val", "y_val"), ("val_images", "val_labels")),
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
@@ -32,9 +32,9 @@ _MAX_DEFLATE_RATIO = 1032
 
 
 def idx_files(folder: Path) -> list[Path]:
-    """The IDX files of a folder, train before test, images before labels; may be empty.
+    """Returns the IDX files of a folder, train before test, images before labels; empty if there are none.
 
-    A plain file has precedence over the same file as .gz.
+    An uncompressed file has precedence over the same file as .gz. Raises DataError for missing or ambiguous files.
     """
     roles: dict[tuple[bool, str], Path] = {}
     for path in sorted(folder.iterdir()):  # a.gz comes after a
@@ -55,7 +55,7 @@ def idx_files(folder: Path) -> list[Path]:
 
 
 def _parts_of(paths: Sequence[Path], read: Callable[[Path], np.ndarray]) -> Parts:
-    """From the files of training images, training labels, test images and test labels; the last two may be missing."""
+    """`paths`: training images, training labels and, if there is a test part, test images and test labels."""
     arrays = [read(path) for path in paths]
     train, *test = (Part(arrays[n], arrays[n + 1], str(paths[n]), str(paths[n + 1])) for n in range(0, len(paths), 2))
     return Parts(train, test=test[0] if test else None)
@@ -70,7 +70,7 @@ def read_idx_parts(folder: Path) -> Parts:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Reads the uint8 array of an IDX file (http://yann.lecun.com/exdb/mnist), plain or gzipped."""
+    """Reads the uint8 array of an IDX file (http://yann.lecun.com/exdb/mnist), uncompressed or gzipped."""
     try:
         return read_idx_bytes(path.read_bytes(), str(path))
     except OSError as error:
@@ -78,7 +78,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def read_idx_bytes(content: bytes, where: str) -> np.ndarray:
-    """As `read_idx`, from a file's content."""
+    """As `read_idx`, from the content of a file. `where` names the file in error messages."""
     if not content.startswith(b"\x1f\x8b"):
         return _read_idx(io.BytesIO(content), where, len(content))
     try:
@@ -97,7 +97,7 @@ def _read_idx(file: io.BytesIO | gzip.GzipFile, where: str, size_bytes: int) -> 
     expected_bytes = math.prod(shape)
     if len(shape) < magic[3] or expected_bytes > size_bytes:
         raise DataError(f"{where}: truncated: the file is too short for the shape {shape} in its header")
-    body = file.read(expected_bytes + 1)  # one byte more, to reach the end, where gzip checks its CRC
+    body = file.read(expected_bytes + 1)  # one more byte reaches the end, where gzip checks its CRC
     if len(body) != expected_bytes:
         error = "truncated: fewer" if len(body) < expected_bytes else "damaged: more"
         raise DataError(f"{where}: {error} than the {expected_bytes:,} bytes for the shape {shape} in its header")
@@ -105,24 +105,24 @@ def _read_idx(file: io.BytesIO | gzip.GzipFile, where: str, size_bytes: int) -> 
 
 
 def read_npz(path: Path, name: str, *, size: int | None, classes: Sequence[str] | None) -> DataSet:
-    """Reads x_train, y_train, x_test, y_test (x_val, y_val), or train_images, train_labels etc.; class_names."""
+    """Reads the arrays x_train and y_train, or train_images and train_labels; optional: val, test and class_names."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {
+            parts = {
                 part: Part(file[images], file[labels], f"{path}: {images}", f"{path}: {labels}")
                 for part, keys in _NPZ_KEYS.items()
                 for images, labels in keys
                 if images in file.files and labels in file.files
             }
-            listed = ", ".join(sorted(file.files)) or "nothing"
+            keys_in_file = ", ".join(sorted(file.files)) or "nothing"
             names = [str(name) for name in file[_CLASS_NAMES].tolist()] if _CLASS_NAMES in file.files else None
     except Exception as error:  # zip and numpy raise many types of errors
         raise DataError(f"{path}: cannot be read as .npz: {first_line(error)}") from None
-    if "train" not in found:
-        raise DataError(f"{path}: expected x_train and y_train, or train_images and train_labels, got {listed}")
+    if "train" not in parts:
+        raise DataError(f"{path}: expected x_train and y_train, or train_images and train_labels, got {keys_in_file}")
     if names is not None and classes is not None and names != list(classes):
         raise DataError(f"{path}: expected the class_names of {name}, in this order: {', '.join(classes[:12])}")
-    return from_arrays(name, Parts(**found), size=size, classes=classes if classes is not None else names)
+    return from_arrays(name, Parts(**parts), size=size, classes=classes if classes is not None else names)
 
 
 def read_tensors(folder: Path, name: str, *, size: int | None, classes: Sequence[str] | None) -> DataSet:
@@ -133,7 +133,7 @@ def read_tensors(folder: Path, name: str, *, size: int | None, classes: Sequence
 
 
 def read_tensor(path: Path) -> np.ndarray:
-    """Reads a tensor saved by torch.save; a file with other objects than tensors is rejected, its code not run."""
+    """Reads a tensor saved by torch.save. A file with other objects is rejected and its code is not executed."""
     import pickle
 
     import torch
@@ -145,14 +145,14 @@ def read_tensor(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise DataError(f"{path}: missing; the four tensor files are {', '.join(TENSOR_FILES)}") from None
     except pickle.UnpicklingError:
-        raise DataError(f"{path}: expected a tensor, but the file is damaged or holds other objects") from None
+        raise DataError(f"{path}: expected a tensor, but the file is damaged or contains other objects") from None
     except Exception as error:  # zip, tar and pickle readers raise many types of errors
         raise DataError(f"{path}: cannot be read as a tensor file: {first_line(error)}") from None
     if not isinstance(tensor, torch.Tensor):
         raise DataError(f"{path}: expected a tensor, got {type(tensor).__name__}")
     if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
         raise DataError(f"{path}: expected a dense tensor of real numbers, got {tensor.dtype}, {tensor.layout}")
-    if tensor.nbytes > path.stat().st_size:  # an expanded tensor may have any size
+    if tensor.nbytes > path.stat().st_size:  # the strides of an expanded tensor allow any size
         raise DataError(f"{path}: the file is too short for a tensor of shape {tuple(tensor.shape)}")
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
@@ -160,7 +160,7 @@ def read_tensor(path: Path) -> np.ndarray:
 
 
 def write_tensors(dataset: DataSet, folder: Path) -> list[Path]:
-    """Writes four files, images float32 [N, C, H, W] in 0..1 and labels int64 [N]; returns their paths."""
+    """Writes the four tensor files: images float32 [N, C, H, W] in 0..1, labels int64 [N]. Returns their paths."""
     import torch
 
     if dataset.test is None or dataset.validation_indices is not None:

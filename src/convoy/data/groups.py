@@ -1,11 +1,11 @@
-"""Groups of training images that a split keeps together: of one patient, one writer, one scene.
+"""Groups of training images that a split keeps together, such as all images of one patient, writer or scene.
 
 `data.split.group_by` is one of
 
-- a file with one value per training image: .npy (one dimension), .csv or .txt (one line per image), in the order of the
-  data set. An image folder is ordered by class and file name, train before val. A .csv may have a header.
+- a file with one value per training image, in the order of the data set: .npy (one dimension), .csv or .txt (one line
+  per image). An image folder is ordered by class and file name, train before val. A .csv file may have a header.
 - for an image folder, a regular expression that is searched in each file's path relative to the folder, such as
-  "cat/0017_3.png"; the match of its first parentheses is the group.
+  "cat/0017_3.png"; its first capture group is the group of the image.
 - "duplicates": images with the same pixels or of the same picture (convoy.data.duplicates).
 """
 
@@ -30,33 +30,34 @@ _KEY = "data.split.group_by"
 
 
 def groups_of(dataset: DataSet, group_by: str | None) -> np.ndarray | None:
-    """int64 [N]: the group of each training image; None without `group_by`. Raises DataError."""
+    """Returns the group of each training image, int64 [N]; None without `group_by`. Raises DataError."""
     if group_by is None:
         return None
     if group_by == DUPLICATES:
-        return _of_duplicates(dataset.train)
+        return _groups_of_duplicates(dataset.train)
     path = Path(group_by).expanduser()
-    values = _of_file(path) if path.suffix.lower() in GROUP_FILES else _of_paths(dataset, group_by)
+    suffix = path.suffix.lower()
+    values = _values_from_file(path, suffix) if suffix in GROUP_FILES else _values_from_paths(dataset, group_by)
     n_images = len(dataset.train)
-    if len(values) == n_images + 1 and path.suffix.lower() == ".csv" and values[0] not in values[1:]:
+    if len(values) == n_images + 1 and suffix == ".csv" and values[0] not in values[1:]:
         values = values[1:]  # without the header
     if len(values) != n_images:
         raise DataError(f"{group_by}: {len(values):,} values for the {n_images:,} training images of {dataset.name}")
     return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
-def _of_file(path: Path) -> np.ndarray:
+def _values_from_file(path: Path, suffix: str) -> np.ndarray:
     try:
-        if path.suffix.lower() == ".npy":
+        if suffix == ".npy":
             values = np.load(path, allow_pickle=False)
         else:
             lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
-            rows = list(csv.reader(lines)) if path.suffix.lower() == ".csv" else [[line] for line in lines]
+            rows = list(csv.reader(lines)) if suffix == ".csv" else [[line] for line in lines]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({_KEY}): {error.strerror or error}") from None
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
-    if path.suffix.lower() == ".npy":
+    if suffix == ".npy":
         if values.ndim != 1:
             raise DataError(f"{path}: expected one value per image, got an array of shape {values.shape}")
         return values
@@ -66,7 +67,7 @@ def _of_file(path: Path) -> np.ndarray:
     return np.array([row[0].strip() for row in rows])
 
 
-def _of_paths(dataset: DataSet, pattern: str) -> np.ndarray:
+def _values_from_paths(dataset: DataSet, pattern: str) -> np.ndarray:
     if dataset.paths is None:
         raise DataError(
             f"{_KEY} = {pattern!r}: {dataset.name} has no file names to search; expected a file "
@@ -77,7 +78,7 @@ def _of_paths(dataset: DataSet, pattern: str) -> np.ndarray:
     except re.error as error:
         raise DataError(f"{_KEY} = {pattern!r}: invalid regular expression: {error}") from None
     if not expression.groups:
-        raise DataError(f"{_KEY} = {pattern!r}: expected parentheses; the match of the first ones is the group")
+        raise DataError(f"{_KEY} = {pattern!r}: expected parentheses around the part of the path that is the group")
     matches = [expression.search(path) for path in dataset.paths]
     for path, match in zip(dataset.paths, matches, strict=True):
         if match is None or match[1] is None:
@@ -85,10 +86,10 @@ def _of_paths(dataset: DataSet, pattern: str) -> np.ndarray:
     return np.array([match[1] for match in matches if match is not None])
 
 
-def _of_duplicates(train: ImageSet) -> np.ndarray:
-    """Connected components of the pairs of duplicates.
+def _groups_of_duplicates(train: ImageSet) -> np.ndarray:
+    """The connected components of the pairs of duplicates.
 
-    Cached: the search took half a minute for 60,000 images, and every fold needs the result.
+    They are cached, because the search took half a minute for 60,000 images and every fold needs the result.
     """
     cached = cache_folder() / "groups" / f"duplicates-{REVISION}-{train.content_hash}.npy"
     with suppress(OSError, ValueError, EOFError):
@@ -102,7 +103,7 @@ def _of_duplicates(train: ImageSet) -> np.ndarray:
     pairs = np.concatenate([duplicates.same_pixels, duplicates.same_picture])
     graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(train), len(train)))
     groups = connected_components(graph, directed=False)[1].astype(np.int64)
-    with suppress(OSError):  # a cache that cannot be written
+    with suppress(OSError):  # the cache cannot be written
         np.save(buffer := BytesIO(), groups)
         write_bytes(cached, buffer.getvalue())
     return groups

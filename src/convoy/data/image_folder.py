@@ -131,7 +131,8 @@ def assemble(
     notes: tuple[str, ...],
 ) -> DataSet:
     """Makes a data set, with one channel if all images are grey, from uint8 [N, 3, H, H] of train, validation, test."""
-    if _all_grey(pixels):
+    chunks = (pixels[start : start + 1000] for start in range(0, len(pixels), 1000))  # `all` stops at the first colour
+    if all((chunk == chunk[:, :1]).all() for chunk in chunks):
         pixels = np.ascontiguousarray(pixels[:, :1])
     n_pool = len(labels) - part_lengths.get("test", 0)
     n_train = part_lengths["train"]
@@ -232,11 +233,3 @@ def _parts(root: Path) -> dict[str, Path]:
 def _folders(root: Path) -> list[Path]:
     with os.scandir(root) as entries:
         return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _all_grey(pixels: np.ndarray) -> bool:
-    """Compares the channels in chunks of 1,000 images, so that colour images are detected early."""
-    return all(
-        bool((chunk == chunk[:, :1]).all())
-        for chunk in (pixels[start : start + 1000] for start in range(0, len(pixels), 1000))
-    )

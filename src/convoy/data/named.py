@@ -54,18 +54,16 @@ class FileFormat(Layout):
         """Reads the arrays of both parts. `source` is the path that `find` returned. Raises DataError."""
         contents = self.read(source)
         prefix = f"{source}{os.sep}" if source.is_dir() else f"{source}: "
-        train, test = (
-            self._part([Content(contents[name], prefix + name) for name in names]) for names in (self.train, self.test)
-        )
-        return Parts(train, test=test)
-
-    def _part(self, files: Sequence[Content]) -> Part:
-        try:
-            return self.read_part(files)
-        except DataError:
-            raise
-        except Exception as error:  # the readers of other packages raise many types of errors
-            raise DataError(f"{files[0].where}: not in the published format: {first_line(error)}") from None
+        parts = []
+        for names in (self.train, self.test):
+            files = [Content(contents[name], prefix + name) for name in names]
+            try:
+                parts.append(self.read_part(files))
+            except DataError:
+                raise
+            except Exception as error:  # the readers of other packages raise many types of errors
+                raise DataError(f"{files[0].where}: not in the published format: {first_line(error)}") from None
+        return Parts(parts[0], test=parts[1])
 
 
 @dataclass(frozen=True)

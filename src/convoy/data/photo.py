@@ -1,7 +1,7 @@
-"""Photographs of a handwritten character, converted to the form of MNIST's images.
+"""Converts photographs of a handwritten character to images as in MNIST.
 
-MNIST (LeCun, Bottou, Bengio, Haffner 1998) shows white ink on black. The character is scaled to a box of 20 x 20 pixels
-and keeps its shape; its centre of mass is in the middle of 28 x 28 pixels.
+In MNIST (LeCun, Bottou, Bengio, Haffner 1998), characters are white on black. They are scaled to fit into a box of 20 x
+20 pixels, and their centre of mass is the centre of 28 x 28 pixels.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SIDE = 28  # pixels
 BOX = 20  # pixels, the longer side of the character
 WORKING_SIDE = 256  # pixels, the longer side of the photograph while the ink is located
 MIN_CONTRAST = 16  # grey levels between paper and ink
-MIN_PART = 0.08  # of the largest part's area: smaller parts are dirt
+MIN_PART = 0.08  # of the largest part's area; smaller parts are considered dirt
 
 
 class Ink(NamedTuple):
-    """Where a photograph shows the character."""
+    """The bounding box of the character in a photograph."""
 
     dark: bool  # dark ink on light paper
     left: int  # in pixels of the photograph
@@ -38,11 +38,11 @@ class Ink(NamedTuple):
 
 
 def read_characters(paths: Iterable[str | Path], size: int) -> tuple[list[Path], np.ndarray, list[Ink | None]]:
-    """Reads images of one character each, given as files or folders.
+    """Reads files, or all images of folders, each with one character.
 
-    Returns the files, their pixels uint8 [N, 1, size, size], white ink on black, and what was found in each
-    photograph. An image of 28 x 28 pixels with a black border already has this form: it is not changed, and its entry
-    is None. Raises DataError for a photograph without ink.
+    Returns the files, their pixels uint8 [N, 1, size, size], white on black, and the bounding box of each character. An
+    image of 28 x 28 pixels with a black border is not converted, and its box is None. Raises DataError for a photograph
+    without ink.
     """
     files = image_files(paths)
     characters = [_read(file, size) for file in files]
@@ -51,7 +51,7 @@ def read_characters(paths: Iterable[str | Path], size: int) -> tuple[list[Path],
 
 
 def _read(file: Path, size: int) -> tuple[np.ndarray, Ink | None]:
-    with warnings.catch_warnings(action="ignore"):  # Pillow's warnings about unusual but readable files
+    with warnings.catch_warnings(action="ignore"):  # Pillow warns about unusual but readable files
         image, (width, _) = open_upright(str(file), read_content(str(file)), WORKING_SIDE)
     if width == SIDE == image.height and np.median(_border(_grey(image))) < MIN_CONTRAST:
         return np.asarray(image.convert("L")), None
@@ -64,10 +64,10 @@ def _read(file: Path, size: int) -> tuple[np.ndarray, Ink | None]:
 
 
 def find_ink(image: Image.Image) -> tuple[np.ndarray, Ink]:
-    """The character (uint8 [28, 28]) in a photograph of a single one, and its box. Raises DataError without ink.
+    """Returns the character, uint8 [28, 28], and its bounding box. Raises DataError without ink.
 
-    Shadows that are wider than a stroke do not count as ink. Ink is separated from paper by Otsu's threshold (1979) and
-    keeps its grey edges.
+    Shadows wider than a stroke are ignored. Otsu's threshold (1979) separates ink from paper; strokes keep their grey
+    edges.
     """
     small = image.copy()
     small.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
@@ -85,10 +85,10 @@ def find_ink(image: Image.Image) -> tuple[np.ndarray, Ink]:
         )
     rows, columns = (np.flatnonzero(strokes.any(axis)) for axis in (1, 0))
     left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    soft = np.clip(ink / level, 0, 1) * ndimage.binary_dilation(strokes, iterations=2)
+    intensity = np.clip(ink / level, 0, 1) * ndimage.binary_dilation(strokes, iterations=2)
     scale = image.width / small.width
     box = (round(float(edge) * scale) for edge in (left, top, right, bottom))
-    return _centred(soft[top:bottom, left:right]), Ink(dark, *box)
+    return _centred(intensity[top:bottom, left:right]), Ink(dark, *box)
 
 
 def _grey(image: Image.Image) -> np.ndarray:
@@ -100,24 +100,24 @@ def _border(light: np.ndarray) -> np.ndarray:
 
 
 def _paper(light: np.ndarray) -> np.ndarray:
-    """The brightness without ink: an opening that is wider than a stroke. Beyond the border it continues linearly."""
+    """The brightness without ink: a morphological opening wider than a stroke. The image is extrapolated linearly."""
     width = max(2, max(light.shape) // 4)
-    wide = np.pad(light, width, "reflect", reflect_type="odd")
-    wide = ndimage.gaussian_filter(ndimage.grey_opening(wide, (width, width)), width / 2)
-    return wide[width:-width, width:-width]
+    padded = np.pad(light, width, "reflect", reflect_type="odd")
+    padded = ndimage.gaussian_filter(ndimage.grey_opening(padded, (width, width)), width / 2)
+    return padded[width:-width, width:-width]
 
 
 def _otsu_threshold(values: np.ndarray) -> float:
     counts, edges = np.histogram(values, 128)
-    middles = (edges[1:] + edges[:-1]) / 2
+    centres = (edges[1:] + edges[:-1]) / 2
     below = np.cumsum(counts)
-    sums = np.cumsum(counts * middles)
+    sums = np.cumsum(counts * centres)
     between = (sums[-1] * below / below[-1] - sums) ** 2 / np.maximum(below * (below[-1] - below), 1)
-    return float(middles[between.argmax()])
+    return float(centres[between.argmax()])
 
 
 def _strokes(ink: np.ndarray) -> np.ndarray:
-    """The parts of the character: all large connected areas, without those that touch the border if others remain."""
+    """The large connected components; those that touch the border are dropped if there are others."""
     labels, count = ndimage.label(ink, np.ones((3, 3)))
     sizes = ndimage.sum_labels(ink, labels, np.arange(count + 1))
     inside = ~np.isin(np.arange(count + 1), _border(labels))
@@ -126,18 +126,18 @@ def _strokes(ink: np.ndarray) -> np.ndarray:
     return (sizes >= MIN_PART * sizes.max())[labels] & ink
 
 
-def _centred(soft: np.ndarray) -> np.ndarray:
-    """uint8 [28, 28] of ink [h, w] between 0 and 1."""
-    scale = BOX / max(soft.shape)
-    height, width = (max(1, round(length * scale)) for length in soft.shape)
+def _centred(intensity: np.ndarray) -> np.ndarray:
+    """Scales and centres ink intensities in 0..1, [h, w]; returns uint8 [28, 28]."""
+    scale = BOX / max(intensity.shape)
+    height, width = (max(1, round(length * scale)) for length in intensity.shape)
     method = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
-    character = np.asarray(Image.fromarray(soft.astype(np.float32)).resize((width, height), method)).clip(0, 1)
+    character = np.asarray(Image.fromarray(intensity.astype(np.float32)).resize((width, height), method)).clip(0, 1)
     centre = ndimage.center_of_mass(character)
     top, left = (
         int(np.clip(round((SIDE - 1) / 2 - middle), 0, SIDE - length))
         for middle, length in zip(centre, character.shape, strict=True)
     )
     pixels = np.zeros((SIDE, SIDE), np.float32)
-    # Thin strokes become pale when they are scaled down: they get up to twice their brightness, the brightest 1.
+    # Downscaling makes thin strokes pale, so the brightness is multiplied by up to 2, to a maximum of 1.
     pixels[top : top + height, left : left + width] = character * min(2, 1 / character.max())
     return np.rint(255 * pixels).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Loads, splits and limits the data of a recipe, and computes the normalisation."""
+"""Loads, splits and limits the data of a recipe, and computes their normalisation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Prepared:
 
     @property
     def parts_hash(self) -> dict[str, str]:
-        """SHA-256 of each part that can be scored, over the data's hash and the part's indices."""
+        """SHA-256 over the data's hash and the indices, for each part that can be scored."""
         parts = {"validation": self.split.validation, "test": self.split.test, "fold": self.split.fold}
         return {
             name: sha256(self.data_hash.encode() + np.ascontiguousarray(indices, dtype="<i8").tobytes()).hexdigest()
@@ -91,7 +91,7 @@ def _split(dataset: DataSet, spec: Data) -> Split:
 
 
 def _missing_classes(dataset: DataSet, split: Split) -> tuple[str, ...]:
-    """Notes on parts without images of a class: they reward a network that never predicts it."""
+    """Notes on parts without images of a class, because they favour a network that never predicts the class."""
     notes = []
     labels = dataset.train.labels
     all_labels = np.concatenate([labels, dataset.test_pool.labels])
@@ -105,14 +105,14 @@ def _missing_classes(dataset: DataSet, split: Split) -> tuple[str, ...]:
 
 
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, in 0..1, over all pixels of uint8 [N, C, H, W].
+    """Mean and standard deviation of each channel over all pixels of uint8 [N, C, H, W], scaled to 0..1.
 
-    The sums are exact integers. Raises DataError for a channel with a single value.
+    The sums are exact integers. Raises DataError for a channel whose pixels all have the same value.
     """
     channels = images.shape[1]
     total, total_of_squares = [0] * channels, [0] * channels
-    # The chunks fit into the processor's cache: 48,000 MNIST images take 40 ms. Dot products of floats took as long on
-    # an idle machine, but 1 to 2 s on a busy one, where the threads of BLAS wait for each other.
+    # The chunks fit into the processor's cache: 48,000 MNIST images take 40 ms. Float dot products took as long on an
+    # idle machine, but 1 to 2 s on a busy one, where BLAS threads wait for each other.
     for start in range(0, len(images), 64):
         for channel in range(channels):
             levels = images[start : start + 64, channel].astype(np.uint32)  # (64, H, W)
@@ -121,15 +121,15 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
             total_of_squares[channel] += int(levels.sum(dtype=np.uint64))
     n_pixels = images.size // channels
     mean = [levels / n_pixels / 255 for levels in total]
-    # n * sum of squares - square of the sum, without rounding
-    spread = [n_pixels * squares - levels**2 for levels, squares in zip(total, total_of_squares, strict=True)]
-    if 0 in spread:
-        raise DataError(f"all training pixels of channel {spread.index(0)} have the same value: nothing to learn")
-    return tuple(mean), tuple(math.sqrt(square) / n_pixels / 255 for square in spread)
+    # Variance * n^2, as an integer
+    variances = [n_pixels * squares - levels**2 for levels, squares in zip(total, total_of_squares, strict=True)]
+    if 0 in variances:
+        raise DataError(f"all training pixels of channel {variances.index(0)} have the same value: nothing to learn")
+    return tuple(mean), tuple(math.sqrt(variance) / n_pixels / 255 for variance in variances)
 
 
 def fixed_statistics(spec: Data, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns mean and standard deviation by channel, from a recipe that gives them."""
+    """Mean and standard deviation of each channel, from the constants of a recipe."""
     assert spec.normalise != "train"
     constants = []
     for value in spec.normalise:

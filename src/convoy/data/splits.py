@@ -1,8 +1,8 @@
 """Seeded, stratified splits: index arrays with a hash.
 
-Does not use scikit-learn: importing it takes every worker process a second or two, and a finished fold is found by the
-indices of its split, which must not depend on a library's version. The tests compare sizes and balance with those of
-scikit-learn's folds.
+scikit-learn is not used, because importing it takes a second or two in each worker process, and because finished folds
+are reused by the indices of their split, which must not depend on a library's version. The tests compare sizes and
+balance with scikit-learn's folds.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from convoy.recipe.sections import SplitSpec
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Sorted int64 indices. Train, validation and fold index DataSet.train; test indexes DataSet.test, or
-    DataSet.train if the data have no test part."""
+    """Sorted int64 indices into DataSet.train; `test` indexes DataSet.test if the data set has a test part."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -40,15 +39,18 @@ class Split:
 
 
 def make_split(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = None) -> Split:
-    """A pure function of the labels, the data set's own parts, the spec, and groups (int64, one per training image)
-    that are not divided. Raises DataError for too few images, or if the data set's own parts divide a group."""
+    """Splits a data set. The split depends only on the labels, the data set's own parts, the spec and the groups.
+
+    `groups` (int64, one per training image) are not divided. Raises DataError for too few images, or if the data set's
+    own parts divide a group.
+    """
     if dataset.validation_indices is not None and groups is not None:
         _check_undivided(dataset, spec, groups)
-    pool, test = _set_test_aside(dataset, spec, groups)
+    pool, test = _split_off_test(dataset, spec, groups)
     if dataset.validation_indices is not None:
         validation = np.sort(dataset.validation_indices)
         return Split(np.setdiff1d(pool, validation), validation, test)
-    train, validation = _cut(dataset, pool, spec.validation, "validation", spec, groups)
+    train, validation = _split_off(dataset, pool, spec.validation, "validation", spec, groups)
     return Split(train, validation, test)
 
 
@@ -65,29 +67,29 @@ def _check_undivided(dataset: DataSet, spec: SplitSpec, groups: np.ndarray) -> N
 
 
 def make_folds(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = None, limit: int | None = None) -> Split:
-    """The split that scores fold `spec.fold`. Over all folds, each training image is scored once.
+    """Returns the split that scores fold `spec.fold`. Over all folds, each training image is scored once.
 
     The data set's own validation images are assigned to folds like training images; a new validation part is split off
-    from the other folds. `limit` applies before the folds, so that a quick try also scores each of its images once.
+    from the other folds. `limit` is applied before the folds, so that each of the remaining images is scored once.
     Raises DataError for too few images or groups.
     """
-    pool, test = _set_test_aside(dataset, spec, groups)
+    pool, test = _split_off_test(dataset, spec, groups)
     if dataset.validation_indices is not None:
         pool = np.union1d(pool, dataset.validation_indices)
     labels = dataset.train.labels
     if limit is not None:
         pool = limit_part(pool, labels, limit, spec.seed, "train")
         test = limit_part(test, dataset.test_pool.labels, limit, spec.seed, "test")
-    fold = pool[_deal(dataset, pool, spec, groups) == spec.fold]
+    fold = pool[_assign_folds(dataset, pool, spec, groups) == spec.fold]
     others = np.setdiff1d(pool, fold)
-    train, validation = _cut(dataset, others, spec.validation, "validation", spec, groups)
+    train, validation = _split_off(dataset, others, spec.validation, "validation", spec, groups)
     return Split(train, validation, test, fold)
 
 
 def limit_split(dataset: DataSet, split: Split, limit: int, seed: int) -> Split:
-    """`limit` images of train and validation together, in their proportion, and at most `limit` test images.
+    """Keeps `limit` images of train and validation together, in their proportion, and at most `limit` test images.
 
-    Each part is a subset of the full part, so that a quick try never trains on a validation image.
+    Each part is a subset of the full part, so that a limited run never trains on a validation image.
     """
     labels = dataset.train.labels
     n_pool = len(split.train) + len(split.validation)
@@ -106,12 +108,12 @@ def limit_split(dataset: DataSet, split: Split, limit: int, seed: int) -> Split:
 
 
 def limit_part(indices: np.ndarray, labels: np.ndarray, limit: int, seed: int, part: str) -> np.ndarray:
-    """Draws at most `limit` of the indices of a part, stratified by the labels. `seed`: of the split."""
+    """Draws at most `limit` indices of a part, stratified by the labels. `seed` is that of the split."""
     return stratified_sample(indices, labels, min(limit, len(indices)), derive_seed(seed, f"limit {part}"))
 
 
 def stratified_sample(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` of the indices, sorted; the images of each class differ from its share by less than one."""
+    """Draws `count` of the indices, sorted. The number of images of each class is its share, rounded up or down."""
     order = np.random.RandomState(seed).permutation(indices)  # RandomState's stream never changes
     classes, class_of, class_counts = np.unique(labels[order], return_inverse=True, return_counts=True)
     shares = count * class_counts / max(1, len(indices))
@@ -125,38 +127,38 @@ def stratified_sample(indices: np.ndarray, labels: np.ndarray, count: int, seed:
 
 
 def _strata(labels: np.ndarray, spec: SplitSpec) -> np.ndarray:
-    """The labels that a split is stratified by: one for all images if it is not."""
+    """The labels that a split is stratified by; the same label for all images if it is not stratified."""
     return labels if spec.stratified else np.zeros_like(labels)
 
 
-def _set_test_aside(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """The remaining training images and the test part: the data set's own, or split off from the training images."""
+def _split_off_test(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the indices of the training pool and of the test part: the data set's own, or a part of the pool."""
     pool = np.arange(len(dataset.train))
     if dataset.test is not None:
         return pool, np.arange(len(dataset.test))
     if dataset.validation_indices is not None:
         pool = np.setdiff1d(pool, dataset.validation_indices)
-    return _cut(dataset, pool, spec.test, "test", spec, groups)
+    return _split_off(dataset, pool, spec.test, "test", spec, groups)
 
 
-def _deal(dataset: DataSet, pool: np.ndarray, spec: SplitSpec, groups: np.ndarray | None) -> np.ndarray:
-    """int64 [len(pool)]: the fold of each image."""
+def _assign_folds(dataset: DataSet, pool: np.ndarray, spec: SplitSpec, groups: np.ndarray | None) -> np.ndarray:
+    """Returns the fold of each image, int64 [len(pool)]."""
     labels, seed = _strata(dataset.train.labels, spec)[pool], derive_seed(spec.seed, f"folds of repeat {spec.repeat}")
     where = f"{dataset.name}: data.split.folds = {spec.folds}"
     if groups is None:
         if len(pool) < spec.folds:
             raise DataError(f"{where} and {len(pool)} images: more folds than images")
-        return deal_images(labels, spec.folds, seed)
+        return assign_images(labels, spec.folds, seed)
     n_groups = len(np.unique(groups[pool]))
     if n_groups < spec.folds:
         raise DataError(f"{where} and {n_groups} groups by {spec.group_by!r}: more folds than groups")
-    return deal_groups(labels, groups[pool], [1 / spec.folds] * spec.folds, seed)
+    return assign_groups(labels, groups[pool], [1 / spec.folds] * spec.folds, seed)
 
 
-def _cut(
+def _split_off(
     dataset: DataSet, indices: np.ndarray, fraction: float, part: str, spec: SplitSpec, groups: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Splits off `fraction` of the indices (with groups, approximately); returns the rest and the part."""
+    """Splits off a fraction of the indices (approximate with groups); returns the remaining indices and the part."""
     if fraction == 0:
         return indices, indices[:0]
     count = round(fraction * len(indices))
@@ -169,64 +171,63 @@ def _cut(
     seed = derive_seed(spec.seed, f"split {part}")
     labels = _strata(dataset.train.labels, spec)
     if groups is not None:
-        is_cut = deal_groups(labels[indices], groups[indices], (1 - fraction, fraction), seed) == 1
-        if not 0 < is_cut.sum() < len(indices):
+        in_part = assign_groups(labels[indices], groups[indices], (1 - fraction, fraction), seed) == 1
+        if not 0 < in_part.sum() < len(indices):
             n_groups = len(np.unique(groups[indices]))
             raise DataError(f"{where}: their {n_groups} groups by {spec.group_by!r} are too few or too large to split")
-        return indices[~is_cut], indices[is_cut]
+        return indices[~in_part], indices[in_part]
     n_classes = len(np.unique(labels[indices]))
-    if min(count, len(indices) - count) < n_classes:
-        smaller = min(count, len(indices) - count)
+    if (smaller := min(count, len(indices) - count)) < n_classes:
         raise DataError(
             f"{where} is {smaller} for {n_classes} classes: too few for a stratified split; choose a "
             f"{'larger' if count == smaller else 'smaller'} --data.split.{part}, or --data.split.stratified false"
         )
-    cut = stratified_sample(indices, labels, count, seed)
-    return np.setdiff1d(indices, cut), cut
+    sample = stratified_sample(indices, labels, count, seed)
+    return np.setdiff1d(indices, sample), sample
 
 
-def deal_images(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """int64 [N]: the fold of each image. Fold sizes differ by at most one, also within each class."""
+def assign_images(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Returns the fold of each image, int64 [N]. Fold sizes differ by at most one, also within each class."""
     order = np.random.RandomState(seed).permutation(len(labels))  # RandomState's stream never changes
     order = order[np.argsort(labels[order], kind="stable")]
     fold = np.empty(len(labels), np.int64)
-    fold[order] = np.arange(len(labels)) % folds  # in turn; images of a class are consecutive
+    fold[order] = np.arange(len(labels)) % folds  # round-robin; images of a class are consecutive
     return fold
 
 
-def deal_groups(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
-    """int64 [N]: the part of each image. Groups stay together; each part gets about its share of each class.
+def assign_groups(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
+    """Returns the part of each image, int64 [N]. Groups are not divided; each part gets about its share of each class.
 
-    Groups are assigned from the largest on (Graham 1969, Bounds on multiprocessing timing anomalies), each to the part
-    where it adds least to the sum over parts and classes of (the part's fraction of the class)^2 / (the part's share).
-    That sum is smallest if every part has its share of each class.
+    Groups are assigned in order of decreasing size (Graham 1969, Bounds on multiprocessing timing anomalies). Each goes
+    to the part where it adds least to the sum over parts and classes of (fraction of the class in the part)^2 / (share
+    of the part), which is minimal if every part has its share of each class.
     """
     _, class_of = np.unique(labels, return_inverse=True)
     _, group_of = np.unique(groups, return_inverse=True)
     images = np.zeros((group_of.max() + 1, class_of.max() + 1))  # (groups, classes)
     np.add.at(images, (group_of, class_of), 1)
-    weights = images / images.sum(axis=0)  # fraction of the class: rare classes count as much as others
+    weights = images / images.sum(axis=0)  # fraction of the class, so that rare classes count as much as others
     sizes = images.sum(axis=1)
     order = np.random.RandomState(seed).permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]
     share = np.asarray(shares)
-    held, held_images = np.zeros((len(share), weights.shape[1])), np.zeros(len(share))
+    assigned, n_assigned = np.zeros((len(share), weights.shape[1])), np.zeros(len(share))
     part_of = np.empty(len(sizes), np.int64)
     for group in order:
         weight = weights[group]
-        growth = (2 * held + weight) @ weight / share
-        part = np.lexsort((held_images / share, growth))[0]  # ties: the emptiest, so that none stays empty
+        increase = (2 * assigned + weight) @ weight / share
+        part = np.lexsort((n_assigned / share, increase))[0]  # ties: the emptiest part, so that no part stays empty
         part_of[group] = part
-        held[part] += weight
-        held_images[part] += sizes[group]
+        assigned[part] += weight
+        n_assigned[part] += sizes[group]
     return part_of[group_of]
 
 
 class Resplit:
-    """The fault resplit_every_epoch: training and validation images in one pool, split again in each epoch.
+    """The fault resplit_every_epoch: training and validation images are one pool that each epoch splits again.
 
-    A pure function of the split's seed and the epoch, so that a resumed run has the parts of an uninterrupted one. The
-    first epoch has the run's own split.
+    The parts depend only on the split's seed and the epoch, so that a resumed run has the same parts. The first epoch
+    uses the split of the run.
     """
 
     def __init__(self, train: ImageSet, validation: ImageSet, spec: SplitSpec) -> None:
@@ -246,8 +247,8 @@ class Resplit:
         return self.pool.take(self._validation(epoch))
 
     def _validation(self, epoch: int) -> np.ndarray:
-        everything = np.arange(len(self.pool))
+        indices = np.arange(len(self.pool))
         if epoch == 0:
-            return everything[self.n_train :]
+            return indices[self.n_train :]
         seed, count = derive_seed(self._spec.seed, "resplit", epoch), len(self.pool) - self.n_train
-        return stratified_sample(everything, _strata(self.pool.labels, self._spec), count, seed)
+        return stratified_sample(indices, _strata(self.pool.labels, self._spec), count, seed)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from convoy.data.catalogue import DATA_SETS
-from convoy.data.duplicates import FEWEST, Duplicates, find_duplicates
+from convoy.data.duplicates import MIN_IMAGES, Duplicates, find_duplicates
 from convoy.data.imageset import ImageSet
 from convoy.data.sources import load
 from convoy.datasheet import facts as facts_
@@ -50,7 +50,8 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
         notes=dataset.notes,
         parts={part: _part_facts(images, levels[part]) for part, images in parts.items()},
         duplicates=facts_.Duplicates(
-            sum(map(len, parts.values())) - len(duplicates.same_pixels) >= FEWEST, tuple(_between(pairs, list(parts)))
+            sum(map(len, parts.values())) - len(duplicates.same_pixels) >= MIN_IMAGES,
+            tuple(_between(pairs, list(parts))),
         ),
     )
     pictured = _pictured(pairs)
