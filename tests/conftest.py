@@ -112,11 +112,13 @@ def tiny(stripes: Path, net: Path) -> Callable[..., Recipe]:
 
 @pytest.fixture
 def page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draws what the page itself holds; its figures as files take twice as long again, and few tests look at those."""
-    monkeypatch.setattr("convoy.reporting.canvas.save_chart", lambda chart, look, folder: None)
+    """Draws what the page itself holds; figures as PNG files take as long again, and few tests look at those."""
+    monkeypatch.setattr("convoy.reporting.canvas.FigureCanvasAgg.print_figure", lambda *of, **options: None)
     monkeypatch.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
 
 
 @pytest.fixture
-def words_alone(page_alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convoy.reporting.canvas.inline_panels", lambda chart, prefix: [])
+def words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
+    monkeypatch.setattr("convoy.reporting.canvas.save_chart", lambda chart, look, folder: "")
+    monkeypatch.setattr("convoy.reporting.canvas.inline_panels", lambda chart, svg, prefix: [])

@@ -54,8 +54,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("convoy.experiments.experiment.names", lambda: [str(out / "experiment.toml")])
         with pytest.MonkeyPatch.context() as without_figures:
-            without_figures.setattr("convoy.reporting.canvas.save_chart", lambda chart, look, folder: None)
-            without_figures.setattr("convoy.reporting.canvas.inline_panels", lambda chart, prefix: [])
+            without_figures.setattr("convoy.reporting.canvas.save_chart", lambda chart, look, folder: "")
+            without_figures.setattr("convoy.reporting.canvas.inline_panels", lambda chart, svg, prefix: [])
             for kind in kinds.KINDS:
                 main(command(kind, out))
         yield Workspace(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,8 +15,8 @@ from PIL import Image
 from tests.fake_runs import epoch_metrics, fake_run, mnist, part_score
 
 from convoy.files import write_arrays
-from convoy.reporting.canvas import save_chart
-from convoy.reporting.content import Chart, Gallery, Panel, shortened
+from convoy.reporting.canvas import WIDTH, inline_panels, save_chart
+from convoy.reporting.content import Chart, Gallery, Panel, Strip, Tile, shortened
 from convoy.reporting.figures_classes import (
     balance_caption,
     balance_numbers,
@@ -268,6 +269,36 @@ def test_a_report_shows_all_64_filters_of_a_first_layer(tmp_path: Path) -> None:
     assert "7 × 7" in block.strips[0].title
     picture = Image.open(tmp_path / "filters.png")
     assert picture.height > picture.width / 3  # six rows of twelve
+
+
+def test_a_picture_of_a_gallery_keeps_the_pixels_of_its_images(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, 4, 4), dtype=np.uint8)
+    save_gallery(Gallery("samples", "", (Strip("a", (Tile(image), Tile(image[:1]))),), ""), tmp_path)
+    picture = np.asarray(Image.open(tmp_path / "samples.png").convert("RGB")).reshape(-1, 3)
+    counts = Counter(map(tuple, picture.tolist()))
+    for pixel in image.transpose(1, 2, 0).reshape(-1, 3).tolist():
+        assert counts[tuple(pixel)] == 37 * 37  # a tile of 148 pixels
+    for value in image[0].ravel().tolist():
+        assert counts[value, value, value] >= 37 * 37
+
+
+def test_the_panels_of_a_page_are_cut_from_the_figure_that_is_drawn_once(tmp_path: Path) -> None:
+    titles = ("one", "two", "three")
+    drawn: list[str] = []
+    panels = tuple(
+        Panel(title, lambda axes, title=title: drawn.append(title) or axes.plot([0, 1], "o"), height=2 + place)
+        for place, title in enumerate(titles)
+    )
+    chart = Chart("c", "Chart", panels, "")
+    page = "".join(inline_panels(chart, save_chart(chart, Look(()), tmp_path), "f"))
+    parsed = ElementTree.fromstring(f'<div xmlns:xlink="http://www.w3.org/1999/xlink">{page}</div>')
+    assert [[title in "".join(svg.itertext()) for title in titles] for svg in parsed] == np.eye(3, dtype=bool).tolist()
+    assert [svg.get("viewBox") for svg in parsed] == [
+        f"{72 * left:g} {72 * top:g} {72 * WIDTH:g} {72 * height:g}"
+        for left, top, height in ((0, 0, 2), (WIDTH, 0, 3), (0, 3, 4))
+    ]
+    assert drawn == list(titles)
+    assert (tmp_path / "c.png").is_file()
 
 
 def test_text_of_a_figure_is_one_line_without_control_characters(tmp_path: Path) -> None:

@@ -139,12 +139,13 @@ def data_page(folder: Path) -> Page:
 PAGES = [run_page, compare_page, ablation_page, crossval_page, seeds_page, profile_page, data_page]
 
 
+@pytest.mark.usefixtures("page_alone")
 @pytest.mark.parametrize("make", PAGES)
 def test_every_text_of_a_page_is_a_message(
     make: Callable[[Path], Page], catalogs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text, "CATALOGS", catalogs)
     monkeypatch.setenv("CONVOY_LANG", "xx")
-    html = render.html(make(tmp_path))
+    html = render.write(make(tmp_path), tmp_path / "page").read_text()
     assert '<html lang="de">' in html
     assert untranslated(html) <= NAMES

@@ -84,6 +84,7 @@ def landscape_page(folder: Path) -> Page:
     return page_of(folder, members, finding)
 
 
+@pytest.mark.usefixtures("page_alone")
 @pytest.mark.parametrize("make", [lr_range_page, search_page, landscape_page])
 def test_every_text_of_a_page_is_a_message(
     make: Callable[[Path], Page],
@@ -93,4 +94,4 @@ def test_every_text_of_a_page_is_a_message(
 ) -> None:
     monkeypatch.setattr(text, "CATALOGS", catalogs)
     monkeypatch.setenv("CONVOY_LANG", "xx")
-    assert untranslated(render.html(make(tmp_path))) <= NAMES
+    assert untranslated(render.write(make(tmp_path), tmp_path / "page").read_text()) <= NAMES

@@ -1,6 +1,7 @@
 """Draws charts as files and as SVG inside a page, with matplotlib's object-oriented interface.
 
 Sizes are fixed: constrained layout and tight bounding boxes draw everything twice and took half of a report's time.
+For the same reason a chart is drawn once as SVG, from which the panels of the page are cut.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 from convoy.reporting.content import Chart, Panel, readable, short, shortened
 from convoy.reporting.palette import INK, MUTED, PAPER, RULE, Look, by_variable
@@ -31,6 +33,7 @@ WIDTH = 4.4  # inches per panel; 10 pt text is readable with one panel per row (
 RIGHT = 0.22  # right margin, inches
 LETTERS_PER_INCH = 12
 DPI = 200
+PANEL = "panel-"  # id of the first panel's group in an SVG, before its number
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -62,43 +65,58 @@ STYLE: Any = {
 }
 
 
-def inline_panels(chart: Chart, prefix: str) -> list[str]:
-    """One <svg> per panel for HTML: colours are CSS variables, ids begin with `prefix`."""
+def save_chart(chart: Chart, look: Look, folder: Path) -> str:
+    """Writes figures/<name>.svg and .png: all panels, two per row, with the legend below. Returns the SVG."""
+    svg = folder / f"{chart.name}.svg"
+    with style():
+        save(_all_panels(chart, look), svg, svg.with_suffix(".png"))
+    return svg.read_text(encoding="utf-8")
+
+
+def inline_panels(chart: Chart, svg: str, prefix: str) -> list[str]:
+    """One <svg> per panel for HTML, cut from the SVG of the chart: colours are CSS variables, ids begin with `prefix`.
+
+    A shape may be defined in one panel and used in another, so that a page must show all panels of a chart.
+    """
     panels = []
-    for number, panel in enumerate(chart.panels):
-        with style():
-            figure = Figure(figsize=(WIDTH, panel.height))
-            _add_panel(figure, panel, left=0.0, top=panel.height, size=(WIDTH, panel.height))
-            svg = _svg(figure)
-        panels.append(
-            for_page(svg, f"{prefix}-{number}", f"{chart.title}: {panel.title}" if panel.title else chart.title)
-        )
+    for number, (panel, (left, top)) in enumerate(zip(chart.panels, _layout(chart)[0], strict=True)):
+        box = " ".join(f"{72 * inches:g}" for inches in (left, top, WIDTH, panel.height))
+        body = _group(svg, f"{PANEL}{number}")
+        if number == 0:
+            body += "".join(re.findall(r"<clipPath.*?</clipPath>", svg, flags=re.S))
+        title = f"{chart.title}: {panel.title}" if panel.title else chart.title
+        panels.append(for_page(f'<svg viewBox="{box}">{body}</svg>', prefix, title))
     return panels
 
 
-def save_chart(chart: Chart, look: Look, folder: Path) -> None:
-    """Writes figures/<name>.png and .svg: all panels, two per row, with the legend below."""
-    with style():
-        figure = _all_panels(chart, look)
-        save(figure, folder / f"{chart.name}.svg")
-        save(figure, folder / f"{chart.name}.png")
+def _group(svg: str, name: str) -> str:
+    """Returns the content of the <g> with this id."""
+    start = svg.index(f'<g id="{name}">')
+    depth = 0
+    for tag in re.finditer(r"<(/?)g\b[^>]*(?<!/)>", svg[start:]):
+        depth += -1 if tag[1] else 1
+        if depth == 0:
+            return svg[start : start + tag.end()]
+    raise AssertionError(name)
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, *paths: Path) -> None:
     """Writes the figure as .svg or .png. Call it within `style()`."""
-    if path.suffix == ".svg":
-        path.write_text(_svg(figure), encoding="utf-8")
-    else:
-        make_readable(figure)
-        FigureCanvasAgg(figure).print_figure(path, dpi=DPI, facecolor=PAPER)
+    make_readable(figure)
+    for path in paths:
+        if path.suffix == ".svg":
+            path.write_text(_svg(figure), encoding="utf-8")
+        else:
+            FigureCanvasAgg(figure).print_figure(path, dpi=DPI, facecolor=PAPER)
 
 
 def make_readable(figure: Figure) -> None:
     """Makes each text of the figure one line without control characters."""
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-        names = [label.get_text() for label in axis.get_ticklabels()]
-        if [*map(readable, names)] != names:
-            axis.set_ticks(axis.get_ticklocs(), [*map(readable, names)])
+        if isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter):  # ticks with names
+            names = [label.get_text() for label in axis.get_ticklabels()]
+            if [*map(readable, names)] != names:
+                axis.set_ticks(axis.get_ticklocs(), [*map(readable, names)])
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_text(readable(text.get_text()))
@@ -113,20 +131,15 @@ def style() -> Iterator[None]:
 
 
 def _all_panels(chart: Chart, look: Look) -> Figure:
-    columns = min(2, len(chart.panels))
-    rows = [chart.panels[i : i + columns] for i in range(0, len(chart.panels), columns)]
-    legend_columns = _legend_columns(chart.legend, columns * WIDTH)
-    line_legend = wrap(readable(chart.line_legend), int(LETTERS_PER_INCH * (columns * WIDTH - 0.4)))
+    corners, (width, height) = _layout(chart)
+    legend_columns = _legend_columns(chart.legend, width)
+    line_legend = wrap(readable(chart.line_legend), int(LETTERS_PER_INCH * (width - 0.4)))
     legend_rows = math.ceil(len(chart.legend) / legend_columns) + len(line_legend)
-    legend_height = 0.24 * legend_rows + (0.2 if legend_rows else 0)
-    heights = [max(panel.height for panel in row) for row in rows]
-    width, height = columns * WIDTH, sum(heights) + legend_height
+    height += 0.24 * legend_rows + (0.2 if legend_rows else 0)
     figure = Figure(figsize=(width, height), facecolor=PAPER)
-    top = height
-    for row, row_height in zip(rows, heights, strict=True):
-        for column, panel in enumerate(row):
-            _add_panel(figure, panel, left=column * WIDTH, top=top, size=(width, height))
-        top -= row_height
+    for number, (panel, (left, top)) in enumerate(zip(chart.panels, corners, strict=True)):
+        axes = _add_panel(figure, panel, left=left, top=height - top, size=(width, height))
+        axes.set_gid(f"{PANEL}{number}")
     for i, line in enumerate(reversed(line_legend)):
         figure.text(0.2 / width, (0.12 + 0.24 * i) / height, line, color=MUTED)
     if chart.legend:
@@ -135,7 +148,18 @@ def _all_panels(chart: Chart, look: Look) -> Figure:
     return figure
 
 
-def _add_panel(figure: Figure, panel: Panel, *, left: float, top: float, size: tuple[float, float]) -> None:
+def _layout(chart: Chart) -> tuple[list[tuple[float, float]], tuple[float, float]]:
+    """Returns the left and top of each panel, and the width and height of all, in inches; two panels share a row."""
+    columns = min(2, len(chart.panels))
+    corners, top = [], 0.0
+    for first in range(0, len(chart.panels), columns):
+        row = chart.panels[first : first + columns]
+        corners += [(column * WIDTH, top) for column in range(len(row))]
+        top += max(panel.height for panel in row)
+    return corners, (columns * WIDTH, top)
+
+
+def _add_panel(figure: Figure, panel: Panel, *, left: float, top: float, size: tuple[float, float]) -> Axes:
     width, height = size
     axes: Axes = figure.add_axes(
         (
@@ -156,6 +180,7 @@ def _add_panel(figure: Figure, panel: Panel, *, left: float, top: float, size: t
             fontsize=11,
             fontweight="bold",
         )
+    return axes
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:
@@ -176,7 +201,6 @@ def _draw_legend(figure: Figure, labels: Sequence[str], look: Look, columns: int
 
 def _svg(figure: Figure) -> str:
     file = StringIO()
-    make_readable(figure)
     FigureCanvasSVG(figure).print_svg(file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return file.getvalue()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ def write(page: Page, folder: Path, name: str = "report") -> Path:
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     look = palette.Look(page.labels, page.aliases)
+    charts = {}
     for block in page.blocks:
         match block:
             case Chart():
-                canvas.save_chart(block, block.look or look, figures)
+                charts[block.name] = canvas.save_chart(block, block.look or look, figures)
             case Gallery():
                 save_gallery(block, figures)
             case Scene3D():
@@ -36,11 +38,12 @@ def write(page: Page, folder: Path, name: str = "report") -> Path:
             case Drawing():
                 write_bytes(figures / f"{block.name}.svg", block.svg.encode())
     write_bytes(folder / f"{name}.md", markdown(page).encode())
-    write_bytes(folder / f"{name}.html", html(page).encode())
+    write_bytes(folder / f"{name}.html", html(page, charts).encode())
     return folder / f"{name}.html"
 
 
-def html(page: Page) -> str:
+def html(page: Page, charts: Mapping[str, str]) -> str:
+    """`charts` holds the SVG of each chart by its name."""
     look = palette.Look(page.labels, page.aliases)
     template = _environment().get_template("report.html.j2")
     return template.render(
@@ -54,7 +57,9 @@ def html(page: Page) -> str:
         kind=_kind,
         prose=_prose,
         breakable=_breakable,
-        panels=lambda chart: [Markup(svg) for svg in canvas.inline_panels(chart, f"f-{chart.name}")],
+        panels=lambda chart: [
+            Markup(svg) for svg in canvas.inline_panels(chart, charts[chart.name], f"f-{chart.name}")
+        ],
         drawing=lambda block: Markup(canvas.for_page(block.svg, f"f-{block.name}", block.title)),
         narrow_drawing=lambda block: Markup(canvas.for_page(block.narrow_svg, f"n-{block.name}", block.title)),
         in_rows=in_rows,

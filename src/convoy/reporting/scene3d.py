@@ -45,9 +45,7 @@ def library() -> str:
 def save_scene(block: Scene3D, folder: Path) -> None:
     """Writes figures/<name>.png and .svg."""
     with canvas.style():
-        figure = _static_figure(block)
-        canvas.save(figure, folder / f"{block.name}.svg")
-        canvas.save(figure, folder / f"{block.name}.png")
+        canvas.save(_static_figure(block), folder / f"{block.name}.svg", folder / f"{block.name}.png")
 
 
 def static_uri(block: Scene3D) -> str:
