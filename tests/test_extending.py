@@ -50,7 +50,14 @@ def output_of_all_commands(folder: Path) -> str:
 
 
 def test_examples_of_the_guide_have_their_effect(tmp_path: Path) -> None:
-    traces = ["stop.max_steps = 2 reached", "fault halved_logits", "figures/gap.svg", " MB", "predicted.csv"]
+    traces = [
+        "stop.max_steps = 2 reached",
+        "fault halved_logits",
+        "figures/gap.svg",
+        " MB on disk",
+        "convoy-runs: ",
+        "predicted.csv",
+    ]
     output = output_of_all_commands(tmp_path)
     assert [trace for trace in traces if trace not in output] == []
 

@@ -1,7 +1,8 @@
 """The options of the public functions and of the commands.
 
-Each option is declared once, in the TypedDict of its function, with its type, description and default. mypy checks
-callers, `takes_options` adds the defaults and rejects unknown names, and the command line creates its flags from them.
+Each option is declared once, in the TypedDict of its function and next to it, with its type, description and
+default; here are those that several functions share. mypy checks callers, `takes_options` adds the defaults and rejects
+unknown names, and the command line creates its flags from them.
 """
 
 import inspect
@@ -34,27 +35,15 @@ R = TypeVar("R")
 
 
 _RECIPES = "Names of models or recipes, recipe files (.toml), or your own networks as net.py or net.py:Net."
-ARGUMENTS = {  # descriptions of the positional arguments
+ARGUMENTS = {  # descriptions of the positional arguments; a module of functions adds its own
     "recipe": "Name of a model or recipe, a recipe file (.toml), or your own network as net.py or net.py:Net. Default: "
     "lenet.",
     "recipes": _RECIPES,
     "models": _RECIPES,
-    "experiment": "course-mnist, cifar-course, resnet-mnist, classics-mnist, tensor-mnist, all, or the path of an "
-    "experiment.toml.",
-    "claim": "A table as in a claims.toml, or a Claim.",
-    "study": "A study, or its folder, name or part of its name.",
     "target": "The folder, name or part of the name of a run or study.",
     "run": "The folder, name or part of the name of a run.",
-    "weights": "The folder or name of a run, or a .safetensors / .pth file.",
-    "images": "Image files or folders of images.",
-    "names": "File names: one for pth; one or two for logs, the second for the test accuracy at each new best epoch.",
     "name": "Name of a data set, a path, or NAME=PATH.",
 }
-
-_FORMATS = (
-    'pth: the best weights as a state dict saved by torch.save. logs: one line per epoch, "001 0.12345 0.98765 0.23456 '
-    '0.97654" (epoch, training loss and accuracy, validation loss and accuracy).'
-)
 
 _RAISED = {
     "ValueError": "An argument is invalid, or data are missing. Nothing has been written.",
@@ -183,16 +172,6 @@ Init = Annotated[
 Fresh = Annotated[bool, Flag("Train from scratch, even if a run with this fingerprint exists.", False)]
 Test = Annotated[bool, Flag("Score the test set once, at the end.", True)]
 Model = Annotated[str | None, Flag("Use this model instead of that of the recipe.", name=None)]
-TrustCode = Annotated[bool, Flag("Execute the model code stored in somebody else's run folder.", False)]
-
-Raw = Annotated[
-    bool,
-    Flag(
-        "Read the images unchanged. By default, a photograph for a network trained on MNIST or EMNIST is cropped to "
-        "the character, inverted if it is dark, scaled and centred as in MNIST.",
-        False,
-    ),
-]
 
 
 class RunOptions(TypedDict, total=False):
@@ -231,50 +210,3 @@ KEYS = {  # recipe keys, by the option that sets them
 def full_key(key: str) -> str:
     """Returns "optim.lr" for the name "lr" or "batch-size" of a flag; other keys as they are."""
     return KEYS.get(key.replace("-", "_"), key)
-
-
-class ClaimOptions(TypedDict, total=False):
-    full_size: Annotated[bool, Flag("Test at the published scale, not at the claim's reduced one.", False)]
-    seeds: Annotated[int | None, Flag("Runs per recipe. Default: that of the claim.")]
-    set: Set
-    out: Out
-    fresh: Fresh
-    show: Show
-
-
-class ScoreOptions(TypedDict, total=False):
-    model: Annotated[str | None, Flag("The model of a weights file. Not needed for a run.")]
-    samples: Annotated[int, Flag("Number of images in the gallery.", 40)]
-    save: Annotated[str | Path | None, Flag("PNG file of the gallery. Default: no gallery.")]
-    data: Data
-    limit: Limit
-    size: Annotated[int | None, Flag("Pixels per side, for a weights file.")]
-    mean: Annotated[
-        Sequence[float] | str | None,
-        Flag(
-            "Mean of the pixels (0 to 1) in the normalisation of a weights file: one value, or one per channel, as in "
-            "0.5,0.5,0.5. Default: that of the training images."
-        ),
-    ]
-    std: Annotated[Sequence[float] | str | None, Flag("Standard deviation of the pixels, in the same form as mean.")]
-    raw: Raw
-    set: Set
-    trust_code: TrustCode
-    out: Out
-    show: Show
-
-
-class PredictOptions(TypedDict, total=False):
-    raw: Raw
-    trust_code: TrustCode
-    out: Out
-
-
-class ExportOptions(TypedDict, total=False):
-    to: Required[Annotated[str, Flag(_FORMATS)]]
-    overwrite: Annotated[bool, Flag("Replace existing files.", False)]
-    out: Out
-
-
-class ReportOptions(TypedDict, total=False):
-    out: Out

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from convoy.profiling.result import Profile
     from convoy.recipe import Recipe
 
+__all__ = ["DataSheet", "Profiled", "data_sheet", "profile"]
+
 
 class Profiled(NamedTuple):
     profiles: list[Profile]  # in the order of the models

@@ -6,12 +6,12 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 from convoy.api.runs import report
 from convoy.api.session import Stopped, display, resume_hint, session_of
 from convoy.experiments.reproduction.options import ReproduceOptions
-from convoy.options import ClaimOptions, takes_options
+from convoy.options import ARGUMENTS, Flag, Fresh, Out, Set, Show, takes_options
 from convoy.process import interruptible
 from convoy.registry import unknown
 
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from convoy.api.study import Study
     from convoy.experiments.verdicts import JudgedClaim
 
+__all__ = ["check_claim", "reproduce"]
 ALL = "all"
+ARGUMENTS.update(
+    experiment="course-mnist, cifar-course, resnet-mnist, classics-mnist, tensor-mnist, all, or the path of an "
+    "experiment.toml.",
+    claim="A table as in a claims.toml, or a Claim.",
+)
 
 
 @takes_options
@@ -96,6 +102,15 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
 def _say(text: str, *, show: bool | str) -> None:
     if show:
         print(text, file=sys.stderr if show == "stderr" else None, flush=True)
+
+
+class ClaimOptions(TypedDict, total=False):
+    full_size: Annotated[bool, Flag("Test at the published scale, not at the claim's reduced one.", False)]
+    seeds: Annotated[int | None, Flag("Runs per recipe. Default: that of the claim.")]
+    set: Set
+    out: Out
+    fresh: Fresh
+    show: Show
 
 
 @takes_options

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Required, TypedDict, Unpack
 
 from convoy.api.session import Stopped, display, resume_hint, session_of
-from convoy.options import ExportOptions, PredictOptions, ReportOptions, ScoreOptions, TrainOptions, takes_options
+from convoy.options import ARGUMENTS, Data, Flag, Limit, Out, Set, Show, TrainOptions, takes_options
 
 if TYPE_CHECKING:
     from convoy.data.photo import Ink
     from convoy.evaluation.saved import Tested
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study
+
+__all__ = ["Prediction", "export", "predict", "report", "test", "train"]
+ARGUMENTS.update(
+    weights="The folder or name of a run, or a .safetensors / .pth file.",
+    images="Image files or folders of images.",
+    names="File names: one for pth; one or two for logs, the second for the test accuracy at each new best epoch.",
+)
 
 
 @takes_options
@@ -51,6 +58,39 @@ def train(recipe: Recipe | str | Path | None = None, **options: Unpack[TrainOpti
     if not (isinstance(event, Ended) and event.state is RunState.FINISHED):
         raise Stopped(resume_hint(options))
     return Run(event.run)
+
+
+TrustCode = Annotated[bool, Flag("Execute the model code stored in somebody else's run folder.", False)]
+Raw = Annotated[
+    bool,
+    Flag(
+        "Read the images unchanged. By default, a photograph for a network trained on MNIST or EMNIST is cropped to "
+        "the character, inverted if it is dark, scaled and centred as in MNIST.",
+        False,
+    ),
+]
+
+
+class ScoreOptions(TypedDict, total=False):
+    model: Annotated[str | None, Flag("The model of a weights file. Not needed for a run.")]
+    samples: Annotated[int, Flag("Number of images in the gallery.", 40)]
+    save: Annotated[str | Path | None, Flag("PNG file of the gallery. Default: no gallery.")]
+    data: Data
+    limit: Limit
+    size: Annotated[int | None, Flag("Pixels per side, for a weights file.")]
+    mean: Annotated[
+        Sequence[float] | str | None,
+        Flag(
+            "Mean of the pixels (0 to 1) in the normalisation of a weights file: one value, or one per channel, as in "
+            "0.5,0.5,0.5. Default: that of the training images."
+        ),
+    ]
+    std: Annotated[Sequence[float] | str | None, Flag("Standard deviation of the pixels, in the same form as mean.")]
+    raw: Raw
+    set: Set
+    trust_code: TrustCode
+    out: Out
+    show: Show
 
 
 @takes_options
@@ -111,6 +151,12 @@ class Prediction(NamedTuple):
     ink: Ink | None  # what was found in a photograph of a character; None for an image that was read as it is
 
 
+class PredictOptions(TypedDict, total=False):
+    raw: Raw
+    trust_code: TrustCode
+    out: Out
+
+
 @takes_options
 def predict(
     run: Run | str | Path, images: str | Path | Sequence[str | Path], **options: Unpack[PredictOptions]
@@ -156,6 +202,18 @@ def predict(
     ]
 
 
+_FORMATS = (
+    'pth: the best weights as a state dict saved by torch.save. logs: one line per epoch, "001 0.12345 0.98765 0.23456 '
+    '0.97654" (epoch, training loss and accuracy, validation loss and accuracy).'
+)
+
+
+class ExportOptions(TypedDict, total=False):
+    to: Required[Annotated[str, Flag(_FORMATS)]]
+    overwrite: Annotated[bool, Flag("Replace existing files.", False)]
+    out: Out
+
+
 @takes_options
 def export(run: Run | str | Path, *names: str | Path, **options: Unpack[ExportOptions]) -> list[Path]:
     """Export a run's weights or logs for other tools, to the file names you give.
@@ -177,6 +235,10 @@ def export(run: Run | str | Path, *names: str | Path, **options: Unpack[ExportOp
 
     paths = [Path(name) for name in names]
     return exporting.export(find_run(run, options["out"]), paths, to=options["to"], overwrite=options["overwrite"])
+
+
+class ReportOptions(TypedDict, total=False):
+    out: Out
 
 
 @takes_options
