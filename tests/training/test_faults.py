@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import convoy
 from convoy.checkpoint import load_weights
 from convoy.data.imageset import ImageSet
 from convoy.evaluation import losses
@@ -79,6 +80,13 @@ def lines(run: Run, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
 
 def same_training(one: Run, other: Run) -> bool:
     return all(one.steps[name].tobytes() == values.tobytes() for name, values in other.steps.items())
+
+
+@pytest.mark.parametrize("fault", sorted(Fault))
+def test_a_fault_is_its_row_and_the_one_module_that_it_changes(fault: Fault) -> None:
+    package = Path(convoy.__file__).parent
+    naming = [path for path in package.rglob("*.py") if f"Fault.{fault.name}" in path.read_text(encoding="utf-8")]
+    assert len(naming) == 1 - fault.info.selects_on_test  # which all code reads from the row
 
 
 def test_run_without_a_fault_names_none(train: Train) -> None:

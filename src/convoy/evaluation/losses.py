@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from convoy.evaluation.predict import BATCH
 from convoy.recipe.faults import Fault
 from convoy.recipe.sections import CrossEntropy, SquaredError, Train
 
@@ -28,14 +30,17 @@ def build(
     return loss
 
 
-def divided_twice(loss: Loss, batch_size: int) -> Loss:
-    """The fault loss_divided_twice: the sum of the batch means, divided by the number of images."""
+def epoch_mean(total: float, steps: int, images: int, faults: Collection[Fault]) -> float:
+    """The reported training loss of an epoch, from the sum of the losses of its steps."""
+    return total / (images if Fault.LOSS_DIVIDED_TWICE in faults else steps)
 
-    def faulty(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        batches = zip(logits.split(batch_size), labels.split(batch_size), strict=True)
-        return torch.stack([loss(*batch) for batch in batches]).sum() / len(labels)
 
-    return faulty
+def reported(mean: float, loss: Loss, logits: np.ndarray, labels: np.ndarray, faults: Collection[Fault]) -> float:
+    """The reported loss of an evaluation: `mean`, or with the fault the sum of batch means over the images."""
+    if Fault.LOSS_DIVIDED_TWICE not in faults:
+        return mean
+    batches = zip(torch.tensor(logits).split(BATCH), torch.tensor(labels).split(BATCH), strict=True)
+    return float(torch.stack([loss(*batch) for batch in batches]).sum() / len(labels))
 
 
 def _after(change: Callable[..., torch.Tensor], loss: Loss) -> Loss:

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from convoy.recipe.faults import Fault
 from convoy.reporting.content import Cell, Field, Table, table_of
 from convoy.reporting.figures_classes import ConfusedPair
 from convoy.reporting.quantities import MIB, compact, plain, quartile_range
@@ -80,7 +79,7 @@ def flops_note(readings: Sequence[Reading]) -> str:
 
 
 def _reports_macs(reading: Reading) -> bool:
-    return Fault.MACS_AS_FLOPS in reading.recipe.protocol.faults
+    return any(fault.info.counts_macs for fault in reading.recipe.protocol.faults)
 
 
 def confused_table(pairs: Mapping[str, Sequence[ConfusedPair]]) -> Table:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from convoy.evaluation import cost
 from convoy.events import Ended
 from convoy.recipe import Recipe
-from convoy.recipe.faults import Fault
 from convoy.run_contents import RunState
 from convoy.runs import Member, Run, digest_of
 from convoy.studies.execute import choose, execute
@@ -59,7 +58,7 @@ def train_all(entries: Sequence[Entry], session: Session, *, distinct: bool = Tr
     jobs, fresh, test = _jobs(entries), session.fresh, session.test
     if test is not True:
         for entry in entries:
-            faults.check_test_closed(entry.recipe, allowed=(Fault.SELECTION_ON_TEST,) if test == "by fault" else ())
+            faults.check_test_closed(entry.recipe, may_select=test == "by fault")
     first_of: dict[str, int] = {}
     for position, job in enumerate(jobs):
         other = entries[first_of.setdefault(job.fingerprint, position)].label

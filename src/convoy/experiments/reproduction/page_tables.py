@@ -14,7 +14,6 @@ from convoy.experiments.reproduction.words import fault_words, published_text, u
 from convoy.experiments.verdicts import Value
 from convoy.experiments.words import Shown, mean_of, reason_text, shown
 from convoy.prediction import Agreement, Reason, Verdict, compare_published
-from convoy.recipe.faults import Fault
 from convoy.reporting.content import Cell, Field, Table, table_of
 from convoy.reporting.quantities import MIB, listed, p_value, plain, quartile_range
 from convoy.reporting.reading import Groups, Reading, all_readings
@@ -245,7 +244,7 @@ def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> 
                 fields.append(Field(_("Published"), partial(_published_epoch, texts=texts), under))
     rows = [EpochRow(place + 1, metrics[place] if place < len(metrics) else None) for place in range(longest)]
     sentences = [_("In brackets: correct / all images.")]
-    if any(each.best for each in metrics) and Fault.LAST_WEIGHTS in reading.recipe.protocol.faults:
+    if any(each.best for each in metrics) and any(fault.info.keeps_last for fault in reading.recipe.protocol.faults):
         sentences.append(
             _("“best”: the best epoch so far; but the weights of the last epoch were saved (fault last_weights).")
         )

@@ -17,7 +17,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from convoy.recipe.faults import Fault
 from convoy.runs import Member
 from convoy.stats import mcnemar
 from convoy.studies.compare.pair import Pair, corrected
@@ -92,7 +91,7 @@ def compare_images(
 
 
 def _answers(member: Member, part: str) -> Answers | Reason:
-    if part == "validation" and Fault.RESPLIT_EVERY_EPOCH in member.run.recipe.protocol.faults:
+    if part == "validation" and any(fault.info.redraws_validation for fault in member.run.recipe.protocol.faults):
         return Reason.REDRAWN
     try:
         labels, predicted = member.run.predicted(part)

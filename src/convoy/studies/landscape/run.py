@@ -10,7 +10,6 @@ from pathlib import Path
 
 from convoy.data.batches import steps_per_epoch
 from convoy.events import Note
-from convoy.recipe.faults import Fault
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings
 from convoy.studies.landscape import arrays, band
@@ -69,7 +68,7 @@ def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry
     )
     entries = []
     for label, recipe, lr, repeat, seed in design.settings(recipes):
-        faults.check_test_closed(recipe, allowed=(Fault.SELECTION_ON_TEST,))
+        faults.check_test_closed(recipe, may_select=True)
         at = recipe.override({"optim.lr": lr, "seed": seed})
         if lr == design.own_rate(recipe):
             train, images = plans[label].recipe.train, len(plans[label].prepared.train)

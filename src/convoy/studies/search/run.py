@@ -20,7 +20,6 @@ from convoy.events import Ended as RunEnded
 from convoy.events import EpochEnded
 from convoy.files import write_bytes
 from convoy.recipe import Recipe
-from convoy.recipe.faults import Fault
 from convoy.registry import unknown
 from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace, file_name, model_label
@@ -105,7 +104,7 @@ class Search:
             raise ValueError(f"at {at}: {error}") from error
         if plans[0].selection is None:
             raise ValueError("data.split.validation = 0: a search needs a validation part to score its trials")
-        faults.check_test_closed(self.base, allowed=(Fault.SELECTION_ON_TEST,))
+        faults.check_test_closed(self.base, may_select=True)
         return plans
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from convoy.evaluation.losses import epoch_mean
 from convoy.recipe.faults import Fault
 from convoy.run_contents import EpochMetrics, PartScore
 from convoy.training.step.loop import Record
@@ -59,8 +60,7 @@ class Ledger:
     def metrics(self, epoch: int, lr: float, steps_per_epoch: int, faults: Collection[Fault] = ()) -> EpochMetrics:
         """Returns the metrics of the finished epoch, before its selection part is scored."""
         steps = steps_per_epoch - self.epoch_skipped
-        divisor = self.epoch_images if Fault.LOSS_DIVIDED_TWICE in faults else steps
-        loss = self.epoch_loss / divisor if steps else None
+        loss = epoch_mean(self.epoch_loss, steps, self.epoch_images, faults) if steps else None
         return EpochMetrics(
             epoch=epoch,
             step=self.step,

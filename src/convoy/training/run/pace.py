@@ -16,7 +16,6 @@ from convoy.data.batches import Batches
 from convoy.evaluation import cost
 from convoy.evaluation.predict import predict
 from convoy.recipe import Recipe
-from convoy.recipe.faults import Fault
 from convoy.training.run.plan import Plan
 from convoy.training.run.scoring import SAMPLE
 
@@ -26,7 +25,6 @@ FORWARD_AND_BACKWARD = 3  # times the FLOPs of a forward pass
 TIMED_FLOPS = 5e9  # per timed step: about 0.1 s on one core
 FEWEST_IMAGES = 8
 REPEATS, LONGEST_SECONDS = 5, 0.3  # per measurement
-NEW_BESTS = 0.35  # share of epochs that are a new best: 51 of 144 in six archived runs
 FIXED_SECONDS = 2.0  # per run: building the network, files, overhead of scoring, latency measurement
 
 
@@ -115,9 +113,9 @@ def seconds(plan: Plan, pace: Pace) -> float:
 
 def seconds_of(recipe: Recipe, counts: Counts, pace: Pace) -> float:
     """Estimates the same without loading data."""
-    epochs, faults = recipe.train.epochs, recipe.protocol.faults
-    per_epoch: float = counts.test if Fault.SELECTION_ON_TEST in faults else counts.validation
-    per_epoch += NEW_BESTS * counts.test if Fault.TEST_OPENED_AT_EACH_BEST in faults else 0
+    epochs, faults = recipe.train.epochs, [fault.info for fault in recipe.protocol.faults]
+    per_epoch: float = 0 if any(fault.selects_on_test for fault in faults) else counts.validation
+    per_epoch += counts.test * sum(fault.opens_test for fault in faults)
     at_end = counts.validation + counts.fold + counts.test + min(SAMPLE, counts.train)
     trained = epochs * counts.train / pace.train
     return trained + (epochs * per_epoch + at_end) / pace.evaluate + FIXED_SECONDS

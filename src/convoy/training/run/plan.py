@@ -26,7 +26,7 @@ from convoy.evaluation.load import build_network
 from convoy.models import external, user
 from convoy.randomness import derive_seed
 from convoy.recipe import Recipe, fingerprint
-from convoy.recipe.faults import Fault, limited
+from convoy.recipe.faults import Fault, limited, selection
 from convoy.recipe.sections import Data, Model, Plateau
 from convoy.registry import is_external, is_user_class, unknown
 from convoy.text import gettext as _
@@ -69,7 +69,7 @@ class Plan:
     @property
     def selection(self) -> str | None:
         """The part that selects the best epoch."""
-        return faults.selection(self.recipe, self.prepared)
+        return selection(self.recipe.protocol.faults, has_validation=self.prepared.validation is not None)
 
     @cached_property
     def resplit(self) -> Resplit | None:
@@ -148,7 +148,7 @@ def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
     sources = tuple(user.source_files(name)) if is_user_class(name) else ()
     weights = losses.class_weights(recipe.train, prepared.train.class_counts)
     faults.check(recipe, prepared)
-    if faults.selection(recipe, prepared) is None:
+    if selection(recipe.protocol.faults, has_validation=prepared.validation is not None) is None:
         keys = [f"stop.{rule.field}" for rule in stopping.active(recipe) if rule.needs_selection]
         keys += ["schedule.name = 'plateau'"] * isinstance(recipe.schedule, Plateau)
         if keys:

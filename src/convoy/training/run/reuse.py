@@ -19,7 +19,7 @@ from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace, model_label
 from convoy.text import gettext as _
 from convoy.training.run import finish, lines
-from convoy.training.run.faults import scored_images
+from convoy.training.run.faults import context_of
 from convoy.training.run.plan import Plan
 
 COPIED_FILES = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")
@@ -53,20 +53,17 @@ def run_from_twin(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, test
 def twin_of(plan: Plan, workspace: Workspace) -> Run | None:
     """Returns the finished run without those faults, if it still has its weights."""
     faults = plan.recipe.protocol.faults
-    score_faults = [fault for fault in faults if _affects_only_scores(fault, plan)]
-    if not score_faults or any(
-        fault.info.opens_test for fault in faults
-    ):  # scores of the test set during training differ too
+    if any(fault.info.opens_test for fault in faults):  # scores of the test set during training differ too
         return None
-    others = [fault for fault in faults if fault not in score_faults]
+    others = [fault for fault in faults if not _affects_only_scores(fault, plan)]
+    if len(others) == len(faults):
+        return None
     twin = workspace.find(replace(plan, recipe=plan.recipe.override({"protocol.faults": others})).fingerprint)
     return twin if twin is not None and twin.finished and not twin.is_archived else None
 
 
 def _affects_only_scores(fault: Fault, plan: Plan) -> bool:
-    if fault is Fault.DROP_LAST_IN_EVALUATION:  # no effect if all batches are full
-        return all(scored == count for scored, count in scored_images(plan.recipe, plan.prepared).values())
-    return fault.info.only_scores
+    return fault.info.only_scores or fault.info.has_no_effect(context_of(plan.recipe, plan.prepared))
 
 
 def _copy_and_score(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[str]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from convoy.events import Control, Ended, Event, Note, OpenTest
 from convoy.recipe import Recipe
-from convoy.recipe.faults import Fault
 from convoy.run_contents import RunState
 from convoy.runs import Workspace
 from convoy.text import gettext as _
@@ -43,7 +42,7 @@ def run_one(
     """
     plan = plan_one(recipe)
     if test is not True:
-        faults.check_test_closed(recipe, allowed=(Fault.SELECTION_ON_TEST,) if test == "by fault" else ())
+        faults.check_test_closed(recipe, may_select=test == "by fault")
     test = test is True and plan.prepared.fold is None  # with folds the test set stays closed
     workspace = Workspace(out)
     existing = workspace.find(plan.fingerprint)

@@ -15,7 +15,7 @@ from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import augmented
 from convoy.data.imageset import ImageSet
 from convoy.evaluation import losses
-from convoy.evaluation.predict import BATCH, predict
+from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import predicted_classes, probabilities, sampled_classes, score
 from convoy.randomness import derive_seed
 from convoy.recipe.faults import Fault
@@ -50,9 +50,8 @@ def score_part(plan: Plan, module: nn.Module, part: str, images: ImageSet, *, ep
     loss = losses.build(recipe.train.loss, faults=faults)
     reported = score(logits, images.labels, images.classes, loss, predicted)
     mean = math.inf if reported.loss is None else reported.loss
-    if Fault.LOSS_DIVIDED_TWICE in faults and reported.loss is not None:
-        divided = losses.divided_twice(loss, BATCH)(torch.tensor(logits), torch.tensor(images.labels))
-        reported = replace(reported, loss=float(divided))
+    if reported.loss is not None:
+        reported = replace(reported, loss=losses.reported(reported.loss, loss, logits, images.labels, faults))
     return Scored(images, logits, predicted, reported, mean)
 
 
