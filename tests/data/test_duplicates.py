@@ -1,4 +1,4 @@
-"""Which pairs of images are found as duplicates."""
+"""Which pairs of images are duplicates."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def test_a_version_of_a_picture_is_found_in_another_part(version: str) -> None:
     test = pictures(100, seed=1)
     test[7] = VERSIONS[version](train[5])
 
-    found = find(train, test)
+    result = find(train, test)
 
-    assert found.same_picture.tolist() == [[5, 607]]
-    assert len(found.same_pixels) == 0
+    assert result.same_picture.tolist() == [[5, 607]]
+    assert len(result.same_pixels) == 0
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (1, 28), (3, 32), (3, 48)])
 @pytest.mark.parametrize("count", [MIN_IMAGES, 1200])
 def test_unrelated_pictures_are_not_duplicates(count: int, channels: int, side: int) -> None:
-    found = find(pictures(count, channels, side))
-    assert len(found.same_picture) == len(found.same_pixels) == 0
+    result = find(pictures(count, channels, side))
+    assert len(result.same_picture) == len(result.same_pixels) == 0
 
 
 def test_similar_digits_1_are_not_duplicates() -> None:
@@ -80,10 +80,10 @@ def test_each_copy_of_the_same_pixels_is_paired_with_the_first() -> None:
     train[9] = train[4]
     test[3] = test[2] = train[4]
 
-    found = find(train, test)
+    result = find(train, test)
 
-    assert found.same_pixels.tolist() == [[4, 9], [4, 62], [4, 63]]
-    assert len(found.same_picture) == 0
+    assert result.same_pixels.tolist() == [[4, 9], [4, 62], [4, 63]]
+    assert len(result.same_picture) == 0
 
 
 def test_closer_pairs_come_first() -> None:
@@ -91,10 +91,10 @@ def test_closer_pairs_come_first() -> None:
     images[10] = VERSIONS["noise"](images[11])
     images[20] = VERSIONS["brighter"](images[21])
 
-    found = find(images)
+    result = find(images)
 
-    assert found.same_picture.tolist() == [[20, 21], [10, 11]]
-    assert 0 < found.distances[0] < found.distances[1] < 0.6
+    assert result.same_picture.tolist() == [[20, 21], [10, 11]]
+    assert 0 < result.distances[0] < result.distances[1] < 0.6
 
 
 @pytest.mark.parametrize("versions", [2, 5, 12, 25])
@@ -104,10 +104,10 @@ def test_versions_of_a_few_pictures_are_found(versions: int) -> None:
     brightness = draw.uniform(0.7, 1.2, (versions, 1, 1, 1, 1))
     images = np.clip(originals * brightness + noise, 0, 255).astype(np.uint8).reshape(-1, *originals.shape[1:])
 
-    found = find(images).same_picture
+    pairs = find(images).same_picture
 
-    assert (found[:, 0] % len(originals) == found[:, 1] % len(originals)).all()
-    assert len(found) > 0.9 * len(originals) * versions * (versions - 1) / 2
+    assert (pairs[:, 0] % len(originals) == pairs[:, 1] % len(originals)).all()
+    assert len(pairs) > 0.9 * len(originals) * versions * (versions - 1) / 2
 
 
 def test_blank_images_are_not_duplicates() -> None:
@@ -122,10 +122,10 @@ def test_in_a_small_data_set_only_the_same_pixels_are_found() -> None:
     images[3] = images[1]
     images[5] = VERSIONS["brighter"](images[4])
 
-    found = find(images)
+    result = find(images)
 
-    assert found.same_pixels.tolist() == [[1, 3]]
-    assert len(found.same_picture) == 0
+    assert result.same_pixels.tolist() == [[1, 3]]
+    assert len(result.same_picture) == 0
 
 
 def test_the_block_size_does_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:

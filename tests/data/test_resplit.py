@@ -76,6 +76,8 @@ def test_batches_of_an_epoch_have_no_image_of_its_validation_part(sampling: str)
         sampling=sampling,  # type: ignore[arg-type]
     )
     for epoch in (0, 1, 5):
-        seen = torch.cat([batches.at(epoch, step)[0].ravel() for step in range(batches.steps_per_epoch)]).round().int()
-        assert len(seen) == 90
-        assert not set(seen.tolist()) & numbers(parts.validation(epoch))
+        pixels = (
+            torch.cat([batches.at(epoch, step)[0].ravel() for step in range(batches.steps_per_epoch)]).round().int()
+        )
+        assert len(pixels) == 90
+        assert not set(pixels.tolist()) & numbers(parts.validation(epoch))

@@ -46,8 +46,8 @@ def test_a_balanced_epoch_has_the_usual_length_and_every_class_equally_often(ske
 
 
 def test_images_of_a_class_are_drawn_equally_often_with_replacement(skewed: ImageSet) -> None:
-    drawn, labels = (torch.cat(parts) for parts in zip(*(epoch(batches(skewed), n) for n in range(30)), strict=True))
-    counts = drawn[labels == 3].bincount(minlength=1000)
+    indices, labels = (torch.cat(parts) for parts in zip(*(epoch(batches(skewed), n) for n in range(30)), strict=True))
+    counts = indices[labels == 3].bincount(minlength=1000)
     rare = torch.from_numpy(np.flatnonzero(skewed.labels == 3))
 
     assert (counts[rare] - 500).abs().max() < 95  # 4 standard deviations
@@ -56,8 +56,8 @@ def test_images_of_a_class_are_drawn_equally_often_with_replacement(skewed: Imag
 
 
 def test_labels_match_their_images(skewed: ImageSet) -> None:
-    drawn, labels = epoch(batches(skewed), 2)
-    assert torch.equal(torch.from_numpy(skewed.labels)[drawn], labels)
+    indices, labels = epoch(batches(skewed), 2)
+    assert torch.equal(torch.from_numpy(skewed.labels)[indices], labels)
 
 
 @pytest.mark.parametrize("sampling", ["shuffle", "balanced"])

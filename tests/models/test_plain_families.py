@@ -1,4 +1,4 @@
-"""What the plain families promise beyond the contract: stages, heads, options, and the flaw of one attention."""
+"""Plain families beyond the contract of all models: stages, heads, options, and the flaw of one attention."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from convoy.models._blocks import MONOTONIC, activation_and_pool
 PLAIN = ("basic_cnn", "improved_cnn", "residual_cnn", "vgg_a", "vgg_a_bn")
 
 
-def made(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int = 10, **options: Any) -> nn.Module:
+def build(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int = 10, **options: Any) -> nn.Module:
     torch.manual_seed(0)
     return create(name, in_chans=in_chans, num_classes=num_classes, image_size=image_size, options=options)
 
 
 def on_meta(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int = 10, **options: Any) -> nn.Module:
-    """The network without memory for its weights: enough for counts and shapes."""
+    """The network without memory for its weights, for counts and shapes."""
     with torch.device("meta"):
-        return made(name, in_chans, image_size, num_classes, **options)
+        return build(name, in_chans, image_size, num_classes, **options)
 
 
 def parts(module: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:
@@ -31,7 +31,7 @@ def parts(module: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:
 
 
 def map_sides(module: nn.Module, images: torch.Tensor, *kinds: type[nn.Module]) -> list[int]:
-    """The side of the map that each layer of these kinds puts out, in order."""
+    """The output side of each layer of these kinds, in order."""
     sides: list[int] = []
     for part in parts(module, *kinds):
         part.register_forward_hook(lambda part, inputs, output: sides.append(output.shape[-1]))
@@ -39,7 +39,7 @@ def map_sides(module: nn.Module, images: torch.Tensor, *kinds: type[nn.Module]) 
     return sides
 
 
-# ---- options that all of them have ----
+# ---- common options ----
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -66,12 +66,12 @@ def test_pool_is_the_only_pooling(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*PLAIN, "alexnet", "res_attention_cnn"])
-def test_drop_rate_is_that_of_every_dropout(name: str) -> None:
+def test_drop_rate_applies_to_every_dropout(name: str) -> None:
     assert {part.p for part in parts(on_meta(name, drop_rate=0.25), nn.Dropout)} == {0.25}
 
 
 @pytest.mark.parametrize("activation", MONOTONIC)
-def test_pooling_before_an_activation_that_never_falls_gives_the_same_numbers(activation: str) -> None:
+def test_max_pooling_before_a_monotonic_activation_gives_the_same_values(activation: str) -> None:
     pool, act = activation_and_pool(activation, "max", 3, 2, ceil_mode=True)
     images = torch.randn(2, 3, 8, 8)
     assert isinstance(pool, nn.MaxPool2d)
@@ -79,7 +79,7 @@ def test_pooling_before_an_activation_that_never_falls_gives_the_same_numbers(ac
 
 
 @pytest.mark.parametrize(("activation", "pool"), [("silu", "max"), ("relu", "average")])
-def test_pooling_comes_last_where_the_order_matters(activation: str, pool: str) -> None:
+def test_pooling_comes_last_if_the_order_matters(activation: str, pool: str) -> None:
     _, last = activation_and_pool(activation, pool, 2)
     assert isinstance(last, nn.MaxPool2d | nn.AvgPool2d)
 
@@ -87,47 +87,47 @@ def test_pooling_comes_last_where_the_order_matters(activation: str, pool: str) 
 # ---- cifar-course ----
 
 
-def test_residual_cnn_averages_28_and_32_pixels_to_the_published_4x4() -> None:
+def test_residual_cnn_pools_28_and_32_pixels_to_the_published_4x4() -> None:
     for size in (28, 32):
-        assert map_sides(made("residual_cnn"), torch.zeros(1, 1, size, size), nn.AvgPool2d) == [4]
+        assert map_sides(build("residual_cnn"), torch.zeros(1, 1, size, size), nn.AvgPool2d) == [4]
 
 
-def test_residual_false_takes_away_the_two_projections_and_nothing_else() -> None:
+def test_residual_false_removes_only_the_two_projections() -> None:
     projections = 64 * 128 + 2 * 128 + 128 * 256 + 2 * 256
     plain = on_meta("residual_cnn", residual=False)
     assert parameters(plain) == parameters(on_meta("residual_cnn")) - projections
 
 
 def test_residual_block_adds_its_input() -> None:
-    block = made("residual_cnn").blocks[1].eval()  # 64 -> 64, no projection
+    block = build("residual_cnn").blocks[1].eval()  # 64 -> 64, no projection
     images = torch.randn(1, 64, 7, 7)
-    nn.init.zeros_(block.norm2.weight)  # the branch is silent
+    nn.init.zeros_(block.norm2.weight)  # the output of the branch is 0
     assert torch.equal(block(images), images.relu())
 
 
-def test_vgg_a_at_32_pixels_is_the_network_without_ceil_mode() -> None:
-    module, images = made("vgg_a", 3, 32).eval(), torch.randn(2, 3, 32, 32)
-    kept = module(images)
+def test_ceil_mode_does_not_change_vgg_a_for_32_pixels() -> None:
+    module, images = build("vgg_a", 3, 32).eval(), torch.randn(2, 3, 32, 32)
+    expected = module(images)
     for pool in parts(module, nn.MaxPool2d):
         pool.ceil_mode = False
-    assert torch.equal(module(images), kept)
+    assert torch.equal(module(images), expected)
 
 
-def test_five_poolings_fit_into_28_pixels() -> None:
-    assert map_sides(made("vgg_a"), torch.zeros(1, 1, 28, 28), nn.MaxPool2d) == [14, 7, 4, 2, 1]
+def test_vgg_pools_28_pixels_five_times() -> None:
+    assert map_sides(build("vgg_a"), torch.zeros(1, 1, 28, 28), nn.MaxPool2d) == [14, 7, 4, 2, 1]
 
 
-def test_small_head_of_vgg_does_not_grow_with_the_image() -> None:
+def test_parameters_of_vggs_small_head_do_not_depend_on_the_image_size() -> None:
     assert parameters(on_meta("vgg_a", image_size=64)) == parameters(on_meta("vgg_a", image_size=28))
 
 
 def test_vgg_a_with_batch_norm_is_vgg_a_bn() -> None:
     images = torch.randn(2, 1, 28, 28)
-    assert torch.equal(made("vgg_a", norm="batch")(images), made("vgg_a_bn")(images))
+    assert torch.equal(build("vgg_a", norm="batch")(images), build("vgg_a_bn")(images))
 
 
 @pytest.mark.parametrize(
-    ("name", "published"),  # ImageNet's, as torchvision's documentation has them
+    ("name", "published"),  # from torchvision's documentation
     [
         ("vgg11", 132_863_336),
         ("vgg11_bn", 132_868_840),
@@ -139,12 +139,12 @@ def test_vgg_a_with_batch_norm_is_vgg_a_bn() -> None:
         ("vgg19_bn", 143_678_248),
     ],
 )
-def test_paper_head_at_224_pixels_has_imagenet_s_count(name: str, published: int) -> None:
+def test_paper_head_for_224_pixels_has_the_published_parameter_count(name: str, published: int) -> None:
     assert parameters(on_meta(name, 3, 224, 1000, head="paper")) == published
 
 
-def test_he_s_weights_tell_images_apart_after_nineteen_layers_and_torch_s_default_does_not() -> None:
-    module, images = made("vgg19").eval(), torch.randn(4, 1, 28, 28)
+def test_vgg19_distinguishes_images_with_he_initialisation_but_not_with_torchs_default() -> None:
+    module, images = build("vgg19").eval(), torch.randn(4, 1, 28, 28)
     with_he = module.features(images)
     for layer in parts(module, nn.Conv2d):
         layer.reset_parameters()
@@ -154,15 +154,15 @@ def test_he_s_weights_tell_images_apart_after_nineteen_layers_and_torch_s_defaul
 
 
 @pytest.mark.parametrize("name", ["vgg_a", "vgg_a_bn"])
-def test_vgg_a_starts_from_torch_s_default_weights(name: str) -> None:
-    layer = parts(made(name), nn.Conv2d)[-1]  # 512 -> 512, 3x3
+def test_vgg_a_has_torchs_default_initial_weights(name: str) -> None:
+    layer = parts(build(name), nn.Conv2d)[-1]  # 512 -> 512, 3x3
     bound = (9 * 512) ** -0.5  # uniform, of weights and of biases
     assert layer.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
     assert 0.9 * bound < layer.bias.abs().max() <= bound
 
 
-def test_glorot_s_weights_have_his_deviation_and_biases_of_zero() -> None:
-    layer = parts(made("vgg_a", init="glorot"), nn.Conv2d)[-1]
+def test_glorot_initialisation_has_its_standard_deviation_and_zero_biases() -> None:
+    layer = parts(build("vgg_a", init="glorot"), nn.Conv2d)[-1]
     assert layer.weight.std().item() == pytest.approx((2 / (9 * 1024)) ** 0.5, rel=0.01)
     assert not layer.bias.any()
 
@@ -171,94 +171,94 @@ def test_glorot_s_weights_have_his_deviation_and_biases_of_zero() -> None:
 
 
 def branches(name: str) -> list[torch.Tensor]:
-    """What the two branches of the attention see."""
-    module, seen = made(name), []
+    """The inputs of the two branches of the attention."""
+    module, inputs_of_gate = build(name), []
     [attention] = [part for part in module.modules() if type(part).__name__ == "TwoBranchAttention"]
-    attention.gate.register_forward_hook(lambda part, inputs, output: seen.append(inputs[0]))
+    attention.gate.register_forward_hook(lambda part, inputs, output: inputs_of_gate.append(inputs[0]))
     module(torch.randn(2, 1, 28, 28))
-    return seen
+    return inputs_of_gate
 
 
-def test_flawed_attention_sees_the_same_numbers_in_both_branches() -> None:
+def test_both_branches_of_the_flawed_attention_have_the_same_input() -> None:
     means, maxima = branches("res_attention_cnn_published")
     assert torch.equal(means, maxima)
 
 
-def test_sound_attention_sees_different_numbers_in_its_branches() -> None:
+def test_branches_of_the_correct_attention_have_different_inputs() -> None:
     means, maxima = branches("res_attention_cnn")
     assert (maxima > means).all()
 
 
 def test_flaws_of_res_attention_cnn_are_declared() -> None:
-    assert made("res_attention_cnn").flaws == ()
-    attention, softmax = made("res_attention_cnn_published").flaws
+    assert build("res_attention_cnn").flaws == ()
+    attention, softmax = build("res_attention_cnn_published").flaws
     assert "1x1 map" in attention
     assert "softmax" in softmax
 
 
-def test_network_without_attention_and_softmax_has_no_flaw_to_declare() -> None:
-    module = made("res_attention_cnn_published", attention="none", softmax_output=False)
+def test_network_without_attention_and_softmax_has_no_flaw() -> None:
+    module = build("res_attention_cnn_published", attention="none", softmax_output=False)
     assert module.flaws == ()
 
 
-def test_res_attention_cnn_pools_three_times_before_it_averages() -> None:
-    assert map_sides(made("res_attention_cnn"), torch.zeros(1, 1, 28, 28), nn.MaxPool2d) == [14, 7, 3]
+def test_res_attention_cnn_pools_three_times_before_global_pooling() -> None:
+    assert map_sides(build("res_attention_cnn"), torch.zeros(1, 1, 28, 28), nn.MaxPool2d) == [14, 7, 3]
 
 
 @pytest.mark.parametrize("attention", ["none", "se", "cbam"])
-def test_res_attention_cnn_takes_the_attentions_of_other_families(attention: str) -> None:
-    assert made("res_attention_cnn", attention=attention)(torch.randn(2, 1, 28, 28)).shape == (2, 10)
+def test_res_attention_cnn_supports_the_attention_of_other_families(attention: str) -> None:
+    assert build("res_attention_cnn", attention=attention)(torch.randn(2, 1, 28, 28)).shape == (2, 10)
 
 
 # ---- alexnet ----
 
 
-def test_alexnet_s_maps_end_at_7x7() -> None:
-    module = made("alexnet")
+def test_last_map_of_alexnet_is_7x7() -> None:
+    module = build("alexnet")
     assert map_sides(module, torch.zeros(1, 1, 28, 28), nn.Conv2d) == [56, 28, 14, 14, 14]
     assert module.features(module.upsample(torch.zeros(1, 1, 28, 28))).shape == (1, 128, 7, 7)
 
 
-def test_alexnet_halves_its_maps_by_pools_of_2x2_and_the_large_one_by_3x3() -> None:
+def test_alexnet_pools_2x2_and_alexnet_large_3x3() -> None:
     assert {part.kernel_size for part in parts(on_meta("alexnet"), nn.MaxPool2d)} == {2}
     assert {part.kernel_size for part in parts(on_meta("alexnet_large"), nn.MaxPool2d)} == {3}
 
 
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_large"])
-def test_dropout_comes_before_the_first_and_before_the_second_linear_layer(name: str) -> None:
+def test_dropout_comes_before_the_first_and_second_linear_layer(name: str) -> None:
     kinds = [type(part).__name__ for part in on_meta(name).head]
     assert kinds == ["Flatten", "Dropout", "Linear", "ReLU", "Dropout", "Linear", "ReLU", "Linear"]
 
 
-def test_alexnet_large_has_the_paper_s_maps_and_no_window_over_the_edge() -> None:
-    module = made("alexnet_large")
+def test_alexnet_large_has_the_papers_maps_and_no_incomplete_windows() -> None:
+    module = build("alexnet_large")
     images = module.upsample(torch.randn(1, 1, 28, 28))
     assert map_sides(module.features, images, nn.Conv2d, nn.MaxPool2d) == [55, 27, 27, 13, 13, 13, 13, 6]
-    kept = module.features(images)
+    expected = module.features(images)
     for pool in parts(module, nn.MaxPool2d):
         pool.ceil_mode = False
-    assert torch.equal(module.features(images), kept)
+    assert torch.equal(module.features(images), expected)
 
 
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_large"])
 @pytest.mark.parametrize("image_size", [32, 48, 64])
-def test_first_linear_layer_does_not_grow_with_the_image(name: str, image_size: int) -> None:
+def test_parameters_of_alexnet_do_not_depend_on_the_image_size(name: str, image_size: int) -> None:
     assert parameters(on_meta(name, image_size=image_size)) == parameters(on_meta(name))
 
 
 @pytest.mark.parametrize("image_size", [32, 48, 64])  # last maps of 8, 12 and 16
-def test_larger_maps_are_averaged_to_7x7(image_size: int) -> None:
-    module = made("alexnet", image_size=image_size)
+def test_larger_maps_are_average_pooled_to_7x7(image_size: int) -> None:
+    module = build("alexnet", image_size=image_size)
     assert module.features(torch.zeros(1, 1, 2 * image_size, 2 * image_size)).shape[2:] == (7, 7)
 
 
-def test_averaging_8_to_7_is_torch_s_adaptive_pooling() -> None:
+def test_average_pooling_of_8_to_7_equals_torchs_adaptive_pooling() -> None:
     images = torch.randn(2, 3, 8, 8)
-    pool = made("alexnet", image_size=32).features[-1]
+    pool = build("alexnet", image_size=32).features[-1]
     assert torch.allclose(pool(images), nn.functional.adaptive_avg_pool2d(images, 7))
 
 
-def test_one_tower_at_224_pixels_has_imagenet_s_count() -> None:
+def test_one_tower_for_224_pixels_has_the_published_parameter_count() -> None:
     module = on_meta("alexnet_large", 3, 224, 1000, widths="one_tower", upsample=1)
     assert parameters(module) == 61_100_840
 
@@ -279,13 +279,14 @@ def test_one_tower_at_224_pixels_has_imagenet_s_count() -> None:
         ("res_attention_cnn", {"attention": "channel"}, "unknown attention 'channel' in model.options"),
     ],
 )
-def test_wrong_option_is_answered(name: str, options: dict[str, Any], message: str) -> None:
+def test_an_invalid_option_is_an_error(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         on_meta(name, **options)
 
 
-@pytest.mark.parametrize(("stem", "least"), [("small", 8), ("paper", 35)])
-def test_least_enlarged_size_is_the_true_one(stem: str, least: int) -> None:
-    assert made("alexnet", image_size=least, stem=stem, upsample=1)(torch.zeros(1, 1, least, least)).shape == (1, 10)
-    with pytest.raises(ValueError, match=f"needs at least {least}"):
-        made("alexnet", image_size=least - 1, stem=stem, upsample=1)
+@pytest.mark.parametrize(("stem", "smallest"), [("small", 8), ("paper", 35)])
+def test_the_stated_smallest_size_works_and_a_smaller_one_does_not(stem: str, smallest: int) -> None:
+    module = build("alexnet", image_size=smallest, stem=stem, upsample=1)
+    assert module(torch.zeros(1, 1, smallest, smallest)).shape == (1, 10)
+    with pytest.raises(ValueError, match=f"needs at least {smallest}"):
+        build("alexnet", image_size=smallest - 1, stem=stem, upsample=1)

@@ -1,4 +1,4 @@
-"""What the residual and the dense families have and the others have not."""
+"""Behaviour that is specific to the residual and dense families."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from convoy.models.resnet import ResidualBlock
 CLASSICS = {"stem": "paper", "upsample": 2, "drop_rate": 0.5, "init": "default"}
 
 
-def made(name: str, in_chans: int = 1, image_size: int = 28, **options: Any) -> torch.nn.Module:
+def build(name: str, in_chans: int = 1, image_size: int = 28, **options: Any) -> torch.nn.Module:
     torch.manual_seed(0)
     return create(name, in_chans=in_chans, num_classes=10, image_size=image_size, options=options)
 
 
 def count(name: str, in_chans: int = 3, **options: Any) -> int:
-    with torch.device("meta"):  # shapes without numbers: a large network costs nothing
-        return parameters(made(name, in_chans, **options))
+    with torch.device("meta"):  # shapes without values
+        return parameters(build(name, in_chans, **options))
 
 
 def parts(module: torch.nn.Module, kind: type[torch.nn.Module]) -> list[Any]:
@@ -34,14 +34,14 @@ def parts(module: torch.nn.Module, kind: type[torch.nn.Module]) -> list[Any]:
 
 
 def last_map(module: Any, image_size: int = 28) -> tuple[int, ...]:
-    """Height and width of what the global average pool sees."""
+    """Height and width of the last map."""
     shapes = []
     module.blocks.register_forward_hook(lambda part, inputs, output: shapes.append(output.shape[2:]))
     module.eval()(torch.zeros(1, 1, image_size, image_size))
     return tuple(shapes[0])
 
 
-# ---- counts that papers print, in millions ----
+# ---- published parameter counts, in millions ----
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,13 @@ def last_map(module: Any, image_size: int = 28) -> tuple[int, ...]:
         ("densenet_bc_100_12", {"depth": 190, "growth": 40}, 25.6),
     ],
 )
-def test_cifar_network_has_the_parameters_that_its_paper_prints(
-    name: str, options: dict[str, int], millions: float
-) -> None:
+def test_cifar_network_has_the_published_parameter_count(name: str, options: dict[str, int], millions: float) -> None:
     digits = len(str(millions).split(".")[1])
     assert round(count(name, **options) / 1e6, digits) == millions
 
 
 @pytest.mark.parametrize(("name", "millions"), [("cbam_resnet18", 11.78), ("se_resnet50", 28.09)])
-def test_gated_network_has_the_parameters_that_its_paper_prints(name: str, millions: float) -> None:
+def test_network_with_attention_has_the_published_parameter_count(name: str, millions: float) -> None:
     with torch.device("meta"):
         module = create(name, in_chans=3, num_classes=1000, image_size=224)
     assert round(parameters(module) / 1e6, 2) == millions
@@ -79,65 +77,65 @@ def test_gated_network_has_the_parameters_that_its_paper_prints(name: str, milli
 # ---- stems ----
 
 
-def test_standard_count_holds_for_the_small_and_for_the_paper_stem() -> None:
+def test_small_and_paper_stem_have_the_standard_parameter_count() -> None:
     assert {stem: count("resnet18", 1, stem=stem) for stem in ("small", "paper")} == {
         "small": 11_175_370,
         "paper": 11_175_370,
     }
 
 
-def test_3x3_stem_makes_the_resnet18_that_is_usual_for_cifar() -> None:
+def test_3x3_stem_gives_the_usual_resnet18_for_cifar() -> None:
     assert count("resnet18", stem="3x3") == 11_173_962
 
 
 @pytest.mark.parametrize("name", ["resnet18", "preact_resnet18", "densenet121"])
 def test_weights_of_the_paper_stem_load_into_the_small_one(name: str) -> None:
-    made(name, stem="small").load_state_dict(made(name, stem="paper").state_dict())
+    build(name, stem="small").load_state_dict(build(name, stem="paper").state_dict())
 
 
 @pytest.mark.parametrize("name", ["resnet18", "preact_resnet18", "densenet121"])
-def test_small_stem_leaves_28_pixels_a_4x4_map_and_the_paper_stem_one_pixel(name: str) -> None:
-    assert last_map(made(name)) == (4, 4)
-    assert last_map(made(name, stem="paper")) == (1, 1)
+def test_last_map_for_28_pixels_is_4x4_with_the_small_stem_and_1x1_with_the_papers(name: str) -> None:
+    assert last_map(build(name)) == (4, 4)
+    assert last_map(build(name, stem="paper")) == (1, 1)
 
 
-def test_upsampling_gives_the_paper_stem_a_2x2_map() -> None:
-    assert last_map(made("resnet18", **CLASSICS)) == (2, 2)
+def test_last_map_with_upsampling_and_the_paper_stem_is_2x2() -> None:
+    assert last_map(build("resnet18", **CLASSICS)) == (2, 2)
 
 
 # ---- shortcuts ----
 
 
 def test_shared_shortcut_is_the_first_convolution_of_its_block() -> None:
-    sharing = [block for block in parts(made("resnet18_shared"), ResidualBlock) if block.shares]
+    sharing = [block for block in parts(build("resnet18_shared"), ResidualBlock) if block.shares]
     assert [block.branch[0].stride for block in sharing] == [(2, 2)] * 3
     block, x = sharing[0], torch.randn(2, 64, 6, 6)
-    torch.nn.init.zeros_(block.branch[-1].weight)  # the norm that ends the branch: what is left is the shortcut
+    torch.nn.init.zeros_(block.branch[-1].weight)  # the last norm of the branch, so that only the shortcut remains
     assert torch.equal(block(x), block.branch[0](x).relu())
 
 
-def test_shared_shortcuts_save_the_projections_and_are_a_flaw() -> None:
+def test_shared_shortcuts_have_no_projections_and_are_a_flaw() -> None:
     assert default_options("resnet18_shared") == default_options("resnet18") | CLASSICS | {"shortcut": "shared"}
     projections = 64 * 128 + 128 * 256 + 256 * 512 + 2 * (128 + 256 + 512)
     assert count("resnet18", 1, **CLASSICS) - count("resnet18_shared", 1) == projections
-    assert len(made("resnet18_shared").flaws) == 1
-    assert made("resnet18_shared", shortcut="projection").flaws == ()
+    assert len(build("resnet18_shared").flaws) == 1
+    assert build("resnet18_shared", shortcut="projection").flaws == ()
 
 
 @pytest.mark.parametrize(
     "name", ["resnet18", "resnet18_shared", "cifar_resnet20", "preact_resnet18", "preact_resnet110", "wide_resnet16_8"]
 )
-def test_without_shortcuts_nothing_passes_beside_the_branches(name: str) -> None:
+def test_without_shortcuts_the_output_depends_only_on_the_branches(name: str) -> None:
     images = torch.randn(2, 1, 28, 28)
-    alike = {}
+    outputs_are_equal = {}
     for residual in (True, False):
-        module = made(name, residual=residual).eval()
+        module = build(name, residual=residual).eval()
         for part in module.modules():
             if hasattr(part, "branch"):
                 part.branch.register_forward_hook(lambda part, inputs, output: torch.zeros_like(output))
         first, second = module(images)
-        alike[residual] = torch.equal(first, second)
-    assert alike == {True: False, False: True}
+        outputs_are_equal[residual] = torch.equal(first, second)
+    assert outputs_are_equal == {True: False, False: True}
 
 
 def test_padded_shortcut_takes_every_second_pixel_and_appends_zeros() -> None:
@@ -148,18 +146,18 @@ def test_padded_shortcut_takes_every_second_pixel_and_appends_zeros() -> None:
     assert y[0, 2:].count_nonzero() == 0
 
 
-def test_projection_costs_a_cifar_resnet_two_convolutions_and_their_norms() -> None:
+def test_projections_of_a_cifar_resnet_are_two_convolutions_with_norms() -> None:
     assert count("cifar_resnet20", shortcut="projection") - count("cifar_resnet20") == 16 * 32 + 32 * 64 + 2 * (32 + 64)
 
 
-def test_signal_passes_a_preactivated_block_untouched() -> None:
-    block, x = parts(made("preact_resnet18"), PreActBlock)[0], torch.randn(2, 64, 6, 6)
+def test_identity_of_a_preactivated_block_does_not_change_its_input() -> None:
+    block, x = parts(build("preact_resnet18"), PreActBlock)[0], torch.randn(2, 64, 6, 6)
     torch.nn.init.zeros_(block.branch[-1].weight)
     assert torch.equal(block(x), x)
 
 
 def test_only_the_first_identity_of_a_cifar_preact_resnet_is_activated() -> None:
-    blocks = parts(made("preact_resnet110"), PreActBlock)
+    blocks = parts(build("preact_resnet110"), PreActBlock)
     identities = [block for block in blocks if isinstance(block.shortcut, torch.nn.Identity)]
     assert [block.activated_shortcut for block in identities] == [True] + [False] * 51
 
@@ -174,31 +172,31 @@ def test_only_the_first_identity_of_a_cifar_preact_resnet_is_activated() -> None
         ("cbam_resnet18", "resnet18", "cbam", ConvolutionalAttention),
     ],
 )
-def test_attention_puts_a_gate_into_each_block(name: str, plain: str, word: str, gate: type[torch.nn.Module]) -> None:
+def test_attention_is_in_each_block(name: str, plain: str, word: str, gate: type[torch.nn.Module]) -> None:
     assert default_options(name) == default_options(plain) | {"attention": word}
-    assert len(parts(made(name), gate)) == 8
-    assert len(parts(made(plain), gate)) == 0
+    assert len(parts(build(name), gate)) == 8
+    assert len(parts(build(plain), gate)) == 0
 
 
 def test_attention_is_an_option_of_a_cifar_resnet() -> None:
-    assert len(parts(made("cifar_resnet20", attention="se"), SqueezeExcitation)) == 9
+    assert len(parts(build("cifar_resnet20", attention="se"), SqueezeExcitation)) == 9
 
 
-def test_resnet_drops_features_before_the_head() -> None:
-    module = made("resnet18", drop_rate=0.5)
+def test_resnet_has_dropout_before_the_head() -> None:
+    module = build("resnet18", drop_rate=0.5)
     dropped = []
     module.head.register_forward_hook(lambda part, inputs, output: dropped.append((inputs[0] == 0).float().mean()))
     module(torch.randn(8, 1, 28, 28))
     assert 0.4 < dropped[0] < 0.6
 
 
-@pytest.mark.parametrize(("name", "places"), [("wide_resnet16_8", 6), ("densenet_bc_100_12", 48)])
-def test_drop_rate_sits_in_each_block_or_layer(name: str, places: int) -> None:
-    assert [part.p for part in parts(made(name, drop_rate=0.3), torch.nn.Dropout)] == [0.3] * places
+@pytest.mark.parametrize(("name", "n_dropouts"), [("wide_resnet16_8", 6), ("densenet_bc_100_12", 48)])
+def test_drop_rate_applies_to_each_block_or_layer(name: str, n_dropouts: int) -> None:
+    assert [part.p for part in parts(build(name, drop_rate=0.3), torch.nn.Dropout)] == [0.3] * n_dropouts
 
 
-def test_dense_layer_keeps_what_it_reads_and_adds_its_growth() -> None:
-    layer = parts(made("densenet_bc_100_12"), DenseLayer)[0]
+def test_dense_layer_appends_its_growth_to_its_input() -> None:
+    layer = parts(build("densenet_bc_100_12"), DenseLayer)[0]
     x = torch.randn(2, 24, 5, 5)
     y = layer(x)
     assert y.shape == (2, 36, 5, 5)
@@ -210,7 +208,7 @@ def test_dense_layer_keeps_what_it_reads_and_adds_its_growth() -> None:
 )
 def test_without_norm_each_convolution_has_a_bias(name: str) -> None:
     with torch.device("meta"):
-        plain, normed = made(name, norm="none"), made(name)
+        plain, normed = build(name, norm="none"), build(name)
     assert not parts(plain, torch.nn.BatchNorm2d)
     assert all(conv.bias is not None for conv in parts(plain, torch.nn.Conv2d))
     assert all(conv.bias is None for conv in parts(normed, torch.nn.Conv2d))
@@ -235,7 +233,7 @@ def test_without_norm_each_convolution_has_a_bias(name: str) -> None:
         ("densenet_bc_100_12", {"growth": 0}, "growth = 0 in model.options: expected at least 1"),
     ],
 )
-def test_wrong_option_is_answered_in_one_line(name: str, options: dict[str, Any], message: str) -> None:
+def test_an_invalid_option_is_a_one_line_error(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        made(name, **options)
+        build(name, **options)
     assert "\n" not in str(caught.value)

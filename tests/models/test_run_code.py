@@ -1,4 +1,4 @@
-"""The code of a run folder: only the bytes that this machine has trained with are executed."""
+"""The code of a run folder: only the bytes that this machine trained with are executed."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def run(tmp_path: Path, tiny: Callable[..., Recipe]) -> Run:
 
 @pytest.fixture
 def payload(tmp_path: Path) -> Iterator[str]:
-    """Python text that leaves a mark when it is executed; the test fails where it did."""
-    mark = tmp_path / "executed"
-    yield f"open({str(mark)!r}, 'w').close()\n"
-    assert not mark.exists()
+    """Python code that creates a file if it is executed; the test then fails."""
+    marker = tmp_path / "executed"
+    yield f"open({str(marker)!r}, 'w').close()\n"
+    assert not marker.exists()
 
 
 def compiled(text: str, target: Path) -> None:
@@ -81,33 +81,33 @@ def test_own_code_with_local_modules_runs_without_trust(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["base/__init__.pyc", "base.pyc", "__pycache__/base.cpython-311.pyc"])
-def test_byte_code_is_refused_and_not_executed(run: Run, payload: str, name: str) -> None:
+def test_byte_code_is_an_error_and_not_executed(run: Run, payload: str, name: str) -> None:
     compiled(payload, run.path / "code" / name)
     refused(run, "pyc")
     refused(run, "pyc", trust_code=True)
 
 
 @pytest.mark.parametrize("name", ["base.so", "base.cpython-311-x86_64-linux-gnu.so", "evil.pth", "base/data.bin", "x"])
-def test_what_is_not_source_is_refused(run: Run, payload: str, name: str) -> None:
+def test_files_other_than_source_are_an_error(run: Run, payload: str, name: str) -> None:
     (run.path / "code" / name).parent.mkdir(exist_ok=True)
     (run.path / "code" / name).write_text(f"import os; {payload}")
     refused(run, "is not a .py file", trust_code=True)
 
 
-def test_package_that_shadows_a_module_is_other_code(run: Run, payload: str) -> None:
+def test_package_that_shadows_a_module_needs_trust_code(run: Run, payload: str) -> None:
     (run.path / "code" / "base").mkdir()
     (run.path / "code" / "base" / "__init__.py").write_text(payload + FILES["base.py"])
     refused(run, "--trust-code")
 
 
 @pytest.mark.parametrize("name", ["base.py", "torch.py", "deep/er/module.py"])
-def test_changed_or_added_source_is_other_code(run: Run, payload: str, name: str) -> None:
+def test_changed_or_added_source_needs_trust_code(run: Run, payload: str, name: str) -> None:
     (run.path / "code" / name).parent.mkdir(parents=True, exist_ok=True)
     (run.path / "code" / name).write_text(payload + FILES["base.py"])
     refused(run, "--trust-code")
 
 
-def test_symbolic_links_are_refused(run: Run, payload: str, tmp_path: Path) -> None:
+def test_symbolic_links_are_an_error(run: Run, payload: str, tmp_path: Path) -> None:
     code = run.path / "code"
     (tmp_path / "evil.py").write_text(payload)
     (code / "more.py").symlink_to(tmp_path / "evil.py")
@@ -121,34 +121,32 @@ def test_symbolic_links_are_refused(run: Run, payload: str, tmp_path: Path) -> N
     refused(run, "expected a folder")
 
 
-def test_files_swapped_after_they_were_read_are_not_executed(
-    run: Run, payload: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_changed_after_reading_are_not_executed(run: Run, payload: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read = RunCode.read
 
-    def then_swap(folder: Path) -> RunCode:
+    def read_and_change(folder: Path) -> RunCode:
         code = read(folder)
         for name in FILES:
             (folder / name).write_text(payload)
         compiled(payload, folder / "base" / "__init__.pyc")
         return code
 
-    monkeypatch.setattr(RunCode, "read", then_swap)
+    monkeypatch.setattr(RunCode, "read", read_and_change)
     network = network_of(run)
     assert network(torch.ones(1, 1, 12, 12)).shape == (1, 3)
     assert "class Net(Base)" in inspect.getsource(type(network))
     assert "SCALE * self.head" in inspect.getsource(type(network).forward)
 
 
-def test_path_made_of_dunder_file_does_not_lead_to_the_run_folder(
+def test_sys_path_entry_from_dunder_file_does_not_point_to_the_run_folder(
     tmp_path: Path, tiny: Callable[..., Recipe], payload: str
 ) -> None:
-    text = "import os, sys\nsys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))\n"
-    text += "try:\n    import convoy_absent\nexcept ImportError:\n    pass\n" + FILES["base.py"]
+    base = "import os, sys\nsys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))\n"
+    base += "try:\n    import convoy_absent\nexcept ImportError:\n    pass\n" + FILES["base.py"]
     (tmp_path / "mine").mkdir()
-    for name, each in FILES.items():
+    for name, text in (FILES | {"base.py": base}).items():
         (tmp_path / "mine" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "mine" / name).write_text(text if name == "base.py" else each)
+        (tmp_path / "mine" / name).write_text(text)
     recipe = tiny(("model.name", f"{tmp_path / 'mine' / 'net.py'}:Net"), ("train.epochs", 1))
     before = list(sys.path)
     try:
@@ -163,7 +161,7 @@ def test_path_made_of_dunder_file_does_not_lead_to_the_run_folder(
         sys.path[:] = before
 
 
-def test_trusted_class_and_options_are_those_trained_with(run: Run) -> None:
+def test_another_class_than_the_trained_one_needs_trust_code(run: Run) -> None:
     recipe = run.path / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("net.py:Net", "net.py:Head"))
     run.write_status(files={})
@@ -186,7 +184,7 @@ def test_training_replaces_what_was_in_the_code_folder(
     network_of(run)
 
 
-def test_digest_does_not_confuse_names_and_contents(tmp_path: Path) -> None:
+def test_digest_distinguishes_names_and_contents(tmp_path: Path) -> None:
     one = RunCode(tmp_path, {"a.py": b"x\0code/b.py\0y"})
     two = RunCode(tmp_path, {"a.py": b"x", "code/b.py": b"y"})
     assert one.digest() != two.digest()

@@ -1,4 +1,4 @@
-"""A user's own file: what it may look like, and how each of its failures is answered."""
+"""A user's own file: supported forms, and the error of each failure."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def made(path: Path, name: str = "MyNet", **options: int) -> torch.nn.Module:
+def build(path: Path, name: str = "MyNet", **options: int) -> torch.nn.Module:
     return create(f"{path}:{name}", in_chans=1, num_classes=5, image_size=8, options=options)
 
 
 # ---- what works ----
 
 
-def test_class_gets_what_its_init_names(write: Write) -> None:
-    module = made(write(), width=16)
+def test_class_gets_the_arguments_in_its_signature(write: Write) -> None:
+    module = build(write(), width=16)
     assert module.head.weight.shape == (5, 64)
     assert module.width == 16
     assert module.flaws == ()
@@ -82,29 +82,29 @@ def test_class_with_kwargs_gets_everything(write: Write) -> None:
     path = write(
         NET.replace("num_classes, image_size, width=8", "num_classes, image_size, **rest").replace("= width", "= rest")
     )
-    assert made(path, depth=3).width == {"in_chans": 1, "depth": 3}
+    assert build(path, depth=3).width == {"in_chans": 1, "depth": 3}
 
 
-def test_lazy_layers_have_their_shape_afterwards(write: Write) -> None:
-    module = made(write(NET.replace("nn.Linear(image_size * image_size, num_classes)", "nn.LazyLinear(num_classes)")))
+def test_lazy_layers_are_initialised(write: Write) -> None:
+    module = build(write(NET.replace("nn.Linear(image_size * image_size, num_classes)", "nn.LazyLinear(num_classes)")))
     assert module.head.weight.shape == (5, 64)
 
 
-def test_check_leaves_the_generator_where_init_left_it(write: Write) -> None:
+def test_the_output_check_does_not_change_the_generator(write: Write) -> None:
     path = write(NET.replace("return self.head(", "return nn.functional.dropout(self.head(").replace("(1))", "(1)))"))
     torch.manual_seed(1)
-    made(path)
+    build(path)
     after_create = torch.rand(1)
     torch.manual_seed(1)
     load_factory(f"{path}:MyNet")(5, 8)
     assert torch.equal(after_create, torch.rand(1))
 
 
-def test_linked_module_counts_as_local(write: Write) -> None:
+def test_symbolically_linked_module_is_local(write: Write) -> None:
     elsewhere = write("WIDTH = 3\n", "elsewhere/sizes.py")
     path = write("from sizes import WIDTH\n" + NET.replace("= width", "= WIDTH"), "here/net.v2.py")
     (path.parent / "sizes.py").symlink_to(elsewhere)
-    assert made(path).width == 3
+    assert build(path).width == 3
     assert source_files(f"{path}:MyNet") == [path, path.parent / "sizes.py"]
     assert "sizes" not in sys.modules
 
@@ -117,36 +117,36 @@ def test_dataclass_and_relative_import_work(write: Write) -> None:
     write("WIDTH = 3\n", "parts/sizes.py")
     text = "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom .parts.sizes import WIDTH\n"
     path = write(text + "@dataclass\nclass Spec:\n    width: int = WIDTH\n" + NET.replace("= width", "= Spec().width"))
-    assert made(path).width == 3
+    assert build(path).width == 3
 
 
 def test_edited_file_and_edited_local_module_take_effect(write: Write) -> None:
     write("WIDTH = 3\n", "layers.py")
     path = write("from layers import WIDTH\n" + NET.replace("= width", "= WIDTH"))
-    assert made(path).width == 3
+    assert build(path).width == 3
     write("WIDTH = 4\n", "layers.py")
-    assert made(path).width == 4
+    assert build(path).width == 4
     write("WIDTH = 5\n" + NET.replace("= width", "= WIDTH"))
-    assert made(path).width == 5
+    assert build(path).width == 5
 
 
-def test_namesakes_in_two_folders_do_not_mix(write: Write) -> None:
+def test_modules_of_the_same_name_in_two_folders_are_separate(write: Write) -> None:
     paths = []
     for folder, width in (("a", 3), ("b", 4)):
         write(f"WIDTH = {width}\n", f"{folder}/layers.py")
         paths.append(write("from layers import WIDTH\n" + NET.replace("= width", "= WIDTH"), f"{folder}/net.py"))
-    assert [made(path).width for path in paths] == [3, 4]
-    assert [made(path).width for path in paths] == [3, 4]
+    assert [build(path).width for path in paths] == [3, 4]
+    assert [build(path).width for path in paths] == [3, 4]
 
 
-def test_loading_leaves_path_and_modules_as_they_were(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_restores_path_and_modules(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write("WIDTH = 3\n", "layers.py")
     path = write("from layers import WIDTH\n" + NET)
     mine = type(sys)("layers")
     monkeypatch.setitem(sys.modules, "layers", mine)
     mine.__file__ = str(path.parent.parent / "elsewhere" / "layers.py")
     before = list(sys.path)
-    made(path)
+    build(path)
     assert sys.path == before
     assert sys.modules["layers"] is mine
     assert not (path.parent / "__pycache__").exists()
@@ -180,18 +180,18 @@ def test_file_with_one_network_needs_no_name(write: Write) -> None:
     assert only_factory(str(path := write(FACTORY + "def _helper(): pass\ndef main(): pass\n"))) == f"{path}:make_net"
 
 
-def test_function_that_returns_a_network_is_as_good_as_its_class(write: Write) -> None:
+def test_function_that_returns_a_network_can_replace_a_class(write: Write) -> None:
     path = write(NET + FACTORY)
     assert default_options(f"{path}:make_net") == {"width": 8}
     torch.manual_seed(1)
-    first = made(path)
+    first = build(path)
     torch.manual_seed(1)
-    second = made(path, "make_net", width=16)
+    second = build(path, "make_net", width=16)
     assert torch.equal(first.head.weight, second[1].weight)
     assert second[2].max_val == 16
 
 
-def test_run_of_a_function_has_the_bits_of_the_class_and_resumes(tiny: Callable[..., Recipe], net: Path) -> None:
+def test_run_of_a_function_equals_that_of_the_class_and_resumes(tiny: Callable[..., Recipe], net: Path) -> None:
     net.write_text(net.read_text() + "\ndef make(in_chans, num_classes, image_size):\n    return nn.Sequential(")
     net.write_text(net.read_text() + "Tiny(in_chans, num_classes, image_size))\n")
     out = net.parent
@@ -219,17 +219,17 @@ def test_run_of_a_function_has_the_bits_of_the_class_and_resumes(tiny: Callable[
     assert Run(end.run).path != run.path
 
 
-# ---- what is refused, in one line with file and line ----
+# ---- errors, one line with file and line ----
 
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="net.py' of model"):
-        made(tmp_path / "net.py")
+        build(tmp_path / "net.py")
 
 
 def test_class_name_missing(write: Write) -> None:
     with pytest.raises(ValueError, match="net.py:MyNet"):
-        made(write(), "")
+        build(write(), "")
 
 
 @pytest.mark.parametrize(
@@ -251,10 +251,10 @@ def test_class_name_missing(write: Write) -> None:
         ),
     ],
 )
-def test_error_in_the_file_is_one_line_with_its_place(write: Write, text: str, message: str) -> None:
+def test_error_in_the_file_is_one_line_with_its_location(write: Write, text: str, message: str) -> None:
     path = write(text)
     with pytest.raises(ValueError, match=f"^{path}{message}") as caught:
-        made(path)
+        build(path)
     assert "\n" not in str(caught.value)
 
 
@@ -288,26 +288,26 @@ def test_file_without_exactly_one_network_lists_them(write: Write, text: str, me
 def test_function_that_returns_no_usable_network(write: Write, body: str, message: str) -> None:
     path = write(FACTORY.partition("    return")[0] + f"    {body}\n")
     with pytest.raises(ValueError, match=f"^{path}{message}") as caught:
-        made(path, "make_net")
+        build(path, "make_net")
     assert "\n" not in str(caught.value)
 
 
-def test_function_with_parameters_that_nothing_gives(write: Write) -> None:
+def test_function_with_unknown_required_parameters(write: Write) -> None:
     path = write(FACTORY.replace("width=8", "width"))
     with pytest.raises(ValueError, match=f"^{path}:3: make_net: TypeError: .*'width'"):
-        made(path, "make_net")
+        build(path, "make_net")
 
 
 def test_error_in_a_local_module_names_that_module(write: Write) -> None:
     layers = write("\n1 / 0\n", "layers.py")
     with pytest.raises(ValueError, match=f"^{layers}:2: ZeroDivisionError"):
-        made(write("import layers\n" + NET))
+        build(write("import layers\n" + NET))
 
 
-def test_class_absent_names_the_close_one(write: Write) -> None:
+def test_error_for_a_missing_class_names_a_close_one(write: Write) -> None:
     path = write()
     with pytest.raises(ValueError, match=f"^unknown class or function 'MyNett' in {path}; did you mean 'MyNet'"):
-        made(path, "MyNett")
+        build(path, "MyNett")
 
 
 @pytest.mark.parametrize(
@@ -317,9 +317,9 @@ def test_class_absent_names_the_close_one(write: Write) -> None:
         ({"image_size": 3}, r"image_size in model\.options of .*net\.py:MyNet: .* the data"),
     ],
 )
-def test_wrong_option(write: Write, options: dict[str, int], message: str) -> None:
+def test_invalid_option(write: Write, options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        made(write(), **options)
+        build(write(), **options)
 
 
 @pytest.mark.parametrize(
@@ -331,13 +331,13 @@ def test_wrong_option(write: Write, options: dict[str, int], message: str) -> No
         ("(x, x)", "expected a tensor of logits, got tuple"),
     ],
 )
-def test_wrong_output_names_forward(write: Write, returned: str, message: str) -> None:
+def test_error_for_an_invalid_output_names_forward(write: Write, returned: str, message: str) -> None:
     path = write(NET.replace("self.head(x.flatten(1))", returned))
     with pytest.raises(ValueError, match=rf"^{path}:9: MyNet\.forward: {message}$"):
-        made(path)
+        build(path)
 
 
-# ---- what cannot be trained ----
+# ---- networks that cannot be trained ----
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_wrong_output_names_forward(write: Write, returned: str, message: str) -
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_quantized_state_and_sparse_gradients_are_refused_before_training(
+def test_quantized_state_and_sparse_gradients_are_an_error_before_training(
     tiny: Callable[..., Recipe], write: Write, layer: str, word: str
 ) -> None:
     text = "import torch\n" + NET.replace("self.width = width", f"self.width = width\n        {layer}")

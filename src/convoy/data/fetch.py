@@ -66,13 +66,12 @@ def fetch(name: str, download: Download) -> Path:
     return folder
 
 
-def add(name: str, download: Download, paths: Sequence[Path]) -> Path:
+def add(name: str, download: Download, paths: Sequence[Path]) -> None:
     """Copies manually downloaded files, identified by hash, to the folder of the data set. Raises DataError."""
     folder = folder_of(download)
     with _lock(folder):
         for path in paths:
             _add_file(name, download, path, folder)
-    return folder
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from convoy.data.image_folder import PART_NAMES, PARTS, assemble
 from convoy.data.imageset import DataError, DataSet, first_line
 
 PREFIX = "hf:"
-OLDEST = 4  # major version of `datasets`; older versions run the data set's scripts
+MIN_MAJOR_VERSION = 4  # of `datasets`; older versions run the data set's scripts
 _IMAGE, _LABEL, _TRAIN = "image", "label", "train"  # columns of the selected parts; the required split
 _CHUNK = 250  # images
 
@@ -48,10 +48,10 @@ def load(name: str, size: int | None) -> DataSet:
         import datasets
     except ImportError:
         raise DataError(f"{where}: the Hugging Face Hub needs the package datasets: pip install datasets") from None
-    if int(datasets.__version__.partition(".")[0]) < OLDEST:
+    if int(datasets.__version__.partition(".")[0]) < MIN_MAJOR_VERSION:
         raise DataError(
-            f"{where}: expected version {OLDEST} or newer of the package datasets, got {datasets.__version__}, which "
-            "may run code of the data set: pip install --upgrade datasets"
+            f"{where}: expected version {MIN_MAJOR_VERSION} or newer of the package datasets, got "
+            f"{datasets.__version__}, which may run code of the data set: pip install --upgrade datasets"
         )
     owner, _, rest = name.partition("/")
     set_name, _, configuration = rest.partition("/")

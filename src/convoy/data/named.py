@@ -23,7 +23,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Download:
-    """Files that are downloaded once per machine; sets that share an archive share its folder."""
+    """Files that are downloaded once per machine. Data sets that share an archive share its folder."""
 
     folder: str
     files: tuple[RemoteFile, ...]

@@ -24,9 +24,9 @@ def create(
 ) -> nn.Module:
     """Builds a network with float32 weights from torch's default generator: seed it first.
 
-    The network maps (N, in_chans, image_size, image_size) to logits (N, num_classes). Its `flaws` are sentences on
-    known errors of the published network. Raises ValueError: unknown name or option, a value out of range, images too
-    small, an error in a user's file or another library.
+    The network maps (N, in_chans, image_size, image_size) to logits (N, num_classes). Its `flaws` describe known errors
+    of the published network. Raises ValueError: unknown name or option, a value out of range, images too small, an
+    error in a user's file or in another library.
     """
     geometry = Geometry(in_chans, num_classes, image_size)
     options = dict(options or {})

@@ -1,4 +1,4 @@
-"""Blocks that several families share, selected by `model.options`, so that an ablation is an override.
+"""Blocks that several families share. `model.options` selects them, so that an ablation only overrides an option.
 
 Options have the same names in every family: `activation`, `norm`, `pool`, `attention`, `drop_rate`, `upsample`.
 """
@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
 }
 POOLS: dict[str, type[nn.MaxPool2d | nn.AvgPool2d]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
-NORMS: dict[str, Callable[[int, float], nn.Module]] = {  # of channels and the epsilon of a BatchNorm
+NORMS: dict[str, Callable[[int, float], nn.Module]] = {  # called with the channels and the epsilon of a BatchNorm
     "batch": nn.BatchNorm2d,
     "group": lambda channels, epsilon: nn.GroupNorm(math.gcd(32, channels), channels),
     "none": nn.Identity,
@@ -41,7 +41,7 @@ MONOTONIC = ("relu", "leaky_relu", "elu", "tanh", "sigmoid")
 
 
 def choice(option: str, value: Key, allowed: Mapping[Key, Choice]) -> Choice:
-    """The entry of `value` in `allowed`. Raises ValueError: unknown word, or a number that is not allowed."""
+    """Returns `allowed[value]`. Raises ValueError for a value that is not allowed, with close or allowed values."""
     if value in allowed:
         return allowed[value]
     if isinstance(value, str):
@@ -49,21 +49,18 @@ def choice(option: str, value: Key, allowed: Mapping[Key, Choice]) -> Choice:
     raise ValueError(f"{option} = {value} in model.options: expected one of {', '.join(map(str, allowed))}")
 
 
-def activation(word: str) -> nn.Module:
-    return choice("activation", word, ACTIVATIONS)()
+def activation(name: str) -> nn.Module:
+    return choice("activation", name, ACTIVATIONS)()
 
 
-def norm(word: str, channels: int, epsilon: float = 1e-5) -> nn.Module:
-    """BatchNorm, GroupNorm (Wu & He 2018, arXiv 1803.08494: 32 groups, or fewer if they do not divide), or none.
-
-    `epsilon` is that of a BatchNorm. A convolution before it has a bias only without a norm, see Style.conv.
-    """
-    return choice("norm", word, NORMS)(channels, epsilon)
+def norm(name: str, channels: int, epsilon: float = 1e-5) -> nn.Module:
+    """BatchNorm with `epsilon`, GroupNorm (Wu & He 2018, arXiv 1803.08494; at most 32 groups), or none."""
+    return choice("norm", name, NORMS)(channels, epsilon)
 
 
 @dataclass(frozen=True)
 class Style:
-    """What the blocks of a network have in common. A convolution keeps the size of the map at stride 1."""
+    """Options that the blocks of a network share. With stride 1, convolutions keep the size of the map."""
 
     norm: str
     activation: str
@@ -79,7 +76,7 @@ class Style:
         return 4 if self.bottleneck else 1
 
     def conv(self, in_chans: int, out_chans: int, kernel: int, stride: int = 1, *, groups: int = 1) -> nn.Conv2d:
-        """With a bias only if no norm follows."""
+        """A convolution, with a bias only if no norm follows."""
         bias = self.norm == "none"
         return nn.Conv2d(in_chans, out_chans, kernel, stride, padding=kernel // 2, groups=groups, bias=bias)
 
@@ -104,27 +101,30 @@ class Style:
         return nn.Sequential(self.norm_of(channels), self.act())
 
 
-def make_pool(word: str, kernel: int, stride: int | None = None, *, ceil_mode: bool = False) -> nn.Module:
-    """`ceil_mode` keeps the last row of an odd map: five halvings of 28 pixels give 1 instead of 0."""
-    return choice("pool", word, POOLS)(kernel, stride, ceil_mode=ceil_mode)
+def make_pool(name: str, kernel: int, stride: int | None = None, *, ceil_mode: bool = False) -> nn.Module:
+    """A pooling; `ceil_mode` keeps the last row of an odd map, so that halving 28 pixels five times gives 1, not 0."""
+    return choice("pool", name, POOLS)(kernel, stride, ceil_mode=ceil_mode)
 
 
 def activation_and_pool(
-    activation_word: str, pool_word: str, kernel: int, stride: int | None = None, *, ceil_mode: bool = False
+    activation_name: str, pool_name: str, kernel: int, stride: int | None = None, *, ceil_mode: bool = False
 ) -> tuple[nn.Module, nn.Module]:
-    """The end of a stage. Max pooling comes before a monotonic activation: same result, fewer values to activate (a
-    quarter for stride 2).
+    """The last two layers of a stage, in order.
+
+    Max pooling comes before a monotonic activation, which does not change the result: with stride 2, only a quarter of
+    the values is activated.
     """
-    act, pooling = activation(activation_word), make_pool(pool_word, kernel, stride, ceil_mode=ceil_mode)
-    return (pooling, act) if pool_word == "max" and activation_word in MONOTONIC else (act, pooling)
+    act, pooling = activation(activation_name), make_pool(pool_name, kernel, stride, ceil_mode=ceil_mode)
+    return (pooling, act) if pool_name == "max" and activation_name in MONOTONIC else (act, pooling)
 
 
 def conv_stages(
     in_chans: int, stages: Sequence[Sequence[int]], style: Style, pool: str, *, ceil_mode: bool = False
 ) -> nn.Sequential:
-    """Stages of 3x3 convolutions with these channels, each with bias, norm and activation; a 2x2 pooling ends a stage.
+    """Stages of 3x3 convolutions with bias, norm and activation; each stage ends with a 2x2 pooling.
 
-    The bias stays with a norm, so that the option `norm` changes nothing else.
+    `stages` are the channels of the convolutions. They keep their bias before a norm, so that the option `norm` changes
+    nothing else.
     """
     layers = nn.Sequential()
     for *inner, last in stages:
@@ -138,28 +138,28 @@ def conv_stages(
 
 
 def checked_rate(option: str, rate: float) -> float:
-    """A dropout rate. Raises ValueError: not in [0, 1)."""
+    """Returns the rate. Raises ValueError if it is not in [0, 1)."""
     if not 0 <= rate < 1:
         raise ValueError(f"{option} = {rate} in model.options: expected a value in [0, 1)")
     return rate
 
 
 def checked_count(option: str, count: int) -> int:
-    """Raises ValueError: below 1."""
+    """Returns the count. Raises ValueError if it is below 1."""
     if count < 1:
         raise ValueError(f"{option} = {count} in model.options: expected at least 1")
     return count
 
 
 def checked_factor(option: str, factor: float) -> float:
-    """Raises ValueError: not above 0 and finite."""
+    """Returns the factor. Raises ValueError if it is not above 0 and finite."""
     if not 0 < factor < math.inf:
         raise ValueError(f"{option} = {factor} in model.options: expected above 0")
     return factor
 
 
 def blocks_of_stage(depth: int, layers: int, others: int) -> int:
-    """The n of a `depth` of `layers` * n + `others`: blocks of each stage. Raises ValueError: another depth."""
+    """Returns n, the blocks per stage, of `depth = layers * n + others`. Raises ValueError if there is no such n."""
     blocks, rest = divmod(depth - others, layers)
     if blocks < 1 or rest:
         depths = ", ".join(str(layers * n + others) for n in (1, 2, 3))
@@ -170,12 +170,13 @@ def blocks_of_stage(depth: int, layers: int, others: int) -> int:
 def residual_stages(
     in_chans: int, widths: Sequence[int], counts: Sequence[int], expansion: int = 1
 ) -> Iterator[tuple[int, int, int]]:
-    """Input channels, channels and stride of each block: stages of `counts` blocks, of which all but the first halve
-    the map. A block has `expansion` times its channels as output.
+    """Yields input channels, channels and stride of each block; all stages but the first begin by halving the map.
+
+    The output of a block has `expansion` times its channels.
     """
     for stage, (channels, count) in enumerate(zip(widths, counts, strict=True)):
-        for place in range(count):
-            yield in_chans, channels, 2 if stage > 0 and place == 0 else 1
+        for block in range(count):
+            yield in_chans, channels, 2 if stage > 0 and block == 0 else 1
             in_chans = channels * expansion
 
 
@@ -220,17 +221,17 @@ class ConvolutionalAttention(nn.Module):
         self.place_gate = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        pooled = self.channel_gate(x.mean((2, 3), keepdim=True)) + self.channel_gate(x.amax((2, 3), keepdim=True))
-        x = x * pooled.sigmoid()
-        places = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)  # (N, 2, H, W)
-        return x * self.place_gate(places).sigmoid()
+        channels = self.channel_gate(x.mean((2, 3), keepdim=True)) + self.channel_gate(x.amax((2, 3), keepdim=True))
+        x = x * channels.sigmoid()
+        pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)  # (N, 2, H, W)
+        return x * self.place_gate(pooled).sigmoid()
 
 
-def attention(word: str, channels: int, reduction: int = 16) -> nn.Module:
-    """Attention of a block: none, se or cbam."""
+def attention(name: str, channels: int, reduction: int = 16) -> nn.Module:
+    """The attention of a block: none, se or cbam."""
     kinds: dict[str, Callable[[int, int], nn.Module]]
     kinds = {"none": nn.Identity, "se": SqueezeExcitation, "cbam": ConvolutionalAttention}
-    return choice("attention", word, kinds)(channels, max(1, channels // reduction))
+    return choice("attention", name, kinds)(channels, max(1, channels // reduction))
 
 
 class StochasticDepth(nn.Module):
@@ -243,8 +244,8 @@ class StochasticDepth(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training or self.rate == 0:
             return x
-        kept = x.new_ones(len(x), *[1] * (x.ndim - 1))
-        return x * dropout(kept, self.rate)  # 0 or 1 / (1 - rate) for an image
+        ones = x.new_ones(len(x), *[1] * (x.ndim - 1))
+        return x * dropout(ones, self.rate)  # 0 or 1 / (1 - rate) per image
 
 
 class InvertedResidual(nn.Module):
@@ -281,78 +282,77 @@ class InvertedResidual(nn.Module):
 
 
 def scaled_channels(channels: int, factor: float) -> int:
-    """Channels times `width_mult`, rounded to a multiple of 8 as in MobileNet. Raises ValueError: factor not > 0."""
-    wanted = channels * checked_factor("width_mult", factor)
-    nearest = max(8, int(wanted + 4) // 8 * 8)
-    return nearest if nearest >= 0.9 * wanted else nearest + 8
+    """Channels times `width_mult`, rounded to a multiple of 8 as in MobileNet. Raises ValueError if it is not > 0."""
+    scaled = channels * checked_factor("width_mult", factor)
+    nearest = max(8, int(scaled + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * scaled else nearest + 8
 
 
 def stem_strides(stem: str, paper: Sequence[int]) -> list[int]:
-    """The strides of a network that halves its maps five times, from the first convolution on.
+    """Returns the strides of the layers: the paper's for "paper"; for "small", the first two strides of 2 become 1.
 
-    "paper" halves five times; "small" skips the first two, so that 28 pixels give 4x4 instead of 1x1. The weights have
-    the same shapes for both.
+    A network with five strides of 2 then reduces 28 pixels to 4x4 instead of 1x1. Both stems have the same weights.
     """
-    left_out = choice("stem", stem, {"small": 2, "paper": 0})
-    halvings = [place for place, stride in enumerate(paper) if stride == 2]
-    return [1 if place in halvings[:left_out] else stride for place, stride in enumerate(paper)]
+    skipped = choice("stem", stem, {"small": 2, "paper": 0})
+    halvings = [index for index, stride in enumerate(paper) if stride == 2]
+    return [1 if index in halvings[:skipped] else stride for index, stride in enumerate(paper)]
 
 
 def imagenet_stem(
-    word: str, in_chans: int, out_chans: int, conv: Callable[[int, int, int, int], nn.Sequential]
+    name: str, in_chans: int, out_chans: int, conv: Callable[[int, int, int, int], nn.Sequential]
 ) -> nn.Sequential:
-    """A 7x7 convolution of stride 2 and a pooling ("paper"), or a convolution that keeps the size: "3x3", or "small"
-    with weights of the paper's shape. `conv` takes input and output channels, kernel and stride.
+    """A stem: "paper" is a 7x7 convolution of stride 2 and a max pooling, "small" a 7x7 and "3x3" a 3x3 convolution.
+
+    `conv` makes the convolution from input channels, output channels, kernel and stride.
     """
-    kernel, stride, pools = choice("stem", word, {"small": (7, 1, False), "3x3": (3, 1, False), "paper": (7, 2, True)})
+    kernel, stride, pools = choice("stem", name, {"small": (7, 1, False), "3x3": (3, 1, False), "paper": (7, 2, True)})
     stem = conv(in_chans, out_chans, kernel, stride)
     return stem.append(nn.MaxPool2d(3, 2, padding=1)) if pools else stem
 
 
-def init_for_norm(network: nn.Module, norm_word: str) -> None:
-    """Torch's default initialisation for depthwise networks with norms, `init_fan_out` without.
+def init_for_norm(network: nn.Module, norm_name: str) -> None:
+    """Initialises depthwise networks: torch's default with norms, `init_fan_out` without.
 
     Without norms, signals vanish with torch's default: 27 layers of MobileNet give the same output for all images. With
-    norms, its smaller weights learn faster: MobileNetV2's loss after 60 steps of AdamW at 1e-3 with 32 digits each was
-    0.68, and 1.25 from the larger weights (means of 3 seeds).
+    norms, its smaller weights learn faster: the loss of MobileNetV2 after 60 steps of AdamW at 1e-3 with 32 digits each
+    was 0.68, and 1.25 with the larger weights (means of 3 seeds).
     """
-    if norm_word == "none":
+    if norm_name == "none":
         init_fan_out(network)
 
 
 def init_fan_out(network: nn.Module) -> None:
-    """Normal weights with variance 2 / fan out, biases 0, standard deviation 0.01 in linear layers (He et al. 2015,
-    arXiv 1502.01852).
+    """He et al. 2015, arXiv 1502.01852: normal weights with variance 2 / fan-out, in linear layers std 0.01; biases 0.
 
-    Fan out is counted per group. Torch's function ignores groups: a depthwise convolution of C channels then starts
-    sqrt(C) times too small, which only a norm hides.
+    The fan-out is counted per group. Torch's function ignores groups, so that a depthwise convolution of C channels
+    would start with weights that are sqrt(C) times too small.
     """
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d):
-            links = part.out_channels // part.groups * math.prod(part.kernel_size)
-            nn.init.normal_(part.weight, std=math.sqrt(2 / links))
-        elif isinstance(part, nn.Linear):
-            nn.init.normal_(part.weight, std=0.01)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
+            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
     zero_biases(network)
 
 
 def init_glorot(network: nn.Module) -> None:
-    """Normal weights with variance 2 / (fan in + fan out), biases 0 (Glorot and Bengio 2010)."""
+    """Normal weights with variance 2 / (fan-in + fan-out), biases 0 (Glorot and Bengio 2010)."""
     init_weights(network, nn.init.xavier_normal_)
 
 
-def init_weights(network: nn.Module, draw: Callable[[torch.Tensor], object]) -> None:
-    """Draws the weights of convolutions and linear layers in place; biases 0."""
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            draw(part.weight)
+def init_weights(network: nn.Module, init: Callable[[torch.Tensor], object]) -> None:
+    """Applies `init` to the weights of convolutions and linear layers, in place; biases 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            init(module.weight)
     zero_biases(network)
 
 
 def zero_biases(network: nn.Module) -> None:
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
-            nn.init.zeros_(part.bias)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def init_default(network: nn.Module) -> None:

@@ -4,15 +4,15 @@ Paper: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolu
 https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
 Differs from the paper: one tower, so that each convolution reads all channels; no local response normalisation; torch's
 default initial weights. Small images are enlarged first. `alexnet`, from the classics-mnist experiment, has half the
-widths and a 5x5 stem of stride 1 (`stem = "small"`): 28 pixels, enlarged by 2, end in a 7x7 map. `alexnet_large` has
-the paper's widths and its 11x11 stem of stride 4 (`stem = "paper"`): 28 pixels, enlarged by 8, end in the paper's 6x6
+widths and a 5x5 stem of stride 1 (`stem = "small"`): 28 pixels, enlarged by 2, give a last map of 7x7. `alexnet_large`
+has the paper's widths and its 11x11 stem of stride 4 (`stem = "paper"`): 28 pixels, enlarged by 8, give the paper's 6x6
 map. `widths = "one_tower"` uses the widths of torchvision's AlexNet, from "One weird trick for parallelizing
 convolutional neural networks" (Krizhevsky 2014, https://arxiv.org/abs/1404.5997).
 
 The stem also selects the pooling, as in the experiment's code: 2x2 for the small stem, otherwise the paper's 3x3 of
-stride 2, where incomplete windows at the edge of the map count (the paper's maps have none). Dropout comes before the
-first and the second linear layer. A last map larger than 7x7 or 6x6 is averaged down to that size, so that the first
-linear layer, which holds most of the weights, does not grow with the image; a smaller map is used as it is.
+stride 2, including incomplete windows at the edge of the map (the paper's maps have none). Dropout comes before the
+first and the second linear layer. A last map larger than 7x7 or 6x6 is average-pooled to that size, so that the first
+linear layer, which has most of the weights, does not grow with the image. A smaller map is not changed.
 """
 
 import torch
@@ -27,7 +27,7 @@ WIDTHS = {
     "paper": (96, 256, 384, 384, 256),
     "one_tower": (64, 192, 384, 256, 256),
 }
-STEMS = {"small": (5, 1, 2, 7), "paper": (11, 4, 3, 6)}  # kernel, stride, pooling, largest side that the head reads
+STEMS = {"small": (5, 1, 2, 7), "paper": (11, 4, 3, 6)}  # kernel, stride, pooling kernel, maximum side of the last map
 HIDDEN = 4096
 
 
@@ -49,10 +49,10 @@ class AlexNet(Network):
         self.upsample = _blocks.Upsample(upsample)
         side = ((geometry.image_size * upsample + 4 - kernel) // stride + 1) // 8
         if side < 1:
-            least = 7 * stride + kernel - 4
+            smallest = 7 * stride + kernel - 4
             raise ValueError(
                 f"upsample = {upsample} in model.options: images of {geometry.image_size} pixels become "
-                f"{geometry.image_size * upsample}, and stem = {stem!r} needs at least {least}"
+                f"{geometry.image_size * upsample}, and stem = {stem!r} needs at least {smallest}"
             )
 
         def activation_and_pool() -> tuple[nn.Module, nn.Module]:
@@ -66,7 +66,9 @@ class AlexNet(Network):
             nn.Conv2d(fourth, fifth, 3, padding=1), *activation_and_pool(),
         )  # fmt: skip
         if side > largest:
-            self.features.append(averaged_to(largest, side))
+            # Not AdaptiveAvgPool2d: its gradient is not deterministic on CUDA.
+            pool_stride = side // largest
+            self.features.append(nn.AvgPool2d(side - (largest - 1) * pool_stride, pool_stride))
             side = largest
         self.head = nn.Sequential(
             nn.Flatten(),
@@ -77,9 +79,3 @@ class AlexNet(Network):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(self.upsample(x)))  # (N, C, H, W) -> (N, classes)
-
-
-def averaged_to(target: int, side: int) -> nn.AvgPool2d:
-    """A plain pooling from one side to another: torch's adaptive one has no deterministic gradient on CUDA."""
-    stride = side // target
-    return nn.AvgPool2d(side - (target - 1) * stride, stride)

@@ -5,7 +5,7 @@ https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf
 `improved_cnn`, its best one, has stages of two convolutions as in VGG, with the batch norm of Ioffe and Szegedy 2015.
 https://arxiv.org/abs/1502.03167
 Differs from the papers: 3x3 kernels, ReLU and max pooling. The convolutions have biases even before a norm, because the
-published parameter count includes them. The size of the head follows from the image.
+published parameter count includes them. The size of the head depends on the image size.
 """
 
 from torch import nn

@@ -1,4 +1,4 @@
-"""The ResNet paper's narrow networks for 32 pixels: three stages of 16, 32 and 64 channels.
+"""The narrow networks of the ResNet paper for CIFAR: three stages of 16, 32 and 64 channels.
 
 Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, section 4.2.
 https://arxiv.org/abs/1512.03385
@@ -17,11 +17,11 @@ from convoy.models.entry import Geometry
 from convoy.models.network import StemAndBlocks
 
 WIDTHS = (16, 32, 64)
-SHORTCUTS = {"pad": False, "projection": True}  # whether a shortcut across a change of shape has weights
+SHORTCUTS = {"pad": False, "projection": True}  # whether a shortcut between different shapes has weights
 
 
 class PadShortcut(nn.Module):
-    """Every `stride`-th pixel of a map, with appended channels of zeros."""
+    """Takes every `stride`-th pixel and appends channels of zeros."""
 
     def __init__(self, extra_chans: int, stride: int) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ from convoy.models.network import Network
 
 EXPANSION = 4
 EPSILON = 1e-6  # of all norms
-DEPTHS = (2, 2, 6, 2)  # blocks of a stage; its channels are twice those of the stage before
+DEPTHS = (2, 2, 6, 2)  # blocks of each stage; each stage has twice the channels of the previous one
 STEMS = {"small": 2, "paper": 4}  # the side of a patch
 
 
@@ -38,7 +38,7 @@ class ChannelNorm(nn.Module):
 
 
 class Patches(nn.Conv2d):
-    """A convolution whose stride is its kernel size; incomplete patches are zero-padded, right and bottom."""
+    """A convolution whose stride is its kernel size. Incomplete patches, right and bottom, are padded with zeros."""
 
     def __init__(self, in_chans: int, out_chans: int, size: int) -> None:
         super().__init__(in_chans, out_chans, size, size)
@@ -81,7 +81,7 @@ class ConvNeXt(Network):
     ) -> None:
         super().__init__()
         checked_count("width", width)
-        last = checked_rate("drop_path_rate", drop_path_rate) / (sum(DEPTHS) - 1)
+        rate_increase = checked_rate("drop_path_rate", drop_path_rate) / (sum(DEPTHS) - 1)  # from block to block
         self.features = nn.Sequential(
             Patches(geometry.in_chans, width, choice("stem", stem, STEMS)), ChannelNorm(width)
         )
@@ -91,7 +91,7 @@ class ConvNeXt(Network):
                 self.features.extend([ChannelNorm(width), Patches(width, 2 * width, 2)])
                 width *= 2
             for _ in range(depth):
-                self.features.append(Block(width, activation, layer_scale, last * blocks))
+                self.features.append(Block(width, activation, layer_scale, rate_increase * blocks))
                 blocks += 1
         self.norm = nn.LayerNorm(width, EPSILON)
         self.head = nn.Sequential(

@@ -1,11 +1,11 @@
-"""DenseNet: each layer reads the maps of all earlier layers.
+"""DenseNet: each layer reads the outputs of all previous layers of its block.
 
 Paper: Huang, Liu, van der Maaten, Weinberger, "Densely Connected Convolutional Networks", 2017.
 https://arxiv.org/abs/1608.06993
 Differs from the paper: the stem of `densenet121`, `169` and `201` keeps the size of the map (see resnet.py) unless
 `stem = "paper"`, and a transition keeps the last row of an odd map, so that either stem works with 28 pixels.
-`densenet_bc_100_12` is the paper's network for CIFAR; `depth` and `growth` make its other ones. `drop_rate` applies
-after the 3x3 convolution of each layer, as in torchvision; in the paper, after all convolutions except the first.
+`densenet_bc_100_12` is the paper's network for CIFAR; `depth` and `growth` give its other ones. Dropout comes after the
+3x3 convolution of each layer, as in torchvision; in the paper, after all convolutions except the first.
 """
 
 import torch
@@ -15,16 +15,14 @@ from convoy.models import _blocks
 from convoy.models.entry import Geometry
 from convoy.models.network import StemAndBlocks
 
-BOTTLENECK = 4  # channels between a layer's two convolutions, in growths
-STEM = 64  # channels of the ImageNet form
-GROWTH = 32  # channels that a layer of the ImageNet form adds
-
-
+BOTTLENECK = 4  # channels between the two convolutions of a layer / channels that it adds
+STEM = 64  # channels of the stem of the ImageNet networks
+GROWTH = 32  # channels that a layer of the ImageNet networks adds
 LAYERS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}  # depth -> layers of each dense block
 
 
 class DenseLayer(nn.Module):
-    """Appends `growth` maps to its input."""
+    """Appends `growth` channels to its input."""
 
     def __init__(self, in_chans: int, growth: int, style: _blocks.Style) -> None:
         super().__init__()
@@ -40,18 +38,18 @@ class DenseLayer(nn.Module):
 
 
 def init_fan_in(network: nn.Module) -> None:
-    """Normal weights with variance 2 / fan in, as in torchvision; biases 0.
+    """Normal weights with variance 2 / fan-in, as in torchvision; biases 0.
 
-    A layer reads many more maps than it writes: with fan out, values would grow from layer to layer.
+    A layer has many more input than output channels: with fan-out, values would grow from layer to layer.
     """
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
     _blocks.zero_biases(network)
 
 
 def trunk(in_chans: int, layers: tuple[int, ...], growth: int, style: _blocks.Style) -> tuple[nn.Sequential, int]:
-    """Dense blocks with transitions (half the channels, half the size) between them, and the last activation."""
+    """Dense blocks, transitions that halve channels and size, the last norm and activation; and the output channels."""
     parts = nn.Sequential()
     width = in_chans
     for block, count in enumerate(layers):

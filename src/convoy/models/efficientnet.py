@@ -1,4 +1,4 @@
-"""EfficientNet-B0: gated inverted residuals; width and depth are scaled together.
+"""EfficientNet-B0: inverted residuals with squeeze-and-excitation; larger networks scale width and depth together.
 
 Paper: Tan, Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019.
 https://arxiv.org/abs/1905.11946
@@ -51,10 +51,10 @@ class EfficientNet(Network):
         width = _blocks.scaled_channels(STEM, width_mult)
         self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, width, 3, stem_stride))
         for (expansion, kernel, channels, blocks, _), first_stride in zip(STAGES, strides, strict=True):
-            for place in range(math.ceil(blocks * depth_mult)):
+            for block in range(math.ceil(blocks * depth_mult)):
                 widths = (width, width * expansion, _blocks.scaled_channels(channels, width_mult))
                 gate = _blocks.SqueezeExcitation(width * expansion, max(1, width // 4), inner=inner)
-                stride = first_stride if place == 0 else 1
+                stride = first_stride if block == 0 else 1
                 drop_path = drop_path_rate * (len(self.features) - 1) / total  # grows from 0 at the first block
                 self.features.append(_blocks.InvertedResidual(widths, kernel, stride, style, gate, drop_path=drop_path))
                 width = widths[-1]

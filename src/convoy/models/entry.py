@@ -1,4 +1,4 @@
-"""What a row of the catalogue holds. It imports no torch, so that a list of the models is fast."""
+"""The type of a catalogue row. Does not import torch, so that listing the models is fast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Option = bool | int | float | str
 
 
 class Geometry(NamedTuple):
-    """What a network takes from the data; all other arguments are options."""
+    """The arguments of a network that the data determine; all others are options."""
 
     in_chans: int
     num_classes: int
@@ -39,16 +39,16 @@ class ModelEntry:
     defined_in: str  # its class, as "file.Class"; imported when it is needed
     counted_at: Geometry  # of the paper's or report's data
     parameters: int  # at `counted_at`; pinned by the contract test
-    smallest_image: int  # pixels; below this a feature map would be empty
+    smallest_image: int  # pixels; a smaller image would give an empty feature map
     macs: int | None = None  # multiply-adds per image, also pinned; only for the networks of the five experiments
-    revision: int = 1  # increased if computation, initial weights or defaults change, so that runs are retrained
+    revision: int = 1  # raise when computation, initial weights or defaults change, so that runs are retrained
     presets: Mapping[str, Option] = field(default_factory=dict)  # the options of a variant
 
     @property
     def factory(self) -> type[nn.Module]:
         file, _, class_name = self.defined_in.partition(".")
-        found: type[nn.Module] = getattr(import_module(f"convoy.models.{file}"), class_name)
-        return found
+        model_class: type[nn.Module] = getattr(import_module(f"convoy.models.{file}"), class_name)
+        return model_class
 
     @property
     def options(self) -> dict[str, Option]:
@@ -57,7 +57,7 @@ class ModelEntry:
 
 
 def defaults_of(factory: Callable[..., object]) -> dict[str, Option]:
-    """Option names and defaults from the signature, without types that a recipe cannot hold."""
+    """Option names and defaults from the signature, without types that a recipe cannot have."""
     parameters = inspect.signature(factory).parameters.values()
     return {
         parameter.name: parameter.default

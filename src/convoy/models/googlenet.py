@@ -3,9 +3,10 @@
 Paper: Szegedy et al., "Going Deeper with Convolutions", 2014. https://arxiv.org/abs/1409.4842
 Differs from the paper: images are first enlarged by 2, as in the classics experiment; no auxiliary heads and no local
 response normalisation; dropout 0.2 instead of 0.4; the downsampling max pools are 3x3 with stride 2 and padding 1, so
-that 28 pixels end in a 2x2 map. `stem = "small"` halves images once instead of three times, for 28 to 64 pixels without
-enlarging. torchvision's network, which has 3x3 kernels instead of the paper's 5x5, has `norm = "batch"` (epsilon 1e-3,
-Inception's own), `pools = "torchvision"` (without padding, the last one 2x2), `largest_kernel = 3` and `upsample = 1`.
+the last map of 28 pixels is 2x2. `stem = "small"` halves images once instead of three times, for 28 to 64 pixels
+without enlarging. torchvision's network, with 3x3 kernels instead of the paper's 5x5, has `norm = "batch"` (epsilon
+1e-3, as in later Inception networks), `pools = "torchvision"` (without padding, the last one 2x2), `largest_kernel = 3`
+and `upsample = 1`.
 Initial weights: torch's default, as in the experiment; the paper does not specify any.
 """
 
@@ -16,9 +17,9 @@ from convoy.models._blocks import Style, Upsample, checked_rate, choice
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
 
-EPSILON = 1e-3  # of batch norm, in Inception networks since the first that had one
+EPSILON = 1e-3  # of batch norm, in all Inception networks that have one
 
-# The modules between two poolings: outputs of 1x1 | 1x1, 3x3 | 1x1, 5x5 | pool, 1x1.
+# The modules after each pooling: output channels of the branches 1x1 | 1x1, 3x3 | 1x1, 5x5 | pooling, 1x1.
 STAGES: tuple[tuple[tuple[int, ...], ...], ...] = (
     ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)),
     (
@@ -30,7 +31,10 @@ STAGES: tuple[tuple[tuple[int, ...], ...], ...] = (
     ),
     ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
 )
-TORCHVISION_KERNELS = (3, 3, 3, 2)  # of the four poolings that halve the map
+# Kernel, padding and ceil_mode of the four poolings that halve the map. With ceil_mode, as in the paper's framework, 14
+# pixels become 7, and 7 become 3 or, with kernel 2, 4.
+POOLS = {"padded": [(3, 1, False)] * 4, "torchvision": [*[(3, 0, True)] * 3, (2, 0, True)]}
+SMALLEST_SIDE = 15  # pixels, for the paper's stem with torchvision's poolings; a smaller image gives an empty map
 
 
 class Inception(nn.Module):
@@ -46,9 +50,6 @@ class Inception(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], dim=1)
-
-
-LEAST_SIDE = 15  # pixels for the paper's stem and torchvision's poolings, with fewer of which a map vanishes
 
 
 class GoogLeNet(Network):
@@ -67,26 +68,29 @@ class GoogLeNet(Network):
         super().__init__()
         largest = choice("largest_kernel", largest_kernel, {3: 3, 5: 5})
         kernel, stride = choice("stem", stem, {"small": (3, 1), "paper": (7, 2)})
-        halvings = choice("pools", pools, {"padded": padded, "torchvision": as_in_torchvision})()
+        first_pool, *stage_pools = (
+            nn.MaxPool2d(size, 2, padding, ceil_mode=ceil_mode)
+            for size, padding, ceil_mode in choice("pools", pools, POOLS)
+        )
         side = geometry.image_size * upsample
-        if (stem, pools) == ("paper", "torchvision") and side < LEAST_SIDE:
+        if (stem, pools) == ("paper", "torchvision") and side < SMALLEST_SIDE:
             raise ValueError(
                 f"upsample = {upsample} in model.options: images of {geometry.image_size} pixels become {side}, "
-                f"and stem = 'paper' with pools = 'torchvision' needs at least {LEAST_SIDE}"
+                f"and stem = 'paper' with pools = 'torchvision' needs at least {SMALLEST_SIDE}"
             )
         style = Style(norm, activation, epsilon=EPSILON)
         conv = style.conv_norm_act
         self.stem = nn.Sequential(
             Upsample(upsample),
             conv(geometry.in_chans, 64, kernel, stride),
-            halvings[0] if stem == "paper" else nn.Identity(),
+            first_pool if stem == "paper" else nn.Identity(),
             conv(64, 64, 1),
             conv(64, 192, 3),
         )
         self.features = nn.Sequential()
         width = 192
-        for pooling, modules in zip(halvings[1:], STAGES, strict=True):
-            self.features.append(pooling)
+        for pool, modules in zip(stage_pools, STAGES, strict=True):
+            self.features.append(pool)
             for widths in modules:
                 module = Inception(width, widths, largest, style)
                 self.features.append(module)
@@ -98,12 +102,3 @@ class GoogLeNet(Network):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.features(self.stem(x))  # (N, 1024, 2, 2) from 28 pixels
         return self.head(x.mean(dim=(2, 3)))  # (N, classes)
-
-
-def padded() -> list[nn.Module]:
-    return [nn.MaxPool2d(3, stride=2, padding=1) for _ in TORCHVISION_KERNELS]
-
-
-def as_in_torchvision() -> list[nn.Module]:
-    """`ceil_mode` as the paper's framework pools: 14 pixels become 7, and 7 become 3 or, with kernel 2, 4."""
-    return [nn.MaxPool2d(kernel, stride=2, ceil_mode=True) for kernel in TORCHVISION_KERNELS]

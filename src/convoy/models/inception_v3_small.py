@@ -1,4 +1,4 @@
-"""Small Inception: modules of two branches for CIFAR-10, known from a study of networks that fit random labels.
+"""A small Inception for CIFAR-10 with modules of two branches, from a paper on networks that fit random labels.
 
 Paper: Zhang, Bengio, Hardt, Recht, Vinyals, "Understanding deep learning requires rethinking generalization", 2016,
 appendix A: a small version of the Inception v3 that the paper trains on ImageNet. https://arxiv.org/abs/1611.03530
@@ -18,9 +18,9 @@ from convoy.models.entry import Geometry
 from convoy.models.network import AveragingNetwork
 
 STEM = 96
-# Channels of the 1x1 and of the 3x3 branch of a module; a single number: the 3x3 branch of a downsampling, whose other
-# branch is a pooling.
-STEPS: tuple[tuple[int, int] | int, ...] = (
+# A pair: channels of the 1x1 and of the 3x3 branch. A single number: channels of the 3x3 branch of a downsampling
+# module, whose other branch is a max pooling.
+MODULES: tuple[tuple[int, int] | int, ...] = (
     (32, 32), (32, 48), 80,
     (112, 48), (96, 64), (80, 80), (48, 96), 96,
     (176, 160), (176, 160),
@@ -30,14 +30,14 @@ STEPS: tuple[tuple[int, int] | int, ...] = (
 def conv_module(style: Style, in_chans: int, out_chans: int, kernel: tuple[int, int], stride: int = 1) -> nn.Sequential:
     padding = (kernel[0] // 2, kernel[1] // 2)
     conv = nn.Conv2d(in_chans, out_chans, kernel, stride, padding, bias=style.norm == "none")
-    normed = style.norm_of(out_chans)
-    if isinstance(normed, nn.BatchNorm2d):
-        normed.register_parameter("weight", None)
-    return nn.Sequential(conv, normed, style.act())
+    norm = style.norm_of(out_chans)
+    if isinstance(norm, nn.BatchNorm2d):
+        norm.register_parameter("weight", None)
+    return nn.Sequential(conv, norm, style.act())
 
 
 class Branches(nn.ModuleList):
-    """Branches side by side, their channels one after the other."""
+    """Parallel branches, whose outputs are concatenated along the channels."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([branch(x) for branch in self], dim=1)
@@ -63,14 +63,14 @@ class InceptionV3Small(AveragingNetwork):
 
         self.features = nn.Sequential(conv(geometry.in_chans, STEM, (3, 3)))
         width = STEM
-        for step in STEPS:
-            if isinstance(step, int):
-                halving = conv(width, step, (3, 3), stride=2)
-                self.features.append(Branches([halving, nn.MaxPool2d(3, 2, padding=1)]))
-                width += step
+        for channels in MODULES:
+            if isinstance(channels, int):
+                branch = conv(width, channels, (3, 3), stride=2)
+                self.features.append(Branches([branch, nn.MaxPool2d(3, 2, padding=1)]))
+                width += channels
             else:
-                self.features.append(Branches([conv(width, step[0], (1, 1)), three(width, step[1])]))
-                width = sum(step)
+                self.features.append(Branches([conv(width, channels[0], (1, 1)), three(width, channels[1])]))
+                width = sum(channels)
         self.head = nn.Sequential(
             nn.Dropout(checked_rate("drop_rate", drop_rate)), nn.Linear(width, geometry.num_classes)
         )

@@ -1,4 +1,4 @@
-"""LeNet-5, the first network to read handwritten digits at scale.
+"""LeNet-5, the convolutional network for handwritten digits.
 
 Paper: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
 http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf

@@ -2,8 +2,8 @@
 
 Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015. https://arxiv.org/abs/1512.03385
 Differs from the paper: a 3x3 stem of 32 channels without pooling, three stages (128, 256, 512), dropout after the norm
-of each projection shortcut. The report's network also contains a convolution that its forward pass never uses; here it
-is an option.
+of each projection shortcut. The report's network also has a convolution that its forward pass never uses; here it is
+an option.
 """
 
 import torch

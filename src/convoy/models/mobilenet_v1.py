@@ -16,7 +16,7 @@ from convoy.models._blocks import Style, Upsample, checked_rate, init_for_norm, 
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
 
-WIDTHS = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)  # the first full convolution, then 13 separated ones
+WIDTHS = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)  # the first full convolution, then 13 separable ones
 STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 
 
@@ -43,8 +43,8 @@ class MobileNetV1(Network):
         self.upsample = Upsample(upsample)
         style = Style(norm, activation)
         self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, widths[0], 3, strides[0]))
-        for (before, width), stride in zip(pairwise(widths), strides[1:], strict=True):
-            self.features.append(separable(before, width, stride, style))
+        for (in_chans, out_chans), stride in zip(pairwise(widths), strides[1:], strict=True):
+            self.features.append(separable(in_chans, out_chans, stride, style))
         self.dropout = nn.Dropout(checked_rate("drop_rate", drop_rate))
         self.head = nn.Linear(widths[-1], geometry.num_classes)
         init_for_norm(self, norm)

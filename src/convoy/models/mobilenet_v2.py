@@ -1,4 +1,4 @@
-"""MobileNetV2: residuals between narrow maps, depthwise convolutions on wide ones, no activation on narrow maps.
+"""MobileNetV2: shortcuts between narrow maps, depthwise convolutions on wide maps, no activation on narrow maps.
 
 Paper: Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018.
 https://arxiv.org/abs/1801.04381
@@ -43,9 +43,9 @@ class MobileNetV2(Network):
         style = _blocks.Style(norm, activation, residual=residual)
         self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, width, 3, stem_stride))
         for (expansion, channels, blocks, _), first_stride in zip(STAGES, strides, strict=True):
-            for place in range(blocks):
+            for block in range(blocks):
                 widths = (width, width * expansion, _blocks.scaled_channels(channels, width_mult))
-                stride = first_stride if place == 0 else 1
+                stride = first_stride if block == 0 else 1
                 self.features.append(_blocks.InvertedResidual(widths, 3, stride, style))
                 width = widths[-1]
         last = _blocks.scaled_channels(LAST, max(1.0, width_mult))  # narrow networks keep the paper's last layer

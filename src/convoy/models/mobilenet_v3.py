@@ -1,4 +1,4 @@
-"""MobileNetV3: inverted residuals of searched widths, some gated, hard swish where the maps are small.
+"""MobileNetV3: inverted residuals from an architecture search, some with squeeze-and-excitation or hard swish.
 
 Paper: Howard et al., "Searching for MobileNetV3", 2019. https://arxiv.org/abs/1905.02244
 Differs from the paper: the first two of five downsampling steps are skipped unless `stem = "paper"`; the running
@@ -17,7 +17,7 @@ from convoy.models.entry import Geometry
 from convoy.models.network import AveragingNetwork
 
 STEM = 16
-NORM_EPS = 1e-3  # the authors' own; torch's is 1e-5
+NORM_EPS = 1e-3  # as in the authors' code; torch's default is 1e-5
 
 
 class Row(NamedTuple):
@@ -25,7 +25,7 @@ class Row(NamedTuple):
     hidden: int
     channels: int
     gated: bool
-    hard_swish: bool  # the option `activation`; else ReLU
+    hard_swish: bool  # True: the option `activation`; False: ReLU
     stride: int
 
 
@@ -88,8 +88,8 @@ class MobileNetV3(AveragingNetwork):
             hidden = scaled(row.hidden)
             widths = (width, hidden, scaled(row.channels))
             gate = _blocks.SqueezeExcitation(hidden, _blocks.scaled_channels(hidden // 4, 1.0), gate=nn.Hardsigmoid)
-            block_style, own_gate = style if row.hard_swish else relu, gate if row.gated else None
-            self.features.append(_blocks.InvertedResidual(widths, row.kernel, stride, block_style, own_gate))
+            block_style, block_gate = style if row.hard_swish else relu, gate if row.gated else None
+            self.features.append(_blocks.InvertedResidual(widths, row.kernel, stride, block_style, block_gate))
             width = widths[-1]
         self.features.append(style.conv_norm_act(width, 6 * width, 1))
         head_width = scaled(head_width)

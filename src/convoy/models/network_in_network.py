@@ -1,4 +1,4 @@
-"""Network in Network: 1x1 convolutions between the larger ones, and a mean over the map instead of a linear head.
+"""Network in Network: 1x1 convolutions between larger ones, and global average pooling instead of a linear head.
 
 Paper: Lin, Chen, Yan, "Network In Network", 2013. https://arxiv.org/abs/1312.4400
 Differs from the paper: no ReLU between the last convolution and the mean, so that logits can be negative. The paper
@@ -12,10 +12,10 @@ from convoy.models._blocks import Style, checked_rate, init_fan_out, make_pool
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
 
-# A row is a block: kernel of the first convolution, and the widths of it and of the two of 1x1 behind it. The last
-# width of all is the number of classes.
+# The kernel of a block's first convolution, and the channels of that and of the 1x1 convolutions that follow. The last
+# 1x1 convolution of the last block is the head.
 BLOCKS = ((5, (192, 160, 96)), (5, (192, 192, 192)), (3, (192, 192)))
-POOLS = ("max", "average")  # behind the first two blocks, 3x3 with stride 2
+POOLS = ("max", "average")  # after the first two blocks, 3x3 with stride 2
 
 
 class NetworkInNetwork(Network):
@@ -26,13 +26,12 @@ class NetworkInNetwork(Network):
         style = Style(norm, activation)
         self.features = nn.Sequential()
         width = geometry.in_chans
-        for place, (kernel, widths) in enumerate(BLOCKS):
+        for block, (kernel, widths) in enumerate(BLOCKS):
             for layer, channels in enumerate(widths):
-                size = 1 if layer else kernel
-                self.features.append(style.conv_norm_act(width, channels, size))
+                self.features.append(style.conv_norm_act(width, channels, kernel if layer == 0 else 1))
                 width = channels
-            if place < len(POOLS):
-                self.features.append(make_pool(POOLS[place], 3, 2, ceil_mode=True))
+            if block < len(POOLS):
+                self.features.append(make_pool(POOLS[block], 3, 2, ceil_mode=True))
                 self.features.append(nn.Dropout(checked_rate("drop_rate", drop_rate)))
         self.head = nn.Conv2d(width, geometry.num_classes, 1)
         init_fan_out(self)

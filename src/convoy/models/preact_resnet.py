@@ -20,7 +20,7 @@ BLOCKS = {depth: _blocks.RESNET_BLOCKS[depth] for depth in (18, 34, 50)}
 
 
 class PreActBlock(nn.Module):
-    """A shortcut reads the activated map where it has weights (or if asked to), and else the map itself."""
+    """A shortcut with weights reads the activated input; an identity reads the input unless `activated_shortcut`."""
 
     def __init__(
         self, in_chans: int, channels: int, stride: int, style: _blocks.Style, *, activated_shortcut: bool
@@ -56,7 +56,7 @@ class PreActBlock(nn.Module):
 def trunk(
     in_chans: int, widths: tuple[int, ...], blocks: tuple[int, ...], style: _blocks.Style, *, activates_first: bool
 ) -> nn.Sequential:
-    """All blocks and the last activation; each width except the first starts by halving the map."""
+    """All blocks, the last norm and activation; each stage except the first begins by halving the map."""
     layers = nn.Sequential()
     for shape in _blocks.residual_stages(in_chans, widths, blocks, style.expansion):
         first = activates_first and len(layers) == 0

@@ -1,17 +1,16 @@
-"""Residual blocks, depthwise 1x3 and 3x1 convolutions and channel attention: the course-mnist experiment's own network.
+"""The network of the course-mnist experiment: residual blocks, depthwise 1x3 and 3x1 convolutions, channel attention.
 
-Source: a lab report on MNIST; its attention is the channel half of CBAM (Woo et al. 2018), with biases.
+Source: a lab report on MNIST; its attention is the channel attention of CBAM (Woo et al. 2018), with biases.
 https://arxiv.org/abs/1807.06521
 Differs from the paper: each branch of the attention has its own sigmoid and the two gates are added, while CBAM adds
-first and then applies one sigmoid; a channel is therefore scaled by 0 to 2.
+first and then applies one sigmoid. A channel is therefore scaled by 0 to 2.
 
-`res_attention_cnn_published` has the two flaws of the report, both options. It averages the last map to 1x1 before the
-attention (`attention_after_pooling`): the mean and the maximum of one value are equal, so both branches compute the
-same gate. It ends in a softmax (`softmax_output`). `res_attention_cnn` applies the attention to the output of the third
-max pooling, 3x3 for 28 pixels, and averages the result: the same layers, parameters and multiply-adds, and branches
-that differ.
+`res_attention_cnn_published` has the two flaws of the report. It averages the last map to 1x1 before the attention
+(`attention_after_pooling`): the mean and the maximum of one value are equal, so both branches compute the same gate.
+It ends in a softmax (`softmax_output`). `res_attention_cnn` applies the attention to the output of the third max
+pooling, 3x3 for 28 pixels, and averages the result: the branches differ; layers, parameters and multiply-adds do not.
 
-The report's code keeps 0.7 of the hidden units: a dropout of 0.3.
+The report's code keeps 0.7 of the hidden units, which is a dropout rate of 0.3.
 """
 
 import torch
@@ -25,7 +24,7 @@ REDUCTION = 4  # the attention's bottleneck: 128 -> 32 -> 128
 
 
 class ResidualBlock(nn.Module):
-    """The report's: biases, no norm, no activation behind the sum."""
+    """The report's residual block: biases, no norm, no activation after the sum."""
 
     def __init__(self, in_chans: int, out_chans: int) -> None:
         super().__init__()
@@ -38,7 +37,7 @@ class ResidualBlock(nn.Module):
 
 
 class TwoBranchAttention(nn.Module):
-    """Scales channels by the sum of a gate made from their means and one made from their maxima, by the same layers."""
+    """Scales channels by the sum of two gates, which the same layers compute from their means and from their maxima."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()

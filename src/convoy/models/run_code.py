@@ -1,6 +1,6 @@
-"""The code of a user's network in a run folder: read once, hashed, and imported from the hashed bytes.
+"""The code of a user's network in a run folder: it is read once, hashed, and imported from the hashed bytes.
 
-Nothing is imported from the disk: no byte code, no shared library, no file that was added or changed after hashing.
+Nothing is imported from disk: no byte code, no shared library, no file that was added or changed after hashing.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class RunCode:
 
     @classmethod
     def read(cls, folder: Path) -> RunCode:
-        """Reads all files recursively. Raises ValueError: anything but folders and regular .py files."""
+        """Reads all files recursively. Raises ValueError for anything but folders and regular .py files."""
         if folder.is_symlink() or not folder.is_dir():
             raise ValueError(f"{folder}: expected a folder with the code of the run's network")
         files: dict[str, bytes] = {}
-        waiting = [folder]
-        while waiting:
-            with os.scandir(waiting.pop()) as entries:
+        pending = [folder]
+        while pending:
+            with os.scandir(pending.pop()) as entries:
                 for entry in entries:
                     path = Path(entry.path)
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(path)
+                        pending.append(path)
                     elif entry.is_file(follow_symlinks=False) and path.suffix == ".py":
                         files[path.relative_to(folder).as_posix()] = path.read_bytes()
                     else:
@@ -56,12 +56,12 @@ class RunCode:
 
 
 class RunCodeImporter(MetaPathFinder, InspectLoader):
-    """Imports from a RunCode: always as `package.x`, and as `x` within `importing`."""
+    """Imports from a RunCode: module x as `package.x`, and inside `importing` also as `x`."""
 
     def __init__(self, code: RunCode, package: str) -> None:
         self.code, self.package = code, package
         self._plain_names = False
-        self._entry: dict[str, str] = {}  # the network's own file by the name of its module
+        self._entry: dict[str, str] = {}  # the network's file by the name of its module
 
     def install(self) -> None:
         others = [finder for finder in sys.meta_path if getattr(finder, "package", None) != self.package]
@@ -90,12 +90,12 @@ class RunCodeImporter(MetaPathFinder, InspectLoader):
         if self._file(fullname) is not None:
             return self._spec(fullname)
         folder = self._path(fullname) + "/"
-        if not any(each.startswith(folder) for each in self.code.files):
+        if not any(file.startswith(folder) for file in self.code.files):
             return None
         return spec_from_loader(fullname, self, is_package=True)  # a folder without __init__.py
 
     def entry_spec(self, fullname: str, file: str) -> ModuleSpec:
-        """The spec of the network's file, whose module name may differ from its file name."""
+        """The spec of the network's file, whose module name may differ from the file name."""
         self._entry = {fullname: file}
         return self._spec(fullname)
 
@@ -111,7 +111,7 @@ class RunCodeImporter(MetaPathFinder, InspectLoader):
         if (file := self._file(module.__name__)) is None:
             return
         path, content = str(self.code.folder / file), self.code.files[file]
-        # inspect and torch.jit.script read the hashed source: without a time stamp it is never read again.
+        # inspect and torch.jit.script then read the hashed source; without a timestamp, linecache does not reload it.
         lines = content.decode("utf-8", "replace").splitlines(keepends=True)
         linecache.cache[path] = (len(content), None, lines, path)
         exec(compile(content, path, "exec", dont_inherit=True), module.__dict__)

@@ -31,7 +31,7 @@ def shuffled(x: torch.Tensor) -> torch.Tensor:
 
 
 class ShuffleBlock(nn.Module):
-    """`in_chans` != `out_chans`: halves the maps, and both branches see all channels."""
+    """If `in_chans` != `out_chans`, the block halves the maps and both branches read all channels."""
 
     def __init__(self, in_chans: int, out_chans: int, style: Style) -> None:
         super().__init__()
@@ -68,11 +68,11 @@ class ShuffleNetV2(AveragingNetwork):
         stride, pool = choice("stem", stem, {"small": (1, nn.Identity()), "paper": (2, nn.MaxPool2d(3, 2, padding=1))})
         style = Style(norm, activation)
         self.features = nn.Sequential(style.conv_norm_act(geometry.in_chans, STEM, 3, stride), pool)
-        before = STEM
+        in_chans = STEM
         for width, blocks in zip(widths, BLOCKS, strict=True):
-            self.features.append(ShuffleBlock(before, width, style))
+            self.features.append(ShuffleBlock(in_chans, width, style))
             self.features.extend(ShuffleBlock(width, width, style) for _ in range(blocks - 1))
-            before = width
-        self.features.append(style.conv_norm_act(before, last, 1))
+            in_chans = width
+        self.features.append(style.conv_norm_act(in_chans, last, 1))
         self.head = nn.Linear(last, geometry.num_classes)
         init_for_norm(self, norm)

@@ -1,12 +1,12 @@
-"""SqueezeNet: modules that reduce the channels by 1x1 convolutions before 3x3 convolutions.
+"""SqueezeNet: modules that reduce the channels by a 1x1 convolution before they apply 3x3 convolutions.
 
 Paper: Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters
-and <0.5MB model size", 2016. https://arxiv.org/abs/1602.07360. Version 1.1, with earlier pools and a smaller first
+and <0.5MB model size", 2016. https://arxiv.org/abs/1602.07360. Version 1.1, with earlier pooling and a smaller first
 kernel, is by the same authors. https://github.com/forresti/SqueezeNet/tree/master/SqueezeNet_v1.1
 Differs from the paper: the first convolution keeps the size unless `stem = "paper"`; no ReLU between the last
-convolution and the global average unless `relu_output`, because a class whose map is negative on every image would
-never receive a gradient again. `residual` is the paper's simple bypass. Initial weights are He's uniform ones; in the
-last convolution they are normal with standard deviation 0.01.
+convolution and the global average unless `relu_output`, because a class whose map is negative for every image would
+have no gradient. `residual` is the paper's simple bypass. Initial weights are Kaiming uniform; those of the last
+convolution are normal with standard deviation 0.01.
 """
 
 import torch
@@ -17,8 +17,8 @@ from convoy.models.entry import Geometry
 from convoy.models.network import Network
 
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))  # squeezed, expanded
-# Width and kernel of the first convolution, the fire modules after a pooling, and the smallest image in pixels for the
-# paper's stem, whose convolution has no padding.
+# Channels and kernel of the first convolution, indices of the fire modules after a pooling, and the smallest image in
+# pixels for the paper's stem, whose convolution has no padding.
 VERSIONS = {"1.0": (96, 7, (0, 3, 7), 21), "1.1": (64, 3, (0, 2, 4), 17)}
 
 
@@ -28,7 +28,7 @@ class Fire(nn.Module):
         self.squeeze = style.conv_norm_act(in_chans, squeezed, 1)
         self.expand1 = style.conv_norm_act(squeezed, expanded, 1)
         self.expand3 = style.conv_norm_act(squeezed, expanded, 3)
-        self.residual = residual and in_chans == 2 * expanded  # every second one
+        self.residual = residual and in_chans == 2 * expanded  # every second module
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         squeezed = self.squeeze(x)
@@ -50,7 +50,7 @@ class SqueezeNet(Network):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        width, kernel, pooled, smallest = choice("version", version, VERSIONS)
+        width, kernel, after_pool, smallest = choice("version", version, VERSIONS)
         stride, padding = choice("stem", stem, {"small": (1, kernel // 2), "paper": (2, 0)})
         if stem == "paper" and geometry.image_size < smallest:
             raise ValueError(
@@ -59,8 +59,8 @@ class SqueezeNet(Network):
         style = Style(norm, activation)
         first = nn.Conv2d(geometry.in_chans, width, kernel, stride, padding, bias=norm == "none")
         self.features = nn.Sequential(nn.Sequential(first, *style.norm_act(width)))
-        for place, (squeezed, expanded) in enumerate(FIRES):
-            if place in pooled:
+        for index, (squeezed, expanded) in enumerate(FIRES):
+            if index in after_pool:
                 self.features.append(nn.MaxPool2d(3, 2, ceil_mode=True))
             self.features.append(Fire(width, squeezed, expanded, style, residual=residual))
             width = 2 * expanded

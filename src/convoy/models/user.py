@@ -1,8 +1,8 @@
 """A user's own network, "path/to/net.py:MyNet": a class, or a function that returns a network.
 
-The file and its local modules are executed at each load, so that edits take effect. They are not kept in `sys.modules`
-under their own names, so that two folders can each have a `layers.py`. Errors are a one-line ValueError with file
-and line.
+The file and its local modules are executed each time they are loaded, so that edits take effect. They are not kept in
+`sys.modules` under their names, so that two folders can each have a `layers.py`. Errors are a one-line ValueError with
+file and line.
 """
 
 import ast
@@ -26,7 +26,7 @@ from convoy.models.network import error_of_output
 from convoy.models.run_code import RunCode, RunCodeImporter
 from convoy.registry import is_user_class, unknown
 
-# Code that is loaded once and is never the user's own, even inside the user's folder (a .venv, this package).
+# Folders whose code is loaded once and is not the user's, even in the user's folder (a .venv, this package).
 INSTALLED = (
     Path(__file__).parents[1],
     *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
@@ -50,9 +50,9 @@ def load_factory(spec: str, code: RunCode | None = None) -> Factory:
 
 
 def only_factory(file: str) -> str:
-    """ "path/to/net.py:MyNet" for "path/to/net.py": its only class of a network or, without classes, its only function.
+    """Completes "path/to/net.py" to "path/to/net.py:MyNet" by its only network class or, without one, only function.
 
-    Names with an underscore do not count, nor does `main`. Raises ValueError if there are several or none.
+    Ignores names that begin with an underscore and `main`. Raises ValueError if there are several or none.
     """
     path = _existing(file, file)
     names = _factories(_execute(path))
@@ -64,7 +64,7 @@ def only_factory(file: str) -> str:
 
 
 def _factories(module: ModuleType) -> list[str]:
-    """The names of the classes of networks that the file defines or, without any, of its functions."""
+    """The names of the network classes that the file defines or, without any, of its functions."""
     own = {
         name: value
         for name, value in vars(module).items()
@@ -79,10 +79,10 @@ def _is_network_class(value: object) -> bool:
 
 
 def create(spec: str, geometry: Geometry, options: Mapping[str, Option], code: RunCode | None = None) -> nn.Module:
-    """Builds the network and checks it on a batch of two black images. With `code`, only its bytes are imported.
+    """Builds the network and checks it on a batch of two black images. With `code`, imports only its bytes.
 
-    `__init__`, or the function, gets the options and those of in_chans, num_classes, image_size in its signature (all
-    for **kwargs). Raises ValueError: the file is missing or fails; the class or function is missing or none of a
+    `__init__`, or the function, gets the options, and in_chans, num_classes and image_size if they are in its signature
+    (or if it has **kwargs). Raises ValueError: the file is missing or fails; the class or function is missing or not a
     network; an option is unknown; `__init__`, the function or `forward` raises; the output is not [2, num_classes] in
     floating point.
     """
@@ -91,17 +91,17 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option], code: R
     module = _build(path, name, factory, _arguments(f"{path}:{name}", factory, geometry, options))
     _check_output(path, factory, module, geometry)
     if not list(module.parameters()):
-        raise ValueError(f"{_place(path, factory)}: {name} has no parameters to train")
+        raise ValueError(f"{_location(path, factory)}: {name} has no parameters to train")
     if not hasattr(module, "flaws"):
         module.flaws = ()  # type: ignore[assignment]
     return module
 
 
 def source_files(spec: str) -> list[Path]:
-    """The file and the local modules (below its folder) that it imports, recursively.
+    """Returns the file and the local modules (below its folder) that it imports, recursively.
 
-    Reads the imports without executing code, so modules with a name computed at run time are not found. Raises
-    ValueError: a file does not parse.
+    Parses the imports without executing code, so modules whose name is computed at run time are not found. Raises
+    ValueError if a file has a syntax error.
     """
     path = _locate(spec)[0] if is_user_class(spec) else Path(spec).resolve()
     files = {path}
@@ -127,7 +127,7 @@ def _existing(file: str, spec: str) -> Path:
     return Path(file).resolve()
 
 
-# ---- executing a file on its own ----
+# ---- executing a file in its own package ----
 
 
 def _execute(path: Path) -> ModuleType:
@@ -135,17 +135,17 @@ def _execute(path: Path) -> ModuleType:
     name = _own_package(path, [str(path.parent)])
     spec = importlib.util.spec_from_file_location(name, path)
     local_names = {file.relative_to(path.parent).parts[0].removesuffix(".py") for file in source_files(str(path))}
-    with _set_aside(local_names), _folder_importable(path.parent):
+    with _removed_modules(local_names), _folder_importable(path.parent):
         return _run_module(path, spec)
 
 
 def _execute_run_code(path: Path, code: RunCode) -> ModuleType:
-    """Like `_execute`, but imports only the bytes in `code`, nothing from the run folder."""
+    """As `_execute`, but imports only the bytes in `code` and nothing from the run folder."""
     file = path.relative_to(code.folder).as_posix()
     name = _own_package(path, [])
     importer = RunCodeImporter(code, name.rpartition(".")[0])
     importer.install()
-    with _set_aside(importer.top_level_names), importer.importing():
+    with _removed_modules(importer.top_level_names), importer.importing():
         return _run_module(path, importer.entry_spec(name, file))
 
 
@@ -161,7 +161,7 @@ def _own_package(path: Path, search: list[str]) -> str:
 
 def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
     if path in _loading:
-        raise ValueError(f"{path} starts its own training when imported; put that under if __name__ == '__main__':")
+        raise ValueError(f"{path} starts its own training when imported; move that under if __name__ == '__main__':")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -177,10 +177,13 @@ def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
 
 
 @contextmanager
-def _set_aside(local_names: set[str]) -> Iterator[None]:
+def _removed_modules(local_names: set[str]) -> Iterator[None]:
     """Removes loaded modules with the name of a local module, except installed ones, and restores them at the end."""
-    named = {key: value for key, value in sys.modules.items() if key.split(".")[0] in local_names}
-    removed = {key: value for key, value in named.items() if (file := _origin(value)) and not _in_library(file)}
+    removed = {
+        key: module
+        for key, module in sys.modules.items()
+        if key.split(".")[0] in local_names and (file := _origin(module)) and not _in_library(file)
+    }
     for key in removed:
         del sys.modules[key]
     try:
@@ -195,7 +198,7 @@ def _folder_importable(folder: Path) -> Iterator[None]:
     before = set(sys.modules)
     writes_bytecode = sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
-    # A .pyc is matched by second and size of its source, so that an edit within a second would be missed.
+    # A .pyc file is matched by the second and the size of its source, so that an edit within a second would be missed.
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
     try:
@@ -205,12 +208,8 @@ def _folder_importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
         for key in set(sys.modules) - before:
             origin = _origin(sys.modules[key])
-            if (
-                not key.startswith("convoy_user_")
-                and origin
-                and origin.is_relative_to(folder)
-                and not _in_library(origin)
-            ):
+            is_local = origin and origin.is_relative_to(folder) and not _in_library(origin)
+            if is_local and not key.startswith("convoy_user_"):
                 del sys.modules[key]
 
 
@@ -225,7 +224,7 @@ def _in_library(file: Path) -> bool:
     return any(file.is_relative_to(root) for root in INSTALLED)
 
 
-# ---- imports, read from the source ----
+# ---- finding local imports ----
 
 
 def _local_imports(file: Path, root: Path) -> set[Path]:
@@ -262,9 +261,9 @@ def _module_files(folder: Path, parts: list[str]) -> set[Path]:
 
 
 def _arguments(spec: str, factory: Factory, geometry: Geometry, options: Mapping[str, Option]) -> dict[str, Option]:
-    # torch declares **kwargs in nn.Module.__init__, and refuses them.
-    is_torchs = isinstance(factory, type) and factory.__init__ is nn.Module.__init__
-    parameters = () if is_torchs else inspect.signature(factory).parameters.values()
+    # nn.Module.__init__ declares **kwargs but rejects them.
+    has_no_init = isinstance(factory, type) and factory.__init__ is nn.Module.__init__
+    parameters = () if has_no_init else inspect.signature(factory).parameters.values()
     named = {parameter.name for parameter in parameters if parameter.kind not in VARIADIC}
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
     for option in options:
@@ -280,58 +279,58 @@ def _build(path: Path, name: str, factory: Factory, arguments: Mapping[str, Opti
     try:
         module = factory(**arguments)
     except (Exception, SystemExit) as error:
-        what = f"{name}.__init__: " if isinstance(factory, type) else f"{name}: "
-        raise _failure(path, error, _place(path, method, factory), what) from None
+        prefix = f"{name}.__init__: " if isinstance(factory, type) else f"{name}: "
+        raise _failure(path, error, _location(path, method, factory), prefix) from None
     if not isinstance(module, nn.Module):
         kind = type(module).__name__
-        raise ValueError(f"{_place(path, factory)}: expected {name} to return a torch.nn.Module, got {kind}")
+        raise ValueError(f"{_location(path, factory)}: expected {name} to return a torch.nn.Module, got {kind}")
     return module
 
 
 def _check_output(path: Path, factory: Factory, module: nn.Module, geometry: Geometry) -> None:
-    place, name = _place(path, type(module).forward, type(module), factory), f"{type(module).__name__}.forward"
+    location, name = _location(path, type(module).forward, type(module), factory), f"{type(module).__name__}.forward"
     try:
         problem = error_of_output(module, geometry)
     except (Exception, SystemExit) as error:
         shape = [2, geometry.in_chans, geometry.image_size, geometry.image_size]
-        raise _failure(path, error, place, f"{name} on images of {shape}: ") from None
+        raise _failure(path, error, location, f"{name} on images of {shape}: ") from None
     if problem:
-        raise ValueError(f"{place}: {name}: {problem}")
+        raise ValueError(f"{location}: {name}: {problem}")
 
 
 def failed_in(spec: str, error: BaseException) -> bool:
     """Whether an error comes from the user's code."""
-    return bool(_own_places(_locate(spec)[0], error))
+    return bool(_user_locations(_locate(spec)[0], error))
 
 
 def failure(spec: str, error: BaseException, when: str = "in training") -> ValueError:
-    """An error of a user's network as one line with file and line."""
+    """Converts an error of a user's network to a one-line ValueError with file and line."""
     path, class_name = _locate(spec)
     return _failure(path, error, str(path), f"{class_name} {when}: ")
 
 
-def _failure(path: Path, error: BaseException, place: str, what: str = "") -> ValueError:
-    """One line: the innermost place in the user's folder (default `place`), then the error."""
+def _failure(path: Path, error: BaseException, location: str, prefix: str = "") -> ValueError:
+    """One line: the innermost location in the user's folder (by default `location`), then the error."""
     if isinstance(error, SyntaxError) and error.filename:
         return ValueError(f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}")
-    place = next(reversed(_own_places(path, error)), place)
-    return ValueError(f"{place}: {what}{one_line(error)}")
+    location = next(reversed(_user_locations(path, error)), location)
+    return ValueError(f"{location}: {prefix}{one_line(error)}")
 
 
-def _own_places(path: Path, error: BaseException) -> list[str]:
-    """The "net.py:12" of each frame of an error in the user's folder, innermost last."""
+def _user_locations(path: Path, error: BaseException) -> list[str]:
+    """The "net.py:12" of each frame in the user's folder, innermost last."""
     frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     return [f"{file}:{line}" for file, line in frames if file.is_relative_to(path.parent) and not _in_library(file)]
 
 
-def _place(path: Path, *parts: object) -> str:
-    """ "net.py:12": where the first of these functions and classes is defined that no library defines."""
-    for part in parts:
-        if (code := getattr(part, "__code__", None)) is not None:
+def _location(path: Path, *definitions: object) -> str:
+    """The "net.py:12" of the first of these functions and classes that is not in a library."""
+    for definition in definitions:
+        if (code := getattr(definition, "__code__", None)) is not None:
             file, line = code.co_filename, code.co_firstlineno
         else:
             try:
-                file, line = inspect.getsourcefile(part), inspect.getsourcelines(part)[1]  # type: ignore[arg-type]
+                file, line = inspect.getsourcefile(definition), inspect.getsourcelines(definition)[1]  # type: ignore[arg-type]
             except (OSError, TypeError):
                 continue
         if not _in_library(Path(file)):

@@ -21,7 +21,7 @@ EPSILON = 1e-6  # of all norms
 
 
 class Attention(nn.Module):
-    """As plain matrix products, so that it can be exported and stacked; [T, T] weights are small."""
+    """Self-attention as plain matrix products, which every export format supports; [T, T] weights are small."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class VisionTransformer(Network):
         if width % heads:
             raise ValueError(f"width = {width} in model.options of vit_tiny: expected a multiple of heads = {heads}")
         rate = checked_rate("drop_rate", drop_rate)
-        last = checked_rate("drop_path_rate", drop_path_rate) / max(1, depth - 1)
+        rate_increase = checked_rate("drop_path_rate", drop_path_rate) / max(1, depth - 1)  # from block to block
         has_class = choice("readout", readout, {"class": True, "mean": False})
         self.padding = -geometry.image_size % patch
         tokens = ((geometry.image_size + self.padding) // patch) ** 2
@@ -81,19 +81,19 @@ class VisionTransformer(Network):
         self.positions = nn.Parameter(torch.randn(1, tokens + has_class, width) * 0.02)
         self.patches = nn.Conv2d(geometry.in_chans, width, patch, patch)
         self.drop = nn.Dropout(rate)
-        self.blocks = nn.Sequential(*[Block(width, heads, activation, rate, last * i) for i in range(depth)])
+        self.blocks = nn.Sequential(*[Block(width, heads, activation, rate, rate_increase * i) for i in range(depth)])
         self.norm = nn.LayerNorm(width, EPSILON)
         self.head = nn.Linear(width, geometry.num_classes)
-        for part in self.modules():
-            if isinstance(part, nn.Linear):
-                nn.init.normal_(part.weight, std=0.02)
-                nn.init.zeros_(part.bias)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.patches(pad(x, (0, self.padding, 0, self.padding)))  # (N, width, H/patch, W/patch)
         x = x.flatten(2).transpose(1, 2)  # (N, T, width)
         if self.class_token is not None:
-            first = self.class_token.expand(x.shape[0], -1, -1)  # len(x) would fix N in an export
-            x = torch.cat([first, x], dim=1)
+            class_tokens = self.class_token.expand(x.shape[0], -1, -1)  # len(x) would fix N in an export
+            x = torch.cat([class_tokens, x], dim=1)
         x = self.blocks(self.drop(x + self.positions))
         return self.head(self.norm(x.mean(dim=1) if self.class_token is None else x[:, 0]))  # (N, classes)

@@ -2,9 +2,9 @@
 
 Source: a lab report; the layout is that of the "Deep MNIST for Experts" tutorial of TensorFlow 1.
 https://github.com/tensorflow/tensorflow/blob/r1.4/tensorflow/examples/tutorials/mnist/mnist_deep.py
-Differs from the paper: the first kernel is 7x7 instead of 5x5; the softmax at the report's output is an option, because
-cross-entropy expects logits. ReLU comes after pooling: both are monotonic, so the result is the same, and only a
-quarter of the values is processed.
+Differs from the tutorial: the first kernel is 7x7 instead of 5x5; the softmax at the report's output is an option,
+because cross-entropy expects logits. ReLU comes after max pooling, which gives the same result for a quarter of the
+values.
 """
 
 from torch import nn
