@@ -1,4 +1,4 @@
-"""What every registered augmentation promises. The registry drives these tests: a new augmentation adds none."""
+"""The contract of all augmentations. The tests run over the registry, so that a new augmentation needs no new test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from convoy.data.augment import AUGMENTATIONS, build
 
 CLASSES = 4
 MIXING = [name for name in AUGMENTATIONS if build([{"name": name}]).mixers]
-ALONE = [name for name in AUGMENTATIONS if name not in MIXING]
+NOT_MIXING = [name for name in AUGMENTATIONS if name not in MIXING]
 
 every_augmentation = pytest.mark.parametrize("name", list(AUGMENTATIONS))
 
@@ -21,7 +21,7 @@ def images(count: int = 16, channels: int = 3, dtype: torch.dtype = torch.float3
 
 
 def augmented(name: str, x: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Images and labels, of which there are CLASSES in turn."""
+    """Augmented images and their labels, which are 0, 1, ... CLASSES - 1, 0, 1, ..."""
     augmentation, generator = build([{"name": name}]), torch.Generator().manual_seed(seed)
     return augmentation.mix(augmentation(x, generator), torch.arange(len(x)) % CLASSES, CLASSES, generator)
 
@@ -30,7 +30,7 @@ def augmented(name: str, x: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("count", [1, 16])
-def test_shape_type_and_range_are_kept(name: str, channels: int, dtype: torch.dtype, count: int) -> None:
+def test_shape_dtype_and_range_are_kept(name: str, channels: int, dtype: torch.dtype, count: int) -> None:
     for seed in range(8):
         x, y = augmented(name, images(count, channels, dtype), seed)
         assert (x.shape, x.dtype) == ((count, channels, 12, 12), dtype)
@@ -40,40 +40,40 @@ def test_shape_type_and_range_are_kept(name: str, channels: int, dtype: torch.dt
 
 
 @every_augmentation
-def test_images_given_are_left_as_they_were(name: str) -> None:
+def test_the_input_is_not_changed(name: str) -> None:
     x = images()
     augmented(name, x)
     assert torch.equal(x, images())
 
 
 @every_augmentation
-def test_result_is_a_function_of_the_generators_state(name: str) -> None:
-    (first, labels), (again, same) = augmented(name, images(), seed=5), augmented(name, images(), seed=5)
-    assert torch.equal(first, again)
-    assert torch.equal(labels, same)
-    assert not torch.equal(first, augmented(name, images(), seed=6)[0])
+def test_result_depends_only_on_the_generators_state(name: str) -> None:
+    (x, y), (repeated_x, repeated_y) = augmented(name, images(), seed=5), augmented(name, images(), seed=5)
+    assert torch.equal(x, repeated_x)
+    assert torch.equal(y, repeated_y)
+    assert not torch.equal(x, augmented(name, images(), seed=6)[0])
 
 
-@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "erase"])  # its noise has colours
-def test_grey_in_three_channels_is_augmented_as_in_one(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "erase"])  # its noise is coloured
+def test_grey_images_of_three_channels_are_augmented_as_those_of_one(name: str) -> None:
     x = images(channels=1)
     assert torch.allclose(augmented(name, x.expand(-1, 3, -1, -1))[0], augmented(name, x)[0], atol=2e-3)
 
 
-@pytest.mark.parametrize("name", ALONE)
-def test_image_does_not_depend_on_the_others_of_its_batch(name: str) -> None:
+@pytest.mark.parametrize("name", NOT_MIXING)
+def test_an_image_does_not_depend_on_the_others_of_its_batch(name: str) -> None:
     x, others = images(), images(seed=1)
     others[::2] = x[::2]
     assert torch.equal(augmented(name, x)[0][::2], augmented(name, others)[0][::2])
 
 
-@pytest.mark.parametrize("name", ALONE)
-def test_labels_stay_class_numbers_where_nothing_mixes(name: str) -> None:
+@pytest.mark.parametrize("name", NOT_MIXING)
+def test_labels_are_integers_without_mixing(name: str) -> None:
     assert augmented(name, images())[1].tolist() == [0, 1, 2, 3] * 4
 
 
 @pytest.mark.parametrize("name", MIXING)
-def test_labels_become_probabilities_where_images_are_mixed(name: str) -> None:
+def test_labels_are_probabilities_with_mixing(name: str) -> None:
     for dtype in (torch.float32, torch.float64):
         _, y = augmented(name, images(dtype=dtype))
         assert (y.shape, y.dtype) == ((16, CLASSES), dtype)
@@ -82,13 +82,13 @@ def test_labels_become_probabilities_where_images_are_mixed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MIXING)
-def test_image_without_company_is_not_mixed(name: str) -> None:
+def test_a_batch_of_one_image_is_not_mixed(name: str) -> None:
     x, y = augmented(name, images(1))
     assert torch.equal(x, images(1))
     assert y.tolist() == [[1, 0, 0, 0]]
 
 
 @every_augmentation
-def test_unknown_key_is_refused(name: str) -> None:
+def test_an_unknown_key_is_an_error(name: str) -> None:
     with pytest.raises(ValueError, match=f"unknown key 'colour' in the augmentation {name}"):
         build([{"name": name, "colour": 1}])

@@ -1,4 +1,4 @@
-"""What every registered data set promises. The registry drives these tests: a new data set adds none."""
+"""The contract of all named data sets. The tests run over the registry, so that a new data set needs no new test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ every_download = pytest.mark.parametrize(
 
 
 @every_set
-def test_a_name_can_precede_a_path_after_an_equals_sign(name: str) -> None:
+def test_a_name_can_be_used_in_name_equals_path(name: str) -> None:
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]*", name)
 
 
@@ -40,20 +40,20 @@ def test_the_content_hash_covers_class_names(name: str) -> None:
 
 
 @every_set
-def test_there_are_images_to_train_on_and_perhaps_to_test_on(name: str) -> None:
+def test_there_is_a_training_part_and_at_most_one_test_part(name: str) -> None:
     counts = DATA_SETS[name].counts
     assert len(counts) in (1, 2)
     assert min(counts) >= len(DATA_SETS[name].classes)
 
 
 @every_set
-def test_content_hash_is_a_sha256_where_it_is_known(name: str) -> None:
+def test_content_hash_is_a_sha256_or_none(name: str) -> None:
     content_hash = DATA_SETS[name].content_hash
     assert content_hash is None or re.fullmatch(r"[0-9a-f]{64}", content_hash)
 
 
 @every_set
-def test_members_have_an_md5_or_none_and_a_limit(name: str) -> None:
+def test_files_have_a_size_limit_and_an_md5_or_none(name: str) -> None:
     for file_format in DATA_SETS[name].formats:
         assert file_format.max_bytes > 0
         for member, md5 in file_format.hashes.items():
@@ -85,7 +85,7 @@ def test_downloads_are_in_a_supported_format(name: str, download: Download) -> N
 
 
 @every_download
-def test_a_set_that_is_not_here_says_how_to_get_it(name: str, download: Download) -> None:
+def test_error_for_a_missing_data_set_names_the_download_command(name: str, download: Download) -> None:
     assert availability(name) == "download"
     with pytest.raises(DataError, match=f"^{name}: .*`convoy data get {name}`"):
         load(name)
