@@ -169,7 +169,7 @@ def test_unknown_name_is_answered_with_close_ones(timm: ModuleType) -> None:
 
 def test_unknown_name_among_a_thousand_is_not_answered_with_all_of_them(timm: ModuleType) -> None:
     timm.list_models = lambda: [f"net{number:04}" for number in range(1000)]
-    with pytest.raises(ValueError, match=r"net0098, net0099, \.\.\. \(1,000 in all\)$"):
+    with pytest.raises(ValueError, match=r"net0098, net0099, \.\.\. \(1,000 in total\)$"):
         made("timm:qq")
 
 
