@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from collections import Counter
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tests.fake_runs import epoch_metrics, fake_run, mnist, part_score
 
+from convoy.api import report
 from convoy.files import write_arrays
 from convoy.reporting.canvas import WIDTH, inline_panels, save_chart
 from convoy.reporting.content import Chart, Gallery, Panel, Strip, Tile, shortened
@@ -32,6 +36,8 @@ from convoy.reporting.figures_curves import (
     step_numbers,
 )
 from convoy.reporting.figures_images import (
+    LARGEST,
+    data_uri,
     draw_gallery,
     filter_tiles,
     mosaic,
@@ -280,6 +286,36 @@ def test_a_picture_of_a_gallery_keeps_the_pixels_of_its_images(tmp_path: Path) -
         assert counts[tuple(pixel)] == 37 * 37  # a tile of 148 pixels
     for value in image[0].ravel().tolist():
         assert counts[value, value, value] >= 37 * 37
+
+
+@pytest.mark.usefixtures("page_alone")
+def test_the_page_of_a_run_on_large_photographs_is_below_2_mb(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, "lenet")
+    rng = np.random.default_rng(0)
+
+    def photographs(count: int) -> np.ndarray:
+        """Colourful gradients with a texture of the strength that a photograph has."""
+        coarse = rng.integers(0, 256, (count, 7, 7, 3), dtype=np.uint8)
+        smooth = [np.asarray(Image.fromarray(each).resize((224, 224), Image.Resampling.BICUBIC)) for each in coarse]
+        textured = np.stack(smooth) + rng.normal(0, 5, (count, 224, 224, 1))
+        return textured.clip(0, 255).astype(np.uint8).transpose(0, 3, 1, 2)
+
+    large = {
+        name: photographs(len(values)) if name.endswith("_images") else values for name, values in run.gallery.items()
+    }
+    write_arrays(run.path / "gallery.npz", large)
+    html = report(run).read_text()
+    assert len(html) < 2_000_000
+    pictures = [Image.open(BytesIO(b64decode(each))) for each in re.findall(r"data:image/webp;base64,([^\"]+)", html)]
+    assert len(pictures) > 40
+    assert {picture.height for picture in pictures} == {LARGEST}
+
+
+def test_small_images_keep_their_pixels_on_a_page() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
+    head, data = data_uri(image).split(",")
+    assert head == "data:image/png;base64"
+    assert np.array_equal(np.asarray(Image.open(BytesIO(b64decode(data)))), image.transpose(1, 2, 0))
 
 
 def test_the_panels_of_a_page_are_cut_from_the_figure_that_is_drawn_once(tmp_path: Path) -> None:

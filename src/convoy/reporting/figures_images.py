@@ -24,6 +24,8 @@ SAMPLES_PER_CLASS = 8
 MANY_CLASSES = 12  # with more, one sample per class
 COLUMNS = 12  # tiles per row of a figure file
 TILE = 0.74  # inches
+SMALL = 48  # pixels; a page has images up to this height as PNG, larger ones as WebP with a quarter of the bytes
+LARGEST = 112  # pixels; the height of an image of a page, which shows it at about 75
 
 
 def draw_gallery(tiles: Sequence[Tile], path: Path) -> None:
@@ -126,7 +128,7 @@ def mosaic(tiles: Sequence[Tile], gap: int, columns: int = 0) -> np.ndarray:
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """Returns a data: URI of a PNG of uint8 [C, H, W] (1, 3, or with opacity 4 channels) or [H, W, 4]."""
+    """Returns a data: URI of uint8 [C, H, W] (1, 3, or with opacity 4 channels) or [H, W, 4], at most LARGEST high."""
     if pixels.shape[-1] == 4 and pixels.shape[0] not in (1, 3):
         picture = Image.fromarray(pixels, "RGBA")
     elif pixels.shape[0] == 1:
@@ -134,8 +136,19 @@ def data_uri(pixels: np.ndarray) -> str:
     else:
         picture = Image.fromarray(np.ascontiguousarray(_rgb(pixels)))
     file = BytesIO()
-    picture.save(file, "PNG", compress_level=6)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    if picture.height <= SMALL:
+        picture.save(file, "PNG")
+    else:
+        _reduced(picture, LARGEST).save(file, "WEBP", quality=80)
+    kind = "png" if picture.height <= SMALL else "webp"
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _reduced(picture: Image.Image, height: int) -> Image.Image:
+    """Returns the picture with at most this height."""
+    if picture.height <= height:
+        return picture
+    return picture.resize((round(picture.width * height / picture.height), height), Image.Resampling.BOX)
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
@@ -188,7 +201,7 @@ def _paste(image: np.ndarray, picture: np.ndarray, x: float, y: float, width: fl
     """Copies uint8 [C, H, W] to these inches of the picture; a pixel becomes a rectangle."""
     left, top = round(x * canvas.DPI), round(y * canvas.DPI)
     columns, rows = round(width * canvas.DPI), round(TILE * canvas.DPI)
-    pixels = _rgb(image)
+    pixels = np.asarray(_reduced(Image.fromarray(np.ascontiguousarray(_rgb(image))), rows))
     pixels = pixels[np.arange(rows) * pixels.shape[0] // rows][:, np.arange(columns) * pixels.shape[1] // columns]
     picture[top : top + rows, left : left + columns, 3] = 255
     picture[top : top + rows, left : left + columns, : pixels.shape[2]] = pixels
