@@ -83,7 +83,7 @@ def _argument(parameter: inspect.Parameter, *, several: bool) -> inspect.Paramet
     annotation: Any = Annotated[str, Parameter(help=ARGUMENTS[parameter.name])]
     if parameter.default is None:
         annotation = annotation | None
-    if several:
+    if several or parameter.kind is inspect.Parameter.VAR_POSITIONAL:
         return inspect.Parameter(parameter.name, inspect.Parameter.VAR_POSITIONAL, annotation=annotation)
     return parameter.replace(annotation=annotation, kind=inspect.Parameter.POSITIONAL_ONLY)
 
