@@ -169,6 +169,20 @@ Init = Annotated[
     str | PathLike[str] | None,
     Flag("Start from the weights of this run or file. A head of another shape is reinitialised."),
 ]
+Pretrained = Annotated[
+    bool | None,
+    Flag(
+        "Start from the weights that timm or torchvision provides for its network, with a new head; downloaded once.",
+        key="model.options.pretrained",
+    ),
+]
+Freeze = Annotated[
+    Sequence[str] | str | None,
+    Flag(
+        "Layers that are not trained: their names, patterns of parameters, or all-but-head; separated by commas.",
+        key="model.freeze",
+    ),
+]
 Fresh = Annotated[bool, Flag("Train from scratch, even if a run with this fingerprint exists.", False)]
 Test = Annotated[bool, Flag("Score the test set once, at the end.", True)]
 Model = Annotated[str | None, Flag("Use this model instead of that of the recipe.", name=None)]
@@ -194,6 +208,8 @@ class RunOptions(TypedDict, total=False):
 class TrainOptions(RunOptions, total=False):
     epochs: Epochs
     init: Init
+    pretrained: Pretrained
+    freeze: Freeze
     fresh: Fresh
     test: Test
     model: Model

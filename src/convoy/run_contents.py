@@ -204,6 +204,15 @@ class Change:
 
 
 @dataclass(frozen=True)
+class PretrainedWeights:
+    """Weights of another library with which a run started."""
+
+    source: str  # as the library names it: a URL, or a repository of the Hugging Face hub
+    sha256: str  # of the loaded tensors: each one's name, shape and bytes, sorted by name
+    random: Sequence[str] = ()  # layers that were not loaded, such as the head
+
+
+@dataclass(frozen=True)
 class Environment:
     """environment.json: what affects the weights and the speed of a run, except the recipe."""
 
@@ -222,7 +231,10 @@ class Environment:
     precision: str = ""
     training_revision: int | None = None
     resumed_with: Sequence[Change] = ()
+    weights: PretrainedWeights | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.weights, dict):
+            object.__setattr__(self, "weights", PretrainedWeights(**self.weights))
         changes = [Change(**change) if isinstance(change, dict) else change for change in self.resumed_with]
         object.__setattr__(self, "resumed_with", changes)

@@ -88,7 +88,7 @@ def test_update_equals_torch_written_out(optim: Optim) -> None:
     """In float64: the bias in front of the batch norm has a gradient of rounding noise, which in float32 is as large as
     Adam's epsilon and becomes a full step whose sign depends on the processor."""
     learner, plain = learner_with(optim, dtype=torch.float64), learner_with(optim, dtype=torch.float64).module
-    options = optim.model_dump(exclude={"name", "decay_norms_and_biases", "weight_decay"})
+    options = optim.model_dump(exclude={"name", "decay_norms_and_biases", "layer_decay", "weight_decay"})
     groups = [
         {"params": [p for p in plain.parameters() if p.ndim > 1], "weight_decay": optim.weight_decay},
         {"params": [p for p in plain.parameters() if p.ndim <= 1], "weight_decay": 0.0},
@@ -181,6 +181,56 @@ def test_frozen_part_keeps_weights_and_running_statistics_after_scoring_too() ->
             learner.network(batch(seed)[0])
     changed = {name for name, value in weights(learner).items() if not torch.equal(value, before[name])}
     assert changed == {"3.weight", "3.bias"}
+
+
+@pytest.mark.parametrize("freeze", ["all-but-head", ("0", "1"), ("0.*", "1.*")])
+def test_all_but_the_head_or_layers_by_name_are_frozen(freeze: str | tuple[str, ...]) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3))
+    [note] = init_and_freeze(module, Model.model_validate({"freeze": freeze}))
+    assert [name for name, each in module.named_parameters() if each.requires_grad] == ["3.weight", "3.bias"]
+    assert "435 of 483 parameters" in note
+
+
+def test_layer_that_the_network_lacks_is_answered_with_close_ones() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 3))
+    with pytest.raises(ValueError, match="did you mean 'all-but-head'"):
+        init_and_freeze(module, Model(freeze=("all-but-heads",)))
+    with pytest.raises(ValueError, match="nothing is left to train"):
+        init_and_freeze(module, Model(freeze=("0", "2")))
+
+
+@pytest.mark.parametrize("optim", [kind for kind in OPTIMIZERS if kind not in (SGD(momentum=0.0),)], ids=repr)
+def test_layer_decay_gives_each_layer_the_update_of_a_smaller_rate(optim: Optim) -> None:
+    """Each layer moves as it does if all layers have its rate; norms and biases still have no weight decay."""
+    changes = []
+    for lr, decay in ((0.01, 0.5), (0.01, 1.0), (0.005, 1.0)):
+        spec = optim.model_copy(update={"lr": lr, "layer_decay": decay, "weight_decay": 0.1})
+        learner = learner_with(spec)
+        learner.module[1].weight.data.mul_(2)
+        before = weights(learner)
+        learner.set_lr_factor(0.5)
+        learner.step(*batch(0))
+        changes.append({name: value - before[name] for name, value in weights(learner).items()})
+    decayed, full, half = changes
+    for name in ("0.weight", "0.bias", "1.weight", "1.bias"):
+        assert torch.equal(decayed[name], half[name]), name
+    for name in ("4.weight", "4.bias"):
+        assert torch.equal(decayed[name], full[name]), name
+    assert not torch.equal(full["0.weight"], half["0.weight"])
+
+
+def test_layer_decay_goes_on_from_a_checkpoint_to_the_bit(tmp_path: Path) -> None:
+    for optim in (AdamW(layer_decay=0.7), RMSprop(layer_decay=0.7)):
+        unbroken, resumed = learner_with(optim), learner_with(optim)
+        unbroken.step(*batch(0))
+        save_checkpoint(tmp_path / optim.name, 1, {"learner": unbroken.state()})
+        state = load_checkpoint(tmp_path / optim.name)
+        assert state is not None
+        resumed.load(**state["learner"])
+        for learner in (unbroken, resumed):
+            learner.set_lr_factor(0.5)
+            learner.step(*batch(1))
+        assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(unbroken).items())
 
 
 @pytest.mark.parametrize("optim", [SGD(), Adam(), RMSprop()], ids=repr)

@@ -102,6 +102,7 @@ def overrides_of(options: Mapping[str, Any]) -> list[Override]:
     """Returns the overrides that the options set. Raises ValueError for a key that is set twice."""
     flags = {path: options.get(name) for name, path in KEYS.items()}
     flags["data.augment"] = None if options.get("augment", True) else []
+    flags["model.freeze"] = None if flags["model.freeze"] is None else parts_of(flags["model.freeze"])
     flags["model.init"] = weights_file(options.get("init"), options.get("out", DEFAULT_OUT))
     pairs = [(path, _absolute(value) if path == "model.init" else value) for path, value in _pairs(options["set"])]
     overrides = [(path, value) for path, value in flags.items() if value is not None] + pairs

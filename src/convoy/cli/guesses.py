@@ -27,7 +27,7 @@ _WORDS = {  # by the recipe's key
     "data.split.validation": "val-split validation-split val-fraction",
     "model.options.drop_rate": "dropout drop-rate drop",
     "model.freeze": "freeze",
-    "model.init": "weights pretrained checkpoint load",
+    "model.init": "weights checkpoint load",
     "compute.precision": "amp fp16 bf16 half mixed-precision precision",
     "compute.threads": "threads num-threads",
     "compute.deterministic": "deterministic",

@@ -58,13 +58,13 @@ class Prepared:
 
 
 def prepare(spec: Data) -> Prepared:
-    """Raises DataError, and ValueError for an unknown name."""
+    """Raises DataError, and ValueError for an unknown name. The caller replaces the normalisation "weights"."""
     dataset = load(spec.name, size=spec.size)
     split = _split(dataset, spec)
     train = dataset.train.take(split.train)
     test = dataset.test_pool.take(split.test)
     mean, std = (
-        channel_statistics(train.images) if spec.normalise == "train" else fixed_statistics(spec, train.channels)
+        channel_statistics(train.images) if isinstance(spec.normalise, str) else fixed_statistics(spec, train.channels)
     )
     return Prepared(
         name=dataset.name,
@@ -130,7 +130,7 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
 
 def fixed_statistics(spec: Data, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, from the constants of a recipe."""
-    assert spec.normalise != "train"
+    assert not isinstance(spec.normalise, str)
     constants = []
     for value in spec.normalise:
         values = value if isinstance(value, tuple) else (value,) * channels

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
 from convoy import models
 from convoy.checkpoint import load_into
+from convoy.data import Prepared
 from convoy.data.cache import cache_folder
 from convoy.data.imageset import ImageSet
-from convoy.models import user
+from convoy.models import pretrained, user
 from convoy.models.run_code import RunCode
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
@@ -27,6 +29,14 @@ def build_network(recipe: Recipe, images: ImageSet) -> nn.Module:
         image_size=images.size,
         options=recipe.model.options,
     )
+
+
+def with_normalisation(prepared: Prepared, recipe: Recipe) -> Prepared:
+    """The data with the mean and standard deviation of pretrained weights, if the recipe normalises with those."""
+    if recipe.data.normalise != "weights":
+        return prepared
+    mean, std = pretrained.expected(recipe.model.name).statistics(prepared.in_chans)
+    return replace(prepared, mean=mean, std=std)
 
 
 def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:

@@ -20,7 +20,7 @@ from convoy.data.prepare import fixed_statistics
 from convoy.data.sources import folder_to_test
 from convoy.data.splits import limit_part
 from convoy.evaluation import losses
-from convoy.evaluation.load import build_network, network_of
+from convoy.evaluation.load import build_network, network_of, with_normalisation
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import predicted_classes, probabilities, score
 from convoy.recipe import Recipe, resolve
@@ -163,13 +163,13 @@ def _of_file(path: Path, model: str | None, data: str | None, overrides: Sequenc
     recipe = resolve(model, data=data, overrides=overrides)
     spec = recipe.data
     if (folder := folder_to_test(spec.name)) is None:
-        prepared = prepare(spec)
+        prepared = with_normalisation(prepare(spec), recipe)
         module = build_network(recipe, prepared.train)
         subject = _Subject(
             module, recipe, prepared.name, _test_of(prepared), prepared.mean, prepared.std, prepared.limit
         )
     else:
-        if spec.size is None or spec.normalise == "train":
+        if spec.size is None or isinstance(spec.normalise, str):
             raise ValueError(
                 f"{path}: on a folder without a training part, weights without a recipe need the size and the "
                 "normalisation of their training, as in --size 28 --mean 0.1307 --std 0.3081 (of pixels in 0 to 1; "

@@ -62,6 +62,10 @@ def default_options(name: str) -> dict[str, Option]:
 
 
 def _check_option(entry: ModelEntry, option: str, value: Option) -> None:
+    if option == "pretrained":
+        raise ValueError(
+            f"{entry.name} has no pretrained weights; use --init RUN, or a network of timm:NAME or torchvision:NAME"
+        )
     if option not in entry.options:
         raise unknown("option", option, entry.options, f"model.options of {entry.name}")
     expected = type(entry.options[option])

@@ -1,9 +1,9 @@
 """Networks of timm and torchvision ("timm:NAME", "torchvision:NAME"), with the extra `zoo`.
 
-Weights are random: nothing is downloaded. `model.options` are passed to the library as keyword arguments; channels,
-classes and, for networks built for one size (vision transformers), the image size come from the data. torchvision's
-networks have three input channels; for other data the first convolution's weights are cut or repeated. Auxiliary heads
-are removed, because the losses take one output.
+Weights are random: nothing is downloaded here, also not with the option `pretrained` (convoy.models.pretrained).
+`model.options` are passed to the library as keyword arguments; channels, classes and, for networks built for one size
+(vision transformers), the image size come from the data. torchvision's networks have three input channels; for grey
+images the first convolution keeps the weights of one. Auxiliary heads are removed, because the losses take one output.
 """
 
 import importlib
@@ -19,12 +19,17 @@ from convoy.models.network import error_of_output
 from convoy.registry import is_external, unknown
 
 SIZE_WORDS = {"timm": "img_size", "torchvision": "image_size"}  # the library's word for Geometry.image_size
-# Options that load something.
-WEIGHT_OPTIONS = ("weights", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path")
+# Options that load something else than `pretrained` does.
+WEIGHT_OPTIONS = ("weights", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path")
 SHARE_LEFT_OUT = 0.05  # of an image's side
 PRESETS: dict[str, dict[str, Option]] = {
     "torchvision:googlenet": {"aux_logits": False, "init_weights": True},
     "torchvision:inception_v3": {"aux_logits": False, "init_weights": True},
+}
+# These convert images normalised as for the other networks to the range of their weights.
+PRETRAINED_PRESETS: dict[str, dict[str, Option]] = {
+    "torchvision:googlenet": {"transform_input": True},
+    "torchvision:inception_v3": {"transform_input": True},
 }
 
 
@@ -35,20 +40,23 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
     images, or would ignore a part of them; the output is not [2, num_classes].
     """
     library, _, name = spec.partition(":")
-    package = _package(library, spec)
+    package = package_of(library, spec)
     for option in options:
         if option in (*Geometry._fields, SIZE_WORDS[library]):
             raise ValueError(f"{option} in model.options of {spec}: cannot be set, because it comes from the data")
         if option in WEIGHT_OPTIONS:
             raise ValueError(
-                f"{option} in model.options of {spec}: cannot be set, because weights are randomly initialised"
+                f"{option} in model.options of {spec}: cannot be set; for the library's own weights use pretrained = "
+                "true, for those in a file --init FILE"
             )
+    if not isinstance(options.get("pretrained", False), bool):
+        raise ValueError(f"pretrained = {options['pretrained']!r} in model.options of {spec}: expected true or false")
     # torchvision also has detectors and others; the classifiers are those of its package `models`.
     names = package.list_models() if library == "timm" else package.models.list_models(module=package.models)
-    if name not in names:
+    if (name.partition(".")[0] if library == "timm" else name) not in names:  # timm:NAME.WEIGHTS
         raise unknown("model", name, names, library)
     try:
-        module = _build(library, package, name, geometry, default_options(spec) | dict(options))
+        module = _build(package, spec, geometry, build_options(spec, options))
     except Exception as error:
         settings = ", ".join(f"{key} = {value!r}" for key, value in options.items()) or "none"
         raise ValueError(f"{spec} cannot be built (model.options: {settings}): {one_line(error)}") from None
@@ -60,7 +68,15 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
 
 def default_options(spec: str) -> dict[str, Option]:
     """Our overrides. The library's own defaults are covered by its version in the fingerprint."""
-    return dict(PRESETS.get(spec, {}))
+    return {"pretrained": False, **PRESETS.get(spec, {})}
+
+
+def build_options(spec: str, options: Mapping[str, Option]) -> dict[str, Option]:
+    """All keyword arguments of the library's constructor. `pretrained` is not one of them."""
+    presets = PRETRAINED_PRESETS.get(spec, {}) if options.get("pretrained") else {}
+    found = default_options(spec) | presets | dict(options)
+    del found["pretrained"]
+    return found
 
 
 def versions(name: str) -> dict[str, str]:
@@ -68,7 +84,7 @@ def versions(name: str) -> dict[str, str]:
     if not is_external(name):
         return {}
     library = name.partition(":")[0]
-    return {library: str(_package(library, name).__version__).partition("+")[0]}
+    return {library: str(package_of(library, name).__version__).partition("+")[0]}
 
 
 def failure(spec: str, error: BaseException) -> ValueError:
@@ -76,7 +92,7 @@ def failure(spec: str, error: BaseException) -> ValueError:
     return ValueError(f"{spec} cannot be trained: {one_line(error)}")
 
 
-def _package(library: str, spec: str) -> ModuleType:
+def package_of(library: str, spec: str) -> ModuleType:
     try:
         return importlib.import_module(library)
     except ImportError as error:
@@ -85,23 +101,26 @@ def _package(library: str, spec: str) -> ModuleType:
         raise ValueError(f"{library} is not compatible with torch {torch.__version__}: {one_line(error)}") from None
 
 
-def _build(
-    library: str, package: ModuleType, name: str, geometry: Geometry, options: Mapping[str, Option]
+def _build(package: ModuleType, spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.Module:
+    library, _, name = spec.partition(":")
+    if library == "timm":
+        return build_timm(package, name, geometry, options)
+    make = partial(package.models.get_model, name, weights=None, num_classes=geometry.num_classes, **options)
+    module = _sized(make, SIZE_WORDS[library], geometry.image_size)
+    first = first_convolution(module)
+    assert first is not None
+    channels = torch.arange(geometry.in_chans) % first.in_channels
+    first.weight = nn.Parameter(first.weight.detach()[:, channels])  # (out, in_chans, H, W)
+    first.in_channels = geometry.in_chans
+    return module
+
+
+def build_timm(
+    package: ModuleType, name: str, geometry: Geometry, options: Mapping[str, Option], *, pretrained: bool = False
 ) -> nn.Module:
     in_chans, classes, image_size = geometry
-    make: Callable[..., nn.Module]
-    if library == "timm":
-        make = partial(package.create_model, name, pretrained=False, in_chans=in_chans, num_classes=classes, **options)
-    else:
-        make = partial(package.models.get_model, name, weights=None, num_classes=classes, **options)
-    module = _sized(make, SIZE_WORDS[library], image_size)
-    if library == "torchvision":
-        first = _first_convolution(module)
-        assert first is not None
-        channels = torch.arange(in_chans) % first.in_channels
-        first.weight = nn.Parameter(first.weight.detach()[:, channels])  # (out, in_chans, H, W)
-        first.in_channels = in_chans
-    return module
+    make = partial(package.create_model, name, pretrained=pretrained, in_chans=in_chans, num_classes=classes, **options)
+    return _sized(make, SIZE_WORDS["timm"], image_size)
 
 
 def _sized(make: Callable[..., nn.Module], word: str, image_size: int) -> nn.Module:
@@ -126,7 +145,7 @@ def _check_output(spec: str, module: nn.Module, geometry: Geometry) -> None:
 
 def _check_patches(spec: str, module: nn.Module, image_size: int) -> None:
     """A network with patches silently ignores pixels that complete patches do not cover."""
-    first = _first_convolution(module)
+    first = first_convolution(module)
     if first is None or first.kernel_size != first.stride or first.padding != (0, 0):
         return
     patch = first.stride[0]
@@ -139,5 +158,5 @@ def _check_patches(spec: str, module: nn.Module, image_size: int) -> None:
         )
 
 
-def _first_convolution(module: nn.Module) -> nn.Conv2d | None:
+def first_convolution(module: nn.Module) -> nn.Conv2d | None:
     return next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)

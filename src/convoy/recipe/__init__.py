@@ -49,6 +49,18 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _normalise_for_weights(self) -> Self:
+        """Pretrained weights bring their normalisation, unless the recipe sets one."""
+        if self.model.is_pretrained and "normalise" not in self.data.model_fields_set:
+            self.__dict__["data"] = self.data.model_copy(update={"normalise": "weights"})
+        if self.data.normalise == "weights" and not self.model.is_pretrained:
+            raise ValueError(
+                "data.normalise = 'weights' needs pretrained weights: model.options.pretrained = true with a network "
+                "of timm or torchvision"
+            )
+        return self
+
     @classmethod
     def load(cls, name: str | Path, overrides: Iterable[Override] = ()) -> Recipe:
         """Loads a built-in recipe or a TOML file and merges its `extends` and the overrides.
@@ -64,7 +76,10 @@ class Recipe(Section):
     def override(self, overrides: Mapping[str, Any] | Iterable[Override]) -> Recipe:
         """Returns a validated copy with some keys changed: `recipe.override({"optim.lr": 0.01})`."""
         pairs = list(overrides.items() if isinstance(overrides, Mapping) else overrides)
-        return self._validate(apply(self.as_table(), pairs), "the recipe", pairs)
+        table = self.as_table()
+        if self.data.normalise == ("weights" if self.model.is_pretrained else "train"):
+            del table["data"]["normalise"]  # the default may be another one for the new weights
+        return self._validate(apply(table, pairs), "the recipe", pairs)
 
     def as_table(self) -> dict[str, Any]:
         """Returns all values in TOML types, including defaults; omits keys that are None."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from convoy.recipe.faults import Fault
-from convoy.registry import unknown
+from convoy.registry import is_external, unknown
 
 
 def _refuse_boolean(value: Any) -> Any:
@@ -52,12 +52,19 @@ class Model(Section):
     options: dict[str, bool | int | float | str] = {}  # keyword arguments of the model, such as norm or activation
     init: Annotated[str, Field(min_length=1)] | None = None  # weights file to start from; its hash is fingerprinted
     seed: Seed | None = None  # for the initial weights only; None: the recipe's seed
-    freeze: tuple[str, ...] = ()  # parameters that are not trained, as name patterns such as "features.*"
+    # Parameters that are not trained: the names of layers such as "features", patterns such as "*.bias", or
+    # "all-but-head" for all but the last layer
+    freeze: tuple[str, ...] = ()
 
     @field_validator("freeze", mode="before")
     @classmethod
     def _as_tuple(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the network starts from weights that timm or torchvision provides."""
+        return is_external(self.name) and self.options.get("pretrained") is True
 
 
 class SplitSpec(Section):
@@ -88,8 +95,9 @@ class Data(Section):
     )
     limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # number of images, for a quick try; all output reports it
     split: SplitSpec = SplitSpec()
-    # "train": by mean and standard deviation of the training images; or [mean, std], each also a list by channel
-    normalise: Literal["train"] | tuple[Level | tuple[Level, ...], Level | tuple[Level, ...]] = "train"
+    # "train": by mean and standard deviation of the training images; "weights": by those of the pretrained weights, the
+    # default if there are any; or [mean, std], each also a list by channel
+    normalise: Literal["train", "weights"] | tuple[Level | tuple[Level, ...], Level | tuple[Level, ...]] = "train"
     augment: tuple[dict[str, Any], ...] = ()  # tables, each with a name
     sampling: Literal["shuffle", "balanced"] = "shuffle"  # "balanced" draws with replacement, each class equally likely
 
@@ -105,7 +113,7 @@ class Data(Section):
     @field_validator("normalise")
     @classmethod
     def _check_deviations(cls, value: Any) -> Any:
-        if value != "train":
+        if not isinstance(value, str):
             deviations = value[1] if isinstance(value[1], tuple) else (value[1],)
             if not all(math.isfinite(deviation) and deviation > 0 for deviation in deviations):
                 raise ValueError("the standard deviation must be greater than 0")
@@ -167,6 +175,9 @@ class OptimBase(Section):
     lr: Positive = 1e-3  # the learning rate; a schedule multiplies it by a factor
     weight_decay: NonNegative = 0.0  # L2 penalty
     decay_norms_and_biases: bool = False  # also decay normalisation layers and biases
+    # Factor of the learning rate from each layer or block to the one before it; the head has `lr`. "Discriminative
+    # fine-tuning" (ULMFiT, Howard & Ruder 2018: 1/2.6), "layer-wise decay" (BEiT, Bao et al. 2021); 1: off
+    layer_decay: Annotated[float, NUMBER, Field(gt=0, le=1)] = 1.0
 
 
 class SGD(OptimBase):

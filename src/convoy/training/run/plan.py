@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,26 @@ import torch
 from torch import nn
 
 from convoy import models
-from convoy.checkpoint import load_into, load_named
+from convoy.checkpoint import load_into
 from convoy.data import Prepared, prepare
 from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Normaliser
 from convoy.data.imageset import ImageSet
 from convoy.data.splits import Resplit
 from convoy.evaluation import losses
-from convoy.evaluation.load import build_network
-from convoy.models import external, user
+from convoy.evaluation.load import build_network, with_normalisation
+from convoy.models import Geometry, external, pretrained, user
 from convoy.randomness import derive_seed
 from convoy.recipe import Recipe, fingerprint
 from convoy.recipe.faults import Fault, limited, selection
-from convoy.recipe.sections import Data, Model, Plateau
-from convoy.registry import is_external, is_user_class, unknown
+from convoy.recipe.sections import Data, Plateau
+from convoy.registry import is_external, is_user_class
+from convoy.run_contents import PretrainedWeights
 from convoy.text import gettext as _
 from convoy.training.machine.device import device_of, with_precision
 from convoy.training.run import faults, stopping
 from convoy.training.run.first_batch import first_batch, try_step
+from convoy.training.run.initial import about_layer_decay, about_pretrained, init_and_freeze
 from convoy.training.run.revisions import TRAINING_REVISION, revisions
 from convoy.training.step.learner import Learner
 
@@ -46,6 +48,7 @@ class Plan:
     class_weights: torch.Tensor | None  # float64 [classes], for the training loss
     network: nn.Module  # has its initial weights until `learner` trains it
     start_notes: tuple[str, ...]  # sentences about loaded and frozen weights
+    weights: PretrainedWeights | None = None  # that `with_pretrained` has loaded
     defects: tuple[str, ...] = ()  # sentences about a network from outside, from its first images
 
     @cached_property
@@ -119,6 +122,18 @@ class Plan:
         autocast = self.recipe.compute.precision == "bfloat16"
         return Learner(module, self.recipe.optim, loss, self.recipe.train, autocast=autocast)
 
+    def with_pretrained(self) -> Plan:
+        """Loads the pretrained weights into `network`. Raises ValueError if they cannot be loaded or do not fit."""
+        model, prepared = self.recipe.model, self.prepared
+        geometry = Geometry(prepared.in_chans, len(prepared.classes), prepared.image_size)
+        with _seeded(self.recipe):
+            sha256, layers = pretrained.load(self.network, model.name, geometry, model.options)
+        weights = PretrainedWeights(pretrained.expected(model.name).source, sha256, layers)
+        note = _("pretrained weights {source}, SHA-256 {hash} ...", source=weights.source, hash=sha256[:8])
+        if layers:
+            note = _("{weights}; random: {layers}", weights=note, layers=", ".join(layers))
+        return replace(self, weights=weights, start_notes=(note, *self.start_notes))
+
     def network_with(self, weights: Path) -> nn.Module:
         """Returns the network with the weights of a file, in evaluation mode.
 
@@ -142,7 +157,7 @@ def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
     device_of(recipe)
     recipe = with_precision(recipe)
     build_augmentation(recipe.data.augment)
-    prepared = prepared or prepare(recipe.data)
+    prepared = with_normalisation(prepared or prepare(recipe.data), recipe)
     name = recipe.model.name
     options = models.default_options(name) | recipe.model.options
     sources = tuple(user.source_files(name)) if is_user_class(name) else ()
@@ -153,9 +168,11 @@ def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
         keys += ["schedule.name = 'plateau'"] * isinstance(recipe.schedule, Plateau)
         if keys:
             raise ValueError(f"{keys[0]} needs a validation part, but data.split.validation is 0")
+    notes = about_pretrained(recipe, prepared)
     network, defects = _build_tested(recipe, prepared)
-    notes = init_and_freeze(network, recipe.model)
-    return Plan(recipe, prepared, options, sources, weights, network, tuple(notes), tuple(defects))
+    notes += init_and_freeze(network, recipe.model)
+    notes += about_layer_decay(network, recipe.optim)
+    return Plan(recipe, prepared, options, sources, weights, network, tuple(notes), defects=tuple(defects))
 
 
 def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
@@ -211,62 +228,15 @@ def _check_tensors(name: str, module: nn.Module) -> None:
             )
 
 
-# ---- the initial network: random weights, weights of another run, frozen parameters ----
-
-
 def build(recipe: Recipe, prepared: Prepared) -> nn.Module:
     """Builds a network on the CPU in float32, initialised from `model.seed` (default: the recipe's seed)."""
-    seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "initialisation"))
+    with _seeded(recipe):
         return build_network(recipe, prepared.train)
 
 
-def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
-    """Applies `model.init` and `model.freeze` in place. Returns sentences about loaded and frozen weights.
-
-    Raises ValueError for weights of another network, a pattern without a match, or no parameter left to train.
-    """
-    notes = []
-    if spec.init is not None:
-        notes.append(_load_matching(module, Path(spec.init)))
-    if spec.freeze:
-        notes.append(_freeze(module, spec.freeze))
-    return notes
-
-
-def _load_matching(module: nn.Module, path: Path) -> str:
-    """Loads every tensor with the same shape. Others, such as a head for other classes, stay random."""
-    own = module.state_dict()
-    weights = load_named(path, own)
-    mismatched = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]
-    if not any(tensor.ndim > 1 and name not in mismatched for name, tensor in own.items()):
-        raise ValueError(f"{path}: no tensor has the same shape as in the network")
-    module.load_state_dict(weights | {name: own[name] for name in mismatched})
-    shapes = [f"{name} ({_shape(weights[name].shape)} -> {_shape(own[name].shape)})" for name in mismatched]
-    if not shapes:
-        return _("weights from {path}", path=path)
-    return _("weights from {path}; random because of another shape: {names}", path=path, names=", ".join(shapes))
-
-
-def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
-    parameters = dict(module.named_parameters())
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in parameters):
-            raise unknown("parameter pattern", pattern, parameters, "model.freeze")
-    frozen = [name for name in parameters if any(fnmatchcase(name, pattern) for pattern in patterns)]
-    if len(frozen) == len(parameters):
-        raise ValueError(f"model.freeze = {list(patterns)}: freezes all parameters, so nothing is left to train")
-    for name in frozen:
-        parameters[name].requires_grad_(False)
-    count = sum(parameters[name].numel() for name in frozen)
-    return _(
-        "frozen: {frozen} of {tensors} tensors, {parameters:,} parameters",
-        frozen=len(frozen),
-        tensors=len(parameters),
-        parameters=count,
-    )
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+@contextmanager
+def _seeded(recipe: Recipe) -> Iterator[None]:
+    seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "initialisation"))
+        yield

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from convoy.checkpoint import saved_step
 from convoy.events import Control, Ended, Event, Note, OpenTest
 from convoy.recipe import Recipe
 from convoy.run_contents import RunState
-from convoy.runs import Workspace
+from convoy.runs import Run, Workspace
 from convoy.text import gettext as _
 from convoy.training.machine.denormals import denormals_as_zero
 from convoy.training.machine.threads import restored_threads
@@ -54,6 +55,9 @@ def run_one(
                 yield from reuse.finished_run(existing, plan, workspace, test=test)
             return
     recipe = plan.recipe
+    if recipe.model.is_pretrained and (fresh or existing is None or not _has_checkpoint(existing)):
+        yield Note(_("loading the pretrained weights"))
+        plan = plan.with_pretrained()
     run = workspace.open_run(recipe, plan.fingerprint)
     if (lock := run.lock()) is None:
         yield Note(_("{run} is being trained by another process; waiting for it", run=run.path))
@@ -79,3 +83,8 @@ def run_one(
                 yield from training.events(test=test, until=until, control=control)
     finally:
         lock.release()
+
+
+def _has_checkpoint(run: Run) -> bool:
+    """Whether the run resumes and needs no initial weights."""
+    return (run.path / "data.json").is_file() and saved_step(run.path / "checkpoints") is not None

@@ -93,7 +93,10 @@ class Training:
         if state.ledger.step == 0:
             state.save_epoch_weights(0)
         self.selection = Selection(run, plan, self.workspace, resumed=resumed)
-        environment = replace(describe(plan.device, plan.recipe, before), training_revision=TRAINING_REVISION)
+        weights = plan.weights if before is None else before.weights
+        assert weights is not None or not self.recipe.model.is_pretrained
+        environment = describe(plan.device, plan.recipe, before)
+        environment = replace(environment, training_revision=TRAINING_REVISION, weights=weights)
         write_json(run.path / "environment.json", asdict(environment))
         write_json(run.path / "data.json", asdict(finish.describe_data(plan, self.selection.openings)))
         finish.copy_code(run, plan)

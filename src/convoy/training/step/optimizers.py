@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from convoy.models.depth import depth_groups
 from convoy.recipe import sections
 
 
@@ -57,6 +58,7 @@ class Kernel(Protocol):
 class Group:
     parameters: list[torch.Tensor]
     weight_decay: float
+    lr_factor: float  # 1 except with `layer_decay`
     state: dict[str, list[torch.Tensor]]  # by name, one tensor per parameter
 
 
@@ -67,7 +69,12 @@ class FusedOptimizer:
         """`names` are the state tensors: `step` is a scalar, the others have the shape of the parameter."""
         self.lr = lr
         self.groups = [
-            Group(group["params"], group["weight_decay"], {name: _zeros(name, group["params"]) for name in names})
+            Group(
+                group["params"],
+                group["weight_decay"],
+                group["lr_factor"],
+                {name: _zeros(name, group["params"]) for name in names},
+            )
             for group in groups
         ]
         self._kernel = kernel
@@ -79,7 +86,8 @@ class FusedOptimizer:
             if len(gradients) < len(parameters):
                 used = [number for number, parameter in enumerate(parameters) if parameter.grad is not None]
                 parameters, *state = ([tensors[number] for number in used] for tensors in (parameters, *state))
-            self._kernel(parameters, gradients, state, lr=self.lr, weight_decay=group.weight_decay, found_inf=skipped)
+            lr, decay = self.lr * group.lr_factor, group.weight_decay
+            self._kernel(parameters, gradients, state, lr=lr, weight_decay=decay, found_inf=skipped)
 
     def state_dict(self) -> OptimizerState:
         return {"state": dict(enumerate(self._states()))}
@@ -109,15 +117,18 @@ class TorchOptimizer:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
+        self._lr_factors = [group.pop("lr_factor", 1.0) for group in optimizer.param_groups]  # not in checkpoints
+        self.lr = float(optimizer.defaults["lr"])
 
     @property
     def lr(self) -> float:
-        return float(self._optimizer.param_groups[0]["lr"])
+        return self._lr
 
     @lr.setter
     def lr(self, lr: float) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
+        self._lr = lr
+        for group, factor in zip(self._optimizer.param_groups, self._lr_factors, strict=True):
+            group["lr"] = lr * factor
 
     def step(self, skipped: torch.Tensor | None = None) -> None:
         if skipped is None:
@@ -142,14 +153,17 @@ class TorchOptimizer:
 
 def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
     """One-dimensional tensors (norm weights, biases) have no weight decay unless `decay_norms_and_biases` is set."""
-    groups: list[dict[str, Any]] = [
-        {"params": [], "weight_decay": spec.weight_decay},
-        {"params": [], "weight_decay": 0.0},
-    ]
-    for parameter in module.parameters():
+    factors = lr_factors(spec, module)
+    by_rule: dict[tuple[float, bool], list[torch.Tensor]] = {(1.0, True): [], (1.0, False): []}
+    for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            groups[parameter.ndim <= 1 and not spec.decay_norms_and_biases]["params"].append(parameter)
-    groups = [group for group in groups if group["params"]]
+            decays = parameter.ndim > 1 or spec.decay_norms_and_biases
+            by_rule.setdefault((factors.get(name, 1.0), decays), []).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": tensors, "weight_decay": spec.weight_decay if decays else 0.0, "lr_factor": factor}
+        for (factor, decays), tensors in by_rule.items()
+        if tensors
+    ]
     match spec:
         case sections.SGD():
             names = ("momentum_buffer",) if spec.momentum else ()
@@ -163,6 +177,18 @@ def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
                 torch.optim.RMSprop(groups, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
             )
     assert_never(spec)
+
+
+def lr_factors(spec: sections.Optim, module: nn.Module) -> dict[str, float]:
+    """Returns the factor of the learning rate by parameter name; empty if all have the same rate."""
+    if spec.layer_decay == 1:
+        return {}
+    groups = depth_groups(module)
+    return {
+        name: spec.layer_decay**depth_from_head
+        for depth_from_head, names in enumerate(reversed(groups))
+        for name in names
+    }
 
 
 def _sgd(
