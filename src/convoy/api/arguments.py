@@ -9,8 +9,8 @@ from typing import Any
 
 from convoy.models import MODELS
 from convoy.options import DEFAULT_OUT, KEYS, full_key
-from convoy.recipe import Recipe, resolve
-from convoy.recipe.files import Override, builtin_names, check_once
+from convoy.recipe import Recipe, few_images, resolve
+from convoy.recipe.files import Override, apply, builtin_names, check_once, read_chain
 from convoy.recipe.files import full_name as full_name_of_recipe
 from convoy.registry import labels_of
 from convoy.runs import Run, Study, Workspace
@@ -77,6 +77,22 @@ def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) ->
     return resolved.override({"model.name": full_name(name)}) if name.endswith(".py") else resolved
 
 
+def recipe_to_train(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) -> Recipe:
+    """`recipe_of`, with the batch size and the epochs that fit a user's own few images, unless they are set."""
+    from convoy.data.prepare import count_training
+    from convoy.data.sources import is_own
+
+    resolved = recipe_of(recipe, options)
+    if isinstance(recipe, Recipe) or not is_own(resolved.data.name):
+        return resolved
+    named = recipe is not None and _is_recipe(recipe)
+    table = apply(read_chain(full_name(str(recipe)), Path())[0] if named else {}, overrides_of(options))
+    fixed = {f"train.{key}" for key in table.get("train", {})}
+    if fixed >= {few_images.BATCH, few_images.EPOCHS}:
+        return resolved
+    return few_images.fitted(resolved, count_training(resolved.data), fixed=fixed)
+
+
 def full_name(argument: str | Path) -> str:
     """ "defaults/fast-mnist" for a built-in recipe's name "fast-mnist", "net.py:Net" for a file "net.py".
 
@@ -95,7 +111,7 @@ def named_recipes(
     recipes: Sequence[Recipe | str | Path] | Mapping[str, Recipe | str | Path], options: Mapping[str, Any]
 ) -> list[tuple[str, Recipe]]:
     pairs = recipes.items() if isinstance(recipes, Mapping) else with_labels(recipes)
-    return [(label, recipe_of(recipe, options)) for label, recipe in pairs]
+    return [(label, recipe_to_train(recipe, options)) for label, recipe in pairs]
 
 
 def overrides_of(options: Mapping[str, Any]) -> list[Override]:

@@ -41,7 +41,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
     >>> profiles, page = convoy.profile("lenet", "two_conv_cnn", data="mnist")
     >>> flops = [profile.flops_per_image for profile in profiles]
     """
-    from convoy.api.arguments import folder_of, names_data, recipe_of, with_labels
+    from convoy.api.arguments import folder_of, names_data, recipe_of, recipe_to_train, with_labels
     from convoy.profiling import measure
     from convoy.profiling.page import write_profile
     from convoy.runs import file_name
@@ -58,13 +58,14 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
     for label, model in with_labels(models):
         if label in subjects:
             raise ValueError(f"model {label!r} is given twice")
-        recipe = recipe_of(model, options)
+        from_data = image is None and (data is not None or names_data(model, options))
+        recipe = (recipe_to_train if from_data else recipe_of)(model, options)
         subjects[label] = measure.subject_of(
             label,
             recipe,
             image=image,
             classes=options["classes"],
-            from_data=data is not None or names_data(model, options),
+            from_data=from_data,
         )
     profiles = []
     for subject in subjects.values():

@@ -41,13 +41,13 @@ def train(recipe: Recipe | str | Path | None = None, **options: Unpack[TrainOpti
     >>> run = convoy.train("lenet", epochs=1, limit=500)
     >>> accuracy = run.scores["test"].accuracy  # a fraction
     """
-    from convoy.api.arguments import recipe_of
+    from convoy.api.arguments import recipe_to_train
     from convoy.events import Control, Ended
     from convoy.run_contents import RunState
     from convoy.runs import Run, model_label
     from convoy.training.run.run_one import run_one
 
-    resolved = recipe_of(recipe, options)
+    resolved = recipe_to_train(recipe, options)
     with session_of([model_label(resolved)], options) as session:
 
         def control() -> Control:

@@ -82,6 +82,11 @@ def prepare(spec: Data) -> Prepared:
     )
 
 
+def count_training(spec: Data) -> int:
+    """Counts the training images. Raises as `prepare` does."""
+    return len(_split(load(spec.name, size=spec.size), spec).train)
+
+
 def _split(dataset: DataSet, spec: Data) -> Split:
     groups = groups_of(dataset, spec.split.group_by)
     if spec.split.folds:

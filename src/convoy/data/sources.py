@@ -36,6 +36,11 @@ def load(name: str, *, size: int | None = None) -> DataSet:
     return replace(dataset, name=short_name)
 
 
+def is_own(name: str) -> bool:
+    """Whether this is a path, neither a registered set nor one of the Hub."""
+    return not name.startswith(hugging_face.PREFIX) and name.partition("=")[0] not in DATA_SETS
+
+
 def folder_to_test(name: str) -> Path | None:
     """Returns the folder that contains the class folders if `name` is an image folder without a training part."""
     path = Path(name).expanduser()

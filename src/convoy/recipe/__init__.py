@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import tomli_w
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
@@ -24,6 +24,8 @@ from convoy.registry import is_external, is_user_class, unknown
 
 class Recipe(Section):
     about: str = ""  # a description, shown by `convoy list recipes`; not part of the fingerprint
+    # keys that Convoy set, because there are few training images; not part of the fingerprint
+    chosen: tuple[Literal["train.batch_size", "train.epochs"], ...] = ()
     seed: sections.Seed = 42  # of initial weights, batch order, augmentation and dropout
     model: sections.Model = sections.Model()
     data: sections.Data = sections.Data()
@@ -95,7 +97,7 @@ class Recipe(Section):
         fingerprints; changing a default requires a new revision (convoy.training.run.revisions).
         """
         table = non_default_values(self)
-        for path in ("about", "data.name", "compute.device", "compute.threads", "model.init"):
+        for path in ("about", "chosen", "data.name", "compute.device", "compute.threads", "model.init"):
             section, _, key = path.rpartition(".")
             (table.get(section, {}) if section else table).pop(key, None)
         table.get("data", {}).get("split", {}).pop("group_by", None)  # the hash of the split covers it
@@ -105,10 +107,13 @@ class Recipe(Section):
 
     @classmethod
     def _validate(cls, table: dict[str, Any], origin: str, overrides: Sequence[Override]) -> Recipe:
+        paths = [path for path, _ in overrides]
         try:
-            return cls.model_validate(table)
+            recipe = cls.model_validate(table)
         except ValidationError as error:
-            raise first_problem(cls, error, table, origin, [path for path, _ in overrides]) from None
+            raise first_problem(cls, error, table, origin, paths) from None
+        chosen = tuple(key for key in recipe.chosen if not any(f"{key}.".startswith(f"{path}.") for path in paths))
+        return recipe.model_copy(update={"chosen": chosen})
 
 
 def resolve(argument: str | None, *, data: str | None = None, overrides: Iterable[Override] = ()) -> Recipe:

@@ -86,6 +86,7 @@ def read_chain(name: str, relative_to: Path, seen: tuple[Path, ...] = ()) -> tup
         if not isinstance(parent, str):
             raise ValueError(f"{path}: extends = {parent!r}: expected a recipe's name or path")
         inherited, _ = read_chain(parent, path.parent, (*seen, path))
+        inherited.pop("chosen", None)
         table = _merge(inherited, table)
     return table, str(path)
 

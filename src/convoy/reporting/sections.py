@@ -11,6 +11,7 @@ from typing import Any
 
 import tomli_w
 
+from convoy.recipe import few_images
 from convoy.reporting import canvas, tables
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
@@ -242,7 +243,7 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
         ),
         (_("SHA-256 of the data"), "; ".join(distinct(r.data.data_hash for r in readings))),
         (_("SHA-256 of the split"), "; ".join(distinct(r.data.split_hash for r in readings))),
-        (_("Notes"), "; ".join(first.notes)),
+        (_("Notes"), "; ".join((*few_images.sentences(readings[0].recipe), *first.notes))),
     ]
 
 
@@ -267,7 +268,7 @@ def _differences(group: Sequence[Reading], base: Mapping[str, str]) -> str:
     recipes = [_flat(reading.recipe.as_table()) for reading in group]
     for key in sorted({key for recipe in recipes for key in recipe} | set(base)):
         values = distinct(recipe.get(key, _("absent")) for recipe in recipes)
-        if key != "seed" and not key.startswith("about") and values != [base.get(key, _("absent"))]:
+        if key not in ("seed", "about", "chosen") and values != [base.get(key, _("absent"))]:
             texts.append(f"{key} = {listed(values, 'or')}")
     return "; ".join(texts) or _("none")
 

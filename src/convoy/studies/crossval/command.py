@@ -32,12 +32,12 @@ def crossval(recipe: Recipe | str | Path | None = None, **options: Unpack[Crossv
     >>> study = convoy.crossval("lenet", folds=2, epochs=1, limit=500)
     >>> print(study.finding.accuracy.mean)
     """
-    from convoy.api.arguments import check_left_out, recipe_of
+    from convoy.api.arguments import check_left_out, recipe_to_train
     from convoy.studies.crossval.run import entries_of, run
 
     own = ("data.split.folds", "data.split.fold", "data.split.repeat")
     check_left_out(options, own, "a cross-validation", "set folds and repeats instead")
-    resolved = recipe_of(recipe, options)
+    resolved = recipe_to_train(recipe, options)
     if options["group_by"] is not None:
         resolved = resolved.override({"data.split.group_by": options["group_by"]})
     folds, repeats = options["folds"], options["repeats"]

@@ -34,7 +34,7 @@ def search(recipe: Recipe | str | Path | None = None, **options: Unpack[SearchOp
     >>> study = convoy.search("lenet", grid={"optim.lr": [1e-3, 1e-2]}, epochs=1, limit=500)
     >>> print(study.finding.best, study.finding.accuracy.mean)
     """
-    from convoy.api.arguments import overrides_of, recipe_of
+    from convoy.api.arguments import overrides_of, recipe_to_train
     from convoy.recipe.files import check_once
     from convoy.run_contents import from_table
     from convoy.studies.search import run as searching
@@ -42,6 +42,6 @@ def search(recipe: Recipe | str | Path | None = None, **options: Unpack[SearchOp
 
     space = Space(axes_of(options["grid"], options["range"]))
     check_once(overrides_of(options), space.paths)
-    asked = searching.asked(recipe_of(recipe, options), space, from_table(searching.Choices, options))
+    asked = searching.asked(recipe_to_train(recipe, options), space, from_table(searching.Choices, options))
     with session_of(asked.names, options) as session:
         return finished(searching.run(asked, session, storage=options["storage"]), options)

@@ -33,12 +33,12 @@ def seeds(recipe: Recipe | str | Path | None = None, **options: Unpack[SeedsOpti
     >>> study = convoy.seeds("lenet", seeds=2, epochs=1, limit=500)
     >>> spreads = {spread.source: spread.sd for spread in study.finding.spreads}
     """
-    from convoy.api.arguments import recipe_of
+    from convoy.api.arguments import recipe_to_train
     from convoy.studies.seeds.run import entries_of, run
 
     if bad := [points for points in options["difference"] if not 0 < points < 100]:
         raise ValueError(f"difference = {bad[0]:g}: expected points of accuracy, between 0 and 100")
-    resolved = recipe_of(recipe, options)
+    resolved = recipe_to_train(recipe, options)
     names = [f"{entry.label} seed {entry.recipe.seed}" for entry in entries_of(resolved, options["seeds"])]
     differences = [points / 100 for points in options["difference"]]
     with session_of(names, options) as session:

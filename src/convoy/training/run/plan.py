@@ -25,7 +25,7 @@ from convoy.evaluation import losses
 from convoy.evaluation.load import build_network, with_normalisation
 from convoy.models import Geometry, external, pretrained, user
 from convoy.randomness import derive_seed
-from convoy.recipe import Recipe, fingerprint
+from convoy.recipe import Recipe, few_images, fingerprint
 from convoy.recipe.faults import Fault, limited, selection
 from convoy.recipe.sections import Data, Plateau
 from convoy.registry import is_external, is_user_class
@@ -99,6 +99,11 @@ class Plan:
         if self.prepared.limit is not None:
             flags.insert(0, limited(self.prepared.limit))
         return flags
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about the data, and about the values that were chosen for them."""
+        return (*few_images.sentences(self.recipe), *self.prepared.notes)
 
     @property
     def device(self) -> torch.device:

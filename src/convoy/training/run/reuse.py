@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from convoy.counts import recount
 from convoy.events import Ended, Event, Note
 from convoy.files import write_json
+from convoy.recipe import few_images
 from convoy.recipe.faults import Fault
 from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace, model_label
@@ -38,7 +39,7 @@ def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> I
             run.update("cost.json", total_seconds=seconds)
         yield Note(opened)
     scores, differences = recount(run)
-    for note in (*map(str, differences), *run.flags, *lines.chance_levels(run)):
+    for note in (*few_images.sentences(plan.recipe), *map(str, differences), *run.flags, *lines.chance_levels(run)):
         yield Note(note)
     yield Ended(lines.already_trained(run, scores), run.path, RunState.FINISHED, cached=True)
 
@@ -81,7 +82,7 @@ def _copy_and_score(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, te
     write_json(run.path / "data.json", asdict(finish.describe_data(plan, 0)))
     finish.copy_code(run, plan)
     yield _("already trained: {run}; the faults affect only the final scores", run=twin.path)
-    yield from (*plan.flags, *plan.prepared.notes)
+    yield from (*plan.flags, *plan.notes)
     status = twin.status
     module = plan.network_with(run.file("best.safetensors"))
     epoch = finish.kept_epoch(plan, status.best_epoch, status.steps)

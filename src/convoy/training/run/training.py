@@ -104,7 +104,7 @@ class Training:
         label, seed = model_label(plan.recipe), plan.recipe.seed
         run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=flags)
         yield self._log(Started(lines.start(plan, plan.device, resumed)))
-        for note in (*flags, *precision_notes(self.recipe), *plan.prepared.notes, *plan.start_notes):
+        for note in (*flags, *precision_notes(self.recipe), *plan.notes, *plan.start_notes):
             yield self._log(Note(note))
         state.start_clock()
         self.autosave = Autosave(time.perf_counter())

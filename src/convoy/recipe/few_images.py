@@ -1,0 +1,46 @@
+"""Batch size and epochs that fit few training images. docs/guides/data.md has the measurements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from convoy.recipe import Recipe
+from convoy.text import gettext as _
+
+BATCH, EPOCHS = "train.batch_size", "train.epochs"
+STEPS_PER_EPOCH, STEPS = 20, 500  # at least
+SMALLEST_BATCH = 8
+
+
+def fitted(recipe: Recipe, images: int, *, fixed: Collection[str] = ()) -> Recipe:
+    """Returns the recipe with a smaller batch and more epochs, if it would train too few steps on these images.
+
+    `fixed`: keys that keep their values. `chosen` of the result lists the others.
+    """
+    batch, train = recipe.train.batch_size, recipe.train
+    if BATCH not in fixed:
+        while batch // 2 >= max(SMALLEST_BATCH, train.accumulate) and images / batch < STEPS_PER_EPOCH:
+            batch //= 2
+    epochs = max(train.epochs, math.ceil(STEPS / math.ceil(images / batch)))
+    wanted = {BATCH: (batch, train.batch_size), EPOCHS: (epochs, train.epochs)}
+    chosen = {key: value for key, (value, own) in wanted.items() if value != own and key not in fixed}
+    return recipe.override(chosen).model_copy(update={"chosen": tuple(chosen)}) if chosen else recipe
+
+
+def sentences(recipe: Recipe) -> list[str]:
+    """Returns the sentence about the values that were chosen, if any."""
+    batch, epochs = recipe.train.batch_size, recipe.train.epochs
+    if {BATCH, EPOCHS} <= set(recipe.chosen):
+        text = _(
+            "few images, so batch size {batch} and {epochs} epochs; --batch-size and --epochs set others",
+            batch=batch,
+            epochs=epochs,
+        )
+    elif BATCH in recipe.chosen:
+        text = _("few images, so batch size {batch}; --batch-size sets another", batch=batch)
+    elif EPOCHS in recipe.chosen:
+        text = _("few images, so {epochs} epochs; --epochs sets another number", epochs=epochs)
+    else:
+        return []
+    return [text]
