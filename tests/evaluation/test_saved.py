@@ -114,6 +114,26 @@ def test_the_folder_of_the_training_is_not_scored_completely(tiny: Make, photos:
         convoy.test(run, data=str(photos))
 
 
+def test_images_of_other_data_that_were_trained_on_are_counted(
+    call: Call, tiny: Make, photos: Path, tmp_path: Path
+) -> None:
+    run = convoy.train(tiny(("data.name", str(photos)), ("train.epochs", 1)), out=tmp_path / "out", show=False)
+    shutil.copytree(photos, copy := tmp_path / "copy")
+    next((copy / run.data.classes[0]).iterdir()).unlink()
+    tested = convoy.test(run, data=str(copy))
+    assert tested.score.n == 149
+    assert tested.trained_on in (run.data.counts["train"] - 1, run.data.counts["train"])
+    code, out, err = call("test", run.path, "--data", copy)
+    assert code == 0, err
+    assert f"{tested.trained_on} of the 149" in out
+
+    for path in copy.rglob("*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    assert convoy.test(run, data=str(copy)).trained_on == 0
+    next((photos / run.data.classes[0]).iterdir()).unlink()
+    assert convoy.test(run, data=str(copy)).trained_on is None
+
+
 def test_photographs_of_digits_are_converted_as_in_predict(tmp_path: Path) -> None:
     run = convoy.train("lenet", data="mnist", limit=100, epochs=1, out=tmp_path / "out", show=False)
     (tmp_path / "photos" / "3").mkdir(parents=True)

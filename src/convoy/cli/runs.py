@@ -80,6 +80,15 @@ def test(call: Call, as_json: bool) -> None:
             images=score.n,
         )
     )
+    if count := tested.trained_on:
+        say(
+            ngettext(
+                "{n:,} of the {images:,} images is in the training part of the run",
+                "{n:,} of the {images:,} images are in the training part of the run",
+                count,
+                images=score.n,
+            )
+        )
     if count := tested.photographs:
         say(
             ngettext(

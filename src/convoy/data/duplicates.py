@@ -50,7 +50,7 @@ def find_duplicates(parts: Sequence[np.ndarray], progress: Callable[[float], Non
 
     `progress` is called with the completed fraction. Memory is linear in the number of images, time quadratic.
     """
-    first = _first_with_same_pixels(parts)
+    first = first_with_same_pixels(parts)
     copies = np.flatnonzero(first != np.arange(len(first)))
     same_pixels = np.stack([first[copies], copies], axis=1)
     indices = np.unique(first)
@@ -66,7 +66,7 @@ def find_duplicates(parts: Sequence[np.ndarray], progress: Callable[[float], Non
     return Duplicates(same_pixels, indices[pairs[order]], distances[order])
 
 
-def _first_with_same_pixels(parts: Sequence[np.ndarray]) -> np.ndarray:
+def first_with_same_pixels(parts: Sequence[np.ndarray]) -> np.ndarray:
     """For each image the index of the first one with the same pixels, int64 [N]."""
     digests = (blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for part in parts for image in part)
     first: dict[bytes, int] = {}

@@ -15,6 +15,7 @@ from convoy.checkpoint import load_into
 from convoy.data import DATA_SETS, DataError, ImageSet, Prepared, SealedTest, load, prepare, read_images
 from convoy.data.batches import Normaliser
 from convoy.data.decode import decode_files
+from convoy.data.duplicates import first_with_same_pixels
 from convoy.data.image_folder import assemble, class_names, labelled_files
 from convoy.data.prepare import fixed_statistics
 from convoy.data.sources import folder_to_test
@@ -47,6 +48,7 @@ class Tested:
     mean: tuple[float, ...] = ()  # of the normalisation, by channel
     std: tuple[float, ...] = ()
     photographs: int = 0  # number of photographs of characters that were converted to the format of MNIST
+    trained_on: int | None = None  # of other data: images with the pixels of a training image; None: unknown
 
     def as_table(self) -> dict[str, object]:
         """Returns the keys of the score as in scores.json and the other values as one table."""
@@ -80,6 +82,7 @@ class _Subject(NamedTuple):
     std: tuple[float, ...]
     limit: int | None
     photographs: int = 0
+    is_other: bool = False  # data that the run was not trained on
 
 
 def score_saved(
@@ -117,7 +120,8 @@ def score_saved(
     logits = predict(subject.module.eval(), images.images, normaliser)
     result = score(logits, images.labels, images.classes, losses.build(subject.recipe.train.loss))
     path = str(target.path if isinstance(target, Run) else target)
-    others = openings[0], subject.limit, subject.mean, subject.std, subject.photographs
+    trained_on = _count_trained_on(target, images) if isinstance(target, Run) and subject.is_other else None
+    others = openings[0], subject.limit, subject.mean, subject.std, subject.photographs, trained_on
     tested = Tested(path, subject.name, result, *others)
     return Saved(tested, images.images, images.labels, logits, images.classes)
 
@@ -147,12 +151,13 @@ def _of_run(
             images = _limited(images, spec)
         photographs = sum(ink is not None for ink in inks)
         name = _folder_name(spec)
-        return _Subject(module, run.recipe, name, SealedTest(images), mean, std, spec.limit, photographs)
+        return _Subject(module, run.recipe, name, SealedTest(images), mean, std, spec.limit, photographs, True)
     prepared = prepare(spec)
     if is_own and prepared.test_is_cut:
         _check_same_cut(run, prepared, overrides)
     _check_fit(run, prepared)
-    return _Subject(module, run.recipe, prepared.name, _test_of(prepared), mean, std, prepared.limit)
+    test, limit = _test_of(prepared), prepared.limit
+    return _Subject(module, run.recipe, prepared.name, test, mean, std, limit, is_other=not is_own)
 
 
 def _of_file(path: Path, model: str | None, data: str | None, overrides: Sequence[Override]) -> _Subject:
@@ -214,6 +219,18 @@ def _is_data_of(run: Run, data: str) -> bool:
         return load(data, size=run.recipe.data.size).content_hash == run.data.data_hash
     except DataError:  # no run can be trained on these data, for example because they have a single class
         return False
+
+
+def _count_trained_on(run: Run, images: ImageSet) -> int | None:
+    """Counts images with the pixels of a training image. None if the run's data have changed or are not here."""
+    try:
+        own = prepare(run.recipe.data)
+    except ValueError:
+        return None
+    if (own.data_hash, own.split_hash) != (run.data.data_hash, run.data.split_hash):
+        return None
+    first = first_with_same_pixels([own.train.images, images.images])
+    return int((first[len(own.train) :] < len(own.train)).sum())
 
 
 def _limited(images: ImageSet, spec: Data) -> ImageSet:
