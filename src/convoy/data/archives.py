@@ -103,7 +103,7 @@ class Layout:
 
 
 class _LimitedHeader(tarfile.TarInfo):
-    """Rejects long extended headers, because tarfile reads an extended header into memory as a unit."""
+    """Rejects long extended headers, because tarfile would read a header of any length into memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _LimitedHeader:

@@ -56,7 +56,7 @@ class Geometric(_Augmentation, ABC):
 
 
 class PixelTransform(_Augmentation, ABC):
-    """Changes each image in another way."""
+    """Changes the pixels of an image in any other way."""
 
     @property
     @abstractmethod

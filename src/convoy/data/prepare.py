@@ -21,7 +21,7 @@ class Prepared:
     train: ImageSet
     validation: ImageSet | None
     test: SealedTest | None
-    test_is_cut: bool  # split off from the training images, because the data have no test part
+    test_is_split_off: bool  # split off from the training images, because the data have no test part
     fold: ImageSet | None  # scored in cross-validation; not used in training, normalisation or selection
     mean: tuple[float, ...]  # per channel, of pixels in 0..1
     std: tuple[float, ...]
@@ -71,7 +71,7 @@ def prepare(spec: Data) -> Prepared:
         train=train,
         validation=dataset.train.take(split.validation) if len(split.validation) else None,
         test=SealedTest(test) if len(test) else None,
-        test_is_cut=dataset.test is None,
+        test_is_split_off=dataset.test is None,
         fold=dataset.train.take(split.fold) if len(split.fold) else None,
         mean=mean,
         std=std,

@@ -33,7 +33,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def read_cifar_python(files: Sequence[Content], *, labels: str = "labels") -> Part:
-    """Reads the "python version" of CIFAR (https://www.cs.toronto.edu/~kriz/cifar.html); `labels` is a key."""
+    """Reads CIFAR's "python version" (https://www.cs.toronto.edu/~kriz/cifar.html); `labels`: the key of the labels."""
     batches = [_ArraysOnly(io.BytesIO(file.data), encoding="latin1").load() for file in files]
     images = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
     return _cifar(images, np.concatenate([np.array(batch[labels], np.int64) for batch in batches]), files)

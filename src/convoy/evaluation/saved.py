@@ -153,7 +153,7 @@ def _of_run(
         name = _folder_name(spec)
         return _Subject(module, run.recipe, name, SealedTest(images), mean, std, spec.limit, photographs, True)
     prepared = prepare(spec)
-    if is_own and prepared.test_is_cut:
+    if is_own and prepared.test_is_split_off:
         _check_same_cut(run, prepared, overrides)
     _check_fit(run, prepared)
     test, limit = _test_of(prepared), prepared.limit

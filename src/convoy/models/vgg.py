@@ -4,15 +4,14 @@ Paper: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Im
 https://arxiv.org/abs/1409.1556
 Differs from the paper: for small images the last map is averaged to 1x1 (its size at 32 pixels), followed by linear
 layers 512 -> 512 -> classes; `head = "paper"` is the paper's own, which flattens the map (7x7 at 224 pixels) into 4096
--> 4096 -> classes. Max pools keep the last row of an odd map, so that five of them fit into 28 pixels; for multiples of
-32 nothing changes. The `_bn` variants have a batch norm between each convolution and its activation (Ioffe and Szegedy
-2015); the convolutions keep their biases, as in the published parameter counts.
+-> 4096 -> classes. Max pools keep the last row of an odd map, so that 28 pixels can be pooled five times; for multiples
+of 32 nothing changes. The `_bn` variants have a batch norm between each convolution and its activation (Ioffe and
+Szegedy 2015); the convolutions keep their biases, as in the published parameter counts.
 
-Initial weights (`init`): "he" is normal with the variance of the fan-out, as in torchvision; "glorot" is Glorot's
-normal in every layer (the paper refers to it too); "default" is torch's, with which the logits of an untrained VGG
-without norms hardly differ between images. `vgg_a` and `vgg_a_bn`, the networks of the cifar-course experiment, use
-"default": their author's code takes an argument `init_weights` and ignores it. They have no dropout, and otherwise
-equal vgg11 and vgg11_bn.
+Initial weights (`init`): "he" is normal with variance 2 / fan-out, as in torchvision; "glorot" is Glorot's normal,
+which the paper also mentions; "default" is torch's. With "default", the logits of an untrained VGG without norms hardly
+differ between images. `vgg_a` and `vgg_a_bn`, the networks of the cifar-course experiment, use "default", because their
+author's code ignores its argument `init_weights`. They have no dropout; otherwise they equal vgg11 and vgg11_bn.
 """
 
 from torch import nn

@@ -1,4 +1,4 @@
-"""Wide and shallow residual networks for 32 pixels.
+"""Wide and shallow residual networks for CIFAR.
 
 Paper: Zagoruyko and Komodakis, "Wide Residual Networks", 2016. https://arxiv.org/abs/1605.07146
 Differs from the paper: nothing by default. `drop_rate` is the paper's dropout between the two convolutions of a block
