@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +17,15 @@ import torch
 from torch import nn
 
 import convoy
-from convoy.checkpoint import load_weights
+from convoy.checkpoint import load_weights, save_weights
 from convoy.evaluation.load import network_of
 from convoy.events import Control
 from convoy.models import create, pretrained
 from convoy.models.entry import Geometry
 from convoy.recipe import Recipe
+from convoy.reporting.tables import environment_table
 from convoy.runs import Run
-from convoy.training.run.plan import plan_one
+from convoy.training.run.plan import Plan, plan_one
 from convoy.training.run.run_one import run_one
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -149,6 +151,7 @@ def test_run_starts_from_the_weights_with_a_head_of_its_own(
     assert (weights.sha256, list(weights.random)) == (digest.hexdigest(), ["fc"])
     assert weights.source == {"timm:net": "timm/net.a1", "torchvision:net": "https://example.org/net-0123.pth"}[name]
     assert weights.sha256[:8] in log(run)
+    assert weights.sha256 in str(environment_table([run.environment]))
     assert f"{4 * 3 + 3:,} of {4 * 3 + 3 + 4 * 9 + 4 + 8:,} parameters" in log(run)
     assert [list(run.data.mean), list(run.data.std)] == GREY
     assert isinstance(network_of(run), Net)
@@ -275,3 +278,46 @@ def test_recipe_of_a_run_is_read_as_it_was(tmp_path: Path) -> None:
         )
         (tmp_path / "recipe.toml").write_text(recipe.to_toml())
         assert Recipe.load(str(tmp_path / "recipe.toml")) == recipe
+
+
+# ---- the libraries themselves, with files of their own form in their caches ----
+
+
+def installed(library: str) -> ModuleType:
+    try:
+        return importlib.import_module(library)
+    except Exception as error:  # torchvision for another torch raises RuntimeError
+        pytest.skip(f"{library}: {error}")
+
+
+def check_loaded(plan: Plan, weights: dict[str, torch.Tensor], first: str, head: str) -> None:
+    weights[first] = weights[first].sum(1, keepdim=True)  # grey images
+    loaded = plan.with_pretrained()
+    assert loaded.weights is not None
+    assert list(loaded.weights.random) == [head]
+    found = loaded.network.state_dict()
+    assert all(torch.equal(found[key], weights[key]) for key in found if not key.startswith(f"{head}."))
+
+
+def test_installed_timm(recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, constants = installed("timm"), installed("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    weights = library.create_model("test_resnet").state_dict()
+    repository, revision = library.models.get_pretrained_cfg("test_resnet").hf_hub_id, "0" * 40
+    folder = tmp_path / f"models--{repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(revision)
+    save_weights(folder / "snapshots" / revision / "model.safetensors", weights)
+    check_loaded(plan_one(recipe("timm:test_resnet", ("data.size", 32))), weights, "conv1.0.weight", "fc")
+
+
+def test_installed_torchvision(recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = installed("torchvision")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights = library.models.get_model("mobilenet_v3_small").state_dict()
+    name = library.models.get_model_weights("mobilenet_v3_small").DEFAULT.url.rpartition("/")[2]
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(weights, tmp_path / "hub" / "checkpoints" / name)
+    plan = plan_one(recipe("torchvision:mobilenet_v3_small", ("data.size", 64)))
+    check_loaded(plan, weights, "features.0.0.weight", "classifier.3")
