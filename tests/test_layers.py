@@ -90,9 +90,31 @@ ALLOWED: dict[str, set[str]] = {
     "studies": LEARNING | {"training", "archive", "reporting"},
     "experiments": LEARNING | {"profiling", "training", "archive", "reporting", "studies"},
     "reporting": {"files", "run_contents", "runs", "counts", "stats", "prediction", "chance", "recipe", "text"},
+    "lab": {
+        "registry",
+        "recipe",
+        "models",
+        "data",
+        "evaluation",
+        "profiling",
+        "reporting",
+        "runs",
+        "text",
+    },
     "progress": {"events", "text"},
     "api": LEARNING
-    | {"profiling", "datasheet", "training", "studies", "experiments", "reporting", "progress", "exporting", "options"},
+    | {
+        "profiling",
+        "datasheet",
+        "training",
+        "studies",
+        "experiments",
+        "reporting",
+        "lab",
+        "progress",
+        "exporting",
+        "options",
+    },
     "cli": LEARNING
     | {
         "profiling",

@@ -238,19 +238,28 @@ def export(run: Run | str | Path, *names: str | Path, **options: Unpack[ExportOp
 
 
 class ReportOptions(TypedDict, total=False):
+    format: Annotated[
+        str | None,
+        Flag("Write a lab report instead, as html, md, docx, tex or pdf. Default: report.html and report.md."),
+    ]
+    author: Annotated[str | None, Flag("Name above the title of a lab report.")]
+    overwrite: Annotated[bool, Flag("Replace an existing lab report.", False)]
     out: Out
 
 
 @takes_options
 def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -> Path:
-    """Rewrite report.html, report.md and the figures of a run or a study.
+    """Rewrite report.html, report.md and the figures of a run or a study, or write a lab report.
+
+    A lab report, lab-report.FORMAT, adds to the report the method in sentences, a picture and the layers of each
+    network, questions to discuss and references.
 
     Example: `convoy report compare-lenet-two_conv_cnn`
 
     Returns
     -------
     Path
-        The page, report.html; report.md is next to it.
+        The page, report.html, with report.md next to it; or the lab report.
 
     Examples
     --------
@@ -259,11 +268,17 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
     """
     from convoy.api.arguments import locate
     from convoy.experiments import kinds
+    from convoy.lab import write_lab_report
     from convoy.reporting import write_report
     from convoy.runs import Run, Study
 
     subject = target if isinstance(target, Run | Study) else locate(target, options["out"])
+    suffix, author, overwrite = options["format"], options["author"], options["overwrite"]
+    if suffix is None and (author is not None or overwrite):
+        raise ValueError("--author and --overwrite are for lab reports: use them with --format")
     try:
+        if suffix is not None:
+            return write_lab_report(subject, suffix, page_of=kinds.page_of, author=author, overwrite=overwrite)
         return write_report(subject, page_of=kinds.page_of)
     except OSError as error:
         where = f"{error.filename or subject.path}: {error.strerror or error}"

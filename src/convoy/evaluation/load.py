@@ -47,6 +47,13 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     """
     if run.is_archived:
         raise ValueError(f"{run.path} was archived without weights; train its recipe.toml to get them")
+    module = untrained_network_of(run, trust_code=trust_code)
+    load_into(module, run.file("best.safetensors"))
+    return module.eval()
+
+
+def untrained_network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
+    """The network of a run with initial weights from torch's current random state; see `network_of`."""
     name, data = run.recipe.model.name, run.data
     geometry = models.Geometry(data.in_chans, len(data.classes), data.image_size)
     options = run.recipe.model.options
@@ -54,11 +61,8 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
         code = RunCode.read(run.path / "code")
         if not (trust_code or is_own_code(run, code)):
             raise ValueError(f"{run.path / 'code'} contains code from elsewhere; review it, then use --trust-code")
-        module = user.create(f"{run.path / 'code' / _entry(run)}", geometry, options, code)
-    else:
-        module = models.create(name, **geometry._asdict(), options=options)
-    load_into(module, run.file("best.safetensors"))
-    return module.eval()
+        return user.create(f"{run.path / 'code' / _entry(run)}", geometry, options, code)
+    return models.create(name, **geometry._asdict(), options=options)
 
 
 def remember_code(run: Run, code: RunCode) -> None:

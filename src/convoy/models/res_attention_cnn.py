@@ -1,6 +1,7 @@
 """The network of the course-mnist experiment: residual blocks, depthwise 1x3 and 3x1 convolutions, channel attention.
 
-Source: a lab report on MNIST; its attention is the channel attention of CBAM (Woo et al. 2018), with biases.
+Source: a lab report on MNIST; its attention is the channel attention of CBAM, with biases.
+Paper: Woo, Park, Lee, Kweon, "CBAM: Convolutional Block Attention Module", 2018.
 https://arxiv.org/abs/1807.06521
 Differs from the paper: each branch of the attention has its own sigmoid and the two gates are added, while CBAM adds
 first and then applies one sigmoid. A channel is therefore scaled by 0 to 2.

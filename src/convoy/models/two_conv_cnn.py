@@ -1,6 +1,7 @@
 """Two convolutions and a wide head: the network of the tensor-mnist experiment.
 
-Source: a lab report on MNIST from tensor files, built on the blocks of LeCun et al. 1998.
+Source: a lab report on MNIST from tensor files, built on the blocks of this paper.
+Paper: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
 http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
 Differs from the paper: the report's network ends in a softmax; here that is an option, because cross-entropy expects
 logits.

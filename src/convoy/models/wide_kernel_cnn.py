@@ -1,6 +1,7 @@
 """A plain CNN with wide kernels and one large linear layer: the baseline of the course-mnist experiment.
 
-Source: a lab report; the layout is that of the "Deep MNIST for Experts" tutorial of TensorFlow 1.
+Source: a lab report; the layout is that of a tutorial of TensorFlow 1.
+Tutorial: TensorFlow, "Deep MNIST for Experts", 2017.
 https://github.com/tensorflow/tensorflow/blob/r1.4/tensorflow/examples/tutorials/mnist/mnist_deep.py
 Differs from the tutorial: the first kernel is 7x7 instead of 5x5; the softmax at the report's output is an option,
 because cross-entropy expects logits. ReLU comes after max pooling, which gives the same result for a quarter of the

@@ -98,12 +98,20 @@ def _channels_and_size(image: str) -> tuple[int, int]:
     return channels, height
 
 
-def profile(subject: Subject, device: torch.device, *, state_per_parameter: int, quick: bool = False) -> Profile:
-    """`state_per_parameter`: optimizer state per trained parameter. `quick` times fewer passes.
+def profile(
+    subject: Subject,
+    device: torch.device,
+    *,
+    state_per_parameter: int,
+    quick: bool = False,
+    module: nn.Module | None = None,
+) -> Profile:
+    """`state_per_parameter`: optimizer state per trained parameter. `quick` times fewer passes. `module`: the network,
+    by default built from the recipe.
 
     Raises ValueError: a user's network fails in a pass.
     """
-    module = _network(subject)
+    module = module or _network(subject)
     with torch.random.fork_rng(devices=[]), _user_errors(subject.recipe.model.name):
         activations = activation_bytes(module, subject.shape)
         module = module.to(device)

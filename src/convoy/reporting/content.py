@@ -1,4 +1,4 @@
-"""The content of a report. HTML and Markdown are rendered from the same `Page`."""
+"""The content of a report. All formats are rendered from the same `Page`."""
 
 from __future__ import annotations
 
@@ -150,11 +150,12 @@ class Code:
 
 @dataclass(frozen=True)
 class Prose:
-    """A paragraph, with a link to another report after it."""
+    """A paragraph, with a link after it."""
 
     text: str
-    link: str = ""  # relative, to report.html
+    link: str = ""  # relative, to report.html, or a URL
     link_text: str = ""
+    blank_lines: int = 0  # below it, for an answer
 
 
 @dataclass(frozen=True)

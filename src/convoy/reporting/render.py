@@ -23,7 +23,14 @@ FIGURES = (Chart, Gallery, Drawing, Scene3D)  # blocks with a figure number
 
 def write(page: Page, folder: Path, name: str = "report") -> Path:
     """Writes `name`.html, `name`.md and figures/; returns the path of the HTML file."""
-    figures = folder / "figures"
+    charts = write_figures(page, folder / "figures")
+    write_bytes(folder / f"{name}.md", markdown(page).encode())
+    write_bytes(folder / f"{name}.html", html(page, charts).encode())
+    return folder / f"{name}.html"
+
+
+def write_figures(page: Page, figures: Path) -> dict[str, str]:
+    """Writes the figures; returns the SVG of each chart by its name."""
     figures.mkdir(parents=True, exist_ok=True)
     look = palette.Look(page.labels, page.aliases)
     charts = {}
@@ -37,9 +44,7 @@ def write(page: Page, folder: Path, name: str = "report") -> Path:
                 scene3d.save_scene(block, figures)
             case Drawing():
                 write_bytes(figures / f"{block.name}.svg", block.svg.encode())
-    write_bytes(folder / f"{name}.md", markdown(page).encode())
-    write_bytes(folder / f"{name}.html", html(page, charts).encode())
-    return folder / f"{name}.html"
+    return charts
 
 
 def html(page: Page, charts: Mapping[str, str]) -> str:
@@ -49,12 +54,12 @@ def html(page: Page, charts: Mapping[str, str]) -> str:
     return template.render(
         page=page,
         language=page_language(),
-        figure_title=_figure_titles(page).__getitem__,
+        figure_title=figure_titles(page).__getitem__,
         true_class=lambda tile: _("true: {name}", name=tile.true_class),
         samples_alt=lambda strip: _("samples of the class {name}", name=strip.title),
         light=Markup(palette.variables(dark=False)),
         dark=Markup(palette.variables(dark=True)),
-        kind=_kind,
+        kind=kind_of,
         prose=_prose,
         breakable=_breakable,
         panels=lambda chart: [
@@ -77,8 +82,8 @@ def markdown(page: Page) -> str:
     environment = _environment().overlay(autoescape=False, finalize=_markdown_cell)
     text = environment.get_template("report.md.j2").render(
         page=page,
-        figure_title=_figure_titles(page).__getitem__,
-        kind=_kind,
+        figure_title=figure_titles(page).__getitem__,
+        kind=kind_of,
         raw=_Raw,
         fence=_fence,
         cell=_cell_text,
@@ -100,21 +105,21 @@ def _environment() -> Environment:
     )
 
 
-def _figure_titles(page: Page) -> dict[str, str]:
+def figure_titles(page: Page) -> dict[str, str]:
     """Maps the name of a block to "Figure 1." etc."""
     figures = [block for block in page.blocks if isinstance(block, FIGURES)]
     return {figure.name: _("Figure {n}.", n=number) for number, figure in enumerate(figures, start=1)}
 
 
-def _kind(block: object) -> str:
+def kind_of(block: object) -> str:
     return type(block).__name__.lower()
 
 
 def _html_text(value: Any) -> Any:
-    return value if isinstance(value, Markup) or not isinstance(value, str) else _readable_lines(value)
+    return value if isinstance(value, Markup) or not isinstance(value, str) else readable_lines(value)
 
 
-def _readable_lines(text: str) -> str:
+def readable_lines(text: str) -> str:
     return "\n".join(map(readable, text.split("\n")))
 
 
@@ -175,12 +180,12 @@ def _cell_text(cell: Any) -> _Raw:
 
 def _markdown_link(link: str) -> _Raw:
     """Changes a link to the HTML of a page into one to its Markdown."""
-    return _Raw(re.sub(r"\.html$", ".md", link))
+    return _Raw(link if "://" in link else re.sub(r"\.html$", ".md", link))
 
 
 def _fence(block: Code) -> _Raw:
     """Encloses code in a fence that is longer than any sequence of backticks in it."""
-    text = _readable_lines(block.text)
+    text = readable_lines(block.text)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return _Raw(f"{fence}\n{text}\n{fence}")

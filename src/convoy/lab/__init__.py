@@ -1,0 +1,39 @@
+"""The lab report of a run or study: its page with method, discussion and references, in one of several formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convoy.reporting.content import Page
+    from convoy.runs import Run, Study
+
+NAME = "lab-report"
+
+
+def write_lab_report(
+    target: Run | Study,
+    suffix: str,
+    *,
+    page_of: Callable[[Study, Path], Page],
+    author: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes lab-report.SUFFIX and figures/ into the folder of the run or study; returns its path.
+
+    `page_of` makes the page of a study. Raises ValueError: unknown format, a package or program that it needs is
+    missing, the file exists, or results are missing or damaged. Nothing has been written then.
+    """
+    from convoy.lab.page import lab_page
+    from convoy.registry import unknown
+    from convoy.reporting import formats
+
+    if suffix not in formats.FORMATS:
+        raise unknown("format", suffix, formats.FORMATS)
+    path = target.path / f"{NAME}.{suffix}"
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} already exists and may have been edited; rename it or use --overwrite")
+    formats.FORMATS[suffix].check()
+    return formats.write(lab_page(target, page_of, author), target.path, NAME, suffix)

@@ -1,0 +1,157 @@
+"""The page of a lab report: that of the run or study, with method, discussion and references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from convoy.lab import method, networks
+from convoy.lab.references import References
+from convoy.reporting.content import Block, Chart, Drawing, Gallery, Page, Prose, Section
+from convoy.reporting.pages import run_page, study_page
+from convoy.reporting.reading import PARTS, Groups, all_readings, read_run, read_study
+from convoy.reporting.tables import class_table
+from convoy.runs import Run, Study
+from convoy.text import gettext as _
+
+ANSWER = 4  # empty lines below a question
+
+
+def lab_page(target: Run | Study, page_of: Callable[[Study, Path], Page], author: str | None) -> Page:
+    if isinstance(target, Study):
+        page, groups = study_page(target, target.path, page_of), read_study(target) if target.members else {}
+        kind = str(target.table["kind"])
+    else:
+        reading = read_run(target)
+        page, groups, kind = run_page(target, target.path), {reading.label: [reading]}, ""
+    if author:
+        page = replace(page, kicker=f"{author} · {page.kicker}")
+    if not groups:  # a reproduction that trained nothing
+        return page
+    references = References()
+    *body, setup = page.sections
+    results = Section(_("Results"), (*page.tables, *_class_tables(groups)))
+    written = (_method(page, groups, references), results, *body)
+    evaluation = Section(_("Evaluation"), (Prose(_evaluation(kind, groups, references)),))
+    questions = tuple(
+        Prose(f"{number}. {question}", blank_lines=ANSWER)
+        for number, question in enumerate(_questions(written, groups, kind), start=1)
+    )
+    cited = tuple(Prose(f"[{number}] {source.text}", source.url, source.url) for number, source in references)
+    code = tuple(block for group in groups.values() for block in networks.code_of(group[0].run))
+    return replace(
+        page,
+        tables=(),
+        sections=(
+            written[0],
+            evaluation,
+            *written[1:],
+            Section(_("Discussion"), questions),
+            Section(_("References"), cited),
+            replace(setup, title=_("Appendix: recipe and environment"), blocks=(*setup.blocks, *code)),
+        ),
+    )
+
+
+def _method(page: Page, groups: Groups, references: References) -> Section:
+    has_pictures = any(isinstance(block, Drawing) for block in page.blocks)
+    blocks: list[Block] = [Prose(text) for text in method.by_label(groups, references, method.data)]
+    described: set[tuple[str, str]] = set()
+    for group in groups.values():
+        model = group[0].recipe.model
+        if (key := (model.name, str(model.options))) not in described and len(described) < networks.MAX_PICTURES:
+            blocks.append(Prose(method.network(group[0], references)))
+            blocks += [] if has_pictures else networks.pictures(group[0], len(described))
+            described.add(key)
+    for describe in (method.training, method.augmentation, method.hardware):
+        blocks += map(Prose, method.by_label(groups, references, describe))
+    return Section(_("Method"), tuple(blocks))
+
+
+def _evaluation(kind: str, groups: Groups, references: References) -> str:
+    """How results were scored and compared."""
+    seeds = max(len({reading.seed for reading in group}) for group in groups.values())
+    sentences = [
+        _(
+            "Accuracy is the share of correctly classified images. Its interval over images is Wilson's{citation}.",
+            citation=references.method("wilson"),
+        )
+    ]
+    if seeds > 1:
+        sentences.append(
+            _(
+                "Each recipe was trained with up to {n} seeds; ± is the half-width of the 95 % interval of the mean "
+                "(Student's t){citation}.",
+                n=seeds,
+                citation=references.method("t"),
+            )
+        )
+    if kind == "compare" and len(groups) > 1:
+        sentences.append(
+            _(
+                "Networks are compared by paired t tests over common seeds, and image by image by McNemar's exact "
+                "test{mcnemar}. Tests of one kind are corrected together by Holm's method{holm}.",
+                mcnemar=references.method("mcnemar"),
+                holm=references.method("holm"),
+            )
+        )
+    if kind == "crossval":
+        sentences.append(
+            _(
+                "The interval over folds is corrected for their common training images{citation}.",
+                citation=references.method("folds"),
+            )
+        )
+    if kind == "search":
+        sentences.append(
+            _(
+                "The hyperparameters were searched with Optuna{citation}; the winner was trained again with new seeds.",
+                citation=references.method("search"),
+            )
+        )
+    if kind in ("seeds", "landscape"):
+        sentences.append(_("The analysis follows the literature{citation}.", citation=references.method(kind)))
+    return " ".join(sentences)
+
+
+def _class_tables(groups: Groups) -> Iterator[Block]:
+    """Scores by class of a study's networks; the page of a run has its own."""
+    readings = all_readings(groups)
+    if len(readings) == 1:
+        return
+    for label, group in list(groups.items())[: networks.MAX_PICTURES]:
+        part = next((part for part in PARTS if part in group[0].scores), "")
+        if part and group[0].scores[part].per_class:
+            title = _("Scores by class of {label}, seed {seed}", label=label, seed=group[0].seed)
+            yield replace(class_table(group[0].scores[part]), title=title)
+
+
+def _questions(sections: tuple[Section, ...], groups: Groups, kind: str) -> Iterator[str]:
+    """Questions for the reader of the results, on what the page shows."""
+    names = {block.name for section in sections for block in section.blocks if isinstance(block, Chart | Gallery)}
+    readings = all_readings(groups)
+    if len(groups) > 1:
+        yield _("Which differences between the networks are larger than their spread over seeds, and which are not?")
+        yield _("Is the most accurate network worth its cost in parameters and time?")
+    else:
+        yield _("How much could the accuracy change with other seeds or other test images, and how would you find out?")
+    if "curves" in names:
+        yield _(
+            "What do the curves say about overfitting? Would more epochs, fewer epochs or more regularisation help? "
+            "Why?"
+        )
+    if "confusion" in names:
+        yield _("Which classes are confused most often, and what do their images have in common?")
+    if "hardest" in names:
+        yield _("Look at the hardest images. Which would you get wrong, and which have a doubtful label?")
+    if "filters" in names:
+        yield _("Which patterns do the filters of the first layer respond to?")
+    if any(reading.recipe.data.augment for reading in readings):
+        yield _("Why do the augmentations fit these images? Name one that would change the class of an image.")
+    else:
+        yield _("Which augmentation would fit these images, and which would change the class of an image?")
+    if kind == "search":
+        yield _("Why is the accuracy of the best trial in the search higher than that of the retrained winner?")
+    yield _("Which layers have most of the parameters, and which most of the computation?")
+    yield _("What would you change first to improve the result, and which experiment would show that it helped?")

@@ -1,0 +1,124 @@
+"""Renders a page as LaTeX (.tex) for pdflatex, xelatex and lualatex with the packages of a small TeX Live."""
+
+from __future__ import annotations
+
+import re
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from convoy.reporting.content import Cell, Page, Table, readable
+from convoy.reporting.figure_files import inches_of, png_of
+from convoy.reporting.render import figure_titles, kind_of, readable_lines
+from convoy.text import gettext as _
+
+MAX_ROWS = 45  # of a table on one page; a longer one is continued below
+LONG = 42  # characters; a column with a longer text has line breaks
+_COMMANDS = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
+    "-": "-{}", "_": r"\_\allowbreak{}", "/": r"/\allowbreak{}", "[": "{[}", "]": "{]}",
+    "×": r"\ensuremath{\times}", "±": r"\ensuremath{\pm}", "−": r"\ensuremath{-}", "→": r"\ensuremath{\rightarrow}",
+    "≤": r"\ensuremath{\leq}", "≥": r"\ensuremath{\geq}", "²": r"\ensuremath{^2}", "α": r"\ensuremath{\alpha}",
+    "β": r"\ensuremath{\beta}", "μ": r"\ensuremath{\mu}", "…": r"\dots{}",
+    "·": r"\ensuremath{\cdot}", "–": r"\textendash{}", "“": r"\textquotedblleft{}", "”": r"\textquotedblright{}",
+    "’": "'", "\u00a0": "~", **{letter: f"\\{letter}" for letter in "&%$#{}"},
+}  # fmt: skip
+_EAST_ASIAN = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_KNOWN_TO_PDFLATEX = 0x17F  # the letters of Latin alphabets; others need xelatex or lualatex and a font
+
+
+class _Raw(str):
+    """Text that is already LaTeX."""
+
+    __slots__ = ()
+
+
+def tex(page: Page, folder: Path) -> bytes:
+    """`folder` is that of the .tex file, and has figures/."""
+    titles = figure_titles(page)
+    text = (
+        _environment()
+        .get_template("report.tex.j2")
+        .render(
+            page=page,
+            figure_word=_("Figure"),
+            figures=titles,
+            kind=kind_of,
+            raw=_Raw,
+            code=_code,
+            parts=lambda table: [table.rows[i : i + MAX_ROWS] for i in range(0, len(table.rows), MAX_ROWS)] or [()],
+            columns=_columns,
+            has_header=lambda table: any(column.title or column.unit for column in table.columns),
+            row=partial(_row, bold=False),
+            header=lambda table: _row([Cell(column.title, column.unit) for column in table.columns], bold=True),
+            size=lambda name: inches_of(png_of(folder / "figures", name)),
+        )
+    )
+    east_asian = r"\usepackage[UTF8,scheme=plain]{ctex}" if _EAST_ASIAN.search(text) else ""
+    others = sorted({letter for letter in text if ord(letter) > _KNOWN_TO_PDFLATEX and not _EAST_ASIAN.match(letter)})
+    # pdflatex stops at a letter without a definition; here it prints the letter's number.
+    known = "\n".join(rf"  \DeclareUnicodeCharacter{{{ord(letter):04X}}}{{U+{ord(letter):04X}}}" for letter in others)
+    text = text.replace("%% letters", known).replace("%% east asian", east_asian)
+    return re.sub(r"\n{3,}", "\n\n", text).encode()
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("convoy.reporting"),
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+        finalize=_escaped,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _escaped(value: Any) -> Any:
+    """Escapes all that the template prints, so that names cannot become commands."""
+    if isinstance(value, _Raw) or not isinstance(value, str):
+        return value
+    return "".join(_COMMANDS.get(letter, letter) for letter in readable(value)) if value else ""
+
+
+def _code(text: str) -> _Raw:
+    """Lines of equal letters. LaTeX's verbatim has no line breaks."""
+    lines = []
+    for line in readable_lines(text).split("\n"):
+        indent = len(line) - len(line.lstrip())
+        text = str(_escaped(line.strip())).replace("'", r"\textquotesingle{}") if line.strip() else ""
+        lines.append(r"\mbox{}" + r"\ " * indent + text)
+    return _Raw("\\\\\n".join(lines))
+
+
+def _columns(table: Table) -> _Raw:
+    """The columns of a tabular: numbers at the right, long texts in lines of limited width."""
+    if not any(column.title or column.unit for column in table.columns):
+        return _Raw(r"p{0.28\linewidth}p{0.66\linewidth}")
+    longest = [max((len(row[place].text) for row in table.rows), default=0) for place in range(len(table.columns))]
+    limited = r">{\raggedright\arraybackslash}p{6.5cm}"
+    return _Raw(
+        "".join(
+            "r" if column.numeric else limited if length > LONG else "l"
+            for column, length in zip(table.columns, longest, strict=True)
+        )
+    )
+
+
+def _row(cells: Any, *, bold: bool) -> _Raw:
+    texts = []
+    for cell in cells:
+        text = _escaped(cell.text)
+        if text and (bold or cell.bold):
+            text = rf"\textbf{{{text}}}"
+        texts.append(f"{text} {{\\scriptsize {_escaped(cell.note)}}}" if cell.note else text)
+    return _Raw(" & ".join(texts) + r" \\")

@@ -1,0 +1,69 @@
+"""Makes a PDF of a page with a program that is installed: Chromium prints the HTML, or LaTeX compiles the .tex."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+MAC = ("Google Chrome", "Chromium", "Microsoft Edge")
+COMPILERS = ("xelatex", "lualatex", "pdflatex")
+PASSES = 2  # of LaTeX; the second one resolves references
+MAX_SECONDS = 180
+
+
+def program() -> Path:
+    """Returns the first browser or LaTeX that is installed. Raises ValueError without one."""
+    applications = [f"/Applications/{name}.app/Contents/MacOS/{name}" for name in MAC]
+    for name in (*BROWSERS, *applications, *COMPILERS):
+        if found := shutil.which(name):
+            return Path(found)
+    raise ValueError(
+        f"a PDF needs Chromium ({', '.join(BROWSERS)}) or LaTeX ({', '.join(COMPILERS)}), and neither is installed; "
+        "--format html writes a page that any browser prints, --format docx or tex need neither"
+    )
+
+
+def is_browser(path: Path) -> bool:
+    return path.stem not in COMPILERS
+
+
+def print_html(browser: Path, html: str) -> bytes:
+    with TemporaryDirectory(prefix="convoy-") as name:
+        page, result = Path(name) / "page.html", Path(name) / "page.pdf"
+        page.write_text(html, encoding="utf-8")
+        options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", f"--user-data-dir={name}/profile"]
+        options += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # Chromium's rule for root
+        _run([str(browser), *options, f"--print-to-pdf={result}", page.as_uri()], Path(name), result)
+        return result.read_bytes()
+
+
+def compile_tex(compiler: Path, tex: bytes, folder: Path) -> bytes:
+    """`folder` has figures/."""
+    with TemporaryDirectory(prefix="convoy-") as name:
+        source, result = Path(name) / "page.tex", Path(name) / "page.pdf"
+        source.write_bytes(tex)
+        command = [
+            str(compiler),
+            "-interaction=nonstopmode",
+            "-halt-on-error",
+            f"-output-directory={name}",
+            str(source),
+        ]
+        for _ in range(PASSES):
+            _run(command, folder, result)
+        return result.read_bytes()
+
+
+def _run(command: list[str], folder: Path, result: Path) -> None:
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=MAX_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ValueError(f"{command[0]} made no PDF: {error}") from error
+    if done.returncode or not result.is_file():
+        lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
+        problem = next((line for line in lines if line.startswith("!")), lines[-1] if lines else "no message")
+        raise ValueError(f"{command[0]} made no PDF (exit code {done.returncode}): {problem}")
