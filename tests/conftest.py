@@ -13,6 +13,14 @@ from convoy.recipe import Recipe
 Call = Callable[..., tuple[int, str, str]]
 
 
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several processes, one runs all tests of a file, so that what its fixtures train is trained once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing that a test decodes is kept in the cache of whoever runs it."""
