@@ -1,4 +1,4 @@
-"""convoy data show, run in this process."""
+"""`convoy data show` and `convoy.data_sheet`."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def test_console_and_page_have_the_same_numbers(call: Call, stripes: Path) -> No
     assert f"{facts['parts']['train']['mean'][0]:.4f}" in page.read_text()
 
 
-def test_no_opening_of_the_test_set_is_counted(call: Call, stripes: Path) -> None:
+def test_a_data_sheet_counts_no_opening_of_the_test_set(call: Call, stripes: Path) -> None:
     assert call("data", "show", stripes)[0] == 0
     assert list(Path("convoy-runs").glob("*openings*")) == []
 
 
-def test_json_is_one_object_and_the_page_goes_to_save(call: Call, stripes: Path) -> None:
+def test_json_is_one_object_and_the_page_is_in_the_folder_of_save(call: Call, stripes: Path) -> None:
     code, out, _ = call("data", "show", f"bars={stripes}", "--size", 8, "--save", "sheet", "--json")
 
-    answer = json.loads(out)
+    sheet = json.loads(out)
     assert code == 0
-    assert (answer["name"], answer["size"]) == ("bars", 8)
-    assert Path(answer["page"]) in Path("sheet").iterdir()
+    assert (sheet["name"], sheet["size"]) == ("bars", 8)
+    assert Path(sheet["page"]) in Path("sheet").iterdir()
 
 
-def test_sheets_of_two_sets_of_one_name_have_two_folders(call: Call, stripes: Path) -> None:
+def test_sheets_of_different_data_with_one_name_have_different_folders(call: Call, stripes: Path) -> None:
     pages = {call("data", "show", stripes, "--size", size)[1].splitlines()[-1] for size in (8, 10)}
     assert len(pages) == 2
 
@@ -54,7 +54,7 @@ def test_sheets_of_two_sets_of_one_name_have_two_folders(call: Call, stripes: Pa
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_line_and_nothing_written(
+def test_invalid_arguments_are_one_line_errors_and_write_nothing(
     call: Call, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     code, out, err = call("data", "show", *arguments)
@@ -64,7 +64,7 @@ def test_bad_input_is_one_line_and_nothing_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_from_python_the_facts_come_with_the_page(tmp_path: Path) -> None:
+def test_python_function_returns_facts_and_page(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(60) % 2)
     shares: list[float] = []

@@ -1,10 +1,11 @@
-"""The page of a data set, from synthetic facts and images."""
+"""The page of a data sheet, from synthetic facts and images."""
 
 from __future__ import annotations
 
 import csv
 import re
 from dataclasses import replace
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,17 @@ MADE = Made("0.1.0", "2026-11-22 10:00:00", "convoy data show pets")
 Pair = tuple[int, tuple[int, int], tuple[int, int], tuple[int, int]]  # kind, parts, indices, labels
 
 
-def a_row(first: str, second: str, pairs: list[Pair], parts: list[str]) -> Between:
-    here = [pair for pair in pairs if [parts[part] for part in pair[1]] == [first, second]]
+def between(first: str, second: str, all_pairs: list[Pair], parts: list[str]) -> Between:
+    pairs = [pair for pair in all_pairs if [parts[part] for part in pair[1]] == [first, second]]
     counts = []
     for kind in (0, 1):
-        of_kind = [labels for each, _, _, labels in here if each == kind]
+        of_kind = [labels for pair_kind, _, _, labels in pairs if pair_kind == kind]
         counts.append(PairCount(len(of_kind), sum(a != b for a, b in of_kind)))
-    affected = {index for _, _, indices, _ in here for index in (indices if first == second else indices[1:])}
-    return Between((first, second), *counts, len(affected))
+    images = {index for _, _, indices, _ in pairs for index in (indices if first == second else indices[1:])}
+    return Between((first, second), *counts, len(images))
 
 
-def a_sheet(
+def make_sheet(
     pairs: list[Pair] | None = None,
     *,
     per_class: dict[str, list[int]] | None = None,
@@ -49,7 +50,7 @@ def a_sheet(
     facts = Facts(
         name="pets",
         about=None,
-        classes=tuple(classes or [f"class {place}" for place in range(count)]),
+        classes=tuple(classes or [f"class {label}" for label in range(count)]),
         channels=channels,
         size=8,
         content_hash="d1" * 32,
@@ -59,7 +60,7 @@ def a_sheet(
             for part, counts in per_class.items()
         },
         duplicates=Duplicates(
-            True, tuple(a_row(a, b, pairs, parts) for place, a in enumerate(parts) for b in parts[place:])
+            True, tuple(between(a, b, pairs, parts) for a, b in combinations_with_replacement(parts, 2))
         ),
     )
     facts = replace(facts, **changed)
@@ -79,14 +80,14 @@ def a_sheet(
 
 
 def page_of(folder: Path, *args: Any, **kwargs: Any) -> Page:
-    return Page(write_data_sheet(*a_sheet(*args, **kwargs), MADE, folder).read_text())
+    return Page(write_data_sheet(*make_sheet(*args, **kwargs), MADE, folder).read_text())
 
 
 LEAK: list[Pair] = [(0, (0, 1), (3, 5), (0, 0)), (1, (0, 1), (8, 5), (1, 0)), (1, (0, 0), (1, 2), (1, 1))]
 
 
-def test_the_first_sentence_counts_test_images_that_are_among_the_training_images(tmp_path: Path) -> None:
-    sentence = words.sentence(a_sheet()[0])
+def test_first_sentence_has_the_number_of_test_images_among_the_training_images(tmp_path: Path) -> None:
+    sentence = words.sentence(make_sheet()[0])
     assert re.findall(r"[\d.]*\d", sentence) == ["100", "2", "8", "8", "0", "20", "0.00"]
     assert "1 of 20 (5.00 %)" in page_of(tmp_path, LEAK).text
 
@@ -115,21 +116,21 @@ def test_without_a_test_set_duplicates_among_training_images_are_counted(
     ids=["two labels", "class without images", "few images", "unbalanced", "notes"],
 )
 def test_problems_of_a_data_set_are_caveats(changed: dict[str, Any], part: str) -> None:
-    assert words.caveats(a_sheet()[0]) == []
-    assert any(part in caveat for caveat in words.caveats(a_sheet(**changed)[0]))
+    assert words.caveats(make_sheet()[0]) == []
+    assert any(part in caveat for caveat in words.caveats(make_sheet(**changed)[0]))
 
 
-def test_too_few_images_for_similar_pictures_are_a_caveat(tmp_path: Path) -> None:
-    facts, _ = a_sheet()
+def test_a_search_without_similar_pictures_is_a_caveat(tmp_path: Path) -> None:
+    facts, _ = make_sheet()
     facts = replace(facts, duplicates=replace(facts.duplicates, same_picture_searched=False))
     assert "only identical pixels" in words.caveats(facts)[0]
 
 
-def test_pairs_are_shown_with_both_images_in_their_group(tmp_path: Path) -> None:
+def test_both_images_of_a_pair_are_shown(tmp_path: Path) -> None:
     page = page_of(tmp_path, LEAK, classes=["cat", "dog"])
-    about = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    alt_texts = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
 
-    pairs = [set(re.findall(r"(\d+) \((\w+)\)", text)) for text in about]
+    pairs = [set(re.findall(r"(\d+) \((\w+)\)", text)) for text in alt_texts]
     assert {("3", "cat"), ("5", "cat")} in pairs
     assert {("8", "dog"), ("5", "cat")} in pairs
     assert "dog | cat" in page.text
@@ -137,7 +138,7 @@ def test_pairs_are_shown_with_both_images_in_their_group(tmp_path: Path) -> None
     assert sorted(names) == ["pairs-train-test", "pairs-train-train", "pairs-two-labels"]
 
 
-def test_duplicates_csv_holds_all_pairs(tmp_path: Path) -> None:
+def test_duplicates_csv_contains_all_pairs(tmp_path: Path) -> None:
     page_of(tmp_path, LEAK, classes=["a,b", '"c"'])
     rows = list(csv.DictReader((tmp_path / "duplicates.csv").open()))
     assert [row["kind"] for row in rows] == ["same pixels", "same picture", "same picture"]
@@ -147,8 +148,8 @@ def test_duplicates_csv_holds_all_pairs(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_captions_count_the_pairs_that_are_shown(tmp_path: Path) -> None:
-    facts, arrays = a_sheet([*LEAK, (1, (0, 1), (2, 7), (1, 1))])
+def test_captions_have_the_number_of_pairs_shown(tmp_path: Path) -> None:
+    facts, arrays = make_sheet([*LEAK, (1, (0, 1), (2, 7), (1, 1))])
     page = data_sheet_page(facts, replace(arrays, pictured=arrays.pictured[:3]), MADE)
     captions = {block.name: block.caption for block in page.blocks if isinstance(block, Gallery)}
     assert captions["pairs-train-test"].startswith("Shown: 1 of 2")
@@ -159,8 +160,8 @@ def test_page_loads_no_external_resources(tmp_path: Path) -> None:
     about = About("pets", "CC0", "Doe 2020", "https://example.org/pets")
     page = page_of(tmp_path, LEAK, about=about)
 
-    outside = re.compile(r"https?:")
-    assert not [attributes for _, attributes in page.tags if outside.match(attributes.get("src", ""))]
+    external = re.compile(r"https?:")
+    assert not [attributes for _, attributes in page.tags if external.match(attributes.get("src", ""))]
     assert not [tag for tag, _ in page.tags if tag in ("script", "link")]
     assert about.licence in page.text
     assert about.homepage in page.text
@@ -170,14 +171,14 @@ def test_page_loads_no_external_resources(tmp_path: Path) -> None:
 def test_figures_and_markdown_are_next_to_the_page(tmp_path: Path) -> None:
     page_of(tmp_path, LEAK)
     markdown = (tmp_path / "data-sheet.md").read_text()
-    linked = re.findall(r"\]\((figures/[^)]+)\)", markdown)
-    assert len(linked) == 7
-    assert all((tmp_path / path).is_file() for path in linked)
+    links = re.findall(r"\]\((figures/[^)]+)\)", markdown)
+    assert len(links) == 7
+    assert all((tmp_path / path).is_file() for path in links)
     assert (tmp_path / "data-sheet.json").is_file()
 
 
 @pytest.mark.usefixtures("page_alone")
-def test_five_hundred_classes_stay_readable(tmp_path: Path) -> None:
+def test_page_of_500_classes_is_limited(tmp_path: Path) -> None:
     page = page_of(tmp_path, per_class={"train": [4] * 500, "test": [1] * 500})
     assert len((tmp_path / "data-sheet.html").read_text()) < 1_000_000
     assert sum(tag == "img" for tag, _ in page.tags) == 200
@@ -192,9 +193,9 @@ def test_page_shows_colour_and_a_validation_part(tmp_path: Path) -> None:
     assert "and validation" in page.text
 
 
-def test_names_cannot_become_markup(tmp_path: Path) -> None:
-    hostile = "<script>alert(1)</script>\u202e|`*"
-    page = page_of(tmp_path, LEAK, classes=[hostile, "dog"], name=hostile)
+def test_names_are_escaped(tmp_path: Path) -> None:
+    name = "<script>alert(1)</script>\u202e|`*"
+    page = page_of(tmp_path, LEAK, classes=[name, "dog"], name=name)
     assert not [tag for tag, _ in page.tags if tag == "script"]
     assert "<script>alert(1)</script>" in page.text
     assert "\u202e" not in page.text
@@ -202,11 +203,11 @@ def test_names_cannot_become_markup(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("page_alone")
 def test_writing_again_gives_the_same_page(tmp_path: Path) -> None:
-    first = write_data_sheet(*a_sheet(LEAK), MADE, tmp_path / "a").read_text()
-    assert write_data_sheet(*a_sheet(LEAK), MADE, tmp_path / "b").read_text() == first
+    first = write_data_sheet(*make_sheet(LEAK), MADE, tmp_path / "a").read_text()
+    assert write_data_sheet(*make_sheet(LEAK), MADE, tmp_path / "b").read_text() == first
 
 
-def test_levels_are_shares_of_the_pixels() -> None:
+def test_level_numbers_are_shares_of_the_pixels() -> None:
     counts = np.zeros((1, 256), int)
     counts[0, [0, 1, 255]] = 30, 30, 40
     numbers = level_numbers({"train": counts, "test": counts[:, ::-1]})
@@ -215,7 +216,7 @@ def test_levels_are_shares_of_the_pixels() -> None:
     assert numbers.shares["test"][0, [0, -1]].tolist() == [40, 60]
 
 
-def test_a_class_with_one_sample_has_a_row_as_wide_as_the_others() -> None:
+def test_row_of_a_class_with_one_sample_is_as_wide_as_the_others() -> None:
     tile = Tile(np.zeros((1, 8, 8), np.uint8))
     assert mosaic([tile], gap=1, columns=3).shape == mosaic([tile] * 3, gap=1).shape
     assert Strip("", (tile,)).aspect == 1

@@ -1,4 +1,4 @@
-"""The numbers and pictures of a data sheet."""
+"""The facts and images of a data sheet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def noise(count: int, side: int = 8, channels: int = 1) -> np.ndarray:
 
 @pytest.fixture
 def sheet_of(tmp_path: Path) -> Any:
-    """The sheet of an .npz file with these arrays."""
+    """A function that makes the data sheet of an .npz file with these arrays."""
 
     def make(**arrays: np.ndarray) -> Sheet:
         np.savez(tmp_path / "set.npz", **arrays)  # type: ignore[arg-type]
@@ -30,7 +30,7 @@ def sheet_of(tmp_path: Path) -> Any:
     return make
 
 
-def test_parts_have_their_images_classes_and_levels(sheet_of: Any) -> None:
+def test_facts_of_training_and_test_part(sheet_of: Any) -> None:
     x_train, x_test = noise(8, channels=3), noise(3, channels=3)
     sheet = sheet_of(x_train=x_train, y_train=[0, 0, 0, 1] * 2, x_test=x_test, y_test=[1, 1, 1])
 
@@ -45,12 +45,12 @@ def test_parts_have_their_images_classes_and_levels(sheet_of: Any) -> None:
 @pytest.mark.parametrize(
     ("labels", "evenness"), [([0, 1] * 4, 1.0), ([0] * 6 + [1, 2], 0.6696), ([0] * 3 + [2] * 3 + [1] * 2, 0.9851)]
 )
-def test_evenness_is_the_entropy_of_the_classes(sheet_of: Any, labels: list[int], evenness: float) -> None:
+def test_evenness_is_the_normalised_entropy_of_the_classes(sheet_of: Any, labels: list[int], evenness: float) -> None:
     train = sheet_of(x_train=noise(8), y_train=labels).facts.parts["train"]
     assert train.evenness == pytest.approx(evenness, abs=1e-4)
 
 
-def test_copies_are_counted_within_parts_and_between_them_with_their_labels(sheet_of: Any) -> None:
+def test_duplicates_are_counted_within_and_between_parts(sheet_of: Any) -> None:
     x_train, x_val, x_test = noise(10), noise(6), noise(5)
     x_train[7] = x_val[2] = x_test[3] = x_test[4] = x_train[1]
     y_train, y_val, y_test = np.arange(10) % 2, np.array([0, 0, 1, 0, 1, 1]), np.array([0, 1, 0, 1, 0])
@@ -67,7 +67,7 @@ def test_copies_are_counted_within_parts_and_between_them_with_their_labels(shee
     assert sheet.arrays.pairs.index.tolist() == [[1, 7], [1, 2], [1, 3], [1, 4]]
 
 
-def test_pairs_are_pictured_by_their_own_images(sheet_of: Any) -> None:
+def test_pictures_of_a_pair_are_its_images(sheet_of: Any) -> None:
     x_train, x_test = noise(10), noise(5)
     x_test[3] = x_train[1]
     sheet = sheet_of(x_train=x_train, y_train=np.arange(10) % 2, x_test=x_test, y_test=np.arange(5) % 2)
@@ -76,7 +76,7 @@ def test_pairs_are_pictured_by_their_own_images(sheet_of: Any) -> None:
     assert (sheet.arrays.pictured_images[0] == x_train[1]).all()
 
 
-def test_of_many_pairs_those_with_two_labels_are_pictured_too(sheet_of: Any) -> None:
+def test_pairs_with_different_labels_are_always_pictured(sheet_of: Any) -> None:
     x_train = np.repeat(noise(40), 2, axis=0)
     y_train = np.repeat(np.arange(40) % 2, 2)
     y_train[-1] = 1 - y_train[-1]
@@ -88,7 +88,7 @@ def test_of_many_pairs_those_with_two_labels_are_pictured_too(sheet_of: Any) -> 
     assert 39 in arrays.pictured
 
 
-def test_samples_and_means_are_of_every_class_that_has_images(sheet_of: Any) -> None:
+def test_samples_and_means_exist_for_all_classes_with_images(sheet_of: Any) -> None:
     x_train = noise(21)
     sheet = sheet_of(x_train=x_train, y_train=[0] * 20 + [2], class_names=["a", "b", "c"])
 
@@ -98,34 +98,34 @@ def test_samples_and_means_are_of_every_class_that_has_images(sheet_of: Any) -> 
     assert (sheet.arrays.means_images[1] == x_train[20]).all()
 
 
-def test_large_images_are_pictured_reduced(sheet_of: Any) -> None:
+def test_pictures_of_large_images_are_downsampled(sheet_of: Any) -> None:
     x_train = noise(4, side=200)
     arrays = sheet_of(x_train=x_train, y_train=[0, 1, 0, 1]).arrays
 
     assert arrays.samples_images.shape == (4, 1, 66, 66)
-    whole = x_train[1::2, 0, :198, :198].astype(float)
-    assert arrays.means_images[1].mean() == pytest.approx(whole.mean(), abs=1)
+    original = x_train[1::2, 0, :198, :198].astype(float)
+    assert arrays.means_images[1].mean() == pytest.approx(original.mean(), abs=1)
 
 
-def test_the_sheet_has_the_catalogue_entry_of_a_named_set_only(sheet_of: Any) -> None:
+def test_only_a_named_data_set_has_a_description(sheet_of: Any) -> None:
     about = make_sheet("digits").facts.about
     assert about.licence == "CC BY 4.0"
     assert sheet_of(x_train=noise(4), y_train=[0, 1, 0, 1]).facts.about is None
 
 
-def test_facts_are_fit_for_json(sheet_of: Any) -> None:
+def test_facts_are_valid_json(sheet_of: Any) -> None:
     facts = sheet_of(x_train=noise(60), y_train=np.arange(60) % 3).facts
     assert json.loads(json.dumps(asdict(facts), allow_nan=False))["size"] == facts.size
     assert facts.duplicates.same_picture_searched is True
 
 
-def test_a_channel_of_one_level_is_no_fault(sheet_of: Any) -> None:
+def test_mean_and_std_of_a_constant_channel(sheet_of: Any) -> None:
     black = np.zeros((4, 1, 8, 8), np.uint8)
     train = sheet_of(x_train=black, y_train=[0, 1, 0, 1]).facts.parts["train"]
     assert (train.mean, train.std) == ((0.0,), (0.0,))
 
 
-def test_a_size_resizes_and_an_unknown_path_is_named(tmp_path: Path) -> None:
+def test_size_resizes_images_and_error_names_an_unknown_path(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", x_train=noise(4, side=16), y_train=[0, 1, 0, 1])
     assert make_sheet(str(tmp_path / "set.npz"), size=8).facts.size == 8
     with pytest.raises(DataError, match="nothing.npz: does not exist"):

@@ -1,4 +1,4 @@
-"""The command and the Python function: pages, tables and JSON of profiles, and errors."""
+"""`convoy profile` and `convoy.profile`: pages, tables, JSON and errors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from convoy.profiling import measure
 from convoy.profiling.architecture import draw
 from convoy.profiling.result import PROFILES
 
-TWICE = """
+FAILING = """
 from torch import nn
 
 
-class Twice(nn.Module):
+class Failing(nn.Module):
     def __init__(self, in_chans, num_classes):
         super().__init__()
         self.conv = nn.Conv2d(in_chans, 4, 3)
@@ -38,13 +38,13 @@ class Twice(nn.Module):
 
 @pytest.fixture
 def call(call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """The command `profile`, measuring little."""
+    """The command `profile`, with short measurements."""
     monkeypatch.setattr(cost, "LATENCY_SECONDS", 0.02)
     monkeypatch.setattr(measure, "LARGE_BATCH", 4)
     return partial(call, "profile")
 
 
-def test_profile_prints_layers_and_totals_and_ends_with_its_page(call: Call) -> None:
+def test_profile_prints_layers_totals_and_the_path_of_its_page(call: Call) -> None:
     code, out, err = call("lenet")
     assert code == 0, err
     assert re.search(r"features.0 +Conv2d 5×5 +6×24×24 +156 +172,800\n", out)
@@ -59,7 +59,7 @@ def test_profile_prints_layers_and_totals_and_ends_with_its_page(call: Call) -> 
     assert page.parts == ("convoy-runs", "profiles", "lenet", "profile.html")
 
 
-def test_page_asks_nothing_from_outside_and_its_pictures_are_xml(call: Call) -> None:
+def test_page_loads_no_external_resources_and_its_pictures_are_valid_xml(call: Call) -> None:
     call("lenet", "mnist_resnet", "--save", "page")
     html = Path("page/profile.html").read_text()
     assert "http:" not in html
@@ -70,33 +70,35 @@ def test_page_asks_nothing_from_outside_and_its_pictures_are_xml(call: Call) -> 
     assert {path.name for path in Path("page/figures").iterdir()} == {
         "architecture-1.svg", "architecture-2.svg", "cost.png", "cost.svg"
     }  # fmt: skip
-    linked = re.findall(r"\]\((figures/[^)]+)\)", Path("page/profile.md").read_text())
-    assert linked
-    assert all((Path("page") / name).is_file() for name in linked)
+    links = re.findall(r"\]\((figures/[^)]+)\)", Path("page/profile.md").read_text())
+    assert links
+    assert all((Path("page") / name).is_file() for name in links)
 
 
-def test_json_is_one_object_and_data_set_the_image_shape(call: Call, net: Path, stripes: Path) -> None:
+def test_json_is_one_object_and_the_data_define_the_image_shape(call: Call, net: Path, stripes: Path) -> None:
     code, out, err = call(f"{net}:Tiny", "--data", stripes, "--json", "--model.options.width", "6")
     assert code == 0, err
-    (found,) = json.loads(out)["profiles"]
-    assert (found["input"], found["classes"]) == ([1, 12, 12], 3)
-    assert found["parameters"] == 6 * 9 + 6 + 12 + 6 * 36 * 3 + 3
-    assert found["flops_per_image"] == 2 * found["macs_per_image"] == 2 * (12 * 12 * 6 * 9 + 6 * 36 * 3)
-    assert sum(layer["parameters"] for layer in found["layers"]) == found["parameters"]
+    (profile,) = json.loads(out)["profiles"]
+    assert (profile["input"], profile["classes"]) == ([1, 12, 12], 3)
+    assert profile["parameters"] == 6 * 9 + 6 + 12 + 6 * 36 * 3 + 3
+    assert profile["flops_per_image"] == 2 * profile["macs_per_image"] == 2 * (12 * 12 * 6 * 9 + 6 * 36 * 3)
+    assert sum(layer["parameters"] for layer in profile["layers"]) == profile["parameters"]
 
 
-def test_recipe_brings_its_data_and_its_batch_size(call: Call) -> None:
+def test_recipe_defines_data_and_batch_size(call: Call) -> None:
     code, out, err = call("tensor-mnist/corrected", "--json")
     assert code == 0, err
-    (found,) = json.loads(out)["profiles"]
-    assert (found["model"], found["input"], found["training_bytes"]["batch_size"]) == ("two_conv_cnn", [1, 28, 28], 16)
+    (profile,) = json.loads(out)["profiles"]
+    assert (profile["model"], profile["input"]) == ("two_conv_cnn", [1, 28, 28])
+    assert profile["training_bytes"]["batch_size"] == 16
 
 
-def test_python_function_returns_what_the_command_writes(tmp_path: Path) -> None:
-    profiled = convoy.profile("lenet", input="3x32x32", classes=7, save=tmp_path)
+def test_profiles_from_python_equal_those_in_profile_json(tmp_path: Path) -> None:
+    result = convoy.profile("lenet", input="3x32x32", classes=7, save=tmp_path)
     stored = json.loads((tmp_path / "profile.json").read_text())
-    assert profiled.page == tmp_path / "profile.html"
-    assert PROFILES.validate_python(stored["profiles"]) == profiled.profiles
+    assert result.page == tmp_path / "profile.html"
+    assert PROFILES.validate_python(stored["profiles"]) == result.profiles
+    assert stored["profiles"][0]["training_bytes"]["kept"] == result.profiles[0].training.optimizer_state
     assert stored["profiles"][0]["input"] == [3, 32, 32]
 
 
@@ -107,7 +109,7 @@ def test_published_flaw_and_unused_parameters_are_reported(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "at least one model"),
         (["lenett"], "did you mean 'lenet'"),
@@ -125,31 +127,29 @@ def test_published_flaw_and_unused_parameters_are_reported(call: Call) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_a_one_line_error_with_exit_code_2(
-    call: Call, tmp_path: Path, arguments: list[str], said: str
-) -> None:
+def test_invalid_arguments_are_one_line_errors(call: Call, tmp_path: Path, arguments: list[str], message: str) -> None:
     code, out, err = call(*arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert said in err
+    assert message in err
     assert not any(tmp_path.iterdir())
 
 
-def test_users_network_that_fails_in_a_pass_is_one_line_with_its_place(call: Call, tmp_path: Path) -> None:
-    (tmp_path / "net.py").write_text(TWICE)
-    code, _, err = call("net.py:Twice")
+def test_error_in_a_users_network_is_one_line_with_file_and_line(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(FAILING)
+    code, _, err = call("net.py:Failing")
     assert code == 2
-    assert "net.py:12: Twice" in err
+    assert "net.py:12: Failing" in err
     assert "AssertionError" in err
     assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", {MODELS[name].factory: name for name in MODELS}.values())
-def test_every_family_of_models_has_a_picture_that_fits_a_page(name: str) -> None:
+def test_picture_of_each_model_family_fits_a_page(name: str) -> None:
     with torch.device("meta"):
         module = create(name, in_chans=3, num_classes=10, image_size=32)
-    found = trace(module, torch.zeros(1, 3, 32, 32, device="meta"))
-    unreached = sum(found.unreached.values())
-    picture = draw(name, (3, 32, 32), found.root, parameters=cost.parameters(module), unreached=unreached)
+    network = trace(module, torch.zeros(1, 3, 32, 32, device="meta"))
+    unreached = sum(network.unreached.values())
+    picture = draw(name, (3, 32, 32), network.root, parameters=cost.parameters(module), unreached=unreached)
     _, _, width, height = map(float, ElementTree.fromstring(picture.svg).attrib["viewBox"].split())
     assert width <= 1250
     assert height <= 1500

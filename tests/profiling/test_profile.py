@@ -1,4 +1,4 @@
-"""Counts against counts by hand, written out as formulas, and against torch's own counter."""
+"""Counts of a profile agree with formulas written by hand and with torch's counter."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from convoy.recipe.sections import SGD, AdamW, RMSprop
 from convoy.training.step.optimizers import state_per_parameter
 
 
-def traced(module: nn.Module, *shape: int) -> Trace:
+def trace_of(module: nn.Module, *shape: int) -> Trace:
     return trace(module, torch.zeros(1, *(shape or (1, 8, 8))))
 
 
-def calls(found: Trace) -> list[Call]:
-    return [call for call in found.root.walk() if not call.calls]
+def layer_calls(network_trace: Trace) -> list[Call]:
+    return [call for call in network_trace.root.walk() if not call.calls]
 
 
-def flops_by_name(found: Trace) -> dict[str, int]:
-    return {call.name: call.flops for call in calls(found) if call.flops}
+def flops_by_name(network_trace: Trace) -> dict[str, int]:
+    return {call.name: call.flops for call in layer_calls(network_trace) if call.flops}
 
 
 def conv(side: int, kernel: int, in_chans: int, out_chans: int) -> int:
-    """FLOPs of a convolution whose output is `side` pixels wide: 2 a multiply-add."""
+    """FLOPs of a convolution with an output of side x side pixels: 2 per multiply-add."""
     return 2 * side * side * out_chans * kernel * kernel * in_chans
 
 
@@ -69,8 +69,8 @@ BY_HAND = {
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_flops_are_those_counted_by_hand(name: str) -> None:
-    found = traced(create(name, in_chans=1, num_classes=10, image_size=28), 1, 28, 28)
-    assert sum(call.flops for call in found.root.walk()) == BY_HAND[name]
+    network_trace = trace_of(create(name, in_chans=1, num_classes=10, image_size=28), 1, 28, 28)
+    assert sum(call.flops for call in network_trace.root.walk()) == BY_HAND[name]
 
 
 SMALLEST_OF_EACH_FAMILY = {
@@ -79,21 +79,22 @@ SMALLEST_OF_EACH_FAMILY = {
 
 
 @pytest.mark.parametrize("name", SMALLEST_OF_EACH_FAMILY.values())
-def test_layers_add_up_to_the_whole(name: str) -> None:
+def test_layers_sum_to_the_network(name: str) -> None:
     with torch.device("meta"):
         module = create(name, in_chans=3, num_classes=10, image_size=32)
-    found = trace(module, torch.zeros(1, 3, 32, 32, device="meta"))
-    assert sum(call.flops for call in found.root.walk()) == flops_per_image(module, (3, 32, 32))
-    held = sum(call.parameters for call in found.root.walk()) + sum(found.unreached.values())
-    assert held == parameters(module)
+    network_trace = trace(module, torch.zeros(1, 3, 32, 32, device="meta"))
+    calls = [*network_trace.root.walk()]
+    assert sum(call.flops for call in calls) == flops_per_image(module, (3, 32, 32))
+    used = sum(call.parameters for call in calls)
+    assert used + sum(network_trace.unreached.values()) == parameters(module)
 
 
-def test_grouped_convolution_multiplies_within_its_groups() -> None:
-    found = traced(nn.Sequential(nn.Conv2d(1, 8, 1), nn.Conv2d(8, 16, 3, padding=1, groups=4)))
-    assert flops_by_name(found)["1"] == conv(8, 3, 8 // 4, 16)
+def test_flops_of_a_grouped_convolution_are_divided_by_the_groups() -> None:
+    network_trace = trace_of(nn.Sequential(nn.Conv2d(1, 8, 1), nn.Conv2d(8, 16, 3, padding=1, groups=4)))
+    assert flops_by_name(network_trace)["1"] == conv(8, 3, 8 // 4, 16)
 
 
-class Attending(nn.Module):
+class Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
@@ -103,16 +104,15 @@ class Attending(nn.Module):
         return self.attention(tokens, tokens, tokens, need_weights=False)[0].mean(1)
 
 
-def test_attention_carries_the_flops_of_its_products() -> None:
+def test_flops_of_attention_include_its_matrix_products() -> None:
     tokens, width = 4, 16
     projections = linear(tokens * width, 3 * width) + linear(tokens * width, width)
     products = 2 * 2 * tokens * tokens * width
-    found = traced(Attending(), 4, 4, 4)
-    assert flops_by_name(found) == {"attention": projections + products}
-    assert flops_per_image(Attending(), (4, 4, 4)) == projections + products
+    assert flops_by_name(trace_of(Attention(), 4, 4, 4)) == {"attention": projections + products}
+    assert flops_per_image(Attention(), (4, 4, 4)) == projections + products
 
 
-class Twice(nn.Module):
+class SharedWeights(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(1, 1, 3, padding=1)
@@ -121,17 +121,17 @@ class Twice(nn.Module):
         return F.conv2d(self.conv(self.conv(x)), self.conv.weight, padding=1)
 
 
-def test_parameters_that_are_used_again_count_where_they_were_used_first() -> None:
-    first, again, borrowed = calls(traced(Twice()))
+def test_shared_parameters_count_at_their_first_use() -> None:
+    first, second, operation = layer_calls(trace_of(SharedWeights()))
     assert (first.parameters, first.reused) == (10, 0)
-    assert (again.parameters, again.reused) == (0, 10)
-    assert (borrowed.parameters, borrowed.reused) == (0, 9)
-    assert borrowed.operation
-    assert first.flops == again.flops == borrowed.flops == conv(8, 3, 1, 1)
+    assert (second.parameters, second.reused) == (0, 10)
+    assert (operation.parameters, operation.reused) == (0, 9)
+    assert operation.operation
+    assert first.flops == second.flops == operation.flops == conv(8, 3, 1, 1)
 
 
-class Branching(nn.Module):
-    """A shortcut past a convolution; dropout, identity and an added parameter hand on what they are given."""
+class Branches(nn.Module):
+    """Has a shortcut, a dropout and an identity that return their input, an added parameter, and an unused layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,41 +146,41 @@ class Branching(nn.Module):
         return (self.drop(self.conv(x)) + self.shortcut(x)).mean((2, 3))
 
 
-def test_a_call_reads_what_it_was_given_and_not_what_its_neighbour_handed_on() -> None:
-    found = traced(Branching())
-    by_kind = {call.kind: call for call in calls(found)}
+def test_calls_that_return_their_input_are_separate_inputs_of_later_calls() -> None:
+    by_kind = {call.kind: call for call in layer_calls(trace_of(Branches()))}
     assert by_kind["Dropout"].inputs == (by_kind["Conv2d"].number,)
     assert by_kind["Identity"].inputs == (0,)
     assert by_kind["add"].inputs == (by_kind["Dropout"].number, by_kind["Identity"].number)
     assert by_kind["mean"].output == (1,)
 
 
-def test_parameters_of_the_network_itself_and_those_that_nothing_reads_are_told_apart() -> None:
-    found = traced(Branching())
-    assert found.root.parameters == 1
-    assert found.unreached == {"spare": 16}
+def test_parameters_of_the_network_itself_and_unused_parameters_are_separate() -> None:
+    network_trace = trace_of(Branches())
+    assert network_trace.root.parameters == 1
+    assert network_trace.unreached == {"spare": 16}
 
 
 def test_layer_table_marks_shared_own_and_unused_parameters() -> None:
-    assert [(layer.kind, layer.parameters, layer.note) for layer in layers_of(traced(Twice()))] == [
+    assert [(layer.kind, layer.parameters, layer.note) for layer in layers_of(trace_of(SharedWeights()))] == [
         ("Conv2d 3×3", 10, LayerNote.NONE),
         ("Conv2d 3×3", 0, LayerNote.SHARED),
         ("conv2d() 3×3", 0, LayerNote.SHARED),
     ]
-    notes = {layer.note: (layer.name, layer.parameters) for layer in layers_of(traced(Branching()))}
-    assert notes[LayerNote.OWN] == ("Branching", 1)
+    notes = {layer.note: (layer.name, layer.parameters) for layer in layers_of(trace_of(Branches()))}
+    assert notes[LayerNote.OWN] == ("Branches", 1)
     assert notes[LayerNote.UNUSED] == ("spare", 16)
 
 
-def test_activation_changed_in_place_is_what_the_next_layer_reads() -> None:
-    conv_, relu, last = calls(traced(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True), nn.Conv2d(2, 1, 1))))
-    assert relu.inputs == (conv_.number,)
+def test_next_layer_reads_the_in_place_activation() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True), nn.Conv2d(2, 1, 1))
+    first, relu, last = layer_calls(trace_of(module))
+    assert relu.inputs == (first.number,)
     assert last.inputs == (relu.number,)
 
 
-def test_tracing_leaves_the_network_as_it_was() -> None:
+def test_tracing_does_not_change_the_network() -> None:
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    traced(module)
+    trace_of(module)
     assert module.training
     assert module[1].num_batches_tracked == 0
     assert not module[0]._forward_hooks
@@ -188,22 +188,22 @@ def test_tracing_leaves_the_network_as_it_was() -> None:
 
 def test_activations_of_lenet_counted_by_hand() -> None:
     images, first, second = 28 * 28, 6 * 24 * 24, 16 * 8 * 8
-    pooled = first // 4 + second // 4  # and as many places of maxima, of 8 bytes
-    sigmoids = 120 + 84  # those behind the pools replace what the pools put out
-    lenet = create("lenet", in_chans=1, num_classes=10, image_size=28)
-    found = activation_bytes(lenet, (1, 28, 28))
-    assert found.fixed == 0
-    assert found.per_image == 4 * (images + first + second + pooled + sigmoids) + 8 * pooled
+    pooled = first // 4 + second // 4  # outputs of the activations after the poolings, and int64 indices of the maxima
+    hidden = 120 + 84  # outputs of the activations after the linear layers
+    module = create("lenet", in_chans=1, num_classes=10, image_size=28)
+    activations = activation_bytes(module, (1, 28, 28))
+    assert activations.fixed == 0
+    assert activations.per_image == 4 * (images + first + second + pooled + hidden) + 8 * pooled
 
 
 @pytest.mark.parametrize("name", ["mnist_resnet", "mobilenet_v3_small", "vit_tiny"])
-def test_activations_counted_without_numbers_are_those_of_a_real_pass(name: str) -> None:
+def test_activations_on_the_meta_device_are_those_of_a_pass_on_the_cpu(name: str) -> None:
     module = create(name, in_chans=1, num_classes=10, image_size=28)
-    counted = activation_bytes(module, (1, 28, 28)).of(5)
-    assert counted == measure._saved_bytes(deepcopy(module), (1, 28, 28), 5)
+    saved_bytes = measure._saved_bytes(deepcopy(module), (1, 28, 28), 5)
+    assert activation_bytes(module, (1, 28, 28)).of(5) == saved_bytes
 
 
-class Asking(nn.Module):
+class ReadsValues(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(1, 2, 3)
@@ -213,47 +213,47 @@ class Asking(nn.Module):
         return (y * torch.ones(1)).mean((2, 3))
 
 
-def test_activations_of_a_network_that_asks_for_numbers_are_counted_with_numbers() -> None:
-    assert activation_bytes(Asking(), (1, 8, 8)).per_image == 4 * 8 * 8
+def test_activations_of_a_network_that_reads_values_are_measured_on_the_cpu() -> None:
+    assert activation_bytes(ReadsValues(), (1, 8, 8)).per_image == 4 * 8 * 8
 
 
 @pytest.mark.parametrize(
-    ("spec", "kept"), [(AdamW(), 2), (SGD(momentum=0.9), 1), (SGD(momentum=0.0), 0), (RMSprop(momentum=0.9), 2)]
+    ("spec", "values"), [(AdamW(), 2), (SGD(momentum=0.9), 1), (SGD(momentum=0.0), 0), (RMSprop(momentum=0.9), 2)]
 )
-def test_optimizer_keeps_so_many_numbers_for_each_weight(spec: AdamW, kept: int) -> None:
-    assert state_per_parameter(spec) == kept
-    assert state_per_parameter(spec, ema_decay=0.99) == kept + 1
+def test_number_of_values_that_an_optimizer_stores_per_weight(spec: AdamW, values: int) -> None:
+    assert state_per_parameter(spec) == values
+    assert state_per_parameter(spec, ema_decay=0.99) == values + 1
 
 
-def made(*, image: str | None = None, classes: int | None = None, data: bool = False, **flags: object):  # type: ignore[no-untyped-def]
+def lenet(*, image: str | None = None, classes: int | None = None, data: bool = False, **flags: object):  # type: ignore[no-untyped-def]
     recipe: Recipe = resolve("lenet", overrides=[(key.replace("__", "."), value) for key, value in flags.items()])
     return subject_of("lenet", recipe, image=image, classes=classes, from_data=data)
 
 
 def test_training_memory_is_the_sum_of_its_parts() -> None:
-    found = profile(made(train__batch_size=16), torch.device("cpu"), state_per_parameter=2).training
+    memory = profile(lenet(train__batch_size=16), torch.device("cpu"), state_per_parameter=2).training
     weights = 4 * 44_426
-    assert (found.parameters, found.gradients, found.kept) == (weights, weights, 2 * weights)
-    assert found.activations == 16 * 35_312
-    assert found.total == 4 * weights + found.activations
+    assert (memory.parameters, memory.gradients, memory.optimizer_state) == (weights, weights, 2 * weights)
+    assert memory.activations == 16 * 35_312
+    assert memory.total == 4 * weights + memory.activations
 
 
-def test_batch_shrinks_until_a_pass_is_short_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_batch_is_halved_until_a_pass_is_short_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "LONGEST_PASS", 0.0)
-    single, many = profile(made(), torch.device("cpu"), state_per_parameter=2).latencies
-    assert (single.batch_size, many.batch_size) == (1, 1)
+    single, batch = profile(lenet(), torch.device("cpu"), state_per_parameter=2).latencies
+    assert (single.batch_size, batch.batch_size) == (1, 1)
     assert single.passes > 0
-    assert many.images_per_second == pytest.approx(1000 / many.ms)
+    assert batch.images_per_second == pytest.approx(1000 / batch.ms)
 
 
-def test_images_are_those_of_input_then_of_the_data_then_of_the_publication() -> None:
-    assert made(image="3x32x32", classes=7).shape == (3, 32, 32)
-    assert made(data=True, data__size=20)[2:] == (1, 10, 20)
-    assert made()[2:] == (1, 10, 28)
+def test_input_is_that_of_the_option_or_of_the_data_or_of_the_publication() -> None:
+    assert lenet(image="3x32x32", classes=7).shape == (3, 32, 32)
+    assert lenet(data=True, data__size=20)[2:] == (1, 10, 20)
+    assert lenet()[2:] == (1, 10, 28)
 
 
 @pytest.mark.parametrize(
-    ("image", "said"),
+    ("image", "message"),
     [
         ("28", "input '28': expected channels x height x width"),
         ("0x28x28", "expected channels x height x width"),
@@ -261,19 +261,19 @@ def test_images_are_those_of_input_then_of_the_data_then_of_the_publication() ->
         ("1x9999x9999", "at most 512"),
     ],
 )
-def test_image_that_is_no_square_one_is_refused(image: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        made(image=image)
+def test_input_that_is_not_a_square_image_raises(image: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        lenet(image=image)
 
 
-def test_classes_beside_data_that_have_their_own_are_refused() -> None:
+def test_classes_cannot_be_set_if_the_data_define_them() -> None:
     with pytest.raises(ValueError, match="classes = 7: .*mnist"):
-        made(data=True, classes=7)
+        lenet(data=True, classes=7)
 
 
-def test_size_totals_are_those_of_the_layer_table() -> None:
+def test_sizes_are_sums_over_the_table_of_layers() -> None:
     subject = subject_of("lenet", Recipe.load("defaults/mnist"), image=None, classes=None, from_data=False)
-    found = profile(subject, torch.device("cpu"), state_per_parameter=2)
+    sizes = profile(subject, torch.device("cpu"), state_per_parameter=2).sizes
     outputs = 3456 + 2 * 864 + 1024 + 2 * 256 + 256 + 2 * 120 + 2 * 84 + 10
-    assert astuple(found.sizes) == (4 * 28 * 28, 4 * outputs, 4 * 44_426)
-    assert found.sizes.total == 4 * (28 * 28 + outputs + 44_426)
+    assert astuple(sizes) == (4 * 28 * 28, 4 * outputs, 4 * 44_426)
+    assert sizes.total == 4 * (28 * 28 + outputs + 44_426)

@@ -72,7 +72,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
         recipe = subject.recipe
         state = optimizers.state_per_parameter(recipe.optim, ema_decay=recipe.train.ema_decay)
         profiles.append(measure.profile(subject, device_of(recipe), state_per_parameter=state))
-        options["each"](profiles[-1])
+        options["callback"](profiles[-1])
     more = f"-and-{len(subjects) - 4}-more" if len(subjects) > 4 else ""
     name = file_name("-".join(list(subjects)[:4])[:100] + more)
     folder = folder_of(options, "profiles", name)

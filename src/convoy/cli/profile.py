@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @command(api.profile)
 def profile(call: Call, as_json: bool) -> None:
-    profiled = call() if as_json else call(each=_show)
+    profiled = call() if as_json else call(callback=_show)
     from convoy.profiling import page
     from convoy.profiling.result import PROFILES
 

@@ -1,1 +1,1 @@
-"""What a data set contains, without training: its classes, its pixels, its duplicate images."""
+"""The contents of a data set: classes, pixel values, duplicate images."""

@@ -1,4 +1,4 @@
-"""The facts of a data sheet, as data-sheet.json holds them. Pixels are in 0..1, shares are fractions."""
+"""The facts of a data sheet, as stored in data-sheet.json, and its arrays. Pixel values are from 0 to 1."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class About:
-    """Of a named data set."""
+    """The description of a named data set."""
 
     summary: str
     licence: str
@@ -20,27 +20,29 @@ class About:
 
 @dataclass(frozen=True)
 class Part:
+    """The training, validation or test part of a data set."""
+
     images: int
-    per_class: tuple[int, ...]
+    per_class: tuple[int, ...]  # number of images
     evenness: float  # entropy of the class shares divided by its maximum (Pielou 1966): 1 if all are equal
-    mean: tuple[float, ...]  # of each channel
+    mean: tuple[float, ...]  # of the pixels of each channel
     std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class PairCount:
     pairs: int
-    labels_differ: int  # of them
+    labels_differ: int  # pairs with different labels
 
 
 @dataclass(frozen=True)
 class Between:
-    """Pairs of duplicates within a part or between two."""
+    """Pairs of duplicates within a part or between two parts."""
 
     parts: tuple[str, str]
     same_pixels: PairCount
     same_picture: PairCount
-    images: int  # distinct ones of the later part
+    images: int  # images of the second part that are in a pair
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Made:
-    """How a sheet was made."""
+    """How a data sheet was created."""
 
     convoy: str  # version
     date: str
@@ -76,31 +78,31 @@ class Made:
 
 @dataclass(frozen=True)
 class Pairs:
-    """P pairs of duplicates, the closest first."""
+    """P pairs of duplicates, the most similar first."""
 
     kind: np.ndarray  # int64 [P]: 0 for the same pixels, 1 for the same picture
-    part: np.ndarray  # int64 [P, 2], as index and label
-    index: np.ndarray  # of the image in its part
-    label: np.ndarray
-    distance: np.ndarray  # float32 [P]: 0, or the distance in data.duplicates
+    part: np.ndarray  # int64 [P, 2]: number of the part
+    index: np.ndarray  # int64 [P, 2]: index of the image in its part
+    label: np.ndarray  # int64 [P, 2]
+    distance: np.ndarray  # float32 [P]: 0 for the same pixels, otherwise the distance in data.duplicates
 
     @property
     def labels_differ(self) -> np.ndarray:
         return self.label[:, 0] != self.label[:, 1]
 
-    def take(self, places: np.ndarray) -> Pairs:
-        return Pairs(*(values[places] for values in (self.kind, self.part, self.index, self.label, self.distance)))
+    def take(self, pairs: np.ndarray) -> Pairs:
+        return Pairs(*(values[pairs] for values in (self.kind, self.part, self.index, self.label, self.distance)))
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Pictures are uint8 [N, C, H, H]."""
+    """The arrays of a data sheet."""
 
-    samples_images: np.ndarray  # some images of each class
-    samples_labels: np.ndarray
-    means_images: np.ndarray  # the mean image of each class
-    means_labels: np.ndarray
-    levels: Mapping[str, np.ndarray]  # by part, int64 [C, 256]: number of pixels with each level
+    samples_images: np.ndarray  # uint8 [N, C, H, H]: random images of each class
+    samples_labels: np.ndarray  # int64 [N]
+    means_images: np.ndarray  # uint8 [K, C, H, H]: the mean image of each class with images
+    means_labels: np.ndarray  # int64 [K]
+    levels: Mapping[str, np.ndarray]  # int64 [C, 256] by part: number of pixels with each value
     pairs: Pairs
-    pictured: np.ndarray  # int64 [Q]: the pairs that have pictures
-    pictured_images: np.ndarray  # [Q, 2, C, H, H]
+    pictured: np.ndarray  # int64 [Q]: indices of the pairs that are shown
+    pictured_images: np.ndarray  # uint8 [Q, 2, C, H, H]

@@ -17,17 +17,17 @@ _COLOURS = {1: (MUTED,), 3: (MODELS[1][0], MODELS[2][0], MODELS[0][0])}
 
 
 class LevelNumbers(NamedTuple):
-    shares: Mapping[str, np.ndarray]  # by part, [C, BINS], percent of the pixels of a channel
+    shares: Mapping[str, np.ndarray]  # by part, float64 [C, BINS]: percent of the pixels of a channel
 
     @property
-    def uneven(self) -> bool:
-        """Whether one bin would dwarf all others."""
+    def needs_log_scale(self) -> bool:
+        """Whether one bin is so large that the others would not be visible."""
         shares = np.concatenate(list(self.shares.values()))
         return bool(shares.max() > 25 * np.median(shares))
 
 
 def level_numbers(levels: Mapping[str, np.ndarray]) -> LevelNumbers:
-    """`levels`: counts by part, [C, 256]."""
+    """Shares of the pixels from `levels`, int64 [C, 256] by part."""
     binned = {part: counts.reshape(len(counts), BINS, -1).sum(axis=2) for part, counts in levels.items()}
     return LevelNumbers({part: 100 * counts / counts.sum(axis=1, keepdims=True) for part, counts in binned.items()})
 
@@ -40,12 +40,12 @@ def draw_levels(axes: Axes, numbers: LevelNumbers) -> None:
         if part == "validation":
             continue
         for name, colour, share in zip(names, _COLOURS[len(shares)], shares, strict=False):
-            dashes = "-" if part == "train" else (0, (2, 1.5))
+            style = "-" if part == "train" else (0, (2, 1.5))
             label = name if part == "train" else None
-            axes.stairs(share, edges, baseline=None, color=colour, linestyle=dashes, linewidth=1.6, label=label)
-    if numbers.uneven:
+            axes.stairs(share, edges, baseline=None, color=colour, linestyle=style, linewidth=1.6, label=label)
+    if numbers.needs_log_scale:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
         axes.tick_params(axis="y", which="minor", length=0)
     else:
         axes.set_ylim(bottom=0)

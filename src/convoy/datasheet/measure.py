@@ -1,4 +1,4 @@
-"""The numbers and pictures of a data sheet. No torch."""
+"""Computes the facts and images of a data sheet. No torch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from convoy.datasheet import facts as facts_
 from convoy.datasheet.facts import About, Arrays, Between, Facts, PairCount, Pairs, Part
 
 _SAMPLES_PER_CLASS = 8
-_PICTURED_PAIRS = 12  # with two labels, and between any two parts
-_LARGEST_PICTURE = 96  # pixels per side; larger images are reduced
+_PICTURED_PAIRS = 12  # with different labels, and between any two parts
+_LARGEST_PICTURE = 96  # pixels per side; larger images are downsampled
 _CHUNK = 1000  # images
 
 
@@ -28,10 +28,10 @@ class Sheet(NamedTuple):
 
 
 def make_sheet(name: str, size: int | None = None, progress: Callable[[float], None] = lambda share: None) -> Sheet:
-    """The sheet of a data set that `load` accepts, including its test images.
+    """Describes a data set that `load` accepts, including its test images.
 
-    `progress` is called with the finished share of the search for duplicates. Raises DataError, and ValueError for an
-    unknown name.
+    `progress` is called with the finished share of the search for duplicates. Raises DataError if the data cannot be
+    read, and ValueError for an unknown name.
     """
     dataset = load(name, size=size)
     parts = dataset.parts
@@ -62,6 +62,7 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
 
 
 def _levels(images: np.ndarray) -> np.ndarray:
+    """Number of pixels with each value, int64 [C, 256]."""
     counts = np.zeros((images.shape[1], 256), np.int64)
     for start in range(0, len(images), _CHUNK):
         for channel in range(len(counts)):
@@ -85,32 +86,32 @@ def _part_facts(part: ImageSet, levels: np.ndarray) -> Part:
 
 
 def _pairs(duplicates: Duplicates, parts: list[ImageSet]) -> Pairs:
-    places = np.concatenate([duplicates.same_pixels, duplicates.same_picture])
+    images = np.concatenate([duplicates.same_pixels, duplicates.same_picture])  # indices in all parts, [P, 2]
     starts = np.cumsum([0, *map(len, parts)])
-    part = np.searchsorted(starts, places, side="right") - 1
+    part = np.searchsorted(starts, images, side="right") - 1
     return Pairs(
         kind=np.repeat([0, 1], [len(duplicates.same_pixels), len(duplicates.same_picture)]),
         part=part,
-        index=places - starts[part],
-        label=np.concatenate([part.labels for part in parts])[places],
+        index=images - starts[part],
+        label=np.concatenate([part.labels for part in parts])[images],
         distance=np.concatenate([np.zeros(len(duplicates.same_pixels), np.float32), duplicates.distances]),
     )
 
 
 def _between(pairs: Pairs, names: list[str]) -> Iterator[Between]:
     for first, second in combinations_with_replacement(range(len(names)), 2):
-        here = (pairs.part == (first, second)).all(axis=1)
-        differ = here & (pairs.labels_differ)
-        concerned = pairs.index[here] if first == second else pairs.index[here, 1]
+        between = (pairs.part == (first, second)).all(axis=1)
+        differ = between & pairs.labels_differ
+        images = pairs.index[between] if first == second else pairs.index[between, 1]
         pixels, picture = (
-            PairCount(int((here & of_kind).sum()), int((differ & of_kind).sum()))
+            PairCount(int((between & of_kind).sum()), int((differ & of_kind).sum()))
             for of_kind in (pairs.kind == 0, pairs.kind == 1)
         )
-        yield Between((names[first], names[second]), pixels, picture, len(np.unique(concerned)))
+        yield Between((names[first], names[second]), pixels, picture, len(np.unique(images)))
 
 
 def _pictured(pairs: Pairs) -> np.ndarray:
-    """The first pairs with two labels, and the first between any two parts."""
+    """The first pairs with different labels, and the first between any two parts."""
     differ = pairs.labels_differ
     groups = np.where(differ, -1, pairs.part @ (3, 1))
     chosen = [np.flatnonzero(groups == group)[:_PICTURED_PAIRS] for group in np.unique(groups)]
@@ -118,10 +119,10 @@ def _pictured(pairs: Pairs) -> np.ndarray:
 
 
 def _pictures(parts: list[ImageSet], part: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """uint8 [Q, 2, C, h, h]"""
+    """The images of pairs, uint8 [Q, 2, C, h, h], from their parts and indices, int64 [Q, 2]."""
     images = [parts[p].images[i] for p, i in zip(part.ravel(), index.ravel(), strict=True)]
     shape = parts[0].images.shape[1:]
-    pictures = _reduced(np.stack(images) if images else np.empty((0, *shape), np.uint8))
+    pictures = _downsampled(np.stack(images) if images else np.empty((0, *shape), np.uint8))
     return pictures.reshape(-1, 2, *pictures.shape[1:])
 
 
@@ -129,24 +130,24 @@ def _samples(part: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """Random images of each class, in the order of the classes."""
     order = np.random.RandomState(0).permutation(len(part))
     labels = part.labels[order]
-    places = np.concatenate([order[labels == label][:_SAMPLES_PER_CLASS] for label in range(len(part.classes))])
-    return _reduced(part.images[places]), part.labels[places]
+    indices = np.concatenate([order[labels == label][:_SAMPLES_PER_CLASS] for label in range(len(part.classes))])
+    return _downsampled(part.images[indices]), part.labels[indices]
 
 
 def _means(part: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """The mean image of each class that has images."""
     labels, means = [], []
     for label in range(len(part.classes)):
-        places = np.flatnonzero(part.labels == label)
-        chunks = np.split(places, range(_CHUNK, len(places), _CHUNK))
-        if len(places):
+        indices = np.flatnonzero(part.labels == label)
+        chunks = np.split(indices, range(_CHUNK, len(indices), _CHUNK))
+        if len(indices):
             labels.append(label)
-            means.append(sum(part.images[chunk].sum(axis=0, dtype=np.int64) for chunk in chunks) / len(places))
-    return _reduced(np.rint(np.stack(means)).astype(np.uint8)), np.array(labels)
+            means.append(sum(part.images[chunk].sum(axis=0, dtype=np.int64) for chunk in chunks) / len(indices))
+    return _downsampled(np.rint(np.stack(means)).astype(np.uint8)), np.array(labels)
 
 
-def _reduced(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, C, h, h], h at most _LARGEST_PICTURE: means over squares of pixels."""
+def _downsampled(images: np.ndarray) -> np.ndarray:
+    """Averages squares of pixels: uint8 [N, C, H, H] -> [N, C, h, h], h <= _LARGEST_PICTURE."""
     step = math.ceil(images.shape[2] / _LARGEST_PICTURE)
     if step == 1:
         return images

@@ -8,7 +8,7 @@ from convoy.options import Flag, Out
 
 
 class DataSheetOptions(TypedDict, total=False):
-    size: Annotated[int | None, Flag("Resize each image to this many pixels a side.")]
+    size: Annotated[int | None, Flag("Resize images to this many pixels per side.")]
     save: Annotated[str | Path | None, Flag("Folder of the page. Default: OUT/data/NAME-HASH.")]
     progress: Annotated[
         Callable[[float], None],

@@ -52,20 +52,20 @@ def data_sheet_page(facts: Facts, arrays: Arrays, made: Made) -> Page:
 
 def _pictures(arrays: Arrays, classes: Sequence[str]) -> tuple[Block, ...]:
     shown, n = min(len(classes), MAX_PICTURED_CLASSES), len(classes)
-    in_shown = arrays.samples_labels < shown
-    gallery = {"samples_images": arrays.samples_images[in_shown], "samples_labels": arrays.samples_labels[in_shown]}
+    is_shown = arrays.samples_labels < shown
+    gallery = {"samples_images": arrays.samples_images[is_shown], "samples_labels": arrays.samples_labels[is_shown]}
     samples = images_.sample_strips(gallery, classes[:shown])
     means = tuple(
         Tile(image, classes[label], alt=_("the mean of {name}", name=classes[label]))
         for image, label in zip(arrays.means_images, arrays.means_labels.tolist(), strict=True)
         if label < shown
     )
-    cut = [_("Shown: the first {shown} of {n} classes.", shown=shown, n=n)] if shown < n else []
-    of_samples = _("Random training images of each class.")
-    of_means = _("Mean of all training images of each class: sharp where they agree, grey where they differ.")
+    limit = [_("Shown: the first {shown} of {n} classes.", shown=shown, n=n)] if shown < n else []
+    samples_caption = _("Random training images of each class.")
+    means_caption = _("Mean of all training images of each class: sharp where they agree, grey where they differ.")
     return (
-        Gallery("samples", _("Samples"), samples, " ".join([of_samples, *cut]), titles_left=len(samples) > 1),
-        Gallery("means", _("Mean images"), (Strip("", means),), " ".join([of_means, *cut])),
+        Gallery("samples", _("Samples"), samples, " ".join([samples_caption, *limit]), titles_left=len(samples) > 1),
+        Gallery("means", _("Mean images"), (Strip("", means),), " ".join([means_caption, *limit])),
     )
 
 
@@ -82,45 +82,46 @@ def _numbers(arrays: Arrays, facts: Facts) -> tuple[Block, ...]:
 
 
 def _pairs(arrays: Arrays, facts: Facts) -> Iterator[Block]:
-    """Galleries of pairs with different labels, then of each two parts."""
+    """Galleries of the pairs with different labels, then of those between any two parts."""
     pairs, parts = arrays.pairs, list(facts.parts)
     groups = [("pairs-two-labels", _("Pairs with different labels"), pairs.labels_differ)]
     for row in words.between_parts_first(facts):
-        here = ~pairs.labels_differ & (pairs.part == [parts.index(part) for part in row.parts]).all(axis=1)
+        between = ~pairs.labels_differ & (pairs.part == [parts.index(part) for part in row.parts]).all(axis=1)
         title = _("Pairs: {where}", where=words.between(*row.parts))
-        groups.append(("-".join(["pairs", *row.parts]), title, here))
+        groups.append(("-".join(["pairs", *row.parts]), title, between))
     pictured = pairs.take(arrays.pictured)
     for name, title, mask in groups:
         tiles = tuple(
-            _pair(arrays.pictured_images[place], pictured, place, facts.classes, parts)
-            for place in np.flatnonzero(mask[arrays.pictured]).tolist()
+            _pair(arrays.pictured_images[index], pictured, index, facts.classes, parts)
+            for index in np.flatnonzero(mask[arrays.pictured]).tolist()
         )
         if tiles:
             yield Gallery(name, title, (Strip("", tiles),), words.pairs_caption(len(tiles), int(mask.sum())))
 
 
-def _pair(images: np.ndarray, pairs: Pairs, place: int, classes: Sequence[str], parts: Sequence[str]) -> Tile:
-    """Both images next to each other."""
+def _pair(images: np.ndarray, pairs: Pairs, pair: int, classes: Sequence[str], parts: Sequence[str]) -> Tile:
+    """Both images of a pair next to each other."""
     picture = images_.mosaic([Tile(image) for image in images], gap=max(1, images.shape[2] // 14))
-    names = [classes[label] for label in pairs.label[place]]
-    rows = zip(pairs.part[place], pairs.index[place], names, strict=True)
+    names = [classes[label] for label in pairs.label[pair]]
+    rows = zip(pairs.part[pair], pairs.index[pair], names, strict=True)
     sources = [f"{words.part_name(parts[part])} {index} ({name})" for part, index, name in rows]
     return Tile(
         picture.transpose(2, 0, 1),
         " | ".join(dict.fromkeys(names)),
-        _("same pixels") if pairs.kind[place] == 0 else "",
+        _("same pixels") if pairs.kind[pair] == 0 else "",
         alt=" | ".join(sources),
     )
 
 
 def _all_pairs(facts: Facts, arrays: Arrays) -> str:
+    """The content of duplicates.csv."""
     parts, classes = list(facts.parts), facts.classes
     file = StringIO()
     table = csv.writer(file, lineterminator="\n")
     table.writerow(["kind", "part", "index", "class", "other_part", "other_index", "other_class", "distance"])
     pairs = arrays.pairs
-    columns = (each.tolist() for each in (pairs.kind, pairs.part, pairs.index, pairs.label, pairs.distance))
+    columns = (values.tolist() for values in (pairs.kind, pairs.part, pairs.index, pairs.label, pairs.distance))
     for kind, part, index, label, distance in zip(*columns, strict=True):
-        sides = [value for side in (0, 1) for value in (parts[part[side]], index[side], classes[label[side]])]
-        table.writerow([("same pixels", "same picture")[kind], *sides, f"{distance:.3f}"])
+        images = [value for image in (0, 1) for value in (parts[part[image]], index[image], classes[label[image]])]
+        table.writerow([("same pixels", "same picture")[kind], *images, f"{distance:.3f}"])
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Sentences and tables of a data sheet, shared by the page and the console."""
+"""Sentences and tables of a data sheet, for the page and the console."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from convoy.reporting.content import Field, Table, table_of
 from convoy.reporting.quantities import listed
 from convoy.text import gettext as _
 
-UNBALANCED = 1.5  # the largest class over the smallest
+UNBALANCED = 1.5  # largest class / smallest class
 TOO_FEW = 5  # training images of a class
-MANY_CLASSES = 25  # with as many, the table of classes is collapsed
-MOST_NAMES = 8  # in a sentence
+MANY_CLASSES = 25  # the table of classes is collapsed
+MAX_NAMES = 8  # in a sentence
 
 
 def part_name(part: str) -> str:
@@ -20,7 +20,7 @@ def part_name(part: str) -> str:
 
 
 def sentence(facts: Facts) -> str:
-    """Size of the data set, and how many test images are also among the training images."""
+    """The size of the data set, and the number of test images that are also among the training images."""
     summary = _(
         "{images:,} images of {classes:,} classes, {size} × {size} pixels, {colours}",
         images=sum(part.images for part in facts.parts.values()),
@@ -29,31 +29,28 @@ def sentence(facts: Facts) -> str:
         colours=_("grey") if facts.channels == 1 else _("colour"),
     )
     part = "test" if "test" in facts.parts else "train"
-    twins, total = facts.duplicates.of("train", part).images, facts.parts[part].images
+    n, total = facts.duplicates.of("train", part).images, facts.parts[part].images
     if part == "test":
         duplicates = _(
             "Test images with an exact or near duplicate among the training images: {n:,} of {total:,} ({percent} %)",
-            n=twins,
+            n=n,
             total=total,
-            percent=_percent(twins, total),
+            percent=_percent(n, total),
         )
     else:
         duplicates = _(
             "Training images with an exact or near duplicate: {n:,} of {total:,} ({percent} %)",
-            n=twins,
+            n=n,
             total=total,
-            percent=_percent(twins, total),
+            percent=_percent(n, total),
         )
     return f"{summary}. {duplicates}"
 
 
 def caveats(facts: Facts) -> list[str]:
     texts = []
-    rows = facts.duplicates.between
-    pixels, picture = (
-        sum(row.same_pixels.labels_differ for row in rows),
-        sum(row.same_picture.labels_differ for row in rows),
-    )
+    pixels = sum(row.same_pixels.labels_differ for row in facts.duplicates.between)
+    picture = sum(row.same_picture.labels_differ for row in facts.duplicates.between)
     if pixels or picture:
         texts.append(
             _(
@@ -119,15 +116,15 @@ def parts_table(facts: Facts) -> Table:
 def classes_table(facts: Facts) -> Table:
     def columns(name: str, part: Part) -> tuple[Field[int], Field[int]]:
         return (
-            Field(part_name(name), lambda place: f"{part.per_class[place]:,}", _("images")),
+            Field(part_name(name), lambda label: f"{part.per_class[label]:,}", _("images")),
             Field(
                 _("Share of {part}", part=part_name(name)),
-                lambda place: _percent(part.per_class[place], part.images),
+                lambda label: _percent(part.per_class[label], part.images),
                 "%",
             ),
         )
 
-    fields: list[Field[int]] = [Field(_("Class"), lambda place: facts.classes[place], numeric=False)]
+    fields: list[Field[int]] = [Field(_("Class"), lambda label: facts.classes[label], numeric=False)]
     for name, part in facts.parts.items():
         fields += columns(name, part)
     n = len(facts.classes)
@@ -135,7 +132,7 @@ def classes_table(facts: Facts) -> Table:
 
 
 def duplicates_table(facts: Facts) -> Table:
-    """One row per pair of parts and per part."""
+    """A row for each pair of parts, and for each part."""
     fields: list[Field[Between]] = [
         Field(_("Where"), lambda row: between(*row.parts), numeric=False),
         Field(_("Same pixels"), lambda row: f"{row.same_pixels.pairs:,}", _("pairs")),
@@ -146,10 +143,10 @@ def duplicates_table(facts: Facts) -> Table:
         Field(_("Share"), lambda row: _percent(row.images, facts.parts[row.parts[1]].images), "%"),
     ]
     note = _(
-        "Same pixels: an image and each later copy of it. Same picture: two images more similar than chance explains "
-        "in this data set, for example saved, resized, lit or cropped differently. Some may only be very similar; "
-        "mirrored or shifted pictures are not found. Images: of the part named last, each counted once. All pairs are "
-        "in duplicates.csv; indices begin at 0."
+        "Same pixels: an image and each later copy of it. Same picture: two images that are more similar than expected "
+        "by chance in this data set, for example saved, resized, lit or cropped differently. Some pairs may only be "
+        "very similar; mirrored or shifted pictures are not found. Images: those of the part named last, each "
+        "counted once. All pairs are in duplicates.csv; indices start at 0."
     )
     return table_of(fields, between_parts_first(facts), note)
 
@@ -167,23 +164,23 @@ def between(first: str, second: str) -> str:
 
 def pairs_caption(shown: int, pairs: int) -> str:
     return _(
-        "Shown: {shown:,} of {n:,} pairs, the same pixels first, then the most similar. Of a pair from two parts, the "
-        "image of the part named first is on the left.",
+        "Shown: {shown:,} of {n:,} pairs, those with the same pixels first, then the most similar. The image of the "
+        "part named first is on the left.",
         shown=shown,
         n=pairs,
     )
 
 
 def about(facts: Facts) -> list[tuple[str, str]]:
-    named = facts.about or About("", "", "", "")
-    read = _("read for this sheet; it does not train or select anything, so it does not count as an opening")
+    description = facts.about or About("", "", "", "")
+    test_set = _("read for this sheet; nothing is trained or selected, so this does not count as an opening")
     return [
-        (_("Content"), named.summary),
-        (_("Licence"), named.licence),
-        (_("Source"), named.citation),
-        (_("Home page"), named.homepage),
+        (_("Content"), description.summary),
+        (_("Licence"), description.licence),
+        (_("Source"), description.citation),
+        (_("Home page"), description.homepage),
         (_("SHA-256 of the data"), facts.content_hash),
-        (_("Test set"), read if "test" in facts.parts else ""),
+        (_("Test set"), test_set if "test" in facts.parts else ""),
     ]
 
 
@@ -192,7 +189,7 @@ def _percent(count: int, total: int) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    if len(names) <= MOST_NAMES:
+    if len(names) <= MAX_NAMES:
         return listed(names)
-    first = ", ".join(names[:MOST_NAMES])
-    return _("{names} and {n:,} more", names=first, n=len(names) - MOST_NAMES)
+    first = ", ".join(names[:MAX_NAMES])
+    return _("{names} and {n:,} more", names=first, n=len(names) - MAX_NAMES)

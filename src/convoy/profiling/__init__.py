@@ -1,1 +1,1 @@
-"""What a network costs, layer by layer, and its picture. Only `measure` reaches torch."""
+"""The layers of a network, their cost, and a picture of them. Only `measure` imports torch."""

@@ -1,4 +1,4 @@
-"""The picture of a network: layers from input to output, and next to them each kind of block in detail."""
+"""The picture of a network: layers from input to output, and next to them each kind of block with its layers."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from convoy.evaluation.calls import Call
 from convoy.profiling.architecture_block import draw_block
 from convoy.profiling.outline import ENTRY, Box, blocks, outline, rows_of
 from convoy.profiling.result import Shape
-from convoy.profiling.svg import Surface, fitted, lines_of, width_of
+from convoy.profiling.svg import Surface, text_width, truncate, wrap
 from convoy.reporting.palette import MODELS, MUTED, WASH
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
-SIZE, NOTE = 12.5, 11.0
-ROW, LINE, BELOW = 27.0, 14.0, 17.0  # heights of a layer, of its second line, and of the gap below
-SHAPES, LAYERS = 48.0, 138.0  # x where sizes and layers begin
-WIDTH, NUMBERS, BARS = 236.0, 78.0, 54.0  # widths of a layer, of the parameters, of the longest bar
-LANE, BETWEEN, PAD = 9.0, 30.0, 14.0  # gaps between skips; between layers and blocks; around a block
-PILE = 3.0  # offset of the sheets of a repeated layer
+TITLE_SIZE, NOTE_SIZE = 12.5, 11.0  # font sizes
+ROW_HEIGHT, LINE_HEIGHT, ROW_GAP = 27.0, 14.0, 17.0  # of a layer, of its second line, of the gap below
+SHAPES_X, LAYERS_X = 48.0, 138.0  # left edges of output shapes and layers
+LAYER_WIDTH, NUMBERS_WIDTH, BAR_WIDTH = 236.0, 78.0, 54.0  # of a layer, of its parameters, of the longest bar
+LANE, PANEL_GAP, PADDING = 9.0, 30.0, 14.0  # between skip connections; between layers and blocks; around a block
+SHEET_OFFSET = 3.0  # between the sheets of a repeated layer
 MAX_KINDS = 6
 MAX_WIDTH = 1120.0
-PHONE = 358.0  # a picture of this width needs no scaling on a phone
-NARROW_LAYERS, NARROW_NUMBERS = 80.0, 68.0  # there the sizes have no drawing, and the parameters no bars
+PHONE_WIDTH = 358.0  # needs no scaling on a phone
+NARROW_LAYERS_X, NARROW_NUMBERS_WIDTH = 80.0, 68.0  # for a phone: without drawn shapes, without bars
 COLOURS = {
     "conv": MODELS[0][0], "linear": MODELS[1][0], "pool": MODELS[2][0], "resize": MODELS[2][0],
     "attention": MODELS[3][0], "product": MODELS[3][0],
 }  # fmt: skip
-BLOCKS = [MODELS[place][0] for place in (4, 6, 8, 9, 7, 5)]
+BLOCK_COLOURS = [MODELS[index][0] for index in (4, 6, 8, 9, 7, 5)]
 
 
 class Picture(NamedTuple):
     svg: str
     width: int
-    narrow_svg: str  # for a phone: narrow layers, and the blocks below them
-    reading: tuple[str, ...]  # sentences on how to read it, shared by several pictures
+    narrow_svg: str  # for a phone: narrow layers, with the blocks below them
+    legend: tuple[str, ...]  # sentences
 
 
 def draw(label: str, image: Shape, root: Call, *, parameters: int, unreached: int) -> Picture:
-    """The picture of a network, from the calls of a pass; `unreached`: the parameters that no call uses."""
+    """Draws a network from the calls of a pass. `unreached`: number of parameters that no call uses."""
     title = _("The architecture of {label}", label=label)
     drawing = _Drawing(image, root, parameters, unreached)
     surface = Surface()
     end = drawing.layers(surface)
-    drawing.blocks(surface, surface.right + BETWEEN, end)
+    drawing.blocks(surface, surface.right + PANEL_GAP, end)
     narrow = _Drawing(image, root, parameters, unreached, narrow=True)
     phone = Surface()
-    narrow.blocks_below(phone, narrow.layers(phone) + BETWEEN)
-    return Picture(surface.svg(title), round(surface.right + 1), phone.svg(title), tuple(drawing.reading()))
+    narrow.blocks_below(phone, narrow.layers(phone) + PANEL_GAP)
+    return Picture(surface.svg(title), round(surface.right + 1), phone.svg(title), tuple(drawing.legend()))
 
 
 class _Drawing:
@@ -63,7 +63,7 @@ class _Drawing:
         self._kinds = blocks(self._boxes)
         self._letters = dict(zip(list(self._kinds)[:MAX_KINDS], ascii_lowercase, strict=False))
         titles = dict.fromkeys(kind[0].title for kind in self._kinds.values())
-        self._colours = {title: BLOCKS[place % len(BLOCKS)] for place, title in enumerate(titles)}
+        self._colours = {title: BLOCK_COLOURS[index % len(BLOCK_COLOURS)] for index, title in enumerate(titles)}
         rows = list(rows_of(self._boxes))
         self._outside = self._total - self._unreached - sum(row.parameters for row in rows)
         self._most = max([self._outside, self._unreached, *(row.parameters for row in rows)])
@@ -71,75 +71,75 @@ class _Drawing:
         self._widest_map = max(shape[-1] for shape in shapes if len(shape) == 3)
         self._most_channels = max(shape[0] for shape in shapes if shape)
         self._skips = _skips(self._boxes)
-        self._left = NARROW_LAYERS if narrow else LAYERS
+        self._left = NARROW_LAYERS_X if narrow else LAYERS_X
         self._left += LANE * (1 + max(self._skips.values())) if self._skips else 0
-        self._shapes = 0.0 if narrow else SHAPES
-        self._numbers = NARROW_NUMBERS if narrow else NUMBERS
-        self._width = max(PHONE - self._left - NARROW_NUMBERS - 2, 150.0) if narrow else WIDTH
+        self._shapes = 0.0 if narrow else SHAPES_X
+        self._numbers = NARROW_NUMBERS_WIDTH if narrow else NUMBERS_WIDTH
+        self._width = max(PHONE_WIDTH - self._left - NARROW_NUMBERS_WIDTH - 2, 150.0) if narrow else LAYER_WIDTH
 
     # ---- the layers ----
 
     def layers(self, surface: Surface) -> float:
-        """Draws the layers from the top; returns the y of their end."""
+        """Draws the layers; returns the y of their lower end."""
         right = self._left + self._width + self._numbers
         surface.text(self._shapes, 12, _("output"), size=10.5, colour=MUTED)
         surface.text(right, 12, _("parameters"), size=10.5, colour=MUTED, anchor="end")
         middle, y = self._left + self._width / 2, 38.0
         self._draw_shape(surface, y, self._image)
         surface.rect(middle - 34, y - 11, (68, 22), MUTED, fill=0, edge=0.6)
-        surface.text(middle, y, _("input"), size=NOTE, colour=MUTED, anchor="middle")
+        surface.text(middle, y, _("input"), size=NOTE_SIZE, colour=MUTED, anchor="middle")
         ends: dict[int, tuple[float, float]] = {ENTRY: (y, y + 11)}  # y of middle and lower end of each box
-        for place, box in enumerate(self._boxes):
-            y = ends[place - 1][1] + BELOW
-            ends[place] = self._draw_group(surface, box, y) if box.role == "group" else self._draw_row(surface, box, y)
-            if place - 1 in box.inputs:
-                surface.wire([(middle, y - BELOW), (middle, y)])
-        for (source, place), lane in self._skips.items():
+        for index, box in enumerate(self._boxes):
+            y = ends[index - 1][1] + ROW_GAP
+            ends[index] = self._draw_group(surface, box, y) if box.role == "group" else self._draw_row(surface, box, y)
+            if index - 1 in box.inputs:
+                surface.wire([(middle, y - ROW_GAP), (middle, y)])
+        for (source, index), lane in self._skips.items():
             x = self._left - 7 - LANE * lane
             start = middle - 34 if source == ENTRY else self._edge(self._boxes[source])
-            points = [(start, ends[source][0]), (x, ends[source][0]), (x, ends[place][0])]
-            surface.wire([*points, (self._edge(self._boxes[place]), ends[place][0])])
+            points = [(start, ends[source][0]), (x, ends[source][0]), (x, ends[index][0])]
+            surface.wire([*points, (self._edge(self._boxes[index]), ends[index][0])])
         y = ends[len(self._boxes) - 1][1]
         for name, count in ((_("outside layers"), self._outside), (_("not used in a pass"), self._unreached)):
             if count:
-                y += BELOW + NOTE
-                surface.text(middle, y - NOTE / 2, name, size=NOTE, colour=MUTED, anchor="middle")
-                self._draw_parameters(surface, y - NOTE / 2, count, MUTED)
-        surface.text(right, y + BELOW, f"{self._total:,}", size=NOTE, bold=True, anchor="end")
-        surface.text(right - self._numbers, y + BELOW, _("total"), size=NOTE, colour=MUTED, anchor="end")
-        return y + BELOW + 8
+                y += ROW_GAP + NOTE_SIZE
+                surface.text(middle, y - NOTE_SIZE / 2, name, size=NOTE_SIZE, colour=MUTED, anchor="middle")
+                self._draw_parameters(surface, y - NOTE_SIZE / 2, count, MUTED)
+        surface.text(right, y + ROW_GAP, f"{self._total:,}", size=NOTE_SIZE, bold=True, anchor="end")
+        surface.text(right - self._numbers, y + ROW_GAP, _("total"), size=NOTE_SIZE, colour=MUTED, anchor="end")
+        return y + ROW_GAP + 8
 
     def _draw_row(self, surface: Surface, box: Box, top: float) -> tuple[float, float]:
         """Draws one layer, or a block as one box. Returns the y of the middle and of the lower end."""
         if box.role == "merge":
             return self._draw_merge(surface, box, top)
+        left, middle = self._left, top + ROW_HEIGHT / 2
         times = f"×{box.repeats}" if box.repeats > 1 else ""
         letters = self._letters_of(box)
         notes = [*([letters] if letters else []), *box.notes]
-        title = fitted(box.title, SIZE, self._width - 30 - width_of(times, SIZE, bold=True), bold=True)
-        wide = width_of(title, SIZE, bold=True) + (6 + width_of(times, SIZE, bold=True) if times else 0)
-        same_line = lines_of(notes, NOTE, self._width - 34 - wide)
+        times_width = text_width(times, TITLE_SIZE, bold=True)
+        title = truncate(box.title, TITLE_SIZE, self._width - 30 - times_width, bold=True)
+        width = text_width(title, TITLE_SIZE, bold=True)
+        same_line = wrap(notes, NOTE_SIZE, self._width - 34 - width - (6 + times_width if times else 0))
         fits = len(same_line) <= 1 and (not notes or same_line[0] == " · ".join(notes))
-        below = [] if fits else lines_of(notes, NOTE, self._width - 24)
-        height, colour = ROW + LINE * len(below), self._colour(box)
+        below = [] if fits else wrap(notes, NOTE_SIZE, self._width - 24)
+        height, colour = ROW_HEIGHT + LINE_HEIGHT * len(below), self._colour(box)
         for sheet in (2, 1) if box.repeats > 1 else ():
-            surface.rect(
-                self._left + PILE * sheet, top + PILE * sheet, (self._width, height), colour, fill=0.05, edge=0.5
-            )
-        surface.rect(self._left, top, (self._width, height), colour)
-        surface.text(self._left + 12, top + ROW / 2, title, size=SIZE, bold=True)
-        if times:  # separate, or it would seem to multiply the channels
-            end = self._left + 18 + width_of(title, SIZE, bold=True)
-            surface.text(end, top + ROW / 2, times, size=SIZE, colour=MUTED, bold=True)
+            offset = SHEET_OFFSET * sheet
+            surface.rect(left + offset, top + offset, (self._width, height), colour, fill=0.05, edge=0.5)
+        surface.rect(left, top, (self._width, height), colour)
+        surface.text(left + 12, middle, title, size=TITLE_SIZE, bold=True)
+        if times:  # in grey, because "64 ×3" could be read as a product
+            surface.text(left + 18 + width, middle, times, size=TITLE_SIZE, colour=MUTED, bold=True)
         if fits and same_line:
-            surface.text(
-                self._left + self._width - 12, top + ROW / 2, same_line[0], size=NOTE, colour=MUTED, anchor="end"
-            )
+            right = left + self._width - 12
+            surface.text(right, middle, same_line[0], size=NOTE_SIZE, colour=MUTED, anchor="end")
         for number, line in enumerate(below):
-            surface.text(self._left + 12, top + ROW + LINE * number + 2, line, size=NOTE, colour=MUTED)
+            y = top + ROW_HEIGHT + LINE_HEIGHT * number + 2
+            surface.text(left + 12, y, line, size=NOTE_SIZE, colour=MUTED)
         self._draw_shape(surface, top + height / 2, box.output)
         self._draw_parameters(surface, top + height / 2, box.parameters, colour)
-        return top + height / 2, top + height + (2 * PILE if box.repeats > 1 else 0)
+        return top + height / 2, top + height + (2 * SHEET_OFFSET if box.repeats > 1 else 0)
 
     def _draw_merge(self, surface: Surface, box: Box, top: float) -> tuple[float, float]:
         middle = self._left + self._width / 2
@@ -148,21 +148,21 @@ class _Drawing:
             surface.text(middle, top + 9.5, box.title, size=14, anchor="middle")
         else:
             surface.rect(middle - 34, top, (68, 20), MUTED)
-            surface.text(middle, top + 10, box.title, size=NOTE, anchor="middle")
-        surface.text(middle + 40, top + 10, " · ".join(box.notes), size=NOTE, colour=MUTED)
+            surface.text(middle, top + 10, box.title, size=NOTE_SIZE, anchor="middle")
+        surface.text(middle + 40, top + 10, " · ".join(box.notes), size=NOTE_SIZE, colour=MUTED)
         self._draw_shape(surface, top + 10, box.output)
         return top + 10, top + 20
 
     def _draw_group(self, surface: Surface, box: Box, top: float) -> tuple[float, float]:
         start, y = top, top
-        for place, row in enumerate(box.inside):
-            if place:
-                surface.wire([(self._left + self._width / 2, y), (self._left + self._width / 2, y + BELOW)])
-                y += BELOW
+        for index, row in enumerate(box.inside):
+            if index:
+                surface.wire([(self._left + self._width / 2, y), (self._left + self._width / 2, y + ROW_GAP)])
+                y += ROW_GAP
             y = self._draw_row(surface, row, y)[1]
         x = self._left + self._width + 5  # a bracket to the right
         surface.wire([(x, start), (x + 6, start), (x + 6, y), (x, y)], arrow=False)
-        surface.text(x + 10, (start + y) / 2, f"×{box.repeats}", size=SIZE, bold=True)
+        surface.text(x + 10, (start + y) / 2, f"×{box.repeats}", size=TITLE_SIZE, bold=True)
         return (start + y) / 2, y
 
     def _edge(self, box: Box) -> float:
@@ -174,14 +174,15 @@ class _Drawing:
         if not count:
             return
         right = self._left + self._width + self._numbers
-        surface.text(right, y, f"{count:,}", size=NOTE, anchor="end")
+        surface.text(right, y, f"{count:,}", size=NOTE_SIZE, anchor="end")
         if self._narrow:
             return
-        surface.rect(right + 7, y - 4, (max(1.0, BARS * count / self._most), 8), colour, fill=0.75, edge=0, radius=1.5)
+        width = max(1.0, BAR_WIDTH * count / self._most)
+        surface.rect(right + 7, y - 4, (width, 8), colour, fill=0.75, edge=0, radius=1.5)
 
     def _draw_shape(self, surface: Surface, y: float, shape: tuple[int, ...]) -> None:
-        """Maps as a box whose front shows their size and whose depth shows their number (log); a vector as a bar."""
-        surface.text(self._shapes, y, "×".join(map(str, shape)), size=NOTE, colour=MUTED)
+        """Draws feature maps as a box (front: their size; depth: the log of their number), a vector as a bar."""
+        surface.text(self._shapes, y, "×".join(map(str, shape)), size=NOTE_SIZE, colour=MUTED)
         if not shape or self._narrow:
             return
         depth = 1 + 13 * math.log2(shape[0]) / math.log2(max(2, self._most_channels))
@@ -199,40 +200,40 @@ class _Drawing:
     # ---- the blocks ----
 
     def blocks(self, surface: Surface, left: float, bottom: float) -> None:
-        """Draws each kind once, in columns as high as the layers, or higher if the page would be too wide."""
+        """Draws each kind once, in columns as high as the layers, or higher if the picture would be too wide."""
         panels = [self._panel(kind, letter) for kind, letter in self._letters.items()]
         bottom = max([bottom, *(panel.bottom for panel in panels)])
-        places, width = _columns(panels, bottom)
-        while width > MAX_WIDTH - left and any(x for x, _y in places):
+        positions, width = _columns(panels, bottom)
+        while width > MAX_WIDTH - left and any(x for x, _y in positions):
             bottom *= 1.1
-            places, width = _columns(panels, bottom)
-        for panel, (x, y) in zip(panels, places, strict=True):
-            surface.place(panel, left + x, y)
+            positions, width = _columns(panels, bottom)
+        for panel, (x, y) in zip(panels, positions, strict=True):
+            surface.insert(panel, left + x, y)
 
     def blocks_below(self, surface: Surface, top: float) -> None:
-        """Each kind once, below the layers and as wide as they are at most."""
+        """Draws each kind once, below the layers and not wider than these."""
         for kind, letter in self._letters.items():
             panel = self._panel(kind, letter)
             scale = min(1.0, surface.right / panel.right)
-            surface.place(panel, 0, top, scale)
-            top += scale * panel.bottom + PAD
+            surface.insert(panel, 0, top, scale)
+            top += scale * panel.bottom + PADDING
 
     def _panel(self, kind: tuple[object, ...], letter: str) -> Surface:
         boxes = self._kinds[kind]
         inside = draw_block(boxes[0].inside, self._colour)
-        where = places_of([box.name for box in boxes])
-        room = max(inside.right, 176.0)
-        title = fitted(f"({letter}) {boxes[0].title}", SIZE, room, bold=True)
-        width = max(inside.right, width_of(title, SIZE, bold=True), width_of(fitted(where, 10.5, room), 10.5)) + 2 * PAD
+        limit = max(inside.right, 176.0)
+        title = truncate(f"({letter}) {boxes[0].title}", TITLE_SIZE, limit, bold=True)
+        names = truncate(short_form([box.name for box in boxes]), 10.5, limit)
+        width = max(inside.right, text_width(title, TITLE_SIZE, bold=True), text_width(names, 10.5)) + 2 * PADDING
         panel = Surface()
         panel.rect(0, 0, (width, inside.bottom + 58), WASH, fill=0.7, edge=0)
-        panel.text(PAD, 18, title, size=SIZE, bold=True)
-        panel.text(PAD, 34, fitted(where, 10.5, room), size=10.5, colour=MUTED)
-        panel.place(inside, (width - inside.right) / 2, 50)
+        panel.text(PADDING, 18, title, size=TITLE_SIZE, bold=True)
+        panel.text(PADDING, 34, names, size=10.5, colour=MUTED)
+        panel.insert(inside, (width - inside.right) / 2, 50)
         return panel
 
     def _letters_of(self, box: Box) -> str:
-        """The kinds of its members in order: "(a), then (b)"."""
+        """The letters of the kinds of its members: "(a), then (b)"."""
         kinds = dict.fromkeys(member.topology for member in box.members or (box,))
         letters = [f"({self._letters[kind]})" for kind in kinds if kind in self._letters]
         return reduce(lambda before, last: _("{before}, then {last}", before=before, last=last), letters or [""])
@@ -240,7 +241,7 @@ class _Drawing:
     def _colour(self, box: Box) -> str:
         return self._colours[box.title] if box.role == "block" else COLOURS.get(box.role, MUTED)
 
-    def reading(self) -> Iterator[str]:
+    def legend(self) -> Iterator[str]:
         yield _("Left of a layer: its output (channels × height × width); right: its parameters.")
         if any(box.repeats > 1 for box in self._boxes):
             yield _("×n: n in a row, parameters summed.")
@@ -254,8 +255,8 @@ class _Drawing:
             yield ngettext("{n} more kind is not drawn.", "{n} more kinds are not drawn.", hidden)
 
 
-def places_of(names: Sequence[str]) -> str:
-    """Dotted names in short form: blocks.0, 2, 4–7."""
+def short_form(names: Sequence[str]) -> str:
+    """Shortens a list of dotted names: blocks.0, 2, 4–7."""
     matches = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
     prefixes = {match[1] for match in matches if match}
     if len(names) == 1 or not all(matches) or len(prefixes) > 1:
@@ -270,22 +271,22 @@ def places_of(names: Sequence[str]) -> str:
 
 
 def _columns(panels: Sequence[Surface], bottom: float) -> tuple[list[tuple[float, float]], float]:
-    """The position of each panel in columns, and the total width."""
-    places = []
+    """Arranges panels in columns. Returns their positions and the total width."""
+    positions = []
     left = right = y = 0.0
     for panel in panels:
         if y and y + panel.bottom > bottom:
-            left, y = right + PAD, 0.0
-        places.append((left, y))
-        right, y = max(right, left + panel.right), y + panel.bottom + PAD
-    return places, right
+            left, y = right + PADDING, 0.0
+        positions.append((left, y))
+        right, y = max(right, left + panel.right), y + panel.bottom + PADDING
+    return positions, right
 
 
 def _skips(boxes: Sequence[Box]) -> dict[tuple[int, int], int]:
-    """Edges that skip boxes -> lane. Shorter skips get inner lanes; lanes do not overlap."""
-    edges = [(source, place) for place, box in enumerate(boxes) for source in box.inputs if source != place - 1]
+    """The lane of each edge that skips boxes. Shorter edges have inner lanes; edges in one lane do not overlap."""
+    edges = [(source, index) for index, box in enumerate(boxes) for source in box.inputs if source != index - 1]
     lanes: dict[tuple[int, int], int] = {}
-    for source, place in sorted(edges, key=lambda edge: edge[1] - edge[0]):
-        taken = {lane for (start, end), lane in lanes.items() if start < place and source < end}
-        lanes[source, place] = next(lane for lane in range(len(edges)) if lane not in taken)
+    for source, index in sorted(edges, key=lambda edge: edge[1] - edge[0]):
+        taken = {lane for (start, end), lane in lanes.items() if start < index and source < end}
+        lanes[source, index] = next(lane for lane in range(len(edges)) if lane not in taken)
     return lanes

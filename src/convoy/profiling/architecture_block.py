@@ -1,4 +1,4 @@
-"""The inside of a block as a picture: layers from top to bottom, branches in columns, shortcuts at the side."""
+"""The picture of a block: layers from top to bottom, branches in columns, shortcuts on the right."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from convoy.profiling.outline import ENTRY, Box
-from convoy.profiling.svg import Point, Surface, fitted, lines_of, width_of
+from convoy.profiling.svg import Point, Surface, text_width, truncate, wrap
 from convoy.reporting.palette import MUTED
 
-SIZE, NOTE = 12.0, 10.5
-ROW_GAP, COLUMN_GAP, LANE = 22.0, 16.0, 13.0  # LANE: between shortcuts
+TITLE_SIZE, NOTE_SIZE = 12.0, 10.5  # font sizes
+ROW_GAP, COLUMN_GAP, LANE = 22.0, 16.0, 13.0  # LANE: distance between shortcuts
 MIN_WIDTH, MAX_WIDTH = 92.0, 180.0  # of a layer
 RADIUS, DOT = 10.0, 3.0
 SYMBOLS = ("+", "×", "−")
@@ -21,12 +21,12 @@ class _Cell:
     box: Box
     title: str
     notes: list[str]
-    main: int  # the input that it is placed below
+    main: int  # index of the input that it is below
     rank: int
     column: int
     width: float
     height: float
-    x: float = 0.0  # of the middle
+    x: float = 0.0  # centre
     y: float = 0.0
 
     @property
@@ -35,7 +35,7 @@ class _Cell:
 
     @property
     def is_bar(self) -> bool:
-        """A concatenation is as wide as the branches it joins, so that each ends in it."""
+        """Whether it is a concatenation, which is as wide as the branches that end in it."""
         return self.box.role == "merge" and not self.is_symbol
 
     @property
@@ -48,15 +48,15 @@ class _Cell:
 
 
 def draw_block(boxes: Sequence[Box], colour: Callable[[Box], str]) -> Surface:
-    """From the dot of the input to the arrow of the output."""
+    """Draws the layers of a block between a dot for the input and an arrow for the output."""
     layout = _Layout(boxes)
     surface = Surface()
-    for place, cell in enumerate(layout.cells):
+    for index, cell in enumerate(layout.cells):
         for source in sorted(cell.box.inputs):
-            surface.wire(layout.wire(source, place))
+            surface.wire(layout.wire(source, index))
     read = {source for box in boxes for source in box.inputs}
-    for place, cell in enumerate(layout.cells):
-        if place not in read:
+    for index, cell in enumerate(layout.cells):
+        if index not in read:
             surface.wire([(cell.x, cell.bottom), (cell.x, cell.bottom + 18)])
     surface.circle(layout.entry, DOT + 1, DOT)
     for cell in layout.cells:
@@ -69,16 +69,16 @@ def _draw_cell(surface: Surface, cell: _Cell, colour: str) -> None:
         surface.circle(cell.x, cell.y, RADIUS)
         surface.text(cell.x, cell.y - 0.5, cell.title, size=14, anchor="middle")
         if cell.notes:  # on the left: shortcuts come from the right
-            surface.text(cell.x - RADIUS - 5, cell.y, cell.notes[0], size=NOTE, colour=MUTED, anchor="end")
+            surface.text(cell.x - RADIUS - 5, cell.y, cell.notes[0], size=NOTE_SIZE, colour=MUTED, anchor="end")
         return
     surface.rect(cell.x - cell.width / 2, cell.top, (cell.width, cell.height), colour)
-    surface.text(cell.x, cell.top + 12.5, cell.title, size=SIZE, anchor="middle", bold=True)
+    surface.text(cell.x, cell.top + 12.5, cell.title, size=TITLE_SIZE, anchor="middle", bold=True)
     for number, line in enumerate(cell.notes):
-        surface.text(cell.x, cell.top + 26 + 13 * number, line, size=NOTE, colour=MUTED, anchor="middle")
+        surface.text(cell.x, cell.top + 26 + 13 * number, line, size=NOTE_SIZE, colour=MUTED, anchor="middle")
 
 
 class _Layout:
-    """Positions. A column is a branch; a box continues the column of its input unless another box already does."""
+    """The positions of boxes. A column is a branch: a box is below its input, unless another box already is."""
 
     def __init__(self, boxes: Sequence[Box]) -> None:
         self.cells: list[_Cell] = []
@@ -89,27 +89,26 @@ class _Layout:
         self._place()
         starts = [cell.x for cell in self.cells if cell.box.inputs == {ENTRY}] or [self.cells[0].x]
         self.entry = starts[0] if len(starts) < 3 else (min(starts) + max(starts)) / 2
-        self._lanes: dict[tuple[int, int], float] = {}  # edge -> x where it passes other layers
-        for place, cell in enumerate(self.cells):
+        self._lanes: dict[tuple[int, int], float] = {}  # x of the edges that pass other layers
+        for index, cell in enumerate(self.cells):
             for source in sorted(cell.box.inputs - {cell.main}):
                 if self._is_blocked(source, cell):
-                    self._lanes[source, place] = self._free_lane(source, cell)
+                    self._lanes[source, index] = self._free_lane(source, cell)
             if cell.is_bar:
-                ends = [self._end(source, place) for source in cell.box.inputs]
-                wide = [self._half(source) for source in cell.box.inputs]
-                left = min(end - half for end, half in zip(ends, wide, strict=True))
-                right = max(end + half for end, half in zip(ends, wide, strict=True))
+                ends = [(self._end(source, index), self._half_width(source)) for source in cell.box.inputs]
+                left = min(end - half for end, half in ends)
+                right = max(end + half for end, half in ends)
                 cell.x, cell.width = (left + right) / 2, max(right - left, cell.width)
 
-    def wire(self, source: int, place: int) -> list[Point]:
-        cell = self.cells[place]
+    def wire(self, source: int, index: int) -> list[Point]:
+        cell = self.cells[index]
         x, y = (self.entry, 2 * DOT + 1) if source == ENTRY else (self.cells[source].x, self.cells[source].bottom)
         if source != ENTRY and self.cells[source].is_bar:
-            x = cell.x  # it leaves the bar above its target
-        end = self._end(source, place)
+            x = cell.x  # leaves the bar above the target
+        end = self._end(source, index)
         side = cell.x + (RADIUS if end > cell.x else -RADIUS), cell.y
         points = [(x, y)]
-        if (source, place) in self._lanes or (source == ENTRY and abs(end - x) > 1):
+        if (source, index) in self._lanes or (source == ENTRY and abs(end - x) > 1):
             points += [(x, y + 8), (end, y + 8)]
         if cell.is_symbol and abs(end - cell.x) > 1:
             return [*points, (end, cell.y), side]
@@ -122,14 +121,14 @@ class _Layout:
     def _cell(self, box: Box, continued: set[int]) -> _Cell:
         ranks = {source: -1 if source == ENTRY else self.cells[source].rank for source in box.inputs}
         main = max(sorted(ranks), key=lambda source: ranks[source], default=ENTRY)
-        title = fitted(box.text, SIZE, MAX_WIDTH - 20, bold=True)
-        notes = lines_of(box.notes, NOTE, MAX_WIDTH - 20)
+        title = truncate(box.text, TITLE_SIZE, MAX_WIDTH - 20, bold=True)
+        notes = wrap(box.notes, NOTE_SIZE, MAX_WIDTH - 20)
         if main in continued or (main == ENTRY and not box.inputs):
             column = 1 + max(cell.column for cell in self.cells)
         else:
             column = 0 if main == ENTRY else self.cells[main].column
-        wide = max([width_of(title, SIZE, bold=True), *(width_of(line, NOTE) for line in notes)])
-        cell = _Cell(box, title, notes, main, ranks.get(main, -1) + 1, column, max(MIN_WIDTH, wide + 20), 25.0)
+        width = max([text_width(title, TITLE_SIZE, bold=True), *(text_width(line, NOTE_SIZE) for line in notes)])
+        cell = _Cell(box, title, notes, main, ranks.get(main, -1) + 1, column, max(MIN_WIDTH, width + 20), 25.0)
         if cell.is_symbol:
             cell.width = cell.height = 2 * RADIUS
         else:
@@ -141,8 +140,8 @@ class _Layout:
         for column in sorted({cell.column for cell in self.cells}):
             cells = [cell for cell in self.cells if cell.column == column]
             width = max((cell.width for cell in cells if not cell.is_bar), default=MIN_WIDTH)
-            note_widths = [width_of(note, NOTE) for cell in cells if cell.is_symbol for note in cell.notes]
-            width = max([width, *(2 * (wide + RADIUS + 5) for wide in note_widths)])
+            note_widths = [text_width(note, NOTE_SIZE) for cell in cells if cell.is_symbol for note in cell.notes]
+            width = max([width, *(2 * (note_width + RADIUS + 5) for note_width in note_widths)])
             for cell in cells:
                 cell.x = left + width / 2
                 cell.width = cell.width if cell.is_symbol else width
@@ -155,16 +154,16 @@ class _Layout:
                 cell.y = top + height / 2
             top += height + ROW_GAP
 
-    def _end(self, source: int, place: int) -> float:
+    def _end(self, source: int, index: int) -> float:
         """The x where a wire reaches its target."""
-        cell = self.cells[place]
-        if (source, place) in self._lanes:
-            return self._lanes[source, place]
+        cell = self.cells[index]
+        if (source, index) in self._lanes:
+            return self._lanes[source, index]
         if source in (ENTRY, cell.main) and not (cell.is_bar and self.cells[source].column == cell.column):
             return cell.x
         return self.cells[source].x
 
-    def _half(self, source: int) -> float:
+    def _half_width(self, source: int) -> float:
         return 12.0 if source == ENTRY else self.cells[source].width / 2
 
     def _is_blocked(self, source: int, cell: _Cell) -> bool:
@@ -177,7 +176,7 @@ class _Layout:
         )
 
     def _free_lane(self, source: int, cell: _Cell) -> float:
-        """To the right of all cells in between and of existing shortcuts."""
+        """An x to the right of all cells in between and of existing shortcuts."""
         first = -1 if source == ENTRY else self.cells[source].rank
         between = [other for other in self.cells if first < other.rank < cell.rank or other is cell]
         right = max(other.x + other.width / 2 for other in between)

@@ -1,4 +1,4 @@
-"""Profile of a network: its layers, the memory of its training, and the time of a forward pass."""
+"""Profiles a network: its layers, the memory of training, and the duration of a forward pass."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from convoy.registry import is_user_class
 LARGE_BATCH = 128
 QUICK_SECONDS = 0.2
 LONGEST_PASS = 10.0  # seconds; the large batch is halved until its estimated time is shorter
-SMALL_BATCHES = (2, 4)  # activations are linear in the batch size, measured at these two
-DIGITS = (1, 10, 28)  # default channels, classes, pixels for a user's class
-# In the layer table; other operations, such as `+` and relu(), are not.
+SMALL_BATCHES = (2, 4)  # batch sizes at which activations are measured; they are linear in the batch size
+DIGITS = (1, 10, 28)  # channels, classes and pixels for a user's class, by default
+# Roles of operations in the table of layers; it omits others, such as `+` and relu().
 SHOWN_OPERATIONS = ("conv", "linear", "product", "pool", "resize")
 
 
@@ -46,10 +46,10 @@ class Subject(NamedTuple):
 
 
 def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | None, from_data: bool) -> Subject:
-    """The input is `image` ("1x28x28"), else the recipe's data if `from_data`, else the model's `counted_at`.
+    """The input is `image` ("1x28x28"), else that of the recipe's data if `from_data`, else the model's `counted_at`.
 
-    Raises ValueError: an image that is not square, `classes` with data that have their own, and all errors of
-    `models.create`. The network is built once here, so that errors are found before any measurement.
+    Raises ValueError for an image that is not square, for `classes` if the data define them, and for all errors of
+    `models.create`: the network is built here, so that errors are found before any measurement.
     """
     name = recipe.model.name
     if from_data and image is None:
@@ -58,14 +58,14 @@ def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | 
                 f"classes = {classes}: cannot be set, because the data {recipe.data.name} define the classes"
             )
         train = load(recipe.data.name, size=recipe.data.size).train
-        in_chans, usual_classes, size = train.channels, len(train.classes), train.size
+        in_chans, default_classes, size = train.channels, len(train.classes), train.size
     else:
-        in_chans, usual_classes, size = models.MODELS[name].counted_at if name in models.MODELS else DIGITS
+        in_chans, default_classes, size = models.MODELS[name].counted_at if name in models.MODELS else DIGITS
         if image is not None:
             in_chans, size = _channels_and_size(image)
         if classes is not None and classes < 1:
             raise ValueError(f"classes = {classes}: expected at least 1")
-    subject = Subject(label, recipe, in_chans, classes or usual_classes, size)
+    subject = Subject(label, recipe, in_chans, classes or default_classes, size)
     _network(subject)
     return subject
 
@@ -109,7 +109,7 @@ def profile(
     """`state_per_parameter`: optimizer state per trained parameter. `quick` times fewer passes. `module`: the network,
     by default built from the recipe.
 
-    Raises ValueError: a user's network fails in a pass.
+    Raises ValueError if a user's network fails in a pass.
     """
     module = module or _network(subject)
     with torch.random.fork_rng(devices=[]), _user_errors(subject.recipe.model.name):
@@ -148,29 +148,28 @@ def profile(
 
 
 def activation_bytes(module: nn.Module, shape: tuple[int, int, int]) -> Activations:
-    """Storages that autograd keeps for the backward pass on a CPU, each once, including the images.
+    """Bytes of the storages that autograd saves for the backward pass on a CPU, including the images.
 
-    Parameters, buffers and the loss are not included. The passes run in training mode on the meta device, which has
-    only shapes, so that a network too large for this machine is counted, too. The bytes are linear in the batch size
-    and measured at two batch sizes.
+    Each storage counts once; parameters, buffers and the loss do not count. The passes run in training mode on the meta
+    device, which has only shapes, so that even a network too large for this machine can be measured.
     """
     try:
         few, more = (_saved_bytes(deepcopy(module).to("meta"), shape, count) for count in SMALL_BATCHES)
-    except Exception:  # a user's network may read numbers, or create tensors on the CPU
+    except Exception:  # a user's network may read values, or create tensors on the CPU
         few, more = (_saved_bytes(deepcopy(module), shape, count) for count in SMALL_BATCHES)
     per_image = (more - few) // (SMALL_BATCHES[1] - SMALL_BATCHES[0])
     return Activations(few - SMALL_BATCHES[0] * per_image, per_image)
 
 
 def _saved_bytes(module: nn.Module, shape: tuple[int, int, int], count: int) -> int:
-    # The handle identifies a storage: on the meta device its data have no address.
+    # A storage on the meta device has no address, so the handle identifies it.
     excluded = {tensor.untyped_storage()._cdata for tensor in (*module.parameters(), *module.buffers())}
     saved: dict[int, torch.UntypedStorage] = {}
 
     def save(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         saved[storage._cdata] = storage
-        return tensor.detach()  # the tensor itself would be a reference cycle with the graph
+        return tensor.detach()  # returning the tensor would create a reference cycle with the graph
 
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         module.train()(torch.zeros(count, *shape, device=next(module.parameters()).device))
@@ -180,7 +179,7 @@ def _saved_bytes(module: nn.Module, shape: tuple[int, int, int], count: int) -> 
 def _latencies(
     module: nn.Module, shape: tuple[int, int, int], device: torch.device, longest: float | None
 ) -> tuple[Latency, Latency]:
-    """`longest`: seconds of passes, and the maximum for a pass of the large batch; None: the defaults."""
+    """`longest`: seconds for all passes, and the maximum for a pass of the large batch; None: the defaults."""
     single = _latency(module, torch.rand(1, *shape, device=device), longest)
     count = LARGE_BATCH
     while count > 1 and count * single.ms / 1000 > (longest or LONGEST_PASS):
@@ -195,7 +194,7 @@ def _latency(module: nn.Module, images: torch.Tensor, longest: float | None) -> 
 
 @contextmanager
 def _user_errors(name: str) -> Iterator[None]:
-    """Converts an error of a user's code to one line with file and line."""
+    """Converts an error in a user's code to a ValueError with file and line."""
     try:
         yield
     except Exception as error:

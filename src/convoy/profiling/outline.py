@@ -1,7 +1,7 @@
-"""Condenses the calls of a forward pass into the few boxes of a picture or a short table.
+"""Summarises the calls of a forward pass as boxes, for a picture or a short table.
 
-Norms, activations and dropout join the preceding layer. Containers and chains are expanded. A module with branches, or
-of a class that occurs several times, is a block. Repetitions are one box with a count.
+Norms, activations and dropout become notes of the preceding layer. Containers and chains are replaced by their layers.
+A module with branches, or of a class that occurs several times, is a block. Repetitions are one box with a count.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from convoy.evaluation.calls import Call
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
-ENTRY = -1  # in the inputs of a box: the input of the level
+ENTRY = -1  # in the inputs of a box: the input of the network or of the surrounding block
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
-JOINING = ("norm", "activation", "dropout")
-MAX_PERIOD = 8  # boxes that repeat as a group
+NOTE_ROLES = ("norm", "activation", "dropout")
+MAX_PERIOD = 8  # boxes in a group that repeats
 MAX_BOXES, FIRST_SHOWN, LAST_SHOWN = 32, 17, 11
 NAMES = {
     "BatchNorm2d": "BN", "batch_norm": "BN", "GroupNorm": "GN", "group_norm": "GN", "LayerNorm": "LN",
@@ -34,17 +34,17 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Box:
-    """A row of an outline. Sizes are for one image; if a box represents several, parameters and FLOPs are sums."""
+    """A row of an outline. If it represents several boxes, parameters and FLOPs (for one image) are sums."""
 
-    role: str  # as in the trace, or "block", "group" (boxes that repeat together), "more" (omitted boxes)
+    role: str  # that of the call, or "block", "group" (boxes that repeat together), "more" (omitted boxes)
     title: str
     notes: tuple[str, ...]
-    output: tuple[int, ...]
+    output: tuple[int, ...]  # shape without the batch dimension
     parameters: int
     flops: int
-    inputs: frozenset[int]  # indices of boxes on the same level
+    inputs: frozenset[int]  # indices of boxes on the same level, or ENTRY
     name: str  # dotted name of the first call
-    inside: tuple[Box, ...] = ()
+    inside: tuple[Box, ...] = ()  # the boxes of a block or group
     repeats: int = 1
     members: tuple[Box, ...] = ()  # the boxes that it represents, if several
 
@@ -59,18 +59,18 @@ class Box:
         return (kind, self.repeats > 1, *((box.topology, box.inputs) for box in self.inside))
 
     @property
-    def build(self) -> tuple[object, ...]:
+    def appearance(self) -> tuple[object, ...]:
         """Equal for boxes that look the same."""
-        return (self.role, self.title, self.notes, self.output, self.repeats, *(box.build for box in self.inside))
+        return (self.role, self.title, self.notes, self.output, self.repeats, *(box.appearance for box in self.inside))
 
 
 def outline(root: Call) -> tuple[Box, ...]:
     """The boxes of the network from input to output, at most MAX_BOXES."""
-    return _Reader(root).boxes(root)
+    return _Outliner(root).boxes(root)
 
 
 def blocks(boxes: Iterable[Box]) -> dict[tuple[object, ...], list[Box]]:
-    """Kind of block -> its boxes; outer kinds before inner ones."""
+    """The blocks by their topology; outer blocks first."""
     by_kind: dict[tuple[object, ...], list[Box]] = {}
     level = [member for box in boxes for member in box.members or (box,)]
     while level:
@@ -87,24 +87,24 @@ def rows_of(boxes: Iterable[Box]) -> Iterator[Box]:
         yield from box.inside if box.role == "group" else (box,)
 
 
-class _Reader:
+class _Outliner:
     def __init__(self, root: Call) -> None:
         self._classes = Counter(call.kind for call in root.walk() if call.calls)
-        self._weighted = _weighted(root)
+        self._weight_layers = _weight_layers(root)
         self._block_calls: dict[int, bool] = {}  # number of a call -> whether it is a block
 
     def boxes(self, call: Call) -> tuple[Box, ...]:
-        return _shortened(_folded(self._level(call)))
+        return _shorten(_fold(self._level(call)))
 
     def _level(self, call: Call) -> list[Box]:
-        """The boxes inside a module, before repetitions are folded."""
+        """The boxes inside a module, before repetitions are merged."""
         items = list(self._items(call))
-        places = {number: place for place, item in enumerate(items) for number in _numbers(item)}
-        boxes = [self._box(item, places) for item in items]
-        return _joined(_without(_anchored(boxes), ("identity", "reshape")))
+        indices = {number: index for index, item in enumerate(items) for number in _numbers(item)}
+        boxes = [self._box(item, indices) for item in items]
+        return _join_notes(_remove(_connect(boxes), ("identity", "reshape")))
 
     def _items(self, call: Call) -> Iterator[Call]:
-        """Layers, operations and blocks, in order; chains are expanded."""
+        """Layers, operations and blocks, in order; chains are replaced by their layers."""
         for inner in call.calls:
             if inner.calls and not self._is_block(inner):
                 yield from self._items(inner)
@@ -117,25 +117,24 @@ class _Reader:
         return self._block_calls[call.number]
 
     def _has_block_structure(self, call: Call) -> bool:
-        is_chain = all(box.inputs == {place - 1} for place, box in enumerate(self._level(call)))
+        is_chain = all(box.inputs == {index - 1} for index, box in enumerate(self._level(call)))
         if is_chain:
             recurs = call.kind not in CONTAINERS and self._classes[call.kind] > 1
-            return recurs and _weighted(call) > 1
-        # A wrapper of the entire network is expanded although it branches: its blocks are more informative.
-        inner = sum(self._is_block(part) for part in call.walk() if part.calls and part is not call)
-        return not (inner > 1 and _weighted(call) > 0.6 * self._weighted)
+            return recurs and _weight_layers(call) > 1
+        # A module that contains most of the network is no block, even with branches: its blocks are more informative.
+        inner_blocks = sum(self._is_block(inner) for inner in call.walk() if inner.calls and inner is not call)
+        return not (inner_blocks > 1 and _weight_layers(call) > 0.6 * self._weight_layers)
 
-    def _box(self, call: Call, places: Mapping[int, int]) -> Box:
-        own = set(_numbers(call))
-        read = {number for part in call.walk() for number in part.inputs} - own
+    def _box(self, call: Call, indices: Mapping[int, int]) -> Box:
+        read = {number for inner in call.walk() for number in inner.inputs} - set(_numbers(call))
         box = Box(
             role=call.role,
             title=_title(call),
             notes=tuple(_notes(call)),
             output=call.output,
-            parameters=sum(part.parameters for part in call.walk()),
-            flops=sum(part.flops for part in call.walk()),
-            inputs=frozenset(places.get(number, ENTRY) for number in read),
+            parameters=sum(inner.parameters for inner in call.walk()),
+            flops=sum(inner.flops for inner in call.walk()),
+            inputs=frozenset(indices.get(number, ENTRY) for number in read),
             name=call.name,
         )
         if call.calls:
@@ -144,11 +143,12 @@ class _Reader:
 
 
 def _numbers(call: Call) -> Iterator[int]:
-    return (part.number for part in call.walk())
+    return (inner.number for inner in call.walk())
 
 
-def _weighted(call: Call) -> int:
-    return sum(part.role in ("conv", "linear", "attention") for part in call.walk() if not part.calls)
+def _weight_layers(call: Call) -> int:
+    """Number of layers with weights, except norms."""
+    return sum(inner.role in ("conv", "linear", "attention") for inner in call.walk() if not inner.calls)
 
 
 def _title(call: Call) -> str:
@@ -181,32 +181,35 @@ def _notes(call: Call) -> Iterator[str]:
         yield _("reused weights")
 
 
-def _anchored(boxes: Sequence[Box]) -> list[Box]:
-    """Connects boxes without inputs. One that computes a weight (a weight norm) joins the layer that uses the weight;
-    one whose input was not traced follows the previous box."""
-    anchored = list(boxes)
-    for place, box in enumerate(boxes):
+def _connect(boxes: Sequence[Box]) -> list[Box]:
+    """Connects boxes without inputs.
+
+    A box that computes a weight (weight norm) is merged with the layer that uses the weight. A box whose input was not
+    recorded reads the previous box.
+    """
+    connected = list(boxes)
+    for index, box in enumerate(boxes):
         if box.inputs:
             continue
-        readers = [reader for reader, other in enumerate(anchored) if place in other.inputs]
-        if not readers or any(anchored[reader].inputs == {place} for reader in readers):
-            anchored[place] = replace(box, inputs=frozenset({place - 1}))
+        readers = [reader for reader, other in enumerate(connected) if index in other.inputs]
+        if not readers or any(connected[reader].inputs == {index} for reader in readers):
+            connected[index] = replace(box, inputs=frozenset({index - 1}))
             continue
-        anchored[place] = replace(box, role="identity", parameters=0, flops=0)
+        connected[index] = replace(box, role="identity", parameters=0, flops=0)
         for reader in readers:
-            anchored[reader] = replace(anchored[reader], inputs=anchored[reader].inputs - {place})
-        first = anchored[readers[0]]
+            connected[reader] = replace(connected[reader], inputs=connected[reader].inputs - {index})
+        first = connected[readers[0]]
         merged = replace(first, parameters=first.parameters + box.parameters, flops=first.flops + box.flops)
-        anchored[readers[0]] = merged
-    return anchored
+        connected[readers[0]] = merged
+    return connected
 
 
-def _without(boxes: Sequence[Box], roles: Sequence[str]) -> list[Box]:
-    """Removes boxes of these roles; their readers read the inputs of the removed box."""
+def _remove(boxes: Sequence[Box], roles: Sequence[str]) -> list[Box]:
+    """Removes boxes of these roles without parameters; their readers read the inputs of the removed box."""
     sources: list[frozenset[int]] = []
     remaining: list[Box] = []
     for box in boxes:
-        inputs = frozenset[int]().union(*({ENTRY} if place == ENTRY else sources[place] for place in box.inputs))
+        inputs = frozenset[int]().union(*({ENTRY} if index == ENTRY else sources[index] for index in box.inputs))
         if box.role in roles and not box.parameters:
             sources.append(inputs)
             continue
@@ -215,23 +218,23 @@ def _without(boxes: Sequence[Box], roles: Sequence[str]) -> list[Box]:
     return remaining
 
 
-def _joined(boxes: Sequence[Box]) -> list[Box]:
-    """A norm, an activation or a dropout becomes a note of the box before it, if nothing else reads that box."""
-    readers = Counter(place for box in boxes for place in box.inputs)
-    moved: list[int] = []
+def _join_notes(boxes: Sequence[Box]) -> list[Box]:
+    """Makes a norm, activation or dropout a note of the box that it reads, if no other box reads that box."""
+    readers = Counter(index for box in boxes for index in box.inputs)
+    new_index: list[int] = []
     joined: list[Box] = []
     for box in boxes:
-        places = list(box.inputs)
-        inputs = frozenset(ENTRY if place == ENTRY else moved[place] for place in places)
-        alone = len(places) == 1 and places[0] != ENTRY and readers[places[0]] == 1
-        if box.role not in JOINING or not alone or joined[moved[places[0]]].role == "block":
-            moved.append(len(joined))
+        indices = list(box.inputs)
+        inputs = frozenset(ENTRY if index == ENTRY else new_index[index] for index in indices)
+        is_only_reader = len(indices) == 1 and indices[0] != ENTRY and readers[indices[0]] == 1
+        if box.role not in NOTE_ROLES or not is_only_reader or joined[new_index[indices[0]]].role == "block":
+            new_index.append(len(joined))
             joined.append(replace(box, inputs=inputs))
             continue
-        place = moved[places[0]]
-        moved.append(place)
-        before = joined[place]
-        joined[place] = replace(
+        index = new_index[indices[0]]
+        new_index.append(index)
+        before = joined[index]
+        joined[index] = replace(
             before,
             notes=(*before.notes, box.title, *box.notes),
             parameters=before.parameters + box.parameters,
@@ -246,23 +249,23 @@ def _joined(boxes: Sequence[Box]) -> list[Box]:
 Repetition = tuple[int, int, int]  # start, number of boxes, period
 
 
-def _folded(boxes: Sequence[Box]) -> tuple[Box, ...]:
-    """Merges equal neighbours into one box; then sequences of up to MAX_PERIOD boxes that repeat into one group."""
-    single = _merged(boxes, list(_repetitions(boxes, _equal_neighbours)))
-    return _merged(single, list(_repetitions(single, _period)))
+def _fold(boxes: Sequence[Box]) -> tuple[Box, ...]:
+    """Merges equal neighbours into one box, then repetitions of up to MAX_PERIOD boxes into one group."""
+    single = _merge_all(boxes, list(_repetitions(boxes, _equal_neighbours)))
+    return _merge_all(single, list(_repetitions(single, _period)))
 
 
 def _repetitions(boxes: Sequence[Box], find: Callable[[Sequence[Box], int], Repetition]) -> Iterator[Repetition]:
-    place = 0
-    while place < len(boxes):
-        repetition = find(boxes, place)
+    index = 0
+    while index < len(boxes):
+        repetition = find(boxes, index)
         yield repetition
-        place += repetition[1]
+        index += repetition[1]
 
 
 def _equal_neighbours(boxes: Sequence[Box], start: int) -> Repetition:
-    """Equal boxes; or blocks of one class and output size whose first may differ; or at least three blocks whose
-    channels grow by a constant, as in DenseNet."""
+    """Finds equal boxes, blocks of one class and output size of which the first may differ, or at least three blocks
+    whose number of channels grows by a constant, as in DenseNet."""
     ends = []
     for match in (_equal, _growing):
         end = start + 1
@@ -276,7 +279,7 @@ def _equal_neighbours(boxes: Sequence[Box], start: int) -> Repetition:
 def _equal(neighbours: Sequence[Box]) -> bool:
     first, second = neighbours[:2]
     if first.role != "block":
-        return first.role != "merge" and all(box.build == first.build for box in neighbours)
+        return first.role != "merge" and all(box.appearance == first.appearance for box in neighbours)
     return all(
         box.role == "block" and box.title == first.title and box.output == first.output for box in neighbours
     ) and all(box.topology == second.topology and box.notes == second.notes for box in neighbours[1:])
@@ -297,8 +300,9 @@ def _period(boxes: Sequence[Box], start: int) -> Repetition:
         end = start + period
         while (
             end < len(boxes)
-            and (boxes[end].build, boxes[end].parameters) == (boxes[end - period].build, boxes[end - period].parameters)
-            and all(boxes[place].inputs == {place - 1} for place in (end, max(end - period, start + 1)))
+            and boxes[end].appearance == boxes[end - period].appearance
+            and boxes[end].parameters == boxes[end - period].parameters
+            and all(boxes[index].inputs == {index - 1} for index in (end, max(end - period, start + 1)))
         ):
             end += 1
         count = (end - start) // period * period
@@ -307,25 +311,23 @@ def _period(boxes: Sequence[Box], start: int) -> Repetition:
     return best
 
 
-def _merged(boxes: Sequence[Box], repetitions: Sequence[Repetition]) -> tuple[Box, ...]:
-    moved = {
-        place: new for new, (start, count, period) in enumerate(repetitions) for place in range(start, start + count)
+def _merge_all(boxes: Sequence[Box], repetitions: Sequence[Repetition]) -> tuple[Box, ...]:
+    new_index = {
+        index: new for new, (start, count, _period) in enumerate(repetitions) for index in range(start, start + count)
     }
-    return tuple(
-        _one(boxes[start : start + count], period, _moved(boxes[start : start + count], moved) - {new})
-        for new, (start, count, period) in enumerate(repetitions)
-    )
+    merged = []
+    for new, (start, count, period) in enumerate(repetitions):
+        span = boxes[start : start + count]
+        inputs = frozenset(new_index.get(index, ENTRY) for box in span for index in box.inputs)
+        merged.append(_merge(span, period, inputs - {new}))
+    return tuple(merged)
 
 
-def _moved(boxes: Iterable[Box], moved: Mapping[int, int]) -> frozenset[int]:
-    return frozenset(moved.get(place, ENTRY) for box in boxes for place in box.inputs)
-
-
-def _one(boxes: Sequence[Box], period: int, inputs: frozenset[int]) -> Box:
+def _merge(boxes: Sequence[Box], period: int, inputs: frozenset[int]) -> Box:
     first = boxes[0]
     if len(boxes) == 1:
         return replace(first, inputs=inputs)
-    together = replace(
+    merged = replace(
         first,
         inputs=inputs,
         output=boxes[-1].output,
@@ -335,21 +337,21 @@ def _one(boxes: Sequence[Box], period: int, inputs: frozenset[int]) -> Box:
         members=tuple(boxes),
     )
     if period == 1:
-        return together
-    inside = (_one(boxes[place::period], 1, boxes[place].inputs) for place in range(period))
+        return merged
+    inside = (_merge(boxes[index::period], 1, boxes[index].inputs) for index in range(period))
     return replace(
-        together, role="group", title="", notes=(), inside=tuple(replace(box, repeats=1, members=()) for box in inside)
+        merged, role="group", title="", notes=(), inside=tuple(replace(box, repeats=1, members=()) for box in inside)
     )
 
 
-def _shortened(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
-    """With too many boxes: the first, the last, and one for those omitted."""
+def _shorten(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
+    """Replaces the middle of more than MAX_BOXES boxes by one box."""
     if len(boxes) <= MAX_BOXES:
         return boxes
-    spans = [(place, 1, 1) for place in range(FIRST_SHOWN)]
+    spans = [(index, 1, 1) for index in range(FIRST_SHOWN)]
     hidden = len(boxes) - FIRST_SHOWN - LAST_SHOWN
-    spans += [(FIRST_SHOWN, hidden, 1), *((len(boxes) - place, 1, 1) for place in range(LAST_SHOWN, 0, -1))]
-    merged = list(_merged(boxes, spans))
+    spans += [(FIRST_SHOWN, hidden, 1), *((len(boxes) - index, 1, 1) for index in range(LAST_SHOWN, 0, -1))]
+    merged = list(_merge_all(boxes, spans))
     title = ngettext("{n} more layer", "{n} more layers", hidden)
     merged[FIRST_SHOWN] = replace(
         merged[FIRST_SHOWN], role="more", title=title, notes=(), repeats=1, inside=(), members=()

@@ -149,10 +149,10 @@ def pictures(profiles: Sequence[Profile]) -> list[Block]:
         size = _(
             "For images of {shape} and {classes} classes.", shape=words.size(profile.input), classes=profile.classes
         )
-        caption = [size, *(sentence for sentence in picture.reading if sentence not in explained)]
+        caption = [size, *(sentence for sentence in picture.legend if sentence not in explained)]
         drawing = Drawing(name, profile.label, picture.svg, picture.width, " ".join(caption), picture.narrow_svg)
         blocks.append(drawing)
-        explained |= set(picture.reading)
+        explained |= set(picture.legend)
     return blocks
 
 

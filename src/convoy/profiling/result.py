@@ -1,4 +1,4 @@
-"""The profile of a network, as profile.json holds it."""
+"""The profile of a network, as stored in profile.json."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ Shape = tuple[int, ...]  # of one image, or of an output for one image
 
 class LayerNote(StrEnum):
     NONE = ""
-    SHARED = "shared"  # its parameters are used by an earlier layer
-    OWN = "own"  # the row is of parameters that a module with layers uses itself
-    UNUSED = "unused"  # the row is of parameters that no pass uses
+    SHARED = "shared"  # an earlier layer uses its parameters
+    OWN = "own"  # the row has parameters that a module with layers uses itself
+    UNUSED = "unused"  # the row has parameters that no pass uses
 
     @classmethod
     def _missing_(cls, value: object) -> LayerNote:
-        """Of the sentences that older versions stored."""
+        """Converts sentences that older versions stored."""
         return cls.SHARED if value == "shared weights" else cls.UNUSED
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A row of the layer table: one call, for one image."""
+    """A row of the table of layers: one call, for one image."""
 
     name: str
-    kind: str  # class and settings; empty for a row that is only of parameters
+    kind: str  # class and settings; empty for a row of parameters only
     output: Shape
-    parameters: int  # those not used by an earlier layer
+    parameters: int  # those that no earlier layer uses
     flops: int
     note: LayerNote = LayerNote.NONE
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes (4 per number) of one image, of all outputs in the layer table, and of the parameters."""
+    """Bytes in float32 of one image, of all outputs in the table of layers, and of the parameters."""
 
     input: int
     outputs: int
@@ -55,7 +55,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes that autograd keeps for the backward pass: a fixed part, and a part per image."""
+    """Bytes that autograd saves for the backward pass: a fixed number, and a number per image."""
 
     fixed: int
     per_image: int
@@ -66,26 +66,26 @@ class Activations:
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Computed bytes of training with one batch."""
+    """Bytes of a training step, computed, not measured."""
 
     batch_size: int
     parameters: int
     gradients: int  # of trained parameters
-    kept: int  # optimizer state
+    optimizer_state: Annotated[int, Field(alias="kept")]
     activations: int
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def total(self) -> int:
-        return self.parameters + self.gradients + self.kept + self.activations
+        return self.parameters + self.gradients + self.optimizer_state + self.activations
 
 
 @dataclass(frozen=True)
 class Latency:
     batch_size: int
-    ms: float  # median of a pass
-    lower_ms: float  # quartiles
-    upper_ms: float
+    ms: float  # median of the passes
+    lower_ms: float  # lower quartile
+    upper_ms: float  # upper quartile
     passes: int
 
     @computed_field  # type: ignore[prop-decorator]
@@ -109,7 +109,7 @@ class Profile:
     latencies: Annotated[tuple[Latency, Latency], Field(alias="latency")]  # of one image, of a large batch
     device: str
     threads: int
-    flaws: tuple[str, ...]  # published ones, that the model reproduces
+    flaws: tuple[str, ...]  # published flaws that the model reproduces
     layers: tuple[Layer, ...]
     unreached: Mapping[str, int]  # number of parameters that no pass uses, by module
     calls: Call
@@ -134,5 +134,4 @@ class Profile:
         return Sizes(*(4 * count for count in (math.prod(self.input), outputs, self.parameters)))
 
 
-# The profiles of profile.json, with totals that a reader need not compute.
 PROFILES = TypeAdapter(list[Profile])

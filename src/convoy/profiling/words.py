@@ -1,4 +1,4 @@
-"""The sentences on a profile, of the console and of its page."""
+"""Sentences about a profile, for the console and its page."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def images(profile: Profile) -> str:
 
 
 def totals(profile: Profile) -> Iterator[str]:
-    """The lines below the layers on the console."""
-    memory, single, many = profile.training, profile.single, profile.batch
+    """The lines below the table of layers on the console."""
+    memory, single, batch = profile.training, profile.single, profile.batch
     yield sizes(profile)
     yield _(
         "{parameters:,} parameters, {flops:,} FLOPs per image (2 per multiply-add: {macs}; no norms, activations, "
@@ -66,7 +66,7 @@ def totals(profile: Profile) -> Iterator[str]:
         parameters=plain(memory.parameters / MIB),
         gradients=plain(memory.gradients / MIB),
         optimizer=profile.optimizer,
-        state=plain(memory.kept / MIB),
+        state=plain(memory.optimizer_state / MIB),
         activations=plain(memory.activations / MIB),
     )
     cpu = ngettext("the CPU, {n} thread", "the CPU, {n} threads", profile.threads)
@@ -75,10 +75,10 @@ def totals(profile: Profile) -> Iterator[str]:
         "{passes} and {batch_passes} passes on {device})",
         ms=plain(single.ms),
         quartiles=quartile_range(single.ms, (single.lower_ms, single.upper_ms)),
-        speed=plain(many.images_per_second),
-        batch=many.batch_size,
+        speed=plain(batch.images_per_second),
+        batch=batch.batch_size,
         passes=single.passes,
-        batch_passes=many.passes,
+        batch_passes=batch.passes,
         device=cpu if profile.device == "cpu" else profile.device,
     )
     yield from flaws(profile)
