@@ -1,9 +1,9 @@
-"""Training images/s on a quiet machine and next to one or two busy processes: Convoy and plain torch.
+"""Training images/s on an idle machine and next to one or two busy processes: Convoy and plain torch.
 
     python benchmarks/contention.py [--rounds 5]
 
 12,800 images of MNIST per round, batch size 128, no augmentation, as many threads as cores. The busy processes are
-endless loops in Python. Convoy sets GOMP_SPINCOUNT=1000; "default spinning" is Convoy with libgomp's own value. Plain
+endless loops in Python. Convoy sets GOMP_SPINCOUNT=1000; "default spinning" is Convoy with libgomp's default. Plain
 torch runs the bare step on one resident batch (benchmarks/loop_overhead.py), with libgomp's default.
 """
 
@@ -18,49 +18,49 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from loop_overhead import BATCH_SIZE, bare, epoch
-from measure import in_turn, ratio, serve, ways, write_result
+from measure import interleaved, ratio, serve, variants, write_result
 
 MODELS = ("lenet", "two_conv_cnn")
 SPINNING = {"GOMP_SPINCOUNT": "300000"}  # libgomp's default
-WAYS = {"plain torch": SPINNING, "convoy, default spinning": SPINNING, "convoy": {}}
-BUSY = (0, 1, 2)
+VARIANTS = {"plain torch": SPINNING, "convoy, default spinning": SPINNING, "convoy": {}}
+BUSY = (0, 1, 2)  # number of busy processes
 STEPS = 100
 
 
 def next_to(count: int, measure_round: Callable[[], float]) -> float:
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    """Measures a round next to this many busy processes."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         return measure_round()
     finally:
-        for other in others:
-            other.kill()
-            other.wait()
+        for loop in loops:
+            loop.kill()
+            loop.wait()
 
 
 def compare(rounds: int) -> None:
-    lines = [
-        f"Training images/s on MNIST; medians of {rounds} rounds, and by how much they fall next to busy processes"
-    ]
+    lines = [f"Training images/s on MNIST; medians of {rounds} rounds, and the slow-down next to busy processes"]
     numbers: dict[str, object] = {"unit": "training images/s", "rounds": rounds}
     for model in MODELS:
-        arguments = {name: ["--serve", name, model] for name in WAYS}
-        with TemporaryDirectory() as folder, ways({n: [*a, folder] for n, a in arguments.items()}, WAYS) as started:
-            measured = {f"{name}, {count}": partial(next_to, count, started[name]) for name in WAYS for count in BUSY}
-            values = in_turn(measured, rounds)
-        falls = {f"{name}, {count}": ratio(values, f"{name}, 0", f"{name}, {count}") for name in WAYS for count in BUSY}
-        lines += ["", f"{model:26} {'quiet':>8} {'next to one':>22} {'next to two':>22}"]
-        for name in WAYS:
+        arguments = {name: ["--serve", name, model] for name in VARIANTS}
+        cases = {f"{name}, {count}": (name, count) for name in VARIANTS for count in BUSY}
+        with TemporaryDirectory() as out, variants({n: [*a, out] for n, a in arguments.items()}, VARIANTS) as started:
+            measured = {case: partial(next_to, count, started[name]) for case, (name, count) in cases.items()}
+            values = interleaved(measured, rounds)
+        slower = {case: ratio(values, f"{name}, 0", case) for case, (name, _) in cases.items()}
+        lines += ["", f"{model:26} {'idle':>8} {'next to one':>22} {'next to two':>22}"]
+        for name in VARIANTS:
             cells = [f"{median(values[f'{name}, 0']):8,.0f}"]
-            cells += [f"{median(values[f'{name}, {n}']):12,.0f} (1/{falls[f'{name}, {n}']:.2f})" for n in BUSY[1:]]
+            cells += [f"{median(values[f'{name}, {n}']):12,.0f} (1/{slower[f'{name}, {n}']:.2f})" for n in BUSY[1:]]
             lines.append(f"{name:26} {'   '.join(cells)}")
-        numbers[model] = {"images_per_second": values, "falls_by": falls}
+        numbers[model] = {"images_per_second": values, "slower_by": slower}
     write_result(lines, numbers)
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--serve"]:
-        way, model, folder = sys.argv[2:]
-        serve(bare(model, STEPS) if way == "plain torch" else epoch(model, folder, [], limit=STEPS * BATCH_SIZE))
+        variant, model, folder = sys.argv[2:]
+        serve(bare(model, STEPS) if variant == "plain torch" else epoch(model, folder, [], limit=STEPS * BATCH_SIZE))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)

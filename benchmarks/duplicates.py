@@ -1,9 +1,9 @@
-"""How many of 200 changed images the duplicate search of `convoy data show` finds, by kind of change.
+"""How many of 200 changed images does the duplicate search of `convoy data show` find, by kind of change?
 
     python benchmarks/duplicates.py cifar10 > benchmarks/results/$(date +%F)-duplicates.md
 
-The first 20,000 training images are searched together with 200 changed copies of random ones, one kind of change
-after another. Then the unchanged data set is searched for pairs. Nothing is timed.
+For each kind of change, the first 20,000 training images are searched together with changed copies of 200 of them. Then
+the unchanged data set is searched for pairs. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def jpeg(quality: int) -> Change:
     return change
 
 
-def resampled(factor: float) -> Change:
+def resample(factor: float) -> Change:
     return lambda image: image.resize([round(side * factor) for side in image.size]).resize(image.size)
 
 
-def cut(fraction: float) -> Change:
-    """Crops this fraction of the side on each side and enlarges the rest."""
+def crop(fraction: float) -> Change:
+    """Crops a border, a fraction of the image's width, and resizes the rest to the size of the image."""
 
     def change(image: Image.Image) -> Image.Image:
         border = fraction * image.width
@@ -46,7 +46,7 @@ def cut(fraction: float) -> Change:
     return change
 
 
-def moved(pixels: int) -> Change:
+def shift(pixels: int) -> Change:
     """Shifts to the left and repeats the right border."""
 
     def change(image: Image.Image) -> Image.Image:
@@ -56,7 +56,7 @@ def moved(pixels: int) -> Change:
     return change
 
 
-def noisy(levels: float) -> Change:
+def noise(levels: float) -> Change:
     draw = np.random.default_rng(0)
 
     def change(image: Image.Image) -> Image.Image:
@@ -69,44 +69,43 @@ def noisy(levels: float) -> Change:
 CHANGES: dict[str, Change] = {
     "saved as JPEG, quality 50": jpeg(50),
     "saved as JPEG, quality 10": jpeg(10),
-    "at half the size and back": resampled(0.5),
+    "at half the size and back": resample(0.5),
     "blurred, radius 1 pixel": lambda image: image.filter(ImageFilter.GaussianBlur(1)),
-    "noise of 10 levels": noisy(10),
-    "noise of 25 levels": noisy(25),
+    "noise of 10 levels": noise(10),
+    "noise of 25 levels": noise(25),
     "40 levels brighter": lambda image: image.point(lambda level: min(255, level + 40)),
     "half the contrast": lambda image: image.point(lambda level: level // 2 + 64),
     "gamma 2": lambda image: image.point(lambda level: level**2 // 255),
     "grey": lambda image: image.convert("L").convert(image.mode),
-    "cut by 1/32 all around": cut(1 / 32),
-    "cut by 1/16 all around": cut(1 / 16),
-    "cut by 1/8 all around": cut(1 / 8),
-    "moved by 1 pixel": moved(1),
-    "moved by 2 pixels": moved(2),
-    "turned by 2 degrees, corners black": lambda image: image.rotate(2, Image.Resampling.BILINEAR),
-    "turned by 5 degrees, corners black": lambda image: image.rotate(5, Image.Resampling.BILINEAR),
+    "cropped by 1/32 on each side": crop(1 / 32),
+    "cropped by 1/16 on each side": crop(1 / 16),
+    "cropped by 1/8 on each side": crop(1 / 8),
+    "shifted by 1 pixel": shift(1),
+    "shifted by 2 pixels": shift(2),
+    "rotated by 2 degrees, corners black": lambda image: image.rotate(2, Image.Resampling.BILINEAR),
+    "rotated by 5 degrees, corners black": lambda image: image.rotate(5, Image.Resampling.BILINEAR),
     "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
 }
 
 
 def changed(images: np.ndarray, change: Change) -> np.ndarray:
-    """Both uint8 [N, C, H, H]."""
+    """uint8 [N, C, H, H] -> uint8 [N, C, H, H]"""
     pictures = [Image.fromarray(image.transpose(1, 2, 0).squeeze()) for image in images]
-    return np.stack([np.asarray(change(picture)).reshape(*picture.size, -1) for picture in pictures]).transpose(
-        0, 3, 1, 2
-    )
+    pixels = np.stack([np.asarray(change(picture)).reshape(*picture.size, -1) for picture in pictures])
+    return pixels.transpose(0, 3, 1, 2)
 
 
 def main() -> None:
     name = sys.argv[1]
     images = load(name).train.images[:SEARCHED]
-    chosen = np.sort(np.random.RandomState(0).permutation(len(images))[:CHANGED])
+    originals = np.sort(np.random.RandomState(0).permutation(len(images))[:CHANGED])
     print(f"| change of an image of {name} | found of {CHANGED} |")
     print("|---|---:|")
-    for what, change in CHANGES.items():
-        found = find_duplicates([images, changed(images[chosen], change)], lambda share: None)
-        pairs = set(map(tuple, np.concatenate([found.same_pixels, found.same_picture]).tolist()))
-        wanted = zip(chosen.tolist(), range(len(images), len(images) + CHANGED), strict=True)
-        print(f"| {what} | {sum(pair in pairs for pair in wanted)} |")
+    for kind, change in CHANGES.items():
+        duplicates = find_duplicates([images, changed(images[originals], change)], lambda share: None)
+        pairs = set(map(tuple, np.concatenate([duplicates.same_pixels, duplicates.same_picture]).tolist()))
+        expected = zip(originals.tolist(), range(len(images), len(images) + CHANGED), strict=True)
+        print(f"| {kind} | {sum(pair in pairs for pair in expected)} |")
     print()
     for row in make_sheet(name).facts.duplicates.between:
         print(f"{' and '.join(row.parts)}: {row.same_pixels}, {row.same_picture}, {row.images:,} images")

@@ -2,8 +2,8 @@
 
     python benchmarks/fast_mnist.py [--seeds 10]
 
-Each run is full-size: fresh weights, all 60,000 training images, the test set opened once at the end. The seconds are
-those from the first to the last step, with resident data.
+Each run is full-size: new initial weights, all 60,000 training images, the test set opened once at the end. The seconds
+are those from the first to the last step; the data are in memory.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def train(seeds: int) -> None:
 
     recipe = convoy.Recipe.load(RECIPE)
     with TemporaryDirectory() as folder:
-        trained = [
-            convoy.train(recipe, seed=recipe.seed + count, out=folder, device="cpu", show=False)
-            for count in range(seeds)
+        runs = [
+            convoy.train(recipe, seed=recipe.seed + offset, out=folder, device="cpu", show=False)
+            for offset in range(seeds)
         ]
-        accuracies = [run.scores["test"].accuracy for run in trained]
-        seconds = [run.cost.train_seconds for run in trained]
+        accuracies = [run.scores["test"].accuracy for run in runs]
+        seconds = [run.cost.train_seconds for run in runs]
     accuracy, duration = t_interval(accuracies), t_interval(seconds)
     lines = [
         f"{RECIPE}, seeds {recipe.seed} to {recipe.seed + seeds - 1}",

@@ -1,9 +1,9 @@
-"""How many training images a network needs to reach an accuracy; `--quick` uses these numbers.
+"""How many training images does a network need to reach an accuracy? `--quick` uses these numbers.
 
     python benchmarks/images_to_learn.py classics-mnist/lenet tensor-mnist/published --accuracy 0.9 --seeds 3
 
-Trains each recipe and scores 1,000 held-out images each time the number of images has grown by about a tenth. Prints
-one line per run: the images at the first of two scores in a row that reach the accuracy.
+Trains each recipe, and scores 1,000 held-out images each time the number of training images has grown by about a tenth.
+Prints one line per run: the number of images at the first of two consecutive scores that reach the accuracy.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from convoy.recipe import Recipe
 from convoy.training.run.plan import plan_one
 
 SCORED = 1000
-GROWTH = 1.1  # growth of the number of images between two scores
+GROWTH = 1.1  # ratio of the numbers of images at two consecutive scores
 
 
 def images_to_learn(recipe: Recipe, accuracy: float, most: int) -> int | None:
     """None if `most` images are not enough."""
-    ready = plan_one(recipe)
-    prepared, learner = ready.prepared, ready.learner()
+    plan = plan_one(recipe)
+    prepared, learner = plan.prepared, plan.learner()
     batches = Batches(
         prepared.train,
         batch_size=recipe.train.batch_size,
         seed=recipe.seed,
-        normaliser=ready.normaliser,
+        normaliser=plan.normaliser,
         augmentation=build_augmentation(recipe.data.augment),
     )
     held_out = prepared.validation or prepared.train
     images, labels = held_out.images[:SCORED], held_out.labels[:SCORED]
-    seen, following, reached = 0, 1000.0, None
+    seen, next_score, reached = 0, 1000.0, None
     while seen < most:
         epoch, step = divmod(seen // recipe.train.batch_size, batches.steps_per_epoch)
         x, y = batches.at(epoch, step)
         learner.step(x, y)
         seen += recipe.train.batch_size
-        if seen >= following:
-            following = seen * GROWTH
-            if (predict(learner.module, images, ready.normaliser).argmax(1) == labels).mean() >= accuracy:
+        if seen >= next_score:
+            next_score = seen * GROWTH
+            if (predict(learner.module, images, plan.normaliser).argmax(1) == labels).mean() >= accuracy:
                 if reached is not None:
                     return reached
                 reached = seen
@@ -59,18 +59,16 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=200_000, help="images")
     parser.add_argument("--data")
     parser.add_argument("--precision", default="float32")
-    asked = parser.parse_args()
-    for name in asked.recipes:
-        recipe = Recipe.load(name, [("compute.precision", asked.precision)])
-        if asked.data is not None:
-            recipe = recipe.override({"data.name": asked.data})
-        for offset in range(asked.seeds):
-            begun = time.perf_counter()
-            found = images_to_learn(recipe.override({"seed": recipe.seed + offset}), asked.accuracy, asked.most)
-            images = f"more than {asked.most:,}" if found is None else f"{found:,}"
-            print(
-                f"{name} seed {recipe.seed + offset}: {images} images, {time.perf_counter() - begun:.0f} s", flush=True
-            )
+    arguments = parser.parse_args()
+    for name in arguments.recipes:
+        recipe = Recipe.load(name, [("compute.precision", arguments.precision)])
+        if arguments.data is not None:
+            recipe = recipe.override({"data.name": arguments.data})
+        for offset in range(arguments.seeds):
+            seed, start = recipe.seed + offset, time.perf_counter()
+            images = images_to_learn(recipe.override({"seed": seed}), arguments.accuracy, arguments.most)
+            number = f"more than {arguments.most:,}" if images is None else f"{images:,}"
+            print(f"{name} seed {seed}: {number} images, {time.perf_counter() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python benchmarks/kill_resume.py [--times 20] [--limit 20000] [--epochs 3]
 
-`convoy train two_conv_cnn` first runs alone. Then, each time in an empty folder and next to two busy loops, it is
-killed with SIGKILL three times at a random time after the first progress line, and restarted. The fourth start
-finishes. The SHA-256 of best.safetensors is compared. A kill tests the resume only if there is a checkpoint, so these
-kills are counted.
+`convoy train two_conv_cnn` first runs alone. Then it is repeated, each time in an empty folder and next to two busy
+loops: it is killed with SIGKILL and restarted three times, each at a random time after the first progress line; the
+fourth start finishes. The SHA-256 of best.safetensors is compared. Only a kill after the first checkpoint tests
+resuming, so these kills are counted.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Training:
         os.close(inside)
 
     def read(self, seconds: float = float("inf"), until: bytes | None = None) -> bool:
-        """Reads its output for some seconds. Whether it printed `until`, or is still running."""
+        """Reads output for some seconds or until it contains `until`. Returns False if the process has ended."""
         end, printed = time.monotonic() + seconds, b""
         while (left := end - time.monotonic()) > 0:
             if not select.select([self._terminal], [], [], min(left, 1.0))[0]:
@@ -77,7 +77,7 @@ class Training:
 
 
 def finish(out: Path, limit: int, epochs: int) -> str:
-    """Trains to the end. Returns the SHA-256 of the best weights."""
+    """Finishes the training. Returns the SHA-256 of the best weights."""
     training = Training(out, limit, epochs)
     training.read()
     if code := training.close():
@@ -87,7 +87,7 @@ def finish(out: Path, limit: int, epochs: int) -> str:
 
 
 def killed_in_training(out: Path, limit: int, epochs: int, seconds: float) -> bool:
-    """Kills a training some seconds after its first progress; False if it had already ended."""
+    """Kills a training some seconds after its first progress line. Returns False if it had already ended."""
     training = Training(out, limit, epochs)
     if training.read(until=b"images/s") and training.read(seconds) and "finished" not in status(out):
         training.kill()
@@ -101,14 +101,17 @@ def status(out: Path) -> str:
 
 
 def attempt(draw: random.Random, limit: int, epochs: int) -> tuple[str, list[int]] | None:
-    """SHA-256 after three kills, and the step of the newest checkpoint at each (0: none); None if it ended before."""
+    """Returns the SHA-256 after three kills, and the step of the newest checkpoint at each kill (0: none).
+
+    None if the run ended before its third kill.
+    """
     with TemporaryDirectory() as folder, busy_loops(BUSY_LOOPS):
         out, checkpoints = Path(folder), []
         for _ in range(KILLS):
             if not killed_in_training(out, limit, epochs, draw.uniform(0, LONGEST)):
                 return None
-            found = out.glob("runs/*/checkpoints/*/manifest.json")
-            checkpoints.append(max((int(path.parent.name) for path in found), default=0))
+            manifests = out.glob("runs/*/checkpoints/*/manifest.json")
+            checkpoints.append(max((int(path.parent.name) for path in manifests), default=0))
         return finish(out, limit, epochs), checkpoints
 
 
@@ -117,28 +120,28 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--limit", type=int, default=20_000)
     parser.add_argument("--epochs", type=int, default=3)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
+    times, limit, epochs = arguments.times, arguments.limit, arguments.epochs
     with TemporaryDirectory() as folder:
-        expected = finish(Path(folder), given.limit, given.epochs)
+        expected = finish(Path(folder), limit, epochs)
     draw, equal, kills, ended_before = random.Random(0), 0, [], 0
-    while len(kills) < given.times:
-        if (found := attempt(draw, given.limit, given.epochs)) is None:
+    while len(kills) < times:
+        if (result := attempt(draw, limit, epochs)) is None:
             ended_before += 1
             continue
-        equal += found[0] == expected
-        kills.append(found[1])
-        print(
-            f"{equal} of {len(kills)} equal; newest checkpoints at the kills: {found[1]}", file=sys.stderr, flush=True
-        )
+        digest, checkpoints = result
+        equal += digest == expected
+        kills.append(checkpoints)
+        print(f"{equal} of {len(kills)} equal; newest checkpoints at the kills: {checkpoints}", file=sys.stderr)
     resumed = sum(step > 0 for steps in kills for step in steps)
     lines = [
-        f"convoy train {MODEL} --epochs {given.epochs} --limit {given.limit}, next to {BUSY_LOOPS} busy loops",
-        f"killed {KILLS} times each: {equal} of {given.times} end with the SHA-256 of a quiet unbroken run",
-        f"kills that found a checkpoint to resume from: {resumed} of {KILLS * given.times}",
-        f"left out because the run ended before its third kill: {ended_before}",
+        f"convoy train {MODEL} --epochs {epochs} --limit {limit}, next to {BUSY_LOOPS} busy loops",
+        f"killed {KILLS} times each: {equal} of {times} have the SHA-256 of an uninterrupted run on an idle machine",
+        f"kills after the first checkpoint: {resumed} of {KILLS * times}",
+        f"attempts excluded because the run ended before its third kill: {ended_before}",
     ]
-    write_result(lines, {"equal": equal, "times": given.times, "sha256": expected, "checkpoints": kills})
-    sys.exit(equal < given.times)
+    write_result(lines, {"equal": equal, "times": times, "sha256": expected, "checkpoints": kills})
+    sys.exit(equal < times)
 
 
 if __name__ == "__main__":

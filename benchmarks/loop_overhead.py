@@ -1,9 +1,9 @@
-"""Overhead of Convoy's epoch over the bare step: forward, backward and optimizer on one resident batch.
+"""Overhead of Convoy's epoch relative to the bare step: forward, backward and optimizer on one resident batch.
 
     python benchmarks/loop_overhead.py [--rounds 7]
 
 The bare step has Convoy's memory format, fused optimizer and memory retention, so that only the loop is compared:
-order, batches, conversion and normalisation, counting, gradient norm, skipping of steps that are not finite, records,
+order, batches, conversion, normalisation, accuracy, gradient norm, skipping of steps that are not finite, records,
 schedule. Augmentation is measured separately. Batch 128, AdamW, float32, as many threads as cores.
 """
 
@@ -16,10 +16,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from measure import in_turn, ratio, serve, ways, write_result
+from measure import interleaved, ratio, serve, variants, write_result
 
 COMPARED = ("lenet", "two_conv_cnn")
-WAYS = ("bare step", "convoy", "convoy, augmented")
+VARIANTS = ("bare step", "convoy", "convoy, augmented")
 BATCH_SIZE, STEPS = 128, 469  # 60,000 images, an epoch of MNIST
 AUGMENT = [{"name": "rotate", "degrees": 10}, {"name": "shift", "fraction": 0.1}]
 
@@ -40,12 +40,12 @@ def bare(model: str, steps: int = STEPS) -> Callable[[], float]:
     optimizer = build(AdamW(), network)
 
     def measure_round() -> float:
-        begun = perf_counter()
+        start = perf_counter()
         for _ in range(steps):
             optimizer.zero_grad()
             F.cross_entropy(network(x), y).backward()
             optimizer.step()
-        return steps * BATCH_SIZE / (perf_counter() - begun)
+        return steps * BATCH_SIZE / (perf_counter() - start)
 
     return measure_round
 
@@ -76,10 +76,10 @@ def compare(rounds: int) -> None:
     lines = [f"Training images/s on MNIST, batch {BATCH_SIZE}; medians of {rounds} rounds", ""]
     with TemporaryDirectory() as folder:
         for model in COMPARED:
-            with ways({name: ["--serve", model, name, folder] for name in WAYS}) as measured:
-                values = in_turn(measured, rounds)
-            ratios = {name: ratio(values, name, "bare step") for name in WAYS[1:]}
-            lines += [f"{model:13} {name:18} {median(values[name]):9,.0f}" for name in WAYS]
+            with variants({name: ["--serve", model, name, folder] for name in VARIANTS}) as measured:
+                values = interleaved(measured, rounds)
+            ratios = {name: ratio(values, name, "bare step") for name in VARIANTS[1:]}
+            lines += [f"{model:13} {name:18} {median(values[name]):9,.0f}" for name in VARIANTS]
             lines += [f"{model:13} {name} / bare step: {value:.3f}" for name, value in ratios.items()] + [""]
             numbers[model] = {"images_per_second": values, "ratio_to_bare_step": ratios}
     write_result(lines, {"unit": "training images/s", "rounds": rounds, "models": numbers})
@@ -87,8 +87,9 @@ def compare(rounds: int) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == ["--serve"]:
-        model, way, folder = sys.argv[2:]
-        serve(bare(model) if way == "bare step" else epoch(model, folder, AUGMENT if "augmented" in way else []))
+        model, variant, folder = sys.argv[2:]
+        augment = AUGMENT if "augmented" in variant else []
+        serve(bare(model) if variant == "bare step" else epoch(model, folder, augment))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)

@@ -1,7 +1,7 @@
-"""The measurement of all benchmarks: interleaved rounds, medians, and a result with machine and versions.
+"""Measures all benchmarks: interleaved rounds, medians, and a result with machine and versions.
 
-Each variant is a separate process (`serve`), so that variants share no imports and no thread pool; it waits for its
-turn without using the processor. The variant that starts changes from round to round. The first round is warm-up.
+Each variant is a separate process (`serve`), so that variants share no imports and no thread pool. It waits without
+using the processor while others are measured. The order of the variants alternates; the first round is warm-up.
 """
 
 from __future__ import annotations
@@ -24,90 +24,91 @@ ENVIRONMENT = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOC
 
 
 def serve(measure_round: Callable[[], float]) -> None:
-    """Measures one round for each line on standard input and prints the number."""
-    answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # keeps prints of the measured code out of the protocol
+    """Measures a round for each line on standard input and prints the number."""
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # output of the measured code goes to standard error
     for _ in sys.stdin:
-        print(measure_round(), file=answer, flush=True)
+        print(measure_round(), file=output, flush=True)
 
 
-class Way:
-    """Starts this script with `arguments` and the additional `environment`; it serves rounds."""
+class Variant:
+    """A process that runs this script with `arguments` and additional environment variables, and serves rounds."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         command = [sys.executable, sys.argv[0], *arguments]
-        own = {**os.environ, **environment}
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own)
+        env = {**os.environ, **environment}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
     def __call__(self) -> float:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with suppress(BrokenPipeError):  # an ended process is an error below
+        with suppress(BrokenPipeError):  # reported below
             self._process.stdin.write("\n")
             self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"the process measured for {sys.argv[0]} ended, code {self._process.wait()}")
-        return float(answer)
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a process of {sys.argv[0]} ended with exit code {self._process.wait()}")
+        return float(line)
 
     def close(self) -> None:
         self._process.communicate()
 
 
 @contextmanager
-def ways(
+def variants(
     arguments: Mapping[str, Sequence[str]], environments: Mapping[str, Mapping[str, str]] = MappingProxyType({})
-) -> Iterator[dict[str, Way]]:
-    started = {name: Way(each, environments.get(name, {})) for name, each in arguments.items()}
+) -> Iterator[dict[str, Variant]]:
+    started = {name: Variant(values, environments.get(name, {})) for name, values in arguments.items()}
     try:
         yield started
     finally:
-        for way in started.values():
-            way.close()
+        for variant in started.values():
+            variant.close()
 
 
-def in_turn(measured: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """The numbers of each variant, without the warm-up round 0."""
+def interleaved(measured: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Returns the numbers of each variant, without those of round 0, the warm-up."""
     values: dict[str, list[float]] = {name: [] for name in measured}
     names = list(measured)
-    for count in range(rounds + 1):
-        for name in names if count % 2 else reversed(names):
+    for number in range(rounds + 1):
+        for name in names if number % 2 else reversed(names):
             value = measured[name]()
-            if count:
+            if number:
                 values[name].append(value)
-        shown = "  ".join(f"{name} {values[name][-1]:,.4g}" for name in names) if count else "warm-up"
-        print(f"round {count}: {shown}", file=sys.stderr)
+        numbers = "  ".join(f"{name} {values[name][-1]:,.4g}" for name in names) if number else "warm-up"
+        print(f"round {number}: {numbers}", file=sys.stderr)
     return values
 
 
-def ratio(values: Mapping[str, Sequence[float]], above: str, below: str) -> float:
-    """The median of the rounds' ratios, which cancels slow minutes of the machine."""
-    return median(a / b for a, b in zip(values[above], values[below], strict=True))
+def ratio(values: Mapping[str, Sequence[float]], numerator: str, denominator: str) -> float:
+    """Returns the median of the rounds' ratios, so that slow minutes of the machine cancel."""
+    return median(a / b for a, b in zip(values[numerator], values[denominator], strict=True))
 
 
 def write_result(lines: Sequence[str], numbers: Mapping[str, Any]) -> None:
-    """Prints the lines and writes them and the numbers, with machine, versions and command, to results/."""
-    where = conditions()
-    name = f"{where['date'][:10]}-{Path(sys.argv[0]).stem}"
-    head = [f"{key}: {_in_a_line(value)}" for key, value in where.items() if value]
+    """Prints the lines, and writes lines and numbers with machine, versions and command to results/."""
+    measured_on = conditions()
+    name = f"{measured_on['date'][:10]}-{Path(sys.argv[0]).stem}"
+    footer = [f"{key}: {_one_line(value)}" for key, value in measured_on.items() if value]
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.txt").write_text("\n".join([*lines, "", *head, ""]), encoding="utf-8")
-    (RESULTS / f"{name}.json").write_text(json.dumps({**where, **numbers}, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / f"{name}.txt").write_text("\n".join([*lines, "", *footer, ""]), encoding="utf-8")
+    (RESULTS / f"{name}.json").write_text(json.dumps({**measured_on, **numbers}, indent=1) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
 
 def conditions() -> dict[str, Any]:
+    """Date, command, machine, versions and environment variables of a measurement."""
     import torch
 
     from convoy.recipe import Recipe
     from convoy.training.machine.environment import describe
 
-    described = describe(torch.device("cpu"), Recipe())
+    environment = describe(torch.device("cpu"), Recipe())
     return {
-        "date": described.date,
+        "date": environment.date,
         "command": f"python benchmarks/{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}",
-        **{key: getattr(described, key) for key in ("cpu", "cores", "platform", "python")},
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        **{key: getattr(environment, key) for key in ("cpu", "cores", "platform", "python")},
+        "versions": {name: number for name in PACKAGES if (number := _version(name))},
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
     }
 
@@ -119,5 +120,5 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _in_a_line(value: object) -> str:
-    return ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
+def _one_line(value: object) -> str:
+    return ", ".join(f"{key} {inner}" for key, inner in value.items()) if isinstance(value, dict) else str(value)

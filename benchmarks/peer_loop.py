@@ -1,11 +1,11 @@
-"""Training images/s: the lab reports' loop (torchvision, PIL transforms, DataLoader) and Convoy.
+"""Training images/s of Convoy and of the loop in the lab reports (torchvision, PIL transforms, DataLoader).
 
     python benchmarks/peer_loop.py [--rounds 5]     needs torchvision: see benchmarks/README.md
 
-Same network, same torch, two threads; MNIST, batch 128, AdamW, rotation up to 10 degrees, shift up to a tenth.
-The peer's transforms are the reports' two (RandomRotation, then RandomAffine) and, as a second peer, one RandomAffine
-that does both in one resampling; each with 0 and 2 DataLoader workers; the better counts. The peers' start-up
-(workers, the first batches) is not timed. Convoy is `convoy.train` as a user calls it.
+Same network, same torch, two threads; MNIST, batch 128, AdamW, rotation up to 10 degrees, shift up to a tenth. The
+first peer has the two transforms of the reports, RandomRotation and RandomAffine; the second has one RandomAffine,
+which rotates and shifts in one resampling. Each runs with 0 and 2 DataLoader workers, and the faster is compared. The
+start-up of the peers (workers, the first batches) is not timed. Convoy is `convoy.train` as called by a user.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from measure import in_turn, ratio, serve, ways, write_result
+from measure import interleaved, ratio, serve, variants, write_result
 
 COMPARED = ("lenet", "two_conv_cnn")
 PEERS = {  # name: (transforms, workers)
@@ -51,11 +51,13 @@ def peer(model: str, kind: str, workers: int, root: Path) -> Callable[[], float]
     from convoy.models import create
 
     torch.set_num_threads(THREADS)
-    moves = {
+    augmentations = {
         "two": [transforms.RandomRotation(10), transforms.RandomAffine(0, translate=(0.1, 0.1))],
         "one": [transforms.RandomAffine(10, translate=(0.1, 0.1))],
     }
-    transform = transforms.Compose([*moves[kind], transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
+    transform = transforms.Compose(
+        [*augmentations[kind], transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
+    )
     loader = DataLoader(
         datasets.MNIST(root, train=True, transform=transform), batch_size=BATCH_SIZE, shuffle=True, num_workers=workers
     )
@@ -64,10 +66,10 @@ def peer(model: str, kind: str, workers: int, root: Path) -> Callable[[], float]
 
     def measure_round() -> float:
         batches = iter(loader)
-        loss_sum, correct, begun = 0.0, 0, 0.0
+        loss_sum, correct, start = 0.0, 0, 0.0
         for count in range(WARM_UP_BATCHES + TIMED_BATCHES):
             if count == WARM_UP_BATCHES:
-                begun = perf_counter()
+                start = perf_counter()
             images, labels = next(batches)
             optimizer.zero_grad()
             logits = network(images)
@@ -76,12 +78,12 @@ def peer(model: str, kind: str, workers: int, root: Path) -> Callable[[], float]
             optimizer.step()
             loss_sum += loss.item() * len(labels)
             correct += (logits.argmax(1) == labels).sum().item()
-        return TIMED_BATCHES * BATCH_SIZE / (perf_counter() - begun)
+        return TIMED_BATCHES * BATCH_SIZE / (perf_counter() - start)
 
     return measure_round
 
 
-def convoy_way(model: str, out: Path) -> Callable[[], float]:
+def convoy_variant(model: str, out: Path) -> Callable[[], float]:
     import convoy
 
     recipe = convoy.Recipe.load("defaults/mnist").override(
@@ -113,8 +115,8 @@ def compare(rounds: int) -> None:
         write_raw_files(Path(folder))
         for model in COMPARED:
             arguments = {name: ["--serve", model, name, folder] for name in (*PEERS, "convoy")}
-            with ways(arguments) as measured:
-                values = in_turn(measured, rounds)
+            with variants(arguments) as measured:
+                values = interleaved(measured, rounds)
             lines += [f"{model:13} {name:26} {median(values[name]):9,.0f}" for name in values]
             ratios = {}
             for kind in ("two", "one"):
@@ -128,8 +130,9 @@ def compare(rounds: int) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == ["--serve"]:
-        model, way, folder = sys.argv[2:]
-        serve(convoy_way(model, Path(folder)) if way == "convoy" else peer(model, *PEERS[way], Path(folder)))
+        model, variant, folder = sys.argv[2:]
+        root = Path(folder)
+        serve(convoy_variant(model, root) if variant == "convoy" else peer(model, *PEERS[variant], root))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)

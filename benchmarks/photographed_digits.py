@@ -1,7 +1,7 @@
-"""How many digits in photographs does a network read that was trained on MNIST?
+"""How many photographed digits does a network trained on MNIST classify correctly?
 
-The photographs are simulated from pen strokes (tests/data/photographed_digits.py), 10 sets of 40. Raw images are
-only scaled and cropped to the network's size.
+The photographs are simulated from pen strokes (tests/data/photographed_digits.py): 10 sets of 40. Raw images are only
+scaled and cropped to the size of the network's input.
 
     convoy train fast-mnist --out WORKSPACE
     python -m benchmarks.photographed_digits WORKSPACE
@@ -30,8 +30,8 @@ def main() -> None:
             for number, (digit, image) in enumerate(photographs(COUNT, seed)):
                 image.save(Path(name) / f"{number:02}.png")
                 digits.append(str(digit))
-            read, raw = (convoy.predict(run, name, raw=raw) for raw in (False, True))
-            correct = [sum(p.predicted == d for p, d in zip(each, digits, strict=True)) for each in (read, raw)]
+            by_raw = [convoy.predict(run, name, raw=raw) for raw in (False, True)]
+            correct = [sum(p.predicted == d for p, d in zip(found, digits, strict=True)) for found in by_raw]
             print(f"set {seed}: {correct[0]} of {COUNT}, with raw images {correct[1]}")
 
 

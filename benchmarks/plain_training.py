@@ -2,11 +2,11 @@
 
     python benchmarks/plain_training.py lenet DATA.npz --seed 0 --epochs 5
 
-Written from the reports' descriptions alone; nothing here imports Convoy. `training_parity.py` compares the results of
-these loops with Convoy's. DATA.npz holds x_train, y_train, x_test and y_test, images as uint8 [N, C, H, W]. The last
-line of the output is the test accuracy, a fraction.
+Written only from the descriptions in the reports, without code of Convoy. `training_parity.py` compares the results of
+these loops with those of Convoy. DATA.npz contains x_train, y_train, x_test and y_test, images as uint8 [N, C, H, W].
+The last line of the output is the test accuracy as a fraction.
 
-No early stopping: the reports stop after 6 or 8 epochs without improvement, and these trainings are shorter.
+The reports stop after 6 or 8 epochs without improvement. These trainings are shorter, so there is no early stopping.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 
 class LeNet(nn.Module):
-    """Sigmoid activations, max pooling, log-softmax at the end."""
+    """With sigmoid activations, max pooling and a log-softmax at the end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class TwoConvCNN(nn.Module):
         x = x.flatten(1)
         x = F.relu(self.fc1(x))
         x = F.relu(self.fc2(x))
-        return self.fc3(x)  # only the published network ends in a softmax
+        return self.fc3(x)  # without the softmax of the published network
 
 
 class BasicCNN(nn.Module):
@@ -115,7 +115,7 @@ def accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 def crop_and_flip(x: Tensor) -> Tensor:
-    """A 32x32 window of each image, padded by 4 black pixels, mirrored with probability 0.5. x: (N, 3, 32, 32)"""
+    """Random 32x32 crop of each image padded by 4 black pixels, flipped with probability 0.5. x: (N, 3, 32, 32)"""
     padded = F.pad(x, (4, 4, 4, 4))
     images = []
     for image in padded:
@@ -126,9 +126,9 @@ def crop_and_flip(x: Tensor) -> Tensor:
 
 
 def train_lenet(path: str, epochs: int) -> float:
-    """As published: 80 / 20 random split, pixels in 0 to 1, AdamW; the weights of the last epoch are tested."""
+    """As published: random 80 / 20 split, pixels from 0 to 1, AdamW; the weights of the last epoch are tested."""
     x, y, x_test, y_test = load(path)
-    train = torch.randperm(len(x))[len(x) // 5 :]  # the validation fifth is not used
+    train = torch.randperm(len(x))[len(x) // 5 :]  # the validation images are not used
     net = LeNet()
     optimizer = lenet_optimizer(net)
     for _ in range(epochs):
@@ -138,7 +138,7 @@ def train_lenet(path: str, epochs: int) -> float:
 
 
 def train_two_conv_cnn(path: str, epochs: int) -> float:
-    """The corrected protocol: one validation tenth chooses the epoch, one test."""
+    """The corrected protocol: a tenth of the images, for validation, selects the epoch; one test."""
     x, y, x_test, y_test = load(path)
     order = torch.randperm(len(x))
     val, train = order[: len(x) // 10], order[len(x) // 10 :]
@@ -150,14 +150,14 @@ def train_two_conv_cnn(path: str, epochs: int) -> float:
     for _ in range(epochs):
         for batch in train[torch.randperm(len(train))].split(16):
             step(net, optimizer, x[batch], y[batch], clip_norm=10)
-        if (reached := accuracy(net, x[val], y[val])) > best:
-            best, best_weights = reached, copy.deepcopy(net.state_dict())
+        if (current := accuracy(net, x[val], y[val])) > best:
+            best, best_weights = current, copy.deepcopy(net.state_dict())
     net.load_state_dict(best_weights)
     return accuracy(net, x_test, y_test)
 
 
 def train_basic_cnn(path: str, epochs: int) -> float:
-    """The corrected protocol: one validation tenth chooses the epoch, one test; crop and flip in training."""
+    """The corrected protocol, as in train_two_conv_cnn; crop and flip in training."""
     x, y, x_test, y_test = load(path)
     order = torch.randperm(len(x))
     val, train = order[: len(x) // 10], order[len(x) // 10 :]
@@ -169,8 +169,8 @@ def train_basic_cnn(path: str, epochs: int) -> float:
     for _ in range(epochs):
         for batch in train[torch.randperm(len(train))].split(128):
             step(net, optimizer, (crop_and_flip(x[batch]) - mean) / std, y[batch])
-        if (reached := accuracy(net, (x[val] - mean) / std, y[val])) > best:
-            best, best_weights = reached, copy.deepcopy(net.state_dict())
+        if (current := accuracy(net, (x[val] - mean) / std, y[val])) > best:
+            best, best_weights = current, copy.deepcopy(net.state_dict())
     net.load_state_dict(best_weights)
     return accuracy(net, (x_test - mean) / std, y_test)
 

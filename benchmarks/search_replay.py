@@ -1,18 +1,18 @@
 """Does the pruned search find the winner of the full grid with a sixth of its epochs? Replays Convoy's search.
 
-`results/search_table.json` (made by search_table.py) holds LeNet's validation accuracy after each of 27 epochs at 81
-points. A replay is a complete search by convoy.studies.search.loop that reads the table instead of training; two
-trainings run in parallel, one epoch each in turn. It succeeds if the winner is within 0.2 percentage points of the best
-of the table and at most 15 % of its 2,187 epochs were trained.
-
-A point has two accuracies: "final" after the last epoch, for which the bar is meant, and "kept" of its best epoch,
-whose weights a run saves and by which the search selects. No point of this table is within 0.2 points of the best by
-both: the standard error of 97.5 % on its 2,500 images is 0.3 points.
-
-On a full grid, halving is random only in the order of two equal points. It is therefore also replayed on parts of the
-grid with seven random batch sizes and seven random rates.
-
     python benchmarks/search_replay.py
+
+`results/search_table.json`, written by search_table.py, has the validation accuracy of LeNet after each of 27 epochs at
+81 points. A replay is a complete search by convoy.studies.search.loop that reads the table instead of training; two
+trainings run in parallel and alternate after each epoch. It succeeds if the winner is within 0.2 percentage points of
+the best point and at most 15 % of the 2,187 epochs were trained.
+
+A point has two accuracies: "final" is that after the last epoch, which the limit of 0.2 points is for; "kept" is that
+of the best epoch, whose weights a run saves, and by which the search selects. No point of this table is within 0.2
+points of the best by both: the standard error of 97.5 % on its 2,500 images is 0.3 points.
+
+On a full grid, halving is random only in the order of equal points. It is therefore also replayed on subgrids of seven
+random batch sizes and seven random learning rates.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from convoy.studies.search.finding import Pruner, Sampler, State
 from convoy.studies.search.space import Space, Values
 
 TABLE = Path(__file__).parent / "results" / "search_table.json"
-AT_ONCE = 2
+PARALLEL = 2
 TOLERANCE = 0.002
 SHARE_OF_EPOCHS = 0.15
-PART = 7
+SUBGRID = 7  # values per key
 
 
 class Replay(NamedTuple):
-    final: float  # accuracy of the best minus that of the winner, after the last epoch
-    kept: float  # the same, of the best epochs
-    share: float  # of all epochs of the table
+    final: float  # accuracy of the best point minus that of the winner, after the last epoch
+    kept: float  # the same difference for the best epochs
+    share: float  # trained epochs / epochs in the table
 
     def succeeds(self, by: str) -> bool:
         return self.share <= SHARE_OF_EPOCHS and getattr(self, by) <= TOLERANCE + 1e-9
 
 
 class Table:
-    """Accuracies by point, instead of a training."""
+    """The accuracies of all points, which replace training."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         images = content["validation_images"]
@@ -61,17 +61,17 @@ class Table:
             for point, row in zip(content["points"], content["correct"], strict=True)
         }
 
-    def part(self, seed: int) -> Table:
-        """The points with some of the batch sizes and rates."""
+    def subgrid(self, seed: int) -> Table:
+        """The points with SUBGRID random batch sizes and learning rates."""
         draw = random.Random(seed)
-        kept = [set(draw.sample(sorted(set(column)), PART)) for column in zip(*self.rows, strict=True)]
-        part = copy(self)
-        part.rows = {
+        columns = [set(draw.sample(sorted(set(column)), SUBGRID)) for column in zip(*self.rows, strict=True)]
+        subgrid = copy(self)
+        subgrid.rows = {
             point: row
             for point, row in self.rows.items()
-            if all(value in column for value, column in zip(point, kept, strict=True))
+            if all(value in column for value, column in zip(point, columns, strict=True))
         }
-        return part
+        return subgrid
 
     def space(self) -> Space:
         columns = zip(*self.rows, strict=True)
@@ -90,11 +90,11 @@ class Table:
         until: int | None = None,
         prune: loop.Prune | None = None,
     ) -> Iterator[loop.Ended]:
-        """Trains like convoy.studies.search.run: lazily, several in parallel, one epoch each in turn."""
+        """Trains like convoy.studies.search.run: lazily, several in parallel, alternating after each epoch."""
         waiting = enumerate(recipes)
         running: dict[int, Iterator[loop.Ended]] = {}
         while True:
-            while len(running) < AT_ONCE and (job := next(waiting, None)) is not None:
+            while len(running) < PARALLEL and (job := next(waiting, None)) is not None:
                 running[job[0]] = self._training(*job, until or self.epochs, prune)
             if not running:
                 return
@@ -121,7 +121,7 @@ class Table:
 class Search(NamedTuple):
     """Settings of `convoy search`."""
 
-    words: str
+    options: str
     sampler: Sampler
     pruner: Pruner
     trials: int | None = None  # None: the full grid
@@ -158,34 +158,35 @@ def replay(table: Table, search: Search, seed: int) -> Replay:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", default=TABLE)
     parser.add_argument("--replays", type=int, default=100)
     arguments = parser.parse_args()
     table = Table(json.loads(Path(arguments.table).read_text()))
+    print(f"{len(table.rows)} points x {table.epochs} epochs; {arguments.replays} replays per search.")
     print(
-        f"{len(table.rows)} points x {table.epochs} epochs; a success: at most {SHARE_OF_EPOCHS:.0%} of the epochs, and"
+        f"Success: at most {SHARE_OF_EPOCHS:.0%} of the epochs, winner within {100 * TOLERANCE:g} points of the best."
     )
-    print(f"within {100 * TOLERANCE:g} points of the best. {arguments.replays} replays each; in brackets: Wilson.\n")
+    print("Share of successes (Wilson interval), and distance of the winner from the best:\n")
     for search in SEARCHES:
         replays = [replay(table, search, seed) for seed in range(arguments.replays)]
-        print(f"{search.words}\n    {_words(replays)}", flush=True)
-    replays = [replay(table.part(seed), HALVING, seed) for seed in range(arguments.replays)]
-    print(f"{HALVING.words}, on {PART} x {PART} points of the grid, drawn by the seed\n    {_words(replays)}")
+        print(f"{search.options}\n    {_summary(replays)}", flush=True)
+    replays = [replay(table.subgrid(seed), HALVING, seed) for seed in range(arguments.replays)]
+    print(f"{HALVING.options}, on {SUBGRID} x {SUBGRID} random points of the grid\n    {_summary(replays)}")
 
 
-def _words(replays: list[Replay]) -> str:
-    parts = []
+def _summary(replays: list[Replay]) -> str:
+    lines = []
     for by in ("final", "kept"):
         share = wilson(sum(replay.succeeds(by) for replay in replays), len(replays))
-        behind = sorted(100 * getattr(replay, by) for replay in replays)
-        middle, most = behind[len(behind) // 2], behind[-1]
-        parts.append(
-            f"{by} {share.mean:.0%} ({share.low:.0%} to {share.high:.0%}), {middle:.2f} points behind in the median, "
-            f"{most:.2f} at most"
+        distances = sorted(100 * getattr(replay, by) for replay in replays)
+        median, most = distances[len(distances) // 2], distances[-1]
+        lines.append(
+            f"{by} {share.mean:.0%} ({share.low:.0%} to {share.high:.0%}), median distance {median:.2f} points, "
+            f"at most {most:.2f}"
         )
     epochs = [replay.share for replay in replays]
-    return "\n    ".join([*parts, f"epochs {sum(epochs) / len(epochs):.1%}, at most {max(epochs):.1%}"])
+    return "\n    ".join([*lines, f"epochs {sum(epochs) / len(epochs):.1%}, at most {max(epochs):.1%}"])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The table for search_replay.py: LeNet's validation accuracy after each of 27 epochs, at 81 points.
-
-Nine batch sizes by nine learning rates, constant rate, AdamW, 10,000 MNIST images for training and 2,500 for
-validation; the test set stays closed. Finished runs are reused, so that this can be stopped and restarted. The table
-contains the accuracies as counts of correct images:
+"""Makes the table for search_replay.py: the validation accuracy of LeNet after each of 27 epochs, at 81 points.
 
     python benchmarks/search_table.py --out search-table        # about half an hour on 2 cores
+
+Nine batch sizes by nine learning rates, constant learning rate, AdamW, 10,000 MNIST images for training and 2,500 for
+validation; the test set is not opened. Finished runs are reused, so the script can be stopped and restarted. The table
+has accuracies as numbers of correct images.
 """
 
 from __future__ import annotations
@@ -42,20 +42,21 @@ def recipe(batch_size: int, lr: float) -> Recipe:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="search-table")
     out = parser.parse_args().out
-    # The largest batches first: if this is stopped early, most of the table exists.
-    order = sorted(range(len(points())), key=lambda place: -points()[place][0])
+    # The largest batches first, because they are the fastest.
+    order = sorted(range(len(points())), key=lambda point: -points()[point][0])
     runs: dict[int, Run] = {}
-    for place, event in execute((recipe(*points()[place]) for place in order), Session(out, test=False)):
+    for position, event in execute((recipe(*points()[point]) for point in order), Session(out, test=False)):
         if isinstance(event, Ended):
-            runs[order[place]] = Run(event.run)
-            print(f"{len(runs)} of {len(order)}: batch size and rate {points()[order[place]]}", flush=True)
-    correct = [[epoch.validation.correct for epoch in runs[place].metrics] for place in range(len(points()))]
+            point = order[position]
+            runs[point] = Run(event.run)
+            print(f"{len(runs)} of {len(order)}: batch size and learning rate {points()[point]}", flush=True)
+    correct = [[epoch.validation.correct for epoch in runs[point].metrics] for point in range(len(points()))]
     first = runs[0]
     table = {
-        "about": "validation images named rightly, by point and epoch",
+        "about": "correctly classified validation images, by point and epoch",
         "model": "lenet",
         "train_images": first.data.counts["train"],
         "validation_images": first.data.counts["validation"],

@@ -1,9 +1,9 @@
-"""Seconds of commands, from a cold start to their end, next to the import of torch and to a Python that does nothing.
+"""Seconds from the start to the end of commands, compared with the import of torch and with an empty Python program.
 
-python benchmarks/start_up.py [--rounds 5]
+    python benchmarks/start_up.py [--rounds 5]
 
-The bars, for medians on two quiet cores: a short training at most 2.2 times `import torch` plus 1 s, the report of a
-run at most 2 s and of a study of four runs at most 3 s. `convoy list models` imports no torch (tests/test_start_up.py).
+Limits for the medians on two idle cores: 2.2 times `import torch` plus 1 s for a short training, 2 s for the report of
+a run, 3 s for that of a study of four runs. `convoy list models` does not import torch (tests/test_start_up.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from measure import in_turn, write_result
+from measure import interleaved, write_result
 
 CONVOY = str(Path(sys.executable).with_name("convoy"))
 SHORT = ("lenet", "--data", "mnist", "--epochs", "1", "--limit", "2000")
@@ -31,18 +31,18 @@ TRAIN, TORCH, REPORT_ONE, REPORT_FOUR = (
 
 
 def run(command: Sequence[str], folder: Path) -> float:
-    begun = perf_counter()
+    start = perf_counter()
     subprocess.run(command, check=True, capture_output=True, cwd=folder)
-    return perf_counter() - begun
+    return perf_counter() - start
 
 
 def training(folder: Path) -> float:
-    shutil.rmtree(folder / "new", ignore_errors=True)  # a finished run would be reused
+    shutil.rmtree(folder / "new", ignore_errors=True)  # otherwise the finished run would be reused
     return run([CONVOY, "train", *SHORT, "--out", "new"], folder)
 
 
-def measured(folder: Path) -> dict[str, Callable[[], float]]:
-    """What is measured, by name. Trains the four runs that are reported."""
+def commands_in(folder: Path) -> dict[str, Callable[[], float]]:
+    """The measured commands by name. Trains four runs for the reports."""
     run([CONVOY, "compare", "lenet", "two_conv_cnn", *SHORT[1:], "--seeds", "2", "--out", "four"], folder)
     (one, *_), (four,) = (sorted((folder / "four" / kind).iterdir()) for kind in ("runs", "studies"))
     commands = {
@@ -64,14 +64,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
-        values = in_turn(measured(Path(folder)), rounds)
-    seconds = {name: median(each) for name, each in values.items()}
-    bars = {TRAIN: 2.2 * seconds[TORCH] + 1, REPORT_ONE: 2.0, REPORT_FOUR: 3.0}
-    lines = [f"Seconds to the end of the command; medians of {rounds} rounds, files in the system's cache", ""]
+        values = interleaved(commands_in(Path(folder)), rounds)
+    seconds = {name: median(rounds_of) for name, rounds_of in values.items()}
+    limits = {TRAIN: 2.2 * seconds[TORCH] + 1, REPORT_ONE: 2.0, REPORT_FOUR: 3.0}
+    lines = [f"Seconds to the end of the command; medians of {rounds} rounds, files in the page cache", ""]
     for name, value in seconds.items():
-        bar = f"  at most {bars[name]:.2f}: {'yes' if value <= bars[name] else 'no'}" if name in bars else ""
-        lines.append(f"{name:26} {value:.3f}{bar}")
-    write_result(lines, {"unit": "seconds", "rounds": rounds, "seconds": values, "bars": bars})
+        limit = f"  at most {limits[name]:.2f}: {'yes' if value <= limits[name] else 'no'}" if name in limits else ""
+        lines.append(f"{name:26} {value:.3f}{limit}")
+    write_result(lines, {"unit": "seconds", "rounds": rounds, "seconds": values, "limits": limits})
 
 
 if __name__ == "__main__":

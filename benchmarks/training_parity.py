@@ -1,17 +1,17 @@
-"""Compares the test accuracy of Convoy's trainings with plain PyTorch loops: three networks, ten seeds per side.
+"""Compares the test accuracy of Convoy's trainings with that of plain PyTorch loops: three networks, ten seeds each.
 
     python benchmarks/training_parity.py [--cifar FOLDER] [--seeds 10] [--only lenet] [--out FOLDER]
 
-The other side is `plain_training.py`, written from the reports' descriptions and sharing no code with Convoy. Both
-sides read the same .npz file (a subset of the training images, all 10,000 test images), train for the same number of
-epochs on one thread, and draw their own split, initial weights, batches and augmentation for each seed.
+The loops are in `plain_training.py`, written from the descriptions in the reports without code of Convoy. Both sides
+read the same .npz file (a subset of the training images, all 10,000 test images), train for the same number of epochs
+on one thread, and draw their own split, initial weights, batches and augmentation for each seed.
 
-The difference of the mean test accuracies has a 90 % interval (Welch). Two one-sided Welch tests at 5 % decide whether
-it is within 0.2 points, which is equivalent to that interval being within 0.2 points:
+Two one-sided Welch tests at 5 % decide whether the difference of the mean test accuracies is within 0.2 points. They do
+so exactly if its 90 % interval (Welch) is within 0.2 points:
 
-    equivalent    the interval is inside -0.2 to +0.2 points
-    different     it is not, and Welch's two-sided test rejects equal means at 5 %
-    inconclusive  neither; prints how many seeds would show equivalence with a power of 80 %
+    equivalent    the interval is within -0.2 to +0.2 points
+    different     not equivalent, and Welch's two-sided test rejects equal means at 5 %
+    inconclusive  otherwise; prints how many seeds would show equivalence with a power of 80 %
 
 basic_cnn needs CIFAR-10 as a folder of images (train/ and test/) and is skipped without --cifar. Each finished training
 is a line of OUT/trainings.jsonl; a rerun trains only missing ones and reports all settings in the file.
@@ -43,7 +43,7 @@ SIDES = ("convoy", "plain")
 
 @dataclass(frozen=True)
 class Setting:
-    """Settings of one network's comparison, the same for both sides."""
+    """The settings of a comparison, the same for both sides."""
 
     network: str
     recipe: str
@@ -87,7 +87,7 @@ class Parity:
 
 
 def compare(convoy: Sequence[float], plain: Sequence[float]) -> Parity:
-    """Needs at least two accuracies per side."""
+    """Compares at least two accuracies per side."""
     a, b = np.asarray(convoy), np.asarray(plain)
     welch = stats.ttest_ind(a, b, equal_var=False)
     interval = welch.confidence_interval(1 - 2 * ALPHA)
@@ -116,15 +116,15 @@ def seeds_needed(sd_convoy: float, sd_plain: float) -> int:
     n = 2
     while True:
         standard_error = math.sqrt(sum(variances) / n)
-        freedom = (n - 1) * sum(variances) ** 2 / sum(variance**2 for variance in variances)
-        beyond = MARGIN / standard_error - stats.t.ppf(1 - ALPHA, freedom)
-        if 2 * stats.t.cdf(beyond, freedom) - 1 >= POWER:
+        df = (n - 1) * sum(variances) ** 2 / sum(variance**2 for variance in variances)
+        limit = MARGIN / standard_error - stats.t.ppf(1 - ALPHA, df)
+        if 2 * stats.t.cdf(limit, df) - 1 >= POWER:
             return n
         n += 1
 
 
 def write_subset(setting: Setting, source: str, folder: Path) -> Path:
-    """The .npz that both sides read: a random subset of the training images, all test images."""
+    """Writes the .npz file that both sides read: a random subset of the training images, and all test images."""
     path = folder / f"{setting.data}-{setting.train_images}.npz"
     if path.exists():
         return path
@@ -132,17 +132,17 @@ def write_subset(setting: Setting, source: str, folder: Path) -> Path:
 
     dataset = load(source)
     assert dataset.test is not None
-    chosen = np.sort(np.random.default_rng(0).permutation(len(dataset.train))[: setting.train_images])
+    subset = np.sort(np.random.default_rng(0).permutation(len(dataset.train))[: setting.train_images])
     folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")
+    temporary = path.with_suffix(".part.npz")
     np.savez(
-        part,
-        x_train=dataset.train.images[chosen],
-        y_train=dataset.train.labels[chosen],
+        temporary,
+        x_train=dataset.train.images[subset],
+        y_train=dataset.train.labels[subset],
         x_test=dataset.test.images,
         y_test=dataset.test.labels,
     )
-    part.replace(path)
+    temporary.replace(path)
     return path
 
 
@@ -164,8 +164,8 @@ def train_plain(setting: Setting, data: Path, seed: int, out: Path) -> float:
     """Runs in a separate process, because Convoy changes settings of torch."""
     script = Path(__file__).with_name("plain_training.py")
     arguments = [setting.network, str(data), "--seed", str(seed), "--epochs", str(setting.epochs)]
-    done = subprocess.run([sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, text=True)
-    return float(done.stdout.splitlines()[-1])
+    process = subprocess.run([sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    return float(process.stdout.splitlines()[-1])
 
 
 def key(setting: Setting, side: str, seed: int) -> dict[str, Any]:
@@ -185,18 +185,18 @@ def read(trainings: Path) -> list[dict[str, Any]]:
 
 
 def train_missing(settings: Sequence[Setting], sources: dict[str, str], seeds: int, out: Path) -> None:
-    """Seed by seed, so that an interrupted call leaves nearly balanced results."""
+    """Trains seed by seed, so that the numbers of seeds are nearly equal after an interruption."""
     trainings = out / "trainings.jsonl"
     for seed in range(seeds):
         for setting in settings:
             for side, train in zip(SIDES, (train_convoy, train_plain), strict=True):
-                this = key(setting, side, seed)
-                if any(this.items() <= record.items() for record in read(trainings)):
+                training = key(setting, side, seed)
+                if any(training.items() <= record.items() for record in read(trainings)):
                     continue
                 data = write_subset(setting, sources[setting.data], out / "data")
-                started = time.perf_counter()
-                reached = train(setting, data, seed, out / "runs")
-                record = {**this, "test_accuracy": reached, "seconds": round(time.perf_counter() - started, 1)}
+                start = time.perf_counter()
+                accuracy = train(setting, data, seed, out / "runs")
+                record = {**training, "test_accuracy": accuracy, "seconds": round(time.perf_counter() - start, 1)}
                 with trainings.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
                 print(json.dumps(record), file=sys.stderr, flush=True)
@@ -212,7 +212,7 @@ def lines_of(setting: Setting, parity: Parity) -> list[str]:
     seeds = f"{parity.n_convoy}" if parity.n_convoy == parity.n_plain else f"{parity.n_convoy} and {parity.n_plain}"
     lines = [
         f"{setting.network} {setting.protocol} ({setting.recipe}): {setting.train_images:,} training and validation "
-        f"images, {setting.epochs} epochs, {seeds} seeds a side",
+        f"images, {setting.epochs} epochs, {seeds} seeds per side",
         f"  Convoy      {parity.mean_convoy:.2%}, sd {100 * parity.sd_convoy:.2f}",
         f"  plain loop  {parity.mean_plain:.2%}, sd {100 * parity.sd_plain:.2f}",
         f"  difference  {100 * parity.difference:+.2f} points, 90 % interval {100 * parity.low_90:+.2f} to "
@@ -222,7 +222,7 @@ def lines_of(setting: Setting, parity: Parity) -> list[str]:
     ]
     if parity.seeds_needed is not None:
         lines.append(
-            f"  {parity.seeds_needed} seeds a side would show equivalence of equal means with a power of {POWER:.0%}"
+            f"  {parity.seeds_needed} seeds per side would show equivalence of equal means with a power of {POWER:.0%}"
         )
     return lines
 
@@ -230,28 +230,28 @@ def lines_of(setting: Setting, parity: Parity) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar", help="CIFAR-10 as a folder of images with train/ and test/")
-    parser.add_argument("--seeds", type=int, default=10, help="a side")
+    parser.add_argument("--seeds", type=int, default=10, help="per side")
     parser.add_argument("--only", nargs="+", choices=[setting.network for setting in SETTINGS])
     parser.add_argument("--out", type=Path, default=Path("parity-runs"))
     arguments = parser.parse_args()
 
-    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in the plain side's process
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in the process of the plain loop
     from measure import write_result
 
     sources = {"mnist": "mnist"} | ({"cifar10": arguments.cifar} if arguments.cifar else {})
-    chosen = [
+    settings = [
         setting
         for setting in SETTINGS
         if setting.data in sources and (arguments.only is None or setting.network in arguments.only)
     ]
-    train_missing(chosen, sources, arguments.seeds, arguments.out)
+    train_missing(settings, sources, arguments.seeds, arguments.out)
     records = read(arguments.out / "trainings.jsonl")
     lines: list[str] = []
     numbers: dict[str, Any] = {}
     for setting in SETTINGS:
         values = {side: accuracies(setting, side, records) for side in SIDES}
         if min(map(len, values.values())) < 2:
-            lines.append(f"{setting.network}: not compared, fewer than 2 seeds a side are trained")
+            lines.append(f"{setting.network}: not compared, fewer than 2 seeds per side are trained")
             continue
         parity = compare(values["convoy"], values["plain"])
         lines += lines_of(setting, parity)

@@ -1,12 +1,12 @@
-"""Checks that Convoy's networks give the logits of torchvision's and timm's, to 1e-5 of the largest logit.
+"""Checks that Convoy's networks have the logits of torchvision's and timm's, to 1e-5 of the largest logit.
 
     python benchmarks/zoo_parity.py [--only NAME ...]     needs torchvision and timm: see benchmarks/README.md
 
-The counterpart gets weights, norms and running statistics far from their initial values. Its tensors are copied to
-ours: modules with tensors are paired in the order in which a pass leaves them, with equal shapes and none left over.
-Then both classify the same random images in evaluation mode, in float64, where differences are not due to rounding,
-and, for information, in float32. Prints a Markdown table; the exit code is 1 where a pair differs. The dated result is
-this output:
+The counterpart gets weights, norms and running statistics that differ clearly from their initial values. Its tensors
+are copied to Convoy's network: modules with tensors are paired in the order in which a pass leaves them; the shapes
+must be equal and all modules paired. Then both networks classify the same random images in evaluation mode, in float64,
+where differences are not due to rounding, and in float32 for information. Prints a Markdown table; the exit code is 1
+if a pair differs. To save the result:
 
     python benchmarks/zoo_parity.py > benchmarks/results/$(date +%F)-zoo-parity.md
 """
@@ -90,7 +90,7 @@ PAIRS = (  # by name, one line per pair
 
 
 class DifferenceError(Exception):
-    """Why a pair cannot be compared, or is not equal."""
+    """The networks of a pair cannot be compared, or their logits differ."""
 
 
 def counterpart_of(pair: Pair) -> nn.Module:
@@ -106,7 +106,7 @@ def counterpart_of(pair: Pair) -> nn.Module:
     return get_model(name, weights=None, num_classes=pair.num_classes, **pair.kwargs)
 
 
-def ours(pair: Pair) -> nn.Module:
+def convoy_network(pair: Pair) -> nn.Module:
     return create(
         pair.name,
         in_chans=pair.in_chans,
@@ -117,18 +117,18 @@ def ours(pair: Pair) -> nn.Module:
 
 
 @torch.no_grad()
-def unsettle(module: nn.Module, images: torch.Tensor) -> None:
-    """Changes all values that start as 0, 1 or nearly so: a missing norm would not show with statistics of 0 and 1."""
+def randomise(module: nn.Module, images: torch.Tensor) -> None:
+    """Changes all values that are initially close to 0 or 1, with which a missing norm would make no difference."""
     for key, weight in module.named_parameters():
         if weight.ndim == 1:  # biases, the scales of norms, layer scale
             weight.copy_(torch.randn_like(weight) * 0.1 if key.endswith("bias") else torch.rand_like(weight) + 0.5)
         elif weight.abs().max() < 1e-3:  # class tokens
             weight.normal_(std=0.02)
-    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
-    module.train()(images)  # statistics of these images; with others the signal would vanish
+    module.train()(images)  # sets the statistics to those of the images; with others the signal would vanish
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.running_mean += torch.randn_like(norm.running_mean) * 0.3 * norm.running_var.sqrt()
@@ -140,84 +140,86 @@ def own_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def holders(module: nn.Module, images: torch.Tensor) -> dict[str, nn.Module]:
+def modules_with_tensors(module: nn.Module, images: torch.Tensor) -> dict[str, nn.Module]:
     """The modules with own tensors, by name, in the order in which a pass first leaves them."""
-    names = {part: name or "(root)" for name, part in module.named_modules() if own_tensors(part)}
-    found: dict[str, nn.Module] = {}
+    names = {inner: name or "(root)" for name, inner in module.named_modules() if own_tensors(inner)}
+    called: dict[str, nn.Module] = {}
 
-    def note(part: nn.Module, inputs: object, output: object) -> None:  # a hook's return value would replace the output
-        found.setdefault(names[part], part)
+    def record(inner: nn.Module, inputs: object, output: object) -> None:  # must return None to keep the output
+        called.setdefault(names[inner], inner)
 
-    hooks = [part.register_forward_hook(note) for part in names]
+    hooks = [inner.register_forward_hook(record) for inner in names]
     module.eval()(images)
     for hook in hooks:
         hook.remove()
-    if idle := sorted(set(names.values()) - set(found)):
-        raise DifferenceError(f"{type(module).__name__}: no pass goes through {', '.join(idle[:4])}")
-    return found
+    if unused := sorted(set(names.values()) - set(called)):
+        raise DifferenceError(f"{type(module).__name__}: a pass does not call {', '.join(unused[:4])}")
+    return called
 
 
 def shape(tensor: torch.Tensor) -> list[int]:
-    """A 1x1 convolution counts as a linear layer, because some heads differ in this."""
+    """The shape of a tensor; a 1x1 convolution has that of a linear layer, because some heads differ in this."""
     return list(tensor.shape[:2] if tensor.shape[2:].numel() == 1 else tensor.shape)
 
 
 @torch.no_grad()
 def copy_tensors(source: nn.Module, target: nn.Module, images: torch.Tensor) -> None:
-    theirs, mine = holders(source, images), holders(target, images)
-    for (their_name, their_part), (name, part) in zip(theirs.items(), mine.items(), strict=False):
-        tensors, copies = own_tensors(their_part), own_tensors(part)
-        shapes, wanted = ([shape(each) for each in side.values()] for side in (tensors, copies))
-        if shapes != wanted:
+    sources, targets = modules_with_tensors(source, images), modules_with_tensors(target, images)
+    for (source_name, source_module), (name, module) in zip(sources.items(), targets.items(), strict=False):
+        tensors, copies = own_tensors(source_module), own_tensors(module)
+        source_shapes, shapes = ([shape(tensor) for tensor in side.values()] for side in (tensors, copies))
+        if source_shapes != shapes:
             raise DifferenceError(
-                f"{name} has {dict(zip(copies, wanted, strict=True))}, their {their_name} has {shapes}"
+                f"{name} has {dict(zip(copies, shapes, strict=True))}, {source_name} of the counterpart {source_shapes}"
             )
         for tensor, copy in zip(tensors.values(), copies.values(), strict=True):
             copy.copy_(tensor.reshape(copy.shape))
-    if len(theirs) != len(mine):
-        left = list(mine)[len(theirs) :] or list(theirs)[len(mine) :]
+    if len(sources) != len(targets):
+        unpaired = list(targets)[len(sources) :] or list(sources)[len(targets) :]
         raise DifferenceError(
-            f"{len(mine)} modules with tensors, theirs {len(theirs)}; left over: {', '.join(left[:4])}"
+            f"{len(targets)} modules with tensors, counterpart {len(sources)}; unpaired: {', '.join(unpaired[:4])}"
         )
 
 
 @torch.no_grad()
-def difference(theirs: nn.Module, mine: nn.Module, images: torch.Tensor) -> float:
+def difference(counterpart: nn.Module, network: nn.Module, images: torch.Tensor) -> float:
     """The largest difference of a logit, relative to the largest logit."""
-    wanted, found = theirs.eval()(images), mine.eval()(images)
-    if found.shape != wanted.shape:
-        raise DifferenceError(f"logits of shape {list(found.shape)}, theirs {list(wanted.shape)}")
-    if not wanted.std(dim=0).max() > 1e-3 * wanted.abs().max():
-        raise DifferenceError("the counterpart answers all images alike: nothing is compared")
-    return ((found - wanted).abs().max() / wanted.abs().max()).item()
+    expected, logits = counterpart.eval()(images), network.eval()(images)
+    if logits.shape != expected.shape:
+        raise DifferenceError(f"logits of shape {list(logits.shape)}, expected {list(expected.shape)}")
+    if not expected.std(dim=0).max() > 1e-3 * expected.abs().max():
+        raise DifferenceError(
+            "the counterpart has nearly equal logits for all images, which would not show differences"
+        )
+    return ((logits - expected).abs().max() / expected.abs().max()).item()
 
 
-def compared(pair: Pair) -> tuple[int, float, float]:
-    """Parameters, and the differences in float64 and float32."""
+def compare(pair: Pair) -> tuple[int, float, float]:
+    """Returns the number of parameters, and the differences in float64 and float32."""
     torch.manual_seed(0)
     images = torch.randn(IMAGES, pair.in_chans, pair.image_size, pair.image_size, dtype=torch.float64)
-    theirs, mine = counterpart_of(pair).double(), ours(pair).double()
-    unsettle(theirs, images)
-    copy_tensors(theirs, mine, images)
-    in_float64 = difference(theirs, mine, images)
+    counterpart, network = counterpart_of(pair).double(), convoy_network(pair).double()
+    randomise(counterpart, images)
+    copy_tensors(counterpart, network, images)
+    in_float64 = difference(counterpart, network, images)
     if not in_float64 <= TOLERANCE:
         raise DifferenceError(f"logits differ by {in_float64:.1e} of the largest")
-    in_float32 = difference(theirs.float(), mine.float(), images.float())
-    return sum(weight.numel() for weight in mine.parameters()), in_float64, in_float32
+    in_float32 = difference(counterpart.float(), network.float(), images.float())
+    return sum(weight.numel() for weight in network.parameters()), in_float64, in_float32
 
 
 def rows(pairs: Sequence[Pair]) -> Iterator[tuple[Pair, str, bool]]:
     for pair in pairs:
         size = f"{pair.in_chans}x{pair.image_size}x{pair.image_size}"
-        head = f"| {_called(pair.name, pair.options)} | {_called(pair.counterpart, pair.kwargs)} | {size} |"
+        head = f"| {_call(pair.name, pair.options)} | {_call(pair.counterpart, pair.kwargs)} | {size} |"
         try:
-            count, in_float64, in_float32 = compared(pair)
+            count, in_float64, in_float32 = compare(pair)
             yield pair, f"{head} {count:,} | {in_float64:.1e} | {in_float32:.1e} |", True
         except (DifferenceError, ValueError) as error:
             yield pair, f"{head} | {error} | |", False
 
 
-def _called(name: str, arguments: Mapping[str, Any]) -> str:
+def _call(name: str, arguments: Mapping[str, Any]) -> str:
     return " ".join([f"`{name}`", *(f"{key}={value}" for key, value in arguments.items())])
 
 
@@ -226,8 +228,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names of Convoy's models")
     only = parser.parse_args().only
     for name in only:
-        if name not in (known := {pair.name for pair in PAIRS}):
-            raise SystemExit(str(unknown("pair", name, known)))
+        if name not in (names := {pair.name for pair in PAIRS}):
+            raise SystemExit(str(unknown("pair", name, names)))
     pairs = [pair for pair in PAIRS if not only or pair.name in only]
     print("# Same weights, same logits\n")
     print("| Convoy | counterpart | input | parameters | float64 | float32 |\n|---|---|---|---:|---:|---:|")
@@ -237,14 +239,11 @@ def main() -> None:
         unequal += [] if equal else [pair.name]
     verdict = f"not equal: {', '.join(unequal)}" if unequal else f"all within {TOLERANCE:.0e} of the largest logit"
     print(f"\n{len(pairs)} pairs, {verdict}. Differences are relative to the largest logit.\n")
-    where = conditions()
-    print(f"{where['command']}, {where['date']}, {where['cpu']}, {_versions(where['versions'])}")
+    measured_on = conditions()
+    versions = ", ".join(f"{name} {version}" for name, version in measured_on["versions"].items())
+    print(f"{measured_on['command']}, {measured_on['date']}, {measured_on['cpu']}, {versions}")
     if unequal:
         sys.exit(1)
-
-
-def _versions(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nothing that a test decodes is kept in the cache of whoever runs it."""
+    """Uses a temporary cache instead of the user's."""
     patch = pytest.MonkeyPatch()
     patch.setenv("CONVOY_CACHE", str(tmp_path_factory.mktemp("cache")))
     patch.delenv("CONVOY_DATA", raising=False)
@@ -31,7 +31,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_power_cuts() -> Iterator[None]:
-    """What a test writes need not reach the disk: it is gone when the test is over. Workers are left as they are."""
+    """Disables fsync in this process, because files of tests are deleted after the test. Workers still use it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda handle: None)
         yield
@@ -39,7 +39,7 @@ def _no_power_cuts() -> Iterator[None]:
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """Runs a command in this process, in an empty folder: (exit code, output, errors)."""
+    """Runs a command in this process, in an empty folder. Returns (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -55,9 +55,9 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 
 @pytest.fixture(scope="session")
 def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set that a small network learns in seconds: 3 classes of 12x12 noise, a bright bar where the class says.
+    """A data set that a small network learns in seconds: 12x12 pixels of noise with a bright bar at one of 3 positions.
 
-    600 training and 150 test images, as .npz.
+    An .npz file of 600 training and 150 test images.
     """
     draw = np.random.default_rng(0)
 
@@ -102,7 +102,7 @@ def net(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tiny(stripes: Path, net: Path) -> Callable[..., Recipe]:
-    """Recipes of a user's class on the stripes: `tiny(("optim.lr", 0.1), ...)`. One thread, two epochs of 8 updates."""
+    """Makes recipes of a user's class on the stripes: `tiny(("optim.lr", 0.1), ...)`. Two epochs of 8 steps."""
 
     def make(*overrides: tuple[str, Any]) -> Recipe:
         base = [
@@ -120,13 +120,14 @@ def tiny(stripes: Path, net: Path) -> Callable[..., Recipe]:
 
 @pytest.fixture
 def page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draws what the page itself holds; figures as PNG files take as long again, and few tests look at those."""
+    """Writes a page without PNG files, which take as long as the page and are needed by few tests."""
     monkeypatch.setattr("convoy.reporting.canvas.FigureCanvasAgg.print_figure", lambda *of, **options: None)
     monkeypatch.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
 
 
 @pytest.fixture
 def words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes a page without figures."""
     monkeypatch.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
     monkeypatch.setattr("convoy.reporting.canvas.save_chart", lambda chart, look, folder: "")
     monkeypatch.setattr("convoy.reporting.canvas.inline_panels", lambda chart, svg, prefix: [])

@@ -1,6 +1,6 @@
-"""Finished run folders and studies out of synthetic numbers: what training would have written, in milliseconds.
+"""Writes finished run folders and studies with synthetic numbers, in milliseconds.
 
-The numbers hang together (accuracy, confusion, per-class scores and curves tell one story); the images are MNIST's.
+Accuracy, confusion matrix, per-class scores and curves of a run are consistent. The images are from MNIST.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DIGITS = tuple(str(digit) for digit in range(10))
 
 @dataclass(frozen=True)
 class FakeModel:
-    """What a fake run of a model comes out with, before noise."""
+    """Expected results of a model's runs, to which noise is added."""
 
     accuracy: float = 0.98
     parameters: int = 44_426
@@ -36,7 +36,7 @@ class FakeModel:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all fake runs of a study share."""
+    """Settings of all runs of a study."""
 
     classes: tuple[str, ...] = DIGITS
     channels: int = 1
@@ -61,7 +61,7 @@ THREE_MODELS = {
 
 @cache
 def mnist(part: str) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [N, 1, 28, 28] and labels, of "train" or "t10k"."""
+    """Images uint8 [N, 1, 28, 28] and labels of "train" or "t10k"."""
     folder = Path(str(resources.files("convoy") / "data" / "mnist"))
     images = gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes())
     labels = gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())
@@ -76,7 +76,7 @@ def fake_study(
     setting: Setting = DEFAULT,
     name: str = "compare",
 ) -> Study:
-    """A study with its runs, study.toml and finding.json; the label is the model's key."""
+    """A study with its runs, study.toml and finding.json. The keys of `models` are labels."""
     from convoy.studies import findings
     from convoy.studies.compare.finding import conclude
 
@@ -100,7 +100,7 @@ def fake_run(
     setting: Setting = DEFAULT,
     changes: Mapping[str, Any] | None = None,
 ) -> Run:
-    """`changes`: further keys of the recipe."""
+    """`changes`: additional keys of the recipe."""
     model = model or FakeModel()
     random = np.random.default_rng([seed, *label.encode()])
     recipe = Recipe.load("defaults/mnist").override(
@@ -116,8 +116,8 @@ def fake_run(
     digest = fingerprint(recipe, options={}, hashes={"data": "d" * 64, "setting": str(setting)}, training_revision=1)
     run = Workspace(out).open_run(recipe, digest)
     parts = [part for part in setting.scored if setting.counts.get(part)]
-    luck = random.normal(0, setting.spread)
-    confusions = {part: _confusion(model.accuracy + luck, setting, part, random) for part in parts}
+    deviation = random.normal(0, setting.spread)
+    confusions = {part: _confusion(model.accuracy + deviation, setting, part, random) for part in parts}
     scores = {part: _scores(confusion, setting.classes) for part, confusion in confusions.items()}
     write_json(run.path / "environment.json", _environment(label))
     write_json(run.path / "data.json", _data(setting))
@@ -137,7 +137,7 @@ def fake_run(
 
 
 def _confusion(accuracy: float, setting: Setting, part: str, random: np.random.Generator) -> np.ndarray:
-    """Rows true. Errors fall on neighbours of a class that differ in difficulty, as real ones do."""
+    """Confusion matrix [true, predicted]. Classes differ in difficulty; each is mostly confused with a few others."""
     k, total = len(setting.classes), setting.counts[part]
     per_class = np.full(k, total // k) + (np.arange(k) < total % k)
     difficulty = random.dirichlet(np.full(k, 3.0)) * k
@@ -160,7 +160,7 @@ def _scores(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def _predictions(confusions: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """The classes that the confusions count, shuffled within each true class; without logits, as in an archive."""
+    """Labels and predicted classes of the confusion matrices; without logits, as in an archive."""
     arrays = {}
     for part, confusion in confusions.items():
         random = np.random.default_rng([seed, len(part), *np.diag(confusion)])
@@ -218,7 +218,7 @@ def _cost(model: FakeModel, setting: Setting, random: np.random.Generator) -> di
 def _metrics(
     model: FakeModel, final: float | None, setting: Setting, random: np.random.Generator
 ) -> list[EpochMetrics]:
-    """Curves that rise to the final accuracy; the part that selects is test under the fault of that name."""
+    """Curves that rise to the final accuracy; with faults, the test set selects the epoch."""
     metrics = []
     steps_per_epoch = -(-setting.counts["train"] // 128)
     part = "test" if setting.faults else "validation"
@@ -246,7 +246,7 @@ def part_score(accuracy: float, loss: float | None = 1.0, total: int = 100) -> P
 
 
 def epoch_metrics(epoch: int = 1, *, step: int = 1, seconds: float = 1.0, **scores: PartScore) -> EpochMetrics:
-    """`scores` by part; default for train: 0.9."""
+    """`scores` by part; the default accuracy of train is 0.9."""
     scores = {"train": part_score(0.9)} | scores
     return EpochMetrics(
         epoch=epoch, step=step, lr=0.1, grad_norm=1.0, skipped=0, train_seconds=seconds, total_seconds=seconds,
@@ -255,7 +255,7 @@ def epoch_metrics(epoch: int = 1, *, step: int = 1, seconds: float = 1.0, **scor
 
 
 def write_metrics(run: Run, metrics: Iterable[EpochMetrics]) -> None:
-    (run.path / "metrics.jsonl").write_text("".join(json.dumps(each.as_line()) + "\n" for each in metrics))
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(epoch.as_line()) + "\n" for epoch in metrics))
 
 
 def _steps(steps: int, random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -266,14 +266,14 @@ def _steps(steps: int, random: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def _write_pictures(run: Run, model: FakeModel, setting: Setting, random: np.random.Generator) -> None:
-    images, labels = _tinted(setting)
+    images, labels = _images(setting)
     k = len(setting.classes)
     per_class = [np.flatnonzero(labels == c)[:10] for c in range(k)] if k <= 10 else [[c] for c in range(k)]
     samples = np.concatenate(per_class).astype(int)
-    shown, hardest = random.choice(len(images), 36, replace=False), random.choice(len(images), 24, replace=False)
-    missed = random.random(36) > model.accuracy - 0.05
+    predicted, hardest = random.choice(len(images), 36, replace=False), random.choice(len(images), 24, replace=False)
+    is_wrong = random.random(36) > model.accuracy - 0.05
     arrays = {"samples_images": images[samples], "samples_labels": labels[samples]}
-    for name, index, wrong in (("predictions", shown, missed), ("hardest", hardest, np.ones(24, bool))):
+    for name, index, wrong in (("predictions", predicted, is_wrong), ("hardest", hardest, np.ones(24, bool))):
         arrays |= {
             f"{name}_images": images[index],
             f"{name}_labels": labels[index],
@@ -289,8 +289,8 @@ def _write_pictures(run: Run, model: FakeModel, setting: Setting, random: np.ran
         write_arrays(run.path / "arrays.npz", {"first_layer_filters": filters})
 
 
-def _tinted(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
-    """The first MNIST test images, in as many channels and labels as the setting asks for."""
+def _images(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
+    """The first MNIST test images, with the channels and classes of the setting."""
     images, labels = (part[:400] for part in mnist("t10k"))
     k = len(setting.classes)
     labels = labels.astype(np.int64) if k == 10 else np.arange(len(images)) % k

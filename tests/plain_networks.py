@@ -1,6 +1,6 @@
-"""The as-published networks once more, in plain PyTorch, with torch's default initial weights.
+"""The networks as published, in plain PyTorch without Convoy, with torch's default initial weights.
 
-Written from tests/provenance.py with nothing of Convoy, by the names of the built-in recipes.
+Written from tests/provenance.py. Their names are those of the built-in recipes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Linear,
 
 
 class Sum(nn.Module):
-    """A branch and a shortcut, added, and what follows the sum."""
+    """The sum of a branch and a shortcut, followed by `after`."""
 
     def __init__(self, branch: nn.Module, shortcut: nn.Module, after: nn.Module) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Sum(nn.Module):
 
 
 class Fork(nn.Module):
-    """Branches side by side, their channels joined."""
+    """Branches with concatenated channels."""
 
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Fork(nn.Module):
 
 
 class Gated(nn.Module):
-    """Channels times the sum of two sigmoid gates, of the average and of the maximum of a channel."""
+    """Multiplies channels by the sum of two sigmoid gates, of the average and of the maximum of a channel."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()

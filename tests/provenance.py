@@ -1,10 +1,10 @@
-"""Where each as-published network comes from: network, property, value, and what says so.
+"""Properties of the networks as published: recipe, property, value and source.
 
-tests/contract/test_provenance.py builds the network of each built-in recipe named here and compares. A source is a
-repository, a commit, a file and, behind the colon, its lines, as far as they are known. The spread is the standard
-deviation over 256 images (32 for the largest networks) of the logits of a new network. Its value is the mean over five
-seeds of the plain PyTorch version (tests/plain_networks.py), which has torch's default initial weights;
-`python -m tests.contract.test_provenance` measures it.
+tests/contract/test_provenance.py builds the network of each recipe and compares. A source is a repository, a commit, a
+file and, after the colon, its lines, as far as known. The spread is the standard deviation over 256 images (32 for the
+largest networks) of the logits of an untrained network. Its value is the mean over five seeds of the plain PyTorch
+version (tests/plain_networks.py), which has torch's default initial weights; `python -m tests.contract.test_provenance`
+measures it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Property = Literal["parameters", "multiply_adds", "pools", "dropouts", "ends_in_
 
 
 class Pool(NamedTuple):
-    """A pooling, in the order of the pass. An average over the full map has the map's side as its kernel."""
+    """A pooling layer. The kernel of a global average pooling is the size of the feature map."""
 
     kind: Literal["max", "average"]
     kernel: int
@@ -26,7 +26,7 @@ class Pool(NamedTuple):
 
 class Drop(NamedTuple):
     rate: float
-    before: str  # the layer with weights that comes next in the pass
+    before: str  # the next layer with weights
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,7 @@ def rows(
     softmax: str = "",
     spread: float,
 ) -> tuple[Fact, ...]:
-    """A network's facts; with a value go the lines of the source that say so, where lines are known.
-
-    `counts` are parameters and multiply-adds of an image.
-    """
+    """`counts`: parameters, multiply-adds per image. `pools` and `dropouts`: value, lines of the source."""
     (parameters, multiply_adds), (pooled, pool_lines), (dropped, drop_lines) = counts, pools, dropouts
 
     def at(lines: str) -> str:

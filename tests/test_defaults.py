@@ -1,7 +1,7 @@
-"""The defaults of recipes and models, as they were: a fingerprint leaves them out, so a run found again relies on them.
+"""The recorded defaults of recipes and models. Fingerprints omit defaults, so reusing a run relies on equal defaults.
 
-A default may change if the revision of its entry is raised (convoy.training.run.revisions, or the row of a model); the
-test then writes the new value to defaults.json, like a new entry, and fails once, so that the file is committed too.
+A default may change if the revision of its entry is raised (convoy.training.run.revisions, or the row of a model). The
+test then writes the new value, or a new entry, to defaults.json and fails once, so that the file is committed too.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from convoy.models import MODELS
 from convoy.recipe import sections
 from convoy.training.run.revisions import RULES, TRAINING_REVISION
 
-WRITTEN = Path(__file__).with_name("defaults.json")
-Entries = dict[str, dict[str, Any]]  # name -> its revision and its defaults
+RECORDED = Path(__file__).with_name("defaults.json")
+Entries = dict[str, dict[str, Any]]  # revision and defaults, by name
 
 
 def entries() -> Entries:
@@ -37,23 +37,23 @@ def _entry(revision: int, defaults: dict[str, Any]) -> dict[str, Any]:
     return {"revision": revision, "defaults": defaults}
 
 
-def changed_without_revision(written: Entries, now: Entries) -> list[str]:
-    """Entries that lack a default or have another one, with the same revision or a lower one."""
-    reported = []
-    for name, old in written.items():
-        new = now.get(name, _entry(0, {}))
-        kept = {key: new["defaults"].get(key) for key in old["defaults"]}
-        if new["revision"] < old["revision"] or (new["revision"] == old["revision"] and kept != old["defaults"]):
-            reported.append(name)
-    return reported
+def changed_without_revision(recorded: Entries, current: Entries) -> list[str]:
+    """Entries with a changed or missing default whose revision was not raised."""
+    names = []
+    for name, old in recorded.items():
+        new = current.get(name, _entry(0, {}))
+        defaults = {key: new["defaults"].get(key) for key in old["defaults"]}
+        if new["revision"] < old["revision"] or (new["revision"] == old["revision"] and defaults != old["defaults"]):
+            names.append(name)
+    return names
 
 
 def test_a_default_changes_only_with_a_revision() -> None:
-    written, now = json.loads(WRITTEN.read_text()), entries()
-    assert changed_without_revision(written, now) == []
-    if written != now:
-        WRITTEN.write_text(json.dumps(now, indent=1) + "\n")
-        pytest.fail("tests/defaults.json has the new defaults now: commit it")
+    recorded, current = json.loads(RECORDED.read_text()), entries()
+    assert changed_without_revision(recorded, current) == []
+    if recorded != current:
+        RECORDED.write_text(json.dumps(current, indent=1) + "\n")
+        pytest.fail("tests/defaults.json was updated: commit it")
 
 
 OLD = {"model a": _entry(1, {"depth": 3})}

@@ -1,4 +1,4 @@
-"""The examples of docs/guides/extending.md, applied to a copy of the package; their commands run in it."""
+"""Applies the examples of docs/guides/extending.md to a copy of the package and runs their commands there."""
 
 from __future__ import annotations
 
@@ -24,33 +24,32 @@ for line in sys.stdin.read().splitlines():
 
 
 def apply(text: str, where: str, anchor: str, code: str) -> str:
-    """The code takes the indentation of the anchor; after an opening bracket or colon it is inside."""
+    """Inserts code with the indentation of the anchor; 4 more after an opening bracket or colon."""
     lines = text.splitlines(keepends=True)
-    (place,) = (place for place, line in enumerate(lines) if line.strip() == anchor)
-    depth = (
-        len(lines[place]) - len(lines[place].lstrip()) + 4 * (where == "after" and anchor.split("  #")[0][-1] in ":({")
-    )
-    end = place if where == "before" else place + 1
-    return "".join([*lines[: place + (where == "after")], indent(dedent(code), " " * depth), *lines[end:]])
+    (index,) = (index for index, line in enumerate(lines) if line.strip() == anchor)
+    is_inside = where == "after" and anchor.split("  #")[0][-1] in ":({"
+    depth = len(lines[index]) - len(lines[index].lstrip()) + 4 * is_inside
+    end = index if where == "before" else index + 1
+    return "".join([*lines[: index + (where == "after")], indent(dedent(code), " " * depth), *lines[end:]])
 
 
 def output_of_all_commands(folder: Path) -> str:
-    """What the commands of the page print in an extended copy of the package, and the files that they write."""
+    """The output of the page's commands in an extended copy of the package, and the names of the files they write."""
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     for kind, name, where, anchor, code in EXAMPLE.findall(GUIDE):
         path = folder / name
         path.write_text(code if kind == "new" else apply(path.read_text("utf-8"), where, anchor, code), "utf-8")
     environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", RUN_ALL], input="\n".join(COMMANDS), cwd=folder, env=environment,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout + "\n".join(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
+    assert process.returncode == 0, f"{process.stdout}\n{process.stderr}"
+    return process.stdout + "\n".join(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
 
 
 def test_examples_of_the_guide_have_their_effect(tmp_path: Path) -> None:
-    traces = [
+    expected = [
         "stop.max_steps = 2 reached",
         "fault halved_logits",
         "figures/gap.svg",
@@ -59,7 +58,7 @@ def test_examples_of_the_guide_have_their_effect(tmp_path: Path) -> None:
         "predicted.csv",
     ]
     output = output_of_all_commands(tmp_path)
-    assert [trace for trace in traces if trace not in output] == []
+    assert [text for text in expected if text not in output] == []
 
 
 def test_every_extension_point_has_an_example() -> None:

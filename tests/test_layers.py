@@ -1,7 +1,7 @@
-"""The import table of the package, and tests that its checks can fail.
+"""The table of allowed imports within the package, its checks, and tests of these checks.
 
-An import counts wherever it is: at the top of a module, in a function, under TYPE_CHECKING, through importlib, and
-as the text "convoy.module" or "convoy.module:name" that something else imports later.
+All imports count: at the top of a module, in a function, under TYPE_CHECKING, through importlib, and as a string such
+as "convoy.module" or "convoy.module:name" that is imported later.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "convoy"
 
-# Who may import whom. A layer is a file or a folder directly under the package; within it, imports are free.
+# The layers that a layer may import. A layer is a file or folder directly in the package; within it, all imports are
+# allowed.
 BASE = {
     "registry",
     "options",
@@ -135,23 +136,23 @@ WITHOUT_TORCH = (*sorted(BASE), "archive", "reporting", "progress")
 
 
 class Import(NamedTuple):
-    module: str  # who imports
+    module: str  # the importing module
     line: int
-    target: str  # what is imported: a module's dotted name, perhaps with a name in it behind
+    target: str  # dotted name of the imported module, or of a name in it
 
 
 def modules(package: Path) -> dict[str, Path]:
-    """Dotted name to file of every module of a package; a package has its own name."""
-    found = {}
+    """The files of a package by dotted module name."""
+    files = {}
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package.parent).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return files
 
 
 def imports(module: str, path: Path, package: str) -> Iterator[Import]:
     parent = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    text_of_module = re.compile(rf"{package}(\.\w+)+(:\w+)?")
+    module_name = re.compile(rf"{package}(\.\w+)+(:\w+)?")
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         targets: list[str] = []
         if isinstance(node, ast.Import):
@@ -163,19 +164,19 @@ def imports(module: str, path: Path, package: str) -> Iterator[Import]:
             name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else ""
             targets = [importlib.util.resolve_name(name, parent)] if str(name).startswith(".") else []
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
-            targets = [node.value.partition(":")[0]] if text_of_module.fullmatch(node.value) else []
+            targets = [node.value.partition(":")[0]] if module_name.fullmatch(node.value) else []
         for target in targets:
             yield Import(module, node.lineno, target)
 
 
 def all_imports(package: Path) -> list[Import]:
-    return [found for name, path in modules(package).items() for found in imports(name, path, package.name)]
+    return [one for name, path in modules(package).items() for one in imports(name, path, package.name)]
 
 
 def layer(target: str, package: Path) -> str:
-    """The layer of a dotted name; a name that is not a file or folder is defined in the package's __init__.
+    """The layer of a dotted name; a name that is not a file or folder belongs to the package's __init__.
 
-    The public function of a kind of study belongs to the api, although it is in the kind's folder.
+    The public function of a kind of study belongs to the api, although it is in the folder of the kind.
     """
     if re.match(rf"{package.name}\.studies\.\w+\.command\b", target):
         return "api"
@@ -185,27 +186,26 @@ def layer(target: str, package: Path) -> str:
 
 
 def without_row(package: Path, allowed: Mapping[str, set[str]]) -> list[str]:
-    """The modules that have no row in the table."""
+    """The modules that are missing in the table."""
     return [name for name in modules(package) if layer(name, package) not in allowed]
 
 
 def forbidden_imports(package: Path, allowed: Mapping[str, set[str]]) -> list[Import]:
-    """The imports against the table."""
-    reports = []
-    for found in all_imports(package):
-        if found.target.partition(".")[0] != package.name:
+    """The imports that the table does not allow."""
+    forbidden = []
+    for one in all_imports(package):
+        if one.target.partition(".")[0] != package.name:
             continue
-        importer, imported = layer(found.module, package), layer(found.target, package)
+        importer, imported = layer(one.module, package), layer(one.target, package)
         if importer != imported and imported not in allowed.get(importer, set()):
-            reports.append(found)
-    return reports
+            forbidden.append(one)
+    return forbidden
 
 
-def ways_to_torch(package: Path, layers: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The chains of imports by which a module of these layers reaches torch, each as (module, ..., "torch").
+def torch_chains(package: Path, layers: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The chains of imports from a module of these layers to torch, each as (module, ..., "torch").
 
-    The root package is left out of the chains: it loads its names when they are asked for, which the tests of what a
-    fresh interpreter has loaded hold.
+    Chains do not include the root package, which imports its names lazily; the tests with a new interpreter check it.
     """
     files = modules(package)
     edges: dict[str, set[str]] = {name: set() for name in files}
@@ -222,7 +222,7 @@ def ways_to_torch(package: Path, layers: tuple[str, ...]) -> list[tuple[str, ...
         return next(((module, *end) for end in ends if end), ())
 
     starts = [name for name in files if name != package.name and layer(name, package) in layers]
-    return [found for start in starts if (found := chain(start, frozenset({start})))]
+    return [modules_to_torch for start in starts if (modules_to_torch := chain(start, frozenset({start})))]
 
 
 def write_package(root: Path, files: Mapping[str, str]) -> Path:
@@ -234,33 +234,32 @@ def write_package(root: Path, files: Mapping[str, str]) -> Path:
 
 
 def near_torch(folder: str) -> set[str]:
-    """The modules of a layer that reach torch, named relative to it."""
-    return {way[0].removeprefix(f"convoy.{folder}.") for way in ways_to_torch(PACKAGE, (folder,))}
+    """The modules of a layer that import torch directly or indirectly, named relative to the layer."""
+    return {chain[0].removeprefix(f"convoy.{folder}.") for chain in torch_chains(PACKAGE, (folder,))}
 
 
-def test_every_import_goes_the_way_of_the_table() -> None:
+def test_the_table_allows_every_import() -> None:
     assert without_row(PACKAGE, ALLOWED) == []
     assert forbidden_imports(PACKAGE, ALLOWED) == []
 
 
-def test_base_layers_and_reporting_never_reach_torch() -> None:
-    assert ways_to_torch(PACKAGE, WITHOUT_TORCH) == []
+def test_base_layers_and_reporting_do_not_import_torch() -> None:
+    assert torch_chains(PACKAGE, WITHOUT_TORCH) == []
 
 
-def test_the_parts_of_training_import_downwards() -> None:
-    """The step and the machine know neither each other nor the run; the run uses both."""
+def test_in_training_only_run_imports_step_and_machine() -> None:
     start = "convoy.training."
     parts = [
-        (found.module.removeprefix(start).partition(".")[0], found.target.removeprefix(start).partition(".")[0])
-        for found in all_imports(PACKAGE)
-        if found.module.startswith(start) and found.target.startswith(start)
+        (one.module.removeprefix(start).partition(".")[0], one.target.removeprefix(start).partition(".")[0])
+        for one in all_imports(PACKAGE)
+        if one.module.startswith(start) and one.target.startswith(start)
     ]
 
     assert {pair for pair in parts if pair[0] != pair[1]} == {("run", "step"), ("run", "machine")}
 
 
-def test_of_a_study_only_its_run_reaches_torch() -> None:
-    """By role of a file: a report is written and a finding read without torch. Only run.py imports surface.py."""
+def test_in_a_kind_of_study_only_its_run_imports_torch() -> None:
+    """Reading a finding and writing a report need no torch. Only run.py imports surface.py."""
     reached = near_torch("studies")
     parts = [path for path in PACKAGE.glob("studies/*/*.py") if path.stem not in NEAR_TORCH]
     names = [f"{path.parent.name}.{path.stem}" for path in parts]
@@ -271,11 +270,11 @@ def test_of_a_study_only_its_run_reaches_torch() -> None:
 
 
 @pytest.mark.parametrize("package", ["profiling", "datasheet"])
-def test_of_a_description_only_measure_reaches_torch(package: str) -> None:
+def test_in_profiling_and_datasheet_only_measure_imports_torch(package: str) -> None:
     assert near_torch(package) == {"measure"}
 
 
-def test_of_the_experiments_findings_and_pages_never_reach_torch() -> None:
+def test_findings_and_pages_of_experiments_do_not_import_torch() -> None:
     reached, folder = near_torch("experiments"), PACKAGE / "experiments"
     files = [path for path in folder.rglob("*.py") if re.match("finding|words|figures|page", path.stem)]
     names = [".".join(path.relative_to(folder).with_suffix("").parts) for path in files]
@@ -286,22 +285,22 @@ def test_of_the_experiments_findings_and_pages_never_reach_torch() -> None:
 
 
 @pytest.mark.parametrize("layers", [("__init__",), ("cli",), WITHOUT_TORCH], ids=["convoy", "cli", "without torch"])
-def test_importing_it_in_a_fresh_interpreter_does_not_load_torch(layers: tuple[str, ...]) -> None:
+def test_importing_in_a_new_interpreter_does_not_load_torch(layers: tuple[str, ...]) -> None:
     names = [name for name in modules(PACKAGE) if layer(name, PACKAGE) in layers]
     code = f"import {', '.join(names)}, sys; print('torch' in sys.modules)"
 
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
-    assert (answer.stdout, answer.stderr) == ("False\n", "")
+    assert (process.stdout, process.stderr) == ("False\n", "")
 
 
-def test_a_module_taken_from_the_root_does_not_load_the_api() -> None:
-    """The root's public names are looked up in the api, but not those of modules."""
+def test_importing_a_module_from_the_root_does_not_load_the_api() -> None:
+    """Public names of the root are looked up in the api, names of modules are not."""
     code = "import convoy, sys; from convoy import runs; print('convoy.api' in sys.modules, callable(convoy.search))"
 
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
-    assert (answer.stdout, answer.stderr) == ("False True\n", "")
+    assert (process.stdout, process.stderr) == ("False True\n", "")
 
 
 @pytest.mark.parametrize(
@@ -341,7 +340,7 @@ def test_a_module_without_a_row_is_reported(tmp_path: Path) -> None:
     assert without_row(package, {"__init__": set()}) == ["pkg.extra"]
 
 
-def test_a_public_name_taken_from_the_root_counts_as_an_import_of_the_root(tmp_path: Path) -> None:
+def test_a_public_name_imported_from_the_root_is_an_import_of_the_root(tmp_path: Path) -> None:
     package = write_package(tmp_path, {"pkg/__init__.py": "train = 1", "pkg/stats.py": "from pkg import train"})
 
     (report,) = forbidden_imports(package, {"__init__": set(), "stats": set()})
@@ -349,10 +348,10 @@ def test_a_public_name_taken_from_the_root_counts_as_an_import_of_the_root(tmp_p
     assert (report, layer(report.target, package)) == (Import("pkg.stats", 1, "pkg.train"), "__init__")
 
 
-def test_torch_behind_another_module_and_a_function_is_found(tmp_path: Path) -> None:
+def test_indirect_imports_of_torch_are_found(tmp_path: Path) -> None:
     sources = {"pkg/__init__.py": "import torch", "pkg/stats.py": "", "pkg/loop.py": "def run():\n    import torch.nn"}
     sources["pkg/reporting/__init__.py"] = ""
     sources["pkg/reporting/page.py"] = "from pkg.loop import run"
     package = write_package(tmp_path, sources)
 
-    assert ways_to_torch(package, ("reporting", "stats")) == [("pkg.reporting.page", "pkg.loop", "torch")]
+    assert torch_chains(package, ("reporting", "stats")) == [("pkg.reporting.page", "pkg.loop", "torch")]

@@ -1,4 +1,4 @@
-"""The generated references have every command, option, key, model and public name; the examples of functions run."""
+"""The generated reference has all commands, options, keys, models and public names; examples in docstrings run."""
 
 from __future__ import annotations
 
@@ -43,41 +43,41 @@ def page() -> dict[str, str]:
     return {name: make() for name, make in reference.GENERATORS.items()}
 
 
-def test_each_generator_has_its_place_in_a_page() -> None:
+def test_each_generator_is_used_in_one_page() -> None:
     pages = [path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md")]
     assert sorted(mark for text in pages for mark in reference.MARK.findall(text)) == sorted(reference.GENERATORS)
 
 
 def test_commands_have_all_commands_and_options(page: dict[str, str]) -> None:
-    parts = dict(part.split("\n", 1) for part in page["commands"].split("## convoy ")[1:])
+    sections = dict(section.split("\n", 1) for section in page["commands"].split("## convoy ")[1:])
     names = [name for name in app if not name.startswith("-")] + [f"data {n}" for n in data_app if n[0] != "-"]
-    assert {part.strip() for part in parts} == {*names}
+    assert {title.strip() for title in sections} == {*names}
     for name, function in FUNCTIONS.items():
-        part = parts.get(name.replace("_", "-") if name != "data_sheet" else "data show", "")
-        for option, declared in options_of(function).items() if part else ():
-            if declared.flag.name is not None:
-                assert f"`{declared.flag.name or '--' + option.replace('_', '-')}" in part, (name, option)
+        section = sections.get(name.replace("_", "-") if name != "data_sheet" else "data show", "")
+        for option_name, option in options_of(function).items() if section else ():
+            if option.flag.name is not None:
+                assert f"`{option.flag.name or '--' + option_name.replace('_', '-')}" in section, (name, option_name)
 
 
-def test_recipe_keys_are_all_there_with_a_meaning(page: dict[str, str]) -> None:
+def test_reference_has_all_recipe_keys(page: dict[str, str]) -> None:
     sections = {}
-    for part in page["recipe_keys"].split("\n## ")[1:]:
-        title, _, text = part.partition("\n")
+    for section in page["recipe_keys"].split("\n## ")[1:]:
+        title, _, text = section.partition("\n")
         sections[title.strip("[]")] = text
     sections[""] = page["recipe_keys"].partition("\n## ")[0]
     for path in keys_of(Recipe().model_dump()):
         section, _, key = path.rpartition(".")
-        chosen = key == "name" and section in ("optim", "schedule", "train.loss")
-        assert (f'{section}.name = "' if chosen else f"| `{key}` |") in sections[section], path
+        is_choice = key == "name" and section in ("optim", "schedule", "train.loss")
+        assert (f'{section}.name = "' if is_choice else f"| `{key}` |") in sections[section], path
 
 
-def test_no_key_and_no_augmentation_lacks_a_meaning(page: dict[str, str]) -> None:
+def test_all_keys_and_augmentations_are_described(page: dict[str, str]) -> None:
     rows = [row for name in ("recipe_keys", "augmentations") for row in page[name].splitlines() if row[:3] == "| `"]
     assert [row for row in rows if not row.split(" | ")[1].strip()] == []
     assert all(f'name = "{name}"' in page["augmentations"] for name in AUGMENTATIONS)
 
 
-def test_models_are_all_there_with_source_and_options(page: dict[str, str]) -> None:
+def test_reference_has_all_models_with_source_and_options(page: dict[str, str]) -> None:
     for name in MODELS:
         entry = MODELS[name]
         assert f"| `{name}` | {entry.summary} | {entry.parameters:,} |" in page["models"]
@@ -88,16 +88,16 @@ def test_models_are_all_there_with_source_and_options(page: dict[str, str]) -> N
 
 
 def test_measured_scores_are_those_of_the_archive(page: dict[str, str]) -> None:
-    """97.23 ± 0.17, sd 0.37, n = 20: as docs/results/reproductions.md has it."""
+    """97.23 ± 0.17, sd 0.37, n = 20, as in docs/results/reproductions.md."""
     assert "| `classics-mnist/lenet` | mnist | 5 | 97.23 ± 0.17 | 0.37 | 20 |" in page["models"]
 
 
-def test_faults_are_all_in_their_guide() -> None:
+def test_guide_has_all_faults() -> None:
     guide = (DOCS / "guides" / "faults.md").read_text(encoding="utf-8")
     assert all(f"| `{fault.value}` |" in guide for fault in Fault)
 
 
-def test_public_names_are_all_in_the_python_interface(page: dict[str, str]) -> None:
+def test_reference_has_all_public_names(page: dict[str, str]) -> None:
     text = page["functions"] + page["result_types"] + (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
     assert [name for name in dir(convoy) if f"convoy.{name}" not in text and f"## {name}\n" not in text] == []
 
@@ -105,9 +105,11 @@ def test_public_names_are_all_in_the_python_interface(page: dict[str, str]) -> N
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_docstring_has_parameters_result_errors_and_an_example(name: str) -> None:
     text = FUNCTIONS[name].__doc__ or ""
-    assert [text.count(f"    {part}\n    ---") for part in ("Parameters", "Returns", "Raises", "Examples")] == [1] * 4
-    for parameter in [*(each.name for each in positional_of(FUNCTIONS[name])), *options_of(FUNCTIONS[name])]:
-        assert f"\n    {parameter}\n        " in text
+    titles = ("Parameters", "Returns", "Raises", "Examples")
+    assert [text.count(f"    {title}\n    ---") for title in titles] == [1] * 4
+    positional = [parameter.name for parameter in positional_of(FUNCTIONS[name])]
+    for parameter_name in [*positional, *options_of(FUNCTIONS[name])]:
+        assert f"\n    {parameter_name}\n        " in text
     assert f"convoy.{name}(" in examples_of(name)
 
 

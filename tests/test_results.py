@@ -1,4 +1,4 @@
-"""The committed results: `convoy reproduce --archive docs/results/runs` finds them again as long as this passes."""
+"""The committed results can be read and are reused by `convoy reproduce --archive docs/results/runs`."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from convoy.reporting.pages import study_page
 from convoy.runs import Run, Study
 from convoy.training.run.plan import plan_one
 
-KEPT = Path(__file__).parents[1] / "docs" / "results" / "runs"
+ARCHIVE = Path(__file__).parents[1] / "docs" / "results" / "runs"
 LARGEST_RUN = 40 * 1024  # bytes
 
 
 def on_packaged_data() -> Iterator[Run]:
-    for recipe in sorted(KEPT.glob("*/recipe.toml")):
+    for recipe in sorted(ARCHIVE.glob("*/recipe.toml")):
         run = Run(recipe.parent)
         if run.recipe.data.name == "mnist":
             yield run
 
 
-@pytest.mark.parametrize("folder", sorted((KEPT.parent / "studies").glob("*/")), ids=lambda folder: folder.name)
-def test_a_kept_study_still_has_a_page(folder: Path) -> None:
+@pytest.mark.parametrize("folder", sorted((ARCHIVE.parent / "studies").glob("*/")), ids=lambda folder: folder.name)
+def test_an_archived_study_has_a_page(folder: Path) -> None:
     page = study_page(Study(folder), folder, kinds.page_of)
     assert page.sentence
     assert page.tables or page.sections
 
 
 @pytest.mark.parametrize("run", list(on_packaged_data()), ids=lambda run: run.name)
-def test_a_kept_run_has_the_fingerprint_of_its_recipe(run: Run) -> None:
+def test_an_archived_run_has_the_fingerprint_of_its_recipe(run: Run) -> None:
     assert plan_one(run.recipe).fingerprint == run.status.fingerprint
 
 
-@pytest.mark.parametrize("folder", sorted(KEPT.glob("*/")), ids=lambda folder: folder.name)
-def test_a_kept_run_is_finished_small_and_holds_no_image(folder: Path) -> None:
+@pytest.mark.parametrize("folder", sorted(ARCHIVE.glob("*/")), ids=lambda folder: folder.name)
+def test_an_archived_run_is_finished_and_small_and_has_no_images(folder: Path) -> None:
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert Run(folder).finished
     assert sum(path.stat().st_size for path in files) < LARGEST_RUN

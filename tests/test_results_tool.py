@@ -1,4 +1,4 @@
-"""The list of results, the table made from it and from the committed archive, and a small list trained."""
+"""The items of results, the table of their status, and training the missing results of small items."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 from tools import results
 
+from convoy.archive import TEMPORARY
 from convoy.runs import Run
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +53,7 @@ cli.main(sys.argv[1:])
 def tool() -> ModuleType:
     results.NICE = 0
     command_of = results.command_of
-    results.command_of = lambda *given: [sys.executable, "-c", WITHOUT_FIGURES, *command_of(*given)[3:]]
+    results.command_of = lambda *args: [sys.executable, "-c", WITHOUT_FIGURES, *command_of(*args)[3:]]
     return results
 
 
@@ -69,18 +70,18 @@ def small(tmp_path: Path) -> Path:
 
 
 def call(tool: ModuleType, folder: Path, minutes: float, jobs: int = 1) -> int:
-    places = {"items": "items.toml", "archive": "kept/runs", "page": "status.md", "out": "out"}
-    options = [text for name, place in places.items() for text in (f"--{name}", str(folder / place))]
+    paths = {"items": "items.toml", "archive": "archive/runs", "page": "status.md", "out": "out"}
+    options = [text for name, path in paths.items() for text in (f"--{name}", str(folder / path))]
     return int(tool.main(["--minutes", str(minutes), "--jobs", str(jobs), *options]))
 
 
 def rows(folder: Path) -> dict[str, list[str]]:
     lines = [line for line in (folder / "status.md").read_text().splitlines() if line.startswith("|")][2:]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {name: rest for name, *rest in cells}
+    return {name: others for name, *others in cells}
 
 
-def test_every_item_is_a_command_of_an_experiment_part_and_model_that_exist(tool: ModuleType) -> None:
+def test_commands_of_all_items_are_valid(tool: ModuleType) -> None:
     items = tool.read_items(ROOT / "docs" / "results" / "items.toml")
 
     assert items
@@ -89,22 +90,22 @@ def test_every_item_is_a_command_of_an_experiment_part_and_model_that_exist(tool
         assert item.cifar == (item.experiment.data == "cifar10"), item.name
 
 
-def test_the_committed_table_is_that_of_the_committed_archive(tool: ModuleType) -> None:
+def test_committed_table_is_up_to_date(tool: ModuleType) -> None:
     folder = ROOT / "docs" / "results"
     items = tool.read_items(folder / "items.toml")
-    made = tool.table(items, tool.read_status(folder / "status.json"), tool.finished_in(folder / "runs"))
+    table = tool.table(items, tool.read_status(folder / "status.json"), tool.finished_in(folder / "runs"))
 
-    assert made in (folder / "status.md").read_text(encoding="utf-8"), "run: python -m tools.results --table"
+    assert table in (folder / "status.md").read_text(encoding="utf-8"), "run: python -m tools.results --table"
 
 
-def test_a_model_that_does_not_exist_is_refused_with_those_that_do(tool: ModuleType) -> None:
+def test_error_about_an_unknown_model_lists_the_models(tool: ModuleType) -> None:
     item = tool.Item("x", "convoy reproduce classics-mnist --only models --models lenett", "x")
 
     with pytest.raises(ValueError, match="lenet, alexnet"):
         item.settings()
 
 
-def test_missing_items_are_trained_archived_and_shown_and_the_others_named(
+def test_missing_items_are_trained_archived_and_in_the_table(
     tool: ModuleType, small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(tool, small, minutes=0) == 0
@@ -116,49 +117,52 @@ def test_missing_items_are_trained_archived_and_shown_and_the_others_named(
     assert rows(small)["folds"][1] == "1 of 1"
     assert rows(small)["elsewhere"][1] == "not estimated"
     assert "elsewhere: skipped" in capsys.readouterr().out
-    kept = [Run(path.parent) for path in (small / "kept" / "runs").glob("*/recipe.toml")]
-    assert len(kept) == 4
-    assert all(run.finished for run in kept)
+    archived = [Run(path.parent) for path in (small / "archive" / "runs").glob("*/recipe.toml")]
+    assert len(archived) == 4
+    assert all(run.finished for run in archived)
     text = (small / "status.md").read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
 
 
-def test_an_interrupted_call_keeps_finished_runs_and_the_next_call_continues(
+def test_the_next_call_continues_after_an_interruption(
     tool: ModuleType, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def one_is_kept() -> bool:
-        return any((small / "kept" / "runs").glob("*/recipe.toml"))
+    runs = small / "archive" / "runs"
+
+    def one_is_archived() -> bool:
+        return any(runs.glob("*/recipe.toml"))
 
     with monkeypatch.context() as patch:
         train = tool.train
         patch.setattr(
-            tool, "train", lambda command, cores, seconds, stopping: train(command, cores, seconds, one_is_kept)
+            tool, "train", lambda command, cores, seconds, stopping: train(command, cores, seconds, one_is_archived)
         )
         call(tool, small, minutes=5)
-    before = rows(small)
+    assert rows(small)["folds"][1] == "0 of 1"
 
-    assert before["folds"][1] == "0 of 1"
+    (runs / f"{TEMPORARY}x").mkdir()  # left by a killed process
     assert call(tool, small, minutes=5) == 0
+    assert not any(runs.glob(f"{TEMPORARY}*"))
     assert rows(small)["networks"][1] == "2 of 2"
     assert rows(small)["folds"][1] == "1 of 1"
 
 
-def test_items_of_one_run_are_trained_next_to_each_other_on_cores_of_their_own(
+def test_small_items_are_trained_in_parallel_on_different_cores(
     tool: ModuleType, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[tuple[float, float, tuple[int, ...]]] = []
+    calls: list[tuple[float, float, tuple[int, ...]]] = []  # start, end, cores
 
     def train(command: list[str], cores: list[int], seconds: float, stopping: object) -> int:
-        began = time.monotonic()
+        start = time.monotonic()
         time.sleep(0.3)
-        started.append((began, time.monotonic(), tuple(cores)))
+        calls.append((start, time.monotonic(), tuple(cores)))
         return 1
 
     monkeypatch.setattr(tool, "train", train)
     monkeypatch.setattr(tool, "_cores", lambda count: list(range(count)))
     assert call(tool, small, minutes=5, jobs=3) == 1
-    fewer, more = sorted(started, key=lambda each: len(each[2]))
-    assert max(fewer[0], more[0]) < min(fewer[1], more[1])
-    assert (len(fewer[2]), len(more[2])) == (1, 2)  # one study, two runs
-    assert not set(fewer[2]) & set(more[2])
+    study, runs = sorted(calls, key=lambda call: len(call[2]))
+    assert max(study[0], runs[0]) < min(study[1], runs[1])
+    assert (len(study[2]), len(runs[2])) == (1, 2)
+    assert not set(study[2]) & set(runs[2])

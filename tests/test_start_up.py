@@ -1,4 +1,4 @@
-"""What the commands import. Each module here takes as long to import as a short training."""
+"""Modules that commands do not import, because their import takes as long as a short training."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ print(*(name for name in sys.argv[1].split() if name in sys.modules))
         (("torch", "matplotlib"), "list recipes"),
     ],
 )
-def test_a_command_does_not_import_what_it_does_not_need(slow: tuple[str, ...], command: str, tmp_path: Path) -> None:
-    done = subprocess.run(
+def test_a_command_does_not_import_slow_modules(slow: tuple[str, ...], command: str, tmp_path: Path) -> None:
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, " ".join(slow), *command.split()],
         cwd=tmp_path,
         capture_output=True,
@@ -36,5 +36,5 @@ def test_a_command_does_not_import_what_it_does_not_need(slow: tuple[str, ...], 
         check=False,
     )
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == ""
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1] == ""

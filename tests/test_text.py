@@ -1,4 +1,4 @@
-"""Messages of the package: what a translator receives, and what a user of another language reads."""
+"""Messages of the package: their extraction for translators, and their translation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGE = Path(convoy.__file__).parent
 
 
 def calls() -> Iterator[tuple[str, ast.Call, int]]:
-    """Place, call and number of its leading arguments that are messages."""
+    """Location, call, and the number of its leading arguments that are messages."""
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         names = {
@@ -38,19 +38,19 @@ def placeholders(message: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(message) if name is not None}
 
 
-def test_every_message_is_a_literal_whose_placeholders_are_the_given_names() -> None:
-    found = list(calls())
-    assert len(found) > 5
-    for place, call, messages in found:
-        given = {keyword.arg for keyword in call.keywords} | ({"n"} if messages == 2 else set())
+def test_every_message_is_a_literal_whose_placeholders_are_the_keywords() -> None:
+    all_calls = list(calls())
+    assert len(all_calls) > 5
+    for location, call, messages in all_calls:
+        keywords = {keyword.arg for keyword in call.keywords} | ({"n"} if messages == 2 else set())
         for argument in call.args[:messages]:
-            assert isinstance(argument, ast.Constant), place
-            assert placeholders(argument.value) <= given, place
+            assert isinstance(argument, ast.Constant), location
+            assert placeholders(argument.value) <= keywords, location
         used = set().union(*(placeholders(argument.value) for argument in call.args[:messages]))  # type: ignore[attr-defined]
-        assert given - {"n"} <= used | {"n"}, place
+        assert keywords - {"n"} <= used | {"n"}, location
 
 
-def test_babel_finds_every_message() -> None:
+def test_babel_extracts_every_message() -> None:
     keywords = {"_": None, "ngettext": (1, 2)}
     extracted = [row[2] for row in extract_from_dir(PACKAGE, keywords=keywords)]
     singular = {row if isinstance(row, str) else row[0] for row in extracted}
@@ -59,7 +59,7 @@ def test_babel_finds_every_message() -> None:
 
 @pytest.fixture
 def other_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A catalog for the language "xx", which users select by CONVOY_LANG."""
+    """A catalog for the language "xx", selected by CONVOY_LANG."""
     catalog = Catalog(locale="de")
     catalog.add("{a} before {b}", "{b} nach {a}")
     catalog.add(("{n} run", "{n} runs"), ("{n} Lauf", "{n} Läufe"))
@@ -79,7 +79,7 @@ def test_translation_can_reorder_values() -> None:
 
 
 @pytest.mark.usefixtures("other_language")
-def test_message_without_translation_and_language_without_catalog_are_english(monkeypatch) -> None:
+def test_messages_without_a_translation_are_english(monkeypatch) -> None:
     assert text.gettext("{n} seeds", n=2) == "2 seeds"
     monkeypatch.setenv("CONVOY_LANG", "yy")
     assert text.gettext("{a} before {b}", a=1, b=2) == "1 before 2"

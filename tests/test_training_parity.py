@@ -1,4 +1,4 @@
-"""The statistics of benchmarks/training_parity.py, and checks of its plain PyTorch side."""
+"""The statistics of benchmarks/training_parity.py, and checks of its plain PyTorch loops."""
 
 import ast
 import importlib.util
@@ -27,7 +27,7 @@ def load(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
@@ -35,7 +35,7 @@ def load(name: str) -> ModuleType:
 parity = load("training_parity")
 
 
-def around(mean: float, sd: float, n: int) -> np.ndarray:
+def values_with(mean: float, sd: float, n: int) -> np.ndarray:
     """n numbers with exactly this mean and standard deviation."""
     values = np.linspace(-1, 1, n)
     return mean + sd * values / values.std(ddof=1)
@@ -45,60 +45,60 @@ def around(mean: float, sd: float, n: int) -> np.ndarray:
     ("difference", "sd", "verdict"),
     [
         (0.0, 0.001, "equivalent"),
-        (0.0005, 0.0005, "equivalent"),  # a difference that is certain, and small
+        (0.0005, 0.0005, "equivalent"),  # significantly different from 0, but small
         (0.004, 0.001, "different"),
         (0.0, 0.005, "inconclusive"),
         (0.0025, 0.003, "inconclusive"),
     ],
 )
 def test_verdict(difference, sd, verdict):
-    assert parity.compare(around(0.97 + difference, sd, 10), around(0.97, sd, 10)).verdict == verdict
+    assert parity.compare(values_with(0.97 + difference, sd, 10), values_with(0.97, sd, 10)).verdict == verdict
 
 
-def test_interval_and_equivalence_test_are_welchs_written_out():
-    convoy, plain = around(0.972, 0.004, 10), around(0.971, 0.002, 7)
+def test_interval_and_equivalence_test_agree_with_welchs_formulas():
+    convoy, plain = values_with(0.972, 0.004, 10), values_with(0.971, 0.002, 7)
     variances = 0.004**2 / 10, 0.002**2 / 7
     error = sum(variances) ** 0.5
-    freedom = sum(variances) ** 2 / (variances[0] ** 2 / 9 + variances[1] ** 2 / 6)
-    half = stats.t.ppf(0.95, freedom) * error
-    compared = parity.compare(convoy, plain)
-    assert (compared.low_90, compared.high_90) == pytest.approx((0.001 - half, 0.001 + half))
-    assert compared.p_equivalence == pytest.approx(stats.t.sf((0.002 - 0.001) / error, freedom))
-    assert compared.p_difference == pytest.approx(2 * stats.t.sf(0.001 / error, freedom))
+    df = sum(variances) ** 2 / (variances[0] ** 2 / 9 + variances[1] ** 2 / 6)
+    half = stats.t.ppf(0.95, df) * error
+    result = parity.compare(convoy, plain)
+    assert (result.low_90, result.high_90) == pytest.approx((0.001 - half, 0.001 + half))
+    assert result.p_equivalence == pytest.approx(stats.t.sf((0.002 - 0.001) / error, df))
+    assert result.p_difference == pytest.approx(2 * stats.t.sf(0.001 / error, df))
 
 
 @pytest.mark.parametrize("difference", [-0.0019, -0.001, 0.0, 0.0007, 0.0015])
 @pytest.mark.parametrize("sd", [0.0005, 0.001, 0.002])
-def test_equivalent_exactly_where_the_interval_is_inside_the_margin(difference, sd):
-    compared = parity.compare(around(0.9 + difference, sd, 10), around(0.9, sd, 10))
-    inside = compared.low_90 > -parity.MARGIN and compared.high_90 < parity.MARGIN
-    assert (compared.verdict == parity.Verdict.EQUIVALENT) == inside
+def test_equivalent_exactly_if_the_interval_is_within_the_margin(difference, sd):
+    result = parity.compare(values_with(0.9 + difference, sd, 10), values_with(0.9, sd, 10))
+    inside = result.low_90 > -parity.MARGIN and result.high_90 < parity.MARGIN
+    assert (result.verdict == parity.Verdict.EQUIVALENT) == inside
 
 
-def test_seeds_needed_show_equivalence_of_equal_means_in_80_percent_of_simulated_cases():
+def test_power_of_seeds_needed_is_80_percent_in_simulations():
     n = parity.seeds_needed(0.004, 0.002)
     generator = np.random.default_rng(0)
     convoy = generator.normal(0.97, 0.004, (20_000, n))
     plain = generator.normal(0.97, 0.002, (20_000, n))
     test = stats.ttest_ind(convoy, plain, axis=1, equal_var=False).confidence_interval(0.9)
-    shown = np.mean((test.low > -parity.MARGIN) & (test.high < parity.MARGIN))
-    assert shown == pytest.approx(0.8, abs=0.02)
+    power = np.mean((test.low > -parity.MARGIN) & (test.high < parity.MARGIN))
+    assert power == pytest.approx(0.8, abs=0.02)
 
 
-def test_seeds_are_asked_for_only_where_inconclusive():
-    assert parity.compare(around(0.9, 0.001, 10), around(0.9, 0.001, 10)).seeds_needed is None
-    assert parity.compare(around(0.9, 0.005, 10), around(0.9, 0.005, 10)).seeds_needed > 10
+def test_only_an_inconclusive_result_has_seeds_needed():
+    assert parity.compare(values_with(0.9, 0.001, 10), values_with(0.9, 0.001, 10)).seeds_needed is None
+    assert parity.compare(values_with(0.9, 0.005, 10), values_with(0.9, 0.005, 10)).seeds_needed > 10
 
 
-def test_trainings_of_another_setting_are_not_counted():
+def test_trainings_with_other_settings_are_ignored():
     setting = parity.SETTINGS[0]
     longer = replace(setting, epochs=setting.epochs + 1)
-    records = [{**parity.key(each, "plain", 0), "test_accuracy": 0.9} for each in (setting, longer)]
+    records = [{**parity.key(record, "plain", 0), "test_accuracy": 0.9} for record in (setting, longer)]
     assert parity.accuracies(setting, "plain", records) == [0.9]
     assert parity.accuracies(setting, "convoy", records) == []
 
 
-def test_a_rerun_trains_only_what_is_missing(tmp_path, monkeypatch):
+def test_a_rerun_trains_only_missing_seeds(tmp_path, monkeypatch):
     trained = []
 
     def train(side):
@@ -125,39 +125,39 @@ def test_a_rerun_trains_only_what_is_missing(tmp_path, monkeypatch):
         ("cifar-course/basic-cnn", "BasicCNN", "basic_cnn_optimizer", None, (3, 32)),
     ],
 )
-def test_from_the_same_weights_and_batches_both_sides_train_the_same_weights(
+def test_both_sides_have_the_same_weights_after_training_on_the_same_batches(
     recipe, network, optimizer, clip_norm, shape, tmp_path
 ):
-    """In float64: in float32 the rounding of one processor would grow from step to step."""
+    """In float64, because in float32 rounding errors grow from step to step."""
     channels, side = shape
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (400, channels, side, side), dtype=np.uint8)
     labels = np.arange(400) % 10
     np.savez(tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images[:20], y_test=labels[:20])
     values = {"data.name": str(tmp_path / "data.npz"), "train.epochs": 1, "compute.precision": "float64"}
-    asked = Recipe.load(recipe, [*values.items(), ("compute.threads", 1)])
-    run = convoy.train(asked, out=tmp_path / "out", device="cpu", show=False)
+    recipe = Recipe.load(recipe, [*values.items(), ("compute.threads", 1)])
+    run = convoy.train(recipe, out=tmp_path / "out", device="cpu", show=False)
     trained = load_weights(run.path / "best.safetensors")
 
-    ready, module = plan_one(asked), load("plain_training")
+    plan, module = plan_one(recipe), load("plain_training")
     net = getattr(module, network)().double()
-    begun = ready.network.state_dict()
-    net.load_state_dict(dict(zip(net.state_dict(), begun.values(), strict=True)))
+    initial = plan.network.state_dict()
+    net.load_state_dict(dict(zip(net.state_dict(), initial.values(), strict=True)))
     plain = getattr(module, optimizer)(net)
-    normaliser = Normaliser(ready.prepared.mean, ready.prepared.std, torch.device("cpu"), torch.float64)
+    normaliser = Normaliser(plan.prepared.mean, plan.prepared.std, torch.device("cpu"), torch.float64)
     batches = Batches(
-        ready.prepared.train,
-        batch_size=asked.train.batch_size,
-        seed=asked.seed,
+        plan.prepared.train,
+        batch_size=recipe.train.batch_size,
+        seed=recipe.seed,
         normaliser=normaliser,
-        augmentation=build_augmentation(asked.data.augment),
+        augmentation=build_augmentation(recipe.data.augment),
     )
     for step in range(batches.steps_per_epoch):
         module.step(net, plain, *batches.at(0, step), clip_norm=clip_norm)
 
-    for name, value in zip(begun, net.state_dict().values(), strict=True):
+    for name, value in zip(initial, net.state_dict().values(), strict=True):
         assert torch.allclose(trained[name], value, rtol=1e-9, atol=1e-9), name
-        assert not torch.equal(begun[name].double(), trained[name]), name
+        assert not torch.equal(initial[name].double(), trained[name]), name
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The items of docs/results/items.toml: the runs that each needs, and their expected cost on this machine."""
+"""The items of docs/results/items.toml, the runs that they need, and the expected cost of these on this machine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Item:
     cifar: bool = False
 
     def _parsed(self) -> tuple[Mapping[str, Any], Sequence[Override]]:
-        """The arguments of `convoy reproduce`, parsed by its command line, and its overrides. Raises ValueError."""
+        """Arguments and overrides of the `convoy reproduce` command. Raises ValueError if it is invalid."""
         overrides, tokens = split_overrides(shlex.split(self.command)[1:])
         return app.parse_args(tokens, exit_on_error=False, print_error=False)[1].arguments, overrides
 
@@ -49,7 +49,7 @@ class Item:
         return experiments.load(self._parsed()[0]["experiment"])
 
     def settings(self, cifar: Path | None = None) -> Settings:
-        """Raises ValueError: a part or a model that the experiment does not have."""
+        """Raises ValueError for a part or a model that the experiment does not have."""
         arguments, overrides = self._parsed()
         listed = {name: tuple(filter(None, arguments.get(name, "").split(","))) for name in ("only", "models")}
         allowed = {"only": PARTS, "models": [model.label for model in self.experiment.model]}
@@ -72,14 +72,14 @@ class Item:
 def read_items(path: Path) -> list[Item]:
     items = [Item(**table) for table in tomllib.loads(path.read_text(encoding="utf-8"))["item"]]
     names = [item.name for item in items]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"{path}: two items are named {twice[0]!r}")
+    if duplicates := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{path}: two items are named {duplicates[0]!r}")
     return items
 
 
 @dataclass(frozen=True)
 class Need:
-    """A run, or a study of several runs."""
+    """A run, or a study of several runs, that an item needs."""
 
     label: str
     flops: float
@@ -88,30 +88,30 @@ class Need:
 
 @dataclass(frozen=True)
 class Status:
-    """Of an item, as stored in status.json."""
+    """The status of an item, as stored in status.json."""
 
     date: str  # of the estimate
     machine: str
-    needs: dict[str, Need]  # by fingerprint, studies by digest
+    needs: dict[str, Need]  # runs by fingerprint, studies by digest
     begun: bool = False
 
     def missing(self, *finished: Finished) -> dict[str, Need]:
-        return {key: need for key, need in self.needs.items() if not any(key in each for each in finished)}
+        return {key: need for key, need in self.needs.items() if not any(key in keys for keys in finished)}
 
 
 STATUSES = TypeAdapter(dict[str, Status])
 
 
 def estimate(item: Item, cifar: Path | None, stopwatch: Stopwatch, *, begun: bool) -> Status:
-    """The runs and studies of an item, with seconds on one core of this machine."""
+    """Estimates the runs and studies of an item, in seconds on one core of this machine."""
     settings, experiment = item.settings(cifar), item.experiment
     scope = Scope(experiment, settings, data_name(experiment, settings.data))
     runs = costs(jobs(scope, settings.only), stopwatch)
     needs = {cost.fingerprint: _need(cost.job.label, [cost], item.share) for cost in runs}
     studies = [study for study in scope.studies if study.kind in settings.only]
-    known_by = parts.fingerprints(scope.recipes, from_data=True) if studies else {}
+    fingerprints = parts.fingerprints(scope.recipes, from_data=True) if studies else {}
     for study in studies:
-        digest = parts.part_digest(study, known_by, quick=False)
+        digest = parts.part_digest(study, fingerprints, quick=False)
         label = f"{study.kind}, {', '.join(study.recipes)}"
         needs[digest] = _need(label, [*costs(jobs_of_study(scope, study), stopwatch)], item.share)
     machine = describe(torch.device("cpu"), Recipe()).cpu
@@ -125,7 +125,7 @@ def _need(label: str, costs: Sequence[Cost], share: float) -> Need:
 
 @dataclass(frozen=True)
 class Cost:
-    """Expected cost of a job, from the measured speed."""
+    """The expected cost of a job, from the measured speed."""
 
     job: Job
     fingerprint: str
@@ -135,7 +135,7 @@ class Cost:
 
 
 def jobs(scope: Scope, parts: Sequence[str]) -> list[Job]:
-    """The single runs of the given parts: models, faults, claims. Several parts may need the same run."""
+    """The runs of these parts: models, faults, claims. Several parts may need the same run."""
     entries: list[Entry] = []
     if "models" in parts:
         entries += scope.models(chosen=True).values()
@@ -147,30 +147,30 @@ def jobs(scope: Scope, parts: Sequence[str]) -> list[Job]:
 
 
 class Stopwatch:
-    """Times each network once; networks with equal speed-relevant settings share the result."""
+    """Measures the training speed of networks, once for equal settings that affect it."""
 
     def __init__(self, clock: pace.Clock = time.perf_counter) -> None:
         self._clock = clock
-        self._known: dict[str, pace.Pace] = {}
+        self._paces: dict[str, pace.Pace] = {}
 
-    def pace(self, ready: Plan) -> pace.Pace:
-        recipe, prepared = ready.recipe, ready.prepared
-        parts = [recipe.model.model_dump_json(), recipe.train.batch_size, recipe.optim.name, recipe.compute.precision]
-        key = repr([*parts, recipe.data.augment, prepared.in_chans, prepared.image_size])
-        if key not in self._known:
-            self._known[key] = pace.measure(ready, self._clock)
-        return self._known[key]
+    def pace(self, plan: Plan) -> pace.Pace:
+        recipe, prepared = plan.recipe, plan.prepared
+        settings = [recipe.model.model_dump_json(), recipe.train.batch_size, recipe.optim.name]
+        settings += [recipe.compute.precision, recipe.data.augment, prepared.in_chans, prepared.image_size]
+        if (key := repr(settings)) not in self._paces:
+            self._paces[key] = pace.measure(plan, self._clock)
+        return self._paces[key]
 
 
-def costs(wanted: Sequence[Job], stopwatch: Stopwatch) -> Iterator[Cost]:
-    """Yields each run once. Raises ValueError for a recipe that cannot be trained."""
+def costs(jobs: Sequence[Job], stopwatch: Stopwatch) -> Iterator[Cost]:
+    """Yields the cost of each run once. Raises ValueError for a recipe that cannot be trained."""
     seen: set[str] = set()
-    for job, ready in zip(wanted, plan_all(job.recipe for job in wanted), strict=True):
-        if job.runs == 1 and ready.fingerprint in seen:
+    for job, plan in zip(jobs, plan_all(job.recipe for job in jobs), strict=True):
+        if job.runs == 1 and plan.fingerprint in seen:
             continue
-        seen.add(ready.fingerprint)
-        speed = stopwatch.pace(ready)
+        seen.add(plan.fingerprint)
+        speed = stopwatch.pace(plan)
         times = job.runs * job.share
-        images = round(pace.images_to_train(ready) * times)
+        images = round(pace.images_to_train(plan) * times)
         flops = pace.FORWARD_AND_BACKWARD * speed.flops_per_image * images
-        yield Cost(job, ready.fingerprint, images, flops, pace.seconds(ready, speed) * times)
+        yield Cost(job, plan.fingerprint, images, flops, pace.seconds(plan, speed) * times)

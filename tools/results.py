@@ -2,9 +2,9 @@
 
     make results MINUTES=120 [JOBS=1] [CIFAR=FOLDER]       MINUTES=0: only estimate and write the table
 
-Each item is a `convoy reproduce` command. Its runs are archived as they finish; after a kill, the next call resumes
-from finished runs and checkpoints. It works in the background: nice 19, JOBS runs in parallel, one core each. Items
-with fewer runs than JOBS are trained in parallel.
+Each item is a `convoy reproduce` command. Its runs are archived when they finish; after a kill, the next call resumes
+from finished runs and checkpoints. Training has low priority (nice 19), with JOBS runs in parallel and one core per
+run. Items with fewer runs than JOBS are trained in parallel.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 import filelock
 from tools.items import STATUSES, Finished, Item, Need, Status, Stopwatch, estimate, read_items
 
+from convoy.archive import TEMPORARY
 from convoy.files import write_bytes, write_json
 from convoy.process import interruptible
 from convoy.runs import Run, Study
@@ -39,7 +40,7 @@ NICE = 19
 
 
 def finished_in(runs: Path) -> Finished:
-    """Finished runs of a folder by fingerprint, and the studies next to it by digest."""
+    """Finished runs in a folder by fingerprint, and the studies next to it by digest."""
     finished: dict[str, Run | None] = {}
     for path in sorted(runs.glob("*/recipe.toml")):
         run = Run(path.parent)
@@ -53,8 +54,8 @@ def finished_in(runs: Path) -> Finished:
 # ---- the table ----
 
 
-def table(items: Sequence[Item], statuses: Mapping[str, Status], there: Finished) -> str:
-    """Finished results, their machine, and the cost of the rest, as Markdown."""
+def table(items: Sequence[Item], statuses: Mapping[str, Status], finished: Finished) -> str:
+    """A Markdown table of finished results, their machine, and the cost of the missing ones."""
     lines = [
         "| result | size | done | measured on | the rest: core hours | PFLOP |",
         "|---|---|---:|---|---:|---:|",
@@ -64,8 +65,8 @@ def table(items: Sequence[Item], statuses: Mapping[str, Status], there: Finished
         if status is None:
             lines.append(f"| {item.name} | {item.about} | not estimated | | | |")
             continue
-        left = status.missing(there)
-        runs = [run for key in status.needs if (run := there.get(key)) is not None]
+        left = status.missing(finished)
+        runs = [run for key in status.needs if (run := finished.get(key)) is not None]
         hours, petaflops = sum(n.seconds for n in left.values()) / 3600, sum(n.flops for n in left.values()) / 1e15
         rest = (f"{hours:.1f}", f"{petaflops:.2g}") if left else ("", "")
         done = f"{len(status.needs) - len(left)} of {len(status.needs)}"
@@ -76,22 +77,22 @@ def table(items: Sequence[Item], statuses: Mapping[str, Status], there: Finished
 
 
 def _measured_on(runs: Sequence[Run]) -> str:
-    """Processor, precision, dates and seeds of archived runs."""
+    """Processors, precisions, dates and seeds of archived runs."""
     if not runs:
         return ""
     environments = [run.environment for run in runs]
-    parts = []
+    texts = []
     for key in ("cpu", "precision"):
-        parts += [", ".join(dict.fromkeys(str(getattr(each, key)) for each in environments))]
-    days = sorted({each.date[:10] for each in environments})
-    parts.append(days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}")
+        texts += [", ".join(dict.fromkeys(str(getattr(environment, key)) for environment in environments))]
+    days = sorted({environment.date[:10] for environment in environments})
+    texts.append(days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}")
     seeds = sorted({run.recipe.seed for run in runs})
-    parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}")
-    return ", ".join(parts)
+    texts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}")
+    return ", ".join(texts)
 
 
 def write_table(path: Path, text: str) -> None:
-    """Replaces the text between the marks of the page."""
+    """Replaces the text between BEGIN and END in the page."""
     page = path.read_text(encoding="utf-8")
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
@@ -107,12 +108,12 @@ def read_status(path: Path) -> dict[str, Status]:
 
 def command_of(item: Item, cifar: Path | None, archive: Path, out: Path) -> list[str]:
     data = ["--data", f"cifar10={cifar}"] if item.cifar else []
-    own = [*shlex.split(item.command)[1:], *data, "--archive", str(archive), "--out", str(out)]
-    return [sys.executable, "-m", "convoy.cli", *own]
+    options = [*data, "--archive", str(archive), "--out", str(out)]
+    return [sys.executable, "-m", "convoy.cli", *shlex.split(item.command)[1:], *options]
 
 
 def train(command: Sequence[str], cores: Sequence[int], seconds: float, stopping: Callable[[], bool]) -> int | None:
-    """Runs a command on these cores. After `seconds` or on request it saves itself and stops; returns None then."""
+    """Runs a command on these cores. Returns its exit code, or None if it was stopped after `seconds` or on request."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         list(command),
@@ -122,18 +123,18 @@ def train(command: Sequence[str], cores: Sequence[int], seconds: float, stopping
         start_new_session=True,
         preexec_fn=_background(cores),
     )
-    ends = time.monotonic() + seconds
-    asked, stopped = 0, False
-    reader = _printing(process)
+    end = time.monotonic() + seconds
+    signals, stopped = 0, False
+    reader = _print_output(process)
     while process.poll() is None:
         now = time.monotonic()
-        if stopping() or now > ends:
+        if stopping() or now > end:
             stopped = True
-            if asked < 2:
-                os.kill(process.pid, signal.SIGINT)  # the first saves, the second stops at once
+            if signals < 2:
+                os.kill(process.pid, signal.SIGINT)  # the first: save and stop; the second: stop immediately
             else:
                 os.killpg(process.pid, signal.SIGKILL)
-            asked, ends = asked + 1, now + SAVING_SECONDS
+            signals, end = signals + 1, now + SAVING_SECONDS
             _wait(process, SAVING_SECONDS)
         time.sleep(0.2)
     reader.join(timeout=5)
@@ -148,7 +149,7 @@ def _wait(process: subprocess.Popen[str], seconds: float) -> None:
 
 
 def _background(cores: Sequence[int]) -> Callable[[], None]:
-    """Set-up of the child process: NICE, its cores, and SIGINT when its parent is killed."""
+    """Returns a function that prepares the child process: NICE, its cores, and SIGINT if its parent is killed."""
 
     def prepare() -> None:
         os.nice(NICE)
@@ -160,15 +161,15 @@ def _background(cores: Sequence[int]) -> Callable[[], None]:
 
 
 def _cores(count: int) -> list[int]:
-    """The last cores that this process may use, one per parallel run."""
+    """The last cores that this process may use, one for each parallel run."""
     if not hasattr(os, "sched_getaffinity"):
         return list(range(count))
     usable = sorted(os.sched_getaffinity(0))
-    return [usable[-1 - place % len(usable)] for place in range(count)]
+    return [usable[-1 - index % len(usable)] for index in range(count)]
 
 
-def _printing(process: subprocess.Popen[str]) -> threading.Thread:
-    """Prints the output of a process."""
+def _print_output(process: subprocess.Popen[str]) -> threading.Thread:
+    """Starts a thread that prints the output of a process."""
 
     def relay() -> None:
         assert process.stdout is not None
@@ -185,13 +186,13 @@ def say(text: str) -> None:
 
 
 class Session:
-    """One call: estimates all items, then trains missing ones in the remaining time."""
+    """Estimates all items, then trains missing ones in the remaining time."""
 
-    def __init__(self, asked: argparse.Namespace, stopping: Callable[[], bool]) -> None:
-        self.asked, self.stopping = asked, stopping
-        self.ends = time.monotonic() + 60 * asked.minutes
-        self.results = asked.archive.parent
-        self.items = read_items(asked.items)
+    def __init__(self, arguments: argparse.Namespace, stopping: Callable[[], bool]) -> None:
+        self.arguments, self.stopping = arguments, stopping
+        self.end = time.monotonic() + 60 * arguments.minutes
+        self.results = arguments.archive.parent
+        self.items = read_items(arguments.items)
         self.status = read_status(self.results / "status.json")
 
     def run(self) -> int:
@@ -199,20 +200,17 @@ class Session:
         self.write()
         failed: list[str] = []
         stopped = False
-        free = _cores(self.asked.jobs)
+        free = _cores(self.arguments.jobs)
         running: dict[Future[int | None], tuple[Item, list[int]]] = {}
-        with ThreadPoolExecutor(self.asked.jobs) as pool:
+        with ThreadPoolExecutor(self.arguments.jobs) as pool:
             while True:
-                taken = [item.name for item, _ in running.values()]
-                while (
-                    free
-                    and not (stopped or self.stopping())
-                    and (item := self.next_item([*failed, *taken])) is not None
-                ):
+                while free and not (stopped or self.stopping()):
+                    excluded = [*failed, *(item.name for item, _ in running.values())]
+                    if (item := self.next_item(excluded)) is None:
+                        break
                     count = max(1, min(len(free), len(self.left(item))))
                     cores, free = free[:count], free[count:]
                     running[pool.submit(self.train, item, cores)] = item, cores
-                    taken.append(item.name)
                 if not running:
                     break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -227,24 +225,24 @@ class Session:
                         failed.append(item.name)
                     else:
                         say(f"{item.name}: done")
-        say(f"table: {self.asked.page}")
+        say(f"table: {self.arguments.page}")
         return 1 if failed else 0
 
     def train(self, item: Item, cores: Sequence[int]) -> int | None:
         say(f"{item.name}: about {self.seconds_left(item) / 60:.0f} core minutes, {self.minutes_left:.0f} minutes left")
         self.status[item.name] = replace(self.status[item.name], begun=True)
-        command = command_of(item, self.asked.cifar, self.asked.archive, self.asked.out)
+        command = command_of(item, self.arguments.cifar, self.arguments.archive, self.arguments.out)
         return train(command, cores, 60 * self.minutes_left, self.stopping)
 
     def estimate_all(self) -> None:
         stopwatch = Stopwatch(time.thread_time)
         for item in self.items:
-            if item.cifar and self.asked.cifar is None:
+            if item.cifar and self.arguments.cifar is None:
                 say(f"{item.name}: skipped, needs CIFAR=FOLDER")
                 continue
             begun = item.name in self.status and self.status[item.name].begun
             try:
-                self.status[item.name] = estimate(item, self.asked.cifar, stopwatch, begun=begun)
+                self.status[item.name] = estimate(item, self.arguments.cifar, stopwatch, begun=begun)
             except ValueError as error:
                 say(f"{item.name}: skipped, {error}")
                 continue
@@ -253,39 +251,39 @@ class Session:
             if self.stopping():
                 return
 
-    def next_item(self, others: Sequence[str]) -> Item | None:
-        """The first item, except `others`, that was begun or fits; otherwise the first missing one."""
+    def next_item(self, excluded: Sequence[str]) -> Item | None:
+        """The first item that was begun or fits into the remaining time; otherwise the first that is not finished."""
         waiting = [
             item
             for item in self.items
-            if item.name in self.status and item.name not in others and self.left(item)
-            and not (item.cifar and self.asked.cifar is None)
+            if item.name in self.status and item.name not in excluded and self.left(item)
+            and not (item.cifar and self.arguments.cifar is None)
         ]  # fmt: skip
         if self.minutes_left < 1:
             return None
-        fits = [item for item in waiting if self.seconds_left(item) < 60 * self.minutes_left * self.asked.jobs]
+        fits = [item for item in waiting if self.seconds_left(item) < 60 * self.minutes_left * self.arguments.jobs]
         begun = [item for item in waiting if self.status[item.name].begun]
         first = min([*fits, *begun], key=self.items.index, default=None)
         return first or next(iter(waiting), None)
 
     @property
     def minutes_left(self) -> float:
-        return max(0.0, self.ends - time.monotonic()) / 60
+        return max(0.0, self.end - time.monotonic()) / 60
 
     def left(self, item: Item, *others: Finished) -> dict[str, Need]:
-        return self.status[item.name].missing(finished_in(self.asked.archive), *others)
+        return self.status[item.name].missing(finished_in(self.arguments.archive), *others)
 
     def seconds_left(self, item: Item) -> float:
-        """Finished runs that are not yet archived take no time."""
-        return sum(need.seconds for need in self.left(item, finished_in(self.asked.out / "runs")).values())
+        """Expected core seconds; finished runs that are not yet archived take no time."""
+        return sum(need.seconds for need in self.left(item, finished_in(self.arguments.out / "runs")).values())
 
     def write(self) -> None:
-        known = {item.name: self.status[item.name] for item in self.items if item.name in self.status}
-        write_json(self.results / "status.json", STATUSES.dump_python(known, exclude_defaults=True))
-        write_table(self.asked.page, table(self.items, known, finished_in(self.asked.archive)))
+        statuses = {item.name: self.status[item.name] for item in self.items if item.name in self.status}
+        write_json(self.results / "status.json", STATUSES.dump_python(statuses, exclude_defaults=True))
+        write_table(self.arguments.page, table(self.items, statuses, finished_in(self.arguments.archive)))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--jobs", type=int, default=1)
@@ -295,23 +293,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--archive", type=Path, default=RESULTS / "runs")
     parser.add_argument("--page", type=Path, default=RESULTS / "status.md")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "results")
-    asked = parser.parse_args(arguments)
-    if asked.jobs < 1 or asked.minutes < 0:
+    arguments = parser.parse_args(argv)
+    if arguments.jobs < 1 or arguments.minutes < 0:
         parser.error("expected --jobs of at least 1 and --minutes of at least 0")
-    if asked.cifar is not None and not asked.cifar.is_dir():
-        parser.error(f"--cifar {asked.cifar}: expected a folder")
-    asked.out.mkdir(parents=True, exist_ok=True)
+    if arguments.cifar is not None and not arguments.cifar.is_dir():
+        parser.error(f"--cifar {arguments.cifar}: expected a folder")
+    arguments.out.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(asked.out / "results.lock", timeout=0), interruptible() as stopping:
-            for left in asked.archive.glob(".beside-*"):  # left by a killed process
-                shutil.rmtree(left, ignore_errors=True)
-            session = Session(asked, stopping)
-            if asked.table:
+        with filelock.FileLock(arguments.out / "results.lock", timeout=0), interruptible() as stopping:
+            for folder in arguments.archive.glob(f"{TEMPORARY}*"):  # of killed processes
+                shutil.rmtree(folder, ignore_errors=True)
+            session = Session(arguments, stopping)
+            if arguments.table:
                 session.write()
                 return 0
             return session.run()
     except filelock.Timeout:
-        print(f"results: another call works in {asked.out}", file=sys.stderr)
+        print(f"results: another call uses {arguments.out}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("results: stopped; the next call resumes", file=sys.stderr)

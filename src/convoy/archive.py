@@ -37,6 +37,7 @@ MANTISSA_BITS = 9  # of the 23 of a float32: precise enough for a curve, half th
 MAX_ARRAYS_BYTES = 300_000  # larger .npz files of studies are omitted, such as that of a cross-validation
 LAYERS = "profile.json"  # omitted: hundreds of kilobytes, recomputed in seconds
 DIGITS = 6  # significant digits of a number in metrics.jsonl
+TEMPORARY = ".temporary-"  # prefix of a folder that is being written
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/[^\s'\",;]+")
 
 
@@ -152,7 +153,7 @@ def _copy(source: Path, target: Path) -> None:
 def _atomic_folder(target: Path) -> Iterator[Path]:
     """Yields a temporary folder and renames it to `target` at the end, so that no incomplete run is left there."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".temporary-", dir=target.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=target.parent))
     try:
         yield temporary
         if target.exists():  # an unfinished run, or an earlier archive of it

@@ -14,7 +14,7 @@ import torch
 from babel.messages import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
-from tests.datasheet.test_data_sheet import LEAK, MADE, a_sheet
+from tests.datasheet.test_data_sheet import LEAK, MADE, make_sheet
 from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 
 import convoy
@@ -133,7 +133,7 @@ def profile_page(folder: Path) -> Page:
 
 
 def data_page(folder: Path) -> Page:
-    return data_sheet_page(*a_sheet(LEAK), MADE)
+    return data_sheet_page(*make_sheet(LEAK), MADE)
 
 
 PAGES = [run_page, compare_page, ablation_page, crossval_page, seeds_page, profile_page, data_page]
