@@ -14,7 +14,7 @@ import pytest
 
 from convoy.models import MODELS
 from convoy.recipe import sections
-from convoy.training.run.revisions import RULES, TRAINING_REVISION
+from convoy.training.run.revisions import RULE_REVISIONS, TRAINING_REVISION
 
 RECORDED = Path(__file__).with_name("defaults.json")
 Entries = dict[str, dict[str, Any]]  # revision and defaults, by name
@@ -29,7 +29,7 @@ def entries() -> Entries:
     return {
         **{f"section {kind.__name__}": _entry(TRAINING_REVISION, kind().model_dump(mode="json")) for kind in kinds},
         **{f"model {name}": _entry(MODELS[name].revision, MODELS[name].options) for name in MODELS},
-        **{f"rule {name}": _entry(rule.revision, {}) for name, rule in RULES.items()},
+        **{f"rule {name}": _entry(rule.revision, {}) for name, rule in RULE_REVISIONS.items()},
     }
 
 

@@ -16,10 +16,10 @@ from pydantic import TypeAdapter
 
 from convoy.cli.main import app, split_overrides
 from convoy.experiments import experiment as experiments
-from convoy.experiments.experiment import PARTS, Settings
-from convoy.experiments.reproduction import parts
-from convoy.experiments.reproduction.parts import Job, jobs_of, jobs_of_study
+from convoy.experiments.experiment import EXPERIMENT_PARTS, Settings
+from convoy.experiments.reproduction import studies as experiment_studies
 from convoy.experiments.reproduction.scope import Scope, data_name
+from convoy.experiments.reproduction.studies import Job, jobs_of, jobs_of_study
 from convoy.recipe import Recipe
 from convoy.recipe.files import Override
 from convoy.runs import Run
@@ -52,7 +52,7 @@ class Item:
         """Raises ValueError for a part or a model that the experiment does not have."""
         arguments, overrides = self._parsed()
         listed = {name: tuple(filter(None, arguments.get(name, "").split(","))) for name in ("only", "models")}
-        allowed = {"only": PARTS, "models": [model.label for model in self.experiment.model]}
+        allowed = {"only": EXPERIMENT_PARTS, "models": [model.label for model in self.experiment.model]}
         for name, values in listed.items():
             if unknown := [value for value in values if value not in allowed[name]]:
                 raise ValueError(f"item {self.name!r}: expected one of {', '.join(allowed[name])}, got {unknown[0]!r}")
@@ -61,7 +61,7 @@ class Item:
             seeds=arguments.get("seeds"),
             limit=arguments.get("limit"),
             epochs=arguments.get("epochs"),
-            only=listed["only"] or PARTS,
+            only=listed["only"] or EXPERIMENT_PARTS,
             models=listed["models"],
             full_size=arguments.get("full_size", False),
             data=f"cifar10={cifar}" if self.cifar and cifar is not None else None,
@@ -109,9 +109,9 @@ def estimate(item: Item, cifar: Path | None, stopwatch: Stopwatch, *, begun: boo
     runs = costs(jobs(scope, settings.only), stopwatch)
     needs = {cost.fingerprint: _need(cost.job.label, [cost], item.share) for cost in runs}
     studies = [study for study in scope.studies if study.kind in settings.only]
-    fingerprints = parts.fingerprints(scope.recipes, from_data=True) if studies else {}
+    fingerprints = experiment_studies.fingerprints(scope.recipes, from_data=True) if studies else {}
     for study in studies:
-        digest = parts.part_digest(study, fingerprints, quick=False)
+        digest = experiment_studies.study_digest(study, fingerprints, quick=False)
         label = f"{study.kind}, {', '.join(study.recipes)}"
         needs[digest] = _need(label, [*costs(jobs_of_study(scope, study), stopwatch)], item.share)
     machine = describe(torch.device("cpu"), Recipe()).cpu

@@ -9,7 +9,7 @@ from tests.experiments.small_digits import RECIPE, again, write
 
 from convoy.api import report as write_report
 from convoy.experiments import kinds
-from convoy.experiments.reproduction.words import part_title
+from convoy.experiments.reproduction.words import study_title
 from convoy.runs import Study
 
 PUBLISHED = """
@@ -130,7 +130,7 @@ def test_landscape_as_published_is_selected_on_the_test_set_and_counts_it(both: 
 
 def test_page_names_the_protocol_of_each_study_and_of_its_figures(both: Study) -> None:
     page = write_report(both).read_text()
-    titles = {part_title(part) for part in kinds.finding_of(both).parts}
+    titles = {study_title(part) for part in kinds.finding_of(both).parts}
     assert len(titles) == 4
     assert all(title in page for title in titles)
     for ending in ("", "_as_published"):

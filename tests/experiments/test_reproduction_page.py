@@ -23,8 +23,8 @@ from convoy.experiments.reproduction.finding import (
     FaultVerdict,
     Measured,
     ModelResult,
-    PartResult,
     Reproduction,
+    StudyResult,
 )
 from convoy.experiments.reproductions.run import gather
 from convoy.experiments.verdicts import Inconclusive, JudgedClaim
@@ -65,7 +65,7 @@ def runs(tmp_path_factory, stripes) -> dict[str, list[Run]]:
 def study(runs, tmp_path_factory) -> Study:
     out = tmp_path_factory.mktemp("study")
     part = fake_study(out, name="compare-part")
-    study = reproduction(out, runs, parts=(PartResult("search", None, f"../{part.name}", "", ("lenet",), None),))
+    study = reproduction(out, runs, parts=(StudyResult("search", None, f"../{part.name}", "", ("lenet",), None),))
     write_report(study)
     return study
 
@@ -75,7 +75,7 @@ def text(study) -> str:
     return Page((study.path / "report.html").read_text()).text
 
 
-def reproduction(out: Path, runs: Mapping[Side, Sequence[Run]], *, parts: tuple[PartResult, ...] = ()) -> Study:
+def reproduction(out: Path, runs: Mapping[Side, Sequence[Run]], *, parts: tuple[StudyResult, ...] = ()) -> Study:
     """What `convoy reproduce` would conclude of one model, written by hand."""
     accuracies = {side: [run.scores["test"].accuracy for run in runs[side]] for side in runs}
 
@@ -189,7 +189,7 @@ def test_experiment_without_runs_shows_published_values(tmp_path):
 
 @pytest.mark.usefixtures("words_alone")
 def test_missing_part_is_named(runs, tmp_path):
-    study = reproduction(tmp_path, runs, parts=(PartResult("search", None, "../gone", "", ("lenet",), None),))
+    study = reproduction(tmp_path, runs, parts=(StudyResult("search", None, "../gone", "", ("lenet",), None),))
     text = Page(write_report(study).read_text()).text
     assert "gone" in text
 

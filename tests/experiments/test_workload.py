@@ -7,8 +7,8 @@ from tools import items
 
 from convoy.experiments import experiment as experiments
 from convoy.experiments.experiment import Settings
-from convoy.experiments.reproduction.parts import jobs_of_study
 from convoy.experiments.reproduction.scope import Scope
+from convoy.experiments.reproduction.studies import jobs_of_study
 from convoy.training.run import pace
 from convoy.training.run.plan import plan_one
 

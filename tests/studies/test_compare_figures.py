@@ -16,14 +16,14 @@ from convoy.studies.compare.figures import (
     cost_kinds,
     cost_numbers,
 )
-from convoy.studies.compare.finding import CompareFinding, Cost, Row
+from convoy.studies.compare.finding import CompareFinding, Cost, ModelSummary
 
 SECONDS, PARAMETERS, FLOPS, _ = cost_kinds()
 
 
 def row(label, accuracies, seconds, parameters, flops=None):
     cost = Cost(t_interval([seconds, seconds]), None, None, None, parameters, flops, None)
-    return Row(label, (1, 2), (), t_interval(accuracies), cost)
+    return ModelSummary(label, (1, 2), (), t_interval(accuracies), cost)
 
 
 def finding(*rows):

@@ -20,7 +20,7 @@ from convoy.runs import Study
 from convoy.studies.kinds import caveats_of, finding_of, sentence_of
 from convoy.studies.landscape.band import Measure, Verdict
 from convoy.studies.landscape.design import Design, Spec
-from convoy.studies.landscape.finding import LandscapeFinding, Span
+from convoy.studies.landscape.finding import LandscapeFinding, StepRange
 from convoy.studies.landscape.run import run as landscape
 from convoy.studies.landscape.surface import LINE_POINTS, Scene, filter_normalised, training_path
 from convoy.studies.session import Session
@@ -91,9 +91,9 @@ def made(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Made:
 def test_finding_has_widths_their_ratio_and_smoothness(made: Made) -> None:
     finding: LandscapeFinding = finding_of(made.study)
     assert [recipe.label for recipe in finding.recipes] == ["plain", "norm"]
-    plain, norm = (recipe.widths[Measure.LOSS][Span.ALL] for recipe in finding.recipes)
+    plain, norm = (recipe.widths[Measure.LOSS][StepRange.ALL] for recipe in finding.recipes)
     (between,) = finding.pairs
-    found = between.ratios[Measure.LOSS][Span.ALL]
+    found = between.ratios[Measure.LOSS][StepRange.ALL]
     assert plain is not None
     assert norm is not None
     assert found.ratio is not None
@@ -184,7 +184,7 @@ def test_each_band_ends_at_its_shortest_run_and_widths_compare_the_steps_of_all(
     assert len(arrays["1_step"]) == 2 * len(arrays["0_step"])
     assert [recipe.steps for recipe in finding.recipes] == [finding.steps.cut, 2 * finding.steps.cut]
     assert finding.recipes[0].looks == 0
-    assert finding.pairs[0].ratios[Measure.LOSS][Span.ALL].ratio is not None
+    assert finding.pairs[0].ratios[Measure.LOSS][StepRange.ALL].ratio is not None
     assert finding.cut == "each"
     assert report(study).is_file()
 

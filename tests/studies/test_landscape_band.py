@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from convoy.studies.landscape import band
-from convoy.studies.landscape.arrays import Drawn
+from convoy.studies.landscape.arrays import FigureArrays
 from convoy.studies.landscape.band import Curves, Measure, Verdict
 from convoy.studies.landscape.finding import Landscape
 
@@ -107,5 +107,5 @@ def test_runs_are_cut_to_the_shortest_and_read_where_an_archived_one_has_points(
 
 def test_early_widths_go_as_far_as_the_given_step() -> None:
     archived = Curves(np.array([1, 3, 5, 7]), np.array([[1.0, 1, 1, 1], [2, 3, 4, 5]]))
-    (found,) = Landscape("net", [], [], [archived], Drawn(band.edges_of(archived), None)).widths(Measure.LOSS, 5)
+    (found,) = Landscape("net", [], [], [archived], FigureArrays(band.edges_of(archived), None)).widths(Measure.LOSS, 5)
     assert found.tolist() == [1, 2, 3]

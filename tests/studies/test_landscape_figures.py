@@ -9,7 +9,7 @@ import pytest
 
 from convoy.reporting.ticks import round_numbers
 from convoy.studies.landscape import arrays, figures, words
-from convoy.studies.landscape.arrays import Drawn, Edges, Probes, Surface
+from convoy.studies.landscape.arrays import Edges, FigureArrays, Probes, Surface
 from convoy.studies.landscape.figures import LEAST, MAX_POINTS
 from convoy.studies.landscape.words import CAP
 
@@ -73,8 +73,8 @@ def test_a_probe_has_the_range_along_its_step() -> None:
 def test_arrays_come_back_from_their_file(tmp_path: Path) -> None:
     three = np.arange(3.0)
     surface = plane(np.ones((3, 3)), np.ones((2, 2)), np.array([0, 1]), np.array([0.7, 0.2]))
-    full = Drawn(Edges(three, three, three, three, three), Probes(three, three, three, three), {"path": surface})
-    bare = Drawn(full.edges, None)
+    full = FigureArrays(Edges(three, three, three, three, three), Probes(three, three, three, three), {"path": surface})
+    bare = FigureArrays(full.edges, None)
     arrays.write(tmp_path / "a.npz", [full, bare])
     found = arrays.read(tmp_path / "a.npz", ["full", "bare"])
     assert found["full"].surfaces["path"].epochs.tolist() == [0, 1]

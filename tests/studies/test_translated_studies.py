@@ -20,7 +20,7 @@ from convoy.runs import Member
 from convoy.stats import t_interval
 from convoy.studies.landscape import arrays
 from convoy.studies.landscape import finding as landscape_finding
-from convoy.studies.landscape.arrays import Drawn, Probes, Surface
+from convoy.studies.landscape.arrays import FigureArrays, Probes, Surface
 from convoy.studies.landscape.band import Curves, edges_of
 from convoy.studies.landscape.design import Design
 from convoy.studies.landscape.finding import Landscape
@@ -75,7 +75,7 @@ def landscape_page(folder: Path) -> Page:
         with_path = replace(plane, at=path, epochs=np.array([0, 1]), explained=np.array([0.7, 0.2]))
         probes = Probes(np.array([1, 2]), np.ones((2, 5)), np.full((2, 4), np.inf), np.ones(2))
         surfaces = {"line": replace(plane, y=np.zeros(1)), "plane": plane, "path": with_path}
-        drawn = Drawn(edges_of(curves[0]), probes, surfaces)
+        drawn = FigureArrays(edges_of(curves[0]), probes, surfaces)
         results.append(Landscape(label, runs, [group[0] for group in runs], curves, drawn))
     members = [Member(each.label, run.recipe.seed, run) for each in results for group in each.runs for run in group]
     design = Design(rates, 2, "each", own_seeds=True)

@@ -69,8 +69,8 @@ def test_a_rule_s_revision_changes_fingerprints_only_where_the_rule_decides(monk
     """An epoch is selected where there are several, and a part to select it by."""
     cases: list[dict[str, Any]] = [{}, {"train.epochs": 2}, ONE_EPOCH, {"data.split.validation": 0}]
     before = [fingerprint("classics-mnist/lenet", case) for case in cases]
-    selection = revisions.RULES["selection"]
-    monkeypatch.setitem(revisions.RULES, "selection", selection._replace(revision=selection.revision + 1))
+    selection = revisions.RULE_REVISIONS["selection"]
+    monkeypatch.setitem(revisions.RULE_REVISIONS, "selection", selection._replace(revision=selection.revision + 1))
     after = [fingerprint("classics-mnist/lenet", case) for case in cases]
     assert [old != new for old, new in zip(before, after, strict=True)] == [True, True, False, False]
 

@@ -195,7 +195,7 @@ def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_o
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_step: None
 ) -> None:
     diverged = stopping.StopRule(DIVERGED, lambda seen: seen.ledger.step >= 3, lambda seen: "")
-    monkeypatch.setattr(stopping, "RULES", (diverged,))
+    monkeypatch.setattr(stopping, "STOP_RULES", (diverged,))
 
     def killed(*args: object) -> None:
         raise KeyboardInterrupt
@@ -388,7 +388,7 @@ def test_patience_counts_epochs_without_a_better_validation_accuracy(tiny: Make,
 
 
 def test_each_field_of_stop_has_a_rule() -> None:
-    assert {rule.field for rule in stopping.RULES if rule.field} == set(Stop.model_fields)
+    assert {rule.field for rule in stopping.STOP_RULES if rule.field} == set(Stop.model_fields)
 
 
 def test_target_accuracy_stops_at_the_first_epoch_that_reaches_it(tiny: Make, tmp_path: Path) -> None:

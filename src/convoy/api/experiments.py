@@ -49,7 +49,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     from convoy.api.arguments import overrides_of, parts_of
     from convoy.api.study import Study
     from convoy.experiments import experiment as published
-    from convoy.experiments.experiment import PARTS, Settings
+    from convoy.experiments.experiment import EXPERIMENT_PARTS, Settings
     from convoy.experiments.reproduction.run import Reproduction
     from convoy.experiments.reproductions import run as reproduce_all
     from convoy.process import command_line
@@ -57,13 +57,13 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
 
     only, data, out, show = parts_of(options["only"]), options["data"], options["out"], options["show"]
     for part in only:
-        if part not in PARTS:
-            raise unknown("part", part, PARTS, "an experiment")
+        if part not in EXPERIMENT_PARTS:
+            raise unknown("part", part, EXPERIMENT_PARTS, "an experiment")
     given: dict[str, Any] = {key: value for key, value in options.items() if key in Settings.__dataclass_fields__}
     for name in ("seeds", "limit", "epochs"):
         if given[name] is not None and given[name] < 1:
             raise ValueError(f"{name} = {given[name]}: must be at least 1")
-    chosen = tuple(part for part in PARTS if part in only) or PARTS
+    chosen = tuple(part for part in EXPERIMENT_PARTS if part in only) or EXPERIMENT_PARTS
     overrides = tuple(overrides_of({"set": options["set"]}))
     given |= {"only": chosen, "models": tuple(parts_of(options["models"])), "data": None, "set": overrides}
     settings = Settings(**given)

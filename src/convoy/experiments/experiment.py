@@ -25,7 +25,7 @@ from convoy.runs import file_name
 from convoy.studies.landscape.design import Cut
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]
-PARTS = ("models", "faults", "claims", "crossval", "search", "landscape")
+EXPERIMENT_PARTS = ("models", "faults", "claims", "crossval", "search", "landscape")
 Side = Literal["as_published", "corrected"]
 SIDES: tuple[Side, ...] = ("as_published", "corrected")
 SPLIT, FOLD = "data.split.", "data.split.fold"
@@ -153,8 +153,8 @@ Arguments = Crossval | Search | Landscape
 ARGUMENTS: dict[str, type[Arguments]] = {"crossval": Crossval, "search": Search, "landscape": Landscape}
 
 
-class Part(Section):
-    """A study within the experiment."""
+class ExperimentStudy(Section):
+    """A [[study]] of the experiment."""
 
     kind: Literal["crossval", "search", "landscape"]
     recipes: Annotated[tuple[str, ...], Field(min_length=1), OneOrSeveral]
@@ -209,7 +209,7 @@ class Settings:
     quick: bool = False
     limit: int | None = None
     epochs: int | None = None
-    only: tuple[str, ...] = PARTS
+    only: tuple[str, ...] = EXPERIMENT_PARTS
     models: tuple[str, ...] = ()  # models to train, (): all; finished runs of the others are reported
     full_size: bool = False  # claims at the published scale instead of the reduced one
     data: str | None = None  # "cifar10=PATH"
@@ -257,7 +257,7 @@ class Experiment(Section):
     model: tuple[Model, ...] = Field(min_length=1)
     fault: tuple[Fault, ...] = ()
     claim: tuple[Claim, ...] = ()
-    study: tuple[Part, ...] = ()
+    study: tuple[ExperimentStudy, ...] = ()
     quick: Quick = Quick()
     name: str = ""  # of its folder
     folder: Path = Path()  # paths of its recipes are relative to it
@@ -274,7 +274,7 @@ class Experiment(Section):
         """Names of all recipes except those of the claims."""
         models = [name for model in self.model for name in (model.as_published, model.corrected)]
         faults = [name for fault in self.fault for name in (fault.base, fault.against)]
-        named = [*models, *faults, *(name for part in self.study for name in part.recipes)]
+        named = [*models, *faults, *(name for study in self.study for name in study.recipes)]
         return list(dict.fromkeys(name for name in named if name is not None))
 
     def recipe(self, name: str, overrides: list[Override]) -> Recipe:

@@ -232,4 +232,4 @@ class Fault(StrEnum):
 
 
 def limited(images: int) -> str:
-    return _("limited to {images:,} images: not evidence", images=images)
+    return _("limited to {images:,} images: preliminary results", images=images)

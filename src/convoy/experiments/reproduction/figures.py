@@ -11,7 +11,7 @@ from convoy.experiments.words import Shown, Value, mean_of, shown
 from convoy.prediction import prediction_interval
 from convoy.reporting.palette import HEAT, MUTED, Look
 from convoy.reporting.rows import ChartRow, RowChart, interval_of
-from convoy.reporting.rows import Value as Drawn
+from convoy.reporting.rows import Value as RowValue
 from convoy.stats import Estimate
 from convoy.text import gettext as _
 
@@ -24,14 +24,14 @@ def measured_rows(models: Sequence[ModelResult], name: str, look: Look) -> RowCh
     metric = shown(name)
     scale = metric.unit.scale
 
-    def drawn(value: Value, label: str, *, published: bool) -> Drawn:
+    def drawn(value: Value, label: str, *, published: bool) -> RowValue:
         span = one_more = None
         if isinstance(value, Estimate):
             span = interval_of(value, scale)
             if published and metric.is_accuracy and value.interval == "t" and value.n > 1:
                 one_more = interval_of(prediction_interval(value), scale)
         colour, mark = look.colour(label), look.mark(label)
-        return Drawn(scale * mean_of(value), span, colour, mark, hollow=published, prediction=one_more)
+        return RowValue(scale * mean_of(value), span, colour, mark, hollow=published, prediction=one_more)
 
     rows = []
     for model in models:
@@ -91,7 +91,7 @@ def _effect_row(fault: FaultResult, metric: Shown, *, with_part: bool) -> ChartR
     text = metric.parts(fault.effect.mean, signed=True)[0] if has_number else fault_verdict(fault.verdict)
     scale, colour = metric.unit.scale, HEAT if fault.verdict is FaultVerdict.CHANGED else MUTED
     span = None if fault.same_bits else interval_of(fault.effect, scale)  # it would only be the grain of the measure
-    return ChartRow(name, (Drawn(scale * fault.effect.mean, span, colour, "o"),), text)
+    return ChartRow(name, (RowValue(scale * fault.effect.mean, span, colour, "o"),), text)
 
 
 def effects_caption(verdicts: Collection[FaultVerdict]) -> str:

@@ -130,8 +130,8 @@ class FaultResult:
 
 
 @dataclass(frozen=True)
-class PartResult:
-    """A study within the experiment."""
+class StudyResult:
+    """A study of the experiment."""
 
     kind: Literal["crossval", "search", "landscape"]
     side: Side | None
@@ -172,7 +172,7 @@ class Reproduction:
     models: tuple[ModelResult, ...] = ()
     faults: tuple[FaultResult, ...] = ()
     claims: tuple[JudgedClaim, ...] = ()
-    parts: tuple[PartResult, ...] = ()
+    parts: tuple[StudyResult, ...] = ()
     kind: Literal["reproduction"] = "reproduction"
     schema: int = 1
 

@@ -9,8 +9,8 @@ from convoy.evaluation import cost
 from convoy.experiments.claims import Check
 from convoy.experiments.experiment import SIDES, Side
 from convoy.experiments.measures import find
-from convoy.experiments.reproduction.parts import digest
 from convoy.experiments.reproduction.scope import Scope
+from convoy.experiments.reproduction.studies import digest
 from convoy.files import read_json, write_json
 from convoy.profiling import measure
 from convoy.profiling.result import PROFILES

@@ -17,7 +17,7 @@ from convoy.experiments.reproduction import figures_training as protocols_
 from convoy.experiments.reproduction import page_tables as tables_
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import ModelResult, Reproduction
-from convoy.experiments.reproduction.page_sections import claims, part_sections, quick_try
+from convoy.experiments.reproduction.page_sections import claims, quick_try, study_sections
 from convoy.experiments.reproduction.words import protocol_name
 from convoy.experiments.words import shown
 from convoy.files import read_json
@@ -82,7 +82,7 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
         _comparison(results),
         _training(results),
         *_errors(results),
-        *part_sections(study, finding.parts, folder),
+        *study_sections(study, finding.parts, folder),
         _networks(study, results),
         _data(results),
         sections.setup(groups, folder, [study.command]) if groups else None,

@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from convoy.experiments.quick import Choice, LeftOut, LeftOutBecause, Size
-from convoy.experiments.reproduction.finding import PartResult
-from convoy.experiments.reproduction.words import part_name, part_sentence, part_title, protocol_name
+from convoy.experiments.reproduction.finding import StudyResult
+from convoy.experiments.reproduction.words import experiment_part_name, protocol_name, study_sentence, study_title
 from convoy.experiments.verdicts import JudgedClaim
 from convoy.experiments.words import claim_words, reduced_to, verdict_name
 from convoy.prediction import CLAIM_VERDICTS, Verdict
@@ -81,7 +81,7 @@ def quick_try(choice: Choice | None) -> Section | None:
         tables.append(table_of(trained, choice.sizes.items(), note, _("Trained networks")))
     if choice.left_out:
         skipped: list[Field[LeftOut]] = [
-            Field(_("Part"), lambda each: part_name(each.part), numeric=False),
+            Field(_("Part"), lambda each: experiment_part_name(each.part), numeric=False),
             Field(_("Skipped"), _skipped, numeric=False),
             Field(_("Reason"), _reason, numeric=False),
             Field(
@@ -117,19 +117,19 @@ def _reason(left_out: LeftOut) -> str:
     return "; ".join([text, _("timed only")]) if left_out.part == "models" else text
 
 
-def part_sections(study: Study, parts: Sequence[PartResult], folder: Path) -> list[Section]:
+def study_sections(study: Study, results: Sequence[StudyResult], folder: Path) -> list[Section]:
     sections = []
     name_counts: Counter[str] = Counter()
-    for part in parts:
-        title, path = part_title(part), study.path / part.study
+    for result in results:
+        title, path = study_title(result), study.path / result.study
         if not (path / "finding.json").is_file():
             missing = _("The study {name} is missing.", name=path.name)
-            sections.append(Section(title, (Prose(f"{_capitalized(part_sentence(part))}. {missing}"),)))
+            sections.append(Section(title, (Prose(f"{_capitalized(study_sentence(result))}. {missing}"),)))
             continue
         page = study_page(Study(path), folder, kinds.page_of)
         figures = []
-        for figure in main_figures(page, part.kind):
-            name = f"{figure.name}_as_published" if part.side == "as_published" else figure.name
+        for figure in main_figures(page, result.kind):
+            name = f"{figure.name}_as_published" if result.side == "as_published" else figure.name
             name_counts[name] += 1
             count = name_counts[name]  # with two cross-validations, file names must differ
             figures.append(replace(figure, name=f"{name}-{count}" if count > 1 else name))

@@ -20,10 +20,10 @@ import torch
 from pydantic import TypeAdapter
 
 from convoy.data.sources import load
-from convoy.experiments.experiment import Experiment, Fault, Part, Side
+from convoy.experiments.experiment import Experiment, ExperimentStudy, Fault, Side
 from convoy.experiments.measures import find
 from convoy.experiments.quick import SCHEMA, SHARES, Choice, LeftOut, LeftOutBecause, Size, makespan
-from convoy.experiments.reproduction import parts
+from convoy.experiments.reproduction import studies
 from convoy.experiments.reproduction.scope import Scope
 from convoy.files import read_json, write_json
 from convoy.process import cores
@@ -43,7 +43,7 @@ def chosen(scope: Scope, path: Path, *, again: bool) -> Choice:
     """The choice stored at `path` for this experiment and these settings; otherwise made now and stored."""
     table = scope.experiment.model_dump(mode="json", exclude={"folder"})
     settings = scope.settings
-    key = parts.digest(table, settings.protocol, scope.seeds, settings.models, settings.only, settings.set)
+    key = studies.digest(table, settings.protocol, scope.seeds, settings.models, settings.only, settings.set)
     if path.is_file() and not again:
         stored = read_json(path)
         if (stored.get("key"), stored.get("schema")) == (key, SCHEMA):
@@ -147,10 +147,10 @@ class _Fit:
         recipes = [entry.recipe for pair in self.scope.pairs(fault) for entry in pair]
         return self._take("faults", recipes) or self._late("faults", fault.name, recipes)
 
-    def _study(self, study: Part) -> bool:
+    def _study(self, study: ExperimentStudy) -> bool:
         if study not in self.scope.studies:  # of the other protocol
             return False
-        jobs = parts.jobs_of_study(self.scope, study)
+        jobs = studies.jobs_of_study(self.scope, study)
         recipes = [job.recipe for job in jobs for _ in range(math.ceil(job.runs * job.share))]
         # The trials of a search are one recipe here, although they differ: none counts as trained already.
         fits = self._take(study.kind, recipes, known=study.kind != "search")

@@ -18,13 +18,13 @@ from convoy.data import DataError
 from convoy.data.sources import load
 from convoy.events import Ended, Event
 from convoy.experiments import verdicts
-from convoy.experiments.experiment import PARTS, SIDES, Experiment, Part, Settings, Side
+from convoy.experiments.experiment import EXPERIMENT_PARTS, SIDES, Experiment, ExperimentStudy, Settings, Side
 from convoy.experiments.measures import MEASURES
-from convoy.experiments.reproduction import finding, networks, parts, quick_fit
+from convoy.experiments.reproduction import finding, networks, quick_fit, studies
 from convoy.experiments.reproduction.finding import Asked, Measured, ModelResult
 from convoy.experiments.reproduction.finding import Reproduction as Finding
-from convoy.experiments.reproduction.parts import Stage
 from convoy.experiments.reproduction.scope import Scope, data_name
+from convoy.experiments.reproduction.studies import Stage
 from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings
@@ -74,7 +74,9 @@ class Reproduction:
         if self.settings.fits_itself and not self.no_data:
             self._fit()
         self.finding = self._begun()
-        wanted = [part for part in PARTS if part in self.settings.only and self._has(part) and not self.no_data]
+        wanted = [
+            part for part in EXPERIMENT_PARTS if part in self.settings.only and self._has(part) and not self.no_data
+        ]
         self.unfinished |= {*wanted}
         self._write()
         finished = all(self._part(part) for part in wanted)
@@ -107,8 +109,8 @@ class Reproduction:
 
     def _has(self, part: str) -> bool:
         trained = any(self.scope.count(model.seeds) and self.scope.sides(model) for model in self.experiment.model)
-        parts = {"models": trained, "faults": bool(self.experiment.fault), "claims": bool(self.experiment.claim)}
-        return parts.get(part, False) or any(study.kind == part for study in self.scope.studies)
+        has = {"models": trained, "faults": bool(self.experiment.fault), "claims": bool(self.experiment.claim)}
+        return has.get(part, False) or any(study.kind == part for study in self.scope.studies)
 
     # ---- the parts ----
 
@@ -166,11 +168,11 @@ class Reproduction:
     def _studies(self, kind: str) -> bool:
         self.say(f"{self.experiment.name}: {kind}")
         done = [found for found in self.finding.parts if found.kind != kind]
-        for part in [part for part in self.scope.studies if part.kind == kind]:
-            recipes, digest = self.scope.recipes_of(part), self._digest_of(part)
-            asked = part.asked(quick=self.settings.quick)
+        for section in [section for section in self.scope.studies if section.kind == kind]:
+            recipes, digest = self.scope.recipes_of(section), self._digest_of(section)
+            asked = section.asked(quick=self.settings.quick)
             study = self._known(digest)
-            study = study or parts.study_of(recipes, asked, self.session, side=part.side, stage=self.stage)
+            study = study or studies.study_of(recipes, asked, self.session, side=section.side, stage=self.stage)
             if study is None:
                 return False
             self.studies.append(study)
@@ -178,12 +180,12 @@ class Reproduction:
                 for member in study.members:
                     self._keep(member.run)
                 archives.archive_study(study, self.archive)
-            done.append(parts.result_of(part, study, recipes, relative_to=self.study, digest=digest))
+            done.append(studies.result_of(section, study, recipes, relative_to=self.study, digest=digest))
             self.finding = replace(self.finding, parts=tuple(done))
         return True
 
-    def _digest_of(self, part: Part) -> str:
-        return parts.part_digest(part, self.fingerprints, quick=self.settings.quick)
+    def _digest_of(self, study: ExperimentStudy) -> str:
+        return studies.study_digest(study, self.fingerprints, quick=self.settings.quick)
 
     def _known(self, digest: str) -> Study | None:
         """The earlier study, if its runs are archived: without weights it cannot be computed again."""
@@ -231,7 +233,7 @@ class Reproduction:
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        return parts.fingerprints(self.scope.recipes, from_data=not self.no_data)
+        return studies.fingerprints(self.scope.recipes, from_data=not self.no_data)
 
     # ---- data ----
 
@@ -261,11 +263,11 @@ class Reproduction:
         if not (self.folder / "finding.json").is_file() or self.session.fresh:
             return begun
         study = Study(self.folder)
-        self.earlier = {part["digest"]: part["study"] for part in study.finding_json.get("parts", ())}
+        self.earlier = {result["digest"]: result["study"] for result in study.finding_json.get("parts", ())}
         with suppress(ValueError):  # of another version: everything is computed again
             earlier = findings.read(study, Finding)
-            made = {self._digest_of(part) for part in experiment.study}
-            begun = replace(begun, parts=tuple(part for part in earlier.parts if part.digest in made))
+            made = {self._digest_of(study) for study in experiment.study}
+            begun = replace(begun, parts=tuple(result for result in earlier.parts if result.digest in made))
             if earlier.asked == asked:
                 self.members = {member.run.name: member for member in study.members}  # ValueError: a run was deleted
                 self.unfinished = {*earlier.unfinished}
@@ -279,7 +281,7 @@ class Reproduction:
         for check in self.scope.claims:
             sides = {side: recipe.canonical() for side, recipe in check.sides.items()}
             claims.append([check.claim.model_dump(mode="json"), sides, check.seeds])
-        return parts.digest(table, self.fingerprints, claims, self.settings.device)
+        return studies.digest(table, self.fingerprints, claims, self.settings.device)
 
     @property
     def folder(self) -> Path:
@@ -302,7 +304,7 @@ class Reproduction:
         made |= {"claims"} if self.finding.claims else set()
         made |= {"models"} if any(model.runs for model in models) else set()
         made |= {found.kind for found in self.finding.parts}
-        left = [part for part in PARTS if self._has(part) and part not in made - self.unfinished]
+        left = [part for part in EXPERIMENT_PARTS if self._has(part) and part not in made - self.unfinished]
         if "models" not in left:
             for model, result in zip(self.experiment.model, models, strict=True):
                 if any(len(result.side(side).runs) < scope.count(model.seeds) for side in scope.sides(model)):

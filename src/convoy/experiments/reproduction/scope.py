@@ -11,7 +11,7 @@ from pathlib import Path
 from convoy.data.cache import cache_folder
 from convoy.data.sources import pack_tensors
 from convoy.experiments.claims import Check, check
-from convoy.experiments.experiment import SIDES, Experiment, Fault, Model, Part, Settings, Side, label_of
+from convoy.experiments.experiment import SIDES, Experiment, ExperimentStudy, Fault, Model, Settings, Side, label_of
 from convoy.experiments.quick import Choice
 from convoy.prediction import Reason
 from convoy.recipe import Recipe
@@ -117,14 +117,14 @@ class Scope:
         ]
 
     @property
-    def studies(self) -> list[Part]:
+    def studies(self) -> list[ExperimentStudy]:
         """The studies within the experiment under the chosen protocols."""
-        return [part for part in self.experiment.study if {*part.sides}.intersection(self.settings.sides)]
+        return [study for study in self.experiment.study if {*study.sides}.intersection(self.settings.sides)]
 
-    def recipes_of(self, part: Part) -> list[tuple[str, Recipe]]:
+    def recipes_of(self, study: ExperimentStudy) -> list[tuple[str, Recipe]]:
         """Labels and recipes of a study within the experiment."""
-        overrides = [*part.set.items(), *self.overrides]
-        recipes = [(label_of(name), self.experiment.recipe(name, overrides)) for name in part.recipes]
+        overrides = [*study.set.items(), *self.overrides]
+        recipes = [(label_of(name), self.experiment.recipe(name, overrides)) for name in study.recipes]
         return recipes if self.quick is None else [(label, self.quick.sized(recipe)) for label, recipe in recipes]
 
 

@@ -12,10 +12,10 @@ from convoy.experiments.reproduction.finding import (
     FaultVerdict,
     Lacking,
     ModelResult,
-    PartResult,
     Ranking,
     Reproduction,
     Spread,
+    StudyResult,
 )
 from convoy.experiments.verdicts import Value
 from convoy.experiments.words import Shown, mean_of, reason_text, shown, verdict_name, words_of
@@ -28,9 +28,7 @@ from convoy.text import ngettext
 
 
 def quick_caveat() -> str:
-    return _(
-        "Quick try with few images, epochs and seeds: it shows that everything runs, but its numbers are not evidence"
-    )
+    return _("Quick try with few images, epochs and seeds: it shows that everything runs; its results are preliminary")
 
 
 def protocol_name(side: Side) -> str:
@@ -69,7 +67,7 @@ def sentence(finding: Reproduction) -> str:
             verdicts = [claim.verdict for claim in finding.claims]
             counts = ", ".join(f"{verdicts.count(verdict)} {verdict_name(verdict)}" for verdict in CLAIM_VERDICTS)
             clauses.append(_("verdicts on {n} claims: {counts}", n=len(verdicts), counts=counts))
-    clauses = list(filter(None, clauses)) or [part_sentence(part) for part in finding.parts]
+    clauses = list(filter(None, clauses)) or [study_sentence(result) for result in finding.parts]
     first = [_("no evidence ({reason})", reason=reason_text(finding.withheld))] if finding.withheld else []
     text = "; ".join([*first, *(clauses or [_("nothing was measured yet")])])
     return text[:1].upper() + text[1:]
@@ -95,7 +93,7 @@ def caveats(finding: Reproduction) -> list[str]:
 def missing(finding: Reproduction) -> list[str]:
     if finding.no_data:
         return [_("Nothing was trained, because the data are not available: {reason}", reason=finding.no_data)]
-    return [_("Not run yet: {parts}", parts=", ".join(map(part_name, finding.left)))] if finding.left else []
+    return [_("Not run yet: {parts}", parts=", ".join(map(experiment_part_name, finding.left)))] if finding.left else []
 
 
 def changes(asked: Asked) -> str:
@@ -247,8 +245,8 @@ def _ranking(ranking: Ranking) -> list[str]:
 # ---- studies within the experiment ----
 
 
-def part_name(part: str) -> str:
-    """Of a part of the experiment, within a sentence; other names, such as those of models, are unchanged."""
+def experiment_part_name(part: str) -> str:
+    """The name of a part of an experiment, within a sentence; other names, such as those of models, are unchanged."""
     names = {
         "models": _("models"),
         "faults": _("faults"),
@@ -260,13 +258,13 @@ def part_name(part: str) -> str:
     return names.get(part, part)
 
 
-def part_title(part: PartResult) -> str:
-    name = part_name(part.kind).capitalize()
-    return f"{name}, {protocol_name(part.side)}" if part.side else name
+def study_title(result: StudyResult) -> str:
+    name = experiment_part_name(result.kind).capitalize()
+    return f"{name}, {protocol_name(result.side)}" if result.side else name
 
 
-def part_sentence(part: PartResult) -> str:
-    text = _("{study} of {labels}", study=part_name(part.kind), labels=", ".join(part.labels))
-    text = f"{text} ({protocol_name(part.side)})" if part.side else text
-    accuracy = "" if part.accuracy is None else _("accuracy {accuracy}", accuracy=part.accuracy.text())
+def study_sentence(result: StudyResult) -> str:
+    text = _("{study} of {labels}", study=experiment_part_name(result.kind), labels=", ".join(result.labels))
+    text = f"{text} ({protocol_name(result.side)})" if result.side else text
+    accuracy = "" if result.accuracy is None else _("accuracy {accuracy}", accuracy=result.accuracy.text())
     return f"{text}: {accuracy}" if accuracy else text

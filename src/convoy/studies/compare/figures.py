@@ -14,8 +14,7 @@ from convoy.reporting.rows import ChartRow, CostBars, RowChart, Value, limits
 from convoy.reporting.words import accuracy_name
 from convoy.stats import Estimate
 from convoy.studies.compare.ablation import Ablation, Effect
-from convoy.studies.compare.finding import CompareFinding
-from convoy.studies.compare.finding import Row as ModelRow
+from convoy.studies.compare.finding import CompareFinding, ModelSummary
 from convoy.text import gettext as _
 
 MAX_EFFECTS = 24  # in the chart; the table has all
@@ -24,7 +23,7 @@ MAX_EFFECTS = 24  # in the chart; the table has all
 class CostKind(NamedTuple):
     title: str
     unit: str
-    of: Callable[[ModelRow], Estimate | float | None]
+    of: Callable[[ModelSummary], Estimate | float | None]
 
 
 def cost_kinds() -> list[CostKind]:
@@ -46,7 +45,7 @@ class CostNumbers(NamedTuple):
 def accuracy_rows(finding: CompareFinding, by_seed: Mapping[str, Sequence[float]], look: Look) -> RowChart:
     """One row per model, highest mean first. `by_seed` has the accuracies as fractions, in the order of the seeds."""
 
-    def row(model: ModelRow) -> ChartRow:
+    def row(model: ModelSummary) -> ChartRow:
         value = Value.of(model.accuracy, look.colour(model.label), look.mark(model.label))
         points = tuple(100 * accuracy for accuracy in by_seed[model.label])
         diverged = tuple(point for seed, point in zip(model.seeds, points, strict=True) if seed in model.diverged)

@@ -41,7 +41,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelSummary:
     label: str
     seeds: tuple[int, ...]
     runs: tuple[str, ...]
@@ -85,7 +85,7 @@ class Mixed(StrEnum):
 @dataclass(frozen=True)
 class CompareFinding:
     part: Part  # whose accuracies these are
-    rows: tuple[Row, ...]  # in the order of the labels
+    rows: tuple[ModelSummary, ...]  # in the order of the labels
     pairs: tuple[Pair, ...]  # over common seeds, of which there are at least two
     mcnemar: tuple[ImagePair, ...]  # over images, for each common seed
     untested: tuple[Untested, ...]  # pairs without a test over images, and why
@@ -100,7 +100,7 @@ class CompareFinding:
     schema: int = 1
 
     @property
-    def ranked(self) -> list[Row]:
+    def ranked(self) -> list[ModelSummary]:
         """The rows, highest mean first."""
         return sorted(self.rows, key=lambda row: -row.accuracy.mean)
 
@@ -162,13 +162,13 @@ def _part(members: Sequence[Member]) -> Part:
     return max(parts, key=lambda part: counts[part])
 
 
-def _row(label: str, group: Sequence[Member], part: Part) -> Row:
+def _row(label: str, group: Sequence[Member], part: Part) -> ModelSummary:
     scores = [member.run.scores[part] for member in group]
     if len(group) == 1:
         accuracy = wilson(scores[0].correct, scores[0].n)
     else:
         accuracy = t_interval([score.accuracy for score in scores], step=1 / scores[0].n)
-    return Row(
+    return ModelSummary(
         label=label,
         seeds=tuple(member.seed for member in group),
         runs=tuple(member.run.name for member in group),

@@ -11,7 +11,7 @@ from convoy.reporting.reading import Groups, all_readings
 from convoy.reporting.tables import MANY_ROWS, flops_cell, flops_note
 from convoy.reporting.words import accuracy_title
 from convoy.studies.compare.ablation import Ablation, Average, Effect, Interaction
-from convoy.studies.compare.finding import CompareFinding, Row
+from convoy.studies.compare.finding import CompareFinding, ModelSummary
 from convoy.studies.compare.images import ImagePair
 from convoy.studies.compare.pair import Pair
 from convoy.text import gettext as _
@@ -24,7 +24,7 @@ Tested = TypeVar("Tested", bound=Pair)
 def models(finding: CompareFinding, groups: Groups) -> Table:
     """One row per model, highest mean first."""
     best = finding.best
-    fields: list[Field[Row]] = [
+    fields: list[Field[ModelSummary]] = [
         Field(_("Model"), lambda row: Cell(row.label, bold=row.label == best, model=row.label), numeric=False),
         Field(
             accuracy_title(finding.part),
@@ -63,7 +63,7 @@ def _notes(finding: CompareFinding, groups: Groups) -> list[str]:
     return [*notes, flops_note(all_readings(groups))]
 
 
-def _latency(row: Row) -> Cell:
+def _latency(row: ModelSummary) -> Cell:
     cost = row.cost
     latency, interval = cost_parts(cost.ms_per_image)
     if cost.ms_per_image is not None and cost.ms_per_image_quartiles is not None:
@@ -71,7 +71,7 @@ def _latency(row: Row) -> Cell:
     return Cell(latency, interval)
 
 
-def _peak_memory(row: Row) -> str:
+def _peak_memory(row: ModelSummary) -> str:
     peak = row.cost.peak_memory_bytes
     return "" if peak is None else plain(peak / MIB)
 

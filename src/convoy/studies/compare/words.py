@@ -9,7 +9,7 @@ from convoy.reporting.quantities import listed
 from convoy.reporting.words import accuracy_name, accuracy_title, part_name
 from convoy.stats import digits_for
 from convoy.studies.compare.ablation import Ablation, Interaction
-from convoy.studies.compare.finding import CompareFinding, LeftOut, Mixed, Row
+from convoy.studies.compare.finding import CompareFinding, LeftOut, Mixed, ModelSummary
 from convoy.studies.compare.images import Reason, Untested
 from convoy.studies.compare.pair import Pair, between
 from convoy.text import gettext as _
@@ -105,7 +105,7 @@ def _basis(pairs: Sequence[Pair], finding: CompareFinding) -> str:
     return ", ".join(facts)
 
 
-def _single_model_sentence(row: Row, finding: CompareFinding) -> str:
+def _single_model_sentence(row: ModelSummary, finding: CompareFinding) -> str:
     accuracy, metric = row.accuracy, accuracy_name(finding.part)
     if accuracy.over_images:
         return _(

@@ -40,7 +40,7 @@ class Probes:
     @classmethod
     def of(cls, arrays: Arrays) -> Probes | None:
         """From the arrays of a run; None if it was not probed."""
-        return from_table(cls, found) if (found := _part(arrays, "probe_")) else None
+        return from_table(cls, found) if (found := _with_prefix(arrays, "probe_")) else None
 
 
 @dataclass(frozen=True)
@@ -64,34 +64,34 @@ class Surface:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Of one recipe."""
+class FigureArrays:
+    """The arrays of a recipe for the figures."""
 
     edges: Edges
     probes: Probes | None  # of the first seed
     surfaces: dict[Kind, Surface] = field(default_factory=dict)  # of the first seed
 
 
-def write(path: Path, recipes: Iterable[Drawn]) -> None:
+def write(path: Path, recipes: Iterable[FigureArrays]) -> None:
     arrays: dict[str, np.ndarray] = {}
-    for number, each in enumerate(recipes):
-        parts: dict[str, Arrays] = {"": vars(each.edges), "probe_": vars(each.probes) if each.probes else {}}
-        parts |= {f"{kind}_": surface.arrays for kind, surface in each.surfaces.items()}
-        for prefix, part in parts.items():
-            arrays |= {f"{number}_{prefix}{name}": values for name, values in part.items()}
+    for number, recipe in enumerate(recipes):
+        groups: dict[str, Arrays] = {"": vars(recipe.edges), "probe_": vars(recipe.probes) if recipe.probes else {}}
+        groups |= {f"{kind}_": surface.arrays for kind, surface in recipe.surfaces.items()}
+        for prefix, group in groups.items():
+            arrays |= {f"{number}_{prefix}{name}": values for name, values in group.items()}
     write_arrays(path, arrays)
 
 
-def read(path: Path, labels: Sequence[str]) -> dict[str, Drawn]:
-    """By label."""
+def read(path: Path, labels: Sequence[str]) -> dict[str, FigureArrays]:
+    """Reads the arrays by label."""
     arrays = read_arrays(path)
-    drawn = {}
+    by_label = {}
     for number, label in enumerate(labels):
-        own = _part(arrays, f"{number}_")
-        surfaces = {kind: from_table(Surface, found) for kind in KINDS if (found := _part(own, f"{kind}_"))}
-        drawn[label] = Drawn(from_table(Edges, own), Probes.of(own), surfaces)
-    return drawn
+        own = _with_prefix(arrays, f"{number}_")
+        surfaces = {kind: from_table(Surface, surface) for kind in KINDS if (surface := _with_prefix(own, f"{kind}_"))}
+        by_label[label] = FigureArrays(from_table(Edges, own), Probes.of(own), surfaces)
+    return by_label
 
 
-def _part(arrays: Arrays, prefix: str) -> Arrays:
+def _with_prefix(arrays: Arrays, prefix: str) -> Arrays:
     return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}

@@ -13,12 +13,12 @@ import numpy as np
 from convoy.runs import Run
 from convoy.stats import Estimate, t_interval
 from convoy.studies.landscape import band
-from convoy.studies.landscape.arrays import Drawn, Kind, Probes
+from convoy.studies.landscape.arrays import FigureArrays, Kind, Probes
 from convoy.studies.landscape.band import EARLY_STEPS, WINDOW, Curves, Measure, Ratio, Verdict
 from convoy.studies.landscape.design import Cut, Design
 
 
-class Span(StrEnum):
+class StepRange(StrEnum):
     """The steps that a width is averaged over."""
 
     ALL = "all"
@@ -42,7 +42,7 @@ class Band:
     lr: float  # of the probed run
     run: str
     steps: int  # of the drawn band
-    widths: dict[Measure, dict[Span, Estimate | None]]  # None: no step had a finite loss at every rate
+    widths: dict[Measure, dict[StepRange, Estimate | None]]  # None: no step had a finite loss at every rate
     smoothness: Smoothness
     looks: int  # probes
     surfaces: tuple[Kind, ...]
@@ -53,11 +53,11 @@ class Band:
 class BandPair:
     a: str
     b: str
-    ratios: dict[Measure, dict[Span, Ratio]]  # width of b over a
+    ratios: dict[Measure, dict[StepRange, Ratio]]  # width of b over a
 
     @property
     def narrower(self) -> str | None:
-        verdict = self.ratios[Measure.LOSS][Span.ALL].verdict
+        verdict = self.ratios[Measure.LOSS][StepRange.ALL].verdict
         return self.b if verdict is Verdict.NARROWER else self.a if verdict is Verdict.WIDER else None
 
 
@@ -102,7 +102,7 @@ class Landscape(NamedTuple):
     runs: list[list[Run]]  # per seed, one per learning rate
     probed: list[Run]  # per seed, the probed run
     curves: list[Curves]  # per seed, all of the same length
-    figures: Drawn  # the band is perhaps up to the recipe's own shortest run
+    figures: FigureArrays  # the band is perhaps up to the recipe's own shortest run
 
     @property
     def probed_run(self) -> Run:
@@ -121,7 +121,8 @@ def conclude(
     """`images`: number of images of a surface, 0 without surfaces. `step_sizes`: of the probes along the step."""
     runs = [run for each in results for group in each.runs for run in group]
     cut = int(results[0].curves[0].step[-1])
-    spans: dict[Span, int | None] = {Span.ALL: None} | ({Span.EARLY: EARLY_STEPS} if cut > EARLY_STEPS else {})
+    spans: dict[StepRange, int | None] = {StepRange.ALL: None}
+    spans |= {StepRange.EARLY: EARLY_STEPS} if cut > EARLY_STEPS else {}
     reduced = any(run.data.limit for run in runs)
     return LandscapeFinding(
         lrs=tuple(design.lrs),
@@ -129,7 +130,7 @@ def conclude(
         own_seeds=design.own_seeds,
         cut=design.cut,
         steps=_steps(results, runs, cut),
-        early_steps=EARLY_STEPS if Span.EARLY in spans else None,
+        early_steps=EARLY_STEPS if StepRange.EARLY in spans else None,
         window=WINDOW,
         images=min([images, *(each.probed_run.data.counts["train"] for each in results)]),
         step_sizes=tuple(step_sizes),
@@ -156,7 +157,7 @@ def _steps(results: Sequence[Landscape], runs: Sequence[Run], cut: int) -> Steps
     )
 
 
-def _band(each: Landscape, spans: dict[Span, int | None]) -> Band:
+def _band(each: Landscape, spans: dict[StepRange, int | None]) -> Band:
     run, surfaces = each.probed_run, each.figures.surfaces
     path, probes = surfaces.get("path"), each.figures.probes
     return Band(
@@ -175,7 +176,7 @@ def _band(each: Landscape, spans: dict[Span, int | None]) -> Band:
     )
 
 
-def _pair(a: Landscape, b: Landscape, spans: dict[Span, int | None], *, reduced: bool) -> BandPair:
+def _pair(a: Landscape, b: Landscape, spans: dict[StepRange, int | None], *, reduced: bool) -> BandPair:
     ratios = {
         measure: {
             span: band.ratio(b.widths(measure, steps), a.widths(measure, steps), reduced=reduced)

@@ -28,13 +28,13 @@ from convoy.reporting.reading import Groups, all_readings, read_study
 from convoy.runs import Study
 from convoy.stats import Estimate
 from convoy.studies.landscape import arrays, figures, words
-from convoy.studies.landscape.arrays import Drawn, Surface
+from convoy.studies.landscape.arrays import FigureArrays, Surface
 from convoy.studies.landscape.band import Measure
-from convoy.studies.landscape.finding import Band, BandPair, LandscapeFinding, Span
+from convoy.studies.landscape.finding import Band, BandPair, LandscapeFinding, StepRange
 from convoy.text import gettext as _
 
 SURFACE_HEIGHT = 4.1  # inches
-Recipes = Mapping[str, Drawn]  # by label
+Recipes = Mapping[str, FigureArrays]  # by label
 
 
 def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
@@ -150,18 +150,18 @@ def _surface_blocks(name: str, title: str, surfaces: Mapping[str, Surface], imag
     return blocks
 
 
-def _spans(finding: LandscapeFinding) -> list[Span]:
-    return [Span.ALL, Span.EARLY] if finding.early_steps else [Span.ALL]
+def _step_ranges(finding: LandscapeFinding) -> list[StepRange]:
+    return [StepRange.ALL, StepRange.EARLY] if finding.early_steps else [StepRange.ALL]
 
 
 def _widths_table(finding: LandscapeFinding) -> Table:
-    def width(measure: Measure, span: Span) -> Field[Band]:
-        title = _("{measure}, {steps}", measure=words.measure_name(measure), steps=words.span_name(span, finding))
+    def width(measure: Measure, span: StepRange) -> Field[Band]:
+        title = _("{measure}, {steps}", measure=words.measure_name(measure), steps=words.step_range_name(span, finding))
         return Field(title, lambda each: _estimate(each.widths[measure][span]))
 
     fields: list[Field[Band]] = [
         Field(_("Model"), lambda each: Cell(each.label, model=each.label), numeric=False),
-        *(width(measure, span) for measure in Measure for span in _spans(finding)),
+        *(width(measure, span) for measure in Measure for span in _step_ranges(finding)),
     ]
     texts = [
         _("Maximum minus minimum of the loss over the learning rates, averaged over steps."),
@@ -172,17 +172,17 @@ def _widths_table(finding: LandscapeFinding) -> Table:
 
 
 def _ratios_table(finding: LandscapeFinding) -> Table:
-    def ratio(span: Span) -> Field[tuple[BandPair, Measure]]:
-        title = words.span_name(span, finding).capitalize()
+    def ratio(span: StepRange) -> Field[tuple[BandPair, Measure]]:
+        title = words.step_range_name(span, finding).capitalize()
         return Field(title, lambda row: _estimate(row[0].ratios[row[1]][span].ratio))
 
     fields: list[Field[tuple[BandPair, Measure]]] = [
         Field(_("Models"), lambda row: _("{a} over {b}", a=row[0].b, b=row[0].a), numeric=False),
         Field(_("Quantity"), lambda row: words.measure_name(row[1]), numeric=False),
-        *map(ratio, _spans(finding)),
+        *map(ratio, _step_ranges(finding)),
         Field(
             _("The first band is"),
-            lambda row: words.verdict_name(row[0].ratios[row[1]][Span.ALL].verdict),
+            lambda row: words.verdict_name(row[0].ratios[row[1]][StepRange.ALL].verdict),
             numeric=False,
         ),
     ]

@@ -92,7 +92,7 @@ def _gathered(recipes: Named, members: Sequence[Member], design: Design) -> list
         probed = [next(run for run in group if run.recipe.optim.lr == rate) for group in groups]
         curves = list(islice(cut, len(groups)))
         drawn = band.aligned(groups)[0] if design.cut == "each" else curves[0]
-        figures = arrays.Drawn(band.edges_of(drawn), arrays.Probes.of(probed[0].arrays))
+        figures = arrays.FigureArrays(band.edges_of(drawn), arrays.Probes.of(probed[0].arrays))
         found.append(Landscape(label, groups, probed, curves, figures))
     return found
 

@@ -8,7 +8,7 @@ from convoy.reporting.quantities import listed
 from convoy.stats import Estimate
 from convoy.studies.landscape.arrays import Surface
 from convoy.studies.landscape.band import Measure, Verdict
-from convoy.studies.landscape.finding import LandscapeFinding, Span
+from convoy.studies.landscape.finding import LandscapeFinding, StepRange
 from convoy.text import gettext as _
 
 CAP = 100.0  # of a drawn loss: far above the loss of guessing, ln(classes)
@@ -19,8 +19,8 @@ def measure_name(measure: Measure) -> str:
     return names[measure]
 
 
-def span_name(span: Span, finding: LandscapeFinding) -> str:
-    return _("all steps") if span is Span.ALL else _("first {n:,} steps", n=finding.early_steps or 0)
+def step_range_name(span: StepRange, finding: LandscapeFinding) -> str:
+    return _("all steps") if span is StepRange.ALL else _("first {n:,} steps", n=finding.early_steps or 0)
 
 
 def verdict_name(verdict: Verdict) -> str:
@@ -40,7 +40,7 @@ def sentence(finding: LandscapeFinding) -> str:
 
 def _clauses(finding: LandscapeFinding) -> Iterator[str]:
     steps, rates = finding.steps, _("learning rates {low:g} to {high:g}", low=min(finding.lrs), high=max(finding.lrs))
-    widths = {each.label: each.widths[Measure.LOSS][Span.ALL] for each in finding.recipes}
+    widths = {each.label: each.widths[Measure.LOSS][StepRange.ALL] for each in finding.recipes}
     known = {label: width.mean for label, width in widths.items() if width is not None}
     if not known:
         yield _("No band can be measured: at {rates}, no step had a finite loss in every run", rates=rates)
@@ -58,17 +58,17 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
         if pair.narrower == wide:  # over the steps that both bands have
             narrow, wide = wide, narrow
         ratios = {span: _ratio(each.ratio, flipped=pair.b == wide) for span, each in pair.ratios[Measure.LOSS].items()}
-        verdict = Verdict.NARROWER if pair.narrower else pair.ratios[Measure.LOSS][Span.ALL].verdict
+        verdict = Verdict.NARROWER if pair.narrower else pair.ratios[Measure.LOSS][StepRange.ALL].verdict
         yield _(
             "Over {rates} the width of the loss band of {narrow} divided by that of {wide} is {ratio}: {verdict}",
             rates=rates,
             narrow=narrow,
             wide=wide,
-            ratio=ratios[Span.ALL],
+            ratio=ratios[StepRange.ALL],
             verdict=verdict_name(verdict),
         )
-        if Span.EARLY in ratios:
-            yield _("in the first {n:,} steps it is {ratio}", n=finding.early_steps, ratio=ratios[Span.EARLY])
+        if StepRange.EARLY in ratios:
+            yield _("in the first {n:,} steps it is {ratio}", n=finding.early_steps, ratio=ratios[StepRange.EARLY])
     if steps.diverged or steps.left_out:
         yield _(
             "the widths cover only {finite:,} of {longest:,} steps ({diverged} of {runs} runs diverged)",
@@ -98,7 +98,7 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
     if finding.seeds == 1:
         yield _("One seed: there is no interval and no verdict, because the spread between seeds is unknown")
     for pair in finding.pairs:
-        loss, log = (pair.ratios[measure][Span.ALL].verdict for measure in (Measure.LOSS, Measure.LOG))
+        loss, log = (pair.ratios[measure][StepRange.ALL].verdict for measure in (Measure.LOSS, Measure.LOG))
         if {loss, log} == {Verdict.NARROWER, Verdict.WIDER}:
             yield _(
                 "The result depends on the scale. For the logarithm of the loss the band of {a} "

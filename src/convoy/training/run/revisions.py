@@ -4,7 +4,7 @@ A revision starts at 1, which is not part of a fingerprint. Increase it in the c
 
     of a model   `revision` in its row of convoy.models.catalogue: its computation, initial weights, or option defaults
     of a fault   its row in convoy.recipe.faults
-    of a rule    RULES below: a decision in the training code, and the runs that it affects
+    of a rule    RULE_REVISIONS below: a decision in the training code, and the runs that it affects
     of all       TRAINING_REVISION
 """
 
@@ -28,7 +28,7 @@ def selects_an_epoch(recipe: Recipe, selection: str | None) -> bool:
     return selection is not None and recipe.train.epochs > 1
 
 
-RULES = {
+RULE_REVISIONS = {
     "selection": Rule(2, selects_an_epoch),  # 2: a new best epoch must be strictly more accurate
 }
 
@@ -37,6 +37,6 @@ def revisions(recipe: Recipe, selection: str | None) -> dict[str, int]:
     """Returns the revisions above 1 that apply to this run, for its fingerprint."""
     name = recipe.model.name
     model = {"model": models.MODELS[name].revision} if name in models.MODELS else {}
-    rules = {rule: revision for rule, (revision, applies) in RULES.items() if applies(recipe, selection)}
+    rules = {rule: revision for rule, (revision, applies) in RULE_REVISIONS.items() if applies(recipe, selection)}
     faults = {fault.value: fault.info.revision for fault in recipe.protocol.faults}
     return {key: revision for key, revision in (model | rules | faults).items() if revision > 1}

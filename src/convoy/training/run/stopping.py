@@ -1,4 +1,4 @@
-"""The stop rules, which end a run before its last epoch. RULES is the only list of them.
+"""The stop rules, which end a run before its last epoch. STOP_RULES is the only list of them.
 
 A rule that can be configured has a field in `convoy.recipe.sections.Stop`, where 0 means off, and names it.
 """
@@ -42,7 +42,7 @@ def _patience_is_over(context: StopContext) -> bool:
     return context.epoch_metrics is not None and context.epoch_metrics.epoch - context.ledger.best_epoch >= patience
 
 
-RULES = (  # the first that is met is reported
+STOP_RULES = (  # the first that is met is reported
     StopRule(
         DIVERGED,  # a skipped step changes nothing, so training would not recover
         lambda context: context.ledger.skipped_in_a_row >= DIVERGED_AFTER,
@@ -90,7 +90,7 @@ ALL_EPOCHS = StopRule(
 
 
 def active(recipe: Recipe) -> list[StopRule]:
-    return [rule for rule in RULES if not rule.field or getattr(recipe.stop, rule.field)]
+    return [rule for rule in STOP_RULES if not rule.field or getattr(recipe.stop, rule.field)]
 
 
 def first_met(context: StopContext) -> StopRule | None:

@@ -1,4 +1,4 @@
-"""The studies within an experiment: their runs, and the digests by which an earlier one is found."""
+"""The studies of an experiment: their runs, and the digests by which an earlier study is found."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from convoy.experiments.experiment import Arguments, Crossval, Landscape, Part, Search, Side, label_of
-from convoy.experiments.reproduction.finding import PartResult
+from convoy.experiments.experiment import Arguments, Crossval, ExperimentStudy, Landscape, Search, Side, label_of
+from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.scope import Scope
 from convoy.recipe import Recipe
 from convoy.runs import Study, model_label
@@ -68,25 +68,27 @@ def digest(*inputs: object) -> str:
 
 
 def fingerprints(recipes: Mapping[str, Recipe], *, from_data: bool) -> dict[str, str]:
-    """By recipe name: its run's fingerprint, or without data a digest of the recipe alone."""
+    """The fingerprint of each recipe's run, by recipe name; without the data, a digest of the recipe."""
     if not from_data:
         return {name: digest(recipe.canonical()) for name, recipe in recipes.items()}
     plans = plan_all(recipes.values())
-    return {name: ready.fingerprint for name, ready in zip(recipes, plans, strict=True)}
+    return {name: plan.fingerprint for name, plan in zip(recipes, plans, strict=True)}
 
 
-def part_digest(part: Part, known_by: Mapping[str, str], *, quick: bool) -> str:
-    """Hash of a study within the experiment; `known_by` are the recipes' fingerprints."""
-    named = [[label_of(name), known_by[name]] for name in part.recipes]
-    more = [part.set] if part.set else []
-    return digest(part.kind, named, part.asked(quick=quick).model_dump(mode="json"), *more)
+def study_digest(section: ExperimentStudy, known_by: Mapping[str, str], *, quick: bool) -> str:
+    """Hash of a study within the experiment; `known_by`: the fingerprints of its recipes."""
+    named = [[label_of(name), known_by[name]] for name in section.recipes]
+    more = [section.set] if section.set else []
+    return digest(section.kind, named, section.asked(quick=quick).model_dump(mode="json"), *more)
 
 
-def result_of(part: Part, study: Study, recipes: Named, *, relative_to: Study, digest: str) -> PartResult:
+def result_of(
+    section: ExperimentStudy, study: Study, recipes: Named, *, relative_to: Study, digest: str
+) -> StudyResult:
     path = Path(os.path.relpath(study.path, relative_to.path)).as_posix()
-    labels = tuple(label if part.kind == "landscape" else model_label(recipe) for label, recipe in recipes)
-    accuracy = None if part.kind == "landscape" else kinds.finding_of(study).accuracy
-    return PartResult(part.kind, part.side, path, digest, labels, accuracy)
+    labels = tuple(label if section.kind == "landscape" else model_label(recipe) for label, recipe in recipes)
+    accuracy = None if section.kind == "landscape" else kinds.finding_of(study).accuracy
+    return StudyResult(section.kind, section.side, path, digest, labels, accuracy)
 
 
 # ---- their runs ----
@@ -102,8 +104,8 @@ class Job:
     share: float = 1.0  # of the epochs that is trained; successive halving stops some runs early
 
 
-def jobs_of_study(scope: Scope, study: Part) -> list[Job]:
-    """The runs of one of the experiment's studies."""
+def jobs_of_study(scope: Scope, study: ExperimentStudy) -> list[Job]:
+    """The runs of a study of the experiment."""
     asked = study.asked(quick=scope.settings.quick)
     recipes = scope.recipes_of(study)
     label, recipe = recipes[0]
@@ -129,7 +131,7 @@ def _of_search(label: str, recipe: Recipe, asked: Search) -> list[Job]:
     fresh = [recipe.override({"seed": recipe.seed + 1 + offset}) for offset in range(asked.seeds)]
     return [
         Job(f"{label}, {trials} trials", recipe, trials, share),
-        *(Job(f"{label}, winner", each) for each in fresh),
+        *(Job(f"{label}, winner", seeded) for seeded in fresh),
     ]
 
 
