@@ -99,14 +99,12 @@ def options_of(function: Callable[..., Any]) -> dict[str, Option]:
     function = inspect.unwrap(function)
     # Evaluates only this annotation: the others may contain names that are imported under TYPE_CHECKING.
     (table,) = get_args(eval(function.__annotations__["options"], function.__globals__))
-    options = {name: _option(hint) for name, hint in get_type_hints(table, include_extras=True).items()}
+    options = {}
+    for name, hint in get_type_hints(table, include_extras=True).items():
+        required = get_origin(hint) is Required
+        type_, flag = get_args(get_args(hint)[0] if required else hint)
+        options[name] = Option(type_, flag, required)
     return dict(sorted(options.items(), key=lambda item: item[0] in RunOptions.__annotations__))
-
-
-def _option(hint: Any) -> Option:
-    required = get_origin(hint) is Required
-    type_, flag = get_args(get_args(hint)[0] if required else hint)
-    return Option(type_, flag, required)
 
 
 def takes_options(function: Callable[P, R]) -> Callable[P, R]:

@@ -41,10 +41,3 @@ def check(folder: Path, name: str) -> None:
     path, digest = folder / name, recorded_hashes(folder).get(name)
     if digest is not None and path.is_file() and sha256_of(path) != digest:
         raise ValueError(f"{path} has changed since the run wrote it (its SHA-256 differs from status.json); {_ADVICE}")
-
-
-def check_all(folder: Path) -> None:
-    """Raises ValueError for a changed file. The weights of single epochs are checked only when they are read."""
-    for name in recorded_hashes(folder):
-        if not name.startswith("weights/"):
-            check(folder, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def untrained_network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     options = run.recipe.model.options
     if is_user_class(name):
         code = RunCode.read(run.path / "code")
-        if not (trust_code or is_own_code(run, code)):
+        if not (trust_code or _mark(run, code).exists()):
             raise ValueError(f"{run.path / 'code'} contains code from elsewhere; review it, then use --trust-code")
         return user.create(f"{run.path / 'code' / _entry(run)}", geometry, options, code)
     return models.create(name, **geometry._asdict(), options=options)
@@ -70,20 +71,15 @@ def remember_code(run: Run, code: RunCode) -> None:
 
     The mark is for the bytes of these files, the class and the options of the model.
     """
-    try:
-        folder = cache_folder() / "own-code"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _mark(run, code)).touch()
-    except OSError:
-        return
+    with suppress(OSError):
+        path = _mark(run, code)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
 
-def is_own_code(run: Run, code: RunCode) -> bool:
-    return (cache_folder() / "own-code" / _mark(run, code)).exists()
-
-
-def _mark(run: Run, code: RunCode) -> str:
-    return code.digest(_entry(run), json.dumps(run.recipe.model.options, sort_keys=True))
+def _mark(run: Run, code: RunCode) -> Path:
+    """The file that exists if the code is trusted."""
+    return cache_folder() / "own-code" / code.digest(_entry(run), json.dumps(run.recipe.model.options, sort_keys=True))
 
 
 def _entry(run: Run) -> str:

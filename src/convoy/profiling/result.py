@@ -21,11 +21,6 @@ class LayerNote(StrEnum):
     OWN = "own"  # the row has parameters that a module with layers uses itself
     UNUSED = "unused"  # the row has parameters that no pass uses
 
-    @classmethod
-    def _missing_(cls, value: object) -> LayerNote:
-        """Converts sentences that older versions stored."""
-        return cls.SHARED if value == "shared weights" else cls.UNUSED
-
 
 @dataclass(frozen=True)
 class Layer:
