@@ -37,7 +37,7 @@ def test_version_is_that_of_the_installed_distribution(call: Call) -> None:
     assert (code, out.strip()) == (0, version("convoy-ml"))
 
 
-def test_train_test_predict_report_and_list_hang_together(call: Call, quick: list[str], tmp_path: Path) -> None:
+def test_train_test_predict_report_and_list_work_together(call: Call, quick: list[str], tmp_path: Path) -> None:
     code, out, err = call("train", *quick)
     assert code == 0, err
     assert "test accuracy" in out
@@ -64,7 +64,7 @@ def test_train_test_predict_report_and_list_hang_together(call: Call, quick: lis
     assert json.loads(out)["runs"][0]["name"] == run.name
 
 
-def test_predict_finds_the_digit_in_a_photograph_and_says_where(call: Call, tmp_path: Path) -> None:
+def test_predict_prints_the_position_of_a_digit_in_a_photograph(call: Call, tmp_path: Path) -> None:
     call("train", "lenet", "--data", "mnist", "--limit", 100, "--epochs", 1)
     (run,) = Workspace("convoy-runs").runs()
     photograph(3, np.random.default_rng(0)).save("three.png")
@@ -84,7 +84,7 @@ def test_predict_finds_the_digit_in_a_photograph_and_says_where(call: Call, tmp_
     assert convoy.predict(run, "three.png", raw=True)[0].ink is None
 
 
-def test_compare_ends_with_the_path_of_a_report(call: Call, quick: list[str]) -> None:
+def test_last_line_of_compare_is_the_path_of_its_report(call: Call, quick: list[str]) -> None:
     model, *rest = quick
     code, out, err = call("compare", model, "lenet", *rest, "--data.size", 28, "--seeds", 2)
     assert code == 0, err
@@ -100,7 +100,7 @@ def test_compare_ends_with_the_path_of_a_report(call: Call, quick: list[str]) ->
     ]
 
 
-def test_json_is_one_object_on_standard_output_and_nothing_else(call: Call, quick: list[str]) -> None:
+def test_json_output_is_one_object(call: Call, quick: list[str]) -> None:
     code, out, _ = call("train", *quick, "--json")
     answer = json.loads(out)
     assert code == 0
@@ -129,7 +129,7 @@ def test_runs_scored_on_different_parts_are_listed_together(call: Call) -> None:
     assert scored_on_both.count("50.00%") == 2  # the training accuracy is not listed
 
 
-def test_studies_are_listed_with_what_they_found(call: Call) -> None:
+def test_studies_are_listed_with_their_findings(call: Call) -> None:
     workspace = Workspace("convoy-runs")
     for name, kind in (("broken", "compare"), ("stopped", "search"), ("complete", "seeds")):
         study = workspace.write_study(name, {"kind": kind}, [])
@@ -162,9 +162,7 @@ def test_experiments_are_listed_by_the_name_that_reproduce_takes(call: Call) -> 
     assert names == ["cifar-course", "classics-mnist", "course-mnist", "resnet-mnist", "tensor-mnist"]
 
 
-def test_commands_that_read_take_the_newest_run_of_a_name_and_a_test_of_the_sealed_set_does_not(
-    call: Call, quick: list[str]
-) -> None:
+def test_an_ambiguous_name_is_the_newest_run_except_for_test(call: Call, quick: list[str]) -> None:
     for seed in (2, 1):
         call("train", *quick, "--seed", seed)
     one, two = Workspace("convoy-runs").runs()
@@ -198,7 +196,7 @@ def test_short_flags_set_the_keys_of_a_recipe(call: Call, quick: list[str]) -> N
 
 
 @pytest.mark.parametrize("kind", ["runs", "studies"])
-def test_an_empty_list_says_so(call: Call, kind: str) -> None:
+def test_an_empty_list_prints_a_sentence(call: Call, kind: str) -> None:
     assert call("list", kind, "--out", "nowhere")[:2] == (0, f"no {kind} in nowhere\n")
     assert json.loads(call("list", kind, "--out", "nowhere", "--json")[1]) == {kind: []}
 
@@ -228,7 +226,7 @@ def test_damaged_run_is_listed_as_damaged_and_named_by_the_others(
     assert err.count("\n") == 1
 
 
-def test_training_goes_on_when_whoever_reads_its_output_goes_away(quick: list[str], tmp_path: Path) -> None:
+def test_training_continues_after_the_reader_of_its_output_has_exited(quick: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "convoy.cli", "train", *quick]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -238,7 +236,7 @@ def test_training_goes_on_when_whoever_reads_its_output_goes_away(quick: list[st
     assert run.finished
 
 
-def test_saved_weights_of_another_loop_are_scored(call: Call, quick: list[str], stripes: Path) -> None:
+def test_weights_of_another_training_loop_are_scored(call: Call, quick: list[str], stripes: Path) -> None:
     call("train", *quick)
     (run,) = Workspace("convoy-runs").runs()
     from convoy.checkpoint import load_weights
@@ -249,7 +247,7 @@ def test_saved_weights_of_another_loop_are_scored(call: Call, quick: list[str], 
     assert json.loads(out)["accuracy"] == run.scores["test"].accuracy
 
 
-def test_a_test_part_that_was_cut_is_only_that_of_the_same_cut(call: Call, net: Path, tmp_path: Path) -> None:
+def test_a_test_part_split_from_the_training_images_needs_the_same_split(call: Call, net: Path, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     images, labels = draw.integers(0, 256, (300, 12, 12), dtype=np.uint8), np.arange(300) % 3
     np.savez(tmp_path / "own.npz", x_train=images, y_train=labels)
@@ -266,7 +264,7 @@ def test_a_test_part_that_was_cut_is_only_that_of_the_same_cut(call: Call, net: 
     assert "changed since" in fewer[2]
 
 
-def test_a_model_or_data_named_twice_is_refused(call: Call) -> None:
+def test_equal_models_or_data_are_an_error(call: Call) -> None:
     for arguments in (["lenet", "--model.name", "vgg_a"], ["lenet", "--data", "mnist", "--data.name", "digits"]):
         code, _, err = call("train", *arguments)
         assert code == 2
@@ -368,9 +366,7 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_a_one_line_error_with_exit_code_2(
-    call: Call, tmp_path: Path, arguments: list[str], said: str
-) -> None:
+def test_invalid_arguments_are_one_line_errors(call: Call, tmp_path: Path, arguments: list[str], said: str) -> None:
     code, out, err = call(*arguments)
     assert code == 2
     assert said in err
@@ -417,7 +413,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_users_class_that_fails_is_one_line(call: Call, tmp_path: Path, stripes: Path, case: str) -> None:
+def test_error_in_a_users_class_is_one_line(call: Call, tmp_path: Path, stripes: Path, case: str) -> None:
     source, said = BROKEN[case]
     (tmp_path / "net.py").write_text(f"from torch import nn\n{source}\n")
     code, _, err = call("train", "net.py:Net", "--data", stripes)
@@ -427,7 +423,7 @@ def test_users_class_that_fails_is_one_line(call: Call, tmp_path: Path, stripes:
     assert not (tmp_path / "convoy-runs").exists()
 
 
-def test_users_network_that_fails_late_in_training_is_one_line(call: Call, quick: list[str], net: Path) -> None:
+def test_error_in_a_users_network_late_in_training_is_one_line(call: Call, quick: list[str], net: Path) -> None:
     late = "        self.calls = getattr(self, 'calls', 0) + 1\n        assert self.calls < 5 or self.late\n"
     net.write_text(net.read_text().replace("    def forward(self, x):\n", "    def forward(self, x):\n" + late))
     code, _, err = call("train", *quick, "--train.batch_size", 60)
@@ -445,7 +441,7 @@ def test_help_imports_neither_torch_nor_recipes() -> None:
     assert "compare" in done.stdout
 
 
-def test_packed_tensors_are_the_data_set_they_were_made_from(call: Call, stripes: Path) -> None:
+def test_packed_tensors_equal_their_source(call: Call, stripes: Path) -> None:
     code, out, err = call("data", "pack", "tensors", "--data", stripes, "--to", "tensors")
     assert code == 0, err
     assert sorted(Path(line).name for line in out.split()) == [
@@ -472,7 +468,7 @@ def interrupt_when(command: list[str], folder: Path, seen: str) -> tuple[list[st
 
 
 @pytest.mark.parametrize("verb", ["train", "compare"])
-def test_ctrl_c_saves_the_run_and_the_same_command_goes_on(quick: list[str], tmp_path: Path, verb: str) -> None:
+def test_ctrl_c_saves_the_run_and_the_same_command_resumes(quick: list[str], tmp_path: Path, verb: str) -> None:
     quick[quick.index("--epochs") + 1] = "4000"
     seeds = ["--seeds", "2"] if verb == "compare" else []
     command = [sys.executable, "-m", "convoy.cli", verb, *quick, *seeds]
@@ -489,7 +485,7 @@ def test_ctrl_c_saves_the_run_and_the_same_command_goes_on(quick: list[str], tmp
         assert len(run.metrics) >= epochs[run.name]
 
 
-def test_python_functions_do_what_the_commands_do(quick: list[str], stripes: Path, tmp_path: Path) -> None:
+def test_python_functions_have_the_results_of_the_commands(quick: list[str], stripes: Path, tmp_path: Path) -> None:
     recipe = Recipe.load("defaults/images")
     options = {
         "model": quick[0],
@@ -507,7 +503,7 @@ def test_python_functions_do_what_the_commands_do(quick: list[str], stripes: Pat
     assert convoy.test(run, out=tmp_path).score.accuracy == run.scores["test"].accuracy
 
 
-def test_recipes_of_one_model_are_compared_under_names_of_their_own(
+def test_recipes_of_one_model_are_compared_under_different_names(
     quick: list[str], stripes: Path, tmp_path: Path
 ) -> None:
     recipe = Recipe.load("defaults/images", [("model.name", quick[0]), ("data.name", str(stripes))])
@@ -524,7 +520,7 @@ def test_fine_tuning_starts_from_a_run_by_its_name(call: Call, quick: list[str])
     assert sum(1 for _ in Workspace("convoy-runs").runs()) == 2
 
 
-def test_fine_tuning_twice_by_the_same_part_of_a_name_finds_the_run(call: Call, quick: list[str]) -> None:
+def test_part_of_a_name_refers_to_the_original_run_after_fine_tuning(call: Call, quick: list[str]) -> None:
     call("train", *quick)
     for _ in range(2):
         code, out, err = call("train", *quick, "--init", "Tiny-s42")
@@ -532,7 +528,7 @@ def test_fine_tuning_twice_by_the_same_part_of_a_name_finds_the_run(call: Call, 
     assert "already trained" in out
 
 
-def test_public_names_are_all_there_and_load_lazily() -> None:
+def test_public_names_exist_and_load_lazily() -> None:
     for name in convoy.__all__:
         assert getattr(convoy, name) is not None
     assert set(api.__all__) <= set(convoy.__all__)

@@ -72,7 +72,7 @@ def test_errors_are_one_line(call: Call, files: list[Path], command: tuple[str, 
     assert err.count("\n") == 1
 
 
-def test_the_list_shows_which_sets_are_here(call: Call, files: list[Path]) -> None:
+def test_list_shows_which_data_sets_are_available(call: Call, files: list[Path]) -> None:
     def whereabouts() -> dict[str, str]:
         return {row["name"]: row["where"] for row in json.loads(call("list", "data", "--json")[1])["data"]}
 
@@ -84,7 +84,7 @@ def test_the_list_shows_which_sets_are_here(call: Call, files: list[Path]) -> No
     assert max(map(len, call("list", "data")[1].splitlines())) < 150
 
 
-def test_clean_removes_decoded_copies_and_leaves_downloads(call: Call, files: list[Path], tmp_path: Path) -> None:
+def test_clean_removes_decoded_copies_but_not_downloads(call: Call, files: list[Path], tmp_path: Path) -> None:
     call("data", "add", "kmnist", *files)
 
     assert json.loads(call("data", "clean", "--json")[1])["entries"] == 0

@@ -24,12 +24,12 @@ def convoy(folder: Path, *arguments: str) -> str:
     return done.stdout.decode("ascii")
 
 
-def test_a_console_without_a_plus_minus_sign_shows_a_comparison(tmp_path: Path) -> None:
+def test_a_comparison_is_printed_without_a_plus_minus_sign(tmp_path: Path) -> None:
     fake_study(tmp_path / "convoy-runs", seeds=(1, 2))
     assert "+/-" in convoy(tmp_path, "list", "studies")
 
 
-def test_a_name_that_a_console_cannot_show_is_shown_by_its_code(tmp_path: Path, ascii_convoy: str) -> None:
+def test_a_name_that_a_console_cannot_encode_is_escaped(tmp_path: Path, ascii_convoy: str) -> None:
     out = convoy(
         tmp_path, "train", "nüt.py:Tiny", "--data", ascii_convoy, "--epochs", "1", "--limit", "100", "--out", "läufe"
     )

@@ -18,7 +18,7 @@ def quick(stripes: Path, net: Path) -> list[str]:
     return words.split()
 
 
-def test_search_from_the_command_line_ends_with_its_finding_and_its_report(quick, tmp_path, monkeypatch, capfd) -> None:
+def test_search_prints_its_finding_and_the_path_of_its_report(quick, tmp_path, monkeypatch, capfd) -> None:
     monkeypatch.chdir(tmp_path)
 
     cli.main([*quick, "--grid", "optim.lr=1e-5,1e-2", "--json"])

@@ -18,7 +18,7 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_toml_round_trip_keeps_the_recipe(tmp_path: Path) -> None:
+def test_recipe_is_equal_after_a_toml_round_trip(tmp_path: Path) -> None:
     recipe = Recipe.load("resnet-mnist/corrected", [("data.size", 32), ("data.normalise", [0.1, 0.3])])
     assert Recipe.load(write(tmp_path / "r.toml", recipe.to_toml())) == recipe
 
@@ -37,19 +37,19 @@ def test_recipe_of_an_archived_run_may_have_an_empty_table_expected(tmp_path: Pa
         Recipe.load(write(tmp_path / "b.toml", "[expected]\ntest_accuracy = 0.9\n"))
 
 
-def test_circle_of_extends_is_named(tmp_path: Path) -> None:
+def test_circular_extends_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "a.toml", 'extends = "b.toml"')
     write(tmp_path / "b.toml", 'extends = "a.toml"')
     with pytest.raises(ValueError, match="a -> b -> a"):
         Recipe.load(str(tmp_path / "a.toml"))
 
 
-def test_another_optimizer_drops_the_keys_of_the_old_one() -> None:
+def test_another_optimizer_removes_the_keys_of_the_old_one() -> None:
     recipe = Recipe.load("defaults/mnist", [("optim.momentum", 0.5), ("optim.name", "sgd")])
     assert recipe.optim == SGD(momentum=0.5)
 
 
-def test_another_model_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
+def test_another_model_removes_the_options_of_the_old_one(tmp_path: Path) -> None:
     base = Recipe.load("defaults/mnist", [("model.options.activation", "relu")])
     assert base.override({"model.name": "two_conv_cnn"}).model.options == {}
     assert base.override({"model.name": "lenet"}).model.options == {"activation": "relu"}
@@ -84,7 +84,7 @@ def test_another_model_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
         (("data.normalise", [True, 0.5]), r"data.normalise = "),
     ],
 )
-def test_a_wrong_value_is_an_error_with_value_place_and_close_matches(override: tuple[str, Any], message: str) -> None:
+def test_error_about_a_value_has_its_key_and_close_matches(override: tuple[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Recipe.load("defaults/mnist", [override])
     assert "\n" not in str(caught.value)
@@ -98,7 +98,7 @@ def test_argument_is_a_file_a_class_a_recipe_or_a_model_in_this_order(tmp_path: 
     assert resolve("lenet", data="photos/").train.epochs == Recipe.load("defaults/images").train.epochs
 
 
-def test_the_last_part_of_a_recipes_name_is_enough_if_it_is_unique_and_no_model_has_it() -> None:
+def test_last_part_of_a_recipes_name_is_sufficient_if_it_is_unique() -> None:
     labelled = named_recipes(["fast-mnist", "defaults/fast-mnist", "lenet"], {"set": {}})
 
     assert [label for label, _ in labelled] == ["defaults/fast-mnist", "defaults/fast-mnist", "lenet"]
@@ -108,12 +108,12 @@ def test_the_last_part_of_a_recipes_name_is_enough_if_it_is_unique_and_no_model_
         named_recipes(["corrected"], {"set": {}})
 
 
-def test_named_data_at_a_path_take_the_recipe_of_the_name() -> None:
+def test_named_data_at_a_path_have_the_recipe_of_the_name() -> None:
     assert resolve("lenet", data="mnist=/elsewhere").train == Recipe.load("defaults/mnist").train
 
 
 @pytest.mark.parametrize("argument", ["tensor-mnist/correct", "absent.toml"])
-def test_argument_that_names_nothing_is_an_error(argument: str) -> None:
+def test_unknown_argument_is_an_error(argument: str) -> None:
     with pytest.raises(ValueError, match="did you mean 'tensor-mnist/corrected'|does not exist"):
         resolve(argument)
 
@@ -126,7 +126,7 @@ def test_path_in_a_recipe_file_is_relative_to_the_file(tmp_path: Path, monkeypat
     assert Recipe.load("sub/r.toml").model.name == f"{(tmp_path / 'sub' / 'net.py').resolve()}:Net"
 
 
-def test_data_and_groups_next_to_a_recipe_file_are_found_from_anywhere(tmp_path: Path) -> None:
+def test_paths_of_data_and_groups_are_relative_to_the_recipe_file(tmp_path: Path) -> None:
     for name in ("images.npz", "who.csv", "scans"):
         (tmp_path / name).touch()
     for written, found in {
@@ -138,7 +138,7 @@ def test_data_and_groups_next_to_a_recipe_file_are_found_from_anywhere(tmp_path:
         assert (data.name, data.split.group_by) == (str(found), str(tmp_path / "who.csv"))
 
 
-def test_fingerprint_form_leaves_out_what_does_not_decide_the_result() -> None:
+def test_fingerprint_omits_keys_that_do_not_affect_the_result() -> None:
     recipe = Recipe.load("defaults/mnist")
     same = {"compute.device": "cpu", "compute.threads": 7, "about": "x", "data.name": "elsewhere"}
     for path, value in same.items():
@@ -147,7 +147,7 @@ def test_fingerprint_form_leaves_out_what_does_not_decide_the_result() -> None:
         assert recipe.override({path: value}).canonical() != recipe.canonical(), path
 
 
-def test_brackets_nested_too_deeply_are_answered_in_one_line(tmp_path: Path) -> None:
+def test_toml_nested_too_deeply_is_a_one_line_error(tmp_path: Path) -> None:
     nested = 3000 * "[" + 3000 * "]"
     (tmp_path / "deep.toml").write_text(f"about = {nested}\n")
     with pytest.raises(ValueError, match="deep.toml: not valid TOML"):
@@ -157,7 +157,7 @@ def test_brackets_nested_too_deeply_are_answered_in_one_line(tmp_path: Path) -> 
 
 
 @given(st.text(max_size=30))
-def test_override_from_the_command_line_is_toml_or_the_text_itself(text: str) -> None:
+def test_override_is_toml_or_text(text: str) -> None:
     path, value = parse_override("a.b", text)
     assert path == "a.b"
     assert value == text or not isinstance(value, str) or text.strip()[:1] in "\"'"
@@ -177,7 +177,7 @@ def test_built_in_recipe_loads_and_has_a_description(name: str) -> None:
     assert Recipe.model_validate(recipe.as_table()) == recipe
 
 
-def test_a_table_without_its_name_speaks_of_the_default_one() -> None:
+def test_a_section_without_a_name_is_the_default_one() -> None:
     recipe = Recipe.load("defaults/images", [("train.loss.label_smoothing", 0.1), ("optim.betas", [0.8, 0.9])])
     assert recipe.train.loss == CrossEntropy(label_smoothing=0.1)
     assert recipe.optim == AdamW(betas=(0.8, 0.9))
@@ -185,7 +185,7 @@ def test_a_table_without_its_name_speaks_of_the_default_one() -> None:
         Recipe.load("defaults/images", [("train.loss.label_smothing", 0.1)])
 
 
-def test_a_warm_up_longer_than_the_training_is_refused_with_both_values() -> None:
+def test_error_about_a_long_warm_up_has_both_values() -> None:
     message = r"schedule.warmup_epochs = 3 exceeds train.epochs = 2"
     with pytest.raises(ValueError, match=message) as caught:
         resolve("lenet", overrides=[("schedule.warmup_epochs", 3), ("train.epochs", 2)])

@@ -120,7 +120,7 @@ def spread(module: nn.Module, name: str) -> float:
     return calls.logits.std(dim=0).mean().item()
 
 
-def test_the_table_has_every_property_of_every_as_published_network() -> None:
+def test_facts_have_all_properties_of_all_published_networks() -> None:
     published = {model.as_published for name in experiments.names() for model in experiments.load(name).model}
     assert set(PLAIN) == published
     assert {(fact.recipe, fact.property) for fact in FACTS} == {
@@ -142,7 +142,7 @@ def passed(name: str) -> tuple[nn.Module, Calls]:
 @pytest.mark.parametrize(
     "fact", [fact for fact in FACTS if fact.property != "spread"], ids=lambda fact: f"{fact.recipe}-{fact.property}"
 )
-def test_a_network_is_what_its_source_says(fact: Fact) -> None:
+def test_network_agrees_with_its_source(fact: Fact) -> None:
     module, calls = passed(fact.recipe)
     found = {
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
@@ -155,7 +155,7 @@ def test_a_network_is_what_its_source_says(fact: Fact) -> None:
 
 
 @every_network
-def test_the_same_weights_give_the_logits_of_the_plain_version(name: str) -> None:
+def test_logits_equal_those_of_the_plain_version_with_the_same_weights(name: str) -> None:
     ours, plain = built(name).eval(), PLAIN[name]().eval()
     state = plain.state_dict()
     assert len(state) == len(ours.state_dict())
@@ -172,7 +172,7 @@ def test_the_same_weights_give_the_logits_of_the_plain_version(name: str) -> Non
 
 
 @every_network
-def test_initial_weights_are_torch_s_default(name: str) -> None:
+def test_initial_weights_are_the_default_of_torch(name: str) -> None:
     """Weights and biases uniform within 1 / sqrt(inputs of an output value)."""
     for part in built(name).modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
@@ -186,7 +186,7 @@ SPREADS = {fact.recipe: fact.value for fact in FACTS if fact.property == "spread
 
 
 @every_network
-def test_initial_logits_differ_between_images_as_those_of_the_plain_version(name: str) -> None:
+def test_spread_of_initial_logits_is_that_of_the_plain_version(name: str) -> None:
     assert SPREADS[name] / SPREAD_FACTOR < spread(built(name), name) < SPREADS[name] * SPREAD_FACTOR
 
 

@@ -20,7 +20,7 @@ from convoy.reporting.tables import environment_table, facts_table
 from convoy.run_contents import Environment
 from convoy.text import gettext as _
 
-MAX_LAYERS = 40  # with more, a table of blocks comes first
+MAX_LAYERS = 40  # with more, a table of blocks is first
 
 
 def write_profile(profiles: list[Profile], environment: Environment, folder: Path) -> Path:
@@ -134,9 +134,9 @@ def cost_comparison(profiles: Sequence[Profile], look: Look) -> Section:
 
 
 def pictures(profiles: Sequence[Profile]) -> list[Block]:
-    """How to read them is explained once, below the first picture that needs the explanation."""
+    """The pictures. Each sentence of their legends is only in the first caption that needs it."""
     blocks: list[Block] = []
-    explained: set[str] = set()
+    used: set[str] = set()
     for number, profile in enumerate(profiles, start=1):
         picture = architecture.draw(
             profile.label,
@@ -149,10 +149,10 @@ def pictures(profiles: Sequence[Profile]) -> list[Block]:
         size = _(
             "For images of {shape} and {classes} classes.", shape=words.size(profile.input), classes=profile.classes
         )
-        caption = [size, *(sentence for sentence in picture.legend if sentence not in explained)]
+        caption = [size, *(sentence for sentence in picture.legend if sentence not in used)]
         drawing = Drawing(name, profile.label, picture.svg, picture.width, " ".join(caption), picture.narrow_svg)
         blocks.append(drawing)
-        explained |= set(picture.legend)
+        used |= set(picture.legend)
     return blocks
 
 
@@ -168,7 +168,7 @@ class _Line(NamedTuple):
 
 
 def layer_tables(profile: Profile, named: bool) -> list[Table]:
-    """One table of all layers; for a deep network a table of blocks and a collapsed table of all layers."""
+    """A table of all layers; for a deep network, a table of blocks and a collapsed table of all layers."""
     layers = [
         _Line(layer.name, Cell(words.kind(layer)), layer.output, layer.parameters, layer.flops, words.note(layer))
         for layer in profile.layers
@@ -187,8 +187,8 @@ def layer_tables(profile: Profile, named: bool) -> list[Table]:
 
 
 def _layer_table(lines: Sequence[_Line], profile: Profile) -> Table:
-    def share(part: int, complete: int) -> str:
-        return f"{100 * part / complete:.1f}" if part else ""
+    def share(count: int, total: int) -> str:
+        return f"{100 * count / total:.1f}" if count else ""
 
     fields: list[Field[_Line]] = [
         Field(_("Layer"), lambda line: line.name, numeric=False),
