@@ -75,7 +75,7 @@ def test_page_loads_no_external_resources_and_its_pictures_are_valid_xml(call: C
     assert all((Path("page") / name).is_file() for name in links)
 
 
-def test_json_is_one_object_and_the_data_define_the_image_shape(call: Call, net: Path, stripes: Path) -> None:
+def test_json_is_one_object_and_data_set_the_image_shape(call: Call, net: Path, stripes: Path) -> None:
     code, out, err = call(f"{net}:Tiny", "--data", stripes, "--json", "--model.options.width", "6")
     assert code == 0, err
     (profile,) = json.loads(out)["profiles"]

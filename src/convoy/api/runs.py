@@ -97,8 +97,8 @@ class ScoreOptions(TypedDict, total=False):
 def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     """Score saved weights on a test set and draw a gallery of predictions.
 
-    The opening of the test set is counted in the run's workspace, or in `out`. In the result, `score` is what `scores`
-    of a run holds for a part. An image folder without train/ is scored completely, or its test/ alone.
+    The opening of the test set is counted in the run's workspace, or in `out`. Of an image folder without train/, the
+    images in test/ are scored, or all images if it has no test/.
 
     Example: `convoy test weights.pth --model lenet --data mnist --samples 40 --save predictions.png`
 
@@ -163,8 +163,8 @@ def predict(
 ) -> list[Prediction]:
     """Classify images with a trained network: files, or folders of files.
 
-    A network that was trained on MNIST or EMNIST also reads photographs of one handwritten character: dark or light
-    ink of any size and place, also in uneven light.
+    For a network trained on MNIST or EMNIST, photographs of one handwritten character are converted: with dark or light
+    ink, of any size and at any position, also in uneven light.
 
     Example: `convoy predict lenet-s42 image.png folder/`
 
@@ -216,7 +216,7 @@ class ExportOptions(TypedDict, total=False):
 
 @takes_options
 def export(run: Run | str | Path, *names: str | Path, **options: Unpack[ExportOptions]) -> list[Path]:
-    """Export a run's weights or logs for other tools, to the file names you give.
+    """Export a run's weights or logs for other tools, under the given file names.
 
     Example: `convoy export lenet-s42 --to pth lenet.pth`
 

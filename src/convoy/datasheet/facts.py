@@ -80,7 +80,7 @@ class Made:
 class Pairs:
     """P pairs of duplicates, the most similar first."""
 
-    kind: np.ndarray  # int64 [P]: 0 for the same pixels, 1 for the same picture
+    kind: np.ndarray  # int64 [P]: 0 for the same pixels, 1 for similar images ("same picture")
     part: np.ndarray  # int64 [P, 2]: number of the part
     index: np.ndarray  # int64 [P, 2]: index of the image in its part
     label: np.ndarray  # int64 [P, 2]

@@ -60,7 +60,7 @@ def totals(profile: Profile) -> Iterator[str]:
     )
     yield _(
         "training memory, computed: {total} MiB at batch {batch} = parameters {parameters} + gradients {gradients} + "
-        "{optimizer} {state} + activations {activations}",
+        "{optimizer} state {state} + activations {activations}",
         total=plain(memory.total / MIB),
         batch=memory.batch_size,
         parameters=plain(memory.parameters / MIB),
