@@ -106,8 +106,8 @@ def profile(
     quick: bool = False,
     module: nn.Module | None = None,
 ) -> Profile:
-    """`state_per_parameter`: optimizer state per trained parameter. `quick` times fewer passes. `module`: the network,
-    by default built from the recipe.
+    """`state_per_parameter`: values of optimizer state per trained parameter. `quick`: fewer passes. `module`: the
+    network, by default built from the recipe.
 
     Raises ValueError if a user's network fails in a pass.
     """
