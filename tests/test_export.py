@@ -35,7 +35,8 @@ def train(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
 
 def test_weights_are_exported_as_plain_tensors_under_the_exact_name(train: Train, tmp_path: Path) -> None:
     run = train()
-    (path,) = convoy.export(run, tmp_path / "weights of mine", to="pth")
+    (path,), parity = convoy.export(run, tmp_path / "weights of mine", to="pth")
+    assert parity is None
     assert path.name == "weights of mine"
     assert [file.name for file in tmp_path.iterdir()] == ["weights of mine"]
 
@@ -57,7 +58,7 @@ def test_exported_weights_have_the_score_of_the_run(train: Train, tmp_path: Path
 
 def test_logs_have_a_line_for_each_epoch_and_for_each_new_best_epoch(train: Train, tmp_path: Path) -> None:
     run = train("test_opened_at_each_best")
-    epochs, bests = convoy.export(run, tmp_path / "log.txt", tmp_path / "test.txt", to="logs")
+    epochs, bests = convoy.export(run, tmp_path / "log.txt", tmp_path / "test.txt", to="logs").files
 
     first, *lines = epochs.read_text().splitlines()
     assert first == "0 0 0 0 0"
@@ -74,7 +75,7 @@ def test_logs_have_a_line_for_each_epoch_and_for_each_new_best_epoch(train: Trai
 
 
 def test_log_of_the_epochs_needs_no_test_scores(train: Train, tmp_path: Path) -> None:
-    assert convoy.export(train(), tmp_path / "log.txt", to="logs") == [tmp_path / "log.txt"]
+    assert convoy.export(train(), tmp_path / "log.txt", to="logs").files == [tmp_path / "log.txt"]
 
 
 def test_error_names_missing_scores_and_no_file_is_written(train: Train, tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_an_existing_file_is_replaced_only_with_overwrite(train: Train, tmp_path
 @pytest.mark.parametrize(
     ("names", "to", "message"),
     [
-        (["w.pth"], "onnx", "unknown format 'onnx'"),
+        (["w.pth"], "onx", "unknown format 'onx'.*'onnx'"),
         ([], "pth", "got 0 names"),
         (["a.pth", "b.pth"], "pth", "got 2 names"),
         (["a", "a"], "logs", "different name"),
@@ -114,7 +115,7 @@ def test_invalid_arguments_of_export_are_one_line_errors(
 ) -> None:
     code, _, err = call("export", str(train().path), "--to", to, *names)
     assert (code, err.count("\n")) == (2, 1)
-    assert message in err
+    assert re.search(message, err)
 
 
 def test_command_writes_the_file_and_prints_its_name(call: Call, train: Train) -> None:

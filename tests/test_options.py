@@ -19,7 +19,7 @@ from convoy.recipe import Recipe
 FUNCTIONS = {name: value for name in api.__all__ if inspect.isfunction(value := getattr(api, name))}
 COMMANDS = {name.replace("_", "-"): function for name, function in FUNCTIONS.items()}
 COMMANDS["data show"] = COMMANDS.pop("data-sheet")
-WITHOUT_COMMAND = {"check-claim", "finding"}
+WITHOUT_COMMAND = {"check-claim", "finding", "load"}
 NAMES = [
     *(name for name in app if not name.startswith("-") and name != "data"),
     *(f"data {name}" for name in data_app if not name.startswith("-")),

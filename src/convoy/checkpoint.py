@@ -29,7 +29,7 @@ WRAPPERS = ("module.", "_orig_mod.")
 
 def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
     """Saves a state dict as safetensors. Tied tensors are stored once and listed in the file's metadata."""
-    write_bytes(path, _pack(weights))
+    write_bytes(path, pack(weights))
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -94,7 +94,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> None:
     target = folder / str(step)
     target.mkdir(parents=True, exist_ok=True)
     (target / "manifest.json").unlink(missing_ok=True)
-    contents = {"tensors.safetensors": _pack(tensors), "state.json": json.dumps(tree).encode()}
+    contents = {"tensors.safetensors": pack(tensors), "state.json": json.dumps(tree).encode()}
     for name, content in contents.items():
         write_bytes(target / name, content)
     manifest = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
@@ -140,8 +140,8 @@ def _is_valid(candidate: Path) -> bool:
         return False
 
 
-def _pack(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """safetensors accepts only contiguous tensors that do not share memory."""
+def pack(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, str] | None = None) -> bytes:
+    """A safetensors file, which accepts only contiguous tensors that do not share memory; `facts` are its metadata."""
     stored: dict[str, torch.Tensor] = {}
     aliases: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}
@@ -152,7 +152,7 @@ def _pack(tensors: Mapping[str, torch.Tensor]) -> bytes:
         else:
             first[identity] = name
             stored[name] = tensor.detach().to("cpu", copy=True).contiguous()
-    return save(stored, metadata={"aliases": json.dumps(aliases)})
+    return save(stored, metadata={"aliases": json.dumps(aliases), **(facts or {})})
 
 
 def _unpack(path: Path) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Functions of single runs: train, test, predict, export, report."""
+"""Functions of single runs: train, test, predict, load, export, report."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from convoy.options import ARGUMENTS, Data, Flag, Limit, Out, Set, Show, TrainOp
 
 if TYPE_CHECKING:
     from convoy.data.photo import Ink
+    from convoy.evaluation.loaded import LoadedModel
     from convoy.evaluation.saved import Tested
+    from convoy.exporting.content import Parity
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study
 
-__all__ = ["Prediction", "export", "predict", "report", "test", "train"]
+__all__ = ["Exported", "Prediction", "export", "load", "predict", "report", "test", "train"]
 ARGUMENTS.update(
     weights="The folder or name of a run, or a .safetensors / .pth file.",
     images="Image files or folders of images.",
-    names="File names: one for pth; one or two for logs, the second for the test accuracy at each new best epoch.",
+    names="File names: one or, for logs, one or two, the second for the test accuracy at each new best epoch.",
 )
 
 
@@ -180,21 +182,18 @@ def predict(
     ...     print(path, predicted, f"{confidence:.1%}")
     """
     import numpy as np
-    import torch
 
     from convoy.api.arguments import find_run
-    from convoy.data.batches import Normaliser
     from convoy.evaluation.load import network_of
+    from convoy.evaluation.loaded import normaliser_of, read_for
     from convoy.evaluation.predict import predict as evaluate
-    from convoy.evaluation.saved import read_for
     from convoy.evaluation.scores import NO_CLASS, predicted_classes, probabilities
 
     trained = find_run(run, options["out"])
     data, images = trained.data, [images] if isinstance(images, str | Path) else images
     paths, pixels, inks = read_for(data, images, raw=options["raw"])
     module = network_of(trained, trust_code=options["trust_code"])
-    normaliser = Normaliser(tuple(data.mean), tuple(data.std), torch.device("cpu"), torch.float32)
-    logits = evaluate(module, pixels, normaliser)
+    logits = evaluate(module, pixels, normaliser_of(data))
     likely = np.nan_to_num(probabilities(logits))
     return [
         Prediction(str(path), "no class" if place == NO_CLASS else data.classes[place], float(row[place]), ink)
@@ -202,39 +201,99 @@ def predict(
     ]
 
 
+class LoadOptions(TypedDict, total=False):
+    trust_code: TrustCode
+    out: Out
+
+
+@takes_options
+def load(run: Run | str | Path, **options: Unpack[LoadOptions]) -> LoadedModel:
+    """Load the trained network of a run as a PyTorch module, with its preprocessing and the names of its classes.
+
+    The module is in evaluation mode and maps normalised images [N, C, H, H] to logits [N, classes].
+
+    Returns
+    -------
+    LoadedModel
+        A torch.nn.Module. `preprocess` converts paths, Pillow images and uint8 arrays ([H, W], [H, W, C], [N, H, W],
+        [N, H, W, C]) to its input, with the pixels that `predict` uses: with `raw=True`, photographs of characters are
+        read unchanged. `classes` are the names of the classes, `network` is the network itself.
+
+    Examples
+    --------
+    >>> run = convoy.train("lenet", epochs=1, limit=500)
+    >>> model = convoy.load(run)
+    >>> logits = model(model.preprocess(["digit.png"]))
+    >>> name = model.classes[logits[0].argmax()]
+    """
+    from convoy.api.arguments import find_run
+    from convoy.evaluation.load import network_of
+    from convoy.evaluation.loaded import LoadedModel
+
+    trained = find_run(run, options["out"])
+    return LoadedModel(network_of(trained, trust_code=options["trust_code"]), trained.data)
+
+
 _FORMATS = (
-    'pth: the best weights as a state dict saved by torch.save. logs: one line per epoch, "001 0.12345 0.98765 0.23456 '
-    '0.97654" (epoch, training loss and accuracy, validation loss and accuracy).'
+    "onnx, pt2 (torch.export): the network with its weights, for batches of any size, compared with the run. pth, "
+    "safetensors: the weights. bundle: a zip file with weights, recipe, report, and the network as one file of plain "
+    'PyTorch. logs: one line per epoch, "001 0.12345 0.98765 0.23456 0.97654" (epoch, training loss and accuracy, '
+    "validation loss and accuracy)."
 )
 
 
 class ExportOptions(TypedDict, total=False):
     to: Required[Annotated[str, Flag(_FORMATS)]]
+    preprocessing: Annotated[
+        str | None,
+        Flag(
+            "Of onnx and pt2. inside (default): the network takes uint8 images [N, C, H, H] and normalises them. "
+            "outside: it takes normalised images."
+        ),
+    ]
     overwrite: Annotated[bool, Flag("Replace existing files.", False)]
+    trust_code: TrustCode
     out: Out
 
 
-@takes_options
-def export(run: Run | str | Path, *names: str | Path, **options: Unpack[ExportOptions]) -> list[Path]:
-    """Export a run's weights or logs for other tools, under the given file names.
+class Exported(NamedTuple):
+    files: list[Path]  # that were written
+    parity: Parity | None  # how the exported network compares with the run; None for weights and logs
 
-    Example: `convoy export lenet-s42 --to pth lenet.pth`
+
+@takes_options
+def export(run: Run | str | Path, *names: str | Path, **options: Unpack[ExportOptions]) -> Exported:
+    """Export the network, the weights or the logs of a run for other tools, under the given file names.
+
+    An exported network must give the logits of the run on up to 1,000 of its validation images (training images, if it
+    has none): the largest difference may be 1e-5 of the largest logit, or a little more if PyTorch itself rounds so
+    much. Otherwise no file is written.
+
+    Example: `convoy export lenet-s42 --to onnx lenet.onnx`
 
     Returns
     -------
-    list of Path
-        The files that were written.
+    Exported
+        The files that were written, and for onnx, pt2 and bundle the comparison with the run.
 
     Examples
     --------
     >>> run = convoy.train("lenet", epochs=1, limit=500)
-    >>> (path,) = convoy.export(run, "lenet.pth", to="pth")  # torch.load(path, weights_only=True)
+    >>> (path,), _ = convoy.export(run, "lenet.pth", to="pth")  # torch.load(path, weights_only=True)
     """
     from convoy import exporting
     from convoy.api.arguments import find_run
 
     paths = [Path(name) for name in names]
-    return exporting.export(find_run(run, options["out"]), paths, to=options["to"], overwrite=options["overwrite"])
+    parity = exporting.export(
+        find_run(run, options["out"]),
+        paths,
+        exporting.Settings(trust_code=options["trust_code"]),
+        to=options["to"],
+        preprocessing=options["preprocessing"],
+        overwrite=options["overwrite"],
+    )
+    return Exported(paths, parity)
 
 
 class ReportOptions(TypedDict, total=False):

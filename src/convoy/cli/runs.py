@@ -162,12 +162,26 @@ def _ink(ink: Ink) -> str:
 @command(api.export)
 def export(call: Call, as_json: bool) -> None:
     from convoy.api.arguments import find_run
+    from convoy.reporting.words import part_name
 
-    written = [str(path) for path in _with_newest(call, find_run)[0]()]
+    files, parity = _with_newest(call, find_run)[0]()
     if as_json:
-        print_json({"files": written})
-    else:
-        print("\n".join(written))
+        print_json({"files": [str(path) for path in files], "parity": parity and asdict(parity)})
+        return
+    if parity is not None:
+        say(
+            _(
+                "compared with the run on {n:,} images ({part}): the largest difference of two logits is "
+                "{difference:.1e} of the largest logit; the same class for {agreeing:,}",
+                n=parity.images,
+                part=part_name(parity.part),
+                difference=parity.difference,
+                agreeing=parity.agreeing,
+            )
+        )
+        if parity.rounding is not None:
+            say(_("float32 and float64 differ by {rounding:.1e} in PyTorch", rounding=parity.rounding))
+    print("\n".join(map(str, files)))
 
 
 @command(api.report)

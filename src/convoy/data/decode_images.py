@@ -19,11 +19,13 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from convoy.data.arrays import LUMINANCE
 from convoy.data.imageset import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 Size = tuple[int, int]  # width, height
 Decoded = tuple[np.ndarray, list[Size]]  # uint8 [N, 3, H, H], and the original sizes
+_SIXTEEN_BITS = "expected an 8-bit image, got 16 or more bits per channel"
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -39,10 +41,23 @@ def decode_contents(contents: Iterable[tuple[str, bytes]], count: int, size: int
         for index, (name, content) in enumerate(contents):
             image, original_size = open_upright(name, content, size)
             sizes.append(original_size)
-            if image.size != (size, size):
-                image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-            pixels[index] = np.asarray(image)
+            pixels[index] = fitted(image, size)
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), sizes
+
+
+def fitted(image: Image.Image, size: int) -> np.ndarray:
+    """Resizes the shorter side and crops the centre; returns uint8 [size, size, 3] of an RGB image."""
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def with_channels(pixels: np.ndarray, in_chans: int) -> np.ndarray:
+    """Converts uint8 [N, 3, H, W] to grey (ITU-R 601 luma) if `in_chans` is 1."""
+    if in_chans == 3:
+        return pixels
+    luma = np.tensordot(pixels, np.array(LUMINANCE, np.float32), axes=(1, 0))  # (N, H, W)
+    return np.rint(luma).astype(np.uint8)[:, None]
 
 
 def sizes_of(files: Iterable[str | BinaryIO]) -> Counter[Size]:
@@ -72,25 +87,31 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-        is_sixteen_bit = image.mode in _SIXTEEN_BIT_MODES or (image.format == "PNG" and data[24] == 16)
-        if not is_sixteen_bit:
+        if not (image.format == "PNG" and data[24] == 16):
             width, height = image.size
             image.draft(image.mode, (2 * size, 2 * size))
             draft_size = image.size
-            ImageOps.exif_transpose(image, in_place=True)
-            if image.size != draft_size:
-                width, height = height, width
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
-            return image.convert("RGB"), (width, height)
+            image = to_rgb(image)
+            return image, (width, height) if image.size == draft_size else (height, width)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     except Exception as error:  # a malicious file can make a decoder raise anything
         reason = getattr(error, "strerror", None) or error
         if isinstance(error, Image.UnidentifiedImageError):
             reason = f"it is not one of {', '.join(FORMATS)}"
         raise DataError(f"{path}: cannot be read as an image: {reason}") from None
-    raise DataError(f"{path}: expected an 8-bit image, got 16 or more bits per channel")
+    raise DataError(f"{path}: {_SIXTEEN_BITS}")
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Rotates the image according to EXIF, in place; returns it in RGB on a white background. Raises DataError."""
+    if image.mode in _SIXTEEN_BIT_MODES:
+        raise DataError(_SIXTEEN_BITS)
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def _serve() -> None:

@@ -13,7 +13,6 @@ from random import Random
 
 import numpy as np
 
-from convoy.data.arrays import LUMINANCE
 from convoy.data.imageset import DataError, DataSet, ImageSet
 from convoy.registry import unknown
 
@@ -149,13 +148,11 @@ def read_images(paths: Iterable[str | Path], size: int, in_chans: int) -> tuple[
     DataError.
     """
     from convoy.data.decode import decode_files
+    from convoy.data.decode_images import with_channels
 
     files = image_files(paths)
     pixels, _ = decode_files([str(path) for path in files], size)  # (N, 3, H, H)
-    if in_chans == 3:
-        return files, pixels
-    luma = np.tensordot(pixels, np.array(LUMINANCE, np.float32), axes=(1, 0))  # (N, H, H)
-    return files, np.rint(luma).astype(np.uint8)[:, None]
+    return files, with_channels(pixels, in_chans)
 
 
 def image_files(paths: Iterable[str | Path]) -> list[Path]:

@@ -45,20 +45,33 @@ def read_characters(paths: Iterable[str | Path], size: int) -> tuple[list[Path],
     without ink.
     """
     files = image_files(paths)
-    characters = [_read(file, size) for file in files]
-    pixels = np.stack([pixels for pixels, _ in characters])[:, None]
-    return files, resize_and_crop(pixels, size, []), [ink for _, ink in characters]
+    characters = [_read(file) for file in files]
+    return files, _stacked(characters, size), [ink for _, ink in characters]
 
 
-def _read(file: Path, size: int) -> tuple[np.ndarray, Ink | None]:
+def characters_in(images: Iterable[Image.Image], size: int) -> np.ndarray:
+    """Like `read_characters`, for RGB images."""
+    return _stacked([_character(image, image.width) for image in images], size)
+
+
+def _stacked(characters: Iterable[tuple[np.ndarray, Ink | None]], size: int) -> np.ndarray:
+    return resize_and_crop(np.stack([pixels for pixels, _ in characters])[:, None], size, [])
+
+
+def _read(file: Path) -> tuple[np.ndarray, Ink | None]:
     with warnings.catch_warnings(action="ignore"):  # Pillow warns about unusual but readable files
         image, (width, _) = open_upright(str(file), read_content(str(file)), WORKING_SIDE)
-    if width == SIDE == image.height and np.median(_border(_grey(image))) < MIN_CONTRAST:
-        return np.asarray(image.convert("L")), None
     try:
-        pixels, ink = find_ink(image)
+        return _character(image, width)
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
+
+
+def _character(image: Image.Image, width: int) -> tuple[np.ndarray, Ink | None]:
+    """`width` is that of the file, which may have been reduced when it was decoded."""
+    if width == SIDE == image.height and np.median(_border(_grey(image))) < MIN_CONTRAST:
+        return np.asarray(image.convert("L")), None
+    pixels, ink = find_ink(image)
     scale = width / image.width
     return pixels, Ink(ink.dark, *(round(edge * scale) for edge in ink[1:]))
 

@@ -46,24 +46,41 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     A user's class is loaded from the copy in the run folder. Code that was not trained on this machine is executed only
     with `trust_code`. Raises ValueError without it, and for missing or damaged weights.
     """
+    weights = best_weights(run)
+    module = untrained_network_of(run, trust_code=trust_code)
+    load_into(module, weights)
+    return module.eval()
+
+
+def best_weights(run: Run) -> Path:
+    """The file. Raises ValueError for a run without weights."""
     if run.is_archived:
         raise ValueError(f"{run.path} was archived without weights; train its recipe.toml to get them")
-    module = untrained_network_of(run, trust_code=trust_code)
-    load_into(module, run.file("best.safetensors"))
-    return module.eval()
+    path = run.file("best.safetensors")
+    if not path.is_file():
+        raise ValueError(f"{run.path} has no weights yet; its first epoch is not finished")
+    return path
 
 
 def untrained_network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     """The network of a run with initial weights from torch's current random state; see `network_of`."""
-    name, data = run.recipe.model.name, run.data
-    geometry = models.Geometry(data.in_chans, len(data.classes), data.image_size)
-    options = run.recipe.model.options
+    name, options = run.recipe.model.name, run.recipe.model.options
     if is_user_class(name):
-        code = RunCode.read(run.path / "code")
-        if not (trust_code or _mark(run, code).exists()):
-            raise ValueError(f"{run.path / 'code'} contains code from elsewhere; review it, then use --trust-code")
-        return user.create(f"{run.path / 'code' / _entry(run)}", geometry, options, code)
-    return models.create(name, **geometry._asdict(), options=options)
+        spec, code = trusted_code(run, trust_code=trust_code)
+        return user.create(spec, geometry_of(run), options, code)
+    return models.create(name, **geometry_of(run)._asdict(), options=options)
+
+
+def geometry_of(run: Run) -> models.Geometry:
+    return models.Geometry(run.data.in_chans, len(run.data.classes), run.data.image_size)
+
+
+def trusted_code(run: Run, *, trust_code: bool) -> tuple[str, RunCode]:
+    """The user's class in the run folder, as "code/net.py:MyNet" with its full path, and the code."""
+    code = RunCode.read(run.path / "code")
+    if not (trust_code or _mark(run, code).exists()):
+        raise ValueError(f"{run.path / 'code'} contains code from elsewhere; review it, then use --trust-code")
+    return str(run.path / "code" / _entry(run)), code
 
 
 def remember_code(run: Run, code: RunCode) -> None:

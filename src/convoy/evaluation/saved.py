@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from convoy.checkpoint import load_into
-from convoy.data import DATA_SETS, DataError, ImageSet, Prepared, SealedTest, load, prepare, read_images
+from convoy.data import DataError, ImageSet, Prepared, SealedTest, load, prepare
 from convoy.data.batches import Normaliser
 from convoy.data.decode import decode_files
 from convoy.data.duplicates import first_with_same_pixels
@@ -22,16 +22,14 @@ from convoy.data.sources import folder_to_test
 from convoy.data.splits import limit_part
 from convoy.evaluation import losses
 from convoy.evaluation.load import build_network, network_of, with_normalisation
+from convoy.evaluation.loaded import read_for
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import predicted_classes, probabilities, score
 from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import Override
 from convoy.recipe.sections import Data
-from convoy.run_contents import RunData, Score
+from convoy.run_contents import Score
 from convoy.runs import Run, Workspace
-
-if TYPE_CHECKING:
-    from convoy.data.photo import Ink
 
 TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # that can be set in a test of a run
 
@@ -190,22 +188,6 @@ def _of_file(path: Path, model: str | None, data: str | None, overrides: Sequenc
         subject = _Subject(module, recipe, name, SealedTest(images), mean, std, spec.limit)
     load_into(subject.module, path)
     return subject
-
-
-def read_for(
-    data: RunData, paths: Iterable[str | Path], *, raw: bool = False
-) -> tuple[list[Path], np.ndarray, Sequence[Ink | None]]:
-    """Reads image files and folders in the format of a run's data.
-
-    Returns the files, their images uint8 [N, C, H, H], and the ink found in photographs. For the characters of MNIST
-    and EMNIST, a photograph is inverted, scaled and centred, unless `raw`.
-    """
-    if data.name in DATA_SETS and DATA_SETS[data.name].ink and not raw:
-        from convoy.data.photo import read_characters
-
-        return read_characters(paths, data.image_size)
-    files, pixels = read_images(paths, size=data.image_size, in_chans=data.in_chans)
-    return files, pixels, [None] * len(files)
 
 
 def _is_data_of(run: Run, data: str) -> bool:

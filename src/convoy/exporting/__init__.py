@@ -3,36 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from convoy.exporting import logs, weights
+from convoy.exporting import bundle, graphs, logs, weights
+from convoy.exporting.content import Contents, Parity, Settings
 from convoy.files import write_bytes
 from convoy.registry import unknown
 from convoy.runs import Run
+
+PREPROCESSING = ("inside", "outside")
 
 
 class Format(NamedTuple):
     files: tuple[str, ...]  # description of each file
     required: int  # how many of the files must be named
-    contents: Callable[[Run, int], list[bytes]]  # (run, number of files) -> contents. Raises ValueError
+    contents: Callable[[Run, Settings], Contents]  # raises ValueError
+    packages: tuple[str, ...] = ()  # needed from the extra of the format's name
+    is_graph: bool = False  # whether `preprocessing` has a meaning
 
 
 FORMATS = {
-    "pth": Format(("the best weights",), 1, weights.contents),
+    "pth": Format(("the best weights",), 1, weights.pth),
+    "safetensors": Format(("the best weights",), 1, weights.safetensors),
+    "onnx": Format(("the network",), 1, graphs.onnx, ("onnx", "onnxscript", "onnxruntime"), is_graph=True),
+    "pt2": Format(("the network",), 1, graphs.pt2, is_graph=True),
+    "bundle": Format(("the zip file",), 1, bundle.contents),
     "logs": Format(("the log of the epochs", "the log of the test accuracies"), 1, logs.contents),
 }
 
 
-def export(run: Run, names: Sequence[Path], *, to: str, overwrite: bool) -> list[Path]:
+def export(
+    run: Run, names: Sequence[Path], settings: Settings, *, to: str, preprocessing: str | None, overwrite: bool
+) -> Parity | None:
     """Writes the files of a format under exactly these names.
 
-    Raises ValueError for an unknown format, too few or too many names, an existing file, and data that the run does not
-    have. All checks are made before the first file is written.
+    Raises ValueError for an unknown format, a missing package, too few or too many names, an existing file, data that
+    the run does not have, and a network that changes in the export. All checks are made before the first file is
+    written.
     """
     if to not in FORMATS:
         raise unknown("format", to, FORMATS)
     export_format = FORMATS[to]
+    if missing := [package for package in export_format.packages if find_spec(package) is None]:
+        raise ValueError(f"--to {to} needs {', '.join(missing)}: pip install 'convoy-ml[{to}]'")
+    _check_names(names, to, export_format, overwrite=overwrite)
+    if preprocessing is not None:
+        if not export_format.is_graph:
+            graphs_ = " and ".join(name for name, each in FORMATS.items() if each.is_graph)
+            raise ValueError(f"--preprocessing {preprocessing}: only for --to {graphs_}, not for {to}")
+        if preprocessing not in PREPROCESSING:
+            raise unknown("preprocessing", preprocessing, PREPROCESSING)
+        settings = replace(settings, preprocessing=preprocessing)
+    contents = export_format.contents(run, replace(settings, files=len(names)))
+    for name, content in zip(names, contents.files, strict=True):
+        write_bytes(name, content)
+    return contents.parity
+
+
+def _check_names(names: Sequence[Path], to: str, export_format: Format, *, overwrite: bool) -> None:
     if not export_format.required <= len(names) <= len(export_format.files):
         expected = ", then ".join(f"a file name for {file}" for file in export_format.files)
         optional = " (optional)" * (export_format.required < len(export_format.files))
@@ -46,6 +77,3 @@ def export(run: Run, names: Sequence[Path], *, to: str, overwrite: bool) -> list
             raise ValueError(f"{name}: the folder {name.parent} does not exist")
         if name.exists() and not overwrite:
             raise ValueError(f"{name} already exists; use another name or --overwrite")
-    for name, content in zip(names, export_format.contents(run, len(names)), strict=True):
-        write_bytes(name, content)
-    return list(names)

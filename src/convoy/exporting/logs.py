@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from convoy.exporting.content import Contents, Settings
 from convoy.runs import Run
 
 
-def contents(run: Run, files: int) -> list[bytes]:
+def contents(run: Run, settings: Settings) -> Contents:
     if not run.metrics:
         raise ValueError(f"{run.path} has no finished epoch")
-    texts = [_epoch_log(run), *([_test_log(run)] if files > 1 else [])]
-    return [text.encode() for text in texts]
+    texts = [_epoch_log(run), *([_test_log(run)] if settings.files > 1 else [])]
+    return Contents([text.encode() for text in texts])
 
 
 def _epoch_log(run: Run) -> str:

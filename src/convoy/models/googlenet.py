@@ -33,7 +33,7 @@ STAGES: tuple[tuple[tuple[int, ...], ...], ...] = (
 )
 # Kernel, padding and ceil_mode of the four poolings that halve the map. With ceil_mode, as in the paper's framework, 14
 # pixels become 7, and 7 become 3 or, with kernel 2, 4.
-POOLS = {"padded": [(3, 1, False)] * 4, "torchvision": [*[(3, 0, True)] * 3, (2, 0, True)]}
+POOLS_BETWEEN_STAGES = {"padded": [(3, 1, False)] * 4, "torchvision": [*[(3, 0, True)] * 3, (2, 0, True)]}
 SMALLEST_SIDE = 15  # pixels, for the paper's stem with torchvision's poolings; a smaller image gives an empty map
 
 
@@ -70,7 +70,7 @@ class GoogLeNet(Network):
         kernel, stride = choice("stem", stem, {"small": (3, 1), "paper": (7, 2)})
         first_pool, *stage_pools = (
             nn.MaxPool2d(size, 2, padding, ceil_mode=ceil_mode)
-            for size, padding, ceil_mode in choice("pools", pools, POOLS)
+            for size, padding, ceil_mode in choice("pools", pools, POOLS_BETWEEN_STAGES)
         )
         side = geometry.image_size * upsample
         if (stem, pools) == ("paper", "torchvision") and side < SMALLEST_SIDE:

@@ -15,7 +15,7 @@ from convoy.models.network import Network
 # The kernel of a block's first convolution, and the channels of that and of the 1x1 convolutions that follow. The last
 # 1x1 convolution of the last block is the head.
 BLOCKS = ((5, (192, 160, 96)), (5, (192, 192, 192)), (3, (192, 192)))
-POOLS = ("max", "average")  # after the first two blocks, 3x3 with stride 2
+POOLS_OF_BLOCKS = ("max", "average")  # after the first two blocks, 3x3 with stride 2
 
 
 class NetworkInNetwork(Network):
@@ -30,8 +30,8 @@ class NetworkInNetwork(Network):
             for layer, channels in enumerate(widths):
                 self.features.append(style.conv_norm_act(width, channels, kernel if layer == 0 else 1))
                 width = channels
-            if block < len(POOLS):
-                self.features.append(make_pool(POOLS[block], 3, 2, ceil_mode=True))
+            if block < len(POOLS_OF_BLOCKS):
+                self.features.append(make_pool(POOLS_OF_BLOCKS[block], 3, 2, ceil_mode=True))
                 self.features.append(nn.Dropout(checked_rate("drop_rate", drop_rate)))
         self.head = nn.Conv2d(width, geometry.num_classes, 1)
         init_fan_out(self)

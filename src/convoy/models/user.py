@@ -88,7 +88,7 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option], code: R
     """
     factory = load_factory(spec, code)
     path, name = _locate(spec)
-    module = _build(path, name, factory, _arguments(f"{path}:{name}", factory, geometry, options))
+    module = _build(path, name, factory, arguments(f"{path}:{name}", factory, geometry, options))
     _check_output(path, factory, module, geometry)
     if not list(module.parameters()):
         raise ValueError(f"{_location(path, factory)}: {name} has no parameters to train")
@@ -260,7 +260,7 @@ def _module_files(folder: Path, parts: list[str]) -> set[Path]:
 # ---- building and checking ----
 
 
-def _arguments(spec: str, factory: Factory, geometry: Geometry, options: Mapping[str, Option]) -> dict[str, Option]:
+def arguments(spec: str, factory: Factory, geometry: Geometry, options: Mapping[str, Option]) -> dict[str, Option]:
     # nn.Module.__init__ declares **kwargs but rejects them.
     has_no_init = isinstance(factory, type) and factory.__init__ is nn.Module.__init__
     parameters = () if has_no_init else inspect.signature(factory).parameters.values()

@@ -1,0 +1,59 @@
+"""The end of network.py in a bundle: loads the weights and classifies images.
+
+`bundle` copies the functions behind the definition of the network.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from convoy.data.batches import Normaliser
+from convoy.data.pixels import Source, as_pixels
+from convoy.evaluation.scores import probabilities
+
+# A bundle has its own values of these and its own `build`.
+CLASSES: tuple[str, ...] = ("0", "1")
+IN_CHANS, IMAGE_SIZE = 1, 1  # IMAGE_SIZE: pixels
+MEAN: tuple[float, ...] = (0.0,)
+STD: tuple[float, ...] = (1.0,)
+
+
+def build() -> nn.Module:
+    return nn.Flatten()
+
+
+@cache
+def load() -> nn.Module:
+    """The trained network, in evaluation mode: normalised images [N, C, H, H] to logits [N, classes]."""
+    network = build()
+    network.load_state_dict(torch.load(Path(__file__).with_name("weights.pth"), weights_only=True))
+    return network.eval()
+
+
+def preprocess(images: Source | Sequence[Source]) -> torch.Tensor:
+    """Normalised images, float32 [N, C, H, H], of one or a list of: paths, Pillow images, arrays of uint8.
+
+    An array is [H, W], [H, W, C], [N, H, W] or [N, H, W, C].
+    """
+    pixels = torch.from_numpy(as_pixels(images, IMAGE_SIZE, IN_CHANS))
+    return Normaliser(MEAN, STD, torch.device("cpu"), torch.float32)(pixels)
+
+
+def predict(images: Source | Sequence[Source]) -> list[tuple[str, float]]:
+    """For each image the predicted class and its probability."""
+    with torch.inference_mode():
+        logits = load()(preprocess(images)).numpy()
+    likely = probabilities(logits)
+    return [(CLASSES[row.argmax()], float(row.max())) for row in likely]
+
+
+def main() -> None:
+    for path in sys.argv[1:]:
+        ((name, probability),) = predict(path)
+        print(f"{path}: {name} ({probability:.1%})")
