@@ -70,3 +70,11 @@ def command_line() -> str:
     program = Path(sys.argv[0] or "python")
     name = "convoy" if program.parts[-3:] == ("convoy", "cli", "__main__.py") else program.name
     return os.environ.get("CONVOY_COMMAND") or shlex.join([name, *sys.argv[1:]])
+
+
+def continuing_command() -> str:
+    """Returns the `convoy` command that continues this one, without `--fresh`; empty in a script or a notebook."""
+    program, *words = shlex.split(command_line())
+    if program.removesuffix(".exe") != "convoy":
+        return ""
+    return shlex.join(["convoy", *(word for word in words if word != "--fresh")])

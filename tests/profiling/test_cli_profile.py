@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ import torch
 from tests.conftest import Call
 
 import convoy
+from convoy.cli.app import print_table
 from convoy.evaluation import cost
 from convoy.evaluation.trace import trace
 from convoy.models import MODELS, create
@@ -73,6 +75,20 @@ def test_page_loads_no_external_resources_and_its_pictures_are_valid_xml(call: C
     links = re.findall(r"\]\((figures/[^)]+)\)", Path("page/profile.md").read_text())
     assert links
     assert all((Path("page") / name).is_file() for name in links)
+
+
+def test_a_table_that_is_wider_than_the_terminal_continues_in_another(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    row = {"Model": "lenet", "Kind": "a network from long ago", "Parameters": "44,426", "Throughput": "9,291"}
+    print_table([row | {"Latency": "0.185"}], ["Model", "Kind"])
+    out = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert max(map(len, out.splitlines())) <= 40
+    assert out.count("Model") == out.count("lenet") == 2
+    assert all(out.count(name) == 1 for name in ("Parameters", "44,426", "Throughput", "9,291", "Latency", "0.185"))
 
 
 def test_json_is_one_object_and_data_set_the_image_shape(call: Call, net: Path, stripes: Path) -> None:

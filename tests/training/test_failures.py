@@ -74,7 +74,10 @@ def test_a_full_disk_before_the_first_checkpoint_says_that_training_starts_again
 def test_a_full_disk_after_a_checkpoint_names_its_step_and_the_run_goes_on_from_it(tiny: Make, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch_writing(patch, full_disk("tensors.safetensors", after=5))
-        with pytest.raises(ValueError, match=r"tensors.safetensors: No space left .*step 5"):
+        patch.setenv("CONVOY_COMMAND", "convoy train lenet --fresh --epochs 2")
+        with pytest.raises(
+            ValueError, match=r"tensors.safetensors: No space left .*step 5: convoy train lenet --epochs 2$"
+        ):
             finish(tiny(), tmp_path)
     again = list(run_one.run_one(tiny(), tmp_path))
     assert again[0].text.startswith("resuming")

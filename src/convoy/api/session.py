@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from convoy.process import command_line, interruptible
+from convoy.process import continuing_command, interruptible
 
 if TYPE_CHECKING:
     from convoy import runs
@@ -59,10 +58,7 @@ def finished(study: runs.Study | None, options: Mapping[str, Any]) -> Study:
 
 def resume_hint(options: Mapping[str, Any]) -> str:
     """What to type next: the command itself, if it was `convoy`."""
-    program, *words = shlex.split(command_line())
-    if program.removesuffix(".exe") == "convoy":
-        return (
-            f"stopped and saved; to continue: {shlex.join(['convoy', *(word for word in words if word != '--fresh')])}"
-        )
+    if command := continuing_command():
+        return f"stopped and saved; to continue: {command}"
     without = " without --fresh" if options.get("fresh") else ""
     return f"stopped and saved; run the same command again{without} to continue"

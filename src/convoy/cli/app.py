@@ -51,6 +51,9 @@ Out = Annotated[Path, Parameter(help=options_of(api.report)["out"].flag.help)]
 Call = partial[Any]  # a public function with the given arguments
 Body = Callable[[Call, bool], None]
 
+GAP = 2  # characters between the columns of a table
+NARROWEST = 12  # characters of a column of texts that is wrapped
+
 
 def command(function: Callable[..., Any], name: str = "", parent: App = app) -> Callable[[Body], Body]:
     """Makes a command of a public function, with its arguments, its options as flags and its docstring as help.
@@ -112,21 +115,41 @@ def say(text: str) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, str]], texts: Container[str]) -> None:
-    """A rich table on a terminal, aligned text elsewhere; the columns `texts` are left-aligned."""
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
+    """A rich table on a terminal, aligned text elsewhere; the columns `texts` are left-aligned.
 
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for index, name in enumerate(rows[0]):
-            justify: Literal["left", "right"] = "left" if name in texts else "right"
-            table.add_column(name, justify=justify, overflow="fold", no_wrap=index == 0)
-        for row in rows:
-            table.add_row(*row.values())
-        Console(markup=False, emoji=False, highlight=False).print(table)
-        return
+    On a narrow terminal only texts are wrapped: columns for which there is no space follow in another table.
+    """
     lines = [dict(zip(rows[0], rows[0], strict=True)), *rows]
     widths = {name: max(len(line[name]) for line in lines) for name in rows[0]}
-    for line in lines:
-        cells = (f"{text:{'<' if name in texts else '>'}{widths[name]}}" for name, text in line.items())
-        print("  ".join(cells).rstrip())
+    if not sys.stdout.isatty():
+        for line in lines:
+            cells = (f"{text:{'<' if name in texts else '>'}{widths[name]}}" for name, text in line.items())
+            print("  ".join(cells).rstrip())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    for names in _fitting(widths, texts, console.width):
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in names:
+            text = name in texts
+            justify: Literal["left", "right"] = "left" if text else "right"
+            table.add_column(name, justify=justify, overflow="fold", no_wrap=name == names[0] or not text)
+        for row in rows:
+            table.add_row(*(row[name] for name in names))
+        console.print(table)
+
+
+def _fitting(widths: Mapping[str, int], texts: Container[str], width: int) -> list[list[str]]:
+    """Distributes columns over tables of at most this width. Each begins with the first column."""
+    first, *others = widths
+    tables, left = [[first]], width - widths[first]
+    for name in others:
+        needed = GAP + (min(widths[name], NARROWEST) if name in texts else widths[name])
+        if needed > left and len(tables[-1]) > 1:
+            tables.append([first])
+            left = width - widths[first]
+        tables[-1].append(name)
+        left -= needed
+    return tables

@@ -10,6 +10,7 @@ from typing import Self
 
 from convoy.checkpoint import saved_step
 from convoy.models import user
+from convoy.process import continuing_command
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 from convoy.run_contents import RunState
@@ -41,8 +42,8 @@ class Failures:
             self._interrupted(_("its network failed"))
             raise user.failure(self._model, error) from error
         if deleted and isinstance(error, OSError | ValueError):
-            text = f"{self._run.path} was deleted while it was in use; repeat the command to train it again"
-            raise ValueError(text) from error
+            text = f"{self._run.path} was deleted while it was in use"
+            raise ValueError(f"{text}; {_repeat('to train it again')}") from error
         if isinstance(error, OSError):
             self._interrupted(f"{error.strerror or error}")
             raise ValueError(self._line(error)) from error
@@ -59,13 +60,18 @@ class Failures:
         advice = "free some disk space; " if error.errno in DISK_FULL else ""
         where = f"{error.filename or self._run.path}: {error.strerror or error}"
         if self._run.finished:
-            return f"{where}; {advice}the trained weights are saved; repeat the command to continue"
+            return f"{where}; {advice}the trained weights are saved; {_repeat('to continue')}"
         step = saved_step(self._run.path / "checkpoints")
         if step is None:
-            return f"{where}; {advice}no checkpoint was saved yet; repeat the command to start again"
-        return f"{where}; {advice}repeat the command to resume from the checkpoint of step {step:,}"
+            return f"{where}; {advice}no checkpoint was saved yet; {_repeat('to start again')}"
+        return f"{where}; {advice}{_repeat(f'to resume from the checkpoint of step {step:,}')}"
 
     def _interrupted(self, reason: str) -> None:
         with suppress(OSError, ValueError):
             if not self._run.finished:
                 self._run.write_status(state=RunState.INTERRUPTED, reason=reason)
+
+
+def _repeat(purpose: str) -> str:
+    command = continuing_command()
+    return f"{purpose}: {command}" if command else f"repeat the call {purpose}"
