@@ -17,12 +17,14 @@ from convoy.api import report as write_report
 from convoy.archive import archive_run
 from convoy.experiments.reproduction.page_tables import costs_table, epochs_table
 from convoy.files import write_json
+from convoy.reporting import content
 from convoy.reporting import write_report as write_to
 from convoy.reporting.canvas import inline_panels, save_chart
 from convoy.reporting.content import Chart, Table
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import read_run
+from convoy.reporting.render import write as write_page
 from convoy.reporting.tables import cost_table, runs_table
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings, kinds
@@ -76,6 +78,19 @@ def test_small_figures_that_follow_each_other_share_a_row(html):
 
 def test_the_page_of_a_comparison_is_below_2_mb(html):
     assert len(html) < 2_000_000
+
+
+@pytest.mark.parametrize(("rows", "printed"), [(40, True), (41, False)])
+def test_long_collapsed_tables_are_not_printed(tmp_path, rows, printed):
+    field = content.Field("Layer", lambda row: f"layer {row}", numeric=False)
+    table = content.table_of([field], range(rows), title="Layers", collapsed_title="All layers")
+    page = content.Page("", "Title", "Sentence", (), (), (content.Section("Networks", (table,)),), ())
+    html = write_page(page, tmp_path).read_text()
+    assert html.count("<tr>") == 1 + rows
+    screen, print_ = html.split("@media print", 1)
+    assert ".unprinted" not in screen
+    assert ".unprinted { display: none; }" in print_
+    assert ('<div class="unprinted">' in html) is not printed
 
 
 def test_runs_of_one_label_at_several_learning_rates_carry_their_rate(tmp_path):
