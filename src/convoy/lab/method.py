@@ -21,7 +21,7 @@ from convoy.recipe.sections import (
     Step,
 )
 from convoy.registry import is_external, is_user_class
-from convoy.reporting.quantities import listed, plain, with_unit
+from convoy.reporting.quantities import listed, with_unit
 from convoy.reporting.reading import Groups, Reading
 from convoy.reporting.words import part_name
 from convoy.text import gettext as _
@@ -62,7 +62,10 @@ def data(reading: Reading, references: References) -> str:
         )
     ]
     counts = [f"{part_name(part)} {count:,}" for part, count in content.counts.items() if count]
-    sentences.append(_("Images in each part: {counts}.", counts=listed(counts)))
+    if recipe.split.folds:
+        sentences.append(_("Images in each part of the first fold: {counts}.", counts=listed(counts)))
+    else:
+        sentences.append(_("Images in each part: {counts}.", counts=listed(counts)))
     if content.limit:
         sentences.append(_("Only a part of the data was used, {n:,} images.", n=content.limit))
     sentences += _split(reading)
@@ -125,6 +128,8 @@ def network(reading: Reading, references: References) -> str:
                 flops=with_unit(cost.flops_per_image, "FLOPs"),
             )
         )
+    if model.is_pretrained:
+        sentences.append(_("Training starts from the pretrained weights of the library, with a new head."))
     if model.init:
         sentences.append(_("Training starts from the weights of {file}.", file=model.init))
     if model.freeze:
@@ -199,6 +204,13 @@ def _optimizer(reading: Reading, references: References) -> str:
             assert_never(optim)
     if optim.weight_decay:
         details.append(_("weight decay {value:g}", value=optim.weight_decay))
+    if optim.layer_decay != 1:
+        details.append(
+            _(
+                "a rate that falls by the factor {value:g} from layer to layer, from the head to the input",
+                value=optim.layer_decay,
+            )
+        )
     rate = _("learning rate {value:g}", value=optim.lr)
     return _("The optimizer is {name} with {details}.", name=name, details=listed([rate, *details]))
 
@@ -279,25 +291,17 @@ def augmentation(reading: Reading, references: References) -> str:
 
 
 def hardware(reading: Reading, references: References) -> str:
-    environment, cost = reading.environment, reading.cost
-    device = environment.device if environment.device != "cpu" else environment.cpu
-    sentences = [
-        ngettext(
-            "Trained with Convoy {convoy} and PyTorch {torch}{citation} on {device}, {n} thread, {precision}.",
-            "Trained with Convoy {convoy} and PyTorch {torch}{citation} on {device}, {n} threads, {precision}.",
-            environment.threads,
-            convoy=environment.convoy,
-            torch=environment.torch,
-            citation=references.method("pytorch"),
-            device=device,
-            precision=environment.precision or reading.recipe.compute.precision,
-        )
-    ]
-    if cost.train_seconds is not None:
-        sentences.append(
-            _("Training {label} took {seconds} s.", label=reading.label, seconds=plain(cost.train_seconds))
-        )
-    return " ".join(sentences)
+    environment = reading.environment
+    return ngettext(
+        "Trained with Convoy {convoy} and PyTorch {torch}{citation} on {device}, {n} thread, {precision}.",
+        "Trained with Convoy {convoy} and PyTorch {torch}{citation} on {device}, {n} threads, {precision}.",
+        environment.threads,
+        convoy=environment.convoy,
+        torch=environment.torch,
+        citation=references.method("pytorch"),
+        device=environment.cpu if environment.device == "cpu" else environment.device,
+        precision=environment.precision or reading.recipe.compute.precision,
+    )
 
 
 def _settings(table: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from convoy.lab import method, networks
 from convoy.lab.references import References
 from convoy.reporting.content import Block, Chart, Drawing, Gallery, Page, Prose, Section
 from convoy.reporting.pages import run_page, study_page
-from convoy.reporting.reading import PARTS, Groups, all_readings, read_run, read_study
+from convoy.reporting.reading import PARTS, Groups, Reading, all_readings, read_run, read_study
 from convoy.reporting.tables import class_table
 from convoy.runs import Run, Study
 from convoy.text import gettext as _
@@ -29,17 +29,17 @@ def lab_page(target: Run | Study, page_of: Callable[[Study, Path], Page], author
         page = replace(page, kicker=f"{author} · {page.kicker}")
     if not groups:  # a reproduction that trained nothing
         return page
-    references = References()
+    references, recipes = References(), _without_folds(groups)
     *body, setup = page.sections
-    results = Section(_("Results"), (*page.tables, *_class_tables(groups)))
-    written = (_method(page, groups, references), results, *body)
+    results = Section(_("Results"), (*page.tables, *_class_tables(recipes)))
+    written = (_method(page, recipes, references), results, *body)
     evaluation = Section(_("Evaluation"), (Prose(_evaluation(kind, groups, references)),))
     questions = tuple(
         Prose(f"{number}. {question}", blank_lines=ANSWER)
         for number, question in enumerate(_questions(written, groups, kind), start=1)
     )
     cited = tuple(Prose(f"[{number}] {source.text}", source.url, source.url) for number, source in references)
-    code = tuple(block for group in groups.values() for block in networks.code_of(group[0].run))
+    code = tuple(block for group in recipes.values() for block in networks.code_of(group[0].run))
     return replace(
         page,
         tables=(),
@@ -52,6 +52,18 @@ def lab_page(target: Run | Study, page_of: Callable[[Study, Path], Page], author
             replace(setup, title=_("Appendix: recipe and environment"), blocks=(*setup.blocks, *code)),
         ),
     )
+
+
+def _without_folds(groups: Groups) -> dict[str, list[Reading]]:
+    """The groups, with only the first fold of each network, which has the network's name as its label."""
+    recipes: dict[str, list[Reading]] = {}
+    for label, group in groups.items():
+        if group[0].recipe.data.split.folds:
+            name = group[0].run.label
+            recipes.setdefault(name, [replace(group[0], label=name)])
+        else:
+            recipes[label] = group
+    return recipes
 
 
 def _method(page: Page, groups: Groups, references: References) -> Section:
@@ -116,9 +128,9 @@ def _evaluation(kind: str, groups: Groups, references: References) -> str:
 
 
 def _class_tables(groups: Groups) -> Iterator[Block]:
-    """Scores by class of a study's networks; the page of a run has its own."""
+    """Scores by class of a study's networks; the page of a run has its own, and that of folds all images."""
     readings = all_readings(groups)
-    if len(readings) == 1:
+    if len(readings) == 1 or readings[0].recipe.data.split.folds:
         return
     for label, group in list(groups.items())[: networks.MAX_PICTURES]:
         part = next((part for part in PARTS if part in group[0].scores), "")

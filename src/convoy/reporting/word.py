@@ -13,6 +13,7 @@ from convoy.text import page_language
 
 BODY, SMALL, TINY = 10.5, 8.5, 7.5  # points
 MANY_COLUMNS = 7  # a table with more has small letters
+LONGEST = 45  # letters of a text that widen its column
 GREY = "595959"
 CODE_FONT = "Consolas"
 
@@ -118,7 +119,7 @@ class _Document:
 
     def _add_table(self, table: Table, title: str) -> None:
         from docx.enum.text import WD_ALIGN_PARAGRAPH
-        from docx.shared import Pt
+        from docx.shared import Inches, Pt
 
         if title:
             self._paragraph(title, "Heading 2")
@@ -126,6 +127,10 @@ class _Document:
         grid = self.document.add_table(rows=has_header + len(table.rows), cols=len(table.columns))
         size = TINY if len(table.columns) > MANY_COLUMNS else SMALL
         _rules(grid)
+        for column, width in zip(grid.columns, _widths(table), strict=True):
+            column.width = Inches(width)
+            for place in column.cells:
+                place.width = Inches(width)
         header = [Cell(column.title, column.unit, bold=True) for column in table.columns]
         for row, cells in zip(grid.rows, [*([header] if has_header else []), *table.rows], strict=True):
             _child(row._tr.get_or_add_trPr(), "w:cantSplit")
@@ -145,6 +150,16 @@ class _Document:
         note.paragraph_format.space_before = Pt(3)
         for run in note.runs:
             run.font.size = Pt(SMALL)
+
+
+def _widths(table: Table) -> list[float]:
+    """Widths of the columns in inches, by their longest texts: Word itself makes all columns equally wide."""
+    letters = []
+    for place, column in enumerate(table.columns):
+        lengths = [len(row[place].text) + len(row[place].note) for row in table.rows]
+        words = [len(word) + 1 for word in f"{column.title} {column.unit}".split()]
+        letters.append(min(max([4, *words, *lengths]), LONGEST) + 2)
+    return [WIDTH * count / sum(letters) for count in letters]
 
 
 def _fill(paragraph: Any, cell: Cell, size: float) -> None:
