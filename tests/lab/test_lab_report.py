@@ -125,6 +125,12 @@ def test_tex_is_balanced_and_escapes_names(page, tmp_path):
         assert (tmp_path / "figures" / f"{name}.png").is_file()
 
 
+def test_letters_without_a_latin_font_do_not_stop_pdflatex(page, tmp_path):
+    preamble = formats.write(page, tmp_path, "lab-report", "tex").read_text(encoding="utf-8").partition("\\title")[0]
+    declared = re.findall(r"\\DeclareUnicodeCharacter\{(\w+)\}\{U\+\1\}", preamble)
+    assert {f"{ord(letter):04X}" for letter in "日本π"} == {*declared}
+
+
 def test_drawing_as_png_has_its_shapes_and_text(page, tmp_path):
     (drawing,) = (block for block in page.blocks if isinstance(block, Drawing))
     raster.save_drawing(drawing, tmp_path)

@@ -57,12 +57,31 @@ def tex(page: Page, folder: Path) -> bytes:
             size=lambda name: inches_of(png_of(folder / "figures", name)),
         )
     )
-    east_asian = r"\usepackage[UTF8,scheme=plain]{ctex}" if _EAST_ASIAN.search(text) else ""
-    others = sorted({letter for letter in text if ord(letter) > _KNOWN_TO_PDFLATEX and not _EAST_ASIAN.match(letter)})
-    # pdflatex stops at a letter without a definition; here it prints the letter's number.
-    known = "\n".join(rf"  \DeclareUnicodeCharacter{{{ord(letter):04X}}}{{U+{ord(letter):04X}}}" for letter in others)
-    text = text.replace("%% letters", known).replace("%% east asian", east_asian)
+    for mark, lines in zip(("letters", "font", "east asian"), _letters(text), strict=True):
+        text = text.replace(f"%% {mark}", lines)
     return re.sub(r"\n{3,}", "\n\n", text).encode()
+
+
+def _letters(text: str) -> tuple[str, str, str]:
+    """Lines of the preamble for letters that LaTeX's font does not have: for pdflatex, for the others, for both.
+
+    pdflatex stops at a letter without a definition; here it prints the letter's number.
+    """
+    unknown = sorted({letter for letter in text if ord(letter) > _KNOWN_TO_PDFLATEX})
+    others, east_asian = (
+        [
+            rf"  \DeclareUnicodeCharacter{{{ord(letter):04X}}}{{U+{ord(letter):04X}}}"
+            for letter in unknown
+            if bool(_EAST_ASIAN.match(letter)) == is_east_asian
+        ]
+        for is_east_asian in (False, True)
+    )
+    font = r"  \IfFontExistsTF{DejaVu Serif}{\setmainfont{DejaVu Serif}}{}" if others else ""
+    if not east_asian:
+        return "\n".join(others), font, ""
+    without = "\n".join([r"\ifPDFTeX", *east_asian, r"\fi"])
+    ctex = rf"\IfFileExists{{ctex.sty}}{{\usepackage[UTF8,scheme=plain]{{ctex}}}}{{{without}}}"
+    return "\n".join(others), font, ctex
 
 
 @cache
