@@ -223,7 +223,7 @@ def load(run: Run | str | Path, **options: Unpack[LoadOptions]) -> LoadedModel:
     --------
     >>> run = convoy.train("lenet", epochs=1, limit=500)
     >>> model = convoy.load(run)
-    >>> logits = model(model.preprocess(["digit.png"]))
+    >>> logits = model(model.preprocess("digits/"))
     >>> name = model.classes[logits[0].argmax()]
     """
     from convoy.api.arguments import find_run
