@@ -8,7 +8,7 @@ DEMO_EPOCHS ?= 3
 MINUTES ?= 120
 JOBS ?= 1
 
-.PHONY: demo test check plain-kernels coverage bench results docs messages
+.PHONY: demo test check plain-kernels coverage bench results docs messages schema
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
@@ -74,3 +74,6 @@ docs: .venv/docs  ## build the documentation as HTML; warnings are errors
 messages: .venv/dev  ## collect the messages of src/convoy for translators
 	@$(BIN)/pybabel -q extract -k _ -k ngettext:1,2 --no-location --sort-output --omit-header -o src/convoy/text/convoy.pot src/convoy
 	@echo src/convoy/text/convoy.pot
+
+schema: .venv/core  ## renew the JSON schema of recipes after a change of keys, models, data sets, faults or built-in recipes
+	@$(BIN)/python docs/make_schema.py

@@ -138,7 +138,7 @@ def recipe_keys() -> str:
             if len(kinds) > 1:
                 default = " (the default)" if kind is type(_at(path)) else ""
                 parts.append(f'### {path}.name = "{kind.model_fields["name"].default}"{default}\n')
-            parts += [f"{_prose(kind)}\n", _keys(kind)]
+            parts += [f"{prose_of(kind)}\n", _keys(kind)]
     return "\n".join(parts)
 
 
@@ -153,10 +153,10 @@ def augmentations() -> str:
     from convoy.data.augment import AUGMENTATIONS
 
     kinds = [(name, AUGMENTATIONS[name]) for name in AUGMENTATIONS]
-    return "\n".join(f'### name = "{name}"\n\n{_prose(kind)}\n\n{_keys(kind)}' for name, kind in kinds)
+    return "\n".join(f'### name = "{name}"\n\n{prose_of(kind)}\n\n{_keys(kind)}' for name, kind in kinds)
 
 
-def _prose(documented: Any) -> str:
+def prose_of(documented: Any) -> str:
     """A docstring of our own as Markdown, with its URLs as links."""
     text = inspect.cleandoc(vars(documented).get("__doc__") or "")
     if "\n" not in text and text.startswith(f"{documented.__name__.rpartition('.')[2]}("):
@@ -176,7 +176,7 @@ def models() -> str:
     parts = []
     for family, entries in families.items():
         rows = [(f"`{each.name}`", each.summary, f"{each.parameters:,}", _geometry(each)) for each in entries]
-        prose = _prose(import_module(f"convoy.models.{family}"))
+        prose = prose_of(import_module(f"convoy.models.{family}"))
         prose = re.sub(r"\n(?=Papers?: |Source: |Differs from )", "\n\n", prose)
         parts += [f"## {family}\n", f"{prose}\n"]
         parts.append(table(("model", "description", "parameters", "for images of"), rows, "  r"))
@@ -275,7 +275,7 @@ def _fields(kind: type, hints: dict[str, Any]) -> str:
     comments = comments_of(kind)
     if issubclass(kind, Enum):
         rows = [(f"`{each.name}`", f"`{json.dumps(each.value)}`", comments.get(each.name, "")) for each in kind]
-        return f"## {kind.__name__}\n\n{_prose(kind)}\n\n{table(('name', 'value', 'meaning'), rows)}"
+        return f"## {kind.__name__}\n\n{prose_of(kind)}\n\n{table(('name', 'value', 'meaning'), rows)}"
     rows = [(f"`{name}`", f"`{_type_name(hint)}`", comments.get(name, "")) for name, hint in hints.items()]
     for name, value in vars(kind).items():
         if isinstance(value, property) and name[0] != "_":
@@ -283,7 +283,7 @@ def _fields(kind: type, hints: dict[str, Any]) -> str:
             rows.append((f"`{name}`", f"`{_type_name(returned)}`", " ".join((value.__doc__ or "").split())))
     if not any(meaning for *_, meaning in rows):
         rows = [row[:2] for row in rows]
-    return f"## {kind.__name__}\n\n{_prose(kind)}\n\n{table(('field', 'type', 'meaning')[: len(rows[0])], rows)}"
+    return f"## {kind.__name__}\n\n{prose_of(kind)}\n\n{table(('field', 'type', 'meaning')[: len(rows[0])], rows)}"
 
 
 def _type_name(hint: Any) -> str:
