@@ -87,6 +87,7 @@ ALLOWED: dict[str, set[str]] = {
         "text",
     },
     "exporting": {
+        "archive",
         "runs",
         "files",
         "checkpoint",

@@ -102,7 +102,7 @@ def archive_study(study: Study, folder: str | Path) -> None:
         if path.name == LAYERS:
             continue
         if path.suffix in (".toml", ".json"):
-            write_bytes(target / path.name, _without_folders(path.read_text(encoding="utf-8")).encode())
+            write_bytes(target / path.name, without_folders(path.read_text(encoding="utf-8")).encode())
         elif path.suffix == ".npz" and path.stat().st_size <= MAX_ARRAYS_BYTES:
             write_bytes(target / path.name, path.read_bytes())
 
@@ -198,14 +198,15 @@ def _portable(run: Run) -> Recipe:
     recipe, data, model = run.recipe, run.recipe.data, run.recipe.model
     is_path = "/" in data.name and not data.name.startswith("hf:")
     group_by, init = data.split.group_by, model.init
-    split = data.split.model_copy(update={"group_by": group_by and _without_folders(group_by)})
+    split = data.split.model_copy(update={"group_by": group_by and without_folders(group_by)})
     data = data.model_copy(update={"name": run.data.name if is_path else data.name, "split": split})
     name = Path(model.name).name if is_user_class(model.name) else model.name
     model = model.model_copy(update={"name": name, "init": init and Path(init).name})
     return recipe.model_copy(update={"data": data, "model": model})
 
 
-def _without_folders(text: str) -> str:
+def without_folders(text: str) -> str:
+    """Returns the text with each absolute path replaced by its last part."""
     return _ABSOLUTE_PATH.sub(lambda path: Path(path.group()).name, text)
 
 
@@ -219,7 +220,7 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 def _without_paths(value: Any) -> Any:
     if isinstance(value, str):
-        return _without_folders(value)
+        return without_folders(value)
     if isinstance(value, dict):
         return {key: _without_paths(inner) for key, inner in value.items()}
     return [_without_paths(inner) for inner in value] if isinstance(value, list) else value

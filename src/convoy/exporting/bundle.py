@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
+from convoy.archive import without_folders
 from convoy.evaluation.load import geometry_of, network_of, trusted_code
 from convoy.exporting import parity, weights
 from convoy.exporting.content import Contents, Settings
@@ -28,7 +29,7 @@ from convoy.reporting import pages, render
 from convoy.runs import Run, file_name
 from convoy.text import gettext as _
 
-_COPIED = ("recipe.toml", "environment.json", "data.json", "scores.json")  # of the run folder
+_COPIED = ("recipe.toml", "environment.json", "data.json", "scores.json")  # of the run folder, without local paths
 _USER_CODE = "source"  # folder of a user's network
 _PILLOW = """
 try:
@@ -73,7 +74,8 @@ def contents(run: Run, settings: Settings) -> Contents:
     if is_user_class(name):
         code = trusted_code(run, trust_code=settings.trust_code)[1]
         files |= {f"{_USER_CODE}/{path}": content for path, content in code.files.items()}
-    files |= {name: run.file(name).read_bytes() for name in _COPIED if (run.path / name).is_file()}
+    copied = {name: run.file(name).read_text("utf-8") for name in _COPIED if (run.path / name).is_file()}
+    files |= {name: without_folders(text).encode() for name, text in copied.items()}
     if run.finished:
         with TemporaryDirectory() as folder:
             files["report.html"] = render.write(pages.run_page(run, run.path), Path(folder)).read_bytes()
