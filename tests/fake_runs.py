@@ -130,7 +130,7 @@ def fake_run(
     write_arrays(run.path / "steps.npz", _steps(metrics[-1].step, random))
     _write_pictures(run, model, setting, random)
     run.write_status(
-        state="finished", reason=f"all {setting.epochs} epochs done", label=label, seed=seed, epochs=setting.epochs,
+        state="finished", reason=f"{setting.epochs} epochs done", label=label, seed=seed, epochs=setting.epochs,
         steps=metrics[-1].step, best_epoch=setting.epochs, flags=list(setting.flags),
     )  # fmt: skip
     return run

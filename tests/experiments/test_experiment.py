@@ -69,7 +69,7 @@ def test_quick_overrides_the_arguments(tmp_path: Path) -> None:
             'corrected = "lenet"\npublished = { test_accuracy = [0.97, 0.98] }',
             "expected a number",
         ),
-        ('corrected = "lenet"', 'corrected = "lenet"\ntold_as = { test_accuracy = "best_acc" }', "'best_acc'"),
+        ('corrected = "lenet"', 'corrected = "lenet"\nreported_as = { test_accuracy = "best_acc" }', "'best_acc'"),
         (
             "[[study]]",
             '[[fault]]\nname = "f"\nsentence = "s"\nbase = "lenet"\nover = "data.split.foldx"',

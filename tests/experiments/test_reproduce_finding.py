@@ -61,7 +61,7 @@ def test_the_best_of_all_epochs_of_one_run_has_an_interval_over_images(tmp_path:
     write_metrics(run, [epoch_metrics(epoch, test=part_score(a)) for epoch, a in ((1, 0.98), (2, 0.975))])
     model = Model(
         label="net", corrected="lenet", published={"test_accuracy": 0.98},
-        told_as={"test_accuracy": "best_test_accuracy"},
+        reported_as={"test_accuracy": "best_test_accuracy"},
     )  # fmt: skip
 
     result = model_result(model, {"as_published": {42: run}})
@@ -164,7 +164,7 @@ SEVERAL = t_interval([0.9598, 0.9670, 0.9719], step=1 / 10_000)
     [
         (0.9744, SEVERAL, "inside the prediction"),
         (0.9984, SEVERAL, "outside the prediction"),
-        (0.9713, wilson(9702, 10_000), "within the image"),
+        (0.9713, wilson(9702, 10_000), "within the sampling error"),
         (0.9900, wilson(9702, 10_000), "+1.98 points, more than"),
     ],
 )

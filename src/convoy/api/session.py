@@ -35,7 +35,7 @@ def session_of(names: Sequence[str], options: Mapping[str, Any]) -> Iterator[Ses
 
 @contextmanager
 def display(names: Sequence[str], *, show: bool | str) -> Iterator[Show]:
-    """Yields a function that prints an event of the run at a position in `names`, if `show`."""
+    """Yields a function that prints the progress events of the runs `names`; it does nothing unless `show`."""
     from convoy.progress import Display
 
     if not show:

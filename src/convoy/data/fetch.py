@@ -131,7 +131,7 @@ def _from_mirror(
     size_bytes = _size_bytes(partial)
     partial.unlink()
     if not (is_resumed and may_restart):
-        raise _MirrorError(f"sent another file of {size_bytes:,} bytes (expected SHA-256 {file.sha256[:12]}...)")
+        raise _MirrorError(f"sent a different file of {size_bytes:,} bytes (expected SHA-256 {file.sha256[:12]}...)")
     _from_mirror(url, file, folder, show_progress, may_restart=False)
 
 

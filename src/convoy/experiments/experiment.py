@@ -64,7 +64,7 @@ class Model(Section):
     # Measure -> the number of the report; a list has one per epoch.
     published: dict[Annotated[str, AfterValidator(_by_epoch)], float | list[float]] = Field(default_factory=dict)
     # Measure -> the measure of an as-published run that the report used instead.
-    told_as: dict[str, MeasureName] = Field(default_factory=dict)
+    reported_as: dict[str, MeasureName] = Field(default_factory=dict)
     seeds: Count | None = None  # None: the experiment's; 0: not trained, only its layers are counted
 
     @model_validator(mode="after")
@@ -102,7 +102,9 @@ class Fault(Section):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.against is not None and not self.of_one_seed:
-            raise ValueError(f"fault {self.name!r}: `against` needs a fault of one seed, without set and faults")
+            raise ValueError(
+                f"fault {self.name!r}: `against` needs a fault of one seed that has neither `set` nor `faults`"
+            )
         try:
             self.first(Recipe())
         except (AttributeError, TypeError, ValueError):
@@ -126,7 +128,7 @@ class Crossval(Section):
 
 
 class Search(Section):
-    """None: the default of `convoy search`."""
+    """Fields that are None use the defaults of `convoy search`."""
 
     grid: Annotated[dict[str, list[Any]], Field(min_length=1)]
     trials: Annotated[int, Field(ge=2)] | None = None
@@ -223,7 +225,7 @@ class Settings:
                 raise ValueError(f"--set cannot change {path}: {DECIDED.get(path, 'the experiment decides it')}")
 
     @property
-    def fits_itself(self) -> bool:
+    def is_sized_by_timing(self) -> bool:
         """Whether images and epochs are chosen by a timing: --quick without --limit and --epochs."""
         return self.quick and self.limit is None and self.epochs is None
 
@@ -234,7 +236,7 @@ class Settings:
         return ("as_published",) if self.protocol == "as-published" else ("corrected",)
 
     def name(self, experiment: str) -> str:
-        """Name of the study, with the options that differ from the defaults, so that no reduced study replaces it."""
+        """Name of the study, with the options that differ from the defaults: a reduced study replaces no full one."""
         reduced = [
             *(["quick"] if self.quick else []),
             *(["full-size"] if self.full_size else []),

@@ -238,12 +238,17 @@ def _left_out(claim: JudgedClaim) -> list[str]:
 
 def _claimed(claim: JudgedClaim, unit: Unit) -> str:
     name = unit.of_value if claim.quantity == "value" else ""
-    name, scale = (_("times"), 1.0) if claim.quantity == "ratio" else (name or unit.of_difference, unit.scale)
+    is_ratio = claim.quantity == "ratio"
+    name, scale = ("", 1.0) if is_ratio else (name or unit.of_difference, unit.scale)
     low, high = (f"{scale * end:.6g}" for end in (claim.limit - claim.margin, claim.limit + claim.margin))
     upper = f"{high} {name}".rstrip()
     match claim.relation:
+        case "about" if is_ratio:
+            return _("claimed: a ratio of {low} to {high}", low=low, high=upper)
         case "about":
             return _("claimed: {low} to {high}", low=low, high=upper)
+        case "above" if is_ratio:
+            return _("claimed: a ratio above {limit}", limit=upper)
         case "above":
-            return _("claimed: more than {limit}", limit=upper)
-    return _("claimed: less than {limit}", limit=upper)
+            return _("claimed: above {limit}", limit=upper)
+    return _("claimed: a ratio below {limit}", limit=upper) if is_ratio else _("claimed: below {limit}", limit=upper)

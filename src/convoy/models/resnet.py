@@ -92,8 +92,8 @@ class ResNet(Network):
         _blocks.choice("init", init, _blocks.INITS)(self)
         if any(block.shares for block in self.blocks):
             self.flaws = (
-                "the shortcut of each block that halves the map borrows the block's first convolution, without a norm, "
-                "where a residual network has a projection of its own",
+                "in downsampling blocks the shortcut reuses the block's first convolution, without a norm, instead of "
+                "its own projection",
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ Shape = tuple[int, ...]  # of one image, or of an output for one image
 class LayerNote(StrEnum):
     NONE = ""
     SHARED = "shared"  # an earlier layer uses its parameters
-    OWN = "own"  # the row has parameters that a module with layers uses itself
+    OWN = "own"  # the row has parameters of a module that also has submodules
     UNUSED = "unused"  # the row has parameters that no pass uses
 
 

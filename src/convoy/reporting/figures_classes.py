@@ -136,9 +136,9 @@ def confusion_caption(panels: Sequence[ConfusionNumbers]) -> str:
         _("Coloured cells: misclassified images; grey: diagonal.")
         if many
         else _("Coloured cells: number of misclassified images; grey: recall (%)."),
-        _("Colour scale: square root of the share of the true class, the same for all panels.")
+        _("Colour scale: square root of the fraction of the true class's images, the same for all panels.")
         if len(panels) > 1
-        else _("Colour scale: square root of the share of the true class."),
+        else _("Colour scale: square root of the fraction of the true class's images."),
     ]
     if runs > 1:
         sentences.append(_("Sums over {runs} seeds.", runs=runs))
@@ -184,8 +184,8 @@ def balance_caption(numbers: BalanceNumbers) -> str:
     counts = np.array(numbers.counts[part])
     least, most = int(counts.argmin()), int(counts.argmax())
     return _(
-        "Share of each class by part. Images per class in {part}: {least:,} ({rarest}) to {most:,} ({commonest}), "
-        "a ratio of {ratio:.2f}.",
+        "Share of each class by part. Images per class in {part}: {least:,} (class {rarest}) to {most:,} (class "
+        "{commonest}), a ratio of {ratio:.2f}.",
         part=part_name(part),
         least=counts[least],
         rarest=numbers.classes[least],

@@ -111,7 +111,7 @@ def caption(accuracy: Curves) -> str:
         parts = listed([part_name(part) for part in accuracy.published])
         sentences.append(_("Hollow diamonds: published ({parts}).", parts=parts))
     if any(line.role == "test" for line in accuracy.lines):
-        sentences.append(_("The test set was opened at some epochs, against the rule; shown: those of the first seed."))
+        sentences.append(_("Test scores: first seed (protocol fault: the test set was scored during training)."))
     if any(line.curve.low != line.curve.high for line in accuracy.lines):
         sentences.append(_("Lines: means; bands: range over seeds."))
     return " ".join([*sentences, training_values()])

@@ -223,7 +223,7 @@ def model_result(model: Model, runs: Mapping[Side, Mapping[int, Run]]) -> ModelR
     sides: list[dict[str, Value]] = [{}, {}]
     differences = {}
     for name in measures:
-        own = model.told_as.get(name, name)
+        own = model.reported_as.get(name, name)
         for values, found, measure in zip(sides, (published, corrected), (own, name), strict=True):
             if (value := measured([*found.values()], measure)) is not None:
                 values[name] = value

@@ -33,17 +33,22 @@ def claim_counts(check: Check) -> dict[str, float]:
     return found
 
 
-def counted(scope: Scope, known_by: Mapping[str, str], path: Path, *, from_data: bool) -> dict[str, dict[Side, int]]:
+def counted(
+    scope: Scope, fingerprints: Mapping[str, str], path: Path, *, from_data: bool
+) -> dict[str, dict[Side, int]]:
     """The parameters of each network, by label and side.
 
-    Counted once and stored at `path`, a profile.json, with a profile of each network. `known_by` are the recipes'
+    Counted once and stored at `path`, a profile.json, with a profile of each network. `fingerprints` are the recipes'
     fingerprints.
     """
     sides = {
         model.label: {side: name for side in SIDES if (name := getattr(model, side))}
         for model in scope.experiment.model
     }
-    key = digest([[label, side, known_by[n]] for label, names in sides.items() for side, n in names.items()], from_data)
+    key = digest(
+        [[label, side, fingerprints[n]] for label, names in sides.items() for side, n in names.items()],
+        from_data,
+    )
     known = read_json(path, "profiles") if path.is_file() else {}
     if known.get("key") == key:
         return dict(known["parameters"])

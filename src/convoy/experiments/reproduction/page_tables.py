@@ -68,7 +68,7 @@ def _result_table(models: Sequence[ModelResult], metric: Shown, machines: Machin
         Field(_("Difference"), lambda row: _difference(row, metric), metric.unit.of_difference),
         *([] if metric.measure.exact else [Field[Compared]("n", lambda row: _seeds(row.model), _("seeds"))]),
         Field(
-            _("Published vs. measured"),
+            _("Published compared with measured"),
             lambda row: against_published(metric, row.published, row.values[0], row.agreement),
             numeric=False,
         ),
@@ -113,8 +113,8 @@ def against_published(metric: Shown, published: float | None, value: Value | Non
         ratio = published / mean_of(value)
         ratio = 1 / ratio if metric.name == "images_per_second" else ratio
         if ratio < 1:
-            return Cell(_("{ratio} times as fast", ratio=plain(1 / ratio)))
-        return Cell(_("{ratio} times as long", ratio=plain(ratio)))
+            return Cell(_("published is {ratio} times as fast", ratio=plain(1 / ratio)))
+        return Cell(_("published takes {ratio} times as long", ratio=plain(ratio)))
     return Cell(published_text(metric, published, value, agreement), bold=agreement.beyond is not None)
 
 
@@ -193,7 +193,7 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
     order = sorted(faults, key=lambda fault: (not shown(fault.measure).is_accuracy, -fault.size))
     sentences = [
         _(
-            "Effect: with the fault minus without, all else equal, paired (by seed unless n names something else); "
+            "Effect: the value with the fault minus the value without it, paired by seed or by the unit that n names; "
             "95 % intervals. p: paired t test; corrected for all tested rows (Holm)."
         )
     ]

@@ -71,7 +71,7 @@ class Reproduction:
 
     def run(self) -> Reproduced:
         self._find_data()
-        if self.settings.fits_itself and not self.no_data:
+        if self.settings.is_sized_by_timing and not self.no_data:
             self._fit()
         self.finding = self._begun()
         wanted = [

@@ -75,9 +75,9 @@ def fingerprints(recipes: Mapping[str, Recipe], *, from_data: bool) -> dict[str,
     return {name: plan.fingerprint for name, plan in zip(recipes, plans, strict=True)}
 
 
-def study_digest(section: ExperimentStudy, known_by: Mapping[str, str], *, quick: bool) -> str:
-    """Hash of a study within the experiment; `known_by`: the fingerprints of its recipes."""
-    named = [[label_of(name), known_by[name]] for name in section.recipes]
+def study_digest(section: ExperimentStudy, fingerprints: Mapping[str, str], *, quick: bool) -> str:
+    """Hash of a study within the experiment; `fingerprints`: the fingerprints of its recipes."""
+    named = [[label_of(name), fingerprints[name]] for name in section.recipes]
     more = [section.set] if section.set else []
     return digest(section.kind, named, section.asked(quick=quick).model_dump(mode="json"), *more)
 
@@ -124,9 +124,9 @@ def _of_search(label: str, recipe: Recipe, asked: Search) -> list[Job]:
     trials, epochs = min(asked.trials or points, points), recipe.train.epochs
     share = 1.0
     if asked.pruner != "none":
-        climbed = rungs(trials, epochs)
-        starts = [0, *(rung.until for rung in climbed)]
-        trained = sum(rung.trials * (rung.until - start) for rung, start in zip(climbed, starts, strict=False))
+        used_rungs = rungs(trials, epochs)
+        starts = [0, *(rung.until for rung in used_rungs)]
+        trained = sum(rung.trials * (rung.until - start) for rung, start in zip(used_rungs, starts, strict=False))
         share = trained / (trials * epochs)
     fresh = [recipe.override({"seed": recipe.seed + 1 + offset}) for offset in range(asked.seeds)]
     return [

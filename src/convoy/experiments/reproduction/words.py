@@ -144,9 +144,9 @@ def published_text(metric: Shown, published: float, measured: Value, agreement: 
         return _("{difference}; no verdict: {reason}", difference=metric.difference(distance), reason=reason)
     if interval.interval == "newcombe":
         if agreement.verdict is Verdict.INSIDE:
-            return _("within the image noise of two runs")
+            return _("within the sampling error of the test images")
         return _(
-            "{difference}, more than the image noise of two runs; other seeds were not run",
+            "{difference}, more than the sampling error of the test images; other seeds were not run",
             difference=metric.difference(distance),
         )
     low, high = map(metric.number, interval.span)
@@ -171,7 +171,7 @@ def _agreements(agreements: Mapping[str, Agreement]) -> str:
     clauses = [_("of {n} published test accuracies: {counts}", n=len(agreements), counts=", ".join(counts))]
     kinds = {agreement.interval.interval for agreement in agreements.values() if agreement.interval is not None}
     clauses += [_("compared by prediction intervals over seeds")] if "prediction" in kinds else []
-    clauses += [_("compared by the image noise of two runs")] if "newcombe" in kinds else []
+    clauses += [_("compared by the sampling error of the test images")] if "newcombe" in kinds else []
     return "; ".join(clauses)
 
 
@@ -207,7 +207,8 @@ def fault_words(fault: FaultResult) -> str:
 def _spread(spread: Spread, fault: FaultResult) -> str:
     metric = shown(fault.measure)
     return _(
-        "single runs of {label} range from {lowest} to {highest} {measure} (standard deviation {sd} over {n} {units})",
+        "single runs of the recipe {label} range from {lowest} to {highest} {measure} (standard deviation {sd} over "
+        "{n} {units})",
         label=spread.label,
         lowest=metric.text(spread.lowest),
         highest=metric.text(spread.highest),

@@ -132,7 +132,7 @@ def _ablation_sentence(finding: CompareFinding, ablation: Ablation) -> str:
     if not ablation.seeds:
         return _("No seed has a score at every combination ({metric}): the effects are inconclusive", metric=metric)
     basis = [metric, ngettext("{n} seed", "n = {n} seeds", len(ablation.seeds))]
-    basis += [_("each averaged over the others")] if len(ablation.keys) > 1 else []
+    basis += [_("averaged over the other keys")] if len(ablation.keys) > 1 else []
     basis += [_("fewer images, no verdict")] if finding.reduced else []
     clauses = [f"{key}: {', '.join(_about_key(key, ablation, reduced=finding.reduced))}" for key in ablation.keys]
     return f"{'; '.join(clauses)} ({', '.join(basis)})"

@@ -63,7 +63,8 @@ def _about_interval(finding: CrossvalFinding) -> str:
     folds = _("Only {n} folds", n=n) if n < FEW_VALUES else _("{n} folds", n=n)
     if naive.sd == 0:
         return _(
-            "{folds} with equal scores, which have no spread: the interval is that of rounding to images", folds=folds
+            "{folds} with equal scores: the interval only reflects that accuracy changes in steps of one image",
+            folds=folds,
         )
     digits = max(1, digits_for(100 * (naive.half_width or 0)))
     return _(

@@ -42,7 +42,7 @@ def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
     drawn = arrays.read(study.path / "landscape.npz", recipes)
     labels, readings = _coloured(groups), all_readings(groups)
     look = Look(labels)
-    # At one learning rate: over all rates, the curves by epoch would be a band too.
+    # Only runs at one learning rate; otherwise the curves by epoch would be bands too.
     at_one_rate = {
         each.label: [reading for reading in groups[each.label] if reading.recipe.optim.lr == each.lr]
         for each in finding.recipes
@@ -181,7 +181,7 @@ def _ratios_table(finding: LandscapeFinding) -> Table:
         Field(_("Quantity"), lambda row: words.measure_name(row[1]), numeric=False),
         *map(ratio, _step_ranges(finding)),
         Field(
-            _("The first band is"),
+            _("Verdict on the first band"),
             lambda row: words.verdict_name(row[0].ratios[row[1]][StepRange.ALL].verdict),
             numeric=False,
         ),

@@ -180,8 +180,8 @@ def surface_caption(surfaces: Mapping[str, Surface], images: int) -> str:
     if explained:
         directions = _(
             "In the plane of the first two principal directions of the weights of all epochs. They explain {shares} of "
-            "the variance of the path; the path itself is off the plane. Norm layers keep their statistics everywhere, "
-            "which do not fit weights far from the origin.",
+            "the variance of the path; the path itself is off the plane. Norm layers use the same statistics "
+            "everywhere; far from the origin these do not fit.",
             shares=listed([f"{100 * shares.sum():.1f} % ({label})" for label, shares in explained.items()]),
         )
     return " ".join([text, directions, scale_note(surfaces)])

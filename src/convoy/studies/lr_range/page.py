@@ -25,7 +25,7 @@ def page(study: Study, finding: LrRangeFinding, folder: Path) -> Page:
     rates = [
         (_("steepest decrease of the loss"), finding.steepest_lr),
         (_("lowest loss"), finding.lowest_loss_lr),
-        (_("half of the decrease is lost"), finding.diverges_lr),
+        (_("loss has risen again by half of its decrease"), finding.diverges_lr),
     ]
     fields: list[Field[tuple[str, float | None]]] = [
         Field("", lambda row: row[0], numeric=False),

@@ -99,7 +99,7 @@ def _winner_table(finding: SearchFinding) -> Table:
     rows += [
         (
             _("{accuracy} in the search", accuracy=accuracy_title(scored_on)),
-            _("{percent:.2f} % (selected by it: too high)", percent=100 * best.accuracy),
+            _("{percent:.2f} % (used for the selection, so too high)", percent=100 * best.accuracy),
         ),
         (
             _("Epochs trained"),

@@ -84,8 +84,8 @@ class Search:
         winners = [_("winner, seed {seed}", seed=seed) for seed in self.fresh_seeds]
         if self.pruner is not Pruner.HALVING:
             return [*(_("trial {i} of {n}", i=i, n=self.count) for i in range(1, self.count + 1)), *winners]
-        climbed = loop.rungs(self.count, self.base.train.epochs)
-        tried = [_("to epoch {e}: {i} of {n}", e=e, i=i, n=n) for e, n in climbed for i in range(1, n + 1)]
+        used_rungs = loop.rungs(self.count, self.base.train.epochs)
+        tried = [_("to epoch {e}: {i} of {n}", e=e, i=i, n=n) for e, n in used_rungs for i in range(1, n + 1)]
         return [*tried, *winners]
 
     @property

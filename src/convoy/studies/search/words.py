@@ -16,8 +16,8 @@ FEW_TRIALS = 30  # for an importance
 
 def sentence(finding: SearchFinding) -> str:
     return _(
-        "Of {trials} trials, {values} had the highest accuracy on {images} for {label} on {data}; retrained with "
-        "{seeds} it reaches {accuracy} {part}",
+        "Of {trials} trials of {label} on {data}, {values} had the highest accuracy on {images}; retrained with these "
+        "values and {seeds}, it reaches {accuracy} {part}",
         trials=len(finding.trials),
         values=text_of(finding.best.params),
         images=_images(finding),
@@ -98,8 +98,8 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
         yield _("One fresh seed has no spread, so it is unknown how many other trials are as good as the winner")
     elif finding.near:
         yield _(
-            "Other trials that may be as good: {n}, within {margin:.2f} points of the winner on {images}. 95 % of the "
-            "differences of two single runs are smaller (t, from the spread of the {seeds})",
+            "Other trials that may be as good: {n}, within {margin:.2f} points of the winner on {images}. In 95 % of "
+            "cases, two runs with equal settings differ by less than that (t interval from the spread of the {seeds})",
             n=len(finding.near),
             margin=100 * finding.margin,
             images=_images(finding),

@@ -18,7 +18,7 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     groups = read_study(study)
     readings = next(iter(groups.values()))
     chart = Chart(
-        "spreads", _("Accuracy by what is drawn again"), (figures.spreads(finding).panel(),), figures.caption(finding)
+        "spreads", _("Accuracy by source of randomness"), (figures.spreads(finding).panel(),), figures.caption(finding)
     )
     return Page(
         kicker=sections.kicker(_("Seeds"), study.name, readings),
@@ -37,7 +37,7 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
 
 def _spreads(finding: SeedsFinding) -> Table:
     fields: list[Field[Spread]] = [
-        Field(_("Drawn again"), lambda spread: words.source_name(spread.source), numeric=False),
+        Field(_("Source of randomness"), lambda spread: words.source_name(spread.source), numeric=False),
         Field(_("Mean"), lambda spread: f"{100 * spread.mean:.2f}", "%"),
         Field(_("Standard deviation"), _sd, _("points")),
         Field(_("Lowest"), lambda spread: f"{100 * min(spread.accuracies):.2f}", "%"),
@@ -63,6 +63,9 @@ def _needed(finding: SeedsFinding) -> Table:
     fields: list[Field[Needed]] = [
         Field(_("Difference of two models"), lambda needed: f"{100 * needed.difference:g}", _("points")),
         Field(_("Seeds per model"), lambda needed: words.seeds_text(needed.seeds)),
-        Field(_("At the upper end of the interval"), lambda needed: words.seeds_text(needed.seeds_at_high)),
+        Field(
+            _("Seeds at the upper limit of the standard deviation"),
+            lambda needed: words.seeds_text(needed.seeds_at_high),
+        ),
     ]
     return table_of(fields, finding.needed, title=_("Seeds that a comparison needs"))

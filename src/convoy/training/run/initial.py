@@ -30,7 +30,11 @@ def about_pretrained(recipe: Recipe, prepared: Prepared) -> list[str]:
     mean, std = expected.statistics(prepared.in_chans)
     levels, deviations = (", ".join(f"{level:.3f}" for level in values) for values in (mean, std))
     if (prepared.mean, prepared.std) == (mean, std):
-        text = _("normalised with mean {mean} and standard deviation {std} of the weights", mean=levels, std=deviations)
+        text = _(
+            "normalised with the mean {mean} and standard deviation {std} that the pretrained weights expect",
+            mean=levels,
+            std=deviations,
+        )
     else:
         text = _(
             "the pretrained weights expect mean {mean} and standard deviation {std}; data.normalise sets others",
@@ -90,7 +94,11 @@ def _load_matching(module: nn.Module, path: Path) -> str:
     shapes = [f"{name} ({_shape(weights[name].shape)} -> {_shape(own[name].shape)})" for name in mismatched]
     if not shapes:
         return _("weights from {path}", path=path)
-    return _("weights from {path}; random because of another shape: {names}", path=path, names=", ".join(shapes))
+    return _(
+        "weights from {path}; randomly initialised because the shapes differ: {names}",
+        path=path,
+        names=", ".join(shapes),
+    )
 
 
 def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:

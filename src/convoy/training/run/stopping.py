@@ -85,7 +85,7 @@ STOP_RULES = (  # the first that is met is reported
 ALL_EPOCHS = StopRule(
     "epochs",
     lambda context: False,  # the loop ends by itself
-    lambda context: ngettext("{n} epoch done", "all {n} epochs done", context.recipe.train.epochs),
+    lambda context: ngettext("{n} epoch done", "{n} epochs done", context.recipe.train.epochs),
 )
 
 
