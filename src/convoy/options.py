@@ -194,7 +194,7 @@ class RunOptions(TypedDict, total=False):
     limit: Limit
     lr: Annotated[float | None, Flag("Learning rate.", key="optim.lr")]
     batch_size: Annotated[int | None, Flag("Images per step.", key="train.batch_size")]
-    optimizer: Annotated[str | None, Flag("sgd, adam, adamw or rmsprop.", key="optim.name")]
+    optimizer: Annotated[str | None, Flag("Name of the optimizer.", key="optim.name")]
     weight_decay: Annotated[float | None, Flag("Weight decay.", key="optim.weight_decay")]
     augment: Annotated[bool, Flag("Augment the training images as set in the recipe.", True)]
     device: Device

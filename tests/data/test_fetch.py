@@ -239,7 +239,7 @@ def test_a_content_length_that_is_too_large_is_ignored(server: Server, knows_siz
         (fails_with(503), "HTTP 503 Service Unavailable"),
         (sends(PAGE), "answered with an HTML page instead of the file"),
         (sends(CONTENT + b"x"), "sent more than the 512,000 bytes of the file"),
-        (sends(CONTENT[:-1] + b"x"), r"sent another file of 512,000 bytes \(expected SHA-256 [0-9a-f]{12}\.\.\.\)"),
+        (sends(CONTENT[:-1] + b"x"), r"sent a different file of 512,000 bytes \(expected SHA-256 [0-9a-f]{12}\.\.\.\)"),
         (sends(b"short"), "ended after 5 of 512,000 bytes"),
         (never_answers, r"no answer in 0\.3 s"),
         (sends_slowly, r"too slow: \d+ bytes in 0 s"),

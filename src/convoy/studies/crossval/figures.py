@@ -36,7 +36,7 @@ def caption(finding: CrossvalFinding) -> str:
             "share training images. The axis does not begin at 0."
         ),
     ]
-    sentences += [_("The repeats of a fold are drawn below each other.")] if finding.repeats > 1 else []
+    sentences += [_("The repeats of a fold are drawn one below the other.")] if finding.repeats > 1 else []
     sentences += [_("Crosses: runs that diverged.")] if any(row.diverged for row in finding.rows) else []
     return " ".join(sentences)
 
