@@ -192,7 +192,7 @@ def test_the_sentence_counts_the_published_numbers_that_agree() -> None:
 
 
 def test_only_a_fault_of_one_seed_is_compared_with_another_recipe() -> None:
-    with pytest.raises(ValueError, match="`against` is only valid if the fault"):
+    with pytest.raises(ValueError, match="`against` needs a fault of one seed"):
         Fault(name="one", sentence="s", base="a", against="b", faults=("last_weights",))
 
 
