@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
@@ -77,3 +78,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: arrays[name] for name in arrays.files}
     except (BadZipFile, EOFError, ValueError, KeyError):
         raise ValueError(f"{path} is damaged: not a readable .npz file") from None
+
+
+def file_name(text: str) -> str:
+    """Returns the text with other characters than letters, digits and "._+-" replaced by "_"."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("._") or "unnamed"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import time
 import tomllib
@@ -27,10 +26,9 @@ import numpy as np
 import tomli_w
 
 from convoy import run_contents, run_files
-from convoy.files import append_line, read_arrays, read_json, write_bytes, write_json
+from convoy.files import append_line, file_name, read_arrays, read_json, write_bytes, write_json
 from convoy.options import DEFAULT_OUT
 from convoy.recipe import Recipe
-from convoy.registry import is_user_class
 from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunState, Score, Status
 
 
@@ -66,7 +64,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        return model_label(self.recipe)
+        return self.recipe.label
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -366,7 +364,7 @@ class Workspace:
         kinds = ["tuned"] * (recipe.model.init is not None) + ["range"] * (recipe.schedule.name == "range")
         if (split := recipe.data.split).folds:
             kinds += [f"f{split.fold + 1}of{split.folds}" + (f"r{split.repeat + 1}" if split.repeat else "")]
-        name = "-".join([file_name(model_label(recipe)), *kinds, f"s{recipe.seed}", digest[:12]])
+        name = "-".join([file_name(recipe.label), *kinds, f"s{recipe.seed}", digest[:12]])
         path = self.folder("runs", name)
         status = {"state": RunState.RUNNING, "reason": "", "fingerprint": digest, "files": recipe_hash}
         write_json(path / "status.json", status)
@@ -395,13 +393,3 @@ class Workspace:
     def _openings(self) -> dict[str, list[str]]:
         """Returns the names of the runs that opened a test set, by hash of the data."""
         return read_json(path) if (path := self.path / "test_openings.json").is_file() else {}
-
-
-def model_label(recipe: Recipe) -> str:
-    """Returns the model's name for figures and folders; for a user's class, the class name."""
-    name = recipe.model.name
-    return name.rpartition(":")[2] if is_user_class(name) else name
-
-
-def file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("._") or "unnamed"

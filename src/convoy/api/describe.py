@@ -42,9 +42,9 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
     >>> flops = [profile.flops_per_image for profile in profiles]
     """
     from convoy.api.arguments import folder_of, names_data, recipe_of, recipe_to_train, with_labels
+    from convoy.files import file_name
     from convoy.profiling import measure
     from convoy.profiling.page import write_profile
-    from convoy.runs import file_name
     from convoy.training.machine import environment
     from convoy.training.machine.device import device_of
     from convoy.training.step import optimizers
@@ -108,8 +108,8 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
     from convoy.datasheet.facts import Made
     from convoy.datasheet.measure import make_sheet
     from convoy.datasheet.page import write_data_sheet
+    from convoy.files import file_name
     from convoy.process import command_line
-    from convoy.runs import file_name
 
     size = options["size"]
     spec = recipe_of(None, {"data": name, "set": {} if size is None else {"data.size": size}}).data

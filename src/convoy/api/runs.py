@@ -46,11 +46,11 @@ def train(recipe: Recipe | str | Path | None = None, **options: Unpack[TrainOpti
     from convoy.api.arguments import recipe_to_train
     from convoy.events import Control, Ended
     from convoy.run_contents import RunState
-    from convoy.runs import Run, model_label
+    from convoy.runs import Run
     from convoy.training.run.run_one import run_one
 
     resolved = recipe_to_train(recipe, options)
-    with session_of([model_label(resolved)], options) as session:
+    with session_of([resolved.label], options) as session:
 
         def control() -> Control:
             return Control.PAUSE if session.interrupted() else Control.CONTINUE

@@ -16,12 +16,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from convoy.experiments.claims import Claim
 from convoy.experiments.measures import MEASURES
+from convoy.files import file_name
 from convoy.recipe import Recipe
 from convoy.recipe.files import CLAIMS, EXPERIMENT, Override
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import Count, Section
 from convoy.registry import unknown
-from convoy.runs import file_name
 from convoy.studies.landscape.design import Cut
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]

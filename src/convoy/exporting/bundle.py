@@ -23,10 +23,11 @@ from convoy.evaluation.load import geometry_of, network_of, trusted_code
 from convoy.exporting import parity, weights
 from convoy.exporting.content import Contents, Settings
 from convoy.exporting.flatten import Flattened
+from convoy.files import file_name
 from convoy.models import MODELS, user
 from convoy.registry import is_external, is_user_class
 from convoy.reporting import pages, render
-from convoy.runs import Run, file_name
+from convoy.runs import Run
 from convoy.text import gettext as _
 
 _COPIED = ("recipe.toml", "environment.json", "data.json", "scores.json")  # of the run folder, without local paths

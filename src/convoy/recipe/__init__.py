@@ -37,6 +37,12 @@ class Recipe(Section):
     protocol: sections.Protocol = sections.Protocol()
     probe: sections.Probe = sections.Probe()
 
+    @property
+    def label(self) -> str:
+        """The model's name in figures and folders; of a user's class, the class name."""
+        name = self.model.name
+        return name.rpartition(":")[2] if is_user_class(name) else name
+
     @field_validator("optim", "schedule", mode="before")
     @classmethod
     def _default_name(cls, value: Any, info: ValidationInfo) -> Any:

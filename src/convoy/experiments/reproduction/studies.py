@@ -16,7 +16,7 @@ from convoy.experiments.experiment import Arguments, Crossval, ExperimentStudy, 
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.scope import Scope
 from convoy.recipe import Recipe
-from convoy.runs import Study, model_label
+from convoy.runs import Study
 from convoy.studies import kinds
 from convoy.studies.crossval import run as crossval
 from convoy.studies.landscape import run as landscape
@@ -33,7 +33,7 @@ Named = Sequence[tuple[str, Recipe]]
 def study_of(recipes: Named, asked: Arguments, session: Session, *, side: Side | None, stage: Stage) -> Study | None:
     """None if interrupted; the same call resumes it."""
     recipe = recipes[0][1]
-    label = f"{model_label(recipe)} as published" if side == "as_published" else None
+    label = f"{recipe.label} as published" if side == "as_published" else None
     if isinstance(asked, Search):
         return _search(recipe, asked, session, label=label, stage=stage)
     if isinstance(asked, Crossval):
@@ -86,7 +86,7 @@ def result_of(
     section: ExperimentStudy, study: Study, recipes: Named, *, relative_to: Study, digest: str
 ) -> StudyResult:
     path = Path(os.path.relpath(study.path, relative_to.path)).as_posix()
-    labels = tuple(label if section.kind == "landscape" else model_label(recipe) for label, recipe in recipes)
+    labels = tuple(label if section.kind == "landscape" else recipe.label for label, recipe in recipes)
     accuracy = None if section.kind == "landscape" else kinds.finding_of(study).accuracy
     return StudyResult(section.kind, section.side, path, digest, labels, accuracy)
 

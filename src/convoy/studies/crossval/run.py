@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from convoy.data import prepare
-from convoy.files import write_arrays
+from convoy.files import file_name, write_arrays
 from convoy.recipe import Recipe
-from convoy.runs import Member, Study, Workspace, digest_of, file_name, model_label
+from convoy.runs import Member, Study, Workspace, digest_of
 from convoy.studies import findings
 from convoy.studies.crossval.finding import FOLD, conclude, fold_label
 from convoy.studies.session import Session
@@ -29,7 +29,7 @@ def run(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: st
     members = train_all(entries, replace(session, test=False))
     if members is None:
         return None
-    label = label or model_label(recipe)
+    label = label or recipe.label
     table = {"kind": "crossval", "command": session.command}
     study = Workspace(session.out).write_study(_name(label, folds, repeats, members), table, members)
     write_arrays(study.path / "oof.npz", out_of_fold(members))

@@ -34,11 +34,10 @@ def lr_range(recipe: Recipe | str | Path | None = None, **options: Unpack[LrRang
     >>> print(study.finding.steepest_lr)
     """
     from convoy.api.arguments import check_left_out, recipe_to_train
-    from convoy.runs import model_label
     from convoy.studies.lr_range.run import run
 
     own = ("optim.lr", "schedule", "stop", "train.epochs")
     check_left_out(options, own, "a range test", "set its lowest and highest rate (--from, --to) instead")
     resolved = recipe_to_train(recipe, options)
-    with session_of([model_label(resolved)], options) as session:
+    with session_of([resolved.label], options) as session:
         return finished(run(resolved, session, lowest=options["lowest"], highest=options["highest"]), options)

@@ -10,7 +10,7 @@ from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.recipe.sections import Stop
 from convoy.run_contents import RunState
-from convoy.runs import Member, Run, Study, Workspace, digest_of, model_label
+from convoy.runs import Member, Run, Study, Workspace, digest_of
 from convoy.studies import findings
 from convoy.studies.execute import execute
 from convoy.studies.lr_range.finding import FEWEST_STEPS, conclude
@@ -26,7 +26,7 @@ def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> S
     if not (isinstance(event, Ended) and event.state is RunState.FINISHED):
         return None
     trained = Run(event.run)
-    members = [Member(model_label(recipe), rising.seed, trained)]
+    members = [Member(recipe.label, rising.seed, trained)]
     name = f"lr-range-{members[0].label}-{digest_of(members)}"
     study = Workspace(session.out).write_study(name, {"kind": "lr_range", "command": session.command}, members)
     findings.write(study, conclude(members[0].label, trained))

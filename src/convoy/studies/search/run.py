@@ -18,11 +18,11 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from convoy.events import Ended as RunEnded
 from convoy.events import EpochEnded
-from convoy.files import write_bytes
+from convoy.files import file_name, write_bytes
 from convoy.recipe import Recipe
 from convoy.registry import unknown
 from convoy.run_contents import RunState
-from convoy.runs import Member, Run, Study, Workspace, file_name, model_label
+from convoy.runs import Member, Run, Study, Workspace
 from convoy.stats import Estimate, t_interval, wilson
 from convoy.studies import findings
 from convoy.studies.execute import Where, choose, execute
@@ -71,7 +71,7 @@ class Search:
 
     @property
     def label(self) -> str:
-        return self.called or model_label(self.base)
+        return self.called or self.base.label
 
     @property
     def scored_on(self) -> Part:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from convoy.recipe import Recipe
-from convoy.runs import Member, Study, Workspace, digest_of, model_label
+from convoy.runs import Member, Study, Workspace, digest_of
 from convoy.studies import findings
 from convoy.studies.seeds.finding import SeedsFinding, Source, conclude
 from convoy.studies.session import Session
@@ -54,7 +54,7 @@ def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[f
     members = train_all(entries, session, distinct=False)
     if members is None:
         return None
-    name = f"seeds-{model_label(recipe)}-{digest_of(members)}"
+    name = f"seeds-{recipe.label}-{digest_of(members)}"
     study = Workspace(session.out).write_study(name, {"kind": "seeds", "command": session.command}, members)
     findings.write(study, find(members, differences=differences))
     return study
@@ -72,7 +72,7 @@ def find(members: Sequence[Member], *, differences: Sequence[float]) -> SeedsFin
             ]
             for source in Source
         },
-        label=model_label(first.recipe),
+        label=first.recipe.label,
         data=first.data.name,
         part=part,
         images=scores[0][part].n,

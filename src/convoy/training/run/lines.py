@@ -9,7 +9,7 @@ import torch
 from convoy import chance
 from convoy.evaluation import cost
 from convoy.run_contents import Change, EpochMetrics, PartScore, Score
-from convoy.runs import Run, model_label
+from convoy.runs import Run
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.training.run.ledger import Ledger
@@ -27,7 +27,7 @@ def start(plan: Plan, device: torch.device, resumed: bool) -> str:
     return _(
         "{verb} {model} ({parameters:,} parameters) on {data}: {counts} images; seed {seed}, {where}",
         verb=_("resuming") if resumed else _("training"),
-        model=model_label(plan.recipe),
+        model=plan.recipe.label,
         parameters=cost.parameters(plan.network),
         data=prepared.name,
         counts=", ".join(f"{len(part):,} {name}" for name, part in parts.items() if part is not None),

@@ -17,7 +17,7 @@ from convoy.files import write_json
 from convoy.recipe import few_images
 from convoy.recipe.faults import Fault
 from convoy.run_contents import RunState
-from convoy.runs import Run, Workspace, model_label
+from convoy.runs import Run, Workspace
 from convoy.text import gettext as _
 from convoy.training.run import finish, lines
 from convoy.training.run.faults import context_of
@@ -70,7 +70,7 @@ def _affects_only_scores(fault: Fault, plan: Plan) -> bool:
 def _copy_and_score(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[str]:
     """Finishes `run` with the training of its twin. Yields console lines."""
     run.clear()
-    label, seed = model_label(plan.recipe), plan.recipe.seed
+    label, seed = plan.recipe.label, plan.recipe.seed
     run.write_status(label=label, seed=seed, flags=plan.flags)
     for name in COPIED_FILES:
         if (twin.path / name).is_file():

@@ -15,7 +15,7 @@ from convoy.evaluation.cost import PeakMemory
 from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.files import write_json
 from convoy.run_contents import EpochMetrics, RunState
-from convoy.runs import Run, Workspace, model_label
+from convoy.runs import Run, Workspace
 from convoy.text import gettext as _
 from convoy.training.machine.autosave import Autosave
 from convoy.training.machine.device import precision_notes
@@ -101,7 +101,7 @@ class Training:
         write_json(run.path / "data.json", asdict(finish.describe_data(plan, self.selection.openings)))
         finish.copy_code(run, plan)
         flags = [*plan.flags, *lines.resumed_elsewhere(environment.resumed_with)]
-        label, seed = model_label(plan.recipe), plan.recipe.seed
+        label, seed = plan.recipe.label, plan.recipe.seed
         run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=flags)
         yield self._log(Started(lines.start(plan, plan.device, resumed)))
         for note in (*flags, *precision_notes(self.recipe), *plan.notes, *plan.start_notes):
