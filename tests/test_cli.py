@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from tests.conftest import Call
 from tests.data.photographed_digits import photograph
-from tests.fake_runs import fake_run
+from tests.fake_runs import Setting, fake_run
 
 import convoy
 from convoy import api
@@ -125,7 +125,16 @@ def test_runs_scored_on_different_parts_are_listed_together(call: Call) -> None:
     code, out, _ = call("list", "runs")
     assert code == 0
     header, _, scored_on_both = out.splitlines()
-    assert header.split() == ["name", "state", "validation", "fold", "test"]  # no run has a flag
+    assert header.split() == [
+        "name",
+        "data",
+        "epochs",
+        "date",
+        "test",
+        "validation",
+        "fold",
+        "state",
+    ]  # no run has a flag
     assert scored_on_both.count("50.00%") == 2  # the training accuracy is not listed
 
 
@@ -162,7 +171,9 @@ def test_experiments_are_listed_by_the_name_that_reproduce_takes(call: Call) -> 
     assert names == ["cifar-course", "classics-mnist", "course-mnist", "resnet-mnist", "tensor-mnist"]
 
 
-def test_an_ambiguous_name_is_the_newest_run_except_for_test(call: Call, quick: list[str]) -> None:
+def test_an_ambiguous_name_is_the_newest_run_except_for_test(
+    call: Call, quick: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
     for seed in (2, 1):
         call("train", *quick, "--seed", seed)
     one, two = Workspace("convoy-runs").runs()
@@ -170,12 +181,26 @@ def test_an_ambiguous_name_is_the_newest_run_except_for_test(call: Call, quick: 
     for command in (["predict", "Tiny", "black.png"], ["report", "Tiny"], ["export", "Tiny", "--to", "pth", "a.pth"]):
         code, out, err = call(*command)
         assert code == 0, err
-        assert one.name in err
-        assert two.name not in err + out
+        assert err.index(f"{one.name} (stripes.npz, 1 epoch, ") < err.index(two.name)
+        assert two.name not in out
     for command in (["test", "Tiny"], ["train", *quick, "--init", "Tiny"]):
         code, _, err = call(*command)
         assert code == 2
-        assert err.index(one.name) < err.index(two.name)
+        assert err.index(f"{one.name} (stripes.npz, 1 epoch, ") < err.index(two.name)
+    assert convoy.load("Tiny", trust_code=True).classes == tuple(one.data.classes)
+    assert one.name in capfd.readouterr().err
+
+
+def test_listed_flags_are_shortened_except_in_json(call: Call) -> None:
+    flag = "long " * 40 + "flag"
+    run = fake_run(Path("convoy-runs"), setting=Setting(flags=(flag, flag)))
+    line = call("list", "runs")[1].splitlines()[1]
+    assert line.split()[:3] == [run.name, "mnist", "5"]
+    assert 2 * " long" in line
+    assert len(line) < 200
+    (row,) = json.loads(call("list", "runs", "--json")[1])["runs"]
+    assert row["flags"] == f"{flag}; {flag}"
+    assert (row["data"], row["epochs"]) == ("mnist", 5)
 
 
 def test_short_flags_set_the_keys_of_a_recipe(call: Call, quick: list[str]) -> None:
@@ -289,6 +314,7 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
     ("arguments", "said"),
     [
         (["train", "lenett"], "did you mean 'lenet'"),
+        (["train", "fastmnist"], "did you mean 'fast-mnist' or 'fast_mnist_cnn'"),
         (["train", "lenet", "--data", "mnits"], "did you mean 'mnist'"),
         (["train", "lenet", "--data", ""], "data.name = ''"),
         (["train", "lenet", "--optim.lrr", "1"], "did you mean 'optim.lr'"),
@@ -356,7 +382,7 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
         (["compare"], "at least one recipe"),
         (["compare", "lenet", "lenet"], "'lenet'"),
         (["compare", "lenet", "defaults/mnist", "--limit", "100"], "'lenet' and 'defaults/mnist' are the same recipe"),
-        (["compare", "lenet", "vgg99"], "unknown model 'vgg99'"),
+        (["compare", "lenet", "vgg99"], "unknown model or recipe 'vgg99'"),
         (["test", "absent.pth", "--model", "lenet"], "absent.pth"),
         (["predict", "nothing", "x.png"], "no run or study 'nothing'"),
         (["report", "nothing"], "no run or study 'nothing'"),

@@ -88,7 +88,9 @@ def test_locate_takes_a_path_a_name_or_an_unambiguous_part_of_a_name(tmp_path: P
     for newest, other in ((first, second), (second, first)):
         os.utime(other.path / "status.json", (1, 1))
         os.utime(newest.path / "status.json", (2, 2))
-        with pytest.raises(AmbiguousNameError, match=f"fits 2 .*: {newest.name}, {other.name}$") as caught:
+        with pytest.raises(
+            AmbiguousNameError, match=rf"fits 2 .*: {newest.name} \(mnist, 5 epochs, 1970-.*\), {other.name} \(.*\)$"
+        ) as caught:
             locate("lenet", tmp_path)
         assert caught.value.newest == newest
     workspace.write_study("compare-lenet-s42", {"kind": "compare"}, [])

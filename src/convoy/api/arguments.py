@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from convoy.models import MODELS
 from convoy.options import DEFAULT_OUT, KEYS, full_key
 from convoy.recipe import Recipe, few_images, resolve
 from convoy.recipe.files import Override, apply, builtin_names, check_once, read_chain
 from convoy.recipe.files import full_name as full_name_of_recipe
-from convoy.registry import labels_of
+from convoy.registry import is_external, is_user_class, labels_of, unknown
 from convoy.runs import Run, Study, Workspace
+from convoy.text import gettext as _
+from convoy.text import ngettext
+
+Target = TypeVar("Target", bound=Run | Study)
 
 MARKERS: dict[type[Run] | type[Study], str] = {Run: "recipe.toml", Study: "study.toml"}
 WEIGHTS = (".safetensors", ".pth", ".pt")
+MAX_CANDIDATES = 5  # in a message on an ambiguous name
 
 
 class AmbiguousNameError(ValueError):
@@ -24,8 +31,50 @@ class AmbiguousNameError(ValueError):
 
     def __init__(self, argument: str, fitting: Sequence[Run | Study], workspace: Path) -> None:
         self.newest, self.count = fitting[0], len(fitting)
-        names = ", ".join(candidate.name for candidate in fitting[:6]) + ", ..." * (len(fitting) > 6)
+        self.candidates = [*map(_described, fitting[:MAX_CANDIDATES]), *["..."] * (len(fitting) > MAX_CANDIDATES)]
+        names = ", ".join(self.candidates)
         super().__init__(f"{argument!r} fits {len(fitting)} runs and studies in {workspace}, newest first: {names}")
+
+
+def _described(candidate: Run | Study) -> str:
+    """Returns the name with data, epochs and date: "lenet-s42-2e5fe64daeda (mnist, 5 epochs, 2026-11-29 12:01)"."""
+    facts = [date_of(candidate)]
+    try:
+        if isinstance(candidate, Run):
+            epochs = candidate.recipe.train.epochs
+            facts = [data_of(candidate), ngettext("{n:,} epoch", "{n:,} epochs", epochs), *facts]
+        else:
+            facts = [str(candidate.table["kind"]), *facts]
+    except (ValueError, KeyError):  # a damaged folder has a date only
+        pass
+    return f"{candidate.name} ({', '.join(facts)})"
+
+
+def data_of(run: Run) -> str:
+    """Returns the short name of the data in the run's recipe: "mnist" of "mnist=PATH", a folder's name of its path."""
+    name = run.recipe.data.name
+    return Path(name.partition("=")[0]).name or name
+
+
+def date_of(candidate: Run | Study) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(_changed(candidate)))
+
+
+def newest(find: Callable[[str, str | Path], Target], argument: Target | str | Path, out: str | Path) -> Target:
+    """Returns what `find` finds. If several runs and studies fit, takes the newest and prints up to five of them."""
+    if isinstance(argument, Run | Study):
+        return argument
+    try:
+        return find(str(argument), out)
+    except AmbiguousNameError as error:
+        note = _(
+            "{name} fits {count} runs and studies: using the newest, the first of these; for another, give more of "
+            "its name",
+            name=argument,
+            count=error.count,
+        )
+        print(note, *error.candidates, sep="\n  ", file=sys.stderr)
+        return find(str(error.newest.path), out)
 
 
 def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] | None = None) -> Run | Study:
@@ -71,6 +120,8 @@ def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) ->
         named = [("model.name", model), ("data.name", data)]
         resolved = recipe.override([pair for pair in named if pair[1] is not None] + overrides)
     else:
+        if argument is not None:
+            _check_known(argument)
         named = [("model.name", model)] if model is not None else []
         resolved = resolve(None if recipe is None else full_name(recipe), data=data, overrides=[*named, *overrides])
     name = resolved.model.name
@@ -107,6 +158,14 @@ def full_name(argument: str | Path) -> str:
     return name if name in MODELS else full_name_of_recipe(name)
 
 
+def _check_known(name: str) -> None:
+    """Raises ValueError if this is the name neither of a model nor of a recipe. Paths are checked elsewhere."""
+    if not ("/" in name or name.endswith(".py") or is_user_class(name) or is_external(name) or name in MODELS):
+        short_names = {full.rpartition("/")[2] for full in builtin_names()}
+        if name not in short_names:
+            raise unknown("model or recipe", name, short_names.union(MODELS))
+
+
 def named_recipes(
     recipes: Sequence[Recipe | str | Path] | Mapping[str, Recipe | str | Path], options: Mapping[str, Any]
 ) -> list[tuple[str, Recipe]]:
@@ -128,7 +187,7 @@ def overrides_of(options: Mapping[str, Any]) -> list[Override]:
 
 def check_left_out(options: Mapping[str, Any], paths: tuple[str, ...], study: str, instead: str) -> None:
     """Raises ValueError for a key that the study sets itself, which starts with one of `paths`."""
-    for path, _ in overrides_of(options):
+    for path, _value in overrides_of(options):
         if path.startswith(paths):
             raise ValueError(f"{study} sets {path} itself; {instead}")
 
@@ -170,7 +229,7 @@ def _is_recipe(argument: Recipe | str | Path) -> bool:
 
 def names_data(model: Recipe | str | Path, options: Mapping[str, Any]) -> bool:
     """Returns whether the data are determined: by a recipe, or by a key of `data` that is set."""
-    return _is_recipe(model) or any(path.startswith("data.") for path, _ in _pairs(options["set"]))
+    return _is_recipe(model) or any(path.startswith("data.") for path, _value in _pairs(options["set"]))
 
 
 def with_labels(recipes: Sequence[Recipe | str | Path]) -> list[tuple[str, Recipe | str | Path]]:

@@ -183,13 +183,13 @@ def predict(
     """
     import numpy as np
 
-    from convoy.api.arguments import find_run
+    from convoy.api.arguments import find_run, newest
     from convoy.evaluation.load import network_of
     from convoy.evaluation.loaded import normaliser_of, read_for
     from convoy.evaluation.predict import predict as evaluate
     from convoy.evaluation.scores import NO_CLASS, predicted_classes, probabilities
 
-    trained = find_run(run, options["out"])
+    trained = newest(find_run, run, options["out"])
     data, images = trained.data, [images] if isinstance(images, str | Path) else images
     paths, pixels, inks = read_for(data, images, raw=options["raw"])
     module = network_of(trained, trust_code=options["trust_code"])
@@ -226,11 +226,11 @@ def load(run: Run | str | Path, **options: Unpack[LoadOptions]) -> LoadedModel:
     >>> logits = model(model.preprocess("digits/"))
     >>> name = model.classes[logits[0].argmax()]
     """
-    from convoy.api.arguments import find_run
+    from convoy.api.arguments import find_run, newest
     from convoy.evaluation.load import network_of
     from convoy.evaluation.loaded import LoadedModel
 
-    trained = find_run(run, options["out"])
+    trained = newest(find_run, run, options["out"])
     return LoadedModel(network_of(trained, trust_code=options["trust_code"]), trained.data)
 
 
@@ -282,11 +282,11 @@ def export(run: Run | str | Path, *names: str | Path, **options: Unpack[ExportOp
     >>> (path,), _ = convoy.export(run, "lenet.pth", to="pth")  # torch.load(path, weights_only=True)
     """
     from convoy import exporting
-    from convoy.api.arguments import find_run
+    from convoy.api.arguments import find_run, newest
 
     paths = [Path(name) for name in names]
     parity = exporting.export(
-        find_run(run, options["out"]),
+        newest(find_run, run, options["out"]),
         paths,
         exporting.Settings(trust_code=options["trust_code"]),
         to=options["to"],
@@ -325,13 +325,12 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
     >>> run = convoy.train("lenet", epochs=1, limit=500)
     >>> page = convoy.report(run)
     """
-    from convoy.api.arguments import locate
+    from convoy.api.arguments import locate, newest
     from convoy.experiments import kinds
     from convoy.lab import write_lab_report
     from convoy.reporting import write_report
-    from convoy.runs import Run, Study
 
-    subject = target if isinstance(target, Run | Study) else locate(target, options["out"])
+    subject = newest(locate, target, options["out"])
     suffix, author, overwrite = options["format"], options["author"], options["overwrite"]
     if suffix is None and (author is not None or overwrite):
         raise ValueError("--author and --overwrite are for lab reports: use them with --format")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +28,7 @@ def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) ->
     kind
         What to list.
     """
-    rows = [dict(zip(COLUMNS[kind], row, strict=True)) for row in _rows(kind, out)]
+    rows = [dict(zip(COLUMNS[kind], row, strict=True)) for row in _rows(kind, out, in_full=as_json)]
     if as_json:
         print_json({kind: rows})
         return
@@ -35,23 +36,25 @@ def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) ->
         print(_("no {kind} in {out}", kind=kind, out=out))
         return
     shown = [name for name in COLUMNS[kind] if name not in TOO_LONG_FOR_A_LINE and any(row[name] for row in rows)]
-    print_table([{name: "" if row[name] is None else str(row[name]) for name in shown} for row in rows], shown)
+    texts = [name for name in shown if name not in ("epochs", "date", *PARTS)]
+    print_table([{name: "" if row[name] is None else str(row[name]) for name in shown} for row in rows], texts)
 
 
-PARTS = ("validation", "fold", "test")
+PARTS = ("test", "validation", "fold")
+LONGEST_FLAG = 40  # characters in a table
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     "models": ("name", "parameters", "summary"),
     "data": ("name", "where", "images", "summary", "classes", "licence", "citation", "homepage"),
     "recipes": ("name", "short_name", "about"),
     "experiments": ("name", "data", "title"),
-    "runs": ("name", "state", *PARTS, "flags"),
+    "runs": ("name", "data", "epochs", "date", *PARTS, "state", "flags"),
     "studies": ("name", "kind", "sentence"),
 }
 TOO_LONG_FOR_A_LINE = ("classes", "licence", "citation", "homepage")
 
 
-def _rows(kind: Kind, out: Path) -> Iterator[tuple[object, ...]]:
-    """Returns the values of COLUMNS."""
+def _rows(kind: Kind, out: Path, *, in_full: bool) -> Iterator[tuple[object, ...]]:
+    """Returns the values of COLUMNS, the flags of a run shortened unless `in_full`."""
     match kind:
         case "models":
             from convoy.models import MODELS
@@ -80,7 +83,8 @@ def _rows(kind: Kind, out: Path) -> Iterator[tuple[object, ...]]:
         case "runs":
             from convoy.runs import Workspace
 
-            yield from map(_run_row, Workspace(out).runs())
+            for run in Workspace(out).runs():
+                yield _run_row(run, in_full=in_full)
         case "studies":
             from convoy.runs import Workspace
 
@@ -98,13 +102,19 @@ def _short_name(recipe: str) -> str | None:
         return None
 
 
-def _run_row(run: Run) -> tuple[object, ...]:
+def _run_row(run: Run, *, in_full: bool) -> tuple[object, ...]:
     """Returns the row of a run, also of a damaged one."""
+    from convoy.api.arguments import data_of, date_of
+
     try:
         accuracies = {part: f"{score.accuracy:.2%}" for part, score in run.scores.items()}
-        return run.name, run.state, *(accuracies.get(part) for part in PARTS), "; ".join(run.status.flags)
+        flags = run.status.flags
+        if not in_full:
+            flags = [textwrap.shorten(flag, LONGEST_FLAG, placeholder=" ...") for flag in flags]
+        about = data_of(run), run.recipe.train.epochs, date_of(run)
+        return run.name, *about, *(accuracies.get(part) for part in PARTS), run.state, "; ".join(flags)
     except ValueError as error:
-        return run.name, "damaged", *(None for part in PARTS), str(error)
+        return run.name, None, None, date_of(run), *(None for part in PARTS), "damaged", str(error)
 
 
 def _study_row(study: Study) -> tuple[object, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -18,29 +17,17 @@ from convoy.text import ngettext
 
 if TYPE_CHECKING:
     from convoy.data.photo import Ink
+    from convoy.runs import Run, Study
 
-T = TypeVar("T")
+T = TypeVar("T", bound="Run | Study")
 
 
-def _with_newest(call: Call, find: Callable[[str, Path], T]) -> tuple[Call, T]:
-    """Resolves the first argument to a run or study. If several fit, takes the newest and prints its name."""
-    from convoy.api.arguments import AmbiguousNameError
+def _with_newest(call: Call, find: Callable[[str, str | Path], T]) -> tuple[Call, T]:
+    """Resolves the first argument to a run or study, the newest if several fit."""
+    from convoy.api.arguments import newest
 
     name, *rest = call.args
-    out = call.keywords.get("out", DEFAULT_OUT)
-    try:
-        target = find(name, out)
-    except AmbiguousNameError as error:
-        target = find(str(error.newest.path), out)
-        print(
-            _(
-                "{name} fits {count} runs and studies: using the newest, {newest}; for another, give more of its name",
-                name=name,
-                count=error.count,
-                newest=error.newest.name,
-            ),
-            file=sys.stderr,
-        )
+    target = newest(find, name, call.keywords.get("out", DEFAULT_OUT))
     return partial(call.func, target, *rest, **call.keywords), target
 
 
@@ -161,10 +148,9 @@ def _ink(ink: Ink) -> str:
 
 @command(api.export)
 def export(call: Call, as_json: bool) -> None:
-    from convoy.api.arguments import find_run
     from convoy.reporting.words import part_name
 
-    files, parity = _with_newest(call, find_run)[0]()
+    files, parity = call()
     if as_json:
         print_json({"files": [str(path) for path in files], "parity": parity and asdict(parity)})
         return
