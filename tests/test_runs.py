@@ -99,6 +99,20 @@ def test_locate_takes_a_path_a_name_or_an_unambiguous_part_of_a_name(tmp_path: P
         locate("vgg", tmp_path)
 
 
+def test_an_ambiguous_name_lists_five_candidates_also_damaged_ones(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    for seed in range(7):
+        run = workspace.open_run(RECIPE.override({"seed": seed, "train.epochs": 1}), digest_of(data=str(seed)))
+        os.utime(run.path / "status.json", (seed * 1e6, seed * 1e6))
+    (run.path / "recipe.toml").write_text("=")
+    with pytest.raises(AmbiguousNameError) as caught:
+        locate("lenet", tmp_path)
+    *five, rest = caught.value.candidates
+    assert [candidate.split("-")[1] for candidate in five] == ["s6", "s5", "s4", "s3", "s2"]
+    assert ["1 epoch" in candidate for candidate in five] == [False, True, True, True, True]
+    assert rest == "..."
+
+
 def test_part_of_a_name_ends_at_a_hyphen(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     seventy = workspace.open_run(RECIPE.override({"seed": 70}), digest_of(data="e"))
