@@ -40,6 +40,16 @@ BASE = {
     "text",
 }
 LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
+INTERFACE = LEARNING | {
+    "profiling",
+    "datasheet",
+    "training",
+    "studies",
+    "experiments",
+    "reporting",
+    "progress",
+    "options",
+}
 ALLOWED: dict[str, set[str]] = {
     "registry": set(),
     "options": {"registry"},
@@ -114,32 +124,8 @@ ALLOWED: dict[str, set[str]] = {
         "text",
     },
     "progress": {"events", "text"},
-    "api": LEARNING
-    | {
-        "profiling",
-        "datasheet",
-        "training",
-        "studies",
-        "experiments",
-        "reporting",
-        "lab",
-        "progress",
-        "exporting",
-        "options",
-    },
-    "cli": LEARNING
-    | {
-        "profiling",
-        "datasheet",
-        "training",
-        "studies",
-        "experiments",
-        "reporting",
-        "progress",
-        "api",
-        "options",
-        "__init__",
-    },
+    "api": INTERFACE | {"lab", "exporting"},
+    "cli": INTERFACE | {"api", "__init__"},
     "__init__": {"api", "recipe", "runs", "process"},
 }
 NEAR_TORCH = ("run", "surface", "command", "__init__")  # of a kind of study; command.py imports run.py when called

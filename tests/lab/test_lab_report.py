@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 
 from convoy import api
 from convoy.experiments import kinds
+from convoy.lab import method
 from convoy.lab.page import lab_page
 from convoy.lab.references import papers
 from convoy.models import MODELS
@@ -53,6 +55,20 @@ def test_method_has_the_values_of_the_recipe(run, page):
     assert f"{recipe.train.batch_size}" in text
     assert f"{run.cost.parameters:,}" in text
     assert all(f"{count:,}" in text for count in run.data.counts.values())
+
+
+def test_method_says_which_weights_are_scored_and_on_which_part_training_stops(run):
+    def described(part, *faults):
+        recipe = run.recipe.override({"stop.target_accuracy": 0.99, "protocol.faults": list(faults)})
+        return method._selection(SimpleNamespace(recipe=recipe, data=SimpleNamespace(selection=part)))
+
+    stops, scored = described("validation")
+    assert "validation" in stops
+    assert "highest validation" in scored
+    stops, scored = described("test", "selection_on_test")
+    assert "test" in stops
+    assert "highest test" in scored
+    assert "last epoch" in described("validation", "last_weights")[-1]
 
 
 def test_each_reference_is_cited_and_each_citation_has_a_reference(page, study):

@@ -23,7 +23,7 @@ from convoy.recipe.sections import (
 from convoy.registry import is_external, is_user_class
 from convoy.reporting.quantities import listed, with_unit
 from convoy.reporting.reading import Groups, Reading
-from convoy.reporting.words import part_name
+from convoy.reporting.words import accuracy_name, part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
@@ -262,17 +262,20 @@ def _schedule(reading: Reading, references: References) -> list[str]:
 
 def _selection(reading: Reading) -> list[str]:
     stop, part = reading.recipe.stop, reading.data.selection
+    accuracy = accuracy_name(part) if part else ""
     sentences = []
-    if stop.patience_epochs:
+    if part and stop.patience_epochs:
         sentences.append(
-            _("Training stops after {n} epochs without a better validation accuracy.", n=stop.patience_epochs)
+            _("Training stops after {n} epochs without a better {accuracy}.", n=stop.patience_epochs, accuracy=accuracy)
         )
-    if stop.target_accuracy:
-        sentences.append(_("Training stops at a validation accuracy of {value:.2%}.", value=stop.target_accuracy))
+    if part and stop.target_accuracy:
+        sentences.append(
+            _("Training stops at a {accuracy} of {value:.2%}.", accuracy=accuracy, value=stop.target_accuracy)
+        )
     if stop.max_seconds:
         sentences.append(_("Training stops after {seconds:g} seconds.", seconds=stop.max_seconds))
-    if part:
-        text = _("The epoch with the highest accuracy ({part}) is scored.", part=part_name(part))
+    if part and not any(fault.info.keeps_last for fault in reading.recipe.protocol.faults):
+        text = _("The epoch with the highest {accuracy} is scored.", accuracy=accuracy)
     else:
         text = _("The weights of the last epoch are scored.")
     return [*sentences, text]

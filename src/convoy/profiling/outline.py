@@ -121,7 +121,7 @@ class _Outliner:
         if is_chain:
             recurs = call.kind not in CONTAINERS and self._classes[call.kind] > 1
             return recurs and _weight_layers(call) > 1
-        # A module that contains most of the network is no block, even with branches: its blocks are more informative.
+        # A module that contains most of the network is not a block, even with branches: its blocks say more.
         inner_blocks = sum(self._is_block(inner) for inner in call.walk() if inner.calls and inner is not call)
         return not (inner_blocks > 1 and _weight_layers(call) > 0.6 * self._weight_layers)
 

@@ -48,6 +48,7 @@ def compile_tex(compiler: Path, tex: bytes, folder: Path) -> bytes:
         source.write_bytes(tex)
         command = [
             str(compiler),
+            "-no-shell-escape",
             "-interaction=nonstopmode",
             "-halt-on-error",
             f"-output-directory={name}",
