@@ -126,6 +126,7 @@ ALLOWED: dict[str, set[str]] = {
     "progress": {"events", "text"},
     "api": INTERFACE | {"lab", "exporting"},
     "cli": INTERFACE | {"api", "__init__"},
+    "__main__": {"cli"},
     "__init__": {"api", "recipe", "runs", "process"},
 }
 NEAR_TORCH = ("run", "surface", "command", "__init__")  # of a kind of study; command.py imports run.py when called

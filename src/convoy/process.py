@@ -17,6 +17,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def in_torchrun() -> bool:
+    """Whether torchrun started this process and others, which train together."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+
+
 def limit_spinning() -> None:
     """Sets GOMP_SPINCOUNT, so that waiting OpenMP threads of torch soon release their core.
 
@@ -68,13 +73,17 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 def command_line() -> str:
     """Returns the command line that repeats this command; in a worker process, that of its parent process."""
     program = Path(sys.argv[0] or "python")
-    name = "convoy" if program.parts[-3:] == ("convoy", "cli", "__main__.py") else program.name
+    is_convoy = program.name == "__main__.py" and "convoy" in program.parts[-3:-1]
+    name = "convoy" if is_convoy else program.name
     return os.environ.get("CONVOY_COMMAND") or shlex.join([name, *sys.argv[1:]])
 
 
 def continuing_command() -> str:
-    """Returns the `convoy` command that continues this one, without `--fresh`; empty in a script or a notebook."""
+    """Returns the `convoy` command that continues this one, without `--fresh`.
+
+    Empty in a script or a notebook, and under torchrun, whose own command is unknown.
+    """
     program, *words = shlex.split(command_line())
-    if program.removesuffix(".exe") != "convoy":
+    if in_torchrun() or program.removesuffix(".exe") != "convoy":
         return ""
     return shlex.join(["convoy", *(word for word in words if word != "--fresh")])

@@ -227,6 +227,7 @@ class Environment:
     platform: str = ""
     cpu_flags: Sequence[str] = ()
     cores: int = 0
+    ranks: int = 1  # processes of torchrun, each with `threads`
     device: str = "cpu"
     precision: str = ""
     training_revision: int | None = None

@@ -47,15 +47,22 @@ def train(recipe: Recipe | str | Path | None = None, **options: Unpack[TrainOpti
     from convoy.events import Control, Ended
     from convoy.run_contents import RunState
     from convoy.runs import Run
+    from convoy.training.run.follow import follow, lead
     from convoy.training.run.run_one import run_one
+    from convoy.training.step.ranks import joined
 
-    resolved = recipe_to_train(recipe, options)
-    with session_of([resolved.label], options) as session:
+    resolved, ranks = recipe_to_train(recipe, options), joined()
+    if ranks is not None and not ranks.is_leader:
+        if (path := follow(resolved, ranks)) is None:
+            raise SystemExit(0)  # rank 0 reports why
+        return Run(path)
+    with session_of([resolved.label], options, joins=True) as session:
 
         def control() -> Control:
             return Control.PAUSE if session.interrupted() else Control.CONTINUE
 
-        for event in run_one(resolved, session.out, fresh=options["fresh"], test=session.test, control=control):
+        events = run_one(resolved, session.out, fresh=options["fresh"], test=session.test, control=control, ranks=ranks)
+        for event in events if ranks is None else lead(events, ranks):
             session.show(0, event)
     if not (isinstance(event, Ended) and event.state is RunState.FINISHED):
         raise Stopped(resume_hint(options))

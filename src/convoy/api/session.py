@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from convoy.process import continuing_command, interruptible
+from convoy.process import continuing_command, in_torchrun, interruptible
 
 if TYPE_CHECKING:
     from convoy import runs
@@ -19,10 +19,15 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def session_of(names: Sequence[str], options: Mapping[str, Any]) -> Iterator[Session]:
-    """Yields the session of interruptible runs with these names and prints their progress."""
+def session_of(names: Sequence[str], options: Mapping[str, Any], *, joins: bool = False) -> Iterator[Session]:
+    """Yields the session of interruptible runs with these names and prints their progress.
+
+    `joins`: whether the processes of torchrun may train together. Raises ValueError if they may not.
+    """
     from convoy.studies.session import Session
 
+    if in_torchrun() and not joins:
+        raise ValueError("torchrun: only `train` uses several processes per run; start studies without torchrun")
     with interruptible() as interrupted, display(names, show=options["show"]) as show:
         yield Session(
             options["out"],

@@ -41,6 +41,11 @@ BATCH = 1000  # images
 SIDE = 32  # pixels per side; batches of larger images are smaller, so that they do not have more pixels
 
 
+def images_per_batch(images: np.ndarray, batch_size: int = BATCH) -> int:
+    """`batch_size` for images of up to SIDE x SIDE pixels, fewer for larger ones."""
+    return max(1, batch_size * SIDE**2 // max(SIDE, images.shape[-1]) ** 2)
+
+
 def predict(
     module: nn.Module,
     images: np.ndarray,
@@ -53,7 +58,7 @@ def predict(
     Uses evaluation mode and restores the module's mode. The normaliser converts a uint8 batch to the network's input,
     with its device and dtype. `batch_size` is that for images of up to SIDE x SIDE pixels.
     """
-    batch_size = max(1, batch_size * SIDE**2 // max(SIDE, images.shape[-1]) ** 2)
+    batch_size = images_per_batch(images, batch_size)
     logits, watcher = [], _watcher.get()
     with evaluating(module), torch.inference_mode():
         for start in range(0, len(images), batch_size):

@@ -24,7 +24,7 @@ Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "ra
 Settings = Mapping[str, int | float | list[str]]
 NONE: Settings = {}
 Tried = Sequence[tuple[float, Run]]  # runs that differ in one value
-MACHINE = ("cpu", "device", "threads", "torch")  # keys of environment.json that seconds depend on
+MACHINE = ("cpu", "device", "threads", "ranks", "torch")  # keys of environment.json that seconds depend on
 HELD_OUT = ("test", "fold", "validation")  # the first scored part measures the accuracy on new images
 ABOVE_CHANCE = 0.1  # share of the way from chance to 100 % that a trained network exceeds
 

@@ -295,6 +295,9 @@ def augmentation(reading: Reading, references: References) -> str:
 
 def hardware(reading: Reading, references: References) -> str:
     environment = reading.environment
+    device = environment.cpu if environment.device == "cpu" else environment.device
+    if environment.ranks > 1:
+        device = _("{ranks} processes, each on {device}", ranks=environment.ranks, device=device)
     return ngettext(
         "Trained with Convoy {convoy} and PyTorch {torch}{citation} on {device}, {n} thread, {precision}.",
         "Trained with Convoy {convoy} and PyTorch {torch}{citation} on {device}, {n} threads, {precision}.",
@@ -302,7 +305,7 @@ def hardware(reading: Reading, references: References) -> str:
         convoy=environment.convoy,
         torch=environment.torch,
         citation=references.method("pytorch"),
-        device=environment.cpu if environment.device == "cpu" else environment.device,
+        device=device,
         precision=environment.precision or reading.recipe.compute.precision,
     )
 

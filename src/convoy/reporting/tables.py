@@ -182,6 +182,8 @@ def environment_table(environments: Sequence[Environment]) -> Table:
     facts = {
         name: distinct(value for row in rows if (value := getattr(row, key)) is not None) for key, name in names.items()
     }
+    if any(each.ranks > 1 for each in rows):
+        facts[_("Processes")] = distinct(each.ranks for each in rows)
     weights = [each.weights for each in rows if each.weights is not None]
     facts[_("Pretrained weights")] = distinct(f"{each.source}, SHA-256 {each.sha256}" for each in weights)
     return facts_table(_("Environment"), [(name, "; ".join(values)) for name, values in facts.items()])

@@ -16,10 +16,10 @@ from convoy.recipe import Recipe
 from convoy.run_contents import Change, Environment
 from convoy.training.machine.device import with_precision
 
-BITS_DEPEND_ON = ("torch", "cpu", "threads")  # the last bits of the weights
+BITS_DEPEND_ON = ("torch", "cpu", "threads", "ranks")  # the last bits of the weights
 
 
-def describe(device: torch.device, recipe: Recipe, before: Environment | None = None) -> Environment:
+def describe(device: torch.device, recipe: Recipe, before: Environment | None = None, *, ranks: int = 1) -> Environment:
     """`before` is the previous environment of a resumed run; `resumed_with` lists the changes since."""
     now = Environment(
         convoy=version("convoy-ml"),
@@ -31,6 +31,7 @@ def describe(device: torch.device, recipe: Recipe, before: Environment | None = 
         cpu_flags=cpu.flags(),
         cores=cores(),
         threads=torch.get_num_threads(),
+        ranks=ranks,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         precision=with_precision(recipe).compute.precision,
         date=time.strftime("%Y-%m-%d %H:%M:%S"),

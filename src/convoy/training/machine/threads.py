@@ -15,13 +15,13 @@ import torch
 from convoy.process import cores
 
 
-def fix_threads(setting: int | Literal["auto"], *, started_with: int | None = None) -> int:
+def fix_threads(setting: int | Literal["auto"], *, started_with: int | None = None, default: int | None = None) -> int:
     """Sets torch's thread count for a run and returns it.
 
-    "auto" uses the count that a resumed run was `started_with`, if this machine has as many cores; otherwise torch's
-    default: all cores that the process may use, one in a worker process.
+    "auto" uses the count that a resumed run was `started_with`, if this machine has as many cores; otherwise `default`.
+    None is torch's default: all cores that the process may use, one in a worker process.
     """
-    count = torch.get_num_threads()
+    count = torch.get_num_threads() if default is None else default
     if setting != "auto":
         count = setting
     elif started_with is not None and 1 <= started_with <= max(cores(), count):

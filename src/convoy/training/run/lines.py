@@ -8,7 +8,7 @@ import torch
 
 from convoy import chance
 from convoy.evaluation import cost
-from convoy.run_contents import Change, EpochMetrics, PartScore, Score
+from convoy.run_contents import Change, Environment, EpochMetrics, PartScore, Score
 from convoy.runs import Run
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -16,8 +16,8 @@ from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
 
 
-def start(plan: Plan, device: torch.device, resumed: bool) -> str:
-    prepared, threads = plan.prepared, torch.get_num_threads()
+def start(plan: Plan, environment: Environment, resumed: bool) -> str:
+    prepared = plan.prepared
     parts = {
         _("training"): prepared.train,
         _("validation"): prepared.validation,
@@ -32,13 +32,24 @@ def start(plan: Plan, device: torch.device, resumed: bool) -> str:
         data=prepared.name,
         counts=", ".join(f"{len(part):,} {name}" for name, part in parts.items() if part is not None),
         seed=plan.recipe.seed,
-        where=ngettext("{n} CPU thread", "{n} CPU threads", threads) if device.type == "cpu" else device,
+        where=_where(plan.device, environment),
     )
+
+
+def _where(device: torch.device, environment: Environment) -> str:
+    threads, ranks = environment.threads, environment.ranks
+    one = ngettext("{n} CPU thread", "{n} CPU threads", threads) if device.type == "cpu" else str(device)
+    return one if ranks == 1 else _("{ranks} processes of {threads}", ranks=ranks, threads=one)
 
 
 def resumed_elsewhere(changes: Sequence[Change]) -> list[str]:
     """Returns the flags of a run resumed with another processor, thread count or version of torch."""
-    names = {"torch": _("version of torch"), "cpu": _("processor"), "threads": _("thread count")}
+    names = {
+        "torch": _("version of torch"),
+        "cpu": _("processor"),
+        "threads": _("thread count"),
+        "ranks": _("number of processes"),
+    }
     return [
         _(
             "resumed with another {name} ({before}, then {after}): the weights may differ in their last bits from "

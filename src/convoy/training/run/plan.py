@@ -18,7 +18,7 @@ from convoy import models
 from convoy.checkpoint import load_into
 from convoy.data import Prepared, prepare
 from convoy.data.augment import build as build_augmentation
-from convoy.data.batches import Normaliser
+from convoy.data.batches import Batches, Normaliser
 from convoy.data.imageset import ImageSet
 from convoy.data.splits import Resplit
 from convoy.evaluation import losses
@@ -37,6 +37,7 @@ from convoy.training.run.first_batch import first_batch, try_step
 from convoy.training.run.initial import about_layer_decay, about_pretrained, init_and_freeze
 from convoy.training.run.revisions import TRAINING_REVISION, revisions
 from convoy.training.step.learner import Learner
+from convoy.training.step.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Plan:
     def normaliser(self) -> Normaliser:
         return Normaliser(self.prepared.mean, self.prepared.std, self.device, self.dtype)
 
-    def learner(self) -> Learner:
+    def learner(self, ranks: Ranks | None = None) -> Learner:
         """Returns the learner of `network`, on the recipe's device and with its precision."""
         module = self.network.to(self.device, self.dtype)
         if self.channels_last and self.device.type == "cpu":
@@ -125,7 +126,17 @@ class Plan:
         weights = None if self.class_weights is None else self.class_weights.to(self.device, self.dtype)
         loss = losses.build(self.recipe.train.loss, weights, self.recipe.protocol.faults)
         autocast = self.recipe.compute.precision == "bfloat16"
-        return Learner(module, self.recipe.optim, loss, self.recipe.train, autocast=autocast)
+        return Learner(module, self.recipe.optim, loss, self.recipe.train, autocast=autocast, ranks=ranks)
+
+    def batches(self) -> Batches:
+        return Batches(
+            self.prepared.train if self.resplit is None else self.resplit,
+            batch_size=self.recipe.train.batch_size,
+            seed=self.recipe.seed,
+            normaliser=self.normaliser,
+            augmentation=build_augmentation(self.recipe.data.augment),
+            sampling=self.recipe.data.sampling,
+        )
 
     def with_pretrained(self) -> Plan:
         """Loads the pretrained weights into `network`. Raises ValueError if they cannot be loaded or do not fit."""

@@ -20,8 +20,10 @@ from convoy.training.machine.denormals import denormals_as_zero
 from convoy.training.machine.threads import restored_threads
 from convoy.training.run import faults, reuse
 from convoy.training.run.failures import Failures
+from convoy.training.run.follow import plan_together
 from convoy.training.run.plan import plan_one
 from convoy.training.run.training import Training
+from convoy.training.step.ranks import Ranks
 
 WAITING_SECONDS = 0.5  # between two checks whether another process still trains the run
 
@@ -34,14 +36,16 @@ def run_one(
     test: OpenTest = True,
     until: int | None = None,
     control: Callable[[], Control] = lambda: Control.CONTINUE,
+    ranks: Ranks | None = None,
 ) -> Iterator[Event]:
     """Trains a recipe in OUT/runs, resumes its unfinished run, or finds its finished one.
 
     Calls `control` at every record. On PAUSE, the run saves itself and ends, to be resumed later. On PRUNE, it ends and
     resumes only if requested. With `until`, it is pruned after exactly that many epochs, even if `control` asks for it
     too late. The last event is `Ended`. Raises ValueError, before anything is written, if the recipe cannot be trained.
+    With `ranks`, this is rank 0, and the other processes of torchrun `follow` it.
     """
-    plan = plan_one(recipe)
+    plan = plan_one(recipe) if ranks is None else plan_together(recipe, ranks)
     if test is not True:
         faults.check_test_closed(recipe, may_select=test == "by fault")
     test = test is True and plan.prepared.fold is None  # with folds the test set stays closed
@@ -79,7 +83,7 @@ def run_one(
             if fresh or not (run.path / "data.json").is_file():  # the rest of a deleted run cannot be resumed
                 run.clear()
             with denormals_as_zero(), restored_threads():
-                training = Training(run, plan, workspace, failures)
+                training = Training(run, plan, workspace, failures, ranks)
                 yield from training.events(test=test, until=until, control=control)
     finally:
         lock.release()

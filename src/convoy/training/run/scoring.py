@@ -22,6 +22,9 @@ from convoy.recipe.faults import Fault
 from convoy.run_contents import PartScore, Score
 from convoy.training.run.plan import Plan
 
+Normalise = Callable[[torch.Tensor], torch.Tensor]
+Predict = Callable[[nn.Module, np.ndarray, Normalise], np.ndarray]  # as evaluation.predict
+
 SAMPLE = 10_000  # training images that are scored at the end of a run
 
 
@@ -37,7 +40,9 @@ class Scored(NamedTuple):
         return PartScore(self.score.loss, self.score.accuracy, self.score.correct, self.score.n)
 
 
-def score_part(plan: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
+def score_part(
+    plan: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int, predict: Predict = predict
+) -> Scored:
     """Scores one part. `epoch` (from 1) of the weights is a seed for the fault augmented_test."""
     recipe, faults = plan.recipe, plan.recipe.protocol.faults
     if Fault.DROP_LAST_IN_EVALUATION in faults and part != "train":
@@ -68,8 +73,13 @@ def score_training(plan: Plan, module: nn.Module) -> Score:
     return Score(scored.accuracy, scored.correct, scored.n, scored.loss)
 
 
-def _normaliser(plan: Plan, part: str, epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    if Fault.AUGMENTED_TEST not in plan.recipe.protocol.faults or part == "train":
+def augments(plan: Plan) -> bool:
+    """Whether images are augmented before they are scored, with random numbers that depend on the images before."""
+    return Fault.AUGMENTED_TEST in plan.recipe.protocol.faults
+
+
+def _normaliser(plan: Plan, part: str, epoch: int) -> Normalise:
+    if not augments(plan) or part == "train":
         return plan.normaliser
     augmentation = build_augmentation(plan.recipe.data.augment)
     return augmented(plan.normaliser, augmentation, derive_seed(plan.recipe.seed, f"augment {part}", epoch))

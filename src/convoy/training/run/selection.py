@@ -12,14 +12,19 @@ from convoy.recipe.faults import Fault
 from convoy.run_contents import EpochMetrics
 from convoy.runs import Run, Workspace
 from convoy.training.run import reloaded
+from convoy.training.run.follow import score_together
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
-from convoy.training.run.scoring import score_part
+from convoy.training.run.scoring import augments, score_part
+from convoy.training.step.ranks import Command, Ranks
 
 
 class Selection:
-    def __init__(self, run: Run, plan: Plan, workspace: Workspace, *, resumed: bool) -> None:
+    def __init__(
+        self, run: Run, plan: Plan, workspace: Workspace, *, resumed: bool, ranks: Ranks | None = None
+    ) -> None:
         self._run, self._ready, self._workspace = run, plan, workspace
+        self._ranks = ranks if plan.selection == "validation" and not augments(plan) else None
         # How often the test set had been opened in this workspace when this run last opened it.
         self.openings = run.data.test_openings if resumed else 0
         self._test = self._open_test() if plan.selection == "test" else None
@@ -33,7 +38,11 @@ class Selection:
             return metrics
         images = self._test if part == "test" else self._ready.validation_in(epoch)
         assert images is not None
-        scored = score_part(self._ready, module, part, images, epoch=epoch)
+        if self._ranks is None:
+            scored = score_part(self._ready, module, part, images, epoch=epoch)
+        else:
+            self._ranks.announce(Command.SCORE, epoch)
+            scored = score_together(self._ready, module, epoch, self._ranks)
         self.outputs = scored.logits[: reloaded.IMAGES].copy()
         score = scored.part_score
         best = ledger.select(epoch, score.accuracy, scored.loss)

@@ -17,12 +17,13 @@ from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
 from convoy.training.step.loop import Record
 from convoy.training.step.probe import StepProbe
+from convoy.training.step.ranks import Ranks
 
 
 class TrainingState:
-    def __init__(self, run: Run, plan: Plan) -> None:
+    def __init__(self, run: Run, plan: Plan, ranks: Ranks | None = None) -> None:
         self.run, self.plan = run, plan
-        self.learner = plan.learner()
+        self.learner = plan.learner(ranks)
         self.ledger = Ledger()
         self.steps: dict[str, list[np.ndarray]] = {"loss": [], "lr": [], "grad_norm": []}
         every_steps, seed = plan.recipe.probe.every_steps, plan.recipe.seed

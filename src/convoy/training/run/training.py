@@ -9,8 +9,6 @@ from dataclasses import asdict, replace
 
 import torch
 
-from convoy.data.augment import build as build_augmentation
-from convoy.data.batches import Batches
 from convoy.evaluation.cost import PeakMemory
 from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.files import write_json
@@ -30,27 +28,24 @@ from convoy.training.run.selection import Selection
 from convoy.training.run.state import TrainingState
 from convoy.training.run.stopping import ALL_EPOCHS, StopContext, StopRule, first_met
 from convoy.training.step.loop import Record, train
+from convoy.training.step.ranks import Command, Ranks
 from convoy.training.step.schedules import horizon_of, lr_factor
 
 
 class Training:
-    def __init__(self, run: Run, plan: Plan, workspace: Workspace, failures: Failures) -> None:
+    def __init__(
+        self, run: Run, plan: Plan, workspace: Workspace, failures: Failures, ranks: Ranks | None = None
+    ) -> None:
         self.run, self.plan, self.workspace, self.failures = run, plan, workspace, failures
+        self.ranks = ranks
         recipe = self.recipe = plan.recipe
         self.memory = MemoryRetention()
         self.peak = PeakMemory(plan.device)
         on_gpu = plan.device.type == "cuda"
         # Unlike use_deterministic_algorithms, this does not import the compiler.
         torch.set_deterministic_debug_mode("warn" if recipe.compute.deterministic and on_gpu else "default")
-        self.state = TrainingState(run, plan)
-        self.batches = Batches(
-            plan.prepared.train if plan.resplit is None else plan.resplit,
-            batch_size=recipe.train.batch_size,
-            seed=recipe.seed,
-            normaliser=plan.normaliser,
-            augmentation=build_augmentation(recipe.data.augment),
-            sampling=recipe.data.sampling,
-        )
+        self.state = TrainingState(run, plan, ranks)
+        self.batches = plan.batches()
 
     def events(self, *, test: bool, until: int | None, control: Callable[[], Control]) -> Iterator[Event]:
         yield from self._start()
@@ -89,13 +84,19 @@ class Training:
         run, plan, state = self.run, self.plan, self.state
         resumed = state.resume(self.batches.steps_per_epoch)
         before = run.environment if resumed else None
-        fix_threads(self.recipe.compute.threads, started_with=None if before is None else before.threads)
+        started_with = None if before is None else before.threads
+        if self.ranks is None:
+            fix_threads(self.recipe.compute.threads, started_with=started_with)
+        else:
+            fix_threads(self.recipe.compute.threads, default=self.ranks.threads)
+            self.ranks.announce(Command.LOAD)
+            self.ranks.from_leader(state.learner.state())
         if state.ledger.step == 0:
             state.save_epoch_weights(0)
-        self.selection = Selection(run, plan, self.workspace, resumed=resumed)
+        self.selection = Selection(run, plan, self.workspace, resumed=resumed, ranks=self.ranks)
         weights = plan.weights if before is None else before.weights
         assert weights is not None or not self.recipe.model.is_pretrained
-        environment = describe(plan.device, plan.recipe, before)
+        environment = describe(plan.device, plan.recipe, before, ranks=1 if self.ranks is None else self.ranks.size)
         environment = replace(environment, training_revision=TRAINING_REVISION, weights=weights)
         write_json(run.path / "environment.json", asdict(environment))
         write_json(run.path / "data.json", asdict(finish.describe_data(plan, self.selection.openings)))
@@ -103,7 +104,7 @@ class Training:
         flags = [*plan.flags, *lines.resumed_elsewhere(environment.resumed_with)]
         label, seed = plan.recipe.label, plan.recipe.seed
         run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=flags)
-        yield self._log(Started(lines.start(plan, plan.device, resumed)))
+        yield self._log(Started(lines.start(plan, environment, resumed)))
         for note in (*flags, *precision_notes(self.recipe), *plan.notes, *plan.start_notes):
             yield self._log(Note(note))
         state.start_clock()
@@ -112,10 +113,17 @@ class Training:
     def _records(self, epochs: int) -> Iterator[Record]:
         spec, ledger = self.recipe.schedule, self.state.ledger
         horizon = horizon_of(self.batches.steps_per_epoch, self.recipe.train.epochs, self.recipe.protocol.faults)
+
+        def announced_lr_factor(step: int) -> float:
+            factor = lr_factor(spec, step, horizon, ledger.selection_losses)
+            if self.ranks is not None:
+                self.ranks.announce(Command.STEP, step, factor)
+            return factor
+
         return train(
             self.state.learner,
             self.batches,
-            lambda step: lr_factor(spec, step, horizon, ledger.selection_losses),
+            announced_lr_factor,
             seed=self.recipe.seed,
             steps=range(ledger.step, epochs * self.batches.steps_per_epoch),
             probe=self.state.probe,

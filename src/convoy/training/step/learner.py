@@ -6,7 +6,7 @@ Shapes: B images. `step` returns tensors on the device, so that the loop does no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +19,8 @@ from convoy.evaluation.losses import Loss
 from convoy.recipe.sections import Optim, Train
 from convoy.training.step import optimizers
 from convoy.training.step.average import WeightAverage
+from convoy.training.step.batch_norm import replace_batch_norms
+from convoy.training.step.ranks import Part, Ranks
 
 
 class StepOutcome(NamedTuple):
@@ -41,8 +43,12 @@ class Learner:
         train: Train = Train(),  # noqa: B008 (frozen)
         *,
         autocast: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.module = module
+        """`ranks`: the processes that train this network together; each has a learner of its own."""
+        if ranks is not None:
+            replace_batch_norms(module, ranks)
+        self.module, self._ranks = module, ranks
         self.optimizer = optimizers.build(optim, module)
         self._loss, self._train = loss, train
         device = next(module.parameters()).device
@@ -69,17 +75,21 @@ class Learner:
         statistics = [buffer.clone() for buffer in self._statistics]
         for parameter in self.parameters:
             parameter.grad = None  # like zero_grad, without its hooks
-        losses, outputs = [], []
-        for micro_x, micro_y in self._micro_batches(x, y):
+        losses, outputs, rows = [], [], []
+        for part in self._parts(x, y):
             with self._precision():
-                logits = self.module(micro_x)
-                loss = self._loss(logits, micro_y)
-            if len(micro_x) < len(x):
-                loss = loss * (len(micro_x) / len(x))
+                logits = self.module(part.x)
+                loss = self._loss(logits, part.y)
+            if part.weight != 1:
+                loss = loss * part.weight
             loss.backward()
             losses.append(loss.detach())
             outputs.append(logits.detach())
+            rows.append(part.rows)
         loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+        logits = torch.cat(outputs) if len(outputs) > 1 else outputs[0]
+        if self._ranks is not None:
+            loss, logits = self._ranks.add_up(self.parameters, loss, logits, rows, len(x))
         norm = _norm([parameter.grad for parameter in self.parameters if parameter.grad is not None])
         if self._train.clip_norm:
             clip_grads_with_norm_(self.parameters, self._train.clip_norm, norm)
@@ -94,12 +104,19 @@ class Learner:
             for buffer, old in zip(self._statistics, statistics, strict=True):
                 buffer.copy_(old)
         labels = y if y.ndim == 1 else y.argmax(1)  # for a mixed image, the class with the larger weight
-        return StepOutcome(loss, norm, torch.cat(outputs) if len(outputs) > 1 else outputs[0], labels)
+        return StepOutcome(loss, norm, logits, labels)
 
-    def _micro_batches(self, x: torch.Tensor, y: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Splits a batch into `accumulate` micro-batches, or fewer: BatchNorm cannot train on a single image."""
+    def _parts(self, x: torch.Tensor, y: torch.Tensor) -> Iterator[Part]:
+        """Splits a batch into `accumulate` micro-batches, or fewer: BatchNorm cannot train on a single image.
+
+        With ranks, yields this rank's part of each, which their batch norms must process before the next.
+        """
         count = min(self._train.accumulate, max(1, len(x) // 2))
-        return [(x, y)] if count == 1 else list(zip(x.tensor_split(count), y.tensor_split(count), strict=True))
+        start = 0
+        for micro_x, micro_y in zip(x.tensor_split(count), y.tensor_split(count), strict=True):
+            part = Part(micro_x, micro_y, slice(start, start + len(micro_x)), len(micro_x) / len(x))
+            yield part if self._ranks is None else self._ranks.part_of(part)
+            start += len(micro_x)
 
     def _update_on_device(self, total: torch.Tensor, statistics: list[torch.Tensor]) -> None:
         """Updates without waiting for the device. The moving average also moves after a skipped step."""
@@ -114,9 +131,9 @@ class Learner:
         """Returns the training loss of a batch and its gradients for `parameters`. Does not change `.grad`."""
         total = torch.zeros((), device=x.device)
         sums = [torch.zeros_like(parameter) for parameter in self.parameters]
-        for micro_x, micro_y in self._micro_batches(x, y):
+        for part in self._parts(x, y):
             with self._precision():
-                loss = self._loss(self.module(micro_x), micro_y) * (len(micro_x) / len(x))
+                loss = self._loss(self.module(part.x), part.y) * part.weight
             gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
             total = total + loss.detach()
             sums = [old if new is None else old + new for old, new in zip(sums, gradients, strict=True)]

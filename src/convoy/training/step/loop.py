@@ -58,13 +58,13 @@ def train(
     started_at = time.perf_counter()
     for run_step in steps:
         epoch, step = divmod(run_step, steps_per_epoch)
+        factor = lr_factor(run_step)
         # Dropout uses the default generator; seeding it takes about a microsecond.
         dropout_seed = derive_seed(seed, "dropout", epoch, step)
         torch.default_generator.manual_seed(dropout_seed)
         x, y = batches.at(epoch, step)
         if x.is_cuda:
             torch.cuda.manual_seed(dropout_seed)
-        factor = lr_factor(run_step)
         learner.set_lr_factor(factor)
         outcomes.append(learner.step(x, y))
         if probe is not None:

@@ -1,0 +1,196 @@
+"""One training on several devices: the processes (ranks) that torchrun started, and what they send each other.
+
+Rank 0 finds, locks and writes the run and makes every decision; it announces each step. All ranks compute the same
+batch, and each one trains on its part of it: the gradients of the parts, weighted by their images, are added in one
+all-reduce. Losses and updates are therefore those of one process up to rounding, also with batches that the number of
+ranks does not divide. DistributedDataParallel would average the ranks' means, and DistributedSampler would repeat
+images.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from enum import IntEnum
+from functools import cache
+from typing import NamedTuple, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from convoy.process import cores, in_torchrun
+
+T = TypeVar("T")
+
+# A lost process is noticed at once, because its connections are closed, and a lost host by torchrun. Rank 0 may score
+# for a long time while the others wait.
+TIMEOUT = timedelta(hours=24)
+
+
+class Command(IntEnum):
+    """What rank 0 announces."""
+
+    LOAD = 0  # the state of the learner follows
+    STEP = 1  # its number in the run, its learning rate factor
+    SCORE = 2  # the validation part after this epoch
+    END = 3
+
+
+class Announcement(NamedTuple):
+    command: Command
+    number: int
+    factor: float
+
+
+class Part(NamedTuple):
+    """The images of a batch, or of a micro-batch, that this process trains on."""
+
+    x: torch.Tensor  # [P, C, H, W]
+    y: torch.Tensor  # [P] or [P, classes]
+    rows: slice  # of the batch; empty if another rank reports these images
+    weight: float  # of its mean loss in the loss of the batch
+
+
+class Ranks:
+    def __init__(self) -> None:
+        """Joins the job of this process. Raises ValueError if its environment is incomplete."""
+        try:
+            self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+            self.on_this_host = int(os.environ["LOCAL_WORLD_SIZE"])
+            local_rank = int(os.environ["LOCAL_RANK"])
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"torchrun: RANK, WORLD_SIZE, LOCAL_RANK or LOCAL_WORLD_SIZE: {error}") from None
+        on_gpu = torch.cuda.is_available()
+        if on_gpu:
+            if self.on_this_host > torch.cuda.device_count():
+                raise ValueError(
+                    f"torchrun: {self.on_this_host} processes on a machine with {torch.cuda.device_count()} CUDA "
+                    "devices; expected at most one per device"
+                )
+            torch.cuda.set_device(local_rank)
+        with connected():
+            dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+        atexit.register(self.leave)  # torch's threads otherwise abort the process
+        self.images_per_own = 1.0  # images of the current (micro-)batch in all ranks, for each image of this rank
+
+    @property
+    def is_leader(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each process: the cores of this host, shared. torchrun sets OMP_NUM_THREADS to 1."""
+        return max(1, cores() // self.on_this_host)
+
+    def leave(self) -> None:
+        """Closes the connections, so that no other rank waits for this one."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+    # ---- messages ----
+
+    def announce(self, command: Command, number: int = 0, factor: float = 0.0) -> None:
+        with connected():
+            dist.broadcast(torch.tensor([command, number, factor], dtype=torch.float64), 0)
+
+    def next(self) -> Announcement:
+        numbers = torch.empty(3, dtype=torch.float64)
+        with connected():
+            dist.broadcast(numbers, 0)
+        command, number, factor = numbers.tolist()
+        return Announcement(Command(int(command)), int(number), factor)
+
+    def from_leader(self, value: T | None = None) -> T:
+        """Returns rank 0's value in every rank."""
+        values = [value]
+        with connected():
+            dist.broadcast_object_list(values, 0, device=torch.device("cpu"))
+        return values[0]  # type: ignore[return-value]
+
+    def from_all(self, value: T) -> list[T]:
+        """Returns the values of all ranks, in their order."""
+        values: list[T] = [value] * self.size
+        with connected():
+            dist.all_gather_object(values, value)
+        return values
+
+    # ---- arithmetic ----
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Adds the tensors of all ranks, in place. Every rank gets the same bits."""
+        with connected():
+            dist.all_reduce(tensor)
+        return tensor
+
+    def part_of(self, batch: Part) -> Part:
+        """Returns this rank's part of a (micro-)batch.
+
+        Every rank trains on all images of a (micro-)batch that has fewer images than there are ranks.
+        """
+        images = len(batch.x)
+        if images < self.size:
+            self.images_per_own = 1.0
+            return batch._replace(weight=batch.weight / self.size)
+        first, last = self.share(images)
+        self.images_per_own = images / (last - first)
+        rows = slice(batch.rows.start + first, batch.rows.start + last)
+        return Part(batch.x[first:last], batch.y[first:last], rows, batch.weight * (last - first) / images)
+
+    def share(self, count: int) -> tuple[int, int]:
+        """Returns the first item of this rank, and the one after its last, of `count`. Shares differ by at most one."""
+        return count * self.rank // self.size, count * (self.rank + 1) // self.size
+
+    def add_up(
+        self,
+        parameters: Sequence[torch.Tensor],
+        loss: torch.Tensor,
+        logits: torch.Tensor,
+        rows: Sequence[slice],
+        images: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Adds the gradients and losses of all ranks in one all-reduce.
+
+        Returns the loss and the logits [images, classes] of the batch; `logits` are those of its `rows`. A parameter
+        gets a gradient if it has one in any rank.
+        """
+        has_gradient = [parameter.grad is not None for parameter in parameters]
+        pieces = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        own = logits.new_zeros(images, logits.shape[1] + 1)  # in the last column: by how many ranks a row was computed
+        for row, values in zip(rows, logits.split([row.stop - row.start for row in rows]), strict=True):
+            own[row, :-1], own[row, -1] = values, 1
+        pieces += [loss.new_tensor(has_gradient, dtype=pieces[0].dtype), loss, own]
+        flat = self.sum(torch.cat([piece.flatten().to(pieces[0].dtype) for piece in pieces]))
+        *gradients, owners, loss, logits = (
+            total.view(piece.shape)
+            for total, piece in zip(flat.split([piece.numel() for piece in pieces]), pieces, strict=True)
+        )
+        if not all(has_gradient):  # reading `owners` waits for the device
+            has_gradient = (owners > 0).tolist()
+        for parameter, gradient, is_owned in zip(parameters, gradients, has_gradient, strict=True):
+            if is_owned and parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter)
+            if is_owned:
+                parameter.grad.copy_(gradient)  # type: ignore[union-attr]
+        return loss.clone(), logits[:, :-1] / logits[:, -1:]  # copies, because `flat` is large
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Converts the errors of a lost connection to a ConnectionError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        text = "another process of torchrun ended; its error, if it printed one, is above"
+        raise ConnectionAbortedError(errno.ECONNABORTED, text) from error
+
+
+@cache
+def joined() -> Ranks | None:
+    """Joins the other processes that torchrun started, once; None without torchrun."""
+    return Ranks() if in_torchrun() else None
