@@ -83,6 +83,10 @@ def test_predict_prints_the_position_of_a_digit_in_a_photograph(call: Call, tmp_
     assert (code, len(out.splitlines())) == (0, 2)
     assert convoy.predict(run, "three.png", raw=True)[0].ink is None
 
+    photograph(4, np.random.default_rng(2), 7).save("two.png")
+    code, out, _ = call("predict", run.name, "two.png")
+    assert "2 characters found" in out.splitlines()[-1]
+
 
 def test_last_line_of_compare_is_the_path_of_its_report(call: Call, quick: list[str]) -> None:
     model, *rest = quick

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +18,16 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from tests.conftest import Call
+from tests.data.photographed_digits import photograph
+from tests.fake_runs import mnist
+from tests.random_runs import random_run
 
 import convoy
 from convoy import exporting
 from convoy.data import load
 from convoy.exporting import FORMATS, graphs
+from convoy.exporting.bundle import network_py
+from convoy.files import write_json
 from convoy.recipe import Recipe
 from convoy.runs import Run
 
@@ -270,3 +276,18 @@ def test_command_prints_the_comparison(run: Run, call: Call) -> None:
     code, out, err = call("export", run.path, "--to", "pt2", "net.pt2", "--overwrite")
     assert out.splitlines()[-1] == "net.pt2"
     assert len(out.splitlines()) == 2
+
+
+def test_bundle_of_digits_reads_photographs_as_predict_does(tmp_path: Path) -> None:
+    run = random_run(tmp_path / "run", "lenet", mnist("train")[0][:64])
+    write_json(run.path / "data.json", {**asdict(run.data), "name": "mnist"})
+    (folder := tmp_path / "bundle").mkdir()
+    (folder / "network.py").write_text(network_py(run, exporting.Settings()))
+    draw = np.random.default_rng(0)
+    photograph(3, draw).save(tmp_path / "a.png")
+    photograph(4, draw, 7).save(tmp_path / "b.png")
+    expected = convoy.load(run).preprocess(tmp_path / "a.png")
+    code = f"x = network.preprocess([{str(tmp_path / 'a.png')!r}, {str(tmp_path / 'b.png')!r}])\nprint(x[0].tolist())"
+    done = alone(folder, code, "scipy")
+    assert "expected one character, found 2" in done.stderr
+    assert eval(done.stdout) == expected[0].tolist()

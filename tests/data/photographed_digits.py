@@ -88,8 +88,11 @@ def photographs(count: int, seed: int) -> list[tuple[int, Image.Image]]:
     return [(number % 10, photograph(number % 10, draw)) for number in range(count)]
 
 
-def photograph(digit: int, draw: np.random.Generator) -> Image.Image:
-    """Draws 150 to 600 pixels per side, and size, position, rotation (up to 15 degrees), pen, light, blur and noise."""
+def photograph(digit: int, draw: np.random.Generator, *more: int) -> Image.Image:
+    """Draws 150 to 600 pixels per side, and size, position, rotation (up to 15 degrees), pen, light, blur and noise.
+
+    `more` digits are written to the right of the first, on larger paper.
+    """
     width, height = draw.integers(150, 600, 2)
     strokes = DIGITS[digit][draw.integers(len(DIGITS[digit]))]
     tall = min(width / 0.9, height) * draw.uniform(0.3, 0.75)
@@ -98,10 +101,15 @@ def photograph(digit: int, draw: np.random.Generator) -> Image.Image:
     room = np.maximum(np.array([width, height]) - 1.15 * tall, 0) / 2
     centre = np.array([width, height]) / 2 + draw.uniform(-1, 1, 2) * room
     pen = tall * draw.uniform(0.04, 0.12)
+    for place, other in enumerate(more, start=1):
+        strokes += tuple(tuple((x + 1.4 * place, y) for x, y in stroke) for stroke in DIGITS[other][0])
+    added = (np.array([1.4, 0.6]) * len(more) * tall / 1.5).astype(int)
+    width, height = np.array([width, height]) + added
+    centre = centre + added / 2
     cover = Image.new("L", (2 * int(width), 2 * int(height)))
     canvas = ImageDraw.Draw(cover)
     for stroke in strokes:
-        line = _curve(np.array(stroke) + draw.normal(0, 0.03, (len(stroke), 2))) - (0.5, 0.75)
+        line = _curve(np.array(stroke) + draw.normal(0, 0.03, (len(stroke), 2))) - (0.5 + 0.7 * len(more), 0.75)
         line[:, 0] = line[:, 0] * aspect - slant * line[:, 1]
         for x, y in 2 * (line / 1.5 * tall @ rotation.T + centre):
             canvas.ellipse((x - pen, y - pen, x + pen, y + pen), fill=255)

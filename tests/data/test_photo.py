@@ -9,7 +9,7 @@ from scipy import ndimage
 from tests.data.photographed_digits import photograph, photographs
 
 from convoy.data import DataError, load
-from convoy.data.photo import find_ink, read_characters
+from convoy.data.photo import character_pixels, find_ink, read_characters
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_dirt_and_the_edge_of_the_table_are_not_ink(five: Image.Image) -> None:
 
     ink = find_ink(dirty)[1]
 
-    assert np.abs(np.array(ink[1:]) - expected[1:]).max() <= 4
+    assert np.abs(np.array(ink[1:5]) - expected[1:5]).max() <= 4
 
 
 def test_an_image_of_mnist_is_not_changed(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_an_image_of_mnist_is_not_changed(tmp_path: Path) -> None:
     assert inks[0].dark
     rows, columns = np.nonzero(digit > 127)
     box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    assert np.abs(np.subtract(inks[0][1:], box)).max() <= 1
+    assert np.abs(np.subtract(inks[0][1:5], box)).max() <= 1
 
 
 def test_characters_are_resized_to_the_image_size_of_the_network(tmp_path: Path, five: Image.Image) -> None:
@@ -86,7 +86,7 @@ def test_characters_are_resized_to_the_image_size_of_the_network(tmp_path: Path,
 
     assert pixels.shape == (1, 1, 56, 56)
     assert inks[0] is not None
-    assert np.abs(np.array(inks[0][1:]) - find_ink(five)[1][1:]).max() <= 8
+    assert np.abs(np.array(inks[0][1:5]) - find_ink(five)[1][1:5]).max() <= 8
 
 
 def test_a_photograph_is_rotated_according_to_exif(tmp_path: Path, five: Image.Image) -> None:
@@ -105,3 +105,39 @@ def test_blank_paper_is_an_error(tmp_path: Path, size: tuple[int, int]) -> None:
 
     with pytest.raises(DataError, match=r"blank\.png: no ink found"):
         read_characters([tmp_path], 28)
+
+
+def test_characters_next_to_each_other_are_counted() -> None:
+    draw = np.random.default_rng(5)
+    written = [[int(digit) for digit in draw.integers(0, 10, count)] for count in (1, 2, 3) * 10]
+
+    counted = [find_ink(photograph(digits[0], draw, *digits[1:]))[1].characters for digits in written]
+
+    right = [count == len(digits) for digits, count in zip(written, counted, strict=True)]
+    assert all(right[::3])  # one digit
+    assert sum(right) >= 27
+
+
+def test_characters_below_each_other_are_counted_and_a_bar_apart_belongs_to_its_character() -> None:
+    paper = Image.new("L", (200, 300), 220)
+    draw = ImageDraw.Draw(paper)
+    draw.rectangle((60, 60, 130, 68), fill=30)
+    draw.rectangle((60, 80, 70, 150), fill=30)
+    assert find_ink(paper)[1].characters == 1
+    draw.rectangle((60, 170, 130, 250), fill=30)
+    assert find_ink(paper)[1].characters == 2
+
+
+def test_pixels_of_a_photograph_are_the_same_for_a_loaded_image_which_warns_of_several(tmp_path: Path) -> None:
+    image = photograph(4, np.random.default_rng(2), 7)
+    image.save(tmp_path / "two.png")
+    pixels = read_characters([tmp_path], 28)[1]
+    with pytest.warns(UserWarning, match="expected one character, found 2"):
+        assert np.array_equal(character_pixels(image, 28), pixels)
+
+
+@pytest.mark.parametrize("size", [28, 32])
+def test_images_of_the_networks_size_on_black_are_not_changed(size: int) -> None:
+    images = np.zeros((2, size, size), np.uint8)
+    images[:, 5:20, 8:12] = 200
+    assert np.array_equal(character_pixels(images, size)[:, 0], images)

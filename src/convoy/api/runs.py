@@ -173,7 +173,8 @@ def predict(
     """Classify images with a trained network: files, or folders of files.
 
     For a network trained on MNIST or EMNIST, photographs of one handwritten character are converted: with dark or light
-    ink, of any size and at any position, also in uneven light.
+    ink, of any size and at any position, also in uneven light. If a photograph shows several, `ink.characters` is their
+    number, and they are read as one.
 
     Example: `convoy predict lenet-s42 image.png folder/`
 

@@ -125,6 +125,8 @@ def predict(call: Call, as_json: bool) -> None:
         print(f"{prediction.path}: {prediction.predicted} ({prediction.confidence:.1%})")
         if prediction.ink is not None:
             say(f"  {_ink(prediction.ink)}")
+            if (count := prediction.ink.characters) > 1:
+                say(_("  {count} characters found and read as one: crop the photo to one character", count=count))
 
 
 def _ink(ink: Ink) -> str:

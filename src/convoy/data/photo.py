@@ -7,24 +7,25 @@ In MNIST (LeCun, Bottou, Bengio, Haffner 1998), characters are white on black. T
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from convoy.data.arrays import resize_and_crop
 from convoy.data.decode_images import open_upright, read_content
 from convoy.data.image_folder import image_files
 from convoy.data.imageset import DataError
+from convoy.data.pixels import Source, as_list, rgb_images
 
 SIDE = 28  # pixels
 BOX = 20  # pixels, the longer side of the character
 WORKING_SIDE = 256  # pixels, the longer side of the photograph while the ink is located
 MIN_CONTRAST = 16  # grey levels between paper and ink
 MIN_PART = 0.08  # of the largest part's area; smaller parts are considered dirt
+MIN_HEIGHT = 0.5  # of the tallest part; lower parts belong to a character, like the bar of a 5
 
 
 class Ink(NamedTuple):
@@ -35,45 +36,51 @@ class Ink(NamedTuple):
     top: int
     right: int
     bottom: int
+    characters: int = 1  # if there are several, the box holds all, and they are converted as one
 
 
 def read_characters(paths: Iterable[str | Path], size: int) -> tuple[list[Path], np.ndarray, list[Ink | None]]:
     """Reads files, or all images of folders, each with one character.
 
     Returns the files, their pixels uint8 [N, 1, size, size], white on black, and the bounding box of each character. An
-    image of 28 x 28 pixels with a black border is not converted, and its box is None. Raises DataError for a photograph
-    without ink.
+    image of 28 or `size` pixels with a black border is not converted, and its box is None. Raises DataError for a
+    photograph without ink.
     """
     files = image_files(paths)
-    characters = [_read(file) for file in files]
-    return files, _stacked(characters, size), [ink for _, ink in characters]
+    pixels, inks = zip(*(_read(file, size) for file in files), strict=True)
+    return files, np.stack(pixels), list(inks)
 
 
-def characters_in(images: Iterable[Image.Image], size: int) -> np.ndarray:
-    """Like `read_characters`, for RGB images."""
-    return _stacked([_character(image, image.width) for image in images], size)
+def character_pixels(images: Source | Sequence[Source], size: int, in_chans: int = 1) -> np.ndarray:
+    """Like `read_characters`, for images as in `as_pixels`. Warns about several characters."""
+    found = [
+        _character(image, image.width, size) for source in as_list(images) for image in rgb_images(source, WORKING_SIDE)
+    ]
+    for number, (_, ink) in enumerate(found, start=1):
+        if ink is not None and ink.characters > 1:
+            warnings.warn(f"image {number}: expected one character, found {ink.characters}", stacklevel=2)
+    return np.repeat(np.stack([pixels for pixels, _ in found]), in_chans, axis=1)
 
 
-def _stacked(characters: Iterable[tuple[np.ndarray, Ink | None]], size: int) -> np.ndarray:
-    return resize_and_crop(np.stack([pixels for pixels, _ in characters])[:, None], size, [])
-
-
-def _read(file: Path) -> tuple[np.ndarray, Ink | None]:
+def _read(file: Path, size: int) -> tuple[np.ndarray, Ink | None]:
     with warnings.catch_warnings(action="ignore"):  # Pillow warns about unusual but readable files
         image, (width, _) = open_upright(str(file), read_content(str(file)), WORKING_SIDE)
     try:
-        return _character(image, width)
+        return _character(image, width, size)
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
 
 
-def _character(image: Image.Image, width: int) -> tuple[np.ndarray, Ink | None]:
-    """`width` is that of the file, which may have been reduced when it was decoded."""
-    if width == SIDE == image.height and np.median(_border(_grey(image))) < MIN_CONTRAST:
-        return np.asarray(image.convert("L")), None
-    pixels, ink = find_ink(image)
-    scale = width / image.width
-    return pixels, Ink(ink.dark, *(round(edge * scale) for edge in ink[1:]))
+def _character(image: Image.Image, width: int, size: int) -> tuple[np.ndarray, Ink | None]:
+    """Returns uint8 [1, size, size]. `width` is that of the file, which may have been reduced when it was decoded."""
+    if width == image.height and width in (SIDE, size) and np.median(_border(_grey(image))) < MIN_CONTRAST:
+        pixels, ink = np.asarray(image.convert("L")), None
+    else:
+        pixels, found = find_ink(image)
+        scale = width / image.width
+        left, top, right, bottom = (round(edge * scale) for edge in found[1:5])
+        ink = Ink(found.dark, left, top, right, bottom, found.characters)
+    return resize_and_crop(pixels[None, None], size, [])[0], ink
 
 
 def find_ink(image: Image.Image) -> tuple[np.ndarray, Ink]:
@@ -84,13 +91,14 @@ def find_ink(image: Image.Image) -> tuple[np.ndarray, Ink]:
     """
     small = image.copy()
     small.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
-    light = ndimage.gaussian_filter(_grey(small), max(small.size) / WORKING_SIDE)  # against noise
+    light = _blurred(_grey(small), max(small.size) / WORKING_SIDE)  # against noise
     paper_level = np.median(_border(light))
     dark = bool(paper_level - light.min() > light.max() - paper_level)
     if dark:
         light = 255 - light
     ink = np.maximum(light - _paper(light), 0)
-    strokes = _strokes(ink > _otsu_threshold(ink))
+    parts = _parts(ink > _otsu_threshold(ink))
+    strokes = parts > 0
     level = float(np.median(ink[strokes])) if strokes.any() else 0.0
     if level < MIN_CONTRAST:
         raise DataError(
@@ -98,10 +106,10 @@ def find_ink(image: Image.Image) -> tuple[np.ndarray, Ink]:
         )
     rows, columns = (np.flatnonzero(strokes.any(axis)) for axis in (1, 0))
     left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    intensity = np.clip(ink / level, 0, 1) * ndimage.binary_dilation(strokes, iterations=2)
-    scale = image.width / small.width
-    box = (round(float(edge) * scale) for edge in (left, top, right, bottom))
-    return _centred(intensity[top:bottom, left:right]), Ink(dark, *box)
+    intensity = np.clip(ink / level, 0, 1) * _highest(np.pad(strokes, 2), 5)
+    pixels, scale = _centred(intensity[top:bottom, left:right]), image.width / small.width
+    left, top, right, bottom = (round(float(edge) * scale) for edge in (left, top, right, bottom))
+    return pixels, Ink(dark, left, top, right, bottom, _count_characters(parts))
 
 
 def _grey(image: Image.Image) -> np.ndarray:
@@ -116,8 +124,30 @@ def _paper(light: np.ndarray) -> np.ndarray:
     """The brightness without ink: a morphological opening wider than a stroke. The image is extrapolated linearly."""
     width = max(2, max(light.shape) // 4)
     padded = np.pad(light, width, "reflect", reflect_type="odd")
-    padded = ndimage.gaussian_filter(ndimage.grey_opening(padded, (width, width)), width / 2)
-    return padded[width:-width, width:-width]
+    opened = _highest(-_highest(-np.pad(padded, width - 1, "symmetric"), width), width)
+    return _blurred(opened, width / 2)[width:-width, width:-width]
+
+
+def _highest(values: np.ndarray, width: int) -> np.ndarray:
+    """The maximum of each square of this width: [h - width + 1, w - width + 1]."""
+    covered = 1  # width of the squares so far
+    while covered < width:
+        step = min(covered, width - covered)
+        values = np.maximum(values[:-step], values[step:])
+        values = np.maximum(values[:, :-step], values[:, step:])
+        covered += step
+    return values
+
+
+def _blurred(values: np.ndarray, sigma: float) -> np.ndarray:
+    """Convolves with a Gaussian. `sigma` is in pixels."""
+    radius = round(4 * sigma)
+    for _ in (0, 1):  # the columns, then the rows
+        padded = np.pad(values, ((radius, radius), (0, 0)), "symmetric")
+        distance = np.arange(len(padded)) - radius - np.arange(len(values))[:, None]
+        weights = np.exp(-0.5 * (distance / sigma) ** 2).astype(np.float32)
+        values = (weights / weights.sum(1, keepdims=True) @ padded).T
+    return values
 
 
 def _otsu_threshold(values: np.ndarray) -> float:
@@ -129,14 +159,39 @@ def _otsu_threshold(values: np.ndarray) -> float:
     return float(centres[between.argmax()])
 
 
-def _strokes(ink: np.ndarray) -> np.ndarray:
-    """The large connected components; those that touch the border are dropped if there are others."""
-    labels, count = ndimage.label(ink, np.ones((3, 3)))
-    sizes = ndimage.sum_labels(ink, labels, np.arange(count + 1))
-    inside = ~np.isin(np.arange(count + 1), _border(labels))
+def _parts(ink: np.ndarray) -> np.ndarray:
+    """Numbers the large connected parts from 1. Those that touch the border are dropped if there are others."""
+    labels = _labelled(ink)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    inside = ~np.isin(np.arange(len(sizes)), _border(labels))
     if sizes[inside].max(initial=0) >= MIN_PART * sizes.max():
         sizes[~inside] = 0
-    return (sizes >= MIN_PART * sizes.max())[labels] & ink
+    kept = (sizes >= MIN_PART * sizes.max()) & (sizes > 0)
+    return (np.cumsum(kept) * kept)[labels]
+
+
+def _labelled(ink: np.ndarray) -> np.ndarray:
+    """Labels pixels that touch each other, also at corners, by the largest index of a pixel; 0 where there is none."""
+    labels = np.where(ink, np.arange(1, ink.size + 1).reshape(ink.shape), 0)
+    while True:
+        linked = _highest(np.pad(labels, 1), 3) * ink
+        linked = np.append(0, linked)[linked]  # follows the links, which halves the number of rounds
+        if np.array_equal(linked, labels):
+            return labels
+        labels = linked
+
+
+def _count_characters(parts: np.ndarray) -> int:
+    """Counts the tall parts that are next to or below each other."""
+    ink = [np.nonzero(parts == number) for number in range(1, parts.max() + 1)]  # rows and columns
+    boxes = np.array([[(axis.min(), axis.max()) for axis in axes] for axes in ink])  # (part, axis, end)
+    heights = np.ptp(boxes[:, 0], axis=1) + 1
+    apart: list[np.ndarray] = []
+    for box in boxes[heights >= MIN_HEIGHT * heights.max()]:
+        if all(((box[:, 0] > other[:, 1]) | (box[:, 1] < other[:, 0])).any() for other in apart):
+            apart.append(box)
+    return len(apart)
 
 
 def _centred(intensity: np.ndarray) -> np.ndarray:
@@ -145,10 +200,9 @@ def _centred(intensity: np.ndarray) -> np.ndarray:
     height, width = (max(1, round(length * scale)) for length in intensity.shape)
     method = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
     character = np.asarray(Image.fromarray(intensity.astype(np.float32)).resize((width, height), method)).clip(0, 1)
-    centre = ndimage.center_of_mass(character)
     top, left = (
-        int(np.clip(round((SIDE - 1) / 2 - middle), 0, SIDE - length))
-        for middle, length in zip(centre, character.shape, strict=True)
+        int(np.clip(round((SIDE - 1) / 2 - np.arange(length) @ mass / mass.sum()), 0, SIDE - length))
+        for length, mass in zip(character.shape, (character.sum(1), character.sum(0)), strict=True)
     )
     pixels = np.zeros((SIDE, SIDE), np.float32)
     # Downscaling makes thin strokes pale, so the brightness is multiplied by up to 2, to a maximum of 1.

@@ -13,7 +13,7 @@ from torch import nn
 
 from convoy.data import DATA_SETS, read_images
 from convoy.data.batches import Normaliser
-from convoy.data.pixels import Source, as_list, as_pixels, rgb_images
+from convoy.data.pixels import Source, as_list, as_pixels
 from convoy.run_contents import RunData
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class LoadedModel(nn.Module):
         if len(paths) == len(images):
             return read_for(self.data, [Path(path) for path in paths], raw=raw)[1]
         if reads_photographs(self.data) and not raw:
-            from convoy.data.photo import WORKING_SIDE, characters_in
+            from convoy.data.photo import character_pixels
 
-            return characters_in([rgb for image in images for rgb in rgb_images(image, WORKING_SIDE)], size)
+            return character_pixels(images, size)
         return as_pixels(images, size, self.data.in_chans)
 
 

@@ -20,6 +20,7 @@ import torch
 
 from convoy.archive import without_folders
 from convoy.evaluation.load import geometry_of, network_of, trusted_code
+from convoy.evaluation.loaded import reads_photographs
 from convoy.exporting import parity, weights
 from convoy.exporting.content import Contents, Settings
 from convoy.exporting.flatten import Flattened
@@ -127,7 +128,12 @@ def network_py(run: Run, settings: Settings) -> str:
             f"        {key}={value!r},\n" for key, value in (entry.options | run.recipe.model.options).items()
         )
         build = f"    return {entry.factory.__name__}(\n        {geometry_of(run)!r},\n{options}    )"
-    flat = Flattened(roots, without=("CLASSES", "IN_CHANS", "IMAGE_SIZE", "MEAN", "STD", "build"))
+    to_pixels = ("convoy.data.pixels", "as_pixels")
+    if reads_photographs(data):
+        to_pixels = ("convoy.data.photo", "character_pixels")
+    flat = Flattened(
+        [*roots, to_pixels], without=("CLASSES", "IN_CHANS", "IMAGE_SIZE", "MEAN", "STD", "build", "to_pixels")
+    )
     return "\n".join(
         [
             f'"""{run.label}, trained on {file_name(data.name)}: the network and its predictions, without Convoy.',
@@ -146,6 +152,8 @@ def network_py(run: Run, settings: Settings) -> str:
             imported,
             "",
             flat.body,
+            "",
+            f"to_pixels = {to_pixels[1]}",
             "",
             "",
             "def build() -> nn.Module:",
@@ -233,8 +241,9 @@ Made by Convoy. With Convoy installed, `convoy train recipe.toml` repeats the tr
 
 
 def _characters(run: Run) -> str:
-    from convoy.evaluation.loaded import reads_photographs
-
     if not reads_photographs(run.data):
         return ""
-    return " " + _("Characters are expected light on black and centred, as in MNIST; photographs are not converted.")
+    return " " + _(
+        "Photographs of one handwritten character are converted: inverted if the ink is dark, scaled and centred as in "
+        "MNIST."
+    )

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from convoy.data.batches import Normaliser
-from convoy.data.pixels import Source, as_pixels
+from convoy.data.pixels import Source
+from convoy.data.pixels import as_pixels as to_pixels
 from convoy.evaluation.scores import probabilities
 
-# A bundle has its own values of these and its own `build`.
+# A bundle has its own values of these, its own `build`, and for photographs of characters its own `to_pixels`.
 CLASSES: tuple[str, ...] = ("0", "1")
 IN_CHANS, IMAGE_SIZE = 1, 1  # IMAGE_SIZE: pixels
 MEAN: tuple[float, ...] = (0.0,)
@@ -41,7 +42,7 @@ def preprocess(images: Source | Sequence[Source]) -> torch.Tensor:
 
     An array is [H, W], [H, W, C], [N, H, W] or [N, H, W, C].
     """
-    pixels = torch.from_numpy(as_pixels(images, IMAGE_SIZE, IN_CHANS))
+    pixels = torch.from_numpy(to_pixels(images, IMAGE_SIZE, IN_CHANS))
     return Normaliser(MEAN, STD, torch.device("cpu"), torch.float32)(pixels)
 
 
