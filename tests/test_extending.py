@@ -56,6 +56,7 @@ def test_examples_of_the_guide_have_their_effect(tmp_path: Path) -> None:
         " MB on disk",
         "convoy-runs: ",
         "predicted.csv",
+        "curves/lenet-s8-",
     ]
     output = output_of_all_commands(tmp_path)
     assert [text for text in expected if text not in output] == []

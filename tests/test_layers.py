@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import pytest
 
+from convoy.tracking import TRACKERS
+
 PACKAGE = Path(__file__).parents[1] / "src" / "convoy"
 
 # The layers that a layer may import. A layer is a file or folder directly in the package; within it, all imports are
@@ -96,8 +98,20 @@ ALLOWED: dict[str, set[str]] = {
         "run_contents",
         "text",
     },
+    "tracking": {
+        "archive",
+        "events",
+        "recipe",
+        "registry",
+        "reporting",
+        "run_contents",
+        "runs",
+        "stats",
+        "text",
+    },
     "exporting": {
         "archive",
+        "tracking",
         "runs",
         "files",
         "checkpoint",
@@ -124,13 +138,14 @@ ALLOWED: dict[str, set[str]] = {
         "text",
     },
     "progress": {"events", "text"},
-    "api": INTERFACE | {"lab", "exporting"},
+    "api": INTERFACE | {"lab", "exporting", "tracking"},
     "cli": INTERFACE | {"api", "__init__"},
     "__main__": {"cli"},
     "__init__": {"api", "recipe", "runs", "process"},
 }
+WITH_LIBRARY = [f"convoy.tracking.{name}" for name in TRACKERS]  # modules that import a library of an extra
 NEAR_TORCH = ("run", "surface", "command", "__init__")  # of a kind of study; command.py imports run.py when called
-WITHOUT_TORCH = (*sorted(BASE), "archive", "reporting", "progress")
+WITHOUT_TORCH = (*sorted(BASE), "archive", "reporting", "progress", "tracking")
 
 
 class Import(NamedTuple):
@@ -284,7 +299,7 @@ def test_findings_and_pages_of_experiments_do_not_import_torch() -> None:
 
 @pytest.mark.parametrize("layers", [("__init__",), ("cli",), WITHOUT_TORCH], ids=["convoy", "cli", "without torch"])
 def test_importing_in_a_new_interpreter_does_not_load_torch(layers: tuple[str, ...]) -> None:
-    names = [name for name in modules(PACKAGE) if layer(name, PACKAGE) in layers]
+    names = [name for name in modules(PACKAGE) if layer(name, PACKAGE) in layers and name not in WITH_LIBRARY]
     code = f"import {', '.join(names)}, sys; print('torch' in sys.modules)"
 
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

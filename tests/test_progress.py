@@ -13,8 +13,9 @@ from convoy.run_contents import RunState
 PROGRESS = Progress(
     epoch=1, epochs=2, images=50, total=200, loss=None, accuracy=0.5, images_per_second=1234.5, batches_per_second=9.87
 )
-EPOCH = EpochEnded("epoch 1/2", epoch_metrics())
-END = Ended("run folder: x [y]", Path("x"), RunState.FINISHED)
+RUN = Path("x")
+EPOCH = EpochEnded("epoch 1/2", epoch_metrics(), RUN)
+END = Ended("run folder: x [y]", RUN, RunState.FINISHED)
 
 
 def output_of(names: list[str], events: list[tuple[int, Event]], capsys: pytest.CaptureFixture[str]) -> str:
@@ -25,9 +26,7 @@ def output_of(names: list[str], events: list[tuple[int, Event]], capsys: pytest.
 
 
 def test_one_run_prints_the_text_of_each_event(capsys: pytest.CaptureFixture[str]) -> None:
-    events = [
-        (0, event) for event in (Started("training"), Note("a note [x]"), EpochEnded("epoch 1/2", epoch_metrics()), END)
-    ]
+    events = [(0, event) for event in (Started("training", RUN), Note("a note [x]"), EPOCH, END)]
     out = output_of(["lenet"], events, capsys)
     assert out.splitlines() == [event.text for _, event in events]
 

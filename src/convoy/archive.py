@@ -58,7 +58,7 @@ def archive_run(run: Run, folder: str | Path, *, measured: Mapping[str, float] |
 
 
 def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> None:
-    recipe = _portable(run).to_toml().encode()
+    recipe = portable(run).to_toml().encode()
     write_bytes(target / "recipe.toml", recipe)
     for name in JSON_FILES:
         if (run.path / name).is_file():
@@ -193,7 +193,7 @@ def _is_archived(target: Path, source: Run, measured: Mapping[str, float]) -> bo
     return same_date and has_measured and has_bits and archived.scores.keys() >= source.scores.keys()
 
 
-def _portable(run: Run) -> Recipe:
+def portable(run: Run) -> Recipe:
     """Returns the recipe with names instead of this machine's paths. The fingerprint does not include them."""
     recipe, data, model = run.recipe, run.recipe.data, run.recipe.model
     is_path = "/" in data.name and not data.name.startswith("hf:")

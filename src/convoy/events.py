@@ -26,6 +26,7 @@ class Control(StrEnum):
 @dataclass(frozen=True)
 class Started:
     text: str  # of each event: one line for the console and the log
+    run: Path  # its folder
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Progress:
 class EpochEnded:
     text: str
     metrics: EpochMetrics
+    run: Path
 
 
 @dataclass(frozen=True)

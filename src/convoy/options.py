@@ -162,6 +162,10 @@ Set = Annotated[
 ]
 Out = Annotated[str | Path, Flag("Folder of runs and studies.", str(DEFAULT_OUT))]
 Show = Annotated[bool | Literal["stderr"], Flag('Print progress; "stderr": to standard error.', True, name=None)]
+Track = Annotated[
+    str | None,
+    Flag("Also write curves, parameters and scores to tensorboard, trackio, wandb or mlflow during the training."),
+]
 Epochs = Annotated[int | None, Flag("Passes over the training images.", key="train.epochs")]
 Init = Annotated[
     str | PathLike[str] | None,
@@ -200,6 +204,7 @@ class RunOptions(TypedDict, total=False):
     device: Device
     set: Set
     out: Out
+    track: Track
     show: Show
 
 

@@ -267,9 +267,9 @@ class Member:
     run: Run
 
 
-def digest_of(members: Iterable[Member]) -> str:
+def digest_of(fingerprints: Iterable[str]) -> str:
     """Returns eight hexadecimal digits that identify a list of runs."""
-    return hashlib.sha256("".join(member.run.status.fingerprint for member in members).encode()).hexdigest()[:8]
+    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

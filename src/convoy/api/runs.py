@@ -246,7 +246,8 @@ _FORMATS = (
     "onnx, pt2 (torch.export): the network with its weights, for batches of any size, compared with the run. pth, "
     "safetensors: the weights. bundle: a zip file with weights, recipe, report, and the network as one file of plain "
     'PyTorch. logs: one line per epoch, "001 0.12345 0.98765 0.23456 0.97654" (epoch, training loss and accuracy, '
-    "validation loss and accuracy)."
+    "validation loss and accuracy). tensorboard, trackio, wandb, mlflow: curves, parameters and scores of a run, or of "
+    "all runs of a study."
 )
 
 
@@ -265,13 +266,17 @@ class ExportOptions(TypedDict, total=False):
 
 
 class Exported(NamedTuple):
-    files: list[Path]  # that were written
-    parity: Parity | None  # how the exported network compares with the run; None for weights and logs
+    files: list[Path]  # that were written; none into a tracker
+    parity: Parity | None  # how the exported network compares with the run; None for weights, logs, trackers
 
 
 @takes_options
-def export(run: Run | str | Path, *names: str | Path, **options: Unpack[ExportOptions]) -> Exported:
+def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpack[ExportOptions]) -> Exported:
     """Export the network, the weights or the logs of a run for other tools, under the given file names.
+
+    Into experiment trackers (tensorboard, trackio, wandb, mlflow), exports a run or all runs of a study. A name is the
+    folder for tensorboard, by default `tensorboard` in OUT, and the project or experiment for the others, by default
+    convoy.
 
     An exported network must give the logits of the run on up to 1,000 of its validation images (training images, if it
     has none): the largest difference may be 1e-5 of the largest logit, or a little more if PyTorch itself rounds so
@@ -289,15 +294,22 @@ def export(run: Run | str | Path, *names: str | Path, **options: Unpack[ExportOp
     >>> run = convoy.train("lenet", epochs=1, limit=500)
     >>> (path,), _ = convoy.export(run, "lenet.pth", to="pth")  # torch.load(path, weights_only=True)
     """
-    from convoy import exporting
-    from convoy.api.arguments import find_run, newest
+    from convoy import exporting, tracking
+    from convoy.api.arguments import find_run, locate, newest
+    from convoy.runs import Study
 
+    if (to := options["to"]) in tracking.TRACKERS:
+        if len(names) > 1 or options["preprocessing"] is not None:
+            raise ValueError(f"--to {to}: expected at most one name, of a folder or project, and no --preprocessing")
+        place = str(names[0]) if names else tracking.default_place(to, options["out"])
+        tracking.export(newest(locate, target, options["out"]), to, place)
+        return Exported([], None)
     paths = [Path(name) for name in names]
     parity = exporting.export(
-        newest(find_run, run, options["out"]),
+        newest(find_run, str(target.path) if isinstance(target, Study) else target, options["out"]),
         paths,
         exporting.Settings(trust_code=options["trust_code"]),
-        to=options["to"],
+        to=to,
         preprocessing=options["preprocessing"],
         overwrite=options["overwrite"],
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from convoy.process import continuing_command, in_torchrun, interruptible
@@ -11,6 +12,7 @@ from convoy.process import continuing_command, in_torchrun, interruptible
 if TYPE_CHECKING:
     from convoy import runs
     from convoy.api.study import Study
+    from convoy.events import Event
     from convoy.studies.session import Session, Show
 
 
@@ -28,14 +30,29 @@ def session_of(names: Sequence[str], options: Mapping[str, Any], *, joins: bool 
 
     if in_torchrun() and not joins:
         raise ValueError("torchrun: only `train` uses several processes per run; start studies without torchrun")
-    with interruptible() as interrupted, display(names, show=options["show"]) as show:
-        yield Session(
+    with ExitStack() as stack:
+        live = None
+        if (tracker := options.get("track")) is not None:
+            from convoy.tracking.live import tracking
+
+            live = stack.enter_context(tracking(tracker, options["out"]))
+        interrupted = stack.enter_context(interruptible())
+        show = stack.enter_context(display(names, show=options["show"]))
+        session = Session(
             options["out"],
             fresh=options.get("fresh", False),
             test=options.get("test", True),
             interrupted=interrupted,
             show=show,
         )
+        if live is not None:
+
+            def show_and_track(position: int, event: Event) -> None:
+                show(position, event)
+                live.show(event)
+
+            session = replace(session, show=show_and_track, name_study=live.name_study)
+        yield session
 
 
 @contextmanager

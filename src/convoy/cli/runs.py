@@ -169,7 +169,8 @@ def export(call: Call, as_json: bool) -> None:
         )
         if parity.rounding is not None:
             say(_("float32 and float64 differ by {rounding:.1e} in PyTorch", rounding=parity.rounding))
-    print("\n".join(map(str, files)))
+    for path in files:
+        print(path)
 
 
 @command(api.report)

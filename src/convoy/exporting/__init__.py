@@ -13,6 +13,7 @@ from convoy.exporting.content import Contents, Parity, Settings
 from convoy.files import write_bytes
 from convoy.registry import unknown
 from convoy.runs import Run
+from convoy.tracking import TRACKERS
 
 PREPROCESSING = ("inside", "outside")
 
@@ -45,7 +46,7 @@ def export(
     written.
     """
     if to not in FORMATS:
-        raise unknown("format", to, FORMATS)
+        raise unknown("format", to, [*FORMATS, *TRACKERS])
     export_format = FORMATS[to]
     if missing := [package for package in export_format.packages if find_spec(package) is None]:
         raise ValueError(f"--to {to} needs {', '.join(missing)}: pip install 'convoy-ml[{to}]'")

@@ -69,6 +69,14 @@ def parse_values(text: str) -> tuple[str, list[Any]]:
     return path.strip(), values
 
 
+def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Maps dotted keys to the values of a table of tables."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
 def read_chain(name: str, relative_to: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:
     path = _find(name, relative_to)
     if path in seen:

@@ -12,6 +12,7 @@ from typing import Any
 import tomli_w
 
 from convoy.recipe import few_images
+from convoy.recipe.files import flattened
 from convoy.reporting import canvas, tables
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
@@ -273,12 +274,7 @@ def _differences(group: Sequence[Reading], base: Mapping[str, str]) -> str:
     return "; ".join(texts) or _("none")
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def _flat(table: Mapping[str, Any]) -> dict[str, str]:
     """Maps dotted keys to values in TOML syntax."""
-    flat: dict[str, str] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = " ".join(tomli_w.dumps({"v": value}).removeprefix("v = ").split())
-    return flat
+    values = flattened(table).items()
+    return {key: " ".join(tomli_w.dumps({"v": value}).removeprefix("v = ").split()) for key, value in values}

@@ -29,3 +29,4 @@ class Session:
     test: OpenTest = True
     interrupted: Callable[[], bool] = lambda: False
     show: Show = lambda position, event: None
+    name_study: Callable[[str], None] = lambda name: None  # called before the first run

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from convoy.evaluation import cost
 from convoy.events import Ended
+from convoy.files import file_name
 from convoy.recipe import Recipe
 from convoy.run_contents import RunState
-from convoy.runs import Member, Run, digest_of
+from convoy.runs import Member, Run, Study, Workspace, digest_of
 from convoy.studies.execute import choose, execute
 from convoy.studies.session import RetrainOnce, Session
 from convoy.training.run import faults
@@ -34,10 +35,10 @@ def check_named(recipes: Sequence[tuple[str, Recipe]], seeds: int, study: str) -
             raise ValueError(f"{label!r} occurs twice in the {study}")
 
 
-def study_name(kind: str, labels: Sequence[str], members: Sequence[Member]) -> str:
+def study_name(kind: str, labels: Sequence[str], digest: str) -> str:
     """The name of a study's folder."""
     more = f"-and-{len(labels) - 4}-more" if len(labels) > 4 else ""
-    return f"{kind}-{'-'.join(labels[:4])}{more}-{digest_of(members)}"
+    return f"{kind}-{'-'.join(labels[:4])}{more}-{digest}"
 
 
 class _Job(NamedTuple):
@@ -49,11 +50,18 @@ class _Job(NamedTuple):
     flops: int
 
 
-def train_all(entries: Sequence[Entry], session: Session, *, distinct: bool = True) -> list[Member] | None:
+def train_all(
+    entries: Sequence[Entry],
+    session: Session,
+    *,
+    distinct: bool = True,
+    name: Callable[[str], str] | None = None,
+) -> list[Member] | None:
     """Trains the missing runs, long ones first; returns a member for each entry, in order.
 
     None if interrupted; the same call resumes it. All recipes are checked before training: raises ValueError for one
     that cannot be trained and, if `distinct`, for two labels of one recipe. Entries with one fingerprint share a run.
+    `name` makes the study's name from the digest of its runs.
     """
     jobs, fresh, test = _jobs(entries), session.fresh, session.test
     if test is not True:
@@ -66,6 +74,8 @@ def train_all(entries: Sequence[Entry], session: Session, *, distinct: bool = Tr
             raise ValueError(
                 f"{other!r} and {entries[position].label!r} are the same recipe: expected different recipes"
             )
+    if name is not None:
+        session.name_study(file_name(name(digest_of(job.fingerprint for job in jobs))))
     # Long runs first, so that no worker ends with one; FLOPs are a good enough estimate.
     order = sorted(first_of.values(), key=lambda position: jobs[position].flops, reverse=True)
     # Includes finished runs, so that a resumed study uses the same thread count and gives the same bits.
@@ -87,6 +97,12 @@ def train_all(entries: Sequence[Entry], session: Session, *, distinct: bool = Tr
     return [
         Member(entry.label, entry.recipe.seed, runs[job.fingerprint]) for entry, job in zip(entries, jobs, strict=True)
     ]
+
+
+def write_study(kind: str, name: Callable[[str], str], members: Sequence[Member], session: Session) -> Study:
+    """Writes study.toml. `name`: as in `train_all`."""
+    digest = digest_of(member.run.status.fingerprint for member in members)
+    return Workspace(session.out).write_study(name(digest), {"kind": kind, "command": session.command}, members)
 
 
 def _jobs(entries: Sequence[Entry]) -> list[_Job]:

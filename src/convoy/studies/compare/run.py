@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from convoy.recipe import Recipe
-from convoy.runs import Member, Study, Workspace
+from convoy.runs import Study
 from convoy.studies import findings
 from convoy.studies.compare.ablation import Design
 from convoy.studies.compare.finding import conclude
 from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, check_named, study_name, train_all
+from convoy.studies.train_all import Entry, check_named, study_name, train_all, write_study
 
 
 def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]:
@@ -32,17 +33,17 @@ def run(entries: Sequence[Entry], session: Session, *, design: Design | None = N
     `design`: the varied keys of an ablation. All recipes are checked before training: raises ValueError for one that
     cannot be trained.
     """
-    members = train_all(entries, session)
+    name = partial(_name, entries, design)
+    members = train_all(entries, session, name=name)
     if members is None:
         return None
-    name = _name(members, design)
-    study = Workspace(session.out).write_study(name, {"kind": "compare", "command": session.command}, members)
+    study = write_study("compare", name, members, session)
     findings.write(study, conclude(members, design))
     return study
 
 
-def _name(members: Sequence[Member], design: Design | None) -> str:
-    labels = list(dict.fromkeys(member.label for member in members))
+def _name(entries: Sequence[Entry], design: Design | None, digest: str) -> str:
+    labels = list(dict.fromkeys(entry.label for entry in entries))
     if design is not None:
         labels = [*dict.fromkeys(label.partition(",")[0] for label in labels), *design.keys]
-    return study_name("compare", labels, members)
+    return study_name("compare", labels, digest)

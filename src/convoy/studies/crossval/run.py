@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from convoy.data import prepare
 from convoy.files import file_name, write_arrays
 from convoy.recipe import Recipe
-from convoy.runs import Member, Study, Workspace, digest_of
+from convoy.runs import Member, Study
 from convoy.studies import findings
 from convoy.studies.crossval.finding import FOLD, conclude, fold_label
 from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, train_all
+from convoy.studies.train_all import Entry, study_name, train_all, write_study
 
 MANY_FOLDS = 100
 
@@ -26,12 +27,12 @@ def run(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: st
     for a recipe that cannot be trained and for impossible folds.
     """
     entries = entries_of(recipe, folds, repeats)
-    members = train_all(entries, replace(session, test=False))
+    label = label or recipe.label
+    name = partial(study_name, "crossval", [f"{file_name(label)}-{folds}{f'x{repeats}' if repeats > 1 else ''}"])
+    members = train_all(entries, replace(session, test=False), name=name)
     if members is None:
         return None
-    label = label or recipe.label
-    table = {"kind": "crossval", "command": session.command}
-    study = Workspace(session.out).write_study(_name(label, folds, repeats, members), table, members)
+    study = write_study("crossval", name, members, session)
     write_arrays(study.path / "oof.npz", out_of_fold(members))
     findings.write(study, conclude(label, members))
     return study
@@ -86,7 +87,3 @@ def out_of_fold(members: Sequence[Member]) -> dict[str, np.ndarray]:
     repeats, indices = (joined[name] for name in ("repeat", "index"))
     order = np.lexsort((indices, repeats))
     return {name: values[order] for name, values in joined.items()}
-
-
-def _name(label: str, folds: int, repeats: int, members: Sequence[Member]) -> str:
-    return f"crossval-{file_name(label)}-{folds}{f'x{repeats}' if repeats > 1 else ''}-{digest_of(members)}"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
 from convoy.data.batches import steps_per_epoch
 from convoy.events import Note
-from convoy.runs import Member, Run, Study, Workspace
+from convoy.runs import Member, Run, Study
 from convoy.studies import findings
 from convoy.studies.landscape import arrays, band
 from convoy.studies.landscape.design import Design, Named, Spec
 from convoy.studies.landscape.finding import Landscape, conclude
 from convoy.studies.landscape.surface import Scene, surface
 from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, check_named, study_name, train_all
+from convoy.studies.train_all import Entry, check_named, study_name, train_all, write_study
 from convoy.text import gettext as _
 from convoy.training.run import faults
 from convoy.training.run.plan import plan_all, plan_one
@@ -40,12 +40,11 @@ def run(
     Raises ValueError for a recipe that cannot be trained, and for invalid rates, seeds or surfaces.
     """
     entries = planned(recipes, design, surfaces)
-    members = train_all(entries, replace(session, test="by fault"))
+    name = partial(study_name, "landscape", [label for label, _recipe in recipes])
+    members = train_all(entries, replace(session, test="by fault"), name=name)
     if members is None:
         return None
-    name = study_name("landscape", [label for label, _recipe in recipes], members)
-    table = {"kind": "landscape", "command": session.command}
-    study = Workspace(session.out).write_study(name, table, members)
+    study = write_study("landscape", name, members, session)
     found = _gathered(recipes, members, design)
     for each in found:
         position = [member.run.path for member in members].index(each.probed_run.path)

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 from convoy.data.batches import steps_per_epoch
-from convoy.events import Ended
 from convoy.recipe import Recipe
 from convoy.recipe.sections import Stop
-from convoy.run_contents import RunState
-from convoy.runs import Member, Run, Study, Workspace, digest_of
+from convoy.runs import Study
 from convoy.studies import findings
-from convoy.studies.execute import execute
 from convoy.studies.lr_range.finding import FEWEST_STEPS, conclude
 from convoy.studies.session import Session
+from convoy.studies.train_all import Entry, study_name, train_all, write_study
 from convoy.training.run.plan import plan_one
 
 
 def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> Study | None:
     """Runs the test; the test set stays closed. None if interrupted. Raises ValueError: recipe, rates."""
     rising = _rising(recipe, lowest, highest)
-    for _, event in execute([rising], replace(session, test=False), where="here"):
-        session.show(0, event)
-    if not (isinstance(event, Ended) and event.state is RunState.FINISHED):
+    name = partial(study_name, "lr-range", [recipe.label])
+    members = train_all([Entry(recipe.label, rising)], replace(session, test=False), name=name)
+    if members is None:
         return None
-    trained = Run(event.run)
-    members = [Member(recipe.label, rising.seed, trained)]
-    name = f"lr-range-{members[0].label}-{digest_of(members)}"
-    study = Workspace(session.out).write_study(name, {"kind": "lr_range", "command": session.command}, members)
-    findings.write(study, conclude(members[0].label, trained))
+    study = write_study("lr_range", name, members, session)
+    findings.write(study, conclude(recipe.label, members[0].run))
     return study
 
 

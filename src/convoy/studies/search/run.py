@@ -154,6 +154,7 @@ def run(asked: Search, session: Session, *, storage: str | None = None) -> Study
     if not session.test:
         faults.check_test_closed(asked.base)
     folder = workspace.folder("studies", asked.name)
+    session.name_study(asked.name)
     with _lock(folder):
         trials = Trials(
             _open(asked, folder, storage),

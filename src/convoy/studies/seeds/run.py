@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from convoy.recipe import Recipe
-from convoy.runs import Member, Study, Workspace, digest_of
+from convoy.runs import Member, Study
 from convoy.studies import findings
 from convoy.studies.seeds.finding import SeedsFinding, Source, conclude
 from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, train_all
+from convoy.studies.train_all import Entry, study_name, train_all, write_study
 from convoy.training.run.plan import plan_one
 
 
@@ -51,11 +52,11 @@ def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[f
     prepared = plan_one(recipe).prepared
     if prepared.validation is None and (prepared.test is None or not session.test):
         raise ValueError("neither test nor validation images would be scored: set data.split.validation above 0")
-    members = train_all(entries, session, distinct=False)
+    name = partial(study_name, "seeds", [recipe.label])
+    members = train_all(entries, session, distinct=False, name=name)
     if members is None:
         return None
-    name = f"seeds-{recipe.label}-{digest_of(members)}"
-    study = Workspace(session.out).write_study(name, {"kind": "seeds", "command": session.command}, members)
+    study = write_study("seeds", name, members, session)
     findings.write(study, find(members, differences=differences))
     return study
 

@@ -104,7 +104,7 @@ class Training:
         flags = [*plan.flags, *lines.resumed_elsewhere(environment.resumed_with)]
         label, seed = plan.recipe.label, plan.recipe.seed
         run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=flags)
-        yield self._log(Started(lines.start(plan, environment, resumed)))
+        yield self._log(Started(lines.start(plan, environment, resumed), run.path))
         for note in (*flags, *precision_notes(self.recipe), *plan.notes, *plan.start_notes):
             yield self._log(Note(note))
         state.start_clock()
@@ -152,7 +152,7 @@ class Training:
         self.run.append_metrics(metrics)
         text = lines.epoch(metrics, self.recipe.train.epochs, self.plan.selection)
         self.run.log(text)
-        return EpochEnded(text, metrics)
+        return EpochEnded(text, metrics, self.run.path)
 
     def _finish(self, rule: StopRule, *, test: bool) -> Iterator[Event]:
         self.failures.check_folder()

@@ -1,0 +1,65 @@
+"""Writes runs into experiment trackers. Each tracker is a file here and a row of TRACKERS. No torch.
+
+A tracker's library runs in a separate process (convoy.tracking.writer), which reads run folders: a failure, a slow
+network or what the library prints cannot disturb a training. An export and a live training send it the same messages.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from convoy.registry import unknown
+from convoy.runs import Run, Study
+
+PROJECT = "convoy"
+
+
+class Row(NamedTuple):
+    tracker: str  # the class, a convoy.tracking.contents.Tracker
+    install: str  # what pip installs
+    is_folder: bool = False  # whether it writes into a folder of the user's choice, not into a project
+
+
+TRACKERS = {  # by the name of the library
+    "tensorboard": Row("convoy.tracking.tensorboard:TensorBoard", "'convoy-ml[track]'", is_folder=True),
+    "trackio": Row("convoy.tracking.trackio:Trackio", "'convoy-ml[track]'"),
+    "wandb": Row("convoy.tracking.wandb:WeightsAndBiases", "wandb"),
+    "mlflow": Row("convoy.tracking.mlflow:MLflow", "mlflow"),
+}
+
+
+def check(name: str, flag: str) -> None:
+    """Raises ValueError for an unknown tracker, or one whose library is missing."""
+    if name not in TRACKERS:
+        raise unknown("tracker", name, TRACKERS, flag)
+    if find_spec(name) is None:
+        raise ValueError(f"{flag} {name} needs the package {name}: pip install {TRACKERS[name].install}")
+
+
+def default_place(name: str, out: str | Path) -> str:
+    """Returns the folder or project; empty for the one that the library's own environment variable names."""
+    return str(Path(out, name)) if TRACKERS[name].is_folder else ""
+
+
+def export(target: Run | Study, name: str, place: str) -> None:
+    """Writes a run, or all runs of a study as a group. Replaces those that are already there.
+
+    Prints the command or address that shows them. Raises ValueError if the library is missing or fails.
+    """
+    from convoy.tracking.live import Feed, print_view
+
+    check(name, "--to")
+    if TRACKERS[name].is_folder and Path(place).is_file():
+        raise ValueError(f"{place}: expected a folder, got a file")
+    runs = [target] if isinstance(target, Run) else [member.run for member in target.members]
+    if missing := [run.path for run in runs if not run.metrics]:
+        raise ValueError(f"{missing[0]} has no finished epoch")
+    feed = Feed(name, place)
+    for run in runs:
+        feed.update(run.path, None if isinstance(target, Run) else target.name)
+    outcome = feed.close()
+    if outcome.error:
+        raise ValueError(f"{name}: {outcome.error}")
+    print_view(name, outcome)
