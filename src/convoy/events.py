@@ -51,6 +51,7 @@ class EpochEnded:
 @dataclass(frozen=True)
 class Note:
     text: str
+    of_study: bool = False  # about all runs
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,8 @@ class Display:
 
     def show(self, position: int, event: Event) -> None:
         if not isinstance(event, Progress) and self._prints(event):
-            prefix = f"{self._names[position]}: " if len(self._names) > 1 else ""
+            of_study = isinstance(event, Note) and event.of_study
+            prefix = f"{self._names[position]}: " if len(self._names) > 1 and not of_study else ""
             # Wrapped on a terminal only: elsewhere each event is one line.
             self._console.print(prefix + event.text, markup=False, soft_wrap=self._bars is None)
         if self._bars is None:

@@ -13,6 +13,7 @@ from convoy.recipe import Recipe
 from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace, digest_of
 from convoy.studies.execute import choose, execute
+from convoy.studies.expectation import Expectation
 from convoy.studies.session import RetrainOnce, Session
 from convoy.training.run import faults
 from convoy.training.run.plan import plan_all
@@ -84,10 +85,16 @@ def train_all(
     found = [position for position in order if not fresh or jobs[position].fingerprint in done]
     to_retrain = [position for position in order if position not in found]
     runs: dict[str, Run] = {}
+    workspace = Workspace(session.out)
+    work = [0.0] * len(entries)
+    for position in order:
+        run = workspace.find(jobs[position].fingerprint) if position in found else None
+        work[position] = 0.0 if run is not None and run.finished else jobs[position].flops
+    show = Expectation(session.show, work) if len(order) > 1 else session.show
     for some, again in ((to_retrain, True), (found, False)):
         recipes = [jobs[position].recipe for position in some]
         for place, event in execute(recipes, replace(session, fresh=again), where=where):
-            session.show(some[place], event)
+            show(some[place], event)
             if isinstance(event, Ended) and event.state is RunState.FINISHED:
                 job = jobs[some[place]]
                 runs[job.fingerprint] = Run(event.run)

@@ -26,6 +26,7 @@ from convoy.runs import Member, Run, Study, Workspace
 from convoy.stats import Estimate, t_interval, wilson
 from convoy.studies import findings
 from convoy.studies.execute import Where, choose, execute
+from convoy.studies.expectation import Expectation
 from convoy.studies.search import loop
 from convoy.studies.search.finding import Method, Part, Pruner, Sampler, SearchFinding, State
 from convoy.studies.search.loop import Ended, Prune, Trials
@@ -169,8 +170,9 @@ def run(asked: Search, session: Session, *, storage: str | None = None) -> Study
             raise ValueError("another process works on this search: halving compares all trials and cannot be shared")
         first = len(asked.names) - asked.seeds  # position of the winner's first run
         train_trials = loop.halve if asked.pruner is Pruner.HALVING else loop.ask_in_turn
+        expectation = _expectation(asked, session, sum(frozen.state.is_finished() for frozen in trials.known))
         # Trials beyond the count of this call are shown as the last one.
-        of_trials = replace(session, show=lambda position, event: session.show(min(position, first - 1), event))
+        of_trials = replace(session, show=lambda position, event: expectation(min(position, first - 1), event))
         if not train_trials(trials, _Training(of_trials, where, asked.scored_on)) or session.interrupted():
             return None
         if any(not frozen.state.is_finished() for frozen in trials.known):
@@ -187,6 +189,20 @@ def run(asked: Search, session: Session, *, storage: str | None = None) -> Study
         openings = workspace.openings_by({loop.run_name(frozen) for frozen in trials.known})
         findings.write(study, _conclude(asked, trials, members, folder, where, openings))
         return study
+
+
+def _expectation(asked: Search, session: Session, finished: int) -> Expectation:
+    """Of the trials and the winner's runs, in epochs. With halving, a trial is trained from one rung to the next."""
+    epochs, trials = asked.base.train.epochs, [float(asked.base.train.epochs)] * asked.count
+    if asked.pruner is Pruner.HALVING:
+        before, trials = 0, []
+        for rung in loop.rungs(asked.count, epochs):
+            trials += [float(rung.until - before)] * rung.trials
+            before = rung.until
+    else:
+        trials[:finished] = [0.0] * min(finished, asked.count)
+    work = trials + [float(epochs)] * asked.seeds
+    return Expectation(session.show, work, [float(epochs)] * len(work), at_most=asked.pruner is Pruner.HYPERBAND)
 
 
 def _conclude(
