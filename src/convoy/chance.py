@@ -89,7 +89,7 @@ def sentences_of(results: Sequence[tuple[str, int, AtChance | None]], part: str)
         kinds = dict.fromkeys((result.kind, result.predicted) for _seed, result in group if result is not None)
         for kind in kinds:
             same = [(seed, result) for seed, result in group if result and (result.kind, result.predicted) == kind]
-            seeds = ", ".join(str(seed) for seed, _result in same)
+            seeds = ", ".join(map(str, sorted(seed for seed, _result in same)))
             name = label
             if len(same) < len(group):
                 name = ngettext(

@@ -91,6 +91,10 @@ def test_network_is_drawn_and_questions_have_room_for_answers(page):
     assert sum(block.blank_lines > 0 for block in prose(page)) >= 5
 
 
+def test_a_study_says_how_many_seeds_it_has(study):
+    assert any("trained with 2 seeds" in block.text for block in prose(lab_page(study, kinds.page_of, None)))
+
+
 def test_a_study_has_a_picture_of_each_network(study):
     page = lab_page(study, kinds.page_of, None)
     assert sum(isinstance(block, Drawing) for block in page.blocks) == 2

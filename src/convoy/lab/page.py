@@ -83,7 +83,8 @@ def _method(page: Page, groups: Groups, references: References) -> Section:
 
 def _evaluation(kind: str, groups: Groups, references: References) -> str:
     """How results were scored and compared."""
-    seeds = max(len({reading.seed for reading in group}) for group in groups.values())
+    counts = {len({reading.seed for reading in group}) for group in groups.values()}
+    seeds = max(counts)
     sentences = [
         _(
             "Accuracy is the share of correctly classified images. Its interval over images is Wilson's{citation}.",
@@ -91,11 +92,12 @@ def _evaluation(kind: str, groups: Groups, references: References) -> str:
         )
     ]
     if seeds > 1:
+        number = str(seeds) if len(counts) == 1 else _("up to {n}", n=seeds)
         sentences.append(
             _(
-                "Each recipe was trained with up to {n} seeds; ± is the half-width of the 95 % interval of the mean "
+                "Each recipe was trained with {number} seeds; ± is the half-width of the 95 % interval of the mean "
                 "(Student's t){citation}.",
-                n=seeds,
+                number=number,
                 citation=references.method("t"),
             )
         )

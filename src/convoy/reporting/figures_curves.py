@@ -35,7 +35,7 @@ class Curve(NamedTuple):
 class CurveNumbers(NamedTuple):
     quantity: Literal["loss", "accuracy"]  # accuracy in percent
     curves: tuple[Curve, ...]
-    seeds: int  # maximum over models
+    seeds: tuple[int, int]  # fewest and most of a model
     truncated: bool  # whether runs of one model have different lengths and are drawn up to the shortest
 
 
@@ -65,7 +65,8 @@ def curve_numbers(runs: Mapping[str, Sequence[Metrics]], quantity: Literal["loss
     validated = {curve.label for curve in curves if curve.part == "validation"}
     # A test set that a fault opened in addition to the validation set selects nothing.
     shown = tuple(curve for curve in curves if curve.part != "test" or curve.label not in validated)
-    return CurveNumbers(quantity, shown, max((len(group) for group in runs.values()), default=0), truncated)
+    counts = [len(group) for group in runs.values()] or [0]
+    return CurveNumbers(quantity, shown, (min(counts), max(counts)), truncated)
 
 
 def values_by_epoch(metrics: Metrics, part: str, quantity: Literal["loss", "accuracy"]) -> dict[int, float]:
@@ -88,10 +89,12 @@ def selected_caption(numbers: CurveNumbers) -> str:
     return " ".join([*seeds_sentences(numbers.seeds, truncated=numbers.truncated), _("The axis does not begin at 0.")])
 
 
-def seeds_sentences(seeds: int, *, truncated: bool) -> list[str]:
+def seeds_sentences(seeds: tuple[int, int], *, truncated: bool) -> list[str]:
     """Returns the sentences of a caption on lines and bands. `truncated`: see `CurveNumbers`."""
-    several = _("Lines: mean; bands: minimum to maximum over up to {seeds} seeds.", seeds=seeds)
-    sentences = [several if seeds > 1 else _("Lines: one seed.")]
+    fewest, most = seeds
+    number = str(most) if fewest == most else _("up to {n}", n=most)
+    several = _("Lines: mean; bands: minimum to maximum over {seeds} seeds.", seeds=number)
+    sentences = [several if most > 1 else _("Lines: one seed.")]
     if truncated:
         sentences.append(_("Runs of one model that differ in length are drawn up to the end of the shortest."))
     return sentences
@@ -212,7 +215,7 @@ class LossLine(NamedTuple):
 class LossNumbers(NamedTuple):
     lines: tuple[LossLine, ...]
     window: int  # steps per point; more than WINDOW if an archived run keeps only some steps
-    seeds: int  # maximum over models
+    seeds: tuple[int, int]  # fewest and most of a model
     truncated: bool  # whether runs of one model have different lengths and are drawn up to the shortest
 
 
@@ -233,7 +236,7 @@ def loss_numbers(runs: Mapping[str, Sequence[tuple[Mapping[str, np.ndarray], Met
         windows += [window for (_, _, window), _ in smoothed]
         seeds.append(len(smoothed))
         truncated = truncated or min(ends) < max(ends)
-    return LossNumbers(tuple(lines), max(windows), max(seeds), truncated) if lines else None
+    return LossNumbers(tuple(lines), max(windows), (min(seeds), max(seeds)), truncated) if lines else None
 
 
 def _smoothed(steps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int] | None:
@@ -259,7 +262,7 @@ def draw_losses(axes: Axes, numbers: LossNumbers, axis: Axis, look: Look) -> Non
     lines = [(line, at) for line in numbers.lines if (at := getattr(line, axis)) is not None]
     for line, at in lines:
         colour = look.colour(line.label)
-        if numbers.seeds > 1:
+        if max(numbers.seeds) > 1:
             axes.fill_between(at, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
         axes.plot(at, line.mean, color=colour, linewidth=1.5)
         axes.plot(at[-1], line.mean[-1], look.mark(line.label), color=colour, markersize=6, clip_on=False)

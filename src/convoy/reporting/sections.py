@@ -259,7 +259,7 @@ def _recipe_differences(groups: Groups) -> Table:
     fields: list[Field[tuple[str, list[Reading]]]] = [
         Field(_("Model"), lambda row: Cell(row[0], model=row[0]), numeric=False),
         Field(_("Differences from this recipe"), lambda row: _differences(row[1], base), numeric=False),
-        Field(_("Seeds"), lambda row: ", ".join(str(reading.seed) for reading in row[1])),
+        Field(_("Seeds"), lambda row: ", ".join(map(str, sorted(reading.seed for reading in row[1])))),
     ]
     return table_of(fields, groups.items(), title=_("Other recipes"))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,7 +134,7 @@ class Reproduction:
 
     def _model_results(self, runs: Mapping[tuple[str, Side, int], Run]) -> tuple[ModelResult, ...]:
         sides = {model.label: {side: dict[int, Run]() for side in SIDES} for model in self.experiment.model}
-        for (label, side, seed), run in runs.items():
+        for (label, side, seed), run in sorted(runs.items(), key=itemgetter(0)):
             sides[label][side][seed] = run
         results = [finding.model_result(model, sides[model.label]) for model in self.experiment.model]
         return tuple(map(self._with_counts, results))

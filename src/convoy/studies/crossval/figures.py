@@ -43,6 +43,6 @@ def caption(finding: CrossvalFinding) -> str:
 
 def curves_caption(accuracy: CurveNumbers) -> str:
     """Caption of curves that do not include the scored folds."""
-    sentences = [_("Lines: mean; bands: minimum to maximum over folds.")] if accuracy.seeds > 1 else []
+    sentences = [_("Lines: mean; bands: minimum to maximum over folds.")] if max(accuracy.seeds) > 1 else []
     sentences.append(_("The scored folds are not shown: each is scored once, after training."))
     return " ".join([*sentences, training_values()])

@@ -94,6 +94,20 @@ def skipped_last(ledger: Ledger) -> str:
     )
 
 
+def stopped(reason: str, kept_epoch: int, selection: str | None, *, epochs: int) -> str:
+    """Also says which weights are scored, if there are several epochs."""
+    if epochs < 2:
+        return _("stopped: {reason}", reason=reason)
+    if selection is None or kept_epoch == epochs:
+        return _("stopped: {reason}; kept: the weights of epoch {epoch}", reason=reason, epoch=kept_epoch)
+    return _(
+        "stopped: {reason}; kept: the weights of epoch {epoch}, best on {part}",
+        reason=reason,
+        epoch=kept_epoch,
+        part=selection,
+    )
+
+
 def opened(score: Score, opening: int) -> str:
     return ngettext(
         "test accuracy {accuracy}; test set opened {n} time in this workspace",
