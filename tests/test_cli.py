@@ -381,7 +381,9 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
         (["lr-range", "lenet", "--optim.lr", "0.1"], "sets optim.lr itself"),
         (["lr-range", "lenet", "--limit", "100", "--from", "1", "--to", "0.1"], "0 < lowest < highest"),
         (["train", "absent.py:Net"], "absent.py"),
-        (["train", "--model.options.activation", "tanhh"], "tanhh"),
+        (["train", "lenet", "--model.options.activation", "tanhh"], "tanhh"),
+        (["train"], "convoy train fast-mnist"),
+        (["search", "--grid", "lr=1e-3,1e-2"], "expected a model or recipe"),
         (["train", "lenet", "extra"], "unexpected argument 'extra'"),
         (["compare"], "at least one recipe"),
         (["compare", "lenet", "lenet"], "'lenet'"),
@@ -404,6 +406,50 @@ def test_invalid_arguments_are_one_line_errors(call: Call, tmp_path: Path, argum
     assert "Traceback" not in err
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "nett.py"], "did you mean 'net.py'?"),
+        (["train", "lenet", "--data", "./my_image"], "did you mean 'my_images'?"),
+        (["train", "lenet", "--data", "my_image"], "did you mean 'my_images'?"),
+        (["train", "recpie.toml"], "did you mean 'recipe.toml'?"),
+        (["predict", "lenet", "my_images/fuor.png"], "did you mean 'my_images/four.png'?"),
+        (["report", "lenett"], "did you mean 'lenet'"),
+        (["report", "fastmnist-s42"], "did you mean 'fast_mnist_cnn-s42'"),
+        (["report", "xyz"], "convoy list runs"),
+    ],
+)
+def test_a_missing_file_or_run_gets_the_closest_name(
+    call: Call, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "my_images").mkdir()
+    for name in ("net.py", "recipe.toml", "my_images/four.png"):
+        (tmp_path / name).touch()
+    for model in ("lenet", "fast_mnist_cnn"):
+        fake_run(Path("convoy-runs"), model)
+    code, _, err = call(*arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("net.pth", "load_state_dict"),
+        ("net.pt2", "torch.export.load"),
+        ("net.onnx", "onnxruntime"),
+        ("a.png", "a file"),
+    ],
+)
+def test_a_file_instead_of_a_run_says_what_to_use(call: Call, tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / name).touch()
+    code, _, err = call("predict", name, "a.png")
+    assert (code, err.count("\n")) == (2, 1)
+    assert said in err
+    with pytest.raises(ValueError, match="expected a run"):
+        convoy.load(tmp_path / name)
 
 
 BROKEN = {

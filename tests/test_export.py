@@ -104,6 +104,8 @@ def test_an_existing_file_is_replaced_only_with_overwrite(train: Train, tmp_path
     [
         (["w.pth"], "onx", "unknown format 'onx'.*'onnx'"),
         ([], "pth", "got 0 names"),
+        ([], None, "a file name with one of the suffixes .onnx"),
+        (["net.bin"], None, r"net\.bin: expected .*\.zip \(bundle\), or --to with one of pth, .*logs"),
         (["a.pth", "b.pth"], "pth", "got 2 names"),
         (["a", "a"], "logs", "different name"),
         (["no/w.pth"], "pth", "the folder no does not exist"),
@@ -111,14 +113,14 @@ def test_an_existing_file_is_replaced_only_with_overwrite(train: Train, tmp_path
     ],
 )
 def test_invalid_arguments_of_export_are_one_line_errors(
-    call: Call, train: Train, tmp_path: Path, names: list[str], to: str, message: str
+    call: Call, train: Train, tmp_path: Path, names: list[str], to: str | None, message: str
 ) -> None:
-    code, _, err = call("export", str(train().path), "--to", to, *names)
+    code, _, err = call("export", str(train().path), *(["--to", to] if to else []), *names)
     assert (code, err.count("\n")) == (2, 1)
     assert re.search(message, err)
 
 
 def test_command_writes_the_file_and_prints_its_name(call: Call, train: Train) -> None:
-    code, out, err = call("export", str(train().path), "--to", "pth", "mine.pth")
+    code, out, err = call("export", str(train().path), "mine.pth")
     assert (code, out) == (0, "mine.pth\n"), err
     assert torch.load("mine.pth", weights_only=True)

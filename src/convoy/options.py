@@ -36,8 +36,8 @@ R = TypeVar("R")
 
 _RECIPES = "Names of models or recipes, recipe files (.toml), or your own networks as net.py or net.py:Net."
 ARGUMENTS = {  # descriptions of the positional arguments; a module of functions adds its own
-    "recipe": "Name of a model or recipe, a recipe file (.toml), or your own network as net.py or net.py:Net. Default: "
-    "lenet.",
+    "recipe": "Name of a model or recipe, a recipe file (.toml), or your own network as net.py or net.py:Net. Default "
+    "with data: lenet.",
     "recipes": _RECIPES,
     "models": _RECIPES,
     "target": "The folder, name or part of the name of a run or study.",

@@ -22,6 +22,23 @@ def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> V
     return ValueError(f"unknown {kind} {value!r}{place}; known: {', '.join(names) or 'none'}")
 
 
+def closest(path: str | Path) -> Path | None:
+    """Returns the file or folder in the same folder and with the same suffix whose name is closest to a missing one."""
+    path = Path(path).expanduser()
+    try:
+        others = {other.name: other for other in path.parent.iterdir() if other.suffix == path.suffix}
+    except OSError:
+        return None
+    close = get_close_matches(path.name, others, n=1, cutoff=0.6)
+    return others[close[0]] if close else None
+
+
+def missing(path: str | Path) -> str:
+    """Returns "does not exist", with the closest name if there is one."""
+    other = closest(path)
+    return "does not exist" if other is None else f"does not exist; did you mean {str(other)!r}?"
+
+
 def is_user_class(name: str) -> bool:
     """Whether a model's name refers to a class or function in a file, "path/to/net.py:MyNet"."""
     return ".py:" in name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -357,3 +358,19 @@ def test_quantized_state_and_sparse_gradients_are_an_error_before_training(
         text = text.replace("return self.head(", "return self.table((x[:, 0, 0, 0] > 0).long()) + self.head(")
     with pytest.raises(ValueError, match=word):
         plan_one(tiny(("model.name", f"{write(text)}:MyNet")))
+
+
+def test_a_network_for_grey_images_only_gets_a_hint_on_colour_images(tmp_path: Path) -> None:
+    source = (
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self, num_classes):\n"
+        "        super().__init__()\n        self.layers = nn.Sequential(LAYERS)\n\n"
+        "    def forward(self, x):\n        return self.layers(x)\n"
+    )
+    for layers, hint in (
+        ("nn.Conv2d(1, 4, 3), nn.Flatten(), nn.LazyLinear(num_classes)", "take in_chans (here 3)"),
+        ("nn.Flatten(), nn.Linear(64, num_classes)", "take in_chans (here 3) and image_size (here 8)"),
+    ):
+        (tmp_path / "net.py").write_text(source.replace("LAYERS", layers))
+        with pytest.raises(ValueError, match=re.escape(hint)):
+            create(f"{tmp_path / 'net.py'}:Net", in_chans=3, num_classes=2, image_size=8)
+        create(f"{tmp_path / 'net.py'}:Net", in_chans=1, num_classes=2, image_size=8)

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,8 +97,19 @@ def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] 
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
-        raise ValueError(f"no run or study {str(argument)!r}, neither at this path nor in {workspace.path}")
+        hint = _close_names(str(argument), candidates)
+        raise ValueError(f"no run or study {str(argument)!r}, neither at this path nor in {workspace.path}{hint}")
     raise AmbiguousNameError(str(argument), sorted(fitting, key=_changed, reverse=True), workspace.path)
+
+
+def _close_names(argument: str, candidates: Sequence[Run | Study]) -> str:
+    """Returns "; did you mean ...?" with the closest names or their beginnings, as `locate` accepts them."""
+    names = [candidate.name for candidate in candidates]
+    beginnings = {name.rsplit("-", cut)[0] for name in names for cut in (0, 1, 2)}
+    close = get_close_matches(Path(argument).name, sorted(beginnings), n=2, cutoff=0.6)
+    if close:
+        return f"; did you mean {' or '.join(map(repr, close))}?"
+    return "; convoy list runs and convoy list studies show what is there" if names else ""
 
 
 def _changed(candidate: Run | Study) -> float:
@@ -114,6 +126,11 @@ def _is_part(text: str, candidate: Run | Study) -> bool:
 def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) -> Recipe:
     overrides, model, data = overrides_of(options), options.get("model"), options.get("data")
     argument = None if recipe is None or _is_recipe(recipe) else str(recipe)
+    if recipe is None and model is None and data is None and not {"model.name", "data.name"} & dict(overrides).keys():
+        raise ValueError(
+            "expected a model or recipe, as in `convoy train fast-mnist` (MNIST, in seconds), or your own network and "
+            "images, as in `convoy train net.py --data my_images/`"
+        )
     asked = [("model.name", argument), ("model.name", model), ("data.name", data)]
     check_once([*((path, value) for path, value in asked if value is not None), *overrides])
     if isinstance(recipe, Recipe):
@@ -240,11 +257,31 @@ def with_labels(recipes: Sequence[Recipe | str | Path]) -> list[tuple[str, Recip
 
 def find_run(run: Run | str | Path, out: str | Path) -> Run:
     """Raises ValueError if no run fits, several do, or a study does."""
+    if not isinstance(run, Run) and Path(run).is_file():
+        raise ValueError(f"expected a run, but {str(run)!r} is a file; {_use_of(Path(run))}")
     target = run if isinstance(run, Run) else locate(run, out, Run)
     if isinstance(target, Study):
         names = ", ".join(member.run.name for member in target.members[:4])
         raise ValueError(f"expected a run, but {str(run)!r} is a study; its runs: {names}")
     return target
+
+
+def _use_of(file: Path) -> str:
+    """Says what to use instead of a run."""
+    if (file.parent / MARKERS[Run]).is_file():
+        return f"use its folder, {str(file.parent)!r}"
+    match file.suffix:
+        case ".pth" | ".pt" | ".safetensors":
+            loaded = "safetensors.torch.load_file" if file.suffix == ".safetensors" else "torch.load"
+            return (
+                f"its weights are scored by `convoy test {file} --model NAME`; in Python, use "
+                f"network.load_state_dict({loaded}({file.name!r}))"
+            )
+        case ".pt2":
+            return f"in Python, use torch.export.load({file.name!r}).module()"
+        case ".onnx":
+            return f"in Python, use onnxruntime.InferenceSession({file.name!r})"
+    return "convoy list runs shows the runs"
 
 
 def weights_file(init: Run | str | Path | None, out: str | Path) -> str | None:

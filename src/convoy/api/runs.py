@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypedDict, Unpack
 
 from convoy.api.session import Stopped, display, resume_hint, session_of
 from convoy.options import ARGUMENTS, Data, Flag, Limit, Out, Set, Show, TrainOptions, takes_options
@@ -252,7 +252,7 @@ _FORMATS = (
 
 
 class ExportOptions(TypedDict, total=False):
-    to: Required[Annotated[str, Flag(_FORMATS)]]
+    to: Annotated[str | None, Flag(f"{_FORMATS} Default: by the suffix, .onnx, .pt2, .pth, .safetensors or .zip.")]
     preprocessing: Annotated[
         str | None,
         Flag(
@@ -282,7 +282,7 @@ def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpa
     has none): the largest difference may be 1e-5 of the largest logit, or a little more if PyTorch itself rounds so
     much. Otherwise no file is written.
 
-    Example: `convoy export lenet-s42 --to onnx lenet.onnx`
+    Example: `convoy export lenet-s42 lenet.onnx`
 
     Returns
     -------
@@ -292,7 +292,7 @@ def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpa
     Examples
     --------
     >>> run = convoy.train("lenet", epochs=1, limit=500)
-    >>> (path,), _ = convoy.export(run, "lenet.pth", to="pth")  # torch.load(path, weights_only=True)
+    >>> (path,), _ = convoy.export(run, "lenet.pth")  # torch.load(path, weights_only=True)
     """
     from convoy import exporting, tracking
     from convoy.api.arguments import find_run, locate, newest
@@ -309,7 +309,7 @@ def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpa
         newest(find_run, str(target.path) if isinstance(target, Study) else target, options["out"]),
         paths,
         exporting.Settings(trust_code=options["trust_code"]),
-        to=to,
+        to=to or exporting.format_of(paths),
         preprocessing=options["preprocessing"],
         overwrite=options["overwrite"],
     )

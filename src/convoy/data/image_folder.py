@@ -14,7 +14,7 @@ from random import Random
 import numpy as np
 
 from convoy.data.imageset import DataError, DataSet, ImageSet
-from convoy.registry import unknown
+from convoy.registry import missing, unknown
 
 PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 PARTS = ("train", "validation", "test")
@@ -167,7 +167,7 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
         elif path.exists():
             files.append(path)
         else:
-            raise DataError(f"{path}: does not exist")
+            raise DataError(f"{path}: {missing(path)}")
     if not files:
         raise DataError("no images given")
     return files

@@ -13,7 +13,7 @@ from convoy.data import cache, fetch, formats, hugging_face, image_folder
 from convoy.data.catalogue import DATA_SETS
 from convoy.data.imageset import DataError, DataSet
 from convoy.data.named import Download, NamedData, from_published
-from convoy.registry import unknown
+from convoy.registry import closest, missing, unknown
 
 
 def load(name: str, *, size: int | None = None) -> DataSet:
@@ -87,7 +87,7 @@ def _locate(name: str) -> tuple[str, Path | None]:
     if short_name and equals and not Path(name).exists():
         path = Path(path_text).expanduser()
         if not path.exists():
-            raise DataError(f"{path_text}: does not exist (data {name!r})")
+            raise DataError(f"data {name!r}: {path_text} {missing(path)}")
         return short_name, path
     if os.sep not in name and name not in (".", ".."):
         location = _in_convoy_data(name)
@@ -97,8 +97,9 @@ def _locate(name: str) -> tuple[str, Path | None]:
     if path.exists():
         return path.resolve().stem if path.is_file() else path.resolve().name, path
     if os.sep in name or path.suffix:
-        raise DataError(f"{name}: does not exist")
-    raise unknown("data set or path", name, DATA_SETS)
+        raise DataError(f"{name}: {missing(path)}")
+    other = closest(path)
+    raise unknown("data set or path", name, [*DATA_SETS, *([] if other is None else [other.name])])
 
 
 def _in_convoy_data(name: str) -> Path | None:

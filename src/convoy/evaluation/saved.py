@@ -28,6 +28,7 @@ from convoy.evaluation.scores import predicted_classes, probabilities, score
 from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import Override
 from convoy.recipe.sections import Data
+from convoy.registry import missing
 from convoy.run_contents import Score
 from convoy.runs import Run, Workspace
 
@@ -160,7 +161,7 @@ def _of_run(
 
 def _of_file(path: Path, model: str | None, data: str | None, overrides: Sequence[Override]) -> _Subject:
     if not path.is_file():
-        raise ValueError(f"weights file {str(path)!r} does not exist")
+        raise ValueError(f"weights file {str(path)!r} {missing(path)}")
     if model is None:
         raise ValueError(f"{path}: a weights file needs the name of its network; use --model")
     recipe = resolve(model, data=data, overrides=overrides)

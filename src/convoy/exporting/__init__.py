@@ -36,6 +36,18 @@ FORMATS = {
 }
 
 
+SUFFIXES = {f".{name}": name for name in ("onnx", "pt2", "pth", "safetensors")} | {".zip": "bundle"}
+
+
+def format_of(names: Sequence[Path]) -> str:
+    """Returns the format of a file by its suffix. Raises ValueError for another suffix, and without a name."""
+    if names and (found := SUFFIXES.get(names[0].suffix.lower())):
+        return found
+    formats = ", ".join(f"{suffix} ({name})" if name not in suffix else suffix for suffix, name in SUFFIXES.items())
+    subject = f"{names[0]}: expected" if names else "expected a file name with"
+    raise ValueError(f"{subject} one of the suffixes {formats}, or --to with one of {', '.join(FORMATS)}")
+
+
 def export(
     run: Run, names: Sequence[Path], settings: Settings, *, to: str, preprocessing: str | None, overwrite: bool
 ) -> Parity | None:

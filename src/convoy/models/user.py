@@ -24,7 +24,7 @@ from torch import nn
 from convoy.models.entry import Geometry, Option, one_line
 from convoy.models.network import error_of_output
 from convoy.models.run_code import RunCode, RunCodeImporter
-from convoy.registry import is_user_class, unknown
+from convoy.registry import is_user_class, missing, unknown
 
 # Folders whose code is loaded once and is not the user's, even in the user's folder (a .venv, this package).
 INSTALLED = (
@@ -88,8 +88,9 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option], code: R
     """
     factory = load_factory(spec, code)
     path, name = _locate(spec)
-    module = _build(path, name, factory, arguments(f"{path}:{name}", factory, geometry, options))
-    _check_output(path, factory, module, geometry)
+    taken = arguments(f"{path}:{name}", factory, geometry, options)
+    module = _build(path, name, factory, taken)
+    _check_output(path, factory, module, geometry, taken)
     if not list(module.parameters()):
         raise ValueError(f"{_location(path, factory)}: {name} has no parameters to train")
     if not hasattr(module, "flaws"):
@@ -123,7 +124,7 @@ def _locate(spec: str) -> tuple[Path, str]:
 
 def _existing(file: str, spec: str) -> Path:
     if not Path(file).is_file():
-        raise ValueError(f"file {file!r} of model {spec!r} does not exist")
+        raise ValueError(f"file {file!r} of model {spec!r} {missing(file)}")
     return Path(file).resolve()
 
 
@@ -287,15 +288,26 @@ def _build(path: Path, name: str, factory: Factory, arguments: Mapping[str, Opti
     return module
 
 
-def _check_output(path: Path, factory: Factory, module: nn.Module, geometry: Geometry) -> None:
+def _check_output(
+    path: Path, factory: Factory, module: nn.Module, geometry: Geometry, taken: Mapping[str, Option]
+) -> None:
     location, name = _location(path, type(module).forward, type(module), factory), f"{type(module).__name__}.forward"
     try:
         problem = error_of_output(module, geometry)
     except (Exception, SystemExit) as error:
         shape = [2, geometry.in_chans, geometry.image_size, geometry.image_size]
-        raise _failure(path, error, location, f"{name} on images of {shape}: ") from None
+        hint = _hint(str(error), geometry, taken)
+        raise ValueError(f"{_failure(path, error, location, f'{name} on images of {shape}: ')}{hint}") from None
     if problem:
         raise ValueError(f"{location}: {name}: {problem}")
+
+
+def _hint(error: str, geometry: Geometry, taken: Mapping[str, Option]) -> str:
+    """Names the arguments that a network with another number of channels or pixels does not take."""
+    asked = {"channels": ("in_chans",), "mat1 and mat2": ("in_chans", "image_size")}
+    names = next((names for words, names in asked.items() if words in error), ())
+    absent = [f"{name} (here {geometry._asdict()[name]})" for name in names if name not in taken]
+    return f"; for images of any shape, let the network take {' and '.join(absent)}" if absent else ""
 
 
 def failed_in(spec: str, error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from convoy.registry import is_user_class, unknown
+from convoy.registry import is_user_class, missing, unknown
 
 Override = tuple[str, Any]
 GROUP_FILES = (".npy", ".csv", ".txt")  # file types of data.split.group_by; other values are not files
@@ -103,7 +103,7 @@ def _find(name: str, relative_to: Path) -> Path:
     if name.endswith(".toml"):
         path = relative_to / name
         if not path.is_file():
-            raise ValueError(f"recipe file {str(path)!r} does not exist")
+            raise ValueError(f"recipe file {str(path)!r} {missing(path)}")
         return path.resolve()
     full = full_name(name)
     if full not in builtin_names():

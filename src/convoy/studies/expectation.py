@@ -56,11 +56,10 @@ class Expectation:
     def _report(self, seconds: float) -> None:
         if seconds < FEWEST_SECONDS:
             return
-        values = {"n": sum(work > 0 for work in self._left), "time": _rounded(seconds)}
+        count, about = sum(work > 0 for work in self._left), _rounded(seconds)
+        text = _("{n} runs: about {time} more at this speed", n=count, time=about)
         if self._at_most:
-            text = _("{n} runs: at most about {time} more at this speed", **values)
-        else:
-            text = _("{n} runs: about {time} more at this speed", **values)
+            text = _("{n} runs: at most about {time} more at this speed", n=count, time=about)
         self._show(0, Note(text, of_study=True))
 
 
