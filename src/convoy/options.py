@@ -185,6 +185,13 @@ Freeze = Annotated[
         key="model.freeze",
     ),
 ]
+Where = Annotated[
+    str | None,
+    Flag(
+        "Where the runs are trained: dask:N (N local Dask workers), dask://HOST:PORT or dask-file:FILE (a Dask "
+        "scheduler). Default: on this machine, one run per core."
+    ),
+]
 Fresh = Annotated[bool, Flag("Train from scratch, even if a run with this fingerprint exists.", False)]
 Test = Annotated[bool, Flag("Score the test set once, at the end.", True)]
 Model = Annotated[str | None, Flag("Use this model instead of that of the recipe.", name=None)]
@@ -206,6 +213,13 @@ class RunOptions(TypedDict, total=False):
     out: Out
     track: Track
     show: Show
+
+
+class StudyOptions(RunOptions, total=False):
+    """Options of all functions that train several runs."""
+
+    where: Where
+    insecure: Annotated[bool, Flag("Connect to a scheduler on another machine without TLS.", False)]
 
 
 class TrainOptions(RunOptions, total=False):

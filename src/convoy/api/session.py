@@ -42,6 +42,8 @@ def session_of(names: Sequence[str], options: Mapping[str, Any], *, joins: bool 
             options["out"],
             fresh=options.get("fresh", False),
             test=options.get("test", True),
+            where=options.get("where"),
+            insecure=options.get("insecure", False),
             interrupted=interrupted,
             show=show,
         )

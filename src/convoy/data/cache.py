@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -51,23 +51,33 @@ def key_of(parts: Iterable[str]) -> str:
     return sha256("\0".join([FORMAT_VERSION, *parts]).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
+def entry_of(key: str) -> Path:
+    return cache_folder() / "data" / key
+
+
+def read(key: str) -> DataSet | None:
+    """Returns the data set of this entry; None if it is missing or damaged."""
+    return _read(entry_of(key))
+
+
 def get_or_create(key: str, create: Callable[[], DataSet]) -> DataSet:
     """Returns the cached data set; if there is no valid entry for the key, calls `create` and stores its result.
 
     A damaged entry is replaced. If the cache cannot be written (read-only, disk full), the data stay in memory.
     """
-    entry = cache_folder() / "data" / key
+    entry = entry_of(key)
     cached = _read(entry)
     if cached is not None:
         with contextlib.suppress(OSError):  # read-only cache
             os.utime(entry)
-        return cached
+        return replace(cached, cache_key=key)
     dataset = create()
     try:
         _write(entry, dataset)
     except OSError:
         return dataset
-    return _read(entry) or dataset
+    written = _read(entry)
+    return dataset if written is None else replace(written, cache_key=key)
 
 
 def _read(folder: Path) -> DataSet | None:

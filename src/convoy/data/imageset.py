@@ -101,6 +101,7 @@ class DataSet:
     validation_indices: np.ndarray | None = None  # int64, into train
     test: ImageSet | None = None
     notes: tuple[str, ...] = ()  # for the user, on how the files were read
+    cache_key: str | None = None  # of its entry in the cache; None if that could not be written
     paths: tuple[str, ...] | None = None  # of training images, relative to the image folder; None for other sources
 
     @property

@@ -1,4 +1,4 @@
-"""Executes runs in this process or in worker processes, and is the only module that decides which.
+"""Executes runs in this process, in worker processes or on a cluster, and is the only module that decides which.
 
 One run uses this process and all threads. Several runs use persistent worker processes, one per core with one thread
 each, which for small networks is faster than two threads in one process.
@@ -6,33 +6,31 @@ each, which for small networks is faster than two threads in one process.
 
 from __future__ import annotations
 
-import json
-import os
 import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 from convoy.events import Control, Ended, EpochEnded, Event, Failed, from_json
 from convoy.process import command_line, cores
 from convoy.recipe import Recipe
+from convoy.studies.child import Child
 from convoy.studies.session import Session
 from convoy.training.run.run_one import run_one
 
 Prune = Callable[[int, EpochEnded], bool]
-Where = Literal["here", "processes"]
+Where = Literal["here", "processes", "cluster"]
 
 # A worker starts in about 2.5 s (import of torch, data). With fewer training images in total, about three seconds of
 # LeNet in one process, workers are not worth it.
 IMAGES_WORTH_WORKERS = 50_000
 
 
-def choose(recipes: list[Recipe], images: int) -> Where:
+def choose(recipes: list[Recipe], images: int, session: Session) -> Where:
     """`images`: training images times epochs, summed over all runs."""
+    if session.where is not None:
+        return "cluster"
     import torch
 
     on_cpu = all(recipe.compute.device == "cpu" or not torch.cuda.is_available() for recipe in recipes)
@@ -53,6 +51,13 @@ def execute(
     as finished, and a later call resumes it. When the session is interrupted, the runs in progress are saved and the
     iterator ends. If a recipe fails, raises ValueError after saving the runs in progress.
     """
+    if where == "cluster":
+        try:
+            from convoy.studies.cluster import on_cluster
+        except ImportError:
+            raise ValueError("--where needs Dask: pip install 'convoy-ml[cluster]'") from None
+
+        return on_cluster(enumerate(recipes), session, until, prune)
     return (_here if where == "here" else _in_workers)(enumerate(recipes), session, until, prune)
 
 
@@ -75,42 +80,20 @@ def _here(
             return
 
 
-class _Worker:
-    """A worker process, and the position of the recipe that it trains."""
+class _Worker(Child):
+    """A worker process on this machine, and the position of the recipe that it trains."""
 
     def __init__(self, events: queue.Queue[tuple[_Worker, Event | Failed | None]]) -> None:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CONVOY_COMMAND": command_line()}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "convoy.studies.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=environment,
-            start_new_session=True,  # Ctrl-C reaches only the parent, which has the runs saved
-        )
+        super().__init__(command=command_line())
         self.position: int | None = None
         self._events = events
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         """Reads messages until None, the last one."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self.lines():
             self._events.put((self, from_json(line)))
         self._events.put((self, None))
-
-    def send(self, message: dict[str, Any]) -> None:
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # the end of its output reports a dead worker
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
-
-    def close(self) -> None:
-        """Closes the worker's input, so that it saves its run and ends."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.close()
 
 
 def _in_workers(

@@ -27,6 +27,8 @@ class Session:
     command: str = field(default_factory=command_line)
     fresh: bool | RetrainOnce = False
     test: OpenTest = True
+    where: str | None = None  # a cluster, as in the option of the same name; None: this machine
+    insecure: bool = False  # whether another machine's scheduler may be without TLS
     interrupted: Callable[[], bool] = lambda: False
     show: Show = lambda position, event: None
     name_study: Callable[[str], None] = lambda name: None  # called before the first run

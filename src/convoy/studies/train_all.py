@@ -80,7 +80,9 @@ def train_all(
     # Long runs first, so that no worker ends with one; FLOPs are a good enough estimate.
     order = sorted(first_of.values(), key=lambda position: jobs[position].flops, reverse=True)
     # Includes finished runs, so that a resumed study uses the same thread count and gives the same bits.
-    where = choose([jobs[position].recipe for position in order], sum(jobs[position].images for position in order))
+    where = choose(
+        [jobs[position].recipe for position in order], sum(jobs[position].images for position in order), session
+    )
     done = fresh.done if isinstance(fresh, RetrainOnce) else set()
     found = [position for position in order if not fresh or jobs[position].fingerprint in done]
     to_retrain = [position for position in order if position not in found]

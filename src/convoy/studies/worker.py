@@ -5,6 +5,7 @@ main guard work. The thread count is set in the environment before torch is load
 ends, and the run in progress is saved.
 
     in:   {"recipe": {...}, "out": "...", "fresh": false, "test": true, "until": 3}  |  {"control": "pause" or "prune"}
+          on a cluster also "data": the entry in this host's cache that holds the recipe's data
     out:  an event of convoy.events, or {"event": "Failed", "text": "one line", "is_bug": false}
 """
 
@@ -17,9 +18,14 @@ import signal
 import sys
 import threading
 import traceback
-from typing import Any, TextIO
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TextIO
 
 from convoy.events import Control, Event, Failed, to_json
+
+if TYPE_CHECKING:
+    from convoy.recipe import Recipe
 
 
 def main() -> None:
@@ -33,8 +39,9 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    while (job := inbox.jobs.get()) is not None:
-        _work(job, inbox, answers)
+    with suppress(BrokenPipeError):  # the parent is gone
+        while (job := inbox.jobs.get()) is not None:
+            _work(job, inbox, answers)
 
 
 class Inbox:
@@ -66,9 +73,13 @@ def _work(job: dict[str, Any], inbox: Inbox, answers: TextIO) -> None:
 
     try:
         recipe = Recipe.model_validate(job["recipe"])
+        if "data" in job:
+            _provide(recipe, **job["data"])
         options = {key: job[key] for key in ("fresh", "test", "until")}
         for event in run_one(recipe, job["out"], **options, control=inbox.control):
             _answer(answers, event)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         _answer(answers, Failed(str(error)))
     except MemoryError:
@@ -77,6 +88,16 @@ def _work(job: dict[str, Any], inbox: Inbox, answers: TextIO) -> None:
     except Exception as error:
         traceback.print_exc()
         _answer(answers, Failed(f"{type(error).__name__}: {error}", is_bug=True))
+
+
+def _provide(recipe: Recipe, key: str, name: str, paths: list[str] | None) -> None:
+    """Makes the recipe's data those of an entry in this host's cache, which a cluster's driver has sent."""
+    from convoy.data import cache, sources
+
+    if (dataset := cache.read(key)) is None:
+        raise ValueError(f"the data {name!r} from the driver are damaged on this host: {cache.entry_of(key)}")
+    dataset = replace(dataset, name=name, paths=None if paths is None else tuple(paths))
+    sources.provide(recipe.data.name, recipe.data.size, dataset)
 
 
 def _answer(answers: TextIO, message: Event | Failed) -> None:

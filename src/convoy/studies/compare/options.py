@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from convoy.options import Epochs, Flag, Fresh, Init, RunOptions, Test
+from convoy.options import Epochs, Flag, Fresh, Init, StudyOptions, Test
 
 
-class CompareOptions(RunOptions, total=False):
+class CompareOptions(StudyOptions, total=False):
     vary: Annotated[
         Mapping[str, Sequence[Any]] | Sequence[tuple[str, Sequence[Any]]] | Sequence[str],
         Flag(

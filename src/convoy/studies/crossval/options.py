@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from convoy.options import Epochs, Flag, Fresh, Init, Model, RunOptions
+from convoy.options import Epochs, Flag, Fresh, Init, Model, StudyOptions
 
 
-class CrossvalOptions(RunOptions, total=False):
+class CrossvalOptions(StudyOptions, total=False):
     folds: Annotated[int, Flag("Number of folds; each is scored once, by a network trained on the others.", 5)]
     repeats: Annotated[int, Flag("Number of cross-validations, each with different folds and the next seed.", 1)]
     group_by: Annotated[

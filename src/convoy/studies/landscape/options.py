@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal, Required
 
-from convoy.options import Epochs, Flag, Fresh, RunOptions
+from convoy.options import Epochs, Flag, Fresh, StudyOptions
 
 
-class LandscapeOptions(RunOptions, total=False):
+class LandscapeOptions(StudyOptions, total=False):
     lrs: Required[
         Annotated[
             Sequence[float] | str,

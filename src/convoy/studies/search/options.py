@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from convoy.options import Epochs, Flag, Init, Model, RunOptions, Test
+from convoy.options import Epochs, Flag, Init, Model, StudyOptions, Test
 
 
-class SearchOptions(RunOptions, total=False):
+class SearchOptions(StudyOptions, total=False):
     grid: Annotated[
         Mapping[str, Sequence[Any]] | Sequence[str],
         Flag("A key and its values, as in lr=1e-4,1e-3. Each key once. Without trials, tries every point.", ()),

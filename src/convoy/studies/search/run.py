@@ -151,7 +151,7 @@ def run(asked: Search, session: Session, *, storage: str | None = None) -> Study
     """
     images = len(asked.plans[0].prepared.train) * asked.base.train.epochs * asked.count
     # By all trials, including finished ones: bits differ between a worker and this process.
-    where, workspace = choose([ready.recipe for ready in asked.plans], images), Workspace(session.out)
+    where, workspace = choose([ready.recipe for ready in asked.plans], images, session), Workspace(session.out)
     if not session.test:
         faults.check_test_closed(asked.base)
     folder = workspace.folder("studies", asked.name)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from convoy.options import Epochs, Flag, Fresh, Init, Model, RunOptions, Test
+from convoy.options import Epochs, Flag, Fresh, Init, Model, StudyOptions, Test
 
 
-class SeedsOptions(RunOptions, total=False):
+class SeedsOptions(StudyOptions, total=False):
     seeds: Annotated[int, Flag("Seeds for each source, at least 2.", 5)]
     difference: Annotated[
         Sequence[float],

@@ -1,0 +1,176 @@
+"""What the driver of a study has done on the hosts of a cluster, in their Dask workers.
+
+`train` is the only Dask task. The other functions are called with `Client.run`, which does not wait for tasks. A Dask
+worker itself never trains: it relays the messages of one persistent child process, so that its heartbeat is punctual.
+Run folders are in a scratch folder of the worker; the driver's workspace has the copy that counts. No torch.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from distributed import Worker, get_worker
+
+from convoy.data import cache
+from convoy.events import Control
+from convoy.studies.child import Child
+
+CLOSING_SECONDS = 5.0  # for a child to save its run and end
+ABANDONED_SECONDS = 60.0  # without a call of the driver: its run is saved and its child ends
+
+
+@dataclass(frozen=True)
+class Host:
+    """What must be equal on all hosts, and what is shown of one."""
+
+    python: str
+    convoy: str
+    torch: str
+    distributed: str
+    name: str = field(compare=False)
+    threads: int = field(compare=False)
+
+
+@dataclass
+class _Attempt:
+    """A recipe that this worker trains."""
+
+    child: Child
+    contact: float  # time.monotonic() of the driver's last call
+
+
+_children: dict[tuple[str, str], Child] = {}  # idle or training, by driver and worker
+_attempts: dict[str, _Attempt] = {}
+
+
+def here(threads: int = 1) -> Host:
+    python = ".".join(platform.python_version_tuple()[:2])
+    convoy, torch, distributed = (version(package) for package in ("convoy-ml", "torch", "distributed"))
+    return Host(python, convoy, torch, distributed, platform.node(), threads)
+
+
+def describe(dask_worker: Worker) -> Host:
+    return here(dask_worker.state.nthreads)
+
+
+def scratch(driver: str, dask_worker: Worker) -> str:
+    """Returns the scratch folder of a driver; creates it if necessary."""
+    path = Path(dask_worker.local_directory) / "convoy" / driver
+    path.mkdir(parents=True, exist_ok=True)
+    return str(path)
+
+
+def train(driver: str, attempt: str, job: dict[str, Any], command: str) -> int | None:
+    """Has the child train a recipe; relays its lines as events of the topic `attempt`.
+
+    Returns None after the last line, or the exit code of a child that ended before.
+    """
+    worker = get_worker()
+    child = _children.get((driver, worker.id))
+    if child is None or child.process.poll() is not None:
+        child = _children[driver, worker.id] = Child(command=command, threads=worker.state.nthreads)
+    _attempts[attempt] = _Attempt(child, time.monotonic())
+    threading.Thread(target=_watch, args=[attempt], daemon=True).start()
+    try:
+        child.send(job)
+        for line in child.lines():
+            worker.log_event(attempt, line)
+            if json.loads(line)["event"] in ("Ended", "Failed"):
+                return None
+        return child.process.wait()
+    finally:
+        del _attempts[attempt]
+
+
+def _watch(attempt: str) -> None:
+    """Closes the child if the driver is gone."""
+    while (entry := _attempts.get(attempt)) is not None:
+        if time.monotonic() - entry.contact > ABANDONED_SECONDS:
+            entry.child.close()
+            return
+        time.sleep(1)
+
+
+def control(attempt: str, request: Control) -> None:
+    if (entry := _attempts.get(attempt)) is not None:
+        entry.contact = time.monotonic()
+        entry.child.send({"control": request})
+
+
+def close(driver: str, folder: str, dask_worker: Worker) -> None:
+    """Ends the child of a driver and removes its scratch folder."""
+    if (child := _children.pop((driver, dask_worker.id), None)) is not None:
+        child.close()
+        try:
+            child.process.wait(CLOSING_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+# ---- files ----
+
+
+def listing(folder: str, attempt: str) -> dict[str, tuple[int, int]]:
+    """Returns size in bytes and modification time of each file below a folder, by relative path."""
+    if (entry := _attempts.get(attempt)) is not None:
+        entry.contact = time.monotonic()
+    stats = {}
+    for path in Path(folder).rglob("*"):
+        try:
+            if path.is_file():
+                stats[path.relative_to(folder).as_posix()] = (path.stat().st_size, path.stat().st_mtime_ns)
+        except FileNotFoundError:  # an old checkpoint
+            continue
+    return stats
+
+
+def read(path: str, start: int, size: int) -> bytes | None:
+    """Returns a piece of a file; None if it is no longer there."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(size)
+    except FileNotFoundError:
+        return None
+
+
+def write(path: str, start: int, piece: bytes) -> None:
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("r+b" if start else "wb") as file:
+        file.seek(start)
+        file.write(piece)
+
+
+def remove(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def has_data(key: str) -> bool:
+    return cache.read(key) is not None
+
+
+def incoming_data(key: str) -> str:
+    """Returns the folder for the files of a data set, of which `accept_data` makes an entry of the cache."""
+    return str(cache.entry_of(f".writing-{key}"))
+
+
+def accept_data(key: str, names: Sequence[str]) -> bool:
+    """Returns whether the entry is complete."""
+    incoming, entry = Path(incoming_data(key)), cache.entry_of(key)
+    if not all((incoming / name).is_file() for name in names):
+        return False
+    shutil.rmtree(entry, ignore_errors=True)
+    incoming.rename(entry)
+    return has_data(key)

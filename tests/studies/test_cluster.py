@@ -1,0 +1,141 @@
+"""Studies on a local Dask cluster of two workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from distributed import LocalCluster
+
+from convoy.checkpoint import load_weights
+from convoy.events import Ended, EpochEnded, Event, Note, Progress
+from convoy.recipe import Recipe, resolve
+from convoy.runs import Run, Workspace
+from convoy.studies.execute import execute
+from convoy.studies.session import Session
+
+NETWORK = """
+from torch import nn
+from parts import Head
+
+class Net(nn.Sequential):
+    def __init__(self, in_chans, num_classes, image_size):
+        super().__init__(nn.Flatten(), Head(in_chans * image_size**2, num_classes))
+"""
+HEAD = """
+from torch import nn
+
+class Head(nn.Linear):
+    pass
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    import dask
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as started,
+    ):
+        yield started
+
+
+def where(cluster: LocalCluster) -> str:
+    return "dask:" + cluster.scheduler_address.removeprefix("tcp:")
+
+
+def recipes(stripes: Path, folder: Path, epochs: int = 2) -> list[Recipe]:
+    """A built-in network, and a user's of two files, on a user's data."""
+    folder.mkdir(exist_ok=True)
+    (folder / "net.py").write_text(NETWORK, encoding="utf-8")
+    (folder / "parts.py").write_text(HEAD, encoding="utf-8")
+    names = ("lenet", f"{folder / 'net.py'}:Net")
+    return [
+        resolve(
+            name, data=str(stripes), overrides=[("train.epochs", epochs), ("train.batch_size", 50), ("data.size", 16)]
+        )
+        for name in names
+    ]
+
+
+def ended(events: Iterator[tuple[int, Event]]) -> dict[int, Run]:
+    return {position: Run(event.run) for position, event in events if isinstance(event, Ended)}
+
+
+def test_a_cluster_gives_the_weights_of_worker_processes(cluster: LocalCluster, stripes: Path, tmp_path: Path) -> None:
+    some = recipes(stripes, tmp_path / "code")
+    here = ended(execute(some, Session(tmp_path / "here"), where="processes"))
+    there = ended(execute(some, Session(tmp_path / "there", where=where(cluster)), where="cluster"))
+    assert there.keys() == here.keys() == {0, 1}
+    for position, run in there.items():
+        ours, theirs = (load_weights(each.path / "best.safetensors") for each in (here[position], run))
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+        assert run.path == tmp_path / "there" / "runs" / here[position].path.name
+        assert run.scores == here[position].scores
+        assert run.recipe == some[position].override({"compute.precision": run.recipe.compute.precision})
+        run.check_files()
+    openings = sorted(run.data.test_openings for run in there.values())
+    assert openings == [1, 2]
+    assert Workspace(tmp_path / "there").openings_by([run.name for run in there.values()]) == 2
+    again = list(execute(some, Session(tmp_path / "there", where=where(cluster)), where="cluster"))
+    assert [event.cached for _, event in again if isinstance(event, Ended)] == [True, True]
+
+
+def test_a_run_of_a_lost_worker_resumes_elsewhere_from_the_last_copy(
+    cluster: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convoy.studies.cluster.COPY_SECONDS", 0.5)
+    recipe = recipes(stripes, tmp_path / "code", epochs=30)[0].override({"compute.precision": "float64"})
+    session = Session(tmp_path / "there", where=where(cluster))
+    texts, killed = [], False
+    for _, event in execute([recipe], session, where="cluster"):
+        if isinstance(event, Note | Ended):
+            texts.append(event.text)
+        if isinstance(event, EpochEnded) and event.metrics.epoch == 3 and not killed:
+            killed = True
+            os.kill(trainer_of(cluster), signal.SIGKILL)
+    (run,) = Workspace(session.out).runs()
+    assert run.finished
+    assert any("lost" in flag for flag in run.status.flags)
+    alone = ended(execute([recipe], Session(tmp_path / "here"), where="processes"))[0]
+    assert np.array_equal(run.steps["loss"], alone.steps["loss"])
+    assert run.scores == alone.scores
+
+
+def test_an_interrupted_study_has_checkpoints_in_its_own_workspace(
+    cluster: LocalCluster, stripes: Path, tmp_path: Path
+) -> None:
+    recipe, stop = recipes(stripes, tmp_path / "code", epochs=500)[0], threading.Event()
+    session = Session(tmp_path / "there", where=where(cluster), interrupted=stop.is_set)
+    started_at = 0.0
+    for _, event in execute([recipe], session, where="cluster"):
+        if isinstance(event, Progress) and not stop.is_set():
+            started_at = time.monotonic()
+            stop.set()
+    assert time.monotonic() - started_at < 10
+    (run,) = Workspace(session.out).runs()
+    assert run.state == "interrupted"
+    assert list((run.path / "checkpoints").glob("*/manifest.json"))
+
+
+@pytest.mark.parametrize("address", ["dask:0", "dask:many", "slurm:4", "dask-file:none.json"])
+def test_an_address_that_is_none_is_refused(
+    address: str, call: Callable[..., tuple[int, str, str]], stripes: Path
+) -> None:
+    options = ["--data", stripes, "--data.size", 16, "--epochs", 1, "--seeds", 1]
+    code, _, err = call("compare", "lenet", "two_conv_cnn", *options, "--where", address)
+    assert (code, "dask" in err) == (2, True)
+
+
+def trainer_of(cluster: LocalCluster) -> int:
+    """Returns the process of the Dask worker that is training."""
+    state = cluster.scheduler
+    address = next(worker.address for worker in state.workers.values() if worker.processing)
+    return next(nanny.pid for nanny in cluster.workers.values() if nanny.worker_address == address)
