@@ -111,6 +111,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "exporting": {
         "archive",
+        "run_files",
         "tracking",
         "runs",
         "files",

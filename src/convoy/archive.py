@@ -27,7 +27,7 @@ import numpy as np
 
 from convoy.files import read_json, write_bytes
 from convoy.recipe import Recipe
-from convoy.registry import is_user_class
+from convoy.registry import HUB, is_user_class
 from convoy.run_files import result_hashes
 from convoy.runs import Run, Study
 
@@ -52,7 +52,7 @@ def archive_run(run: Run, folder: str | Path, *, measured: Mapping[str, float] |
     target = Path(folder) / run.name
     if not _is_archived(target, run, measured or {}):
         _check_archive(Path(folder))
-        with _atomic_folder(target) as temporary:
+        with atomic_folder(target) as temporary:
             _write_archived(run, temporary, measured or {})
     return Run(target)
 
@@ -145,12 +145,12 @@ def _restore_run(source: Path, target: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    with _atomic_folder(target) as temporary:
+    with atomic_folder(target) as temporary:
         shutil.copytree(source, temporary, dirs_exist_ok=True)
 
 
 @contextmanager
-def _atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """Yields a temporary folder and renames it to `target` at the end, so that no incomplete run is left there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=target.parent))
@@ -196,7 +196,7 @@ def _is_archived(target: Path, source: Run, measured: Mapping[str, float]) -> bo
 def portable(run: Run) -> Recipe:
     """Returns the recipe with names instead of this machine's paths. The fingerprint does not include them."""
     recipe, data, model = run.recipe, run.recipe.data, run.recipe.model
-    is_path = "/" in data.name and not data.name.startswith("hf:")
+    is_path = "/" in data.name and not data.name.startswith(HUB)
     group_by, init = data.split.group_by, model.init
     split = data.split.model_copy(update={"group_by": group_by and without_folders(group_by)})
     data = data.model_copy(update={"name": run.data.name if is_path else data.name, "split": split})

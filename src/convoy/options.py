@@ -41,7 +41,7 @@ ARGUMENTS = {  # descriptions of the positional arguments; a module of functions
     "recipes": _RECIPES,
     "models": _RECIPES,
     "target": "The folder, name or part of the name of a run or study.",
-    "run": "The folder, name or part of the name of a run.",
+    "run": "The folder, name or part of the name of a run, or hf:owner/name.",
     "name": "Name of a data set, a path, or NAME=PATH.",
 }
 
@@ -169,7 +169,7 @@ Track = Annotated[
 Epochs = Annotated[int | None, Flag("Passes over the training images.", key="train.epochs")]
 Init = Annotated[
     str | PathLike[str] | None,
-    Flag("Start from the weights of this run or file. A head of another shape is reinitialised."),
+    Flag("Start from the weights of this run, file or hf:owner/name. A head of another shape is reinitialised."),
 ]
 Pretrained = Annotated[
     bool | None,

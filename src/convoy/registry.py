@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+HUB = "hf:"  # prefix of a data set or model of the Hugging Face Hub
 MAX_LISTED = 100  # names in an error message
 
 

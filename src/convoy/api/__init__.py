@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from convoy.api.describe import *
 from convoy.api.experiments import *
+from convoy.api.exports import *
 from convoy.api.runs import *
 from convoy.api.session import Stopped as Stopped
 from convoy.studies.compare.command import compare as compare

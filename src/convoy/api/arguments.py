@@ -15,7 +15,7 @@ from convoy.options import DEFAULT_OUT, KEYS, full_key
 from convoy.recipe import Recipe, few_images, resolve
 from convoy.recipe.files import Override, apply, builtin_names, check_once, read_chain
 from convoy.recipe.files import full_name as full_name_of_recipe
-from convoy.registry import is_external, is_user_class, labels_of, unknown
+from convoy.registry import HUB, is_external, is_user_class, labels_of, unknown
 from convoy.runs import Run, Study, Workspace
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -84,6 +84,10 @@ def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] 
     A part is one or more words between hyphens. A run's last word, its fingerprint, may be abbreviated. If both fit,
     `kind` is preferred. Raises ValueError if nothing fits, AmbiguousNameError if several do.
     """
+    if str(argument).startswith(HUB):
+        from convoy.exporting import hub
+
+        return hub.find(str(argument))
     path = Path(argument)
     for found, marker in MARKERS.items():
         if (path / marker).is_file():
@@ -300,6 +304,11 @@ def weights_target(weights: Run | str | Path, out: str | Path) -> Run | Path:
     """Returns a weights file or a run. best.safetensors in a run folder refers to the run."""
     if isinstance(weights, Run):
         return weights
+    if str(weights).startswith(HUB):
+        from convoy.exporting import hub
+
+        folder = hub.download(str(weights))
+        return Run(folder) if (folder / MARKERS[Run]).is_file() else folder / hub.WEIGHTS
     path = Path(weights)
     if path.suffix in WEIGHTS:
         if not (path.parent / "recipe.toml").is_file():

@@ -1,4 +1,4 @@
-"""Functions of single runs: train, test, predict, load, export, report."""
+"""Functions of single runs: train, test, predict, load, report."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ if TYPE_CHECKING:
     from convoy.data.photo import Ink
     from convoy.evaluation.loaded import LoadedModel
     from convoy.evaluation.saved import Tested
-    from convoy.exporting.content import Parity
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study
 
-__all__ = ["Exported", "Prediction", "export", "load", "predict", "report", "test", "train"]
+__all__ = ["Prediction", "load", "predict", "report", "test", "train"]
 ARGUMENTS.update(
     weights="The folder or name of a run, or a .safetensors / .pth file.",
     images="Image files or folders of images.",
-    names="File names: one or, for logs, one or two, the second for the test accuracy at each new best epoch.",
 )
 
 
@@ -240,80 +238,6 @@ def load(run: Run | str | Path, **options: Unpack[LoadOptions]) -> LoadedModel:
 
     trained = newest(find_run, run, options["out"])
     return LoadedModel(network_of(trained, trust_code=options["trust_code"]), trained.data)
-
-
-_FORMATS = (
-    "onnx, pt2 (torch.export): the network with its weights, for batches of any size, compared with the run. pth, "
-    "safetensors: the weights. bundle: a zip file with weights, recipe, report, and the network as one file of plain "
-    'PyTorch. logs: one line per epoch, "001 0.12345 0.98765 0.23456 0.97654" (epoch, training loss and accuracy, '
-    "validation loss and accuracy). tensorboard, trackio, wandb, mlflow: curves, parameters and scores of a run, or of "
-    "all runs of a study."
-)
-
-
-class ExportOptions(TypedDict, total=False):
-    to: Annotated[str | None, Flag(f"{_FORMATS} Default: by the suffix, .onnx, .pt2, .pth, .safetensors or .zip.")]
-    preprocessing: Annotated[
-        str | None,
-        Flag(
-            "Of onnx and pt2. inside (default): the network takes uint8 images [N, C, H, H] and normalises them. "
-            "outside: it takes normalised images."
-        ),
-    ]
-    overwrite: Annotated[bool, Flag("Replace existing files.", False)]
-    trust_code: TrustCode
-    out: Out
-
-
-class Exported(NamedTuple):
-    files: list[Path]  # that were written; none into a tracker
-    parity: Parity | None  # how the exported network compares with the run; None for weights, logs, trackers
-
-
-@takes_options
-def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpack[ExportOptions]) -> Exported:
-    """Export the network, the weights or the logs of a run for other tools, under the given file names.
-
-    Into experiment trackers (tensorboard, trackio, wandb, mlflow), exports a run or all runs of a study. A name is the
-    folder for tensorboard, by default `tensorboard` in OUT, and the project or experiment for the others, by default
-    convoy.
-
-    An exported network must give the logits of the run on up to 1,000 of its validation images (training images, if it
-    has none): the largest difference may be 1e-5 of the largest logit, or a little more if PyTorch itself rounds so
-    much. Otherwise no file is written.
-
-    Example: `convoy export lenet-s42 lenet.onnx`
-
-    Returns
-    -------
-    Exported
-        The files that were written, and for onnx, pt2 and bundle the comparison with the run.
-
-    Examples
-    --------
-    >>> run = convoy.train("lenet", epochs=1, limit=500)
-    >>> (path,), _ = convoy.export(run, "lenet.pth")  # torch.load(path, weights_only=True)
-    """
-    from convoy import exporting, tracking
-    from convoy.api.arguments import find_run, locate, newest
-    from convoy.runs import Study
-
-    if (to := options["to"]) in tracking.TRACKERS:
-        if len(names) > 1 or options["preprocessing"] is not None:
-            raise ValueError(f"--to {to}: expected at most one name, of a folder or project, and no --preprocessing")
-        place = str(names[0]) if names else tracking.default_place(to, options["out"])
-        tracking.export(newest(locate, target, options["out"]), to, place)
-        return Exported([], None)
-    paths = [Path(name) for name in names]
-    parity = exporting.export(
-        newest(find_run, str(target.path) if isinstance(target, Study) else target, options["out"]),
-        paths,
-        exporting.Settings(trust_code=options["trust_code"]),
-        to=to or exporting.format_of(paths),
-        preprocessing=options["preprocessing"],
-        overwrite=options["overwrite"],
-    )
-    return Exported(paths, parity)
 
 
 class ReportOptions(TypedDict, total=False):

@@ -173,6 +173,15 @@ def export(call: Call, as_json: bool) -> None:
         print(path)
 
 
+@command(api.push)
+def push(call: Call, as_json: bool) -> None:
+    address = call()
+    if as_json:
+        print_json({"address": address})
+    else:
+        print(address)
+
+
 @command(api.report)
 def report(call: Call, as_json: bool) -> None:
     from convoy.api.arguments import locate

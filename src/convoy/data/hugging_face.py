@@ -17,8 +17,8 @@ import numpy as np
 from convoy.data import cache
 from convoy.data.image_folder import PART_NAMES, PARTS, assemble
 from convoy.data.imageset import DataError, DataSet, first_line
+from convoy.registry import HUB
 
-PREFIX = "hf:"
 MIN_MAJOR_VERSION = 4  # of `datasets`; older versions run the data set's scripts
 _IMAGE, _LABEL, _TRAIN = "image", "label", "train"  # columns of the selected parts; the required split
 _CHUNK = 250  # images
@@ -41,7 +41,7 @@ def load(name: str, size: int | None) -> DataSet:
 
     Raises DataError: missing package or data set, no column of images or labels, an unreadable image.
     """
-    where = PREFIX + name
+    where = HUB + name
     if not name:
         raise DataError(f"{where}: expected hf:owner/name, a data set of the Hugging Face Hub")
     try:
@@ -108,7 +108,7 @@ def _read(name: str, parts: Sequence[_Part], size: int | None, notes: tuple[str,
         sizes: Counter[Size] = Counter()
         for part, start in chunks:
             images = _encoded_images(part.rows, slice(start, start + _CHUNK))
-            contents = _contents(images, f"{PREFIX}{name}: {part.name}", start)
+            contents = _contents(images, f"{HUB}{name}: {part.name}", start)
             chunk = slice(sizes.total(), sizes.total() + len(images))
             pixels[chunk], chunk_sizes = decode_contents(contents, len(images), side)
             sizes.update(chunk_sizes)

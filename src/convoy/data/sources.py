@@ -13,7 +13,7 @@ from convoy.data import cache, fetch, formats, hugging_face, image_folder
 from convoy.data.catalogue import DATA_SETS
 from convoy.data.imageset import DataError, DataSet
 from convoy.data.named import Download, NamedData, from_published
-from convoy.registry import closest, missing, unknown
+from convoy.registry import HUB, closest, missing, unknown
 
 _provided: dict[tuple[str, int | None], DataSet] = {}
 
@@ -34,8 +34,8 @@ def load(name: str, *, size: int | None = None) -> DataSet:
     """
     if (name, size) in _provided:
         return _provided[name, size]
-    if name.startswith(hugging_face.PREFIX):
-        return hugging_face.load(name.removeprefix(hugging_face.PREFIX), size)
+    if name.startswith(HUB):
+        return hugging_face.load(name.removeprefix(HUB), size)
     short_name, path = _locate(name)
     if path is None:
         dataset = _load_registered(short_name, size)
@@ -47,7 +47,7 @@ def load(name: str, *, size: int | None = None) -> DataSet:
 
 def is_own(name: str) -> bool:
     """Whether this is a path, neither a registered set nor one of the Hub."""
-    return not name.startswith(hugging_face.PREFIX) and name.partition("=")[0] not in DATA_SETS
+    return not name.startswith(HUB) and name.partition("=")[0] not in DATA_SETS
 
 
 def folder_to_test(name: str) -> Path | None:

@@ -35,8 +35,10 @@ def images_of(run: Run) -> Images:
     shape = (run.data.in_chans, run.data.image_size, run.data.image_size)
     try:
         prepared = prepare(run.recipe.data)
-    except (ValueError, OSError):
-        return Images("train", run.gallery["samples_images"])
+    except (ValueError, OSError) as error:
+        if (samples := run.gallery.get("samples_images")) is None:  # a run from the Hugging Face Hub
+            raise ValueError(f"{run.path}: no images here to compare the export with: {error}") from None
+        return Images("train", samples)
     part = prepared.validation or prepared.train
     if part.images.shape[1:] != shape:  # the data have changed
         return Images("train", run.gallery["samples_images"])

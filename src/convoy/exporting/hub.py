@@ -1,0 +1,183 @@
+"""A run as a model of the Hugging Face Hub: a repository that is an archived run with its weights and a model card.
+
+README.md           the model card: scores with intervals, data, recipe, how to use it
+model.safetensors   the weights, with the metadata of `--to safetensors`
+config.json         the same metadata
+code/               a user's network
+the other files     as in an archived run (convoy.archive): without local paths, logits and images
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from convoy.archive import archive_run, atomic_folder
+from convoy.data.cache import cache_folder
+from convoy.exporting import weights
+from convoy.exporting.content import Settings
+from convoy.files import file_name, write_bytes, write_json
+from convoy.models.run_code import RunCode
+from convoy.registry import HUB, is_user_class
+from convoy.reporting import pages, render
+from convoy.reporting.content import Code, Page, Section, Table
+from convoy.run_files import sha256_of
+from convoy.runs import Run
+from convoy.text import gettext as _
+
+WEIGHTS, RUN_WEIGHTS = "model.safetensors", "best.safetensors"  # in the repository, in a run folder
+FILES = ("*.json", "*.jsonl", "*.toml", "*.npz", WEIGHTS, "code/*.py")  # that are downloaded
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def push(run: Run, repository: str, *, private: bool | None, licence: str | None) -> str:
+    """Creates the repository if it does not exist, and uploads the files as one commit. Returns its address."""
+    with TemporaryDirectory() as folder:
+        write(run, Path(folder), repository, licence=licence)
+        with _request(repository) as api:
+            address = api.create_repo(repository, private=private, exist_ok=True)
+            api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"{run.name}, trained with Convoy")
+    return str(address)
+
+
+def write(run: Run, folder: Path, repository: str, *, licence: str | None) -> None:
+    """Writes the files of the repository into a folder. Raises ValueError for a run that is not finished."""
+    hub = _library(repository)
+    content = weights.safetensors(run, Settings()).files[0]
+    with TemporaryDirectory() as archive:
+        archived = archive_run(run, archive)
+        page = _card(pages.run_page(archived, archived.path), run, repository)
+        shutil.copytree(archived.path, folder, dirs_exist_ok=True)
+    write_bytes(folder / WEIGHTS, content)
+    pushed = Run(folder)
+    pushed.write_status(files={**pushed.status.files, RUN_WEIGHTS: sha256_of(folder / WEIGHTS)})
+    facts = weights.facts(run).items()
+    texts = ("run", "model", "data")
+    config = {name: value if name in texts else json.loads(value) for name, value in facts}
+    write_json(folder / "config.json", {"library_name": "convoy", **config})
+    if is_user_class(run.recipe.model.name):
+        for path, source in RunCode.read(run.path / "code").files.items():
+            write_bytes(folder / "code" / path, source)
+    card = f"---\n{_metadata(run, hub, licence)}\n---\n\n{render.markdown(page)}"
+    write_bytes(folder / "README.md", card.encode())
+
+
+def download(name: str) -> Path:
+    """Returns the cached folder of "hf:owner/name": a run, or only model.safetensors of another library.
+
+    Raises ValueError for a missing package, repository or weights, and if the Hub cannot be reached.
+    """
+    repository = name.removeprefix(HUB)
+    with _request(repository) as api:
+        snapshot = Path(api.snapshot_download(repository, allow_patterns=list(FILES)))
+    if not (snapshot / WEIGHTS).is_file():
+        raise ValueError(f"{name}: expected a model with {WEIGHTS}, as `convoy push` writes it")
+    # In a workspace of its own, with real files: those of the snapshot are links to names without a suffix.
+    target = cache_folder() / "hub" / "runs" / f"{file_name(repository)}-{snapshot.name[:12]}"
+    if not target.is_dir():
+        with atomic_folder(target) as temporary:
+            shutil.copytree(snapshot, temporary, dirs_exist_ok=True)
+            if (temporary / "recipe.toml").is_file():
+                (temporary / WEIGHTS).rename(temporary / RUN_WEIGHTS)
+    return target
+
+
+def find(name: str) -> Run:
+    """Returns the run of "hf:owner/name"."""
+    folder = download(name)
+    if not (folder / "recipe.toml").is_file():
+        raise ValueError(f"{name}: expected a run that `convoy push` wrote, found only weights; --init can use them")
+    return Run(folder)
+
+
+def _library(repository: str) -> Any:
+    if find_spec("huggingface_hub") is None:
+        raise ValueError(f"{HUB}{repository} needs huggingface_hub: pip install 'convoy-ml[hub]'")
+    if not _REPOSITORY.fullmatch(repository):
+        raise ValueError(f"expected owner/name, as in ada/lenet-mnist, got {repository!r}")
+    import huggingface_hub.errors
+    import huggingface_hub.utils
+
+    return huggingface_hub
+
+
+@contextmanager
+def _request(repository: str) -> Iterator[Any]:
+    """Yields the interface of the Hub, without progress bars; its errors become one line."""
+    hub = _library(repository)
+    errors, utils = hub.errors, hub.utils
+    has_bars = not utils.are_progress_bars_disabled()
+    utils.disable_progress_bars()
+    login = "log in with `hf auth login`, or set HF_TOKEN"
+    try:
+        yield hub.HfApi()
+    except errors.RepositoryNotFoundError:
+        raise ValueError(f"{HUB}{repository}: no such model, or a private one: {login}") from None
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        reason = {401: f"not logged in: {login}", 403: f"the token has no write access: {login}"}.get(status)
+        raise ValueError(f"{HUB}{repository}: {reason or _first_line(error)}") from None
+    except Exception as error:  # connections fail in many ways
+        raise ValueError(f"{HUB}{repository}: the Hub cannot be reached: {_first_line(error)}") from None
+    finally:
+        if has_bars:
+            utils.enable_progress_bars()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+# ---- the model card ----
+
+
+def _metadata(run: Run, hub: Any, licence: str | None) -> str:
+    """Returns the YAML that the Hub reads."""
+    results = [
+        hub.EvalResult(
+            task_type="image-classification",
+            dataset_type=run.data.name,
+            dataset_name=run.data.name,
+            dataset_split=part,
+            metric_type="accuracy",
+            metric_value=score.accuracy,
+        )
+        for part, score in run.scores.items()
+    ]
+    data = hub.ModelCardData(
+        license=licence,
+        library_name="convoy",
+        pipeline_tag="image-classification",
+        tags=["convoy", file_name(run.label)],
+        metrics=["accuracy"],
+        model_name=run.name,
+        eval_results=results or None,
+    )
+    return str(data.to_yaml())
+
+
+def _card(page: Page, run: Run, repository: str) -> Page:
+    """The page of the run without figures, and how to use the network."""
+    name, trust = f"{HUB}{repository}", ", trust_code=True" * is_user_class(run.recipe.model.name)
+    python = f"""import convoy
+
+model = convoy.load("{name}"{trust})
+logits = model(model.preprocess("image.png"))
+print(model.classes[logits[0].argmax()])"""
+    flag = " --trust-code" * bool(trust)
+    console = f"convoy predict {name} image.png{flag}\nconvoy train {file_name(run.label)} --init {name}"
+    use = Section(_("Use"), (Code("pip install 'convoy-ml[hub]'"), Code(python), Code(console)))
+    kept = [replace(each, blocks=_without_figures(each)) for each in page.sections]
+    return replace(page, sections=(use, *(section for section in kept if section.blocks)))
+
+
+def _without_figures(section: Section) -> tuple[Table | Code, ...]:
+    return tuple(block for block in section.blocks if isinstance(block, Table | Code))
