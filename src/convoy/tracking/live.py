@@ -101,11 +101,11 @@ class Live:
         if self._feed.outcome is not None:
             self._warn(self._feed.outcome.error)
 
-    def close(self) -> None:
+    def close(self, *, show: bool) -> None:
         outcome = self._feed.close(PATIENCE)
         if outcome.error:
             self._warn(outcome.error)
-        else:
+        elif show:
             print_view(self.name, outcome)
 
     def _warn(self, error: str) -> None:
@@ -120,11 +120,11 @@ class Live:
 
 
 @contextmanager
-def tracking(name: str, out: str | Path) -> Iterator[Live]:
-    """Raises ValueError for an unknown tracker, or one whose library is missing."""
+def tracking(name: str, out: str | Path, *, show: bool) -> Iterator[Live]:
+    """`show`: whether to print where the runs are. Raises ValueError for an unknown tracker or a missing library."""
     check(name, "--track")
     live = Live(name, Feed(name, default_place(name, out)))
     try:
         yield live
     finally:
-        live.close()
+        live.close(show=show)
