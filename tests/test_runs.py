@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
-from tests.fake_runs import epoch_metrics
+from tests.fake_runs import epoch_metrics, fake_run
 
-from convoy.api.arguments import AmbiguousNameError, find_run, locate
+from convoy.api.arguments import AmbiguousNameError, date_of, find_run, locate
 from convoy.recipe import Recipe, fingerprint
 from convoy.runs import Member, Run, Workspace
 
@@ -111,6 +112,21 @@ def test_an_ambiguous_name_lists_five_candidates_also_damaged_ones(tmp_path: Pat
     assert [candidate.split("-")[1] for candidate in five] == ["s6", "s5", "s4", "s3", "s2"]
     assert ["1 epoch" in candidate for candidate in five] == [False, True, True, True, True]
     assert rest == "..."
+
+
+def test_date_of_a_run_is_when_it_finished_also_in_a_copy(tmp_path: Path) -> None:
+    first, second = (fake_run(tmp_path, seed=seed) for seed in (1, 2))
+    first.write_status(finished_at="2026-01-03 10:00:00")
+    second.write_status(finished_at="2026-01-02 10:00:00")
+    with pytest.raises(AmbiguousNameError) as caught:
+        locate("lenet", tmp_path)
+    assert caught.value.newest == first
+    assert date_of(second) == "2026-01-02 10:00"
+    second.write_status(finished_at="")
+    os.utime(second.path / "status.json", (1, 1))
+    assert date_of(second).startswith("19")
+    second.finish()
+    assert date_of(second)[:4] == time.strftime("%Y")
 
 
 def test_part_of_a_name_ends_at_a_hyphen(tmp_path: Path) -> None:

@@ -210,6 +210,11 @@ def without_folders(text: str) -> str:
     return _ABSOLUTE_PATH.sub(lambda path: Path(path.group()).name, text)
 
 
+def folders_in(text: str) -> dict[str, str]:
+    """Returns each absolute path in the text with its last part."""
+    return {path: Path(path).name for path in _ABSOLUTE_PATH.findall(text)}
+
+
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):

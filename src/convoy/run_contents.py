@@ -56,6 +56,7 @@ class Status:
     epochs: int = 0  # this and the next two: 0 before the run has finished
     steps: int = 0
     best_epoch: int = 0
+    finished_at: str = ""  # "2026-11-29 12:01:05"; "": not finished, or not recorded
     files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by name
     # Of an archived run, computed before its curves were thinned:
     bits: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of curves and predictions

@@ -96,7 +96,8 @@ class Run:
 
     def finish(self, **values: object) -> None:
         """Marks the run as finished and records the SHA-256 of its files."""
-        self.write_status(state=RunState.FINISHED, **values, files=self._hashes())
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        self.write_status(state=RunState.FINISHED, finished_at=now, **values, files=self._hashes())
 
     def _hashes(self) -> dict[str, str]:
         return run_files.result_hashes(self.path) | {"recipe.toml": run_files.sha256_of(self.file("recipe.toml"))}

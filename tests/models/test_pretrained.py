@@ -321,3 +321,26 @@ def test_installed_torchvision(recipe: Callable[..., Recipe], tmp_path: Path, mo
     torch.save(weights, tmp_path / "hub" / "checkpoints" / name)
     plan = plan_one(recipe("torchvision:mobilenet_v3_small", ("data.size", 64)))
     check_loaded(plan, weights, "features.0.0.weight", "classifier.3")
+
+
+def test_googlenet_on_grey_images_has_the_outputs_of_three_equal_colours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = installed("torchvision")
+    name = "torchvision:googlenet"
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    original = library.models.googlenet(init_weights=False).eval()
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    file = library.models.get_model_weights("googlenet").DEFAULT.url.rpartition("/")[2]
+    torch.save(original.state_dict(), tmp_path / "hub" / "checkpoints" / file)
+    geometry, options = Geometry(1, CLASSES, 64), {"pretrained": True}
+    module = create(name, **geometry._asdict(), options=options)
+    pretrained.load(module, name, geometry, options)
+    grey = torch.rand(2, 1, 64, 64)
+    (mean,), (std,) = pretrained.expected(name).statistics(1)
+    original.transform_input = False
+    with torch.no_grad():
+        expected = original((grey.expand(-1, 3, -1, -1) - 0.5) / 0.5)
+        assert torch.allclose(module.eval()((grey - mean) / std), expected, atol=1e-4)
+    with pytest.raises(ValueError, match="transform_input = true .* needs colour images"):
+        create(name, **geometry._asdict(), options={"transform_input": True})

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,7 +118,11 @@ def _close_names(argument: str, candidates: Sequence[Run | Study]) -> str:
 
 
 def _changed(candidate: Run | Study) -> float:
-    """Returns when a run or study was last trained. The date of recipe.toml does not change."""
+    """Returns when a run finished, if it recorded that, or when a run or study was last written."""
+    if isinstance(candidate, Run):
+        with suppress(ValueError):  # damaged
+            if finished_at := candidate.status.finished_at:
+                return time.mktime(time.strptime(finished_at, "%Y-%m-%d %H:%M:%S"))
     path = candidate.path / ("status.json" if isinstance(candidate, Run) else MARKERS[Study])
     return path.stat().st_mtime if path.is_file() else 0.0
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from functools import partial
+from html import escape
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -18,13 +19,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from convoy.archive import without_folders
+from convoy.archive import folders_in, without_folders
 from convoy.evaluation.load import geometry_of, network_of, trusted_code
 from convoy.evaluation.loaded import reads_photographs
 from convoy.exporting import parity, weights
 from convoy.exporting.content import Contents, Settings
 from convoy.exporting.flatten import Flattened
-from convoy.files import file_name
+from convoy.files import file_name, read_json
 from convoy.models import MODELS, user
 from convoy.registry import is_external, is_user_class
 from convoy.reporting import pages, render
@@ -80,7 +81,8 @@ def contents(run: Run, settings: Settings) -> Contents:
     files |= {name: without_folders(text).encode() for name, text in copied.items()}
     if run.finished:
         with TemporaryDirectory() as folder:
-            files["report.html"] = render.write(pages.run_page(run, run.path), Path(folder)).read_bytes()
+            page = render.write(pages.run_page(run, run.path), Path(folder)).read_text("utf-8")
+            files["report.html"] = _without_paths(page, run).encode()
     files["README.md"] = _readme(run, files).encode()
     with TemporaryDirectory() as folder:
         for path, content in files.items():
@@ -88,6 +90,15 @@ def contents(run: Run, settings: Settings) -> Contents:
             target.write_bytes(content)
         same = parity.check(run, network, partial(_logits_alone, Path(folder)), batch=parity.IMAGES)
     return Contents([_zipped(run, files)], same)
+
+
+def _without_paths(page: str, run: Run) -> str:
+    """Replaces the absolute paths of the run's files in the page by their last parts."""
+    texts = [str(read_json(path)) for path in sorted(run.path.glob("*.json"))]
+    paths = folders_in(" ".join([run.recipe.to_toml(), *texts]))
+    for path in sorted(paths, key=len, reverse=True):
+        page = page.replace(escape(path), escape(paths[path]))
+    return page
 
 
 def _logits_alone(folder: Path, images: np.ndarray) -> np.ndarray:

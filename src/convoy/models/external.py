@@ -26,7 +26,7 @@ PRESETS: dict[str, dict[str, Option]] = {
     "torchvision:googlenet": {"aux_logits": False, "init_weights": True},
     "torchvision:inception_v3": {"aux_logits": False, "init_weights": True},
 }
-# These convert images normalised as for the other networks to the range of their weights.
+# These convert colours normalised as for the other networks to the range of their weights, -1 to 1.
 PRETRAINED_PRESETS: dict[str, dict[str, Option]] = {
     "torchvision:googlenet": {"transform_input": True},
     "torchvision:inception_v3": {"transform_input": True},
@@ -49,6 +49,8 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
                 f"{option} in model.options of {spec}: cannot be set; for the library's own weights use pretrained = "
                 "true, for those in a file --init FILE"
             )
+    if options.get("transform_input") and geometry.in_chans == 1:
+        raise ValueError(f"transform_input = true in model.options of {spec}: needs colour images, and these are grey")
     if not isinstance(options.get("pretrained", False), bool):
         raise ValueError(f"pretrained = {options['pretrained']!r} in model.options of {spec}: expected true or false")
     # torchvision also has detectors and others; the classifiers are those of its package `models`.
@@ -105,6 +107,8 @@ def _build(package: ModuleType, spec: str, geometry: Geometry, options: Mapping[
     library, _, name = spec.partition(":")
     if library == "timm":
         return build_timm(package, name, geometry, options)
+    if geometry.in_chans == 1 and "transform_input" in options:  # it needs three channels; see `pretrained.expected`
+        options = {**options, "transform_input": False}
     make = partial(package.models.get_model, name, weights=None, num_classes=geometry.num_classes, **options)
     module = _sized(make, SIZE_WORDS[library], geometry.image_size)
     first = first_convolution(module)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from convoy.models.entry import Geometry, Option, one_line
-from convoy.models.external import build_options, build_timm, first_convolution, package_of
+from convoy.models.external import PRETRAINED_PRESETS, build_options, build_timm, first_convolution, package_of
 
 SET_BY_WEIGHTS = ("transform_input", "init_weights", "aux_logits")  # by torchvision itself
 Levels = tuple[float, ...]  # by colour
@@ -27,11 +27,14 @@ class Expected(NamedTuple):
     mean: Levels  # of pixels in 0..1
     std: Levels
     image_size: int  # pixels of the side
+    centred: bool = False  # the weights are for -1 to 1, to which the network converts colours
 
     def statistics(self, channels: int) -> tuple[Levels, Levels]:
         """Mean and standard deviation for images of as many channels: for grey ones, the means over the colours."""
         if channels == len(self.mean):
             return self.mean, self.std
+        if self.centred:
+            return (0.5,) * channels, (0.5,) * channels
         return (sum(self.mean) / len(self.mean),) * channels, (sum(self.std) / len(self.std),) * channels
 
 
@@ -48,6 +51,7 @@ def expected(spec: str) -> Expected:
             weights = package.models.get_model_weights(name).DEFAULT
             preset = weights.transforms()
             found = Expected(weights.url, tuple(preset.mean), tuple(preset.std), preset.crop_size[0])
+            found = found._replace(centred="transform_input" in PRETRAINED_PRESETS.get(spec, {}))
     except Exception as error:
         raise ValueError(f"{spec}: {library} has no pretrained weights for this network ({one_line(error)})") from None
     if not found.source:

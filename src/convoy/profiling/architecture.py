@@ -211,12 +211,11 @@ class _Drawing:
             surface.insert(panel, left + x, y)
 
     def blocks_below(self, surface: Surface, top: float) -> None:
-        """Draws each kind once, below the layers and not wider than these."""
+        """Draws each kind once, below the layers. The picture of a wide block scrolls sideways on a phone."""
         for kind, letter in self._letters.items():
             panel = self._panel(kind, letter)
-            scale = min(1.0, surface.right / panel.right)
-            surface.insert(panel, 0, top, scale)
-            top += scale * panel.bottom + PADDING
+            surface.insert(panel, 0, top)
+            top += panel.bottom + PADDING
 
     def _panel(self, kind: tuple[object, ...], letter: str) -> Surface:
         boxes = self._kinds[kind]

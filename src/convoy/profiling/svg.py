@@ -123,10 +123,9 @@ class Surface:
     def _extend(self, x: float, y: float) -> None:
         self.right, self.bottom = max(self.right, x), max(self.bottom, y)
 
-    def insert(self, other: Surface, x: float, y: float, scale: float = 1.0) -> None:
-        move = f"translate({x:.1f} {y:.1f})" + (f" scale({scale:.3f})" if scale != 1 else "")
-        self.shapes.append(f'<g transform="{move}">{"".join(other.shapes)}</g>')
-        self._extend(x + scale * other.right, y + scale * other.bottom)
+    def insert(self, other: Surface, x: float, y: float) -> None:
+        self.shapes.append(f'<g transform="translate({x:.1f} {y:.1f})">{"".join(other.shapes)}</g>')
+        self._extend(x + other.right, y + other.bottom)
 
     def svg(self, title: str) -> str:
         """The complete SVG file, with a background in the page colour."""

@@ -66,6 +66,7 @@ def html(page: Page, charts: Mapping[str, str]) -> str:
             Markup(svg) for svg in canvas.inline_panels(chart, charts[chart.name], f"f-{chart.name}")
         ],
         drawing=lambda block: Markup(canvas.for_page(block.svg, f"f-{block.name}", block.title)),
+        readable_width=canvas.readable_width,
         narrow_drawing=lambda block: Markup(canvas.for_page(block.narrow_svg, f"n-{block.name}", block.title)),
         in_rows=in_rows,
         hint=_("Drag to rotate."),
