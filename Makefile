@@ -75,5 +75,6 @@ messages: .venv/dev  ## collect the messages of src/convoy for translators
 	@$(BIN)/pybabel -q extract -k _ -k ngettext:1,2 --no-location --sort-output --omit-header -o src/convoy/text/convoy.pot src/convoy
 	@echo src/convoy/text/convoy.pot
 
-schema: .venv/core  ## renew the JSON schema of recipes after a change of keys, models, data sets, faults or built-in recipes
+schema: .venv/dev  ## renew the JSON schema of recipes and the recorded defaults, both generated
 	@$(BIN)/python docs/make_schema.py
+	@$(BIN)/python tests/test_defaults.py

@@ -1,4 +1,4 @@
-"""The generated parts of docs/reference/: commands, recipe keys, models, functions and result types.
+"""The generated parts of docs: commands, recipe keys, augmentations, faults, models, functions and result types.
 
 A Sphinx extension. When a page is read, `<!-- generated: NAME -->` is replaced by the Markdown of GENERATORS[NAME], so
 that the references follow the source and nothing generated is stored. Descriptions of keys and fields are the comments
@@ -27,12 +27,14 @@ from pydantic import BaseModel
 from convoy import api, run_contents, stats
 from convoy.cli import main  # noqa: F401 (registers the commands)
 from convoy.cli.app import app
+from convoy.data.augment_kinds import Geometric, Mixer, PixelTransform
 from convoy.evaluation.saved import Tested
 from convoy.experiments.kinds import KINDS
 from convoy.experiments.verdicts import JudgedClaim
 from convoy.models import MODELS
 from convoy.models.entry import ModelEntry, defaults_of
 from convoy.recipe import Recipe
+from convoy.recipe.faults import Fault
 from convoy.recipe.files import builtin_names
 from convoy.runs import Run
 
@@ -156,12 +158,42 @@ def augmentations() -> str:
     return "\n".join(f'### name = "{name}"\n\n{prose_of(kind)}\n\n{_keys(kind)}' for name, kind in kinds)
 
 
+def _augmentation_table(base: type) -> str:
+    """The augmentations of one base class, with their docstrings."""
+    from convoy.data.augment import AUGMENTATIONS
+
+    kinds = {name: AUGMENTATIONS[name] for name in AUGMENTATIONS}
+    rows = [(f"`{name}`", " ".join(prose_of(kind).split())) for name, kind in kinds.items() if issubclass(kind, base)]
+    return table(("name", "what it does"), rows)
+
+
+def faults() -> str:
+    """A row per fault: its sentence, the comment above its row, and the experiments whose published recipe has it."""
+    lines = textwrap.dedent(inspect.getsource(Fault)).splitlines()
+    (body,) = (node.body for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.ClassDef))
+    comments = {ast.unparse(node.targets[0]): _comment(lines, node.lineno - 1, node.lineno - 1)
+                for node in body if isinstance(node, ast.Assign)}  # fmt: skip
+    published: dict[Fault, set[str]] = {fault: set() for fault in Fault}
+    for name in builtin_names():
+        for fault in Recipe.load(name).protocol.faults:
+            published[fault].add(name.partition("/")[0])
+    rows = [
+        (
+            f"`{fault.value}`",
+            ". ".join(text[:1].upper() + text[1:] for text in (fault.info.sentence(), comments[fault.name]) if text),
+            ", ".join(sorted(published[fault])),
+        )
+        for fault in Fault
+    ]
+    return table(("name", "what it does", "in the published recipes of"), rows)
+
+
 def prose_of(documented: Any) -> str:
     """A docstring of our own as Markdown, with its URLs as links."""
     text = inspect.cleandoc(vars(documented).get("__doc__") or "")
     if "\n" not in text and text.startswith(f"{documented.__name__.rpartition('.')[2]}("):
         return ""  # the signature that a dataclass gets
-    text = re.sub(r"(?:arXiv |https://arxiv.org/abs/)(\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
+    text = re.sub(r"(?:arXiv\s|https://arxiv.org/abs/)(\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
     return re.sub(r"(?<!\()https?://[^\s),]*[^\s),.]", r"<\g<0>>", text)
 
 
@@ -307,6 +339,10 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "recipe_keys": recipe_keys,
     "augmentations": augmentations,
+    "geometric_augmentations": lambda: _augmentation_table(Geometric),
+    "pixel_transforms": lambda: _augmentation_table(PixelTransform),
+    "mixers": lambda: _augmentation_table(Mixer),
+    "faults": faults,
     "models": models,
     "functions": functions,
     "result_types": result_types,

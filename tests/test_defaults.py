@@ -1,7 +1,7 @@
 """The recorded defaults of recipes and models. Fingerprints omit defaults, so reusing a run relies on equal defaults.
 
-A default may change if the revision of its entry is raised (convoy.training.run.revisions, or the row of a model). The
-test then writes the new value, or a new entry, to defaults.json and fails once, so that the file is committed too.
+A default may change if the revision of its entry is raised (convoy.training.run.revisions, or the row of a model).
+`make schema` then records the new values and entries in defaults.json.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ def changed_without_revision(recorded: Entries, current: Entries) -> list[str]:
 def test_a_default_changes_only_with_a_revision() -> None:
     recorded, current = json.loads(RECORDED.read_text()), entries()
     assert changed_without_revision(recorded, current) == []
-    if recorded != current:
-        RECORDED.write_text(json.dumps(current, indent=1) + "\n")
-        pytest.fail("tests/defaults.json was updated: commit it")
+    assert recorded == current, "`make schema` records new defaults and revisions"
 
 
 OLD = {"model a": _entry(1, {"depth": 3})}
@@ -70,3 +68,11 @@ OLD = {"model a": _entry(1, {"depth": 3})}
 )
 def test_a_changed_default_is_reported_unless_its_revision_is_raised(new: dict[str, Any], changed: bool) -> None:
     assert changed_without_revision(OLD, {"model a": new, "model b": new}) == ["model a"] * changed
+
+
+if __name__ == "__main__":
+    names = changed_without_revision(json.loads(RECORDED.read_text()), entries())
+    if names:
+        raise SystemExit(f"a default changed, but not the revision, of {', '.join(names)}")
+    RECORDED.write_text(json.dumps(entries(), indent=1) + "\n")
+    print(RECORDED)

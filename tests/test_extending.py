@@ -12,7 +12,7 @@ from textwrap import dedent, indent
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "guides" / "extending.md").read_text(encoding="utf-8")
-EXAMPLE = re.compile(r"<!-- (new|in): (\S+?)(?:, (after|before|instead of): +(.*?))? -->\n```\w+\n(.*?)```", re.DOTALL)
+EXAMPLE = re.compile(r"<!-- (new|in): (\S+?)(?:, (after|before): +(.*?))? -->\n```\w+\n(.*?)```", re.DOTALL)
 COMMANDS = re.findall(r"^\$ (convoy .*)", GUIDE[GUIDE.index("## A recipe") :], re.MULTILINE)  # before: registered names
 RUN_ALL = """
 import shlex, sys
@@ -26,11 +26,13 @@ for line in sys.stdin.read().splitlines():
 def apply(text: str, where: str, anchor: str, code: str) -> str:
     """Inserts code with the indentation of the anchor; 4 more after an opening bracket or colon."""
     lines = text.splitlines(keepends=True)
-    (index,) = (index for index, line in enumerate(lines) if line.strip() == anchor)
-    is_inside = where == "after" and anchor.split("  #")[0][-1] in ":({"
+    places = [index for index, line in enumerate(lines) if line.strip() == anchor]
+    assert len(places) == 1, f"docs/guides/extending.md: {anchor!r} is in {len(places)} lines of the file, not in one"
+    (index,) = places
+    is_inside = where == "after" and anchor.split("  #")[0][-1] in ":({["
     depth = len(lines[index]) - len(lines[index].lstrip()) + 4 * is_inside
-    end = index if where == "before" else index + 1
-    return "".join([*lines[: index + (where == "after")], indent(dedent(code), " " * depth), *lines[end:]])
+    end = index + (where == "after")
+    return "".join([*lines[:end], indent(dedent(code), " " * depth), *lines[end:]])
 
 
 def output_of_all_commands(folder: Path) -> str:
@@ -63,8 +65,10 @@ def test_examples_of_the_guide_have_their_effect(tmp_path: Path) -> None:
 
 
 def test_every_extension_point_has_an_example() -> None:
-    rows = re.findall(r"^\| ([a-z ]+?) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
-    points = [row.removesuffix(" without a Python function") for row in rows if row != "new"]
+    rows = re.findall(
+        r"^\| ([a-z ]+?)(?: \*)? \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    points = [re.sub(" (without|with) a Python function| of a study", "", row) for row in rows if row != "new"]
     headings = " ".join(re.findall(r"^## (.*?):", GUIDE, re.MULTILINE)).lower()
     assert len(points) > 9
     assert [point for point in points if point not in headings] == []

@@ -137,6 +137,7 @@ ALLOWED: dict[str, set[str]] = {
         "reporting",
         "runs",
         "text",
+        "training",
     },
     "progress": {"events", "text"},
     "api": INTERFACE | {"lab", "exporting", "tracking"},

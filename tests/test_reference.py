@@ -44,7 +44,7 @@ def page() -> dict[str, str]:
 
 
 def test_each_generator_is_used_in_one_page() -> None:
-    pages = [path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md")]
+    pages = [path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")]
     assert sorted(mark for text in pages for mark in reference.MARK.findall(text)) == sorted(reference.GENERATORS)
 
 
@@ -94,9 +94,12 @@ def test_measured_scores_are_those_of_the_archive(page: dict[str, str]) -> None:
     assert "| `classics-mnist/lenet` | mnist | 5 | 97.23 ± 0.17 | 0.37 | 20 |" in page["models"]
 
 
-def test_guide_has_all_faults() -> None:
-    guide = (DOCS / "guides" / "faults.md").read_text(encoding="utf-8")
-    assert all(f"| `{fault.value}` |" in guide for fault in Fault)
+def test_each_fault_has_what_it_does_and_where_it_was_published(page: dict[str, str]) -> None:
+    rows = {row.split(" | ")[0].strip("| `"): row for row in page["faults"].splitlines()[2:]}
+    assert [*rows] == [fault.value for fault in Fault]
+    assert all(rows[fault.value].lower().count(fault.info.sentence().lower()) == 1 for fault in Fault)
+    assert rows["last_weights"].endswith("| cifar-course, classics-mnist |")
+    assert "Requires a part that selects the epoch" in rows["last_weights"]
 
 
 def test_reference_has_all_public_names(page: dict[str, str]) -> None:

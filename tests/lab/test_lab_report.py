@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 from PIL import Image
@@ -14,9 +15,9 @@ from convoy import api
 from convoy.experiments import kinds
 from convoy.lab import method
 from convoy.lab.page import lab_page
-from convoy.lab.references import papers
+from convoy.lab.references import References, papers
 from convoy.models import MODELS
-from convoy.recipe import resolve
+from convoy.recipe import resolve, sections
 from convoy.reporting import formats, pdf, raster, render
 from convoy.reporting.content import Drawing, Page, Prose
 from convoy.runs import Run, Study
@@ -69,6 +70,27 @@ def test_method_says_which_weights_are_scored_and_on_which_part_training_stops(r
     assert "test" in stops
     assert "highest test" in scored
     assert "last epoch" in described("validation", "last_weights")[-1]
+
+
+@pytest.mark.parametrize("optimizer", get_args(get_args(sections.Optim)[0]))
+def test_method_names_each_optimizer_with_its_settings(optimizer, run):
+    name = optimizer.model_fields["name"].default
+    reading = SimpleNamespace(recipe=run.recipe.override({"optim.name": name, "optim.lr": 0.0123}))
+    text = method._optimizer(reading, References())
+    settings = reading.recipe.optim.settings
+    assert all(word in text for word in (reading.recipe.optim.title, "0.0123", *settings))
+    assert name == "sgd" or "eps = 1e-08" in text
+
+
+@pytest.mark.parametrize("field", sections.Stop.model_fields)
+def test_method_has_each_stop_rule_with_its_limit(field, run):
+    limit = 7 if field != "target_accuracy" else 0.07
+    reading = SimpleNamespace(
+        recipe=run.recipe.override({f"stop.{field}": limit}), data=SimpleNamespace(selection="validation")
+    )
+    stop, scored = method._selection(reading)
+    assert "7" in stop
+    assert "validation" in scored
 
 
 def test_each_reference_is_cited_and_each_citation_has_a_reference(page, study):

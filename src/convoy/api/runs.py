@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study
 
-__all__ = ["Prediction", "load", "predict", "report", "test", "train"]
+__all__ = [
+    "Prediction",
+    "load",
+    "predict",
+    "report",
+    "test",
+    "train",
+]
 ARGUMENTS.update(
     weights="The folder or name of a run, or a .safetensors / .pth file.",
     images="Image files or folders of images.",

@@ -20,7 +20,7 @@ _Ratio = Annotated[float, Field(ge=0.01, le=100)]
 
 
 class Cutout(PixelTransform):
-    """Blackens a square centred on a random pixel, clipped at the image's edge."""
+    """Blackens a square centred on a random pixel, clipped at the image's edge (arXiv 1708.04552)."""
 
     size: Pixels = 8  # side of the square
 
@@ -33,7 +33,7 @@ class Cutout(PixelTransform):
 
 
 class Erase(PixelTransform):
-    """Fills a rectangle inside the image with black, the image's mean colour, or noise."""
+    """Fills a rectangle inside the image with black, the image's mean colour, or noise (arXiv 1708.04896)."""
 
     probability: Fraction = 0.25  # of an image to be changed
     area: Annotated[tuple[Fraction, Fraction], PAIR, ASCENDING] = (0.02, 0.33)  # fraction of the image

@@ -74,7 +74,8 @@ TRIVIAL_AUGMENT_AMOUNTS = {
 
 
 class RandAugment(PixelTransform):
-    """Applies `operations` random operations per image, all of the same magnitude, each with a random sign."""
+    """Applies `operations` random operations per image, all of the same magnitude, each with a random sign (arXiv
+    1909.13719)."""
 
     operations: Annotated[int, Field(ge=1, le=16)] = 2  # per image
     magnitude: Annotated[int, Field(ge=0, le=STEPS)] = 9  # of each operation
@@ -94,7 +95,8 @@ class RandAugment(PixelTransform):
 
 
 class TrivialAugment(PixelTransform):
-    """Applies one random operation per image, with a magnitude drawn uniformly from 0 to 30 and a random sign."""
+    """Applies one random operation per image, with a magnitude drawn uniformly from 0 to 30 and a random sign (arXiv
+    2103.10158, the "wide" space)."""
 
     draws: ClassVar[int] = 3
 

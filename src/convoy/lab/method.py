@@ -8,16 +8,12 @@ from typing import Any, assert_never
 from convoy.lab.references import References, data_source, papers
 from convoy.models import MODELS
 from convoy.recipe.sections import (
-    SGD,
-    Adam,
-    AdamW,
     Constant,
     Cosine,
     CrossEntropy,
     OneCycle,
     Plateau,
     Range,
-    RMSprop,
     Step,
 )
 from convoy.registry import is_external, is_user_class
@@ -26,6 +22,7 @@ from convoy.reporting.reading import Groups, Reading
 from convoy.reporting.words import accuracy_name, part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.training.run.stopping import active
 
 MAX_TEXTS = 4  # different texts of one paragraph; of more recipes, only the first is described
 MAX_CLASSES = 12  # that are listed
@@ -161,7 +158,7 @@ def training(reading: Reading, references: References) -> str:
     else:
         sentences.append(_("The loss is cross-entropy."))
     if train.class_weights != "none":
-        sentences.append(_("The loss weights the classes ({weights}).", weights=_value(train.class_weights)))
+        sentences.append(_("The loss weights the classes: {weights}.", weights=_value(train.class_weights)))
     sentences += [_optimizer(reading, references), *_schedule(reading, references)]
     if train.clip_norm:
         sentences.append(
@@ -186,22 +183,9 @@ def training(reading: Reading, references: References) -> str:
 
 def _optimizer(reading: Reading, references: References) -> str:
     optim = reading.recipe.optim
-    match optim:
-        case SGD():
-            name = _("stochastic gradient descent")
-            details = [_("momentum {value:g}", value=optim.momentum)] if optim.momentum else []
-            if optim.nesterov:
-                details = [_("Nesterov momentum {value:g}", value=optim.momentum)]
-                name += references.method("nesterov")
-        case Adam() | AdamW():
-            name = ("AdamW" if isinstance(optim, AdamW) else "Adam") + references.method(optim.name)
-            details = [f"β = ({optim.betas[0]:g}, {optim.betas[1]:g})"]
-        case RMSprop():
-            name = "RMSprop" + references.method("rmsprop")
-            details = [f"α = {optim.alpha:g}"]
-            details += [_("momentum {value:g}", value=optim.momentum)] if optim.momentum else []
-        case _:
-            assert_never(optim)
+    details = [_("learning rate {value:g}", value=optim.lr)]
+    if optim.settings:
+        details.append(_settings(optim.settings))
     if optim.weight_decay:
         details.append(_("weight decay {value:g}", value=optim.weight_decay))
     if optim.layer_decay != 1:
@@ -211,8 +195,8 @@ def _optimizer(reading: Reading, references: References) -> str:
                 value=optim.layer_decay,
             )
         )
-    rate = _("learning rate {value:g}", value=optim.lr)
-    return _("The optimizer is {name} with {details}.", name=name, details=listed([rate, *details]))
+    name = optim.title + references.method(optim.name, *optim.settings)
+    return _("The optimizer is {name} with {details}.", name=name, details=listed(details))
 
 
 def _schedule(reading: Reading, references: References) -> list[str]:
@@ -261,20 +245,14 @@ def _schedule(reading: Reading, references: References) -> list[str]:
 
 
 def _selection(reading: Reading) -> list[str]:
-    stop, part = reading.recipe.stop, reading.data.selection
+    recipe, part = reading.recipe, reading.data.selection
     accuracy = accuracy_name(part) if part else ""
-    sentences = []
-    if part and stop.patience_epochs:
-        sentences.append(
-            _("Training stops after {n} epochs without a better {accuracy}.", n=stop.patience_epochs, accuracy=accuracy)
-        )
-    if part and stop.target_accuracy:
-        sentences.append(
-            _("Training stops at a {accuracy} of {value:.2%}.", accuracy=accuracy, value=stop.target_accuracy)
-        )
-    if stop.max_seconds:
-        sentences.append(_("Training stops after {seconds:g} seconds.", seconds=stop.max_seconds))
-    if part and not any(fault.info.keeps_last for fault in reading.recipe.protocol.faults):
+    sentences = [
+        rule.method(recipe.stop, accuracy)
+        for rule in active(recipe)
+        if rule.field and (part or not rule.needs_selection)
+    ]
+    if part and not any(fault.info.keeps_last for fault in recipe.protocol.faults):
         text = _("The epoch with the highest {accuracy} is scored.", accuracy=accuracy)
     else:
         text = _("The weights of the last epoch are scored.")
@@ -316,7 +294,7 @@ def _settings(table: Mapping[str, Any]) -> str:
 
 def _value(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(map(_value, value))
+        return f"({', '.join(map(_value, value))})"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -1,8 +1,9 @@
 """Protocol faults: mistakes in how published numbers were obtained. `Fault` is the only list of them.
 
 A recipe enables a fault by its name in `protocol.faults`, to reproduce a published number and to measure the effect of
-the mistake. Nothing else in the recipe changes. The row of a fault has all that other code asks about it; one module,
-next to what the fault changes, tests `Fault.NAME in recipe.protocol.faults`.
+the mistake. Nothing else in the recipe changes. The row of a fault has all that other code asks about it, and the
+comment above it is its description in docs/guides/faults.md; one module, next to what the fault changes, tests
+`Fault.NAME in recipe.protocol.faults`.
 """
 
 from __future__ import annotations
@@ -147,6 +148,7 @@ class Fault(StrEnum):
         fault.info = info
         return fault
 
+    # The test accuracy is the best of many, and too high. Requires a test set, no folds, and no `--no-test`
     SELECTION_ON_TEST = FaultInfo(
         "selection_on_test",
         lambda: _("the test set selects the best epoch and when to stop; the test score is not independent"),
@@ -154,64 +156,87 @@ class Fault(StrEnum):
         opens_test=1,
         selects_on_test=True,
     )
+    # Sizes and stratification stay the same; the first epoch has the run's own split, whose mean and standard deviation
+    # normalise all epochs. Validation accuracy is measured on images that were trained on, and selects the epoch.
+    # Requires a validation part
     RESPLIT_EVERY_EPOCH = FaultInfo(
         "resplit_every_epoch",
         lambda: _("the validation part is redrawn in each epoch, so that validation images were trained on"),
         needs=(_VALIDATION,),
         redraws_validation=True,
     )
+    # Test accuracy, and everything computed from predicted classes, is too low. The draws are seeded. Requires a test
+    # set
     SAMPLED_LABELS = FaultInfo(
         "sampled_labels",
         lambda: _("the predicted class of a test image is sampled from the softmax, not the most probable one"),
         needs=(_TEST_SET,),
         only_scores=True,
     )
+    # The loss has a minimum (1.461 with 10 classes), and gradients are small where the network is confidently wrong.
+    # Requires a network that returns logits (`softmax_output = false`): the published networks of course-mnist and
+    # tensor-mnist have the softmax themselves
     SOFTMAX_BEFORE_LOSS = FaultInfo(
         "softmax_before_loss",
         lambda: _("the loss treats the softmax outputs as logits, in training and in each reported loss"),
         detail=_loss_floor,
         needs=(_LOGITS,),
     )
+    # Requires the loss `cross_entropy`
     LOG_SOFTMAX = FaultInfo(
         "log_softmax",
         lambda: _("a log-softmax precedes cross-entropy, which applies its own: only rounding changes"),
         needs=(_CROSS_ENTROPY,),
     )
+    # Applies to validation and test accuracy and to all augmentations except mixing. Random parameters depend on seed,
+    # part and epoch; the final score uses those of the epoch whose weights are kept. Requires such an augmentation
     AUGMENTED_TEST = FaultInfo(
         "augmented_test",
         lambda: _("the training augmentation is also applied to the validation and test images that are scored"),
         needs=(_AUGMENTATION,),
         revision=2,
     )
+    # Also in the warm-up. With `t_max = 10` the cosine has a period of 20 batches. Requires `step`, or `cosine` with
+    # `per = "epoch"`
     SCHEDULE_PER_BATCH = FaultInfo(
         "schedule_per_batch",
         lambda: _("the schedule is defined in epochs but stepped per batch: each batch counts as an epoch"),
         detail=_period_in_batches,
         needs=(_schedule_per_epoch,),
     )
+    # Reported losses are smaller by about the batch size: `train.batch_size` in training, 1,000 in an evaluation.
+    # Neither the training nor the choice of the epoch changes
     LOSS_DIVIDED_TWICE = FaultInfo(
         "loss_divided_twice",
         lambda: _("reported losses are batch means, summed and divided by the number of images: far too small"),
         revision=2,
     )
+    # Changes the number of epochs, and sometimes the best epoch. Requires `stop.patience_epochs` above 0
     PATIENCE_OFF_BY_ONE = FaultInfo(
         "patience_off_by_one",
         lambda: _("training stops one epoch without improvement later than the reported patience"),
         detail=_patience_reported,
         needs=(_PATIENCE,),
     )
+    # Changes no score by itself, but who sees the printed scores may choose by them; every opening is counted. Requires
+    # a test set, a validation part, no folds, no `--no-test`, no search, no landscape, and no `selection_on_test`,
+    # which scores the test set in every epoch
     TEST_OPENED_AT_EACH_BEST = FaultInfo(
         "test_opened_at_each_best",
         lambda: _("the test set is opened and scored at each new best epoch, but decides nothing"),
         needs=(_NO_FOLDS, _TEST_SET, _VALIDATION, _SELECTION_BY_VALIDATION),
         opens_test=0.35,  # share of epochs that are a new best: 51 of 144 in six archived runs
     )
+    # Changes every score, and the confusion matrix. Requires a part that selects the epoch; without one the last
+    # weights are kept anyway
     LAST_WEIGHTS = FaultInfo(
         "last_weights",
         lambda: _("the weights of the last epoch are kept and scored, not those of the best"),
         needs=(_SELECTION,),
         keeps_last=True,
     )
+    # Evaluates in batches of the training's size. Changes nothing if the batch size divides the number of scored
+    # images. Requires a full batch in each part
     DROP_LAST_IN_EVALUATION = FaultInfo(
         "drop_last_in_evaluation",
         lambda: _("evaluation drops the last batch if it is not full"),
@@ -219,6 +244,7 @@ class Fault(StrEnum):
         needs=(_full_batch,),
         has_no_effect=lambda context: not any(context.dropped.values()),  # all batches are full
     )
+    # Affects `cost.json` and tables
     MACS_AS_FLOPS = FaultInfo(
         "macs_as_flops",
         lambda: _("multiply-adds are reported as FLOPs: half the number that is reported without this fault"),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from convoy.recipe.faults import Fault
 from convoy.registry import is_external, unknown
+from convoy.text import gettext as _
 
 
 def _refuse_boolean(value: Any) -> Any:
@@ -179,12 +180,26 @@ class OptimBase(Section):
     # fine-tuning" (ULMFiT, Howard & Ruder 2018: 1/2.6), "layer-wise decay" (BEiT, Bao et al. 2021); 1: off
     layer_decay: Annotated[float, NUMBER, Field(gt=0, le=1)] = 1.0
 
+    @property
+    def title(self) -> str:
+        """The name in a sentence."""
+        return type(self).__name__
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keys that only this optimizer has, without those that are off."""
+        return {key: value for key, value in self if value and key != "name" and key not in OptimBase.model_fields}
+
 
 class SGD(OptimBase):
     name: Literal["sgd"] = "sgd"
     lr: Positive = 1e-2  # the learning rate; a schedule multiplies it by a factor
     momentum: Fraction = 0.9  # 0: off
     nesterov: bool = False  # Nesterov momentum
+
+    @property
+    def title(self) -> str:
+        return _("stochastic gradient descent")
 
 
 class Adam(OptimBase):
@@ -207,7 +222,13 @@ class RMSprop(OptimBase):
     eps: Positive = 1e-8  # added to the denominator
 
 
-Optim = Annotated[SGD | Adam | AdamW | RMSprop, Field(discriminator="name")]
+Optim = Annotated[
+    SGD  # one section per line
+    | Adam
+    | AdamW
+    | RMSprop,
+    Field(discriminator="name"),
+]
 
 
 class ScheduleBase(Section):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
+from convoy.recipe.sections import Stop
 from convoy.run_contents import DIVERGED, EpochMetrics
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -34,6 +35,8 @@ class StopRule:
     sentence: Callable[[StopContext], str]
     field: str = ""  # of `Stop`; empty: always on
     needs_selection: bool = False  # needs a part that selects the best epoch
+    # The rule in the method of a lab report; `accuracy` names the accuracy that selects the best epoch
+    method: Callable[[Stop, str], str] = lambda stop, accuracy: ""
 
 
 def _patience_is_over(context: StopContext) -> bool:
@@ -63,6 +66,9 @@ STOP_RULES = (  # the first that is met is reported
         ),
         field="target_accuracy",
         needs_selection=True,
+        method=lambda stop, accuracy: _(
+            "Training stops at a {accuracy} of {value:.2%}.", accuracy=accuracy, value=stop.target_accuracy
+        ),
     ),
     StopRule(
         "patience",
@@ -74,12 +80,16 @@ STOP_RULES = (  # the first that is met is reported
         ),
         field="patience_epochs",
         needs_selection=True,
+        method=lambda stop, accuracy: _(
+            "Training stops after {n} epochs without a better {accuracy}.", n=stop.patience_epochs, accuracy=accuracy
+        ),
     ),
     StopRule(
         "time",
         lambda context: context.ledger.train_seconds >= context.recipe.stop.max_seconds,
         lambda context: _("stop.max_seconds = {seconds:g} reached", seconds=context.recipe.stop.max_seconds),
         field="max_seconds",
+        method=lambda stop, accuracy: _("Training stops after {seconds:g} seconds.", seconds=stop.max_seconds),
     ),
 )
 ALL_EPOCHS = StopRule(
