@@ -10,12 +10,14 @@ from convoy.process import limit_spinning
 
 if TYPE_CHECKING:
     from convoy.api import *  # noqa: F403
+    from convoy.api.estimator import ImageClassifier as ImageClassifier
     from convoy.api.study import Study as Study
     from convoy.api.study import Workspace as Workspace
     from convoy.recipe import Recipe as Recipe
     from convoy.runs import Run as Run
 
 _TYPES = {
+    "ImageClassifier": "convoy.api.estimator",
     "Recipe": "convoy.recipe",
     "Run": "convoy.runs",
     "Study": "convoy.api.study",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from convoy.models import MODELS
 from convoy.options import DEFAULT_OUT, KEYS, full_key
@@ -20,6 +20,9 @@ from convoy.registry import HUB, is_external, is_user_class, labels_of, unknown
 from convoy.runs import Run, Study, Workspace
 from convoy.text import gettext as _
 from convoy.text import ngettext
+
+if TYPE_CHECKING:
+    from convoy.data.imageset import DataSet
 
 Target = TypeVar("Target", bound=Run | Study)
 
@@ -154,8 +157,13 @@ def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) ->
     return resolved.override({"model.name": full_name(name)}) if name.endswith(".py") else resolved
 
 
-def recipe_to_train(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) -> Recipe:
-    """`recipe_of`, with the batch size and the epochs that fit a user's own few images, unless they are set."""
+def recipe_to_train(
+    recipe: Recipe | str | Path | None, options: Mapping[str, Any], dataset: DataSet | None = None
+) -> Recipe:
+    """`recipe_of`, with the batch size and the epochs that fit a user's own few images, unless they are set.
+
+    `dataset`: the data, if the option `data` is not a name that can be loaded.
+    """
     from convoy.data.prepare import count_training
     from convoy.data.sources import is_own
 
@@ -167,7 +175,7 @@ def recipe_to_train(recipe: Recipe | str | Path | None, options: Mapping[str, An
     fixed = {f"train.{key}" for key in table.get("train", {})}
     if fixed >= {few_images.BATCH, few_images.EPOCHS}:
         return resolved
-    return few_images.fitted(resolved, count_training(resolved.data), fixed=fixed)
+    return few_images.fitted(resolved, count_training(resolved.data, dataset), fixed=fixed)
 
 
 def full_name(argument: str | Path) -> str:

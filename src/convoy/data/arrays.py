@@ -147,15 +147,14 @@ def resize_and_crop(images: np.ndarray, size: int | None, notes: list[str]) -> n
     if size is None:
         notes.append(f"images of {width} x {height} pixels were cropped to {target} x {target}")
     if min(height, width) != target:
-        images = _resize(
-            images, round(height * target / min(height, width)), round(width * target / min(height, width))
-        )
+        images = resize(images, round(height * target / min(height, width)), round(width * target / min(height, width)))
         height, width = images.shape[2:]
     top, left = (height - target) // 2, (width - target) // 2
     return np.ascontiguousarray(images[:, :, top : top + target, left : left + target])
 
 
-def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes uint8 [N, C, H, W] (bilinear, anti-aliased)."""
     import torch
     from torch.nn.functional import interpolate
 

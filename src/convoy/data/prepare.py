@@ -57,9 +57,12 @@ class Prepared:
         }
 
 
-def prepare(spec: Data) -> Prepared:
-    """Raises DataError, and ValueError for an unknown name. The caller replaces the normalisation "weights"."""
-    dataset = load(spec.name, size=spec.size)
+def prepare(spec: Data, dataset: DataSet | None = None) -> Prepared:
+    """Prepares the data that `spec` names or, if it is not None, this data set.
+
+    Raises DataError, and ValueError for an unknown name. The caller replaces the normalisation "weights".
+    """
+    dataset = dataset or load(spec.name, size=spec.size)
     split = _split(dataset, spec)
     train = dataset.train.take(split.train)
     test = dataset.test_pool.take(split.test)
@@ -82,9 +85,9 @@ def prepare(spec: Data) -> Prepared:
     )
 
 
-def count_training(spec: Data) -> int:
+def count_training(spec: Data, dataset: DataSet | None = None) -> int:
     """Counts the training images. Raises as `prepare` does."""
-    return len(_split(load(spec.name, size=spec.size), spec).train)
+    return len(_split(dataset or load(spec.name, size=spec.size), spec).train)
 
 
 def _split(dataset: DataSet, spec: Data) -> Split:

@@ -18,6 +18,7 @@ from convoy.models import pretrained, user
 from convoy.models.run_code import RunCode
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
+from convoy.run_contents import RunData
 from convoy.runs import Run
 
 
@@ -67,12 +68,12 @@ def untrained_network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
     name, options = run.recipe.model.name, run.recipe.model.options
     if is_user_class(name):
         spec, code = trusted_code(run, trust_code=trust_code)
-        return user.create(spec, geometry_of(run), options, code)
-    return models.create(name, **geometry_of(run)._asdict(), options=options)
+        return user.create(spec, geometry_of(run.data), options, code)
+    return models.create(name, **geometry_of(run.data)._asdict(), options=options)
 
 
-def geometry_of(run: Run) -> models.Geometry:
-    return models.Geometry(run.data.in_chans, len(run.data.classes), run.data.image_size)
+def geometry_of(data: RunData) -> models.Geometry:
+    return models.Geometry(data.in_chans, len(data.classes), data.image_size)
 
 
 def trusted_code(run: Run, *, trust_code: bool) -> tuple[str, RunCode]:

@@ -138,7 +138,7 @@ def network_py(run: Run, settings: Settings) -> str:
         options = "".join(
             f"        {key}={value!r},\n" for key, value in (entry.options | run.recipe.model.options).items()
         )
-        build = f"    return {entry.factory.__name__}(\n        {geometry_of(run)!r},\n{options}    )"
+        build = f"    return {entry.factory.__name__}(\n        {geometry_of(run.data)!r},\n{options}    )"
     to_pixels = ("convoy.data.pixels", "as_pixels")
     if reads_photographs(data):
         to_pixels = ("convoy.data.photo", "character_pixels")
@@ -184,7 +184,7 @@ def _user_network(run: Run, settings: Settings) -> tuple[str, str, str]:
     spec, code = trusted_code(run, trust_code=settings.trust_code)
     file, _colon, name = PurePosixPath(Path(spec).name).as_posix().rpartition(":")
     factory = user.load_factory(spec, code)
-    arguments = user.arguments(spec, factory, geometry_of(run), run.recipe.model.options)
+    arguments = user.arguments(spec, factory, geometry_of(run.data), run.recipe.model.options)
     imported = (
         f'\nsys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).with_name("{_USER_CODE}"))]\n'
         f"from {_USER_CODE}.{file.removesuffix('.py')} import {name}  # noqa: E402"

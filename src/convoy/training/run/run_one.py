@@ -21,7 +21,7 @@ from convoy.training.machine.threads import restored_threads
 from convoy.training.run import faults, reuse
 from convoy.training.run.failures import Failures
 from convoy.training.run.follow import plan_together
-from convoy.training.run.plan import plan_one
+from convoy.training.run.plan import Plan, plan_one
 from convoy.training.run.training import Training
 from convoy.training.step.ranks import Ranks
 
@@ -29,7 +29,7 @@ WAITING_SECONDS = 0.5  # between two checks whether another process still trains
 
 
 def run_one(
-    recipe: Recipe,
+    recipe: Recipe | Plan,
     out: str | Path,
     *,
     fresh: bool = False,
@@ -38,14 +38,20 @@ def run_one(
     control: Callable[[], Control] = lambda: Control.CONTINUE,
     ranks: Ranks | None = None,
 ) -> Iterator[Event]:
-    """Trains a recipe in OUT/runs, resumes its unfinished run, or finds its finished one.
+    """Trains a recipe, or its plan, in OUT/runs, resumes its unfinished run, or finds its finished one.
 
     Calls `control` at every record. On PAUSE, the run saves itself and ends, to be resumed later. On PRUNE, it ends and
     resumes only if requested. With `until`, it is pruned after exactly that many epochs, even if `control` asks for it
     too late. The last event is `Ended`. Raises ValueError, before anything is written, if the recipe cannot be trained.
     With `ranks`, this is rank 0, and the other processes of torchrun `follow` it.
     """
-    plan = plan_one(recipe) if ranks is None else plan_together(recipe, ranks)
+    if isinstance(recipe, Plan):
+        plan = recipe
+    elif ranks is None:
+        plan = plan_one(recipe)
+    else:
+        plan = plan_together(recipe, ranks)
+    recipe = plan.recipe
     if test is not True:
         faults.check_test_closed(recipe, may_select=test == "by fault")
     test = test is True and plan.prepared.fold is None  # with folds the test set stays closed
@@ -58,7 +64,6 @@ def run_one(
             with Failures(existing, recipe):
                 yield from reuse.finished_run(existing, plan, workspace, test=test)
             return
-    recipe = plan.recipe
     if recipe.model.is_pretrained and (fresh or existing is None or not _has_checkpoint(existing)):
         yield Note(_("loading the pretrained weights"))
         plan = plan.with_pretrained()
