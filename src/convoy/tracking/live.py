@@ -112,7 +112,8 @@ class Live:
         if not self._warned:
             self._warned = True
             text = _(
-                "tracking stopped, training continues: {tracker}: {error}; later: convoy export RUN --to {tracker}",
+                "not tracked by {tracker}: {error}; the training is not affected; later: "
+                "convoy export RUN --to {tracker}",
                 tracker=self.name,
                 error=error,
             )
