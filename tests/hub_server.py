@@ -75,6 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
             for line in map(json.loads, content.splitlines()):
                 if line["key"] == "file":
                     hub.repositories[repository][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                elif line["key"] == "deletedFile":
+                    del hub.repositories[repository][line["value"]["path"]]
             oid = hub.commit(repository)
             address = f"{hub.address}/{repository}/commit/{oid}"
             self.answer(200, {"commitUrl": address, "commitOid": oid, "success": True})

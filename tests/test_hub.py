@@ -114,11 +114,17 @@ def test_a_network_of_the_users_own_is_pushed_with_its_code_which_is_trusted_on_
     assert type(convoy.load("hf:ada/own", trust_code=True).network).__name__ == "Tiny"
 
 
-def test_a_new_push_is_downloaded_again(hub: Hub, trained: Callable[[str], Run]) -> None:
-    convoy.push(trained("two_conv_cnn"), "ada/model")
-    first = convoy.load("hf:ada/model")
+def test_a_new_push_replaces_the_run_and_is_downloaded_again(hub: Hub, trained: Callable[[str], Run]) -> None:
     convoy.push(trained("net.py"), "ada/model")
-    assert type(convoy.load("hf:ada/model", trust_code=True).network) is not type(first.network)
+    first = convoy.load("hf:ada/model", trust_code=True)
+    hub.repositories["ada/model"] |= {"LICENSE": b"MIT", "arrays.npz": b"of an earlier run"}
+
+    convoy.push(trained("two_conv_cnn"), "ada/model")
+
+    assert type(convoy.load("hf:ada/model").network) is not type(first.network)
+    files = hub.repositories["ada/model"].keys()
+    assert {"LICENSE", "model.safetensors"} < files
+    assert files.isdisjoint({"code/net.py", "arrays.npz"})
 
 
 def test_changed_weights_are_refused(hub: Hub, trained: Callable[[str], Run]) -> None:

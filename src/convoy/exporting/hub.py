@@ -44,7 +44,12 @@ def push(run: Run, repository: str, *, private: bool | None, licence: str | None
         write(run, Path(folder), repository, licence=licence)
         with _request(repository) as api:
             address = api.create_repo(repository, private=private, exist_ok=True)
-            api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"{run.name}, trained with Convoy")
+            api.upload_folder(
+                repo_id=repository,
+                folder_path=folder,
+                commit_message=f"{run.name}, trained with Convoy",
+                delete_patterns=["code/*", "*.npz"],  # of an earlier run
+            )
     return str(address)
 
 
