@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from tests.conftest import Call
@@ -16,8 +15,6 @@ import convoy
 from convoy import tracking
 from convoy.runs import Run
 from convoy.tracking import live
-from convoy.tracking.contents import Head, Results
-from convoy.tracking.writer import Writer
 
 Library = Callable[[str], None]
 
@@ -153,63 +150,3 @@ def test_an_interrupted_run_has_its_epochs_and_no_scores(tmp_path: Path) -> None
     names = EventAccumulator(str(tmp_path / "logs" / run.name)).Reload().Tags()["scalars"]
     assert "train/loss" in names
     assert [name for name in names if name.startswith("scores/")] == []
-
-
-class Recorder:
-    """A tracker in this process."""
-
-    created: ClassVar[list[Recorder]] = []
-    view = ""
-
-    def __init__(self, head: Head) -> None:
-        self.epochs: list[int] = []
-        self.results: Results | None = None
-        self.created.append(self)
-
-    def log(self, values: Mapping[str, float], epoch: int, time: float) -> None:
-        self.epochs.append(epoch)
-
-    def close(self, results: Results | None) -> None:
-        self.results = results
-
-
-def test_a_run_on_another_machine_is_written_when_its_files_have_arrived(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Recorder, "created", [])
-    run = fake_run(tmp_path)
-    content = (run.path / "data.json").read_bytes()
-    (run.path / "data.json").unlink()
-    writer = Writer(Recorder, "")
-    writer.update(run.path, None)
-    assert Recorder.created == []
-
-    (run.path / "data.json").write_bytes(content)
-    writer.update(run.path, None)
-
-    (written,) = Recorder.created
-    assert written.epochs == [1, 2, 3, 4, 5]
-    assert written.results is not None
-
-
-def test_each_epoch_is_written_once_and_the_run_is_closed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Recorder, "created", [])
-    run = fake_run(tmp_path)
-    metrics = run.metrics
-    run.write_status(state="running")
-    writer = Writer(Recorder, "")
-    for epochs in (0, 1, 1, 3):
-        write_metrics(run, metrics[:epochs])
-        writer.update(run.path, None)
-    (written,) = Recorder.created
-    assert (written.epochs, written.results) == ([1, 2, 3], None)
-
-    write_metrics(run, metrics)
-    run.write_status(state="finished")
-    writer.update(run.path, None)
-    results = written.results
-    writer.update(run.path, None)
-    writer.close()
-
-    assert written.epochs == [1, 2, 3, 4, 5]
-    assert written.results is results is not None

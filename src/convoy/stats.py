@@ -198,6 +198,15 @@ def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> Pa
     return _t_test(fmean(differences), max(sd, step / math.sqrt(6)) / math.sqrt(n), n - 1, sd, n, "t")
 
 
+def paired_difference(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> tuple[Estimate, float | None]:
+    """The estimate of a - b and its p value, as in `paired_t`; for one pair, no interval and no p value."""
+    return (t_interval([a[0] - b[0]]), None) if len(a) < 2 else paired_t(a, b, step=step)
+
+
+def mean_of(value: Estimate | float) -> float:
+    return value.mean if isinstance(value, Estimate) else value
+
+
 def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step: float = 0.0) -> PairedTest:
     """Welch's t test (1947) of the difference of the means, a - b, of unpaired values.
 

@@ -220,7 +220,7 @@ def test_a_ratio_has_an_interval_of_ratios(tmp_path: Path) -> None:
     found = judged(tmp_path, table, {"a": [0.80, 0.82, 0.84], "b": [0.40, 0.41, 0.42]})
     assert found.verdict is Verdict.HOLDS
     assert found.result.mean == pytest.approx(2.0)
-    assert "ratio of 1.9 to 2.1" in claim_words(found)
+    assert "claimed: 1.9 to 2.1" in claim_words(found)
 
 
 def test_a_ratio_to_zero_is_inconclusive(tmp_path: Path) -> None:

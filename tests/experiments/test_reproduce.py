@@ -19,10 +19,10 @@ from convoy.experiments.experiment import Settings, load
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict
 from convoy.experiments.reproduction.scope import Scope
-from convoy.experiments.words import mean_of, reason_text
+from convoy.experiments.words import reason_text
 from convoy.prediction import Reason, Verdict
 from convoy.runs import Run, Study, Workspace
-from convoy.stats import Estimate
+from convoy.stats import Estimate, mean_of
 from convoy.studies import findings
 
 

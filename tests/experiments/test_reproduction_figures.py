@@ -9,8 +9,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tests.fake_runs import epoch_metrics, part_score
 
-from convoy.experiments.reproduction.figures import effect_rows, effects_caption, measured_caption, measured_rows
-from convoy.experiments.reproduction.figures_training import ROLES, curves, draw
+from convoy.experiments.reproduction.figures import (
+    ROLES,
+    curves,
+    draw_curves,
+    effect_rows,
+    effects_caption,
+    measured_caption,
+    measured_rows,
+)
 from convoy.experiments.reproduction.finding import (
     Asked,
     FaultResult,
@@ -230,7 +237,7 @@ def test_largest_effect_is_on_an_accuracy():
         fault("large_but_unsure", [0.3, -0.1], verdict=FaultVerdict.INCONCLUSIVE),
     ]
     assert finding_of(*faults).largest_effect is faults[0]
-    assert largest_effect(finding_of(*faults)) == "sampled labels: −1.25 ± 0.64 points"
+    assert largest_effect(finding_of(*faults)) == "sampled labels: −1.25 ± 0.64 points of test accuracy"
     assert largest_effect(finding_of()) == "none measured"
     assert "quick try" in largest_effect(finding_of(*faults, withheld=Reason.QUICK_TRY))
 
@@ -268,7 +275,7 @@ def test_a_loss_that_was_not_finite_leaves_the_axes_to_the_others():
     run[0] = replace(run[0], validation=part_score(0.5, None))
     axes = Figure().add_subplot()
 
-    draw(axes, curves({"corrected": {"net": [run]}}, "loss", {}), Look(("net",)), ROLES)
+    draw_curves(axes, curves({"corrected": {"net": [run]}}, "loss", {}), Look(("net",)), ROLES)
 
     low, high = axes.get_ylim()
     assert low < 1.0 < high

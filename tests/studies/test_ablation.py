@@ -58,7 +58,7 @@ def test_a_quick_try_has_effects_and_no_verdict(tmp_path: Path) -> None:
     for member in found:
         member.run.update("data.json", limit=100)
     text = sentence(compare(found, DESIGN))
-    assert "2.04 ± 0.10 points above none" in text
+    assert "none (2.04 ± 0.10 points)" in text
     assert "no verdict" in text
     assert "beats" not in text
 
@@ -205,7 +205,7 @@ def test_one_seed_has_effects_without_interval_or_verdict(tmp_path: Path) -> Non
     norm = effect(finding.ablation, "norm")
     assert norm.difference.low is norm.p is norm.p_holm is None
     assert not norm.significant
-    assert "2.00 points above none" in sentence(finding)
+    assert "none (2.00 points)" in sentence(finding)
     assert "1 seed" in sentence(finding)
 
 

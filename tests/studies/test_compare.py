@@ -210,7 +210,7 @@ def test_older_runs_of_other_splits_may_have_other_images(tmp_path):
     kept(given[0].run, split_hash="b", parts_hash={"test": "c"})
     finding = conclude(given)
     assert finding.mcnemar == ()
-    assert finding.untested == (Untested(Reason.UNKNOWN_IMAGES, pairs=(("a", "b"),)),)
+    assert finding.untested == (Untested(Reason.OTHER_IMAGES, pairs=(("a", "b"),)),)
 
 
 def test_validation_images_that_change_in_each_epoch_are_not_compared(tmp_path):
@@ -231,14 +231,14 @@ def test_runs_without_predictions_are_named(tmp_path):
 
 def test_one_model_with_one_seed_speaks_of_images(tmp_path):
     finding = conclude(members(tmp_path, {"lenet": [9821]}))
-    for words in ("98.21 % test accuracy", "10,000 images", "97.93 to 98.45 %", "one seed"):
+    for words in ("test accuracy of 98.21 %", "10,000 images", "97.93–98.45"):
         assert words in sentence(finding)
     assert finding.rows[0].accuracy.interval == "wilson"
 
 
 def test_one_model_with_three_seeds_speaks_of_seeds(tmp_path):
     finding = conclude(members(tmp_path, {"lenet": [9810, 9822, 9815]}))
-    assert "98.16 ± 0.15 % test accuracy (n = 3 seeds)" in sentence(finding)
+    assert "test accuracy of 98.16 ± 0.15 % (n = 3)" in sentence(finding)
 
 
 def test_without_a_test_score_the_validation_score_decides(tmp_path):

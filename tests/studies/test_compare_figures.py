@@ -8,7 +8,8 @@ import pytest
 
 from convoy.reporting.palette import Look
 from convoy.stats import t_interval
-from convoy.studies.compare.figures import (
+from convoy.studies.compare.finding import CompareFinding, Cost, ModelSummary
+from convoy.studies.compare.page import (
     accuracy_caption,
     accuracy_rows,
     cost_bars,
@@ -16,7 +17,6 @@ from convoy.studies.compare.figures import (
     cost_kinds,
     cost_numbers,
 )
-from convoy.studies.compare.finding import CompareFinding, Cost, ModelSummary
 
 SECONDS, PARAMETERS, FLOPS, _ = cost_kinds()
 

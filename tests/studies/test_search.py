@@ -26,7 +26,7 @@ from convoy.recipe import Recipe
 from convoy.runs import Run, Study, Workspace
 from convoy.studies import kinds
 from convoy.studies.search.finding import SearchFinding, State
-from convoy.studies.search.run import Choices, Search, asked
+from convoy.studies.search.run import Search, asked
 from convoy.studies.search.run import run as search
 from convoy.studies.search.space import Space, axes_of
 from convoy.studies.session import Session
@@ -50,7 +50,8 @@ def base(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 
 
 def question(base: Recipe, *grid: str, called: str | None = None, **options: Any) -> Search:
-    return asked(base, Space(axes_of(grid or GRID, ())), Choices(**({"seeds": 2} | options)), called=called)
+    choices = {"trials": None, "sampler": None, "pruner": None, "seeds": 2} | options
+    return asked(base, Space(axes_of(grid or GRID, ())), **choices, called=called)
 
 
 def searched(what: Search, out: Path, *, storage: str | None = None, **options: Any) -> Study:

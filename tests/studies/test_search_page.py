@@ -18,7 +18,7 @@ from convoy.stats import t_interval
 from convoy.studies import findings
 from convoy.studies.search import figures
 from convoy.studies.search.finding import Importance, Method, Pruner, SearchFinding, State, Trial
-from convoy.studies.search.page import search_blocks
+from convoy.studies.search.page import trials
 from convoy.studies.search.space import Values
 
 ESTIMATE = t_interval([0.97, 0.98, 0.981])
@@ -58,7 +58,7 @@ def finding(space: dict[str, list[Any]], *, pruner: Pruner = Pruner.HALVING, **c
 
 
 def names(space: dict[str, list[Any]], **changes: Any) -> list[str]:
-    return [block.name for block in search_blocks(finding(space, **changes)) if isinstance(block, Chart | Scene3D)]
+    return [block.name for block in trials(finding(space, **changes)).blocks if isinstance(block, Chart | Scene3D)]
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_axis_is_logarithmic_if_the_values_double(values: list[float], log: bool
 
 
 def test_table_has_the_best_trials_first_and_those_stopped_early_last() -> None:
-    table = next(block for block in search_blocks(finding(TWO)) if isinstance(block, Table))
+    table = next(block for block in trials(finding(TWO)).blocks if isinstance(block, Table))
 
     assert [row[0].text for row in table.rows] == ["1", "3", "5", "2", "4", "6"]
     assert table.rows[0][0].bold
@@ -160,7 +160,7 @@ def diverging(made: SearchFinding, *numbers: int) -> SearchFinding:
 def test_diverged_trials_have_marks_of_their_own_and_leave_the_scale_to_the_others() -> None:
     made = diverging(finding(TWO), 5, 6)
     heat, scene = figures.heat_numbers(made), figures.scene(made)
-    table = next(block for block in search_blocks(made) if isinstance(block, Table))
+    table = next(block for block in trials(made).blocks if isinstance(block, Table))
 
     assert np.isnan(heat.percent[heat.states == State.DIVERGED]).tolist() == [True, True]
     assert [len(trace.z) for trace in scene.traces] == [3, 1, 2]

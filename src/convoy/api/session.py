@@ -35,7 +35,7 @@ def session_of(names: Sequence[str], options: Mapping[str, Any], *, joins: bool 
         if (tracker := options.get("track")) is not None:
             from convoy.tracking.live import tracking
 
-            live = stack.enter_context(tracking(tracker, options["out"], show=bool(options["show"])))
+            live = stack.enter_context(tracking(tracker, options["out"]))
         interrupted = stack.enter_context(interruptible())
         show = stack.enter_context(display(names, show=options["show"]))
         session = Session(

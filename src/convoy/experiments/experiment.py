@@ -238,13 +238,13 @@ class Settings:
     def name(self, experiment: str) -> str:
         """Name of the study, with the options that differ from the defaults: a reduced study replaces no full one."""
         reduced = [
-            *(["quick"] if self.quick else []),
-            *(["full-size"] if self.full_size else []),
-            *([self.protocol] if self.protocol != "both" else []),
+            "quick" if self.quick else "",
+            "full-size" if self.full_size else "",
+            self.protocol if self.protocol != "both" else "",
             *(f"{key}{value}" for key in ("seeds", "limit", "epochs") if (value := getattr(self, key))),
             *(f"{path.rpartition('.')[2]}-{value}" for path, value in self.set),
         ]
-        return file_name("-".join(["reproduce", experiment, *reduced]))
+        return file_name("-".join(["reproduce", experiment, *filter(None, reduced)]))
 
 
 class Experiment(Section):

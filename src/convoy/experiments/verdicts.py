@@ -19,7 +19,7 @@ from convoy.experiments.claims import Check, Claim, Relation
 from convoy.experiments.measures import Measure, Settings, comparable, find, over_runs
 from convoy.prediction import Reason, Verdict
 from convoy.runs import Run
-from convoy.stats import Estimate, paired_t, t_interval
+from convoy.stats import Estimate, paired_difference, t_interval
 
 Values = dict[int, float]  # by seed
 Group = list[tuple[float, Run]]  # the runs of one side and seed, with their value of the claim's `over`
@@ -181,12 +181,9 @@ def _quantity(
             return None
         sides = [[math.log(value) for value in side] for side in sides]
     first, second = sides
-    if len(seeds) == 1:
-        found = t_interval([first[0] - second[0]])
-    else:
-        step = 0.0 if by_ratio and not measure.several else grain
-        # paired_t expects two values rounded to the grain; a constant is not rounded.
-        found = paired_t(first, second, step=step / math.sqrt(2) if alone else step).difference
+    step = 0.0 if by_ratio and not measure.several else grain
+    # The test expects two values rounded to the grain; a constant is not rounded.
+    found, _p = paired_difference(first, second, step=step / math.sqrt(2) if alone else step)
     return found.exp() if by_ratio else found
 
 

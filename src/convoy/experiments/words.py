@@ -8,7 +8,7 @@ from convoy.experiments.measures import MEASURES, NONE, Kind, Measure, Settings
 from convoy.experiments.verdicts import Inconclusive, JudgedClaim, Value
 from convoy.prediction import Reason, Verdict
 from convoy.reporting.quantities import compact, listed, plain
-from convoy.stats import Estimate
+from convoy.stats import Estimate, mean_of
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
@@ -134,10 +134,6 @@ def shown(name: str, settings: Settings = NONE) -> Shown:
     return Shown(name, words_of(name, settings), MEASURES[name])
 
 
-def mean_of(value: Value) -> float:
-    return value.mean if isinstance(value, Estimate) else value
-
-
 def rate_parts(value: Value) -> tuple[str, str]:
     """As `Shown.parts`, for a rate or a ratio."""
     low, high = value.span if isinstance(value, Estimate) else (value, value)
@@ -217,38 +213,24 @@ def _left_out(claim: JudgedClaim) -> list[str]:
     """Returns why some seeds were left out."""
     reasons = []
     if lacking := [side.label for side in claim.sides if side.lacking and claim.runs]:
-        text = ngettext(
-            "{sides} has no value for some seed",
-            "{sides} have no value for some seed",
-            len(lacking),
-            sides=listed(lacking),
-        )
-        why = why_none(claim.measure)
+        text, why = _("no value for some seed: {sides}", sides=listed(lacking)), why_none(claim.measure)
         reasons.append(f"{text} ({why})" if why else text)
     if claim.excluded:
-        reasons.append(
-            ngettext(
-                "{n} seed left out: measured on different machines or with different thread counts",
-                "{n} seeds left out: measured on different machines or with different thread counts",
-                claim.excluded,
-            )
-        )
+        why = _("measured on different machines or with different thread counts")
+        reasons.append(_("seeds left out: {n} ({reason})", n=claim.excluded, reason=why))
     return reasons
 
 
 def _claimed(claim: JudgedClaim, unit: Unit) -> str:
-    name = unit.of_value if claim.quantity == "value" else ""
-    is_ratio = claim.quantity == "ratio"
-    name, scale = ("", 1.0) if is_ratio else (name or unit.of_difference, unit.scale)
+    name, scale = (unit.of_value if claim.quantity == "value" else "") or unit.of_difference, unit.scale
+    if claim.quantity == "ratio":
+        name, scale = "", 1.0
     low, high = (f"{scale * end:.6g}" for end in (claim.limit - claim.margin, claim.limit + claim.margin))
     upper = f"{high} {name}".rstrip()
     match claim.relation:
-        case "about" if is_ratio:
-            return _("claimed: a ratio of {low} to {high}", low=low, high=upper)
         case "about":
             return _("claimed: {low} to {high}", low=low, high=upper)
-        case "above" if is_ratio:
-            return _("claimed: a ratio above {limit}", limit=upper)
         case "above":
             return _("claimed: above {limit}", limit=upper)
-    return _("claimed: a ratio below {limit}", limit=upper) if is_ratio else _("claimed: below {limit}", limit=upper)
+        case "below":
+            return _("claimed: below {limit}", limit=upper)

@@ -70,6 +70,13 @@ class Field(Generic[T]):
 
 
 @dataclass(frozen=True)
+class TextField(Field[T]):
+    """A column of text, aligned to the left."""
+
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
 class Table:
     columns: tuple[Field[Any], ...]
     rows: tuple[tuple[Cell, ...], ...]

@@ -37,6 +37,17 @@ def kicker(kind: str, name: str, readings: Sequence[Reading]) -> str:
     return " · ".join(part for part in (kind, name, date) if part)
 
 
+def section(title: str, *blocks: Block | None) -> Section | None:
+    """Makes a section of the blocks that are not None; None without any."""
+    present = tuple(block for block in blocks if block is not None)
+    return Section(title, present) if present else None
+
+
+def present(*sections: Section | None) -> tuple[Section, ...]:
+    """Leaves out sections that are None."""
+    return tuple(section for section in sections if section is not None)
+
+
 def curves(
     groups: Groups,
     look: Look,

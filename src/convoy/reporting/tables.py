@@ -29,7 +29,7 @@ def scores_table(reading: Reading) -> Table:
     fields: list[Field[tuple[str, Score]]] = [
         Field(_("Part"), lambda row: part_name(row[0]), numeric=False),
         Field(_("Accuracy"), lambda row: Cell(*wilson(row[1].correct, row[1].n).parts(scale=100)), "%"),
-        Field(_("Correct"), lambda row: Cell(f"{row[1].correct:,}", _("of {n:,}", n=row[1].n)), _("images")),
+        Field(_("Correct"), lambda row: correct_cell(row[1]), _("images")),
         *(Field(_("Top {k}", k=k), partial(_top, k=k), "%") for k in tops),
         Field(_("Loss"), lambda row: _text(row[1].loss, "{:.4f}".format)),
         Field(_("Macro F1"), lambda row: _text(row[1].macro_f1, "{:.4f}".format)),
@@ -37,6 +37,10 @@ def scores_table(reading: Reading) -> Table:
     ]
     note = _("Ranges: 95 % intervals over images (Wilson). Loss: mean of the recipe's loss over images.")
     return table_of(fields, scores.items(), note)
+
+
+def correct_cell(score: Score) -> Cell:
+    return Cell(f"{score.correct:,}", _("of {n:,}", n=score.n))
 
 
 def _top(row: tuple[str, Score], k: str) -> str:

@@ -1,9 +1,8 @@
 """The kinds of studies: each folder of this package is one. Its modules are loaded when they are needed.
 
-command.py is the public function, which convoy/api/__init__.py imports. These of the others never reach torch:
-options.py (the keywords of the function, the flags of the command), finding.py (the type of the finding, whose field
-`kind` is the folder's name), words.py (`sentence` and `caveats` of a finding) and page.py (`page` of study, finding and
-folder).
+command.py is the public function with its options, which convoy/api/__init__.py imports. These of the others never
+reach torch: finding.py (the type of the finding, whose field `kind` is the folder's name), words.py (`sentence` and
+`caveats` of a finding) and page.py (`page` of study, finding and folder).
 """
 
 from __future__ import annotations

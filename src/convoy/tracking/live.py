@@ -101,11 +101,11 @@ class Live:
         if self._feed.outcome is not None:
             self._warn(self._feed.outcome.error)
 
-    def close(self, *, show: bool) -> None:
+    def close(self) -> None:
         outcome = self._feed.close(PATIENCE)
         if outcome.error:
             self._warn(outcome.error)
-        elif show:
+        else:
             print_view(self.name, outcome)
 
     def _warn(self, error: str) -> None:
@@ -121,11 +121,11 @@ class Live:
 
 
 @contextmanager
-def tracking(name: str, out: str | Path, *, show: bool) -> Iterator[Live]:
-    """`show`: whether to print where the runs are. Raises ValueError for an unknown tracker or a missing library."""
+def tracking(name: str, out: str | Path) -> Iterator[Live]:
+    """Raises ValueError for an unknown tracker, or one whose library is missing."""
     check(name, "--track")
     live = Live(name, Feed(name, default_place(name, out)))
     try:
         yield live
     finally:
-        live.close(show=show)
+        live.close()

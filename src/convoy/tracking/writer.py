@@ -38,8 +38,6 @@ class Writer:
 
     def update(self, path: Path, group: str | None) -> None:
         """Writes the epochs that the run has finished since the last call and, once it has ended, its results."""
-        if not (path / "data.json").is_file():  # it trains on another machine, and its files follow
-            return
         run = Run(path)
         finished = run.status.state == RunState.FINISHED
         if path not in self._runs:

@@ -25,7 +25,7 @@ from convoy.stats import (
     is_significant,
     nadeau_bengio,
     nadeau_bengio_test,
-    paired_t,
+    paired_difference,
     t_interval,
     welch,
 )
@@ -229,7 +229,7 @@ def model_result(model: Model, runs: Mapping[Side, Mapping[int, Run]]) -> ModelR
                 values[name] = value
         a, b = values_of(first, own), values_of(second, name)
         if a and b and not MEASURES[name].exact and _may_compare(name, [*first, *second]):
-            differences[name] = _paired(a, b, MEASURES[name].grain(second[0]))[0]
+            differences[name] = paired_difference(a, b, step=MEASURES[name].grain(second[0]))[0]
     as_published, as_corrected = (
         Measured(tuple(run.name for run in found.values()), values)
         for found, values in zip((published, corrected), sides, strict=True)
@@ -249,7 +249,7 @@ def fault_result(fault: Fault, measure: str, without: Sequence[Run], with_: Sequ
     if not _may_compare(measure, [*without, *with_]):
         return replace(result, lacking=Lacking.MACHINES)
     grain = MEASURES[measure].grain(without[0])
-    sides, (effect, p) = [t_interval(each, step=grain) for each in (b, a)], _paired(a, b, grain)
+    sides, (effect, p) = [t_interval(each, step=grain) for each in (b, a)], paired_difference(a, b, step=grain)
     if fault.over == FOLD and len(a) > 1:  # training parts of folds share images: the t interval would be too narrow
         n_train, n_test = sizes(without)
         sides = [nadeau_bengio(each, n_train, n_test, step=grain) for each in (b, a)]
@@ -300,7 +300,9 @@ def _one_seed(result: FaultResult, fault: Fault, base: Sequence[Run], against: S
 def _ranking(first: str, second: str, base: Sequence[Run], against: Sequence[Run]) -> Ranking:
     """The paired t interval over seeds, McNemar's test over images."""
     a, b = (values_of(runs, "test_accuracy") for runs in (base, against))
-    difference = None if a is None or b is None else _paired(a, b, MEASURES["test_accuracy"].grain(base[0]))[0]
+    difference = (
+        None if a is None or b is None else paired_difference(a, b, step=MEASURES["test_accuracy"].grain(base[0]))[0]
+    )
     both = {label_of(first): base, label_of(second): against}
     groups = {label: [Member(label, run.recipe.seed, run) for run in runs] for label, runs in both.items()}
     tests, untested = compare_images(groups, "test")
@@ -335,13 +337,6 @@ def _verdict(result: FaultResult, withheld: Reason | None) -> FaultVerdict:
 
 def _may_compare(measure: str, runs: Sequence[Run]) -> bool:
     return not MEASURES[measure].of_machine or comparable(runs)
-
-
-def _paired(a: Sequence[float], b: Sequence[float], step: float) -> tuple[Estimate, float | None]:
-    if len(a) < 2:
-        return t_interval([a[0] - b[0]]), None
-    test = paired_t(a, b, step=step)
-    return test.difference, test.p
 
 
 def same_bits(a: Run, b: Run) -> bool | None:

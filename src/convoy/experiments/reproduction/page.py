@@ -13,7 +13,6 @@ from pathlib import Path
 from convoy.experiments.experiment import SIDES, Side
 from convoy.experiments.measures import MEASURES
 from convoy.experiments.reproduction import figures as figures_
-from convoy.experiments.reproduction import figures_training as protocols_
 from convoy.experiments.reproduction import page_tables as tables_
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import ModelResult, Reproduction
@@ -31,7 +30,6 @@ from convoy.reporting.palette import Look
 from convoy.reporting.reading import PARTS, Groups, Reading, all_readings, chance_levels, distinct
 from convoy.runs import Study
 from convoy.text import gettext as _
-from convoy.text import ngettext
 
 TILES = 12
 MANY_NETWORKS = 2  # with more, the layer tables are collapsed
@@ -75,18 +73,6 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
     """Raises ValueError if the finding names a run that is not in the study."""
     results = read_results(study, finding)
     groups = results.groups
-    page_sections: list[Section | None] = [
-        quick_try(finding.choice),
-        _faults(finding),
-        claims(finding.claims, words.changes(finding.asked)),
-        _comparison(results),
-        _training(results),
-        *_errors(results),
-        *study_sections(study, finding.parts, folder),
-        _networks(study, results),
-        _data(results),
-        sections.setup(groups, folder, [study.command]) if groups else None,
-    ]
     machines = tables_.Machines(finding.hardware, _machine(groups))
     return Page(
         kicker=sections.kicker(_("Reproduction"), finding.experiment, all_readings(groups)),
@@ -94,7 +80,18 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
         sentence=words.sentence(finding),
         caveats=(*chance_levels(all_readings(groups), "test"), *words.caveats(finding)),
         tables=tables_.result_tables(results.models, machines, finding.withheld),
-        sections=tuple(section for section in page_sections if section),
+        sections=sections.present(
+            quick_try(finding.choice),
+            _faults(finding),
+            claims(finding.claims, words.changes(finding.asked)),
+            _comparison(results),
+            _training(results),
+            *_errors(results),
+            *study_sections(study, finding.parts, folder),
+            _networks(study, results),
+            _data(results),
+            sections.setup(groups, folder, [study.command]) if groups else None,
+        ),
         labels=results.labels,
         aliases=results.aliases,
     )
@@ -129,24 +126,23 @@ def _shown_models(finding: Reproduction) -> tuple[ModelResult, ...]:
 
 
 def _machine(groups: Groups) -> str:
-    texts = []
-    for environment in [reading.environment for reading in all_readings(groups)]:
-        name = environment.cpu if environment.device == "cpu" else environment.device
-        texts.append(ngettext("{machine}, {n} thread", "{machine}, {n} threads", environment.threads, machine=name))
-    machines = distinct(texts)
-    return "; ".join(machines) if machines else _("no machine, because no run was trained")
+    used = [reading.environment for reading in all_readings(groups)]
+    machines = distinct(
+        _("{machine}, threads: {n}", machine=each.cpu if each.device == "cpu" else each.device, n=each.threads)
+        for each in used
+    )
+    return "; ".join(machines) or _("no machine, because no run was trained")
 
 
 def _faults(finding: Reproduction) -> Section | None:
     if not finding.faults:
         return None
-    blocks: list[Block] = []
-    if charts := figures_.effect_rows(finding.faults):
-        panels = tuple(chart.panel(title if len(charts) > 1 else "") for title, chart in charts.items())
-        caption = figures_.effects_caption({fault.verdict for fault in finding.faults if fault.effect is not None})
-        blocks.append(Chart("faults", _("Effects"), panels, caption))
+    charts = figures_.effect_rows(finding.faults)
+    panels = tuple(chart.panel(title if len(charts) > 1 else "") for title, chart in charts.items())
+    caption = figures_.effects_caption({fault.verdict for fault in finding.faults if fault.effect is not None})
+    chart = Chart("faults", _("Effects"), panels, caption) if charts else None
     descriptions, effects = tables_.faults_tables(finding.faults, finding.withheld)
-    return Section(_("Effect of each protocol fault"), (descriptions, *blocks, effects))
+    return sections.section(_("Effect of each protocol fault"), descriptions, chart, effects)
 
 
 def _comparison(results: Results) -> Section | None:
@@ -156,14 +152,12 @@ def _comparison(results: Results) -> Section | None:
     names = ("test_accuracy", *times, "parameters")
     found = {shown(name).title: figures_.measured_rows(models, name, results.look) for name in names}
     charts = {title: chart for title, chart in found.items() if chart is not None}
-    blocks: list[Block] = []
+    comparison = None
     if charts:
         panels = tuple(chart.panel(title) for title, chart in charts.items())
         caption = figures_.measured_caption([*charts.values()])
-        blocks.append(Chart("comparison", _("Accuracy and cost"), panels, caption))
-    costs = tables_.costs_table(results.groups)
-    blocks += [costs] if costs else []
-    return Section(_("Published and measured"), tuple(blocks)) if blocks else None
+        comparison = Chart("comparison", _("Accuracy and cost"), panels, caption)
+    return sections.section(_("Published and measured"), comparison, tables_.costs_table(results.groups))
 
 
 def _training(results: Results) -> Section | None:
@@ -173,24 +167,20 @@ def _training(results: Results) -> Section | None:
     }
     if not any(runs for by_label in metrics.values() for runs in by_label.values()):
         return None
-    blocks: list[Block] = [_curves(results, metrics)]
-    losses = _losses(results)
-    blocks += [losses] if losses else []
-    if len(results.labels) == 1:
-        blocks += _epoch_tables(results)
-    return Section(_("Training"), tuple(blocks))
+    tables = _epoch_tables(results) if len(results.labels) == 1 else []
+    return sections.section(_("Training"), _curves(results, metrics), _losses(results), *tables)
 
 
 def _curves(results: Results, metrics: Mapping[Side, Mapping[str, Sequence[Metrics]]]) -> Chart:
     """One model: all parts in the same axes, to show overfitting; several models: a row of panels per part."""
     single = len(results.labels) == 1
     published = results.models[0].published if single else {}
-    loss, accuracy = (protocols_.curves(metrics, quantity, published) for quantity in ("loss", "accuracy"))
-    roles = [role for role in protocols_.ROLES if any(line.role == role for line in accuracy.lines)]
+    loss, accuracy = (figures_.curves(metrics, quantity, published) for quantity in ("loss", "accuracy"))
+    roles = [role for role in figures_.ROLES if any(line.role == role for line in accuracy.lines)]
     panels = [
         Panel(
             _panel_title(curves.quantity, "" if single else group[0]),
-            partial(protocols_.draw, curves=curves, look=results.look, roles=group),
+            partial(figures_.draw_curves, curves=curves, look=results.look, roles=group),
         )
         for group in ([roles] if single else [[role] for role in roles])
         for curves in (loss, accuracy)
@@ -201,10 +191,8 @@ def _curves(results: Results, metrics: Mapping[Side, Mapping[str, Sequence[Metri
     if any(line.role == "held out" and line.curve.part == "test" for line in accuracy.lines):
         styles.append(_("held out: validation, or the test set if a fault selects on it"))
     legend = tuple(label for label in results.labels if any(line.curve.label == label for line in accuracy.lines))
-    return Chart(
-        "training_curve", _("Loss and accuracy by epoch"), tuple(panels), protocols_.caption(accuracy), legend=legend,
-        line_legend="; ".join(styles),
-    )  # fmt: skip
+    title, caption = _("Loss and accuracy by epoch"), figures_.curves_caption(accuracy)
+    return Chart("training_curve", title, tuple(panels), caption, legend=legend, line_legend="; ".join(styles))
 
 
 def _panel_title(quantity: str, role: str) -> str:
@@ -233,14 +221,12 @@ def _losses(results: Results) -> Chart | None:
     return Chart("training_loss", _("Training loss by step, smoothed"), tuple(panels), caption, legend=legend)
 
 
-def _epoch_tables(results: Results) -> list[Table]:
-    published = results.models[0].published
-    tables = []
+def _epoch_tables(results: Results) -> list[Table | None]:
+    published, tables = results.models[0].published, []
     for protocol, by_label in results.by_protocol.items():
         first = by_label[results.labels[0]][0]
         title = _("Epochs, {protocol} (seed {seed})", protocol=protocol_name(protocol), seed=first.seed)
-        table = tables_.epochs_table(first, published if protocol == "as_published" else {}, title)
-        tables += [table] if table else []
+        tables.append(tables_.epochs_table(first, published if protocol == "as_published" else {}, title))
     return tables
 
 

@@ -15,14 +15,13 @@ from convoy.experiments.reproduction.words import experiment_part_name, protocol
 from convoy.experiments.verdicts import JudgedClaim
 from convoy.experiments.words import claim_words, reduced_to, verdict_name
 from convoy.prediction import CLAIM_VERDICTS, Verdict
-from convoy.reporting.content import Cell, Chart, Field, Page, Prose, Scene3D, Section, Table, table_of
+from convoy.reporting.content import Cell, Chart, Field, Page, Prose, Scene3D, Section, Table, TextField, table_of
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import plain
 from convoy.runs import Study
 from convoy.studies import kinds
 from convoy.text import gettext as _
-from convoy.text import ngettext
 
 # Figures of the published reports: name on the page of the study -> name in the published report.
 FIGURES = {
@@ -37,13 +36,13 @@ def claims(judged: Sequence[JudgedClaim], changes: str) -> Section | None:
     if not judged:
         return None
     fields: list[Field[JudgedClaim]] = [
-        Field(_("Claim"), lambda claim: claim.sentence, numeric=False),
-        Field(_("Verdict"), _verdict, numeric=False),
-        Field(_("Measured"), claim_words, numeric=False),
+        TextField(_("Claim"), lambda claim: claim.sentence),
+        TextField(_("Verdict"), _verdict),
+        TextField(_("Measured"), claim_words),
         Field("n", lambda claim: str(claim.n) if claim.n else "", _("seeds")),
     ]
     if any(reduced_to(claim, changes) for claim in judged):
-        fields.append(Field(_("Reduced to"), lambda claim: reduced_to(claim, changes), numeric=False))
+        fields.append(TextField(_("Reduced to"), lambda claim: reduced_to(claim, changes)))
     explained = _(
         "Each claim is judged alone, by the 95 % interval of the quantity it compares, paired by seed. It holds if the "
         "interval is entirely on its side of the limit, does not hold if it is entirely on the other side, and is "
@@ -53,10 +52,10 @@ def claims(judged: Sequence[JudgedClaim], changes: str) -> Section | None:
 
 
 def summary(judged: Sequence[JudgedClaim]) -> str:
-    """Returns text such as "10 claims (holds: 4, does not hold: 3, inconclusive: 3)."."""
+    """Returns text such as "Claims: 10 (holds: 4, does not hold: 3, inconclusive: 3)."."""
     verdicts = [claim.verdict for claim in judged]
     counts = [f"{verdict_name(each)}: {verdicts.count(each)}" for each in CLAIM_VERDICTS if each in verdicts]
-    return ngettext("{n} claim ({verdicts}).", "{n} claims ({verdicts}).", len(judged), verdicts=", ".join(counts))
+    return _("Claims: {n} ({verdicts}).", n=len(judged), verdicts=", ".join(counts))
 
 
 def _verdict(claim: JudgedClaim) -> Cell:
@@ -70,7 +69,7 @@ def quick_try(choice: Choice | None) -> Section | None:
     tables = []
     if choice.sizes:
         trained: list[Field[tuple[str, Size]]] = [
-            Field(_("Network"), lambda row: row[0], numeric=False),
+            TextField(_("Network"), lambda row: row[0]),
             Field(_("Training images"), lambda row: f"{row[1].images:,}"),
             Field(_("Epochs"), lambda row: str(row[1].epochs)),
         ]
@@ -81,23 +80,18 @@ def quick_try(choice: Choice | None) -> Section | None:
         tables.append(table_of(trained, choice.sizes.items(), note, _("Trained networks")))
     if choice.left_out:
         skipped: list[Field[LeftOut]] = [
-            Field(_("Part"), lambda each: experiment_part_name(each.part), numeric=False),
-            Field(_("Skipped"), _skipped, numeric=False),
-            Field(_("Reason"), _reason, numeric=False),
-            Field(
-                _("Training speed"),
-                lambda each: "" if each.images_per_second is None else plain(each.images_per_second),
-                "images/s",
-            ),
+            TextField(_("Part"), lambda each: experiment_part_name(each.part)),
+            TextField(_("Skipped"), _skipped),
+            TextField(_("Reason"), _reason),
+            Field(_("Training speed"), _speed, "images/s"),
         ]
-        note = ngettext(
-            "Times and speeds of one thread: {cpu}, {n} core.",
-            "Times and speeds of one thread: {cpu}, {n} cores.",
-            choice.cores,
-            cpu=choice.cpu,
-        )
+        note = _("Times and speeds of one thread: {cpu}, cores: {n}.", cpu=choice.cpu, n=choice.cores)
         tables.append(table_of(skipped, choice.left_out, note, _("Skipped")))
     return Section(_("Quick try"), tuple(tables)) if tables else None
+
+
+def _speed(left_out: LeftOut) -> str:
+    return "" if left_out.images_per_second is None else plain(left_out.images_per_second)
 
 
 def _skipped(left_out: LeftOut) -> str:
@@ -109,11 +103,7 @@ def _reason(left_out: LeftOut) -> str:
         return _("compares seeds, but a quick try has only one")
     if left_out.reason is LeftOutBecause.NO_VERDICT:
         return _("a quick try tests no claim that needs training")
-    minutes = (left_out.seconds or 0.0) / 60
-    if minutes >= 1.5:
-        text = _("needs about {minutes:.0f} minutes on this machine", minutes=minutes)
-    else:
-        text = _("needs a minute or more on this machine")
+    text = _("needs about {minutes:.1f} minutes on this machine", minutes=(left_out.seconds or 0.0) / 60)
     return "; ".join([text, _("timed only")]) if left_out.part == "models" else text
 
 

@@ -75,9 +75,8 @@ class Reproduction:
         if self.settings.is_sized_by_timing and not self.no_data:
             self._fit()
         self.finding = self._begun()
-        wanted = [
-            part for part in EXPERIMENT_PARTS if part in self.settings.only and self._has(part) and not self.no_data
-        ]
+        possible = () if self.no_data else self.settings.only
+        wanted = [part for part in EXPERIMENT_PARTS if part in possible and self._has(part)]
         self.unfinished |= {*wanted}
         self._write()
         finished = all(self._part(part) for part in wanted)
@@ -88,15 +87,8 @@ class Reproduction:
 
     def _part(self, part: str) -> bool:
         """Whether it is finished; False: interrupted."""
-        match part:
-            case "models":
-                finished = self._models()
-            case "faults":
-                finished = self._faults()
-            case "claims":
-                finished = self._claims()
-            case _:
-                finished = self._studies(part)
+        own = {"models": self._models, "faults": self._faults, "claims": self._claims}
+        finished = own[part]() if part in own else self._studies(part)
         self.unfinished -= {part} if finished else set()
         self._write()
         return finished
@@ -253,14 +245,10 @@ class Reproduction:
     def _begun(self) -> Finding:
         """An empty finding, or with the parts that an earlier call with the same settings has finished."""
         experiment, scope, settings = self.experiment, self.scope, self.settings
-        asked = Asked(
-            settings.protocol, scope.seeds, settings.quick, settings.limit, scope.epochs, settings.full_size,
-            settings.set, scope.withheld, self._digest(),
-        )  # fmt: skip
-        begun = Finding(
-            experiment.name, experiment.title, experiment.about, experiment.hardware, experiment.class_names,
-            experiment.notes, asked, scope.quick, self.no_data,
-        )  # fmt: skip
+        options = settings.protocol, scope.seeds, settings.quick, settings.limit, scope.epochs, settings.full_size
+        asked = Asked(*options, settings.set, scope.withheld, self._digest())
+        about = experiment.name, experiment.title, experiment.about, experiment.hardware, experiment.class_names
+        begun = Finding(*about, experiment.notes, asked, scope.quick, self.no_data)
         if not (self.folder / "finding.json").is_file() or self.session.fresh:
             return begun
         study = Study(self.folder)

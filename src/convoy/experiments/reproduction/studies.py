@@ -51,8 +51,7 @@ def _search(recipe: Recipe, asked: Search, session: Session, *, label: str | Non
     from convoy.studies.search.space import Space, Values
 
     space = Space(tuple(Values(path, tuple(values)) for path, values in asked.grid.items()))
-    choices = searching.Choices(asked.trials, asked.sampler, asked.pruner, asked.seeds)
-    wanted = searching.asked(recipe, space, choices, called=label)
+    wanted = searching.asked(recipe, space, **asked.model_dump(exclude={"grid"}), called=label)
     with stage(wanted.names) as show:
         return searching.run(wanted, replace(session, show=show))
 

@@ -18,10 +18,10 @@ from convoy.experiments.reproduction.finding import (
     StudyResult,
 )
 from convoy.experiments.verdicts import Value
-from convoy.experiments.words import Shown, mean_of, reason_text, shown, verdict_name, words_of
+from convoy.experiments.words import Shown, reason_text, shown, verdict_name, words_of
 from convoy.prediction import CLAIM_VERDICTS, Agreement, Reason, Verdict, compare_published
 from convoy.reporting.quantities import listed
-from convoy.stats import Estimate
+from convoy.stats import Estimate, mean_of
 from convoy.studies.compare import words as compare_words
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -78,10 +78,7 @@ def caveats(finding: Reproduction) -> list[str]:
     asked, scale = finding.asked, listed(_scale(finding.asked) or [""])
     texts = missing(finding)
     texts += [quick_caveat()] if asked.quick else []
-    if scale and asked.withheld and not asked.quick:
-        texts.append(_("{scale} in every run: {reason}", scale=scale, reason=reason_text(asked.withheld)))
-    elif scale:
-        texts.append(_("{scale} in every run", scale=scale))
+    texts += [_("{scale} in every run", scale=scale)] if scale else []
     texts += [_("Changed in every run: {key} = {value}", key=path, value=value) for path, value in asked.changed]
     if any(model.as_published.runs for model in finding.models):
         texts.append(
@@ -164,10 +161,8 @@ def _agreements(agreements: Mapping[str, Agreement]) -> str:
         Verdict.BELOW: _("below"),
         Verdict.NOT_COMPARED: _("not compared"),
     }
-    counts = []
-    for verdict, name in names.items():
-        if labels := [label for label, agreement in agreements.items() if agreement.verdict is verdict]:
-            counts.append(f"{len(labels)} {name} ({', '.join(labels)})")
+    labels = {verdict: [label for label, each in agreements.items() if each.verdict is verdict] for verdict in names}
+    counts = [f"{len(group)} {names[verdict]} ({', '.join(group)})" for verdict, group in labels.items() if group]
     clauses = [_("of {n} published test accuracies: {counts}", n=len(agreements), counts=", ".join(counts))]
     kinds = {agreement.interval.interval for agreement in agreements.values() if agreement.interval is not None}
     clauses += [_("compared by prediction intervals over seeds")] if "prediction" in kinds else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from convoy.experiments.reproduction.page_sections import report_link
@@ -11,7 +10,7 @@ from convoy.experiments.reproductions import words
 from convoy.experiments.reproductions.finding import Entry, Reproductions
 from convoy.experiments.words import verdict_name
 from convoy.prediction import CLAIM_VERDICTS, Verdict
-from convoy.reporting.content import Cell, Code, Field, Page, Section, table_of
+from convoy.reporting.content import Cell, Code, Field, Page, Section, TextField, table_of
 from convoy.runs import Study
 from convoy.text import gettext as _
 
@@ -21,22 +20,22 @@ def page(study: Study, finding: Reproductions, folder: Path) -> Page:
         path = study.path / entry.study
         return Cell(entry.experiment, link=report_link(path, folder) if entry.finding and path.is_dir() else "")
 
+    def count(verdict: Verdict) -> Field[Entry]:
+        def of(entry: Entry) -> str:
+            return "" if entry.finding is None else str(sum(claim.verdict is verdict for claim in entry.finding.claims))
+
+        return Field(verdict_name(verdict).capitalize(), of, _("claims"))
+
     fields: list[Field[Entry]] = [
-        Field(_("Experiment"), name, numeric=False),
-        Field(
-            _("Result"),
-            lambda entry: _("Not run yet") if entry.finding is None else sentence_of_one(entry.finding),
-            numeric=False,
+        TextField(_("Experiment"), name),
+        TextField(
+            _("Result"), lambda entry: _("Not run yet") if entry.finding is None else sentence_of_one(entry.finding)
         ),
-        Field(
+        TextField(
             _("Largest effect of a fault"),
             lambda entry: "" if entry.finding is None else words.largest_effect(entry.finding),
-            numeric=False,
         ),
-        *(
-            Field(verdict_name(verdict).capitalize(), partial(_count, verdict=verdict), _("claims"))
-            for verdict in CLAIM_VERDICTS
-        ),
+        *map(count, CLAIM_VERDICTS),
     ]
     return Page(
         kicker=_("Reproductions · {study}", study=study.name),
@@ -47,7 +46,3 @@ def page(study: Study, finding: Reproductions, folder: Path) -> Page:
         sections=(Section(_("Setup"), (Code(study.command, _("Command")),)),),
         labels=(),
     )
-
-
-def _count(entry: Entry, verdict: Verdict) -> str:
-    return "" if entry.finding is None else str(sum(claim.verdict is verdict for claim in entry.finding.claims))

@@ -18,17 +18,12 @@ def sentence(finding: Reproductions) -> str:
     found = finding.findings
     complete, total = sum(each.complete for each in found), len(finding.experiments)
     clauses = [_("{complete} of {total} experiments reproduced completely", complete=complete, total=total)]
-    judged = [each for each in found if each.withheld is None]
-    clauses += [_verdicts(judged)] if judged else []
-    names: dict[Reason, list[str]] = {}
-    for each in found:
-        if each.withheld is not None:
-            names.setdefault(each.withheld, []).append(each.experiment)
-    if len(names) == 1 and not judged:
-        clauses.append(_("no verdict on faults or claims ({reason})", reason=reason_text(next(iter(names)))))
-    elif names:
-        groups = "; ".join(f"{listed(group)} ({reason_text(reason)})" for reason, group in names.items())
-        clauses.append(_("no verdict on faults or claims of {experiments}", experiments=groups))
+    if judged := [each for each in found if each.withheld is None]:
+        clauses.append(_verdicts(judged))
+    for reason in Reason:
+        if names := [each.experiment for each in found if each.withheld is reason]:
+            text = _("no verdict on faults or claims of {experiments}", experiments=listed(names))
+            clauses.append(f"{text} ({reason_text(reason)})")
     return "; ".join(clauses)
 
 
@@ -56,6 +51,4 @@ def largest_effect(finding: Reproduction) -> str:
     if worst is None:
         return _("no effect on an accuracy shown") if finding.faults else _("none measured")
     effect = " ".join(filter(None, shown(worst.measure).parts(worst.effect, signed=True)))
-    if worst.measure == "test_accuracy":
-        return _("{fault}: {effect} points", fault=worst.title, effect=effect)
     return _("{fault}: {effect} points of {measure}", fault=worst.title, effect=effect, measure=words_of(worst.measure))

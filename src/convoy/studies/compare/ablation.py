@@ -19,7 +19,7 @@ from convoy.recipe import Recipe
 from convoy.recipe.files import Override
 from convoy.registry import is_user_class
 from convoy.runs import Member
-from convoy.stats import Estimate, paired_t, t_interval
+from convoy.stats import Estimate, paired_difference, t_interval
 from convoy.studies.compare.pair import Pair, corrected
 
 MAX_VALUE_LENGTH = 28  # characters of a value in a label
@@ -155,9 +155,9 @@ def conclude(design: Design, members: Sequence[Member], part: str) -> Ablation:
         keys=design.keys,
         seeds=table.seeds,
         trained=len({member.seed for member in members}),
-        effects=corrected(_effects(design, table)),
-        interactions=corrected(_interactions(design, table)),
-        averages=tuple(_averages(design, table)),
+        effects=corrected(_effects(table)),
+        interactions=corrected(_interactions(table)),
+        averages=tuple(_averages(table)),
     )
 
 
@@ -183,25 +183,23 @@ class _Accuracies:
         """Returns the mean accuracy of each seed over cells with the `fixed` values, and the resolution of a mean."""
         keys = enumerate(self.design.values)
         cells = list(product(*([fixed[key]] if key in fixed else values for key, values in keys)))
-        return [fmean(self.cells[cell][seed] for cell in cells) for seed in self.seeds], self.resolution / sqrt(
-            len(cells)
-        )
+        means = [fmean(self.cells[cell][seed] for cell in cells) for seed in self.seeds]
+        return means, self.resolution / sqrt(len(cells))
 
 
-def _effects(design: Design, table: _Accuracies) -> list[Effect]:
+def _effects(table: _Accuracies) -> list[Effect]:
     effects = []
-    for key, values in enumerate(design.values):
+    for key, values in enumerate(table.design.values) if table.seeds else ():
         for a, b in combinations(values, 2):
             (first, resolution), (second, _) = table.means({key: a}), table.means({key: b})
-            if first:
-                effects.append(Effect(a, b, *_tested(first, second, resolution), key=design.keys[key]))
+            effects.append(Effect(a, b, *paired_difference(first, second, step=resolution), key=table.design.keys[key]))
     return effects
 
 
-def _interactions(design: Design, table: _Accuracies) -> list[Interaction]:
+def _interactions(table: _Accuracies) -> list[Interaction]:
     if len(table.seeds) < 2:
         return []
-    interactions = []
+    interactions, design = [], table.design
     for key, other in combinations(range(len(design.keys)), 2):
         for between, at in product(combinations(design.values[key], 2), combinations(design.values[other], 2)):
             sides, resolution = [], 0.0
@@ -209,22 +207,16 @@ def _interactions(design: Design, table: _Accuracies) -> list[Interaction]:
                 (first, resolution), (second, _) = (table.means({key: value, other: level}) for value in between)
                 sides.append([x - y for x, y in zip(first, second, strict=True)])
             # Rounding contributes twice the variance of a single difference.
-            tested = _tested(sides[0], sides[1], sqrt(2) * resolution)
+            tested = paired_difference(*sides, step=sqrt(2) * resolution)
             names, effects = (design.keys[key], design.keys[other]), (fmean(sides[0]), fmean(sides[1]))
             interactions.append(Interaction(*at, *tested, None, *names, between, effects))
     return interactions
 
 
-def _tested(a: Sequence[float], b: Sequence[float], resolution: float) -> tuple[Estimate, float | None]:
-    """Tests a - b paired by seed; with a single seed, p is None."""
-    return (t_interval([a[0] - b[0]]), None) if len(a) < 2 else paired_t(a, b, step=resolution)
-
-
-def _averages(design: Design, table: _Accuracies) -> list[Average]:
+def _averages(table: _Accuracies) -> list[Average]:
     averages = []
-    for key, values in enumerate(design.values):
+    for key, values in enumerate(table.design.values) if table.seeds else ():
         for value in values:
             means, resolution = table.means({key: value})
-            if means:
-                averages.append(Average(design.keys[key], value, t_interval(means, step=resolution)))
+            averages.append(Average(table.design.keys[key], value, t_interval(means, step=resolution)))
     return averages

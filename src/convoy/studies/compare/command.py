@@ -1,18 +1,31 @@
-"""The public function of `convoy compare`."""
+"""The public function of `convoy compare`, with its options."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from convoy.api.session import finished, session_of
-from convoy.options import full_key, takes_options
-from convoy.studies.compare.options import CompareOptions
+from convoy.options import Epochs, Flag, Fresh, Init, StudyOptions, Test, full_key, takes_options
 
 if TYPE_CHECKING:
     from convoy.api.study import Study
     from convoy.recipe import Recipe
+
+
+class CompareOptions(StudyOptions, total=False):
+    vary: Annotated[
+        Mapping[str, Sequence[Any]] | Sequence[tuple[str, Sequence[Any]]] | Sequence[str],
+        Flag(
+            "A key and its values, as in model.options.norm=batch,none. May be repeated: trains every combination.", ()
+        ),
+    ]
+    seeds: Annotated[int, Flag("Runs per recipe, with seed, seed + 1, and so on.", 3)]
+    epochs: Epochs
+    init: Init
+    fresh: Fresh
+    test: Test
 
 
 @takes_options

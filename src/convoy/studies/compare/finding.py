@@ -144,7 +144,11 @@ def conclude(members: Sequence[Member], design: Design | None = None) -> Compare
         reduced=any(member.run.data.limit for member in members),
         flags=_flags(members),
         not_learned=tuple(NotLearned(member.label, member.seed, result) for member, result in results if result),
-        left_out=tuple(_left_out(member) for member in members if member not in scored),
+        left_out=tuple(
+            LeftOut(member.label, member.seed, member.run.status.state, member.run.status.reason)
+            for member in members
+            if member not in scored
+        ),
         mixed=_mixed(scored),
         openings=max((member.run.data.test_openings for member in scored), default=0),
     )
@@ -163,22 +167,24 @@ def _part(members: Sequence[Member]) -> Part:
 
 
 def _row(label: str, group: Sequence[Member], part: Part) -> ModelSummary:
-    scores = [member.run.scores[part] for member in group]
-    if len(group) == 1:
-        accuracy = wilson(scores[0].correct, scores[0].n)
-    else:
-        accuracy = t_interval([score.accuracy for score in scores], step=1 / scores[0].n)
     return ModelSummary(
         label=label,
         seeds=tuple(member.seed for member in group),
         runs=tuple(member.run.name for member in group),
-        accuracy=accuracy,
-        cost=_cost([member.run.cost for member in group]),
+        accuracy=accuracy_of([member.run.scores[part] for member in group]),
+        cost=cost_of([member.run.cost for member in group]),
         diverged=tuple(member.seed for member in group if member.run.status.diverged),
     )
 
 
-def _cost(costs: Sequence[run_contents.Cost]) -> Cost:
+def accuracy_of(scores: Sequence[run_contents.Score]) -> Estimate:
+    """Over the seeds of several runs; of a single run, over its images."""
+    if len(scores) == 1:
+        return wilson(scores[0].correct, scores[0].n)
+    return t_interval([score.accuracy for score in scores], step=1 / scores[0].n)
+
+
+def cost_of(costs: Sequence[run_contents.Cost]) -> Cost:
     def values(name: str) -> list[Any]:
         return [value for cost in costs if (value := getattr(cost, name)) is not None]
 
@@ -221,11 +227,6 @@ def _flags(members: Sequence[Member]) -> tuple[Flag, ...]:
         Flag(text, () if len(labels) == len(members) else tuple(dict.fromkeys(labels)))
         for text, labels in flagged.items()
     )
-
-
-def _left_out(member: Member) -> LeftOut:
-    status = member.run.status
-    return LeftOut(member.label, member.seed, status.state, status.reason)
 
 
 def _mixed(scored: Sequence[Member]) -> Mixed | None:

@@ -29,7 +29,6 @@ class Reason(StrEnum):
     UNLIKE = "unlike"  # the stored predictions do not match the accuracy
     REDRAWN = "redrawn"  # the validation images differ between epochs
     OTHER_IMAGES = "other_images"
-    UNKNOWN_IMAGES = "unknown_images"  # the splits differ, and an older run did not store its images
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Untested:
 class Answers(NamedTuple):
     data: str  # hash of all images
     split: str
-    part: str | None  # hash of the images in the part; None if a run did not store it
+    part: str | None  # hash of the images in the part
     labels: np.ndarray  # int64 [N]
     right: np.ndarray  # bool [N]
 
@@ -109,10 +108,6 @@ def _obstacle(a: Answers, b: Answers) -> Reason | None:
 
     Equal labels are not enough: if images are sorted by class, all stratified splits have the same labels.
     """
-    if a.data != b.data or not np.array_equal(a.labels, b.labels):
-        return Reason.OTHER_IMAGES
-    if a.split == b.split:
-        return None
-    if a.part is None or b.part is None:
-        return Reason.UNKNOWN_IMAGES
-    return None if a.part == b.part else Reason.OTHER_IMAGES
+    same_part = a.split == b.split or (a.part is not None and a.part == b.part)
+    same_images = a.data == b.data and same_part and np.array_equal(a.labels, b.labels)
+    return None if same_images else Reason.OTHER_IMAGES

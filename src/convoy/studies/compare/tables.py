@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from convoy.reporting.content import Cell, Field, Table, table_of
+from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.quantities import MIB, cost_parts, p_value, plain, quartile_range
-from convoy.reporting.reading import Groups, all_readings
+from convoy.reporting.reading import Groups, Reading, all_readings
 from convoy.reporting.tables import MANY_ROWS, flops_cell, flops_note
 from convoy.reporting.words import accuracy_title
 from convoy.studies.compare.ablation import Ablation, Average, Effect, Interaction
-from convoy.studies.compare.finding import CompareFinding, ModelSummary
+from convoy.studies.compare.finding import CompareFinding, Cost, ModelSummary
 from convoy.studies.compare.images import ImagePair
 from convoy.studies.compare.pair import Pair
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
 MANY_PAIRS = 12
+T = TypeVar("T")
 Tested = TypeVar("Tested", bound=Pair)
 
 
@@ -25,31 +26,44 @@ def models(finding: CompareFinding, groups: Groups) -> Table:
     """One row per model, highest mean first."""
     best = finding.best
     fields: list[Field[ModelSummary]] = [
-        Field(_("Model"), lambda row: Cell(row.label, bold=row.label == best, model=row.label), numeric=False),
+        TextField(_("Model"), lambda row: Cell(row.label, bold=row.label == best, model=row.label)),
         Field(
             accuracy_title(finding.part),
             lambda row: Cell(*row.accuracy.parts(scale=100), bold=row.label == best),
             "%",
         ),
         Field("n", lambda row: str(len(row.seeds)), _("seeds")),
-        Field(_("Training"), lambda row: Cell(*cost_parts(row.cost.train_seconds)), "s"),
-        Field(_("Training speed"), lambda row: Cell(*cost_parts(row.cost.images_per_second)), "images/s"),
-        Field(_("Parameters"), lambda row: "" if row.cost.parameters is None else f"{row.cost.parameters:,}"),
-        Field(_("FLOPs"), lambda row: flops_cell(row.cost.flops_per_image, groups[row.label][0]), _("per image")),
-        Field(_("Inference"), _latency, "ms/image"),
-        Field(_("Peak memory"), _peak_memory, "MiB"),
+        *cost_fields(lambda row: row.cost, lambda row: groups[row.label][0]),
     ]
     return table_of(fields, finding.ranked, " ".join(_notes(finding, groups)))
 
 
+def cost_fields(cost_of: Callable[[T], Cost], reading_of: Callable[[T], Reading]) -> list[Field[T]]:
+    """The columns of a table of costs over seeds."""
+
+    def latency(row: T) -> Cell:
+        ms, quartiles = cost_of(row).ms_per_image, cost_of(row).ms_per_image_quartiles
+        number, interval = cost_parts(ms)
+        return Cell(number, interval if ms is None or quartiles is None else quartile_range(ms.mean, quartiles))
+
+    def parameters(row: T) -> str:
+        return "" if (count := cost_of(row).parameters) is None else f"{count:,}"
+
+    def peak_memory(row: T) -> str:
+        return "" if (peak := cost_of(row).peak_memory_bytes) is None else plain(peak / MIB)
+
+    return [
+        Field(_("Training"), lambda row: Cell(*cost_parts(cost_of(row).train_seconds)), "s"),
+        Field(_("Training speed"), lambda row: Cell(*cost_parts(cost_of(row).images_per_second)), "images/s"),
+        Field(_("Parameters"), parameters),
+        Field(_("FLOPs"), lambda row: flops_cell(cost_of(row).flops_per_image, reading_of(row)), _("per image")),
+        Field(_("Inference"), latency, "ms/image"),
+        Field(_("Peak memory"), peak_memory, "MiB"),
+    ]
+
+
 def _notes(finding: CompareFinding, groups: Groups) -> list[str]:
-    over_images, notes = {row.accuracy.over_images for row in finding.rows}, []
-    if False in over_images:
-        notes.append(
-            _("±: half-width of the 95 % interval over seeds (Student's t), which does not cover other images.")
-        )
-    if True in over_images:
-        notes.append(_("For n = 1, the range is the 95 % interval over images (Wilson)."))
+    notes = [_("±: half-width of the 95 % interval over seeds (Student's t); for n = 1, range over images (Wilson).")]
     if finding.reduced:
         notes.append(_("No best model, because of fewer images."))
     elif finding.tests:
@@ -61,19 +75,6 @@ def _notes(finding: CompareFinding, groups: Groups) -> list[str]:
     if len(all_readings(groups)) > 1:
         notes.append(_("Runs trained in parallel had one thread each."))
     return [*notes, flops_note(all_readings(groups))]
-
-
-def _latency(row: ModelSummary) -> Cell:
-    cost = row.cost
-    latency, interval = cost_parts(cost.ms_per_image)
-    if cost.ms_per_image is not None and cost.ms_per_image_quartiles is not None:
-        interval = quartile_range(cost.ms_per_image.mean, cost.ms_per_image_quartiles)
-    return Cell(latency, interval)
-
-
-def _peak_memory(row: ModelSummary) -> str:
-    peak = row.cost.peak_memory_bytes
-    return "" if peak is None else plain(peak / MIB)
 
 
 def pairs(finding: CompareFinding) -> Table:
@@ -119,7 +120,7 @@ def effects(finding: CompareFinding, ablation: Ablation) -> Table:
         "half-width of the 95 % interval over seeds (Student's t). p: paired t test; corrected: for all effects (Holm)."
     )
     fields: list[Field[Effect]] = [
-        Field(_("Key"), lambda effect: effect.key, numeric=False),
+        TextField(_("Key"), lambda effect: effect.key),
         _pair(),
         _difference(_("Difference")),
         _seeds(),
@@ -134,8 +135,8 @@ def averages(finding: CompareFinding, ablation: Ablation) -> Table:
         "known more precisely than these intervals suggest."
     )
     fields: list[Field[Average]] = [
-        Field(_("Key"), lambda row: row.key, numeric=False),
-        Field(_("Value"), lambda row: row.value, numeric=False),
+        TextField(_("Key"), lambda row: row.key),
+        TextField(_("Value"), lambda row: row.value),
         Field(accuracy_title(finding.part), lambda row: Cell(*row.accuracy.parts(scale=100)), "%"),
     ]
     return table_of(fields, ablation.averages, note, _("Mean accuracy of each value"))
@@ -147,9 +148,9 @@ def interactions(finding: CompareFinding, ablation: Ablation) -> Table:
         "average effect hides this."
     )
     fields: list[Field[Interaction]] = [
-        Field(_("Key"), lambda row: row.key, numeric=False),
-        Field(_("Difference between"), lambda row: " − ".join(row.between), numeric=False),
-        Field(_("Depends on"), _depends_on, numeric=False),
+        TextField(_("Key"), lambda row: row.key),
+        TextField(_("Difference between"), lambda row: " − ".join(row.between)),
+        TextField(_("Depends on"), _depends_on),
         _difference(_("Difference of differences")),
         _seeds(),
         *_tested(finding),
@@ -159,15 +160,12 @@ def interactions(finding: CompareFinding, ablation: Ablation) -> Table:
 
 
 def _depends_on(interaction: Interaction) -> str:
-    levels = [
-        f"{100 * effect:+.2f} ({level})"
-        for effect, level in zip(interaction.effects, (interaction.a, interaction.b), strict=True)
-    ]
-    return f"{interaction.other}: {', '.join(levels)}"
+    (at_a, at_b), a, b = interaction.effects, interaction.a, interaction.b
+    return f"{interaction.other}: {100 * at_a:+.2f} ({a}), {100 * at_b:+.2f} ({b})"
 
 
 def _pair() -> Field[Tested]:
-    return Field(_("Difference between"), lambda pair: f"{pair.a} − {pair.b}", numeric=False)
+    return TextField(_("Difference between"), lambda pair: f"{pair.a} − {pair.b}")
 
 
 def _difference(title: str) -> Field[Tested]:
@@ -189,5 +187,5 @@ def _tested(finding: CompareFinding) -> list[Field[Tested]]:
     return [
         Field("p", lambda pair: "" if pair.p is None else p_value(pair.p)),
         Field(_("p, corrected"), lambda pair: "" if pair.p_holm is None else p_value(pair.p_holm)),
-        Field(_("Verdict"), verdict, numeric=False),
+        TextField(_("Verdict"), verdict),
     ]

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from convoy import chance
 from convoy.reporting.quantities import listed
 from convoy.reporting.words import accuracy_name, accuracy_title, part_name
-from convoy.stats import digits_for
 from convoy.studies.compare.ablation import Ablation, Interaction
-from convoy.studies.compare.finding import CompareFinding, LeftOut, Mixed, ModelSummary
+from convoy.studies.compare.finding import CompareFinding, Mixed, ModelSummary
 from convoy.studies.compare.images import Reason, Untested
 from convoy.studies.compare.pair import Pair, between
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
-FEW_SEEDS = 5
 MAX_NAMED = 3  # a sentence names at most this many models and counts the others
 
 
@@ -62,24 +60,19 @@ def _listed_shortly(texts: Sequence[str]) -> str:
 
 def _clauses(first: str, pairs: Sequence[Pair], tests: Sequence[Pair]) -> list[str]:
     """Compares the model with the highest mean with others: inconclusive differences, then significant ones."""
-    inconclusive = [f"{pair.b} ({_difference(pair, tests)})" for pair in pairs if not pair.significant]
+    close = [f"{pair.b} ({_difference(pair, tests)})" for pair in pairs if not pair.significant]
     worse = [
         _("{label} by {difference}", label=pair.b, difference=_difference(pair, tests))
         for pair in pairs
         if pair.significant
     ]
-    clauses = (
-        [
-            _(
-                "{first} is highest, but its lead over {others} is inconclusive",
-                first=first,
-                others=_listed_shortly(inconclusive),
-            )
-        ]
-        if inconclusive
-        else []
-    )
-    return clauses + ([_("{first} beats {others}", first=first, others=_listed_shortly(worse))] if worse else [])
+    clauses = []
+    if close:
+        others = _listed_shortly(close)
+        clauses.append(_("{first} is highest, but its lead over {others} is inconclusive", first=first, others=others))
+    if worse:
+        clauses.append(_("{first} beats {others}", first=first, others=_listed_shortly(worse)))
+    return clauses
 
 
 def _difference(pair: Pair, tests: Sequence[Pair]) -> str:
@@ -106,25 +99,8 @@ def _basis(pairs: Sequence[Pair], finding: CompareFinding) -> str:
 
 
 def _single_model_sentence(row: ModelSummary, finding: CompareFinding) -> str:
-    accuracy, metric = row.accuracy, accuracy_name(finding.part)
-    if accuracy.over_images:
-        return _(
-            "{label} reaches {accuracy:.2f} % {metric} (95 % interval over the {n:,} images: {ends} %; one seed)",
-            label=row.label,
-            accuracy=100 * accuracy.mean,
-            metric=metric,
-            n=accuracy.n,
-            ends=accuracy.ends(scale=100),
-        )
-    digits = digits_for(100 * (accuracy.half_width or 0))
-    number = " ".join(accuracy.parts(scale=100, digits=digits, share=True))
-    return _(
-        "{label} reaches {accuracy} % {metric} (n = {n} seeds)",
-        label=row.label,
-        accuracy=number,
-        metric=metric,
-        n=accuracy.n,
-    )
+    metric = accuracy_name(finding.part)
+    return _("{label} reaches a {metric} of {accuracy}", label=row.label, metric=metric, accuracy=row.accuracy.text())
 
 
 def _ablation_sentence(finding: CompareFinding, ablation: Ablation) -> str:
@@ -145,23 +121,23 @@ def _about_key(key: str, ablation: Ablation, *, reduced: bool) -> list[str]:
     effects = [effect for value in means if (effect := between(own, best, value))]
     if not reduced and effects[0].p is not None:
         return _clauses(best, effects, ablation.effects)
-    leads = [
-        _("{difference} above {label}", difference=effect.difference.points(), label=effect.b) for effect in effects
-    ]
-    return [_("{first} is {leads}", first=best, leads=listed(leads))]
+    leads = [f"{effect.b} ({effect.difference.points()})" for effect in effects]
+    return [_("{first} is above {others}", first=best, others=listed(leads))]
 
 
 def caveats(finding: CompareFinding) -> list[str]:
     """Returns the caveats, most important first."""
-    results = {(run.label, run.seed): run.result for run in finding.not_learned}
+    part, results = part_name(finding.part), {(run.label, run.seed): run.result for run in finding.not_learned}
     runs = [(row.label, seed, results.get((row.label, seed))) for row in finding.rows for seed in row.seeds]
     texts = chance.sentences_of(runs, finding.part)
     texts += [f"{listed(flag.labels)}: {flag.text}" if flag.labels else flag.text for flag in finding.flags]
-    texts += [_left_out(run, finding.part) for run in finding.left_out]
-    if finding.mixed is Mixed.DATA:
-        texts.append(_("The runs used different data, which adds to the differences between models"))
-    elif finding.mixed is Mixed.SPLITS:
-        texts.append(_("The runs used different splits, which adds to the differences between models"))
+    for run in finding.left_out:
+        ending = ": ".join(filter(None, (run.state, run.reason)))
+        text = _("{label}, seed {seed} is left out: no {part} score", label=run.label, seed=run.seed, part=part)
+        texts.append(f"{text} ({ending})")
+    if finding.mixed is not None:
+        what = {Mixed.DATA: _("data"), Mixed.SPLITS: _("splits")}[finding.mixed]
+        texts.append(_("The runs used different {what}, which adds to the differences between models", what=what))
     if finding.part == "validation":
         texts.append(
             _("The validation set also selected the best epoch; expect a slightly lower accuracy on new images")
@@ -182,16 +158,6 @@ def caveats(finding: CompareFinding) -> list[str]:
     return texts
 
 
-def _left_out(run: LeftOut, part: str) -> str:
-    return _(
-        "{label}, seed {seed} is left out: no {part} score ({ending})",
-        label=run.label,
-        seed=run.seed,
-        part=part_name(part),
-        ending=": ".join(filter(None, (run.state, run.reason))),
-    )
-
-
 def _about_seeds(finding: CompareFinding) -> str:
     counts, part = sorted({len(row.seeds) for row in finding.rows}), part_name(finding.part)
     if counts == [1]:
@@ -201,12 +167,6 @@ def _about_seeds(finding: CompareFinding) -> str:
             part=part,
         )
     number = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    if counts[0] < FEW_SEEDS:
-        return _(
-            "Only {n} seeds, one split and one {part} set: the intervals do not cover other images",
-            n=number,
-            part=part,
-        )
     return _("{n} seeds, one split and one {part} set: the intervals do not cover other images", n=number, part=part)
 
 
@@ -216,7 +176,6 @@ def untested(missing: Untested) -> str:
         Reason.UNLIKE: _("their stored predictions do not match their accuracy"),
         Reason.REDRAWN: _("their validation images differ between epochs"),
         Reason.OTHER_IMAGES: _("they were not scored on the same images"),
-        Reason.UNKNOWN_IMAGES: _("their splits differ, and an older run did not record which images it was scored on"),
     }
     names = listed(missing.labels or [f"{a} − {b}" for a, b in missing.pairs], most=MAX_NAMED)
     return _("No McNemar test ({names}): {reason}", names=names, reason=reasons[missing.reason])
@@ -226,9 +185,8 @@ def _about_keys(ablation: Ablation, *, reduced: bool) -> list[str]:
     texts = []
     significant = [] if reduced else [interaction for interaction in ablation.interactions if interaction.significant]
     if significant:
-        texts.append(
-            _interaction(max(significant, key=lambda interaction: abs(interaction.difference.mean)), len(significant))
-        )
+        largest = max(significant, key=lambda interaction: abs(interaction.difference.mean))
+        texts.append(_interaction(largest, len(significant)))
     elif len(ablation.keys) > 1 and len(ablation.seeds) > 1:
         texts.append(_("These data neither show nor exclude an interaction of the keys"))
     if 0 < len(ablation.seeds) < ablation.trained:

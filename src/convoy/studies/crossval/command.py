@@ -1,17 +1,33 @@
-"""The public function of `convoy crossval`."""
+"""The public function of `convoy crossval`, with its options."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 from convoy.api.session import finished, session_of
-from convoy.options import takes_options
-from convoy.studies.crossval.options import CrossvalOptions
+from convoy.options import Epochs, Flag, Fresh, Init, Model, StudyOptions, takes_options
 
 if TYPE_CHECKING:
     from convoy.api.study import Study
     from convoy.recipe import Recipe
+
+
+class CrossvalOptions(StudyOptions, total=False):
+    folds: Annotated[int, Flag("Number of folds; each is scored once, by a network trained on the others.", 5)]
+    repeats: Annotated[int, Flag("Number of cross-validations, each with different folds and the next seed.", 1)]
+    group_by: Annotated[
+        str | None,
+        Flag(
+            "Keep images of one group in the same fold: a .npy, .csv or .txt file with one value per image; for an "
+            "image folder a regular expression on the file's path, whose first parentheses match the group; or "
+            '"duplicates".'
+        ),
+    ]
+    epochs: Epochs
+    init: Init
+    fresh: Fresh
+    model: Model
 
 
 @takes_options

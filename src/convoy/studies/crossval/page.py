@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,15 +11,16 @@ import numpy as np
 
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import sections, tables
-from convoy.reporting.content import Block, Cell, Chart, Field, Gallery, Page, Section, Strip, Table, Tile, table_of
+from convoy.reporting.content import Cell, Chart, Field, Gallery, Page, Section, Strip, Table, TextField, Tile, table_of
+from convoy.reporting.figures_curves import CurveNumbers, training_values
 from convoy.reporting.figures_images import prediction_tiles
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import plain
 from convoy.reporting.reading import Groups, Reading, all_readings, read_study
-from convoy.run_contents import Score
+from convoy.reporting.rows import ChartRow, RowChart, Value, interval_of
 from convoy.runs import Study
 from convoy.stats import Estimate
-from convoy.studies.crossval import figures, words
+from convoy.studies.crossval import words
 from convoy.studies.crossval.finding import FOLD, CrossvalFinding, Fold
 from convoy.text import gettext as _
 
@@ -33,15 +35,8 @@ def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
     look = Look(labels)
     line_of = {reading.label: label for label, group in curves.items() for reading in group}
     lines = [line_of[reading.label] for reading in readings]
-    panel = figures.folds(finding, look, lines).panel()
-    chart = Chart("cv_accuracy", _("Accuracy"), (panel,), figures.caption(finding))
-    page_sections = [
-        Section(_("Accuracy by fold"), (chart, _folds(finding, readings, folder, lines))),
-        _training(curves, look),
-        _errors(finding, readings),
-        sections.data(groups),
-        sections.setup(groups, folder, [study.command]),
-    ]
+    chart = Chart("cv_accuracy", _("Accuracy"), (folds_chart(finding, look, lines).panel(),), _caption(finding))
+    training = sections.curves(curves, look, held_out=_("inner validation"), caption=_curves_caption)
     title = _("{label} on {data}: {n} folds", label=finding.label, data=finding.data, n=finding.folds)
     return Page(
         kicker=sections.kicker(_("Cross-validation"), study.name, readings),
@@ -49,9 +44,51 @@ def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(_summary(finding),),
-        sections=tuple(section for section in page_sections if section),
+        sections=sections.present(
+            Section(_("Accuracy by fold"), (chart, _folds(finding, readings, folder, lines))),
+            sections.section(_("Training"), training),
+            _errors(finding, readings),
+            sections.data(groups),
+            sections.setup(groups, folder, [study.command]),
+        ),
         labels=labels,
     )
+
+
+def folds_chart(finding: CrossvalFinding, look: Look, lines: Sequence[str]) -> RowChart:
+    """`lines` are the labels of the folds' curves, whose colours and marks are used."""
+    values: dict[int, list[Value]] = {}
+    for row, label in zip(finding.rows, lines, strict=True):
+        value = Value.of(row.accuracy, look.colour(label), look.mark(label))
+        values.setdefault(row.fold, []).append(replace(value, diverged=(value.value,)) if row.diverged else value)
+    return RowChart(
+        tuple(ChartRow(str(fold + 1), tuple(repeats)) for fold, repeats in sorted(values.items())),
+        _("accuracy of the scored fold"),
+        "%",
+        line=100 * finding.accuracy.mean,
+        band=interval_of(finding.accuracy),
+        dashed=interval_of(finding.naive) or (),
+    )
+
+
+def _caption(finding: CrossvalFinding) -> str:
+    sentences = [
+        _("One row per fold (n = {n}), with its 95 % interval over images.", n=finding.folds),
+        _(
+            "Line: mean; band: its corrected 95 % interval; dashed: the plain t interval, too narrow because folds "
+            "share training images. The axis does not begin at 0."
+        ),
+    ]
+    sentences += [_("The repeats of a fold are drawn one below the other.")] if finding.repeats > 1 else []
+    sentences += [_("Crosses: runs that diverged.")] if any(row.diverged for row in finding.rows) else []
+    return " ".join(sentences)
+
+
+def _curves_caption(accuracy: CurveNumbers) -> str:
+    """Caption of curves that do not include the scored folds."""
+    sentences = [_("Lines: mean; bands: minimum to maximum over folds.")] if max(accuracy.seeds) > 1 else []
+    sentences.append(_("The scored folds are not shown: each is scored once, after training."))
+    return " ".join([*sentences, training_values()])
 
 
 def _summary(finding: CrossvalFinding) -> Table:
@@ -64,7 +101,7 @@ def _summary(finding: CrossvalFinding) -> Table:
         name = _("All images, out of fold")
         rows.append((_("{name}, repeat {n}", name=name, n=repeat) if finding.repeats > 1 else name, images))
     fields: list[Field[tuple[str, Estimate]]] = [
-        Field("", lambda row: Cell(row[0], bold=row is rows[0]), numeric=False),
+        TextField("", lambda row: Cell(row[0], bold=row is rows[0])),
         Field(_("Accuracy"), lambda row: Cell(*row[1].parts(scale=100), bold=row is rows[0]), "%"),
         Field(_("Spread"), lambda row: "" if row[1].sd is None else f"{100 * row[1].sd:.2f}", _("sd, points")),
         Field("n", lambda row: Cell(f"{row[1].n:,}", _("images") if row[1].over_images else _("folds"))),
@@ -81,26 +118,20 @@ def _folds(finding: CrossvalFinding, readings: Sequence[Reading], folder: Path, 
     """Table with one row per fold. `lines` are the labels of the folds' curves."""
     rows = list(zip(finding.rows, readings, lines, strict=True))
     fields: list[Field[tuple[Fold, Reading, str]]] = [
-        Field(
-            _("Fold"),
-            lambda row: Cell(_("{n} of {folds}", n=row[0].fold + 1, folds=finding.folds), model=row[2]),
-            numeric=False,
+        TextField(
+            _("Fold"), lambda row: Cell(_("{n} of {folds}", n=row[0].fold + 1, folds=finding.folds), model=row[2])
         ),
         *([Field(_("Repeat"), lambda row: str(row[0].repeat + 1))] if finding.repeats > 1 else []),
         Field(_("Seed"), lambda row: str(row[0].seed)),
         Field(_("Accuracy"), lambda row: Cell(*row[0].accuracy.parts(scale=100)), "%"),
-        Field(_("Correct"), lambda row: _correct(row[1].scores[FOLD]), _("images")),
+        Field(_("Correct"), lambda row: tables.correct_cell(row[1].scores[FOLD]), _("images")),
         Field(_("Trained on"), lambda row: f"{row[1].data.counts['train']:,}", _("images")),
         Field(_("Inner validation"), lambda row: f"{row[0].validation_images:,}", _("images")),
         Field(_("Best epoch"), lambda row: tables.best_epoch_cell(row[1]), _("of epochs")),
         Field(_("Training"), lambda row: "" if (value := row[1].cost.train_seconds) is None else plain(value), "s"),
-        Field(_("Run folder"), lambda row: tables.run_cell(row[1], folder), numeric=False),
+        TextField(_("Run folder"), lambda row: tables.run_cell(row[1], folder)),
     ]
     return table_of(fields, rows, _("Ranges: 95 % intervals over the images of a fold (Wilson)."), _("Folds"))
-
-
-def _correct(score: Score) -> Cell:
-    return Cell(f"{score.correct:,}", _("of {n:,}", n=score.n))
 
 
 def curve_groups(groups: Groups) -> dict[str, list[Reading]]:
@@ -114,11 +145,6 @@ def curve_groups(groups: Groups) -> dict[str, list[Reading]]:
     return lines
 
 
-def _training(curves: Groups, look: Look) -> Section | None:
-    chart = sections.curves(curves, look, held_out=_("inner validation"), caption=figures.curves_caption)
-    return None if chart is None else Section(_("Training"), (chart,))
-
-
 def _errors(finding: CrossvalFinding, readings: Sequence[Reading]) -> Section | None:
     """Makes the out-of-fold confusion matrix, most confused pairs and hardest images of all folds."""
     scores = [reading.scores[FOLD] for reading in readings]
@@ -126,18 +152,19 @@ def _errors(finding: CrossvalFinding, readings: Sequence[Reading]) -> Section | 
         return None
     numbers = classes_.confusion_numbers(finding.label, readings[0].classes, scores)
     numbers = numbers._replace(runs=1)  # each image is counted once
-    blocks: list[Block] = [sections.confusion_chart([numbers], named=False)]
-    if worst := numbers.worst(sections.CONFUSED_PAIRS):
-        blocks.append(tables.confused_table({finding.label: worst}))
-    if tiles := hardest(readings):
-        caption = _(
-            "The {n} images with the highest out-of-fold loss; {wrong} are misclassified. Red: a wrong prediction, "
-            "with the true class below.",
-            n=len(tiles),
-            wrong=sum(bool(tile.true_class) for tile in tiles),
-        )
-        blocks.append(Gallery("hardest", _("Hardest images"), (Strip("", tiles),), caption))
-    return Section(_("Out-of-fold errors"), tuple(blocks))
+    worst, tiles = numbers.worst(sections.CONFUSED_PAIRS), hardest(readings)
+    caption = _(
+        "The {n} images with the highest out-of-fold loss; {wrong} are misclassified. Red: a wrong prediction, "
+        "with the true class below.",
+        n=len(tiles),
+        wrong=sum(bool(tile.true_class) for tile in tiles),
+    )
+    return sections.section(
+        _("Out-of-fold errors"),
+        sections.confusion_chart([numbers], named=False),
+        tables.confused_table({finding.label: worst}) if worst else None,
+        Gallery("hardest", _("Hardest images"), (Strip("", tiles),), caption) if tiles else None,
+    )
 
 
 class _Hardest(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -44,21 +45,12 @@ def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
         raise ValueError(f"expected 2 folds and 1 repeat or more, got {folds} and {repeats}")
     if folds > MANY_FOLDS:  # fails early if there are fewer images than folds
         prepare(recipe.override({"data.split.folds": folds}).data)
-    return [
-        Entry(
-            fold_label(fold, folds, repeat, repeats),
-            recipe.override(
-                {
-                    "seed": recipe.seed + repeat,
-                    "data.split.folds": folds,
-                    "data.split.fold": fold,
-                    "data.split.repeat": repeat,
-                }
-            ),
-        )
-        for repeat in range(repeats)
-        for fold in range(folds)
-    ]
+    entries = []
+    for repeat, fold in product(range(repeats), range(folds)):
+        split = {"data.split.folds": folds, "data.split.fold": fold, "data.split.repeat": repeat}
+        one = recipe.override({"seed": recipe.seed + repeat, **split})
+        entries.append(Entry(fold_label(fold, folds, repeat, repeats), one))
+    return entries
 
 
 def out_of_fold(members: Sequence[Member]) -> dict[str, np.ndarray]:
@@ -74,16 +66,10 @@ def out_of_fold(members: Sequence[Member]) -> dict[str, np.ndarray]:
         index, logits = (arrays.get(f"{FOLD}_{name}") for name in ("index", "logits"))
         assert index is not None
         repeat, fold = (np.full(len(labels), number) for number in (split.repeat, split.fold))
-        part = {
-            "repeat": repeat,
-            "fold": fold,
-            "index": index.astype(np.int64),
-            "labels": labels,
-            "predicted": predicted,
-        }
+        part = {"repeat": repeat, "fold": fold, "index": index.astype(np.int64)}
+        part |= {"labels": labels, "predicted": predicted}
         parts.append(part if logits is None else {**part, "logits": logits})
     shared = [name for name in parts[0] if all(name in part for part in parts)]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in shared}
-    repeats, indices = (joined[name] for name in ("repeat", "index"))
-    order = np.lexsort((indices, repeats))
+    order = np.lexsort((joined["index"], joined["repeat"]))
     return {name: values[order] for name, values in joined.items()}

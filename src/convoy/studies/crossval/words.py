@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 from convoy.reporting.quantities import listed
-from convoy.stats import digits_for, fixed
+from convoy.stats import digits_for
 from convoy.studies.crossval.finding import CrossvalFinding, fold_label
 from convoy.text import gettext as _
-from convoy.text import ngettext
 
-FEW_VALUES = 5
 MAX_NAMED = 4  # number of folds or classes that a note names
 MOST_NOTES = 6
 
 
 def sentence(finding: CrossvalFinding) -> str:
-    half, images = 100 * (finding.accuracy.half_width or 0), finding.out_of_fold[0]
-    number = " ".join(finding.accuracy.parts(scale=100, digits=max(1, digits_for(half)), share=True))
-    basis = [_("mean of {n} folds", n=finding.folds)]
-    basis += [ngettext("{n} repeat", "{n} repeats", finding.repeats)] if finding.repeats > 1 else []
-    basis += [_("groups kept together")] if finding.grouped else []
-    reached = _(
-        "{label} reaches {accuracy} % accuracy on images of {data} that it was not trained on ({basis})",
-        label=finding.label,
-        accuracy=number,
-        data=finding.data,
-        basis=", ".join(basis),
-    )
-    ends = images.ends(scale=100)
-    if finding.repeats == 1 and len({row.accuracy.n for row in finding.rows}) == 1:
-        # The mean of the folds and the share of all images are the same number, printed once.
-        pooled = _("over all {n:,} images its 95 % interval is {ends} %", n=images.n, ends=ends)
+    clauses = [
+        _(
+            "{label} reaches an accuracy of {accuracy} on images of {data} that it was not trained on",
+            label=finding.label,
+            accuracy=finding.accuracy.text(),
+            data=finding.data,
+        )
+    ]
+    clauses += [_("groups were kept together")] if finding.grouped else []
+    pooled = finding.out_of_fold[0].text()
+    if finding.repeats == 1:
+        clauses.append(_("all images together: {accuracy}", accuracy=pooled))
     else:
-        share = fixed(100 * images.mean, 2)
-        pooled = _("of all {n:,} images, {share} % are correct ({ends} %)", n=images.n, share=share, ends=ends)
-        if finding.repeats > 1:
-            pooled = _("{pooled} in the first repeat", pooled=pooled)
-    return f"{reached}; {pooled}"
+        clauses.append(_("all images of the first of {n} repeats: {accuracy}", n=finding.repeats, accuracy=pooled))
+    return "; ".join(clauses)
 
 
 def caveats(finding: CrossvalFinding) -> list[str]:
@@ -43,10 +34,7 @@ def caveats(finding: CrossvalFinding) -> list[str]:
     texts = _notes(finding)
     if finding.from_weights:
         texts.append(
-            _(
-                "Every fold started from saved weights: the accuracy is too high if these were trained on the scored "
-                "images"
-            )
+            _("All folds start from saved weights: the accuracy is too high if these trained on the scored images")
         )
     if not finding.stratified:
         texts.append(_("The folds are not stratified: their class frequencies differ by chance"))
@@ -60,17 +48,13 @@ def caveats(finding: CrossvalFinding) -> list[str]:
 
 def _about_interval(finding: CrossvalFinding) -> str:
     naive, n = finding.naive, finding.accuracy.n
-    folds = _("Only {n} folds", n=n) if n < FEW_VALUES else _("{n} folds", n=n)
     if naive.sd == 0:
-        return _(
-            "{folds} with equal scores: the interval only reflects that accuracy changes in steps of one image",
-            folds=folds,
-        )
+        return _("{n} folds with equal scores: the interval is that of accuracies in steps of one image", n=n)
     digits = max(1, digits_for(100 * (naive.half_width or 0)))
     return _(
-        "{folds}, which share training images: ± is the corrected interval of Nadeau and Bengio (2003); the plain t "
+        "{n} folds, which share training images: ± is the corrected interval of Nadeau and Bengio (2003); the plain t "
         "interval, {interval}, is too narrow",
-        folds=folds,
+        n=n,
         interval=naive.parts(scale=100, digits=digits)[1],
     )
 
@@ -79,18 +63,16 @@ def _notes(finding: CrossvalFinding) -> list[str]:
     """Returns flags of the runs and classes without an image in a fold, with the folds that they apply to."""
     folds: dict[str, list[str]] = {}
     for row in finding.rows:
-        missing = listed(row.missing_classes, most=MAX_NAMED) if row.missing_classes else ""
-        notes = [_("the scored fold has no images of some classes ({classes})", classes=missing)] if missing else []
-        for note in (*row.flags, *notes):
-            label = fold_label(row.fold, finding.folds, row.repeat, finding.repeats)
-            folds.setdefault(note, []).append(label)
+        notes = list(row.flags)
+        if row.missing_classes:
+            missing = listed(row.missing_classes, most=MAX_NAMED)
+            notes.append(_("the scored fold has no images of some classes ({classes})", classes=missing))
+        for note in notes:
+            folds.setdefault(note, []).append(fold_label(row.fold, finding.folds, row.repeat, finding.repeats))
     texts = [
         note if len(labels) == len(finding.rows) else f"{listed(labels, most=MAX_NAMED)}: {note}"
         for note, labels in folds.items()
     ]
-    more = (
-        [_("{n} more notes on single folds; see their run folders", n=len(texts) - MOST_NOTES)]
-        if len(texts) > MOST_NOTES
-        else []
-    )
-    return texts[:MOST_NOTES] + more
+    if (more := len(texts) - MOST_NOTES) > 0:
+        texts[MOST_NOTES:] = [_("{n} more notes on single folds; see their run folders", n=more)]
+    return texts

@@ -1,18 +1,54 @@
-"""The public function of `convoy landscape`."""
+"""The public function of `convoy landscape`, with its options."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Literal, Required, Unpack
 
 from convoy.api.session import finished, session_of
-from convoy.options import takes_options
-from convoy.studies.landscape.options import LandscapeOptions
+from convoy.options import Epochs, Flag, Fresh, StudyOptions, takes_options
 
 if TYPE_CHECKING:
     from convoy.api.study import Study
     from convoy.recipe import Recipe
+
+
+class LandscapeOptions(StudyOptions, total=False):
+    lrs: Required[
+        Annotated[
+            Sequence[float] | str,
+            Flag(
+                "Two or more learning rates, as in 1e-3,1e-4, one run each; the loss band spans their losses. The run "
+                "at the recipe's own rate, or else at the first of these, is measured in detail."
+            ),
+        ]
+    ]
+    seeds: Annotated[int, Flag("Repeat everything with this many seeds: seed, seed + 1, and so on.", 1)]
+    surfaces: Annotated[
+        bool,
+        Flag(
+            "Compute the loss around the trained weights: along a line, in a plane, and in the plane of the training "
+            "path.",
+            True,
+        ),
+    ]
+    surface_images: Annotated[int, Flag("Number of training images used for the surfaces.", 1000)]
+    resolution: Annotated[int, Flag("Points along each side of a plane.", 25)]
+    cut: Annotated[
+        Literal["all", "each"],
+        Flag(
+            "Where the drawn bands end: all at the shortest run, or each at the shortest run of its recipe, as in "
+            "published figures.",
+            "all",
+        ),
+    ]
+    own_seeds: Annotated[
+        bool, Flag("Use a different seed at each rate, instead of the same initial weights and batches.", False)
+    ]
+    looks: Annotated[bool, Flag("Measure loss and gradient along the update step, at one learning rate.", True)]
+    epochs: Epochs
+    fresh: Fresh
 
 
 @takes_options

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
 from convoy.reporting import ticks
+from convoy.reporting.content import Path3D, Points3D, Scene3D, Surface3D
 from convoy.reporting.palette import INK, MUTED, PAPER, Look
 from convoy.studies.landscape.arrays import Probes, Surface
 from convoy.studies.landscape.words import CAP
@@ -19,7 +20,7 @@ MAX_POINTS = 500  # of a band; a point of a long training covers several steps
 LEAST = 1e-6  # of a drawn loss
 LEVELS = 14
 POINTS_PER_EPOCH = 12  # of a path that is drawn in 3D
-LIFT = 1.06  # factor by which a 3D path is above its surface
+LIFT = 1.06  # factor by which a 3D path is above its surface, which would hide it
 
 
 class Band(NamedTuple):
@@ -110,6 +111,18 @@ def draw_surface(axes: Axes, surface: Surface) -> None:
     first, second = axis_names(surface)
     axes.set_xlabel(first)
     axes.set_ylabel(second)
+
+
+def scene(name: str, title: str, surface: Surface, note: str) -> Scene3D:
+    traces: list[Surface3D | Path3D | Points3D] = [Surface3D(surface.x, surface.y, drawn_loss(surface))]
+    if surface.at is not None and surface.epochs is not None:
+        line, path, epochs = dense(surface.at), surface.at, tuple(map(epoch_name, surface.epochs.tolist()))
+        traces += [
+            Path3D(line[:, 0], line[:, 1], LIFT * heights(surface, line)),
+            Points3D(path[:, 0], path[:, 1], LIFT * heights(surface, path), epochs, _("epochs, slightly raised")),
+        ]
+    axes = (*axis_names(surface), _("training loss"))
+    return Scene3D(name, title, " ".join([_("The same in 3D."), note]), tuple(traces), axes, (False, False, True))
 
 
 def epoch_name(epoch: int) -> str:

@@ -177,14 +177,11 @@ def _band(each: Landscape, spans: dict[StepRange, int | None]) -> Band:
 
 
 def _pair(a: Landscape, b: Landscape, spans: dict[StepRange, int | None], *, reduced: bool) -> BandPair:
-    ratios = {
-        measure: {
-            span: band.ratio(b.widths(measure, steps), a.widths(measure, steps), reduced=reduced)
-            for span, steps in spans.items()
-        }
-        for measure in Measure
-    }
-    return BandPair(a.label, b.label, ratios)
+    def ratio(measure: Measure, steps: int | None) -> Ratio:
+        return band.ratio(b.widths(measure, steps), a.widths(measure, steps), reduced=reduced)
+
+    by_measure = {measure: {span: ratio(measure, steps) for span, steps in spans.items()} for measure in Measure}
+    return BandPair(a.label, b.label, by_measure)
 
 
 def smoothness(runs: Sequence[Run]) -> Smoothness:

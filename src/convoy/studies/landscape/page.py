@@ -7,21 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from convoy.reporting import sections
-from convoy.reporting.content import (
-    Block,
-    Cell,
-    Chart,
-    Field,
-    Page,
-    Panel,
-    Path3D,
-    Points3D,
-    Scene3D,
-    Section,
-    Surface3D,
-    Table,
-    table_of,
-)
+from convoy.reporting.content import Cell, Chart, Field, Page, Panel, Scene3D, Section, Table, TextField, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed, plain
 from convoy.reporting.reading import Groups, all_readings, read_study
@@ -47,21 +33,19 @@ def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
         each.label: [reading for reading in groups[each.label] if reading.recipe.optim.lr == each.lr]
         for each in finding.recipes
     }
-    curves = sections.curves(at_one_rate, look)
-    page_sections = [
-        _bands(finding, drawn, look),
-        _along_the_step(finding, drawn, look),
-        _around_the_weights(finding, drawn, look),
-        Section(_("Training"), (curves,)) if curves else None,
-        sections.setup(groups, folder, [study.command]),
-    ]
     return Page(
         kicker=sections.kicker(_("Landscape"), study.name, readings),
         title=_("Loss landscape: {recipes} on {data}", recipes=listed(recipes), data=readings[0].data.name),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(_widths_table(finding), *([_ratios_table(finding)] if finding.pairs else [])),
-        sections=tuple(section for section in page_sections if section),
+        sections=sections.present(
+            _bands(finding, drawn, look),
+            _along_the_step(finding, drawn, look),
+            _around_the_weights(finding, drawn, look),
+            sections.section(_("Training"), sections.curves(at_one_rate, look)),
+            sections.setup(groups, folder, [study.command]),
+        ),
         labels=labels,
     )
 
@@ -98,12 +82,13 @@ def _along_the_step(finding: LandscapeFinding, drawn: Recipes, look: Look) -> Se
     change = figures.probe_bands(probes, lambda each: each.gradient_change)
     beta = figures.probe_bands(probes, lambda each: each.beta[:, None])
     draw = partial(figures.draw_bands, look=look)
-    panels = (
-        Panel(_("Loss"), partial(draw, bands=loss, title=_("loss along the step")), height=3.0),
-        Panel(_("Gradient predictiveness"), partial(draw, bands=change, title=_("gradient distance")), height=3.0),
-        Panel(
-            _("Effective beta-smoothness"), partial(draw, bands=beta, title=_("gradient distance / step")), height=3.0
-        ),
+    panels = tuple(
+        Panel(title, partial(draw, bands=bands, title=axis), height=3.0)
+        for title, axis, bands in (
+            (_("Loss"), _("loss along the step"), loss),
+            (_("Gradient predictiveness"), _("gradient distance"), change),
+            (_("Effective beta-smoothness"), _("gradient distance / step"), beta),
+        )
     )
     caption = words.probe_caption(finding)
     title = _("Loss and gradient along the step")
@@ -115,38 +100,28 @@ def _around_the_weights(finding: LandscapeFinding, drawn: Recipes, look: Look) -
     lines, planes, paths = (
         {label: each.surfaces[kind] for label, each in drawn.items() if kind in each.surfaces} for kind in arrays.KINDS
     )
-    blocks: list[Block] = []
+    line = None
     if lines:
         panel = Panel("", partial(figures.draw_lines, lines=lines, look=look), height=3.2, top=0.15)
         caption = words.surface_caption(lines, finding.images)
-        blocks.append(Chart("line", _("Loss along a line"), (panel,), caption, legend=tuple(lines)))
-    if planes:
-        blocks += _surface_blocks("surface", _("Loss around the weights"), planes, finding.images)
-    if paths:
-        blocks += _surface_blocks("path", _("Training path"), paths, finding.images)
-    return Section(_("Around the weights"), tuple(blocks)) if blocks else None
+        line = Chart("line", _("Loss along a line"), (panel,), caption, legend=tuple(lines))
+    around = _surface_blocks("surface", _("Loss around the weights"), planes, finding.images)
+    along_path = _surface_blocks("path", _("Training path"), paths, finding.images)
+    return sections.section(_("Around the weights"), line, *around, *along_path)
 
 
-def _surface_blocks(name: str, title: str, surfaces: Mapping[str, Surface], images: int) -> list[Block]:
+def _surface_blocks(name: str, title: str, surfaces: Mapping[str, Surface], images: int) -> list[Chart | Scene3D]:
+    if not surfaces:
+        return []
     panels = tuple(
         Panel(label, partial(figures.draw_surface, surface=surface), height=SURFACE_HEIGHT, left=0.85)
         for label, surface in surfaces.items()
     )
-    blocks: list[Block] = [Chart(name, title, panels, words.surface_caption(surfaces, images))]
+    blocks: list[Chart | Scene3D] = [Chart(name, title, panels, words.surface_caption(surfaces, images))]
     for number, (label, surface) in enumerate(surfaces.items(), start=1):
-        traces: list[Surface3D | Path3D | Points3D] = [Surface3D(surface.x, surface.y, figures.drawn_loss(surface))]
-        if surface.at is not None and surface.epochs is not None:
-            line, path, lift = figures.dense(surface.at), surface.at, figures.LIFT  # else the surface would hide them
-            epochs = tuple(map(figures.epoch_name, surface.epochs.tolist()))
-            heights = lift * figures.heights(surface, path)
-            traces += [
-                Path3D(line[:, 0], line[:, 1], lift * figures.heights(surface, line)),
-                Points3D(path[:, 0], path[:, 1], heights, epochs, _("epochs, slightly raised")),
-            ]
-        caption = " ".join([_("The same in 3D."), words.scale_note({label: surface})])
-        axes = (*figures.axis_names(surface), _("training loss"))
-        scene = Scene3D(f"{name}_{number}", f"{title}: {label}", caption, tuple(traces), axes, (False, False, True))
-        blocks.append(scene)
+        blocks.append(
+            figures.scene(f"{name}_{number}", f"{title}: {label}", surface, words.scale_note({label: surface}))
+        )
     return blocks
 
 
@@ -160,15 +135,16 @@ def _widths_table(finding: LandscapeFinding) -> Table:
         return Field(title, lambda each: _estimate(each.widths[measure][span]))
 
     fields: list[Field[Band]] = [
-        Field(_("Model"), lambda each: Cell(each.label, model=each.label), numeric=False),
+        TextField(_("Model"), lambda each: Cell(each.label, model=each.label)),
         *(width(measure, span) for measure in Measure for span in _step_ranges(finding)),
     ]
-    texts = [
-        _("Maximum minus minimum of the loss over the learning rates, averaged over steps."),
-        words.intervals_note(finding),
-        _("Smoothed: mean over {n} steps of each run.", n=finding.window),
-    ]
-    return table_of(fields, finding.recipes, " ".join(texts), _("Band width"))
+    note = _(
+        "Maximum minus minimum of the loss over the learning rates, averaged over steps. {intervals} Smoothed: mean "
+        "over {n} steps of each run.",
+        intervals=words.intervals_note(finding),
+        n=finding.window,
+    )
+    return table_of(fields, finding.recipes, note, _("Band width"))
 
 
 def _ratios_table(finding: LandscapeFinding) -> Table:
@@ -177,13 +153,11 @@ def _ratios_table(finding: LandscapeFinding) -> Table:
         return Field(title, lambda row: _estimate(row[0].ratios[row[1]][span].ratio))
 
     fields: list[Field[tuple[BandPair, Measure]]] = [
-        Field(_("Models"), lambda row: _("{a} over {b}", a=row[0].b, b=row[0].a), numeric=False),
-        Field(_("Quantity"), lambda row: words.measure_name(row[1]), numeric=False),
+        TextField(_("Models"), lambda row: _("{a} over {b}", a=row[0].b, b=row[0].a)),
+        TextField(_("Quantity"), lambda row: words.measure_name(row[1])),
         *map(ratio, _step_ranges(finding)),
-        Field(
-            _("Verdict on the first band"),
-            lambda row: words.verdict_name(row[0].ratios[row[1]][StepRange.ALL].verdict),
-            numeric=False,
+        TextField(
+            _("Verdict on the first band"), lambda row: words.verdict_name(row[0].ratios[row[1]][StepRange.ALL].verdict)
         ),
     ]
     rows = [(pair, measure) for pair in finding.pairs for measure in Measure]
@@ -192,7 +166,7 @@ def _ratios_table(finding: LandscapeFinding) -> Table:
 
 def _smoothness_table(recipes: Sequence[Band]) -> Table:
     fields: list[Field[Band]] = [
-        Field(_("Model"), lambda each: Cell(each.label, model=each.label), numeric=False),
+        TextField(_("Model"), lambda each: Cell(each.label, model=each.label)),
         Field(_("Range of the loss"), lambda each: _estimate(each.smoothness.loss_variation)),
         Field(_("Maximum gradient distance"), lambda each: _estimate(each.smoothness.gradient_change)),
         Field(_("Effective beta-smoothness"), lambda each: _estimate(each.smoothness.beta)),

@@ -45,12 +45,9 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
     if not known:
         yield _("No band can be measured: at {rates}, no step had a finite loss in every run", rates=rates)
     elif len(known) == 1:
+        ((label, mean),) = known.items()
         yield _(
-            "Over {rates} the loss of {label} differs by {mean:.3g} on average over {steps:,} steps",
-            rates=rates,
-            label=next(iter(known)),
-            mean=next(iter(known.values())),
-            steps=steps.finite,
+            "Over {rates} the loss of {label} differs by {mean:.3g} on average", rates=rates, label=label, mean=mean
         )
     else:
         narrow, *_others, wide = sorted(known, key=known.__getitem__)  # two labels, even if both widths are equal
@@ -109,11 +106,10 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
             )
     if steps.longest > steps.cut:
         yield _(
-            "Runs of {shortest:,} to {longest:,} steps ({n} of {runs} stopped early): all are cut to {cut:,}",
-            shortest=steps.shortest,
-            longest=steps.longest,
+            "{n} of {runs} runs stopped before step {longest:,}: the widths cover the first {cut:,} steps",
             n=steps.stopped_early,
             runs=steps.runs,
+            longest=steps.longest,
             cut=steps.cut,
         )
     if n := steps.left_out:
@@ -121,8 +117,7 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
     if finding.archived:
         yield _("Archived runs keep only some steps and no weights, so there are no surfaces for them")
     if drawn:
-        n = finding.images
-        yield _("Surfaces show one seed, {n:,} images and only two of very many dimensions", n=n)
+        yield _("Surfaces show one seed, {n:,} images and only two of very many dimensions", n=finding.images)
     if any("path" not in surfaces for surfaces in drawn):
         yield _("No training path: it needs at least two epochs and weights that do not move along a straight line")
     if finding.cut == "each":
@@ -143,15 +138,13 @@ def intervals_note(finding: LandscapeFinding) -> str:
 
 def band_caption(finding: LandscapeFinding, points: int | None) -> str:
     """`points`: the number of drawn ones, if each spans several steps."""
-    text = _(
-        "Minimum and maximum of the loss at each step over the learning rates {rates}, of the first seed. Right: after "
-        "smoothing each run over {n} steps.",
-        rates=listed([f"{lr:g}" for lr in sorted(finding.lrs)]),
-        n=finding.window,
-    )
-    early = [_("Dashed: the first {n:,} steps.", n=finding.early_steps)] if finding.early_steps else []
-    thinned = [_("Each of the {n} points spans several steps.", n=points)] if points else []
-    return " ".join([text, *early, *thinned])
+    texts = [
+        _("Minimum and maximum of the loss at each step over the learning rates, of the first seed."),
+        _("Right: after smoothing each run over {n} steps.", n=finding.window),
+    ]
+    texts += [_("Dashed: the first {n:,} steps.", n=finding.early_steps)] if finding.early_steps else []
+    texts += [_("Each of the {n} points spans several steps.", n=points)] if points else []
+    return " ".join(texts)
 
 
 def probe_caption(finding: LandscapeFinding) -> str:
@@ -189,16 +182,7 @@ def surface_caption(surfaces: Mapping[str, Surface], images: int) -> str:
 
 def scale_note(surfaces: Mapping[str, Surface]) -> str:
     capped = {label: int((each.loss > CAP).sum()) for label, each in surfaces.items()}
-    counts = [
-        _("{n:,} of {total:,} ({label})", n=n, total=surfaces[label].loss.size, label=label)
-        for label, n in capped.items()
-        if n
-    ]
-    if not counts:
-        return _("Logarithmic scale of the loss.")
-    counted = listed(counts)
-    return _(
-        "Logarithmic scale of the loss; points above {cap:g} are drawn at that value: {counts}.",
-        cap=CAP,
-        counts=counted,
-    )
+    scale = _("Logarithmic scale of the loss.")
+    if counts := ", ".join(f"{label}: {n:,}" for label, n in capped.items() if n):
+        return f"{scale} " + _("Points above {cap:g} are drawn at that value ({counts}).", cap=CAP, counts=counts)
+    return scale

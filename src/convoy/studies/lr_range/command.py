@@ -1,17 +1,23 @@
-"""The public function of `convoy lr-range`."""
+"""The public function of `convoy lr-range`, with its options."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 from convoy.api.session import finished, session_of
-from convoy.options import takes_options
-from convoy.studies.lr_range.options import LrRangeOptions
+from convoy.options import Flag, Fresh, Model, RunOptions, takes_options
 
 if TYPE_CHECKING:
     from convoy.api.study import Study
     from convoy.recipe import Recipe
+
+
+class LrRangeOptions(RunOptions, total=False):
+    lowest: Annotated[float, Flag("Learning rate of the first step.", 1e-6, name="--from")]
+    highest: Annotated[float, Flag("Learning rate of the last step.", 1.0, name="--to")]
+    fresh: Fresh
+    model: Model
 
 
 @takes_options

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from convoy.reporting import sections, ticks
-from convoy.reporting.content import Chart, Field, Page, Panel, Section, table_of
+from convoy.reporting.content import Chart, Field, Page, Panel, Section, TextField, table_of
 from convoy.reporting.palette import INK, MODELS, MUTED, PAPER
 from convoy.reporting.reading import all_readings, read_study
 from convoy.runs import Study
@@ -28,7 +28,7 @@ def page(study: Study, finding: LrRangeFinding, folder: Path) -> Page:
         (_("loss has risen again by half of its decrease"), finding.diverges_lr),
     ]
     fields: list[Field[tuple[str, float | None]]] = [
-        Field("", lambda row: row[0], numeric=False),
+        TextField("", lambda row: row[0]),
         Field(_("learning rate"), lambda row: _("not reached") if row[1] is None else f"{row[1]:.2g}"),
     ]
     return Page(

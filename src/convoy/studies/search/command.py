@@ -1,17 +1,54 @@
-"""The public function of `convoy search`."""
+"""The public function of `convoy search`, with its options."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from convoy.api.session import finished, session_of
-from convoy.options import takes_options
-from convoy.studies.search.options import SearchOptions
+from convoy.options import Epochs, Flag, Init, Model, StudyOptions, Test, takes_options
 
 if TYPE_CHECKING:
     from convoy.api.study import Study
     from convoy.recipe import Recipe
+
+
+class SearchOptions(StudyOptions, total=False):
+    grid: Annotated[
+        Mapping[str, Sequence[Any]] | Sequence[str],
+        Flag("A key and its values, as in lr=1e-4,1e-3. Each key once. Without trials, tries every point.", ()),
+    ]
+    range: Annotated[
+        Mapping[str, tuple[float, float]] | Sequence[str],
+        Flag(
+            "A key and its bounds, as in lr=1e-4..1e-1; needs trials. Log scale if the bounds span a decade or more.",
+            (),
+        ),
+    ]
+    trials: Annotated[
+        int | None,
+        Flag("Number of points to sample. Run the same command with a larger number to continue the search."),
+    ]
+    sampler: Annotated[str | None, Flag("tpe (default), random or gp.")]
+    pruner: Annotated[
+        str | None,
+        Flag(
+            "Stops weak trials early: halving (default for a full grid), hyperband (default with trials), median or "
+            "none."
+        ),
+    ]
+    seeds: Annotated[int, Flag("Runs of the best point with fresh seeds. Only these runs open the test set.", 3)]
+    storage: Annotated[
+        str | None,
+        Flag(
+            "Database shared by several processes, as in postgresql://host/name. Default: a file in the study's folder."
+        ),
+    ]
+    epochs: Epochs
+    init: Init
+    test: Test
+    model: Model
 
 
 @takes_options
@@ -36,12 +73,18 @@ def search(recipe: Recipe | str | Path | None = None, **options: Unpack[SearchOp
     """
     from convoy.api.arguments import overrides_of, recipe_to_train
     from convoy.recipe.files import check_once
-    from convoy.run_contents import from_table
     from convoy.studies.search import run as searching
     from convoy.studies.search.space import Space, axes_of
 
     space = Space(axes_of(options["grid"], options["range"]))
     check_once(overrides_of(options), space.paths)
-    asked = searching.asked(recipe_to_train(recipe, options), space, from_table(searching.Choices, options))
+    asked = searching.asked(
+        recipe_to_train(recipe, options),
+        space,
+        trials=options["trials"],
+        sampler=options["sampler"],
+        pruner=options["pruner"],
+        seeds=options["seeds"],
+    )
     with session_of(asked.names, options) as session:
         return finished(searching.run(asked, session, storage=options["storage"]), options)

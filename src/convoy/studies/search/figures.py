@@ -81,7 +81,7 @@ def scene(finding: SearchFinding) -> Scene3D | None:
     traces = tuple(points(trials, label) for label, trials in groups.items() if trials)
     log = is_log(finding.column(x)), is_log(finding.column(y)), False
     axes = (*names, accuracy_axis(finding))
-    return Scene3D("search_3d", title, words.scene_caption(finding), traces, axes, log)
+    return Scene3D("search_3d", title, words.trials_caption(finding, "search_3d"), traces, axes, log)
 
 
 class HeatNumbers(NamedTuple):

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from convoy.reporting import canvas, sections, tables
-from convoy.reporting.content import Block, Cell, Chart, Code, Field, Page, Panel, Section, Table, table_of
+from convoy.reporting.content import Cell, Chart, Code, Field, Page, Panel, Scene3D, Section, Table, TextField, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed
 from convoy.reporting.reading import read_study
@@ -24,14 +24,6 @@ def page(study: Study, finding: SearchFinding, folder: Path) -> Page:
     groups = read_study(study)
     ((label, readings),) = groups.items()
     look = Look([label])
-    curves = sections.curves(groups, look)
-    page_sections = [
-        Section(_("Trials"), search_blocks(finding)),
-        Section(_("Winner, retrained"), (curves,)) if curves else None,
-        sections.errors(groups, finding.part, look, tiles=TILES),
-        sections.data(groups),
-        sections.setup(groups, folder, [study.command]),
-    ]
     names = [words.key_name(path) for path in finding.paths]
     keys = listed(names) if len(names) < 4 else _("{n} keys", n=len(names))
     return Page(
@@ -40,36 +32,42 @@ def page(study: Study, finding: SearchFinding, folder: Path) -> Page:
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(_winner_table(finding),),
-        sections=tuple(section for section in page_sections if section),
+        sections=sections.present(
+            trials(finding),
+            sections.section(_("Winner, retrained"), sections.curves(groups, look)),
+            sections.errors(groups, finding.part, look, tiles=TILES),
+            sections.data(groups),
+            sections.setup(groups, folder, [study.command]),
+        ),
         labels=(label,),
     )
 
 
-def search_blocks(finding: SearchFinding) -> tuple[Block, ...]:
-    """All figures of a search, the command that trains its winner, and the table of trials."""
-    blocks: list[Block] = []
+def trials(finding: SearchFinding) -> Section:
+    """All figures of a search, the table of trials, and the command that trains its winner."""
     scene, heat = figures.scene(finding), figures.heat_numbers(finding)
-    if scene:
-        blocks.append(scene)
-    if heat:
-        blocks.append(_heat_chart(heat, words.heat_caption(finding)))
+    charts: list[Chart | Scene3D] = [scene] if scene else []
+    charts += [_heat_chart(heat, words.trials_caption(finding, "search_heat"))] if heat else []
     if len(finding.paths) > 2:
         panel = Panel("", partial(figures.draw_parallel, finding=finding), height=3.4, left=0.3, top=0.1)
         title = _("Parallel coordinates of all keys")
-        blocks.append(Chart("parallel", title, (panel,), words.parallel_caption(finding)))
+        charts.append(Chart("parallel", title, (panel,), words.trials_caption(finding, "parallel")))
     if not (scene or heat):
         panels = tuple(_key_panel(finding, path) for path in finding.paths)
-        blocks.append(Chart("search_keys", _("Accuracy by key"), panels, words.trials_caption(finding)))
+        charts.append(Chart("search_keys", _("Accuracy by key"), panels, words.trials_caption(finding, "search_keys")))
     if finding.importance:
         panel = figures.importance_rows(finding.importance).panel()
         caption = words.importance_caption(finding.importance)
-        blocks.append(Chart("importance", _("Hyperparameter importance"), (panel,), caption))
+        charts.append(Chart("importance", _("Hyperparameter importance"), (panel,), caption))
     if finding.method.pruner is not Pruner.HALVING:  # halving begins all trials at once: there is no history
         panel = Panel("", partial(figures.draw_history, finding=finding), top=0.1)
-        blocks.append(Chart("search_history", _("Optimization history"), (panel,), words.history_caption(finding)))
-    blocks.append(_trials_table(finding))
-    blocks.append(Code("convoy train winner.toml", _("Train the winner (recipe in this folder)")))
-    return tuple(blocks)
+        charts.append(
+            Chart(
+                "search_history", _("Optimization history"), (panel,), words.trials_caption(finding, "search_history")
+            )
+        )
+    command = Code("convoy train winner.toml", _("Train the winner (recipe in this folder)"))
+    return Section(_("Trials"), (*charts, _trials_table(finding), command))
 
 
 def _key_panel(finding: SearchFinding, path: str) -> Panel:
@@ -96,15 +94,11 @@ def _winner_table(finding: SearchFinding) -> Table:
     for part, estimate in {finding.part: finding.accuracy, scored_on: finding.scored_accuracy}.items():
         name = _("{accuracy}, {seeds}", accuracy=accuracy_title(part), seeds=words.fresh_seeds(finding))
         rows.append((name, estimate.text()))
+    selected = _("{percent:.2f} % (used for the selection, so too high)", percent=100 * best.accuracy)
+    epochs = _("{n:,} (without early stopping: {all:,})", n=finding.epochs_trained, all=finding.epochs_asked)
     rows += [
-        (
-            _("{accuracy} in the search", accuracy=accuracy_title(scored_on)),
-            _("{percent:.2f} % (used for the selection, so too high)", percent=100 * best.accuracy),
-        ),
-        (
-            _("Epochs trained"),
-            _("{n:,} (without early stopping: {all:,})", n=finding.epochs_trained, all=finding.epochs_asked),
-        ),
+        (_("{accuracy} in the search", accuracy=accuracy_title(scored_on)), selected),
+        (_("Epochs trained"), epochs),
         (_("Method"), words.method_text(finding)),
     ]
     return tables.facts_table("", rows)
@@ -130,8 +124,8 @@ def _trials_table(finding: SearchFinding) -> Table:
         *map(value, finding.paths),
         Field(accuracy_title(finding.method.scored_on), accuracy, "%"),
         Field(_("Epochs"), lambda trial: str(trial.epochs)),
-        Field(_("State"), lambda trial: words.state_name(trial.state), numeric=False),
-        Field(_("Run folder"), run, numeric=False),
+        TextField(_("State"), lambda trial: words.state_name(trial.state)),
+        TextField(_("Run folder"), run),
     ]
     title = _("All {n} trials, best first", n=len(finding.trials))
     return table_of(fields, sorted(finding.trials, key=rank), title=_("Trials"), collapsed_title=title)

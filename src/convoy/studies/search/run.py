@@ -23,8 +23,8 @@ from convoy.recipe import Recipe
 from convoy.registry import unknown
 from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace
-from convoy.stats import Estimate, t_interval, wilson
 from convoy.studies import findings
+from convoy.studies.compare.finding import accuracy_of
 from convoy.studies.execute import Where, choose, execute
 from convoy.studies.expectation import Expectation
 from convoy.studies.search import loop
@@ -117,22 +117,20 @@ class Search:
         return file_name(f"search-{self.label}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]}")
 
 
-@dataclass(frozen=True)
-class Choices:
-    """How to search, as the options name it. None: the full grid, the default sampler, the default pruner."""
-
-    trials: int | None = None
-    sampler: str | None = None
-    pruner: str | None = None
-    seeds: int = 3
-
-
-def asked(base: Recipe, space: Space, choices: Choices, *, called: str | None = None) -> Search:
+def asked(
+    base: Recipe,
+    space: Space,
+    *,
+    trials: int | None,
+    sampler: str | None,
+    pruner: str | None,
+    seeds: int,
+    called: str | None = None,
+) -> Search:
     """Fills in the defaults: halving with random order for a full grid, otherwise TPE with hyperband.
 
     Raises ValueError for an invalid search.
     """
-    trials, sampler, pruner = choices.trials, choices.sampler, choices.pruner
     if pruner is None:
         pruner = "none" if "train.epochs" in space.paths else "halving" if trials is None else "hyperband"
     if sampler is None:
@@ -141,7 +139,7 @@ def asked(base: Recipe, space: Space, choices: Choices, *, called: str | None = 
         known = [kind.value for kind in kinds]
         if name not in known:
             raise unknown(what, name, known)
-    return Search(base, space, trials, Sampler(sampler), Pruner(pruner), choices.seeds, called)
+    return Search(base, space, trials, Sampler(sampler), Pruner(pruner), seeds, called)
 
 
 def run(asked: Search, session: Session, *, storage: str | None = None) -> Study | None:
@@ -211,38 +209,30 @@ def _conclude(
     """`members`: the runs of the winner with fresh seeds."""
     best, known, runs = loop.winner(trials.study), trials.known, [member.run for member in members]
     part: Part = "test" if all("test" in run.scores for run in runs) else "validation"
-    method = Method(
-        requested=asked.count,
-        grid=asked.trials is None,
-        sampler=None if asked.trials is None else asked.sampler,
-        pruner=asked.pruner,
-        seed=asked.base.seed,
-        epochs=asked.base.train.epochs,
-        scored_on=asked.scored_on,
-        parallel=where == "processes",
-    )
     return SearchFinding(
         label=asked.label,
         data=runs[0].data.name,
-        method=method,
+        method=Method(
+            requested=asked.count,
+            grid=asked.trials is None,
+            sampler=None if asked.trials is None else asked.sampler,
+            pruner=asked.pruner,
+            seed=asked.base.seed,
+            epochs=asked.base.train.epochs,
+            scored_on=asked.scored_on,
+            parallel=where == "processes",
+        ),
         space=asked.space.axes,
         trials=tuple(trials.results(folder)),
         winner=1 + [frozen.number for frozen in known].index(best.number),
         seeds=tuple(asked.fresh_seeds),
         part=part,
-        accuracy=_estimate(runs, part),
-        scored_accuracy=_estimate(runs, asked.scored_on),
+        accuracy=accuracy_of([run.scores[part] for run in runs]),
+        scored_accuracy=accuracy_of([run.scores[asked.scored_on] for run in runs]),
         importance=loop.importance_of(known),
         test_openings=openings,
         flags=tuple(dict.fromkeys(flag for run in runs for flag in run.status.flags)),
     )
-
-
-def _estimate(runs: Sequence[Run], part: Part) -> Estimate:
-    scores = [run.scores[part] for run in runs]
-    if len(scores) == 1:
-        return wilson(scores[0].correct, scores[0].n)
-    return t_interval([score.accuracy for score in scores], step=1 / scores[0].n)
 
 
 @dataclass(frozen=True)

@@ -66,13 +66,8 @@ def trial_text(trial: Trial) -> str:
 
 def method_text(finding: SearchFinding) -> str:
     method, count = finding.method, len(finding.trials)
-    return ", ".join(
-        [
-            _("full grid of {n}", n=count) if method.grid else _("{n} trials by {by}", n=count, by=method.sampler),
-            _("no pruner") if method.pruner is Pruner.NONE else _("pruner {name}", name=method.pruner),
-            _("seed {seed}", seed=method.seed),
-        ]
-    )
+    how = _("full grid of {n}", n=count) if method.grid else _("{n} trials by {by}", n=count, by=method.sampler)
+    return _("{trials}, pruner {pruner}, seed {seed}", trials=how, pruner=method.pruner, seed=method.seed)
 
 
 def caveats(finding: SearchFinding) -> list[str]:
@@ -105,15 +100,13 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
             images=_images(finding),
             seeds=fresh_seeds(finding),
         )
-    for key in finding.at_the_edge:
-        value = value_text(finding.best.params[key])
+    if edge := {key: finding.best.params[key] for key in finding.at_the_edge}:
         yield _(
-            "{key} = {value} is at the edge of the searched range: the best value may be outside", key=key, value=value
+            "At the edge of the searched range, so that a better value may be outside: {values}", values=text_of(edge)
         )
-    if trials < asked:
-        yield _("{asked} trials were requested, but after {n} the sampler found no new point", asked=asked, n=trials)
-    if trials > asked:
-        yield _("{asked} trials were requested, but the search already had {n}; all are used", asked=asked, n=trials)
+    if trials != asked:
+        why = _("the sampler found no new point") if trials < asked else _("earlier calls made more, and all are used")
+        yield _("{n} trials instead of the requested {asked}: {reason}", n=trials, asked=asked, reason=why)
     if len(finding.seeds) == 1:
         yield _("One fresh seed: the interval covers the sampling of images, not the variation between seeds")
     if finding.part == "validation":
@@ -135,42 +128,28 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
 # ---- captions ----
 
 
-def _trials(finding: SearchFinding) -> str:
-    return _("Trials (n = {n}, one seed each) at their best epoch.", n=len(finding.trials))
-
-
-def trials_caption(finding: SearchFinding) -> str:
+def trials_caption(finding: SearchFinding, name: str) -> str:
+    """Caption of the figure with this name, which shows all trials."""
     marks = _("Filled: trained to the end; hollow: stopped early; cross at the lower edge: diverged. Circled: winner.")
-    return f"{_trials(finding)} {marks}"
-
-
-def history_caption(finding: SearchFinding) -> str:
-    line = _("Line: best fully trained trial so far.")
-    return f"{trials_caption(finding)} {line}"
-
-
-def scene_caption(finding: SearchFinding) -> str:
-    marks = _("Diverged ones are at the lowest accuracy of the others.")
-    return f"{_trials(finding)} {marks}"
-
-
-def heat_caption(finding: SearchFinding) -> str:
-    marks = _("Framed: winner. Colour: log of the error, stronger is better; grey: stopped early; ×: diverged.")
-    return f"{_trials(finding)} {marks}"
-
-
-def parallel_caption(finding: SearchFinding) -> str:
-    marks = _("One line per trial. Black: winner; stronger colour: higher accuracy; grey: stopped early.")
-    return f"{_trials(finding)} {marks}"
+    explained = {
+        "search_3d": _("Diverged ones are at the lowest accuracy of the others."),
+        "search_heat": _(
+            "Framed: winner. Colour: log of the error, stronger is better; grey: stopped early; ×: diverged."
+        ),
+        "parallel": _("One line per trial. Black: winner; stronger colour: higher accuracy; grey: stopped early."),
+        "search_keys": marks,
+        "search_history": f"{marks} {_('Line: best fully trained trial so far.')}",
+    }
+    trials = _("Trials (n = {n}, one seed each) at their best epoch.", n=len(finding.trials))
+    return f"{trials} {explained[name]}"
 
 
 def importance_caption(importance: Importance) -> str:
     trials = _("trained to the end") if importance.only_finished else _("at their last epoch")
-    few = [_("With so few trials, this is a rough estimate.")] if importance.trials < FEW_TRIALS else []
     text = _(
         "fANOVA (Hutter, Hoos and Leyton-Brown 2014) in the searched range, over {n} trials ({trials}), without "
         "interactions between keys.",
         n=importance.trials,
         trials=trials,
     )
-    return " ".join([text, *few])
+    return text + " " + _("With so few trials, this is a rough estimate.") if importance.trials < FEW_TRIALS else text

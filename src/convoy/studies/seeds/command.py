@@ -1,17 +1,33 @@
-"""The public function of `convoy seeds`."""
+"""The public function of `convoy seeds`, with its options."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 from convoy.api.session import finished, session_of
-from convoy.options import takes_options
-from convoy.studies.seeds.options import SeedsOptions
+from convoy.options import Epochs, Flag, Fresh, Init, Model, StudyOptions, Test, takes_options
 
 if TYPE_CHECKING:
     from convoy.api.study import Study
     from convoy.recipe import Recipe
+
+
+class SeedsOptions(StudyOptions, total=False):
+    seeds: Annotated[int, Flag("Seeds for each source, at least 2.", 5)]
+    difference: Annotated[
+        Sequence[float],
+        Flag(
+            "A difference of two accuracies in points, for which the needed seeds are computed; can be repeated.",
+            (0.2, 0.5, 1.0),
+        ),
+    ]
+    epochs: Epochs
+    init: Init
+    fresh: Fresh
+    test: Test
+    model: Model
 
 
 @takes_options

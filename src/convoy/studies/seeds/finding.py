@@ -7,6 +7,7 @@ https://arxiv.org/abs/2103.03098
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -91,14 +92,8 @@ def conclude(
     spreads = tuple(spread_of(source, values) for source, values in accuracies.items())
     grain = 1 / (images * math.sqrt(12))  # accuracies are counts of images: equal ones can hide this much
     total = next(spread for spread in spreads if spread.source is Source.ALL)
-    needed = tuple(
-        Needed(
-            difference,
-            seeds_needed(difference, max(total.sd, grain)),
-            seeds_needed(difference, max(total.sd_high, grain)),
-        )
-        for difference in differences
-    )
+    sds = max(total.sd, grain), max(total.sd_high, grain)
+    needed = tuple(Needed(each, *(seeds_needed(each, sd) for sd in sds)) for each in differences)
     return SeedsFinding(label, data, part, images, spreads, needed, limit)
 
 
@@ -117,13 +112,8 @@ def spread_of(source: Source, accuracies: Sequence[float]) -> Spread:
 
 def seeds_needed(difference: float, sd: float) -> int | None:
     """Seeds per model for POWER, by the noncentral t distribution; None for more than MAX_SEEDS."""
-    if power_of(difference, sd, MAX_SEEDS) < POWER:
-        return None
-    low, high = 1, MAX_SEEDS  # too few, enough
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power_of(difference, sd, middle) >= POWER else (middle, high)
-    return high
+    seeds = bisect_left(range(MAX_SEEDS + 1), POWER, key=lambda seeds: power_of(difference, sd, seeds))
+    return seeds if seeds <= MAX_SEEDS else None
 
 
 def power_of(difference: float, sd: float, seeds: int) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from convoy.reporting import sections
-from convoy.reporting.content import Cell, Chart, Field, Page, Section, Table, table_of
+from convoy.reporting.content import Cell, Chart, Field, Page, Section, Table, TextField, table_of
+from convoy.reporting.palette import MODELS
 from convoy.reporting.reading import all_readings, chance_levels, read_study
-from convoy.reporting.words import part_name
+from convoy.reporting.rows import ChartRow, RowChart, Value
+from convoy.reporting.words import accuracy_name, part_name
 from convoy.runs import Study
-from convoy.studies.seeds import figures, words
+from convoy.studies.seeds import words
 from convoy.studies.seeds.finding import Needed, SeedsFinding, Spread
 from convoy.text import gettext as _
 
@@ -17,9 +19,8 @@ from convoy.text import gettext as _
 def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     groups = read_study(study)
     readings = next(iter(groups.values()))
-    chart = Chart(
-        "spreads", _("Accuracy by source of randomness"), (figures.spreads(finding).panel(),), figures.caption(finding)
-    )
+    panel = spreads_chart(finding).panel()
+    chart = Chart("spreads", _("Accuracy by source of randomness"), (panel,), _caption(finding))
     return Page(
         kicker=sections.kicker(_("Seeds"), study.name, readings),
         title=_("How much of the accuracy of {label} on {data} is luck?", label=finding.label, data=finding.data),
@@ -35,9 +36,25 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     )
 
 
+def spreads_chart(finding: SeedsFinding) -> RowChart:
+    return RowChart(tuple(map(_row, finding.spreads)), accuracy_name(finding.part), "%")
+
+
+def _row(spread: Spread) -> ChartRow:
+    mean, sd = 100 * spread.mean, 100 * spread.sd
+    points = tuple(100 * accuracy for accuracy in spread.accuracies)
+    value = Value(mean, (mean - sd, mean + sd), MODELS[0][0], points=points)
+    return ChartRow(words.source_name(spread.source), (value,), f"{mean:.2f} %")
+
+
+def _caption(finding: SeedsFinding) -> str:
+    n = len(finding.spreads[0].accuracies)
+    return _("Points: runs, n = {n} per row. Stroke: mean. Bar: one standard deviation to either side.", n=n)
+
+
 def _spreads(finding: SeedsFinding) -> Table:
     fields: list[Field[Spread]] = [
-        Field(_("Source of randomness"), lambda spread: words.source_name(spread.source), numeric=False),
+        TextField(_("Source of randomness"), lambda spread: words.source_name(spread.source)),
         Field(_("Mean"), lambda spread: f"{100 * spread.mean:.2f}", "%"),
         Field(_("Standard deviation"), _sd, _("points")),
         Field(_("Lowest"), lambda spread: f"{100 * min(spread.accuracies):.2f}", "%"),
@@ -63,9 +80,6 @@ def _needed(finding: SeedsFinding) -> Table:
     fields: list[Field[Needed]] = [
         Field(_("Difference of two models"), lambda needed: f"{100 * needed.difference:g}", _("points")),
         Field(_("Seeds per model"), lambda needed: words.seeds_text(needed.seeds)),
-        Field(
-            _("Seeds at the upper limit of the standard deviation"),
-            lambda needed: words.seeds_text(needed.seeds_at_high),
-        ),
+        Field(_("Seeds at the upper limit of the standard deviation"), lambda row: words.seeds_text(row.seeds_at_high)),
     ]
     return table_of(fields, finding.needed, title=_("Seeds that a comparison needs"))
