@@ -138,7 +138,7 @@ def trials_caption(finding: SearchFinding, name: str) -> str:
         ),
         "parallel": _("One line per trial. Black: winner; stronger colour: higher accuracy; grey: stopped early."),
         "search_keys": marks,
-        "search_history": f"{marks} {_('Line: best fully trained trial so far.')}",
+        "search_history": marks + " " + _("Line: best fully trained trial so far."),
     }
     trials = _("Trials (n = {n}, one seed each) at their best epoch.", n=len(finding.trials))
     return f"{trials} {explained[name]}"
