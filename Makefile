@@ -8,7 +8,7 @@ DEMO_EPOCHS ?= 3
 MINUTES ?= 120
 JOBS ?= 1
 
-.PHONY: demo test check plain-kernels coverage bench results docs messages schema
+.PHONY: demo test check plain-kernels coverage bench results docs messages notebooks schema
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
@@ -74,6 +74,9 @@ docs: .venv/docs  ## build the documentation as HTML; warnings are errors
 messages: .venv/dev  ## collect the messages of src/convoy for translators
 	@$(BIN)/pybabel -q extract -k _ -k ngettext:1,2 --no-location --sort-output --omit-header -o src/convoy/text/convoy.pot src/convoy
 	@echo src/convoy/text/convoy.pot
+
+notebooks: .venv/docs  ## execute the notebooks of the guides again; ONLY="compare seeds": these
+	@$(BIN)/python docs/make_notebooks.py $(ONLY)
 
 schema: .venv/dev  ## renew the JSON schema of recipes and the recorded defaults, both generated
 	@$(BIN)/python docs/make_schema.py

@@ -1,4 +1,4 @@
-"""Sphinx: Markdown pages by MyST, the theme furo. `make docs` builds them."""
+"""Sphinx: Markdown pages and notebooks by MyST-NB, the theme furo. `make docs` builds them."""
 
 import sys
 from importlib import metadata
@@ -10,9 +10,10 @@ copyright = f"2026, {author}"  # noqa: A001 (Sphinx's name)
 sys.path.insert(0, str(Path(__file__).parent))  # for the extension "reference"
 release = metadata.version("convoy-ml")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # `make notebooks` executes them
 add_module_names = False
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

@@ -24,6 +24,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "convoy"
 # The layers that a layer may import. A layer is a file or folder directly in the package; within it, all imports are
 # allowed.
 BASE = {
+    "notebook",
     "registry",
     "options",
     "randomness",
@@ -53,20 +54,21 @@ INTERFACE = LEARNING | {
     "options",
 }
 ALLOWED: dict[str, set[str]] = {
+    "notebook": set(),
     "registry": set(),
     "options": {"registry"},
     "randomness": set(),
     "process": set(),
     "cpu": set(),
     "files": set(),
-    "recipe": {"registry", "text"},
+    "recipe": {"notebook", "registry", "text"},
     "stats": {"text"},
     "text": set(),
     "chance": {"run_contents", "stats", "text"},
     "prediction": {"stats"},
     "run_files": {"files"},
     "run_contents": {"files"},
-    "runs": {"files", "run_contents", "run_files", "recipe", "stats", "registry", "options"},
+    "runs": {"files", "notebook", "run_contents", "run_files", "recipe", "stats", "registry", "options"},
     "counts": {"run_contents", "runs", "text"},
     "events": {"run_contents"},
     "archive": {"files", "run_files", "runs", "recipe", "registry"},
@@ -85,8 +87,9 @@ ALLOWED: dict[str, set[str]] = {
         "stats",
         "randomness",
     },
-    "datasheet": {"options", "data", "files", "reporting", "text"},
+    "datasheet": {"notebook", "options", "data", "files", "reporting", "text"},
     "profiling": {
+        "notebook",
         "options",
         "registry",
         "recipe",
@@ -143,7 +146,7 @@ ALLOWED: dict[str, set[str]] = {
     "api": INTERFACE | {"lab", "exporting", "tracking"},
     "cli": INTERFACE | {"api", "__init__"},
     "__main__": {"cli"},
-    "__init__": {"api", "recipe", "runs", "process"},
+    "__init__": {"api", "notebook", "recipe", "runs", "process"},
 }
 WITH_LIBRARY = [f"convoy.tracking.{name}" for name in TRACKERS]  # modules that import a library of an extra
 NEAR_TORCH = ("run", "surface", "command", "__init__")  # of a kind of study; command.py imports run.py when called

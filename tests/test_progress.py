@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.fake_runs import epoch_metrics
 
 from convoy.events import Ended, EpochEnded, Event, Note, Progress, Started
-from convoy.progress import Display
+from convoy.progress import Display, display_of
 from convoy.run_contents import RunState
 
 PROGRESS = Progress(
@@ -82,3 +83,60 @@ def test_a_terminal_shows_a_bar_for_an_evaluation_of_several_batches(
     out = evaluation_output(["a"], capsys, (1000, 2000), (2000, 2000), (1000, 12_000))
     assert "1,000/2,000 images" in out
     assert "1,000/12,000 images" in out
+
+
+@pytest.fixture
+def outputs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """All contents of the only output of a notebook cell."""
+    contents: list[dict[str, str]] = []
+
+    class Handle:
+        def update(self, content: dict[str, str], *, raw: bool) -> None:
+            contents.append(content)
+
+    def display(content: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
+        assert contents == []
+        contents.append(content)
+        return Handle()
+
+    monkeypatch.setattr("IPython.display.display", display)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    return contents
+
+
+def test_a_notebook_has_one_output_which_is_updated(
+    outputs: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convoy.progress.UPDATE_SECONDS", 0)
+    events = [Started("training", RUN), PROGRESS, EPOCH, replace(EPOCH, text="epoch 2/2"), Note("a < b"), END]
+    with display_of(["lenet <b>"], to_stderr=False) as display:
+        for event in events:
+            display.show(0, event)
+    assert "<progress value='50' max='200'>" in outputs[2]["text/html"]
+    assert "lenet &lt;b&gt;" in outputs[2]["text/html"]
+    assert outputs[-1]["text/plain"].splitlines() == ["training", "epoch 2/2", "a < b", END.text]  # the last epoch only
+    assert "a &lt; b" in outputs[-1]["text/html"]
+    assert "<progress" not in outputs[-1]["text/html"]
+
+
+def test_a_notebook_shows_how_many_runs_of_a_study_are_done_and_collapses_early_lines(
+    outputs: list[dict[str, str]],
+) -> None:
+    with display_of([f"run {number}" for number in range(9)], to_stderr=False) as display:
+        for position in range(9):
+            display.show(position, Note("quick try"))
+            display.show(position, EPOCH)
+            display.show(position, END)
+            assert f"{position + 1}/9" in outputs[-1]["text/html"]
+        display.show_evaluation(100, 200)
+    html = outputs[-1]["text/html"]
+    assert html.count("quick try") == 1
+    assert "epoch 1/2" not in html
+    assert html.index("<summary>4 earlier lines") < html.index("run 0") < html.index("</details>") < html.index("run 8")
+
+
+def test_updates_of_bars_in_a_notebook_are_limited(outputs: list[dict[str, str]]) -> None:
+    with display_of(["a"], to_stderr=False) as display:
+        for _ in range(100):
+            display.show(0, PROGRESS)
+    assert len(outputs) < 10

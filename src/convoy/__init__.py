@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from convoy import notebook
 from convoy.process import limit_spinning
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _TYPES = {
 
 
 limit_spinning()
+notebook.draw = lambda result: import_module("convoy.api.cells").html_of(result)
 
 
 def __getattr__(name: str) -> Any:

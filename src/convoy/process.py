@@ -71,9 +71,14 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 
 def command_line() -> str:
-    """Returns the command line that repeats this command; in a worker process, that of its parent process."""
+    """Returns the command line that repeats this command; in a worker process, that of its parent process.
+
+    In a notebook, the command line is that of the kernel, which repeats nothing: returns "notebook".
+    """
     program = Path(sys.argv[0] or "python")
     is_convoy = program.name == "__main__.py" and "convoy" in program.parts[-3:-1]
+    if program.name in ("ipykernel_launcher.py", "colab_kernel_launcher.py"):
+        return "notebook"
     name = "convoy" if is_convoy else program.name
     return os.environ.get("CONVOY_COMMAND") or shlex.join([name, *sys.argv[1:]])
 

@@ -1,18 +1,24 @@
-"""Prints the progress of runs: the lines of log.txt and, on a terminal, progress bars."""
+"""Shows the progress of runs: the lines of log.txt, bars on a terminal, one updated output in a notebook."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
+from typing import Any
 
+from markupsafe import Markup
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from convoy.events import Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.text import gettext as _
+from convoy.text import ngettext
 
 MIN_WIDTH_FOR_SPEED = 120  # columns of the terminal
+UPDATE_SECONDS = 0.2  # between two updates of bars in a notebook
+LINES_IN_NOTEBOOK = 6  # the lines before them are collapsed
 
 
 class _Console(Console):
@@ -70,10 +76,8 @@ class Display:
 
     def show(self, position: int, event: Event) -> None:
         if not isinstance(event, Progress) and self._prints(event):
-            of_study = isinstance(event, Note) and event.of_study
-            prefix = f"{self._names[position]}: " if len(self._names) > 1 and not of_study else ""
             # Wrapped on a terminal only: elsewhere each event is one line.
-            self._console.print(prefix + event.text, markup=False, soft_wrap=self._bars is None)
+            self._console.print(self._prefix(position, event) + event.text, markup=False, soft_wrap=self._bars is None)
         if self._bars is None:
             return
         if isinstance(event, Progress):
@@ -87,6 +91,10 @@ class Display:
                 done = int(self._bars.tasks[0].completed)
                 self._bars.update(self._overall, numbers=f"{done}/{len(self._names)}")
 
+    def _prefix(self, position: int, event: Event) -> str:
+        of_study = isinstance(event, Note) and event.of_study
+        return f"{self._names[position]}: " if len(self._names) > 1 and not of_study else ""
+
     def _prints(self, event: Started | EpochEnded | Note | Ended) -> bool:
         """With several runs, omits lines whose content the bars show, and notes that another run has printed."""
         if len(self._names) == 1 or isinstance(event, Ended):
@@ -97,7 +105,7 @@ class Display:
             return is_new
         return isinstance(event, EpochEnded) and self._bars is None
 
-    def _advance(self, bars: Bars, position: int, event: Progress) -> None:
+    def _numbers(self, event: Progress) -> str:
         texts = [
             _("epoch {epoch}/{epochs}", epoch=event.epoch, epochs=event.epochs),
             _("loss {loss}", loss=_("not finite") if event.loss is None else f"{event.loss:.4f}"),
@@ -108,7 +116,90 @@ class Display:
                 _("{images:,.0f} images/s", images=event.images_per_second),
                 _("{batches:,.1f} batches/s", batches=event.batches_per_second),
             ]
-        numbers = "  ".join(texts)
+        return "  ".join(texts)
+
+    def _advance(self, bars: Bars, position: int, event: Progress) -> None:
+        numbers = self._numbers(event)
         if position not in self._tasks:
             self._tasks[position] = bars.add_task(self._names[position], total=event.total, numbers=numbers)
         bars.update(self._tasks[position], completed=event.images, numbers=numbers)
+
+
+class NotebookDisplay(Display):
+    """Shows all events in one output of a notebook cell, which also says how the runs ended when it is stored."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(names)
+        self._lines: list[str] = []
+        self._epoch_line: int | None = None  # the index of the line that the next epoch replaces
+        self._running: dict[int, Progress] = {}
+        self._scored: tuple[int, int] | None = None  # images of an evaluation: done, all
+        self._ended = 0
+        self._updated = 0.0
+
+    def __enter__(self) -> Display:
+        from IPython.display import display
+
+        self._output: Any = display(self._content(), raw=True, display_id=True)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._running, self._scored = {}, None
+        self._update()
+
+    def show_evaluation(self, done: int, images: int) -> None:
+        self._scored = (done, images) if done < images else None
+        self._update_sometimes()
+
+    def show(self, position: int, event: Event) -> None:
+        if isinstance(event, Progress):
+            self._running[position] = event
+            self._update_sometimes()
+            return
+        if isinstance(event, Ended):
+            self._running.pop(position, None)
+            self._ended += 1
+        several = len(self._names) > 1
+        if self._prints(event) and not (several and isinstance(event, EpochEnded)):
+            if self._epoch_line is not None and isinstance(event, EpochEnded):
+                self._lines[self._epoch_line] = event.text
+            else:
+                self._lines.append(self._prefix(position, event) + event.text)
+                self._epoch_line = len(self._lines) - 1 if isinstance(event, EpochEnded) else self._epoch_line
+        self._update()
+
+    def _update_sometimes(self) -> None:
+        if time.monotonic() > self._updated + UPDATE_SECONDS:
+            self._update()
+
+    def _update(self) -> None:
+        self._updated = time.monotonic()
+        self._output.update(self._content(), raw=True)
+
+    def _content(self) -> dict[str, str]:
+        bars = [
+            (self._names[position], event.images, event.total, self._numbers(event))
+            for position, event in sorted(self._running.items())
+        ]
+        if self._scored is not None:
+            done, images = self._scored
+            bars.append((_("evaluation"), done, images, _("{done:,}/{images:,} images", done=done, images=images)))
+        if len(self._names) > 1:
+            bars.insert(0, (_("runs"), self._ended, len(self._names), f"{self._ended}/{len(self._names)}"))
+        row = Markup("<tr><td>{}</td><td><progress value='{}' max='{}'></progress></td><td>{}</td></tr>")
+        rows = Markup().join(row.format(*bar) for bar in bars)
+        text = Markup("<div style='white-space: pre-wrap; overflow-wrap: anywhere'>{}</div>")
+        early, late = self._lines[:-LINES_IN_NOTEBOOK], self._lines[-LINES_IN_NOTEBOOK:]
+        summary = ngettext("{n} earlier line", "{n} earlier lines", len(early))
+        collapsed = Markup("<details><summary>{}</summary>{}</details>").format(summary, text.format("\n".join(early)))
+        html = Markup("<div style='font: 0.85rem/1.5 sans-serif'>{}{}{}</div>").format(
+            collapsed if early else "",
+            text.format("\n".join(late)),
+            Markup("<table style='font: inherit; margin: 0'>{}</table>").format(rows) if bars else "",
+        )
+        return {"text/html": str(html), "text/plain": "\n".join(self._lines)}
+
+
+def display_of(names: Sequence[str], *, to_stderr: bool) -> Display:
+    """The display of these runs where this process runs."""
+    return NotebookDisplay(names) if Console().is_jupyter else Display(names, to_stderr=to_stderr)

@@ -27,6 +27,7 @@ import tomli_w
 
 from convoy import run_contents, run_files
 from convoy.files import append_line, file_name, read_arrays, read_json, write_bytes, write_json
+from convoy.notebook import html_of
 from convoy.options import DEFAULT_OUT
 from convoy.recipe import Recipe
 from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunState, Score, Status
@@ -50,6 +51,8 @@ class Run:
     def __post_init__(self) -> None:
         if not (self.path / "recipe.toml").is_file():
             raise ValueError(f"{str(self.path)!r} is not a run folder: it has no recipe.toml")
+
+    _repr_html_ = html_of
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -282,6 +285,8 @@ class Study:
     def __post_init__(self) -> None:
         if not (self.path / "study.toml").is_file():
             raise ValueError(f"{str(self.path)!r} is not a study folder: it has no study.toml")
+
+    _repr_html_ = html_of
 
     @property
     def name(self) -> str:

@@ -120,6 +120,15 @@ def test_finding_comes_back_from_its_file_as_it_was(kind: str, workspace: Worksp
 
 
 @every_kind
+def test_study_and_finding_show_the_sentence_in_a_notebook(kind: str, workspace: Workspace) -> None:
+    study = study_of(workspace, kind)
+    finding = kinds.finding_of(study)
+    start = kinds.sentence_of(study).split()[0]
+    for result in (study, finding):
+        assert start in result._repr_html_()
+
+
+@every_kind
 @pytest.mark.parametrize("change", [{"schema": 99}, {"kind": "other"}])
 def test_finding_of_another_version_or_kind_is_one_clear_error(kind: str, change, workspace: Workspace) -> None:
     study = study_of(workspace, kind)

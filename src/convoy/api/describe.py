@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from convoy.datasheet.options import DataSheetOptions
+from convoy.notebook import html_of
 from convoy.options import takes_options
 from convoy.profiling.options import ProfileOptions
 
@@ -21,6 +22,9 @@ __all__ = ["DataSheet", "Profiled", "data_sheet", "profile"]
 class Profiled(NamedTuple):
     profiles: list[Profile]  # in the order of the models
     page: Path  # path of profile.html
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 @takes_options
@@ -82,6 +86,9 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
 class DataSheet(NamedTuple):
     facts: Facts  # what the page shows
     page: Path  # path of data-sheet.html
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 @takes_options

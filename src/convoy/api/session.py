@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 class Stopped(KeyboardInterrupt):
     """An interrupted command whose state was saved; the message says how to continue."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows instead of a traceback."""
+        return [str(self)]
+
 
 @contextmanager
 def session_of(names: Sequence[str], options: Mapping[str, Any], *, joins: bool = False) -> Iterator[Session]:
@@ -60,14 +64,14 @@ def session_of(names: Sequence[str], options: Mapping[str, Any], *, joins: bool 
 @contextmanager
 def display(names: Sequence[str], *, show: bool | str) -> Iterator[Show]:
     """Yields a function that prints the progress events of the runs `names`; it does nothing unless `show`."""
-    from convoy.progress import Display
+    from convoy.progress import display_of
 
     if not show:
         yield lambda position, event: None
         return
     from convoy.evaluation.predict import watched
 
-    with Display(names, to_stderr=show == "stderr") as display, watched(display.show_evaluation):
+    with display_of(names, to_stderr=show == "stderr") as display, watched(display.show_evaluation):
         yield display.show
 
 

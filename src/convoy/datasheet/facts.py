@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from convoy.notebook import html_of
+
 
 @dataclass(frozen=True)
 class About:
@@ -65,6 +67,10 @@ class Facts:
     notes: tuple[str, ...]
     parts: Mapping[str, Part]
     duplicates: Duplicates
+    _repr_html_ = html_of
+
+    def __repr__(self) -> str:
+        return f"Facts({self.name!r}, {len(self.classes)} classes, {self.channels}×{self.size}×{self.size})"
 
 
 @dataclass(frozen=True)

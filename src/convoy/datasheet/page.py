@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -32,21 +32,33 @@ def write_data_sheet(facts: Facts, arrays: Arrays, made: Made, folder: Path) -> 
     return render.write(data_sheet_page(facts, arrays, made), folder, "data-sheet")
 
 
-def data_sheet_page(facts: Facts, arrays: Arrays, made: Made) -> Page:
-    origin = [("Convoy", made.convoy), (_("Date"), made.date), (_("Command"), made.command)]
+def overview(facts: Facts) -> Page:
+    """The page without what is computed from images."""
     return Page(
         kicker=_("Data sheet · of all images, including test images; nothing is trained"),
         title=facts.name,
         sentence=words.sentence(facts),
         caveats=tuple(words.caveats(facts)),
         tables=(words.parts_table(facts),),
+        sections=(Section(_("Classes and pixel values"), (_balance(facts), words.classes_table(facts))),),
+        labels=(),
+    )
+
+
+def data_sheet_page(facts: Facts, arrays: Arrays, made: Made) -> Page:
+    page = overview(facts)
+    lines = Panel("", partial(levels_.draw_levels, numbers=levels_.level_numbers(arrays.levels)), height=3.2)
+    levels = Chart("levels", _("Pixel values"), (lines,), levels_.levels_caption())
+    (classes,) = page.sections
+    origin = [("Convoy", made.convoy), (_("Date"), made.date), (_("Command"), made.command)]
+    return replace(
+        page,
         sections=(
             Section(_("Images"), _pictures(arrays, facts.classes)),
-            Section(_("Classes and pixel values"), _numbers(arrays, facts)),
+            replace(classes, blocks=(*classes.blocks, levels)),
             Section(_("Duplicates"), (words.duplicates_table(facts), *_pairs(arrays, facts))),
             Section(_("About"), (facts_table("", [*words.about(facts), *origin]),)),
         ),
-        labels=(),
     )
 
 
@@ -69,16 +81,11 @@ def _pictures(arrays: Arrays, classes: Sequence[str]) -> tuple[Block, ...]:
     )
 
 
-def _numbers(arrays: Arrays, facts: Facts) -> tuple[Block, ...]:
+def _balance(facts: Facts) -> Chart:
     balance = classes_.balance_numbers({name: part.per_class for name, part in facts.parts.items()}, facts.classes)
     longest = max(map(len, classes_.class_names(facts.classes)))
     bars = Panel("", partial(classes_.draw_balance, numbers=balance), height=3.2, bottom=0.3 + 0.085 * longest)
-    lines = Panel("", partial(levels_.draw_levels, numbers=levels_.level_numbers(arrays.levels)), height=3.2)
-    return (
-        Chart("balance", _("Class balance"), (bars,), classes_.balance_caption(balance)),
-        words.classes_table(facts),
-        Chart("levels", _("Pixel values"), (lines,), levels_.levels_caption()),
-    )
+    return Chart("balance", _("Class balance"), (bars,), classes_.balance_caption(balance))
 
 
 def _pairs(arrays: Arrays, facts: Facts) -> Iterator[Block]:

@@ -30,30 +30,33 @@ def write_profile(profiles: list[Profile], environment: Environment, folder: Pat
     return render.write(profile_page(profiles, environment), folder, "profile")
 
 
-def profile_page(profiles: Sequence[Profile], environment: Environment) -> Page:
+def overview(profiles: Sequence[Profile]) -> Page:
+    """The page without the comparison of costs and without how it was measured."""
     labels = tuple(profile.label for profile in profiles)
-    several = len(profiles) > 1
-    tables = tuple(table for profile in profiles for table in layer_tables(profile, named=several))
+    tables = tuple(table for profile in profiles for table in layer_tables(profile, named=len(profiles) > 1))
     return Page(
-        kicker=_("Profile · {date}", date=environment.date[:10]),
+        kicker=_("Profile"),
         title=listed(labels) if len(labels) <= 4 else _("{n} networks", n=len(labels)),
         sentence=_sentence(profiles),
         caveats=tuple(_caveats(profiles)),
         tables=(summary(profiles),),
-        sections=(
-            *((cost_comparison(profiles, Look(labels)),) if several else ()),
-            Section(_("Architecture"), tuple(pictures(profiles))),
-            Section(_("Layers"), tables),
-            Section(
-                _("How it was measured"),
-                (
-                    _definitions(profiles),
-                    environment_table([replace(environment, threads=profiles[0].threads, training_revision=None)]),
-                    Code(environment.command, _("Command")),
-                ),
-            ),
-        ),
+        sections=(Section(_("Architecture"), tuple(pictures(profiles))), Section(_("Layers"), tables)),
         labels=labels,
+    )
+
+
+def profile_page(profiles: Sequence[Profile], environment: Environment) -> Page:
+    page = overview(profiles)
+    measured = (
+        _definitions(profiles),
+        environment_table([replace(environment, threads=profiles[0].threads, training_revision=None)]),
+        Code(environment.command, _("Command")),
+    )
+    costs = (cost_comparison(profiles, Look(page.labels)),) if len(profiles) > 1 else ()
+    return replace(
+        page,
+        kicker=_("Profile · {date}", date=environment.date[:10]),
+        sections=(*costs, *page.sections, Section(_("How it was measured"), measured)),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, computed_field
 
 from convoy.evaluation.calls import Call
+from convoy.notebook import html_of
 
 Shape = tuple[int, ...]  # of one image, or of an output for one image
 
@@ -108,6 +109,10 @@ class Profile:
     layers: tuple[Layer, ...]
     unreached: Mapping[str, int]  # number of parameters that no pass uses, by module
     calls: Call
+    _repr_html_ = html_of
+
+    def __repr__(self) -> str:
+        return f"Profile({self.label!r}, {self.parameters:,} parameters, {self.flops_per_image:,} FLOPs per image)"
 
     @property
     def single(self) -> Latency:

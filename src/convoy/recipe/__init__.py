@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import tomli_w
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
+from convoy.notebook import html_of
 from convoy.recipe import sections
 from convoy.recipe.files import Override, apply, builtin_names, read_chain
 from convoy.recipe.problems import first_problem
@@ -36,6 +37,8 @@ class Recipe(Section):
     compute: sections.Compute = sections.Compute()
     protocol: sections.Protocol = sections.Protocol()
     probe: sections.Probe = sections.Probe()
+
+    _repr_html_ = html_of
 
     @property
     def label(self) -> str:

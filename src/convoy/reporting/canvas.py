@@ -73,6 +73,13 @@ def save_chart(chart: Chart, look: Look, folder: Path) -> str:
     return svg.read_text(encoding="utf-8")
 
 
+def chart_svg(chart: Chart, look: Look) -> str:
+    with style():
+        figure = _all_panels(chart, look)
+        make_readable(figure)
+        return _svg(figure)
+
+
 def inline_panels(chart: Chart, svg: str, prefix: str) -> list[str]:
     """One <svg> per panel for HTML, cut from the SVG of the chart: colours are CSS variables, ids begin with `prefix`.
 
@@ -225,7 +232,7 @@ def for_page(svg: str, prefix: str, label: str) -> str:
 
 def _tag_for_page(tag: str, prefix: str) -> str:
     if tag.startswith("<g id="):
-        return "<g>"
+        return "" if tag.endswith("/>") else "<g>"  # an empty group
     tag = tag.replace('id="', f'id="{prefix}-').replace("url(#", f"url(#{prefix}-")
     tag = tag.replace('href="#', f'href="#{prefix}-').replace("font-weight: 700", "font-weight: 600")
     tag = re.sub(r"font-family: [^;\"]+", "font-family: inherit", tag)

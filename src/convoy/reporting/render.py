@@ -49,38 +49,49 @@ def write_figures(page: Page, figures: Path) -> dict[str, str]:
 
 def html(page: Page, charts: Mapping[str, str]) -> str:
     """`charts` holds the SVG of each chart by its name."""
-    look = palette.Look(page.labels, page.aliases)
-    template = _environment().get_template("report.html.j2")
-    return template.render(
-        page=page,
-        language=page_language(),
-        figure_title=figure_titles(page).__getitem__,
-        true_class=lambda tile: _("true: {name}", name=tile.true_class),
-        samples_alt=lambda strip: _("samples of the class {name}", name=strip.title),
-        light=Markup(palette.variables(dark=False)),
-        dark=Markup(palette.variables(dark=True)),
-        kind=kind_of,
-        prose=_prose,
-        breakable=_breakable,
-        panels=lambda chart: [
-            Markup(svg) for svg in canvas.inline_panels(chart, charts[chart.name], f"f-{chart.name}")
-        ],
-        drawing=lambda block: Markup(canvas.for_page(block.svg, f"f-{block.name}", block.title)),
-        readable_width=canvas.readable_width,
-        narrow_drawing=lambda block: Markup(canvas.for_page(block.narrow_svg, f"n-{block.name}", block.title)),
-        in_rows=in_rows,
-        hint=_("Drag to rotate."),
-        mark=lambda label, chart=None: _mark((chart and chart.look) or look, label),
-        uri=lambda tile: data_uri(tile.image),
-        strip_uri=_strip_uri,
-        static_image=scene3d.static_uri,
-        plotly_json=lambda block: Markup(scene3d.plotly_json(block)),
-        plotly=Markup(scene3d.library()) if any(isinstance(block, Scene3D) for block in page.blocks) else "",
+    return (
+        html_templates()
+        .get_template("report.html.j2")
+        .render(
+            html_context(page, charts, in_cell=False),
+            language=page_language(),
+            figure_title=figure_titles(page).__getitem__,
+            in_rows=in_rows,
+            plotly_json=lambda block: Markup(scene3d.plotly_json(block)),
+            plotly=Markup(scene3d.library()) if any(isinstance(block, Scene3D) for block in page.blocks) else "",
+        )
     )
 
 
+def html_context(page: Page, charts: Mapping[str, str], *, in_cell: bool) -> dict[str, Any]:
+    """What blocks.html.j2 needs, for a report or for the output of a notebook cell."""
+    look = palette.Look(page.labels, page.aliases)
+    return {
+        "page": page,
+        "in_cell": in_cell,
+        "true_class": lambda tile: _("true: {name}", name=tile.true_class),
+        "samples_alt": lambda strip: _("samples of the class {name}", name=strip.title),
+        "light": Markup(palette.variables(dark=False)),
+        "dark": Markup(palette.variables(dark=True)),
+        "kind": kind_of,
+        "prose": _prose,
+        "breakable": _breakable,
+        "panels": lambda chart: [
+            Markup(svg) for svg in canvas.inline_panels(chart, charts[chart.name], f"f-{chart.name}")
+        ],
+        "drawing": lambda block: Markup(canvas.for_page(block.svg, f"f-{block.name}", block.title)),
+        "readable_width": canvas.readable_width,
+        "narrow_drawing": lambda block: Markup(canvas.for_page(block.narrow_svg, f"n-{block.name}", block.title)),
+        "mark": lambda label, chart=None: _mark((chart and chart.look) or look, label),
+        "uri": lambda tile: data_uri(tile.image),
+        "strip_uri": _strip_uri,
+        "hint": "" if in_cell else _("Drag to rotate."),
+        "static_image": scene3d.static_uri,
+    }
+
+
 def markdown(page: Page) -> str:
-    environment = _environment().overlay(autoescape=False, finalize=_markdown_cell)
+    environment = html_templates().overlay(autoescape=False, finalize=_markdown_cell)
     text = environment.get_template("report.md.j2").render(
         page=page,
         figure_title=figure_titles(page).__getitem__,
@@ -94,7 +105,7 @@ def markdown(page: Page) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def html_templates() -> Environment:
     return Environment(
         loader=PackageLoader("convoy.reporting"),
         autoescape=True,

@@ -17,6 +17,7 @@ from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, label
 from convoy.experiments.measures import MEASURES, comparable, over_runs
 from convoy.experiments.quick import Choice
 from convoy.experiments.verdicts import JudgedClaim, Value
+from convoy.notebook import html_of
 from convoy.prediction import Reason
 from convoy.runs import Member, Run
 from convoy.stats import (
@@ -175,6 +176,7 @@ class Reproduction:
     parts: tuple[StudyResult, ...] = ()
     kind: Literal["reproduction"] = "reproduction"
     schema: int = 1
+    _repr_html_ = html_of
 
     @property
     def withheld(self) -> Reason | None:

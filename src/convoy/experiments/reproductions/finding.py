@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from convoy.experiments.reproduction.finding import Reproduction
+from convoy.notebook import html_of
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Reproductions:
     experiments: tuple[Entry, ...]
     kind: Literal["reproductions"] = "reproductions"
     schema: int = 1
+    _repr_html_ = html_of
 
     @property
     def findings(self) -> list[Reproduction]:

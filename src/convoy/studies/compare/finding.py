@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from convoy import run_contents
 from convoy.chance import AtChance, at_chance
+from convoy.notebook import html_of
 from convoy.runs import Member
 from convoy.stats import Estimate, paired_t, t_interval, wilson
 from convoy.studies.compare import ablation
@@ -98,6 +99,7 @@ class CompareFinding:
     openings: int  # of the test part in this workspace, when the last run was scored
     kind: Literal["compare"] = "compare"
     schema: int = 1
+    _repr_html_ = html_of
 
     @property
     def ranked(self) -> list[ModelSummary]:

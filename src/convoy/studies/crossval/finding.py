@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from convoy.notebook import html_of
 from convoy.run_contents import Score
 from convoy.runs import Member, Run
 from convoy.stats import Estimate, nadeau_bengio, t_interval, wilson
@@ -49,6 +50,7 @@ class CrossvalFinding:
     rows: tuple[Fold, ...]  # one per fold and repeat
     kind: Literal["crossval"] = "crossval"
     schema: int = 1
+    _repr_html_ = html_of
 
 
 def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:

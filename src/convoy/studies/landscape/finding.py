@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from convoy.notebook import html_of
 from convoy.runs import Run
 from convoy.stats import Estimate, t_interval
 from convoy.studies.landscape import band
@@ -93,6 +94,7 @@ class LandscapeFinding:
     pairs: tuple[BandPair, ...]  # ratios of the widths of two bands
     kind: Literal["landscape"] = "landscape"
     schema: int = 1
+    _repr_html_ = html_of
 
 
 class Landscape(NamedTuple):

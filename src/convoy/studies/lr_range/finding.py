@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from convoy.notebook import html_of
 from convoy.runs import Run
 
 FEWEST_STEPS = 100  # smoothing needs as many; sets the number of epochs
@@ -37,6 +38,7 @@ class LrRangeFinding:
     flags: tuple[str, ...]  # of the run
     kind: Literal["lr_range"] = "lr_range"
     schema: int = 1
+    _repr_html_ = html_of
 
 
 def conclude(label: str, run: Run) -> LrRangeFinding:

@@ -4,3 +4,8 @@ Trials are scored on the validation part. The winner is retrained with fresh see
 set, because the score of the best of many trials is too high. With the fault selection_on_test the trials are scored on
 the test set, as in some published searches.
 """
+
+import warnings
+
+# tqdm, which optuna imports, in a notebook without ipywidgets
+warnings.filterwarnings("ignore", message="IProgress not found")

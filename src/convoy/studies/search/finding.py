@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+from convoy.notebook import html_of
 from convoy.prediction import difference_of_two_runs
 from convoy.stats import Estimate
 from convoy.studies.search.space import Range, Values, is_number
@@ -85,6 +86,7 @@ class SearchFinding:
     flags: tuple[str, ...]  # of the retrained runs
     kind: Literal["search"] = "search"
     schema: int = 1
+    _repr_html_ = html_of
 
     @property
     def best(self) -> Trial:

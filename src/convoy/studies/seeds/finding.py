@@ -14,6 +14,7 @@ from enum import StrEnum
 from statistics import fmean, stdev
 from typing import Literal
 
+from convoy.notebook import html_of
 from convoy.stats import TAILS
 
 POWER = 0.8  # the probability of finding a difference that exists
@@ -67,6 +68,7 @@ class SeedsFinding:
     limit: int | None  # images that the data were limited to
     kind: Literal["seeds"] = "seeds"
     schema: int = 1
+    _repr_html_ = html_of
 
     def of(self, source: Source) -> Spread:
         return next(spread for spread in self.spreads if spread.source is source)

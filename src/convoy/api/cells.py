@@ -1,0 +1,99 @@
+"""Draws results in a notebook: runs, studies, findings, profiles, data sheets and recipes. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from convoy.api.describe import DataSheet, Profiled
+from convoy.datasheet import page as data_sheets
+from convoy.datasheet.facts import Facts
+from convoy.experiments import kinds
+from convoy.profiling import page as profiles
+from convoy.profiling.result import Profile
+from convoy.recipe import Recipe
+from convoy.reporting import pages
+from convoy.reporting.cells import cell_html, first_figure
+from convoy.reporting.content import Code, Field, Page, Prose, Section, Table, short, table_of
+from convoy.runs import Run, Study
+from convoy.stats import Estimate
+from convoy.text import gettext as _
+
+MAX_LAYERS = 16  # a longer table of layers is collapsed
+MAX_LETTERS = 90  # of a value
+
+
+def html_of(result: Any) -> str:
+    """The HTML of a result; of one whose files are missing or damaged, the message about that."""
+    try:
+        page = _page(result)
+    except (ValueError, OSError) as error:
+        page = Page(type(result).__name__, short(repr(result), MAX_LETTERS), str(error), (), (), (), ())
+    return cell_html(page)
+
+
+def _page(result: Any) -> Page:
+    match result:
+        case Run():
+            page = pages.run_page(result, Path())
+            return replace(page, sections=first_figure(page))
+        case Study():
+            page = pages.study_page(result, Path(), kinds.page_of)
+            report = Prose(_("Report: {path}", path=result.path / "report.html"))
+            return replace(page, sections=(*first_figure(page), Section("", (report,))))
+        case Recipe():
+            toml = Section("", (Code(result.to_toml(), columns=True),))
+            return Page(_("Recipe"), result.label, result.about, (), (), (toml,), (result.label,))
+        case Profile():
+            return _profile([result])
+        case Profiled():
+            return _profile(result.profiles)
+        case DataSheet(facts=facts) | (Facts() as facts):
+            page = data_sheets.overview(facts)
+            return replace(page, sections=first_figure(page))
+    return _finding(result)
+
+
+def _profile(results: Sequence[Profile]) -> Page:
+    page = profiles.overview(results)
+    blocks = [_collapsed(block) if isinstance(block, Table) else block for block in page.blocks]
+    return replace(page, sections=(Section("", tuple(blocks)),))
+
+
+def _collapsed(layers: Table) -> Table:
+    n = len(layers.rows) - 1  # the last row is the total
+    return (
+        layers if n <= MAX_LAYERS or layers.collapsed_title else replace(layers, collapsed_title=_("{n} layers", n=n))
+    )
+
+
+def _finding(finding: Any) -> Page:
+    """The sentence of a finding, and its attributes; those of its study are in the tables of the report."""
+    words = import_module(f"{kinds.KINDS[finding.kind]}.words")
+    columns: list[Field[str]] = [
+        Field(_("Attribute"), lambda name: name, numeric=False),
+        Field(_("Value"), lambda name: _summary(getattr(finding, name)), numeric=False),
+    ]
+    names = [field.name for field in fields(finding) if field.name not in ("kind", "schema")]
+    return Page(
+        kicker=_("Finding"),
+        title=type(finding).__name__,
+        sentence=words.sentence(finding),
+        caveats=tuple(words.caveats(finding)),
+        tables=(table_of(columns, names),),
+        sections=(),
+        labels=(),
+    )
+
+
+def _summary(value: Any) -> str:
+    """A value in one line; only the type of a record, and the number of records in a sequence."""
+    match value:
+        case Estimate():
+            return value.text()
+        case (first, *_rest) if is_dataclass(first):
+            return f"{len(value)} × {type(first).__name__}"
+    return type(value).__name__ if is_dataclass(value) else short(str(value), MAX_LETTERS)
