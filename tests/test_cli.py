@@ -203,7 +203,7 @@ def test_listed_flags_are_shortened_except_in_json(call: Call) -> None:
     assert 2 * " long" in line
     assert len(line) < 200
     (row,) = json.loads(call("list", "runs", "--json")[1])["runs"]
-    assert row["flags"] == f"{flag}; {flag}"
+    assert row["warnings"] == f"{flag}; {flag}"
     assert (row["data"], row["epochs"]) == ("mnist", 5)
 
 

@@ -153,7 +153,7 @@ def positional_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 Data = Annotated[str | None, Flag("Name of a data set, a path, NAME=PATH, or hf:owner/name.")]
 Limit = Annotated[
-    int | None, Flag("Use only this many images, for a quick try. All outputs have a flag.", key="data.limit")
+    int | None, Flag("Use only this many images, for a quick try. Every output says so.", key="data.limit")
 ]
 Device = Annotated[str | None, Flag("auto, cpu, cuda, cuda:N or mps.", key="compute.device")]
 Set = Annotated[

@@ -40,25 +40,25 @@ corrected = "corrected.toml"
 
 [[study]]
 kind = "crossval"
-side = "as_published"
+protocol = "as-published"
 recipes = "folds-published.toml"
 arguments = { folds = 2 }
 
 [[study]]
 kind = "crossval"
-side = "corrected"
+protocol = "corrected"
 recipes = "corrected.toml"
 arguments = { folds = 2 }
 
 [[study]]
 kind = "landscape"
-side = "as_published"
+protocol = "as-published"
 recipes = "tested.toml"
-arguments = { lrs = [1e-3, 1e-4], cut = "each", own_seeds = true, looks = false, surfaces = false }
+arguments = { lrs = [1e-3, 1e-4], cut = "each", own_seeds = true, step_probes = false, surfaces = false }
 
 [[study]]
 kind = "landscape"
-side = "corrected"
+protocol = "corrected"
 recipes = "corrected.toml"
 set = { "train.epochs" = 3 }
 arguments = { lrs = [1e-3, 1e-4], surfaces = false }

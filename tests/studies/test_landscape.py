@@ -178,7 +178,7 @@ def test_runs_that_stopped_early_cut_the_band_with_a_caveat(make: Make, tmp_path
 def test_each_band_ends_at_its_shortest_run_and_widths_compare_the_steps_of_all(make: Make, tmp_path: Path) -> None:
     short, long = (make(**{"train.epochs": epochs, "probe.every_steps": 0}) for epochs in (1, 2))
     recipes = [("short", short), ("long", long)]
-    study = landscape(recipes, Session(tmp_path), Design(LRS, cut="each", looks=False), surfaces=None)
+    study = landscape(recipes, Session(tmp_path), Design(LRS, cut="each", step_probes=False), surfaces=None)
     assert study is not None
     arrays, finding = read_arrays(study.path / "landscape.npz"), finding_of(study)
     assert len(arrays["1_step"]) == 2 * len(arrays["0_step"])
@@ -190,7 +190,7 @@ def test_each_band_ends_at_its_shortest_run_and_widths_compare_the_steps_of_all(
 
 
 def test_runs_with_own_seeds_differ_in_weights_and_form_one_band(make: Make, tmp_path: Path) -> None:
-    design = Design(LRS, own_seeds=True, looks=False)
+    design = Design(LRS, own_seeds=True, step_probes=False)
     study = landscape([("a", make()), ("b", make(norm=False))], Session(tmp_path), design, surfaces=None)
     assert study is not None
     assert [member.seed for member in study.members] == [42, 43, 44, 45]

@@ -143,8 +143,8 @@ def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) ->
             "expected a model or recipe, as in `convoy train fast-mnist` (MNIST, in seconds), or your own network and "
             "images, as in `convoy train net.py --data my_images/`"
         )
-    asked = [("model.name", argument), ("model.name", model), ("data.name", data)]
-    check_once([*((path, value) for path, value in asked if value is not None), *overrides])
+    named = [("model.name", argument), ("model.name", model), ("data.name", data)]
+    check_once([*((path, value) for path, value in named if value is not None), *overrides])
     if isinstance(recipe, Recipe):
         named = [("model.name", model), ("data.name", data)]
         resolved = recipe.override([pair for pair in named if pair[1] is not None] + overrides)

@@ -31,7 +31,7 @@ class Profiled(NamedTuple):
 def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> Profiled:
     """Profile networks layer by layer: parameters, FLOPs, memory, latency and a diagram of the architecture.
 
-    The image shape is that of `data`, or else `input`, or a recipe's data, or the model's publication.
+    The image shape comes from `data`, else `input`, else the recipe's data set, else the model's paper.
 
     Example: `convoy profile lenet two_conv_cnn --data mnist`
 

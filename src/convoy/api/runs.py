@@ -109,7 +109,7 @@ class ScoreOptions(TypedDict, total=False):
 
 @takes_options
 def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
-    """Score saved weights on a test set and draw a gallery of predictions.
+    """Evaluate saved weights on a test set and draw a gallery of predictions.
 
     The opening of the test set is counted in the run's workspace, or in `out`. Of an image folder without train/, the
     images in test/ are scored, or all images if it has no test/.

@@ -41,20 +41,20 @@ def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) ->
 
 
 PARTS = ("test", "validation", "fold")
-LONGEST_FLAG = 40  # characters in a table
+LONGEST_WARNING = 40  # characters in a table
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     "models": ("name", "parameters", "summary"),
     "data": ("name", "where", "images", "summary", "classes", "licence", "citation", "homepage"),
     "recipes": ("name", "short_name", "about"),
     "experiments": ("name", "data", "title"),
-    "runs": ("name", "data", "epochs", "date", *PARTS, "state", "flags"),
+    "runs": ("name", "data", "epochs", "date", *PARTS, "state", "warnings"),
     "studies": ("name", "kind", "sentence"),
 }
 TOO_LONG_FOR_A_LINE = ("classes", "licence", "citation", "homepage")
 
 
 def _rows(kind: Kind, out: Path, *, in_full: bool) -> Iterator[tuple[object, ...]]:
-    """Returns the values of COLUMNS, the flags of a run shortened unless `in_full`."""
+    """Returns the values of COLUMNS, the warnings of a run shortened unless `in_full`."""
     match kind:
         case "models":
             from convoy.models import MODELS
@@ -108,11 +108,11 @@ def _run_row(run: Run, *, in_full: bool) -> tuple[object, ...]:
 
     try:
         accuracies = {part: f"{score.accuracy:.2%}" for part, score in run.scores.items()}
-        flags = run.status.flags
+        warnings = run.status.flags
         if not in_full:
-            flags = [textwrap.shorten(flag, LONGEST_FLAG, placeholder=" ...") for flag in flags]
+            warnings = [textwrap.shorten(text, LONGEST_WARNING, placeholder=" ...") for text in warnings]
         about = data_of(run), run.recipe.train.epochs, date_of(run)
-        return run.name, *about, *(accuracies.get(part) for part in PARTS), run.state, "; ".join(flags)
+        return run.name, *about, *(accuracies.get(part) for part in PARTS), run.state, "; ".join(warnings)
     except ValueError as error:
         return run.name, None, None, date_of(run), *(None for part in PARTS), "damaged", str(error)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-from cyclopts import CycloptsError, UnknownOptionError, UnusedCliTokensError
+from cyclopts import CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
 from convoy.cli import completion, data, data_sheet, listing, profile, runs  # noqa: F401 (registers their commands)
 from convoy.cli.app import app
@@ -41,6 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         flag = str(error.token.keyword or error.token.value)
         hint = advice(flag, {name for argument in error.argument_collection for name in argument.names})
         _fail(f"unknown option {flag}: {hint}" if hint else str(error))
+    except MissingArgumentError as error:
+        argument = error.argument
+        if argument is not None and error.keyword is None:  # an option without its value has a keyword
+            meaning = (argument.parameter.help or "").partition(". ")[0].rstrip(".")
+            _fail(f"{argument.name} is missing: {meaning[:1].lower()}{meaning[1:]}")
+        _fail(" ".join(str(error).split()))
     except CycloptsError as error:
         _fail(" ".join(str(error).split()))
     except BrokenPipeError:  # for example `| head`

@@ -42,7 +42,7 @@ _MNIST = NamedData(
     licence="CC BY-SA 3.0",
     citation="LeCun, Bottou, Bengio, Haffner 1998, Gradient-based learning applied to document recognition",
     content_hash="ea1edf3068dacef191ba3542b120ca79a15465ec36521d6f2409303f6f350178",
-    ink=True,
+    is_handwriting=True,
 )
 _DIGITS = NamedData(
     name="digits",
@@ -128,7 +128,7 @@ def _emnist(split: str, content: str, classes: tuple[str, ...], counts: tuple[in
         origin=_EMNIST_FILES,
         homepage="https://www.nist.gov/itl/products-and-services/emnist-dataset",
         citation="Cohen, Afshar, Tapson, van Schaik 2017, EMNIST, arXiv 1702.05373",
-        ink=True,
+        is_handwriting=True,
         formats=(
             FileFormat(files("train", ".gz"), files("test", ".gz"), "gzip.zip", "gzip", 500_000_000, read_part=read),
             FileFormat(files("train", ""), files("test", ""), max_bytes=500_000_000, read_part=read),

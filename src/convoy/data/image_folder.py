@@ -36,8 +36,8 @@ class Listing:
 
     def training_paths(self, root: Path) -> tuple[str, ...]:
         """Paths relative to the root, with "/" as separator: train, then validation."""
-        n_pool = len(self.paths) - self.part_lengths.get("test", 0)
-        return tuple(path.removeprefix(f"{root}{os.sep}").replace(os.sep, "/") for path in self.paths[:n_pool])
+        first_test = len(self.paths) - self.part_lengths.get("test", 0)
+        return tuple(path.removeprefix(f"{root}{os.sep}").replace(os.sep, "/") for path in self.paths[:first_test])
 
 
 def list_folder(root: Path) -> Listing:
@@ -133,11 +133,11 @@ def assemble(
     chunks = (pixels[start : start + 1000] for start in range(0, len(pixels), 1000))  # `all` stops at the first colour
     if all((chunk == chunk[:, :1]).all() for chunk in chunks):
         pixels = np.ascontiguousarray(pixels[:, :1])
-    n_pool = len(labels) - part_lengths.get("test", 0)
+    first_test = len(labels) - part_lengths.get("test", 0)
     n_train = part_lengths["train"]
-    train = ImageSet(pixels[:n_pool], labels[:n_pool], classes)
-    test = ImageSet(pixels[n_pool:], labels[n_pool:], classes) if n_pool < len(labels) else None
-    validation_indices = np.arange(n_train, n_pool) if n_pool > n_train else None
+    train = ImageSet(pixels[:first_test], labels[:first_test], classes)
+    test = ImageSet(pixels[first_test:], labels[first_test:], classes) if first_test < len(labels) else None
+    validation_indices = np.arange(n_train, first_test) if first_test > n_train else None
     return DataSet(name, train, validation_indices, test, notes)
 
 

@@ -86,7 +86,7 @@ class NamedData:
     formats: tuple[FileFormat, ...] = ()  # in addition to those that `load` reads for any data set
     spellings: Mapping[str, str] = field(default_factory=dict)  # other names of classes -> the name here
     content_hash: str | None = None  # of the full data set in its original size
-    ink: bool = False  # white handwriting on black, as in MNIST: photographs are converted by `photo`
+    is_handwriting: bool = False  # white on black, as in MNIST: photographs are converted by `photo`
 
 
 def from_published(entry: NamedData, parts: Parts, size: int | None) -> DataSet:

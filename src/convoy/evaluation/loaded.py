@@ -62,7 +62,7 @@ def normaliser_of(data: RunData, device: torch.device | str = "cpu") -> Normalis
 
 def reads_photographs(data: RunData) -> bool:
     """Whether these are the characters of MNIST and EMNIST."""
-    return data.name in DATA_SETS and DATA_SETS[data.name].ink
+    return data.name in DATA_SETS and DATA_SETS[data.name].is_handwriting
 
 
 def read_for(

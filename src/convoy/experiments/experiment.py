@@ -148,7 +148,7 @@ class Landscape(Section):
     surfaces: Surfaces | Literal[False] | None = None  # None: the defaults of `convoy landscape`
     cut: Cut = "all"
     own_seeds: bool = False
-    looks: bool = True
+    step_probes: bool = Field(True, serialization_alias="looks")  # the name in earlier digests of studies
 
 
 Arguments = Crossval | Search | Landscape
@@ -162,8 +162,12 @@ class ExperimentStudy(Section):
     recipes: Annotated[tuple[str, ...], Field(min_length=1), OneOrSeveral]
     arguments: dict[str, Any] = Field(default_factory=dict)  # fields of ARGUMENTS[kind]
     quick: dict[str, Any] = Field(default_factory=dict)  # arguments that --quick changes
-    side: Side | None = None  # None: both protocols
+    protocol: Literal["as-published", "corrected"] | None = None  # None: both
     set: dict[str, Any] = Field(default_factory=dict)  # overrides of its recipes, before those of the command
+
+    @property
+    def side(self) -> Side | None:
+        return "as_published" if self.protocol == "as-published" else self.protocol
 
     @property
     def sides(self) -> tuple[Side, ...]:

@@ -62,7 +62,7 @@ class Choice:
         return recipe.override({"data.limit": size.limit, "train.epochs": size.epochs})
 
 
-SHARES = {"models": 0.6, "faults": 0.8}  # of the time that is used up to and including this part; else all
+SHARES = {"models": 0.6, "faults": 0.8}  # fraction of the time limit that may be used by the end of this part; else all
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:

@@ -304,8 +304,8 @@ def _check_output(
 
 def _hint(error: str, geometry: Geometry, taken: Mapping[str, Option]) -> str:
     """Names the arguments that a network with another number of channels or pixels does not take."""
-    asked = {"channels": ("in_chans",), "mat1 and mat2": ("in_chans", "image_size")}
-    names = next((names for words, names in asked.items() if words in error), ())
+    by_error = {"channels": ("in_chans",), "mat1 and mat2": ("in_chans", "image_size")}
+    names = next((names for words, names in by_error.items() if words in error), ())
     absent = [f"{name} (here {geometry._asdict()[name]})" for name in names if name not in taken]
     return f"; for images of any shape, let the network take {' and '.join(absent)}" if absent else ""
 

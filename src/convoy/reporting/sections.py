@@ -217,7 +217,7 @@ def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
     ]
     title = _("Recipe")
     if len(readings) > 1:
-        title = _("Recipe of {label}, seed {seed}", label=first.label, seed=first.seed)
+        title = _("Recipe: {label}, seed {seed}", label=first.label, seed=first.seed)
     blocks.append(Code(_toml(first), title, columns=True))
     if len(readings) > 1:
         blocks.append(_recipe_differences(groups))
@@ -233,7 +233,7 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
     return [
         (_("Data set"), str(first.name)),
         (_("Images"), counts),
-        (_("Limited to images"), f"{first.limit:,}" if first.limit else ""),
+        (_("Limit"), ngettext("{n:,} image", "{n:,} images", first.limit) if first.limit else ""),
         (_("Classes"), f"{len(first.classes)}"),
         (_("Folds of the training images"), f"{split.folds or ''}"),
         (
@@ -268,7 +268,7 @@ def _toml(reading: Reading) -> str:
 def _recipe_differences(groups: Groups) -> Table:
     base = _flat(all_readings(groups)[0].recipe.as_table())
     fields: list[Field[tuple[str, list[Reading]]]] = [
-        Field(_("Model"), lambda row: Cell(row[0], model=row[0]), numeric=False),
+        Field(_("Recipe"), lambda row: Cell(row[0], model=row[0]), numeric=False),
         Field(_("Differences from this recipe"), lambda row: _differences(row[1], base), numeric=False),
         Field(_("Seeds"), lambda row: ", ".join(map(str, sorted(reading.seed for reading in row[1])))),
     ]
@@ -279,8 +279,8 @@ def _differences(group: Sequence[Reading], base: Mapping[str, str]) -> str:
     texts = []
     recipes = [_flat(reading.recipe.as_table()) for reading in group]
     for key in sorted({key for recipe in recipes for key in recipe} | set(base)):
-        values = distinct(recipe.get(key, _("absent")) for recipe in recipes)
-        if key not in ("seed", "about", "chosen") and values != [base.get(key, _("absent"))]:
+        values = distinct(recipe.get(key, _("not set")) for recipe in recipes)
+        if key not in ("seed", "about", "chosen") and values != [base.get(key, _("not set"))]:
             texts.append(f"{key} = {listed(values, 'or')}")
     return "; ".join(texts) or _("none")
 

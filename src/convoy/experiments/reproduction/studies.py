@@ -57,7 +57,7 @@ def _search(recipe: Recipe, asked: Search, session: Session, *, label: str | Non
 
 
 def design_of(asked: Landscape) -> Design:
-    return Design(asked.lrs, asked.seeds, asked.cut, asked.own_seeds, asked.looks)
+    return Design(asked.lrs, asked.seeds, asked.cut, asked.own_seeds, asked.step_probes)
 
 
 def digest(*inputs: object) -> str:
@@ -78,7 +78,7 @@ def study_digest(section: ExperimentStudy, fingerprints: Mapping[str, str], *, q
     """Hash of a study within the experiment; `fingerprints`: the fingerprints of its recipes."""
     named = [[label_of(name), fingerprints[name]] for name in section.recipes]
     more = [section.set] if section.set else []
-    return digest(section.kind, named, section.asked(quick=quick).model_dump(mode="json"), *more)
+    return digest(section.kind, named, section.asked(quick=quick).model_dump(mode="json", by_alias=True), *more)
 
 
 def result_of(

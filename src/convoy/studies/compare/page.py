@@ -193,14 +193,16 @@ def effect_rows(finding: CompareFinding, ablation: Ablation) -> RowChart:
 
 
 def accuracy_caption(finding: CompareFinding) -> str:
-    sentences = [_("Stroke: mean; bar: 95 % interval over seeds, or over the images of one seed; small marks: seeds.")]
+    sentences = [
+        _("Vertical line: mean; bar: 95 % interval over seeds, or over the images of one seed; small marks: seeds.")
+    ]
     sentences += [_("Crosses: seeds that diverged.")] if any(row.diverged for row in finding.rows) else []
     return " ".join([*sentences, _("The axis does not begin at 0.")])
 
 
 def effects_caption(finding: CompareFinding, ablation: Ablation) -> str:
-    sentences = [_("Stroke: mean difference; bar: 95 % interval over seeds (none for one seed).")]
-    sentences.append(_("Fewer images: no verdict.") if finding.reduced else _("Grey: inconclusive."))
+    sentences = [_("Vertical line: mean difference; bar: 95 % interval over seeds (none for one seed).")]
+    sentences.append(_("Limited data: no verdict.") if finding.reduced else _("Grey: inconclusive."))
     if len(ablation.effects) > MAX_EFFECTS:
         sentences.append(_("Shown: {n} of {total} effects.", n=MAX_EFFECTS, total=len(ablation.effects)))
     return " ".join(sentences)

@@ -65,7 +65,7 @@ def cost_fields(cost_of: Callable[[T], Cost], reading_of: Callable[[T], Reading]
 def _notes(finding: CompareFinding, groups: Groups) -> list[str]:
     notes = [_("±: half-width of the 95 % interval over seeds (Student's t); for n = 1, range over images (Wilson).")]
     if finding.reduced:
-        notes.append(_("No best model, because of fewer images."))
+        notes.append(_("No best model: the data were limited."))
     elif finding.tests:
         notes.append(_("Bold: significantly different from every other model (Holm's correction, 5 % level)."))
     elif len(finding.rows) > 1:
@@ -181,7 +181,7 @@ def _tested(finding: CompareFinding) -> list[Field[Tested]]:
         if pair.p is None:
             return _("one seed")
         if finding.reduced:
-            return _("none (fewer images)")
+            return _("none (limited data)")
         return _("significant") if pair.significant else _("inconclusive")
 
     return [

@@ -25,7 +25,7 @@ def sentence(finding: CompareFinding) -> str:
         return _single_model_sentence(first, finding)
     if finding.reduced:
         return _(
-            "{metric}: {models} (fewer images, no verdict)",
+            "{metric}: {models} (no verdict: the data were limited)",
             metric=accuracy_title(finding.part),
             models=_ranking(finding),
         )
@@ -109,7 +109,7 @@ def _ablation_sentence(finding: CompareFinding, ablation: Ablation) -> str:
         return _("No seed has a score at every combination ({metric}): the effects are inconclusive", metric=metric)
     basis = [metric, ngettext("{n} seed", "n = {n} seeds", len(ablation.seeds))]
     basis += [_("averaged over the other keys")] if len(ablation.keys) > 1 else []
-    basis += [_("fewer images, no verdict")] if finding.reduced else []
+    basis += [_("no verdict: the data were limited")] if finding.reduced else []
     clauses = [f"{key}: {', '.join(_about_key(key, ablation, reduced=finding.reduced))}" for key in ablation.keys]
     return f"{'; '.join(clauses)} ({', '.join(basis)})"
 
@@ -167,7 +167,11 @@ def _about_seeds(finding: CompareFinding) -> str:
             part=part,
         )
     number = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    return _("{n} seeds, one split and one {part} set: the intervals do not cover other images", n=number, part=part)
+    return _(
+        "{n} seeds, one split and one {part} set: the intervals do not include the variation between {part} sets",
+        n=number,
+        part=part,
+    )
 
 
 def untested(missing: Untested) -> str:

@@ -20,8 +20,8 @@ class CrossvalOptions(StudyOptions, total=False):
         str | None,
         Flag(
             "Keep images of one group in the same fold: a .npy, .csv or .txt file with one value per image; for an "
-            "image folder a regular expression on the file's path, whose first parentheses match the group; or "
-            '"duplicates".'
+            "image folder a regular expression on the file's path, whose first capture group is the name of the group; "
+            'or "duplicates".'
         ),
     ]
     epochs: Epochs

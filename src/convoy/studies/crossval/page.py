@@ -63,7 +63,7 @@ def folds_chart(finding: CrossvalFinding, look: Look, lines: Sequence[str]) -> R
         values.setdefault(row.fold, []).append(replace(value, diverged=(value.value,)) if row.diverged else value)
     return RowChart(
         tuple(ChartRow(str(fold + 1), tuple(repeats)) for fold, repeats in sorted(values.items())),
-        _("accuracy of the scored fold"),
+        _("fold accuracy"),
         "%",
         line=100 * finding.accuracy.mean,
         band=interval_of(finding.accuracy),
@@ -126,7 +126,7 @@ def _folds(finding: CrossvalFinding, readings: Sequence[Reading], folder: Path, 
         Field(_("Accuracy"), lambda row: Cell(*row[0].accuracy.parts(scale=100)), "%"),
         Field(_("Correct"), lambda row: tables.correct_cell(row[1].scores[FOLD]), _("images")),
         Field(_("Trained on"), lambda row: f"{row[1].data.counts['train']:,}", _("images")),
-        Field(_("Inner validation"), lambda row: f"{row[0].validation_images:,}", _("images")),
+        Field(_("Validation"), lambda row: f"{row[0].validation_images:,}", _("images")),
         Field(_("Best epoch"), lambda row: tables.best_epoch_cell(row[1]), _("of epochs")),
         Field(_("Training"), lambda row: "" if (value := row[1].cost.train_seconds) is None else plain(value), "s"),
         TextField(_("Run folder"), lambda row: tables.run_cell(row[1], folder)),

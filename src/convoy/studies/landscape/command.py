@@ -46,7 +46,7 @@ class LandscapeOptions(StudyOptions, total=False):
     own_seeds: Annotated[
         bool, Flag("Use a different seed at each rate, instead of the same initial weights and batches.", False)
     ]
-    looks: Annotated[bool, Flag("Measure loss and gradient along the update step, at one learning rate.", True)]
+    step_probes: Annotated[bool, Flag("Measure loss and gradient along the update step, at one learning rate.", True)]
     epochs: Epochs
     fresh: Fresh
 

@@ -30,7 +30,7 @@ class Design:
     seeds: int = 1  # repeats of all runs
     cut: Cut = "all"  # drawn bands end at the shortest run of all recipes, or of each recipe
     own_seeds: bool = False  # each run has its own seed, instead of one per repeat
-    looks: bool = True  # probe the loss along the step, at the recipe's own rate
+    step_probes: bool = True  # probe the loss along the step, at the recipe's own rate
 
     def check(self) -> None:
         """Raises ValueError for invalid, too few or repeated rates, or an unknown cut."""

@@ -45,7 +45,7 @@ class Band:
     steps: int  # of the drawn band
     widths: dict[Measure, dict[StepRange, Estimate | None]]  # None: no step had a finite loss at every rate
     smoothness: Smoothness
-    looks: int  # probes
+    looks: int  # probes along the step
     surfaces: tuple[Kind, ...]
     explained: tuple[float, ...]  # shares of the variance of the training path
 

@@ -23,7 +23,7 @@ from convoy.training.run import faults
 from convoy.training.run.plan import plan_all, plan_one
 from convoy.training.step.probe import STEP_SIZES
 
-LOOKS = 100  # probes along the step, spread over a run; each costs five passes, which is little in a long run
+STEP_PROBES = 100  # probes along the step, spread over a run; each costs five passes, which is little in a long run
 
 
 def run(
@@ -72,7 +72,7 @@ def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry
         if lr == design.own_rate(recipe):
             train, images = plans[label].recipe.train, len(plans[label].prepared.train)
             steps = train.epochs * steps_per_epoch(images, train.batch_size)
-            every = recipe.probe.every_steps or (max(1, steps // LOOKS) if design.looks else 0)
+            every = recipe.probe.every_steps or (max(1, steps // STEP_PROBES) if design.step_probes else 0)
             keep = recipe.probe.keep_weights or (surfaces is not None and repeat == 0)
             at = at.override({"probe.every_steps": every, "probe.keep_weights": keep})
         entries.append(Entry(label, at))
@@ -101,7 +101,7 @@ def _add_surfaces(each: Landscape, folder: Path, spec: Spec, session: Session, p
     run = each.probed_run
 
     def tell(text: str) -> None:
-        session.show(position, Note(f"{each.label}: {text}"))
+        session.show(position, Note(text))
 
     @cache
     def scene() -> Scene:
@@ -109,7 +109,7 @@ def _add_surfaces(each: Landscape, folder: Path, spec: Spec, session: Session, p
         if ready.fingerprint != run.status.fingerprint:
             raise ValueError(f"{run.path}: recipe.toml, the data or the code changed after the run was trained")
         images = min(spec.images, len(ready.prepared.train))
-        tell(_("the loss around the kept weights, on {n:,} training images", n=images))
+        tell(_("computing the loss around the saved weights, {n:,} training images", n=images))
         return Scene(run, ready, spec.images)
 
     for kind in arrays.KINDS if not run.is_archived else ():

@@ -29,7 +29,7 @@ def verdict_name(verdict: Verdict) -> str:
         Verdict.WIDER: _("wider"),
         Verdict.INCONCLUSIVE: _("inconclusive"),
         Verdict.ONE_SEED: _("no verdict (one seed)"),
-        Verdict.REDUCED: _("no verdict (fewer images)"),
+        Verdict.REDUCED: _("no verdict (limited data)"),
     }
     return names[verdict]
 
@@ -47,7 +47,10 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
     elif len(known) == 1:
         ((label, mean),) = known.items()
         yield _(
-            "Over {rates} the loss of {label} differs by {mean:.3g} on average", rates=rates, label=label, mean=mean
+            "Over {rates} the training loss of {label} spans {mean:.3g} (maximum minus minimum, mean of all steps)",
+            rates=rates,
+            label=label,
+            mean=mean,
         )
     else:
         narrow, *_others, wide = sorted(known, key=known.__getitem__)  # two labels, even if both widths are equal

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 class SearchOptions(StudyOptions, total=False):
     grid: Annotated[
         Mapping[str, Sequence[Any]] | Sequence[str],
-        Flag("A key and its values, as in lr=1e-4,1e-3. Each key once. Without trials, tries every point.", ()),
+        Flag("A key and its values, as in lr=1e-4,1e-3. Each key once. Without `trials`, tries every point.", ()),
     ]
     range: Annotated[
         Mapping[str, tuple[float, float]] | Sequence[str],
         Flag(
-            "A key and its bounds, as in lr=1e-4..1e-1; needs trials. Log scale if the bounds span a decade or more.",
+            "A key and its bounds, as in lr=1e-4..1e-1; needs `trials`. Log scale if the bounds span a decade or more.",
             (),
         ),
     ]
@@ -34,8 +34,7 @@ class SearchOptions(StudyOptions, total=False):
     pruner: Annotated[
         str | None,
         Flag(
-            "Stops weak trials early: halving (default for a full grid), hyperband (default with trials), median or "
-            "none."
+            "Prunes weak trials: halving (default for a full grid), hyperband (default with `trials`), median or none."
         ),
     ]
     seeds: Annotated[int, Flag("Runs of the best point with fresh seeds. Only these runs open the test set.", 3)]
@@ -55,9 +54,9 @@ class SearchOptions(StudyOptions, total=False):
 def search(recipe: Recipe | str | Path | None = None, **options: Unpack[SearchOptions]) -> Study:
     """Search a recipe's hyperparameters for the highest validation accuracy, then retrain the best with fresh seeds.
 
-    In Python, `grid` is also {"train.batch_size": [64, 128]}, and `range` {"optim.lr": (1e-4, 1e-1)}. The test set is
-    opened for the best point only, unless the recipe has the fault selection_on_test: then it scores the trials, and
-    each opening is counted.
+    In Python, `grid` may be a dict, {"train.batch_size": [64, 128]}, and `range` {"optim.lr": (1e-4, 1e-1)}. The test
+    set is opened for the best point only, unless the recipe has the fault selection_on_test: then it scores the trials,
+    and each opening is counted.
 
     Example: `convoy search lenet --data mnist --epochs 3 --grid train.batch_size=32,64 --grid optim.lr=1e-4,1e-3`
 

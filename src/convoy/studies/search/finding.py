@@ -29,7 +29,7 @@ class Pruner(StrEnum):
 
 class State(StrEnum):
     FINISHED = "finished"
-    PRUNED = "pruned"  # stopped early
+    PRUNED = "pruned"  # before its last epoch
     DIVERGED = "diverged"  # cannot win
     INTERRUPTED = "interrupted"  # to be resumed; not in a finding
 
@@ -108,7 +108,7 @@ class SearchFinding:
 
     @property
     def epochs_asked(self) -> int:
-        """Of all trials, if none were stopped early."""
+        """Of all trials, if none were pruned."""
         return sum(trial.params.get("train.epochs", self.method.epochs) for trial in self.trials)
 
     @property

@@ -95,7 +95,7 @@ def _winner_table(finding: SearchFinding) -> Table:
         name = _("{accuracy}, {seeds}", accuracy=accuracy_title(part), seeds=words.fresh_seeds(finding))
         rows.append((name, estimate.text()))
     selected = _("{percent:.2f} % (used for the selection, so too high)", percent=100 * best.accuracy)
-    epochs = _("{n:,} (without early stopping: {all:,})", n=finding.epochs_trained, all=finding.epochs_asked)
+    epochs = _("{n:,} (without pruning: {all:,})", n=finding.epochs_trained, all=finding.epochs_asked)
     rows += [
         (_("{accuracy} in the search", accuracy=accuracy_title(scored_on)), selected),
         (_("Epochs trained"), epochs),

@@ -86,7 +86,7 @@ class Search:
         if self.pruner is not Pruner.HALVING:
             return [*(_("trial {i} of {n}", i=i, n=self.count) for i in range(1, self.count + 1)), *winners]
         used_rungs = loop.rungs(self.count, self.base.train.epochs)
-        tried = [_("to epoch {e}: {i} of {n}", e=e, i=i, n=n) for e, n in used_rungs for i in range(1, n + 1)]
+        tried = [_("trial {i} of {n}, up to epoch {e}", e=e, i=i, n=n) for e, n in used_rungs for i in range(1, n + 1)]
         return [*tried, *winners]
 
     @property

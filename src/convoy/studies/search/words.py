@@ -16,11 +16,11 @@ FEW_TRIALS = 30  # for an importance
 
 def sentence(finding: SearchFinding) -> str:
     return _(
-        "Of {trials} trials of {label} on {data}, {values} had the highest accuracy on {images}; retrained with these "
+        "Of {trials} trials of {label} on {data}, {values} had the highest {metric}; retrained with these "
         "values and {seeds}, it reaches {accuracy} {part}",
         trials=len(finding.trials),
         values=text_of(finding.best.params),
-        images=_images(finding),
+        metric=_metric(finding),
         label=finding.label,
         data=finding.data,
         seeds=fresh_seeds(finding),
@@ -44,7 +44,7 @@ def key_name(path: str) -> str:
 
 
 def state_name(state: State) -> str:
-    names = {State.FINISHED: _("trained to the end"), State.PRUNED: _("stopped early"), State.DIVERGED: _("diverged")}
+    names = {State.FINISHED: _("trained to the end"), State.PRUNED: _("pruned"), State.DIVERGED: _("diverged")}
     return names[state]
 
 
@@ -52,9 +52,9 @@ def fresh_seeds(finding: SearchFinding) -> str:
     return ngettext("{n} fresh seed", "{n} fresh seeds", len(finding.seeds))
 
 
-def _images(finding: SearchFinding) -> str:
-    """The images that scored the trials."""
-    return _("the test set") if finding.method.scored_on == "test" else _("validation")
+def _metric(finding: SearchFinding) -> str:
+    """The accuracy that ranks the trials."""
+    return accuracy_name(finding.method.scored_on)
 
 
 def trial_text(trial: Trial) -> str:
@@ -75,7 +75,7 @@ def caveats(finding: SearchFinding) -> list[str]:
 
 
 def _caveats(finding: SearchFinding) -> Iterator[str]:
-    method, trials, asked = finding.method, len(finding.trials), finding.method.requested
+    method, trials, requested = finding.method, len(finding.trials), finding.method.requested
     if method.scored_on == "test":
         yield _(
             "The trials are scored on the test set, which they opened {n:,} times. It selected the winner and the best "
@@ -83,38 +83,40 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
             n=finding.test_openings,
         )
     yield _(
-        "In the search the winner had {accuracy:.2%} on {images}: as the best of {n} trials on the same images and "
+        "In the search the winner had {accuracy:.2%} {metric}: as the best of {n} trials on the same images and "
         "with one seed, this tends to be too high",
         accuracy=finding.best.accuracy,
-        images=_images(finding),
+        metric=_metric(finding),
         n=trials,
     )
     if finding.margin is None:
         yield _("One fresh seed has no spread, so it is unknown how many other trials are as good as the winner")
     elif finding.near:
         yield _(
-            "Other trials that may be as good: {n}, within {margin:.2f} points of the winner on {images}. In 95 % of "
+            "Other trials that may be as good: {n}, within {margin:.2f} points of the winner in {metric}. In 95 % of "
             "cases, two runs with equal settings differ by less than that (t interval from the spread of the {seeds})",
             n=len(finding.near),
             margin=100 * finding.margin,
-            images=_images(finding),
+            metric=_metric(finding),
             seeds=fresh_seeds(finding),
         )
     if edge := {key: finding.best.params[key] for key in finding.at_the_edge}:
         yield _(
             "At the edge of the searched range, so that a better value may be outside: {values}", values=text_of(edge)
         )
-    if trials != asked:
-        why = _("the sampler found no new point") if trials < asked else _("earlier calls made more, and all are used")
-        yield _("{n} trials instead of the requested {asked}: {reason}", n=trials, asked=asked, reason=why)
+    if trials != requested:
+        why = (
+            _("the sampler found no new point")
+            if trials < requested
+            else _("earlier calls made more, and all are used")
+        )
+        yield _("{n} trials instead of the requested {m}: {reason}", n=trials, m=requested, reason=why)
     if len(finding.seeds) == 1:
         yield _("One fresh seed: the interval covers the sampling of images, not the variation between seeds")
     if finding.part == "validation":
         yield _("The test set was not used. The validation set also selected the winner and the best epoch of each run")
     if n := finding.count(State.PRUNED):
-        yield _(
-            "{n} trials were stopped early by {by}; one that improves late may be among them", by=method.pruner, n=n
-        )
+        yield _("{n} trials were pruned by {by}; one that improves late may be among them", by=method.pruner, n=n)
     if n := finding.count(State.DIVERGED):
         yield _("{n} of {trials} trials diverged and could not win", n=n, trials=trials)
     order_matters = method.pruner in (Pruner.HYPERBAND, Pruner.MEDIAN) or method.sampler in (Sampler.TPE, Sampler.GP)
@@ -130,13 +132,11 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
 
 def trials_caption(finding: SearchFinding, name: str) -> str:
     """Caption of the figure with this name, which shows all trials."""
-    marks = _("Filled: trained to the end; hollow: stopped early; cross at the lower edge: diverged. Circled: winner.")
+    marks = _("Filled: trained to the end; hollow: pruned; cross at the lower edge: diverged. Circled: winner.")
     explained = {
         "search_3d": _("Diverged ones are at the lowest accuracy of the others."),
-        "search_heat": _(
-            "Framed: winner. Colour: log of the error, stronger is better; grey: stopped early; ×: diverged."
-        ),
-        "parallel": _("One line per trial. Black: winner; stronger colour: higher accuracy; grey: stopped early."),
+        "search_heat": _("Framed: winner. Colour: log of the error, stronger is better; grey: pruned; ×: diverged."),
+        "parallel": _("One line per trial. Black: winner; stronger colour: higher accuracy; grey: pruned."),
         "search_keys": marks,
         "search_history": marks + " " + _("Line: best fully trained trial so far."),
     }

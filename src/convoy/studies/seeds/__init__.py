@@ -1,1 +1,1 @@
-"""How much of a result is luck: the same recipe with other seeds, one source of chance at a time."""
+"""How much a result varies with the seed: the same recipe with other seeds, one source of randomness at a time."""

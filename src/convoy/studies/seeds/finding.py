@@ -1,4 +1,4 @@
-"""What other seeds change: the spread that each source of chance causes alone, and the seeds that a comparison needs.
+"""What other seeds change: the spread by each source of randomness alone, and the seeds that a comparison needs.
 
 X. Bouthillier et al., "Accounting for Variance in Machine Learning Benchmarks", MLSys 2021.
 https://arxiv.org/abs/2103.03098
@@ -63,7 +63,7 @@ class SeedsFinding:
     data: str  # name of the data set
     part: Literal["test", "validation"]  # whose accuracies these are
     images: int  # of that part
-    spreads: tuple[Spread, ...]  # one per source of chance
+    spreads: tuple[Spread, ...]  # one per source of randomness
     needed: tuple[Needed, ...]  # seeds that a comparison needs, by difference
     limit: int | None  # images that the data were limited to
     kind: Literal["seeds"] = "seeds"

@@ -23,12 +23,14 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     chart = Chart("spreads", _("Accuracy by source of randomness"), (panel,), _caption(finding))
     return Page(
         kicker=sections.kicker(_("Seeds"), study.name, readings),
-        title=_("How much of the accuracy of {label} on {data} is luck?", label=finding.label, data=finding.data),
+        title=_(
+            "How much does randomness change the accuracy of {label} on {data}?", label=finding.label, data=finding.data
+        ),
         sentence=words.sentence(finding),
         caveats=(*chance_levels(all_readings(groups), finding.part), *words.caveats(finding)),
         tables=(_spreads(finding), _needed(finding)),
         sections=(
-            Section(_("Spread"), (chart,)),
+            Section(_("Accuracies"), (chart,)),
             sections.data(groups),
             sections.setup(groups, folder, [study.command]),
         ),
@@ -49,7 +51,7 @@ def _row(spread: Spread) -> ChartRow:
 
 def _caption(finding: SeedsFinding) -> str:
     n = len(finding.spreads[0].accuracies)
-    return _("Points: runs, n = {n} per row. Stroke: mean. Bar: one standard deviation to either side.", n=n)
+    return _("Points: runs, n = {n} per row. Vertical line: mean. Bar: one standard deviation to either side.", n=n)
 
 
 def _spreads(finding: SeedsFinding) -> Table:

@@ -1,4 +1,4 @@
-"""Trains a recipe with other seeds, one source of chance at a time."""
+"""Trains a recipe with other seeds, one source of randomness at a time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from convoy.recipe import Recipe
 from convoy.runs import Member, Study
 from convoy.studies import findings
 from convoy.studies.seeds.finding import SeedsFinding, Source, conclude
+from convoy.studies.seeds.words import source_name
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, study_name, train_all, write_study
 from convoy.training.run.plan import plan_one
@@ -40,7 +41,7 @@ def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
                 return {"data.split.seed": split + offset}
 
     return [
-        Entry(source.value, recipe.override(changes(source, offset)) if offset else recipe)
+        Entry(source_name(source), recipe.override(changes(source, offset)) if offset else recipe)
         for source in Source
         for offset in range(seeds)
     ]
@@ -65,13 +66,12 @@ def find(members: Sequence[Member], *, differences: Sequence[float]) -> SeedsFin
     """From the folders of finished runs that scored test or validation images."""
     first = members[0].run
     scores = [member.run.scores for member in members]
+    n = len(members) // len(Source)  # in the order of `entries_of`
     part: Literal["test", "validation"] = "test" if all("test" in score for score in scores) else "validation"
     return conclude(
         {
-            source: [
-                score[part].accuracy for member, score in zip(members, scores, strict=True) if member.label == source
-            ]
-            for source in Source
+            source: [score[part].accuracy for score in scores[place * n : (place + 1) * n]]
+            for place, source in enumerate(Source)
         },
         label=first.recipe.label,
         data=first.data.name,

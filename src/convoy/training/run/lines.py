@@ -97,11 +97,11 @@ def skipped_last(ledger: Ledger) -> str:
 def stopped(reason: str, kept_epoch: int, selection: str | None, *, epochs: int) -> str:
     """Also says which weights are scored, if there are several epochs."""
     if epochs < 2:
-        return _("stopped: {reason}", reason=reason)
+        return _("training ended: {reason}", reason=reason)
     if selection is None or kept_epoch == epochs:
-        return _("stopped: {reason}; kept: the weights of epoch {epoch}", reason=reason, epoch=kept_epoch)
+        return _("training ended: {reason}; kept: the weights of epoch {epoch}", reason=reason, epoch=kept_epoch)
     return _(
-        "stopped: {reason}; kept: the weights of epoch {epoch}, best on {part}",
+        "training ended: {reason}; kept: the weights of epoch {epoch}, best on {part}",
         reason=reason,
         epoch=kept_epoch,
         part=selection,
@@ -118,7 +118,7 @@ def opened(score: Score, opening: int) -> str:
 
 
 def held_out(score: Score) -> str:
-    return _("held-out accuracy {accuracy}", accuracy=_share(score.correct, score.n))
+    return _("fold accuracy {accuracy}", accuracy=_share(score.correct, score.n))
 
 
 def not_finite(part: str, count: int, images: int) -> str:

@@ -95,7 +95,7 @@ STOP_RULES = (  # the first that is met is reported
 ALL_EPOCHS = StopRule(
     "epochs",
     lambda context: False,  # the loop ends by itself
-    lambda context: ngettext("{n} epoch done", "{n} epochs done", context.recipe.train.epochs),
+    lambda context: ngettext("{n} epoch trained", "all {n} epochs trained", context.recipe.train.epochs),
 )
 
 
