@@ -84,7 +84,7 @@ def test_the_model_card_has_the_scores_and_a_license_only_if_given(hub: Hub, tra
     assert card.data.license == "mit"
     assert ModelCard(hub.repositories["ada/plain"]["README.md"].decode()).data.license is None
     low, high = (f"{100 * end:.2f}" for end in wilson(run.scores["test"].correct, run.scores["test"].n).span)
-    for text in (low, high, "Limited to 200 training", 'convoy.load("hf:ada/card")', 'name = "two_conv_cnn"'):
+    for text in (low, high, "at most 200 training", 'convoy.load("hf:ada/card")', 'name = "two_conv_cnn"'):
         assert text in card.text
     assert "figures/" not in card.text
     config = json.loads(hub.repositories["ada/card"]["config.json"])

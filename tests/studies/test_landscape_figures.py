@@ -49,7 +49,7 @@ def test_losses_of_a_surface_are_capped_and_counted() -> None:
     surface = plane(np.array([[0.0, 1.0, 2.0], [1.0, np.inf, 3.0], [1.0, 1.0, 2 * CAP]]))
     assert figures.drawn_loss(surface).max() == CAP
     assert figures.drawn_loss(surface).min() == LEAST
-    assert "2 of 9 (net)" in words.surface_caption({"net": surface}, 100)
+    assert "(net: 2)" in words.surface_caption({"net": surface}, 100)
 
 
 def test_a_path_is_on_its_surface() -> None:

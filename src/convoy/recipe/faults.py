@@ -258,4 +258,4 @@ class Fault(StrEnum):
 
 
 def limited(images: int) -> str:
-    return _("Limited to {images:,} training and {images:,} test images: preliminary results", images=images)
+    return _("Limited to at most {images:,} training and {images:,} test images: preliminary results", images=images)

@@ -47,7 +47,7 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
     elif len(known) == 1:
         ((label, mean),) = known.items()
         yield _(
-            "Over {rates} the training loss of {label} spans {mean:.3g} (maximum minus minimum, mean of all steps)",
+            "Over {rates} the training loss of {label} spans {mean:.3g} (maximum minus minimum, mean over the steps)",
             rates=rates,
             label=label,
             mean=mean,
