@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from convoy import api
-from convoy.cli.app import app, data_app
+from convoy.cli.app import GROUPS, app
 from convoy.cli.guesses import _WORDS
 from convoy.cli.main import main
 from convoy.options import ARGUMENTS, KEYS, options_of, positional_of
@@ -21,8 +21,8 @@ COMMANDS = {name.replace("_", "-"): function for name, function in FUNCTIONS.ite
 COMMANDS["data show"] = COMMANDS.pop("data-sheet")
 WITHOUT_COMMAND = {"check-claim", "finding", "load"}
 NAMES = [
-    *(name for name in app if not name.startswith("-") and name != "data"),
-    *(f"data {name}" for name in data_app if not name.startswith("-")),
+    *(name for name in app if not name.startswith("-") and name not in {group.name[0] for group in GROUPS}),
+    *(f"{group.name[0]} {name}" for group in GROUPS for name in group if not name.startswith("-")),
 ]
 
 

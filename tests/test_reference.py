@@ -12,7 +12,7 @@ from PIL import Image
 
 import convoy
 from convoy import api
-from convoy.cli.app import app, data_app
+from convoy.cli.app import GROUPS, app
 from convoy.data.augment import AUGMENTATIONS
 from convoy.models import MODELS
 from convoy.options import options_of, positional_of
@@ -51,7 +51,7 @@ def test_each_generator_is_used_in_one_page() -> None:
 def test_commands_have_all_commands_and_options(page: dict[str, str]) -> None:
     sections = dict(section.split("\n", 1) for section in page["commands"].split("## convoy ")[1:])
     names = [name for name in app if name not in ("--help", "-h", "--version")] + [
-        f"data {n}" for n in data_app if n[0] != "-"
+        f"{group.name[0]} {n}" for group in GROUPS for n in group if n[0] != "-"
     ]
     assert {title.strip() for title in sections} == {*names}
     for name, function in FUNCTIONS.items():

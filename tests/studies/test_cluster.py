@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
+import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -125,6 +130,27 @@ def test_an_interrupted_study_has_checkpoints_in_its_own_workspace(
     assert list((run.path / "checkpoints").glob("*/manifest.json"))
 
 
+def test_a_scheduler_with_tls_takes_workers_and_studies_with_its_key(stripes: Path, tmp_path: Path) -> None:
+    folder, programs = tmp_path / "keys", []
+    start = [sys.executable, "-m", "convoy", "cluster", "start", "127.0.0.1", "--port", "0", "--folder", str(folder)]
+    try:
+        programs.append(subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+        assert programs[0].stdout is not None
+        line = next(line for line in programs[0].stdout if "dask worker" in line)
+        wait_for(folder / "scheduler.json")
+        worker = [sys.executable, "-m", "distributed.cli.dask_worker", *shlex.split(line.partition("worker")[2])]
+        programs.append(subprocess.Popen(worker, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        assert stat.S_IMODE((folder / "key.pem").stat().st_mode) == 0o600
+        session = Session(tmp_path / "out", where=f"dask-file:{folder / 'scheduler.json'}")
+        (run,) = ended(execute(recipes(stripes, tmp_path / "code")[:1], session, where="cluster")).values()
+        assert run.finished
+        assert json.loads((folder / "scheduler.json").read_text(encoding="utf-8"))["address"].startswith("tls://")
+    finally:
+        for program in programs:
+            program.terminate()
+            program.communicate()
+
+
 @pytest.mark.parametrize("address", ["dask:0", "dask:many", "slurm:4", "dask-file:none.json"])
 def test_an_address_that_is_none_is_refused(
     address: str, call: Callable[..., tuple[int, str, str]], stripes: Path
@@ -132,6 +158,14 @@ def test_an_address_that_is_none_is_refused(
     options = ["--data", stripes, "--data.size", 16, "--epochs", 1, "--seeds", 1]
     code, _, err = call("compare", "lenet", "two_conv_cnn", *options, "--where", address)
     assert (code, "dask" in err) == (2, True)
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(600):
+        if path.is_file():
+            return
+        time.sleep(0.1)
+    raise TimeoutError(path)
 
 
 def trainer_of(cluster: LocalCluster) -> int:

@@ -44,7 +44,10 @@ app = App(
     default_parameter=Parameter(converter=_converted),
 )
 data_app = App(name="data", help="Data sets: show, get, add, pack, clean.")
-app.command(data_app)
+cluster_app = App(name="cluster", help="A Dask cluster for the runs of studies: start.")
+GROUPS = (data_app, cluster_app)
+for group in GROUPS:
+    app.command(group)
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
 Out = Annotated[Path, Parameter(help=options_of(api.report)["out"].flag.help)]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from convoy.cli.app import app, data_app, say
+from convoy.cli.app import GROUPS, app, say
 from convoy.text import gettext as _
 
 NAMES = {"recipe": "$names", "recipes": "$names", "models": "$names", "experiment": "$experiments", "name": "$data"}
@@ -23,7 +23,7 @@ _convoy() {{
   local keys='{keys}' sections='{sections}'
   local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} command=${{COMP_WORDS[1]}} words= flags= key
   ((COMP_CWORD == 1)) && command=
-  [[ $command == data ]] && ((COMP_CWORD > 2)) && command="data ${{COMP_WORDS[2]}}"
+  [[ $command == data || $command == cluster ]] && ((COMP_CWORD > 2)) && command+=" ${{COMP_WORDS[2]}}"
   case $command in
 {commands}
   esac
@@ -80,9 +80,12 @@ def bash_script() -> str:
     schema = json.loads((resources.files("convoy") / "recipes" / "schema.json").read_text(encoding="utf-8"))
     keys = sorted({*_keys(schema)} - {"extends", "expected", "about", "chosen"})
     commands = [f"    '') words='{' '.join(_commands(app))}' flags='--help --version --install-completion' ;;"]
-    commands.append(f"    data) words='{' '.join(_commands(data_app))}' flags=--help ;;")
-    commands += [_branch(name, app[name]) for name in _commands(app) if name != "data"]
-    commands += [_branch(f"data {name}", data_app[name]) for name in _commands(data_app)]
+    groups = {group.name[0]: group for group in GROUPS}
+    commands += [f"    {name}) words='{' '.join(_commands(group))}' flags=--help ;;" for name, group in groups.items()]
+    commands += [_branch(name, app[name]) for name in _commands(app) if name not in groups]
+    commands += [
+        _branch(f"{group} {name}", parent[name]) for group, parent in groups.items() for name in _commands(parent)
+    ]
     return BASH.format(
         names=" ".join([*MODELS, *builtin_names()]),
         data=" ".join(DATA_SETS),

@@ -42,6 +42,7 @@ from convoy.run_contents import RunState
 from convoy.run_files import sha256_of
 from convoy.runs import Run, Workspace
 from convoy.studies import cluster_host as host
+from convoy.studies.cluster_tls import security_of
 from convoy.studies.session import Session
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -107,7 +108,8 @@ def _connected(where: str) -> Iterator[Client]:
         cluster = None
         try:
             if kind == "dask-file":
-                client = Client(scheduler_file=str(_existing(address)))
+                path = _existing(address)
+                client = Client(scheduler_file=str(path), security=security_of(path.parent))
             elif kind == "dask" and address.startswith("//"):
                 client = Client(f"{'tls' if _has_tls() else 'tcp'}:{address}")
             elif kind == "dask" and address.isdecimal() and int(address) > 0:
@@ -181,9 +183,9 @@ class _Driver:
                 for slot in self._busy():
                     self._control(slot, Control.PAUSE)
             self._find_workers()
-            if self.slots and not announced:
+            if not announced:
                 announced = True
-                yield first, Note(self._hosts())
+                yield first, Note(self._hosts() if self.slots else _("waiting for a Dask worker"))
             for slot in [slot for slot in self.slots.values() if slot.job is None and not stopping]:
                 job = None
                 while job is None and not (exhausted and not self.waiting):
