@@ -160,7 +160,7 @@ def test_surfaces_can_be_left_out_and_one_recipe_has_no_comparison(make: Make, t
     assert study is not None
     finding = finding_of(study)
     assert (finding.pairs, finding.seeds, finding.recipes[0].surfaces) == ((), 2, ())
-    assert "differs by" in sentence_of(study)
+    assert "spans" in sentence_of(study)
     assert not list(tmp_path.glob("runs/*/weights"))
     assert "Along the step" in report(study).read_text()
 
@@ -172,7 +172,7 @@ def test_runs_that_stopped_early_cut_the_band_with_a_caveat(make: Make, tmp_path
     lengths = [member.run.status.steps for member in study.members]
     steps = finding_of(study).steps
     assert steps.cut == min(lengths) < max(lengths) == steps.longest
-    assert any("cut to" in caveat for caveat in caveats_of(study))
+    assert any(f"{steps.cut:,} steps" in caveat for caveat in caveats_of(study))
 
 
 def test_each_band_ends_at_its_shortest_run_and_widths_compare_the_steps_of_all(make: Make, tmp_path: Path) -> None:

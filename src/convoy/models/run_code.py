@@ -113,7 +113,8 @@ class RunCodeImporter(MetaPathFinder, InspectLoader):
         path, content = str(self.code.folder / file), self.code.files[file]
         # inspect and torch.jit.script then read the hashed source; without a timestamp, linecache does not reload it.
         lines = content.decode("utf-8", "replace").splitlines(keepends=True)
-        linecache.cache[path] = (len(content), None, lines, path)
+        for name in (path, str(module.__file__)):  # __file__ is the same for the net.py of every run
+            linecache.cache[name] = (len(content), None, lines, name)
         exec(compile(content, path, "exec", dont_inherit=True), module.__dict__)
 
     def is_package(self, fullname: str) -> bool:
