@@ -171,7 +171,7 @@ def test_sentence_has_the_mean_of_all_folds_and_the_images_of_one_repeat(study: 
 
 def test_flags_of_runs_are_the_first_caveats(study: Study) -> None:
     assert {row.flags for row in finding_of(study).rows} == {(kinds.caveats_of(study)[0],)}
-    assert "300 images" in kinds.caveats_of(study)[0]
+    assert "300 training" in kinds.caveats_of(study)[0]
 
 
 def test_caveats_name_what_the_protocol_leaves_out(tiny: Make, tmp_path: Path) -> None:
